@@ -1,0 +1,174 @@
+//! Events of both kinds of stream, and an event in its place in a history.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{
+    identifier::{CommandId, EventId, Invalid, PrisonCode, PrisonerNumber, Username},
+    prison::PrisonEvent,
+    prisoner::PrisonerEvent,
+};
+
+/// The version of the event bodies that this code writes. Raised when a body changes in a way that an older reader
+/// would misread; readers keep understanding all earlier ones.
+pub const SCHEMA_VERSION: u16 = 1;
+
+/// A stream of events with one writer's order: a case or a prison.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stream {
+    /// One case, `prisoner-A1234BC`.
+    Prisoner(PrisonerNumber),
+    /// One prison's roster and its move onto OMiC, `prison-LEI`.
+    Prison(PrisonCode),
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prisoner(number) => write!(f, "prisoner-{number}"),
+            Self::Prison(code) => write!(f, "prison-{code}"),
+        }
+    }
+}
+
+impl FromStr for Stream {
+    type Err = Invalid;
+    fn from_str(name: &str) -> Result<Self, Invalid> {
+        if let Some(number) = name.strip_prefix("prisoner-") {
+            number.parse().map(Self::Prisoner)
+        } else if let Some(code) = name.strip_prefix("prison-") {
+            code.parse().map(Self::Prison)
+        } else {
+            Err(Invalid {
+                what: "stream",
+                value: name.to_owned(),
+                format: "`prisoner-` and a prisoner number, or `prison-` and a prison code",
+            })
+        }
+    }
+}
+
+/// An event of either kind of stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// An event of a case.
+    Prisoner(PrisonerEvent),
+    /// An event of a prison.
+    Prison(PrisonEvent),
+}
+
+impl Event {
+    /// The event's type, e.g. `AllocationMade`.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Prisoner(event) => event.type_name(),
+            Self::Prison(event) => event.type_name(),
+        }
+    }
+
+    /// Writes the event's data, without its type.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Prisoner(event) => event.serialize_data(serializer),
+            Self::Prison(event) => event.serialize_data(serializer),
+        }
+    }
+
+    /// Reads an event's data, given its type and the stream that it stands in.
+    ///
+    /// # Errors
+    /// Those of the deserializer; an event type unknown to that kind of stream is one.
+    pub fn deserialize_data<'de, D: Deserializer<'de>>(
+        stream: &Stream,
+        type_name: &str,
+        deserializer: D,
+    ) -> Result<Self, D::Error> {
+        match stream {
+            Stream::Prisoner(_) => PrisonerEvent::deserialize_data(type_name, deserializer).map(Self::Prisoner),
+            Stream::Prison(_) => PrisonEvent::deserialize_data(type_name, deserializer).map(Self::Prison),
+        }
+    }
+}
+
+/// Gives an event enum, whose variants are named as their data types, its type names and its way to and from data alone.
+macro_rules! event_types {
+    ($name:ident { $($variant:ident($data:ty)),* $(,)? }) => {
+        impl $name {
+            /// Every event type of this kind of stream.
+            pub const TYPE_NAMES: &'static [&'static str] = &[$(stringify!($variant)),*];
+
+            /// The event's type, e.g. `TierAssigned`.
+            #[must_use]
+            pub fn type_name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => stringify!($variant),)*
+                }
+            }
+
+            /// Writes the event's data, without its type.
+            ///
+            /// # Errors
+            /// Those of the serializer.
+            pub fn serialize_data<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$variant(data) => serde::Serialize::serialize(data, serializer),)*
+                }
+            }
+
+            /// Reads an event's data, given its type.
+            ///
+            /// # Errors
+            /// Those of the deserializer; an unknown event type is one.
+            pub fn deserialize_data<'de, D: serde::Deserializer<'de>>(
+                type_name: &str,
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                match type_name {
+                    $(stringify!($variant) => {
+                        <$data as serde::Deserialize>::deserialize(deserializer).map(Self::$variant)
+                    })*
+                    unknown => Err(serde::de::Error::custom(format_args!("unknown event type `{unknown}`"))),
+                }
+            }
+        }
+    };
+}
+pub(crate) use event_types;
+
+/// Who recorded an event, and with which client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedBy {
+    /// The person or service account.
+    pub username: Username,
+    /// The client that sent the command, e.g. `manage-poms` or `allocation-ledger import`.
+    pub client: String,
+}
+
+/// An event in its place in a history: the envelope without the transport's details.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry<E> {
+    /// Identifies the event.
+    pub event_id: EventId,
+    /// 0-based place in its stream, in recorded order.
+    pub revision: u64,
+    /// Order in the whole ledger; grows, and only the store says by how much.
+    pub position: u64,
+    /// When it holds in the world.
+    pub effective_at: DateTime<Utc>,
+    /// When the ledger learnt of it.
+    pub recorded_at: DateTime<Utc>,
+    /// Who recorded it.
+    pub recorded_by: RecordedBy,
+    /// The command that it came from.
+    pub command_id: CommandId,
+    /// What happened.
+    pub event: E,
+}

@@ -1,0 +1,125 @@
+//! The facts that handover dates are worked out from, and what is worked out.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+/// Sentence facts, all from NOMIS and supplied by the caller; London dates. Kept on the event as they were given,
+/// so that a date can be explained years later.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Facts {
+    /// An indeterminate sentence: life, or imprisonment for public protection.
+    pub indeterminate: bool,
+    /// When the sentence began.
+    pub sentence_start_date: Option<NaiveDate>,
+    /// Tariff expiry date (TED).
+    pub tariff_date: Option<NaiveDate>,
+    /// Target hearing date (THD) of the parole board.
+    pub target_hearing_date: Option<NaiveDate>,
+    /// Parole eligibility date (PED).
+    pub parole_eligibility_date: Option<NaiveDate>,
+    /// Conditional release date (CRD).
+    pub conditional_release_date: Option<NaiveDate>,
+    /// Automatic release date (ARD).
+    pub automatic_release_date: Option<NaiveDate>,
+    /// A determinate sentence with parole. Kept as given; the rules look at the parole eligibility date.
+    pub determinate_parole: bool,
+    /// Another indeterminate sentence is still to be served.
+    pub additional_indeterminate_sentence: bool,
+    /// Recalled from licence.
+    pub recalled: bool,
+    /// An immigration case.
+    pub immigration_case: bool,
+    /// The parole board decided against release.
+    pub parole_outcome_not_release: bool,
+    /// MAPPA level 0 to 3, where known.
+    pub mappa_level: Option<u8>,
+    /// Early allocation to the community team was agreed.
+    pub early_allocation: bool,
+    /// In open conditions; chooses the reason.
+    pub in_open_conditions: bool,
+    /// The open-prison rules apply; chooses the start date.
+    pub open_prison_rules_apply: bool,
+    /// Held in the women's estate.
+    pub womens_estate: bool,
+    /// The day on which the category became open (women's estate).
+    pub category_active_since: Option<NaiveDate>,
+    /// The day of arrival at the open prison (men's estate).
+    pub prison_arrival_date: Option<NaiveDate>,
+    /// "Today" for the calculation; absent, the London date of the effective time.
+    pub calculated_on: Option<NaiveDate>,
+}
+
+/// Why the handover dates are as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HandoverReason {
+    /// Determinate sentence.
+    Determinate,
+    /// Determinate sentence, too short for a handover in custody.
+    DeterminateShort,
+    /// Determinate sentence with parole.
+    DeterminateParole,
+    /// Indeterminate sentence.
+    Indeterminate,
+    /// Indeterminate sentence, in open conditions.
+    IndeterminateOpen,
+    /// Early allocation.
+    EarlyAllocation,
+    /// Recall.
+    RecallCase,
+    /// Recall with a target hearing more than 12 months away.
+    #[serde(rename = "recall_thd_over_12_months")]
+    RecallThdOver12Months,
+    /// Immigration case.
+    ImmigrationCase,
+    /// No release date known.
+    ReleaseDateUnknown,
+    /// Another indeterminate sentence still to serve.
+    AdditionalIsp,
+    /// Target hearing more than 12 months away.
+    #[serde(rename = "thd_over_12_months")]
+    ThdOver12Months,
+    /// Parole refused, MAPPA level 2 or 3.
+    #[serde(rename = "parole_mappa_2_3")]
+    ParoleMappa23,
+    /// The COM is responsible by another decision.
+    ComResponsibility,
+}
+
+/// Which release date a plan counts back from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ReleaseDateName {
+    /// Tariff expiry date.
+    Ted,
+    /// Target hearing date.
+    Thd,
+    /// Parole eligibility date.
+    Ped,
+    /// Automatic release date.
+    Ard,
+    /// Conditional release date.
+    Crd,
+}
+
+/// A release date and which one it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NamedDate {
+    /// Which date.
+    pub name: ReleaseDateName,
+    /// London date.
+    pub date: NaiveDate,
+}
+
+/// Who holds a case between custody and community, on a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Phase {
+    /// The POM is responsible, alone.
+    CustodyOnly,
+    /// The POM is responsible, a COM supports.
+    CustodyWithCom,
+    /// The COM is responsible, the POM supports.
+    Community,
+}

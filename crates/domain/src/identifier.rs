@@ -1,0 +1,215 @@
+//! The identifiers of people, places and events, each its own type.
+//!
+//! Parsing accepts exactly the format given in each type's doc; callers that read spreadsheets tidy first
+//! (trim, upper case) and parse then, so that a stored identifier has one spelling.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Why a text is not the identifier that it was taken for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not a {what}: {format}")]
+pub struct Invalid {
+    /// The kind of identifier, in words, e.g. "prisoner number".
+    pub what: &'static str,
+    /// The text as given.
+    pub value: String,
+    /// What a valid one looks like.
+    pub format: &'static str,
+}
+
+/// A text identifier: a newtype over `String` that can only be made by parsing.
+macro_rules! text_identifier {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $format:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+            fn try_from(value: String) -> Result<Self, Invalid> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(&value) {
+                    Ok(Self(value))
+                } else {
+                    Err(Invalid { what: $what, value, format: $format })
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Invalid;
+            fn from_str(value: &str) -> Result<Self, Invalid> {
+                Self::try_from(value.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(identifier: $name) -> String {
+                identifier.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+/// Whether `text` matches `shape`, in which `A` stands for an upper-case letter and `9` for a digit.
+fn has_shape(text: &str, shape: &str) -> bool {
+    text.len() == shape.len()
+        && text.bytes().zip(shape.bytes()).all(|(byte, kind)| match kind {
+            b'A' => byte.is_ascii_uppercase(),
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+text_identifier!(
+    /// NOMS number of a person in prison, e.g. `A1234BC`.
+    PrisonerNumber,
+    "prisoner number",
+    "one letter, four digits, two letters, in upper case, e.g. A1234BC",
+    |text| has_shape(text, "A9999AA")
+);
+
+text_identifier!(
+    /// Agency code of an establishment, e.g. `LEI`.
+    PrisonCode,
+    "prison code",
+    "three upper-case letters, e.g. LEI",
+    |text| has_shape(text, "AAA")
+);
+
+text_identifier!(
+    /// Number of the case in Delius, e.g. `X123456`.
+    Crn,
+    "CRN",
+    "one upper-case letter and six digits, e.g. X123456",
+    |text| has_shape(text, "A999999")
+);
+
+text_identifier!(
+    /// Who recorded something: a NOMIS or service username.
+    Username,
+    "username",
+    "1 to 30 characters of A-Z, 0-9 and _",
+    |text| {
+        (1..=30).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    }
+);
+
+/// NOMIS staff id of a Prison Offender Manager; a positive integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct StaffId(i64);
+
+impl StaffId {
+    /// The id as a number, always positive.
+    #[must_use]
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for StaffId {
+    type Error = Invalid;
+    fn try_from(value: i64) -> Result<Self, Invalid> {
+        // NOMIS ids are Oracle NUMBER(10); 2^53 is where JSON numbers stop being exact.
+        if (1..1 << 53).contains(&value) {
+            Ok(Self(value))
+        } else {
+            Err(Invalid { what: "staff id", value: value.to_string(), format: "a positive whole number, e.g. 485926" })
+        }
+    }
+}
+
+impl FromStr for StaffId {
+    type Err = Invalid;
+    fn from_str(value: &str) -> Result<Self, Invalid> {
+        value.parse::<i64>().map_or_else(
+            |_| {
+                Err(Invalid {
+                    what: "staff id",
+                    value: value.to_owned(),
+                    format: "a positive whole number, e.g. 485926",
+                })
+            },
+            Self::try_from,
+        )
+    }
+}
+
+impl From<StaffId> for i64 {
+    fn from(id: StaffId) -> i64 {
+        id.0
+    }
+}
+
+impl fmt::Display for StaffId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An id made of a UUID.
+macro_rules! uuid_identifier {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+uuid_identifier!(
+    /// Identifies one command; sent again, the same id gets the same answer and never a second event.
+    CommandId
+);
+
+uuid_identifier!(
+    /// Identifies one event: UUIDv5 of the command id and the event's index in the command.
+    EventId
+);
+
+impl CommandId {
+    /// The id of the command's event number `index`, counted from 0.
+    #[must_use]
+    pub fn event_id(self, index: usize) -> EventId {
+        EventId(Uuid::new_v5(&self.0, index.to_string().as_bytes()))
+    }
+
+    /// The id of a command that is part of this one and concerns `part` alone, e.g. one case of a bulk reallocation.
+    #[must_use]
+    pub fn derive(self, part: &str) -> CommandId {
+        CommandId(Uuid::new_v5(&self.0, part.as_bytes()))
+    }
+}
+
+impl EventId {
+    /// The id of the command that a policy issues because of this event; `part` tells several apart.
+    #[must_use]
+    pub fn derive_command(self, part: &str) -> CommandId {
+        CommandId(Uuid::new_v5(&self.0, part.as_bytes()))
+    }
+}

@@ -1,0 +1,27 @@
+//! The rules of the allocation ledger, and nothing else.
+//!
+//! Everything here is a pure function of its arguments: no IO, no clock, no async runtime, no SQL, no HTTP.
+//! Time comes in as a value. A reader who wants to know *why the ledger answers what it answers* finds it here;
+//! how events are kept, projected and served is other crates' business.
+//!
+//! | question | module |
+//! |---|---|
+//! | what is a valid prisoner number, prison, staff id? | [`identifier`] |
+//! | what may happen to a case, and what follows? | [`prisoner`] |
+//! | what may happen to a prison's roster? | [`prison`] |
+//! | when does a case go to the community? | [`handover`] |
+//! | who is responsible at an instant? | [`prisoner::responsibility`] |
+//! | why was a command turned away? | [`refusal`] |
+
+pub mod event;
+pub mod handover;
+pub mod identifier;
+pub mod london;
+pub mod officer;
+pub mod prison;
+pub mod prisoner;
+pub mod refusal;
+pub mod tier;
+
+pub use event::{Entry, Event, Stream};
+pub use refusal::Refusal;

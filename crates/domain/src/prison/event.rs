@@ -1,0 +1,140 @@
+//! What can happen to a prison's roster and on its move onto OMiC. Published format: see `docs/adr/`.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    event::event_types,
+    identifier::{PrisonerNumber, StaffId},
+    officer::{PomKind, PomStatus, WorkingPattern},
+};
+
+/// An event of the stream `prison-{prisonCode}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum PrisonEvent {
+    /// The prison went onto OMiC, or will on a planned date.
+    PrisonJoinedOmic(PrisonJoinedOmic),
+    /// A POM was put on the roster, with status `ACTIVE`.
+    PomRegistered(PomRegistered),
+    /// A POM's name, kind, working pattern or e-mail address changed.
+    PomDetailsChanged(PomDetailsChanged),
+    /// A POM's status changed.
+    PomStatusChanged(PomStatusChanged),
+    /// A POM contact was seen in NOMIS.
+    NomisContactFound(NomisContactFound),
+    /// The same contact is gone from NOMIS.
+    NomisContactRemovalConfirmed(NomisContactRemovalConfirmed),
+}
+
+event_types!(PrisonEvent {
+    PrisonJoinedOmic(PrisonJoinedOmic),
+    PomRegistered(PomRegistered),
+    PomDetailsChanged(PomDetailsChanged),
+    PomStatusChanged(PomStatusChanged),
+    NomisContactFound(NomisContactFound),
+    NomisContactRemovalConfirmed(NomisContactRemovalConfirmed),
+});
+
+/// Kind of establishment, as far as the handover rules tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Estate {
+    /// Men's closed estate.
+    MensClosed,
+    /// Men's open estate.
+    MensOpen,
+    /// Women's estate.
+    Womens,
+}
+
+/// Data of [`PrisonEvent::PrisonJoinedOmic`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrisonJoinedOmic {
+    /// First London day on which cases are allocated here.
+    pub go_live_date: NaiveDate,
+    /// Kind of establishment.
+    pub estate: Estate,
+}
+
+/// Data of [`PrisonEvent::PomRegistered`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PomRegistered {
+    /// NOMIS staff id.
+    pub staff_id: StaffId,
+    /// "Surname, Forename".
+    pub name: String,
+    /// Prison or probation POM.
+    pub kind: PomKind,
+    /// Share of full time.
+    pub working_pattern: WorkingPattern,
+    /// Work e-mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+/// Data of [`PrisonEvent::PomDetailsChanged`]: only what changed is present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PomDetailsChanged {
+    /// NOMIS staff id.
+    pub staff_id: StaffId,
+    /// The new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The new kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<PomKind>,
+    /// The new working pattern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_pattern: Option<WorkingPattern>,
+    /// The new e-mail address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+/// Data of [`PrisonEvent::PomStatusChanged`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PomStatusChanged {
+    /// NOMIS staff id.
+    pub staff_id: StaffId,
+    /// The new status.
+    pub status: PomStatus,
+    /// For `UNAVAILABLE`: the London day on which the POM is expected back, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returns_on: Option<NaiveDate>,
+    /// Why, in the words of whoever recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Data of [`PrisonEvent::NomisContactFound`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NomisContactFound {
+    /// Identifies the contact within the prison: UUIDv5 of what it says, so that the same contact seen again is known.
+    pub contact_id: Uuid,
+    /// Whose POM contact it is.
+    pub prisoner_number: PrisonerNumber,
+    /// The contact's staff id, where NOMIS gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staff_id: Option<StaffId>,
+    /// The contact's name, where NOMIS gives one. One of staff id and name is present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Contact type as NOMIS has it, e.g. `POM`.
+    pub contact_type: String,
+}
+
+/// Data of [`PrisonEvent::NomisContactRemovalConfirmed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NomisContactRemovalConfirmed {
+    /// The contact, as it was found.
+    #[serde(flatten)]
+    pub contact: NomisContactFound,
+}

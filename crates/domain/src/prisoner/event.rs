@@ -1,0 +1,376 @@
+//! What can happen to a case. Published format: see `docs/adr/`.
+
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::event_types,
+    handover::{Facts, HandoverReason, NamedDate},
+    identifier::{Crn, PrisonCode, PrisonerNumber},
+    officer::{CommunityManager, Pom, PomKind},
+    tier::{RoshLevel, Tier, TierSource},
+};
+
+/// An event of the stream `prisoner-{prisonerNumber}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum PrisonerEvent {
+    /// The case was given a tier.
+    TierAssigned(TierAssigned),
+    /// A primary POM took a case that had none.
+    AllocationMade(AllocationMade),
+    /// The case went from one primary POM to another.
+    Reallocated(Reallocated),
+    /// The primary POM's role ended, or a case without one left the prison.
+    Deallocated(Deallocated),
+    /// A co-working POM joined.
+    CoworkerAllocated(CoworkerAllocated),
+    /// One co-working POM took over from another.
+    CoworkerReallocated(CoworkerReallocated),
+    /// The co-working POM's role ended.
+    CoworkerDeallocated(CoworkerDeallocated),
+    /// A COM was named.
+    CommunityManagerAssigned(CommunityManager),
+    /// The COM named before no longer has the case.
+    CommunityManagerRemoved(CommunityManager),
+    /// Handover dates were worked out and recorded.
+    HandoverPlanned(HandoverPlanned),
+    /// Somebody decided against the plan who is responsible.
+    ResponsibilityOverridden(ResponsibilityOverridden),
+    /// That decision was taken back.
+    ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved),
+    /// An earlier entry turned out to be an error.
+    EntryVoided(EntryVoided),
+    /// On the surviving number: another number was merged into it.
+    PrisonerNumberMerged(PrisonerNumberMerged),
+    /// On the removed number: its case goes on under another number.
+    PrisonerNumberRetired(PrisonerNumberRetired),
+}
+
+event_types!(PrisonerEvent {
+    TierAssigned(TierAssigned),
+    AllocationMade(AllocationMade),
+    Reallocated(Reallocated),
+    Deallocated(Deallocated),
+    CoworkerAllocated(CoworkerAllocated),
+    CoworkerReallocated(CoworkerReallocated),
+    CoworkerDeallocated(CoworkerDeallocated),
+    CommunityManagerAssigned(CommunityManager),
+    CommunityManagerRemoved(CommunityManager),
+    HandoverPlanned(HandoverPlanned),
+    ResponsibilityOverridden(ResponsibilityOverridden),
+    ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved),
+    EntryVoided(EntryVoided),
+    PrisonerNumberMerged(PrisonerNumberMerged),
+    PrisonerNumberRetired(PrisonerNumberRetired),
+});
+
+/// Data of [`PrisonerEvent::TierAssigned`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TierAssigned {
+    /// The tier.
+    pub tier: Tier,
+    /// Risk of serious harm, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rosh_level: Option<RoshLevel>,
+    /// Where the tier came from.
+    pub source: TierSource,
+    /// The case's number in Delius, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crn: Option<Crn>,
+    /// Where the case is held, so that it can be seen waiting there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prison: Option<PrisonCode>,
+}
+
+/// Why the POM chosen is not of the recommended kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OverrideReason {
+    /// The prisoner has been assessed as suitable for the other kind; needs suitability detail.
+    Suitability,
+    /// No available POM of the recommended kind.
+    NoStaff,
+    /// The POM has worked with the prisoner before.
+    Continuity,
+    /// Another reason; needs detail.
+    Other,
+}
+
+/// How the recommended kind of POM is worked out; a setting of the ledger, kept on the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RecommendationPolicy {
+    /// Tier A or B: probation POM; other tiers: prison POM.
+    #[default]
+    Tier,
+    /// Tier A, or RoSH very high or high: probation POM; RoSH unknown: none; else prison POM.
+    Rosh,
+}
+
+/// What an allocation and a reallocation both say about the choice of POM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    /// The case's tier at that moment.
+    pub tier: Tier,
+    /// The case's RoSH level at that moment, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rosh_level: Option<RoshLevel>,
+    /// How the recommendation was worked out.
+    pub recommendation_policy: RecommendationPolicy,
+    /// The recommended kind of POM; absent where the policy has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recommended_pom_kind: Option<PomKind>,
+    /// Why the other kind was chosen, in the order given; empty where it was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub override_reasons: Vec<OverrideReason>,
+    /// Detail for `SUITABILITY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suitability_detail: Option<String>,
+    /// Detail for `OTHER`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_detail: Option<String>,
+    /// Note to the POM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// NOMIS booking, where a client of the first allocation API (2019) gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nomis_booking_id: Option<i64>,
+}
+
+impl Choice {
+    /// Whether `kind` goes against the recommendation.
+    #[must_use]
+    pub fn is_override(&self, kind: PomKind) -> bool {
+        self.recommended_pom_kind.is_some_and(|recommended| recommended != kind)
+    }
+}
+
+/// Data of [`PrisonerEvent::AllocationMade`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllocationMade {
+    /// Where.
+    pub prison: PrisonCode,
+    /// The primary POM.
+    pub pom: Pom,
+    /// The choice and its reasons.
+    #[serde(flatten)]
+    pub choice: Choice,
+}
+
+/// Data of [`PrisonerEvent::Reallocated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reallocated {
+    /// Where.
+    pub prison: PrisonCode,
+    /// The primary POM before.
+    pub pom_before: Pom,
+    /// The primary POM after.
+    pub pom_after: Pom,
+    /// Why the case moved.
+    pub reason: String,
+    /// The choice and its reasons.
+    #[serde(flatten)]
+    pub choice: Choice,
+}
+
+/// What ended a POM's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DeallocationTrigger {
+    /// Released from prison.
+    Released,
+    /// Transferred to another prison.
+    Transferred,
+    /// The POM became inactive.
+    PomInactive,
+    /// No longer of a legal status that has an offender manager.
+    LegalStatusChanged,
+    /// The prisoner number was merged into another.
+    Merged,
+    /// Ended by hand.
+    Manual,
+}
+
+/// Data of [`PrisonerEvent::Deallocated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deallocated {
+    /// Where the case was held; absent where the ledger was never told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prison: Option<PrisonCode>,
+    /// The primary POM whose role ended; absent where a case that nobody held was released, transferred or
+    /// changed legal status, so that its plan and its place in a waiting list end all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pom: Option<Pom>,
+    /// What ended it.
+    pub trigger: DeallocationTrigger,
+    /// For `TRANSFERRED`: the prison the case went to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_prison: Option<PrisonCode>,
+}
+
+/// Data of [`PrisonerEvent::CoworkerAllocated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoworkerAllocated {
+    /// Where.
+    pub prison: PrisonCode,
+    /// The co-working POM.
+    pub pom: Pom,
+}
+
+/// Data of [`PrisonerEvent::CoworkerReallocated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoworkerReallocated {
+    /// Where.
+    pub prison: PrisonCode,
+    /// The co-working POM before.
+    pub pom_before: Pom,
+    /// The co-working POM after.
+    pub pom_after: Pom,
+}
+
+/// Data of [`PrisonerEvent::CoworkerDeallocated`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoworkerDeallocated {
+    /// Where.
+    pub prison: PrisonCode,
+    /// The co-working POM whose role ended.
+    pub pom: Pom,
+    /// What ended it.
+    pub trigger: DeallocationTrigger,
+}
+
+/// Data of [`PrisonerEvent::HandoverPlanned`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HandoverPlanned {
+    /// The sentence facts that the dates were worked out from.
+    #[serde(flatten)]
+    pub facts: Facts,
+    /// London day from which a COM supports; absent where the policy fixes none.
+    pub start_date: Option<NaiveDate>,
+    /// London day from which the COM is responsible; absent where the policy fixes none.
+    pub handover_date: Option<NaiveDate>,
+    /// Why these dates.
+    pub reason: HandoverReason,
+    /// The release date that the plan counts back from.
+    pub earliest_release: Option<NamedDate>,
+}
+
+/// Which service is made responsible by an override.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ResponsibleService {
+    /// The POM is responsible.
+    Prison,
+    /// The COM is responsible.
+    Probation,
+}
+
+/// Why responsibility was overridden.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ResponsibilityOverrideReason {
+    /// Less than 10 months left to serve.
+    #[serde(rename = "LESS_THAN_10_MONTHS_TO_SERVE")]
+    LessThan10MonthsToServe,
+    /// The community team will work with the person from now.
+    CommunityTeamToWorkWithOffender,
+    /// Recalled.
+    PrisonerHasBeenRecalled,
+    /// Moved to an open prison.
+    PrisonerMovedToOpenPrison,
+    /// Another reason; needs detail.
+    Other,
+}
+
+/// Data of [`PrisonerEvent::ResponsibilityOverridden`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponsibilityOverridden {
+    /// Who is responsible now.
+    pub responsible: ResponsibleService,
+    /// Why.
+    pub reason: ResponsibilityOverrideReason,
+    /// Detail, always present for `OTHER`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Data of [`PrisonerEvent::ResponsibilityOverrideRemoved`]: the override that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponsibilityOverrideRemoved {
+    /// Who was responsible by the override.
+    pub responsible: ResponsibleService,
+    /// Why it had been made.
+    pub reason: ResponsibilityOverrideReason,
+    /// Its detail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Data of [`PrisonerEvent::EntryVoided`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryVoided {
+    /// The revision of the entry made in error.
+    pub revision: u64,
+    /// Why it was wrong.
+    pub reason: String,
+}
+
+/// What a case held when its number was removed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// Where the case was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prison: Option<PrisonCode>,
+    /// The primary POM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_pom: Option<Pom>,
+    /// The co-working POM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coworking_pom: Option<Pom>,
+    /// The tier and what came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<TierAssigned>,
+    /// The COM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub community_manager: Option<CommunityManager>,
+    /// The handover plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover_plan: Option<HandoverPlanned>,
+    /// The responsibility override.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responsibility_override: Option<ResponsibilityOverridden>,
+}
+
+/// Data of [`PrisonerEvent::PrisonerNumberMerged`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrisonerNumberMerged {
+    /// The number that was removed.
+    pub removed_number: PrisonerNumber,
+    /// The last revision of the removed number's history.
+    pub history_ends_at: u64,
+    /// What it held at its end; each is taken over where the survivor has none.
+    pub held: Held,
+}
+
+/// Data of [`PrisonerEvent::PrisonerNumberRetired`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrisonerNumberRetired {
+    /// The number under which the case goes on.
+    pub survivor: PrisonerNumber,
+}

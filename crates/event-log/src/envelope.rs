@@ -1,0 +1,132 @@
+//! Between the domain's events and the bytes in a store.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Entry, Event, Stream,
+    event::{RecordedBy, SCHEMA_VERSION},
+    identifier::{CommandId, EventId},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{LogError, NewEvent, RecordedEvent};
+
+/// What an event carries beside its data; kept with it as canonical JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metadata {
+    /// Version of the data's format.
+    pub schema_version: u16,
+    /// When the event holds in the world.
+    pub effective_at: DateTime<Utc>,
+    /// Who recorded it.
+    pub recorded_by: RecordedBy,
+    /// The command that it came from.
+    pub command_id: CommandId,
+    /// Lower-case hexadecimal SHA-256 of the request, by which a repeat is told from another request with the same id.
+    pub request_digest: String,
+    /// Ties together what belongs to one request across services.
+    pub correlation_id: Uuid,
+    /// The event that a policy acted on, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<EventId>,
+}
+
+impl Metadata {
+    /// Metadata of an event in the format that this code writes.
+    #[must_use]
+    pub fn new(
+        effective_at: DateTime<Utc>,
+        recorded_by: RecordedBy,
+        command_id: CommandId,
+        request_digest: String,
+        correlation_id: Uuid,
+        causation_id: Option<EventId>,
+    ) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            effective_at,
+            recorded_by,
+            command_id,
+            request_digest,
+            correlation_id,
+            causation_id,
+        }
+    }
+}
+
+/// An event of the log, read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// The stream it belongs to.
+    pub stream: Stream,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// The event in its place.
+    pub entry: Entry<Event>,
+}
+
+/// Makes the bytes of a command's event number `index`, counted from 0.
+///
+/// # Panics
+/// Never for the domain's events: their data has no map with keys other than text and no number that is not finite.
+#[must_use]
+pub fn encode(event: &Event, index: usize, metadata: &Metadata, recorded_at: DateTime<Utc>) -> NewEvent {
+    struct Data<'a>(&'a Event);
+    impl Serialize for Data<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.serialize_data(serializer)
+        }
+    }
+    NewEvent {
+        event_id: metadata.command_id.event_id(index),
+        type_name: event.type_name().to_owned(),
+        recorded_at,
+        metadata: canonical(metadata),
+        data: canonical(&Data(event)),
+    }
+}
+
+fn canonical<T: Serialize>(value: &T) -> bytes::Bytes {
+    serde_json_canonicalizer::to_vec(value).expect("the domain's events are plain JSON").into()
+}
+
+/// Reads an event.
+///
+/// # Errors
+/// [`LogError::Damaged`], naming the position, where the bytes are not an event that this code knows.
+pub fn decode(recorded: &RecordedEvent) -> Result<StoredEvent, LogError> {
+    let damaged = |part: &str, error: serde_json::Error| LogError::Damaged {
+        position: recorded.position,
+        what: format!("the {part} of this `{}` cannot be read: {error}", recorded.type_name),
+    };
+    let metadata: Metadata =
+        serde_json::from_slice(&recorded.metadata).map_err(|error| damaged("metadata", error))?;
+    if metadata.schema_version > SCHEMA_VERSION {
+        return Err(LogError::Damaged {
+            position: recorded.position,
+            what: format!(
+                "written in format {} by a newer version of this program, which reads up to {SCHEMA_VERSION}",
+                metadata.schema_version
+            ),
+        });
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(&recorded.data);
+    let event = Event::deserialize_data(&recorded.stream, &recorded.type_name, &mut deserializer)
+        .and_then(|event| deserializer.end().map(|()| event))
+        .map_err(|error| damaged("data", error))?;
+    Ok(StoredEvent {
+        stream: recorded.stream.clone(),
+        entry: Entry {
+            event_id: recorded.event_id,
+            revision: recorded.revision,
+            position: recorded.position,
+            effective_at: metadata.effective_at,
+            recorded_at: recorded.recorded_at,
+            recorded_by: metadata.recorded_by.clone(),
+            command_id: metadata.command_id,
+            event,
+        },
+        metadata,
+    })
+}

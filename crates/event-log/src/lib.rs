@@ -1,0 +1,10 @@
+//! The event log: the port that every store implements, the stores, and the contract that each must pass.
+//!
+//! The log is the data; everything else in the ledger is derived from it. This crate knows how events are kept and
+//! read, and nothing of what they mean beyond writing and reading their envelope ([`envelope`]).
+
+pub mod envelope;
+mod port;
+
+pub use envelope::{Metadata, StoredEvent, decode, encode};
+pub use port::*;

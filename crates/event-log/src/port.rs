@@ -1,0 +1,189 @@
+//! The port: what every store of events promises.
+//!
+//! - **Optimistic concurrency** per stream; a conflict says the actual revision. There is no "any".
+//! - **Idempotent append**: the same event ids at the same revision get the first answer again.
+//! - **Order**: positions grow; who has seen position p never later finds an event at or below p, also while following.
+//! - **Acknowledged is durable**: [`EventLog::append`] answers after the commit, never before.
+//! - **Exact bytes**: data and metadata come back as they were given.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use domain::{Stream, identifier::EventId};
+use futures::stream::BoxStream;
+
+/// Most events in one append: the events of one command. Merges and releases make three; the rest is room.
+pub const APPEND_EVENTS_MAX: usize = 64;
+
+/// Most events in one page of [`EventLog::read_all`] and [`EventLog::read_stream`]; bounds the memory of a reader.
+pub const PAGE_EVENTS_MAX: usize = 10_000;
+
+/// A store shared by the parts of the program.
+pub type SharedLog = Arc<dyn EventLog>;
+
+/// The revision that a stream must be at for an append to succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpectedRevision {
+    /// The stream does not exist yet.
+    NoStream,
+    /// The stream's last event has this revision.
+    Exact(u64),
+}
+
+impl ExpectedRevision {
+    /// The revision that the append's first event will have.
+    #[must_use]
+    pub fn next(self) -> u64 {
+        match self {
+            Self::NoStream => 0,
+            Self::Exact(revision) => revision + 1,
+        }
+    }
+}
+
+/// An event about to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// UUIDv5 of the command id and the event's index.
+    pub event_id: EventId,
+    /// The event's type, e.g. `AllocationMade`.
+    pub type_name: String,
+    /// The recorder's clock. The store keeps recorded times from running backwards: an event is recorded at this
+    /// time or at that of the event before it in the log, whichever is later. Whole microseconds.
+    pub recorded_at: DateTime<Utc>,
+    /// Canonical JSON of [`crate::Metadata`].
+    pub metadata: Bytes,
+    /// Canonical JSON of the event's data.
+    pub data: Bytes,
+}
+
+/// An event as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// Order in the whole log. Dense (1, 2, 3 …) in the Postgres store only; nobody else may assume so.
+    pub position: u64,
+    /// The stream it belongs to.
+    pub stream: Stream,
+    /// 0-based place in its stream.
+    pub revision: u64,
+    /// The event's id.
+    pub event_id: EventId,
+    /// The event's type.
+    pub type_name: String,
+    /// When it was recorded; never earlier than the event before it in the log.
+    pub recorded_at: DateTime<Utc>,
+    /// The metadata, byte for byte as appended.
+    pub metadata: Bytes,
+    /// The data, byte for byte as appended.
+    pub data: Bytes,
+}
+
+/// The answer to an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Revision of the append's last event.
+    pub revision: u64,
+    /// Position of the append's last event.
+    pub position: u64,
+    /// Position and recorded time of each event, in the order appended.
+    pub events: Vec<(u64, DateTime<Utc>)>,
+    /// Whether the events stood in the log already, from an earlier try.
+    pub repeated: bool,
+}
+
+/// Why an append did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The stream is not at the expected revision. Load, decide and append again.
+    #[error("stream {stream} is at {actual:?}, not at {expected:?}")]
+    Conflict {
+        /// The stream.
+        stream: Stream,
+        /// What the caller expected.
+        expected: ExpectedRevision,
+        /// Where the stream is.
+        actual: ExpectedRevision,
+    },
+    /// The append itself is malformed: no events or more than [`APPEND_EVENTS_MAX`]. A bug of the caller.
+    #[error("append of {count} events to {stream}: 1 to {APPEND_EVENTS_MAX} are allowed")]
+    Count {
+        /// The stream.
+        stream: Stream,
+        /// How many events were given.
+        count: usize,
+    },
+    /// The store cannot answer. The append may or may not have happened: send the same again.
+    #[error("append events")]
+    Log(#[from] LogError),
+}
+
+/// Why the log cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The store is out of reach or refuses work for now; trying again may help.
+    #[error("reach the event store")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The log holds what it cannot hold: a gap, a revision out of order, an unreadable event. Wake somebody.
+    #[error("the event log is damaged at position {position}: {what}")]
+    Damaged {
+        /// Where; 0 where no position is known.
+        position: u64,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// What a follower sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Followed {
+    /// More events, in order, at least one.
+    Events(Vec<RecordedEvent>),
+    /// Everything up to this position, which was the log's end, has been seen. Said at the start and again after each
+    /// time that the follower had fallen behind.
+    CaughtUp {
+        /// The log's end.
+        position: u64,
+    },
+}
+
+/// A store of events.
+#[async_trait]
+pub trait EventLog: Send + Sync + 'static {
+    /// Appends events to one stream, all or none, and answers once they are durable.
+    ///
+    /// Where the stream has moved on but the events stand at the following revisions with the same ids, the first
+    /// answer is given again.
+    async fn append(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError>;
+
+    /// Reads a stream from a revision on, at most `limit` events. A stream that does not exist is empty.
+    async fn read_stream(
+        &self,
+        stream: &Stream,
+        from_revision: u64,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, LogError>;
+
+    /// Reads several streams whole, in the order asked. The answer has one entry a stream; one that does not exist
+    /// is empty.
+    async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError>;
+
+    /// Reads the log after a position (0: from the start), at most `limit` events.
+    async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError>;
+
+    /// The position of the last event, 0 for an empty log.
+    async fn head(&self) -> Result<u64, LogError>;
+
+    /// Follows the log after a position without end. An error ends the stream; the follower starts again from where
+    /// it was.
+    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>>;
+}
+
+/// How long a follower waits for a wake-up before it looks by itself. A notification is a hint, the position is the truth.
+pub const FOLLOW_POLL_INTERVAL: Duration = Duration::from_secs(1);

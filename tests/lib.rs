@@ -1,0 +1,1 @@
+//! The program, tested from outside as its users meet it: see `it/`.
