@@ -1,5 +1,7 @@
 //! Handover dates: when a case goes from prison to probation, worked out from sentence facts.
 
+mod calculate;
 mod facts;
 
+pub use calculate::*;
 pub use facts::*;

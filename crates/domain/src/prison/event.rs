@@ -37,6 +37,19 @@ event_types!(PrisonEvent {
     NomisContactRemovalConfirmed(NomisContactRemovalConfirmed),
 });
 
+impl PrisonEvent {
+    /// The POM that the event is about, if it is about one on the roster.
+    #[must_use]
+    pub fn staff_id(&self) -> Option<StaffId> {
+        match self {
+            Self::PomRegistered(event) => Some(event.staff_id),
+            Self::PomDetailsChanged(event) => Some(event.staff_id),
+            Self::PomStatusChanged(event) => Some(event.staff_id),
+            Self::PrisonJoinedOmic(_) | Self::NomisContactFound(_) | Self::NomisContactRemovalConfirmed(_) => None,
+        }
+    }
+}
+
 /// Kind of establishment, as far as the handover rules tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -42,7 +42,7 @@ pub enum PrisonerEvent {
     /// An earlier entry turned out to be an error.
     EntryVoided(EntryVoided),
     /// On the surviving number: another number was merged into it.
-    PrisonerNumberMerged(PrisonerNumberMerged),
+    PrisonerNumberMerged(Box<PrisonerNumberMerged>),
     /// On the removed number: its case goes on under another number.
     PrisonerNumberRetired(PrisonerNumberRetired),
 }
@@ -61,7 +61,7 @@ event_types!(PrisonerEvent {
     ResponsibilityOverridden(ResponsibilityOverridden),
     ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved),
     EntryVoided(EntryVoided),
-    PrisonerNumberMerged(PrisonerNumberMerged),
+    PrisonerNumberMerged(Box<PrisonerNumberMerged>),
     PrisonerNumberRetired(PrisonerNumberRetired),
 });
 

@@ -1,0 +1,60 @@
+//! What can be asked of a prison.
+
+use uuid::Uuid;
+
+use crate::{
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    prison::{PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
+};
+
+/// A command to a prison. When it holds from and who gives it travel beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Take the prison onto OMiC.
+    JoinOmic(PrisonJoinedOmic),
+    /// Put a POM on the roster.
+    RegisterPom(PomRegistered),
+    /// Change a POM's name, kind, working pattern or e-mail address.
+    ChangePomDetails(PomDetailsChanged),
+    /// Change a POM's status.
+    ChangePomStatus(PomStatusChanged),
+    /// A POM contact was seen in NOMIS.
+    RecordNomisContact(ContactSeen),
+    /// A contact seen before is gone from NOMIS.
+    ConfirmNomisContactRemoval {
+        /// The contact.
+        contact_id: Uuid,
+    },
+}
+
+/// A POM contact as seen in NOMIS. Staff id or name says whose it is; both may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactSeen {
+    /// Whose contact it is.
+    pub prisoner_number: PrisonerNumber,
+    /// The contact's staff id.
+    pub staff_id: Option<StaffId>,
+    /// The contact's name.
+    pub name: Option<String>,
+    /// Contact type as NOMIS has it.
+    pub contact_type: String,
+}
+
+impl ContactSeen {
+    /// Identifies the contact within the prison: the same contact seen again has the same id. A staff id says who it
+    /// is better than a name, which is spelt in many ways, so the name counts only where there is no staff id.
+    #[must_use]
+    pub fn contact_id(&self, prison: &PrisonCode) -> Uuid {
+        let who = match (self.staff_id, &self.name) {
+            (Some(staff_id), _) => staff_id.to_string(),
+            (None, Some(name)) => name.trim().to_lowercase(),
+            (None, None) => String::new(),
+        };
+        // Fields are set apart by a character that none of them holds.
+        let text = format!("{prison}\n{}\n{who}\n{}", self.prisoner_number, self.contact_type.trim().to_uppercase());
+        Uuid::new_v5(&CONTACT_NAMESPACE, text.as_bytes())
+    }
+}
+
+/// UUIDv5 namespace of contact ids; part of the published event format, never to be changed.
+const CONTACT_NAMESPACE: Uuid = Uuid::from_u128(0x2f0c_0b9e_5d1b_4c56_9a77_6d1f_8b1e_4a01);

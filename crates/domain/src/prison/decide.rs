@@ -1,0 +1,196 @@
+//! From a prison's past and a command to a new event, or to a refusal.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{
+    Refusal,
+    identifier::{EventId, PrisonCode, StaffId},
+    london,
+    officer::PomStatus,
+    prison::{
+        Command, ContactSeen, History, NomisContactFound, NomisContactRemovalConfirmed, PrisonEvent, Roster, RosterPom,
+    },
+    prisoner::DETAIL_LEN_MAX,
+};
+
+/// What a decision depends on beside the prison's own past.
+#[derive(Debug, Clone, Copy)]
+pub struct Context {
+    /// The recorder's clock.
+    pub now: DateTime<Utc>,
+    /// When the command is to hold from; never later than `now`.
+    pub effective_at: DateTime<Utc>,
+}
+
+/// Decides a command: one event, or the first rule that says no.
+///
+/// # Errors
+/// A [`Refusal`] with the code and the sentence of the rule. A backdated command is refused with
+/// `later-entry-conflict` where the history with it inserted would not be legal (rule 8).
+pub fn decide(history: &History, command: &Command, context: &Context) -> Result<Vec<PrisonEvent>, Refusal> {
+    if context.effective_at > context.now {
+        return Err(Refusal::new(
+            "effective-time-in-future",
+            "The effective time is in the future. An event can be backdated, never postdated.",
+        ));
+    }
+    let code = history.code();
+    let roster = history.roster_at(context.effective_at);
+    let event = event_of(code, &roster, command)?;
+    check(code, &roster, &event)?;
+    if history.last_effective_at().is_some_and(|last| context.effective_at < last) {
+        let mut roster = roster.into_owned();
+        // No rule looks at the id of the event that gave a status.
+        roster.apply_event(&event, context.effective_at, EventId(Uuid::nil()));
+        check_later(history, roster, context)?;
+    }
+    Ok(vec![event])
+}
+
+fn event_of(code: &PrisonCode, roster: &Roster, command: &Command) -> Result<PrisonEvent, Refusal> {
+    Ok(match command {
+        Command::JoinOmic(joined) => PrisonEvent::PrisonJoinedOmic(joined.clone()),
+        Command::RegisterPom(registered) => PrisonEvent::PomRegistered(registered.clone()),
+        Command::ChangePomDetails(changed) => PrisonEvent::PomDetailsChanged(changed.clone()),
+        Command::ChangePomStatus(changed) => {
+            let len = changed.reason.as_ref().map_or(0, |reason| reason.chars().count());
+            if len > DETAIL_LEN_MAX {
+                return Err(Refusal::new(
+                    "detail-too-long",
+                    format!("reason has {len} characters; at most {DETAIL_LEN_MAX} are allowed. Shorten it."),
+                ));
+            }
+            if changed.returns_on.is_some() && changed.status != PomStatus::Unavailable {
+                return Err(Refusal::new(
+                    "return-date-needs-unavailable",
+                    "A date of return goes with the status UNAVAILABLE only. Leave it out, or use that status.",
+                ));
+            }
+            PrisonEvent::PomStatusChanged(changed.clone())
+        }
+        Command::RecordNomisContact(seen) => PrisonEvent::NomisContactFound(contact(code, seen)?),
+        Command::ConfirmNomisContactRemoval { contact_id } => {
+            let contact =
+                roster.contacts.get(contact_id).ok_or_else(|| contact_unknown(code, &contact_id.to_string()))?;
+            PrisonEvent::NomisContactRemovalConfirmed(NomisContactRemovalConfirmed { contact: contact.found.clone() })
+        }
+    })
+}
+
+fn contact(code: &PrisonCode, seen: &ContactSeen) -> Result<NomisContactFound, Refusal> {
+    if seen.staff_id.is_none() && seen.name.as_ref().is_none_or(|name| name.trim().is_empty()) {
+        return Err(Refusal::new(
+            "contact-without-person",
+            format!("The POM contact of {} names nobody. Give a staff id or a name.", seen.prisoner_number),
+        ));
+    }
+    Ok(NomisContactFound {
+        contact_id: seen.contact_id(code),
+        prisoner_number: seen.prisoner_number.clone(),
+        staff_id: seen.staff_id,
+        name: seen.name.clone(),
+        contact_type: seen.contact_type.clone(),
+    })
+}
+
+/// Whether `event` may follow `roster`.
+fn check(code: &PrisonCode, roster: &Roster, event: &PrisonEvent) -> Result<(), Refusal> {
+    let registered = |staff_id: StaffId| {
+        roster.poms.get(&staff_id).ok_or_else(|| {
+            Refusal::new(
+                "pom-not-registered",
+                format!(
+                    "No POM with staff id {staff_id} is on the roster of {code} at that time. Register the POM first."
+                ),
+            )
+        })
+    };
+    match event {
+        PrisonEvent::PrisonJoinedOmic(_) => match &roster.joined {
+            Some(joined) => Err(Refusal::new(
+                "already-on-omic",
+                format!(
+                    "{code} has already joined OMiC, with go-live date {}.",
+                    joined.go_live_date.format("%-d %B %Y")
+                ),
+            )),
+            None => Ok(()),
+        },
+        PrisonEvent::PomRegistered(new) => match roster.poms.get(&new.staff_id) {
+            Some(pom) => Err(Refusal::new(
+                "pom-already-registered",
+                format!(
+                    "Staff id {} is already on the roster of {code}, as {}. Change the details or the status instead.",
+                    new.staff_id, pom.name
+                ),
+            )),
+            None => Ok(()),
+        },
+        PrisonEvent::PomDetailsChanged(changed) => {
+            let pom = registered(changed.staff_id)?;
+            let differs = changed.name.as_ref().is_some_and(|name| *name != pom.name)
+                || changed.kind.is_some_and(|kind| kind != pom.kind)
+                || changed.working_pattern.is_some_and(|pattern| pattern != pom.working_pattern)
+                || changed.email.is_some() && changed.email != pom.email;
+            refuse_unchanged(code, pom, differs)
+        }
+        PrisonEvent::PomStatusChanged(changed) => {
+            let pom = registered(changed.staff_id)?;
+            refuse_unchanged(code, pom, changed.status != pom.status || changed.returns_on != pom.returns_on)
+        }
+        PrisonEvent::NomisContactFound(found) => match roster.contacts.get(&found.contact_id) {
+            Some(contact) if contact.removed_at.is_none() => Err(Refusal::new(
+                "nomis-contact-known",
+                format!(
+                    "This POM contact of {} at {code} is already recorded as being in NOMIS.",
+                    found.prisoner_number
+                ),
+            )),
+            _ => Ok(()),
+        },
+        PrisonEvent::NomisContactRemovalConfirmed(removed) => match roster.contacts.get(&removed.contact.contact_id) {
+            Some(contact) if contact.removed_at.is_none() => Ok(()),
+            _ => Err(contact_unknown(code, &removed.contact.contact_id.to_string())),
+        },
+    }
+}
+
+fn refuse_unchanged(code: &PrisonCode, pom: &RosterPom, differs: bool) -> Result<(), Refusal> {
+    if differs {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "nothing-changed",
+        format!("This is what the roster of {code} already says of {} (staff id {}).", pom.name, pom.staff_id),
+    ))
+}
+
+fn contact_unknown(code: &PrisonCode, contact_id: &str) -> Refusal {
+    Refusal::new(
+        "nomis-contact-unknown",
+        format!("No POM contact {contact_id} is recorded as being in NOMIS at {code} at that time."),
+    )
+}
+
+fn check_later(history: &History, mut roster: Roster, context: &Context) -> Result<(), Refusal> {
+    for entry in history.in_effective_order().into_iter().filter(|entry| entry.effective_at > context.effective_at) {
+        if let Err(refusal) = check(history.code(), &roster, &entry.event) {
+            return Err(Refusal {
+                later_entry: Some(entry.revision),
+                ..Refusal::new(
+                    "later-entry-conflict",
+                    format!(
+                        "The later entry {} ({}, effective {}) would no longer be possible: {} Use a later effective time.",
+                        entry.revision,
+                        entry.event.type_name(),
+                        london::date(entry.effective_at).format("%-d %B %Y"),
+                        refusal.sentence
+                    ),
+                )
+            });
+        }
+        roster.apply(entry);
+    }
+    Ok(())
+}

@@ -1,0 +1,480 @@
+//! From a case's past and a command to new events, or to a refusal.
+
+use chrono::{DateTime, Utc};
+
+use super::legality::{self, check, check_later};
+use crate::{
+    Refusal, handover,
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    london,
+    officer::{Pom, PomKind, PomStatus},
+    prison,
+    prisoner::{
+        Allocate, AllocateCoworker, AllocationMade, Choice, ChoiceReasons, Command, CoworkerAllocated,
+        CoworkerDeallocated, CoworkerReallocated, Deallocated, DeallocationTrigger, EndPomRole, EntryVoided,
+        HandoverPlanned, Held, History, OfficerRole, OverrideReason, PrisonerEvent, PrisonerNumberMerged, Reallocate,
+        Reallocated, RecommendationPolicy, ResponsibilityOverridden, ResponsibilityOverrideReason,
+        ResponsibilityOverrideRemoved, State, responsibility,
+    },
+};
+
+/// Longest detail of an override, in characters (domain design, "Streams and events").
+pub const DETAIL_LEN_MAX: usize = 175;
+
+/// Longest note to a POM, in characters: some two pages, and a bound on what one event can weigh.
+pub const NOTE_LEN_MAX: usize = 4_000;
+
+/// What a decision depends on beside the case's own past.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The recorder's clock.
+    pub now: DateTime<Utc>,
+    /// When the command is to hold from; never later than `now`.
+    pub effective_at: DateTime<Utc>,
+    /// The prison named by a command that gives a role to a POM.
+    pub prison: Option<&'a prison::History>,
+    /// How the recommended kind of POM is worked out.
+    pub recommendation_policy: RecommendationPolicy,
+}
+
+/// Decides a command: one event or more, all of them effective at the context's time, or the first rule that says no.
+///
+/// # Errors
+/// A [`Refusal`] with the code and the sentence of the rule. A backdated command is refused with
+/// `later-entry-conflict` where the history with it inserted would not be legal (rule 8).
+pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Result<Vec<PrisonerEvent>, Refusal> {
+    if context.effective_at > context.now {
+        return Err(Refusal::new(
+            "effective-time-in-future",
+            "The effective time is in the future. An event can be backdated, never postdated.",
+        ));
+    }
+    let number = history.number();
+    if let Some(survivor) = history.state().retired_into {
+        return Err(legality::retired(number, &survivor));
+    }
+    if let Command::Void(void) = command {
+        return void_entry(history, void);
+    }
+
+    let standing = history.in_effective_order();
+    let split = standing.partition_point(|entry| entry.effective_at <= context.effective_at);
+    let mut state = State::default();
+    for entry in &standing[..split] {
+        state.apply(entry);
+    }
+    let events = events_of(number, &state, command, context)?;
+
+    // The new events one after the other, then everything that is already known to come later.
+    for (index, event) in events.iter().enumerate() {
+        check(number, &state, event)?;
+        state.apply_event(event, context.effective_at, (history.entries().len() + index) as u64);
+    }
+    check_later(number, state, standing[split..].iter().copied())?;
+    Ok(events)
+}
+
+/// What the survivor's event says of a number that was retired at `retired_revision` of its history.
+///
+/// # Panics
+/// If the history has no such revision.
+#[must_use]
+pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerged {
+    let index = usize::try_from(retired_revision).expect("a revision is an index");
+    let retirement = &removed.entries()[index];
+    let mut state = State::default();
+    for entry in removed.in_effective_order() {
+        // The retirement's own command has ended the open roles: what was held is what held before it.
+        if entry.command_id != retirement.command_id {
+            state.apply(entry);
+        }
+    }
+    PrisonerNumberMerged {
+        removed_number: removed.number().clone(),
+        history_ends_at: retired_revision,
+        held: Held {
+            prison: state.prison,
+            primary_pom: state.primary_pom.map(|role| role.pom),
+            coworking_pom: state.coworking_pom.map(|role| role.pom),
+            tier: state.tier,
+            community_manager: state.community_manager.map(|role| role.manager),
+            handover_plan: state.handover_plan,
+            responsibility_override: state.responsibility_override,
+        },
+    }
+}
+
+/// The events that a command makes of a case in `state`. Refuses only what keeps the events from being written down or
+/// what concerns the roster; whether they may follow `state` is for [`check`].
+fn events_of(
+    number: &PrisonerNumber,
+    state: &State,
+    command: &Command,
+    context: &Context<'_>,
+) -> Result<Vec<PrisonerEvent>, Refusal> {
+    Ok(match command {
+        Command::AssignTier(tier) => vec![PrisonerEvent::TierAssigned(tier.clone())],
+        Command::Allocate(allocate) => vec![allocation(number, state, allocate, context)?],
+        Command::Reallocate(reallocate) => vec![reallocation(number, state, reallocate, context)?],
+        Command::Deallocate(deallocate) => match deallocate.trigger {
+            DeallocationTrigger::LegalStatusChanged => {
+                refuse_ended(number, state, "out of the scope of offender management")?;
+                ended(state, DeallocationTrigger::LegalStatusChanged, None)
+            }
+            trigger => {
+                let mut events = coworker_ended(state, trigger);
+                if state.primary_pom.is_some() {
+                    events.push(primary_ended(state, trigger, None));
+                }
+                if events.is_empty() {
+                    return Err(legality::not_allocated(number));
+                }
+                events
+            }
+        },
+        Command::EndPomRole(end) => end_pom_role(number, state, end)?,
+        Command::AllocateCoworker(allocate) => vec![coworking(number, state, allocate, context)?],
+        Command::RemoveCoworker => {
+            legality::coworker(number, state)?;
+            coworker_ended(state, DeallocationTrigger::Manual)
+        }
+        Command::AssignCommunityManager(manager) => vec![PrisonerEvent::CommunityManagerAssigned(manager.clone())],
+        Command::RemoveCommunityManager => {
+            let role = state.community_manager.as_ref().ok_or_else(|| legality::no_community_manager(number))?;
+            vec![PrisonerEvent::CommunityManagerRemoved(role.manager.clone())]
+        }
+        Command::PlanHandover(facts) => {
+            let today = facts.calculated_on.unwrap_or_else(|| london::date(context.effective_at));
+            let plan = handover::plan(facts, today)?;
+            vec![PrisonerEvent::HandoverPlanned(HandoverPlanned {
+                facts: handover::Facts { calculated_on: Some(today), ..facts.clone() },
+                start_date: plan.start_date,
+                handover_date: plan.handover_date,
+                reason: plan.reason,
+                earliest_release: plan.earliest_release,
+            })]
+        }
+        Command::OverrideResponsibility(decision) => vec![responsibility_override(decision)?],
+        Command::RemoveResponsibilityOverride => {
+            let decision = state.responsibility_override.clone().ok_or_else(|| legality::no_override(number))?;
+            vec![PrisonerEvent::ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved {
+                responsible: decision.responsible,
+                reason: decision.reason,
+                detail: decision.detail,
+            })]
+        }
+        Command::Release(release) => {
+            refuse_ended(number, state, "released")?;
+            if let (Some(named), Some(held_at)) = (&release.prison, &state.prison)
+                && named != held_at
+            {
+                return Err(legality::at_another_prison(number, held_at, named));
+            }
+            ended(state, DeallocationTrigger::Released, None)
+        }
+        Command::Transfer(transfer) => {
+            refuse_unknown(number, state)?;
+            if state.prison.as_ref() == Some(&transfer.to_prison) {
+                return Err(Refusal::new(
+                    "nothing-changed",
+                    format!("{number} is already held at {} at that time.", transfer.to_prison),
+                ));
+            }
+            ended(state, DeallocationTrigger::Transferred, Some(transfer.to_prison.clone()))
+        }
+        Command::Retire(retired) => {
+            let mut events = coworker_ended(state, DeallocationTrigger::Merged);
+            if state.primary_pom.is_some() {
+                events.push(primary_ended(state, DeallocationTrigger::Merged, None));
+            }
+            events.push(PrisonerEvent::PrisonerNumberRetired(retired.clone()));
+            events
+        }
+        Command::CompleteMerge(merged) => vec![PrisonerEvent::PrisonerNumberMerged(merged.clone())],
+        Command::Void(_) => unreachable!("a void is decided by void_entry"),
+    })
+}
+
+fn allocation(
+    number: &PrisonerNumber,
+    state: &State,
+    allocate: &Allocate,
+    context: &Context<'_>,
+) -> Result<PrisonerEvent, Refusal> {
+    let pom = active_pom(&allocate.prison, allocate.staff_id, context)?;
+    let made = AllocationMade {
+        prison: allocate.prison.clone(),
+        choice: choice(number, state, &pom, &allocate.reasons, context)?,
+        pom,
+    };
+    Ok(PrisonerEvent::AllocationMade(made))
+}
+
+fn reallocation(
+    number: &PrisonerNumber,
+    state: &State,
+    reallocate: &Reallocate,
+    context: &Context<'_>,
+) -> Result<PrisonerEvent, Refusal> {
+    let role = legality::primary(number, state, &reallocate.prison)?;
+    if let Some(expected) = reallocate.expected_holder
+        && expected != role.pom.staff_id
+    {
+        return Err(legality::not_holder(number, role, &format!("staff id {expected}")));
+    }
+    let pom_after = active_pom(&reallocate.prison, reallocate.staff_id, context)?;
+    refuse_long("reason", Some(&reallocate.reason), DETAIL_LEN_MAX)?;
+    Ok(PrisonerEvent::Reallocated(Reallocated {
+        prison: reallocate.prison.clone(),
+        pom_before: role.pom.clone(),
+        reason: reallocate.reason.clone(),
+        choice: choice(number, state, &pom_after, &reallocate.reasons, context)?,
+        pom_after,
+    }))
+}
+
+fn coworking(
+    number: &PrisonerNumber,
+    state: &State,
+    allocate: &AllocateCoworker,
+    context: &Context<'_>,
+) -> Result<PrisonerEvent, Refusal> {
+    legality::primary(number, state, &allocate.prison)?;
+    let pom = active_pom(&allocate.prison, allocate.staff_id, context)?;
+    let prison = allocate.prison.clone();
+    Ok(match &state.coworking_pom {
+        Some(role) => PrisonerEvent::CoworkerReallocated(CoworkerReallocated {
+            prison,
+            pom_before: role.pom.clone(),
+            pom_after: pom,
+        }),
+        None => PrisonerEvent::CoworkerAllocated(CoworkerAllocated { prison, pom }),
+    })
+}
+
+/// Rule 1: the POM, if the prison has joined OMiC and has that POM on its roster, active, at the effective time.
+fn active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) -> Result<Pom, Refusal> {
+    let at = context.effective_at;
+    let on = london::date(at).format("%-d %B %Y");
+    let joined = context.prison.and_then(|prison| prison.joined_at(at));
+    let Some(prison) = context.prison.filter(|_| joined.is_some()) else {
+        return Err(Refusal::new(
+            "prison-not-on-omic",
+            format!("{code} had not joined OMiC on {on}. Record its onboarding, with a go-live date by then, first."),
+        ));
+    };
+    let Some(pom) = prison.pom_at(staff_id, at) else {
+        return Err(Refusal::new(
+            "pom-not-registered",
+            format!(
+                "No POM with staff id {staff_id} was on the roster of {code} on {on}. Register the POM there first, or choose one who is."
+            ),
+        ));
+    };
+    if pom.status != PomStatus::Active {
+        return Err(Refusal::new(
+            "pom-not-active",
+            format!(
+                "{} (staff id {staff_id}) takes no new cases at {code} on {on}: the status is {}. Choose an active POM.",
+                pom.name,
+                match pom.status {
+                    PomStatus::Unavailable => "UNAVAILABLE",
+                    _ => "INACTIVE",
+                },
+            ),
+        ));
+    }
+    Ok(Pom { staff_id, name: pom.name, kind: pom.kind, email: pom.email })
+}
+
+/// Rule 5: the recommendation at that moment, and the reasons where the choice goes against it.
+fn choice(
+    number: &PrisonerNumber,
+    state: &State,
+    pom: &Pom,
+    reasons: &ChoiceReasons,
+    context: &Context<'_>,
+) -> Result<Choice, Refusal> {
+    let tier = state.tier.as_ref().ok_or_else(|| legality::tier_unknown(number))?;
+    let choice = Choice {
+        tier: tier.tier,
+        rosh_level: tier.rosh_level,
+        recommendation_policy: context.recommendation_policy,
+        recommended_pom_kind: recommended_kind(state, context),
+        override_reasons: reasons.override_reasons.clone(),
+        suitability_detail: reasons.suitability_detail.clone(),
+        override_detail: reasons.override_detail.clone(),
+        note: reasons.note.clone(),
+        nomis_booking_id: reasons.nomis_booking_id,
+    };
+    let name = |kind| match kind {
+        PomKind::Prison => "prison",
+        PomKind::Probation => "probation",
+    };
+    if let Some(recommended) = choice.recommended_pom_kind
+        && choice.is_override(pom.kind)
+        && choice.override_reasons.is_empty()
+    {
+        return Err(Refusal::new(
+            "override-reasons-needed",
+            format!(
+                "A {} POM is recommended for {number} and {} is a {} POM. Say why, with overrideReasons: SUITABILITY, NO_STAFF, CONTINUITY or OTHER.",
+                name(recommended),
+                pom.name,
+                name(pom.kind)
+            ),
+        ));
+    }
+    let given = |detail: &Option<String>| detail.as_ref().is_some_and(|detail| !detail.trim().is_empty());
+    if choice.override_reasons.contains(&OverrideReason::Suitability) && !given(&choice.suitability_detail) {
+        return Err(Refusal::new(
+            "suitability-detail-needed",
+            "The override reason SUITABILITY needs suitabilityDetail: say why the prisoner is suitable for the other kind of POM.",
+        ));
+    }
+    if choice.override_reasons.contains(&OverrideReason::Other) && !given(&choice.override_detail) {
+        return Err(Refusal::new(
+            "override-detail-needed",
+            "The override reason OTHER needs overrideDetail: say what the reason is.",
+        ));
+    }
+    refuse_long("suitabilityDetail", choice.suitability_detail.as_ref(), DETAIL_LEN_MAX)?;
+    refuse_long("overrideDetail", choice.override_detail.as_ref(), DETAIL_LEN_MAX)?;
+    refuse_long("note", choice.note.as_ref(), NOTE_LEN_MAX)?;
+    Ok(choice)
+}
+
+fn recommended_kind(state: &State, context: &Context<'_>) -> Option<PomKind> {
+    let immigration_case = state.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
+    if immigration_case || responsibility(state, context.effective_at).responsible == OfficerRole::Com {
+        return Some(PomKind::Prison);
+    }
+    let tier = state.tier.as_ref()?;
+    match context.recommendation_policy {
+        RecommendationPolicy::Tier if matches!(tier.tier.letter(), 'A' | 'B') => Some(PomKind::Probation),
+        RecommendationPolicy::Tier => Some(PomKind::Prison),
+        RecommendationPolicy::Rosh => {
+            use crate::tier::RoshLevel::{High, Low, Medium, VeryHigh};
+            match (tier.tier.letter(), tier.rosh_level) {
+                ('A', _) | (_, Some(VeryHigh | High)) => Some(PomKind::Probation),
+                (_, Some(Medium | Low)) => Some(PomKind::Prison),
+                (_, None) => None,
+            }
+        }
+    }
+}
+
+fn responsibility_override(decision: &ResponsibilityOverridden) -> Result<PrisonerEvent, Refusal> {
+    let detail = decision.detail.as_ref().filter(|detail| !detail.trim().is_empty());
+    if decision.reason == ResponsibilityOverrideReason::Other && detail.is_none() {
+        return Err(Refusal::new("override-detail-needed", "The reason OTHER needs a detail: say what the reason is."));
+    }
+    refuse_long("detail", detail, DETAIL_LEN_MAX)?;
+    Ok(PrisonerEvent::ResponsibilityOverridden(decision.clone()))
+}
+
+/// Both roles end, and with the primary one what the trigger ends beside it (rule 6).
+fn ended(state: &State, trigger: DeallocationTrigger, to_prison: Option<PrisonCode>) -> Vec<PrisonerEvent> {
+    let mut events = coworker_ended(state, trigger);
+    events.push(primary_ended(state, trigger, to_prison));
+    events
+}
+
+fn primary_ended(state: &State, trigger: DeallocationTrigger, to_prison: Option<PrisonCode>) -> PrisonerEvent {
+    PrisonerEvent::Deallocated(Deallocated {
+        prison: state.prison.clone(),
+        pom: state.primary_pom.as_ref().map(|role| role.pom.clone()),
+        trigger,
+        to_prison,
+    })
+}
+
+fn coworker_ended(state: &State, trigger: DeallocationTrigger) -> Vec<PrisonerEvent> {
+    let ended = state.coworking_pom.as_ref().map(|role| {
+        PrisonerEvent::CoworkerDeallocated(CoworkerDeallocated {
+            prison: role.prison.clone(),
+            pom: role.pom.clone(),
+            trigger,
+        })
+    });
+    ended.into_iter().collect()
+}
+
+fn end_pom_role(number: &PrisonerNumber, state: &State, end: &EndPomRole) -> Result<Vec<PrisonerEvent>, Refusal> {
+    let held = |role: Option<&crate::prisoner::PomRole>| {
+        role.is_some_and(|role| role.pom.staff_id == end.staff_id && role.prison == end.prison)
+    };
+    if held(state.primary_pom.as_ref()) {
+        Ok(vec![primary_ended(state, DeallocationTrigger::PomInactive, None)])
+    } else if held(state.coworking_pom.as_ref()) {
+        Ok(coworker_ended(state, DeallocationTrigger::PomInactive))
+    } else {
+        Err(Refusal::new(
+            "pom-not-holder",
+            format!("Staff id {} holds no role on {number} at {} at that time.", end.staff_id, end.prison),
+        ))
+    }
+}
+
+/// Rule 8 for voids: the whole history without the entry has to be legal.
+fn void_entry(history: &History, void: &EntryVoided) -> Result<Vec<PrisonerEvent>, Refusal> {
+    let number = history.number();
+    let Some(entry) = history.entries().iter().find(|entry| entry.revision == void.revision) else {
+        return Err(Refusal::new(
+            "entry-unknown",
+            format!("{number} has no entry {}. Its history lists the entries with their revisions.", void.revision),
+        ));
+    };
+    if let Some(by) = history.voided_by(void.revision) {
+        return Err(Refusal::new(
+            "entry-already-voided",
+            format!("Entry {} of {number} was already voided, by entry {by}.", void.revision),
+        ));
+    }
+    if matches!(
+        entry.event,
+        PrisonerEvent::EntryVoided(_)
+            | PrisonerEvent::PrisonerNumberMerged(_)
+            | PrisonerEvent::PrisonerNumberRetired(_)
+    ) {
+        return Err(Refusal::new(
+            "entry-not-voidable",
+            format!(
+                "Entry {} of {number} is a {}, which cannot be voided. Record what is right as a new entry instead.",
+                void.revision,
+                entry.event.type_name()
+            ),
+        ));
+    }
+    refuse_long("reason", Some(&void.reason), DETAIL_LEN_MAX)?;
+    let standing = history.in_effective_order();
+    check_later(number, State::default(), standing.into_iter().filter(|entry| entry.revision != void.revision))?;
+    Ok(vec![PrisonerEvent::EntryVoided(void.clone())])
+}
+
+fn refuse_unknown(number: &PrisonerNumber, state: &State) -> Result<(), Refusal> {
+    if *state == State::default() {
+        return Err(Refusal::new(
+            "prisoner-unknown",
+            format!("The ledger knows nothing of {number} at that time. Check the number, or assign a tier first."),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses to end what has ended already.
+fn refuse_ended(number: &PrisonerNumber, state: &State, how: &str) -> Result<(), Refusal> {
+    refuse_unknown(number, state)?;
+    let open = state.left_at.is_none() || state.handover_plan.is_some() || state.responsibility_override.is_some();
+    if open { Ok(()) } else { Err(Refusal::new("nothing-changed", format!("{number} is already {how} at that time."))) }
+}
+
+fn refuse_long(field: &str, text: Option<&String>, len_max: usize) -> Result<(), Refusal> {
+    match text.map(|text| text.chars().count()) {
+        Some(len) if len > len_max => Err(Refusal::new(
+            "detail-too-long",
+            format!("{field} has {len} characters; at most {len_max} are allowed. Shorten it."),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,137 @@
+//! Everything that is recorded of a case.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    event::Entry,
+    identifier::PrisonerNumber,
+    prisoner::{PrisonerEvent, State},
+};
+
+/// One case's entries in the order recorded; the entry at index `i` has revision `i`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct History {
+    number: PrisonerNumber,
+    entries: Vec<Entry<PrisonerEvent>>,
+    /// The revision of each voided entry, and of the entry that voided it.
+    voided: BTreeMap<u64, u64>,
+}
+
+impl History {
+    /// The history of a case that nothing is recorded of.
+    #[must_use]
+    pub fn new(number: PrisonerNumber) -> Self {
+        Self { number, entries: Vec::new(), voided: BTreeMap::new() }
+    }
+
+    /// The history made of these entries, in the order recorded.
+    #[must_use]
+    pub fn from_entries(number: PrisonerNumber, entries: Vec<Entry<PrisonerEvent>>) -> Self {
+        let mut history = Self::new(number);
+        for entry in entries {
+            history.push(entry);
+        }
+        history
+    }
+
+    /// Adds the entry recorded next.
+    ///
+    /// # Panics
+    /// If its revision is not the next: the log keeps revisions dense, so this is a bug.
+    pub fn push(&mut self, entry: Entry<PrisonerEvent>) {
+        assert_eq!(entry.revision, self.entries.len() as u64, "revisions of {} rise by one", self.number);
+        if let PrisonerEvent::EntryVoided(void) = &entry.event {
+            self.voided.insert(void.revision, entry.revision);
+        }
+        self.entries.push(entry);
+    }
+
+    /// Whose history.
+    #[must_use]
+    pub fn number(&self) -> &PrisonerNumber {
+        &self.number
+    }
+
+    /// The entries in the order recorded, voided ones included.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry<PrisonerEvent>] {
+        &self.entries
+    }
+
+    /// Whether nothing is recorded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The revision of the last entry.
+    #[must_use]
+    pub fn revision(&self) -> Option<u64> {
+        self.entries.last().map(|entry| entry.revision)
+    }
+
+    /// The revision of the entry that voided the entry at `revision`, if one did.
+    #[must_use]
+    pub fn voided_by(&self, revision: u64) -> Option<u64> {
+        self.voided.get(&revision).copied()
+    }
+
+    /// The history as it was known when the log ended at `position`.
+    #[must_use]
+    pub fn known_at_position(&self, position: u64) -> Self {
+        self.known(|entry| entry.position <= position)
+    }
+
+    /// The history as it was known at an instant; recorded time never runs backwards along a stream.
+    #[must_use]
+    pub fn known_at_instant(&self, instant: DateTime<Utc>) -> Self {
+        self.known(|entry| entry.recorded_at <= instant)
+    }
+
+    fn known(&self, known: impl Fn(&Entry<PrisonerEvent>) -> bool) -> Self {
+        Self::from_entries(self.number.clone(), self.entries.iter().take_while(|entry| known(entry)).cloned().collect())
+    }
+
+    /// The entries that stand, in the order in which they hold in the world: voided entries and the voids themselves
+    /// left out; entries of the same instant in the order recorded.
+    #[must_use]
+    pub fn in_effective_order(&self) -> Vec<&Entry<PrisonerEvent>> {
+        let mut standing: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|entry| {
+                !self.voided.contains_key(&entry.revision) && !matches!(entry.event, PrisonerEvent::EntryVoided(_))
+            })
+            .collect();
+        // Stable, so entries of the same instant keep their order.
+        standing.sort_by_key(|entry| entry.effective_at);
+        standing
+    }
+
+    /// What held at an instant, by all that is known.
+    #[must_use]
+    pub fn state_at(&self, instant: DateTime<Utc>) -> State {
+        let mut state = State::default();
+        for entry in self.in_effective_order() {
+            if entry.effective_at > instant {
+                break;
+            }
+            state.apply(entry);
+        }
+        state
+    }
+
+    /// What holds after everything known.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state_at(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// The latest effective time among the entries that stand.
+    #[must_use]
+    pub fn last_effective_at(&self) -> Option<DateTime<Utc>> {
+        self.in_effective_order().last().map(|entry| entry.effective_at)
+    }
+}

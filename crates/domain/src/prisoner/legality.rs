@@ -1,0 +1,241 @@
+//! When an event may follow what holds: the rules that a case's history alone can break.
+//!
+//! A new command is checked with these rules, and so is every later entry when something is put before it or taken out
+//! (rule 8). Rules that look at a prison's roster hold when a command is decided and are in `decide.rs`.
+
+use crate::{
+    Refusal,
+    event::Entry,
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    london,
+    prisoner::{DeallocationTrigger, PomRole, PrisonerEvent, State},
+};
+
+/// Whether `event` may follow `state`.
+pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Result<(), Refusal> {
+    if let Some(survivor) = &state.retired_into {
+        return Err(retired(number, survivor));
+    }
+    match event {
+        PrisonerEvent::TierAssigned(_)
+        | PrisonerEvent::CommunityManagerAssigned(_)
+        | PrisonerEvent::HandoverPlanned(_)
+        | PrisonerEvent::ResponsibilityOverridden(_)
+        | PrisonerEvent::EntryVoided(_)
+        | PrisonerEvent::PrisonerNumberMerged(_) => Ok(()),
+        PrisonerEvent::AllocationMade(made) => {
+            if state.tier.is_none() {
+                return Err(tier_unknown(number));
+            }
+            if let Some(role) = &state.primary_pom {
+                return Err(Refusal::new(
+                    "already-allocated",
+                    format!("{number} is already allocated to {}. Reallocate the case instead.", described(role)),
+                ));
+            }
+            refuse_coworker_as_primary(number, state, made.pom.staff_id)
+        }
+        PrisonerEvent::Reallocated(moved) => {
+            let role = primary(number, state, &moved.prison)?;
+            if role.pom.staff_id != moved.pom_before.staff_id {
+                return Err(not_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
+            }
+            if role.pom.staff_id == moved.pom_after.staff_id {
+                return Err(same_pom(number, role, "primary"));
+            }
+            refuse_coworker_as_primary(number, state, moved.pom_after.staff_id)
+        }
+        PrisonerEvent::Deallocated(ended) => {
+            if state.coworking_pom.is_some() && ended.trigger != DeallocationTrigger::PomInactive {
+                return Err(Refusal::new(
+                    "coworker-remains",
+                    format!("The co-working POM's role on {number} has to end first."),
+                ));
+            }
+            match (&state.primary_pom, &ended.pom) {
+                (Some(role), Some(pom)) if role.pom.staff_id == pom.staff_id => Ok(()),
+                (None, None) => Ok(()),
+                (Some(role), _) => Err(not_holder(number, role, "the POM named")),
+                (None, Some(_)) => Err(not_allocated(number)),
+            }
+        }
+        PrisonerEvent::CoworkerAllocated(joined) => {
+            primary(number, state, &joined.prison)?;
+            if let Some(role) = &state.coworking_pom {
+                return Err(Refusal::new(
+                    "already-allocated",
+                    format!("{number} already has a co-working POM, {}.", described(role)),
+                ));
+            }
+            refuse_primary_as_coworker(number, state, joined.pom.staff_id)
+        }
+        PrisonerEvent::CoworkerReallocated(moved) => {
+            primary(number, state, &moved.prison)?;
+            let role = coworker(number, state)?;
+            if role.pom.staff_id != moved.pom_before.staff_id {
+                return Err(not_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
+            }
+            if role.pom.staff_id == moved.pom_after.staff_id {
+                return Err(same_pom(number, role, "co-working"));
+            }
+            refuse_primary_as_coworker(number, state, moved.pom_after.staff_id)
+        }
+        PrisonerEvent::CoworkerDeallocated(ended) => {
+            let role = coworker(number, state)?;
+            if role.pom.staff_id == ended.pom.staff_id {
+                Ok(())
+            } else {
+                Err(not_holder(number, role, &format!("staff id {}", ended.pom.staff_id)))
+            }
+        }
+        PrisonerEvent::CommunityManagerRemoved(manager) => match &state.community_manager {
+            Some(role) if role.manager == *manager => Ok(()),
+            _ => Err(no_community_manager(number)),
+        },
+        PrisonerEvent::ResponsibilityOverrideRemoved(removed) => match &state.responsibility_override {
+            Some(decision)
+                if decision.responsible == removed.responsible
+                    && decision.reason == removed.reason
+                    && decision.detail == removed.detail =>
+            {
+                Ok(())
+            }
+            _ => Err(no_override(number)),
+        },
+        PrisonerEvent::PrisonerNumberRetired(retired) => {
+            if retired.survivor == *number {
+                return Err(Refusal::new(
+                    "merge-circle",
+                    format!(
+                        "{number} cannot be merged into itself. Check which number was removed and which survives."
+                    ),
+                ));
+            }
+            if state.primary_pom.is_some() || state.coworking_pom.is_some() {
+                return Err(Refusal::new(
+                    "roles-remain",
+                    format!("The POM roles on {number} have to end before the number is retired."),
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Whether `entries`, in effective order, may follow `state` one after the other; the first that may not is named.
+pub(super) fn check_later<'a>(
+    number: &PrisonerNumber,
+    mut state: State,
+    entries: impl IntoIterator<Item = &'a Entry<PrisonerEvent>>,
+) -> Result<(), Refusal> {
+    for entry in entries {
+        if let Err(refusal) = check(number, &state, &entry.event) {
+            return Err(later_entry_conflict(entry, &refusal));
+        }
+        state.apply(entry);
+    }
+    Ok(())
+}
+
+fn later_entry_conflict(entry: &Entry<PrisonerEvent>, refusal: &Refusal) -> Refusal {
+    let sentence = format!(
+        "The later entry {} ({}, effective {}) would no longer be possible: {} Void that entry first, or use a later effective time.",
+        entry.revision,
+        entry.event.type_name(),
+        london::date(entry.effective_at).format("%-d %B %Y"),
+        refusal.sentence,
+    );
+    Refusal { later_entry: Some(entry.revision), ..Refusal::new("later-entry-conflict", sentence) }
+}
+
+/// The primary POM's role, if the case has one at `prison`.
+pub(super) fn primary<'a>(
+    number: &PrisonerNumber,
+    state: &'a State,
+    prison: &PrisonCode,
+) -> Result<&'a PomRole, Refusal> {
+    let role = state.primary_pom.as_ref().ok_or_else(|| not_allocated(number))?;
+    if role.prison == *prison { Ok(role) } else { Err(at_another_prison(number, &role.prison, prison)) }
+}
+
+/// The co-working POM's role, if the case has one.
+pub(super) fn coworker<'a>(number: &PrisonerNumber, state: &'a State) -> Result<&'a PomRole, Refusal> {
+    state
+        .coworking_pom
+        .as_ref()
+        .ok_or_else(|| Refusal::new("no-coworker", format!("{number} has no co-working POM at that time.")))
+}
+
+fn refuse_coworker_as_primary(number: &PrisonerNumber, state: &State, staff_id: StaffId) -> Result<(), Refusal> {
+    match &state.coworking_pom {
+        Some(role) if role.pom.staff_id == staff_id => Err(Refusal::new(
+            "pom-is-coworker",
+            format!(
+                "{} is the co-working POM of {number}; the primary POM has to be somebody else. End the co-working role first.",
+                described(role)
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_primary_as_coworker(number: &PrisonerNumber, state: &State, staff_id: StaffId) -> Result<(), Refusal> {
+    match &state.primary_pom {
+        Some(role) if role.pom.staff_id == staff_id => Err(Refusal::new(
+            "pom-is-primary",
+            format!("{} is the primary POM of {number}; the co-working POM has to be somebody else.", described(role)),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A POM role's holder, for a sentence.
+pub(super) fn described(role: &PomRole) -> String {
+    format!("{} (staff id {}) at {}", role.pom.name, role.pom.staff_id, role.prison)
+}
+
+pub(super) fn retired(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Refusal {
+    Refusal {
+        survivor: Some(survivor.clone()),
+        ..Refusal::new(
+            "prisoner-number-retired",
+            format!("{number} was merged into {survivor} and takes no further commands. Use {survivor}."),
+        )
+    }
+}
+
+pub(super) fn tier_unknown(number: &PrisonerNumber) -> Refusal {
+    Refusal::new(
+        "tier-unknown",
+        format!("{number} has no tier at that time. Assign a tier before allocating the case."),
+    )
+}
+
+pub(super) fn not_allocated(number: &PrisonerNumber) -> Refusal {
+    Refusal::new("not-allocated", format!("{number} has no primary POM at that time. Allocate the case first."))
+}
+
+pub(super) fn at_another_prison(number: &PrisonerNumber, held_at: &PrisonCode, named: &PrisonCode) -> Refusal {
+    Refusal::new(
+        "case-at-another-prison",
+        format!(
+            "{number} is held at {held_at} at that time, not at {named}. Use {held_at}, or record the transfer first."
+        ),
+    )
+}
+
+pub(super) fn not_holder(number: &PrisonerNumber, role: &PomRole, named: &str) -> Refusal {
+    Refusal::new("pom-not-holder", format!("{number} is held by {} at that time, not by {named}.", described(role)))
+}
+
+fn same_pom(number: &PrisonerNumber, role: &PomRole, kind: &str) -> Refusal {
+    Refusal::new("same-pom", format!("{} is already the {kind} POM of {number}. Choose another POM.", described(role)))
+}
+
+pub(super) fn no_community_manager(number: &PrisonerNumber) -> Refusal {
+    Refusal::new("no-community-manager", format!("{number} has no such COM at that time."))
+}
+
+pub(super) fn no_override(number: &PrisonerNumber) -> Refusal {
+    Refusal::new("no-responsibility-override", format!("Responsibility for {number} is not overridden at that time."))
+}

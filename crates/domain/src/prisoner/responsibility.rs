@@ -1,0 +1,53 @@
+//! Who is responsible for a case at an instant: the table in "Who is responsible" of the design, from the policy
+//! *Offender Management in Custody* (OMiC). Changes with the calendar, without any job running.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    handover::{Phase, phase_on},
+    london,
+    prisoner::{ResponsibleService, State},
+};
+
+/// The two roles between which responsibility moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum OfficerRole {
+    /// Prison Offender Manager.
+    Pom,
+    /// Community Offender Manager.
+    Com,
+}
+
+/// Who answers for a case, by role; whether anybody fills the role is another question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Responsibility {
+    /// Where the case is between custody and community.
+    pub phase: Phase,
+    /// The responsible role.
+    pub responsible: OfficerRole,
+    /// The supporting role.
+    pub supporting: Option<OfficerRole>,
+}
+
+/// Who is responsible, given what holds at `instant`.
+#[must_use]
+pub fn responsibility(state: &State, instant: DateTime<Utc>) -> Responsibility {
+    let phase = match (&state.responsibility_override, &state.handover_plan) {
+        (Some(decision), _) => match decision.responsible {
+            ResponsibleService::Probation => Phase::Community,
+            ResponsibleService::Prison if state.community_manager.is_some() => Phase::CustodyWithCom,
+            ResponsibleService::Prison => Phase::CustodyOnly,
+        },
+        (None, Some(plan)) => phase_on(plan.reason, plan.start_date, plan.handover_date, london::date(instant)),
+        (None, None) => Phase::CustodyOnly,
+    };
+    let (responsible, supporting) = match phase {
+        Phase::CustodyOnly => (OfficerRole::Pom, None),
+        Phase::CustodyWithCom => (OfficerRole::Pom, Some(OfficerRole::Com)),
+        Phase::Community => (OfficerRole::Com, Some(OfficerRole::Pom)),
+    };
+    Responsibility { phase, responsible, supporting }
+}

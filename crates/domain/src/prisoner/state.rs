@@ -1,0 +1,202 @@
+//! What holds for a case at an instant, folded from its events.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    event::Entry,
+    identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
+    officer::{CommunityManager, Pom},
+    prisoner::{
+        DeallocationTrigger, HandoverPlanned, PrisonerEvent, PrisonerNumberMerged, ResponsibilityOverridden,
+        TierAssigned,
+    },
+};
+
+/// A POM's role on a case, primary or co-working.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PomRole {
+    /// Who.
+    pub pom: Pom,
+    /// Where.
+    pub prison: PrisonCode,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// The revision that gave the role; `None` where it was taken over in a merge.
+    pub allocation_revision: Option<u64>,
+}
+
+/// A COM's role on a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComRole {
+    /// Who.
+    pub manager: CommunityManager,
+    /// Since when named.
+    pub since: DateTime<Utc>,
+}
+
+/// A case at an instant. The default is a case that nothing has happened to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct State {
+    /// Where the case is held. While there is a primary POM, that POM's prison. `None` once released or out of scope.
+    pub prison: Option<PrisonCode>,
+    /// The tier and what came with it.
+    pub tier: Option<TierAssigned>,
+    /// The number in Delius, as last told.
+    pub crn: Option<Crn>,
+    /// The primary POM.
+    pub primary_pom: Option<PomRole>,
+    /// The co-working POM.
+    pub coworking_pom: Option<PomRole>,
+    /// The COM.
+    pub community_manager: Option<ComRole>,
+    /// The handover plan.
+    pub handover_plan: Option<HandoverPlanned>,
+    /// The responsibility override.
+    pub responsibility_override: Option<ResponsibilityOverridden>,
+    /// Since when the person has been released or out of the scope of offender management; `None` while in scope.
+    pub left_at: Option<DateTime<Utc>>,
+    /// Since when the case waits to be allocated at `prison`.
+    pub waiting_since: Option<DateTime<Utc>>,
+    /// Whether there ever was a primary POM.
+    pub ever_allocated: bool,
+    /// The surviving number, once merged.
+    pub retired_into: Option<PrisonerNumber>,
+}
+
+impl State {
+    /// The primary POM's staff id.
+    #[must_use]
+    pub fn primary_staff_id(&self) -> Option<StaffId> {
+        self.primary_pom.as_ref().map(|role| role.pom.staff_id)
+    }
+
+    /// The co-working POM's staff id.
+    #[must_use]
+    pub fn coworking_staff_id(&self) -> Option<StaffId> {
+        self.coworking_pom.as_ref().map(|role| role.pom.staff_id)
+    }
+
+    /// Takes in the next event in effective order.
+    pub fn apply(&mut self, entry: &Entry<PrisonerEvent>) {
+        self.apply_event(&entry.event, entry.effective_at, entry.revision);
+    }
+
+    /// Takes in an event that holds from `at` and has, or is about to have, this revision.
+    pub(super) fn apply_event(&mut self, event: &PrisonerEvent, at: DateTime<Utc>, revision: u64) {
+        let role = |pom: &Pom, prison: &PrisonCode| PomRole {
+            pom: pom.clone(),
+            prison: prison.clone(),
+            since: at,
+            allocation_revision: Some(revision),
+        };
+        match event {
+            PrisonerEvent::TierAssigned(tier) => {
+                if tier.crn.is_some() {
+                    self.crn.clone_from(&tier.crn);
+                }
+                if tier.prison.is_some() && self.primary_pom.is_none() {
+                    self.wait_at(tier.prison.clone(), at);
+                }
+                self.tier = Some(tier.clone());
+            }
+            PrisonerEvent::AllocationMade(made) => self.hold(role(&made.pom, &made.prison)),
+            PrisonerEvent::Reallocated(moved) => self.hold(role(&moved.pom_after, &moved.prison)),
+            PrisonerEvent::Deallocated(ended) => {
+                self.primary_pom = None;
+                match ended.trigger {
+                    DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged => {
+                        self.prison = None;
+                        self.left_at = Some(at);
+                        self.waiting_since = None;
+                        self.handover_plan = None;
+                        self.responsibility_override = None;
+                    }
+                    DeallocationTrigger::Transferred => self.wait_at(ended.to_prison.clone(), at),
+                    DeallocationTrigger::PomInactive | DeallocationTrigger::Manual => {
+                        self.waiting_since = self.prison.as_ref().map(|_| at);
+                    }
+                    DeallocationTrigger::Merged => self.waiting_since = None,
+                }
+            }
+            PrisonerEvent::CoworkerAllocated(joined) => self.coworking_pom = Some(role(&joined.pom, &joined.prison)),
+            PrisonerEvent::CoworkerReallocated(moved) => {
+                self.coworking_pom = Some(role(&moved.pom_after, &moved.prison));
+            }
+            PrisonerEvent::CoworkerDeallocated(_) => self.coworking_pom = None,
+            PrisonerEvent::CommunityManagerAssigned(manager) => {
+                self.community_manager = Some(ComRole { manager: manager.clone(), since: at });
+            }
+            PrisonerEvent::CommunityManagerRemoved(_) => self.community_manager = None,
+            PrisonerEvent::HandoverPlanned(plan) => self.handover_plan = Some(plan.clone()),
+            PrisonerEvent::ResponsibilityOverridden(decision) => self.responsibility_override = Some(decision.clone()),
+            PrisonerEvent::ResponsibilityOverrideRemoved(_) => self.responsibility_override = None,
+            // A void changes which entries are folded, not the fold: see `History`.
+            PrisonerEvent::EntryVoided(_) => {}
+            PrisonerEvent::PrisonerNumberMerged(merged) => self.take_over(merged, at),
+            PrisonerEvent::PrisonerNumberRetired(retired) => {
+                self.retired_into = Some(retired.survivor.clone());
+                self.waiting_since = None;
+            }
+        }
+    }
+
+    fn hold(&mut self, role: PomRole) {
+        self.prison = Some(role.prison.clone());
+        self.left_at = None;
+        self.primary_pom = Some(role);
+        self.waiting_since = None;
+        self.ever_allocated = true;
+    }
+
+    /// Waits at `prison` from `at`, or goes on waiting where it waits there already.
+    fn wait_at(&mut self, prison: Option<PrisonCode>, at: DateTime<Utc>) {
+        if self.prison != prison || self.waiting_since.is_none() {
+            self.waiting_since = prison.as_ref().map(|_| at);
+        }
+        self.prison = prison;
+        self.left_at = None;
+    }
+
+    /// Rule 10: each thing that the removed number held is taken over where the survivor has none. Should that make one
+    /// person both primary and co-working POM (rule 4), the primary role stands and the co-working one does not.
+    fn take_over(&mut self, merged: &PrisonerNumberMerged, at: DateTime<Utc>) {
+        let held = &merged.held;
+        let role = |pom: &Pom| {
+            held.prison.as_ref().map(|prison| PomRole {
+                pom: pom.clone(),
+                prison: prison.clone(),
+                since: at,
+                allocation_revision: None,
+            })
+        };
+        if self.primary_pom.is_none()
+            && let Some(taken) = held.primary_pom.as_ref().and_then(role)
+        {
+            self.hold(taken);
+        }
+        if self.coworking_pom.is_none() {
+            self.coworking_pom = held.coworking_pom.as_ref().and_then(role);
+        }
+        if self.coworking_pom.is_some() && self.coworking_staff_id() == self.primary_staff_id() {
+            self.coworking_pom = None;
+        }
+        if self.prison.is_none() && held.prison.is_some() {
+            self.wait_at(held.prison.clone(), at);
+        }
+        if self.tier.is_none() {
+            self.tier.clone_from(&held.tier);
+        }
+        if self.crn.is_none() {
+            self.crn = held.tier.as_ref().and_then(|tier| tier.crn.clone());
+        }
+        if self.community_manager.is_none() {
+            self.community_manager = held.community_manager.clone().map(|manager| ComRole { manager, since: at });
+        }
+        if self.handover_plan.is_none() {
+            self.handover_plan.clone_from(&held.handover_plan);
+        }
+        if self.responsibility_override.is_none() {
+            self.responsibility_override.clone_from(&held.responsibility_override);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The rules of the domain, by example and by property.
+
+mod case;
+mod properties;
+mod roster;
+mod rules;

@@ -1,0 +1,302 @@
+//! The rules by property, over random sequences of commands, legal or not, most of them backdated.
+//!
+//! [`Auditor`] is a second, simpler reading of the rules: it walks events in effective order and says which one breaks a
+//! rule. It shares no code with the domain's own check, so that each finds the other's mistakes.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    Entry, Event, Stream,
+    prisoner::{
+        Command, DeallocationTrigger, History, PrisonerEvent, PrisonerNumberMerged, merge_of, period_at, periods,
+        responsibility,
+    },
+};
+use proptest::prelude::*;
+
+use crate::case::{Case, at, command, record};
+
+#[derive(Debug, Default, Clone)]
+struct Auditor {
+    tier: bool,
+    primary: Option<i64>,
+    coworker: Option<i64>,
+    com: Option<String>,
+    overridden: bool,
+    retired: bool,
+}
+
+impl Auditor {
+    /// Takes in the next event, or says that it breaks a rule.
+    fn audit(&mut self, event: &PrisonerEvent) -> Result<(), ()> {
+        let must = |held: bool| if held { Ok(()) } else { Err(()) };
+        must(!self.retired)?;
+        match event {
+            PrisonerEvent::TierAssigned(_) => self.tier = true,
+            PrisonerEvent::AllocationMade(made) => {
+                must(self.tier && self.primary.is_none())?;
+                self.primary = Some(made.pom.staff_id.get());
+            }
+            PrisonerEvent::Reallocated(moved) => {
+                must(self.primary == Some(moved.pom_before.staff_id.get()))?;
+                must(moved.pom_before.staff_id != moved.pom_after.staff_id)?;
+                self.primary = Some(moved.pom_after.staff_id.get());
+            }
+            PrisonerEvent::Deallocated(ended) => {
+                must(self.primary == ended.pom.as_ref().map(|pom| pom.staff_id.get()))?;
+                self.primary = None;
+                must(self.coworker.is_none() || ended.trigger == DeallocationTrigger::PomInactive)?;
+                if matches!(ended.trigger, DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged) {
+                    self.overridden = false;
+                }
+            }
+            PrisonerEvent::CoworkerAllocated(joined) => {
+                must(self.primary.is_some() && self.coworker.is_none())?;
+                self.coworker = Some(joined.pom.staff_id.get());
+            }
+            PrisonerEvent::CoworkerReallocated(moved) => {
+                must(self.primary.is_some() && self.coworker == Some(moved.pom_before.staff_id.get()))?;
+                must(moved.pom_before.staff_id != moved.pom_after.staff_id)?;
+                self.coworker = Some(moved.pom_after.staff_id.get());
+            }
+            PrisonerEvent::CoworkerDeallocated(ended) => {
+                must(self.coworker == Some(ended.pom.staff_id.get()))?;
+                self.coworker = None;
+            }
+            PrisonerEvent::CommunityManagerAssigned(manager) => self.com = Some(manager.name.clone()),
+            PrisonerEvent::CommunityManagerRemoved(manager) => {
+                must(self.com.as_ref() == Some(&manager.name))?;
+                self.com = None;
+            }
+            PrisonerEvent::ResponsibilityOverridden(_) => self.overridden = true,
+            PrisonerEvent::ResponsibilityOverrideRemoved(_) => {
+                must(self.overridden)?;
+                self.overridden = false;
+            }
+            PrisonerEvent::PrisonerNumberMerged(merged) => self.take_over(merged),
+            PrisonerEvent::PrisonerNumberRetired(_) => {
+                must(self.primary.is_none() && self.coworker.is_none())?;
+                self.retired = true;
+            }
+            PrisonerEvent::HandoverPlanned(_) | PrisonerEvent::EntryVoided(_) => {}
+        }
+        must(self.primary.is_none() || self.primary != self.coworker)
+    }
+
+    fn take_over(&mut self, merged: &PrisonerNumberMerged) {
+        let held = &merged.held;
+        self.tier |= held.tier.is_some();
+        self.primary = self.primary.or(held.primary_pom.as_ref().map(|pom| pom.staff_id.get()));
+        self.coworker = self.coworker.or(held.coworking_pom.as_ref().map(|pom| pom.staff_id.get()));
+        if self.primary == self.coworker {
+            self.coworker = None;
+        }
+        self.com = self.com.take().or(held.community_manager.as_ref().map(|manager| manager.name.clone()));
+        self.overridden |= held.responsibility_override.is_some();
+    }
+}
+
+/// Whether events, each with its effective time, in the order recorded, break no rule in effective order.
+fn is_legal(events: &[(DateTime<Utc>, PrisonerEvent)]) -> bool {
+    let mut events: Vec<_> = events.iter().collect();
+    events.sort_by_key(|(effective_at, _)| *effective_at);
+    let mut auditor = Auditor::default();
+    events.into_iter().all(|(_, event)| auditor.audit(event).is_ok())
+}
+
+/// The entries that stand, worked out anew from the voids.
+fn standing(history: &History) -> Vec<(u64, DateTime<Utc>, PrisonerEvent)> {
+    let voided: BTreeSet<u64> = history
+        .entries()
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            PrisonerEvent::EntryVoided(void) => Some(void.revision),
+            _ => None,
+        })
+        .collect();
+    history
+        .entries()
+        .iter()
+        .filter(|entry| !voided.contains(&entry.revision) && !matches!(entry.event, PrisonerEvent::EntryVoided(_)))
+        .map(|entry| (entry.revision, entry.effective_at, entry.event.clone()))
+        .collect()
+}
+
+/// A command's words, weighted towards those that make a case eventful.
+fn words() -> impl Strategy<Value = String> {
+    let pom = prop::sample::select(vec!["101", "102", "103", "104", "108", "109", "999"]);
+    let fixed = prop::sample::select(vec![
+        "deallocate",
+        "uncowork",
+        "com Lee",
+        "com Shah",
+        "uncom",
+        "plan recalled",
+        "plan sentenceStartDate=2020-01-01 conditionalReleaseDate=2027-01-20",
+        "plan indeterminate tariffDate=2027-05-05",
+        "plan conditionalReleaseDate=2030-01-01",
+        "override PRISON",
+        "override PROBATION",
+        "unoverride",
+        "release",
+        "legal-status",
+        "transfer MDI",
+        "transfer LEI",
+        "tier A LEI",
+        "tier C/LOW",
+    ]);
+    let why = "because SUITABILITY=known";
+    prop_oneof![
+        2 => prop::sample::select(vec!["tier B LEI".to_owned(), "tier D".to_owned()]),
+        4 => (pom.clone(), prop::sample::select(vec!["LEI", "MDI"])).prop_map(move |(pom, prison)| match prison {
+            "LEI" => format!("allocate {pom} {why}"),
+            _ => format!("allocate {pom} at MDI"),
+        }),
+        4 => pom.clone().prop_map(move |pom| format!("reallocate {pom} {why}")),
+        3 => pom.clone().prop_map(|pom| format!("cowork {pom}")),
+        2 => pom.prop_map(|pom| format!("inactive {pom}")),
+        6 => fixed.prop_map(str::to_owned),
+        3 => (0..12u64).prop_map(|revision| format!("void {revision}")),
+        1 => Just("retire B1234BC".to_owned()),
+        1 => Just("merge".to_owned()),
+    ]
+}
+
+/// Commands with their effective times: twenty instants, so that many coincide and many are backdated.
+fn commands() -> impl Strategy<Value = Vec<(DateTime<Utc>, String)>> {
+    let step = (0..20i64).prop_map(|days| at("03-01") + TimeDelta::days(days * 5));
+    prop::collection::vec((step, words()), 1..25)
+}
+
+fn parsed(words: &str) -> Command {
+    if words == "merge" {
+        let mut removed = Case::new("C1234BC");
+        for (day, words) in [
+            ("01-05", "tier B LEI"),
+            ("01-06", "allocate 102"),
+            ("01-07", "cowork 103"),
+            ("01-08", "com Jones"),
+            ("01-09", "retire A1234BC"),
+        ] {
+            let words: Vec<&str> = words.split(' ').collect();
+            removed.give(at(day), &command(&words)).expect("legal");
+        }
+        let revision = removed.history.revision().expect("entries");
+        return Command::CompleteMerge(Box::new(merge_of(&removed.history, revision)));
+    }
+    command(&words.split(' ').collect::<Vec<_>>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn accepted_events_never_break_a_rule(commands in commands()) {
+        let mut case = Case::new("A1234BC");
+        for (effective_at, words) in commands {
+            let before = case.history.clone();
+            if case.give(effective_at, &parsed(&words)).is_err() {
+                prop_assert_eq!(&before, &case.history);
+            }
+            let events: Vec<_> = standing(&case.history).into_iter().map(|(_, at, event)| (at, event)).collect();
+            prop_assert!(is_legal(&events), "after `{}`", words);
+        }
+    }
+
+    /// What is accepted on the past up to its effective time is accepted backdated exactly when nothing later minds.
+    #[test]
+    fn backdated_is_accepted_exactly_when_the_whole_history_stays_legal(commands in commands()) {
+        let mut case = Case::new("A1234BC");
+        for (effective_at, words) in commands {
+            let given = parsed(&words);
+            let decided = case.decide(effective_at, &given);
+            let standing = standing(&case.history);
+            if let Command::Void(void) = &given {
+                let found = standing.iter().any(|(revision, _, _)| *revision == void.revision);
+                let retired = case.history.state().retired_into.is_some();
+                let kept: Vec<_> = standing
+                    .iter()
+                    .filter(|(revision, _, _)| *revision != void.revision)
+                    .map(|(_, at, event)| (*at, event.clone()))
+                    .collect();
+                let merge = case.history.entries().iter().any(|entry| entry.revision == void.revision
+                    && matches!(entry.event, PrisonerEvent::PrisonerNumberMerged(_)));
+                prop_assert_eq!(decided.is_ok(), found && !retired && !merge && is_legal(&kept), "`{}`", words);
+            } else {
+                let mut past = Case::new("A1234BC");
+                let mut ordered: Vec<_> = standing.iter().filter(|(_, at, _)| *at <= effective_at).collect();
+                ordered.sort_by_key(|(_, at, _)| *at);
+                for (_, at, event) in ordered {
+                    record(&mut past.history, *at, std::slice::from_ref(event));
+                }
+                let retired = case.history.state().retired_into.is_some();
+                let expected = past.decide(effective_at, &given).is_ok_and(|events| {
+                    let mut all: Vec<_> = standing.iter().map(|(_, at, event)| (*at, event.clone())).collect();
+                    all.extend(events.into_iter().map(|event| (effective_at, event)));
+                    !retired && is_legal(&all)
+                });
+                prop_assert_eq!(decided.is_ok(), expected, "`{}` gave {:?}", words, decided);
+            }
+            if let Ok(events) = decided {
+                record(&mut case.history, effective_at, &events);
+            }
+        }
+    }
+
+    #[test]
+    fn replaying_the_accepted_events_gives_the_same_state(commands in commands(), known in 0..30u64) {
+        let mut case = Case::new("A1234BC");
+        let mut as_known = case.history.clone();
+        for (effective_at, words) in commands {
+            let _ = case.give(effective_at, &parsed(&words));
+            if case.history.entries().len() as u64 <= known {
+                as_known = case.history.clone();
+            }
+        }
+        let history = &case.history;
+        let replayed = History::from_entries(history.number().clone(), history.entries().to_vec());
+        prop_assert_eq!(&replayed, history);
+        prop_assert_eq!(replayed.state(), history.state());
+        prop_assert_eq!(history.known_at_position(as_known.entries().len() as u64), as_known);
+    }
+
+    #[test]
+    fn events_round_trip_through_json(commands in commands()) {
+        let mut case = Case::new("A1234BC");
+        for (effective_at, words) in commands {
+            let _ = case.give(effective_at, &parsed(&words));
+        }
+        let stream = Stream::Prisoner(case.history.number().clone());
+        for Entry { event, .. } in case.history.entries() {
+            let json = serde_json::to_string(event).expect("JSON");
+            prop_assert_eq!(&serde_json::from_str::<PrisonerEvent>(&json).expect("an event"), event);
+            let wrapped = Event::Prisoner(event.clone());
+            let data = wrapped.serialize_data(serde_json::value::Serializer).expect("JSON");
+            let read = Event::deserialize_data(&stream, wrapped.type_name(), data).expect("an event");
+            prop_assert_eq!(read, wrapped);
+        }
+    }
+
+    /// Periods adjoin, and what they say at an instant is what a fold up to that instant says.
+    #[test]
+    fn periods_agree_with_the_fold(commands in commands(), days in 0..700i64) {
+        let mut case = Case::new("A1234BC");
+        for (effective_at, words) in commands {
+            let _ = case.give(effective_at, &parsed(&words));
+        }
+        let periods = periods(&case.history);
+        prop_assert!(periods.windows(2).all(|pair| pair[0].to == Some(pair[1].from)));
+        prop_assert!(periods.iter().all(|period| period.to.is_none_or(|to| period.from < to)));
+        prop_assert!(periods.iter().all(|period| period.responsible_since <= period.from));
+        let instant = at("02-20") + TimeDelta::days(days);
+        let state = case.history.state_at(instant);
+        match period_at(&periods, instant) {
+            Some(period) => {
+                prop_assert_eq!(period.responsibility, responsibility(&state, instant));
+                prop_assert_eq!(&period.state, &state);
+            }
+            None => prop_assert!(state == Default::default() || state.retired_into.is_some()),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A prison's roster, its move onto OMiC and its NOMIS contacts, by example.
+
+use domain::{
+    identifier::StaffId,
+    officer::{PomKind, PomStatus},
+    prison::{
+        Command, ContactSeen, Estate, History, PomDetailsChanged, PomStatusChanged, PrisonJoinedOmic, roster_periods,
+    },
+};
+
+use crate::case::{at, number, register, status, try_prison};
+
+#[track_caller]
+fn check(history: &mut History, day: &str, command: &Command, expected: &str) {
+    let got = try_prison(history, day, command).map_err(|refusal| refusal.code);
+    assert_eq!(got.err().unwrap_or("recorded"), expected);
+}
+
+fn lei() -> History {
+    History::new("LEI".parse().expect("a prison code"))
+}
+
+fn join(go_live_date: &str) -> Command {
+    Command::JoinOmic(PrisonJoinedOmic { go_live_date: go_live_date.parse().expect("a date"), estate: Estate::Womens })
+}
+
+fn staff(id: i64) -> StaffId {
+    StaffId::try_from(id).expect("a staff id")
+}
+
+#[test]
+fn a_prison_joins_once_and_is_on_omic_from_its_go_live_day() {
+    let mut history = lei();
+    check(&mut history, "2026-03-01", &join("2026-06-01"), "recorded");
+    check(&mut history, "2026-04-01", &join("2026-07-01"), "already-on-omic");
+    assert!(history.joined_at(at("05-31")).is_none());
+    // 1 June begins in London at 23:00 UTC of the day before.
+    let begins = "2026-05-31T23:00:00Z".parse().expect("an instant");
+    assert!(history.joined_at(begins).is_some() && history.roster().is_on_omic(begins));
+    assert!(!history.roster().is_on_omic(begins - chrono::TimeDelta::microseconds(1)));
+}
+
+#[test]
+fn a_pom_is_registered_once_and_changes_from_then_on() {
+    let mut history = lei();
+    let rename = Command::ChangePomDetails(PomDetailsChanged {
+        staff_id: staff(101),
+        name: Some("Okafor, Grace".into()),
+        kind: None,
+        working_pattern: None,
+        email: None,
+    });
+    check(&mut history, "2026-03-01", &rename, "pom-not-registered");
+    check(&mut history, "2026-03-01", &status(101, PomStatus::Inactive), "pom-not-registered");
+    check(&mut history, "2026-03-02", &register(101, PomKind::Prison), "recorded");
+    check(&mut history, "2026-03-03", &register(101, PomKind::Probation), "pom-already-registered");
+    check(&mut history, "2026-03-04", &rename, "recorded");
+    check(&mut history, "2026-03-05", &rename, "nothing-changed");
+    check(&mut history, "2026-03-06", &status(101, PomStatus::Active), "nothing-changed");
+    check(&mut history, "2026-03-06", &status(101, PomStatus::Inactive), "recorded");
+    // Backdated: before the entry of 6 March it is a change, but that entry would then change nothing.
+    check(&mut history, "2026-03-05", &status(101, PomStatus::Inactive), "later-entry-conflict");
+    check(&mut history, "2026-03-05", &status(101, PomStatus::Unavailable), "recorded");
+    assert_eq!(history.pom_at(staff(101), at("03-04")).expect("registered").status, PomStatus::Active);
+    assert_eq!(history.pom_at(staff(101), at("03-05")).expect("registered").status, PomStatus::Unavailable);
+    assert_eq!(history.roster().poms[&staff(101)].status, PomStatus::Inactive);
+    let periods = roster_periods(&history);
+    let statuses: Vec<_> = periods.iter().map(|period| period.pom.status).collect();
+    use PomStatus::{Active, Inactive, Unavailable};
+    assert_eq!(statuses, [Active, Active, Unavailable, Inactive]);
+    assert!(periods.windows(2).all(|pair| pair[0].to == Some(pair[1].from)));
+}
+
+#[test]
+fn only_an_unavailable_pom_has_a_date_of_return() {
+    let mut history = lei();
+    check(&mut history, "2026-03-02", &register(101, PomKind::Prison), "recorded");
+    let change = |status| {
+        Command::ChangePomStatus(PomStatusChanged {
+            staff_id: staff(101),
+            status,
+            returns_on: "2026-05-01".parse().ok(),
+            reason: Some("leave".into()),
+        })
+    };
+    check(&mut history, "2026-03-03", &change(PomStatus::Inactive), "return-date-needs-unavailable");
+    check(&mut history, "2026-03-03", &change(PomStatus::Unavailable), "recorded");
+}
+
+#[test]
+fn a_contact_is_in_nomis_until_its_removal_is_confirmed() {
+    let mut history = lei();
+    let seen = |staff_id: Option<i64>, name: Option<&str>| ContactSeen {
+        prisoner_number: number("A1234BC"),
+        staff_id: staff_id.map(staff),
+        name: name.map(Into::into),
+        contact_type: "POM".into(),
+    };
+    let contact = seen(None, Some("Okafor, Grace"));
+    let contact_id = contact.contact_id(history.code());
+    assert_eq!(seen(None, Some(" okafor, grace")).contact_id(history.code()), contact_id);
+    assert_ne!(seen(Some(101), Some("Okafor, Grace")).contact_id(history.code()), contact_id);
+    let found = Command::RecordNomisContact(contact);
+    let removed = Command::ConfirmNomisContactRemoval { contact_id };
+    check(&mut history, "2026-03-01", &Command::RecordNomisContact(seen(None, Some(" "))), "contact-without-person");
+    check(&mut history, "2026-03-01", &removed, "nomis-contact-unknown");
+    check(&mut history, "2026-03-02", &found, "recorded");
+    check(&mut history, "2026-03-03", &found, "nomis-contact-known");
+    check(&mut history, "2026-03-04", &removed, "recorded");
+    check(&mut history, "2026-03-05", &removed, "nomis-contact-unknown");
+    check(&mut history, "2026-03-06", &found, "recorded");
+    assert_eq!(history.roster().contacts[&contact_id].removed_at, None);
+}

@@ -1,0 +1,360 @@
+//! The rules of the domain design, by example; the number of the rule is in each test's name or comment.
+
+use domain::prisoner::{Command, PrisonerEvent, RecommendationPolicy, merge_of};
+
+use crate::case::{Case, at, check, command};
+
+#[test]
+fn rule_1_only_at_a_prison_on_omic_to_an_active_pom_of_its_roster() {
+    check(
+        "03-01 tier C LEI            | TierAssigned
+         03-02 allocate 101 at HDI   | !prison-not-on-omic
+         06-01 allocate 101 at HDI   | AllocationMade
+         06-02 deallocate            | Deallocated
+         06-03 allocate 101 at BXI   | !prison-not-on-omic
+         06-03 allocate 103 at HDI   | !pom-not-registered
+         06-03 allocate 108          | !pom-not-active
+         06-03 allocate 109          | !pom-not-active
+         06-03 allocate 101          | AllocationMade
+         06-04 cowork 109            | !pom-not-active
+         06-04 cowork 999            | !pom-not-registered
+         06-04 reallocate 108        | !pom-not-active",
+    );
+}
+
+#[test]
+fn rule_2_a_tier_before_an_allocation() {
+    check(
+        "03-01 allocate 101 | !tier-unknown
+         03-02 tier C       | TierAssigned
+         03-01 allocate 101 | !tier-unknown
+         03-02 allocate 101 | AllocationMade",
+    );
+}
+
+#[test]
+fn rule_3_allocate_needs_no_primary_and_reallocate_needs_another() {
+    check(
+        "03-01 tier C LEI            | TierAssigned
+         03-02 reallocate 101        | !not-allocated
+         03-02 allocate 101          | AllocationMade
+         03-03 allocate 103          | !already-allocated
+         03-03 reallocate 101        | !same-pom
+         03-03 reallocate 103 at MDI | !case-at-another-prison
+         03-03 reallocate 103 from 109 | !pom-not-holder
+         03-03 reallocate 103 from 101 | Reallocated
+         03-04 deallocate            | Deallocated
+         03-05 deallocate            | !not-allocated",
+    );
+}
+
+#[test]
+fn rule_4_primary_and_coworker_are_different_people() {
+    check(
+        "03-01 tier C LEI     | TierAssigned
+         03-01 cowork 103     | !not-allocated
+         03-02 allocate 101   | AllocationMade
+         03-03 uncowork       | !no-coworker
+         03-03 cowork 101     | !pom-is-primary
+         03-03 cowork 102     | CoworkerAllocated
+         03-04 cowork 102     | !same-pom
+         03-04 cowork 103     | CoworkerReallocated
+         03-05 reallocate 103 | !pom-is-coworker
+         03-06 uncowork       | CoworkerDeallocated
+         03-07 reallocate 103 | Reallocated",
+    );
+}
+
+#[test]
+fn rule_4_when_the_primary_goes_and_a_coworker_stays_the_case_waits() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-01 tier C LEI    | TierAssigned
+         03-02 allocate 101  | AllocationMade
+         03-03 cowork 103    | CoworkerAllocated
+         03-04 inactive 101  | Deallocated
+         03-05 allocate 103  | !pom-is-coworker",
+    );
+    let state = case.history.state();
+    assert_eq!(state.waiting_since, Some(at("03-04")));
+    assert!(state.coworking_pom.is_some() && state.primary_pom.is_none());
+    case.read(
+        "03-06 inactive 101  | !pom-not-holder
+         03-06 inactive 103  | CoworkerDeallocated",
+    );
+}
+
+#[test]
+fn rule_5_the_other_kind_of_pom_needs_reasons() {
+    check(
+        "03-01 tier A                                      | TierAssigned
+         03-02 allocate 101                                | !override-reasons-needed
+         03-02 allocate 101 because SUITABILITY            | !suitability-detail-needed
+         03-02 allocate 101 because OTHER                  | !override-detail-needed
+         03-02 allocate 101 because NO_STAFF OTHER         | !override-detail-needed
+         03-02 allocate 101 because NO_STAFF SUITABILITY=x | AllocationMade
+         03-03 reallocate 102                              | Reallocated
+         03-04 reallocate 103                              | !override-reasons-needed
+         03-04 reallocate 103 because CONTINUITY           | Reallocated",
+    );
+    let long = "x".repeat(176);
+    check(&format!("03-01 tier A | TierAssigned\n03-02 allocate 101 because OTHER={long} | !detail-too-long"));
+    check(&format!("03-01 tier A | TierAssigned\n03-02 allocate 101 because OTHER={} | AllocationMade", &long[1..]));
+}
+
+#[test]
+fn rule_5_the_recommendation_by_tier() {
+    for (tier, recommended) in [("A", "102"), ("B3", "102"), ("C", "101"), ("G", "101")] {
+        check(&format!("03-01 tier {tier} | TierAssigned\n03-02 allocate {recommended} | AllocationMade"));
+    }
+}
+
+#[test]
+fn rule_5_the_recommendation_by_risk() {
+    for (tier, pom, outcome) in [
+        ("A/LOW", "102", "AllocationMade"),
+        ("A", "101", "!override-reasons-needed"),
+        ("D/VERY_HIGH", "102", "AllocationMade"),
+        ("D/HIGH", "101", "!override-reasons-needed"),
+        ("B/MEDIUM", "101", "AllocationMade"),
+        ("B/LOW", "102", "!override-reasons-needed"),
+        ("B", "101", "AllocationMade"),
+        ("B", "102", "AllocationMade"),
+    ] {
+        let mut case = Case::new("A1234BC");
+        case.policy = RecommendationPolicy::Rosh;
+        case.read(&format!("03-01 tier {tier} | TierAssigned\n03-02 allocate {pom} | {outcome}"));
+    }
+}
+
+#[test]
+fn rule_5_a_prison_pom_for_immigration_cases_and_where_the_com_is_responsible() {
+    check(
+        "03-01 tier A                                  | TierAssigned
+         03-02 plan immigrationCase                    | HandoverPlanned
+         03-03 allocate 102                            | !override-reasons-needed
+         03-03 allocate 101                            | AllocationMade",
+    );
+    check(
+        "03-01 tier A               | TierAssigned
+         03-02 override PROBATION   | ResponsibilityOverridden
+         03-03 allocate 102         | !override-reasons-needed
+         03-04 unoverride           | ResponsibilityOverrideRemoved
+         03-05 allocate 102         | AllocationMade",
+    );
+}
+
+#[test]
+fn rule_6_release_ends_roles_plan_and_overrides() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-01 tier C LEI         | TierAssigned
+         03-02 allocate 101       | AllocationMade
+         03-03 cowork 103         | CoworkerAllocated
+         03-03 com Lee            | CommunityManagerAssigned
+         03-04 plan recalled      | HandoverPlanned
+         03-05 override PRISON    | ResponsibilityOverridden
+         03-06 release MDI        | !case-at-another-prison
+         03-06 release LEI        | CoworkerDeallocated Deallocated
+         03-07 release            | !nothing-changed",
+    );
+    let state = case.history.state();
+    assert_eq!((state.prison, state.primary_pom, state.coworking_pom), (None, None, None));
+    assert_eq!((state.handover_plan, state.responsibility_override, state.waiting_since), (None, None, None));
+}
+
+#[test]
+fn rule_6_a_change_of_legal_status_ends_the_same_also_where_nobody_holds_the_case() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-01 tier C LEI    | TierAssigned
+         03-04 plan recalled | HandoverPlanned
+         03-06 legal-status  | Deallocated",
+    );
+    let state = case.history.state();
+    assert_eq!((state.prison, state.handover_plan, state.waiting_since), (None, None, None));
+}
+
+#[test]
+fn rule_6_a_transfer_ends_both_roles_only() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-01 tier C LEI    | TierAssigned
+         03-02 allocate 101  | AllocationMade
+         03-03 cowork 103    | CoworkerAllocated
+         03-04 plan recalled | HandoverPlanned
+         03-05 transfer LEI  | !nothing-changed
+         03-05 transfer MDI  | CoworkerDeallocated Deallocated
+         03-06 allocate 101  | AllocationMade",
+    );
+    case.read("03-07 transfer MDI  | Deallocated");
+    let state = case.history.state();
+    assert_eq!(state.prison.as_ref().map(|prison| prison.as_str()), Some("MDI"));
+    assert_eq!(state.waiting_since, Some(at("03-07")));
+    assert!(state.handover_plan.is_some());
+}
+
+#[test]
+fn rule_8_backdating_is_legal_where_the_whole_history_still_is() {
+    check(
+        "03-01 tier C LEI      | TierAssigned
+         03-10 allocate 101    | AllocationMade
+         03-20 reallocate 103  | Reallocated
+         03-05 allocate 101    | !later-entry-conflict 1
+         03-15 reallocate 103  | !later-entry-conflict 2
+         03-15 deallocate      | !later-entry-conflict 2
+         03-12 cowork 103      | !later-entry-conflict 2
+         03-12 cowork 102      | CoworkerAllocated
+         03-25 release         | CoworkerDeallocated Deallocated
+         03-22 cowork 101      | !later-entry-conflict 4
+         02-01 tier D          | TierAssigned
+         03-25 com Lee         | CommunityManagerAssigned",
+    );
+}
+
+#[test]
+fn rule_8_a_void_takes_an_entry_out_of_the_past() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-01 tier C LEI      | TierAssigned
+         03-10 allocate 101    | AllocationMade
+         03-20 reallocate 103  | Reallocated
+         03-21 void 1          | !later-entry-conflict 2
+         03-21 void 7          | !entry-unknown
+         03-21 void 2          | EntryVoided
+         03-21 void 2          | !entry-already-voided
+         03-21 void 3          | !entry-not-voidable
+         who 03-20             | CustodyOnly: POM 101
+         03-22 void 1          | EntryVoided
+         who 03-20             | CustodyOnly: POM nobody
+         03-23 allocate 103    | AllocationMade",
+    );
+    assert_eq!(case.history.voided_by(2), Some(3));
+}
+
+#[test]
+fn an_event_is_never_postdated() {
+    let mut case = Case::new("A1234BC");
+    let refusal = case.give(at("12-31") + chrono::TimeDelta::seconds(1), &command(&["tier", "C"]));
+    assert_eq!(refusal.map_err(|refusal| refusal.code), Err("effective-time-in-future"));
+}
+
+/// Merges `removed` into `survivor` as the two commands of a merge do.
+fn merge(survivor: &mut Case, removed: &mut Case, day: &str) -> Vec<PrisonerEvent> {
+    let retire = command(&["retire", survivor.history.number().as_str()]);
+    let mut events = removed.give(at(day), &retire).expect("a merge is not refused");
+    let merged = merge_of(&removed.history, removed.history.revision().expect("a retirement"));
+    events.extend(survivor.give(at(day), &Command::CompleteMerge(Box::new(merged))).expect("nor completed in vain"));
+    events
+}
+
+#[test]
+fn rule_10_the_survivor_takes_over_what_it_has_none_of() {
+    let mut removed = Case::new("B1234BC");
+    removed.read(
+        "03-01 tier A LEI        | TierAssigned
+         03-02 allocate 102      | AllocationMade
+         03-03 cowork 101        | CoworkerAllocated
+         03-03 com Lee           | CommunityManagerAssigned
+         03-04 plan recalled     | HandoverPlanned
+         03-05 override PRISON   | ResponsibilityOverridden",
+    );
+    let mut survivor = Case::new("A1234BC");
+    survivor.read("03-06 tier D | TierAssigned");
+    let events: Vec<_> = merge(&mut survivor, &mut removed, "03-07").iter().map(PrisonerEvent::type_name).collect();
+    assert_eq!(events, ["CoworkerDeallocated", "Deallocated", "PrisonerNumberRetired", "PrisonerNumberMerged"]);
+    removed.read("03-08 tier B | !prisoner-number-retired");
+    removed.read("03-06 tier B | !prisoner-number-retired");
+    let state = survivor.history.state();
+    assert_eq!(state.tier.as_ref().map(|tier| tier.tier.letter()), Some('D'), "the survivor keeps its own tier");
+    assert_eq!(state.primary_staff_id().map(|id| id.get()), Some(102));
+    assert_eq!(state.coworking_staff_id().map(|id| id.get()), Some(101));
+    assert!(state.community_manager.is_some() && state.handover_plan.is_some());
+    survivor.read(
+        "who 03-06 | CustodyOnly: POM nobody
+         who 03-08 | CustodyWithCom: POM 102, COM Lee",
+    );
+    removed.read("who 03-08 | nothing");
+}
+
+#[test]
+fn rule_10_a_merge_makes_nobody_both_primary_and_coworker() {
+    let mut removed = Case::new("B1234BC");
+    removed.read("03-01 tier C LEI | TierAssigned\n03-02 allocate 103 | AllocationMade");
+    let mut survivor = Case::new("A1234BC");
+    survivor.read(
+        "03-01 tier C LEI   | TierAssigned
+         03-02 allocate 101 | AllocationMade
+         03-03 cowork 103   | CoworkerAllocated
+         03-04 inactive 101 | Deallocated",
+    );
+    merge(&mut survivor, &mut removed, "03-07");
+    let state = survivor.history.state();
+    assert_eq!(state.primary_staff_id().map(|id| id.get()), Some(103));
+    assert_eq!(state.coworking_pom, None);
+}
+
+#[test]
+fn rule_10_nobody_is_merged_into_oneself() {
+    check("03-01 tier C | TierAssigned\n03-02 retire A1234BC | !merge-circle");
+}
+
+#[test]
+fn who_is_responsible_follows_the_calendar() {
+    check(
+        "03-01 tier C LEI      | TierAssigned
+         03-02 allocate 101    | AllocationMade
+         03-03 plan indeterminate tariffDate=2027-06-15 openPrisonRulesApply prisonArrivalDate=2026-05-01 | HandoverPlanned
+         who 02-28             | nothing
+         who 03-01             | CustodyOnly: POM nobody
+         who 04-30             | CustodyOnly: POM 101
+         who 05-01             | CustodyWithCom: POM 101, COM nobody
+         who 06-14             | CustodyWithCom: POM 101, COM nobody
+         who 06-15             | Community: COM nobody, POM 101
+         06-16 com Lee         | CommunityManagerAssigned
+         who 06-17             | Community: COM Lee, POM 101
+         06-18 override PRISON | ResponsibilityOverridden
+         who 06-19             | CustodyWithCom: POM 101, COM Lee
+         06-20 uncom           | CommunityManagerRemoved
+         06-20 uncom           | !no-community-manager
+         who 06-21             | CustodyOnly: POM 101
+         06-22 override PROBATION other | !override-detail-needed
+         06-22 override PROBATION | ResponsibilityOverridden
+         who 06-23             | Community: COM nobody, POM 101
+         06-24 unoverride      | ResponsibilityOverrideRemoved
+         06-24 unoverride      | !no-responsibility-override
+         who 06-25             | Community: COM nobody, POM 101",
+    );
+}
+
+#[test]
+fn a_plan_that_cannot_be_worked_out_is_refused() {
+    check("03-01 tier C | TierAssigned\n03-02 plan conditionalReleaseDate=2030-01-01 | !sentence-start-unknown");
+}
+
+#[test]
+fn what_needs_a_case_refuses_a_number_never_heard_of() {
+    check(
+        "03-01 release      | !prisoner-unknown
+         03-01 transfer MDI | !prisoner-unknown
+         03-01 legal-status | !prisoner-unknown
+         03-01 void 0       | !entry-unknown",
+    );
+}
+
+#[test]
+fn a_case_waits_from_its_tier_and_after_a_transfer() {
+    let mut case = Case::new("A1234BC");
+    let waiting = |case: &Case| {
+        let state = case.history.state();
+        state.waiting_since.map(|since| (state.prison.expect("waits somewhere").to_string(), since))
+    };
+    case.read("03-01 tier C | TierAssigned");
+    assert_eq!(waiting(&case), None);
+    case.read("03-02 tier C LEI | TierAssigned\n03-03 tier B LEI | TierAssigned");
+    assert_eq!(waiting(&case), Some(("LEI".into(), at("03-02"))));
+    case.read("03-04 transfer MDI | Deallocated");
+    assert_eq!(waiting(&case), Some(("MDI".into(), at("03-04"))));
+    case.read("03-05 allocate 102 at MDI | AllocationMade");
+    assert_eq!(waiting(&case), None);
+}
