@@ -96,25 +96,8 @@ fn canonical<T: Serialize>(value: &T) -> bytes::Bytes {
 /// # Errors
 /// [`LogError::Damaged`], naming the position, where the bytes are not an event that this code knows.
 pub fn decode(recorded: &RecordedEvent) -> Result<StoredEvent, LogError> {
-    let damaged = |part: &str, error: serde_json::Error| LogError::Damaged {
-        position: recorded.position,
-        what: format!("the {part} of this `{}` cannot be read: {error}", recorded.type_name),
-    };
-    let metadata: Metadata =
-        serde_json::from_slice(&recorded.metadata).map_err(|error| damaged("metadata", error))?;
-    if metadata.schema_version > SCHEMA_VERSION {
-        return Err(LogError::Damaged {
-            position: recorded.position,
-            what: format!(
-                "written in format {} by a newer version of this program, which reads up to {SCHEMA_VERSION}",
-                metadata.schema_version
-            ),
-        });
-    }
-    let mut deserializer = serde_json::Deserializer::from_slice(&recorded.data);
-    let event = Event::deserialize_data(&recorded.stream, &recorded.type_name, &mut deserializer)
-        .and_then(|event| deserializer.end().map(|()| event))
-        .map_err(|error| damaged("data", error))?;
+    let metadata = decode_metadata(recorded)?;
+    let event = decode_event(recorded, metadata.schema_version)?;
     Ok(StoredEvent {
         stream: recorded.stream.clone(),
         entry: Entry {
@@ -129,4 +112,39 @@ pub fn decode(recorded: &RecordedEvent) -> Result<StoredEvent, LogError> {
         },
         metadata,
     })
+}
+
+/// Reads an event's metadata alone.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_metadata(recorded: &RecordedEvent) -> Result<Metadata, LogError> {
+    serde_json::from_slice(&recorded.metadata).map_err(|error| damaged(recorded, "metadata", &error))
+}
+
+/// Reads an event's data alone, given the version of its format from its metadata.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_event(recorded: &RecordedEvent, schema_version: u16) -> Result<Event, LogError> {
+    if schema_version > SCHEMA_VERSION {
+        return Err(LogError::Damaged {
+            position: recorded.position,
+            what: format!(
+                "written in format {schema_version} by a newer version of this program, which reads up to \
+                 {SCHEMA_VERSION}"
+            ),
+        });
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(&recorded.data);
+    Event::deserialize_data(&recorded.stream, &recorded.type_name, &mut deserializer)
+        .and_then(|event| deserializer.end().map(|()| event))
+        .map_err(|error| damaged(recorded, "data", &error))
+}
+
+fn damaged(recorded: &RecordedEvent, part: &str, error: &serde_json::Error) -> LogError {
+    LogError::Damaged {
+        position: recorded.position,
+        what: format!("the {part} of this `{}` cannot be read: {error}", recorded.type_name),
+    }
 }

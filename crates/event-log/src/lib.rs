@@ -5,6 +5,8 @@
 
 pub mod envelope;
 mod port;
+pub mod postgres;
 
 pub use envelope::{Metadata, StoredEvent, decode, encode};
 pub use port::*;
+pub use postgres::PostgresLog;

@@ -1,1 +1,29 @@
-//! http-api
+//! The conventions of the HTTP API: what the command and the query side do alike.
+//!
+//! | question | module |
+//! |---|---|
+//! | how does an error answer look? | [`problem`] |
+//! | how are bodies, paths and query parameters read, and refused? | [`extract`] |
+//! | which headers travel with a command? | [`headers`] |
+//! | how is a point in time said in a URL? | [`instant`] |
+//! | how is a long list paged? | [`page`] |
+//! | which facts do handover dates come from? | [`handover`] |
+//! | is the service well, and how busy is it? | [`health`], [`metrics`] |
+//! | what surrounds every route? | [`surround`] |
+//!
+//! It knows no route of either side and none of their answers.
+
+pub mod extract;
+pub mod handover;
+pub mod headers;
+pub mod health;
+pub mod instant;
+pub mod metrics;
+pub mod page;
+pub mod problem;
+mod surround;
+
+pub use extract::{Body, Params, PathParams};
+pub use headers::CommandHeaders;
+pub use problem::Problem;
+pub use surround::{BODY_BYTES_MAX, surround};

@@ -1,1 +1,3 @@
-//! ledger
+//! The program `allocation-ledger`: command line, wiring, embedded Postgres.
+
+pub mod postgres;

@@ -1,0 +1,28 @@
+//! Which of Postgres's errors are outages, and which are damage.
+
+use crate::LogError;
+
+/// Translates an error by its SQLSTATE. `position` says where the log is at, for damage; 0 where that is not known.
+///
+/// Damage is what waiting cannot mend: a constraint of the log was broken, or Postgres found its own files corrupted.
+/// Everything else is an outage: the caller may try again, and whoever runs the ledger finds the cause in the chain.
+pub(super) fn log_error(error: sqlx::Error, position: u64) -> LogError {
+    match damage(&error) {
+        Some(what) => LogError::Damaged { position, what },
+        None => LogError::Unavailable(Box::new(error)),
+    }
+}
+
+/// What is damaged, where an error says that something is.
+pub(super) fn damage(error: &sqlx::Error) -> Option<String> {
+    let database = error.as_database_error()?;
+    let code = database.code()?;
+    // 23: integrity constraint violation. XX001, XX002: data corrupted, index corrupted.
+    (code.starts_with("23") || code == "XX001" || code == "XX002")
+        .then(|| format!("Postgres refuses with {code}: {}", database.message()))
+}
+
+/// A value in the log that is not what the log can hold.
+pub(super) fn unreadable(column: &str, position: u64, error: impl std::fmt::Display) -> LogError {
+    LogError::Damaged { position, what: format!("`{column}` of this row of `log.event` cannot be read: {error}") }
+}

@@ -1,0 +1,181 @@
+//! Followers, and how they are woken.
+//!
+//! A notification is a hint, the position is the truth: a wake-up makes a follower look, and what it looks for is the
+//! event after the last one it has. So a lost notification costs at most [`FOLLOW_POLL_INTERVAL`], and never an event.
+//! All followers of a [`super::PostgresLog`] share one listening connection, opened for the first of them; what this
+//! process appends itself wakes them without the way through Postgres.
+
+use std::sync::{Arc, OnceLock};
+
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+use tokio::{
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, sleep, timeout_at},
+};
+
+use crate::{FOLLOW_POLL_INTERVAL, Followed, LogError};
+
+use super::read;
+
+/// The channel on which Postgres announces a batch; the payload is the position of its last event.
+pub(super) const CHANNEL: &str = "allocation_ledger_log";
+
+/// Most events that a follower is given at once.
+const FOLLOW_EVENTS_MAX: usize = 4_000;
+
+/// Where the log was last heard to end, and the task that hears it from Postgres.
+#[derive(Debug)]
+pub(super) struct Wakeups {
+    heard: Arc<watch::Sender<u64>>,
+    options: PgConnectOptions,
+    listener: OnceLock<AbortHandle>,
+}
+
+impl Wakeups {
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { heard: Arc::new(watch::Sender::new(0)), options, listener: OnceLock::new() }
+    }
+
+    /// Says that the log has grown to this position.
+    pub(super) fn wake(&self, position: u64) {
+        raise(&self.heard, position);
+    }
+
+    /// Hears where the log ends, from now on.
+    fn subscribe(&self) -> watch::Receiver<u64> {
+        self.listener.get_or_init(|| {
+            let heard = Arc::clone(&self.heard);
+            tokio::spawn(listen_for_ever(self.options.clone(), heard)).abort_handle()
+        });
+        self.heard.subscribe()
+    }
+}
+
+impl Drop for Wakeups {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.get() {
+            listener.abort();
+        }
+    }
+}
+
+fn raise(heard: &watch::Sender<u64>, position: u64) {
+    heard.send_if_modified(|end| {
+        let higher = position > *end;
+        *end = position.max(*end);
+        higher
+    });
+}
+
+/// Listens, again and again where the connection is lost. Followers look by themselves meanwhile.
+async fn listen_for_ever(options: PgConnectOptions, heard: Arc<watch::Sender<u64>>) {
+    let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options);
+    loop {
+        if let Err(error) = listen(&pool, &heard).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot listen to the event log; followers look every {} s until it works again",
+                FOLLOW_POLL_INTERVAL.as_secs()
+            );
+        }
+        sleep(FOLLOW_POLL_INTERVAL).await;
+    }
+}
+
+/// Passes on what Postgres announces until the connection is lost.
+async fn listen(pool: &PgPool, heard: &watch::Sender<u64>) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
+    listener.listen(CHANNEL).await?;
+    while let Some(notification) = listener.try_recv().await? {
+        // Anybody may send on a channel; what is not a position is not for us.
+        if let Ok(position) = notification.payload().parse() {
+            raise(heard, position);
+        }
+    }
+    Ok(())
+}
+
+/// A follower between two items.
+struct Follower {
+    pool: PgPool,
+    /// Keeps the listening task alive as long as anybody follows.
+    _wakeups: Arc<Wakeups>,
+    heard: watch::Receiver<u64>,
+    /// The position of the last event given.
+    position: u64,
+    /// What had been heard when the follower last looked: only more than that is a reason to look again.
+    looked_at: u64,
+    state: State,
+}
+
+/// What a follower does next.
+enum State {
+    /// Look for events; it has not caught up before, so that is worth saying even if there are none.
+    Start,
+    /// Say that the end was reached.
+    CaughtUp,
+    /// Look for events, there being some.
+    Behind,
+    /// Wait for a wake-up.
+    Waiting,
+}
+
+/// Follows the log after a position.
+pub(super) fn follow(
+    pool: PgPool,
+    wakeups: Arc<Wakeups>,
+    after: u64,
+) -> BoxStream<'static, Result<Followed, LogError>> {
+    let heard = wakeups.subscribe();
+    let follower = Follower { pool, _wakeups: wakeups, heard, position: after, looked_at: 0, state: State::Start };
+    stream::try_unfold(follower, |mut follower| async move {
+        let followed = follower.next().await?;
+        Ok(Some((followed, follower)))
+    })
+    .boxed()
+}
+
+impl Follower {
+    async fn next(&mut self) -> Result<Followed, LogError> {
+        loop {
+            match self.state {
+                State::CaughtUp => {
+                    self.state = State::Waiting;
+                    return Ok(Followed::CaughtUp { position: self.position });
+                }
+                State::Waiting => self.wait().await,
+                State::Start | State::Behind => {}
+            }
+            self.looked_at = *self.heard.borrow();
+            let page = read::page(&self.pool, self.position, FOLLOW_EVENTS_MAX).await?;
+            if page.head < self.position {
+                return Err(LogError::Damaged {
+                    position: self.position,
+                    what: format!("the log ends at position {}, before what was read from it earlier", page.head),
+                });
+            }
+            let Some(last) = page.events.last() else {
+                let first_look = matches!(self.state, State::Start);
+                self.state = if first_look { State::CaughtUp } else { State::Waiting };
+                continue;
+            };
+            self.position = last.position;
+            self.state = if self.position == page.head { State::CaughtUp } else { State::Behind };
+            return Ok(Followed::Events(page.events));
+        }
+    }
+
+    /// Returns when the log is heard to have grown, or when it is time to look anyway.
+    async fn wait(&mut self) {
+        let deadline = Instant::now() + FOLLOW_POLL_INTERVAL;
+        let grown = self.heard.wait_for(|end| *end > self.position.max(self.looked_at));
+        // Over time or out of wake-ups: either way the follower looks by itself.
+        drop(timeout_at(deadline, grown).await);
+    }
+}

@@ -1,0 +1,132 @@
+//! The log in Postgres, schema `log`.
+//!
+//! | module | knows |
+//! |---|---|
+//! | `schema` | migrations and partitions |
+//! | `batch` | which appends of a batch win, and what rows they make: no IO |
+//! | `writer` | the one task of this process that appends, a batch a transaction |
+//! | `read` | every statement that reads events |
+//! | `follow` | followers, and how they are woken |
+//! | `error` | which of Postgres's errors are outages and which are damage |
+//!
+//! Promises what the port promises, and more: positions are dense (1, 2, 3 …) and given in commit order, because who
+//! appends holds the lock of the head row until the commit. A reader therefore counts, and takes a gap for damage.
+//! Any number of processes may append to one log.
+//!
+//! Uses connections of its own: one to append, one to be woken, and a pool to read, each opened when first needed.
+
+mod batch;
+mod error;
+mod follow;
+mod read;
+mod schema;
+mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use domain::Stream;
+use futures::stream::BoxStream;
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    APPEND_EVENTS_MAX, AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, RecordedEvent,
+};
+
+use self::{follow::Wakeups, writer::Request};
+
+pub use self::schema::{MigrateError, PARTITION_EVENTS, migrate};
+
+/// Most appends that wait for the writer before callers are held back.
+const QUEUE_APPENDS_MAX: usize = 4_096;
+
+/// How long Postgres lets one of our sessions hold a transaction open without saying anything, e.g. because the process
+/// was stopped: others wait for the head row meanwhile.
+const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(5);
+
+/// An event log in Postgres. A handle: clones share the connections. Needs a Tokio runtime.
+#[derive(Debug, Clone)]
+pub struct PostgresLog {
+    queue: mpsc::Sender<Request>,
+    readers: PgPool,
+    wakeups: Arc<Wakeups>,
+}
+
+impl PostgresLog {
+    /// The log in the database of `pool`, which must have been [migrated](migrate). Takes the pool's settings for
+    /// connections of its own and leaves the pool's alone.
+    ///
+    /// # Errors
+    /// The database is out of reach or holds no log.
+    pub async fn connect(pool: &PgPool) -> Result<Self, LogError> {
+        let options = settings(&pool.connect_options());
+        let readers = pool
+            .options()
+            .clone()
+            .min_connections(0)
+            .connect_lazy_with(options.clone().application_name("allocation-ledger log reader"));
+        read::head(&readers).await?;
+        let wakeups = Arc::new(Wakeups::new(options.clone().application_name("allocation-ledger log listener")));
+        let (queue, requests) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let options = options.application_name("allocation-ledger log writer");
+        tokio::spawn(writer::run(options, requests, Arc::clone(&wakeups)));
+        Ok(Self { queue, readers, wakeups })
+    }
+}
+
+/// The settings of every connection to the log.
+fn settings(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().options([
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX.as_millis().to_string().as_str()),
+        // Every statement on the log looks rows up by a key. A plan made while a table was all but empty would scan it,
+        // and go on scanning until the statistics catch up with a log that grows by millions.
+        ("enable_seqscan", "off"),
+        // The planner prices a scan that it cannot avoid, that of the head row, so high that it would be compiled first.
+        ("jit", "off"),
+    ])
+}
+
+#[async_trait]
+impl EventLog for PostgresLog {
+    async fn append(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError> {
+        if events.is_empty() || events.len() > APPEND_EVENTS_MAX {
+            return Err(AppendError::Count { stream: stream.clone(), count: events.len() });
+        }
+        let (answer, answered) = oneshot::channel();
+        let request = Request { append: batch::Append::new(stream.clone(), expected, events), answer };
+        let gone = || LogError::Unavailable("the writer of the event log has ended".into());
+        self.queue.send(request).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &Stream,
+        from_revision: u64,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, LogError> {
+        read::stream(&self.readers, stream, from_revision, limit).await
+    }
+
+    async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+        read::streams(&self.readers, streams).await
+    }
+
+    async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
+        Ok(read::page(&self.readers, after, limit).await?.events)
+    }
+
+    async fn head(&self) -> Result<u64, LogError> {
+        read::head(&self.readers).await
+    }
+
+    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {
+        follow::follow(self.readers.clone(), Arc::clone(&self.wakeups), after)
+    }
+}

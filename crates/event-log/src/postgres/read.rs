@@ -1,0 +1,196 @@
+//! Every statement that reads events. Each is one statement: no reader holds a transaction, and with it an old
+//! snapshot, open.
+//!
+//! Readers count: positions rise by one and so do the revisions of a stream. What does not is damage, never patience.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use domain::{Stream, identifier::EventId};
+use sqlx::{PgPool, Row as _, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{LogError, PAGE_EVENTS_MAX, RecordedEvent};
+
+use super::error::{log_error, unreadable};
+
+/// A page of the log.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) events: Vec<RecordedEvent>,
+    /// The log's end when the page was read.
+    pub(super) head: u64,
+}
+
+/// The position of the last event.
+pub(super) async fn head(pool: &PgPool) -> Result<u64, LogError> {
+    let head: Option<i64> = sqlx::query_scalar("SELECT position FROM log.head")
+        .fetch_optional(pool)
+        .await
+        .map_err(|error| log_error(error, 0))?;
+    match head {
+        Some(position) => Ok(position.cast_unsigned()),
+        None => Err(LogError::Damaged { position: 0, what: "`log.head` has no row".to_owned() }),
+    }
+}
+
+/// At most `limit` events after a position, and where the log ended at that moment.
+pub(super) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page, LogError> {
+    let limit = limit.min(PAGE_EVENTS_MAX) as u64;
+    // Positions are dense: the page's end is known, and both bounds keep the planner to the partitions that it touches.
+    let rows = sqlx::query(
+        "SELECT position, stream, revision, event_id, type, recorded_at, metadata, data,
+                (SELECT position FROM log.head) AS head
+           FROM log.event
+          WHERE position > $1 AND position <= $2
+          ORDER BY position",
+    )
+    .bind(bigint(after))
+    .bind(bigint(after.saturating_add(limit)))
+    .fetch_all(pool)
+    .await
+    .map_err(|error| log_error(error, after))?;
+    let Some(last) = rows.last() else {
+        return empty_page(pool, after, limit).await;
+    };
+    let head: i64 = last.try_get("head").map_err(|error| unreadable("head", after, error))?;
+    let head = head.cast_unsigned();
+    let mut events = Vec::with_capacity(rows.len());
+    for (expected, row) in (after + 1..).zip(&rows) {
+        let event = recorded_event(row)?;
+        if event.position != expected {
+            return Err(LogError::Damaged {
+                position: expected,
+                what: format!("no event stands here; the next is at position {}", event.position),
+            });
+        }
+        events.push(event);
+    }
+    let end = after + events.len() as u64;
+    if (events.len() as u64) < limit && end != head {
+        return Err(missing(end + 1, head));
+    }
+    Ok(Page { events, head })
+}
+
+/// Where a page came out empty: makes sure that it is the log's end and not a hole.
+async fn empty_page(pool: &PgPool, after: u64, limit: u64) -> Result<Page, LogError> {
+    let head = head(pool).await?;
+    if head <= after || limit == 0 {
+        return Ok(Page { events: Vec::new(), head });
+    }
+    // Events were appended between the two statements, unless there is a hole. One look at the first tells: what the
+    // head row says is committed.
+    let stands: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM log.event WHERE position = $1)")
+        .bind(bigint(after + 1))
+        .fetch_one(pool)
+        .await
+        .map_err(|error| log_error(error, after))?;
+    if stands { Box::pin(page(pool, after, limit as usize)).await } else { Err(missing(after + 1, head)) }
+}
+
+fn missing(position: u64, head: u64) -> LogError {
+    LogError::Damaged { position, what: format!("no event stands here, though the log ends at position {head}") }
+}
+
+/// At most `limit` events of a stream, from a revision on.
+pub(super) async fn stream(
+    pool: &PgPool,
+    stream: &Stream,
+    from_revision: u64,
+    limit: usize,
+) -> Result<Vec<RecordedEvent>, LogError> {
+    let rows = sqlx::query(
+        "SELECT position, stream, revision, event_id, type, recorded_at, metadata, data
+           FROM log.event
+          WHERE stream = $1 AND revision >= $2
+          ORDER BY revision
+          LIMIT $3",
+    )
+    .bind(stream.to_string())
+    .bind(bigint(from_revision))
+    .bind(limit.min(PAGE_EVENTS_MAX) as i64)
+    .fetch_all(pool)
+    .await
+    .map_err(|error| log_error(error, 0))?;
+    let events = rows.iter().map(recorded_event).collect::<Result<Vec<_>, _>>()?;
+    check_revisions(stream, from_revision, &events)?;
+    Ok(events)
+}
+
+/// Several streams whole, in the order asked; one statement.
+pub(super) async fn streams(pool: &PgPool, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+    if streams.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
+    let rows = sqlx::query(
+        "SELECT asked.place, event.*
+           FROM unnest($1::text[]) WITH ORDINALITY AS asked (stream, place)
+          CROSS JOIN LATERAL (SELECT position, stream, revision, event_id, type, recorded_at, metadata, data
+                                FROM log.event
+                               WHERE stream = asked.stream
+                               ORDER BY revision) AS event
+          ORDER BY asked.place, event.revision",
+    )
+    .bind(&names)
+    .fetch_all(pool)
+    .await
+    .map_err(|error| log_error(error, 0))?;
+    let mut answer: Vec<Vec<RecordedEvent>> = streams.iter().map(|_| Vec::new()).collect();
+    for row in &rows {
+        let event = recorded_event(row)?;
+        let place: i64 = row.try_get("place").map_err(|error| unreadable("place", event.position, error))?;
+        if let Some(events) = usize::try_from(place - 1).ok().and_then(|index| answer.get_mut(index)) {
+            events.push(event);
+        }
+    }
+    for (stream, events) in streams.iter().zip(&answer) {
+        check_revisions(stream, 0, events)?;
+    }
+    Ok(answer)
+}
+
+/// Makes sure that a stream's events follow one another, in the stream and in the log.
+fn check_revisions(stream: &Stream, from_revision: u64, events: &[RecordedEvent]) -> Result<(), LogError> {
+    let mut position = 0;
+    for (expected, event) in (from_revision..).zip(events) {
+        if event.revision != expected || event.position <= position {
+            return Err(LogError::Damaged {
+                position: event.position,
+                what: format!(
+                    "revision {} of {stream} stands here, where revision {expected} was to follow position {position}",
+                    event.revision
+                ),
+            });
+        }
+        position = event.position;
+    }
+    Ok(())
+}
+
+/// Reads a row of `log.event`.
+fn recorded_event(row: &PgRow) -> Result<RecordedEvent, LogError> {
+    fn column<'r, T>(row: &'r PgRow, name: &'static str, position: u64) -> Result<T, LogError>
+    where
+        T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
+        row.try_get(name).map_err(|error| unreadable(name, position, error))
+    }
+    let position = column::<i64>(row, "position", 0)?.cast_unsigned();
+    let stream = column::<&str>(row, "stream", position)?;
+    Ok(RecordedEvent {
+        position,
+        stream: stream.parse().map_err(|error| unreadable("stream", position, error))?,
+        revision: column::<i64>(row, "revision", position)?.cast_unsigned(),
+        event_id: EventId(column::<Uuid>(row, "event_id", position)?),
+        type_name: column(row, "type", position)?,
+        recorded_at: column::<DateTime<Utc>>(row, "recorded_at", position)?,
+        metadata: Bytes::from(column::<Vec<u8>>(row, "metadata", position)?),
+        data: Bytes::from(column::<Vec<u8>>(row, "data", position)?),
+    })
+}
+
+/// A number for a `bigint` parameter: beyond its range there is nothing to find.
+fn bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

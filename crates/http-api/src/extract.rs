@@ -1,0 +1,318 @@
+//! Extractors that own their refusals: bodies, path parameters and query parameters, each read whole or refused with a
+//! problem that names the place.
+//!
+//! Types read by them say `#[serde(deny_unknown_fields)]`: an unknown field or parameter is refused by name, because a
+//! misspelt one would otherwise be taken for an absent one.
+
+use axum::{
+    extract::{
+        FromRequest, FromRequestParts, Path, Request,
+        path::ErrorKind,
+        rejection::{BytesRejection, PathRejection},
+    },
+    http::{HeaderMap, StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+
+use crate::{BODY_BYTES_MAX, Problem, problem::Fault};
+
+/// A JSON body.
+#[derive(Debug, Clone, Copy)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        require_json(request.headers())?;
+        let bytes = body_bytes(request, state).await?;
+        from_json(&bytes).map(Self)
+    }
+}
+
+/// Reads a request's body.
+///
+/// # Errors
+/// `body-too-large`, or `body-incomplete` where the connection broke.
+pub async fn body_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<axum::body::Bytes, Problem> {
+    axum::body::Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+        BytesRejection::FailedToBufferBody(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-large",
+                format!("A request body has at most {BODY_BYTES_MAX} bytes. Please send it in several requests."),
+            )
+        }
+        _ => Problem::bad_request("body-incomplete", "The request body ended before its end."),
+    })
+}
+
+/// Refuses a body that is not said to be JSON.
+///
+/// # Errors
+/// `content-type-unsupported`.
+pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let media_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|value| value.trim().to_ascii_lowercase());
+    match media_type.as_deref() {
+        Some("application/json") => Ok(()),
+        Some(other) if other.starts_with("application/") && other.ends_with("+json") => Ok(()),
+        _ => Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "content-type-unsupported",
+            "A request body is JSON; please send it with the header Content-Type: application/json.",
+        )),
+    }
+}
+
+/// Reads JSON; the place of a mistake is named.
+///
+/// # Errors
+/// `json-malformed`, `field-unknown`, `field-missing`, `identifier-invalid`, `date-invalid` or `field-invalid`.
+pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().clone();
+        json_problem(&path, &error.into_inner())
+    })?;
+    deserializer.end().map_err(|error| malformed(&error))?;
+    Ok(value)
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::bad_request("json-malformed", format!("The request body is not JSON: {error}."))
+}
+
+fn json_problem(path: &serde_path_to_error::Path, error: &serde_json::Error) -> Problem {
+    if !error.is_data() {
+        return malformed(error);
+    }
+    let text = error.to_string();
+    // What serde says ends with the place in the text, which the pointer says better.
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let mut pointer = pointer(path);
+    let code = match Complaint::of(text) {
+        Complaint::Unknown(field) => {
+            enter(&mut pointer, field);
+            "field-unknown"
+        }
+        Complaint::Missing(field) => {
+            enter(&mut pointer, field);
+            "field-missing"
+        }
+        Complaint::Identifier => "identifier-invalid",
+        Complaint::Date => "date-invalid",
+        Complaint::Other => "field-invalid",
+    };
+    Problem::fault(code, Fault::pointer(pointer, text))
+}
+
+/// A path as a JSON pointer in a URI fragment.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = "#".to_owned();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+/// Lets a pointer end in a field, unless it does already.
+fn enter(pointer: &mut String, field: &str) {
+    let step = format!("/{}", field.replace('~', "~0").replace('/', "~1"));
+    if !pointer.ends_with(&step) {
+        pointer.push_str(&step);
+    }
+}
+
+/// What serde complains of. It hands on nothing but a text, so the text is what there is to go by; the tests hold each
+/// form in place.
+enum Complaint<'a> {
+    Unknown(&'a str),
+    Missing(&'a str),
+    Identifier,
+    Date,
+    Other,
+}
+
+impl<'a> Complaint<'a> {
+    fn of(text: &'a str) -> Self {
+        /// How chrono says that a text is not a date or instant.
+        const NOT_A_DATE: [&str; 6] = [
+            "input is out of range",
+            "no possible date and time matching input",
+            "input is not enough for unique date and time",
+            "input contains invalid characters",
+            "premature end of input",
+            "trailing input",
+        ];
+        let quoted = |start: &str| text.strip_prefix(start)?.split('`').next();
+        if let Some(field) = quoted("unknown field `") {
+            Self::Unknown(field)
+        } else if let Some(field) = quoted("missing field `") {
+            Self::Missing(field)
+        } else if text.starts_with('`') && text.contains("` is not a ") {
+            // The form of `domain::identifier::Invalid` and of `crate::instant::Invalid`.
+            if text.contains("` is not a date") { Self::Date } else { Self::Identifier }
+        } else if NOT_A_DATE.contains(&text) {
+            Self::Date
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// The parameters in a path.
+#[derive(Debug, Clone, Copy)]
+pub struct PathParams<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathParams<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(PathRejection::FailedToDeserializePathParams(error)) => {
+                let text = match error.into_kind() {
+                    ErrorKind::DeserializeError { message, .. } => message,
+                    kind => kind.to_string(),
+                };
+                Err(Problem::bad_request("identifier-invalid", format!("{text}.")))
+            }
+            Err(rejection) => {
+                tracing::error!(error = %rejection, "a route and its handler disagree about the path");
+                Err(Problem::internal())
+            }
+        }
+    }
+}
+
+/// The query parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(value)| Self(value)).map_err(
+            |rejection| {
+                use std::error::Error as _;
+                let text = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
+                parameter_problem(&text)
+            },
+        )
+    }
+}
+
+/// `text` is what `serde_path_to_error` says: the parameter, a colon and the complaint, or the complaint alone.
+fn parameter_problem(text: &str) -> Problem {
+    let (parameter, complaint) = match text.split_once(": ") {
+        Some((parameter, complaint)) if parameter.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
+            (Some(parameter), complaint)
+        }
+        _ => (None, text),
+    };
+    match Complaint::of(complaint) {
+        Complaint::Unknown(name) => Problem::fault("parameter-unknown", Fault::parameter(name, complaint)),
+        Complaint::Missing(name) => Problem::fault("parameter-missing", Fault::parameter(name, complaint)),
+        Complaint::Identifier | Complaint::Date | Complaint::Other => {
+            Problem::fault("parameter-invalid", Fault::parameter(parameter.unwrap_or("query"), complaint))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::{DateTime, NaiveDate, Utc};
+    use domain::identifier::{PrisonerNumber, StaffId};
+    use serde::Deserialize;
+    use serde_json::json;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Example {
+        pom: Pom,
+        number: Option<PrisonerNumber>,
+        day: Option<NaiveDate>,
+        effective_at: Option<DateTime<Utc>>,
+        list: Option<Vec<Pom>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Pom {
+        staff_id: StaffId,
+    }
+
+    #[track_caller]
+    fn check(body: &str, code: &str, pointer: Option<&str>) {
+        let problem = from_json::<Example>(body.as_bytes()).expect_err("refused");
+        let document = serde_json::to_value(problem.document()).expect("JSON");
+        assert_eq!(document["code"], code, "{document}");
+        assert_eq!(document["errors"][0]["pointer"], json!(pointer), "{document}");
+    }
+
+    #[test]
+    fn a_body_is_refused_with_its_code_and_place() {
+        check("{", "json-malformed", None);
+        check(r#"{"pom":{"staffId":1}} x"#, "json-malformed", None);
+        check(r#"{"pom":{"staffId":1},"nmuber":"A1234BC"}"#, "field-unknown", Some("#/nmuber"));
+        check(r#"{"pom":{"staffId":1,"a/b":2}}"#, "field-unknown", Some("#/pom/a~1b"));
+        check(r#"{"pom":{}}"#, "field-missing", Some("#/pom/staffId"));
+        check("{}", "field-missing", Some("#/pom"));
+        check(r#"{"pom":{"staffId":0}}"#, "identifier-invalid", Some("#/pom/staffId"));
+        check(r#"{"pom":{"staffId":"1"}}"#, "field-invalid", Some("#/pom/staffId"));
+        check(r#"{"pom":{"staffId":1},"number":"a1234bc"}"#, "identifier-invalid", Some("#/number"));
+        check(
+            r#"{"pom":{"staffId":1},"list":[{"staffId":1},{"staffId":-1}]}"#,
+            "identifier-invalid",
+            Some("#/list/1/staffId"),
+        );
+    }
+
+    #[test]
+    fn a_date_that_is_none_is_refused_as_one() {
+        for day in ["2026-02-30", "2026-13-01", "yesterday", "2026-01-01x", "2026", ""] {
+            check(&json!({"pom": {"staffId": 1}, "day": day}).to_string(), "date-invalid", Some("#/day"));
+        }
+        for instant in ["2026-02-30T00:00:00Z", "2026-01-01T25:00:00Z", "2026-01-01", "2026-01-01T00:00:00"] {
+            let body = json!({"pom": {"staffId": 1}, "effectiveAt": instant}).to_string();
+            check(&body, "date-invalid", Some("#/effectiveAt"));
+        }
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Query {
+        staff_id: Option<StaffId>,
+        known_at: Option<crate::instant::KnownAt>,
+    }
+
+    async fn check_query(query: &str, code: &str, parameter: &str) {
+        let request = Request::builder().uri(format!("/x?{query}")).body(()).expect("a request");
+        let refused =
+            Params::<Query>::from_request_parts(&mut request.into_parts().0, &()).await.expect_err("refused");
+        let document = serde_json::to_value(refused.document()).expect("JSON");
+        assert_eq!(document["code"], code, "{document}");
+        assert_eq!(document["errors"][0]["parameter"], parameter, "{document}");
+    }
+
+    #[tokio::test]
+    async fn a_query_is_refused_with_its_code_and_parameter() {
+        check_query("kown-at=5", "parameter-unknown", "kown-at").await;
+        check_query("staff-id=x", "parameter-invalid", "staff-id").await;
+        check_query("known-at=soon", "parameter-invalid", "known-at").await;
+    }
+}

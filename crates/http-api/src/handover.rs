@@ -1,0 +1,105 @@
+//! The sentence facts as a request carries them; recorded by one side, worked out by the other.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::handover::Facts;
+use serde::{Deserialize, Deserializer, de};
+use utoipa::ToSchema;
+
+/// Sentence facts, all from NOMIS: all optional but `indeterminate`. London dates.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FactsBody {
+    /// An indeterminate sentence: life, or imprisonment for public protection.
+    pub indeterminate: bool,
+    /// When the sentence began.
+    pub sentence_start_date: Option<NaiveDate>,
+    /// Tariff expiry date (TED).
+    pub tariff_date: Option<NaiveDate>,
+    /// Target hearing date (THD) of the parole board.
+    pub target_hearing_date: Option<NaiveDate>,
+    /// Parole eligibility date (PED).
+    pub parole_eligibility_date: Option<NaiveDate>,
+    /// Conditional release date (CRD).
+    pub conditional_release_date: Option<NaiveDate>,
+    /// Automatic release date (ARD).
+    pub automatic_release_date: Option<NaiveDate>,
+    /// A determinate sentence with parole.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub determinate_parole: bool,
+    /// Another indeterminate sentence is still to be served.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub additional_indeterminate_sentence: bool,
+    /// Recalled from licence.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub recalled: bool,
+    /// An immigration case.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub immigration_case: bool,
+    /// The parole board decided against release.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub parole_outcome_not_release: bool,
+    /// MAPPA level 0 to 3, where known.
+    #[serde(default, deserialize_with = "mappa_level")]
+    pub mappa_level: Option<u8>,
+    /// Early allocation to the community team was agreed.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub early_allocation: bool,
+    /// In open conditions; chooses the reason.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub in_open_conditions: bool,
+    /// The open-prison rules apply; chooses the start date.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub open_prison_rules_apply: bool,
+    /// Held in the women's estate.
+    #[serde(default, deserialize_with = "null_is_false")]
+    pub womens_estate: bool,
+    /// The day on which the category became open (women's estate).
+    pub category_active_since: Option<NaiveDate>,
+    /// The day of arrival at the open prison (men's estate).
+    pub prison_arrival_date: Option<NaiveDate>,
+    /// "Today" for the calculation; absent, the London date of `effectiveAt`, and without that, of now.
+    pub calculated_on: Option<NaiveDate>,
+    /// When the plan holds from; absent, from now.
+    pub effective_at: Option<DateTime<Utc>>,
+}
+
+impl FactsBody {
+    /// The facts alone.
+    #[must_use]
+    pub fn into_facts(self) -> Facts {
+        Facts {
+            indeterminate: self.indeterminate,
+            sentence_start_date: self.sentence_start_date,
+            tariff_date: self.tariff_date,
+            target_hearing_date: self.target_hearing_date,
+            parole_eligibility_date: self.parole_eligibility_date,
+            conditional_release_date: self.conditional_release_date,
+            automatic_release_date: self.automatic_release_date,
+            determinate_parole: self.determinate_parole,
+            additional_indeterminate_sentence: self.additional_indeterminate_sentence,
+            recalled: self.recalled,
+            immigration_case: self.immigration_case,
+            parole_outcome_not_release: self.parole_outcome_not_release,
+            mappa_level: self.mappa_level,
+            early_allocation: self.early_allocation,
+            in_open_conditions: self.in_open_conditions,
+            open_prison_rules_apply: self.open_prison_rules_apply,
+            womens_estate: self.womens_estate,
+            category_active_since: self.category_active_since,
+            prison_arrival_date: self.prison_arrival_date,
+            calculated_on: self.calculated_on,
+        }
+    }
+}
+
+/// What is optional may be absent or null; a fact that is not known to hold counts as not holding.
+fn null_is_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::<bool>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn mappa_level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    match Option::<u8>::deserialize(deserializer)? {
+        Some(level) if level > 3 => Err(de::Error::custom(format_args!("MAPPA level {level} is not one of 0 to 3"))),
+        level => Ok(level),
+    }
+}

@@ -1,0 +1,111 @@
+//! The headers of the API, and what a command's headers say.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+};
+use domain::identifier::{CommandId, Username};
+use uuid::Uuid;
+
+use crate::{Problem, problem::Fault};
+
+/// Out: how far the answer goes in the log.
+pub const LEDGER_POSITION: HeaderName = HeaderName::from_static("ledger-position");
+/// In: the answer has to go at least this far.
+pub const LEDGER_POSITION_AT_LEAST: HeaderName = HeaderName::from_static("ledger-position-at-least");
+/// In and out: the command id.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// In and out: ties together what belongs to one request across services.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+/// In, where no authentication is configured: who records.
+pub const RECORDED_BY: HeaderName = HeaderName::from_static("x-recorded-by");
+
+/// Longest name of a client that is kept with an event.
+const CLIENT_LEN_MAX: usize = 100;
+
+/// The correlation id of the request being answered, given or made up; what surrounds the routes puts it into the
+/// request's extensions and the answer's headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CorrelationId(pub Uuid);
+
+impl CorrelationId {
+    /// The one given, if it is a UUID, or else a new one.
+    #[must_use]
+    pub fn given_or_new(headers: &HeaderMap) -> Self {
+        Self(text(headers, &CORRELATION_ID).and_then(|text| text.parse().ok()).unwrap_or_else(Uuid::new_v4))
+    }
+}
+
+/// What travels with a command beside its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandHeaders {
+    /// The command id: the `Idempotency-Key`, or one made up.
+    pub command_id: CommandId,
+    /// The revision that the caller insists on.
+    pub if_match: Option<u64>,
+    /// The correlation id, given or made up.
+    pub correlation_id: Uuid,
+    /// Who records, where the caller says so.
+    pub recorded_by: Option<Username>,
+    /// The program that sent the command: the first word of its `User-Agent`.
+    pub client: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CommandHeaders {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let headers = &parts.headers;
+        let command_id = parse(headers, &IDEMPOTENCY_KEY, "a UUID", |text| text.parse().ok())?;
+        let correlation_id = parse(headers, &CORRELATION_ID, "a UUID", |text| text.parse().ok())?
+            .or_else(|| parts.extensions.get().map(|&CorrelationId(id)| id));
+        let recorded_by =
+            parse(headers, &RECORDED_BY, "a username: 1 to 30 characters of A-Z, 0-9 and _", |text| text.parse().ok())?;
+        Ok(Self {
+            command_id: CommandId(command_id.unwrap_or_else(Uuid::new_v4)),
+            if_match: parse(headers, &header::IF_MATCH, "a revision in quotes, e.g. \"6\"", revision)?,
+            correlation_id: correlation_id.unwrap_or_else(Uuid::new_v4),
+            recorded_by,
+            client: client(headers),
+        })
+    }
+}
+
+/// The entity tag of a stream's revision.
+#[must_use]
+pub fn etag(revision: u64) -> HeaderValue {
+    // Digits and quotes are fit for a header.
+    HeaderValue::try_from(format!("\"{revision}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+/// A header's value read by `read`; `None` where it is absent.
+///
+/// # Errors
+/// `header-invalid`, naming the header and what it should be.
+pub fn parse<T>(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    expected: &str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    value.to_str().ok().and_then(read).map(Some).ok_or_else(|| {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        Problem::fault("header-invalid", Fault::header(name.as_str(), format!("`{text}` is not {expected}")))
+    })
+}
+
+fn revision(text: &str) -> Option<u64> {
+    text.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+}
+
+fn client(headers: &HeaderMap) -> String {
+    text(headers, &header::USER_AGENT)
+        .and_then(|text| text.split([' ', '/']).next())
+        .filter(|text| !text.is_empty())
+        .map_or_else(|| "unknown".to_owned(), |text| text.chars().take(CLIENT_LEN_MAX).collect())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

@@ -1,0 +1,136 @@
+//! Whether the service is well: `/health`, `/health/liveness`, `/health/readiness`, `/ping`, `/info`, `/metrics`, in the
+//! shapes that HMPPS's tools read.
+//!
+//! Alive is whoever answers. Ready is who can do its work: every component says so. The parts of the program bring their
+//! components, the program brings them together.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::metrics::Metrics;
+
+/// How long a component may take to say how it is, before it counts as down.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(2);
+
+type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Component> + Send>> + Send + Sync>;
+
+/// How a part of the service is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Component {
+    status: Status,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    details: Map<String, Value>,
+}
+
+/// Up or down, in the words of HMPPS's tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Status {
+    Up,
+    Down,
+}
+
+impl Component {
+    /// It works.
+    #[must_use]
+    pub fn up() -> Self {
+        Self { status: Status::Up, details: Map::new() }
+    }
+
+    /// It does not, and why, in words for an operator and without anything secret.
+    pub fn down(why: impl Into<String>) -> Self {
+        Self { status: Status::Down, details: Map::new() }.with("error", why.into())
+    }
+
+    /// Adds a detail.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// The components of a service, and its name.
+#[derive(Clone)]
+pub struct Health {
+    name: &'static str,
+    version: &'static str,
+    metrics: Metrics,
+    checks: Vec<(&'static str, Check)>,
+}
+
+impl Health {
+    /// A service without components.
+    #[must_use]
+    pub fn new(name: &'static str, version: &'static str, metrics: Metrics) -> Self {
+        Self { name, version, metrics, checks: Vec::new() }
+    }
+
+    /// Adds a component, by how to ask it.
+    #[must_use]
+    pub fn with<F>(mut self, component: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Component> + Send + 'static,
+    {
+        self.checks.push((component, Arc::new(move || Box::pin(check()))));
+        self
+    }
+
+    async fn check(&self) -> (Status, Map<String, Value>) {
+        let mut status = Status::Up;
+        let mut components = Map::new();
+        for (name, check) in &self.checks {
+            let component = tokio::time::timeout(CHECK_TIME_MAX, check())
+                .await
+                .unwrap_or_else(|_| Component::down(format!("no answer within {} s", CHECK_TIME_MAX.as_secs())));
+            if component.status == Status::Down {
+                status = Status::Down;
+            }
+            components.insert((*name).to_owned(), json!(component));
+        }
+        (status, components)
+    }
+}
+
+/// The routes.
+pub fn router(health: Health) -> Router {
+    Router::new()
+        .route("/health", get(details))
+        .route("/health/liveness", get(async || Json(json!({"status": "UP"}))))
+        .route("/health/readiness", get(readiness))
+        .route("/ping", get(async || "pong"))
+        .route("/info", get(info))
+        .route("/metrics", get(async |State(health): State<Health>| health.metrics.render().into_response()))
+        .with_state(health)
+}
+
+async fn details(State(health): State<Health>) -> Response {
+    let (status, components) = health.check().await;
+    answer(status, json!({"status": status, "components": components}))
+}
+
+async fn readiness(State(health): State<Health>) -> Response {
+    let (status, _) = health.check().await;
+    answer(status, json!({"status": status}))
+}
+
+async fn info(State(health): State<Health>) -> Json<Value> {
+    Json(json!({"build": {"name": health.name, "version": health.version}}))
+}
+
+fn answer(status: Status, body: Value) -> Response {
+    let code = match status {
+        Status::Up => StatusCode::OK,
+        Status::Down => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()
+}

@@ -1,0 +1,171 @@
+//! What surrounds every route: limits, correlation, counting, and problems for whatever no route answers.
+
+use std::{any::Any, time::Instant};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderValue, Method, StatusCode, Uri},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+
+use crate::{
+    Problem,
+    headers::{CORRELATION_ID, CorrelationId},
+    metrics::Metrics,
+};
+
+/// Longest request body: a thousand sentence facts take some 800 kB.
+pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Puts around the routes of a service, after all have been merged, what every request meets:
+///
+/// - a body of at most [`BODY_BYTES_MAX`];
+/// - unknown paths and methods, and panics, answered with problems;
+/// - a correlation id, given or made up, in the log and in the answer;
+/// - each answer counted, each problem's `instance` filled in.
+pub fn surround(router: Router, metrics: Metrics) -> Router {
+    router
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(metrics, accompany))
+}
+
+async fn unknown_path(uri: Uri) -> Problem {
+    Problem::not_found(
+        "path-unknown",
+        format!("There is nothing at {}. GET /openapi.json lists what there is.", uri.path()),
+    )
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        format!("{method} is not possible on {}. The Allow header lists what is.", uri.path()),
+    )
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = text.unwrap_or("without a text"), "a request made the program panic");
+    Problem::internal().into_response()
+}
+
+async fn accompany(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+    let started_at = Instant::now();
+    let correlation_id = CorrelationId::given_or_new(request.headers());
+    request.extensions_mut().insert(correlation_id);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    let span = tracing::info_span!("request", %method, route, correlation_id = %correlation_id.0);
+
+    let mut response = next.run(request).instrument(span).await;
+
+    let problem = response.extensions_mut().remove::<Problem>();
+    metrics.answered(
+        method.as_str(),
+        route,
+        response.status(),
+        problem.as_ref().map(Problem::code),
+        started_at.elapsed(),
+    );
+    if let Some(problem) = problem {
+        let about_this = problem.with_instance(path).into_response();
+        // What others have added to the headers stays, such as Allow.
+        let (parts, body) = about_this.into_parts();
+        for (name, value) in &parts.headers {
+            response.headers_mut().insert(name, value.clone());
+        }
+        response.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
+        *response.body_mut() = body;
+    }
+    if let Ok(value) = HeaderValue::try_from(correlation_id.0.to_string()) {
+        response.headers_mut().insert(CORRELATION_ID, value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{
+        body::Body as RawBody,
+        http::header,
+        routing::{get, post},
+    };
+    use serde_json::Value;
+    use tower_service::Service as _;
+
+    async fn call(request: Request<RawBody>) -> (StatusCode, axum::http::HeaderMap, Value) {
+        let router = Router::new()
+            .route("/thing", get(async || "here"))
+            .route("/numbers", post(async |crate::Body(numbers): crate::Body<Vec<u8>>| numbers.len().to_string()))
+            .route(
+                "/broken",
+                get(async || {
+                    if true {
+                        panic!("as asked")
+                    }
+                }),
+            );
+        let response = surround(router, Metrics::default()).call(request).await.expect("never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+        (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    fn request(method: &str, path: &str) -> axum::http::request::Builder {
+        Request::builder().method(method).uri(path)
+    }
+
+    #[track_caller]
+    fn check(answer: &(StatusCode, axum::http::HeaderMap, Value), status: u16, code: &str, instance: &str) {
+        assert_eq!(answer.0.as_u16(), status, "{answer:?}");
+        assert_eq!(answer.1[header::CONTENT_TYPE], crate::problem::CONTENT_TYPE);
+        assert_eq!(answer.2["code"], code, "{answer:?}");
+        assert_eq!(answer.2["instance"], instance, "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn whatever_no_route_answers_is_a_problem() {
+        let answer = call(request("GET", "/nowhere?x=1").body(RawBody::empty()).expect("a request")).await;
+        check(&answer, 404, "path-unknown", "/nowhere");
+        let answer = call(request("DELETE", "/thing").body(RawBody::empty()).expect("a request")).await;
+        check(&answer, 405, "method-not-allowed", "/thing");
+        assert_eq!(answer.1[header::ALLOW], "GET,HEAD");
+        let answer = call(request("GET", "/broken").body(RawBody::empty()).expect("a request")).await;
+        check(&answer, 500, "internal-error", "/broken");
+    }
+
+    #[tokio::test]
+    async fn bodies_are_json_and_bounded() {
+        let answer = call(request("POST", "/numbers").body(RawBody::from("[1]")).expect("a request")).await;
+        check(&answer, 415, "content-type-unsupported", "/numbers");
+        let json = |body: RawBody| {
+            request("POST", "/numbers")
+                .header("content-type", "application/json; charset=utf-8")
+                .body(body)
+                .expect("a request")
+        };
+        check(&call(json(RawBody::from("[1,"))).await, 400, "json-malformed", "/numbers");
+        check(&call(json(RawBody::from(vec![b' '; BODY_BYTES_MAX + 1]))).await, 413, "body-too-large", "/numbers");
+        assert_eq!(call(json(RawBody::from("[1,2]"))).await.2, 2);
+    }
+
+    #[tokio::test]
+    async fn a_correlation_id_comes_back() {
+        let id = "0b5b2c5e-6e0a-4a0e-9c55-2a3c6d1f8e11";
+        let answer =
+            call(request("GET", "/thing").header("x-correlation-id", id).body(RawBody::empty()).expect("a request"))
+                .await;
+        assert_eq!(answer.1[CORRELATION_ID], id);
+    }
+}

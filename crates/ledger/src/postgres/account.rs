@@ -1,0 +1,138 @@
+//! The user that the server runs as.
+//!
+//! Postgres refuses to run as root. A program started as root runs it as `postgres` where that user exists, else as
+//! `nobody`, and gives that user its own directories and nothing else. Any other program runs it as itself.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, DirBuilder},
+    os::unix::{
+        fs::{DirBuilderExt as _, MetadataExt as _, chown},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+use nix::unistd::{Uid, User};
+
+/// Users that a server started by root may run as, the better first.
+const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
+
+/// The user that the server runs as.
+#[derive(Debug, Clone)]
+pub(super) enum Account {
+    /// The user that the program runs as.
+    Own,
+    /// Another one, as the program runs as root.
+    Other {
+        /// Its name.
+        name: String,
+        uid: u32,
+        gid: u32,
+    },
+}
+
+impl Account {
+    /// Chooses the user.
+    pub(super) fn for_server() -> anyhow::Result<Self> {
+        if !Uid::effective().is_root() {
+            return Ok(Self::Own);
+        }
+        for name in UNPRIVILEGED {
+            if let Some(user) = User::from_name(name).with_context(|| format!("look up the user {name}"))? {
+                return Ok(Self::Other { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() });
+            }
+        }
+        bail!(
+            "Postgres refuses to run as root, and this machine has no user `postgres` or `nobody` to run it as: \
+             make one (`useradd --system postgres`), or start the program as another user than root"
+        )
+    }
+
+    /// A command that will run as this user, in a process group of its own: what a terminal sends to the program
+    /// (Ctrl-C) must not reach the server, which is stopped in its turn.
+    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/").process_group(0).env("LC_ALL", "C").stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            // `PGDATA`, `PGPORT` and the like would talk past our settings.
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        if let Self::Other { uid, gid, .. } = self {
+            command.uid(*uid).gid(*gid);
+        }
+        command
+    }
+
+    /// Makes a directory that only this user may enter, or checks that an existing one is such.
+    pub(super) fn make_private_dir(&self, dir: &Path) -> anyhow::Result<()> {
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Ok(()) => {
+                if let Self::Other { uid, gid, .. } = self {
+                    chown(dir, Some(*uid), Some(*gid))
+                        .with_context(|| format!("give the directory {} to the user of Postgres", dir.display()))?;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("make the directory {}", dir.display())),
+        }
+        let metadata = fs::symlink_metadata(dir).with_context(|| format!("look at the directory {}", dir.display()))?;
+        if !metadata.is_dir() || metadata.uid() != self.uid() || metadata.mode() & 0o077 != 0 {
+            bail!(
+                "{} must be a directory that belongs to the user {} and that only this user may enter (mode 0700), and \
+                 it is not: correct its owner and mode, start the program as the user who made it, or choose another \
+                 data directory with --data-dir",
+                dir.display(),
+                self.name(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks that this user can reach `dir`, so that the first start fails with a sentence and not in the middle of
+    /// the server's own start.
+    pub(super) fn check_reach(&self, dir: &Path) -> anyhow::Result<()> {
+        let ancestors: Vec<&Path> = dir.ancestors().collect();
+        for ancestor in ancestors.into_iter().rev() {
+            let reached = self
+                .command("/bin/sh")
+                .args(["-c", "cd \"$1\"", "sh"])
+                .arg(ancestor)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .context("run /bin/sh as the user of Postgres")?;
+            if !reached.success() {
+                bail!(
+                    "the user `{}`, as whom Postgres runs, may not enter {}: choose a data directory elsewhere with \
+                     --data-dir, or let that user through (`chmod o+x {}`)",
+                    self.name(),
+                    ancestor.display(),
+                    ancestor.display(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn uid(&self) -> u32 {
+        match self {
+            Self::Own => Uid::effective().as_raw(),
+            Self::Other { uid, .. } => *uid,
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Own => match User::from_uid(Uid::effective()) {
+                Ok(Some(user)) => user.name,
+                Ok(None) | Err(_) => Uid::effective().to_string(),
+            },
+            Self::Other { name, .. } => name.clone(),
+        }
+    }
+}

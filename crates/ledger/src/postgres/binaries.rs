@@ -1,0 +1,166 @@
+//! Where a machine keeps the Postgres server programs, and which of them to use.
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, bail};
+
+/// The oldest major version that the ledger is used with.
+pub(super) const MAJOR_VERSION_MIN: u32 = 14;
+
+/// Directories of server programs, with one `*` for the version: Debian and Ubuntu, the Postgres project's RPMs,
+/// Alpine, Arch and others, Homebrew on either kind of Mac, Postgres.app.
+const USUAL_PLACES: [&str; 7] = [
+    "/usr/lib/postgresql/*/bin",
+    "/usr/pgsql-*/bin",
+    "/usr/libexec/postgresql*",
+    "/usr/local/pgsql*/bin",
+    "/opt/homebrew/opt/postgresql*/bin",
+    "/usr/local/opt/postgresql*/bin",
+    "/Applications/Postgres.app/Contents/Versions/*/bin",
+];
+
+/// A directory with `postgres` and `initdb` of one version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Binaries {
+    /// Major version, e.g. 15.
+    pub(super) major_version: u32,
+    /// The directory.
+    pub(super) dir: PathBuf,
+}
+
+impl fmt::Display for Binaries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.major_version, self.dir.display())
+    }
+}
+
+impl Binaries {
+    /// The server itself.
+    pub(super) fn postgres(&self) -> PathBuf {
+        self.dir.join("postgres")
+    }
+
+    /// The program that makes a cluster.
+    pub(super) fn initdb(&self) -> PathBuf {
+        self.dir.join("initdb")
+    }
+
+    /// The programs in one directory, if they are there and say their version.
+    fn in_dir(dir: &Path) -> Option<Self> {
+        let dir = dir.canonicalize().ok()?;
+        // The entry in PATH is often a link to one program of a directory elsewhere.
+        let dir = dir.join("postgres").canonicalize().ok()?.parent()?.to_owned();
+        if !dir.join("initdb").is_file() {
+            return None;
+        }
+        let output = Command::new(dir.join("postgres")).arg("--version").stdin(Stdio::null()).output().ok()?;
+        let major_version = major_version(&String::from_utf8_lossy(&output.stdout))?;
+        Some(Self { major_version, dir })
+    }
+}
+
+/// Finds server programs that fit: those of `data_version` where data exists, else the newest.
+///
+/// `chosen` is what the operator named; nothing else is then looked at.
+pub(super) fn find(chosen: Option<&Path>, data_version: Option<u32>) -> anyhow::Result<Binaries> {
+    let found: BTreeSet<Binaries> = match chosen {
+        Some(chosen) => {
+            let dir = if chosen.is_file() { chosen.parent().unwrap_or(chosen) } else { chosen };
+            let binaries = Binaries::in_dir(dir).with_context(|| {
+                format!(
+                    "LEDGER_POSTGRES_BIN names {}, where there are no Postgres server programs `postgres` and \
+                     `initdb`: name the directory that holds them",
+                    chosen.display()
+                )
+            })?;
+            BTreeSet::from([binaries])
+        }
+        None => candidate_dirs().iter().filter_map(|dir| Binaries::in_dir(dir)).collect(),
+    };
+    if let Some(data_version) = data_version {
+        return match found.iter().rfind(|binaries| binaries.major_version == data_version) {
+            Some(binaries) => Ok(binaries.clone()),
+            None => bail!(
+                "the data was written by Postgres {data_version}, and this machine has {}: install the server of \
+                 version {data_version} (Debian: `apt-get install postgresql-{data_version}`), or name its directory \
+                 in LEDGER_POSTGRES_BIN",
+                list(&found),
+            ),
+        };
+    }
+    match found.iter().rfind(|binaries| binaries.major_version >= MAJOR_VERSION_MIN) {
+        Some(binaries) => Ok(binaries.clone()),
+        None => bail!(
+            "the ledger needs the programs of a Postgres server, version {MAJOR_VERSION_MIN} or later, and this \
+             machine has {}: install them (Debian and Ubuntu: `apt-get install postgresql`; Fedora: `dnf install \
+             postgresql-server`; macOS: `brew install postgresql@17`), name their directory in LEDGER_POSTGRES_BIN, or \
+             use servers of your own with --event-store and --views",
+            list(&found),
+        ),
+    }
+}
+
+fn list(found: &BTreeSet<Binaries>) -> String {
+    if found.is_empty() {
+        return "none".to_owned();
+    }
+    found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn candidate_dirs() -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    dirs.extend(USUAL_PLACES.iter().flat_map(|place| matching(place)));
+    if let Ok(output) = Command::new("pg_config").arg("--bindir").stdin(Stdio::null()).output() {
+        dirs.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    }
+    dirs.retain(|dir| dir.join("postgres").exists());
+    dirs
+}
+
+/// The paths that a pattern with one `*` matches.
+fn matching(pattern: &str) -> Vec<PathBuf> {
+    let Some((before, after)) = pattern.split_once('*') else { return vec![PathBuf::from(pattern)] };
+    let Some((parent, prefix)) = before.rsplit_once('/') else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(prefix))
+        .map(|name| PathBuf::from(format!("{parent}/{name}{after}")))
+        .collect()
+}
+
+/// The major version in what `postgres --version` prints: `postgres (PostgreSQL) 15.19 (Debian 15.19-0+deb12u1)`.
+fn major_version(printed: &str) -> Option<u32> {
+    let version = printed.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
+    let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_servers_print_them() {
+        for (printed, version) in [
+            ("postgres (PostgreSQL) 15.19 (Debian 15.19-0+deb12u1)\n", Some(15)),
+            ("postgres (PostgreSQL) 17.2\n", Some(17)),
+            ("postgres (PostgreSQL) 18beta1\n", Some(18)),
+            ("", None),
+        ] {
+            assert_eq!(major_version(printed), version, "{printed}");
+        }
+    }
+
+    #[test]
+    fn a_directory_without_server_programs_is_refused_by_name() {
+        let error = find(Some(Path::new("/nonexistent")), None).expect_err("no programs there");
+        assert!(error.to_string().contains("/nonexistent"), "{error}");
+    }
+}

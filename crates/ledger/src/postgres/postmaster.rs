@@ -1,0 +1,161 @@
+//! A postmaster: the server's first process, as its `postmaster.pid` and the operating system tell of it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
+/// How often a state of the server is looked at while waiting for the next.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How long a server may take for its shutdown checkpoint before it is ended the hard way, which loses nothing but
+/// makes the next start recover.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A postmaster that was started or found.
+#[derive(Debug)]
+pub(super) struct Postmaster {
+    /// Its process id.
+    pub(super) pid: i32,
+    /// The directory of its socket.
+    pub(super) socket_dir: PathBuf,
+    /// Its process, where this program is its parent: it has to be waited for.
+    pub(super) child: Option<Child>,
+}
+
+impl Postmaster {
+    /// Whether the server on `cluster_dir` is no more.
+    pub(super) fn has_ended(&mut self, cluster_dir: &Path) -> bool {
+        match &mut self.child {
+            Some(child) => !matches!(child.try_wait(), Ok(None)),
+            None => !is_postmaster(self.pid, cluster_dir),
+        }
+    }
+
+    /// Ends the server: its clients are disconnected, what is committed is written out.
+    pub(super) fn stop(mut self, cluster_dir: &Path) -> anyhow::Result<()> {
+        for (signal, timeout) in [(Signal::SIGINT, STOP_TIMEOUT), (Signal::SIGQUIT, Duration::from_secs(10))] {
+            if self.has_ended(cluster_dir) {
+                return Ok(());
+            }
+            // An error means that it ended in this moment, which the wait below finds out.
+            let _ = signal::kill(Pid::from_raw(self.pid), signal);
+            let deadline = Instant::now() + timeout;
+            while Instant::now() < deadline {
+                if self.has_ended(cluster_dir) {
+                    return Ok(());
+                }
+                thread::sleep(POLL_INTERVAL);
+            }
+        }
+        bail!("the Postgres server (process {}) does not end: look into its log, and end it by hand", self.pid)
+    }
+}
+
+/// What a server is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// Starting or recovering.
+    Starting,
+    /// Taking connections.
+    Ready,
+    /// Ending.
+    Stopping,
+}
+
+/// What `postmaster.pid` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PidFile {
+    pub(super) pid: i32,
+    /// Absent until the server has opened its socket.
+    pub(super) socket_dir: Option<PathBuf>,
+    pub(super) status: Status,
+}
+
+impl PidFile {
+    /// Where a cluster keeps it.
+    pub(super) fn path(cluster_dir: &Path) -> PathBuf {
+        cluster_dir.join("postmaster.pid")
+    }
+
+    /// Reads it; `None` where there is none, or one that is just being written.
+    pub(super) fn read(cluster_dir: &Path) -> anyhow::Result<Option<Self>> {
+        let path = Self::path(cluster_dir);
+        match fs::read_to_string(&path) {
+            Ok(content) => Ok(Self::parse(&content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// Lines: process id, data directory, start time, port, socket directory, listen address, shared memory, status.
+    fn parse(content: &str) -> Option<Self> {
+        let lines: Vec<&str> = content.lines().collect();
+        Some(Self {
+            pid: lines.first()?.trim().parse().ok()?,
+            socket_dir: lines.get(4).filter(|line| !line.is_empty()).map(PathBuf::from),
+            status: match lines.get(7).map(|line| line.trim()) {
+                Some("ready") => Status::Ready,
+                Some("stopping") => Status::Stopping,
+                _ => Status::Starting,
+            },
+        })
+    }
+}
+
+/// Whether the process is a postmaster on `cluster_dir`. A process id alone says nothing: it may have been given to
+/// somebody else, or belong to a dead process that nobody has waited for.
+pub(super) fn is_postmaster(pid: i32, cluster_dir: &Path) -> bool {
+    let arguments = match fs::read(format!("/proc/{pid}/cmdline")) {
+        Ok(arguments) => String::from_utf8_lossy(&arguments).replace('\0', " "),
+        Err(_) if Path::new("/proc/self/cmdline").exists() => return false,
+        // A machine without /proc, such as a Mac.
+        Err(_) => match Command::new("ps").args(["-o", "args=", "-p", &pid.to_string()]).stdin(Stdio::null()).output() {
+            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+            Err(_) => return false,
+        },
+    };
+    arguments.contains("postgres") && format!("{arguments} ").contains(&format!(" -D {} ", cluster_dir.display()))
+}
+
+/// Whether a process with this id exists, whatever it is.
+pub(super) fn process_exists(pid: i32) -> bool {
+    signal::kill(Pid::from_raw(pid), None).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_file_is_read_at_every_stage() {
+        let written = "4711\n/data/postgres\n1764000000\n5432\n/data/run\n\n  1234567    65536\nready   \n";
+        let ready = PidFile { pid: 4711, socket_dir: Some(PathBuf::from("/data/run")), status: Status::Ready };
+        assert_eq!(PidFile::parse(written), Some(ready.clone()));
+        assert_eq!(
+            PidFile::parse(&written.replace("ready   ", "stopping")),
+            Some(PidFile { status: Status::Stopping, ..ready })
+        );
+        assert_eq!(
+            PidFile::parse("4711\n/data/postgres\n1764000000\n"),
+            Some(PidFile { pid: 4711, socket_dir: None, status: Status::Starting })
+        );
+        assert_eq!(PidFile::parse(""), None);
+    }
+
+    #[test]
+    fn a_process_is_not_a_postmaster_because_it_lives() {
+        let own = i32::try_from(std::process::id()).expect("a process id");
+        assert!(process_exists(own));
+        assert!(!is_postmaster(own, Path::new("/data/postgres")));
+    }
+}

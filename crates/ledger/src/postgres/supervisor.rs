@@ -1,0 +1,178 @@
+//! Watching over the server, alone or together with other programs on the same data directory.
+//!
+//! Two locks, which the kernel releases when a program dies however it dies:
+//!
+//! | lock | held | by |
+//! |---|---|---|
+//! | `locks/postgres-change` | alone | whoever starts or stops the server, for as long as that takes |
+//! | `locks/postgres-use` | shared | every program that uses the server, as long as it does |
+//!
+//! A program that leaves stops the server if it can have `postgres-use` alone, that is if it was the last. Each program
+//! that finds the server dead starts it again, unless another was faster.
+//!
+//! The watch is a thread, not a task: it outlives the async runtime of whoever started it.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+
+use super::{cluster::Cluster, postmaster::Postmaster};
+
+/// How often the server is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long to wait before another try when the server could not be started again.
+const RESTART_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The watch over a server.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    postmaster_pid: Arc<AtomicI32>,
+    socket_dir: PathBuf,
+    /// Closing it tells the thread to stop.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+impl Supervisor {
+    /// Starts the server or joins the one that runs, and watches over it from then on.
+    pub(super) fn start(cluster: Cluster) -> anyhow::Result<Self> {
+        fs::create_dir_all(cluster.locks_dir())
+            .with_context(|| format!("make the directory {}", cluster.locks_dir().display()))?;
+        let change = open_lock(&cluster, "postgres-change")?;
+        let in_use = open_lock(&cluster, "postgres-use")?;
+        change.lock().context("wait for another program to finish starting or stopping Postgres")?;
+        in_use.lock_shared().context("mark Postgres as used")?;
+        let postmaster = running_or_started(&cluster, None)?;
+        change.unlock().context("let others start and stop Postgres")?;
+
+        let postmaster_pid = Arc::new(AtomicI32::new(postmaster.pid));
+        let socket_dir = postmaster.socket_dir.clone();
+        let (stop, stopped) = mpsc::channel();
+        let watch = Watch { cluster, change, in_use, postmaster, postmaster_pid: Arc::clone(&postmaster_pid) };
+        let thread = thread::Builder::new()
+            .name("postgres-watch".to_owned())
+            .spawn(move || watch.run(&stopped))
+            .context("start a thread")?;
+        Ok(Self { postmaster_pid, socket_dir, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The directory of the server's socket, the same after every restart.
+    pub(super) fn socket_dir(&self) -> &Path {
+        &self.socket_dir
+    }
+
+    /// The process id of the server as it is now.
+    pub(super) fn postmaster_pid(&self) -> i32 {
+        self.postmaster_pid.load(Ordering::Acquire)
+    }
+
+    /// Leaves the server, stops it if nobody else uses it, and waits for that.
+    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+        self.leave()
+    }
+
+    fn leave(&mut self) -> anyhow::Result<()> {
+        drop(self.stop.take());
+        match self.thread.take() {
+            Some(thread) => thread.join().map_err(|_| anyhow!("the watch over Postgres panicked"))?,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if let Err(error) = self.leave() {
+            tracing::error!("failed to stop Postgres: {error:#}");
+        }
+    }
+}
+
+/// What the watching thread owns.
+struct Watch {
+    cluster: Cluster,
+    change: File,
+    in_use: File,
+    postmaster: Postmaster,
+    postmaster_pid: Arc<AtomicI32>,
+}
+
+impl Watch {
+    fn run(mut self, stopped: &mpsc::Receiver<()>) -> anyhow::Result<()> {
+        let mut interval = WATCH_INTERVAL;
+        while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            interval = WATCH_INTERVAL;
+            if !self.postmaster.has_ended(&self.cluster.dir()) {
+                continue;
+            }
+            let pid = self.postmaster.pid;
+            match self.restart() {
+                Ok(()) => tracing::warn!(
+                    pid,
+                    new_pid = self.postmaster.pid,
+                    "the Postgres server (process {pid}) had ended and runs again as process {}",
+                    self.postmaster.pid
+                ),
+                Err(error) => {
+                    tracing::error!(pid, "the Postgres server (process {pid}) ended and does not start again: {error:#}");
+                    interval = RESTART_INTERVAL;
+                }
+            }
+        }
+        self.leave()
+    }
+
+    fn restart(&mut self) -> anyhow::Result<()> {
+        self.change.lock().context("wait for another program to start Postgres")?;
+        let postmaster = running_or_started(&self.cluster, Some(&self.postmaster.socket_dir));
+        self.change.unlock().context("let others start and stop Postgres")?;
+        self.postmaster = postmaster?;
+        self.postmaster_pid.store(self.postmaster.pid, Ordering::Release);
+        Ok(())
+    }
+
+    fn leave(mut self) -> anyhow::Result<()> {
+        self.change.lock().context("wait for another program to finish starting or stopping Postgres")?;
+        self.in_use.unlock().context("mark Postgres as no longer used here")?;
+        match self.in_use.try_lock() {
+            Ok(()) => {
+                let cluster_dir = self.cluster.dir();
+                if self.postmaster.has_ended(&cluster_dir) {
+                    // It died and may have been started again by another program that died since.
+                    return self.cluster.running()?.map_or(Ok(()), |postmaster| postmaster.stop(&cluster_dir));
+                }
+                self.postmaster.stop(&cluster_dir)
+            }
+            Err(TryLockError::WouldBlock) => Ok(()),
+            Err(TryLockError::Error(error)) => Err(error).context("see whether another program uses Postgres"),
+        }
+    }
+}
+
+fn running_or_started(cluster: &Cluster, socket_dir: Option<&Path>) -> anyhow::Result<Postmaster> {
+    match cluster.running()? {
+        Some(postmaster) => Ok(postmaster),
+        None => cluster.start(socket_dir),
+    }
+}
+
+fn open_lock(cluster: &Cluster, name: &str) -> anyhow::Result<File> {
+    let path = cluster.locks_dir().join(name);
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("open the lock {}", path.display()))
+}

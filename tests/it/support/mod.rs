@@ -1,0 +1,48 @@
+//! What the tests stand on: a Postgres server, databases of their own, the program itself, a client.
+//!
+//! - [`database`]: an own database on the server that all tests of this process share.
+//! - [`DataDir`]: an own data directory, for tests that start the program or kill servers.
+//! - [`Program`]: the real program, serving on a free port or run once as a tool.
+//! - [`Client`]: JSON over HTTP.
+//!
+//! Nothing is left behind, however the tests end: see [`DataDir`].
+
+// Each part of the suite uses what it needs of these.
+#![allow(dead_code, unused_imports)]
+
+mod client;
+mod data_dir;
+mod database;
+mod program;
+
+use std::time::{Duration, Instant};
+
+pub use client::{Answer, Client};
+pub use data_dir::DataDir;
+pub use database::{TestDatabase, database};
+pub use program::{Program, Ran, run, run_with_input};
+
+/// How long anything may take before a test gives up on it. Generous: it is met only by a test that fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives something.
+#[track_caller]
+pub fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    wait(what.to_owned(), condition, caller)
+}
+
+async fn wait<T>(
+    what: String,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+    caller: &'static std::panic::Location<'static>,
+) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{caller}: waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

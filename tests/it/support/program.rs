@@ -1,0 +1,179 @@
+//! The real program, as a process.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    time::Instant,
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use reqwest::Method;
+
+use super::{Client, PATIENCE, eventually};
+
+/// Where `cargo` has built the program.
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_allocation-ledger-under-test");
+
+/// A serving program. Dropping it kills it, as `kill -9` does.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    client: Client,
+    log: PathBuf,
+}
+
+/// A program that ran to its end.
+#[derive(Debug)]
+pub struct Ran {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Program {
+    /// Serves all roles on a free port over the embedded Postgres in a data directory, and is ready.
+    pub async fn serve(data_dir: &Path) -> Self {
+        let data_dir = data_dir.to_str().expect("a path in UTF-8");
+        Self::serve_with(&["--data-dir", data_dir]).await
+    }
+
+    /// Serves with the given arguments on a free port, and is ready.
+    pub async fn serve_with(arguments: &[&str]) -> Self {
+        let log = std::env::temp_dir().join(format!("ledger-test-{}.log", uuid::Uuid::new_v4().simple()));
+        let mut child = command(&["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("make the program's log"))
+            .spawn()
+            .expect("start the program");
+        let stdout = child.stdout.take().expect("its output");
+        let (address_found, address) = mpsc::channel();
+        std::thread::spawn(move || {
+            // Read to the end, so that the program never waits for somebody to read.
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(start) = line.find("http://") {
+                    let address = line[start..].split_whitespace().next().unwrap_or_default().to_owned();
+                    let _ = address_found.send(address);
+                }
+            }
+        });
+        let address = tokio::task::spawn_blocking(move || address.recv_timeout(PATIENCE)).await.expect("a thread");
+        let Ok(address) = address else {
+            let _ = child.kill();
+            let status = child.wait();
+            panic!("the program did not start to listen ({status:?}):\n{}", read(&log));
+        };
+        let mut program = Self { child, client: Client::new(&address), log };
+        let client = program.client.clone();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = client.try_send(Method::GET, "/health/readiness", &[], None).await;
+            if answer.as_ref().is_ok_and(|answer| answer.status.is_success()) {
+                return program;
+            }
+            let ended = program.child.try_wait().expect("wait for the program");
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "the program did not become ready ({ended:?}, {answer:?}):\n{}",
+                program.log()
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    /// A client of it.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a process id")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    /// Kills it without a warning and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("kill the program");
+        self.child.wait().expect("wait for the program");
+    }
+
+    /// Asks it to end and waits until it has.
+    pub async fn stop(mut self) -> ExitStatus {
+        signal::kill(Pid::from_raw(self.pid()), Signal::SIGTERM).expect("signal the program");
+        eventually("the program to end", async || self.child.try_wait().expect("wait for the program")).await
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the program's log ---\n{}", self.log());
+        }
+        let _ = std::fs::remove_file(&self.log);
+    }
+}
+
+/// Runs the program as a tool, to its end.
+pub async fn run(arguments: &[&str]) -> Ran {
+    run_with_input(arguments, "").await
+}
+
+/// Runs the program as a tool, to its end, with something to read on its standard input.
+pub async fn run_with_input(arguments: &[&str], input: &str) -> Ran {
+    let mut child = command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start the program");
+    let input = input.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut stdin = child.stdin.take().expect("its input");
+        let writer = std::thread::spawn(move || {
+            // A program that does not read to the end is no failure of the test's.
+            let _ = std::io::Write::write_all(&mut stdin, input.as_bytes());
+        });
+        let output = child.wait_with_output().expect("wait for the program");
+        writer.join().expect("write the input");
+        Ran {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    })
+    .await
+    .expect("a thread")
+}
+
+/// The program with nothing of the tests' own environment that would set it up.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(EXECUTABLE);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LEDGER_") && name != "LEDGER_POSTGRES_BIN" {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
+
+fn read(path: &Path) -> String {
+    let mut text = String::new();
+    match File::open(path).and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => text,
+        Err(error) => format!("(no log: {error})"),
+    }
+}
