@@ -87,6 +87,46 @@ pub enum HandoverReason {
     ComResponsibility,
 }
 
+impl HandoverReason {
+    /// Every reason, in the order of the design.
+    pub const ALL: [Self; 14] = [
+        Self::Determinate,
+        Self::DeterminateShort,
+        Self::DeterminateParole,
+        Self::Indeterminate,
+        Self::IndeterminateOpen,
+        Self::EarlyAllocation,
+        Self::RecallCase,
+        Self::RecallThdOver12Months,
+        Self::ImmigrationCase,
+        Self::ReleaseDateUnknown,
+        Self::AdditionalIsp,
+        Self::ThdOver12Months,
+        Self::ParoleMappa23,
+        Self::ComResponsibility,
+    ];
+
+    /// The reason as the heads of offender management know it from "Manage POM cases".
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Determinate => "Determinate sentence more than 10 months",
+            Self::DeterminateShort => "Determinate sentence 10 months or less",
+            Self::DeterminateParole => "Parole",
+            Self::Indeterminate => "Indeterminate",
+            Self::IndeterminateOpen => "Indeterminate - Open conditions",
+            Self::EarlyAllocation => "Early Allocation",
+            Self::RecallCase => "Recall case",
+            Self::RecallThdOver12Months | Self::ThdOver12Months => "Next parole hearing more than 12 months away",
+            Self::ImmigrationCase => "Immigration Case",
+            Self::ReleaseDateUnknown => "Release Date Unknown",
+            Self::AdditionalIsp => "Additional ISP",
+            Self::ParoleMappa23 => "Unsuccessful parole and Mappa 2/3",
+            Self::ComResponsibility => "COM Responsibility",
+        }
+    }
+}
+
 /// Which release date a plan counts back from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
