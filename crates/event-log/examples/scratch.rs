@@ -1,10 +1,14 @@
 #![allow(missing_docs, clippy::unwrap_used)]
-use std::{sync::Arc, sync::atomic::{AtomicU64, Ordering}, time::{Duration, Instant}};
 use chrono::Utc;
 use domain::{Stream, identifier::EventId};
 use event_log::*;
 use futures::StreamExt;
 use sqlx::postgres::PgPoolOptions;
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 
 fn event() -> NewEvent {
@@ -30,38 +34,60 @@ async fn main() {
         let done = Arc::new(AtomicU64::new(0));
         let head = log.head().await.unwrap();
         let t = Instant::now();
-        let tasks: Vec<_> = (0..callers).map(|_| { let (log, next, done) = (log.clone(), next.clone(), done.clone());
-            tokio::spawn(async move {
-                let mut lat = Duration::ZERO;
-                while t.elapsed().as_secs_f64() < secs {
-                    let s = stream(next.fetch_add(1, Ordering::Relaxed));
-                    for r in 0..5u64 {
-                        let l = Instant::now();
-                        let e = if r == 0 { ExpectedRevision::NoStream } else { ExpectedRevision::Exact(r - 1) };
-                        log.append(&s, e, vec![event()]).await.unwrap();
-                        done.fetch_add(1, Ordering::Relaxed);
-                        lat = lat.max(l.elapsed());
+        let tasks: Vec<_> = (0..callers)
+            .map(|_| {
+                let (log, next, done) = (log.clone(), next.clone(), done.clone());
+                tokio::spawn(async move {
+                    let mut lat = Duration::ZERO;
+                    while t.elapsed().as_secs_f64() < secs {
+                        let s = stream(next.fetch_add(1, Ordering::Relaxed));
+                        for r in 0..5u64 {
+                            let l = Instant::now();
+                            let e = if r == 0 { ExpectedRevision::NoStream } else { ExpectedRevision::Exact(r - 1) };
+                            log.append(&s, e, vec![event()]).await.unwrap();
+                            done.fetch_add(1, Ordering::Relaxed);
+                            lat = lat.max(l.elapsed());
+                        }
                     }
-                }
-                lat
-            }) }).collect();
+                    lat
+                })
+            })
+            .collect();
         let mut worst = Duration::ZERO;
-        for task in tasks { worst = worst.max(task.await.unwrap()); }
+        for task in tasks {
+            worst = worst.max(task.await.unwrap());
+        }
         let n = done.load(Ordering::Relaxed);
-        println!("{callers} callers: {:.0}/s, worst {worst:?}, head moved {}", n as f64 / t.elapsed().as_secs_f64(), log.head().await.unwrap() - head);
+        println!(
+            "{callers} callers: {:.0}/s, worst {worst:?}, head moved {}",
+            n as f64 / t.elapsed().as_secs_f64(),
+            log.head().await.unwrap() - head
+        );
     }
     let t = Instant::now();
     let mut f = log.follow_all(0);
     let mut n = 0;
-    loop { match f.next().await.unwrap().unwrap() { Followed::Events(e) => n += e.len(), Followed::CaughtUp { position } => { println!("caught up {position}"); break } } }
+    loop {
+        match f.next().await.unwrap().unwrap() {
+            Followed::Events(e) => n += e.len(),
+            Followed::CaughtUp { position } => {
+                println!("caught up {position}");
+                break;
+            }
+        }
+    }
     println!("follow: {n} events {:.0}/s", n as f64 / t.elapsed().as_secs_f64());
     let mut lats = vec![];
     for i in 0..30 {
         let l = Instant::now();
-        log.append(&stream(next.fetch_add(1, Ordering::Relaxed)), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
+        log.append(&stream(next.fetch_add(1, Ordering::Relaxed)), ExpectedRevision::NoStream, vec![event()])
+            .await
+            .unwrap();
         let a = l.elapsed();
         f.next().await.unwrap().unwrap();
-        if i > 9 { lats.push((a, l.elapsed())); }
+        if i > 9 {
+            lats.push((a, l.elapsed()));
+        }
         f.next().await.unwrap().unwrap();
     }
     println!("append, follower woken: {:?}", lats[10]);
@@ -69,7 +95,10 @@ async fn main() {
     let mut lats = vec![];
     for _ in 0..30 {
         let l = Instant::now();
-        other.append(&stream(next.fetch_add(1, Ordering::Relaxed)), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
+        other
+            .append(&stream(next.fetch_add(1, Ordering::Relaxed)), ExpectedRevision::NoStream, vec![event()])
+            .await
+            .unwrap();
         f.next().await.unwrap().unwrap();
         lats.push(l.elapsed());
         f.next().await.unwrap().unwrap();
@@ -80,6 +109,8 @@ async fn main() {
     log.append(&s, ExpectedRevision::NoStream, (0..50).map(|_| event()).collect()).await.unwrap();
     log.append(&s, ExpectedRevision::Exact(49), (0..50).map(|_| event()).collect()).await.unwrap();
     let t = Instant::now();
-    for _ in 0..200 { assert_eq!(log.read_stream(&s, 0, 1000).await.unwrap().len(), 100); }
+    for _ in 0..200 {
+        assert_eq!(log.read_stream(&s, 0, 1000).await.unwrap().len(), 100);
+    }
     println!("stream of 100: {:?}", t.elapsed() / 200);
 }

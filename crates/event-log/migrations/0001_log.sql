@@ -19,9 +19,10 @@ COMMENT ON TABLE log.head IS 'One row: the end of the log. Whoever appends holds
 COMMENT ON COLUMN log.head.position IS 'Position of the last event; 0 while there is none.';
 COMMENT ON COLUMN log.head.recorded_at IS 'Recorded time of the last event; no later event is recorded earlier.';
 
+-- Names compare byte by byte: faster than by a language's rules, and an upgrade of the machine's locales changes nothing.
 CREATE TABLE log.stream (
-    stream   text   NOT NULL,
-    revision bigint NOT NULL,
+    stream   text COLLATE "C" NOT NULL,
+    revision bigint           NOT NULL,
     CONSTRAINT stream_pkey PRIMARY KEY (stream),
     CONSTRAINT stream_revision_not_negative CHECK (revision >= 0)
 ) WITH (
@@ -35,14 +36,14 @@ COMMENT ON COLUMN log.stream.stream IS '`prisoner-` and a prisoner number, or `p
 COMMENT ON COLUMN log.stream.revision IS 'Revision of the stream''s last event.';
 
 CREATE TABLE log.event (
-    position    bigint      NOT NULL,
-    stream      text        NOT NULL,
-    revision    bigint      NOT NULL,
-    event_id    uuid        NOT NULL,
-    type        text        NOT NULL,
-    recorded_at timestamptz NOT NULL,
-    metadata    bytea       NOT NULL,
-    data        bytea       NOT NULL,
+    position    bigint           NOT NULL,
+    stream      text COLLATE "C" NOT NULL,
+    revision    bigint           NOT NULL,
+    event_id    uuid             NOT NULL,
+    type        text COLLATE "C" NOT NULL,
+    recorded_at timestamptz      NOT NULL,
+    metadata    bytea            NOT NULL,
+    data        bytea            NOT NULL,
     CONSTRAINT event_pkey PRIMARY KEY (position),
     CONSTRAINT event_position_positive CHECK (position > 0),
     CONSTRAINT event_revision_not_negative CHECK (revision >= 0)
@@ -82,9 +83,11 @@ BEGIN
     IF to_regclass('log.' || name) IS NOT NULL THEN
         RETURN;
     END IF;
-    -- Several processes may find at the same time that a partition is due.
+    -- Several processes may find at the same time that a partition is due. Who waited for the lock looks again, in the
+    -- table itself: what to_regclass remembers may be from before the wait.
     PERFORM pg_advisory_xact_lock(hashtextextended('log.make_partition', 0));
-    IF to_regclass('log.' || name) IS NOT NULL THEN
+    PERFORM FROM pg_class WHERE relname = name AND relnamespace = 'log'::regnamespace;
+    IF FOUND THEN
         RETURN;
     END IF;
     -- Made apart and attached: that lets readers and writers go on, where CREATE TABLE ... PARTITION OF would shut

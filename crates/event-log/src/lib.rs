@@ -3,6 +3,7 @@
 //! The log is the data; everything else in the ledger is derived from it. This crate knows how events are kept and
 //! read, and nothing of what they mean beyond writing and reading their envelope ([`envelope`]).
 
+pub mod contract;
 pub mod envelope;
 mod port;
 pub mod postgres;

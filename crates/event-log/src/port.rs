@@ -38,7 +38,8 @@ impl ExpectedRevision {
     pub fn next(self) -> u64 {
         match self {
             Self::NoStream => 0,
-            Self::Exact(revision) => revision + 1,
+            // No stream gets as far as the last number; a caller that asks for it must not bring the store down.
+            Self::Exact(revision) => revision.saturating_add(1),
         }
     }
 }

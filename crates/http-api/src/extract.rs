@@ -302,8 +302,7 @@ mod tests {
 
     async fn check_query(query: &str, code: &str, parameter: &str) {
         let request = Request::builder().uri(format!("/x?{query}")).body(()).expect("a request");
-        let refused =
-            Params::<Query>::from_request_parts(&mut request.into_parts().0, &()).await.expect_err("refused");
+        let refused = Params::<Query>::from_request_parts(&mut request.into_parts().0, &()).await.expect_err("refused");
         let document = serde_json::to_value(refused.document()).expect("JSON");
         assert_eq!(document["code"], code, "{document}");
         assert_eq!(document["errors"][0]["parameter"], parameter, "{document}");

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | how does an error answer look? | [`problem`] |
 //! | how are bodies, paths and query parameters read, and refused? | [`extract`] |
+//! | how does an event look in an answer? | [`event`] |
 //! | which headers travel with a command? | [`headers`] |
 //! | how is a point in time said in a URL? | [`instant`] |
 //! | how is a long list paged? | [`page`] |
@@ -13,6 +14,7 @@
 //!
 //! It knows no route of either side and none of their answers.
 
+pub mod event;
 pub mod extract;
 pub mod handover;
 pub mod headers;

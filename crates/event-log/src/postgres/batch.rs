@@ -37,7 +37,7 @@ impl Append {
     /// Whether the stream has events at every revision that this append would have written: it may stand there
     /// already, from an earlier try.
     pub(super) fn may_be_repeated(&self, actual: ExpectedRevision) -> bool {
-        self.expected.next() + self.events.len() as u64 <= actual.next()
+        self.expected.next().saturating_add(self.events.len() as u64) <= actual.next()
     }
 }
 

@@ -29,7 +29,6 @@ pub(super) const CHANNEL: &str = "allocation_ledger_log";
 const FOLLOW_EVENTS_MAX: usize = 4_000;
 
 /// Where the log was last heard to end, and the task that hears it from Postgres.
-#[derive(Debug)]
 pub(super) struct Wakeups {
     heard: Arc<watch::Sender<u64>>,
     options: PgConnectOptions,

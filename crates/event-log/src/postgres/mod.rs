@@ -22,7 +22,7 @@ mod read;
 mod schema;
 mod writer;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::Stream;
@@ -46,7 +46,7 @@ const QUEUE_APPENDS_MAX: usize = 4_096;
 const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(5);
 
 /// An event log in Postgres. A handle: clones share the connections. Needs a Tokio runtime.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PostgresLog {
     queue: mpsc::Sender<Request>,
     readers: PgPool,
@@ -72,6 +72,13 @@ impl PostgresLog {
         let options = options.application_name("allocation-ledger log writer");
         tokio::spawn(writer::run(options, requests, Arc::clone(&wakeups)));
         Ok(Self { queue, readers, wakeups })
+    }
+}
+
+impl fmt::Debug for PostgresLog {
+    /// Says nothing of the settings, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresLog").finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,147 @@
+//! What answers a command.
+
+use std::{collections::BTreeMap, fmt::Display};
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use domain::{Event, Stream, identifier::CommandId, prison::PrisonEvent};
+use event_log::StoredEvent;
+use http_api::{
+    headers::{IDEMPOTENCY_KEY, LEDGER_POSITION, etag},
+    problem,
+};
+use utoipa::{
+    IntoParams, IntoResponses, ToSchema,
+    openapi::{
+        ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type,
+        response::Response as Described,
+    },
+};
+use uuid::Uuid;
+
+use super::events::{RecordedEvent, RecordedEvents};
+use crate::Outcome;
+
+/// A command was recorded: 201, or 200 where an earlier request with the same key recorded it.
+pub(super) struct Recorded {
+    pub(super) command_id: CommandId,
+    pub(super) outcome: Outcome,
+}
+
+impl IntoResponse for Recorded {
+    fn into_response(self) -> Response {
+        let status = if self.outcome.repeated { StatusCode::OK } else { StatusCode::CREATED };
+        let events = self.outcome.events.iter().map(RecordedEvent::from).collect();
+        let mut response = (status, Json(RecordedEvents { events })).into_response();
+        let last = self.outcome.last();
+        // In a merge the survivor's event comes last and may have been recorded before the others.
+        let position = self.outcome.events.iter().map(|stored| stored.entry.position).max();
+        let headers = response.headers_mut();
+        headers.insert(IDEMPOTENCY_KEY, header_value(&self.command_id));
+        headers.insert(header::LOCATION, header_value(&location(last)));
+        headers.insert(header::ETAG, etag(last.entry.revision));
+        headers.insert(LEDGER_POSITION, HeaderValue::from(position.unwrap_or_default()));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+/// A header's value of what consists of letters, digits and signs that are fit for one.
+pub(super) fn header_value(text: &impl Display) -> HeaderValue {
+    HeaderValue::try_from(text.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Where what was recorded can be read.
+fn location(stored: &StoredEvent) -> String {
+    match (&stored.stream, &stored.entry.event) {
+        (Stream::Prisoner(number), _) => format!("/prisoners/{number}/history/{}", stored.entry.revision),
+        (
+            Stream::Prison(code),
+            Event::Prison(PrisonEvent::NomisContactFound(_) | PrisonEvent::NomisContactRemovalConfirmed(_)),
+        ) => format!("/prisons/{code}/nomis-contacts"),
+        (Stream::Prison(code), _) => format!("/prisons/{code}/poms"),
+    }
+}
+
+/// The headers of a command, for the OpenAPI document; [`http_api::CommandHeaders`] reads them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "described, not read")]
+pub(super) struct HeaderParams {
+    /// The command's id: sent again, it gets the same answer and never a second event. Made up and answered if absent.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<Uuid>,
+    /// `"<revision>"`: do this only if the stream is at that revision.
+    #[param(rename = "If-Match", example = "\"3\"")]
+    if_match: Option<String>,
+    /// Ties together what belongs to one request across services. Made up and answered if absent.
+    #[param(rename = "X-Correlation-Id")]
+    correlation_id: Option<Uuid>,
+    /// Who records, where no authentication is configured: 1 to 30 characters of A-Z, 0-9 and _.
+    #[param(rename = "X-Recorded-By", example = "AB12345_GEN")]
+    recorded_by: Option<String>,
+}
+
+/// What answers a command, for the OpenAPI document.
+pub(super) struct CommandAnswers;
+
+impl IntoResponses for CommandAnswers {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let mut responses: BTreeMap<String, RefOr<Described>> = Problems::responses();
+        responses.insert("201".to_owned(), recorded("Recorded").into());
+        responses.insert("200".to_owned(), recorded("Recorded before, by a request with the same key").into());
+        responses
+    }
+}
+
+/// What answers a request that records nothing, for the OpenAPI document.
+pub(super) struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        [
+            ("400", "The request cannot be read; `errors` says where"),
+            ("404", "The ledger has never heard of it"),
+            ("412", "The stream is not at the revision that If-Match names"),
+            ("413", "The body is too large"),
+            ("415", "The body is not JSON"),
+            ("422", "A rule says no: `code` names it, `detail` is its sentence"),
+            ("500", "A fault in the ledger"),
+            ("503", "Send the same again, with the same Idempotency-Key, after `Retry-After` seconds"),
+        ]
+        .into_iter()
+        .map(|(status, description)| (status.to_owned(), problem_described(description).into()))
+        .collect()
+    }
+}
+
+fn problem_described(description: &str) -> Described {
+    let schema = Ref::from_schema_name(problem::Document::name());
+    ResponseBuilder::new()
+        .description(description)
+        .content(problem::CONTENT_TYPE, ContentBuilder::new().schema(Some(schema)).build())
+        .build()
+}
+
+fn recorded(description: &str) -> Described {
+    let header = |description: &str, r#type: Type| {
+        HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(r#type).build()))
+            .description(Some(description))
+            .build()
+    };
+    ResponseBuilder::new()
+        .description(description)
+        .header("Location", header("Where what was recorded can be read", Type::String))
+        .header("ETag", header("The stream's revision, in quotes", Type::String))
+        .header("Ledger-Position", header("How far the ledger has got with it", Type::Integer))
+        .header("Idempotency-Key", header("The command's id", Type::String))
+        .content(
+            "application/json",
+            ContentBuilder::new().schema(Some(Ref::from_schema_name(RecordedEvents::name()))).build(),
+        )
+        .build()
+}

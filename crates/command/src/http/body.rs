@@ -1,0 +1,53 @@
+//! The body of a command.
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http_api::{
+    Problem,
+    extract::{body_bytes, from_json, require_json},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::request_digest;
+
+/// A command's body, read, and what a repeat of the request is recognised by. No body is an empty object: whether that
+/// is enough is for the fields to say.
+pub(super) struct Body<T> {
+    pub(super) fields: T,
+    path: String,
+    sent: Value,
+}
+
+impl<T> Body<T> {
+    /// By what a repeat of this request is told from another request with the same key.
+    pub(super) fn digest(&self, operation: &str) -> String {
+        request_digest(operation, &self.path, &self.sent)
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let path = request.uri().path().to_owned();
+        let is_json = require_json(request.headers());
+        let mut bytes = body_bytes(request, state).await?;
+        if bytes.is_empty() {
+            bytes = Bytes::from_static(b"{}");
+        } else {
+            is_json?;
+        }
+        Ok(Self { fields: from_json(&bytes)?, path, sent: from_json(&bytes)? })
+    }
+}
+
+/// A body with nothing to say but when it holds from.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct OnlyEffectiveAt {
+    /// When it holds from, in the past; absent, from now.
+    pub(super) effective_at: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,58 @@
+//! `PUT /prisoners/{n}/community-manager`: name the COM.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{identifier::PrisonerNumber, officer, prisoner};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case, text::Text};
+use crate::Service;
+
+/// A COM.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CommunityManager {
+    /// "Surname, Forename".
+    #[schema(value_type = String, max_length = 500, example = "Lee, Sam")]
+    name: Text,
+    /// Work e-mail address.
+    #[schema(value_type = Option<String>, max_length = 500)]
+    email: Option<Text>,
+    /// Probation team.
+    #[schema(value_type = Option<String>, max_length = 500)]
+    team: Option<Text>,
+    /// Local delivery unit (LDU).
+    #[schema(value_type = Option<String>, max_length = 500)]
+    ldu: Option<Text>,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// Name the COM.
+#[utoipa::path(
+    put, path = "/prisoners/{n}/community-manager", tag = "Cases",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    request_body = CommunityManager,
+    responses(CommandAnswers),
+)]
+pub(super) async fn assign_community_manager(
+    State(service): State<Service>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    headers: CommandHeaders,
+    body: Body<CommunityManager>,
+) -> Result<Recorded, Problem> {
+    record_on_case(&service, number, headers, body, "assign-community-manager", |body| {
+        (
+            prisoner::Command::AssignCommunityManager(officer::CommunityManager {
+                name: body.name.into(),
+                email: body.email.map(Into::into),
+                team: body.team.map(Into::into),
+                ldu: body.ldu.map(Into::into),
+            }),
+            body.effective_at,
+        )
+    })
+    .await
+}

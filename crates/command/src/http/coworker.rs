@@ -1,0 +1,52 @@
+//! `POST /prisoners/{n}/co-workers`: add a co-working POM, or replace the one there is.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber},
+    prisoner,
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, choice::ChosenPom, record_on_case};
+use crate::Service;
+
+/// A co-working POM.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct AllocateCoworker {
+    /// Where the case is held.
+    #[schema(value_type = String, example = "LEI")]
+    prison: PrisonCode,
+    /// The co-working POM.
+    pom: ChosenPom,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// Add a co-working POM, or replace the one there is.
+#[utoipa::path(
+    post, path = "/prisoners/{n}/co-workers", tag = "Cases",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    request_body = AllocateCoworker,
+    responses(CommandAnswers),
+)]
+pub(super) async fn allocate_coworker(
+    State(service): State<Service>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    headers: CommandHeaders,
+    body: Body<AllocateCoworker>,
+) -> Result<Recorded, Problem> {
+    record_on_case(&service, number, headers, body, "allocate-coworker", |body| {
+        (
+            prisoner::Command::AllocateCoworker(prisoner::AllocateCoworker {
+                prison: body.prison,
+                staff_id: body.pom.staff_id,
+            }),
+            body.effective_at,
+        )
+    })
+    .await
+}

@@ -1,0 +1,57 @@
+//! `POST /prisoners/{n}/deallocations`: end both POM roles.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::PrisonerNumber,
+    prisoner::{self, DeallocationTrigger},
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use crate::Service;
+
+/// A deallocation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Deallocate {
+    /// What ends the roles.
+    trigger: Trigger,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// What ends the roles; the other triggers have requests of their own.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum Trigger {
+    /// Ended by hand.
+    Manual,
+    /// No longer of a legal status that has an offender manager: the handover plan and override end too.
+    LegalStatusChanged,
+}
+
+/// End both POM roles.
+#[utoipa::path(
+    post, path = "/prisoners/{n}/deallocations", tag = "Cases",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    request_body = Deallocate,
+    responses(CommandAnswers),
+)]
+pub(super) async fn deallocate(
+    State(service): State<Service>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    headers: CommandHeaders,
+    body: Body<Deallocate>,
+) -> Result<Recorded, Problem> {
+    record_on_case(&service, number, headers, body, "deallocate", |body| {
+        let trigger = match body.trigger {
+            Trigger::Manual => DeallocationTrigger::Manual,
+            Trigger::LegalStatusChanged => DeallocationTrigger::LegalStatusChanged,
+        };
+        (prisoner::Command::Deallocate(prisoner::Deallocate { trigger }), body.effective_at)
+    })
+    .await
+}

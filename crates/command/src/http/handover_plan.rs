@@ -1,0 +1,28 @@
+//! `POST /prisoners/{n}/handover-plans`: facts in; dates worked out, recorded and answered.
+
+use axum::extract::State;
+use domain::{identifier::PrisonerNumber, prisoner};
+use http_api::{CommandHeaders, PathParams, Problem, handover::FactsBody};
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use crate::Service;
+
+/// Work out a case's handover dates and record them.
+#[utoipa::path(
+    post, path = "/prisoners/{n}/handover-plans", tag = "Cases",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    request_body = FactsBody,
+    responses(CommandAnswers),
+)]
+pub(super) async fn plan_handover(
+    State(service): State<Service>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    headers: CommandHeaders,
+    body: Body<FactsBody>,
+) -> Result<Recorded, Problem> {
+    record_on_case(&service, number, headers, body, "plan-handover", |body| {
+        let effective_at = body.effective_at;
+        (prisoner::Command::PlanHandover(body.into_facts()), effective_at)
+    })
+    .await
+}

@@ -1,0 +1,61 @@
+//! `POST /prisons/{code}/nomis-contacts`: a POM contact was seen in NOMIS.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    prison::{self, ContactSeen},
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_prison, text::Text};
+use crate::Service;
+
+/// A POM contact in NOMIS; staff id or name says whose it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct NomisContact {
+    /// The prisoner whose POM contact it is.
+    #[schema(value_type = String, example = "A1234BC")]
+    prisoner_number: PrisonerNumber,
+    /// The POM's staff id, where NOMIS has it.
+    #[schema(value_type = Option<i64>, minimum = 1, example = 485_926)]
+    staff_id: Option<StaffId>,
+    /// The POM's name, where NOMIS has it.
+    #[schema(value_type = Option<String>, max_length = 500)]
+    name: Option<Text>,
+    /// Contact type as NOMIS has it.
+    #[schema(value_type = String, max_length = 500, example = "POM")]
+    contact_type: Text,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// A POM contact was seen in NOMIS.
+#[utoipa::path(
+    post, path = "/prisons/{code}/nomis-contacts", tag = "Prisons",
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams),
+    request_body = NomisContact,
+    responses(CommandAnswers),
+)]
+pub(super) async fn record_nomis_contact(
+    State(service): State<Service>,
+    PathParams(code): PathParams<PrisonCode>,
+    headers: CommandHeaders,
+    body: Body<NomisContact>,
+) -> Result<Recorded, Problem> {
+    record_on_prison(&service, code, headers, body, "record-nomis-contact", |body| {
+        (
+            prison::Command::RecordNomisContact(ContactSeen {
+                prisoner_number: body.prisoner_number,
+                staff_id: body.staff_id,
+                name: body.name.map(Into::into),
+                contact_type: body.contact_type.into(),
+            }),
+            body.effective_at,
+        )
+    })
+    .await
+}

@@ -1,0 +1,32 @@
+//! `POST /prisons/{code}/nomis-contacts/{id}/removal`: a contact seen before is gone from NOMIS.
+
+use axum::extract::State;
+use domain::{identifier::PrisonCode, prison};
+use http_api::{CommandHeaders, PathParams, Problem};
+use uuid::Uuid;
+
+use super::{Body, CommandAnswers, HeaderParams, OnlyEffectiveAt, Recorded, record_on_prison};
+use crate::Service;
+
+/// A POM contact seen before is gone from NOMIS.
+#[utoipa::path(
+    post, path = "/prisons/{code}/nomis-contacts/{id}/removal", tag = "Prisons",
+    params(
+        ("code" = String, Path, description = "Prison code", example = "LEI"),
+        ("id" = Uuid, Path, description = "The contact's id, as its event and the list of contacts give it"),
+        HeaderParams,
+    ),
+    request_body = Option<OnlyEffectiveAt>,
+    responses(CommandAnswers),
+)]
+pub(super) async fn confirm_nomis_contact_removal(
+    State(service): State<Service>,
+    PathParams((code, contact_id)): PathParams<(PrisonCode, Uuid)>,
+    headers: CommandHeaders,
+    body: Body<OnlyEffectiveAt>,
+) -> Result<Recorded, Problem> {
+    record_on_prison(&service, code, headers, body, "confirm-nomis-contact-removal", |body| {
+        (prison::Command::ConfirmNomisContactRemoval { contact_id }, body.effective_at)
+    })
+    .await
+}

@@ -1,0 +1,50 @@
+//! `POST /prisons/{code}/onboarding`: take a prison onto OMiC.
+
+use axum::extract::State;
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    identifier::PrisonCode,
+    prison::{self, Estate, PrisonJoinedOmic},
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_prison};
+use crate::Service;
+
+/// A prison's move onto OMiC.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct JoinOmic {
+    /// First London day on which cases are allocated here.
+    #[schema(example = "2019-03-01")]
+    go_live_date: NaiveDate,
+    /// `MENS_CLOSED`, `MENS_OPEN` or `WOMENS`.
+    #[schema(value_type = String, example = "MENS_CLOSED")]
+    estate: Estate,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// Take a prison onto OMiC.
+#[utoipa::path(
+    post, path = "/prisons/{code}/onboarding", tag = "Prisons",
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams),
+    request_body = JoinOmic,
+    responses(CommandAnswers),
+)]
+pub(super) async fn join_omic(
+    State(service): State<Service>,
+    PathParams(code): PathParams<PrisonCode>,
+    headers: CommandHeaders,
+    body: Body<JoinOmic>,
+) -> Result<Recorded, Problem> {
+    record_on_prison(&service, code, headers, body, "join-omic", |body| {
+        (
+            prison::Command::JoinOmic(PrisonJoinedOmic { go_live_date: body.go_live_date, estate: body.estate }),
+            body.effective_at,
+        )
+    })
+    .await
+}

@@ -1,0 +1,67 @@
+//! `PATCH /prisons/{code}/poms/{staffId}`: change a POM's name, kind, working pattern or e-mail address.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::{PrisonCode, StaffId},
+    officer::{PomKind, WorkingPattern},
+    prison::{self, PomDetailsChanged},
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_prison, text::Text};
+use crate::Service;
+
+/// What changes; what is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChangePomDetails {
+    /// "Surname, Forename".
+    #[schema(value_type = Option<String>, max_length = 500)]
+    name: Option<Text>,
+    /// `PRISON` or `PROBATION`.
+    #[schema(value_type = Option<String>)]
+    kind: Option<PomKind>,
+    /// Share of full time, 0.1 to 1.0 in tenths.
+    #[schema(value_type = Option<f64>, minimum = 0.1, maximum = 1.0, example = 0.6)]
+    working_pattern: Option<WorkingPattern>,
+    /// Work e-mail address.
+    #[schema(value_type = Option<String>, max_length = 500)]
+    email: Option<Text>,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// Change a POM's name, kind, working pattern or e-mail address.
+#[utoipa::path(
+    patch, path = "/prisons/{code}/poms/{staffId}", tag = "Prisons",
+    params(
+        ("code" = String, Path, description = "Prison code", example = "LEI"),
+        ("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926),
+        HeaderParams,
+    ),
+    request_body = ChangePomDetails,
+    responses(CommandAnswers),
+)]
+pub(super) async fn change_pom_details(
+    State(service): State<Service>,
+    PathParams((code, staff_id)): PathParams<(PrisonCode, StaffId)>,
+    headers: CommandHeaders,
+    body: Body<ChangePomDetails>,
+) -> Result<Recorded, Problem> {
+    record_on_prison(&service, code, headers, body, "change-pom-details", |body| {
+        (
+            prison::Command::ChangePomDetails(PomDetailsChanged {
+                staff_id,
+                name: body.name.map(Into::into),
+                kind: body.kind,
+                working_pattern: body.working_pattern,
+                email: body.email.map(Into::into),
+            }),
+            body.effective_at,
+        )
+    })
+    .await
+}

@@ -1,0 +1,66 @@
+//! `POST /prisons/{code}/poms`: put a POM on a prison's roster.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::{PrisonCode, StaffId},
+    officer::{PomKind, WorkingPattern},
+    prison::{self, PomRegistered},
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_prison, text::Text};
+use crate::Service;
+
+/// A POM.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RegisterPom {
+    /// NOMIS staff id.
+    #[schema(value_type = i64, minimum = 1, example = 485_926)]
+    staff_id: StaffId,
+    /// "Surname, Forename".
+    #[schema(value_type = String, max_length = 500, example = "Okafor, Grace")]
+    name: Text,
+    /// `PRISON` or `PROBATION`.
+    #[schema(value_type = String, example = "PROBATION")]
+    kind: PomKind,
+    /// Share of full time, 0.1 to 1.0 in tenths; absent, full time.
+    #[schema(value_type = Option<f64>, minimum = 0.1, maximum = 1.0, example = 1.0)]
+    working_pattern: Option<WorkingPattern>,
+    /// Work e-mail address.
+    #[schema(value_type = Option<String>, max_length = 500)]
+    email: Option<Text>,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// Put a POM on a prison's roster, with status `ACTIVE`.
+#[utoipa::path(
+    post, path = "/prisons/{code}/poms", tag = "Prisons",
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams),
+    request_body = RegisterPom,
+    responses(CommandAnswers),
+)]
+pub(super) async fn register_pom(
+    State(service): State<Service>,
+    PathParams(code): PathParams<PrisonCode>,
+    headers: CommandHeaders,
+    body: Body<RegisterPom>,
+) -> Result<Recorded, Problem> {
+    record_on_prison(&service, code, headers, body, "register-pom", |body| {
+        (
+            prison::Command::RegisterPom(PomRegistered {
+                staff_id: body.staff_id,
+                name: body.name.into(),
+                kind: body.kind,
+                working_pattern: body.working_pattern.unwrap_or(WorkingPattern::FULL_TIME),
+                email: body.email.map(Into::into),
+            }),
+            body.effective_at,
+        )
+    })
+    .await
+}

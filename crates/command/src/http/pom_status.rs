@@ -1,0 +1,62 @@
+//! `PUT /prisons/{code}/poms/{staffId}/status`: change a POM's status.
+
+use axum::extract::State;
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    identifier::{PrisonCode, StaffId},
+    officer::PomStatus,
+    prison::{self, PomStatusChanged},
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_prison, text::Text};
+use crate::Service;
+
+/// A status.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChangePomStatus {
+    /// `ACTIVE`, `UNAVAILABLE` (takes no new cases) or `INACTIVE` (holds no cases: each is deallocated).
+    #[schema(value_type = String, example = "UNAVAILABLE")]
+    status: PomStatus,
+    /// For `UNAVAILABLE`: the London day on which the POM is expected back, where known.
+    returns_on: Option<NaiveDate>,
+    /// Why.
+    #[schema(value_type = Option<String>, max_length = 175)]
+    reason: Option<Text>,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// Change a POM's status.
+#[utoipa::path(
+    put, path = "/prisons/{code}/poms/{staffId}/status", tag = "Prisons",
+    params(
+        ("code" = String, Path, description = "Prison code", example = "LEI"),
+        ("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926),
+        HeaderParams,
+    ),
+    request_body = ChangePomStatus,
+    responses(CommandAnswers),
+)]
+pub(super) async fn change_pom_status(
+    State(service): State<Service>,
+    PathParams((code, staff_id)): PathParams<(PrisonCode, StaffId)>,
+    headers: CommandHeaders,
+    body: Body<ChangePomStatus>,
+) -> Result<Recorded, Problem> {
+    record_on_prison(&service, code, headers, body, "change-pom-status", |body| {
+        (
+            prison::Command::ChangePomStatus(PomStatusChanged {
+                staff_id,
+                status: body.status,
+                returns_on: body.returns_on,
+                reason: body.reason.map(Into::into),
+            }),
+            body.effective_at,
+        )
+    })
+    .await
+}

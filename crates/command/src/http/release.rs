@@ -1,0 +1,44 @@
+//! `POST /prisoners/{n}/releases`: the person was released.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber},
+    prisoner,
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use crate::Service;
+
+/// A release.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Release {
+    /// From where; checked against where the ledger knows the case to be held.
+    #[schema(value_type = Option<String>, example = "LEI")]
+    prison: Option<PrisonCode>,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// The person was released: POM roles, handover plan and override end.
+#[utoipa::path(
+    post, path = "/prisoners/{n}/releases", tag = "Cases",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    request_body = Option<Release>,
+    responses(CommandAnswers),
+)]
+pub(super) async fn release(
+    State(service): State<Service>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    headers: CommandHeaders,
+    body: Body<Release>,
+) -> Result<Recorded, Problem> {
+    record_on_case(&service, number, headers, body, "release", |body| {
+        (prisoner::Command::Release(prisoner::Release { prison: body.prison }), body.effective_at)
+    })
+    .await
+}

@@ -1,0 +1,58 @@
+//! `PUT /prisoners/{n}/responsibility-override`: decide against the plan who is responsible.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::PrisonerNumber,
+    prisoner::{self, ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService},
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use crate::Service;
+
+/// Who is responsible, and why.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct OverrideResponsibility {
+    /// `PRISON`: the POM; `PROBATION`: the COM.
+    #[schema(value_type = String, example = "PROBATION")]
+    responsible: ResponsibleService,
+    /// `LESS_THAN_10_MONTHS_TO_SERVE`, `COMMUNITY_TEAM_TO_WORK_WITH_OFFENDER`, `PRISONER_HAS_BEEN_RECALLED`,
+    /// `PRISONER_MOVED_TO_OPEN_PRISON` or `OTHER`.
+    #[schema(value_type = String, example = "PRISONER_HAS_BEEN_RECALLED")]
+    reason: ResponsibilityOverrideReason,
+    /// What the reason is; goes with `OTHER`.
+    #[schema(max_length = 175)]
+    detail: Option<String>,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// Decide against the plan who is responsible.
+#[utoipa::path(
+    put, path = "/prisoners/{n}/responsibility-override", tag = "Cases",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    request_body = OverrideResponsibility,
+    responses(CommandAnswers),
+)]
+pub(super) async fn override_responsibility(
+    State(service): State<Service>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    headers: CommandHeaders,
+    body: Body<OverrideResponsibility>,
+) -> Result<Recorded, Problem> {
+    record_on_case(&service, number, headers, body, "override-responsibility", |body| {
+        (
+            prisoner::Command::OverrideResponsibility(ResponsibilityOverridden {
+                responsible: body.responsible,
+                reason: body.reason,
+                detail: body.detail,
+            }),
+            body.effective_at,
+        )
+    })
+    .await
+}

@@ -1,0 +1,71 @@
+//! `POST /prisoners/{n}/tier`: give a case a tier.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::{Crn, PrisonCode, PrisonerNumber},
+    prisoner::{self, TierAssigned},
+    tier::{RoshLevel, Tier, TierSource},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use crate::Service;
+use http_api::{CommandHeaders, PathParams, Problem};
+
+/// A tier and where it came from.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct AssignTier {
+    /// A letter A to G, optionally with a change level 0 to 3.
+    #[schema(value_type = String, pattern = "^[A-G][0-3]?$", example = "B2")]
+    tier: Tier,
+    /// Risk of serious harm, where known: `VERY_HIGH`, `HIGH`, `MEDIUM` or `LOW`.
+    #[schema(value_type = Option<String>, example = "HIGH")]
+    rosh_level: Option<RoshLevel>,
+    /// `DELIUS`, or `MANUAL` for a tier that was entered by hand.
+    #[serde(default = "manual")]
+    #[schema(value_type = Option<String>, example = "DELIUS", default = "MANUAL")]
+    source: TierSource,
+    /// The case's number in Delius, where known.
+    #[schema(value_type = Option<String>, example = "X123456")]
+    crn: Option<Crn>,
+    /// Where the case is held, so that it can be seen waiting there.
+    #[schema(value_type = Option<String>, example = "LEI")]
+    prison: Option<PrisonCode>,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+fn manual() -> TierSource {
+    TierSource::Manual
+}
+
+/// Give a case a tier.
+#[utoipa::path(
+    post, path = "/prisoners/{n}/tier", tag = "Cases",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    request_body = AssignTier,
+    responses(CommandAnswers),
+)]
+pub(super) async fn assign_tier(
+    State(service): State<Service>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    headers: CommandHeaders,
+    body: Body<AssignTier>,
+) -> Result<Recorded, Problem> {
+    record_on_case(&service, number, headers, body, "assign-tier", |body| {
+        (
+            prisoner::Command::AssignTier(TierAssigned {
+                tier: body.tier,
+                rosh_level: body.rosh_level,
+                source: body.source,
+                crn: body.crn,
+                prison: body.prison,
+            }),
+            body.effective_at,
+        )
+    })
+    .await
+}

@@ -1,0 +1,44 @@
+//! `POST /prisoners/{n}/transfers`: the person went to another prison.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber},
+    prisoner,
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use crate::Service;
+
+/// A transfer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Transfer {
+    /// Where to.
+    #[schema(value_type = String, example = "MDI")]
+    to_prison: PrisonCode,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// The person went to another prison: both POM roles end, and the case waits there.
+#[utoipa::path(
+    post, path = "/prisoners/{n}/transfers", tag = "Cases",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    request_body = Transfer,
+    responses(CommandAnswers),
+)]
+pub(super) async fn transfer(
+    State(service): State<Service>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    headers: CommandHeaders,
+    body: Body<Transfer>,
+) -> Result<Recorded, Problem> {
+    record_on_case(&service, number, headers, body, "transfer", |body| {
+        (prisoner::Command::Transfer(prisoner::Transfer { to_prison: body.to_prison }), body.effective_at)
+    })
+    .await
+}

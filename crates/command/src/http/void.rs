@@ -1,0 +1,50 @@
+//! `POST /prisoners/{n}/voids`: an earlier entry was made in error.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::PrisonerNumber,
+    prisoner::{self, EntryVoided},
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case, text::Text};
+use crate::Service;
+
+/// An entry made in error.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Void {
+    /// The entry's revision, as the case's history lists it.
+    #[schema(example = 3)]
+    revision: u64,
+    /// Why it was wrong.
+    #[schema(value_type = String, max_length = 175, example = "Recorded on the wrong case")]
+    reason: Text,
+    /// When it holds from, in the past; absent, from now.
+    effective_at: Option<DateTime<Utc>>,
+}
+
+/// Void an entry that was made in error. It stays in the history and no longer counts.
+#[utoipa::path(
+    post, path = "/prisoners/{n}/voids", tag = "Cases",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    request_body = Void,
+    responses(CommandAnswers),
+)]
+pub(super) async fn void_entry(
+    State(service): State<Service>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    headers: CommandHeaders,
+    body: Body<Void>,
+) -> Result<Recorded, Problem> {
+    record_on_case(&service, number, headers, body, "void", |body| {
+        (
+            prisoner::Command::Void(EntryVoided { revision: body.revision, reason: body.reason.into() }),
+            body.effective_at,
+        )
+    })
+    .await
+}

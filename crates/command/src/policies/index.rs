@@ -1,0 +1,307 @@
+//! What the log says of who may hold which case, as far as it has been followed.
+//!
+//! A POM may be listed for a case that has gone to somebody else, and is never missing for one that is held: an end
+//! takes a POM off a case only if it is not earlier in effect than what gave the role, so that backdated entries lose
+//! nobody; for voided entries everybody who ever held the case is listed again.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Event, Stream,
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    officer::PomStatus,
+    prison::PrisonEvent,
+    prisoner::PrisonerEvent,
+};
+use event_log::StoredEvent;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+
+use crate::Error;
+
+/// How long a question waits for the index to have read up to the log's end of that moment.
+const CATCH_UP_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What a policy has to see to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Owed {
+    /// A POM who is inactive at a prison may hold a case there.
+    EndOfRole { prison: PrisonCode, staff_id: StaffId, number: PrisonerNumber },
+    /// A number was retired and its survivor may not have taken it over.
+    Merge { removed: PrisonerNumber },
+}
+
+impl fmt::Display for Owed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EndOfRole { prison, staff_id, number } => {
+                write!(f, "the end of the role of inactive POM {staff_id} at {prison} on {number}")
+            }
+            Self::Merge { removed } => write!(f, "the merge of {removed}"),
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(crate) struct Index {
+    kept: Mutex<Kept>,
+    progress: watch::Sender<Progress>,
+    owed_changed: Notify,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    position: u64,
+    caught_up: bool,
+}
+
+#[derive(Default)]
+struct Kept {
+    poms: HashMap<(PrisonCode, StaffId), Pom>,
+    owed: HashSet<Owed>,
+}
+
+/// A POM at a prison.
+#[derive(Default)]
+struct Pom {
+    /// The status that is latest in effect, since when, and whether it is `INACTIVE`.
+    status: Option<(DateTime<Utc>, bool)>,
+    /// The cases that may be held, each with the latest effective time at which the POM was given a role on it.
+    holding: HashMap<Packed, DateTime<Utc>>,
+    /// Every case on which the POM was ever given a role.
+    ever: BTreeSet<Packed>,
+}
+
+impl Pom {
+    fn is_inactive(&self) -> bool {
+        self.status.is_some_and(|(_, inactive)| inactive)
+    }
+}
+
+/// A prisoner number in its seven bytes: over the years there are millions here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Packed([u8; 7]);
+
+impl From<&PrisonerNumber> for Packed {
+    fn from(number: &PrisonerNumber) -> Self {
+        Self(number.as_str().as_bytes().try_into().expect("a prisoner number has seven characters"))
+    }
+}
+
+impl From<Packed> for PrisonerNumber {
+    fn from(packed: Packed) -> Self {
+        std::str::from_utf8(&packed.0)
+            .ok()
+            .and_then(|number| number.parse().ok())
+            .expect("what was packed is a prisoner number")
+    }
+}
+
+/// A role that an event gives or ends.
+enum Change<'a> {
+    Given(&'a PrisonCode, StaffId),
+    Ended(&'a PrisonCode, StaffId),
+}
+
+/// The roles that an event gives and ends.
+fn changes(event: &PrisonerEvent) -> Vec<Change<'_>> {
+    use Change::{Ended, Given};
+    match event {
+        PrisonerEvent::AllocationMade(made) => vec![Given(&made.prison, made.pom.staff_id)],
+        PrisonerEvent::Reallocated(moved) => {
+            vec![Ended(&moved.prison, moved.pom_before.staff_id), Given(&moved.prison, moved.pom_after.staff_id)]
+        }
+        PrisonerEvent::Deallocated(ended) => match (&ended.prison, &ended.pom) {
+            (Some(prison), Some(pom)) => vec![Ended(prison, pom.staff_id)],
+            _ => Vec::new(),
+        },
+        PrisonerEvent::CoworkerAllocated(joined) => vec![Given(&joined.prison, joined.pom.staff_id)],
+        PrisonerEvent::CoworkerReallocated(moved) => {
+            vec![Ended(&moved.prison, moved.pom_before.staff_id), Given(&moved.prison, moved.pom_after.staff_id)]
+        }
+        PrisonerEvent::CoworkerDeallocated(ended) => vec![Ended(&ended.prison, ended.pom.staff_id)],
+        PrisonerEvent::PrisonerNumberMerged(merged) => {
+            let held = &merged.held;
+            let poms = [&held.primary_pom, &held.coworking_pom].into_iter().flatten();
+            held.prison.iter().flat_map(|prison| poms.clone().map(move |pom| Given(prison, pom.staff_id))).collect()
+        }
+        PrisonerEvent::TierAssigned(_)
+        | PrisonerEvent::CommunityManagerAssigned(_)
+        | PrisonerEvent::CommunityManagerRemoved(_)
+        | PrisonerEvent::HandoverPlanned(_)
+        | PrisonerEvent::ResponsibilityOverridden(_)
+        | PrisonerEvent::ResponsibilityOverrideRemoved(_)
+        | PrisonerEvent::EntryVoided(_)
+        | PrisonerEvent::PrisonerNumberRetired(_) => Vec::new(),
+    }
+}
+
+impl Index {
+    /// Whether events of this type on a case can change the index, so that the others need not be read.
+    pub(super) fn concerns(type_name: &str) -> bool {
+        !matches!(
+            type_name,
+            "TierAssigned"
+                | "CommunityManagerAssigned"
+                | "CommunityManagerRemoved"
+                | "HandoverPlanned"
+                | "ResponsibilityOverridden"
+                | "ResponsibilityOverrideRemoved"
+        )
+    }
+
+    /// Takes in the next event of the log.
+    pub(super) fn take_in(&self, stored: &StoredEvent) {
+        let at = stored.entry.effective_at;
+        match (&stored.stream, &stored.entry.event) {
+            (Stream::Prison(code), Event::Prison(event)) => self.take_in_prison(code, event, at),
+            (Stream::Prisoner(number), Event::Prisoner(event)) => self.take_in_case(number, event, at),
+            // A decoded event is of its stream's kind.
+            _ => {}
+        }
+    }
+
+    fn take_in_prison(&self, code: &PrisonCode, event: &PrisonEvent, at: DateTime<Utc>) {
+        let (staff_id, inactive) = match event {
+            PrisonEvent::PomRegistered(registered) => (registered.staff_id, false),
+            PrisonEvent::PomStatusChanged(changed) => (changed.staff_id, changed.status == PomStatus::Inactive),
+            PrisonEvent::PrisonJoinedOmic(_)
+            | PrisonEvent::PomDetailsChanged(_)
+            | PrisonEvent::NomisContactFound(_)
+            | PrisonEvent::NomisContactRemovalConfirmed(_) => return,
+        };
+        let mut kept = self.kept();
+        let Kept { poms, owed } = &mut *kept;
+        let pom = poms.entry((code.clone(), staff_id)).or_default();
+        if pom.status.is_some_and(|(since, _)| at < since) {
+            return;
+        }
+        pom.status = Some((at, inactive));
+        for &number in pom.holding.keys() {
+            let debt = Owed::EndOfRole { prison: code.clone(), staff_id, number: number.into() };
+            if inactive {
+                owed.insert(debt);
+            } else {
+                owed.remove(&debt);
+            }
+        }
+        drop(kept);
+        self.owed_changed.notify_one();
+    }
+
+    fn take_in_case(&self, number: &PrisonerNumber, event: &PrisonerEvent, at: DateTime<Utc>) {
+        match event {
+            PrisonerEvent::PrisonerNumberRetired(_) => {
+                self.kept().owed.insert(Owed::Merge { removed: number.clone() });
+                self.owed_changed.notify_one();
+            }
+            PrisonerEvent::PrisonerNumberMerged(merged) => {
+                self.kept().owed.remove(&Owed::Merge { removed: merged.removed_number.clone() });
+            }
+            _ => {}
+        }
+        for change in changes(event) {
+            if let Change::Ended(prison, staff_id) = change {
+                let mut kept = self.kept();
+                let Kept { poms, owed } = &mut *kept;
+                let Some(pom) = poms.get_mut(&(prison.clone(), staff_id)) else { continue };
+                let packed = Packed::from(number);
+                if pom.holding.get(&packed).is_some_and(|&since| since <= at) {
+                    pom.holding.remove(&packed);
+                    owed.remove(&Owed::EndOfRole { prison: prison.clone(), staff_id, number: number.clone() });
+                }
+            }
+        }
+        self.may_hold(number, event, at);
+    }
+
+    /// Lists whomever an event gives a role, whether or not it ended since.
+    pub(super) fn may_hold(&self, number: &PrisonerNumber, event: &PrisonerEvent, at: DateTime<Utc>) {
+        for change in changes(event) {
+            if let Change::Given(prison, staff_id) = change {
+                let mut kept = self.kept();
+                let Kept { poms, owed } = &mut *kept;
+                let pom = poms.entry((prison.clone(), staff_id)).or_default();
+                let packed = Packed::from(number);
+                pom.ever.insert(packed);
+                pom.holding.entry(packed).and_modify(|since| *since = at.max(*since)).or_insert(at);
+                if pom.is_inactive() {
+                    owed.insert(Owed::EndOfRole { prison: prison.clone(), staff_id, number: number.clone() });
+                    self.owed_changed.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Every case on which a POM ever had a role at a prison, up to `head`, for which it waits.
+    ///
+    /// # Errors
+    /// [`Error::NotCaughtUp`] where the log is not read that far in a bearable time.
+    pub(crate) async fn cases_ever(
+        &self,
+        prison: &PrisonCode,
+        staff_id: StaffId,
+        head: u64,
+    ) -> Result<Vec<PrisonerNumber>, Error> {
+        let mut progress = self.progress.subscribe();
+        // The sender lives as long as this index, so what can go wrong is the wait alone.
+        timeout(CATCH_UP_WAIT_MAX, progress.wait_for(|progress| progress.position >= head))
+            .await
+            .map_err(|_| Error::NotCaughtUp)?
+            .map_err(|_| Error::NotCaughtUp)?;
+        let kept = self.kept();
+        let pom = kept.poms.get(&(prison.clone(), staff_id));
+        Ok(pom.map(|pom| pom.ever.iter().map(|&number| number.into()).collect()).unwrap_or_default())
+    }
+
+    /// Takes what is owed and not `under_way`; nothing before the log has been read to its end once.
+    pub(super) fn take_owed(&self, under_way: &HashSet<Owed>) -> Vec<Owed> {
+        if !self.is_caught_up() {
+            return Vec::new();
+        }
+        self.kept().owed.extract_if(|owed| !under_way.contains(owed)).collect()
+    }
+
+    /// Waits for more to be owed.
+    pub(super) async fn owed_changed(&self) {
+        self.owed_changed.notified().await;
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.progress.borrow().position
+    }
+
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.progress.borrow().caught_up
+    }
+
+    pub(super) fn has_read(&self, position: u64) {
+        self.progress.send_modify(|progress| progress.position = position);
+    }
+
+    pub(super) fn caught_up(&self, position: u64) {
+        self.progress.send_modify(|progress| {
+            progress.position = progress.position.max(position);
+            progress.caught_up = true;
+        });
+        self.owed_changed.notify_one();
+    }
+
+    pub(super) fn fell_behind(&self) {
+        self.progress.send_modify(|progress| progress.caught_up = false);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // What a panicking writer left lists nobody too few: see the module's documentation.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

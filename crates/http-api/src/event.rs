@@ -1,0 +1,84 @@
+//! An event as it is answered: by a command that recorded it, in a history, in a feed.
+
+use chrono::{DateTime, Utc};
+use domain::Event;
+use event_log::StoredEvent;
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// An event in its envelope.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedEvent {
+    /// Identifies the event.
+    pub event_id: Uuid,
+    /// Its type.
+    #[serde(rename = "type")]
+    #[schema(example = "TierAssigned")]
+    pub type_name: &'static str,
+    /// Version of its data's format.
+    pub schema_version: u16,
+    /// The stream that it belongs to.
+    #[schema(example = "prisoner-A1234BC")]
+    pub stream: String,
+    /// 0-based place in its stream.
+    pub revision: u64,
+    /// Order in the whole ledger.
+    pub position: u64,
+    /// When it holds in the world.
+    pub effective_at: DateTime<Utc>,
+    /// When the ledger learnt of it.
+    pub recorded_at: DateTime<Utc>,
+    /// Who recorded it.
+    pub recorded_by: RecordedBy,
+    /// The command that it came from.
+    pub command_id: Uuid,
+    /// Ties together what belongs to one request across services.
+    pub correlation_id: Uuid,
+    /// The event that a policy acted on, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<Uuid>,
+    /// What happened; its members depend on the type.
+    #[serde(serialize_with = "serialize_data")]
+    #[schema(value_type = Object)]
+    pub data: Event,
+}
+
+/// Who recorded an event, and with which client.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedBy {
+    /// The person or service account.
+    pub username: String,
+    /// The client that sent the command.
+    pub client: String,
+}
+
+fn serialize_data<S: Serializer>(event: &Event, serializer: S) -> Result<S::Ok, S::Error> {
+    event.serialize_data(serializer)
+}
+
+impl From<&StoredEvent> for RecordedEvent {
+    fn from(stored: &StoredEvent) -> Self {
+        let StoredEvent { stream, metadata, entry } = stored;
+        Self {
+            event_id: entry.event_id.0,
+            type_name: entry.event.type_name(),
+            schema_version: metadata.schema_version,
+            stream: stream.to_string(),
+            revision: entry.revision,
+            position: entry.position,
+            effective_at: entry.effective_at,
+            recorded_at: entry.recorded_at,
+            recorded_by: RecordedBy {
+                username: entry.recorded_by.username.to_string(),
+                client: entry.recorded_by.client.clone(),
+            },
+            command_id: entry.command_id.0,
+            correlation_id: metadata.correlation_id,
+            causation_id: metadata.causation_id.map(|id| id.0),
+            data: entry.event.clone(),
+        }
+    }
+}
