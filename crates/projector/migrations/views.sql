@@ -1,6 +1,7 @@
 -- The views: everything that `query` answers from. Derived from the log alone; may be dropped and built again at any time.
 -- Written by the projector only, into whichever schema is first on the search path (so that a rebuild, or the views as of a
--- past date, is the same statement in another schema). The comments are the analysts' data dictionary.
+-- past date, is the same statement in another schema). The comments are the analysts' data dictionary. Primary keys and
+-- indexes are in views_keys.sql: a rebuild makes them once the rows are in, which takes half the time.
 --
 -- Instants are UTC. A period holds from `valid_from` (included) to `valid_to` (excluded, 'infinity' while nothing ends it);
 -- planned handover dates already have their periods, so "now" and "on that date" are the same look-up and no nightly job runs.
@@ -11,7 +12,6 @@ CREATE TABLE checkpoint (
     position    bigint      NOT NULL,
     recorded_at timestamptz,
     epoch       bigint      NOT NULL,
-    CONSTRAINT checkpoint_pkey PRIMARY KEY (singleton),
     CONSTRAINT checkpoint_singleton CHECK (singleton)
 );
 COMMENT ON TABLE  checkpoint             IS 'How far the views have come; moved in the same transaction as their rows.';
@@ -28,8 +28,7 @@ CREATE TABLE prisoner_case (
     crn                text,
     merged_into        text,
     first_effective_at timestamptz NOT NULL,
-    ever_allocated     boolean     NOT NULL,
-    CONSTRAINT prisoner_case_pkey PRIMARY KEY (prisoner_number)
+    ever_allocated     boolean     NOT NULL
 );
 COMMENT ON TABLE  prisoner_case                    IS 'One row a case that the ledger has heard of.';
 COMMENT ON COLUMN prisoner_case.prisoner_number    IS 'NOMS number, e.g. A1234BC.';
@@ -37,7 +36,7 @@ COMMENT ON COLUMN prisoner_case.revision           IS 'Revision of the last even
 COMMENT ON COLUMN prisoner_case.position           IS 'Position in the log of that event.';
 COMMENT ON COLUMN prisoner_case.crn                IS 'Number of the case in Delius, where known.';
 COMMENT ON COLUMN prisoner_case.merged_into        IS 'The surviving number, where this one was merged; follow it.';
-COMMENT ON COLUMN prisoner_case.first_effective_at IS 'Effective time of the earliest entry that stands.';
+COMMENT ON COLUMN prisoner_case.first_effective_at IS 'Effective time of the earliest entry that stands, or of the earliest at all where every one is voided.';
 COMMENT ON COLUMN prisoner_case.ever_allocated     IS 'Whether the case has ever had a primary POM, voided entries left out.';
 
 CREATE TABLE case_period (
@@ -75,12 +74,8 @@ CREATE TABLE case_period (
     override_reason      text,
     override_detail      text,
     waiting_since        timestamptz,
-    CONSTRAINT case_period_pkey PRIMARY KEY (prisoner_number, valid_from),
     CONSTRAINT case_period_order CHECK (valid_from < valid_to)
 );
-CREATE INDEX case_period_prison   ON case_period (prison, valid_to, prisoner_number);
-CREATE INDEX case_period_pom      ON case_period (pom_staff_id, valid_to) WHERE pom_staff_id IS NOT NULL;
-CREATE INDEX case_period_coworker ON case_period (coworker_staff_id, valid_to) WHERE coworker_staff_id IS NOT NULL;
 COMMENT ON TABLE  case_period                      IS 'Who holds a case and who is responsible, period by period, past and planned; the periods of a case adjoin. None after a merge into another number.';
 COMMENT ON COLUMN case_period.prisoner_number      IS 'NOMS number.';
 COMMENT ON COLUMN case_period.valid_from           IS 'First instant of the period.';
@@ -139,10 +134,8 @@ CREATE TABLE allocation (
     reason               text,
     note                 text,
     nomis_booking_id     bigint,
-    days_waited          integer,
-    CONSTRAINT allocation_pkey PRIMARY KEY (prisoner_number, revision)
+    days_waited          integer
 );
-CREATE INDEX allocation_prison_month ON allocation (prison, month);
 COMMENT ON TABLE  allocation                      IS 'One row an allocation or reallocation of a primary POM, voided ones left out.';
 COMMENT ON COLUMN allocation.prisoner_number      IS 'NOMS number.';
 COMMENT ON COLUMN allocation.revision             IS 'Revision of the event in the case''s stream.';
@@ -172,8 +165,7 @@ CREATE TABLE prison (
     revision     bigint NOT NULL,
     position     bigint NOT NULL,
     go_live_date date,
-    estate       text,
-    CONSTRAINT prison_pkey PRIMARY KEY (prison_code)
+    estate       text
 );
 COMMENT ON TABLE  prison              IS 'One row a prison that the ledger has heard of.';
 COMMENT ON COLUMN prison.prison_code  IS 'Agency code, e.g. LEI.';
@@ -194,10 +186,8 @@ CREATE TABLE pom_period (
     status          text         NOT NULL,
     returns_on      date,
     reason          text,
-    CONSTRAINT pom_period_pkey PRIMARY KEY (prison_code, staff_id, valid_from),
     CONSTRAINT pom_period_order CHECK (valid_from < valid_to)
 );
-CREATE INDEX pom_period_staff ON pom_period (staff_id, valid_to);
 COMMENT ON TABLE  pom_period                 IS 'The roster: each POM of a prison, period by period.';
 COMMENT ON COLUMN pom_period.prison_code     IS 'Agency code.';
 COMMENT ON COLUMN pom_period.staff_id        IS 'NOMIS staff id.';
@@ -219,10 +209,8 @@ CREATE TABLE nomis_contact (
     name            text,
     contact_type    text        NOT NULL,
     found_at        timestamptz NOT NULL,
-    removed_at      timestamptz,
-    CONSTRAINT nomis_contact_pkey PRIMARY KEY (prison_code, contact_id)
+    removed_at      timestamptz
 );
-CREATE INDEX nomis_contact_outstanding ON nomis_contact (prison_code) WHERE removed_at IS NULL;
 COMMENT ON TABLE  nomis_contact                 IS 'POM contacts seen in NOMIS, which must be removed when a prison goes onto OMiC.';
 COMMENT ON COLUMN nomis_contact.prison_code     IS 'Agency code.';
 COMMENT ON COLUMN nomis_contact.contact_id      IS 'Identifies the contact within the prison.';

@@ -1,0 +1,55 @@
+//! Why projecting ended.
+
+use event_log::LogError;
+
+/// Why projecting ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log cannot be read: out of reach, or damaged at a position.
+    #[error("read the event log")]
+    Log(#[from] LogError),
+    /// The views cannot be written.
+    #[error("write the views")]
+    Views(#[from] sqlx::Error),
+    /// Another projector has taken the views over; nothing was written.
+    #[error("write the views: another projector has taken them over from the one with epoch {epoch}")]
+    Fenced {
+        /// The epoch that is no longer in force.
+        epoch: i64,
+    },
+    /// The connection that holds the projector's lock is gone, and the lock with it.
+    #[error("keep the projector's lock")]
+    LockLost(#[source] sqlx::Error),
+}
+
+impl Error {
+    /// Whether trying again is useless until a person, or another version of the program, does something: an event that
+    /// cannot be read, or rows that Postgres refuses, which is a bug here.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Log(LogError::Damaged { .. }) => true,
+            Self::Views(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with(DATA_EXCEPTION) || code.starts_with(INTEGRITY))
+            }
+            Self::Log(LogError::Unavailable(_)) | Self::Views(_) | Self::Fenced { .. } | Self::LockLost(_) => false,
+        }
+    }
+
+    /// The error and what caused it, in one line.
+    pub(crate) fn report(&self) -> String {
+        let mut report = format!("failed to {self}");
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            report.push_str(": ");
+            report.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        report
+    }
+}
+
+/// SQLSTATE class of values that do not fit.
+const DATA_EXCEPTION: &str = "22";
+
+/// SQLSTATE class of broken constraints.
+const INTEGRITY: &str = "23";

@@ -1,0 +1,150 @@
+//! Fills a schema with the views of the whole log, up to a position.
+//!
+//! 1. The log is read once, in pages, and its events are put on a [`Shelf`]; the next page is on its way while one is put.
+//! 2. Board after board, on several threads, the events become histories and the histories rows, and
+//! 3. finished rows go in by `COPY` on several connections, while the threads go on.
+//! 4. Keys and indexes are made over the finished tables.
+//!
+//! Many short transactions rather than one long: an old snapshot would keep Postgres from tidying up after the appends
+//! that go on all the while. Nobody looks at the schema before it is swapped in, so half of it standing is no harm.
+
+use std::{num::NonZero, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
+use futures::future::{try_join, try_join_all};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::sync::{Mutex, mpsc};
+
+use crate::{
+    Error,
+    live::blocking,
+    schema::{self, VIEWS_VERSION},
+    shelf::{Board, Shelf},
+    views::{
+        Tables,
+        checkpoint::{self, Checkpoint},
+    },
+};
+
+/// Connections that take rows in, at a time.
+const WRITERS: usize = 2;
+
+/// Most threads that make rows; more would only wait for the writers.
+const THREADS_MAX: usize = 4;
+
+/// Pages and boards' rows that wait for whoever is next; bounds the memory.
+const WAITING_MAX: usize = 2;
+
+/// Memory that the server may use to sort an index; its default is made for large machines with many at work.
+const INDEXING_MEMORY_MIB: u32 = 128;
+
+/// What is filled, and how far.
+pub(crate) struct Target<'a> {
+    /// How to connect to the views' database.
+    pub(crate) options: &'a PgConnectOptions,
+    /// The schema, which is made.
+    pub(crate) schema: &'a str,
+    /// The position of the last event that counts.
+    pub(crate) to: u64,
+    /// The epoch of the projector that fills it.
+    pub(crate) epoch: i64,
+}
+
+/// Makes the target's schema and fills it; `progress` is told the positions come to.
+pub(crate) async fn fill(log: &SharedLog, target: &Target<'_>, progress: impl Fn(u64)) -> Result<Checkpoint, Error> {
+    let (shelf, last) = shelve(log, target.to, progress).await?;
+    let mut connection = PgConnection::connect_with(target.options).await?;
+    let mut transaction = connection.begin().await?;
+    schema::create(&mut transaction, target.schema).await?;
+    transaction.commit().await?;
+
+    write(shelf.into_boards(), target).await?;
+
+    let (position, recorded_at) = last.unzip();
+    let checkpoint = Checkpoint { version: VIEWS_VERSION, position: position.unwrap_or_default(), epoch: target.epoch };
+    schema::choose(&mut connection, target.schema).await?;
+    sqlx::query(AssertSqlSafe(format!("SET maintenance_work_mem TO '{INDEXING_MEMORY_MIB}MB'")))
+        .execute(&mut connection)
+        .await?;
+    schema::add_keys(&mut connection).await?;
+    checkpoint::insert(&mut connection, checkpoint, recorded_at).await?;
+    schema::analyze(&mut connection).await?;
+    connection.close().await?;
+    Ok(checkpoint)
+}
+
+/// Puts the log's events up to `to` on a shelf; answers the last one's position and when it was recorded, too.
+async fn shelve(
+    log: &SharedLog,
+    to: u64,
+    progress: impl Fn(u64),
+) -> Result<(Shelf, Option<(u64, DateTime<Utc>)>), Error> {
+    let (pages, mut incoming) = mpsc::channel::<Vec<RecordedEvent>>(WAITING_MAX);
+    let putting = blocking(move || {
+        let mut shelf = Shelf::new(to);
+        while let Some(page) = incoming.blocking_recv() {
+            page.iter().try_for_each(|event| shelf.put(event))?;
+        }
+        Ok::<_, Error>(shelf)
+    });
+    let reading = async move {
+        let mut last: Option<(u64, DateTime<Utc>)> = None;
+        loop {
+            let after = last.map_or(0, |(position, _)| position);
+            let mut page = log.read_all(after, PAGE_EVENTS_MAX).await?;
+            let read = page.len();
+            page.truncate(page.partition_point(|event| event.position <= to));
+            let whole = page.len() == read && read > 0;
+            if let Some(event) = page.last() {
+                last = Some((event.position, event.recorded_at));
+                progress(event.position);
+            }
+            // Nobody receives where an event could not be put; the other half says why.
+            if pages.send(page).await.is_err() || !whole {
+                return Ok::<_, Error>(last);
+            }
+        }
+    };
+    try_join(putting, reading).await
+}
+
+/// Makes the rows of all boards and takes them in.
+async fn write(boards: Vec<Board>, target: &Target<'_>) -> Result<(), Error> {
+    let boards = Arc::new(std::sync::Mutex::new(boards));
+    let (finished, waiting) = mpsc::channel::<Tables>(WAITING_MAX);
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+    let making = try_join_all((0..threads).map(|_| {
+        let (boards, finished) = (Arc::clone(&boards), finished.clone());
+        blocking(move || {
+            let next = || boards.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+            while let Some(board) = next() {
+                let mut tables = Tables::default();
+                board.into_histories()?.iter().for_each(|history| tables.add(history));
+                // Nobody receives where rows could not be taken in; the other half says why.
+                if finished.blocking_send(tables).is_err() {
+                    break;
+                }
+            }
+            Ok::<_, LogError>(())
+        })
+    }));
+    drop(finished);
+    let waiting = &Mutex::new(waiting);
+    let taking_in = try_join_all((0..WRITERS).map(|_| async move {
+        let mut connection = PgConnection::connect_with(target.options).await?;
+        schema::choose(&mut connection, target.schema).await?;
+        // The commit of the swap makes everything before it durable, too.
+        sqlx::query("SET synchronous_commit TO off").execute(&mut connection).await?;
+        loop {
+            let next = waiting.lock().await.recv().await;
+            match next {
+                Some(tables) => tables.write(&mut connection).await?,
+                None => return Ok(connection.close().await?),
+            }
+        }
+    }));
+    let making = async { Ok::<_, Error>(making.await?) };
+    try_join(making, taking_in).await?;
+    Ok(())
+}

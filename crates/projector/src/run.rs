@@ -1,0 +1,339 @@
+//! Runs a projector: one active on a set of views, the others standing by.
+//!
+//! A projector that runs
+//!
+//! 1. waits for the lock, which it holds on a connection of its own; Postgres lets go of it when the connection ends,
+//! 2. raises the epoch, so that whoever held the lock before can no longer write, paused or not,
+//! 3. rebuilds the views where their version is another or they are far behind,
+//! 4. follows the log from the checkpoint, batch by batch,
+//!
+//! and starts again from 1 when the database, the log or the lock is lost. It ends at an event that cannot be read and
+//! at rows that Postgres refuses: trying again would not help, and skipping would make the views wrong.
+
+use std::{convert::Infallible, time::Duration};
+
+use event_log::{Followed, LogError, RecordedEvent, SharedLog};
+use futures::StreamExt as _;
+use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    Error,
+    live::Live,
+    rebuild, schema,
+    schema::{SCHEMA, VIEWS_VERSION},
+    views::checkpoint::{self, Checkpoint},
+};
+
+/// How a projector works. The defaults fit; tests choose others.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Most events taken in by one transaction: as many as keep a reader waiting for some tens of milliseconds.
+    pub batch_events_max: usize,
+    /// How many events the views must be behind before they are rebuilt instead of followed up, if the events behind are
+    /// also a good part of the log.
+    pub rebuild_events_min: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { batch_events_max: 1_000, rebuild_events_min: 20_000 }
+    }
+}
+
+/// What a projector is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It has just been started.
+    Starting,
+    /// Another projector is active; this one takes over when that one ends.
+    StandBy,
+    /// It builds the views anew beside the serving ones, which stay as they are until it has finished.
+    Rebuilding {
+        /// The position that it has read the log to.
+        position: u64,
+        /// The position at which the log ended when it began.
+        head: u64,
+    },
+    /// It follows the log.
+    Running {
+        /// The position that the views have come to.
+        position: u64,
+    },
+    /// Something that it needs is out of reach; it tries again by itself.
+    Retrying {
+        /// What failed.
+        reason: String,
+    },
+    /// It met what it cannot go on from. A person is needed.
+    Stopped {
+        /// What it met, and at which position.
+        reason: String,
+    },
+    /// It was told to end.
+    Ended,
+}
+
+impl Status {
+    /// Whether the views are being kept up, by this projector or by another one.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match self {
+            Self::StandBy | Self::Running { .. } => true,
+            Self::Starting | Self::Rebuilding { .. } | Self::Retrying { .. } | Self::Stopped { .. } | Self::Ended => {
+                false
+            }
+        }
+    }
+}
+
+/// The projector met what it cannot go on from.
+#[derive(Debug, thiserror::Error)]
+#[error("project the event log: {reason}")]
+pub struct Stopped {
+    /// What it met, and at which position.
+    pub reason: String,
+}
+
+/// How often a stand-by looks whether the lock is free, and the holder whether it still has it.
+const LOCK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the lock's connection may take to answer before it counts as lost.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The first and the longest pause before trying again. The pause doubles with each failure.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// A projector that worked for so long before it failed tries again as if for the first time.
+const RETRY_RESET: Duration = Duration::from_secs(10);
+
+/// Most pieces of the log, as its follower hands them out, that are taken at once.
+const PIECES_MAX: usize = 16;
+
+/// A rebuild is some five times as fast as following up, so it pays when more than this part of the log is behind.
+const REBUILD_LOG_PART: u64 = 5;
+
+/// Keeps the views up with the log until `shutdown` is ready, whatever fails meanwhile, if trying again can help.
+///
+/// `views` says how to connect; the projector's connections are its own.
+///
+/// # Errors
+/// [`Stopped`] at an event that cannot be read, or at rows that Postgres refuses. The views then include everything before
+/// that event. Stand-bys take over and, unless they are another version of the program, stop at the same.
+pub async fn run(
+    log: SharedLog,
+    views: PgPool,
+    settings: Settings,
+    status: watch::Sender<Status>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Stopped> {
+    let running = Running { log, options: connect_options(&views), settings, status: &status };
+    // What is dropped at the shutdown leaves nothing half done: an open transaction is rolled back, the lock is free.
+    let ended = tokio::select! {
+        biased;
+        () = shutdown => None,
+        stopped = running.until_stopped() => Some(stopped),
+    };
+    match ended {
+        None => {
+            status.send_replace(Status::Ended);
+            Ok(())
+        }
+        Some(stopped) => {
+            tracing::error!(reason = stopped.reason, "the projector has stopped: {}", stopped.reason);
+            status.send_replace(Status::Stopped { reason: stopped.reason.clone() });
+            Err(stopped)
+        }
+    }
+}
+
+/// The pool's way to the database, so set that the server notices soon when this program is gone.
+fn connect_options(views: &PgPool) -> PgConnectOptions {
+    views.connect_options().as_ref().clone().application_name("allocation-ledger projector").options([
+        // A machine that vanished says no goodbye.
+        ("tcp_keepalives_idle", "3"),
+        ("tcp_keepalives_interval", "1"),
+        ("tcp_keepalives_count", "3"),
+        // A projector that is paused in a transaction holds the checkpoint's lock, which its successor needs.
+        ("idle_in_transaction_session_timeout", "30s"),
+    ])
+}
+
+struct Running<'a> {
+    log: SharedLog,
+    options: PgConnectOptions,
+    settings: Settings,
+    status: &'a watch::Sender<Status>,
+}
+
+impl Running<'_> {
+    async fn until_stopped(&self) -> Stopped {
+        let mut pause = RETRY_MIN;
+        loop {
+            let begun = Instant::now();
+            let Err(error) = self.session().await;
+            let reason = error.report();
+            if error.is_final() {
+                return Stopped { reason };
+            }
+            if begun.elapsed() > RETRY_RESET {
+                pause = RETRY_MIN;
+            }
+            tracing::warn!(reason, pause_ms = pause.as_millis(), "the projector tries again: {reason}");
+            self.status.send_replace(Status::Retrying { reason });
+            sleep(pause).await;
+            pause = RETRY_MAX.min(pause * 2);
+        }
+    }
+
+    /// Waits for the lock and projects for as long as it holds.
+    async fn session(&self) -> Result<Infallible, Error> {
+        let mut lock = self.take_lock().await?;
+        tokio::select! {
+            biased;
+            lost = hold_lock(&mut lock) => Err(Error::LockLost(lost)),
+            failed = self.project() => failed,
+        }
+    }
+
+    /// Asks again and again rather than waiting inside Postgres: a statement that waits keeps its snapshot, which would
+    /// keep Postgres from tidying up for as long as the stand-by stands by.
+    async fn take_lock(&self) -> Result<PgConnection, Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        loop {
+            let taken: bool = sqlx::query_scalar(
+                "SELECT pg_try_advisory_lock(hashtextextended('allocation-ledger projector of ' || $1, 0))",
+            )
+            .bind(SCHEMA)
+            .fetch_one(&mut connection)
+            .await?;
+            if taken {
+                return Ok(connection);
+            }
+            self.status.send_if_modified(|status| std::mem::replace(status, Status::StandBy) != Status::StandBy);
+            sleep(LOCK_INTERVAL).await;
+        }
+    }
+
+    async fn project(&self) -> Result<Infallible, Error> {
+        let mut connection = PgConnection::connect_with(&self.options).await?;
+        schema::migrate_on(&mut connection).await?;
+        schema::choose(&mut connection, SCHEMA).await?;
+        let mut checkpoint = checkpoint::take_over(&mut connection).await?;
+        schema::drop_leftovers(&mut connection).await?;
+        tracing::info!(
+            epoch = checkpoint.epoch,
+            position = checkpoint.position,
+            "projecting from position {} with epoch {}",
+            checkpoint.position,
+            checkpoint.epoch
+        );
+        loop {
+            let head = self.log.head().await?;
+            if head < checkpoint.position {
+                let what = format!(
+                    "the log ends at position {head}, and the views include position {}: they belong to another log",
+                    checkpoint.position
+                );
+                return Err(LogError::Damaged { position: head, what }.into());
+            }
+            if checkpoint.version != VIEWS_VERSION || self.is_far_behind(checkpoint, head) {
+                self.rebuild(&mut connection, &mut checkpoint, head).await?;
+            }
+            self.follow(&mut connection, &mut checkpoint).await?;
+        }
+    }
+
+    fn is_far_behind(&self, checkpoint: Checkpoint, head: u64) -> bool {
+        let behind = head.saturating_sub(checkpoint.position);
+        behind > self.settings.rebuild_events_min && behind > head / REBUILD_LOG_PART
+    }
+
+    /// Follows the log until the views have fallen far behind.
+    async fn follow(&self, connection: &mut PgConnection, checkpoint: &mut Checkpoint) -> Result<(), Error> {
+        let mut live = Live::new(self.log.clone());
+        let mut following = self.log.follow_all(checkpoint.position).ready_chunks(PIECES_MAX);
+        self.running(*checkpoint);
+        while let Some(pieces) = following.next().await {
+            let mut events: Vec<RecordedEvent> = Vec::new();
+            let mut failed = None;
+            for piece in pieces {
+                match piece {
+                    Ok(Followed::Events(more)) => events.extend(more),
+                    Ok(Followed::CaughtUp { .. }) => {}
+                    Err(error) => failed = Some(error),
+                }
+            }
+            while !events.is_empty() {
+                let rest = events.split_off(events.len().min(self.settings.batch_events_max));
+                let was_full = events.len() == self.settings.batch_events_max;
+                live.project(connection, checkpoint, std::mem::replace(&mut events, rest)).await?;
+                self.running(*checkpoint);
+                if was_full && self.is_far_behind(*checkpoint, self.log.head().await?) {
+                    return Ok(());
+                }
+            }
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn running(&self, checkpoint: Checkpoint) {
+        self.status.send_replace(Status::Running { position: checkpoint.position });
+    }
+
+    /// Builds the views up to `head` beside the serving ones and puts them in their place. Where an event cannot be read
+    /// that the serving views do not include yet, up to the event before it: following up will meet it.
+    async fn rebuild(
+        &self,
+        connection: &mut PgConnection,
+        checkpoint: &mut Checkpoint,
+        head: u64,
+    ) -> Result<(), Error> {
+        let next = schema::next_name(checkpoint.epoch);
+        let mut to = head;
+        let filled = loop {
+            tracing::info!(to, "rebuilding the views up to position {to}");
+            schema::drop_leftovers(connection).await?;
+            let target = rebuild::Target { options: &self.options, schema: &next, to, epoch: checkpoint.epoch };
+            let progress = |position| {
+                self.status.send_replace(Status::Rebuilding { position, head });
+            };
+            progress(0);
+            match rebuild::fill(&self.log, &target, progress).await {
+                Ok(filled) => break filled,
+                Err(Error::Log(LogError::Damaged { position, .. }))
+                    if checkpoint.position < position && position <= to =>
+                {
+                    to = position - 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        while !schema::swap(connection, &next, filled).await? {
+            tracing::info!("the rebuilt views wait for readers of the old ones");
+            sleep(LOCK_INTERVAL).await;
+        }
+        tracing::info!(position = filled.position, "the views are rebuilt up to position {}", filled.position);
+        *checkpoint = filled;
+        Ok(())
+    }
+}
+
+/// Asks after the lock's connection for as long as it answers.
+async fn hold_lock(lock: &mut PgConnection) -> sqlx::Error {
+    loop {
+        sleep(LOCK_INTERVAL).await;
+        match timeout(LOCK_TIMEOUT, lock.ping()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error,
+            Err(_) => return sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+}

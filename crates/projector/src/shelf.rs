@@ -1,0 +1,211 @@
+//! Millions of events, kept small until all of a history's are there.
+//!
+//! A rebuild reads the log once, in the order recorded, and needs it history by history. As structs five million events
+//! would take several gigabytes; here each is put, as bytes, on the board that its stream belongs to, and full stretches
+//! of a board are compressed: some 100 bytes an event. The boards are then emptied one at a time. What the
+//! rows do not need of an event's metadata is left out.
+//!
+//! Promises: the events of a stream come back in the order in which they were put, all from one board.
+
+use std::{collections::HashMap, hash::BuildHasher as _};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use domain::{
+    Entry, Event, Stream,
+    event::RecordedBy,
+    identifier::{CommandId, EventId},
+};
+use event_log::{
+    LogError, RecordedEvent,
+    envelope::{decode_event, decode_metadata},
+};
+use uuid::Uuid;
+
+use crate::folding::History;
+
+/// Events a board is meant to hold: as structs they take some tens of megabytes, once for each board emptied at a time.
+const BOARD_EVENTS: u64 = 30_000;
+
+/// Fewest boards: several are emptied and written at a time.
+const BOARDS_MIN: u64 = 8;
+
+/// Most boards: each has an open stretch in memory.
+const BOARDS_MAX: u64 = 256;
+
+/// Length at which a stretch is compressed. Longer ones compress no better.
+const STRETCH_BYTES: usize = 128 * 1024;
+
+/// Events by stream.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    boards: Vec<Board>,
+    hasher: std::hash::BuildHasherDefault<std::hash::DefaultHasher>,
+}
+
+/// A part of the streams, with all their events.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    compressed: Vec<Vec<u8>>,
+    open: Vec<u8>,
+}
+
+impl Shelf {
+    /// A shelf for about so many events.
+    pub(crate) fn new(events: u64) -> Self {
+        let boards = (events / BOARD_EVENTS).clamp(BOARDS_MIN, BOARDS_MAX);
+        Self { boards: (0..boards).map(|_| Board::default()).collect(), hasher: Default::default() }
+    }
+
+    /// Puts an event on its board.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] where its metadata cannot be read.
+    pub(crate) fn put(&mut self, recorded: &RecordedEvent) -> Result<(), LogError> {
+        let hash = self.hasher.hash_one(&recorded.stream);
+        let index = usize::try_from(hash % self.boards.len() as u64).expect("an index of a vector");
+        self.boards[index].put(recorded)
+    }
+
+    /// The boards.
+    pub(crate) fn into_boards(self) -> Vec<Board> {
+        self.boards
+    }
+}
+
+impl Board {
+    fn put(&mut self, recorded: &RecordedEvent) -> Result<(), LogError> {
+        let metadata = decode_metadata(recorded)?;
+        let mut writer = Writer(&mut self.open);
+        writer.text(&recorded.stream.to_string());
+        writer.number(recorded.position);
+        writer.number(recorded.revision);
+        writer.bytes(recorded.event_id.0.as_bytes());
+        writer.text(&recorded.type_name);
+        writer.instant(recorded.recorded_at);
+        writer.number(u64::from(metadata.schema_version));
+        writer.instant(metadata.effective_at);
+        writer.text(metadata.recorded_by.username.as_str());
+        writer.text(&metadata.recorded_by.client);
+        writer.bytes(metadata.command_id.0.as_bytes());
+        writer.bytes(&recorded.data);
+        if self.open.len() >= STRETCH_BYTES {
+            self.compressed.push(lz4_flex::compress_prepend_size(&self.open));
+            self.open.clear();
+        }
+        Ok(())
+    }
+
+    /// The histories of the board's streams, by stream.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] for the earliest event that cannot be read.
+    pub(crate) fn into_histories(self) -> Result<Vec<History>, LogError> {
+        let mut histories: HashMap<Stream, History> = HashMap::new();
+        let compressed = self.compressed.into_iter().map(|stretch| {
+            lz4_flex::decompress_size_prepended(&stretch).expect("memory gives back what was put into it")
+        });
+        for stretch in compressed.chain([self.open]) {
+            let mut reader = Reader(Bytes::from(stretch));
+            while !reader.0.is_empty() {
+                let (stream, entry) = reader.event()?;
+                match histories.get_mut(&stream) {
+                    Some(history) => history.push(entry)?,
+                    None => {
+                        let mut history = History::new(&stream);
+                        history.push(entry)?;
+                        histories.insert(stream, history);
+                    }
+                }
+            }
+        }
+        let mut histories: Vec<_> = histories.into_iter().collect();
+        histories.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(histories.into_iter().map(|(_, history)| history).collect())
+    }
+}
+
+/// Writes the fields of an event one after the other.
+struct Writer<'a>(&'a mut Vec<u8>);
+
+impl Writer<'_> {
+    fn number(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        let len = u32::try_from(bytes.len()).expect("an event is far below 4 GiB");
+        self.0.extend_from_slice(&len.to_le_bytes());
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn instant(&mut self, at: DateTime<Utc>) {
+        self.0.extend_from_slice(&at.timestamp().to_le_bytes());
+        self.0.extend_from_slice(&at.timestamp_subsec_nanos().to_le_bytes());
+    }
+}
+
+/// Why reading back what [`Writer`] wrote cannot fail.
+const WRITTEN: &str = "a stretch holds whole events as they were written";
+
+/// Reads what [`Writer`] wrote, in the same order.
+struct Reader(Bytes);
+
+impl Reader {
+    fn event(&mut self) -> Result<(Stream, Entry<Event>), LogError> {
+        let stream: Stream = self.text().parse().expect(WRITTEN);
+        let position = self.number();
+        let revision = self.number();
+        let event_id = EventId(self.uuid());
+        let type_name = self.text();
+        let recorded_at = self.instant();
+        let schema_version = u16::try_from(self.number()).expect(WRITTEN);
+        let effective_at = self.instant();
+        let username = self.text().try_into().expect(WRITTEN);
+        let recorded_by = RecordedBy { username, client: self.text() };
+        let command_id = CommandId(self.uuid());
+        let recorded = RecordedEvent {
+            position,
+            stream,
+            revision,
+            event_id,
+            type_name,
+            recorded_at,
+            metadata: Bytes::new(),
+            data: self.bytes(),
+        };
+        let event = decode_event(&recorded, schema_version)?;
+        let entry = Entry { event_id, revision, position, effective_at, recorded_at, recorded_by, command_id, event };
+        Ok((recorded.stream, entry))
+    }
+
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        self.0.split_to(N).as_ref().try_into().expect(WRITTEN)
+    }
+
+    fn number(&mut self) -> u64 {
+        u64::from_le_bytes(self.take())
+    }
+
+    fn bytes(&mut self) -> Bytes {
+        let len = u32::from_le_bytes(self.take());
+        self.0.split_to(usize::try_from(len).expect(WRITTEN))
+    }
+
+    fn text(&mut self) -> String {
+        String::from_utf8(self.bytes().to_vec()).expect(WRITTEN)
+    }
+
+    fn uuid(&mut self) -> Uuid {
+        Uuid::from_slice(&self.bytes()).expect(WRITTEN)
+    }
+
+    fn instant(&mut self) -> DateTime<Utc> {
+        let (seconds, nanoseconds) = (i64::from_le_bytes(self.take()), u32::from_le_bytes(self.take()));
+        DateTime::from_timestamp(seconds, nanoseconds).expect(WRITTEN)
+    }
+}

@@ -1,0 +1,92 @@
+//! Table `checkpoint`: how far the views have come, and who may move them.
+//!
+//! The epoch is the fence: who takes over raises it, and whoever still holds an older one changes nothing.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row as _};
+
+/// The channel on which Postgres tells listeners (`LISTEN views`) that the views have come further; the payload is the
+/// position.
+pub const CHANNEL: &str = "views";
+
+/// How far the views have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// Version of the definition by which the views were written.
+    pub(crate) version: i32,
+    /// Position of the last event that they include.
+    pub(crate) position: u64,
+    /// Raised by each projector that takes over.
+    pub(crate) epoch: i64,
+}
+
+/// Writes the checkpoint of views that have none yet.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    checkpoint: Checkpoint,
+    recorded_at: Option<DateTime<Utc>>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO checkpoint (version, position, recorded_at, epoch) VALUES ($1, $2, $3, $4)")
+        .bind(checkpoint.version)
+        .bind(to_bigint(checkpoint.position))
+        .bind(recorded_at)
+        .bind(checkpoint.epoch)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Takes the views over: from now on only the epoch answered may move the checkpoint. Waits for a batch that is being
+/// committed under an older epoch.
+pub(crate) async fn take_over(connection: &mut PgConnection) -> Result<Checkpoint, sqlx::Error> {
+    let row = sqlx::query("UPDATE checkpoint SET epoch = epoch + 1 RETURNING version, position, epoch")
+        .fetch_one(connection)
+        .await?;
+    Ok(Checkpoint {
+        version: row.try_get("version")?,
+        position: row.try_get::<i64, _>("position")?.unsigned_abs(),
+        epoch: row.try_get("epoch")?,
+    })
+}
+
+/// Moves the checkpoint from `expected` to `position`, if it stands there and `expected`'s epoch is in force. Locks the
+/// row until the transaction ends: who takes over meanwhile waits for it and sees its result.
+pub(crate) async fn advance(
+    connection: &mut PgConnection,
+    expected: Checkpoint,
+    position: u64,
+    recorded_at: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "UPDATE checkpoint SET position = $1, recorded_at = $2 WHERE epoch = $3 AND position = $4 AND version = $5",
+    )
+    .bind(to_bigint(position))
+    .bind(recorded_at)
+    .bind(expected.epoch)
+    .bind(to_bigint(expected.position))
+    .bind(expected.version)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Locks the checkpoint until the transaction ends, if `epoch` is in force and `position` is not before it.
+pub(crate) async fn lock(connection: &mut PgConnection, epoch: i64, position: u64) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query("SELECT FROM checkpoint WHERE epoch = $1 AND position <= $2 FOR UPDATE")
+        .bind(epoch)
+        .bind(to_bigint(position))
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.is_some())
+}
+
+fn to_bigint(position: u64) -> i64 {
+    i64::try_from(position).expect("positions fit a bigint")
+}
+
+/// Tells listeners, once the transaction commits, how far the views have come. A hint for those who wait for a position;
+/// the checkpoint is the truth.
+pub(crate) async fn notify(connection: &mut PgConnection, position: u64) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(position.to_string()).execute(connection).await?;
+    Ok(())
+}
