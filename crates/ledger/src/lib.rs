@@ -1,3 +1,46 @@
 //! The program `allocation-ledger`: command line, wiring, embedded Postgres.
+//!
+//! | question | module |
+//! |---|---|
+//! | which subcommands are there? | [`cli`] |
+//! | what do they have in common? | [`settings`], [`telemetry`] |
+//! | where is the ledger kept? | [`stores`], [`postgres`], [`data_directory`] |
+//! | what runs when it serves, and how does it end? | [`serve`] |
+//!
+//! No rule of the business is here, no SQL about events or views, and no route but those of the program itself.
+//!
+//! To add a subcommand: a module with its `Settings` (a `clap::Args`) and `run`, a variant and two arms in [`cli`].
 
+pub mod cli;
+pub mod data_directory;
+pub mod event_store;
+pub mod handover_dates;
 pub mod postgres;
+pub mod serve;
+pub mod settings;
+pub mod stores;
+pub mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Runs the program: exit status 0 when done, 1 when refused or failed, 2 when used wrongly.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("start the async runtime")),
+    };
+    match runtime.block_on(cli::run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Tells the person at the terminal the whole chain of causes, once.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 /// The oldest major version that the ledger is used with.
 pub(super) const MAJOR_VERSION_MIN: u32 = 14;
@@ -64,43 +64,60 @@ impl Binaries {
     }
 }
 
-/// Finds server programs that fit: those of `data_version` where data exists, else the newest.
-///
-/// `chosen` is what the operator named; nothing else is then looked at.
-pub(super) fn find(chosen: Option<&Path>, data_version: Option<u32>) -> anyhow::Result<Binaries> {
-    let found: BTreeSet<Binaries> = match chosen {
-        Some(chosen) => {
-            let dir = if chosen.is_file() { chosen.parent().unwrap_or(chosen) } else { chosen };
-            let binaries = Binaries::in_dir(dir).with_context(|| {
-                format!(
-                    "LEDGER_POSTGRES_BIN names {}, where there are no Postgres server programs `postgres` and \
-                     `initdb`: name the directory that holds them",
-                    chosen.display()
-                )
-            })?;
-            BTreeSet::from([binaries])
-        }
-        None => candidate_dirs().iter().filter_map(|dir| Binaries::in_dir(dir)).collect(),
-    };
-    if let Some(data_version) = data_version {
-        return match found.iter().rfind(|binaries| binaries.major_version == data_version) {
-            Some(binaries) => Ok(binaries.clone()),
-            None => bail!(
-                "the data was written by Postgres {data_version}, and this machine has {}: install the server of \
-                 version {data_version} (Debian: `apt-get install postgresql-{data_version}`), or name its directory \
-                 in LEDGER_POSTGRES_BIN",
-                list(&found),
-            ),
-        };
+/// Which server programs a cluster can be run with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Those of this major version, which wrote the data that is there.
+    Version(u32),
+    /// The newest, as there is no data yet.
+    Newest,
+}
+
+impl Wanted {
+    fn newest_of(self, found: &BTreeSet<Binaries>) -> Option<&Binaries> {
+        found.iter().rfind(|binaries| match self {
+            Self::Version(version) => binaries.major_version == version,
+            Self::Newest => binaries.major_version >= MAJOR_VERSION_MIN,
+        })
     }
-    match found.iter().rfind(|binaries| binaries.major_version >= MAJOR_VERSION_MIN) {
-        Some(binaries) => Ok(binaries.clone()),
-        None => bail!(
-            "the ledger needs the programs of a Postgres server, version {MAJOR_VERSION_MIN} or later, and this \
-             machine has {}: install them (Debian and Ubuntu: `apt-get install postgresql`; Fedora: `dnf install \
-             postgresql-server`; macOS: `brew install postgresql@17`), name their directory in LEDGER_POSTGRES_BIN, or \
-             use servers of your own with --event-store and --views",
-            list(&found),
+}
+
+/// The server programs in the directory that the operator named.
+pub(super) fn chosen(dir: &Path, wanted: Wanted) -> anyhow::Result<Binaries> {
+    // Naming the server program itself is as good.
+    let holder = if dir.is_file() { dir.parent().unwrap_or(dir) } else { dir };
+    let found = Binaries::in_dir(holder).with_context(|| {
+        format!(
+            "--postgres-bin (LEDGER_POSTGRES_BIN) names {}, where there are no Postgres server programs `postgres` and \
+             `initdb`: name the directory that holds them",
+            dir.display()
+        )
+    })?;
+    let found = BTreeSet::from([found]);
+    wanted.newest_of(&found).cloned().with_context(|| missing(wanted, &found))
+}
+
+/// The server programs on this machine that fit, those in `more_dirs` included; or, as an error, a sentence that says
+/// what is missing and how to come by it.
+pub(super) fn find(more_dirs: &[PathBuf], wanted: Wanted) -> Result<Binaries, String> {
+    let found: BTreeSet<Binaries> =
+        candidate_dirs().iter().chain(more_dirs).filter_map(|dir| Binaries::in_dir(dir)).collect();
+    wanted.newest_of(&found).cloned().ok_or_else(|| missing(wanted, &found))
+}
+
+fn missing(wanted: Wanted, found: &BTreeSet<Binaries>) -> String {
+    match wanted {
+        Wanted::Version(version) => format!(
+            "the data was written by Postgres {version}, and this machine has {}: install the server of version \
+             {version} (Debian: `apt-get install postgresql-{version}`), or name its directory with --postgres-bin",
+            list(found),
+        ),
+        Wanted::Newest => format!(
+            "the ledger needs the programs of a Postgres server, version {MAJOR_VERSION_MIN} or later, and this machine \
+             has {}: install them (Debian and Ubuntu: `apt-get install postgresql`; Fedora: `dnf install \
+             postgresql-server`; macOS: `brew install postgresql@17`), name their directory with --postgres-bin, or use \
+             servers of your own with --event-store and --views",
+            list(found),
         ),
     }
 }
@@ -113,7 +130,8 @@ fn list(found: &BTreeSet<Binaries>) -> String {
 }
 
 fn candidate_dirs() -> Vec<PathBuf> {
-    let mut dirs: Vec<PathBuf> = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    let mut dirs: Vec<PathBuf> =
+        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     dirs.extend(USUAL_PLACES.iter().flat_map(|place| matching(place)));
     if let Ok(output) = Command::new("pg_config").arg("--bindir").stdin(Stdio::null()).output() {
         dirs.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
@@ -159,8 +177,20 @@ mod tests {
     }
 
     #[test]
+    fn data_is_served_by_its_own_version_and_new_data_by_the_newest() {
+        let binaries = |major_version: u32| Binaries { major_version, dir: PathBuf::from(format!("/{major_version}")) };
+        let found = BTreeSet::from([binaries(9), binaries(15), binaries(17)]);
+        let chosen = |wanted: Wanted| wanted.newest_of(&found).map(|binaries| binaries.major_version);
+        assert_eq!(chosen(Wanted::Newest), Some(17));
+        assert_eq!(chosen(Wanted::Version(15)), Some(15));
+        assert_eq!(chosen(Wanted::Version(16)), None);
+        assert_eq!(Wanted::Newest.newest_of(&BTreeSet::from([binaries(9)])), None, "too old");
+        assert!(missing(Wanted::Version(16), &found).contains("9 in /9, 15 in /15, 17 in /17"));
+    }
+
+    #[test]
     fn a_directory_without_server_programs_is_refused_by_name() {
-        let error = find(Some(Path::new("/nonexistent")), None).expect_err("no programs there");
+        let error = chosen(Path::new("/nonexistent"), Wanted::Newest).expect_err("no programs there");
         assert!(error.to_string().contains("/nonexistent"), "{error}");
     }
 }

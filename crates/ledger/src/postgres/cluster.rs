@@ -10,6 +10,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
+    io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     thread,
@@ -20,9 +21,9 @@ use anyhow::{Context as _, bail};
 use uuid::Uuid;
 
 use super::{
-    Durability, Options, SUPERUSER,
+    Durability, SUPERUSER,
     account::Account,
-    binaries::{self, Binaries},
+    binaries::{Binaries, Wanted},
     postmaster::{POLL_INTERVAL, PidFile, Postmaster, Status, is_postmaster, process_exists},
 };
 
@@ -41,23 +42,46 @@ const LEFT_OVER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The size from which the server's log is set aside at a start.
 const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
+/// The file in a cluster that says which major version wrote it.
+const VERSION_FILE: &str = "PG_VERSION";
+
+/// Which server programs the cluster in `data_dir` can be run with.
+pub(super) fn wanted(data_dir: &Path) -> anyhow::Result<Wanted> {
+    let path = cluster_dir(data_dir).join(VERSION_FILE);
+    match fs::read_to_string(&path) {
+        Ok(version) => match version.trim().parse() {
+            Ok(version) => Ok(Wanted::Version(version)),
+            Err(_) => bail!("{} holds no version of Postgres but `{}`", path.display(), version.trim()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Wanted::Newest),
+        Err(error) => Err(error).with_context(|| {
+            format!("read {}: start the program as the user who made the data directory, or as root", path.display())
+        }),
+    }
+}
+
+fn cluster_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("postgres")
+}
+
 /// A private cluster in a data directory.
 #[derive(Debug)]
 pub(super) struct Cluster {
     data_dir: PathBuf,
     account: Account,
-    options: Options,
+    durability: Durability,
+    binaries: Binaries,
 }
 
 impl Cluster {
-    /// The cluster in `data_dir`, an absolute path without links.
-    pub(super) fn new(data_dir: PathBuf, account: Account, options: Options) -> Self {
-        Self { data_dir, account, options }
+    /// The cluster in `data_dir`, an absolute path without links, to be run with `binaries`.
+    pub(super) fn new(data_dir: PathBuf, account: Account, durability: Durability, binaries: Binaries) -> Self {
+        Self { data_dir, account, durability, binaries }
     }
 
     /// Where the cluster is.
     pub(super) fn dir(&self) -> PathBuf {
-        self.data_dir.join("postgres")
+        cluster_dir(&self.data_dir)
     }
 
     /// Where the locks are.
@@ -94,13 +118,16 @@ impl Cluster {
     /// Starts a server, which must not be running, and waits until it takes connections. Makes the cluster first where
     /// it does not exist. `socket_dir`: where its clients look for it, if they know already.
     pub(super) fn start(&self, socket_dir: Option<&Path>) -> anyhow::Result<Postmaster> {
-        let binaries = self.prepare()?;
+        self.account.check_reach(&self.data_dir)?;
+        if !self.dir().join(VERSION_FILE).exists() {
+            self.make()?;
+        }
         let socket_dir = socket_dir.map_or_else(|| self.socket_dir(), Path::to_owned);
         self.account.make_private_dir(&socket_dir)?;
         let deadline = Instant::now() + LEFT_OVER_TIMEOUT;
         loop {
             self.remove_misleading_pid_file()?;
-            match self.start_once(&binaries, &socket_dir)? {
+            match self.start_once(&socket_dir)? {
                 Started::Ready(postmaster) => return Ok(postmaster),
                 Started::LeftOverProcesses if Instant::now() < deadline => thread::sleep(10 * POLL_INTERVAL),
                 Started::LeftOverProcesses => bail!(
@@ -111,33 +138,8 @@ impl Cluster {
         }
     }
 
-    /// Sees to the cluster and to the programs that fit it.
-    fn prepare(&self) -> anyhow::Result<Binaries> {
-        let dir = self.dir();
-        let data_version = match fs::read_to_string(dir.join("PG_VERSION")) {
-            Ok(version) => Some(version.trim().parse().with_context(|| {
-                format!("read the version `{}` of the data in {}", version.trim(), dir.display())
-            })?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                return Err(error).with_context(|| {
-                    format!(
-                        "read {}: start the program as the user who made it, or as root",
-                        dir.join("PG_VERSION").display()
-                    )
-                });
-            }
-        };
-        let binaries = binaries::find(self.options.binaries.as_deref(), data_version)?;
-        self.account.check_reach(&self.data_dir)?;
-        if data_version.is_none() {
-            self.make(&binaries)?;
-        }
-        Ok(binaries)
-    }
-
     /// Makes the cluster beside its place and moves it there when it is finished, so that one which is there is whole.
-    fn make(&self, binaries: &Binaries) -> anyhow::Result<()> {
+    fn make(&self) -> anyhow::Result<()> {
         let dir = self.dir();
         if dir.exists() {
             bail!(
@@ -151,8 +153,8 @@ impl Cluster {
                 .with_context(|| format!("remove the unfinished cluster {}", unfinished.display()))?;
         }
         self.account.make_private_dir(&unfinished)?;
-        tracing::info!(postgres = %binaries, dir = %dir.display(), "making a Postgres cluster in {}", dir.display());
-        let mut command = self.account.command(binaries.initdb());
+        tracing::info!(postgres = %self.binaries, dir = %dir.display(), "making a Postgres cluster in {}", dir.display());
+        let mut command = self.account.command(self.binaries.initdb());
         command
             .arg("--pgdata")
             .arg(&unfinished)
@@ -161,14 +163,14 @@ impl Cluster {
             .args(["--auth", "trust"])
             // Damage of the disk is noticed when it is read, not passed on.
             .arg("--data-checksums");
-        if self.options.durability == Durability::ProcessDeath {
+        if self.durability == Durability::ProcessDeath {
             command.arg("--no-sync");
         }
-        let output = command.output().with_context(|| format!("run {}", binaries.initdb().display()))?;
+        let output = command.output().with_context(|| format!("run {}", self.binaries.initdb().display()))?;
         if !output.status.success() {
             bail!(
                 "{} failed ({}): {}",
-                binaries.initdb().display(),
+                self.binaries.initdb().display(),
                 output.status,
                 String::from_utf8_lossy(&output.stderr).trim()
             );
@@ -192,10 +194,10 @@ impl Cluster {
         }
     }
 
-    fn start_once(&self, binaries: &Binaries, socket_dir: &Path) -> anyhow::Result<Started> {
+    fn start_once(&self, socket_dir: &Path) -> anyhow::Result<Started> {
         let log = self.open_log()?;
         let log_start = log.metadata().context("look at the log of Postgres")?.len();
-        let mut command = self.account.command(binaries.postgres());
+        let mut command = self.account.command(self.binaries.postgres());
         command.arg("-D").arg(self.dir()).arg("-k").arg(socket_dir);
         for (name, value) in self.settings() {
             command.arg("-c").arg(format!("{name}={value}"));
@@ -204,7 +206,7 @@ impl Cluster {
             .stdout(log.try_clone().context("share the log of Postgres")?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("run {}", binaries.postgres().display()))?;
+            .with_context(|| format!("run {}", self.binaries.postgres().display()))?;
         let pid = i32::try_from(child.id()).context("read the process id of Postgres")?;
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
@@ -265,7 +267,7 @@ impl Cluster {
             ("logging_collector", "off"),
             ("log_checkpoints", "off"),
         ];
-        match self.options.durability {
+        match self.durability {
             Durability::PowerLoss => settings.push(("fsync", "on")),
             Durability::ProcessDeath => settings.push(("fsync", "off")),
         }

@@ -3,6 +3,7 @@
 //! | module | knows |
 //! |---|---|
 //! | `binaries` | where a machine keeps Postgres server programs, and which of them fits the data |
+//! | `fetch` | getting them where there are none |
 //! | `account` | which user the server runs as: Postgres refuses to be root |
 //! | `cluster` | the directories, `initdb`, the settings, the start of a postmaster |
 //! | `postmaster` | `postmaster.pid`: whether a server is there, what it says of itself, how it is ended |
@@ -18,6 +19,7 @@
 mod account;
 mod binaries;
 mod cluster;
+mod fetch;
 mod postmaster;
 mod supervisor;
 
@@ -29,7 +31,12 @@ use std::{
 use anyhow::Context as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use self::{account::Account, cluster::Cluster, supervisor::Supervisor};
+use self::{
+    account::Account,
+    binaries::{Binaries, Wanted},
+    cluster::Cluster,
+    supervisor::Supervisor,
+};
 
 /// The role that owns everything in the private cluster.
 const SUPERUSER: &str = "ledger";
@@ -81,16 +88,20 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_with(data_dir: &Path, options: Options) -> anyhow::Result<Self> {
-        let data_dir = data_dir.to_owned();
-        let starting = tokio::task::spawn_blocking(move || {
-            fs::create_dir_all(&data_dir)
-                .with_context(|| format!("make the data directory {}", data_dir.display()))?;
-            let data_dir =
-                data_dir.canonicalize().with_context(|| format!("find the data directory {}", data_dir.display()))?;
-            let cluster = Cluster::new(data_dir.clone(), Account::for_server()?, options);
-            Supervisor::start(cluster).with_context(|| format!("start Postgres in {}", data_dir.display()))
-        });
-        Ok(Self { supervisor: starting.await.context("start Postgres")?? })
+        fs::create_dir_all(data_dir).with_context(|| {
+            format!("make the data directory {}: choose one that you may write to with --data-dir", data_dir.display())
+        })?;
+        let data_dir =
+            data_dir.canonicalize().with_context(|| format!("find the data directory {}", data_dir.display()))?;
+        let starting = async {
+            let account = Account::for_server()?;
+            let binaries = server_programs(&data_dir, &options).await?;
+            let cluster = Cluster::new(data_dir.clone(), account, options.durability, binaries);
+            tokio::task::spawn_blocking(|| Supervisor::start(cluster)).await.context("run the start on a thread")?
+        };
+        let supervisor =
+            starting.await.with_context(|| format!("start the embedded Postgres in {}", data_dir.display()))?;
+        Ok(Self { supervisor })
     }
 
     /// The URL of a database of this server, for a client on this machine. It stays the same when the server is started
@@ -139,6 +150,37 @@ impl Server {
     pub async fn stop(self) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || self.supervisor.stop()).await.context("stop Postgres")?
     }
+}
+
+/// The directory of the server programs that a new cluster would be run with, where further programs of Postgres
+/// (`pgbench`, `pg_dump`) are often found too.
+///
+/// # Errors
+/// This machine has none that fit.
+pub fn binaries_dir() -> anyhow::Result<PathBuf> {
+    let binaries = match &Options::default().binaries {
+        Some(dir) => binaries::chosen(dir, Wanted::Newest)?,
+        None => binaries::find(&[], Wanted::Newest).map_err(anyhow::Error::msg)?,
+    };
+    Ok(binaries.dir)
+}
+
+/// The server programs for a data directory: those that were named, else those of the machine, else fetched ones.
+async fn server_programs(data_dir: &Path, options: &Options) -> anyhow::Result<Binaries> {
+    let wanted = cluster::wanted(data_dir)?;
+    if let Some(dir) = &options.binaries {
+        return binaries::chosen(dir, wanted);
+    }
+    let missing = match binaries::find(&[fetch::programs_dir(data_dir)], wanted) {
+        Ok(binaries) => return Ok(binaries),
+        Err(missing) => missing,
+    };
+    tracing::info!("fetching the Postgres server programs, as this machine has none that fit");
+    let fetched = fetch::fetch(data_dir, wanted)
+        .await
+        .context("they could not be fetched either")
+        .and_then(|()| binaries::find(&[fetch::programs_dir(data_dir)], wanted).map_err(anyhow::Error::msg));
+    fetched.context(missing)
 }
 
 /// `text` as it may stand in the query of a URL.

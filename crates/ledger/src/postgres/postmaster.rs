@@ -119,10 +119,12 @@ pub(super) fn is_postmaster(pid: i32, cluster_dir: &Path) -> bool {
         Ok(arguments) => String::from_utf8_lossy(&arguments).replace('\0', " "),
         Err(_) if Path::new("/proc/self/cmdline").exists() => return false,
         // A machine without /proc, such as a Mac.
-        Err(_) => match Command::new("ps").args(["-o", "args=", "-p", &pid.to_string()]).stdin(Stdio::null()).output() {
-            Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
-            Err(_) => return false,
-        },
+        Err(_) => {
+            match Command::new("ps").args(["-o", "args=", "-p", &pid.to_string()]).stdin(Stdio::null()).output() {
+                Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
+                Err(_) => return false,
+            }
+        }
     };
     arguments.contains("postgres") && format!("{arguments} ").contains(&format!(" -D {} ", cluster_dir.display()))
 }

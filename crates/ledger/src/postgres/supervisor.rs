@@ -125,7 +125,10 @@ impl Watch {
                     self.postmaster.pid
                 ),
                 Err(error) => {
-                    tracing::error!(pid, "the Postgres server (process {pid}) ended and does not start again: {error:#}");
+                    tracing::error!(
+                        pid,
+                        "the Postgres server (process {pid}) ended and does not start again: {error:#}"
+                    );
                     interval = RESTART_INTERVAL;
                 }
             }

@@ -1,0 +1,60 @@
+//! The command line. Each subcommand is a module of its own; here they are told apart.
+
+use clap::{Parser, Subcommand};
+
+use crate::{event_store, handover_dates, serve, telemetry};
+
+/// The allocation ledger: who is responsible for a person in prison, recorded as events
+#[derive(Debug, Parser)]
+#[command(name = "allocation-ledger", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    telemetry: telemetry::Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the ledger over HTTP, over an embedded Postgres unless told otherwise
+    Serve(serve::Settings),
+    /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is recorded
+    HandoverDates(handover_dates::Settings),
+    /// Look into an event store
+    #[command(subcommand)]
+    EventStore(event_store::Command),
+}
+
+impl Command {
+    /// What is logged where nobody says: services tell what they do, tools only what is wrong. Not what Postgres notes
+    /// by the way.
+    fn log_filter(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "info,sqlx=warn",
+            Self::HandoverDates(_) | Self::EventStore(_) => "warn",
+        }
+    }
+}
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// What was asked for is refused or fails.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    telemetry::start(&cli.telemetry, cli.command.log_filter())?;
+    match &cli.command {
+        Command::Serve(settings) => serve::run(settings).await,
+        Command::HandoverDates(settings) => handover_dates::run(settings),
+        Command::EventStore(command) => event_store::run(command).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

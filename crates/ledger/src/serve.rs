@@ -1,0 +1,375 @@
+//! `serve`: the roles of the ledger in one process, wired together and ended in order.
+//!
+//! | role | runs | answers |
+//! |---|---|---|
+//! | `command` | policies | commands |
+//! | `projector` | the projector | its health |
+//! | `query` | | questions |
+//! | `all` | all of these | everything |
+//!
+//! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered, then policies and the projector
+//! stop (between two commands, between two batches), then connections are closed, then Postgres stops. A second signal
+//! ends the program at once; a Postgres left over is used again by the next start.
+
+use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, anyhow, bail};
+use axum::{Json, Router, routing::get, serve::ListenerExt as _};
+use clap::{Args, ValueEnum};
+use event_log::SharedLog;
+use http_api::{
+    health::{self, Component, Health},
+    metrics::Metrics,
+};
+use sqlx::PgPool;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+    time::timeout,
+};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::{
+    data_directory::{self, Claim},
+    settings,
+    stores::Stores,
+};
+
+/// How long requests in flight may take to be answered at the end. Those that follow the log would never end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What `serve` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// What this process does
+    #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
+    pub role: Role,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    pub stores: settings::Stores,
+    /// How commands are decided.
+    #[command(flatten)]
+    pub commands: settings::Commands,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Everything.
+    All,
+    /// Takes commands and follows up on them.
+    Command,
+    /// Keeps the views up with the log.
+    Projector,
+    /// Answers questions.
+    Query,
+}
+
+impl Role {
+    fn commands(self) -> bool {
+        matches!(self, Self::All | Self::Command)
+    }
+
+    fn projects(self) -> bool {
+        matches!(self, Self::All | Self::Projector)
+    }
+
+    fn answers(self) -> bool {
+        matches!(self, Self::All | Self::Query)
+    }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// It cannot start, or a part of it fails.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let running = Running::start(settings).await?;
+    // Its reader may have gone; whoever asks for the address by HTTP still gets an answer.
+    let _ = writeln!(std::io::stdout(), "allocation-ledger listens on {}", running.url());
+    running.until_signal().await
+}
+
+/// A serving ledger.
+pub struct Running {
+    url: String,
+    service: Option<command::Service>,
+    stores: Stores,
+    stop_accepting: watch::Sender<bool>,
+    stop_working: watch::Sender<bool>,
+    http: JoinHandle<std::io::Result<()>>,
+    workers: Vec<(&'static str, JoinHandle<anyhow::Result<()>>)>,
+    _claim: Option<Claim>,
+}
+
+impl Running {
+    /// Starts to serve.
+    ///
+    /// # Errors
+    /// The address is taken or not allowed, the data directory is taken, or a store cannot be opened.
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        check_listen(settings.listen)?;
+        let listener = TcpListener::bind(settings.listen).await.with_context(|| {
+            format!("listen on {}: is another program listening there? Choose another with --listen", settings.listen)
+        })?;
+        let url = format!("http://{}", listener.local_addr().context("read the address listened on")?);
+
+        let claim = match (&settings.stores.event_store, &settings.stores.views) {
+            (Some(_), Some(_)) => None,
+            _ => Some(data_directory::claim(&settings.stores.data_dir()?)?),
+        };
+        let stores = match settings.role {
+            Role::All | Role::Command | Role::Projector => Stores::open(&settings.stores).await?,
+            Role::Query => Stores::open_prepared(&settings.stores).await?,
+        };
+
+        let (stop_accepting, _) = watch::channel(false);
+        let (stop_working, _) = watch::channel(false);
+        let metrics = Metrics::default();
+        let mut health = Health::new("allocation-ledger", env!("CARGO_PKG_VERSION"), metrics.clone());
+        let mut workers = Vec::new();
+        let mut router = Router::new();
+        let mut openapi = openapi();
+
+        health = with_event_log(health, &stores.log);
+        let mut service = None;
+        if settings.role.commands() {
+            let commands = command::Service::new(Arc::clone(&stores.log), settings.commands.command_settings()?);
+            let policies = command::policies::run(commands.clone(), raised(&stop_working));
+            workers.push((
+                "policies",
+                tokio::spawn(async {
+                    policies.await;
+                    Ok(())
+                }),
+            ));
+            router = router.merge(command::router(commands.clone()));
+            openapi.merge(command::openapi());
+            service = Some(commands);
+        }
+        if settings.role.projects() {
+            let (status, statuses) = watch::channel(projector::Status::Starting);
+            let projecting = projector::run(
+                Arc::clone(&stores.log),
+                stores.views.clone(),
+                projector::Settings::default(),
+                status,
+                raised(&stop_working),
+            );
+            workers.push((
+                "projector",
+                tokio::spawn(async { projecting.await.context("keep the views up with the log") }),
+            ));
+            health = with_projector(health, statuses);
+        }
+        if settings.role.answers() {
+            let views = query_pool(&stores.views);
+            health = with_views(health, &views);
+            // QUERY router = router.merge(query::router(query::State::new(views, Arc::clone(&stores.log))));
+            // QUERY openapi.merge(query::openapi());
+        }
+
+        let router = router.merge(health::router(health)).merge(documentation(openapi));
+        let router = http_api::surround(router, metrics);
+        let listener = listener.tap_io(|stream: &mut TcpStream| {
+            // Answers are small: waiting for more to send would only delay them.
+            let _ = stream.set_nodelay(true);
+        });
+        let stopped = raised(&stop_accepting);
+        let http = tokio::spawn(async { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+        tracing::info!(url, role = ?settings.role, "serving on {url}");
+        Ok(Self { url, service, stores, stop_accepting, stop_working, http, workers, _claim: claim })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its command side, if it has that role.
+    #[must_use]
+    pub fn service(&self) -> Option<&command::Service> {
+        self.service.as_ref()
+    }
+
+    /// Serves until SIGINT or SIGTERM, then stops.
+    ///
+    /// # Errors
+    /// As [`Running::stop`].
+    pub async fn until_signal(mut self) -> anyhow::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            ended = &mut self.http => {
+                let reason = match ended {
+                    Ok(Ok(())) => anyhow!("it ended by itself"),
+                    Ok(Err(error)) => error.into(),
+                    Err(error) => error.into(),
+                };
+                self.stores.close().await?;
+                return Err(reason.context("serve HTTP"));
+            }
+        }
+        tokio::select! {
+            stopped = self.stop() => stopped,
+            _ = interrupt.recv() => bail!("ended at once by a second SIGINT"),
+            _ = terminate.recv() => bail!("ended at once by a second SIGTERM"),
+        }
+    }
+
+    /// Stops in order: requests, policies and projector, connections, Postgres.
+    ///
+    /// # Errors
+    /// A part had failed, or Postgres does not stop.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop_accepting.send_replace(true);
+        if timeout(DRAIN_TIMEOUT, &mut self.http).await.is_err() {
+            tracing::info!("closing connections that were still open after {} s", DRAIN_TIMEOUT.as_secs());
+            self.http.abort();
+        }
+        self.stop_working.send_replace(true);
+        let mut outcome = Ok(());
+        for (name, worker) in self.workers {
+            let ended = worker.await.unwrap_or_else(|error| Err(anyhow!(error).context(format!("run the {name}"))));
+            outcome = outcome.and(ended);
+        }
+        drop(self.service);
+        outcome.and(self.stores.close().await)
+    }
+}
+
+/// Refuses to be reached from other machines, as nobody would be asked who they are.
+fn check_listen(listen: SocketAddr) -> anyhow::Result<()> {
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    bail!(
+        "--listen {listen} would let other machines in, and no authentication is configured, so that anybody there could \
+         record anything: listen on 127.0.0.1:{port} or [::1]:{port}, and put something in front that authenticates",
+        port = listen.port()
+    );
+}
+
+/// Ready when the sender says `true`, or is gone.
+fn raised(sender: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + use<> {
+    let mut receiver = sender.subscribe();
+    async move {
+        // An error means that the sender is gone, which is as good as a signal.
+        let _ = receiver.wait_for(|raised| *raised).await;
+    }
+}
+
+/// Connections that read the views and cannot write them, as a role that may not.
+fn query_pool(views: &PgPool) -> PgPool {
+    let options = views
+        .connect_options()
+        .as_ref()
+        .clone()
+        .application_name("allocation-ledger query")
+        .options([("search_path", projector::SCHEMA), ("default_transaction_read_only", "on")]);
+    views.options().clone().min_connections(0).connect_lazy_with(options)
+}
+
+fn with_event_log(health: Health, log: &SharedLog) -> Health {
+    let log = Arc::clone(log);
+    health.with("eventLog", move || {
+        let log = Arc::clone(&log);
+        async move {
+            match log.head().await {
+                Ok(position) => Component::up().with("position", position),
+                Err(error) => Component::down(error.to_string()),
+            }
+        }
+    })
+}
+
+fn with_views(health: Health, views: &PgPool) -> Health {
+    let views = views.clone();
+    health.with("views", move || {
+        let views = views.clone();
+        async move {
+            match sqlx::query("SELECT FROM checkpoint").execute(&views).await {
+                Ok(_) => Component::up(),
+                Err(error) => {
+                    tracing::warn!("the views cannot be read: {error}");
+                    Component::down("the views cannot be read")
+                }
+            }
+        }
+    })
+}
+
+fn with_projector(health: Health, statuses: watch::Receiver<projector::Status>) -> Health {
+    health.with("projector", move || {
+        let status = statuses.borrow().clone();
+        async move {
+            let (state, position) = match &status {
+                projector::Status::Starting => ("starting", None),
+                projector::Status::StandBy => ("standby", None),
+                projector::Status::Rebuilding { position, .. } => ("rebuilding", Some(*position)),
+                projector::Status::Running { position } => ("running", Some(*position)),
+                projector::Status::Retrying { reason } | projector::Status::Stopped { reason } => {
+                    return Component::down(reason.clone());
+                }
+                projector::Status::Ended => ("ended", None),
+            };
+            let component = if status.is_ready() { Component::up() } else { Component::down("not at work yet") };
+            let component = component.with("state", state);
+            match position {
+                Some(position) => component.with("position", position),
+                None => component,
+            }
+        }
+    })
+}
+
+/// What the document of all roles begins with.
+fn openapi() -> OpenApi {
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Allocation ledger")
+                .description(Some(
+                    "Who is responsible for a person in prison: recorded as events, answered for any moment.",
+                ))
+                .version(env!("CARGO_PKG_VERSION"))
+                .license(Some(utoipa::openapi::LicenseBuilder::new().name("MIT").build()))
+                .build(),
+        )
+        .build()
+}
+
+/// `/openapi.json`, and a browser for it at `/docs` whose assets are in the program.
+fn documentation(openapi: OpenApi) -> Router {
+    let config = utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true);
+    let browser: Router = SwaggerUi::new("/docs").config(config).into();
+    let openapi = Arc::new(openapi);
+    Router::new().route("/openapi.json", get(async move || Json(openapi))).merge(browser)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_machines_are_kept_out() {
+        for (listen, allowed) in [
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("10.0.0.7:80", false),
+        ] {
+            assert_eq!(check_listen(listen.parse().expect("an address")).is_ok(), allowed, "{listen}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Settings that several subcommands share: flags with the same names as environment variables. There is no file.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use domain::{identifier::Username, prisoner::RecommendationPolicy};
+use nix::unistd::{Uid, User};
+
+use crate::postgres;
+
+/// Longest username of the ledger.
+const USERNAME_LEN_MAX: usize = 30;
+
+/// Where the ledger is kept.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Stores {
+    /// Directory of the embedded Postgres. Default: /var/lib/allocation-ledger for root, allocation-ledger in
+    /// $XDG_DATA_HOME or ~/.local/share for others
+    #[arg(long, env = "LEDGER_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Directory of the server programs `postgres` and `initdb`. Default: looked for
+    #[arg(long, env = "LEDGER_POSTGRES_BIN", value_name = "DIR")]
+    pub postgres_bin: Option<PathBuf>,
+    /// The event log, `postgres://…`. Default: in the embedded Postgres
+    #[arg(long, env = "LEDGER_EVENT_STORE", value_name = "URL", hide_env_values = true)]
+    pub event_store: Option<String>,
+    /// The database of the views, `postgres://…`. Default: in the embedded Postgres
+    #[arg(long, env = "LEDGER_VIEWS", value_name = "URL", hide_env_values = true)]
+    pub views: Option<String>,
+}
+
+impl Stores {
+    /// A ledger of its own in a directory, with nothing else set.
+    #[must_use]
+    pub fn in_dir(data_dir: PathBuf) -> Self {
+        Self { data_dir: Some(data_dir), ..Self::default() }
+    }
+
+    /// The data directory: the one given, else the usual one.
+    ///
+    /// # Errors
+    /// None is given and the machine does not say where the user's data belongs.
+    pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(dir) = &self.data_dir {
+            return Ok(dir.clone());
+        }
+        if Uid::effective().is_root() {
+            return Ok(PathBuf::from("/var/lib/allocation-ledger"));
+        }
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        match absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share"))) {
+            Some(dir) => Ok(dir.join("allocation-ledger")),
+            None => bail!("neither HOME nor XDG_DATA_HOME is set: say where the ledger is kept with --data-dir"),
+        }
+    }
+
+    /// How the embedded Postgres is run.
+    #[must_use]
+    pub fn postgres_options(&self) -> postgres::Options {
+        let options = postgres::Options::default();
+        postgres::Options { binaries: self.postgres_bin.clone().or(options.binaries), ..options }
+    }
+}
+
+/// How commands are decided.
+#[derive(Debug, Clone, Args)]
+pub struct Commands {
+    /// How the recommended kind of POM is worked out: from the tier alone, or from the tier and the risk of serious harm
+    #[arg(long, env = "LEDGER_RECOMMENDATION_POLICY", value_enum, default_value_t = Policy::Tier)]
+    recommendation_policy: Policy,
+}
+
+/// A way to work out the recommended kind of POM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Policy {
+    /// Tier A or B: a probation POM; other tiers: a prison POM.
+    Tier,
+    /// Tier A, or RoSH very high or high: a probation POM; RoSH unknown: none; else a prison POM.
+    Rosh,
+}
+
+impl Commands {
+    /// As the command side takes them.
+    ///
+    /// # Errors
+    /// The user who runs the program cannot be looked up.
+    pub fn command_settings(&self) -> anyhow::Result<command::Settings> {
+        Ok(command::Settings {
+            clock: command::Clock::system(),
+            recommendation_policy: match self.recommendation_policy {
+                Policy::Tier => RecommendationPolicy::Tier,
+                Policy::Rosh => RecommendationPolicy::Rosh,
+            },
+            local_user: local_user()?,
+        })
+    }
+}
+
+/// Who records where nobody says: the user who runs the program, as a username of the ledger.
+///
+/// # Errors
+/// The user cannot be looked up.
+pub fn local_user() -> anyhow::Result<Username> {
+    let uid = Uid::current();
+    let name = User::from_uid(uid)
+        .with_context(|| format!("look up the user {uid}"))?
+        .map_or_else(|| format!("UID_{uid}"), |user| user.name);
+    let name: String = name
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' })
+        .take(USERNAME_LEN_MAX)
+        .collect();
+    name.parse().with_context(|| format!("take `{name}` for a username"))
+}
