@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{event_store, handover_dates, serve, telemetry};
+use crate::{bench, demo, event_store, handover_dates, serve, telemetry};
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
 #[derive(Debug, Parser)]
@@ -18,6 +18,10 @@ pub struct Cli {
 enum Command {
     /// Serve the ledger over HTTP, over an embedded Postgres unless told otherwise
     Serve(serve::Settings),
+    /// Serve a temporary ledger with a small realistic prison in it, to look around in
+    Demo(demo::Settings),
+    /// Measure the ledger on this machine, beside what Postgres alone can do here
+    Bench(bench::Settings),
     /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is recorded
     HandoverDates(handover_dates::Settings),
     /// Look into an event store
@@ -26,12 +30,12 @@ enum Command {
 }
 
 impl Command {
-    /// What is logged where nobody says: services tell what they do, tools only what is wrong. Not what Postgres notes
-    /// by the way.
+    /// What is logged where nobody says: services tell what they do, tools only what is wrong. Not what Postgres
+    /// notes by the way, nor each try of a fetch.
     fn log_filter(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info,sqlx=warn",
-            Self::HandoverDates(_) | Self::EventStore(_) => "warn",
+            Self::Serve(_) => "info,sqlx=warn,reqwest_retry=error",
+            Self::Demo(_) | Self::Bench(_) | Self::HandoverDates(_) | Self::EventStore(_) => "warn",
         }
     }
 }
@@ -44,6 +48,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     telemetry::start(&cli.telemetry, cli.command.log_filter())?;
     match &cli.command {
         Command::Serve(settings) => serve::run(settings).await,
+        Command::Demo(settings) => demo::run(settings).await,
+        Command::Bench(settings) => bench::run(settings).await,
         Command::HandoverDates(settings) => handover_dates::run(settings),
         Command::EventStore(command) => event_store::run(command).await,
     }

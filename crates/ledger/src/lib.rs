@@ -11,8 +11,10 @@
 //!
 //! To add a subcommand: a module with its `Settings` (a `clap::Args`) and `run`, a variant and two arms in [`cli`].
 
+pub mod bench;
 pub mod cli;
 pub mod data_directory;
+pub mod demo;
 pub mod event_store;
 pub mod handover_dates;
 pub mod postgres;

@@ -105,6 +105,7 @@ pub struct Running {
     stop_working: watch::Sender<bool>,
     http: JoinHandle<std::io::Result<()>>,
     workers: Vec<(&'static str, JoinHandle<anyhow::Result<()>>)>,
+    projecting: Option<watch::Receiver<projector::Status>>,
     _claim: Option<Claim>,
 }
 
@@ -139,6 +140,7 @@ impl Running {
 
         health = with_event_log(health, &stores.log);
         let mut service = None;
+        let mut projecting = None;
         if settings.role.commands() {
             let commands = command::Service::new(Arc::clone(&stores.log), settings.commands.command_settings()?);
             let policies = command::policies::run(commands.clone(), raised(&stop_working));
@@ -155,18 +157,17 @@ impl Running {
         }
         if settings.role.projects() {
             let (status, statuses) = watch::channel(projector::Status::Starting);
-            let projecting = projector::run(
+            let projector = projector::run(
                 Arc::clone(&stores.log),
                 stores.views.clone(),
                 projector::Settings::default(),
                 status,
                 raised(&stop_working),
             );
-            workers.push((
-                "projector",
-                tokio::spawn(async { projecting.await.context("keep the views up with the log") }),
-            ));
-            health = with_projector(health, statuses);
+            workers
+                .push(("projector", tokio::spawn(async { projector.await.context("keep the views up with the log") })));
+            health = with_projector(health, statuses.clone());
+            projecting = Some(statuses);
         }
         if settings.role.answers() {
             let views = query_pool(&stores.views);
@@ -184,7 +185,7 @@ impl Running {
         let stopped = raised(&stop_accepting);
         let http = tokio::spawn(async { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         tracing::info!(url, role = ?settings.role, "serving on {url}");
-        Ok(Self { url, service, stores, stop_accepting, stop_working, http, workers, _claim: claim })
+        Ok(Self { url, service, stores, stop_accepting, stop_working, http, workers, projecting, _claim: claim })
     }
 
     /// Where it listens.
@@ -197,6 +198,25 @@ impl Running {
     #[must_use]
     pub fn service(&self) -> Option<&command::Service> {
         self.service.as_ref()
+    }
+
+    /// Waits until the views include everything that is in the log now. Returns at once where another process projects.
+    ///
+    /// # Errors
+    /// The log is out of reach, or the projector stopped.
+    pub async fn views_caught_up(&self) -> anyhow::Result<()> {
+        let Some(projecting) = &self.projecting else { return Ok(()) };
+        let head = self.stores.log.head().await.context("find the end of the log")?;
+        let reached = |status: &projector::Status| match status {
+            projector::Status::Running { position } => *position >= head,
+            projector::Status::Stopped { .. } | projector::Status::Ended => true,
+            _ => false,
+        };
+        let status = projecting.clone().wait_for(reached).await.context("follow the projector")?.clone();
+        match status {
+            projector::Status::Running { .. } => Ok(()),
+            status => bail!("the views stopped short of position {head}: {status:?}"),
+        }
     }
 
     /// Serves until SIGINT or SIGTERM, then stops.

@@ -1,0 +1,146 @@
+//! Commands and answers over HTTP, on a ledger that serves as it does in earnest.
+//!
+//! The client shares the machine's cores with the ledger, so it does as little as can be: requests made up beforehand,
+//! kept-alive connections, answers read to their end and looked at no further than their status.
+
+use std::{
+    path::Path,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{
+    measure::{millis, number, rate},
+    table::Table,
+};
+use crate::{serve, settings};
+
+/// Connections that send commands, and that ask.
+const WRITERS: u64 = 64;
+const READERS: u64 = 16;
+
+/// Cases that are asked about.
+const CASES: u64 = 10_000;
+
+/// Commands over HTTP, then `GET …/responsibility`.
+pub(super) async fn posts_and_gets(
+    directory: &Path,
+    commands: &settings::Commands,
+    duration: Duration,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let running = serve::Running::start(&serve::Settings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        role: serve::Role::All,
+        stores: settings::Stores::in_dir(directory.join("http")),
+        commands: commands.clone(),
+    })
+    .await?;
+    let measured = measured(&running, duration, table).await;
+    running.stop().await?;
+    measured
+}
+
+async fn measured(running: &serve::Running, duration: Duration, table: &mut Table) -> anyhow::Result<()> {
+    let address = running.url().trim_start_matches("http://").to_owned();
+    let posts = rate_over_http(&address, WRITERS, duration, |index| {
+        let body = r#"{"tier":"B2","source":"DELIUS","crn":"X123456","prison":"LEI"}"#;
+        let number = number(index);
+        format!(
+            "POST /prisoners/{number}/tier HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    })
+    .await?;
+    table.writes(&format!("commands over HTTP, {WRITERS} connections"), posts.rate, 2.0);
+    running.views_caught_up().await?;
+    let ask = |index: u64| {
+        let number = number(index % CASES);
+        format!("GET /prisoners/{number}/responsibility HTTP/1.1\r\nHost: {address}\r\n\r\n")
+    };
+    let alone = rate_over_http(&address, 1, duration / 2, ask).await?;
+    table.push("GET …/responsibility, 1 connection, median", millis(alone.median), String::new(), "under 1 ms");
+    let gets = rate_over_http(&address, READERS, duration, ask).await?;
+    table.reads(&format!("GET …/responsibility, {READERS} connections"), gets.rate, 0.5);
+    Ok(())
+}
+
+struct OverHttp {
+    rate: f64,
+    median: Duration,
+}
+
+async fn rate_over_http(
+    address: &str,
+    connections: u64,
+    duration: Duration,
+    request: impl Fn(u64) -> String,
+) -> anyhow::Result<OverHttp> {
+    let mut pool = Vec::new();
+    for _ in 0..connections {
+        let stream = TcpStream::connect(address).await.context("connect to the ledger")?;
+        stream.set_nodelay(true).context("set a connection up")?;
+        pool.push(Connection { stream, answer: Vec::with_capacity(4096) });
+    }
+    let pool = Mutex::new(pool);
+    let taken = Mutex::new(Vec::new());
+    let rate = rate(connections, duration, |index| {
+        let request = request(index);
+        let (pool, taken) = (&pool, &taken);
+        async move {
+            // As many callers as connections: one is always there.
+            let connection = pool.lock().ok().and_then(|mut pool| pool.pop());
+            let mut connection = connection.context("take a connection")?;
+            let started = Instant::now();
+            connection.ask(&request).await?;
+            if let (Ok(mut pool), Ok(mut taken)) = (pool.lock(), taken.lock()) {
+                taken.push(started.elapsed());
+                pool.push(connection);
+            }
+            Ok(())
+        }
+    })
+    .await?;
+    let mut taken = taken.into_inner().unwrap_or_default();
+    taken.sort_unstable();
+    let median = taken.get(taken.len() / 2).copied().context("no request was answered")?;
+    Ok(OverHttp { rate, median })
+}
+
+struct Connection {
+    stream: TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    /// Sends a request and reads the answer, which has to be a success with a length.
+    async fn ask(&mut self, request: &str) -> anyhow::Result<()> {
+        self.stream.write_all(request.as_bytes()).await.context("send a request")?;
+        self.answer.clear();
+        loop {
+            if self.stream.read_buf(&mut self.answer).await.context("read an answer")? == 0 {
+                bail!("the ledger closed the connection");
+            }
+            let Some(head_len) = self.answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+            let head = std::str::from_utf8(&self.answer[..head_len]).context("read an answer's head")?;
+            let body_len: usize = head
+                .lines()
+                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
+                .context("find an answer's length")?;
+            if self.answer.len() < head_len + 4 + body_len {
+                continue;
+            }
+            if !head.starts_with("HTTP/1.1 2") {
+                bail!("the ledger answered: {}", String::from_utf8_lossy(&self.answer));
+            }
+            return Ok(());
+        }
+    }
+}

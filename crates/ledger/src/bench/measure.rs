@@ -1,0 +1,217 @@
+//! The log, the commands and the projector, measured in process.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use chrono::Utc;
+use command::{Command, Request, Service, request_digest};
+use domain::{
+    Event, Stream,
+    event::RecordedBy,
+    identifier::{CommandId, PrisonerNumber},
+    prisoner::{self, History, PrisonerEvent, TierAssigned},
+    tier::TierSource,
+};
+use event_log::{APPEND_EVENTS_MAX, ExpectedRevision, Metadata, NewEvent, SharedLog, decode, encode};
+use futures::{StreamExt as _, TryStreamExt as _, future::try_join_all, stream};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{
+    fresh_log,
+    table::{Table, per_second},
+};
+use crate::{postgres::Server, settings};
+
+/// Runs `callers` at once, each doing `once` over and over with numbers that nobody else gets, and answers the rate.
+pub(super) async fn rate<F, Fut>(callers: u64, duration: Duration, once: F) -> anyhow::Result<f64>
+where
+    F: Fn(u64) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let started = Instant::now();
+    let counts = try_join_all((0..callers).map(|caller| {
+        let once = &once;
+        async move {
+            let mut count = 0;
+            while started.elapsed() < duration {
+                once(caller + callers * count).await?;
+                count += 1;
+            }
+            anyhow::Ok(count)
+        }
+    }))
+    .await?;
+    Ok(counts.iter().sum::<u64>() as f64 / started.elapsed().as_secs_f64())
+}
+
+/// The prisoner number with this index, of 1.7 million.
+pub(super) fn number(index: u64) -> PrisonerNumber {
+    let letter = |value: u64| char::from(b'A' + u8::try_from(value % 26).unwrap_or(0));
+    let (digits, rest) = (index % 10_000, index / 10_000);
+    format!("{}{digits:04}{}{}", letter(rest / 676), letter(rest / 26), letter(rest)).parse().expect("by its format")
+}
+
+pub(super) fn tier() -> TierAssigned {
+    TierAssigned {
+        tier: "B2".parse().expect("by its format"),
+        rosh_level: None,
+        source: TierSource::Delius,
+        crn: Some("X123456".parse().expect("by its format")),
+        prison: Some("LEI".parse().expect("by its format")),
+    }
+}
+
+fn recorded_by() -> RecordedBy {
+    RecordedBy { username: "BENCH".parse().expect("by its format"), client: "allocation-ledger bench".to_owned() }
+}
+
+fn new_event(index: usize, command_id: CommandId) -> NewEvent {
+    let digest = request_digest("bench", "", &());
+    let now = Utc::now();
+    let metadata = Metadata::new(now, recorded_by(), command_id, digest, command_id.0, None);
+    encode(&Event::Prisoner(PrisonerEvent::TierAssigned(tier())), index, &metadata, now)
+}
+
+/// Durable events a second through the log, one event an append.
+pub(super) async fn appends(server: &Server, duration: Duration, table: &mut Table) -> anyhow::Result<()> {
+    for (callers, goal) in [(64, 6.0), (256, 9.0)] {
+        let (log, _) = fresh_log(server, &format!("appends_{callers}")).await?;
+        let rate = rate(callers, duration, |index| {
+            let log = Arc::clone(&log);
+            async move {
+                let events = vec![new_event(0, CommandId(Uuid::new_v4()))];
+                log.append(&Stream::Prisoner(number(index)), ExpectedRevision::NoStream, events)
+                    .await
+                    .context("append")?;
+                Ok(())
+            }
+        })
+        .await?;
+        table.writes(&format!("appends of one event, {callers} callers"), rate, goal);
+    }
+    Ok(())
+}
+
+/// Commands through load, decide and append, each on a case of its own.
+pub(super) async fn commands(
+    server: &Server,
+    commands: &settings::Commands,
+    duration: Duration,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let (log, _) = fresh_log(server, "commands").await?;
+    let service = Service::new(log, commands.command_settings()?);
+    let rate = rate(64, duration, |index| {
+        let service = service.clone();
+        async move {
+            let command_id = CommandId(Uuid::new_v4());
+            service
+                .execute(Request {
+                    command: Command::Prisoner(number(index), prisoner::Command::AssignTier(tier())),
+                    command_id,
+                    request_digest: request_digest("bench", "", &()),
+                    recorded_by: recorded_by(),
+                    correlation_id: command_id.0,
+                    causation_id: None,
+                    effective_at: None,
+                    if_match: None,
+                })
+                .await
+                .context("execute a command")?;
+            Ok(())
+        }
+    })
+    .await?;
+    table.writes("commands on distinct cases, 64 callers", rate, 5.0);
+    Ok(())
+}
+
+/// A stream of 100 events, loaded and folded.
+pub(super) async fn stream_of_100(server: &Server, table: &mut Table) -> anyhow::Result<()> {
+    let (log, _) = fresh_log(server, "stream_of_100").await?;
+    let stream = Stream::Prisoner(number(0));
+    for (expected, count) in [(ExpectedRevision::NoStream, 50), (ExpectedRevision::Exact(49), 50)] {
+        let command_id = CommandId(Uuid::new_v4());
+        let events = (0..count).map(|index| new_event(index, command_id)).collect();
+        log.append(&stream, expected, events).await.context("append")?;
+    }
+    let mut taken = Vec::new();
+    for _ in 0..200 {
+        let started = Instant::now();
+        let mut history = History::new(number(0));
+        for recorded in log.read_stream(&stream, 0, 1_000).await.context("load a stream")? {
+            let stored = decode(&recorded).context("read an event")?;
+            if let Event::Prisoner(event) = stored.entry.event {
+                history.push(domain::Entry {
+                    event_id: stored.entry.event_id,
+                    revision: stored.entry.revision,
+                    position: stored.entry.position,
+                    effective_at: stored.entry.effective_at,
+                    recorded_at: stored.entry.recorded_at,
+                    recorded_by: stored.entry.recorded_by,
+                    command_id: stored.entry.command_id,
+                    event,
+                });
+            }
+        }
+        std::hint::black_box(history.state());
+        taken.push(started.elapsed());
+    }
+    taken.sort_unstable();
+    table.push("load and fold a stream of 100 events, median", millis(taken[100]), String::new(), "under 2 ms");
+    Ok(())
+}
+
+/// The projector from an empty set of views to the end of a long log.
+pub(super) async fn catch_up(server: &Server, events: u64, table: &mut Table) -> anyhow::Result<()> {
+    let (log, views) = fresh_log(server, "catch_up").await?;
+    fill(&log, events).await?;
+    let (status, mut statuses) = watch::channel(projector::Status::Starting);
+    let caught_up = async move {
+        let reached = |status: &projector::Status| match status {
+            projector::Status::Running { position } => *position >= events,
+            projector::Status::Stopped { .. } | projector::Status::Ended => true,
+            _ => false,
+        };
+        // An error means that the projector has ended, which its own outcome tells.
+        let _ = statuses.wait_for(reached).await;
+    };
+    let started = Instant::now();
+    projector::run(log, views, projector::Settings::default(), status, caught_up)
+        .await
+        .context("project the events of the benchmark")?;
+    let taken = started.elapsed();
+    let rate = per_second(events as f64 / taken.as_secs_f64());
+    let what = format!("projector catching up on {events} events, rows and checkpoint durable");
+    table.push(&what, rate, String::new(), "over 60000/s");
+    Ok(())
+}
+
+/// Cases of twelve events each, as a case has in two years.
+async fn fill(log: &SharedLog, events: u64) -> anyhow::Result<()> {
+    const EVENTS_A_CASE: usize = 12;
+    const _: () = assert!(EVENTS_A_CASE <= APPEND_EVENTS_MAX);
+    let cases = events.div_ceil(EVENTS_A_CASE as u64);
+    stream::iter(0..cases)
+        .map(|index| {
+            let left = usize::try_from(events - index * EVENTS_A_CASE as u64).unwrap_or(usize::MAX);
+            async move {
+                let command_id = CommandId(Uuid::new_v4());
+                let events = (0..left.min(EVENTS_A_CASE)).map(|index| new_event(index, command_id)).collect();
+                log.append(&Stream::Prisoner(number(index)), ExpectedRevision::NoStream, events).await
+            }
+        })
+        .buffer_unordered(256)
+        .try_for_each(|_| async { Ok(()) })
+        .await
+        .context("fill the log")
+}
+
+pub(super) fn millis(duration: Duration) -> String {
+    format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+}

@@ -1,0 +1,155 @@
+//! `demo`: a small realistic prison on a temporary ledger, to look around in.
+//!
+//! Everything goes in through the command side, as it would in earnest, so the demonstration keeps every rule. The same
+//! day gives the same cases: they are laid out by number, not drawn at random, so that what is printed always works.
+
+mod cases;
+mod roster;
+
+use std::{io::Write as _, net::SocketAddr};
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use command::{Command, Request, Service, request_digest};
+use domain::{event::RecordedBy, identifier::CommandId};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use uuid::Uuid;
+
+use crate::{serve, settings};
+
+/// Namespace of the demonstration's command ids.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6a1d_9c70_51b7_4b0e_8f0b_9d7c_3e5a_d001);
+
+/// Cases filled in side by side; each is a chain of commands that wait for one another.
+const CASES_AT_ONCE: usize = 32;
+
+/// What `demo` can be told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// How commands are decided.
+    #[command(flatten)]
+    commands: settings::Commands,
+}
+
+/// Serves a temporary ledger with the demonstration in it, until a signal ends it; then nothing is left of it.
+///
+/// # Errors
+/// It cannot start, or a part of it fails.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let directory =
+        tempfile::Builder::new().prefix("allocation-ledger-demo-").tempdir().context("make a temporary directory")?;
+    // What Postgres's user cannot enter it cannot serve from, and a temporary directory is its maker's alone.
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))
+        .context("open the temporary directory to Postgres")?;
+    let running = serve::Running::start(&serve::Settings {
+        listen: settings.listen,
+        role: serve::Role::All,
+        stores: settings::Stores::in_dir(directory.path().to_owned()),
+        commands: settings.commands.clone(),
+    })
+    .await?;
+    let service = running.service().context("find the command side")?;
+    fill(service, Utc::now()).await?;
+    running.views_caught_up().await?;
+    // Its reader may have gone; the ledger is there all the same.
+    let _ = writeln!(std::io::stdout(), "{}", invitation(running.url()));
+    running.until_signal().await
+}
+
+/// Records the demonstration's two years up to `now`.
+///
+/// # Errors
+/// A command is refused (a mistake in the demonstration) or the store is out of reach.
+pub async fn fill(service: &Service, now: DateTime<Utc>) -> anyhow::Result<()> {
+    for step in roster::onboarding(now) {
+        record(service, step).await?;
+    }
+    stream::iter(cases::all(now))
+        .map(|steps| async move {
+            for step in steps {
+                record(service, step).await?;
+            }
+            anyhow::Ok(())
+        })
+        .buffer_unordered(CASES_AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    for step in roster::afterwards(now) {
+        record(service, step).await?;
+    }
+    Ok(())
+}
+
+/// What to try first, with commands that work as pasted.
+#[must_use]
+pub fn invitation(base_url: &str) -> String {
+    let prison = roster::PRISON;
+    let example = cases::EXAMPLE;
+    let waiting = cases::WAITING;
+    [
+        format!("Who is responsible?     curl {base_url}/prisoners/{example}/responsibility"),
+        format!("Everything, with voids: curl {base_url}/prisoners/{example}/history"),
+        format!("Who waits for a POM?    curl {base_url}/prisons/{prison}/unallocated"),
+        format!("Which handovers come?   curl '{base_url}/prisons/{prison}/handovers?within=30d'"),
+        format!(
+            "Allocate one of them:   curl -X POST {base_url}/prisoners/{waiting}/allocations \
+             -H 'Content-Type: application/json' -d '{{\"prison\":\"{prison}\",\"pom\":{{\"staffId\":{}}}}}'",
+            roster::EXAMPLE_STAFF_ID
+        ),
+        format!("All of the API:         {base_url}/docs"),
+    ]
+    .join("\n")
+}
+
+/// One command of the demonstration.
+struct Step {
+    /// What tells the command from all others; its id is derived from it.
+    label: String,
+    at: DateTime<Utc>,
+    command: Command,
+}
+
+impl Step {
+    fn new(label: impl Into<String>, at: DateTime<Utc>, command: Command) -> Self {
+        Self { label: label.into(), at, command }
+    }
+
+    fn request(self) -> Request {
+        let command_id = CommandId(Uuid::new_v5(&NAMESPACE, self.label.as_bytes()));
+        Request {
+            request_digest: request_digest("demo", &self.label, &()),
+            command: self.command,
+            command_id,
+            recorded_by: recorded_by(),
+            correlation_id: command_id.0,
+            causation_id: None,
+            effective_at: Some(self.at),
+            if_match: None,
+        }
+    }
+}
+
+fn recorded_by() -> RecordedBy {
+    RecordedBy {
+        username: "HOMD_LEI".parse().expect("a username by its format"),
+        client: "allocation-ledger demo".to_owned(),
+    }
+}
+
+async fn record(service: &Service, step: Step) -> anyhow::Result<()> {
+    let label = step.label.clone();
+    service
+        .execute(step.request())
+        .await
+        .map_err(|error| anyhow::Error::new(error).context(format!("record \"{label}\" of the demonstration")))?;
+    Ok(())
+}
+
+/// `days` before `now`, at a time of day in office hours that differs from case to case.
+fn days_before(now: DateTime<Utc>, days: i64, index: usize) -> DateTime<Utc> {
+    let minutes = i64::try_from(index * 37 % 480).unwrap_or(0);
+    now - TimeDelta::days(days) - TimeDelta::minutes(minutes)
+}
