@@ -21,6 +21,9 @@ pub const LIMIT_MAX: u16 = 1_000;
 pub struct Limit(u16);
 
 impl Limit {
+    /// As many as there may be.
+    pub const MAX: Self = Self(LIMIT_MAX);
+
     /// The number of rows, 1 to [`LIMIT_MAX`].
     #[must_use]
     pub fn rows(self) -> usize {

@@ -103,8 +103,8 @@ pub struct Document<'a> {
     error_code: &'a str,
     /// HMPPS `ErrorResponse`: the detail again.
     user_message: &'a str,
-    /// HMPPS `ErrorResponse`: the detail and the faults in one text.
-    developer_message: String,
+    /// HMPPS `ErrorResponse`: the detail again; the faults are in `errors`.
+    developer_message: &'a str,
     /// HMPPS `ErrorResponse`: where to read on.
     more_info: String,
 }
@@ -207,11 +207,6 @@ impl Problem {
     /// The document as it is sent.
     #[must_use]
     pub fn document(&self) -> Document<'_> {
-        let mut developer_message = self.0.detail.clone();
-        for fault in &self.0.errors {
-            let place = fault.pointer.as_deref().or(fault.parameter.as_deref()).or(fault.header.as_deref());
-            developer_message.push_str(&format!(" [{}: {}]", place.unwrap_or_default(), fault.detail));
-        }
         let type_uri = format!("/problems/{}", self.0.code);
         Document {
             title: title(&self.0.code),
@@ -224,7 +219,7 @@ impl Problem {
             survivor: self.0.survivor.as_deref(),
             error_code: &self.0.code,
             user_message: &self.0.detail,
-            developer_message,
+            developer_message: &self.0.detail,
             more_info: type_uri.clone(),
             type_uri,
         }

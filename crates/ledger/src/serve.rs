@@ -172,8 +172,8 @@ impl Running {
         if settings.role.answers() {
             let views = query_pool(&stores.views);
             health = with_views(health, &views);
-            // QUERY router = router.merge(query::router(query::State::new(views, Arc::clone(&stores.log))));
-            // QUERY openapi.merge(query::openapi());
+            router = router.merge(query::router(query::State::new(views, Arc::clone(&stores.log))));
+            openapi.merge(query::openapi());
         }
 
         let router = router.merge(health::router(health)).merge(documentation(openapi));
@@ -288,15 +288,10 @@ fn raised(sender: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + use
     }
 }
 
-/// Connections that read the views and cannot write them, as a role that may not.
+/// Connections that read the views and cannot write them.
 fn query_pool(views: &PgPool) -> PgPool {
-    let options = views
-        .connect_options()
-        .as_ref()
-        .clone()
-        .application_name("allocation-ledger query")
-        .options([("search_path", projector::SCHEMA), ("default_transaction_read_only", "on")]);
-    views.options().clone().min_connections(0).connect_lazy_with(options)
+    let options = views.connect_options().as_ref().clone().application_name("allocation-ledger query");
+    query::connect(options, projector::SCHEMA, views.options().get_max_connections())
 }
 
 fn with_event_log(health: Health, log: &SharedLog) -> Health {

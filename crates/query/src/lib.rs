@@ -1,1 +1,29 @@
-//! query
+//! The query side: answers over HTTP from the views and from the log's history.
+//!
+//! | question | module |
+//! |---|---|
+//! | what do the views hold, and which SQL asks them? | `view` |
+//! | what did the ledger know then, and what happened to a case? | `case_log` |
+//! | how does a caller get an answer that includes its own write? | `freshness` |
+//! | what does `GET …` take and answer? | `http` |
+//! | what do handover dates come to, with nothing recorded? | [`handover_dates`] |
+//!
+//! It writes nothing: its sessions are read-only. Every answer says how far it goes in the log, read in the same
+//! statement as its rows, so that it never claims more than it holds. What is derived is `projector`'s business and what
+//! is allowed is `domain`'s; nothing is decided here.
+//!
+//! To add an answer: its SQL in the module of `view` that owns the table, one file with its types, description and handler in
+//! `http/`, one line in the route table and one in the OpenAPI list of `http/mod.rs`, its test in `tests/it/answers.rs`.
+
+mod answer;
+mod case_log;
+mod error;
+mod freshness;
+pub mod handover_dates;
+mod http;
+mod state;
+mod view;
+
+pub use error::Error;
+pub use http::{openapi, router};
+pub use state::{State, connect};

@@ -1,0 +1,115 @@
+//! An answer and its headers: how far it goes, its entity tag, that nobody keeps it, where the next page is.
+
+use std::hash::{DefaultHasher, Hasher as _};
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http_api::{Problem, headers::LEDGER_POSITION, page::Cursor};
+use serde::Serialize;
+
+/// A JSON answer that goes as far as a position in the log.
+#[derive(Debug)]
+pub(crate) struct Answer<T> {
+    position: u64,
+    body: T,
+    tag: Option<String>,
+    next: Option<HeaderValue>,
+}
+
+impl<T: Serialize> Answer<T> {
+    pub(crate) fn new(position: u64, body: T) -> Self {
+        Self { position, body, tag: None, next: None }
+    }
+
+    /// Gives the answer a tag of its own, for one that says when it was asked and would else never be the same twice.
+    pub(crate) fn tagged(mut self, tag: String) -> Self {
+        self.tag = Some(tag);
+        self
+    }
+
+    /// Says where the next page is, if there is one.
+    pub(crate) fn followed_by(mut self, next: Option<&Cursor>, uri: &Uri) -> Self {
+        self.next = next.and_then(|cursor| cursor.next_link(uri));
+        self
+    }
+}
+
+impl<T: Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        let body = match serde_json::to_vec(&self.body) {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::error!(%error, "an answer is not JSON");
+                return Problem::internal().into_response();
+            }
+        };
+        let tag = match self.tag {
+            Some(tag) => format!("W/\"{tag}\""),
+            None => {
+                let mut hasher = DefaultHasher::new();
+                hasher.write(&body);
+                format!("W/\"{:016x}\"", hasher.finish())
+            }
+        };
+        let mut headers = HeaderMap::with_capacity(5);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(LEDGER_POSITION, HeaderValue::from(self.position));
+        if let Ok(tag) = HeaderValue::try_from(tag) {
+            headers.insert(header::ETAG, tag);
+        }
+        if let Some(next) = self.next {
+            headers.insert(header::LINK, next);
+        }
+        (headers, body).into_response()
+    }
+}
+
+/// Answers 304 without a body where the caller has the answer already.
+pub(crate) async fn spare(request: Request, next: Next) -> Response {
+    let known = match *request.method() {
+        Method::GET | Method::HEAD => request.headers().get(header::IF_NONE_MATCH).cloned(),
+        _ => None,
+    };
+    let mut response = next.run(request).await;
+    if let Some(known) = known.as_ref().and_then(|value| value.to_str().ok())
+        && let Some(tag) = response.headers().get(header::ETAG).and_then(|value| value.to_str().ok())
+        && is_match(known, tag)
+    {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = axum::body::Body::empty();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    response
+}
+
+/// Whether `If-None-Match` names the tag, by the weak comparison.
+fn is_match(known: &str, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    known.trim() == "*" || known.split(',').any(|known| opaque(known) == opaque(tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_match_weakly() {
+        assert!(is_match("W/\"1\"", "W/\"1\""));
+        assert!(is_match("\"0\", \"1\"", "W/\"1\""));
+        assert!(is_match("*", "W/\"1\""));
+        assert!(!is_match("\"11\"", "W/\"1\""));
+    }
+
+    #[test]
+    fn equal_answers_have_equal_tags() {
+        let tag = |body: &str| Answer::new(7, body.to_owned()).into_response().headers()[header::ETAG].clone();
+        assert_eq!(tag("a"), tag("a"));
+        assert_ne!(tag("a"), tag("b"));
+    }
+}

@@ -1,0 +1,71 @@
+//! Why an answer cannot be given although the question is in order.
+
+use event_log::LogError;
+use http_api::Problem;
+
+/// An outage, damage, or a bug; never the caller's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The views' database cannot answer.
+    #[error("read the views")]
+    Views(#[from] sqlx::Error),
+    /// The event log cannot be read.
+    #[error("read the event log")]
+    Log(#[from] LogError),
+    /// A view holds what it cannot hold.
+    #[error("the view {table} is damaged: {column} of {row} cannot be `{value}`")]
+    Damaged {
+        /// The view.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row, by its key.
+        row: String,
+        /// What the column holds.
+        value: String,
+    },
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Views(error) if is_outage(&error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the views cannot be read for now");
+                Problem::unavailable("views-unavailable", "The views cannot be read for now. Please try again.")
+            }
+            Error::Log(LogError::Unavailable(ref source)) => {
+                tracing::warn!(
+                    error = source.as_ref() as &dyn std::error::Error,
+                    "the event log cannot be read for now"
+                );
+                Problem::unavailable("event-store-unavailable", "The event store cannot be reached. Please try again.")
+            }
+            Error::Views(_) | Error::Log(LogError::Damaged { .. }) | Error::Damaged { .. } => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a question cannot be answered");
+                Problem::internal()
+            }
+        }
+    }
+}
+
+/// Whether trying again may help: the server is out of reach, overloaded, starting or stopping, took too long, or the
+/// views are about to be put in place.
+fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        // Only the checkpoint is asked for as a row that must be there.
+        | sqlx::Error::RowNotFound
+        // What a connection that broke in mid-answer looks like.
+        | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // Connection exceptions, insufficient resources, operator intervention, conflict with recovery on a
+            // replica; no schema or table yet.
+            ["08", "53", "57"].contains(&code.get(..2).unwrap_or_default()) || ["40001", "3F000", "42P01"].contains(&&*code)
+        }),
+        _ => false,
+    }
+}

@@ -1,0 +1,93 @@
+//! Handover dates worked out from sentence facts, with nothing recorded: what `POST /handover-dates` and the command line
+//! answer.
+
+use chrono::NaiveDate;
+use domain::{
+    Refusal,
+    handover::{Facts, HandoverReason, NamedDate, Phase, phase_on, plan},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The dates, why they are so, and who would be responsible on the day of the calculation.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HandoverDates {
+    /// London day from which a COM supports.
+    pub start_date: Option<NaiveDate>,
+    /// London day from which the COM is responsible.
+    pub handover_date: Option<NaiveDate>,
+    /// Why.
+    #[schema(value_type = String, example = "determinate")]
+    pub reason: HandoverReason,
+    /// The release date counted back from.
+    #[schema(value_type = Option<Object>, example = json!({"name": "CRD", "date": "2026-01-01"}))]
+    pub earliest_release: Option<NamedDate>,
+    /// Who would be responsible on the day of the calculation.
+    pub responsibility: Responsibility,
+}
+
+/// Who would be responsible, in the words of the live service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub enum Responsibility {
+    /// The POM, alone.
+    CustodyOnly,
+    /// The POM, with a COM in support.
+    CustodyWithCom,
+    /// The COM.
+    Community,
+}
+
+/// One line of facts' answer: the dates, or in their place why they cannot be worked out.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Line {
+    /// The dates.
+    Dates(HandoverDates),
+    /// Why there are none.
+    Error {
+        /// Code and sentence.
+        error: LineError,
+    },
+}
+
+/// Why a line has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LineError {
+    /// Stable code.
+    pub code: String,
+    /// A sentence.
+    pub detail: String,
+}
+
+impl From<Result<HandoverDates, Refusal>> for Line {
+    fn from(outcome: Result<HandoverDates, Refusal>) -> Self {
+        match outcome {
+            Ok(dates) => Self::Dates(dates),
+            Err(refusal) => {
+                Self::Error { error: LineError { code: refusal.code.to_owned(), detail: refusal.sentence } }
+            }
+        }
+    }
+}
+
+/// Works out the dates; `today` where the facts do not say on which day.
+///
+/// # Errors
+/// `sentence-start-unknown`.
+pub fn work_out(facts: &Facts, today: NaiveDate) -> Result<HandoverDates, Refusal> {
+    let today = facts.calculated_on.unwrap_or(today);
+    let plan = plan(facts, today)?;
+    let responsibility = match phase_on(plan.reason, plan.start_date, plan.handover_date, today) {
+        Phase::CustodyOnly => Responsibility::CustodyOnly,
+        Phase::CustodyWithCom => Responsibility::CustodyWithCom,
+        Phase::Community => Responsibility::Community,
+    };
+    Ok(HandoverDates {
+        start_date: plan.start_date,
+        handover_date: plan.handover_date,
+        reason: plan.reason,
+        earliest_release: plan.earliest_release,
+        responsibility,
+    })
+}

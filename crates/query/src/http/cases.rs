@@ -1,0 +1,209 @@
+//! `GET /prisons/{code}/cases`: a prison's cases, filtered, sorted and paged.
+
+use std::borrow::Cow;
+
+use axum::{
+    extract::State as Extracted,
+    http::Uri,
+    response::{IntoResponse as _, Response},
+};
+use chrono::{DateTime, Utc};
+use domain::{
+    handover::Phase,
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    prisoner::OfficerRole,
+    tier::{RoshLevel, Tier},
+};
+use http_api::{
+    Params, PathParams, Problem,
+    instant::DateOrInstant,
+    page::{Cursor, Limit},
+};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::{IntoParams, ToSchema};
+
+use super::officer::{Com, Officer, Override, PomHolder, Reason};
+use crate::{
+    State,
+    answer::Answer,
+    view::{
+        case::Case,
+        case_list::{self, Filter, PomRole, Sort, SortBy},
+    },
+};
+
+/// Which cases, and in which order.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Asks about this instant, or about the start of this London date; absent, about now.
+    #[param(value_type = Option<String>, example = "2026-03-01")]
+    on: Option<DateOrInstant>,
+    /// Tier; a letter alone stands for all its change levels.
+    #[param(value_type = Option<String>, example = "B")]
+    tier: Option<Tier>,
+    /// `CUSTODY_ONLY`, `CUSTODY_WITH_COM` or `COMMUNITY`.
+    #[param(value_type = Option<String>)]
+    phase: Option<Phase>,
+    /// The responsible role: `POM` or `COM`.
+    #[param(value_type = Option<String>)]
+    responsible: Option<OfficerRole>,
+    /// Staff id of a POM who holds the case.
+    #[param(value_type = Option<i64>, example = 485_926)]
+    pom: Option<StaffId>,
+    /// With `pom`: `PRIMARY` or `COWORKING`; absent, either.
+    role: Option<Role>,
+    /// Whether there is a primary POM.
+    allocated: Option<bool>,
+    /// Whether the case waits to be allocated.
+    waiting: Option<bool>,
+    /// `prisonerNumber`, `tier`, `pom`, `phase`, `handoverStartDate`, `handoverDate`, `waitingSince` or
+    /// `responsibleSince`; with `-` before it, descending. Cases that are alike in it, by prisoner number.
+    #[serde(default)]
+    #[param(value_type = Option<String>, default = "prisonerNumber")]
+    sort: SortParam,
+    /// Cursor of the page before.
+    #[param(value_type = Option<String>)]
+    after: Option<Cursor>,
+    /// Rows in a page.
+    #[serde(default)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 50)]
+    limit: Limit,
+}
+
+/// A POM's role on a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum Role {
+    /// Owns the case.
+    Primary,
+    /// Works on it beside the primary POM.
+    Coworking,
+}
+
+impl From<Role> for PomRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Primary => Self::Primary,
+            Role::Coworking => Self::Coworking,
+        }
+    }
+}
+
+/// An order, as a query parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct SortParam(pub(super) Sort);
+
+impl<'de> Deserialize<'de> for SortParam {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let (name, descending) = text.strip_prefix('-').map_or((&*text, false), |name| (name, true));
+        let by = match name {
+            "prisonerNumber" => SortBy::PrisonerNumber,
+            "tier" => SortBy::Tier,
+            "pom" => SortBy::PomName,
+            "phase" => SortBy::Phase,
+            "handoverStartDate" => SortBy::HandoverStartDate,
+            "handoverDate" => SortBy::HandoverDate,
+            "waitingSince" => SortBy::WaitingSince,
+            "responsibleSince" => SortBy::ResponsibleSince,
+            _ => {
+                return Err(de::Error::custom(format_args!(
+                    "`{text}` is not an order: prisonerNumber, tier, pom, phase, handoverStartDate, handoverDate, \
+                     waitingSince or responsibleSince, with - before it for descending"
+                )));
+            }
+        };
+        Ok(Self(Sort { by, descending }))
+    }
+}
+
+/// A case in a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CaseItem<'a> {
+    /// The number.
+    #[schema(value_type = String, example = "A1234BC")]
+    prisoner_number: &'a PrisonerNumber,
+    /// The number in Delius.
+    #[schema(example = "X123456")]
+    crn: Option<&'a str>,
+    /// Where the case is held.
+    #[schema(value_type = Option<String>, example = "LEI")]
+    prison: Option<&'a PrisonCode>,
+    /// The tier.
+    #[schema(value_type = Option<String>, example = "B2")]
+    tier: Option<Tier>,
+    /// Risk of serious harm.
+    #[schema(value_type = Option<String>, example = "HIGH")]
+    rosh_level: Option<RoshLevel>,
+    /// `CUSTODY_ONLY`, `CUSTODY_WITH_COM` or `COMMUNITY`.
+    #[schema(value_type = String, example = "CUSTODY_ONLY")]
+    phase: Phase,
+    /// Who is responsible.
+    responsible: Officer<'a>,
+    /// The primary POM.
+    pom: Option<PomHolder<'a>>,
+    /// The co-working POM.
+    coworker: Option<PomHolder<'a>>,
+    /// The COM.
+    com: Option<Com<'a>>,
+    /// The handover plan in effect.
+    reason: Option<Reason>,
+    /// The decision against the plan, where there is one.
+    #[serde(rename = "override")]
+    responsibility_override: Option<Override<'a>>,
+    /// Since when the case waits to be allocated.
+    waiting_since: Option<DateTime<Utc>>,
+}
+
+impl<'a> From<&'a Case> for CaseItem<'a> {
+    fn from(case: &'a Case) -> Self {
+        Self {
+            prisoner_number: &case.number,
+            crn: case.crn.as_deref(),
+            prison: case.prison.as_ref(),
+            tier: case.tier,
+            rosh_level: case.rosh_level,
+            phase: case.phase,
+            responsible: Officer::responsible(case),
+            pom: case.pom.as_ref().map(PomHolder::from),
+            coworker: case.coworker.as_ref().map(PomHolder::from),
+            com: Com::of(case),
+            reason: case.plan.map(Reason::from),
+            responsibility_override: case.responsibility_override.as_ref().map(Override::from),
+            waiting_since: case.waiting_since,
+        }
+    }
+}
+
+/// A prison's cases.
+#[utoipa::path(
+    get, path = "/prisons/{code}/cases", tag = "Answers",
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), Which),
+    responses((status = 200, body = Vec<CaseItem>)),
+)]
+pub(super) async fn prison_cases(
+    Extracted(state): Extracted<State>,
+    PathParams(prison): PathParams<PrisonCode>,
+    Params(which): Params<Which>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let at = which.on.map_or_else(|| state.now(), DateOrInstant::instant);
+    let after = which.after.as_ref().map(Cursor::key).transpose()?;
+    let filter = Filter {
+        prison: Some(prison),
+        pom: which.pom,
+        role: which.role.map(PomRole::from),
+        tier: which.tier,
+        phase: which.phase,
+        responsible: which.responsible,
+        allocated: which.allocated,
+        waiting: which.waiting,
+        ..Filter::default()
+    };
+    let (read, next) = case_list::page(&state.views, &filter, at, which.sort.0, after.as_ref(), which.limit).await?;
+    let items: Vec<CaseItem<'_>> = read.rows.iter().map(CaseItem::from).collect();
+    Ok(Answer::new(read.position, items).followed_by(next.as_ref(), &uri).into_response())
+}

@@ -1,0 +1,141 @@
+//! `POST /allocation/active`, as the first allocation API (2019) answered.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{Request, State as Extracted},
+    response::{IntoResponse as _, Response},
+};
+use http_api::{Problem, extract::body_bytes};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::rails_time;
+use crate::{
+    State,
+    answer::Answer,
+    view::allocation::{self, InForce},
+};
+
+/// Most numbers in one request. That API had no limit; this is ten prisons' cases.
+const NUMBERS_MAX: usize = 10_000;
+
+/// The envelope of that API's answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct Envelope {
+    status: &'static str,
+    error_message: &'static str,
+    /// By prisoner number, as asked.
+    data: Option<BTreeMap<String, ActiveAllocation>>,
+}
+
+/// An allocation in force. That API's own row numbers, which meant nothing outside it, are not made up.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ActiveAllocation {
+    nomis_offender_id: String,
+    nomis_booking_id: Option<i64>,
+    nomis_staff_id: i64,
+    prison: String,
+    allocated_at_tier: Option<String>,
+    /// The override reasons, with commas between them.
+    override_reason: Option<String>,
+    note: Option<String>,
+    email: Option<String>,
+    created_by: Option<String>,
+    active: bool,
+    /// When the POM took the case.
+    created_at: String,
+    /// When the ledger learnt of it.
+    updated_at: String,
+}
+
+impl From<InForce> for ActiveAllocation {
+    fn from(held: InForce) -> Self {
+        Self {
+            nomis_offender_id: held.number.to_string(),
+            nomis_booking_id: held.nomis_booking_id,
+            nomis_staff_id: held.staff_id,
+            prison: held.prison.to_string(),
+            allocated_at_tier: held.tier,
+            override_reason: Some(held.override_reasons.join(",")).filter(|reasons| !reasons.is_empty()),
+            note: held.note,
+            email: held.email,
+            created_by: held.recorded_by,
+            active: true,
+            created_at: rails_time(held.since),
+            updated_at: rails_time(held.recorded_at.unwrap_or(held.since)),
+        }
+    }
+}
+
+/// The allocations in force of these numbers, as the first allocation API answered; numbers without one are absent.
+#[utoipa::path(
+    post, path = "/allocation/active", tag = "First allocation API",
+    request_body(content = Vec<String>, description = "Prisoner numbers", example = json!(["A1234BC"])),
+    responses((status = 200, body = Envelope)),
+)]
+pub(in crate::http) async fn active_allocations(
+    Extracted(state): Extracted<State>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let body = body_bytes(request, &()).await?;
+    let numbers: Vec<&str> = match serde_json::from_slice(&body) {
+        Ok(numbers) => numbers,
+        Err(_) => return Ok(refused("Invalid request")),
+    };
+    if numbers.len() > NUMBERS_MAX {
+        return Ok(refused("Too many offenders in one request"));
+    }
+    let read = allocation::in_force_of_prisoners(&state.views, &numbers, state.now()).await?;
+    let data =
+        read.rows.into_iter().filter_map(|held| Some((held.asked.clone()?, ActiveAllocation::from(held)))).collect();
+    let envelope = Envelope { status: "ok", error_message: "", data: Some(data) };
+    Ok(Answer::new(read.position, envelope).into_response())
+}
+
+/// That API's refusal, a 200.
+fn refused(error_message: &'static str) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Refused {
+        status: &'static str,
+        error_message: &'static str,
+    }
+    Json(Refused { status: "error", error_message }).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::responsibility::tests::instant;
+    use serde_json::json;
+
+    #[test]
+    fn an_allocation_has_that_apis_members() {
+        let held = InForce {
+            asked: None,
+            number: "A1234BC".parse().expect("a number"),
+            prison: "LEI".parse().expect("a prison"),
+            staff_id: 485_926,
+            email: None,
+            since: instant("2026-03-01T09:00:00Z"),
+            tier: Some("B".to_owned()),
+            override_reasons: vec!["SUITABILITY".to_owned(), "OTHER".to_owned()],
+            note: Some("Knows the family.".to_owned()),
+            nomis_booking_id: Some(1_153_753),
+            recorded_by: Some("ASMITH_GEN".to_owned()),
+            recorded_at: Some(instant("2026-03-02T10:30:00.123456Z")),
+        };
+        assert_eq!(
+            json!(ActiveAllocation::from(held)),
+            json!({
+                "nomis_offender_id": "A1234BC", "nomis_booking_id": 1_153_753, "nomis_staff_id": 485_926,
+                "prison": "LEI", "allocated_at_tier": "B", "override_reason": "SUITABILITY,OTHER",
+                "note": "Knows the family.", "email": null, "created_by": "ASMITH_GEN", "active": true,
+                "created_at": "2026-03-01T09:00:00.000Z", "updated_at": "2026-03-02T10:30:00.123Z",
+            })
+        );
+    }
+}

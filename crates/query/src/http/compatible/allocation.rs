@@ -1,0 +1,167 @@
+//! `GET /api/allocation/{n}` and `…/primary_pom`, as the live service answers.
+
+use axum::{
+    extract::{Path, State as Extracted},
+    response::{IntoResponse as _, Response},
+};
+use domain::identifier::PrisonerNumber;
+use http_api::Problem;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{LiveError, live_not_found, name_parts};
+use crate::{
+    State,
+    answer::Answer,
+    view::case::{self, Case, Found, Holder},
+};
+
+/// The POMs of a case.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Allocation<'a> {
+    primary_pom: StaffMember<'a>,
+    /// `{}` where there is no co-working POM.
+    secondary_pom: Secondary<'a>,
+}
+
+/// A co-working POM, or `{}`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Secondary<'a> {
+    Somebody(StaffMember<'a>),
+    Nobody {},
+}
+
+/// A POM.
+#[derive(Debug, Serialize, ToSchema)]
+struct StaffMember<'a> {
+    staff_id: i64,
+    name: &'a str,
+}
+
+impl<'a> From<&'a Holder> for StaffMember<'a> {
+    fn from(holder: &'a Holder) -> Self {
+        Self { staff_id: holder.staff_id.get(), name: &holder.name }
+    }
+}
+
+/// The primary POM of a case.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct PrimaryPom<'a> {
+    manager: Manager<'a>,
+    prison: Prison<'a>,
+}
+
+/// The primary POM.
+#[derive(Debug, Serialize, ToSchema)]
+struct Manager<'a> {
+    code: i64,
+    forename: &'a str,
+    surname: &'a str,
+    email: Option<&'a str>,
+}
+
+/// Where.
+#[derive(Debug, Serialize, ToSchema)]
+struct Prison<'a> {
+    code: Option<&'a str>,
+}
+
+/// The POMs of a case, as the live service answers.
+#[utoipa::path(
+    get, path = "/api/allocation/{n}", tag = "Live service",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
+    responses(
+        (status = 200, body = Allocation),
+        (status = 404, body = LiveError, description = "`Not ready for allocation` or `Not allocated`"),
+    ),
+)]
+pub(in crate::http) async fn allocation(
+    Extracted(state): Extracted<State>,
+    Path(number): Path<String>,
+) -> Result<Response, Problem> {
+    let (position, case) = look_up(&state, &number).await?;
+    Ok(match allocated(&case) {
+        Ok((case, pom)) => {
+            let secondary_pom =
+                case.coworker.as_ref().map_or(Secondary::Nobody {}, |pom| Secondary::Somebody(pom.into()));
+            Answer::new(position, Allocation { primary_pom: pom.into(), secondary_pom }).into_response()
+        }
+        Err(message) => live_not_found(message),
+    })
+}
+
+/// The primary POM of a case, as the live service answers.
+#[utoipa::path(
+    get, path = "/api/allocation/{n}/primary_pom", tag = "Live service",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
+    responses(
+        (status = 200, body = PrimaryPom),
+        (status = 404, body = LiveError, description = "`Not ready for allocation` or `Not allocated`"),
+    ),
+)]
+pub(in crate::http) async fn primary_pom(
+    Extracted(state): Extracted<State>,
+    Path(number): Path<String>,
+) -> Result<Response, Problem> {
+    let (position, case) = look_up(&state, &number).await?;
+    Ok(match allocated(&case) {
+        Ok((case, pom)) => Answer::new(position, manager(case, pom)).into_response(),
+        Err(message) => live_not_found(message),
+    })
+}
+
+fn manager<'a>(case: &'a Case, pom: &'a Holder) -> PrimaryPom<'a> {
+    let (surname, forename) = name_parts(&pom.name);
+    PrimaryPom {
+        manager: Manager { code: pom.staff_id.get(), forename, surname, email: pom.email.as_deref() },
+        prison: Prison { code: case.prison.as_ref().map(|prison| prison.as_str()) },
+    }
+}
+
+/// The case as it is now, if there is one. What is no prisoner number is nobody's, as in the live service.
+pub(super) async fn look_up(state: &State, number: &str) -> Result<(u64, Option<Box<Case>>), Problem> {
+    let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok((0, None)) };
+    let (position, found) = case::at(&state.views, &number, state.now()).await?;
+    Ok(match found {
+        Found::Case(case) => (position, Some(case)),
+        Found::Unknown | Found::NotYet(_) => (position, None),
+    })
+}
+
+/// The primary POM, or the live service's text that there is none.
+fn allocated(case: &Option<Box<Case>>) -> Result<(&Case, &Holder), &'static str> {
+    match case.as_deref() {
+        Some(Case { ever_allocated: false, .. }) | None => Err("Not ready for allocation"),
+        Some(case) => case.pom.as_ref().map(|pom| (case, pom)).ok_or("Not allocated"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::responsibility::tests::example;
+    use serde_json::json;
+
+    #[test]
+    fn the_live_services_members_and_texts() {
+        let case = Some(Box::new(Case { coworker: example().pom, ..example() }));
+        let (found, pom) = allocated(&case).expect("allocated");
+        assert_eq!(
+            json!(manager(found, pom)),
+            json!({
+                "manager": {"code": 485_926, "forename": "Grace", "surname": "Okafor", "email": null},
+                "prison": {"code": "LEI"},
+            })
+        );
+        assert_eq!(
+            json!(Allocation { primary_pom: pom.into(), secondary_pom: Secondary::Nobody {} }),
+            json!({"primary_pom": {"staff_id": 485_926, "name": "Okafor, Grace"}, "secondary_pom": {}})
+        );
+        let was = Some(Box::new(Case { pom: None, ..example() }));
+        assert_eq!(allocated(&was).expect_err("not now"), "Not allocated");
+        let never = Some(Box::new(Case { pom: None, ever_allocated: false, ..example() }));
+        assert_eq!(allocated(&never).expect_err("never"), "Not ready for allocation");
+        assert_eq!(allocated(&None).expect_err("unknown"), "Not ready for allocation");
+    }
+}

@@ -1,0 +1,101 @@
+//! `GET /api/handovers/{n}`, as the live service answers.
+
+use axum::{
+    extract::{Path, State as Extracted},
+    response::{IntoResponse as _, Response},
+};
+use chrono::NaiveDate;
+use domain::{identifier::PrisonerNumber, prisoner::OfficerRole};
+use http_api::Problem;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{LiveError, allocation::look_up, live_not_found};
+use crate::{
+    State,
+    answer::Answer,
+    view::case::{Case, Plan},
+};
+
+/// A case's handover.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct Handover<'a> {
+    #[schema(value_type = String)]
+    noms_number: &'a PrisonerNumber,
+    handover_date: Option<NaiveDate>,
+    handover_start_date: Option<NaiveDate>,
+    /// `POM` or `COM`.
+    #[schema(value_type = String)]
+    responsibility: OfficerRole,
+    /// Where the COM is responsible.
+    responsible_com_name: Option<&'a str>,
+    responsible_com_email: Option<&'a str>,
+    /// Where the POM is responsible.
+    responsible_pom_name: Option<&'a str>,
+    responsible_pom_nomis_id: Option<i64>,
+}
+
+impl<'a> Handover<'a> {
+    fn new(case: &'a Case, plan: Plan) -> Self {
+        let com = case.community_manager.as_ref().filter(|_| case.responsible == OfficerRole::Com);
+        let pom = case.pom.as_ref().filter(|_| case.responsible == OfficerRole::Pom);
+        Self {
+            noms_number: &case.number,
+            handover_date: plan.handover_date,
+            handover_start_date: plan.start_date,
+            responsibility: case.responsible,
+            responsible_com_name: com.map(|com| com.name.as_str()),
+            responsible_com_email: com.and_then(|com| com.email.as_deref()),
+            responsible_pom_name: pom.map(|pom| pom.name.as_str()),
+            responsible_pom_nomis_id: pom.map(|pom| pom.staff_id.get()),
+        }
+    }
+}
+
+/// A case's handover, as the live service answers.
+#[utoipa::path(
+    get, path = "/api/handovers/{n}", tag = "Live service",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
+    responses((status = 200, body = Handover), (status = 404, body = LiveError, description = "`Not found`")),
+)]
+pub(in crate::http) async fn handover(
+    Extracted(state): Extracted<State>,
+    Path(number): Path<String>,
+) -> Result<Response, Problem> {
+    let (position, case) = look_up(&state, &number).await?;
+    let planned = case.as_deref().and_then(|case| Some((case, case.plan?)));
+    Ok(planned.map_or_else(
+        || live_not_found("Not found"),
+        |(case, plan)| Answer::new(position, Handover::new(case, plan)).into_response(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::responsibility::tests::example;
+    use serde_json::json;
+
+    #[test]
+    fn only_the_responsible_officer_is_named() {
+        let case = example();
+        assert_eq!(
+            json!(Handover::new(&case, case.plan.expect("a plan"))),
+            json!({
+                "nomsNumber": "A1234BC", "handoverDate": "2027-01-10", "handoverStartDate": "2026-10-01",
+                "responsibility": "POM", "responsibleComName": null, "responsibleComEmail": null,
+                "responsiblePomName": "Okafor, Grace", "responsiblePomNomisId": 485_926,
+            })
+        );
+        let case = Case { responsible: OfficerRole::Com, ..example() };
+        assert_eq!(
+            json!(Handover::new(&case, case.plan.expect("a plan"))),
+            json!({
+                "nomsNumber": "A1234BC", "handoverDate": "2027-01-10", "handoverStartDate": "2026-10-01",
+                "responsibility": "COM", "responsibleComName": "Lee, Sam", "responsibleComEmail": "sam.lee@example.org",
+                "responsiblePomName": null, "responsiblePomNomisId": null,
+            })
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! `GET /poms/{ids}`, as the first allocation API (2019) answered.
+
+use axum::{
+    extract::{Path, State as Extracted},
+    response::{IntoResponse as _, Response},
+};
+use domain::{identifier::StaffId, officer::PomStatus};
+use http_api::Problem;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{active_allocations::ActiveAllocation, rails_time};
+use crate::{
+    State,
+    answer::Answer,
+    view::{allocation, roster},
+};
+
+/// Most POMs in one request; a prison has some 30.
+const POMS_MAX: usize = 1_000;
+
+/// The POMs asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Poms {
+    poms: Vec<CompatiblePom>,
+}
+
+/// A POM, on one roster.
+#[derive(Debug, Serialize, ToSchema)]
+struct CompatiblePom {
+    nomis_staff_id: i64,
+    /// Share of full time, as a text.
+    working_pattern: String,
+    /// `active`, `unavailable` or `inactive`.
+    status: &'static str,
+    created_at: String,
+    updated_at: String,
+    /// The cases held as primary POM at that prison.
+    allocations: Vec<ActiveAllocation>,
+}
+
+/// POMs by staff id, as the first allocation API answered, with the cases that they hold; unknown ones are absent.
+#[utoipa::path(
+    get, path = "/poms/{ids}", tag = "First allocation API",
+    params(("ids" = String, Path, description = "Staff ids with commas between them", example = "485926,485927")),
+    responses((status = 200, body = Poms)),
+)]
+pub(in crate::http) async fn poms_by_ids(
+    Extracted(state): Extracted<State>,
+    Path(ids): Path<String>,
+) -> Result<Response, Problem> {
+    let staff_ids = staff_ids(&ids);
+    let now = state.now();
+    let poms = roster::by_staff_ids(&state.views, &staff_ids, now).await?;
+    let held = allocation::in_force_of_poms(&state.views, &staff_ids, now).await?;
+    let position = poms.position.min(held.position);
+    let poms = poms
+        .rows
+        .into_iter()
+        .map(|pom| CompatiblePom {
+            nomis_staff_id: pom.staff_id.get(),
+            working_pattern: format!("{:.1}", pom.working_pattern),
+            status: match pom.status {
+                PomStatus::Active => "active",
+                PomStatus::Unavailable => "unavailable",
+                PomStatus::Inactive => "inactive",
+            },
+            created_at: rails_time(pom.from),
+            updated_at: rails_time(pom.from),
+            allocations: held
+                .rows
+                .iter()
+                .filter(|held| held.staff_id == pom.staff_id.get() && held.prison == pom.prison)
+                .map(|held| ActiveAllocation::from(held.clone()))
+                .collect(),
+        })
+        .collect();
+    Ok(Answer::new(position, Poms { poms }).into_response())
+}
+
+/// The numbers in a text, whatever is between them: that API was also called with `id=1&id=2`.
+fn staff_ids(text: &str) -> Vec<StaffId> {
+    let mut ids: Vec<StaffId> =
+        text.split(|c: char| !c.is_ascii_digit()).filter_map(|id| id.parse().ok()).take(POMS_MAX).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_whole_numbers() {
+        let ids = |text| staff_ids(text).into_iter().map(StaffId::get).collect::<Vec<_>>();
+        assert_eq!(ids("485926,485927"), [485_926, 485_927]);
+        assert_eq!(ids("id=12&id=3"), [3, 12]);
+        assert_eq!(ids("nobody"), [] as [i64; 0]);
+    }
+}

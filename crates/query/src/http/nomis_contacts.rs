@@ -1,0 +1,127 @@
+//! `GET /nomis-contacts` and `GET /prisons/{code}/nomis-contacts`: POM contacts that are still in NOMIS.
+
+use axum::{
+    extract::State as Extracted,
+    http::Uri,
+    response::{IntoResponse as _, Response},
+};
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber},
+    london,
+};
+use http_api::{
+    Params, PathParams, Problem,
+    page::{Cursor, Limit},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::{
+    State,
+    answer::Answer,
+    view::nomis_contact::{self, Contact},
+};
+
+/// Which contacts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Only those that are to be removed: of prisons that have joined OMiC.
+    #[serde(default)]
+    outstanding: bool,
+    /// Cursor of the page before.
+    #[param(value_type = Option<String>)]
+    after: Option<Cursor>,
+    /// Rows in a page.
+    #[serde(default)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 50)]
+    limit: Limit,
+}
+
+/// A POM contact in NOMIS.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NomisContact {
+    /// The prison.
+    #[schema(value_type = String, example = "LEI")]
+    prison: PrisonCode,
+    /// Since which London day the prison is on OMiC, or will be; null where it has not joined.
+    go_live_date: Option<NaiveDate>,
+    /// Identifies the contact; what its removal is confirmed with.
+    id: Uuid,
+    /// Whose contact it is.
+    #[schema(value_type = String, example = "A1234BC")]
+    prisoner_number: PrisonerNumber,
+    /// The contact's staff id, where NOMIS gives one.
+    staff_id: Option<i64>,
+    /// The contact's name, where NOMIS gives one.
+    name: Option<String>,
+    /// Contact type as NOMIS has it.
+    contact_type: String,
+    /// When it was last found.
+    found_at: DateTime<Utc>,
+    /// When its removal was confirmed; null while it is in NOMIS.
+    removed_at: Option<DateTime<Utc>>,
+}
+
+impl From<Contact> for NomisContact {
+    fn from(contact: Contact) -> Self {
+        Self {
+            prison: contact.prison,
+            go_live_date: contact.go_live_date,
+            id: contact.contact_id,
+            prisoner_number: contact.prisoner_number,
+            staff_id: contact.staff_id,
+            name: contact.name,
+            contact_type: contact.contact_type,
+            found_at: contact.found_at,
+            removed_at: contact.removed_at,
+        }
+    }
+}
+
+/// The POM contacts that are still in NOMIS at a prison, by prisoner.
+#[utoipa::path(
+    get, path = "/prisons/{code}/nomis-contacts", tag = "Answers",
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), Which),
+    responses((status = 200, body = Vec<NomisContact>)),
+)]
+pub(super) async fn prison_nomis_contacts(
+    Extracted(state): Extracted<State>,
+    PathParams(prison): PathParams<PrisonCode>,
+    Params(which): Params<Which>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    still_in_nomis(&state, Some(&prison), &which, &uri).await
+}
+
+/// The POM contacts that are still in NOMIS, by prison and prisoner.
+#[utoipa::path(
+    get, path = "/nomis-contacts", tag = "Answers",
+    params(Which),
+    responses((status = 200, body = Vec<NomisContact>)),
+)]
+pub(super) async fn nomis_contacts(
+    Extracted(state): Extracted<State>,
+    Params(which): Params<Which>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    still_in_nomis(&state, None, &which, &uri).await
+}
+
+async fn still_in_nomis(
+    state: &State,
+    prison: Option<&PrisonCode>,
+    which: &Which,
+    uri: &Uri,
+) -> Result<Response, Problem> {
+    let after = which.after.as_ref().map(Cursor::key).transpose()?;
+    let joined_by = which.outstanding.then(|| london::date(state.now()));
+    let (read, next) =
+        nomis_contact::still_in_nomis(&state.views, prison, joined_by, after.as_ref(), which.limit).await?;
+    let contacts: Vec<NomisContact> = read.rows.into_iter().map(NomisContact::from).collect();
+    Ok(Answer::new(read.position, contacts).followed_by(next.as_ref(), uri).into_response())
+}

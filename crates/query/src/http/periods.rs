@@ -1,0 +1,104 @@
+//! `GET /prisoners/{n}/responsibility/periods`: who was responsible from when to when, past and planned.
+
+use axum::{
+    extract::State as Extracted,
+    response::{IntoResponse as _, Response},
+};
+use chrono::{DateTime, Utc};
+use domain::{
+    handover::Phase,
+    identifier::{PrisonCode, PrisonerNumber},
+    tier::Tier,
+};
+use http_api::{Params, PathParams, Problem};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    officer::{Officer, Override, PomHolder, Reason},
+    responsibility::unknown,
+};
+use crate::{
+    State,
+    answer::Answer,
+    view::case::{self, Case, Found},
+};
+
+/// This operation has no parameters; any that is given is refused.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParams {}
+
+/// A stretch of time in which nothing about the case changes.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ResponsibilityPeriod<'a> {
+    /// The number; of one that was merged, the survivor.
+    #[schema(value_type = String, example = "A1234BC")]
+    prisoner_number: &'a PrisonerNumber,
+    /// First instant.
+    from: DateTime<Utc>,
+    /// First instant after it; null while nothing known ends it.
+    to: Option<DateTime<Utc>>,
+    /// Where the case is held.
+    #[schema(value_type = Option<String>, example = "LEI")]
+    prison: Option<&'a PrisonCode>,
+    /// `CUSTODY_ONLY`, `CUSTODY_WITH_COM` or `COMMUNITY`.
+    #[schema(value_type = String, example = "CUSTODY_ONLY")]
+    phase: Phase,
+    /// The tier.
+    #[schema(value_type = Option<String>, example = "B2")]
+    tier: Option<Tier>,
+    /// Who is responsible.
+    responsible: Officer<'a>,
+    /// Who supports, if anybody is to.
+    supporting: Option<Officer<'a>>,
+    /// The co-working POM.
+    coworker: Option<PomHolder<'a>>,
+    /// The handover plan that it follows from.
+    reason: Option<Reason>,
+    /// The decision against the plan, where there is one.
+    #[serde(rename = "override")]
+    responsibility_override: Option<Override<'a>>,
+    /// The highest revision among the entries in effect.
+    revision: u64,
+}
+
+impl<'a> From<&'a Case> for ResponsibilityPeriod<'a> {
+    fn from(case: &'a Case) -> Self {
+        Self {
+            prisoner_number: &case.number,
+            from: case.from,
+            to: case.to,
+            prison: case.prison.as_ref(),
+            phase: case.phase,
+            tier: case.tier,
+            responsible: Officer::responsible(case),
+            supporting: Officer::supporting(case),
+            coworker: case.coworker.as_ref().map(PomHolder::from),
+            reason: case.plan.map(Reason::from),
+            responsibility_override: case.responsibility_override.as_ref().map(Override::from),
+            revision: case.period_revision,
+        }
+    }
+}
+
+/// Who was responsible from when to when, past and planned; the periods adjoin.
+#[utoipa::path(
+    get, path = "/prisoners/{n}/responsibility/periods", tag = "Answers",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
+    responses(
+        (status = 200, body = Vec<ResponsibilityPeriod>),
+        (status = 404, body = http_api::problem::Document, description = "`prisoner-unknown`"),
+    ),
+)]
+pub(super) async fn responsibility_periods(
+    Extracted(state): Extracted<State>,
+    PathParams(number): PathParams<PrisonerNumber>,
+    Params(NoParams {}): Params<NoParams>,
+) -> Result<Response, Problem> {
+    let (position, periods) = case::periods(&state.views, &number).await?;
+    let periods = periods.ok_or_else(|| unknown(&Found::Unknown, &number))?;
+    let periods: Vec<ResponsibilityPeriod<'_>> = periods.iter().map(ResponsibilityPeriod::from).collect();
+    Ok(Answer::new(position, periods).into_response())
+}

@@ -1,0 +1,189 @@
+//! `GET /subject-access-request`: everything held on a person, in the shape of HMPPS's subject access requests.
+
+use axum::{
+    extract::State as Extracted,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber},
+    london,
+};
+use http_api::{Params, Problem, event::RecordedEvent, problem::Fault};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    State,
+    answer::Answer,
+    case_log,
+    view::nomis_contact::{self, Contact},
+};
+
+/// Whom, and from when to when.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Whom {
+    /// Prisoner number.
+    #[param(example = "A1234BC")]
+    prn: Option<String>,
+    /// Number in Delius; the ledger does not find people by it.
+    #[param(example = "X123456")]
+    crn: Option<String>,
+    /// First London day, by effective time.
+    from_date: Option<NaiveDate>,
+    /// Last London day, by effective time.
+    to_date: Option<NaiveDate>,
+}
+
+/// Everything held on a person.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SubjectAccess {
+    /// What is held.
+    content: Content,
+}
+
+/// What is held.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Content {
+    /// The number asked for.
+    #[schema(value_type = String, example = "A1234BC")]
+    prisoner_number: PrisonerNumber,
+    /// Every entry of the case's history, voided ones included, under each number that the person has had.
+    history: Vec<HeldEntry>,
+    /// The POM contacts seen in NOMIS.
+    nomis_contacts: Vec<HeldContact>,
+}
+
+/// An entry of the history.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct HeldEntry {
+    /// The number that it was recorded under.
+    #[schema(value_type = String)]
+    prisoner_number: PrisonerNumber,
+    /// Whether it was voided later.
+    voided: bool,
+    /// The event.
+    #[serde(flatten)]
+    event: RecordedEvent,
+}
+
+/// A POM contact seen in NOMIS.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct HeldContact {
+    #[schema(value_type = String)]
+    prison: PrisonCode,
+    #[schema(value_type = String)]
+    prisoner_number: PrisonerNumber,
+    staff_id: Option<i64>,
+    name: Option<String>,
+    contact_type: String,
+    found_at: DateTime<Utc>,
+    removed_at: Option<DateTime<Utc>>,
+}
+
+impl From<Contact> for HeldContact {
+    fn from(contact: Contact) -> Self {
+        Self {
+            prison: contact.prison,
+            prisoner_number: contact.prisoner_number,
+            staff_id: contact.staff_id,
+            name: contact.name,
+            contact_type: contact.contact_type,
+            found_at: contact.found_at,
+            removed_at: contact.removed_at,
+        }
+    }
+}
+
+/// Everything held on a person, for a subject access request.
+#[utoipa::path(
+    get, path = "/subject-access-request", tag = "Answers",
+    params(Whom),
+    responses(
+        (status = 200, body = SubjectAccess),
+        (status = 204, description = "Nothing is held."),
+        (status = 209, body = http_api::problem::Document, description = "A `crn`: not an identifier that this service finds people by."),
+        (status = 400, body = http_api::problem::Document, description = "Neither `prn` nor `crn`, both, or not a number or date."),
+    ),
+)]
+pub(super) async fn subject_access_request(
+    Extracted(state): Extracted<State>,
+    Params(whom): Params<Whom>,
+) -> Result<Response, Problem> {
+    let number = subject(whom.prn.as_deref(), whom.crn.as_deref())?;
+    let within = |instant: DateTime<Utc>| {
+        whom.from_date.is_none_or(|first| london::midnight(first) <= instant)
+            && whom
+                .to_date
+                .and_then(|last| last.checked_add_days(Days::new(1)))
+                .is_none_or(|after| instant < london::midnight(after))
+    };
+    let happened = case_log::whole_history(&state.log, &number).await?;
+    let mut numbers: Vec<PrisonerNumber> = happened.iter().map(|happened| happened.number.clone()).collect();
+    numbers.push(number.clone());
+    numbers.sort();
+    numbers.dedup();
+    let contacts = nomis_contact::of_prisoners(&state.views, &numbers).await?;
+    let content = Content {
+        prisoner_number: number,
+        history: happened
+            .iter()
+            .filter(|happened| within(happened.stored.entry.effective_at))
+            .map(|happened| HeldEntry {
+                prisoner_number: happened.number.clone(),
+                voided: happened.voided_by.is_some(),
+                event: RecordedEvent::from(&happened.stored),
+            })
+            .collect(),
+        nomis_contacts: contacts
+            .rows
+            .into_iter()
+            .filter(|contact| within(contact.found_at))
+            .map(HeldContact::from)
+            .collect(),
+    };
+    if content.history.is_empty() && content.nomis_contacts.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(Answer::new(contacts.position, SubjectAccess { content }).into_response())
+}
+
+/// The person asked for, where it is one that the ledger finds by that identifier.
+fn subject(prn: Option<&str>, crn: Option<&str>) -> Result<PrisonerNumber, Problem> {
+    match (prn, crn) {
+        (Some(prn), None) => prn.parse().map_err(|invalid: domain::identifier::Invalid| {
+            Problem::fault("parameter-invalid", Fault::parameter("prn", invalid.to_string()))
+        }),
+        (None, Some(_)) => Err(Problem::new(
+            // HMPPS's answer to an identifier that a service does not know people by; 209 is a valid status.
+            StatusCode::from_u16(209).unwrap_or(StatusCode::BAD_REQUEST),
+            "identifier-not-recognised",
+            "The ledger finds people by prisoner number (prn), not by crn.",
+        )),
+        (Some(_), Some(_)) => {
+            Err(Problem::bad_request("identifiers-both", "Please give either a prn or a crn, not both."))
+        }
+        (None, None) => Err(Problem::bad_request("parameter-missing", "Please give a prn, a prisoner number.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_found_by_prisoner_number_only() {
+        let status = |prn, crn| subject(prn, crn).map_or_else(|problem| problem.status().as_u16(), |_| 200);
+        assert_eq!(status(Some("A1234BC"), None), 200);
+        assert_eq!(status(None, Some("X123456")), 209);
+        assert_eq!(status(None, None), 400);
+        assert_eq!(status(Some("A1234BC"), Some("X123456")), 400);
+        assert_eq!(status(Some("a1234bc"), None), 400);
+    }
+}

@@ -1,0 +1,66 @@
+//! What the handlers share.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+use event_log::SharedLog;
+use http_api::health::Component;
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{freshness::Freshness, view};
+
+/// How long a request waits for a connection before it is told to come back.
+const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// How long a statement may run: far longer than any of these takes, far shorter than a caller's patience.
+const STATEMENT_TIMEOUT_MS: u32 = 10_000;
+
+/// The query side of one process; clones share everything.
+#[derive(Clone)]
+pub struct State {
+    pub(crate) views: PgPool,
+    pub(crate) log: SharedLog,
+    pub(crate) freshness: Freshness,
+}
+
+impl State {
+    /// Answers from `views`, connections that find the views' tables by their bare names (see [`connect`]), and from `log`.
+    #[must_use]
+    pub fn new(views: PgPool, log: SharedLog) -> Self {
+        Self { freshness: Freshness::new(views.clone()), views, log }
+    }
+
+    /// The one place of the query side that knows what time it is; whole microseconds, as in the views.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        Utc::now().trunc_subsecs(6)
+    }
+
+    /// How the views are: whether they can be read, and how far they have come.
+    pub async fn health(self) -> Component {
+        match view::checkpoint::read(&self.views).await {
+            Ok(checkpoint) => Component::up().with("position", checkpoint.position).with("version", checkpoint.version),
+            Err(error) => Component::down(error.to_string()),
+        }
+    }
+}
+
+/// A pool of read-only sessions on the views in `schema`. Connects when first used.
+#[must_use]
+pub fn connect(options: PgConnectOptions, schema: &str, connections_max: u32) -> PgPool {
+    let settings = [
+        ("search_path", schema.to_owned()),
+        ("default_transaction_read_only", "on".to_owned()),
+        ("statement_timeout", STATEMENT_TIMEOUT_MS.to_string()),
+        // Every statement here is a look-up; compiling them would take longer than running them.
+        ("jit", "off".to_owned()),
+    ];
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(ACQUIRE_WAIT_MAX)
+        // A test is a round trip more for each request; a connection that broke shows by failing its statement.
+        .test_before_acquire(false)
+        .connect_lazy_with(options.options(settings))
+}

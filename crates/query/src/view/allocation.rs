@@ -1,0 +1,149 @@
+//! The view `allocation`: allocations and reallocations, counted by month, and those in force.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
+use sqlx::PgPool;
+
+use super::{Read, Row, read};
+use crate::Error;
+
+/// What happened at a prison in a month.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Month {
+    /// First day of the London month.
+    pub(crate) month: NaiveDate,
+    pub(crate) allocations: u64,
+    pub(crate) reallocations: u64,
+    /// Allocations and reallocations against the recommendation.
+    pub(crate) overrides: u64,
+    /// Days from waiting to allocated, over those that had been seen waiting.
+    pub(crate) days_mean: Option<f64>,
+    pub(crate) days_median: Option<f64>,
+    pub(crate) days_max: Option<i32>,
+}
+
+/// A prison's months in which there was anything, in order.
+pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<Read<Month>, Error> {
+    const SQL: &str = "
+        SELECT v.position AS ledger_position, m.*
+        FROM checkpoint v LEFT JOIN LATERAL (
+            SELECT month,
+                   count(*) FILTER (WHERE kind = 'ALLOCATION')   AS allocations,
+                   count(*) FILTER (WHERE kind = 'REALLOCATION') AS reallocations,
+                   count(*) FILTER (WHERE is_override)           AS overrides,
+                   avg(days_waited)::float8                      AS days_mean,
+                   percentile_cont(0.5) WITHIN GROUP (ORDER BY days_waited) AS days_median,
+                   max(days_waited)                              AS days_max
+            FROM allocation
+            WHERE prison = $1
+            GROUP BY month
+        ) m ON true
+        ORDER BY m.month";
+    let rows = sqlx::query(SQL).bind(prison.as_str()).fetch_all(views).await?;
+    read(&rows, "allocation", "month", |row| {
+        Ok(Month {
+            month: row.get("month")?,
+            allocations: row.count("allocations")?,
+            reallocations: row.count("reallocations")?,
+            overrides: row.count("overrides")?,
+            days_mean: row.get("days_mean")?,
+            days_median: row.get("days_median")?,
+            days_max: row.get("days_max")?,
+        })
+    })
+}
+
+/// A primary POM's holding of a case, with the allocation that it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct InForce {
+    /// The number asked for: one that was merged answers with the survivor's.
+    pub(crate) asked: Option<String>,
+    pub(crate) number: PrisonerNumber,
+    pub(crate) prison: PrisonCode,
+    pub(crate) staff_id: i64,
+    pub(crate) email: Option<String>,
+    pub(crate) since: DateTime<Utc>,
+    /// At the allocation; of a case taken over in a merge, now.
+    pub(crate) tier: Option<String>,
+    pub(crate) override_reasons: Vec<String>,
+    pub(crate) note: Option<String>,
+    pub(crate) nomis_booking_id: Option<i64>,
+    pub(crate) recorded_by: Option<String>,
+    pub(crate) recorded_at: Option<DateTime<Utc>>,
+}
+
+/// What every statement on allocations in force selects: `p` is the period, `a` its allocation.
+macro_rules! in_force {
+    () => {
+        "p.prisoner_number, p.prison, p.pom_staff_id, p.pom_email, p.pom_since, coalesce(a.tier, p.tier) AS tier, \
+         coalesce(a.override_reasons, '{}') AS override_reasons, a.note, a.nomis_booking_id, a.recorded_by, a.recorded_at"
+    };
+}
+
+/// The allocations in force of these numbers, merged ones followed; numbers without one are absent.
+pub(crate) async fn in_force_of_prisoners(
+    views: &PgPool,
+    numbers: &[&str],
+    at: DateTime<Utc>,
+) -> Result<Read<InForce>, Error> {
+    // `UNION`, not `UNION ALL`: a circle, which the rules refuse, would come to an end all the same.
+    const SQL: &str = concat!(
+        "WITH RECURSIVE chain AS (
+             SELECT asked.number AS asked, c.prisoner_number, c.merged_into
+             FROM unnest($1::text[]) AS asked (number) JOIN prisoner_case c ON c.prisoner_number = asked.number
+             UNION
+             SELECT chain.asked, c.prisoner_number, c.merged_into
+             FROM chain JOIN prisoner_case c ON c.prisoner_number = chain.merged_into
+         )
+         SELECT v.position AS ledger_position, held.*
+         FROM checkpoint v LEFT JOIN LATERAL (
+             SELECT chain.asked, ",
+        in_force!(),
+        "    FROM chain
+             JOIN case_period p ON p.prisoner_number = chain.prisoner_number
+                               AND p.valid_from <= $2 AND p.valid_to > $2 AND p.pom_staff_id IS NOT NULL
+             LEFT JOIN allocation a ON a.prisoner_number = p.prisoner_number AND a.revision = p.allocation_revision
+             WHERE chain.merged_into IS NULL
+         ) held ON true"
+    );
+    let rows = sqlx::query(SQL).bind(numbers).bind(at).fetch_all(views).await?;
+    read(&rows, "case_period", "prisoner_number", |row| InForce::read(row, Some(row.get("asked")?)))
+}
+
+/// The allocations in force of these POMs, by POM and case.
+pub(crate) async fn in_force_of_poms(
+    views: &PgPool,
+    staff_ids: &[StaffId],
+    at: DateTime<Utc>,
+) -> Result<Read<InForce>, Error> {
+    const SQL: &str = concat!(
+        "SELECT v.position AS ledger_position, ",
+        in_force!(),
+        " FROM checkpoint v
+          LEFT JOIN case_period p ON p.pom_staff_id = ANY($1) AND p.valid_from <= $2 AND p.valid_to > $2
+          LEFT JOIN allocation a ON a.prisoner_number = p.prisoner_number AND a.revision = p.allocation_revision
+          ORDER BY p.pom_staff_id, p.prisoner_number"
+    );
+    let staff_ids: Vec<i64> = staff_ids.iter().map(|id| id.get()).collect();
+    let rows = sqlx::query(SQL).bind(staff_ids).bind(at).fetch_all(views).await?;
+    read(&rows, "case_period", "prisoner_number", |row| InForce::read(row, None))
+}
+
+impl InForce {
+    fn read(row: Row<'_>, asked: Option<String>) -> Result<Self, Error> {
+        Ok(Self {
+            asked,
+            number: row.word("prisoner_number")?,
+            prison: row.word("prison")?,
+            staff_id: row.get("pom_staff_id")?,
+            email: row.get("pom_email")?,
+            since: row.get("pom_since")?,
+            tier: row.get("tier")?,
+            override_reasons: row.get("override_reasons")?,
+            note: row.get("note")?,
+            nomis_booking_id: row.get("nomis_booking_id")?,
+            recorded_by: row.get("recorded_by")?,
+            recorded_at: row.get("recorded_at")?,
+        })
+    }
+}

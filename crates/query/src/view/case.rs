@@ -1,0 +1,319 @@
+//! The views `prisoner_case` and `case_period`: one case, or each of a list, at an instant.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    handover::{HandoverReason, Phase},
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    officer::{CommunityManager, PomKind},
+    prisoner::{
+        History, OfficerRole, Period, PomRole, ResponsibilityOverridden, ResponsibilityOverrideReason,
+        ResponsibleService,
+    },
+    tier::{RoshLevel, Tier},
+};
+use sqlx::{PgPool, postgres::PgRow};
+
+use super::{End, Read, Row, position, read};
+use crate::Error;
+
+/// A case in one of its periods.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Case {
+    pub(crate) number: PrisonerNumber,
+    /// The last revision of the case that this includes.
+    pub(crate) revision: u64,
+    pub(crate) crn: Option<String>,
+    pub(crate) from: DateTime<Utc>,
+    pub(crate) to: End,
+    /// The highest revision among the entries in effect.
+    pub(crate) period_revision: u64,
+    pub(crate) prison: Option<PrisonCode>,
+    pub(crate) tier: Option<Tier>,
+    pub(crate) rosh_level: Option<RoshLevel>,
+    pub(crate) pom: Option<Holder>,
+    pub(crate) coworker: Option<Holder>,
+    pub(crate) community_manager: Option<CommunityManager>,
+    pub(crate) phase: Phase,
+    pub(crate) responsible: OfficerRole,
+    pub(crate) responsible_since: DateTime<Utc>,
+    pub(crate) supporting: Option<OfficerRole>,
+    pub(crate) plan: Option<Plan>,
+    pub(crate) responsibility_override: Option<ResponsibilityOverridden>,
+    pub(crate) waiting_since: Option<DateTime<Utc>>,
+    pub(crate) ever_allocated: bool,
+}
+
+/// A POM in a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) staff_id: StaffId,
+    pub(crate) name: String,
+    pub(crate) kind: PomKind,
+    pub(crate) email: Option<String>,
+    pub(crate) since: DateTime<Utc>,
+}
+
+/// The handover plan in effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) reason: HandoverReason,
+    pub(crate) start_date: Option<NaiveDate>,
+    pub(crate) handover_date: Option<NaiveDate>,
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The ledger has never heard of the number.
+    Unknown,
+    /// Nothing had happened to the case yet.
+    NotYet(PrisonerNumber),
+    /// The case, under the surviving number.
+    Case(Box<Case>),
+}
+
+/// Case and period, as every statement here selects them: `c` is the case, `p` the period.
+macro_rules! columns {
+    () => {
+        "c.prisoner_number AS number, c.merged_into, c.revision AS case_revision, c.crn, c.ever_allocated, \
+         p.prisoner_number, p.valid_from, NULLIF(p.valid_to, 'infinity') AS valid_to, p.revision, p.prison, p.tier, \
+         p.rosh_level, p.pom_staff_id, p.pom_name, p.pom_kind, p.pom_email, p.pom_since, p.coworker_staff_id, \
+         p.coworker_name, p.coworker_kind, p.coworker_email, p.coworker_since, p.com_name, p.com_email, p.com_team, \
+         p.com_ldu, p.phase, p.responsible, p.responsible_since, p.supporting, p.plan_reason, p.plan_start_date, \
+         p.plan_handover_date, p.override_responsible, p.override_reason, p.override_detail, p.waiting_since"
+    };
+}
+pub(super) use columns;
+
+/// Most merges in a row that are followed; a person has had two or three numbers.
+const MERGES_MAX: usize = 32;
+
+/// Looks one case up, in one round trip unless its number was merged.
+pub(crate) async fn at(views: &PgPool, number: &PrisonerNumber, instant: DateTime<Utc>) -> Result<(u64, Found), Error> {
+    const SQL: &str = concat!(
+        "SELECT v.position AS ledger_position, ",
+        columns!(),
+        " FROM checkpoint v
+          LEFT JOIN prisoner_case c ON c.prisoner_number = $1
+          LEFT JOIN case_period   p ON p.prisoner_number = c.prisoner_number
+                                   AND p.valid_from <= $2 AND p.valid_to > $2"
+    );
+    let mut number = number.clone();
+    for _ in 0..MERGES_MAX {
+        let rows = sqlx::query(SQL).bind(number.as_str()).bind(instant).fetch_all(views).await?;
+        let position = position(&rows)?;
+        let found = match rows.first() {
+            Some(row) => found(row)?,
+            None => Looked::Is(Found::Unknown),
+        };
+        match found {
+            Looked::Merged(survivor) => number = survivor,
+            Looked::Is(found) => return Ok((position, found)),
+        }
+    }
+    Err(too_many_merges(&number))
+}
+
+/// Looks several cases up, in the order asked, in one round trip and one more for each merge in a row. The position is
+/// one that all of the answer includes.
+pub(crate) async fn each_at(
+    views: &PgPool,
+    numbers: &[PrisonerNumber],
+    instant: DateTime<Utc>,
+) -> Result<(u64, Vec<Found>), Error> {
+    const SQL: &str = concat!(
+        "SELECT v.position AS ledger_position, asked.place, ",
+        columns!(),
+        " FROM checkpoint v
+          LEFT JOIN unnest($1::text[]) WITH ORDINALITY AS asked (number, place) ON true
+          LEFT JOIN prisoner_case c ON c.prisoner_number = asked.number
+          LEFT JOIN case_period   p ON p.prisoner_number = c.prisoner_number
+                                   AND p.valid_from <= $2 AND p.valid_to > $2
+          ORDER BY asked.place"
+    );
+    let mut answer: Vec<Option<Found>> = numbers.iter().map(|_| None).collect();
+    let mut open: Vec<(usize, PrisonerNumber)> = numbers.iter().cloned().enumerate().collect();
+    let mut reached = u64::MAX;
+    for _ in 0..MERGES_MAX {
+        let asked: Vec<&str> = open.iter().map(|(_, number)| number.as_str()).collect();
+        let rows = sqlx::query(SQL).bind(asked).bind(instant).fetch_all(views).await?;
+        reached = reached.min(position(&rows)?);
+        let mut merged = Vec::new();
+        for ((place, _), row) in open.iter().zip(&rows) {
+            match found(row)? {
+                Looked::Merged(survivor) => merged.push((*place, survivor)),
+                Looked::Is(found) => answer[*place] = Some(found),
+            }
+        }
+        if merged.is_empty() {
+            return Ok((reached, answer.into_iter().map(|found| found.unwrap_or(Found::Unknown)).collect()));
+        }
+        open = merged;
+    }
+    Err(too_many_merges(&open[0].1))
+}
+
+/// Every period of a case, past and planned, in order; `None` where the number is unknown.
+pub(crate) async fn periods(views: &PgPool, number: &PrisonerNumber) -> Result<(u64, Option<Vec<Case>>), Error> {
+    const SQL: &str = concat!(
+        "SELECT v.position AS ledger_position, ",
+        columns!(),
+        " FROM checkpoint v
+          LEFT JOIN prisoner_case c ON c.prisoner_number = $1
+          LEFT JOIN case_period   p ON p.prisoner_number = c.prisoner_number
+          ORDER BY p.valid_from"
+    );
+    let mut number = number.clone();
+    for _ in 0..MERGES_MAX {
+        let rows = sqlx::query(SQL).bind(number.as_str()).fetch_all(views).await?;
+        let first = match rows.first() {
+            Some(row) => found(row)?,
+            None => Looked::Is(Found::Unknown),
+        };
+        match first {
+            Looked::Merged(survivor) => number = survivor,
+            Looked::Is(Found::Unknown) => return Ok((position(&rows)?, None)),
+            Looked::Is(Found::NotYet(_) | Found::Case(_)) => {
+                let Read { position, rows } = read(&rows, "case_period", "prisoner_number", Case::read)?;
+                return Ok((position, Some(rows)));
+            }
+        }
+    }
+    Err(too_many_merges(&number))
+}
+
+enum Looked {
+    Is(Found),
+    Merged(PrisonerNumber),
+}
+
+fn found(row: &PgRow) -> Result<Looked, Error> {
+    let case = Row { table: "prisoner_case", key: "number", row };
+    let Some(number) = case.optional_word("number")? else { return Ok(Looked::Is(Found::Unknown)) };
+    if let Some(survivor) = case.optional_word("merged_into")? {
+        return Ok(Looked::Merged(survivor));
+    }
+    let period = Row { table: "case_period", key: "prisoner_number", row };
+    if period.get::<Option<&str>>("prisoner_number")?.is_none() {
+        return Ok(Looked::Is(Found::NotYet(number)));
+    }
+    Ok(Looked::Is(Found::Case(Box::new(Case::read(period)?))))
+}
+
+/// The rules refuse a circle of merges, so the view is wrong.
+fn too_many_merges(number: &PrisonerNumber) -> Error {
+    Error::Damaged {
+        table: "prisoner_case",
+        column: "merged_into",
+        row: number.to_string(),
+        value: format!("the start of more than {MERGES_MAX} merges in a row"),
+    }
+}
+
+impl Case {
+    /// Reads [`columns`].
+    pub(super) fn read(row: Row<'_>) -> Result<Self, Error> {
+        let holder = |staff_id, name, kind, email, since| -> Result<Option<Holder>, Error> {
+            let Some(id) = row.get::<Option<i64>>(staff_id)? else { return Ok(None) };
+            Ok(Some(Holder {
+                staff_id: StaffId::try_from(id).map_err(|_| row.damaged(staff_id, &id.to_string()))?,
+                name: row.get(name)?,
+                kind: row.word(kind)?,
+                email: row.get(email)?,
+                since: row.get(since)?,
+            }))
+        };
+        let com_name: Option<String> = row.get("com_name")?;
+        let community_manager = match com_name {
+            Some(name) => Some(CommunityManager {
+                name,
+                email: row.get("com_email")?,
+                team: row.get("com_team")?,
+                ldu: row.get("com_ldu")?,
+            }),
+            None => None,
+        };
+        let plan = match row.optional_word("plan_reason")? {
+            Some(reason) => Some(Plan {
+                reason,
+                start_date: row.get("plan_start_date")?,
+                handover_date: row.get("plan_handover_date")?,
+            }),
+            None => None,
+        };
+        let responsibility_override = match row.optional_word::<ResponsibleService>("override_responsible")? {
+            Some(responsible) => Some(ResponsibilityOverridden {
+                responsible,
+                reason: row.word::<ResponsibilityOverrideReason>("override_reason")?,
+                detail: row.get("override_detail")?,
+            }),
+            None => None,
+        };
+        Ok(Self {
+            number: row.word("prisoner_number")?,
+            revision: row.count("case_revision")?,
+            crn: row.get("crn")?,
+            from: row.get("valid_from")?,
+            to: row.get("valid_to")?,
+            period_revision: row.count("revision")?,
+            prison: row.optional_word("prison")?,
+            tier: row.optional_word("tier")?,
+            rosh_level: row.optional_word("rosh_level")?,
+            pom: holder("pom_staff_id", "pom_name", "pom_kind", "pom_email", "pom_since")?,
+            coworker: holder(
+                "coworker_staff_id",
+                "coworker_name",
+                "coworker_kind",
+                "coworker_email",
+                "coworker_since",
+            )?,
+            community_manager,
+            phase: row.word("phase")?,
+            responsible: row.word("responsible")?,
+            responsible_since: row.get("responsible_since")?,
+            supporting: row.optional_word("supporting")?,
+            plan,
+            responsibility_override,
+            waiting_since: row.get("waiting_since")?,
+            ever_allocated: row.get("ever_allocated")?,
+        })
+    }
+
+    /// The same from a history as it was known at some point.
+    pub(crate) fn of(history: &History, period: &Period) -> Self {
+        let state = &period.state;
+        let holder = |role: &PomRole| Holder {
+            staff_id: role.pom.staff_id,
+            name: role.pom.name.clone(),
+            kind: role.pom.kind,
+            email: role.pom.email.clone(),
+            since: role.since,
+        };
+        Self {
+            number: history.number().clone(),
+            revision: history.revision().unwrap_or_default(),
+            crn: state.crn.clone().map(String::from),
+            from: period.from,
+            to: period.to,
+            period_revision: period.revision,
+            prison: state.prison.clone(),
+            tier: state.tier.as_ref().map(|assigned| assigned.tier),
+            rosh_level: state.tier.as_ref().and_then(|assigned| assigned.rosh_level),
+            pom: state.primary_pom.as_ref().map(holder),
+            coworker: state.coworking_pom.as_ref().map(holder),
+            community_manager: state.community_manager.as_ref().map(|role| role.manager.clone()),
+            phase: period.responsibility.phase,
+            responsible: period.responsibility.responsible,
+            responsible_since: period.responsible_since,
+            supporting: period.responsibility.supporting,
+            plan: state.handover_plan.as_ref().map(|plan| Plan {
+                reason: plan.reason,
+                start_date: plan.start_date,
+                handover_date: plan.handover_date,
+            }),
+            responsibility_override: state.responsibility_override.clone(),
+            waiting_since: state.waiting_since,
+            ever_allocated: state.ever_allocated,
+        }
+    }
+}
