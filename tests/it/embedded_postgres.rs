@@ -110,8 +110,9 @@ async fn two_that_watch_start_one_server_again() {
 async fn what_a_crash_may_leave_behind_is_no_hindrance() {
     let dir = DataDir::new();
     // A cluster that was being made.
-    std::fs::create_dir_all(dir.path().join("postgres.new/base")).expect("make a directory");
+    std::fs::create_dir_all(dir.path().join("postgres.new-0/base")).expect("make a directory");
     let server = start(dir.path()).await;
+    assert!(!dir.path().join("postgres.new-0").exists());
     execute(&server, "CREATE TABLE kept AS SELECT 1 AS n").await;
     let pid_file = dir.path().join("postgres/postmaster.pid");
     let content = std::fs::read_to_string(&pid_file).expect("read postmaster.pid");

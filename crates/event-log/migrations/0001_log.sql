@@ -107,6 +107,64 @@ $$;
 COMMENT ON FUNCTION log.make_partition(bigint, bigint) IS
     'Makes the partition of log.event for the positions from the first up to, without, the second; where there is one already, does nothing.';
 
+-- Appends a batch, or, where a stream is not where the batch takes it to be, says where it is and appends nothing. One
+-- statement is one transaction and one round trip: the head row's lock is never held while a client is waited for.
+CREATE FUNCTION log.append(
+    -- One element a stream: its name, the revision that it is taken to be at (null: it does not exist), and the one
+    -- that it will be at.
+    moved_streams text[], moved_before bigint[], moved_after bigint[],
+    -- One element an event, in order. Positions follow the head's.
+    streams text[], revisions bigint[], event_ids uuid[], types text[], recorded_ats timestamptz[],
+    metadatas bytea[], datas bytea[],
+    -- The last position that the caller knows a partition for.
+    last_place bigint,
+    -- The head before the batch; whether the batch was appended; and the streams that were elsewhere, and where.
+    OUT head_position bigint, OUT head_recorded_at timestamptz, OUT appended boolean,
+    OUT elsewhere_streams text[], OUT elsewhere_revisions bigint[]
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    event_count bigint := cardinality(streams);
+BEGIN
+    appended := false;
+    -- The writers of all processes queue here, so that positions are given in commit order.
+    SELECT position, recorded_at INTO STRICT head_position, head_recorded_at FROM log.head FOR UPDATE;
+    IF head_position + event_count > last_place THEN
+        RETURN;
+    END IF;
+    -- A statement of its own: its snapshot is taken after the lock, so it sees every append before this one.
+    SELECT array_agg(taken.stream), array_agg(taken.revision)
+      INTO elsewhere_streams, elsewhere_revisions
+      FROM (SELECT moved.stream, moved.before,
+                   (SELECT known.revision FROM log.stream AS known WHERE known.stream = moved.stream) AS revision
+              FROM unnest(moved_streams, moved_before) AS moved (stream, before)) AS taken
+     WHERE taken.revision IS DISTINCT FROM taken.before;
+    IF elsewhere_streams IS NOT NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO log.event (position, stream, revision, event_id, type, recorded_at, metadata, data)
+    SELECT head_position + new.place, new.stream, new.revision, new.event_id, new.type,
+           greatest(new.recorded_at, head_recorded_at), new.metadata, new.data
+      FROM unnest(streams, revisions, event_ids, types, recorded_ats, metadatas, datas) WITH ORDINALITY
+           AS new (stream, revision, event_id, type, recorded_at, metadata, data, place);
+    INSERT INTO log.stream (stream, revision)
+    SELECT moved.stream, moved.after
+      FROM unnest(moved_streams, moved_before, moved_after) AS moved (stream, before, after)
+     WHERE moved.before IS NULL;
+    UPDATE log.stream AS known
+       SET revision = moved.after
+      FROM unnest(moved_streams, moved_before, moved_after) AS moved (stream, before, after)
+     WHERE known.stream = moved.stream AND moved.before IS NOT NULL;
+    UPDATE log.head
+       SET position = head_position + event_count,
+           recorded_at = greatest(head_recorded_at, recorded_ats[event_count]);
+    PERFORM pg_notify('allocation_ledger_log', (head_position + event_count)::text);
+    appended := true;
+END
+$$;
+COMMENT ON FUNCTION log.append IS
+    'The only writer of events. Recorded times must rise within a batch.';
+
 -- `jsonb` cannot hold the character NUL: a body with one is shown as the text it is rather than failing the query.
 CREATE VIEW log.event_json AS
 SELECT position, stream, revision, event_id, type, recorded_at,

@@ -5,12 +5,13 @@ use domain::handover::Facts;
 use serde::{Deserialize, Deserializer, de};
 use utoipa::ToSchema;
 
-/// Sentence facts, all from NOMIS: all optional but `indeterminate`. London dates.
+/// Sentence facts, all from NOMIS: all optional, but `indeterminate` where they are recorded. London dates.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FactsBody {
-    /// An indeterminate sentence: life, or imprisonment for public protection.
-    pub indeterminate: bool,
+    /// An indeterminate sentence: life, or imprisonment for public protection. Has to be said where a plan is recorded;
+    /// where dates are only worked out, absent or null is false, as for every other fact.
+    pub indeterminate: Option<bool>,
     /// When the sentence began.
     pub sentence_start_date: Option<NaiveDate>,
     /// Tariff expiry date (TED).
@@ -68,7 +69,7 @@ impl FactsBody {
     #[must_use]
     pub fn into_facts(self) -> Facts {
         Facts {
-            indeterminate: self.indeterminate,
+            indeterminate: self.indeterminate.unwrap_or_default(),
             sentence_start_date: self.sentence_start_date,
             tariff_date: self.tariff_date,
             target_hearing_date: self.target_hearing_date,

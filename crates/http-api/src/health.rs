@@ -59,14 +59,6 @@ impl Component {
     }
 }
 
-/// How the event store is: whether its head can be read, and where it is.
-pub async fn event_store(log: event_log::SharedLog) -> Component {
-    match log.head().await {
-        Ok(position) => Component::up().with("position", position),
-        Err(error) => Component::down(error.to_string()),
-    }
-}
-
 /// The components of a service, and its name.
 #[derive(Clone)]
 pub struct Health {

@@ -14,6 +14,8 @@ use event_log::LogError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::headers::LEDGER_POSITION;
+
 /// The media type of problem documents.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -35,6 +37,7 @@ struct Content {
     survivor: Option<String>,
     instance: Option<String>,
     retry_after: Option<Duration>,
+    position: Option<u64>,
 }
 
 /// A part of the request that is at fault.
@@ -121,6 +124,7 @@ impl Problem {
             survivor: None,
             instance: None,
             retry_after: None,
+            position: None,
         }))
     }
 
@@ -183,6 +187,13 @@ impl Problem {
     #[must_use]
     pub fn with_instance(mut self, path: impl Into<String>) -> Self {
         self.0.instance = Some(path.into());
+        self
+    }
+
+    /// Says how far in the ledger it was looked before it was found so.
+    #[must_use]
+    pub fn with_position(mut self, position: u64) -> Self {
+        self.0.position = Some(position);
         self
     }
 
@@ -262,6 +273,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(wait) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        if let Some(position) = self.0.position {
+            headers.insert(LEDGER_POSITION, HeaderValue::from(position));
         }
         // For what surrounds the routes: the instance is added there, and the code counted.
         response.extensions_mut().insert(self);

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, event_store, handover_dates, serve, telemetry};
+use crate::{bench, demo, event_store, handover_dates, history, import, serve, telemetry};
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
 #[derive(Debug, Parser)]
@@ -22,8 +22,15 @@ enum Command {
     Demo(demo::Settings),
     /// Measure the ledger on this machine, beside what Postgres alone can do here
     Bench(bench::Settings),
+    /// Take in what a prison has in files
+    #[command(subcommand)]
+    Import(import::Import),
+    /// List the POM contacts that are still to be removed from NOMIS, by prison that has joined OMiC
+    NomisContacts(import::nomis_contacts::ListSettings),
     /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is recorded
     HandoverDates(handover_dates::Settings),
+    /// Show everything that happened to a case
+    History(history::Settings),
     /// Look into an event store
     #[command(subcommand)]
     EventStore(event_store::Command),
@@ -35,7 +42,13 @@ impl Command {
     fn log_filter(&self) -> &'static str {
         match self {
             Self::Serve(_) => "info,sqlx=warn,reqwest_retry=error",
-            Self::Demo(_) | Self::Bench(_) | Self::HandoverDates(_) | Self::EventStore(_) => "warn",
+            Self::Demo(_)
+            | Self::Bench(_)
+            | Self::Import(_)
+            | Self::NomisContacts(_)
+            | Self::HandoverDates(_)
+            | Self::History(_)
+            | Self::EventStore(_) => "warn",
         }
     }
 }
@@ -50,7 +63,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(settings) => serve::run(settings).await,
         Command::Demo(settings) => demo::run(settings).await,
         Command::Bench(settings) => bench::run(settings).await,
+        Command::Import(import) => import::run(import).await,
+        Command::NomisContacts(settings) => import::nomis_contacts::list(settings).await,
         Command::HandoverDates(settings) => handover_dates::run(settings),
+        Command::History(settings) => history::run(settings).await,
         Command::EventStore(command) => event_store::run(command).await,
     }
 }

@@ -17,6 +17,8 @@ pub mod data_directory;
 pub mod demo;
 pub mod event_store;
 pub mod handover_dates;
+pub mod history;
+pub mod import;
 pub mod postgres;
 pub mod serve;
 pub mod settings;

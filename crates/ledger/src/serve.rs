@@ -106,15 +106,25 @@ pub struct Running {
     http: JoinHandle<std::io::Result<()>>,
     workers: Vec<(&'static str, JoinHandle<anyhow::Result<()>>)>,
     projecting: Option<watch::Receiver<projector::Status>>,
+    signals: watch::Receiver<u32>,
     _claim: Option<Claim>,
 }
 
 impl Running {
-    /// Starts to serve.
+    /// Starts to serve. From now on SIGINT and SIGTERM do not end the program, but are waited for by
+    /// [`Running::until_signal`].
     ///
     /// # Errors
-    /// The address is taken or not allowed, the data directory is taken, or a store cannot be opened.
+    /// The address is taken or not allowed, the data directory is taken, a store cannot be opened, or a signal came.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let signals = count_signals()?;
+        tokio::select! {
+            running = Self::start_parts(settings, signals.clone()) => running,
+            () = counted(signals, 1) => bail!("stopped by a signal while starting"),
+        }
+    }
+
+    async fn start_parts(settings: &Settings, signals: watch::Receiver<u32>) -> anyhow::Result<Self> {
         check_listen(settings.listen)?;
         let listener = TcpListener::bind(settings.listen).await.with_context(|| {
             format!("listen on {}: is another program listening there? Choose another with --listen", settings.listen)
@@ -170,9 +180,10 @@ impl Running {
             projecting = Some(statuses);
         }
         if settings.role.answers() {
-            let views = query_pool(&stores.views);
-            health = with_views(health, &views);
-            router = router.merge(query::router(query::State::new(views, Arc::clone(&stores.log))));
+            let state = query::State::new(query_pool(&stores.views), Arc::clone(&stores.log));
+            let asked = state.clone();
+            health = health.with("views", move || asked.clone().health());
+            router = router.merge(query::router(state));
             openapi.merge(query::openapi());
         }
 
@@ -185,7 +196,18 @@ impl Running {
         let stopped = raised(&stop_accepting);
         let http = tokio::spawn(async { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         tracing::info!(url, role = ?settings.role, "serving on {url}");
-        Ok(Self { url, service, stores, stop_accepting, stop_working, http, workers, projecting, _claim: claim })
+        Ok(Self {
+            url,
+            service,
+            stores,
+            stop_accepting,
+            stop_working,
+            http,
+            workers,
+            projecting,
+            signals,
+            _claim: claim,
+        })
     }
 
     /// Where it listens.
@@ -224,11 +246,9 @@ impl Running {
     /// # Errors
     /// As [`Running::stop`].
     pub async fn until_signal(mut self) -> anyhow::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-        let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+        let signals = self.signals.clone();
         tokio::select! {
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            () = counted(signals.clone(), 1) => tracing::info!("stopping"),
             ended = &mut self.http => {
                 let reason = match ended {
                     Ok(Ok(())) => anyhow!("it ended by itself"),
@@ -241,8 +261,11 @@ impl Running {
         }
         tokio::select! {
             stopped = self.stop() => stopped,
-            _ = interrupt.recv() => bail!("ended at once by a second SIGINT"),
-            _ = terminate.recv() => bail!("ended at once by a second SIGTERM"),
+            () = counted(signals, 2) => {
+                tracing::warn!("ended at once by a second signal; a Postgres server left over is used by the next start");
+                // Returning would still wait for Postgres to stop.
+                std::process::exit(1);
+            }
         }
     }
 
@@ -279,6 +302,32 @@ fn check_listen(listen: SocketAddr) -> anyhow::Result<()> {
     );
 }
 
+/// Counts the SIGINTs and SIGTERMs that come from now on.
+fn count_signals() -> anyhow::Result<watch::Receiver<u32>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let (counter, count) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                () = counter.closed() => return,
+            }
+            counter.send_modify(|count| *count += 1);
+        }
+    });
+    Ok(count)
+}
+
+/// Ready when so many signals have come.
+async fn counted(mut signals: watch::Receiver<u32>, wanted: u32) {
+    if signals.wait_for(|count| *count >= wanted).await.is_err() {
+        // Nobody counts any more, which happens only when the program ends anyway.
+        std::future::pending().await
+    }
+}
+
 /// Ready when the sender says `true`, or is gone.
 fn raised(sender: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + use<> {
     let mut receiver = sender.subscribe();
@@ -302,22 +351,6 @@ fn with_event_log(health: Health, log: &SharedLog) -> Health {
             match log.head().await {
                 Ok(position) => Component::up().with("position", position),
                 Err(error) => Component::down(error.to_string()),
-            }
-        }
-    })
-}
-
-fn with_views(health: Health, views: &PgPool) -> Health {
-    let views = views.clone();
-    health.with("views", move || {
-        let views = views.clone();
-        async move {
-            match sqlx::query("SELECT FROM checkpoint").execute(&views).await {
-                Ok(_) => Component::up(),
-                Err(error) => {
-                    tracing::warn!("the views cannot be read: {error}");
-                    Component::down("the views cannot be read")
-                }
             }
         }
     })

@@ -49,6 +49,16 @@ impl Stores {
     /// # Errors
     /// As [`Stores::open`]; and where there is no log yet.
     pub async fn open_prepared(settings: &settings::Stores) -> anyhow::Result<Self> {
+        if settings.event_store.is_none() || settings.views.is_none() {
+            let data_dir = settings.data_dir()?;
+            if !postgres::exists(&data_dir) {
+                bail!(
+                    "there is no ledger in {}: say where it is with --data-dir, or begin one there with \
+                     `allocation-ledger serve`",
+                    data_dir.display()
+                );
+            }
+        }
         Connected::new(settings).await?.open().await
     }
 

@@ -209,3 +209,110 @@ impl Reader {
         DateTime::from_timestamp(seconds, nanoseconds).expect(WRITTEN)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{officer::CommunityManager, prisoner::PrisonerEvent};
+    use event_log::{Metadata, decode, encode};
+
+    use super::*;
+
+    fn recorded(number: usize, revision: u64, position: u64) -> RecordedEvent {
+        let at: DateTime<Utc> = "2026-03-01T09:00:00.123456789Z".parse().expect("an instant");
+        let by = RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "tests".into() };
+        let command_id = CommandId(Uuid::from_u128(u128::from(position)));
+        let metadata = Metadata::new(at, by, command_id, "digest".into(), Uuid::nil(), None);
+        let event = Event::Prisoner(PrisonerEvent::CommunityManagerAssigned(CommunityManager {
+            name: format!("Lee, Sam {position}"),
+            email: None,
+            team: None,
+            ldu: None,
+        }));
+        let new = encode(&event, 0, &metadata, at);
+        RecordedEvent {
+            position,
+            stream: format!("prisoner-A{number:04}BC").parse().expect("a stream"),
+            revision,
+            event_id: new.event_id,
+            type_name: new.type_name,
+            recorded_at: at,
+            metadata: new.metadata,
+            data: new.data,
+        }
+    }
+
+    fn entries(history: &History) -> &[Entry<PrisonerEvent>] {
+        match history {
+            History::Case(history) => history.entries(),
+            History::Prison(_) => &[],
+        }
+    }
+
+    /// Enough events for boards with several compressed stretches; each comes back as it is read without a shelf.
+    #[test]
+    fn events_come_back_by_stream_as_they_were_put() {
+        const STREAMS: usize = 100;
+        const REVISIONS: u64 = 200;
+        let mut shelf = Shelf::new(1);
+        let mut expected: HashMap<String, Vec<Entry<Event>>> = HashMap::new();
+        let mut position = 0;
+        for revision in 0..REVISIONS {
+            for number in 0..STREAMS {
+                position += 3;
+                let event = recorded(number, revision, position);
+                shelf.put(&event).expect("readable");
+                let entry = decode(&event).expect("readable").entry;
+                expected.entry(event.stream.to_string()).or_default().push(entry);
+            }
+        }
+        let boards = shelf.into_boards();
+        assert!(boards.iter().any(|board| board.compressed.len() > 1), "stretches were compressed");
+        let histories: Vec<_> =
+            boards.into_iter().flat_map(|board| board.into_histories().expect("readable")).collect();
+        assert_eq!(histories.len(), STREAMS);
+        for history in &histories {
+            let History::Case(case) = history else { panic!("a case") };
+            let expected = &expected[&Stream::Prisoner(case.number().clone()).to_string()];
+            assert_eq!(entries(history).len(), expected.len());
+            for (entry, expected) in entries(history).iter().zip(expected) {
+                let entry = Entry {
+                    event_id: entry.event_id,
+                    revision: entry.revision,
+                    position: entry.position,
+                    effective_at: entry.effective_at,
+                    recorded_at: entry.recorded_at,
+                    recorded_by: entry.recorded_by.clone(),
+                    command_id: entry.command_id,
+                    event: Event::Prisoner(entry.event.clone()),
+                };
+                assert_eq!(&entry, expected);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check_damaged(events: &[RecordedEvent], position: u64) {
+        let mut shelf = Shelf::new(1);
+        let outcome = events
+            .iter()
+            .try_for_each(|event| shelf.put(event))
+            .and_then(|()| shelf.into_boards().into_iter().try_for_each(|board| board.into_histories().map(|_| ())));
+        let found = match outcome {
+            Err(LogError::Damaged { position, .. }) => Some(position),
+            _ => None,
+        };
+        assert_eq!(found, Some(position));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_by_its_position() {
+        let good = recorded(1, 0, 10);
+        check_damaged(&[good.clone(), RecordedEvent { metadata: Bytes::new(), ..recorded(1, 1, 20) }], 20);
+        check_damaged(&[good.clone(), RecordedEvent { data: "{".into(), ..recorded(1, 1, 20) }], 20);
+        check_damaged(
+            &[good.clone(), RecordedEvent { type_name: "PrisonerTeleported".into(), ..recorded(1, 1, 20) }],
+            20,
+        );
+        check_damaged(&[good, recorded(1, 2, 20)], 20);
+    }
+}

@@ -62,22 +62,48 @@ pub(crate) async fn known_at(
 
 /// An event of a whole history.
 #[derive(Debug)]
-pub(crate) struct Happened {
-    pub(crate) number: PrisonerNumber,
-    pub(crate) stored: StoredEvent,
+pub struct Happened {
+    /// The number that it was recorded under.
+    pub number: PrisonerNumber,
+    /// The event.
+    pub stored: StoredEvent,
     /// The revision of the number's entry that voided this one.
-    pub(crate) voided_by: Option<u64>,
+    pub voided_by: Option<u64>,
 }
 
 /// Everything that happened to the case that the number belongs to, the histories of removed numbers included, in
 /// effective order; of one instant, in the order recorded. Empty where nothing is known of the number.
-pub(crate) async fn whole_history(log: &SharedLog, number: &PrisonerNumber) -> Result<Vec<Happened>, Error> {
+///
+/// # Errors
+/// The log is out of reach or damaged.
+pub async fn whole_history(log: &SharedLog, number: &PrisonerNumber) -> Result<Vec<Happened>, Error> {
+    whole_history_known_at(log, number, None).await
+}
+
+/// [`whole_history`] as it was known at a point: what was recorded later counts for nothing, merges and voids included.
+///
+/// # Errors
+/// The log is out of reach or damaged.
+pub async fn whole_history_known_at(
+    log: &SharedLog,
+    number: &PrisonerNumber,
+    known_at: Option<KnownAt>,
+) -> Result<Vec<Happened>, Error> {
+    let events = async |number: &PrisonerNumber| {
+        let mut events = events(log, number).await?;
+        events.retain(|stored| match known_at {
+            None => true,
+            Some(KnownAt::Position(position)) => stored.entry.position <= position,
+            Some(KnownAt::Instant(instant)) => stored.entry.recorded_at <= instant,
+        });
+        Ok::<_, Error>(events)
+    };
     let mut survivor = number.clone();
-    let mut own = events(log, &survivor).await?;
+    let mut own = events(&survivor).await?;
     // A circle of merges is refused, so this comes to an end.
     while let Some(next) = history(&survivor, &own).state().retired_into {
         survivor = next;
-        own = events(log, &survivor).await?;
+        own = events(&survivor).await?;
     }
     let mut happened = Vec::new();
     let mut seen = BTreeSet::from([survivor.clone()]);
@@ -88,7 +114,7 @@ pub(crate) async fn whole_history(log: &SharedLog, number: &PrisonerNumber) -> R
             if let PrisonerEvent::PrisonerNumberMerged(merged) = &entry.event
                 && seen.insert(merged.removed_number.clone())
             {
-                to_read.push((merged.removed_number.clone(), events(log, &merged.removed_number).await?));
+                to_read.push((merged.removed_number.clone(), events(&merged.removed_number).await?));
             }
         }
         happened.extend(own.into_iter().map(|stored| Happened {

@@ -28,12 +28,19 @@ pub enum Error {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// By reference, as look-ups that shared a statement share its error.
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
         match error {
-            Error::Views(error) if is_outage(&error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the views cannot be read for now");
+            Error::Views(error) if is_outage(error) => {
+                tracing::warn!(error = error as &dyn std::error::Error, "the views cannot be read for now");
                 Problem::unavailable("views-unavailable", "The views cannot be read for now. Please try again.")
             }
-            Error::Log(LogError::Unavailable(ref source)) => {
+            Error::Log(LogError::Unavailable(source)) => {
                 tracing::warn!(
                     error = source.as_ref() as &dyn std::error::Error,
                     "the event log cannot be read for now"
@@ -41,7 +48,7 @@ impl From<Error> for Problem {
                 Problem::unavailable("event-store-unavailable", "The event store cannot be reached. Please try again.")
             }
             Error::Views(_) | Error::Log(LogError::Damaged { .. }) | Error::Damaged { .. } => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a question cannot be answered");
+                tracing::error!(error = error as &dyn std::error::Error, "a question cannot be answered");
                 Problem::internal()
             }
         }

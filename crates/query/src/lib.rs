@@ -3,7 +3,8 @@
 //! | question | module |
 //! |---|---|
 //! | what do the views hold, and which SQL asks them? | `view` |
-//! | what did the ledger know then, and what happened to a case? | `case_log` |
+//! | what did the ledger know then, and what happened to a case? | [`case_log`] |
+//! | how do many look-ups at once stay quick? | `lookups` |
 //! | how does a caller get an answer that includes its own write? | `freshness` |
 //! | what does `GET …` take and answer? | `http` |
 //! | what do handover dates come to, with nothing recorded? | [`handover_dates`] |
@@ -16,11 +17,12 @@
 //! `http/`, one line in the route table and one in the OpenAPI list of `http/mod.rs`, its test in `tests/it/answers.rs`.
 
 mod answer;
-mod case_log;
+pub mod case_log;
 mod error;
 mod freshness;
 pub mod handover_dates;
 mod http;
+mod lookups;
 mod state;
 mod view;
 

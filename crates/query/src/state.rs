@@ -6,14 +6,17 @@ use chrono::{DateTime, SubsecRound, Utc};
 use event_log::SharedLog;
 use http_api::health::Component;
 use sqlx::{
-    PgPool,
+    Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{freshness::Freshness, view};
+use crate::{freshness::Freshness, lookups::Lookups, view};
 
 /// How long a request waits for a connection before it is told to come back.
 const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// How long a connection lies idle before it is tested. A server takes longer than this to start again.
+const TESTED_AFTER_IDLE: Duration = Duration::from_millis(500);
 
 /// How long a statement may run: far longer than any of these takes, far shorter than a caller's patience.
 const STATEMENT_TIMEOUT_MS: u32 = 10_000;
@@ -24,13 +27,15 @@ pub struct State {
     pub(crate) views: PgPool,
     pub(crate) log: SharedLog,
     pub(crate) freshness: Freshness,
+    pub(crate) cases: Lookups,
 }
 
 impl State {
     /// Answers from `views`, connections that find the views' tables by their bare names (see [`connect`]), and from `log`.
+    /// Has to be called inside a Tokio runtime.
     #[must_use]
     pub fn new(views: PgPool, log: SharedLog) -> Self {
-        Self { freshness: Freshness::new(views.clone()), views, log }
+        Self { freshness: Freshness::new(views.clone()), cases: Lookups::new(&views), views, log }
     }
 
     /// The one place of the query side that knows what time it is; whole microseconds, as in the views.
@@ -60,7 +65,16 @@ pub fn connect(options: PgConnectOptions, schema: &str, connections_max: u32) ->
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_WAIT_MAX)
-        // A test is a round trip more for each request; a connection that broke shows by failing its statement.
+        // A test is a round trip more, so only a connection that has not been in use for a while is tested: that is how
+        // those that a restart of the server has broken are found before they fail a request.
         .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= TESTED_AFTER_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options.options(settings))
 }

@@ -38,7 +38,7 @@ struct SharedServer {
 static SERVER: OnceLock<SharedServer> = OnceLock::new();
 static DATABASE_COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// Makes a database from the prepared template.
+/// Makes a database from the prepared template: with an empty event log and empty views.
 pub async fn database() -> TestDatabase {
     let shared = shared_server();
     shared.template.get_or_init(|| prepare_template(&shared.server)).await;
@@ -77,4 +77,9 @@ fn shared_server() -> &'static SharedServer {
 
 async fn prepare_template(server: &Server) {
     server.create_database(TEMPLATE).await.expect("make the template");
+    let pool = PgPoolOptions::new().connect(&server.url(TEMPLATE)).await.expect("connect to the template");
+    event_log::postgres::migrate(&pool).await.expect("make the event log");
+    projector::migrate(&pool).await.expect("make the views");
+    // A database that somebody is connected to cannot be copied.
+    pool.close().await;
 }

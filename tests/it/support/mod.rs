@@ -4,8 +4,9 @@
 //! - [`DataDir`]: an own data directory, for tests that start the program or kill servers.
 //! - [`Program`]: the real program, serving on a free port or run once as a tool.
 //! - [`Client`]: JSON over HTTP.
+//! - [`ledger::Ledger`]: the command role over a database of its own, and cases to begin with.
 //!
-//! Nothing is left behind, however the tests end: see [`DataDir`].
+//! Nothing is left behind, however the tests end: see `watchdog`.
 
 // Each part of the suite uses what it needs of these.
 #![allow(dead_code, unused_imports)]
@@ -13,7 +14,9 @@
 mod client;
 mod data_dir;
 mod database;
+pub mod ledger;
 mod program;
+mod watchdog;
 
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -15,17 +15,24 @@ use nix::{
 };
 use reqwest::Method;
 
-use super::{Client, PATIENCE, eventually};
+use super::{Client, PATIENCE, eventually, watchdog::Watchdog};
 
 /// Where `cargo` has built the program.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_allocation-ledger-under-test");
 
-/// A serving program. Dropping it kills it, as `kill -9` does.
+/// A serving program. Dropping it kills it, as `kill -9` does; so does the end of this process.
 #[derive(Debug)]
 pub struct Program {
-    child: Child,
+    process: Process,
     client: Client,
+}
+
+/// A program that is not known to listen yet, and its log.
+#[derive(Debug)]
+struct Process {
+    child: Child,
     log: PathBuf,
+    watchdog: Watchdog,
 }
 
 /// A program that ran to its end.
@@ -45,15 +52,8 @@ impl Program {
 
     /// Serves with the given arguments on a free port, and is ready.
     pub async fn serve_with(arguments: &[&str]) -> Self {
-        let log = std::env::temp_dir().join(format!("ledger-test-{}.log", uuid::Uuid::new_v4().simple()));
-        let mut child = command(&["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("make the program's log"))
-            .spawn()
-            .expect("start the program");
-        let stdout = child.stdout.take().expect("its output");
+        let mut process = Process::serve(arguments, Stdio::piped());
+        let stdout = process.child.stdout.take().expect("its output");
         let (address_found, address) = mpsc::channel();
         std::thread::spawn(move || {
             // Read to the end, so that the program never waits for somebody to read.
@@ -66,11 +66,10 @@ impl Program {
         });
         let address = tokio::task::spawn_blocking(move || address.recv_timeout(PATIENCE)).await.expect("a thread");
         let Ok(address) = address else {
-            let _ = child.kill();
-            let status = child.wait();
-            panic!("the program did not start to listen ({status:?}):\n{}", read(&log));
+            let ended = process.child.try_wait();
+            panic!("the program did not start to listen ({ended:?}); its log follows");
         };
-        let mut program = Self { child, client: Client::new(&address), log };
+        let mut program = Self { process, client: Client::new(&address) };
         let client = program.client.clone();
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -78,14 +77,20 @@ impl Program {
             if answer.as_ref().is_ok_and(|answer| answer.status.is_success()) {
                 return program;
             }
-            let ended = program.child.try_wait().expect("wait for the program");
+            let ended = program.process.child.try_wait().expect("wait for the program");
             assert!(
                 ended.is_none() && Instant::now() < deadline,
-                "the program did not become ready ({ended:?}, {answer:?}):\n{}",
-                program.log()
+                "the program did not become ready ({ended:?}, {answer:?}); its log follows"
             );
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Starts to serve with the given arguments on a free port, and is killed after so long, ready or not.
+    pub async fn start_and_kill(arguments: &[&str], after: Duration) {
+        let process = Process::serve(arguments, Stdio::null());
+        tokio::time::sleep(after).await;
+        drop(process);
     }
 
     /// A client of it.
@@ -94,33 +99,50 @@ impl Program {
     }
 
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a process id")
+        i32::try_from(self.process.child.id()).expect("a process id")
     }
 
     /// What it has logged.
     pub fn log(&self) -> String {
-        read(&self.log)
+        read(&self.process.log)
     }
 
     /// Kills it without a warning and waits until it is gone.
-    pub fn kill(mut self) {
-        self.child.kill().expect("kill the program");
-        self.child.wait().expect("wait for the program");
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// Asks it to end and waits until it has.
     pub async fn stop(mut self) -> ExitStatus {
         signal::kill(Pid::from_raw(self.pid()), Signal::SIGTERM).expect("signal the program");
-        eventually("the program to end", async || self.child.try_wait().expect("wait for the program")).await
+        eventually("the program to end", async || self.process.child.try_wait().expect("wait for the program")).await
     }
 }
 
-impl Drop for Program {
+impl Process {
+    fn serve(arguments: &[&str], stdout: Stdio) -> Self {
+        let log = std::env::temp_dir().join(format!("ledger-test-{}.log", uuid::Uuid::new_v4().simple()));
+        let child = command(&["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(File::create(&log).expect("make the program's log"))
+            .spawn()
+            .expect("start the program");
+        let pid = child.id().to_string();
+        let watchdog = Watchdog::new("kill -KILL \"$1\"\nrm -f \"$2\"", &[pid.as_ref(), log.as_os_str()]);
+        Self { child, log, watchdog }
+    }
+}
+
+impl Drop for Process {
     fn drop(&mut self) {
+        // First, while the process id is still this program's.
+        self.watchdog.dismiss();
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- the program's log ---\n{}", self.log());
+            eprintln!("--- the program's log ---\n{}", read(&self.log));
         }
         let _ = std::fs::remove_file(&self.log);
     }

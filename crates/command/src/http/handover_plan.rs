@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
-use http_api::{CommandHeaders, PathParams, Problem, handover::FactsBody};
+use http_api::{CommandHeaders, PathParams, Problem, handover::FactsBody, problem::Fault};
 
 use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
 use crate::Service;
@@ -20,6 +20,13 @@ pub(super) async fn plan_handover(
     headers: CommandHeaders,
     body: Body<FactsBody>,
 ) -> Result<Recorded, Problem> {
+    // What is recorded for years must not rest on what somebody forgot to say.
+    if body.fields.indeterminate.is_none() {
+        return Err(Problem::fault(
+            "field-missing",
+            Fault::pointer("#/indeterminate", "missing field `indeterminate`"),
+        ));
+    }
     record_on_case(&service, number, headers, body, "plan-handover", |body| {
         let effective_at = body.effective_at;
         (prisoner::Command::PlanHandover(body.into_facts()), effective_at)

@@ -186,3 +186,40 @@ async fn record(
 fn recorded_by(service: &Service, headers: CommandHeaders) -> RecordedBy {
     RecordedBy { username: headers.recorded_by.unwrap_or_else(|| service.local_user().clone()), client: headers.client }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Collects the references in a part of the document.
+    fn references(part: &Value, found: &mut Vec<String>) {
+        match part {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                members.values().for_each(|member| references(member, found));
+            }
+            Value::Array(members) => members.iter().for_each(|member| references(member, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_description_is_whole() {
+        let document = serde_json::to_value(openapi()).expect("JSON");
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(!found.is_empty());
+        for reference in found {
+            let pointer = reference.trim_start_matches('#');
+            assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+        }
+        let paths = document["paths"].as_object().expect("paths");
+        let operations: usize = paths.values().map(|path| path.as_object().map_or(0, |path| path.len())).sum();
+        assert_eq!(operations, 23, "{:?}", paths.keys());
+        for operation in paths.values().filter_map(Value::as_object).flat_map(|path| path.values()) {
+            assert!(operation["summary"].is_string() && operation["responses"]["422"].is_object(), "{operation}");
+        }
+    }
+}

@@ -305,3 +305,170 @@ impl Index {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        Entry,
+        event::RecordedBy,
+        identifier::CommandId,
+        officer::{Pom, PomKind},
+        prison::PomStatusChanged,
+        prisoner::{
+            AllocationMade, Choice, Deallocated, DeallocationTrigger, PrisonerNumberMerged, PrisonerNumberRetired,
+        },
+    };
+    use event_log::Metadata;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const NUMBER: &str = "A1234BC";
+
+    /// What the index holds after lines such as `d02 given`, `d05 ended`, `d03 inactive`, `d04 active`: what happens,
+    /// in the order recorded, and the day from which it holds.
+    fn after(lines: &str) -> Index {
+        let index = Index::default();
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (day, what) = line.split_once(' ').expect("a day and what happens");
+            let at = format!("2026-01-{}T09:00:00Z", day.trim_start_matches('d')).parse().expect("an instant");
+            index.take_in(&stored(what, at));
+        }
+        index.caught_up(1);
+        index
+    }
+
+    fn stored(what: &str, effective_at: DateTime<Utc>) -> StoredEvent {
+        let status = |status| {
+            Event::Prison(PrisonEvent::PomStatusChanged(PomStatusChanged {
+                staff_id: staff_id(),
+                status,
+                returns_on: None,
+                reason: None,
+            }))
+        };
+        let event = match what {
+            "given" => Event::Prisoner(PrisonerEvent::AllocationMade(AllocationMade {
+                prison: prison(),
+                pom: pom(),
+                choice: Choice {
+                    tier: "C".parse().expect("a tier"),
+                    rosh_level: None,
+                    recommendation_policy: domain::prisoner::RecommendationPolicy::Tier,
+                    recommended_pom_kind: None,
+                    override_reasons: Vec::new(),
+                    suitability_detail: None,
+                    override_detail: None,
+                    note: None,
+                    nomis_booking_id: None,
+                },
+            })),
+            "ended" => Event::Prisoner(PrisonerEvent::Deallocated(Deallocated {
+                prison: Some(prison()),
+                pom: Some(pom()),
+                trigger: DeallocationTrigger::Manual,
+                to_prison: None,
+            })),
+            "retired" => Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(PrisonerNumberRetired {
+                survivor: "A9999ZZ".parse().expect("a number"),
+            })),
+            "taken over" => Event::Prisoner(PrisonerEvent::PrisonerNumberMerged(Box::new(PrisonerNumberMerged {
+                removed_number: number(),
+                history_ends_at: 0,
+                held: domain::prisoner::Held::default(),
+            }))),
+            "inactive" => status(PomStatus::Inactive),
+            "active" => status(PomStatus::Active),
+            other => panic!("nothing is called {other}"),
+        };
+        let stream = match (&event, what) {
+            (Event::Prison(_), _) => Stream::Prison(prison()),
+            (_, "taken over") => Stream::Prisoner("A9999ZZ".parse().expect("a number")),
+            _ => Stream::Prisoner(number()),
+        };
+        let recorded_by = RecordedBy { username: "SPO".parse().expect("a username"), client: "test".to_owned() };
+        let command_id = CommandId(Uuid::nil());
+        StoredEvent {
+            stream,
+            metadata: Metadata::new(effective_at, recorded_by.clone(), command_id, String::new(), Uuid::nil(), None),
+            entry: Entry {
+                event_id: command_id.event_id(0),
+                revision: 0,
+                position: 1,
+                effective_at,
+                recorded_at: effective_at,
+                recorded_by,
+                command_id,
+                event,
+            },
+        }
+    }
+
+    fn number() -> PrisonerNumber {
+        NUMBER.parse().expect("a number")
+    }
+
+    fn prison() -> PrisonCode {
+        "LEI".parse().expect("a prison code")
+    }
+
+    fn staff_id() -> StaffId {
+        StaffId::try_from(1).expect("a staff id")
+    }
+
+    fn pom() -> Pom {
+        Pom { staff_id: staff_id(), name: "Okafor, Grace".to_owned(), kind: PomKind::Prison, email: None }
+    }
+
+    #[track_caller]
+    fn check(lines: &str, owed: &[&str]) {
+        let mut found: Vec<_> = after(lines).take_owed(&HashSet::new()).iter().map(|owed| owed.to_string()).collect();
+        found.sort();
+        assert_eq!(found, owed, "after {lines}");
+    }
+
+    const END: &str = "the end of the role of inactive POM 1 at LEI on A1234BC";
+
+    #[test]
+    fn an_inactive_pom_owes_the_end_of_each_role() {
+        check("d02 given", &[]);
+        check("d02 given\n d03 inactive", &[END]);
+        check("d03 inactive\n d04 given", &[END]);
+        check("d02 given\n d03 ended\n d04 inactive", &[]);
+        check("d02 given\n d03 inactive\n d03 ended", &[]);
+        check("d02 given\n d03 inactive\n d04 active", &[]);
+    }
+
+    #[test]
+    fn what_is_recorded_later_and_holds_earlier_loses_nobody() {
+        // A status of the past does not make a POM inactive who is active since.
+        check("d02 given\n d05 active\n d03 inactive", &[]);
+        check("d02 given\n d05 inactive\n d03 active", &[END]);
+        // A role of the past that ended in the past leaves the present one.
+        check("d06 given\n d02 given\n d03 ended\n d07 inactive", &[END]);
+        check("d06 given\n d02 given\n d08 ended\n d07 inactive", &[]);
+    }
+
+    #[test]
+    fn a_retired_number_owes_its_merge() {
+        check("d02 retired", &["the merge of A1234BC"]);
+        check("d02 retired\n d02 taken over", &[]);
+    }
+
+    #[test]
+    fn nothing_is_discharged_before_the_log_has_been_read_to_its_end() {
+        let index = after("d02 given\n d03 inactive");
+        index.fell_behind();
+        assert!(index.take_owed(&HashSet::new()).is_empty());
+        index.caught_up(2);
+        assert_eq!(index.take_owed(&HashSet::new()).len(), 1);
+        assert!(index.take_owed(&HashSet::new()).is_empty(), "taken is taken");
+    }
+
+    #[tokio::test]
+    async fn every_case_ever_held_is_listed() {
+        let index = after("d02 given\n d03 ended");
+        let cases = index.cases_ever(&prison(), staff_id(), 1).await.expect("read so far");
+        assert_eq!(cases, [number()]);
+    }
+}

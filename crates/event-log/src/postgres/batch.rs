@@ -1,6 +1,12 @@
-//! Decides a batch of appends: which succeed, at which positions, and the rows that they make. No IO.
+//! Decides a batch of appends: which succeed, and the rows that they make. No IO.
+//!
+//! A batch is decided on where its streams are *taken to be*: first, where its callers expect them. The store appends it
+//! only if that is where they are; else it says where, and the batch is decided again.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use domain::Stream;
@@ -8,8 +14,8 @@ use uuid::Uuid;
 
 use crate::{Appended, ExpectedRevision, NewEvent};
 
-/// The end of the log, as the locked head row says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The end of the log; by default, of an empty one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Head {
     /// Position of the last event.
     pub(super) position: u64,
@@ -41,11 +47,27 @@ impl Append {
     }
 }
 
+/// Where streams are taken to be, by name.
+pub(super) type Taken = HashMap<String, ExpectedRevision>;
+
+/// Takes each stream to be where the best informed of its callers expects it.
+pub(super) fn take<'a>(appends: impl Iterator<Item = &'a Append>) -> Taken {
+    let mut taken = Taken::new();
+    for append in appends {
+        match taken.get_mut(&append.stream_name) {
+            Some(revision) if revision.next() >= append.expected.next() => {}
+            Some(revision) => *revision = append.expected,
+            None => drop(taken.insert(append.stream_name.clone(), append.expected)),
+        }
+    }
+    taken
+}
+
 /// What becomes of an append.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Its events are among the rows.
-    Won(Appended),
+    /// Its events are these of the batch's rows.
+    Won(Range<usize>),
     /// The stream is elsewhere.
     Lost {
         /// Where the stream is.
@@ -53,17 +75,42 @@ pub(super) enum Verdict {
     },
 }
 
-/// The rows of a batch, as columns for `unnest`.
+/// The rows of a batch, as columns for `unnest`. Their positions follow from where the log ends.
 #[derive(Debug, Default)]
 pub(super) struct Rows<'a> {
-    pub(super) positions: Vec<i64>,
     pub(super) streams: Vec<&'a str>,
     pub(super) revisions: Vec<i64>,
     pub(super) event_ids: Vec<Uuid>,
     pub(super) types: Vec<&'a str>,
+    /// Rising; the log's end may raise them further.
     pub(super) recorded_at: Vec<DateTime<Utc>>,
     pub(super) metadata: Vec<&'a [u8]>,
     pub(super) data: Vec<&'a [u8]>,
+}
+
+impl Rows<'_> {
+    /// The answer to the append whose rows these are, once they stand behind what was the log's end.
+    pub(super) fn appended(&self, rows: Range<usize>, before: Head) -> Appended {
+        let events: Vec<_> = rows
+            .clone()
+            .map(|row| (before.position + 1 + row as u64, self.recorded_at[row].max(before.recorded_at)))
+            .collect();
+        Appended {
+            revision: self.revisions[rows.end - 1].cast_unsigned(),
+            position: before.position + rows.end as u64,
+            events,
+            repeated: false,
+        }
+    }
+}
+
+/// The streams that a batch moves, as columns for `unnest`, in the streams' order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved<'a> {
+    pub(super) streams: Vec<&'a str>,
+    /// The revision before; none where the stream does not exist yet.
+    pub(super) before: Vec<Option<i64>>,
+    pub(super) after: Vec<i64>,
 }
 
 /// A decided batch.
@@ -73,61 +120,50 @@ pub(super) struct Decided<'a> {
     pub(super) verdicts: Vec<Verdict>,
     /// The events of those that won.
     pub(super) rows: Rows<'a>,
-    /// The streams that moved, each with its last revision, in the streams' order.
-    pub(super) moved: Vec<(&'a str, u64)>,
-    /// Where the log ends after the batch.
-    pub(super) head: Head,
+    pub(super) moved: Moved<'a>,
 }
 
-/// Decides appends in order; one sees what those before it did. `revisions` has the last revision of every stream among
-/// them that exists.
-pub(super) fn decide<'a>(
-    mut head: Head,
-    revisions: &HashMap<String, u64>,
-    appends: impl Iterator<Item = &'a Append>,
-) -> Decided<'a> {
+/// Decides appends in order; one sees what those before it did.
+pub(super) fn decide<'a>(taken: &Taken, appends: impl Iterator<Item = &'a Append>) -> Decided<'a> {
     let mut verdicts = Vec::new();
     let mut rows = Rows::default();
-    let mut moved: HashMap<&str, u64> = HashMap::new();
+    let mut moved: BTreeMap<&str, (ExpectedRevision, u64)> = BTreeMap::new();
+    // Postgres keeps microseconds: what is answered must be what will be read.
+    let mut recorded_at = DateTime::UNIX_EPOCH;
     for append in appends {
         let name = append.stream_name.as_str();
-        let actual = match moved.get(name).or_else(|| revisions.get(name)) {
-            Some(&revision) => ExpectedRevision::Exact(revision),
-            None => ExpectedRevision::NoStream,
-        };
+        let before = taken.get(name).copied().unwrap_or(ExpectedRevision::NoStream);
+        let actual = moved.get(name).map_or(before, |&(_, revision)| ExpectedRevision::Exact(revision));
         if actual != append.expected {
             verdicts.push(Verdict::Lost { actual });
             continue;
         }
-        let mut revision = append.expected.next();
-        let mut answers = Vec::with_capacity(append.events.len());
-        for event in &append.events {
-            head.position += 1;
-            // Postgres keeps microseconds: what is answered must be what will be read.
-            head.recorded_at = head.recorded_at.max(event.recorded_at.trunc_subsecs(6));
-            rows.positions.push(head.position.cast_signed());
+        let first_row = rows.streams.len();
+        let first_revision = append.expected.next();
+        for (revision, event) in (first_revision..).zip(&append.events) {
+            recorded_at = recorded_at.max(event.recorded_at.trunc_subsecs(6));
             rows.streams.push(name);
             rows.revisions.push(revision.cast_signed());
             rows.event_ids.push(event.event_id.0);
             rows.types.push(&event.type_name);
-            rows.recorded_at.push(head.recorded_at);
+            rows.recorded_at.push(recorded_at);
             rows.metadata.push(&event.metadata);
             rows.data.push(&event.data);
-            answers.push((head.position, head.recorded_at));
-            revision += 1;
         }
-        let last = revision - 1;
-        moved.insert(name, last);
-        verdicts.push(Verdict::Won(Appended {
-            revision: last,
-            position: head.position,
-            events: answers,
-            repeated: false,
-        }));
+        let last = first_revision + append.events.len() as u64 - 1;
+        moved.entry(name).and_modify(|stream| stream.1 = last).or_insert((before, last));
+        verdicts.push(Verdict::Won(first_row..rows.streams.len()));
     }
-    let mut moved: Vec<_> = moved.into_iter().collect();
-    moved.sort_unstable();
-    Decided { verdicts, rows, moved, head }
+    let mut columns = Moved::default();
+    for (stream, (before, after)) in moved {
+        columns.streams.push(stream);
+        columns.before.push(match before {
+            ExpectedRevision::NoStream => None,
+            ExpectedRevision::Exact(revision) => Some(revision.cast_signed()),
+        });
+        columns.after.push(after.cast_signed());
+    }
+    Decided { verdicts, rows, moved: columns }
 }
 
 #[cfg(test)]
@@ -155,15 +191,16 @@ mod tests {
     /// Decides appends on a log that ends at position 10, second 5, in which `A0001AA` is at revision 3. A verdict reads
     /// `r3 p11@5`: last revision, then position and second of each event; or `at Exact(3)`.
     #[track_caller]
-    fn check(appends: &[Append], verdicts: &[&str], moved: &[(&str, u64)]) {
+    fn check(appends: &[Append], verdicts: &[&str], moved: &[(&str, Option<i64>, i64)]) {
         let head = Head { position: 10, recorded_at: EPOCH + TimeDelta::seconds(5) };
-        let revisions = HashMap::from([("prisoner-A0001AA".to_owned(), 3)]);
-        let decided = decide(head, &revisions, appends.iter());
+        let taken = Taken::from([("prisoner-A0001AA".to_owned(), Exact(3))]);
+        let decided = decide(&taken, appends.iter());
         let shown: Vec<String> = decided
             .verdicts
             .iter()
             .map(|verdict| match verdict {
-                Verdict::Won(appended) => {
+                Verdict::Won(rows) => {
+                    let appended = decided.rows.appended(rows.clone(), head);
                     let mut text = format!("r{}", appended.revision);
                     for (position, at) in &appended.events {
                         let since = *at - EPOCH;
@@ -176,8 +213,14 @@ mod tests {
             })
             .collect();
         assert_eq!(shown, verdicts);
-        assert_eq!(decided.moved, moved);
-        assert_eq!(decided.head.position, 10 + decided.rows.positions.len() as u64);
+        let streams: Vec<_> = decided
+            .moved
+            .streams
+            .iter()
+            .zip(decided.moved.before.iter().zip(&decided.moved.after))
+            .map(|(stream, (before, after))| (*stream, *before, *after))
+            .collect();
+        assert_eq!(streams, moved);
     }
 
     #[test]
@@ -185,8 +228,9 @@ mod tests {
         check(
             &[append("A0001AA", Exact(3), &[7, 6]), append("A0002AA", NoStream, &[1])],
             &["r5 p11@7 p12@7", "r0 p13@7"],
-            &[("prisoner-A0001AA", 5), ("prisoner-A0002AA", 0)],
+            &[("prisoner-A0001AA", Some(3), 5), ("prisoner-A0002AA", None, 0)],
         );
+        check(&[append("A0002AA", NoStream, &[1, 6])], &["r1 p11@5 p12@6"], &[("prisoner-A0002AA", None, 1)]);
     }
 
     #[test]
@@ -194,7 +238,7 @@ mod tests {
         check(
             &[append("A0001AA", NoStream, &[9]), append("A0002AA", NoStream, &[6])],
             &["at Exact(3)", "r0 p11@6"],
-            &[("prisoner-A0002AA", 0)],
+            &[("prisoner-A0002AA", None, 0)],
         );
     }
 
@@ -208,8 +252,20 @@ mod tests {
                 append("A0002AA", Exact(7), &[6]),
             ],
             &["r0 p11@6", "at Exact(0)", "r1 p12@6", "at Exact(1)"],
-            &[("prisoner-A0002AA", 1)],
+            &[("prisoner-A0002AA", None, 1)],
         );
+    }
+
+    #[test]
+    fn a_stream_is_taken_to_be_where_the_best_informed_caller_expects_it() {
+        let appends = [
+            append("A0001AA", Exact(2), &[1]),
+            append("A0001AA", Exact(4), &[1]),
+            append("A0001AA", NoStream, &[1]),
+            append("A0002AA", NoStream, &[1]),
+        ];
+        let expected = [("prisoner-A0001AA".to_owned(), Exact(4)), ("prisoner-A0002AA".to_owned(), NoStream)];
+        assert_eq!(take(appends.iter()), Taken::from(expected));
     }
 
     #[test]

@@ -22,8 +22,8 @@ use crate::{FOLLOW_POLL_INTERVAL, Followed, LogError};
 
 use super::read;
 
-/// The channel on which Postgres announces a batch; the payload is the position of its last event.
-pub(super) const CHANNEL: &str = "allocation_ledger_log";
+/// The channel on which `log.append` announces a batch; the payload is the position of its last event.
+const CHANNEL: &str = "allocation_ledger_log";
 
 /// Most events that a follower is given at once.
 const FOLLOW_EVENTS_MAX: usize = 4_000;

@@ -41,8 +41,12 @@ pub use self::schema::{MigrateError, PARTITION_EVENTS, migrate};
 /// Most appends that wait for the writer before callers are held back.
 const QUEUE_APPENDS_MAX: usize = 4_096;
 
-/// How long Postgres lets one of our sessions hold a transaction open without saying anything, e.g. because the process
-/// was stopped: others wait for the head row meanwhile.
+/// The last revision that an append may ask for, well within what a column holds. Whoever expects a stream to be beyond
+/// it is told where the stream is, without troubling the writer.
+const REVISION_MAX: u64 = u32::MAX as u64;
+
+/// How long Postgres lets one of our sessions hold a transaction open without saying anything. None does; a transaction
+/// forgotten by a later change would keep the head row's old versions alive.
 const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(5);
 
 /// An event log in Postgres. A handle: clones share the connections. Needs a Tokio runtime.
@@ -91,6 +95,10 @@ fn settings(options: &PgConnectOptions) -> PgConnectOptions {
         ("enable_seqscan", "off"),
         // The planner prices a scan that it cannot avoid, that of the head row, so high that it would be compiled first.
         ("jit", "off"),
+        // For the same reason, arrays of keys are joined key by key, whatever the size of the tables seems to be.
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("enable_material", "off"),
     ])
 }
 
@@ -104,6 +112,10 @@ impl EventLog for PostgresLog {
     ) -> Result<Appended, AppendError> {
         if events.is_empty() || events.len() > APPEND_EVENTS_MAX {
             return Err(AppendError::Count { stream: stream.clone(), count: events.len() });
+        }
+        if expected.next() > REVISION_MAX {
+            let actual = read::revision(&self.readers, stream).await?;
+            return Err(AppendError::Conflict { stream: stream.clone(), expected, actual });
         }
         let (answer, answered) = oneshot::channel();
         let request = Request { append: batch::Append::new(stream.clone(), expected, events), answer };

@@ -9,7 +9,7 @@ use domain::{Stream, identifier::EventId};
 use sqlx::{PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{LogError, PAGE_EVENTS_MAX, RecordedEvent};
+use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
 use super::error::{log_error, unreadable};
 
@@ -31,6 +31,16 @@ pub(super) async fn head(pool: &PgPool) -> Result<u64, LogError> {
         Some(position) => Ok(position.cast_unsigned()),
         None => Err(LogError::Damaged { position: 0, what: "`log.head` has no row".to_owned() }),
     }
+}
+
+/// Where a stream is.
+pub(super) async fn revision(pool: &PgPool, stream: &Stream) -> Result<ExpectedRevision, LogError> {
+    let revision: Option<i64> = sqlx::query_scalar("SELECT revision FROM log.stream WHERE stream = $1")
+        .bind(stream.to_string())
+        .fetch_optional(pool)
+        .await
+        .map_err(|error| log_error(error, 0))?;
+    Ok(revision.map_or(ExpectedRevision::NoStream, |revision| ExpectedRevision::Exact(revision.cast_unsigned())))
 }
 
 /// At most `limit` events after a position, and where the log ended at that moment.

@@ -1,20 +1,22 @@
 //! The writer: the one task of this process that appends.
 //!
 //! It takes what waits in its queue, at once and without a timer, and appends it in one transaction; what arrives
-//! meanwhile is the next batch. A batch takes four round trips:
+//! meanwhile is the next batch. A batch is one statement, `log.append`, and one round trip:
 //!
-//! 1. `BEGIN`, and the lock on the head row, behind which the writers of all processes queue;
-//! 2. the revisions of the batch's streams, in a statement of its own so that its snapshot is taken after the lock;
-//! 3. the events, the streams' new revisions, the new head and the wake-up of followers, in one statement;
-//! 4. `COMMIT`, which returns when the batch is durable. Only then is anybody answered.
+//! 1. it locks the head row, behind which the writers of all processes queue;
+//! 2. reads where the batch's streams are, in a statement of its own so that its snapshot is taken after the lock;
+//! 3. where all are where the batch takes them to be: inserts the events, moves the streams and the head, and notifies
+//!    the followers. Where one is not, says so and writes nothing; the batch is decided again and sent again;
+//! 4. commits, and answers when the batch is durable. Only then is anybody answered.
 //!
-//! An append that lost may stand in the log already, from an earlier try; that is looked up after the commit, off the
-//! head row's lock.
+//! So the head row's lock is never held while a process is waited for: one that is stopped or cut off stops nobody else.
+//!
+//! An append that lost may stand in the log already, from an earlier try; that is looked up afterwards.
 //!
 //! Where the connection breaks, nobody knows whether the commit happened. The writer connects again and sends the same
 //! batch once more: what stands is found to stand. Failing that too, callers are told that the store is out of reach.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
@@ -27,9 +29,9 @@ use uuid::Uuid;
 use crate::{AppendError, Appended, ExpectedRevision, LogError};
 
 use super::{
-    batch::{self, Append, Head, Verdict},
+    batch::{self, Append, Decided, Head, Taken, Verdict},
     error,
-    follow::{CHANNEL, Wakeups},
+    follow::Wakeups,
     schema,
 };
 
@@ -93,7 +95,38 @@ impl From<sqlx::Error> for BatchError {
     }
 }
 
-/// An append that did not win, with its place in the batch and where its stream was.
+/// What became of an append.
+enum Outcome {
+    /// It is durable.
+    Appended(Appended),
+    /// The stream is elsewhere.
+    Lost { actual: ExpectedRevision },
+}
+
+/// The outcomes of a batch that stands behind what was the log's end.
+fn outcomes(decided: Decided<'_>, before: Head) -> Vec<Outcome> {
+    let Decided { verdicts, rows, .. } = decided;
+    let outcome = |verdict| match verdict {
+        Verdict::Won(range) => Outcome::Appended(rows.appended(range, before)),
+        Verdict::Lost { actual } => Outcome::Lost { actual },
+    };
+    verdicts.into_iter().map(outcome).collect()
+}
+
+/// What became of a decided batch.
+enum Sent {
+    /// It is durable.
+    Appended {
+        /// Where the log ended before it.
+        before: Head,
+    },
+    /// Nothing was written: these streams are not where the batch takes them to be.
+    Elsewhere(Taken),
+    /// Nothing was written: the log has grown beyond the partitions that the session knows of.
+    NoRoom { head: u64 },
+}
+
+/// An append that did not win, and where its stream was.
 struct Loser {
     request: Request,
     actual: ExpectedRevision,
@@ -118,10 +151,7 @@ impl Writer {
         let error = loop {
             tries += 1;
             let error = match timeout(BATCH_TIME_MAX, self.commit(&batch)).await {
-                Ok(Ok((verdicts, head))) => {
-                    self.wakeups.wake(head.position);
-                    return self.answer(batch, verdicts).await;
-                }
+                Ok(Ok(outcomes)) => return self.answer(batch, outcomes).await,
                 Ok(Err(error)) => error,
                 Err(_) => BatchError::Overdue,
             };
@@ -139,56 +169,47 @@ impl Writer {
         fail(&error, answers);
     }
 
-    /// Commits what can be committed of a batch. One verdict for each append.
-    async fn commit(&mut self, batch: &[Request]) -> Result<(Vec<Verdict>, Head), BatchError> {
+    /// Commits what can be committed of a batch. One outcome for each append.
+    async fn commit(&mut self, batch: &[Request]) -> Result<Vec<Outcome>, BatchError> {
         let session = match &mut self.session {
             Some(session) => session,
             none => none.insert(Session::open(&self.options).await?),
         };
-        let event_count = batch.iter().map(|request| request.append.events.len() as u64).sum::<u64>();
-        let head = session.lock_head().await?;
-        if head.position + event_count > session.last_place {
-            // Another process filled the partitions that this one knows of. Rare, so the transaction is begun again.
-            session.execute("ROLLBACK").await?;
-            session.last_place = schema::make_partitions(&mut session.connection, head.position).await?;
-            return Box::pin(self.commit(batch)).await;
-        }
-        let revisions = session.read_revisions(batch).await?;
-        let decided = batch::decide(head, &revisions, batch.iter().map(|request| &request.append));
-        if decided.rows.positions.is_empty() {
-            session.execute("ROLLBACK").await?;
-            return Ok((decided.verdicts, head));
-        }
-        session.write(head, &decided).await?;
-        session.execute("COMMIT").await?;
-        if schema::partition_is_due(decided.head.position, session.last_place) {
-            match schema::make_partitions(&mut session.connection, decided.head.position).await {
-                Ok(last_place) => session.last_place = last_place,
-                // The batch is committed; there is room left, and the next batch tries again.
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        position = decided.head.position,
-                        "cannot make the next partition of the event log"
-                    );
-                    self.session = None;
+        let appends = || batch.iter().map(|request| &request.append);
+        let mut taken = batch::take(appends());
+        loop {
+            let decided = batch::decide(&taken, appends());
+            // Every stream was found somewhere where nobody expects it.
+            if decided.rows.streams.is_empty() {
+                return Ok(outcomes(decided, Head::default()));
+            }
+            match session.append(&decided).await? {
+                Sent::Appended { before } => {
+                    let end = before.position + decided.rows.streams.len() as u64;
+                    self.wakeups.wake(end);
+                    session.make_room(end).await;
+                    return Ok(outcomes(decided, before));
+                }
+                Sent::Elsewhere(streams) => taken.extend(streams),
+                // Other processes have filled the partitions that this one knew of.
+                Sent::NoRoom { head } => {
+                    session.last_place = schema::make_partitions(&mut session.connection, head).await?;
                 }
             }
         }
-        Ok((decided.verdicts, decided.head))
     }
 
     /// Answers a committed batch: first those that won, then those that must be looked up.
-    async fn answer(&mut self, batch: Vec<Request>, verdicts: Vec<Verdict>) {
+    async fn answer(&mut self, batch: Vec<Request>, outcomes: Vec<Outcome>) {
         let mut candidates = Vec::new();
-        for (request, verdict) in batch.into_iter().zip(verdicts) {
-            match verdict {
+        for (request, outcome) in batch.into_iter().zip(outcomes) {
+            match outcome {
                 // A caller that has stopped waiting will ask again with the same event ids, or never.
-                Verdict::Won(appended) => drop(request.answer.send(Ok(appended))),
-                Verdict::Lost { actual } if request.append.may_be_repeated(actual) => {
+                Outcome::Appended(appended) => drop(request.answer.send(Ok(appended))),
+                Outcome::Lost { actual } if request.append.may_be_repeated(actual) => {
                     candidates.push(Loser { request, actual });
                 }
-                Verdict::Lost { actual } => Loser { request, actual }.turn_away(),
+                Outcome::Lost { actual } => Loser { request, actual }.turn_away(),
             }
         }
         if candidates.is_empty() {
@@ -304,14 +325,26 @@ fn fail(error: &BatchError, answers: impl Iterator<Item = oneshot::Sender<Result
     }
 }
 
+/// What `log.append` answers.
+#[derive(sqlx::FromRow)]
+struct AppendAnswer {
+    head_position: i64,
+    head_recorded_at: DateTime<Utc>,
+    appended: bool,
+    elsewhere_streams: Option<Vec<String>>,
+    elsewhere_revisions: Option<Vec<Option<i64>>>,
+}
+
 impl Session {
     async fn open(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
         let mut connection = PgConnection::connect_with(options).await?;
-        // An acknowledged event must be on disk, whatever the database or the role is set to. `remote_apply` promises
-        // more than `on` and is left alone.
+        // Whatever the database or the role is set to: an acknowledged event must be on disk (`remote_apply` promises
+        // more than `on` and is left alone), and a statement after a lock must see what was committed before it.
         sqlx::query(
-            "SELECT set_config('synchronous_commit', 'on', false)
-              WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')",
+            "SELECT set_config('default_transaction_isolation', 'read committed', false),
+                    set_config('synchronous_commit',
+                               CASE current_setting('synchronous_commit')
+                               WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)",
         )
         .execute(&mut connection)
         .await?;
@@ -320,83 +353,55 @@ impl Session {
         Ok(Self { connection, last_place })
     }
 
-    async fn execute(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(statement).execute(&mut self.connection).await.map(drop)
-    }
-
-    /// Begins the transaction and waits for the head row. `READ COMMITTED`, whatever the database's default is: each
-    /// later statement must see what was committed before the lock was granted.
-    async fn lock_head(&mut self) -> Result<Head, BatchError> {
-        let row = sqlx::raw_sql(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
-             SELECT position, recorded_at FROM log.head FOR UPDATE",
-        )
-        .fetch_optional(&mut self.connection)
-        .await?;
-        let Some(row) = row else {
-            return Err(BatchError::Damaged { position: 0, what: "`log.head` has no row".to_owned() });
-        };
-        let position: i64 = sqlx::Row::try_get(&row, "position")?;
-        let recorded_at = sqlx::Row::try_get(&row, "recorded_at")?;
-        Ok(Head { position: position.cast_unsigned(), recorded_at })
-    }
-
-    /// The last revisions of the batch's streams, of those that exist.
-    async fn read_revisions(&mut self, batch: &[Request]) -> Result<HashMap<String, u64>, sqlx::Error> {
-        let mut streams: Vec<&str> = batch.iter().map(|request| request.append.stream_name.as_str()).collect();
-        streams.sort_unstable();
-        streams.dedup();
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT stream, revision FROM log.stream WHERE stream = ANY ($1)")
-                .bind(&streams)
+    /// Sends a decided batch, of at least one event.
+    async fn append(&mut self, decided: &Decided<'_>) -> Result<Sent, BatchError> {
+        let Decided { rows, moved, .. } = decided;
+        // All rows, though there is one: that waits for the end of the transaction, where its row does not.
+        let answers: Vec<AppendAnswer> =
+            sqlx::query_as("SELECT * FROM log.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
+                .bind(&moved.streams)
+                .bind(&moved.before)
+                .bind(&moved.after)
+                .bind(&rows.streams)
+                .bind(&rows.revisions)
+                .bind(&rows.event_ids)
+                .bind(&rows.types)
+                .bind(&rows.recorded_at)
+                .bind(&rows.metadata)
+                .bind(&rows.data)
+                .bind(self.last_place.cast_signed())
                 .fetch_all(&mut self.connection)
                 .await?;
-        Ok(rows.into_iter().map(|(stream, revision)| (stream, revision.cast_unsigned())).collect())
+        let Some(answer) = answers.into_iter().next() else {
+            return Err(BatchError::Damaged { position: 0, what: "`log.append` answers nothing".to_owned() });
+        };
+        let position = answer.head_position.cast_unsigned();
+        if answer.appended {
+            return Ok(Sent::Appended { before: Head { position, recorded_at: answer.head_recorded_at } });
+        }
+        let (Some(streams), Some(revisions)) = (answer.elsewhere_streams, answer.elsewhere_revisions) else {
+            return Ok(Sent::NoRoom { head: position });
+        };
+        let known = |revision: Option<i64>| match revision {
+            Some(revision) => ExpectedRevision::Exact(revision.cast_unsigned()),
+            None => ExpectedRevision::NoStream,
+        };
+        Ok(Sent::Elsewhere(streams.into_iter().zip(revisions.into_iter().map(known)).collect()))
     }
 
-    /// Writes a decided batch. Rows of streams and of the head are behind the head row's lock; the conditions on what
-    /// they were before are a second guard.
-    async fn write(&mut self, before: Head, decided: &batch::Decided<'_>) -> Result<(), BatchError> {
-        let rows = &decided.rows;
-        let (streams, revisions): (Vec<&str>, Vec<i64>) =
-            decided.moved.iter().map(|&(stream, revision)| (stream, revision.cast_signed())).unzip();
-        let moved = sqlx::query(
-            "WITH appended AS (
-                 INSERT INTO log.event (position, stream, revision, event_id, type, recorded_at, metadata, data)
-                 SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::timestamptz[],
-                                      $7::bytea[], $8::bytea[])
-             ), moved AS (
-                 INSERT INTO log.stream AS known (stream, revision)
-                 SELECT * FROM unnest($9::text[], $10::bigint[])
-                     ON CONFLICT ON CONSTRAINT stream_pkey DO UPDATE SET revision = excluded.revision
-                  WHERE known.revision < excluded.revision
-             )
-             UPDATE log.head SET position = $11, recorded_at = $12 WHERE position = $13
-             RETURNING pg_notify($14, $11::text)",
-        )
-        .bind(&rows.positions)
-        .bind(&rows.streams)
-        .bind(&rows.revisions)
-        .bind(&rows.event_ids)
-        .bind(&rows.types)
-        .bind(&rows.recorded_at)
-        .bind(&rows.metadata)
-        .bind(&rows.data)
-        .bind(&streams)
-        .bind(&revisions)
-        .bind(decided.head.position.cast_signed())
-        .bind(decided.head.recorded_at)
-        .bind(before.position.cast_signed())
-        .bind(CHANNEL)
-        .execute(&mut self.connection)
-        .await?
-        .rows_affected();
-        if moved == 1 {
-            return Ok(());
+    /// Makes the next partition once events go into the last one made, so that it is there long before it is needed.
+    async fn make_room(&mut self, head: u64) {
+        if !schema::partition_is_due(head, self.last_place) {
+            return;
         }
-        Err(BatchError::Damaged {
-            position: before.position,
-            what: format!("{moved} rows of `log.head` moved, where one is locked"),
-        })
+        match schema::make_partitions(&mut self.connection, head).await {
+            Ok(last_place) => self.last_place = last_place,
+            // The batch before is committed all the same, and the next one tries again.
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                position = head,
+                "cannot make the next partition of the event log"
+            ),
+        }
     }
 }

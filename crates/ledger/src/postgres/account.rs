@@ -5,9 +5,9 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, Permissions},
     os::unix::{
-        fs::{DirBuilderExt as _, MetadataExt as _, chown},
+        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
     },
     path::Path,
@@ -93,20 +93,14 @@ impl Account {
         Ok(())
     }
 
-    /// Checks that this user can reach `dir`, so that the first start fails with a sentence and not in the middle of
-    /// the server's own start.
-    pub(super) fn check_reach(&self, dir: &Path) -> anyhow::Result<()> {
-        let ancestors: Vec<&Path> = dir.ancestors().collect();
-        for ancestor in ancestors.into_iter().rev() {
-            let reached = self
-                .command("/bin/sh")
-                .args(["-c", "cd \"$1\"", "sh"])
-                .arg(ancestor)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .context("run /bin/sh as the user of Postgres")?;
-            if !reached.success() {
+    /// Sees to it that this user can reach the data directory, so that the first start fails with a sentence and not in
+    /// the middle of the server's own start. The data directory itself is opened for passage where it is root's, as
+    /// those are that root makes for itself in passing; what is above it is not ours to change.
+    pub(super) fn make_reachable(&self, data_dir: &Path) -> anyhow::Result<()> {
+        let mut ancestors: Vec<&Path> = data_dir.ancestors().skip(1).collect();
+        ancestors.reverse();
+        for ancestor in ancestors {
+            if !self.reaches(ancestor)? {
                 bail!(
                     "the user `{}`, as whom Postgres runs, may not enter {}: choose a data directory elsewhere with \
                      --data-dir, or let that user through (`chmod o+x {}`)",
@@ -116,7 +110,26 @@ impl Account {
                 );
             }
         }
+        if self.reaches(data_dir)? {
+            return Ok(());
+        }
+        let mode = fs::metadata(data_dir).with_context(|| format!("look at {}", data_dir.display()))?.mode();
+        fs::set_permissions(data_dir, Permissions::from_mode(mode & 0o7777 | 0o001))
+            .with_context(|| format!("let the user `{}` pass through {}", self.name(), data_dir.display()))?;
+        tracing::info!("let the user `{}` pass through {}", self.name(), data_dir.display());
         Ok(())
+    }
+
+    fn reaches(&self, dir: &Path) -> anyhow::Result<bool> {
+        let reached = self
+            .command("/bin/sh")
+            .args(["-c", "cd \"$1\"", "sh"])
+            .arg(dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .with_context(|| format!("run /bin/sh as the user `{}`", self.name()))?;
+        Ok(reached.success())
     }
 
     fn uid(&self) -> u32 {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/postgres        the cluster; only the server's user may enter
-//! DIR/postgres.new    a cluster being made; one that was not finished is thrown away
+//! DIR/postgres.new-…  a cluster being made; one that was not finished is thrown away
 //! DIR/run             the server's socket, where its path is short enough for a socket
 //! DIR/postgres.log    what the server has to say; DIR/postgres.log.1 what it said before
 //! DIR/locks           who uses the server, who starts or stops it
@@ -11,7 +11,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -24,7 +24,7 @@ use super::{
     Durability, SUPERUSER,
     account::Account,
     binaries::{Binaries, Wanted},
-    postmaster::{POLL_INTERVAL, PidFile, Postmaster, Status, is_postmaster, process_exists},
+    postmaster::{POLL_INTERVAL, PidFile, Postmaster, Status, is_exiting, is_postmaster, process_exists},
 };
 
 /// Longest path of a Unix socket, in bytes: 108 with the closing zero on Linux, 104 elsewhere.
@@ -42,12 +42,15 @@ const LEFT_OVER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The size from which the server's log is set aside at a start.
 const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
+/// Begins the name of a cluster being made.
+const UNFINISHED_PREFIX: &str = "postgres.new-";
+
 /// The file in a cluster that says which major version wrote it.
 const VERSION_FILE: &str = "PG_VERSION";
 
 /// Which server programs the cluster in `data_dir` can be run with.
 pub(super) fn wanted(data_dir: &Path) -> anyhow::Result<Wanted> {
-    let path = cluster_dir(data_dir).join(VERSION_FILE);
+    let path = dir_in(data_dir).join(VERSION_FILE);
     match fs::read_to_string(&path) {
         Ok(version) => match version.trim().parse() {
             Ok(version) => Ok(Wanted::Version(version)),
@@ -60,7 +63,8 @@ pub(super) fn wanted(data_dir: &Path) -> anyhow::Result<Wanted> {
     }
 }
 
-fn cluster_dir(data_dir: &Path) -> PathBuf {
+/// Where a data directory keeps its cluster.
+pub(super) fn dir_in(data_dir: &Path) -> PathBuf {
     data_dir.join("postgres")
 }
 
@@ -81,7 +85,7 @@ impl Cluster {
 
     /// Where the cluster is.
     pub(super) fn dir(&self) -> PathBuf {
-        cluster_dir(&self.data_dir)
+        dir_in(&self.data_dir)
     }
 
     /// Where the locks are.
@@ -95,10 +99,11 @@ impl Cluster {
         let dir = self.dir();
         let deadline = Instant::now() + START_TIMEOUT;
         while let Some(file) = PidFile::read(&dir)? {
-            if !is_postmaster(file.pid, &dir) {
+            let is_there = is_postmaster(file.pid, &dir);
+            if !is_there && !is_exiting(file.pid) {
                 return Ok(None);
             }
-            if let (Status::Ready, Some(socket_dir)) = (file.status, file.socket_dir) {
+            if let (true, Status::Ready, Some(socket_dir)) = (is_there, file.status, file.socket_dir) {
                 return Ok(Some(Postmaster { pid: file.pid, socket_dir, child: None }));
             }
             if Instant::now() > deadline {
@@ -116,18 +121,26 @@ impl Cluster {
     }
 
     /// Starts a server, which must not be running, and waits until it takes connections. Makes the cluster first where
-    /// it does not exist. `socket_dir`: where its clients look for it, if they know already.
-    pub(super) fn start(&self, socket_dir: Option<&Path>) -> anyhow::Result<Postmaster> {
-        self.account.check_reach(&self.data_dir)?;
+    /// it does not exist.
+    pub(super) fn start(&self) -> anyhow::Result<Postmaster> {
+        self.account.make_reachable(&self.data_dir)?;
         if !self.dir().join(VERSION_FILE).exists() {
             self.make()?;
         }
-        let socket_dir = socket_dir.map_or_else(|| self.socket_dir(), Path::to_owned);
-        self.account.make_private_dir(&socket_dir)?;
+        self.start_existing(&self.socket_dir())
+    }
+
+    /// [`Cluster::start`] for a cluster that was in use: its clients look for its socket in `socket_dir`, and a new one
+    /// in its place would be a ledger that has lost everything.
+    pub(super) fn start_existing(&self, socket_dir: &Path) -> anyhow::Result<Postmaster> {
+        if !self.dir().join(VERSION_FILE).exists() {
+            bail!("the Postgres cluster {} is gone: bring it back, or restore a backup there", self.dir().display());
+        }
+        self.account.make_private_dir(socket_dir)?;
         let deadline = Instant::now() + LEFT_OVER_TIMEOUT;
         loop {
             self.remove_misleading_pid_file()?;
-            match self.start_once(&socket_dir)? {
+            match self.start_once(socket_dir)? {
                 Started::Ready(postmaster) => return Ok(postmaster),
                 Started::LeftOverProcesses if Instant::now() < deadline => thread::sleep(10 * POLL_INTERVAL),
                 Started::LeftOverProcesses => bail!(
@@ -147,11 +160,9 @@ impl Cluster {
                 dir.display()
             );
         }
-        let unfinished = self.data_dir.join("postgres.new");
-        if unfinished.exists() {
-            fs::remove_dir_all(&unfinished)
-                .with_context(|| format!("remove the unfinished cluster {}", unfinished.display()))?;
-        }
+        self.remove_unfinished()?;
+        // A name of its own: an `initdb` whose program was killed may still be at work, and when it fails it clears up.
+        let unfinished = self.data_dir.join(format!("{UNFINISHED_PREFIX}{}", Uuid::new_v4().simple()));
         self.account.make_private_dir(&unfinished)?;
         tracing::info!(postgres = %self.binaries, dir = %dir.display(), "making a Postgres cluster in {}", dir.display());
         let mut command = self.account.command(self.binaries.initdb());
@@ -179,6 +190,25 @@ impl Cluster {
         File::open(&self.data_dir)
             .and_then(|dir| dir.sync_all())
             .with_context(|| format!("write {} to disk", self.data_dir.display()))
+    }
+
+    /// Removes clusters that were not finished. One that is still being worked on takes a few tries.
+    fn remove_unfinished(&self) -> anyhow::Result<()> {
+        let entries = fs::read_dir(&self.data_dir).with_context(|| format!("list {}", self.data_dir.display()))?;
+        for entry in entries {
+            let path = entry.with_context(|| format!("list {}", self.data_dir.display()))?.path();
+            if !path.file_name().is_some_and(|name| name.as_bytes().starts_with(UNFINISHED_PREFIX.as_bytes())) {
+                continue;
+            }
+            let deadline = Instant::now() + LEFT_OVER_TIMEOUT;
+            while let Err(error) = fs::remove_dir_all(&path) {
+                if Instant::now() > deadline {
+                    return Err(error).with_context(|| format!("remove the unfinished cluster {}", path.display()));
+                }
+                thread::sleep(POLL_INTERVAL);
+            }
+        }
+        Ok(())
     }
 
     /// Removes a `postmaster.pid` whose process id now belongs to somebody else (a container's ids start again from 1),
@@ -294,7 +324,13 @@ impl Cluster {
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX) {
             fs::rename(&path, self.data_dir.join("postgres.log.1")).context("set the log of Postgres aside")?;
         }
-        OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("open {}", path.display()))
+        // Statements stand in it, and in them names of people.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("open {}", path.display()))
     }
 
     /// What the server has written to its log since it was this long.

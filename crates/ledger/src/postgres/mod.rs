@@ -152,6 +152,13 @@ impl Server {
     }
 }
 
+/// Whether a cluster has been made in a data directory.
+#[must_use]
+pub fn exists(data_dir: &Path) -> bool {
+    // What is in the cluster may be closed to us; the directory itself can be seen.
+    cluster::dir_in(data_dir).exists()
+}
+
 /// The directory of the server programs that a new cluster would be run with, where further programs of Postgres
 /// (`pgbench`, `pg_dump`) are often found too.
 ///

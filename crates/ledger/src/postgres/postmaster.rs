@@ -37,7 +37,7 @@ impl Postmaster {
     pub(super) fn has_ended(&mut self, cluster_dir: &Path) -> bool {
         match &mut self.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
-            None => !is_postmaster(self.pid, cluster_dir),
+            None => !is_postmaster(self.pid, cluster_dir) && !is_exiting(self.pid),
         }
     }
 
@@ -129,6 +129,19 @@ pub(super) fn is_postmaster(pid: i32, cluster_dir: &Path) -> bool {
     arguments.contains("postgres") && format!("{arguments} ").contains(&format!(" -D {} ", cluster_dir.display()))
 }
 
+/// Whether the process has ended but not let go of everything yet. Its arguments are gone by then.
+pub(super) fn is_exiting(pid: i32) -> bool {
+    /// Of the kernel's flags of a process: it is being shut down.
+    const PF_EXITING: u32 = 4;
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The second field is the program's name in parentheses; state and flags are the third and the ninth.
+    let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
+    let mut fields = fields.split(' ');
+    let (state, flags) = (fields.next(), fields.nth(5).and_then(|flags| flags.parse::<u32>().ok()));
+    // A dead process that nobody has waited for keeps its flags, and nothing else.
+    !matches!(state, Some("Z" | "X")) && flags.is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
 /// Whether a process with this id exists, whatever it is.
 pub(super) fn process_exists(pid: i32) -> bool {
     signal::kill(Pid::from_raw(pid), None).is_ok()
@@ -159,5 +172,6 @@ mod tests {
         let own = i32::try_from(std::process::id()).expect("a process id");
         assert!(process_exists(own));
         assert!(!is_postmaster(own, Path::new("/data/postgres")));
+        assert!(!is_exiting(own));
     }
 }

@@ -53,7 +53,10 @@ impl Supervisor {
         let in_use = open_lock(&cluster, "postgres-use")?;
         change.lock().context("wait for another program to finish starting or stopping Postgres")?;
         in_use.lock_shared().context("mark Postgres as used")?;
-        let postmaster = running_or_started(&cluster, None)?;
+        let postmaster = match cluster.running()? {
+            Some(postmaster) => postmaster,
+            None => cluster.start()?,
+        };
         change.unlock().context("let others start and stop Postgres")?;
 
         let postmaster_pid = Arc::new(AtomicI32::new(postmaster.pid));
@@ -138,7 +141,10 @@ impl Watch {
 
     fn restart(&mut self) -> anyhow::Result<()> {
         self.change.lock().context("wait for another program to start Postgres")?;
-        let postmaster = running_or_started(&self.cluster, Some(&self.postmaster.socket_dir));
+        let postmaster = self.cluster.running().and_then(|running| match running {
+            Some(postmaster) => Ok(postmaster),
+            None => self.cluster.start_existing(&self.postmaster.socket_dir),
+        });
         self.change.unlock().context("let others start and stop Postgres")?;
         self.postmaster = postmaster?;
         self.postmaster_pid.store(self.postmaster.pid, Ordering::Release);
@@ -160,13 +166,6 @@ impl Watch {
             Err(TryLockError::WouldBlock) => Ok(()),
             Err(TryLockError::Error(error)) => Err(error).context("see whether another program uses Postgres"),
         }
-    }
-}
-
-fn running_or_started(cluster: &Cluster, socket_dir: Option<&Path>) -> anyhow::Result<Postmaster> {
-    match cluster.running()? {
-        Some(postmaster) => Ok(postmaster),
-        None => cluster.start(socket_dir),
     }
 }
 

@@ -127,7 +127,8 @@ mod tests {
                 "field-unknown",
                 "#/1/recaled",
             ),
-            (json!({}), "field-missing", "#/indeterminate"),
+            (json!([[]]), "field-invalid", "#/0"),
+            (json!({"indeterminate": "maybe"}), "field-invalid", "#/indeterminate"),
             (json!({"indeterminate": true, "tariffDate": "2026-02-30"}), "date-invalid", "#/tariffDate"),
             (json!({"indeterminate": true, "mappaLevel": 4}), "field-invalid", "#/mappaLevel"),
         ] {

@@ -116,7 +116,7 @@ pub(super) async fn history(
     let position = state.log.head().await.map_err(crate::Error::from)?;
     let all = case_log::whole_history(&state.log, &number).await?;
     if all.is_empty() {
-        return Err(unknown(&Found::Unknown, &number));
+        return Err(unknown(&Found::Unknown, &number).with_position(position));
     }
     let key = |happened: &Happened| (happened.stored.entry.effective_at, happened.stored.entry.position);
     let wanted: Vec<&Happened> = all
@@ -156,11 +156,12 @@ pub(super) async fn history_entry(
     let position = state.log.head().await.map_err(crate::Error::from)?;
     let events = case_log::events(&state.log, &number).await?;
     if events.is_empty() {
-        return Err(unknown(&Found::Unknown, &number));
+        return Err(unknown(&Found::Unknown, &number).with_position(position));
     }
     let voided_by = case_log::history(&number, &events).voided_by(revision);
     let stored = events.into_iter().find(|stored| stored.entry.revision == revision).ok_or_else(|| {
         Problem::not_found("entry-unknown", format!("The history of {number} has no entry with revision {revision}."))
+            .with_position(position)
     })?;
     let entry = HistoryEntry::from(&Happened { number, stored, voided_by });
     Ok(Answer::new(position, entry).into_response())

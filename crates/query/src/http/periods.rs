@@ -98,7 +98,7 @@ pub(super) async fn responsibility_periods(
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let (position, periods) = case::periods(&state.views, &number).await?;
-    let periods = periods.ok_or_else(|| unknown(&Found::Unknown, &number))?;
+    let periods = periods.ok_or_else(|| unknown(&Found::Unknown, &number).with_position(position))?;
     let periods: Vec<ResponsibilityPeriod<'_>> = periods.iter().map(ResponsibilityPeriod::from).collect();
     Ok(Answer::new(position, periods).into_response())
 }

@@ -105,7 +105,8 @@ pub(super) async fn responsibilities(
     let numbers = asked.prisoner_numbers;
     bounded(numbers.len())?;
     let on = when.on.map_or_else(|| state.now(), DateOrInstant::instant);
-    let (position, found) = case::each_at(&state.views, &numbers, on).await?;
+    let (position, found) =
+        case::each_at(&state.views, numbers.iter().map(|number| (number.clone(), on)).collect()).await?;
     let lines: Vec<Line<'_>> = numbers
         .iter()
         .zip(&found)

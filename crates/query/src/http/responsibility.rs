@@ -20,7 +20,7 @@ use crate::{
     Error, State,
     answer::Answer,
     case_log,
-    view::case::{self, Case, Found},
+    view::case::{Case, Found},
 };
 
 /// When.
@@ -117,10 +117,10 @@ pub(super) async fn responsibility(
     use axum::response::IntoResponse as _;
     let on = when.on.map_or_else(|| state.now(), DateOrInstant::instant);
     let (position, found) = match when.known_at {
-        None => case::at(&state.views, &number, on).await?,
+        None => state.cases.at(number.clone(), on).await?,
         Some(known_at) => as_known_at(&state, &number, known_at, on).await?,
     };
-    let case = known(found, &number)?;
+    let case = known(found, &number).map_err(|problem| problem.with_position(position))?;
     let tag = format!("{}-{}-{}", case.number, case.revision, case.from.timestamp_micros());
     Ok(Answer::new(position, Responsibility::new(&case, on, position)).tagged(tag).into_response())
 }

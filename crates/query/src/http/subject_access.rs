@@ -10,7 +10,7 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     london,
 };
-use http_api::{Params, Problem, event::RecordedEvent, problem::Fault};
+use http_api::{Params, Problem, event::RecordedEvent, headers::LEDGER_POSITION, problem::Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -149,7 +149,7 @@ pub(super) async fn subject_access_request(
             .collect(),
     };
     if content.history.is_empty() && content.nomis_contacts.is_empty() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
+        return Ok((StatusCode::NO_CONTENT, [(LEDGER_POSITION, contacts.position.to_string())]).into_response());
     }
     Ok(Answer::new(contacts.position, SubjectAccess { content }).into_response())
 }

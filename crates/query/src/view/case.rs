@@ -88,69 +88,44 @@ pub(super) use columns;
 /// Most merges in a row that are followed; a person has had two or three numbers.
 const MERGES_MAX: usize = 32;
 
-/// Looks one case up, in one round trip unless its number was merged.
-pub(crate) async fn at(views: &PgPool, number: &PrisonerNumber, instant: DateTime<Utc>) -> Result<(u64, Found), Error> {
-    const SQL: &str = concat!(
-        "SELECT v.position AS ledger_position, ",
-        columns!(),
-        " FROM checkpoint v
-          LEFT JOIN prisoner_case c ON c.prisoner_number = $1
-          LEFT JOIN case_period   p ON p.prisoner_number = c.prisoner_number
-                                   AND p.valid_from <= $2 AND p.valid_to > $2"
-    );
-    let mut number = number.clone();
-    for _ in 0..MERGES_MAX {
-        let rows = sqlx::query(SQL).bind(number.as_str()).bind(instant).fetch_all(views).await?;
-        let position = position(&rows)?;
-        let found = match rows.first() {
-            Some(row) => found(row)?,
-            None => Looked::Is(Found::Unknown),
-        };
-        match found {
-            Looked::Merged(survivor) => number = survivor,
-            Looked::Is(found) => return Ok((position, found)),
-        }
-    }
-    Err(too_many_merges(&number))
-}
-
-/// Looks several cases up, in the order asked, in one round trip and one more for each merge in a row. The position is
-/// one that all of the answer includes.
+/// Looks cases up, each at its own instant, in the order asked: in one round trip, and one more for each merge in a row.
+/// The position is one that all of the answer includes.
 pub(crate) async fn each_at(
     views: &PgPool,
-    numbers: &[PrisonerNumber],
-    instant: DateTime<Utc>,
+    cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
 ) -> Result<(u64, Vec<Found>), Error> {
     const SQL: &str = concat!(
         "SELECT v.position AS ledger_position, asked.place, ",
         columns!(),
         " FROM checkpoint v
-          LEFT JOIN unnest($1::text[]) WITH ORDINALITY AS asked (number, place) ON true
+          LEFT JOIN unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS asked (number, instant, place) ON true
           LEFT JOIN prisoner_case c ON c.prisoner_number = asked.number
           LEFT JOIN case_period   p ON p.prisoner_number = c.prisoner_number
-                                   AND p.valid_from <= $2 AND p.valid_to > $2
+                                   AND p.valid_from <= asked.instant AND p.valid_to > asked.instant
           ORDER BY asked.place"
     );
-    let mut answer: Vec<Option<Found>> = numbers.iter().map(|_| None).collect();
-    let mut open: Vec<(usize, PrisonerNumber)> = numbers.iter().cloned().enumerate().collect();
+    let mut answer: Vec<Found> = cases.iter().map(|_| Found::Unknown).collect();
+    let mut open: Vec<(usize, (PrisonerNumber, DateTime<Utc>))> = cases.into_iter().enumerate().collect();
     let mut reached = u64::MAX;
     for _ in 0..MERGES_MAX {
-        let asked: Vec<&str> = open.iter().map(|(_, number)| number.as_str()).collect();
-        let rows = sqlx::query(SQL).bind(asked).bind(instant).fetch_all(views).await?;
+        let numbers: Vec<&str> = open.iter().map(|(_, (number, _))| number.as_str()).collect();
+        let instants: Vec<DateTime<Utc>> = open.iter().map(|(_, (_, instant))| *instant).collect();
+        let rows = sqlx::query(SQL).bind(numbers).bind(instants).fetch_all(views).await?;
         reached = reached.min(position(&rows)?);
         let mut merged = Vec::new();
-        for ((place, _), row) in open.iter().zip(&rows) {
+        // One row a case, except that no case at all has one with the position alone, which no case takes.
+        for ((place, (_, instant)), row) in open.iter().zip(&rows) {
             match found(row)? {
-                Looked::Merged(survivor) => merged.push((*place, survivor)),
-                Looked::Is(found) => answer[*place] = Some(found),
+                Looked::Merged(survivor) => merged.push((*place, (survivor, *instant))),
+                Looked::Is(found) => answer[*place] = found,
             }
         }
-        if merged.is_empty() {
-            return Ok((reached, answer.into_iter().map(|found| found.unwrap_or(Found::Unknown)).collect()));
-        }
         open = merged;
+        if open.is_empty() {
+            return Ok((reached, answer));
+        }
     }
-    Err(too_many_merges(&open[0].1))
+    Err(too_many_merges(&open[0].1.0))
 }
 
 /// Every period of a case, past and planned, in order; `None` where the number is unknown.

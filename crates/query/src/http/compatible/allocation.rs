@@ -13,7 +13,7 @@ use super::{LiveError, live_not_found, name_parts};
 use crate::{
     State,
     answer::Answer,
-    view::case::{self, Case, Found, Holder},
+    view::case::{Case, Found, Holder},
 };
 
 /// The POMs of a case.
@@ -87,7 +87,7 @@ pub(in crate::http) async fn allocation(
                 case.coworker.as_ref().map_or(Secondary::Nobody {}, |pom| Secondary::Somebody(pom.into()));
             Answer::new(position, Allocation { primary_pom: pom.into(), secondary_pom }).into_response()
         }
-        Err(message) => live_not_found(message),
+        Err(message) => live_not_found(position, message),
     })
 }
 
@@ -107,7 +107,7 @@ pub(in crate::http) async fn primary_pom(
     let (position, case) = look_up(&state, &number).await?;
     Ok(match allocated(&case) {
         Ok((case, pom)) => Answer::new(position, manager(case, pom)).into_response(),
-        Err(message) => live_not_found(message),
+        Err(message) => live_not_found(position, message),
     })
 }
 
@@ -122,7 +122,7 @@ fn manager<'a>(case: &'a Case, pom: &'a Holder) -> PrimaryPom<'a> {
 /// The case as it is now, if there is one. What is no prisoner number is nobody's, as in the live service.
 pub(super) async fn look_up(state: &State, number: &str) -> Result<(u64, Option<Box<Case>>), Problem> {
     let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok((0, None)) };
-    let (position, found) = case::at(&state.views, &number, state.now()).await?;
+    let (position, found) = state.cases.at(number, state.now()).await?;
     Ok(match found {
         Found::Case(case) => (position, Some(case)),
         Found::Unknown | Found::NotYet(_) => (position, None),

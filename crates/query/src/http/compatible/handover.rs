@@ -66,7 +66,7 @@ pub(in crate::http) async fn handover(
     let (position, case) = look_up(&state, &number).await?;
     let planned = case.as_deref().and_then(|case| Some((case, case.plan?)));
     Ok(planned.map_or_else(
-        || live_not_found("Not found"),
+        || live_not_found(position, "Not found"),
         |(case, plan)| Answer::new(position, Handover::new(case, plan)).into_response(),
     ))
 }

@@ -12,6 +12,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use http_api::headers::LEDGER_POSITION;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,8 +24,9 @@ pub(super) struct LiveError {
 }
 
 /// The live service's 404; clients act on the text.
-fn live_not_found(message: &'static str) -> Response {
-    (StatusCode::NOT_FOUND, Json(LiveError { status: "error", message })).into_response()
+fn live_not_found(position: u64, message: &'static str) -> Response {
+    let error = Json(LiveError { status: "error", message });
+    (StatusCode::NOT_FOUND, [(LEDGER_POSITION, position.to_string())], error).into_response()
 }
 
 /// A POM's name, which the ledger keeps as "Surname, Forename", in its two parts.

@@ -1,0 +1,480 @@
+//! What an import would record, worked out from the sheet and what the ledger holds, by the rules that decide commands.
+//! Pure: a dry run ends here, and recording sends exactly these commands.
+//!
+//! - The prison is taken onto OMiC and POMs new to its roster are registered at London midnight of the earliest date in
+//!   the sheet, so that every allocation in it is legal.
+//! - A case gets its tier and its POM at London midnight of its date, both or neither: a row that a rule turns away
+//!   leaves nothing behind.
+//! - Every command's id comes from what the row says, not from where it stands. The same row again is known by it,
+//!   whatever the file is called; and an import that was cut off goes on where it was.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use command::{Command, request_digest};
+use domain::{
+    Entry, Refusal,
+    event::RecordedBy,
+    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
+    london,
+    officer::{PomKind, WorkingPattern},
+    prison::{self, Estate, PomRegistered, PrisonJoinedOmic},
+    prisoner::{self, Allocate, ChoiceReasons, OverrideReason, RecommendationPolicy, TierAssigned},
+    tier::TierSource,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::row::{Case, DataRow, Problem};
+
+/// Namespace of the command ids of spreadsheet imports. Never to be changed: an import of years ago is known by it.
+const NAMESPACE: Uuid = Uuid::from_u128(0x0f6d_7a52_8c1e_4f0b_b3a9_52e4_17c8_d902);
+
+/// Why a POM of the other kind than the recommended one has the case, as the ledger says it of all imported cases.
+const OVERRIDE_DETAIL: &str = "as it stood in the prison's spreadsheet";
+
+/// What an import is told beside the sheet.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The prison whose cases these are.
+    pub prison: PrisonCode,
+    /// Its estate, should it have to be taken onto OMiC.
+    pub estate: Estate,
+    /// Its go-live date, should it have to be taken onto OMiC; absent, the earliest date in the sheet.
+    pub go_live: Option<NaiveDate>,
+    /// How the recommended kind of POM is worked out.
+    pub recommendation_policy: RecommendationPolicy,
+    /// The time.
+    pub now: DateTime<Utc>,
+    /// Who records.
+    pub recorded_by: RecordedBy,
+}
+
+/// What the ledger holds that the sheet touches.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The prison.
+    pub prison: prison::History,
+    /// The cases in the sheet, those that the ledger never heard of included.
+    pub cases: HashMap<PrisonerNumber, prisoner::History>,
+}
+
+/// A command to be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What is asked.
+    pub command: Command,
+    /// Its id.
+    pub command_id: CommandId,
+    /// By which a repeat is known.
+    pub request_digest: String,
+    /// When it holds from.
+    pub effective_at: DateTime<Utc>,
+}
+
+/// What becomes of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// These commands are to be sent, in this order.
+    Record(Vec<Step>),
+    /// An earlier import recorded it.
+    AlreadyRecorded,
+    /// Nothing is recorded.
+    Refused(Problem),
+}
+
+/// A row and what becomes of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedRow {
+    /// The row.
+    pub row: DataRow,
+    /// The POM's kind, by the row, the other rows of the POM, or the roster.
+    pub pom_kind: Option<PomKind>,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// What somebody should look at, although the row is recorded.
+    pub warnings: Vec<String>,
+}
+
+/// What an import would do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The move onto OMiC, where it is new.
+    pub joined: Option<PrisonJoinedOmic>,
+    /// POMs new to the roster.
+    pub registered: Vec<PomRegistered>,
+    /// The commands for these, to be sent first and in this order.
+    pub prison_steps: Vec<Step>,
+    /// Every row of data, in the order of the sheet.
+    pub rows: Vec<PlannedRow>,
+}
+
+/// Works out what becomes of every row.
+#[must_use]
+pub fn plan(rows: Vec<DataRow>, held: Held, terms: &Terms) -> Plan {
+    let poms = Poms::new(&rows);
+    let mut roster = Roster { history: held.prison, terms, steps: Vec::new() };
+    let earliest = rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.allocated_on).min();
+    let mut joined = None;
+    let mut registrations = BTreeMap::new();
+    if let Some(earliest) = earliest {
+        if roster.history.roster().joined.is_none() {
+            let new = PrisonJoinedOmic { go_live_date: terms.go_live.unwrap_or(earliest), estate: terms.estate };
+            if roster.join(&new, earliest) {
+                joined = Some(new);
+            }
+        }
+        for (&staff_id, pom) in &poms.by_id {
+            if !roster.history.roster().poms.contains_key(&staff_id)
+                && let (Some(name), Some(kind)) = (commonest(&pom.names), commonest(&pom.kinds))
+            {
+                let registered = PomRegistered {
+                    staff_id,
+                    name: name.clone(),
+                    kind: *kind,
+                    working_pattern: WorkingPattern::FULL_TIME,
+                    email: None,
+                };
+                if let Some(step) = roster.register(&registered, earliest) {
+                    registrations.insert(staff_id, (registered, step));
+                }
+            }
+        }
+    }
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| {
+            let case = match &row.case {
+                Ok(case) => case,
+                Err(problem) => {
+                    let verdict = Verdict::Refused(problem.clone());
+                    return PlannedRow { pom_kind: None, verdict, warnings: Vec::new(), row };
+                }
+            };
+            let pom_kind =
+                case.pom_kind.or_else(|| roster.kind_of(case.staff_id)).or_else(|| poms.kind_of(case.staff_id));
+            let history = held.cases.get(&case.prisoner_number);
+            let verdict = verdict(case, history, &roster.history, &poms, terms);
+            let warnings = match verdict {
+                Verdict::Refused(_) => Vec::new(),
+                Verdict::Record(_) | Verdict::AlreadyRecorded => poms.warnings(case, &roster.history),
+            };
+            PlannedRow { pom_kind, verdict, warnings, row }
+        })
+        .collect();
+
+    // What no row needs is not recorded: a POM whose rows are all refused stays off the roster.
+    let needed: BTreeSet<_> = rows
+        .iter()
+        .filter(|planned| matches!(planned.verdict, Verdict::Record(_)))
+        .filter_map(|planned| planned.row.case.as_ref().ok().map(|case| case.staff_id))
+        .collect();
+    if needed.is_empty() {
+        return Plan { joined: None, registered: Vec::new(), prison_steps: Vec::new(), rows };
+    }
+    let mut prison_steps = roster.steps;
+    let mut registered = Vec::new();
+    for (staff_id, (pom, step)) in registrations {
+        if needed.contains(&staff_id) {
+            registered.push(pom);
+            prison_steps.push(step);
+        }
+    }
+    Plan { joined, registered, prison_steps, rows }
+}
+
+/// What becomes of a case, given a roster with everything that the import adds to it.
+fn verdict(
+    case: &Case,
+    history: Option<&prisoner::History>,
+    prison: &prison::History,
+    poms: &Poms,
+    terms: &Terms,
+) -> Verdict {
+    let ids = CaseIds::new(&terms.prison, case);
+    let unheard_of = prisoner::History::new(case.prisoner_number.clone());
+    let mut history = history.cloned().unwrap_or(unheard_of);
+    let recorded =
+        |history: &prisoner::History, id: CommandId| history.entries().iter().any(|entry| entry.command_id == id);
+    if recorded(&history, ids.allocation) {
+        return Verdict::AlreadyRecorded;
+    }
+    if let Some(problem) = poms.unknown(case, prison) {
+        return Verdict::Refused(problem);
+    }
+    let effective_at = london::midnight(case.allocated_on);
+    let context = prisoner::Context {
+        now: terms.now,
+        effective_at,
+        prison: Some(prison),
+        recommendation_policy: terms.recommendation_policy,
+    };
+    let refused = |refusal: Refusal| {
+        let problem = Problem { code: refusal.code.to_owned(), column: None, value: None, reason: refusal.sentence };
+        Verdict::Refused(problem)
+    };
+    let mut steps = Vec::new();
+    if !recorded(&history, ids.tier) {
+        let assigned = TierAssigned {
+            tier: case.tier,
+            rosh_level: None,
+            source: TierSource::Manual,
+            crn: None,
+            prison: Some(terms.prison.clone()),
+        };
+        let digest = request_digest("tier", case.prisoner_number.as_str(), &(&assigned, effective_at));
+        let command = prisoner::Command::AssignTier(assigned);
+        match prisoner::decide(&history, &command, &context) {
+            Ok(events) => {
+                for (index, event) in events.into_iter().enumerate() {
+                    let revision = history.entries().len() as u64;
+                    history.push(entry(ids.tier, index, revision, effective_at, terms, event));
+                }
+            }
+            Err(refusal) => return refused(refusal),
+        }
+        let command = Command::Prisoner(case.prisoner_number.clone(), command);
+        steps.push(Step { command, command_id: ids.tier, request_digest: digest, effective_at });
+    }
+    let allocate = |reasons: ChoiceReasons| {
+        prisoner::Command::Allocate(Allocate { prison: terms.prison.clone(), staff_id: case.staff_id, reasons })
+    };
+    let reasons = ChoiceReasons { note: case.note.clone(), ..ChoiceReasons::default() };
+    let against_recommendation = ChoiceReasons {
+        override_reasons: vec![OverrideReason::Other],
+        override_detail: Some(OVERRIDE_DETAIL.to_owned()),
+        ..reasons.clone()
+    };
+    let mut command = allocate(reasons);
+    let mut decided = prisoner::decide(&history, &command, &context);
+    let is_override = decided.as_ref().is_err_and(|refusal| refusal.code == "override-reasons-needed");
+    if is_override {
+        command = allocate(against_recommendation);
+        decided = prisoner::decide(&history, &command, &context);
+    }
+    if let Err(refusal) = decided {
+        return refused(refusal);
+    }
+    let body = json!({
+        "prison": terms.prison, "staffId": case.staff_id, "note": case.note, "override": is_override, "effectiveAt": effective_at,
+    });
+    steps.push(Step {
+        request_digest: request_digest("allocations", case.prisoner_number.as_str(), &body),
+        command: Command::Prisoner(case.prisoner_number.clone(), command),
+        command_id: ids.allocation,
+        effective_at,
+    });
+    Verdict::Record(steps)
+}
+
+/// The ids of a row's commands, from what the row says.
+struct CaseIds {
+    tier: CommandId,
+    allocation: CommandId,
+}
+
+impl CaseIds {
+    fn new(prison: &PrisonCode, case: &Case) -> Self {
+        let content = json!([
+            "spreadsheet row",
+            prison,
+            case.prisoner_number,
+            case.tier,
+            case.staff_id,
+            case.allocated_on,
+            case.note
+        ]);
+        let row = command_id(&content);
+        Self { tier: row.derive("tier"), allocation: row.derive("allocation") }
+    }
+}
+
+fn command_id(content: &serde_json::Value) -> CommandId {
+    CommandId(Uuid::new_v5(&NAMESPACE, content.to_string().as_bytes()))
+}
+
+/// An entry as it will stand in the history, as far as a decision looks at it.
+fn entry<E>(
+    id: CommandId,
+    index: usize,
+    revision: u64,
+    effective_at: DateTime<Utc>,
+    terms: &Terms,
+    event: E,
+) -> Entry<E> {
+    Entry {
+        event_id: id.event_id(index),
+        revision,
+        // Not known before it is recorded, and no rule looks at it.
+        position: 0,
+        effective_at,
+        recorded_at: terms.now,
+        recorded_by: terms.recorded_by.clone(),
+        command_id: id,
+        event,
+    }
+}
+
+/// The prison as it will be: each command that it takes is decided and taken into its history.
+struct Roster<'a> {
+    history: prison::History,
+    terms: &'a Terms,
+    steps: Vec<Step>,
+}
+
+impl Roster<'_> {
+    /// Whether the prison can be taken onto OMiC.
+    fn join(&mut self, joined: &PrisonJoinedOmic, earliest: NaiveDate) -> bool {
+        let from = earliest.min(joined.go_live_date);
+        let step = self.step("onboarding", prison::Command::JoinOmic(joined.clone()), joined, from);
+        let Some(step) = step else { return false };
+        self.steps.push(step);
+        true
+    }
+
+    fn register(&mut self, registered: &PomRegistered, earliest: NaiveDate) -> Option<Step> {
+        self.step("poms", prison::Command::RegisterPom(registered.clone()), registered, earliest)
+    }
+
+    /// A command that the prison's rules allow; where they do not, the rows that need it are refused by the rules for
+    /// cases, in their words.
+    fn step(
+        &mut self,
+        operation: &str,
+        command: prison::Command,
+        body: &impl serde::Serialize,
+        from: NaiveDate,
+    ) -> Option<Step> {
+        let code = self.history.code().clone();
+        let effective_at = london::midnight(from);
+        let context = prison::Context { now: self.terms.now, effective_at };
+        let events = prison::decide(&self.history, &command, &context).ok()?;
+        let command_id = command_id(&json!(["spreadsheet prison", operation, code, body, from]));
+        for (index, event) in events.into_iter().enumerate() {
+            let revision = self.history.entries().len() as u64;
+            self.history.push(entry(command_id, index, revision, effective_at, self.terms, event));
+        }
+        let request_digest = request_digest(operation, code.as_str(), &(body, effective_at));
+        Some(Step { command: Command::Prison(code, command), command_id, request_digest, effective_at })
+    }
+
+    fn kind_of(&self, staff_id: StaffId) -> Option<PomKind> {
+        self.history.roster().poms.get(&staff_id).map(|pom| pom.kind)
+    }
+}
+
+/// What the sheet says of the POMs in it.
+#[derive(Debug, Default)]
+struct Poms {
+    by_id: BTreeMap<StaffId, Sightings>,
+    /// Rows by staff id, for each name.
+    by_name: HashMap<String, BTreeMap<StaffId, usize>>,
+}
+
+/// How often each name and kind stands beside a staff id, in the order first met.
+#[derive(Debug, Default)]
+struct Sightings {
+    names: Vec<(String, usize)>,
+    kinds: Vec<(PomKind, usize)>,
+}
+
+impl Poms {
+    fn new(rows: &[DataRow]) -> Self {
+        let mut poms = Self::default();
+        for case in rows.iter().filter_map(|row| row.case.as_ref().ok()) {
+            let sightings = poms.by_id.entry(case.staff_id).or_default();
+            if let Some(name) = &case.pom_name {
+                count(&mut sightings.names, name.clone());
+                *poms.by_name.entry(spelling(name)).or_default().entry(case.staff_id).or_default() += 1;
+            }
+            if let Some(kind) = case.pom_kind {
+                count(&mut sightings.kinds, kind);
+            }
+        }
+        poms
+    }
+
+    fn kind_of(&self, staff_id: StaffId) -> Option<PomKind> {
+        self.by_id.get(&staff_id).and_then(|pom| commonest(&pom.kinds)).copied()
+    }
+
+    /// Why a POM who is not on the roster cannot be put there.
+    fn unknown(&self, case: &Case, prison: &prison::History) -> Option<Problem> {
+        if prison.roster().poms.contains_key(&case.staff_id) {
+            return None;
+        }
+        let sightings = self.by_id.get(&case.staff_id)?;
+        let what = if sightings.names.is_empty() {
+            super::heading::Field::PomName
+        } else if sightings.kinds.is_empty() {
+            super::heading::Field::PomKind
+        } else {
+            return None;
+        };
+        Some(Problem {
+            code: what.name().to_owned(),
+            column: Some(what.name().to_owned()),
+            value: Some(String::new()),
+            reason: format!(
+                "{what}: staff id {} is not on the roster of {}, and no row says it; fill it in, or register the POM first",
+                case.staff_id,
+                prison.code()
+            ),
+        })
+    }
+
+    /// Where the row contradicts other rows or the roster about its POM.
+    fn warnings(&self, case: &Case, prison: &prison::History) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Some(pom) = prison.roster().poms.get(&case.staff_id) else { return warnings };
+        let word = |kind| match kind {
+            PomKind::Prison => "prison",
+            PomKind::Probation => "probation",
+        };
+        if let Some(kind) = case.pom_kind.filter(|kind| *kind != pom.kind) {
+            warnings.push(format!(
+                "this row calls {} a {} POM, the roster says {}",
+                pom.name,
+                word(kind),
+                word(pom.kind)
+            ));
+        }
+        if let Some(name) = &case.pom_name {
+            if spelling(name) != spelling(&pom.name) {
+                warnings.push(format!("staff id {} is {} on the roster, {name} in this row", case.staff_id, pom.name));
+            }
+            let ids = self.by_name.get(&spelling(name));
+            let others = ids.into_iter().flatten().filter(|(id, _)| **id != case.staff_id);
+            if let Some((other, rows)) = others.max_by_key(|(_, rows)| **rows)
+                && ids.and_then(|ids| ids.get(&case.staff_id)).is_some_and(|own| own <= rows)
+            {
+                warnings.push(format!("{name} has the staff id {other} in other rows, {} in this one", case.staff_id));
+            }
+        }
+        warnings
+    }
+}
+
+/// A name as names are compared: its words, whatever their order and case.
+fn spelling(name: &str) -> String {
+    let mut words: Vec<_> = name
+        .to_lowercase()
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect();
+    words.sort();
+    words.join(" ")
+}
+
+fn count<T: PartialEq>(counts: &mut Vec<(T, usize)>, value: T) {
+    match counts.iter_mut().find(|(known, _)| *known == value) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((value, 1)),
+    }
+}
+
+/// The value met most often; the first of equals.
+fn commonest<T>(counts: &[(T, usize)]) -> Option<&T> {
+    counts.iter().rev().max_by_key(|(_, count)| *count).map(|(value, _)| value)
+}

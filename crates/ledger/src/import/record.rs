@@ -1,0 +1,158 @@
+//! The ledger's side of an import: what it holds, and sending commands to it.
+
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use command::{Error, Request, Service};
+use domain::{
+    Event, Stream,
+    event::RecordedBy,
+    identifier::{PrisonCode, PrisonerNumber},
+    prison, prisoner,
+};
+use event_log::{RecordedEvent, SharedLog, decode};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use uuid::Uuid;
+
+use super::{
+    plan::{Held, PlannedRow, Step, Verdict},
+    row::Problem,
+};
+
+/// Streams in one read of the log; bounds the memory that a read takes.
+const LOAD_STREAMS_MAX: usize = 256;
+
+/// Cases recorded side by side. The log carries many appends in one commit, so this is what makes an import fast; a case's
+/// own commands wait for one another.
+const CASES_AT_ONCE: usize = 64;
+
+/// Loads a prison.
+///
+/// # Errors
+/// The log cannot be read.
+pub async fn load_prison(log: &SharedLog, code: &PrisonCode) -> anyhow::Result<prison::History> {
+    let streams = log.read_streams(&[Stream::Prison(code.clone())]).await.context("read the prison's stream")?;
+    let mut history = prison::History::new(code.clone());
+    for event in streams.iter().flatten() {
+        let stored = decode(event)?;
+        if let Event::Prison(event) = &stored.entry.event {
+            history.push(with(&stored.entry, event.clone()));
+        }
+    }
+    Ok(history)
+}
+
+/// Loads a prison and cases.
+///
+/// # Errors
+/// The log cannot be read.
+pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]) -> anyhow::Result<Held> {
+    let mut cases = HashMap::with_capacity(numbers.len());
+    for numbers in numbers.chunks(LOAD_STREAMS_MAX) {
+        let names: Vec<_> = numbers.iter().cloned().map(Stream::Prisoner).collect();
+        let streams = log.read_streams(&names).await.context("read the cases' streams")?;
+        for (number, events) in numbers.iter().zip(&streams) {
+            cases.insert(number.clone(), case(number, events)?);
+        }
+    }
+    Ok(Held { prison: load_prison(log, code).await?, cases })
+}
+
+fn case(number: &PrisonerNumber, events: &[RecordedEvent]) -> anyhow::Result<prisoner::History> {
+    let mut history = prisoner::History::new(number.clone());
+    for event in events {
+        let stored = decode(event)?;
+        if let Event::Prisoner(event) = &stored.entry.event {
+            history.push(with(&stored.entry, event.clone()));
+        }
+    }
+    Ok(history)
+}
+
+/// The same entry with its event as the kind of stream has it.
+fn with<E>(entry: &domain::Entry<Event>, event: E) -> domain::Entry<E> {
+    domain::Entry {
+        event_id: entry.event_id,
+        revision: entry.revision,
+        position: entry.position,
+        effective_at: entry.effective_at,
+        recorded_at: entry.recorded_at,
+        recorded_by: entry.recorded_by.clone(),
+        command_id: entry.command_id,
+        event,
+    }
+}
+
+/// Sends commands as one import.
+pub struct Recorder<'a> {
+    /// The command side.
+    pub service: &'a Service,
+    /// Who records.
+    pub recorded_by: RecordedBy,
+    /// Ties together everything that one file brought in.
+    pub correlation_id: Uuid,
+}
+
+impl Recorder<'_> {
+    /// Sends one command.
+    ///
+    /// # Errors
+    /// Those of the command side.
+    pub async fn send(&self, step: Step) -> Result<(), Error> {
+        let request = Request {
+            command: step.command,
+            command_id: step.command_id,
+            request_digest: step.request_digest,
+            recorded_by: self.recorded_by.clone(),
+            correlation_id: self.correlation_id,
+            causation_id: None,
+            effective_at: Some(step.effective_at),
+            if_match: None,
+        };
+        self.service.execute(request).await.map(drop)
+    }
+
+    /// Sends the commands of all rows that have some, and gives each row's verdict after that: a row that another
+    /// writer has made illegal since the plan is refused.
+    ///
+    /// # Errors
+    /// The store is out of reach, or worse. What was recorded until then is recorded, and known when the import is run
+    /// again.
+    pub async fn record_rows(&self, rows: Vec<PlannedRow>, recorded: impl Fn()) -> anyhow::Result<Vec<PlannedRow>> {
+        stream::iter(rows)
+            .map(|mut row| {
+                let recorded = &recorded;
+                async move {
+                    if let Verdict::Record(steps) = &row.verdict {
+                        for step in steps.clone() {
+                            match self.send(step).await {
+                                Ok(()) => {}
+                                Err(Error::Refused(refusal)) => {
+                                    row.verdict = Verdict::Refused(Problem {
+                                        code: refusal.code.to_owned(),
+                                        column: None,
+                                        value: None,
+                                        reason: refusal.sentence,
+                                    });
+                                    break;
+                                }
+                                Err(error) => return Err(interrupted(error)),
+                            }
+                        }
+                        recorded();
+                    }
+                    Ok(row)
+                }
+            })
+            .buffered(CASES_AT_ONCE)
+            .try_collect()
+            .await
+    }
+}
+
+/// An import that could not go on, and what to do.
+pub fn interrupted(error: Error) -> anyhow::Error {
+    anyhow::Error::new(error).context(
+        "the import was interrupted: run the same command again, what is recorded already is not recorded twice",
+    )
+}

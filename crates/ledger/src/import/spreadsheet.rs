@@ -1,0 +1,169 @@
+//! `import spreadsheet`: a prison's own list of allocations goes into the ledger, row by row, each recorded or refused
+//! with its reason.
+//!
+//! Exit status: 0 when every row was dealt with, refused ones included, since the report is the answer; 1 when the file
+//! could not be read or the import could not go on; 2 for wrong usage.
+
+use std::{io, path::PathBuf};
+
+use anyhow::Context as _;
+use chrono::NaiveDate;
+use clap::{Args, ValueEnum};
+use command::Service;
+use domain::{event::RecordedBy, identifier::PrisonCode, london, prison::Estate};
+use event_log::SharedLog;
+use indicatif::{ProgressBar, ProgressStyle};
+use uuid::Uuid;
+
+use super::{
+    CORRELATION_NAMESPACE, layout,
+    plan::{Plan, Terms, Verdict, plan},
+    prison_code, reader,
+    record::{Recorder, interrupted, load},
+    report::Report,
+    row::{Table, WANTED, table},
+};
+use crate::{settings, stores::Stores};
+
+/// What `import spreadsheet` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// The prison's spreadsheet: .xlsx, .ods or .csv
+    file: PathBuf,
+    /// The prison whose cases these are, e.g. LEI
+    #[arg(long, value_parser = prison_code)]
+    prison: PrisonCode,
+    /// The sheet to read. Default: the one with most cases
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
+    /// What a column holds, where its heading does not tell: its heading or letter, and one of prisonerNumber, tier,
+    /// staffId, pomName, pomForename, pomKind, allocatedOn, note. May be given several times
+    #[arg(long = "map", value_name = "COLUMN=FIELD")]
+    mappings: Vec<String>,
+    /// Show what would be recorded, and record nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The prison's estate, where the prison has not joined OMiC yet
+    #[arg(long, value_enum, ignore_case = true, default_value_t = EstateName::MensClosed)]
+    estate: EstateName,
+    /// The prison's go-live date, where the prison has not joined OMiC yet. Default: the earliest date in the file
+    #[arg(long, value_name = "DATE")]
+    go_live: Option<NaiveDate>,
+    /// Report as JSON lines, one for each row of data
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    stores: settings::Stores,
+    #[command(flatten)]
+    commands: settings::Commands,
+}
+
+/// An estate as the command line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EstateName {
+    /// Men's closed estate.
+    #[value(name = "MENS_CLOSED", alias = "mens-closed")]
+    MensClosed,
+    /// Men's open estate.
+    #[value(name = "MENS_OPEN", alias = "mens-open")]
+    MensOpen,
+    /// Women's estate.
+    #[value(name = "WOMENS")]
+    Womens,
+}
+
+impl From<EstateName> for Estate {
+    fn from(name: EstateName) -> Self {
+        match name {
+            EstateName::MensClosed => Self::MensClosed,
+            EstateName::MensOpen => Self::MensOpen,
+            EstateName::Womens => Self::Womens,
+        }
+    }
+}
+
+/// Imports the file and reports.
+///
+/// # Errors
+/// The file cannot be read as a list of cases, or the ledger cannot be reached.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let commands = settings.commands.command_settings()?;
+    let now = commands.clock.now();
+    // Before the stores are opened: a wrong file is told at once.
+    let mappings: Vec<_> =
+        settings.mappings.iter().map(|text| layout::mapping(text, WANTED)).collect::<anyhow::Result<_>>()?;
+    let file = reader::read(&settings.file)?;
+    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &mappings, WANTED)
+        .with_context(|| format!("find the cases in {}", settings.file.display()))?;
+    let sheet = &file.sheets[layout.sheet];
+    layout::check_mappings(sheet, &layout, &mappings)?;
+    let table = table(sheet, &layout, london::date(now));
+
+    let terms = Terms {
+        prison: settings.prison.clone(),
+        estate: settings.estate.into(),
+        go_live: settings.go_live,
+        recommendation_policy: commands.recommendation_policy,
+        now,
+        recorded_by: RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() },
+    };
+    let stores = Stores::open(&settings.stores).await?;
+    let import = async {
+        let plan = planned(&stores.log, &table, &terms).await?;
+        if settings.dry_run {
+            return Ok(plan);
+        }
+        let service = Service::new(stores.log.clone(), commands);
+        let recorder = Recorder {
+            service: &service,
+            recorded_by: terms.recorded_by.clone(),
+            correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
+        };
+        recorded(&recorder, plan).await
+    };
+    let imported = import.await;
+    let closed = stores.close().await;
+    let plan = imported?;
+    closed?;
+
+    let report = Report {
+        prison: &settings.prison,
+        table: &table,
+        sheets_passed_over: &layout.passed_over,
+        plan: &plan,
+        dry_run: settings.dry_run,
+    };
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if settings.json {
+        report.write_json(&mut out)?;
+        eprintln!("{}", report.summary());
+    } else {
+        report.write_tables(&mut out)?;
+        drop(out);
+        println!("{}", report.summary());
+    }
+    Ok(())
+}
+
+/// What the ledger would record of the sheet as it is now.
+async fn planned(log: &SharedLog, table: &Table, terms: &Terms) -> anyhow::Result<Plan> {
+    let numbers: Vec<_> =
+        table.rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.prisoner_number.clone()).collect();
+    let held = load(log, &terms.prison, &numbers).await?;
+    Ok(plan(table.rows.clone(), held, terms))
+}
+
+/// Records the plan; answers with the plan as it went.
+async fn recorded(recorder: &Recorder<'_>, plan: Plan) -> anyhow::Result<Plan> {
+    for step in &plan.prison_steps {
+        recorder.send(step.clone()).await.map_err(interrupted)?;
+    }
+    let new = plan.rows.iter().filter(|row| matches!(row.verdict, Verdict::Record(_))).count();
+    // Drawn on standard error, and only where that is a terminal.
+    let progress = ProgressBar::new(new as u64).with_style(
+        ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?,
+    );
+    let rows = recorder.record_rows(plan.rows, || progress.inc(1)).await?;
+    progress.finish_and_clear();
+    Ok(Plan { rows, ..plan })
+}

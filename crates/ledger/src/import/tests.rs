@@ -1,0 +1,372 @@
+//! From whole files to rows, and from rows to what would be recorded. The files of `tests/data/spreadsheets` are three
+//! prisons' own; beside each stands what its rows say.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use command::Command;
+use domain::{
+    event::RecordedBy,
+    prison::{self, Estate},
+    prisoner::{self, RecommendationPolicy},
+};
+use serde_json::{Value, json};
+
+use super::{
+    heading::Field,
+    layout::{self, Layout, find, mapping},
+    plan::{Held, Plan, Terms, Verdict, plan},
+    reader::{self, Cell, Row, Sheet},
+    row::{DataRow, Table, WANTED, table},
+};
+
+fn today() -> NaiveDate {
+    "2026-11-24".parse().expect("a date")
+}
+
+fn data(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/spreadsheets")).join(name)
+}
+
+fn read(sheets: &[Sheet]) -> Table {
+    let layout = find(sheets, None, &[], WANTED).expect("the cases are found");
+    table(&sheets[layout.sheet], &layout, today())
+}
+
+/// What a row says, in the form of the truth files.
+fn truth(row: &DataRow) -> Value {
+    match &row.case {
+        Ok(case) => json!({
+            "dataRow": row.data_row, "ok": true, "prisonerNumber": case.prisoner_number, "tier": case.tier,
+            "staffId": case.staff_id, "pomKind": case.pom_kind, "allocatedOn": case.allocated_on,
+        }),
+        Err(problem) => {
+            let why = problem.reason.split(':').next();
+            json!({ "dataRow": row.data_row, "ok": false, "why": why })
+        }
+    }
+}
+
+#[track_caller]
+fn check_truth(file: &str, truth_file: &str) -> Table {
+    let file = reader::read(&data(file)).expect("the file is read");
+    let table = read(&file.sheets);
+    let text = std::fs::read_to_string(data(truth_file)).expect("the truth is read");
+    let expected: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(table.rows.iter().map(truth).collect::<Vec<_>>(), expected);
+    table
+}
+
+#[test]
+fn leeds_in_excel() {
+    let table = check_truth("LEI-allocations.xlsx", "LEI-truth.jsonl");
+    assert_eq!((table.sheet.as_str(), table.blank_rows, table.total_rows), ("OS allocations", 1, 1));
+    assert_eq!(table.rows[0].number, 5);
+}
+
+#[test]
+fn hull_in_opendocument() {
+    let table = check_truth("HDI-allocations.ods", "HDI-truth.jsonl");
+    assert_eq!((table.sheet.as_str(), table.blank_rows, table.total_rows), ("POMs", 0, 0));
+}
+
+#[test]
+fn moorland_in_csv() {
+    let table = check_truth("MDI-allocations.csv", "MDI-truth.jsonl");
+    assert_eq!((table.sheet.as_str(), table.blank_rows, table.total_rows), ("MDI-allocations", 0, 0));
+    let notes: Vec<_> =
+        table.rows.iter().filter_map(|row| row.case.as_ref().ok().and_then(|case| case.note.as_deref())).collect();
+    assert_eq!(notes[0], "see wing diary, do not share; \"high profile\", 2 x ACCT\nreview due");
+}
+
+/// A sheet drawn as text: a row a line, cells set apart by `|`.
+fn sheet(name: &str, drawn: &str) -> Sheet {
+    let rows = (1..)
+        .zip(drawn.lines())
+        .map(|(number, line)| Row { number, cells: line.split('|').map(Cell::text).collect() })
+        .collect();
+    Sheet { name: name.to_owned(), hidden: false, rows }
+}
+
+/// The column found for each field, by its heading.
+fn columns(sheet: &Sheet, layout: &Layout) -> String {
+    let column = |(field, _): (&Field, &usize)| format!("{}={}", field.name(), layout.heading(sheet, *field));
+    layout.columns.iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+#[track_caller]
+fn check_columns(drawn: &str, header_row: u32, expected: &str) {
+    let sheets = [sheet("cases", drawn)];
+    let layout = find(&sheets, None, &[], WANTED).expect("the cases are found");
+    assert_eq!(sheets[0].rows[layout.header].number, header_row);
+    assert_eq!(columns(&sheets[0], &layout), expected);
+}
+
+#[test]
+fn a_nomis_id_belongs_to_whom_its_cells_say() {
+    check_columns(
+        "NOMIS ID|Tier|POM|POM ID|Date allocated\nA1234BC|B|Okafor, Grace|485926|01/02/2019",
+        1,
+        "prisonerNumber=NOMIS ID, tier=Tier, staffId=POM ID, pomName=POM, allocatedOn=Date allocated",
+    );
+    check_columns(
+        "Prison no|Tier|POM|NOMIS ID|Date allocated\nA1234BC|B|Okafor, Grace|485926|01/02/2019",
+        1,
+        "prisonerNumber=Prison no, tier=Tier, staffId=NOMIS ID, pomName=POM, allocatedOn=Date allocated",
+    );
+    check_columns(
+        "NOMIS No|Name|Tier|POM|NOMIS No|Start\nA1234BC|Smith|B|Okafor, Grace|485926|01/02/2019",
+        1,
+        "prisonerNumber=NOMIS No, tier=Tier, staffId=NOMIS No, pomName=POM, allocatedOn=Start",
+    );
+}
+
+#[test]
+fn what_looks_like_a_field_and_is_another() {
+    check_columns(
+        "Offender caseload at 1 December 2019 (tier and POM)\n\n\
+         Number|Cat|RoSH|Tier|Tier review date|Previous POM|POM|Staff no|Type|DOB|CRD|Sentence date|Allocated|Keyworker|Comments\n\
+         A1234BC|B|H|C|01/01/2020|Hussain, Nadia|Okafor, Grace|485926|PRO|01/02/1980|01/02/2030|01/02/2018|01/02/2019|Patel|x\n\
+         A1234BD|C|M|B|01/01/2020|Hussain, Nadia|Okafor, Grace|485926|PRO|01/02/1980|01/02/2030|01/02/2018|01/02/2019|Patel|y",
+        3,
+        "prisonerNumber=Number, tier=Tier, staffId=Staff no, pomName=POM, pomKind=Type, allocatedOn=Allocated, note=Comments",
+    );
+}
+
+#[test]
+fn headings_may_stand_in_two_rows() {
+    check_columns(
+        "Prisoner|||Offender manager||\nNumber|Name|Tier|Name|ID|Type|Start\nA1234BC|Smith, Al|B|Okafor, Grace|485926|PO|01/02/2019",
+        2,
+        "prisonerNumber=Number, tier=Tier, staffId=ID, pomName=Name, pomKind=Type, allocatedOn=Start",
+    );
+}
+
+#[test]
+fn the_sheet_with_current_cases_is_read() {
+    let row = "|B|485926|01/02/2019\n";
+    let drawn = |count: u32| {
+        let rows: String = (0..count).map(|index| format!("A{:04}BC{row}", index + 1)).collect();
+        format!("Prison number|Tier|Staff id|Date allocated\n{rows}")
+    };
+    let guidance = sheet("Guidance", "How to fill in the sheet\nEvery POM fills in a tier");
+    let sheets = [guidance, sheet("Leavers", &drawn(9)), sheet("Current", &drawn(3)), sheet("Sheet4", &drawn(1))];
+    let layout = find(&sheets, None, &[], WANTED).expect("the cases are found");
+    assert_eq!(layout.sheet, 2);
+    assert_eq!(layout.passed_over, [("Leavers".to_owned(), 9), ("Sheet4".to_owned(), 1)]);
+    assert_eq!(find(&sheets, Some("leavers "), &[], WANTED).expect("asked for").sheet, 1);
+    let hidden = [Sheet { hidden: true, ..sheets[2].clone() }, sheets[3].clone()];
+    assert_eq!(find(&hidden, None, &[], WANTED).expect("the cases are found").sheet, 1);
+    let error = find(&sheets, Some("Cases"), &[], WANTED).expect_err("no such sheet").to_string();
+    assert_eq!(error, "there is no sheet `Cases`. The sheets are: `Guidance`, `Leavers`, `Current`, `Sheet4`");
+}
+
+#[test]
+fn columns_that_are_not_found() {
+    let sheets = [sheet("cases", "Prison number|Band|Worker|When\nA1234BC|B|485926|01/02/2019")];
+    let error = find(&sheets, None, &[], WANTED).expect_err("columns are missing").to_string();
+    assert_eq!(
+        error,
+        "no column was found for: tier (tier), staff id (staffId), date of allocation (allocatedOn). \
+         Columns seen: `Prison number`, `Band`, `Worker`, `When` (sheet `cases`, row 1). \
+         Say which they are with --map, e.g. --map \"Ref no=tier\""
+    );
+    let mappings =
+        |texts: &[&str]| texts.iter().map(|text| mapping(text, WANTED).expect("a mapping")).collect::<Vec<_>>();
+    let all = mappings(&["band=tier", "Worker=staff-id", "D=allocatedOn"]);
+    let layout = find(&sheets, None, &all, WANTED).expect("all are mapped");
+    assert_eq!(
+        columns(&sheets[0], &layout),
+        "prisonerNumber=Prison number, tier=Band, staffId=Worker, allocatedOn=When"
+    );
+    layout::check_mappings(&sheets[0], &layout, &all).expect("all are there");
+    let wrong = mappings(&["Bend=tier", "Worker=staffId", "When=allocatedOn"]);
+    let error = find(&sheets, None, &wrong, WANTED).expect_err("no such column").to_string();
+    assert_eq!(
+        error,
+        "--map names the column `Bend`, which is not there. Columns seen: `Prison number`, `Band`, `Worker`, `When` (sheet `cases`, row 1)"
+    );
+    let error = mapping("Band=tire", WANTED).expect_err("no such field").to_string();
+    assert_eq!(
+        error,
+        "--map Band=tire: there is no field `tire`. Fields: prisonerNumber, tier, staffId, allocatedOn, pomName, pomForename, pomKind, note"
+    );
+    mapping("Band", WANTED).expect_err("no `=`");
+    let letter = [sheet("letter", "Dear head of offender management,\nplease find the list enclosed.")];
+    let error = find(&letter, None, &[], WANTED).expect_err("no columns").to_string();
+    assert!(
+        error.starts_with("no row was found that heads the columns prisoner number (prisonerNumber), tier"),
+        "{error}"
+    );
+}
+
+#[test]
+fn rows_that_are_no_cases_are_passed_over() {
+    let table = read(&[sheet(
+        "cases",
+        "Prison number|Tier|Staff id|Date allocated|Remarks\n\
+         A wing\n\
+         A0001BC|B|485926|01/02/2019|\n\
+         \n\
+         Prison number|Tier|Staff id|Date allocated|Remarks\n\
+         A0002BC|B|485926|01/02/2019|\n\
+         Sub-total|2\n\
+         |||01/02/2019|no number\n\
+         A0003BC\n\
+         A003BC\n\
+         |||\n\
+         Grand total||3\n\
+         Last updated by OMU||01/12/2019\n\
+         \n",
+    )]);
+    let rows: Vec<_> = table
+        .rows
+        .iter()
+        .map(|row| {
+            format!(
+                "{} {} {}",
+                row.number,
+                row.data_row,
+                row.case.as_ref().map_or_else(|problem| problem.code.as_str(), |_| "ok")
+            )
+        })
+        .collect();
+    assert_eq!(rows, ["3 1 ok", "6 2 ok", "9 3 tier", "10 4 prisonerNumber"]);
+    assert_eq!((table.blank_rows, table.total_rows), (2, 2));
+    assert_eq!(table.note_rows, [2, 5, 8, 13]);
+}
+
+#[test]
+fn what_is_wrong_with_a_row() {
+    let table = read(&[sheet(
+        "cases",
+        "NOMS no|Tier|POM|Staff id|POM type|Date allocated\n\
+         A0001BC|B|Okafor, Grace|485926|PO|24/11/2026\n\
+         A0002BC|B|Okafor, Grace|485926|PO|25/11/2026\n\
+         A0003BC|B|Okafor, Grace|485926|PO|12/31/2019\n\
+         A0004BC|B|Okafor, Grace|485926|PO|\n\
+         A0005BC|B|Okafor, Grace|485926|POM|01/02/2019\n\
+         A0006BC|B|Okafor, Grace|TBC|PO|01/02/2019\n\
+         A0007BC|X|Okafor, Grace|485926|PO|01/02/2019\n\
+         |B|Okafor, Grace|485926|PO|01/02/2019\n\
+         A0001BC|B|Okafor, Grace|485926|PO|01/02/2019\n\
+         A0002BC|B|Okafor, Grace|485926|PO|01/02/2019\n\
+         A0010BC|B|Okafor, Grace|485926|PO|01/02/1919",
+    )]);
+    let found: Vec<_> = table
+        .rows
+        .iter()
+        .filter_map(|row| row.case.as_ref().err())
+        .map(|problem| {
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            format!("{} | {} | {} | {}", problem.code, text(&problem.column), text(&problem.value), problem.reason)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "date-in-future | Date allocated | 25/11/2026 | date in the future: 25 November 2026 has not come yet",
+            "allocatedOn | Date allocated | 12/31/2019 | date of allocation: a date is needed, day first, such as 31/12/2019 or 31-Dec-19",
+            "allocatedOn | Date allocated |  | date of allocation: it is empty",
+            "pomKind | POM type | POM | POM kind: prison (PRO) or probation (PO) is needed",
+            "staffId | Staff id | TBC | staff id: a whole number is needed, such as 485926",
+            "tier | Tier | X | tier: a letter A to G is needed, with or without a change level 0 to 3, such as A or B2",
+            "prisonerNumber | NOMS no |  | prisoner number: it is empty",
+            "duplicate | NOMS no | A0001BC | duplicate: A0001BC is in row 2 already, and that row counts",
+            "date-too-early | Date allocated | 01/02/1919 | date of allocation: 1 February 1919 is too long ago; nobody was allocated to a POM then",
+        ]
+    );
+}
+
+fn terms() -> Terms {
+    let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().expect("an instant");
+    Terms {
+        prison: "LEI".parse().expect("a prison"),
+        estate: Estate::MensClosed,
+        go_live: None,
+        recommendation_policy: RecommendationPolicy::Tier,
+        now,
+        recorded_by: RecordedBy { username: "TESTER".parse().expect("a username"), client: "test".to_owned() },
+    }
+}
+
+fn nothing_held() -> Held {
+    Held { prison: prison::History::new("LEI".parse().expect("a prison")), cases: HashMap::new() }
+}
+
+fn planned(drawn: &str) -> Plan {
+    plan(read(&[sheet("cases", drawn)]).rows, nothing_held(), &terms())
+}
+
+#[test]
+fn the_prison_and_its_poms_come_first_on_the_earliest_day() {
+    let plan = planned(
+        "NOMS no|Tier|POM|Staff id|POM type|Date allocated\n\
+         A0001BC|B|Okafor, Grace|485926|PO|24/07/2019\n\
+         A0002BC|C|Okafor, Grace|485926||01/06/2019\n\
+         A0003BC|C|OKAFOR, Grace|485926|PRO|02/06/2019\n\
+         A0004BC|C|Hussain, Nadia|485927||02/06/2019\n\
+         A0005BC|C|Patel, Usha|485928|PRO|01/01/2010x",
+    );
+    let joined = plan.joined.expect("the prison is new");
+    assert_eq!(joined.go_live_date.to_string(), "2019-06-01");
+    let registered: Vec<_> = plan.registered.iter().map(|pom| (pom.staff_id.get(), pom.name.as_str())).collect();
+    assert_eq!(registered, [(485_926, "Okafor, Grace")]);
+    assert!(plan.prison_steps.iter().all(|step| step.effective_at.to_rfc3339() == "2019-05-31T23:00:00+00:00"));
+    let verdicts: Vec<_> = plan
+        .rows
+        .iter()
+        .map(|row| match &row.verdict {
+            Verdict::Record(steps) => format!("{} steps", steps.len()),
+            Verdict::AlreadyRecorded => "already".to_owned(),
+            Verdict::Refused(problem) => problem.code.clone(),
+        })
+        .collect();
+    assert_eq!(verdicts, ["2 steps", "2 steps", "2 steps", "pomKind", "allocatedOn"]);
+    assert_eq!(plan.rows[2].warnings, ["this row calls Okafor, Grace a prison POM, the roster says probation"]);
+}
+
+#[test]
+fn a_choice_against_the_recommendation_is_said_to_be_the_spreadsheets() {
+    let plan = planned(
+        "NOMS no|Tier|POM|Staff id|POM type|Date allocated|Notes\n\
+         A0001BC|A|Okafor, Grace|485926|PRO|24/07/2019|watch\n\
+         A0002BC|C|Okafor, Grace|485926|PRO|24/07/2019|",
+    );
+    let reasons: Vec<_> = plan
+        .rows
+        .iter()
+        .map(|row| {
+            let Verdict::Record(steps) = &row.verdict else { panic!("{:?}", row.verdict) };
+            let Command::Prisoner(_, prisoner::Command::Allocate(allocate)) = &steps[1].command else {
+                panic!("{:?}", steps[1])
+            };
+            let reasons = &allocate.reasons;
+            (reasons.override_reasons.len(), reasons.override_detail.clone(), reasons.note.clone())
+        })
+        .collect();
+    assert_eq!(
+        reasons,
+        [(1, Some("as it stood in the prison's spreadsheet".to_owned()), Some("watch".to_owned())), (0, None, None),]
+    );
+}
+
+#[test]
+fn ids_come_from_what_a_row_says_and_not_from_where_it_stands() {
+    let header = "NOMS no|Tier|POM|Staff id|POM type|Date allocated\n";
+    let ids = |rows: &str| -> Vec<_> {
+        let plan = planned(&format!("{header}{rows}"));
+        let steps = |row: &super::plan::PlannedRow| match &row.verdict {
+            Verdict::Record(steps) => steps.iter().map(|step| step.command_id).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        plan.rows.iter().flat_map(steps).collect()
+    };
+    let one = "A0001BC|A|Okafor, Grace|485926|PO|24/07/2019\n";
+    let same = "\n a0001bc |tier a|OKAFOR, Grace|485926|Probation|24-Jul-19\n";
+    assert_eq!(ids(one), ids(same));
+    assert_ne!(ids(one), ids("A0001BC|B|Okafor, Grace|485926|PO|24/07/2019\n"));
+    let mut distinct = ids(one);
+    distinct.dedup();
+    assert_eq!(distinct.len(), 2);
+}

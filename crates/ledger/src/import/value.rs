@@ -1,0 +1,329 @@
+//! From one cell to one value, as prisons write them. Each function is pure and says what is wrong in a fragment that
+//! fits after the name of the field: "it is empty".
+//!
+//! Tidied without a word: white space, letter case, `Tier B` for `B`. Never guessed: which month `12/31/2019` is in
+//! (dates are read day first, and this one has no 31st month), a digit that looks like a letter.
+
+use chrono::{Datelike as _, Days, NaiveDate};
+use domain::{
+    identifier::{PrisonerNumber, StaffId},
+    officer::PomKind,
+    tier::Tier,
+};
+
+use super::reader::Cell;
+
+/// What is wrong with a cell, in words.
+pub type Wrong = String;
+
+/// A prisoner number in any case, with stray spaces.
+pub fn prisoner_number(cell: &Cell) -> Result<PrisonerNumber, Wrong> {
+    filled(cell)?
+        .to_uppercase()
+        .parse()
+        .map_err(|_| "one letter, four digits and two letters are needed, such as A1234BC".to_owned())
+}
+
+/// A tier in any case, with stray spaces, with or without the word.
+pub fn tier(cell: &Cell) -> Result<Tier, Wrong> {
+    let text = filled(cell)?.to_uppercase();
+    text.strip_prefix("TIER")
+        .unwrap_or(&text)
+        .trim_start_matches([':', '-'])
+        .parse()
+        .map_err(|_| "a letter A to G is needed, with or without a change level 0 to 3, such as A or B2".to_owned())
+}
+
+/// A staff id as a number or as digits.
+pub fn staff_id(cell: &Cell) -> Result<StaffId, Wrong> {
+    let text = filled(cell)?;
+    // Some programs write every number with its decimals.
+    let digits = text.strip_suffix(".0").unwrap_or(&text);
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten().ok_or_else(|| "a whole number is needed, such as 485926".to_owned())
+}
+
+/// Prison or probation, in the words that prisons use; `PRO` is NOMIS's code for a prison officer, `PO` for a
+/// probation officer.
+pub fn pom_kind(cell: &Cell) -> Result<PomKind, Wrong> {
+    filled(cell)?;
+    let text = cell.to_string().to_uppercase();
+    let words: Vec<_> = text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let squashed = words.concat();
+    let prison =
+        words.iter().any(|word| matches!(*word, "PRISON" | "PRIS" | "HMPS" | "HMPPS" | "UNIFORM" | "UNIFORMED"))
+            || squashed.starts_with("PRISON")
+            || matches!(&*squashed, "PRO" | "PR" | "PRPOM" | "PROPOM" | "PPOM" | "SO" | "CM" | "BAND4" | "OPERATIONAL");
+    let probation = words.iter().any(|word| matches!(*word, "PROBATION" | "PROB" | "NPS" | "PS"))
+        || squashed.starts_with("PROBATION")
+        || matches!(&*squashed, "PO" | "PSO" | "SPO" | "POPOM" | "PB" | "PBN");
+    match (prison, probation) {
+        (true, false) => Ok(PomKind::Prison),
+        (false, true) => Ok(PomKind::Probation),
+        _ => Err("prison (PRO) or probation (PO) is needed".to_owned()),
+    }
+}
+
+/// A date: a date cell, day first with `/`, `-`, `.` or spaces, with the month's name, ISO, or a spreadsheet's serial
+/// number. A year of two digits is in this century: nobody was allocated to a POM in another.
+pub fn date(cell: &Cell) -> Result<NaiveDate, Wrong> {
+    let wrong = || "a date is needed, day first, such as 31/12/2019 or 31-Dec-19".to_owned();
+    match cell {
+        Cell::Empty => Err(EMPTY.to_owned()),
+        Cell::Date(date) => Ok(*date),
+        Cell::Number(serial) => date_of_serial(*serial).ok_or_else(wrong),
+        Cell::Text(text) => date_of_text(text).ok_or_else(wrong),
+    }
+}
+
+/// A name as "Surname, Forename". `Grace Okafor` is turned round; one word stays one word.
+pub fn person_name(text: &str) -> String {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((surname, forename)) = text.split_once(',') {
+        let (surname, forename) = (words(surname), words(forename));
+        return if forename.is_empty() { surname } else { format!("{surname}, {forename}") };
+    }
+    let text = words(text);
+    let shouted = |word: &str| word.chars().count() > 1 && word.chars().all(|letter| !letter.is_lowercase());
+    match text.split_once(' ') {
+        // `OKAFOR Grace` has its surname first already.
+        Some((first, rest)) if shouted(first) && !rest.split(' ').all(shouted) => format!("{first}, {rest}"),
+        Some(_) => text.rsplit_once(' ').map_or(text.clone(), |(forenames, surname)| format!("{surname}, {forenames}")),
+        None => text,
+    }
+}
+
+const EMPTY: &str = "it is empty";
+
+/// The cell without any white space in it.
+fn filled(cell: &Cell) -> Result<String, Wrong> {
+    let text: String = cell.to_string().chars().filter(|letter| !letter.is_whitespace()).collect();
+    if text.is_empty() { Err(EMPTY.to_owned()) } else { Ok(text) }
+}
+
+/// Serial numbers that a date in a list of cases can have: 1954 to 2119. A bare year, 2019, is none of them.
+const SERIALS: std::ops::Range<f64> = 20_000.0..80_000.0;
+
+fn date_of_serial(serial: f64) -> Option<NaiveDate> {
+    if !SERIALS.contains(&serial) {
+        return None;
+    }
+    // Day 1 is 1 January 1900, and the 29 February 1900 that spreadsheets believe in comes before these serials.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in the range above")]
+    NaiveDate::from_ymd_opt(1899, 12, 30)?.checked_add_days(Days::new(serial.floor() as u64))
+}
+
+fn date_of_text(text: &str) -> Option<NaiveDate> {
+    if let Ok(serial) = text.parse::<f64>() {
+        return date_of_serial(serial);
+    }
+    let text = text.to_lowercase();
+    // The parts are runs of digits or of letters, whatever stands between them.
+    let mut parts: Vec<&str> = Vec::new();
+    let mut rest = text.as_str();
+    while let Some(first) = rest.chars().next() {
+        let same = |letter: char| {
+            if first.is_ascii_digit() { letter.is_ascii_digit() } else { letter.is_alphabetic() }
+        };
+        let len = rest.find(|letter| !same(letter)).unwrap_or(rest.len());
+        if len == 0 {
+            if !(first.is_whitespace() || matches!(first, '/' | '-' | '.' | ',' | '\'' | ':' | '–')) {
+                return None;
+            }
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        // Words that dates are dressed in: `Mon 1st of July`, `T` before a time.
+        let part = &rest[..len];
+        if !matches!(part, "st" | "nd" | "rd" | "th" | "of" | "t" | "z") && !is_weekday(part) {
+            parts.push(part);
+        }
+        rest = &rest[len..];
+    }
+    // What follows the date has to be a time of day.
+    let (date, time) = parts.split_at_checked(3)?;
+    if time.len() > 4 || !time.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit())) {
+        return None;
+    }
+    let number = |part: &str| part.parse::<u32>().ok();
+    let (year, month, day) = match date {
+        [year, month, day] if year.len() == 4 && number(year).is_some() => {
+            (*year, number(month).or_else(|| month_of_name(month))?, number(day)?)
+        }
+        [month, day, year] if month_of_name(month).is_some() => (*year, month_of_name(month)?, number(day)?),
+        [day, month, year] => (*year, number(month).or_else(|| month_of_name(month))?, number(day)?),
+        _ => return None,
+    };
+    let year = match year.len() {
+        2 => 2000 + year.parse::<i32>().ok()?,
+        4 => year.parse().ok()?,
+        _ => return None,
+    };
+    NaiveDate::from_ymd_opt(year, month, day).filter(|date| date.year() > 0)
+}
+
+fn month_of_name(name: &str) -> Option<u32> {
+    const MONTHS: [&str; 12] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ];
+    if name.len() < 3 {
+        return None;
+    }
+    (1..)
+        .zip(MONTHS)
+        .find(|(_, month)| month.starts_with(name) || (*month == "september" && name == "sept"))
+        .map(|(number, _)| number)
+}
+
+fn is_weekday(word: &str) -> bool {
+    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    word.len() >= 3 && DAYS.iter().any(|day| day.starts_with(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prisoner_numbers() {
+        let check = |text: &str, expected: Option<&str>| {
+            let found = prisoner_number(&Cell::text(text)).ok();
+            assert_eq!(found.as_ref().map(PrisonerNumber::as_str), expected, "{text}");
+        };
+        check("A1234BC", Some("A1234BC"));
+        check(" a1234bc\u{a0}", Some("A1234BC"));
+        check("A 1234 BC", Some("A1234BC"));
+        check("A1234B", None);
+        check("A12345BC", None);
+        check("AO234BC", None);
+        check("", None);
+    }
+
+    #[test]
+    fn tiers() {
+        let check = |text: &str, expected: Option<&str>| {
+            let found = tier(&Cell::text(text)).ok().map(|tier| tier.to_string());
+            assert_eq!(found.as_deref(), expected, "{text}");
+        };
+        check("B", Some("B"));
+        check(" b ", Some("B"));
+        check("Tier B", Some("B"));
+        check("tier: b2", Some("B2"));
+        check("B 2", Some("B2"));
+        check("H", None);
+        check("B4", None);
+        check("A/B", None);
+        check("", None);
+        check("High", None);
+    }
+
+    #[test]
+    fn staff_ids() {
+        let check = |cell: Cell, expected: Option<i64>| {
+            assert_eq!(staff_id(&cell).ok().map(StaffId::get), expected, "{cell:?}");
+        };
+        check(Cell::Number(485_926.0), Some(485_926));
+        check(Cell::text("485926 "), Some(485_926));
+        check(Cell::text("485926.0"), Some(485_926));
+        check(Cell::Number(485_926.5), None);
+        check(Cell::Number(-1.0), None);
+        check(Cell::text("0"), None);
+        check(Cell::text("TBC"), None);
+        check(Cell::text("+485926"), None);
+        check(Cell::Empty, None);
+    }
+
+    #[test]
+    fn pom_kinds() {
+        let check = |text: &str, expected: Option<PomKind>| {
+            assert_eq!(pom_kind(&Cell::text(text)).ok(), expected, "{text}");
+        };
+        for prison in ["PRO", "pro ", "Prison", "PRISON POM", "Prison Officer", "Prison Offender Manager", "prison-POM"]
+        {
+            check(prison, Some(PomKind::Prison));
+        }
+        for probation in ["PO", "P.O.", "Probation", "Probation Officer", "NPS", "probation POM", "PSO"] {
+            check(probation, Some(PomKind::Probation));
+        }
+        for neither in ["", "POM", "Prison/Probation", "n/a", "?"] {
+            check(neither, None);
+        }
+    }
+
+    #[test]
+    fn dates() {
+        let check = |cell: Cell, expected: &str| {
+            let found = date(&cell).map_or_else(|_| "-".to_owned(), |date| date.to_string());
+            assert_eq!(found, expected, "{cell:?}");
+        };
+        for text in [
+            "31/12/2019",
+            "31/12/19",
+            "31-Dec-19",
+            "31-DEC-2019",
+            "31 December 2019",
+            "31st Dec 2019",
+            "2019-12-31",
+            "31.12.2019",
+            "31-12-2019",
+            "Tue 31 Dec 2019",
+            "Dec 31, 2019",
+            "2019-12-31T00:00:00",
+            "2019-12-31 00:00:00.000",
+            "31/12/2019 00:00",
+            "43830",
+            " 31 / 12 / 2019",
+            "31Dec2019",
+            "2019/12/31",
+        ] {
+            check(Cell::text(text), "2019-12-31");
+        }
+        check(Cell::Number(43_830.0), "2019-12-31");
+        check(Cell::text("01/02/2019"), "2019-02-01");
+        check(Cell::text("1/2/19"), "2019-02-01");
+        check(Cell::text("01-Jan-91"), "2091-01-01");
+        check(Cell::text("4 Sept 2019"), "2019-09-04");
+        for wrong in [
+            "12/31/2019",
+            "31/02/2019",
+            "2019",
+            "TBC",
+            "31/12",
+            "31/12/019",
+            "soon 2019",
+            "12/2019",
+            "",
+            "31/12/2019 and later",
+        ] {
+            check(Cell::text(wrong), "-");
+        }
+        check(Cell::Number(2019.0), "-");
+    }
+
+    #[test]
+    fn names() {
+        for (written, expected) in [
+            ("Okafor, Grace", "Okafor, Grace"),
+            ("  Okafor ,Grace ", "Okafor, Grace"),
+            ("Grace Okafor", "Okafor, Grace"),
+            ("Mary Ann Okafor", "Okafor, Mary Ann"),
+            ("OKAFOR Grace", "OKAFOR, Grace"),
+            ("GRACE OKAFOR", "OKAFOR, GRACE"),
+            ("Okafor", "Okafor"),
+            ("G Okafor", "Okafor, G"),
+        ] {
+            assert_eq!(person_name(written), expected, "{written}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Look-ups of single cases, gathered: those that arrive while others are at the database share the next statement.
+//!
+//! A statement for sixteen cases costs the database and this program little more than one for a single case, so a busy
+//! server answers several times as many; a look-up that comes alone goes at once, in one round trip.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::identifier::PrisonerNumber;
+use http_api::Problem;
+use sqlx::PgPool;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::{
+    Error,
+    view::case::{self, Found},
+};
+
+/// Statements under way at a time: enough to keep the database's processors busy, few enough for look-ups to gather.
+const STATEMENTS_MAX: usize = 4;
+
+/// Most look-ups in one statement; bounds how long the first of them waits for the last.
+const LOOKUPS_MAX: usize = 128;
+
+/// Most look-ups that wait; beyond it callers wait to be let in.
+const QUEUE_MAX: usize = 4_096;
+
+/// What a look-up found, and the position in the log that it is of.
+type Outcome = Result<(u64, Found), Arc<Error>>;
+
+/// Looks cases up; clones share the statements.
+#[derive(Clone)]
+pub(crate) struct Lookups {
+    queue: mpsc::Sender<Lookup>,
+}
+
+struct Lookup {
+    number: PrisonerNumber,
+    instant: DateTime<Utc>,
+    answer: oneshot::Sender<Outcome>,
+}
+
+impl Lookups {
+    /// Starts the tasks that ask the views; they end when the last clone is dropped.
+    pub(crate) fn new(views: &PgPool) -> Self {
+        let (queue, asked) = mpsc::channel(QUEUE_MAX);
+        let asked = Arc::new(Mutex::new(asked));
+        for _ in 0..STATEMENTS_MAX {
+            tokio::spawn(look_up(views.clone(), Arc::clone(&asked)));
+        }
+        Self { queue }
+    }
+
+    /// A case at an instant; of a number that was merged, the survivor.
+    pub(crate) async fn at(&self, number: PrisonerNumber, instant: DateTime<Utc>) -> Result<(u64, Found), Problem> {
+        let gone = || Problem::from(Error::Views(sqlx::Error::WorkerCrashed));
+        let (answer, outcome) = oneshot::channel();
+        self.queue.send(Lookup { number, instant, answer }).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?.map_err(|error| Problem::from(&*error))
+    }
+}
+
+async fn look_up(views: PgPool, asked: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
+    let mut lookups = Vec::with_capacity(LOOKUPS_MAX);
+    // The lock is held while waiting for something to do, and given up before it is done.
+    while asked.lock().await.recv_many(&mut lookups, LOOKUPS_MAX).await > 0 {
+        let (cases, answers): (Vec<_>, Vec<_>) =
+            lookups.drain(..).map(|lookup| ((lookup.number, lookup.instant), lookup.answer)).unzip();
+        // Sending fails where the caller has gone, who then needs no answer.
+        match case::each_at(&views, cases).await {
+            Ok((position, found)) => {
+                for (answer, found) in answers.into_iter().zip(found) {
+                    let _ = answer.send(Ok((position, found)));
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for answer in answers {
+                    let _ = answer.send(Err(Arc::clone(&error)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The answers that others rely on: those of the live service and of the first allocation API, member by member.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    answers::{answered, ask, ask_with, record, start},
+    support::ledger::{Ledger, NOVAK, OKAFOR, SHAH},
+};
+
+/// Checks a body and its status.
+async fn check(ledger: &Ledger, path: &str, status: u16, body: Value) {
+    let answer = ask(ledger, path).await;
+    assert_eq!((answer.status.as_u16(), &answer.body), (status, &body), "{path}");
+}
+
+#[tokio::test]
+async fn the_live_services_clients_can_be_pointed_here() {
+    let ledger = start().await;
+    let error = |message: &str| json!({"status": "error", "message": message});
+    for path in ["/api/allocation/A1234BC", "/api/allocation/A1234BC/primary_pom"] {
+        check(&ledger, path, 404, error("Not ready for allocation")).await;
+    }
+    check(&ledger, "/api/allocation/nobody", 404, error("Not ready for allocation")).await;
+    check(&ledger, "/api/handovers/A1234BC", 404, error("Not found")).await;
+
+    ledger.tier("A1234BC").await;
+    check(&ledger, "/api/allocation/A1234BC", 404, error("Not ready for allocation")).await;
+    let email = json!({"email": "priya.shah@example.org", "effectiveAt": "2019-01-02T00:00:00Z"});
+    record(&ledger, &format!("PATCH /prisons/LEI/poms/{SHAH}"), email).await;
+    ledger.allocate("A1234BC", SHAH).await;
+    let shah = json!({"staff_id": SHAH, "name": "Shah, Priya"});
+    check(&ledger, "/api/allocation/A1234BC", 200, json!({"primary_pom": shah, "secondary_pom": {}})).await;
+    let manager = json!({"code": SHAH, "forename": "Priya", "surname": "Shah", "email": "priya.shah@example.org"});
+    let path = "/api/allocation/A1234BC/primary_pom";
+    check(&ledger, path, 200, json!({"manager": manager, "prison": {"code": "LEI"}})).await;
+    let coworker = json!({"prison": "LEI", "pom": {"staffId": OKAFOR}});
+    record(&ledger, "POST /prisoners/A1234BC/co-workers", coworker).await;
+    let okafor = json!({"staff_id": OKAFOR, "name": "Okafor, Grace"});
+    check(&ledger, "/api/allocation/A1234BC", 200, json!({"primary_pom": shah, "secondary_pom": okafor})).await;
+
+    let plan =
+        json!({"indeterminate": false, "sentenceStartDate": "2024-01-01", "conditionalReleaseDate": "2099-01-01"});
+    record(&ledger, "POST /prisoners/A1234BC/handover-plans", plan).await;
+    let mut handover = json!({
+        "nomsNumber": "A1234BC", "handoverDate": "2098-04-17", "handoverStartDate": "2098-04-17",
+        "responsibility": "POM", "responsibleComName": null, "responsibleComEmail": null,
+        "responsiblePomName": "Shah, Priya", "responsiblePomNomisId": SHAH,
+    });
+    check(&ledger, "/api/handovers/A1234BC", 200, handover.clone()).await;
+    let com = json!({"name": "Lee, Sam", "email": "sam.lee@example.org"});
+    record(&ledger, "PUT /prisoners/A1234BC/community-manager", com).await;
+    check(&ledger, "/api/handovers/A1234BC", 200, handover.clone()).await;
+    let recall = json!({"indeterminate": false, "recalled": true});
+    record(&ledger, "POST /prisoners/A1234BC/handover-plans", recall).await;
+    for (member, value) in [
+        ("handoverDate", json!(null)),
+        ("handoverStartDate", json!(null)),
+        ("responsibility", json!("COM")),
+        ("responsibleComName", json!("Lee, Sam")),
+        ("responsibleComEmail", json!("sam.lee@example.org")),
+        ("responsiblePomName", json!(null)),
+        ("responsiblePomNomisId", json!(null)),
+    ] {
+        handover[member] = value;
+    }
+    check(&ledger, "/api/handovers/A1234BC", 200, handover).await;
+
+    record(&ledger, "POST /prisoners/A1234BC/deallocations", json!({"trigger": "MANUAL"})).await;
+    for path in ["/api/allocation/A1234BC", "/api/allocation/A1234BC/primary_pom"] {
+        check(&ledger, path, 404, error("Not allocated")).await;
+    }
+}
+
+#[tokio::test]
+async fn the_first_allocation_apis_clients_can_be_pointed_here() {
+    let ledger = start().await;
+    ledger.case("A1234BC", SHAH).await;
+    ledger.tier("A1234BD").await;
+    let allocation = json!({
+        "prison": "LEI", "pom": {"staffId": OKAFOR}, "overrideReasons": ["CONTINUITY", "NO_STAFF"], "note": "As before.",
+        "effectiveAt": "2026-02-02T09:00:00Z",
+    });
+    record(&ledger, "POST /prisoners/A1234BD/allocations", allocation).await;
+    ledger.tier("A1234BE").await;
+
+    let asked = json!(["A1234BC", "A1234BD", "A1234BE", "A9999ZZ", "nobody"]);
+    let active = ask_with(&ledger, Method::POST, "/allocation/active", Some(&asked)).await;
+    let body = answered(&active).clone();
+    assert_eq!((&body["status"], &body["errorMessage"]), (&json!("ok"), &json!("")));
+    let data = body["data"].as_object().expect("by number");
+    assert_eq!(data.keys().collect::<Vec<_>>(), ["A1234BC", "A1234BD"]);
+    let mut okafors = data["A1234BD"].clone();
+    let updated_at = okafors["updated_at"].take();
+    assert!(updated_at.as_str().is_some_and(|time| time.len() == "2026-02-02T09:00:00.000Z".len()), "{updated_at}");
+    let created_by = okafors["created_by"].take();
+    assert!(created_by.is_string());
+    assert_eq!(
+        okafors,
+        json!({
+            "nomis_offender_id": "A1234BD", "nomis_booking_id": null, "nomis_staff_id": OKAFOR, "prison": "LEI",
+            "allocated_at_tier": "C1", "override_reason": "CONTINUITY,NO_STAFF", "note": "As before.", "email": null,
+            "created_by": null, "active": true, "created_at": "2026-02-02T09:00:00.000Z", "updated_at": null,
+        })
+    );
+    let nobody = ask_with(&ledger, Method::POST, "/allocation/active", Some(&json!([]))).await;
+    assert_eq!(nobody.body, json!({"status": "ok", "errorMessage": "", "data": {}}));
+    let wrong = ask_with(&ledger, Method::POST, "/allocation/active", Some(&json!({"ids": 1}))).await;
+    assert_eq!(
+        (wrong.status.as_u16(), &wrong.body),
+        (200, &json!({"status": "error", "errorMessage": "Invalid request"}))
+    );
+
+    let part_time = json!({"workingPattern": 0.5, "effectiveAt": "2019-01-02T00:00:00Z"});
+    record(&ledger, &format!("PATCH /prisons/LEI/poms/{NOVAK}"), part_time).await;
+    let poms = ask(&ledger, &format!("/poms/{OKAFOR},{NOVAK},1")).await;
+    let poms = answered(&poms)["poms"].as_array().expect("a list").clone();
+    assert_eq!(poms.len(), 2);
+    assert_eq!((&poms[0]["nomis_staff_id"], &poms[1]["nomis_staff_id"]), (&json!(OKAFOR), &json!(NOVAK)));
+    assert_eq!(poms[0]["allocations"][0]["nomis_offender_id"], "A1234BD");
+    assert_eq!((&poms[1]["working_pattern"], &poms[1]["status"]), (&json!("0.5"), &json!("active")));
+    assert_eq!(poms[1]["allocations"], json!([]));
+    let one = ask(&ledger, &format!("/poms/{SHAH}")).await;
+    assert_eq!(answered(&one)["poms"][0]["allocations"][0]["nomis_offender_id"], "A1234BC");
+
+    let status = ask(&ledger, "/status").await;
+    assert_eq!(status.body["status"], "ok");
+    assert!(status.body["postgresVersion"].as_str().is_some_and(|version| version.starts_with("PostgreSQL ")));
+}

@@ -1,0 +1,357 @@
+//! `import`: prisons' own files through the real program, from the command line to the events in the log.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    Event, Stream, london,
+    officer::PomKind,
+    prison::Estate,
+    prisoner::{History, PrisonerEvent},
+};
+use event_log::{EventLog as _, PAGE_EVENTS_MAX, PostgresLog, StoredEvent, decode};
+use serde_json::{Value, json};
+
+use crate::support::{DataDir, Ran, TestDatabase, database, eventually, run};
+
+fn data(name: &str) -> String {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/spreadsheets")).join(name);
+    path.to_str().expect("a path in UTF-8").to_owned()
+}
+
+/// Runs a subcommand on a test's database.
+async fn tool(database: &TestDatabase, arguments: &[&str]) -> Ran {
+    let stores = ["--event-store", &database.url, "--views", &database.url];
+    run(&[arguments, &stores].concat()).await
+}
+
+/// Runs a subcommand that has to succeed with `--json`, and gives the lines of its answer.
+#[track_caller]
+fn lines(ran: &Ran) -> Vec<Value> {
+    assert!(ran.status.success(), "{}", ran.stderr);
+    ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+#[track_caller]
+fn refusal(ran: &Ran) -> &str {
+    assert_eq!(ran.status.code(), Some(1), "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.is_empty(), "{}", ran.stdout);
+    &ran.stderr
+}
+
+/// Everything in the log.
+async fn events(database: &TestDatabase) -> Vec<StoredEvent> {
+    let log = PostgresLog::connect(&database.pool).await.expect("open the log");
+    let mut events = Vec::new();
+    loop {
+        let after = events.last().map_or(0, |event: &StoredEvent| event.entry.position);
+        let page = log.read_all(after, PAGE_EVENTS_MAX).await.expect("read the log");
+        if page.is_empty() {
+            return events;
+        }
+        events.extend(page.iter().map(|event| decode(event).expect("an event")));
+    }
+}
+
+/// What the log says of each stream, apart from when it learnt of it and where in the whole log that stands.
+fn told(events: &[StoredEvent]) -> BTreeMap<String, Vec<Value>> {
+    let mut told = BTreeMap::<String, Vec<Value>>::new();
+    for event in events {
+        told.entry(event.stream.to_string()).or_default().push(json!([
+            event.entry.event_id,
+            event.entry.revision,
+            event.metadata,
+            event.entry.event.type_name(),
+            serde_json::to_value(&event.entry.event).expect("JSON"),
+        ]));
+    }
+    told
+}
+
+fn cases(events: Vec<StoredEvent>) -> BTreeMap<String, History> {
+    let mut cases = BTreeMap::new();
+    for stored in events {
+        if let (Stream::Prisoner(number), Event::Prisoner(event)) = (&stored.stream, stored.entry.event) {
+            let entry = domain::Entry {
+                event_id: stored.entry.event_id,
+                revision: stored.entry.revision,
+                position: stored.entry.position,
+                effective_at: stored.entry.effective_at,
+                recorded_at: stored.entry.recorded_at,
+                recorded_by: stored.entry.recorded_by,
+                command_id: stored.entry.command_id,
+                event,
+            };
+            cases.entry(number.to_string()).or_insert_with(|| History::new(number.clone())).push(entry);
+        }
+    }
+    cases
+}
+
+/// Imports a prison's file into a ledger of its own and compares with what its rows say: the report, and the cases.
+async fn check_truth(prison: &str, file: &str, truth: &str) {
+    let database = database().await;
+    let file = data(file);
+    let import = ["import", "spreadsheet", &file, "--prison", prison, "--json"];
+
+    let dry = lines(&tool(&database, &[&import[..], &["--dry-run"]].concat()).await);
+    assert!(events(&database).await.is_empty(), "a dry run records nothing");
+
+    let ran = tool(&database, &import).await;
+    let report = lines(&ran);
+    let truth = std::fs::read_to_string(data(truth)).expect("the truth is read");
+    let truth: Vec<Value> = truth.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(report.len(), truth.len());
+    let recorded = events(&database).await;
+    let mut cases = cases(recorded.clone());
+    for ((line, dry), truth) in report.iter().zip(&dry).zip(&truth) {
+        assert_eq!(line["dataRow"], truth["dataRow"]);
+        if truth["ok"] == false {
+            assert_eq!((&line["outcome"], &dry["outcome"]), (&json!("refused"), &json!("refused")), "{line}");
+            let reason = line["reason"].as_str().expect("a reason");
+            assert_eq!(reason.split(':').next(), truth["why"].as_str(), "{line}");
+            continue;
+        }
+        assert_eq!((&line["outcome"], &dry["outcome"]), (&json!("recorded"), &json!("would-record")), "{line}");
+        for member in ["prisonerNumber", "tier", "staffId", "pomKind", "allocatedOn"] {
+            assert_eq!(line[member], truth[member], "{line}");
+        }
+        let case = cases.remove(line["prisonerNumber"].as_str().expect("a number")).expect("the case");
+        let state = case.state();
+        let role = state.primary_pom.expect("a POM");
+        assert_eq!(json!(state.tier.expect("a tier").tier), truth["tier"]);
+        assert_eq!(json!(role.pom.staff_id), truth["staffId"]);
+        assert_eq!(json!(role.pom.kind), truth["pomKind"]);
+        assert_eq!(json!(london::date(role.since)), truth["allocatedOn"]);
+        let [_, made] = case.entries() else { panic!("{:?}", case.entries()) };
+        let PrisonerEvent::AllocationMade(made) = &made.event else { panic!("{made:?}") };
+        let against = made.choice.is_override(role.pom.kind);
+        let detail = against.then_some("as it stood in the prison's spreadsheet");
+        assert_eq!(made.choice.override_detail.as_deref(), detail);
+    }
+    assert!(cases.is_empty(), "nothing but the rows is recorded: {cases:?}");
+
+    let again = lines(&tool(&database, &import).await);
+    for (line, again) in report.iter().zip(&again) {
+        let expected = if line["outcome"] == "recorded" { "already-recorded" } else { "refused" };
+        assert_eq!(again["outcome"], expected);
+    }
+    assert_eq!(events(&database).await, recorded, "running it again records nothing new");
+}
+
+#[tokio::test]
+async fn leeds_in_excel() {
+    check_truth("LEI", "LEI-allocations.xlsx", "LEI-truth.jsonl").await;
+}
+
+#[tokio::test]
+async fn hull_in_opendocument() {
+    check_truth("HDI", "HDI-allocations.ods", "HDI-truth.jsonl").await;
+}
+
+#[tokio::test]
+async fn moorland_in_csv() {
+    check_truth("MDI", "MDI-allocations.csv", "MDI-truth.jsonl").await;
+}
+
+#[tokio::test]
+async fn the_report_for_people_has_a_summary() {
+    let database = database().await;
+    let file = data("LEI-allocations.xlsx");
+    let ran = tool(&database, &["import", "spreadsheet", &file, "--prison", "lei", "--estate", "MENS_OPEN"]).await;
+    assert!(ran.status.success(), "{}", ran.stderr);
+    for expected in [
+        "LEI taken onto OMiC, go-live date 2018-11-03.\n6 POMs new on the roster.\n\
+         Sheet `OS allocations`: 220 rows of data: 204 recorded, 16 refused.\n\
+         Passed over: 1 blank row, 1 row of totals, 0 rows of headings or notes.\n",
+        "date in the future: 1 January 2091",
+        "McAllister, Ross",
+    ] {
+        assert!(ran.stdout.contains(expected), "{}", ran.stdout);
+    }
+    let joined = events(&database).await.into_iter().find_map(|event| match event.entry.event {
+        Event::Prison(domain::prison::PrisonEvent::PrisonJoinedOmic(joined)) => {
+            Some((joined, event.entry.effective_at))
+        }
+        _ => None,
+    });
+    let (joined, from) = joined.expect("the prison joined");
+    assert_eq!(joined.estate, Estate::MensOpen);
+    assert_eq!(from, "2018-11-03T00:00:00Z".parse::<DateTime<Utc>>().expect("an instant"));
+}
+
+#[tokio::test]
+async fn a_go_live_date_refuses_what_came_before_it() {
+    let database = database().await;
+    let dir = DataDir::new();
+    let file = dir.path().join("cases.csv");
+    let rows = "NOMS no,Tier,POM,Staff id,Type,Date allocated,Notes\n\
+                A0001BC,A,\"Okafor, Grace\",485926,PO,01/07/2019,\n\
+                A0002BC,A,\"Okafor, Grace\",485926,PO,01/10/2019,known to the team\n";
+    std::fs::write(&file, rows).expect("write a file");
+    let file = file.to_str().expect("a path in UTF-8");
+    let import = ["import", "spreadsheet", file, "--prison", "LEI", "--go-live", "2019-09-02", "--json"];
+    let report = lines(&tool(&database, &import).await);
+    assert_eq!((&report[0]["outcome"], &report[0]["code"]), (&json!("refused"), &json!("prison-not-on-omic")));
+    assert_eq!(report[1]["outcome"], "recorded");
+    let cases = cases(events(&database).await);
+    assert_eq!(cases.keys().collect::<Vec<_>>(), ["A0002BC"], "a refused row leaves nothing behind");
+    let PrisonerEvent::AllocationMade(made) = &cases["A0002BC"].entries()[1].event else { panic!("an allocation") };
+    assert_eq!(made.choice.note.as_deref(), Some("known to the team"));
+    assert_eq!(made.pom.kind, PomKind::Probation);
+}
+
+/// A file of many cases of six POMs.
+fn large_file(path: &Path, cases: u32) {
+    let mut text = "Prison number;Tier;POM;Staff ID;POM type;Date allocated;Comments\r\n".to_owned();
+    for case in 0..cases {
+        let (pom, day) = (case % 6, 1 + case % 28);
+        let tier = ["A", "B2", "C", "D"][case as usize % 4];
+        let kind = if pom < 3 { "PRO" } else { "PO" };
+        let (letters, digits) = (case / 10_000, case % 10_000);
+        let letter = char::from(b'A' + u8::try_from(letters).expect("few cases"));
+        writeln!(text, "A{digits:04}{letter}C;{tier};Officer{pom}, Al;{};{kind};{day:02}/07/2019;\r", 485_900 + pom)
+            .expect("write");
+    }
+    std::fs::write(path, text).expect("write a file");
+}
+
+/// The import is killed without a warning in the middle and run again, a few times; the end is that of one run.
+#[tokio::test]
+async fn killed_half_way_and_run_again_it_ends_as_if_run_once() {
+    const CASES: u32 = 2_000;
+    let dir = DataDir::new();
+    let file = dir.path().join("cases.csv");
+    large_file(&file, CASES);
+    let file = file.to_str().expect("a path in UTF-8");
+    let import = ["import", "spreadsheet", file, "--prison", "LEI", "--json"];
+
+    let once = database().await;
+    assert_eq!(lines(&tool(&once, &import).await).len(), CASES as usize);
+
+    let killed = database().await;
+    let mut recorded = 0;
+    for _ in 0..3 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_allocation-ledger-under-test"))
+            .args(import)
+            .args(["--event-store", &killed.url, "--views", &killed.url])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start the program");
+        let more = recorded + 200;
+        eventually("some cases to be recorded", async || {
+            // Before the program's first step there is no log to look into.
+            let head = sqlx::query_scalar::<_, i64>("SELECT position FROM log.head").fetch_one(&killed.pool).await;
+            recorded = head.unwrap_or(0);
+            (recorded >= more).then_some(())
+        })
+        .await;
+        child.kill().expect("kill the program");
+        child.wait().expect("wait for the program");
+    }
+    assert!(recorded < i64::from(CASES), "it was killed half-way");
+
+    let report = lines(&tool(&killed, &import).await);
+    let count = |outcome: &str| report.iter().filter(|line| line["outcome"] == outcome).count();
+    assert!(count("already-recorded") > 0 && count("recorded") > 0);
+    assert_eq!(count("already-recorded") + count("recorded"), CASES as usize);
+    assert_eq!(told(&events(&killed).await), told(&events(&once).await));
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_imported_are_refused_with_a_sentence() {
+    let database = database().await;
+    let dir = DataDir::new();
+    let write = |name: &str, content: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).expect("write a file");
+        path.to_str().expect("a path in UTF-8").to_owned()
+    };
+    let letter = write("letter.csv", b"Dear colleague,\nplease find the list enclosed.\n");
+    let columns = write("columns.csv", b"Prison number,Band,Staff id,Date allocated\nA1234BC,B,485926,01/02/2019\n");
+    let picture = write("picture.xlsx", b"\x89PNG\r\n\x1a\n\x00\x00");
+    let damaged = write("damaged.xlsx", b"PK\x03\x04 and nothing else");
+    let empty = write("empty.csv", b"");
+    let nowhere = dir.path().join("nowhere.xlsx").to_str().expect("a path in UTF-8").to_owned();
+    let spreadsheet = data("LEI-allocations.xlsx");
+    let check = async |file: &str, more: &[&str], expected: &str| {
+        let arguments = [&["import", "spreadsheet", file, "--prison", "LEI"], more].concat();
+        let ran = tool(&database, &arguments).await;
+        assert!(refusal(&ran).contains(expected), "{file}: {}", ran.stderr);
+    };
+    check(&letter, &[], "no row was found that heads the columns").await;
+    check(&columns, &[], "no column was found for: tier (tier). Columns seen: `Prison number`, `Band`").await;
+    check(&columns, &["--map", "Bund=tier"], "--map names the column `Bund`, which is not there").await;
+    check(&columns, &["--map", "Band=tire"], "there is no field `tire`. Fields: prisonerNumber, tier").await;
+    check(&picture, &[], "neither a workbook nor text").await;
+    check(&damaged, &[], "is it damaged, or protected by a password?").await;
+    check(&empty, &[], "is empty").await;
+    check(&nowhere, &[], "is the name right?").await;
+    check(&spreadsheet, &["--sheet", "Cases"], "The sheets are: `OS allocations`, `Leavers`").await;
+    assert_eq!(tool(&database, &["import", "spreadsheet", &letter, "--prison", "Leeds"]).await.status.code(), Some(2));
+
+    let mapped = ["import", "spreadsheet", &columns, "--prison", "LEI", "--map", "Band=tier", "--json"];
+    let report = lines(&tool(&database, &mapped).await);
+    assert_eq!((&report[0]["outcome"], &report[0]["code"]), (&json!("refused"), &json!("pomName")));
+    assert!(events(&database).await.is_empty(), "nothing was recorded");
+}
+
+#[tokio::test]
+async fn nomis_contacts_come_and_go() {
+    let database = database().await;
+    let dir = DataDir::new();
+    let file = dir.path().join("contacts.csv");
+    let path = file.to_str().expect("a path in UTF-8");
+    let import = async |rows: &str, more: &[&str]| {
+        std::fs::write(&file, format!("Prisoner number,Staff ID,Name,Contact type\n{rows}")).expect("write a file");
+        let arguments = [&["import", "nomis-contacts", path, "--prison", "LEI", "--json"], more].concat();
+        let report = lines(&tool(&database, &arguments).await);
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        report
+            .iter()
+            .map(|line| format!("{} {}", text(&line["prisonerNumber"]), text(&line["outcome"])))
+            .collect::<Vec<_>>()
+    };
+    let outstanding = async |more: &[&str]| {
+        let listed = lines(&tool(&database, &[&["nomis-contacts", "--json"], more].concat()).await);
+        listed.iter().map(|line| line["prisonerNumber"].as_str().expect("a number").to_owned()).collect::<Vec<_>>()
+    };
+    let both = "A0001BC,485926,\"Okafor, Grace\",POM\na0002bc,,Grace Okafor,POM\n";
+    assert_eq!(import(both, &["--dry-run"]).await, ["A0001BC would-record", "A0002BC would-record"]);
+    assert_eq!(import(both, &[]).await, ["A0001BC recorded", "A0002BC recorded"]);
+    assert_eq!(import(both, &[]).await, ["A0001BC already-recorded", "A0002BC already-recorded"]);
+    assert!(outstanding(&[]).await.is_empty(), "the prison has not joined OMiC");
+
+    let spreadsheet = data("LEI-allocations.xlsx");
+    assert!(tool(&database, &["import", "spreadsheet", &spreadsheet, "--prison", "LEI"]).await.status.success());
+    let mut listed = outstanding(&[]).await;
+    listed.sort();
+    assert_eq!(listed, ["A0001BC", "A0002BC"]);
+    assert_eq!(outstanding(&["--prison", "MDI"]).await, Vec::<String>::new());
+
+    let one = "A0001BC,485926,\"Okafor, Grace\",POM\n";
+    let unreadable = format!("{one}A002BC,,Grace Okafor,POM\n");
+    assert_eq!(
+        import(&unreadable, &["--complete"]).await,
+        ["A0001BC already-recorded", "- refused", "A0002BC not-confirmed"],
+        "a row that cannot be read may be the contact that seems gone"
+    );
+    assert_eq!(
+        import(one, &["--complete", "--dry-run"]).await,
+        ["A0001BC already-recorded", "A0002BC would-confirm-removed"]
+    );
+    assert_eq!(import(one, &[]).await, ["A0001BC already-recorded"], "not said to be complete");
+    assert_eq!(import(one, &["--complete"]).await, ["A0001BC already-recorded", "A0002BC removal-confirmed"]);
+    assert_eq!(import(one, &["--complete"]).await, ["A0001BC already-recorded"]);
+    assert_eq!(outstanding(&[]).await, ["A0001BC"]);
+
+    assert_eq!(import(both, &["--complete"]).await, ["A0001BC already-recorded", "A0002BC recorded"], "back again");
+    assert_eq!(import("", &["--complete"]).await.len(), 2);
+    assert!(outstanding(&[]).await.is_empty());
+}

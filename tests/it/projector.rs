@@ -1,0 +1,400 @@
+//! The projector: from any log to the same rows, whatever happens on the way.
+//!
+//! [`Ledger`] gives commands through the domain and appends what they make; the views are compared as Postgres writes
+//! them out, ordered by key.
+
+mod ledger;
+mod shortened;
+mod watched;
+
+use chrono::Utc;
+use domain::{Stream, identifier::CommandId};
+use event_log::{ExpectedRevision, NewEvent};
+use futures::TryStreamExt as _;
+use projector::{Settings, Status};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use sqlx::{PgPool, Row as _, postgres::PgListener};
+use uuid::Uuid;
+
+use self::{
+    ledger::{Ledger, allocate, step, tier},
+    shortened::Shortened,
+    watched::Watched,
+};
+use crate::support::{PATIENCE, database};
+
+const TABLES: [(&str, &str); 6] = [
+    ("prisoner_case", "prisoner_number"),
+    ("case_period", "prisoner_number, valid_from"),
+    ("allocation", "prisoner_number, revision"),
+    ("prison", "prison_code"),
+    ("pom_period", "prison_code, staff_id, valid_from"),
+    ("nomis_contact", "prison_code, contact_id"),
+];
+
+/// The views as Postgres writes them out, and the checkpoint without its epoch, which counts take-overs.
+async fn dump(pool: &PgPool) -> String {
+    let mut dump = String::new();
+    let checkpoint = sqlx::query("SELECT version, position, recorded_at::text FROM views.checkpoint");
+    let row = checkpoint.fetch_one(pool).await.expect("a checkpoint");
+    let (version, position): (i32, i64) = (row.get(0), row.get(1));
+    dump.push_str(&format!("version {version}, position {position}, {:?}\n", row.get::<Option<String>, _>(2)));
+    let mut connection = pool.acquire().await.expect("a connection");
+    for (table, key) in TABLES {
+        let rows = connection
+            .copy_out_raw(&format!("COPY (SELECT * FROM views.{table} ORDER BY {key}) TO STDOUT"))
+            .await
+            .expect("the view");
+        let rows: Vec<_> = rows.try_collect().await.expect("its rows");
+        dump.push_str(&format!("{table}\n{}", String::from_utf8(rows.concat()).expect("text")));
+    }
+    dump
+}
+
+async fn drop_views(pool: &PgPool) {
+    sqlx::raw_sql("DROP SCHEMA views CASCADE").execute(pool).await.expect("drop the views");
+}
+
+async fn count(pool: &PgPool, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(pool).await.expect(sql)
+}
+
+/// Never rebuilds: every event is followed up.
+fn following(batch_events_max: usize) -> Settings {
+    Settings { batch_events_max, rebuild_events_min: u64::MAX }
+}
+
+/// Rebuilds where anything is behind.
+fn rebuilding() -> Settings {
+    Settings { rebuild_events_min: 0, ..Settings::default() }
+}
+
+/// Same prefix, same rows, byte for byte: once rebuilt, once followed up in batches of any size by projectors that are
+/// dropped in the middle of their work, with more of the log after the prefix's end than the projector is told of.
+#[test]
+fn the_rows_are_a_function_of_the_prefix() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let strategy =
+        (prop::collection::vec(step(), 10..70), prop::collection::vec((1..12usize, 0..40u64), 1..6), 0..=100u64);
+    let mut runner =
+        TestRunner::new(Config { cases: 12, max_shrink_iters: 60, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&strategy, |(steps, restarts, percent)| {
+        runtime.block_on(async {
+            let database = database().await;
+            let mut ledger = Ledger::new(&database.pool).await;
+            for step in steps {
+                ledger.take(step).await;
+            }
+            let head = ledger.log.head().await.expect("the head");
+            let log = Shortened::new(&ledger.log);
+            for end in [head * percent / 100, head] {
+                log.end_at(end);
+                Watched::start(&log.shared(), &database.pool, rebuilding()).until(end).await;
+                let rebuilt = dump(&database.pool).await;
+                drop_views(&database.pool).await;
+                for &(batch, ahead) in &restarts {
+                    projector::migrate(&database.pool).await.expect("empty views");
+                    let position = count(&database.pool, "SELECT position FROM views.checkpoint").await;
+                    let some_way = end.min(position.unsigned_abs() + ahead);
+                    Watched::start(&log.shared(), &database.pool, following(batch)).until(some_way).await.drop_now();
+                }
+                Watched::start(&log.shared(), &database.pool, following(7)).until(end).await;
+                prop_assert_eq!(dump(&database.pool).await, rebuilt);
+            }
+            database.pool.close().await;
+            Ok(())
+        })
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
+
+/// What Postgres has for a small case: one row of each kind of value.
+#[tokio::test]
+async fn rows_say_what_the_history_says() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    let number = "A1234BC";
+    assert!(ledger.case(number, 10, tier("B2", Some("LEI"))).await);
+    assert!(ledger.case(number, 12, allocate("LEI", 102, "tab\t, nul \0, \\N and \"ünïcode\"")).await);
+    let head = ledger.log.head().await.expect("the head");
+    for settings in [following(100), rebuilding()] {
+        Watched::start(&ledger.log, &database.pool, settings).until(head).await;
+        let row = sqlx::query(
+            "SELECT p.valid_to = 'infinity' AS open, p.pom_name, p.pom_kind, p.pom_email, p.tier, p.phase, p.responsible,
+                    a.kind, a.month::text, a.days_waited, a.note, a.override_reasons, a.is_override, a.recorded_by
+             FROM views.case_period p JOIN views.allocation a
+               ON a.prisoner_number = p.prisoner_number AND a.revision = p.allocation_revision
+             WHERE p.prisoner_number = $1",
+        )
+        .bind(number)
+        .fetch_one(&database.pool)
+        .await
+        .expect("one allocated period");
+        assert!(row.get::<bool, _>("open"));
+        let text = |column: &str| row.get::<Option<String>, _>(column);
+        let expected = [
+            ("pom_name", Some("Surname102, Forename")),
+            ("pom_kind", Some("PROBATION")),
+            ("pom_email", None),
+            ("tier", Some("B2")),
+            ("phase", Some("CUSTODY_ONLY")),
+            ("responsible", Some("POM")),
+            ("kind", Some("ALLOCATION")),
+            ("month", Some("2026-03-01")),
+            ("note", Some("tab\t, nul \u{fffd}, \\N and \"ünïcode\"")),
+            ("recorded_by", Some("HOMD_LEI")),
+        ];
+        for (column, value) in expected {
+            assert_eq!(text(column).as_deref(), value, "{column}");
+        }
+        assert_eq!(row.get::<i32, _>("days_waited"), 2);
+        assert_eq!(row.get::<Vec<String>, _>("override_reasons"), ["SUITABILITY"]);
+        assert!(!row.get::<bool, _>("is_override"));
+        let patterns: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT working_pattern::text FROM views.pom_period WHERE prison_code = 'LEI' ORDER BY 1",
+        )
+        .fetch_all(&database.pool)
+        .await
+        .expect("working patterns");
+        assert_eq!(patterns, ["0.1", "0.8", "1.0"]);
+        drop_views(&database.pool).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_are_woken() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    let mut listener = PgListener::connect_with(&database.pool).await.expect("a listener");
+    listener.listen(projector::CHANNEL).await.expect("to listen");
+    let head = ledger.log.head().await.expect("the head");
+    let _running = Watched::start(&ledger.log, &database.pool, following(1_000)).until(head).await;
+    assert!(ledger.case("A1234BC", 1, tier("B", None)).await);
+    loop {
+        let heard = tokio::time::timeout(PATIENCE, listener.recv()).await.expect("a wake-up").expect("a notification");
+        if heard.payload() == (head + 1).to_string() {
+            break;
+        }
+    }
+}
+
+/// Two projectors, one log: the second stands by, and takes over when the first has gone, however it went.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stand_by_takes_over() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    let head = ledger.log.head().await.expect("the head");
+    let first = Watched::start(&ledger.log, &database.pool, following(100)).until(head).await;
+    let second = Watched::start(&ledger.log, &database.pool, following(100));
+    second.until_status("stand-by", |status| *status == Status::StandBy).await;
+    assert!(ledger.case("A1234BC", 1, tier("B", None)).await);
+    let first = first.until(head + 1).await;
+    assert_eq!(second.status(), Status::StandBy);
+    first.drop_now();
+    assert!(ledger.case("A1234BC", 2, tier("C", None)).await);
+    second.until(head + 2).await;
+}
+
+/// A projector stops in the middle of a batch (its thread is held), loses its lock, and another takes over and goes on.
+/// Back at work the first one writes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projector_that_lost_its_lock_while_paused_cannot_write() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    assert!(ledger.case("A1234BC", 1, tier("B", Some("LEI"))).await);
+    let head = ledger.log.head().await.expect("the head");
+    Watched::start(&ledger.log, &database.pool, following(100)).until(head).await;
+
+    // Its case is not new and not in memory, so that this event makes the projector read the log's streams: the gate.
+    assert!(ledger.case("A1234BC", 2, tier("C", None)).await);
+    let (paused, gate) = Watched::start_gated(&database.url, following(100)).await;
+    gate.until_held().await;
+    sqlx::raw_sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks
+         WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    .execute(&database.pool)
+    .await
+    .expect("take its lock");
+    let successor = Watched::start(&ledger.log, &database.pool, following(100)).until(head + 1).await;
+    assert!(ledger.case("A1234BC", 3, tier("D", None)).await);
+    let successor = successor.until(head + 2).await;
+    let before = dump(&database.pool).await;
+    gate.open();
+    paused.until_status("stand-by", |status| *status == Status::StandBy).await;
+    assert_eq!(dump(&database.pool).await, before);
+    drop(successor);
+}
+
+/// The fence by itself: the lock is still held, but a successor's epoch is in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_epoch_cannot_write() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    assert!(ledger.case("A1234BC", 1, tier("B", Some("LEI"))).await);
+    let head = ledger.log.head().await.expect("the head");
+    Watched::start(&ledger.log, &database.pool, following(100)).until(head).await;
+    assert!(ledger.case("A1234BC", 2, tier("C", None)).await);
+    let (paused, gate) = Watched::start_gated(&database.url, following(100)).await;
+    gate.until_held().await;
+    sqlx::raw_sql("UPDATE views.checkpoint SET epoch = epoch + 1").execute(&database.pool).await.expect("an epoch");
+    gate.open();
+    paused
+        .until_status("fenced", |status| {
+            matches!(status, Status::Retrying { reason } if reason.contains("another projector has taken them over"))
+        })
+        .await;
+    assert_eq!(count(&database.pool, "SELECT position FROM views.checkpoint").await.unsigned_abs(), head);
+    // It then takes them over properly.
+    paused.until(head + 1).await;
+}
+
+/// An event that this program does not know stops the projector, with what stands before it projected; a rebuild ends
+/// at the same place.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_event_stops_it_with_a_report() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    assert!(ledger.case("A1234BC", 1, tier("B", Some("LEI"))).await);
+    let head = ledger.log.head().await.expect("the head");
+    let stranger = NewEvent {
+        event_id: CommandId(Uuid::from_u128(7)).event_id(0),
+        type_name: "PrisonerTeleported".into(),
+        recorded_at: Utc::now(),
+        metadata: ledger.metadata(1),
+        data: "{}".into(),
+    };
+    let stream = Stream::Prisoner("B1234BC".parse().expect("a prisoner number"));
+    ledger.log.append(&stream, ExpectedRevision::NoStream, vec![stranger]).await.expect("append");
+    assert!(ledger.case("A1234BC", 2, tier("C", None)).await);
+    for settings in [following(100), rebuilding()] {
+        let stopped = Watched::start(&ledger.log, &database.pool, settings).until_stopped().await;
+        assert!(stopped.contains(&format!("position {}", head + 1)), "{stopped}");
+        assert!(stopped.contains("PrisonerTeleported"), "{stopped}");
+        assert!(stopped.contains("unknown event type"), "{stopped}");
+        assert_eq!(count(&database.pool, "SELECT position FROM views.checkpoint").await.unsigned_abs(), head);
+        assert_eq!(count(&database.pool, "SELECT count(*) FROM views.prisoner_case").await, 1);
+        drop_views(&database.pool).await;
+    }
+
+    // Views of another version that include what cannot be read any more are left as they are.
+    projector::migrate(&database.pool).await.expect("views");
+    sqlx::query("UPDATE views.checkpoint SET version = -1, position = $1")
+        .bind(head.cast_signed() + 2)
+        .execute(&database.pool)
+        .await
+        .expect("another version");
+    Watched::start(&ledger.log, &database.pool, following(100)).until_stopped().await;
+    assert_eq!(count(&database.pool, "SELECT version::bigint FROM views.checkpoint").await, -1);
+}
+
+/// Views of another version are rebuilt at the start, and what an interrupted rebuild left is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_version_is_rebuilt() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    assert!(ledger.case("A1234BC", 1, tier("B", Some("LEI"))).await);
+    let head = ledger.log.head().await.expect("the head");
+    Watched::start(&ledger.log, &database.pool, following(100)).until(head).await;
+    let before = dump(&database.pool).await;
+    sqlx::raw_sql(
+        "UPDATE views.checkpoint SET version = version - 1;
+         ALTER TABLE views.prisoner_case ADD COLUMN forgotten text;
+         DELETE FROM views.case_period;
+         CREATE SCHEMA views_next_1; CREATE TABLE views_next_1.checkpoint ()",
+    )
+    .execute(&database.pool)
+    .await
+    .expect("views of another version");
+    Watched::start(&ledger.log, &database.pool, following(100)).until(head).await;
+    assert_eq!(dump(&database.pool).await, before);
+    let left_over = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'views_next%'";
+    assert_eq!(count(&database.pool, left_over).await, 0);
+    for role in projector::READING_ROLES {
+        let may: bool = sqlx::query_scalar("SELECT has_table_privilege($1, 'views.case_period', 'SELECT')")
+            .bind(role)
+            .fetch_one(&database.pool)
+            .await
+            .expect("a privilege");
+        assert!(may, "{role} may read the rebuilt views");
+    }
+}
+
+/// Readers that ask all the while get all of the old views or all of the new ones: in one statement, and in a transaction
+/// that has begun to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_never_see_half_a_rebuild() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    for index in 0..20 {
+        assert!(ledger.case(&format!("A{index:04}BC"), 1, tier("B", Some("LEI"))).await);
+    }
+    let head = ledger.log.head().await.expect("the head");
+    Watched::start(&ledger.log, &database.pool, following(100)).until(head).await;
+    let reading = {
+        let pool = database.pool.clone();
+        tokio::spawn(async move {
+            loop {
+                let mut transaction = pool.begin().await.expect("a transaction");
+                sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                    .execute(&mut *transaction)
+                    .await
+                    .expect("");
+                let seen = sqlx::query(
+                    "SELECT (SELECT position FROM views.checkpoint) AS position,
+                            (SELECT count(*) FROM views.prisoner_case) AS cases",
+                );
+                let row = seen.fetch_one(&mut *transaction).await.expect("views");
+                assert_eq!(row.get::<i64, _>("position").unsigned_abs(), head);
+                assert_eq!(row.get::<i64, _>("cases"), 20);
+                let periods: i64 = sqlx::query_scalar("SELECT count(*) FROM views.case_period")
+                    .fetch_one(&mut *transaction)
+                    .await
+                    .expect("views");
+                assert_eq!(periods, 20);
+                transaction.commit().await.expect("the end");
+            }
+        })
+    };
+    for _ in 0..5 {
+        sqlx::raw_sql("UPDATE views.checkpoint SET version = -1").execute(&database.pool).await.expect("a version");
+        Watched::start(&ledger.log, &database.pool, following(100)).until(head).await;
+        assert_eq!(
+            count(&database.pool, "SELECT version::bigint FROM views.checkpoint").await,
+            i64::from(projector::VIEWS_VERSION)
+        );
+    }
+    assert!(!reading.is_finished(), "{:?}", reading.await);
+    reading.abort();
+}
+
+/// Every connection of the projector breaks, again and again, while events come in: it recovers by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_recovers_from_outages() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    let running = Watched::start(&ledger.log, &database.pool, following(3));
+    for day in 0..30 {
+        assert!(ledger.case("A1234BC", day, tier("B", Some("LEI"))).await);
+        if day % 10 == 5 {
+            sqlx::raw_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'allocation-ledger projector'",
+            )
+            .execute(&database.pool)
+            .await
+            .expect("break its connections");
+        }
+    }
+    let head = ledger.log.head().await.expect("the head");
+    running.until(head).await;
+    let followed_up = dump(&database.pool).await;
+    drop_views(&database.pool).await;
+    Watched::start(&ledger.log, &database.pool, rebuilding()).until(head).await;
+    assert_eq!(dump(&database.pool).await, followed_up);
+}

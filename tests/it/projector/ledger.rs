@@ -1,0 +1,328 @@
+//! A log filled through the domain's rules: random commands, legal or not, most of them backdated.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    Entry, Event, Refusal, Stream,
+    event::RecordedBy,
+    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
+    officer::{CommunityManager, PomKind, PomStatus, WorkingPattern},
+    prison::{self, ContactSeen},
+    prisoner::{
+        self, Allocate, AllocateCoworker, ChoiceReasons, Command, Deallocate, DeallocationTrigger, EntryVoided,
+        OverrideReason, PrisonerNumberRetired, Reallocate, RecommendationPolicy, Release, ResponsibilityOverridden,
+        ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, merge_of,
+    },
+    tier::TierSource,
+};
+use event_log::{ExpectedRevision, Metadata, PostgresLog, SharedLog, encode};
+use proptest::prelude::*;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+/// A ledger whose prisons LEI and MDI have joined OMiC, each with the POMs 101 to 104.
+pub struct Ledger {
+    pub log: SharedLog,
+    cases: BTreeMap<PrisonerNumber, prisoner::History>,
+    prisons: BTreeMap<PrisonCode, prison::History>,
+    commands: u128,
+}
+
+/// One random thing to do.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A command to one of a few cases, so many days after the beginning.
+    Case(u8, i64, Box<Command>),
+    /// A command to LEI.
+    Prison(i64, prison::Command),
+    /// The first number is removed in favour of the second.
+    Merge(u8, u8, i64),
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    let days = 0..60i64;
+    prop_oneof![
+        12 => (0..5u8, days.clone(), case_command()).prop_map(|(case, day, command)| Step::Case(case, day, Box::new(command))),
+        4 => (days.clone(), prison_command()).prop_map(|(day, command)| Step::Prison(day, command)),
+        1 => (0..5u8, 0..5u8, days).prop_map(|(removed, survivor, day)| Step::Merge(removed, survivor, day)),
+    ]
+}
+
+fn case_command() -> impl Strategy<Value = Command> {
+    let pom = 101..=104i64;
+    let prison = prop::sample::select(vec!["LEI", "MDI"]);
+    let plan = prop::sample::select(vec![
+        r#"{"recalled":true}"#,
+        r#"{"sentenceStartDate":"2020-01-01","conditionalReleaseDate":"2027-01-20"}"#,
+        r#"{"indeterminate":true,"tariffDate":"2027-05-05"}"#,
+        r#"{"sentenceStartDate":"2020-01-01","conditionalReleaseDate":"2030-01-01"}"#,
+    ]);
+    let service = prop::sample::select(vec![ResponsibleService::Prison, ResponsibleService::Probation]);
+    prop_oneof![
+        3 => prop::sample::select(vec![("A", Some("LEI")), ("B2", None), ("C", Some("MDI"))]).prop_map(|(letter, prison)| tier(letter, prison)),
+        4 => (prison.clone(), pom.clone()).prop_map(|(prison, pom)| allocate(prison, pom, "a note")),
+        3 => (prison.clone(), pom.clone()).prop_map(|(prison, pom)| Command::Reallocate(Reallocate {
+            prison: code(prison),
+            staff_id: staff(pom),
+            expected_holder: None,
+            reason: "caseload".into(),
+            reasons: reasons(""),
+        })),
+        2 => (prison.clone(), pom).prop_map(|(prison, pom)| Command::AllocateCoworker(AllocateCoworker { prison: code(prison), staff_id: staff(pom) })),
+        1 => Just(Command::RemoveCoworker),
+        1 => Just(Command::Deallocate(Deallocate { trigger: DeallocationTrigger::Manual })),
+        1 => Just(Command::Release(Release { prison: None })),
+        1 => prison.prop_map(|prison| Command::Transfer(Transfer { to_prison: code(prison) })),
+        2 => Just(Command::AssignCommunityManager(CommunityManager {
+            name: "Lee, Sam".into(),
+            email: Some("sam@example.org".into()),
+            team: None,
+            ldu: Some("Leeds".into()),
+        })),
+        3 => plan.prop_map(|facts| Command::PlanHandover(serde_json::from_str(facts).expect("facts"))),
+        1 => service.prop_map(|responsible| Command::OverrideResponsibility(ResponsibilityOverridden {
+            responsible,
+            reason: ResponsibilityOverrideReason::Other,
+            detail: Some("a detail".into()),
+        })),
+        1 => Just(Command::RemoveResponsibilityOverride),
+        3 => (0..8u64).prop_map(|revision| Command::Void(EntryVoided { revision, reason: "entered in error".into() })),
+    ]
+}
+
+fn prison_command() -> impl Strategy<Value = prison::Command> {
+    let contact = (0..4u8, 0..2u8).prop_map(|(case, kind)| ContactSeen {
+        prisoner_number: nth_number(case),
+        staff_id: None,
+        name: Some("Okafor, Grace".into()),
+        contact_type: ["POM", "COPOM"][usize::from(kind)].into(),
+    });
+    let status = prop::sample::select(vec![PomStatus::Active, PomStatus::Unavailable, PomStatus::Inactive]);
+    prop_oneof![
+        (101..=104i64, status).prop_map(|(pom, status)| prison::Command::ChangePomStatus(prison::PomStatusChanged {
+            staff_id: staff(pom),
+            status,
+            returns_on: None,
+            reason: Some("as told".into()),
+        })),
+        (101..=104i64, 1..=10u8).prop_map(|(pom, tenths)| {
+            prison::Command::ChangePomDetails(prison::PomDetailsChanged {
+                staff_id: staff(pom),
+                name: None,
+                kind: None,
+                working_pattern: Some(share(tenths)),
+                email: Some(format!("pom{tenths}@example.org")),
+            })
+        }),
+        contact.clone().prop_map(prison::Command::RecordNomisContact),
+        contact.prop_map(|contact| prison::Command::ConfirmNomisContactRemoval {
+            contact_id: contact.contact_id(&code("LEI"))
+        }),
+    ]
+}
+
+impl Ledger {
+    pub async fn new(pool: &PgPool) -> Self {
+        event_log::postgres::migrate(pool).await.expect("a log");
+        let log: SharedLog = Arc::new(PostgresLog::connect(pool).await.expect("the log"));
+        let mut ledger = Self { log, cases: BTreeMap::new(), prisons: BTreeMap::new(), commands: 0 };
+        for prison in ["LEI", "MDI"] {
+            let joined = prison::PrisonJoinedOmic {
+                go_live_date: "2026-01-01".parse().expect("a date"),
+                estate: prison::Estate::MensClosed,
+            };
+            assert!(ledger.prison(prison, -60, prison::Command::JoinOmic(joined)).await);
+            for (id, kind, tenths) in [
+                (101, PomKind::Prison, 10),
+                (102, PomKind::Probation, 8),
+                (103, PomKind::Prison, 1),
+                (104, PomKind::Probation, 10),
+            ] {
+                let registered = prison::PomRegistered {
+                    staff_id: staff(id),
+                    name: format!("Surname{id}, Forename"),
+                    kind,
+                    working_pattern: share(tenths),
+                    email: None,
+                };
+                assert!(ledger.prison(prison, -60, prison::Command::RegisterPom(registered)).await);
+            }
+        }
+        ledger
+    }
+
+    /// Does a step, or has it refused.
+    pub async fn take(&mut self, step: Step) {
+        match step {
+            Step::Case(case, day, command) => {
+                self.case(nth_number(case).as_str(), day, *command).await;
+            }
+            Step::Prison(day, command) => {
+                self.prison("LEI", day, command).await;
+            }
+            Step::Merge(removed, survivor, day) if removed != survivor => {
+                let (removed, survivor) = (nth_number(removed), nth_number(survivor));
+                let retire = Command::Retire(PrisonerNumberRetired { survivor: survivor.clone() });
+                if self.case(removed.as_str(), day, retire).await {
+                    let history = &self.cases[&removed];
+                    let merged = merge_of(history, history.revision().expect("a retired number"));
+                    self.case(survivor.as_str(), day, Command::CompleteMerge(Box::new(merged))).await;
+                }
+            }
+            Step::Merge(..) => {}
+        }
+    }
+
+    /// Gives a command to a case, effective so many days after the beginning; answers whether it was accepted.
+    pub async fn case(&mut self, number: &str, day: i64, command: Command) -> bool {
+        let number: PrisonerNumber = number.parse().expect("a prisoner number");
+        let history =
+            self.cases.entry(number.clone()).or_insert_with(|| prisoner::History::new(number.clone())).clone();
+        let prison = match &command {
+            Command::Allocate(Allocate { prison, .. })
+            | Command::Reallocate(Reallocate { prison, .. })
+            | Command::AllocateCoworker(AllocateCoworker { prison, .. }) => self.prisons.get(prison),
+            _ => None,
+        };
+        let context = prisoner::Context {
+            now: now(),
+            effective_at: at(day),
+            prison,
+            recommendation_policy: RecommendationPolicy::Tier,
+        };
+        let decided = prisoner::decide(&history, &command, &context);
+        let events = decided.map(|events| events.into_iter().map(Event::Prisoner).collect());
+        let recorded = self.append(Stream::Prisoner(number.clone()), history.revision(), day, events).await;
+        let accepted = !recorded.is_empty();
+        let history = self.cases.get_mut(&number).expect("a history");
+        for entry in recorded {
+            let Event::Prisoner(event) = entry.event.clone() else { unreachable!("an event of a case") };
+            history.push(with_event(entry, event));
+        }
+        accepted
+    }
+
+    /// Gives a command to a prison.
+    pub async fn prison(&mut self, code: &str, day: i64, command: prison::Command) -> bool {
+        let code: PrisonCode = code.parse().expect("a prison code");
+        let history = self.prisons.entry(code.clone()).or_insert_with(|| prison::History::new(code.clone())).clone();
+        let decided = prison::decide(&history, &command, &prison::Context { now: now(), effective_at: at(day) });
+        let events = decided.map(|events| events.into_iter().map(Event::Prison).collect());
+        let recorded = self.append(Stream::Prison(code.clone()), history.revision(), day, events).await;
+        let accepted = !recorded.is_empty();
+        let history = self.prisons.get_mut(&code).expect("a history");
+        for entry in recorded {
+            let Event::Prison(event) = entry.event.clone() else { unreachable!("an event of a prison") };
+            history.push(with_event(entry, event));
+        }
+        accepted
+    }
+
+    async fn append(
+        &mut self,
+        stream: Stream,
+        revision: Option<u64>,
+        day: i64,
+        events: Result<Vec<Event>, Refusal>,
+    ) -> Vec<Entry<Event>> {
+        let Ok(events) = events else { return Vec::new() };
+        self.commands += 1;
+        let metadata = self.envelope(day);
+        let new = events.iter().enumerate().map(|(index, event)| encode(event, index, &metadata, Utc::now())).collect();
+        let expected = revision.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
+        let appended = self.log.append(&stream, expected, new).await.expect("append");
+        let places = (expected.next()..).zip(appended.events);
+        events
+            .into_iter()
+            .zip(places)
+            .enumerate()
+            .map(|(index, (event, (revision, (position, recorded_at))))| Entry {
+                event_id: metadata.command_id.event_id(index),
+                revision,
+                position,
+                effective_at: metadata.effective_at,
+                recorded_at,
+                recorded_by: metadata.recorded_by.clone(),
+                command_id: metadata.command_id,
+                event,
+            })
+            .collect()
+    }
+
+    /// Metadata of an event that no command here makes.
+    pub fn metadata(&self, day: i64) -> Bytes {
+        serde_json::to_vec(&self.envelope(day)).expect("JSON").into()
+    }
+
+    fn envelope(&self, day: i64) -> Metadata {
+        let command_id = CommandId(Uuid::from_u128(self.commands));
+        Metadata::new(at(day), somebody(), command_id, "digest".into(), Uuid::nil(), None)
+    }
+}
+
+pub fn tier(tier: &str, prison: Option<&str>) -> Command {
+    Command::AssignTier(TierAssigned {
+        tier: tier.parse().expect("a tier"),
+        rosh_level: None,
+        source: TierSource::Manual,
+        crn: Some("X123456".parse().expect("a CRN")),
+        prison: prison.map(code),
+    })
+}
+
+pub fn allocate(prison: &str, pom: i64, note: &str) -> Command {
+    Command::Allocate(Allocate { prison: code(prison), staff_id: staff(pom), reasons: reasons(note) })
+}
+
+fn reasons(note: &str) -> ChoiceReasons {
+    ChoiceReasons {
+        override_reasons: vec![OverrideReason::Suitability],
+        suitability_detail: Some("knows the case".into()),
+        note: Some(note.to_owned()).filter(|note| !note.is_empty()),
+        ..ChoiceReasons::default()
+    }
+}
+
+fn somebody() -> RecordedBy {
+    RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "tests".into() }
+}
+
+fn with_event<E>(entry: Entry<Event>, event: E) -> Entry<E> {
+    Entry {
+        event_id: entry.event_id,
+        revision: entry.revision,
+        position: entry.position,
+        effective_at: entry.effective_at,
+        recorded_at: entry.recorded_at,
+        recorded_by: entry.recorded_by,
+        command_id: entry.command_id,
+        event,
+    }
+}
+
+/// So many days after 1 March 2026, 09:00 UTC.
+fn at(day: i64) -> DateTime<Utc> {
+    "2026-03-01T09:00:00Z".parse::<DateTime<Utc>>().expect("an instant") + TimeDelta::days(day)
+}
+
+fn now() -> DateTime<Utc> {
+    at(200)
+}
+
+fn nth_number(index: u8) -> PrisonerNumber {
+    format!("A{index:04}BC").parse().expect("a prisoner number")
+}
+
+fn code(text: &str) -> PrisonCode {
+    text.parse().expect("a prison code")
+}
+
+fn staff(id: i64) -> StaffId {
+    id.try_into().expect("a staff id")
+}
+
+fn share(tenths: u8) -> WorkingPattern {
+    (f64::from(tenths) / 10.0).try_into().expect("a working pattern")
+}

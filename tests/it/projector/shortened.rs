@@ -1,0 +1,126 @@
+//! A log that seems to end before it does, and whose reader can be held in the middle of a read.
+
+use std::sync::{
+    Arc, Condvar, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use domain::Stream;
+use event_log::{
+    AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, RecordedEvent, SharedLog,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+
+use crate::support::eventually;
+
+/// Reads in the order of the log end early; reads of streams do not, as the log goes on while somebody reads it.
+pub struct Shortened {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    log: SharedLog,
+    end: AtomicU64,
+    gate: Mutex<Option<Gate>>,
+}
+
+/// Holds the thread of whoever reads streams.
+#[derive(Clone, Default)]
+pub struct Gate {
+    state: Arc<(Mutex<GateState>, Condvar)>,
+}
+
+#[derive(Default)]
+struct GateState {
+    held: bool,
+    open: bool,
+}
+
+impl Shortened {
+    pub fn new(log: &SharedLog) -> Self {
+        Self { inner: Arc::new(Inner { log: log.clone(), end: AtomicU64::new(u64::MAX), gate: Mutex::default() }) }
+    }
+
+    pub fn shared(&self) -> SharedLog {
+        self.inner.clone()
+    }
+
+    pub fn end_at(&self, position: u64) {
+        self.inner.end.store(position, Ordering::Relaxed);
+    }
+
+    /// From now on who reads streams is held, thread and all, as if the process were stopped.
+    pub fn hold_stream_reads(&self) -> Gate {
+        let gate = Gate::default();
+        *self.inner.gate.lock().expect("the gate") = Some(gate.clone());
+        gate
+    }
+}
+
+impl Gate {
+    pub async fn until_held(&self) {
+        eventually("a held reader", async || self.state.0.lock().expect("the gate").held.then_some(())).await;
+    }
+
+    pub fn open(&self) {
+        self.state.0.lock().expect("the gate").open = true;
+        self.state.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut state = self.state.0.lock().expect("the gate");
+        state.held = true;
+        while !state.open {
+            state = self.state.1.wait(state).expect("the gate");
+        }
+    }
+}
+
+#[async_trait]
+impl EventLog for Inner {
+    async fn append(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError> {
+        self.log.append(stream, expected, events).await
+    }
+
+    async fn read_stream(&self, stream: &Stream, from: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
+        self.log.read_stream(stream, from, limit).await
+    }
+
+    async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+        let gate = self.gate.lock().expect("the gate").clone();
+        if let Some(gate) = gate {
+            gate.pass();
+        }
+        self.log.read_streams(streams).await
+    }
+
+    async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
+        let mut events = self.log.read_all(after, limit).await?;
+        events.retain(|event| event.position <= self.end.load(Ordering::Relaxed));
+        Ok(events)
+    }
+
+    async fn head(&self) -> Result<u64, LogError> {
+        Ok(self.log.head().await?.min(self.end.load(Ordering::Relaxed)))
+    }
+
+    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {
+        let end = self.end.load(Ordering::Relaxed);
+        let shortened = self.log.follow_all(after).map_ok(move |followed| match followed {
+            Followed::Events(mut events) => {
+                events.retain(|event| event.position <= end);
+                Followed::Events(events)
+            }
+            Followed::CaughtUp { position } => Followed::CaughtUp { position: position.min(end) },
+        });
+        let is_empty = |followed: &Followed| matches!(followed, Followed::Events(events) if events.is_empty());
+        let shortened = shortened.try_filter(move |followed| std::future::ready(!is_empty(followed)));
+        shortened.boxed()
+    }
+}

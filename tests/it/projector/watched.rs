@@ -1,0 +1,96 @@
+//! A projector at work, and what it says of itself.
+
+use std::sync::Arc;
+
+use event_log::{PostgresLog, SharedLog};
+use projector::{Settings, Status};
+use sqlx::PgPool;
+use tokio::{
+    sync::{oneshot, watch},
+    task::AbortHandle,
+    time::timeout,
+};
+
+use super::shortened::{Gate, Shortened};
+use crate::support::PATIENCE;
+
+/// A running projector; ends as if killed when dropped.
+pub struct Watched {
+    status: watch::Receiver<Status>,
+    task: AbortHandle,
+}
+
+impl Watched {
+    pub fn start(log: &SharedLog, views: &PgPool, settings: Settings) -> Self {
+        let (sender, status) = watch::channel(Status::Starting);
+        let task = tokio::spawn(run(log.clone(), views.clone(), settings, sender)).abort_handle();
+        Self { status, task }
+    }
+
+    /// Starts a projector like a process of its own, with one thread and with connections that nobody else uses, whose
+    /// thread is held, and everything with it, when it reads streams.
+    pub async fn start_gated(database_url: &str, settings: Settings) -> (Self, Gate) {
+        let (sender, status) = watch::channel(Status::Starting);
+        let (started, starting) = oneshot::channel();
+        let url = database_url.to_owned();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let views = PgPool::connect(&url).await.expect("connect");
+                let log: SharedLog = Arc::new(PostgresLog::connect(&views).await.expect("the log"));
+                let gated = Shortened::new(&log);
+                let gate = gated.hold_stream_reads();
+                let task = tokio::spawn(run(gated.shared(), views, settings, sender));
+                let _ = started.send((task.abort_handle(), gate));
+                // Ended from outside, which is no failure.
+                let _ = task.await;
+            });
+        });
+        let (task, gate) = starting.await.expect("a projector that starts");
+        (Self { status, task }, gate)
+    }
+
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Waits until the views include this position.
+    pub async fn until(self, wanted: u64) -> Self {
+        self.until_status(
+            &format!("position {wanted}"),
+            |status| matches!(status, Status::Running { position } if *position >= wanted),
+        )
+        .await;
+        self
+    }
+
+    /// Waits until it has stopped; answers its report.
+    pub async fn until_stopped(self) -> String {
+        match self.until_status("stopped", |status| matches!(status, Status::Stopped { .. })).await {
+            Status::Stopped { reason } => reason,
+            _ => unreachable!("the status waited for"),
+        }
+    }
+
+    pub async fn until_status(&self, what: &str, wanted: impl FnMut(&Status) -> bool) -> Status {
+        let mut status = self.status.clone();
+        match timeout(PATIENCE, status.wait_for(wanted)).await {
+            Ok(found) => found.expect("a projector that runs").clone(),
+            Err(_) => panic!("waited in vain for {what}; the projector is {:?}", self.status()),
+        }
+    }
+
+    /// Ends it wherever it is.
+    pub fn drop_now(self) {}
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(log: SharedLog, views: PgPool, settings: Settings, status: watch::Sender<Status>) {
+    // How it ended is in the status, too.
+    let _ = projector::run(log, views, settings, status, std::future::pending()).await;
+}

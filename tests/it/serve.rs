@@ -1,0 +1,229 @@
+//! `serve`: it starts from nothing, ends in order, and comes back from whatever ended it.
+
+use std::{net::TcpListener, time::Duration};
+
+use ledger::postgres::Server;
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{DataDir, Program, eventually, run, run_with_input};
+
+/// The process id of the Postgres server on a data directory, by its own word.
+fn postmaster_pid(dir: &DataDir) -> Option<i32> {
+    let content = std::fs::read_to_string(dir.path().join("postgres/postmaster.pid")).ok()?;
+    content.lines().next()?.parse().ok()
+}
+
+fn is_alive(pid: i32) -> bool {
+    // A dead process that nobody has waited for still has an id.
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Records something and checks that it was.
+async fn join_omic(program: &Program, prison: &str) {
+    let body = json!({"goLiveDate": "2019-09-02", "estate": "MENS_CLOSED"});
+    let answer = program.client().post(&format!("/prisons/{prison}/onboarding"), &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+}
+
+/// Checks that it is recorded already, by asking for it again.
+async fn assert_joined(program: &Program, prison: &str) {
+    let body = json!({"goLiveDate": "2019-09-02", "estate": "MENS_CLOSED"});
+    let answer = program.client().post(&format!("/prisons/{prison}/onboarding"), &body).await;
+    assert_eq!(answer.status, 422, "{}", answer.text);
+    assert_eq!(answer.body["code"], "already-on-omic", "{}", answer.text);
+}
+
+#[tokio::test]
+async fn it_starts_from_nothing_and_ends_with_its_postgres() {
+    let dir = DataDir::new();
+    let program = Program::serve(dir.path()).await;
+    let client = program.client();
+    assert_eq!(client.get("/ping").await.text, "pong");
+    let health = client.get("/health").await;
+    assert_eq!(health.body["status"], "UP", "{}", health.text);
+    let openapi = client.get("/openapi.json").await;
+    assert!(openapi.body["paths"]["/prisons/{code}/onboarding"].is_object(), "{}", openapi.text);
+    let docs = client.get("/docs/").await;
+    assert!(docs.status == 200 && docs.text.contains("swagger-ui"), "{}", docs.text);
+    let elsewhere = client.get("/elsewhere").await;
+    assert_eq!((elsewhere.status.as_u16(), &elsewhere.body["code"]), (404, &json!("path-unknown")));
+
+    join_omic(&program, "LEI").await;
+    let postmaster = postmaster_pid(&dir).expect("a server");
+    assert!(program.stop().await.success());
+    assert!(!is_alive(postmaster), "Postgres ends with the program");
+
+    let program = Program::serve(dir.path()).await;
+    assert_joined(&program, "LEI").await;
+    assert!(program.stop().await.success());
+}
+
+#[tokio::test]
+async fn killed_it_comes_back_on_the_same_server_with_everything_acknowledged() {
+    let dir = DataDir::new();
+    let program = Program::serve(dir.path()).await;
+    join_omic(&program, "LEI").await;
+    let postmaster = postmaster_pid(&dir).expect("a server");
+    program.kill();
+    assert!(is_alive(postmaster), "Postgres outlives a program that is killed");
+
+    let program = Program::serve(dir.path()).await;
+    assert_eq!(postmaster_pid(&dir), Some(postmaster), "the server left over is used again");
+    assert_joined(&program, "LEI").await;
+    assert!(program.stop().await.success());
+    assert!(!is_alive(postmaster));
+}
+
+#[tokio::test]
+async fn a_second_one_on_the_same_data_is_refused() {
+    let dir = DataDir::new();
+    let program = Program::serve(dir.path()).await;
+    let data_dir = dir.path().to_str().expect("a path in UTF-8");
+    let second = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir]).await;
+    assert_eq!(second.status.code(), Some(1));
+    let expected = format!(
+        "error: another allocation-ledger (process {}) is already serving the data directory {data_dir}: use that one, \
+         stop it first, or choose another directory with --data-dir\n",
+        program.pid()
+    );
+    assert_eq!(second.stderr, expected);
+    join_omic(&program, "LEI").await;
+    assert!(program.stop().await.success());
+}
+
+#[tokio::test]
+async fn it_recovers_by_itself_when_postgres_is_killed() {
+    let dir = DataDir::new();
+    let program = Program::serve(dir.path()).await;
+    join_omic(&program, "LEI").await;
+    let killed = postmaster_pid(&dir).expect("a server");
+    signal::kill(Pid::from_raw(killed), Signal::SIGKILL).expect("kill Postgres");
+    let client = program.client();
+    let body = json!({"goLiveDate": "2019-09-02", "estate": "MENS_CLOSED"});
+    // A process of the dead server may answer for another moment; then every answer is an outage that says when to come
+    // back, until there is another server.
+    eventually("an answer by another server", async || {
+        let key = [("Idempotency-Key", "3f0e6a56-97a5-4f0c-8d1b-6e51c5a3b8aa")];
+        let answer = client.send(Method::POST, "/prisons/MDI/onboarding", &key, Some(&body)).await;
+        match answer.status.as_u16() {
+            200 | 201 => (postmaster_pid(&dir) != Some(killed)).then_some(()),
+            503 => {
+                assert!(answer.header("retry-after").is_some(), "{answer:?}");
+                None
+            }
+            _ => panic!("{answer:?}"),
+        }
+    })
+    .await;
+    assert_joined(&program, "LEI").await;
+    assert_joined(&program, "MDI").await;
+    eventually("readiness", async || client.get("/health/readiness").await.status.is_success().then_some(())).await;
+    assert!(program.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_tool_beside_it_uses_its_server_and_may_outlive_it() {
+    let dir = DataDir::new();
+    let program = Program::serve(dir.path()).await;
+    let postmaster = postmaster_pid(&dir).expect("a server");
+    let tool = Server::start(dir.path()).await.expect("join the server");
+    assert_eq!(tool.postmaster_pid(), postmaster);
+    assert!(program.stop().await.success());
+    assert!(is_alive(postmaster), "it is left to whoever still uses it");
+    tool.stop().await.expect("stop Postgres");
+    assert!(!is_alive(postmaster));
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_before_anything_starts() {
+    let dir = DataDir::new();
+    let data_dir = dir.path().to_str().expect("a path in UTF-8");
+    let open_to_all = run(&["serve", "--listen", "0.0.0.0:0", "--data-dir", data_dir]).await;
+    assert_eq!(open_to_all.status.code(), Some(1));
+    assert!(open_to_all.stderr.contains("no authentication is configured"), "{}", open_to_all.stderr);
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let on_it = run(&["serve", "--listen", &address, "--data-dir", data_dir]).await;
+    assert_eq!(on_it.status.code(), Some(1));
+    assert!(on_it.stderr.contains(&address), "{}", on_it.stderr);
+
+    let unknown =
+        run(&["serve", "--listen", "127.0.0.1:0", "--event-store", "mysql://here", "--views", "mysql://here"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(unknown.stderr.contains("--event-store must be a URL"), "{}", unknown.stderr);
+
+    assert_eq!(run(&["serve", "--port", "80"]).await.status.code(), Some(2));
+    assert!(std::fs::read_dir(dir.path()).expect("the directory").next().is_none(), "nothing was made");
+}
+
+#[tokio::test]
+async fn a_start_that_is_cut_short_is_no_hindrance() {
+    let dir = DataDir::new();
+    let data_dir = dir.path().to_str().expect("a path in UTF-8");
+    // Killed at many a point of its first start: while the cluster is made, while the server starts.
+    for wait_ms in [50, 200, 400, 800] {
+        Program::start_and_kill(&["--data-dir", data_dir], Duration::from_millis(wait_ms)).await;
+    }
+    let program = Program::serve(dir.path()).await;
+    join_omic(&program, "LEI").await;
+    assert!(program.stop().await.success());
+    let left: Vec<_> = std::fs::read_dir(dir.path())
+        .expect("the directory")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("postgres.new"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn history_shows_a_case_beside_it_and_alone() {
+    let dir = DataDir::new();
+    let data_dir = dir.path().to_str().expect("a path in UTF-8");
+    let nowhere = run(&["history", "A1234BC", "--data-dir", data_dir]).await;
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(nowhere.stderr.contains("there is no ledger in"), "{}", nowhere.stderr);
+
+    let program = Program::serve(dir.path()).await;
+    let client = program.client();
+    let tier = json!({"tier": "B2", "source": "DELIUS", "crn": "X123456"});
+    assert_eq!(client.post("/prisoners/A1234BC/tier", &tier).await.status, 201);
+    let tier = json!({"tier": "A", "source": "MANUAL"});
+    assert_eq!(client.post("/prisoners/A1234BC/tier", &tier).await.status, 201);
+
+    let beside = run(&["history", "A1234BC", "--json", "--data-dir", data_dir]).await;
+    assert!(beside.status.success(), "{}", beside.stderr);
+    let lines: Vec<Value> = beside.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(client.get("/prisoners/A1234BC/history").await.body, Value::Array(lines), "as over HTTP");
+    assert!(program.stop().await.success());
+
+    let alone = run(&["history", "A1234BC", "--known-at", "1", "--data-dir", data_dir]).await;
+    assert!(alone.stdout.starts_with("A1234BC: 1 entry, newest last"), "{}", alone.stdout);
+    assert!(alone.stdout.contains("Tier B2 assigned (DELIUS)"), "{}", alone.stdout);
+    assert_eq!(postmaster_pid(&dir), None, "the server that it started is stopped");
+    let unknown = run(&["history", "Z9999ZZ", "--data-dir", data_dir]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(unknown.stderr.contains("nothing is known of Z9999ZZ"), "{}", unknown.stderr);
+    assert_eq!(run(&["history", "nonsense", "--data-dir", data_dir]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn handover_dates_come_out_as_in_the_worked_examples() {
+    let examples = include_str!("../../crates/domain/tests/data/handover/examples.jsonl");
+    let examples: Vec<Value> = examples.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let facts: String = examples.iter().map(|example| format!("{}\n", example["facts"])).collect();
+    let ran = run_with_input(&["handover-dates"], &facts).await;
+    assert!(ran.status.success(), "{}", ran.stderr);
+    let answers: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(answers.len(), examples.len());
+    for (example, answer) in examples.iter().zip(&answers) {
+        for (name, expected) in example["expect"].as_object().expect("what to expect") {
+            assert_eq!(&answer[name], expected, "{name} of {}", example["name"]);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A ledger to give commands to: a database of its own, and the program's command role over it.
+
+use domain::{Event, Stream, prisoner};
+use event_log::{EventLog as _, PostgresLog, StoredEvent, decode};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Answer, Client, Program, TestDatabase, database};
+
+/// A prison on OMiC since 2019, with four POMs.
+pub const PRISON: &str = "LEI";
+/// A probation POM there: the kind recommended for tiers A and B.
+pub const OKAFOR: i64 = 485_926;
+/// A probation POM there.
+pub const BYRNE: i64 = 485_927;
+/// A prison POM there: the kind recommended for other tiers.
+pub const SHAH: i64 = 485_928;
+/// A prison POM there.
+pub const NOVAK: i64 = 485_929;
+
+/// A running ledger.
+pub struct Ledger {
+    pub database: TestDatabase,
+    pub program: Program,
+}
+
+impl Ledger {
+    /// Starts one that nothing is recorded in.
+    pub async fn empty() -> Self {
+        let database = database().await;
+        let program = serve(&database).await;
+        Self { database, program }
+    }
+
+    /// Starts one in which [`PRISON`] has joined OMiC and has its POMs.
+    pub async fn start() -> Self {
+        let ledger = Self::empty().await;
+        ledger.join_omic(PRISON).await;
+        for (staff_id, name, kind) in [
+            (OKAFOR, "Okafor, Grace", "PROBATION"),
+            (BYRNE, "Byrne, Liam", "PROBATION"),
+            (SHAH, "Shah, Priya", "PRISON"),
+            (NOVAK, "Novak, Jan", "PRISON"),
+        ] {
+            ledger.register_pom(PRISON, staff_id, name, kind).await;
+        }
+        ledger
+    }
+
+    pub fn client(&self) -> &Client {
+        self.program.client()
+    }
+
+    /// Kills the program as `kill -9` does, and starts it again on the same database.
+    pub async fn kill_and_restart(self) -> Self {
+        self.program.kill();
+        let program = serve(&self.database).await;
+        Self { database: self.database, program }
+    }
+
+    pub async fn join_omic(&self, prison: &str) {
+        let body = json!({"goLiveDate": "2019-01-01", "estate": "MENS_CLOSED", "effectiveAt": "2019-01-01T00:00:00Z"});
+        recorded(&self.client().post(&format!("/prisons/{prison}/onboarding"), &body).await);
+    }
+
+    pub async fn register_pom(&self, prison: &str, staff_id: i64, name: &str, kind: &str) {
+        let body = json!({"staffId": staff_id, "name": name, "kind": kind, "effectiveAt": "2019-01-01T00:00:00Z"});
+        recorded(&self.client().post(&format!("/prisons/{prison}/poms"), &body).await);
+    }
+
+    /// Gives a case tier `C1`, for which a prison POM is recommended.
+    pub async fn tier(&self, number: &str) -> Answer {
+        let body = json!({"tier": "C1", "source": "DELIUS", "prison": PRISON, "effectiveAt": "2026-01-05T09:00:00Z"});
+        recorded(&self.client().post(&format!("/prisoners/{number}/tier"), &body).await).clone()
+    }
+
+    /// Gives a case that has tier `C1` to a prison POM at [`PRISON`].
+    pub async fn allocate(&self, number: &str, staff_id: i64) -> Answer {
+        let body = json!({"prison": PRISON, "pom": {"staffId": staff_id}, "effectiveAt": "2026-02-02T09:00:00Z"});
+        recorded(&self.client().post(&format!("/prisoners/{number}/allocations"), &body).await).clone()
+    }
+
+    /// A case of tier `C1` held by a prison POM at [`PRISON`].
+    pub async fn case(&self, number: &str, staff_id: i64) {
+        self.tier(number).await;
+        self.allocate(number, staff_id).await;
+    }
+
+    pub async fn status(&self, staff_id: i64, status: &str) -> Answer {
+        let path = format!("/prisons/{PRISON}/poms/{staff_id}/status");
+        recorded(&self.client().put(&path, &json!({ "status": status })).await).clone()
+    }
+
+    /// Sends with an idempotency key.
+    pub async fn send(&self, method: Method, path: &str, key: &str, body: &Value) -> Answer {
+        self.client().send(method, path, &[("Idempotency-Key", key)], Some(body)).await
+    }
+
+    /// The log itself.
+    pub async fn log(&self) -> PostgresLog {
+        PostgresLog::connect(&self.database.pool).await.expect("the log")
+    }
+
+    /// Everything that the log holds.
+    pub async fn events(&self) -> Vec<StoredEvent> {
+        let log = self.log().await;
+        let mut events = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |event: &StoredEvent| event.entry.position);
+            let page = log.read_all(after, 10_000).await.expect("a page of the log");
+            if page.is_empty() {
+                return events;
+            }
+            events.extend(page.iter().map(|event| decode(event).expect("an event")));
+        }
+    }
+
+    /// How many events the log holds.
+    pub async fn event_count(&self) -> u64 {
+        self.log().await.head().await.expect("the log's end")
+    }
+
+    /// The types of a case's events, in the order recorded.
+    pub async fn types(&self, number: &str) -> Vec<&'static str> {
+        self.case_events(number).await.iter().map(|event| event.entry.event.type_name()).collect()
+    }
+
+    /// A case's events, in the order recorded.
+    pub async fn case_events(&self, number: &str) -> Vec<StoredEvent> {
+        let stream = Stream::Prisoner(number.parse().expect("a prisoner number"));
+        self.events().await.into_iter().filter(|event| event.stream == stream).collect()
+    }
+
+    /// What holds for a case after everything recorded.
+    pub async fn state(&self, number: &str) -> prisoner::State {
+        history(number, self.case_events(number).await).state()
+    }
+
+    /// Waits until the log has stood still for a moment longer than a policy takes.
+    pub async fn settled(&self) -> u64 {
+        let mut count = self.event_count().await;
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            let now = self.event_count().await;
+            if now == count {
+                return count;
+            }
+            count = now;
+        }
+    }
+}
+
+/// Starts the program's command role on a database.
+pub async fn serve(database: &TestDatabase) -> Program {
+    let url = database.url.as_str();
+    Program::serve_with(&["--role", "command", "--event-store", url, "--views", url]).await
+}
+
+/// A case's history, made of its events.
+pub fn history(number: &str, events: Vec<StoredEvent>) -> prisoner::History {
+    let entries = events
+        .into_iter()
+        .map(|stored| {
+            let entry = stored.entry;
+            let Event::Prisoner(event) = entry.event else { panic!("an event of a case") };
+            domain::Entry {
+                event,
+                event_id: entry.event_id,
+                revision: entry.revision,
+                position: entry.position,
+                effective_at: entry.effective_at,
+                recorded_at: entry.recorded_at,
+                recorded_by: entry.recorded_by,
+                command_id: entry.command_id,
+            }
+        })
+        .collect();
+    prisoner::History::from_entries(number.parse().expect("a prisoner number"), entries)
+}
+
+/// Asserts that something was recorded now.
+#[track_caller]
+pub fn recorded(answer: &Answer) -> &Answer {
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    answer
+}
+
+/// Asserts that the answer is a problem with this status and code.
+#[track_caller]
+pub fn refused<'a>(answer: &'a Answer, status: u16, code: &str) -> &'a Answer {
+    assert_eq!((answer.status.as_u16(), &answer.body["code"]), (status, &json!(code)), "{}", answer.text);
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(answer.body["errorCode"], answer.body["code"]);
+    answer
+}
+
+/// The types of the events in an answer.
+pub fn types(answer: &Answer) -> Vec<String> {
+    let events = answer.body["events"].as_array().cloned().unwrap_or_default();
+    events.iter().map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect()
+}
