@@ -140,6 +140,18 @@ async fn every_command_is_recorded_once() {
 }
 
 #[tokio::test]
+async fn a_key_is_for_one_request_of_one_case() {
+    let ledger = Ledger::start().await;
+    let (key, body) = (key(), json!({"tier": "A"}));
+    recorded(&ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &body).await);
+    refused(&ledger.send(Method::POST, "/prisoners/A1234BD/tier", &key, &body).await, 422, "idempotency-key-reused");
+    let manager = json!({"name": "Lee, Sam"});
+    let path = "/prisoners/A1234BC/community-manager";
+    refused(&ledger.send(Method::PUT, path, &key, &manager).await, 422, "idempotency-key-reused");
+    assert_eq!(ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &body).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_answer_says_who_when_and_by_what() {
     let ledger = Ledger::start().await;
     let correlation_id = key();
@@ -563,6 +575,8 @@ async fn a_bulk_moves_case_by_case_and_nothing_twice() {
     let count = ledger.event_count().await;
     assert_eq!(ledger.send(Method::POST, path, &second, &all).await.text, answer.text);
     assert_eq!(ledger.event_count().await, count);
+    let pinned = ledger.client().send(Method::POST, path, &[("If-Match", "\"3\"")], Some(&all)).await;
+    refused(&pinned, 400, "header-invalid");
     let third = ledger.send(Method::POST, path, &key(), &all).await;
     assert_eq!(third.body, json!({"accepted": [], "refused": []}), "nothing is left to move");
 }
@@ -580,6 +594,7 @@ async fn a_merge_retires_the_removed_number_and_the_survivor_takes_over() {
     let answer = ledger.client().post("/prisoners/A0002AA/merges", &merge).await;
     recorded(&answer);
     assert_eq!(types(&answer), ["CoworkerDeallocated", "Deallocated", "PrisonerNumberRetired", "PrisonerNumberMerged"]);
+    let key = answer.header("idempotency-key").expect("a key").to_owned();
     let events = answer.body["events"].as_array().expect("events");
     assert!(events[..2].iter().all(|event| event["data"]["trigger"] == "MERGED"), "{}", answer.text);
     let merged = &events[3];
@@ -598,6 +613,9 @@ async fn a_merge_retires_the_removed_number_and_the_survivor_takes_over() {
     let answer = ledger.client().post("/prisoners/A0001AA/tier", &json!({"tier": "B"})).await;
     assert_eq!(refused(&answer, 422, "prisoner-number-retired").body["survivor"], json!("A0002AA"));
     let count = ledger.settled().await;
+    let other = json!({"removedNumber": "A0005AA"});
+    let answer = ledger.send(Method::POST, "/prisoners/A0002AA/merges", &key, &other).await;
+    refused(&answer, 422, "idempotency-key-reused");
     let again = ledger.client().post("/prisoners/A0002AA/merges", &merge).await;
     assert_eq!(again.status, 200, "{}", again.text);
     assert_eq!(types(&again).len(), 4, "merged already: the events of the first time");

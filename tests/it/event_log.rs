@@ -251,6 +251,17 @@ async fn a_head_behind_the_events_is_damage_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn a_missing_head_is_damage() {
+    let (database, log) = empty_log().await;
+    let run = append_three(&log).await;
+    execute(&database.pool, "DELETE FROM log.head").await.expect("remove the head");
+    let appended = log.append(&contract::made_up_stream(run, 9), NoStream, vec![event(run, 9)]).await;
+    assert!(matches!(appended, Err(AppendError::Log(LogError::Damaged { .. }))), "{appended:?}");
+    let head = log.head().await;
+    assert!(matches!(head, Err(LogError::Damaged { .. })), "{head:?}");
+}
+
+#[tokio::test]
 async fn a_follower_from_beyond_the_end_is_told_that_the_log_is_another() {
     let (_database, log) = empty_log().await;
     append_three(&log).await;

@@ -28,6 +28,13 @@ use crate::{
 /// How often a merge is worked out when one of its numbers is retired meanwhile.
 const ATTEMPTS_MAX: usize = 4;
 
+/// Most events of a retirement: the ends of both POM roles, and the retirement itself.
+const RETIREMENT_EVENTS_MAX: usize = 3;
+
+/// What a retirement's id is combined with to the id of the command that completes the merge. Never to be changed:
+/// merges begun before would be completed twice.
+const COMPLETION: &str = "merge";
+
 /// A request to merge one number into another, with what travels beside it.
 #[derive(Debug, Clone)]
 pub struct MergeRequest {
@@ -67,6 +74,7 @@ pub(crate) async fn merge(service: &Service, merge: MergeRequest) -> Result<Outc
 
 async fn merge_once(service: &Service, merge: &MergeRequest) -> Result<Outcome, Error> {
     let removed = chain(service, &merge.removed_number).await?;
+    // The same request again?
     for (number, case) in &removed {
         // Not in a `match` guard: the lock on what is known ends here.
         let repeated = recorded_before(&case.known(), merge.command_id, &merge.request_digest).transpose()?;
@@ -77,6 +85,9 @@ async fn merge_once(service: &Service, merge: &MergeRequest) -> Result<Outcome, 
     let survivor = chain(service, &merge.survivor).await?;
     if survivor.iter().any(|(number, _)| *number == merge.removed_number) {
         return Err(circle(merge).into());
+    }
+    if survivor.iter().any(|(_, case)| has_completed_another(&case.known(), merge.command_id)) {
+        return Err(Error::KeyReused { command_id: merge.command_id });
     }
     let (Some((removed_last, _)), Some((survivor_last, survivor_case))) = (removed.last(), survivor.last()) else {
         unreachable!("a chain begins with the number itself");
@@ -182,7 +193,7 @@ async fn complete_once(
                 survivor.clone(),
                 prisoner::Command::CompleteMerge(Box::new(merge_of(known.history(), retirement.revision))),
             ),
-            command_id: retirement.event_id.derive_command("merge"),
+            command_id: retirement.event_id.derive_command(COMPLETION),
             request_digest: request_digest("complete-merge", removed.as_str(), &()),
             recorded_by: recorded_by.clone(),
             correlation_id,
@@ -221,6 +232,13 @@ async fn chain(service: &Service, number: &PrisonerNumber) -> Result<Vec<(Prison
 /// The entry that retired a number. It is final: it cannot be voided, and nothing comes after it.
 fn retirement(known: &Known<prisoner::History>) -> Option<&Entry<PrisonerEvent>> {
     known.history().entries().iter().find(|entry| matches!(entry.event, PrisonerEvent::PrisonerNumberRetired(_)))
+}
+
+/// Whether a survivor has taken over a number that this command retired. Asked when the command has not retired the
+/// number that it now names, so that was another number, and the command's id belongs to another request.
+fn has_completed_another(survivor: &Known<prisoner::History>, command_id: CommandId) -> bool {
+    (0..RETIREMENT_EVENTS_MAX)
+        .any(|index| survivor.request_digest(command_id.event_id(index).derive_command(COMPLETION)).is_some())
 }
 
 fn circle(merge: &MergeRequest) -> Refusal {

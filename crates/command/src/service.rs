@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Entry, Refusal,
+    Entry, Refusal, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, Username},
     prison, prisoner,
@@ -46,6 +46,9 @@ const CASES_KEPT_MAX: usize = 20_000;
 /// Most prisons kept in memory; there are about 120.
 const PRISONS_KEPT_MAX: usize = 500;
 
+/// Most commands remembered with the stream that they went to: at the ledger's busiest, those of some hours, in 10 MB.
+const RECENT_COMMANDS_MAX: usize = 100_000;
+
 /// What the command side can be set to.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -69,6 +72,9 @@ struct Inner {
     cases: Streams<prisoner::History>,
     prisons: Streams<prison::History>,
     index: Index,
+    /// Where recent commands of this process were recorded. A stream knows its own commands for ever; this lets a key that
+    /// comes again for another stream be recognised too, as far back as memory goes.
+    recent: quick_cache::sync::Cache<CommandId, Stream>,
     merges: tokio::sync::Mutex<()>,
 }
 
@@ -81,6 +87,7 @@ impl Service {
                 cases: Streams::new(Arc::clone(&log), CASES_KEPT_MAX),
                 prisons: Streams::new(Arc::clone(&log), PRISONS_KEPT_MAX),
                 index: Index::default(),
+                recent: quick_cache::sync::Cache::new(RECENT_COMMANDS_MAX),
                 merges: tokio::sync::Mutex::new(()),
                 log,
                 settings,
@@ -136,8 +143,11 @@ impl Service {
         request: &Request,
         decide: impl Fn(&Known<H>, &Request) -> Result<Decision<H::Event>, Refusal>,
     ) -> Result<Outcome, Error> {
-        let live = streams.load(key).await?;
         let stream = H::stream(key);
+        if self.inner.recent.get(&request.command_id).is_some_and(|recorded_in| recorded_in != stream) {
+            return Err(Error::KeyReused { command_id: request.command_id });
+        }
+        let live = streams.load(key).await?;
         let contended = || Error::Contended { stream: stream.clone() };
         let _turn = timeout(TURN_WAIT_MAX, live.turn.lock()).await.map_err(|_| contended())?;
         let mut up_to_date = false;
@@ -217,6 +227,7 @@ impl Service {
                     })
                     .collect();
                 live.observe(&events)?;
+                self.inner.recent.insert(request.command_id, stream);
                 Ok(Some(Outcome { events, repeated: false }))
             }
             Err(AppendError::Log(error)) => {

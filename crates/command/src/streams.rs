@@ -345,6 +345,13 @@ async fn load_loop<H: History>(
 ) {
     let mut keys = Vec::with_capacity(LOAD_STREAMS_MAX);
     while asked.recv_many(&mut keys, LOAD_STREAMS_MAX).await > 0 {
+        // Lets the callers that were answered together ask together, so that they travel in one read.
+        tokio::task::yield_now().await;
+        while keys.len() < LOAD_STREAMS_MAX
+            && let Ok(key) = asked.try_recv()
+        {
+            keys.push(key);
+        }
         let streams: Vec<Stream> = keys.iter().map(H::stream).collect();
         let read = log.read_streams(&streams).await.map_err(Arc::new);
         for (index, key) in keys.drain(..).enumerate() {

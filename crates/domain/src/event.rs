@@ -172,3 +172,22 @@ pub struct Entry<E> {
     /// What happened.
     pub event: E,
 }
+
+impl<E> Entry<E> {
+    /// The same place in the history, with what `f` makes of what happened.
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn try_map<F, X>(self, f: impl FnOnce(E) -> Result<F, X>) -> Result<Entry<F>, X> {
+        Ok(Entry {
+            event_id: self.event_id,
+            revision: self.revision,
+            position: self.position,
+            effective_at: self.effective_at,
+            recorded_at: self.recorded_at,
+            recorded_by: self.recorded_by,
+            command_id: self.command_id,
+            event: f(self.event)?,
+        })
+    }
+}

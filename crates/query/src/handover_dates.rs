@@ -29,6 +29,7 @@ pub struct HandoverDates {
 
 /// Who would be responsible, in the words of the live service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = HandoverResponsibility)]
 pub enum Responsibility {
     /// The POM, alone.
     CustodyOnly,
@@ -41,6 +42,7 @@ pub enum Responsibility {
 /// One line of facts' answer: the dates, or in their place why they cannot be worked out.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = HandoverDatesLine)]
 pub enum Line {
     /// The dates.
     Dates(HandoverDates),

@@ -3,7 +3,7 @@
 //! A statement for sixteen cases costs the database and this program little more than one for a single case, so a busy
 //! server answers several times as many; a look-up that comes alone goes at once, in one round trip.
 
-use std::sync::Arc;
+use std::{num::NonZero, ops::RangeInclusive, sync::Arc, thread::available_parallelism};
 
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
@@ -16,8 +16,9 @@ use crate::{
     view::case::{self, Found},
 };
 
-/// Statements under way at a time: enough to keep the database's processors busy, few enough for look-ups to gather.
-const STATEMENTS_MAX: usize = 4;
+/// Bounds of the statements under way at a time, of which there are as many as this machine has processors: enough to keep
+/// them busy, few enough for look-ups to gather.
+const STATEMENTS: RangeInclusive<usize> = 2..=8;
 
 /// Most look-ups in one statement; bounds how long the first of them waits for the last.
 const LOOKUPS_MAX: usize = 128;
@@ -45,7 +46,8 @@ impl Lookups {
     pub(crate) fn new(views: &PgPool) -> Self {
         let (queue, asked) = mpsc::channel(QUEUE_MAX);
         let asked = Arc::new(Mutex::new(asked));
-        for _ in 0..STATEMENTS_MAX {
+        let processors = available_parallelism().map_or(*STATEMENTS.start(), NonZero::get);
+        for _ in 0..processors.clamp(*STATEMENTS.start(), *STATEMENTS.end()) {
             tokio::spawn(look_up(views.clone(), Arc::clone(&asked)));
         }
         Self { queue }

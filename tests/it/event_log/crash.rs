@@ -208,7 +208,8 @@ async fn writing_process() {
 }
 
 fn start_writing_process(url: &str, hot: Uuid, load: Uuid) -> Child {
-    Command::new(std::env::current_exe().expect("this program"))
+    // This program as it runs, also where it has been built anew meanwhile.
+    Command::new("/proc/self/exe")
         .args(["--exact", "event_log::crash::writing_process", "--ignored", "--nocapture"])
         .env(CHILD_URL, url)
         .env(CHILD_LOAD, format!("{hot} {load}"))
@@ -332,9 +333,11 @@ async fn the_server_is_killed() {
     }
     assert!(outages.load(Ordering::Relaxed) > 0, "nobody noticed that the server was killed");
     let events = read_all(&logs[0]).await;
-    let heard = heard.lock().expect("the record");
-    assert_eq!(heard.acknowledged.len(), WRITERS * STEPS);
-    heard.check(&events);
+    {
+        let heard = heard.lock().expect("the record");
+        assert_eq!(heard.acknowledged.len(), WRITERS * STEPS);
+        heard.check(&events);
+    }
     end.send_replace(events.len() as u64);
     assert_eq!(follower.await.expect("follow"), events);
     drop(logs);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    Body, CommandAnswers, HeaderParams, Recorded,
+    Body, CommandAnswers, HeaderParams, IfMatch, Recorded,
     choice::{self, ChosenPom, OverrideReasons},
     record_on_case,
 };
@@ -44,7 +44,7 @@ pub(super) struct Allocate {
 /// Give a case that has no primary POM to one.
 #[utoipa::path(
     post, path = "/prisoners/{n}/allocations", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = Allocate,
     responses(CommandAnswers),
 )]

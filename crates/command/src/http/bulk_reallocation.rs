@@ -23,7 +23,7 @@ use super::{
     answer::header_value,
     choice::{self, OverrideReasons},
     events::RecordedEvent,
-    problem, recorded_by,
+    problem, recorded_by, refuse_if_match,
     text::Text,
 };
 use crate::{Outcome, Service, bulk};
@@ -133,6 +133,7 @@ pub(super) async fn reallocate_in_bulk(
     headers: CommandHeaders,
     body: Body<BulkReallocation>,
 ) -> Result<Response, Problem> {
+    refuse_if_match(&headers)?;
     let request_digest = body.digest("reallocate-in-bulk");
     let command_id = headers.command_id;
     let fields = body.fields;

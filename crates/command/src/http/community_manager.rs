@@ -7,7 +7,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case, text::Text};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case, text::Text};
 use crate::Service;
 
 /// A COM.
@@ -33,7 +33,7 @@ pub(super) struct CommunityManager {
 /// Name the COM.
 #[utoipa::path(
     put, path = "/prisoners/{n}/community-manager", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = CommunityManager,
     responses(CommandAnswers),
 )]

@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, choice::ChosenPom, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, choice::ChosenPom, record_on_case};
 use crate::Service;
 
 /// A co-working POM.
@@ -29,7 +29,7 @@ pub(super) struct AllocateCoworker {
 /// Add a co-working POM, or replace the one there is.
 #[utoipa::path(
     post, path = "/prisoners/{n}/co-workers", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = AllocateCoworker,
     responses(CommandAnswers),
 )]

@@ -4,13 +4,13 @@ use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
 use http_api::{CommandHeaders, PathParams, Problem};
 
-use super::{Body, CommandAnswers, HeaderParams, OnlyEffectiveAt, Recorded, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, OnlyEffectiveAt, Recorded, record_on_case};
 use crate::Service;
 
 /// End the co-working POM's role.
 #[utoipa::path(
     delete, path = "/prisoners/{n}/co-workers/current", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = Option<OnlyEffectiveAt>,
     responses(CommandAnswers),
 )]

@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
 use crate::Service;
 
 /// A deallocation.
@@ -36,7 +36,7 @@ pub(super) enum Trigger {
 /// End both POM roles.
 #[utoipa::path(
     post, path = "/prisoners/{n}/deallocations", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = Deallocate,
     responses(CommandAnswers),
 )]

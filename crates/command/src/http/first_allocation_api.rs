@@ -26,7 +26,7 @@ use utoipa::ToSchema;
 use super::{
     Body,
     answer::{HeaderParams, Problems, header_value},
-    problem, recorded_by,
+    problem, recorded_by, refuse_if_match,
 };
 use crate::{Command, Error, Request, Service, service::recorded_before};
 
@@ -97,6 +97,7 @@ pub(super) async fn allocate(
     headers: CommandHeaders,
     body: Body<Value>,
 ) -> Result<Response, Problem> {
+    refuse_if_match(&headers)?;
     let request_digest = body.digest("first-allocation");
     let allocation = read(body.fields)?;
     let command_id = headers.command_id;

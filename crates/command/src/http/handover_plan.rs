@@ -4,13 +4,13 @@ use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
 use http_api::{CommandHeaders, PathParams, Problem, handover::FactsBody, problem::Fault};
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
 use crate::Service;
 
 /// Work out a case's handover dates and record them.
 #[utoipa::path(
     post, path = "/prisoners/{n}/handover-plans", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = FactsBody,
     responses(CommandAnswers),
 )]

@@ -7,7 +7,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, problem, recorded_by};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, problem, recorded_by};
 use crate::{MergeRequest, Service};
 
 /// A merge, as NOMIS has made it.
@@ -24,7 +24,7 @@ pub(super) struct Merge {
 /// Merge a removed number into this one. Answers with the events on the removed number, then those on this one.
 #[utoipa::path(
     post, path = "/prisoners/{n}/merges", tag = "Cases",
-    params(("n" = String, Path, description = "The surviving prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "The surviving prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = Merge,
     responses(CommandAnswers),
 )]

@@ -44,11 +44,11 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     prison, prisoner,
 };
-use http_api::{CommandHeaders, Problem};
+use http_api::{CommandHeaders, Problem, problem::Fault};
 use utoipa::OpenApi;
 
 use self::{
-    answer::{CommandAnswers, HeaderParams, Recorded},
+    answer::{CommandAnswers, HeaderParams, IfMatch, Recorded},
     body::{Body, OnlyEffectiveAt},
     problem::problem,
 };
@@ -180,6 +180,17 @@ async fn record(
     };
     let outcome = service.execute(request).await.map_err(problem)?;
     Ok(Recorded { command_id, outcome })
+}
+
+/// Refuses to be pinned to a revision, for what concerns several streams: passing over the pin would be worse.
+fn refuse_if_match(headers: &CommandHeaders) -> Result<(), Problem> {
+    match headers.if_match {
+        None => Ok(()),
+        Some(_) => Err(Problem::fault(
+            "header-invalid",
+            Fault::header("if-match", "this request concerns several streams, so there is no one revision to match"),
+        )),
+    }
 }
 
 /// Who records: who the caller says, where no authentication is configured, or else the local user.

@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_prison, text::Text};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_prison, text::Text};
 use crate::Service;
 
 /// A POM contact in NOMIS; staff id or name says whose it is.
@@ -36,7 +36,7 @@ pub(super) struct NomisContact {
 /// A POM contact was seen in NOMIS.
 #[utoipa::path(
     post, path = "/prisons/{code}/nomis-contacts", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatch),
     request_body = NomisContact,
     responses(CommandAnswers),
 )]

@@ -5,7 +5,7 @@ use domain::{identifier::PrisonCode, prison};
 use http_api::{CommandHeaders, PathParams, Problem};
 use uuid::Uuid;
 
-use super::{Body, CommandAnswers, HeaderParams, OnlyEffectiveAt, Recorded, record_on_prison};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, OnlyEffectiveAt, Recorded, record_on_prison};
 use crate::Service;
 
 /// A POM contact seen before is gone from NOMIS.
@@ -15,6 +15,7 @@ use crate::Service;
         ("code" = String, Path, description = "Prison code", example = "LEI"),
         ("id" = Uuid, Path, description = "The contact's id, as its event and the list of contacts give it"),
         HeaderParams,
+        IfMatch,
     ),
     request_body = Option<OnlyEffectiveAt>,
     responses(CommandAnswers),

@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_prison};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_prison};
 use crate::Service;
 
 /// A prison's move onto OMiC.
@@ -30,7 +30,7 @@ pub(super) struct JoinOmic {
 /// Take a prison onto OMiC.
 #[utoipa::path(
     post, path = "/prisons/{code}/onboarding", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatch),
     request_body = JoinOmic,
     responses(CommandAnswers),
 )]

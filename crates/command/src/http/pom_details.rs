@@ -11,7 +11,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_prison, text::Text};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_prison, text::Text};
 use crate::Service;
 
 /// What changes; what is absent stays.
@@ -41,6 +41,7 @@ pub(super) struct ChangePomDetails {
         ("code" = String, Path, description = "Prison code", example = "LEI"),
         ("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926),
         HeaderParams,
+        IfMatch,
     ),
     request_body = ChangePomDetails,
     responses(CommandAnswers),

@@ -11,7 +11,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_prison, text::Text};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_prison, text::Text};
 use crate::Service;
 
 /// A POM.
@@ -40,7 +40,7 @@ pub(super) struct RegisterPom {
 /// Put a POM on a prison's roster, with status `ACTIVE`.
 #[utoipa::path(
     post, path = "/prisons/{code}/poms", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatch),
     request_body = RegisterPom,
     responses(CommandAnswers),
 )]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    Body, CommandAnswers, HeaderParams, Recorded,
+    Body, CommandAnswers, HeaderParams, IfMatch, Recorded,
     choice::{self, ChosenPom, OverrideReasons},
     record_on_case,
     text::Text,
@@ -48,7 +48,7 @@ pub(super) struct Reallocate {
 /// Give a case to another primary POM.
 #[utoipa::path(
     post, path = "/prisoners/{n}/reallocations", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = Reallocate,
     responses(CommandAnswers),
 )]

@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
 use crate::Service;
 
 /// A release.
@@ -27,7 +27,7 @@ pub(super) struct Release {
 /// The person was released: POM roles, handover plan and override end.
 #[utoipa::path(
     post, path = "/prisoners/{n}/releases", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = Option<Release>,
     responses(CommandAnswers),
 )]

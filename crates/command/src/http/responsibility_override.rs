@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
 use crate::Service;
 
 /// Who is responsible, and why.
@@ -34,7 +34,7 @@ pub(super) struct OverrideResponsibility {
 /// Decide against the plan who is responsible.
 #[utoipa::path(
     put, path = "/prisoners/{n}/responsibility-override", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = OverrideResponsibility,
     responses(CommandAnswers),
 )]

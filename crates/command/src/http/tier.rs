@@ -10,7 +10,7 @@ use domain::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
 use crate::Service;
 use http_api::{CommandHeaders, PathParams, Problem};
 
@@ -45,7 +45,7 @@ fn manual() -> TierSource {
 /// Give a case a tier.
 #[utoipa::path(
     post, path = "/prisoners/{n}/tier", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = AssignTier,
     responses(CommandAnswers),
 )]

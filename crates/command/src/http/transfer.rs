@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
 use crate::Service;
 
 /// A transfer.
@@ -27,7 +27,7 @@ pub(super) struct Transfer {
 /// The person went to another prison: both POM roles end, and the case waits there.
 #[utoipa::path(
     post, path = "/prisoners/{n}/transfers", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = Transfer,
     responses(CommandAnswers),
 )]

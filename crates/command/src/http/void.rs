@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, Recorded, record_on_case, text::Text};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case, text::Text};
 use crate::Service;
 
 /// An entry made in error.
@@ -30,7 +30,7 @@ pub(super) struct Void {
 /// Void an entry that was made in error. It stays in the history and no longer counts.
 #[utoipa::path(
     post, path = "/prisoners/{n}/voids", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
     request_body = Void,
     responses(CommandAnswers),
 )]

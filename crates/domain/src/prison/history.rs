@@ -130,15 +130,12 @@ impl History {
         pom
     }
 
-    /// The move onto OMiC, if it is recorded and the go-live day had begun at an instant.
+    /// The move onto OMiC, if the go-live day had begun at an instant. The date takes effect by itself, whenever it was
+    /// recorded: a prison that is put into the ledger years after its go-live day was on OMiC all the while.
     #[must_use]
     pub fn joined_at(&self, instant: DateTime<Utc>) -> Option<&PrisonJoinedOmic> {
         self.entries.iter().find_map(|entry| match &entry.event {
-            PrisonEvent::PrisonJoinedOmic(joined)
-                if entry.effective_at <= instant && london::midnight(joined.go_live_date) <= instant =>
-            {
-                Some(joined)
-            }
+            PrisonEvent::PrisonJoinedOmic(joined) if london::midnight(joined.go_live_date) <= instant => Some(joined),
             _ => None,
         })
     }

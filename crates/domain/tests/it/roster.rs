@@ -41,6 +41,14 @@ fn a_prison_joins_once_and_is_on_omic_from_its_go_live_day() {
 }
 
 #[test]
+fn a_go_live_day_in_the_past_counts_from_that_day_whenever_it_was_recorded() {
+    let mut history = lei();
+    check(&mut history, "2026-09-01", &join("2026-02-01"), "recorded");
+    assert!(history.joined_at(at("01-31")).is_none());
+    assert!(history.joined_at(at("02-01")).is_some());
+}
+
+#[test]
 fn a_pom_is_registered_once_and_changes_from_then_on() {
     let mut history = lei();
     let rename = Command::ChangePomDetails(PomDetailsChanged {

@@ -17,8 +17,9 @@ pub(super) fn log_error(error: sqlx::Error, position: u64) -> LogError {
 pub(super) fn damage(error: &sqlx::Error) -> Option<String> {
     let database = error.as_database_error()?;
     let code = database.code()?;
-    // 23: integrity constraint violation. XX001, XX002: data corrupted, index corrupted.
-    (code.starts_with("23") || code == "XX001" || code == "XX002")
+    // 23: integrity constraint violation. XX001, XX002: data corrupted, index corrupted. P0002: no data found, which
+    // `log.append` meets where the head row is gone.
+    (code.starts_with("23") || matches!(&*code, "XX001" | "XX002" | "P0002"))
         .then(|| format!("Postgres refuses with {code}: {}", database.message()))
 }
 

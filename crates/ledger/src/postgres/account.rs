@@ -1,7 +1,8 @@
 //! The user that the server runs as.
 //!
-//! Postgres refuses to run as root. A program started as root runs it as `postgres` where that user exists, else as
-//! `nobody`, and gives that user its own directories and nothing else. Any other program runs it as itself.
+//! Postgres refuses to run as root. A program started as root runs it as the user who made the cluster; a new one as
+//! `postgres` where that user exists, else as `nobody`, who is given the server's own directories and nothing else. Any
+//! other program runs it as itself.
 
 use std::{
     ffi::OsStr,
@@ -35,10 +36,19 @@ pub(super) enum Account {
 }
 
 impl Account {
-    /// Chooses the user.
-    pub(super) fn for_server() -> anyhow::Result<Self> {
+    /// Chooses the user for a cluster, which may be there already.
+    pub(super) fn for_server(cluster_dir: &Path) -> anyhow::Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Self::Own);
+        }
+        match fs::metadata(cluster_dir) {
+            // Root looks after a ledger that another user made.
+            Ok(metadata) if metadata.uid() != 0 => {
+                let (uid, gid) = (metadata.uid(), metadata.gid());
+                let user = User::from_uid(Uid::from_raw(uid)).with_context(|| format!("look up the user {uid}"))?;
+                return Ok(Self::Other { name: user.map_or_else(|| uid.to_string(), |user| user.name), uid, gid });
+            }
+            _ => {}
         }
         for name in UNPRIVILEGED {
             if let Some(user) = User::from_name(name).with_context(|| format!("look up the user {name}"))? {

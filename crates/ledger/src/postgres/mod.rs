@@ -94,7 +94,7 @@ impl Server {
         let data_dir =
             data_dir.canonicalize().with_context(|| format!("find the data directory {}", data_dir.display()))?;
         let starting = async {
-            let account = Account::for_server()?;
+            let account = Account::for_server(&cluster::dir_in(&data_dir))?;
             let binaries = server_programs(&data_dir, &options).await?;
             let cluster = Cluster::new(data_dir.clone(), account, options.durability, binaries);
             tokio::task::spawn_blocking(|| Supervisor::start(cluster)).await.context("run the start on a thread")?

@@ -44,6 +44,7 @@ pub(super) struct Which {
 /// A POM contact in NOMIS.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ContactInNomis)]
 pub(super) struct NomisContact {
     /// The prison.
     #[schema(value_type = String, example = "LEI")]

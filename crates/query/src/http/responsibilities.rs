@@ -40,7 +40,7 @@ pub(super) struct When {
 
 /// The numbers: `{"prisonerNumbers": […]}`, or the array alone.
 #[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[schema(as = PrisonerNumbers, rename_all = "camelCase")]
 pub(super) struct Asked {
     /// Up to 1,000 numbers.
     #[schema(value_type = Vec<String>, example = json!(["A1234BC"]))]
@@ -75,6 +75,7 @@ impl<'de> Deserialize<'de> for Asked {
 /// One number's answer, or in its place why there is none.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = ResponsibilityLine)]
 enum Line<'a> {
     Known(Box<Responsibility<'a>>),
     #[serde(rename_all = "camelCase")]

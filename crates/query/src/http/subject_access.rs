@@ -48,6 +48,7 @@ pub(super) struct SubjectAccess {
 /// What is held.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = SubjectAccessContent)]
 struct Content {
     /// The number asked for.
     #[schema(value_type = String, example = "A1234BC")]

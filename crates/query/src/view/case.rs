@@ -11,7 +11,7 @@ use domain::{
     },
     tier::{RoshLevel, Tier},
 };
-use sqlx::{PgPool, postgres::PgRow};
+use sqlx::{PgPool, Row as _, postgres::PgRow};
 
 use super::{End, Read, Row, position, read};
 use crate::Error;
@@ -101,8 +101,7 @@ pub(crate) async fn each_at(
           LEFT JOIN unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS asked (number, instant, place) ON true
           LEFT JOIN prisoner_case c ON c.prisoner_number = asked.number
           LEFT JOIN case_period   p ON p.prisoner_number = c.prisoner_number
-                                   AND p.valid_from <= asked.instant AND p.valid_to > asked.instant
-          ORDER BY asked.place"
+                                   AND p.valid_from <= asked.instant AND p.valid_to > asked.instant"
     );
     let mut answer: Vec<Found> = cases.iter().map(|_| Found::Unknown).collect();
     let mut open: Vec<(usize, (PrisonerNumber, DateTime<Utc>))> = cases.into_iter().enumerate().collect();
@@ -113,8 +112,10 @@ pub(crate) async fn each_at(
         let rows = sqlx::query(SQL).bind(numbers).bind(instants).fetch_all(views).await?;
         reached = reached.min(position(&rows)?);
         let mut merged = Vec::new();
-        // One row a case, except that no case at all has one with the position alone, which no case takes.
-        for ((place, (_, instant)), row) in open.iter().zip(&rows) {
+        for row in &rows {
+            // Counted from 1; null in the one row that stands for no case at all.
+            let place = row.try_get::<Option<i64>, _>("place")?.and_then(|place| usize::try_from(place - 1).ok());
+            let Some((place, (_, instant))) = place.and_then(|place| open.get(place)) else { continue };
             match found(row)? {
                 Looked::Merged(survivor) => merged.push((*place, (survivor, *instant))),
                 Looked::Is(found) => answer[*place] = found,

@@ -24,6 +24,7 @@ const NUMBERS_MAX: usize = 10_000;
 /// The envelope of that API's answers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = FirstApiAllocations)]
 pub(in crate::http) struct Envelope {
     status: &'static str,
     error_message: &'static str,
@@ -33,6 +34,7 @@ pub(in crate::http) struct Envelope {
 
 /// An allocation in force. That API's own row numbers, which meant nothing outside it, are not made up.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FirstApiAllocation)]
 pub(super) struct ActiveAllocation {
     nomis_offender_id: String,
     nomis_booking_id: Option<i64>,

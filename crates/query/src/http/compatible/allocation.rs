@@ -18,6 +18,7 @@ use crate::{
 
 /// The POMs of a case.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LiveAllocation)]
 pub(in crate::http) struct Allocation<'a> {
     primary_pom: StaffMember<'a>,
     /// `{}` where there is no co-working POM.
@@ -27,6 +28,7 @@ pub(in crate::http) struct Allocation<'a> {
 /// A co-working POM, or `{}`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = LiveSecondaryPom)]
 enum Secondary<'a> {
     Somebody(StaffMember<'a>),
     Nobody {},
@@ -34,6 +36,7 @@ enum Secondary<'a> {
 
 /// A POM.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LiveStaffMember)]
 struct StaffMember<'a> {
     staff_id: i64,
     name: &'a str,
@@ -47,6 +50,7 @@ impl<'a> From<&'a Holder> for StaffMember<'a> {
 
 /// The primary POM of a case.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LivePrimaryPom)]
 pub(in crate::http) struct PrimaryPom<'a> {
     manager: Manager<'a>,
     prison: Prison<'a>,
@@ -54,6 +58,7 @@ pub(in crate::http) struct PrimaryPom<'a> {
 
 /// The primary POM.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LiveManager)]
 struct Manager<'a> {
     code: i64,
     forename: &'a str,
@@ -63,6 +68,7 @@ struct Manager<'a> {
 
 /// Where.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LivePrison)]
 struct Prison<'a> {
     code: Option<&'a str>,
 }

@@ -20,6 +20,7 @@ use crate::{
 /// A case's handover.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = LiveHandover)]
 pub(in crate::http) struct Handover<'a> {
     #[schema(value_type = String)]
     noms_number: &'a PrisonerNumber,

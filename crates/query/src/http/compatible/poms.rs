@@ -21,12 +21,14 @@ const POMS_MAX: usize = 1_000;
 
 /// The POMs asked for.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FirstApiPoms)]
 pub(in crate::http) struct Poms {
     poms: Vec<CompatiblePom>,
 }
 
 /// A POM, on one roster.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FirstApiPom)]
 struct CompatiblePom {
     nomis_staff_id: i64,
     /// Share of full time, as a text.
