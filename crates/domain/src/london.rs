@@ -1,11 +1,16 @@
 //! Calendar dates of the policy and the instants at which they take effect: local midnight in `Europe/London`.
 
-use chrono::{DateTime, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, Datelike as _, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Europe::London;
+
+/// The first and the last year that is reckoned with; what lies beyond is taken for their ends, so that no date, however
+/// absurd, is beyond what a calendar or a database can hold.
+const YEARS: std::ops::RangeInclusive<i32> = -4_000..=9_999;
 
 /// The instant at which `date` begins in London, summer time included.
 #[must_use]
 pub fn midnight(date: NaiveDate) -> DateTime<Utc> {
+    let date = date.with_year(date.year().clamp(*YEARS.start(), *YEARS.end())).unwrap_or(date);
     let local = date.and_time(NaiveTime::MIN);
     match London.from_local_datetime(&local) {
         LocalResult::Single(instant) | LocalResult::Ambiguous(instant, _) => instant.with_timezone(&Utc),
@@ -20,6 +25,7 @@ pub fn midnight(date: NaiveDate) -> DateTime<Utc> {
 /// The calendar date in London at `instant`.
 #[must_use]
 pub fn date(instant: DateTime<Utc>) -> NaiveDate {
+    let instant = instant.with_year(instant.year().clamp(*YEARS.start(), *YEARS.end())).unwrap_or(DateTime::UNIX_EPOCH);
     instant.with_timezone(&London).date_naive()
 }
 
@@ -34,6 +40,15 @@ mod tests {
         assert_eq!(midnight(day), begins);
         assert_eq!(date(begins), day);
         assert_eq!(date(begins - chrono::TimeDelta::microseconds(1)), day.pred_opt().expect("a day before"));
+    }
+
+    #[test]
+    fn no_date_is_too_far_away() {
+        // London was a minute and a quarter behind Greenwich before there was standard time, hence the year before.
+        assert_eq!(date(DateTime::<Utc>::MIN_UTC).year(), -4_001);
+        assert_eq!(date(DateTime::<Utc>::MAX_UTC).year(), 9_999);
+        assert_eq!(midnight(NaiveDate::MIN).year(), -4_000);
+        assert_eq!(midnight(NaiveDate::MAX).year(), 9_999);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why a command was turned away by a rule.
 
+use chrono::{DateTime, Datelike as _, Utc};
 use serde::Serialize;
 
 use crate::identifier::PrisonerNumber;
@@ -26,4 +27,24 @@ impl Refusal {
     pub fn new(code: &'static str, sentence: impl Into<String>) -> Self {
         Self { code, sentence: sentence.into(), later_entry: None, survivor: None }
     }
+}
+
+/// The earliest year in which anything in a ledger of living people can have happened.
+const EFFECTIVE_YEAR_MIN: i32 = 1900;
+
+/// Refuses an effective time in the future, or so long ago that it is a slip of the pen.
+pub(crate) fn check_effective_at(effective_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
+    if effective_at > now {
+        return Err(Refusal::new(
+            "effective-time-in-future",
+            "The effective time is in the future. An event can be backdated, never postdated.",
+        ));
+    }
+    if effective_at.year() < EFFECTIVE_YEAR_MIN {
+        return Err(Refusal::new(
+            "effective-time-too-early",
+            format!("The effective time is before {EFFECTIVE_YEAR_MIN}. Check the year."),
+        ));
+    }
+    Ok(())
 }

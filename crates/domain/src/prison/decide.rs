@@ -1,17 +1,16 @@
 //! From a prison's past and a command to a new event, or to a refusal.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use crate::{
     Refusal,
-    identifier::{EventId, PrisonCode, StaffId},
-    london,
+    identifier::{PrisonCode, StaffId},
     officer::PomStatus,
     prison::{
         Command, ContactSeen, History, NomisContactFound, NomisContactRemovalConfirmed, PrisonEvent, Roster, RosterPom,
     },
     prisoner::DETAIL_LEN_MAX,
+    refusal::check_effective_at,
 };
 
 /// What a decision depends on beside the prison's own past.
@@ -25,26 +24,18 @@ pub struct Context {
 
 /// Decides a command: one event, or the first rule that says no.
 ///
+/// A backdated command is judged by what held at its effective time. It cannot make a later entry illegal (rule 8): nothing
+/// on a roster is ever taken away, and a later entry that then says what already holds stands and changes nothing. So a
+/// status that was recorded with too late a date, or a POM registered too late, is put right by a further entry.
+///
 /// # Errors
-/// A [`Refusal`] with the code and the sentence of the rule. A backdated command is refused with
-/// `later-entry-conflict` where the history with it inserted would not be legal (rule 8).
+/// A [`Refusal`] with the code and the sentence of the rule.
 pub fn decide(history: &History, command: &Command, context: &Context) -> Result<Vec<PrisonEvent>, Refusal> {
-    if context.effective_at > context.now {
-        return Err(Refusal::new(
-            "effective-time-in-future",
-            "The effective time is in the future. An event can be backdated, never postdated.",
-        ));
-    }
+    check_effective_at(context.effective_at, context.now)?;
     let code = history.code();
     let roster = history.roster_at(context.effective_at);
     let event = event_of(code, &roster, command)?;
-    check(code, &roster, &event)?;
-    if history.last_effective_at().is_some_and(|last| context.effective_at < last) {
-        let mut roster = roster.into_owned();
-        // No rule looks at the id of the event that gave a status.
-        roster.apply_event(&event, context.effective_at, EventId(Uuid::nil()));
-        check_later(history, roster, context)?;
-    }
+    check(history, &roster, &event)?;
     Ok(vec![event])
 }
 
@@ -94,8 +85,9 @@ fn contact(code: &PrisonCode, seen: &ContactSeen) -> Result<NomisContactFound, R
     })
 }
 
-/// Whether `event` may follow `roster`.
-fn check(code: &PrisonCode, roster: &Roster, event: &PrisonEvent) -> Result<(), Refusal> {
+/// Whether `event` may follow `roster`, which is what the history held at its effective time.
+fn check(history: &History, roster: &Roster, event: &PrisonEvent) -> Result<(), Refusal> {
+    let code = history.code();
     let registered = |staff_id: StaffId| {
         roster.poms.get(&staff_id).ok_or_else(|| {
             Refusal::new(
@@ -107,7 +99,7 @@ fn check(code: &PrisonCode, roster: &Roster, event: &PrisonEvent) -> Result<(), 
         })
     };
     match event {
-        PrisonEvent::PrisonJoinedOmic(_) => match &roster.joined {
+        PrisonEvent::PrisonJoinedOmic(_) => match &history.roster().joined {
             Some(joined) => Err(Refusal::new(
                 "already-on-omic",
                 format!(
@@ -171,26 +163,4 @@ fn contact_unknown(code: &PrisonCode, contact_id: &str) -> Refusal {
         "nomis-contact-unknown",
         format!("No POM contact {contact_id} is recorded as being in NOMIS at {code} at that time."),
     )
-}
-
-fn check_later(history: &History, mut roster: Roster, context: &Context) -> Result<(), Refusal> {
-    for entry in history.in_effective_order().into_iter().filter(|entry| entry.effective_at > context.effective_at) {
-        if let Err(refusal) = check(history.code(), &roster, &entry.event) {
-            return Err(Refusal {
-                later_entry: Some(entry.revision),
-                ..Refusal::new(
-                    "later-entry-conflict",
-                    format!(
-                        "The later entry {} ({}, effective {}) would no longer be possible: {} Use a later effective time.",
-                        entry.revision,
-                        entry.event.type_name(),
-                        london::date(entry.effective_at).format("%-d %B %Y"),
-                        refusal.sentence
-                    ),
-                )
-            });
-        }
-        roster.apply(entry);
-    }
-    Ok(())
 }

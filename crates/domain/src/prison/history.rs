@@ -119,11 +119,12 @@ impl History {
         entries.sort_by_key(|entry| entry.effective_at);
         let mut pom: Option<RosterPom> = None;
         for entry in entries {
+            let (at, event_id) = (entry.effective_at, entry.event_id);
             match (&entry.event, &mut pom) {
-                (PrisonEvent::PomRegistered(registered), _) => {
-                    pom = Some(RosterPom::registered(registered, entry.effective_at, entry.event_id));
+                (PrisonEvent::PomRegistered(registered), before) => {
+                    pom = Some(RosterPom::registered(before.take(), registered, at, event_id));
                 }
-                (event, Some(pom)) => pom.apply(event, entry.effective_at, entry.event_id),
+                (event, Some(pom)) => pom.apply(event, at, event_id),
                 (_, None) => {}
             }
         }

@@ -77,7 +77,8 @@ impl Roster {
         match event {
             PrisonEvent::PrisonJoinedOmic(joined) => self.joined = Some(joined.clone()),
             PrisonEvent::PomRegistered(registered) => {
-                self.poms.insert(registered.staff_id, RosterPom::registered(registered, at, event_id));
+                let before = self.poms.remove(&registered.staff_id);
+                self.poms.insert(registered.staff_id, RosterPom::registered(before, registered, at, event_id));
             }
             PrisonEvent::PomDetailsChanged(_) | PrisonEvent::PomStatusChanged(_) => {
                 if let Some(pom) = event.staff_id().and_then(|staff_id| self.poms.get_mut(&staff_id)) {
@@ -85,12 +86,15 @@ impl Roster {
                 }
             }
             PrisonEvent::NomisContactFound(found) => {
-                self.contacts
-                    .insert(found.contact_id, Contact { found: found.clone(), found_at: at, removed_at: None });
+                let contact = Contact { found: found.clone(), found_at: at, removed_at: None };
+                let known = self.contacts.entry(found.contact_id).or_insert_with(|| contact.clone());
+                if known.removed_at.is_some() {
+                    *known = contact;
+                }
             }
             PrisonEvent::NomisContactRemovalConfirmed(removed) => {
                 if let Some(contact) = self.contacts.get_mut(&removed.contact.contact_id) {
-                    contact.removed_at = Some(at);
+                    contact.removed_at.get_or_insert(at);
                 }
             }
         }
@@ -98,7 +102,22 @@ impl Roster {
 }
 
 impl RosterPom {
-    pub(super) fn registered(registered: &PomRegistered, at: DateTime<Utc>, event_id: EventId) -> Self {
+    /// The POM as registered. One who is on the roster already, because a registration was backdated, keeps the status.
+    pub(super) fn registered(
+        before: Option<Self>,
+        registered: &PomRegistered,
+        at: DateTime<Utc>,
+        event_id: EventId,
+    ) -> Self {
+        if let Some(before) = before {
+            return Self {
+                name: registered.name.clone(),
+                kind: registered.kind,
+                working_pattern: registered.working_pattern,
+                email: registered.email.clone().or(before.email.clone()),
+                ..before
+            };
+        }
         Self {
             staff_id: registered.staff_id,
             name: registered.name.clone(),
@@ -127,11 +146,14 @@ impl RosterPom {
                 }
             }
             PrisonEvent::PomStatusChanged(changed) => {
-                self.status = changed.status;
                 self.returns_on = changed.returns_on;
                 self.reason.clone_from(&changed.reason);
-                self.status_since = at;
-                self.status_event = event_id;
+                // One that is repeated, because another was backdated, holds since the first.
+                if self.status != changed.status {
+                    self.status = changed.status;
+                    self.status_since = at;
+                    self.status_event = event_id;
+                }
             }
             _ => {}
         }
@@ -158,7 +180,9 @@ pub fn roster_periods(history: &History) -> Vec<RosterPeriod> {
         let Some(staff_id) = entry.event.staff_id() else { continue };
         let periods = by_pom.entry(staff_id).or_default();
         let pom = match (&entry.event, periods.last()) {
-            (PrisonEvent::PomRegistered(registered), _) => RosterPom::registered(registered, at, entry.event_id),
+            (PrisonEvent::PomRegistered(registered), last) => {
+                RosterPom::registered(last.map(|last| last.pom.clone()), registered, at, entry.event_id)
+            }
             (_, Some(last)) => {
                 let mut pom = last.pom.clone();
                 pom.apply(&entry.event, at, entry.event_id);

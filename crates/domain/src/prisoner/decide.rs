@@ -16,6 +16,7 @@ use crate::{
         Reallocated, RecommendationPolicy, ResponsibilityOverridden, ResponsibilityOverrideReason,
         ResponsibilityOverrideRemoved, State, responsibility,
     },
+    refusal::check_effective_at,
 };
 
 /// Longest detail of an override, in characters (domain design, "Streams and events").
@@ -43,12 +44,7 @@ pub struct Context<'a> {
 /// A [`Refusal`] with the code and the sentence of the rule. A backdated command is refused with
 /// `later-entry-conflict` where the history with it inserted would not be legal (rule 8).
 pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Result<Vec<PrisonerEvent>, Refusal> {
-    if context.effective_at > context.now {
-        return Err(Refusal::new(
-            "effective-time-in-future",
-            "The effective time is in the future. An event can be backdated, never postdated.",
-        ));
-    }
+    check_effective_at(context.effective_at, context.now)?;
     let number = history.number();
     if let Some(survivor) = history.state().retired_into {
         return Err(legality::retired(number, &survivor));
@@ -118,7 +114,7 @@ fn events_of(
         Command::Reallocate(reallocate) => vec![reallocation(number, state, reallocate, context)?],
         Command::Deallocate(deallocate) => match deallocate.trigger {
             DeallocationTrigger::LegalStatusChanged => {
-                refuse_ended(number, state, "out of the scope of offender management")?;
+                refuse_unknown(number, state)?;
                 ended(state, DeallocationTrigger::LegalStatusChanged, None)
             }
             trigger => {
@@ -164,13 +160,15 @@ fn events_of(
             })]
         }
         Command::Release(release) => {
-            refuse_ended(number, state, "released")?;
+            refuse_unknown(number, state)?;
             if let (Some(named), Some(held_at)) = (&release.prison, &state.prison)
                 && named != held_at
             {
                 return Err(legality::at_another_prison(number, held_at, named));
             }
-            ended(state, DeallocationTrigger::Released, None)
+            // Where the ledger was never told the prison, the caller may have.
+            let told = State { prison: state.prison.clone().or_else(|| release.prison.clone()), ..state.clone() };
+            ended(&told, DeallocationTrigger::Released, None)
         }
         Command::Transfer(transfer) => {
             refuse_unknown(number, state)?;
@@ -460,13 +458,6 @@ fn refuse_unknown(number: &PrisonerNumber, state: &State) -> Result<(), Refusal>
         ));
     }
     Ok(())
-}
-
-/// Refuses to end what has ended already.
-fn refuse_ended(number: &PrisonerNumber, state: &State, how: &str) -> Result<(), Refusal> {
-    refuse_unknown(number, state)?;
-    let open = state.left_at.is_none() || state.handover_plan.is_some() || state.responsibility_override.is_some();
-    if open { Ok(()) } else { Err(Refusal::new("nothing-changed", format!("{number} is already {how} at that time."))) }
 }
 
 fn refuse_long(field: &str, text: Option<&String>, len_max: usize) -> Result<(), Refusal> {

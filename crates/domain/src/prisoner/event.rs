@@ -123,7 +123,7 @@ pub struct Choice {
     /// The recommended kind of POM; absent where the policy has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recommended_pom_kind: Option<PomKind>,
-    /// Why the other kind was chosen, in the order given; empty where it was not.
+    /// Why this POM, in the order given; never empty where the kind is not the recommended one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub override_reasons: Vec<OverrideReason>,
     /// Detail for `SUITABILITY`.

@@ -128,10 +128,4 @@ impl History {
     pub fn state(&self) -> State {
         self.state_at(DateTime::<Utc>::MAX_UTC)
     }
-
-    /// The latest effective time among the entries that stand.
-    #[must_use]
-    pub fn last_effective_at(&self) -> Option<DateTime<Utc>> {
-        self.in_effective_order().last().map(|entry| entry.effective_at)
-    }
 }

@@ -1,7 +1,8 @@
 //! When an event may follow what holds: the rules that a case's history alone can break.
 //!
 //! A new command is checked with these rules, and so is every later entry when something is put before it or taken out
-//! (rule 8). Rules that look at a prison's roster hold when a command is decided and are in `decide.rs`.
+//! (rule 8). Rules that look at a prison's roster hold when a command is decided and are in `decide.rs`; so is the
+//! recommendation of rule 5, since a choice is judged by what was known when it was made (`docs/adr/`).
 
 use crate::{
     Refusal,
@@ -33,6 +34,17 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
                     format!("{number} is already allocated to {}. Reallocate the case instead.", described(role)),
                 ));
             }
+            if let Some(role) = &state.coworking_pom
+                && role.prison != made.prison
+            {
+                return Err(Refusal::new(
+                    "case-at-another-prison",
+                    format!(
+                        "{number} still has a co-working POM, {}. Record the transfer, or end that role, first.",
+                        described(role)
+                    ),
+                ));
+            }
             refuse_coworker_as_primary(number, state, made.pom.staff_id)
         }
         PrisonerEvent::Reallocated(moved) => {
@@ -52,9 +64,14 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
                     format!("The co-working POM's role on {number} has to end first."),
                 ));
             }
+            if let (Some(held_at), Some(named)) = (&state.prison, &ended.prison)
+                && held_at != named
+            {
+                return Err(at_another_prison(number, held_at, named));
+            }
             match (&state.primary_pom, &ended.pom) {
                 (Some(role), Some(pom)) if role.pom.staff_id == pom.staff_id => Ok(()),
-                (None, None) => Ok(()),
+                (None, None) => refuse_left(number, state, ended.trigger),
                 (Some(role), _) => Err(not_holder(number, role, "the POM named")),
                 (None, Some(_)) => Err(not_allocated(number)),
             }
@@ -164,6 +181,19 @@ pub(super) fn coworker<'a>(number: &PrisonerNumber, state: &'a State) -> Result<
         .coworking_pom
         .as_ref()
         .ok_or_else(|| Refusal::new("no-coworker", format!("{number} has no co-working POM at that time.")))
+}
+
+/// Refuses to end what has ended already: a release of somebody who was released, with nothing planned since.
+fn refuse_left(number: &PrisonerNumber, state: &State, trigger: DeallocationTrigger) -> Result<(), Refusal> {
+    let leaves = matches!(trigger, DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged);
+    let nothing_since = state.handover_plan.is_none() && state.responsibility_override.is_none();
+    if leaves && state.left_at.is_some() && nothing_since {
+        return Err(Refusal::new(
+            "nothing-changed",
+            format!("{number} is already released, or out of the scope of offender management, at that time."),
+        ));
+    }
+    Ok(())
 }
 
 fn refuse_coworker_as_primary(number: &PrisonerNumber, state: &State, staff_id: StaffId) -> Result<(), Refusal> {

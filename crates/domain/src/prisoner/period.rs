@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     identifier::StaffId,
     london,
+    officer::CommunityManager,
     prisoner::{History, OfficerRole, Responsibility, State, responsibility},
 };
 
@@ -86,11 +87,12 @@ fn planned_changes(
 }
 
 /// Who fills the responsible role, in a form that can be compared from period to period.
-fn officer(state: &State, responsibility: Responsibility) -> (OfficerRole, Option<StaffId>, Option<&str>) {
+fn officer(state: &State, responsibility: Responsibility) -> (OfficerRole, Option<StaffId>, Option<&CommunityManager>) {
     match responsibility.responsible {
         OfficerRole::Pom => (OfficerRole::Pom, state.primary_staff_id(), None),
         OfficerRole::Com => {
-            (OfficerRole::Com, None, state.community_manager.as_ref().map(|role| role.manager.name.as_str()))
+            // A COM has no staff id: two of one name are told apart by team and LDU.
+            (OfficerRole::Com, None, state.community_manager.as_ref().map(|role| &role.manager))
         }
     }
 }

@@ -158,7 +158,8 @@ impl State {
     }
 
     /// Rule 10: each thing that the removed number held is taken over where the survivor has none. Should that make one
-    /// person both primary and co-working POM (rule 4), the primary role stands and the co-working one does not.
+    /// person both primary and co-working POM (rule 4), or leave the two at different prisons, the primary role stands and
+    /// the co-working one does not.
     fn take_over(&mut self, merged: &PrisonerNumberMerged, at: DateTime<Utc>) {
         let held = &merged.held;
         let role = |pom: &Pom| {
@@ -177,7 +178,9 @@ impl State {
         if self.coworking_pom.is_none() {
             self.coworking_pom = held.coworking_pom.as_ref().and_then(role);
         }
-        if self.coworking_pom.is_some() && self.coworking_staff_id() == self.primary_staff_id() {
+        if let (Some(primary), Some(coworking)) = (&self.primary_pom, &self.coworking_pom)
+            && (primary.pom.staff_id == coworking.pom.staff_id || primary.prison != coworking.prison)
+        {
             self.coworking_pom = None;
         }
         if self.prison.is_none() && held.prison.is_some() {

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Entry, Event, Stream,
+    identifier::PrisonCode,
     prisoner::{
-        Command, DeallocationTrigger, History, PrisonerEvent, PrisonerNumberMerged, merge_of, period_at, periods,
-        responsibility,
+        Command, DeallocationTrigger, History, PrisonerEvent, PrisonerNumberMerged, ResponsibleService, merge_of,
+        period_at, periods, responsibility,
     },
 };
 use proptest::prelude::*;
@@ -20,10 +21,13 @@ use crate::case::{Case, at, command, record};
 #[derive(Debug, Default, Clone)]
 struct Auditor {
     tier: bool,
+    prison: Option<String>,
+    left: bool,
+    planned: bool,
     primary: Option<i64>,
-    coworker: Option<i64>,
+    coworker: Option<(i64, String)>,
     com: Option<String>,
-    overridden: bool,
+    overridden: Option<ResponsibleService>,
     retired: bool,
 }
 
@@ -33,35 +37,53 @@ impl Auditor {
         let must = |held: bool| if held { Ok(()) } else { Err(()) };
         must(!self.retired)?;
         match event {
-            PrisonerEvent::TierAssigned(_) => self.tier = true,
+            PrisonerEvent::TierAssigned(assigned) => {
+                self.tier = true;
+                if let (None, Some(prison)) = (self.primary, &assigned.prison) {
+                    (self.prison, self.left) = (Some(prison.to_string()), false);
+                }
+            }
             PrisonerEvent::AllocationMade(made) => {
                 must(self.tier && self.primary.is_none())?;
+                must(self.coworker.as_ref().is_none_or(|(_, prison)| *prison == made.prison.as_str()))?;
                 self.primary = Some(made.pom.staff_id.get());
+                (self.prison, self.left) = (Some(made.prison.to_string()), false);
             }
             PrisonerEvent::Reallocated(moved) => {
-                must(self.primary == Some(moved.pom_before.staff_id.get()))?;
+                must(self.primary == Some(moved.pom_before.staff_id.get()) && self.is_at(&moved.prison))?;
                 must(moved.pom_before.staff_id != moved.pom_after.staff_id)?;
                 self.primary = Some(moved.pom_after.staff_id.get());
             }
             PrisonerEvent::Deallocated(ended) => {
                 must(self.primary == ended.pom.as_ref().map(|pom| pom.staff_id.get()))?;
-                self.primary = None;
                 must(self.coworker.is_none() || ended.trigger == DeallocationTrigger::PomInactive)?;
-                if matches!(ended.trigger, DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged) {
-                    self.overridden = false;
+                if let (Some(held_at), Some(named)) = (&self.prison, &ended.prison) {
+                    must(held_at == named.as_str())?;
                 }
+                match ended.trigger {
+                    DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged => {
+                        must(self.primary.is_some() || !self.left || self.planned || self.overridden.is_some())?;
+                        (self.overridden, self.planned, self.left, self.prison) = (None, false, true, None);
+                    }
+                    DeallocationTrigger::Transferred => {
+                        (self.prison, self.left) = (ended.to_prison.as_ref().map(ToString::to_string), false);
+                    }
+                    _ => {}
+                }
+                self.primary = None;
             }
             PrisonerEvent::CoworkerAllocated(joined) => {
-                must(self.primary.is_some() && self.coworker.is_none())?;
-                self.coworker = Some(joined.pom.staff_id.get());
+                must(self.primary.is_some() && self.coworker.is_none() && self.is_at(&joined.prison))?;
+                self.coworker = Some((joined.pom.staff_id.get(), joined.prison.to_string()));
             }
             PrisonerEvent::CoworkerReallocated(moved) => {
-                must(self.primary.is_some() && self.coworker == Some(moved.pom_before.staff_id.get()))?;
+                must(self.primary.is_some() && self.is_at(&moved.prison))?;
+                must(self.coworker_id() == Some(moved.pom_before.staff_id.get()))?;
                 must(moved.pom_before.staff_id != moved.pom_after.staff_id)?;
-                self.coworker = Some(moved.pom_after.staff_id.get());
+                self.coworker = Some((moved.pom_after.staff_id.get(), moved.prison.to_string()));
             }
             PrisonerEvent::CoworkerDeallocated(ended) => {
-                must(self.coworker == Some(ended.pom.staff_id.get()))?;
+                must(self.coworker_id() == Some(ended.pom.staff_id.get()))?;
                 self.coworker = None;
             }
             PrisonerEvent::CommunityManagerAssigned(manager) => self.com = Some(manager.name.clone()),
@@ -69,31 +91,52 @@ impl Auditor {
                 must(self.com.as_ref() == Some(&manager.name))?;
                 self.com = None;
             }
-            PrisonerEvent::ResponsibilityOverridden(_) => self.overridden = true,
-            PrisonerEvent::ResponsibilityOverrideRemoved(_) => {
-                must(self.overridden)?;
-                self.overridden = false;
+            PrisonerEvent::ResponsibilityOverridden(decision) => self.overridden = Some(decision.responsible),
+            PrisonerEvent::ResponsibilityOverrideRemoved(removed) => {
+                must(self.overridden == Some(removed.responsible))?;
+                self.overridden = None;
             }
             PrisonerEvent::PrisonerNumberMerged(merged) => self.take_over(merged),
             PrisonerEvent::PrisonerNumberRetired(_) => {
                 must(self.primary.is_none() && self.coworker.is_none())?;
                 self.retired = true;
             }
-            PrisonerEvent::HandoverPlanned(_) | PrisonerEvent::EntryVoided(_) => {}
+            PrisonerEvent::HandoverPlanned(_) => self.planned = true,
+            PrisonerEvent::EntryVoided(_) => {}
         }
-        must(self.primary.is_none() || self.primary != self.coworker)
+        must(self.primary.is_none() || self.primary != self.coworker_id())
+    }
+
+    fn is_at(&self, prison: &PrisonCode) -> bool {
+        self.prison.as_deref() == Some(prison.as_str())
+    }
+
+    fn coworker_id(&self) -> Option<i64> {
+        self.coworker.as_ref().map(|(id, _)| *id)
     }
 
     fn take_over(&mut self, merged: &PrisonerNumberMerged) {
         let held = &merged.held;
         self.tier |= held.tier.is_some();
-        self.primary = self.primary.or(held.primary_pom.as_ref().map(|pom| pom.staff_id.get()));
-        self.coworker = self.coworker.or(held.coworking_pom.as_ref().map(|pom| pom.staff_id.get()));
-        if self.primary == self.coworker {
+        let held_at = held.prison.as_ref().map(ToString::to_string);
+        if let (None, Some(pom), Some(prison)) = (self.primary, &held.primary_pom, &held_at) {
+            self.primary = Some(pom.staff_id.get());
+            (self.prison, self.left) = (Some(prison.clone()), false);
+        }
+        if let (None, Some(pom), Some(prison)) = (&self.coworker, &held.coworking_pom, &held_at) {
+            self.coworker = Some((pom.staff_id.get(), prison.clone()));
+        }
+        let elsewhere = self.coworker.as_ref().is_some_and(|(_, prison)| Some(prison) != self.prison.as_ref());
+        if self.primary.is_some() && (self.primary == self.coworker_id() || elsewhere) {
             self.coworker = None;
         }
+        if self.prison.is_none() && held_at.is_some() {
+            (self.prison, self.left) = (held_at, false);
+        }
+        self.planned |= held.handover_plan.is_some();
         self.com = self.com.take().or(held.community_manager.as_ref().map(|manager| manager.name.clone()));
-        self.overridden |= held.responsibility_override.is_some();
+        self.overridden =
+            self.overridden.or(held.responsibility_override.as_ref().map(|decision| decision.responsible));
     }
 }
 

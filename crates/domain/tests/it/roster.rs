@@ -66,8 +66,6 @@ fn a_pom_is_registered_once_and_changes_from_then_on() {
     check(&mut history, "2026-03-05", &rename, "nothing-changed");
     check(&mut history, "2026-03-06", &status(101, PomStatus::Active), "nothing-changed");
     check(&mut history, "2026-03-06", &status(101, PomStatus::Inactive), "recorded");
-    // Backdated: before the entry of 6 March it is a change, but that entry would then change nothing.
-    check(&mut history, "2026-03-05", &status(101, PomStatus::Inactive), "later-entry-conflict");
     check(&mut history, "2026-03-05", &status(101, PomStatus::Unavailable), "recorded");
     assert_eq!(history.pom_at(staff(101), at("03-04")).expect("registered").status, PomStatus::Active);
     assert_eq!(history.pom_at(staff(101), at("03-05")).expect("registered").status, PomStatus::Unavailable);
@@ -77,6 +75,22 @@ fn a_pom_is_registered_once_and_changes_from_then_on() {
     use PomStatus::{Active, Inactive, Unavailable};
     assert_eq!(statuses, [Active, Active, Unavailable, Inactive]);
     assert!(periods.windows(2).all(|pair| pair[0].to == Some(pair[1].from)));
+}
+
+#[test]
+fn what_was_recorded_with_too_late_a_date_is_put_right_by_a_further_entry() {
+    let mut history = lei();
+    check(&mut history, "2026-06-01", &register(101, PomKind::Prison), "recorded");
+    check(&mut history, "2026-06-06", &status(101, PomStatus::Inactive), "recorded");
+    check(&mut history, "2026-06-05", &status(101, PomStatus::Inactive), "recorded");
+    check(&mut history, "2026-02-01", &register(101, PomKind::Probation), "recorded");
+    let pom = &history.roster().poms[&staff(101)];
+    assert_eq!((pom.status, pom.kind), (PomStatus::Inactive, PomKind::Prison), "the later entry still says its kind");
+    assert_eq!(pom.status_since.to_rfc3339(), "2026-06-05T00:00:00+00:00");
+    assert_eq!(history.pom_at(staff(101), at("03-01")).expect("registered").kind, PomKind::Probation);
+    assert_eq!(history.pom_at(staff(101), at("06-07")).as_ref(), Some(pom));
+    let periods = roster_periods(&history);
+    assert_eq!(periods.last().map(|period| &period.pom), Some(pom));
 }
 
 #[test]

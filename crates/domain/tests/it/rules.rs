@@ -85,6 +85,19 @@ fn rule_4_when_the_primary_goes_and_a_coworker_stays_the_case_waits() {
 }
 
 #[test]
+fn rule_4_a_coworker_stays_behind_at_no_other_prison() {
+    check(
+        "03-01 tier C LEI         | TierAssigned
+         03-02 allocate 101       | AllocationMade
+         03-03 cowork 103         | CoworkerAllocated
+         03-04 inactive 101       | Deallocated
+         03-05 allocate 101 at MDI | !case-at-another-prison
+         03-06 transfer MDI       | CoworkerDeallocated Deallocated
+         03-07 allocate 101 at MDI | AllocationMade",
+    );
+}
+
+#[test]
 fn rule_5_the_other_kind_of_pom_needs_reasons() {
     check(
         "03-01 tier A                                      | TierAssigned
@@ -164,6 +177,22 @@ fn rule_6_release_ends_roles_plan_and_overrides() {
 }
 
 #[test]
+fn rule_6_a_release_keeps_the_prison_that_the_caller_named_and_ends_a_case_once() {
+    let mut case = Case::new("A1234BC");
+    case.read("03-01 tier C | TierAssigned\n03-20 release LEI | Deallocated");
+    assert!(matches!(
+        &case.history.entries()[1].event,
+        PrisonerEvent::Deallocated(ended) if ended.prison.as_ref().is_some_and(|prison| prison.as_str() == "LEI")
+    ));
+    case.read(
+        "03-10 release       | !later-entry-conflict 1
+         03-21 release       | !nothing-changed
+         03-22 plan recalled | HandoverPlanned
+         03-23 release       | Deallocated",
+    );
+}
+
+#[test]
 fn rule_6_a_change_of_legal_status_ends_the_same_also_where_nobody_holds_the_case() {
     let mut case = Case::new("A1234BC");
     case.read(
@@ -233,8 +262,11 @@ fn rule_8_a_void_takes_an_entry_out_of_the_past() {
 }
 
 #[test]
-fn an_event_is_never_postdated() {
+fn an_event_is_never_postdated_nor_older_than_anybody_alive() {
     let mut case = Case::new("A1234BC");
+    let long_ago = "1899-12-31T09:00:00Z".parse().expect("an instant");
+    let refusal = case.give(long_ago, &command(&["tier", "C"]));
+    assert_eq!(refusal.map_err(|refusal| refusal.code), Err("effective-time-too-early"));
     let refusal = case.give(at("12-31") + chrono::TimeDelta::seconds(1), &command(&["tier", "C"]));
     assert_eq!(refusal.map_err(|refusal| refusal.code), Err("effective-time-in-future"));
 }
