@@ -151,6 +151,66 @@ async fn a_key_is_for_one_request_of_one_case() {
     assert_eq!(ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &body).await.status, 200);
 }
 
+/// A key that was used for one request is refused for any other, whatever the streams of both, and nothing is recorded.
+#[tokio::test]
+async fn a_key_is_for_one_request_of_any_stream() {
+    let ledger = Ledger::start().await;
+    for number in ["A0001AA", "A0002AA", "A0003AA"] {
+        ledger.case(number, SHAH).await;
+    }
+    let reused = async |path: &str, key: &str, body: &Value| {
+        let before = ledger.event_count().await;
+        let answer = ledger.send(Method::POST, path, key, body).await;
+        refused(&answer, 422, "idempotency-key-reused");
+        let sentence = answer.body["detail"].as_str().unwrap_or_default();
+        assert!(sentence.contains(key), "{sentence} names another key than {key}");
+        assert_eq!(ledger.event_count().await, before, "{path}: nothing is recorded");
+    };
+    let tier = json!({"tier": "A"});
+    let bulk = |numbers: Value| {
+        let mut body = json!({"fromStaffId": SHAH, "toStaffId": NOVAK, "reason": "Leaving"});
+        body["prisonerNumbers"] = numbers;
+        body
+    };
+    let first_allocation = |number: &str| {
+        let tier = "D";
+        json!({"nomis_staff_id": NOVAK, "nomis_offender_id": number, "allocated_at_tier": tier, "prison": "LEI"})
+    };
+
+    let roster = key();
+    let pom = json!({"staffId": 7, "name": "New, Ann", "kind": "PRISON"});
+    recorded(&ledger.send(Method::POST, "/prisons/LEI/poms", &roster, &pom).await);
+    reused("/prisoners/A0001AA/tier", &roster, &tier).await;
+    reused("/prisons/LEI/reallocations", &roster, &bulk(json!(["A0001AA"]))).await;
+    reused("/allocation", &roster, &first_allocation("A0001AA")).await;
+    reused("/prisoners/A0001AA/merges", &roster, &json!({"removedNumber": "A0002AA"})).await;
+
+    let moved = key();
+    let answer = ledger.send(Method::POST, "/prisons/LEI/reallocations", &moved, &bulk(json!(["A0001AA"]))).await;
+    assert_eq!(answer.body["accepted"].as_array().map(Vec::len), Some(1), "{}", answer.text);
+    reused("/prisons/LEI/reallocations", &moved, &bulk(json!(["A0002AA"]))).await;
+    reused("/prisons/LEI/reallocations", &moved, &bulk(Value::Null)).await;
+    reused("/prisons/MDI/reallocations", &moved, &bulk(json!(["A0001AA"]))).await;
+    reused("/prisoners/A0002AA/tier", &moved, &tier).await;
+
+    let allocated = key();
+    let answer = ledger.send(Method::POST, "/allocation", &allocated, &first_allocation("A0002AA")).await;
+    assert_eq!(answer.body["status"], json!("ok"), "{}", answer.text);
+    reused("/allocation", &allocated, &first_allocation("A0003AA")).await;
+    let mut other = first_allocation("A0002AA");
+    other["note"] = json!("Hello");
+    reused("/allocation", &allocated, &other).await;
+    let again = ledger.send(Method::POST, "/allocation", &allocated, &first_allocation("A0002AA")).await;
+    assert_eq!(again.text, answer.text);
+
+    let merged = key();
+    recorded(
+        &ledger.send(Method::POST, "/prisoners/A0001AA/merges", &merged, &json!({"removedNumber": "A0008AA"})).await,
+    );
+    reused("/prisoners/A0003AA/merges", &merged, &json!({"removedNumber": "A0009AA"})).await;
+    reused("/prisoners/A0003AA/tier", &merged, &tier).await;
+}
+
 #[tokio::test]
 async fn an_answer_says_who_when_and_by_what() {
     let ledger = Ledger::start().await;
@@ -269,7 +329,7 @@ async fn the_rules_refuse_by_code_and_sentence() {
     check_refused(&ledger, "POST /prisoners/Z9999ZZ/transfers", away, "404 prisoner-unknown").await;
     let voids = &format!("POST {case}/voids");
     check_refused(&ledger, voids, json!({"revision": 99, "reason": "x"}), "422 entry-unknown").await;
-    let late = json!({"tier": "A", "effectiveAt": "2999-01-01T00:00:00Z"});
+    let late = json!({"tier": "A", "effectiveAt": "2199-01-01T00:00:00Z"});
     check_refused(&ledger, &format!("POST {case}/tier"), late, "422 effective-time-in-future").await;
 
     let onboarding = json!({"goLiveDate": "2019-01-01", "estate": "WOMENS"});
@@ -311,6 +371,27 @@ async fn what_cannot_be_read_is_refused_with_its_place() {
         ("/prisoners/A1234BC/tier", "{", 400, "json-malformed", None),
         ("/prisoners/A1234BC/tier", r#"{"tier":"A"} x"#, 400, "json-malformed", None),
         ("/prisoners/A1234BC/tier", "[]", 400, "field-invalid", Some("#")),
+        ("/prisoners/A1234BC/tier", r#"["B","HIGH","DELIUS",null,null,null]"#, 400, "field-invalid", Some("#")),
+        ("/prisoners/A1234BC/handover-plans", "[false]", 400, "field-invalid", Some("#")),
+        ("/allocation", r#"[485928,"A1234BC",1,"A","LEI","x",null,null,null]"#, 400, "field-invalid", Some("#")),
+        ("/allocation", r#"{"allocation":[485928,"A1234BC",1,"A","LEI"]}"#, 400, "field-invalid", Some("#")),
+        ("/prisoners/A1234BC/allocations", r#"{"prison":"LEI","pom":[485928]}"#, 400, "field-invalid", Some("#/pom")),
+        (
+            "/prisoners/A1234BC/allocations",
+            r#"{"prison":"LEI","pom":{"staffId":485928},"note":"a\u0000b"}"#,
+            400,
+            "field-invalid",
+            Some("#/note"),
+        ),
+        (
+            "/prisons/LEI/poms",
+            r#"{"staffId":5,"name":"X\u0000, Y","kind":"PRISON"}"#,
+            400,
+            "field-invalid",
+            Some("#/name"),
+        ),
+        ("/prisons/LEI/poms", r#"{"staffId":5,"name":"X\nY","kind":"PRISON"}"#, 400, "field-invalid", Some("#/name")),
+        ("/prisoners/A1234BC/voids", r#"{"revision":0,"reason":"a\u001bb"}"#, 400, "field-invalid", Some("#/reason")),
         ("/prisoners/A1234BC/tier", "", 400, "field-missing", Some("#/tier")),
         ("/prisoners/A1234BC/tier", "{}", 400, "field-missing", Some("#/tier")),
         ("/prisoners/A1234BC/tier", r#"{"tier":"A","teir":"B"}"#, 400, "field-unknown", Some("#/teir")),
@@ -397,6 +478,13 @@ async fn what_cannot_be_read_is_refused_with_its_place() {
         let got = (answer.status.as_u16(), answer.body["code"].as_str(), answer.body["errors"][0]["pointer"].as_str());
         assert_eq!(got, (status, Some(code), pointer), "{path} {body}: {}", answer.text);
     }
+    let removal = "/prisoners/A1234BC/community-manager";
+    let answer = ledger.client().send(Method::DELETE, removal, &[], Some(&json!([null]))).await;
+    refused(&answer, 400, "field-invalid");
+    let answer =
+        raw(&ledger, "/prisoners/A1234BC/tier", Some("application/json"), r#"{"tier":"A","source":"X"}"#).await;
+    let sentence = answer.body["detail"].as_str().unwrap_or_default();
+    assert!(sentence.contains("DELIUS") && !sentence.contains("variant"), "{sentence}");
     let tier = "/prisoners/A1234BC/tier";
     refused(&raw(&ledger, tier, Some("text/plain"), r#"{"tier":"A"}"#).await, 415, "content-type-unsupported");
     refused(&raw(&ledger, tier, None, r#"{"tier":"A"}"#).await, 415, "content-type-unsupported");
@@ -523,7 +611,9 @@ async fn a_void_takes_an_entry_out_unless_a_later_one_rests_on_it() {
     assert_eq!(refused(&answer, 422, "later-entry-conflict").body["laterEntry"], json!(1));
     recorded(&void(1).await);
     refused(&void(1).await, 422, "entry-already-voided");
-    refused(&void(2).await, 422, "entry-not-voidable");
+    let answer = void(2).await;
+    let sentence = refused(&answer, 422, "entry-not-voidable").body["detail"].as_str().unwrap_or_default();
+    assert!(sentence.contains("is of type EntryVoided,"), "{sentence}");
     refused(&void(3).await, 422, "entry-unknown");
     ledger.allocate("A1234BC", NOVAK).await;
     assert_eq!(ledger.types("A1234BC").await, ["TierAssigned", "AllocationMade", "EntryVoided", "AllocationMade"]);
@@ -575,6 +665,17 @@ async fn a_bulk_moves_case_by_case_and_nothing_twice() {
     let count = ledger.event_count().await;
     assert_eq!(ledger.send(Method::POST, path, &second, &all).await.text, answer.text);
     assert_eq!(ledger.event_count().await, count);
+    // What came to the POM since, or was refused then, stays where it is.
+    ledger.case("B0003AA", SHAH).await;
+    assert_eq!(ledger.send(Method::POST, path, &second, &all).await.text, answer.text);
+    ledger.case("Z9999ZZ", SHAH).await;
+    let again = ledger.send(Method::POST, path, &first, &body).await;
+    assert_eq!(again.body["refused"][1]["code"], json!("not-allocated"), "{}", again.text);
+    for number in ["B0003AA", "Z9999ZZ"] {
+        assert_eq!(ledger.state(number).await.primary_staff_id().map(|id| id.get()), Some(SHAH), "{number}");
+        let away = json!({"prison": PRISON, "pom": {"staffId": NOVAK}, "reason": "Leaving"});
+        recorded(&ledger.client().post(&format!("/prisoners/{number}/reallocations"), &away).await);
+    }
     let pinned = ledger.client().send(Method::POST, path, &[("If-Match", "\"3\"")], Some(&all)).await;
     refused(&pinned, 400, "header-invalid");
     let third = ledger.send(Method::POST, path, &key(), &all).await;
@@ -621,6 +722,19 @@ async fn a_merge_retires_the_removed_number_and_the_survivor_takes_over() {
     assert_eq!(types(&again).len(), 4, "merged already: the events of the first time");
     assert_eq!(again.body["events"][3], *merged);
     assert_eq!(ledger.event_count().await, count);
+}
+
+#[tokio::test]
+async fn a_merge_in_the_past_of_what_the_removed_number_holds_is_recorded_now() {
+    let ledger = Ledger::start().await;
+    ledger.case("A0001AA", SHAH).await;
+    let merge = json!({"removedNumber": "A0001AA", "effectiveAt": "2026-01-10T09:00:00Z"});
+    let answer = ledger.client().post("/prisoners/A0002AA/merges", &merge).await;
+    assert_eq!(types(recorded(&answer)), ["Deallocated", "PrisonerNumberRetired", "PrisonerNumberMerged"]);
+    let events = answer.body["events"].as_array().expect("events");
+    assert_eq!(events[1]["effectiveAt"], events[1]["recordedAt"], "from now");
+    assert_eq!(events[2]["effectiveAt"], events[1]["effectiveAt"]);
+    assert_eq!(ledger.state("A0002AA").await.primary_staff_id().map(|id| id.get()), Some(SHAH));
 }
 
 #[tokio::test]
@@ -716,6 +830,23 @@ async fn the_first_allocation_api_is_answered_as_it_answered() {
     assert_eq!(ledger.send(Method::POST, "/allocation", &key, &body).await.text, ok);
     let types = ["TierAssigned", "AllocationMade", "Reallocated", "TierAssigned", "Reallocated"];
     assert_eq!(ledger.types("A1234BC").await, types);
+    // The ledger's own reasons are recorded as themselves; the note is the detail that some need.
+    for (staff_id, reason, note, detail) in [
+        (BYRNE, "suitability", Some("Knows the case"), json!(["SUITABILITY", "Knows the case", null])),
+        (OKAFOR, "SUITABILITY", None, json!(["SUITABILITY", "SUITABILITY", null])),
+        (BYRNE, "OTHER", Some("Wing move"), json!(["OTHER", null, "Wing move"])),
+        (OKAFOR, "NO_STAFF", Some("Hello"), json!(["NO_STAFF", null, null])),
+        (BYRNE, "Only one free", Some("Hello"), json!(["OTHER", null, "Only one free"])),
+    ] {
+        let mut body = allocation(staff_id, "D");
+        body["override_reason"] = json!(reason);
+        body["note"] = json!(note);
+        assert_eq!(ledger.client().post("/allocation", &body).await.text, ok, "{reason}");
+        let event = ledger.case_events("A1234BC").await.pop().expect("an event").entry.event;
+        let data = &serde_json::to_value(event).expect("JSON")["data"];
+        let got = json!([data["overrideReasons"][0], data["suitabilityDetail"], data["overrideDetail"]]);
+        assert_eq!(got, detail, "{reason}");
+    }
     let answer = ledger.client().post("/allocation", &json!({"nomis_offender_id": "A1234BC"})).await;
     refused(&answer, 400, "field-missing");
 }

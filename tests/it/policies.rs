@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
+use chrono::{DateTime, Duration, Utc};
 use domain::{
     Event, Stream,
     event::RecordedBy,
@@ -130,7 +130,7 @@ async fn a_status_in_the_past_ends_roles_then_or_where_that_cannot_be_now() {
     nobody_holds(&ledger, SHAH).await;
     let at = async |number: &str| ledger.case_events(number).await.last().expect("the end").entry.effective_at;
     assert_eq!(json!(at("A0001AA").await), json!("2026-03-10T09:00:00Z"));
-    assert!(at("A0002AA").await > "2026-03-20T09:00:00Z".parse::<chrono::DateTime<Utc>>().expect("an instant"));
+    assert!(at("A0002AA").await > "2026-03-20T09:00:00Z".parse::<DateTime<Utc>>().expect("an instant"));
 }
 
 /// Kills the program at once after the status has been acknowledged, again and again while it works off the cases, and
@@ -238,8 +238,52 @@ async fn a_merge_that_was_begun_is_completed() {
     assert_eq!(ledger.settled().await, settled);
 }
 
+/// A key that was used for two merges, with the memory of the first one lost before it was completed: both are.
+#[tokio::test]
+async fn a_key_used_for_two_merges_stops_neither() {
+    let ledger = Ledger::start().await;
+    for number in ["A0001AA", "A0002AA", "A0003AA"] {
+        ledger.tier(number).await;
+    }
+    let Ledger { database, program } = ledger;
+    program.kill();
+    let command_id = CommandId(Uuid::new_v4());
+    retire_by(&database, "A0001AA", "A0003AA", command_id, Duration::zero()).await;
+    retire_by(&database, "A0002AA", "A0003AA", command_id, Duration::zero()).await;
+    let ledger = Ledger { program: serve(&database).await, database };
+    eventually("both merges to be completed", async || (ledger.types("A0003AA").await.len() == 3).then_some(())).await;
+}
+
+/// A retirement by a clock that is ahead of this machine's, and two numbers that two servers retired into each other.
+#[tokio::test]
+async fn clocks_apart_and_a_circle_stop_nothing() {
+    let ledger = Ledger::start().await;
+    for number in ["A0001AA", "A0002AA", "A0003AA", "A0004AA"] {
+        ledger.tier(number).await;
+    }
+    let Ledger { database, program } = ledger;
+    program.kill();
+    retire_by(&database, "A0001AA", "A0002AA", CommandId(Uuid::new_v4()), Duration::hours(1)).await;
+    retire(&database, "A0003AA", "A0004AA").await;
+    retire(&database, "A0004AA", "A0003AA").await;
+    let ledger = Ledger { program: serve(&database).await, database };
+    eventually("the merge to be completed", async || (ledger.types("A0002AA").await.len() == 2).then_some(())).await;
+    let count = ledger.settled().await;
+    let merge = json!({"removedNumber": "A0003AA"});
+    for survivor in ["A0004AA", "A0005AA"] {
+        let path = format!("/prisoners/{survivor}/merges");
+        refused(&ledger.client().post(&path, &merge).await, 422, "merge-circle");
+    }
+    assert_eq!(ledger.event_count().await, count);
+}
+
 /// Retires a number as the first step of a merge does, of a case without open roles or with them left as they are.
 async fn retire(database: &TestDatabase, removed: &str, survivor: &str) {
+    retire_by(database, removed, survivor, CommandId(Uuid::new_v4()), Duration::zero()).await;
+}
+
+/// The same by a command of this id, with effect this long after what was recorded last.
+async fn retire_by(database: &TestDatabase, removed: &str, survivor: &str, command_id: CommandId, later: Duration) {
     let log = PostgresLog::connect(&database.pool).await.expect("the log");
     let stream = Stream::Prisoner(removed.parse().expect("a number"));
     let last = log.read_stream(&stream, 0, 100).await.expect("the stream").pop().expect("an event");
@@ -247,9 +291,9 @@ async fn retire(database: &TestDatabase, removed: &str, survivor: &str) {
         survivor: survivor.parse().expect("a number"),
     }));
     let metadata = Metadata::new(
-        last.recorded_at,
+        last.recorded_at + later,
         RecordedBy { username: "SPO".parse().expect("a username"), client: "test".to_owned() },
-        CommandId(Uuid::new_v4()),
+        command_id,
         "0".repeat(64),
         Uuid::new_v4(),
         None,

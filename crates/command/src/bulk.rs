@@ -3,6 +3,11 @@
 //! Each case is a command of its own, with an id derived from the bulk's and the number, so that sending the bulk again
 //! finds what is done done. Each succeeds or is refused on its own; an outage ends the whole with an error, and sending
 //! the same again goes on where it ended.
+//!
+//! What a bulk was about when it first came, and which of its cases were refused, is remembered ([`crate::recent`]):
+//! sent again, it moves no case that came to the POM since, and none that was refused. The log knows only what was
+//! accepted, so after a restart, on another server, or when the memory is full, a bulk that is sent again tries its
+//! refused cases once more, and one without a list moves what the POM holds by then.
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -51,27 +56,48 @@ pub(crate) struct Answer {
 /// # Errors
 /// [`Error::KeyReused`] where the bulk's id belongs to another bulk, before anything is done; an outage.
 pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Result<Answer, Error> {
-    let named = match &bulk.numbers {
-        Some(numbers) => numbers.clone(),
-        None => {
+    let recent = service.recent();
+    recent.check(bulk.command_id, None, &bulk.request_digest)?;
+    let begun = recent.bulk(bulk.command_id);
+    let listed = bulk.numbers.is_some() || begun.is_some();
+    let named = match (&begun, &bulk.numbers) {
+        (Some(begun), _) => begun.numbers.clone(),
+        (None, Some(numbers)) => numbers.clone(),
+        (None, None) => {
             let head = service.log().head().await?;
             service.index().cases_ever(&bulk.prison, bulk.from, head).await?
         }
     };
     let numbers: Vec<PrisonerNumber> = stream::iter(named)
-        .map(|number| async move { Ok::<_, Error>((concerns(service, bulk, &number).await?, number)) })
+        .map(|number| async move { Ok::<_, Error>((concerns(service, bulk, listed, &number).await?, number)) })
         .buffered(CONCURRENT_MAX)
         .try_filter_map(|(concerned, number)| async move { Ok(concerned.then_some(number)) })
         .try_collect()
         .await?;
+    let begun = begun.unwrap_or_else(|| {
+        recent.note(bulk.command_id, None, &bulk.request_digest);
+        recent.note_bulk(bulk.command_id, numbers.clone())
+    });
+    let begun = &begun;
     let mut answer = Answer { accepted: Vec::new(), refused: Vec::new() };
     let mut cases = stream::iter(numbers)
-        .map(|number| async move { (service.execute(request(bulk, &number)).await, number) })
+        .map(|number| async move {
+            let outcome = match begun.refusal(&number) {
+                Some(refusal) => Err(refusal.into()),
+                None => service.execute(request(bulk, &number)).await,
+            };
+            (outcome, number)
+        })
         .buffered(CONCURRENT_MAX);
     while let Some((outcome, number)) = cases.next().await {
         match outcome {
             Ok(outcome) => answer.accepted.push((number, outcome)),
-            Err(Error::Refused(refusal)) => answer.refused.push((number, refusal)),
+            Err(Error::Refused(refusal)) => {
+                begun.refuse(number.clone(), refusal.clone());
+                answer.refused.push((number, refusal));
+            }
+            // The caller knows the bulk's id, and none that is derived from it.
+            Err(Error::KeyReused { .. }) => return Err(Error::KeyReused { command_id: bulk.command_id }),
             Err(error) => return Err(error),
         }
     }
@@ -79,14 +105,19 @@ pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Re
 }
 
 /// Whether the bulk is to move this case, or has moved it.
-async fn concerns(service: &Service, bulk: &BulkReallocation, number: &PrisonerNumber) -> Result<bool, Error> {
+async fn concerns(
+    service: &Service,
+    bulk: &BulkReallocation,
+    listed: bool,
+    number: &PrisonerNumber,
+) -> Result<bool, Error> {
     let command_id = bulk.command_id.derive(number.as_str());
-    let case = if bulk.numbers.is_some() { service.case(number).await? } else { service.case_now(number).await? };
+    let case = if listed { service.case(number).await? } else { service.case_now(number).await? };
     let known = case.known();
     match known.request_digest(command_id) {
         Some(digest) if digest != bulk.request_digest => Err(Error::KeyReused { command_id: bulk.command_id }),
         Some(_) => Ok(true),
-        None => Ok(bulk.numbers.is_some()
+        None => Ok(listed
             || known
                 .history()
                 .state()

@@ -5,6 +5,7 @@
 //! | what is a request to record something, and what answers it? | [`request`] |
 //! | how is it decided and recorded, once and only once? | [`service`] |
 //! | how are streams loaded, many at a time, and kept? | `streams` |
+//! | what was a key used for, in another stream? | `recent` |
 //! | what is recorded without anybody asking? | [`policies`] |
 //! | how are two numbers of one person brought together? | `merge` |
 //! | how do a POM's cases go to another POM? | `bulk` |
@@ -21,6 +22,7 @@ mod digest;
 mod http;
 mod merge;
 pub mod policies;
+mod recent;
 pub mod request;
 mod service;
 mod streams;

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Entry, Refusal,
     event::RecordedBy,
-    identifier::{CommandId, PrisonerNumber},
+    identifier::{CommandId, EventId, PrisonerNumber},
     prisoner::{self, PrisonerEvent, PrisonerNumberRetired, merge_of},
 };
 use uuid::Uuid;
@@ -28,12 +28,11 @@ use crate::{
 /// How often a merge is worked out when one of its numbers is retired meanwhile.
 const ATTEMPTS_MAX: usize = 4;
 
+/// The code of the refusal to merge in a circle.
+const CIRCLE: &str = "merge-circle";
+
 /// Most events of a retirement: the ends of both POM roles, and the retirement itself.
 const RETIREMENT_EVENTS_MAX: usize = 3;
-
-/// What a retirement's id is combined with to the id of the command that completes the merge. Never to be changed:
-/// merges begun before would be completed twice.
-const COMPLETION: &str = "merge";
 
 /// A request to merge one number into another, with what travels beside it.
 #[derive(Debug, Clone)]
@@ -61,6 +60,7 @@ type Case = Arc<Live<prisoner::History>>;
 /// See [`Service::merge`].
 pub(crate) async fn merge(service: &Service, merge: MergeRequest) -> Result<Outcome, Error> {
     let _one_at_a_time = service.merges().lock().await;
+    service.recent().check(merge.command_id, None, &merge.request_digest)?;
     let mut attempt = 1;
     loop {
         match merge_once(service, &merge).await {
@@ -105,21 +105,20 @@ async fn merge_once(service: &Service, merge: &MergeRequest) -> Result<Outcome, 
         let stream = domain::Stream::Prisoner(survivor_last.clone());
         return Err(Error::RevisionMismatch { stream, expected, actual });
     }
-    let retirement = service
-        .execute(Request {
-            command: Command::Prisoner(
-                removed_last.clone(),
-                prisoner::Command::Retire(PrisonerNumberRetired { survivor: survivor_last.clone() }),
-            ),
-            command_id: merge.command_id,
-            request_digest: merge.request_digest.clone(),
-            recorded_by: merge.recorded_by.clone(),
-            correlation_id: merge.correlation_id,
-            causation_id: None,
-            effective_at: merge.effective_at,
-            if_match: None,
-        })
-        .await?;
+    let request = Request {
+        command: Command::Prisoner(
+            removed_last.clone(),
+            prisoner::Command::Retire(PrisonerNumberRetired { survivor: survivor_last.clone() }),
+        ),
+        command_id: merge.command_id,
+        request_digest: merge.request_digest.clone(),
+        recorded_by: merge.recorded_by.clone(),
+        correlation_id: merge.correlation_id,
+        causation_id: None,
+        effective_at: merge.effective_at,
+        if_match: None,
+    };
+    let retirement = then_or_else_now(service, request).await?;
     with_completion(service, removed_last, retirement, merge).await
 }
 
@@ -135,14 +134,19 @@ async fn with_completion(
     Ok(Outcome { events, repeated: retirement.repeated })
 }
 
-/// For the policy: completes the merge that a retirement began, if nobody has.
+/// For the policy: completes the merge that a retirement began, if nobody has. A circle cannot be completed, however
+/// often it is tried; it is reported once.
 pub(crate) async fn discharge(service: &Service, removed: &PrisonerNumber) -> Result<(), Error> {
     // The same on every server that does this, like everything else about it.
     let case = service.case_now(removed).await?;
     let correlation_id = retirement(&case.known()).map(|entry| entry.event_id.derive_command("correlation").0);
-    match correlation_id {
-        Some(correlation_id) => complete(service, removed, &policies::recorded_by(), correlation_id).await.map(|_| ()),
-        None => Ok(()),
+    let Some(correlation_id) = correlation_id else { return Ok(()) };
+    match complete(service, removed, &policies::recorded_by(), correlation_id).await {
+        Err(Error::Refused(refusal)) if refusal.code == CIRCLE => {
+            tracing::error!(%removed, "a merge cannot be completed: {refusal}");
+            Ok(())
+        }
+        answer => answer.map(|_| ()),
     }
 }
 
@@ -193,7 +197,7 @@ async fn complete_once(
                 survivor.clone(),
                 prisoner::Command::CompleteMerge(Box::new(merge_of(known.history(), retirement.revision))),
             ),
-            command_id: retirement.event_id.derive_command(COMPLETION),
+            command_id: completion_id(retirement.event_id, removed),
             request_digest: request_digest("complete-merge", removed.as_str(), &()),
             recorded_by: recorded_by.clone(),
             correlation_id,
@@ -202,13 +206,24 @@ async fn complete_once(
             if_match: None,
         }
     };
-    let answer = match service.execute(request.clone()).await {
+    then_or_else_now(service, request).await.map(Some)
+}
+
+/// Records a step of a merge from the time asked for or, where later entries keep that from being, from now: a merge is
+/// a fact and is not refused for what either case holds.
+async fn then_or_else_now(service: &Service, request: Request) -> Result<Outcome, Error> {
+    match service.execute(request.clone()).await {
         Err(Error::Refused(refusal)) if refusal.code == "later-entry-conflict" => {
             service.execute(Request { effective_at: None, ..request }).await
         }
         answer => answer,
-    };
-    answer.map(Some)
+    }
+}
+
+/// The id of the command that completes a merge. The number is part of it because a key that was used for two merges
+/// gives both retirements the same id.
+fn completion_id(retirement: EventId, removed: &PrisonerNumber) -> CommandId {
+    retirement.derive_command(&format!("merge {removed}"))
 }
 
 /// A number and those that it goes on under, one after the other, each as the log has it now.
@@ -217,7 +232,7 @@ async fn chain(service: &Service, number: &PrisonerNumber) -> Result<Vec<(Prison
     let mut next = Some(number.clone());
     while let Some(number) = next {
         if chain.iter().any(|(seen, _)| *seen == number) {
-            return Err(Error::Broken(Arc::new(Circle(number))));
+            return Err(closed_circle(&chain, &number).into());
         }
         let case = service.case_now(&number).await?;
         next = retirement(&case.known()).and_then(|entry| match &entry.event {
@@ -237,8 +252,11 @@ fn retirement(known: &Known<prisoner::History>) -> Option<&Entry<PrisonerEvent>>
 /// Whether a survivor has taken over a number that this command retired. Asked when the command has not retired the
 /// number that it now names, so that was another number, and the command's id belongs to another request.
 fn has_completed_another(survivor: &Known<prisoner::History>, command_id: CommandId) -> bool {
-    (0..RETIREMENT_EVENTS_MAX)
-        .any(|index| survivor.request_digest(command_id.event_id(index).derive_command(COMPLETION)).is_some())
+    survivor.history().entries().iter().any(|entry| match &entry.event {
+        PrisonerEvent::PrisonerNumberMerged(merged) => (0..RETIREMENT_EVENTS_MAX)
+            .any(|index| entry.command_id == completion_id(command_id.event_id(index), &merged.removed_number)),
+        _ => false,
+    })
 }
 
 fn circle(merge: &MergeRequest) -> Refusal {
@@ -253,10 +271,19 @@ fn circle(merge: &MergeRequest) -> Refusal {
             merge.survivor, merge.removed_number, merge.removed_number
         )
     };
-    Refusal::new("merge-circle", sentence)
+    Refusal::new(CIRCLE, sentence)
 }
 
-/// Two numbers were retired into each other, which two servers could do in the same moment.
-#[derive(Debug, thiserror::Error)]
-#[error("the retired numbers after {0} form a circle")]
-struct Circle(PrisonerNumber);
+/// Numbers were retired into each other, which two servers can do in the same moment: none of them takes anything over.
+fn closed_circle(chain: &[(PrisonerNumber, Case)], again: &PrisonerNumber) -> Refusal {
+    let numbers: Vec<_> =
+        chain.iter().map(|(number, _)| number.as_str()).skip_while(|&number| number != again.as_str()).collect();
+    Refusal::new(
+        CIRCLE,
+        format!(
+            "{} were merged into each other at the same moment, so none of them is left to go on under. Record the \
+             case under another number, and tell whoever runs the ledger.",
+            numbers.join(" and ")
+        ),
+    )
+}

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Entry, Refusal, Stream,
+    Entry, Refusal,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, Username},
     prison, prisoner,
@@ -29,6 +29,7 @@ use crate::{
     clock::whole_microseconds,
     merge,
     policies::Index,
+    recent::Recent,
     streams::{History, Known, Live, Streams},
 };
 
@@ -45,9 +46,6 @@ const CASES_KEPT_MAX: usize = 20_000;
 
 /// Most prisons kept in memory; there are about 120.
 const PRISONS_KEPT_MAX: usize = 500;
-
-/// Most commands remembered with the stream that they went to: at the ledger's busiest, those of some hours, in 10 MB.
-const RECENT_COMMANDS_MAX: usize = 100_000;
 
 /// What the command side can be set to.
 #[derive(Debug, Clone)]
@@ -72,9 +70,7 @@ struct Inner {
     cases: Streams<prisoner::History>,
     prisons: Streams<prison::History>,
     index: Index,
-    /// Where recent commands of this process were recorded. A stream knows its own commands for ever; this lets a key that
-    /// comes again for another stream be recognised too, as far back as memory goes.
-    recent: quick_cache::sync::Cache<CommandId, Stream>,
+    recent: Recent,
     merges: tokio::sync::Mutex<()>,
 }
 
@@ -87,7 +83,7 @@ impl Service {
                 cases: Streams::new(Arc::clone(&log), CASES_KEPT_MAX),
                 prisons: Streams::new(Arc::clone(&log), PRISONS_KEPT_MAX),
                 index: Index::default(),
-                recent: quick_cache::sync::Cache::new(RECENT_COMMANDS_MAX),
+                recent: Recent::new(),
                 merges: tokio::sync::Mutex::new(()),
                 log,
                 settings,
@@ -110,7 +106,7 @@ impl Service {
                 let decide = |known: &Known<prisoner::History>, request: &Request| {
                     let roster = roster.map(|roster| roster.known());
                     let roster_at = roster.as_ref().and_then(|roster| roster.last_recorded_at());
-                    let now = self.now().max(known.last_recorded_at().max(roster_at).unwrap_or_default());
+                    let now = self.now_for(request, known.last_recorded_at().max(roster_at));
                     let context = prisoner::Context {
                         now,
                         effective_at: request.effective_at.map_or(now, whole_microseconds),
@@ -124,7 +120,7 @@ impl Service {
             }
             Command::Prison(code, command) => {
                 let decide = |known: &Known<prison::History>, request: &Request| {
-                    let now = self.now().max(known.last_recorded_at().unwrap_or_default());
+                    let now = self.now_for(request, known.last_recorded_at());
                     let context =
                         prison::Context { now, effective_at: request.effective_at.map_or(now, whole_microseconds) };
                     let events = prison::decide(known.history(), command, &context)?;
@@ -144,9 +140,7 @@ impl Service {
         decide: impl Fn(&Known<H>, &Request) -> Result<Decision<H::Event>, Refusal>,
     ) -> Result<Outcome, Error> {
         let stream = H::stream(key);
-        if self.inner.recent.get(&request.command_id).is_some_and(|recorded_in| recorded_in != stream) {
-            return Err(Error::KeyReused { command_id: request.command_id });
-        }
+        self.inner.recent.check(request.command_id, Some(&stream), &request.request_digest)?;
         let live = streams.load(key).await?;
         let contended = || Error::Contended { stream: stream.clone() };
         let _turn = timeout(TURN_WAIT_MAX, live.turn.lock()).await.map_err(|_| contended())?;
@@ -155,6 +149,9 @@ impl Service {
             let decided = {
                 let known = live.known();
                 if let Some(answer) = recorded(&known, request) {
+                    if answer.is_ok() {
+                        self.inner.recent.note(request.command_id, Some(stream), &request.request_digest);
+                    }
                     return answer;
                 }
                 match request.if_match {
@@ -227,7 +224,7 @@ impl Service {
                     })
                     .collect();
                 live.observe(&events)?;
-                self.inner.recent.insert(request.command_id, stream);
+                self.inner.recent.note(request.command_id, Some(stream), &request.request_digest);
                 Ok(Some(Outcome { events, repeated: false }))
             }
             Err(AppendError::Log(error)) => {
@@ -324,18 +321,36 @@ impl Service {
         }
     }
 
-    /// Whether the policies have read the log to its end and are following it.
+    /// Whether the policies have read the log to its end and are following it; never while [`crate::policies::run`]
+    /// does not run. Until then no debt is discharged and a bulk reallocation of all cases is answered with 503.
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
         self.inner.index.is_caught_up()
+    }
+
+    /// Whether [`crate::policies::run`] runs, be it that it has caught up or not.
+    #[must_use]
+    pub fn policies_run(&self) -> bool {
+        self.inner.index.is_followed()
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.inner.settings.clock.now()
     }
 
+    /// The time at which a request is decided: this clock's, or what the log shows to have struck already. What a
+    /// policy records follows from an event that may have been recorded by a clock that is ahead of this one.
+    fn now_for(&self, request: &Request, last_recorded_at: Option<DateTime<Utc>>) -> DateTime<Utc> {
+        let caused_at = request.causation_id.and(request.effective_at).map(whole_microseconds);
+        self.now().max(last_recorded_at.max(caused_at).unwrap_or_default())
+    }
+
     pub(crate) fn log(&self) -> &SharedLog {
         &self.inner.log
+    }
+
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.inner.recent
     }
 
     pub(crate) fn index(&self) -> &Index {

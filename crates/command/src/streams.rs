@@ -193,9 +193,12 @@ impl<H: History> Known<H> {
         if entry.revision != self.next_revision() {
             return Ok(());
         }
-        let event = H::unwrap(entry.event.clone()).ok_or_else(|| LogError::Damaged {
-            position: entry.position,
-            what: format!("a `{}` does not belong into {}", entry.event.type_name(), stored.stream),
+        let own = entry.clone().try_map(|event| {
+            let type_name = event.type_name();
+            H::unwrap(event).ok_or_else(|| LogError::Damaged {
+                position: entry.position,
+                what: format!("a `{type_name}` does not belong into {}", stored.stream),
+            })
         })?;
         let metadata = &stored.metadata;
         self.commands.entry(entry.command_id).and_modify(|recorded| recorded.count += 1).or_insert_with(|| Recorded {
@@ -206,16 +209,7 @@ impl<H: History> Known<H> {
             correlation_id: metadata.correlation_id,
             causation_id: metadata.causation_id,
         });
-        self.history.push(Entry {
-            event_id: entry.event_id,
-            revision: entry.revision,
-            position: entry.position,
-            effective_at: entry.effective_at,
-            recorded_at: entry.recorded_at,
-            recorded_by: entry.recorded_by.clone(),
-            command_id: entry.command_id,
-            event,
-        });
+        self.history.push(own);
         Ok(())
     }
 

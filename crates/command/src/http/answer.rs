@@ -10,9 +10,11 @@ use axum::{
 use domain::{Event, Stream, identifier::CommandId, prison::PrisonEvent};
 use event_log::StoredEvent;
 use http_api::{
+    event::RecordedEvent,
     headers::{IDEMPOTENCY_KEY, LEDGER_POSITION, etag},
     problem,
 };
+use serde::Serialize;
 use utoipa::{
     IntoParams, IntoResponses, ToSchema,
     openapi::{
@@ -22,8 +24,14 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use super::events::{RecordedEvent, RecordedEvents};
 use crate::Outcome;
+
+/// What a command recorded.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RecordedEvents {
+    /// The events, in order.
+    events: Vec<RecordedEvent>,
+}
 
 /// A command was recorded: 201, or 200 where an earlier request with the same key recorded it.
 pub(super) struct Recorded {
@@ -100,11 +108,13 @@ impl IntoResponses for CommandAnswers {
         let mut responses: BTreeMap<String, RefOr<Described>> = Problems::responses();
         responses.insert("201".to_owned(), recorded("Recorded").into());
         responses.insert("200".to_owned(), recorded("Recorded before, by a request with the same key").into());
+        let mismatch = problem_described("The stream is not at the revision that If-Match names");
+        responses.insert("412".to_owned(), mismatch.into());
         responses
     }
 }
 
-/// What answers a request that records nothing, for the OpenAPI document.
+/// What answers a request that records nothing, where it concerns several streams, for the OpenAPI document.
 pub(super) struct Problems;
 
 impl IntoResponses for Problems {
@@ -112,7 +122,6 @@ impl IntoResponses for Problems {
         [
             ("400", "The request cannot be read; `errors` says where"),
             ("404", "The ledger has never heard of it"),
-            ("412", "The stream is not at the revision that If-Match names"),
             ("413", "The body is too large"),
             ("415", "The body is not JSON"),
             ("422", "A rule says no: `code` names it, `detail` is its sentence"),
@@ -142,10 +151,10 @@ fn recorded(description: &str) -> Described {
     };
     ResponseBuilder::new()
         .description(description)
-        .header("Location", header("Where what was recorded can be read", Type::String))
-        .header("ETag", header("The stream's revision, in quotes", Type::String))
-        .header("Ledger-Position", header("How far the ledger has got with it", Type::Integer))
-        .header("Idempotency-Key", header("The command's id", Type::String))
+        .header(header::LOCATION.as_str(), header("Where what was recorded can be read", Type::String))
+        .header(header::ETAG.as_str(), header("The stream's revision, in quotes", Type::String))
+        .header(LEDGER_POSITION.as_str(), header("How far the ledger has got with it", Type::Integer))
+        .header(IDEMPOTENCY_KEY.as_str(), header("The command's id", Type::String))
         .content(
             "application/json",
             ContentBuilder::new().schema(Some(Ref::from_schema_name(RecordedEvents::name()))).build(),

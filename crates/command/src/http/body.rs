@@ -11,6 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::object::Object;
 use crate::request_digest;
 
 /// A command's body, read, and what a repeat of the request is recognised by. No body is an empty object: whether that
@@ -40,7 +41,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         } else {
             is_json?;
         }
-        Ok(Self { fields: from_json(&bytes)?, path, sent: from_json(&bytes)? })
+        let Object(fields) = from_json(&bytes)?;
+        Ok(Self { fields, path, sent: from_json(&bytes)? })
     }
 }
 

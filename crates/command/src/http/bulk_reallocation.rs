@@ -13,18 +13,18 @@ use domain::{
 };
 use http_api::{
     CommandHeaders, PathParams, Problem,
+    event::RecordedEvent,
     headers::{IDEMPOTENCY_KEY, LEDGER_POSITION},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Body, CommandAnswers, HeaderParams,
-    answer::header_value,
+    Body, HeaderParams,
+    answer::{Problems, header_value},
     choice::{self, OverrideReasons},
-    events::RecordedEvent,
     problem, recorded_by, refuse_if_match,
-    text::Text,
+    text::{Lines, Text},
 };
 use crate::{Outcome, Service, bulk};
 
@@ -47,14 +47,14 @@ pub(super) struct BulkReallocation {
     /// Why not a POM of the recommended kind, for the cases for which it is not.
     override_reasons: Option<OverrideReasons>,
     /// Why the prisoners are suitable for the other kind of POM; goes with `SUITABILITY`.
-    #[schema(max_length = 175)]
-    suitability_detail: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 175)]
+    suitability_detail: Option<Lines>,
     /// What the reason is; goes with `OTHER`.
-    #[schema(max_length = 175)]
-    override_detail: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 175)]
+    override_detail: Option<Lines>,
     /// Note to the POM.
-    #[schema(max_length = 4000)]
-    note: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 4000)]
+    note: Option<Lines>,
     /// When it holds from, in the past; absent, from now.
     effective_at: Option<DateTime<Utc>>,
 }
@@ -124,7 +124,7 @@ struct RefusedCase {
     request_body = BulkReallocation,
     responses(
         (status = 200, description = "What became of each case", body = BulkAnswer),
-        CommandAnswers,
+        Problems,
     ),
 )]
 pub(super) async fn reallocate_in_bulk(

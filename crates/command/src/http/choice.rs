@@ -7,6 +7,8 @@ use domain::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::text::Lines;
+
 /// Most override reasons in one request: each of the four once, and room for a client that repeats itself.
 const OVERRIDE_REASONS_MAX: usize = 16;
 
@@ -44,15 +46,15 @@ impl TryFrom<Vec<OverrideReason>> for OverrideReasons {
 /// The reasons as the domain takes them.
 pub(super) fn reasons(
     override_reasons: Option<OverrideReasons>,
-    suitability_detail: Option<String>,
-    override_detail: Option<String>,
-    note: Option<String>,
+    suitability_detail: Option<Lines>,
+    override_detail: Option<Lines>,
+    note: Option<Lines>,
 ) -> ChoiceReasons {
     ChoiceReasons {
         override_reasons: override_reasons.unwrap_or_default().0,
-        suitability_detail,
-        override_detail,
-        note,
+        suitability_detail: suitability_detail.map(Into::into),
+        override_detail: override_detail.map(Into::into),
+        note: note.map(Into::into),
         nomis_booking_id: None,
     }
 }

@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, choice::ChosenPom, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, choice::ChosenPom, object::object, record_on_case};
 use crate::Service;
 
 /// A co-working POM.
@@ -21,6 +21,7 @@ pub(super) struct AllocateCoworker {
     #[schema(value_type = String, example = "LEI")]
     prison: PrisonCode,
     /// The co-working POM.
+    #[serde(deserialize_with = "object")]
     pom: ChosenPom,
     /// When it holds from, in the past; absent, from now.
     effective_at: Option<DateTime<Utc>>,

@@ -11,7 +11,7 @@ use axum::{
 };
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId, Username},
-    prisoner::{self, ChoiceReasons, OverrideReason, TierAssigned},
+    prisoner::{self, ChoiceReasons, DETAIL_LEN_MAX, OverrideReason, TierAssigned},
     tier::{Tier, TierSource},
 };
 use http_api::{
@@ -26,7 +26,9 @@ use utoipa::ToSchema;
 use super::{
     Body,
     answer::{HeaderParams, Problems, header_value},
+    object::Object,
     problem, recorded_by, refuse_if_match,
+    text::Lines,
 };
 use crate::{Command, Error, Request, Service, service::recorded_before};
 
@@ -62,10 +64,12 @@ pub(super) struct FirstAllocation {
     prison: PrisonCode,
     /// Who allocates: a username.
     created_by: Option<String>,
-    /// Why a POM of the other kind, in free text.
-    override_reason: Option<String>,
+    /// Why a POM of the other kind: one of the ledger's override reasons, or free text.
+    #[schema(value_type = Option<String>)]
+    override_reason: Option<Lines>,
     /// Note to the POM.
-    note: Option<String>,
+    #[schema(value_type = Option<String>)]
+    note: Option<Lines>,
     /// The POM's e-mail address; the roster's is the one that counts.
     #[expect(dead_code, reason = "part of the first API; the ledger has the roster's")]
     email: Option<String>,
@@ -87,7 +91,7 @@ pub(super) struct FirstAnswer {
 /// Allocate or reallocate a case, as the first allocation API (2019) took and answered it. The body may also stand
 /// under a member `allocation`. A refusal by a rule is answered with 200 and `{"status":"error","errorMessage":"…"}`.
 #[utoipa::path(
-    post, path = "/allocation", tag = "First allocation API",
+    post, path = "/allocation", tag = "First allocation API", operation_id = "allocate_first_api",
     params(HeaderParams),
     request_body = FirstAllocation,
     responses((status = 200, description = "Allocated, or refused by a rule", body = FirstAnswer), Problems),
@@ -125,7 +129,7 @@ fn read(mut body: Value) -> Result<FirstAllocation, Problem> {
         Some(wrapped) => wrapped.take(),
         None => body,
     };
-    from_json(allocation.to_string().as_bytes())
+    from_json(allocation.to_string().as_bytes()).map(|Object(allocation)| allocation)
 }
 
 /// Records the tier, where it differs, and the allocation; answers with the position of the latter. Nothing is
@@ -142,16 +146,24 @@ async fn record(
     if let Some(username) = allocation.created_by.as_deref().and_then(username) {
         recorded_by.username = username;
     }
+    // The client knows the key that it sent, and none that is derived from it.
+    let with_its_key = |error| match error {
+        Error::KeyReused { .. } => Error::KeyReused { command_id },
+        error => error,
+    };
+    service.recent().check(command_id, None, &request_digest)?;
     let commands = {
         let case = service.case_now(&number).await?;
         let known = case.known();
         // A repeat is answered as such, whatever has happened to the case since.
         if let Some(repeated) = recorded_before(&known, command_id.derive(ALLOCATION), &request_digest) {
-            return Ok(repeated?.last().entry.position);
+            return Ok(repeated.map_err(with_its_key)?.last().entry.position);
         }
+        recorded_before(&known, command_id.derive(TIER), &request_digest).transpose().map_err(with_its_key)?;
         commands(&known.history().state(), allocation)
     };
     service.rehearse(&number, &commands).await?;
+    service.recent().note(command_id, None, &request_digest);
     let mut position = 0;
     for command in commands {
         let part = match &command {
@@ -168,7 +180,7 @@ async fn record(
             effective_at: None,
             if_match: None,
         };
-        position = service.execute(request).await?.last().entry.position;
+        position = service.execute(request).await.map_err(with_its_key)?.last().entry.position;
     }
     Ok(position)
 }
@@ -185,7 +197,8 @@ fn commands(state: &prisoner::State, allocation: FirstAllocation) -> Vec<prisone
             prison: None,
         }));
     }
-    let reasons = reasons(allocation.override_reason, allocation.note, allocation.nomis_booking_id);
+    let (override_reason, note) = (allocation.override_reason.map(Into::into), allocation.note.map(Into::into));
+    let reasons = reasons(override_reason, note, allocation.nomis_booking_id);
     let (prison, staff_id) = (allocation.prison, allocation.nomis_staff_id);
     commands.push(match state.primary_pom {
         None => prisoner::Command::Allocate(prisoner::Allocate { prison, staff_id, reasons }),
@@ -200,16 +213,28 @@ fn commands(state: &prisoner::State, allocation: FirstAllocation) -> Vec<prisone
     commands
 }
 
-/// The reason for an override: one of the ledger's words, or else other, in the client's.
+/// The reason for an override: one of the ledger's words, or else other, in the client's. The first API had no member
+/// for the detail that some of them need, so the note is it, or else the word itself.
 fn reasons(override_reason: Option<String>, note: Option<String>, nomis_booking_id: Option<i64>) -> ChoiceReasons {
     let given = override_reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    let (override_reasons, override_detail) = match given {
-        None => (Vec::new(), None),
-        Some(text) if text.eq_ignore_ascii_case("NO_STAFF") => (vec![OverrideReason::NoStaff], None),
-        Some(text) if text.eq_ignore_ascii_case("CONTINUITY") => (vec![OverrideReason::Continuity], None),
-        Some(text) => (vec![OverrideReason::Other], Some(text)),
+    let detail = |word: String| {
+        let fits = |note: &&str| !note.is_empty() && note.chars().count() <= DETAIL_LEN_MAX;
+        note.as_deref().map(str::trim).filter(fits).map_or(word, str::to_owned)
     };
-    ChoiceReasons { override_reasons, suitability_detail: None, override_detail, note, nomis_booking_id }
+    let mut reasons = ChoiceReasons { nomis_booking_id, ..ChoiceReasons::default() };
+    if let Some(text) = given {
+        let (reason, suitability, other) = match text.to_ascii_uppercase().as_str() {
+            "NO_STAFF" => (OverrideReason::NoStaff, None, None),
+            "CONTINUITY" => (OverrideReason::Continuity, None, None),
+            "SUITABILITY" => (OverrideReason::Suitability, Some(detail(text)), None),
+            "OTHER" => (OverrideReason::Other, None, Some(detail(text))),
+            _ => (OverrideReason::Other, None, Some(text)),
+        };
+        reasons.override_reasons.push(reason);
+        reasons.suitability_detail = suitability;
+        reasons.override_detail = other;
+    }
+    ChoiceReasons { note, ..reasons }
 }
 
 /// A username in the ledger's letters.

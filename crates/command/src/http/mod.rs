@@ -1,7 +1,7 @@
 //! The HTTP API of the command side: one file per operation, with its body, its description and its handler.
 //!
 //! Every operation reads a body, makes a command of it, and hands it on ([`record_on_case`], [`record_on_prison`]);
-//! what it answers is the same for all ([`Recorded`], [`problem`]). The conventions shared with the query side are in
+//! what it answers is the same for all ([`Recorded`], [`problem()`]). The conventions shared with the query side are in
 //! `http_api`.
 
 mod allocation;
@@ -14,12 +14,12 @@ mod community_manager_removal;
 mod coworker;
 mod coworker_removal;
 mod deallocation;
-mod events;
 mod first_allocation_api;
 mod handover_plan;
 mod merging;
 mod nomis_contact;
 mod nomis_contact_removal;
+mod object;
 mod onboarding;
 mod pom_details;
 mod pom_registration;
@@ -125,7 +125,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         merging::merge_number,
         first_allocation_api::allocate,
     ),
-    components(schemas(events::RecordedEvents, http_api::problem::Document)),
+    components(schemas(answer::RecordedEvents, http_api::problem::Document)),
     tags(
         (name = "Cases", description = "What happens to a case"),
         (name = "Prisons", description = "A prison's roster and its move onto OMiC"),
@@ -232,5 +232,19 @@ mod tests {
         for operation in paths.values().filter_map(Value::as_object).flat_map(|path| path.values()) {
             assert!(operation["summary"].is_string() && operation["responses"]["422"].is_object(), "{operation}");
         }
+    }
+
+    /// What concerns several streams has an answer of its own, and no revision to insist on.
+    #[test]
+    fn what_concerns_several_streams_is_described_as_it_answers() {
+        let document = serde_json::to_value(openapi()).expect("JSON");
+        for (path, answer) in [("/prisons/{code}/reallocations", "BulkAnswer"), ("/allocation", "FirstAnswer")] {
+            let operation = &document["paths"][path]["post"];
+            let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+            assert_eq!(schema, &Value::from(format!("#/components/schemas/{answer}")), "{path}");
+            assert!(operation["responses"]["412"].is_null() && !operation.to_string().contains("If-Match"), "{path}");
+        }
+        let one = &document["paths"]["/prisoners/{n}/tier"]["post"];
+        assert!(one["responses"]["412"].is_object() && one.to_string().contains("If-Match"), "{one}");
     }
 }

@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 use super::{
     Body, CommandAnswers, HeaderParams, IfMatch, Recorded,
     choice::{self, ChosenPom, OverrideReasons},
+    object::object,
     record_on_case,
-    text::Text,
+    text::{Lines, Text},
 };
 use crate::Service;
 
@@ -26,6 +27,7 @@ pub(super) struct Reallocate {
     #[schema(value_type = String, example = "LEI")]
     prison: PrisonCode,
     /// The new primary POM.
+    #[serde(deserialize_with = "object")]
     pom: ChosenPom,
     /// Why the case moves.
     #[schema(value_type = String, max_length = 175, example = "Returning from long leave")]
@@ -33,14 +35,14 @@ pub(super) struct Reallocate {
     /// Why not a POM of the recommended kind, where it is not: `SUITABILITY`, `NO_STAFF`, `CONTINUITY`, `OTHER`.
     override_reasons: Option<OverrideReasons>,
     /// Why the prisoner is suitable for the other kind of POM; goes with `SUITABILITY`.
-    #[schema(max_length = 175)]
-    suitability_detail: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 175)]
+    suitability_detail: Option<Lines>,
     /// What the reason is; goes with `OTHER`.
-    #[schema(max_length = 175)]
-    override_detail: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 175)]
+    override_detail: Option<Lines>,
     /// Note to the POM.
-    #[schema(max_length = 4000)]
-    note: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 4000)]
+    note: Option<Lines>,
     /// When it holds from, in the past; absent, from now.
     effective_at: Option<DateTime<Utc>>,
 }

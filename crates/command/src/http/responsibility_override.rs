@@ -10,7 +10,7 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
+use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case, text::Lines};
 use crate::Service;
 
 /// Who is responsible, and why.
@@ -25,8 +25,8 @@ pub(super) struct OverrideResponsibility {
     #[schema(value_type = String, example = "PRISONER_HAS_BEEN_RECALLED")]
     reason: ResponsibilityOverrideReason,
     /// What the reason is; goes with `OTHER`.
-    #[schema(max_length = 175)]
-    detail: Option<String>,
+    #[schema(value_type = Option<String>, max_length = 175)]
+    detail: Option<Lines>,
     /// When it holds from, in the past; absent, from now.
     effective_at: Option<DateTime<Utc>>,
 }
@@ -49,7 +49,7 @@ pub(super) async fn override_responsibility(
             prisoner::Command::OverrideResponsibility(ResponsibilityOverridden {
                 responsible: body.responsible,
                 reason: body.reason,
-                detail: body.detail,
+                detail: body.detail.map(Into::into),
             }),
             body.effective_at,
         )

@@ -62,12 +62,25 @@ pub(crate) struct Index {
 struct Progress {
     position: u64,
     caught_up: bool,
+    followed: bool,
 }
 
 #[derive(Default)]
 struct Kept {
     poms: HashMap<(PrisonCode, StaffId), Pom>,
     owed: HashSet<Owed>,
+}
+
+/// That somebody follows the log. Ends however the follower does, in a panic too.
+pub(super) struct Following<'a>(&'a Index);
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.0.progress.send_modify(|progress| {
+            progress.followed = false;
+            progress.caught_up = false;
+        });
+    }
 }
 
 /// A POM at a prison.
@@ -298,6 +311,16 @@ impl Index {
 
     pub(super) fn fell_behind(&self) {
         self.progress.send_modify(|progress| progress.caught_up = false);
+    }
+
+    pub(crate) fn is_followed(&self) -> bool {
+        self.progress.borrow().followed
+    }
+
+    /// Says that the log is being followed, until what this answers is dropped.
+    pub(super) fn follow(&self) -> Following<'_> {
+        self.progress.send_modify(|progress| progress.followed = true);
+        Following(self)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

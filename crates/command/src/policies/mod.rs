@@ -45,6 +45,7 @@ pub(crate) fn recorded_by() -> RecordedBy {
 ///
 /// Nothing is discharged before the log has been read to its end, as what comes later may settle what came before.
 pub async fn run(service: Service, shutdown: impl Future<Output = ()>) {
+    let _following = service.index().follow();
     tokio::select! {
         () = follow(&service) => {}
         () = discharge_all(&service) => {}

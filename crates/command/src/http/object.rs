@@ -1,0 +1,70 @@
+//! Objects of a request, read as objects alone.
+//!
+//! A struct as serde derives it also takes an array of its members in their order, which nobody writes on purpose and
+//! which means something else with every member added.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+/// A `T` that stands in an object.
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}
+
+/// Reads a `T` that stands in an object; for `#[serde(deserialize_with)]` on a member that is an object itself.
+pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    struct Members<T>(PhantomData<T>);
+
+    impl<'de, T: DeserializeOwned> Visitor<'de> for Members<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(members))
+        }
+    }
+
+    deserializer.deserialize_map(Members(PhantomData))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Example {
+        count: Option<u64>,
+        #[serde(deserialize_with = "object")]
+        part: Part,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Part {
+        count: u64,
+    }
+
+    #[test]
+    fn an_array_is_no_object() {
+        let is_read = |body| serde_json::from_value::<Object<Example>>(body).is_ok();
+        assert!(is_read(json!({"count": 1, "part": {"count": 1}})));
+        assert!(!is_read(json!([1, {"count": 1}])));
+        assert!(!is_read(json!({"count": 1, "part": [1]})));
+        assert!(!is_read(json!({"count": 1, "part": {"count": 1}, "parts": 2})));
+    }
+}
