@@ -4,12 +4,23 @@
 //! Times are asked about by `on`, so that the answers do not depend on the day on which the tests run. A question is
 //! held back until the views include all that was recorded before it, as a caller would ask.
 
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use domain::{
+    Event, Stream,
+    event::RecordedBy,
+    identifier::CommandId,
+    prisoner::{PrisonerEvent, PrisonerNumberRetired},
+};
+use event_log::{EventLog as _, ExpectedRevision, Metadata, SharedLog, encode};
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
+use query::case_log::whole_history;
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{
     Answer, DataDir, Program, database, eventually,
@@ -165,11 +176,47 @@ async fn what_is_not_known_or_not_understood_is_said() {
         ("/prisons/LEI/cases?after=00", 400, "cursor-invalid"),
         ("/prisons/LEI/handovers?within=soon", 400, "parameter-invalid"),
         ("/prisons/LEI/statistics?month=3", 400, "parameter-unknown"),
+        ("/prisoners/A1234BC/responsibility?on=0001-01-01", 400, "parameter-invalid"),
+        ("/prisoners/A1234BC/responsibility?on=%2B262142-12-31", 400, "parameter-invalid"),
+        ("/prisoners/A1234BC/responsibility?known-at=9999-12-31", 400, "parameter-invalid"),
+        ("/prisoners/A1234BC/history?from=-4800-01-01", 400, "parameter-invalid"),
+        ("/prisoners/A1234BC/history?to=2200-01-01T00:00:00Z", 400, "parameter-invalid"),
+        ("/prisons/LEI/cases?on=2026-03-01%00", 400, "parameter-invalid"),
+        ("/subject-access-request?prn=A1234BC&toDate=%2B262142-12-31", 400, "parameter-invalid"),
+        // A key with the character NUL.
+        ("/prisons/LEI/cases?after=5b225c7530303030222c2241225d", 400, "cursor-invalid"),
     ] {
         let answer = ask(&ledger, path).await;
         refused(&answer, status, code);
         assert_eq!(answer.body["instance"], path.split('?').next().expect("a path"), "{path}");
     }
+    let wrong_day = ask(&ledger, "/prisoners/A1234BC/responsibility?on=2026-02-30").await;
+    assert_eq!(
+        wrong_day.body["detail"],
+        "on: `2026-02-30` is not a date or an instant in the years 1900 to 2199; write a date such as 2026-03-01 or an \
+         instant such as 2026-03-01T09:00:00Z."
+    );
+    for instant in ["-4800-01-01T00:00:00Z", "2500-01-01T00:00:00Z"] {
+        let tier = json!({"tier": "A", "source": "MANUAL", "effectiveAt": instant});
+        refused(&ledger.client().post("/prisoners/A1234BC/tier", &tier).await, 400, "date-invalid");
+    }
+}
+
+#[tokio::test]
+async fn what_was_known_on_a_day_is_what_was_known_when_it_was_over() {
+    let ledger = start().await;
+    let recorded = ledger.tier("A1234BC").await;
+    let at = recorded.body["events"][0]["recordedAt"].as_str().expect("an instant").to_owned();
+    let recorded_at: chrono::DateTime<chrono::Utc> = at.parse().expect("an instant");
+    let today = domain::london::date(recorded_at);
+    let known_at = async |point: &str| {
+        let on = at.replace('+', "%2B");
+        ask(&ledger, &format!("/prisoners/A1234BC/responsibility?on={on}&known-at={point}")).await
+    };
+    assert_eq!(answered(&known_at(&today.to_string()).await)["tier"], "C1");
+    assert_eq!(answered(&known_at(&at).await)["tier"], "C1");
+    let yesterday = today.pred_opt().expect("a day before").to_string();
+    refused(&known_at(&yesterday).await, 404, "prisoner-unknown");
 }
 
 #[tokio::test]
@@ -186,6 +233,14 @@ async fn many_are_answered_at_once_in_the_order_asked() {
     assert_eq!(items[2]["responsible"]["staffId"], SHAH);
     let early = ask_with(&ledger, Method::POST, "/responsibilities?on=2026-01-20", Some(&asked)).await;
     assert_eq!(answered(&early)[0]["responsible"]["vacancy"], "NOT_ALLOCATED");
+
+    let before = ledger.event_count().await - 1;
+    let path = format!("/responsibilities?on=2026-03-01&known-at={before}");
+    let believed = ask_with(&ledger, Method::POST, &path, Some(&asked)).await;
+    assert_eq!(answered(&believed)[0]["responsible"]["vacancy"], "NOT_ALLOCATED", "recorded last");
+    assert_eq!(answered(&believed)[1]["error"]["code"], "prisoner-unknown");
+    assert_eq!(answered(&believed)[2]["responsible"]["staffId"], SHAH);
+    assert_eq!(believed.header("ledger-position"), Some(before.to_string().as_str()));
 
     let nobody = ask_with(&ledger, Method::POST, "/responsibilities", Some(&json!([]))).await;
     assert_eq!(answered(&nobody), &json!([]));
@@ -286,6 +341,79 @@ async fn merged_numbers_answer_with_the_survivor() {
 }
 
 #[tokio::test]
+async fn before_a_merge_the_removed_number_answers_for_the_survivor() {
+    let ledger = start().await;
+    let tier = |tier: &str, day: &str| json!({"tier": tier, "source": "DELIUS", "prison": "LEI", "effectiveAt": format!("{day}T09:00:00Z")});
+    // A chain of three numbers, each known from another day on.
+    record(&ledger, "POST /prisoners/A1111AA/tier", tier("A", "2026-01-05")).await;
+    record(&ledger, "POST /prisoners/A2222BB/tier", tier("B", "2026-02-05")).await;
+    record(&ledger, "POST /prisoners/A2222BB/merges", json!({"removedNumber": "A1111AA"})).await;
+    ledger.settled().await;
+    record(&ledger, "POST /prisoners/A3333CC/tier", tier("C", "2026-03-05")).await;
+    record(&ledger, "POST /prisoners/A3333CC/merges", json!({"removedNumber": "A2222BB"})).await;
+    ledger.settled().await;
+    let head = ledger.event_count().await;
+    for (number, known_at) in [
+        ("A1111AA", String::new()),
+        ("A2222BB", String::new()),
+        ("A3333CC", String::new()),
+        ("A1111AA", format!("&known-at={head}")),
+        ("A3333CC", format!("&known-at={head}")),
+    ] {
+        for (day, expected) in [("2026-01-20", "A"), ("2026-02-20", "B"), ("2026-03-20", "C")] {
+            let path = format!("/prisoners/{number}/responsibility?on={day}{known_at}");
+            let answer = ask(&ledger, &path).await;
+            assert_eq!(
+                (&answered(&answer)["tier"], &answer.body["prisonerNumber"]),
+                (&json!(expected), &json!("A3333CC"))
+            );
+        }
+        let path = format!("/prisoners/{number}/responsibility?on=2026-01-01{known_at}");
+        refused(&ask(&ledger, &path).await, 404, "prisoner-unknown");
+    }
+    let many = ask_with(&ledger, Method::POST, "/responsibilities?on=2026-01-20", Some(&json!(["A3333CC"]))).await;
+    assert_eq!(each(&many, "tier"), ["A"]);
+    let periods = ask(&ledger, "/prisoners/A1111AA/responsibility/periods").await;
+    let tiers = each(&periods, "tier");
+    assert_eq!(tiers[..3], ["A", "B", "C"]);
+    assert_eq!(each(&periods, "from")[..3], ["2026-01-05T09:00:00Z", "2026-02-05T09:00:00Z", "2026-03-05T09:00:00Z"]);
+    assert_eq!(each(&periods, "to")[..2], ["2026-02-05T09:00:00Z", "2026-03-05T09:00:00Z"]);
+    assert!(each(&periods, "prisonerNumber").iter().all(|number| number == "A3333CC"), "{}", periods.text);
+}
+
+/// The rules refuse it, but two servers that did not see each other's merge could make it.
+#[tokio::test]
+async fn a_circle_of_merges_is_reported_and_not_followed_for_ever() {
+    let ledger = start().await;
+    let numbers = ["A1111AA", "A2222BB"];
+    for number in numbers {
+        ledger.tier(number).await;
+    }
+    let log = Arc::new(ledger.log().await);
+    // Without policies, which would complete the first merge.
+    assert!(ledger.program.stop().await.success());
+    for (removed, survivor) in [(numbers[0], numbers[1]), (numbers[1], numbers[0])] {
+        let retired = PrisonerNumberRetired { survivor: survivor.parse().expect("a number") };
+        let at = "2026-11-01T09:00:00Z".parse().expect("an instant");
+        let metadata = Metadata::new(
+            at,
+            RecordedBy { username: "SPO".parse().expect("a username"), client: "test".to_owned() },
+            CommandId(Uuid::new_v4()),
+            "0".repeat(64),
+            Uuid::new_v4(),
+            None,
+        );
+        let event = encode(&Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(retired)), 0, &metadata, at);
+        let stream = Stream::Prisoner(removed.parse().expect("a number"));
+        log.append(&stream, ExpectedRevision::Exact(0), vec![event]).await.expect("append");
+    }
+    let log: SharedLog = log;
+    let number = numbers[0].parse().expect("a number");
+    let read = tokio::time::timeout(Duration::from_secs(60), whole_history(&log, &number)).await.expect("an end");
+    assert!(matches!(read, Err(query::Error::MergeCircle { .. })), "{read:?}");
+}
+
+#[tokio::test]
 async fn periods_adjoin_from_the_first_entry_to_the_planned_future() {
     let ledger = start().await;
     ledger.case("A1234BC", SHAH).await;
@@ -309,14 +437,16 @@ async fn periods_adjoin_from_the_first_entry_to_the_planned_future() {
 #[tokio::test]
 async fn a_prisons_cases_are_filtered_sorted_and_paged() {
     let ledger = start().await;
-    for (number, tier, staff_id) in [
-        ("A0001AA", "D2", Some(SHAH)),
-        ("A0002AA", "C1", Some(NOVAK)),
-        ("A0003AA", "C2", None),
-        ("A0004AA", "E0", Some(SHAH)),
-        ("A0005AA", "C1", None),
+    // The later their number, the longer they wait.
+    for (number, tier, staff_id, day) in [
+        ("A0001AA", "D2", Some(SHAH), 9),
+        ("A0002AA", "C1", Some(NOVAK), 8),
+        ("A0003AA", "C2", None, 7),
+        ("A0004AA", "E0", Some(SHAH), 6),
+        ("A0005AA", "C1", None, 5),
     ] {
-        let body = json!({"tier": tier, "source": "DELIUS", "prison": "LEI", "effectiveAt": "2026-01-05T09:00:00Z"});
+        let effective_at = format!("2026-01-0{day}T09:00:00Z");
+        let body = json!({"tier": tier, "source": "DELIUS", "prison": "LEI", "effectiveAt": effective_at});
         record(&ledger, &format!("POST /prisoners/{number}/tier"), body).await;
         if let Some(staff_id) = staff_id {
             ledger.allocate(number, staff_id).await;
@@ -342,15 +472,29 @@ async fn a_prisons_cases_are_filtered_sorted_and_paged() {
     check("sort=tier", &["A0002AA", "A0005AA", "A0003AA", "A0001AA", "A0004AA"]).await;
     check("sort=-tier", &["A0004AA", "A0001AA", "A0003AA", "A0005AA", "A0002AA"]).await;
     check("sort=pom", &["A0002AA", "A0001AA", "A0004AA", "A0003AA", "A0005AA"]).await;
+    check("sort=-pom", &["A0004AA", "A0001AA", "A0002AA", "A0005AA", "A0003AA"]).await;
+    check("sort=waitingSince", &["A0005AA", "A0003AA", "A0001AA", "A0002AA", "A0004AA"]).await;
+    check("sort=-waitingSince", &["A0003AA", "A0005AA", "A0004AA", "A0002AA", "A0001AA"]).await;
+    let on = "on=2026-01-20";
+    check(&format!("{on}&sort=responsibleSince"), &["A0005AA", "A0004AA", "A0003AA", "A0002AA", "A0001AA"]).await;
+    check(&format!("{on}&sort=-responsibleSince"), &["A0001AA", "A0002AA", "A0003AA", "A0004AA", "A0005AA"]).await;
     check("on=2026-01-20&waiting=true", &["A0001AA", "A0002AA", "A0003AA", "A0004AA", "A0005AA"]).await;
     check("on=2026-01-01", &[]).await;
     let elsewhere = ask(&ledger, "/prisons/MDI/cases").await;
     assert_eq!(answered(&elsewhere), &json!([]));
     assert!(elsewhere.header("ledger-position").is_some());
 
-    for sort in
-        ["prisonerNumber", "-prisonerNumber", "tier", "-tier", "pom", "-pom", "waitingSince", "-responsibleSince"]
-    {
+    for sort in [
+        "prisonerNumber",
+        "-prisonerNumber",
+        "tier",
+        "-tier",
+        "pom",
+        "-pom",
+        "waitingSince",
+        "-waitingSince",
+        "-responsibleSince",
+    ] {
         let whole = each(&ask(&ledger, &format!("/prisons/LEI/cases?sort={sort}")).await, "prisonerNumber");
         let mut paged = Vec::new();
         let mut next = Some(format!("/prisons/LEI/cases?sort={sort}&limit=2"));
@@ -369,9 +513,9 @@ async fn a_prisons_cases_are_filtered_sorted_and_paged() {
     assert_eq!((&second["pom"]["staffId"], &second["coworker"]["staffId"]), (&json!(NOVAK), &json!(SHAH)));
 
     let waiting = ask(&ledger, "/prisons/LEI/unallocated?on=2026-02-12").await;
-    assert_eq!(each(&waiting, "prisonerNumber"), ["A0003AA", "A0005AA"]);
-    assert_eq!(each(&waiting, "waitingSince"), ["2026-01-05T09:00:00Z"; 2]);
-    assert_eq!(each(&waiting, "days"), [37; 2]);
+    assert_eq!(each(&waiting, "prisonerNumber"), ["A0005AA", "A0003AA"]);
+    assert_eq!(each(&waiting, "waitingSince"), ["2026-01-05T09:00:00Z", "2026-01-07T09:00:00Z"]);
+    assert_eq!(each(&waiting, "days"), [37, 35]);
 
     let roster = ask(&ledger, "/prisons/LEI/poms?on=2026-02-12").await;
     assert_eq!(each(&roster, "name"), ["Byrne, Liam", "Novak, Jan", "Okafor, Grace", "Shah, Priya"]);
@@ -390,7 +534,7 @@ async fn a_prisons_cases_are_filtered_sorted_and_paged() {
     assert_eq!(
         answered(&statistics),
         &json!([{"month": "2026-02", "allocations": 3, "reallocations": 0, "overrides": 0,
-            "daysToAllocate": {"mean": 28.0, "median": 28.0, "max": 28}}])
+            "daysToAllocate": {"mean": 25.3, "median": 25.0, "max": 27}}])
     );
 }
 
@@ -401,6 +545,11 @@ async fn handovers_start_are_due_and_are_overdue() {
         ledger.case(number, SHAH).await;
         record(&ledger, &format!("POST /prisoners/{number}/handover-plans"), determinate()).await;
     }
+    // Released earlier than the others, so handed over earlier; by number it comes last.
+    ledger.case("A0004AA", SHAH).await;
+    let earlier = json!({"indeterminate": false, "sentenceStartDate": "2024-01-01",
+        "conditionalReleaseDate": "2026-12-21", "calculatedOn": "2026-02-03", "effectiveAt": "2026-02-03T09:00:00Z"});
+    record(&ledger, "POST /prisoners/A0004AA/handover-plans", earlier).await;
     let com = json!({"name": "Lee, Sam", "effectiveAt": "2026-03-01T09:00:00Z"});
     record(&ledger, "PUT /prisoners/A0001AA/community-manager", com).await;
     let decision =
@@ -427,12 +576,18 @@ async fn handovers_start_are_due_and_are_overdue() {
             "{query}"
         );
     };
-    // 17 April is the 30th day after 18 March.
-    check("on=2026-03-17", &[], &[], &[]).await;
-    check("on=2026-03-18", &["A0001AA", "A0002AA"], &["A0001AA", "A0002AA"], &[]).await;
-    check("on=2026-04-16&within=0d", &[], &[], &[]).await;
-    check("on=2026-04-16&within=1d", &["A0001AA", "A0002AA"], &["A0001AA", "A0002AA"], &[]).await;
-    check("on=2026-04-17", &[], &[], &["A0002AA"]).await;
+    // 17 April is the 30th day after 18 March, 7 April after 8 March.
+    check("on=2026-03-07", &[], &[], &[]).await;
+    check("on=2026-03-08", &["A0004AA"], &["A0004AA"], &[]).await;
+    let by_date = ["A0004AA", "A0001AA", "A0002AA"];
+    check("on=2026-03-18", &by_date, &by_date, &[]).await;
+    check("on=2026-04-16&within=0d", &[], &[], &["A0004AA"]).await;
+    check("on=2026-04-16&within=1d", &["A0001AA", "A0002AA"], &["A0001AA", "A0002AA"], &["A0004AA"]).await;
+    check("on=2026-04-17", &[], &[], &["A0004AA", "A0002AA"]).await;
+    let cases = ask(&ledger, "/prisons/LEI/cases?on=2026-03-18&sort=handoverDate").await;
+    assert_eq!(each(&cases, "prisonerNumber"), ["A0004AA", "A0001AA", "A0002AA", "A0003AA"]);
+    let cases = ask(&ledger, "/prisons/LEI/cases?on=2026-03-18&sort=-handoverStartDate").await;
+    assert_eq!(each(&cases, "prisonerNumber"), ["A0003AA", "A0002AA", "A0001AA", "A0004AA"]);
 }
 
 #[tokio::test]
@@ -452,6 +607,10 @@ async fn nomis_contacts_still_to_be_removed_are_listed() {
     record(&ledger, &format!("POST /prisons/LEI/nomis-contacts/{id}/removal"), json!({})).await;
     let left = ask(&ledger, "/prisons/LEI/nomis-contacts?outstanding=true").await;
     assert_eq!(each(&left, "prisonerNumber"), ["A0002AA"]);
+    let ever = ask(&ledger, "/nomis-contacts?outstanding=false").await;
+    assert_eq!(each(&ever, "prisonerNumber"), ["A0001AA", "A0002AA", "A0003AA"]);
+    let is_removed: Vec<bool> = each(&ever, "removedAt").iter().map(|removed_at| !removed_at.is_null()).collect();
+    assert_eq!(is_removed, [true, false, false]);
     let first = ask(&ledger, "/nomis-contacts?limit=1").await;
     let second = ask(&ledger, &next_page(&first).expect("another page")).await;
     assert_eq!((each(&second, "prisonerNumber"), next_page(&second)), (vec![json!("A0003AA")], None));
@@ -530,10 +689,31 @@ async fn handover_dates_are_worked_out_and_not_recorded() {
     assert_eq!(answered(&several)[0]["error"]["code"], "sentence-start-unknown");
     assert_eq!(answered(&several)[1], dates);
     refused(&ask_with(&ledger, Method::POST, "/handover-dates", Some(&unknown)).await, 422, "sentence-start-unknown");
-    let misspelt =
-        ask_with(&ledger, Method::POST, "/handover-dates", Some(&json!([{"indeterminate": true, "ted": null}]))).await;
-    assert_eq!(refused(&misspelt, 400, "field-unknown").body["errors"][0]["pointer"], "#/0/ted");
+    let misspelt = json!({"indeterminate": true, "ted": null});
+    let alone = ask_with(&ledger, Method::POST, "/handover-dates", Some(&misspelt)).await;
+    assert_eq!(refused(&alone, 400, "field-unknown").body["errors"][0]["pointer"], "#/ted");
+    let among = ask_with(&ledger, Method::POST, "/handover-dates", Some(&json!([misspelt, facts]))).await;
+    let error = &answered(&among)[0]["error"];
+    assert_eq!(error["code"], "field-unknown");
+    assert!(error["detail"].as_str().is_some_and(|detail| detail.contains("`ted`")), "{error}");
+    assert_eq!(answered(&among)[1], dates);
     assert_eq!(ledger.event_count().await, count);
+}
+
+#[tokio::test]
+async fn handover_dates_of_all_worked_examples_are_answered_at_once() {
+    let ledger = start().await;
+    let examples = include_str!("../../crates/domain/tests/data/handover/examples.jsonl");
+    let examples: Vec<Value> = examples.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let facts: Vec<&Value> = examples.iter().map(|example| &example["facts"]).collect();
+    let answer = ask_with(&ledger, Method::POST, "/handover-dates", Some(&json!(facts))).await;
+    let answers = answered(&answer).as_array().expect("a list");
+    assert_eq!(answers.len(), examples.len());
+    for (example, answer) in examples.iter().zip(answers) {
+        for (name, expected) in example["expect"].as_object().expect("what to expect") {
+            assert_eq!(&answer[name], expected, "{name} of {}", example["name"]);
+        }
+    }
 }
 
 #[tokio::test]
@@ -563,6 +743,7 @@ async fn a_person_gets_to_see_everything_held() {
     ] {
         let answer = ask(&ledger, &format!("/subject-access-request?{query}")).await;
         assert_eq!(answer.status.as_u16(), status, "{query}: {}", answer.text);
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{query}");
     }
 }
 
@@ -610,4 +791,57 @@ async fn while_postgres_is_away_it_says_when_to_come_back() {
         }
     }
     assert!(program.stop().await.success());
+}
+
+/// Every response with a description, every reference with something that it leads to, and no name for two things.
+#[tokio::test]
+async fn the_description_of_the_api_is_whole() {
+    let ledger = start().await;
+    let document = ledger.client().get("/openapi.json").await.body;
+    let mut responses = 0;
+    let mut operations = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            assert!(operations.insert(operation["operationId"].as_str()), "{method} {path} has another one's id");
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                responses += 1;
+                let description = response["description"].as_str().unwrap_or_default();
+                assert!(!description.is_empty(), "{method} {path} {status} is not described");
+                let problem = "#/components/schemas/Problem";
+                let as_json = &response["content"]["application/json"]["schema"]["$ref"];
+                assert_ne!(as_json, problem, "{method} {path} {status}: a problem of another media type");
+            }
+        }
+    }
+    assert!(responses > 100, "{responses}");
+    let tags: Vec<&Value> = document["tags"].as_array().expect("tags").iter().map(|tag| &tag["name"]).collect();
+    assert!(tags.iter().enumerate().all(|(index, tag)| !tags[..index].contains(tag)), "{tags:?}");
+    let mut unresolved = Vec::new();
+    resolve(&document, &document, &mut unresolved);
+    assert!(unresolved.is_empty(), "{unresolved:?}");
+    // What merging two documents would hide: the later of two schemas with one name.
+    let (commands, answers) = (json!(command::openapi()), json!(query::openapi()));
+    let schemas = |document: &Value| document["components"]["schemas"].as_object().expect("schemas").clone();
+    let answers = schemas(&answers);
+    for (name, schema) in schemas(&commands) {
+        if let Some(other) = answers.get(&name) {
+            assert_eq!(&schema, other, "two schemas are called {name}");
+        }
+    }
+}
+
+/// Collects the references of `part` that lead nowhere.
+fn resolve(document: &Value, part: &Value, unresolved: &mut Vec<String>) {
+    match part {
+        Value::Object(members) => {
+            if let Some(Value::String(reference)) = members.get("$ref")
+                && reference.strip_prefix('#').and_then(|pointer| document.pointer(pointer)).is_none()
+            {
+                unresolved.push(reference.clone());
+            }
+            members.values().for_each(|member| resolve(document, member, unresolved));
+        }
+        Value::Array(items) => items.iter().for_each(|item| resolve(document, item, unresolved)),
+        _ => {}
+    }
 }

@@ -12,6 +12,7 @@ use crate::{
 async fn check(ledger: &Ledger, path: &str, status: u16, body: Value) {
     let answer = ask(ledger, path).await;
     assert_eq!((answer.status.as_u16(), &answer.body), (status, &body), "{path}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
 }
 
 #[tokio::test]
@@ -78,13 +79,13 @@ async fn the_first_allocation_apis_clients_can_be_pointed_here() {
     ledger.case("A1234BC", SHAH).await;
     ledger.tier("A1234BD").await;
     let allocation = json!({
-        "prison": "LEI", "pom": {"staffId": OKAFOR}, "overrideReasons": ["CONTINUITY", "NO_STAFF"], "note": "As before.",
+        "prison": "LEI", "pom": {"staffId": OKAFOR}, "overrideReasons": ["CONTINUITY", "OTHER"], "overrideDetail": "Speaks Welsh", "note": "As before.",
         "effectiveAt": "2026-02-02T09:00:00Z",
     });
     record(&ledger, "POST /prisoners/A1234BD/allocations", allocation).await;
     ledger.tier("A1234BE").await;
 
-    let asked = json!(["A1234BC", "A1234BD", "A1234BE", "A9999ZZ", "nobody"]);
+    let asked = json!(["A1234BC", "A1234BD", "A1234BE", "A9999ZZ", "nobody", "no\0body"]);
     let active = ask_with(&ledger, Method::POST, "/allocation/active", Some(&asked)).await;
     let body = answered(&active).clone();
     assert_eq!((&body["status"], &body["errorMessage"]), (&json!("ok"), &json!("")));
@@ -99,7 +100,7 @@ async fn the_first_allocation_apis_clients_can_be_pointed_here() {
         okafors,
         json!({
             "nomis_offender_id": "A1234BD", "nomis_booking_id": null, "nomis_staff_id": OKAFOR, "prison": "LEI",
-            "allocated_at_tier": "C1", "override_reason": "CONTINUITY,NO_STAFF", "note": "As before.", "email": null,
+            "allocated_at_tier": "C1", "override_reason": "CONTINUITY,Speaks Welsh", "note": "As before.", "email": null,
             "created_by": null, "active": true, "created_at": "2026-02-02T09:00:00.000Z", "updated_at": null,
         })
     );
@@ -120,6 +121,9 @@ async fn the_first_allocation_apis_clients_can_be_pointed_here() {
     assert_eq!(poms[0]["allocations"][0]["nomis_offender_id"], "A1234BD");
     assert_eq!((&poms[1]["working_pattern"], &poms[1]["status"]), (&json!("0.5"), &json!("active")));
     assert_eq!(poms[1]["allocations"], json!([]));
+    // The POM's first day, whatever has changed since.
+    assert_eq!(poms[1]["created_at"], poms[0]["created_at"]);
+    assert_eq!(poms[1]["updated_at"], "2019-01-02T00:00:00.000Z");
     let one = ask(&ledger, &format!("/poms/{SHAH}")).await;
     assert_eq!(answered(&one)["poms"][0]["allocations"][0]["nomis_offender_id"], "A1234BC");
 

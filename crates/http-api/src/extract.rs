@@ -4,6 +4,8 @@
 //! Types read by them say `#[serde(deny_unknown_fields)]`: an unknown field or parameter is refused by name, because a
 //! misspelt one would otherwise be taken for an absent one.
 
+use std::borrow::Cow;
+
 use axum::{
     extract::{
         FromRequest, FromRequestParts, Path, Request,
@@ -12,10 +14,15 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_path_to_error::Segment;
 
-use crate::{BODY_BYTES_MAX, Problem, problem::Fault};
+use crate::{
+    BODY_BYTES_MAX, Problem,
+    instant::{YEARS, is_in_range},
+    problem::Fault,
+};
 
 /// A JSON body.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +87,26 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         json_problem(&path, &error.into_inner())
     })?;
     deserializer.end().map_err(|error| malformed(&error))?;
+    refuse_effective_at_out_of_range(bytes)?;
     Ok(value)
+}
+
+/// Every body of a command may say when it holds from. One far outside of this age is a slip, which is better refused
+/// here for all of them than found out by the first store that cannot hold it.
+fn refuse_effective_at_out_of_range(bytes: &[u8]) -> Result<(), Problem> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Effective {
+        effective_at: Option<DateTime<Utc>>,
+    }
+    // What has no such member, or another kind of it, is for the type that was read to judge.
+    match serde_json::from_slice(bytes) {
+        Ok(Effective { effective_at: Some(instant) }) if !is_in_range(instant) => {
+            let detail = format!("not in the years {} to {}; {WRITE_AN_INSTANT}", YEARS.start(), YEARS.end());
+            Err(Problem::fault("date-invalid", Fault::pointer("#/effectiveAt", detail)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -108,7 +134,7 @@ fn json_problem(path: &serde_path_to_error::Path, error: &serde_json::Error) -> 
         Complaint::Date => "date-invalid",
         Complaint::Other => "field-invalid",
     };
-    Problem::fault(code, Fault::pointer(pointer, text))
+    Problem::fault(code, Fault::pointer(pointer, in_words(text)))
 }
 
 /// A path as a JSON pointer in a URI fragment.
@@ -144,15 +170,6 @@ enum Complaint<'a> {
 
 impl<'a> Complaint<'a> {
     fn of(text: &'a str) -> Self {
-        /// How chrono says that a text is not a date or instant.
-        const NOT_A_DATE: [&str; 6] = [
-            "input is out of range",
-            "no possible date and time matching input",
-            "input is not enough for unique date and time",
-            "input contains invalid characters",
-            "premature end of input",
-            "trailing input",
-        ];
         let quoted = |start: &str| text.strip_prefix(start)?.split('`').next();
         if let Some(field) = quoted("unknown field `") {
             Self::Unknown(field)
@@ -169,6 +186,85 @@ impl<'a> Complaint<'a> {
     }
 }
 
+/// How chrono says that a text is not a date or instant.
+const NOT_A_DATE: [&str; 6] = [
+    "input is out of range",
+    "no possible date and time matching input",
+    "input is not enough for unique date and time",
+    "input contains invalid characters",
+    "premature end of input",
+    "trailing input",
+];
+
+const WRITE_A_DATE: &str = "write a date such as 2026-03-01";
+const WRITE_AN_INSTANT: &str = "write an instant such as 2026-03-01T09:00:00Z";
+const WRITE_A_UUID: &str = "write a UUID such as 0b5b2c5e-6e0a-4a0e-9c55-2a3c6d1f8e11";
+const WRITE_A_WHOLE_NUMBER: &str = "write a whole number";
+const WRITE_A_NUMBER: &str = "write a number such as 0.5";
+const WRITE_A_TRUTH: &str = "write true or false";
+
+/// A complaint as a caller can act on it, who need not know what this program reads JSON and dates with. What comes from
+/// the types of this project is in such words already.
+fn in_words(complaint: &str) -> Cow<'_, str> {
+    if NOT_A_DATE.contains(&complaint) {
+        return format!("not a date or an instant; {WRITE_A_DATE}, {}", WRITE_AN_INSTANT.trim_start_matches("write "))
+            .into();
+    }
+    if complaint.starts_with("UUID parsing failed") {
+        return format!("not a UUID; {WRITE_A_UUID}").into();
+    }
+    if let Some(rest) = complaint.strip_prefix("invalid type: ").or_else(|| complaint.strip_prefix("invalid value: ")) {
+        let (given, expected) = rest.rsplit_once(", expected ").unwrap_or((rest, ""));
+        return format!("{} does not fit here; {}", given.replace("`", ""), wanted(expected)).into();
+    }
+    if let Some(rest) = complaint.strip_prefix("unknown variant `") {
+        let (given, known) = rest.split_once("`, expected ").unwrap_or((rest, ""));
+        return format!("`{given}` is not one of: {}", known.trim_start_matches("one of ").replace("` or `", "`, `"))
+            .into();
+    }
+    if let Some(rest) = complaint.strip_prefix("unknown field `") {
+        return match rest.split_once("`, expected ") {
+            Some((given, known)) => {
+                let known = known.trim_start_matches("one of ").replace("` or `", "`, `");
+                format!("`{given}` is not known here; known are: {known}").into()
+            }
+            None => format!("`{}` is not known here", rest.split('`').next().unwrap_or(rest)).into(),
+        };
+    }
+    if let Some(field) = complaint.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        return format!("`{field}` is missing and has to be given").into();
+    }
+    if let Some(field) = complaint.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()) {
+        return format!("`{field}` is given twice").into();
+    }
+    match complaint {
+        "invalid digit found in string"
+        | "cannot parse integer from empty string"
+        | "number too large to fit in target type"
+        | "number too small to fit in target type" => {
+            format!("not a whole number that fits here; {WRITE_A_WHOLE_NUMBER}").into()
+        }
+        "provided string was not `true` or `false`" => format!("neither true nor false; {WRITE_A_TRUTH}").into(),
+        other => other.into(),
+    }
+}
+
+/// What serde and others call what they expect.
+fn wanted(expected: &str) -> Cow<'_, str> {
+    match expected {
+        "a formatted date string" => WRITE_A_DATE.into(),
+        "an RFC 3339 formatted date and time string" => WRITE_AN_INSTANT.into(),
+        "a formatted UUID string" | "UUID" => WRITE_A_UUID.into(),
+        "i64" | "u64" | "i32" | "u32" | "u16" | "u8" => WRITE_A_WHOLE_NUMBER.into(),
+        "f64" | "f32" => WRITE_A_NUMBER.into(),
+        "a boolean" => WRITE_A_TRUTH.into(),
+        "a string" | "a borrowed string" => "write a text in quotes".into(),
+        "a sequence" => "write an array".into(),
+        other if other.starts_with("struct ") || other == "a map" => "write an object".into(),
+        other => format!("expected is {other}").into(),
+    }
+}
+
 /// The parameters in a path.
 #[derive(Debug, Clone, Copy)]
 pub struct PathParams<T>(pub T);
@@ -181,7 +277,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
             Ok(Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(error)) => {
                 let text = match error.into_kind() {
-                    ErrorKind::DeserializeError { message, .. } => message,
+                    ErrorKind::DeserializeError { message, .. } => in_words(&message).into_owned(),
+                    ErrorKind::ParseError { value, .. }
+                    | ErrorKind::ParseErrorAtIndex { value, .. }
+                    | ErrorKind::ParseErrorAtKey { value, .. } => {
+                        format!("`{value}` is not a whole number that fits here; {WRITE_A_WHOLE_NUMBER}")
+                    }
                     kind => kind.to_string(),
                 };
                 Err(Problem::bad_request("identifier-invalid", format!("{text}.")))
@@ -221,10 +322,10 @@ fn parameter_problem(text: &str) -> Problem {
         _ => (None, text),
     };
     match Complaint::of(complaint) {
-        Complaint::Unknown(name) => Problem::fault("parameter-unknown", Fault::parameter(name, complaint)),
-        Complaint::Missing(name) => Problem::fault("parameter-missing", Fault::parameter(name, complaint)),
+        Complaint::Unknown(name) => Problem::fault("parameter-unknown", Fault::parameter(name, in_words(complaint))),
+        Complaint::Missing(name) => Problem::fault("parameter-missing", Fault::parameter(name, in_words(complaint))),
         Complaint::Identifier | Complaint::Date | Complaint::Other => {
-            Problem::fault("parameter-invalid", Fault::parameter(parameter.unwrap_or("query"), complaint))
+            Problem::fault("parameter-invalid", Fault::parameter(parameter.unwrap_or("query"), in_words(complaint)))
         }
     }
 }
@@ -232,9 +333,8 @@ fn parameter_problem(text: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::{DateTime, NaiveDate, Utc};
+    use chrono::NaiveDate;
     use domain::identifier::{PrisonerNumber, StaffId};
-    use serde::Deserialize;
     use serde_json::json;
 
     #[derive(Debug, Deserialize)]
@@ -246,6 +346,8 @@ mod tests {
         day: Option<NaiveDate>,
         effective_at: Option<DateTime<Utc>>,
         list: Option<Vec<Pom>>,
+        id: Option<uuid::Uuid>,
+        count: Option<u8>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -290,6 +392,30 @@ mod tests {
             let body = json!({"pom": {"staffId": 1}, "effectiveAt": instant}).to_string();
             check(&body, "date-invalid", Some("#/effectiveAt"));
         }
+        for instant in ["1899-12-31T23:59:59Z", "2200-01-01T00:00:00Z", "-4800-01-01T00:00:00Z"] {
+            let body = json!({"pom": {"staffId": 1}, "effectiveAt": instant}).to_string();
+            check(&body, "date-invalid", Some("#/effectiveAt"));
+        }
+    }
+
+    #[track_caller]
+    fn check_words(body: &str, detail: &str) {
+        assert_eq!(from_json::<Example>(body.as_bytes()).expect_err("refused").detail(), detail);
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_write() {
+        check_words(
+            r#"{"day":"2026-02-30"}"#,
+            "#/day: not a date or an instant; write a date such as 2026-03-01, an instant such as 2026-03-01T09:00:00Z.",
+        );
+        check_words(r#"{"day":1}"#, "#/day: integer 1 does not fit here; write a date such as 2026-03-01.");
+        check_words(r#"{"id":"1"}"#, "#/id: not a UUID; write a UUID such as 0b5b2c5e-6e0a-4a0e-9c55-2a3c6d1f8e11.");
+        check_words(r#"{"count":"1"}"#, "#/count: string \"1\" does not fit here; write a whole number.");
+        check_words(r#"{"count":256}"#, "#/count: integer 256 does not fit here; write a whole number.");
+        check_words(r#"{"pom":1}"#, "#/pom: integer 1 does not fit here; write an object.");
+        check_words("{}", "#/pom: `pom` is missing and has to be given.");
+        check_words(r#"{"pom":{"staff":1}}"#, "#/pom/staff: `staff` is not known here; known are: `staffId`.");
     }
 
     #[derive(Debug, Deserialize)]

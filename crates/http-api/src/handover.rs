@@ -5,6 +5,8 @@ use domain::handover::Facts;
 use serde::{Deserialize, Deserializer, de};
 use utoipa::ToSchema;
 
+use crate::instant::optional_date;
+
 /// Sentence facts, all from NOMIS: all optional, but `indeterminate` where they are recorded. London dates.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -13,16 +15,22 @@ pub struct FactsBody {
     /// where dates are only worked out, absent or null is false, as for every other fact.
     pub indeterminate: Option<bool>,
     /// When the sentence began.
+    #[serde(default, deserialize_with = "optional_date")]
     pub sentence_start_date: Option<NaiveDate>,
     /// Tariff expiry date (TED).
+    #[serde(default, deserialize_with = "optional_date")]
     pub tariff_date: Option<NaiveDate>,
     /// Target hearing date (THD) of the parole board.
+    #[serde(default, deserialize_with = "optional_date")]
     pub target_hearing_date: Option<NaiveDate>,
     /// Parole eligibility date (PED).
+    #[serde(default, deserialize_with = "optional_date")]
     pub parole_eligibility_date: Option<NaiveDate>,
     /// Conditional release date (CRD).
+    #[serde(default, deserialize_with = "optional_date")]
     pub conditional_release_date: Option<NaiveDate>,
     /// Automatic release date (ARD).
+    #[serde(default, deserialize_with = "optional_date")]
     pub automatic_release_date: Option<NaiveDate>,
     /// A determinate sentence with parole.
     #[serde(default, deserialize_with = "null_is_false")]
@@ -55,10 +63,13 @@ pub struct FactsBody {
     #[serde(default, deserialize_with = "null_is_false")]
     pub womens_estate: bool,
     /// The day on which the category became open (women's estate).
+    #[serde(default, deserialize_with = "optional_date")]
     pub category_active_since: Option<NaiveDate>,
     /// The day of arrival at the open prison (men's estate).
+    #[serde(default, deserialize_with = "optional_date")]
     pub prison_arrival_date: Option<NaiveDate>,
     /// "Today" for the calculation; absent, the London date of `effectiveAt`, and without that, of now.
+    #[serde(default, deserialize_with = "optional_date")]
     pub calculated_on: Option<NaiveDate>,
     /// When the plan holds from; absent, from now.
     pub effective_at: Option<DateTime<Utc>>,

@@ -1,17 +1,21 @@
 //! Points in time as they are said in a URL.
 
-use std::{borrow::Cow, str::FromStr};
+use std::{borrow::Cow, ops::RangeInclusive, str::FromStr};
 
-use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
+use chrono::{DateTime, Datelike as _, Days, NaiveDate, SubsecRound as _, TimeDelta, Utc};
 use domain::london;
 use serde::{Deserialize, Deserializer, de};
 
+/// The years in which dates and instants lie; what is outside of them is a slip, and some stores could not hold it.
+pub const YEARS: RangeInclusive<i32> = 1900..=2199;
+
 /// Why a text is not a point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not a date {or_else}, e.g. 2026-03-01 or 2026-03-01T09:00:00Z")]
+#[error("`{value}` is not {what} in the years {} to {}; write {example}", YEARS.start(), YEARS.end())]
 pub struct Invalid {
     value: String,
-    or_else: &'static str,
+    what: &'static str,
+    example: &'static str,
 }
 
 /// An instant, or a London date that stands for its first instant: `2026-07-01` is 2026-06-30T23:00:00Z. So an answer
@@ -30,7 +34,18 @@ impl DateOrInstant {
 impl FromStr for DateOrInstant {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        parse(text).map(Self).ok_or_else(|| Invalid { value: text.to_owned(), or_else: "or an instant" })
+        let instant = match parse(text) {
+            Some(Parsed::Date(date)) => london::midnight(date),
+            Some(Parsed::Instant(instant)) => instant,
+            None => {
+                return Err(Invalid {
+                    value: text.to_owned(),
+                    what: "a date or an instant",
+                    example: "a date such as 2026-03-01 or an instant such as 2026-03-01T09:00:00Z",
+                });
+            }
+        };
+        Ok(Self(instant))
     }
 }
 
@@ -39,7 +54,8 @@ impl FromStr for DateOrInstant {
 pub enum KnownAt {
     /// After the event at this position.
     Position(u64),
-    /// After everything that was recorded at or before this instant. A date stands for its first instant.
+    /// After everything that was recorded at or before this instant. A London date stands for its last instant: what was
+    /// known when that day was over.
     Instant(DateTime<Utc>),
 }
 
@@ -49,34 +65,74 @@ impl FromStr for KnownAt {
         if let Ok(position) = text.parse() {
             return Ok(Self::Position(position));
         }
-        parse(text)
-            .map(Self::Instant)
-            .ok_or_else(|| Invalid { value: text.to_owned(), or_else: "or an instant or a position" })
+        match parse(text) {
+            Some(Parsed::Date(date)) => {
+                Ok(Self::Instant(london::midnight(date + Days::new(1)) - TimeDelta::microseconds(1)))
+            }
+            Some(Parsed::Instant(instant)) => Ok(Self::Instant(instant)),
+            None => Err(Invalid {
+                value: text.to_owned(),
+                what: "a position, or a date or an instant",
+                example: "a position such as 81233, a date such as 2026-03-01 or an instant such as 2026-03-01T09:00:00Z",
+            }),
+        }
     }
 }
 
-fn parse(text: &str) -> Option<DateTime<Utc>> {
+/// A London date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Date(pub NaiveDate);
+
+impl FromStr for Date {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match parse(text) {
+            Some(Parsed::Date(date)) => Ok(Self(date)),
+            Some(Parsed::Instant(_)) | None => {
+                Err(Invalid { value: text.to_owned(), what: "a date", example: "a date such as 2026-03-01" })
+            }
+        }
+    }
+}
+
+/// Whether an instant lies in [`YEARS`].
+#[must_use]
+pub fn is_in_range(instant: DateTime<Utc>) -> bool {
+    YEARS.contains(&instant.year())
+}
+
+enum Parsed {
+    Date(NaiveDate),
+    Instant(DateTime<Utc>),
+}
+
+fn parse(text: &str) -> Option<Parsed> {
     if let Ok(date) = text.parse::<NaiveDate>() {
-        return Some(london::midnight(date));
+        return YEARS.contains(&date.year()).then_some(Parsed::Date(date));
     }
     // The `+` of an offset that was not escaped in a URL arrives as a space.
     let text = text.replace(' ', "+");
-    let instant = DateTime::parse_from_rfc3339(&text).ok()?.to_utc();
     // Views and events keep microseconds.
-    Some(instant.trunc_subsecs(6))
+    let instant = DateTime::parse_from_rfc3339(&text).ok()?.to_utc().trunc_subsecs(6);
+    is_in_range(instant).then_some(Parsed::Instant(instant))
 }
 
-impl<'de> Deserialize<'de> for DateOrInstant {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
+/// Reads an optional date of a body, for `#[serde(deserialize_with)]`.
+pub(crate) fn optional_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, D::Error> {
+    let text = Option::<Cow<'_, str>>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map(|Date(date)| date).map_err(de::Error::custom)).transpose()
 }
 
-impl<'de> Deserialize<'de> for KnownAt {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
+macro_rules! deserialize_from_text {
+    ($($type:ty),+) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Cow::<str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )+};
 }
+deserialize_from_text!(DateOrInstant, KnownAt, Date);
 
 #[cfg(test)]
 mod tests {
@@ -96,15 +152,33 @@ mod tests {
         check("2026-07-01T09:30:00+01:00", "2026-07-01T08:30:00Z");
         check("2026-07-01T09:30:00 01:00", "2026-07-01T08:30:00Z");
         check("2026-07-01T09:30:00.1234567Z", "2026-07-01T09:30:00.123456Z");
-        for wrong in ["", "soon", "2026-02-30", "01/03/2026", "2026-07-01T09:30:00"] {
+        for wrong in [
+            "",
+            "soon",
+            "2026-02-30",
+            "01/03/2026",
+            "2026-07-01T09:30:00",
+            "1899-12-31",
+            "2200-01-01",
+            "+262142-12-31",
+            "-4800-01-01",
+            "9999-12-31T23:59:59Z",
+            "\0",
+        ] {
             wrong.parse::<DateOrInstant>().expect_err(wrong);
         }
     }
 
     #[test]
-    fn a_number_is_a_position() {
+    fn what_was_known_is_at_a_position_or_an_instant_or_when_a_day_was_over() {
         assert_eq!("81233".parse(), Ok(KnownAt::Position(81_233)));
-        assert_eq!("2026-03-01".parse(), Ok(KnownAt::Instant("2026-03-01T00:00:00Z".parse().expect("an instant"))));
+        for (text, instant) in [
+            ("2026-03-01", "2026-03-01T23:59:59.999999Z"),
+            ("2026-07-01", "2026-07-01T22:59:59.999999Z"),
+            ("2026-03-01T09:00:00Z", "2026-03-01T09:00:00Z"),
+        ] {
+            assert_eq!(text.parse(), Ok(KnownAt::Instant(instant.parse().expect("an instant"))));
+        }
         "-1".parse::<KnownAt>().expect_err("negative");
     }
 }

@@ -1,5 +1,6 @@
 //! Why an answer cannot be given although the question is in order.
 
+use domain::identifier::PrisonerNumber;
 use event_log::LogError;
 use http_api::Problem;
 
@@ -12,6 +13,12 @@ pub enum Error {
     /// The event log cannot be read.
     #[error("read the event log")]
     Log(#[from] LogError),
+    /// Merges go in a circle, which the rules refuse.
+    #[error("the merges of {number} go in a circle")]
+    MergeCircle {
+        /// A number in it.
+        number: PrisonerNumber,
+    },
     /// A view holds what it cannot hold.
     #[error("the view {table} is damaged: {column} of {row} cannot be `{value}`")]
     Damaged {
@@ -47,7 +54,10 @@ impl From<&Error> for Problem {
                 );
                 Problem::unavailable("event-store-unavailable", "The event store cannot be reached. Please try again.")
             }
-            Error::Views(_) | Error::Log(LogError::Damaged { .. }) | Error::Damaged { .. } => {
+            Error::Views(_)
+            | Error::Log(LogError::Damaged { .. })
+            | Error::MergeCircle { .. }
+            | Error::Damaged { .. } => {
                 tracing::error!(error = error as &dyn std::error::Error, "a question cannot be answered");
                 Problem::internal()
             }

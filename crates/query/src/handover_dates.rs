@@ -5,7 +5,9 @@ use chrono::NaiveDate;
 use domain::{
     Refusal,
     handover::{Facts, HandoverReason, NamedDate, Phase, phase_on, plan},
+    london,
 };
+use http_api::{Problem, extract::from_json, handover::FactsBody};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -62,6 +64,12 @@ pub struct LineError {
     pub detail: String,
 }
 
+impl From<Problem> for Line {
+    fn from(problem: Problem) -> Self {
+        Self::Error { error: LineError { code: problem.code().to_owned(), detail: problem.detail().to_owned() } }
+    }
+}
+
 impl From<Result<HandoverDates, Refusal>> for Line {
     fn from(outcome: Result<HandoverDates, Refusal>) -> Self {
         match outcome {
@@ -70,6 +78,19 @@ impl From<Result<HandoverDates, Refusal>> for Line {
                 Self::Error { error: LineError { code: refusal.code.to_owned(), detail: refusal.sentence } }
             }
         }
+    }
+}
+
+/// Answers one line of facts in JSON, alone: one that cannot be read or worked out says so in its place. `today` where the
+/// facts do not say on which day.
+#[must_use]
+pub fn answer(json: &[u8], today: NaiveDate) -> Line {
+    match from_json::<FactsBody>(json) {
+        Ok(facts) => {
+            let today = facts.effective_at.map_or(today, london::date);
+            work_out(&facts.into_facts(), today).into()
+        }
+        Err(problem) => problem.into(),
     }
 }
 

@@ -8,28 +8,30 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use chrono::NaiveDate;
-use domain::{Refusal, london};
+use domain::london;
 use http_api::{Body, Params, Problem, handover::FactsBody};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{
         self,
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{periods::NoParams, responsibilities::bounded};
 use crate::{
     State,
-    handover_dates::{HandoverDates, Line, work_out},
+    handover_dates::{HandoverDates, Line, answer, work_out},
 };
 
 /// One line of facts, or up to 1,000.
 #[derive(Debug)]
 pub(super) enum OneOrMany {
     One(Box<FactsBody>),
-    Many(Vec<FactsBody>),
+    /// Each as it was sent, so that one that cannot be read spoils no other.
+    Many(Vec<Box<RawValue>>),
 }
 
 impl<'de> Deserialize<'de> for OneOrMany {
@@ -51,15 +53,24 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
+/// The dates of one line of facts, or each line's.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = HandoverDatesOneOrMany)]
+enum Answered {
+    One(HandoverDates),
+    Many(Vec<Line>),
+}
+
 /// Works handover dates out from sentence facts and records nothing.
 ///
 /// One object is answered with one, or refused with 422 where it cannot be worked out. An array of up to 1,000 is answered
-/// with an array in the same order; a line that cannot be worked out has `{"error":{"code","detail"}}` in its place.
+/// with an array in the same order; a line that cannot be read or worked out has `{"error":{"code","detail"}}` in its place.
 #[utoipa::path(
     post, path = "/handover-dates", tag = "Answers",
     request_body(content = FactsBody, description = "One object, or an array of up to 1,000"),
     responses(
-        (status = 200, body = HandoverDates),
+        (status = 200, body = Answered),
         (status = 422, body = http_api::problem::Document, description = "`sentence-start-unknown`"),
     ),
 )]
@@ -69,21 +80,18 @@ pub(super) async fn handover_dates(
     Body(facts): Body<OneOrMany>,
 ) -> Result<Response, Problem> {
     let today = london::date(state.now());
-    let answer = match facts {
-        OneOrMany::One(facts) => Json(line(*facts, today)?).into_response(),
+    let answered = match facts {
+        OneOrMany::One(facts) => {
+            let today = facts.effective_at.map_or(today, london::date);
+            Answered::One(work_out(&facts.into_facts(), today)?)
+        }
         OneOrMany::Many(lines) => {
             bounded(lines.len())?;
-            let lines: Vec<Line> = lines.into_iter().map(|facts| Line::from(line(facts, today))).collect();
-            Json(lines).into_response()
+            Answered::Many(lines.iter().map(|facts| answer(facts.get().as_bytes(), today)).collect())
         }
     };
     // Worked out from the request alone, so there is no position to tell.
-    Ok(([(header::CACHE_CONTROL, "no-store")], answer).into_response())
-}
-
-fn line(facts: FactsBody, today: NaiveDate) -> Result<HandoverDates, Refusal> {
-    let today = facts.effective_at.map_or(today, london::date);
-    work_out(&facts.into_facts(), today)
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answered)).into_response())
 }
 
 #[cfg(test)]
@@ -96,7 +104,7 @@ mod tests {
             panic!("not an array");
         };
         let today = "2024-05-20".parse().expect("a date");
-        lines.into_iter().map(|facts| json!(Line::from(line(facts, today)))).collect()
+        lines.iter().map(|facts| json!(answer(facts.get().as_bytes(), today))).collect()
     }
 
     #[test]
@@ -104,6 +112,28 @@ mod tests {
         let facts = json!({"indeterminate": false, "sentenceStartDate": "2024-01-01",
             "conditionalReleaseDate": "2026-01-01", "mappaLevel": null, "recalled": null});
         let without_start = json!({"indeterminate": false, "conditionalReleaseDate": "2026-01-01"});
+        let unreadable = [
+            json!({"recaled": true}),
+            json!({"tariffDate": "2026-02-30"}),
+            json!({"tariffDate": "2500-01-01"}),
+            json!({"effectiveAt": "0001-01-01T00:00:00Z"}),
+            json!({"mappaLevel": 4}),
+            json!([]),
+            json!(null),
+        ];
+        let codes: Vec<Value> = answers(&json!(unreadable)).iter().map(|line| line["error"]["code"].clone()).collect();
+        assert_eq!(
+            codes,
+            [
+                "field-unknown",
+                "date-invalid",
+                "date-invalid",
+                "date-invalid",
+                "field-invalid",
+                "field-invalid",
+                "field-invalid"
+            ]
+        );
         assert_eq!(
             answers(&json!([facts, without_start])),
             [
@@ -120,14 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cannot_be_read_is_named() {
+    fn facts_that_cannot_be_read_are_refused() {
         for (body, code, pointer) in [
-            (
-                json!([{"indeterminate": true}, {"indeterminate": true, "recaled": true}]),
-                "field-unknown",
-                "#/1/recaled",
-            ),
-            (json!([[]]), "field-invalid", "#/0"),
+            (json!({"indeterminate": true, "recaled": true}), "field-unknown", "#/recaled"),
+            (json!(7), "field-invalid", "#"),
             (json!({"indeterminate": "maybe"}), "field-invalid", "#/indeterminate"),
             (json!({"indeterminate": true, "tariffDate": "2026-02-30"}), "date-invalid", "#/tariffDate"),
             (json!({"indeterminate": true, "mappaLevel": 4}), "field-invalid", "#/mappaLevel"),

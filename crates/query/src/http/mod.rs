@@ -7,6 +7,7 @@
 
 mod cases;
 mod compatible;
+mod described;
 mod handover_dates;
 mod handovers;
 mod history;
@@ -28,6 +29,7 @@ use axum::{
 };
 use utoipa::OpenApi;
 
+use self::described::Conventions;
 use crate::{State, answer, freshness};
 
 /// Every route of the query side.
@@ -68,6 +70,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 #[derive(OpenApi)]
 #[openapi(
+    modifiers(&Conventions),
     paths(
         responsibility::responsibility,
         periods::responsibility_periods,
@@ -95,7 +98,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     tags(
         (name = "Answers", description = "Who is responsible, and everything around it."),
         (name = "Live service", description = "As the live \"Manage POM cases\" service answers, for its clients."),
-        (name = "First allocation API", description = "As the allocation API of 2019 answered, over the ledger."),
+        // "First allocation API" is declared by the command side, which takes a request of it: a name stands only once in
+        // the document of both.
     ),
 )]
 struct Description;

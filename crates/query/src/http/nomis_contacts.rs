@@ -29,9 +29,9 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// Only those that are to be removed: of prisons that have joined OMiC.
-    #[serde(default)]
-    outstanding: bool,
+    /// True: only those that are to be removed, of prisons that have joined OMiC. False: removed ones too, with
+    /// `removedAt`. Absent: those that are still in NOMIS.
+    outstanding: Option<bool>,
     /// Cursor of the page before.
     #[param(value_type = Option<String>)]
     after: Option<Cursor>,
@@ -96,7 +96,7 @@ pub(super) async fn prison_nomis_contacts(
     Params(which): Params<Which>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    still_in_nomis(&state, Some(&prison), &which, &uri).await
+    page(&state, Some(&prison), &which, &uri).await
 }
 
 /// The POM contacts that are still in NOMIS, by prison and prisoner.
@@ -110,19 +110,17 @@ pub(super) async fn nomis_contacts(
     Params(which): Params<Which>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    still_in_nomis(&state, None, &which, &uri).await
+    page(&state, None, &which, &uri).await
 }
 
-async fn still_in_nomis(
-    state: &State,
-    prison: Option<&PrisonCode>,
-    which: &Which,
-    uri: &Uri,
-) -> Result<Response, Problem> {
+async fn page(state: &State, prison: Option<&PrisonCode>, which: &Which, uri: &Uri) -> Result<Response, Problem> {
     let after = which.after.as_ref().map(Cursor::key).transpose()?;
-    let joined_by = which.outstanding.then(|| london::date(state.now()));
-    let (read, next) =
-        nomis_contact::still_in_nomis(&state.views, prison, joined_by, after.as_ref(), which.limit).await?;
+    let wanted = match which.outstanding {
+        Some(true) => nomis_contact::Which::Outstanding(london::date(state.now())),
+        Some(false) => nomis_contact::Which::Any,
+        None => nomis_contact::Which::InNomis,
+    };
+    let (read, next) = nomis_contact::page(&state.views, prison, wanted, after.as_ref(), which.limit).await?;
     let contacts: Vec<NomisContact> = read.rows.into_iter().map(NomisContact::from).collect();
     Ok(Answer::new(read.position, contacts).followed_by(next.as_ref(), uri).into_response())
 }

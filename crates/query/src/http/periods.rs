@@ -21,6 +21,7 @@ use super::{
 use crate::{
     State,
     answer::Answer,
+    case_log,
     view::case::{self, Case, Found},
 };
 
@@ -84,6 +85,9 @@ impl<'a> From<&'a Case> for ResponsibilityPeriod<'a> {
 }
 
 /// Who was responsible from when to when, past and planned; the periods adjoin.
+///
+/// Those from before anything was known under the surviving number of a merge come from the removed number's own history,
+/// and need not adjoin.
 #[utoipa::path(
     get, path = "/prisoners/{n}/responsibility/periods", tag = "Answers",
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
@@ -98,7 +102,10 @@ pub(super) async fn responsibility_periods(
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let (position, periods) = case::periods(&state.views, &number).await?;
-    let periods = periods.ok_or_else(|| unknown(&Found::Unknown, &number).with_position(position))?;
+    let (survivor, own) = periods.ok_or_else(|| unknown(&Found::Unknown, &number).with_position(position))?;
+    // From the log, which goes at least as far as the views.
+    let mut periods = case_log::periods_before_merges(&state.log, &survivor, None).await?;
+    periods.extend(own);
     let periods: Vec<ResponsibilityPeriod<'_>> = periods.iter().map(ResponsibilityPeriod::from).collect();
     Ok(Answer::new(position, periods).into_response())
 }

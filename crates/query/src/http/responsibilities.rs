@@ -6,8 +6,13 @@ use axum::{
     extract::State as Extracted,
     response::{IntoResponse as _, Response},
 };
+use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
-use http_api::{Body, Params, Problem, instant::DateOrInstant, problem::Fault};
+use http_api::{
+    Body, Params, Problem,
+    instant::{DateOrInstant, KnownAt},
+    problem::Fault,
+};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{
@@ -17,9 +22,9 @@ use serde::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::responsibility::{Responsibility, unknown};
+use super::responsibility::{Responsibility, as_known_at, or_before_merges, unknown};
 use crate::{
-    State,
+    Error, State,
     answer::Answer,
     handover_dates::LineError,
     view::case::{self, Found},
@@ -30,12 +35,16 @@ pub(super) const NUMBERS_MAX: usize = 1_000;
 
 /// When.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct When {
     /// Asks about this instant, or about the start of this London date; absent, about now.
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
+    /// Asks what was believed then: an instant, the end of a London date, or a position in the ledger; absent, what is known
+    /// now.
+    #[param(value_type = Option<String>, example = "81233")]
+    known_at: Option<KnownAt>,
 }
 
 /// The numbers: `{"prisonerNumbers": […]}`, or the array alone.
@@ -106,8 +115,7 @@ pub(super) async fn responsibilities(
     let numbers = asked.prisoner_numbers;
     bounded(numbers.len())?;
     let on = when.on.map_or_else(|| state.now(), DateOrInstant::instant);
-    let (position, found) =
-        case::each_at(&state.views, numbers.iter().map(|number| (number.clone(), on)).collect()).await?;
+    let (position, found) = look_up(&state, &numbers, when.known_at, on).await?;
     let lines: Vec<Line<'_>> = numbers
         .iter()
         .zip(&found)
@@ -121,6 +129,38 @@ pub(super) async fn responsibilities(
         })
         .collect();
     Ok(Answer::new(position, lines).into_response())
+}
+
+/// The cases in the order asked, and the position that all of them include.
+async fn look_up(
+    state: &State,
+    numbers: &[PrisonerNumber],
+    known_at: Option<KnownAt>,
+    on: DateTime<Utc>,
+) -> Result<(u64, Vec<Found>), Error> {
+    let Some(known_at) = known_at else {
+        let asked = numbers.iter().map(|number| (number.clone(), on)).collect();
+        let (position, mut found) = case::each_at(&state.views, asked).await?;
+        for found in &mut found {
+            let looked_up = std::mem::replace(found, Found::Unknown);
+            *found = or_before_merges(&state.log, looked_up, None, on).await?;
+        }
+        return Ok((position, found));
+    };
+    let head = state.log.head().await?;
+    let mut position = match known_at {
+        KnownAt::Position(position) => position.min(head),
+        KnownAt::Instant(_) => 0,
+    };
+    let mut all = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let (reached, found) = as_known_at(state, number, known_at, on).await?;
+        if let (KnownAt::Instant(_), Found::Case(_) | Found::NotYet(_)) = (known_at, &found) {
+            position = position.max(reached);
+        }
+        all.push(found);
+    }
+    Ok((position, all))
 }
 
 /// Refuses more lines than one request may have.

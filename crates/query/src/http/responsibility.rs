@@ -8,6 +8,7 @@ use domain::{
     prisoner::{period_at, periods},
     tier::Tier,
 };
+use event_log::SharedLog;
 use http_api::{
     Params, PathParams, Problem,
     instant::{DateOrInstant, KnownAt},
@@ -31,7 +32,7 @@ pub(super) struct When {
     /// Asks about this instant, or about the start of this London date; absent, about now.
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
-    /// Asks what was believed then: an instant, or a position in the ledger; absent, what is known now.
+    /// Asks what was believed then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
     #[param(value_type = Option<String>, example = "81233")]
     known_at: Option<KnownAt>,
 }
@@ -98,7 +99,8 @@ impl<'a> Responsibility<'a> {
 
 /// Who is responsible for a case.
 ///
-/// A role that nobody fills is an answer: `responsible.vacancy` says `NOT_ALLOCATED` or `COM_NOT_NAMED`. The entity tag
+/// Before anything was known under the surviving number of a merge, a removed number's own history answers. A role that
+/// nobody fills is an answer: `responsible.vacancy` says `NOT_ALLOCATED` or `COM_NOT_NAMED`. The entity tag
 /// changes when the answer does, `on` and `asOf.position` aside.
 #[utoipa::path(
     get, path = "/prisoners/{n}/responsibility", tag = "Answers",
@@ -117,7 +119,10 @@ pub(super) async fn responsibility(
     use axum::response::IntoResponse as _;
     let on = when.on.map_or_else(|| state.now(), DateOrInstant::instant);
     let (position, found) = match when.known_at {
-        None => state.cases.at(number.clone(), on).await?,
+        None => {
+            let (position, found) = state.cases.at(number.clone(), on).await?;
+            (position, or_before_merges(&state.log, found, None, on).await?)
+        }
         Some(known_at) => as_known_at(&state, &number, known_at, on).await?,
     };
     let case = known(found, &number).map_err(|problem| problem.with_position(position))?;
@@ -126,7 +131,7 @@ pub(super) async fn responsibility(
 }
 
 /// The same from the log, as it was known at a point. The position is that point's, as far as the log goes.
-async fn as_known_at(
+pub(super) async fn as_known_at(
     state: &State,
     number: &PrisonerNumber,
     known_at: KnownAt,
@@ -145,7 +150,21 @@ async fn as_known_at(
         Some(period) => Found::Case(Box::new(Case::of(&history, period))),
         None => Found::NotYet(history.number().clone()),
     };
-    Ok((position, found))
+    Ok((position, or_before_merges(&state.log, found, Some(known_at), on).await?))
+}
+
+/// A case of which nothing had happened yet under the surviving number may have been known under one that was merged
+/// into it. From the log, which goes at least as far as the views.
+pub(super) async fn or_before_merges(
+    log: &SharedLog,
+    found: Found,
+    known_at: Option<KnownAt>,
+    on: DateTime<Utc>,
+) -> Result<Found, Error> {
+    let Found::NotYet(survivor) = &found else { return Ok(found) };
+    let before = case_log::periods_before_merges(log, survivor, known_at).await?;
+    let case = before.into_iter().find(|case| case.from <= on && case.to.is_none_or(|to| on < to));
+    Ok(case.map_or(found, |case| Found::Case(Box::new(case))))
 }
 
 /// The case, or the problem that there is none.

@@ -2,15 +2,15 @@
 
 use axum::{
     extract::State as Extracted,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use chrono::{DateTime, Days, NaiveDate, Utc};
+use chrono::{DateTime, Days, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     london,
 };
-use http_api::{Params, Problem, event::RecordedEvent, headers::LEDGER_POSITION, problem::Fault};
+use http_api::{Params, Problem, event::RecordedEvent, headers::LEDGER_POSITION, instant::Date, problem::Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -33,9 +33,11 @@ pub(super) struct Whom {
     #[param(example = "X123456")]
     crn: Option<String>,
     /// First London day, by effective time.
-    from_date: Option<NaiveDate>,
+    #[param(value_type = Option<String>, format = Date)]
+    from_date: Option<Date>,
     /// Last London day, by effective time.
-    to_date: Option<NaiveDate>,
+    #[param(value_type = Option<String>, format = Date)]
+    to_date: Option<Date>,
 }
 
 /// Everything held on a person.
@@ -119,18 +121,22 @@ pub(super) async fn subject_access_request(
 ) -> Result<Response, Problem> {
     let number = subject(whom.prn.as_deref(), whom.crn.as_deref())?;
     let within = |instant: DateTime<Utc>| {
-        whom.from_date.is_none_or(|first| london::midnight(first) <= instant)
+        whom.from_date.is_none_or(|Date(first)| london::midnight(first) <= instant)
             && whom
                 .to_date
-                .and_then(|last| last.checked_add_days(Days::new(1)))
+                .and_then(|Date(last)| last.checked_add_days(Days::new(1)))
                 .is_none_or(|after| instant < london::midnight(after))
     };
+    // Read before the history, so that the history goes at least as far.
+    let head = state.log.head().await.map_err(crate::Error::from)?;
     let happened = case_log::whole_history(&state.log, &number).await?;
     let mut numbers: Vec<PrisonerNumber> = happened.iter().map(|happened| happened.number.clone()).collect();
     numbers.push(number.clone());
     numbers.sort();
     numbers.dedup();
     let contacts = nomis_contact::of_prisoners(&state.views, &numbers).await?;
+    // History and contacts: what both of them include.
+    let position = head.min(contacts.position);
     let content = Content {
         prisoner_number: number,
         history: happened
@@ -150,9 +156,13 @@ pub(super) async fn subject_access_request(
             .collect(),
     };
     if content.history.is_empty() && content.nomis_contacts.is_empty() {
-        return Ok((StatusCode::NO_CONTENT, [(LEDGER_POSITION, contacts.position.to_string())]).into_response());
+        let headers = [
+            (LEDGER_POSITION, HeaderValue::from(position)),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        return Ok((StatusCode::NO_CONTENT, headers).into_response());
     }
-    Ok(Answer::new(contacts.position, SubjectAccess { content }).into_response())
+    Ok(Answer::new(position, SubjectAccess { content }).into_response())
 }
 
 /// The person asked for, where it is one that the ledger finds by that identifier.

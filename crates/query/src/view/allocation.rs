@@ -66,6 +66,7 @@ pub(crate) struct InForce {
     /// At the allocation; of a case taken over in a merge, now.
     pub(crate) tier: Option<String>,
     pub(crate) override_reasons: Vec<String>,
+    pub(crate) override_detail: Option<String>,
     pub(crate) note: Option<String>,
     pub(crate) nomis_booking_id: Option<i64>,
     pub(crate) recorded_by: Option<String>,
@@ -76,14 +77,14 @@ pub(crate) struct InForce {
 macro_rules! in_force {
     () => {
         "p.prisoner_number, p.prison, p.pom_staff_id, p.pom_email, p.pom_since, coalesce(a.tier, p.tier) AS tier, \
-         coalesce(a.override_reasons, '{}') AS override_reasons, a.note, a.nomis_booking_id, a.recorded_by, a.recorded_at"
+         coalesce(a.override_reasons, '{}') AS override_reasons, a.override_detail, a.note, a.nomis_booking_id, a.recorded_by, a.recorded_at"
     };
 }
 
 /// The allocations in force of these numbers, merged ones followed; numbers without one are absent.
 pub(crate) async fn in_force_of_prisoners(
     views: &PgPool,
-    numbers: &[&str],
+    numbers: &[PrisonerNumber],
     at: DateTime<Utc>,
 ) -> Result<Read<InForce>, Error> {
     // `UNION`, not `UNION ALL`: a circle, which the rules refuse, would come to an end all the same.
@@ -106,6 +107,7 @@ pub(crate) async fn in_force_of_prisoners(
              WHERE chain.merged_into IS NULL
          ) held ON true"
     );
+    let numbers: Vec<&str> = numbers.iter().map(PrisonerNumber::as_str).collect();
     let rows = sqlx::query(SQL).bind(numbers).bind(at).fetch_all(views).await?;
     read(&rows, "case_period", "prisoner_number", |row| InForce::read(row, Some(row.get("asked")?)))
 }
@@ -140,6 +142,7 @@ impl InForce {
             since: row.get("pom_since")?,
             tier: row.get("tier")?,
             override_reasons: row.get("override_reasons")?,
+            override_detail: row.get("override_detail")?,
             note: row.get("note")?,
             nomis_booking_id: row.get("nomis_booking_id")?,
             recorded_by: row.get("recorded_by")?,

@@ -129,8 +129,12 @@ pub(crate) async fn each_at(
     Err(too_many_merges(&open[0].1.0))
 }
 
-/// Every period of a case, past and planned, in order; `None` where the number is unknown.
-pub(crate) async fn periods(views: &PgPool, number: &PrisonerNumber) -> Result<(u64, Option<Vec<Case>>), Error> {
+/// A case's number, the survivor's where it was merged, and every period, past and planned, in order; `None` where the
+/// number is unknown.
+pub(crate) async fn periods(
+    views: &PgPool,
+    number: &PrisonerNumber,
+) -> Result<(u64, Option<(PrisonerNumber, Vec<Case>)>), Error> {
     const SQL: &str = concat!(
         "SELECT v.position AS ledger_position, ",
         columns!(),
@@ -151,7 +155,7 @@ pub(crate) async fn periods(views: &PgPool, number: &PrisonerNumber) -> Result<(
             Looked::Is(Found::Unknown) => return Ok((position(&rows)?, None)),
             Looked::Is(Found::NotYet(_) | Found::Case(_)) => {
                 let Read { position, rows } = read(&rows, "case_period", "prisoner_number", Case::read)?;
-                return Ok((position, Some(rows)));
+                return Ok((position, Some((number, rows))));
             }
         }
     }

@@ -71,20 +71,27 @@ pub(crate) enum SortBy {
 }
 
 impl SortBy {
-    /// A text that is never null and sorts as the thing itself; what is absent comes last.
-    fn key(self) -> &'static str {
+    /// A text that sorts as the thing itself, byte by byte; null where it is absent.
+    fn text(self) -> &'static str {
         match self {
             Self::PrisonerNumber => "''",
-            Self::Tier => "coalesce(p.tier, '~')",
-            Self::PomName => "coalesce(p.pom_name, '~')",
+            Self::Tier => "p.tier",
+            Self::PomName => "p.pom_name",
             Self::Phase => "p.phase",
-            Self::HandoverStartDate => "coalesce(p.plan_start_date::text, '~')",
-            Self::HandoverDate => "coalesce(p.plan_handover_date::text, '~')",
-            Self::WaitingSince => {
-                "coalesce(to_char(p.waiting_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), '~')"
-            }
+            Self::HandoverStartDate => "p.plan_start_date::text",
+            Self::HandoverDate => "p.plan_handover_date::text",
+            Self::WaitingSince => "to_char(p.waiting_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
             Self::ResponsibleSince => "to_char(p.responsible_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
         }
+    }
+}
+
+impl Sort {
+    /// The text to sort by, never null: what is absent comes last in either direction. No text comes after Unicode's last
+    /// character, none before the empty one.
+    fn key(self) -> String {
+        let absent = if self.descending { "" } else { "\u{10FFFF}" };
+        format!("coalesce({}, '{absent}')", self.by.text())
     }
 }
 
@@ -118,14 +125,14 @@ fn statement(
     after: Option<&Key>,
     rows_max: usize,
 ) -> QueryBuilder<Postgres> {
-    let key = sort.by.key();
+    let key = sort.key();
     let direction = if sort.descending { "DESC" } else { "ASC" };
     let mut sql = QueryBuilder::new(concat!(
         "SELECT v.position AS ledger_position, page.* FROM checkpoint v LEFT JOIN LATERAL (SELECT ",
         columns!(),
         ", "
     ));
-    sql.push(key)
+    sql.push(&key)
         .push(" AS sort_key FROM case_period p JOIN prisoner_case c ON c.prisoner_number = p.prisoner_number")
         .push(" WHERE p.valid_from <= ")
         .push_bind(at)
@@ -183,7 +190,7 @@ fn statement(
     }
     if let Some((after_key, after_number)) = after {
         sql.push(" AND ((")
-            .push(key)
+            .push(&key)
             .push(r#") COLLATE "C", p.prisoner_number COLLATE "C") "#)
             .push(if sort.descending { "< (" } else { "> (" })
             .push_bind(after_key.clone())
@@ -226,7 +233,7 @@ mod tests {
             None,
             "FROM case_period p JOIN prisoner_case c ON c.prisoner_number = p.prisoner_number \
              WHERE p.valid_from <= $1 AND p.valid_to > $2 AND p.prison = $3 \
-             ORDER BY ('') COLLATE \"C\" ASC, p.prisoner_number COLLATE \"C\" ASC LIMIT $4) page ON true \
+             ORDER BY (coalesce('', '\u{10FFFF}')) COLLATE \"C\" ASC, p.prisoner_number COLLATE \"C\" ASC LIMIT $4) page ON true \
              ORDER BY page.sort_key COLLATE \"C\" ASC, page.prisoner_number COLLATE \"C\" ASC",
         );
         check(
@@ -245,8 +252,8 @@ mod tests {
              WHERE p.valid_from <= $1 AND p.valid_to > $2 AND p.prison = $3 \
              AND (p.pom_staff_id = $4 OR p.coworker_staff_id = $5) AND left(p.tier, 1) = $6 AND p.phase = $7 \
              AND p.waiting_since IS NOT NULL AND p.responsible = 'COM' AND p.com_name IS NULL \
-             AND ((coalesce(p.tier, '~')) COLLATE \"C\", p.prisoner_number COLLATE \"C\") < ($8, $9) \
-             ORDER BY (coalesce(p.tier, '~')) COLLATE \"C\" DESC, p.prisoner_number COLLATE \"C\" DESC LIMIT $10) page ON true \
+             AND ((coalesce(p.tier, '')) COLLATE \"C\", p.prisoner_number COLLATE \"C\") < ($8, $9) \
+             ORDER BY (coalesce(p.tier, '')) COLLATE \"C\" DESC, p.prisoner_number COLLATE \"C\" DESC LIMIT $10) page ON true \
              ORDER BY page.sort_key COLLATE \"C\" DESC, page.prisoner_number COLLATE \"C\" DESC",
         );
     }

@@ -91,4 +91,4 @@ fn position(rows: &[PgRow]) -> Result<u64, Error> {
 }
 
 /// The end of a period; the views say infinity for "nothing known ends it", which the statements turn into null.
-type End = Option<DateTime<Utc>>;
+pub(crate) type End = Option<DateTime<Utc>>;

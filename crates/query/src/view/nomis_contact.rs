@@ -26,12 +26,22 @@ pub(crate) struct Contact {
 /// A cursor's key: of the last contact seen.
 pub(crate) type Key = (String, String, Uuid);
 
-/// A page of the contacts that are still in NOMIS, by prison and prisoner; of one prison or of all. `joined_by`: only of
-/// prisons that were on OMiC by that London day, where the contacts should be gone.
-pub(crate) async fn still_in_nomis(
+/// Which contacts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those that are still in NOMIS at prisons that were on OMiC by this London day, where they should be gone.
+    Outstanding(NaiveDate),
+    /// Those that are still in NOMIS.
+    InNomis,
+    /// Every one ever seen, removed ones included.
+    Any,
+}
+
+/// A page of contacts, by prison and prisoner; of one prison or of all.
+pub(crate) async fn page(
     views: &PgPool,
     prison: Option<&PrisonCode>,
-    joined_by: Option<NaiveDate>,
+    which: Which,
     after: Option<&Key>,
     limit: Limit,
 ) -> Result<(Read<Contact>, Option<Cursor>), Error> {
@@ -42,7 +52,7 @@ pub(crate) async fn still_in_nomis(
             SELECT n.prison_code, p.go_live_date, n.contact_id, n.prisoner_number, n.staff_id, n.name, n.contact_type,
                    n.found_at, n.removed_at
             FROM nomis_contact n JOIN prison p ON p.prison_code = n.prison_code
-            WHERE n.removed_at IS NULL
+            WHERE ($7 OR n.removed_at IS NULL)
               AND ($1::text IS NULL OR n.prison_code = $1)
               AND ($2::date IS NULL OR p.go_live_date <= $2)
               AND ($3::text IS NULL
@@ -51,6 +61,11 @@ pub(crate) async fn still_in_nomis(
             LIMIT $6
         ) page ON true
         ORDER BY page.prison_code COLLATE "C", page.prisoner_number COLLATE "C", page.contact_id"#;
+    let (joined_by, removed_too) = match which {
+        Which::Outstanding(today) => (Some(today), false),
+        Which::InNomis => (None, false),
+        Which::Any => (None, true),
+    };
     let rows = sqlx::query(SQL)
         .bind(prison.map(PrisonCode::as_str))
         .bind(joined_by)
@@ -58,6 +73,7 @@ pub(crate) async fn still_in_nomis(
         .bind(after.map(|(_, number, _)| number.as_str()))
         .bind(after.map(|(_, _, id)| *id))
         .bind(i64::try_from(limit.rows() + 1).unwrap_or(i64::MAX))
+        .bind(removed_too)
         .fetch_all(views)
         .await?;
     let mut contacts = read(&rows, "nomis_contact", "prison_code", Contact::read)?;

@@ -27,6 +27,8 @@ pub(crate) struct Pom {
     pub(crate) reason: Option<String>,
     /// Since when all of this holds.
     pub(crate) from: DateTime<Utc>,
+    /// Since when the POM is on the roster.
+    pub(crate) registered: DateTime<Utc>,
 }
 
 /// How many cases a POM holds, by tier letter; under `None` those without a tier.
@@ -56,6 +58,8 @@ pub(crate) async fn with_caseloads(
         )
         SELECT v.position AS ledger_position, pom.prison_code, pom.staff_id, pom.name, pom.kind, pom.email,
                pom.working_pattern::float8 AS working_pattern, pom.status, pom.returns_on, pom.reason, pom.valid_from,
+               (SELECT min(first.valid_from) FROM pom_period first
+                WHERE first.prison_code = pom.prison_code AND first.staff_id = pom.staff_id) AS registered,
                load.is_primary, load.tier, load.cases
         FROM checkpoint v
         LEFT JOIN pom_period pom ON pom.prison_code = $1 AND pom.valid_from <= $2 AND pom.valid_to > $2
@@ -88,7 +92,9 @@ pub(crate) async fn with_caseloads(
 pub(crate) async fn by_staff_ids(views: &PgPool, staff_ids: &[StaffId], at: DateTime<Utc>) -> Result<Read<Pom>, Error> {
     const SQL: &str = "
         SELECT v.position AS ledger_position, pom.prison_code, pom.staff_id, pom.name, pom.kind, pom.email,
-               pom.working_pattern::float8 AS working_pattern, pom.status, pom.returns_on, pom.reason, pom.valid_from
+               pom.working_pattern::float8 AS working_pattern, pom.status, pom.returns_on, pom.reason, pom.valid_from,
+               (SELECT min(first.valid_from) FROM pom_period first
+                WHERE first.prison_code = pom.prison_code AND first.staff_id = pom.staff_id) AS registered
         FROM checkpoint v
         LEFT JOIN pom_period pom ON pom.staff_id = ANY($1) AND pom.valid_from <= $2 AND pom.valid_to > $2
         ORDER BY pom.staff_id, pom.prison_code";
@@ -111,6 +117,7 @@ impl Pom {
             returns_on: row.get("returns_on")?,
             reason: row.get("reason")?,
             from: row.get("valid_from")?,
+            registered: row.get("registered")?,
         })
     }
 }

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use axum::{
     Json,
     extract::{Request, State as Extracted},
+    http::header,
     response::{IntoResponse as _, Response},
 };
+use domain::identifier::PrisonerNumber;
 use http_api::{Problem, extract::body_bytes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::rails_time;
+use super::{NO_STORE, rails_time};
 use crate::{
     State,
     answer::Answer,
@@ -20,6 +22,9 @@ use crate::{
 
 /// Most numbers in one request. That API had no limit; this is ten prisons' cases.
 const NUMBERS_MAX: usize = 10_000;
+
+/// The override reason that says nothing without its detail.
+const OTHER: &str = "OTHER";
 
 /// The envelope of that API's answers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,7 +46,7 @@ pub(super) struct ActiveAllocation {
     nomis_staff_id: i64,
     prison: String,
     allocated_at_tier: Option<String>,
-    /// The override reasons, with commas between them.
+    /// The override reasons, with commas between them; another reason in its own words.
     override_reason: Option<String>,
     note: Option<String>,
     email: Option<String>,
@@ -61,7 +66,7 @@ impl From<InForce> for ActiveAllocation {
             nomis_staff_id: held.staff_id,
             prison: held.prison.to_string(),
             allocated_at_tier: held.tier,
-            override_reason: Some(held.override_reasons.join(",")).filter(|reasons| !reasons.is_empty()),
+            override_reason: override_reason(&held.override_reasons, held.override_detail),
             note: held.note,
             email: held.email,
             created_by: held.recorded_by,
@@ -70,6 +75,16 @@ impl From<InForce> for ActiveAllocation {
             updated_at: rails_time(held.recorded_at.unwrap_or(held.since)),
         }
     }
+}
+
+/// The reasons with commas between them; for another reason than those that have a word, what was said in its place, which
+/// is what a client of that API gave.
+fn override_reason(reasons: &[String], mut detail: Option<String>) -> Option<String> {
+    let said: Vec<String> = reasons
+        .iter()
+        .map(|reason| if reason == OTHER { detail.take().unwrap_or_else(|| reason.clone()) } else { reason.clone() })
+        .collect();
+    (!said.is_empty()).then(|| said.join(","))
 }
 
 /// The allocations in force of these numbers, as the first allocation API answered; numbers without one are absent.
@@ -83,13 +98,15 @@ pub(in crate::http) async fn active_allocations(
     request: Request,
 ) -> Result<Response, Problem> {
     let body = body_bytes(request, &()).await?;
-    let numbers: Vec<&str> = match serde_json::from_slice(&body) {
+    let numbers: Vec<String> = match serde_json::from_slice(&body) {
         Ok(numbers) => numbers,
         Err(_) => return Ok(refused("Invalid request")),
     };
     if numbers.len() > NUMBERS_MAX {
         return Ok(refused("Too many offenders in one request"));
     }
+    // What is no prisoner number is nobody's, as in that API.
+    let numbers: Vec<PrisonerNumber> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
     let read = allocation::in_force_of_prisoners(&state.views, &numbers, state.now()).await?;
     let data =
         read.rows.into_iter().filter_map(|held| Some((held.asked.clone()?, ActiveAllocation::from(held)))).collect();
@@ -105,7 +122,7 @@ fn refused(error_message: &'static str) -> Response {
         status: &'static str,
         error_message: &'static str,
     }
-    Json(Refused { status: "error", error_message }).into_response()
+    ([(header::CACHE_CONTROL, NO_STORE)], Json(Refused { status: "error", error_message })).into_response()
 }
 
 #[cfg(test)]
@@ -125,6 +142,7 @@ mod tests {
             since: instant("2026-03-01T09:00:00Z"),
             tier: Some("B".to_owned()),
             override_reasons: vec!["SUITABILITY".to_owned(), "OTHER".to_owned()],
+            override_detail: Some("Speaks Welsh.".to_owned()),
             note: Some("Knows the family.".to_owned()),
             nomis_booking_id: Some(1_153_753),
             recorded_by: Some("ASMITH_GEN".to_owned()),
@@ -134,7 +152,7 @@ mod tests {
             json!(ActiveAllocation::from(held)),
             json!({
                 "nomis_offender_id": "A1234BC", "nomis_booking_id": 1_153_753, "nomis_staff_id": 485_926,
-                "prison": "LEI", "allocated_at_tier": "B", "override_reason": "SUITABILITY,OTHER",
+                "prison": "LEI", "allocated_at_tier": "B", "override_reason": "SUITABILITY,Speaks Welsh.",
                 "note": "Knows the family.", "email": null, "created_by": "ASMITH_GEN", "active": true,
                 "created_at": "2026-03-01T09:00:00.000Z", "updated_at": "2026-03-02T10:30:00.123Z",
             })

@@ -9,12 +9,15 @@ pub(super) mod status;
 
 use axum::{
     Json,
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use http_api::headers::LEDGER_POSITION;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// As for every answer: nobody keeps it.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The live service's error answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,7 +29,8 @@ pub(super) struct LiveError {
 /// The live service's 404; clients act on the text.
 fn live_not_found(position: u64, message: &'static str) -> Response {
     let error = Json(LiveError { status: "error", message });
-    (StatusCode::NOT_FOUND, [(LEDGER_POSITION, position.to_string())], error).into_response()
+    let headers = [(LEDGER_POSITION, HeaderValue::from(position)), (header::CACHE_CONTROL, NO_STORE)];
+    (StatusCode::NOT_FOUND, headers, error).into_response()
 }
 
 /// A POM's name, which the ledger keeps as "Surname, Forename", in its two parts.

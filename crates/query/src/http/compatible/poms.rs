@@ -67,7 +67,7 @@ pub(in crate::http) async fn poms_by_ids(
                 PomStatus::Unavailable => "unavailable",
                 PomStatus::Inactive => "inactive",
             },
-            created_at: rails_time(pom.from),
+            created_at: rails_time(pom.registered),
             updated_at: rails_time(pom.from),
             allocations: held
                 .rows

@@ -3,12 +3,14 @@
 use axum::{
     Json,
     extract::State as Extracted,
+    http::header,
     response::{IntoResponse as _, Response},
 };
 use http_api::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::NO_STORE;
 use crate::{State, view::checkpoint};
 
 /// That the database answers, and what it is.
@@ -27,5 +29,5 @@ pub(in crate::http) struct DatabaseStatus {
 )]
 pub(in crate::http) async fn status(Extracted(state): Extracted<State>) -> Result<Response, Problem> {
     let postgres_version = checkpoint::server_version(&state.views).await?;
-    Ok(Json(DatabaseStatus { status: "ok", postgres_version }).into_response())
+    Ok(([(header::CACHE_CONTROL, NO_STORE)], Json(DatabaseStatus { status: "ok", postgres_version })).into_response())
 }

@@ -1,0 +1,83 @@
+//! What every operation of the query side has in the OpenAPI document beyond what it says of itself.
+
+use http_api::problem;
+use utoipa::{
+    Modify, PartialSchema as _, ToSchema as _,
+    openapi::{
+        ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type,
+        path::{Operation, PathItem},
+    },
+};
+
+/// Adds it: descriptions, the headers of answers, and problems as what they are, those included that any operation may
+/// answer with.
+pub(super) struct Conventions;
+
+impl Modify for Conventions {
+    fn modify(&self, openapi: &mut OpenApi) {
+        let schemas = &mut openapi.components.get_or_insert_default().schemas;
+        schemas.entry(problem::Document::name().into_owned()).or_insert_with(problem::Document::schema);
+        for path in openapi.paths.paths.values_mut() {
+            let PathItem { get, post, .. } = path;
+            get.iter_mut().chain(post).for_each(complete);
+        }
+    }
+}
+
+fn complete(operation: &mut Operation) {
+    let is_paged = operation
+        .parameters
+        .iter()
+        .flatten()
+        .any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == "after"));
+    let summary = operation.summary.clone().unwrap_or_default();
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if status.starts_with('2') && status != "209" {
+            if response.description.is_empty() {
+                response.description.clone_from(&summary);
+            }
+            add_headers(response, is_paged);
+        } else if let Some(content) = response.content.shift_remove("application/json") {
+            // Answers in the shape of another service stay what they are.
+            let is_problem = matches!(&content, RefOr::T(content) if refers_to_problem(content));
+            let media_type = if is_problem { problem::CONTENT_TYPE } else { "application/json" };
+            response.content.insert(media_type.to_owned(), content);
+        }
+    }
+    for (status, description) in [
+        ("400", "The request cannot be read; `errors` says where"),
+        ("503", "A store is out of reach, or the views are behind; send the same again after `Retry-After` seconds"),
+    ] {
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| problem_described(description).into());
+    }
+}
+
+fn refers_to_problem(content: &utoipa::openapi::Content) -> bool {
+    let problem = Ref::from_schema_name(problem::Document::name());
+    matches!(&content.schema, Some(RefOr::Ref(schema)) if schema.ref_location == problem.ref_location)
+}
+
+fn problem_described(description: &str) -> Response {
+    let schema = Ref::from_schema_name(problem::Document::name());
+    ResponseBuilder::new()
+        .description(description)
+        .content(problem::CONTENT_TYPE, ContentBuilder::new().schema(Some(schema)).build())
+        .build()
+}
+
+fn add_headers(response: &mut Response, is_paged: bool) {
+    let has_body = !response.content.is_empty();
+    let mut header = |name: &str, r#type, description: &str| {
+        let schema = ObjectBuilder::new().schema_type(r#type).build();
+        let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build();
+        response.headers.insert(name.to_owned(), header.into());
+    };
+    header("Ledger-Position", Type::Integer, "How far in the ledger the answer goes, where it depends on the ledger");
+    if has_body {
+        header("ETag", Type::String, "Changes when the answer does; for If-None-Match");
+    }
+    if is_paged {
+        header("Link", Type::String, "Where the next page is, if there is one");
+    }
+}
