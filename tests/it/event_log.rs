@@ -3,14 +3,17 @@
 
 mod crash;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::Utc;
 use domain::identifier::CommandId;
 use event_log::{
     AppendError, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, LogError, NewEvent, PostgresLog, SharedLog, contract,
+    FOLLOW_POLL_INTERVAL, Followed, LogError, NewEvent, PostgresLog, SharedLog, contract,
     postgres::{PARTITION_EVENTS, migrate},
 };
 use futures::{StreamExt as _, future::join_all};
@@ -204,6 +207,11 @@ async fn a_gap_is_damage_that_names_the_position() {
     }
     let mut follower = log.follow_all(0);
     let followed = follower.next().await;
+    assert!(
+        matches!(&followed, Some(Ok(Followed::Events(events))) if events.len() == 1 && events[0].position == 1),
+        "what stands before the gap: {followed:?}"
+    );
+    let followed = follower.next().await;
     assert!(matches!(followed, Some(Err(LogError::Damaged { position: 2, .. }))), "{followed:?}");
     assert!(follower.next().await.is_none(), "an error ends a follower");
 
@@ -300,4 +308,32 @@ async fn a_follower_survives_the_loss_of_every_connection() {
         }
         assert_eq!(seen.iter().map(|event| event.position).collect::<Vec<_>>(), [number + 1]);
     }
+}
+
+/// Anybody may send on the channel. Whatever they say, the next append wakes a follower of another process.
+#[tokio::test]
+async fn a_stray_notification_does_not_end_the_wake_ups() {
+    let (database, log) = empty_log().await;
+    let other = PostgresLog::connect(&database.pool).await.expect("connect");
+    let mut follower = log.follow_all(0);
+    let run = Uuid::new_v4();
+    let mut waits = Vec::new();
+    for number in 0..6 {
+        // Once it has been heard that the channel is listened to.
+        if number == 1 {
+            for stray in ["18446744073709551615", "0", "", "what?"] {
+                execute(&database.pool, format!("NOTIFY allocation_ledger_log, '{stray}'")).await.expect("notify");
+            }
+        }
+        let stream = contract::made_up_stream(run, number);
+        other.append(&stream, NoStream, vec![event(run, number as usize)]).await.expect("append");
+        let begun = Instant::now();
+        while !matches!(follower.next().await.expect("an item").expect("no error"), Followed::Events(_)) {}
+        waits.push(begun.elapsed());
+        // It waits again.
+        let waiting = tokio::time::timeout(Duration::from_millis(200), follower.next()).await;
+        assert!(matches!(waiting, Err(_) | Ok(Some(Ok(Followed::CaughtUp { .. })))), "{waiting:?}");
+    }
+    let fastest = waits[2..].iter().min().expect("waits");
+    assert!(*fastest < FOLLOW_POLL_INTERVAL / 4, "a waiting follower saw events after {waits:?}");
 }

@@ -16,15 +16,15 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
-use sqlx::{PgPool, Row as _, postgres::PgListener};
+use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgListener};
 use uuid::Uuid;
 
 use self::{
     ledger::{Ledger, allocate, step, tier},
-    shortened::Shortened,
+    shortened::{Read, Shortened},
     watched::Watched,
 };
-use crate::support::{PATIENCE, database};
+use crate::support::{PATIENCE, database, eventually};
 
 const TABLES: [(&str, &str); 6] = [
     ("prisoner_case", "prisoner_number"),
@@ -55,7 +55,7 @@ async fn dump(pool: &PgPool) -> String {
 }
 
 async fn drop_views(pool: &PgPool) {
-    sqlx::raw_sql("DROP SCHEMA views CASCADE").execute(pool).await.expect("drop the views");
+    sqlx::raw_sql("DROP SCHEMA IF EXISTS views CASCADE").execute(pool).await.expect("drop the views");
 }
 
 async fn count(pool: &PgPool, sql: &'static str) -> i64 {
@@ -67,9 +67,13 @@ fn following(batch_events_max: usize) -> Settings {
     Settings { batch_events_max, rebuild_events_min: u64::MAX }
 }
 
-/// Rebuilds where anything is behind.
-fn rebuilding() -> Settings {
-    Settings { rebuild_events_min: 0, ..Settings::default() }
+/// A projector that follows up or rebuilds, on views that are far behind.
+async fn start(ledger: &Ledger, views: &PgPool, rebuilds: bool) -> Watched {
+    if rebuilds {
+        Watched::start_rebuilding(&ledger.log, views).await
+    } else {
+        Watched::start(&ledger.log, views, following(100))
+    }
 }
 
 /// Same prefix, same rows, byte for byte: once rebuilt, once followed up in batches of any size by projectors that are
@@ -92,7 +96,13 @@ fn the_rows_are_a_function_of_the_prefix() {
             let log = Shortened::new(&ledger.log);
             for end in [head * percent / 100, head] {
                 log.end_at(end);
-                Watched::start(&log.shared(), &database.pool, rebuilding()).until(end).await;
+                drop_views(&database.pool).await;
+                // Of nothing there is nothing to rebuild.
+                let rebuilding = match end {
+                    0 => Watched::start(&log.shared(), &database.pool, Settings::default()),
+                    _ => Watched::start_rebuilding(&log.shared(), &database.pool).await,
+                };
+                rebuilding.until(end).await;
                 let rebuilt = dump(&database.pool).await;
                 drop_views(&database.pool).await;
                 for &(batch, ahead) in &restarts {
@@ -122,8 +132,9 @@ async fn rows_say_what_the_history_says() {
     assert!(ledger.case(number, 10, tier("B2", Some("LEI"))).await);
     assert!(ledger.case(number, 12, allocate("LEI", 102, "tab\t, nul \0, \\N and \"ünïcode\"")).await);
     let head = ledger.log.head().await.expect("the head");
-    for settings in [following(100), rebuilding()] {
-        Watched::start(&ledger.log, &database.pool, settings).until(head).await;
+    for rebuilds in [false, true] {
+        drop_views(&database.pool).await;
+        start(&ledger, &database.pool, rebuilds).await.until(head).await;
         let row = sqlx::query(
             "SELECT p.valid_to = 'infinity' AS open, p.pom_name, p.pom_kind, p.pom_email, p.tier, p.phase, p.responsible,
                     a.kind, a.month::text, a.days_waited, a.note, a.override_reasons, a.is_override, a.recorded_by
@@ -162,7 +173,6 @@ async fn rows_say_what_the_history_says() {
         .await
         .expect("working patterns");
         assert_eq!(patterns, ["0.1", "0.8", "1.0"]);
-        drop_views(&database.pool).await;
     }
 }
 
@@ -212,7 +222,7 @@ async fn a_projector_that_lost_its_lock_while_paused_cannot_write() {
 
     // Its case is not new and not in memory, so that this event makes the projector read the log's streams: the gate.
     assert!(ledger.case("A1234BC", 2, tier("C", None)).await);
-    let (paused, gate) = Watched::start_gated(&database.url, following(100)).await;
+    let (paused, gate) = Watched::start_gated(&database.url, following(100), Read::Streams).await;
     gate.until_held().await;
     sqlx::raw_sql(
         "SELECT pg_terminate_backend(pid) FROM pg_locks
@@ -240,7 +250,7 @@ async fn an_older_epoch_cannot_write() {
     let head = ledger.log.head().await.expect("the head");
     Watched::start(&ledger.log, &database.pool, following(100)).until(head).await;
     assert!(ledger.case("A1234BC", 2, tier("C", None)).await);
-    let (paused, gate) = Watched::start_gated(&database.url, following(100)).await;
+    let (paused, gate) = Watched::start_gated(&database.url, following(100), Read::Streams).await;
     gate.until_held().await;
     let epoch: i64 = sqlx::query_scalar("UPDATE views.checkpoint SET epoch = epoch + 1 RETURNING epoch")
         .fetch_one(&database.pool)
@@ -250,6 +260,97 @@ async fn an_older_epoch_cannot_write() {
     // It could not write, and took the views over anew: the epoch says so.
     paused.until(head + 1).await;
     assert_eq!(count(&database.pool, "SELECT epoch FROM views.checkpoint").await, epoch + 1);
+}
+
+/// Back at work, a projector that has lost its place to a successor leaves the schema that the successor fills alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_epoch_cannot_drop_what_a_successor_fills() {
+    const LOCK: &str = "pg_advisory_lock(hashtextextended('allocation-ledger projector of views', 0))";
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    assert!(ledger.case("A1234BC", 1, tier("B", Some("LEI"))).await);
+    drop_views(&database.pool).await;
+    let settings = Settings { rebuild_events_min: 0, ..Settings::default() };
+    let (paused, gate) = Watched::start_gated(&database.url, settings, Read::Head).await;
+    gate.until_held().await;
+    let epoch: i64 = sqlx::query_scalar("UPDATE views.checkpoint SET epoch = epoch + 1 RETURNING epoch")
+        .fetch_one(&database.pool)
+        .await
+        .expect("an epoch");
+    let successors = format!("CREATE SCHEMA views_next_{epoch}; CREATE SCHEMA views_next_{}", epoch - 1);
+    sqlx::raw_sql(AssertSqlSafe(successors)).execute(&database.pool).await.expect("schemas");
+    // First in the queue for the lock, so that the paused projector stands by once it has let go of it.
+    let mut successor = database.pool.acquire().await.expect("a connection");
+    let locking = tokio::spawn(async move {
+        sqlx::raw_sql(AssertSqlSafe(format!("SELECT {LOCK}"))).execute(&mut *successor).await.expect("the lock");
+        successor
+    });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    eventually("a successor in the queue", async || (count(&database.pool, waiting).await == 1).then_some(())).await;
+    gate.open();
+    paused.until_status("stand-by", |status| *status == Status::StandBy).await;
+    let left = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'views_next%'";
+    assert_eq!(count(&database.pool, left).await, 2);
+    let successor = locking.await.expect("the lock");
+
+    // Whoever takes over next drops what is left, but nothing of an epoch to come.
+    sqlx::raw_sql("CREATE SCHEMA views_next_1000").execute(&database.pool).await.expect("a schema");
+    successor.close().await.expect("let go of the lock");
+    paused.until(ledger.log.head().await.expect("the head")).await;
+    let left: Vec<String> =
+        sqlx::query_scalar("SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'views_next%'")
+            .fetch_all(&database.pool)
+            .await
+            .expect("schemas");
+    assert_eq!(left, ["views_next_1000"]);
+}
+
+/// Whatever is wrong with the log, the views end with the event before it, however the log is cut into batches, and however
+/// far ahead of the views it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_ends_the_views_at_the_same_event_whatever_the_batches() {
+    // The log's end, less so many, is what is damaged: of 30 events of three cases by turns.
+    const BEFORE_HEAD: u64 = 11;
+    for damage in [
+        "DELETE FROM log.event WHERE position = $1",
+        "UPDATE log.event SET revision = 700 WHERE position = $1",
+        "UPDATE log.event SET stream = 'keyworker-LEI' WHERE position = $1",
+    ] {
+        let database = database().await;
+        let mut ledger = Ledger::new(&database.pool).await;
+        let begun = ledger.log.head().await.expect("the head");
+        for day in 0..10 {
+            for number in ["A0001BC", "A0002BC", "A0003BC"] {
+                assert!(ledger.case(number, day, tier("B", Some("LEI"))).await);
+            }
+        }
+        let damaged = ledger.log.head().await.expect("the head") - BEFORE_HEAD;
+        let mut transaction = database.pool.begin().await.expect("a transaction");
+        sqlx::raw_sql("SET LOCAL session_replication_role = replica")
+            .execute(&mut *transaction)
+            .await
+            .expect("no rules");
+        sqlx::query(damage).bind(damaged.cast_signed()).execute(&mut *transaction).await.expect(damage);
+        transaction.commit().await.expect("damage");
+
+        drop_views(&database.pool).await;
+        let rebuilding = Watched::start_rebuilding(&ledger.log, &database.pool).await;
+        let stopped = rebuilding.until_stopped().await;
+        assert!(stopped.contains(&format!("position {damaged}:")), "{damage}, rebuilt: {stopped}");
+        let rebuilt = dump(&database.pool).await;
+        assert!(rebuilt.contains(&format!("position {}, ", damaged - 1)), "{damage}: {rebuilt}");
+        for batch in [1, 2, 7, 100] {
+            drop_views(&database.pool).await;
+            // Starts anew in the middle, so that no history is in memory.
+            let log = Shortened::new(&ledger.log);
+            log.end_at(begun + 4);
+            Watched::start(&log.shared(), &database.pool, following(batch)).until(begun + 4).await;
+            let stopped = Watched::start(&ledger.log, &database.pool, following(batch)).until_stopped().await;
+            assert!(stopped.contains(&format!("position {damaged}:")), "{damage}, batches of {batch}: {stopped}");
+            assert_eq!(dump(&database.pool).await, rebuilt, "{damage}, batches of {batch}");
+        }
+    }
 }
 
 /// An event that this program does not know stops the projector, with what stands before it projected; a rebuild ends
@@ -270,15 +371,16 @@ async fn an_unreadable_event_stops_it_with_a_report() {
     let stream = Stream::Prisoner("B1234BC".parse().expect("a prisoner number"));
     ledger.log.append(&stream, ExpectedRevision::NoStream, vec![stranger]).await.expect("append");
     assert!(ledger.case("A1234BC", 2, tier("C", None)).await);
-    for settings in [following(100), rebuilding()] {
-        let stopped = Watched::start(&ledger.log, &database.pool, settings).until_stopped().await;
+    for rebuilds in [false, true] {
+        drop_views(&database.pool).await;
+        let stopped = start(&ledger, &database.pool, rebuilds).await.until_stopped().await;
         assert!(stopped.contains(&format!("position {}", head + 1)), "{stopped}");
         assert!(stopped.contains("PrisonerTeleported"), "{stopped}");
         assert!(stopped.contains("unknown event type"), "{stopped}");
         assert_eq!(count(&database.pool, "SELECT position FROM views.checkpoint").await.unsigned_abs(), head);
         assert_eq!(count(&database.pool, "SELECT count(*) FROM views.prisoner_case").await, 1);
-        drop_views(&database.pool).await;
     }
+    drop_views(&database.pool).await;
 
     // Views of another version that include what cannot be read any more are left as they are.
     projector::migrate(&database.pool).await.expect("views");
@@ -393,6 +495,6 @@ async fn it_recovers_from_outages() {
     running.until(head).await;
     let followed_up = dump(&database.pool).await;
     drop_views(&database.pool).await;
-    Watched::start(&ledger.log, &database.pool, rebuilding()).until(head).await;
+    Watched::start_rebuilding(&ledger.log, &database.pool).await.until(head).await;
     assert_eq!(dump(&database.pool).await, followed_up);
 }

@@ -181,8 +181,8 @@ pub trait EventLog: Send + Sync + 'static {
     /// The position of the last event, 0 for an empty log.
     async fn head(&self) -> Result<u64, LogError>;
 
-    /// Follows the log after a position without end. An error ends the stream; the follower starts again from where
-    /// it was.
+    /// Follows the log after a position without end. An error ends the stream, once everything before it has been given;
+    /// the follower starts again from where it was.
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>>;
 }
 

@@ -35,32 +35,19 @@ impl History {
     /// [`LogError::Damaged`] where it is not the next: the log promises dense revisions.
     pub(crate) fn push(&mut self, entry: Entry<Event>) -> Result<(), LogError> {
         let (position, revision, due) = (entry.position, entry.revision, self.len() as u64);
-        let damaged = |what: String| Err(LogError::Damaged { position, what });
+        let damaged = |what: String| LogError::Damaged { position, what };
         if revision != due {
-            return damaged(format!("revision {revision} of its stream where {due} is due"));
+            return Err(damaged(format!("revision {revision} of its stream where {due} is due")));
         }
-        let Entry { event_id, effective_at, recorded_at, recorded_by, command_id, event, .. } = entry;
-        macro_rules! entry_of {
-            ($event:ident) => {
-                Entry {
-                    event_id,
-                    revision,
-                    position,
-                    effective_at,
-                    recorded_at,
-                    recorded_by,
-                    command_id,
-                    event: $event,
-                }
-            };
-        }
-        match (self, event) {
-            (Self::Case(history), Event::Prisoner(event)) => history.push(entry_of!(event)),
-            (Self::Prison(history), Event::Prison(event)) => history.push(entry_of!(event)),
-            (Self::Case(_), Event::Prison(event)) => return damaged(format!("`{}` in a case", event.type_name())),
-            (Self::Prison(_), Event::Prisoner(event)) => {
-                return damaged(format!("`{}` in a prison", event.type_name()));
-            }
+        match self {
+            Self::Case(history) => history.push(entry.try_map(|event| match event {
+                Event::Prisoner(event) => Ok(event),
+                Event::Prison(event) => Err(damaged(format!("`{}` in a case", event.type_name()))),
+            })?),
+            Self::Prison(history) => history.push(entry.try_map(|event| match event {
+                Event::Prison(event) => Ok(event),
+                Event::Prisoner(event) => Err(damaged(format!("`{}` in a prison", event.type_name()))),
+            })?),
         }
         Ok(())
     }

@@ -9,11 +9,11 @@
 //! | histories that are neither new nor in memory | one read of the log |
 //! | checkpoint, rows, notification, commit | some four and one to three for each table touched |
 
-use std::collections::{HashMap, hash_map};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use domain::{Entry, Event, Stream};
-use event_log::{LogError, RecordedEvent, SharedLog, decode};
+use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode};
 use quick_cache::{Weighter, unsync::Cache};
 use sqlx::{Connection as _, PgConnection};
 
@@ -52,7 +52,34 @@ impl Weighter<Stream, History> for Entries {
 struct Batch {
     end: u64,
     recorded_at: DateTime<Utc>,
-    touched: HashMap<Stream, Vec<Entry<Event>>>,
+    touched: HashMap<Stream, Tail>,
+}
+
+/// What a batch adds to a history: at least one entry.
+struct Tail {
+    /// Position and revision of the first.
+    position: u64,
+    revision: u64,
+    entries: Vec<Entry<Event>>,
+}
+
+/// Why a batch cannot be taken in whole.
+struct Blocked {
+    /// The position of an event of the batch that cannot be taken in; none where the log is out of reach.
+    position: Option<u64>,
+    error: LogError,
+}
+
+impl Blocked {
+    /// What keeps the event at `position` from being taken in. Damage that shows further on only is named there, too.
+    fn at(position: u64, error: LogError) -> Self {
+        match error {
+            LogError::Damaged { position: found, what } => {
+                Self { position: Some(position), error: LogError::Damaged { position: found.min(position), what } }
+            }
+            error @ LogError::Unavailable(_) => Self { position: None, error },
+        }
+    }
 }
 
 impl Live {
@@ -61,39 +88,58 @@ impl Live {
         Self { log, histories: Cache::with_weighter(CACHED_ENTRIES_MAX as usize, CACHED_ENTRIES_MAX, Entries) }
     }
 
-    /// Takes events in that follow the checkpoint, which it moves. Where one of them cannot be read, those before it are
-    /// taken in first.
+    /// Takes events in that follow the checkpoint, which it moves. Where one of them cannot be read, or does not follow
+    /// from what its stream holds before it, those before it are taken in first.
     ///
     /// After an error what is remembered may be wrong: start anew.
     pub(crate) async fn project(
         &mut self,
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
-        events: Vec<RecordedEvent>,
+        mut events: Vec<RecordedEvent>,
     ) -> Result<(), Error> {
         let after = checkpoint.position;
-        let (batch, unreadable) = blocking(move || read(events, after)).await;
-        if let Some(batch) = batch {
-            self.apply(connection, checkpoint, batch).await?;
+        let mut stopping = None;
+        loop {
+            let (batch, unreadable);
+            (events, (batch, unreadable)) = blocking(move || {
+                let read = read(&events, after);
+                (events, read)
+            })
+            .await;
+            stopping = unreadable.or(stopping);
+            let Some(Batch { end, recorded_at, touched }) = batch else { break };
+            match self.histories_with(touched).await {
+                Ok(histories) => {
+                    self.write(connection, checkpoint, (end, recorded_at), histories).await?;
+                    break;
+                }
+                Err(Blocked { position: Some(blocked), error }) => {
+                    let before = events.iter().take_while(|event| event.position < blocked).count();
+                    events.truncate(before);
+                    stopping = Some(error);
+                }
+                Err(Blocked { position: None, error }) => return Err(error.into()),
+            }
         }
-        unreadable.map_or(Ok(()), |error| Err(error.into()))
+        stopping.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    async fn apply(
+    /// Replaces the histories' rows and moves the checkpoint to the batch's end.
+    async fn write(
         &mut self,
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
-        batch: Batch,
+        (end, recorded_at): (u64, DateTime<Utc>),
+        histories: Vec<(Stream, History)>,
     ) -> Result<(), Error> {
-        let Batch { end, recorded_at, touched } = batch;
         let mut keys = Keys::default();
-        for stream in touched.keys() {
+        for (stream, _) in &histories {
             match stream {
                 Stream::Prisoner(number) => keys.cases.push(number.to_string()),
                 Stream::Prison(code) => keys.prisons.push(code.to_string()),
             }
         }
-        let histories = self.histories_at(end, touched).await?;
         let (histories, tables) = blocking(move || {
             let mut tables = Tables::default();
             histories.iter().for_each(|(_, history)| tables.add(history));
@@ -119,48 +165,82 @@ impl Live {
     }
 
     /// The histories of the touched streams up to the batch's end.
-    async fn histories_at(
-        &mut self,
-        end: u64,
-        touched: HashMap<Stream, Vec<Entry<Event>>>,
-    ) -> Result<Vec<(Stream, History)>, Error> {
+    async fn histories_with(&mut self, touched: HashMap<Stream, Tail>) -> Result<Vec<(Stream, History)>, Blocked> {
         let mut histories = Vec::with_capacity(touched.len());
         let mut missing = Vec::new();
-        for (stream, entries) in touched {
+        for (stream, tail) in touched {
             let remembered = self.histories.remove(&stream).map(|(_, history)| history);
-            let mut history = remembered.unwrap_or_else(|| History::new(&stream));
-            if entries.first().is_some_and(|first| first.revision == history.len() as u64) {
-                for entry in entries {
-                    history.push(entry)?;
-                }
-                histories.push((stream, history));
+            let history = remembered.unwrap_or_else(|| History::new(&stream));
+            if tail.revision == history.len() as u64 {
+                histories.push((stream, tail.added_to(history)?));
             } else {
-                missing.push(stream);
+                missing.push((stream, tail));
             }
         }
-        for streams in missing.chunks(STREAMS_READ_MAX) {
-            let recorded = self.log.read_streams(streams).await?;
-            let streams = streams.to_vec();
+        while !missing.is_empty() {
+            let rest = missing.split_off(missing.len().min(STREAMS_READ_MAX));
+            let tails = std::mem::replace(&mut missing, rest);
+            let streams: Vec<Stream> = tails.iter().map(|(stream, _)| stream.clone()).collect();
+            let recorded = match self.log.read_streams(&streams).await {
+                Ok(recorded) => recorded,
+                // What is damaged may stand beyond the batch's end, and is then no concern of this batch.
+                Err(LogError::Damaged { .. }) => self.read_before(&tails).await?,
+                Err(error) => return Err(Blocked { position: None, error }),
+            };
             let read = blocking(move || {
-                let history_at = |(stream, recorded): (Stream, Vec<RecordedEvent>)| {
+                let history_with = |((stream, tail), recorded): ((Stream, Tail), Vec<RecordedEvent>)| {
                     let mut history = History::new(&stream);
-                    for event in recorded.iter().take_while(|event| event.position <= end) {
-                        history.push(decode(event)?.entry)?;
+                    for event in recorded.iter().take_while(|event| event.position < tail.position) {
+                        decode(event)
+                            .and_then(|stored| history.push(stored.entry))
+                            .map_err(|error| Blocked::at(tail.position, error))?;
                     }
-                    Ok((stream, history))
+                    Ok((stream, tail.added_to(history)?))
                 };
-                streams.into_iter().zip(recorded).map(history_at).collect::<Result<Vec<_>, LogError>>()
+                tails.into_iter().zip(recorded).map(history_with).collect::<Result<Vec<_>, Blocked>>()
             });
             histories.extend(read.await?);
         }
         Ok(histories)
     }
+
+    /// What the streams hold before the batch, and nothing after it: stream by stream, so only where reading them whole
+    /// met damage.
+    async fn read_before(&self, tails: &[(Stream, Tail)]) -> Result<Vec<Vec<RecordedEvent>>, Blocked> {
+        let mut streams = Vec::with_capacity(tails.len());
+        for (stream, tail) in tails {
+            let mut events: Vec<RecordedEvent> = Vec::new();
+            loop {
+                let from = events.len() as u64;
+                let limit = tail.revision.saturating_sub(from).min(PAGE_EVENTS_MAX as u64) as usize;
+                let page = if limit == 0 { Ok(Vec::new()) } else { self.log.read_stream(stream, from, limit).await };
+                let page = page.map_err(|error| Blocked::at(tail.position, error))?;
+                if page.is_empty() {
+                    break;
+                }
+                events.extend(page);
+            }
+            streams.push(events);
+        }
+        Ok(streams)
+    }
+}
+
+impl Tail {
+    /// The history that ends with this.
+    fn added_to(self, mut history: History) -> Result<History, Blocked> {
+        for entry in self.entries {
+            let position = entry.position;
+            history.push(entry).map_err(|error| Blocked::at(position, error))?;
+        }
+        Ok(history)
+    }
 }
 
 /// Reads events up to the first that cannot be read, and says why it cannot.
-fn read(events: Vec<RecordedEvent>, after: u64) -> (Option<Batch>, Option<LogError>) {
+fn read(events: &[RecordedEvent], after: u64) -> (Option<Batch>, Option<LogError>) {
     let mut batch: Option<Batch> = None;
-    for recorded in &events {
+    for recorded in events {
         let before = batch.as_ref().map_or(after, |batch| batch.end);
         if recorded.position <= before {
             let what = format!("follows position {before} in the order in which the log gave it");
@@ -176,12 +256,12 @@ fn read(events: Vec<RecordedEvent>, after: u64) -> (Option<Batch>, Option<LogErr
             touched: HashMap::new(),
         });
         (batch.end, batch.recorded_at) = (recorded.position, recorded.recorded_at);
-        match batch.touched.entry(stored.stream) {
-            hash_map::Entry::Occupied(mut entries) => entries.get_mut().push(stored.entry),
-            hash_map::Entry::Vacant(none) => {
-                none.insert(vec![stored.entry]);
-            }
-        }
+        let tail = batch.touched.entry(stored.stream).or_insert_with(|| Tail {
+            position: recorded.position,
+            revision: recorded.revision,
+            entries: Vec::new(),
+        });
+        tail.entries.push(stored.entry);
     }
     (batch, None)
 }

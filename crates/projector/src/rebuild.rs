@@ -92,7 +92,12 @@ async fn shelve(
         let mut last: Option<(u64, DateTime<Utc>)> = None;
         loop {
             let after = last.map_or(0, |(position, _)| position);
-            let mut page = log.read_all(after, PAGE_EVENTS_MAX).await?;
+            // No further than `to`: damage that stands beyond it is left to whoever follows the log.
+            let limit = to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) as usize;
+            if limit == 0 {
+                return Ok::<_, Error>(last);
+            }
+            let mut page = log.read_all(after, limit).await?;
             let read = page.len();
             page.truncate(page.partition_point(|event| event.position <= to));
             let whole = page.len() == read && read > 0;
@@ -102,7 +107,7 @@ async fn shelve(
             }
             // Nobody receives where an event could not be put; the other half says why.
             if pages.send(page).await.is_err() || !whole {
-                return Ok::<_, Error>(last);
+                return Ok(last);
             }
         }
     };

@@ -224,7 +224,7 @@ impl Running<'_> {
         schema::migrate_on(&mut connection).await?;
         schema::choose(&mut connection, SCHEMA).await?;
         let mut checkpoint = checkpoint::take_over(&mut connection).await?;
-        schema::drop_leftovers(&mut connection).await?;
+        schema::drop_leftovers(&mut connection, checkpoint).await?;
         tracing::info!(
             epoch = checkpoint.epoch,
             position = checkpoint.position,
@@ -300,7 +300,7 @@ impl Running<'_> {
         let mut to = head;
         let filled = loop {
             tracing::info!(to, "rebuilding the views up to position {to}");
-            schema::drop_leftovers(connection).await?;
+            schema::drop_leftovers(connection, *checkpoint).await?;
             let target = rebuild::Target { options: &self.options, schema: &next, to, epoch: checkpoint.epoch };
             let progress = |position| {
                 self.status.send_replace(Status::Rebuilding { position, head });

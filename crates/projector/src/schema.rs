@@ -91,17 +91,24 @@ pub(crate) async fn analyze(connection: &mut PgConnection) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// Drops what interrupted rebuilds have left. Only the holder of the projector's lock may: nobody else fills one.
-pub(crate) async fn drop_leftovers(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Drops what interrupted rebuilds have left, if the checkpoint's epoch is still in force. What belongs to a later epoch is
+/// not a left-over but a successor's work, and left alone whatever the fence says.
+pub(crate) async fn drop_leftovers(connection: &mut PgConnection, checkpoint: Checkpoint) -> Result<(), Error> {
+    let mut transaction = connection.begin().await?;
+    if !checkpoint::lock(&mut transaction, checkpoint.epoch, checkpoint.position).await? {
+        return Err(Error::Fenced { epoch: checkpoint.epoch });
+    }
     let names: Vec<String> =
         sqlx::query_scalar("SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname::text, $1)")
             .bind(NEXT_PREFIX)
-            .fetch_all(&mut *connection)
+            .fetch_all(&mut *transaction)
             .await?;
-    for name in names {
+    let epoch_of = |name: &str| name.strip_prefix(NEXT_PREFIX)?.parse::<i64>().ok();
+    for name in names.iter().filter(|name| epoch_of(name).is_some_and(|epoch| epoch <= checkpoint.epoch)) {
         tracing::info!(schema = name, "dropping schema {name}, left over from an interrupted rebuild");
-        drop_schema(connection, &name).await?;
+        drop_schema(&mut transaction, name).await?;
     }
+    transaction.commit().await?;
     Ok(())
 }
 

@@ -198,8 +198,10 @@ impl Ledger {
         let accepted = !recorded.is_empty();
         let history = self.cases.get_mut(&number).expect("a history");
         for entry in recorded {
-            let Event::Prisoner(event) = entry.event.clone() else { unreachable!("an event of a case") };
-            history.push(with_event(entry, event));
+            history.push(must_map(entry, |event| match event {
+                Event::Prisoner(event) => Some(event),
+                _ => None,
+            }));
         }
         accepted
     }
@@ -214,8 +216,10 @@ impl Ledger {
         let accepted = !recorded.is_empty();
         let history = self.prisons.get_mut(&code).expect("a history");
         for entry in recorded {
-            let Event::Prison(event) = entry.event.clone() else { unreachable!("an event of a prison") };
-            history.push(with_event(entry, event));
+            history.push(must_map(entry, |event| match event {
+                Event::Prison(event) => Some(event),
+                _ => None,
+            }));
         }
         accepted
     }
@@ -289,17 +293,8 @@ fn somebody() -> RecordedBy {
     RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "tests".into() }
 }
 
-fn with_event<E>(entry: Entry<Event>, event: E) -> Entry<E> {
-    Entry {
-        event_id: entry.event_id,
-        revision: entry.revision,
-        position: entry.position,
-        effective_at: entry.effective_at,
-        recorded_at: entry.recorded_at,
-        recorded_by: entry.recorded_by,
-        command_id: entry.command_id,
-        event,
-    }
+fn must_map<E>(entry: Entry<Event>, to: impl FnOnce(Event) -> Option<E>) -> Entry<E> {
+    entry.try_map(|event| to(event).ok_or(())).expect("an event of this kind of stream")
 }
 
 /// So many days after 1 March 2026, 09:00 UTC.

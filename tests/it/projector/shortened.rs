@@ -22,10 +22,17 @@ pub struct Shortened {
 struct Inner {
     log: SharedLog,
     end: AtomicU64,
-    gate: Mutex<Option<Gate>>,
+    gate: Mutex<Option<(Read, Gate)>>,
 }
 
-/// Holds the thread of whoever reads streams.
+/// A way to read the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    Head,
+    Streams,
+}
+
+/// Holds the thread of whoever reads the log in a certain way.
 #[derive(Clone, Default)]
 pub struct Gate {
     state: Arc<(Mutex<GateState>, Condvar)>,
@@ -50,11 +57,22 @@ impl Shortened {
         self.inner.end.store(position, Ordering::Relaxed);
     }
 
-    /// From now on who reads streams is held, thread and all, as if the process were stopped.
-    pub fn hold_stream_reads(&self) -> Gate {
+    /// From now on who reads so is held, thread and all, as if the process were stopped.
+    pub fn hold(&self, read: Read) -> Gate {
         let gate = Gate::default();
-        *self.inner.gate.lock().expect("the gate") = Some(gate.clone());
+        *self.inner.gate.lock().expect("the gate") = Some((read, gate.clone()));
         gate
+    }
+}
+
+impl Inner {
+    fn pass(&self, read: Read) {
+        let gate = self.gate.lock().expect("the gate").clone();
+        if let Some((held, gate)) = gate
+            && held == read
+        {
+            gate.pass();
+        }
     }
 }
 
@@ -93,10 +111,7 @@ impl EventLog for Inner {
     }
 
     async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
-        let gate = self.gate.lock().expect("the gate").clone();
-        if let Some(gate) = gate {
-            gate.pass();
-        }
+        self.pass(Read::Streams);
         self.log.read_streams(streams).await
     }
 
@@ -107,6 +122,7 @@ impl EventLog for Inner {
     }
 
     async fn head(&self) -> Result<u64, LogError> {
+        self.pass(Read::Head);
         Ok(self.log.head().await?.min(self.end.load(Ordering::Relaxed)))
     }
 

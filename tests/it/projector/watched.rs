@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::shortened::{Gate, Shortened};
+use super::shortened::{Gate, Read, Shortened};
 use crate::support::PATIENCE;
 
 /// A running projector; ends as if killed when dropped.
@@ -27,9 +27,16 @@ impl Watched {
         Self { status, task }
     }
 
+    /// Starts a projector on views that are far behind, and sees it begin to rebuild them.
+    pub async fn start_rebuilding(log: &SharedLog, views: &PgPool) -> Self {
+        let watched = Self::start(log, views, Settings { rebuild_events_min: 0, ..Settings::default() });
+        watched.until_status("a rebuild", |status| matches!(status, Status::Rebuilding { .. })).await;
+        watched
+    }
+
     /// Starts a projector like a process of its own, with one thread and with connections that nobody else uses, whose
-    /// thread is held, and everything with it, when it reads streams.
-    pub async fn start_gated(database_url: &str, settings: Settings) -> (Self, Gate) {
+    /// thread is held, and everything with it, when it reads the log so.
+    pub async fn start_gated(database_url: &str, settings: Settings, read: Read) -> (Self, Gate) {
         let (sender, status) = watch::channel(Status::Starting);
         let (started, starting) = oneshot::channel();
         let url = database_url.to_owned();
@@ -39,7 +46,7 @@ impl Watched {
                 let views = PgPool::connect(&url).await.expect("connect");
                 let log: SharedLog = Arc::new(PostgresLog::connect(&views).await.expect("the log"));
                 let gated = Shortened::new(&log);
-                let gate = gated.hold_stream_reads();
+                let gate = gated.hold(read);
                 let task = tokio::spawn(run(gated.shared(), views, settings, sender));
                 let _ = started.send((task.abort_handle(), gate));
                 // Ended from outside, which is no failure.

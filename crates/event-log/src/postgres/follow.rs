@@ -28,25 +28,37 @@ const CHANNEL: &str = "allocation_ledger_log";
 /// Most events that a follower is given at once.
 const FOLLOW_EVENTS_MAX: usize = 4_000;
 
-/// Where the log was last heard to end, and the task that hears it from Postgres.
+/// What was heard of the log, and the task that hears it from Postgres.
 pub(super) struct Wakeups {
-    heard: Arc<watch::Sender<u64>>,
+    heard: Arc<watch::Sender<Heard>>,
     options: PgConnectOptions,
     listener: OnceLock<AbortHandle>,
 }
 
+/// What was heard of the log.
+#[derive(Default)]
+struct Heard {
+    /// How often there was a reason to look.
+    hints: u64,
+    /// The position of the last event that this process appended.
+    appended: u64,
+}
+
 impl Wakeups {
     pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { heard: Arc::new(watch::Sender::new(0)), options, listener: OnceLock::new() }
+        Self { heard: Arc::new(watch::Sender::new(Heard::default())), options, listener: OnceLock::new() }
     }
 
-    /// Says that the log has grown to this position.
+    /// Says that this process has appended events, the last of them at this position.
     pub(super) fn wake(&self, position: u64) {
-        raise(&self.heard, position);
+        self.heard.send_modify(|heard| {
+            heard.hints += 1;
+            heard.appended = position;
+        });
     }
 
-    /// Hears where the log ends, from now on.
-    fn subscribe(&self) -> watch::Receiver<u64> {
+    /// Hears of the log from now on.
+    fn subscribe(&self) -> watch::Receiver<Heard> {
         self.listener.get_or_init(|| {
             let heard = Arc::clone(&self.heard);
             tokio::spawn(listen_for_ever(self.options.clone(), heard)).abort_handle()
@@ -63,16 +75,18 @@ impl Drop for Wakeups {
     }
 }
 
-fn raise(heard: &watch::Sender<u64>, position: u64) {
-    heard.send_if_modified(|end| {
-        let higher = position > *end;
-        *end = position.max(*end);
-        higher
+/// Passes on that the log is said to have grown to this position. Anybody may say so, so it is taken for a reason to look
+/// and never for the log's end; what this process knows of itself is no reason to look again.
+fn hint(heard: &watch::Sender<Heard>, position: u64) {
+    heard.send_if_modified(|heard| {
+        let is_news = position > heard.appended;
+        heard.hints += u64::from(is_news);
+        is_news
     });
 }
 
 /// Listens, again and again where the connection is lost. Followers look by themselves meanwhile.
-async fn listen_for_ever(options: PgConnectOptions, heard: Arc<watch::Sender<u64>>) {
+async fn listen_for_ever(options: PgConnectOptions, heard: Arc<watch::Sender<Heard>>) {
     let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options);
     loop {
         if let Err(error) = listen(&pool, &heard).await {
@@ -87,14 +101,14 @@ async fn listen_for_ever(options: PgConnectOptions, heard: Arc<watch::Sender<u64
 }
 
 /// Passes on what Postgres announces until the connection is lost.
-async fn listen(pool: &PgPool, heard: &watch::Sender<u64>) -> Result<(), sqlx::Error> {
+async fn listen(pool: &PgPool, heard: &watch::Sender<Heard>) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
     while let Some(notification) = listener.try_recv().await? {
         // Anybody may send on a channel; what is not a position is not for us.
         if let Ok(position) = notification.payload().parse() {
-            raise(heard, position);
+            hint(heard, position);
         }
     }
     Ok(())
@@ -105,11 +119,11 @@ struct Follower {
     pool: PgPool,
     /// Keeps the listening task alive as long as anybody follows.
     _wakeups: Arc<Wakeups>,
-    heard: watch::Receiver<u64>,
+    heard: watch::Receiver<Heard>,
     /// The position of the last event given.
     position: u64,
-    /// What had been heard when the follower last looked: only more than that is a reason to look again.
-    looked_at: u64,
+    /// The hints there had been when the follower last looked: only more than that is a reason to look again.
+    hints_followed: u64,
     state: State,
 }
 
@@ -132,7 +146,7 @@ pub(super) fn follow(
     after: u64,
 ) -> BoxStream<'static, Result<Followed, LogError>> {
     let heard = wakeups.subscribe();
-    let follower = Follower { pool, _wakeups: wakeups, heard, position: after, looked_at: 0, state: State::Start };
+    let follower = Follower { pool, _wakeups: wakeups, heard, position: after, hints_followed: 0, state: State::Start };
     stream::try_unfold(follower, |mut follower| async move {
         let followed = follower.next().await?;
         Ok(Some((followed, follower)))
@@ -151,8 +165,8 @@ impl Follower {
                 State::Waiting => self.wait().await,
                 State::Start | State::Behind => {}
             }
-            self.looked_at = *self.heard.borrow();
-            let page = read::page(&self.pool, self.position, FOLLOW_EVENTS_MAX).await?;
+            self.hints_followed = self.heard.borrow().hints;
+            let page = self.page().await?;
             if page.head < self.position {
                 return Err(LogError::Damaged {
                     position: self.position,
@@ -170,10 +184,22 @@ impl Follower {
         }
     }
 
+    /// The events after the last one given; where damage is among them, those before it. What comes next is then the damage.
+    async fn page(&self) -> Result<read::Page, LogError> {
+        let page = read::page(&self.pool, self.position, FOLLOW_EVENTS_MAX).await;
+        match page {
+            Err(LogError::Damaged { position, .. }) if position > self.position + 1 => {
+                let sound = (position - 1 - self.position).min(FOLLOW_EVENTS_MAX as u64);
+                read::page(&self.pool, self.position, sound as usize).await
+            }
+            page => page,
+        }
+    }
+
     /// Returns when the log is heard to have grown, or when it is time to look anyway.
     async fn wait(&mut self) {
         let deadline = Instant::now() + FOLLOW_POLL_INTERVAL;
-        let grown = self.heard.wait_for(|end| *end > self.position.max(self.looked_at));
+        let grown = self.heard.wait_for(|heard| heard.hints != self.hints_followed);
         // Over time or out of wake-ups: either way the follower looks by itself.
         drop(timeout_at(deadline, grown).await);
     }
