@@ -76,17 +76,11 @@ fn told(events: &[StoredEvent]) -> BTreeMap<String, Vec<Value>> {
 fn cases(events: Vec<StoredEvent>) -> BTreeMap<String, History> {
     let mut cases = BTreeMap::new();
     for stored in events {
-        if let (Stream::Prisoner(number), Event::Prisoner(event)) = (&stored.stream, stored.entry.event) {
-            let entry = domain::Entry {
-                event_id: stored.entry.event_id,
-                revision: stored.entry.revision,
-                position: stored.entry.position,
-                effective_at: stored.entry.effective_at,
-                recorded_at: stored.entry.recorded_at,
-                recorded_by: stored.entry.recorded_by,
-                command_id: stored.entry.command_id,
-                event,
-            };
+        let of_prisoner = |event| match event {
+            Event::Prisoner(event) => Ok(event),
+            Event::Prison(event) => Err(event),
+        };
+        if let (Stream::Prisoner(number), Ok(entry)) = (&stored.stream, stored.entry.try_map(of_prisoner)) {
             cases.entry(number.to_string()).or_insert_with(|| History::new(number.clone())).push(entry);
         }
     }
@@ -288,17 +282,24 @@ async fn files_that_cannot_be_imported_are_refused_with_a_sentence() {
     check(&letter, &[], "no row was found that heads the columns").await;
     check(&columns, &[], "no column was found for: tier (tier). Columns seen: `Prison number`, `Band`").await;
     check(&columns, &["--map", "Bund=tier"], "--map names the column `Bund`, which is not there").await;
-    check(&columns, &["--map", "Band=tire"], "there is no field `tire`. Fields: prisonerNumber, tier").await;
     check(&picture, &[], "neither a workbook nor text").await;
     check(&damaged, &[], "is it damaged, or protected by a password?").await;
     check(&empty, &[], "is empty").await;
     check(&nowhere, &[], "is the name right?").await;
     check(&spreadsheet, &["--sheet", "Cases"], "The sheets are: `OS allocations`, `Leavers`").await;
-    assert_eq!(tool(&database, &["import", "spreadsheet", &letter, "--prison", "Leeds"]).await.status.code(), Some(2));
+    let usage = async |more: &[&str], expected: &str| {
+        let ran = tool(&database, &[&["import", "spreadsheet", &columns], more].concat()).await;
+        assert_eq!(ran.status.code(), Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    };
+    usage(&["--prison", "Leeds"], "--prison").await;
+    let fields = "Fields: prisonerNumber, tier, staffId";
+    usage(&["--prison", "LEI", "--map", "Band=tire"], &format!("there is no field `tire`. {fields}")).await;
+    usage(&["--prison", "LEI", "--map", "Band"], fields).await;
 
     let mapped = ["import", "spreadsheet", &columns, "--prison", "LEI", "--map", "Band=tier", "--json"];
     let report = lines(&tool(&database, &mapped).await);
-    assert_eq!((&report[0]["outcome"], &report[0]["code"]), (&json!("refused"), &json!("pomName")));
+    assert_eq!((&report[0]["outcome"], &report[0]["code"]), (&json!("refused"), &json!("pom-name")));
     assert!(events(&database).await.is_empty(), "nothing was recorded");
 }
 
@@ -354,4 +355,47 @@ async fn nomis_contacts_come_and_go() {
     assert_eq!(import(both, &["--complete"]).await, ["A0001BC already-recorded", "A0002BC recorded"], "back again");
     assert_eq!(import("", &["--complete"]).await.len(), 2);
     assert!(outstanding(&[]).await.is_empty());
+}
+
+/// Questions and dry runs make no ledger, and tools need no database of views.
+#[tokio::test]
+async fn a_ledger_is_made_by_nothing_but_recording() {
+    let dir = DataDir::new();
+    let contacts = dir.path().join("contacts.csv");
+    std::fs::write(&contacts, "Prisoner number,Name\nA0001BC,\"Okafor, Grace\"\n").expect("write a file");
+    let contacts = contacts.to_str().expect("a path in UTF-8");
+    let cases = data("LEI-allocations.xlsx");
+    let ledger = dir.path().join("ledger");
+    let data_dir = ["--data-dir", ledger.to_str().expect("a path in UTF-8")];
+    let database = database().await;
+    sqlx::raw_sql("DROP SCHEMA views CASCADE; DROP SCHEMA log CASCADE")
+        .execute(&database.pool)
+        .await
+        .expect("an empty database");
+    let event_store = ["--event-store", &database.url];
+    let spreadsheet = ["import", "spreadsheet", &cases, "--prison", "LEI"];
+    let nomis_contacts = ["import", "nomis-contacts", contacts, "--prison", "LEI"];
+
+    for stores in [data_dir, event_store] {
+        for asked in [&["nomis-contacts"][..], &["history", "A0001BC"]] {
+            let ran = run(&[asked, &stores].concat()).await;
+            assert!(refusal(&ran).contains("there is no ledger in"), "{}", ran.stderr);
+        }
+        let ran = run(&[&spreadsheet[..], &["--dry-run"], &stores].concat()).await;
+        assert!(ran.stdout.contains("204 would be recorded, 16 refused"), "{}\n{}", ran.stdout, ran.stderr);
+        let ran = run(&[&nomis_contacts[..], &["--dry-run"], &stores].concat()).await;
+        assert!(ran.stdout.contains("1 would record"), "{}\n{}", ran.stdout, ran.stderr);
+    }
+    assert!(!ledger.exists(), "nothing was made");
+    let schemas = async || -> Vec<String> {
+        let schemas = "SELECT nspname::text FROM pg_namespace WHERE nspname IN ('log', 'views') ORDER BY 1";
+        sqlx::query_scalar(schemas).fetch_all(&database.pool).await.expect("list the schemas")
+    };
+    assert_eq!(schemas().await, Vec::<String>::new());
+
+    for asked in [&nomis_contacts[..], &["nomis-contacts"]] {
+        let ran = run(&[asked, &event_store].concat()).await;
+        assert!(ran.status.success(), "{}", ran.stderr);
+    }
+    assert_eq!(schemas().await, ["log"]);
 }

@@ -46,6 +46,8 @@ async fn it_starts_from_nothing_and_ends_with_its_postgres() {
     assert_eq!(client.get("/ping").await.text, "pong");
     let health = client.get("/health").await;
     assert_eq!(health.body["status"], "UP", "{}", health.text);
+    let state = |component: &str| &health.body["components"][component]["details"]["state"];
+    assert_eq!((state("policies"), state("projector")), (&json!("running"), &json!("running")), "{}", health.text);
     let openapi = client.get("/openapi.json").await;
     assert!(openapi.body["paths"]["/prisons/{code}/onboarding"].is_object(), "{}", openapi.text);
     let docs = client.get("/docs/").await;
@@ -55,6 +57,9 @@ async fn it_starts_from_nothing_and_ends_with_its_postgres() {
 
     join_omic(&program, "LEI").await;
     let postmaster = postmaster_pid(&dir).expect("a server");
+    signal::kill(Pid::from_raw(program.pid()), Signal::SIGTERM).expect("signal the program");
+    eventually("the program to end", async || (!is_alive(program.pid())).then_some(())).await;
+    assert!(!program.log().contains("WARN"), "a clean end warns of nothing: {}", program.log());
     assert!(program.stop().await.success());
     assert!(!is_alive(postmaster), "Postgres ends with the program");
 

@@ -38,17 +38,18 @@ enum Command {
 
 impl Command {
     /// What is logged where nobody says: services tell what they do, tools only what is wrong. Not what Postgres
-    /// notes by the way, nor each try of a fetch.
+    /// notes by the way, nor each try of a fetch, nor that a connection was found broken (a pool opens another; at the
+    /// end they all are).
     fn log_filter(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info,sqlx=warn,reqwest_retry=error",
+            Self::Serve(_) => "info,sqlx=warn,sqlx_core::pool=error,reqwest_retry=error",
             Self::Demo(_)
             | Self::Bench(_)
             | Self::Import(_)
             | Self::NomisContacts(_)
             | Self::HandoverDates(_)
             | Self::History(_)
-            | Self::EventStore(_) => "warn",
+            | Self::EventStore(_) => "warn,sqlx_core::pool=error",
         }
     }
 }

@@ -7,11 +7,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chrono::{NaiveDate, Utc};
+use chrono::Utc;
 use clap::Args;
 use domain::london;
-use http_api::{extract::from_json, handover::FactsBody};
-use query::handover_dates::{Line, LineError, work_out};
 
 /// What `handover-dates` can be told.
 #[derive(Debug, Args)]
@@ -45,33 +43,20 @@ fn answer(facts: impl BufRead) -> anyhow::Result<()> {
             continue;
         }
         let today = london::date(Utc::now());
-        serde_json::to_writer(&mut out, &dates(line, today)).context("write an answer")?;
+        serde_json::to_writer(&mut out, &query::handover_dates::answer(line, today)).context("write an answer")?;
         out.write_all(b"\n").context("write an answer")?;
     }
     out.flush().context("write the answers")
 }
 
-/// Works out one line; `today` counts where the facts do not say when they were calculated.
-fn dates(line: &[u8], today: NaiveDate) -> Line {
-    match from_json::<FactsBody>(line) {
-        Ok(body) => {
-            let today = body.effective_at.map_or(today, london::date);
-            work_out(&body.into_facts(), today).into()
-        }
-        Err(problem) => {
-            Line::Error { error: LineError { code: problem.code().to_owned(), detail: problem.detail().to_owned() } }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use query::handover_dates::{Line, answer};
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
         let today = "2026-11-24".parse().expect("a date");
-        let answered = match dates(line.as_bytes(), today) {
+        let answered = match answer(line.as_bytes(), today) {
             Line::Error { error } => error.code,
             answer => serde_json::to_string(&answer).expect("JSON"),
         };

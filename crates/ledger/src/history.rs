@@ -18,7 +18,7 @@ use http_api::{event::RecordedEvent, instant::KnownAt};
 use query::case_log::{Happened, whole_history_known_at};
 use serde::Serialize;
 
-use crate::{settings, stores::Stores};
+use crate::{settings, stores::LogStore};
 
 /// What `history` can be told.
 #[derive(Debug, Args)]
@@ -51,11 +51,10 @@ struct Line<'a> {
 /// # Errors
 /// Nothing is known of the number, or the ledger cannot be read.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    // Only the log is read, so the views are wherever it is.
-    let at = settings::Stores { views: settings.stores.event_store.clone(), ..settings.stores.clone() };
-    let stores = Stores::open_prepared(&at).await?;
-    let read = whole_history_known_at(&stores.log, &settings.prisoner_number, settings.known_at).await;
-    stores.close().await?;
+    let store = LogStore::open_prepared(&settings.stores).await?;
+    let store = store.ok_or_else(|| LogStore::missing(&settings.stores))?;
+    let read = whole_history_known_at(&store.log, &settings.prisoner_number, settings.known_at).await;
+    store.close().await?;
     let history = read.with_context(|| format!("read the history of {}", settings.prisoner_number))?;
     if history.is_empty() {
         match settings.known_at {

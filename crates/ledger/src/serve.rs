@@ -104,7 +104,7 @@ pub struct Running {
     stop_accepting: watch::Sender<bool>,
     stop_working: watch::Sender<bool>,
     http: JoinHandle<std::io::Result<()>>,
-    workers: Vec<(&'static str, JoinHandle<anyhow::Result<()>>)>,
+    workers: Vec<Worker>,
     projecting: Option<watch::Receiver<projector::Status>>,
     signals: watch::Receiver<u32>,
     _claim: Option<Claim>,
@@ -131,9 +131,10 @@ impl Running {
         })?;
         let url = format!("http://{}", listener.local_addr().context("read the address listened on")?);
 
-        let claim = match (&settings.stores.event_store, &settings.stores.views) {
-            (Some(_), Some(_)) => None,
-            _ => Some(data_directory::claim(&settings.stores.data_dir()?)?),
+        let claim = if settings.stores.is_embedded() {
+            Some(data_directory::claim(&settings.stores.data_dir()?)?)
+        } else {
+            None
         };
         let stores = match settings.role {
             Role::All | Role::Command | Role::Projector => Stores::open(&settings.stores).await?,
@@ -154,13 +155,12 @@ impl Running {
         if settings.role.commands() {
             let commands = command::Service::new(Arc::clone(&stores.log), settings.commands.command_settings()?);
             let policies = command::policies::run(commands.clone(), raised(&stop_working));
-            workers.push((
-                "policies",
-                tokio::spawn(async {
-                    policies.await;
-                    Ok(())
-                }),
-            ));
+            let worker = Worker::start("policies", &stop_working, async {
+                policies.await;
+                Ok(())
+            });
+            health = with_policies(health, commands.clone(), worker.failed());
+            workers.push(worker);
             router = router.merge(command::router(commands.clone()));
             openapi.merge(command::openapi());
             service = Some(commands);
@@ -174,9 +174,11 @@ impl Running {
                 status,
                 raised(&stop_working),
             );
-            workers
-                .push(("projector", tokio::spawn(async { projector.await.context("keep the views up with the log") })));
-            health = with_projector(health, statuses.clone());
+            let worker = Worker::start("projector", &stop_working, async {
+                projector.await.context("keep the views up with the log")
+            });
+            health = with_projector(health, statuses.clone(), worker.failed());
+            workers.push(worker);
             projecting = Some(statuses);
         }
         if settings.role.answers() {
@@ -281,12 +283,55 @@ impl Running {
         }
         self.stop_working.send_replace(true);
         let mut outcome = Ok(());
-        for (name, worker) in self.workers {
-            let ended = worker.await.unwrap_or_else(|error| Err(anyhow!(error).context(format!("run the {name}"))));
-            outcome = outcome.and(ended);
+        for worker in self.workers {
+            outcome = outcome.and(worker.ended().await);
         }
         drop(self.service);
         outcome.and(self.stores.close().await)
+    }
+}
+
+/// A task that works beside the requests until it is told to stop. One that ends before that is logged, and shows in
+/// the health; what else the program does goes on.
+struct Worker {
+    watch: JoinHandle<anyhow::Result<()>>,
+    failed: watch::Receiver<Option<String>>,
+}
+
+impl Worker {
+    /// Starts it. `stop_working` is what tells `work` to stop.
+    fn start(
+        name: &'static str,
+        stop_working: &watch::Sender<bool>,
+        work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) -> Self {
+        let (failure, failed) = watch::channel(None);
+        let stopping = stop_working.subscribe();
+        let work = tokio::spawn(work);
+        let watch = tokio::spawn(async move {
+            let ended = work.await.unwrap_or_else(|error| Err(error.into()));
+            let ended = ended.with_context(|| format!("run the {name}"));
+            if !*stopping.borrow() {
+                let reason = match &ended {
+                    Ok(()) => "it ended by itself".to_owned(),
+                    Err(error) => format!("{error:#}"),
+                };
+                tracing::error!(worker = name, reason, "the {name} ended and will not work again: {reason}");
+                failure.send_replace(Some(reason));
+            }
+            ended
+        });
+        Self { watch, failed }
+    }
+
+    /// Why it ended before it was told to.
+    fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.failed.clone()
+    }
+
+    /// Waits for its end.
+    async fn ended(self) -> anyhow::Result<()> {
+        self.watch.await.unwrap_or_else(|error| Err(error.into()))
     }
 }
 
@@ -356,28 +401,50 @@ fn with_event_log(health: Health, log: &SharedLog) -> Health {
     })
 }
 
-fn with_projector(health: Health, statuses: watch::Receiver<projector::Status>) -> Health {
-    health.with("projector", move || {
-        let status = statuses.borrow().clone();
-        async move {
-            let (state, position) = match &status {
-                projector::Status::Starting => ("starting", None),
-                projector::Status::StandBy => ("standby", None),
-                projector::Status::Rebuilding { position, .. } => ("rebuilding", Some(*position)),
-                projector::Status::Running { position } => ("running", Some(*position)),
-                projector::Status::Retrying { reason } | projector::Status::Stopped { reason } => {
-                    return Component::down(reason.clone());
-                }
-                projector::Status::Ended => ("ended", None),
-            };
-            let component = if status.is_ready() { Component::up() } else { Component::down("not at work yet") };
-            let component = component.with("state", state);
-            match position {
-                Some(position) => component.with("position", position),
-                None => component,
-            }
-        }
+fn with_policies(health: Health, service: command::Service, failed: watch::Receiver<Option<String>>) -> Health {
+    health.with("policies", move || {
+        let component = policies_component(service.is_caught_up(), failed.borrow().as_deref());
+        async { component }
     })
+}
+
+fn policies_component(is_caught_up: bool, failed: Option<&str>) -> Component {
+    match (failed, is_caught_up) {
+        (Some(reason), _) => Component::down(reason).with("state", "stopped"),
+        (None, false) => Component::down("the log has not been read to its end yet").with("state", "catching-up"),
+        (None, true) => Component::up().with("state", "running"),
+    }
+}
+
+fn with_projector(
+    health: Health,
+    statuses: watch::Receiver<projector::Status>,
+    failed: watch::Receiver<Option<String>>,
+) -> Health {
+    health.with("projector", move || {
+        let component = projector_component(&statuses.borrow(), failed.borrow().as_deref());
+        async { component }
+    })
+}
+
+fn projector_component(status: &projector::Status, failed: Option<&str>) -> Component {
+    let (state, position) = match status {
+        // What it met says more than that it ended because of it.
+        projector::Status::Stopped { reason } => return Component::down(reason.clone()).with("state", "stopped"),
+        _ if failed.is_some() => return Component::down(failed.unwrap_or_default()).with("state", "stopped"),
+        projector::Status::Retrying { reason } => return Component::down(reason.clone()).with("state", "retrying"),
+        projector::Status::Starting => ("starting", None),
+        projector::Status::StandBy => ("standby", None),
+        projector::Status::Rebuilding { position, .. } => ("rebuilding", Some(*position)),
+        projector::Status::Running { position } => ("running", Some(*position)),
+        projector::Status::Ended => ("ended", None),
+    };
+    let component = if status.is_ready() { Component::up() } else { Component::down("not at work yet") };
+    let component = component.with("state", state);
+    match position {
+        Some(position) => component.with("position", position),
+        None => component,
+    }
 }
 
 /// What the document of all roles begins with.
@@ -407,6 +474,54 @@ fn documentation(openapi: OpenApi) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check(component: &Component, status: &str, state: &str, error: Option<&str>) {
+        let component = serde_json::to_value(component).expect("JSON");
+        let details = &component["details"];
+        let said = (component["status"].as_str(), details["state"].as_str(), details["error"].as_str());
+        assert_eq!(said, (Some(status), Some(state), error));
+    }
+
+    #[test]
+    fn components_tell_what_they_do_when_they_are_down_too() {
+        check(&policies_component(true, None), "UP", "running", None);
+        check(
+            &policies_component(false, None),
+            "DOWN",
+            "catching-up",
+            Some("the log has not been read to its end yet"),
+        );
+        check(&policies_component(true, Some("panicked")), "DOWN", "stopped", Some("panicked"));
+
+        let running = projector::Status::Running { position: 7 };
+        check(&projector_component(&running, None), "UP", "running", None);
+        check(&projector_component(&running, Some("panicked")), "DOWN", "stopped", Some("panicked"));
+        let stopped = projector::Status::Stopped { reason: "position 8".to_owned() };
+        check(&projector_component(&stopped, Some("run the projector")), "DOWN", "stopped", Some("position 8"));
+        let retrying = projector::Status::Retrying { reason: "out of reach".to_owned() };
+        check(&projector_component(&retrying, None), "DOWN", "retrying", Some("out of reach"));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_ends_before_it_is_told_to_has_failed() {
+        let (stop_working, _) = watch::channel(false);
+        let worker = Worker::start("policies", &stop_working, async { panic!("a mistake") });
+        let mut failed = worker.failed();
+        let reason = failed.wait_for(Option::is_some).await.expect("a reason").clone();
+        assert!(reason.as_deref().is_some_and(|reason| reason.contains("a mistake")), "{reason:?}");
+        assert!(worker.ended().await.is_err());
+
+        let stopped = raised(&stop_working);
+        let worker = Worker::start("policies", &stop_working, async {
+            stopped.await;
+            Ok(())
+        });
+        stop_working.send_replace(true);
+        let failed = worker.failed();
+        worker.ended().await.expect("it did as told");
+        assert_eq!(*failed.borrow(), None);
+    }
 
     #[test]
     fn other_machines_are_kept_out() {

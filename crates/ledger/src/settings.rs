@@ -37,6 +37,12 @@ impl Stores {
         Self { data_dir: Some(data_dir), ..Self::default() }
     }
 
+    /// Whether an embedded Postgres has a part in it.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.event_store.is_none() || self.views.is_none()
+    }
+
     /// The data directory: the one given, else the usual one.
     ///
     /// # Errors

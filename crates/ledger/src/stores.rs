@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use event_log::{PostgresLog, SharedLog};
 use sqlx::{
     PgPool,
@@ -49,15 +49,8 @@ impl Stores {
     /// # Errors
     /// As [`Stores::open`]; and where there is no log yet.
     pub async fn open_prepared(settings: &settings::Stores) -> anyhow::Result<Self> {
-        if settings.event_store.is_none() || settings.views.is_none() {
-            let data_dir = settings.data_dir()?;
-            if !postgres::exists(&data_dir) {
-                bail!(
-                    "there is no ledger in {}: say where it is with --data-dir, or begin one there with \
-                     `allocation-ledger serve`",
-                    data_dir.display()
-                );
-            }
+        if settings.is_embedded() && !postgres::exists(&settings.data_dir()?) {
+            return Err(LogStore::missing(settings));
         }
         Connected::new(settings).await?.open().await
     }
@@ -77,6 +70,82 @@ impl Stores {
     }
 }
 
+/// The event log without the views, which the tools need not know.
+pub struct LogStore {
+    /// The event log.
+    pub log: SharedLog,
+    pool: PgPool,
+    postgres: Option<postgres::Server>,
+}
+
+impl LogStore {
+    /// Opens the log and brings its schema up to date, and makes it where there is none.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub async fn open(settings: &settings::Stores) -> anyhow::Result<Self> {
+        let (pool, postgres) = log_pool(settings).await?;
+        event_log::postgres::migrate(&pool).await.context("prepare the event log")?;
+        Self::connect(pool, postgres).await
+    }
+
+    /// Opens the log as others have made it; `None` where there is none, and none is made.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub async fn open_prepared(settings: &settings::Stores) -> anyhow::Result<Option<Self>> {
+        if settings.event_store.is_none() && !postgres::exists(&settings.data_dir()?) {
+            return Ok(None);
+        }
+        let (pool, postgres) = log_pool(settings).await?;
+        let is_there: bool = sqlx::query_scalar("SELECT to_regclass('log.head') IS NOT NULL")
+            .fetch_one(&pool)
+            .await
+            .context("look for the event log")?;
+        if !is_there {
+            pool.close().await;
+            if let Some(server) = postgres {
+                server.stop().await?;
+            }
+            return Ok(None);
+        }
+        Ok(Some(Self::connect(pool, postgres).await?))
+    }
+
+    /// What to tell somebody who asks a ledger that is not there.
+    pub fn missing(settings: &settings::Stores) -> anyhow::Error {
+        if settings.event_store.is_some() {
+            return anyhow!("there is no ledger in the database that --event-store names: is that the one meant?");
+        }
+        match settings.data_dir() {
+            Ok(data_dir) => anyhow!(
+                "there is no ledger in {}: say where it is with --data-dir, or begin one there with \
+                 `allocation-ledger serve`",
+                data_dir.display()
+            ),
+            Err(error) => error,
+        }
+    }
+
+    async fn connect(pool: PgPool, postgres: Option<postgres::Server>) -> anyhow::Result<Self> {
+        let log = PostgresLog::connect(&pool).await.context("open the event log")?;
+        Ok(Self { log: Arc::new(log), pool, postgres })
+    }
+
+    /// As [`Stores::close`].
+    ///
+    /// # Errors
+    /// Postgres does not stop.
+    pub async fn close(self) -> anyhow::Result<()> {
+        drop(self.log);
+        self.pool.close().await;
+        match self.postgres {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
 /// The databases, connected to and not looked into.
 struct Connected {
     views: PgPool,
@@ -86,20 +155,9 @@ struct Connected {
 
 impl Connected {
     async fn new(settings: &settings::Stores) -> anyhow::Result<Self> {
-        let postgres = match (&settings.event_store, &settings.views) {
-            (Some(_), Some(_)) => None,
-            _ => {
-                let data_dir = settings.data_dir()?;
-                let server = postgres::Server::start_with(&data_dir, settings.postgres_options()).await?;
-                server.create_database(DATABASE).await?;
-                Some(server)
-            }
-        };
-        let url = |given: &Option<String>| {
-            given.clone().or_else(|| postgres.as_ref().map(|server| server.url(DATABASE))).unwrap_or_default()
-        };
-        let log_pool = pool("--event-store", &url(&settings.event_store)).await?;
-        let views = pool("--views", &url(&settings.views)).await?;
+        let postgres = if settings.is_embedded() { Some(embedded(settings).await?) } else { None };
+        let log_pool = pool("--event-store", &url(settings.event_store.as_ref(), postgres.as_ref())).await?;
+        let views = pool("--views", &url(settings.views.as_ref(), postgres.as_ref())).await?;
         Ok(Self { views, log_pool, postgres })
     }
 
@@ -107,6 +165,25 @@ impl Connected {
         let log = PostgresLog::connect(&self.log_pool).await.context("open the event log")?;
         Ok(Stores { log: Arc::new(log), views: self.views, log_pool: self.log_pool, postgres: self.postgres })
     }
+}
+
+/// Connects to the log's database, and to nothing else.
+async fn log_pool(settings: &settings::Stores) -> anyhow::Result<(PgPool, Option<postgres::Server>)> {
+    let postgres = if settings.event_store.is_none() { Some(embedded(settings).await?) } else { None };
+    let pool = pool("--event-store", &url(settings.event_store.as_ref(), postgres.as_ref())).await?;
+    Ok((pool, postgres))
+}
+
+/// The embedded Postgres with the ledger's database in it.
+async fn embedded(settings: &settings::Stores) -> anyhow::Result<postgres::Server> {
+    let server = postgres::Server::start_with(&settings.data_dir()?, settings.postgres_options()).await?;
+    server.create_database(DATABASE).await?;
+    Ok(server)
+}
+
+/// The URL given, else that of the embedded Postgres, which there is then.
+fn url(given: Option<&String>, postgres: Option<&postgres::Server>) -> String {
+    given.cloned().or_else(|| postgres.map(|server| server.url(DATABASE))).unwrap_or_default()
 }
 
 /// Connects to a database named by the setting `flag`.

@@ -438,7 +438,7 @@ fn void_entry(history: &History, void: &EntryVoided) -> Result<Vec<PrisonerEvent
         return Err(Refusal::new(
             "entry-not-voidable",
             format!(
-                "Entry {} of {number} is a {}, which cannot be voided. Record what is right as a new entry instead.",
+                "Entry {} of {number} is of type {}, which cannot be voided. Record what is right as a new entry instead.",
                 void.revision,
                 entry.event.type_name()
             ),

@@ -26,7 +26,7 @@ const WRITERS: u64 = 64;
 const READERS: u64 = 16;
 
 /// Most cases that are asked about.
-const CASES_MAX: u64 = 10_000;
+const CASES_MAX: usize = 10_000;
 
 /// Commands over HTTP, then `GET …/responsibility`.
 pub(super) async fn posts_and_gets(
@@ -61,10 +61,9 @@ async fn measured(running: &serve::Running, duration: Duration, table: &mut Tabl
     .await?;
     table.writes(&format!("commands over HTTP, {WRITERS} connections"), posts.rate, 2.0);
     running.views_caught_up().await?;
-    // Each connection has posted its share of the first half, however uneven they were.
-    let cases = ((posts.rate * duration.as_secs_f64()) as u64 / 2).clamp(1, CASES_MAX);
+    let cases = &posts.asked[..posts.asked.len().min(CASES_MAX)];
     let ask = |index: u64| {
-        let number = number(index % cases);
+        let number = number(cases[usize::try_from(index).unwrap_or(0) % cases.len()]);
         format!("GET /prisoners/{number}/responsibility HTTP/1.1\r\nHost: {address}\r\n\r\n")
     };
     let alone = rate_over_http(&address, 1, duration / 2, ask).await?;
@@ -77,6 +76,8 @@ async fn measured(running: &serve::Running, duration: Duration, table: &mut Tabl
 struct OverHttp {
     rate: f64,
     median: Duration,
+    /// The indexes of the requests that were answered, at least one.
+    asked: Vec<u64>,
 }
 
 async fn rate_over_http(
@@ -103,7 +104,7 @@ async fn rate_over_http(
             let started = Instant::now();
             connection.ask(&request).await?;
             if let (Ok(mut pool), Ok(mut taken)) = (pool.lock(), taken.lock()) {
-                taken.push(started.elapsed());
+                taken.push((started.elapsed(), index));
                 pool.push(connection);
             }
             Ok(())
@@ -112,8 +113,8 @@ async fn rate_over_http(
     .await?;
     let mut taken = taken.into_inner().unwrap_or_default();
     taken.sort_unstable();
-    let median = taken.get(taken.len() / 2).copied().context("no request was answered")?;
-    Ok(OverHttp { rate, median })
+    let (median, _) = taken.get(taken.len() / 2).copied().context("no request was answered")?;
+    Ok(OverHttp { rate, median, asked: taken.into_iter().map(|(_, index)| index).collect() })
 }
 
 struct Connection {

@@ -146,17 +146,12 @@ pub(super) async fn stream_of_100(server: &Server, table: &mut Table) -> anyhow:
         let mut history = History::new(number(0));
         for recorded in log.read_stream(&stream, 0, 1_000).await.context("load a stream")? {
             let stored = decode(&recorded).context("read an event")?;
-            if let Event::Prisoner(event) = stored.entry.event {
-                history.push(domain::Entry {
-                    event_id: stored.entry.event_id,
-                    revision: stored.entry.revision,
-                    position: stored.entry.position,
-                    effective_at: stored.entry.effective_at,
-                    recorded_at: stored.entry.recorded_at,
-                    recorded_by: stored.entry.recorded_by,
-                    command_id: stored.entry.command_id,
-                    event,
-                });
+            let of_prisoner = |event| match event {
+                Event::Prisoner(event) => Ok(event),
+                Event::Prison(event) => Err(event),
+            };
+            if let Ok(entry) = stored.entry.try_map(of_prisoner) {
+                history.push(entry);
             }
         }
         std::hint::black_box(history.state());

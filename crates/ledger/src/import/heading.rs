@@ -30,7 +30,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// The name in `--map` and in the report.
+    /// The name in `--map`, as the report's JSON has it too.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -43,6 +43,22 @@ impl Field {
             Self::AllocatedOn => "allocatedOn",
             Self::Note => "note",
             Self::ContactType => "contactType",
+        }
+    }
+
+    /// The code of a problem with it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::PrisonerNumber => "prisoner-number",
+            Self::Tier => "tier",
+            Self::StaffId => "staff-id",
+            Self::PomName => "pom-name",
+            Self::PomForename => "pom-forename",
+            Self::PomKind => "pom-kind",
+            Self::AllocatedOn => "allocated-on",
+            Self::Note => "note",
+            Self::ContactType => "contact-type",
         }
     }
 

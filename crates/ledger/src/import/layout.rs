@@ -56,7 +56,7 @@ pub struct Mapping {
     pub field: Field,
 }
 
-/// Reads a `--map`.
+/// Reads the value of a `--map`.
 ///
 /// # Errors
 /// It has no `=`, or names a field that a file cannot have.
@@ -64,7 +64,7 @@ pub fn mapping(text: &str, wanted: Wanted) -> anyhow::Result<Mapping> {
     let names = || wanted.fields().map(Field::name).collect::<Vec<_>>().join(", ");
     let Some((column, field)) = text.rsplit_once('=') else {
         bail!(
-            "--map {text} has no `=`: write a column's heading and a field, e.g. `--map \"Ref no=prisonerNumber\"`. Fields: {}",
+            "there is no `=`: write a column's heading and a field, e.g. --map \"Ref no=prisonerNumber\". Fields: {}",
             names()
         );
     };
@@ -72,7 +72,7 @@ pub fn mapping(text: &str, wanted: Wanted) -> anyhow::Result<Mapping> {
     let field = wanted
         .fields()
         .find(|known| plain(known.name()) == plain(field))
-        .ok_or_else(|| anyhow!("--map {text}: there is no field `{}`. Fields: {}", field.trim(), names()))?;
+        .ok_or_else(|| anyhow!("there is no field `{}`. Fields: {}", field.trim(), names()))?;
     Ok(Mapping { column: column.trim().to_owned(), field })
 }
 

@@ -1,7 +1,8 @@
 //! POM contacts that prisons put into NOMIS before they joined OMiC, and that have to be removed there when they do.
 //!
 //! `import nomis-contacts` takes in a list of contacts seen in NOMIS. With `--complete` it is the whole list of the
-//! prison, so a contact known before and absent now is gone from NOMIS. `nomis-contacts` lists what is still to be
+//! prison, so a contact known before and absent now is gone from NOMIS; where contacts stand in other sheets too, that
+//! is refused. `nomis-contacts` lists what is still to be
 //! removed at prisons that have joined, from the log itself, so it is never behind.
 
 use std::{
@@ -33,13 +34,13 @@ use super::{
     prison_code,
     reader::{self, Cell, Row, Sheet},
     record::{Recorder, interrupted, load_prison},
-    report::{counted, table},
+    report::{counted, sheet_passed_over, table},
     value,
 };
-use crate::{settings, stores::Stores};
+use crate::{settings, stores::LogStore};
 
 /// What a list of contacts has to have, and may have.
-const WANTED: Wanted =
+pub(super) const WANTED: Wanted =
     Wanted { needed: &[Field::PrisonerNumber], welcome: &[Field::StaffId, Field::PomName, Field::ContactType] };
 
 /// Namespace of the command ids of contact imports. Never to be changed: an import of years ago is known by it.
@@ -56,7 +57,10 @@ pub struct Settings {
     /// The prison that the contacts are of, e.g. LEI
     #[arg(long, value_parser = prison_code)]
     prison: PrisonCode,
-    /// The file is the whole list of the prison: contacts known before and absent now are confirmed removed
+    /// The sheet to read. Default: the one with most contacts
+    #[arg(long, value_name = "NAME")]
+    sheet: Option<String>,
+    /// The sheet is the whole list of the prison: contacts known before and absent now are confirmed removed
     #[arg(long)]
     complete: bool,
     /// Show what would be recorded, and record nothing
@@ -112,44 +116,61 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let now = commands.clock.now();
     let file = reader::read(&settings.file)?;
     let shown = settings.file.display();
-    let layout =
-        layout::find(&file.sheets, None, &[], WANTED).with_context(|| format!("find the contacts in {shown}"))?;
+    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &[], WANTED)
+        .with_context(|| format!("find the contacts in {shown}"))?;
     ensure!(
         [Field::StaffId, Field::PomName].iter().any(|field| layout.columns.contains_key(field)),
         "{shown} has no column that says whose contact it is: head one `staff id` or `name`"
     );
-    let rows = contacts(&file.sheets[layout.sheet], &layout);
+    let sheet = &file.sheets[layout.sheet];
+    if settings.complete {
+        check_whole_list(&file.sheets, &layout).with_context(|| format!("take {shown} for the whole list"))?;
+    }
+    let rows = contacts(sheet, &layout);
 
-    let stores = Stores::open(&settings.stores).await?;
-    let import = async {
-        let history = load_prison(&stores.log, &settings.prison).await?;
-        let planned = plan(rows, &history, settings.complete, now);
-        if settings.dry_run {
-            return Ok(planned.into_iter().map(|planned| planned.line).collect());
-        }
-        let recorded_by = RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() };
-        let service = Service::new(stores.log.clone(), commands);
-        let correlation_id = Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes);
-        record(&Recorder { service: &service, recorded_by, correlation_id }, planned).await
+    let planned = |history: &prison::History| plan(rows, history, settings.complete, now);
+    let lines = if settings.dry_run {
+        let history = match LogStore::open_prepared(&settings.stores).await? {
+            Some(store) => {
+                let history = load_prison(&store.log, &settings.prison).await;
+                let closed = store.close().await;
+                let history = history?;
+                closed?;
+                history
+            }
+            None => prison::History::new(settings.prison.clone()),
+        };
+        planned(&history).into_iter().map(|planned| planned.line).collect()
+    } else {
+        let store = LogStore::open(&settings.stores).await?;
+        let import = async {
+            let planned = planned(&load_prison(&store.log, &settings.prison).await?);
+            let recorded_by = RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() };
+            let service = Service::new(store.log.clone(), commands);
+            let correlation_id = Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes);
+            record(&Recorder { service: &service, recorded_by, correlation_id }, planned).await
+        };
+        let recorded = import.await;
+        let closed = store.close().await;
+        let lines = recorded?;
+        closed?;
+        lines
     };
-    let lines: anyhow::Result<Vec<Line>> = import.await;
-    let closed = stores.close().await;
-    let lines = lines?;
-    closed?;
-    report(settings, &lines)
+    report(settings, &lines, &layout.passed_over)
 }
 
 /// Lists the contacts that are still in NOMIS, by prison that has joined OMiC.
 ///
 /// # Errors
-/// The ledger cannot be reached.
+/// There is no ledger, or it cannot be reached.
 pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
-    let stores = Stores::open(&settings.stores).await?;
+    let store = LogStore::open_prepared(&settings.stores).await?;
+    let store = store.ok_or_else(|| LogStore::missing(&settings.stores))?;
     let prisons = match &settings.prison {
-        Some(code) => load_prison(&stores.log, code).await.map(|history| vec![history]),
-        None => prisons(&stores.log).await,
+        Some(code) => load_prison(&store.log, code).await.map(|history| vec![history]),
+        None => prisons(&store.log).await,
     };
-    let closed = stores.close().await;
+    let closed = store.close().await;
     let prisons = prisons?;
     closed?;
 
@@ -225,6 +246,18 @@ async fn prisons(log: &SharedLog) -> anyhow::Result<Vec<prison::History>> {
         prisons.push(load_prison(log, code).await?);
     }
     Ok(prisons)
+}
+
+/// Refuses a sheet that is not all of the list: a contact in another one would be taken for gone from NOMIS.
+pub(super) fn check_whole_list(sheets: &[Sheet], layout: &Layout) -> anyhow::Result<()> {
+    ensure!(
+        layout.passed_over.is_empty(),
+        "there are contacts in more than one sheet (`{}`, {}): bring them together in one, or say with --sheet which one \
+         is the whole list",
+        sheets[layout.sheet].name,
+        layout.passed_over.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    );
+    Ok(())
 }
 
 /// A row of the file: a contact, or what is wrong with it.
@@ -367,7 +400,7 @@ async fn record(recorder: &Recorder<'_>, planned: Vec<Planned>) -> anyhow::Resul
     Ok(lines)
 }
 
-fn report(settings: &Settings, lines: &[Line]) -> anyhow::Result<()> {
+fn report(settings: &Settings, lines: &[Line], sheets_passed_over: &[(String, usize)]) -> anyhow::Result<()> {
     let mut counts = BTreeMap::<&str, usize>::new();
     for line in lines {
         *counts.entry(line.outcome).or_default() += 1;
@@ -380,6 +413,10 @@ fn report(settings: &Settings, lines: &[Line]) -> anyhow::Result<()> {
         if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") },
         settings.prison
     );
+    for (name, contacts) in sheets_passed_over {
+        summary.push('\n');
+        summary.push_str(&sheet_passed_over(name, *contacts, "contact"));
+    }
     if settings.dry_run {
         summary.push_str("\nDry run: nothing was recorded.");
     }

@@ -59,6 +59,14 @@ pub struct Held {
     pub cases: HashMap<PrisonerNumber, prisoner::History>,
 }
 
+impl Held {
+    /// A ledger that has nothing yet.
+    #[must_use]
+    pub fn nothing(prison: &PrisonCode) -> Self {
+        Self { prison: prison::History::new(prison.clone()), cases: HashMap::new() }
+    }
+}
+
 /// A command to be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
@@ -412,7 +420,7 @@ impl Poms {
             return None;
         };
         Some(Problem {
-            code: what.name().to_owned(),
+            code: what.code().to_owned(),
             column: Some(what.name().to_owned()),
             value: Some(String::new()),
             reason: format!(

@@ -1,8 +1,8 @@
 //! The ledger's side of an import: what it holds, and sending commands to it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use command::{Error, Request, Service};
 use domain::{
     Event, Stream,
@@ -32,14 +32,12 @@ const CASES_AT_ONCE: usize = 64;
 /// The log cannot be read.
 pub async fn load_prison(log: &SharedLog, code: &PrisonCode) -> anyhow::Result<prison::History> {
     let streams = log.read_streams(&[Stream::Prison(code.clone())]).await.context("read the prison's stream")?;
-    let mut history = prison::History::new(code.clone());
-    for event in streams.iter().flatten() {
-        let stored = decode(event)?;
-        if let Event::Prison(event) = &stored.entry.event {
-            history.push(with(&stored.entry, event.clone()));
-        }
-    }
-    Ok(history)
+    let of_prison = |event| match event {
+        Event::Prison(event) => Ok(event),
+        Event::Prisoner(event) => Err(misplaced(&event)),
+    };
+    let entries = streams.iter().flatten().map(|event| decode(event)?.entry.try_map(of_prison));
+    Ok(prison::History::from_entries(code.clone(), entries.collect::<anyhow::Result<_>>()?))
 }
 
 /// Loads a prison and cases.
@@ -59,28 +57,17 @@ pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]
 }
 
 fn case(number: &PrisonerNumber, events: &[RecordedEvent]) -> anyhow::Result<prisoner::History> {
-    let mut history = prisoner::History::new(number.clone());
-    for event in events {
-        let stored = decode(event)?;
-        if let Event::Prisoner(event) = &stored.entry.event {
-            history.push(with(&stored.entry, event.clone()));
-        }
-    }
-    Ok(history)
+    let of_prisoner = |event| match event {
+        Event::Prisoner(event) => Ok(event),
+        Event::Prison(event) => Err(misplaced(&event)),
+    };
+    let entries = events.iter().map(|event| decode(event)?.entry.try_map(of_prisoner));
+    Ok(prisoner::History::from_entries(number.clone(), entries.collect::<anyhow::Result<_>>()?))
 }
 
-/// The same entry with its event as the kind of stream has it.
-fn with<E>(entry: &domain::Entry<Event>, event: E) -> domain::Entry<E> {
-    domain::Entry {
-        event_id: entry.event_id,
-        revision: entry.revision,
-        position: entry.position,
-        effective_at: entry.effective_at,
-        recorded_at: entry.recorded_at,
-        recorded_by: entry.recorded_by.clone(),
-        command_id: entry.command_id,
-        event,
-    }
+/// An event in a stream of the other kind; decoding sees to it that there is none.
+fn misplaced(event: &impl fmt::Debug) -> anyhow::Error {
+    anyhow!("an event stands in a stream that cannot have it: {event:?}")
 }
 
 /// Sends commands as one import.

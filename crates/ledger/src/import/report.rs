@@ -126,10 +126,7 @@ impl Report<'_> {
             }
         ));
         for (name, cases) in self.sheets_passed_over {
-            lines.push(format!(
-                "The sheet `{name}` has {} too and was not read: --sheet \"{name}\" reads it.",
-                counted(*cases, "case")
-            ));
+            lines.push(sheet_passed_over(name, *cases, "case"));
         }
         if self.dry_run {
             lines.push("Dry run: nothing was recorded.".to_owned());
@@ -231,6 +228,11 @@ pub fn table(header: &[&str]) -> Table {
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(header.to_vec());
     table
+}
+
+/// A sheet that holds what was looked for and was not read.
+pub fn sheet_passed_over(name: &str, count: usize, what: &str) -> String {
+    format!("The sheet `{name}` has {} too and was not read: --sheet \"{name}\" reads it.", counted(count, what))
 }
 
 /// `1 row`, `2 rows`.

@@ -48,7 +48,8 @@ pub struct Case {
 /// Why a row is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Stable, for programs: a field's name, `duplicate`, `date-in-future`, or the code of the rule that says no.
+    /// Stable, for programs: a field's ([`Field::code`]), `duplicate`, `date-in-future`, `date-too-early`, or the code of
+    /// the rule that says no.
     pub code: String,
     /// The column at fault, as its heading is written.
     pub column: Option<String>,
@@ -175,7 +176,7 @@ impl Cells<'_> {
     }
 
     fn value<T>(&self, field: Field, read: fn(&Cell) -> Result<T, Wrong>) -> Result<T, Problem> {
-        read(self.cell(field)).map_err(|wrong| self.problem(field, field.name(), format!("{field}: {wrong}")))
+        read(self.cell(field)).map_err(|wrong| self.problem(field, field.code(), format!("{field}: {wrong}")))
     }
 
     fn problem(&self, field: Field, code: &str, reason: String) -> Problem {

@@ -11,19 +11,19 @@ use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use command::Service;
 use domain::{event::RecordedBy, identifier::PrisonCode, london, prison::Estate};
-use event_log::SharedLog;
 use indicatif::{ProgressBar, ProgressStyle};
 use uuid::Uuid;
 
 use super::{
-    CORRELATION_NAMESPACE, layout,
-    plan::{Plan, Terms, Verdict, plan},
+    CORRELATION_NAMESPACE,
+    layout::{self, Mapping},
+    plan::{Held, Plan, Terms, Verdict, plan},
     prison_code, reader,
     record::{Recorder, interrupted, load},
     report::Report,
-    row::{Table, WANTED, table},
+    row::{WANTED, table},
 };
-use crate::{settings, stores::Stores};
+use crate::{settings, stores::LogStore};
 
 /// What `import spreadsheet` can be told.
 #[derive(Debug, Args)]
@@ -38,8 +38,8 @@ pub struct Settings {
     sheet: Option<String>,
     /// What a column holds, where its heading does not tell: its heading or letter, and one of prisonerNumber, tier,
     /// staffId, pomName, pomForename, pomKind, allocatedOn, note. May be given several times
-    #[arg(long = "map", value_name = "COLUMN=FIELD")]
-    mappings: Vec<String>,
+    #[arg(long = "map", value_name = "COLUMN=FIELD", value_parser = mapping)]
+    mappings: Vec<Mapping>,
     /// Show what would be recorded, and record nothing
     #[arg(long)]
     dry_run: bool,
@@ -82,6 +82,11 @@ impl From<EstateName> for Estate {
     }
 }
 
+/// Reads a `--map` for a spreadsheet of allocations.
+fn mapping(text: &str) -> anyhow::Result<Mapping> {
+    layout::mapping(text, WANTED)
+}
+
 /// Imports the file and reports.
 ///
 /// # Errors
@@ -90,13 +95,11 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let commands = settings.commands.command_settings()?;
     let now = commands.clock.now();
     // Before the stores are opened: a wrong file is told at once.
-    let mappings: Vec<_> =
-        settings.mappings.iter().map(|text| layout::mapping(text, WANTED)).collect::<anyhow::Result<_>>()?;
     let file = reader::read(&settings.file)?;
-    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &mappings, WANTED)
+    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &settings.mappings, WANTED)
         .with_context(|| format!("find the cases in {}", settings.file.display()))?;
     let sheet = &file.sheets[layout.sheet];
-    layout::check_mappings(sheet, &layout, &mappings)?;
+    layout::check_mappings(sheet, &layout, &settings.mappings)?;
     let table = table(sheet, &layout, london::date(now));
 
     let terms = Terms {
@@ -107,24 +110,38 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         now,
         recorded_by: RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() },
     };
-    let stores = Stores::open(&settings.stores).await?;
-    let import = async {
-        let plan = planned(&stores.log, &table, &terms).await?;
-        if settings.dry_run {
-            return Ok(plan);
+    let numbers: Vec<_> =
+        table.rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.prisoner_number.clone()).collect();
+    let planned = |held: Held| plan(table.rows.clone(), held, &terms);
+    let plan = if settings.dry_run {
+        match LogStore::open_prepared(&settings.stores).await? {
+            Some(store) => {
+                let held = load(&store.log, &terms.prison, &numbers).await;
+                let closed = store.close().await;
+                let held = held?;
+                closed?;
+                planned(held)
+            }
+            None => planned(Held::nothing(&terms.prison)),
         }
-        let service = Service::new(stores.log.clone(), commands);
-        let recorder = Recorder {
-            service: &service,
-            recorded_by: terms.recorded_by.clone(),
-            correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
+    } else {
+        let store = LogStore::open(&settings.stores).await?;
+        let import = async {
+            let plan = planned(load(&store.log, &terms.prison, &numbers).await?);
+            let service = Service::new(store.log.clone(), commands);
+            let recorder = Recorder {
+                service: &service,
+                recorded_by: terms.recorded_by.clone(),
+                correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
+            };
+            recorded(&recorder, plan).await
         };
-        recorded(&recorder, plan).await
+        let imported = import.await;
+        let closed = store.close().await;
+        let plan = imported?;
+        closed?;
+        plan
     };
-    let imported = import.await;
-    let closed = stores.close().await;
-    let plan = imported?;
-    closed?;
 
     let report = Report {
         prison: &settings.prison,
@@ -143,14 +160,6 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         println!("{}", report.summary());
     }
     Ok(())
-}
-
-/// What the ledger would record of the sheet as it is now.
-async fn planned(log: &SharedLog, table: &Table, terms: &Terms) -> anyhow::Result<Plan> {
-    let numbers: Vec<_> =
-        table.rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.prisoner_number.clone()).collect();
-    let held = load(log, &terms.prison, &numbers).await?;
-    Ok(plan(table.rows.clone(), held, terms))
 }
 
 /// Records the plan; answers with the plan as it went.

@@ -1,13 +1,13 @@
 //! From whole files to rows, and from rows to what would be recorded. The files of `tests/data/spreadsheets` are three
 //! prisons' own; beside each stands what its rows say.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use command::Command;
 use domain::{
     event::RecordedBy,
-    prison::{self, Estate},
+    prison::Estate,
     prisoner::{self, RecommendationPolicy},
 };
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     heading::Field,
     layout::{self, Layout, find, mapping},
+    nomis_contacts,
     plan::{Held, Plan, Terms, Verdict, plan},
     reader::{self, Cell, Row, Sheet},
     row::{DataRow, Table, WANTED, table},
@@ -189,7 +190,7 @@ fn columns_that_are_not_found() {
     let error = mapping("Band=tire", WANTED).expect_err("no such field").to_string();
     assert_eq!(
         error,
-        "--map Band=tire: there is no field `tire`. Fields: prisonerNumber, tier, staffId, allocatedOn, pomName, pomForename, pomKind, note"
+        "there is no field `tire`. Fields: prisonerNumber, tier, staffId, allocatedOn, pomName, pomForename, pomKind, note"
     );
     mapping("Band", WANTED).expect_err("no `=`");
     let letter = [sheet("letter", "Dear head of offender management,\nplease find the list enclosed.")];
@@ -231,7 +232,7 @@ fn rows_that_are_no_cases_are_passed_over() {
             )
         })
         .collect();
-    assert_eq!(rows, ["3 1 ok", "6 2 ok", "9 3 tier", "10 4 prisonerNumber"]);
+    assert_eq!(rows, ["3 1 ok", "6 2 ok", "9 3 tier", "10 4 prisoner-number"]);
     assert_eq!((table.blank_rows, table.total_rows), (2, 2));
     assert_eq!(table.note_rows, [2, 5, 8, 13]);
 }
@@ -266,16 +267,29 @@ fn what_is_wrong_with_a_row() {
         found,
         [
             "date-in-future | Date allocated | 25/11/2026 | date in the future: 25 November 2026 has not come yet",
-            "allocatedOn | Date allocated | 12/31/2019 | date of allocation: a date is needed, day first, such as 31/12/2019 or 31-Dec-19",
-            "allocatedOn | Date allocated |  | date of allocation: it is empty",
-            "pomKind | POM type | POM | POM kind: prison (PRO) or probation (PO) is needed",
-            "staffId | Staff id | TBC | staff id: a whole number is needed, such as 485926",
+            "allocated-on | Date allocated | 12/31/2019 | date of allocation: a date is needed, day first, such as 31/12/2019 or 31-Dec-19",
+            "allocated-on | Date allocated |  | date of allocation: it is empty",
+            "pom-kind | POM type | POM | POM kind: prison (PRO) or probation (PO) is needed",
+            "staff-id | Staff id | TBC | staff id: a whole number is needed, such as 485926",
             "tier | Tier | X | tier: a letter A to G is needed, with or without a change level 0 to 3, such as A or B2",
-            "prisonerNumber | NOMS no |  | prisoner number: it is empty",
+            "prisoner-number | NOMS no |  | prisoner number: it is empty",
             "duplicate | NOMS no | A0001BC | duplicate: A0001BC is in row 2 already, and that row counts",
             "date-too-early | Date allocated | 01/02/1919 | date of allocation: 1 February 1919 is too long ago; nobody was allocated to a POM then",
         ]
     );
+}
+
+#[test]
+fn contacts_in_another_sheet_are_not_taken_for_gone() {
+    let sheets = [
+        sheet("A wing", "Prisoner number|Name\nA0001BC|Okafor, Grace\nA0002BC|Okafor, Grace"),
+        sheet("Leavers", "Prisoner number|Name\nA0003BC|Okafor, Grace"),
+        sheet("Notes", "Prisoner number|Name"),
+    ];
+    let found = |name| find(&sheets, name, &[], nomis_contacts::WANTED).expect("contacts");
+    let error = nomis_contacts::check_whole_list(&sheets, &found(None)).expect_err("not all of the list").to_string();
+    assert!(error.starts_with("there are contacts in more than one sheet (`A wing`, `Leavers`): "), "{error}");
+    nomis_contacts::check_whole_list(&sheets, &found(Some("a wing"))).expect("said to be the whole list");
 }
 
 fn terms() -> Terms {
@@ -290,12 +304,8 @@ fn terms() -> Terms {
     }
 }
 
-fn nothing_held() -> Held {
-    Held { prison: prison::History::new("LEI".parse().expect("a prison")), cases: HashMap::new() }
-}
-
 fn planned(drawn: &str) -> Plan {
-    plan(read(&[sheet("cases", drawn)]).rows, nothing_held(), &terms())
+    plan(read(&[sheet("cases", drawn)]).rows, Held::nothing(&terms().prison), &terms())
 }
 
 #[test]
@@ -322,7 +332,7 @@ fn the_prison_and_its_poms_come_first_on_the_earliest_day() {
             Verdict::Refused(problem) => problem.code.clone(),
         })
         .collect();
-    assert_eq!(verdicts, ["2 steps", "2 steps", "2 steps", "pomKind", "allocatedOn"]);
+    assert_eq!(verdicts, ["2 steps", "2 steps", "2 steps", "pom-kind", "allocated-on"]);
     assert_eq!(plan.rows[2].warnings, ["this row calls Okafor, Grace a prison POM, the roster says probation"]);
 }
 

@@ -5,7 +5,7 @@
 //! DIR/postgres.new-…  a cluster being made; one that was not finished is thrown away
 //! DIR/run             the server's socket, where its path is short enough for a socket
 //! DIR/postgres.log    what the server has to say; DIR/postgres.log.1 what it said before
-//! DIR/locks           who uses the server, who starts or stops it
+//! DIR/locks           who uses the server, who starts or stops it, who fetches its programs
 //! ```
 
 use std::{
@@ -68,6 +68,11 @@ pub(super) fn dir_in(data_dir: &Path) -> PathBuf {
     data_dir.join("postgres")
 }
 
+/// Where a data directory keeps its locks.
+pub(super) fn locks_dir_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("locks")
+}
+
 /// A private cluster in a data directory.
 #[derive(Debug)]
 pub(super) struct Cluster {
@@ -90,7 +95,7 @@ impl Cluster {
 
     /// Where the locks are.
     pub(super) fn locks_dir(&self) -> PathBuf {
-        self.data_dir.join("locks")
+        locks_dir_in(&self.data_dir)
     }
 
     /// The server that runs on this cluster, once it takes connections; `None` where there is none. One that is ending

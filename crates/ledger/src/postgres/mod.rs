@@ -178,6 +178,12 @@ async fn server_programs(data_dir: &Path, options: &Options) -> anyhow::Result<B
     if let Some(dir) = &options.binaries {
         return binaries::chosen(dir, wanted);
     }
+    if let Ok(binaries) = binaries::find(&[], wanted) {
+        return Ok(binaries);
+    }
+    // Only whoever holds it touches fetched programs, so that of two programs that start at once one fetches, and the
+    // other finds them whole.
+    let _lock = fetch::lock(data_dir).await?;
     let missing = match binaries::find(&[fetch::programs_dir(data_dir)], wanted) {
         Ok(binaries) => return Ok(binaries),
         Err(missing) => missing,
@@ -198,4 +204,36 @@ fn percent_encoded(text: &str) -> String {
             _ => format!("%{byte:02X}"),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{process::Command, time::Duration};
+
+    use super::*;
+
+    /// No machine has it.
+    const VERSION: &str = "9999";
+
+    #[tokio::test]
+    async fn programs_that_another_program_fetches_meanwhile_are_used() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(dir.path().join("postgres")).expect("a cluster's directory");
+        std::fs::write(dir.path().join("postgres/PG_VERSION"), VERSION).expect("a cluster's version");
+        let lock = fetch::lock(dir.path()).await.expect("the lock");
+        let data_dir = dir.path().to_owned();
+        let options = Options { binaries: None, ..Options::default() };
+        let other = tokio::spawn(async move { server_programs(&data_dir, &options).await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!other.is_finished(), "it waits for whoever fetches");
+        // By another process: what this one writes, its children may hold open when it is to be run.
+        let script = "mkdir -p \"$1\" && cd \"$1\" && echo '#!/bin/sh' >postgres && echo \"echo postgres $2\" >>postgres && \
+                      cp postgres initdb && chmod +x postgres initdb";
+        let programs = fetch::programs_dir(dir.path());
+        let made = Command::new("/bin/sh").args(["-c", script, "sh"]).arg(&programs).arg(VERSION).status();
+        assert!(made.expect("run a shell").success());
+        drop(lock);
+        let found = other.await.expect("a task").expect("the programs");
+        assert_eq!((found.major_version, found.dir), (9999, programs.canonicalize().expect("a directory")));
+    }
 }
