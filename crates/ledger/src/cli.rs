@@ -49,7 +49,7 @@ impl Command {
             | Self::NomisContacts(_)
             | Self::HandoverDates(_)
             | Self::History(_)
-            | Self::EventStore(_) => "warn,sqlx_core::pool=error",
+            | Self::EventStore(_) => "warn,sqlx_core::pool=error,sqlx::pool=error,sqlx::query=error",
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{num::NonZero, ops::RangeInclusive, sync::Arc, thread::available_parall
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
 use http_api::Problem;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
@@ -47,8 +47,10 @@ impl Lookups {
         let (queue, asked) = mpsc::channel(QUEUE_MAX);
         let asked = Arc::new(Mutex::new(asked));
         let processors = available_parallelism().map_or(*STATEMENTS.start(), NonZero::get);
-        for _ in 0..processors.clamp(*STATEMENTS.start(), *STATEMENTS.end()) {
-            tokio::spawn(look_up(views.clone(), Arc::clone(&asked)));
+        let statements = processors.clamp(*STATEMENTS.start(), *STATEMENTS.end());
+        let connections = keyed(views, u32::try_from(statements).unwrap_or(1));
+        for _ in 0..statements {
+            tokio::spawn(look_up(connections.clone(), Arc::clone(&asked)));
         }
         Self { queue }
     }
@@ -62,14 +64,46 @@ impl Lookups {
     }
 }
 
+/// Asks on the connection that was kept; where that fails, it may have been cut since, so once more on another.
+async fn each_at(
+    views: &PgPool,
+    kept: &mut Option<PoolConnection<Postgres>>,
+    cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
+) -> Result<(u64, Vec<Found>), Error> {
+    if let Some(mut connection) = kept.take()
+        && let Ok(answer) = case::each_at(&mut connection, cases.clone()).await
+    {
+        *kept = Some(connection);
+        return Ok(answer);
+    }
+    let mut connection = views.acquire().await?;
+    let answer = case::each_at(&mut connection, cases).await?;
+    *kept = Some(connection);
+    Ok(answer)
+}
+
+/// Connections for a statement that looks rows up by their keys and has one good plan, whatever the tables hold: planning it
+/// anew each time would take longer than running it.
+fn keyed(views: &PgPool, connections_max: u32) -> PgPool {
+    let options = views.connect_options().as_ref().clone().options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+    ]);
+    views.options().clone().min_connections(0).max_connections(connections_max).connect_lazy_with(options)
+}
+
 async fn look_up(views: PgPool, asked: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
     let mut lookups = Vec::with_capacity(LOOKUPS_MAX);
+    // Kept from one statement to the next: giving it back to the pool and taking it again costs round trips.
+    let mut kept = None;
     // The lock is held while waiting for something to do, and given up before it is done.
     while asked.lock().await.recv_many(&mut lookups, LOOKUPS_MAX).await > 0 {
         let (cases, answers): (Vec<_>, Vec<_>) =
             lookups.drain(..).map(|lookup| ((lookup.number, lookup.instant), lookup.answer)).unzip();
         // Sending fails where the caller has gone, who then needs no answer.
-        match case::each_at(&views, cases).await {
+        match each_at(&views, &mut kept, cases).await {
             Ok((position, found)) => {
                 for (answer, found) in answers.into_iter().zip(found) {
                     let _ = answer.send(Ok((position, found)));

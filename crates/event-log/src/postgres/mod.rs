@@ -94,6 +94,8 @@ fn settings(options: &PgConnectOptions) -> PgConnectOptions {
         // and go on scanning until the statistics catch up with a log that grows by millions.
         ("enable_seqscan", "off"),
         // The planner prices a scan that it cannot avoid, that of the head row, so high that it would be compiled first.
+        // All statements have one shape and one good plan: planning each anew takes longer than running it.
+        ("plan_cache_mode", "force_generic_plan"),
         ("jit", "off"),
         // For the same reason, arrays of keys are joined key by key, whatever the size of the tables seems to be.
         ("enable_hashjoin", "off"),

@@ -140,7 +140,8 @@ async fn look_up(
 ) -> Result<(u64, Vec<Found>), Error> {
     let Some(known_at) = known_at else {
         let asked = numbers.iter().map(|number| (number.clone(), on)).collect();
-        let (position, mut found) = case::each_at(&state.views, asked).await?;
+        let mut views = state.views.acquire().await?;
+        let (position, mut found) = case::each_at(&mut views, asked).await?;
         for found in &mut found {
             let looked_up = std::mem::replace(found, Found::Unknown);
             *found = or_before_merges(&state.log, looked_up, None, on).await?;

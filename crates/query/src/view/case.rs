@@ -11,7 +11,7 @@ use domain::{
     },
     tier::{RoshLevel, Tier},
 };
-use sqlx::{PgPool, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
 
 use super::{End, Read, Row, position, read};
 use crate::Error;
@@ -91,7 +91,7 @@ const MERGES_MAX: usize = 32;
 /// Looks cases up, each at its own instant, in the order asked: in one round trip, and one more for each merge in a row.
 /// The position is one that all of the answer includes.
 pub(crate) async fn each_at(
-    views: &PgPool,
+    views: &mut PgConnection,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
 ) -> Result<(u64, Vec<Found>), Error> {
     const SQL: &str = concat!(
@@ -109,7 +109,7 @@ pub(crate) async fn each_at(
     for _ in 0..MERGES_MAX {
         let numbers: Vec<&str> = open.iter().map(|(_, (number, _))| number.as_str()).collect();
         let instants: Vec<DateTime<Utc>> = open.iter().map(|(_, (_, instant))| *instant).collect();
-        let rows = sqlx::query(SQL).bind(numbers).bind(instants).fetch_all(views).await?;
+        let rows = sqlx::query(SQL).bind(numbers).bind(instants).fetch_all(&mut *views).await?;
         reached = reached.min(position(&rows)?);
         let mut merged = Vec::new();
         for row in &rows {
