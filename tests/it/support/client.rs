@@ -53,10 +53,6 @@ impl Client {
         self.send(Method::PUT, path, &[], Some(body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
-        self.send(Method::DELETE, path, &[], None).await
-    }
-
     /// Sends a request and panics if no answer comes.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
         self.try_send(method.clone(), path, headers, body)

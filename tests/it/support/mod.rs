@@ -8,9 +8,6 @@
 //!
 //! Nothing is left behind, however the tests end: see `watchdog`.
 
-// Each part of the suite uses what it needs of these.
-#![allow(dead_code, unused_imports)]
-
 mod client;
 mod data_dir;
 mod database;

@@ -102,11 +102,6 @@ impl Program {
         i32::try_from(self.process.child.id()).expect("a process id")
     }
 
-    /// What it has logged.
-    pub fn log(&self) -> String {
-        read(&self.process.log)
-    }
-
     /// Kills it without a warning and waits until it is gone.
     pub fn kill(self) {
         drop(self);
