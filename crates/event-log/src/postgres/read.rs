@@ -133,12 +133,15 @@ pub(super) async fn streams(pool: &PgPool, streams: &[Stream]) -> Result<Vec<Vec
         return Ok(Vec::new());
     }
     let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
+    // By way of `log.stream`: a stream that does not exist, as those of new cases, is so looked for once and not in the
+    // index of each partition.
     let rows = sqlx::query(
         "SELECT asked.place, event.*
            FROM unnest($1::text[]) WITH ORDINALITY AS asked (stream, place)
+           JOIN log.stream AS known ON known.stream = asked.stream
           CROSS JOIN LATERAL (SELECT position, stream, revision, event_id, type, recorded_at, metadata, data
                                 FROM log.event
-                               WHERE stream = asked.stream
+                               WHERE stream = known.stream
                                ORDER BY revision) AS event
           ORDER BY asked.place, event.revision",
     )
