@@ -31,9 +31,12 @@ pub fn surround(router: Router, metrics: Metrics) -> Router {
     router
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(metrics, accompany))
+        // One layer of three: each further `.layer` would cost every request two allocations and a dynamic call more.
+        .layer((
+            middleware::from_fn_with_state(metrics, accompany),
+            CatchPanicLayer::custom(panicked as fn(Box<dyn Any + Send>) -> Response),
+            DefaultBodyLimit::max(BODY_BYTES_MAX),
+        ))
 }
 
 async fn unknown_path(uri: Uri) -> Problem {

@@ -28,6 +28,12 @@ pub mod telemetry;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
+
+/// Requests, events and rows are many small pieces of memory: a sixth of the time of answering went into the C library's
+/// allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs the program: exit status 0 when done, 1 when refused or failed, 2 when used wrongly.
 #[must_use]

@@ -74,6 +74,10 @@ CREATE TABLE case_period (
     override_reason      text,
     override_detail      text,
     waiting_since        timestamptz,
+    case_revision        bigint      NOT NULL,
+    crn                  text,
+    merged_into          text,
+    ever_allocated       boolean     NOT NULL,
     CONSTRAINT case_period_order CHECK (valid_from < valid_to)
 );
 COMMENT ON TABLE  case_period                      IS 'Who holds a case and who is responsible, period by period, past and planned; the periods of a case adjoin. None after a merge into another number.';
@@ -111,6 +115,10 @@ COMMENT ON COLUMN case_period.override_responsible IS 'PRISON or PROBATION where
 COMMENT ON COLUMN case_period.override_reason      IS 'Why it is overridden.';
 COMMENT ON COLUMN case_period.override_detail      IS 'Detail of that reason.';
 COMMENT ON COLUMN case_period.waiting_since        IS 'Since when the case waits to be allocated; null while it does not.';
+COMMENT ON COLUMN case_period.case_revision        IS 'The case''s revision, as in prisoner_case: repeated so that a look-up reads one table.';
+COMMENT ON COLUMN case_period.crn                  IS 'The case''s number in Delius, as in prisoner_case.';
+COMMENT ON COLUMN case_period.merged_into          IS 'The surviving number, as in prisoner_case.';
+COMMENT ON COLUMN case_period.ever_allocated       IS 'Whether the case has ever had a primary POM, as in prisoner_case.';
 
 CREATE TABLE allocation (
     prisoner_number      text        NOT NULL,

@@ -79,6 +79,8 @@ pub(crate) struct CasePeriod {
     pub(crate) override_reason: Option<ResponsibilityOverrideReason>,
     pub(crate) override_detail: Option<String>,
     pub(crate) waiting_since: Option<DateTime<Utc>>,
+    /// What a look-up of the period wants to know of the case.
+    pub(crate) case: PrisonerCase,
 }
 
 /// Whether a POM was given a case that nobody had, or one that another POM had.
@@ -168,7 +170,10 @@ pub(crate) fn case_rows(history: &prisoner::History) -> CaseRows {
         first_effective_at: first_effective_at(history),
         ever_allocated: state.ever_allocated,
     });
-    let case_period = prisoner::periods(history).into_iter().filter_map(|period| case_period(number, period)).collect();
+    let case_period = prisoner_case
+        .iter()
+        .flat_map(|case| prisoner::periods(history).into_iter().filter_map(|period| case_period(case, period)))
+        .collect();
     CaseRows { prisoner_case, case_period, allocation: allocations(history) }
 }
 
@@ -201,7 +206,7 @@ fn first_effective_at(history: &prisoner::History) -> DateTime<Utc> {
     instant(standing.or_else(recorded).unwrap_or_default())
 }
 
-fn case_period(number: &PrisonerNumber, period: Period) -> Option<CasePeriod> {
+fn case_period(case: &PrisonerCase, period: Period) -> Option<CasePeriod> {
     let (valid_from, valid_to) = within_microseconds(period.from, period.to)?;
     let State {
         prison,
@@ -220,7 +225,7 @@ fn case_period(number: &PrisonerNumber, period: Period) -> Option<CasePeriod> {
     let (com, com_since) = community_manager.map(|role| (role.manager, role.since)).unzip();
     let plan = handover_plan.as_ref();
     Some(CasePeriod {
-        prisoner_number: number.clone(),
+        prisoner_number: case.prisoner_number.clone(),
         valid_from,
         valid_to,
         revision: period.revision,
@@ -245,6 +250,7 @@ fn case_period(number: &PrisonerNumber, period: Period) -> Option<CasePeriod> {
         override_reason: responsibility_override.as_ref().map(|decision| decision.reason),
         override_detail: responsibility_override.and_then(|decision| decision.detail),
         waiting_since: waiting_since.map(instant),
+        case: case.clone(),
     })
 }
 

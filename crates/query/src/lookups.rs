@@ -98,8 +98,7 @@ async fn look_up(views: PgPool, asked: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
     let mut lookups = Vec::with_capacity(LOOKUPS_MAX);
     // Kept from one statement to the next: giving it back to the pool and taking it again costs round trips.
     let mut kept = None;
-    // The lock is held while waiting for something to do, and given up before it is done.
-    while asked.lock().await.recv_many(&mut lookups, LOOKUPS_MAX).await > 0 {
+    while gather(&mut *asked.lock().await, &mut lookups).await {
         let (cases, answers): (Vec<_>, Vec<_>) =
             lookups.drain(..).map(|lookup| ((lookup.number, lookup.instant), lookup.answer)).unzip();
         // Sending fails where the caller has gone, who then needs no answer.
@@ -117,4 +116,19 @@ async fn look_up(views: PgPool, asked: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
             }
         }
     }
+}
+
+/// Waits for look-ups; false where no more will come. On a busy server those of the requests that have just been read come
+/// within the same turn of the runtime: to let them join costs no time and halves the number of statements.
+async fn gather(asked: &mut mpsc::Receiver<Lookup>, lookups: &mut Vec<Lookup>) -> bool {
+    if asked.recv_many(lookups, LOOKUPS_MAX).await == 0 {
+        return false;
+    }
+    tokio::task::yield_now().await;
+    while lookups.len() < LOOKUPS_MAX
+        && let Ok(lookup) = asked.try_recv()
+    {
+        lookups.push(lookup);
+    }
+    true
 }

@@ -12,7 +12,8 @@ impl Row for CasePeriod {
         pom_kind, pom_email, pom_since, allocation_revision, coworker_staff_id, coworker_name, coworker_kind, \
         coworker_email, coworker_since, com_name, com_email, com_team, com_ldu, com_since, phase, responsible, \
         responsible_since, supporting, plan_reason, plan_start_date, plan_handover_date, override_responsible, \
-        override_reason, override_detail, waiting_since) FROM STDIN (FORMAT binary)";
+        override_reason, override_detail, waiting_since, case_revision, crn, merged_into, \
+        ever_allocated) FROM STDIN (FORMAT binary)";
 
     const DELETE: &'static str = "DELETE FROM case_period WHERE prisoner_number = ANY($1)";
 
@@ -53,6 +54,10 @@ impl Row for CasePeriod {
             &self.override_reason,
             &self.override_detail,
             &self.waiting_since,
+            &self.case.revision,
+            &self.case.crn,
+            &self.case.merged_into,
+            &self.case.ever_allocated,
         ]);
     }
 }

@@ -72,11 +72,11 @@ pub(crate) enum Found {
     Case(Box<Case>),
 }
 
-/// Case and period, as every statement here selects them: `c` is the case, `p` the period.
+/// A period with what it repeats of its case, as every statement selects it: `p` is the period.
 macro_rules! columns {
     () => {
-        "c.prisoner_number AS number, c.merged_into, c.revision AS case_revision, c.crn, c.ever_allocated, \
-         p.prisoner_number, p.valid_from, NULLIF(p.valid_to, 'infinity') AS valid_to, p.revision, p.prison, p.tier, \
+        "p.prisoner_number, p.case_revision, p.crn, p.ever_allocated, p.merged_into, \
+         p.valid_from, NULLIF(p.valid_to, 'infinity') AS valid_to, p.revision, p.prison, p.tier, \
          p.rosh_level, p.pom_staff_id, p.pom_name, p.pom_kind, p.pom_email, p.pom_since, p.coworker_staff_id, \
          p.coworker_name, p.coworker_kind, p.coworker_email, p.coworker_since, p.com_name, p.com_email, p.com_team, \
          p.com_ldu, p.phase, p.responsible, p.responsible_since, p.supporting, p.plan_reason, p.plan_start_date, \
@@ -88,14 +88,74 @@ pub(super) use columns;
 /// Most merges in a row that are followed; a person has had two or three numbers.
 const MERGES_MAX: usize = 32;
 
-/// Looks cases up, each at its own instant, in the order asked: in one round trip, and one more for each merge in a row.
-/// The position is one that all of the answer includes.
+/// Looks cases up, each at its own instant, in the order asked. One round trip answers all that have a period then; a
+/// second those that have none, and one more each merge in a row. The position is one that all of the answer includes.
 pub(crate) async fn each_at(
     views: &mut PgConnection,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
 ) -> Result<(u64, Vec<Found>), Error> {
+    let mut answer: Vec<Found> = cases.iter().map(|_| Found::Unknown).collect();
+    let mut open: Vec<Asked> =
+        cases.into_iter().enumerate().map(|(place, (number, instant))| Asked { place, number, instant }).collect();
+    let mut reached = with_period(views, &mut open, &mut answer).await?;
+    for _ in 0..MERGES_MAX {
+        if open.is_empty() {
+            return Ok((reached, answer));
+        }
+        reached = reached.min(with_case(views, &mut open, &mut answer).await?);
+    }
+    Err(too_many_merges(&open[0].number))
+}
+
+/// A case that is looked up, and its place in the answer.
+struct Asked {
+    place: usize,
+    number: PrisonerNumber,
+    instant: DateTime<Utc>,
+}
+
+/// Answers those that have a period at their instant and were not merged, from one table and without a join, which
+/// costs half as much. The rest stay open.
+async fn with_period(views: &mut PgConnection, open: &mut Vec<Asked>, answer: &mut [Found]) -> Result<u64, Error> {
     const SQL: &str = concat!(
-        "SELECT v.position AS ledger_position, asked.place, ",
+        "SELECT (SELECT position FROM checkpoint) AS ledger_position, ",
+        columns!(),
+        " FROM case_period p
+          WHERE p.prisoner_number = ANY($1) AND p.valid_from <= $2 AND p.valid_to > $3"
+    );
+    let numbers: Vec<&str> = open.iter().map(|asked| asked.number.as_str()).collect();
+    // Mostly all ask about now. Periods that hold between the earliest and the latest instant include each one's.
+    let instants = || open.iter().map(|asked| asked.instant);
+    let rows =
+        sqlx::query(SQL).bind(numbers).bind(instants().max()).bind(instants().min()).fetch_all(&mut *views).await?;
+    if rows.is_empty() {
+        return Ok(u64::MAX);
+    }
+    let mut periods = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let row = Row { table: "case_period", key: "prisoner_number", row };
+        if row.get::<Option<&str>>("merged_into")?.is_none() {
+            let bounds: (DateTime<Utc>, End) = (row.get("valid_from")?, row.get("valid_to")?);
+            periods.push((row.get::<&str>("prisoner_number")?, bounds, row));
+        }
+    }
+    for asked in std::mem::take(open) {
+        let holds = |&&(number, (from, to), _): &&(&str, (DateTime<Utc>, End), Row<'_>)| {
+            number == asked.number.as_str() && from <= asked.instant && to.is_none_or(|to| asked.instant < to)
+        };
+        match periods.iter().find(holds) {
+            Some((_, _, row)) => answer[asked.place] = Found::Case(Box::new(Case::read(*row)?)),
+            None => open.push(asked),
+        }
+    }
+    position(&rows)
+}
+
+/// Answers those that are unknown, or of which nothing is known at their instant; those that were merged stay open, under
+/// the surviving number.
+async fn with_case(views: &mut PgConnection, open: &mut Vec<Asked>, answer: &mut [Found]) -> Result<u64, Error> {
+    const SQL: &str = concat!(
+        "SELECT v.position AS ledger_position, asked.place, c.prisoner_number AS number, c.merged_into AS survivor, ",
         columns!(),
         " FROM checkpoint v
           LEFT JOIN unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS asked (number, instant, place) ON true
@@ -103,30 +163,20 @@ pub(crate) async fn each_at(
           LEFT JOIN case_period   p ON p.prisoner_number = c.prisoner_number
                                    AND p.valid_from <= asked.instant AND p.valid_to > asked.instant"
     );
-    let mut answer: Vec<Found> = cases.iter().map(|_| Found::Unknown).collect();
-    let mut open: Vec<(usize, (PrisonerNumber, DateTime<Utc>))> = cases.into_iter().enumerate().collect();
-    let mut reached = u64::MAX;
-    for _ in 0..MERGES_MAX {
-        let numbers: Vec<&str> = open.iter().map(|(_, (number, _))| number.as_str()).collect();
-        let instants: Vec<DateTime<Utc>> = open.iter().map(|(_, (_, instant))| *instant).collect();
-        let rows = sqlx::query(SQL).bind(numbers).bind(instants).fetch_all(&mut *views).await?;
-        reached = reached.min(position(&rows)?);
-        let mut merged = Vec::new();
-        for row in &rows {
-            // Counted from 1; null in the one row that stands for no case at all.
-            let place = row.try_get::<Option<i64>, _>("place")?.and_then(|place| usize::try_from(place - 1).ok());
-            let Some((place, (_, instant))) = place.and_then(|place| open.get(place)) else { continue };
-            match found(row)? {
-                Looked::Merged(survivor) => merged.push((*place, (survivor, *instant))),
-                Looked::Is(found) => answer[*place] = found,
-            }
-        }
-        open = merged;
-        if open.is_empty() {
-            return Ok((reached, answer));
+    let numbers: Vec<&str> = open.iter().map(|asked| asked.number.as_str()).collect();
+    let instants: Vec<DateTime<Utc>> = open.iter().map(|asked| asked.instant).collect();
+    let rows = sqlx::query(SQL).bind(numbers).bind(instants).fetch_all(&mut *views).await?;
+    let asked = std::mem::take(open);
+    for row in &rows {
+        // Counted from 1; null in the one row that stands for no case at all.
+        let place = row.try_get::<Option<i64>, _>("place")?.and_then(|place| usize::try_from(place - 1).ok());
+        let Some(&Asked { place, instant, .. }) = place.and_then(|place| asked.get(place)) else { continue };
+        match found(row)? {
+            Looked::Merged(survivor) => open.push(Asked { place, number: survivor, instant }),
+            Looked::Is(found) => answer[place] = found,
         }
     }
-    Err(too_many_merges(&open[0].1.0))
+    position(&rows)
 }
 
 /// A case's number, the survivor's where it was merged, and every period, past and planned, in order; `None` where the
@@ -136,7 +186,7 @@ pub(crate) async fn periods(
     number: &PrisonerNumber,
 ) -> Result<(u64, Option<(PrisonerNumber, Vec<Case>)>), Error> {
     const SQL: &str = concat!(
-        "SELECT v.position AS ledger_position, ",
+        "SELECT v.position AS ledger_position, c.prisoner_number AS number, c.merged_into AS survivor, ",
         columns!(),
         " FROM checkpoint v
           LEFT JOIN prisoner_case c ON c.prisoner_number = $1
@@ -170,7 +220,7 @@ enum Looked {
 fn found(row: &PgRow) -> Result<Looked, Error> {
     let case = Row { table: "prisoner_case", key: "number", row };
     let Some(number) = case.optional_word("number")? else { return Ok(Looked::Is(Found::Unknown)) };
-    if let Some(survivor) = case.optional_word("merged_into")? {
+    if let Some(survivor) = case.optional_word("survivor")? {
         return Ok(Looked::Merged(survivor));
     }
     let period = Row { table: "case_period", key: "prisoner_number", row };

@@ -133,7 +133,7 @@ fn statement(
         ", "
     ));
     sql.push(&key)
-        .push(" AS sort_key FROM case_period p JOIN prisoner_case c ON c.prisoner_number = p.prisoner_number")
+        .push(" AS sort_key FROM case_period p")
         .push(" WHERE p.valid_from <= ")
         .push_bind(at)
         .push(" AND p.valid_to > ")
@@ -231,7 +231,7 @@ mod tests {
             &Filter { prison: prison.clone(), ..Filter::default() },
             Sort::default(),
             None,
-            "FROM case_period p JOIN prisoner_case c ON c.prisoner_number = p.prisoner_number \
+            "FROM case_period p \
              WHERE p.valid_from <= $1 AND p.valid_to > $2 AND p.prison = $3 \
              ORDER BY (coalesce('', '\u{10FFFF}')) COLLATE \"C\" ASC, p.prisoner_number COLLATE \"C\" ASC LIMIT $4) page ON true \
              ORDER BY page.sort_key COLLATE \"C\" ASC, page.prisoner_number COLLATE \"C\" ASC",
@@ -248,7 +248,7 @@ mod tests {
             },
             Sort { by: SortBy::Tier, descending: true },
             Some(&("B2".to_owned(), "A1234BC".to_owned())),
-            "FROM case_period p JOIN prisoner_case c ON c.prisoner_number = p.prisoner_number \
+            "FROM case_period p \
              WHERE p.valid_from <= $1 AND p.valid_to > $2 AND p.prison = $3 \
              AND (p.pom_staff_id = $4 OR p.coworker_staff_id = $5) AND left(p.tier, 1) = $6 AND p.phase = $7 \
              AND p.waiting_since IS NOT NULL AND p.responsible = 'COM' AND p.com_name IS NULL \
