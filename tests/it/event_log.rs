@@ -2,6 +2,7 @@
 //! the writing process or the server is killed.
 
 mod crash;
+mod ordered;
 
 use std::{
     sync::Arc,

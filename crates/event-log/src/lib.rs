@@ -3,11 +3,15 @@
 //! The log is the data; everything else in the ledger is derived from it. This crate knows how events are kept and
 //! read, and nothing of what they mean beyond writing and reading their envelope ([`envelope`]).
 
+mod behind;
 pub mod contract;
 pub mod envelope;
 mod port;
+mod position;
 pub mod postgres;
 
+pub use behind::{Behind, behind};
 pub use envelope::{Metadata, StoredEvent, decode, encode};
 pub use port::*;
+pub use position::position_at;
 pub use postgres::PostgresLog;

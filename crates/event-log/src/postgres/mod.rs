@@ -5,6 +5,7 @@
 //! | `schema` | migrations and partitions |
 //! | `batch` | which appends of a batch win, and what rows they make: no IO |
 //! | `writer` | the one task of this process that appends, a batch a transaction |
+//! | `ordered` | appending many streams' events in a given order, recorded times kept |
 //! | `read` | every statement that reads events |
 //! | `follow` | followers, and how they are woken |
 //! | `error` | which of Postgres's errors are outages and which are damage |
@@ -18,6 +19,7 @@
 mod batch;
 mod error;
 mod follow;
+mod ordered;
 mod read;
 mod schema;
 mod writer;
@@ -36,6 +38,7 @@ use crate::{
 
 use self::{follow::Wakeups, writer::Request};
 
+pub use self::ordered::{OrderedError, OrderedEvent, OrderedWriter};
 pub use self::schema::{MigrateError, PARTITION_EVENTS, migrate};
 
 /// Most appends that wait for the writer before callers are held back.

@@ -80,7 +80,7 @@ pub(super) async fn run(options: PgConnectOptions, mut requests: mpsc::Receiver<
 
 /// Why a batch failed.
 #[derive(Debug)]
-enum BatchError {
+pub(super) enum BatchError {
     /// Postgres, or the way to it.
     Postgres(Arc<sqlx::Error>),
     /// The batch took longer than [`BATCH_TIME_MAX`].
@@ -114,7 +114,7 @@ fn outcomes(decided: Decided<'_>, before: Head) -> Vec<Outcome> {
 }
 
 /// What became of a decided batch.
-enum Sent {
+pub(super) enum Sent {
     /// It is durable.
     Appended {
         /// Where the log ended before it.
@@ -133,9 +133,9 @@ struct Loser {
 }
 
 /// A connection, and how far it may append before a partition must be made.
-struct Session {
-    connection: PgConnection,
-    last_place: u64,
+pub(super) struct Session {
+    pub(super) connection: PgConnection,
+    pub(super) last_place: u64,
 }
 
 struct Writer {
@@ -336,7 +336,7 @@ struct AppendAnswer {
 }
 
 impl Session {
-    async fn open(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
+    pub(super) async fn open(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
         let mut connection = PgConnection::connect_with(options).await?;
         // Whatever the database or the role is set to: an acknowledged event must be on disk (`remote_apply` promises
         // more than `on` and is left alone), and a statement after a lock must see what was committed before it.
@@ -354,7 +354,7 @@ impl Session {
     }
 
     /// Sends a decided batch, of at least one event.
-    async fn append(&mut self, decided: &Decided<'_>) -> Result<Sent, BatchError> {
+    pub(super) async fn append(&mut self, decided: &Decided<'_>) -> Result<Sent, BatchError> {
         let Decided { rows, moved, .. } = decided;
         // All rows, though there is one: that waits for the end of the transaction, where its row does not.
         let answers: Vec<AppendAnswer> =
@@ -390,7 +390,7 @@ impl Session {
     }
 
     /// Makes the next partition once events go into the last one made, so that it is there long before it is needed.
-    async fn make_room(&mut self, head: u64) {
+    pub(super) async fn make_room(&mut self, head: u64) {
         if !schema::partition_is_due(head, self.last_place) {
             return;
         }

@@ -1,0 +1,32 @@
+//! How far a reader is behind the log.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::{LogError, PAGE_EVENTS_MAX, SharedLog};
+
+/// How far a reader is behind the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// Events that it has not seen, counted up to [`PAGE_EVENTS_MAX`]: positions may have gaps, so only reading tells.
+    pub events: usize,
+    /// When the first of them was recorded; none where there is none.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// How far a reader is behind that has seen everything up to a position.
+///
+/// # Errors
+/// [`LogError`], where the log cannot be read.
+pub async fn behind(log: &SharedLog, position: u64) -> Result<Behind, LogError> {
+    let missing = log.read_all(position, PAGE_EVENTS_MAX).await?;
+    Ok(Behind { events: missing.len(), since: missing.first().map(|first| first.recorded_at) })
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_more = if self.events == PAGE_EVENTS_MAX { " or more" } else { "" };
+        write!(f, "{}{or_more}", self.events)
+    }
+}

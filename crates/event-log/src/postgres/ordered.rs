@@ -1,0 +1,209 @@
+//! Appending events of many streams in a given order: for copying a log, and for filling an empty one.
+//!
+//! Where the port's append lets callers race for the next position, here the caller says where each batch stands: behind
+//! a given position, at given revisions, with recorded times that are kept to the microsecond. Anything else is refused,
+//! and a batch is written whole or not at all. So whoever else appends meanwhile is noticed and loses nothing.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+};
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use domain::Stream;
+use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
+
+use crate::{ExpectedRevision, LogError, NewEvent};
+
+use super::{
+    batch::{Decided, Moved, Rows, Taken},
+    error::{damage, log_error},
+    schema, settings,
+    writer::{BatchError, Sent, Session},
+};
+
+/// An event and its place in its stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderedEvent {
+    /// The stream it belongs to.
+    pub stream: Stream,
+    /// 0-based place in its stream.
+    pub revision: u64,
+    /// The event. Its recorded time is kept as it is.
+    pub event: NewEvent,
+}
+
+/// Why a batch was not appended. Nothing of it was, except where the log is out of reach: then nobody knows, and
+/// [`head`](crate::EventLog::head) tells.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderedError {
+    /// Somebody else has appended, or the caller has lost count.
+    #[error("the log ends at position {head}, not at {after}")]
+    Moved {
+        /// Where the batch was to stand.
+        after: u64,
+        /// Where the log ends.
+        head: u64,
+    },
+    /// A stream is not where its next event expects it.
+    #[error("{stream} is at {actual:?}, so its next event cannot be revision {revision}")]
+    Revision {
+        /// The stream.
+        stream: String,
+        /// The revision that the event was to have.
+        revision: u64,
+        /// Where the stream is.
+        actual: ExpectedRevision,
+    },
+    /// A recorded time that the log could not keep: it lies before that of the event before it, or is finer than a
+    /// microsecond.
+    #[error(
+        "the log cannot keep the recorded time {recorded_at} at position {position}: the event before has {before}"
+    )]
+    RecordedTime {
+        /// Where the event was to stand.
+        position: u64,
+        /// Its recorded time.
+        recorded_at: DateTime<Utc>,
+        /// Recorded time of the event before it.
+        before: DateTime<Utc>,
+    },
+    /// The store cannot answer.
+    #[error("append events in order")]
+    Log(#[from] LogError),
+}
+
+/// Appends batches of many streams' events in the order given. Has a connection of its own, opened when first needed.
+pub struct OrderedWriter {
+    options: PgConnectOptions,
+    session: Option<Session>,
+}
+
+impl fmt::Debug for OrderedWriter {
+    /// Says nothing of the settings, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrderedWriter").finish_non_exhaustive()
+    }
+}
+
+impl OrderedWriter {
+    /// A writer to the log in the database of `pool`, which must have been [migrated](super::migrate).
+    #[must_use]
+    pub fn new(pool: &PgPool) -> Self {
+        let options = settings(&pool.connect_options()).application_name("allocation-ledger ordered writer");
+        Self { options, session: None }
+    }
+
+    /// Appends events behind position `after`, where the log must end: all or none. Answers the log's new end once they
+    /// are durable. Some thousands at a time spread a commit's cost; the head row is locked meanwhile.
+    ///
+    /// # Errors
+    /// The log or a stream is elsewhere, a recorded time cannot be kept, or the database is out of reach.
+    pub async fn append(&mut self, after: u64, events: &[OrderedEvent]) -> Result<u64, OrderedError> {
+        if events.is_empty() {
+            return Ok(after);
+        }
+        // Out of its place until all is well: a session that failed or was given up half-way, perhaps within its
+        // transaction, ends with its connection.
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => Session::open(&self.options).await.map_err(|error| log_error(error, after))?,
+        };
+        let names: Vec<String> = events.iter().map(|event| event.stream.to_string()).collect();
+        let decided = rows(after, &names, events)?;
+        let execute = async |connection: &mut PgConnection, statement: &'static str| {
+            sqlx::query(statement).execute(connection).await.map_err(|error| log_error(error, after))
+        };
+        loop {
+            execute(&mut session.connection, "BEGIN").await?;
+            match session.append(&decided).await.map_err(|error| outage(error, after))? {
+                Sent::Appended { before } if before.position != after => {
+                    return Err(OrderedError::Moved { after, head: before.position });
+                }
+                Sent::Appended { before } if before.recorded_at > decided.rows.recorded_at[0] => {
+                    return Err(OrderedError::RecordedTime {
+                        position: after + 1,
+                        recorded_at: decided.rows.recorded_at[0],
+                        before: before.recorded_at,
+                    });
+                }
+                Sent::Appended { .. } => {
+                    execute(&mut session.connection, "COMMIT").await?;
+                    let end = after + events.len() as u64;
+                    session.make_room(end).await;
+                    self.session = Some(session);
+                    return Ok(end);
+                }
+                Sent::Elsewhere(taken) => return Err(elsewhere(&taken, &decided, after)),
+                Sent::NoRoom { head } => {
+                    execute(&mut session.connection, "ROLLBACK").await?;
+                    session.last_place = schema::make_partitions(&mut session.connection, head)
+                        .await
+                        .map_err(|error| log_error(error, after))?;
+                }
+            }
+        }
+    }
+}
+
+/// The rows of a batch that is to stand behind position `after`. Where its streams are taken to be follows from the
+/// revision of each one's first event.
+fn rows<'a>(after: u64, names: &'a [String], events: &'a [OrderedEvent]) -> Result<Decided<'a>, OrderedError> {
+    let mut rows = Rows::default();
+    let mut moved: BTreeMap<&str, (Option<i64>, u64)> = BTreeMap::new();
+    let mut before = DateTime::UNIX_EPOCH;
+    for ((position, name), OrderedEvent { revision, event, .. }) in (after + 1..).zip(names).zip(events) {
+        let (revision, recorded_at) = (*revision, event.recorded_at);
+        if recorded_at < before || recorded_at != recorded_at.trunc_subsecs(6) {
+            return Err(OrderedError::RecordedTime { position, recorded_at, before });
+        }
+        before = recorded_at;
+        match moved.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert((revision.checked_sub(1).map(u64::cast_signed), revision));
+            }
+            Entry::Occupied(mut entry) if entry.get().1 + 1 == revision => entry.get_mut().1 = revision,
+            Entry::Occupied(entry) => {
+                let actual = ExpectedRevision::Exact(entry.get().1);
+                return Err(OrderedError::Revision { stream: name.clone(), revision, actual });
+            }
+        }
+        rows.streams.push(name);
+        rows.revisions.push(revision.cast_signed());
+        rows.event_ids.push(event.event_id.0);
+        rows.types.push(&event.type_name);
+        rows.recorded_at.push(recorded_at);
+        rows.metadata.push(&event.metadata);
+        rows.data.push(&event.data);
+    }
+    let mut columns = Moved::default();
+    for (stream, (before, last)) in moved {
+        columns.streams.push(stream);
+        columns.before.push(before);
+        columns.after.push(last.cast_signed());
+    }
+    Ok(Decided { verdicts: Vec::new(), rows, moved: columns })
+}
+
+/// Names the first stream, in the streams' order, that is elsewhere.
+fn elsewhere(taken: &Taken, decided: &Decided<'_>, after: u64) -> OrderedError {
+    let first = decided.moved.streams.iter().zip(&decided.moved.before).find_map(|(&stream, before)| {
+        let revision = before.map_or(0, |before| before.cast_unsigned() + 1);
+        taken.get(stream).map(|&actual| OrderedError::Revision { stream: stream.to_owned(), revision, actual })
+    });
+    first.unwrap_or_else(|| {
+        let what = "`log.append` names a stream that the batch does not move".to_owned();
+        LogError::Damaged { position: after, what }.into()
+    })
+}
+
+fn outage(error: BatchError, after: u64) -> LogError {
+    match error {
+        BatchError::Postgres(error) => match damage(&error) {
+            Some(what) => LogError::Damaged { position: after, what },
+            None => LogError::Unavailable(Box::new(error)),
+        },
+        BatchError::Damaged { position, what } => LogError::Damaged { position, what },
+        BatchError::Overdue => LogError::Unavailable("Postgres does not answer".into()),
+    }
+}

@@ -1,0 +1,58 @@
+//! Appending many streams' events in a given order: what is given stands as given, or nothing of it does.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use event_log::{
+    EventLog as _,
+    ExpectedRevision::{self, Exact},
+    contract,
+    postgres::{OrderedError, OrderedEvent, OrderedWriter},
+};
+use uuid::Uuid;
+
+use super::{empty_log, event};
+
+/// An event of a made-up stream, recorded so many seconds after 2020 began.
+fn at(run: Uuid, stream: u64, revision: u64, seconds: i64) -> OrderedEvent {
+    let mut event = event(run, (stream * 100 + revision) as usize);
+    event.recorded_at = DateTime::<Utc>::from_timestamp(1_577_836_800 + seconds, 0).expect("a time");
+    OrderedEvent { stream: contract::made_up_stream(run, stream), revision, event }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_many_streams_stand_in_the_order_given_or_not_at_all() {
+    let (database, log) = empty_log().await;
+    let mut writer = OrderedWriter::new(&database.pool);
+    let run = Uuid::new_v4();
+    let first = [at(run, 1, 0, 1), at(run, 2, 0, 1), at(run, 1, 1, 2), at(run, 3, 0, 5)];
+    assert_eq!(writer.append(0, &first).await.expect("append"), 4);
+
+    let refused = |events: Vec<OrderedEvent>, after| {
+        let mut writer = OrderedWriter::new(&database.pool);
+        async move { writer.append(after, &events).await.expect_err("refused") }
+    };
+    let moved = refused(vec![at(run, 4, 0, 6)], 3).await;
+    assert!(matches!(moved, OrderedError::Moved { after: 3, head: 4 }), "{moved}");
+    let revision = refused(vec![at(run, 4, 0, 6), at(run, 1, 3, 6)], 4).await;
+    assert!(matches!(revision, OrderedError::Revision { revision: 3, actual: Exact(1), .. }), "{revision}");
+    let revision = refused(vec![at(run, 2, 1, 6), at(run, 2, 3, 6)], 4).await;
+    assert!(matches!(revision, OrderedError::Revision { revision: 3, actual: ExpectedRevision::Exact(1), .. }));
+    let early = refused(vec![at(run, 4, 0, 4)], 4).await;
+    assert!(matches!(early, OrderedError::RecordedTime { position: 5, .. }), "{early}");
+    let backwards = refused(vec![at(run, 4, 0, 7), at(run, 4, 1, 6)], 4).await;
+    assert!(matches!(backwards, OrderedError::RecordedTime { position: 6, .. }), "{backwards}");
+    let mut fine = at(run, 4, 0, 7);
+    fine.event.recorded_at += TimeDelta::nanoseconds(1);
+    let fine = refused(vec![fine], 4).await;
+    assert!(matches!(fine, OrderedError::RecordedTime { position: 5, .. }), "{fine}");
+
+    let second = [at(run, 2, 1, 5), at(run, 4, 0, 9)];
+    assert_eq!(writer.append(4, &second).await.expect("append"), 6);
+    let given: Vec<_> = first.into_iter().chain(second).collect();
+    let stands: Vec<_> = log.read_all(0, 100).await.expect("read").into_iter().collect();
+    assert_eq!(stands.len(), given.len(), "what was refused left nothing");
+    for ((position, stands), given) in (1..).zip(stands).zip(given) {
+        assert_eq!((stands.position, &stands.stream, stands.revision), (position, &given.stream, given.revision));
+        assert_eq!((stands.event_id, stands.recorded_at), (given.event.event_id, given.event.recorded_at));
+        assert_eq!((stands.metadata, stands.data), (given.event.metadata, given.event.data));
+    }
+}
