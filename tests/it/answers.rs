@@ -71,7 +71,7 @@ pub fn answered(answer: &Answer) -> &Value {
 
 /// The values of one member of each item of a list.
 #[track_caller]
-fn each(answer: &Answer, member: &str) -> Vec<Value> {
+pub fn each(answer: &Answer, member: &str) -> Vec<Value> {
     let items = answered(answer).as_array().unwrap_or_else(|| panic!("not a list: {}", answer.text));
     items.iter().map(|item| item[member].clone()).collect()
 }
@@ -301,7 +301,7 @@ async fn a_history_tells_everything_voided_entries_included() {
 }
 
 /// Where the `Link` header leads.
-fn next_page(answer: &Answer) -> Option<String> {
+pub fn next_page(answer: &Answer) -> Option<String> {
     let link = answer.header("link")?;
     assert!(link.ends_with("; rel=\"next\""), "{link}");
     Some(link.strip_prefix('<')?.split('>').next()?.to_owned())

@@ -3,10 +3,17 @@
 mod answers;
 mod commands;
 mod compatible;
+mod dictionary;
 mod embedded_postgres;
 mod event_log;
+mod events;
+mod generate;
+mod history;
 mod import;
+mod known_at;
 mod policies;
+mod projections;
 mod projector;
+mod replay;
 mod serve;
 mod support;

@@ -3,14 +3,13 @@
 //! [`Ledger`] gives commands through the domain and appends what they make; the views are compared as Postgres writes
 //! them out, ordered by key.
 
-mod ledger;
-mod shortened;
-mod watched;
+pub mod ledger;
+pub mod shortened;
+pub mod watched;
 
 use chrono::Utc;
 use domain::{Stream, identifier::CommandId};
 use event_log::{ExpectedRevision, NewEvent};
-use futures::TryStreamExt as _;
 use projector::{Settings, Status};
 use proptest::{
     prelude::*,
@@ -24,34 +23,11 @@ use self::{
     shortened::{Read, Shortened},
     watched::Watched,
 };
-use crate::support::{PATIENCE, database, eventually};
+use crate::support::{PATIENCE, database, dump_views, eventually};
 
-const TABLES: [(&str, &str); 6] = [
-    ("prisoner_case", "prisoner_number"),
-    ("case_period", "prisoner_number, valid_from"),
-    ("allocation", "prisoner_number, revision"),
-    ("prison", "prison_code"),
-    ("pom_period", "prison_code, staff_id, valid_from"),
-    ("nomis_contact", "prison_code, contact_id"),
-];
-
-/// The views as Postgres writes them out, and the checkpoint without its epoch, which counts take-overs.
+/// The serving views as Postgres writes them out.
 async fn dump(pool: &PgPool) -> String {
-    let mut dump = String::new();
-    let checkpoint = sqlx::query("SELECT version, position, recorded_at::text FROM views.checkpoint");
-    let row = checkpoint.fetch_one(pool).await.expect("a checkpoint");
-    let (version, position): (i32, i64) = (row.get(0), row.get(1));
-    dump.push_str(&format!("version {version}, position {position}, {:?}\n", row.get::<Option<String>, _>(2)));
-    let mut connection = pool.acquire().await.expect("a connection");
-    for (table, key) in TABLES {
-        let rows = connection
-            .copy_out_raw(&format!("COPY (SELECT * FROM views.{table} ORDER BY {key}) TO STDOUT"))
-            .await
-            .expect("the view");
-        let rows: Vec<_> = rows.try_collect().await.expect("its rows");
-        dump.push_str(&format!("{table}\n{}", String::from_utf8(rows.concat()).expect("text")));
-    }
-    dump
+    dump_views(pool, "views").await
 }
 
 async fn drop_views(pool: &PgPool) {

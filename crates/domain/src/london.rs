@@ -29,6 +29,12 @@ pub fn date(instant: DateTime<Utc>) -> NaiveDate {
     instant.with_timezone(&London).date_naive()
 }
 
+/// What London's clocks show at `instant`, to the minute, and by which time they go: `2026-07-01 09:30 BST`.
+#[must_use]
+pub fn clock(instant: DateTime<Utc>) -> String {
+    instant.with_timezone(&London).format("%Y-%m-%d %H:%M %Z").to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +55,15 @@ mod tests {
         assert_eq!(date(DateTime::<Utc>::MAX_UTC).year(), 9_999);
         assert_eq!(midnight(NaiveDate::MIN).year(), -4_000);
         assert_eq!(midnight(NaiveDate::MAX).year(), 9_999);
+    }
+
+    #[test]
+    fn clocks_say_which_time_they_go_by() {
+        let clock = |instant: &str| clock(instant.parse().expect("an instant"));
+        assert_eq!(clock("2026-07-01T08:30:59Z"), "2026-07-01 09:30 BST");
+        // The hour that comes twice.
+        assert_eq!(clock("2026-10-25T00:30:00Z"), "2026-10-25 01:30 BST");
+        assert_eq!(clock("2026-10-25T01:30:00Z"), "2026-10-25 01:30 GMT");
     }
 
     #[test]

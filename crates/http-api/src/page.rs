@@ -3,7 +3,10 @@
 //! Paged by key, never by offset: a cursor holds the sort key of the last row seen, so that rows which come or go in
 //! between shift nothing.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write as _},
+};
 
 use axum::http::{HeaderValue, Uri};
 use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
@@ -89,15 +92,21 @@ impl Cursor {
     /// The value of the `Link` header that leads from a page to the one after it.
     #[must_use]
     pub fn next_link(&self, uri: &Uri) -> Option<HeaderValue> {
-        let others = uri.query().unwrap_or_default().split('&').filter(|p| !p.is_empty() && !p.starts_with("after="));
-        let mut link = format!("<{}?", uri.path());
-        for parameter in others {
-            link.push_str(parameter);
-            link.push('&');
-        }
-        let _ = write!(link, "after={}>; rel=\"next\"", self.0);
-        HeaderValue::try_from(link).ok()
+        next_link(uri, &self.0)
     }
+}
+
+/// The value of the `Link` header that leads from a page to the one with this `after`.
+#[must_use]
+pub fn next_link(uri: &Uri, after: impl Display) -> Option<HeaderValue> {
+    let others = uri.query().unwrap_or_default().split('&').filter(|p| !p.is_empty() && !p.starts_with("after="));
+    let mut link = format!("<{}?", uri.path());
+    for parameter in others {
+        link.push_str(parameter);
+        link.push('&');
+    }
+    let _ = write!(link, "after={after}>; rel=\"next\"");
+    HeaderValue::try_from(link).ok()
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, demo, event_store, handover_dates, history, import, serve, telemetry};
+use crate::{
+    bench, demo, event_store, generate, handover_dates, history, import, projections, replay, serve, telemetry,
+};
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
 #[derive(Debug, Parser)]
@@ -20,6 +22,8 @@ enum Command {
     Serve(serve::Settings),
     /// Serve a temporary ledger with a small realistic prison in it, to look around in
     Demo(demo::Settings),
+    /// Write a made-up history of a whole country into an empty ledger, to try things out at full size
+    Generate(generate::Settings),
     /// Measure the ledger on this machine, beside what Postgres alone can do here
     Bench(bench::Settings),
     /// Take in what a prison has in files
@@ -31,6 +35,13 @@ enum Command {
     HandoverDates(handover_dates::Settings),
     /// Show everything that happened to a case
     History(history::Settings),
+    /// Print the events of the log, in order, one JSON object a line
+    Replay(replay::Settings),
+    /// Look after the views: how they are, build them anew, compare them with the log
+    #[command(subcommand)]
+    Projections(projections::Command),
+    /// Write a view or the log to a file: the same as `projections export`
+    Export(projections::export::Settings),
     /// Look into an event store
     #[command(subcommand)]
     EventStore(event_store::Command),
@@ -44,11 +55,15 @@ impl Command {
         match self {
             Self::Serve(_) => "info,sqlx=warn,sqlx_core::pool=error,reqwest_retry=error",
             Self::Demo(_)
+            | Self::Generate(_)
             | Self::Bench(_)
             | Self::Import(_)
             | Self::NomisContacts(_)
             | Self::HandoverDates(_)
             | Self::History(_)
+            | Self::Replay(_)
+            | Self::Projections(_)
+            | Self::Export(_)
             | Self::EventStore(_) => "warn,sqlx_core::pool=error,sqlx::pool=error,sqlx::query=error",
         }
     }
@@ -63,11 +78,15 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Serve(settings) => serve::run(settings).await,
         Command::Demo(settings) => demo::run(settings).await,
+        Command::Generate(settings) => generate::run(settings).await,
         Command::Bench(settings) => bench::run(settings).await,
         Command::Import(import) => import::run(import).await,
         Command::NomisContacts(settings) => import::nomis_contacts::list(settings).await,
         Command::HandoverDates(settings) => handover_dates::run(settings),
         Command::History(settings) => history::run(settings).await,
+        Command::Replay(settings) => replay::run(settings).await,
+        Command::Projections(command) => projections::run(command).await,
+        Command::Export(settings) => projections::export::run(settings).await,
         Command::EventStore(command) => event_store::run(command).await,
     }
 }

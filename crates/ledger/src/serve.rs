@@ -11,10 +11,12 @@
 //! stop (between two commands, between two batches), then connections are closed, then Postgres stops. A second signal
 //! ends the program at once; a Postgres left over is used again by the next start.
 
+mod connection;
+
 use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
-use axum::{Json, Router, routing::get, serve::ListenerExt as _};
+use axum::{Json, Router, routing::get};
 use clap::{Args, ValueEnum};
 use event_log::SharedLog;
 use http_api::{
@@ -23,7 +25,7 @@ use http_api::{
 };
 use sqlx::PgPool;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinHandle,
@@ -32,6 +34,7 @@ use tokio::{
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_swagger_ui::SwaggerUi;
 
+use self::connection::EndingListener;
 use crate::{
     data_directory::{self, Claim},
     settings,
@@ -183,6 +186,12 @@ impl Running {
         }
         if settings.role.answers() {
             let state = query::State::new(query_pool(&stores.views), Arc::clone(&stores.log));
+            let streaming = state.clone();
+            let stopped = raised(&stop_accepting);
+            tokio::spawn(async move {
+                stopped.await;
+                streaming.end_streams();
+            });
             let asked = state.clone();
             health = health.with("views", move || asked.clone().health());
             router = router.merge(query::router(state));
@@ -191,10 +200,7 @@ impl Running {
 
         let router = router.merge(health::router(health)).merge(documentation(openapi));
         let router = http_api::surround(router, metrics);
-        let listener = listener.tap_io(|stream: &mut TcpStream| {
-            // Answers are small: waiting for more to send would only delay them.
-            let _ = stream.set_nodelay(true);
-        });
+        let listener = EndingListener::new(listener, stop_accepting.subscribe());
         let stopped = raised(&stop_accepting);
         let http = tokio::spawn(async { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         tracing::info!(url, role = ?settings.role, "serving on {url}");

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
-use event_log::{PostgresLog, SharedLog};
+use event_log::{PostgresLog, SharedLog, postgres::OrderedWriter};
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -125,6 +125,12 @@ impl LogStore {
             ),
             Err(error) => error,
         }
+    }
+
+    /// A writer of many streams' events in a given order, behind whatever the log holds.
+    #[must_use]
+    pub fn ordered_writer(&self) -> OrderedWriter {
+        OrderedWriter::new(&self.pool)
     }
 
     async fn connect(pool: PgPool, postgres: Option<postgres::Server>) -> anyhow::Result<Self> {

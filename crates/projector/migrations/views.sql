@@ -120,6 +120,16 @@ COMMENT ON COLUMN case_period.crn                  IS 'The case''s number in Del
 COMMENT ON COLUMN case_period.merged_into          IS 'The surviving number, as in prisoner_case.';
 COMMENT ON COLUMN case_period.ever_allocated       IS 'Whether the case has ever had a primary POM, as in prisoner_case.';
 
+CREATE TABLE case_prison (
+    prisoner_number text   NOT NULL,
+    prison          text   NOT NULL,
+    first_position  bigint NOT NULL
+);
+COMMENT ON TABLE  case_prison                 IS 'Every prison that any entry of a case ever said it is held at, entries voided since included. It finds the cases that a prison''s list may have had at some position: those first seen there by then.';
+COMMENT ON COLUMN case_prison.prisoner_number IS 'NOMS number.';
+COMMENT ON COLUMN case_prison.prison          IS 'Agency code of the prison.';
+COMMENT ON COLUMN case_prison.first_position  IS 'Position in the log of the first entry of the case that says so.';
+
 CREATE TABLE allocation (
     prisoner_number      text        NOT NULL,
     revision             bigint      NOT NULL,

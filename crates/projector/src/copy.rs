@@ -24,7 +24,7 @@ use crate::rows::AllocationKind;
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
 /// Signature, no flags, no header extension.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// Rows of one table, ready for `COPY … FROM STDIN (FORMAT binary)`.
 #[derive(Debug, Default)]
@@ -50,6 +50,11 @@ impl Copy {
         }
     }
 
+    /// The rows as they are sent, without the end; nothing at all where there are none.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Sends the rows with `statement`; does nothing where there are none.
     pub(crate) async fn send(mut self, connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
         if self.bytes.is_empty() {
@@ -69,7 +74,7 @@ impl Copy {
 const NULL: i32 = -1;
 
 /// The number of columns that stands for the end.
-const END: i16 = -1;
+pub(crate) const END: i16 = -1;
 
 /// The OID of type `text`.
 const TEXT_OID: i32 = 25;

@@ -8,7 +8,12 @@
 //! | `folding` | histories, put together event by event |
 //! | `live` | replaces the rows of what a batch of events touched, and moves the checkpoint, in one transaction |
 //! | `rebuild` | reads the log once, and fills a second schema with the rows of everything |
+//! | `build` | views built by hand: the serving ones anew beside a projector that goes on, or as of a past position |
+//! | `copy_out` | rows as Postgres gives them with `COPY` |
+//! | `verify` | compares every row with a replay of the log |
+//! | `status` | how far the views have come, how large they are |
 //! | `shelf` | keeps millions of events small until all of a history's are there |
+//! | [`export`] | views and the log, taken away as CSV, JSON lines and Parquet |
 //! | `schema` | makes the schema, drops left-overs, swaps a rebuilt one in |
 //! | `run` | one active projector a database, stand-bys, outages, stopping at what cannot be read |
 //!
@@ -21,8 +26,11 @@
 //! To add a column or a view: `migrations/views.sql` with its comment, the row in `rows`, the table's module in `views`,
 //! and raise [`VIEWS_VERSION`]; the projector then rebuilds at its next start.
 
+mod build;
 mod copy;
+mod copy_out;
 mod error;
+pub mod export;
 mod folding;
 mod live;
 mod rebuild;
@@ -30,9 +38,15 @@ mod rows;
 mod run;
 mod schema;
 mod shelf;
+mod status;
+mod verify;
 mod views;
 
+pub use build::{AsOf, BuildError, as_of_schemas, build_as_of, drop_unfinished, rebuild};
 pub use error::Error;
+pub use rebuild::Progress;
 pub use run::{Settings, Status, Stopped, run};
 pub use schema::{READING_ROLES, SCHEMA, VIEWS_VERSION, migrate};
-pub use views::checkpoint::CHANNEL;
+pub use status::{ViewStatus, Views, status};
+pub use verify::{Difference, Verified, verify};
+pub use views::{UnknownView, VIEWS, View, checkpoint::CHANNEL};

@@ -8,7 +8,13 @@
 //! Many short transactions rather than one long: an old snapshot would keep Postgres from tidying up after the appends
 //! that go on all the while. Nobody looks at the schema before it is swapped in, so half of it standing is no harm.
 
-use std::{num::NonZero, sync::Arc};
+use std::{
+    num::NonZero,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use chrono::{DateTime, Utc};
 use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
@@ -22,7 +28,7 @@ use crate::{
     schema::{self, VIEWS_VERSION},
     shelf::{Board, Shelf},
     views::{
-        Tables,
+        Tables, View,
         checkpoint::{self, Checkpoint},
     },
 };
@@ -31,7 +37,7 @@ use crate::{
 const WRITERS: usize = 2;
 
 /// Most threads that make rows; more would only wait for the writers.
-const THREADS_MAX: usize = 4;
+pub(crate) const THREADS_MAX: usize = 4;
 
 /// Pages and boards' rows that wait for whoever is next; bounds the memory.
 const WAITING_MAX: usize = 2;
@@ -49,17 +55,58 @@ pub(crate) struct Target<'a> {
     pub(crate) to: u64,
     /// The epoch of the projector that fills it.
     pub(crate) epoch: i64,
+    /// The only view to be filled; all where there is none.
+    pub(crate) only: Option<View>,
 }
 
-/// Makes the target's schema and fills it; `progress` is told the positions come to.
-pub(crate) async fn fill(log: &SharedLog, target: &Target<'_>, progress: impl Fn(u64)) -> Result<Checkpoint, Error> {
-    let (shelf, last) = shelve(log, target.to, progress).await?;
+/// How far filling has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The log is being read.
+    Reading {
+        /// The position come to.
+        position: u64,
+        /// The position of the last event to be read.
+        to: u64,
+    },
+    /// Rows are being made and written.
+    Writing {
+        /// Of `parts`.
+        written: usize,
+        /// Parts that the log was divided into, of about the same size.
+        parts: usize,
+    },
+    /// Keys and indexes are being made.
+    Indexing,
+    /// Rows are being compared.
+    Comparing {
+        /// Of `parts`.
+        compared: usize,
+        /// Parts that the log was divided into, of about the same size.
+        parts: usize,
+    },
+    /// What was recorded meanwhile is being added.
+    CatchingUp {
+        /// The position come to.
+        position: u64,
+    },
+}
+
+/// Makes the target's schema and fills it; `progress` is told how far it has come.
+pub(crate) async fn fill(
+    log: &SharedLog,
+    target: &Target<'_>,
+    progress: impl Fn(Progress) + Sync,
+) -> Result<Checkpoint, Error> {
+    let to = target.to;
+    let (shelf, last) = shelve(log, to, |position| progress(Progress::Reading { position, to })).await?;
     let mut connection = PgConnection::connect_with(target.options).await?;
     let mut transaction = connection.begin().await?;
     schema::create(&mut transaction, target.schema).await?;
     transaction.commit().await?;
 
-    write(shelf.into_boards(), target).await?;
+    write(shelf.into_boards(), target, &progress).await?;
+    progress(Progress::Indexing);
 
     let (position, recorded_at) = last.unzip();
     let checkpoint = Checkpoint { version: VIEWS_VERSION, position: position.unwrap_or_default(), epoch: target.epoch };
@@ -75,7 +122,7 @@ pub(crate) async fn fill(log: &SharedLog, target: &Target<'_>, progress: impl Fn
 }
 
 /// Puts the log's events up to `to` on a shelf; answers the last one's position and when it was recorded, too.
-async fn shelve(
+pub(crate) async fn shelve(
     log: &SharedLog,
     to: u64,
     progress: impl Fn(u64),
@@ -101,6 +148,7 @@ async fn shelve(
             let read = page.len();
             page.truncate(page.partition_point(|event| event.position <= to));
             let whole = page.len() == read && read > 0;
+            check_recorded_times(last, &page)?;
             if let Some(event) = page.last() {
                 last = Some((event.position, event.recorded_at));
                 progress(event.position);
@@ -114,8 +162,22 @@ async fn shelve(
     try_join(putting, reading).await
 }
 
+/// Makes sure that recorded times do not run backwards, as the log promises.
+fn check_recorded_times(last: Option<(u64, DateTime<Utc>)>, page: &[RecordedEvent]) -> Result<(), LogError> {
+    let mut before = last.map(|(_, recorded_at)| recorded_at);
+    for event in page {
+        if before.is_some_and(|before| event.recorded_at < before) {
+            let what = format!("recorded at {}, which is before the event that precedes it", event.recorded_at);
+            return Err(LogError::Damaged { position: event.position, what });
+        }
+        before = Some(event.recorded_at);
+    }
+    Ok(())
+}
+
 /// Makes the rows of all boards and takes them in.
-async fn write(boards: Vec<Board>, target: &Target<'_>) -> Result<(), Error> {
+async fn write(boards: Vec<Board>, target: &Target<'_>, progress: &(impl Fn(Progress) + Sync)) -> Result<(), Error> {
+    let (only, parts, written) = (target.only, boards.len(), &AtomicUsize::new(0));
     let boards = Arc::new(std::sync::Mutex::new(boards));
     let (finished, waiting) = mpsc::channel::<Tables>(WAITING_MAX);
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
@@ -124,7 +186,7 @@ async fn write(boards: Vec<Board>, target: &Target<'_>) -> Result<(), Error> {
         blocking(move || {
             let next = || boards.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
             while let Some(board) = next() {
-                let mut tables = Tables::default();
+                let mut tables = Tables::of(only);
                 board.into_histories()?.iter().for_each(|history| tables.add(history));
                 // Nobody receives where rows could not be taken in; the other half says why.
                 if finished.blocking_send(tables).is_err() {
@@ -144,7 +206,11 @@ async fn write(boards: Vec<Board>, target: &Target<'_>) -> Result<(), Error> {
         loop {
             let next = waiting.lock().await.recv().await;
             match next {
-                Some(tables) => tables.write(&mut connection).await?,
+                Some(tables) => {
+                    tables.write(&mut connection).await?;
+                    let written = written.fetch_add(1, Ordering::Relaxed) + 1;
+                    progress(Progress::Writing { written, parts });
+                }
                 None => return Ok(connection.close().await?),
             }
         }

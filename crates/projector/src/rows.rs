@@ -6,6 +6,8 @@
 //! Postgres keeps whole microseconds and no time before 4713 BC; what the log holds beyond that is brought within it
 //! here, so that the rows compare equal to what Postgres gives back.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, SubsecRound, Utc};
 use domain::{
     handover::{HandoverReason, Phase},
@@ -14,8 +16,7 @@ use domain::{
     officer::{CommunityManager, Pom, PomKind, PomStatus, WorkingPattern},
     prison::{self, Contact, Estate, RosterPeriod},
     prisoner::{
-        self, Choice, OfficerRole, OverrideReason, Period, PrisonerEvent, ResponsibilityOverrideReason,
-        ResponsibleService, State,
+        self, Choice, OfficerRole, OverrideReason, Period, ResponsibilityOverrideReason, ResponsibleService, State,
     },
     tier::{RoshLevel, Tier},
 };
@@ -27,6 +28,7 @@ pub(crate) struct CaseRows {
     /// `None` while nothing is recorded of the case.
     pub(crate) prisoner_case: Option<PrisonerCase>,
     pub(crate) case_period: Vec<CasePeriod>,
+    pub(crate) case_prison: Vec<CasePrison>,
     pub(crate) allocation: Vec<Allocation>,
 }
 
@@ -81,6 +83,14 @@ pub(crate) struct CasePeriod {
     pub(crate) waiting_since: Option<DateTime<Utc>>,
     /// What a look-up of the period wants to know of the case.
     pub(crate) case: PrisonerCase,
+}
+
+/// A row of `case_prison`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CasePrison {
+    pub(crate) prisoner_number: PrisonerNumber,
+    pub(crate) prison: PrisonCode,
+    pub(crate) first_position: u64,
 }
 
 /// Whether a POM was given a case that nobody had, or one that another POM had.
@@ -174,7 +184,7 @@ pub(crate) fn case_rows(history: &prisoner::History) -> CaseRows {
         .iter()
         .flat_map(|case| prisoner::periods(history).into_iter().filter_map(|period| case_period(case, period)))
         .collect();
-    CaseRows { prisoner_case, case_period, allocation: allocations(history) }
+    CaseRows { prisoner_case, case_period, case_prison: case_prisons(history), allocation: allocations(history) }
 }
 
 /// The rows of a prison.
@@ -254,69 +264,73 @@ fn case_period(case: &PrisonerCase, period: Period) -> Option<CasePeriod> {
     })
 }
 
+/// The prisons that any entry ever said the case is held at, those voided since included: what was known before a void was
+/// recorded is found by them. By prison code.
+fn case_prisons(history: &prisoner::History) -> Vec<CasePrison> {
+    let mut first: BTreeMap<&PrisonCode, u64> = BTreeMap::new();
+    for entry in history.entries() {
+        if let Some(prison) = entry.event.prison() {
+            first.entry(prison).or_insert(entry.position);
+        }
+    }
+    first
+        .into_iter()
+        .map(|(prison, first_position)| CasePrison {
+            prisoner_number: history.number().clone(),
+            prison: prison.clone(),
+            first_position,
+        })
+        .collect()
+}
+
 /// The allocations that stand, by revision.
 fn allocations(history: &prisoner::History) -> Vec<Allocation> {
-    let number = history.number();
-    let mut allocations = Vec::new();
-    let mut state = State::default();
-    for entry in history.in_effective_order() {
-        let waiting_since = state.waiting_since;
-        state.apply(entry);
-        let (kind, prison, pom, before, reason, choice) = match &entry.event {
-            PrisonerEvent::AllocationMade(made) => {
-                (AllocationKind::Allocation, &made.prison, &made.pom, None, None, &made.choice)
+    let mut rows: Vec<Allocation> = prisoner::allocations(history)
+        .into_iter()
+        .map(|allocation| {
+            let Choice {
+                tier,
+                rosh_level,
+                recommendation_policy: _,
+                recommended_pom_kind,
+                override_reasons,
+                suitability_detail,
+                override_detail,
+                note,
+                nomis_booking_id,
+            } = allocation.choice.clone();
+            let (entry, pom) = (allocation.entry, allocation.pom);
+            Allocation {
+                prisoner_number: history.number().clone(),
+                revision: entry.revision,
+                kind: match allocation.pom_before {
+                    None => AllocationKind::Allocation,
+                    Some(_) => AllocationKind::Reallocation,
+                },
+                effective_at: instant(entry.effective_at),
+                month: month(entry.effective_at),
+                recorded_at: instant(entry.recorded_at),
+                recorded_by: entry.recorded_by.username.clone(),
+                prison: allocation.prison.clone(),
+                staff_id: pom.staff_id,
+                pom_kind: pom.kind,
+                staff_id_before: allocation.pom_before.map(|before| before.staff_id),
+                tier,
+                rosh_level,
+                recommended_pom_kind,
+                is_override: allocation.choice.is_override(pom.kind),
+                override_reasons,
+                suitability_detail,
+                override_detail,
+                reason: allocation.reason.map(str::to_owned),
+                note,
+                nomis_booking_id,
+                days_waited: allocation.days_waited(),
             }
-            PrisonerEvent::Reallocated(moved) => (
-                AllocationKind::Reallocation,
-                &moved.prison,
-                &moved.pom_after,
-                Some(moved.pom_before.staff_id),
-                Some(moved.reason.clone()),
-                &moved.choice,
-            ),
-            _ => continue,
-        };
-        let days_waited = waiting_since
-            .filter(|_| kind == AllocationKind::Allocation)
-            .map(|since| i32::try_from((entry.effective_at - since).num_days()).unwrap_or(i32::MAX));
-        let Choice {
-            tier,
-            rosh_level,
-            recommendation_policy: _,
-            recommended_pom_kind,
-            override_reasons,
-            suitability_detail,
-            override_detail,
-            note,
-            nomis_booking_id,
-        } = choice.clone();
-        allocations.push(Allocation {
-            prisoner_number: number.clone(),
-            revision: entry.revision,
-            kind,
-            effective_at: instant(entry.effective_at),
-            month: month(entry.effective_at),
-            recorded_at: instant(entry.recorded_at),
-            recorded_by: entry.recorded_by.username.clone(),
-            prison: prison.clone(),
-            staff_id: pom.staff_id,
-            pom_kind: pom.kind,
-            staff_id_before: before,
-            tier,
-            rosh_level,
-            recommended_pom_kind,
-            is_override: choice.is_override(pom.kind),
-            override_reasons,
-            suitability_detail,
-            override_detail,
-            reason,
-            note,
-            nomis_booking_id,
-            days_waited,
-        });
-    }
-    allocations.sort_by_key(|allocation| allocation.revision);
-    allocations
+        })
+        .collect();
+    rows.sort_by_key(|allocation| allocation.revision);
+    rows
 }
 
 fn pom_period(code: &PrisonCode, period: RosterPeriod) -> Option<PomPeriod> {
@@ -389,8 +403,8 @@ mod tests {
         identifier::CommandId,
         prison::{NomisContactFound, NomisContactRemovalConfirmed, PomRegistered, PrisonEvent, PrisonJoinedOmic},
         prisoner::{
-            AllocationMade, Deallocated, DeallocationTrigger, EntryVoided, PrisonerNumberRetired, Reallocated,
-            RecommendationPolicy, TierAssigned,
+            AllocationMade, Deallocated, DeallocationTrigger, EntryVoided, PrisonerEvent, PrisonerNumberRetired,
+            Reallocated, RecommendationPolicy, TierAssigned,
         },
         tier::TierSource,
     };
@@ -461,7 +475,10 @@ mod tests {
     #[test]
     fn a_case_without_entries_has_no_rows() {
         let rows = rows(Vec::new());
-        assert_eq!(rows, CaseRows { prisoner_case: None, case_period: Vec::new(), allocation: Vec::new() });
+        assert_eq!(
+            rows,
+            CaseRows { prisoner_case: None, case_period: Vec::new(), case_prison: Vec::new(), allocation: Vec::new() }
+        );
     }
 
     #[test]
@@ -519,6 +536,8 @@ mod tests {
         let case = rows.prisoner_case.expect("a row");
         assert_eq!((case.revision, case.first_effective_at), (1, at("2026-03-01T09:00:00Z")));
         assert!(rows.case_period.is_empty());
+        let at_prisons = rows.case_prison.iter().map(|row| (row.prison.as_str(), row.first_position));
+        assert_eq!(at_prisons.collect::<Vec<_>>(), [("LEI", 100)], "as was known before");
     }
 
     #[test]

@@ -23,7 +23,8 @@ use tokio::{
 use crate::{
     Error,
     live::Live,
-    rebuild, schema,
+    rebuild::{self, Progress},
+    schema,
     schema::{SCHEMA, VIEWS_VERSION},
     views::checkpoint::{self, Checkpoint},
 };
@@ -176,6 +177,11 @@ impl Running<'_> {
         loop {
             let begun = Instant::now();
             let Err(error) = self.session().await;
+            if let Error::Fenced { epoch } = error {
+                // Not a failure: another projector, or a rebuild by hand, has gone on from where this one was.
+                tracing::info!(epoch, "the views have been taken over from the projector with epoch {epoch}");
+                continue;
+            }
             let reason = error.report();
             if error.is_final() {
                 return Stopped { reason };
@@ -205,12 +211,10 @@ impl Running<'_> {
     async fn take_lock(&self) -> Result<PgConnection, Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         loop {
-            let taken: bool = sqlx::query_scalar(
-                "SELECT pg_try_advisory_lock(hashtextextended('allocation-ledger projector of ' || $1, 0))",
-            )
-            .bind(SCHEMA)
-            .fetch_one(&mut connection)
-            .await?;
+            let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
+                .bind(schema::PROJECTING_LOCK)
+                .fetch_one(&mut connection)
+                .await?;
             if taken {
                 return Ok(connection);
             }
@@ -301,11 +305,14 @@ impl Running<'_> {
         let filled = loop {
             tracing::info!(to, "rebuilding the views up to position {to}");
             schema::drop_leftovers(connection, *checkpoint).await?;
-            let target = rebuild::Target { options: &self.options, schema: &next, to, epoch: checkpoint.epoch };
-            let progress = |position| {
-                self.status.send_replace(Status::Rebuilding { position, head });
+            let target =
+                rebuild::Target { options: &self.options, schema: &next, to, epoch: checkpoint.epoch, only: None };
+            let progress = |progress| {
+                if let Progress::Reading { position, .. } = progress {
+                    self.status.send_replace(Status::Rebuilding { position, head });
+                }
             };
-            progress(0);
+            progress(Progress::Reading { position: 0, to });
             match rebuild::fill(&self.log, &target, progress).await {
                 Ok(filled) => break filled,
                 Err(Error::Log(LogError::Damaged { position, .. }))

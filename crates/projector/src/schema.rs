@@ -1,10 +1,13 @@
 //! The schemas that views live in: the serving one, and others beside it while a rebuild fills them.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction};
 
 use crate::{
-    Error,
-    views::checkpoint::{self, Checkpoint},
+    BuildError, Error,
+    views::{
+        VIEWS, View,
+        checkpoint::{self, Checkpoint},
+    },
 };
 
 /// The schema that `query` reads.
@@ -17,8 +20,11 @@ pub const VIEWS_VERSION: i32 = 2;
 /// Roles that may read the views: the query side's, and the analysts'. Group roles without a login.
 pub const READING_ROLES: [&str; 2] = ["ledger_read", "analyst"];
 
-/// Begins the name of each schema that is being filled; its projector's epoch ends it.
+/// Begins the name of each schema that a projector is filling; its epoch ends it.
 const NEXT_PREFIX: &str = "views_next_";
+
+/// The schema that a tool is filling: to replace the serving one, or to stand beside it.
+pub(crate) const BUILDING: &str = "views_building";
 
 const VIEWS_SQL: &str = include_str!("../migrations/views.sql");
 
@@ -83,10 +89,49 @@ pub(crate) async fn choose(connection: &mut PgConnection, name: &str) -> Result<
     execute(connection, format!("SET search_path TO {name}")).await
 }
 
+/// Puts a schema first on the connection's search path until the transaction ends.
+pub(crate) async fn choose_here(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    execute(connection, format!("SET LOCAL search_path TO {name}")).await
+}
+
+/// Makes sure that a schema of views is there, by a name that may come from anywhere.
+pub(crate) async fn check_exists(views: &PgPool, name: &str) -> Result<(), BuildError> {
+    let exists: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'checkpoint')
+            AND $1 ~ '^[a-z][a-z0-9_]*$'",
+    )
+    .bind(name)
+    .fetch_one(views)
+    .await?;
+    if exists { Ok(()) } else { Err(BuildError::NoSuchSchema(name.to_owned())) }
+}
+
+/// The schemas that somebody fills at the moment: whoever does holds a lock. What a dead one has left is none.
+pub(crate) async fn building(connection: &mut PgConnection, epoch: i64) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT schema
+           FROM (VALUES ($1, $2), ($3, $4)) AS filled (schema, lock)
+          WHERE to_regnamespace(schema) IS NOT NULL
+            AND EXISTS (SELECT FROM pg_locks
+                         WHERE locktype = 'advisory' AND granted AND objsubid = 1
+                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                           AND classid::bigint << 32 | objid::bigint = hashtextextended(lock, 0))",
+    )
+    .bind(next_name(epoch))
+    .bind(PROJECTING_LOCK)
+    .bind(BUILDING)
+    .bind(BUILDING_LOCK)
+    .fetch_all(connection)
+    .await
+}
+
+/// What the active projector locks for as long as it is active.
+pub(crate) const PROJECTING_LOCK: &str = "allocation-ledger projector of views";
+
 /// Lets the planner know what the chosen schema's views hold, before anybody asks.
 pub(crate) async fn analyze(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    for table in ["prisoner_case", "case_period", "allocation", "prison", "pom_period", "nomis_contact"] {
-        execute(connection, format!("ANALYZE {table}")).await?;
+    for view in VIEWS {
+        execute(connection, format!("ANALYZE {view}")).await?;
     }
     Ok(())
 }
@@ -108,9 +153,36 @@ pub(crate) async fn drop_leftovers(connection: &mut PgConnection, checkpoint: Ch
         tracing::info!(schema = name, "dropping schema {name}, left over from an interrupted rebuild");
         drop_schema(&mut transaction, name).await?;
     }
+    // Whoever builds there holds the lock, and loses it when it dies.
+    let is_left: bool = sqlx::query_scalar(
+        "SELECT to_regnamespace($1) IS NOT NULL AND pg_try_advisory_xact_lock(hashtextextended($2, 0))",
+    )
+    .bind(BUILDING)
+    .bind(BUILDING_LOCK)
+    .fetch_one(&mut *transaction)
+    .await?;
+    if is_left {
+        tracing::info!(schema = BUILDING, "dropping schema {BUILDING}, left over from an interrupted rebuild");
+        drop_schema(&mut transaction, BUILDING).await?;
+    }
     transaction.commit().await?;
     Ok(())
 }
+
+/// Takes the lock of the schema [`BUILDING`] for as long as the connection lasts, and drops what a dead holder left there.
+/// False where somebody builds.
+pub(crate) async fn begin_building(connection: &mut PgConnection) -> Result<bool, Error> {
+    let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
+        .bind(BUILDING_LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    if taken {
+        drop_schema(connection, BUILDING).await?;
+    }
+    Ok(taken)
+}
+
+const BUILDING_LOCK: &str = "allocation-ledger builds views";
 
 /// Puts the filled schema `next` in the place of the serving one, in one transaction, if `epoch` is still in force and the
 /// views do not go back by it. Readers see all of the one or all of the other.
@@ -118,30 +190,69 @@ pub(crate) async fn drop_leftovers(connection: &mut PgConnection, checkpoint: Ch
 /// Waits only briefly for readers that use the serving views at that moment, since everybody who comes later waits
 /// behind; answers false where they have not finished, for the caller to try again.
 pub(crate) async fn swap(connection: &mut PgConnection, next: &str, filled: Checkpoint) -> Result<bool, Error> {
-    let mut transaction = connection.begin().await?;
-    execute(&mut transaction, format!("SET LOCAL lock_timeout = '{SWAP_LOCK_TIMEOUT_MS}ms'")).await?;
-    execute(&mut transaction, format!("SET LOCAL search_path TO {SCHEMA}")).await?;
+    let mut transaction = begin_swap(connection).await?;
     if !checkpoint::lock(&mut transaction, filled.epoch, filled.position).await? {
         return Err(Error::Fenced { epoch: filled.epoch });
     }
-    let replaced =
-        execute(&mut transaction, format!("DROP SCHEMA {SCHEMA} CASCADE; ALTER SCHEMA {next} RENAME TO {SCHEMA}"))
-            .await;
-    match replaced {
-        Ok(()) => {}
-        Err(error) if is_lock_conflict(&error) => {
-            transaction.rollback().await?;
-            return Ok(false);
-        }
-        Err(error) => return Err(error.into()),
+    if !tried(replace(&mut transaction, next).await)? {
+        transaction.rollback().await?;
+        return Ok(false);
     }
     checkpoint::notify(&mut transaction, filled.position).await?;
     transaction.commit().await?;
     Ok(true)
 }
 
-/// How long a swap waits for each table's readers.
-const SWAP_LOCK_TIMEOUT_MS: u32 = 1_000;
+/// Begins a transaction on the serving views that gives up soon where it would have to wait for a lock.
+pub(crate) async fn begin_swap(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    execute(
+        &mut transaction,
+        format!("SET LOCAL lock_timeout = '{SWAP_LOCK_TIMEOUT_MS}ms'; SET LOCAL search_path TO {SCHEMA}"),
+    )
+    .await?;
+    Ok(transaction)
+}
+
+/// Puts a schema in the place of the serving one.
+pub(crate) async fn replace(connection: &mut PgConnection, next: &str) -> Result<(), sqlx::Error> {
+    execute(connection, format!("DROP SCHEMA {SCHEMA} CASCADE; ALTER SCHEMA {next} RENAME TO {SCHEMA}")).await
+}
+
+/// Puts one view of a schema in the place of the serving one, and drops the rest of the schema. Waits for those who have
+/// read the checkpoint and may read the view next: to their snapshot its new rows would not be there.
+pub(crate) async fn replace_view(connection: &mut PgConnection, next: &str, view: View) -> Result<(), sqlx::Error> {
+    execute(
+        connection,
+        format!(
+            "LOCK TABLE {SCHEMA}.checkpoint IN ACCESS EXCLUSIVE MODE;
+             DROP TABLE {SCHEMA}.{view}; ALTER TABLE {next}.{view} SET SCHEMA {SCHEMA}; DROP SCHEMA {next} CASCADE"
+        ),
+    )
+    .await
+}
+
+/// Lets a schema stand under a name of its own, with a comment that says what it is.
+pub(crate) async fn keep(connection: &mut PgConnection, from: &str, name: &str, what: &str) -> Result<(), sqlx::Error> {
+    execute(
+        connection,
+        format!("ALTER SCHEMA {from} RENAME TO {name}; COMMENT ON SCHEMA {name} IS '{}'", what.replace('\'', "''")),
+    )
+    .await
+}
+
+/// Whether what was tried was done; false where others held a lock for too long.
+pub(crate) fn tried(outcome: Result<(), sqlx::Error>) -> Result<bool, sqlx::Error> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(error) if is_lock_conflict(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// How long a swap waits for each table's readers. Shorter than the second after which Postgres looks for a deadlock: where a
+/// reader holds one table and wants another, it is the swap that gives way and never the reader that fails.
+const SWAP_LOCK_TIMEOUT_MS: u32 = 250;
 
 fn is_lock_conflict(error: &sqlx::Error) -> bool {
     const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -152,7 +263,7 @@ fn is_lock_conflict(error: &sqlx::Error) -> bool {
         .is_some_and(|code| code == LOCK_NOT_AVAILABLE || code == DEADLOCK_DETECTED)
 }
 
-async fn drop_schema(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn drop_schema(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     execute(connection, format!("DROP SCHEMA IF EXISTS {name} CASCADE")).await
 }
 

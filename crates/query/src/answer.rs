@@ -8,7 +8,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http_api::{Problem, headers::LEDGER_POSITION, page::Cursor};
+use http_api::{
+    Problem,
+    headers::LEDGER_POSITION,
+    page::{self, Cursor},
+};
 use serde::Serialize;
 
 /// A JSON answer that goes as far as a position in the log.
@@ -34,6 +38,12 @@ impl<T: Serialize> Answer<T> {
     /// Says where the next page is, if there is one.
     pub(crate) fn followed_by(mut self, next: Option<&Cursor>, uri: &Uri) -> Self {
         self.next = next.and_then(|cursor| cursor.next_link(uri));
+        self
+    }
+
+    /// [`Self::followed_by`] for a list that is paged by position.
+    pub(crate) fn followed_after(mut self, next: Option<u64>, uri: &Uri) -> Self {
+        self.next = next.and_then(|position| page::next_link(uri, position));
         self
     }
 }

@@ -6,13 +6,15 @@ use chrono::{DateTime, Utc};
 use domain::{
     Event, Stream,
     identifier::PrisonerNumber,
-    prisoner::{History, PrisonerEvent, periods},
+    prisoner::{History, Period, PrisonerEvent, periods},
 };
-use event_log::{SharedLog, StoredEvent, decode};
+use event_log::{LogError, RecordedEvent, SharedLog, StoredEvent, decode};
 use http_api::instant::KnownAt;
+use serde::Serialize;
 
 use crate::{
     Error,
+    http::ResponsibilityPeriod,
     view::{End, case::Case},
 };
 
@@ -52,27 +54,6 @@ async fn history_known_at(
     })
 }
 
-/// What was known at a point of the case that the number belonged to then: its own, or the survivor's once it had been
-/// merged. `None` where nothing was known.
-pub(crate) async fn known_at(
-    log: &SharedLog,
-    number: &PrisonerNumber,
-    known_at: KnownAt,
-) -> Result<Option<History>, Error> {
-    let mut number = number.clone();
-    let mut seen = BTreeSet::new();
-    loop {
-        if !seen.insert(number.clone()) {
-            return Err(Error::MergeCircle { number });
-        }
-        let known = history_known_at(log, &number, Some(known_at)).await?;
-        match known.state().retired_into {
-            Some(survivor) => number = survivor,
-            None => return Ok((!known.is_empty()).then_some(known)),
-        }
-    }
-}
-
 /// The periods that the numbers merged into this one had before its own first one, in order: while a case was not yet known
 /// under the surviving number, it was known under those. Where several knew of one moment, the one merged last is
 /// believed. They answer for the survivor.
@@ -82,23 +63,43 @@ pub(crate) async fn periods_before_merges(
     known_at: Option<KnownAt>,
 ) -> Result<Vec<Case>, Error> {
     let survivor = history_known_at(log, survivor, known_at).await?;
-    let mut open = vec![Gap { from: None, to: periods(&survivor).first().map(|first| first.from) }];
+    let removed = removed_numbers(log, &survivor, known_at).await?;
+    let found = before_merges(&survivor, removed.iter());
+    Ok(found.iter().map(|found| found.case(&survivor)).collect())
+}
+
+/// A period under a number that was merged, as far as nothing better is known of that time.
+struct Before<'a> {
+    removed: &'a History,
+    period: Period,
+}
+
+impl Before<'_> {
+    /// The same as an answer for the survivor.
+    fn case(&self, survivor: &History) -> Case {
+        let revision = survivor.revision().unwrap_or_default();
+        Case { number: survivor.number().clone(), revision, ..Case::of(self.removed, &self.period) }
+    }
+}
+
+/// Fills the time before the survivor's own first period from the histories of the numbers merged into it, those merged
+/// last first.
+fn before_merges<'a>(survivor: &History, removed: impl Iterator<Item = &'a History>) -> Vec<Before<'a>> {
+    let mut open = vec![Gap { from: None, to: periods(survivor).first().map(|first| first.from) }];
     let mut found = Vec::new();
-    for removed in removed_numbers(log, &survivor, known_at).await? {
-        for period in periods(&removed) {
+    for removed in removed {
+        for period in periods(removed) {
             for gap in std::mem::take(&mut open) {
                 let (filled, left) = gap.fill(period.from, period.to);
                 open.extend(left);
                 if let Some((from, to)) = filled {
-                    let case = Case::of(&removed, &period);
-                    let revision = survivor.revision().unwrap_or_default();
-                    found.push(Case { number: survivor.number().clone(), revision, from, to, ..case });
+                    found.push(Before { removed, period: Period { from, to, ..period.clone() } });
                 }
             }
         }
     }
-    found.sort_by_key(|case| case.from);
-    Ok(found)
+    found.sort_by_key(|found| found.period.from);
+    found
 }
 
 /// The histories of the numbers merged into one, and of those merged into them; those merged last first.
@@ -191,45 +192,161 @@ pub async fn whole_history_known_at(
     number: &PrisonerNumber,
     known_at: Option<KnownAt>,
 ) -> Result<Vec<Happened>, Error> {
-    let events = async |number: &PrisonerNumber| {
+    Ok(happened(members(log, number, known_at).await?))
+}
+
+/// A case for a person who wants to know everything: who was responsible when, and everything that happened.
+#[derive(Debug)]
+pub struct WholeCase {
+    /// The number under which the case is known: the survivor's, where it was merged.
+    pub number: PrisonerNumber,
+    /// Who was responsible from when to when, past and planned, in order. Those from before a merge need not adjoin.
+    pub periods: Vec<CasePeriod>,
+    /// Everything that happened, as [`whole_history`] has it.
+    pub entries: Vec<Happened>,
+}
+
+/// A stretch of time in which nothing about a case changes.
+#[derive(Debug)]
+pub struct CasePeriod {
+    /// The number under which it was known.
+    pub number: PrisonerNumber,
+    /// What held.
+    pub period: Period,
+    case: Case,
+}
+
+impl CasePeriod {
+    /// The period in the shape that `GET /prisoners/{n}/responsibility/periods` answers.
+    #[must_use]
+    pub fn answer(&self) -> impl Serialize {
+        ResponsibilityPeriod::from(&self.case)
+    }
+}
+
+/// Everything about the case that the number belongs to, as it was known at a point; `None` where nothing was known.
+///
+/// # Errors
+/// The log is out of reach or damaged.
+pub async fn whole_case(
+    log: &SharedLog,
+    number: &PrisonerNumber,
+    known_at: Option<KnownAt>,
+) -> Result<Option<WholeCase>, Error> {
+    let members = members(log, number, known_at).await?;
+    let Some((survivor, removed)) = members.split_first().filter(|(first, _)| !first.events.is_empty()) else {
+        return Ok(None);
+    };
+    // Those merged last first, as the answers over HTTP take them.
+    let mut removed: Vec<&Member> = removed.iter().collect();
+    removed.sort_by_key(|member| std::cmp::Reverse(member.merged_at));
+    let survivor = &survivor.history;
+    let before = before_merges(survivor, removed.into_iter().map(|member| &member.history));
+    let mut of_case: Vec<CasePeriod> = before
+        .into_iter()
+        .map(|before| CasePeriod {
+            number: before.removed.number().clone(),
+            case: before.case(survivor),
+            period: before.period,
+        })
+        .collect();
+    of_case.extend(periods(survivor).into_iter().map(|period| CasePeriod {
+        number: survivor.number().clone(),
+        case: Case::of(survivor, &period),
+        period,
+    }));
+    Ok(Some(WholeCase { number: survivor.number().clone(), periods: of_case, entries: happened(members) }))
+}
+
+/// The numbers of the case that a number belongs to: itself, and whatever was merged with it in either direction.
+/// Reads nothing of their histories but the merges.
+///
+/// # Errors
+/// The log is out of reach, or the record of a merge is damaged.
+pub(crate) async fn numbers(log: &SharedLog, number: &PrisonerNumber) -> Result<BTreeSet<PrisonerNumber>, Error> {
+    let mut found = BTreeSet::from([number.clone()]);
+    let mut to_read = vec![number.clone()];
+    while !to_read.is_empty() {
+        let streams: Vec<Stream> = to_read.drain(..).map(Stream::Prisoner).collect();
+        for recorded in log.read_streams(&streams).await?.iter().flatten() {
+            if let Some(partner) = merge_partner(recorded)?
+                && found.insert(partner.clone())
+            {
+                to_read.push(partner);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The other number of a merge, where the event is of one. Of other events only the type is read.
+pub(crate) fn merge_partner(recorded: &RecordedEvent) -> Result<Option<PrisonerNumber>, LogError> {
+    if !["PrisonerNumberRetired", "PrisonerNumberMerged"].contains(&recorded.type_name.as_str()) {
+        return Ok(None);
+    }
+    Ok(match decode(recorded)?.entry.event {
+        Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(retired)) => Some(retired.survivor),
+        Event::Prisoner(PrisonerEvent::PrisonerNumberMerged(merged)) => Some(merged.removed_number),
+        _ => None,
+    })
+}
+
+/// A number of a case, with what was known of it.
+struct Member {
+    history: History,
+    events: Vec<StoredEvent>,
+    /// Where in the log it was merged into another; 0 for the survivor.
+    merged_at: u64,
+}
+
+/// The numbers of the case that one belongs to, as far as they were known at a point; the survivor first. What was
+/// recorded later counts for nothing, merges included.
+async fn members(log: &SharedLog, number: &PrisonerNumber, known_at: Option<KnownAt>) -> Result<Vec<Member>, Error> {
+    let member = async |number: &PrisonerNumber, merged_at: u64| {
         let mut events = events(log, number).await?;
         events.retain(|stored| match known_at {
             None => true,
             Some(KnownAt::Position(position)) => stored.entry.position <= position,
             Some(KnownAt::Instant(instant)) => stored.entry.recorded_at <= instant,
         });
-        Ok::<_, Error>(events)
+        Ok::<_, Error>(Member { history: history(number, &events), events, merged_at })
     };
-    let mut survivor = number.clone();
-    let mut own = events(&survivor).await?;
-    let mut followed = BTreeSet::from([survivor.clone()]);
-    while let Some(next) = history(&survivor, &own).state().retired_into {
+    let mut survivor = member(number, 0).await?;
+    let mut followed = BTreeSet::from([number.clone()]);
+    while let Some(next) = survivor.history.state().retired_into {
         if !followed.insert(next.clone()) {
             return Err(Error::MergeCircle { number: next });
         }
-        survivor = next;
-        own = events(&survivor).await?;
+        survivor = member(&next, 0).await?;
     }
-    let mut happened = Vec::new();
-    let mut seen = BTreeSet::from([survivor.clone()]);
-    let mut to_read = vec![(survivor, own)];
-    while let Some((number, own)) = to_read.pop() {
-        let history = history(&number, &own);
-        for entry in history.entries() {
-            if let PrisonerEvent::PrisonerNumberMerged(merged) = &entry.event
-                && seen.insert(merged.removed_number.clone())
-            {
-                to_read.push((merged.removed_number.clone(), events(&merged.removed_number).await?));
+    let mut seen = BTreeSet::from([survivor.history.number().clone()]);
+    let mut members = vec![survivor];
+    let mut next = 0;
+    while let Some(of) = members.get(next) {
+        for (merged_at, removed) in merges(&of.history) {
+            if seen.insert(removed.clone()) {
+                members.push(member(&removed, merged_at).await?);
             }
         }
-        happened.extend(own.into_iter().map(|stored| Happened {
-            number: number.clone(),
-            voided_by: history.voided_by(stored.entry.revision),
-            stored,
-        }));
+        next += 1;
     }
+    Ok(members)
+}
+
+/// What happened to all numbers of a case, in effective order; of one instant, in the order recorded.
+fn happened(members: Vec<Member>) -> Vec<Happened> {
+    let mut happened: Vec<Happened> = members
+        .into_iter()
+        .flat_map(|Member { history, events, .. }| {
+            events.into_iter().map(move |stored| Happened {
+                number: history.number().clone(),
+                voided_by: history.voided_by(stored.entry.revision),
+                stored,
+            })
+        })
+        .collect();
     happened.sort_by_key(|happened| (happened.stored.entry.effective_at, happened.stored.entry.position));
-    Ok(happened)
+    happened
 }
 
 #[cfg(test)]

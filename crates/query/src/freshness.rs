@@ -90,15 +90,19 @@ pub(crate) async fn hold_back(Extracted(state): Extracted<State>, request: Reque
     };
     match reached {
         Ok(true) => next.run(request).await,
-        Ok(false) => Problem::unavailable(
-            "views-behind",
-            format!(
-                "The views have not come to the position asked for within {} s. GET /projections says how far they are. \
-                 Please try again.",
-                WAIT_MAX.as_secs()
-            ),
-        )
-        .into_response(),
+        Ok(false) => behind().into_response(),
         Err(problem) => problem.into_response(),
     }
+}
+
+/// That the views did not come far enough in time.
+pub(crate) fn behind() -> Problem {
+    Problem::unavailable(
+        "views-behind",
+        format!(
+            "The views have not come to the position asked for within {} s. GET /projections says how far they are. \
+             Please try again.",
+            WAIT_MAX.as_secs()
+        ),
+    )
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | what do the views hold, and which SQL asks them? | `view` |
 //! | what did the ledger know then, and what happened to a case? | [`case_log`] |
+//! | which of the log's events are wanted? | [`feed`] |
+//! | what did a list say when less was known? | `known` |
 //! | how do many look-ups at once stay quick? | `lookups` |
 //! | how does a caller get an answer that includes its own write? | `freshness` |
 //! | what does `GET …` take and answer? | `http` |
@@ -19,9 +21,11 @@
 mod answer;
 pub mod case_log;
 mod error;
+pub mod feed;
 mod freshness;
 pub mod handover_dates;
 mod http;
+mod known;
 mod lookups;
 mod state;
 mod view;

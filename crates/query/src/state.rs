@@ -1,6 +1,6 @@
 //! What the handlers share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, SubsecRound, Utc};
 use event_log::SharedLog;
@@ -9,6 +9,7 @@ use sqlx::{
     Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{freshness::Freshness, lookups::Lookups, view};
 
@@ -21,6 +22,9 @@ const TESTED_AFTER_IDLE: Duration = Duration::from_millis(500);
 /// How long a statement may run: far longer than any of these takes, far shorter than a caller's patience.
 const STATEMENT_TIMEOUT_MS: u32 = 10_000;
 
+/// Most clients that follow the log at a time. One that has fallen behind holds a page of it, a few megabytes at most.
+const STREAMS_MAX: usize = 64;
+
 /// The query side of one process; clones share everything.
 #[derive(Clone)]
 pub struct State {
@@ -28,6 +32,8 @@ pub struct State {
     pub(crate) log: SharedLog,
     pub(crate) freshness: Freshness,
     pub(crate) cases: Lookups,
+    streams: Arc<Semaphore>,
+    ending: Arc<watch::Sender<bool>>,
 }
 
 impl State {
@@ -35,7 +41,29 @@ impl State {
     /// Has to be called inside a Tokio runtime.
     #[must_use]
     pub fn new(views: PgPool, log: SharedLog) -> Self {
-        Self { freshness: Freshness::new(views.clone()), cases: Lookups::new(&views), views, log }
+        Self {
+            freshness: Freshness::new(views.clone()),
+            cases: Lookups::new(&views),
+            views,
+            log,
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            ending: Arc::new(watch::Sender::new(false)),
+        }
+    }
+
+    /// Ends the answers that would go on for ever, those to clients that follow the log; for the end of the service.
+    pub fn end_streams(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// True once [`Self::end_streams`] has been called.
+    pub(crate) fn ending(&self) -> watch::Receiver<bool> {
+        self.ending.subscribe()
+    }
+
+    /// A place among those that follow the log, to be given back when it is dropped; `None` where all are taken.
+    pub(crate) fn stream_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.streams).try_acquire_owned().ok()
     }
 
     /// The one place of the query side that knows what time it is; whole microseconds, as in the views.

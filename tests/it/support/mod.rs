@@ -13,6 +13,7 @@ mod data_dir;
 mod database;
 pub mod ledger;
 mod program;
+mod views;
 mod watchdog;
 
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 pub use client::{Answer, Client};
 pub use data_dir::DataDir;
 pub use database::{TestDatabase, database};
-pub use program::{Program, Ran, run, run_with_input};
+pub use program::{Program, Ran, Tool, run, run_with_input, spawn};
+pub use views::dump_views;
 
 /// How long anything may take before a test gives up on it. Generous: it is met only by a test that fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);

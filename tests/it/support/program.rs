@@ -102,6 +102,11 @@ impl Program {
         i32::try_from(self.process.child.id()).expect("a process id")
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        read(&self.process.log)
+    }
+
     /// Kills it without a warning and waits until it is gone.
     pub fn kill(self) {
         drop(self);
@@ -140,6 +145,60 @@ impl Drop for Process {
             eprintln!("--- the program's log ---\n{}", read(&self.log));
         }
         let _ = std::fs::remove_file(&self.log);
+    }
+}
+
+/// Starts the program as a tool, for a test that will end it.
+pub fn spawn(arguments: &[&str], stdout: Stdio) -> Child {
+    command(arguments).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().expect("start the program")
+}
+
+/// The program at work as a tool. Dropping it kills it, as `kill -9` does; so does the end of this process.
+#[derive(Debug)]
+pub struct Tool {
+    child: Child,
+    watchdog: Watchdog,
+}
+
+impl Tool {
+    pub fn start(arguments: &[&str]) -> Self {
+        let child = command(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start the program");
+        let watchdog = Watchdog::new("kill -KILL \"$1\"", &[child.id().to_string().as_ref()]);
+        Self { child, watchdog }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("wait for the program").is_none()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        signal::kill(Pid::from_raw(pid), signal).expect("signal the program");
+    }
+
+    /// Waits until it ends by itself. It must not say more than a pipe holds.
+    pub async fn ended(mut self) -> Ran {
+        let status = eventually("the program to end", async || self.child.try_wait().expect("wait for the program"));
+        let status = status.await;
+        let mut ran = Ran { status, stdout: String::new(), stderr: String::new() };
+        let (stdout, stderr) = (self.child.stdout.as_mut(), self.child.stderr.as_mut());
+        stdout.expect("its output").read_to_string(&mut ran.stdout).expect("its output in UTF-8");
+        stderr.expect("its errors").read_to_string(&mut ran.stderr).expect("its errors in UTF-8");
+        ran
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        // First, while the process id is still this program's.
+        self.watchdog.dismiss();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

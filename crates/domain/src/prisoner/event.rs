@@ -65,6 +65,30 @@ event_types!(PrisonerEvent {
     PrisonerNumberRetired(PrisonerNumberRetired),
 });
 
+impl PrisonerEvent {
+    /// The prison that the event says the case is held at from then on, in whichever role somebody holds it there.
+    #[must_use]
+    pub fn prison(&self) -> Option<&PrisonCode> {
+        match self {
+            Self::TierAssigned(tier) => tier.prison.as_ref(),
+            Self::AllocationMade(made) => Some(&made.prison),
+            Self::Reallocated(moved) => Some(&moved.prison),
+            Self::Deallocated(ended) => ended.to_prison.as_ref(),
+            Self::CoworkerAllocated(joined) => Some(&joined.prison),
+            Self::CoworkerReallocated(moved) => Some(&moved.prison),
+            Self::PrisonerNumberMerged(merged) => merged.held.prison.as_ref(),
+            Self::CoworkerDeallocated(_)
+            | Self::CommunityManagerAssigned(_)
+            | Self::CommunityManagerRemoved(_)
+            | Self::HandoverPlanned(_)
+            | Self::ResponsibilityOverridden(_)
+            | Self::ResponsibilityOverrideRemoved(_)
+            | Self::EntryVoided(_)
+            | Self::PrisonerNumberRetired(_) => None,
+        }
+    }
+}
+
 /// Data of [`PrisonerEvent::TierAssigned`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -8,6 +8,7 @@
 //! To add an event: a variant and its data in `event.rs`, what it changes in `state.rs`, when it is legal in
 //! `legality.rs`, the command that makes it in `command.rs` and `decide.rs`, a sample line in the tests.
 
+mod allocation;
 mod command;
 mod decide;
 mod event;
@@ -17,6 +18,7 @@ mod period;
 mod responsibility;
 mod state;
 
+pub use allocation::{Allocation, allocations};
 pub use command::*;
 pub use decide::{Context, DETAIL_LEN_MAX, NOTE_LEN_MAX, decide, merge_of};
 pub use event::*;

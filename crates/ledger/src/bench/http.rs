@@ -88,9 +88,7 @@ async fn rate_over_http(
 ) -> anyhow::Result<OverHttp> {
     let mut pool = Vec::new();
     for _ in 0..connections {
-        let stream = TcpStream::connect(address).await.context("connect to the ledger")?;
-        stream.set_nodelay(true).context("set a connection up")?;
-        pool.push(Connection { stream, answer: Vec::with_capacity(4096) });
+        pool.push(Connection::open(address).await?);
     }
     let pool = Mutex::new(pool);
     let taken = Mutex::new(Vec::new());
@@ -117,14 +115,21 @@ async fn rate_over_http(
     Ok(OverHttp { rate, median, asked: taken.into_iter().map(|(_, index)| index).collect() })
 }
 
-struct Connection {
+/// A kept-alive connection.
+pub(super) struct Connection {
     stream: TcpStream,
     answer: Vec<u8>,
 }
 
 impl Connection {
+    pub(super) async fn open(address: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await.context("connect to the ledger")?;
+        stream.set_nodelay(true).context("set a connection up")?;
+        Ok(Self { stream, answer: Vec::with_capacity(4096) })
+    }
+
     /// Sends a request and reads the answer, which has to be a success with a length.
-    async fn ask(&mut self, request: &str) -> anyhow::Result<()> {
+    pub(super) async fn ask(&mut self, request: &str) -> anyhow::Result<()> {
         self.stream.write_all(request.as_bytes()).await.context("send a request")?;
         self.answer.clear();
         loop {

@@ -73,7 +73,7 @@ fn recorded_by() -> RecordedBy {
     RecordedBy { username: "BENCH".parse().expect("by its format"), client: "allocation-ledger bench".to_owned() }
 }
 
-fn new_event(index: usize, command_id: CommandId) -> NewEvent {
+pub(super) fn new_event(index: usize, command_id: CommandId) -> NewEvent {
     let digest = request_digest("bench", "", &());
     let now = Utc::now();
     let metadata = Metadata::new(now, recorded_by(), command_id, digest, command_id.0, None);

@@ -6,6 +6,7 @@
 mod floor;
 mod http;
 mod measure;
+mod rebuild;
 mod table;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -13,12 +14,16 @@ use std::{path::Path, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use event_log::{PostgresLog, SharedLog};
 use sqlx::PgPool;
+use tempfile::TempDir;
 
 use crate::{postgres::Server, settings};
 
 /// What `bench` can be told.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Settings {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Seconds that each measurement runs
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     seconds: u64,
@@ -30,16 +35,22 @@ pub struct Settings {
     commands: settings::Commands,
 }
 
+/// What else can be measured.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Measure building the views, comparing them, taking them away, and asking about the past, on large ledgers
+    Rebuild(rebuild::Settings),
+}
+
 /// Measures and prints the table.
 ///
 /// # Errors
 /// Postgres or `pgbench` is not there, or something measured fails.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let directory =
-        tempfile::Builder::new().prefix("allocation-ledger-bench-").tempdir().context("make a temporary directory")?;
-    // What Postgres's user cannot enter it cannot serve from, and a temporary directory is its maker's alone.
-    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))
-        .context("open the temporary directory to Postgres")?;
+    if let Some(What::Rebuild(settings)) = &settings.what {
+        return rebuild::run(settings).await;
+    }
+    let directory = temporary_directory()?;
     let server = Server::start(directory.path()).await?;
     let outcome = measured(&server, directory.path(), settings).await;
     server.stop().await?;
@@ -66,4 +77,14 @@ async fn fresh_log(server: &Server, name: &str) -> anyhow::Result<(SharedLog, Pg
     event_log::postgres::migrate(&pool).await.context("prepare an event log")?;
     let log = PostgresLog::connect(&pool).await.context("open an event log")?;
     Ok((Arc::new(log), pool))
+}
+
+/// A directory that Postgres can work in; gone when it is dropped.
+fn temporary_directory() -> anyhow::Result<TempDir> {
+    let directory =
+        tempfile::Builder::new().prefix("allocation-ledger-bench-").tempdir().context("make a temporary directory")?;
+    // What Postgres's user cannot enter it cannot serve from, and a temporary directory is its maker's alone.
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))
+        .context("open the temporary directory to Postgres")?;
+    Ok(directory)
 }

@@ -3,11 +3,11 @@
 use crate::{copy::Copy, rows::Allocation, views::Row};
 
 impl Row for Allocation {
-    const COPY: &'static str = "COPY allocation (\
+    const COLUMNS: &'static str = "\
         prisoner_number, revision, kind, effective_at, month, recorded_at, recorded_by, prison, staff_id, \
         pom_kind, staff_id_before, tier, rosh_level, recommended_pom_kind, is_override, override_reasons, \
         suitability_detail, override_detail, reason, note, nomis_booking_id, \
-        days_waited) FROM STDIN (FORMAT binary)";
+        days_waited";
 
     const DELETE: &'static str = "DELETE FROM allocation WHERE prisoner_number = ANY($1)";
 

@@ -7,13 +7,13 @@ use crate::{
 };
 
 impl Row for CasePeriod {
-    const COPY: &'static str = "COPY case_period (\
+    const COLUMNS: &'static str = "\
         prisoner_number, valid_from, valid_to, revision, prison, tier, rosh_level, pom_staff_id, pom_name, \
         pom_kind, pom_email, pom_since, allocation_revision, coworker_staff_id, coworker_name, coworker_kind, \
         coworker_email, coworker_since, com_name, com_email, com_team, com_ldu, com_since, phase, responsible, \
         responsible_since, supporting, plan_reason, plan_start_date, plan_handover_date, override_responsible, \
         override_reason, override_detail, waiting_since, case_revision, crn, merged_into, \
-        ever_allocated) FROM STDIN (FORMAT binary)";
+        ever_allocated";
 
     const DELETE: &'static str = "DELETE FROM case_period WHERE prisoner_number = ANY($1)";
 

@@ -3,7 +3,7 @@
 //! The epoch is the fence: who takes over raises it, and whoever still holds an older one changes nothing.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 /// The channel on which Postgres tells listeners (`LISTEN views`) that the views have come further; the payload is the
 /// position.
@@ -36,17 +36,38 @@ pub(crate) async fn insert(
     Ok(())
 }
 
+/// How far the views have come.
+pub(crate) async fn read(connection: &mut PgConnection) -> Result<Checkpoint, sqlx::Error> {
+    let row = sqlx::query("SELECT version, position, epoch FROM checkpoint").fetch_one(connection).await?;
+    from_row(&row)
+}
+
+/// When the last event that the views include was recorded; none before the first.
+pub(crate) async fn recorded_at(connection: &mut PgConnection) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar("SELECT recorded_at FROM checkpoint").fetch_one(connection).await
+}
+
+/// Gives views that nobody serves yet the epoch under which they are to be served.
+pub(crate) async fn set_epoch(connection: &mut PgConnection, epoch: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE checkpoint SET epoch = $1").bind(epoch).execute(connection).await?;
+    Ok(())
+}
+
+fn from_row(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
+    Ok(Checkpoint {
+        version: row.try_get("version")?,
+        position: row.try_get::<i64, _>("position")?.unsigned_abs(),
+        epoch: row.try_get("epoch")?,
+    })
+}
+
 /// Takes the views over: from now on only the epoch answered may move the checkpoint. Waits for a batch that is being
 /// committed under an older epoch.
 pub(crate) async fn take_over(connection: &mut PgConnection) -> Result<Checkpoint, sqlx::Error> {
     let row = sqlx::query("UPDATE checkpoint SET epoch = epoch + 1 RETURNING version, position, epoch")
         .fetch_one(connection)
         .await?;
-    Ok(Checkpoint {
-        version: row.try_get("version")?,
-        position: row.try_get::<i64, _>("position")?.unsigned_abs(),
-        epoch: row.try_get("epoch")?,
-    })
+    from_row(&row)
 }
 
 /// Moves the checkpoint from `expected` to `position`, if it stands there and `expected`'s epoch is in force. Locks the

@@ -3,9 +3,9 @@
 use crate::{copy::Copy, rows::NomisContact, views::Row};
 
 impl Row for NomisContact {
-    const COPY: &'static str = "COPY nomis_contact (\
+    const COLUMNS: &'static str = "\
         prison_code, contact_id, prisoner_number, staff_id, name, contact_type, found_at, \
-        removed_at) FROM STDIN (FORMAT binary)";
+        removed_at";
 
     const DELETE: &'static str = "DELETE FROM nomis_contact WHERE prison_code = ANY($1)";
 

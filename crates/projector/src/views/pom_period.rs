@@ -7,9 +7,9 @@ use crate::{
 };
 
 impl Row for PomPeriod {
-    const COPY: &'static str = "COPY pom_period (\
+    const COLUMNS: &'static str = "\
         prison_code, staff_id, valid_from, valid_to, name, kind, email, working_pattern, status, returns_on, \
-        reason) FROM STDIN (FORMAT binary)";
+        reason";
 
     const DELETE: &'static str = "DELETE FROM pom_period WHERE prison_code = ANY($1)";
 

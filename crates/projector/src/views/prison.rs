@@ -3,8 +3,8 @@
 use crate::{copy::Copy, rows::Prison, views::Row};
 
 impl Row for Prison {
-    const COPY: &'static str = "COPY prison (\
-        prison_code, revision, position, go_live_date, estate) FROM STDIN (FORMAT binary)";
+    const COLUMNS: &'static str = "\
+        prison_code, revision, position, go_live_date, estate";
 
     const DELETE: &'static str = "DELETE FROM prison WHERE prison_code = ANY($1)";
 

@@ -3,9 +3,9 @@
 use crate::{copy::Copy, rows::PrisonerCase, views::Row};
 
 impl Row for PrisonerCase {
-    const COPY: &'static str = "COPY prisoner_case (\
+    const COLUMNS: &'static str = "\
         prisoner_number, revision, position, crn, merged_into, first_effective_at, \
-        ever_allocated) FROM STDIN (FORMAT binary)";
+        ever_allocated";
 
     const DELETE: &'static str = "DELETE FROM prisoner_case WHERE prisoner_number = ANY($1)";
 

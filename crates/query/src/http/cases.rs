@@ -16,7 +16,7 @@ use domain::{
 };
 use http_api::{
     Params, PathParams, Problem,
-    instant::DateOrInstant,
+    instant::{DateOrInstant, KnownAt},
     page::{Cursor, Limit},
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -26,20 +26,24 @@ use super::officer::{Com, Officer, Override, PomHolder, Reason};
 use crate::{
     State,
     answer::Answer,
+    known::{self, Whose},
     view::{
         case::Case,
-        case_list::{self, Filter, PomRole, Sort, SortBy},
+        case_list::{Filter, List, PomRole, Sort, SortBy},
     },
 };
 
 /// Which cases, and in which order.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Asks about this instant, or about the start of this London date; absent, about now.
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[param(value_type = Option<String>, example = "81233")]
+    known_at: Option<KnownAt>,
     /// Tier; a letter alone stands for all its change levels.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
@@ -193,7 +197,7 @@ pub(super) async fn prison_cases(
     let at = which.on.map_or_else(|| state.now(), DateOrInstant::instant);
     let after = which.after.as_ref().map(Cursor::key).transpose()?;
     let filter = Filter {
-        prison: Some(prison),
+        prison: Some(prison.clone()),
         pom: which.pom,
         role: which.role.map(PomRole::from),
         tier: which.tier,
@@ -203,7 +207,8 @@ pub(super) async fn prison_cases(
         waiting: which.waiting,
         ..Filter::default()
     };
-    let (read, next) = case_list::page(&state.views, &filter, at, which.sort.0, after.as_ref(), which.limit).await?;
-    let items: Vec<CaseItem<'_>> = read.rows.iter().map(CaseItem::from).collect();
-    Ok(Answer::new(read.position, items).followed_by(next.as_ref(), &uri).into_response())
+    let list = List { filter, sort: which.sort.0, after, limit: Some(which.limit) };
+    let (position, [page]) = known::lists(&state, Whose::Prison(&prison), [list], at, which.known_at).await?;
+    let items: Vec<CaseItem<'_>> = page.cases.iter().map(CaseItem::from).collect();
+    Ok(Answer::new(position, items).followed_by(page.next.as_ref(), &uri).into_response())
 }

@@ -8,7 +8,11 @@ use axum::{
 };
 use chrono::Days;
 use domain::{identifier::PrisonCode, london};
-use http_api::{Params, PathParams, Problem, instant::DateOrInstant, page::Limit};
+use http_api::{
+    Params, PathParams, Problem,
+    instant::{DateOrInstant, KnownAt},
+    page::Limit,
+};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
 
@@ -16,7 +20,8 @@ use super::cases::CaseItem;
 use crate::{
     State,
     answer::Answer,
-    view::case_list::{self, Filter, Sort, SortBy},
+    known::{self, Whose},
+    view::case_list::{Filter, List, Page, Sort, SortBy},
 };
 
 /// How far ahead one looks where the caller does not say.
@@ -27,7 +32,7 @@ const WITHIN_DAYS_MAX: u64 = 36_525;
 
 /// How far ahead.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Days ahead, e.g. `30d`, today not counted.
@@ -37,6 +42,9 @@ pub(super) struct Which {
     /// Asks about this instant, or about the start of this London date; absent, about now.
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[param(value_type = Option<String>, example = "81233")]
+    known_at: Option<KnownAt>,
 }
 
 /// A number of days.
@@ -89,23 +97,16 @@ pub(super) async fn handovers(
     let today = london::date(at);
     let days_ahead = |days| today.checked_add_days(Days::new(days)).unwrap_or(today);
     let ahead = Some((days_ahead(1), days_ahead(which.within.0)));
-    let here = Filter { prison: Some(prison), ..Filter::default() };
-    let list = |filter: Filter, by| {
-        let views = &state.views;
-        async move {
-            let sort = Sort { by, descending: false };
-            case_list::page(views, &filter, at, sort, None, Limit::MAX).await.map(|(read, _)| read)
-        }
-    };
-    let starting = list(Filter { starts_within: ahead, ..here.clone() }, SortBy::HandoverStartDate).await?;
-    let due = list(Filter { due_within: ahead, ..here.clone() }, SortBy::HandoverDate).await?;
-    let overdue = list(Filter { overdue: true, ..here }, SortBy::ResponsibleSince).await?;
-    // Three statements: what all of them include.
-    let position = starting.position.min(due.position).min(overdue.position);
-    let answer = Handovers {
-        starting: starting.rows.iter().map(CaseItem::from).collect(),
-        due: due.rows.iter().map(CaseItem::from).collect(),
-        overdue: overdue.rows.iter().map(CaseItem::from).collect(),
-    };
+    let here = Filter { prison: Some(prison.clone()), ..Filter::default() };
+    let list = |filter, by| List { filter, sort: Sort { by, descending: false }, after: None, limit: Some(Limit::MAX) };
+    let asked = [
+        list(Filter { starts_within: ahead, ..here.clone() }, SortBy::HandoverStartDate),
+        list(Filter { due_within: ahead, ..here.clone() }, SortBy::HandoverDate),
+        list(Filter { overdue: true, ..here }, SortBy::ResponsibleSince),
+    ];
+    let (position, pages) = known::lists(&state, Whose::Prison(&prison), asked, at, which.known_at).await?;
+    let [starting, due, overdue] =
+        pages.each_ref().map(|Page { cases, .. }| cases.iter().map(CaseItem::from).collect());
+    let answer = Handovers { starting, due, overdue };
     Ok(Answer::new(position, answer).into_response())
 }

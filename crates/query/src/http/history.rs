@@ -12,7 +12,7 @@ use domain::{identifier::PrisonerNumber, prisoner::PrisonerEvent};
 use http_api::{
     Params, PathParams, Problem,
     event::RecordedEvent,
-    instant::DateOrInstant,
+    instant::{DateOrInstant, KnownAt},
     page::{Cursor, Limit},
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -23,6 +23,7 @@ use crate::{
     State,
     answer::Answer,
     case_log::{self, Happened},
+    known,
     view::case::Found,
 };
 
@@ -41,6 +42,10 @@ pub(super) struct Which {
     #[serde(rename = "type")]
     #[param(value_type = Option<String>, example = "AllocationMade,Reallocated")]
     types: Option<Types>,
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[serde(rename = "known-at")]
+    #[param(value_type = Option<String>, example = "81233")]
+    known_at: Option<KnownAt>,
     /// Cursor of the page before.
     #[param(value_type = Option<String>)]
     after: Option<Cursor>,
@@ -113,8 +118,14 @@ pub(super) async fn history(
 ) -> Result<Response, Problem> {
     let after: Option<(DateTime<Utc>, u64)> = which.after.as_ref().map(Cursor::key).transpose()?;
     // Read before the history, so that the history goes at least as far.
-    let position = state.log.head().await.map_err(crate::Error::from)?;
-    let all = case_log::whole_history(&state.log, &number).await?;
+    let (position, point) = match which.known_at {
+        None => (state.log.head().await.map_err(crate::Error::from)?, None),
+        Some(known_at) => {
+            let point = known::point(&state.log, known_at).await?;
+            (point.position, Some(point.known_at()))
+        }
+    };
+    let all = case_log::whole_history_known_at(&state.log, &number, point).await?;
     if all.is_empty() {
         return Err(unknown(&Found::Unknown, &number).with_position(position));
     }

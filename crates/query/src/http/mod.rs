@@ -1,13 +1,15 @@
 //! The HTTP API of the query side: one file per operation, with its types, its description and its handler.
 //!
 //! Conventions: a list is a JSON array in a stated order, its next page in the `Link` header; `on` asks about an instant
-//! or a London date, which stands for its first instant, and planned handovers hold on days to come; a number that was
+//! or a London date, which stands for its first instant, and planned handovers hold on days to come; `known-at` asks what was
+//! known at a position, an instant or the end of a London date (`known`), and goes with `on`; a number that was
 //! merged answers with the survivor; a role that nobody fills is an answer. What is known of errors, headers and pages
 //! beyond that is in `http_api`.
 
 mod cases;
 mod compatible;
 mod described;
+mod events;
 mod handover_dates;
 mod handovers;
 mod history;
@@ -29,6 +31,8 @@ use axum::{
 };
 use utoipa::OpenApi;
 
+pub(crate) use self::periods::ResponsibilityPeriod;
+
 use self::described::Conventions;
 use crate::{State, answer, freshness};
 
@@ -48,6 +52,7 @@ pub fn router(state: State) -> Router {
         .route("/prisons/{code}/nomis-contacts", get(nomis_contacts::prison_nomis_contacts))
         .route("/nomis-contacts", get(nomis_contacts::nomis_contacts))
         .route("/prisons/{code}/statistics", get(statistics::statistics))
+        .route("/events", get(events::events))
         .route("/projections", get(projections::projections))
         .route("/handover-dates", post(handover_dates::handover_dates))
         .route("/subject-access-request", get(subject_access::subject_access_request))
@@ -85,6 +90,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         nomis_contacts::prison_nomis_contacts,
         nomis_contacts::nomis_contacts,
         statistics::statistics,
+        events::events,
         projections::projections,
         handover_dates::handover_dates,
         subject_access::subject_access_request,

@@ -12,6 +12,7 @@ use domain::{
 };
 use http_api::{
     Params, PathParams, Problem,
+    instant::KnownAt,
     page::{Cursor, Limit},
 };
 use serde::{Deserialize, Serialize};
@@ -21,17 +22,21 @@ use uuid::Uuid;
 use crate::{
     State,
     answer::Answer,
-    view::nomis_contact::{self, Contact},
+    known,
+    view::nomis_contact::{self, Contact, List},
 };
 
 /// Which contacts.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// True: only those that are to be removed, of prisons that have joined OMiC. False: removed ones too, with
     /// `removedAt`. Absent: those that are still in NOMIS.
     outstanding: Option<bool>,
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[param(value_type = Option<String>, example = "81233")]
+    known_at: Option<KnownAt>,
     /// Cursor of the page before.
     #[param(value_type = Option<String>)]
     after: Option<Cursor>,
@@ -96,7 +101,7 @@ pub(super) async fn prison_nomis_contacts(
     Params(which): Params<Which>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    page(&state, Some(&prison), &which, &uri).await
+    page(&state, Some(prison), &which, &uri).await
 }
 
 /// The POM contacts that are still in NOMIS, by prison and prisoner.
@@ -113,14 +118,16 @@ pub(super) async fn nomis_contacts(
     page(&state, None, &which, &uri).await
 }
 
-async fn page(state: &State, prison: Option<&PrisonCode>, which: &Which, uri: &Uri) -> Result<Response, Problem> {
+async fn page(state: &State, prison: Option<PrisonCode>, which: &Which, uri: &Uri) -> Result<Response, Problem> {
     let after = which.after.as_ref().map(Cursor::key).transpose()?;
     let wanted = match which.outstanding {
         Some(true) => nomis_contact::Which::Outstanding(london::date(state.now())),
         Some(false) => nomis_contact::Which::Any,
         None => nomis_contact::Which::InNomis,
     };
-    let (read, next) = nomis_contact::page(&state.views, prison, wanted, after.as_ref(), which.limit).await?;
-    let contacts: Vec<NomisContact> = read.rows.into_iter().map(NomisContact::from).collect();
-    Ok(Answer::new(read.position, contacts).followed_by(next.as_ref(), uri).into_response())
+    let list = List { prison, which: wanted, after, limit: which.limit };
+    let (position, contacts) = known::contacts(state, &list, which.known_at).await?;
+    let (contacts, next) = list.page(contacts);
+    let contacts: Vec<NomisContact> = contacts.into_iter().map(NomisContact::from).collect();
+    Ok(Answer::new(position, contacts).followed_by(next.as_ref(), uri).into_response())
 }

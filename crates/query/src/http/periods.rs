@@ -10,9 +10,9 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     tier::Tier,
 };
-use http_api::{Params, PathParams, Problem};
+use http_api::{Params, PathParams, Problem, instant::KnownAt};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     officer::{Officer, Override, PomHolder, Reason},
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     State,
     answer::Answer,
-    case_log,
+    case_log, known,
     view::case::{self, Case, Found},
 };
 
@@ -30,10 +30,20 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(super) struct NoParams {}
 
+/// As known when.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AsKnown {
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[param(value_type = Option<String>, example = "81233")]
+    pub(super) known_at: Option<KnownAt>,
+}
+
 /// A stretch of time in which nothing about the case changes.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ResponsibilityPeriod<'a> {
+pub(crate) struct ResponsibilityPeriod<'a> {
     /// The number; of one that was merged, the survivor.
     #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: &'a PrisonerNumber,
@@ -90,7 +100,7 @@ impl<'a> From<&'a Case> for ResponsibilityPeriod<'a> {
 /// and need not adjoin.
 #[utoipa::path(
     get, path = "/prisoners/{n}/responsibility/periods", tag = "Answers",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), AsKnown),
     responses(
         (status = 200, body = Vec<ResponsibilityPeriod>),
         (status = 404, body = http_api::problem::Document, description = "`prisoner-unknown`"),
@@ -99,12 +109,24 @@ impl<'a> From<&'a Case> for ResponsibilityPeriod<'a> {
 pub(super) async fn responsibility_periods(
     Extracted(state): Extracted<State>,
     PathParams(number): PathParams<PrisonerNumber>,
-    Params(NoParams {}): Params<NoParams>,
+    Params(as_known): Params<AsKnown>,
 ) -> Result<Response, Problem> {
-    let (position, periods) = case::periods(&state.views, &number).await?;
-    let (survivor, own) = periods.ok_or_else(|| unknown(&Found::Unknown, &number).with_position(position))?;
+    let (position, periods, point) = match as_known.known_at {
+        None => case::periods(&state.views, &number).await.map(|(position, periods)| (position, periods, None))?,
+        Some(known_at) => {
+            let point = known::point(&state.log, known_at).await?;
+            let histories = known::histories(&state.log, std::slice::from_ref(&number), point).await?;
+            let periods = histories.get(&number).map(|history| {
+                let own = domain::prisoner::periods(history).iter().map(|period| Case::of(history, period)).collect();
+                (history.number().clone(), own)
+            });
+            (point.position, periods, Some(point.known_at()))
+        }
+    };
+    let (survivor, own): (_, Vec<Case>) =
+        periods.ok_or_else(|| unknown(&Found::Unknown, &number).with_position(position))?;
     // From the log, which goes at least as far as the views.
-    let mut periods = case_log::periods_before_merges(&state.log, &survivor, None).await?;
+    let mut periods = case_log::periods_before_merges(&state.log, &survivor, point).await?;
     periods.extend(own);
     let periods: Vec<ResponsibilityPeriod<'_>> = periods.iter().map(ResponsibilityPeriod::from).collect();
     Ok(Answer::new(position, periods).into_response())

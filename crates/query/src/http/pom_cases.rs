@@ -8,7 +8,7 @@ use axum::{
 use domain::{identifier::StaffId, tier::Tier};
 use http_api::{
     Params, PathParams, Problem,
-    instant::DateOrInstant,
+    instant::{DateOrInstant, KnownAt},
     page::{Cursor, Limit},
 };
 use serde::{Deserialize, Serialize};
@@ -18,20 +18,24 @@ use super::cases::{CaseItem, Role, SortParam};
 use crate::{
     State,
     answer::Answer,
+    known::{self, Whose},
     view::{
         case::Case,
-        case_list::{self, Filter, PomRole},
+        case_list::{Filter, List, PomRole},
     },
 };
 
 /// Which cases, and in which order.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Asks about this instant, or about the start of this London date; absent, about now.
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[param(value_type = Option<String>, example = "81233")]
+    known_at: Option<KnownAt>,
     /// `PRIMARY` or `COWORKING`; absent, either.
     role: Option<Role>,
     /// Tier; a letter alone stands for all its change levels.
@@ -83,7 +87,8 @@ pub(super) async fn pom_cases(
     let after = which.after.as_ref().map(Cursor::key).transpose()?;
     let filter =
         Filter { pom: Some(staff_id), role: which.role.map(PomRole::from), tier: which.tier, ..Filter::default() };
-    let (read, next) = case_list::page(&state.views, &filter, at, which.sort.0, after.as_ref(), which.limit).await?;
-    let items: Vec<HeldCase<'_>> = read.rows.iter().map(|case| HeldCase::new(case, staff_id)).collect();
-    Ok(Answer::new(read.position, items).followed_by(next.as_ref(), &uri).into_response())
+    let list = List { filter, sort: which.sort.0, after, limit: Some(which.limit) };
+    let (position, [page]) = known::lists(&state, Whose::Pom(staff_id), [list], at, which.known_at).await?;
+    let items: Vec<HeldCase<'_>> = page.cases.iter().map(|case| HeldCase::new(case, staff_id)).collect();
+    Ok(Answer::new(position, items).followed_by(page.next.as_ref(), &uri).into_response())
 }

@@ -11,24 +11,31 @@ use domain::{
     identifier::PrisonCode,
     officer::{PomKind, PomStatus},
 };
-use http_api::{Params, PathParams, Problem, instant::DateOrInstant};
+use http_api::{
+    Params, PathParams, Problem,
+    instant::{DateOrInstant, KnownAt},
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     State,
     answer::Answer,
+    known,
     view::roster::{self, Caseload, Pom},
 };
 
 /// When.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct When {
     /// Asks about this instant, or about the start of this London date; absent, about now.
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[param(value_type = Option<String>, example = "81233")]
+    known_at: Option<KnownAt>,
 }
 
 /// A POM on the roster.
@@ -115,7 +122,10 @@ pub(super) async fn poms(
     Params(when): Params<When>,
 ) -> Result<Response, Problem> {
     let at = when.on.map_or_else(|| state.now(), DateOrInstant::instant);
-    let read = roster::with_caseloads(&state.views, &prison, at).await?;
-    let poms: Vec<RosterPom> = read.rows.into_iter().map(RosterPom::from).collect();
-    Ok(Answer::new(read.position, poms).into_response())
+    let (position, poms) = match when.known_at {
+        None => roster::with_caseloads(&state.views, &prison, at).await.map(|read| (read.position, read.rows))?,
+        Some(known_at) => known::roster(&state, &prison, at, known_at).await?,
+    };
+    let poms: Vec<RosterPom> = poms.into_iter().map(RosterPom::from).collect();
+    Ok(Answer::new(position, poms).into_response())
 }

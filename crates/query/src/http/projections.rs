@@ -1,19 +1,28 @@
-//! `GET /projections`: how far each view has come.
+//! `GET /projections`: how far each view has come, and how large it is.
 
 use axum::{
     extract::State as Extracted,
     response::{IntoResponse as _, Response},
 };
-use event_log::{PAGE_EVENTS_MAX, RecordedEvent};
+use event_log::behind;
+use futures::future::try_join_all;
 use http_api::{Params, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::periods::NoParams;
-use crate::{Error, State, answer::Answer, view::checkpoint};
+use crate::{
+    State,
+    answer::Answer,
+    view::{
+        checkpoint,
+        size::{self, Rows, Size},
+    },
+};
 
 /// The views; they move together.
-const VIEWS: [&str; 6] = ["prisoner_case", "case_period", "allocation", "prison", "pom_period", "nomis_contact"];
+const VIEWS: [&str; 7] =
+    ["prisoner_case", "case_period", "case_prison", "allocation", "prison", "pom_period", "nomis_contact"];
 
 /// How far a view has come.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -29,8 +38,24 @@ pub(super) struct Projection {
     lag_events: usize,
     /// How long ago the first of those was recorded; 0 where there is none.
     lag_seconds: f64,
+    /// Its rows; null where Postgres has no estimate yet.
+    rows: Option<u64>,
+    /// `COUNTED`, or `ESTIMATED` by Postgres's statistics where counting would take long.
+    rows_are: RowsAre,
+    /// What it takes on disk with its indexes, in bytes.
+    bytes: u64,
     /// `CURRENT` or `BEHIND`.
     state: ProjectionState,
+}
+
+/// How sure a number of rows is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum RowsAre {
+    /// Counted just now.
+    Counted,
+    /// As Postgres's statistics have it, some per cent off.
+    Estimated,
 }
 
 /// Whether a view includes everything.
@@ -43,7 +68,7 @@ enum ProjectionState {
     Behind,
 }
 
-/// How far each view has come, and how far it lags behind the log.
+/// How far each view has come, how far it lags behind the log, and how large it is.
 #[utoipa::path(
     get, path = "/projections", tag = "Answers",
     responses((status = 200, body = Vec<Projection>)),
@@ -53,24 +78,30 @@ pub(super) async fn projections(
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let checkpoint = checkpoint::read(&state.views).await?;
-    let missing = missing(&state, checkpoint.position).await?;
-    let lag = missing.first().map(|first| state.now() - first.recorded_at);
-    let projection = Projection {
-        view: "",
-        version: checkpoint.version,
-        position: checkpoint.position,
-        lag_events: missing.len(),
-        lag_seconds: lag.map_or(0.0, |lag| lag.as_seconds_f64().max(0.0)),
-        state: if missing.is_empty() { ProjectionState::Current } else { ProjectionState::Behind },
-    };
-    let projections = VIEWS.map(|view| Projection { view, ..projection.clone() });
+    let missing = behind(&state.log, checkpoint.position).await.map_err(crate::Error::from)?;
+    let lag = missing.since.map(|since| state.now() - since);
+    let sizes = try_join_all(VIEWS.map(|view| size::read(&state.views, view))).await?;
+    let projections: Vec<Projection> = VIEWS
+        .into_iter()
+        .zip(sizes)
+        .map(|(view, Size { rows, bytes })| {
+            let (rows, rows_are) = match rows {
+                Some(Rows::Counted(rows)) => (Some(rows), RowsAre::Counted),
+                Some(Rows::Estimated(rows)) => (Some(rows), RowsAre::Estimated),
+                None => (None, RowsAre::Estimated),
+            };
+            Projection {
+                view,
+                version: checkpoint.version,
+                position: checkpoint.position,
+                lag_events: missing.events,
+                lag_seconds: lag.map_or(0.0, |lag| lag.as_seconds_f64().max(0.0)),
+                rows,
+                rows_are,
+                bytes,
+                state: if missing.events == 0 { ProjectionState::Current } else { ProjectionState::Behind },
+            }
+        })
+        .collect();
     Ok(Answer::new(checkpoint.position, projections).into_response())
-}
-
-/// The events after a position, as many as one page holds; positions may have gaps, so only reading tells how many.
-async fn missing(state: &State, position: u64) -> Result<Vec<RecordedEvent>, Error> {
-    if state.log.head().await? <= position {
-        return Ok(Vec::new());
-    }
-    Ok(state.log.read_all(position, PAGE_EVENTS_MAX).await?)
 }

@@ -27,6 +27,7 @@ use crate::{
     Error, State,
     answer::Answer,
     handover_dates::LineError,
+    known,
     view::case::{self, Found},
 };
 
@@ -137,10 +138,10 @@ async fn look_up(
     numbers: &[PrisonerNumber],
     known_at: Option<KnownAt>,
     on: DateTime<Utc>,
-) -> Result<(u64, Vec<Found>), Error> {
+) -> Result<(u64, Vec<Found>), Problem> {
     let Some(known_at) = known_at else {
         let asked = numbers.iter().map(|number| (number.clone(), on)).collect();
-        let mut views = state.views.acquire().await?;
+        let mut views = state.views.acquire().await.map_err(Error::from)?;
         let (position, mut found) = case::each_at(&mut views, asked).await?;
         for found in &mut found {
             let looked_up = std::mem::replace(found, Found::Unknown);
@@ -148,20 +149,8 @@ async fn look_up(
         }
         return Ok((position, found));
     };
-    let head = state.log.head().await?;
-    let mut position = match known_at {
-        KnownAt::Position(position) => position.min(head),
-        KnownAt::Instant(_) => 0,
-    };
-    let mut all = Vec::with_capacity(numbers.len());
-    for number in numbers {
-        let (reached, found) = as_known_at(state, number, known_at, on).await?;
-        if let (KnownAt::Instant(_), Found::Case(_) | Found::NotYet(_)) = (known_at, &found) {
-            position = position.max(reached);
-        }
-        all.push(found);
-    }
-    Ok((position, all))
+    let point = known::point(&state.log, known_at).await?;
+    Ok((point.position, as_known_at(&state.log, numbers, point, on).await?))
 }
 
 /// Refuses more lines than one request may have.

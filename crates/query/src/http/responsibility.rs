@@ -21,6 +21,7 @@ use crate::{
     Error, State,
     answer::Answer,
     case_log,
+    known::{self, Point},
     view::case::{Case, Found},
 };
 
@@ -123,34 +124,37 @@ pub(super) async fn responsibility(
             let (position, found) = state.cases.at(number.clone(), on).await?;
             (position, or_before_merges(&state.log, found, None, on).await?)
         }
-        Some(known_at) => as_known_at(&state, &number, known_at, on).await?,
+        Some(known_at) => {
+            let point = known::point(&state.log, known_at).await?;
+            let found = as_known_at(&state.log, std::slice::from_ref(&number), point, on).await?.pop();
+            (point.position, found.unwrap_or(Found::Unknown))
+        }
     };
     let case = known(found, &number).map_err(|problem| problem.with_position(position))?;
     let tag = format!("{}-{}-{}", case.number, case.revision, case.from.timestamp_micros());
     Ok(Answer::new(position, Responsibility::new(&case, on, position)).tagged(tag).into_response())
 }
 
-/// The same from the log, as it was known at a point. The position is that point's, as far as the log goes.
+/// The same from the log, as it was known at a point, of each number in the order asked.
 pub(super) async fn as_known_at(
-    state: &State,
-    number: &PrisonerNumber,
-    known_at: KnownAt,
+    log: &SharedLog,
+    numbers: &[PrisonerNumber],
+    point: Point,
     on: DateTime<Utc>,
-) -> Result<(u64, Found), Error> {
-    // Read before the case, so that the case goes at least as far.
-    let head = state.log.head().await?;
-    let Some(history) = case_log::known_at(&state.log, number, known_at).await? else {
-        return Ok((head, Found::Unknown));
-    };
-    let position = match known_at {
-        KnownAt::Position(position) => position.min(head),
-        KnownAt::Instant(_) => history.entries().last().map_or(head, |entry| entry.position),
-    };
-    let found = match period_at(&periods(&history), on) {
-        Some(period) => Found::Case(Box::new(Case::of(&history, period))),
-        None => Found::NotYet(history.number().clone()),
-    };
-    Ok((position, or_before_merges(&state.log, found, Some(known_at), on).await?))
+) -> Result<Vec<Found>, Error> {
+    let histories = known::histories(log, numbers, point).await?;
+    let mut all = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let found = match histories.get(number) {
+            None => Found::Unknown,
+            Some(history) => match period_at(&periods(history), on) {
+                Some(period) => Found::Case(Box::new(Case::of(history, period))),
+                None => Found::NotYet(history.number().clone()),
+            },
+        };
+        all.push(or_before_merges(log, found, Some(point.known_at()), on).await?);
+    }
+    Ok(all)
 }
 
 /// A case of which nothing had happened yet under the surviving number may have been known under one that was merged
@@ -191,57 +195,13 @@ pub(super) fn unknown(found: &Found, asked: &PrisonerNumber) -> Problem {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::view::case::{Holder, Plan};
-    use domain::{
-        handover::HandoverReason,
-        officer::{CommunityManager, PomKind},
-        prisoner::OfficerRole,
-    };
+    use domain::prisoner::OfficerRole;
     use serde_json::json;
+
+    pub(in crate::http) use crate::view::case::tests::example;
 
     pub(in crate::http) fn instant(text: &str) -> DateTime<Utc> {
         text.parse().expect("an instant")
-    }
-
-    /// The case of the design's example.
-    pub(in crate::http) fn example() -> Case {
-        Case {
-            number: "A1234BC".parse().expect("a number"),
-            revision: 6,
-            crn: None,
-            from: instant("2026-10-01T00:00:00Z"),
-            to: Some(instant("2027-01-10T00:00:00Z")),
-            period_revision: 6,
-            prison: Some("LEI".parse().expect("a prison")),
-            tier: Some("B2".parse().expect("a tier")),
-            rosh_level: None,
-            pom: Some(Holder {
-                staff_id: 485_926.try_into().expect("a staff id"),
-                name: "Okafor, Grace".to_owned(),
-                kind: PomKind::Prison,
-                email: None,
-                since: instant("2026-03-01T09:00:00Z"),
-            }),
-            coworker: None,
-            community_manager: Some(CommunityManager {
-                name: "Lee, Sam".to_owned(),
-                email: Some("sam.lee@example.org".to_owned()),
-                team: None,
-                ldu: None,
-            }),
-            phase: Phase::CustodyWithCom,
-            responsible: OfficerRole::Pom,
-            responsible_since: instant("2026-03-01T09:00:00Z"),
-            supporting: Some(OfficerRole::Com),
-            plan: Some(Plan {
-                reason: HandoverReason::Determinate,
-                start_date: Some("2026-10-01".parse().expect("a date")),
-                handover_date: Some("2027-01-10".parse().expect("a date")),
-            }),
-            responsibility_override: None,
-            waiting_since: None,
-            ever_allocated: true,
-        }
     }
 
     #[track_caller]

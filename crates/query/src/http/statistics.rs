@@ -9,10 +9,11 @@ use http_api::{Params, PathParams, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::periods::NoParams;
+use super::periods::AsKnown;
 use crate::{
     State,
     answer::Answer,
+    known,
     view::allocation::{self, Month},
 };
 
@@ -65,15 +66,18 @@ impl From<Month> for MonthStatistics {
 /// A prison's allocations by month, in order; months without any are left out.
 #[utoipa::path(
     get, path = "/prisons/{code}/statistics", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI")),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), AsKnown),
     responses((status = 200, body = Vec<MonthStatistics>)),
 )]
 pub(super) async fn statistics(
     Extracted(state): Extracted<State>,
     PathParams(prison): PathParams<PrisonCode>,
-    Params(NoParams {}): Params<NoParams>,
+    Params(as_known): Params<AsKnown>,
 ) -> Result<Response, Problem> {
-    let read = allocation::by_month(&state.views, &prison).await?;
-    let months: Vec<MonthStatistics> = read.rows.into_iter().map(MonthStatistics::from).collect();
-    Ok(Answer::new(read.position, months).into_response())
+    let (position, months) = match as_known.known_at {
+        None => allocation::by_month(&state.views, &prison).await.map(|read| (read.position, read.rows))?,
+        Some(known_at) => known::months(&state, &prison, known_at).await?,
+    };
+    let months: Vec<MonthStatistics> = months.into_iter().map(MonthStatistics::from).collect();
+    Ok(Answer::new(position, months).into_response())
 }

@@ -12,7 +12,7 @@ use domain::{
 };
 use http_api::{
     Params, PathParams, Problem,
-    instant::DateOrInstant,
+    instant::{DateOrInstant, KnownAt},
     page::{Cursor, Limit},
 };
 use serde::{Deserialize, Serialize};
@@ -22,20 +22,24 @@ use super::officer::{PomHolder, Reason};
 use crate::{
     State,
     answer::Answer,
+    known::{self, Whose},
     view::{
         case::Case,
-        case_list::{self, Filter, Sort, SortBy},
+        case_list::{Filter, List, Sort, SortBy},
     },
 };
 
 /// Which cases.
 #[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Asks about this instant, or about the start of this London date; absent, about now.
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[param(value_type = Option<String>, example = "81233")]
+    known_at: Option<KnownAt>,
     /// Tier; a letter alone stands for all its change levels.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
@@ -102,9 +106,10 @@ pub(super) async fn unallocated(
 ) -> Result<Response, Problem> {
     let at = which.on.map_or_else(|| state.now(), DateOrInstant::instant);
     let after = which.after.as_ref().map(Cursor::key).transpose()?;
-    let filter = Filter { prison: Some(prison), tier: which.tier, waiting: Some(true), ..Filter::default() };
+    let filter = Filter { prison: Some(prison.clone()), tier: which.tier, waiting: Some(true), ..Filter::default() };
     let longest_first = Sort { by: SortBy::WaitingSince, descending: false };
-    let (read, next) = case_list::page(&state.views, &filter, at, longest_first, after.as_ref(), which.limit).await?;
-    let items: Vec<WaitingCase<'_>> = read.rows.iter().map(|case| WaitingCase::new(case, at)).collect();
-    Ok(Answer::new(read.position, items).followed_by(next.as_ref(), &uri).into_response())
+    let list = List { filter, sort: longest_first, after, limit: Some(which.limit) };
+    let (position, [page]) = known::lists(&state, Whose::Prison(&prison), [list], at, which.known_at).await?;
+    let items: Vec<WaitingCase<'_>> = page.cases.iter().map(|case| WaitingCase::new(case, at)).collect();
+    Ok(Answer::new(position, items).followed_by(page.next.as_ref(), &uri).into_response())
 }

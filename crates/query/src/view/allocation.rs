@@ -1,7 +1,13 @@
 //! The view `allocation`: allocations and reallocations, counted by month, and those in force.
 
-use chrono::{DateTime, NaiveDate, Utc};
-use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    london,
+    prisoner::{History, allocations},
+};
 use sqlx::PgPool;
 
 use super::{Read, Row, read};
@@ -20,6 +26,95 @@ pub(crate) struct Month {
     pub(crate) days_mean: Option<f64>,
     pub(crate) days_median: Option<f64>,
     pub(crate) days_max: Option<i32>,
+}
+
+/// An allocation or a reallocation, as far as it counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) number: PrisonerNumber,
+    /// First day of the London month.
+    pub(crate) month: NaiveDate,
+    pub(crate) is_reallocation: bool,
+    pub(crate) is_override: bool,
+    pub(crate) days_waited: Option<i32>,
+}
+
+/// What counts at a prison, of cases to which nothing has happened after a position: of them the view says what it said then.
+pub(crate) async fn unchanged_since(views: &PgPool, prison: &PrisonCode, position: u64) -> Result<Vec<Counted>, Error> {
+    const SQL: &str = "
+        SELECT a.prisoner_number, a.month, a.kind = 'REALLOCATION' AS is_reallocation, a.is_override, a.days_waited
+        FROM allocation a JOIN prisoner_case c ON c.prisoner_number = a.prisoner_number
+        WHERE a.prison = $1 AND c.position <= $2";
+    let position = i64::try_from(position).unwrap_or(i64::MAX);
+    let rows = sqlx::query(SQL).bind(prison.as_str()).bind(position).fetch_all(views).await?;
+    let convert = |row| {
+        let row = Row { table: "allocation", key: "prisoner_number", row };
+        Ok(Counted {
+            number: row.word("prisoner_number")?,
+            month: row.get("month")?,
+            is_reallocation: row.get("is_reallocation")?,
+            is_override: row.get("is_override")?,
+            days_waited: row.get("days_waited")?,
+        })
+    };
+    rows.iter().map(convert).collect()
+}
+
+impl Counted {
+    /// What counts at a prison of a case, from its history as it was known at some point.
+    pub(crate) fn of(history: &History, prison: &PrisonCode) -> Vec<Self> {
+        allocations(history)
+            .into_iter()
+            .filter(|allocation| allocation.prison == prison)
+            .map(|allocation| {
+                let day = london::date(allocation.entry.effective_at);
+                Self {
+                    number: history.number().clone(),
+                    month: day.with_day(1).unwrap_or(day),
+                    is_reallocation: allocation.pom_before.is_some(),
+                    is_override: allocation.choice.is_override(allocation.pom.kind),
+                    days_waited: allocation.days_waited(),
+                }
+            })
+            .collect()
+    }
+}
+
+impl Month {
+    /// The months of what counts, in order: what [`by_month`] has the database work out.
+    pub(crate) fn of(counted: impl IntoIterator<Item = Counted>) -> Vec<Self> {
+        let mut by_month: BTreeMap<NaiveDate, Vec<Counted>> = BTreeMap::new();
+        for counted in counted {
+            by_month.entry(counted.month).or_default().push(counted);
+        }
+        let count = |counted: &[Counted], is: fn(&Counted) -> bool| counted.iter().filter(|one| is(one)).count() as u64;
+        let month = |(month, counted): (NaiveDate, Vec<Counted>)| {
+            let mut days: Vec<i32> = counted.iter().filter_map(|counted| counted.days_waited).collect();
+            days.sort_unstable();
+            Self {
+                month,
+                allocations: count(&counted, |one| !one.is_reallocation),
+                reallocations: count(&counted, |one| one.is_reallocation),
+                overrides: count(&counted, |one| one.is_override),
+                days_mean: mean(&days),
+                days_median: median(&days),
+                days_max: days.last().copied(),
+            }
+        };
+        by_month.into_iter().map(month).collect()
+    }
+}
+
+fn mean(days: &[i32]) -> Option<f64> {
+    let sum: i64 = days.iter().copied().map(i64::from).sum();
+    (!days.is_empty()).then(|| sum as f64 / days.len() as f64)
+}
+
+/// The middle one of days in order, or halfway between the two in the middle.
+fn median(days: &[i32]) -> Option<f64> {
+    let middle = |index: usize| days.get(index).copied().map(f64::from);
+    let (lower, upper) = (middle(days.len().checked_sub(1)? / 2)?, middle(days.len() / 2)?);
+    Some(lower + (upper - lower) * 0.5)
 }
 
 /// A prison's months in which there was anything, in order.
@@ -148,5 +243,23 @@ impl InForce {
             recorded_by: row.get("recorded_by")?,
             recorded_at: row.get("recorded_at")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_halfway_between_two() {
+        for (days, expected_mean, expected_median) in [
+            (&[][..], None, None),
+            (&[4], Some(4.0), Some(4.0)),
+            (&[1, 4], Some(2.5), Some(2.5)),
+            (&[1, 2, 9], Some(4.0), Some(2.0)),
+            (&[0, 2, 3, 9], Some(3.5), Some(2.5)),
+        ] {
+            assert_eq!((mean(days), median(days)), (expected_mean, expected_median), "{days:?}");
+        }
     }
 }

@@ -309,9 +309,9 @@ impl Case {
         })
     }
 
-    /// The same from a history as it was known at some point.
+    /// The same from a history as it was known at some point. What the views say of the case as a whole is its last word.
     pub(crate) fn of(history: &History, period: &Period) -> Self {
-        let state = &period.state;
+        let (state, last) = (&period.state, history.state());
         let holder = |role: &PomRole| Holder {
             staff_id: role.pom.staff_id,
             name: role.pom.name.clone(),
@@ -322,7 +322,7 @@ impl Case {
         Self {
             number: history.number().clone(),
             revision: history.revision().unwrap_or_default(),
-            crn: state.crn.clone().map(String::from),
+            crn: last.crn.map(String::from),
             from: period.from,
             to: period.to,
             period_revision: period.revision,
@@ -343,7 +343,57 @@ impl Case {
             }),
             responsibility_override: state.responsibility_override.clone(),
             waiting_since: state.waiting_since,
-            ever_allocated: state.ever_allocated,
+            ever_allocated: last.ever_allocated,
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn instant(text: &str) -> DateTime<Utc> {
+        text.parse().expect("an instant")
+    }
+
+    /// The case of the design's example.
+    pub(crate) fn example() -> Case {
+        Case {
+            number: "A1234BC".parse().expect("a number"),
+            revision: 6,
+            crn: None,
+            from: instant("2026-10-01T00:00:00Z"),
+            to: Some(instant("2027-01-10T00:00:00Z")),
+            period_revision: 6,
+            prison: Some("LEI".parse().expect("a prison")),
+            tier: Some("B2".parse().expect("a tier")),
+            rosh_level: None,
+            pom: Some(Holder {
+                staff_id: 485_926.try_into().expect("a staff id"),
+                name: "Okafor, Grace".to_owned(),
+                kind: PomKind::Prison,
+                email: None,
+                since: instant("2026-03-01T09:00:00Z"),
+            }),
+            coworker: None,
+            community_manager: Some(CommunityManager {
+                name: "Lee, Sam".to_owned(),
+                email: Some("sam.lee@example.org".to_owned()),
+                team: None,
+                ldu: None,
+            }),
+            phase: Phase::CustodyWithCom,
+            responsible: OfficerRole::Pom,
+            responsible_since: instant("2026-03-01T09:00:00Z"),
+            supporting: Some(OfficerRole::Com),
+            plan: Some(Plan {
+                reason: HandoverReason::Determinate,
+                start_date: Some("2026-10-01".parse().expect("a date")),
+                handover_date: Some("2027-01-10".parse().expect("a date")),
+            }),
+            responsibility_override: None,
+            waiting_since: None,
+            ever_allocated: true,
         }
     }
 }

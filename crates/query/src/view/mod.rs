@@ -6,9 +6,11 @@
 pub(crate) mod allocation;
 pub(crate) mod case;
 pub(crate) mod case_list;
+pub(crate) mod case_prison;
 pub(crate) mod checkpoint;
 pub(crate) mod nomis_contact;
 pub(crate) mod roster;
+pub(crate) mod size;
 
 use chrono::{DateTime, Utc};
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as ValueError};

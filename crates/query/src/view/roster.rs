@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     identifier::{PrisonCode, StaffId},
     officer::{PomKind, PomStatus},
+    prison::{History, roster_periods},
 };
 use sqlx::PgPool;
 
@@ -104,6 +105,33 @@ pub(crate) async fn by_staff_ids(views: &PgPool, staff_ids: &[StaffId], at: Date
 }
 
 impl Pom {
+    /// The POMs of a prison at an instant, from its history as it was known at some point; by staff id.
+    pub(crate) fn of(history: &History, at: DateTime<Utc>) -> Vec<Self> {
+        let mut poms = Vec::new();
+        let mut registered = BTreeMap::new();
+        for period in roster_periods(history) {
+            let registered = *registered.entry(period.pom.staff_id).or_insert(period.from);
+            if at < period.from || period.to.is_some_and(|to| to <= at) {
+                continue;
+            }
+            let pom = period.pom;
+            poms.push(Self {
+                prison: history.code().clone(),
+                staff_id: pom.staff_id,
+                name: pom.name,
+                kind: pom.kind,
+                email: pom.email,
+                working_pattern: f64::from(pom.working_pattern.tenths()) / 10.0,
+                status: pom.status,
+                returns_on: pom.returns_on,
+                reason: pom.reason,
+                from: period.from,
+                registered,
+            });
+        }
+        poms
+    }
+
     fn read(row: Row<'_>) -> Result<Self, Error> {
         let staff_id: i64 = row.get("staff_id")?;
         Ok(Self {

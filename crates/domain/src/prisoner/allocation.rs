@@ -1,0 +1,71 @@
+//! The allocations of a case that stand.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    event::Entry,
+    identifier::PrisonCode,
+    officer::Pom,
+    prisoner::{Choice, History, PrisonerEvent, State},
+};
+
+/// An allocation or a reallocation of the primary POM that was not voided.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Allocation<'a> {
+    /// The entry.
+    pub entry: &'a Entry<PrisonerEvent>,
+    /// Where.
+    pub prison: &'a PrisonCode,
+    /// The primary POM.
+    pub pom: &'a Pom,
+    /// For a reallocation: the POM before.
+    pub pom_before: Option<&'a Pom>,
+    /// For a reallocation: why the case moved.
+    pub reason: Option<&'a str>,
+    /// The choice and its reasons.
+    pub choice: &'a Choice,
+    /// For an allocation: since when the case had been waiting, where it had been seen waiting.
+    pub waiting_since: Option<DateTime<Utc>>,
+}
+
+impl Allocation<'_> {
+    /// For how many whole days the case had been waiting.
+    #[must_use]
+    pub fn days_waited(&self) -> Option<i32> {
+        let days = (self.entry.effective_at - self.waiting_since?).num_days();
+        Some(i32::try_from(days).unwrap_or(i32::MAX))
+    }
+}
+
+/// The allocations and reallocations of a case that stand, in effective order.
+#[must_use]
+pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
+    let mut allocations = Vec::new();
+    let mut state = State::default();
+    for entry in history.in_effective_order() {
+        let waiting_since = state.waiting_since;
+        state.apply(entry);
+        allocations.extend(match &entry.event {
+            PrisonerEvent::AllocationMade(made) => Some(Allocation {
+                entry,
+                prison: &made.prison,
+                pom: &made.pom,
+                pom_before: None,
+                reason: None,
+                choice: &made.choice,
+                waiting_since,
+            }),
+            PrisonerEvent::Reallocated(moved) => Some(Allocation {
+                entry,
+                prison: &moved.prison,
+                pom: &moved.pom_after,
+                pom_before: Some(&moved.pom_before),
+                reason: Some(&moved.reason),
+                choice: &moved.choice,
+                waiting_since: None,
+            }),
+            _ => None,
+        });
+    }
+    allocations
+}

@@ -1,0 +1,80 @@
+//! Appends alone, and beside a rebuild.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use domain::{Stream, identifier::CommandId};
+use event_log::{ExpectedRevision, SharedLog};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::{
+    super::measure::{new_event, number},
+    in_stage, tool,
+};
+
+/// Who appends at a time.
+const CALLERS: u64 = 64;
+
+/// Where the numbers begin that no made-up case has: those count up from the first.
+const FIRST_NUMBER: u64 = 100_000_000;
+
+/// Durable appends a second.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Appends {
+    pub(super) alone: f64,
+    pub(super) during: f64,
+}
+
+/// Appends for a while, then from the start of a rebuild to its end.
+pub(super) async fn measured(log: &SharedLog, data_dir: &Path, duration: Duration) -> anyhow::Result<Appends> {
+    let next = Arc::new(AtomicU64::new(FIRST_NUMBER));
+    let waiting = async {
+        tokio::time::sleep(duration).await;
+        Ok(())
+    };
+    let (alone, ()) = in_stage("appending", while_it_lasts(log, &next, waiting)).await?;
+    let rebuild = tool::run(&["projections", "rebuild"], data_dir);
+    let (during, _) = while_it_lasts(log, &next, rebuild).await?;
+    Ok(Appends { alone, during })
+}
+
+/// The rate of appends from the start of something to its end.
+async fn while_it_lasts<T>(
+    log: &SharedLog,
+    next: &Arc<AtomicU64>,
+    something: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<(f64, T)> {
+    let done = Arc::new(AtomicBool::new(false));
+    // Ended where this is given up.
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let (log, next, done) = (log.clone(), Arc::clone(next), Arc::clone(&done));
+        callers.spawn(async move {
+            let mut appended = 0_u64;
+            while !done.load(Ordering::Relaxed) {
+                let stream = Stream::Prisoner(number(next.fetch_add(1, Ordering::Relaxed)));
+                let events = vec![new_event(0, CommandId(Uuid::new_v4()))];
+                log.append(&stream, ExpectedRevision::NoStream, events).await.context("append")?;
+                appended += 1;
+            }
+            anyhow::Ok(appended)
+        });
+    }
+    let started = Instant::now();
+    let outcome = something.await;
+    let taken = started.elapsed();
+    done.store(true, Ordering::Relaxed);
+    let mut appended = 0;
+    while let Some(caller) = callers.join_next().await {
+        appended += caller.context("wait for who appends")??;
+    }
+    Ok((appended as f64 / taken.as_secs_f64(), outcome?))
+}

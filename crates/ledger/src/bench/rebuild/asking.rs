@@ -1,0 +1,93 @@
+//! Questions about the past, on a large ledger.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use domain::identifier::PrisonerNumber;
+use event_log::SharedLog;
+use projector::SCHEMA;
+use query::case_log::whole_case;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+
+use super::super::http::Connection;
+
+/// Cases whose history is read.
+const CASES: i64 = 200;
+
+/// Prisons whose lists are asked for.
+const PRISONS: i64 = 10;
+
+/// Connections of the query side, as many as a small `serve` has in use.
+const CONNECTIONS_MAX: u32 = 4;
+
+/// How long lists took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownAt {
+    pub(super) median: Duration,
+    pub(super) longest: Duration,
+}
+
+/// The median time to read everything about a case from the log and fold it.
+pub(super) async fn history(log: &SharedLog, pool: &PgPool) -> anyhow::Result<Duration> {
+    // By a hash, so that they are of all ages and the same each time.
+    let numbers: Vec<String> =
+        sqlx::query_scalar("SELECT prisoner_number FROM views.prisoner_case ORDER BY md5(prisoner_number) LIMIT $1")
+            .bind(CASES)
+            .fetch_all(pool)
+            .await
+            .context("choose cases")?;
+    let mut taken = Vec::new();
+    for number in numbers {
+        let number: PrisonerNumber = number.parse().context("a case of the views")?;
+        let started = Instant::now();
+        let case = whole_case(log, &number, None).await.with_context(|| format!("read the history of {number}"))?;
+        std::hint::black_box(case);
+        taken.push(started.elapsed());
+    }
+    taken.sort_unstable();
+    taken.get(taken.len() / 2).copied().context("the ledger has no cases")
+}
+
+/// How long the lists of cases of large prisons take, as they were known when half of the log was there.
+pub(super) async fn known_at(log: &SharedLog, pool: &PgPool, url: &str) -> anyhow::Result<KnownAt> {
+    let prisons: Vec<String> = sqlx::query_scalar(
+        "SELECT prison FROM views.case_period WHERE valid_to = 'infinity' AND prison IS NOT NULL
+          GROUP BY prison ORDER BY count(*) DESC, prison LIMIT $1",
+    )
+    .bind(PRISONS)
+    .fetch_all(pool)
+    .await
+    .context("choose prisons")?;
+    let known_at = log.head().await.context("look where the log ends")? / 2;
+
+    let views = query::connect(url.parse().context("read the server's URL")?, SCHEMA, CONNECTIONS_MAX);
+    let router = query::router(query::State::new(views.clone(), log.clone()));
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listen on a free port")?;
+    let address = listener.local_addr().context("read the address listened on")?.to_string();
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let taken = lists(&address, &prisons, known_at).await;
+    serving.abort();
+    // What it used it gives back before the server may stop.
+    let _ = serving.await;
+    views.close().await;
+    let mut taken = taken?;
+    taken.sort_unstable();
+    let (Some(&median), Some(&longest)) = (taken.get(taken.len() / 2), taken.last()) else {
+        bail!("no prison of the ledger holds a case");
+    };
+    Ok(KnownAt { median, longest })
+}
+
+async fn lists(address: &str, prisons: &[String], known_at: u64) -> anyhow::Result<Vec<Duration>> {
+    let mut connection = Connection::open(address).await?;
+    let mut taken = Vec::new();
+    for prison in prisons {
+        let request =
+            format!("GET /prisons/{prison}/cases?known-at={known_at}&limit=1000 HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let started = Instant::now();
+        connection.ask(&request).await.with_context(|| format!("ask for the cases at {prison}"))?;
+        taken.push(started.elapsed());
+    }
+    Ok(taken)
+}

@@ -1,0 +1,55 @@
+//! The yardstick of a rebuild: the same rows out of Postgres and into it again, with nothing done to them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures::TryStreamExt as _;
+use projector::{SCHEMA, VIEWS};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+/// The schema of the copies, for as long as it is measured.
+const COPIES: &str = "bench_copies";
+
+/// What was copied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Copied {
+    pub(super) rows: u64,
+    pub(super) taken: Duration,
+}
+
+/// Copies the rows of all views by binary `COPY`, out on one connection and in on another as they come, into tables with
+/// the same keys and indexes. The making of the empty tables does not count.
+pub(super) async fn copied(url: &str) -> anyhow::Result<Copied> {
+    let mut from = PgConnection::connect(url).await.context("connect to the ledger")?;
+    let mut to = PgConnection::connect(url).await.context("connect to the ledger")?;
+    let mut tables = format!("DROP SCHEMA IF EXISTS {COPIES} CASCADE; CREATE SCHEMA {COPIES};");
+    for view in VIEWS {
+        tables.push_str(&format!("CREATE TABLE {COPIES}.{view} (LIKE {SCHEMA}.{view} INCLUDING ALL);"));
+    }
+    sqlx::raw_sql(AssertSqlSafe(tables)).execute(&mut to).await.context("make the tables to copy into")?;
+    let copied = copy(&mut from, &mut to).await;
+    let dropped = sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {COPIES} CASCADE"))).execute(&mut to).await;
+    let copied = copied.context("copy the rows of the views")?;
+    dropped.context("drop the copies")?;
+    from.close().await.context("leave the ledger")?;
+    to.close().await.context("leave the ledger")?;
+    Ok(copied)
+}
+
+async fn copy(from: &mut PgConnection, to: &mut PgConnection) -> Result<Copied, sqlx::Error> {
+    // Whoever comes first should not pay for the pages that others have left to be written.
+    sqlx::raw_sql("CHECKPOINT").execute(&mut *to).await?;
+    let started = Instant::now();
+    let mut rows = 0;
+    for view in VIEWS {
+        let out = format!("COPY {SCHEMA}.{view} TO STDOUT (FORMAT binary)");
+        let into = format!("COPY {COPIES}.{view} FROM STDIN (FORMAT binary)");
+        let mut coming = from.copy_out_raw(&out).await?;
+        let mut going = to.copy_in_raw(&into).await?;
+        while let Some(bytes) = coming.try_next().await? {
+            going.send(bytes).await?;
+        }
+        rows += going.finish().await?;
+    }
+    Ok(Copied { rows, taken: started.elapsed() })
+}

@@ -1,0 +1,294 @@
+//! `bench rebuild`: how long the views take to be built, compared and taken away, beside what Postgres needs to copy them.
+//!
+//! | measured | how |
+//! |---|---|
+//! | rebuild, verify, export | the program itself, a process each: what a user waits for, and its memory (`tool`) |
+//! | COPY | the same rows out of Postgres and into it again (`copying`) |
+//! | one case's history, a prison's list as known earlier | in process, the second over HTTP (`asking`) |
+//! | appends alone and beside a rebuild | in process, on a log of made-up events only (`appending`) |
+//!
+//! One ledger after the other, each in a temporary directory with durable settings, so that several sizes show how cost
+//! grows.
+
+mod appending;
+mod asking;
+mod copying;
+mod tool;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use comfy_table::CellAlignment;
+use event_log::{PostgresLog, SharedLog};
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use super::{measure::millis, table::per_second, temporary_directory};
+use crate::{
+    interrupt::{interrupted, unless_interrupted},
+    output::print_line,
+    postgres::{self, Server},
+};
+
+/// The ledger's database in the embedded Postgres.
+const DATABASE: &str = "ledger";
+
+/// A national ledger: about so many events in ten years, with so many people in so many prisons at a time. Smaller ones
+/// have fewer prisons, each as large.
+const NATIONAL_EVENTS: u64 = 5_000_000;
+const NATIONAL_PRISONERS: u64 = 88_000;
+const NATIONAL_PRISONS: u64 = 120;
+
+/// What `bench rebuild` can be told.
+#[derive(Debug, clap::Args)]
+pub struct Settings {
+    /// About so many events in a made-up ledger; several sizes, parted by commas, are measured one after the other
+    #[arg(long, default_value = "5000000", value_name = "EVENTS", value_delimiter = ',', conflicts_with = "data_dir",
+          value_parser = clap::value_parser!(u64).range(1_000..))]
+    events: Vec<u64>,
+    /// Measure on the ledger in this directory instead; its views are rebuilt, and nothing is appended to it
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Seconds that appends alone are measured
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    seconds: u64,
+    /// A JSON object a line for each ledger, instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures and prints the table.
+///
+/// # Errors
+/// There is no ledger, or something measured fails.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let columns = measured(settings).await?;
+    if settings.json {
+        columns.iter().try_for_each(|figures| print_line(&figures.json().to_string()))
+    } else {
+        print_line(&format!("{}\n{WHAT_IS_MEASURED}", Table(&columns)))
+    }
+}
+
+/// What to tell whoever interrupts.
+const GONE: &str = "nothing more is measured, and a ledger made up for it is gone";
+
+async fn measured(settings: &Settings) -> anyhow::Result<Vec<Figures>> {
+    if let Some(data_dir) = &settings.data_dir {
+        if !postgres::exists(data_dir) {
+            bail!("there is no ledger in {}: leave out --data-dir to measure on a made-up one", data_dir.display());
+        }
+        return Ok(vec![on_ledger(data_dir, None, None).await?]);
+    }
+    let mut columns = Vec::new();
+    for events in &settings.events {
+        let directory = temporary_directory()?;
+        let share = |national: u64| (events * national / NATIONAL_EVENTS).max(1).to_string();
+        let (prisoners, prisons) = (share(NATIONAL_PRISONERS), share(NATIONAL_PRISONS));
+        let data_dir = directory.path().join("ledger");
+        let generated = tool::run(&["generate", "--prisoners", &prisoners, "--prisons", &prisons], &data_dir).await?;
+        let seconds = Duration::from_secs(settings.seconds);
+        columns.push(on_ledger(&data_dir, Some(generated.taken), Some(seconds)).await?);
+    }
+    Ok(columns)
+}
+
+/// Everything about one ledger, which has events already. Appends to it for as long as is said.
+async fn on_ledger(data_dir: &Path, generate: Option<Duration>, appends: Option<Duration>) -> anyhow::Result<Figures> {
+    let server = Server::start(data_dir).await?;
+    let outcome = on_server(&server, data_dir, generate, appends).await;
+    server.stop().await?;
+    outcome
+}
+
+async fn on_server(
+    server: &Server,
+    data_dir: &Path,
+    generate: Option<Duration>,
+    appends: Option<Duration>,
+) -> anyhow::Result<Figures> {
+    let url = server.url(DATABASE);
+    let pool = PgPool::connect(&url).await.context("connect to the ledger")?;
+    let log: SharedLog = Arc::new(PostgresLog::connect(&pool).await.context("open the event log")?);
+    let events = log.head().await.context("look where the log ends")?;
+
+    checkpoint(&pool).await?;
+    let rebuild = tool::run(&["projections", "rebuild"], data_dir).await?;
+    let copied = in_stage("copying rows", copying::copied(&url)).await?;
+    checkpoint(&pool).await?;
+    let verify = tool::run(&["projections", "verify"], data_dir).await?;
+    let exports = temporary_directory()?;
+    let file = exports.path().join("log.parquet");
+    let file = file.to_str().context("a temporary directory with a name in UTF-8")?;
+    let export = tool::run(&["export", "log", "--output", file], data_dir).await?;
+    let export_bytes = std::fs::metadata(file).context("look at the exported file")?.len();
+    let history = in_stage("reading histories", asking::history(&log, &pool)).await?;
+    let known_at = in_stage("asking what was known", asking::known_at(&log, &pool, &url)).await?;
+    let appends = match appends {
+        Some(alone) => Some(appending::measured(&log, data_dir, alone).await?),
+        None => None,
+    };
+    drop(log);
+    pool.close().await;
+    Ok(Figures { events, generate, copied, rebuild, verify, export, export_bytes, history, known_at, appends })
+}
+
+/// Measures something in process, unless interrupted, and says on a terminal what; the tools show their progress themselves.
+async fn in_stage<T>(stage: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let spinner = ProgressBar::new_spinner().with_message(stage);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let done = unless_interrupted(work).await;
+    spinner.finish_and_clear();
+    done?.ok_or_else(|| interrupted(GONE))
+}
+
+/// Has Postgres write what earlier work has left, so that it does not count for what is measured next.
+async fn checkpoint(pool: &PgPool) -> anyhow::Result<()> {
+    sqlx::raw_sql("CHECKPOINT").execute(pool).await.context("have Postgres write its pages")?;
+    Ok(())
+}
+
+/// What was measured on one ledger.
+struct Figures {
+    events: u64,
+    generate: Option<Duration>,
+    copied: copying::Copied,
+    rebuild: tool::Ran,
+    verify: tool::Ran,
+    export: tool::Ran,
+    export_bytes: u64,
+    history: Duration,
+    known_at: asking::KnownAt,
+    appends: Option<appending::Appends>,
+}
+
+impl Figures {
+    fn ratio(&self) -> f64 {
+        self.rebuild.taken.as_secs_f64() / self.copied.taken.as_secs_f64()
+    }
+
+    fn per_second(&self, taken: Duration) -> f64 {
+        self.events as f64 / taken.as_secs_f64()
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "events": self.events,
+            "rows": self.copied.rows,
+            "generateSeconds": self.generate.map(|taken| taken.as_secs_f64()),
+            "copySeconds": self.copied.taken.as_secs_f64(),
+            "rebuildSeconds": self.rebuild.taken.as_secs_f64(),
+            "rebuildTimesCopy": self.ratio(),
+            "rebuildPeakKib": self.rebuild.peak_kib,
+            "verifySeconds": self.verify.taken.as_secs_f64(),
+            "verifyPeakKib": self.verify.peak_kib,
+            "exportSeconds": self.export.taken.as_secs_f64(),
+            "exportEventsPerSecond": self.per_second(self.export.taken),
+            "exportPeakKib": self.export.peak_kib,
+            "exportBytes": self.export_bytes,
+            "historyMedianSeconds": self.history.as_secs_f64(),
+            "knownAtMedianSeconds": self.known_at.median.as_secs_f64(),
+            "knownAtMaxSeconds": self.known_at.longest.as_secs_f64(),
+            "appendsPerSecond": self.appends.as_ref().map(|appends| appends.alone),
+            "appendsPerSecondDuringRebuild": self.appends.as_ref().map(|appends| appends.during),
+        })
+    }
+
+    /// The cells of its column, one for each of [`ROWS`].
+    fn cells(&self) -> [String; ROWS.len()] {
+        let absent = || "–".to_owned();
+        let appends = |figure: fn(&appending::Appends) -> String| self.appends.as_ref().map_or_else(absent, figure);
+        [
+            self.events.to_string(),
+            self.copied.rows.to_string(),
+            self.generate.map_or_else(absent, seconds),
+            seconds(self.copied.taken),
+            seconds(self.rebuild.taken),
+            per_second(self.per_second(self.rebuild.taken)),
+            format!("{:.2}", self.ratio()),
+            mebibytes(self.rebuild.peak_kib),
+            seconds(self.verify.taken),
+            mebibytes(self.verify.peak_kib),
+            millis(self.history),
+            millis(self.known_at.median),
+            millis(self.known_at.longest),
+            per_second(self.per_second(self.export.taken)),
+            mebibytes(self.export_bytes / 1024),
+            appends(|appends| per_second(appends.alone)),
+            appends(|appends| per_second(appends.during)),
+            appends(|appends| format!("{:.2}", appends.during / appends.alone)),
+        ]
+    }
+}
+
+/// What is measured, and its goal at 5 million events on 2 cores.
+const ROWS: [(&str, &str); 18] = [
+    ("events in the log", ""),
+    ("rows of all views", ""),
+    ("generate", ""),
+    ("COPY of the same rows, out and in", ""),
+    ("rebuild of all views", "under 60 s"),
+    ("rebuild, events", ""),
+    ("rebuild, times COPY", "at most 4"),
+    ("rebuild, peak memory", "under 1536 MiB"),
+    ("verify", "about a rebuild"),
+    ("verify, peak memory", "under 1536 MiB"),
+    ("history of one case, median", "under 5 ms"),
+    ("a prison's list as known earlier, median", "under 1 s"),
+    ("the same, the longest", "under 1 s"),
+    ("export of the log to Parquet", "over 300000/s"),
+    ("the file's size", ""),
+    ("appends alone, 64 callers", ""),
+    ("appends beside a rebuild", ""),
+    ("the second to the first", "at least 0.5"),
+];
+
+/// What the figures mean, to the letter.
+const WHAT_IS_MEASURED: &str = "\
+rebuild, verify, export: the program as a process of its own beside a running server, from its start to its end; memory: its
+VmHWM, without the server's.
+COPY: each view by COPY TO STDOUT (FORMAT binary) on one connection, into COPY FROM STDIN (FORMAT binary) on another as it comes,
+table after table, each a durable transaction; into empty tables with the same keys, indexes and checks (LIKE … INCLUDING ALL).
+history: read from the log and folded, in process, warm, 200 cases. A prison's list: GET /prisons/{code}/cases?known-at=&limit=1000
+over HTTP at the ten prisons with most cases, as known when half of today's log was there.
+appends: one event each to streams of their own, durable; alone, then from the start to the end of a rebuild.";
+
+fn seconds(taken: Duration) -> String {
+    format!("{:.1} s", taken.as_secs_f64())
+}
+
+fn mebibytes(kib: u64) -> String {
+    format!("{} MiB", kib / 1024)
+}
+
+/// The figures of some ledgers, a column each.
+struct Table<'a>(&'a [Figures]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
+        let columns: Vec<_> = self.0.iter().map(Figures::cells).collect();
+        for (row, (what, goal)) in ROWS.iter().enumerate() {
+            let figures = columns.iter().map(|cells| cells[row].as_str());
+            let cells: Vec<&str> = std::iter::once(*what).chain(figures).chain([*goal]).collect();
+            if row == 0 {
+                table.set_header(cells)
+            } else {
+                table.add_row(cells)
+            };
+        }
+        for index in 1..=columns.len() {
+            if let Some(column) = table.column_mut(index) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table.fmt(f)
+    }
+}

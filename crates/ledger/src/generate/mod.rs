@@ -1,0 +1,193 @@
+//! `generate`: a made-up history of a whole country, to try the ledger out at its real size.
+//!
+//! ```text
+//! a thread:   chance ─► commands ─the ledger's rules─► events ─┐
+//! the writer:                                    a batch at a time ─► the log
+//! ```
+//!
+//! | question | module |
+//! |---|---|
+//! | what happens when, and who is where? | [`world`] |
+//! | what happens to a case? to a prison? | [`cases`], [`roster`] |
+//! | how long does somebody stay? | [`sentence`] |
+//! | how do commands become events? | [`record`] |
+//! | what are people called, and what do they write? | [`texts`] |
+//! | where does chance come from? | [`random`] |
+//!
+//! The same seed and sizes make the same log, byte for byte: one thread decides, in simulated time, and nothing looks at
+//! a clock or at the order of a hash table. Whatever the log holds when it is stopped is legal and owes nothing: batches
+//! end where no merge is half done and no inactive POM holds a case.
+
+mod cases;
+mod random;
+mod record;
+mod roster;
+mod sentence;
+mod texts;
+mod world;
+
+use std::{pin::pin, time::Instant};
+
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{Args, value_parser};
+use domain::london;
+use event_log::postgres::OrderedError;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use self::{
+    record::Batch,
+    world::{Size, World},
+};
+use crate::{
+    interrupt::{interrupted, unless_interrupted},
+    settings,
+    stores::LogStore,
+};
+
+/// Batches that wait for the writer: enough that neither waits for the other's moods, and few megabytes.
+const BATCHES_WAITING_MAX: usize = 2;
+
+/// What `generate` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// People in prison at a time
+    #[arg(long, default_value_t = 88_000, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    prisoners: u32,
+    /// Years of history
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = value_parser!(u32).range(1..=50))]
+    years: u32,
+    /// Prisons
+    #[arg(long, default_value_t = 120, value_name = "N", value_parser = value_parser!(u32).range(1..=texts::PRISONS_MAX as i64))]
+    prisons: u32,
+    /// What chance begins with: the same number makes the same history
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    seed: u64,
+    /// Last day of the history
+    #[arg(long, default_value = "2026-10-31", value_name = "DATE")]
+    until: NaiveDate,
+    /// One JSON object when done
+    #[arg(long)]
+    json: bool,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    stores: settings::Stores,
+}
+
+/// What was written.
+#[derive(Debug, Default)]
+struct Written {
+    events: u64,
+    cases: usize,
+}
+
+/// Generates.
+///
+/// # Errors
+/// The log holds events already, it is interrupted, or the store fails; what was written by then is a shorter history.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    if settings.until > london::date(Utc::now()) {
+        bail!("--until {} is still to come: nothing can have been recorded then yet", settings.until);
+    }
+    let store = LogStore::open(&settings.stores).await?;
+    let started = Instant::now();
+    let outcome = write(settings, &store).await;
+    let seconds = started.elapsed().as_secs_f64();
+    store.close().await?;
+    let Written { events, cases } = outcome?;
+    let rate = (events as f64 / seconds).round();
+    let (prisons, seed, until) = (settings.prisons, settings.seed, settings.until);
+    if settings.json {
+        let done = json!({
+            "events": events, "cases": cases, "prisons": prisons, "seconds": seconds, "eventsPerSecond": rate,
+            "from": from(settings), "until": until, "seed": seed,
+        });
+        println!("{done}");
+    } else {
+        println!(
+            "generated {events} events of {cases} cases at {prisons} prisons, from {} to {until} with seed {seed}, in \
+             {seconds:.1} s ({rate} events/s)",
+            from(settings)
+        );
+    }
+    Ok(())
+}
+
+/// The first day of the history.
+fn from(settings: &Settings) -> NaiveDate {
+    sentence::years_before(settings.until, settings.years)
+}
+
+async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written> {
+    let head = store.log.head().await.context("look where the log ends")?;
+    if head > 0 {
+        bail!(
+            "this ledger holds events already, up to position {head}, and made-up ones must not stand among them: \
+             generate into a ledger of its own, with --data-dir or --event-store"
+        );
+    }
+    let size = Size {
+        prisoners: settings.prisoners as usize,
+        prisons: settings.prisons as usize,
+        from: from(settings),
+        until: settings.until,
+    };
+    let seed = settings.seed;
+    let (batches, mut waiting) = mpsc::channel::<Batch>(BATCHES_WAITING_MAX);
+    // A thread of its own, as it never waits for anything but room; it ends when nobody takes batches any more.
+    let world = std::thread::spawn(move || {
+        let mut world = World::new(size, seed);
+        world.run(|batch| batches.blocking_send(batch).is_ok());
+        world.cases.len()
+    });
+
+    let bar = progress_bar(size);
+    let mut writer = store.ordered_writer();
+    let mut written = Written::default();
+    let mut interruption = pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
+    loop {
+        let batch = tokio::select! {
+            biased;
+            _ = &mut interruption => {
+                bar.abandon();
+                return Err(interrupted(&format!(
+                    "the log holds the first {} events, a history that ends earlier",
+                    written.events
+                )));
+            }
+            batch = waiting.recv() => batch,
+        };
+        let Some(batch) = batch else { break };
+        written.events = match writer.append(written.events, &batch.events).await {
+            Ok(end) => end,
+            Err(OrderedError::Moved { after, head }) => bail!(
+                "somebody else records in this ledger: it ends at position {head} instead of {after}. Generate into a \
+                 ledger of its own"
+            ),
+            Err(error) => return Err(anyhow::Error::new(error).context("write the events")),
+        };
+        show(&bar, size, batch.until, written.events);
+    }
+    bar.finish_and_clear();
+    written.cases = match world.join() {
+        Ok(cases) => cases,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    Ok(written)
+}
+
+fn progress_bar(size: Size) -> ProgressBar {
+    let bar = ProgressBar::new((size.until - size.from).num_days().unsigned_abs());
+    let template = "generating {msg} {wide_bar} {percent} % {eta}";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn show(bar: &ProgressBar, size: Size, until: DateTime<Utc>, events: u64) {
+    let day = london::date(until);
+    bar.set_position((day - size.from).num_days().unsigned_abs());
+    let rate = events as f64 / bar.elapsed().as_secs_f64().max(0.001);
+    bar.set_message(format!("{day} {events} events {rate:.0}/s"));
+}

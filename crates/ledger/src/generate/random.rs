@@ -1,0 +1,81 @@
+//! Chance that anybody can repeat: the same seed gives the same numbers on every machine.
+
+use uuid::{Builder, Uuid};
+
+/// `SplitMix64` (Steele, Lea and Flood 2014): not for secrets. Whole numbers only, as floating point differs between
+/// machines where it is least expected.
+#[derive(Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`; 0 where there is none.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        // The high half of the product: as even as 64 bits allow.
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+
+    /// A number from `from` to `to`, both included.
+    pub(super) fn between(&mut self, from: i64, to: i64) -> i64 {
+        from + self.below(usize::try_from(to - from + 1).unwrap_or(0)).cast_signed() as i64
+    }
+
+    /// Whether something with that many chances in a hundred comes to pass.
+    pub(super) fn percent(&mut self, chances: usize) -> bool {
+        self.below(100) < chances
+    }
+
+    /// One of these, all alike.
+    pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
+
+    /// One of these, by weight.
+    pub(super) fn weighted<T: Copy>(&mut self, of: &[(usize, T)]) -> T {
+        let mut left = self.below(of.iter().map(|&(weight, _)| weight).sum());
+        for &(weight, one) in of {
+            if left < weight {
+                return one;
+            }
+            left -= weight;
+        }
+        of[of.len() - 1].1
+    }
+
+    pub(super) fn uuid(&mut self) -> Uuid {
+        let bits = u128::from(self.next()) << 64 | u128::from(self.next());
+        Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_those_of_splitmix64() {
+        let mut random = Random::new(1_234_567);
+        assert_eq!(random.next(), 6_457_827_717_110_365_317);
+        assert_eq!(random.next(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn bounds_hold_and_are_met() {
+        let mut random = Random::new(7);
+        let drawn: Vec<_> = (0..1_000).map(|_| random.between(-2, 2)).collect();
+        assert_eq!((drawn.iter().min(), drawn.iter().max()), (Some(&-2), Some(&2)));
+        assert_eq!(random.below(0), 0);
+        assert_eq!(random.weighted(&[(0, 'a'), (3, 'b')]), 'b');
+    }
+}

@@ -1,0 +1,172 @@
+//! `history`: who was responsible for a case and everything that happened to it, from the log itself, for a person or as
+//! JSON lines.
+//!
+//! A person reads London's clock, by which prisons live and dates begin; JSON has UTC, as everywhere.
+
+mod entry;
+mod period;
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
+use clap::Args;
+use domain::{Event, identifier::PrisonerNumber, london};
+use http_api::{event::RecordedEvent, instant::KnownAt};
+use query::case_log::{Happened, WholeCase, whole_case};
+use serde::Serialize;
+
+use self::{
+    entry::describe,
+    period::{Stretch, stretches},
+};
+use crate::{settings, stores::LogStore};
+
+/// What `history` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// The prisoner number, e.g. A1234BC
+    prisoner_number: PrisonerNumber,
+    /// Leave out what was recorded after this position, instant or London date
+    #[arg(long, value_name = "POSITION|INSTANT|DATE")]
+    known_at: Option<KnownAt>,
+    /// One JSON object a line: first each period of responsibility, which has a `from`, then each entry, which has an
+    /// `eventId`
+    #[arg(long)]
+    json: bool,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    stores: settings::Stores,
+}
+
+/// An entry as a line of JSON, in the shape that `GET /prisoners/{n}/history` answers.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    prisoner_number: &'a PrisonerNumber,
+    voided_by: Option<u64>,
+    #[serde(flatten)]
+    event: RecordedEvent,
+}
+
+/// Prints the history.
+///
+/// # Errors
+/// Nothing is known of the number, or the ledger cannot be read.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let store = LogStore::open_prepared(&settings.stores).await?;
+    let store = store.ok_or_else(|| LogStore::missing(&settings.stores))?;
+    let read = read(settings, &store).await;
+    store.close().await?;
+    let (case, known_until) = read?;
+    let printed = if settings.json { print_json(&case) } else { print_text(settings, &case, known_until) };
+    match printed {
+        // Whoever reads has read enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("print the history"),
+    }
+}
+
+/// Reads the case, and the instant up to which it is known: what begins later was planned then.
+async fn read(settings: &Settings, store: &LogStore) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
+    let Settings { prisoner_number: number, known_at, .. } = settings;
+    let reading = || format!("read the history of {number}");
+    let mut known_until = Utc::now();
+    match *known_at {
+        None => {}
+        Some(KnownAt::Instant(instant)) => known_until = known_until.min(instant),
+        Some(KnownAt::Position(position)) => {
+            let head = store.log.head().await.with_context(reading)?;
+            if position > head {
+                bail!("the log ends at position {head}: there is no position {position} yet");
+            }
+            let last = store.log.read_all(position.saturating_sub(1), 1).await.with_context(reading)?;
+            known_until = last.first().map_or(known_until, |last| last.recorded_at);
+        }
+    }
+    match whole_case(&store.log, number, *known_at).await.with_context(reading)? {
+        Some(case) => Ok((case, known_until)),
+        None if known_at.is_none() => bail!("nothing is known of {number}: is that the number meant?"),
+        None => {
+            bail!("nothing was known of {number} at that point: ask without --known-at for what is known now")
+        }
+    }
+}
+
+fn print_json(case: &WholeCase) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for period in &case.periods {
+        serde_json::to_writer(&mut out, &period.answer())?;
+        out.write_all(b"\n")?;
+    }
+    for happened in &case.entries {
+        let line = Line {
+            prisoner_number: &happened.number,
+            voided_by: happened.voided_by,
+            event: RecordedEvent::from(&happened.stored),
+        };
+        serde_json::to_writer(&mut out, &line)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+fn print_text(settings: &Settings, case: &WholeCase, known_until: DateTime<Utc>) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let entries =
+        if case.entries.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", case.entries.len()) };
+    let asked = &settings.prisoner_number;
+    let survivor = if case.number == *asked { String::new() } else { format!(", which goes on as {}", case.number) };
+    let known = match settings.known_at {
+        None => String::new(),
+        Some(KnownAt::Position(position)) => format!(", as known at position {position}"),
+        Some(KnownAt::Instant(instant)) => format!(", as known at {}", london::clock(instant)),
+    };
+    writeln!(out, "{asked}{survivor}: {entries}, newest last{known}; times are London's")?;
+    writeln!(out, "\nWHO WAS RESPONSIBLE")?;
+    for stretch in stretches(&case.periods, known_until) {
+        writeln!(out, "\n{}", period_text(&case.number, &stretch))?;
+    }
+    writeln!(out, "\nWHAT HAPPENED")?;
+    for happened in &case.entries {
+        writeln!(out, "\n{}", entry_text(&case.number, happened))?;
+    }
+    out.flush()
+}
+
+/// A stretch of responsibility for a person: from when to when, then who and why.
+fn period_text(number: &PrisonerNumber, stretch: &Stretch) -> String {
+    let to = stretch.to.map_or("no end known".to_owned(), london::clock);
+    let planned = if stretch.is_planned { "  [planned]" } else { "" };
+    let under = if stretch.number == *number { String::new() } else { format!("  [as {}]", stretch.number) };
+    format!("{} to {to}{planned}{under}\n    {}\n    why: {}", london::clock(stretch.from), stretch.who, stretch.why)
+}
+
+/// An entry for a person: when and what, then whatever else was said, then who recorded it.
+fn entry_text(number: &PrisonerNumber, happened: &Happened) -> String {
+    let entry = &happened.stored.entry;
+    let mut text = format!("{}  ", london::clock(entry.effective_at));
+    if let Some(by) = happened.voided_by {
+        let _ = write!(text, "[voided by entry {by}] ");
+    }
+    let Event::Prisoner(event) = &entry.event else { return text };
+    let said = describe(event);
+    text.push_str(&said.sentence);
+    let mut line = |words: &str| {
+        let _ = write!(text, "\n    {words}");
+    };
+    said.remarks.iter().for_each(|remark| line(remark));
+    let under = if happened.number == *number { String::new() } else { format!(" under {}", happened.number) };
+    line(&format!(
+        "entry {}{under}, position {}, recorded {} by {} with {}",
+        entry.revision,
+        entry.position,
+        london::clock(entry.recorded_at),
+        entry.recorded_by.username,
+        entry.recorded_by.client
+    ));
+    text
+}

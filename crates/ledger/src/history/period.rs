@@ -1,0 +1,98 @@
+//! Who was responsible, from when to when and why, in words.
+
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::PrisonerNumber,
+    prisoner::{OfficerRole, Period, State},
+};
+use query::case_log::CasePeriod;
+
+use super::entry::{handover_dates, override_reason, pom, service};
+
+/// A stretch of time in which nobody and nothing that is said here changes.
+#[derive(Debug, PartialEq)]
+pub(super) struct Stretch {
+    pub(super) from: DateTime<Utc>,
+    /// None while nothing known ends it.
+    pub(super) to: Option<DateTime<Utc>>,
+    /// Whether it had yet to begin when this was known.
+    pub(super) is_planned: bool,
+    /// The number under which it was known.
+    pub(super) number: PrisonerNumber,
+    /// Who is responsible, and who else there is.
+    pub(super) who: String,
+    /// Why.
+    pub(super) why: String,
+}
+
+/// Puts periods in words; those that say the same and adjoin are one.
+pub(super) fn stretches(periods: &[CasePeriod], known_until: DateTime<Utc>) -> Vec<Stretch> {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for CasePeriod { number, period, .. } in periods {
+        let stretch = Stretch {
+            from: period.from,
+            to: period.to,
+            is_planned: period.from > known_until,
+            number: number.clone(),
+            who: who(period),
+            why: why(&period.state),
+        };
+        match stretches.last_mut() {
+            Some(last) if last.to == Some(stretch.from) && says_the_same(last, &stretch) => last.to = stretch.to,
+            _ => stretches.push(stretch),
+        }
+    }
+    stretches
+}
+
+fn says_the_same(one: &Stretch, other: &Stretch) -> bool {
+    (&one.number, &one.who, &one.why) == (&other.number, &other.who, &other.why)
+}
+
+fn who(period: &Period) -> String {
+    let Period { state, responsibility, .. } = period;
+    if state.left_at.is_some() {
+        return "nobody".to_owned();
+    }
+    let mut who = officer(state, responsibility.responsible);
+    if let Some(prison) = &state.prison {
+        who.push_str(&format!(", at {prison}"));
+    }
+    if let Some(role) = responsibility.supporting {
+        who.push_str(&format!("; supporting: {}", officer(state, role)));
+    }
+    if let Some(coworker) = &state.coworking_pom {
+        who.push_str(&format!("; co-working: {}", pom(&coworker.pom)));
+    }
+    who
+}
+
+fn officer(state: &State, role: OfficerRole) -> String {
+    match role {
+        OfficerRole::Pom => match &state.primary_pom {
+            Some(holder) => pom(&holder.pom),
+            None => "a POM, but the case is not allocated".to_owned(),
+        },
+        OfficerRole::Com => match &state.community_manager {
+            Some(com) => format!("{} (COM)", com.manager.name),
+            None => "a COM, but none is named".to_owned(),
+        },
+    }
+}
+
+fn why(state: &State) -> String {
+    if state.left_at.is_some() {
+        return "released, or no longer of a legal status that has an offender manager".to_owned();
+    }
+    if let Some(decision) = &state.responsibility_override {
+        let detail = decision.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
+        let reason = override_reason(decision.reason);
+        return format!("overridden, {} ({reason}{detail})", service(decision.responsible));
+    }
+    match &state.handover_plan {
+        Some(plan) => {
+            format!("handover plan: {} ({})", handover_dates(plan.start_date, plan.handover_date), plan.reason.label())
+        }
+        None => "no handover plan is known".to_owned(),
+    }
+}

@@ -1,0 +1,289 @@
+//! `projections export`, and `export` for short: a view or the log as files.
+
+mod output;
+
+use std::{
+    io::{self, IsTerminal as _},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Instant,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use event_log::SharedLog;
+use http_api::instant::{DateOrInstant, KnownAt};
+use indicatif::{ProgressBar, ProgressStyle};
+use projector::{
+    View,
+    export::{ExportError, ExportProgress, Exported, Format, Open, export_log, export_view, export_view_as_of},
+};
+use serde_json::json;
+
+use self::output::Output;
+use super::rebuild::{position_of, show as show_building};
+use crate::{
+    interrupt::{interrupted, unless_interrupted},
+    settings,
+    stores::{LogStore, Stores},
+};
+
+/// What `export` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// What to export: the name of a view, or `log`
+    #[arg(value_name = "VIEW|log")]
+    what: What,
+    /// csv, jsonl or parquet. Default: as the output's name ends; csv to standard output, parquet with --partition
+    #[arg(long)]
+    format: Option<Format>,
+    /// The file to write, which is replaced only once it is complete; with --partition, the directory
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// As it was known then: built for the export up to there, or, of the log, what it held then
+    #[arg(long, value_name = "POSITION|INSTANT|DATE")]
+    as_of: Option<KnownAt>,
+    /// Of a view of periods: only the rows that hold then
+    #[arg(long, value_name = "INSTANT|DATE")]
+    on: Option<DateOrInstant>,
+    /// Of the log: a file for each UTC month of recording, `month=2026-03/events.parquet` in the directory --output
+    #[arg(long, value_enum)]
+    partition: Option<Partition>,
+    /// Say what was exported as a JSON object: on standard output, or on standard error where the export goes there
+    #[arg(long)]
+    json: bool,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    stores: settings::Stores,
+}
+
+/// What can be exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Log,
+    View(View),
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Log => LOG,
+            Self::View(view) => view.name(),
+        }
+    }
+}
+
+const LOG: &str = "log";
+
+impl FromStr for What {
+    type Err = String;
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == LOG {
+            return Ok(Self::Log);
+        }
+        name.parse().map(Self::View).map_err(|unknown| format!("{unknown}; and `{LOG}` is the event log itself"))
+    }
+}
+
+/// How an export is parted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Partition {
+    /// By the UTC month in which events were recorded.
+    Month,
+}
+
+/// Exports.
+///
+/// # Errors
+/// It is refused or fails; what was at the output is then as it was.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let format = format(settings)?;
+    let ledger = Ledger::open(settings).await?;
+    let exported = unless_interrupted(export(settings, format, &ledger)).await;
+    if let (Ledger::Stores(stores), Some(_), Err(_) | Ok(None)) = (&ledger, settings.as_of, &exported) {
+        // What the building connections were at may take the server a moment to give up.
+        projector::drop_unfinished(&stores.views).await.context("drop the view that was built for the export")?;
+    }
+    ledger.close().await?;
+    match exported? {
+        Some(Some(exported)) => {
+            tell(settings, format, exported, started.elapsed().as_secs_f64());
+            Ok(())
+        }
+        Some(None) => Ok(()),
+        None if is_stdout(&settings.output) => Err(interrupted("what was written so far is not the whole export")),
+        None => Err(interrupted(&format!("nothing was written to {}", settings.output.display()))),
+    }
+}
+
+/// What an export needs of the ledger.
+enum Ledger {
+    /// The log alone.
+    Log(LogStore),
+    Stores(Stores),
+}
+
+impl Ledger {
+    async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        match settings.what {
+            What::Log => match LogStore::open_prepared(&settings.stores).await? {
+                Some(store) => Ok(Self::Log(store)),
+                None => Err(LogStore::missing(&settings.stores)),
+            },
+            What::View(_) => Ok(Self::Stores(Stores::open_prepared(&settings.stores).await?)),
+        }
+    }
+
+    fn log(&self) -> &SharedLog {
+        match self {
+            Self::Log(store) => &store.log,
+            Self::Stores(stores) => &stores.log,
+        }
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        match self {
+            Self::Log(store) => store.close().await,
+            Self::Stores(stores) => stores.close().await,
+        }
+    }
+}
+
+/// The format asked for; else the one that the output's name ends in.
+fn format(settings: &Settings) -> anyhow::Result<Format> {
+    match (settings.what, settings.partition) {
+        (What::View(view), Some(_)) => {
+            bail!("only the log is exported by month: leave out --partition to export {view}")
+        }
+        (What::Log, Some(_)) if is_stdout(&settings.output) => {
+            bail!("an export by month is several files: name the directory for them with --output")
+        }
+        (What::Log, _) if settings.on.is_some() => {
+            bail!("the log has no periods, so --on does not apply to it: --as-of leaves out what was recorded later")
+        }
+        _ => {}
+    }
+    let format = match settings.format {
+        Some(format) => format,
+        None if settings.partition.is_some() => Format::Parquet,
+        None if is_stdout(&settings.output) => Format::Csv,
+        None => {
+            let ending = settings.output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            ending.parse().with_context(|| {
+                format!("the name {} does not say in which format: give --format", settings.output.display())
+            })?
+        }
+    };
+    if format == Format::Parquet && is_stdout(&settings.output) && io::stdout().is_terminal() {
+        bail!("Parquet is nothing for a terminal: name a file with --output, or send it to a program");
+    }
+    Ok(format)
+}
+
+fn is_stdout(output: &Path) -> bool {
+    output == Path::new("-")
+}
+
+/// Exports; `None` where whoever reads went away.
+async fn export(settings: &Settings, format: Format, ledger: &Ledger) -> anyhow::Result<Option<Exported>> {
+    let output = if is_stdout(&settings.output) {
+        Output::stdout()
+    } else if settings.partition.is_some() {
+        Output::directory(&settings.output, format.ending())?
+    } else {
+        Output::file(&settings.output)?
+    };
+    // While a view is read a snapshot is open, which keeps a rebuilt view from taking its place.
+    let output = if settings.what == What::Log { output } else { output.spooled()? };
+    let bar = ProgressBar::no_length();
+    let written = write(settings, format, ledger, output.opener(), &bar).await;
+    bar.finish_and_clear();
+    let completed = match written {
+        Ok(exported) => output.complete().await.map(|()| exported),
+        Err(error) => Err(error),
+    };
+    match completed {
+        Ok(exported) => Ok(Some(exported)),
+        // Whoever reads has read enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => Ok(None),
+        Err(error) => Err(error.context(format!("export {} to {}", settings.what.name(), name(&settings.output)))),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let of_output = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.downcast_ref().is_some_and(ExportError::is_broken_pipe) || error.downcast_ref().is_some_and(of_output)
+}
+
+async fn write(
+    settings: &Settings,
+    format: Format,
+    ledger: &Ledger,
+    open: impl Open,
+    bar: &ProgressBar,
+) -> anyhow::Result<Exported> {
+    let log = ledger.log();
+    let as_of = match settings.as_of {
+        Some(point) => Some(position_of(log, point).await?),
+        None => None,
+    };
+    let on = settings.on.map(DateOrInstant::instant);
+    let exported = match (settings.what, ledger) {
+        (What::View(view), Ledger::Stores(Stores { views, .. })) => {
+            let show = |progress| show_view(bar, progress);
+            match as_of {
+                None => export_view(views, view, on, format, open, show).await?,
+                Some(position) => export_view_as_of(log, views, view, position, on, format, open, show).await?,
+            }
+        }
+        _ => {
+            let to = match as_of {
+                Some(position) => position,
+                None => log.head().await?,
+            };
+            export_log(log, to, settings.partition.is_some(), format, open, |position| show(bar, position, to)).await?
+        }
+    };
+    Ok(exported)
+}
+
+fn show_view(bar: &ProgressBar, progress: ExportProgress) {
+    match progress {
+        ExportProgress::Building(progress) => show_building(bar, progress),
+        ExportProgress::Writing { written, of } => show(bar, written, of),
+    }
+}
+
+/// Shows how much is written.
+fn show(bar: &ProgressBar, written: u64, of: u64) {
+    const STAGE: &str = "exporting";
+    if bar.message() != STAGE {
+        bar.reset();
+        bar.set_style(
+            ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        bar.set_message(STAGE);
+        bar.set_length(of);
+    }
+    bar.set_position(written);
+}
+
+/// Tells what was exported.
+fn tell(settings: &Settings, format: Format, Exported { rows, position }: Exported, seconds: f64) {
+    let (what, to) = (settings.what.name(), name(&settings.output));
+    if settings.json {
+        let summary = json!({
+            "what": what, "format": format.ending(), "output": to, "rows": rows, "position": position, "seconds": seconds,
+        });
+        if is_stdout(&settings.output) { eprintln!("{summary}") } else { println!("{summary}") }
+    } else {
+        let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+        eprintln!("{rows} of {what} as of position {position} to {to}, in {seconds:.1} s");
+    }
+}
+
+fn name(output: &Path) -> String {
+    if is_stdout(output) { "standard output".to_owned() } else { output.display().to_string() }
+}

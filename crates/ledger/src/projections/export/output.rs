@@ -1,0 +1,257 @@
+//! Where an export goes: never half of it under the name asked for.
+//!
+//! A file is written beside the one asked for under a name of its own, brought to the disk, and takes its name only then;
+//! whatever happens before, it is removed, and what had the name keeps it. A directory likewise. What is no plain file, a
+//! device or a pipe, is written to as it is; where the export must not wait for whoever reads there, it goes to a temporary
+//! file first.
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Seek as _, Write},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use chrono::NaiveDate;
+use projector::export::Open;
+use tempfile::{NamedTempFile, TempDir};
+
+/// Where an export goes. Dropped before it is complete, it leaves nothing.
+pub(super) enum Output {
+    /// Standard output, or a device or a pipe.
+    Stream {
+        to: Stream,
+        /// What is still to be sent there, all of it.
+        spool: Option<File>,
+    },
+    File {
+        temporary: NamedTempFile,
+        path: PathBuf,
+    },
+    Directory {
+        temporary: TempDir,
+        path: PathBuf,
+        ending: &'static str,
+    },
+}
+
+/// What is written to as it is.
+#[derive(Clone)]
+pub(super) enum Stream {
+    Stdout,
+    Special(PathBuf),
+}
+
+impl Stream {
+    fn open(&self) -> io::Result<Box<dyn Write + Send>> {
+        Ok(match self {
+            Self::Stdout => Box::new(io::stdout()),
+            Self::Special(path) => Box::new(File::options().write(true).open(path)?),
+        })
+    }
+}
+
+/// The permissions of a new file, less what the user's mask takes away.
+const FILE_MODE: u32 = 0o666;
+
+/// The same of a directory.
+const DIRECTORY_MODE: u32 = 0o777;
+
+impl Output {
+    pub(super) fn stdout() -> Self {
+        Self::Stream { to: Stream::Stdout, spool: None }
+    }
+
+    /// The same, but that nobody who reads slowly can hold up the export itself.
+    pub(super) fn spooled(self) -> anyhow::Result<Self> {
+        match self {
+            Self::Stream { to, .. } => {
+                let spool = tempfile::tempfile().context("make a temporary file for what is to be sent")?;
+                Ok(Self::Stream { to, spool: Some(spool) })
+            }
+            output => Ok(output),
+        }
+    }
+
+    /// A file, which may be there already.
+    pub(super) fn file(path: &Path) -> anyhow::Result<Self> {
+        // Where it is a link, what it leads to is replaced.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        match fs::metadata(&path) {
+            Ok(found) if found.is_dir() => {
+                bail!("{} is a directory: name a file in it, such as {0}/export.parquet", path.display())
+            }
+            Ok(found) if !found.is_file() => return Ok(Self::Stream { to: Stream::Special(path), spool: None }),
+            Ok(_) | Err(_) => {}
+        }
+        let temporary = temporary(FILE_MODE).tempfile_in(parent(&path)).map_err(|error| cannot_begin(&path, error))?;
+        Ok(Self::File { temporary, path })
+    }
+
+    /// A directory of files by month, whose names end in `ending`. Only one that an export has made is replaced.
+    pub(super) fn directory(path: &Path, ending: &'static str) -> anyhow::Result<Self> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if let Ok(found) = fs::metadata(&path) {
+            if !found.is_dir() {
+                bail!("{} is a file, and an export by month is a directory: name another", path.display());
+            }
+            if let Some(other) = not_of_an_export(&path).with_context(|| format!("look into {}", path.display()))? {
+                bail!(
+                    "{} holds {}, which no export has made: name a directory that is empty or not there yet",
+                    path.display(),
+                    other.display()
+                );
+            }
+        }
+        let temporary =
+            temporary(DIRECTORY_MODE).tempdir_in(parent(&path)).map_err(|error| cannot_begin(&path, error))?;
+        Ok(Self::Directory { temporary, path, ending })
+    }
+
+    /// Opens what the export writes to.
+    pub(super) fn opener(&self) -> impl Open + use<> {
+        enum Opener {
+            Stream(Stream),
+            File(io::Result<File>),
+            Directory(PathBuf, &'static str),
+        }
+        let mut opener = match self {
+            Self::Stream { to, spool: None } => Opener::Stream(to.clone()),
+            Self::Stream { spool: Some(spool), .. } => Opener::File(spool.try_clone()),
+            Self::File { temporary, .. } => Opener::File(temporary.as_file().try_clone()),
+            Self::Directory { temporary, ending, .. } => Opener::Directory(temporary.path().to_owned(), ending),
+        };
+        move |month: Option<NaiveDate>| -> io::Result<Box<dyn Write + Send>> {
+            Ok(match (&mut opener, month) {
+                (Opener::Stream(stream), _) => stream.open()?,
+                (Opener::File(file), _) => {
+                    Box::new(std::mem::replace(file, Err(io::Error::other("it has been opened before")))?)
+                }
+                (Opener::Directory(directory, ending), month) => {
+                    let directory = match month {
+                        Some(month) => directory.join(format!("{MONTH}{}", month.format("%Y-%m"))),
+                        None => directory.clone(),
+                    };
+                    fs::create_dir(&directory)?;
+                    Box::new(File::create_new(directory.join(format!("{FILE_STEM}.{ending}")))?)
+                }
+            })
+        }
+    }
+
+    /// Gives what was written its name, once it is on the disk, or sends it where it is to go.
+    ///
+    /// # Errors
+    /// An [`io::Error`] at the root, where it cannot be written.
+    pub(super) async fn complete(self) -> anyhow::Result<()> {
+        let (ended, outcome) = tokio::sync::oneshot::channel();
+        // It may take the disk a while, and whoever reads as long as he likes: a thread that the program's end does not
+        // wait for.
+        std::thread::spawn(move || ended.send(self.complete_now()));
+        outcome.await.context("complete the output")?
+    }
+
+    fn complete_now(self) -> anyhow::Result<()> {
+        match self {
+            Self::Stream { spool: None, .. } => Ok(()),
+            Self::Stream { to, spool: Some(mut spool) } => {
+                spool.rewind().context("read the temporary file")?;
+                let mut stream = to.open()?;
+                io::copy(&mut spool, &mut stream)?;
+                Ok(stream.flush()?)
+            }
+            Self::File { temporary, path } => {
+                let done = temporary.as_file().sync_all().and_then(|()| Ok(temporary.persist(&path)?));
+                done.and_then(|_| sync_directory(parent(&path))).with_context(|| cannot_write(&path))
+            }
+            Self::Directory { temporary, path, .. } => sync_tree(temporary.path())
+                .and_then(|()| replace_directory(temporary, &path))
+                .and_then(|()| sync_directory(parent(&path)))
+                .with_context(|| cannot_write(&path)),
+        }
+    }
+}
+
+/// Begins the name of each month's directory, as tools that read such directories expect.
+const MONTH: &str = "month=";
+
+/// The name of the file in it, without its ending.
+const FILE_STEM: &str = "events";
+
+fn cannot_write(path: &Path) -> anyhow::Error {
+    anyhow!("write {}", path.display())
+}
+
+/// Why nothing can be written beside a path; without the temporary name, which says nothing to anybody.
+fn cannot_begin(path: &Path, error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            anyhow!("there is no directory {}: make it, or name another", parent(path).display())
+        }
+        kind => anyhow!("cannot write in the directory {}: {kind}", parent(path).display()),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What is there for the time of an export: its name says whose it is, should the machine fail and leave it.
+fn temporary(mode: u32) -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".allocation-ledger-export-").permissions(Permissions::from_mode(mode));
+    builder
+}
+
+/// Something in a directory that no export by month has put there.
+fn not_of_an_export(directory: &Path) -> io::Result<Option<PathBuf>> {
+    for entry in fs::read_dir(directory)? {
+        let month = entry?;
+        if !month.file_name().to_string_lossy().starts_with(MONTH) || !month.file_type()?.is_dir() {
+            return Ok(Some(month.path()));
+        }
+        for entry in fs::read_dir(month.path())? {
+            let file = entry?.path();
+            if file.file_stem().is_none_or(|stem| stem != FILE_STEM) {
+                return Ok(Some(file));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Puts a finished directory in the place of another one, if there is one. That is moved away first and removed last: a
+/// directory, unlike a file, cannot be replaced in one step.
+fn replace_directory(finished: TempDir, path: &Path) -> io::Result<()> {
+    let old = temporary(DIRECTORY_MODE).tempdir_in(parent(path))?;
+    let is_moved = path.exists();
+    if is_moved {
+        fs::rename(path, old.path())?;
+    }
+    if let Err(error) = fs::rename(finished.path(), path) {
+        if is_moved {
+            fs::rename(old.path(), path)?;
+        }
+        return Err(error);
+    }
+    // What it named is somewhere else now.
+    let _ = finished.keep();
+    Ok(())
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+fn sync_tree(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_directory(directory)
+}

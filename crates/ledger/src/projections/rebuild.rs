@@ -1,0 +1,126 @@
+//! `projections rebuild`: the views anew, or as they were, while everything goes on.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use event_log::{SharedLog, position_at};
+use http_api::instant::KnownAt;
+use indicatif::{ProgressBar, ProgressStyle};
+use projector::{Progress, View};
+use serde_json::json;
+
+use crate::{
+    interrupt::{interrupted, unless_interrupted},
+    output::print_line,
+    settings,
+    stores::Stores,
+};
+
+/// What `projections rebuild` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Build this view alone; the others stay as they are
+    #[arg(long, value_name = "NAME", conflicts_with = "as_of")]
+    view: Option<View>,
+    /// Build the views as they were then, in a schema of their own beside the serving ones
+    #[arg(long, value_name = "POSITION|INSTANT|DATE", requires = "schema")]
+    as_of: Option<KnownAt>,
+    /// With --as-of: the name of that schema
+    #[arg(long, value_name = "NAME", requires = "as_of")]
+    schema: Option<String>,
+    /// With --as-of: replace the schema of that name that an earlier --as-of has made
+    #[arg(long, requires = "as_of")]
+    replace: bool,
+    /// One JSON object when done
+    #[arg(long)]
+    json: bool,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    stores: settings::Stores,
+}
+
+/// Builds.
+///
+/// # Errors
+/// It is refused or fails; the serving views are then as they were.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let stores = Stores::open_prepared(&settings.stores).await?;
+    let built = unless_interrupted(build(settings, &stores)).await;
+    if !matches!(built, Ok(Some(()))) {
+        // What the building connections were at may take the server a moment to give up.
+        projector::drop_unfinished(&stores.views).await.context("drop what was half built")?;
+    }
+    stores.close().await?;
+    match built? {
+        Some(()) => Ok(()),
+        None => Err(interrupted("the views are as they were, and what was half built is gone")),
+    }
+}
+
+async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let bar = ProgressBar::no_length();
+    let show = |progress| show(&bar, progress);
+    let (position, schema) = match (settings.as_of, &settings.schema) {
+        (Some(as_of), Some(schema)) => {
+            let position = position_of(&stores.log, as_of).await?;
+            projector::build_as_of(&stores.log, &stores.views, position, schema, settings.replace, show).await?;
+            (position, schema.as_str())
+        }
+        _ => (projector::rebuild(&stores.log, &stores.views, settings.view, show).await?, projector::SCHEMA),
+    };
+    bar.finish_and_clear();
+    let seconds = started.elapsed().as_secs_f64();
+    print_line(&if settings.json {
+        let view = settings.view.map(View::name);
+        json!({"schema": schema, "view": view, "position": position, "seconds": seconds}).to_string()
+    } else {
+        let what = settings.view.map_or("all views".to_owned(), |view| format!("view {view}"));
+        format!("built in {seconds:.1} s: {what} of schema {schema}, up to position {position}")
+    })
+}
+
+/// The position meant, which must not lie ahead.
+pub(super) async fn position_of(log: &SharedLog, point: KnownAt) -> anyhow::Result<u64> {
+    match point {
+        KnownAt::Position(position) => {
+            let head = log.head().await?;
+            if position > head {
+                bail!("the log ends at position {head}: there is no position {position} yet");
+            }
+            Ok(position)
+        }
+        KnownAt::Instant(instant) => {
+            if instant > chrono::Utc::now() {
+                bail!("{instant} is not over yet: what will be known then, nobody knows now");
+            }
+            Ok(position_at(log, instant).await?)
+        }
+    }
+}
+
+/// Shows how far it is: a bar a stage.
+pub(super) fn show(bar: &ProgressBar, progress: Progress) {
+    let (stage, position, length) = match progress {
+        Progress::Reading { position, to } => ("reading the log", position, Some(to)),
+        Progress::Writing { written, parts } => ("writing rows", written as u64, Some(parts as u64)),
+        Progress::Comparing { compared, parts } => ("comparing rows", compared as u64, Some(parts as u64)),
+        Progress::Indexing => ("making indexes", 0, None),
+        Progress::CatchingUp { position } => ("catching up", position, None),
+    };
+    if bar.message() != stage {
+        let template = match length {
+            Some(_) => "{msg} {wide_bar} {pos}/{len} {per_sec} {eta}",
+            None => "{msg} {spinner}",
+        };
+        bar.reset();
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(stage);
+    }
+    match length {
+        Some(length) => bar.set_length(length),
+        None => bar.unset_length(),
+    }
+    bar.set_position(position);
+}

@@ -1,0 +1,85 @@
+//! `projections status`: how far each view has come.
+
+use anyhow::Context as _;
+use chrono::Utc;
+use clap::Args;
+use projector::{AsOf, ViewStatus, Views};
+use serde_json::json;
+
+use crate::{output::print_line, settings, stores::Stores};
+
+/// What `projections status` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// One JSON object a line for each view
+    #[arg(long)]
+    json: bool,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    stores: settings::Stores,
+}
+
+/// Prints how the views are.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let stores = Stores::open_prepared(&settings.stores).await?;
+    let read = read(&stores).await;
+    stores.close().await?;
+    let (views, as_of) = read?;
+    print_line(&if settings.json { json_lines(&views, &as_of) } else { table(&views, &as_of) })
+}
+
+async fn read(stores: &Stores) -> anyhow::Result<(Views, Vec<AsOf>)> {
+    let views = projector::status(&stores.log, &stores.views).await.context("read how the views are")?.context(
+        "this ledger has no views yet: start `allocation-ledger serve`, which makes them, or use `projections rebuild`",
+    )?;
+    let as_of = projector::as_of_schemas(&stores.views).await.context("look for views as of earlier positions")?;
+    Ok((views, as_of))
+}
+
+fn json_lines(views: &Views, as_of: &[AsOf]) -> String {
+    let each = views.views.iter().map(|ViewStatus { view, rows, bytes }| {
+        json!({
+            "view": view.name(), "version": views.version, "position": views.position,
+            "lagEvents": views.lag.events, "lagSeconds": views.lag_seconds(Utc::now()),
+            "rows": rows, "bytes": bytes, "state": views.state(),
+        })
+    });
+    let building = views.building.iter().map(|schema| json!({"schema": schema, "state": "BUILDING"}));
+    let as_of = as_of.iter().map(|AsOf { schema, what }| json!({"schema": schema, "state": "AS_OF", "what": what}));
+    let lines: Vec<String> = each.chain(building).chain(as_of).map(|line| line.to_string()).collect();
+    lines.join("\n")
+}
+
+fn table(views: &Views, as_of: &[AsOf]) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header([
+        "view",
+        "version",
+        "position",
+        "events behind",
+        "seconds behind",
+        "rows",
+        "MB",
+        "state",
+    ]);
+    let seconds = format!("{:.1}", views.lag_seconds(Utc::now()));
+    for ViewStatus { view, rows, bytes } in &views.views {
+        table.add_row([
+            view.to_string(),
+            views.version.to_string(),
+            views.position.to_string(),
+            views.lag.to_string(),
+            seconds.clone(),
+            rows.map_or_else(|| "none".to_owned(), |rows| rows.to_string()),
+            format!("{:.1}", *bytes as f64 / 1e6),
+            views.state().to_owned(),
+        ]);
+    }
+    let mut text = table.to_string();
+    text.extend(views.building.iter().map(|schema| format!("\nbeing built: schema {schema}")));
+    text.extend(as_of.iter().map(|AsOf { schema, what }| format!("\nschema {schema}: {what}")));
+    text
+}

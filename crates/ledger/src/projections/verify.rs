@@ -1,0 +1,155 @@
+//! `projections verify`: proves that the views are what the log says, or names what is not.
+
+use std::{fmt, time::Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use indicatif::ProgressBar;
+use projector::{Difference, Verified, View};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::rebuild::show;
+use crate::{
+    interrupt::{interrupted, unless_interrupted},
+    output::print_line,
+    settings,
+    stores::Stores,
+};
+
+/// What `projections verify` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Compare this view alone
+    #[arg(long, value_name = "NAME")]
+    view: Option<View>,
+    /// Compare the views in this schema, as `projections rebuild --as-of` makes them
+    #[arg(long, value_name = "NAME", default_value = projector::SCHEMA)]
+    schema: String,
+    /// One JSON object a line for each difference, and one at the end
+    #[arg(long)]
+    json: bool,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    stores: settings::Stores,
+}
+
+/// Compares, and prints each difference.
+///
+/// # Errors
+/// There is a difference, or the log or the views cannot be read.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let stores = Stores::open_prepared(&settings.stores).await?;
+    let compared = unless_interrupted(compare(settings, &stores)).await;
+    stores.close().await?;
+    let Some(verified) = compared? else {
+        return Err(interrupted("nothing has been changed, and not everything compared"));
+    };
+    let Verified { position, head, rows, differences } = verified;
+    let seconds = started.elapsed().as_secs_f64();
+    print_line(&if settings.json {
+        let schema = &settings.schema;
+        json!({
+            "schema": schema, "position": position, "head": head, "rows": rows, "differences": differences,
+            "seconds": seconds,
+        })
+        .to_string()
+    } else {
+        let outcome =
+            if differences == 0 { "no difference".to_owned() } else { format!("{differences} not as the log says") };
+        let behind = if position < head { format!("; the log goes on to position {head}") } else { String::new() };
+        format!(
+            "{rows} rows compared with a replay of the log up to position {position}, in {seconds:.1} s: \
+             {outcome}{behind}"
+        )
+    })?;
+    if differences > 0 {
+        bail!("the views are not what the log says: `projections rebuild` builds them anew");
+    }
+    Ok(())
+}
+
+async fn compare(settings: &Settings, stores: &Stores) -> anyhow::Result<Verified> {
+    let bar = ProgressBar::no_length();
+    let mut printed = Ok(());
+    let report = |difference| {
+        let difference = Report::from(difference);
+        let line = if settings.json { json!(difference).to_string() } else { difference.to_string() };
+        if printed.is_ok() {
+            printed = bar.suspend(|| print_line(&line));
+        }
+    };
+    let progress = |progress| show(&bar, progress);
+    let verified =
+        projector::verify(&stores.log, &stores.views, &settings.schema, settings.view, progress, report).await;
+    bar.finish_and_clear();
+    printed?;
+    verified.context("compare the views with the log")
+}
+
+/// A difference, as it is printed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    view: &'static str,
+    kind: Kind,
+    key: Map<String, Value>,
+    /// The columns that differ, where both rows are there.
+    columns: Vec<String>,
+    stored: Option<Map<String, Value>>,
+    expected: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Kind {
+    /// Both have the row, and it is not the same.
+    Changed,
+    /// The log says that there should be the row.
+    Missing,
+    /// The log has no reason for the row.
+    Extra,
+}
+
+impl From<Difference> for Report {
+    fn from(Difference { view, stored, expected }: Difference) -> Self {
+        // Postgres wrote it, so it is an object.
+        let object = |text: String| serde_json::from_str::<Map<String, Value>>(&text).unwrap_or_default();
+        let (stored, expected) = (stored.map(object), expected.map(object));
+        let (kind, columns) = match (&stored, &expected) {
+            (Some(stored), Some(expected)) => {
+                let differs =
+                    |(column, value): (&String, &Value)| (expected.get(column) != Some(value)).then(|| column.clone());
+                (Kind::Changed, stored.iter().filter_map(differs).collect())
+            }
+            (None, _) => (Kind::Missing, Vec::new()),
+            (Some(_), None) => (Kind::Extra, Vec::new()),
+        };
+        let either = expected.as_ref().or(stored.as_ref());
+        let value = |column: &str| either.and_then(|row| row.get(column)).cloned().unwrap_or_default();
+        let key = view.key().map(|column| (column.to_owned(), value(column))).collect();
+        Self { view: view.name(), kind, key, columns, stored, expected }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            Kind::Changed => "a row that differs",
+            Kind::Missing => "a row is missing",
+            Kind::Extra => "a row too many",
+        };
+        let key: Vec<String> = self.key.iter().map(|(column, value)| format!("{column} {value}")).collect();
+        writeln!(f, "{}: {what}: {}", self.view, key.join(", "))?;
+        for column in &self.columns {
+            let value = |row: &Option<Map<String, Value>>| row.as_ref().and_then(|row| row.get(column)).cloned();
+            let (stored, expected) = (value(&self.stored), value(&self.expected));
+            writeln!(f, "  {column} is {}, should be {}", json!(stored), json!(expected))?;
+        }
+        let row =
+            |row: &Option<Map<String, Value>>| row.as_ref().map_or("none".to_owned(), |row| json!(row).to_string());
+        writeln!(f, "  stored:   {}", row(&self.stored))?;
+        write!(f, "  expected: {}", row(&self.expected))
+    }
+}

@@ -1,0 +1,437 @@
+//! `replay`: the log as JSON lines, in its own order, all of it or what is asked for.
+//!
+//! The log is read in pages, a few ahead, while a thread of its own makes lines and writes them: memory does not grow with
+//! the log, nor with a reader that takes its time. A line is written only of an event that this program can read; at the
+//! first that it cannot, what precedes it has been written, and the error names its position.
+//!
+//! `--raw` leaves the position out and takes everything else as recorded: positions are the store's, while the order of
+//! the log, a stream and the revision in it say which event it is in any store. So two stores that hold the same ledger
+//! give the same bytes.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
+use domain::identifier::{PrisonCode, PrisonerNumber};
+use event_log::{Followed, LogError, RecordedEvent, SharedLog, position_at};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use http_api::instant::{DateOrInstant, KnownAt};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use query::feed::{EventType, Wanted};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    interrupt::{interrupted, unless_interrupted},
+    settings,
+    stores::LogStore,
+};
+
+/// Pages read ahead of the lines; a page has some thousands of events, so this is some ten megabytes.
+const PAGES_AHEAD: usize = 3;
+
+/// How long an interrupted replay waits for the line that is being written. Its reader may have stopped reading.
+const LAST_LINE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What `replay` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Begin with the event at this position
+    #[arg(long, value_name = "POSITION", conflicts_with_all = ["after", "since"])]
+    from: Option<u64>,
+    /// Resume: begin after the event at this position, the last that was seen
+    #[arg(long, value_name = "POSITION", conflicts_with = "since")]
+    after: Option<u64>,
+    /// End with the event at this position
+    #[arg(long, value_name = "POSITION", conflicts_with = "until")]
+    to: Option<u64>,
+    /// Begin with what was recorded at this instant, or when this London day began
+    #[arg(long, value_name = "DATE|INSTANT")]
+    since: Option<DateOrInstant>,
+    /// End with what was recorded at this instant, or when this London day ended
+    #[arg(long, value_name = "DATE|INSTANT", value_parser = until, conflicts_with = "follow")]
+    until: Option<DateTime<Utc>>,
+    /// Only events of this type; may be given several times, or several with commas between them
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    types: Vec<EventType>,
+    /// Only events of this prison's roster, and those of cases that name it
+    #[arg(long, value_name = "LEI")]
+    prison: Option<PrisonCode>,
+    /// Only events of this prisoner's case, those under numbers merged with it included
+    #[arg(long, value_name = "A1234BC")]
+    prisoner: Option<PrisonerNumber>,
+    /// Go on with new events as they are recorded, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+    /// The recorded bytes of data and metadata as they are, and no position: the same from every store of this ledger
+    #[arg(long)]
+    raw: bool,
+    /// JSON lines, which is what it prints in any case
+    #[arg(long)]
+    json: bool,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    stores: settings::Stores,
+}
+
+/// Reads an instant, or a London date that stands for its last instant.
+fn until(text: &str) -> Result<DateTime<Utc>, String> {
+    match text.parse() {
+        Ok(KnownAt::Instant(instant)) => Ok(instant),
+        Ok(KnownAt::Position(_)) => Err("a position is given with --to".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Prints the events.
+///
+/// # Errors
+/// There is no such position, the log is out of reach or damaged, or it was interrupted without `--follow`.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let store = LogStore::open_prepared(&settings.stores).await?;
+    let store = store.ok_or_else(|| LogStore::missing(&settings.stores))?;
+    let replayed = replay(settings, &store.log).await;
+    let closed = store.close().await;
+    replayed.and(closed)
+}
+
+async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
+    let progress = Arc::new(Progress::default());
+    let (pages, received) = mpsc::channel(PAGES_AHEAD);
+    let (outcome, printed) = oneshot::channel();
+    let work = async {
+        let range = Range::of(settings, log).await?;
+        let wanted = wanted(settings, log).await?;
+        let print = Print { wanted: wanted.clone(), raw: settings.raw, progress: Arc::clone(&progress) };
+        // A thread that the program's end does not wait for, as it may hang on a reader that has stopped reading.
+        std::thread::spawn(move || {
+            // Nobody hears it where the program is ending anyway.
+            let _ = outcome.send(print.all(received));
+        });
+        let reading = read(log, &wanted, range, settings.follow, pages);
+        let bar = bar(range, settings.follow);
+        tokio::pin!(printed);
+        tokio::pin!(reading);
+        let mut is_read = false;
+        loop {
+            tokio::select! {
+                outcome = &mut printed => {
+                    bar.finish_and_clear();
+                    return outcome.context("print the events")?;
+                }
+                () = &mut reading, if !is_read => is_read = true,
+                () = tokio::time::sleep(Duration::from_millis(200)), if !bar.is_hidden() => {
+                    bar.set_position(progress.position.load(Ordering::Relaxed).saturating_sub(range.after));
+                }
+            }
+        }
+    };
+    let finished = unless_interrupted(work).await;
+    progress.stop.store(true, Ordering::Relaxed);
+    if finished?.is_some() {
+        return Ok(());
+    }
+    let end = std::time::Instant::now() + LAST_LINE_WAIT_MAX;
+    while Arc::strong_count(&progress) > 1 && std::time::Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    match progress.position.load(Ordering::Relaxed) {
+        _ if settings.follow => Ok(()),
+        0 => Err(interrupted("nothing was printed")),
+        position => Err(interrupted(&format!("printed up to position {position}; go on with --after {position}"))),
+    }
+}
+
+/// The positions asked for: after one, up to and with another.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    after: u64,
+    /// None where new events are followed without end.
+    to: Option<u64>,
+    /// The log's end when it was asked for.
+    head: u64,
+}
+
+impl Range {
+    async fn of(settings: &Settings, log: &SharedLog) -> anyhow::Result<Self> {
+        let head = log.head().await.context("find the end of the log")?;
+        let check = |position: u64, allowed: u64| {
+            if position > allowed {
+                bail!("the log ends at position {head}: there is no position {position} yet");
+            }
+            Ok(position)
+        };
+        // Who follows may begin with the next event, and wait for one to come.
+        let ahead = if settings.follow { head.saturating_add(1) } else { head };
+        let after = match (settings.from, settings.after, settings.since) {
+            (Some(0), _, _) => 0,
+            (Some(from), _, _) => check(from, ahead)? - 1,
+            (_, Some(after), _) => check(after, head)?,
+            (_, _, Some(since)) if since.instant() > Utc::now() => {
+                bail!("{} is yet to come: give a --since that has begun", since.instant())
+            }
+            (_, _, Some(since)) => position_at(log, since.instant() - TimeDelta::microseconds(1)).await?,
+            (None, None, None) => 0,
+        };
+        let to = match (settings.to, settings.until) {
+            (Some(to), _) if settings.follow => Some(to),
+            (Some(to), _) => Some(check(to, head)?),
+            (None, Some(until)) => Some(position_at(log, until).await?),
+            (None, None) => (!settings.follow).then_some(head),
+        };
+        if let (Some(to), Some(_)) = (settings.to, settings.from.or(settings.after))
+            && to < after
+        {
+            bail!("position {to} comes before position {after}: give a --to that comes later");
+        }
+        Ok(Self { after, to, head })
+    }
+}
+
+async fn wanted(settings: &Settings, log: &SharedLog) -> anyhow::Result<Wanted> {
+    let wanted = Wanted::new(settings.types.iter().copied(), settings.prison.clone());
+    let Some(number) = &settings.prisoner else { return Ok(wanted) };
+    let wanted = wanted.of_case(log, number).await.with_context(|| format!("look up the case of {number}"))?;
+    let is_known = wanted.of_case_alone(log, 0, u64::MAX).await?.is_some_and(|events| !events.is_empty());
+    if !is_known && !settings.follow {
+        bail!("nothing is known of {number}: is that the number meant?");
+    }
+    Ok(wanted)
+}
+
+/// A page of events, or why there is none.
+type Page = Result<Vec<RecordedEvent>, LogError>;
+
+/// Reads the range, in order, into the channel; ends with its end, with an error, or when nobody prints any more.
+async fn read(log: &SharedLog, wanted: &Wanted, range: Range, follow: bool, pages: mpsc::Sender<Page>) {
+    let mut events = events(log, wanted, range, follow);
+    while let Some(page) = events.next().await {
+        if pages.send(page).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The events of the range, a page at a time.
+fn events<'a>(
+    log: &'a SharedLog,
+    wanted: &'a Wanted,
+    range: Range,
+    follow: bool,
+) -> impl Stream<Item = Page> + Unpin + 'a {
+    let Range { after, to, head } = range;
+    let up_to = to.unwrap_or(u64::MAX);
+    // A case is found by its numbers; only what comes after the log's end is looked for among everything.
+    let of_case = stream::once(wanted.of_case_alone(log, after, up_to.min(head)));
+    of_case
+        .map_ok(move |of_case| {
+            let (first, after) = match of_case {
+                Some(of_case) => (vec![Ok(of_case)], after.max(head)),
+                None => (Vec::new(), after),
+            };
+            let go_on = follow || first.is_empty();
+            let rest = if go_on && after < up_to {
+                followed(log, after, up_to, follow).boxed()
+            } else {
+                stream::empty().boxed()
+            };
+            stream::iter(first).chain(rest)
+        })
+        .try_flatten()
+        .boxed()
+}
+
+/// What follows a position in the log, up to another, and no further than its end unless that is to be followed.
+fn followed(log: &SharedLog, after: u64, up_to: u64, follow: bool) -> impl Stream<Item = Page> + use<> {
+    // None once the last page has been given.
+    stream::unfold(Some(log.follow_all(after)), move |pages| async move {
+        let mut pages = pages?;
+        loop {
+            match pages.next().await? {
+                Ok(Followed::Events(mut page)) => {
+                    let is_last = page.last().is_some_and(|last| last.position >= up_to);
+                    page.retain(|event| event.position <= up_to);
+                    return Some((Ok(page), (!is_last).then_some(pages)));
+                }
+                Ok(Followed::CaughtUp { .. }) if follow => {}
+                Ok(Followed::CaughtUp { .. }) => return None,
+                Err(error) => return Some((Err(error), None)),
+            }
+        }
+    })
+}
+
+/// What the printing thread and the rest tell each other.
+#[derive(Default)]
+struct Progress {
+    /// The position of the last event looked at.
+    position: AtomicU64,
+    /// Set when it is to end after the line that it is at.
+    stop: AtomicBool,
+}
+
+/// Makes lines of events and prints them.
+struct Print {
+    wanted: Wanted,
+    raw: bool,
+    progress: Arc<Progress>,
+}
+
+impl Print {
+    /// Prints what comes, to its end or to the first error.
+    fn all(mut self, mut pages: mpsc::Receiver<Page>) -> anyhow::Result<()> {
+        let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        let printed = loop {
+            match pages.blocking_recv() {
+                None => break Ok(()),
+                Some(Err(error)) => break Err(error.into()),
+                Some(Ok(page)) => {
+                    if let Err(error) = self.page(&page, &mut out) {
+                        break Err(error);
+                    }
+                    if self.progress.stop.load(Ordering::Relaxed) {
+                        break Ok(());
+                    }
+                    // A follower wants to see what there is; so does whoever reads while more is on its way.
+                    if pages.is_empty()
+                        && let Err(error) = out.flush()
+                    {
+                        break Err(error.into());
+                    }
+                }
+            }
+        };
+        // What precedes an error is printed, whatever it was.
+        let flushed = out.flush().map_err(anyhow::Error::from);
+        match printed.and(flushed) {
+            // Whoever reads has read enough, as `head` does.
+            Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(()),
+            printed => printed.context("replay the log"),
+        }
+    }
+
+    fn page(&mut self, page: &[RecordedEvent], out: &mut impl io::Write) -> anyhow::Result<()> {
+        for recorded in page {
+            if self.progress.stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if let Some(stored) = self.wanted.select(recorded)? {
+                if self.raw {
+                    serde_json::to_writer(&mut *out, &Raw::of(recorded)?).map_err(io::Error::from)?;
+                } else {
+                    let line = http_api::event::RecordedEvent::from(&stored);
+                    serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
+                }
+                out.write_all(b"\n")?;
+            }
+            self.progress.position.store(recorded.position, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+/// An event as recorded: what every store of the ledger holds alike.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw<'a> {
+    stream: String,
+    revision: u64,
+    event_id: uuid::Uuid,
+    r#type: &'a str,
+    recorded_at: DateTime<Utc>,
+    metadata: &'a RawValue,
+    data: &'a RawValue,
+}
+
+impl<'a> Raw<'a> {
+    fn of(recorded: &'a RecordedEvent) -> Result<Self, LogError> {
+        Ok(Self {
+            stream: recorded.stream.to_string(),
+            revision: recorded.revision,
+            event_id: recorded.event_id.0,
+            r#type: &recorded.type_name,
+            recorded_at: recorded.recorded_at,
+            metadata: verbatim(&recorded.metadata, "metadata", recorded)?,
+            data: verbatim(&recorded.data, "data", recorded)?,
+        })
+    }
+}
+
+/// Bytes that stand in a line as they are. They are canonical JSON, which begins and ends with its value and has no line
+/// breaks: what is not, would not come out as it is.
+fn verbatim<'a>(bytes: &'a [u8], part: &str, recorded: &RecordedEvent) -> Result<&'a RawValue, LogError> {
+    serde_json::from_slice::<&RawValue>(bytes)
+        .ok()
+        .filter(|value| value.get().len() == bytes.len() && !bytes.contains(&b'\n') && !bytes.contains(&b'\r'))
+        .ok_or_else(|| LogError::Damaged {
+            position: recorded.position,
+            what: format!("the {part} of this `{}` is not canonical JSON", recorded.type_name),
+        })
+}
+
+/// A bar on standard error, where that is a terminal and the lines go elsewhere.
+fn bar(range: Range, follow: bool) -> ProgressBar {
+    if follow || io::stdout().is_terminal() {
+        return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    }
+    let style = ProgressStyle::with_template("replaying {wide_bar} {pos}/{len} {per_sec} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(range.to.unwrap_or(range.head).saturating_sub(range.after)).with_style(style)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::identifier::EventId;
+
+    fn recorded(data: &str) -> RecordedEvent {
+        RecordedEvent {
+            position: 7,
+            stream: "prison-LEI".parse().expect("a stream"),
+            revision: 2,
+            event_id: EventId(uuid::Uuid::nil()),
+            type_name: "PomRegistered".to_owned(),
+            recorded_at: DateTime::UNIX_EPOCH,
+            metadata: b"{}".as_slice().into(),
+            data: data.as_bytes().to_vec().into(),
+        }
+    }
+
+    #[test]
+    fn raw_lines_hold_the_recorded_bytes_and_no_position() {
+        let event = recorded(r#"{"a":1.0,"b":"\u00e9"}"#);
+        let line = serde_json::to_string(&Raw::of(&event).expect("sound")).expect("JSON");
+        assert_eq!(
+            line,
+            r#"{"stream":"prison-LEI","revision":2,"eventId":"00000000-0000-0000-0000-000000000000","type":"PomRegistered","recordedAt":"1970-01-01T00:00:00Z","metadata":{},"data":{"a":1.0,"b":"\u00e9"}}"#
+        );
+    }
+
+    #[test]
+    fn what_would_not_come_out_as_it_is_is_damage() {
+        for wrong in ["", "nonsense", " {}", "{} ", "{}\n", "{\n}", "{}{}"] {
+            let error = Raw::of(&recorded(wrong)).err().expect(wrong).to_string();
+            assert!(error.contains("damaged at position 7: the data of this `PomRegistered`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn until_takes_times_and_no_position() {
+        assert_eq!(until("2026-07-01"), Ok("2026-07-01T22:59:59.999999Z".parse().expect("an instant")));
+        assert_eq!(until("81233"), Err("a position is given with --to".to_owned()));
+        until("soon").expect_err("no time");
+    }
+}

@@ -1,0 +1,79 @@
+//! The formats that a table can be written in.
+
+use std::{
+    io::{self, Write},
+    str::FromStr,
+};
+
+use super::{
+    parquet_file::ParquetFile,
+    table::{Cell, Kind, Table},
+    text::{Csv, JsonLines},
+};
+
+/// A format that a table can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values: RFC 4180, in UTF-8 with a byte order mark, which Excel wants.
+    Csv,
+    /// A JSON object a line.
+    JsonLines,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// How the names of its files end; what [`FromStr`] reads.
+    #[must_use]
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::JsonLines => "jsonl",
+            Self::Parquet => "parquet",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        [Self::Csv, Self::JsonLines, Self::Parquet]
+            .into_iter()
+            .find(|format| format.ending().eq_ignore_ascii_case(name))
+            .ok_or_else(|| UnknownFormat { name: name.to_owned() })
+    }
+}
+
+/// There is no such format.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no format `{name}`; the formats are csv, jsonl and parquet")]
+pub struct UnknownFormat {
+    name: String,
+}
+
+/// Writes a table, row by row. What is not finished is not complete.
+pub(crate) trait TableWriter {
+    /// Writes a row: a cell for each of the table's columns.
+    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()>;
+
+    /// Writes what is still to be written.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Begins to write a table.
+pub(crate) fn begin(
+    format: Format,
+    table: &Table,
+    out: Box<dyn Write + Send>,
+) -> io::Result<Box<dyn TableWriter + Send>> {
+    Ok(match format {
+        Format::Csv => Box::new(Csv::new(table, out)?),
+        Format::JsonLines => Box::new(JsonLines::new(table, out)),
+        Format::Parquet => Box::new(ParquetFile::new(table, out)?),
+    })
+}
+
+/// A value that its column cannot hold: a mistake of whoever made the row.
+pub(crate) fn mismatch(cell: &Cell<'_>, kind: Kind) -> io::Error {
+    io::Error::other(format!("{cell:?} does not belong in a column of {kind:?}"))
+}

@@ -1,0 +1,205 @@
+//! The log as a table: an event a row, its envelope in columns, its bodies as the JSON that was recorded.
+
+use std::{io, sync::LazyLock};
+
+use bytes::Bytes;
+use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, Utc};
+use domain::Stream;
+use event_log::{LogError, RecordedEvent, SharedLog, envelope::decode_metadata};
+use serde::de::IgnoredAny;
+
+use super::{
+    ExportError, Exported, Format, Open,
+    format::{TableWriter, begin},
+    pipe::{Incoming, Pipe},
+    table::{Cell, Column, Kind, Table},
+};
+
+/// Events read at once: enough for the question to cost little, and few enough for them to be in the processor's reach
+/// still when they are written.
+const PAGE_EVENTS: u64 = 2_000;
+
+/// The table's name.
+const NAME: &str = "log";
+
+/// Exports the log up to a position, in the order recorded. `progress` is told the position come to.
+///
+/// Where it is parted, each UTC month in which something was recorded goes to an output of its own.
+///
+/// # Errors
+/// The log cannot be read, or is damaged at a position; or an output cannot be written.
+pub async fn export_log(
+    log: &SharedLog,
+    to: u64,
+    is_by_month: bool,
+    format: Format,
+    open: impl Open,
+    progress: impl Fn(u64),
+) -> Result<Exported, ExportError> {
+    let table = Table { name: NAME, position: to, columns: COLUMNS.clone() };
+    let pipe = Pipe::new(move |pages: Incoming<Vec<RecordedEvent>>| {
+        write(pages, Parts::new(&table, is_by_month, format, open))
+    })?;
+    let reading = async {
+        let mut after = 0;
+        // No further than `to`: damage that stands beyond it is no matter of this export's.
+        while let limit @ 1.. = to.saturating_sub(after).min(PAGE_EVENTS) {
+            let mut page = log.read_all(after, limit as usize).await?;
+            page.truncate(page.partition_point(|event| event.position <= to));
+            let Some(last) = page.last() else { break };
+            after = last.position;
+            progress(after);
+            if !pipe.send(page).await {
+                break;
+            }
+        }
+        Ok::<_, LogError>(())
+    };
+    reading.await?;
+    let rows = pipe.finish().await?;
+    Ok(Exported { rows, position: to })
+}
+
+/// Writes pages as they come; answers how many events there were.
+fn write(mut pages: Incoming<Vec<RecordedEvent>>, mut parts: Parts<'_, impl Open>) -> Result<u64, ExportError> {
+    let mut rows = 0;
+    while let Some(page) = pages.next()? {
+        for event in &page {
+            let part = parts.of(event.recorded_at)?;
+            row(event, |cells| part.row(cells))?;
+            rows += 1;
+        }
+    }
+    parts.finish()?;
+    Ok(rows)
+}
+
+static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let column = |(name, kind, is_nullable): (&str, _, _)| Column { name: name.to_owned(), kind, is_nullable };
+    [
+        ("position", Kind::BigInt, false),
+        ("stream", Kind::Text, false),
+        ("revision", Kind::BigInt, false),
+        ("event_id", Kind::Uuid, false),
+        ("type", Kind::Word, false),
+        ("recorded_at", Kind::Timestamp, false),
+        ("effective_at", Kind::Timestamp, false),
+        ("recorded_by", Kind::Word, false),
+        ("client", Kind::Word, false),
+        ("command_id", Kind::Uuid, false),
+        ("correlation_id", Kind::Uuid, false),
+        ("causation_id", Kind::Uuid, true),
+        ("schema_version", Kind::Integer, false),
+        ("prisoner_number", Kind::Text, true),
+        ("prison_code", Kind::Word, true),
+        ("data", Kind::Json, false),
+        ("metadata", Kind::Json, false),
+    ]
+    .map(column)
+    .to_vec()
+});
+
+/// Makes an event's row, in the order of [`COLUMNS`].
+fn row(event: &RecordedEvent, write: impl FnOnce(&[Cell<'_>]) -> io::Result<()>) -> Result<(), ExportError> {
+    let metadata = decode_metadata(event)?;
+    let stream = event.stream.to_string();
+    let (prisoner_number, prison_code) = match &event.stream {
+        Stream::Prisoner(number) => (Some(number.as_str()), None),
+        Stream::Prison(code) => (None, Some(code.as_str())),
+    };
+    let cells = [
+        Cell::BigInt(event.position.cast_signed()),
+        Cell::Text(&stream),
+        Cell::BigInt(event.revision.cast_signed()),
+        Cell::Uuid(event.event_id.0.into_bytes()),
+        Cell::Text(&event.type_name),
+        Cell::BigInt(event.recorded_at.timestamp_micros()),
+        Cell::BigInt(metadata.effective_at.timestamp_micros()),
+        Cell::Text(metadata.recorded_by.username.as_str()),
+        Cell::Text(&metadata.recorded_by.client),
+        Cell::Uuid(metadata.command_id.0.into_bytes()),
+        Cell::Uuid(metadata.correlation_id.into_bytes()),
+        metadata.causation_id.map_or(Cell::Null, |id| Cell::Uuid(id.0.into_bytes())),
+        Cell::Integer(i32::from(metadata.schema_version)),
+        Cell::from(prisoner_number),
+        Cell::from(prison_code),
+        Cell::Text(json(event, "data", &event.data)?),
+        // That it is JSON is known: it has been read above.
+        Cell::Text(text(event, "metadata", &event.metadata)?),
+    ];
+    Ok(write(&cells)?)
+}
+
+/// A body, which has to be JSON: whoever opens the file relies on it.
+fn json<'a>(event: &RecordedEvent, part: &str, body: &'a Bytes) -> Result<&'a str, LogError> {
+    let text = text(event, part, body)?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| damaged(event, part, &error))?;
+    Ok(text)
+}
+
+fn text<'a>(event: &RecordedEvent, part: &str, body: &'a Bytes) -> Result<&'a str, LogError> {
+    std::str::from_utf8(body).map_err(|error| damaged(event, part, &error))
+}
+
+fn damaged(event: &RecordedEvent, part: &str, error: &dyn std::fmt::Display) -> LogError {
+    LogError::Damaged {
+        position: event.position,
+        what: format!("the {part} of this `{}` cannot be read: {error}", event.type_name),
+    }
+}
+
+/// The outputs, of which one is open at a time: times of recording never run backwards.
+struct Parts<'a, O> {
+    table: &'a Table,
+    is_by_month: bool,
+    format: Format,
+    open: O,
+    current: Option<(Month, Box<dyn TableWriter + Send>)>,
+}
+
+impl<'a, O: Open> Parts<'a, O> {
+    fn new(table: &'a Table, is_by_month: bool, format: Format, open: O) -> Self {
+        Self { table, is_by_month, format, open, current: None }
+    }
+
+    /// The output for what was recorded at an instant.
+    fn of(&mut self, recorded_at: DateTime<Utc>) -> io::Result<&mut (dyn TableWriter + Send)> {
+        let is_over = self.is_by_month && self.current.as_ref().is_some_and(|(month, _)| recorded_at >= month.end);
+        if is_over && let Some((_, part)) = self.current.take() {
+            part.finish()?;
+        }
+        let (_, part) = match self.current.take() {
+            Some(current) => self.current.insert(current),
+            None => {
+                let month = Month::of(recorded_at.date_naive());
+                let out = self.open.open(self.is_by_month.then_some(month.first))?;
+                self.current.insert((month, begin(self.format, self.table, out)?))
+            }
+        };
+        Ok(part.as_mut())
+    }
+
+    /// Completes the last output. Where there is nothing to export, and no months, that is one without rows.
+    fn finish(mut self) -> io::Result<()> {
+        match self.current.take() {
+            Some((_, part)) => part.finish(),
+            None if self.is_by_month => Ok(()),
+            None => begin(self.format, self.table, self.open.open(None)?)?.finish(),
+        }
+    }
+}
+
+/// A UTC month.
+#[derive(Debug, Clone, Copy)]
+struct Month {
+    first: NaiveDate,
+    /// The first instant after it.
+    end: DateTime<Utc>,
+}
+
+impl Month {
+    fn of(date: NaiveDate) -> Self {
+        let first = date.with_day(1).unwrap_or(date);
+        Self { first, end: (first + Months::new(1)).and_time(NaiveTime::MIN).and_utc() }
+    }
+}

@@ -1,0 +1,155 @@
+//! Views and the log, taken away as files.
+//!
+//! ```text
+//! log ──pages──┐                                  ┌─► CSV
+//!              ├─► cells of a table, row by row ──┼─► JSON lines
+//! view ─COPY───┘       (a thread of their own)    └─► Parquet (encoded on one more)
+//! ```
+//!
+//! | question | module |
+//! |---|---|
+//! | which columns has the log, and what is in them? | `log` |
+//! | which rows of a view, of which moment? | `view` |
+//! | what can a cell be? | `table` |
+//! | how is it written? | `format`, `text`, `parquet_file` |
+//! | how does it get from who reads to who writes? | `pipe` |
+//!
+//! Promises: the same export of the same ledger is the same bytes (rows in the order of their key, no clock, no names of
+//! machines or versions); memory is bounded, whatever is exported and however slowly it is taken; an output that could
+//! not be completed is an error, never a shorter file.
+//!
+//! Refuses to know: where the outputs are, and what becomes of one that is not complete.
+
+mod format;
+mod log;
+mod parquet_file;
+mod pipe;
+mod table;
+mod text;
+mod view;
+
+use std::io::{self, Write};
+
+use chrono::NaiveDate;
+use event_log::LogError;
+
+use crate::{
+    build::BuildError,
+    rebuild::Progress,
+    schema::VIEWS_VERSION,
+    views::{VIEWS, View},
+};
+
+pub use self::{
+    format::{Format, UnknownFormat},
+    log::export_log,
+    view::{export_view, export_view_as_of},
+};
+
+/// What was exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exported {
+    /// How many rows.
+    pub rows: u64,
+    /// The position in the log of the last event that they include.
+    pub position: u64,
+}
+
+/// How far an export of a view has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportProgress {
+    /// The view as it was is being built.
+    Building(Progress),
+    /// Rows are being written.
+    Writing {
+        /// Of `of`.
+        written: u64,
+        /// All that are to be.
+        of: u64,
+    },
+}
+
+/// Opens outputs: one, or one for each month.
+pub trait Open: Send + 'static {
+    /// Opens the output for everything, or for the month that begins on a day.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn open(&mut self, month: Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>>;
+}
+
+impl<F: FnMut(Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>> + Send + 'static> Open for F {
+    fn open(&mut self, month: Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>> {
+        self(month)
+    }
+}
+
+/// Why something was not exported, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// An output cannot be written.
+    #[error("write the export")]
+    Output(#[from] io::Error),
+    /// The log cannot be read.
+    #[error("read the event log")]
+    Log(#[from] LogError),
+    /// The views cannot be read.
+    #[error("read the views")]
+    Views(#[from] sqlx::Error),
+    /// The view as it was cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// There are no views.
+    #[error("there are no views yet: `allocation-ledger serve` makes them, and so does `projections rebuild`")]
+    NoViews,
+    /// The views are of another version.
+    #[error(
+        "the serving views are of version {found}, and this program knows version {VIEWS_VERSION}: build them anew with \
+         `allocation-ledger projections rebuild`"
+    )]
+    OtherVersion {
+        /// The version found.
+        found: i32,
+    },
+    /// A view without periods was asked for the rows that hold at an instant.
+    #[error("`{0}` has no periods, so nothing of it holds on a day rather than on another: {periods}", periods = with_periods())]
+    NoPeriods(View),
+    /// A view has a column of a type that no file is written with.
+    #[error(
+        "column `{column}` of `{view}` is of type {type_name}, which cannot be exported: this is a mistake in the program"
+    )]
+    Type {
+        /// The view.
+        view: &'static str,
+        /// The column.
+        column: String,
+        /// Its type in Postgres.
+        type_name: String,
+    },
+    /// A value is not what its column's type says.
+    #[error("a value in column `{column}` of `{view}` cannot be read: this is a mistake in the program")]
+    Value {
+        /// The view.
+        view: &'static str,
+        /// The column.
+        column: String,
+    },
+    /// Who reads has gone away before the end.
+    #[error("the export was given up")]
+    GivenUp,
+}
+
+impl ExportError {
+    /// Whether whoever takes the output has gone away, having seen enough.
+    #[must_use]
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Says which views have periods.
+fn with_periods() -> String {
+    let names: Vec<_> =
+        VIEWS.into_iter().filter(|view| view.key().any(|column| column == "valid_from")).map(View::name).collect();
+    format!("leave out the instant, or export {}", names.join(" or "))
+}

@@ -1,0 +1,364 @@
+//! Tables as Apache Parquet.
+//!
+//! Rows are gathered into row groups of 100,000. A group is encoded on a thread of its own while the next is gathered:
+//! encoding and compressing cost about as much as everything before them.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use ::parquet::{
+    basic::{Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical},
+    data_type::{BoolType, ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int32Type, Int64Type},
+    errors::ParquetError,
+    file::{
+        metadata::KeyValue,
+        properties::{EnabledStatistics, WriterProperties},
+        writer::{SerializedColumnWriter, SerializedFileWriter},
+    },
+    schema::types::{ColumnPath, Type, TypePtr},
+};
+use bytes::Bytes;
+
+use super::{
+    format::{TableWriter, mismatch},
+    table::{Cell, Column, Kind, Table},
+};
+
+/// Rows in a group: enough for columns to compress well, and few enough for a group to be held in memory.
+const GROUP_ROWS: usize = 100_000;
+
+/// Who wrote it, without a version: the same export is the same bytes, whichever release made it.
+const CREATED_BY: &str = "allocation-ledger";
+
+type Out = Box<dyn Write + Send>;
+
+/// Writes a Parquet file.
+pub(crate) struct ParquetFile {
+    kinds: Vec<Kind>,
+    gathered: Vec<Values>,
+    rows: usize,
+    encoder: Option<Encoder>,
+}
+
+/// The thread that encodes.
+struct Encoder {
+    groups: mpsc::SyncSender<Vec<Values>>,
+    /// What groups were in, to be used again: memory that is new costs as much as what is done with it.
+    emptied: mpsc::Receiver<Vec<Values>>,
+    thread: JoinHandle<Result<SerializedFileWriter<Out>, ParquetError>>,
+}
+
+impl ParquetFile {
+    pub(crate) fn new(table: &Table, out: Out) -> io::Result<Self> {
+        let schema = schema(table).map_err(into_io)?;
+        let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties(table))).map_err(into_io)?;
+        // A group is handed over when the one before it is done, so that there are two in memory at most.
+        let (groups, waiting) = mpsc::sync_channel::<Vec<Values>>(0);
+        let (empty, emptied) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("parquet".to_owned()).spawn(move || {
+            while let Ok(mut group) = waiting.recv() {
+                encode(&mut writer, &mut group)?;
+                // Nobody needs it any more after the last.
+                let _ = empty.send(group);
+            }
+            Ok(writer)
+        })?;
+        Ok(Self {
+            kinds: table.columns.iter().map(|column| column.kind).collect(),
+            gathered: table.columns.iter().map(Values::new).collect(),
+            rows: 0,
+            encoder: Some(Encoder { groups, emptied, thread }),
+        })
+    }
+
+    /// Hands the gathered rows over to be encoded.
+    fn hand_over(&mut self) -> io::Result<()> {
+        self.rows = 0;
+        let emptied = self.encoder.as_ref().and_then(|encoder| encoder.emptied.try_recv().ok());
+        let next = emptied.unwrap_or_else(|| self.gathered.iter().map(Values::next).collect());
+        let group = std::mem::replace(&mut self.gathered, next);
+        let is_taken = self.encoder.as_ref().is_some_and(|encoder| encoder.groups.send(group).is_ok());
+        // Who takes no more has failed, and says why.
+        if is_taken { Ok(()) } else { self.encoded().map(drop) }
+    }
+
+    /// Waits until everything handed over is encoded.
+    fn encoded(&mut self) -> io::Result<SerializedFileWriter<Out>> {
+        let Some(Encoder { groups, thread, .. }) = self.encoder.take() else {
+            return Err(io::Error::other("the file has failed before"));
+        };
+        drop(groups);
+        match thread.join() {
+            Ok(encoded) => encoded.map_err(into_io),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+impl TableWriter for ParquetFile {
+    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+        for ((values, cell), kind) in self.gathered.iter_mut().zip(cells).zip(&self.kinds) {
+            values.push(cell, *kind)?;
+        }
+        self.rows += 1;
+        if self.rows == GROUP_ROWS { self.hand_over() } else { Ok(()) }
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        if self.rows > 0 {
+            self.hand_over()?;
+        }
+        self.encoded()?.into_inner().map_err(into_io)?.flush()
+    }
+}
+
+/// The file's schema.
+fn schema(table: &Table) -> Result<TypePtr, ParquetError> {
+    let fields = table.columns.iter().map(field).collect::<Result<_, _>>()?;
+    Ok(Arc::new(Type::group_type_builder(table.name).with_fields(fields).build()?))
+}
+
+fn field(column: &Column) -> Result<TypePtr, ParquetError> {
+    let repetition = if column.is_nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED };
+    if column.kind == Kind::Words {
+        let element = primitive("element", Physical::BYTE_ARRAY, Some(LogicalType::String))
+            .with_repetition(Repetition::REQUIRED)
+            .build()?;
+        let list = Type::group_type_builder("list")
+            .with_repetition(Repetition::REPEATED)
+            .with_fields(vec![Arc::new(element)])
+            .build()?;
+        let field = Type::group_type_builder(&column.name)
+            .with_repetition(repetition)
+            .with_logical_type(Some(LogicalType::List))
+            .with_fields(vec![Arc::new(list)])
+            .build()?;
+        return Ok(Arc::new(field));
+    }
+    let (physical, logical) = match column.kind {
+        // JSON as a text: not every reader knows the logical type for it.
+        Kind::Word | Kind::Text | Kind::Json | Kind::Words => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        Kind::BigInt => (Physical::INT64, None),
+        Kind::Integer => (Physical::INT32, None),
+        Kind::Boolean => (Physical::BOOLEAN, None),
+        Kind::Timestamp => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
+        Kind::Date => (Physical::INT32, Some(LogicalType::Date)),
+        Kind::Uuid => (Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid)),
+        Kind::Decimal { precision, scale } => {
+            (Physical::INT32, Some(LogicalType::decimal(i32::from(scale), i32::from(precision))))
+        }
+    };
+    let field = primitive(&column.name, physical, logical).with_repetition(repetition);
+    let field = match column.kind {
+        Kind::Uuid => field.with_length(size_of::<[u8; 16]>() as i32),
+        Kind::Decimal { precision, scale } => field.with_precision(i32::from(precision)).with_scale(i32::from(scale)),
+        _ => field,
+    };
+    Ok(Arc::new(field.build()?))
+}
+
+fn primitive(
+    name: &str,
+    physical: Physical,
+    logical: Option<LogicalType>,
+) -> ::parquet::schema::types::PrimitiveTypeBuilder<'_> {
+    Type::primitive_type_builder(name, physical).with_logical_type(logical)
+}
+
+/// How each column is encoded: by a dictionary where values repeat, numbers that rise by their differences.
+fn properties(table: &Table) -> WriterProperties {
+    let about = [("ledger_table", table.name.to_owned()), ("ledger_position", table.position.to_string())];
+    let about = about.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec();
+    let mut properties = WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_key_value_metadata(Some(about))
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_compression(Compression::SNAPPY)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true);
+    for column in &table.columns {
+        let path = ColumnPath::from(column.name.as_str());
+        properties = match column.kind {
+            Kind::Timestamp | Kind::BigInt => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            Kind::Text | Kind::Uuid => properties.set_column_dictionary_enabled(path, false),
+            Kind::Json => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_statistics_enabled(path, EnabledStatistics::None),
+            Kind::Word | Kind::Words | Kind::Integer | Kind::Boolean | Kind::Date | Kind::Decimal { .. } => properties,
+        };
+    }
+    properties.build()
+}
+
+/// The values of a column in a row group: those that are not null, and where the others are.
+struct Values {
+    plain: Plain,
+    is_nullable: bool,
+    is_list: bool,
+    /// For each value, null or empty list, how much of it is there.
+    definition: Vec<i16>,
+    /// For lists: 0 where one begins, 1 where it goes on.
+    repetition: Vec<i16>,
+}
+
+enum Plain {
+    Boolean(Vec<bool>),
+    Integer(Vec<i32>),
+    BigInt(Vec<i64>),
+    /// All in one, and where each ends.
+    Bytes(Vec<u8>, Vec<usize>),
+    Uuid(Vec<u8>),
+}
+
+impl Values {
+    fn new(column: &Column) -> Self {
+        let plain = match column.kind {
+            Kind::Boolean => Plain::Boolean(Vec::new()),
+            Kind::Integer | Kind::Date | Kind::Decimal { .. } => Plain::Integer(Vec::new()),
+            Kind::BigInt | Kind::Timestamp => Plain::BigInt(Vec::new()),
+            Kind::Word | Kind::Text | Kind::Json | Kind::Words => Plain::Bytes(Vec::new(), Vec::new()),
+            Kind::Uuid => Plain::Uuid(Vec::new()),
+        };
+        Self {
+            plain,
+            is_nullable: column.is_nullable,
+            is_list: column.kind == Kind::Words,
+            definition: Vec::new(),
+            repetition: Vec::new(),
+        }
+    }
+
+    /// For the next group, with room for as many.
+    fn next(&self) -> Self {
+        let plain = match &self.plain {
+            Plain::Boolean(values) => Plain::Boolean(Vec::with_capacity(values.len())),
+            Plain::Integer(values) => Plain::Integer(Vec::with_capacity(values.len())),
+            Plain::BigInt(values) => Plain::BigInt(Vec::with_capacity(values.len())),
+            Plain::Bytes(bytes, ends) => Plain::Bytes(Vec::with_capacity(bytes.len()), Vec::with_capacity(ends.len())),
+            Plain::Uuid(bytes) => Plain::Uuid(Vec::with_capacity(bytes.len())),
+        };
+        let definition = Vec::with_capacity(self.definition.len());
+        Self { plain, definition, repetition: Vec::new(), ..*self }
+    }
+
+    fn push(&mut self, cell: &Cell<'_>, kind: Kind) -> io::Result<()> {
+        let there = i16::from(self.is_nullable);
+        match (&mut self.plain, cell) {
+            (_, Cell::Null) if self.is_nullable => {
+                self.definition.push(0);
+                if self.is_list {
+                    self.repetition.push(0);
+                }
+                return Ok(());
+            }
+            (Plain::Bytes(bytes, ends), Cell::Words(words)) if self.is_list => {
+                if words.is_empty() {
+                    self.definition.push(there);
+                    self.repetition.push(0);
+                }
+                for (index, word) in words.iter().enumerate() {
+                    bytes.extend_from_slice(word.as_bytes());
+                    ends.push(bytes.len());
+                    self.definition.push(there + 1);
+                    self.repetition.push(i16::from(index > 0));
+                }
+                return Ok(());
+            }
+            (Plain::Bytes(bytes, ends), Cell::Text(text)) if !self.is_list => {
+                bytes.extend_from_slice(text.as_bytes());
+                ends.push(bytes.len());
+            }
+            (Plain::Boolean(values), Cell::Boolean(value)) => values.push(*value),
+            (Plain::Integer(values), Cell::Integer(value)) => values.push(*value),
+            (Plain::BigInt(values), Cell::BigInt(value)) => values.push(*value),
+            (Plain::Uuid(bytes), Cell::Uuid(value)) => bytes.extend_from_slice(value),
+            _ => return Err(mismatch(cell, kind)),
+        }
+        if self.is_nullable {
+            self.definition.push(there);
+        }
+        Ok(())
+    }
+
+    /// Encodes the values and leaves none, but the room that they took.
+    fn encode(&mut self, column: &mut SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
+        let definition = (self.is_nullable || self.is_list).then_some(self.definition.as_slice());
+        let repetition = self.is_list.then_some(self.repetition.as_slice());
+        match &mut self.plain {
+            Plain::Boolean(values) => {
+                column.typed::<BoolType>().write_batch(values, definition, repetition)?;
+                values.clear();
+            }
+            Plain::Integer(values) => {
+                column.typed::<Int32Type>().write_batch(values, definition, repetition)?;
+                values.clear();
+            }
+            Plain::BigInt(values) => {
+                column.typed::<Int64Type>().write_batch(values, definition, repetition)?;
+                values.clear();
+            }
+            Plain::Bytes(bytes, ends) => {
+                let shared = Bytes::from(std::mem::take(bytes));
+                let starts = std::iter::once(0).chain(ends.iter().copied());
+                let values: Vec<_> =
+                    starts.zip(&*ends).map(|(start, end)| ByteArray::from(shared.slice(start..*end))).collect();
+                column.typed::<ByteArrayType>().write_batch(&values, definition, repetition)?;
+                drop(values);
+                *bytes = emptied(shared);
+                ends.clear();
+            }
+            Plain::Uuid(bytes) => {
+                let shared = Bytes::from(std::mem::take(bytes));
+                let starts = (0..shared.len()).step_by(size_of::<[u8; 16]>());
+                let value = |start| ByteArray::from(shared.slice(start..start + size_of::<[u8; 16]>()));
+                let values: Vec<_> = starts.map(|start| FixedLenByteArray::from(value(start))).collect();
+                column.typed::<FixedLenByteArrayType>().write_batch(&values, definition, repetition)?;
+                drop(values);
+                *bytes = emptied(shared);
+            }
+        }
+        self.definition.clear();
+        self.repetition.clear();
+        Ok(())
+    }
+}
+
+/// The room that bytes took, where nobody holds a part of them: the writer keeps some, such as the largest value of a column.
+fn emptied(shared: Bytes) -> Vec<u8> {
+    if !shared.is_unique() {
+        return Vec::with_capacity(shared.len());
+    }
+    let mut bytes = Vec::from(shared);
+    bytes.clear();
+    bytes
+}
+
+/// Writes a row group.
+fn encode(writer: &mut SerializedFileWriter<Out>, group: &mut [Values]) -> Result<(), ParquetError> {
+    let mut row_group = writer.next_row_group()?;
+    for values in group {
+        let Some(mut column) = row_group.next_column()? else {
+            return Err(ParquetError::General("the schema has fewer columns than the table".to_owned()));
+        };
+        values.encode(&mut column)?;
+        column.close()?;
+    }
+    row_group.close()?;
+    Ok(())
+}
+
+/// The error of the disk or the pipe itself, where it was one.
+fn into_io(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(inner) => io::Error::other(inner),
+        },
+        other => io::Error::other(other),
+    }
+}

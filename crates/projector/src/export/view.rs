@@ -1,0 +1,343 @@
+//! A view as a table: its columns from the database's catalog, its rows as `COPY` gives them, in the order of its key.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::BytesMut;
+use chrono::{DateTime, SecondsFormat, Utc};
+use event_log::SharedLog;
+use futures::TryStreamExt as _;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
+
+use super::{
+    ExportError, ExportProgress, Exported, Format, Open,
+    format::begin,
+    pipe::{Incoming, Pipe},
+    table::{Cell, Column, Kind, Table},
+};
+use crate::{
+    build,
+    copy_out::{RawRow, Rows},
+    schema::{self, SCHEMA, VIEWS_VERSION},
+    views::{View, checkpoint},
+};
+
+/// Bytes that are handed to the writer at once.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Exports a serving view: the rows of one moment, whatever is projected meanwhile. Of a view of periods, where `on` is
+/// given, the rows that hold at that instant.
+///
+/// # Errors
+/// The view cannot be read or has no periods; or the output cannot be written.
+pub async fn export_view(
+    views: &PgPool,
+    view: View,
+    on: Option<DateTime<Utc>>,
+    format: Format,
+    open: impl Open,
+    progress: impl Fn(ExportProgress) + Sync,
+) -> Result<Exported, ExportError> {
+    let options = views.connect_options().as_ref().clone().application_name("allocation-ledger export");
+    let mut connection = PgConnection::connect_with(&options).await?;
+    let is_there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(format!("{SCHEMA}.checkpoint"))
+        .fetch_one(&mut connection)
+        .await?;
+    if !is_there {
+        return Err(ExportError::NoViews);
+    }
+    schema::choose(&mut connection, SCHEMA).await?;
+    let exported = export(&mut connection, view, on, format, open, progress).await?;
+    connection.close().await?;
+    Ok(exported)
+}
+
+/// [`export_view`] of a view as it was when the log ended at `position`: it is built for that beside the serving one, and
+/// dropped again.
+///
+/// # Errors
+/// As [`export_view`]; or it cannot be built.
+#[expect(clippy::too_many_arguments, reason = "what, of when, how and where to are one question each")]
+pub async fn export_view_as_of(
+    log: &SharedLog,
+    views: &PgPool,
+    view: View,
+    position: u64,
+    on: Option<DateTime<Utc>>,
+    format: Format,
+    open: impl Open,
+    progress: impl Fn(ExportProgress) + Sync,
+) -> Result<Exported, ExportError> {
+    let building = |building| progress(ExportProgress::Building(building));
+    build::with_view_as_of(log, views, position, view, building, async |connection| {
+        export(connection, view, on, format, open, &progress).await
+    })
+    .await?
+}
+
+/// Exports a view of the schema chosen on the connection.
+async fn export(
+    connection: &mut PgConnection,
+    view: View,
+    on: Option<DateTime<Utc>>,
+    format: Format,
+    open: impl Open,
+    progress: impl Fn(ExportProgress),
+) -> Result<Exported, ExportError> {
+    let mut transaction = connection.begin().await?;
+    // The lock before the snapshot: where a rebuilt schema is swapped in just then, both are of the new one. The snapshot,
+    // since the projector goes on: all rows are of the checkpoint's position.
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE checkpoint, {view} IN ACCESS SHARE MODE"
+    )))
+    .execute(&mut *transaction)
+    .await?;
+    let checkpoint = checkpoint::read(&mut transaction).await?;
+    if checkpoint.version != VIEWS_VERSION {
+        return Err(ExportError::OtherVersion { found: checkpoint.version });
+    }
+    let position = checkpoint.position;
+    let columns = columns(&mut transaction, view).await?;
+    let condition = match on {
+        None => "true".to_owned(),
+        Some(_) if !is_periods(&columns) => return Err(ExportError::NoPeriods(view)),
+        Some(on) => {
+            let on = on.to_rfc3339_opts(SecondsFormat::Micros, true);
+            format!("valid_from <= '{on}' AND '{on}' < valid_to")
+        }
+    };
+    let total: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {view} WHERE {condition}")))
+        .fetch_one(&mut *transaction)
+        .await?;
+    let total = total.unsigned_abs();
+
+    let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+    let key: Vec<_> = view.key().collect();
+    let statement = format!(
+        "COPY (SELECT {} FROM {view} WHERE {condition} ORDER BY {}) TO STDOUT (FORMAT binary)",
+        names.join(", "),
+        key.join(", ")
+    );
+    let table = Table { name: view.name(), position, columns };
+    let written = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&written);
+    let pipe = Pipe::new(move |pieces| write(&table, pieces, format, open, &counter))?;
+    let mut copying = transaction.copy_out_raw(&statement).await?;
+    let mut piece = BytesMut::with_capacity(2 * PIECE_BYTES);
+    loop {
+        let next = copying.try_next().await?;
+        piece.extend_from_slice(next.as_deref().unwrap_or_default());
+        if next.is_some() && piece.len() < PIECE_BYTES {
+            continue;
+        }
+        progress(ExportProgress::Writing { written: written.load(Ordering::Relaxed), of: total });
+        if next.is_none() || !pipe.send(piece.split()).await {
+            break;
+        }
+    }
+    drop(copying);
+    if !piece.is_empty() {
+        // Where the writer takes no more, it says why below.
+        let _ = pipe.send(piece).await;
+    }
+    let rows = pipe.finish().await?;
+    transaction.rollback().await?;
+    Ok(Exported { rows, position })
+}
+
+/// Writes rows as they come; answers how many there were.
+fn write(
+    table: &Table,
+    mut pieces: Incoming<BytesMut>,
+    format: Format,
+    mut open: impl Open,
+    written: &AtomicU64,
+) -> Result<u64, ExportError> {
+    let mut writer = begin(format, table, open.open(None)?)?;
+    let mut rows = Rows::default();
+    let mut count = 0;
+    while let Some(piece) = pieces.next()? {
+        rows.push(&piece);
+        while let Some(row) = rows.next() {
+            write_row(table, &row, |cells| writer.row(cells))?;
+            count += 1;
+        }
+        written.store(count, Ordering::Relaxed);
+    }
+    writer.finish()?;
+    Ok(count)
+}
+
+fn write_row(
+    table: &Table,
+    row: &RawRow,
+    write: impl FnOnce(&[Cell<'_>]) -> std::io::Result<()>,
+) -> Result<(), ExportError> {
+    let cells = row.fields().zip(&table.columns).map(|(field, column)| {
+        let Some(bytes) = field else { return Ok(Cell::Null) };
+        cell(bytes, column.kind).ok_or_else(|| ExportError::Value { view: table.name, column: column.name.clone() })
+    });
+    let cells = cells.collect::<Result<Vec<_>, _>>()?;
+    Ok(write(&cells)?)
+}
+
+fn is_periods(columns: &[Column]) -> bool {
+    ["valid_from", "valid_to"].iter().all(|name| columns.iter().any(|column| column.name == *name))
+}
+
+/// The columns of a view, in their order.
+async fn columns(connection: &mut PgConnection, view: View) -> Result<Vec<Column>, ExportError> {
+    let rows = sqlx::query(
+        "SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type, attnotnull AS is_not_null
+           FROM pg_attribute
+          WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
+          ORDER BY attnum",
+    )
+    .bind(view.name())
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let (name, type_name): (String, String) = (row.try_get("name")?, row.try_get("type")?);
+            let is_not_null: bool = row.try_get("is_not_null")?;
+            let kind = match type_name.as_str() {
+                "text" => Kind::Word,
+                "text[]" => Kind::Words,
+                "bigint" => Kind::BigInt,
+                "integer" => Kind::Integer,
+                "boolean" => Kind::Boolean,
+                "timestamp with time zone" => Kind::Timestamp,
+                "date" => Kind::Date,
+                "uuid" => Kind::Uuid,
+                "numeric(2,1)" => Kind::Decimal { precision: 2, scale: 1 },
+                _ => return Err(ExportError::Type { view: view.name(), column: name, type_name }),
+            };
+            // Times may be infinite, which is null in a file: no format has it.
+            let is_nullable = !is_not_null || matches!(kind, Kind::Timestamp | Kind::Date);
+            Ok(Column { name, kind, is_nullable })
+        })
+        .collect()
+}
+
+/// Reads a value in Postgres's binary format; `None` where it is not one of that kind.
+fn cell(bytes: &[u8], kind: Kind) -> Option<Cell<'_>> {
+    /// Postgres counts from 2000.
+    const EPOCH_MICROS: i64 = 946_684_800_000_000;
+    const EPOCH_DAYS: i32 = 10_957;
+    Some(match kind {
+        Kind::Word | Kind::Text | Kind::Json => Cell::Text(std::str::from_utf8(bytes).ok()?),
+        Kind::BigInt => Cell::BigInt(i64::from_be_bytes(bytes.try_into().ok()?)),
+        Kind::Integer => Cell::Integer(i32::from_be_bytes(bytes.try_into().ok()?)),
+        Kind::Boolean => Cell::Boolean(*bytes.first()? != 0),
+        Kind::Timestamp => match i64::from_be_bytes(bytes.try_into().ok()?) {
+            i64::MIN | i64::MAX => Cell::Null,
+            micros => Cell::BigInt(micros.checked_add(EPOCH_MICROS)?),
+        },
+        Kind::Date => match i32::from_be_bytes(bytes.try_into().ok()?) {
+            i32::MIN | i32::MAX => Cell::Null,
+            days => Cell::Integer(days.checked_add(EPOCH_DAYS)?),
+        },
+        Kind::Uuid => Cell::Uuid(bytes.try_into().ok()?),
+        Kind::Decimal { precision, scale } => Cell::Integer(decimal(bytes, precision, scale)?),
+        Kind::Words => Cell::Words(words(bytes)?),
+    })
+}
+
+/// Takes the next big-endian numbers off.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn short(&mut self) -> Option<i16> {
+        let (number, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(i16::from_be_bytes(*number))
+    }
+
+    fn int(&mut self) -> Option<i32> {
+        let (number, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(i32::from_be_bytes(*number))
+    }
+
+    fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+}
+
+/// A `numeric` without its point: digits to the base of 10,000, the first of which counts 10,000 to the power of `weight`.
+fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Option<i32> {
+    const BASE_DIGITS: i32 = 4;
+    const NEGATIVE: i16 = 0x4000;
+    let mut reader = Reader(bytes);
+    let (digits, weight, sign, _decimals) = (reader.short()?, reader.short()?, reader.short()?, reader.short()?);
+    if sign != 0 && sign != NEGATIVE {
+        return None;
+    }
+    let mut unscaled = 0_i64;
+    for index in 0..digits {
+        let digit = i64::from(reader.short()?);
+        let power = BASE_DIGITS * i32::from(weight - index) + i32::from(scale);
+        let ten_to = 10_i64.checked_pow(power.unsigned_abs())?;
+        unscaled += if power >= 0 { digit.checked_mul(ten_to)? } else { digit / ten_to };
+    }
+    if unscaled >= 10_i64.checked_pow(u32::from(precision))? {
+        return None;
+    }
+    i32::try_from(if sign == NEGATIVE { -unscaled } else { unscaled }).ok()
+}
+
+/// A one-dimensional array of texts without nulls.
+fn words(bytes: &[u8]) -> Option<Vec<&str>> {
+    let mut reader = Reader(bytes);
+    let (dimensions, _has_nulls, _type) = (reader.int()?, reader.int()?, reader.int()?);
+    if dimensions == 0 {
+        return Some(Vec::new());
+    }
+    let (len, _lower_bound) = (reader.int()?, reader.int()?);
+    if dimensions != 1 {
+        return None;
+    }
+    (0..len)
+        .map(|_| {
+            let len = usize::try_from(reader.int()?).ok()?;
+            std::str::from_utf8(reader.bytes(len)?).ok()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::copy::Value;
+    use domain::{officer::WorkingPattern, prisoner::OverrideReason};
+
+    fn encoded(value: &impl Value) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        assert!(value.write(&mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_for_copy_is_read_back() {
+        for tenths in 1..=10 {
+            let pattern: WorkingPattern =
+                serde_json::from_value(serde_json::json!(f64::from(tenths) / 10.0)).expect("a share of full time");
+            assert_eq!(decimal(&encoded(&pattern), 2, 1), Some(tenths));
+        }
+        let instant: DateTime<Utc> = "2026-03-01T09:00:00.000001Z".parse().expect("an instant");
+        assert_eq!(cell(&encoded(&instant), Kind::Timestamp), Some(Cell::BigInt(instant.timestamp_micros())));
+        let date = "1999-12-31".parse::<chrono::NaiveDate>().expect("a date");
+        assert_eq!(cell(&encoded(&date), Kind::Date), Some(Cell::Integer(date.to_epoch_days())));
+        assert_eq!(cell(&i64::MAX.to_be_bytes(), Kind::Timestamp), Some(Cell::Null));
+        let reasons = vec![OverrideReason::NoStaff, OverrideReason::Other];
+        assert_eq!(cell(&encoded(&reasons), Kind::Words), Some(Cell::Words(vec!["NO_STAFF", "OTHER"])));
+        assert_eq!(cell(&encoded(&Vec::<OverrideReason>::new()), Kind::Words), Some(Cell::Words(Vec::new())));
+        assert_eq!(cell(b"\xff", Kind::Word), None);
+        assert_eq!(cell(b"", Kind::BigInt), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! How the views are: how far they have come, and how large they are.
+
+use chrono::{DateTime, Utc};
+use event_log::{Behind, SharedLog, behind};
+use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _};
+
+use crate::{
+    Error,
+    schema::{self, SCHEMA, VIEWS_VERSION},
+    views::{VIEWS, View, checkpoint},
+};
+
+/// How the serving views are. They move together, so position and version are of all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Views {
+    /// Version of the definition by which they were written.
+    pub version: i32,
+    /// Position of the last event that they include.
+    pub position: u64,
+    /// What they do not include yet.
+    pub lag: Behind,
+    /// Each view, in the order of [`VIEWS`].
+    pub views: Vec<ViewStatus>,
+    /// Schemas that are being filled at the moment.
+    pub building: Vec<String>,
+}
+
+/// How a view is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewStatus {
+    /// Which.
+    pub view: View,
+    /// Its rows, counted; none where views of another version have no such view.
+    pub rows: Option<u64>,
+    /// What it takes on disk with its indexes.
+    pub bytes: u64,
+}
+
+impl Views {
+    /// `OUTDATED` where they are of another version than this program makes, else `BEHIND` or `CURRENT`.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        if self.version != VIEWS_VERSION {
+            "OUTDATED"
+        } else if self.lag.events > 0 {
+            "BEHIND"
+        } else {
+            "CURRENT"
+        }
+    }
+
+    /// How long ago the first event that they lack was recorded, in seconds.
+    #[must_use]
+    pub fn lag_seconds(&self, now: DateTime<Utc>) -> f64 {
+        self.lag.since.map_or(0.0, |since| (now - since).as_seconds_f64().max(0.0))
+    }
+}
+
+/// Looks how the serving views are; version, position and rows are of one moment. `None` where there are none yet.
+///
+/// # Errors
+/// The log or the views cannot be read.
+pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<Views>, Error> {
+    let mut connection = views.acquire().await?;
+    let tables: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = $1")
+        .bind(SCHEMA)
+        .fetch_all(&mut *connection)
+        .await?;
+    if !tables.iter().any(|table| table == "checkpoint") {
+        return Ok(None);
+    }
+    let mut transaction = connection.begin().await?;
+    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut *transaction).await?;
+    schema::choose_here(&mut transaction, SCHEMA).await?;
+    // Before the snapshot is taken: a table that a rebuild puts in place after it would look empty.
+    let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
+    let checkpoint = checkpoint::read(&mut transaction).await?;
+    let mut each = Vec::with_capacity(VIEWS.len());
+    for view in VIEWS {
+        if !tables.iter().any(|table| table == view.name()) {
+            each.push(ViewStatus { view, rows: None, bytes: 0 });
+            continue;
+        }
+        let sql = format!("SELECT count(*) AS rows, pg_total_relation_size('{view}') AS bytes FROM {view}");
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *transaction).await?;
+        each.push(ViewStatus {
+            view,
+            rows: Some(row.try_get::<i64, _>("rows")?.unsigned_abs()),
+            bytes: row.try_get::<i64, _>("bytes")?.unsigned_abs(),
+        });
+    }
+    let building = schema::building(&mut transaction, checkpoint.epoch).await?;
+    transaction.commit().await?;
+    let lag = behind(log, checkpoint.position).await?;
+    Ok(Some(Views { version: checkpoint.version, position: checkpoint.position, lag, views: each, building }))
+}

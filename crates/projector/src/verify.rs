@@ -1,0 +1,372 @@
+//! Compares every row of every view with what a replay of the log gives.
+//!
+//! 1. The rows are read in one snapshot, with the position that they are of, and kept as two hashes each: of the key and
+//!    of the whole row. At the same time the log is read up to that position and put on a [`Shelf`](crate::shelf).
+//! 2. Board after board, the histories give rows, and each is looked for among those read.
+//! 3. What differs is looked at a second time, with nothing hashed: the histories concerned are folded up to the position
+//!    of a new snapshot, their rows put into temporary tables, and Postgres tells what is not the same. So whatever is
+//!    recorded meanwhile, no difference is reported that is not there.
+//!
+//! The replay has nothing in common with what is stored; the definition of the rows (`rows`) it has, since there is one.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    num::NonZero,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use domain::Stream;
+use event_log::{LogError, SharedLog, decode};
+use futures::future::{try_join, try_join_all};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction};
+
+use crate::{
+    BuildError, Error,
+    copy::Copy,
+    copy_out::{RawRow, Rows, each_row},
+    folding::History,
+    live::blocking,
+    rebuild::{Progress, THREADS_MAX, shelve},
+    schema::{self, VIEWS_VERSION},
+    views::{
+        Tables, VIEWS, View,
+        checkpoint::{self, Checkpoint},
+    },
+};
+
+/// Cases and prisons that are looked at a second time in one transaction.
+const SECOND_LOOK_MAX: usize = 200;
+
+/// A row that is not as the log says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// The view.
+    pub view: View,
+    /// The row as it is stored, a JSON object by column; none where it is missing.
+    pub stored: Option<String>,
+    /// The row as the log says; none where there should be no such row.
+    pub expected: Option<String>,
+}
+
+/// What a comparison has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The position up to which the log was replayed, which is the views' own.
+    pub position: u64,
+    /// Where the log ended: what the views do not include yet was not compared.
+    pub head: u64,
+    /// Rows that were compared.
+    pub rows: u64,
+    /// Rows that are not as the log says.
+    pub differences: u64,
+}
+
+/// Compares the views in `schema`, or one of them, with the log; `report` is told of each difference.
+///
+/// # Errors
+/// [`BuildError::OtherVersion`], or the log or the database fails: an event that cannot be read is named by its position.
+pub async fn verify(
+    log: &SharedLog,
+    views: &PgPool,
+    schema: &str,
+    only: Option<View>,
+    progress: impl Fn(Progress) + Sync,
+    mut report: impl FnMut(Difference),
+) -> Result<Verified, BuildError> {
+    schema::check_exists(views, schema).await?;
+    let mut connection = PgConnection::connect_with(&views.connect_options()).await.map_err(Error::from)?;
+    let selected: Vec<View> = VIEWS.into_iter().filter(|view| only.is_none_or(|only| only == *view)).collect();
+
+    // Views of another version may lack a table that is locked below.
+    let (transaction, Checkpoint { version, .. }) = snapshot(&mut connection, schema, &[]).await?;
+    transaction.rollback().await.map_err(Error::from)?;
+    if version != VIEWS_VERSION {
+        return Err(BuildError::OtherVersion { found: version });
+    }
+    let (mut transaction, Checkpoint { position, .. }) = snapshot(&mut connection, schema, &selected).await?;
+    let recorded_at = checkpoint::recorded_at(&mut transaction).await.map_err(Error::from)?;
+    let reading = async {
+        let mut stored = Stored::default();
+        for view in &selected {
+            stored.read(&mut transaction, *view).await?;
+        }
+        // Ended as soon as the rows are read: an old snapshot would keep Postgres from tidying up.
+        transaction.commit().await?;
+        Ok::<_, Error>(stored)
+    };
+    let shelving = shelve(log, position, |read| progress(Progress::Reading { position: read, to: position }));
+    let (stored, (shelf, last)) = try_join(reading, shelving).await?;
+    if last.map_or(0, |(last, _)| last) != position || last.map(|(_, at)| at) != recorded_at {
+        let what = format!(
+            "the views say that they include position {position}, recorded at {recorded_at:?}, and no such event stands there"
+        );
+        return Err(LogError::Damaged { position, what }.into());
+    }
+
+    let rows = stored.rows.len() as u64;
+    let (stored, mut suspects) = compare(stored, shelf.into_boards(), only, &progress).await?;
+    suspects.extend(stored.unexpected(&mut connection, schema, &selected).await?);
+    let mut differences = 0;
+    let suspects: Vec<Subject> = suspects.into_iter().collect();
+    for subjects in suspects.chunks(SECOND_LOOK_MAX) {
+        for difference in second_look(log, &mut connection, schema, &selected, subjects).await? {
+            differences += 1;
+            report(difference);
+        }
+    }
+    connection.close().await.map_err(Error::from)?;
+    Ok(Verified { position, head: log.head().await?, rows, differences })
+}
+
+/// Begins a transaction that sees the views in `schema` as they are now, and goes on seeing them so.
+async fn snapshot<'c>(
+    connection: &'c mut PgConnection,
+    schema: &str,
+    selected: &[View],
+) -> Result<(Transaction<'c, Postgres>, Checkpoint), Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *transaction).await?;
+    schema::choose_here(&mut transaction, schema).await?;
+    // Before the snapshot is taken: a table that a rebuild puts in place after it would look empty.
+    let views: String = selected.iter().map(|view| format!(", {view}")).collect();
+    sqlx::raw_sql(AssertSqlSafe(format!("LOCK TABLE checkpoint{views} IN ACCESS SHARE MODE")))
+        .execute(&mut *transaction)
+        .await?;
+    let checkpoint = checkpoint::read(&mut transaction).await?;
+    Ok((transaction, checkpoint))
+}
+
+/// The rows that are stored, each as the hash of its key and, by that, the hash of all of it.
+#[derive(Debug, Default)]
+struct Stored {
+    rows: HashMap<u64, StoredRow, BuildHasherDefault<KeyHasher>>,
+    /// Whose rows two have the same hash of their keys; one in millions of ledgers has any.
+    ambiguous: BTreeSet<Subject>,
+}
+
+#[derive(Debug)]
+struct StoredRow {
+    hash: u64,
+    /// Whether the log says that there should be a row with this key.
+    is_expected: AtomicBool,
+}
+
+/// Hashes what is a hash already.
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl std::hash::Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+/// Whose a row is: what its first column says, which may be no prisoner number or prison code at all.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Case(String),
+    Prison(String),
+}
+
+impl Subject {
+    fn of_row(view: View, row: &RawRow) -> Self {
+        let text = String::from_utf8_lossy(row.fields().next().flatten().unwrap_or_default()).into_owned();
+        match view {
+            View::PrisonerCase | View::CasePeriod | View::Allocation | View::CasePrison => Self::Case(text),
+            View::Prison | View::PomPeriod | View::NomisContact => Self::Prison(text),
+        }
+    }
+
+    fn of_history(history: &History) -> Self {
+        match history {
+            History::Case(history) => Self::Case(history.number().to_string()),
+            History::Prison(history) => Self::Prison(history.code().to_string()),
+        }
+    }
+
+    /// The stream that its rows follow from; none where the ledger can have none of that name.
+    fn stream(&self) -> Option<Stream> {
+        match self {
+            Self::Case(text) => text.parse().ok().map(Stream::Prisoner),
+            Self::Prison(text) => text.parse().ok().map(Stream::Prison),
+        }
+    }
+
+    fn into_text(self) -> String {
+        match self {
+            Self::Case(text) | Self::Prison(text) => text,
+        }
+    }
+}
+
+fn hash(view: View, bytes: &[u8]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one((view, bytes))
+}
+
+impl Stored {
+    async fn read(&mut self, connection: &mut PgConnection, view: View) -> Result<(), Error> {
+        let query = format!("SELECT {} FROM {view}", view.columns());
+        each_row(connection, &query, |row| {
+            let key = hash(view, row.first(view.key_columns()));
+            let stored = StoredRow { hash: hash(view, row.bytes()), is_expected: AtomicBool::new(false) };
+            if self.rows.insert(key, stored).is_some() {
+                self.ambiguous.insert(Subject::of_row(view, &row));
+            }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Whether there is just such a row.
+    fn has(&self, view: View, key: &[u8], row: &[u8]) -> bool {
+        let Some(stored) = self.rows.get(&hash(view, key)) else { return false };
+        stored.is_expected.store(true, Ordering::Relaxed);
+        stored.hash == hash(view, row)
+    }
+
+    /// Whose the rows are for which the log has no reason. Reads the tables again where there are any.
+    async fn unexpected(
+        mut self,
+        connection: &mut PgConnection,
+        schema: &str,
+        selected: &[View],
+    ) -> Result<BTreeSet<Subject>, Error> {
+        let mut subjects = std::mem::take(&mut self.ambiguous);
+        self.rows.retain(|_, row| !row.is_expected.load(Ordering::Relaxed));
+        if self.rows.is_empty() {
+            return Ok(subjects);
+        }
+        let (mut transaction, _) = snapshot(connection, schema, selected).await?;
+        for &view in selected {
+            let query = format!("SELECT {} FROM {view}", view.columns());
+            each_row(&mut transaction, &query, |row| {
+                if self.rows.contains_key(&hash(view, row.first(view.key_columns()))) {
+                    subjects.insert(Subject::of_row(view, &row));
+                }
+            })
+            .await?;
+        }
+        transaction.rollback().await?;
+        Ok(subjects)
+    }
+}
+
+/// Looks the rows of all histories up; answers whose rows are not as they should be.
+async fn compare(
+    stored: Stored,
+    boards: Vec<crate::shelf::Board>,
+    only: Option<View>,
+    progress: &(impl Fn(Progress) + Sync),
+) -> Result<(Stored, BTreeSet<Subject>), Error> {
+    let parts = boards.len();
+    let boards = Arc::new(Mutex::new(boards));
+    let stored = Arc::new(stored);
+    let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+    let comparing = try_join_all((0..threads).map(|_| {
+        let (boards, stored, done) = (Arc::clone(&boards), Arc::clone(&stored), done.clone());
+        blocking(move || {
+            let mut suspects = BTreeSet::new();
+            let next = || boards.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            while let Some(board) = next() {
+                for history in board.into_histories()? {
+                    if !is_stored(&stored, &history, only) {
+                        suspects.insert(Subject::of_history(&history));
+                    }
+                }
+                // Nobody listens once another thread has failed, or somebody has lost patience.
+                if done.send(()).is_err() {
+                    break;
+                }
+            }
+            Ok::<_, Error>(suspects)
+        })
+    }));
+    drop(done);
+    let counting = async {
+        let mut compared = 0;
+        while finished.recv().await.is_some() {
+            compared += 1;
+            progress(Progress::Comparing { compared, parts });
+        }
+        Ok(())
+    };
+    let (suspects, ()) = try_join(comparing, counting).await?;
+    let stored = Arc::into_inner(stored).expect("the threads that shared it have ended");
+    Ok((stored, suspects.into_iter().flatten().collect()))
+}
+
+/// Whether all rows of a history are there just so.
+fn is_stored(stored: &Stored, history: &History, only: Option<View>) -> bool {
+    let mut tables = Tables::of(only);
+    tables.add(history);
+    let mut all = true;
+    for (view, copy) in tables.into_copies() {
+        for row in rows_of(copy) {
+            // Not `&&`: each row's key is to be ticked off.
+            all &= stored.has(view, row.first(view.key_columns()), row.bytes());
+        }
+    }
+    all
+}
+
+fn rows_of(copy: Copy) -> impl Iterator<Item = RawRow> {
+    let mut rows = Rows::default();
+    rows.push(&copy.into_bytes());
+    std::iter::from_fn(move || rows.next())
+}
+
+/// Compares the rows of some streams exactly, in a snapshot of their own.
+async fn second_look(
+    log: &SharedLog,
+    connection: &mut PgConnection,
+    schema: &str,
+    selected: &[View],
+    subjects: &[Subject],
+) -> Result<Vec<Difference>, Error> {
+    let (mut transaction, Checkpoint { position, .. }) = snapshot(connection, schema, selected).await?;
+    let mut expected = Tables::default();
+    let streams: Vec<Stream> = subjects.iter().filter_map(Subject::stream).collect();
+    for (stream, events) in streams.iter().zip(log.read_streams(&streams).await?) {
+        let mut history = History::new(stream);
+        for event in events.iter().take_while(|event| event.position <= position) {
+            history.push(decode(event)?.entry)?;
+        }
+        expected.add(&history);
+    }
+    // Temporary tables come first on the search path, so from here on a view's bare name is what is expected.
+    for view in VIEWS {
+        let sql = format!("CREATE TEMPORARY TABLE {view} (LIKE {schema}.{view}) ON COMMIT DROP");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
+    }
+    expected.write(&mut transaction).await?;
+    let keys: Vec<String> = subjects.iter().cloned().map(Subject::into_text).collect();
+    let mut differences = Vec::new();
+    for &view in selected {
+        let key: Vec<&str> = view.key().collect();
+        let (key, first) = (key.join(", "), key[0]);
+        let sql = format!(
+            "SELECT to_jsonb(stored)::text AS stored, to_jsonb(expected)::text AS expected
+               FROM (SELECT * FROM {schema}.{view} WHERE {first} = ANY($1)) AS stored
+               FULL JOIN {view} AS expected USING ({key})
+              WHERE stored IS DISTINCT FROM expected
+              ORDER BY {key}"
+        );
+        for row in sqlx::query(AssertSqlSafe(sql)).bind(&keys).fetch_all(&mut *transaction).await? {
+            let read = |column| -> Result<Option<String>, Error> { Ok(row.try_get(column)?) };
+            differences.push(Difference { view, stored: read("stored")?, expected: read("expected")? });
+        }
+    }
+    transaction.rollback().await?;
+    Ok(differences)
+}

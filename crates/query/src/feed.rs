@@ -1,0 +1,253 @@
+//! The log as a feed: what of it is wanted, and how far one look for it goes.
+//!
+//! `GET /events` and the tool `replay` share this, so that both mean the same by a type, a prison or a case.
+//!
+//! - Order is the log's: positions grow, and what has been passed is complete.
+//! - Every event that could be wanted is read whole before it is judged. One that cannot be read is an error, after all
+//!   that precede it, and never passed over.
+//! - A look is bounded: see [`SCAN_EVENTS_MAX`].
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use domain::{
+    Event, Stream,
+    identifier::{PrisonCode, PrisonerNumber},
+    prison::PrisonEvent,
+    prisoner::PrisonerEvent,
+};
+use event_log::{LogError, RecordedEvent, SharedLog, StoredEvent, decode};
+
+use crate::{Error, case_log};
+
+/// Most events that one look for a page reads, wanted or not: some tenths of a second. A page that it leaves short says
+/// where to go on.
+pub const SCAN_EVENTS_MAX: usize = 20_000;
+
+/// Events read at once while looking for a few among many.
+const SCAN_PAGE_EVENTS: usize = 2_000;
+
+/// The type of an event, of either kind of stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventType(&'static str);
+
+impl FromStr for EventType {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = || PrisonerEvent::TYPE_NAMES.iter().chain(PrisonEvent::TYPE_NAMES).copied();
+        known().find(|name| *name == text.trim()).map(Self).ok_or_else(|| {
+            format!("`{text}` is not a type of event; those are {}", known().collect::<Vec<_>>().join(", "))
+        })
+    }
+}
+
+/// Which events are wanted; everything that is given has to hold.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    types: BTreeSet<EventType>,
+    prison: Option<PrisonCode>,
+    numbers: Option<BTreeSet<PrisonerNumber>>,
+}
+
+impl Wanted {
+    /// Events of these types, or of any where there is none; and, where a prison is given, those of its own stream and
+    /// those of cases that name it.
+    #[must_use]
+    pub fn new(types: impl IntoIterator<Item = EventType>, prison: Option<PrisonCode>) -> Self {
+        Self { types: types.into_iter().collect(), prison, numbers: None }
+    }
+
+    /// Of these, only what was recorded under the numbers of one case: the number itself and those that were merged with
+    /// it, in either direction. A merge that comes up later brings its number in from there on.
+    ///
+    /// # Errors
+    /// The log is out of reach or damaged.
+    pub async fn of_case(mut self, log: &SharedLog, number: &PrisonerNumber) -> Result<Self, Error> {
+        self.numbers = Some(case_log::numbers(log, number).await?);
+        Ok(self)
+    }
+
+    /// Whether every event is wanted.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.types.is_empty() && self.prison.is_none() && self.numbers.is_none()
+    }
+
+    /// Reads an event if it is wanted.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] where the event may be wanted and cannot be read.
+    pub fn select(&mut self, recorded: &RecordedEvent) -> Result<Option<StoredEvent>, LogError> {
+        if !self.is_of_case(recorded)? {
+            return Ok(None);
+        }
+        if !self.types.is_empty() && !self.types.iter().any(|wanted| wanted.0 == recorded.type_name) {
+            return Ok(None);
+        }
+        if let (Some(prison), Stream::Prison(of)) = (&self.prison, &recorded.stream)
+            && prison != of
+        {
+            return Ok(None);
+        }
+        let stored = decode(recorded)?;
+        Ok(self.prison.as_ref().is_none_or(|prison| is_about(&stored, prison)).then_some(stored))
+    }
+
+    /// Whether an event is of the case wanted; learns of merges on the way.
+    fn is_of_case(&mut self, recorded: &RecordedEvent) -> Result<bool, LogError> {
+        let Some(numbers) = &mut self.numbers else { return Ok(true) };
+        let Stream::Prisoner(number) = &recorded.stream else { return Ok(false) };
+        let is_known = numbers.contains(number);
+        // A number is retired before the other takes it in, so either may be the first to name one that is wanted.
+        let partner = case_log::merge_partner(recorded)?;
+        Ok(match partner {
+            Some(partner) if is_known => {
+                numbers.insert(partner);
+                true
+            }
+            Some(partner) if numbers.contains(&partner) => {
+                numbers.insert(number.clone());
+                true
+            }
+            Some(_) | None => is_known,
+        })
+    }
+
+    /// Everything after a position, up to and with another, that was recorded under the case's numbers, without a look at
+    /// the rest of the log; in the log's order. `None` where no case is wanted in particular.
+    ///
+    /// # Errors
+    /// The log is out of reach or damaged.
+    pub async fn of_case_alone(
+        &self,
+        log: &SharedLog,
+        after: u64,
+        to: u64,
+    ) -> Result<Option<Vec<RecordedEvent>>, LogError> {
+        let Some(numbers) = &self.numbers else { return Ok(None) };
+        let streams: Vec<Stream> = numbers.iter().cloned().map(Stream::Prisoner).collect();
+        let mut events: Vec<RecordedEvent> = log.read_streams(&streams).await?.into_iter().flatten().collect();
+        events.retain(|event| event.position > after && event.position <= to);
+        events.sort_by_key(|event| event.position);
+        Ok(Some(events))
+    }
+}
+
+/// Whether an event is of a prison's own stream, or of a case and names the prison.
+fn is_about(stored: &StoredEvent, prison: &PrisonCode) -> bool {
+    match (&stored.stream, &stored.entry.event) {
+        (Stream::Prison(of), _) => of == prison,
+        (Stream::Prisoner(_), Event::Prisoner(event)) => prisons(event).into_iter().flatten().any(|one| one == prison),
+        (Stream::Prisoner(_), Event::Prison(_)) => false,
+    }
+}
+
+/// The prisons that an event of a case names.
+fn prisons(event: &PrisonerEvent) -> [Option<&PrisonCode>; 2] {
+    match event {
+        PrisonerEvent::TierAssigned(tier) => [tier.prison.as_ref(), None],
+        PrisonerEvent::AllocationMade(made) => [Some(&made.prison), None],
+        PrisonerEvent::Reallocated(moved) => [Some(&moved.prison), None],
+        PrisonerEvent::Deallocated(ended) => [ended.prison.as_ref(), ended.to_prison.as_ref()],
+        PrisonerEvent::CoworkerAllocated(made) => [Some(&made.prison), None],
+        PrisonerEvent::CoworkerReallocated(moved) => [Some(&moved.prison), None],
+        PrisonerEvent::CoworkerDeallocated(ended) => [Some(&ended.prison), None],
+        PrisonerEvent::PrisonerNumberMerged(merged) => {
+            let held_tier = merged.held.tier.as_ref().and_then(|tier| tier.prison.as_ref());
+            [merged.held.prison.as_ref(), held_tier]
+        }
+        PrisonerEvent::CommunityManagerAssigned(_)
+        | PrisonerEvent::CommunityManagerRemoved(_)
+        | PrisonerEvent::HandoverPlanned(_)
+        | PrisonerEvent::ResponsibilityOverridden(_)
+        | PrisonerEvent::ResponsibilityOverrideRemoved(_)
+        | PrisonerEvent::EntryVoided(_)
+        | PrisonerEvent::PrisonerNumberRetired(_) => [None; 2],
+    }
+}
+
+/// A page of what is wanted.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) events: Vec<StoredEvent>,
+    /// Everything wanted up to here is in this page or before it.
+    pub(crate) position: u64,
+    /// Whether the log went on after that.
+    pub(crate) is_more: bool,
+}
+
+/// At most `limit` of the events wanted after a position. May hold fewer, or none, and yet not be the last: see
+/// [`SCAN_EVENTS_MAX`].
+pub(crate) async fn page(
+    log: &SharedLog,
+    wanted: &mut Wanted,
+    after: u64,
+    head: u64,
+    limit: usize,
+) -> Result<Page, LogError> {
+    if let Some(of_case) = wanted.of_case_alone(log, after, head).await? {
+        let (events, read_to) = selected(wanted, &of_case, limit)?;
+        let position = if events.len() == limit { read_to.unwrap_or(head) } else { head };
+        return Ok(Page { events, position, is_more: position < head });
+    }
+    let chunk = if wanted.is_everything() { limit } else { SCAN_PAGE_EVENTS };
+    let (mut events, mut position, mut scanned) = (Vec::new(), after, 0);
+    while position < head && events.len() < limit && scanned < SCAN_EVENTS_MAX {
+        let read = match sound(log, position, chunk.min(SCAN_EVENTS_MAX - scanned)).await {
+            // What precedes the damage is an answer; who goes on from there meets it.
+            Err(LogError::Damaged { .. }) if position > after => break,
+            read => read?,
+        };
+        let Some(last) = read.last() else {
+            position = head;
+            break;
+        };
+        scanned += read.len();
+        match selected(wanted, &read, limit - events.len()) {
+            Ok((found, read_to)) => {
+                events.extend(found);
+                position = if events.len() == limit { read_to.unwrap_or(last.position) } else { last.position };
+            }
+            Err(LogError::Damaged { position: at, what }) => {
+                let sound: Vec<RecordedEvent> = read.into_iter().take_while(|event| event.position < at).collect();
+                let (found, _) = selected(wanted, &sound, limit - events.len())?;
+                events.extend(found);
+                position = sound.last().map_or(position, |last| last.position);
+                if position == after {
+                    return Err(LogError::Damaged { position: at, what });
+                }
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // The log may have grown since its end was asked for.
+    Ok(Page { events, position, is_more: position < head })
+}
+
+/// The first events wanted, at most `limit`, and the position of the last one.
+fn selected(
+    wanted: &mut Wanted,
+    recorded: &[RecordedEvent],
+    limit: usize,
+) -> Result<(Vec<StoredEvent>, Option<u64>), LogError> {
+    let mut events = Vec::new();
+    for event in recorded {
+        if events.len() == limit {
+            break;
+        }
+        events.extend(wanted.select(event)?);
+    }
+    let read_to = events.last().map(|last: &StoredEvent| last.entry.position);
+    Ok((events, read_to))
+}
+
+/// The events after a position; where damage is among them, those before it.
+async fn sound(log: &SharedLog, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
+    match log.read_all(after, limit).await {
+        Err(LogError::Damaged { position, .. }) if position > after + 1 => {
+            let before = usize::try_from(position - 1 - after).unwrap_or(limit).min(limit);
+            log.read_all(after, before).await
+        }
+        read => read,
+    }
+}

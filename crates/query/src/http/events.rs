@@ -1,0 +1,286 @@
+//! `GET /events`: the feed for other services, as pages or as a stream of server-sent events that goes on.
+
+use std::{borrow::Cow, convert::Infallible, fmt::Write as _, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State as Extracted,
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
+    response::{IntoResponse as _, Response},
+};
+use domain::identifier::{PrisonCode, PrisonerNumber};
+use event_log::{Followed, LogError, RecordedEvent as Recorded, SharedLog};
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use http_api::{
+    Params, Problem,
+    event::RecordedEvent,
+    headers::{LEDGER_POSITION, parse},
+    page::Limit,
+    problem::Fault,
+};
+use serde::{Deserialize, Deserializer, de};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::Instant,
+};
+use utoipa::IntoParams;
+
+use crate::{
+    Error, State,
+    answer::Answer,
+    feed::{self, EventType, Wanted},
+};
+
+/// Sent by a client that comes back: the position of the last event that it has seen.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// How long a stream is silent before it shows that it lives. Proxies give up on a silent connection after a minute or so.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Bytes made ready at once. What the client has not taken, nothing more is made for.
+const CHUNK_BYTES: usize = 32 * 1024;
+
+/// How a stream begins: when to come back after a break.
+const PREAMBLE: &str = "retry: 1000\n: events of the allocation ledger\n\n";
+
+/// How a stream ends where the log cannot be read on. The client comes back for the rest and, while it is so, gets this.
+const BROKEN_OFF: &str = ": the log cannot be read on from here for now\n\n";
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Events after this position; from the first one where it is absent.
+    after: Option<u64>,
+    /// Event types, with commas between them.
+    #[serde(rename = "type")]
+    #[param(value_type = Option<String>, example = "AllocationMade,Reallocated")]
+    types: Option<Types>,
+    /// Events of this prison's roster, and of cases that name it.
+    #[param(value_type = Option<String>, example = "LEI")]
+    prison: Option<PrisonCode>,
+    /// Events of this prisoner's case, those under numbers merged with it included.
+    #[param(value_type = Option<String>, example = "A1234BC")]
+    prisoner: Option<PrisonerNumber>,
+    /// Most events in a page; not for a stream.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 50)]
+    limit: Option<Limit>,
+}
+
+/// Event types of either kind of stream.
+#[derive(Debug)]
+struct Types(Vec<EventType>);
+
+impl<'de> Deserialize<'de> for Types {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        text.split(',').map(str::parse).collect::<Result<_, String>>().map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// The events of the ledger in its own order, after a position: a page, or with `Accept: text/event-stream` a stream that
+/// goes on with new ones.
+///
+/// Every event wanted comes exactly once and in order of position. `Ledger-Position` of a page says how far it goes: nothing
+/// wanted up to there is missing, so go on after it. A page may be short, or empty, and yet have a next one, where few
+/// events among many are wanted.
+///
+/// In a stream an event's `id` is its position, its `event` the type, its `data` the JSON object. A client that comes back
+/// with `Last-Event-ID` misses nothing. A block with an `id` alone says that nothing up to there was wanted.
+#[utoipa::path(
+    get, path = "/events", tag = "Answers",
+    params(
+        Which,
+        ("Last-Event-ID" = Option<u64>, Header, description = "For a stream: where to go on; goes before `after`"),
+    ),
+    responses(
+        (status = 200, content((Vec<RecordedEvent> = "application/json"), (String = "text/event-stream"))),
+    ),
+)]
+pub(super) async fn events(
+    Extracted(state): Extracted<State>,
+    Params(which): Params<Which>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let head = state.log.head().await.map_err(Error::from)?;
+    let mut wanted = Wanted::new(which.types.map(|Types(types)| types).unwrap_or_default(), which.prison);
+    if let Some(number) = &which.prisoner {
+        wanted = wanted.of_case(&state.log, number).await?;
+    }
+    let ahead = |position: u64| format!("the log ends at position {head}; there is no position {position} yet");
+    if let Some(after) = which.after.filter(|after| *after > head) {
+        return Err(Problem::fault("parameter-invalid", Fault::parameter("after", ahead(after))));
+    }
+    let after = which.after.unwrap_or_default();
+    if !wants_stream(&headers) {
+        let limit = which.limit.unwrap_or_default().rows();
+        let page = feed::page(&state.log, &mut wanted, after, head, limit).await.map_err(Error::from)?;
+        let events: Vec<RecordedEvent> = page.events.iter().map(RecordedEvent::from).collect();
+        let next = page.is_more.then_some(page.position);
+        return Ok(Answer::new(page.position, events).followed_after(next, &uri).into_response());
+    }
+    if which.limit.is_some() {
+        let detail = "a stream has no pages; leave it out";
+        return Err(Problem::fault("parameter-invalid", Fault::parameter("limit", detail)));
+    }
+    let last_seen = parse(&headers, &LAST_EVENT_ID, "a position in the ledger", |text| text.parse::<u64>().ok())?;
+    if let Some(last_seen) = last_seen.filter(|last_seen| *last_seen > head) {
+        return Err(Problem::fault("header-invalid", Fault::header(LAST_EVENT_ID.as_str(), ahead(last_seen))));
+    }
+    let permit = state.stream_permit().ok_or_else(|| {
+        Problem::unavailable("too-many-streams", "As many follow the events as this service allows. Please try again.")
+    })?;
+    let follower = Follower::new(&state.log, wanted, last_seen.unwrap_or(after), head, state.ending(), permit).await?;
+    Ok(respond(follower, head))
+}
+
+/// Whether a stream is asked for rather than a page.
+fn wants_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|accept| accept.to_str().ok())
+        .flat_map(|accept| accept.split(','))
+        .any(|accept| accept.split(';').next().is_some_and(|media| media.trim() == "text/event-stream"))
+}
+
+fn respond(follower: Follower, head: u64) -> Response {
+    let first = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(PREAMBLE.as_bytes())) });
+    let rest = stream::unfold(Some(follower), |follower| async {
+        let mut follower = follower?;
+        match follower.next().await {
+            Ok(Some(chunk)) => Some((Ok(chunk), Some(follower))),
+            Ok(None) => None,
+            // An end in good order, as HTTP has it: a connection that is broken off loses what was just sent.
+            Err(_) => Some((Ok(Bytes::from_static(BROKEN_OFF.as_bytes())), None)),
+        }
+    });
+    let mut response = Response::new(Body::from_stream(first.chain(rest)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(LEDGER_POSITION, HeaderValue::from(head));
+    response
+}
+
+/// One client's place in the log. Holds a page of events at most: the next is read when this one has been taken.
+struct Follower {
+    wanted: Wanted,
+    page: std::vec::IntoIter<Recorded>,
+    log: BoxStream<'static, Result<Followed, LogError>>,
+    /// Everything wanted up to here has been sent.
+    position: u64,
+    sent_at: Instant,
+    /// True once the service ends.
+    ending: watch::Receiver<bool>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    async fn new(
+        log: &SharedLog,
+        wanted: Wanted,
+        after: u64,
+        head: u64,
+        ending: watch::Receiver<bool>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, Error> {
+        // A case is found by its numbers; only what comes after the log's end is looked for among everything.
+        let (page, follow_after) = match wanted.of_case_alone(log, after, head).await? {
+            Some(of_case) => (of_case, head.max(after)),
+            None => (Vec::new(), after),
+        };
+        Ok(Self {
+            wanted,
+            page: page.into_iter(),
+            log: log.follow_all(follow_after),
+            position: after,
+            sent_at: Instant::now(),
+            ending,
+            _permit: permit,
+        })
+    }
+
+    /// What is to be sent next, as soon as there is something; `None` when the service ends.
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            if *self.ending.borrow() {
+                return Ok(None);
+            }
+            if let Some(chunk) = self.chunk()? {
+                self.sent_at = Instant::now();
+                return Ok(Some(chunk));
+            }
+            tokio::select! {
+                followed = self.log.next() => match followed {
+                    Some(Ok(Followed::Events(events))) => self.page = events.into_iter(),
+                    Some(Ok(Followed::CaughtUp { position })) => self.position = self.position.max(position),
+                    Some(Err(error)) => return Err(failed(error)),
+                    None => return Ok(None),
+                },
+                () = tokio::time::sleep_until(self.sent_at + KEEP_ALIVE_INTERVAL) => {
+                    self.sent_at = Instant::now();
+                    return Ok(Some(Bytes::from(format!(": still here\nid: {}\n\n", self.position))));
+                }
+                // A sender that is gone has ended with the service.
+                _ = self.ending.wait_for(|ending| *ending) => return Ok(None),
+            }
+        }
+    }
+
+    /// The next events wanted of those read, as many as one chunk takes; `None` where there are none.
+    fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        let mut chunk = String::new();
+        while chunk.len() < CHUNK_BYTES
+            && let Some(recorded) = self.page.next()
+        {
+            match self.wanted.select(&recorded) {
+                Ok(None) => {}
+                Ok(Some(stored)) => {
+                    let event = RecordedEvent::from(&stored);
+                    let data = serde_json::to_string(&event).map_err(|error| failed(unwritable(&recorded, &error)))?;
+                    // Writing to a text does not fail.
+                    let _ = write!(chunk, "id: {}\nevent: {}\ndata: {data}\n\n", event.position, event.type_name);
+                }
+                // What precedes it is sent first; the client that comes back after it meets it again.
+                Err(error) if chunk.is_empty() => return Err(failed(error)),
+                Err(_) => {
+                    let mut rest = vec![recorded];
+                    rest.extend(self.page.by_ref());
+                    self.page = rest.into_iter();
+                    break;
+                }
+            }
+            self.position = recorded.position;
+        }
+        Ok((!chunk.is_empty()).then(|| Bytes::from(chunk)))
+    }
+}
+
+fn unwritable(recorded: &Recorded, error: &serde_json::Error) -> LogError {
+    LogError::Damaged { position: recorded.position, what: format!("it cannot be written as JSON: {error}") }
+}
+
+/// Says in the program's log why a stream ends; its client only sees that it does.
+fn failed(error: LogError) -> Error {
+    tracing::warn!(error = &error as &dyn std::error::Error, "a stream of events ends before its client wanted it to");
+    error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_what_was_asked_for() {
+        let asks = |accept: &'static str| {
+            wants_stream(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]))
+        };
+        assert!(asks("text/event-stream"));
+        assert!(asks("application/json;q=0.5, text/event-stream;q=0.9"));
+        assert!(!asks("application/json") && !asks("*/*"));
+        assert!(!wants_stream(&HeaderMap::new()));
+    }
+}

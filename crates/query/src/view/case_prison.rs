@@ -1,0 +1,47 @@
+//! The view `case_prison`: which cases a list may have had at some position, whatever became of them since.
+
+use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
+use sqlx::PgPool;
+
+use super::Row;
+use crate::Error;
+
+/// The cases to which something has happened after `position`, of those that by then had been seen at the prison. Of them
+/// the views say something else than they said then, perhaps.
+pub(crate) async fn changed_since_at_prison(
+    views: &PgPool,
+    prison: &PrisonCode,
+    position: u64,
+) -> Result<Vec<PrisonerNumber>, Error> {
+    const SQL: &str = "
+        SELECT seen.prisoner_number
+        FROM case_prison seen JOIN prisoner_case c ON c.prisoner_number = seen.prisoner_number
+        WHERE seen.prison = $1 AND seen.first_position <= $2 AND c.position > $2";
+    let query = sqlx::query(SQL).bind(prison.as_str()).bind(bigint(position));
+    numbers(&query.fetch_all(views).await?)
+}
+
+/// The same of those that by then had been seen at a prison where the POM has ever been on the roster.
+pub(crate) async fn changed_since_around_pom(
+    views: &PgPool,
+    staff_id: StaffId,
+    position: u64,
+) -> Result<Vec<PrisonerNumber>, Error> {
+    const SQL: &str = "
+        SELECT DISTINCT seen.prisoner_number
+        FROM case_prison seen JOIN prisoner_case c ON c.prisoner_number = seen.prisoner_number
+        WHERE seen.prison IN (SELECT prison_code FROM pom_period WHERE staff_id = $1)
+          AND seen.first_position <= $2 AND c.position > $2";
+    let query = sqlx::query(SQL).bind(staff_id.get()).bind(bigint(position));
+    numbers(&query.fetch_all(views).await?)
+}
+
+fn numbers(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<PrisonerNumber>, Error> {
+    let key = "prisoner_number";
+    rows.iter().map(|row| Row { table: "case_prison", key, row }.word(key)).collect()
+}
+
+/// A position as a `bigint`; no store counts beyond it.
+fn bigint(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}

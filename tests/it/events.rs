@@ -1,0 +1,248 @@
+//! `GET /events`: the feed for other services, as pages and as a stream.
+
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use domain::{
+    Event, Stream,
+    event::RecordedBy,
+    identifier::CommandId,
+    prisoner::{PrisonerEvent, TierAssigned},
+    tier::TierSource,
+};
+use event_log::{APPEND_EVENTS_MAX, EventLog as _, ExpectedRevision, Metadata, encode};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use crate::{
+    answers::{answered, next_page, start},
+    support::{
+        Answer, PATIENCE,
+        ledger::{Ledger, PRISON, SHAH, refused},
+    },
+};
+
+/// Events to grow a log by that no test asks for.
+pub fn other_tiers(count: usize) -> Vec<Event> {
+    let tier = TierAssigned {
+        tier: "D1".parse().expect("a tier"),
+        rosh_level: None,
+        source: TierSource::Manual,
+        crn: None,
+        prison: None,
+    };
+    vec![Event::Prisoner(PrisonerEvent::TierAssigned(tier)); count]
+}
+
+/// Appends events to the streams of made-up cases, straight into the log.
+pub async fn grow(ledger: &Ledger, events: &[Event]) {
+    let log = ledger.log().await;
+    let appends = events.chunks(APPEND_EVENTS_MAX).enumerate().map(|(number, events)| {
+        let log = log.clone();
+        async move {
+            let stream = Stream::Prisoner(format!("G{number:04}ZZ").parse().expect("a prisoner number"));
+            let recorded_by = RecordedBy { username: "TEST".parse().expect("a name"), client: "test".to_owned() };
+            let (command, now) = (CommandId(Uuid::new_v4()), Utc::now());
+            let now = chrono::SubsecRound::trunc_subsecs(now, 6);
+            let metadata = Metadata::new(now, recorded_by, command, String::new(), Uuid::new_v4(), None);
+            let events = events.iter().enumerate().map(|(index, event)| encode(event, index, &metadata, now)).collect();
+            log.append(&stream, ExpectedRevision::NoStream, events).await.expect("append");
+        }
+    });
+    futures::future::join_all(appends).await;
+}
+
+/// A ledger with all roles and one allocated case.
+async fn ledger() -> Ledger {
+    let ledger = start().await;
+    ledger.case("A1111AA", SHAH).await;
+    ledger
+}
+
+async fn page(ledger: &Ledger, path: &str) -> Answer {
+    ledger.client().get(path).await
+}
+
+fn position(answer: &Answer) -> u64 {
+    answer.header("ledger-position").and_then(|value| value.parse().ok()).expect("a position")
+}
+
+/// Goes from page to page to the end; answers the positions of the events and how many pages there were.
+async fn through(ledger: &Ledger, path: &str) -> (Vec<u64>, usize) {
+    let (mut positions, mut pages, mut next) = (Vec::new(), 0, Some(path.to_owned()));
+    while let Some(path) = next {
+        let answer = page(ledger, &path).await;
+        let events = answered(&answer).as_array().expect("a list");
+        positions.extend(events.iter().map(|event| event["position"].as_u64().expect("a position")));
+        pages += 1;
+        next = next_page(&answer);
+        if next.is_none() {
+            assert_eq!(position(&answer), ledger.event_count().await, "the last page goes to the end");
+        }
+    }
+    (positions, pages)
+}
+
+#[tokio::test]
+async fn pages_lead_through_all_that_is_wanted() {
+    let ledger = ledger().await;
+    let head = ledger.event_count().await;
+    let all: Vec<u64> = (1..=head).collect();
+    assert_eq!(through(&ledger, "/events").await, (all.clone(), 1));
+    assert_eq!(through(&ledger, "/events?limit=3").await, (all, head.div_ceil(3) as usize));
+    let answer = page(&ledger, &format!("/events?after={}", head - 2)).await;
+    assert_eq!(answer.body[0]["type"], "TierAssigned");
+    let history = page(&ledger, "/prisoners/A1111AA/history/0").await;
+    for member in ["eventId", "schemaVersion", "recordedAt", "recordedBy", "commandId", "data"] {
+        assert_eq!(answer.body[0][member], history.body[member], "{member}");
+    }
+    assert_eq!(through(&ledger, "/events?type=TierAssigned,PrisonJoinedOmic").await.0, [1, head - 1]);
+    assert_eq!(through(&ledger, "/events?prisoner=A1111AA&limit=1").await, (vec![head - 1, head], 2));
+    assert_eq!(through(&ledger, &format!("/events?prison={PRISON}")).await.0.len() as u64, head);
+    assert!(through(&ledger, "/events?prison=MDI").await.0.is_empty());
+    assert!(through(&ledger, "/events?prisoner=Z9999ZZ").await.0.is_empty());
+    let nothing_new = page(&ledger, &format!("/events?after={head}")).await;
+    assert_eq!((answered(&nothing_new), position(&nothing_new)), (&json!([]), head));
+
+    refused(&page(&ledger, &format!("/events?after={}", head + 1)).await, 400, "parameter-invalid");
+    refused(&page(&ledger, "/events?type=Nonsense").await, 400, "parameter-invalid");
+    refused(&page(&ledger, "/events?limit=0").await, 400, "parameter-invalid");
+    refused(&page(&ledger, "/events?prisonr=LEI").await, 400, "parameter-unknown");
+}
+
+#[tokio::test]
+async fn a_look_for_few_among_many_goes_on_from_page_to_page() {
+    let ledger = ledger().await;
+    grow(&ledger, &other_tiers(22_000)).await;
+    ledger.case("A2222AA", SHAH).await;
+    let first = page(&ledger, "/events?type=AllocationMade").await;
+    assert_eq!(first.body.as_array().map(Vec::len), Some(1), "not all of the log is looked through for one page");
+    assert!(position(&first) < ledger.event_count().await);
+    let (found, pages) = through(&ledger, "/events?type=AllocationMade").await;
+    assert_eq!((found.len(), pages), (2, 2));
+    let (found, pages) = through(&ledger, "/events?prisoner=A2222AA").await;
+    assert_eq!((found.len(), pages), (2, 1), "a case is found by its number");
+}
+
+/// A stream of events as its client sees it.
+struct Streaming {
+    response: Response,
+    text: String,
+}
+
+impl Streaming {
+    async fn open(ledger: &Ledger, path: &str, headers: &[(&str, &str)]) -> Self {
+        let url = format!("{}{path}", ledger.client().base_url());
+        let mut request = reqwest::Client::new().get(url).header("Accept", "text/event-stream");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, text: String::new() }
+    }
+
+    /// The next block of lines; an error where the stream breaks off, `None` where it ends in order.
+    async fn block(&mut self) -> reqwest::Result<Option<String>> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let block = block.to_owned();
+                self.text = rest.to_owned();
+                return Ok(Some(block));
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("something in time")?;
+            let Some(chunk) = chunk else { return Ok(None) };
+            self.text.push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
+        }
+    }
+
+    /// The next event: its id, its type and its data.
+    async fn event(&mut self) -> (u64, String, Value) {
+        loop {
+            let block = self.block().await.expect("no break").expect("no end");
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+            if let (Some(id), Some(event), Some(data)) = (field("id: "), field("event: "), field("data: ")) {
+                let data: Value = serde_json::from_str(data).expect("JSON");
+                return (id.parse().expect("a position"), event.to_owned(), data);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_and_resumes() {
+    let ledger = ledger().await;
+    let head = ledger.event_count().await;
+    let mut stream = Streaming::open(&ledger, "/events", &[]).await;
+    for expected in 1..=head {
+        let (id, event, data) = stream.event().await;
+        assert_eq!((id, &data["position"], &data["type"]), (expected, &json!(expected), &json!(event)));
+    }
+    ledger.tier("A2222AA").await;
+    assert_eq!(stream.event().await.0, head + 1, "recorded while it was open");
+    drop(stream);
+    ledger.tier("A3333AA").await;
+    let seen = (head + 1).to_string();
+    let mut resumed = Streaming::open(&ledger, "/events?after=1", &[("Last-Event-ID", &seen)]).await;
+    assert_eq!(resumed.event().await.0, head + 2);
+
+    let mut case = Streaming::open(&ledger, "/events?prisoner=A2222AA&type=AllocationMade,TierAssigned", &[]).await;
+    assert_eq!(case.event().await.0, head + 1);
+    ledger.tier("A4444AA").await;
+    ledger.allocate("A2222AA", SHAH).await;
+    assert_eq!(case.event().await.1, "AllocationMade", "of another case nothing comes");
+
+    let stream = [("Accept", "text/event-stream")];
+    let ahead = [stream[0], ("Last-Event-ID", "1000000")];
+    let get = async |path: &str, headers: &[(&str, &str)]| ledger.client().send(Method::GET, path, headers, None).await;
+    refused(&get("/events", &ahead).await, 400, "header-invalid");
+    refused(&get("/events", &[stream[0], ("Last-Event-ID", "x")]).await, 400, "header-invalid");
+    refused(&get("/events?limit=5", &stream).await, 400, "parameter-invalid");
+}
+
+#[tokio::test]
+async fn streams_do_not_hold_up_the_end_of_the_service() {
+    let ledger = ledger().await;
+    let mut idle = Streaming::open(&ledger, &format!("/events?after={}", ledger.event_count().await), &[]).await;
+    assert!(idle.block().await.expect("no break").is_some());
+    let started = Instant::now();
+    let drained = async { while idle.block().await.expect("an end in order").is_some() {} };
+    let (status, ()) = tokio::join!(ledger.program.stop(), drained);
+    assert!(status.success());
+    // The service waits ten seconds for requests that do not end.
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_damage_after_what_precedes_it() {
+    let ledger = ledger().await;
+    let head = ledger.event_count().await;
+    let sql = format!(
+        "BEGIN; SET LOCAL session_replication_role = replica;
+         UPDATE log.event SET data = convert_to('nonsense', 'UTF8') WHERE position = {}; COMMIT",
+        head - 1
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
+    let mut stream = Streaming::open(&ledger, "/events", &[]).await;
+    for expected in 1..head - 1 {
+        assert_eq!(stream.event().await.0, expected);
+    }
+    let last = stream.block().await.expect("no break").expect("a last word");
+    assert!(last.starts_with(": the log cannot be read on"), "{last}");
+    assert_eq!(stream.block().await.expect("an end in order"), None);
+
+    let (mut found, mut next) = (0, Some("/events?limit=1000".to_owned()));
+    while let Some(path) = next {
+        let answer = page(&ledger, &path).await;
+        if answer.status == 500 {
+            break;
+        }
+        found += answered(&answer).as_array().map_or(0, Vec::len) as u64;
+        next = next_page(&answer);
+        assert!(next.is_some(), "there is more, although it cannot be read");
+    }
+    assert_eq!(found, head - 2, "what precedes it is answered");
+}

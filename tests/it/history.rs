@@ -1,0 +1,193 @@
+//! `history`: who was responsible for a case and everything that happened to it, for a person.
+
+use serde_json::{Value, json};
+
+use crate::{
+    answers::{ask, record, start},
+    support::{
+        Ran,
+        ledger::{Ledger, NOVAK, OKAFOR, SHAH},
+        run,
+    },
+};
+
+async fn history(ledger: &Ledger, number: &str, arguments: &[&str]) -> Ran {
+    let command = ["history", number, "--event-store", ledger.database.url.as_str()];
+    run(&[&command, arguments].concat()).await
+}
+
+/// What it says, which has to end well, with what differs from run to run replaced by its name.
+async fn said(ledger: &Ledger, number: &str, arguments: &[&str]) -> String {
+    let ran = history(ledger, number, arguments).await;
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{}", ran.stderr);
+    let lines = ran.stdout.lines().map(|line| match line.split_once(", recorded ") {
+        Some((entry, recorded)) => {
+            let by = recorded.split_once(" by ").map(|(_, by)| by.split(" with ").next().unwrap_or_default());
+            format!("{entry}, recorded TIME by {}", by.unwrap_or_default())
+        }
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A case at Leeds with a plan, an override that was taken back, an entry made in error, and a release.
+async fn ledger() -> Ledger {
+    let ledger = start().await;
+    ledger.case("A1234BC", SHAH).await;
+    let by = [("X-Recorded-By", "HOMD_LEI")];
+    let send = async |method: reqwest::Method, path: &str, body: Value| {
+        let answer = ledger.client().send(method, path, &by, Some(&body)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    };
+    let post = reqwest::Method::POST;
+    send(
+        post.clone(),
+        "/prisoners/A1234BC/handover-plans",
+        json!({"indeterminate": false, "sentenceStartDate": "2024-01-01", "conditionalReleaseDate": "2199-01-01",
+            "calculatedOn": "2026-02-03", "effectiveAt": "2026-02-03T09:00:00Z"}),
+    )
+    .await;
+    send(
+        post.clone(),
+        "/prisoners/A1234BC/reallocations",
+        json!({"prison": "LEI", "pom": {"staffId": OKAFOR}, "reason": "Shah is away", "overrideReasons": ["NO_STAFF"],
+            "effectiveAt": "2026-04-01T08:00:00Z"}),
+    )
+    .await;
+    send(post.clone(), "/prisoners/A1234BC/voids", json!({"revision": 3, "reason": "the wrong case"})).await;
+    send(
+        reqwest::Method::PUT,
+        "/prisoners/A1234BC/responsibility-override",
+        json!({"responsible": "PROBATION", "reason": "OTHER", "detail": "agreed with the court",
+            "effectiveAt": "2026-05-01T08:00:00Z"}),
+    )
+    .await;
+    ledger
+}
+
+#[tokio::test]
+async fn a_person_reads_who_was_responsible_and_what_happened() {
+    let ledger = ledger().await;
+    let head = ledger.event_count().await;
+    let expected = format!(
+        "\
+A1234BC: 6 entries, newest last; times are London's
+
+WHO WAS RESPONSIBLE
+
+2026-01-05 09:00 GMT to 2026-02-02 09:00 GMT
+    a POM, but the case is not allocated, at LEI
+    why: no handover plan is known
+
+2026-02-02 09:00 GMT to 2026-02-03 09:00 GMT
+    Shah, Priya (485928, prison POM), at LEI
+    why: no handover plan is known
+
+2026-02-03 09:00 GMT to 2026-05-01 09:00 BST
+    Shah, Priya (485928, prison POM), at LEI
+    why: handover plan: COM is responsible from 2198-04-17 (Determinate sentence more than 10 months)
+
+2026-05-01 09:00 BST to no end known
+    a COM, but none is named, at LEI; supporting: Shah, Priya (485928, prison POM)
+    why: overridden, the COM is responsible (another reason: agreed with the court)
+
+WHAT HAPPENED
+
+2026-01-05 09:00 GMT  Tier C1 assigned (DELIUS), held at LEI
+    entry 0, position {}, recorded TIME by ROOT
+
+2026-02-02 09:00 GMT  Allocated at LEI to Shah, Priya (485928, prison POM), tier C1
+    entry 1, position {}, recorded TIME by ROOT
+
+2026-02-03 09:00 GMT  Handover planned: COM is responsible from 2198-04-17 (Determinate sentence more than 10 months)
+    earliest release: CRD 2199-01-01
+    entry 2, position {}, recorded TIME by HOMD_LEI
+
+2026-04-01 09:00 BST  [voided by entry 4] Reallocated at LEI from Shah, Priya (485928, prison POM) to Okafor, Grace (485926, probation POM), tier C1
+    reason: Shah is away
+    against the recommendation: NO_STAFF
+    entry 3, position {}, recorded TIME by HOMD_LEI",
+        head - 5,
+        head - 4,
+        head - 3,
+        head - 2
+    );
+    let said = said(&ledger, "A1234BC", &[]).await;
+    // The case begins as this machine's user records it.
+    let user = said.lines().find_map(|line| line.split("entry 0, ").nth(1)?.split(" by ").nth(1)).expect("a user");
+    let expected = expected.replace(" by ROOT", &format!(" by {user}"));
+    assert!(said.starts_with(&expected), "{said}\n--- and not ---\n{expected}");
+    assert!(said.contains("Entry 3 voided\n    reason: the wrong case"), "{said}");
+    assert!(
+        said.contains("2026-05-01 09:00 BST  Responsibility overridden: the COM is responsible (another reason)"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_planned_is_marked() {
+    let ledger = start().await;
+    ledger.case("A1234BC", SHAH).await;
+    record(
+        &ledger,
+        "POST /prisoners/A1234BC/handover-plans",
+        json!({"indeterminate": false, "sentenceStartDate": "2024-01-01", "conditionalReleaseDate": "2199-01-01",
+            "calculatedOn": "2026-02-03", "effectiveAt": "2026-02-03T09:00:00Z"}),
+    )
+    .await;
+    let said = said(&ledger, "A1234BC", &[]).await;
+    let planned =
+        "2198-04-17 00:00 GMT to no end known  [planned]\n    a COM, but none is named, at LEI; supporting: Shah";
+    let planned = planned.replace("GMT", if said.contains("2198-04-17 00:00 BST") { "BST" } else { "GMT" });
+    assert!(said.contains(&planned), "{said}");
+}
+
+#[tokio::test]
+async fn it_can_be_asked_as_known_at_any_point() {
+    let ledger = ledger().await;
+    let (head, events) = (ledger.event_count().await, ledger.case_events("A1234BC").await);
+    // Before the void, the entry made in error counted.
+    let then = said(&ledger, "A1234BC", &["--known-at", &(head - 2).to_string()]).await;
+    assert!(
+        then.contains("2026-04-01 09:00 BST to no end known\n    Okafor, Grace")
+            || then.contains("2026-04-01 09:00 BST to 2198"),
+        "{then}"
+    );
+    assert!(!then.contains("voided"), "{then}");
+    let recorded = events[3].entry.recorded_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let at = said(&ledger, "A1234BC", &["--known-at", &recorded]).await;
+    assert_eq!(at.lines().skip(1).collect::<Vec<_>>(), then.lines().skip(1).collect::<Vec<_>>());
+    let path = format!("/prisoners/A1234BC/history?known-at={}", head - 2);
+    let over_http = ask(&ledger, &path).await;
+    assert_eq!(over_http.body.as_array().map(Vec::len), Some(4), "{}", over_http.text);
+    assert_eq!(over_http.header("ledger-position"), Some((head - 2).to_string().as_str()));
+
+    let before = history(&ledger, "A1234BC", &["--known-at", "2020-01-01"]).await;
+    assert_eq!(before.status.code(), Some(1));
+    assert!(before.stderr.contains("nothing was known of A1234BC at that point"), "{}", before.stderr);
+    let ahead = history(&ledger, "A1234BC", &["--known-at", &(head + 1).to_string()]).await;
+    assert_eq!(ahead.status.code(), Some(1));
+    assert!(ahead.stderr.contains(&format!("the log ends at position {head}")), "{}", ahead.stderr);
+    assert_eq!(history(&ledger, "A1234BC", &["--known-at", "soon"]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn json_is_as_over_http_and_a_merged_case_is_one() {
+    let ledger = ledger().await;
+    ledger.case("A2222AA", NOVAK).await;
+    record(&ledger, "POST /prisoners/A2222AA/merges", json!({"removedNumber": "A1234BC"})).await;
+    ledger.settled().await;
+    for number in ["A1234BC", "A2222AA"] {
+        let ran = history(&ledger, number, &["--json"]).await;
+        let lines: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let (periods, entries): (Vec<Value>, Vec<Value>) =
+            lines.into_iter().partition(|line| line.get("eventId").is_none());
+        let path = format!("/prisoners/{number}");
+        assert_eq!(ask(&ledger, &format!("{path}/responsibility/periods")).await.body, Value::Array(periods));
+        assert_eq!(ask(&ledger, &format!("{path}/history?limit=1000")).await.body, Value::Array(entries));
+    }
+    let said = said(&ledger, "A1234BC", &[]).await;
+    assert!(said.starts_with("A1234BC, which goes on as A2222AA: "), "{said}");
+    assert!(said.contains(" under A1234BC, position "), "{said}");
+    assert!(said.contains("Number A1234BC merged into this one"), "{said}");
+}

@@ -1,0 +1,330 @@
+//! Both clocks at once: "who held which cases on 1 March, as we knew it on 5 March".
+//!
+//! The yardstick is what the program itself answered when the log ended there: every question is asked at some positions
+//! while the ledger grows, and asked again `known-at` those positions when it has grown on. A case to which nothing has
+//! happened since is answered from the views, one to which something has from the log; both are among them.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    answers::{answered, ask, each, next_page, record, start},
+    support::ledger::{BYRNE, Ledger, NOVAK, OKAFOR, PRISON, SHAH, refused},
+};
+
+/// The other prison.
+const ELSEWHERE: &str = "MDI";
+
+/// A prison POM there.
+const JONES: i64 = 485_930;
+
+/// A POM at both.
+const POMS: [i64; 5] = [OKAFOR, BYRNE, SHAH, NOVAK, JONES];
+
+const NUMBERS: [&str; 8] = ["A0001AA", "A0002AA", "A0003AA", "A0004AA", "A0005AA", "A0006AA", "A0007AA", "A0008AA"];
+
+/// Commands in a random ledger.
+const STEPS: u64 = 75;
+
+/// After how many commands the questions are asked each time.
+const STEPS_BETWEEN: u64 = 25;
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % sides as u64) as usize
+    }
+
+    fn one_of<T: Copy>(&mut self, things: &[T]) -> T {
+        things[self.roll(things.len())]
+    }
+}
+
+/// Two prisons; one of the POMs is at both.
+async fn start_with_two_prisons() -> Ledger {
+    let ledger = start().await;
+    ledger.join_omic(ELSEWHERE).await;
+    ledger.register_pom(ELSEWHERE, JONES, "Jones, Ann", "PRISON").await;
+    ledger.register_pom(ELSEWHERE, SHAH, "Shah, Priya", "PRISON").await;
+    ledger
+}
+
+/// Gives some command to some case, or changes a roster. Rules may refuse it; the ledger then stays as it is.
+async fn step(ledger: &Ledger, dice: &mut Dice, day: u64) {
+    let number = dice.one_of(&NUMBERS);
+    let case = format!("/prisoners/{number}");
+    let prison = dice.one_of(&[PRISON, PRISON, ELSEWHERE]);
+    let staff_id = dice.one_of(&POMS);
+    // Mostly a day later than the step before, now and then long before.
+    let day = if dice.roll(6) == 0 { day / 2 } else { day };
+    let at = format!("2026-{:02}-{:02}T09:00:00Z", 1 + day / 28, 1 + day % 28);
+    let to =
+        json!({"prison": prison, "pom": {"staffId": staff_id}, "overrideReasons": ["NO_STAFF"], "effectiveAt": at});
+    let (request, mut body) = match dice.roll(20) {
+        0..=3 => {
+            let tier = dice.one_of(&["A", "B", "B2", "C1", "D"]);
+            let crn = format!("X{:06}", dice.roll(1_000_000));
+            (format!("POST {case}/tier"), json!({"tier": tier, "source": "DELIUS", "prison": prison, "crn": crn}))
+        }
+        4..=7 => (format!("POST {case}/allocations"), to),
+        8 => {
+            let mut to = to;
+            to["reason"] = json!("Wing move");
+            (format!("POST {case}/reallocations"), to)
+        }
+        9 => (format!("POST {case}/deallocations"), json!({"trigger": "MANUAL"})),
+        10 | 11 => (format!("POST {case}/co-workers"), json!({"prison": prison, "pom": {"staffId": staff_id}})),
+        12 => (format!("PUT {case}/community-manager"), json!({"name": dice.one_of(&["Lee, Sam", "Fox, Kit"])})),
+        13 | 14 => {
+            let release = format!("20{}-{:02}-01", dice.one_of(&[26, 27]), 1 + dice.roll(12));
+            let facts = json!({"indeterminate": false, "sentenceStartDate": "2024-01-01",
+                "conditionalReleaseDate": release});
+            (format!("POST {case}/handover-plans"), facts)
+        }
+        15 => {
+            let decision =
+                json!({"responsible": dice.one_of(&["PRISON", "PROBATION"]), "reason": "OTHER", "detail": "Agreed"});
+            (format!("PUT {case}/responsibility-override"), decision)
+        }
+        16 => {
+            let request = dice.one_of(&["releases", "transfers"]);
+            let body = if request == "transfers" { json!({"toPrison": prison}) } else { json!({}) };
+            (format!("POST {case}/{request}"), body)
+        }
+        17 => (format!("POST {case}/voids"), json!({"revision": dice.roll(6), "reason": "Wrong case"})),
+        18 => match dice.roll(3) {
+            0 => (format!("POST {case}/merges"), json!({"removedNumber": dice.one_of(&NUMBERS)})),
+            1 => {
+                let status = dice.one_of(&["ACTIVE", "UNAVAILABLE", "INACTIVE"]);
+                (format!("PUT /prisons/{prison}/poms/{staff_id}/status"), json!({"status": status}))
+            }
+            _ => (format!("PATCH /prisons/{prison}/poms/{staff_id}"), json!({"name": format!("Renamed, {day}")})),
+        },
+        _ => {
+            let contact = json!({"prisonerNumber": number, "staffId": staff_id, "contactType": "POM"});
+            (format!("POST /prisons/{prison}/nomis-contacts"), contact)
+        }
+    };
+    if !request.ends_with("voids") {
+        body["effectiveAt"] = json!(at);
+    }
+    let (method, path) = request.split_once(' ').expect("a method and a path");
+    let method: Method = method.parse().expect("a method");
+    let answer = ledger.client().send(method, path, &[], Some(&body)).await;
+    let is_refused = [404, 422].contains(&answer.status.as_u16());
+    assert!(answer.status.is_success() || is_refused, "{request} {body}: {}", answer.text);
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+struct Question {
+    path: String,
+    body: Option<Value>,
+}
+
+impl Question {
+    fn known_at(&self, point: impl std::fmt::Display) -> Self {
+        Self { path: known_at(&self.path, point), body: self.body.clone() }
+    }
+}
+
+/// Every question that can be asked of both clocks, about one day. The answers do not depend on the hour of the test.
+fn questions(on: &str) -> Vec<Question> {
+    let mut paths = Vec::new();
+    let cases = format!("/prisons/{PRISON}/cases?on={on}");
+    for by in [
+        "prisonerNumber",
+        "tier",
+        "pom",
+        "phase",
+        "handoverStartDate",
+        "handoverDate",
+        "waitingSince",
+        "responsibleSince",
+    ] {
+        paths.push(format!("{cases}&sort={by}&limit=2"));
+        paths.push(format!("{cases}&sort=-{by}&limit=2"));
+    }
+    for filter in [
+        "tier=B".to_owned(),
+        "tier=B2".to_owned(),
+        "phase=CUSTODY_ONLY".to_owned(),
+        "phase=COMMUNITY".to_owned(),
+        "responsible=COM".to_owned(),
+        "responsible=POM".to_owned(),
+        "allocated=true".to_owned(),
+        "allocated=false".to_owned(),
+        "waiting=true".to_owned(),
+        "waiting=false".to_owned(),
+        format!("pom={SHAH}"),
+        format!("pom={SHAH}&role=PRIMARY"),
+        format!("pom={OKAFOR}&role=COWORKING"),
+    ] {
+        paths.push(format!("{cases}&{filter}"));
+    }
+    for prison in [PRISON, ELSEWHERE] {
+        paths.push(format!("/prisons/{prison}/cases?on={on}"));
+        paths.push(format!("/prisons/{prison}/unallocated?on={on}"));
+        paths.push(format!("/prisons/{prison}/unallocated?on={on}&tier=B&limit=1"));
+        paths.push(format!("/prisons/{prison}/handovers?on={on}&within=200d"));
+        paths.push(format!("/prisons/{prison}/poms?on={on}"));
+    }
+    for staff_id in POMS {
+        paths.push(format!("/poms/{staff_id}/cases?on={on}&limit=2"));
+        paths.push(format!("/poms/{staff_id}/cases?on={on}&role=COWORKING&sort=-tier"));
+    }
+    paths.extend(NUMBERS.map(|number| format!("/prisoners/{number}/responsibility?on={on}")));
+    paths.extend(NUMBERS.map(|number| format!("/prisoners/{number}/responsibility/periods?")));
+    paths.extend(["nomis-contacts", "nomis-contacts?outstanding=false", "statistics"].map(|what| {
+        let joint = if what.contains('?') { "" } else { "?" };
+        format!("/prisons/{PRISON}/{what}{joint}")
+    }));
+    paths.extend(["/nomis-contacts?limit=1".to_owned(), "/nomis-contacts?outstanding=false".to_owned()]);
+    let mut questions: Vec<_> = paths.into_iter().map(|path| Question { path, body: None }).collect();
+    questions.push(Question { path: format!("/responsibilities?on={on}"), body: Some(json!(NUMBERS)) });
+    questions
+}
+
+/// The answer, all pages of it, and the position that each of them names.
+async fn whole_answer(ledger: &Ledger, question: &Question, head: u64) -> Value {
+    let Question { path, body } = question;
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    let head = head.to_string();
+    let mut pages = Vec::new();
+    let mut next = Some(path.clone());
+    while let Some(path) = next {
+        let at_least = [("Ledger-Position-At-Least", head.as_str())];
+        let answer = ledger.client().send(method.clone(), &path, &at_least, body.as_ref()).await;
+        assert!([200, 404].contains(&answer.status.as_u16()), "{path}: {}", answer.text);
+        pages.push(json!({"position": answer.header("ledger-position"), "body": answer.body}));
+        next = next_page(&answer);
+    }
+    json!(pages)
+}
+
+/// `path` as known at a point.
+fn known_at(path: &str, point: impl std::fmt::Display) -> String {
+    format!("{path}&known-at={point}").replace("?&", "?")
+}
+
+async fn check_random_ledger(seed: u64) {
+    let ledger = start_with_two_prisons().await;
+    for (index, number) in NUMBERS.into_iter().enumerate() {
+        match index % 3 {
+            0 => ledger.case(number, SHAH).await,
+            1 => ledger.case(number, NOVAK).await,
+            _ => drop(ledger.tier(number).await),
+        }
+    }
+    let mut dice = Dice(seed);
+    let mut asked = Vec::new();
+    for steps in 1..=STEPS {
+        step(&ledger, &mut dice, steps + 35).await;
+        if steps % STEPS_BETWEEN != 0 {
+            continue;
+        }
+        // Policies have done their part, so that the log ends here.
+        let position = ledger.settled().await;
+        for question in ["2026-02-10", "2026-03-20", "2026-12-01"].into_iter().flat_map(questions) {
+            let answer = whole_answer(&ledger, &question, position).await;
+            assert_eq!(answer[0]["position"], json!(position.to_string()), "{question:?}");
+            asked.push((position, question, answer));
+        }
+    }
+    let empty = asked.iter().filter(|(_, _, answer)| answer[0]["body"] == json!([])).count();
+    assert!(empty < asked.len() / 3, "{empty} of {} answers are empty, which shows little", asked.len());
+    let head = ledger.event_count().await;
+    for (position, question, then) in asked {
+        let question = question.known_at(position);
+        assert_eq!(whole_answer(&ledger, &question, head).await, then, "seed {seed}: {question:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_known_is_what_was_answered_then() {
+    futures::future::join_all([1, 2].map(check_random_ledger)).await;
+}
+
+#[tokio::test]
+async fn a_list_as_known_before_a_void_has_what_was_voided_since() {
+    let ledger = start_with_two_prisons().await;
+    ledger.case("A0001AA", SHAH).await;
+    ledger.case("A0002AA", SHAH).await;
+    let before = ledger.event_count().await;
+    for revision in [1, 0] {
+        let void = json!({"revision": revision, "reason": "Another person"});
+        record(&ledger, "POST /prisoners/A0001AA/voids", void).await;
+    }
+    let here = format!("/prisons/{PRISON}/cases?on=2026-03-01");
+    assert_eq!(each(&ask(&ledger, &here).await, "prisonerNumber"), ["A0002AA"]);
+    let known = ask(&ledger, &known_at(&here, before)).await;
+    assert_eq!(each(&known, "prisonerNumber"), ["A0001AA", "A0002AA"]);
+    assert_eq!(known.header("ledger-position"), Some(before.to_string().as_str()));
+    let between = ask(&ledger, &known_at(&here, before + 1)).await;
+    assert_eq!(each(&between, "pom")[0], Value::Null, "the allocation voided, the tier not yet");
+    let held = ask(&ledger, &known_at(&format!("/poms/{SHAH}/cases?on=2026-03-01"), before)).await;
+    assert_eq!(each(&held, "prisonerNumber"), ["A0001AA", "A0002AA"]);
+}
+
+#[tokio::test]
+async fn a_number_that_was_merged_since_is_a_case_of_its_own_as_known_before() {
+    let ledger = start_with_two_prisons().await;
+    ledger.case("A0001AA", SHAH).await;
+    ledger.case("A0002AA", NOVAK).await;
+    let before = ledger.event_count().await;
+    record(&ledger, "POST /prisoners/A0002AA/merges", json!({"removedNumber": "A0001AA"})).await;
+    ledger.settled().await;
+    // Long after all of it in the world, so that the merge, which took place now, is over.
+    let here = format!("/prisons/{PRISON}/cases?on=2199-01-01");
+    assert_eq!(each(&ask(&ledger, &here).await, "prisonerNumber"), ["A0002AA"]);
+    assert_eq!(each(&ask(&ledger, &known_at(&here, before)).await, "prisonerNumber"), ["A0001AA", "A0002AA"]);
+    let periods = known_at("/prisoners/A0001AA/responsibility/periods?", before);
+    assert_eq!(each(&ask(&ledger, &periods).await, "prisonerNumber")[0], "A0001AA");
+}
+
+#[tokio::test]
+async fn what_was_known_is_asked_by_day_or_instant_too() {
+    let ledger = start_with_two_prisons().await;
+    ledger.tier("A0001AA").await;
+    let tier = ledger.case_events("A0001AA").await.pop().expect("an event").entry;
+    ledger.allocate("A0001AA", SHAH).await;
+    let (instant, day) = (tier.recorded_at.to_rfc3339().replace('+', "%2B"), domain::london::date(tier.recorded_at));
+    let here = format!("/prisons/{PRISON}/cases?on=2026-03-01");
+    let then = ask(&ledger, &known_at(&here, &instant)).await;
+    assert_eq!(each(&then, "pom"), [Value::Null]);
+    assert_eq!(then.header("ledger-position"), Some(tier.position.to_string().as_str()));
+    let yesterday = day.pred_opt().expect("a day before");
+    assert_eq!(answered(&ask(&ledger, &known_at(&here, yesterday)).await), &json!([]));
+    // Today is not over: what is known of it is what is known now.
+    assert_eq!(each(&ask(&ledger, &known_at(&here, day)).await, "pom")[0]["staffId"], SHAH);
+
+    // The same answer for good: who has it already is told so.
+    let tag = then.header("etag").expect("an entity tag").to_owned();
+    let path = known_at(&here, &instant);
+    let again = ledger.client().send(Method::GET, &path, &[("If-None-Match", tag.as_str())], None).await;
+    assert_eq!(again.status, 304);
+}
+
+#[tokio::test]
+async fn a_position_that_is_still_to_come_is_refused() {
+    let ledger = start_with_two_prisons().await;
+    ledger.case("A0001AA", SHAH).await;
+    let head = ledger.event_count().await;
+    for question in questions("2026-03-01") {
+        let Question { path, body } = question.known_at(head + 1);
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let answer = ledger.client().send(method, &path, &[], body.as_ref()).await;
+        refused(&answer, 400, "parameter-invalid");
+        let expected = format!(
+            "known-at: {} is past the ledger's end, which is at position {head}; ask for an earlier one.",
+            head + 1
+        );
+        assert_eq!(answer.body["detail"], expected, "{path}");
+    }
+    answered(&ask(&ledger, &known_at("/prisons/LEI/cases?", head)).await);
+}

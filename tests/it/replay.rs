@@ -1,0 +1,290 @@
+//! `replay`: the log as JSON lines, all of it or what is asked for, to the end or on and on.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Stdio},
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Row as _};
+
+use crate::{
+    answers::record,
+    events::{grow, other_tiers},
+    support::{
+        Ran, eventually,
+        ledger::{Ledger, NOVAK, PRISON, SHAH},
+        run, spawn,
+    },
+};
+
+/// Another prison, which one case went to.
+const ELSEWHERE: &str = "MDI";
+
+/// A ledger with two prisons, a case that moved from one to the other, a case that was merged into another, and one more.
+pub async fn ledger() -> Ledger {
+    let ledger = Ledger::start().await;
+    ledger.join_omic(ELSEWHERE).await;
+    ledger.case("A1111AA", SHAH).await;
+    ledger.case("A2222AA", NOVAK).await;
+    ledger.tier("A3333AA").await;
+    record(
+        &ledger,
+        "POST /prisoners/A1111AA/transfers",
+        json!({"toPrison": ELSEWHERE, "effectiveAt": "2026-03-01T09:00:00Z"}),
+    )
+    .await;
+    record(
+        &ledger,
+        "POST /prisoners/A3333AA/merges",
+        json!({"removedNumber": "A2222AA", "effectiveAt": "2026-03-02T09:00:00Z"}),
+    )
+    .await;
+    ledger.settled().await;
+    ledger
+}
+
+/// Runs `replay` on a ledger.
+async fn replay(ledger: &Ledger, arguments: &[&str]) -> Ran {
+    let command = ["replay", "--event-store", ledger.database.url.as_str()];
+    run(&[&command, arguments].concat()).await
+}
+
+#[track_caller]
+fn lines(ran: &Ran) -> Vec<Value> {
+    ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// The positions of the lines that it prints, which has to end well.
+async fn positions(ledger: &Ledger, arguments: &[&str]) -> Vec<u64> {
+    let ran = replay(ledger, arguments).await;
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{arguments:?}: {}", ran.stderr);
+    lines(&ran).iter().map(|line| line["position"].as_u64().expect("a position")).collect()
+}
+
+/// The positions of those events of the ledger that are wanted.
+async fn positions_where(ledger: &Ledger, is_wanted: impl Fn(&Value) -> bool) -> Vec<u64> {
+    let all = lines(&replay(ledger, &[]).await);
+    all.iter().filter(|line| is_wanted(line)).map(|line| line["position"].as_u64().expect("a position")).collect()
+}
+
+#[tokio::test]
+async fn the_whole_log_comes_out_in_its_order() {
+    let ledger = ledger().await;
+    let all = lines(&replay(&ledger, &[]).await);
+    let head = ledger.event_count().await;
+    assert_eq!(positions(&ledger, &[]).await, (1..=head).collect::<Vec<_>>());
+    let events = ledger.events().await;
+    for (line, stored) in all.iter().zip(&events) {
+        let event = http_api::event::RecordedEvent::from(stored);
+        assert_eq!(*line, serde_json::to_value(&event).expect("JSON"), "as over HTTP");
+    }
+    assert_eq!(positions(&ledger, &["--from", "3", "--to", "5"]).await, [3, 4, 5]);
+    assert_eq!(positions(&ledger, &["--after", "3", "--to", "5", "--json"]).await, [4, 5]);
+    let end = head.to_string();
+    assert_eq!(positions(&ledger, &["--from", &end]).await, [head]);
+    assert!(positions(&ledger, &["--after", &end]).await.is_empty(), "nothing is new");
+}
+
+#[tokio::test]
+async fn types_prisons_and_cases_are_picked_out() {
+    let ledger = ledger().await;
+    let of_type = |wanted: &'static [&'static str]| {
+        move |line: &Value| line["type"].as_str().is_some_and(|name| wanted.contains(&name))
+    };
+    let tiers = positions_where(&ledger, of_type(&["TierAssigned"])).await;
+    assert_eq!(tiers.len(), 3);
+    assert_eq!(positions(&ledger, &["--type", "TierAssigned"]).await, tiers);
+    let both = positions_where(&ledger, of_type(&["TierAssigned", "PomRegistered"])).await;
+    assert_eq!(positions(&ledger, &["--type", "TierAssigned", "--type", "PomRegistered"]).await, both);
+    assert_eq!(positions(&ledger, &["--type", "TierAssigned,PomRegistered"]).await, both);
+
+    // Its own stream, and the transfer that names it; not the rest of that case.
+    let elsewhere = positions_where(&ledger, |line| {
+        line["stream"] == "prison-MDI" || line["data"]["toPrison"] == ELSEWHERE || line["data"]["prison"] == ELSEWHERE
+    });
+    let elsewhere = elsewhere.await;
+    assert_eq!(elsewhere.len(), 2);
+    assert_eq!(positions(&ledger, &["--prison", ELSEWHERE]).await, elsewhere);
+    // What the removed number held is in the merge.
+    let merge = positions_where(&ledger, of_type(&["PrisonerNumberMerged"])).await;
+    assert!(positions(&ledger, &["--prison", PRISON]).await.contains(&merge[0]));
+
+    // A case is all of its numbers, whichever is asked for.
+    let merged = positions_where(&ledger, |line| {
+        ["prisoner-A2222AA", "prisoner-A3333AA"].contains(&line["stream"].as_str().unwrap_or_default())
+    });
+    let merged = merged.await;
+    assert!(merged.len() >= 5);
+    assert_eq!(positions(&ledger, &["--prisoner", "A3333AA"]).await, merged);
+    assert_eq!(positions(&ledger, &["--prisoner", "A2222AA"]).await, merged);
+    assert_eq!(
+        positions(&ledger, &["--prisoner", "A2222AA", "--type", "AllocationMade", "--prison", PRISON]).await.len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn times_are_when_it_was_recorded() {
+    let ledger = ledger().await;
+    let events = ledger.events().await;
+    let (fifth, head) = (events[4].entry.recorded_at, ledger.event_count().await);
+    let at = fifth.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let last_then = events.iter().rev().find(|event| event.entry.recorded_at <= fifth).expect("the fifth");
+    let first_then = events.iter().find(|event| event.entry.recorded_at >= fifth).expect("the fifth");
+    let (last_then, first_then) = (last_then.entry.position, first_then.entry.position);
+    assert_eq!(positions(&ledger, &["--until", &at]).await, (1..=last_then).collect::<Vec<_>>());
+    assert_eq!(positions(&ledger, &["--since", &at]).await, (first_then..=head).collect::<Vec<_>>());
+    let today = domain::london::date(fifth).to_string();
+    assert_eq!(positions(&ledger, &["--since", &today, "--until", "2199-12-31"]).await.len() as u64, head);
+    assert!(positions(&ledger, &["--until", "2020-01-01"]).await.is_empty());
+}
+
+#[tokio::test]
+async fn raw_is_what_was_recorded_to_the_byte() {
+    let ledger = ledger().await;
+    let rows = sqlx::query("SELECT convert_from(metadata, 'UTF8') AS metadata, convert_from(data, 'UTF8') AS data FROM log.event ORDER BY position")
+        .fetch_all(&ledger.database.pool)
+        .await
+        .expect("the log");
+    let raw = replay(&ledger, &["--raw"]).await;
+    assert_eq!(raw.stdout.lines().count(), rows.len());
+    for (line, row) in raw.stdout.lines().zip(&rows) {
+        let (metadata, data): (&str, &str) = (row.get("metadata"), row.get("data"));
+        assert!(line.ends_with(&format!(r#","metadata":{metadata},"data":{data}}}"#)), "{line}");
+        assert!(serde_json::from_str::<Value>(line).expect("JSON").get("position").is_none(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_with_a_sentence() {
+    let ledger = ledger().await;
+    let head = ledger.event_count().await;
+    let beyond = (head + 1).to_string();
+    let expected = format!("error: the log ends at position {head}: there is no position {beyond} yet\n");
+    for argument in ["--from", "--after", "--to"] {
+        let ran = replay(&ledger, &[argument, &beyond]).await;
+        assert_eq!((ran.status.code(), ran.stdout.as_str(), ran.stderr.as_str()), (Some(1), "", expected.as_str()));
+    }
+    let to_come = replay(&ledger, &["--since", "2199-01-01", "--follow"]).await;
+    assert_eq!(to_come.status.code(), Some(1));
+    assert!(to_come.stderr.contains("is yet to come"), "{}", to_come.stderr);
+    let backwards = replay(&ledger, &["--from", "5", "--to", "2"]).await;
+    assert_eq!(backwards.status.code(), Some(1));
+    let unknown = replay(&ledger, &["--prisoner", "Z9999ZZ"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(unknown.stderr.contains("nothing is known of Z9999ZZ"), "{}", unknown.stderr);
+    for wrong in
+        [["--type", "Nonsense"], ["--since", "soon"], ["--until", "7"], ["--prison", "leeds"], ["--from", "-1"]]
+    {
+        assert_eq!(replay(&ledger, &wrong).await.status.code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(replay(&ledger, &["--from", "1", "--after", "1"]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn damage_is_named_after_what_precedes_it() {
+    let ledger = ledger().await;
+    let harm = async |statement: &str| {
+        // As a superuser can, past the triggers that keep the log as it is.
+        let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; {statement}; COMMIT");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
+    };
+    let check = async |position: u64| {
+        for raw in [&[][..], &["--raw"], &["--follow"], &["--prison", PRISON]] {
+            let ran = replay(&ledger, raw).await;
+            assert_eq!(ran.status.code(), Some(1), "{raw:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains(&format!("damaged at position {position}:")), "{raw:?}: {}", ran.stderr);
+            if !raw.contains(&"--prison") {
+                assert_eq!(ran.stdout.lines().count() as u64, position - 1, "{raw:?}");
+            }
+        }
+    };
+    // The tier of the first case: of a stream and of a type that are wanted.
+    let position = ledger.case_events("A1111AA").await[0].entry.position;
+    harm(&format!("UPDATE log.event SET data = convert_to('{{\"tier\":', 'UTF8') WHERE position = {position}")).await;
+    check(position).await;
+    let case = replay(&ledger, &["--prisoner", "A1111AA"]).await;
+    assert!(case.status.code() == Some(1) && case.stdout.is_empty(), "{}", case.stderr);
+    let before: Vec<u64> = (1..position).collect();
+    assert_eq!(positions(&ledger, &["--to", &(position - 1).to_string()]).await, before, "what is sound can be read");
+    harm("DELETE FROM log.event WHERE position = 4").await;
+    check(4).await;
+}
+
+/// A replay that goes on, with what it prints.
+struct Following {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Following {
+    fn start(ledger: &Ledger, arguments: &[&str]) -> Self {
+        let command = ["replay", "--follow", "--event-store", ledger.database.url.as_str()];
+        let mut child = spawn(&[&command, arguments].concat(), Stdio::piped());
+        let lines = BufReader::new(child.stdout.take().expect("its output"));
+        Self { child, lines }
+    }
+
+    /// Waits for the next line.
+    fn position(&mut self) -> u64 {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).expect("a line");
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        line["position"].as_u64().expect("a position")
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_follows_until_it_is_interrupted() {
+    let ledger = ledger().await;
+    let head = ledger.event_count().await;
+    let mut all = Following::start(&ledger, &["--after", &(head - 2).to_string()]);
+    assert_eq!((all.position(), all.position()), (head - 1, head));
+    let mut case = Following::start(&ledger, &["--prisoner", "A4444AA"]);
+    let mut merged = Following::start(&ledger, &["--prisoner", "A3333AA", "--after", &head.to_string()]);
+    ledger.tier("A4444AA").await;
+    assert_eq!((all.position(), case.position()), (head + 1, head + 1));
+    // A merge brings the other number in.
+    record(&ledger, "POST /prisoners/A3333AA/merges", json!({"removedNumber": "A4444AA"})).await;
+    assert_eq!((case.position(), case.position()), (head + 2, head + 3), "retired, and taken in by the other");
+    assert_eq!((merged.position(), merged.position()), (head + 2, head + 3));
+    for mut following in [all, case, merged] {
+        signal::kill(Pid::from_raw(following.child.id().cast_signed()), Signal::SIGINT).expect("signal it");
+        let child = &mut following.child;
+        let status = eventually("it to end", async || child.try_wait().expect("wait for it")).await;
+        assert_eq!(status.code(), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_read_enough_is_no_failure() {
+    let ledger = ledger().await;
+    grow(&ledger, &other_tiers(1_000)).await;
+    let command = ["replay", "--event-store", ledger.database.url.as_str()];
+    let mut child = spawn(&command, Stdio::piped());
+    let mut stdout = child.stdout.take().expect("its output");
+    stdout.read_exact(&mut [0; 100]).expect("a beginning");
+    drop(stdout);
+    let status = eventually("it to end", async || child.try_wait().expect("wait for it")).await;
+    assert_eq!(status.code(), Some(0));
+
+    // Interrupted while nobody reads, it ends all the same, and says so.
+    let mut child = spawn(&command, Stdio::piped());
+    let mut stdout = child.stdout.take().expect("its output");
+    stdout.read_exact(&mut [0; 100]).expect("a beginning");
+    signal::kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("signal it");
+    let status = eventually("it to end", async || child.try_wait().expect("wait for it")).await;
+    assert_eq!(status.code(), Some(1));
+}
