@@ -111,7 +111,7 @@ async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
     let work = async {
         let range = Range::of(settings, log).await?;
         let wanted = wanted(settings, log).await?;
-        let print = Print { wanted: wanted.clone(), raw: settings.raw, progress: Arc::clone(&progress) };
+        let print = Print { wanted: wanted.clone(), raw: settings.raw, reached: 0, progress: Arc::clone(&progress) };
         // A thread that the program's end does not wait for, as it may hang on a reader that has stopped reading.
         std::thread::spawn(move || {
             // Nobody hears it where the program is ending anyway.
@@ -188,10 +188,10 @@ impl Range {
             (None, Some(until)) => Some(position_at(log, until).await?),
             (None, None) => (!settings.follow).then_some(head),
         };
-        if let (Some(to), Some(_)) = (settings.to, settings.from.or(settings.after))
+        if let Some(to) = to
             && to < after
         {
-            bail!("position {to} comes before position {after}: give a --to that comes later");
+            bail!("what is asked for ends at position {to}, before it begins, after position {after}");
         }
         Ok(Self { after, to, head })
     }
@@ -273,7 +273,7 @@ fn followed(log: &SharedLog, after: u64, up_to: u64, follow: bool) -> impl Strea
 /// What the printing thread and the rest tell each other.
 #[derive(Default)]
 struct Progress {
-    /// The position of the last event looked at.
+    /// The position up to which everything is printed.
     position: AtomicU64,
     /// Set when it is to end after the line that it is at.
     stop: AtomicBool,
@@ -283,6 +283,8 @@ struct Progress {
 struct Print {
     wanted: Wanted,
     raw: bool,
+    /// The position of the last event looked at, whose line may be printed yet or not.
+    reached: u64,
     progress: Arc<Progress>,
 }
 
@@ -301,17 +303,19 @@ impl Print {
                     if self.progress.stop.load(Ordering::Relaxed) {
                         break Ok(());
                     }
-                    // A follower wants to see what there is; so does whoever reads while more is on its way.
-                    if pages.is_empty()
-                        && let Err(error) = out.flush()
-                    {
+                    // A follower wants to see what there is; and only what is printed may be gone on from.
+                    if let Err(error) = out.flush() {
                         break Err(error.into());
                     }
+                    self.progress.position.store(self.reached, Ordering::Relaxed);
                 }
             }
         };
         // What precedes an error is printed, whatever it was.
         let flushed = out.flush().map_err(anyhow::Error::from);
+        if flushed.is_ok() {
+            self.progress.position.store(self.reached, Ordering::Relaxed);
+        }
         match printed.and(flushed) {
             // Whoever reads has read enough, as `head` does.
             Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(()),
@@ -333,7 +337,7 @@ impl Print {
                 }
                 out.write_all(b"\n")?;
             }
-            self.progress.position.store(recorded.position, Ordering::Relaxed);
+            self.reached = recorded.position;
         }
         Ok(())
     }

@@ -27,6 +27,10 @@ use crate::{
 /// Most events that may be found missing before the serving views are made to stand still: some tens of milliseconds' work.
 const LAST_EVENTS_MAX: usize = 500;
 
+/// Most pages that are caught up on before the serving views are made to stand still all the same: where events come faster than
+/// views follow, to wait for a quiet moment would be to wait for ever.
+const CATCH_UP_PAGES_MAX: usize = 10;
+
 /// The pause before the swap is tried again, where readers were in its way or the serving views are behind.
 const SWAP_PAUSE: Duration = Duration::from_millis(100);
 
@@ -102,7 +106,7 @@ pub async fn rebuild(
     progress: impl Fn(Progress) + Sync,
 ) -> Result<u64, BuildError> {
     schema::migrate(views).await?;
-    let builder = Builder::begin(views).await?;
+    let mut builder = Builder::begin(views).await?;
     let outcome = builder.rebuild(log, only, progress).await;
     builder.end(outcome).await
 }
@@ -258,7 +262,7 @@ impl Builder {
     }
 
     async fn rebuild(
-        &self,
+        &mut self,
         log: &SharedLog,
         only: Option<View>,
         progress: impl Fn(Progress) + Sync,
@@ -282,9 +286,14 @@ impl Builder {
         let mut live = Live::new(log.clone());
         loop {
             let to = if only.is_some() { checkpoint::read(&mut serving).await?.position } else { u64::MAX };
-            while catch_up(log, &mut live, &mut building, &mut built, to).await? > LAST_EVENTS_MAX {
+            for _ in 0..CATCH_UP_PAGES_MAX {
+                if catch_up(log, &mut live, &mut building, &mut built, to).await? <= LAST_EVENTS_MAX {
+                    break;
+                }
                 progress(Progress::CatchingUp { position: built.position });
             }
+            // Who has lost the lock may have lost the schema to another builder.
+            self.lock.ping().await?;
             if let Some(position) = swap(log, &mut live, &mut serving, &mut building, &mut built, only).await? {
                 return Ok(position);
             }
@@ -377,15 +386,19 @@ async fn swapped(
         }
     }
     let replaced = match only {
-        None => {
-            checkpoint::set_epoch(building, served.epoch + 1).await?;
-            schema::replace(serving, BUILDING).await
-        }
+        None => schema::replace(serving, BUILDING).await,
         // Beside the other views only at their very position.
         Some(_) if built.position != served.position => return Ok(false),
         Some(view) => schema::replace_view(serving, BUILDING, view).await,
     };
-    Ok(schema::tried(replaced)?)
+    if !schema::tried(replaced)? {
+        return Ok(false);
+    }
+    // Only now: while the swap may have to be tried again, what is built is moved on under the epoch that it began with.
+    if only.is_none() && !checkpoint::set_epoch(serving, served.epoch + 1).await? {
+        return Err(Error::Fenced { epoch: served.epoch });
+    }
+    Ok(true)
 }
 
 /// Views never go back, so those of a log that ends before them stay.

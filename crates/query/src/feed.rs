@@ -81,6 +81,10 @@ impl Wanted {
             return Ok(None);
         }
         if !self.types.is_empty() && !self.types.iter().any(|wanted| wanted.0 == recorded.type_name) {
+            // A type that nobody knows may be a wanted one that is damaged.
+            if recorded.type_name.parse::<EventType>().is_err() {
+                decode(recorded)?;
+            }
             return Ok(None);
         }
         if let (Some(prison), Stream::Prison(of)) = (&self.prison, &recorded.stream)
@@ -185,7 +189,17 @@ pub(crate) async fn page(
     limit: usize,
 ) -> Result<Page, LogError> {
     if let Some(of_case) = wanted.of_case_alone(log, after, head).await? {
-        let (events, read_to) = selected(wanted, &of_case, limit)?;
+        let (events, read_to) = match selected(wanted, &of_case, limit) {
+            Err(LogError::Damaged { position: at, what }) => {
+                let sound: Vec<RecordedEvent> = of_case.into_iter().take_while(|event| event.position < at).collect();
+                let (events, _) = selected(wanted, &sound, limit)?;
+                let Some(last) = events.last() else { return Err(LogError::Damaged { position: at, what }) };
+                // Who goes on from here meets the damage.
+                let position = last.entry.position;
+                return Ok(Page { events, position, is_more: true });
+            }
+            selected => selected?,
+        };
         let position = if events.len() == limit { read_to.unwrap_or(head) } else { head };
         return Ok(Page { events, position, is_more: position < head });
     }

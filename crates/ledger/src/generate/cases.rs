@@ -347,7 +347,10 @@ fn mistake(world: &mut World, id: usize, case: &mut Case, state: &State) {
     if !(world.random.percent(70) && reallocate(world, id, case, state)) {
         assign_tier(world, case, false, None);
     }
-    plan(world, id, case, Step::Void(revision), 1, 6);
+    // Where both were refused there is nothing to take back.
+    if case.history.entries().len() as u64 > revision {
+        plan(world, id, case, Step::Void(revision), 1, 6);
+    }
 }
 
 fn void(world: &mut World, id: usize, case: &mut Case, revision: u64) {

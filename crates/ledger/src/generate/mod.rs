@@ -43,6 +43,7 @@ use self::{
 };
 use crate::{
     interrupt::{interrupted, unless_interrupted},
+    output::print_line,
     settings,
     stores::LogStore,
 };
@@ -99,20 +100,19 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let Written { events, cases } = outcome?;
     let rate = (events as f64 / seconds).round();
     let (prisons, seed, until) = (settings.prisons, settings.seed, settings.until);
-    if settings.json {
-        let done = json!({
+    print_line(&if settings.json {
+        json!({
             "events": events, "cases": cases, "prisons": prisons, "seconds": seconds, "eventsPerSecond": rate,
             "from": from(settings), "until": until, "seed": seed,
-        });
-        println!("{done}");
+        })
+        .to_string()
     } else {
-        println!(
+        format!(
             "generated {events} events of {cases} cases at {prisons} prisons, from {} to {until} with seed {seed}, in \
              {seconds:.1} s ({rate} events/s)",
             from(settings)
-        );
-    }
-    Ok(())
+        )
+    })
 }
 
 /// The first day of the history.

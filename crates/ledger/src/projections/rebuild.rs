@@ -47,15 +47,17 @@ pub struct Settings {
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let stores = Stores::open_prepared(&settings.stores).await?;
     let built = unless_interrupted(build(settings, &stores)).await;
-    if !matches!(built, Ok(Some(()))) {
-        // What the building connections were at may take the server a moment to give up.
-        projector::drop_unfinished(&stores.views).await.context("drop what was half built")?;
-    }
-    stores.close().await?;
-    match built? {
-        Some(()) => Ok(()),
-        None => Err(interrupted("the views are as they were, and what was half built is gone")),
-    }
+    // What the building connections were at may take the server a moment to give up.
+    let dropped = match built {
+        Ok(None) => projector::drop_unfinished(&stores.views).await.context("drop what was half built"),
+        Ok(Some(())) | Err(_) => Ok(()),
+    };
+    let closed = stores.close().await;
+    // The cause first: what fails after it may fail because of it.
+    let built = built?;
+    dropped?;
+    closed?;
+    built.ok_or_else(|| interrupted("no half of a view is served, and what was half built is gone"))
 }
 
 async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {

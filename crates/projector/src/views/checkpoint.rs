@@ -47,10 +47,10 @@ pub(crate) async fn recorded_at(connection: &mut PgConnection) -> Result<Option<
     sqlx::query_scalar("SELECT recorded_at FROM checkpoint").fetch_one(connection).await
 }
 
-/// Gives views that nobody serves yet the epoch under which they are to be served.
-pub(crate) async fn set_epoch(connection: &mut PgConnection, epoch: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE checkpoint SET epoch = $1").bind(epoch).execute(connection).await?;
-    Ok(())
+/// Gives views that have just been put in place the epoch under which they are served; false where they have no checkpoint.
+pub(crate) async fn set_epoch(connection: &mut PgConnection, epoch: i64) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("UPDATE checkpoint SET epoch = $1").bind(epoch).execute(connection).await?;
+    Ok(done.rows_affected() == 1)
 }
 
 fn from_row(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {

@@ -101,12 +101,19 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let format = format(settings)?;
     let ledger = Ledger::open(settings).await?;
     let exported = unless_interrupted(export(settings, format, &ledger)).await;
-    if let (Ledger::Stores(stores), Some(_), Err(_) | Ok(None)) = (&ledger, settings.as_of, &exported) {
-        // What the building connections were at may take the server a moment to give up.
-        projector::drop_unfinished(&stores.views).await.context("drop the view that was built for the export")?;
-    }
-    ledger.close().await?;
-    match exported? {
+    // What the building connections were at may take the server a moment to give up.
+    let dropped = match (&ledger, settings.as_of, &exported) {
+        (Ledger::Stores(stores), Some(_), Err(_) | Ok(None)) => {
+            projector::drop_unfinished(&stores.views).await.context("drop the view that was built for the export")
+        }
+        _ => Ok(()),
+    };
+    let closed = ledger.close().await;
+    // The cause first: what fails after it may fail because of it.
+    let exported = exported?;
+    dropped?;
+    closed?;
+    match exported {
         Some(Some(exported)) => {
             tell(settings, format, exported, started.elapsed().as_secs_f64());
             Ok(())

@@ -230,8 +230,9 @@ fn replace_directory(finished: TempDir, path: &Path) -> io::Result<()> {
         fs::rename(path, old.path())?;
     }
     if let Err(error) = fs::rename(finished.path(), path) {
-        if is_moved {
-            fs::rename(old.path(), path)?;
+        if is_moved && fs::rename(old.path(), path).is_err() {
+            // Better under another name than gone.
+            let _ = old.keep();
         }
         return Err(error);
     }
