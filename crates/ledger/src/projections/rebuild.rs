@@ -57,7 +57,9 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let built = built?;
     dropped?;
     closed?;
-    built.ok_or_else(|| interrupted("no half of a view is served, and what was half built is gone"))
+    built.ok_or_else(|| {
+        interrupted("the views are as they were, or all new if the swap was just done; what was half built is gone")
+    })
 }
 
 async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {
