@@ -246,3 +246,19 @@ async fn a_stream_ends_at_damage_after_what_precedes_it() {
     }
     assert_eq!(found, head - 2, "what precedes it is answered");
 }
+
+/// A case's page is what precedes the damage, and who goes on from there meets it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_is_answered_up_to_its_damage() {
+    let ledger = ledger().await;
+    let position = ledger.case_events("A1111AA").await[1].entry.position;
+    let sql = format!(
+        "BEGIN; SET LOCAL session_replication_role = replica;
+         UPDATE log.event SET type = 'AllocationMad' WHERE position = {position}; COMMIT"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
+    let first = page(&ledger, "/events?prisoner=A1111AA").await;
+    assert_eq!(answered(&first).as_array().map(Vec::len), Some(1), "{}", first.text);
+    let next = next_page(&first).expect("there is more, although it cannot be read");
+    assert_eq!(page(&ledger, &next).await.status, 500);
+}

@@ -11,21 +11,20 @@ mod status;
 mod verify;
 
 use event_log::SharedLog;
-use futures::TryStreamExt as _;
 use projector::{Settings, VIEWS};
 use proptest::{
     prelude::*,
     strategy::ValueTree as _,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::{
     projector::{
         ledger::{Ledger, Step, allocate, step, tier},
         watched::Watched,
     },
-    support::{Ran, TestDatabase, database, eventually, run},
+    support::{Ran, TestDatabase, database, dump_view, dump_views as dump, eventually, run},
 };
 
 /// The arguments for a tool on a test's database.
@@ -88,27 +87,6 @@ async fn projected() -> (TestDatabase, Ledger, String) {
 async fn project(log: &SharedLog, views: &PgPool) {
     let head = log.head().await.expect("the head");
     Watched::start(log, views, Settings::default()).until(head).await;
-}
-
-/// The rows of all views of a schema, and how far they have come.
-async fn dump(pool: &PgPool, schema: &str) -> String {
-    let checkpoint = format!("SELECT position, version, recorded_at::text FROM {schema}.checkpoint");
-    let row = sqlx::query(AssertSqlSafe(checkpoint)).fetch_one(pool).await.expect("a checkpoint");
-    let (position, version): (i64, i32) = (row.get(0), row.get(1));
-    let mut dump = format!("position {position}, version {version}, {:?}\n", row.get::<Option<String>, _>(2));
-    for view in VIEWS {
-        dump.push_str(&format!("{view}\n{}", rows(pool, schema, view.name()).await));
-    }
-    dump
-}
-
-/// The rows of a view, in an order of their own.
-async fn rows(pool: &PgPool, schema: &str, view: &str) -> String {
-    let mut connection = pool.acquire().await.expect("a connection");
-    let copy = format!("COPY (SELECT * FROM {schema}.{view} t ORDER BY t::text COLLATE \"C\") TO STDOUT");
-    let rows = connection.copy_out_raw(&copy).await.expect("the view");
-    let rows: Vec<_> = rows.try_collect().await.expect("its rows");
-    String::from_utf8(rows.concat()).expect("text")
 }
 
 async fn count(pool: &PgPool, sql: &str) -> i64 {
@@ -185,10 +163,10 @@ async fn one_view_is_rebuilt_alone() {
             execute(&database.pool, &format!("TRUNCATE views.{view}")).await;
         }
         succeeded(projections(&database, &["rebuild", "--view", view.name()]).await);
-        assert!(views.contains(&rows(&database.pool, "views", view.name()).await), "{view}");
-        assert!(!rows(&database.pool, "views", view.name()).await.is_empty(), "{view}");
+        assert!(views.contains(&dump_view(&database.pool, "views", view).await), "{view}");
+        assert!(!dump_view(&database.pool, "views", view).await.is_empty(), "{view}");
         for other in others {
-            assert_eq!(rows(&database.pool, "views", other.name()).await, "", "{other} beside {view}");
+            assert_eq!(dump_view(&database.pool, "views", other).await, "", "{other} beside {view}");
         }
         assert_eq!(schemas(&database.pool).await, ["views"]);
     }

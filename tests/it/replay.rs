@@ -216,6 +216,23 @@ async fn damage_is_named_after_what_precedes_it() {
     check(4).await;
 }
 
+/// A type that nobody knows may be one that is wanted, damaged: no filter passes it over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_nobody_knows_is_damage_under_any_filter() {
+    let ledger = ledger().await;
+    let position = ledger.case_events("A1111AA").await[1].entry.position;
+    let sql = format!(
+        "BEGIN; SET LOCAL session_replication_role = replica;
+         UPDATE log.event SET type = 'AllocationMad' WHERE position = {position}; COMMIT"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
+    for filter in [&["--type", "AllocationMade"][..], &["--type", "Reallocated", "--prisoner", "A1111AA"]] {
+        let ran = replay(&ledger, filter).await;
+        assert_eq!(ran.status.code(), Some(1), "{filter:?}: {ran:?}");
+        assert!(ran.stderr.contains(&format!("damaged at position {position}:")), "{filter:?}: {}", ran.stderr);
+    }
+}
+
 /// A replay that goes on, with what it prints.
 struct Following {
     child: Child,

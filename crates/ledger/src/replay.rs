@@ -28,7 +28,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use query::feed::{EventType, Wanted};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
 
 use crate::{
     interrupt::{interrupted, unless_interrupted},
@@ -41,6 +44,9 @@ const PAGES_AHEAD: usize = 3;
 
 /// How long an interrupted replay waits for the line that is being written. Its reader may have stopped reading.
 const LAST_LINE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How often the progress bar is drawn.
+const BAR_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What `replay` can be told.
 #[derive(Debug, Args)]
@@ -107,7 +113,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
     let progress = Arc::new(Progress::default());
     let (pages, received) = mpsc::channel(PAGES_AHEAD);
-    let (outcome, printed) = oneshot::channel();
+    let (outcome, mut printed) = oneshot::channel();
     let work = async {
         let range = Range::of(settings, log).await?;
         let wanted = wanted(settings, log).await?;
@@ -119,7 +125,6 @@ async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
         });
         let reading = read(log, &wanted, range, settings.follow, pages);
         let bar = bar(range, settings.follow);
-        tokio::pin!(printed);
         tokio::pin!(reading);
         let mut is_read = false;
         loop {
@@ -129,7 +134,7 @@ async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
                     return outcome.context("print the events")?;
                 }
                 () = &mut reading, if !is_read => is_read = true,
-                () = tokio::time::sleep(Duration::from_millis(200)), if !bar.is_hidden() => {
+                () = sleep(BAR_INTERVAL), if !bar.is_hidden() => {
                     bar.set_position(progress.position.load(Ordering::Relaxed).saturating_sub(range.after));
                 }
             }
@@ -140,10 +145,8 @@ async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
     if finished?.is_some() {
         return Ok(());
     }
-    let end = std::time::Instant::now() + LAST_LINE_WAIT_MAX;
-    while Arc::strong_count(&progress) > 1 && std::time::Instant::now() < end {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    // Either it has ended, or it hangs on a reader that has stopped reading.
+    let _ = timeout(LAST_LINE_WAIT_MAX, printed).await;
     match progress.position.load(Ordering::Relaxed) {
         _ if settings.follow => Ok(()),
         0 => Err(interrupted("nothing was printed")),

@@ -1,11 +1,8 @@
 //! `rebuild` beside those who read, write and project: none of them notices.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use nix::sys::signal::Signal;
@@ -177,6 +174,24 @@ async fn the_projector_goes_on_with_the_new_views() {
     assert_eq!(dump(&database.pool, "views").await, followed);
 }
 
+/// Who has lost the lock may have lost the schema to another builder, and puts nothing in the place of the serving views.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_has_lost_its_lock_swaps_nothing() {
+    let (database, _ledger, views) = projected().await;
+    let mut reader = PgConnection::connect(&database.url).await.expect("a connection");
+    sqlx::raw_sql("BEGIN; LOCK TABLE log.event IN ACCESS EXCLUSIVE MODE").execute(&mut reader).await.expect("a lock");
+    let tool = Tool::start(&arguments(&database, &["rebuild"]));
+    let terminated = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted
+                      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    eventually("its lock to be lost", async || (count(&database.pool, terminated).await > 0).then_some(())).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut reader).await.expect("the end");
+    let ran = tool.ended().await;
+    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    assert_eq!(dump(&database.pool, "views").await, views);
+    succeeded(projections(&database, &["rebuild"]).await);
+    assert_eq!(schemas(&database.pool).await, ["views"]);
+}
+
 /// Ctrl-C and SIGTERM at whatever it does: it says that the views are as they were, and leaves nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn interrupted_it_leaves_nothing() {
@@ -199,8 +214,14 @@ async fn interrupted_it_leaves_nothing() {
             tool.signal(signal);
             let ended = tool.ended();
             let release = async {
-                // Whoever waits in Postgres is not ended by its client's end.
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                // Whoever waits in Postgres is not ended by its client's end; who holds the lock waits for nothing.
+                let building = format!(
+                    "{locked} AND pid IN (SELECT pid FROM pg_stat_activity WHERE application_name = 'allocation-ledger rebuild')"
+                );
+                eventually("the rebuild to be given up", async || {
+                    (count(&database.pool, &building).await == 0).then_some(())
+                })
+                .await;
                 sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.expect("the end");
             };
             let (ran, ()) = tokio::join!(ended, release);

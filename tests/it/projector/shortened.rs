@@ -10,7 +10,12 @@ use domain::Stream;
 use event_log::{
     AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, RecordedEvent, SharedLog,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    future::ready,
+    stream::{self, BoxStream},
+};
+use tokio::sync::watch;
 
 use crate::support::eventually;
 
@@ -23,6 +28,7 @@ struct Inner {
     log: SharedLog,
     end: AtomicU64,
     gate: Mutex<Option<(Read, Gate)>>,
+    pages_wait: watch::Sender<bool>,
 }
 
 /// A way to read the log.
@@ -46,7 +52,14 @@ struct GateState {
 
 impl Shortened {
     pub fn new(log: &SharedLog) -> Self {
-        Self { inner: Arc::new(Inner { log: log.clone(), end: AtomicU64::new(u64::MAX), gate: Mutex::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                log: log.clone(),
+                end: AtomicU64::new(u64::MAX),
+                gate: Mutex::default(),
+                pages_wait: watch::Sender::new(false),
+            }),
+        }
     }
 
     pub fn shared(&self) -> SharedLog {
@@ -55,6 +68,11 @@ impl Shortened {
 
     pub fn end_at(&self, position: u64) {
         self.inner.end.store(position, Ordering::Relaxed);
+    }
+
+    /// Whether who reads the log in pages, as a rebuild does and a follower does not, waits.
+    pub fn let_pages_wait(&self, wait: bool) {
+        self.inner.pages_wait.send_replace(wait);
     }
 
     /// From now on who reads so is held, thread and all, as if the process were stopped.
@@ -116,6 +134,8 @@ impl EventLog for Inner {
     }
 
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
+        // The sender is in `self`, so it is there to the end.
+        let _ = self.pages_wait.subscribe().wait_for(|wait| !wait).await;
         let mut events = self.log.read_all(after, limit).await?;
         events.retain(|event| event.position <= self.end.load(Ordering::Relaxed));
         Ok(events)
@@ -136,7 +156,9 @@ impl EventLog for Inner {
             Followed::CaughtUp { position } => Followed::CaughtUp { position: position.min(end) },
         });
         let is_empty = |followed: &Followed| matches!(followed, Followed::Events(events) if events.is_empty());
-        let shortened = shortened.try_filter(move |followed| std::future::ready(!is_empty(followed)));
-        shortened.boxed()
+        let shortened = shortened.try_filter(move |followed| ready(!is_empty(followed)));
+        // What is damaged beyond the end is not there, and nothing comes after it.
+        let is_beyond = move |followed: &Result<_, _>| matches!(followed, Err(LogError::Damaged { position, .. }) if *position > end);
+        shortened.filter(move |followed| ready(!is_beyond(followed))).chain(stream::pending()).boxed()
     }
 }

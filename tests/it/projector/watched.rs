@@ -29,8 +29,12 @@ impl Watched {
 
     /// Starts a projector on views that are far behind, and sees it begin to rebuild them.
     pub async fn start_rebuilding(log: &SharedLog, views: &PgPool) -> Self {
-        let watched = Self::start(log, views, Settings { rebuild_events_min: 0, ..Settings::default() });
+        let log = Shortened::new(log);
+        // Else a short rebuild might be over before anybody has seen it begin.
+        log.let_pages_wait(true);
+        let watched = Self::start(&log.shared(), views, Settings { rebuild_events_min: 0, ..Settings::default() });
         watched.until_status("a rebuild", |status| matches!(status, Status::Rebuilding { .. })).await;
+        log.let_pages_wait(false);
         watched
     }
 
@@ -82,7 +86,8 @@ impl Watched {
     pub async fn until_status(&self, what: &str, wanted: impl FnMut(&Status) -> bool) -> Status {
         let mut status = self.status.clone();
         match timeout(PATIENCE, status.wait_for(wanted)).await {
-            Ok(found) => found.expect("a projector that runs").clone(),
+            Ok(Ok(found)) => found.clone(),
+            Ok(Err(_)) => panic!("no more {what}; the projector has ended as {:?}", self.status()),
             Err(_) => panic!("waited in vain for {what}; the projector is {:?}", self.status()),
         }
     }

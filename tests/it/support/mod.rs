@@ -22,7 +22,7 @@ pub use client::{Answer, Client};
 pub use data_dir::DataDir;
 pub use database::{TestDatabase, database};
 pub use program::{Program, Ran, Tool, run, run_with_input, spawn};
-pub use views::dump_views;
+pub use views::{dump_view, dump_views};
 
 /// How long anything may take before a test gives up on it. Generous: it is met only by a test that fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);

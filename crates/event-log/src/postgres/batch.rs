@@ -88,7 +88,18 @@ pub(super) struct Rows<'a> {
     pub(super) data: Vec<&'a [u8]>,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// Adds an event that will stand in `stream` at `revision`.
+    pub(super) fn push(&mut self, stream: &'a str, revision: u64, event: &'a NewEvent, recorded_at: DateTime<Utc>) {
+        self.streams.push(stream);
+        self.revisions.push(revision.cast_signed());
+        self.event_ids.push(event.event_id.0);
+        self.types.push(&event.type_name);
+        self.recorded_at.push(recorded_at);
+        self.metadata.push(&event.metadata);
+        self.data.push(&event.data);
+    }
+
     /// The answer to the append whose rows these are, once they stand behind what was the log's end.
     pub(super) fn appended(&self, rows: Range<usize>, before: Head) -> Appended {
         let events: Vec<_> = rows
@@ -142,13 +153,7 @@ pub(super) fn decide<'a>(taken: &Taken, appends: impl Iterator<Item = &'a Append
         let first_revision = append.expected.next();
         for (revision, event) in (first_revision..).zip(&append.events) {
             recorded_at = recorded_at.max(event.recorded_at.trunc_subsecs(6));
-            rows.streams.push(name);
-            rows.revisions.push(revision.cast_signed());
-            rows.event_ids.push(event.event_id.0);
-            rows.types.push(&event.type_name);
-            rows.recorded_at.push(recorded_at);
-            rows.metadata.push(&event.metadata);
-            rows.data.push(&event.data);
+            rows.push(name, revision, event, recorded_at);
         }
         let last = first_revision + append.events.len() as u64 - 1;
         moved.entry(name).and_modify(|stream| stream.1 = last).or_insert((before, last));

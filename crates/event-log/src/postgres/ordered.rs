@@ -168,13 +168,7 @@ fn rows<'a>(after: u64, names: &'a [String], events: &'a [OrderedEvent]) -> Resu
                 return Err(OrderedError::Revision { stream: name.clone(), revision, actual });
             }
         }
-        rows.streams.push(name);
-        rows.revisions.push(revision.cast_signed());
-        rows.event_ids.push(event.event_id.0);
-        rows.types.push(&event.type_name);
-        rows.recorded_at.push(recorded_at);
-        rows.metadata.push(&event.metadata);
-        rows.data.push(&event.data);
+        rows.push(name, revision, event, recorded_at);
     }
     let mut columns = Moved::default();
     for (stream, (before, last)) in moved {

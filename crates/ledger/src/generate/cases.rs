@@ -3,20 +3,19 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     event::RecordedBy,
-    identifier::{PrisonerNumber, StaffId},
-    officer::{CommunityManager, PomKind, PomStatus},
+    officer::{CommunityManager, PomStatus},
     prison::{ContactSeen, Estate},
     prisoner::{
-        self, Allocate, AllocateCoworker, ChoiceReasons, Command, Deallocate, DeallocationTrigger, EndPomRole,
-        EntryVoided, OfficerRole, OverrideReason, PomRole, PrisonerEvent, PrisonerNumberRetired, Reallocate, Release,
-        ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, State, TierAssigned, Transfer,
-        merge_of, responsibility,
+        self, Allocate, AllocateCoworker, Command, Deallocate, DeallocationTrigger, EndPomRole, EntryVoided, PomRole,
+        PrisonerEvent, PrisonerNumberRetired, Reallocate, Release, ResponsibilityOverridden,
+        ResponsibilityOverrideReason, ResponsibleService, State, TierAssigned, Transfer, merge_of,
     },
     tier::{RoshLevel, TierSource},
 };
 
 use super::{
-    record::{Asked, recorded_by},
+    choice::{choose_pom, give, pick_any_pom},
+    record::{Asked, recorded_by, target},
     roster,
     sentence::{Sentence, after},
     texts,
@@ -521,84 +520,6 @@ fn destinations(world: &World, from: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-fn pick_any_pom(world: &mut World, prison: usize) -> StaffId {
-    world.random.pick(&world.prisons[prison].poms).staff_id
-}
-
-/// An active POM with no role on the case, mostly of the recommended kind and with few cases.
-fn choose_pom(world: &mut World, case: &Case, state: &State) -> Option<StaffId> {
-    let now = world.recorder.now();
-    let immigration = state.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
-    let community = responsibility(state, now).responsible == OfficerRole::Com;
-    let high = state.tier.as_ref().is_some_and(|tier| matches!(tier.tier.letter(), 'A' | 'B'));
-    let recommended = if high && !immigration && !community { PomKind::Probation } else { PomKind::Prison };
-    let against = world.random.percent(4);
-    let poms = &world.prisons[case.prison].poms;
-    let free = |&index: &usize| {
-        let pom = &poms[index];
-        pom.status == PomStatus::Active
-            && ![state.primary_staff_id(), state.coworking_staff_id()].contains(&Some(pom.staff_id))
-    };
-    let free: Vec<usize> = (0..poms.len()).filter(free).collect();
-    let of_kind: Vec<usize> =
-        free.iter().copied().filter(|&index| (poms[index].kind == recommended) != against).collect();
-    let among = if of_kind.is_empty() { free } else { of_kind };
-    if among.is_empty() {
-        return None;
-    }
-    let two = [*world.random.pick(&among), *world.random.pick(&among)];
-    two.into_iter().min_by_key(|&index| poms[index].cases.len()).map(|index| poms[index].staff_id)
-}
-
-/// Records a command that gives the case to a POM: with reasons where they are needed, and from now where it cannot
-/// hold from the time given.
-fn give(
-    world: &mut World,
-    case: &mut Case,
-    operation: &str,
-    effective_at: Option<DateTime<Utc>>,
-    command: impl Fn(ChoiceReasons) -> Command,
-) -> bool {
-    let note = world.random.percent(22).then(|| texts::note(&mut world.random));
-    let mut reasons = ChoiceReasons { note, ..ChoiceReasons::default() };
-    let by = world.allocator(case.prison);
-    let target = target(case.history.number(), operation);
-    let mut asked = world.ask(operation, &target, by).from(effective_at);
-    let mut backdated = effective_at.is_some();
-    loop {
-        let roster = &world.prisons[case.prison].history;
-        let command = command(reasons.clone());
-        match world.recorder.on_case(&mut case.history, Some(roster), &command, &asked) {
-            Ok(()) => return true,
-            Err(refusal) if refusal.code == "override-reasons-needed" && reasons.override_reasons.is_empty() => {
-                reasons = override_reasons(world, reasons);
-            }
-            Err(_) if backdated => {
-                backdated = false;
-                asked = asked.from(None);
-            }
-            Err(_) => return false,
-        }
-    }
-}
-
-fn override_reasons(world: &mut World, reasons: ChoiceReasons) -> ChoiceReasons {
-    use OverrideReason::{Continuity, NoStaff, Other, Suitability};
-    let override_reasons = match world.random.below(10) {
-        0..4 => vec![NoStaff],
-        4..7 => vec![Suitability],
-        7 => vec![Continuity],
-        8 => vec![Suitability, Continuity],
-        _ => vec![Other],
-    };
-    ChoiceReasons {
-        suitability_detail: override_reasons.contains(&Suitability).then(|| texts::suitability(&mut world.random)),
-        override_detail: override_reasons.contains(&Other).then(|| texts::other_detail(&mut world.random)),
-        override_reasons,
-        ..reasons
-    }
-}
-
 /// Records a command, from now where it cannot hold from the time given. Whether it was recorded.
 fn record(
     world: &mut World,
@@ -614,10 +535,6 @@ fn record(
     world.recorder.on_case(&mut case.history, Some(roster), command, &asked).is_ok()
         || effective_at.is_some()
             && world.recorder.on_case(&mut case.history, Some(roster), command, &asked.from(None)).is_ok()
-}
-
-fn target(number: &PrisonerNumber, operation: &str) -> String {
-    format!("/prisoners/{number}/{operation}")
 }
 
 /// Puts down which POMs have a role on the case now.

@@ -19,6 +19,7 @@
 //! end where no merge is half done and no inactive POM holds a case.
 
 mod cases;
+mod choice;
 mod random;
 mod record;
 mod roster;

@@ -230,3 +230,7 @@ impl Recorder {
         Batch { events, until: self.now }
     }
 }
+
+pub(super) fn target(number: &PrisonerNumber, operation: &str) -> String {
+    format!("/prisoners/{number}/{operation}")
+}

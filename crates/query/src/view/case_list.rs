@@ -1,4 +1,4 @@
-//! The views `prisoner_case` and `case_period`: lists of cases at an instant, filtered, sorted and paged.
+//! The view `case_period`: lists of cases at an instant, filtered, sorted and paged.
 //!
 //! The one place where SQL is put together at run time; every piece of it is a constant of this file, and every value is
 //! bound. Filters that are not used are left out, so that the planner can choose the index that serves those that are.
