@@ -178,6 +178,8 @@ async fn the_projector_goes_on_with_the_new_views() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_that_has_lost_its_lock_swaps_nothing() {
     let (database, _ledger, views) = projected().await;
+    let schema = "SELECT 'views'::regnamespace::oid::bigint";
+    let serving = count(&database.pool, schema).await;
     let mut reader = PgConnection::connect(&database.url).await.expect("a connection");
     sqlx::raw_sql("BEGIN; LOCK TABLE log.event IN ACCESS EXCLUSIVE MODE").execute(&mut reader).await.expect("a lock");
     let tool = Tool::start(&arguments(&database, &["rebuild"]));
@@ -187,6 +189,7 @@ async fn a_rebuild_that_has_lost_its_lock_swaps_nothing() {
     sqlx::raw_sql("ROLLBACK").execute(&mut reader).await.expect("the end");
     let ran = tool.ended().await;
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    assert_eq!(count(&database.pool, schema).await, serving, "the schema that served goes on serving");
     assert_eq!(dump(&database.pool, "views").await, views);
     succeeded(projections(&database, &["rebuild"]).await);
     assert_eq!(schemas(&database.pool).await, ["views"]);
