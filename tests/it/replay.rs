@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Stdio},
+    sync::mpsc,
 };
 
 use nix::{
@@ -16,7 +17,7 @@ use crate::{
     answers::record,
     events::{grow, other_tiers},
     support::{
-        Ran, eventually,
+        PATIENCE, Ran, eventually,
         ledger::{Ledger, NOVAK, PRISON, SHAH},
         run, spawn,
     },
@@ -236,21 +237,23 @@ async fn a_type_that_nobody_knows_is_damage_under_any_filter() {
 /// A replay that goes on, with what it prints.
 struct Following {
     child: Child,
-    lines: BufReader<std::process::ChildStdout>,
+    lines: mpsc::Receiver<String>,
 }
 
 impl Following {
     fn start(ledger: &Ledger, arguments: &[&str]) -> Self {
         let command = ["replay", "--follow", "--event-store", ledger.database.url.as_str()];
         let mut child = spawn(&[&command, arguments].concat(), Stdio::piped());
-        let lines = BufReader::new(child.stdout.take().expect("its output"));
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let (found, lines) = mpsc::channel();
+        // Ends with the output, or when nobody wants more.
+        std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| found.send(line)));
         Self { child, lines }
     }
 
     /// Waits for the next line.
-    fn position(&mut self) -> u64 {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("a line");
+    fn position(&self) -> u64 {
+        let line = self.lines.recv_timeout(PATIENCE).expect("a line");
         let line: Value = serde_json::from_str(&line).expect("JSON");
         line["position"].as_u64().expect("a position")
     }
@@ -267,10 +270,11 @@ impl Drop for Following {
 async fn it_follows_until_it_is_interrupted() {
     let ledger = ledger().await;
     let head = ledger.event_count().await;
-    let mut all = Following::start(&ledger, &["--after", &(head - 2).to_string()]);
+    let all = Following::start(&ledger, &["--after", &(head - 2).to_string()]);
     assert_eq!((all.position(), all.position()), (head - 1, head));
-    let mut case = Following::start(&ledger, &["--prisoner", "A4444AA"]);
-    let mut merged = Following::start(&ledger, &["--prisoner", "A3333AA", "--after", &head.to_string()]);
+    let case = Following::start(&ledger, &["--prisoner", "A4444AA"]);
+    let merged = Following::start(&ledger, &["--prisoner", "A3333AA", "--after", &(head - 1).to_string()]);
+    assert_eq!(merged.position(), head, "it has begun, with what is known of the case now");
     ledger.tier("A4444AA").await;
     assert_eq!((all.position(), case.position()), (head + 1, head + 1));
     // A merge brings the other number in.
