@@ -177,11 +177,11 @@ async fn a_commit_waits_for_the_disk_whatever_the_database_is_set_to() {
         format!(
             "ALTER DATABASE {} SET synchronous_commit = off;
              ALTER DATABASE {0} SET default_transaction_isolation = 'repeatable read';
-             CREATE TABLE witness (seen text);
+             CREATE TABLE public.witness (seen text);
              CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$
              BEGIN
-                 INSERT INTO witness VALUES (concat_ws(', ', current_setting('synchronous_commit'),
-                                                       current_setting('transaction_isolation')));
+                 INSERT INTO public.witness VALUES (concat_ws(', ', current_setting('synchronous_commit'),
+                                                              current_setting('transaction_isolation')));
                  RETURN new;
              END $$;
              CREATE TRIGGER witness BEFORE UPDATE ON log.head FOR EACH ROW EXECUTE FUNCTION witness()",

@@ -9,8 +9,17 @@ use crate::LogError;
 pub(super) fn log_error(error: sqlx::Error, position: u64) -> LogError {
     match damage(&error) {
         Some(what) => LogError::Damaged { position, what },
+        None if is_unprepared(&error) => {
+            LogError::Unavailable("waiting for the projector to prepare the event log".into())
+        }
         None => LogError::Unavailable(Box::new(error)),
     }
+}
+
+/// Whether there is no log in the database yet: neither the schema nor its tables.
+fn is_unprepared(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "3F000" | "42P01"))
 }
 
 /// What is damaged, where an error says that something is.

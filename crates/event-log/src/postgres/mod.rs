@@ -39,7 +39,7 @@ use crate::{
 use self::{follow::Wakeups, writer::Request};
 
 pub use self::ordered::{OrderedError, OrderedEvent, OrderedWriter};
-pub use self::schema::{MigrateError, PARTITION_EVENTS, migrate};
+pub use self::schema::{MigrateError, PARTITION_EVENTS, grant_roles, migrate};
 
 /// Most appends that wait for the writer before callers are held back.
 const QUEUE_APPENDS_MAX: usize = 4_096;
@@ -67,18 +67,26 @@ impl PostgresLog {
     /// # Errors
     /// The database is out of reach or holds no log.
     pub async fn connect(pool: &PgPool) -> Result<Self, LogError> {
+        let log = Self::lazy(pool);
+        read::head(&log.readers).await?;
+        Ok(log)
+    }
+
+    /// [`PostgresLog::connect`] without a look whether there is a log: for a service that may be started before it. Until
+    /// the database and the log in it are there, every call fails with [`LogError::Unavailable`].
+    #[must_use]
+    pub fn lazy(pool: &PgPool) -> Self {
         let options = settings(&pool.connect_options());
         let readers = pool
             .options()
             .clone()
             .min_connections(0)
             .connect_lazy_with(options.clone().application_name("allocation-ledger log reader"));
-        read::head(&readers).await?;
         let wakeups = Arc::new(Wakeups::new(options.clone().application_name("allocation-ledger log listener")));
         let (queue, requests) = mpsc::channel(QUEUE_APPENDS_MAX);
         let options = options.application_name("allocation-ledger log writer");
         tokio::spawn(writer::run(options, requests, Arc::clone(&wakeups)));
-        Ok(Self { queue, readers, wakeups })
+        Self { queue, readers, wakeups }
     }
 }
 

@@ -135,11 +135,10 @@ impl OrderedWriter {
                     return Ok(end);
                 }
                 Sent::Elsewhere(taken) => return Err(elsewhere(&taken, &decided, after)),
-                Sent::NoRoom { head } => {
+                Sent::NoRoom => {
                     execute(&mut session.connection, "ROLLBACK").await?;
-                    session.last_place = schema::make_partitions(&mut session.connection, head)
-                        .await
-                        .map_err(|error| log_error(error, after))?;
+                    session.last_place =
+                        schema::make_room(&mut session.connection).await.map_err(|error| log_error(error, after))?;
                 }
             }
         }

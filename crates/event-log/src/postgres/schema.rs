@@ -1,10 +1,11 @@
 //! The schema `log`: its migrations and the partitions of its events.
 
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool, migrate::Migrator};
 
 /// Positions in one partition of `log.event`: ten years of a national ledger fill half of one.
 ///
-/// Part of the schema: partitions that exist keep their bounds, so this number can never change for a log in use.
+/// Part of the schema, where `log.make_room` has it too: partitions that exist keep their bounds, so this number can never
+/// change for a log in use.
 pub const PARTITION_EVENTS: u64 = 10_000_000;
 
 /// Why the schema could not be brought up to date.
@@ -18,8 +19,8 @@ pub enum MigrateError {
     Database(#[from] sqlx::Error),
 }
 
-/// Brings the schema up to date; does nothing where it is. Safe to run in several processes at a time: each waits for
-/// an advisory lock.
+/// Brings the schema up to date; does nothing where it is, so that whoever may only read the log may ask for it. Safe to run
+/// in several processes at a time: each waits for an advisory lock.
 ///
 /// # Errors
 /// The database is out of reach, or not ours to migrate.
@@ -30,25 +31,43 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     // A connection of its own, closed at the end: the migrator's lock belongs to the session and would outlive a failure
     // in a pooled one.
     let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
-    migrator.run_direct(None, &mut connection, false).await?;
-    let head: i64 = sqlx::query_scalar("SELECT position FROM log.head").fetch_one(&mut connection).await?;
-    make_partitions(&mut connection, head.unsigned_abs()).await?;
+    if !is_up_to_date(&migrator, &mut connection).await? {
+        migrator.run_direct(None, &mut connection, false).await?;
+        make_room(&mut connection).await?;
+    }
     connection.close().await?;
     Ok(())
 }
 
-/// Makes the partition that follows position `head` and the one after it, where they are missing. Answers the last
-/// position that there is a place for.
-pub(super) async fn make_partitions(connection: &mut PgConnection, head: u64) -> Result<u64, sqlx::Error> {
-    let current = (head + 1) / PARTITION_EVENTS;
-    for number in [current, current + 1] {
-        sqlx::query("SELECT log.make_partition($1, $2)")
-            .bind((number * PARTITION_EVENTS).cast_signed())
-            .bind(((number + 1) * PARTITION_EVENTS).cast_signed())
-            .execute(&mut *connection)
-            .await?;
+/// Whether the database holds exactly what the migrations of this program make.
+async fn is_up_to_date(migrator: &Migrator, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let exists: bool =
+        sqlx::query_scalar("SELECT to_regclass('log.migration') IS NOT NULL").fetch_one(&mut *connection).await?;
+    if !exists {
+        return Ok(false);
     }
-    Ok((current + 2) * PARTITION_EVENTS - 1)
+    let made: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as("SELECT version, checksum, success FROM log.migration ORDER BY version")
+            .fetch_all(connection)
+            .await?;
+    Ok(migrator.iter().map(|migration| (migration.version, migration.checksum.to_vec(), true)).eq(made))
+}
+
+/// Makes the roles that the services log in as members of, and lets each do its work with the log; for one that has been
+/// [migrated](migrate) by somebody who might not make roles.
+///
+/// # Errors
+/// The database is out of reach, or not ours to give rights to.
+pub async fn grant_roles(pool: &PgPool) -> Result<(), MigrateError> {
+    sqlx::query("SELECT log.grant_roles()").execute(pool).await?;
+    Ok(())
+}
+
+/// Makes the partition that the next event goes into and the one after it, where they are missing. Answers the last
+/// position that there is a place for.
+pub(super) async fn make_room(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let last_place: i64 = sqlx::query_scalar("SELECT log.make_room()").fetch_one(connection).await?;
+    Ok(last_place.cast_unsigned())
 }
 
 /// Whether it is time to make the partition after next: events have begun to go into the last one made.

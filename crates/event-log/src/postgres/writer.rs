@@ -123,7 +123,7 @@ pub(super) enum Sent {
     /// Nothing was written: these streams are not where the batch takes them to be.
     Elsewhere(Taken),
     /// Nothing was written: the log has grown beyond the partitions that the session knows of.
-    NoRoom { head: u64 },
+    NoRoom,
 }
 
 /// An append that did not win, and where its stream was.
@@ -192,9 +192,7 @@ impl Writer {
                 }
                 Sent::Elsewhere(streams) => taken.extend(streams),
                 // Other processes have filled the partitions that this one knew of.
-                Sent::NoRoom { head } => {
-                    session.last_place = schema::make_partitions(&mut session.connection, head).await?;
-                }
+                Sent::NoRoom => session.last_place = schema::make_room(&mut session.connection).await?,
             }
         }
     }
@@ -348,8 +346,7 @@ impl Session {
         )
         .execute(&mut connection)
         .await?;
-        let head: i64 = sqlx::query_scalar("SELECT position FROM log.head").fetch_one(&mut connection).await?;
-        let last_place = schema::make_partitions(&mut connection, head.cast_unsigned()).await?;
+        let last_place = schema::make_room(&mut connection).await?;
         Ok(Self { connection, last_place })
     }
 
@@ -380,7 +377,7 @@ impl Session {
             return Ok(Sent::Appended { before: Head { position, recorded_at: answer.head_recorded_at } });
         }
         let (Some(streams), Some(revisions)) = (answer.elsewhere_streams, answer.elsewhere_revisions) else {
-            return Ok(Sent::NoRoom { head: position });
+            return Ok(Sent::NoRoom);
         };
         let known = |revision: Option<i64>| match revision {
             Some(revision) => ExpectedRevision::Exact(revision.cast_unsigned()),
@@ -394,7 +391,7 @@ impl Session {
         if !schema::partition_is_due(head, self.last_place) {
             return;
         }
-        match schema::make_partitions(&mut self.connection, head).await {
+        match schema::make_room(&mut self.connection).await {
             Ok(last_place) => self.last_place = last_place,
             // The batch before is committed all the same, and the next one tries again.
             Err(error) => tracing::error!(
