@@ -184,7 +184,7 @@ async fn check_free(connection: &mut PgConnection, name: &str, replace: bool) ->
 /// # Errors
 /// The database fails.
 pub async fn drop_unfinished(views: &PgPool) -> Result<(), Error> {
-    let mut connection = PgConnection::connect_with(&views.connect_options()).await?;
+    let mut connection = PgConnection::connect_with(&schema::as_owner(&views.connect_options()).await?).await?;
     for _ in 0..DROP_TRIES {
         if schema::begin_building(&mut connection).await? {
             break;
@@ -245,6 +245,7 @@ struct Builder {
 impl Builder {
     async fn begin(views: &PgPool) -> Result<Self, BuildError> {
         let options = views.connect_options().as_ref().clone().application_name("allocation-ledger rebuild");
+        let options = schema::as_owner(&options).await?;
         let mut lock = PgConnection::connect_with(&options).await?;
         if !schema::begin_building(&mut lock).await? {
             return Err(BuildError::Busy);

@@ -46,7 +46,7 @@ pub use build::{AsOf, BuildError, as_of_schemas, build_as_of, drop_unfinished, r
 pub use error::Error;
 pub use rebuild::Progress;
 pub use run::{Settings, Status, Stopped, run};
-pub use schema::{READING_ROLES, SCHEMA, VIEWS_VERSION, migrate};
+pub use schema::{OWNING_ROLE, READING_ROLES, SCHEMA, VIEWS_VERSION, migrate, prepare};
 pub use status::{ViewStatus, Views, status};
 pub use verify::{Difference, Verified, verify};
 pub use views::{UnknownView, VIEWS, View, checkpoint::CHANNEL};

@@ -2,21 +2,23 @@
 //!
 //! A projector that runs
 //!
-//! 1. waits for the lock, which it holds on a connection of its own; Postgres lets go of it when the connection ends,
+//! 1. waits for the lock, which it holds on a connection of its own; Postgres lets go of it when the connection ends, or when
+//!    nothing has been heard on it for the lock's life,
 //! 2. raises the epoch, so that whoever held the lock before can no longer write, paused or not,
 //! 3. rebuilds the views where their version is another or they are far behind,
 //! 4. follows the log from the checkpoint, batch by batch,
 //!
 //! and starts again from 1 when the database, the log or the lock is lost. It ends at an event that cannot be read and
-//! at rows that Postgres refuses: trying again would not help, and skipping would make the views wrong.
+//! at rows that Postgres refuses: trying again would not help, and skipping would make the views wrong. Told to end, it
+//! finishes the batch that it is at.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, pin::pin, time::Duration};
 
 use event_log::{Followed, LogError, RecordedEvent, SharedLog};
 use futures::StreamExt as _;
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::{
-    sync::watch,
+    sync::{Mutex, watch},
     time::{Instant, sleep, timeout},
 };
 
@@ -105,6 +107,19 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the lock's connection may take to answer before it counts as lost.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The lock's life: for how long Postgres hears nothing of its holder before it ends the connection, and the lock with it. A
+/// process that stands still keeps its connections, so that nothing else would tell. More than its holder takes to ask
+/// after it and to give it up for lost.
+const LOCK_LIFE: Duration = Duration::from_secs(10);
+
+/// How long a projector that takes over waits for its predecessor's last batch before it ends that one's session: one that
+/// stands still amid a batch holds the checkpoint.
+const LAST_BATCH_MAX: Duration = Duration::from_secs(5);
+
+/// How long the batch under way may take at the end: Postgres may be out of reach. What is not committed then is rolled
+/// back, and taken in by whoever projects next.
+const END_MAX: Duration = Duration::from_secs(5);
+
 /// The first and the longest pause before trying again. The pause doubles with each failure.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -132,11 +147,16 @@ pub async fn run(
     status: watch::Sender<Status>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Stopped> {
-    let running = Running { log, options: connect_options(&views), settings, status: &status };
-    // What is dropped at the shutdown leaves nothing half done: an open transaction is rolled back, the lock is free.
+    let running = Running { log, options: connect_options(&views), settings, status: &status, batch: Mutex::default() };
+    let between_batches = async {
+        shutdown.await;
+        // The lock is given in the order asked for: after this no further batch is begun.
+        let _ = timeout(END_MAX, running.batch.lock()).await;
+    };
+    // What is dropped then leaves nothing half done: an open transaction is rolled back, the lock is free.
     let ended = tokio::select! {
         biased;
-        () = shutdown => None,
+        () = between_batches => None,
         stopped = running.until_stopped() => Some(stopped),
     };
     match ended {
@@ -159,8 +179,9 @@ fn connect_options(views: &PgPool) -> PgConnectOptions {
         ("tcp_keepalives_idle", "3"),
         ("tcp_keepalives_interval", "1"),
         ("tcp_keepalives_count", "3"),
-        // A projector that is paused in a transaction holds the checkpoint's lock, which its successor needs.
-        ("idle_in_transaction_session_timeout", "30s"),
+        // A projector that is paused in a transaction holds the checkpoint's lock, which its successor needs. No longer than
+        // the projector's own lock lives.
+        ("idle_in_transaction_session_timeout", LOCK_LIFE.as_millis().to_string().as_str()),
     ])
 }
 
@@ -169,6 +190,8 @@ struct Running<'a> {
     options: PgConnectOptions,
     settings: Settings,
     status: &'a watch::Sender<Status>,
+    /// Held while a batch is taken in.
+    batch: Mutex<()>,
 }
 
 impl Running<'_> {
@@ -209,7 +232,8 @@ impl Running<'_> {
     /// Asks again and again rather than waiting inside Postgres: a statement that waits keeps its snapshot, which would
     /// keep Postgres from tidying up for as long as the stand-by stands by.
     async fn take_lock(&self) -> Result<PgConnection, Error> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let life = [("idle_session_timeout", LOCK_LIFE.as_millis().to_string())];
+        let mut connection = PgConnection::connect_with(&self.options.clone().options(life)).await?;
         loop {
             let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
                 .bind(schema::PROJECTING_LOCK)
@@ -224,10 +248,11 @@ impl Running<'_> {
     }
 
     async fn project(&self) -> Result<Infallible, Error> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let options = schema::as_owner(&self.options).await?;
+        let mut connection = PgConnection::connect_with(&options).await?;
         schema::migrate_on(&mut connection).await?;
         schema::choose(&mut connection, SCHEMA).await?;
-        let mut checkpoint = checkpoint::take_over(&mut connection).await?;
+        let mut checkpoint = self.take_over(&mut connection).await?;
         schema::drop_leftovers(&mut connection, checkpoint).await?;
         tracing::info!(
             epoch = checkpoint.epoch,
@@ -246,9 +271,21 @@ impl Running<'_> {
                 return Err(LogError::Damaged { position: head, what }.into());
             }
             if checkpoint.version != VIEWS_VERSION || self.is_far_behind(checkpoint, head) {
-                self.rebuild(&mut connection, &mut checkpoint, head).await?;
+                self.rebuild(&options, &mut connection, &mut checkpoint, head).await?;
             }
             self.follow(&mut connection, &mut checkpoint).await?;
+        }
+    }
+
+    /// Raises the epoch, once the predecessor's last batch is committed or given up.
+    async fn take_over(&self, connection: &mut PgConnection) -> Result<Checkpoint, Error> {
+        let session: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await?;
+        let mut taking_over = pin!(checkpoint::take_over(connection));
+        loop {
+            match timeout(LAST_BATCH_MAX, &mut taking_over).await {
+                Ok(taken) => return Ok(taken?),
+                Err(_) => schema::end_predecessors(&self.options, session).await?,
+            }
         }
     }
 
@@ -275,7 +312,9 @@ impl Running<'_> {
             while !events.is_empty() {
                 let rest = events.split_off(events.len().min(self.settings.batch_events_max));
                 let was_full = events.len() == self.settings.batch_events_max;
+                let batch = self.batch.lock().await;
                 live.project(connection, checkpoint, std::mem::replace(&mut events, rest)).await?;
+                drop(batch);
                 self.running(*checkpoint);
                 if was_full && self.is_far_behind(*checkpoint, self.log.head().await?) {
                     return Ok(());
@@ -296,6 +335,7 @@ impl Running<'_> {
     /// that the serving views do not include yet, up to the event before it: following up will meet it.
     async fn rebuild(
         &self,
+        options: &PgConnectOptions,
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
         head: u64,
@@ -305,8 +345,7 @@ impl Running<'_> {
         let filled = loop {
             tracing::info!(to, "rebuilding the views up to position {to}");
             schema::drop_leftovers(connection, *checkpoint).await?;
-            let target =
-                rebuild::Target { options: &self.options, schema: &next, to, epoch: checkpoint.epoch, only: None };
+            let target = rebuild::Target { options, schema: &next, to, epoch: checkpoint.epoch, only: None };
             let progress = |progress| {
                 if let Progress::Reading { position, .. } = progress {
                     self.status.send_replace(Status::Rebuilding { position, head });

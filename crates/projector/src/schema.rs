@@ -1,6 +1,6 @@
 //! The schemas that views live in: the serving one, and others beside it while a rebuild fills them.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction, postgres::PgConnectOptions};
 
 use crate::{
     BuildError, Error,
@@ -16,6 +16,9 @@ pub const SCHEMA: &str = "views";
 /// Version of the views' definition: of `migrations/views.sql`, and of the rules by which a history gives rows. Raise it
 /// with every change of either; a projector that finds views of another version rebuilds them at its start.
 pub const VIEWS_VERSION: i32 = 3;
+
+/// The role that the views belong to where projectors log in as members of it: the group role of the projectors.
+pub const OWNING_ROLE: &str = "ledger_project";
 
 /// Roles that may read the views: the query side's, and the analysts'. Group roles without a login.
 pub const READING_ROLES: [&str; 2] = ["ledger_read", "analyst"];
@@ -35,7 +38,70 @@ const KEYS_SQL: &str = include_str!("../migrations/views_keys.sql");
 /// # Errors
 /// The views' database is out of reach or refuses.
 pub async fn migrate(views: &PgPool) -> Result<(), Error> {
-    migrate_on(&mut *views.acquire().await?).await
+    let mut connection = PgConnection::connect_with(&as_owner(&views.connect_options()).await?).await?;
+    migrate_on(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Makes the roles that the services log in as members of, where that is allowed, and lets [`OWNING_ROLE`] make the views in
+/// this database; views that somebody else has made become its own. For an operator, once, as the database's owner.
+///
+/// # Errors
+/// The views' database is out of reach or refuses.
+pub async fn prepare(views: &PgPool) -> Result<(), Error> {
+    let mut connection = views.acquire().await?;
+    let mut transaction = connection.begin().await?;
+    for role in [OWNING_ROLE].into_iter().chain(READING_ROLES) {
+        execute(&mut transaction, format!("DO $do$ BEGIN {} END $do$", make_role_sql(role))).await?;
+    }
+    execute(
+        &mut transaction,
+        format!(
+            "DO $do$
+         DECLARE
+             view regclass;
+         BEGIN
+             EXECUTE format('GRANT CREATE ON DATABASE %I TO {OWNING_ROLE}', current_database());
+             IF to_regnamespace('{SCHEMA}') IS NULL THEN
+                 RETURN;
+             END IF;
+             ALTER SCHEMA {SCHEMA} OWNER TO {OWNING_ROLE};
+             FOR view IN SELECT oid FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'r' LOOP
+                 EXECUTE format('ALTER TABLE %s OWNER TO {OWNING_ROLE}', view);
+             END LOOP;
+         END
+         $do$"
+        ),
+    )
+    .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// A way to the database on which what is made belongs to whom the serving views belong to, so that any projector, and any
+/// rebuild by hand, can put its views in their place. Where there are none yet: to [`OWNING_ROLE`], for its members.
+pub(crate) async fn as_owner(options: &PgConnectOptions) -> Result<PgConnectOptions, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    // From version 16 on a member may be one without the right to act as the role.
+    let owner: Option<String> = sqlx::query_scalar(
+        "SELECT owner.rolname::text
+           FROM pg_roles AS me, pg_roles AS owner
+          WHERE me.rolname = session_user AND owner.rolname <> session_user
+            AND owner.rolname = coalesce((SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = $1),
+                                         CASE WHEN NOT me.rolsuper THEN $2::name END)
+            AND pg_has_role(me.oid, owner.oid,
+                            CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END)",
+    )
+    .bind(SCHEMA)
+    .bind(OWNING_ROLE)
+    .fetch_optional(&mut connection)
+    .await?;
+    connection.close().await?;
+    Ok(match owner {
+        Some(owner) => options.clone().options([("role", owner)]),
+        None => options.clone(),
+    })
 }
 
 /// [`migrate`] on a connection.
@@ -123,6 +189,34 @@ pub(crate) async fn building(connection: &mut PgConnection, epoch: i64) -> Resul
     .bind(BUILDING_LOCK)
     .fetch_all(connection)
     .await
+}
+
+/// Ends the sessions that keep a projector's session waiting, where they are projectors' too. One that stands still would
+/// keep its successor waiting for ever, and cannot be waited for. Whoever may not end them goes on waiting.
+pub(crate) async fn end_predecessors(options: &PgConnectOptions, session: i32) -> Result<(), sqlx::Error> {
+    const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    let mut connection = PgConnection::connect_with(options).await?;
+    // Found first and ended then: in one condition Postgres may take the second part before the first.
+    let ended = sqlx::query_scalar::<_, i32>(
+        "WITH predecessor AS MATERIALIZED (SELECT pid
+                                             FROM pg_stat_activity
+                                            WHERE pid = ANY (pg_blocking_pids($1)) AND application_name = $2)
+         SELECT pid FROM predecessor WHERE pg_terminate_backend(pid)",
+    )
+    .bind(session)
+    .bind(options.get_application_name())
+    .fetch_all(&mut connection)
+    .await;
+    match ended {
+        Ok(ended) => {
+            tracing::warn!(sessions = ?ended, "ended the sessions of a projector that stands still: {ended:?}")
+        }
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE) => {
+            tracing::warn!(%error, "cannot end the session of a projector that stands still: {error}");
+        }
+        Err(error) => return Err(error),
+    }
+    connection.close().await
 }
 
 /// What the active projector locks for as long as it is active.
@@ -273,23 +367,31 @@ async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx:
     Ok(())
 }
 
-/// Lets `role` read the schema's views, and makes the role first where there is none. Roles belong to the whole server, so
-/// another program may be making the same one; and who may not make roles goes without.
+/// Lets `role` read the schema's views, and makes the role first where there is none. Who may not make roles goes without.
 fn grant_sql(schema: &str, role: &str) -> String {
     format!(
         "DO $do$
          BEGIN
-             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
-                 BEGIN
-                     CREATE ROLE {role} NOLOGIN;
-                 EXCEPTION
-                     WHEN duplicate_object OR unique_violation THEN NULL;
-                     WHEN insufficient_privilege THEN RETURN;
-                 END;
-             END IF;
+             {}
              GRANT USAGE ON SCHEMA {schema} TO {role};
              GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role};
          END
-         $do$"
+         $do$",
+        make_role_sql(role)
+    )
+}
+
+/// The part of a block that makes a role, or ends the block where that is not allowed. Roles belong to the whole server, so
+/// another program may be making the same one.
+fn make_role_sql(role: &str) -> String {
+    format!(
+        "IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
+             BEGIN
+                 CREATE ROLE {role} NOLOGIN;
+             EXCEPTION
+                 WHEN duplicate_object OR unique_violation THEN NULL;
+                 WHEN insufficient_privilege THEN RETURN;
+             END;
+         END IF;"
     )
 }
