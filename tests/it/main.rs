@@ -16,4 +16,5 @@ mod projections;
 mod projector;
 mod replay;
 mod serve;
+mod services;
 mod support;

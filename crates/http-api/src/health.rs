@@ -1,8 +1,8 @@
 //! Whether the service is well: `/health`, `/health/liveness`, `/health/readiness`, `/ping`, `/info`, `/metrics`, in the
 //! shapes that HMPPS's tools read.
 //!
-//! Alive is whoever answers. Ready is who can do its work: every component says so. The parts of the program bring their
-//! components, the program brings them together.
+//! Alive is whoever answers. Ready is who can do its work: every component says so; readiness names those that do not. The
+//! parts of the program bring their components, the program brings them together.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -51,6 +51,18 @@ impl Component {
         Self { status: Status::Down, details: Map::new() }.with("error", why.into())
     }
 
+    /// It does not, because of an error: said in one line, with its causes.
+    pub fn failed(error: &dyn std::error::Error) -> Self {
+        let mut why = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            why.push_str(": ");
+            why.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self::down(why)
+    }
+
     /// Adds a detail.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -85,9 +97,9 @@ impl Health {
         self
     }
 
-    async fn check(&self) -> (Status, Map<String, Value>) {
+    async fn check(&self) -> (Status, Vec<(&'static str, Component)>) {
         let mut status = Status::Up;
-        let mut components = Map::new();
+        let mut components = Vec::with_capacity(self.checks.len());
         for (name, check) in &self.checks {
             let component = tokio::time::timeout(CHECK_TIME_MAX, check())
                 .await
@@ -95,7 +107,7 @@ impl Health {
             if component.status == Status::Down {
                 status = Status::Down;
             }
-            components.insert((*name).to_owned(), json!(component));
+            components.push((*name, component));
         }
         (status, components)
     }
@@ -115,12 +127,20 @@ pub fn router(health: Health) -> Router {
 
 async fn details(State(health): State<Health>) -> Response {
     let (status, components) = health.check().await;
-    answer(status, json!({"status": status, "components": components}))
+    answer(status, json!({"status": status, "components": by_name(components)}))
 }
 
 async fn readiness(State(health): State<Health>) -> Response {
-    let (status, _) = health.check().await;
-    answer(status, json!({"status": status}))
+    let (status, mut components) = health.check().await;
+    components.retain(|(_, component)| component.status == Status::Down);
+    match status {
+        Status::Up => answer(status, json!({"status": status})),
+        Status::Down => answer(status, json!({"status": status, "components": by_name(components)})),
+    }
+}
+
+fn by_name(components: Vec<(&'static str, Component)>) -> Map<String, Value> {
+    components.into_iter().map(|(name, component)| (name.to_owned(), json!(component))).collect()
 }
 
 async fn info(State(health): State<Health>) -> Json<Value> {

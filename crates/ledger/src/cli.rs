@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, demo, event_store, generate, handover_dates, history, import, projections, replay, serve, telemetry,
+    bench, demo, event_store, generate, handover_dates, history, import, prepare, projections, replay, serve, telemetry,
 };
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
@@ -20,6 +20,8 @@ pub struct Cli {
 enum Command {
     /// Serve the ledger over HTTP, over an embedded Postgres unless told otherwise
     Serve(serve::Settings),
+    /// Make on servers of your own what services need that log in with no more rights than their work takes
+    Prepare(prepare::Settings),
     /// Serve a temporary ledger with a small realistic prison in it, to look around in
     Demo(demo::Settings),
     /// Write a made-up history of a whole country into an empty ledger, to try things out at full size
@@ -54,7 +56,8 @@ impl Command {
     fn log_filter(&self) -> &'static str {
         match self {
             Self::Serve(_) => "info,sqlx=warn,sqlx_core::pool=error,reqwest_retry=error",
-            Self::Demo(_)
+            Self::Prepare(_)
+            | Self::Demo(_)
             | Self::Generate(_)
             | Self::Bench(_)
             | Self::Import(_)
@@ -77,6 +80,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     telemetry::start(&cli.telemetry, cli.command.log_filter())?;
     match &cli.command {
         Command::Serve(settings) => serve::run(settings).await,
+        Command::Prepare(settings) => prepare::run(settings).await,
         Command::Demo(settings) => demo::run(settings).await,
         Command::Generate(settings) => generate::run(settings).await,
         Command::Bench(settings) => bench::run(settings).await,

@@ -23,6 +23,7 @@ pub mod import;
 pub mod interrupt;
 pub mod output;
 pub mod postgres;
+pub mod prepare;
 pub mod projections;
 pub mod replay;
 pub mod serve;

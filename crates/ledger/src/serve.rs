@@ -1,11 +1,14 @@
 //! `serve`: the roles of the ledger in one process, wired together and ended in order.
 //!
-//! | role | runs | answers |
-//! |---|---|---|
-//! | `command` | policies | commands |
-//! | `projector` | the projector | its health |
-//! | `query` | | questions |
-//! | `all` | all of these | everything |
+//! | role | runs | answers | knows the log | knows the views |
+//! |---|---|---|---|---|
+//! | `command` | policies | commands | appends | |
+//! | `projector` | the projector | its health | prepares it, if it is in Postgres; reads | prepares and writes them |
+//! | `query` | | questions | reads | reads |
+//! | `all` | all of these | everything | | |
+//!
+//! A role by itself starts whether or not its stores are there, and says in its readiness what it waits for; so services can
+//! be started in any order. `all` fails where they cannot be opened, as there is nobody else to wait for.
 //!
 //! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered, then policies and the projector
 //! stop (between two commands, between two batches), then connections are closed, then Postgres stops. A second signal
@@ -38,11 +41,15 @@ use self::connection::EndingListener;
 use crate::{
     data_directory::{self, Claim},
     settings,
-    stores::Stores,
+    stores::{self, LogStore, Stores},
 };
 
 /// How long requests in flight may take to be answered at the end. Those that follow the log would never end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How far views may be behind the log, where nothing else is set. They follow within milliseconds; a rebuild swaps them within
+/// a second, and a projector takes over from another within some ten. What takes longer is worth an alarm.
+pub const LAG_MAX_SECONDS: u64 = 30;
 
 /// What `serve` can be told.
 #[derive(Debug, Clone, Args)]
@@ -59,6 +66,9 @@ pub struct Settings {
     /// How commands are decided.
     #[command(flatten)]
     pub commands: settings::Commands,
+    /// How many seconds the views may be behind the log before a service that answers from them is not ready
+    #[arg(long, env = "LEDGER_LAG_MAX", value_name = "SECONDS", default_value_t = LAG_MAX_SECONDS)]
+    pub lag_max: u64,
 }
 
 /// What a process does.
@@ -103,7 +113,8 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 pub struct Running {
     url: String,
     service: Option<command::Service>,
-    stores: Stores,
+    log: LogStore,
+    views: Option<PgPool>,
     stop_accepting: watch::Sender<bool>,
     stop_working: watch::Sender<bool>,
     http: JoinHandle<std::io::Result<()>>,
@@ -134,15 +145,22 @@ impl Running {
         })?;
         let url = format!("http://{}", listener.local_addr().context("read the address listened on")?);
 
-        let claim = if settings.stores.is_embedded() {
-            Some(data_directory::claim(&settings.stores.data_dir()?)?)
-        } else {
-            None
+        let (claim, log_store, views) = match settings.role {
+            Role::All => {
+                let claim = if settings.stores.is_embedded() {
+                    Some(data_directory::claim(&settings.stores.data_dir()?)?)
+                } else {
+                    None
+                };
+                let (log, views) = Stores::open(&settings.stores).await?.into_parts();
+                (claim, log, Some(views))
+            }
+            Role::Command => (None, LogStore::lazy(&settings.stores)?, None),
+            Role::Projector | Role::Query => {
+                (None, LogStore::lazy(&settings.stores)?, Some(stores::lazy_views(&settings.stores)?))
+            }
         };
-        let stores = match settings.role {
-            Role::All | Role::Command | Role::Projector => Stores::open(&settings.stores).await?,
-            Role::Query => Stores::open_prepared(&settings.stores).await?,
-        };
+        let log = &log_store.log;
 
         let (stop_accepting, _) = watch::channel(false);
         let (stop_working, _) = watch::channel(false);
@@ -152,11 +170,11 @@ impl Running {
         let mut router = Router::new();
         let mut openapi = openapi();
 
-        health = with_event_log(health, &stores.log);
+        health = with_event_log(health, log);
         let mut service = None;
         let mut projecting = None;
         if settings.role.commands() {
-            let commands = command::Service::new(Arc::clone(&stores.log), settings.commands.command_settings()?);
+            let commands = command::Service::new(Arc::clone(log), settings.commands.command_settings()?);
             let policies = command::policies::run(commands.clone(), raised(&stop_working));
             let worker = Worker::start("policies", &stop_working, async {
                 policies.await;
@@ -168,24 +186,31 @@ impl Running {
             openapi.merge(command::openapi());
             service = Some(commands);
         }
-        if settings.role.projects() {
+        if let (true, Some(views)) = (settings.role.projects(), &views) {
             let (status, statuses) = watch::channel(projector::Status::Starting);
-            let projector = projector::run(
-                Arc::clone(&stores.log),
-                stores.views.clone(),
-                projector::Settings::default(),
-                status,
-                raised(&stop_working),
-            );
+            let unprepared = status.clone();
+            let prepared = log_store.prepared(move |error| {
+                let reason = format!("{error:#}");
+                tracing::warn!(reason, "waiting for the event log to be prepared: {reason}");
+                unprepared.send_replace(projector::Status::Retrying { reason });
+            });
+            let (log, views) = (Arc::clone(log), views.clone());
+            let (stopped, told_to_stop) = (raised(&stop_working), raised(&stop_working));
             let worker = Worker::start("projector", &stop_working, async {
-                projector.await.context("keep the views up with the log")
+                tokio::select! {
+                    () = prepared => {}
+                    () = told_to_stop => return Ok(()),
+                }
+                let running = projector::run(log, views, projector::Settings::default(), status, stopped);
+                running.await.context("keep the views up with the log")
             });
             health = with_projector(health, statuses.clone(), worker.failed());
             workers.push(worker);
             projecting = Some(statuses);
         }
-        if settings.role.answers() {
-            let state = query::State::new(query_pool(&stores.views), Arc::clone(&stores.log));
+        if let (true, Some(views)) = (settings.role.answers(), &views) {
+            let lag_max = Duration::from_secs(settings.lag_max);
+            let state = query::State::new(query_pool(views), Arc::clone(log), lag_max);
             let streaming = state.clone();
             let stopped = raised(&stop_accepting);
             tokio::spawn(async move {
@@ -207,7 +232,8 @@ impl Running {
         Ok(Self {
             url,
             service,
-            stores,
+            log: log_store,
+            views,
             stop_accepting,
             stop_working,
             http,
@@ -236,7 +262,7 @@ impl Running {
     /// The log is out of reach, or the projector stopped.
     pub async fn views_caught_up(&self) -> anyhow::Result<()> {
         let Some(projecting) = &self.projecting else { return Ok(()) };
-        let head = self.stores.log.head().await.context("find the end of the log")?;
+        let head = self.log.log.head().await.context("find the end of the log")?;
         let reached = |status: &projector::Status| match status {
             projector::Status::Running { position } => *position >= head,
             projector::Status::Stopped { .. } | projector::Status::Ended => true,
@@ -263,7 +289,7 @@ impl Running {
                     Ok(Err(error)) => error.into(),
                     Err(error) => error.into(),
                 };
-                self.stores.close().await?;
+                close(self.log, self.views).await?;
                 return Err(reason.context("serve HTTP"));
             }
         }
@@ -293,8 +319,15 @@ impl Running {
             outcome = outcome.and(worker.ended().await);
         }
         drop(self.service);
-        outcome.and(self.stores.close().await)
+        outcome.and(close(self.log, self.views).await)
     }
+}
+
+async fn close(log: LogStore, views: Option<PgPool>) -> anyhow::Result<()> {
+    if let Some(views) = views {
+        views.close().await;
+    }
+    log.close().await
 }
 
 /// A task that works beside the requests until it is told to stop. One that ends before that is logged, and shows in
@@ -401,7 +434,7 @@ fn with_event_log(health: Health, log: &SharedLog) -> Health {
         async move {
             match log.head().await {
                 Ok(position) => Component::up().with("position", position),
-                Err(error) => Component::down(error.to_string()),
+                Err(error) => Component::failed(&error),
             }
         }
     })

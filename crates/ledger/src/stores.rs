@@ -21,6 +21,9 @@ const CONNECTIONS_MAX: u32 = 16;
 /// How long a request waits for a connection before it is told that the database is out of reach.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The pause between two tries to prepare the event log.
+const PREPARE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What the ledger is kept in.
 pub struct Stores {
     /// The event log.
@@ -53,6 +56,12 @@ impl Stores {
             return Err(LogStore::missing(settings));
         }
         Connected::new(settings).await?.open().await
+    }
+
+    /// The log, and the views' database, each to be closed by itself: the views first.
+    #[must_use]
+    pub fn into_parts(self) -> (LogStore, PgPool) {
+        (LogStore { log: self.log, pool: self.log_pool, postgres: self.postgres }, self.views)
     }
 
     /// Closes what was opened and stops the embedded Postgres, unless another program uses it.
@@ -112,6 +121,40 @@ impl LogStore {
         Ok(Some(Self::connect(pool, postgres).await?))
     }
 
+    /// The log that --event-store names, for a service that may be started before its server is, or before there is a log:
+    /// until then every call of the log fails as an outage.
+    ///
+    /// # Errors
+    /// --event-store is not given, or is no URL of a store.
+    pub fn lazy(settings: &settings::Stores) -> anyhow::Result<Self> {
+        let pool = lazy_pool("--event-store", settings.event_store.as_ref())?;
+        Ok(Self { log: Arc::new(PostgresLog::lazy(&pool)), pool, postgres: None })
+    }
+
+    /// Brings the log's schema up to date, where it has one, and gives the services' roles their rights to it.
+    ///
+    /// # Errors
+    /// The server is out of reach, or does not allow it.
+    pub async fn prepare(&self) -> anyhow::Result<()> {
+        prepare_log(&self.pool).await?;
+        event_log::postgres::grant_roles(&self.pool).await.context("let the services' roles use the event log")
+    }
+
+    /// Ready when the log's schema is up to date, where it has one: tries until it is, and tells `failed` each time why it is not.
+    /// Its server may be out of reach, or somebody with more rights may do it meanwhile.
+    pub fn prepared<F>(&self, failed: F) -> impl Future<Output = ()> + Send + use<F>
+    where
+        F: Fn(&anyhow::Error) + Send,
+    {
+        let pool = self.pool.clone();
+        async move {
+            while let Err(error) = prepare_log(&pool).await {
+                failed(&error);
+                tokio::time::sleep(PREPARE_INTERVAL).await;
+            }
+        }
+    }
+
     /// What to tell somebody who asks a ledger that is not there.
     pub fn missing(settings: &settings::Stores) -> anyhow::Error {
         if settings.event_store.is_some() {
@@ -150,6 +193,12 @@ impl LogStore {
             None => Ok(()),
         }
     }
+}
+
+async fn prepare_log(pool: &PgPool) -> anyhow::Result<()> {
+    event_log::postgres::migrate(pool).await.context(
+        "prepare the event log, which `allocation-ledger prepare` does with the rights of the database's owner",
+    )
 }
 
 /// The databases, connected to and not looked into.
@@ -192,17 +241,35 @@ fn url(given: Option<&String>, postgres: Option<&postgres::Server>) -> String {
     given.cloned().or_else(|| postgres.map(|server| server.url(DATABASE))).unwrap_or_default()
 }
 
+/// The views' database that --views names, for a service that may be started before its server is.
+///
+/// # Errors
+/// --views is not given, or is no URL of a database.
+pub fn lazy_views(settings: &settings::Stores) -> anyhow::Result<PgPool> {
+    lazy_pool("--views", settings.views.as_ref())
+}
+
+/// Connections to a database named by the setting `flag`, opened when first needed.
+fn lazy_pool(flag: &str, url: Option<&String>) -> anyhow::Result<PgPool> {
+    let url = url.with_context(|| {
+        format!(
+            "a role by itself needs {flag}, the URL of a server that other services reach too: a Postgres that the program \
+             runs by itself belongs to one process, which has all roles"
+        )
+    })?;
+    Ok(pool_options().connect_lazy_with(connect_options(flag, url)?))
+}
+
+fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
 /// Connects to a database named by the setting `flag`.
 async fn pool(flag: &str, url: &str) -> anyhow::Result<PgPool> {
     let options = connect_options(flag, url)?;
-    PgPoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await
-        .with_context(|| {
-            format!("connect to the database that {flag} names: is its server running, and the URL right?")
-        })
+    pool_options().connect_with(options).await.with_context(|| {
+        format!("connect to the database that {flag} names: is its server running, and the URL right?")
+    })
 }
 
 /// Reads the URL of a database that the setting `flag` gave.

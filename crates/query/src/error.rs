@@ -2,7 +2,7 @@
 
 use domain::identifier::PrisonerNumber;
 use event_log::LogError;
-use http_api::Problem;
+use http_api::{Problem, health::Component};
 
 /// An outage, damage, or a bug; never the caller's fault.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,18 @@ pub enum Error {
         /// What the column holds.
         value: String,
     },
+}
+
+impl From<Error> for Component {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Views(cause) if is_unprepared(cause) => Component::down(
+                "waiting for the projector to prepare the views; or this login may not read them, not being in the role \
+                 ledger_read",
+            ),
+            error => Component::failed(error),
+        }
+    }
 }
 
 impl From<Error> for Problem {
@@ -69,6 +81,7 @@ impl From<&Error> for Problem {
 /// views are about to be put in place.
 fn is_outage(error: &sqlx::Error) -> bool {
     match error {
+        error if is_unprepared(error) => true,
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::PoolTimedOut
@@ -79,10 +92,15 @@ fn is_outage(error: &sqlx::Error) -> bool {
         // What a connection that broke in mid-answer looks like.
         | sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // Connection exceptions, insufficient resources, operator intervention, conflict with recovery on a
-            // replica; no schema or table yet.
-            ["08", "53", "57"].contains(&code.get(..2).unwrap_or_default()) || ["40001", "3F000", "42P01"].contains(&&*code)
+            // Connection exceptions, insufficient resources, operator intervention, conflict with recovery on a replica.
+            ["08", "53", "57"].contains(&code.get(..2).unwrap_or_default()) || code == "40001"
         }),
         _ => false,
     }
+}
+
+/// Whether there are no views yet: neither their schema nor their tables.
+fn is_unprepared(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "3F000" | "42P01"))
 }

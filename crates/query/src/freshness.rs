@@ -46,7 +46,12 @@ impl Freshness {
 
     /// Waits until the views have come to `position`; false where they have not in time.
     pub(crate) async fn reached(&self, position: u64) -> Result<bool, Error> {
-        match tokio::time::timeout(WAIT_MAX, self.wait(position)).await {
+        self.reached_within(position, WAIT_MAX).await
+    }
+
+    /// The same, with a patience of one's own.
+    pub(crate) async fn reached_within(&self, position: u64, patience: Duration) -> Result<bool, Error> {
+        match tokio::time::timeout(patience, self.wait(position)).await {
             Ok(outcome) => outcome.map(|()| true),
             Err(_) => Ok(false),
         }

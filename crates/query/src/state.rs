@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, SubsecRound, Utc};
-use event_log::SharedLog;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use event_log::{SharedLog, behind};
 use http_api::health::Component;
 use sqlx::{
     Connection as _, PgPool,
@@ -11,7 +11,7 @@ use sqlx::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{freshness::Freshness, lookups::Lookups, view};
+use crate::{Error, freshness::Freshness, lookups::Lookups, view};
 
 /// How long a request waits for a connection before it is told to come back.
 const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -25,11 +25,16 @@ const STATEMENT_TIMEOUT_MS: u32 = 10_000;
 /// Most clients that follow the log at a time. One that has fallen behind holds a page of it, a few megabytes at most.
 const STREAMS_MAX: usize = 64;
 
+/// How long views that seem far behind are given to come to the log's end. A recorder's clock may be behind, so that an event
+/// of a moment ago looks old; views that keep up are there within milliseconds.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
+
 /// The query side of one process; clones share everything.
 #[derive(Clone)]
 pub struct State {
     pub(crate) views: PgPool,
     pub(crate) log: SharedLog,
+    lag_max: Duration,
     pub(crate) freshness: Freshness,
     pub(crate) cases: Lookups,
     streams: Arc<Semaphore>,
@@ -38,10 +43,11 @@ pub struct State {
 
 impl State {
     /// Answers from `views`, connections that find the views' tables by their bare names (see [`connect`]), and from `log`.
-    /// Has to be called inside a Tokio runtime.
+    /// Is not well where the views are further behind the log than `lag_max`. Has to be called inside a Tokio runtime.
     #[must_use]
-    pub fn new(views: PgPool, log: SharedLog) -> Self {
+    pub fn new(views: PgPool, log: SharedLog, lag_max: Duration) -> Self {
         Self {
+            lag_max,
             freshness: Freshness::new(views.clone()),
             cases: Lookups::new(&views),
             views,
@@ -71,12 +77,31 @@ impl State {
         Utc::now().trunc_subsecs(6)
     }
 
-    /// How the views are: whether they can be read, and how far they have come.
+    /// How the views are: whether they can be read, how far they have come, and whether that is far enough.
     pub async fn health(self) -> Component {
-        match view::checkpoint::read(&self.views).await {
-            Ok(checkpoint) => Component::up().with("position", checkpoint.position).with("version", checkpoint.version),
-            Err(error) => Component::down(error.to_string()),
-        }
+        self.checked().await.unwrap_or_else(Component::from)
+    }
+
+    async fn checked(&self) -> Result<Component, Error> {
+        let checkpoint = view::checkpoint::read(&self.views).await?;
+        let head = self.log.head().await?;
+        let behind = behind(&self.log, checkpoint.position).await?;
+        let lag = behind.since.map_or(TimeDelta::zero(), |since| (self.now() - since).max(TimeDelta::zero()));
+        let lag_max = TimeDelta::from_std(self.lag_max).unwrap_or(TimeDelta::MAX);
+        let is_behind = lag > lag_max && !self.freshness.reached_within(head, CATCH_UP_MAX).await?;
+        let component = if is_behind {
+            let (lag, max) = (lag.num_seconds(), self.lag_max.as_secs());
+            Component::down(format!(
+                "the views lack {behind} of the log's events, the first of them recorded {lag} s ago; {max} s are allowed"
+            ))
+        } else {
+            Component::up()
+        };
+        Ok(component
+            .with("position", checkpoint.position)
+            .with("version", checkpoint.version)
+            .with("lagEvents", behind.events)
+            .with("lagSeconds", lag.as_seconds_f64()))
     }
 }
 

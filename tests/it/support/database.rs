@@ -35,6 +35,14 @@ struct SharedServer {
     _data_dir: DataDir,
 }
 
+impl TestDatabase {
+    /// Its URL for somebody else, of whom the server takes their word.
+    pub fn url_for(&self, user: &str) -> String {
+        let (_, rest) = self.url.split_once('@').expect("a user in the URL");
+        format!("postgres://{user}@{rest}")
+    }
+}
+
 static SERVER: OnceLock<SharedServer> = OnceLock::new();
 static DATABASE_COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -42,10 +50,20 @@ static DATABASE_COUNT: AtomicU32 = AtomicU32::new(0);
 pub async fn database() -> TestDatabase {
     let shared = shared_server();
     shared.template.get_or_init(|| prepare_template(&shared.server)).await;
+    database_from(TEMPLATE).await
+}
+
+/// Makes a database in which there is nothing yet.
+pub async fn bare_database() -> TestDatabase {
+    database_from("template0").await
+}
+
+async fn database_from(template: &str) -> TestDatabase {
+    let shared = shared_server();
     let name = format!("test_{}", DATABASE_COUNT.fetch_add(1, Ordering::Relaxed));
     let mut connection =
         PgConnection::connect(&shared.server.url("postgres")).await.expect("connect to the tests' server");
-    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}")))
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {template}")))
         .execute(&mut connection)
         .await
         .expect("make a test's database");

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client};
 pub use data_dir::DataDir;
-pub use database::{TestDatabase, database};
+pub use database::{TestDatabase, bare_database, database};
 pub use program::{Program, Ran, Tool, run, run_with_input, spawn};
 pub use views::{dump_view, dump_views};
 

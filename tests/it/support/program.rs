@@ -52,6 +52,11 @@ impl Program {
 
     /// Serves with the given arguments on a free port, and is ready.
     pub async fn serve_with(arguments: &[&str]) -> Self {
+        Self::start(arguments).await.ready().await
+    }
+
+    /// Serves with the given arguments on a free port, ready or not.
+    pub async fn start(arguments: &[&str]) -> Self {
         let mut process = Process::serve(arguments, Stdio::piped());
         let stdout = process.child.stdout.take().expect("its output");
         let (address_found, address) = mpsc::channel();
@@ -69,15 +74,18 @@ impl Program {
             let ended = process.child.try_wait();
             panic!("the program did not start to listen ({ended:?}); its log follows");
         };
-        let mut program = Self { process, client: Client::new(&address) };
-        let client = program.client.clone();
+        Self { process, client: Client::new(&address) }
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(mut self) -> Self {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let answer = client.try_send(Method::GET, "/health/readiness", &[], None).await;
+            let answer = self.client.try_send(Method::GET, "/health/readiness", &[], None).await;
             if answer.as_ref().is_ok_and(|answer| answer.status.is_success()) {
-                return program;
+                return self;
             }
-            let ended = program.process.child.try_wait().expect("wait for the program");
+            let ended = self.process.child.try_wait().expect("wait for the program");
             assert!(
                 ended.is_none() && Instant::now() < deadline,
                 "the program did not become ready ({ended:?}, {answer:?}); its log follows"
@@ -107,6 +115,11 @@ impl Program {
         read(&self.process.log)
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        signal::kill(Pid::from_raw(self.pid()), signal).expect("signal the program");
+    }
+
     /// Kills it without a warning and waits until it is gone.
     pub fn kill(self) {
         drop(self);
@@ -114,7 +127,7 @@ impl Program {
 
     /// Asks it to end and waits until it has.
     pub async fn stop(mut self) -> ExitStatus {
-        signal::kill(Pid::from_raw(self.pid()), Signal::SIGTERM).expect("signal the program");
+        self.signal(Signal::SIGTERM);
         eventually("the program to end", async || self.process.child.try_wait().expect("wait for the program")).await
     }
 }

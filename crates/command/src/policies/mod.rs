@@ -36,6 +36,9 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// … up to this: an outage that ends is noticed within half a minute.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// The longest pause before the log is followed again: until then the service is not ready.
+const FOLLOW_PAUSE_MAX: Duration = Duration::from_secs(2);
+
 /// Who records what a policy does.
 pub(crate) fn recorded_by() -> RecordedBy {
     RecordedBy { username: "LEDGER_POLICY".parse::<Username>().expect("a username"), client: "policy".to_owned() }
@@ -76,7 +79,7 @@ async fn follow(service: &Service) {
         index.fell_behind();
         report(&error, "policies stopped following the log and will start again");
         sleep(pause).await;
-        pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        pause = (pause * 2).min(FOLLOW_PAUSE_MAX);
     }
 }
 

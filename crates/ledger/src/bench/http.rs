@@ -40,6 +40,7 @@ pub(super) async fn posts_and_gets(
         role: serve::Role::All,
         stores: settings::Stores::in_dir(directory.join("http")),
         commands: commands.clone(),
+        lag_max: serve::LAG_MAX_SECONDS,
     })
     .await?;
     let measured = measured(&running, duration, table).await;

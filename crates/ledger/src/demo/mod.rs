@@ -49,6 +49,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         role: serve::Role::All,
         stores: settings::Stores::in_dir(directory.path().to_owned()),
         commands: settings.commands.clone(),
+        lag_max: serve::LAG_MAX_SECONDS,
     })
     .await?;
     let service = running.service().context("find the command side")?;

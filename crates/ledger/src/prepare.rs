@@ -1,0 +1,55 @@
+//! `prepare`: makes on Postgres servers of an operator's own what only their owner may, so that the services can log in with no
+//! more rights than their work takes.
+//!
+//! | where | what |
+//! |---|---|
+//! | an event log in Postgres | its schema, and the roles `ledger_append`, `ledger_project` and `ledger_read` with their rights to it |
+//! | the views' database | the roles `ledger_project`, which may make the views there, and `ledger_read` |
+//!
+//! The views themselves are made by the projector. Safe to run again, and beside a running ledger.
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use crate::{
+    output::print_line,
+    settings,
+    stores::{self, LogStore},
+};
+
+/// What `prepare` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Where the ledger is kept; users in the URLs must own the databases and be allowed to make roles
+    #[command(flatten)]
+    stores: settings::Stores,
+}
+
+/// Prepares.
+///
+/// # Errors
+/// A server is out of reach, or the user may not do what it takes.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let Settings { stores } = settings;
+    if stores.event_store.is_none() && stores.views.is_none() {
+        bail!("say what to prepare with --event-store and --views: a Postgres of the program's own needs no preparing");
+    }
+    if stores.event_store.is_some() {
+        let log = LogStore::lazy(stores)?;
+        let prepared = log.prepare().await;
+        log.close().await?;
+        prepared?;
+        print_line("The event log is as this version knows it.")?;
+    }
+    if stores.views.is_some() {
+        let views = stores::lazy_views(stores)?;
+        let prepared = projector::prepare(&views).await;
+        views.close().await;
+        prepared
+            .context("prepare the views' database: is the user in --views its owner, and allowed to make roles?")?;
+        print_line("A projector may make the views.")?;
+    }
+    print_line(
+        "Make a login for each service: CREATE ROLE … LOGIN PASSWORD '…' IN ROLE ledger_append, or ledger_project, or ledger_read.",
+    )
+}

@@ -1,0 +1,150 @@
+//! Services that log in with no more rights than their work takes: each can do its work, through rebuilds too, and none can do
+//! another's.
+
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::{ask, position, service, tier, value};
+use crate::support::{Program, TestDatabase, bare_database, ledger::recorded, run};
+
+/// The roles, and the service of each.
+const ROLES: [(&str, &str); 3] =
+    [("ledger_append", "command"), ("ledger_project", "projector"), ("ledger_read", "query")];
+
+/// A database that its owner has prepared, as docs/operating.md says, with a login for each service.
+async fn prepared() -> TestDatabase {
+    let database = bare_database().await;
+    // Logins are the whole server's: what another run, or another test, has made must not matter.
+    let owner = format!("{}_owner", database.name);
+    let mut admin = PgConnection::connect(&database.url).await.expect("connect as an administrator");
+    let mut sql = format!("CREATE ROLE {owner} LOGIN CREATEROLE; ALTER DATABASE {} OWNER TO {owner};", database.name);
+    for (role, service) in ROLES {
+        // What a stricter server has, where nobody but an administrator may make roles in the same way.
+        sql.push_str(&format!(
+            "DO $do$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $do$;
+             CREATE ROLE {} LOGIN IN ROLE {role};",
+            login(&database, service)
+        ));
+    }
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await.expect("make logins");
+    let url = database.url_for(&owner);
+    for _ in 0..2 {
+        let ran = run(&["prepare", "--event-store", &url, "--views", &url]).await;
+        assert!(ran.status.success(), "{}", ran.stderr);
+    }
+    database
+}
+
+fn login(database: &TestDatabase, service: &str) -> String {
+    format!("{}_{service}", database.name)
+}
+
+/// Starts a service under its own login.
+async fn start(database: &TestDatabase, role: &str) -> Program {
+    let url = database.url_for(&login(database, role));
+    service(role, &url, &url).await.ready().await
+}
+
+#[tokio::test]
+async fn each_service_does_its_work_as_a_member_of_its_role_alone() {
+    let database = prepared().await;
+    let projector = start(&database, "projector").await;
+    let (command, query) = (start(&database, "command").await, start(&database, "query").await);
+    let record = async |value: &str| {
+        let answer = command.client().post("/prisoners/A1234BC/tier", &tier(value)).await;
+        position(recorded(&answer))
+    };
+    let answered = async |value: &str, position: &str| {
+        for path in ["/prisoners/A1234BC/responsibility", "/prisoners/A1234BC/history", "/projections"] {
+            let answer = ask(&query, path, position).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        }
+        let answer = ask(&query, "/prisoners/A1234BC/responsibility", position).await;
+        assert_eq!(answer.body["tier"], json!(value), "{}", answer.text);
+    };
+    let first = record("B2").await;
+    answered("B2", &first).await;
+    let owner: String =
+        value(&database, "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'views'").await;
+    assert_eq!(owner, "ledger_project", "so that any projector can replace the views");
+
+    // By hand, by an administrator and under the projector's login: the running services notice nothing.
+    let projecting = database.url_for(&login(&database, "projector"));
+    for url in [&database.url, &projecting] {
+        for rebuild in [&["rebuild"][..], &["rebuild", "--view", "case_period"]] {
+            let ran = run(&[&["projections"], rebuild, &["--event-store", url, "--views", url]].concat()).await;
+            assert!(ran.status.success(), "{}", ran.stderr);
+            let position = record("C1").await;
+            answered("C1", &position).await;
+            let position = record("B2").await;
+            answered("B2", &position).await;
+        }
+    }
+    let reading = database.url_for(&login(&database, "query"));
+    let ran = run(&["projections", "verify", "--event-store", &reading, "--views", &reading]).await;
+    assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
+
+    // As the projector itself rebuilds, views of another version.
+    assert!(projector.stop().await.success());
+    sqlx::query("UPDATE views.checkpoint SET version = -1").execute(&database.pool).await.expect("another version");
+    let projector = start(&database, "projector").await;
+    let last = record("A").await;
+    answered("A", &last).await;
+    for program in [command, query, projector] {
+        assert!(!program.log().contains("ERROR"), "{}", program.log());
+        assert!(program.stop().await.success());
+    }
+}
+
+#[tokio::test]
+async fn no_service_can_do_what_is_not_its_work() {
+    let database = prepared().await;
+    let _projector = start(&database, "projector").await;
+    let _command = start(&database, "command").await;
+    let append =
+        "SELECT log.append('{prison-LEI}', '{NULL}', '{0}', '{prison-LEI}', '{0}', ARRAY[gen_random_uuid()], '{x}',
+                                    ARRAY[now()], '{x}', '{x}', 1000)";
+    let nobody = [
+        "INSERT INTO log.event VALUES (1, 'prison-LEI', 0, gen_random_uuid(), 'PrisonJoinedOmic', now(), '{}', '{}')",
+        "INSERT INTO log.event_from_0 VALUES (1, 'prison-LEI', 0, gen_random_uuid(), 'PrisonJoinedOmic', now(), '{}', '{}')",
+        "UPDATE log.event SET data = '{}'",
+        "DELETE FROM log.event",
+        "TRUNCATE log.event",
+        "UPDATE log.head SET position = 0",
+        "SELECT * FROM log.head FOR UPDATE",
+        "INSERT INTO log.stream VALUES ('prison-LEI', 0)",
+        "UPDATE log.migration SET success = false",
+        "SELECT log.make_partition(90000000000, 90010000000)",
+        "SELECT log.grant_roles()",
+        "ALTER TABLE log.event DISABLE TRIGGER ALL",
+        "DROP SCHEMA log CASCADE",
+        "CREATE TABLE log.mine (mine text)",
+        "CREATE ROLE mine",
+        "SET session_replication_role = replica",
+        "SET ROLE ledger",
+    ];
+    let not_the_projector = [
+        "CREATE SCHEMA mine",
+        "INSERT INTO views.prison (prison_code, revision, position) VALUES ('LEI', 0, 1)",
+        "UPDATE views.checkpoint SET epoch = epoch + 1",
+        "DROP SCHEMA views CASCADE",
+        "ALTER SCHEMA views RENAME TO mine",
+        "SET ROLE ledger_project",
+    ];
+    for (service, also) in [
+        ("command", &["SELECT position FROM views.checkpoint", "SET ROLE ledger_read"][..]),
+        ("projector", &[append, "SELECT log.make_room()", "SET ROLE ledger_append"]),
+        ("query", &[append, "SELECT log.make_room()", "SET ROLE ledger_append"]),
+    ] {
+        let login = login(&database, service);
+        let mut connection = PgConnection::connect(&database.url_for(&login)).await.expect("log in");
+        let others = if service == "projector" { &[][..] } else { &not_the_projector };
+        for statement in nobody.iter().chain(others).chain(also) {
+            let refused = sqlx::raw_sql(*statement).execute(&mut connection).await;
+            let code = refused.as_ref().err().and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
+            assert_eq!(code.as_deref(), Some("42501"), "{service}: {statement}: {refused:?}");
+        }
+    }
+    let events: i64 = value(&database, "SELECT count(*) FROM log.event").await;
+    assert_eq!(events, 0);
+}

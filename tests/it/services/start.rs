@@ -1,0 +1,162 @@
+//! Starting in any order, waiting aloud, ending in order.
+
+use std::time::Duration;
+
+use chrono::{SubsecRound as _, TimeDelta, Utc};
+use domain::{
+    Event, Stream,
+    event::RecordedBy,
+    identifier::CommandId,
+    prisoner::{PrisonerEvent, TierAssigned},
+    tier::TierSource,
+};
+use event_log::{EventLog as _, ExpectedRevision, Metadata, NewEvent, PostgresLog, encode};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{ask, position, says, service, tier, unready, value};
+use crate::support::{Program, bare_database, database, eventually, ledger::recorded, run};
+
+/// The projector last: the others say that they wait for it, and are ready without being started again.
+#[tokio::test]
+async fn services_start_in_any_order() {
+    let (log, views) = (bare_database().await, bare_database().await);
+    let command = service("command", &log.url, &views.url).await;
+    let query = service("query", &log.url, &views.url).await;
+    says(&command, "eventLog", "waiting for the projector to prepare the event log").await;
+    says(&query, "views", "waiting for the projector to prepare the views").await;
+    let refused = command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after").is_some()), (503, true), "{}", refused.text);
+    let refused = query.client().get("/prisoners/A1234BC/responsibility").await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.body["code"]),
+        (503, &json!("views-unavailable")),
+        "{}",
+        refused.text
+    );
+
+    let projector = service("projector", &log.url, &views.url).await.ready().await;
+    let (command, query) = (command.ready().await, query.ready().await);
+    let answer = command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await;
+    let position = position(recorded(&answer));
+    let answer = ask(&query, "/prisoners/A1234BC/responsibility", &position).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["tier"]), (200, &json!("B2")), "{}", answer.text);
+
+    // Each does its own work and no other.
+    assert_eq!(query.client().post("/prisoners/A1234BC/tier", &tier("A")).await.status, 404);
+    assert_eq!(command.client().get("/prisoners/A1234BC/responsibility").await.status, 404);
+    assert_eq!(projector.client().get("/prisoners/A1234BC/responsibility").await.status, 404);
+    for (program, parts) in [
+        (&command, &["eventLog", "policies"][..]),
+        (&projector, &["eventLog", "projector"]),
+        (&query, &["eventLog", "views"]),
+    ] {
+        let health = program.client().get("/health").await;
+        let components = health.body["components"].as_object().expect("components");
+        assert_eq!(components.keys().collect::<Vec<_>>(), parts, "{}", health.text);
+        assert!(program.client().get("/metrics").await.text.contains("# TYPE"));
+    }
+    let who = "SELECT coalesce(string_agg(DISTINCT application_name, ', '), '') FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name LIKE 'allocation-ledger%'";
+    let connected: String = value(&views, who).await;
+    assert_eq!(connected, "allocation-ledger projector, allocation-ledger query", "nobody else knows the views");
+    for program in [command, projector, query] {
+        assert!(program.stop().await.success());
+    }
+}
+
+/// With no server at all to begin with, as where everything is started at once.
+#[tokio::test]
+async fn services_start_before_their_stores() {
+    let nowhere = "postgres://ledger@127.0.0.1:1/ledger";
+    for (role, component) in [("command", "eventLog"), ("projector", "projector"), ("query", "views")] {
+        let program = service(role, nowhere, nowhere).await;
+        eventually("a reason", async || unready(&program, component).await).await;
+        assert_eq!(program.client().get("/health/liveness").await.status, 200, "{role}");
+        assert!(program.stop().await.success(), "{role} ends all the same");
+    }
+}
+
+#[tokio::test]
+async fn a_role_by_itself_needs_servers_that_others_reach_too() {
+    let database = bare_database().await;
+    for (arguments, missing) in [
+        (&["--role", "command", "--data-dir", "/nowhere"][..], "needs --event-store"),
+        (&["--role", "command", "--views", &database.url], "needs --event-store"),
+        (&["--role", "query", "--event-store", &database.url], "needs --views"),
+        (&["--role", "projector", "--event-store", &database.url], "needs --views"),
+    ] {
+        let ran = run(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat()).await;
+        assert_eq!(ran.status.code(), Some(1), "{arguments:?}");
+        assert!(ran.stderr.contains(missing), "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+/// Views that nobody keeps up: the log moves on, and the query service says how far it is behind until they are.
+#[tokio::test]
+async fn a_query_service_far_behind_is_not_ready() {
+    let database = bare_database().await;
+    let serve = async |role| service(role, &database.url, &database.url).await;
+    let projector = serve("projector").await.ready().await;
+    let url = database.url.as_str();
+    let lag = ["--role", "query", "--event-store", url, "--views", url, "--lag-max", "3600"];
+    let query = Program::serve_with(&lag).await;
+    assert!(projector.stop().await.success());
+
+    // A short lag is none: of an event recorded just now.
+    let command = serve("command").await.ready().await;
+    recorded(&command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await);
+    assert_eq!(unready(&query, "views").await, None);
+    let health = query.client().get("/health").await;
+    assert_eq!(health.body["components"]["views"]["details"]["lagEvents"], 1, "{}", health.text);
+
+    // The same event, had it been recorded two hours ago.
+    let earlier =
+        "SET session_replication_role = replica; UPDATE log.event SET recorded_at = now() - interval '2 hours'";
+    sqlx::raw_sql(earlier).execute(&database.pool).await.expect("make it earlier");
+    let behind = says(&query, "views", "the views lack 1 of the log's events, the first of them recorded 72").await;
+    assert!(behind.ends_with(" s ago; 3600 s are allowed"), "{behind}");
+    let answer = query.client().get("/prisoners/A1234BC/history").await;
+    assert_eq!(answer.status, 200, "it answers nonetheless: {}", answer.text);
+
+    let _projector = serve("projector").await.ready().await;
+    query.ready().await;
+}
+
+/// A recorder whose clock is two hours behind makes every event look old. Views that keep up are not behind for that.
+#[tokio::test]
+async fn a_recorder_whose_clock_is_behind_makes_no_query_service_unready() {
+    let database = database().await;
+    let _projector = service("projector", &database.url, &database.url).await.ready().await;
+    let query = service("query", &database.url, &database.url).await.ready().await;
+    let log = PostgresLog::connect(&database.pool).await.expect("the log");
+    // Keeps the projector waiting for a moment.
+    let mut waiting = database.pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT FROM views.checkpoint FOR UPDATE").execute(&mut *waiting).await.expect("a lock");
+    let stream = Stream::Prisoner("A1234BC".parse().expect("a prisoner number"));
+    let two_hours_ago = Utc::now().trunc_subsecs(6) - TimeDelta::hours(2);
+    let event = NewEvent { recorded_at: two_hours_ago, ..made_up_event() };
+    log.append(&stream, ExpectedRevision::NoStream, vec![event]).await.expect("append");
+    let released = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(value::<i64>(&database, "SELECT position FROM views.checkpoint").await, 0, "the views are behind");
+        waiting.commit().await.expect("let the projector go on");
+    };
+    let (answer, ()) = tokio::join!(query.client().get("/health/readiness"), released);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(value::<i64>(&database, "SELECT position FROM views.checkpoint").await, 1);
+}
+
+fn made_up_event() -> NewEvent {
+    let tier = TierAssigned {
+        tier: "D1".parse().expect("a tier"),
+        rosh_level: None,
+        source: TierSource::Manual,
+        crn: None,
+        prison: None,
+    };
+    let recorded_by = RecordedBy { username: "TEST".parse().expect("a username"), client: "test".to_owned() };
+    let (command, now) = (CommandId(Uuid::new_v4()), Utc::now().trunc_subsecs(6));
+    let metadata = Metadata::new(now, recorded_by, command, String::new(), command.0, None);
+    encode(&Event::Prisoner(PrisonerEvent::TierAssigned(tier)), 0, &metadata, now)
+}
