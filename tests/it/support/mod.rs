@@ -1,6 +1,7 @@
 //! What the tests stand on: a Postgres server, databases of their own, the program itself, a client.
 //!
 //! - [`database`]: an own database on the server that all tests of this process share.
+//! - [`EventStore`]: an own event store, for tests that stop it.
 //! - [`DataDir`]: an own data directory, for tests that start the program or kill servers.
 //! - [`Program`]: the real program, serving on a free port or run once as a tool.
 //! - [`Client`]: JSON over HTTP.
@@ -11,6 +12,7 @@
 mod client;
 mod data_dir;
 mod database;
+mod event_store;
 pub mod ledger;
 mod program;
 mod views;
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 pub use client::{Answer, Client};
 pub use data_dir::DataDir;
 pub use database::{TestDatabase, bare_database, database};
+pub use event_store::EventStore;
 pub use program::{Program, Ran, Tool, run, run_with_input, spawn};
 pub use views::{dump_view, dump_views};
 

@@ -57,7 +57,12 @@ impl Program {
 
     /// Serves with the given arguments on a free port, ready or not.
     pub async fn start(arguments: &[&str]) -> Self {
-        let mut process = Process::serve(arguments, Stdio::piped());
+        Self::start_in(&[], arguments).await
+    }
+
+    /// The same, with more in its environment.
+    pub async fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let mut process = Process::serve(environment, arguments, Stdio::piped());
         let stdout = process.child.stdout.take().expect("its output");
         let (address_found, address) = mpsc::channel();
         std::thread::spawn(move || {
@@ -79,11 +84,17 @@ impl Program {
 
     /// Waits until it is ready.
     pub async fn ready(mut self) -> Self {
+        self.until_ready().await;
+        self
+    }
+
+    /// The same, of one that is kept elsewhere.
+    pub async fn until_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = self.client.try_send(Method::GET, "/health/readiness", &[], None).await;
             if answer.as_ref().is_ok_and(|answer| answer.status.is_success()) {
-                return self;
+                return;
             }
             let ended = self.process.child.try_wait().expect("wait for the program");
             assert!(
@@ -96,7 +107,7 @@ impl Program {
 
     /// Starts to serve with the given arguments on a free port, and is killed after so long, ready or not.
     pub async fn start_and_kill(arguments: &[&str], after: Duration) {
-        let process = Process::serve(arguments, Stdio::null());
+        let process = Process::serve(&[], arguments, Stdio::null());
         tokio::time::sleep(after).await;
         drop(process);
     }
@@ -133,10 +144,11 @@ impl Program {
 }
 
 impl Process {
-    fn serve(arguments: &[&str], stdout: Stdio) -> Self {
+    fn serve(environment: &[(&str, &str)], arguments: &[&str], stdout: Stdio) -> Self {
         let log = std::env::temp_dir().join(format!("ledger-test-{}.log", uuid::Uuid::new_v4().simple()));
         let child = command(&["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(File::create(&log).expect("make the program's log"))

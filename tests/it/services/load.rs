@@ -1,0 +1,219 @@
+//! Clients that send commands at a steady rate, and again until each is acknowledged, as a client should; and what must then
+//! hold: each command stands in the log once, where its answer said, and the views say what the log does.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{Event, Stream, identifier::CommandId, prisoner::PrisonerEvent};
+use event_log::{SharedLog, StoredEvent, decode};
+use futures::future::join_all;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tokio::{
+    task::JoinHandle,
+    time::{interval, timeout},
+};
+use uuid::Uuid;
+
+use super::cluster::{Cluster, Takers};
+use crate::support::{Answer, eventually};
+
+/// Clients; one in four works on a case that others work on, too.
+const WRITERS: usize = 40;
+
+/// How many commands a client sends to a case before it turns to another, as histories are never long in earnest.
+const COMMANDS_PER_CASE: usize = 20;
+
+/// How long a client waits for an answer before it sends the same again.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The pause before a client sends the same again.
+const RESEND_PAUSE: Duration = Duration::from_millis(50);
+
+/// Clients at work.
+pub struct Load {
+    writers: Vec<JoinHandle<Vec<Acknowledged>>>,
+    done: Arc<AtomicBool>,
+    counts: Arc<Counts>,
+}
+
+/// What was sent so far.
+#[derive(Debug, Default)]
+struct Counts {
+    acknowledged: AtomicUsize,
+    resent: AtomicUsize,
+}
+
+/// A command that was answered.
+#[derive(Debug)]
+pub struct Acknowledged {
+    key: CommandId,
+    case: String,
+    what: String,
+    position: u64,
+    revision: u64,
+}
+
+/// What came of a load.
+#[derive(Debug)]
+pub struct Outcome {
+    pub commands: usize,
+    pub resent: usize,
+}
+
+impl Load {
+    /// Starts to send so many commands a second, all clients together.
+    pub fn start(takers: &Takers, per_second: u32) -> Self {
+        let (done, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
+        let period = Duration::from_secs(1) * WRITERS as u32 / per_second;
+        let writers = (0..WRITERS)
+            .map(|number| {
+                let writer = Writer { number, takers: takers.clone(), counts: counts.clone() };
+                tokio::spawn(writer.run(period, done.clone()))
+            })
+            .collect();
+        Self { writers, done, counts }
+    }
+
+    /// Waits until so many more commands have been acknowledged.
+    pub async fn acknowledged(&self, more: usize) {
+        let wanted = self.counts.acknowledged.load(Ordering::Relaxed) + more;
+        let count = || self.counts.acknowledged.load(Ordering::Relaxed);
+        eventually("commands to be acknowledged", async || {
+            let failed = self.writers.iter().any(JoinHandle::is_finished);
+            (failed || count() >= wanted).then_some(())
+        })
+        .await;
+    }
+
+    /// Lets every client finish, and makes sure that nothing is lost and nothing doubled.
+    pub async fn finish(self, cluster: &Cluster) -> Outcome {
+        self.done.store(true, Ordering::Relaxed);
+        let written = join_all(self.writers).await;
+        let acknowledged: Vec<Acknowledged> =
+            written.into_iter().flat_map(|writer| writer.expect("a client")).collect();
+        assert!(acknowledged.len() > WRITERS, "{} commands are no load", acknowledged.len());
+        check_log(&cluster.log().await, &acknowledged).await;
+        cluster.verify().await;
+        check_answers(cluster, &acknowledged).await;
+        Outcome { commands: acknowledged.len(), resent: self.counts.resent.load(Ordering::Relaxed) }
+    }
+}
+
+struct Writer {
+    number: usize,
+    takers: Takers,
+    counts: Arc<Counts>,
+}
+
+impl Writer {
+    async fn run(self, period: Duration, done: Arc<AtomicBool>) -> Vec<Acknowledged> {
+        let mut acknowledged: Vec<Acknowledged> = Vec::new();
+        // Time that was lost is made up for: the rate is kept in the long run.
+        let mut ticks = interval(period);
+        while !done.load(Ordering::Relaxed) {
+            ticks.tick().await;
+            let (number, turn) = (self.number, acknowledged.len() / COMMANDS_PER_CASE);
+            let case = if number % 4 == 0 { format!("S{turn:04}AA") } else { format!("A{number:02}{turn:02}AA") };
+            let what = format!("{}, {}", self.number, acknowledged.len());
+            let (key, answer) = self.send(&case, &what).await;
+            acknowledged.push(Acknowledged {
+                key: CommandId(key),
+                case,
+                what,
+                position: answer.header("ledger-position").and_then(|text| text.parse().ok()).expect("a position"),
+                revision: answer.header("etag").and_then(|tag| tag.trim_matches('"').parse().ok()).expect("a revision"),
+            });
+            self.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        acknowledged
+    }
+
+    /// Sends a command to one service or another until it is answered.
+    async fn send(&self, case: &str, what: &str) -> (Uuid, Answer) {
+        let key = Uuid::new_v4();
+        let key_text = key.to_string();
+        let headers = [("Idempotency-Key", key_text.as_str())];
+        let path = format!("/prisoners/{case}/community-manager");
+        let body = json!({"name": what, "effectiveAt": "2026-02-02T09:00:00Z"});
+        for attempt in self.number.. {
+            let taker = {
+                let takers = self.takers.read().expect("the services");
+                (!takers.is_empty()).then(|| takers[attempt % takers.len()].clone())
+            };
+            if let Some(taker) = taker {
+                let sent = taker.try_send(Method::PUT, &path, &headers, Some(&body));
+                match timeout(ANSWER_TIME_MAX, sent).await {
+                    Ok(Ok(answer)) if matches!(answer.status, StatusCode::CREATED | StatusCode::OK) => {
+                        return (key, answer);
+                    }
+                    Ok(Ok(answer)) if answer.status == StatusCode::SERVICE_UNAVAILABLE => {
+                        assert!(answer.header("retry-after").is_some(), "{answer:?}");
+                    }
+                    Ok(Ok(answer)) => panic!("{path}: {answer:?}"),
+                    // No answer: nobody knows whether it was recorded.
+                    Ok(Err(_)) | Err(_) => {}
+                }
+            }
+            self.counts.resent.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(RESEND_PAUSE).await;
+        }
+        unreachable!("it is sent again without end")
+    }
+}
+
+/// Everything that the log holds.
+async fn read(log: &SharedLog) -> Vec<StoredEvent> {
+    let mut events: Vec<StoredEvent> = Vec::new();
+    loop {
+        let after = events.last().map_or(0, |event| event.entry.position);
+        let page = log.read_all(after, 10_000).await.expect("a page of the log");
+        if page.is_empty() {
+            return events;
+        }
+        events.extend(page.iter().map(|event| decode(event).expect("an event")));
+    }
+}
+
+/// Each command stands once, where its answer said; and nothing else does.
+async fn check_log(log: &SharedLog, acknowledged: &[Acknowledged]) {
+    let events = read(log).await;
+    let mut by_id = HashMap::new();
+    for event in &events {
+        let doubled = by_id.insert(event.entry.event_id, event);
+        assert!(doubled.is_none(), "an event stands twice: {event:?} and {doubled:?}");
+    }
+    for command in acknowledged {
+        let Some(event) = by_id.remove(&command.key.event_id(0)) else { panic!("{command:?} is lost") };
+        let stream = Stream::Prisoner(command.case.parse().expect("a prisoner number"));
+        let stands = (&event.stream, event.entry.revision, event.entry.position);
+        assert_eq!(stands, (&stream, command.revision, command.position), "{command:?} stands elsewhere");
+        let Event::Prisoner(PrisonerEvent::CommunityManagerAssigned(manager)) = &event.entry.event else {
+            panic!("another event than that of {command:?}: {event:?}")
+        };
+        assert_eq!(manager.name, command.what);
+    }
+    assert!(by_id.is_empty(), "nobody asked for these: {:?}", by_id.values().take(3).collect::<Vec<_>>());
+}
+
+/// The query service's answer for each case includes what was recorded of it last.
+async fn check_answers(cluster: &Cluster, acknowledged: &[Acknowledged]) {
+    let mut last: HashMap<&str, &Acknowledged> = HashMap::new();
+    for command in acknowledged {
+        let known = last.entry(&command.case).or_insert(command);
+        if command.revision > known.revision {
+            *known = command;
+        }
+    }
+    let query = cluster.query.as_ref().expect("a query service").client();
+    for (case, command) in last {
+        let answer = query.get(&format!("/prisoners/{case}/responsibility")).await;
+        assert_eq!(answer.body["asOf"]["revision"], command.revision, "{case}: {}", answer.text);
+    }
+}
