@@ -17,4 +17,5 @@ mod projector;
 mod replay;
 mod serve;
 mod services;
+mod stand_in;
 mod support;

@@ -4,6 +4,7 @@
 //! - [`EventStore`]: an own event store, for tests that stop it.
 //! - [`DataDir`]: an own data directory, for tests that start the program or kill servers.
 //! - [`Program`]: the real program, serving on a free port or run once as a tool.
+//! - [`StandIn`]: a stand-in for a KurrentDB server.
 //! - [`Client`]: JSON over HTTP.
 //! - [`ledger::Ledger`]: the command role over a database of its own, and cases to begin with.
 //!
@@ -15,6 +16,7 @@ mod database;
 mod event_store;
 pub mod ledger;
 mod program;
+mod stand_in;
 mod views;
 mod watchdog;
 
@@ -25,6 +27,7 @@ pub use data_dir::DataDir;
 pub use database::{TestDatabase, bare_database, database};
 pub use event_store::EventStore;
 pub use program::{Program, Ran, Tool, run, run_with_input, spawn};
+pub use stand_in::StandIn;
 pub use views::{dump_view, dump_views};
 
 /// How long anything may take before a test gives up on it. Generous: it is met only by a test that fails.

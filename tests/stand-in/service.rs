@@ -1,0 +1,431 @@
+//! The protocol's services: who is called by which path, and how outcomes are told.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    http,
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use futures::{StreamExt as _, stream};
+use prost::{Message, bytes::Bytes};
+use tokio::sync::mpsc;
+use tonic::{
+    Code, Request, Status, Streaming,
+    codec::ProstCodec,
+    metadata::{AsciiMetadataKey, MetadataMap},
+    server::Grpc,
+};
+use tower::service_fn;
+use uuid::Uuid;
+
+use crate::{
+    log::{Log, Outcome},
+    read,
+    rules::{Change, NewEvent, Write},
+    wire::{
+        self, AnyMessage, AppendContent, AppendReq, AppendResp, AppendResult, BatchAppendReq, BatchAppendResp,
+        BatchAppendResult, ClusterInfo, DeleteReq, DeleteResp, EndPoint, ExpectedRevision, MemberInfo, Position,
+        ProposedMessage, ReadReq, RpcStatus, StreamIdentifier, Success, SuccessPosition, SuccessRevision,
+        SupportedMethod, SupportedMethods, WriteOptions, WrongExpectedVersion, WrongExpectedVersionDetail,
+    },
+};
+
+/// The version of the server that is stood in for.
+const SERVER_VERSION: &str = "25.0.0";
+
+/// How large an append may be, as the server has it if it is not told.
+const APPEND_BYTES_MAX: usize = 1024 * 1024;
+
+/// How large a message may be; larger ones are not read.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What all services share.
+#[derive(Debug)]
+pub struct Server {
+    pub log: Log,
+    /// Where clients find this server.
+    pub address: SocketAddr,
+}
+
+type Shared = State<Arc<Server>>;
+type HttpRequest = http::Request<axum::body::Body>;
+
+/// All paths.
+pub fn routes(server: Arc<Server>) -> Router {
+    Router::new()
+        .route("/event_store.client.streams.Streams/Read", post(read))
+        .route("/event_store.client.streams.Streams/Append", post(append))
+        .route("/event_store.client.streams.Streams/BatchAppend", post(batch_append))
+        .route("/event_store.client.streams.Streams/Delete", post(delete))
+        .route("/event_store.client.streams.Streams/Tombstone", post(tombstone))
+        .route("/event_store.client.server_features.ServerFeatures/GetSupportedMethods", post(supported_methods))
+        .route("/event_store.client.gossip.Gossip/Read", post(gossip))
+        .fallback(async || Status::unimplemented("the stand-in does not do this").into_http::<axum::body::Body>())
+        .with_state(server)
+}
+
+fn grpc<Answer: Message + 'static, Asked: Message + Default + 'static>() -> Grpc<ProstCodec<Answer, Asked>> {
+    Grpc::new(ProstCodec::default()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+async fn read(State(server): Shared, request: HttpRequest) -> Response {
+    let answer = service_fn(async |request: Request<ReadReq>| {
+        let options = request.into_inner().options.ok_or_else(|| not_given("options"))?;
+        let answer = read::answer(server.log.clone(), options);
+        Ok(tonic::Response::new(receive(answer)))
+    });
+    grpc().server_streaming(answer, request).await.into_response()
+}
+
+async fn append(State(server): Shared, request: HttpRequest) -> Response {
+    let answer = service_fn(async |request: Request<Streaming<AppendReq>>| {
+        let mut messages = request.into_inner();
+        let Some(AppendContent::Options(options)) = messages.message().await?.and_then(|first| first.content) else {
+            return Err(not_given("options"));
+        };
+        let (stream, expected) = target(Some(options))?;
+        let mut proposed = Vec::new();
+        while let Some(message) = messages.message().await? {
+            let Some(AppendContent::Proposed(message)) = message.content else {
+                return Err(not_given("an event"));
+            };
+            proposed.push(message);
+        }
+        let change = Change::Append(new_events(proposed)?);
+        let result = match written(&server.log, Write { stream: stream.clone(), expected, change }).await? {
+            Outcome::Done { revision, position } => AppendResult::Success(success(revision, position)),
+            Outcome::WrongRevision { current } => AppendResult::WrongExpectedVersion(wrong_version(current, expected)),
+            Outcome::StreamDeleted => return Err(stream_deleted(&stream)),
+        };
+        Ok(tonic::Response::new(AppendResp { result: Some(result) }))
+    });
+    grpc().client_streaming(answer, request).await.into_response()
+}
+
+async fn batch_append(State(server): Shared, request: HttpRequest) -> Response {
+    let answer = service_fn(async |request: Request<Streaming<BatchAppendReq>>| {
+        let (answers, answer) = mpsc::channel(64);
+        tokio::spawn(batch_append_all(server.log.clone(), request.into_inner(), answers));
+        Ok(tonic::Response::new(receive(answer)))
+    });
+    grpc().streaming(answer, request).await.into_response()
+}
+
+/// Hands in the appends of a call in their order, and answers each when it is done.
+async fn batch_append_all(
+    log: Log,
+    mut messages: Streaming<BatchAppendReq>,
+    answers: mpsc::Sender<Result<BatchAppendResp, Status>>,
+) {
+    let mut unfinished: HashMap<Vec<u8>, (WriteOptions, Vec<ProposedMessage>)> = HashMap::new();
+    loop {
+        let message = match messages.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return,
+            Err(status) => {
+                let _ = answers.send(Err(status)).await;
+                return;
+            }
+        };
+        let correlation_id = message.correlation_id;
+        let key = correlation_id.as_ref().map(Message::encode_to_vec).unwrap_or_default();
+        if let Some(options) = message.options {
+            unfinished.insert(key.clone(), (options, Vec::new()));
+        }
+        let Some((_, proposed)) = unfinished.get_mut(&key) else { continue };
+        proposed.extend(message.proposed);
+        if !message.is_final {
+            continue;
+        }
+        let Some((options, proposed)) = unfinished.remove(&key) else { continue };
+        let stream = options.stream.clone();
+        let expected = options.expected;
+        let handed_in = target(Some(options)).and_then(|(stream, expected)| {
+            let change = Change::Append(new_events(proposed)?);
+            Ok(log.write(Write { stream, expected, change }))
+        });
+        let answers = answers.clone();
+        tokio::spawn(async move {
+            let result = match handed_in {
+                Ok(outcome) => match outcome.await {
+                    Ok(outcome) => batch_result(outcome, stream.as_ref(), expected),
+                    Err(_) => return,
+                },
+                Err(status) => batch_error(status.code(), status.message(), None),
+            };
+            let _ = answers.send(Ok(BatchAppendResp { correlation_id, result: Some(result), stream })).await;
+        });
+    }
+}
+
+fn batch_result(
+    outcome: Outcome,
+    stream: Option<&StreamIdentifier>,
+    expected: Option<ExpectedRevision>,
+) -> BatchAppendResult {
+    match outcome {
+        Outcome::Done { revision, position } => BatchAppendResult::Success(success(revision, position)),
+        Outcome::WrongRevision { current } => {
+            let version = wrong_version(current, expected.unwrap_or(ExpectedRevision::Any(())));
+            let detail = WrongExpectedVersionDetail {
+                current_revision: version.current_revision,
+                current_no_stream: version.current_no_stream,
+                expected_revision: version.expected_revision,
+                expected_any: version.expected_any,
+                expected_stream_exists: version.expected_stream_exists,
+                expected_no_stream: version.expected_no_stream,
+            };
+            let detail = Some(any("event_store.client.WrongExpectedVersion", &detail));
+            batch_error(Code::Unknown, "WrongExpectedVersion", detail)
+        }
+        Outcome::StreamDeleted => {
+            let detail = wire::StreamNotFound { stream: stream.cloned() };
+            batch_error(Code::Unknown, "StreamDeleted", Some(any("event_store.client.StreamDeleted", &detail)))
+        }
+    }
+}
+
+fn batch_error(code: Code, message: &str, details: Option<AnyMessage>) -> BatchAppendResult {
+    BatchAppendResult::Error(RpcStatus { code: code.into(), message: message.to_owned(), details })
+}
+
+fn any(name: &str, message: &impl Message) -> AnyMessage {
+    AnyMessage { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec().into() }
+}
+
+async fn delete(State(server): Shared, request: HttpRequest) -> Response {
+    delete_by(Change::Delete, "Delete", server, request).await
+}
+
+async fn tombstone(State(server): Shared, request: HttpRequest) -> Response {
+    delete_by(Change::Tombstone, "Tombstone", server, request).await
+}
+
+async fn delete_by(change: Change, operation: &str, server: Arc<Server>, request: HttpRequest) -> Response {
+    let mut change = Some(change);
+    let answer = service_fn(|request: Request<DeleteReq>| {
+        let (server, change) = (Arc::clone(&server), change.take());
+        async move {
+            let (stream, expected) = target(request.into_inner().options)?;
+            let change = change.expect("called once");
+            match written(&server.log, Write { stream: stream.clone(), expected, change }).await? {
+                Outcome::Done { position, .. } => {
+                    Ok(tonic::Response::new(DeleteResp { position: position.map(both_positions) }))
+                }
+                Outcome::WrongRevision { current } => {
+                    let message = format!(
+                        "{operation} failed due to WrongExpectedVersion. Stream: {stream}, Expected version: {}, Actual version: {}",
+                        number(expected),
+                        current.map_or(-1, u64::cast_signed),
+                    );
+                    Err(status(
+                        Code::FailedPrecondition,
+                        message,
+                        &[
+                            ("exception", "wrong-expected-version"),
+                            ("stream-name", &stream),
+                            ("expected-version", &number(expected).to_string()),
+                            ("actual-version", &current.map_or(-1, u64::cast_signed).to_string()),
+                        ],
+                    ))
+                }
+                Outcome::StreamDeleted => Err(stream_deleted(&stream)),
+            }
+        }
+    });
+    grpc().unary(answer, request).await.into_response()
+}
+
+async fn supported_methods(request: HttpRequest) -> Response {
+    let answer = service_fn(async |_: Request<()>| {
+        let method = |service: &str, name: &str, features: &[&str]| SupportedMethod {
+            method_name: name.to_owned(),
+            service_name: service.to_owned(),
+            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+        };
+        let streams = "event_store.client.streams.streams";
+        let methods = vec![
+            method(streams, "read", &["position", "events"]),
+            method(streams, "append", &[]),
+            method(streams, "batchappend", &["deadline_duration"]),
+            method(streams, "delete", &[]),
+            method(streams, "tombstone", &[]),
+            method("event_store.client.server_features.serverfeatures", "getsupportedmethods", &[]),
+            method("event_store.client.gossip.gossip", "read", &[]),
+        ];
+        Ok(tonic::Response::new(SupportedMethods { methods, server_version: SERVER_VERSION.to_owned() }))
+    });
+    grpc().unary(answer, request).await.into_response()
+}
+
+async fn gossip(State(server): Shared, request: HttpRequest) -> Response {
+    let answer = service_fn(async |_: Request<()>| {
+        let end_point = EndPoint { address: server.address.ip().to_string(), port: server.address.port().into() };
+        let leader = MemberInfo {
+            instance_id: Some(uuid_from_server(Uuid::from_u128(1), false)),
+            time_stamp: chrono::Utc::now().timestamp_micros() * 10,
+            state: 8,
+            is_alive: true,
+            http_end_point: Some(end_point),
+        };
+        Ok(tonic::Response::new(ClusterInfo { members: vec![leader] }))
+    });
+    grpc().unary(answer, request).await.into_response()
+}
+
+// --- Between the protocol and the log ---
+
+/// What a write is about.
+fn target(options: Option<WriteOptions>) -> Result<(String, ExpectedRevision), Status> {
+    let options = options.ok_or_else(|| not_given("options"))?;
+    let expected = options.expected.ok_or_else(|| not_given("an expected revision"))?;
+    Ok((stream_name(options.stream)?, expected))
+}
+
+pub fn stream_name(stream: Option<StreamIdentifier>) -> Result<String, Status> {
+    stream.map(|stream| stream.stream_name).filter(|name| !name.is_empty()).ok_or_else(|| not_given("a stream"))
+}
+
+fn new_events(proposed: Vec<ProposedMessage>) -> Result<Vec<NewEvent>, Status> {
+    let mut bytes = 0;
+    let mut events = Vec::with_capacity(proposed.len());
+    for mut message in proposed {
+        let mut required = |name: &str| {
+            message.metadata.remove(name).ok_or_else(|| {
+                let text = format!("Required Metadata Property '{name}' is missing");
+                let exception = ("exception", "missing-required-metadata-property");
+                status(Code::InvalidArgument, text, &[exception])
+            })
+        };
+        let event_type = required("type")?;
+        let is_json = required("content-type")? == "application/json";
+        bytes += message.data.len() + message.custom_metadata.len() + 2 * event_type.len();
+        if bytes > APPEND_BYTES_MAX {
+            let text = format!("Maximum Append Size of {APPEND_BYTES_MAX} Exceeded.");
+            let exception = ("exception", "maximum-append-size-exceeded");
+            let size = APPEND_BYTES_MAX.to_string();
+            return Err(status(Code::InvalidArgument, text, &[exception, ("maximum-append-size", &size)]));
+        }
+        let id = uuid_from_client(message.id)?;
+        let (custom_metadata, data) = (owned(message.custom_metadata), owned(message.data));
+        events.push(NewEvent { id, event_type, is_json, custom_metadata, data });
+    }
+    Ok(events)
+}
+
+/// A copy, so that an event that is kept does not keep all that was received with it.
+fn owned(bytes: Bytes) -> Bytes {
+    Bytes::copy_from_slice(&bytes)
+}
+
+async fn written(log: &Log, write: Write) -> Result<Outcome, Status> {
+    log.write(write).await.map_err(|_| Status::unavailable("the server ends"))
+}
+
+fn success(revision: Option<u64>, position: Option<u64>) -> Success {
+    Success {
+        revision: Some(revision.map_or(SuccessRevision::NoStream(()), SuccessRevision::Current)),
+        position: Some(
+            position.map_or(SuccessPosition::None(()), |position| SuccessPosition::Position(both_positions(position))),
+        ),
+    }
+}
+
+fn both_positions(position: u64) -> Position {
+    Position { commit_position: position, prepare_position: position }
+}
+
+fn wrong_version(current: Option<u64>, expected: ExpectedRevision) -> WrongExpectedVersion {
+    let no_stream = current.is_none().then_some(());
+    let mut version = WrongExpectedVersion {
+        current_revision_20_6_0: current,
+        current_revision: current,
+        no_stream_20_6_0: no_stream,
+        current_no_stream: no_stream,
+        ..WrongExpectedVersion::default()
+    };
+    match expected {
+        ExpectedRevision::Exact(revision) => {
+            version.expected_revision_20_6_0 = Some(revision);
+            version.expected_revision = Some(revision);
+        }
+        ExpectedRevision::NoStream(()) => {
+            version.expected_revision_20_6_0 = Some(u64::MAX);
+            version.expected_no_stream = Some(());
+        }
+        ExpectedRevision::Any(()) => {
+            version.any_20_6_0 = Some(());
+            version.expected_any = Some(());
+        }
+        ExpectedRevision::StreamExists(()) => {
+            version.stream_exists_20_6_0 = Some(());
+            version.expected_stream_exists = Some(());
+        }
+    }
+    version
+}
+
+/// An expected revision as the server counts it in its messages.
+fn number(expected: ExpectedRevision) -> i64 {
+    match expected {
+        ExpectedRevision::Exact(revision) => revision.cast_signed(),
+        ExpectedRevision::NoStream(()) => -1,
+        ExpectedRevision::Any(()) => -2,
+        ExpectedRevision::StreamExists(()) => -4,
+    }
+}
+
+pub fn stream_deleted(stream: &str) -> Status {
+    let message = format!("Event stream '{stream}' is deleted.");
+    status(Code::FailedPrecondition, message, &[("exception", "stream-deleted"), ("stream-name", stream)])
+}
+
+pub fn not_given(what: &str) -> Status {
+    Status::invalid_argument(format!("the request does not give {what}"))
+}
+
+/// A status with what clients recognise it by.
+fn status(code: Code, message: String, trailers: &[(&'static str, &str)]) -> Status {
+    let mut metadata = MetadataMap::new();
+    for (name, value) in trailers {
+        // A stream's name that is no text of a header is left out.
+        if let Ok(value) = value.parse() {
+            metadata.insert(AsciiMetadataKey::from_static(name), value);
+        }
+    }
+    Status::with_metadata(code, message, metadata)
+}
+
+fn uuid_from_client(id: Option<wire::Uuid>) -> Result<Uuid, Status> {
+    match id.and_then(|id| id.value) {
+        Some(wire::UuidValue::Structured(id)) => {
+            Ok(Uuid::from_u64_pair(id.most_significant_bits.cast_unsigned(), id.least_significant_bits.cast_unsigned()))
+        }
+        Some(wire::UuidValue::Text(id)) => id.parse().map_err(|_| Status::invalid_argument("an id is no UUID")),
+        None => Err(not_given("an event's id")),
+    }
+}
+
+pub fn uuid_from_server(id: Uuid, as_text: bool) -> wire::Uuid {
+    let value = if as_text {
+        wire::UuidValue::Text(id.to_string())
+    } else {
+        let (most, least) = id.as_u64_pair();
+        wire::UuidValue::Structured(wire::StructuredUuid {
+            most_significant_bits: most.cast_signed(),
+            least_significant_bits: least.cast_signed(),
+        })
+    };
+    wire::Uuid { value: Some(value) }
+}
+
+/// What comes from a channel, as an answer's stream.
+fn receive<T>(channel: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> + Send
+where
+    T: Send + 'static,
+{
+    stream::unfold(channel, async |mut channel| channel.recv().await.map(|message| (message, channel))).boxed()
+}
