@@ -103,7 +103,11 @@ pub async fn check(handles: &[SharedLog], run: Uuid) -> Report {
         hold("a stream reads from any revision, with a limit", stream_pages(&run).boxed()),
         hold("the log reads from any position, with a limit", log_pages(&run).boxed()),
         hold("streams read together come in the order asked; one that does not exist is empty", many(&run).boxed()),
-        hold("recorded time never runs backwards, and is answered as it is kept", recorded_times(&run).boxed()),
+        hold(
+            "recorded time never runs backwards in a stream, and is answered as it is kept",
+            recorded_times(&run).boxed(),
+        ),
+        hold("what was known at an instant ends before the first event recorded later", instants(&run).boxed()),
         hold(
             "a follower starts anywhere, sees everything after it, and says when it has caught up",
             follows(&run).boxed(),
@@ -124,7 +128,7 @@ pub async fn check(handles: &[SharedLog], run: Uuid) -> Report {
 #[must_use]
 pub fn disorder(events: &[RecordedEvent]) -> Option<String> {
     let mut ids = HashSet::new();
-    let mut next_revisions: BTreeMap<&Stream, u64> = BTreeMap::new();
+    let mut last_of_streams: BTreeMap<&Stream, &RecordedEvent> = BTreeMap::new();
     let mut last: Option<&RecordedEvent> = None;
     for event in events {
         if let Some(last) = last
@@ -132,25 +136,31 @@ pub fn disorder(events: &[RecordedEvent]) -> Option<String> {
         {
             return Some(format!("position {} follows position {}", event.position, last.position));
         }
-        if let Some(last) = last
-            && event.recorded_at < last.recorded_at
-        {
-            return Some(format!("recorded time runs backwards at position {}", event.position));
-        }
         if !ids.insert(event.event_id) {
             return Some(format!("event {} stands twice, again at position {}", event.event_id, event.position));
         }
-        let next = next_revisions.entry(&event.stream).or_insert(event.revision);
-        if *next != event.revision {
-            return Some(format!(
-                "revision {} of {} stands at position {}, where {next} was next",
-                event.revision, event.stream, event.position
-            ));
+        let RecordedEvent { position, stream, revision, .. } = event;
+        if let Some(before) = last_of_streams.insert(stream, event) {
+            let next = before.revision + 1;
+            if next != *revision {
+                return Some(format!(
+                    "revision {revision} of {stream} stands at position {position}, where {next} was next"
+                ));
+            }
+            if event.recorded_at < before.recorded_at {
+                return Some(format!("recorded time of {stream} runs backwards at position {position}"));
+            }
         }
-        *next += 1;
         last = Some(event);
     }
     None
+}
+
+/// Where recorded time runs backwards along the log, all streams together. A store with one writer at a time, as that in
+/// Postgres, promises that it never does.
+#[must_use]
+pub fn backwards(events: &[RecordedEvent]) -> Option<u64> {
+    events.windows(2).find(|pair| pair[1].recorded_at < pair[0].recorded_at).map(|pair| pair[1].position)
 }
 
 /// Why a promise did not hold.
@@ -407,6 +417,7 @@ async fn counts(run: &Run) -> Result<(), Broken> {
 
 async fn bytes(run: &Run) -> Result<(), Broken> {
     let (log, stream) = (run.log(), run.stream().await?);
+    let start = log.head().await?;
     let long = format!(r#"{{"note":"{}"}}"#, "Ünïcödé ".repeat(20_000));
     let bodies = [
         "{}",
@@ -425,7 +436,7 @@ async fn bytes(run: &Run) -> Result<(), Broken> {
     let appended = log.append(&stream, NoStream, events.clone()).await?;
     let last = appended.revision;
     same_events(&stream, 0, &events, &appended, &log.read_stream(&stream, 0, 100).await?)?;
-    let paged = log.read_all(appended.events[0].0 - 1, 10_000).await?;
+    let paged = read_all(log, start).await?;
     let ours: Vec<_> = paged.into_iter().filter(|event| event.stream == stream && event.revision <= last).collect();
     same_events(&stream, 0, &events, &appended, &ours)
 }
@@ -561,6 +572,37 @@ async fn recorded_times(run: &Run) -> Result<(), Broken> {
     Ok(())
 }
 
+async fn instants(run: &Run) -> Result<(), Broken> {
+    let (one, other) = (run.stream().await?, run.stream().await?);
+    // Well ahead of all that was recorded before.
+    let first = Utc::now() + TimeDelta::minutes(1);
+    let mut expected = [NoStream; 2];
+    for (step, offset) in [0, 30, 10, 10, 50, 40].into_iter().enumerate() {
+        let mut events = run.some_events(2);
+        for event in &mut events {
+            event.recorded_at = first + TimeDelta::milliseconds(offset);
+        }
+        let stream = if step % 2 == 0 { &one } else { &other };
+        let appended = run.handle(step).append(stream, expected[step % 2], events).await?;
+        expected[step % 2] = Exact(appended.revision);
+    }
+    let events = read_all(run.log(), 0).await?;
+    let mut instants: Vec<DateTime<Utc>> =
+        events.iter().flat_map(|event| [event.recorded_at, event.recorded_at - TimeDelta::microseconds(1)]).collect();
+    instants.sort_unstable();
+    instants.dedup();
+    // All around the events of this promise, and some of the others.
+    let step = (instants.len() / 20).max(1);
+    let some = instants.iter().copied().step_by(step).chain(instants.iter().rev().take(12).copied());
+    for (number, instant) in some.chain([DateTime::UNIX_EPOCH, first + TimeDelta::days(1)]).enumerate() {
+        let known = events.iter().take_while(|event| event.recorded_at <= instant);
+        let expected = known.last().map_or(0, |last| last.position);
+        let found = run.handle(number).position_at(instant).await?;
+        ensure!(found == expected, "at {instant} the log is said to have ended at {found}, not at {expected}");
+    }
+    Ok(())
+}
+
 /// What a follower gives next, if it gives anything in good time.
 async fn next(follower: &mut BoxStream<'static, Result<Followed, LogError>>) -> Result<Followed, Broken> {
     match timeout(FOLLOW_TIME_MAX, follower.next()).await {
@@ -627,8 +669,8 @@ async fn woken(run: &Run) -> Result<(), Broken> {
     let mut expected = NoStream;
     let mut waits = Vec::new();
     for step in 0..12 {
-        let began = Instant::now();
         let appended = run.handle(step).append(&stream, expected, run.some_events(1)).await?;
+        let began = Instant::now();
         expected = Exact(appended.revision);
         let mut position = 0;
         while position < appended.position {

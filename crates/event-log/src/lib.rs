@@ -6,12 +6,12 @@
 mod behind;
 pub mod contract;
 pub mod envelope;
+pub mod kurrentdb;
 mod port;
-mod position;
 pub mod postgres;
 
 pub use behind::{Behind, behind};
 pub use envelope::{Metadata, StoredEvent, decode, encode};
+pub use kurrentdb::KurrentLog;
 pub use port::*;
-pub use position::position_at;
 pub use postgres::PostgresLog;

@@ -3,6 +3,11 @@
 //! - **Optimistic concurrency** per stream; a conflict says the actual revision. There is no "any".
 //! - **Idempotent append**: the same event ids at the same revision get the first answer again.
 //! - **Order**: positions grow; who has seen position p never later finds an event at or below p, also while following.
+//!   They need not be dense. A position given to a store is 0 or that of an event which it gave out.
+//! - **Recorded time** never runs backwards within a stream, nor after what the same process has appended or read before.
+//!   Between streams two appends under way at once may stand the other way round than their recorded times, where the
+//!   store has no lock over all streams. What was known at an instant is therefore everything before the first event in
+//!   the log that was recorded later ([`EventLog::position_at`]).
 //! - **Acknowledged is durable**: [`EventLog::append`] answers after the commit, never before.
 //! - **Exact bytes**: data and metadata come back as they were given.
 
@@ -52,7 +57,7 @@ pub struct NewEvent {
     /// The event's type, e.g. `AllocationMade`.
     pub type_name: String,
     /// The recorder's clock. The store keeps recorded times from running backwards: an event is recorded at this
-    /// time or at that of the event before it in the log, whichever is later. Whole microseconds.
+    /// time or at the latest that the store knows of, whichever is later. Whole microseconds.
     pub recorded_at: DateTime<Utc>,
     /// Canonical JSON of [`crate::Metadata`].
     pub metadata: Bytes,
@@ -73,7 +78,7 @@ pub struct RecordedEvent {
     pub event_id: EventId,
     /// The event's type.
     pub type_name: String,
-    /// When it was recorded; never earlier than the event before it in the log.
+    /// When it was recorded; never earlier than the event before it in its stream.
     pub recorded_at: DateTime<Utc>,
     /// The metadata, byte for byte as appended.
     pub metadata: Bytes,
@@ -175,11 +180,16 @@ pub trait EventLog: Send + Sync + 'static {
     /// is empty.
     async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError>;
 
-    /// Reads the log after a position (0: from the start), at most `limit` events.
+    /// Reads the log after a position (0: from the start), at most `limit` events. Where damage lies ahead, what stands
+    /// before it is answered first: an error says that the very next event is damaged.
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError>;
 
     /// The position of the last event, 0 for an empty log.
     async fn head(&self) -> Result<u64, LogError>;
+
+    /// The position up to which the log stood at an instant: that of the event before the first one that was recorded
+    /// later; 0 where there is none.
+    async fn position_at(&self, instant: DateTime<Utc>) -> Result<u64, LogError>;
 
     /// Follows the log after a position without end. An error ends the stream, once everything before it has been given;
     /// the follower starts again from where it was.

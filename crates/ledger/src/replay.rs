@@ -21,7 +21,7 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use domain::identifier::{PrisonCode, PrisonerNumber};
-use event_log::{Followed, LogError, RecordedEvent, SharedLog, position_at};
+use event_log::{Followed, LogError, RecordedEvent, SharedLog};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_api::instant::{DateOrInstant, KnownAt};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -182,13 +182,13 @@ impl Range {
             (_, _, Some(since)) if since.instant() > Utc::now() => {
                 bail!("{} is yet to come: give a --since that has begun", since.instant())
             }
-            (_, _, Some(since)) => position_at(log, since.instant() - TimeDelta::microseconds(1)).await?,
+            (_, _, Some(since)) => log.position_at(since.instant() - TimeDelta::microseconds(1)).await?,
             (None, None, None) => 0,
         };
         let to = match (settings.to, settings.until) {
             (Some(to), _) if settings.follow => Some(to),
             (Some(to), _) => Some(check(to, head)?),
-            (None, Some(until)) => Some(position_at(log, until).await?),
+            (None, Some(until)) => Some(log.position_at(until).await?),
             (None, None) => (!settings.follow).then_some(head),
         };
         if let Some(to) = to

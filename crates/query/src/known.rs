@@ -20,7 +20,7 @@ use domain::{
     prison::{self, PrisonEvent},
     prisoner::{History, PrisonerEvent, period_at, periods},
 };
-use event_log::{LogError, RecordedEvent, SharedLog, decode, position_at};
+use event_log::{LogError, RecordedEvent, SharedLog, decode};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http_api::{Problem, instant::KnownAt, problem::Fault};
 
@@ -61,7 +61,7 @@ impl Point {
 /// A position that is still to come is refused: what will be known there nobody can say.
 pub(crate) async fn point(log: &SharedLog, known_at: KnownAt) -> Result<Point, Problem> {
     let position = match known_at {
-        KnownAt::Instant(instant) => position_at(log, instant).await.map_err(Error::from)?,
+        KnownAt::Instant(instant) => log.position_at(instant).await.map_err(Error::from)?,
         KnownAt::Position(position) => {
             let head = log.head().await.map_err(Error::from)?;
             if position > head {

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use domain::Stream;
 use event_log::{
     AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, RecordedEvent, SharedLog,
@@ -139,6 +140,10 @@ impl EventLog for Inner {
         let mut events = self.log.read_all(after, limit).await?;
         events.retain(|event| event.position <= self.end.load(Ordering::Relaxed));
         Ok(events)
+    }
+
+    async fn position_at(&self, instant: DateTime<Utc>) -> Result<u64, LogError> {
+        Ok(self.log.position_at(instant).await?.min(self.end.load(Ordering::Relaxed)))
     }
 
     async fn head(&self) -> Result<u64, LogError> {

@@ -166,7 +166,7 @@ impl Follower {
                 State::Start | State::Behind => {}
             }
             self.hints_followed = self.heard.borrow().hints;
-            let page = self.page().await?;
+            let page = read::sound_page(&self.pool, self.position, FOLLOW_EVENTS_MAX).await?;
             if page.head < self.position {
                 return Err(LogError::Damaged {
                     position: self.position,
@@ -181,18 +181,6 @@ impl Follower {
             self.position = last.position;
             self.state = if self.position == page.head { State::CaughtUp } else { State::Behind };
             return Ok(Followed::Events(page.events));
-        }
-    }
-
-    /// The events after the last one given; where damage is among them, those before it. What comes next is then the damage.
-    async fn page(&self) -> Result<read::Page, LogError> {
-        let page = read::page(&self.pool, self.position, FOLLOW_EVENTS_MAX).await;
-        match page {
-            Err(LogError::Damaged { position, .. }) if position > self.position + 1 => {
-                let sound = (position - 1 - self.position).min(FOLLOW_EVENTS_MAX as u64);
-                read::page(&self.pool, self.position, sound as usize).await
-            }
-            page => page,
         }
     }
 

@@ -7,6 +7,7 @@
 //! | `writer` | the one task of this process that appends, a batch a transaction |
 //! | `ordered` | appending many streams' events in a given order, recorded times kept |
 //! | `read` | every statement that reads events |
+//! | `position` | finding the place of an instant |
 //! | `follow` | followers, and how they are woken |
 //! | `error` | which of Postgres's errors are outages and which are damage |
 //!
@@ -20,6 +21,7 @@ mod batch;
 mod error;
 mod follow;
 mod ordered;
+mod position;
 mod read;
 mod schema;
 mod writer;
@@ -27,6 +29,7 @@ mod writer;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use domain::Stream;
 use futures::stream::BoxStream;
 use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -151,11 +154,15 @@ impl EventLog for PostgresLog {
     }
 
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
-        Ok(read::page(&self.readers, after, limit).await?.events)
+        Ok(read::sound_page(&self.readers, after, limit).await?.events)
     }
 
     async fn head(&self) -> Result<u64, LogError> {
         read::head(&self.readers).await
+    }
+
+    async fn position_at(&self, instant: DateTime<Utc>) -> Result<u64, LogError> {
+        position::position_at(&self.readers, instant).await
     }
 
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {

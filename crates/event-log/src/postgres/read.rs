@@ -82,6 +82,17 @@ pub(super) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page
     Ok(Page { events, head })
 }
 
+/// As [`page`]; where damage is among the events, those before it. What comes next is then the damage.
+pub(super) async fn sound_page(pool: &PgPool, after: u64, limit: usize) -> Result<Page, LogError> {
+    match page(pool, after, limit).await {
+        Err(LogError::Damaged { position, .. }) if position > after + 1 => {
+            let sound = (position - 1 - after).min(limit as u64);
+            page(pool, after, sound as usize).await
+        }
+        page => page,
+    }
+}
+
 /// Where a page came out empty: makes sure that it is the log's end and not a hole.
 async fn empty_page(pool: &PgPool, after: u64, limit: u64) -> Result<Page, LogError> {
     let head = head(pool).await?;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use event_log::{SharedLog, position_at};
+use event_log::SharedLog;
 use http_api::instant::KnownAt;
 use indicatif::{ProgressBar, ProgressStyle};
 use projector::{Progress, View};
@@ -99,7 +99,7 @@ pub(super) async fn position_of(log: &SharedLog, point: KnownAt) -> anyhow::Resu
             if instant > chrono::Utc::now() {
                 bail!("{instant} is not over yet: what will be known then, nobody knows now");
             }
-            Ok(position_at(log, instant).await?)
+            Ok(log.position_at(instant).await?)
         }
     }
 }

@@ -1,0 +1,123 @@
+//! Appending, and what became of an append whose answer was lost.
+//!
+//! What the server promises for an append at an exact revision, or to no stream:
+//!
+//! | the stream is | it answers |
+//! |---|---|
+//! | at that revision | appended, whatever the event ids |
+//! | further, and exactly these ids follow the revision | success again |
+//! | anywhere else | not at the expected revision |
+//!
+//! So the same append may be sent until there is an answer. It does not say which call a success belongs to, nor where
+//! all events of it stand, so after any answer but a plain conflict the events are read from the stream: what stands
+//! there is what happened.
+
+use domain::Stream;
+use kurrentdb::{AppendToStreamOptions, Client, CurrentRevision, Error, EventData, StreamState};
+
+use crate::{
+    APPEND_EVENTS_MAX, AppendError, Appended,
+    ExpectedRevision::{self, Exact, NoStream},
+    LogError, NewEvent,
+};
+
+use super::{
+    Store,
+    connection::{as_caller, in_time},
+    read::{REVISION_MAX, log_error},
+    stored::{AppendId, event_data},
+};
+
+impl Store {
+    pub(super) async fn append(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: &[NewEvent],
+    ) -> Result<Appended, AppendError> {
+        if events.is_empty() || events.len() > APPEND_EVENTS_MAX {
+            return Err(AppendError::Count { stream: stream.clone(), count: events.len() });
+        }
+        if expected.next() > REVISION_MAX {
+            let actual = self.revision(stream).await?;
+            return Err(AppendError::Conflict { stream: stream.clone(), expected, actual });
+        }
+        self.see_last(stream, expected).await?;
+        let id = AppendId::new();
+        let data: Vec<EventData> =
+            events.iter().map(|event| event_data(event, self.seen.not_before(event.recorded_at), id)).collect();
+        let actual = match self.send(stream, expected, &data).await {
+            Ok(()) => None,
+            Err(Error::WrongExpectedVersion { current, .. }) => Some(match current {
+                CurrentRevision::Current(revision) => Exact(revision),
+                CurrentRevision::NoStream => NoStream,
+            }),
+            Err(error) => return Err(log_error(error).into()),
+        };
+        let conflict = |actual| AppendError::Conflict { stream: stream.clone(), expected, actual };
+        if let Some(actual) = actual
+            && actual.next() < expected.next() + events.len() as u64
+        {
+            return Err(conflict(actual));
+        }
+        match (self.settled(stream, expected, events, id).await?, actual) {
+            (Some(appended), _) => Ok(appended),
+            (None, Some(actual)) => Err(conflict(actual)),
+            (None, None) => {
+                let what = format!("an append to {stream} was acknowledged, and its events do not follow {expected:?}");
+                Err(LogError::Damaged { position: 0, what }.into())
+            }
+        }
+    }
+
+    /// Makes sure that the last event of a stream was seen, so that no recorded time after it is earlier. Who appends has
+    /// mostly read it.
+    async fn see_last(&self, stream: &Stream, expected: ExpectedRevision) -> Result<(), LogError> {
+        match expected {
+            Exact(revision) if !self.seen.has(stream, revision) => self.stream(stream, revision, 1).await.map(drop),
+            Exact(_) | NoStream => Ok(()),
+        }
+    }
+
+    pub(super) async fn send(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        data: &[EventData],
+    ) -> Result<(), Error> {
+        let options = AppendToStreamOptions::default().stream_state(stream_state(expected));
+        let options = as_caller!(self.connection.address(), options);
+        let name = self.prefix.name(stream);
+        let ask = |client: Client| {
+            let (name, options, data) = (name.clone(), &options, data.to_vec());
+            async move { in_time(client.append_to_stream(name, options, data)).await.map(drop) }
+        };
+        self.connection.call(ask).await
+    }
+
+    /// The answer to an append whose events stand in the stream at the revisions after the expected one.
+    pub(super) async fn settled(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: &[NewEvent],
+        id: AppendId,
+    ) -> Result<Option<Appended>, LogError> {
+        let stand = self.stream_appends(stream, expected.next(), events.len()).await?;
+        let are_these = stand.iter().map(|(event, _)| event.event_id).eq(events.iter().map(|event| event.event_id));
+        let Some(((last, by), true)) = stand.last().map(|last| (last, are_these)) else { return Ok(None) };
+        Ok(Some(Appended {
+            revision: last.revision,
+            position: last.position,
+            events: stand.iter().map(|(event, _)| (event.position, event.recorded_at)).collect(),
+            repeated: *by != id,
+        }))
+    }
+}
+
+pub(super) fn stream_state(expected: ExpectedRevision) -> StreamState {
+    match expected {
+        NoStream => StreamState::NoStream,
+        Exact(revision) => StreamState::StreamRevision(revision),
+    }
+}

@@ -1,0 +1,322 @@
+//! The way to the server: the official client, made anew where it has lost its node.
+//!
+//! The client ends for good when its first connection fails, and does not look for another node when the one it uses
+//! dies. So every call goes through [`Connection::call`], which holds it to a time, tries again what is worth it, and
+//! makes another client for that. Each client has a runtime of its own: what it leaves running ends with it.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use kurrentdb::{Authentication, Client, ClientSettings, Error};
+use tokio::{
+    runtime::Runtime,
+    sync::Mutex,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+
+/// How long the server may stay silent within one try. What a call waits for is a small part of it on a server that is
+/// well.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// Tries of one call. The first may meet a connection that was lost unnoticed, the second a node that is gone.
+const TRIES_MAX: u32 = 3;
+
+/// The pauses before a client is made anew grow from the first to the second while none gets through.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What is set for the client where the URL does not say otherwise. All reading is from the leader: what was acknowledged
+/// is then seen at once, by everybody. The client waits one discovery interval before its first call, however near the
+/// server is.
+const DEFAULTS: [(&str, &str); 3] =
+    [("nodePreference", "leader"), ("discoveryInterval", "100"), ("connectionName", "allocation-ledger")];
+
+/// The schemes of URLs that name a KurrentDB server, or an EventStoreDB as it was called before.
+pub(super) const SCHEMES: [&str; 4] = ["kurrentdb", "kurrentdb+discover", "esdb", "esdb+discover"];
+
+/// A URL that names no server. Does not repeat the URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[error("the URL of the event store cannot be read: {what}")]
+pub struct InvalidUrl {
+    what: String,
+}
+
+/// Where the server is and who asks.
+#[derive(Clone)]
+pub(super) struct Address {
+    settings: ClientSettings,
+    credentials: Option<Authentication>,
+}
+
+impl Address {
+    pub(super) fn new(url: &str) -> Result<Self, InvalidUrl> {
+        let invalid = |what: &str| InvalidUrl { what: what.to_owned() };
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("it has no `://`"))?;
+        if !SCHEMES.contains(&scheme) {
+            return Err(invalid(&format!("`{scheme}` is none of {}", SCHEMES.join(", "))));
+        }
+        let host_at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (user, rest) = match rest[..host_at].rfind('@') {
+            Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+            None => (None, rest),
+        };
+        let (name, password) = user.map(|user| user.split_once(':').unwrap_or((user, ""))).unzip();
+        let decoded =
+            |text: &str| percent_decoded(text).ok_or_else(|| invalid("a `%` in its user or password is none"));
+        let credentials = match (name, password) {
+            (Some(name), Some(password)) => Some(Authentication::basic(decoded(name)?, decoded(password)?)),
+            _ => None,
+        };
+        let (hosts, query) = rest.split_once('?').unwrap_or((rest, ""));
+        // The client would take a password as it stands in the URL. Without one it can still ask who the nodes are.
+        let user = user.filter(|user| !user.contains('%')).map(|user| format!("{user}@")).unwrap_or_default();
+        let settings = format!("{scheme}://{user}{hosts}?{}", with_defaults(query));
+        let settings = settings.parse::<ClientSettings>().map_err(|error| match error.error() {
+            // The message is then the whole URL.
+            Some(reason) => invalid(&reason.to_string()),
+            None => invalid(error.message()),
+        })?;
+        Ok(Self { settings, credentials })
+    }
+}
+
+/// The query of a URL with [`DEFAULTS`] for what it does not say.
+fn with_defaults(query: &str) -> String {
+    let says =
+        |name: &str| query.split('&').any(|pair| pair.split('=').next().unwrap_or("").eq_ignore_ascii_case(name));
+    let mut pairs: Vec<String> = query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
+    pairs.extend(DEFAULTS.iter().filter(|(name, _)| !says(name)).map(|(name, value)| format!("{name}={value}")));
+    pairs.join("&")
+}
+
+/// Text with its `%41` read as `A`; none where a `%` is not followed by two hexadecimal digits.
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                (digit(bytes.next()?)? * 16 + digit(bytes.next()?)?) as u8
+            }
+            byte => byte,
+        });
+    }
+    Some(decoded)
+}
+
+/// What every call to the server says: who asks, and that the leader must answer.
+macro_rules! as_caller {
+    ($address:expr, $options:expr) => {{
+        let options = $options.requires_leader(true);
+        match $address.credentials() {
+            Some(credentials) => options.authenticated(credentials),
+            None => options,
+        }
+    }};
+}
+pub(super) use as_caller;
+
+impl Address {
+    pub(super) fn credentials(&self) -> Option<Authentication> {
+        self.credentials.clone()
+    }
+
+    /// A client with a runtime of its own. Takes its time, some of it to read the machine's certificates.
+    fn connect(&self) -> Result<Session, Error> {
+        let failed = |error: &dyn fmt::Display| Error::InitializationError(error.to_string());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("kurrentdb-client")
+            .enable_all()
+            .build()
+            .map_err(|error| failed(&error))?;
+        let client = self.client_on(&runtime)?;
+        Ok(Session { client, runtime: Some(runtime) })
+    }
+
+    pub(super) fn client_on(&self, runtime: &Runtime) -> Result<Client, Error> {
+        Client::with_runtime_handle(runtime.handle().clone(), self.settings.clone())
+            .map_err(|error| Error::InitializationError(error.to_string()))
+    }
+}
+
+/// The way to the server, shared by everybody who uses one store.
+pub(super) struct Connection {
+    address: Address,
+    session: Mutex<Option<Arc<Session>>>,
+    /// Clients in a row that did not get through.
+    failures: AtomicU32,
+}
+
+/// One client, as long as it works.
+struct Session {
+    client: Client,
+    /// Until the session is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Does not wait for it, which an async context must not.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(address: Address) -> Self {
+        Self { address, session: Mutex::new(None), failures: AtomicU32::new(0) }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Asks the server something, again on a new client where the connection was lost. Whoever asks must be able to ask
+    /// the same twice, and must itself hold what it reads piece by piece to [`SILENCE_MAX`].
+    pub(super) async fn call<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let session = self.session().await?;
+            let answer = ask(session.client.clone()).await;
+            match &answer {
+                Err(error) if is_outage(error) => {
+                    tracing::debug!(
+                        error = error as &dyn std::error::Error,
+                        "the event store did not answer try {tries}"
+                    );
+                    // A client that was sent on to the leader goes there by itself.
+                    if !matches!(error, Error::NotLeaderException(_)) {
+                        self.give_up(&session).await;
+                    }
+                    // Silence took its time.
+                    tries += u32::from(matches!(error, Error::DeadlineExceeded));
+                    if tries >= TRIES_MAX {
+                        return answer;
+                    }
+                }
+                // Also where the server refused: it was there.
+                _ => {
+                    self.failures.store(0, Ordering::Relaxed);
+                    return answer;
+                }
+            }
+        }
+    }
+
+    async fn session(&self) -> Result<Arc<Session>, Error> {
+        let mut place = self.session.lock().await;
+        if let Some(session) = &*place {
+            return Ok(Arc::clone(session));
+        }
+        match self.failures.load(Ordering::Relaxed) {
+            0 => {}
+            failures => sleep(PAUSE_MAX.min(PAUSE_MIN * 2_u32.saturating_pow(failures.min(10) - 1))).await,
+        }
+        let address = self.address.clone();
+        let session = spawn_blocking(move || address.connect())
+            .await
+            .unwrap_or_else(|error| Err(Error::InitializationError(error.to_string())))?;
+        Ok(Arc::clone(place.insert(Arc::new(session))))
+    }
+
+    /// Lets go of a client that has failed, unless somebody else has done so.
+    async fn give_up(&self, failed: &Arc<Session>) {
+        let mut place = self.session.lock().await;
+        if place.as_ref().is_some_and(|session| Arc::ptr_eq(session, failed)) {
+            *place = None;
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Holds something to [`SILENCE_MAX`].
+pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(SILENCE_MAX, answer).await.unwrap_or(Err(Error::DeadlineExceeded))
+}
+
+/// Whether asking again may help.
+pub(super) fn is_outage(error: &Error) -> bool {
+    match error {
+        Error::ServerError(_) | Error::Grpc { .. } => !is_invalid_position(error),
+        Error::NotLeaderException(_)
+        | Error::ConnectionClosed
+        | Error::GrpcConnectionError(_)
+        | Error::DeadlineExceeded => true,
+        Error::InternalParsingError(_)
+        | Error::AccessDenied
+        | Error::ResourceAlreadyExists
+        | Error::ResourceNotFound
+        | Error::ResourceDeleted
+        | Error::UnsupportedFeature
+        | Error::InternalClientError
+        | Error::InitializationError(_)
+        | Error::IllegalStateError(_)
+        | Error::WrongExpectedVersion { .. } => false,
+    }
+}
+
+/// Whether the server was asked to read from a position within one of its records. It says so in words only.
+pub(super) fn is_invalid_position(error: &Error) -> bool {
+    let (Error::ServerError(what) | Error::Grpc { message: what, .. }) = error else { return false };
+    let what = what.to_ascii_lowercase();
+    what.contains("invalid position") || what.contains("invalidposition")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, credentials: Option<(&str, &str)>, hosts: &[(&str, u32)]) -> Address {
+        let address = Address::new(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        let expected = credentials.map(|(name, password)| Authentication::basic(name.to_owned(), password.to_owned()));
+        assert_eq!(address.credentials, expected, "{url}");
+        let named: Vec<_> = address.settings.hosts().iter().map(|host| (host.host.as_str(), host.port)).collect();
+        assert_eq!(named, hosts, "{url}");
+        address
+    }
+
+    #[test]
+    fn urls_are_read_as_the_server_documents_them() {
+        check("esdb://localhost", None, &[("localhost", 2113)]);
+        check("kurrentdb://ledger:secret@db:99?tls=false", Some(("ledger", "secret")), &[("db", 99)]);
+        check("esdb://a:1,b:2,c:3?tls=false", None, &[("a", 1), ("b", 2), ("c", 3)]);
+        let cluster = check(
+            "kurrentdb+discover://u:p%40s%3As%2f%25@cluster.local",
+            Some(("u", "p@s:s/%")),
+            &[("cluster.local", 2113)],
+        );
+        assert!(cluster.settings.is_dns_discovery_enabled() && cluster.settings.is_secure_mode_enabled());
+    }
+
+    #[test]
+    fn what_a_url_says_goes_before_what_is_usual() {
+        let usual = check("esdb://a", None, &[("a", 2113)]).settings;
+        assert_eq!(usual.discovery_interval(), Duration::from_millis(100));
+        let said = check("esdb://a?DiscoveryInterval=7", None, &[("a", 2113)]).settings;
+        assert_eq!(said.discovery_interval(), Duration::from_millis(7));
+    }
+
+    #[test]
+    fn a_wrong_url_is_refused_without_repeating_its_password() {
+        for url in ["localhost:2113", "http://u:secret@a", "esdb://u:secret%4@a", "esdb://u:secret@a:port", "esdb://"] {
+            let Err(error) = Address::new(url) else { panic!("{url} is taken") };
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Appending events of many streams in a given order: for copying a log.
+//!
+//! The server promises an order within a stream only, so the next append goes out when the one before it is answered: all
+//! on one long call, where each waits for the way there and back and not, as calls of their own do, for the client's
+//! connection to send what it holds. Each stream's expected revision keeps everybody else out.
+
+use std::fmt;
+
+use domain::Stream;
+use kurrentdb::{BatchAppendClient, BatchAppendOptions, Client, Error, EventData};
+
+use crate::{
+    APPEND_EVENTS_MAX,
+    ExpectedRevision::{Exact, NoStream},
+    LogError, NewEvent,
+    postgres::{OrderedError, OrderedEvent},
+};
+
+use super::{
+    KurrentLog,
+    append::stream_state,
+    connection::{as_caller, in_time},
+    stored::{AppendId, event_data},
+};
+
+/// Most bytes of events in one append; servers take a mebibyte unless told otherwise.
+const APPEND_BYTES_MAX: usize = 512 * 1024;
+
+/// Tries of one append.
+const TRIES_MAX: u32 = 3;
+
+/// Appends many streams' events in the order given.
+pub struct OrderedWriter {
+    log: KurrentLog,
+    id: AppendId,
+    batch: Option<BatchAppendClient>,
+}
+
+impl fmt::Debug for OrderedWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrderedWriter").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+impl OrderedWriter {
+    /// A writer to a log.
+    #[must_use]
+    pub fn new(log: &KurrentLog) -> Self {
+        Self { log: log.clone(), id: AppendId::new(), batch: None }
+    }
+
+    /// Appends events in their order, each where its stream expects it, with their recorded times. Where this fails, those
+    /// before the one that failed are appended; those that stand there already are passed over.
+    ///
+    /// # Errors
+    /// A stream is elsewhere, or the server is out of reach.
+    pub async fn append(&mut self, events: &[OrderedEvent]) -> Result<(), OrderedError> {
+        let follow = |one: &OrderedEvent, next: &OrderedEvent| {
+            one.stream == next.stream && one.revision.checked_add(1) == Some(next.revision)
+        };
+        for run in events.chunk_by(follow) {
+            let mut rest = run;
+            while let Some(first) = rest.first() {
+                let (piece, after) = rest.split_at(piece_len(rest));
+                let new: Vec<NewEvent> = piece.iter().map(|event| event.event.clone()).collect();
+                self.append_to(&first.stream, first.revision, &new).await?;
+                rest = after;
+            }
+        }
+        Ok(())
+    }
+
+    async fn append_to(&mut self, stream: &Stream, revision: u64, events: &[NewEvent]) -> Result<(), OrderedError> {
+        let expected = revision.checked_sub(1).map_or(NoStream, Exact);
+        let data: Vec<EventData> = events.iter().map(|event| event_data(event, event.recorded_at, self.id)).collect();
+        let store = self.log.store.clone();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let name = store.prefix.name(stream);
+            let sent = match self.batch().await {
+                Ok(Some(batch)) => {
+                    in_time(batch.append_to_stream(&name, stream_state(expected), data.clone())).await.map(drop)
+                }
+                Ok(None) => store.send(stream, expected, &data).await,
+                Err(error) => Err(error),
+            };
+            let Err(error) = sent else { return Ok(()) };
+            // The call ends with its first failure, and does not say for sure which that was.
+            self.batch = None;
+            if store.settled(stream, expected, events, self.id).await?.is_some() {
+                return Ok(());
+            }
+            let actual = store.revision(stream).await?;
+            if actual != expected {
+                return Err(OrderedError::Revision { stream: stream.to_string(), revision, actual });
+            }
+            if tries == TRIES_MAX {
+                return Err(LogError::Unavailable(Box::new(error)).into());
+            }
+        }
+    }
+
+    /// The call on which to append; none where the server has no such call.
+    async fn batch(&mut self) -> Result<Option<&BatchAppendClient>, Error> {
+        if self.batch.is_none() {
+            let connection = &self.log.store.connection;
+            let options = &as_caller!(connection.address(), BatchAppendOptions::default());
+            let ask = |client: Client| async move { in_time(client.batch_append(options)).await };
+            match connection.call(ask).await {
+                Ok(batch) => self.batch = Some(batch),
+                Err(Error::UnsupportedFeature) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.batch.as_ref())
+    }
+}
+
+/// How many of these events go into one append.
+fn piece_len(events: &[OrderedEvent]) -> usize {
+    let mut bytes = 0;
+    let fit = events.iter().take(APPEND_EVENTS_MAX).take_while(|OrderedEvent { event, .. }| {
+        bytes += event.data.len() + event.metadata.len();
+        bytes <= APPEND_BYTES_MAX
+    });
+    fit.count().max(1)
+}

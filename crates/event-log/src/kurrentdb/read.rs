@@ -1,0 +1,303 @@
+//! Every reading of events from the server, and telling what is missing from them.
+//!
+//! The server hides or drops events of a stream when somebody deletes or truncates it, and answers what is left as if it
+//! were all. To the ledger that is damage: an event, once recorded, stays. It shows in a stream that does not begin with
+//! its first event or leaves one out, and in the stream's settings, which are read along with the log.
+
+use domain::Stream;
+use kurrentdb::{
+    Client, Error, Position, ReadAllOptions, ReadStream, ReadStreamOptions, ResolvedEvent, StreamPosition,
+    SubscriptionFilter,
+};
+
+use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
+
+use super::{
+    Store,
+    connection::{as_caller, in_time, is_invalid_position},
+    seen::Revisions,
+    stored::{AppendId, hides_events, recorded_event},
+};
+
+/// Events of the server, ours or not, that it looks through before it says how far it is.
+const SEARCH_WINDOW_EVENTS: u32 = 1_000;
+
+/// Revisions from here on are none: the server counts with signed numbers, and takes some of them for wishes.
+pub(super) const REVISION_MAX: u64 = u32::MAX as u64;
+
+/// Some events of the whole log, in order.
+pub(super) struct Page {
+    pub(super) events: Vec<RecordedEvent>,
+    /// What comes after them.
+    pub(super) next: Next,
+}
+
+/// What comes after a page.
+pub(super) enum Next {
+    /// Perhaps more events.
+    Events,
+    /// Nothing, when it was read.
+    End,
+    /// Damage.
+    Damage(LogError),
+}
+
+/// What an error of the server means to a reader, apart from what is told from it before.
+pub(super) fn log_error(error: Error) -> LogError {
+    match error {
+        Error::ResourceDeleted => LogError::Damaged { position: 0, what: "a stream was deleted for good".to_owned() },
+        error => LogError::Unavailable(Box::new(error)),
+    }
+}
+
+impl Store {
+    /// At most `limit` events of a stream, from a revision on.
+    pub(super) async fn stream(
+        &self,
+        stream: &Stream,
+        from_revision: u64,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, LogError> {
+        let events = self.stream_appends(stream, from_revision, limit).await?;
+        Ok(events.into_iter().map(|(event, _)| event).collect())
+    }
+
+    /// As [`Store::stream`], with the calls that wrote the events.
+    pub(super) async fn stream_appends(
+        &self,
+        stream: &Stream,
+        from_revision: u64,
+        limit: usize,
+    ) -> Result<Vec<(RecordedEvent, AppendId)>, LogError> {
+        if limit == 0 || from_revision > REVISION_MAX {
+            return Ok(Vec::new());
+        }
+        let options = ReadStreamOptions::default().max_count(limit.min(PAGE_EVENTS_MAX));
+        let options = options.position(StreamPosition::Position(from_revision));
+        let read = match self.read_stream(self.prefix.name(stream), &options).await {
+            Ok(read) => read,
+            Err(Error::ResourceNotFound) => {
+                self.check_never_there(stream).await?;
+                return Ok(Vec::new());
+            }
+            Err(Error::ResourceDeleted) => return Err(deleted(stream)),
+            Err(error) => return Err(log_error(error)),
+        };
+        let mut events: Vec<(RecordedEvent, AppendId)> = Vec::with_capacity(read.len());
+        for (expected, event) in (from_revision..).zip(read) {
+            let (event, append) = recorded_event(&self.prefix, own_event(event)?)?;
+            let position = events.last().map_or(0, |(last, _)| last.position);
+            if event.revision != expected || event.position <= position {
+                return Err(LogError::Damaged {
+                    position: event.position,
+                    what: format!(
+                        "revision {} of {stream} stands here, where revision {expected} was to follow position {position}",
+                        event.revision
+                    ),
+                });
+            }
+            self.seen.note(&event);
+            events.push((event, append));
+        }
+        Ok(events)
+    }
+
+    async fn read_stream(&self, name: String, options: &ReadStreamOptions) -> Result<Vec<ResolvedEvent>, Error> {
+        let options = as_caller!(self.connection.address(), options.clone());
+        let ask = |client: Client| {
+            let (name, options) = (name.clone(), &options);
+            async move { collect(in_time(client.read_stream(name, options)).await?).await }
+        };
+        self.connection.call(ask).await
+    }
+
+    /// Makes sure that a stream which the server does not have was not deleted, which it does not say by itself.
+    async fn check_never_there(&self, stream: &Stream) -> Result<(), LogError> {
+        match self.stream_settings(&self.prefix.name(stream)).await? {
+            Some(settings) if hides_events(&settings) => Err(deleted(stream)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The settings of a stream as somebody has last set them.
+    async fn stream_settings(&self, name: &str) -> Result<Option<bytes::Bytes>, LogError> {
+        let options = ReadStreamOptions::default().position(StreamPosition::End).backwards().max_count(1);
+        match self.read_stream(format!("$${name}"), &options).await {
+            Ok(read) => Ok(read.into_iter().next().and_then(|set| set.event).map(|event| event.data)),
+            // The second is what a stream deleted for good leaves of its settings.
+            Err(Error::ResourceNotFound | Error::ResourceDeleted) => Ok(None),
+            Err(error) => Err(log_error(error)),
+        }
+    }
+
+    /// The revision of a stream's last event.
+    pub(super) async fn revision(&self, stream: &Stream) -> Result<ExpectedRevision, LogError> {
+        let options = ReadStreamOptions::default().position(StreamPosition::End).backwards().max_count(1);
+        match self.read_stream(self.prefix.name(stream), &options).await {
+            Ok(read) => match read.into_iter().next() {
+                Some(last) => {
+                    let (last, _) = recorded_event(&self.prefix, own_event(last)?)?;
+                    self.seen.note(&last);
+                    Ok(ExpectedRevision::Exact(last.revision))
+                }
+                None => Ok(ExpectedRevision::NoStream),
+            },
+            Err(Error::ResourceNotFound) => self.check_never_there(stream).await.map(|()| ExpectedRevision::NoStream),
+            Err(Error::ResourceDeleted) => Err(deleted(stream)),
+            Err(error) => Err(log_error(error)),
+        }
+    }
+
+    /// At most `limit` events of the log after a position, and what comes after them.
+    pub(super) async fn page(&self, after: u64, limit: usize, revisions: &mut Revisions) -> Result<Page, LogError> {
+        let page = match self.page_from(after, after, limit, revisions).await? {
+            Some(page) => page,
+            // The position is not that of one of our events. From one that is, the way to it is found.
+            None => {
+                let from = self.seen.before_position(after);
+                let page = self.page_from(from, after, limit, revisions).await?;
+                let gone =
+                    || LogError::Damaged { position: from, what: "the event that stood here is gone".to_owned() };
+                page.ok_or_else(gone)?
+            }
+        };
+        self.seen.note_times(after, &page.events);
+        Ok(page)
+    }
+
+    /// Reads from the event at position `from` on, 0 for the start, and answers those after `after`; nothing where no event
+    /// of ours is at `from`.
+    async fn page_from(
+        &self,
+        from: u64,
+        after: u64,
+        limit: usize,
+        revisions: &mut Revisions,
+    ) -> Result<Option<Page>, LogError> {
+        let limit = limit.min(PAGE_EVENTS_MAX);
+        let mut events: Vec<RecordedEvent> = Vec::new();
+        let mut next = Next::Events;
+        let mut from = Position { commit: from, prepare: from };
+        let mut is_first = true;
+        while events.len() < limit {
+            // Reading includes the event at the position, which is known.
+            let count = limit - events.len() + usize::from(from.commit > 0);
+            let read = match self.read_all(from, count).await {
+                // The server refuses a position within one of its records, and says so in words only.
+                Err(error) if is_first && is_invalid_position(&error) => return Ok(None),
+                read => read.map_err(log_error)?,
+            };
+            let is_end = read.len() < count;
+            if is_first && from.commit > 0 && read.first().map(|first| position(first).commit) != Some(from.commit) {
+                return Ok(None);
+            }
+            is_first = false;
+            for event in read {
+                let at = position(&event);
+                if at <= from {
+                    continue;
+                }
+                from = at;
+                match self.checked(event, revisions).await {
+                    Ok(Some(event)) if event.position > after => events.push(event),
+                    Ok(_) => {}
+                    Err(error @ LogError::Damaged { .. }) => {
+                        return Ok(Some(Page { events, next: Next::Damage(error) }));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if is_end {
+                next = Next::End;
+                break;
+            }
+        }
+        Ok(Some(Page { events, next }))
+    }
+
+    /// At most `count` events of ours, and of what sets our streams, from a position on and including it.
+    pub(super) async fn read_all(&self, from: Position, count: usize) -> Result<Vec<ResolvedEvent>, Error> {
+        let filter = self.filter().add_prefix(format!("$${}", self.prefix));
+        let options = ReadAllOptions::default().filter(filter).max_count(count);
+        let options = match from.commit {
+            0 => options.position(StreamPosition::Start),
+            _ => options.position(StreamPosition::Position(from)),
+        };
+        self.read_all_with(as_caller!(self.connection.address(), options)).await
+    }
+
+    async fn read_all_with(&self, options: ReadAllOptions) -> Result<Vec<ResolvedEvent>, Error> {
+        let ask = |client: Client| {
+            let options = &options;
+            async move { collect(in_time(client.read_all(options)).await?).await }
+        };
+        self.connection.call(ask).await
+    }
+
+    /// Our streams, by their prefix alone: the client's filter takes prefixes or an expression, and drops one of the two.
+    pub(super) fn filter(&self) -> SubscriptionFilter {
+        SubscriptionFilter::on_stream_name().add_prefix(self.prefix.to_string()).max(SEARCH_WINDOW_EVENTS)
+    }
+
+    /// An event read along the log, or nothing where it sets a stream without harm.
+    async fn checked(
+        &self,
+        event: ResolvedEvent,
+        revisions: &mut Revisions,
+    ) -> Result<Option<RecordedEvent>, LogError> {
+        let event = own_event(event)?;
+        let position = event.position.commit;
+        if let Some(name) = self.prefix.set_by(event.stream_id()) {
+            return self.check_settings(name, &event.data, position).await.map(|()| None);
+        }
+        let (event, _) = recorded_event(&self.prefix, event)?;
+        revisions.accept(&event).map_err(|what| LogError::Damaged { position, what })?;
+        self.seen.note(&event);
+        Ok(Some(event))
+    }
+
+    /// Makes sure that settings met at a position hide no events, or did not for long: set back in time, nothing is lost.
+    async fn check_settings(&self, name: &str, settings: &[u8], position: u64) -> Result<(), LogError> {
+        if !hides_events(settings) {
+            return Ok(());
+        }
+        match self.stream_settings(name).await? {
+            Some(settings) if !hides_events(&settings) => Ok(()),
+            _ => {
+                let what = format!("the stream {name} was deleted or truncated here");
+                Err(LogError::Damaged { position, what })
+            }
+        }
+    }
+
+    /// The position of the log's last event, 0 where there is none.
+    pub(super) async fn head(&self) -> Result<u64, LogError> {
+        let options = ReadAllOptions::default().position(StreamPosition::End).backwards();
+        let options = options.filter(self.filter()).max_count(1);
+        let read = self.read_all_with(as_caller!(self.connection.address(), options)).await.map_err(log_error)?;
+        Ok(read.first().map_or(0, |last| position(last).commit))
+    }
+}
+
+/// Everything that the server answers to one reading.
+async fn collect(mut read: ReadStream) -> Result<Vec<ResolvedEvent>, Error> {
+    let mut events = Vec::new();
+    while let Some(event) = in_time(read.next()).await? {
+        events.push(event);
+    }
+    Ok(events)
+}
+
+/// The event itself: nobody writes links to others into our streams.
+fn own_event(event: ResolvedEvent) -> Result<kurrentdb::RecordedEvent, LogError> {
+    let nothing = || LogError::Damaged { position: 0, what: "the server answers an event that is none".to_owned() };
+    event.event.ok_or_else(nothing)
+}
+
+fn position(event: &ResolvedEvent) -> Position {
+    event.event.as_ref().map_or_else(Position::start, |event| event.position)
+}
+
+fn deleted(stream: &Stream) -> LogError {
+    LogError::Damaged { position: 0, what: format!("{stream} was deleted or truncated on the server") }
+}

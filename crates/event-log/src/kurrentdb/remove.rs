@@ -1,0 +1,62 @@
+//! Removing the streams of a trial from a server.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kurrentdb::{Client, Error, StreamState, TombstoneStreamOptions};
+
+use crate::{LogError, PAGE_EVENTS_MAX};
+
+use super::{
+    KurrentLog, STREAMS_READ_AT_ONCE,
+    connection::{as_caller, in_time},
+    read::log_error,
+};
+
+/// Deletes every stream of a log for good, and answers how many there were. Only for a log that was made to try things
+/// out: nobody can write to these streams again.
+///
+/// For good, that is with a tombstone, because their names are never used again: the server then drops all of their events
+/// when it next scavenges. Of a stream deleted to be begun again it would keep the last event and the settings.
+///
+/// # Errors
+/// [`LogError`], where the server does not do it.
+pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
+    let store = &log.store;
+    let mut streams = BTreeSet::new();
+    let mut after = kurrentdb::Position::start();
+    loop {
+        let read = store.read_all(after, PAGE_EVENTS_MAX).await.map_err(log_error)?;
+        let is_last = read.len() < PAGE_EVENTS_MAX;
+        for event in &read {
+            let event = event.get_original_event();
+            after = event.position;
+            // A stream of settings goes with its stream.
+            if !event.stream_id().starts_with('$') {
+                streams.insert(event.stream_id().to_owned());
+            }
+        }
+        if is_last {
+            break;
+        }
+    }
+    let count = streams.len();
+    let options = TombstoneStreamOptions::default().stream_state(StreamState::Any);
+    let options = &as_caller!(store.connection.address(), options);
+    stream::iter(streams)
+        .map(|name| async move {
+            let ask = |client: Client| {
+                let name = name.clone();
+                async move { in_time(client.tombstone_stream(name, options)).await }
+            };
+            match store.connection.call(ask).await {
+                // The answer to an earlier try was lost.
+                Ok(_) | Err(Error::ResourceDeleted) => Ok(()),
+                Err(error) => Err(log_error(error)),
+            }
+        })
+        .buffer_unordered(STREAMS_READ_AT_ONCE)
+        .try_collect::<()>()
+        .await?;
+    Ok(count)
+}

@@ -1,0 +1,166 @@
+//! What our events look like on the server.
+//!
+//! | on the server | is |
+//! |---|---|
+//! | stream | the prefix and the stream's name, `ledger-prisoner-A1234BC` |
+//! | event id and type | ours |
+//! | data | ours, byte for byte; marked as JSON |
+//! | metadata | `{"recordedAt":"…","appendId":"…","ledger":…}`: when it was recorded to the microsecond, which call wrote it, and our metadata byte for byte |
+//! | position | its commit position |
+//!
+//! The server's own time of an event has whole seconds for its readers and may run backwards with its clock, so it is
+//! not used.
+
+use std::{fmt, str::FromStr};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use chrono::{DateTime, SecondsFormat, Utc};
+use domain::{Stream, identifier::EventId};
+use kurrentdb::EventData;
+use serde_json::value::RawValue;
+
+use crate::{LogError, NewEvent, RecordedEvent};
+
+/// What the names of all our streams on the server begin with. Nobody else's may: whatever bears the prefix is taken for
+/// the ledger's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamPrefix(String);
+
+/// Text that cannot be a prefix of streams.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no prefix of streams: letters, digits, `-` and `_` are allowed")]
+pub struct InvalidPrefix(String);
+
+impl Default for StreamPrefix {
+    fn default() -> Self {
+        Self("ledger-".to_owned())
+    }
+}
+
+impl FromStr for StreamPrefix {
+    type Err = InvalidPrefix;
+    fn from_str(text: &str) -> Result<Self, InvalidPrefix> {
+        // A `$` would make them system streams.
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        match text.is_empty() || !text.bytes().all(is_allowed) {
+            true => Err(InvalidPrefix(text.to_owned())),
+            false => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for StreamPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StreamPrefix {
+    /// The name of a stream on the server.
+    pub(super) fn name(&self, stream: &Stream) -> String {
+        format!("{self}{stream}")
+    }
+
+    /// The stream whose settings a system stream of the server holds, where it is one of ours.
+    pub(super) fn set_by<'a>(&self, system_stream: &'a str) -> Option<&'a str> {
+        system_stream.strip_prefix("$$").filter(|name| name.starts_with(&self.0))
+    }
+}
+
+/// Which call wrote an event: by it a writer tells its own events from those of another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AppendId(u64);
+
+impl AppendId {
+    pub(super) fn new() -> Self {
+        // The version and variant bits of the upper half are the same in all.
+        Self(uuid::Uuid::new_v4().as_u64_pair().1)
+    }
+}
+
+const RECORDED_AT: &[u8] = br#"{"recordedAt":""#;
+const APPEND_ID: &[u8] = br#"","appendId":""#;
+const LEDGER: &[u8] = br#"","ledger":"#;
+
+/// The event as the server is given it.
+pub(super) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: AppendId) -> EventData {
+    let mut metadata = BytesMut::with_capacity(event.metadata.len() + 96);
+    metadata.put(RECORDED_AT);
+    metadata.put(recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true).as_bytes());
+    metadata.put(APPEND_ID);
+    metadata.put(format!("{:016x}", append.0).as_bytes());
+    metadata.put(LEDGER);
+    metadata.put(&*event.metadata);
+    metadata.put_u8(b'}');
+    // Only what is JSON from its first to its last byte passes through the client's JSON unchanged; that is all the
+    // ledger writes.
+    let json = serde_json::from_slice::<&RawValue>(&event.data).ok().filter(|raw| raw.get().len() == event.data.len());
+    let data = json.and_then(|raw| EventData::json(&event.type_name, &raw).ok());
+    data.unwrap_or_else(|| EventData::binary(&event.type_name, event.data.clone()))
+        .id(event.event_id.0)
+        .metadata(metadata.freeze())
+}
+
+/// An event of the server, read. Answers with it which call wrote it.
+pub(super) fn recorded_event(
+    prefix: &StreamPrefix,
+    event: kurrentdb::RecordedEvent,
+) -> Result<(RecordedEvent, AppendId), LogError> {
+    let position = event.position.commit;
+    let damaged = |what: String| LogError::Damaged { position, what };
+    if event.event_type == STREAM_DELETED {
+        return Err(damaged(format!("the stream {} was deleted for good", event.stream_id())));
+    }
+    if position == u64::MAX {
+        let too_old = "the server does not say where events read by stream stand: version 22.6 or later is needed";
+        return Err(LogError::Unavailable(too_old.into()));
+    }
+    let stream = event.stream_id().strip_prefix(&prefix.0).and_then(|name| name.parse().ok()).ok_or_else(|| {
+        damaged(format!("{} bears the ledger's prefix `{prefix}` and is no stream of a ledger", event.stream_id()))
+    })?;
+    let (recorded_at, append, metadata) = metadata_parts(&event.custom_metadata).ok_or_else(|| {
+        damaged(format!("the metadata of this `{}` of {stream} were not written by a ledger", event.event_type))
+    })?;
+    let recorded = RecordedEvent {
+        position,
+        stream,
+        revision: event.revision,
+        event_id: EventId(event.id),
+        type_name: event.event_type,
+        recorded_at,
+        metadata,
+        data: event.data,
+    };
+    Ok((recorded, append))
+}
+
+fn metadata_parts(metadata: &Bytes) -> Option<(DateTime<Utc>, AppendId, Bytes)> {
+    let rest = metadata.strip_prefix(RECORDED_AT)?;
+    let (recorded_at, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'"')?)?;
+    let (append, rest) = rest.strip_prefix(APPEND_ID)?.split_at_checked(16)?;
+    let ledger = rest.strip_prefix(LEDGER)?.strip_suffix(b"}")?;
+    let recorded_at = DateTime::parse_from_rfc3339(str::from_utf8(recorded_at).ok()?).ok()?.to_utc();
+    let append = u64::from_str_radix(str::from_utf8(append).ok()?, 16).ok()?;
+    Some((recorded_at, AppendId(append), metadata.slice_ref(ledger)))
+}
+
+/// The type of the event by which the server deletes a stream for good.
+const STREAM_DELETED: &str = "$streamDeleted";
+
+/// Whether a stream's settings, as its system stream holds them, hide its first events, or will with time.
+pub(super) fn hides_events(settings: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Settings {
+        #[serde(rename = "$tb")]
+        truncate_before: Option<serde_json::Value>,
+        #[serde(rename = "$maxCount")]
+        max_count: Option<serde_json::Value>,
+        #[serde(rename = "$maxAge")]
+        max_age: Option<serde_json::Value>,
+    }
+    serde_json::from_slice(settings).is_ok_and(|settings: Settings| {
+        settings.truncate_before.is_some_and(|before| before.as_u64() != Some(0))
+            || settings.max_count.is_some()
+            || settings.max_age.is_some()
+    })
+}
