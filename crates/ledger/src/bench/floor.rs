@@ -13,7 +13,10 @@ use crate::postgres::{Server, binaries_dir};
 pub(super) struct Floor {
     pub(super) insert_1_client: f64,
     pub(super) insert_64_clients: f64,
+    /// As `pgbench -S` does it if it is not told otherwise: each statement is sent as text.
     pub(super) select_16_clients: f64,
+    /// The same with a statement prepared once.
+    pub(super) select_prepared_16_clients: f64,
 }
 
 /// A row as wide as an event of the log, with the same two indexes.
@@ -51,9 +54,10 @@ impl Floor {
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await.context("make the floor's tables")?;
         connection.close().await.context("leave the floor's database")?;
         Ok(Self {
-            insert_1_client: pgbench(server, directory, INSERT, 1, duration).await?,
-            insert_64_clients: pgbench(server, directory, INSERT, 64, duration).await?,
-            select_16_clients: pgbench(server, directory, SELECT, 16, duration).await?,
+            insert_1_client: pgbench(server, directory, INSERT, "prepared", 1, duration).await?,
+            insert_64_clients: pgbench(server, directory, INSERT, "prepared", 64, duration).await?,
+            select_16_clients: pgbench(server, directory, SELECT, "simple", 16, duration).await?,
+            select_prepared_16_clients: pgbench(server, directory, SELECT, "prepared", 16, duration).await?,
         })
     }
 }
@@ -62,6 +66,7 @@ async fn pgbench(
     server: &Server,
     directory: &Path,
     script: &str,
+    protocol: &str,
     clients: usize,
     duration: Duration,
 ) -> anyhow::Result<f64> {
@@ -70,7 +75,7 @@ async fn pgbench(
     let program = binaries_dir()?.join("pgbench");
     let output = Command::new(&program)
         .arg("--no-vacuum")
-        .arg("--protocol=prepared")
+        .args(["--protocol", protocol])
         .args(["--client", &clients.to_string(), "--jobs", &clients.min(2).to_string()])
         .args(["--time", &duration.as_secs().to_string()])
         .arg("--file")

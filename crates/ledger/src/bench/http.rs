@@ -141,7 +141,10 @@ impl Connection {
             let head = std::str::from_utf8(&self.answer[..head_len]).context("read an answer's head")?;
             let body_len: usize = head
                 .lines()
-                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
+                .filter_map(|line| line.split_once(':'))
+                .find_map(|(name, value)| {
+                    name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+                })
                 .context("find an answer's length")?;
             if self.answer.len() < head_len + 4 + body_len {
                 continue;

@@ -18,7 +18,9 @@ impl Table {
         table.push("pgbench insert, 1 client", per_second(floor.insert_1_client), "1.0".into(), "");
         let ratio = table.times_one_client(floor.insert_64_clients);
         table.push("pgbench insert, 64 clients", per_second(floor.insert_64_clients), ratio, "");
-        table.push("pgbench select by key, 16 clients", per_second(floor.select_16_clients), "1.0 (select)".into(), "");
+        table.push("pgbench -S, 16 clients", per_second(floor.select_16_clients), "1.0 (select)".into(), "");
+        let ratio = table.times_select(floor.select_prepared_16_clients);
+        table.push("pgbench -S prepared, 16 clients", per_second(floor.select_prepared_16_clients), ratio, "");
         table
     }
 
@@ -30,7 +32,7 @@ impl Table {
 
     /// A rate of reads, as a multiple of pgbench selecting by key.
     pub(super) fn reads(&mut self, what: &str, rate: f64, goal: f64) {
-        let ratio = format!("{:.2} (select)", rate / self.floor.select_16_clients);
+        let ratio = self.times_select(rate);
         self.push(what, per_second(rate), ratio, &format!("at least {goal} times"));
     }
 
@@ -41,6 +43,10 @@ impl Table {
 
     fn times_one_client(&self, rate: f64) -> String {
         format!("{:.1}", rate / self.floor.insert_1_client)
+    }
+
+    fn times_select(&self, rate: f64) -> String {
+        format!("{:.2} (select)", rate / self.floor.select_16_clients)
     }
 }
 
