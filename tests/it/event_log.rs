@@ -14,14 +14,18 @@ use domain::identifier::CommandId;
 use event_log::{
     AppendError, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    FOLLOW_POLL_INTERVAL, Followed, LogError, NewEvent, PostgresLog, SharedLog, contract,
+    FOLLOW_POLL_INTERVAL, Followed, LogError, NewEvent, PAGE_EVENTS_MAX, PostgresLog, SharedLog, contract,
     postgres::{PARTITION_EVENTS, migrate},
 };
 use futures::{StreamExt as _, future::join_all};
 use sqlx::{AssertSqlSafe, PgPool};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::support::{self, TestDatabase};
+
+/// How many events are asked for at once, few and many: they are read in two ways.
+const PAGES: [usize; 2] = [10, PAGE_EVENTS_MAX];
 
 async fn database_without_log() -> TestDatabase {
     let database = support::database().await;
@@ -53,6 +57,13 @@ async fn append_three(log: &PostgresLog) -> Uuid {
 
 async fn execute(pool: &PgPool, statements: impl Into<String>) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(statements.into())).execute(pool).await.map(drop)
+}
+
+/// Ends every connection of the log.
+async fn cut_connections(pool: &PgPool) {
+    let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name LIKE 'allocation-ledger log %'";
+    execute(pool, all).await.expect("end the connections");
 }
 
 /// Does what the schema does not let anybody do, to have something to find.
@@ -202,10 +213,12 @@ async fn a_gap_is_damage_that_names_the_position() {
     let (database, log) = empty_log().await;
     append_three(&log).await;
     damage(&database.pool, "DELETE FROM log.event WHERE position = 2").await;
-    let read = log.read_all(0, 10).await.expect("read");
-    assert_eq!(read.iter().map(|event| event.position).collect::<Vec<_>>(), [1], "what stands before the gap");
-    let read = log.read_all(1, 10).await;
-    assert!(matches!(read, Err(LogError::Damaged { position: 2, .. })), "{read:?}");
+    for limit in PAGES {
+        let read = log.read_all(0, limit).await.expect("read");
+        assert_eq!(read.iter().map(|event| event.position).collect::<Vec<_>>(), [1], "what stands before the gap");
+        let read = log.read_all(1, limit).await;
+        assert!(matches!(read, Err(LogError::Damaged { position: 2, .. })), "{read:?}");
+    }
     let mut follower = log.follow_all(0);
     let followed = follower.next().await;
     assert!(
@@ -217,8 +230,8 @@ async fn a_gap_is_damage_that_names_the_position() {
     assert!(follower.next().await.is_none(), "an error ends a follower");
 
     damage(&database.pool, "DELETE FROM log.event WHERE position = 3").await;
-    for after in [1, 2] {
-        let read = log.read_all(after, 10).await;
+    for (after, limit) in [1, 2].into_iter().flat_map(|after| PAGES.map(|limit| (after, limit))) {
+        let read = log.read_all(after, limit).await;
         assert!(matches!(read, Err(LogError::Damaged { .. })), "the end is missing, after {after}: {read:?}");
     }
 }
@@ -241,9 +254,33 @@ async fn a_row_that_cannot_be_read_is_damage_that_names_the_column() {
     let (database, log) = empty_log().await;
     append_three(&log).await;
     damage(&database.pool, "UPDATE log.event SET stream = 'keyworker-LEI' WHERE position = 2").await;
-    match log.read_all(1, 10).await {
-        Err(LogError::Damaged { position: 2, what }) => assert!(what.contains("`stream`"), "{what}"),
-        other => panic!("{other:?}"),
+    for limit in PAGES {
+        match log.read_all(1, limit).await {
+            Err(LogError::Damaged { position: 2, what }) => assert!(what.contains("`stream`"), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_read_again_where_its_connection_was_cut() {
+    let (database, log) = empty_log().await;
+    append_three(&log).await;
+    for limit in PAGES {
+        let before = log.read_all(0, limit).await.expect("read");
+        cut_connections(&database.pool).await;
+        assert_eq!(log.read_all(0, limit).await.expect("read again"), before);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_given_up_leaves_nothing_to_those_after_it() {
+    let (_database, log) = empty_log().await;
+    append_three(&log).await;
+    let whole = log.read_all(0, PAGE_EVENTS_MAX).await.expect("read");
+    for micros in (0..3_000).step_by(100) {
+        let _ = timeout(Duration::from_micros(micros), log.read_all(0, PAGE_EVENTS_MAX)).await;
+        assert_eq!(log.read_all(0, PAGE_EVENTS_MAX).await.expect("read"), whole, "after {micros} µs");
     }
 }
 
@@ -285,13 +322,7 @@ async fn a_follower_survives_the_loss_of_every_connection() {
     assert_eq!(follower.next().await.expect("an item").expect("no error"), Followed::CaughtUp { position: 0 });
     let run = Uuid::new_v4();
     for number in 0..6 {
-        execute(
-            &database.pool,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-              WHERE datname = current_database() AND application_name LIKE 'allocation-ledger log %'",
-        )
-        .await
-        .expect("end the connections");
+        cut_connections(&database.pool).await;
         // Over another instance, so that only Postgres or a look of its own tells the follower.
         let other = PostgresLog::connect(&database.pool).await.expect("connect");
         let stream = contract::made_up_stream(run, number);

@@ -63,23 +63,50 @@ pub(super) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page
         return empty_page(pool, after, limit).await;
     };
     let head: i64 = last.try_get("head").map_err(|error| unreadable("head", after, error))?;
-    let head = head.cast_unsigned();
-    let mut events = Vec::with_capacity(rows.len());
-    for (expected, row) in (after + 1..).zip(&rows) {
-        let event = recorded_event(row)?;
+    let mut counted = Counted::new(after, limit);
+    rows.iter().try_for_each(|row| counted.push(recorded_event(row)?))?;
+    counted.page(head.cast_unsigned())
+}
+
+/// The events of a page, counted as they come.
+pub(super) struct Counted {
+    after: u64,
+    limit: u64,
+    events: Vec<RecordedEvent>,
+}
+
+impl Counted {
+    /// At most `limit` events after a position.
+    pub(super) fn new(after: u64, limit: u64) -> Self {
+        Self { after, limit, events: Vec::new() }
+    }
+
+    /// Where the page has come to.
+    pub(super) fn end(&self) -> u64 {
+        self.after + self.events.len() as u64
+    }
+
+    /// Takes the next event, which has to stand at the next position.
+    pub(super) fn push(&mut self, event: RecordedEvent) -> Result<(), LogError> {
+        let expected = self.end() + 1;
         if event.position != expected {
             return Err(LogError::Damaged {
                 position: expected,
                 what: format!("no event stands here; the next is at position {}", event.position),
             });
         }
-        events.push(event);
+        self.events.push(event);
+        Ok(())
     }
-    let end = after + events.len() as u64;
-    if (events.len() as u64) < limit && end != head {
-        return Err(missing(end + 1, head));
+
+    /// The page, which has to go to the log's end where it is not full.
+    pub(super) fn page(self, head: u64) -> Result<Page, LogError> {
+        let end = self.end();
+        if (self.events.len() as u64) < self.limit && end != head {
+            return Err(missing(end + 1, head));
+        }
+        Ok(Page { events: self.events, head })
     }
-    Ok(Page { events, head })
 }
 
 /// As [`page`]; where damage is among the events, those before it. What comes next is then the damage.
@@ -215,6 +242,6 @@ fn recorded_event(row: &PgRow) -> Result<RecordedEvent, LogError> {
 }
 
 /// A number for a `bigint` parameter: beyond its range there is nothing to find.
-fn bigint(number: u64) -> i64 {
+pub(super) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
