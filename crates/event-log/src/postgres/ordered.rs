@@ -3,6 +3,9 @@
 //! Where the port's append lets callers race for the next position, here the caller says where each batch stands: behind
 //! a given position, at given revisions, with recorded times that are kept to the microsecond. Anything else is refused,
 //! and a batch is written whole or not at all. So whoever else appends meanwhile is noticed and loses nothing.
+//!
+//! A log copied from another store may hold recorded times that run backwards from one stream to the next. They are kept;
+//! what is appended after them is recorded after the latest of them.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -55,17 +58,18 @@ pub enum OrderedError {
         /// Where the stream is.
         actual: ExpectedRevision,
     },
-    /// A recorded time that the log could not keep: it lies before that of the event before it, or is finer than a
-    /// microsecond.
+    /// A recorded time that the log could not keep: it lies before that of the event before it in its stream, or is finer
+    /// than a microsecond.
     #[error(
-        "the log cannot keep the recorded time {recorded_at} at position {position}: the event before has {before}"
+        "the log cannot keep the recorded time {recorded_at} at position {position}: the stream's event before has \
+         {before}"
     )]
     RecordedTime {
         /// Where the event was to stand.
         position: u64,
         /// Its recorded time.
         recorded_at: DateTime<Utc>,
-        /// Recorded time of the event before it.
+        /// Recorded time of the event before it in its stream, as far as the batch tells.
         before: DateTime<Utc>,
     },
     /// The store cannot answer.
@@ -111,23 +115,26 @@ impl OrderedWriter {
         };
         let names: Vec<String> = events.iter().map(|event| event.stream.to_string()).collect();
         let decided = rows(after, &names, events)?;
+        let times = || decided.rows.recorded_at.iter().copied();
+        let (earliest, last) = (times().min().unwrap_or_default(), times().max().unwrap_or_default());
         let execute = async |connection: &mut PgConnection, statement: &'static str| {
             sqlx::query(statement).execute(connection).await.map_err(|error| log_error(error, after))
         };
         loop {
             execute(&mut session.connection, "BEGIN").await?;
+            let latest =
+                lower_head_time(&mut session.connection, earliest).await.map_err(|error| log_error(error, after))?;
             match session.append(&decided).await.map_err(|error| outage(error, after))? {
                 Sent::Appended { before } if before.position != after => {
                     return Err(OrderedError::Moved { after, head: before.position });
                 }
-                Sent::Appended { before } if before.recorded_at > decided.rows.recorded_at[0] => {
-                    return Err(OrderedError::RecordedTime {
-                        position: after + 1,
-                        recorded_at: decided.rows.recorded_at[0],
-                        before: before.recorded_at,
-                    });
-                }
                 Sent::Appended { .. } => {
+                    sqlx::query("UPDATE log.head SET recorded_at = greatest($1, $2)")
+                        .bind(latest)
+                        .bind(last)
+                        .execute(&mut session.connection)
+                        .await
+                        .map_err(|error| log_error(error, after))?;
                     execute(&mut session.connection, "COMMIT").await?;
                     let end = after + events.len() as u64;
                     session.make_room(end).await;
@@ -145,18 +152,29 @@ impl OrderedWriter {
     }
 }
 
+/// Locks the head row and answers the latest recorded time of the log. Where an event of a batch is recorded earlier, the head
+/// says so until the batch is in: `log.append` records nothing earlier than the head.
+async fn lower_head_time(connection: &mut PgConnection, earliest: DateTime<Utc>) -> Result<DateTime<Utc>, sqlx::Error> {
+    let latest = sqlx::query_scalar("SELECT recorded_at FROM log.head FOR UPDATE").fetch_one(&mut *connection).await?;
+    if earliest < latest {
+        let lower = sqlx::query("UPDATE log.head SET recorded_at = $1").bind(earliest);
+        lower.execute(connection).await?;
+    }
+    Ok(latest)
+}
+
 /// The rows of a batch that is to stand behind position `after`. Where its streams are taken to be follows from the
 /// revision of each one's first event.
 fn rows<'a>(after: u64, names: &'a [String], events: &'a [OrderedEvent]) -> Result<Decided<'a>, OrderedError> {
     let mut rows = Rows::default();
     let mut moved: BTreeMap<&str, (Option<i64>, u64)> = BTreeMap::new();
-    let mut before = DateTime::UNIX_EPOCH;
+    let mut times: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
     for ((position, name), OrderedEvent { revision, event, .. }) in (after + 1..).zip(names).zip(events) {
         let (revision, recorded_at) = (*revision, event.recorded_at);
+        let before = times.insert(name, recorded_at).unwrap_or(DateTime::UNIX_EPOCH);
         if recorded_at < before || recorded_at != recorded_at.trunc_subsecs(6) {
             return Err(OrderedError::RecordedTime { position, recorded_at, before });
         }
-        before = recorded_at;
         match moved.entry(name) {
             Entry::Vacant(entry) => {
                 entry.insert((revision.checked_sub(1).map(u64::cast_signed), revision));

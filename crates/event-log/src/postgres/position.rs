@@ -6,12 +6,25 @@ use sqlx::PgPool;
 
 use crate::LogError;
 
-use super::read;
+use super::{error::log_error, read};
 
-/// The position of the last event that was recorded at or before an instant; 0 where there is none.
+/// Events looked through before a place found by halves, for one that was recorded later.
+const LOOK_BACK_EVENTS: u64 = 2_000;
+
+/// The position of the event before the first one that was recorded after an instant; 0 where there is none.
 ///
 /// Recorded times never run backwards, so this is a search by halves: some 25 reads of one event for a log of 30 million.
+/// Only in a log that was copied from another store may they do so for a moment: that is looked for around the place found.
 pub(super) async fn position_at(pool: &PgPool, instant: DateTime<Utc>) -> Result<u64, LogError> {
+    let mut found = by_halves(pool, instant).await?;
+    while let Some(later) = first_later(pool, found, instant).await? {
+        found = later - 1;
+    }
+    Ok(found)
+}
+
+/// A position where what stands at it was recorded at or before an instant and what follows it later.
+async fn by_halves(pool: &PgPool, instant: DateTime<Utc>) -> Result<u64, LogError> {
     // What is recorded later is at or after `end`; everything up to `found` is not.
     let (mut found, mut end) = (0, read::head(pool).await?.saturating_add(1));
     let mut middle = end - 1;
@@ -23,4 +36,18 @@ pub(super) async fn position_at(pool: &PgPool, instant: DateTime<Utc>) -> Result
         middle = found + (end - found).div_ceil(2);
     }
     Ok(found)
+}
+
+/// The first event recorded after an instant, of the [`LOOK_BACK_EVENTS`] up to a position.
+async fn first_later(pool: &PgPool, position: u64, instant: DateTime<Utc>) -> Result<Option<u64>, LogError> {
+    let first: Option<i64> = sqlx::query_scalar(
+        "SELECT min(position) FROM log.event WHERE position > $1 AND position <= $2 AND recorded_at > $3",
+    )
+    .bind(position.saturating_sub(LOOK_BACK_EVENTS).cast_signed())
+    .bind(position.cast_signed())
+    .bind(instant)
+    .fetch_one(pool)
+    .await
+    .map_err(|error| log_error(error, position))?;
+    Ok(first.map(i64::cast_unsigned))
 }
