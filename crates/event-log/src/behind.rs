@@ -24,6 +24,21 @@ pub async fn behind(log: &SharedLog, position: u64) -> Result<Behind, LogError> 
     Ok(Behind { events: missing.len(), since: missing.first().map(|first| first.recorded_at) })
 }
 
+/// Whether more than so many events stand after a position. Reads them, as positions do not tell.
+///
+/// # Errors
+/// [`LogError`], where the log cannot be read.
+pub async fn has_more_than(log: &SharedLog, position: u64, events: u64) -> Result<bool, LogError> {
+    let (mut after, mut found) = (position, 0);
+    while found <= events {
+        let page = log.read_all(after, PAGE_EVENTS_MAX).await?;
+        let Some(last) = page.last() else { return Ok(false) };
+        after = last.position;
+        found += page.len() as u64;
+    }
+    Ok(true)
+}
+
 impl fmt::Display for Behind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_more = if self.events == PAGE_EVENTS_MAX { " or more" } else { "" };

@@ -714,7 +714,7 @@ async fn load(run: &Run) -> Result<(), Broken> {
             _ => run.stream().await?,
         };
         let appends: Vec<Vec<NewEvent>> = (0..LOAD_APPENDS).map(|step| run.some_events(1 + step % 3)).collect();
-        writers.push(tokio::spawn(write(run.handle(number).clone(), stream, appends, progress.clone())));
+        writers.push(Task::spawn(write(run.handle(number).clone(), stream, appends, progress.clone())));
     }
     drop(progress);
     // An error of a writer ends the wait as well, and is reported below.
@@ -725,7 +725,7 @@ async fn load(run: &Run) -> Result<(), Broken> {
 
     let mut acknowledged = Vec::new();
     for writer in writers {
-        acknowledged.extend(joined(writer).await?);
+        acknowledged.extend(writer.joined().await?);
     }
     acknowledged.sort_unstable_by_key(|event| event.3);
     let end = acknowledged.last().map_or(start, |event| event.3);
@@ -734,7 +734,7 @@ async fn load(run: &Run) -> Result<(), Broken> {
     let read = read_all(run.log(), start).await?;
     compare("read", start, &read, &acknowledged)?;
     for (after, follower) in followers {
-        compare("followed", after, &joined(follower).await?, &acknowledged)?;
+        compare("followed", after, &follower.joined().await?, &acknowledged)?;
     }
     let streams: Vec<Stream> =
         acknowledged.iter().map(|event| event.1.clone()).collect::<HashSet<_>>().into_iter().collect();
@@ -746,8 +746,23 @@ async fn load(run: &Run) -> Result<(), Broken> {
     Ok(())
 }
 
-async fn joined<T>(task: JoinHandle<Result<T, Broken>>) -> Result<T, Broken> {
-    task.await.map_err(|error| Broken(error.to_string()))?
+/// A task that ends with whoever waits for it: a run that is given up leaves nobody behind who writes.
+struct Task<T>(JoinHandle<Result<T, Broken>>);
+
+impl<T: Send + 'static> Task<T> {
+    fn spawn(work: impl Future<Output = Result<T, Broken>> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+
+    async fn joined(mut self) -> Result<T, Broken> {
+        (&mut self.0).await.map_err(|error| Broken(error.to_string()))?
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Appends one after the other; where the stream has moved on, at where it is.
@@ -785,8 +800,8 @@ async fn write(
 fn collect(
     mut follower: BoxStream<'static, Result<Followed, LogError>>,
     mut done: watch::Receiver<u64>,
-) -> JoinHandle<Result<Vec<RecordedEvent>, Broken>> {
-    tokio::spawn(async move {
+) -> Task<Vec<RecordedEvent>> {
+    Task::spawn(async move {
         let mut seen: Vec<RecordedEvent> = Vec::new();
         let mut end = 0;
         while end == 0 || seen.last().map_or(0, |event| event.position) < end {

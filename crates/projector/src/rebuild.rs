@@ -148,7 +148,6 @@ pub(crate) async fn shelve(
             let read = page.len();
             page.truncate(page.partition_point(|event| event.position <= to));
             let whole = page.len() == read && read > 0;
-            check_recorded_times(last, &page)?;
             if let Some(event) = page.last() {
                 last = Some((event.position, event.recorded_at));
                 progress(event.position);
@@ -160,19 +159,6 @@ pub(crate) async fn shelve(
         }
     };
     try_join(putting, reading).await
-}
-
-/// Makes sure that recorded times do not run backwards, as the log promises.
-fn check_recorded_times(last: Option<(u64, DateTime<Utc>)>, page: &[RecordedEvent]) -> Result<(), LogError> {
-    let mut before = last.map(|(_, recorded_at)| recorded_at);
-    for event in page {
-        if before.is_some_and(|before| event.recorded_at < before) {
-            let what = format!("recorded at {}, which is before the event that precedes it", event.recorded_at);
-            return Err(LogError::Damaged { position: event.position, what });
-        }
-        before = Some(event.recorded_at);
-    }
-    Ok(())
 }
 
 /// Makes the rows of all boards and takes them in.

@@ -14,7 +14,7 @@
 
 use std::{convert::Infallible, pin::pin, time::Duration};
 
-use event_log::{Followed, LogError, RecordedEvent, SharedLog};
+use event_log::{Followed, LogError, RecordedEvent, SharedLog, has_more_than};
 use futures::StreamExt as _;
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::{
@@ -270,7 +270,7 @@ impl Running<'_> {
                 );
                 return Err(LogError::Damaged { position: head, what }.into());
             }
-            if checkpoint.version != VIEWS_VERSION || self.is_far_behind(checkpoint, head) {
+            if checkpoint.version != VIEWS_VERSION || self.is_far_behind(checkpoint, head).await? {
                 self.rebuild(&options, &mut connection, &mut checkpoint, head).await?;
             }
             self.follow(&mut connection, &mut checkpoint).await?;
@@ -289,9 +289,14 @@ impl Running<'_> {
         }
     }
 
-    fn is_far_behind(&self, checkpoint: Checkpoint, head: u64) -> bool {
+    async fn is_far_behind(&self, checkpoint: Checkpoint, head: u64) -> Result<bool, LogError> {
+        // Positions may have gaps: there are at most so many events.
         let behind = head.saturating_sub(checkpoint.position);
-        behind > self.settings.rebuild_events_min && behind > head / REBUILD_LOG_PART
+        let events_min = self.settings.rebuild_events_min;
+        if behind <= events_min || behind <= head / REBUILD_LOG_PART {
+            return Ok(false);
+        }
+        has_more_than(&self.log, checkpoint.position, events_min).await
     }
 
     /// Follows the log until the views have fallen far behind.
@@ -316,7 +321,7 @@ impl Running<'_> {
                 live.project(connection, checkpoint, std::mem::replace(&mut events, rest)).await?;
                 drop(batch);
                 self.running(*checkpoint);
-                if was_full && self.is_far_behind(*checkpoint, self.log.head().await?) {
+                if was_full && self.is_far_behind(*checkpoint, self.log.head().await?).await? {
                     return Ok(());
                 }
             }

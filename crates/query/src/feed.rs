@@ -206,7 +206,7 @@ pub(crate) async fn page(
     let chunk = if wanted.is_everything() { limit } else { SCAN_PAGE_EVENTS };
     let (mut events, mut position, mut scanned) = (Vec::new(), after, 0);
     while position < head && events.len() < limit && scanned < SCAN_EVENTS_MAX {
-        let read = match sound(log, position, chunk.min(SCAN_EVENTS_MAX - scanned)).await {
+        let read = match log.read_all(position, chunk.min(SCAN_EVENTS_MAX - scanned)).await {
             // What precedes the damage is an answer; who goes on from there meets it.
             Err(LogError::Damaged { .. }) if position > after => break,
             read => read?,
@@ -253,15 +253,4 @@ fn selected(
     }
     let read_to = events.last().map(|last: &StoredEvent| last.entry.position);
     Ok((events, read_to))
-}
-
-/// The events after a position; where damage is among them, those before it.
-async fn sound(log: &SharedLog, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
-    match log.read_all(after, limit).await {
-        Err(LogError::Damaged { position, .. }) if position > after + 1 => {
-            let before = usize::try_from(position - 1 - after).unwrap_or(limit).min(limit);
-            log.read_all(after, before).await
-        }
-        read => read,
-    }
 }

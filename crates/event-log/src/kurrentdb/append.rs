@@ -64,7 +64,8 @@ impl Store {
             (Some(appended), _) => Ok(appended),
             (None, Some(actual)) => Err(conflict(actual)),
             (None, None) => {
-                let what = format!("an append to {stream} was acknowledged, and its events do not follow {expected:?}");
+                let what =
+                    format!("an append was acknowledged, and its events do not follow {expected:?} in their stream");
                 Err(LogError::Damaged { position: 0, what }.into())
             }
         }

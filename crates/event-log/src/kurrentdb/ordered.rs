@@ -49,12 +49,14 @@ impl OrderedWriter {
         Self { log: log.clone(), id: AppendId::new(), batch: None }
     }
 
-    /// Appends events in their order, each where its stream expects it, with their recorded times. Where this fails, those
-    /// before the one that failed are appended; those that stand there already are passed over.
+    /// Appends events in their order, each where its stream expects it, with their recorded times, and answers the position
+    /// of the last one. Where this fails, those before the one that failed are appended; those that stand there already are
+    /// passed over.
     ///
     /// # Errors
     /// A stream is elsewhere, or the server is out of reach.
-    pub async fn append(&mut self, events: &[OrderedEvent]) -> Result<(), OrderedError> {
+    pub async fn append(&mut self, events: &[OrderedEvent]) -> Result<Option<u64>, OrderedError> {
+        let mut end = None;
         let follow = |one: &OrderedEvent, next: &OrderedEvent| {
             one.stream == next.stream && one.revision.checked_add(1) == Some(next.revision)
         };
@@ -63,14 +65,14 @@ impl OrderedWriter {
             while let Some(first) = rest.first() {
                 let (piece, after) = rest.split_at(piece_len(rest));
                 let new: Vec<NewEvent> = piece.iter().map(|event| event.event.clone()).collect();
-                self.append_to(&first.stream, first.revision, &new).await?;
+                end = Some(self.append_to(&first.stream, first.revision, &new).await?);
                 rest = after;
             }
         }
-        Ok(())
+        Ok(end)
     }
 
-    async fn append_to(&mut self, stream: &Stream, revision: u64, events: &[NewEvent]) -> Result<(), OrderedError> {
+    async fn append_to(&mut self, stream: &Stream, revision: u64, events: &[NewEvent]) -> Result<u64, OrderedError> {
         let expected = revision.checked_sub(1).map_or(NoStream, Exact);
         let data: Vec<EventData> = events.iter().map(|event| event_data(event, event.recorded_at, self.id)).collect();
         let store = self.log.store.clone();
@@ -80,23 +82,31 @@ impl OrderedWriter {
             let name = store.prefix.name(stream);
             let sent = match self.batch().await {
                 Ok(Some(batch)) => {
-                    in_time(batch.append_to_stream(&name, stream_state(expected), data.clone())).await.map(drop)
+                    let sent = in_time(batch.append_to_stream(&name, stream_state(expected), data.clone())).await;
+                    sent.map(|sent| sent.current_position())
                 }
-                Ok(None) => store.send(stream, expected, &data).await,
+                Ok(None) => store.send(stream, expected, &data).await.map(|()| None),
                 Err(error) => Err(error),
             };
-            let Err(error) = sent else { return Ok(()) };
-            // The call ends with its first failure, and does not say for sure which that was.
-            self.batch = None;
-            if store.settled(stream, expected, events, self.id).await?.is_some() {
-                return Ok(());
+            let error = match sent {
+                Ok(Some(position)) => return Ok(position.commit),
+                Ok(None) => None,
+                Err(error) => {
+                    // The call ends with its first failure, and does not say for sure which that was.
+                    self.batch = None;
+                    Some(error)
+                }
+            };
+            if let Some(appended) = store.settled(stream, expected, events, self.id).await? {
+                return Ok(appended.position);
             }
             let actual = store.revision(stream).await?;
             if actual != expected {
                 return Err(OrderedError::Revision { stream: stream.to_string(), revision, actual });
             }
             if tries == TRIES_MAX {
-                return Err(LogError::Unavailable(Box::new(error)).into());
+                let silent = Error::DeadlineExceeded;
+                return Err(LogError::Unavailable(Box::new(error.unwrap_or(silent))).into());
             }
         }
     }

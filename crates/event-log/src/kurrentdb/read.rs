@@ -4,6 +4,7 @@
 //! were all. To the ledger that is damage: an event, once recorded, stays. It shows in a stream that does not begin with
 //! its first event or leaves one out, and in the stream's settings, which are read along with the log.
 
+use bytes::Bytes;
 use domain::Stream;
 use kurrentdb::{
     Client, Error, Position, ReadAllOptions, ReadStream, ReadStreamOptions, ResolvedEvent, StreamPosition,
@@ -45,7 +46,7 @@ pub(super) enum Next {
 /// What an error of the server means to a reader, apart from what is told from it before.
 pub(super) fn log_error(error: Error) -> LogError {
     match error {
-        Error::ResourceDeleted => LogError::Damaged { position: 0, what: "a stream was deleted for good".to_owned() },
+        Error::ResourceDeleted => deleted(0),
         error => LogError::Unavailable(Box::new(error)),
     }
 }
@@ -80,7 +81,7 @@ impl Store {
                 self.check_never_there(stream).await?;
                 return Ok(Vec::new());
             }
-            Err(Error::ResourceDeleted) => return Err(deleted(stream)),
+            Err(Error::ResourceDeleted) => return Err(deleted(0)),
             Err(error) => return Err(log_error(error)),
         };
         let mut events: Vec<(RecordedEvent, AppendId)> = Vec::with_capacity(read.len());
@@ -91,7 +92,7 @@ impl Store {
                 return Err(LogError::Damaged {
                     position: event.position,
                     what: format!(
-                        "revision {} of {stream} stands here, where revision {expected} was to follow position {position}",
+                        "revision {} of its stream stands here, where revision {expected} was to follow position {position}",
                         event.revision
                     ),
                 });
@@ -114,16 +115,18 @@ impl Store {
     /// Makes sure that a stream which the server does not have was not deleted, which it does not say by itself.
     async fn check_never_there(&self, stream: &Stream) -> Result<(), LogError> {
         match self.stream_settings(&self.prefix.name(stream)).await? {
-            Some(settings) if hides_events(&settings) => Err(deleted(stream)),
+            Some((settings, position)) if hides_events(&settings) => Err(deleted(position)),
             _ => Ok(()),
         }
     }
 
-    /// The settings of a stream as somebody has last set them.
-    async fn stream_settings(&self, name: &str) -> Result<Option<bytes::Bytes>, LogError> {
+    /// The settings of a stream as somebody has last set them, and at which position.
+    async fn stream_settings(&self, name: &str) -> Result<Option<(Bytes, u64)>, LogError> {
         let options = ReadStreamOptions::default().position(StreamPosition::End).backwards().max_count(1);
         match self.read_stream(format!("$${name}"), &options).await {
-            Ok(read) => Ok(read.into_iter().next().and_then(|set| set.event).map(|event| event.data)),
+            Ok(read) => {
+                Ok(read.into_iter().next().and_then(|set| set.event).map(|set| (set.data, set.position.commit)))
+            }
             // The second is what a stream deleted for good leaves of its settings.
             Err(Error::ResourceNotFound | Error::ResourceDeleted) => Ok(None),
             Err(error) => Err(log_error(error)),
@@ -143,7 +146,7 @@ impl Store {
                 None => Ok(ExpectedRevision::NoStream),
             },
             Err(Error::ResourceNotFound) => self.check_never_there(stream).await.map(|()| ExpectedRevision::NoStream),
-            Err(Error::ResourceDeleted) => Err(deleted(stream)),
+            Err(Error::ResourceDeleted) => Err(deleted(0)),
             Err(error) => Err(log_error(error)),
         }
     }
@@ -152,17 +155,25 @@ impl Store {
     pub(super) async fn page(&self, after: u64, limit: usize, revisions: &mut Revisions) -> Result<Page, LogError> {
         let page = match self.page_from(after, after, limit, revisions).await? {
             Some(page) => page,
-            // The position is not that of one of our events. From one that is, the way to it is found.
-            None => {
-                let from = self.seen.before_position(after);
-                let page = self.page_from(from, after, limit, revisions).await?;
-                let gone =
-                    || LogError::Damaged { position: from, what: "the event that stood here is gone".to_owned() };
-                page.ok_or_else(gone)?
-            }
+            // The position is not that of one of our events.
+            None => self.page_after_gap(after, limit, revisions).await?,
         };
         self.seen.note_times(after, &page.events);
         Ok(page)
+    }
+
+    /// As [`Store::page`], after a position that is none of an event: mostly because somebody means to begin with the event
+    /// at the position after it. Otherwise the way is found from an event known to stand before it.
+    async fn page_after_gap(&self, after: u64, limit: usize, revisions: &mut Revisions) -> Result<Page, LogError> {
+        if let Some(page) = self.page_from(after.saturating_add(1), after, limit, revisions).await? {
+            return Ok(page);
+        }
+        if self.head().await? <= after {
+            return Ok(Page { events: Vec::new(), next: Next::End });
+        }
+        let from = self.seen.before_position(after);
+        let page = self.page_from(from, after, limit, revisions).await?;
+        page.ok_or_else(|| LogError::Damaged { position: from, what: "the event that stood here is gone".to_owned() })
     }
 
     /// Reads from the event at position `from` on, 0 for the start, and answers those after `after`; nothing where no event
@@ -180,7 +191,7 @@ impl Store {
         let mut from = Position { commit: from, prepare: from };
         let mut is_first = true;
         while events.len() < limit {
-            // Reading includes the event at the position, which is known.
+            // Reading includes the event at the position, which is mostly known.
             let count = limit - events.len() + usize::from(from.commit > 0);
             let read = match self.read_all(from, count).await {
                 // The server refuses a position within one of its records, and says so in words only.
@@ -191,13 +202,14 @@ impl Store {
             if is_first && from.commit > 0 && read.first().map(|first| position(first).commit) != Some(from.commit) {
                 return Ok(None);
             }
-            is_first = false;
             for event in read {
                 let at = position(&event);
-                if at <= from {
+                let is_known = at.commit <= after || at <= from && !is_first;
+                from = from.max(at);
+                if is_known {
                     continue;
                 }
-                from = at;
+                is_first = false;
                 match self.checked(event, revisions).await {
                     Ok(Some(event)) if event.position > after => events.push(event),
                     Ok(_) => {}
@@ -207,6 +219,7 @@ impl Store {
                     Err(error) => return Err(error),
                 }
             }
+            is_first = false;
             if is_end {
                 next = Next::End;
                 break;
@@ -262,11 +275,8 @@ impl Store {
             return Ok(());
         }
         match self.stream_settings(name).await? {
-            Some(settings) if !hides_events(&settings) => Ok(()),
-            _ => {
-                let what = format!("the stream {name} was deleted or truncated here");
-                Err(LogError::Damaged { position, what })
-            }
+            Some((settings, _)) if !hides_events(&settings) => Ok(()),
+            _ => Err(deleted(position)),
         }
     }
 
@@ -298,6 +308,6 @@ fn position(event: &ResolvedEvent) -> Position {
     event.event.as_ref().map_or_else(Position::start, |event| event.position)
 }
 
-fn deleted(stream: &Stream) -> LogError {
-    LogError::Damaged { position: 0, what: format!("{stream} was deleted or truncated on the server") }
+fn deleted(position: u64) -> LogError {
+    LogError::Damaged { position, what: "a stream was deleted or truncated on the server".to_owned() }
 }

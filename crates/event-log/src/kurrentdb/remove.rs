@@ -11,9 +11,10 @@ use super::{
     KurrentLog, STREAMS_READ_AT_ONCE,
     connection::{as_caller, in_time},
     read::log_error,
+    stored::STREAM_DELETED,
 };
 
-/// Deletes every stream of a log for good, and answers how many there were. Only for a log that was made to try things
+/// Deletes every stream of a log for good that is not deleted yet, and answers how many there were. Only for a log that was made to try things
 /// out: nobody can write to these streams again.
 ///
 /// For good, that is with a tombstone, because their names are never used again: the server then drops all of their events
@@ -23,7 +24,7 @@ use super::{
 /// [`LogError`], where the server does not do it.
 pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
     let store = &log.store;
-    let mut streams = BTreeSet::new();
+    let (mut streams, mut deleted) = (BTreeSet::new(), BTreeSet::new());
     let mut after = kurrentdb::Position::start();
     loop {
         let read = store.read_all(after, PAGE_EVENTS_MAX).await.map_err(log_error)?;
@@ -31,15 +32,19 @@ pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
         for event in &read {
             let event = event.get_original_event();
             after = event.position;
-            // A stream of settings goes with its stream.
-            if !event.stream_id().starts_with('$') {
-                streams.insert(event.stream_id().to_owned());
-            }
+            let streams = match event.event_type.as_str() {
+                STREAM_DELETED => &mut deleted,
+                // Its settings go with a stream.
+                _ if event.stream_id().starts_with('$') => continue,
+                _ => &mut streams,
+            };
+            streams.insert(event.stream_id().to_owned());
         }
         if is_last {
             break;
         }
     }
+    streams.retain(|stream| !deleted.contains(stream));
     let count = streams.len();
     let options = TombstoneStreamOptions::default().stream_state(StreamState::Any);
     let options = &as_caller!(store.connection.address(), options);

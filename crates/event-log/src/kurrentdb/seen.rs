@@ -148,6 +148,6 @@ impl Revisions {
             }
             Entry::Occupied(entry) => *entry.get() + 1,
         };
-        Err(format!("revision {revision} of {stream} stands here, where revision {expected} was next"))
+        Err(format!("revision {revision} of its stream stands here, where revision {expected} was next"))
     }
 }

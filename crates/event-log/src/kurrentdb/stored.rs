@@ -109,18 +109,18 @@ pub(super) fn recorded_event(
     let position = event.position.commit;
     let damaged = |what: String| LogError::Damaged { position, what };
     if event.event_type == STREAM_DELETED {
-        return Err(damaged(format!("the stream {} was deleted for good", event.stream_id())));
+        return Err(damaged("its stream was deleted for good".to_owned()));
     }
     if position == u64::MAX {
         let too_old = "the server does not say where events read by stream stand: version 22.6 or later is needed";
         return Err(LogError::Unavailable(too_old.into()));
     }
-    let stream = event.stream_id().strip_prefix(&prefix.0).and_then(|name| name.parse().ok()).ok_or_else(|| {
-        damaged(format!("{} bears the ledger's prefix `{prefix}` and is no stream of a ledger", event.stream_id()))
-    })?;
-    let (recorded_at, append, metadata) = metadata_parts(&event.custom_metadata).ok_or_else(|| {
-        damaged(format!("the metadata of this `{}` of {stream} were not written by a ledger", event.event_type))
-    })?;
+    let stream =
+        event.stream_id().strip_prefix(&prefix.0).and_then(|name| name.parse().ok()).ok_or_else(|| {
+            damaged(format!("its stream bears the ledger's prefix `{prefix}` and is none of a ledger"))
+        })?;
+    let (recorded_at, append, metadata) = metadata_parts(&event.custom_metadata)
+        .ok_or_else(|| damaged(format!("the metadata of this `{}` were not written by a ledger", event.event_type)))?;
     let recorded = RecordedEvent {
         position,
         stream,
@@ -145,7 +145,7 @@ fn metadata_parts(metadata: &Bytes) -> Option<(DateTime<Utc>, AppendId, Bytes)> 
 }
 
 /// The type of the event by which the server deletes a stream for good.
-const STREAM_DELETED: &str = "$streamDeleted";
+pub(super) const STREAM_DELETED: &str = "$streamDeleted";
 
 /// Whether a stream's settings, as its system stream holds them, hide its first events, or will with time.
 pub(super) fn hides_events(settings: &[u8]) -> bool {
