@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, demo, event_store, generate, handover_dates, history, import, prepare, projections, replay, serve, telemetry,
+    bench, copy, demo, event_store, generate, handover_dates, history, import, prepare, projections, replay, serve,
+    telemetry,
 };
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
@@ -44,6 +45,8 @@ enum Command {
     Projections(projections::Command),
     /// Write a view or the log to a file: the same as `projections export`
     Export(projections::export::Settings),
+    /// Copy the event log of a ledger into another store, event by event
+    Copy(copy::Settings),
     /// Look into an event store
     #[command(subcommand)]
     EventStore(event_store::Command),
@@ -52,10 +55,10 @@ enum Command {
 impl Command {
     /// What is logged where nobody says: services tell what they do, tools only what is wrong. Not what Postgres
     /// notes by the way, nor each try of a fetch, nor that a connection was found broken (a pool opens another; at the
-    /// end they all are).
+    /// end they all are). Nor what the client of KurrentDB writes: its errors are told where they are handled.
     fn log_filter(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info,sqlx=warn,sqlx_core::pool=error,reqwest_retry=error",
+            Self::Serve(_) => "info,sqlx=warn,sqlx_core::pool=error,reqwest_retry=error,kurrentdb=off",
             Self::Prepare(_)
             | Self::Demo(_)
             | Self::Generate(_)
@@ -67,7 +70,8 @@ impl Command {
             | Self::Replay(_)
             | Self::Projections(_)
             | Self::Export(_)
-            | Self::EventStore(_) => "warn,sqlx_core::pool=error,sqlx::pool=error,sqlx::query=error",
+            | Self::Copy(_)
+            | Self::EventStore(_) => "warn,sqlx_core::pool=error,sqlx::pool=error,sqlx::query=error,kurrentdb=off",
         }
     }
 }
@@ -91,6 +95,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Replay(settings) => replay::run(settings).await,
         Command::Projections(command) => projections::run(command).await,
         Command::Export(settings) => projections::export::run(settings).await,
+        Command::Copy(settings) => copy::run(settings).await,
         Command::EventStore(command) => event_store::run(command).await,
     }
 }

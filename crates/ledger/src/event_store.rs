@@ -4,24 +4,35 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use event_log::{PostgresLog, SharedLog, contract};
+use event_log::{
+    EventLog as _, KurrentLog, PostgresLog, SharedLog, contract,
+    kurrentdb::{self, StreamPrefix},
+};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
-use crate::stores;
+use crate::{
+    interrupt::{interrupted, unless_interrupted},
+    stores,
+};
 
 /// What can be asked of an event store.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Try on a server every promise that the ledger relies on; in a database made for that and dropped again
+    /// Try on a server every promise that the ledger relies on; in a database, or with streams, made for that and removed
+    /// again
     Check(Check),
 }
 
 /// What `event-store check` can be told.
 #[derive(Debug, Args)]
 pub struct Check {
-    /// The server, as --event-store would name it; its user must be allowed to make a database
+    /// The server, as --event-store would name it. A Postgres user must be allowed to make a database; a KurrentDB user
+    /// to read `$all`, and to write and delete streams
     url: String,
+    /// What the names of a ledger's streams on this KurrentDB server begin with; the streams tried with begin otherwise
+    #[arg(long, env = "LEDGER_STREAM_PREFIX", value_name = "PREFIX", default_value_t)]
+    stream_prefix: StreamPrefix,
 }
 
 /// Does what is asked.
@@ -35,6 +46,18 @@ pub async fn run(command: &Command) -> anyhow::Result<()> {
 }
 
 async fn run_check(check: &Check) -> anyhow::Result<()> {
+    let report = match kurrentdb::is_url(&check.url) {
+        true => check_kurrentdb(check).await?,
+        false => check_postgres(check).await?,
+    };
+    print!("{report}");
+    if !report.held() {
+        bail!("this server does not hold what the ledger relies on: do not keep a ledger on it");
+    }
+    Ok(())
+}
+
+async fn check_postgres(check: &Check) -> anyhow::Result<contract::Report> {
     let server = stores::connect_options("the argument of `event-store check`", &check.url)?;
     let mut connection = PgConnection::connect_with(&server).await.context("connect to the server")?;
     // The events tried with are of no use to a ledger, so they must not come near one.
@@ -43,17 +66,12 @@ async fn run_check(check: &Check) -> anyhow::Result<()> {
         .execute(&mut connection)
         .await
         .context("make a database to try in: name a user who may (`ALTER ROLE … CREATEDB`)")?;
-    let report = try_in(server.database(&database)).await;
+    let report = unless_interrupted(try_in(server.database(&database))).await;
     sqlx::query(AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)")))
         .execute(&mut connection)
         .await
         .with_context(|| format!("drop the database {database}, which was made to try in: drop it by hand"))?;
-    let report = report?;
-    print!("{report}");
-    if !report.held() {
-        bail!("this server does not hold what the ledger relies on: do not keep a ledger on it");
-    }
-    Ok(())
+    report?.ok_or_else(|| interrupted("the database tried in is dropped again"))
 }
 
 async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::Report> {
@@ -68,4 +86,26 @@ async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::Report> 
     drop(handles);
     pool.close().await;
     Ok(report)
+}
+
+async fn check_kurrentdb(check: &Check) -> anyhow::Result<contract::Report> {
+    let run = Uuid::new_v4();
+    let prefix = prefix_to_try_with(&check.stream_prefix, run);
+    let open = || KurrentLog::new(&check.url, &prefix);
+    // Two ways to one store, as two processes would have.
+    let (one, other) = (open()?, open()?);
+    one.head().await.context("reach the event store: is its server running, and the URL right?")?;
+    let handles: [SharedLog; 2] = [Arc::new(one.clone()), Arc::new(other)];
+    let report = unless_interrupted(async { Ok(contract::check(&handles, run).await) }).await;
+    let by_hand = || format!("delete the streams tried with: delete those that begin with `{prefix}` by hand");
+    // What was interrupted may have had appends under way, which make streams meanwhile.
+    while kurrentdb::remove(&one).await.with_context(by_hand)? > 0 {}
+    report?.ok_or_else(|| interrupted("the streams tried with are deleted again"))
+}
+
+/// A prefix that nobody uses. It does not begin as that of a ledger on the server does, which would take the streams for its
+/// own.
+fn prefix_to_try_with(ledger: &StreamPrefix, run: Uuid) -> StreamPrefix {
+    let begin = if ledger.to_string().starts_with('c') { "trial" } else { "check" };
+    format!("{begin}-{}-", run.simple()).parse().expect("letters, digits and hyphens")
 }

@@ -13,6 +13,7 @@
 
 pub mod bench;
 pub mod cli;
+pub mod copy;
 pub mod data_directory;
 pub mod demo;
 pub mod event_store;

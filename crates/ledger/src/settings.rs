@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use domain::{identifier::Username, prisoner::RecommendationPolicy};
+use event_log::{KurrentLog, kurrentdb::StreamPrefix};
 use nix::unistd::{Uid, User};
 
 use crate::postgres;
@@ -22,9 +23,12 @@ pub struct Stores {
     /// Directory of the server programs `postgres` and `initdb`. Default: looked for
     #[arg(long, env = "LEDGER_POSTGRES_BIN", value_name = "DIR")]
     pub postgres_bin: Option<PathBuf>,
-    /// The event log, `postgres://…`. Default: in the embedded Postgres
+    /// The event log, `postgres://…`, `kurrentdb://…` or `esdb://…`. Default: in the embedded Postgres
     #[arg(long, env = "LEDGER_EVENT_STORE", value_name = "URL", hide_env_values = true)]
     pub event_store: Option<String>,
+    /// What the names of the log's streams on a KurrentDB server begin with
+    #[arg(long, env = "LEDGER_STREAM_PREFIX", value_name = "PREFIX", default_value_t)]
+    pub stream_prefix: StreamPrefix,
     /// The database of the views, `postgres://…`. Default: in the embedded Postgres
     #[arg(long, env = "LEDGER_VIEWS", value_name = "URL", hide_env_values = true)]
     pub views: Option<String>,
@@ -59,6 +63,14 @@ impl Stores {
             Some(dir) => Ok(dir.join("allocation-ledger")),
             None => bail!("neither HOME nor XDG_DATA_HOME is set: say where the ledger is kept with --data-dir"),
         }
+    }
+
+    /// The log on the KurrentDB server that a URL names.
+    ///
+    /// # Errors
+    /// It is no URL of a server.
+    pub fn kurrent_log(&self, url: &str) -> anyhow::Result<KurrentLog> {
+        Ok(KurrentLog::new(url, &self.stream_prefix)?)
     }
 
     /// How the embedded Postgres is run.

@@ -1,10 +1,13 @@
 //! The event log and the views' database, opened as the settings say: what is not given by URL is in the embedded
-//! Postgres.
+//! Postgres. The log is in Postgres or on a KurrentDB server, the views in Postgres.
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
-use event_log::{PostgresLog, SharedLog, postgres::OrderedWriter};
+use event_log::{
+    KurrentLog, PostgresLog, SharedLog, kurrentdb,
+    postgres::{self as postgres_log, OrderedError, OrderedEvent},
+};
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -30,8 +33,59 @@ pub struct Stores {
     pub log: SharedLog,
     /// The views' database, for whoever writes them.
     pub views: PgPool,
-    log_pool: PgPool,
+    kept: Kept,
     postgres: Option<postgres::Server>,
+}
+
+/// What a log is kept in.
+enum Kept {
+    Postgres(PgPool),
+    Kurrent(KurrentLog),
+}
+
+impl Kept {
+    /// Goes where the log is; its schema is as it is.
+    async fn connect(settings: &settings::Stores, postgres: Option<&postgres::Server>) -> anyhow::Result<Self> {
+        match &settings.event_store {
+            Some(url) if kurrentdb::is_url(url) => {
+                let log = settings.kurrent_log(url)?;
+                let there = "reach the event store that --event-store names: is its server running, and the URL right?";
+                event_log::EventLog::head(&log).await.context(there)?;
+                Ok(Self::Kurrent(log))
+            }
+            url_given => Ok(Self::Postgres(pool("--event-store", &url(url_given.as_ref(), postgres)).await?)),
+        }
+    }
+
+    /// Goes there when first asked.
+    fn lazy(settings: &settings::Stores) -> anyhow::Result<Self> {
+        match &settings.event_store {
+            Some(url) if kurrentdb::is_url(url) => Ok(Self::Kurrent(settings.kurrent_log(url)?)),
+            url => Ok(Self::Postgres(lazy_pool("--event-store", url.as_ref())?)),
+        }
+    }
+
+    /// Brings the log's schema up to date, where it has one.
+    async fn migrate(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(pool) => postgres_log::migrate(pool).await.context("prepare the event log"),
+            Self::Kurrent(_) => Ok(()),
+        }
+    }
+
+    async fn open(&self) -> anyhow::Result<SharedLog> {
+        Ok(match self {
+            Self::Postgres(pool) => Arc::new(PostgresLog::connect(pool).await.context("open the event log")?),
+            Self::Kurrent(log) => Arc::new(log.clone()),
+        })
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Kurrent(_) => {}
+        }
+    }
 }
 
 impl Stores {
@@ -42,7 +96,7 @@ impl Stores {
     /// Which store could not be opened, and why.
     pub async fn open(settings: &settings::Stores) -> anyhow::Result<Self> {
         let connected = Connected::new(settings).await?;
-        event_log::postgres::migrate(&connected.log_pool).await.context("prepare the event log")?;
+        connected.kept.migrate().await?;
         projector::migrate(&connected.views).await.context("prepare the views' database")?;
         connected.open().await
     }
@@ -61,7 +115,7 @@ impl Stores {
     /// The log, and the views' database, each to be closed by itself: the views first.
     #[must_use]
     pub fn into_parts(self) -> (LogStore, PgPool) {
-        (LogStore { log: self.log, pool: self.log_pool, postgres: self.postgres }, self.views)
+        (LogStore { log: self.log, kept: self.kept, postgres: self.postgres }, self.views)
     }
 
     /// Closes what was opened and stops the embedded Postgres, unless another program uses it.
@@ -71,7 +125,7 @@ impl Stores {
     pub async fn close(self) -> anyhow::Result<()> {
         drop(self.log);
         self.views.close().await;
-        self.log_pool.close().await;
+        self.kept.close().await;
         match self.postgres {
             Some(server) => server.stop().await,
             None => Ok(()),
@@ -83,7 +137,7 @@ impl Stores {
 pub struct LogStore {
     /// The event log.
     pub log: SharedLog,
-    pool: PgPool,
+    kept: Kept,
     postgres: Option<postgres::Server>,
 }
 
@@ -93,9 +147,9 @@ impl LogStore {
     /// # Errors
     /// Why it could not be opened.
     pub async fn open(settings: &settings::Stores) -> anyhow::Result<Self> {
-        let (pool, postgres) = log_pool(settings).await?;
-        event_log::postgres::migrate(&pool).await.context("prepare the event log")?;
-        Self::connect(pool, postgres).await
+        let (kept, postgres) = kept(settings).await?;
+        kept.migrate().await?;
+        Self::connect(kept, postgres).await
     }
 
     /// Opens the log as others have made it; `None` where there is none, and none is made.
@@ -106,19 +160,23 @@ impl LogStore {
         if settings.event_store.is_none() && !postgres::exists(&settings.data_dir()?) {
             return Ok(None);
         }
-        let (pool, postgres) = log_pool(settings).await?;
-        let is_there: bool = sqlx::query_scalar("SELECT to_regclass('log.head') IS NOT NULL")
-            .fetch_one(&pool)
-            .await
-            .context("look for the event log")?;
+        let (kept, postgres) = kept(settings).await?;
+        let looking = "look for the event log";
+        let is_there = match &kept {
+            Kept::Postgres(pool) => sqlx::query_scalar("SELECT to_regclass('log.head') IS NOT NULL")
+                .fetch_one(pool)
+                .await
+                .context(looking)?,
+            Kept::Kurrent(log) => event_log::EventLog::head(log).await.context(looking)? > 0,
+        };
         if !is_there {
-            pool.close().await;
+            kept.close().await;
             if let Some(server) = postgres {
                 server.stop().await?;
             }
             return Ok(None);
         }
-        Ok(Some(Self::connect(pool, postgres).await?))
+        Ok(Some(Self::connect(kept, postgres).await?))
     }
 
     /// The log that --event-store names, for a service that may be started before its server is, or before there is a log:
@@ -127,8 +185,12 @@ impl LogStore {
     /// # Errors
     /// --event-store is not given, or is no URL of a store.
     pub fn lazy(settings: &settings::Stores) -> anyhow::Result<Self> {
-        let pool = lazy_pool("--event-store", settings.event_store.as_ref())?;
-        Ok(Self { log: Arc::new(PostgresLog::lazy(&pool)), pool, postgres: None })
+        let kept = Kept::lazy(settings)?;
+        let log: SharedLog = match &kept {
+            Kept::Postgres(pool) => Arc::new(PostgresLog::lazy(pool)),
+            Kept::Kurrent(log) => Arc::new(log.clone()),
+        };
+        Ok(Self { log, kept, postgres: None })
     }
 
     /// Brings the log's schema up to date, where it has one, and gives the services' roles their rights to it.
@@ -136,8 +198,9 @@ impl LogStore {
     /// # Errors
     /// The server is out of reach, or does not allow it.
     pub async fn prepare(&self) -> anyhow::Result<()> {
-        prepare_log(&self.pool).await?;
-        event_log::postgres::grant_roles(&self.pool).await.context("let the services' roles use the event log")
+        let Kept::Postgres(pool) = &self.kept else { return Ok(()) };
+        prepare_log(pool).await?;
+        postgres_log::grant_roles(pool).await.context("let the services' roles use the event log")
     }
 
     /// Ready when the log's schema is up to date, where it has one: tries until it is, and tells `failed` each time why it is not.
@@ -146,8 +209,12 @@ impl LogStore {
     where
         F: Fn(&anyhow::Error) + Send,
     {
-        let pool = self.pool.clone();
+        let pool = match &self.kept {
+            Kept::Postgres(pool) => Some(pool.clone()),
+            Kept::Kurrent(_) => None,
+        };
         async move {
+            let Some(pool) = pool else { return };
             while let Err(error) = prepare_log(&pool).await {
                 failed(&error);
                 tokio::time::sleep(PREPARE_INTERVAL).await;
@@ -158,7 +225,7 @@ impl LogStore {
     /// What to tell somebody who asks a ledger that is not there.
     pub fn missing(settings: &settings::Stores) -> anyhow::Error {
         if settings.event_store.is_some() {
-            return anyhow!("there is no ledger in the database that --event-store names: is that the one meant?");
+            return anyhow!("there is no ledger in the event store that --event-store names: is that the one meant?");
         }
         match settings.data_dir() {
             Ok(data_dir) => anyhow!(
@@ -173,12 +240,14 @@ impl LogStore {
     /// A writer of many streams' events in a given order, behind whatever the log holds.
     #[must_use]
     pub fn ordered_writer(&self) -> OrderedWriter {
-        OrderedWriter::new(&self.pool)
+        match &self.kept {
+            Kept::Postgres(pool) => OrderedWriter::Postgres(postgres_log::OrderedWriter::new(pool)),
+            Kept::Kurrent(log) => OrderedWriter::Kurrent(kurrentdb::OrderedWriter::new(log)),
+        }
     }
 
-    async fn connect(pool: PgPool, postgres: Option<postgres::Server>) -> anyhow::Result<Self> {
-        let log = PostgresLog::connect(&pool).await.context("open the event log")?;
-        Ok(Self { log: Arc::new(log), pool, postgres })
+    async fn connect(kept: Kept, postgres: Option<postgres::Server>) -> anyhow::Result<Self> {
+        Ok(Self { log: kept.open().await?, kept, postgres })
     }
 
     /// As [`Stores::close`].
@@ -187,7 +256,7 @@ impl LogStore {
     /// Postgres does not stop.
     pub async fn close(self) -> anyhow::Result<()> {
         drop(self.log);
-        self.pool.close().await;
+        self.kept.close().await;
         match self.postgres {
             Some(server) => server.stop().await,
             None => Ok(()),
@@ -195,8 +264,31 @@ impl LogStore {
     }
 }
 
+/// Appends many streams' events in the order given, with their recorded times, to either kind of log.
+#[derive(Debug)]
+pub enum OrderedWriter {
+    /// To one in Postgres.
+    Postgres(postgres_log::OrderedWriter),
+    /// To one on a KurrentDB server.
+    Kurrent(kurrentdb::OrderedWriter),
+}
+
+impl OrderedWriter {
+    /// Appends events behind position `after`, where the log must end, and answers its new end. On KurrentDB only the
+    /// streams named are held to where they must end.
+    ///
+    /// # Errors
+    /// The log or a stream is elsewhere, or the store is out of reach.
+    pub async fn append(&mut self, after: u64, events: &[OrderedEvent]) -> Result<u64, OrderedError> {
+        match self {
+            Self::Postgres(writer) => writer.append(after, events).await,
+            Self::Kurrent(writer) => Ok(writer.append(events).await?.unwrap_or(after)),
+        }
+    }
+}
+
 async fn prepare_log(pool: &PgPool) -> anyhow::Result<()> {
-    event_log::postgres::migrate(pool).await.context(
+    postgres_log::migrate(pool).await.context(
         "prepare the event log, which `allocation-ledger prepare` does with the rights of the database's owner",
     )
 }
@@ -204,29 +296,28 @@ async fn prepare_log(pool: &PgPool) -> anyhow::Result<()> {
 /// The databases, connected to and not looked into.
 struct Connected {
     views: PgPool,
-    log_pool: PgPool,
+    kept: Kept,
     postgres: Option<postgres::Server>,
 }
 
 impl Connected {
     async fn new(settings: &settings::Stores) -> anyhow::Result<Self> {
         let postgres = if settings.is_embedded() { Some(embedded(settings).await?) } else { None };
-        let log_pool = pool("--event-store", &url(settings.event_store.as_ref(), postgres.as_ref())).await?;
+        let kept = Kept::connect(settings, postgres.as_ref()).await?;
         let views = pool("--views", &url(settings.views.as_ref(), postgres.as_ref())).await?;
-        Ok(Self { views, log_pool, postgres })
+        Ok(Self { views, kept, postgres })
     }
 
     async fn open(self) -> anyhow::Result<Stores> {
-        let log = PostgresLog::connect(&self.log_pool).await.context("open the event log")?;
-        Ok(Stores { log: Arc::new(log), views: self.views, log_pool: self.log_pool, postgres: self.postgres })
+        let Self { views, kept, postgres } = self;
+        Ok(Stores { log: kept.open().await?, views, kept, postgres })
     }
 }
 
-/// Connects to the log's database, and to nothing else.
-async fn log_pool(settings: &settings::Stores) -> anyhow::Result<(PgPool, Option<postgres::Server>)> {
+/// Goes where the log is, and nowhere else.
+async fn kept(settings: &settings::Stores) -> anyhow::Result<(Kept, Option<postgres::Server>)> {
     let postgres = if settings.event_store.is_none() { Some(embedded(settings).await?) } else { None };
-    let pool = pool("--event-store", &url(settings.event_store.as_ref(), postgres.as_ref())).await?;
-    Ok((pool, postgres))
+    Ok((Kept::connect(settings, postgres.as_ref()).await?, postgres))
 }
 
 /// The embedded Postgres with the ledger's database in it.
@@ -279,8 +370,8 @@ async fn pool(flag: &str, url: &str) -> anyhow::Result<PgPool> {
 pub fn connect_options(flag: &str, url: &str) -> anyhow::Result<PgConnectOptions> {
     match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => url.parse().with_context(|| format!("read the URL given by {flag}")),
-        Some("kurrentdb" | "esdb" | "kurrentdb+discover" | "esdb+discover") => {
-            bail!("{flag} names a KurrentDB server, which this version cannot use yet: give a postgres:// URL")
+        _ if kurrentdb::is_url(url) => {
+            bail!("{flag} names a KurrentDB server, which keeps event logs only: give a postgres:// URL")
         }
         _ => bail!("{flag} must be a URL such as postgres://user@host/database"),
     }

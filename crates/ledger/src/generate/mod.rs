@@ -147,6 +147,7 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written>
     let bar = progress_bar(size);
     let mut writer = store.ordered_writer();
     let mut written = Written::default();
+    let mut end = 0;
     let mut interruption = pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
     loop {
         let batch = tokio::select! {
@@ -161,7 +162,7 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written>
             batch = waiting.recv() => batch,
         };
         let Some(batch) = batch else { break };
-        written.events = match writer.append(written.events, &batch.events).await {
+        end = match writer.append(end, &batch.events).await {
             Ok(end) => end,
             Err(OrderedError::Moved { after, head }) => bail!(
                 "somebody else records in this ledger: it ends at position {head} instead of {after}. Generate into a \
@@ -169,6 +170,7 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written>
             ),
             Err(error) => return Err(anyhow::Error::new(error).context("write the events")),
         };
+        written.events += batch.events.len() as u64;
         show(&bar, size, batch.until, written.events);
     }
     bar.finish_and_clear();

@@ -1,0 +1,272 @@
+//! `copy`: the event log of one ledger, copied into another store event by event.
+//!
+//! 1. What the target holds already must be the beginning of the source's log: an earlier copy that was not finished.
+//!    Anything else there is left alone, and nothing is copied.
+//! 2. The rest is appended in the order of the source, with the events' ids, bytes and recorded times.
+//! 3. Both are read from the start and compared.
+//!
+//! Only positions are the target's own. The views are derived and not copied; whoever serves the target builds them.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use event_log::{
+    NewEvent, RecordedEvent, SharedLog,
+    kurrentdb::StreamPrefix,
+    postgres::{OrderedError, OrderedEvent},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::{
+    interrupt::{interrupted, unless_interrupted},
+    output::print_line,
+    settings,
+    stores::LogStore,
+};
+
+/// Events read and appended at once: enough to spread the cost of a commit, few enough to stop soon when interrupted.
+const BATCH_EVENTS: usize = 1_000;
+
+/// Batches read ahead of whoever appends or compares.
+const BATCHES_AHEAD: usize = 4;
+
+/// What `copy` can be told.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// The log to copy: `postgres://…`, `kurrentdb://…`, or the data directory of a ledger
+    #[arg(long, value_name = "URL|DIR")]
+    from: String,
+    /// The log to copy into, empty or with an unfinished copy in it; a data directory is made where there is none
+    #[arg(long, value_name = "URL|DIR")]
+    to: String,
+    /// What the names of the streams begin with, where the log to copy is on a KurrentDB server
+    #[arg(long, value_name = "PREFIX", default_value_t)]
+    from_stream_prefix: StreamPrefix,
+    /// What the names of the streams begin with, where the log to copy into is on a KurrentDB server
+    #[arg(long, value_name = "PREFIX", default_value_t)]
+    to_stream_prefix: StreamPrefix,
+    /// Directory of the server programs `postgres` and `initdb`. Default: looked for
+    #[arg(long, env = "LEDGER_POSTGRES_BIN", value_name = "DIR")]
+    postgres_bin: Option<PathBuf>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Settings {
+    fn stores(&self, place: &str, prefix: &StreamPrefix) -> settings::Stores {
+        let (data_dir, event_store) = match place.contains("://") {
+            true => (None, Some(place.to_owned())),
+            false => (Some(PathBuf::from(place)), None),
+        };
+        let postgres_bin = self.postgres_bin.clone();
+        settings::Stores { data_dir, postgres_bin, event_store, stream_prefix: prefix.clone(), views: None }
+    }
+}
+
+/// Copies.
+///
+/// # Errors
+/// The target holds something else, the two differ at the end, one of them is out of reach, or it is interrupted.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let (from, to) = (&settings.from, &settings.to);
+    if (from, &settings.from_stream_prefix) == (to, &settings.to_stream_prefix) {
+        bail!("--from and --to name the same log");
+    }
+    let source = settings.stores(from, &settings.from_stream_prefix);
+    let source = LogStore::open_prepared(&source).await.context("open the log to copy")?;
+    let source = source.context("there is no ledger where --from says: is that the place meant?")?;
+    let target = settings.stores(to, &settings.to_stream_prefix);
+    let outcome = match LogStore::open(&target).await.context("open the log to copy into") {
+        Ok(target) => {
+            let outcome = copy(&source, &target).await;
+            target.close().await.and(outcome)
+        }
+        Err(error) => Err(error),
+    };
+    source.close().await?;
+    let Copied { events, found, since } = outcome?;
+    print_line(&if settings.json {
+        json!({ "events": events, "copied": events - found, "verified": true, "recordedSince": since }).to_string()
+    } else {
+        let since = if since { "; more was recorded there since: the same again copies it" } else { "" };
+        format!(
+            "copied {} events to the {found} that stood there, and compared all {events}: the same events, the same bytes, \
+             the same order{since}",
+            events - found
+        )
+    })
+}
+
+/// What a copy came to.
+struct Copied {
+    /// Events that stand in both.
+    events: u64,
+    /// Those that stood in the target before.
+    found: u64,
+    /// Whether more was recorded in the source meanwhile.
+    since: bool,
+}
+
+async fn copy(source: &LogStore, target: &LogStore) -> anyhow::Result<Copied> {
+    let reading = "read the log to copy";
+    let end = source.log.head().await.context(reading)?;
+    let bar = ProgressBar::new(end);
+    bar.set_style(
+        ProgressStyle::with_template("{prefix} {wide_bar} {percent} % {msg} {eta}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let outcome = copy_to(source, target, end, &bar).await;
+    bar.finish_and_clear();
+    let (events, found) = outcome?;
+    let since = source.log.head().await.context(reading)? > end;
+    Ok(Copied { events, found, since })
+}
+
+async fn copy_to(source: &LogStore, target: &LogStore, end: u64, bar: &ProgressBar) -> anyhow::Result<(u64, u64)> {
+    bar.set_prefix("comparing");
+    let found = unless_interrupted(compare(&source.log, &target.log, end, bar)).await?;
+    let Some(found) = found else { return Err(interrupted("nothing was copied yet")) };
+    if let Some(differs) = found.differs {
+        bail!(
+            "the log to copy into holds something else: {differs}. Copy into an empty one, or into one that an unfinished copy \
+             of this log has left"
+        );
+    }
+
+    bar.set_prefix("copying");
+    append(source, target, end, &found, bar).await?;
+
+    bar.set_prefix("verifying");
+    let both = unless_interrupted(compare(&source.log, &target.log, end, bar)).await?;
+    let Some(both) = both else { return Err(interrupted("all is copied and not compared: run the same again")) };
+    match both {
+        Same { differs: None, after, .. } if after == end => Ok((both.events, found.events)),
+        Same { differs, .. } => {
+            let differs = differs.unwrap_or_else(|| "it ends earlier".to_owned());
+            bail!("the copy differs from the log that was copied: {differs}. Do not use it")
+        }
+    }
+}
+
+/// Appends what the target lacks, batch by batch.
+async fn append(source: &LogStore, target: &LogStore, end: u64, found: &Same, bar: &ProgressBar) -> anyhow::Result<()> {
+    let mut batches = Batches::read(&source.log, found.after, end);
+    let mut writer = target.ordered_writer();
+    let (mut events, mut target_end) = (found.events, found.target_after);
+    let mut interruption = std::pin::pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
+    loop {
+        let batch = tokio::select! {
+            biased;
+            _ = &mut interruption => {
+                return Err(interrupted(&format!("{events} events are copied; the same again copies the rest")));
+            }
+            batch = batches.next() => batch?,
+        };
+        let Some(last) = batch.last().map(|last| last.position) else { return Ok(()) };
+        let count = batch.len() as u64;
+        let ordered: Vec<OrderedEvent> = batch.into_iter().map(ordered).collect();
+        target_end = match writer.append(target_end, &ordered).await {
+            Ok(target_end) => target_end,
+            Err(error @ (OrderedError::Moved { .. } | OrderedError::Revision { .. })) => {
+                return Err(anyhow::Error::new(error).context("somebody else records in the log to copy into"));
+            }
+            Err(error) => {
+                let context =
+                    format!("write to the log to copy into: {events} events are copied, the same again goes on");
+                return Err(anyhow::Error::new(error).context(context));
+            }
+        };
+        events += count;
+        show(bar, last, events);
+    }
+}
+
+fn ordered(event: RecordedEvent) -> OrderedEvent {
+    let RecordedEvent { stream, revision, event_id, type_name, recorded_at, metadata, data, .. } = event;
+    OrderedEvent { stream, revision, event: NewEvent { event_id, type_name, recorded_at, metadata, data } }
+}
+
+/// How far two logs are the same.
+struct Same {
+    /// Events that are the same, from the start.
+    events: u64,
+    /// The position of the last of them in the source.
+    after: u64,
+    /// And in the target.
+    target_after: u64,
+    /// How they differ then, where it is not that the target ends.
+    differs: Option<String>,
+}
+
+/// Compares the target with the source up to a position there, until one of them ends.
+async fn compare(source: &SharedLog, target: &SharedLog, end: u64, bar: &ProgressBar) -> anyhow::Result<Same> {
+    let mut same = Same { events: 0, after: 0, target_after: 0, differs: None };
+    let (mut sources, mut targets) = (Batches::read(source, 0, end), Batches::read(target, 0, u64::MAX));
+    let (mut source, mut target) = (Vec::new().into_iter(), Vec::new().into_iter());
+    loop {
+        if target.len() == 0 {
+            target = targets.next().await.context("read the log to copy into")?.into_iter();
+        }
+        let Some(copy) = target.next() else { return Ok(same) };
+        if source.len() == 0 {
+            source = sources.next().await.context("read the log to copy")?.into_iter();
+            show(bar, same.after, same.events);
+        }
+        let copied = source.next();
+        let position = copy.position;
+        same.differs = match &copied {
+            None => Some(format!("it goes on at position {position}, where the log to copy has ended")),
+            Some(event) if RecordedEvent { position, ..event.clone() } != copy => {
+                Some(format!("its position {position} is not what stands at {}", event.position))
+            }
+            Some(_) => None,
+        };
+        let (Some(event), None) = (copied, &same.differs) else { return Ok(same) };
+        (same.events, same.after, same.target_after) = (same.events + 1, event.position, position);
+    }
+}
+
+fn show(bar: &ProgressBar, position: u64, events: u64) {
+    bar.set_position(position);
+    bar.set_message(format!("{events} events"));
+}
+
+/// A log's events from after one position up to another, read ahead.
+struct Batches(mpsc::Receiver<anyhow::Result<Vec<RecordedEvent>>>);
+
+impl Batches {
+    fn read(log: &SharedLog, mut after: u64, end: u64) -> Self {
+        let (read, reading) = mpsc::channel(BATCHES_AHEAD);
+        let log = log.clone();
+        tokio::spawn(async move {
+            while after < end {
+                let batch = log.read_all(after, BATCH_EVENTS).await.map(|mut batch| {
+                    batch.truncate(batch.partition_point(|event| event.position <= end));
+                    batch
+                });
+                match &batch {
+                    Ok(batch) => match batch.last() {
+                        Some(last) => after = last.position,
+                        None => return,
+                    },
+                    Err(_) => after = end,
+                }
+                // Nobody reads on where the two differ, or somebody has interrupted it.
+                if read.send(batch.map_err(anyhow::Error::from)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self(reading)
+    }
+
+    /// The next events; none at the end.
+    async fn next(&mut self) -> anyhow::Result<Vec<RecordedEvent>> {
+        self.0.recv().await.unwrap_or_else(|| Ok(Vec::new()))
+    }
+}
