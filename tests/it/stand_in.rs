@@ -1,8 +1,12 @@
 //! The stand-in for a KurrentDB server, asked by the official client over a real socket: it keeps the server's documented
 //! rules, and what it has acknowledged.
 
-use std::fs::File;
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
 
+use futures::future::join_all;
 use kurrentdb::{
     AppendToStreamOptions, Client, CurrentRevision, DeleteStreamOptions, Error, EventData, Position, ReadAllOptions,
     ReadStreamOptions, ResolvedEvent, StreamMetadataResult, StreamPosition, StreamState, SubscribeToAllOptions,
@@ -11,7 +15,7 @@ use kurrentdb::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::StandIn;
+use crate::support::{Proxy, StandIn, eventually};
 
 fn client(server: &StandIn) -> Client {
     client_of(&server.url())
@@ -197,10 +201,14 @@ async fn a_tombstoned_stream_is_gone_for_good() {
 async fn everything_is_read_in_order_with_the_servers_own_events() {
     let server = StandIn::start();
     let client = client(&server);
-    for number in 0..100 {
-        let stream = format!("{}-{number}", if number % 2 == 0 { "even" } else { "odd" });
-        append(&client, &stream, StreamState::NoStream, [number]).await.expect("append");
-    }
+    let appends = (0..100).map(|number| {
+        let client = client.clone();
+        async move {
+            let stream = format!("{}-{number}", if number % 2 == 0 { "even" } else { "odd" });
+            append(&client, &stream, StreamState::NoStream, [number]).await.expect("append");
+        }
+    });
+    join_all(appends).await;
     let all = read_all(&client, ReadAllOptions::default()).await.expect("read");
     let streams: Vec<_> = all.iter().map(|event| event.get_original_event().stream_id().to_owned()).collect();
     let is_own = |stream: &&String| stream.starts_with('$');
@@ -219,7 +227,9 @@ async fn everything_is_read_in_order_with_the_servers_own_events() {
 
     let filter = SubscriptionFilter::on_stream_name().add_prefix("odd-");
     let odd = read_all(&client, ReadAllOptions::default().filter(filter)).await.expect("read");
-    assert_eq!(numbers(&odd), (0..100).filter(|number| number % 2 == 1).map(|number| (0, number)).collect::<Vec<_>>());
+    let mut odd: Vec<_> = numbers(&odd).into_iter().map(|(_, number)| number).collect();
+    odd.sort_unstable();
+    assert_eq!(odd, (0..100).filter(|number| number % 2 == 1).collect::<Vec<_>>());
 
     let between = Position { commit: positions[50].commit + 1, prepare: positions[50].commit + 1 };
     let from = ReadAllOptions::default().position(StreamPosition::Position(between));
@@ -231,9 +241,9 @@ async fn everything_is_read_in_order_with_the_servers_own_events() {
 async fn a_subscription_catches_up_and_goes_on() {
     let server = StandIn::start();
     let client = client(&server);
-    for number in 0..40 {
-        append(&client, "other", StreamState::Any, [100 + number]).await.expect("append");
-        append(&client, "ours-1", StreamState::Any, [number]).await.expect("append");
+    for number in 0..8 {
+        append(&client, "other", StreamState::Any, (0..5).map(|n| 100 + 5 * number + n)).await.expect("append");
+        append(&client, "ours-1", StreamState::Any, (0..5).map(|n| 5 * number + n)).await.expect("append");
     }
     let filter = SubscriptionFilter::on_stream_name().add_prefix("ours-").max(8);
     let options = SubscribeToAllOptions::default().filter(filter);
@@ -283,7 +293,7 @@ async fn what_was_acknowledged_outlives_a_kill() {
                 append(&client, &stream, StreamState::NoStream, [number, 1000 + number]).await.expect("append").position
             }
         });
-        let acknowledged = futures::future::join_all(appends).await;
+        let acknowledged = join_all(appends).await;
         server.kill();
         server.start_again();
         let client = client_of(&server.url());
@@ -314,4 +324,71 @@ async fn a_torn_last_write_is_cut_off() {
     append(&client, "a", StreamState::StreamRevision(0), [4]).await.expect("append");
     let events = read(&client, "a", ReadStreamOptions::default()).await.expect("read");
     assert_eq!(numbers(&events), [(0, 1), (1, 4)]);
+}
+
+#[tokio::test]
+async fn an_append_whose_answer_is_lost_was_done() {
+    let server = StandIn::start();
+    let proxy = server.proxy();
+    let (direct, client) = (client(&server), client_of(&proxy.url()));
+    append(&client, "a", StreamState::NoStream, [1]).await.expect("append");
+
+    proxy.swallow_answers();
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move { append(&client, "a", StreamState::StreamRevision(0), [2]).await })
+    };
+    let done = eventually("the append to be done", async || {
+        let events = read(&direct, "a", ReadStreamOptions::default()).await.expect("read");
+        events.get(1).map(position)
+    });
+    let done = done.await;
+    proxy.pass();
+    proxy.cut();
+    waiting.await.expect("a task").expect_err("nobody answered");
+
+    let again = append(&client, "a", StreamState::StreamRevision(0), [2]).await.expect("the same");
+    assert_eq!(again.position, done);
+    assert_eq!(read(&direct, "a", ReadStreamOptions::default()).await.expect("read").len(), 2);
+}
+
+#[tokio::test]
+async fn a_subscription_meets_what_is_on_the_way() {
+    let server = StandIn::start();
+    let proxy = server.proxy();
+    let (direct, client) = (client(&server), client_of(&proxy.url()));
+    append(&direct, "a", StreamState::NoStream, [1]).await.expect("append");
+    let options = SubscribeToStreamOptions::default().start_from(StreamPosition::Start);
+    let mut subscription = client.subscribe_to_stream("a", &options).await;
+    subscription.next().await.expect("an event");
+
+    proxy.freeze();
+    append(&direct, "a", StreamState::StreamRevision(0), [2]).await.expect("append");
+    let silence = tokio::time::timeout(Duration::from_millis(300), subscription.next()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    proxy.pass();
+    assert_eq!(numbers(&[subscription.next().await.expect("an event")]), [(1, 2)]);
+
+    proxy.delay(Duration::from_millis(300));
+    let start = Instant::now();
+    append(&direct, "a", StreamState::StreamRevision(1), [3]).await.expect("append");
+    assert_eq!(numbers(&[subscription.next().await.expect("an event")]), [(2, 3)]);
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    proxy.pass();
+
+    for end in [Proxy::cut, Proxy::reset] {
+        end(&proxy);
+        subscription.next().await.expect_err("it was ended");
+        subscription = client.subscribe_to_stream("a", &options).await;
+        for _ in 0..3 {
+            subscription.next().await.expect("an event");
+        }
+    }
+    proxy.lose_answer_bytes(5);
+    append(&direct, "a", StreamState::StreamRevision(2), [4]).await.expect("append");
+    while subscription.next().await.is_ok() {}
+
+    proxy.refuse();
+    proxy.cut();
+    read(&client_of(&proxy.url()), "a", ReadStreamOptions::default()).await.expect_err("it is refused");
 }

@@ -4,7 +4,7 @@
 //! - [`EventStore`]: an own event store, for tests that stop it.
 //! - [`DataDir`]: an own data directory, for tests that start the program or kill servers.
 //! - [`Program`]: the real program, serving on a free port or run once as a tool.
-//! - [`StandIn`]: a stand-in for a KurrentDB server.
+//! - [`StandIn`]: a stand-in for a KurrentDB server, and [`Proxy`] for what can happen on the way to it.
 //! - [`Client`]: JSON over HTTP.
 //! - [`ledger::Ledger`]: the command role over a database of its own, and cases to begin with.
 //!
@@ -16,6 +16,7 @@ mod database;
 mod event_store;
 pub mod ledger;
 mod program;
+mod proxy;
 mod stand_in;
 mod views;
 mod watchdog;
@@ -27,6 +28,7 @@ pub use data_dir::DataDir;
 pub use database::{TestDatabase, bare_database, database};
 pub use event_store::EventStore;
 pub use program::{Program, Ran, Tool, run, run_with_input, spawn};
+pub use proxy::Proxy;
 pub use stand_in::StandIn;
 pub use views::{dump_view, dump_views};
 

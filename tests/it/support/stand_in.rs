@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::watchdog::Watchdog;
+use super::{Proxy, watchdog::Watchdog};
 
 /// Where `cargo` has built the stand-in.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_kurrentdb-stand-in");
@@ -38,7 +38,12 @@ impl StandIn {
 
     /// Where clients find it.
     pub fn url(&self) -> String {
-        url(&self.address)
+        format!("kurrentdb://{}?tls=false", self.address)
+    }
+
+    /// A proxy in front of it.
+    pub fn proxy(&self) -> Proxy {
+        Proxy::to(&self.address)
     }
 
     /// Its file of events.
@@ -66,11 +71,6 @@ impl Drop for StandIn {
         self.directory_watchdog.dismiss();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
-}
-
-/// What a client of a server at an address is told.
-pub fn url(address: &str) -> String {
-    format!("kurrentdb://{address}?tls=false")
 }
 
 impl Server {
