@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use regex::Regex;
+use fancy_regex::Regex;
 use tokio::sync::mpsc;
 use tonic::Status;
 use uuid::Uuid;
@@ -78,11 +78,11 @@ async fn read(log: &Log, options: ReadOptions, out: &Out) -> Result<(), Status> 
             let cursor = {
                 let streams = log.read();
                 let (next, after) = match all.start.ok_or_else(|| not_given("a position"))? {
-                    AllStart::Start(()) => (0, 0),
-                    AllStart::End(()) => (streams.all().len(), 0),
+                    AllStart::Start(()) => (0, (0, 0)),
+                    AllStart::End(()) => (streams.all().len(), (0, 0)),
                     AllStart::Position(position) => {
                         let after = checked_position(&streams, position)?;
-                        (streams.all().partition_point(|event| event.position <= after), after)
+                        (streams.all().partition_point(|event| both(event) <= after), after)
                     }
                 };
                 Cursor::All { next, after }
@@ -156,7 +156,7 @@ async fn read_all(
             AllStart::End(()) => streams.all().len(),
             AllStart::Position(position) => {
                 let position = checked_position(&streams, position)?;
-                streams.all().partition_point(|event| event.position < position)
+                streams.all().partition_point(|event| both(event) < position)
             }
         }
     };
@@ -197,7 +197,7 @@ enum Cursor {
         /// The index of the event that is sent next.
         next: usize,
         /// Events up to this position, which may still have to be written, are left out.
-        after: u64,
+        after: (u64, u64),
     },
 }
 
@@ -218,8 +218,7 @@ impl Cursor {
             },
             Self::All { next, after } => {
                 let page = streams.all()[*next..].iter().take(PAGE_EVENTS);
-                let page: Vec<_> =
-                    page.inspect(|_| *next += 1).filter(|event| event.position > *after).cloned().collect();
+                let page: Vec<_> = page.inspect(|_| *next += 1).filter(|event| both(event) > *after).cloned().collect();
                 Ok(page)
             }
         }
@@ -282,17 +281,22 @@ fn reached(cursor: &Cursor, latest: Option<&Event>) -> Reached {
 }
 
 /// A position that can be read from: the start, that of an event, or one that is still to come.
-fn checked_position(streams: &Streams, position: Position) -> Result<u64, Status> {
+fn checked_position(streams: &Streams, position: Position) -> Result<(u64, u64), Status> {
     let Position { commit_position, prepare_position } = position;
     let all = streams.all();
     let is_known = commit_position == 0
         || all.last().is_none_or(|last| last.position < commit_position)
         || all.binary_search_by_key(&commit_position, |event| event.position).is_ok();
-    if is_known && prepare_position == commit_position {
-        Ok(commit_position)
+    if is_known {
+        Ok((commit_position, prepare_position))
     } else {
         Err(Status::invalid_argument("Trying to read from an invalid position."))
     }
+}
+
+/// An event's commit and prepare position, which are compared in that order.
+fn both(event: &Event) -> (u64, u64) {
+    (event.position, event.position)
 }
 
 /// Which events of `$all` are sent.
@@ -332,7 +336,7 @@ impl Filter {
     fn matches(&self, event: &Event) -> bool {
         let text = if self.by_event_type { &event.event_type } else { &event.stream };
         match &self.pattern {
-            Pattern::Regex(regex) => regex.is_match(text),
+            Pattern::Regex(regex) => regex.is_match(text).unwrap_or(false),
             Pattern::Prefixes(prefixes) => prefixes.iter().any(|prefix| text.starts_with(prefix)),
         }
     }
