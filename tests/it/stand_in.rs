@@ -1,6 +1,8 @@
 //! The stand-in for a KurrentDB server, asked by the official client over a real socket: it keeps the server's documented
 //! rules, and what it has acknowledged.
 
+mod python;
+
 use std::{
     fs::File,
     time::{Duration, Instant},

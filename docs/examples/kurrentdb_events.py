@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Prints the ledger's events from a KurrentDB server.
+
+Needs the server's official Python client (`pip install kurrentdbclient`) and nothing of the ledger's. Each line is what
+`allocation-ledger replay --raw` prints for the event, byte for byte, in the same order.
+"""
+
+import argparse
+import json
+import re
+import sys
+
+from kurrentdbclient import KurrentDBClient
+
+
+def line(event, prefix):
+    """An event as a line. What was recorded is copied as bytes, never read and written anew."""
+    # {"recordedAt":"…","appendId":"…","ledger":…}
+    stored = event.metadata
+    recorded_at = json.loads(stored)["recordedAt"]
+    # As few of three and six digits as say the same.
+    recorded_at = re.sub(r"(\.000)?000Z$", "Z", recorded_at)
+    _, mark, metadata = stored.partition(b'"ledger":')
+    if not mark:
+        sys.exit(f"the event at position {event.commit_position} was not written by a ledger")
+    head = {
+        "stream": event.stream_name.removeprefix(prefix),
+        "revision": event.stream_position,
+        "eventId": str(event.id),
+        "type": event.type,
+        "recordedAt": recorded_at,
+    }
+    head = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    return head[:-1] + b',"metadata":' + metadata[:-1] + b',"data":' + event.data + b"}\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("url", help="as the ledger is given it, e.g. kurrentdb://localhost:2113?tls=false")
+    parser.add_argument("--prefix", default="ledger-", help="what the ledger's streams begin with (default: ledger-)")
+    arguments = parser.parse_args()
+    client = KurrentDBClient(uri=arguments.url)
+    try:
+        events = client.read_all(
+            filter_include=[arguments.prefix], filter_by_stream_name=True, filter_by_prefix=True
+        )
+        for event in events:
+            sys.stdout.buffer.write(line(event, arguments.prefix))
+    finally:
+        client.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+//! The official Python client on the stand-in: the example of the documentation for auditors.
+
+use std::process::Command;
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use domain::{Stream, identifier::CommandId};
+use event_log::{
+    EventLog as _,
+    ExpectedRevision::{self, Exact, NoStream},
+    KurrentLog, NewEvent,
+    kurrentdb::StreamPrefix,
+};
+use kurrentdb::StreamState;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{append, client};
+use crate::support::StandIn;
+
+/// Reads the ledger's events as an auditor does.
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/kurrentdb_events.py");
+
+/// A Python that has the client, if there is one. Where the environment names one, it has to have it.
+fn python() -> Option<String> {
+    let named = std::env::var("LEDGER_TESTS_PYTHON").ok();
+    let python = named.clone().unwrap_or_else(|| "python3".to_owned());
+    let imported = Command::new(&python).args(["-c", "import kurrentdbclient"]).output();
+    if imported.as_ref().is_ok_and(|imported| imported.status.success()) {
+        return Some(python);
+    }
+    assert!(named.is_none(), "LEDGER_TESTS_PYTHON={python}: {imported:?}");
+    eprintln!("LEFT OUT: {python} does not have the package kurrentdbclient; set LEDGER_TESTS_PYTHON to one that has");
+    None
+}
+
+#[tokio::test]
+async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
+    let Some(python) = python() else { return };
+    let server = StandIn::start();
+    let log = KurrentLog::new(&server.url(), &StreamPrefix::default()).expect("a URL");
+    let run = Uuid::new_v4();
+    let second = Utc::now().trunc_subsecs(0);
+    // Times that are printed with no, three and six digits of a second; bytes that would not survive being written anew.
+    let recorded: [(Stream, ExpectedRevision, DateTime<Utc>, &str); 3] = [
+        ("prison-LEI".parse().expect("a stream"), NoStream, second, r#"{"a":1.0,"b":"\u00e9"}"#),
+        (
+            "prisoner-A1234BC".parse().expect("a stream"),
+            NoStream,
+            second + TimeDelta::milliseconds(500),
+            r#"{"é":1e2}"#,
+        ),
+        ("prison-LEI".parse().expect("a stream"), Exact(0), second + TimeDelta::microseconds(500_001), "{}"),
+    ];
+    let mut expected = String::new();
+    for (number, (stream, revision, recorded_at, data)) in recorded.into_iter().enumerate() {
+        let event_id = CommandId(run).event_id(number);
+        let metadata = r#"{"ledger":"x","schemaVersion":1}"#;
+        let event = NewEvent {
+            event_id,
+            type_name: "ContractTried".to_owned(),
+            recorded_at,
+            metadata: metadata.into(),
+            data: data.into(),
+        };
+        log.append(&stream, revision, vec![event]).await.expect("append");
+        append(&client(&server), "somebody-elses", StreamState::Any, [number as u64]).await.expect("append");
+        expected += &format!(
+            r#"{{"stream":"{stream}","revision":{},"eventId":"{}","type":"ContractTried","recordedAt":{},"metadata":{metadata},"data":{data}}}"#,
+            revision.next(),
+            event_id.0,
+            json!(recorded_at),
+        );
+        expected.push('\n');
+    }
+
+    let read = tokio::task::spawn_blocking(move || Command::new(python).args([EXAMPLE, &server.url()]).output());
+    let read = read.await.expect("a thread").expect("run the example");
+    let (printed, errors) = (String::from_utf8_lossy(&read.stdout), String::from_utf8_lossy(&read.stderr));
+    assert!(read.status.success(), "{errors}");
+    assert_eq!(printed, expected);
+}
