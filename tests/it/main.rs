@@ -11,6 +11,7 @@ mod generate;
 mod history;
 mod import;
 mod known_at;
+mod kurrentdb;
 mod policies;
 mod projections;
 mod projector;

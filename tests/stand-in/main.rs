@@ -2,7 +2,8 @@
 //! by the documented rules, durable to one file. It is no product: all events are kept in memory, there are no users, no
 //! cluster, no projections, no persistent subscriptions and no scavenging.
 //!
-//! It says on its standard output where it listens, and ends when it is killed.
+//! It says on its standard output where it listens, and ends when it is killed. At SIGUSR1 it ends all subscriptions without
+//! an error, which no server should do and which clients must survive.
 
 #![expect(clippy::result_large_err, reason = "a gRPC status is what the protocol's functions fail with")]
 
@@ -17,7 +18,11 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Parser;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 use tonic::{
     service::Routes,
     transport::{Server, server::TcpIncoming},
@@ -38,10 +43,17 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let log = log::Log::open(&arguments.data).with_context(|| format!("open {}", arguments.data.display()))?;
+    let (end, ends) = watch::channel(());
+    let mut told = signal(SignalKind::user_defined1())?;
+    tokio::spawn(async move {
+        while told.recv().await.is_some() {
+            end.send_replace(());
+        }
+    });
     let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("listen {}", arguments.listen))?;
     let address = listener.local_addr()?;
     println!("listening on kurrentdb://{address}?tls=false");
-    let routes = service::routes(Arc::new(service::Server { log, address }));
+    let routes = service::routes(Arc::new(service::Server { log, address, ends }));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder().add_routes(Routes::from(routes)).serve_with_incoming(incoming).await.context("serve")
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fancy_regex::Regex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -33,12 +33,12 @@ const ANSWER_BUFFER: usize = 64;
 /// The messages of an answer as they are made.
 pub type Answer = mpsc::Receiver<Result<ReadResp, Status>>;
 
-/// Starts to answer a request.
-pub fn answer(log: Log, options: ReadOptions) -> Answer {
+/// Starts to answer a request. Subscriptions end when `ends` says so, as if they had come to an end.
+pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions) -> Answer {
     let (messages, answer) = mpsc::channel(ANSWER_BUFFER);
     tokio::spawn(async move {
         let out = Out { messages, uuid_as_text: options.uuid_option.is_some_and(|option| option.text.is_some()) };
-        if let Err(status) = read(&log, options, &out).await {
+        if let Err(status) = read(&log, ends, options, &out).await {
             // A client that has gone is not told.
             let _ = out.messages.send(Err(status)).await;
         }
@@ -46,7 +46,7 @@ pub fn answer(log: Log, options: ReadOptions) -> Answer {
     answer
 }
 
-async fn read(log: &Log, options: ReadOptions, out: &Out) -> Result<(), Status> {
+async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &Out) -> Result<(), Status> {
     let filter = options.filter.map(Filter::new).transpose()?;
     let from = options.from.ok_or_else(|| not_given("stream or $all"))?;
     let is_forwards = options.direction == 0;
@@ -72,7 +72,7 @@ async fn read(log: &Log, options: ReadOptions, out: &Out) -> Result<(), Status> 
                 StreamStart::Revision(revision) => revision.saturating_add(1),
                 StreamStart::End(()) => log.read().written(&name).len() as u64,
             };
-            subscribe(log, Cursor::Stream { name, next }, None, out).await
+            subscribe(log, ends, Cursor::Stream { name, next }, None, out).await
         }
         (ReadFrom::All(all), ReadCount::Subscription(())) => {
             let cursor = {
@@ -87,7 +87,7 @@ async fn read(log: &Log, options: ReadOptions, out: &Out) -> Result<(), Status> 
                 };
                 Cursor::All { next, after }
             };
-            subscribe(log, cursor, filter.as_ref(), out).await
+            subscribe(log, ends, cursor, filter.as_ref(), out).await
         }
     }
 }
@@ -225,8 +225,15 @@ impl Cursor {
     }
 }
 
-/// Sends what is there and what comes, until the client goes or the stream is deleted for good. It never ends well.
-async fn subscribe(log: &Log, mut cursor: Cursor, filter: Option<&Filter>, out: &Out) -> Result<(), Status> {
+/// Sends what is there and what comes, until the client goes or the stream is deleted for good. Ends well only when it is
+/// told to.
+async fn subscribe(
+    log: &Log,
+    mut ends: watch::Receiver<()>,
+    mut cursor: Cursor,
+    filter: Option<&Filter>,
+    out: &Out,
+) -> Result<(), Status> {
     let mut grown = log.grown();
     let subscription_id = Uuid::new_v4().to_string();
     out.send(ReadContent::Confirmation(SubscriptionConfirmation { subscription_id })).await?;
@@ -249,6 +256,7 @@ async fn subscribe(log: &Log, mut cursor: Cursor, filter: Option<&Filter>, out: 
             }
             tokio::select! {
                 changed = grown.changed() => changed.map_err(|_| Status::unavailable("the server ends"))?,
+                Ok(()) = ends.changed() => return Ok(()),
                 () = out.messages.closed() => return Err(Status::cancelled("the client has gone")),
             }
             continue;

@@ -11,7 +11,7 @@ use axum::{
 };
 use futures::{StreamExt as _, stream};
 use prost::{Message, bytes::Bytes};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::{
     Code, Request, Status, Streaming,
     codec::ProstCodec,
@@ -48,6 +48,8 @@ pub struct Server {
     pub log: Log,
     /// Where clients find this server.
     pub address: SocketAddr,
+    /// Changes when all subscriptions are to end.
+    pub ends: watch::Receiver<()>,
 }
 
 type Shared = State<Arc<Server>>;
@@ -74,7 +76,7 @@ fn grpc<Answer: Message + 'static, Asked: Message + Default + 'static>() -> Grpc
 async fn read(State(server): Shared, request: HttpRequest) -> Response {
     let answer = service_fn(async |request: Request<ReadReq>| {
         let options = request.into_inner().options.ok_or_else(|| not_given("options"))?;
-        let answer = read::answer(server.log.clone(), options);
+        let answer = read::answer(server.log.clone(), server.ends.clone(), options);
         Ok(tonic::Response::new(receive(answer)))
     });
     grpc().server_streaming(answer, request).await.into_response()

@@ -6,6 +6,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
 use super::{Proxy, watchdog::Watchdog};
 
 /// Where `cargo` has built the stand-in.
@@ -39,6 +44,13 @@ impl StandIn {
     /// Where clients find it.
     pub fn url(&self) -> String {
         format!("kurrentdb://{}?tls=false", self.address)
+    }
+
+    /// Makes it end all subscriptions without an error, which no server should do.
+    pub fn end_subscriptions(&self) {
+        let server = self.server.as_ref().expect("a server that runs");
+        let pid = Pid::from_raw(i32::try_from(server.child.id()).expect("a process id"));
+        signal::kill(pid, Signal::SIGUSR1).expect("signal the server");
     }
 
     /// A proxy in front of it.
