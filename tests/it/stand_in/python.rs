@@ -15,7 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{append, client};
-use crate::support::StandIn;
+use crate::support::{StandIn, run};
 
 /// Reads the ledger's events as an auditor does.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/kurrentdb_events.py");
@@ -73,9 +73,28 @@ async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
         expected.push('\n');
     }
 
-    let read = tokio::task::spawn_blocking(move || Command::new(python).args([EXAMPLE, &server.url()]).output());
-    let read = read.await.expect("a thread").expect("run the example");
-    let (printed, errors) = (String::from_utf8_lossy(&read.stdout), String::from_utf8_lossy(&read.stderr));
-    assert!(read.status.success(), "{errors}");
-    assert_eq!(printed, expected);
+    assert_eq!(read(python, &server).await, expected);
+}
+
+#[tokio::test]
+async fn python_prints_what_replay_prints() {
+    let Some(python) = python() else { return };
+    let server = StandIn::start();
+    let url = server.url();
+    let sizes = ["--prisoners", "20", "--years", "1", "--prisons", "2", "--seed", "7"];
+    let generated = run(&[&["generate", "--json", "--event-store", url.as_str()], &sizes[..]].concat()).await;
+    assert!(generated.status.success(), "{}", generated.stderr);
+    let replayed = run(&["replay", "--raw", "--event-store", &url]).await;
+    assert!(replayed.status.success() && replayed.stdout.lines().count() > 100, "{replayed:?}");
+    let read = read(python, &server).await;
+    assert!(read == replayed.stdout, "the same bytes");
+}
+
+/// What the example prints of a server's events.
+async fn read(python: String, server: &StandIn) -> String {
+    let url = server.url();
+    let ran = tokio::task::spawn_blocking(move || Command::new(python).args([EXAMPLE, &url]).output());
+    let ran = ran.await.expect("a thread").expect("run the example");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).expect("UTF-8")
 }
