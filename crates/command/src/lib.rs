@@ -9,6 +9,7 @@
 //! | what is recorded without anybody asking? | [`policies`] |
 //! | how are two numbers of one person brought together? | `merge` |
 //! | how do a POM's cases go to another POM? | `bulk` |
+//! | how many commands came, and what became of them? | `metrics` |
 //! | what does `POST …` take and answer? | `http` |
 //!
 //! Nothing but this crate appends to the log. It knows no view and no SQL; every rule that it applies is in `domain`.
@@ -21,6 +22,7 @@ mod clock;
 mod digest;
 mod http;
 mod merge;
+mod metrics;
 pub mod policies;
 mod recent;
 pub mod request;

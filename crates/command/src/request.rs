@@ -112,6 +112,22 @@ pub enum Error {
     Broken(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
+impl Error {
+    /// In a word, for metrics and for the log, which must not name anybody as the whole sentence may.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::RevisionMismatch { .. } => "revision-mismatch",
+            Self::KeyReused { .. } => "key-reused",
+            Self::Contended { .. } => "contended",
+            Self::NotCaughtUp => "not-caught-up",
+            Self::Unavailable(_) => "unavailable",
+            Self::Broken(_) => "broken",
+        }
+    }
+}
+
 impl From<Arc<LogError>> for Error {
     fn from(error: Arc<LogError>) -> Self {
         match *error {

@@ -10,7 +10,10 @@
 //! into the kept histories at once. A roster that is kept may be older than the log when a command is *accepted*; a
 //! case that goes to a POM in the moment in which that POM becomes inactive is put right by [`crate::policies`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -21,13 +24,17 @@ use domain::{
     prisoner::RecommendationPolicy,
 };
 use event_log::{AppendError, Appended, ExpectedRevision, Metadata, SharedLog, StoredEvent, encode};
+use http_api::trace::EXPORTED;
+use prometheus_client::registry::Registry;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
     Clock, Command, Error, MergeRequest, Outcome, Request,
     clock::whole_microseconds,
     merge,
+    metrics::Metrics,
     policies::Index,
     recent::Recent,
     streams::{History, Known, Live, Streams},
@@ -72,6 +79,7 @@ struct Inner {
     index: Index,
     recent: Recent,
     merges: tokio::sync::Mutex<()>,
+    metrics: Metrics,
 }
 
 impl Service {
@@ -85,10 +93,16 @@ impl Service {
                 index: Index::default(),
                 recent: Recent::new(),
                 merges: tokio::sync::Mutex::new(()),
+                metrics: Metrics::new(),
                 log,
                 settings,
             }),
         }
+    }
+
+    /// Shows what this command side counts in a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.inner.metrics.register(registry);
     }
 
     /// Decides a request and records its events, unless they are recorded already.
@@ -96,6 +110,12 @@ impl Service {
     /// # Errors
     /// [`Error`]; nothing was recorded, except perhaps where it says so.
     pub async fn execute(&self, request: Request) -> Result<Outcome, Error> {
+        let answer = self.decide_and_record(&request).await;
+        self.inner.metrics.executed(&request.command, &answer);
+        answer
+    }
+
+    async fn decide_and_record(&self, request: &Request) -> Result<Outcome, Error> {
         match &request.command {
             Command::Prisoner(number, command) => {
                 let roster = match roster_of(command) {
@@ -116,7 +136,7 @@ impl Service {
                     let events = prisoner::decide(known.history(), command, &context)?;
                     Ok(Decision { events, now, effective_at: context.effective_at })
                 };
-                self.decide_and_append(&self.inner.cases, number, roster, &request, decide).await
+                self.decide_and_append(&self.inner.cases, number, roster, request, decide).await
             }
             Command::Prison(code, command) => {
                 let decide = |known: &Known<prison::History>, request: &Request| {
@@ -126,7 +146,7 @@ impl Service {
                     let events = prison::decide(known.history(), command, &context)?;
                     Ok(Decision { events, now, effective_at: context.effective_at })
                 };
-                self.decide_and_append(&self.inner.prisons, code, None, &request, decide).await
+                self.decide_and_append(&self.inner.prisons, code, None, request, decide).await
             }
         }
     }
@@ -175,6 +195,7 @@ impl Service {
                 self.inner.prisons.refresh(roster).await?;
             }
             up_to_date = true;
+            self.inner.metrics.retries.inc();
         }
         Err(contended())
     }
@@ -200,9 +221,17 @@ impl Service {
         let events: Vec<_> = decision.events.into_iter().map(H::wrap).collect();
         let encoded =
             events.iter().enumerate().map(|(index, event)| encode(event, index, &metadata, decision.now)).collect();
-        match self.inner.log.append(&stream, expected, encoded).await {
+        let metrics = &self.inner.metrics;
+        let appending = Instant::now();
+        let span = tracing::info_span!(target: EXPORTED, "append");
+        let appended = self.inner.log.append(&stream, expected, encoded).instrument(span).await;
+        metrics.append_seconds.observe(appending.elapsed().as_secs_f64());
+        match appended {
             // The same ids do not make it the same request, so the stream is asked which request it was.
-            Ok(Appended { repeated: true, .. }) | Err(AppendError::Conflict { .. }) => Ok(None),
+            Ok(Appended { repeated: true, .. }) | Err(AppendError::Conflict { .. }) => {
+                metrics.append_conflicts.inc();
+                Ok(None)
+            }
             Ok(appended) => {
                 let events: Vec<_> = events
                     .into_iter()

@@ -13,10 +13,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::future::join_all;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Sample};
 
 /// How long a component may take to say how it is, before it counts as down.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(2);
@@ -97,19 +98,27 @@ impl Health {
         self
     }
 
+    /// How each component is, all asked at the same time.
     async fn check(&self) -> (Status, Vec<(&'static str, Component)>) {
-        let mut status = Status::Up;
-        let mut components = Vec::with_capacity(self.checks.len());
-        for (name, check) in &self.checks {
+        let asked = self.checks.iter().map(async |(name, check)| {
             let component = tokio::time::timeout(CHECK_TIME_MAX, check())
                 .await
                 .unwrap_or_else(|_| Component::down(format!("no answer within {} s", CHECK_TIME_MAX.as_secs())));
-            if component.status == Status::Down {
-                status = Status::Down;
-            }
-            components.push((*name, component));
-        }
-        (status, components)
+            (*name, component)
+        });
+        let components = join_all(asked).await;
+        let is_down = components.iter().any(|(_, component)| component.status == Status::Down);
+        (if is_down { Status::Down } else { Status::Up }, components)
+    }
+
+    async fn samples(&self) -> Vec<Sample> {
+        let sample = |(name, component): (&'static str, Component)| Sample {
+            name: "ledger_component_up",
+            help: "Whether a component can do its work: 1 or 0",
+            labels: vec![("component", name)],
+            value: f64::from(u8::from(component.status == Status::Up)),
+        };
+        self.check().await.1.into_iter().map(sample).collect()
     }
 }
 
@@ -121,7 +130,7 @@ pub fn router(health: Health) -> Router {
         .route("/health/readiness", get(readiness))
         .route("/ping", get(async || "pong"))
         .route("/info", get(info))
-        .route("/metrics", get(async |State(health): State<Health>| health.metrics.render().into_response()))
+        .route("/metrics", get(metrics))
         .with_state(health)
 }
 
@@ -145,6 +154,11 @@ fn by_name(components: Vec<(&'static str, Component)>) -> Map<String, Value> {
 
 async fn info(State(health): State<Health>) -> Json<Value> {
     Json(json!({"build": {"name": health.name, "version": health.version}}))
+}
+
+/// With each component, so that what rings an alarm need not ask for the health as well.
+async fn metrics(State(health): State<Health>) -> Response {
+    health.metrics.render(health.samples()).await
 }
 
 fn answer(status: Status, body: Value) -> Response {

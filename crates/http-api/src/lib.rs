@@ -10,6 +10,7 @@
 //! | how is a long list paged? | [`page`] |
 //! | which facts do handover dates come from? | [`handover`] |
 //! | is the service well, and how busy is it? | [`health`], [`metrics`] |
+//! | which trace does a request belong to? | [`trace`] |
 //! | what surrounds every route? | [`surround`] |
 //!
 //! It knows no route of either side and none of their answers.
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod page;
 pub mod problem;
 mod surround;
+pub mod trace;
 
 pub use extract::{Body, Params, PathParams};
 pub use headers::CommandHeaders;

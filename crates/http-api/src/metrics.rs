@@ -1,134 +1,222 @@
-//! Counts in the text format of Prometheus.
+//! What a service counts, in the text format of Prometheus.
 //!
-//! Requests by route and status, problems by code and the time that requests take are counted here; what the parts of
-//! the program want to show beside them are gauges, asked when the metrics are read.
+//! Requests, problems and the time that requests take are counted here. The parts of the program add what they count
+//! ([`Metrics::register`]) and what is asked of them whenever the metrics are read ([`Metrics::ask`]).
+//!
+//! Labels have few values, all of them known to the program: route templates and never paths, codes and never sentences.
+//! So the number of series is bounded, and nothing that a client sends shows.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
-    fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use axum::{
-    http::{StatusCode, header},
-    response::IntoResponse,
+    extract::MatchedPath,
+    http::{Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use futures::future::{BoxFuture, join_all};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, prometheus_text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
 };
 
-/// Upper bounds of the buckets of request times, in seconds.
-const BUCKETS_S: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+/// Upper bounds of the buckets of times, in seconds.
+pub const BUCKETS_S: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// The counts of one process; clones share them.
-#[derive(Clone, Default)]
+/// How long whoever is asked may take to answer before the metrics are read without it.
+const ASK_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The metrics of one process; clones share them.
+#[derive(Clone)]
 pub struct Metrics {
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
-    /// By method, route and status. Routes are templates, so the number of series is bounded.
-    requests: BTreeMap<(String, String, u16), u64>,
-    problems: BTreeMap<String, u64>,
-    seconds: BTreeMap<String, Histogram>,
-    gauges: Vec<Gauge>,
+    registry: Mutex<Registry>,
+    asked: Mutex<Vec<Ask>>,
+    requests: Family<Answered, Counter>,
+    problems: Family<Code, Counter>,
+    seconds: Family<At, Histogram, fn() -> Histogram>,
 }
 
-#[derive(Default)]
-struct Histogram {
-    buckets: [u64; BUCKETS_S.len()],
-    count: u64,
-    sum: Duration,
+type Ask = Arc<dyn Fn() -> BoxFuture<'static, Vec<Sample>> + Send + Sync>;
+
+/// What something that goes up and down is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// The name of its series.
+    pub name: &'static str,
+    /// What it is, in a sentence without its stop.
+    pub help: &'static str,
+    /// What tells it from others of the name.
+    pub labels: Vec<(&'static str, &'static str)>,
+    /// How much it is.
+    pub value: f64,
 }
 
-struct Gauge {
-    name: &'static str,
-    help: &'static str,
-    read: Box<dyn Fn() -> Option<f64> + Send + Sync>,
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    route: Route,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: Cow<'static, str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct At {
+    route: Route,
+}
+
+/// The template of the route that answered, if one did.
+#[derive(Debug, Clone)]
+pub(crate) struct Route(pub(crate) Option<MatchedPath>);
+
+impl Route {
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_ref().map_or("unknown", MatchedPath::as_str)
+    }
+}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Route {}
+
+impl Hash for Route {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl EncodeLabelValue for Route {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        self.as_str().encode(encoder)
+    }
+}
+
+/// A method by its name. A client may make up others, which are all one to us.
+pub(crate) fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// A histogram of times.
+#[must_use]
+pub fn seconds() -> Histogram {
+    Histogram::new(BUCKETS_S)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let (requests, problems) = (Family::default(), Family::default());
+        let seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
+        let mut registry = Registry::default();
+        registry.register("http_requests", "Requests answered", requests.clone());
+        registry.register("http_problems", "Problem documents sent, by code", problems.clone());
+        registry.register("http_request_duration_seconds", "From the request's head to the answer's", seconds.clone());
+        Self {
+            inner: Arc::new(Inner {
+                registry: Mutex::new(registry),
+                asked: Mutex::default(),
+                requests,
+                problems,
+                seconds,
+            }),
+        }
+    }
 }
 
 impl Metrics {
-    /// Shows a value that is asked whenever the metrics are read; `None` leaves it out.
-    pub fn gauge(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        read: impl Fn() -> Option<f64> + Send + Sync + 'static,
-    ) {
-        self.lock().gauges.push(Gauge { name, help, read: Box::new(read) });
+    /// Adds what a part of the program counts.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut lock(&self.inner.registry));
+    }
+
+    /// Adds what is to be asked whenever the metrics are read. What is not known at that time is left out of the answer.
+    pub fn ask<F>(&self, ask: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Vec<Sample>> + Send + 'static,
+    {
+        lock(&self.inner.asked).push(Arc::new(move || Box::pin(ask())));
     }
 
     /// Counts an answered request.
     pub(crate) fn answered(
         &self,
-        method: &str,
-        route: &str,
+        method: &'static str,
+        route: Route,
         status: StatusCode,
-        problem: Option<&str>,
+        problem: Option<Cow<'static, str>>,
         took: Duration,
     ) {
-        let mut inner = self.lock();
-        *inner.requests.entry((method.to_owned(), route.to_owned(), status.as_u16())).or_default() += 1;
+        let Inner { requests, problems, seconds, .. } = &*self.inner;
+        let at = At { route: route.clone() };
+        seconds.get_or_create(&at).observe(took.as_secs_f64());
+        requests.get_or_create(&Answered { method, route, status: status.as_u16() }).inc();
         if let Some(code) = problem {
-            *inner.problems.entry(code.to_owned()).or_default() += 1;
-        }
-        let histogram = inner.seconds.entry(route.to_owned()).or_default();
-        histogram.count += 1;
-        histogram.sum += took;
-        for (bucket, bound) in histogram.buckets.iter_mut().zip(BUCKETS_S) {
-            *bucket += u64::from(took.as_secs_f64() <= bound);
+            problems.get_or_create(&Code { code }).inc();
         }
     }
 
-    /// The metrics as an answer to `GET /metrics`.
-    pub fn render(&self) -> impl IntoResponse + use<> {
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], self.lock().text())
+    /// The metrics and `more` as an answer to `GET /metrics`.
+    pub(crate) async fn render(&self, more: impl Future<Output = Vec<Sample>>) -> Response {
+        ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], self.text(more).await).into_response()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A count that a panicking thread left is as good as any.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn text(&self) -> String {
+    async fn text(&self, more: impl Future<Output = Vec<Sample>>) -> String {
+        let asked = lock(&self.inner.asked).clone();
+        let answers = join_all(asked.iter().map(|ask| tokio::time::timeout(ASK_TIME_MAX, ask())));
+        let (answers, more) = futures::join!(answers, more);
+        let now = of_the_moment(answers.into_iter().flat_map(Result::unwrap_or_default).chain(more));
         let mut text = String::new();
-        // Writing to a `String` cannot fail.
-        let _ = self.write(&mut text);
+        for registry in [&*lock(&self.inner.registry), &now] {
+            // Writing to a `String` cannot fail.
+            let _ = prometheus_text::encode(&mut text, registry);
+        }
         text
     }
-
-    fn write(&self, out: &mut String) -> std::fmt::Result {
-        heading(out, "http_requests_total", "counter", "Requests answered.")?;
-        for ((method, route, status), count) in &self.requests {
-            writeln!(out, "http_requests_total{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}} {count}")?;
-        }
-        heading(out, "http_problems_total", "counter", "Problem documents sent, by code.")?;
-        for (code, count) in &self.problems {
-            writeln!(out, "http_problems_total{{code=\"{code}\"}} {count}")?;
-        }
-        heading(out, "http_request_duration_seconds", "histogram", "From the request's head to the answer's.")?;
-        for (route, histogram) in &self.seconds {
-            for (count, bound) in histogram.buckets.iter().zip(BUCKETS_S) {
-                writeln!(out, "http_request_duration_seconds_bucket{{route=\"{route}\",le=\"{bound}\"}} {count}")?;
-            }
-            let (count, sum) = (histogram.count, histogram.sum.as_secs_f64());
-            writeln!(out, "http_request_duration_seconds_bucket{{route=\"{route}\",le=\"+Inf\"}} {count}")?;
-            writeln!(out, "http_request_duration_seconds_sum{{route=\"{route}\"}} {sum}")?;
-            writeln!(out, "http_request_duration_seconds_count{{route=\"{route}\"}} {count}")?;
-        }
-        for gauge in &self.gauges {
-            if let Some(value) = (gauge.read)() {
-                heading(out, gauge.name, "gauge", gauge.help)?;
-                writeln!(out, "{} {value}", gauge.name)?;
-            }
-        }
-        Ok(())
-    }
 }
 
-fn heading(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
-    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+/// Samples by the name of their series.
+fn of_the_moment(samples: impl IntoIterator<Item = Sample>) -> Registry {
+    type Gauges = Family<Vec<(&'static str, &'static str)>, Gauge<f64, AtomicU64>>;
+    let mut series: BTreeMap<_, (_, Gauges)> = BTreeMap::new();
+    for Sample { name, help, labels, value } in samples {
+        let (_, gauges) = series.entry(name).or_insert_with(|| (help, Gauges::default()));
+        gauges.get_or_create(&labels).set(value);
+    }
+    let mut registry = Registry::default();
+    for (name, (help, gauges)) in series {
+        registry.register(name, help, gauges);
+    }
+    registry
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is added is added whole, or not at all.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Metrics {
@@ -141,23 +229,33 @@ impl std::fmt::Debug for Metrics {
 mod tests {
     use super::*;
 
-    #[test]
-    fn requests_problems_and_gauges_are_shown() {
+    #[tokio::test]
+    async fn what_is_counted_and_what_is_asked_are_shown() {
         let metrics = Metrics::default();
-        metrics.gauge("ledger_position", "How far.", || Some(7.0));
-        metrics.gauge("ledger_absent", "Not known.", || None);
-        metrics.answered("GET", "/x/{n}", StatusCode::NOT_FOUND, Some("prisoner-unknown"), Duration::from_millis(2));
-        let text = metrics.lock().text();
+        let [log, views] = [("log", 7.5), ("views", 6.0)].map(|(of, value)| Sample {
+            name: "ledger_position",
+            help: "How far",
+            labels: vec![("of", of)],
+            value,
+        });
+        metrics.ask(move || std::future::ready(vec![log.clone()]));
+        metrics.ask(|| std::future::ready(Vec::new()));
+        let problem = Some("path-unknown".into());
+        metrics.answered("GET", Route(None), StatusCode::NOT_FOUND, problem, Duration::from_millis(2));
+        let text = metrics.text(std::future::ready(vec![views])).await;
         for line in [
-            "http_requests_total{method=\"GET\",route=\"/x/{n}\",status=\"404\"} 1",
-            "http_problems_total{code=\"prisoner-unknown\"} 1",
-            "http_request_duration_seconds_bucket{route=\"/x/{n}\",le=\"0.001\"} 0",
-            "http_request_duration_seconds_bucket{route=\"/x/{n}\",le=\"0.0025\"} 1",
-            "http_request_duration_seconds_count{route=\"/x/{n}\"} 1",
-            "ledger_position 7",
+            "http_requests_total{method=\"GET\",route=\"unknown\",status=\"404\"} 1",
+            "http_problems_total{code=\"path-unknown\"} 1",
+            "http_request_duration_seconds_bucket{route=\"unknown\",le=\"0.001\"} 0",
+            "http_request_duration_seconds_bucket{route=\"unknown\",le=\"0.0025\"} 1",
+            "http_request_duration_seconds_count{route=\"unknown\"} 1",
+            "# HELP ledger_position How far.",
+            "# TYPE ledger_position gauge",
+            "ledger_position{of=\"log\"} 7.5",
+            "ledger_position{of=\"views\"} 6.0",
         ] {
             assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
         }
-        assert!(!text.contains("ledger_absent"));
+        assert_eq!(text.matches("# TYPE ledger_position").count(), 1, "{text}");
     }
 }

@@ -205,8 +205,8 @@ impl Problem {
 
     /// The stable code.
     #[must_use]
-    pub fn code(&self) -> &str {
-        &self.0.code
+    pub fn code(&self) -> Cow<'static, str> {
+        self.0.code.clone()
     }
 
     /// The sentence.

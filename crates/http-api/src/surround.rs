@@ -1,4 +1,4 @@
-//! What surrounds every route: limits, correlation, counting, and problems for whatever no route answers.
+//! What surrounds every route: limits, correlation, traces, counting, and problems for whatever no route answers.
 
 use std::{any::Any, time::Instant};
 
@@ -10,12 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, field};
 
 use crate::{
     Problem,
     headers::{CORRELATION_ID, CorrelationId},
-    metrics::Metrics,
+    metrics::{self, Metrics, Route},
+    trace::{TRACERESPONSE, Trace},
 };
 
 /// Longest request body: a thousand sentence facts take some 800 kB.
@@ -25,7 +26,7 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 ///
 /// - a body of at most [`BODY_BYTES_MAX`];
 /// - unknown paths and methods, and panics, answered with problems;
-/// - a correlation id, given or made up, in the log and in the answer;
+/// - a correlation id, given or made up, in the log and in the answer, and the trace that it belongs to;
 /// - each answer counted, each problem's `instance` filled in.
 pub fn surround(router: Router, metrics: Metrics) -> Router {
     router
@@ -54,9 +55,9 @@ async fn unknown_method(method: Method, uri: Uri) -> Problem {
     )
 }
 
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    tracing::error!(panic = text.unwrap_or("without a text"), "a request made the program panic");
+/// The panic itself has been logged where it happened, with its place.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request made the program panic");
     Problem::internal().into_response()
 }
 
@@ -64,22 +65,27 @@ async fn accompany(State(metrics): State<Metrics>, mut request: Request, next: N
     let started_at = Instant::now();
     let correlation_id = CorrelationId::given_or_new(request.headers());
     request.extensions_mut().insert(correlation_id);
-    let method = request.method().clone();
+    let method = metrics::method_name(request.method());
     let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    let span = tracing::info_span!("request", %method, route, correlation_id = %correlation_id.0);
+    let route = Route(request.extensions().get::<MatchedPath>().cloned());
+    let trace = Trace::begin(request.headers(), method, route.as_str(), correlation_id);
+    // Where there is a log line there is this span, so no path, query or header is in it: they name people.
+    let span = tracing::info_span!(
+        "request",
+        method,
+        route = route.as_str(),
+        correlation_id = %correlation_id.0,
+        trace_id = trace.id().map(field::display),
+    );
 
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = next.run(request).instrument(span).instrument(trace.span().clone()).await;
 
     let problem = response.extensions_mut().remove::<Problem>();
-    metrics.answered(
-        method.as_str(),
-        route,
-        response.status(),
-        problem.as_ref().map(Problem::code),
-        started_at.elapsed(),
-    );
+    let code = problem.as_ref().map(Problem::code);
+    if let Some(own) = trace.end(response.status(), code.as_deref()) {
+        response.headers_mut().insert(TRACERESPONSE, own);
+    }
+    metrics.answered(method, route, response.status(), code, started_at.elapsed());
     if let Some(problem) = problem {
         let about_this = problem.with_instance(path).into_response();
         // What others have added to the headers stays, such as Allow.

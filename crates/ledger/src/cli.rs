@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench, copy, demo, event_store, generate, handover_dates, history, import, prepare, projections, replay, serve,
-    telemetry,
+    telemetry::{self, Telemetry},
 };
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
@@ -76,12 +76,21 @@ impl Command {
     }
 }
 
+impl Cli {
+    /// Starts logging, as the command line asks for it.
+    ///
+    /// # Errors
+    /// As [`telemetry::start`].
+    pub fn start_telemetry(&self) -> anyhow::Result<Telemetry> {
+        telemetry::start(&self.telemetry, self.command.log_filter())
+    }
+}
+
 /// Runs what the command line asks for.
 ///
 /// # Errors
 /// What was asked for is refused or fails.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
-    telemetry::start(&cli.telemetry, cli.command.log_filter())?;
     match &cli.command {
         Command::Serve(settings) => serve::run(settings).await,
         Command::Prepare(settings) => prepare::run(settings).await,

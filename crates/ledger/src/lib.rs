@@ -34,6 +34,7 @@ pub mod telemetry;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 
@@ -46,14 +47,23 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error).context("start the async runtime")),
+    // Ended here, whatever becomes of the rest, so that what was told of it is sent.
+    let telemetry = match cli.start_telemetry() {
+        Ok(telemetry) => telemetry,
+        Err(error) => return failed(&error),
     };
-    match runtime.block_on(cli::run(cli)) {
+    let ended = run(cli);
+    telemetry.end();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
+}
+
+fn run(cli: cli::Cli) -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
+    runtime.block_on(cli::run(cli))
 }
 
 /// Tells the person at the terminal the whole chain of causes, once.

@@ -15,6 +15,7 @@
 //! ends the program at once; a Postgres left over is used again by the next start.
 
 mod connection;
+mod gauges;
 
 use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -171,6 +172,10 @@ impl Running {
         let mut openapi = openapi();
 
         health = with_event_log(health, log);
+        gauges::log(&metrics, log);
+        if let Some(pool) = log_store.pool() {
+            gauges::connections(&metrics, "log", pool);
+        }
         let mut service = None;
         let mut projecting = None;
         if settings.role.commands() {
@@ -180,6 +185,7 @@ impl Running {
                 policies.await;
                 Ok(())
             });
+            metrics.register(|registry| commands.register_metrics(registry));
             health = with_policies(health, commands.clone(), worker.failed());
             workers.push(worker);
             router = router.merge(command::router(commands.clone()));
@@ -210,7 +216,9 @@ impl Running {
         }
         if let (true, Some(views)) = (settings.role.answers(), &views) {
             let lag_max = Duration::from_secs(settings.lag_max);
-            let state = query::State::new(query_pool(views), Arc::clone(log), lag_max);
+            let pool = query_pool(views);
+            gauges::connections(&metrics, "query", &pool);
+            let state = query::State::new(pool, Arc::clone(log), lag_max);
             let streaming = state.clone();
             let stopped = raised(&stop_accepting);
             tokio::spawn(async move {
@@ -223,9 +231,15 @@ impl Running {
             openapi.merge(query::openapi());
         }
 
+        if let Some(views) = &views {
+            gauges::views(&metrics, log, views);
+            gauges::connections(&metrics, "views", views);
+        }
+
         let router = router.merge(health::router(health)).merge(documentation(openapi));
-        let router = http_api::surround(router, metrics);
         let listener = EndingListener::new(listener, stop_accepting.subscribe());
+        metrics.register(|registry| listener.register_metrics(registry));
+        let router = http_api::surround(router, metrics);
         let stopped = raised(&stop_accepting);
         let http = tokio::spawn(async { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         tracing::info!(url, role = ?settings.role, "serving on {url}");

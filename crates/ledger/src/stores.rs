@@ -237,6 +237,12 @@ impl LogStore {
         }
     }
 
+    /// Its connections, where it is in Postgres.
+    #[must_use]
+    pub fn pool(&self) -> Option<&PgPool> {
+        Some(&self.pool)
+    }
+
     /// A writer of many streams' events in a given order, behind whatever the log holds.
     #[must_use]
     pub fn ordered_writer(&self) -> OrderedWriter {

@@ -1,10 +1,30 @@
-//! The log: lines on standard error, for people or for programs. Answers go to standard output and are never mixed in.
+//! What the program tells of itself: lines on standard error, for people or for programs; and spans for an OpenTelemetry
+//! collector, where the variables of OpenTelemetry name one. Answers go to standard output and are never mixed in.
+//!
+//! Neither names anybody: no names, notes or prisoner numbers, no paths or queries, which hold them, and no text that was put
+//! together from what a client sent or the log holds. Positions, codes and correlation ids find the rest.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    env,
+    io::{self, IsTerminal as _},
+    panic,
+};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, fmt};
+use http_api::trace::EXPORTED;
+use opentelemetry::{KeyValue, trace::TracerProvider as _};
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use tracing::{Level, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::Targets, fmt, layer::SubscriberExt as _, registry, registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
+
+/// The service's name, where `OTEL_SERVICE_NAME` gives no other.
+const SERVICE_NAME: &str = "allocation-ledger";
 
 /// How the program logs.
 #[derive(Debug, Clone, Args)]
@@ -13,9 +33,9 @@ pub struct Settings {
     /// `info` for `serve` and `demo`, `warn` for the tools
     #[arg(long, env = "LEDGER_LOG", value_name = "FILTER", global = true)]
     log: Option<String>,
-    /// How lines of the log are written
-    #[arg(long, env = "LEDGER_LOG_FORMAT", value_enum, default_value_t = Format::Text, global = true)]
-    log_format: Format,
+    /// How lines of the log are written. Default: `text` on a terminal, else `json`
+    #[arg(long, env = "LEDGER_LOG_FORMAT", value_enum, global = true)]
+    log_format: Option<Format>,
 }
 
 /// How lines of the log are written.
@@ -27,20 +47,98 @@ enum Format {
     Json,
 }
 
-/// Starts logging. `default_filter` counts where the settings do not say.
+/// What has to be ended with the program.
+pub struct Telemetry {
+    spans: Option<SdkTracerProvider>,
+}
+
+/// Starts logging, and exporting where that is asked for. `default_filter` counts where the settings do not say. Not to be
+/// called inside an async runtime, which the exporter's HTTP client does not like.
 ///
 /// # Errors
-/// The filter cannot be read.
-pub fn start(settings: &Settings, default_filter: &str) -> anyhow::Result<()> {
+/// The filter, or what the variables of OpenTelemetry say, cannot be read.
+pub fn start(settings: &Settings, default_filter: &str) -> anyhow::Result<Telemetry> {
     let filter = match &settings.log {
         Some(filter) => EnvFilter::try_new(filter)
             .with_context(|| format!("read `{filter}`, given by --log or LEDGER_LOG, as a filter of the log"))?,
         None => EnvFilter::new(default_filter),
     };
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
-    match settings.log_format {
-        Format::Text => lines.with_ansi(io::stderr().is_terminal()).init(),
-        Format::Json => lines.json().flatten_event(true).init(),
+    let filter = filter.add_directive(format!("{EXPORTED}=off").parse().context("leave out what is exported")?);
+    let by_default = if io::stderr().is_terminal() { Format::Text } else { Format::Json };
+    let format = settings.log_format.unwrap_or(by_default);
+    let spans = exporter()?;
+    match &spans {
+        // One filter for everything: it answers once for each place in the code, and never again.
+        None => registry().with(filter).with(lines(format)).init(),
+        Some(spans) => {
+            let exported = Targets::new()
+                .with_target(EXPORTED, LevelFilter::INFO)
+                .with_target("projector", Level::DEBUG)
+                .with_default(LevelFilter::WARN);
+            let exported = tracing_opentelemetry::layer()
+                .with_tracer(spans.tracer(SERVICE_NAME))
+                .with_threads(false)
+                .with_location(false)
+                .with_filter(exported);
+            registry().with(lines(format).with_filter(filter)).with(exported).init();
+        }
     }
-    Ok(())
+    log_panics();
+    Ok(Telemetry { spans })
+}
+
+impl Telemetry {
+    /// Sends what has not been sent yet.
+    pub fn end(self) {
+        if let Some(spans) = self.spans
+            && let Err(error) = spans.shutdown()
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the last spans were not exported");
+        }
+    }
+}
+
+fn lines<S>(format: Format) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let lines = fmt::layer().with_writer(io::stderr);
+    match format {
+        Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        Format::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    }
+}
+
+/// What sends spans, set up by the variables of OpenTelemetry: <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+fn exporter() -> anyhow::Result<Option<SdkTracerProvider>> {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is = |name, wanted| env::var(name).is_ok_and(|value| value.eq_ignore_ascii_case(wanted));
+    let endpoint = is_set("OTEL_EXPORTER_OTLP_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    if !endpoint || is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+        return Ok(None);
+    }
+    // It fails where another part of the program was first, with the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .build()
+        .context("export spans as the variables OTEL_EXPORTER_OTLP_… say: the protocol is http/protobuf")?;
+    let mut resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let is_named = env::var("OTEL_RESOURCE_ATTRIBUTES").is_ok_and(|attributes| attributes.contains("service.name="));
+    if !is_named && !is_set("OTEL_SERVICE_NAME") {
+        resource = resource.with_service_name(SERVICE_NAME);
+    }
+    Ok(Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build()))
+}
+
+/// Panics are lines of the log like others. A text that was put together when it happened may hold anything, so only
+/// one that stands in the code is logged; the place always is.
+fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload().downcast_ref::<&str>().copied();
+        let backtrace = Backtrace::capture();
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(place, text, backtrace, "the program panicked at {place}, which is a bug");
+    }));
 }

@@ -47,6 +47,6 @@ pub use error::Error;
 pub use rebuild::Progress;
 pub use run::{Settings, Status, Stopped, run};
 pub use schema::{OWNING_ROLE, READING_ROLES, SCHEMA, VIEWS_VERSION, migrate, prepare};
-pub use status::{ViewStatus, Views, status};
+pub use status::{ViewStatus, Views, position, status};
 pub use verify::{Difference, Verified, verify};
 pub use views::{UnknownView, VIEWS, View, checkpoint::CHANNEL};

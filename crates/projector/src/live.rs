@@ -13,9 +13,10 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use domain::{Entry, Event, Stream};
-use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode};
+use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata};
 use quick_cache::{Weighter, unsync::Cache};
 use sqlx::{Connection as _, PgConnection};
+use tracing::Level;
 
 use crate::{
     Error,
@@ -92,6 +93,12 @@ impl Live {
     /// from what its stream holds before it, those before it are taken in first.
     ///
     /// After an error what is remembered may be wrong: start anew.
+    #[tracing::instrument(
+        target = "exported", // as `http_api::trace::EXPORTED`: for an OpenTelemetry collector alone
+        level = "info",
+        skip_all,
+        fields(after = checkpoint.position, events = events.len())
+    )]
     pub(crate) async fn project(
         &mut self,
         connection: &mut PgConnection,
@@ -112,6 +119,7 @@ impl Live {
             match self.histories_with(touched).await {
                 Ok(histories) => {
                     self.write(connection, checkpoint, (end, recorded_at), histories).await?;
+                    tell(events.iter().take_while(|event| event.position <= end));
                     break;
                 }
                 Err(Blocked { position: Some(blocked), error }) => {
@@ -234,6 +242,21 @@ impl Tail {
             history.push(entry).map_err(|error| Blocked::at(position, error))?;
         }
         Ok(history)
+    }
+}
+
+/// Says of each event that the views include it, so that a request is found by its correlation id up to here. There are as
+/// many lines as events, so somebody has to ask for them.
+fn tell<'a>(taken_in: impl Iterator<Item = &'a RecordedEvent>) {
+    if !tracing::enabled!(Level::DEBUG) {
+        return;
+    }
+    for event in taken_in {
+        let RecordedEvent { position, type_name, .. } = event;
+        if let Ok(metadata) = decode_metadata(event) {
+            let correlation_id = metadata.correlation_id;
+            tracing::debug!(position, %correlation_id, event = type_name, "the views include position {position}");
+        }
     }
 }
 

@@ -56,6 +56,16 @@ impl Views {
     }
 }
 
+/// Position of the last event that the serving views include.
+///
+/// # Errors
+/// The views cannot be read, or there are none.
+pub async fn position(views: &PgPool) -> Result<u64, Error> {
+    let sql = format!("SELECT position FROM {SCHEMA}.checkpoint");
+    let position: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(views).await?;
+    Ok(position.unsigned_abs())
+}
+
 /// Looks how the serving views are; version, position and rows are of one moment. `None` where there are none yet.
 ///
 /// # Errors

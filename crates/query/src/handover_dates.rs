@@ -66,7 +66,7 @@ pub struct LineError {
 
 impl From<Problem> for Line {
     fn from(problem: Problem) -> Self {
-        Self::Error { error: LineError { code: problem.code().to_owned(), detail: problem.detail().to_owned() } }
+        Self::Error { error: LineError { code: problem.code().into_owned(), detail: problem.detail().to_owned() } }
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use axum::serve::Listener;
+use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -26,12 +27,18 @@ const STALLED_MAX: Duration = Duration::from_secs(1);
 pub(super) struct EndingListener {
     listener: TcpListener,
     ending: watch::Receiver<bool>,
+    open: Gauge,
 }
 
 impl EndingListener {
     /// `ending` becomes true when the program ends.
     pub(super) fn new(listener: TcpListener, ending: watch::Receiver<bool>) -> Self {
-        Self { listener, ending }
+        Self { listener, ending, open: Gauge::default() }
+    }
+
+    /// Shows the number of open connections in a registry.
+    pub(super) fn register_metrics(&self, registry: &mut Registry) {
+        registry.register("http_connections_open", "Connections of clients", self.open.clone());
     }
 }
 
@@ -43,7 +50,7 @@ impl Listener for EndingListener {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         // Answers are small: waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
-        (Connection { stream, ending: self.ending.clone(), stalled: None }, address)
+        (Connection { stream, ending: self.ending.clone(), stalled: None, _open: Open::new(&self.open) }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -57,6 +64,23 @@ pub(super) struct Connection {
     ending: watch::Receiver<bool>,
     /// Since something could not be written: when that has lasted too long.
     stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _open: Open,
+}
+
+/// One of the connections counted as open, for as long as it exists.
+struct Open(Gauge);
+
+impl Open {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Connection {

@@ -124,7 +124,7 @@ pub(super) async fn responsibilities(
             Found::Case(case) => Line::Known(Box::new(Responsibility::new(case, on, position))),
             Found::Unknown | Found::NotYet(_) => {
                 let problem = unknown(found, number);
-                let (code, detail) = (problem.code().to_owned(), problem.detail().to_owned());
+                let (code, detail) = (problem.code().into_owned(), problem.detail().to_owned());
                 Line::Unknown { prisoner_number: number, error: LineError { code, detail } }
             }
         })

@@ -1,0 +1,91 @@
+//! What the command side counts: commands by type and outcome, and what its appends cost.
+
+use domain::{prison, prisoner};
+use http_api::metrics::seconds;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::{Command, Error, Outcome};
+
+/// The counts of one command side.
+pub(crate) struct Metrics {
+    commands: Family<Decided, Counter>,
+    /// How long the event store takes to append, whatever it answers.
+    pub(crate) append_seconds: Histogram,
+    /// Appends that found their stream moved on.
+    pub(crate) append_conflicts: Counter,
+    /// Decisions that were made again, after a conflict or after a refusal by what was kept.
+    pub(crate) retries: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Decided {
+    r#type: &'static str,
+    outcome: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            commands: Family::default(),
+            append_seconds: seconds(),
+            append_conflicts: Counter::default(),
+            retries: Counter::default(),
+        }
+    }
+
+    /// Shows the counts in a registry.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register("ledger_commands", "Commands, by type and outcome", self.commands.clone());
+        let help = "From an append to the event store's answer";
+        registry.register("ledger_append_duration_seconds", help, self.append_seconds.clone());
+        let help = "Appends that found their stream moved on";
+        registry.register("ledger_append_conflicts", help, self.append_conflicts.clone());
+        let help = "Decisions made again, by what the log had meanwhile";
+        registry.register("ledger_command_retries", help, self.retries.clone());
+    }
+
+    pub(crate) fn executed(&self, command: &Command, answer: &Result<Outcome, Error>) {
+        let outcome = match answer {
+            Ok(Outcome { repeated: false, .. }) => "recorded",
+            Ok(Outcome { repeated: true, .. }) => "repeated",
+            Err(error) => error.kind(),
+        };
+        self.commands.get_or_create(&Decided { r#type: type_name(command), outcome }).inc();
+    }
+}
+
+fn type_name(command: &Command) -> &'static str {
+    match command {
+        Command::Prisoner(_, command) => match command {
+            prisoner::Command::AssignTier(_) => "AssignTier",
+            prisoner::Command::Allocate(_) => "Allocate",
+            prisoner::Command::Reallocate(_) => "Reallocate",
+            prisoner::Command::Deallocate(_) => "Deallocate",
+            prisoner::Command::EndPomRole(_) => "EndPomRole",
+            prisoner::Command::AllocateCoworker(_) => "AllocateCoworker",
+            prisoner::Command::RemoveCoworker => "RemoveCoworker",
+            prisoner::Command::AssignCommunityManager(_) => "AssignCommunityManager",
+            prisoner::Command::RemoveCommunityManager => "RemoveCommunityManager",
+            prisoner::Command::PlanHandover(_) => "PlanHandover",
+            prisoner::Command::OverrideResponsibility(_) => "OverrideResponsibility",
+            prisoner::Command::RemoveResponsibilityOverride => "RemoveResponsibilityOverride",
+            prisoner::Command::Release(_) => "Release",
+            prisoner::Command::Transfer(_) => "Transfer",
+            prisoner::Command::Void(_) => "Void",
+            prisoner::Command::Retire(_) => "Retire",
+            prisoner::Command::CompleteMerge(_) => "CompleteMerge",
+        },
+        Command::Prison(_, command) => match command {
+            prison::Command::JoinOmic(_) => "JoinOmic",
+            prison::Command::RegisterPom(_) => "RegisterPom",
+            prison::Command::ChangePomDetails(_) => "ChangePomDetails",
+            prison::Command::ChangePomStatus(_) => "ChangePomStatus",
+            prison::Command::RecordNomisContact(_) => "RecordNomisContact",
+            prison::Command::ConfirmNomisContactRemoval { .. } => "ConfirmNomisContactRemoval",
+        },
+    }
+}

@@ -1,0 +1,67 @@
+//! What goes up and down in a serving ledger, looked at whenever its metrics are read.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use event_log::{LogError, SharedLog};
+use http_api::metrics::{Metrics, Sample};
+use sqlx::PgPool;
+
+/// Shows how far the log goes.
+pub(super) fn log(metrics: &Metrics, log: &SharedLog) {
+    let log = Arc::clone(log);
+    metrics.ask(move || {
+        let log = Arc::clone(&log);
+        async move {
+            let head = log.head().await.ok();
+            let help = "Position of the last event in the log";
+            head.map(|head| sample("ledger_log_position", help, head as f64)).into_iter().collect()
+        }
+    });
+}
+
+/// Shows how far the views have come, view by view though they move together: so a set that is ever kept apart needs no other
+/// name.
+pub(super) fn views(metrics: &Metrics, log: &SharedLog, views: &PgPool) {
+    let (log, views) = (Arc::clone(log), views.clone());
+    metrics.ask(move || {
+        let (log, views) = (Arc::clone(&log), views.clone());
+        async move {
+            let Ok(position) = projector::position(&views).await else { return Vec::new() };
+            let of_each = |name, help, value| {
+                projector::VIEWS.map(|view| Sample { labels: vec![("view", view.name())], ..sample(name, help, value) })
+            };
+            let help = "Position of the last event that a view includes";
+            let mut samples = of_each("ledger_projection_position", help, position as f64).to_vec();
+            if let Ok(lag_s) = lag_s(&log, position).await {
+                let help = "How long ago the first event was recorded that a view lacks; 0 where it lacks none";
+                samples.extend(of_each("ledger_projection_lag_seconds", help, lag_s));
+            }
+            samples
+        }
+    });
+}
+
+/// Shows the connections of a pool.
+pub(super) fn connections(metrics: &Metrics, of: &'static str, pool: &PgPool) {
+    let pool = pool.clone();
+    metrics.ask(move || {
+        let idle = pool.num_idle();
+        let in_use = (pool.size() as usize).saturating_sub(idle);
+        let samples = [("idle", idle), ("in-use", in_use)].map(|(state, count)| Sample {
+            labels: vec![("pool", of), ("state", state)],
+            ..sample("ledger_postgres_connections", "Connections to Postgres, by pool and state", count as f64)
+        });
+        std::future::ready(samples.to_vec())
+    });
+}
+
+/// In seconds, as counting the events would take reading them: positions may have gaps. One event tells the time.
+async fn lag_s(log: &SharedLog, position: u64) -> Result<f64, LogError> {
+    let lacking = log.read_all(position, 1).await?;
+    Ok(lacking.first().map_or(0.0, |first| (Utc::now() - first.recorded_at).as_seconds_f64().max(0.0)))
+}
+
+fn sample(name: &'static str, help: &'static str, value: f64) -> Sample {
+    Sample { name, help, labels: Vec::new(), value }
+}
