@@ -12,6 +12,7 @@ mod history;
 mod import;
 mod known_at;
 mod kurrentdb;
+mod observability;
 mod policies;
 mod projections;
 mod projector;

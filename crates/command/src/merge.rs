@@ -139,11 +139,16 @@ async fn with_completion(
 pub(crate) async fn discharge(service: &Service, removed: &PrisonerNumber) -> Result<(), Error> {
     // The same on every server that does this, like everything else about it.
     let case = service.case_now(removed).await?;
-    let correlation_id = retirement(&case.known()).map(|entry| entry.event_id.derive_command("correlation").0);
-    let Some(correlation_id) = correlation_id else { return Ok(()) };
+    let retired = retirement(&case.known()).map(|entry| (entry.position, entry.event_id));
+    let Some((position, event_id)) = retired else { return Ok(()) };
+    let correlation_id = event_id.derive_command("correlation").0;
     match complete(service, removed, &policies::recorded_by(), correlation_id).await {
         Err(Error::Refused(refusal)) if refusal.code == CIRCLE => {
-            tracing::error!(%removed, "a merge cannot be completed: {refusal}");
+            tracing::error!(
+                position,
+                code = refusal.code,
+                "the merge that began at position {position} cannot be completed: it would close a circle"
+            );
             Ok(())
         }
         answer => answer.map(|_| ()),

@@ -197,7 +197,7 @@ impl<H: History> Known<H> {
             let type_name = event.type_name();
             H::unwrap(event).ok_or_else(|| LogError::Damaged {
                 position: entry.position,
-                what: format!("a `{type_name}` does not belong into {}", stored.stream),
+                what: format!("a `{type_name}` does not belong into its stream"),
             })
         })?;
         let metadata = &stored.metadata;
@@ -220,8 +220,7 @@ impl<H: History> Known<H> {
                 return Err(LogError::Damaged {
                     position: event.position,
                     what: format!(
-                        "{} goes on at revision {} where {} comes next",
-                        event.stream,
+                        "its stream goes on at revision {} where {} comes next",
                         event.revision,
                         self.next_revision()
                     ),

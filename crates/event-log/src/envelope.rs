@@ -143,8 +143,19 @@ pub fn decode_event(recorded: &RecordedEvent, schema_version: u16) -> Result<Eve
 }
 
 fn damaged(recorded: &RecordedEvent, part: &str, error: &serde_json::Error) -> LogError {
+    let (event, why) = (&recorded.type_name, without_values(error));
     LogError::Damaged {
         position: recorded.position,
-        what: format!("the {part} of this `{}` cannot be read: {error}", recorded.type_name),
+        what: format!("the {part} of this `{event}` cannot be read: {why}"),
     }
+}
+
+/// What is wrong with an event's JSON, without what stands there: it may be a name or a note, and damage is logged.
+fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if ["missing field", "unknown field", "duplicate field"].iter().any(|of_a_field| text.starts_with(of_a_field)) {
+        return text;
+    }
+    let what = if error.is_data() { "what stands there is not what belongs there" } else { "it is not JSON" };
+    format!("{what}, at column {}", error.column())
 }

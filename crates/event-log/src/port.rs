@@ -136,7 +136,8 @@ pub enum LogError {
     Damaged {
         /// Where; 0 where no position is known.
         position: u64,
-        /// What is wrong.
+        /// What is wrong. It is logged, so it names no stream, which may be a person's, and repeats no data: the position
+        /// finds both.
         what: String,
     },
 }

@@ -4,7 +4,7 @@ use domain::identifier::PrisonerNumber;
 use event_log::LogError;
 use http_api::{Problem, health::Component};
 
-/// An outage, damage, or a bug; never the caller's fault.
+/// An outage, damage, or a bug; never the caller's fault. Its message is logged, so it names nobody.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The views' database cannot answer.
@@ -14,13 +14,13 @@ pub enum Error {
     #[error("read the event log")]
     Log(#[from] LogError),
     /// Merges go in a circle, which the rules refuse.
-    #[error("the merges of {number} go in a circle")]
+    #[error("merges go in a circle")]
     MergeCircle {
         /// A number in it.
         number: PrisonerNumber,
     },
     /// A view holds what it cannot hold.
-    #[error("the view {table} is damaged: {column} of {row} cannot be `{value}`")]
+    #[error("the view {table} is damaged in its column {column}: `projections verify` names the rows")]
     Damaged {
         /// The view.
         table: &'static str,

@@ -39,13 +39,14 @@ pub(crate) enum Owed {
     Merge { removed: PrisonerNumber },
 }
 
+/// For the log, where no prisoner is named.
 impl fmt::Display for Owed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EndOfRole { prison, staff_id, number } => {
-                write!(f, "the end of the role of inactive POM {staff_id} at {prison} on {number}")
+            Self::EndOfRole { prison, staff_id, number: _ } => {
+                write!(f, "the end of a role of inactive POM {staff_id} at {prison}")
             }
-            Self::Merge { removed } => write!(f, "the merge of {removed}"),
+            Self::Merge { removed: _ } => write!(f, "a merge"),
         }
     }
 }

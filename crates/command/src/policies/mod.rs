@@ -161,14 +161,17 @@ async fn discharge_until_done(service: &Service, owed: Owed, attempts: &Semaphor
     }
 }
 
+/// Says in the log what went wrong, and names no case: the sentence of a refusal may.
 fn report(error: &Error, what: &str) {
+    let kind = error.kind();
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     match error {
         Error::Unavailable(_) | Error::Contended { .. } | Error::NotCaughtUp => {
-            tracing::warn!(%error, cause, "{what}");
+            tracing::warn!(kind, cause, "{what}");
         }
-        Error::Refused(_) | Error::RevisionMismatch { .. } | Error::KeyReused { .. } | Error::Broken(_) => {
-            tracing::error!(%error, cause, "{what}");
+        Error::Refused(refusal) => tracing::error!(kind, code = refusal.code, "{what}"),
+        Error::RevisionMismatch { .. } | Error::KeyReused { .. } | Error::Broken(_) => {
+            tracing::error!(kind, cause, "{what}");
         }
     }
 }

@@ -115,7 +115,7 @@ impl Row {
         let stream = self.text("stream", position)?;
         let event = RecordedEvent {
             position,
-            stream: stream.parse().map_err(|error| unreadable("stream", position, error))?,
+            stream: stream.parse().map_err(|_| unreadable("stream", position))?,
             revision: self.bigint("revision", position)?,
             event_id: EventId(Uuid::from_bytes(self.array("event_id", position)?)),
             type_name: self.text("type", position)?,
@@ -131,13 +131,13 @@ impl Row {
         let len = self.0.try_get_i32().ok().and_then(|len| usize::try_from(len).ok());
         match len.filter(|len| *len <= self.0.len()) {
             Some(len) => Ok(self.0.split_to(len)),
-            None => Err(unreadable(column, position, "there is no value")),
+            None => Err(unreadable(column, position)),
         }
     }
 
     fn array<const N: usize>(&mut self, column: &str, position: u64) -> Result<[u8; N], LogError> {
         let value = self.value(column, position)?;
-        value[..].try_into().map_err(|error| unreadable(column, position, error))
+        value[..].try_into().map_err(|_| unreadable(column, position))
     }
 
     fn bigint(&mut self, column: &str, position: u64) -> Result<u64, LogError> {
@@ -146,12 +146,12 @@ impl Row {
 
     fn text(&mut self, column: &str, position: u64) -> Result<String, LogError> {
         let value = self.value(column, position)?;
-        std::str::from_utf8(&value).map(str::to_owned).map_err(|error| unreadable(column, position, error))
+        std::str::from_utf8(&value).map(str::to_owned).map_err(|_| unreadable(column, position))
     }
 
     fn instant(&mut self, column: &str, position: u64) -> Result<DateTime<Utc>, LogError> {
         let micros = self.array(column, position).map(i64::from_be_bytes)?;
         let instant = POSTGRES_EPOCH.checked_add_signed(TimeDelta::microseconds(micros));
-        instant.ok_or_else(|| unreadable(column, position, "it lies beyond all dates"))
+        instant.ok_or_else(|| unreadable(column, position))
     }
 }

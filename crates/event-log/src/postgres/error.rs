@@ -33,6 +33,6 @@ pub(super) fn damage(error: &sqlx::Error) -> Option<String> {
 }
 
 /// A value in the log that is not what the log can hold.
-pub(super) fn unreadable(column: &str, position: u64, error: impl std::fmt::Display) -> LogError {
-    LogError::Damaged { position, what: format!("`{column}` of this row of `log.event` cannot be read: {error}") }
+pub(super) fn unreadable(column: &str, position: u64) -> LogError {
+    LogError::Damaged { position, what: format!("`{column}` of this row of `log.event` holds what it cannot hold") }
 }

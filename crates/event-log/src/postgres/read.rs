@@ -62,7 +62,7 @@ pub(super) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page
     let Some(last) = rows.last() else {
         return empty_page(pool, after, limit).await;
     };
-    let head: i64 = last.try_get("head").map_err(|error| unreadable("head", after, error))?;
+    let head: i64 = last.try_get("head").map_err(|_| unreadable("head", after))?;
     let mut counted = Counted::new(after, limit);
     rows.iter().try_for_each(|row| counted.push(recorded_event(row)?))?;
     counted.page(head.cast_unsigned())
@@ -161,7 +161,7 @@ pub(super) async fn stream(
     .await
     .map_err(|error| log_error(error, 0))?;
     let events = rows.iter().map(recorded_event).collect::<Result<Vec<_>, _>>()?;
-    check_revisions(stream, from_revision, &events)?;
+    check_revisions(from_revision, &events)?;
     Ok(events)
 }
 
@@ -190,26 +190,26 @@ pub(super) async fn streams(pool: &PgPool, streams: &[Stream]) -> Result<Vec<Vec
     let mut answer: Vec<Vec<RecordedEvent>> = streams.iter().map(|_| Vec::new()).collect();
     for row in &rows {
         let event = recorded_event(row)?;
-        let place: i64 = row.try_get("place").map_err(|error| unreadable("place", event.position, error))?;
+        let place: i64 = row.try_get("place").map_err(|_| unreadable("place", event.position))?;
         if let Some(events) = usize::try_from(place - 1).ok().and_then(|index| answer.get_mut(index)) {
             events.push(event);
         }
     }
-    for (stream, events) in streams.iter().zip(&answer) {
-        check_revisions(stream, 0, events)?;
+    for events in &answer {
+        check_revisions(0, events)?;
     }
     Ok(answer)
 }
 
 /// Makes sure that a stream's events follow one another, in the stream and in the log.
-fn check_revisions(stream: &Stream, from_revision: u64, events: &[RecordedEvent]) -> Result<(), LogError> {
+fn check_revisions(from_revision: u64, events: &[RecordedEvent]) -> Result<(), LogError> {
     let mut position = 0;
     for (expected, event) in (from_revision..).zip(events) {
         if event.revision != expected || event.position <= position {
             return Err(LogError::Damaged {
                 position: event.position,
                 what: format!(
-                    "revision {} of {stream} stands here, where revision {expected} was to follow position {position}",
+                    "revision {} of its stream stands here, where revision {expected} was to follow position {position}",
                     event.revision
                 ),
             });
@@ -225,13 +225,13 @@ fn recorded_event(row: &PgRow) -> Result<RecordedEvent, LogError> {
     where
         T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
     {
-        row.try_get(name).map_err(|error| unreadable(name, position, error))
+        row.try_get(name).map_err(|_| unreadable(name, position))
     }
     let position = column::<i64>(row, "position", 0)?.cast_unsigned();
     let stream = column::<&str>(row, "stream", position)?;
     Ok(RecordedEvent {
         position,
-        stream: stream.parse().map_err(|error| unreadable("stream", position, error))?,
+        stream: stream.parse().map_err(|_| unreadable("stream", position))?,
         revision: column::<i64>(row, "revision", position)?.cast_unsigned(),
         event_id: EventId(column::<Uuid>(row, "event_id", position)?),
         type_name: column(row, "type", position)?,

@@ -272,8 +272,7 @@ impl Writer {
                 return Err(BatchError::Damaged {
                     position: 0,
                     what: format!(
-                        "`log.stream` says that {} has revisions {} to {}, but `log.event` has {} of them",
-                        append.stream_name,
+                        "`log.stream` says that a stream has revisions {} to {}, but `log.event` has {} of them",
                         append.expected.next(),
                         append.expected.next() + append.events.len() as u64 - 1,
                         events.len()

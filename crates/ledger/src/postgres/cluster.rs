@@ -301,6 +301,9 @@ impl Cluster {
             ("lc_messages", "C"),
             ("logging_collector", "off"),
             ("log_checkpoints", "off"),
+            // No rows and no statements in the server's log: they hold names and notes.
+            ("log_error_verbosity", "terse"),
+            ("log_min_error_statement", "panic"),
         ];
         match self.durability {
             Durability::PowerLoss => settings.push(("fsync", "on")),
