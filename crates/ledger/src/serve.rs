@@ -58,6 +58,10 @@ pub struct Settings {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Let other machines in, though nobody is asked who they are. Only for a network of its own, e.g. of containers, in
+    /// which a gateway that authenticates is the one way in
+    #[arg(long, env = "LEDGER_TRUST_NETWORK")]
+    pub trust_network: bool,
     /// What this process does
     #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,
@@ -140,7 +144,7 @@ impl Running {
     }
 
     async fn start_parts(settings: &Settings, signals: watch::Receiver<u32>) -> anyhow::Result<Self> {
-        check_listen(settings.listen)?;
+        check_listen(settings.listen, settings.trust_network)?;
         let listener = TcpListener::bind(settings.listen).await.with_context(|| {
             format!("listen on {}: is another program listening there? Choose another with --listen", settings.listen)
         })?;
@@ -388,16 +392,26 @@ impl Worker {
     }
 }
 
-/// Refuses to be reached from other machines, as nobody would be asked who they are.
-fn check_listen(listen: SocketAddr) -> anyhow::Result<()> {
+/// Refuses to be reached from other machines, as nobody would be asked who they are; unless somebody has decided that the
+/// network takes care of that.
+fn check_listen(listen: SocketAddr, trust_network: bool) -> anyhow::Result<()> {
     if listen.ip().is_loopback() {
         return Ok(());
     }
-    bail!(
-        "--listen {listen} would let other machines in, and no authentication is configured, so that anybody there could \
-         record anything: listen on 127.0.0.1:{port} or [::1]:{port}, and put something in front that authenticates",
-        port = listen.port()
+    if !trust_network {
+        bail!(
+            "--listen {listen} would let other machines in, and no authentication is configured, so that anybody there \
+             could record anything: listen on 127.0.0.1:{port} or [::1]:{port}, and put something in front that \
+             authenticates; or, where the network lets nobody in but that, add --trust-network",
+            port = listen.port()
+        );
+    }
+    tracing::warn!(
+        %listen,
+        "other machines are let in and nobody is asked who they are, by --trust-network: whoever reaches {listen} can read \
+         and record everything"
     );
+    Ok(())
 }
 
 /// Counts the SIGINTs and SIGTERMs that come from now on.
@@ -585,7 +599,9 @@ mod tests {
             ("[::]:8080", false),
             ("10.0.0.7:80", false),
         ] {
-            assert_eq!(check_listen(listen.parse().expect("an address")).is_ok(), allowed, "{listen}");
+            let listen = listen.parse().expect("an address");
+            assert_eq!(check_listen(listen, false).is_ok(), allowed, "{listen}");
+            assert!(check_listen(listen, true).is_ok(), "{listen}");
         }
     }
 }

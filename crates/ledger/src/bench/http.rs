@@ -37,6 +37,7 @@ pub(super) async fn posts_and_gets(
 ) -> anyhow::Result<()> {
     let running = serve::Running::start(&serve::Settings {
         listen: ([127, 0, 0, 1], 0).into(),
+        trust_network: false,
         role: serve::Role::All,
         stores: settings::Stores::in_dir(directory.join("http")),
         commands: commands.clone(),

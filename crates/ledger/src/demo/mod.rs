@@ -46,6 +46,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         .context("open the temporary directory to Postgres")?;
     let running = serve::Running::start(&serve::Settings {
         listen: settings.listen,
+        trust_network: false,
         role: serve::Role::All,
         stores: settings::Stores::in_dir(directory.path().to_owned()),
         commands: settings.commands.clone(),
