@@ -1,0 +1,12 @@
+-- Logins of the services that use Postgres, each with the rights of its role and no more. Safe to run again: passwords are
+-- set to what the environment says.
+\set ON_ERROR_STOP on
+\getenv projector_password PROJECTOR_PASSWORD
+\getenv query_password QUERY_PASSWORD
+
+SELECT 'CREATE ROLE projector LOGIN IN ROLE ledger_project'
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'projector') \gexec
+SELECT 'CREATE ROLE query LOGIN IN ROLE ledger_read'
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'query') \gexec
+ALTER ROLE projector PASSWORD :'projector_password';
+ALTER ROLE query PASSWORD :'query_password';
