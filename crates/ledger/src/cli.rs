@@ -117,4 +117,41 @@ mod tests {
     fn the_command_line_is_well_formed() {
         super::Cli::command().debug_assert();
     }
+
+    /// Flags of services and their variables.
+    fn settings() -> Vec<(String, String)> {
+        let mut command = super::Cli::command();
+        command.build();
+        let serve = command.find_subcommand("serve").expect("a subcommand");
+        serve
+            .get_arguments()
+            .filter_map(|argument| {
+                let (flag, variable) = (argument.get_long()?, argument.get_env()?);
+                Some((format!("--{flag}"), variable.to_str()?.to_owned()))
+            })
+            .collect()
+    }
+
+    fn file(path: &str) -> String {
+        let path = format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    #[test]
+    fn every_setting_is_in_the_operators_guide() {
+        let guide = file("docs/operating.md");
+        for (flag, variable) in settings() {
+            assert!(guide.contains(&format!("\n| `{flag}` | `{variable}` |")), "{flag}, {variable}");
+        }
+    }
+
+    #[test]
+    fn containers_are_set_up_with_settings_that_exist() {
+        let known: Vec<String> = settings().into_iter().map(|(_, variable)| variable).collect();
+        let files = ["Dockerfile", "docker-compose.yml"].map(file).concat();
+        let named = files.split(|letter: char| !(letter.is_ascii_uppercase() || letter == '_'));
+        for name in named.filter(|name| name.starts_with("LEDGER_")) {
+            assert!(known.iter().any(|known| known == name), "{name}");
+        }
+    }
 }
