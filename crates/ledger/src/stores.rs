@@ -240,14 +240,17 @@ impl LogStore {
     /// Its connections, where it is in Postgres.
     #[must_use]
     pub fn pool(&self) -> Option<&PgPool> {
-        Some(&self.pool)
+        match &self.kept {
+            Kept::Postgres(pool) => Some(pool),
+            Kept::Kurrent(_) => None,
+        }
     }
 
     /// A writer of many streams' events in a given order, behind whatever the log holds.
     #[must_use]
     pub fn ordered_writer(&self) -> OrderedWriter {
         match &self.kept {
-            Kept::Postgres(pool) => OrderedWriter::Postgres(postgres_log::OrderedWriter::new(pool)),
+            Kept::Postgres(pool) => OrderedWriter::Postgres(Box::new(postgres_log::OrderedWriter::new(pool))),
             Kept::Kurrent(log) => OrderedWriter::Kurrent(kurrentdb::OrderedWriter::new(log)),
         }
     }
@@ -274,7 +277,7 @@ impl LogStore {
 #[derive(Debug)]
 pub enum OrderedWriter {
     /// To one in Postgres.
-    Postgres(postgres_log::OrderedWriter),
+    Postgres(Box<postgres_log::OrderedWriter>),
     /// To one on a KurrentDB server.
     Kurrent(kurrentdb::OrderedWriter),
 }
