@@ -1,5 +1,6 @@
 //! Histories, put together event by event.
 
+use chrono::{DateTime, Utc};
 use domain::{Entry, Event, Stream, prison, prisoner};
 use event_log::LogError;
 
@@ -29,15 +30,28 @@ impl History {
         }
     }
 
+    /// When its last entry was recorded.
+    fn recorded_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Case(history) => history.entries().last().map(|last| last.recorded_at),
+            Self::Prison(history) => history.entries().last().map(|last| last.recorded_at),
+        }
+    }
+
     /// Adds the entry that the log has next in this history's stream.
     ///
     /// # Errors
-    /// [`LogError::Damaged`] where it is not the next: the log promises dense revisions.
+    /// [`LogError::Damaged`] where it is not the next: the log promises dense revisions, and recorded times that never run
+    /// backwards in a stream.
     pub(crate) fn push(&mut self, entry: Entry<Event>) -> Result<(), LogError> {
         let (position, revision, due) = (entry.position, entry.revision, self.len() as u64);
         let damaged = |what: String| LogError::Damaged { position, what };
         if revision != due {
             return Err(damaged(format!("revision {revision} of its stream where {due} is due")));
+        }
+        if self.recorded_at().is_some_and(|before| entry.recorded_at < before) {
+            let what = format!("recorded at {}, which is before the event that precedes it", entry.recorded_at);
+            return Err(damaged(what));
         }
         match self {
             Self::Case(history) => history.push(entry.try_map(|event| match event {

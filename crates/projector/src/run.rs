@@ -296,7 +296,8 @@ impl Running<'_> {
         if behind <= events_min || behind <= head / REBUILD_LOG_PART {
             return Ok(false);
         }
-        has_more_than(&self.log, checkpoint.position, events_min).await
+        // At the head stands an event, so there is one.
+        Ok(events_min == 0 || has_more_than(&self.log, checkpoint.position, events_min).await?)
     }
 
     /// Follows the log until the views have fallen far behind.

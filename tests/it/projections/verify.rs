@@ -288,9 +288,18 @@ async fn damage_in_the_log_is_named_by_its_position() {
         ("UPDATE log.event SET type = 'PrisonerTeleported' WHERE position = 12", 12),
         ("DELETE FROM log.event WHERE position = 12", 12),
         ("UPDATE log.event SET revision = revision + 1000 WHERE position = 12", 12),
-        ("UPDATE log.event SET recorded_at = recorded_at + interval '1 year' WHERE position = 12", 13),
+        (
+            "UPDATE log.event SET recorded_at = recorded_at - interval '1 year'
+              WHERE position = (SELECT min(position) FROM log.event WHERE revision = 1)",
+            0,
+        ),
     ] {
         let (database, _ledger, views) = projected().await;
+        let position = match position {
+            // The second event of its stream, recorded before the first.
+            0 => count(&database.pool, "SELECT min(position) FROM log.event WHERE revision = 1").await,
+            position => position,
+        };
         let mut connection = PgConnection::connect(&database.url).await.expect("a connection");
         let without_guards = format!("SET session_replication_role = replica; {damage}");
         sqlx::raw_sql(AssertSqlSafe(without_guards)).execute(&mut connection).await.expect(damage);
