@@ -46,11 +46,21 @@ async fn history_known_at(
     number: &PrisonerNumber,
     known_at: Option<KnownAt>,
 ) -> Result<History, Error> {
+    let position = position_of(log, known_at).await?;
     let all = history(number, &events(log, number).await?);
-    Ok(match known_at {
+    Ok(match position {
         None => all,
-        Some(KnownAt::Position(position)) => all.known_at_position(position),
-        Some(KnownAt::Instant(instant)) => all.known_at_instant(instant),
+        Some(position) => all.known_at_position(position),
+    })
+}
+
+/// The position up to which a point reaches. An instant is turned into one first, as for lists: what was known is the beginning
+/// of the log, in the order of the log.
+async fn position_of(log: &SharedLog, known_at: Option<KnownAt>) -> Result<Option<u64>, LogError> {
+    Ok(match known_at {
+        None => None,
+        Some(KnownAt::Position(position)) => Some(position),
+        Some(KnownAt::Instant(instant)) => Some(log.position_at(instant).await?),
     })
 }
 
@@ -62,6 +72,7 @@ pub(crate) async fn periods_before_merges(
     survivor: &PrisonerNumber,
     known_at: Option<KnownAt>,
 ) -> Result<Vec<Case>, Error> {
+    let known_at = position_of(log, known_at).await?.map(KnownAt::Position);
     let survivor = history_known_at(log, survivor, known_at).await?;
     let removed = removed_numbers(log, &survivor, known_at).await?;
     let found = before_merges(&survivor, removed.iter());
@@ -302,13 +313,10 @@ struct Member {
 /// The numbers of the case that one belongs to, as far as they were known at a point; the survivor first. What was
 /// recorded later counts for nothing, merges included.
 async fn members(log: &SharedLog, number: &PrisonerNumber, known_at: Option<KnownAt>) -> Result<Vec<Member>, Error> {
+    let position = position_of(log, known_at).await?;
     let member = async |number: &PrisonerNumber, merged_at: u64| {
         let mut events = events(log, number).await?;
-        events.retain(|stored| match known_at {
-            None => true,
-            Some(KnownAt::Position(position)) => stored.entry.position <= position,
-            Some(KnownAt::Instant(instant)) => stored.entry.recorded_at <= instant,
-        });
+        events.retain(|stored| position.is_none_or(|position| stored.entry.position <= position));
         Ok::<_, Error>(Member { history: history(number, &events), events, merged_at })
     };
     let mut survivor = member(number, 0).await?;

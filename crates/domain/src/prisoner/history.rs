@@ -84,12 +84,6 @@ impl History {
         self.known(|entry| entry.position <= position)
     }
 
-    /// The history as it was known at an instant; recorded time never runs backwards along a stream.
-    #[must_use]
-    pub fn known_at_instant(&self, instant: DateTime<Utc>) -> Self {
-        self.known(|entry| entry.recorded_at <= instant)
-    }
-
     fn known(&self, known: impl Fn(&Entry<PrisonerEvent>) -> bool) -> Self {
         Self::from_entries(self.number.clone(), self.entries.iter().take_while(|entry| known(entry)).cloned().collect())
     }
