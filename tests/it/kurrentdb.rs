@@ -1,9 +1,228 @@
-//! The event log on a KurrentDB server, tried on the stand-in.
+//! The event log on a KurrentDB server, tried on the stand-in: the contract of every store, and what this store promises
+//! beyond it.
 
+mod check;
+mod damage;
 mod faults;
 
-use event_log::{KurrentLog, kurrentdb::StreamPrefix};
+use std::sync::Arc;
+
+use chrono::Utc;
+use domain::{Stream, identifier::CommandId};
+use event_log::{
+    AppendError, Appended, EventLog as _,
+    ExpectedRevision::{Exact, NoStream},
+    Followed, KurrentLog, LogError, NewEvent, SharedLog, contract,
+    kurrentdb::StreamPrefix,
+};
+use futures::{StreamExt as _, future::join_all};
+use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{StandIn, eventually};
 
 fn log_at(url: &str) -> KurrentLog {
     KurrentLog::new(url, &StreamPrefix::default()).expect("a URL")
+}
+
+fn log(server: &StandIn) -> KurrentLog {
+    log_at(&server.url())
+}
+
+/// The server as others use it.
+fn client(server: &StandIn) -> Client {
+    Client::new(format!("{}&discoveryInterval=10", server.url()).parse().expect("a URL")).expect("a client")
+}
+
+/// Writes something that is none of the ledger's.
+async fn write_foreign(client: &Client, stream: &str) {
+    let event = EventData::json("Foreign", &json!({"of": "others"})).expect("an event");
+    client.append_to_stream(stream, &AppendToStreamOptions::default(), event).await.expect("write");
+}
+
+fn event(run: Uuid, number: usize) -> NewEvent {
+    contract::made_up_event(CommandId(run).event_id(number), Utc::now())
+}
+
+fn stream(run: Uuid, number: u64) -> Stream {
+    contract::made_up_stream(run, number)
+}
+
+/// A log of three streams with three events each, written in turns; answers what the last append was answered, too.
+async fn append_nine(log: &KurrentLog) -> (Uuid, Appended) {
+    let run = Uuid::new_v4();
+    let mut last = None;
+    for number in 0..9_u64 {
+        let expected = (number / 3).checked_sub(1).map_or(NoStream, Exact);
+        let events = vec![event(run, number as usize)];
+        last = Some(log.append(&stream(run, number % 3), expected, events).await.expect("append"));
+    }
+    (run, last.expect("nine appends"))
+}
+
+/// The positions of the events after a position.
+async fn positions(log: &KurrentLog, after: u64) -> Vec<u64> {
+    let events = log.read_all(after, 100).await.expect("read");
+    events.iter().map(|event| event.position).collect()
+}
+
+async fn check(handles: &[SharedLog]) {
+    let report = contract::check(handles, Uuid::new_v4()).await;
+    assert!(report.held(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_holds_the_contract_of_every_store() {
+    let server = StandIn::start();
+    check(&[Arc::new(log(&server))]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_on_one_server_hold_it_together() {
+    let server = StandIn::start();
+    check(&[Arc::new(log(&server)), Arc::new(log(&server))]).await;
+}
+
+#[tokio::test]
+async fn what_others_keep_on_the_server_is_left_out() {
+    let server = StandIn::start();
+    let (log, client) = (log(&server), client(&server));
+    let others = KurrentLog::new(&server.url(), &"others-".parse().expect("a prefix")).expect("a URL");
+    for stream in ["ledger", "Ledger-prisoner-A1234BC", "prisoner-A1234BC", "x-ledger-prison-LEI"] {
+        write_foreign(&client, stream).await;
+    }
+    assert_eq!((log.head().await.expect("the head"), positions(&log, 0).await), (0, vec![]));
+    let (run, _) = append_nine(&log).await;
+    let (other_run, other) = append_nine(&others).await;
+    write_foreign(&client, "ledger").await;
+
+    let ours = positions(&log, 0).await;
+    assert_eq!(ours.len(), 9);
+    assert_eq!(log.head().await.expect("the head"), ours[8]);
+    assert_eq!(others.head().await.expect("the head"), other.position);
+    assert_eq!(log.read_stream(&stream(other_run, 0), 0, 10).await.expect("read"), []);
+    assert_eq!(others.read_stream(&stream(run, 0), 0, 10).await.expect("read"), []);
+    let followed = log.follow_all(0).next().await;
+    assert!(matches!(&followed, Some(Ok(Followed::Events(events))) if events.len() == 9), "{followed:?}");
+}
+
+#[tokio::test]
+async fn an_event_is_kept_as_json_that_a_person_can_read() {
+    let server = StandIn::start();
+    let (run, number) = (Uuid::new_v4(), 4);
+    let given = event(run, number);
+    let appended = log(&server).append(&stream(run, 0), NoStream, vec![given.clone()]).await.expect("append");
+    let name = format!("ledger-{}", stream(run, 0));
+    let mut read = client(&server).read_stream(name, &ReadStreamOptions::default()).await.expect("read");
+    let kept = read.next().await.expect("read").and_then(|event| event.event).expect("an event");
+    assert_eq!((kept.id, kept.event_type.as_str(), kept.is_json), (given.event_id.0, "ContractTried", true));
+    assert_eq!(kept.data, given.data);
+    let metadata: Value = serde_json::from_slice(&kept.custom_metadata).expect("JSON");
+    let recorded_at = appended.events[0].1.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    assert_eq!((&metadata["recordedAt"], &metadata["ledger"]), (&json!(recorded_at), &json!({"schemaVersion": 1})));
+}
+
+#[tokio::test]
+async fn a_position_that_is_none_of_an_event_is_found_its_way_from() {
+    let server = StandIn::start();
+    let log = log(&server);
+    append_nine(&log).await;
+    let ours = positions(&log, 0).await;
+    for (number, position) in ours.iter().enumerate() {
+        assert_eq!(positions(&log, position - 1).await, ours[number..], "before position {position}");
+        assert_eq!(positions(&log, position + 1).await, ours[number + 1..], "after position {position}");
+    }
+    for beyond in [ours[8] + 1, ours[8] + 1_000_000, u64::MAX] {
+        assert_eq!(positions(&log, beyond).await, [0; 0], "after {beyond}");
+    }
+    let followed = log.follow_all(ours[8] + 1).next().await;
+    assert!(matches!(followed, Some(Err(LogError::Damaged { .. }))), "the log is another: {followed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_append_at_one_revision_one_wins_and_the_others_are_told_where_the_stream_is() {
+    let server = StandIn::start();
+    let (run, handles) = (Uuid::new_v4(), [log(&server), log(&server)]);
+    let stream = stream(run, 0);
+    handles[0].append(&stream, NoStream, vec![event(run, 0)]).await.expect("append");
+    let appends = (1..=12).map(|number| handles[number % 2].append(&stream, Exact(0), vec![event(run, number)]));
+    let (mut won, mut lost) = (0, 0);
+    for answer in join_all(appends).await {
+        match answer {
+            Ok(appended) if appended.revision == 1 && !appended.repeated => won += 1,
+            Err(AppendError::Conflict { actual: Exact(1), expected: Exact(0), .. }) => lost += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((won, lost), (1, 11));
+    assert_eq!(handles[1].read_stream(&stream, 0, 10).await.expect("read").len(), 2);
+}
+
+/// The answer to an append is lost on its way; the store sends the same again and learns what became of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_whose_answer_was_lost_is_answered_as_it_was() {
+    let server = StandIn::start();
+    let proxy = server.proxy();
+    let (behind, direct) = (log_at(&proxy.url()), log(&server));
+    let run = Uuid::new_v4();
+    let (one, other) = (stream(run, 0), stream(run, 1));
+    let first = behind.append(&one, NoStream, vec![event(run, 0)]).await.expect("append");
+
+    proxy.swallow_answers();
+    let append = tokio::spawn({
+        let (behind, one, events) = (behind.clone(), one.clone(), vec![event(run, 1), event(run, 2)]);
+        async move { behind.append(&one, Exact(0), events).await }
+    });
+    eventually("the append on the server", async || {
+        (direct.read_stream(&one, 0, 10).await.expect("read").len() == 3).then_some(())
+    })
+    .await;
+    // Somebody else goes on meanwhile.
+    direct.append(&one, Exact(2), vec![event(run, 3)]).await.expect("append");
+    direct.append(&other, NoStream, vec![event(run, 4)]).await.expect("append");
+    proxy.pass();
+    proxy.cut();
+    let answer = append.await.expect("no panic").expect("append");
+    let stands = direct.read_stream(&one, 0, 10).await.expect("read");
+    assert_eq!(stands.len(), 4, "appended once");
+    assert_eq!((answer.revision, answer.repeated), (2, false), "it was this call that appended");
+    let expected: Vec<_> = stands[1..3].iter().map(|event| (event.position, event.recorded_at)).collect();
+    assert_eq!(answer.events, expected);
+
+    let again = behind.append(&one, NoStream, vec![event(run, 0)]).await.expect("append");
+    assert_eq!(again, Appended { repeated: true, ..first });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_server_is_an_outage_and_one_that_comes_back_is_used_again() {
+    let mut server = StandIn::start();
+    let written = log(&server);
+    let (run, last) = append_nine(&written).await;
+    let mut follower = written.follow_all(last.position);
+    assert_eq!(follower.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last.position }));
+
+    server.kill();
+    let waiting = log(&server);
+    for log in [&written, &waiting] {
+        let read = log.head().await;
+        assert!(matches!(read, Err(LogError::Unavailable(_))), "{read:?}");
+        let appended = log.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await;
+        assert!(matches!(appended, Err(AppendError::Log(LogError::Unavailable(_)))), "{appended:?}");
+    }
+    let followed = follower.next().await;
+    assert!(matches!(followed, Some(Err(LogError::Unavailable(_)))), "{followed:?}");
+    assert!(follower.next().await.is_none(), "an error ends a follower");
+
+    server.start_again();
+    let again = waiting.append(&stream(run, 2), Exact(1), vec![event(run, 8)]).await.expect("append");
+    assert_eq!(again, Appended { repeated: true, ..last.clone() }, "what was acknowledged is there");
+    let mut follower = written.follow_all(last.position);
+    assert_eq!(follower.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last.position }));
+    let next = written.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let followed = follower.next().await;
+    assert!(
+        matches!(&followed, Some(Ok(Followed::Events(events))) if events[0].position == next.position),
+        "{followed:?}"
+    );
 }

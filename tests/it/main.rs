@@ -3,6 +3,7 @@
 mod answers;
 mod commands;
 mod compatible;
+mod copy;
 mod dictionary;
 mod embedded_postgres;
 mod event_log;

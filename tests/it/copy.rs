@@ -1,0 +1,239 @@
+//! `copy`: a log moved from one kind of store to another and back, also where it is cut short on the way, and what it
+//! refuses.
+
+use std::sync::Arc;
+
+use chrono::{TimeDelta, Utc};
+use domain::{Stream, identifier::CommandId};
+use event_log::{
+    ExpectedRevision::{Exact, NoStream},
+    KurrentLog, NewEvent, PostgresLog, RecordedEvent, SharedLog, contract,
+    kurrentdb::StreamPrefix,
+};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Answer, DataDir, Program, Ran, StandIn, TestDatabase, Tool, database, eventually, run};
+
+/// A made-up ledger of so many people, in a database.
+async fn generated(prisoners: &str) -> TestDatabase {
+    let database = database().await;
+    let sizes = ["--prisoners", prisoners, "--years", "2", "--prisons", "3", "--event-store", &database.url];
+    let ran = run(&[&["generate"], &sizes[..]].concat()).await;
+    assert!(ran.status.success(), "{}", ran.stderr);
+    database
+}
+
+fn copying<'a>(from: &'a str, to: &'a str) -> [&'a str; 6] {
+    ["copy", "--json", "--from", from, "--to", to]
+}
+
+async fn copy(from: &str, to: &str) -> Value {
+    let ran = run(&copying(from, to)).await;
+    assert!(ran.status.success(), "{}", ran.stderr);
+    serde_json::from_str(&ran.stdout).expect("one JSON object")
+}
+
+async fn refused(from: &str, to: &str) -> String {
+    let ran = run(&copying(from, to)).await;
+    assert_eq!(ran.status.code(), Some(1), "{}", ran.stdout);
+    ran.stderr
+}
+
+async fn kurrent(server: &StandIn) -> SharedLog {
+    Arc::new(KurrentLog::new(&server.url(), &StreamPrefix::default()).expect("a URL"))
+}
+
+async fn postgres(database: &TestDatabase) -> SharedLog {
+    Arc::new(PostgresLog::connect(&database.pool).await.expect("the log"))
+}
+
+async fn whole(log: &SharedLog) -> Vec<RecordedEvent> {
+    let mut events: Vec<RecordedEvent> = Vec::new();
+    loop {
+        let page = log.read_all(events.last().map_or(0, |last| last.position), 1_000).await.expect("a page");
+        if page.is_empty() {
+            return events;
+        }
+        events.extend(page);
+    }
+}
+
+/// Whether more than so many events stand in a log.
+async fn holds_more_than(log: &SharedLog, events: u64) -> Option<()> {
+    event_log::has_more_than(log, 0, events).await.expect("read").then_some(())
+}
+
+async fn tell(arguments: &[&str]) -> String {
+    let Ran { status, stdout, stderr } = run(arguments).await;
+    assert!(status.success(), "{arguments:?}: {stderr}");
+    stdout
+}
+
+/// What is said, but for the positions, which are the store's own.
+fn without_positions(said: &str) -> String {
+    // In text and in JSON: whatever number follows the word.
+    let after = |part: &str| {
+        part.trim_start_matches(|letter: char| letter.is_ascii_digit() || " \":".contains(letter)).to_owned()
+    };
+    said.split("position").map(after).collect()
+}
+
+/// A ledger that began in a prison service's own Postgres grows into a cluster, and comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_moves_to_kurrentdb_and_back_and_answers_as_before() {
+    let (began, server, back) = (generated("60").await, StandIn::start(), DataDir::new());
+    let (url, dir) = (server.url(), back.path().to_str().expect("UTF-8"));
+    let events = whole(&postgres(&began).await).await;
+    let all = json!({ "events": events.len(), "copied": events.len(), "verified": true, "recordedSince": false });
+    assert_eq!(copy(&began.url, &url).await, all);
+    assert_eq!(copy(&url, dir).await, all);
+
+    let places = [["--event-store", &began.url], ["--event-store", &url], ["--data-dir", dir]];
+    let mut raw = Vec::new();
+    for place in places {
+        raw.push(tell(&[&["replay", "--raw"], &place[..]].concat()).await);
+    }
+    assert_eq!(raw[0].lines().count(), events.len());
+    assert!(raw.iter().all(|other| *other == raw[0]), "the same to the byte");
+
+    let cases: Vec<String> = events
+        .iter()
+        .filter_map(|event| match &event.stream {
+            Stream::Prisoner(number) if event.type_name == "AllocationMade" => Some(number.to_string()),
+            _ => None,
+        })
+        .collect();
+    for number in cases.iter().step_by(cases.len() / 4) {
+        let mut histories = Vec::new();
+        for place in places {
+            histories.push(without_positions(&tell(&[&["history", number], &place[..]].concat()).await));
+        }
+        assert!(histories.iter().all(|other| *other == histories[0]), "{histories:?}");
+    }
+
+    let views = database().await;
+    let before = Program::serve_with(&["--event-store", &began.url, "--views", &began.url]).await;
+    let after = Program::serve_with(&["--event-store", &url, "--views", &views.url]).await;
+    let known = events[events.len() / 2].recorded_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let answer = async |program: &Program, question: &str| {
+        let Answer { status, body, .. } = program.client().get(question).await;
+        (status, without_positions(&body.to_string()))
+    };
+    for (program, log) in [(&before, postgres(&began).await), (&after, kurrent(&server).await)] {
+        let head = log.head().await.expect("the head").to_string();
+        let shown = async || {
+            let answer = program.client().get("/prisons/LEI/cases").await;
+            (answer.header("ledger-position") == Some(&head)).then_some(())
+        };
+        eventually("views of the whole log", shown).await;
+    }
+    for number in cases.iter().step_by(cases.len() / 4) {
+        let now = format!("/prisoners/{number}/responsibility?on=2026-03-01");
+        let then = format!("{now}&known-at={known}");
+        let list = format!("/prisons/LEI/cases?on=2026-03-01&known-at={known}&limit=50");
+        for question in [now, then, list] {
+            assert_eq!(answer(&after, &question).await, answer(&before, &question).await, "{question}");
+        }
+    }
+}
+
+/// Killed or interrupted while it copies, the same again copies the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_was_cut_short_goes_on_where_it_was() {
+    let began = generated("300").await;
+    let all = whole(&postgres(&began).await).await.len();
+
+    let server = StandIn::start();
+    let copy_of = kurrent(&server).await;
+    let killed = Tool::start(&copying(&began.url, &server.url()));
+    eventually("a part of the copy", || holds_more_than(&copy_of, 300)).await;
+    drop(killed);
+    let interrupted = Tool::start(&copying(&began.url, &server.url()));
+    let part = whole(&copy_of).await.len() as u64;
+    eventually("more of the copy", || holds_more_than(&copy_of, part + 300)).await;
+    interrupted.signal(Signal::SIGINT);
+    let ended = interrupted.ended().await;
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the same again copies the rest"), "{}", ended.stderr);
+    let found = whole(&copy_of).await.len();
+    assert!((600..all).contains(&found), "{found} of {all} when it was interrupted");
+    let expected = json!({ "events": all, "copied": all - found, "verified": true, "recordedSince": false });
+    assert_eq!(copy(&began.url, &server.url()).await, expected);
+
+    let back = database().await;
+    let copy_of = postgres(&back).await;
+    let killed = Tool::start(&copying(&server.url(), &back.url));
+    eventually("a part of the copy", || holds_more_than(&copy_of, 0)).await;
+    drop(killed);
+    let found = whole(&copy_of).await.len();
+    assert!(found < all, "it was killed too late");
+    let expected = json!({ "events": all, "copied": all - found, "verified": true, "recordedSince": false });
+    assert_eq!(copy(&server.url(), &back.url).await, expected);
+    let nothing = json!({ "events": all, "copied": 0, "verified": true, "recordedSince": false });
+    assert_eq!(copy(&server.url(), &back.url).await, nothing, "all is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_holds_anything_else_is_left_alone() {
+    let (one, other, server) = (generated("20").await, database().await, StandIn::start());
+    let run_id = Uuid::new_v4();
+    let event = |number| contract::made_up_event(CommandId(run_id).event_id(number), Utc::now());
+    for log in [postgres(&other).await, kurrent(&server).await] {
+        log.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event(0)]).await.expect("append");
+    }
+    for target in [&other.url, &server.url()] {
+        let said = refused(&one.url, target).await;
+        assert!(said.contains("the log to copy into holds something else"), "{said}");
+    }
+    assert_eq!(whole(&postgres(&other).await).await.len(), 1);
+    assert_eq!(whole(&kurrent(&server).await).await.len(), 1);
+
+    // A copy that somebody went on with.
+    let grown = StandIn::start();
+    copy(&one.url, &grown.url()).await;
+    let log = kurrent(&grown).await;
+    log.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event(0)]).await.expect("append");
+    let said = refused(&one.url, &grown.url()).await;
+    assert!(said.contains("where the log to copy has ended"), "{said}");
+    // The other way round it is a copy that is not finished.
+    assert_eq!(copy(&grown.url(), &one.url).await["copied"], json!(1));
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused() {
+    let (one, server) = (database().await, StandIn::start());
+    let said = refused(&one.url, &one.url).await;
+    assert!(said.contains("name the same log"), "{said}");
+    let said = refused(&server.url(), &one.url).await;
+    assert!(said.contains("there is no ledger where --from says"), "{said}");
+    let nowhere = DataDir::new();
+    let said = refused(nowhere.path().join("none").to_str().expect("UTF-8"), &one.url).await;
+    assert!(said.contains("there is no ledger where --from says"), "{said}");
+}
+
+/// Two services on one KurrentDB, the clock of one ahead of the other's: between streams recorded times run backwards. They
+/// are copied as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_times_are_copied_as_they_are() {
+    let (server, target) = (StandIn::start(), database().await);
+    let services = [kurrent(&server).await, kurrent(&server).await];
+    let run_id = Uuid::new_v4();
+    let now = Utc::now();
+    for number in 0..20_usize {
+        let event = NewEvent {
+            recorded_at: now + TimeDelta::milliseconds(if number % 2 == 0 { 5_000 } else { 0 } + number as i64),
+            ..contract::made_up_event(CommandId(run_id).event_id(number), now)
+        };
+        let expected = (number as u64 / 2).checked_sub(1).map_or(NoStream, Exact);
+        let stream = contract::made_up_stream(run_id, number as u64 % 2);
+        services[number % 2].append(&stream, expected, vec![event]).await.expect("append");
+    }
+    let began = whole(&services[0]).await;
+    assert!(contract::backwards(&began).is_some(), "recorded times were to run backwards");
+    copy(&server.url(), &target.url).await;
+    let copied = whole(&postgres(&target).await).await;
+    let times = |events: &[RecordedEvent]| events.iter().map(|event| event.recorded_at).collect::<Vec<_>>();
+    assert_eq!(times(&copied), times(&began));
+}

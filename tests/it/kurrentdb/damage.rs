@@ -1,0 +1,134 @@
+//! Events that the server hides, has deleted, or holds under the ledger's prefix without being the ledger's: damage, never a
+//! shorter history.
+
+use event_log::{
+    AppendError, EventLog as _,
+    ExpectedRevision::{Exact, NoStream},
+    Followed, KurrentLog, LogError, RecordedEvent,
+};
+use futures::StreamExt as _;
+use kurrentdb::{
+    AppendToStreamOptions, Client, DeleteStreamOptions, StreamMetadata, StreamMetadataBuilder, TombstoneStreamOptions,
+};
+
+use super::{append_nine, client, event, log, stream, write_foreign};
+use crate::support::StandIn;
+
+/// What is done to a stream.
+enum Harm {
+    Settings(Box<StreamMetadata>),
+    Deleted,
+    DeletedForGood,
+}
+
+async fn set(client: &Client, stream: &str, settings: &StreamMetadata) {
+    client.set_stream_metadata(stream, &AppendToStreamOptions::default(), settings).await.expect("set");
+}
+
+async fn harm(client: &Client, stream: &str, harm: Harm) {
+    match harm {
+        Harm::Settings(settings) => set(client, stream, &settings).await,
+        Harm::Deleted => {
+            client.delete_stream(stream, &DeleteStreamOptions::default()).await.expect("delete");
+        }
+        Harm::DeletedForGood => {
+            client.tombstone_stream(stream, &TombstoneStreamOptions::default()).await.expect("delete");
+        }
+    }
+}
+
+#[track_caller]
+fn is_damage<T: std::fmt::Debug>(what: &str, read: Result<T, LogError>) {
+    assert!(matches!(read, Err(LogError::Damaged { .. })), "{what}: {read:?}");
+}
+
+/// Reads the log to its end, or to what is damaged.
+async fn whole(log: &KurrentLog) -> (Vec<RecordedEvent>, Result<(), LogError>) {
+    let mut events: Vec<RecordedEvent> = Vec::new();
+    loop {
+        match log.read_all(events.last().map_or(0, |last| last.position), 4).await {
+            Ok(page) if page.is_empty() => return (events, Ok(())),
+            Ok(page) => events.extend(page),
+            Err(error) => return (events, Err(error)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_was_deleted_or_truncated_is_damage() {
+    for (what, done) in [
+        ("truncated", Harm::Settings(Box::new(StreamMetadataBuilder::new().truncate_before(1).build()))),
+        ("held to a number of events", Harm::Settings(Box::new(StreamMetadataBuilder::new().max_count(2).build()))),
+        ("deleted", Harm::Deleted),
+        ("deleted for good", Harm::DeletedForGood),
+    ] {
+        let server = StandIn::start();
+        let (log, client) = (log(&server), client(&server));
+        let (run, _) = append_nine(&log).await;
+        let mut follower = log.follow_all(0);
+        let followed = follower.next().await;
+        assert!(matches!(followed, Some(Ok(Followed::Events(_)))), "{followed:?}");
+        assert!(matches!(follower.next().await, Some(Ok(Followed::CaughtUp { .. }))));
+
+        let (harmed, sound) = (stream(run, 1), stream(run, 2));
+        harm(&client, &format!("ledger-{harmed}"), done).await;
+        is_damage(what, log.read_stream(&harmed, 0, 10).await);
+        is_damage(what, log.read_streams(&[sound.clone(), harmed.clone()]).await);
+        assert_eq!(log.read_stream(&sound, 0, 10).await.expect("read").len(), 3, "{what}");
+        let (events, end) = whole(&log).await;
+        assert_eq!(events.len(), 9, "{what}: what stands before is read");
+        is_damage(what, end);
+        is_damage(what, follower.next().await.expect("an item"));
+        assert!(follower.next().await.is_none(), "an error ends a follower");
+
+        let from = super::log(&server);
+        let followed: Vec<_> = from.follow_all(0).collect().await;
+        assert!(matches!(&followed[0], Ok(Followed::Events(events)) if events.len() == 9), "{what}: {followed:?}");
+        assert!(matches!(followed[1], Err(LogError::Damaged { .. })), "{what}: {followed:?}");
+        assert_eq!(followed.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_begun_again_where_a_stream_was_deleted() {
+    for done in [Harm::Deleted, Harm::DeletedForGood] {
+        let server = StandIn::start();
+        let (log, client) = (log(&server), client(&server));
+        let (run, _) = append_nine(&log).await;
+        harm(&client, &format!("ledger-{}", stream(run, 1)), done).await;
+        let appended = log.append(&stream(run, 1), NoStream, vec![event(run, 9)]).await;
+        assert!(matches!(appended, Err(AppendError::Log(LogError::Damaged { .. }))), "{appended:?}");
+    }
+}
+
+#[tokio::test]
+async fn settings_that_hide_nothing_are_no_damage() {
+    let server = StandIn::start();
+    let (log, client) = (log(&server), client(&server));
+    let (run, last) = append_nine(&log).await;
+    let name = format!("ledger-{}", stream(run, 0));
+    set(&client, &name, &StreamMetadataBuilder::new().insert_custom_property("owner", "OMU").build()).await;
+    let mistake = format!("ledger-{}", stream(run, 1));
+    set(&client, &mistake, &StreamMetadataBuilder::new().truncate_before(2).build()).await;
+    set(&client, &mistake, &StreamMetadataBuilder::new().build()).await;
+    let next = log.append(&stream(run, 2), Exact(2), vec![event(run, 9)]).await.expect("append");
+
+    let (events, end) = whole(&log).await;
+    end.expect("nothing is lost");
+    assert_eq!(events.len(), 10);
+    assert_eq!(log.read_stream(&stream(run, 1), 0, 10).await.expect("read").len(), 3);
+    assert_eq!(log.read_all(last.position, 1).await.expect("read")[0].position, next.position, "in pages of one");
+}
+
+#[tokio::test]
+async fn what_others_write_under_the_ledgers_prefix_is_damage() {
+    for (name, reads_as) in [("ledger-accounts", 9), ("ledger-prison-LEI", 9)] {
+        let server = StandIn::start();
+        let (log, client) = (log(&server), client(&server));
+        append_nine(&log).await;
+        write_foreign(&client, name).await;
+        let (events, end) = whole(&log).await;
+        assert_eq!(events.len(), reads_as, "{name}");
+        is_damage(name, end);
+    }
+}
