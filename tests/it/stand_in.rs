@@ -10,9 +10,10 @@ use std::{
 
 use futures::future::join_all;
 use kurrentdb::{
-    AppendToStreamOptions, Client, CurrentRevision, DeleteStreamOptions, Error, EventData, Position, ReadAllOptions,
-    ReadStreamOptions, ResolvedEvent, StreamMetadataResult, StreamPosition, StreamState, SubscribeToAllOptions,
-    SubscribeToStreamOptions, SubscriptionEvent, SubscriptionFilter, TombstoneStreamOptions, WriteResult,
+    AppendToStreamOptions, BatchAppendOptions, Client, CurrentRevision, DeleteStreamOptions, Error, EventData,
+    Position, ReadAllOptions, ReadStreamOptions, ResolvedEvent, StreamMetadataResult, StreamPosition, StreamState,
+    SubscribeToAllOptions, SubscribeToStreamOptions, SubscriptionEvent, SubscriptionFilter, TombstoneStreamOptions,
+    WriteResult,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -236,6 +237,9 @@ async fn everything_is_read_in_order_with_the_servers_own_events() {
     let between = Position { commit: positions[50].commit + 1, prepare: positions[50].commit + 1 };
     let from = ReadAllOptions::default().position(StreamPosition::Position(between));
     let refused = read_all(&client, from).await.expect_err("it is no event's position");
+    assert!(refused.to_string().contains("InvalidPosition"), "{refused}");
+    let from = SubscribeToAllOptions::default().position(StreamPosition::Position(between));
+    let refused = client.subscribe_to_all(&from).await.next().await.expect_err("it is no event's position");
     assert!(refused.to_string().contains("invalid position"), "{refused}");
 }
 
@@ -281,6 +285,65 @@ async fn a_subscription_catches_up_and_goes_on() {
     assert_eq!(numbers(&[subscription.next().await.expect("an event")]), [(39, 39)]);
     append(&client, "ours-1", StreamState::Any, [41]).await.expect("append");
     assert_eq!(numbers(&[subscription.next().await.expect("an event")]), [(40, 41)]);
+}
+
+#[tokio::test]
+async fn a_live_subscription_that_is_overtaken_is_told_so() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let options = SubscribeToAllOptions::default().filter(SubscriptionFilter::on_event_type().regex("^Coun.ed$"));
+    let mut subscription = client.subscribe_to_all(&options).await;
+    while !matches!(subscription.next_subscription_event().await.expect("an event"), SubscriptionEvent::CaughtUp(_)) {}
+    append(&client, "a", StreamState::NoStream, 0..40).await.expect("append");
+    let (mut seen, mut fell_behind) = (Vec::new(), 0);
+    loop {
+        match subscription.next_subscription_event().await.expect("an event") {
+            SubscriptionEvent::FellBehind(_) => fell_behind += 1,
+            SubscriptionEvent::EventAppeared(event) => seen.push(event),
+            SubscriptionEvent::CaughtUp(_) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(fell_behind, 1);
+    assert_eq!(numbers(&seen), (0..40).map(|number| (number, number)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn appends_of_one_call_are_done_in_their_order() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let batch = client.batch_append(&BatchAppendOptions::default()).await.expect("a call");
+    let appends =
+        (0..100).map(|number| batch.append_to_stream(format!("a-{number}"), StreamState::NoStream, events([number])));
+    let positions: Vec<_> = join_all(appends)
+        .await
+        .into_iter()
+        .map(|done| done.expect("append").current_position().map(|at| at.commit))
+        .collect();
+    assert!(positions.is_sorted() && positions.iter().all(Option::is_some), "{positions:?}");
+    let all = read_all(&client, ReadAllOptions::default()).await.expect("read");
+    let ours: Vec<_> = all.iter().filter(|event| !event.get_original_event().stream_id().starts_with('$')).collect();
+    assert!(
+        ours.iter().enumerate().all(|(number, event)| event.get_original_event().stream_id() == format!("a-{number}"))
+    );
+
+    batch.append_to_stream("a-0", StreamState::NoStream, events([0])).await.expect("the same");
+    let refused = batch.append_to_stream("a-0", StreamState::NoStream, events([200])).await.expect_err("another");
+    assert!(refused.to_string().contains("WrongExpectedVersion"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_says_too_little_is_refused() {
+    let server = StandIn::start();
+    let client = client(&server);
+    let options = AppendToStreamOptions::default();
+    let large = EventData::binary("Large", vec![0; 1024 * 1024].into());
+    let refused = client.append_to_stream("a", &options, large).await.expect_err("it is too large");
+    assert!(refused.to_string().contains("Maximum Append Size of 1048576 Exceeded"), "{refused}");
+    let fits = EventData::binary("Large", vec![0; 1024 * 1024 - 10].into());
+    client.append_to_stream("a", &options, fits).await.expect("append");
+    let refused = client.append_to_stream("", &options, events([1])).await.expect_err("there is no stream");
+    assert!(refused.to_string().contains("stream"), "{refused}");
 }
 
 #[tokio::test]

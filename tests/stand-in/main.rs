@@ -1,6 +1,6 @@
 //! A stand-in for a KurrentDB server, for the tests: as much of its protocol as the official client and this program use,
-//! by the documented rules, durable to one file. It is no product: all events are kept in memory, there are no users, no
-//! cluster, no projections, no persistent subscriptions and no scavenging.
+//! by the documented rules, durable to one file. It is no product: all events are kept in memory, there is one user at
+//! most, no cluster, no projections, no persistent subscriptions and no scavenging.
 //!
 //! It says on its standard output where it listens, and ends when it is killed. At SIGUSR1 it ends all subscriptions without
 //! an error, which no server should do and which clients must survive.
@@ -37,6 +37,9 @@ struct Arguments {
     /// The file of events; made if there is none.
     #[arg(long)]
     data: PathBuf,
+    /// Who alone may read and write streams; without it everybody may.
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    user: Option<String>,
 }
 
 #[tokio::main]
@@ -53,7 +56,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen).await.with_context(|| format!("listen {}", arguments.listen))?;
     let address = listener.local_addr()?;
     println!("listening on kurrentdb://{address}?tls=false");
-    let routes = service::routes(Arc::new(service::Server { log, address, ends }));
+    let routes = service::routes(Arc::new(service::Server { log, address, ends, user: arguments.user }));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     Server::builder().add_routes(Routes::from(routes)).serve_with_incoming(incoming).await.context("serve")
 }

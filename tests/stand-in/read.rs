@@ -21,7 +21,7 @@ use crate::{
 /// How many events are fetched at once.
 const PAGE_EVENTS: usize = 512;
 
-/// How many events a live subscription may have before it to be still live; as many as the server keeps for each.
+/// How many events a live subscription may have before it to be still live: as many as older servers keep for each.
 const LIVE_EVENTS_MAX: usize = 32;
 
 /// Where the server's filter looks for a checkpoint if it is not told.
@@ -81,7 +81,8 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
                     AllStart::Start(()) => (0, (0, 0)),
                     AllStart::End(()) => (streams.all().len(), (0, 0)),
                     AllStart::Position(position) => {
-                        let after = checked_position(&streams, position)?;
+                        let after = checked_position(&streams, position)
+                            .ok_or_else(|| Status::invalid_argument("Trying to read from an invalid position."))?;
                         (streams.all().partition_point(|event| both(event) <= after), after)
                     }
                 };
@@ -155,7 +156,11 @@ async fn read_all(
             AllStart::Start(()) => 0,
             AllStart::End(()) => streams.all().len(),
             AllStart::Position(position) => {
-                let position = checked_position(&streams, position)?;
+                let position = checked_position(&streams, position).ok_or_else(|| {
+                    // A read says so in other words than a subscription.
+                    let filtered = if filter.is_some() { "Filtered" } else { "" };
+                    Status::unknown(format!("Unexpected {filtered}ReadAllResult: InvalidPosition"))
+                })?;
                 streams.all().partition_point(|event| both(event) < position)
             }
         }
@@ -202,6 +207,15 @@ enum Cursor {
 }
 
 impl Cursor {
+    /// What a subscription is told about where it stands.
+    fn reached(&self, streams: &Streams) -> Reached {
+        let (stream_revision, position) = match self {
+            Self::Stream { next, .. } => (next.checked_sub(1).map(u64::cast_signed), None),
+            Self::All { next, .. } => (None, next.checked_sub(1).map(|last| position_of(&streams.all()[last]))),
+        };
+        Reached { timestamp: Some(now()), stream_revision, position }
+    }
+
     /// The events that follow, if there are any; the cursor moves behind them.
     fn next_page(&mut self, streams: &Streams) -> Result<Vec<Arc<Event>>, Status> {
         match self {
@@ -238,21 +252,21 @@ async fn subscribe(
     let subscription_id = Uuid::new_v4().to_string();
     out.send(ReadContent::Confirmation(SubscriptionConfirmation { subscription_id })).await?;
     let mut is_live = false;
-    let mut latest: Option<Arc<Event>> = None;
     let mut considered = 0;
     let mut checkpoint = None;
     loop {
         grown.borrow_and_update();
-        let page = cursor.next_page(&log.read())?;
+        let (reached, page) = {
+            let streams = log.read();
+            (cursor.reached(&streams), cursor.next_page(&streams)?)
+        };
         if page.is_empty() {
             if !is_live {
                 is_live = true;
-                if let (Some(_), Some(latest)) = (filter, &latest)
-                    && checkpoint.replace(latest.position) != Some(latest.position)
-                {
-                    out.send_checkpoint(latest).await?;
+                if filter.is_some() && checkpoint < reached.position.map(|position| position.commit_position) {
+                    out.send_checkpoint(reached.position).await?;
                 }
-                out.send(ReadContent::CaughtUp(reached(&cursor, latest.as_deref()))).await?;
+                out.send(ReadContent::CaughtUp(reached)).await?;
             }
             tokio::select! {
                 changed = grown.changed() => changed.map_err(|_| Status::unavailable("the server ends"))?,
@@ -263,7 +277,10 @@ async fn subscribe(
         }
         if is_live && page.len() > LIVE_EVENTS_MAX {
             is_live = false;
-            out.send(ReadContent::FellBehind(reached(&cursor, latest.as_deref()))).await?;
+            out.send(ReadContent::FellBehind(reached)).await?;
+            if filter.is_some() {
+                out.send_checkpoint(reached.position).await?;
+            }
         }
         for event in page {
             if filter.is_none_or(|filter| filter.matches(&event)) {
@@ -272,34 +289,20 @@ async fn subscribe(
             considered += 1;
             if filter.is_some_and(|filter| considered % filter.checkpoint_interval == 0) {
                 checkpoint = Some(event.position);
-                out.send_checkpoint(&event).await?;
+                out.send_checkpoint(Some(position_of(&event))).await?;
             }
-            latest = Some(event);
         }
     }
 }
 
-/// What a subscription is told about where it stands.
-fn reached(cursor: &Cursor, latest: Option<&Event>) -> Reached {
-    let (stream_revision, position) = match cursor {
-        Cursor::Stream { .. } => (latest.map(|event| event.revision.cast_signed()), None),
-        Cursor::All { .. } => (None, latest.map(position_of)),
-    };
-    Reached { timestamp: Some(now()), stream_revision, position }
-}
-
-/// A position that can be read from: the start, that of an event, or one that is still to come.
-fn checked_position(streams: &Streams, position: Position) -> Result<(u64, u64), Status> {
+/// A position as a pair, if it can be read from: the start, that of an event, or one that is still to come.
+fn checked_position(streams: &Streams, position: Position) -> Option<(u64, u64)> {
     let Position { commit_position, prepare_position } = position;
     let all = streams.all();
     let is_known = commit_position == 0
         || all.last().is_none_or(|last| last.position < commit_position)
         || all.binary_search_by_key(&commit_position, |event| event.position).is_ok();
-    if is_known {
-        Ok((commit_position, prepare_position))
-    } else {
-        Err(Status::invalid_argument("Trying to read from an invalid position."))
-    }
+    is_known.then_some((commit_position, prepare_position))
 }
 
 /// An event's commit and prepare position, which are compared in that order.
@@ -385,8 +388,9 @@ impl Out {
         self.send(ReadContent::Event(ReadEvent { event: Some(recorded), position })).await
     }
 
-    async fn send_checkpoint(&self, event: &Event) -> Result<(), Status> {
-        let Position { commit_position, prepare_position } = position_of(event);
+    /// There is none to send before the first event.
+    async fn send_checkpoint(&self, position: Option<Position>) -> Result<(), Status> {
+        let Some(Position { commit_position, prepare_position }) = position else { return Ok(()) };
         let timestamp = Some(now());
         self.send(ReadContent::Checkpoint(Checkpoint { commit_position, prepare_position, timestamp })).await
     }

@@ -6,6 +6,7 @@ use axum::{
     Router,
     extract::State,
     http,
+    middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::post,
 };
@@ -15,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::{
     Code, Request, Status, Streaming,
     codec::ProstCodec,
-    metadata::{AsciiMetadataKey, MetadataMap},
+    metadata::{AsciiMetadataKey, BinaryMetadataValue, MetadataMap},
     server::Grpc,
 };
 use tower::service_fn;
@@ -50,6 +51,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Changes when all subscriptions are to end.
     pub ends: watch::Receiver<()>,
+    /// The name and password of the only one who may read and write streams.
+    pub user: Option<String>,
 }
 
 type Shared = State<Arc<Server>>;
@@ -63,10 +66,30 @@ pub fn routes(server: Arc<Server>) -> Router {
         .route("/event_store.client.streams.Streams/BatchAppend", post(batch_append))
         .route("/event_store.client.streams.Streams/Delete", post(delete))
         .route("/event_store.client.streams.Streams/Tombstone", post(tombstone))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&server), admit))
+        // Who may ask these is not asked.
         .route("/event_store.client.server_features.ServerFeatures/GetSupportedMethods", post(supported_methods))
         .route("/event_store.client.gossip.Gossip/Read", post(gossip))
         .fallback(async || Status::unimplemented("the stand-in does not do this").into_http::<axum::body::Body>())
         .with_state(server)
+}
+
+/// Lets pass whoever is allowed to.
+async fn admit(State(server): Shared, request: HttpRequest, next: Next) -> Response {
+    let Some(user) = &server.user else { return next.run(request).await };
+    let refusal = match request.headers().get(http::header::AUTHORIZATION) {
+        None => status(Code::PermissionDenied, "Access Denied".to_owned(), &[("exception", "access-denied")]),
+        Some(given) => {
+            // The library's own form of base64 leaves the padding out.
+            let expected = BinaryMetadataValue::from_bytes(user.as_bytes());
+            let given = given.to_str().ok().and_then(|given| given.strip_prefix("Basic ")).unwrap_or_default();
+            if given.trim_end_matches('=').as_bytes() == expected.as_encoded_bytes() {
+                return next.run(request).await;
+            }
+            Status::unauthenticated("")
+        }
+    };
+    refusal.into_http::<axum::body::Body>()
 }
 
 fn grpc<Answer: Message + 'static, Asked: Message + Default + 'static>() -> Grpc<ProstCodec<Answer, Asked>> {
@@ -181,11 +204,11 @@ fn batch_result(
                 expected_no_stream: version.expected_no_stream,
             };
             let detail = Some(any("event_store.client.WrongExpectedVersion", &detail));
-            batch_error(Code::Unknown, "WrongExpectedVersion", detail)
+            batch_error(Code::AlreadyExists, "WrongExpectedVersion", detail)
         }
         Outcome::StreamDeleted => {
             let detail = wire::StreamNotFound { stream: stream.cloned() };
-            batch_error(Code::Unknown, "StreamDeleted", Some(any("event_store.client.StreamDeleted", &detail)))
+            batch_error(Code::NotFound, "StreamDeleted", Some(any("event_store.client.StreamDeleted", &detail)))
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct StandIn {
     /// `IP:PORT`; of the first start, and kept.
     address: String,
     directory: PathBuf,
+    /// The only one who may read and write streams, `NAME:PASSWORD`.
+    user: Option<String>,
     server: Option<Server>,
     directory_watchdog: Watchdog,
 }
@@ -35,10 +37,19 @@ struct Server {
 impl StandIn {
     /// Starts one on a free port and an empty file.
     pub fn start() -> Self {
+        Self::start_for(None)
+    }
+
+    /// Starts one that lets only this user, `NAME:PASSWORD`, read and write streams.
+    pub fn start_for_user(user: &str) -> Self {
+        Self::start_for(Some(user.to_owned()))
+    }
+
+    fn start_for(user: Option<String>) -> Self {
         let directory = tempfile::Builder::new().prefix("ledger-test-").tempdir().expect("make a directory").keep();
         let directory_watchdog = Watchdog::new("rm -rf \"$1\"", &[directory.as_os_str()]);
-        let (server, address) = Server::start("127.0.0.1:0", &directory.join("events"));
-        Self { address, directory, server: Some(server), directory_watchdog }
+        let (server, address) = Server::start("127.0.0.1:0", &directory.join("events"), user.as_deref());
+        Self { address, directory, user, server: Some(server), directory_watchdog }
     }
 
     /// Where clients find it.
@@ -58,6 +69,11 @@ impl StandIn {
         Proxy::to(&self.address)
     }
 
+    /// `IP:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Its file of events.
     pub fn file(&self) -> PathBuf {
         self.directory.join("events")
@@ -71,7 +87,7 @@ impl StandIn {
     /// Starts it again after [`Self::kill`], on the same port and file.
     pub fn start_again(&mut self) {
         assert!(self.server.is_none(), "the server still runs");
-        let (server, address) = Server::start(&self.address, &self.file());
+        let (server, address) = Server::start(&self.address, &self.file(), self.user.as_deref());
         assert_eq!(address, self.address);
         self.server = Some(server);
     }
@@ -86,10 +102,11 @@ impl Drop for StandIn {
 }
 
 impl Server {
-    fn start(listen: &str, file: &Path) -> (Self, String) {
+    fn start(listen: &str, file: &Path, user: Option<&str>) -> (Self, String) {
         let mut child = Command::new(EXECUTABLE)
             .args(["--listen", listen, "--data"])
             .arg(file)
+            .args(user.map(|user| ["--user", user]).into_iter().flatten())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,0 +1,45 @@
+//! The ways to name a server: schemes, several nodes, users.
+
+use chrono::Utc;
+use domain::identifier::CommandId;
+use event_log::{AppendError, Appended, EventLog as _, ExpectedRevision::NoStream, contract};
+use uuid::Uuid;
+
+use super::log_at;
+use crate::support::StandIn;
+
+/// Appends one event to the log that a URL names.
+async fn append(url: &str) -> Result<Appended, AppendError> {
+    let run = Uuid::new_v4();
+    let event = contract::made_up_event(CommandId(run).event_id(0), Utc::now());
+    log_at(url).append(&contract::made_up_stream(run, 0), NoStream, vec![event]).await
+}
+
+#[tokio::test]
+async fn a_server_is_found_by_either_name_among_others_and_by_asking() {
+    let server = StandIn::start();
+    let address = server.address();
+    for url in [
+        format!("esdb://{address}?tls=false"),
+        format!("kurrentdb+discover://{address}?tls=false"),
+        format!("esdb+discover://{address}?tls=false"),
+        // Nobody listens at the first.
+        format!("kurrentdb://127.0.0.1:1,{address}?tls=false"),
+        format!("esdb://{address},127.0.0.1:1?tls=false&nodePreference=leader"),
+    ] {
+        append(&url).await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_asked_for_a_password_as_it_was_before_the_url() {
+    let server = StandIn::start_for_user("ledger:p@ss/w%rd");
+    let address = server.address();
+    append(&format!("kurrentdb://ledger:p%40ss%2Fw%25rd@{address}?tls=false")).await.expect("append");
+    for user in ["", "ledger:wrong@", "somebody:p%40ss%2Fw%25rd@"] {
+        let refused = append(&format!("kurrentdb://{user}{address}?tls=false")).await;
+        let Err(AppendError::Log(error)) = refused else { panic!("{user}: {refused:?}") };
+        let chain = format!("{:#}", anyhow::Error::from(error));
+        assert!(chain.contains("ccess denied") && !chain.contains("wrong"), "{chain}");
+    }
+}
