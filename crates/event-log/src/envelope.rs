@@ -150,10 +150,13 @@ fn damaged(recorded: &RecordedEvent, part: &str, error: &serde_json::Error) -> L
     }
 }
 
+/// How complaints begin that repeat a field's or a type's name, and nothing that it holds.
+const NAMING_NO_VALUE: [&str; 4] = ["missing field", "unknown field", "duplicate field", "unknown event type"];
+
 /// What is wrong with an event's JSON, without what stands there: it may be a name or a note, and damage is logged.
 fn without_values(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    if ["missing field", "unknown field", "duplicate field"].iter().any(|of_a_field| text.starts_with(of_a_field)) {
+    if NAMING_NO_VALUE.iter().any(|start| text.starts_with(start)) {
         return text;
     }
     let what = if error.is_data() { "what stands there is not what belongs there" } else { "it is not JSON" };
