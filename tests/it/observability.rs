@@ -8,7 +8,7 @@ use std::{
 use axum::{Router, body::Bytes, extract::State, routing::post};
 use chrono::{SubsecRound as _, Utc};
 use domain::{Stream, event::RecordedBy, identifier::CommandId};
-use event_log::{EventLog as _, ExpectedRevision, Metadata, NewEvent, PostgresLog};
+use event_log::{ExpectedRevision, KurrentLog, Metadata, NewEvent, PostgresLog, SharedLog, kurrentdb::StreamPrefix};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value as AnyValue},
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::support::{Client, Program, TestDatabase, database, eventually, run};
+use crate::support::{Client, Program, StandIn, TestDatabase, database, eventually, run};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -225,19 +225,36 @@ fn assert_names_nobody(what: &str, text: &str) {
 const LOUD: &str = "info,ledger=trace,http_api=trace,command=trace,query=trace,projector=trace,event_log=trace,\
                     domain=trace,sqlx=trace,axum=trace,tower_http=trace,hyper=debug";
 
-/// Good and bad requests of many kinds with a person's data in whatever part of them; a history that cannot be read; a
-/// projector that stops at it.
 #[tokio::test]
 async fn neither_log_nor_metrics_name_anybody() {
-    let (collector, database) = (Collector::start().await, database().await);
+    let database = database().await;
+    let (event_store, pool) = (database.url.clone(), database.pool.clone());
+    // The program makes it; it is opened when there is one.
+    check_names_nobody(&database, &event_store, async || {
+        Arc::new(PostgresLog::connect(&pool).await.expect("the log")) as SharedLog
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn neither_log_nor_metrics_name_anybody_whose_events_are_on_kurrentdb() {
+    let (database, server) = (database().await, StandIn::start());
+    let log: SharedLog = Arc::new(KurrentLog::new(&server.url(), &StreamPrefix::default()).expect("a URL"));
+    check_names_nobody(&database, &server.url(), async || Arc::clone(&log)).await;
+}
+
+/// Good and bad requests of many kinds with a person's data in whatever part of them; a history that cannot be read; a
+/// projector that stops at it.
+async fn check_names_nobody(database: &TestDatabase, event_store: &str, log: impl AsyncFn() -> SharedLog) {
+    let collector = Collector::start().await;
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str())];
-    let program = serve(&database, &environment, &["--log", LOUD]).await;
+    let stores = ["--event-store", event_store, "--views", &database.url, "--log", LOUD];
+    let program = Program::start_in(&environment, &stores).await.ready().await;
     let client = program.client();
     ask_for_everything(client).await;
     caught_up(client).await;
 
-    let stream = Stream::Prisoner("Z7391QX".parse().expect("a number"));
-    let log = PostgresLog::connect(&database.pool).await.expect("the log");
+    let (stream, log) = (Stream::Prisoner("Z7391QX".parse().expect("a number")), log().await);
     let last = log.read_stream(&stream, 0, 100).await.expect("the case").len() as u64 - 1;
     let data = br#"{"tier":"Quimbleton, Zebedee","source":"DELIUS"}"#;
     log.append(&stream, ExpectedRevision::Exact(last), vec![unreadable(data)]).await.expect("append");
@@ -246,8 +263,11 @@ async fn neither_log_nor_metrics_name_anybody() {
     })
     .await;
     assert_eq!(client.get("/prisoners/Z7391QX/history").await.status, 500);
+    // One that has not read anything yet.
+    let other = Program::start(&["--event-store", event_store, "--role", "command", "--log", LOUD]).await;
     let tier = json!({"tier": "A1", "source": "DELIUS"});
-    assert_eq!(serve_and_post(&database, "/prisoners/Z7391QX/tier", &tier).await, 500);
+    assert_eq!(other.client().post("/prisoners/Z7391QX/tier", &tier).await.status, 500);
+    assert_names_nobody("another log", &other.log());
 
     assert_names_nobody("/metrics", &client.get("/metrics").await.text);
     let log = program.log();
@@ -256,15 +276,6 @@ async fn neither_log_nor_metrics_name_anybody() {
     assert!(!program.stop().await.success(), "its projector has stopped before");
     assert_names_nobody("an exported span", &format!("{:#?}", collector.spans.lock().expect("the spans")));
     assert!(!collector.spans.lock().expect("the spans").is_empty());
-}
-
-/// Posts to a program of its own, which has not read anything yet.
-async fn serve_and_post(database: &TestDatabase, path: &str, body: &Value) -> u16 {
-    let stores = ["--event-store", &database.url, "--views", &database.url, "--role", "command", "--log", LOUD];
-    let program = Program::serve_with(&stores).await;
-    let status = program.client().post(path, body).await.status.as_u16();
-    assert_names_nobody("another log", &program.log());
-    status
 }
 
 fn unreadable(data: &'static [u8]) -> NewEvent {
