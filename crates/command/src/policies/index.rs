@@ -446,12 +446,18 @@ mod tests {
 
     #[track_caller]
     fn check(lines: &str, owed: &[&str]) {
-        let mut found: Vec<_> = after(lines).take_owed(&HashSet::new()).iter().map(|owed| owed.to_string()).collect();
+        let in_words = |owed: &Owed| match owed {
+            Owed::EndOfRole { prison, staff_id, number } => {
+                format!("the end of POM {staff_id}'s role at {prison} on {number}")
+            }
+            Owed::Merge { removed } => format!("the merge of {removed}"),
+        };
+        let mut found: Vec<_> = after(lines).take_owed(&HashSet::new()).iter().map(in_words).collect();
         found.sort();
         assert_eq!(found, owed, "after {lines}");
     }
 
-    const END: &str = "the end of the role of inactive POM 1 at LEI on A1234BC";
+    const END: &str = "the end of POM 1's role at LEI on A1234BC";
 
     #[test]
     fn an_inactive_pom_owes_the_end_of_each_role() {
