@@ -1,7 +1,9 @@
 //! The roles apart, each a process of its own, as a cluster runs them: started in any order, with no more rights than each
 //! needs, killed and held still.
 
+mod clock;
 mod cluster;
+mod contention;
 mod faults;
 mod load;
 mod roles;

@@ -169,7 +169,7 @@ impl Writer {
 }
 
 /// Everything that the log holds.
-async fn read(log: &SharedLog) -> Vec<StoredEvent> {
+pub async fn read(log: &SharedLog) -> Vec<StoredEvent> {
     let mut events: Vec<StoredEvent> = Vec::new();
     loop {
         let after = events.last().map_or(0, |event| event.entry.position);
@@ -179,6 +179,11 @@ async fn read(log: &SharedLog) -> Vec<StoredEvent> {
         }
         events.extend(page.iter().map(|event| decode(event).expect("an event")));
     }
+}
+
+/// Whether a case is one that only clients of a load work on.
+fn of_a_load(stream: &Stream) -> bool {
+    matches!(stream, Stream::Prisoner(number) if number.as_str().starts_with(['A', 'S']))
 }
 
 /// Each command stands once, where its answer said; and nothing else does.
@@ -199,7 +204,8 @@ async fn check_log(log: &SharedLog, acknowledged: &[Acknowledged]) {
         };
         assert_eq!(manager.name, command.what);
     }
-    assert!(by_id.is_empty(), "nobody asked for these: {:?}", by_id.values().take(3).collect::<Vec<_>>());
+    let unasked = by_id.values().find(|event| of_a_load(&event.stream));
+    assert!(unasked.is_none(), "nobody asked for this: {unasked:?}");
 }
 
 /// The query service's answer for each case includes what was recorded of it last.
