@@ -15,7 +15,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
-use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgListener};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _, postgres::PgListener};
 use uuid::Uuid;
 
 use self::{
@@ -236,6 +236,27 @@ async fn an_older_epoch_cannot_write() {
     // It could not write, and took the views over anew: the epoch says so.
     paused.until(head + 1).await;
     assert_eq!(count(&database.pool, "SELECT epoch FROM views.checkpoint").await, epoch + 1);
+}
+
+/// A predecessor that stands still amid a batch, and whose session is not idle, so that Postgres would wait for it for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_of_a_predecessor_that_stands_still_is_ended() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    assert!(ledger.case("A1234BC", 1, tier("B", Some("LEI"))).await);
+    let options = database.pool.connect_options().as_ref().clone().application_name("allocation-ledger projector");
+    let mut predecessor = PgConnection::connect_with(&options).await.expect("connect");
+    let standing_still = tokio::spawn(async move {
+        let batch = "BEGIN; SELECT FROM views.checkpoint FOR UPDATE; SELECT pg_sleep(3600)";
+        sqlx::raw_sql(batch).execute(&mut predecessor).await
+    });
+    let holding = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    eventually("the predecessor amid a batch", async || (count(&database.pool, holding).await == 1).then_some(()))
+        .await;
+    let head = ledger.log.head().await.expect("the head");
+    Watched::start(&ledger.log, &database.pool, following(100)).until(head).await;
+    let ended = standing_still.await.expect("a task").expect_err("an end");
+    assert_eq!(ended.as_database_error().and_then(|error| error.code()).as_deref(), Some("57P01"), "{ended}");
 }
 
 /// Back at work, a projector that has lost its place to a successor leaves the schema that the successor fills alone.
