@@ -4,7 +4,7 @@
 //! Times are asked about by `on`, so that the answers do not depend on the day on which the tests run. A question is
 //! held back until the views include all that was recorded before it, as a caller would ask.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use domain::{
     Event, Stream,
@@ -12,7 +12,7 @@ use domain::{
     identifier::CommandId,
     prisoner::{PrisonerEvent, PrisonerNumberRetired},
 };
-use event_log::{EventLog as _, ExpectedRevision, Metadata, SharedLog, encode};
+use event_log::{ExpectedRevision, Metadata, encode};
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
@@ -25,13 +25,13 @@ use uuid::Uuid;
 use crate::support::{
     Answer, DataDir, Program, database, eventually,
     ledger::{BYRNE, Ledger, NOVAK, OKAFOR, PRISON, SHAH, recorded, refused},
+    topology::is_of_the_single_program,
 };
 
 /// The program with all its roles: [`PRISON`] on OMiC with its POMs.
 pub async fn start() -> Ledger {
     let database = database().await;
-    let url = database.url.as_str();
-    let program = Program::serve_with(&["--event-store", url, "--views", url]).await;
+    let program = Program::serve_all(&database).await;
     let ledger = Ledger { database, program };
     ledger.join_omic(PRISON).await;
     for (staff_id, name, kind) in [
@@ -389,7 +389,7 @@ async fn a_circle_of_merges_is_reported_and_not_followed_for_ever() {
     for number in numbers {
         ledger.tier(number).await;
     }
-    let log = Arc::new(ledger.log().await);
+    let log = ledger.log().await;
     // Without policies, which would complete the first merge.
     assert!(ledger.program.stop().await.success());
     for (removed, survivor) in [(numbers[0], numbers[1]), (numbers[1], numbers[0])] {
@@ -407,7 +407,6 @@ async fn a_circle_of_merges_is_reported_and_not_followed_for_ever() {
         let stream = Stream::Prisoner(removed.parse().expect("a number"));
         log.append(&stream, ExpectedRevision::Exact(0), vec![event]).await.expect("append");
     }
-    let log: SharedLog = log;
     let number = numbers[0].parse().expect("a number");
     let read = tokio::time::timeout(Duration::from_secs(60), whole_history(&log, &number)).await.expect("an end");
     assert!(matches!(read, Err(query::Error::MergeCircle { .. })), "{read:?}");
@@ -750,6 +749,9 @@ async fn a_person_gets_to_see_everything_held() {
 /// Kills the server under a program that answers, and checks that it says so and comes back by itself.
 #[tokio::test]
 async fn while_postgres_is_away_it_says_when_to_come_back() {
+    if is_of_the_single_program("it has a Postgres of its own") {
+        return;
+    }
     let dir = DataDir::new();
     let program = Program::serve(dir.path()).await;
     let client = program.client();
@@ -796,6 +798,9 @@ async fn while_postgres_is_away_it_says_when_to_come_back() {
 /// Every response with a description, every reference with something that it leads to, and no name for two things.
 #[tokio::test]
 async fn the_description_of_the_api_is_whole() {
+    if is_of_the_single_program("a service describes what it answers itself") {
+        return;
+    }
     let ledger = start().await;
     let document = ledger.client().get("/openapi.json").await.body;
     let mut responses = 0;

@@ -12,7 +12,8 @@ use crate::{
 };
 
 async fn history(ledger: &Ledger, number: &str, arguments: &[&str]) -> Ran {
-    let command = ["history", number, "--event-store", ledger.database.url.as_str()];
+    let [flag, store] = ledger.database.store.arguments();
+    let command = ["history", number, flag.as_str(), store.as_str()];
     run(&[&command, arguments].concat()).await
 }
 

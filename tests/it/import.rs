@@ -14,7 +14,7 @@ use domain::{
     prison::Estate,
     prisoner::{History, PrisonerEvent},
 };
-use event_log::{EventLog as _, PAGE_EVENTS_MAX, PostgresLog, StoredEvent, decode};
+use event_log::{PAGE_EVENTS_MAX, StoredEvent, decode};
 use serde_json::{Value, json};
 
 use crate::support::{DataDir, Ran, TestDatabase, database, eventually, run};
@@ -26,7 +26,8 @@ fn data(name: &str) -> String {
 
 /// Runs a subcommand on a test's database.
 async fn tool(database: &TestDatabase, arguments: &[&str]) -> Ran {
-    let stores = ["--event-store", &database.url, "--views", &database.url];
+    let stores = database.arguments();
+    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     run(&[arguments, &stores].concat()).await
 }
 
@@ -46,7 +47,7 @@ fn refusal(ran: &Ran) -> &str {
 
 /// Everything in the log.
 async fn events(database: &TestDatabase) -> Vec<StoredEvent> {
-    let log = PostgresLog::connect(&database.pool).await.expect("open the log");
+    let log = database.log().await;
     let mut events = Vec::new();
     loop {
         let after = events.last().map_or(0, |event: &StoredEvent| event.entry.position);
@@ -233,23 +234,21 @@ async fn killed_half_way_and_run_again_it_ends_as_if_run_once() {
     for _ in 0..3 {
         let mut child = Command::new(env!("CARGO_BIN_EXE_allocation-ledger-under-test"))
             .args(import)
-            .args(["--event-store", &killed.url, "--views", &killed.url])
+            .args(killed.arguments())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("start the program");
         let more = recorded + 200;
         eventually("some cases to be recorded", async || {
-            // Before the program's first step there is no log to look into.
-            let head = sqlx::query_scalar::<_, i64>("SELECT position FROM log.head").fetch_one(&killed.pool).await;
-            recorded = head.unwrap_or(0);
+            recorded = events(&killed).await.len();
             (recorded >= more).then_some(())
         })
         .await;
         child.kill().expect("kill the program");
         child.wait().expect("wait for the program");
     }
-    assert!(recorded < i64::from(CASES), "it was killed half-way");
+    assert!(recorded < CASES as usize, "it was killed half-way");
 
     let report = lines(&tool(&killed, &import).await);
     let count = |outcome: &str| report.iter().filter(|line| line["outcome"] == outcome).count();

@@ -9,7 +9,7 @@ use domain::{
     identifier::CommandId,
     prisoner::{DeallocationTrigger, PrisonerEvent, PrisonerNumberRetired},
 };
-use event_log::{EventLog as _, ExpectedRevision, Metadata, PostgresLog, StoredEvent, encode};
+use event_log::{ExpectedRevision, Metadata, StoredEvent, encode};
 use futures::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
@@ -284,7 +284,7 @@ async fn retire(database: &TestDatabase, removed: &str, survivor: &str) {
 
 /// The same by a command of this id, with effect this long after what was recorded last.
 async fn retire_by(database: &TestDatabase, removed: &str, survivor: &str, command_id: CommandId, later: Duration) {
-    let log = PostgresLog::connect(&database.pool).await.expect("the log");
+    let log = database.log().await;
     let stream = Stream::Prisoner(removed.parse().expect("a number"));
     let last = log.read_stream(&stream, 0, 100).await.expect("the stream").pop().expect("an event");
     let event = Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(PrisonerNumberRetired {

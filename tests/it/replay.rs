@@ -51,7 +51,8 @@ pub async fn ledger() -> Ledger {
 
 /// Runs `replay` on a ledger.
 async fn replay(ledger: &Ledger, arguments: &[&str]) -> Ran {
-    let command = ["replay", "--event-store", ledger.database.url.as_str()];
+    let [flag, store] = ledger.database.store.arguments();
+    let command = ["replay", flag.as_str(), store.as_str()];
     run(&[&command, arguments].concat()).await
 }
 
@@ -242,7 +243,8 @@ struct Following {
 
 impl Following {
     fn start(ledger: &Ledger, arguments: &[&str]) -> Self {
-        let command = ["replay", "--follow", "--event-store", ledger.database.url.as_str()];
+        let [flag, store] = ledger.database.store.arguments();
+        let command = ["replay", "--follow", flag.as_str(), store.as_str()];
         let mut child = spawn(&[&command, arguments].concat(), Stdio::piped());
         let output = BufReader::new(child.stdout.take().expect("its output"));
         let (found, lines) = mpsc::channel();
@@ -293,7 +295,8 @@ async fn it_follows_until_it_is_interrupted() {
 async fn a_reader_that_has_read_enough_is_no_failure() {
     let ledger = ledger().await;
     grow(&ledger, &other_tiers(1_000)).await;
-    let command = ["replay", "--event-store", ledger.database.url.as_str()];
+    let [flag, store] = ledger.database.store.arguments();
+    let command = ["replay", flag.as_str(), store.as_str()];
     let mut child = spawn(&command, Stdio::piped());
     let mut stdout = child.stdout.take().expect("its output");
     stdout.read_exact(&mut [0; 100]).expect("a beginning");

@@ -4,6 +4,7 @@
 mod clock;
 mod cluster;
 mod contention;
+mod end;
 mod faults;
 mod load;
 mod roles;

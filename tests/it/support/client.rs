@@ -3,12 +3,18 @@
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 
-/// A client of one running program.
+/// A client of a running ledger: of one program, or of a command and a query service, as what stands in front of them would
+/// hand its requests on.
 #[derive(Debug, Clone)]
 pub struct Client {
     base_url: String,
+    /// Where commands go, if elsewhere.
+    command_url: Option<String>,
     http: reqwest::Client,
 }
+
+/// Questions that are too long for a path, and so come in a body.
+const QUESTIONS_WITH_A_BODY: [&str; 3] = ["/responsibilities", "/handover-dates", "/allocation/active"];
 
 /// What the program answered.
 #[derive(Debug, Clone)]
@@ -33,10 +39,23 @@ impl Client {
         // The program's own dependencies give the HTTP client its TLS without cryptography to go with it, and although
         // no test uses TLS the client will not be made without. An error means that it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { base_url: base_url.trim_end_matches('/').to_owned(), http: reqwest::Client::new() }
+        Self { base_url: base_url.to_owned(), command_url: None, http: reqwest::Client::new() }
     }
 
-    /// Where the program listens, e.g. `http://127.0.0.1:43211`.
+    /// One that sends commands elsewhere.
+    pub fn with_commands_to(self, command_url: &str) -> Self {
+        Self { command_url: Some(command_url.to_owned()), ..self }
+    }
+
+    /// Who answers a request.
+    fn url_of(&self, method: &Method, path: &str) -> &str {
+        let is_question = *method == Method::GET
+            || *method == Method::HEAD
+            || QUESTIONS_WITH_A_BODY.iter().any(|question| path.split('?').next() == Some(question));
+        self.command_url.as_deref().filter(|_| !is_question).unwrap_or(&self.base_url)
+    }
+
+    /// Where questions are answered, e.g. `http://127.0.0.1:43211`.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
@@ -68,7 +87,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> reqwest::Result<Answer> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base_url));
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.url_of(&method, path)));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -5,11 +5,12 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use event_log::SharedLog;
 use ledger::postgres::{Durability, Options, Server};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
 use tokio::sync::OnceCell;
 
-use super::DataDir;
+use super::{DataDir, EventStore};
 
 /// The database that the tests' databases are copies of.
 const TEMPLATE: &str = "template_ledger";
@@ -18,7 +19,6 @@ const TEMPLATE: &str = "template_ledger";
 const POOL_CONNECTIONS_MAX: u32 = 8;
 
 /// A database of a test's own. It goes with the server when the tests end.
-#[derive(Debug)]
 pub struct TestDatabase {
     /// Its URL, for the program and for pools of a test's own.
     pub url: String,
@@ -26,6 +26,8 @@ pub struct TestDatabase {
     pub name: String,
     /// Connections to it.
     pub pool: PgPool,
+    /// Where the log is that goes with it.
+    pub store: EventStore,
 }
 
 struct SharedServer {
@@ -36,6 +38,17 @@ struct SharedServer {
 }
 
 impl TestDatabase {
+    /// How the program is told where the log and the views are.
+    pub fn arguments(&self) -> [String; 4] {
+        let [flag, store] = self.store.arguments();
+        [flag, store, "--views".to_owned(), self.url.clone()]
+    }
+
+    /// The log.
+    pub async fn log(&self) -> SharedLog {
+        self.store.log().await
+    }
+
     /// Its URL for somebody else, of whom the server takes their word.
     pub fn url_for(&self, user: &str) -> String {
         let (_, rest) = self.url.split_once('@').expect("a user in the URL");
@@ -74,7 +87,7 @@ async fn database_from(template: &str) -> TestDatabase {
         .connect(&url)
         .await
         .expect("connect to a test's database");
-    TestDatabase { url, name, pool }
+    TestDatabase { store: EventStore::beside(&url), url, name, pool }
 }
 
 fn shared_server() -> &'static SharedServer {

@@ -1,54 +1,109 @@
-//! Where a test's log is kept: in a Postgres database, or on a server of its own.
+//! Where a test's log is kept: see [`Topology`].
 
 use std::sync::Arc;
 
-use event_log::{PostgresLog, SharedLog};
+use event_log::{KurrentLog, PostgresLog, SharedLog};
 use ledger::postgres::{Durability, Options, Server};
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::OnceCell;
 
-use super::DataDir;
+use super::{DataDir, StandIn, Topology};
 
-/// An event store that no other test uses, which can be stopped.
+/// An event store that no other test uses.
 pub struct EventStore {
-    server: Option<Server>,
-    url: String,
-    data_dir: DataDir,
+    place: Place,
+    /// Opened once: a client takes its time to find its server.
+    log: OnceCell<SharedLog>,
+}
+
+enum Place {
+    /// In a database that somebody else looks after.
+    Database { url: String },
+    /// In a Postgres server of its own.
+    Postgres { server: Option<Server>, url: String, data_dir: DataDir },
+    /// On a stand-in of its own.
+    StandIn(Box<StandIn>),
 }
 
 impl EventStore {
     const DATABASE: &str = "ledger";
 
-    /// Starts one in which there is nothing.
-    pub async fn start() -> Self {
-        let data_dir = DataDir::new();
-        let server = Self::serve(&data_dir).await;
-        server.create_database(Self::DATABASE).await.expect("make the log's database");
-        Self { url: server.url(Self::DATABASE), server: Some(server), data_dir }
+    /// The store that goes with a test's database.
+    pub fn beside(database_url: &str) -> Self {
+        let place = match Topology::chosen().is_log_on_stand_in {
+            true => Place::StandIn(Box::new(StandIn::start())),
+            false => Place::Database { url: database_url.to_owned() },
+        };
+        Self::at(place)
     }
 
-    async fn serve(data_dir: &DataDir) -> Server {
-        let options = Options { durability: Durability::ProcessDeath, ..Options::default() };
-        Server::start_with(data_dir.path(), options).await.expect("start the log's server")
+    /// Starts one that can be stopped, and in which there is nothing.
+    pub async fn start() -> Self {
+        if Topology::chosen().is_log_on_stand_in {
+            return Self::at(Place::StandIn(Box::new(StandIn::start())));
+        }
+        let data_dir = DataDir::new();
+        let server = serve(&data_dir).await;
+        server.create_database(Self::DATABASE).await.expect("make the log's database");
+        Self::at(Place::Postgres { url: server.url(Self::DATABASE), server: Some(server), data_dir })
+    }
+
+    fn at(place: Place) -> Self {
+        Self { place, log: OnceCell::new() }
     }
 
     /// How the program is told of it.
-    pub fn arguments(&self) -> Vec<String> {
-        vec!["--event-store".to_owned(), self.url.clone()]
+    pub fn arguments(&self) -> [String; 2] {
+        ["--event-store".to_owned(), self.url()]
+    }
+
+    fn url(&self) -> String {
+        match &self.place {
+            Place::Database { url } | Place::Postgres { url, .. } => url.clone(),
+            Place::StandIn(server) => server.url(),
+        }
     }
 
     /// The log in it.
     pub async fn log(&self) -> SharedLog {
-        let pool = PgPoolOptions::new().max_connections(4).connect(&self.url).await.expect("connect to the log");
-        Arc::new(PostgresLog::connect(&pool).await.expect("the log"))
+        self.log.get_or_init(|| self.open()).await.clone()
+    }
+
+    async fn open(&self) -> SharedLog {
+        let url = self.url();
+        match &self.place {
+            Place::Database { .. } | Place::Postgres { .. } => {
+                let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.expect("connect to the log");
+                Arc::new(PostgresLog::connect(&pool).await.expect("the log"))
+            }
+            Place::StandIn(_) => Arc::new(KurrentLog::new(&url, &Default::default()).expect("the log")),
+        }
     }
 
     pub async fn stop(&mut self) {
-        let server = self.server.take().expect("a server that runs");
-        server.stop().await.expect("stop the log's server");
+        match &mut self.place {
+            Place::Database { .. } => panic!("other tests use its server"),
+            Place::Postgres { server, .. } => {
+                let server = server.take().expect("a server that runs");
+                server.stop().await.expect("stop the log's server");
+            }
+            Place::StandIn(server) => server.kill(),
+        }
     }
 
     pub async fn start_again(&mut self) {
-        assert!(self.server.is_none(), "it runs");
-        self.server = Some(Self::serve(&self.data_dir).await);
+        match &mut self.place {
+            Place::Database { .. } => panic!("it was not stopped"),
+            Place::Postgres { server, data_dir, .. } => {
+                assert!(server.is_none(), "it runs");
+                *server = Some(serve(data_dir).await);
+            }
+            Place::StandIn(server) => server.start_again(),
+        }
     }
+}
+
+async fn serve(data_dir: &DataDir) -> Server {
+    let options = Options { durability: Durability::ProcessDeath, ..Options::default() };
+    Server::start_with(data_dir.path(), options).await.expect("start the log's server")
 }

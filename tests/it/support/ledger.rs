@@ -1,7 +1,7 @@
 //! A ledger to give commands to: a database of its own, and the program's command role over it.
 
 use domain::{Event, Stream, prisoner};
-use event_log::{EventLog as _, PostgresLog, StoredEvent, decode};
+use event_log::{SharedLog, StoredEvent, decode};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -97,8 +97,8 @@ impl Ledger {
     }
 
     /// The log itself.
-    pub async fn log(&self) -> PostgresLog {
-        PostgresLog::connect(&self.database.pool).await.expect("the log")
+    pub async fn log(&self) -> SharedLog {
+        self.database.log().await
     }
 
     /// Everything that the log holds.
@@ -115,7 +115,7 @@ impl Ledger {
         }
     }
 
-    /// How many events the log holds.
+    /// The log's end; where the log is in Postgres, that is how many events it holds.
     pub async fn event_count(&self) -> u64 {
         self.log().await.head().await.expect("the log's end")
     }
@@ -152,8 +152,10 @@ impl Ledger {
 
 /// Starts the program's command role on a database.
 pub async fn serve(database: &TestDatabase) -> Program {
-    let url = database.url.as_str();
-    Program::serve_with(&["--role", "command", "--event-store", url, "--views", url]).await
+    let stores = database.arguments();
+    let mut arguments = vec!["--role", "command"];
+    arguments.extend(stores.iter().map(String::as_str));
+    Program::serve_with(&arguments).await
 }
 
 /// A case's history, made of its events.

@@ -1,7 +1,8 @@
 //! What the tests stand on: a Postgres server, databases of their own, the program itself, a client.
 //!
 //! - [`database`]: an own database on the server that all tests of this process share.
-//! - [`EventStore`]: an own event store, for tests that stop it.
+//! - [`Topology`]: whether the ledger is one program or several services, and where its log is.
+//! - [`EventStore`]: an own event store.
 //! - [`DataDir`]: an own data directory, for tests that start the program or kill servers.
 //! - [`Program`]: the real program, serving on a free port or run once as a tool.
 //! - [`StandIn`]: a stand-in for a KurrentDB server, and [`Proxy`] for what can happen on the way to it.
@@ -18,6 +19,7 @@ pub mod ledger;
 mod program;
 mod proxy;
 mod stand_in;
+pub mod topology;
 mod views;
 mod watchdog;
 
@@ -30,6 +32,7 @@ pub use event_store::EventStore;
 pub use program::{Program, Ran, Tool, run, run_with_input, spawn};
 pub use proxy::Proxy;
 pub use stand_in::StandIn;
+pub use topology::Topology;
 pub use views::{dump_view, dump_views};
 
 /// How long anything may take before a test gives up on it. Generous: it is met only by a test that fails.

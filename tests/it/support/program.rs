@@ -15,15 +15,24 @@ use nix::{
 };
 use reqwest::Method;
 
-use super::{Client, PATIENCE, eventually, watchdog::Watchdog};
+use super::{Client, PATIENCE, TestDatabase, Topology, eventually, watchdog::Watchdog};
 
 /// Where `cargo` has built the program.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_allocation-ledger-under-test");
 
-/// A serving program. Dropping it kills it, as `kill -9` does; so does the end of this process.
+/// A serving program, or the services of a cluster, which are asked and ended together. Dropping it kills it, as `kill -9`
+/// does; so does the end of this process.
 #[derive(Debug)]
 pub struct Program {
+    services: Vec<Service>,
+    client: Client,
+}
+
+/// A process that listens.
+#[derive(Debug)]
+struct Service {
     process: Process,
+    /// Of this process alone.
     client: Client,
 }
 
@@ -48,6 +57,24 @@ impl Program {
     pub async fn serve(data_dir: &Path) -> Self {
         let data_dir = data_dir.to_str().expect("a path in UTF-8");
         Self::serve_with(&["--data-dir", data_dir]).await
+    }
+
+    /// Serves all roles on a free port over a test's database, and is ready: in one process or in one for each role, as the
+    /// tests are told to.
+    pub async fn serve_all(database: &TestDatabase) -> Self {
+        let stores = database.arguments();
+        let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+        if !Topology::chosen().are_services_apart {
+            return Self::serve_with(&stores).await;
+        }
+        let [projector, command, query] = ["projector", "command", "query"].map(|role| {
+            let arguments = [&["--role", role], &stores[..]].concat();
+            async move { Self::start(&arguments).await }
+        });
+        let (projector, command, query) = tokio::join!(projector, command, query);
+        let client = query.client.clone().with_commands_to(command.client.base_url());
+        let services = [command, query, projector].into_iter().flat_map(|program| program.services).collect();
+        Self { services, client }.ready().await
     }
 
     /// Serves with the given arguments on a free port, and is ready.
@@ -79,7 +106,8 @@ impl Program {
             let ended = process.child.try_wait();
             panic!("the program did not start to listen ({ended:?}); its log follows");
         };
-        Self { process, client: Client::new(&address) }
+        let client = Client::new(&address);
+        Self { services: vec![Service { process, client: client.clone() }], client }
     }
 
     /// Waits until it is ready.
@@ -90,18 +118,8 @@ impl Program {
 
     /// The same, of one that is kept elsewhere.
     pub async fn until_ready(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.client.try_send(Method::GET, "/health/readiness", &[], None).await;
-            if answer.as_ref().is_ok_and(|answer| answer.status.is_success()) {
-                return;
-            }
-            let ended = self.process.child.try_wait().expect("wait for the program");
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "the program did not become ready ({ended:?}, {answer:?}); its log follows"
-            );
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        for service in &mut self.services {
+            service.until_ready().await;
         }
     }
 
@@ -117,18 +135,21 @@ impl Program {
         &self.client
     }
 
+    /// The process id of the program, or of the first of its services.
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.process.child.id()).expect("a process id")
+        self.services.first().expect("a process").pid()
     }
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        read(&self.process.log)
+        self.services.iter().map(|service| read(&service.process.log)).collect()
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        signal::kill(Pid::from_raw(self.pid()), signal).expect("signal the program");
+        for service in &self.services {
+            signal::kill(Pid::from_raw(service.pid()), signal).expect("signal the program");
+        }
     }
 
     /// Kills it without a warning and waits until it is gone.
@@ -136,10 +157,44 @@ impl Program {
         drop(self);
     }
 
-    /// Asks it to end and waits until it has.
-    pub async fn stop(mut self) -> ExitStatus {
+    /// Asks it to end and waits until it has; of several services, the first that fails tells how.
+    pub async fn stop(self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
-        eventually("the program to end", async || self.process.child.try_wait().expect("wait for the program")).await
+        self.ended().await
+    }
+
+    /// Waits until it has ended, for whatever reason.
+    pub async fn ended(mut self) -> ExitStatus {
+        let mut failed = None;
+        let mut ended = ExitStatus::default();
+        for Service { process, .. } in &mut self.services {
+            let status = async || process.child.try_wait().expect("wait for the program");
+            ended = eventually("the program to end", status).await;
+            failed = failed.or((!ended.success()).then_some(ended));
+        }
+        failed.unwrap_or(ended)
+    }
+}
+
+impl Service {
+    fn pid(&self) -> i32 {
+        i32::try_from(self.process.child.id()).expect("a process id")
+    }
+
+    async fn until_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.client.try_send(Method::GET, "/health/readiness", &[], None).await;
+            if answer.as_ref().is_ok_and(|answer| answer.status.is_success()) {
+                return;
+            }
+            let ended = self.process.child.try_wait().expect("wait for the program");
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "the program did not become ready ({ended:?}, {answer:?}); its log follows"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
