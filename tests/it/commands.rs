@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::support::{
     Answer, eventually,
     ledger::{BYRNE, Ledger, NOVAK, OKAFOR, PRISON, SHAH, recorded, refused, types},
+    topology::is_of_the_log_in_postgres,
 };
 
 fn key() -> String {
@@ -767,8 +768,8 @@ async fn merges_follow_chains_and_refuse_circles() {
     assert_eq!(answer.body["events"][1]["stream"], json!("prisoner-A0004AA"));
     let answer = ledger.client().post("/prisoners/A0009AA/tier", &json!({"tier": "B"})).await;
     assert_eq!(refused(&answer, 422, "prisoner-number-retired").body["survivor"], json!("A0004AA"));
-    let count = ledger.settled().await;
-    assert_eq!(count, ledger.events().await.len() as u64);
+    let head = ledger.settled().await;
+    assert_eq!(Some(&head), ledger.positions().await.last());
     let merged = ledger.events().await.iter().filter(|e| e.entry.event.type_name() == "PrisonerNumberMerged").count();
     assert_eq!(merged, 4, "each retired number is taken over once");
 }
@@ -853,6 +854,9 @@ async fn the_first_allocation_api_is_answered_as_it_answered() {
 
 #[tokio::test]
 async fn an_outage_of_postgres_is_a_503_and_ends_by_itself() {
+    if is_of_the_log_in_postgres("its database is closed") {
+        return;
+    }
     let ledger = Ledger::start().await;
     ledger.tier("A1234BC").await;
     let admin = ledger.database.url.replace(&format!("/{}?", ledger.database.name), "/postgres?");

@@ -120,6 +120,11 @@ impl Ledger {
         self.log().await.head().await.expect("the log's end")
     }
 
+    /// The positions of everything that the log holds.
+    pub async fn positions(&self) -> Vec<u64> {
+        self.events().await.iter().map(|event| event.entry.position).collect()
+    }
+
     /// The types of a case's events, in the order recorded.
     pub async fn types(&self, number: &str) -> Vec<&'static str> {
         self.case_events(number).await.iter().map(|event| event.entry.event.type_name()).collect()
