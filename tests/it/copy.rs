@@ -201,6 +201,23 @@ async fn a_target_that_holds_anything_else_is_left_alone() {
     assert_eq!(copy(&grown.url(), &one.url).await["copied"], json!(1));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_somebody_writes_into_stops() {
+    let (began, server) = (generated("300").await, StandIn::start());
+    let all = whole(&postgres(&began).await).await.len();
+    let copy_of = kurrent(&server).await;
+    let copying = Tool::start(&copying(&began.url, &server.url()));
+    eventually("a part of the copy", || holds_more_than(&copy_of, 100)).await;
+    let run_id = Uuid::new_v4();
+    let event = contract::made_up_event(CommandId(run_id).event_id(0), Utc::now());
+    copy_of.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event]).await.expect("append");
+    let ended = copying.ended().await;
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("somebody else records in the log to copy into"), "{}", ended.stderr);
+    let found = whole(&copy_of).await.len();
+    assert!(found < all, "it stopped at {found} of {all}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_meant_is_refused() {
     let (one, server) = (database().await, StandIn::start());

@@ -12,7 +12,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use event_log::{
-    NewEvent, RecordedEvent, SharedLog,
+    LogError, NewEvent, RecordedEvent, SharedLog,
     kurrentdb::StreamPrefix,
     postgres::{OrderedError, OrderedEvent},
 };
@@ -73,7 +73,8 @@ impl Settings {
 /// The target holds something else, the two differ at the end, one of them is out of reach, or it is interrupted.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let (from, to) = (&settings.from, &settings.to);
-    if (from, &settings.from_stream_prefix) == (to, &settings.to_stream_prefix) {
+    let (from_prefix, to_prefix) = (&settings.from_stream_prefix, &settings.to_stream_prefix);
+    if place(from) == place(to) && from_prefix == to_prefix {
         bail!("--from and --to name the same log");
     }
     let source = settings.stores(from, &settings.from_stream_prefix);
@@ -87,8 +88,9 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         }
         Err(error) => Err(error),
     };
-    source.close().await?;
+    let closed = source.close().await;
     let Copied { events, found, since } = outcome?;
+    closed?;
     print_line(&if settings.json {
         json!({ "events": events, "copied": events - found, "verified": true, "recordedSince": since }).to_string()
     } else {
@@ -171,18 +173,53 @@ async fn append(source: &LogStore, target: &LogStore, end: u64, found: &Same, ba
         let count = batch.len() as u64;
         let ordered: Vec<OrderedEvent> = batch.into_iter().map(ordered).collect();
         target_end = match writer.append(target_end, &ordered).await {
-            Ok(target_end) => target_end,
-            Err(error @ (OrderedError::Moved { .. } | OrderedError::Revision { .. })) => {
-                return Err(anyhow::Error::new(error).context("somebody else records in the log to copy into"));
+            Ok(end) => {
+                check_alone(target, target_end, &ordered).await?;
+                end
             }
-            Err(error) => {
-                let context =
-                    format!("write to the log to copy into: {events} events are copied, the same again goes on");
-                return Err(anyhow::Error::new(error).context(context));
-            }
+            Err(error) => return Err(not_written(error, events)),
         };
         events += count;
         show(bar, last, events);
+    }
+}
+
+/// Makes sure that nothing else has come between the events just appended: a store that holds its streams apart does not.
+async fn check_alone(target: &LogStore, after: u64, appended: &[OrderedEvent]) -> anyhow::Result<()> {
+    let stand = target.log.read_all(after, appended.len() + 1).await.context("read what was copied")?;
+    if !stand.iter().map(|event| event.event_id).eq(appended.iter().map(|one| one.event.event_id)) {
+        bail!(
+            "somebody else records in the log to copy into, after position {after}: it is no copy any more, do not use it as one"
+        );
+    }
+    Ok(())
+}
+
+/// What to tell whoever copies: whether to go on, wait, or find out who else writes there.
+fn not_written(error: OrderedError, events: u64) -> anyhow::Error {
+    let context = match &error {
+        OrderedError::Moved { .. } | OrderedError::Revision { .. } => {
+            "somebody else records in the log to copy into, or the log to copy leaves out events of this stream"
+                .to_owned()
+        }
+        OrderedError::RecordedTime { .. } | OrderedError::Log(LogError::Damaged { .. }) => {
+            format!("{events} events are copied, and the next cannot be")
+        }
+        OrderedError::Log(LogError::Unavailable(_)) => {
+            format!("write to the log to copy into: {events} events are copied, the same again goes on")
+        }
+    };
+    anyhow::Error::new(error).context(context)
+}
+
+/// Names of the same place, made the same: a directory has several, and so has a scheme.
+fn place(name: &str) -> String {
+    match name.split_once("://") {
+        None => std::fs::canonicalize(name).map_or_else(|_| name.to_owned(), |path| path.display().to_string()),
+        Some((scheme, rest)) => {
+            let scheme = scheme.replace("esdb", "kurrentdb").replace("postgresql", "postgres");
+            format!("{scheme}://{rest}")
+        }
     }
 }
 

@@ -50,11 +50,17 @@ async fn run_check(check: &Check) -> anyhow::Result<()> {
         true => check_kurrentdb(check).await?,
         false => check_postgres(check).await?,
     };
-    print!("{report}");
     if !report.held() {
         bail!("this server does not hold what the ledger relies on: do not keep a ledger on it");
     }
     Ok(())
+}
+
+/// Says what held, where all was tried.
+fn print_report(tried: &anyhow::Result<Option<contract::Report>>) {
+    if let Ok(Some(report)) = tried {
+        print!("{report}");
+    }
 }
 
 async fn check_postgres(check: &Check) -> anyhow::Result<contract::Report> {
@@ -67,6 +73,8 @@ async fn check_postgres(check: &Check) -> anyhow::Result<contract::Report> {
         .await
         .context("make a database to try in: name a user who may (`ALTER ROLE … CREATEDB`)")?;
     let report = unless_interrupted(try_in(server.database(&database))).await;
+    // Now: it took minutes, and cleaning up may fail.
+    print_report(&report);
     sqlx::query(AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)")))
         .execute(&mut connection)
         .await
@@ -97,6 +105,7 @@ async fn check_kurrentdb(check: &Check) -> anyhow::Result<contract::Report> {
     one.head().await.context("reach the event store: is its server running, and the URL right?")?;
     let handles: [SharedLog; 2] = [Arc::new(one.clone()), Arc::new(other)];
     let report = unless_interrupted(async { Ok(contract::check(&handles, run).await) }).await;
+    print_report(&report);
     let by_hand = || format!("delete the streams tried with: delete those that begin with `{prefix}` by hand");
     // What was interrupted may have had appends under way, which make streams meanwhile.
     while kurrentdb::remove(&one).await.with_context(by_hand)? > 0 {}

@@ -199,8 +199,11 @@ impl Connection {
                         error = error as &dyn std::error::Error,
                         "the event store did not answer try {tries}"
                     );
-                    // A client that was sent on to the leader goes there by itself.
-                    if !matches!(error, Error::NotLeaderException(_)) {
+                    // A client that was sent on to the leader goes there by itself; once more says that it did not get
+                    // there, or that there is none for now.
+                    if matches!(error, Error::NotLeaderException(_)) && tries == 1 {
+                        sleep(PAUSE_MIN).await;
+                    } else {
                         self.give_up(&session).await;
                     }
                     // Silence took its time.
@@ -246,7 +249,15 @@ impl Connection {
 
 /// Holds something to [`SILENCE_MAX`].
 pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(SILENCE_MAX, answer).await.unwrap_or(Err(Error::DeadlineExceeded))
+    in_time_of(SILENCE_MAX, answer).await
+}
+
+/// Holds something to a time.
+pub(super) async fn in_time_of<T>(
+    silence_max: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(silence_max, answer).await.unwrap_or(Err(Error::DeadlineExceeded))
 }
 
 /// Whether asking again may help.
@@ -270,11 +281,12 @@ pub(super) fn is_outage(error: &Error) -> bool {
     }
 }
 
-/// Whether the server was asked to read from a position within one of its records. It says so in words only.
+/// Whether the server was asked to read from a position within one of its records. It says so in words only, older
+/// versions no more than that the read failed.
 pub(super) fn is_invalid_position(error: &Error) -> bool {
     let (Error::ServerError(what) | Error::Grpc { message: what, .. }) = error else { return false };
     let what = what.to_ascii_lowercase();
-    what.contains("invalid position") || what.contains("invalidposition")
+    ["invalid position", "invalidposition", "readallresult: error"].iter().any(|words| what.contains(words))
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl Store {
             let _finding = self.finding.lock().await;
             let mut end = self.seen.times_end();
             let mut revisions = Revisions::after(end);
-            loop {
+            while self.seen.latest_time() <= instant {
                 let page = self.page(end, PAGE_EVENTS_MAX, &mut revisions).await?;
                 match (page.events.last(), page.next) {
                     (_, Next::End) => break,

@@ -4,6 +4,8 @@
 //! were all. To the ledger that is damage: an event, once recorded, stays. It shows in a stream that does not begin with
 //! its first event or leaves one out, and in the stream's settings, which are read along with the log.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use domain::Stream;
 use kurrentdb::{
@@ -15,10 +17,14 @@ use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
 use super::{
     Store,
-    connection::{as_caller, in_time, is_invalid_position},
+    connection::{SILENCE_MAX, as_caller, in_time, in_time_of, is_invalid_position},
     seen::Revisions,
     stored::{AppendId, hides_events, recorded_event},
 };
+
+/// How long the server may search its log for our next event. It says nothing while it passes over those of others, some
+/// hundred thousand a second; that its machine is gone, the connection itself finds out sooner.
+const SEARCH_MAX: Duration = Duration::from_secs(60);
 
 /// Events of the server, ours or not, that it looks through before it says how far it is.
 const SEARCH_WINDOW_EVENTS: u32 = 1_000;
@@ -107,7 +113,7 @@ impl Store {
         let options = as_caller!(self.connection.address(), options.clone());
         let ask = |client: Client| {
             let (name, options) = (name.clone(), &options);
-            async move { collect(in_time(client.read_stream(name, options)).await?).await }
+            async move { collect(in_time(client.read_stream(name, options)).await?, PAGE_EVENTS_MAX, SILENCE_MAX).await }
         };
         self.connection.call(ask).await
     }
@@ -236,13 +242,13 @@ impl Store {
             0 => options.position(StreamPosition::Start),
             _ => options.position(StreamPosition::Position(from)),
         };
-        self.read_all_with(as_caller!(self.connection.address(), options)).await
+        self.read_all_with(as_caller!(self.connection.address(), options), count).await
     }
 
-    async fn read_all_with(&self, options: ReadAllOptions) -> Result<Vec<ResolvedEvent>, Error> {
+    async fn read_all_with(&self, options: ReadAllOptions, count: usize) -> Result<Vec<ResolvedEvent>, Error> {
         let ask = |client: Client| {
             let options = &options;
-            async move { collect(in_time(client.read_all(options)).await?).await }
+            async move { collect(in_time(client.read_all(options)).await?, count, SEARCH_MAX).await }
         };
         self.connection.call(ask).await
     }
@@ -263,6 +269,9 @@ impl Store {
         if let Some(name) = self.prefix.set_by(event.stream_id()) {
             return self.check_settings(name, &event.data, position).await.map(|()| None);
         }
+        if self.prefix.stream(event.stream_id()).is_none() {
+            return Ok(None);
+        }
         let (event, _) = recorded_event(&self.prefix, event)?;
         revisions.accept(&event).map_err(|what| LogError::Damaged { position, what })?;
         self.seen.note(&event);
@@ -282,17 +291,30 @@ impl Store {
 
     /// The position of the log's last event, 0 where there is none.
     pub(super) async fn head(&self) -> Result<u64, LogError> {
-        let options = ReadAllOptions::default().position(StreamPosition::End).backwards();
-        let options = options.filter(self.filter()).max_count(1);
-        let read = self.read_all_with(as_caller!(self.connection.address(), options)).await.map_err(log_error)?;
-        Ok(read.first().map_or(0, |last| position(last).commit))
+        let mut count = 1;
+        loop {
+            let options = ReadAllOptions::default().position(StreamPosition::End).backwards();
+            let options = as_caller!(self.connection.address(), options.filter(self.filter()).max_count(count));
+            let read = self.read_all_with(options, count).await.map_err(log_error)?;
+            let is_ours = |event: &&ResolvedEvent| {
+                event.event.as_ref().is_some_and(|event| self.prefix.stream(event.stream_id()).is_some())
+            };
+            match read.iter().find(is_ours) {
+                Some(last) => return Ok(position(last).commit),
+                None if read.len() < count => return Ok(0),
+                None => count *= 16,
+            }
+        }
     }
 }
 
-/// Everything that the server answers to one reading.
-async fn collect(mut read: ReadStream) -> Result<Vec<ResolvedEvent>, Error> {
+/// What the server answers to one reading, `count` events at most: where it filters, it ends its answer only when it has
+/// found one more, which may never come. `silence_max` is how long it may take over the next event.
+async fn collect(mut read: ReadStream, count: usize, silence_max: Duration) -> Result<Vec<ResolvedEvent>, Error> {
     let mut events = Vec::new();
-    while let Some(event) = in_time(read.next()).await? {
+    while events.len() < count
+        && let Some(event) = in_time_of(silence_max, read.next()).await?
+    {
         events.push(event);
     }
     Ok(events)

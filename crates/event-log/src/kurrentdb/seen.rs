@@ -74,6 +74,11 @@ impl Seen {
         self.times.lock().unwrap_or_else(PoisonError::into_inner).end
     }
 
+    /// The latest recorded time of the events up to [`Seen::times_end`].
+    pub(super) fn latest_time(&self) -> DateTime<Utc> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).latest
+    }
+
     /// A position from which to look for the first event recorded after an instant: no event up to it was.
     pub(super) fn before_instant(&self, instant: DateTime<Utc>) -> u64 {
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use crate::{LogError, NewEvent, RecordedEvent};
 
-/// What the names of all our streams on the server begin with. Nobody else's may: whatever bears the prefix is taken for
+/// What the names of all our streams on the server begin with. Whatever reads on as a stream of a ledger is taken for
 /// the ledger's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamPrefix(String);
@@ -61,9 +61,15 @@ impl StreamPrefix {
         format!("{self}{stream}")
     }
 
+    /// The stream of ours that has a name on the server, if it is one: what else begins as ours do, such as the streams of a
+    /// ledger with a longer prefix, is none.
+    pub(super) fn stream(&self, name: &str) -> Option<Stream> {
+        name.strip_prefix(&self.0)?.parse().ok()
+    }
+
     /// The stream whose settings a system stream of the server holds, where it is one of ours.
     pub(super) fn set_by<'a>(&self, system_stream: &'a str) -> Option<&'a str> {
-        system_stream.strip_prefix("$$").filter(|name| name.starts_with(&self.0))
+        system_stream.strip_prefix("$$").filter(|name| self.stream(name).is_some())
     }
 }
 
@@ -115,10 +121,9 @@ pub(super) fn recorded_event(
         let too_old = "the server does not say where events read by stream stand: version 22.6 or later is needed";
         return Err(LogError::Unavailable(too_old.into()));
     }
-    let stream =
-        event.stream_id().strip_prefix(&prefix.0).and_then(|name| name.parse().ok()).ok_or_else(|| {
-            damaged(format!("its stream bears the ledger's prefix `{prefix}` and is none of a ledger"))
-        })?;
+    let stream = prefix
+        .stream(event.stream_id())
+        .ok_or_else(|| damaged(format!("its stream is none of a ledger with the prefix `{prefix}`")))?;
     let (recorded_at, append, metadata) = metadata_parts(&event.custom_metadata)
         .ok_or_else(|| damaged(format!("the metadata of this `{}` were not written by a ledger", event.event_type)))?;
     let recorded = RecordedEvent {
