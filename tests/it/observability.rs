@@ -1,6 +1,7 @@
 //! What the program tells of itself: log lines, spans and metrics; and that they name nobody.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -201,11 +202,18 @@ async fn metrics_tell_what_became_of_commands_and_how_far_everything_is() {
         "ledger_command_retries_total",
         "http_request_duration_seconds_count{route=\"/projections\"}",
         "http_connections_open",
-        "ledger_postgres_connections{pool=\"log\",state=\"idle\"}",
     ] {
         let found = metric(client, at_least_one).await;
         assert!(found.is_some_and(|found| found >= 1.0), "{at_least_one}: {found:?}");
     }
+    let metrics = client.get("/metrics").await.text;
+    let connections = metrics.lines().filter_map(|line| line.strip_prefix("ledger_postgres_connections{pool=\""));
+    let mut open = BTreeMap::new();
+    for line in connections {
+        let ((pool, _), (_, count)) = line.split_once('"').zip(line.rsplit_once(' ')).expect("a pool and a number");
+        *open.entry(pool).or_insert(0.0) += count.parse::<f64>().expect("a number");
+    }
+    assert!(open.keys().eq(&["log", "query"]) && open.values().all(|open| *open >= 1.0), "{open:?}");
 }
 
 /// What must be nowhere: a name, a note, numbers, an address, a user.

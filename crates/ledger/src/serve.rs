@@ -11,8 +11,9 @@
 //! be started in any order. `all` fails where they cannot be opened, as there is nobody else to wait for.
 //!
 //! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered, then policies and the projector
-//! stop (between two commands, between two batches), then connections are closed, then Postgres stops. A second signal
-//! ends the program at once; a Postgres left over is used again by the next start.
+//! stop, then connections are closed, then Postgres stops. The projector stops between two batches; policies wherever they
+//! are, as a command of theirs has the same ids when it is sent again: none is lost, none doubled. A second signal ends the
+//! program at once; a Postgres left over is used again by the next start.
 
 mod connection;
 mod gauges;
@@ -177,8 +178,8 @@ impl Running {
 
         health = with_event_log(health, log);
         gauges::log(&metrics, log);
-        if let Some(pool) = log_store.pool() {
-            gauges::connections(&metrics, "log", pool);
+        if let Some(readers) = log_store.readers() {
+            gauges::connections(&metrics, "log", readers);
         }
         let mut service = None;
         let mut projecting = None;
@@ -237,7 +238,6 @@ impl Running {
 
         if let Some(views) = &views {
             gauges::views(&metrics, log, views);
-            gauges::connections(&metrics, "views", views);
         }
 
         let router = router.merge(health::router(health)).merge(documentation(openapi));

@@ -34,6 +34,7 @@ pub struct Stores {
     /// The views' database, for whoever writes them.
     pub views: PgPool,
     kept: Kept,
+    readers: Option<PgPool>,
     postgres: Option<postgres::Server>,
 }
 
@@ -73,10 +74,11 @@ impl Kept {
         }
     }
 
-    async fn open(&self) -> anyhow::Result<SharedLog> {
+    /// The log, and the connections that it reads by, where it is in Postgres.
+    async fn open(&self) -> anyhow::Result<(SharedLog, Option<PgPool>)> {
         Ok(match self {
-            Self::Postgres(pool) => Arc::new(PostgresLog::connect(pool).await.context("open the event log")?),
-            Self::Kurrent(log) => Arc::new(log.clone()),
+            Self::Postgres(pool) => in_postgres(PostgresLog::connect(pool).await.context("open the event log")?),
+            Self::Kurrent(log) => (Arc::new(log.clone()), None),
         })
     }
 
@@ -115,7 +117,7 @@ impl Stores {
     /// The log, and the views' database, each to be closed by itself: the views first.
     #[must_use]
     pub fn into_parts(self) -> (LogStore, PgPool) {
-        (LogStore { log: self.log, kept: self.kept, postgres: self.postgres }, self.views)
+        (LogStore { log: self.log, kept: self.kept, readers: self.readers, postgres: self.postgres }, self.views)
     }
 
     /// Closes what was opened and stops the embedded Postgres, unless another program uses it.
@@ -123,7 +125,7 @@ impl Stores {
     /// # Errors
     /// Postgres does not stop.
     pub async fn close(self) -> anyhow::Result<()> {
-        drop(self.log);
+        drop((self.log, self.readers));
         self.views.close().await;
         self.kept.close().await;
         match self.postgres {
@@ -138,6 +140,7 @@ pub struct LogStore {
     /// The event log.
     pub log: SharedLog,
     kept: Kept,
+    readers: Option<PgPool>,
     postgres: Option<postgres::Server>,
 }
 
@@ -186,11 +189,11 @@ impl LogStore {
     /// --event-store is not given, or is no URL of a store.
     pub fn lazy(settings: &settings::Stores) -> anyhow::Result<Self> {
         let kept = Kept::lazy(settings)?;
-        let log: SharedLog = match &kept {
-            Kept::Postgres(pool) => Arc::new(PostgresLog::lazy(pool)),
-            Kept::Kurrent(log) => Arc::new(log.clone()),
+        let (log, readers): (SharedLog, _) = match &kept {
+            Kept::Postgres(pool) => in_postgres(PostgresLog::lazy(pool)),
+            Kept::Kurrent(log) => (Arc::new(log.clone()), None),
         };
-        Ok(Self { log, kept, postgres: None })
+        Ok(Self { log, kept, readers, postgres: None })
     }
 
     /// Brings the log's schema up to date, where it has one, and gives the services' roles their rights to it.
@@ -237,13 +240,10 @@ impl LogStore {
         }
     }
 
-    /// Its connections, where it is in Postgres.
+    /// The connections that it reads by, where it is in Postgres.
     #[must_use]
-    pub fn pool(&self) -> Option<&PgPool> {
-        match &self.kept {
-            Kept::Postgres(pool) => Some(pool),
-            Kept::Kurrent(_) => None,
-        }
+    pub fn readers(&self) -> Option<&PgPool> {
+        self.readers.as_ref()
     }
 
     /// A writer of many streams' events in a given order, behind whatever the log holds.
@@ -256,7 +256,8 @@ impl LogStore {
     }
 
     async fn connect(kept: Kept, postgres: Option<postgres::Server>) -> anyhow::Result<Self> {
-        Ok(Self { log: kept.open().await?, kept, postgres })
+        let (log, readers) = kept.open().await?;
+        Ok(Self { log, kept, readers, postgres })
     }
 
     /// As [`Stores::close`].
@@ -264,7 +265,7 @@ impl LogStore {
     /// # Errors
     /// Postgres does not stop.
     pub async fn close(self) -> anyhow::Result<()> {
-        drop(self.log);
+        drop((self.log, self.readers));
         self.kept.close().await;
         match self.postgres {
             Some(server) => server.stop().await,
@@ -296,6 +297,11 @@ impl OrderedWriter {
     }
 }
 
+fn in_postgres(log: PostgresLog) -> (SharedLog, Option<PgPool>) {
+    let readers = log.readers().clone();
+    (Arc::new(log), Some(readers))
+}
+
 async fn prepare_log(pool: &PgPool) -> anyhow::Result<()> {
     postgres_log::migrate(pool).await.context(
         "prepare the event log, which `allocation-ledger prepare` does with the rights of the database's owner",
@@ -319,7 +325,8 @@ impl Connected {
 
     async fn open(self) -> anyhow::Result<Stores> {
         let Self { views, kept, postgres } = self;
-        Ok(Stores { log: kept.open().await?, views, kept, postgres })
+        let (log, readers) = kept.open().await?;
+        Ok(Stores { log, views, kept, readers, postgres })
     }
 }
 

@@ -112,6 +112,10 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// after it and to give it up for lost.
 const LOCK_LIFE: Duration = Duration::from_secs(10);
 
+/// How long a batch may take, its histories read and its rows written: far longer than any does. The way to Postgres may have
+/// gone silent for the batch's connection alone.
+const BATCH_MAX: Duration = Duration::from_secs(60);
+
 /// How long a projector that takes over waits for its predecessor's last batch before it ends that one's session: one that
 /// stands still amid a batch holds the checkpoint.
 const LAST_BATCH_MAX: Duration = Duration::from_secs(5);
@@ -233,12 +237,13 @@ impl Running<'_> {
     /// keep Postgres from tidying up for as long as the stand-by stands by.
     async fn take_lock(&self) -> Result<PgConnection, Error> {
         let life = [("idle_session_timeout", LOCK_LIFE.as_millis().to_string())];
-        let mut connection = PgConnection::connect_with(&self.options.clone().options(life)).await?;
+        let options = self.options.clone().options(life);
+        let mut connection = in_time(LOCK_TIMEOUT, PgConnection::connect_with(&options)).await?;
         loop {
-            let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
+            let asked = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
                 .bind(schema::PROJECTING_LOCK)
-                .fetch_one(&mut connection)
-                .await?;
+                .fetch_one(&mut connection);
+            let taken: bool = in_time(LOCK_TIMEOUT, asked).await?;
             if taken {
                 return Ok(connection);
             }
@@ -319,7 +324,7 @@ impl Running<'_> {
                 let rest = events.split_off(events.len().min(self.settings.batch_events_max));
                 let was_full = events.len() == self.settings.batch_events_max;
                 let batch = self.batch.lock().await;
-                live.project(connection, checkpoint, std::mem::replace(&mut events, rest)).await?;
+                in_time(BATCH_MAX, live.project(connection, checkpoint, std::mem::replace(&mut events, rest))).await?;
                 drop(batch);
                 self.running(*checkpoint);
                 if was_full && self.is_far_behind(*checkpoint, self.log.head().await?).await? {
@@ -382,10 +387,18 @@ impl Running<'_> {
 async fn hold_lock(lock: &mut PgConnection) -> sqlx::Error {
     loop {
         sleep(LOCK_INTERVAL).await;
-        match timeout(LOCK_TIMEOUT, lock.ping()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return error,
-            Err(_) => return sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()),
+        if let Err(error) = in_time(LOCK_TIMEOUT, lock.ping()).await {
+            return error;
         }
     }
+}
+
+/// What Postgres answers; where it does not in time, its connection counts as lost.
+async fn in_time<T, E: From<sqlx::Error>>(
+    patience: Duration,
+    answered: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    timeout(patience, answered)
+        .await
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()))
 }

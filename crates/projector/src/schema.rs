@@ -45,7 +45,8 @@ pub async fn migrate(views: &PgPool) -> Result<(), Error> {
 }
 
 /// Makes the roles that the services log in as members of, where that is allowed, and lets [`OWNING_ROLE`] make the views in
-/// this database; views that somebody else has made become its own. For an operator, once, as the database's owner.
+/// this database; views that the operator has made become its own. For an operator, as the database's owner, as often as
+/// wanted.
 ///
 /// # Errors
 /// The views' database is out of reach or refuses.
@@ -60,15 +61,31 @@ pub async fn prepare(views: &PgPool) -> Result<(), Error> {
         format!(
             "DO $do$
          DECLARE
-             view regclass;
+             owning regrole := '{OWNING_ROLE}'::regrole;
+             others text[];
+             other text;
          BEGIN
              EXECUTE format('GRANT CREATE ON DATABASE %I TO {OWNING_ROLE}', current_database());
-             IF to_regnamespace('{SCHEMA}') IS NULL THEN
+             -- What belongs to the role already is left alone: who is no member may not touch it. The schema first, as the
+             -- tables' new owner must be allowed to make tables in it.
+             others := ARRAY(SELECT 'SCHEMA {SCHEMA}' FROM pg_namespace
+                              WHERE nspname = '{SCHEMA}' AND nspowner <> owning)
+                    || ARRAY(SELECT 'TABLE ' || oid::regclass FROM pg_class
+                              WHERE relnamespace = to_regnamespace('{SCHEMA}') AND relkind = 'r' AND relowner <> owning);
+             IF others = '{{}}' THEN
                  RETURN;
              END IF;
-             ALTER SCHEMA {SCHEMA} OWNER TO {OWNING_ROLE};
-             FOR view IN SELECT oid FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'r' LOOP
-                 EXECUTE format('ALTER TABLE %s OWNER TO {OWNING_ROLE}', view);
+             -- Only a member may give something to a role. It stays one, as a projector that has worked under this login
+             -- goes on under it.
+             IF current_setting('server_version_num')::integer < 160000 THEN
+                 IF NOT pg_has_role(owning, 'MEMBER') THEN
+                     EXECUTE format('GRANT {OWNING_ROLE} TO %I', current_user);
+                 END IF;
+             ELSIF NOT pg_has_role(owning, 'SET') THEN
+                 EXECUTE format('GRANT {OWNING_ROLE} TO %I WITH INHERIT TRUE, SET TRUE', current_user);
+             END IF;
+             FOREACH other IN ARRAY others LOOP
+                 EXECUTE format('ALTER %s OWNER TO {OWNING_ROLE}', other);
              END LOOP;
          END
          $do$"
@@ -208,6 +225,9 @@ pub(crate) async fn end_predecessors(options: &PgConnectOptions, session: i32) -
     .fetch_all(&mut connection)
     .await;
     match ended {
+        Ok(ended) if ended.is_empty() => {
+            tracing::info!("waiting for whoever holds the views' checkpoint, which is no projector's session");
+        }
         Ok(ended) => {
             tracing::warn!(sessions = ?ended, "ended the sessions of a projector that stands still: {ended:?}")
         }

@@ -16,7 +16,10 @@ use http_api::{
     headers::{LEDGER_POSITION_AT_LEAST, parse},
 };
 use sqlx::PgPool;
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 
 use crate::{Error, State, view};
 
@@ -26,6 +29,10 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The pause between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// For how long a look is trusted. Views that are lost, or restored from a backup, go back; so a look now and then, where
+/// nobody has to wait for one.
+const SEEN_LIFE: Duration = Duration::from_secs(1);
+
 /// How far the views are known to have come.
 #[derive(Clone)]
 pub(crate) struct Freshness {
@@ -34,14 +41,36 @@ pub(crate) struct Freshness {
 
 struct Inner {
     views: PgPool,
-    seen: watch::Sender<u64>,
+    seen: watch::Sender<Seen>,
     /// Held by whoever looks.
     look: Mutex<()>,
 }
 
+/// What the latest look has found.
+#[derive(Clone, Copy)]
+struct Seen {
+    position: u64,
+    at: Instant,
+}
+
+impl Seen {
+    fn includes(self, position: u64) -> bool {
+        self.position >= position && self.at.elapsed() < SEEN_LIFE
+    }
+}
+
 impl Freshness {
     pub(crate) fn new(views: PgPool) -> Self {
-        Self { inner: Arc::new(Inner { views, seen: watch::Sender::new(0), look: Mutex::new(()) }) }
+        let nothing = Seen { position: 0, at: Instant::now() };
+        Self { inner: Arc::new(Inner { views, seen: watch::Sender::new(nothing), look: Mutex::new(()) }) }
+    }
+
+    /// Takes in how far the views are, which may be less far than they were.
+    pub(crate) fn saw(&self, position: u64) {
+        self.inner.seen.send_if_modified(|seen| {
+            let before = std::mem::replace(seen, Seen { position, at: Instant::now() });
+            before.position != position || !before.includes(position)
+        });
     }
 
     /// Waits until the views have come to `position`; false where they have not in time.
@@ -61,7 +90,7 @@ impl Freshness {
         let Inner { views, seen, look } = &*self.inner;
         let mut told = seen.subscribe();
         loop {
-            if *told.borrow_and_update() >= position {
+            if told.borrow_and_update().includes(position) {
                 return Ok(());
             }
             tokio::select! {
@@ -69,11 +98,7 @@ impl Freshness {
                 _ = told.changed() => {}
                 _looking = look.lock() => {
                     let now_at = view::checkpoint::read(views).await?.position;
-                    seen.send_if_modified(|seen| {
-                        let moved = now_at > *seen;
-                        *seen = now_at.max(*seen);
-                        moved
-                    });
+                    self.saw(now_at);
                     if now_at < position {
                         tokio::time::sleep(LOOK_INTERVAL).await;
                     }

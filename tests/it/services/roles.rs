@@ -13,9 +13,25 @@ const ROLES: [(&str, &str); 3] =
 
 /// A database that its owner has prepared, as docs/operating.md says, with a login for each service.
 async fn prepared() -> TestDatabase {
+    let database = logins().await;
+    for _ in 0..2 {
+        prepare(&database).await;
+    }
+    database
+}
+
+/// Prepares a database as its owner, who may make roles and is no superuser.
+async fn prepare(database: &TestDatabase) {
+    let url = database.url_for(&owner(database));
+    let ran = run(&["prepare", "--event-store", &url, "--views", &url]).await;
+    assert!(ran.status.success(), "{}", ran.stderr);
+}
+
+/// A database in which there is nothing yet, with a login for its owner and for each service.
+async fn logins() -> TestDatabase {
     let database = bare_database().await;
     // Logins are the whole server's: what another run, or another test, has made must not matter.
-    let owner = format!("{}_owner", database.name);
+    let owner = owner(&database);
     let mut admin = PgConnection::connect(&database.url).await.expect("connect as an administrator");
     let mut sql = format!("CREATE ROLE {owner} LOGIN CREATEROLE; ALTER DATABASE {} OWNER TO {owner};", database.name);
     for (role, service) in ROLES {
@@ -27,12 +43,17 @@ async fn prepared() -> TestDatabase {
         ));
     }
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await.expect("make logins");
-    let url = database.url_for(&owner);
-    for _ in 0..2 {
-        let ran = run(&["prepare", "--event-store", &url, "--views", &url]).await;
-        assert!(ran.status.success(), "{}", ran.stderr);
+    // What whoever makes a role has from version 16 on; before, to be allowed to make roles is enough.
+    let version: i32 = value(&database, "SELECT current_setting('server_version_num')::integer").await;
+    if version >= 160_000 {
+        let sql = format!("GRANT ledger_project TO {owner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await.expect("let the owner grant it");
     }
     database
+}
+
+fn owner(database: &TestDatabase) -> String {
+    format!("{}_owner", database.name)
 }
 
 fn login(database: &TestDatabase, service: &str) -> String {
@@ -94,6 +115,54 @@ async fn each_service_does_its_work_as_a_member_of_its_role_alone() {
         assert!(!program.log().contains("ERROR"), "{}", program.log());
         assert!(program.stop().await.success());
     }
+}
+
+/// `prepare` is a step of every upgrade: it has nothing to do then, and needs no right to the views that it would have to have.
+#[tokio::test]
+async fn the_owner_prepares_again_after_the_projector_has_made_the_views() {
+    let database = prepared().await;
+    let projector = start(&database, "projector").await;
+    assert_eq!(owners(&database).await, "ledger_project");
+    prepare(&database).await;
+    assert_eq!(owners(&database).await, "ledger_project");
+    let sql = format!("SELECT pg_has_role('{}', 'ledger_project', 'USAGE')", owner(&database));
+    let is_member: bool = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&database.pool).await.expect("a member?");
+    assert!(!is_member, "the owner has got a right that it does not need");
+    assert!(projector.stop().await.success());
+}
+
+/// A single login did everything; from now on each service has its own.
+#[tokio::test]
+async fn views_that_the_owner_has_made_become_the_projectors() {
+    let database = logins().await;
+    let url = database.url_for(&owner(&database));
+    let projector = service("projector", &url, &url).await.ready().await;
+    assert_eq!(owners(&database).await, owner(&database));
+    for _ in 0..2 {
+        prepare(&database).await;
+        assert_eq!(owners(&database).await, "ledger_project");
+    }
+    assert!(projector.stop().await.success());
+
+    sqlx::query("UPDATE views.checkpoint SET version = -1").execute(&database.pool).await.expect("another version");
+    for url in [database.url_for(&login(&database, "projector")), url] {
+        let projector = service("projector", &url, &url).await.ready().await;
+        assert_eq!(owners(&database).await, "ledger_project");
+        assert!(projector.stop().await.success());
+    }
+}
+
+/// Who owns the views and their schema.
+async fn owners(database: &TestDatabase) -> String {
+    value(
+        database,
+        "SELECT string_agg(DISTINCT owner::text, ', ')
+           FROM (SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'views'
+                 UNION ALL
+                 SELECT relowner::regrole FROM pg_class
+                  WHERE relnamespace = 'views'::regnamespace AND relkind = 'r') AS owned (owner)",
+    )
+    .await
 }
 
 #[tokio::test]

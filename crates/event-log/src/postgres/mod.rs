@@ -95,6 +95,12 @@ impl PostgresLog {
         let bulk = Arc::new(Bulk::new(readers.clone()));
         Self { queue, readers, bulk, wakeups }
     }
+
+    /// The connections that it reads by, for whoever counts them.
+    #[must_use]
+    pub fn readers(&self) -> &PgPool {
+        &self.readers
+    }
 }
 
 impl fmt::Debug for PostgresLog {
