@@ -1,5 +1,5 @@
 //! The roles apart, each a process of its own, as a cluster runs them: started in any order, with no more rights than each
-//! needs, killed and held still.
+//! needs, killed, held still, and on a way that fails them.
 
 mod clock;
 mod cluster;

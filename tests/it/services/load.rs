@@ -92,6 +92,16 @@ impl Load {
         .await;
     }
 
+    /// Waits until a client sends a command again: it was told that the service cannot take it now, or nothing.
+    pub async fn sent_again(&self) {
+        let before = self.counts.resent.load(Ordering::Relaxed);
+        eventually("a command to be sent again", async || {
+            let failed = self.writers.iter().any(JoinHandle::is_finished);
+            (failed || self.counts.resent.load(Ordering::Relaxed) > before).then_some(())
+        })
+        .await;
+    }
+
     /// Lets every client finish, and makes sure that nothing is lost and nothing doubled.
     pub async fn finish(self, cluster: &Cluster) -> Outcome {
         self.done.store(true, Ordering::Relaxed);

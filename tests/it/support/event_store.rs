@@ -7,7 +7,7 @@ use ledger::postgres::{Durability, Options, Server};
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::OnceCell;
 
-use super::{DataDir, StandIn, Topology};
+use super::{DataDir, Proxy, StandIn, Topology};
 
 /// An event store that no other test uses.
 pub struct EventStore {
@@ -55,6 +55,23 @@ impl EventStore {
     /// How the program is told of it.
     pub fn arguments(&self) -> [String; 2] {
         ["--event-store".to_owned(), self.url()]
+    }
+
+    /// A proxy in front of it.
+    pub fn proxy(&self) -> Proxy {
+        match &self.place {
+            Place::Database { url } | Place::Postgres { url, .. } => Proxy::to_postgres(url),
+            Place::StandIn(server) => server.proxy(),
+        }
+    }
+
+    /// How the program is told of it, if it is to go through a proxy in front of it.
+    pub fn arguments_through(&self, proxy: &Proxy) -> [String; 2] {
+        let url = match &self.place {
+            Place::Database { url } | Place::Postgres { url, .. } => proxy.postgres_url(url),
+            Place::StandIn(_) => proxy.url(),
+        };
+        ["--event-store".to_owned(), url]
     }
 
     fn url(&self) -> String {

@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,12 +10,10 @@ use std::{
     time::Duration,
 };
 
+use sqlx::postgres::PgConnectOptions;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
     sync::watch,
 };
 
@@ -26,6 +25,13 @@ pub struct Proxy {
     conditions: watch::Sender<Conditions>,
     /// How many bytes of answers are still to be lost.
     to_lose: Arc<AtomicUsize>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+enum Server {
+    Tcp(SocketAddr),
+    Socket(PathBuf),
 }
 
 /// What is on the way, for all connections.
@@ -54,7 +60,17 @@ enum Weather {
 impl Proxy {
     /// Stands in front of the server at an address.
     pub fn to(server: &str) -> Self {
-        let server: SocketAddr = server.parse().expect("an address");
+        Self::in_front_of(Server::Tcp(server.parse().expect("an address")))
+    }
+
+    /// Stands in front of the Postgres server of a URL, which listens on a Unix socket.
+    pub fn to_postgres(url: &str) -> Self {
+        let options: PgConnectOptions = url.parse().expect("a URL of Postgres");
+        let directory = options.get_socket().expect("a server on a Unix socket");
+        Self::in_front_of(Server::Socket(directory.join(format!(".s.PGSQL.{}", options.get_port()))))
+    }
+
+    fn in_front_of(server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         listener.set_nonblocking(true).expect("a listener for tokio");
         let address = listener.local_addr().expect("its address");
@@ -72,6 +88,13 @@ impl Proxy {
     /// Where clients of a KurrentDB server find it.
     pub fn url(&self) -> String {
         format!("kurrentdb://{}?tls=false", self.address)
+    }
+
+    /// Where clients find the database of a URL, if it stands in front of that one's server.
+    pub fn postgres_url(&self, url: &str) -> String {
+        let options: PgConnectOptions = url.parse().expect("a URL of Postgres");
+        let database = options.get_database().expect("a database");
+        format!("postgres://{}@{}/{database}?sslmode=disable", options.get_username(), self.address)
     }
 
     /// From now on everything is passed on. What was held back in silence comes now; what was lost is lost.
@@ -114,6 +137,16 @@ impl Proxy {
         self.end(true);
     }
 
+    /// Resets all connections; on those made from now on everything is passed on. On none does anything come after what was
+    /// lost.
+    pub fn renew(&self) {
+        self.conditions.send_modify(|conditions| {
+            conditions.weather = Weather::Clear;
+            conditions.by_reset = true;
+            conditions.ends += 1;
+        });
+    }
+
     fn set(&self, weather: Weather) {
         self.conditions.send_modify(|conditions| conditions.weather = weather);
     }
@@ -128,7 +161,7 @@ impl Proxy {
 
 async fn take_connections(
     listener: TcpListener,
-    server: SocketAddr,
+    server: Server,
     mut conditions: watch::Receiver<Conditions>,
     to_lose: &Arc<AtomicUsize>,
 ) {
@@ -146,43 +179,66 @@ async fn take_connections(
             let _ = client.set_zero_linger();
             continue;
         }
-        tokio::spawn(connection(client, server, conditions.clone(), Arc::clone(to_lose)));
+        tokio::spawn(connection(client, server.clone(), conditions.clone(), Arc::clone(to_lose)));
     }
 }
 
 /// Passes on between a client and the server until either or the test ends it.
 async fn connection(
     mut client: TcpStream,
-    server: SocketAddr,
-    mut conditions: watch::Receiver<Conditions>,
+    server: Server,
+    conditions: watch::Receiver<Conditions>,
     to_lose: Arc<AtomicUsize>,
 ) {
-    let Ok(mut server) = TcpStream::connect(server).await else {
-        let _ = client.set_zero_linger();
-        return;
-    };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let ends = conditions.borrow().ends;
-    let by_reset = {
-        let (from_client, to_client) = client.split();
-        let (from_server, to_server) = server.split();
-        tokio::select! {
-            () = pass_on(from_client, to_server, conditions.clone(), None) => false,
-            () = pass_on(from_server, to_client, conditions.clone(), Some(&to_lose)) => false,
-            ended = conditions.wait_for(|conditions| conditions.ends > ends) => {
-                ended.is_ok_and(|conditions| conditions.by_reset)
+    let _ = client.set_nodelay(true);
+    let by_reset = match server {
+        Server::Tcp(address) => match TcpStream::connect(address).await {
+            Ok(mut server) => {
+                let _ = server.set_nodelay(true);
+                let by_reset = pass_between(&mut client, &mut server, conditions, &to_lose).await;
+                if by_reset {
+                    let _ = server.set_zero_linger();
+                }
+                by_reset
             }
-        }
+            Err(_) => true,
+        },
+        Server::Socket(path) => match UnixStream::connect(path).await {
+            Ok(mut server) => pass_between(&mut client, &mut server, conditions, &to_lose).await,
+            Err(_) => true,
+        },
     };
     if by_reset {
-        let _ = (client.set_zero_linger(), server.set_zero_linger());
+        let _ = client.set_zero_linger();
+    }
+}
+
+/// Passes on in both directions; true if it ends in a reset.
+async fn pass_between(
+    client: &mut TcpStream,
+    server: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    mut conditions: watch::Receiver<Conditions>,
+    to_lose: &AtomicUsize,
+) -> bool {
+    let ends = conditions.borrow().ends;
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = tokio::io::split(server);
+    let (requests, answers) = (conditions.clone(), conditions.clone());
+    tokio::select! {
+        // First, so that nothing is passed on any more once they are ended.
+        biased;
+        ended = conditions.wait_for(|conditions| conditions.ends > ends) => {
+            ended.is_ok_and(|conditions| conditions.by_reset)
+        }
+        () = pass_on(from_client, to_server, requests, None) => false,
+        () = pass_on(from_server, to_client, answers, Some(to_lose)) => false,
     }
 }
 
 /// Passes on in one direction; it is that of answers if there is a number of bytes that may be lost.
 async fn pass_on(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     mut conditions: watch::Receiver<Conditions>,
     to_lose: Option<&AtomicUsize>,
 ) {
