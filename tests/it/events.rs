@@ -258,12 +258,7 @@ async fn a_case_is_answered_up_to_its_damage() {
         return;
     }
     let ledger = ledger().await;
-    let position = ledger.case_events("A1111AA").await[1].entry.position;
-    let sql = format!(
-        "BEGIN; SET LOCAL session_replication_role = replica;
-         UPDATE log.event SET type = 'AllocationMad' WHERE position = {position}; COMMIT"
-    );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
+    ledger.harm_second_event("A1111AA").await;
     let first = page(&ledger, "/events?prisoner=A1111AA").await;
     assert_eq!(answered(&first).as_array().map(Vec::len), Some(1), "{}", first.text);
     let next = next_page(&first).expect("there is more, although it cannot be read");

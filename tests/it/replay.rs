@@ -227,12 +227,7 @@ async fn a_type_that_nobody_knows_is_damage_under_any_filter() {
         return;
     }
     let ledger = ledger().await;
-    let position = ledger.case_events("A1111AA").await[1].entry.position;
-    let sql = format!(
-        "BEGIN; SET LOCAL session_replication_role = replica;
-         UPDATE log.event SET type = 'AllocationMad' WHERE position = {position}; COMMIT"
-    );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
+    let position = ledger.harm_second_event("A1111AA").await;
     for filter in [&["--type", "AllocationMade"][..], &["--type", "Reallocated", "--prisoner", "A1111AA"]] {
         let ran = replay(&ledger, filter).await;
         assert_eq!(ran.status.code(), Some(1), "{filter:?}: {ran:?}");

@@ -4,6 +4,7 @@ use domain::{Event, Stream, prisoner};
 use event_log::{SharedLog, StoredEvent, decode};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
 
 use super::{Answer, Client, Program, TestDatabase, database};
 
@@ -134,6 +135,17 @@ impl Ledger {
     pub async fn case_events(&self, number: &str) -> Vec<StoredEvent> {
         let stream = Stream::Prisoner(number.parse().expect("a prisoner number"));
         self.events().await.into_iter().filter(|event| event.stream == stream).collect()
+    }
+
+    /// Makes a case's second event, in a Postgres log, one of a type that nobody knows; answers its position.
+    pub async fn harm_second_event(&self, number: &str) -> u64 {
+        let position = self.case_events(number).await[1].entry.position;
+        let sql = format!(
+            "BEGIN; SET LOCAL session_replication_role = replica;
+             UPDATE log.event SET type = 'AllocationMad' WHERE position = {position}; COMMIT"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.database.pool).await.expect("harm the log");
+        position
     }
 
     /// What holds for a case after everything recorded.
