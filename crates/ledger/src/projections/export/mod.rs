@@ -1,6 +1,7 @@
 //! `projections export`, and `export` for short: a view or the log as files.
 
 mod output;
+mod synced;
 
 use std::{
     io::{self, IsTerminal as _},

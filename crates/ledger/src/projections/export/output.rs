@@ -17,6 +17,8 @@ use chrono::NaiveDate;
 use projector::export::Open;
 use tempfile::{NamedTempFile, TempDir};
 
+use super::synced::Synced;
+
 /// Where an export goes. Dropped before it is complete, it leaves nothing.
 pub(super) enum Output {
     /// Standard output, or a device or a pipe.
@@ -126,7 +128,7 @@ impl Output {
             Ok(match (&mut opener, month) {
                 (Opener::Stream(stream), _) => stream.open()?,
                 (Opener::File(file), _) => {
-                    Box::new(std::mem::replace(file, Err(io::Error::other("it has been opened before")))?)
+                    Box::new(Synced::new(std::mem::replace(file, Err(io::Error::other("it has been opened before")))?))
                 }
                 (Opener::Directory(directory, ending), month) => {
                     let directory = match month {
@@ -134,7 +136,7 @@ impl Output {
                         None => directory.clone(),
                     };
                     fs::create_dir(&directory)?;
-                    Box::new(File::create_new(directory.join(format!("{FILE_STEM}.{ending}")))?)
+                    Box::new(Synced::new(File::create_new(directory.join(format!("{FILE_STEM}.{ending}")))?))
                 }
             })
         }
