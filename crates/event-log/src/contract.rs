@@ -540,6 +540,14 @@ async fn many(run: &Run) -> Result<(), Broken> {
         ensure!(*events == alone, "{stream} read with others differs from {stream} read alone");
     }
     ensure!(read[0].len() == 3 && read[1].is_empty(), "{} and {} events", read[0].len(), read[1].len());
+    // Up to each event's position, and one before it.
+    for end in read[0].iter().chain(&read[2]).flat_map(|event| [event.position - 1, event.position]) {
+        let to = log.read_streams_to(&asked, end).await?;
+        for (all, events) in read.iter().zip(&to) {
+            let expected: Vec<_> = all.iter().filter(|event| event.position <= end).collect();
+            ensure!(events.iter().eq(expected), "to position {end} other events than those before it");
+        }
+    }
     Ok(())
 }
 

@@ -181,6 +181,15 @@ pub trait EventLog: Send + Sync + 'static {
     /// is empty.
     async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError>;
 
+    /// As [`EventLog::read_streams`], without what stands after a position.
+    async fn read_streams_to(&self, streams: &[Stream], position: u64) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+        let mut read = self.read_streams(streams).await?;
+        for events in &mut read {
+            events.truncate(events.partition_point(|event| event.position <= position));
+        }
+        Ok(read)
+    }
+
     /// Reads the log after a position (0: from the start), at most `limit` events. Where damage lies ahead, what stands
     /// before it is answered first: an error says that the very next event is damaged.
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError>;

@@ -121,14 +121,18 @@ COMMENT ON COLUMN case_period.merged_into          IS 'The surviving number, as 
 COMMENT ON COLUMN case_period.ever_allocated       IS 'Whether the case has ever had a primary POM, as in prisoner_case.';
 
 CREATE TABLE case_prison (
-    prisoner_number text   NOT NULL,
-    prison          text   NOT NULL,
-    first_position  bigint NOT NULL
+    prisoner_number text        NOT NULL,
+    prison          text        NOT NULL,
+    first_position  bigint      NOT NULL,
+    left_position   bigint,
+    left_at         timestamptz
 );
-COMMENT ON TABLE  case_prison                 IS 'Every prison that any entry of a case ever said it is held at, entries voided since included. It finds the cases that a prison''s list may have had at some position: those first seen there by then.';
+COMMENT ON TABLE  case_prison                 IS 'Every prison that a case was ever known to be held at, by entries voided since included. It finds the cases that a prison''s list may have had at some instant as known at some position: those seen there by then that had not left, or left after that instant.';
 COMMENT ON COLUMN case_prison.prisoner_number IS 'NOMS number.';
 COMMENT ON COLUMN case_prison.prison          IS 'Agency code of the prison.';
-COMMENT ON COLUMN case_prison.first_position  IS 'Position in the log of the first entry of the case that says so.';
+COMMENT ON COLUMN case_prison.first_position  IS 'Position in the log of the entry by which the case was first known to be held there.';
+COMMENT ON COLUMN case_prison.left_position   IS 'Position of the entry by which it was last known to be there no longer; null while it is there.';
+COMMENT ON COLUMN case_prison.left_at         IS 'The latest instant at which it was ever known to leave; null where it never was.';
 
 CREATE TABLE allocation (
     prisoner_number      text        NOT NULL,

@@ -10,13 +10,15 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, SubsecRound, Utc};
 use domain::{
+    Entry,
     handover::{HandoverReason, Phase},
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId, Username},
     london,
     officer::{CommunityManager, Pom, PomKind, PomStatus, WorkingPattern},
     prison::{self, Contact, Estate, RosterPeriod},
     prisoner::{
-        self, Choice, OfficerRole, OverrideReason, Period, ResponsibilityOverrideReason, ResponsibleService, State,
+        self, Choice, OfficerRole, OverrideReason, Period, PrisonerEvent, ResponsibilityOverrideReason,
+        ResponsibleService, State,
     },
     tier::{RoshLevel, Tier},
 };
@@ -91,6 +93,8 @@ pub(crate) struct CasePrison {
     pub(crate) prisoner_number: PrisonerNumber,
     pub(crate) prison: PrisonCode,
     pub(crate) first_position: u64,
+    pub(crate) left_position: Option<u64>,
+    pub(crate) left_at: Option<DateTime<Utc>>,
 }
 
 /// Whether a POM was given a case that nobody had, or one that another POM had.
@@ -170,7 +174,7 @@ pub(crate) struct NomisContact {
 /// The rows of a case.
 pub(crate) fn case_rows(history: &prisoner::History) -> CaseRows {
     let number = history.number();
-    let state = history.state();
+    let (case_prison, state) = case_prisons(history);
     let prisoner_case = history.entries().last().map(|last| PrisonerCase {
         prisoner_number: number.clone(),
         revision: last.revision,
@@ -184,7 +188,7 @@ pub(crate) fn case_rows(history: &prisoner::History) -> CaseRows {
         .iter()
         .flat_map(|case| prisoner::periods(history).into_iter().filter_map(|period| case_period(case, period)))
         .collect();
-    CaseRows { prisoner_case, case_period, case_prison: case_prisons(history), allocation: allocations(history) }
+    CaseRows { prisoner_case, case_period, case_prison, allocation: allocations(history) }
 }
 
 /// The rows of a prison.
@@ -264,23 +268,72 @@ fn case_period(case: &PrisonerCase, period: Period) -> Option<CasePeriod> {
     })
 }
 
-/// The prisons that any entry ever said the case is held at, those voided since included: what was known before a void was
-/// recorded is found by them. By prison code.
-fn case_prisons(history: &prisoner::History) -> Vec<CasePrison> {
-    let mut first: BTreeMap<&PrisonCode, u64> = BTreeMap::new();
+/// The prisons that the case was known to be held at after any of its entries, those voided since included, by prison code;
+/// and what holds after all of them.
+fn case_prisons(history: &prisoner::History) -> (Vec<CasePrison>, State) {
+    let mut seen = Seen { number: history.number(), rows: BTreeMap::new() };
+    let mut state = State::default();
+    let mut latest = DateTime::<Utc>::MIN_UTC;
     for entry in history.entries() {
-        if let Some(prison) = entry.event.prison() {
-            first.entry(prison).or_insert(entry.position);
+        if entry.effective_at >= latest && !matches!(entry.event, PrisonerEvent::EntryVoided(_)) {
+            latest = entry.effective_at;
+            seen.apply(&mut state, entry, entry.position);
+        } else {
+            // It changes what was known of the time before.
+            let known = history.known_at_position(entry.position);
+            state = State::default();
+            known.in_effective_order().into_iter().for_each(|known| seen.apply(&mut state, known, entry.position));
+        }
+        let held_at = held_at(&state);
+        for (prison, row) in &mut seen.rows {
+            if held_at.contains(&Some(prison)) {
+                row.left_position = None;
+            } else {
+                row.left_position.get_or_insert(entry.position);
+            }
         }
     }
-    first
-        .into_iter()
-        .map(|(prison, first_position)| CasePrison {
-            prisoner_number: history.number().clone(),
-            prison: prison.clone(),
-            first_position,
-        })
-        .collect()
+    (seen.rows.into_values().collect(), state)
+}
+
+/// Where a case has been seen, as far as its history has been looked at.
+struct Seen<'a> {
+    number: &'a PrisonerNumber,
+    rows: BTreeMap<PrisonCode, CasePrison>,
+}
+
+impl Seen<'_> {
+    /// Takes in the next entry in effective order, which was known to stand there at a position.
+    fn apply(&mut self, state: &mut State, entry: &Entry<PrisonerEvent>, position: u64) {
+        let before = held_at(state).map(Option::<&PrisonCode>::cloned);
+        state.apply(entry);
+        let after = held_at(state);
+        for prison in after.into_iter().flatten() {
+            if !self.rows.contains_key(prison) {
+                let row = CasePrison {
+                    prisoner_number: self.number.clone(),
+                    prison: prison.clone(),
+                    first_position: position,
+                    left_position: None,
+                    left_at: None,
+                };
+                self.rows.insert(prison.clone(), row);
+            }
+        }
+        for left in before.iter().flatten().filter(|prison| !after.contains(&Some(prison))) {
+            if let Some(row) = self.rows.get_mut(left) {
+                row.left_at = row.left_at.max(Some(instant(entry.effective_at)));
+            }
+        }
+    }
+}
+
+/// The prisons at which somebody may hold the case; none once it was merged into another.
+fn held_at(state: &State) -> [Option<&PrisonCode>; 2] {
+    if state.retired_into.is_some() {
+        return [None; 2];
+    }
+    [state.prison.as_ref(), state.coworking_pom.as_ref().map(|role| &role.prison)]
 }
 
 /// The allocations that stand, by revision.
@@ -398,16 +451,16 @@ const EARLIEST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(-4712, 1, 1) {
 #[cfg(test)]
 mod tests {
     use domain::{
-        Entry,
         event::RecordedBy,
         identifier::CommandId,
         prison::{NomisContactFound, NomisContactRemovalConfirmed, PomRegistered, PrisonEvent, PrisonJoinedOmic},
         prisoner::{
-            AllocationMade, Deallocated, DeallocationTrigger, EntryVoided, PrisonerEvent, PrisonerNumberRetired,
+            AllocationMade, CoworkerAllocated, Deallocated, DeallocationTrigger, EntryVoided, PrisonerNumberRetired,
             Reallocated, RecommendationPolicy, TierAssigned,
         },
         tier::TierSource,
     };
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -553,6 +606,91 @@ mod tests {
         assert_eq!(rows.prisoner_case.expect("a row").merged_into, Some(survivor));
         assert_eq!(rows.case_period[0].valid_to, Some(at("2026-03-05T09:00:00Z")));
         assert_eq!(rows.case_period.len(), 1);
+    }
+
+    fn at_prison(event: PrisonerEvent, code: &str) -> PrisonerEvent {
+        let prison: PrisonCode = code.parse().expect("a prison");
+        match event {
+            PrisonerEvent::TierAssigned(tier) => {
+                PrisonerEvent::TierAssigned(TierAssigned { prison: Some(prison), ..tier })
+            }
+            PrisonerEvent::AllocationMade(made) => PrisonerEvent::AllocationMade(AllocationMade { prison, ..made }),
+            PrisonerEvent::CoworkerAllocated(joined) => {
+                PrisonerEvent::CoworkerAllocated(CoworkerAllocated { prison, ..joined })
+            }
+            PrisonerEvent::Deallocated(ended) => {
+                PrisonerEvent::Deallocated(Deallocated { to_prison: Some(prison), ..ended })
+            }
+            event => event,
+        }
+    }
+
+    fn ended(trigger: DeallocationTrigger) -> PrisonerEvent {
+        PrisonerEvent::Deallocated(Deallocated { prison: None, pom: None, trigger, to_prison: None })
+    }
+
+    /// Something that happens to the case, on one of some days: mostly on one after the other, now and then before.
+    fn happening() -> impl Strategy<Value = (u32, PrisonerEvent)> {
+        let coworker = CoworkerAllocated { prison: "LEI".parse().expect("a prison"), pom: pom(2) };
+        let survivor = "B1234BC".parse().expect("a number");
+        let event = prop_oneof![
+            3 => Just(tier()),
+            4 => Just(made(1)),
+            2 => Just(PrisonerEvent::CoworkerAllocated(coworker)),
+            3 => Just(ended(DeallocationTrigger::Transferred)),
+            2 => Just(ended(DeallocationTrigger::Released)),
+            3 => (0_u64..6).prop_map(void),
+            1 => Just(PrisonerEvent::PrisonerNumberRetired(PrisonerNumberRetired { survivor })),
+        ];
+        let prison = prop_oneof![Just("LEI"), Just("MDI"), Just("WWI")];
+        (0_u32..8, event, prison).prop_map(|(day, event, prison)| (day, at_prison(event, prison)))
+    }
+
+    proptest! {
+        /// `case_prison` finds every prison that a list could have had the case at, whenever and as known whenever.
+        #[test]
+        fn a_case_is_found_wherever_it_was_known_to_be(happenings in prop::collection::vec(happening(), 1..9)) {
+            let instant = |day: u32| DateTime::from_timestamp(86_400 * i64::from(day), 0).expect("an instant");
+            // Only what was recorded before can be voided.
+            let legal = |revision, event| match event {
+                PrisonerEvent::EntryVoided(EntryVoided { revision: any, .. }) => void(any % revision),
+                event => event,
+            };
+            let entries = (0..).zip([(0, tier())].into_iter().chain(happenings)).map(|(revision, (day, event))| Entry {
+                effective_at: instant(day),
+                ..entry(revision, "2026-03-01T09:00:00Z", legal(revision, event))
+            });
+            let history = prisoner::History::from_entries("A1234BC".parse().expect("a number"), entries.collect());
+            let rows = case_rows(&history).case_prison;
+            for position in history.entries().iter().map(|entry| entry.position) {
+                let periods = prisoner::periods(&history.known_at_position(position));
+                for at in (0..9).map(instant) {
+                    let found: Vec<_> = rows.iter().filter(|row| {
+                        row.first_position <= position
+                            && (row.left_position.is_none_or(|left| left > position)
+                                || row.left_at.is_some_and(|left| left >= at))
+                    }).map(|row| &row.prison).collect();
+                    let state = prisoner::period_at(&periods, at).map(|period| period.state.clone()).unwrap_or_default();
+                    for prison in held_at(&state).into_iter().flatten() {
+                        prop_assert!(found.contains(&prison), "at {prison} on {at} as known at {position}: {rows:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_case_that_has_left_is_looked_for_no_longer() {
+        let rows = rows(vec![
+            ("2026-03-01T09:00:00Z", made(1)),
+            ("2026-03-05T09:00:00Z", at_prison(ended(DeallocationTrigger::Transferred), "MDI")),
+            ("2026-03-07T09:00:00Z", ended(DeallocationTrigger::Released)),
+            ("2026-03-08T09:00:00Z", void(2)),
+        ]);
+        let rows = rows.case_prison.iter();
+        let rows: Vec<_> = rows.map(|row| (row.prison.as_str(), row.left_position, row.left_at)).collect();
+        let [leeds, moorland] = [at("2026-03-05T09:00:00Z"), at("2026-03-07T09:00:00Z")].map(Some);
+        assert_eq!(rows, [("LEI", Some(101), leeds), ("MDI", None, moorland)]);
     }
 
     /// Periods that Postgres could not tell apart are left out, and the rest still adjoin.

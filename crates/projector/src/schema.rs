@@ -15,7 +15,7 @@ pub const SCHEMA: &str = "views";
 
 /// Version of the views' definition: of `migrations/views.sql`, and of the rules by which a history gives rows. Raise it
 /// with every change of either; a projector that finds views of another version rebuilds them at its start.
-pub const VIEWS_VERSION: i32 = 3;
+pub const VIEWS_VERSION: i32 = 4;
 
 /// The role that the views belong to where projectors log in as members of it: the group role of the projectors.
 pub const OWNING_ROLE: &str = "ledger_project";

@@ -129,8 +129,12 @@ async fn changed_since(
     filters: Vec<Filter>,
 ) -> Result<BTreeMap<PrisonerNumber, Case>, Error> {
     let numbers = match whose {
-        Whose::Prison(prison) => case_prison::changed_since_at_prison(&state.views, prison, point.position).await?,
-        Whose::Pom(staff_id) => case_prison::changed_since_around_pom(&state.views, staff_id, point.position).await?,
+        Whose::Prison(prison) => {
+            case_prison::changed_since_at_prison(&state.views, prison, Some(at), point.position).await?
+        }
+        Whose::Pom(staff_id) => {
+            case_prison::changed_since_around_pom(&state.views, staff_id, at, point.position).await?
+        }
     };
     let filters = Arc::new(filters);
     each_history(&state.log, numbers, point, move |history| {
@@ -154,10 +158,10 @@ async fn each_history<T: Send + 'static, C: Default + Extend<T>>(
             let fold = fold.clone();
             async move {
                 let streams: Vec<Stream> = numbers.iter().cloned().map(Stream::Prisoner).collect();
-                let read = log.read_streams(&streams).await?;
+                let read = log.read_streams_to(&streams, point.position).await?;
                 blocking(move || {
                     let made = numbers.into_iter().zip(&read).map(|(number, events)| {
-                        let history = History::from_entries(number, entries(events, point, as_of_prisoner)?);
+                        let history = History::from_entries(number, entries(events, as_of_prisoner)?);
                         Ok(fold(history))
                     });
                     made.filter_map(Result::transpose).collect::<Result<Vec<T>, LogError>>()
@@ -183,14 +187,10 @@ fn chunks(mut numbers: Vec<PrisonerNumber>) -> Vec<Vec<PrisonerNumber>> {
     chunks
 }
 
-/// A stream's entries up to a point; later ones are not even decoded.
-fn entries<E>(
-    events: &[RecordedEvent],
-    point: Point,
-    kind: impl Fn(Event) -> Option<E>,
-) -> Result<Vec<Entry<E>>, LogError> {
-    let known = events.iter().take_while(|event| event.position <= point.position);
-    known
+/// A stream's entries.
+fn entries<E>(events: &[RecordedEvent], kind: impl Fn(Event) -> Option<E>) -> Result<Vec<Entry<E>>, LogError> {
+    events
+        .iter()
         .map(|event| decode(event).map(|stored| stored.entry.try_map(|event| kind(event).ok_or(())).ok()))
         // A stream has no other events than its kind's; decoding sees to that.
         .filter_map(Result::transpose)
@@ -302,7 +302,7 @@ pub(crate) async fn months(
 ) -> Result<(u64, Vec<Month>), Problem> {
     let point = reached(state, known_at).await?;
     let mut counted = allocation::unchanged_since(&state.views, prison, point.position).await?;
-    let changed = case_prison::changed_since_at_prison(&state.views, prison, point.position).await?;
+    let changed = case_prison::changed_since_at_prison(&state.views, prison, None, point.position).await?;
     let both: BTreeSet<PrisonerNumber> = changed.iter().cloned().collect();
     counted.retain(|counted| !both.contains(&counted.number));
     let here = prison.clone();
@@ -342,7 +342,7 @@ pub(crate) async fn contacts(
 
 /// A prison's history as it was known at a point.
 async fn prison_history(log: &SharedLog, code: PrisonCode, point: Point) -> Result<prison::History, Error> {
-    let read = log.read_streams(&[Stream::Prison(code.clone())]).await?;
-    let entries = blocking(move || entries(read.first().map_or(&[], Vec::as_slice), point, as_of_prison)).await?;
+    let read = log.read_streams_to(&[Stream::Prison(code.clone())], point.position).await?;
+    let entries = blocking(move || entries(read.first().map_or(&[], Vec::as_slice), as_of_prison)).await?;
     Ok(prison::History::from_entries(code, entries))
 }

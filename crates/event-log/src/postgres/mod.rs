@@ -160,7 +160,11 @@ impl EventLog for PostgresLog {
     }
 
     async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
-        read::streams(&self.readers, streams).await
+        read::streams(&self.readers, streams, u64::MAX).await
+    }
+
+    async fn read_streams_to(&self, streams: &[Stream], position: u64) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+        read::streams(&self.readers, streams, position).await
     }
 
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {

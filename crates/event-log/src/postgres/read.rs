@@ -165,8 +165,8 @@ pub(super) async fn stream(
     Ok(events)
 }
 
-/// Several streams whole, in the order asked; one statement.
-pub(super) async fn streams(pool: &PgPool, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+/// Several streams up to a position, in the order asked; one statement.
+pub(super) async fn streams(pool: &PgPool, streams: &[Stream], to: u64) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
     if streams.is_empty() {
         return Ok(Vec::new());
     }
@@ -179,11 +179,12 @@ pub(super) async fn streams(pool: &PgPool, streams: &[Stream]) -> Result<Vec<Vec
            JOIN log.stream AS known ON known.stream = asked.stream
           CROSS JOIN LATERAL (SELECT position, stream, revision, event_id, type, recorded_at, metadata, data
                                 FROM log.event
-                               WHERE stream = known.stream
+                               WHERE stream = known.stream AND position <= $2
                                ORDER BY revision) AS event
           ORDER BY asked.place, event.revision",
     )
     .bind(&names)
+    .bind(bigint(to))
     .fetch_all(pool)
     .await
     .map_err(|error| log_error(error, 0))?;

@@ -5,7 +5,7 @@ use std::{io, sync::LazyLock};
 use bytes::Bytes;
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, Utc};
 use domain::Stream;
-use event_log::{LogError, RecordedEvent, SharedLog, envelope::decode_metadata};
+use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, envelope::decode_metadata};
 use serde::de::IgnoredAny;
 
 use super::{
@@ -14,10 +14,6 @@ use super::{
     pipe::{Incoming, Pipe},
     table::{Cell, Column, Kind, Table},
 };
-
-/// Events read at once: enough for the question to cost little, and few enough for them to be in the processor's reach
-/// still when they are written.
-const PAGE_EVENTS: u64 = 2_000;
 
 /// The table's name.
 const NAME: &str = "log";
@@ -43,7 +39,7 @@ pub async fn export_log(
     let reading = async {
         let mut after = 0;
         // No further than `to`: damage that stands beyond it is no matter of this export's.
-        while let limit @ 1.. = to.saturating_sub(after).min(PAGE_EVENTS) {
+        while let limit @ 1.. = to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) {
             let mut page = log.read_all(after, limit as usize).await?;
             page.truncate(page.partition_point(|event| event.position <= to));
             let Some(last) = page.last() else { break };

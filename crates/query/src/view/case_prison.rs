@@ -1,38 +1,45 @@
-//! The view `case_prison`: which cases a list may have had at some position, whatever became of them since.
+//! The view `case_prison`: which cases a list may have had at some instant as known at some position, whatever became of
+//! them since.
 
+use chrono::{DateTime, Utc};
 use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
 use sqlx::PgPool;
 
 use super::Row;
 use crate::Error;
 
-/// The cases to which something has happened after `position`, of those that by then had been seen at the prison. Of them
-/// the views say something else than they said then, perhaps.
+/// The cases to which something has happened after `position`, of those that by then had been seen at the prison; where an
+/// instant is given, only those that may have been there at it, by what was known then. Of them the views say something
+/// else than they said then, perhaps.
 pub(crate) async fn changed_since_at_prison(
     views: &PgPool,
     prison: &PrisonCode,
+    at: Option<DateTime<Utc>>,
     position: u64,
 ) -> Result<Vec<PrisonerNumber>, Error> {
     const SQL: &str = "
         SELECT seen.prisoner_number
         FROM case_prison seen JOIN prisoner_case c ON c.prisoner_number = seen.prisoner_number
-        WHERE seen.prison = $1 AND seen.first_position <= $2 AND c.position > $2";
-    let query = sqlx::query(SQL).bind(prison.as_str()).bind(bigint(position));
+        WHERE seen.prison = $1 AND seen.first_position <= $2 AND c.position > $2
+          AND ($3 IS NULL OR seen.left_position IS NULL OR seen.left_position > $2 OR seen.left_at >= $3)";
+    let query = sqlx::query(SQL).bind(prison.as_str()).bind(bigint(position)).bind(at);
     numbers(&query.fetch_all(views).await?)
 }
 
-/// The same of those that by then had been seen at a prison where the POM has ever been on the roster.
+/// The same of the prisons where the POM has ever been on the roster.
 pub(crate) async fn changed_since_around_pom(
     views: &PgPool,
     staff_id: StaffId,
+    at: DateTime<Utc>,
     position: u64,
 ) -> Result<Vec<PrisonerNumber>, Error> {
     const SQL: &str = "
         SELECT DISTINCT seen.prisoner_number
         FROM case_prison seen JOIN prisoner_case c ON c.prisoner_number = seen.prisoner_number
         WHERE seen.prison IN (SELECT prison_code FROM pom_period WHERE staff_id = $1)
-          AND seen.first_position <= $2 AND c.position > $2";
-    let query = sqlx::query(SQL).bind(staff_id.get()).bind(bigint(position));
+          AND seen.first_position <= $2 AND c.position > $2
+          AND (seen.left_position IS NULL OR seen.left_position > $2 OR seen.left_at >= $3)";
+    let query = sqlx::query(SQL).bind(staff_id.get()).bind(bigint(position)).bind(at);
     numbers(&query.fetch_all(views).await?)
 }
 
