@@ -134,6 +134,9 @@ async fn a_position_that_is_none_of_an_event_is_found_its_way_from() {
     for (number, position) in ours.iter().enumerate() {
         assert_eq!(positions(&log, position - 1).await, ours[number..], "before position {position}");
         assert_eq!(positions(&log, position + 1).await, ours[number + 1..], "after position {position}");
+        let two = log.read_all(position + 1, 2).await.expect("read");
+        let next = ours[number + 1..].iter().take(2);
+        assert!(two.iter().map(|event| &event.position).eq(next), "two after position {position}: {two:?}");
     }
     for beyond in [ours[8] + 1, ours[8] + 1_000_000, u64::MAX] {
         assert_eq!(positions(&log, beyond).await, [0; 0], "after {beyond}");

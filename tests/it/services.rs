@@ -7,6 +7,7 @@ mod contention;
 mod end;
 mod faults;
 mod load;
+mod other_log;
 mod roles;
 mod start;
 

@@ -1,8 +1,9 @@
-//! How far a reader is behind the log.
+//! How far a reader is behind the log, and whether it is this log that it has read.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use domain::identifier::EventId;
 
 use crate::{LogError, PAGE_EVENTS_MAX, SharedLog};
 
@@ -37,6 +38,17 @@ pub async fn has_more_than(log: &SharedLog, position: u64, events: u64) -> Resul
         found += page.len() as u64;
     }
     Ok(true)
+}
+
+/// Whether the event that a reader has seen last stands in the log, and whether it is that one, where its id was kept. If not,
+/// it was another log that the reader has seen.
+///
+/// # Errors
+/// [`LogError`], where the log cannot be read.
+pub async fn has_at(log: &SharedLog, position: u64, event_id: Option<EventId>) -> Result<bool, LogError> {
+    let Some(before) = position.checked_sub(1) else { return Ok(true) };
+    let next = log.read_all(before, 1).await?;
+    Ok(next.first().is_some_and(|event| event.position == position && event_id.is_none_or(|id| id == event.event_id)))
 }
 
 impl fmt::Display for Behind {

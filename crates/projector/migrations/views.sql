@@ -10,6 +10,7 @@ CREATE TABLE checkpoint (
     singleton   boolean     NOT NULL DEFAULT true,
     version     integer     NOT NULL,
     position    bigint      NOT NULL,
+    event_id    uuid,
     recorded_at timestamptz,
     epoch       bigint      NOT NULL,
     CONSTRAINT checkpoint_singleton CHECK (singleton)
@@ -18,6 +19,7 @@ COMMENT ON TABLE  checkpoint             IS 'How far the views have come; moved 
 COMMENT ON COLUMN checkpoint.singleton   IS 'Always true: the table has one row.';
 COMMENT ON COLUMN checkpoint.version     IS 'Version of the views'' definition in the code that wrote them.';
 COMMENT ON COLUMN checkpoint.position    IS 'Position in the log of the last event that the views include.';
+COMMENT ON COLUMN checkpoint.event_id    IS 'That event''s id, by which the views are known to be of this log and of no other; null before the first.';
 COMMENT ON COLUMN checkpoint.recorded_at IS 'When that event was recorded; null before the first.';
 COMMENT ON COLUMN checkpoint.epoch       IS 'Raised by each projector that takes over, so that one that lost its lock cannot write.';
 

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use event_log::{LogError, PAGE_EVENTS_MAX, SharedLog};
+use event_log::{PAGE_EVENTS_MAX, SharedLog};
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::time::sleep;
 
@@ -274,12 +274,13 @@ impl Builder {
         if only.is_some() && served.version != VIEWS_VERSION {
             return Err(BuildError::OtherVersion { found: served.version });
         }
-        let head = log.head().await?;
-        if head < served.position {
-            return Err(another_log(head, served).into());
-        }
         // One view goes beside the others at their very position, which nobody need move on.
-        let to = if only.is_some() { served.position } else { head };
+        let to = if only.is_some() {
+            served.check_is_of(log).await?;
+            served.position
+        } else {
+            log.head().await?
+        };
         let target = Target { options: &self.options, schema: BUILDING, to, epoch: 0, only };
         let mut built = rebuild::fill(log, &target, &progress).await?;
         let mut building = PgConnection::connect_with(&self.options).await?;
@@ -381,10 +382,13 @@ async fn swapped(
         return Ok(false);
     }
     let served = checkpoint::read(serving).await?;
-    while built.position < served.position {
-        if catch_up(log, live, building, built, served.position).await? == 0 {
-            return Err(another_log(built.position, served));
-        }
+    // Views never go back; but those of another log give way.
+    let is_of_log = served.is_of(log).await?;
+    if only.is_some() && !is_of_log {
+        return Err(Error::OtherLog { position: served.position });
+    }
+    while is_of_log && built.position < served.position {
+        catch_up(log, live, building, built, served.position).await?;
     }
     let replaced = match only {
         None => schema::replace(serving, BUILDING).await,
@@ -400,15 +404,6 @@ async fn swapped(
         return Err(Error::Fenced { epoch: served.epoch });
     }
     Ok(true)
-}
-
-/// Views never go back, so those of a log that ends before them stay.
-fn another_log(end: u64, served: Checkpoint) -> Error {
-    let what = format!(
-        "the log ends at position {end}, and the views include position {}: they belong to another log",
-        served.position
-    );
-    LogError::Damaged { position: end, what }.into()
 }
 
 /// Events in one transaction while catching up.

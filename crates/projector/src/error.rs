@@ -8,6 +8,16 @@ pub enum Error {
     /// The log cannot be read: out of reach, or damaged at a position.
     #[error("read the event log")]
     Log(#[from] LogError),
+    /// The last event that the views include does not stand in the log: they were built from another.
+    #[error(
+        "use the views, which are of another log than the one configured: the last event that they include, at position \
+         {position}, does not stand in it; name their own log, or build them anew from the one configured with \
+         `allocation-ledger projections rebuild`"
+    )]
+    OtherLog {
+        /// The position that the views have come to.
+        position: u64,
+    },
     /// The views cannot be written.
     #[error("write the views")]
     Views(#[from] sqlx::Error),
@@ -31,7 +41,11 @@ impl Error {
             Self::Views(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| code.starts_with(DATA_EXCEPTION) || code.starts_with(INTEGRITY))
             }
-            Self::Log(LogError::Unavailable(_)) | Self::Views(_) | Self::Fenced { .. } | Self::LockLost(_) => false,
+            Self::Log(LogError::Unavailable(_))
+            | Self::OtherLog { .. }
+            | Self::Views(_)
+            | Self::Fenced { .. }
+            | Self::LockLost(_) => false,
         }
     }
 

@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use domain::{Entry, Event, Stream};
 use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata};
 use quick_cache::{Weighter, unsync::Cache};
@@ -23,7 +22,7 @@ use crate::{
     folding::History,
     views::{
         Keys, Tables,
-        checkpoint::{self, Checkpoint},
+        checkpoint::{self, Checkpoint, Last},
     },
 };
 
@@ -51,8 +50,7 @@ impl Weighter<Stream, History> for Entries {
 
 /// The events of a batch, read and by stream.
 struct Batch {
-    end: u64,
-    recorded_at: DateTime<Utc>,
+    last: Last,
     touched: HashMap<Stream, Tail>,
 }
 
@@ -115,11 +113,11 @@ impl Live {
             })
             .await;
             stopping = unreadable.or(stopping);
-            let Some(Batch { end, recorded_at, touched }) = batch else { break };
+            let Some(Batch { last, touched }) = batch else { break };
             match self.histories_with(touched).await {
                 Ok(histories) => {
-                    self.write(connection, checkpoint, (end, recorded_at), histories).await?;
-                    tell(events.iter().take_while(|event| event.position <= end));
+                    self.write(connection, checkpoint, last, histories).await?;
+                    tell(events.iter().take_while(|event| event.position <= last.position));
                     break;
                 }
                 Err(Blocked { position: Some(blocked), error }) => {
@@ -138,7 +136,7 @@ impl Live {
         &mut self,
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
-        (end, recorded_at): (u64, DateTime<Utc>),
+        last: Last,
         histories: Vec<(Stream, History)>,
     ) -> Result<(), Error> {
         let mut keys = Keys::default();
@@ -157,15 +155,15 @@ impl Live {
 
         let mut transaction = connection.begin().await?;
         // The checkpoint first: its lock keeps anybody who takes over waiting until the rows are in.
-        if !checkpoint::advance(&mut transaction, *checkpoint, end, recorded_at).await? {
+        if !checkpoint::advance(&mut transaction, *checkpoint, last).await? {
             return Err(Error::Fenced { epoch: checkpoint.epoch });
         }
         keys.delete(&mut transaction).await?;
         tables.write(&mut transaction).await?;
-        checkpoint::notify(&mut transaction, end).await?;
+        checkpoint::notify(&mut transaction, last.position).await?;
         transaction.commit().await?;
 
-        checkpoint.position = end;
+        (checkpoint.position, checkpoint.event_id) = (last.position, Some(last.event_id));
         for (stream, history) in histories {
             self.histories.insert(stream, history);
         }
@@ -264,7 +262,7 @@ fn tell<'a>(taken_in: impl Iterator<Item = &'a RecordedEvent>) {
 fn read(events: &[RecordedEvent], after: u64) -> (Option<Batch>, Option<LogError>) {
     let mut batch: Option<Batch> = None;
     for recorded in events {
-        let before = batch.as_ref().map_or(after, |batch| batch.end);
+        let before = batch.as_ref().map_or(after, |batch| batch.last.position);
         if recorded.position <= before {
             let what = format!("follows position {before} in the order in which the log gave it");
             return (batch, Some(LogError::Damaged { position: recorded.position, what }));
@@ -273,12 +271,8 @@ fn read(events: &[RecordedEvent], after: u64) -> (Option<Batch>, Option<LogError
             Ok(stored) => stored,
             Err(error) => return (batch, Some(error)),
         };
-        let batch = batch.get_or_insert_with(|| Batch {
-            end: recorded.position,
-            recorded_at: recorded.recorded_at,
-            touched: HashMap::new(),
-        });
-        (batch.end, batch.recorded_at) = (recorded.position, recorded.recorded_at);
+        let batch = batch.get_or_insert_with(|| Batch { last: recorded.into(), touched: HashMap::new() });
+        batch.last = recorded.into();
         let tail = batch.touched.entry(stored.stream).or_insert_with(|| Tail {
             position: recorded.position,
             revision: recorded.revision,

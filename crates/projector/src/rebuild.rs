@@ -16,7 +16,6 @@ use std::{
     },
 };
 
-use chrono::{DateTime, Utc};
 use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
 use futures::future::{try_join, try_join_all};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
@@ -29,7 +28,7 @@ use crate::{
     shelf::{Board, Shelf},
     views::{
         Tables, View,
-        checkpoint::{self, Checkpoint},
+        checkpoint::{self, Checkpoint, Last},
     },
 };
 
@@ -108,25 +107,25 @@ pub(crate) async fn fill(
     write(shelf.into_boards(), target, &progress).await?;
     progress(Progress::Indexing);
 
-    let (position, recorded_at) = last.unzip();
-    let checkpoint = Checkpoint { version: VIEWS_VERSION, position: position.unwrap_or_default(), epoch: target.epoch };
+    let checkpoint = Checkpoint {
+        version: VIEWS_VERSION,
+        position: last.map_or(0, |last| last.position),
+        event_id: last.map(|last| last.event_id),
+        epoch: target.epoch,
+    };
     schema::choose(&mut connection, target.schema).await?;
     sqlx::query(AssertSqlSafe(format!("SET maintenance_work_mem TO '{INDEXING_MEMORY_MIB}MB'")))
         .execute(&mut connection)
         .await?;
     schema::add_keys(&mut connection).await?;
-    checkpoint::insert(&mut connection, checkpoint, recorded_at).await?;
+    checkpoint::insert(&mut connection, checkpoint, last.map(|last| last.recorded_at)).await?;
     schema::analyze(&mut connection).await?;
     connection.close().await?;
     Ok(checkpoint)
 }
 
-/// Puts the log's events up to `to` on a shelf; answers the last one's position and when it was recorded, too.
-pub(crate) async fn shelve(
-    log: &SharedLog,
-    to: u64,
-    progress: impl Fn(u64),
-) -> Result<(Shelf, Option<(u64, DateTime<Utc>)>), Error> {
+/// Puts the log's events up to `to` on a shelf; answers the last one, too.
+pub(crate) async fn shelve(log: &SharedLog, to: u64, progress: impl Fn(u64)) -> Result<(Shelf, Option<Last>), Error> {
     let (pages, mut incoming) = mpsc::channel::<Vec<RecordedEvent>>(WAITING_MAX);
     let putting = blocking(move || {
         let mut shelf = Shelf::new(to);
@@ -136,9 +135,9 @@ pub(crate) async fn shelve(
         Ok::<_, Error>(shelf)
     });
     let reading = async move {
-        let mut last: Option<(u64, DateTime<Utc>)> = None;
+        let mut last: Option<Last> = None;
         loop {
-            let after = last.map_or(0, |(position, _)| position);
+            let after = last.map_or(0, |last| last.position);
             // No further than `to`: damage that stands beyond it is left to whoever follows the log.
             let limit = to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) as usize;
             if limit == 0 {
@@ -149,7 +148,7 @@ pub(crate) async fn shelve(
             page.truncate(page.partition_point(|event| event.position <= to));
             let whole = page.len() == read && read > 0;
             if let Some(event) = page.last() {
-                last = Some((event.position, event.recorded_at));
+                last = Some(event.into());
                 progress(event.position);
             }
             // Nobody receives where an event could not be put; the other half says why.

@@ -4,11 +4,13 @@
 //!
 //! 1. waits for the lock, which it holds on a connection of its own; Postgres lets go of it when the connection ends, or when
 //!    nothing has been heard on it for the lock's life,
-//! 2. raises the epoch, so that whoever held the lock before can no longer write, paused or not,
-//! 3. rebuilds the views where their version is another or they are far behind,
-//! 4. follows the log from the checkpoint, batch by batch,
+//! 2. makes sure that the views are of its log, as long as it has changed nothing,
+//! 3. raises the epoch, so that whoever held the lock before can no longer write, paused or not,
+//! 4. rebuilds the views where their version is another or they are far behind,
+//! 5. follows the log from the checkpoint, batch by batch,
 //!
-//! and starts again from 1 when the database, the log or the lock is lost. It ends at an event that cannot be read and
+//! and starts again from 1 when the database, the log or the lock is lost. Where the views are of another log it tries again
+//! until somebody has built them anew. It ends at an event that cannot be read and
 //! at rows that Postgres refuses: trying again would not help, and skipping would make the views wrong. Told to end, it
 //! finishes the batch that it is at.
 
@@ -66,7 +68,7 @@ pub enum Status {
         /// The position that the views have come to.
         position: u64,
     },
-    /// Something that it needs is out of reach; it tries again by itself.
+    /// Something that it needs is out of reach, or the views are of another log; it tries again by itself.
     Retrying {
         /// What failed.
         reason: String,
@@ -257,6 +259,8 @@ impl Running<'_> {
         let mut connection = PgConnection::connect_with(&options).await?;
         schema::migrate_on(&mut connection).await?;
         schema::choose(&mut connection, SCHEMA).await?;
+        // Before they are taken over: a projector of their own log may be about to go on with them.
+        checkpoint::read(&mut connection).await?.check_is_of(&self.log).await?;
         let mut checkpoint = self.take_over(&mut connection).await?;
         schema::drop_leftovers(&mut connection, checkpoint).await?;
         tracing::info!(
@@ -267,14 +271,8 @@ impl Running<'_> {
             checkpoint.epoch
         );
         loop {
+            checkpoint.check_is_of(&self.log).await?;
             let head = self.log.head().await?;
-            if head < checkpoint.position {
-                let what = format!(
-                    "the log ends at position {head}, and the views include position {}: they belong to another log",
-                    checkpoint.position
-                );
-                return Err(LogError::Damaged { position: head, what }.into());
-            }
             if checkpoint.version != VIEWS_VERSION || self.is_far_behind(checkpoint, head).await? {
                 self.rebuild(&options, &mut connection, &mut checkpoint, head).await?;
             }

@@ -137,7 +137,7 @@ pub(crate) async fn migrate_on(connection: &mut PgConnection) -> Result<(), Erro
         drop_schema(&mut transaction, SCHEMA).await?;
         create(&mut transaction, SCHEMA).await?;
         add_keys(&mut transaction).await?;
-        let start = Checkpoint { version: VIEWS_VERSION, position: 0, epoch: 0 };
+        let start = Checkpoint { version: VIEWS_VERSION, position: 0, event_id: None, epoch: 0 };
         checkpoint::insert(&mut transaction, start, None).await?;
     }
     transaction.commit().await?;

@@ -17,6 +17,8 @@ pub struct Views {
     pub version: i32,
     /// Position of the last event that they include.
     pub position: u64,
+    /// Whether they are of the log that was asked; else they tell nothing of it.
+    pub is_of_log: bool,
     /// What they do not include yet.
     pub lag: Behind,
     /// Each view, in the order of [`VIEWS`].
@@ -37,10 +39,13 @@ pub struct ViewStatus {
 }
 
 impl Views {
-    /// `OUTDATED` where they are of another version than this program makes, else `BEHIND` or `CURRENT`.
+    /// `OTHER_LOG` where they are of another log, `OUTDATED` where they are of another version than this program makes, else
+    /// `BEHIND` or `CURRENT`.
     #[must_use]
     pub fn state(&self) -> &'static str {
-        if self.version != VIEWS_VERSION {
+        if !self.is_of_log {
+            "OTHER_LOG"
+        } else if self.version != VIEWS_VERSION {
             "OUTDATED"
         } else if self.lag.events > 0 {
             "BEHIND"
@@ -102,6 +107,14 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<Views>, Er
     }
     let building = schema::building(&mut transaction, checkpoint.epoch).await?;
     transaction.commit().await?;
+    let is_of_log = checkpoint.is_of(log).await?;
     let lag = behind(log, checkpoint.position).await?;
-    Ok(Some(Views { version: checkpoint.version, position: checkpoint.position, lag, views: each, building }))
+    Ok(Some(Views {
+        version: checkpoint.version,
+        position: checkpoint.position,
+        is_of_log,
+        lag,
+        views: each,
+        building,
+    }))
 }

@@ -82,11 +82,12 @@ pub async fn verify(
     let selected: Vec<View> = VIEWS.into_iter().filter(|view| only.is_none_or(|only| only == *view)).collect();
 
     // Views of another version may lack a table that is locked below.
-    let (transaction, Checkpoint { version, .. }) = snapshot(&mut connection, schema, &[]).await?;
+    let (transaction, checkpoint) = snapshot(&mut connection, schema, &[]).await?;
     transaction.rollback().await.map_err(Error::from)?;
-    if version != VIEWS_VERSION {
-        return Err(BuildError::OtherVersion { found: version });
+    if checkpoint.version != VIEWS_VERSION {
+        return Err(BuildError::OtherVersion { found: checkpoint.version });
     }
+    checkpoint.check_is_of(log).await?;
     let (mut transaction, Checkpoint { position, .. }) = snapshot(&mut connection, schema, &selected).await?;
     let recorded_at = checkpoint::recorded_at(&mut transaction).await.map_err(Error::from)?;
     let reading = async {
@@ -100,7 +101,7 @@ pub async fn verify(
     };
     let shelving = shelve(log, position, |read| progress(Progress::Reading { position: read, to: position }));
     let (stored, (shelf, last)) = try_join(reading, shelving).await?;
-    if last.map_or(0, |(last, _)| last) != position || last.map(|(_, at)| at) != recorded_at {
+    if last.map_or(0, |last| last.position) != position || last.map(|last| last.recorded_at) != recorded_at {
         let what = format!(
             "the views say that they include position {position}, recorded at {recorded_at:?}, and no such event stands there"
         );

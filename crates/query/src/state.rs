@@ -91,8 +91,14 @@ impl State {
         let lag =
             lacking.first().map_or(TimeDelta::zero(), |first| self.now() - first.recorded_at).max(TimeDelta::zero());
         let lag_max = TimeDelta::from_std(self.lag_max).unwrap_or(TimeDelta::MAX);
-        let is_behind = lag > lag_max && !self.freshness.reached_within(head, CATCH_UP_MAX).await?;
-        let component = if is_behind {
+        let is_of_log = checkpoint.is_of(&self.log).await?;
+        let is_behind = is_of_log && lag > lag_max && !self.freshness.reached_within(head, CATCH_UP_MAX).await?;
+        let component = if !is_of_log {
+            Component::down(
+                "the views are of another log than the one configured; `allocation-ledger projections rebuild` builds them \
+                 anew from this one",
+            )
+        } else if is_behind {
             let (lag, max) = (lag.num_seconds(), self.lag_max.as_secs());
             Component::down(format!(
                 "the views lack events, the first of them recorded {lag} s ago; {max} s are allowed"

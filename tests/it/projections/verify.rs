@@ -236,8 +236,8 @@ async fn views_are_compared_at_their_own_position() {
     assert_eq!((&summary["position"], &summary["head"]), (&head.into(), &(head + 1).into()), "{summary}");
 
     // Only the checkpoint has moved: what the rows say of the event in between is missing.
-    let move_on = "UPDATE views.checkpoint SET position = position + 1,
-                   recorded_at = (SELECT recorded_at FROM log.event WHERE event.position = checkpoint.position + 1)";
+    let move_on = "UPDATE views.checkpoint SET (position, event_id, recorded_at) =
+                   (SELECT position, event_id, recorded_at FROM log.event WHERE event.position = checkpoint.position + 1)";
     execute(&database.pool, move_on).await;
     let found = differing(&database, &[]).await;
     assert!(found.iter().all(|difference| difference["key"]["prisoner_number"] == "Z0001ZZ"), "{found:?}");

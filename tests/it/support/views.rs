@@ -6,10 +6,11 @@ use sqlx::{AssertSqlSafe, PgPool, Row as _};
 
 /// The views in a schema as Postgres writes them out, and the checkpoint without its epoch, which counts take-overs.
 pub async fn dump_views(pool: &PgPool, schema: &str) -> String {
-    let checkpoint = format!("SELECT version, position, recorded_at::text FROM {schema}.checkpoint");
+    let checkpoint = format!("SELECT version, position, event_id::text, recorded_at::text FROM {schema}.checkpoint");
     let row = sqlx::query(AssertSqlSafe(checkpoint)).fetch_one(pool).await.expect("a checkpoint");
     let (version, position): (i32, i64) = (row.get(0), row.get(1));
-    let mut dump = format!("version {version}, position {position}, {:?}\n", row.get::<Option<String>, _>(2));
+    let (event_id, recorded_at): (Option<String>, Option<String>) = (row.get(2), row.get(3));
+    let mut dump = format!("version {version}, position {position}, {event_id:?}, {recorded_at:?}\n");
     for view in VIEWS {
         dump.push_str(&format!("{view}\n{}", dump_view(pool, schema, view).await));
     }

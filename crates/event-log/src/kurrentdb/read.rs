@@ -197,8 +197,12 @@ impl Store {
         let mut from = Position { commit: from, prepare: from };
         let mut is_first = true;
         while events.len() < limit {
-            // Reading includes the event at the position, which is mostly known.
-            let count = limit - events.len() + usize::from(from.commit > 0);
+            let count = match from.commit < after {
+                // On the way there whatever is read is passed over.
+                true => PAGE_EVENTS_MAX,
+                // Reading includes the event at the position, which is mostly known.
+                false => limit - events.len() + usize::from(from.commit > 0),
+            };
             let read = match self.read_all(from, count).await {
                 // The server refuses a position within one of its records, and says so in words only.
                 Err(error) if is_first && is_invalid_position(&error) => return Ok(None),
@@ -214,6 +218,9 @@ impl Store {
                 from = from.max(at);
                 if is_known {
                     continue;
+                }
+                if events.len() == limit {
+                    return Ok(Some(Page { events, next }));
                 }
                 is_first = false;
                 match self.checked(event, revisions).await {

@@ -79,6 +79,12 @@ fn table(views: &Views, as_of: &[AsOf]) -> String {
         ]);
     }
     let mut text = table.to_string();
+    if !views.is_of_log {
+        text.push_str(
+            "\nthe views are of another log than the one configured: name their own, or build them anew from this one with \
+             `allocation-ledger projections rebuild`",
+        );
+    }
     text.extend(views.building.iter().map(|schema| format!("\nbeing built: schema {schema}")));
     text.extend(as_of.iter().map(|AsOf { schema, what }| format!("\nschema {schema}: {what}")));
     text

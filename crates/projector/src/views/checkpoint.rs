@@ -3,7 +3,12 @@
 //! The epoch is the fence: who takes over raises it, and whoever still holds an older one changes nothing.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use domain::identifier::EventId;
+use event_log::{LogError, RecordedEvent, SharedLog, has_at};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::Error;
 
 /// The channel on which Postgres tells listeners (`LISTEN views`) that the views have come further; the payload is the
 /// position.
@@ -16,8 +21,36 @@ pub(crate) struct Checkpoint {
     pub(crate) version: i32,
     /// Position of the last event that they include.
     pub(crate) position: u64,
+    /// That event's id; none before the first, and in views of a version that did not say.
+    pub(crate) event_id: Option<EventId>,
     /// Raised by each projector that takes over.
     pub(crate) epoch: i64,
+}
+
+/// The last event that views include.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Last {
+    pub(crate) position: u64,
+    pub(crate) event_id: EventId,
+    pub(crate) recorded_at: DateTime<Utc>,
+}
+
+impl From<&RecordedEvent> for Last {
+    fn from(event: &RecordedEvent) -> Self {
+        Self { position: event.position, event_id: event.event_id, recorded_at: event.recorded_at }
+    }
+}
+
+impl Checkpoint {
+    /// Whether the views are of a log: the last event that they include then stands there.
+    pub(crate) async fn is_of(self, log: &SharedLog) -> Result<bool, LogError> {
+        has_at(log, self.position, self.event_id).await
+    }
+
+    /// Makes sure of it.
+    pub(crate) async fn check_is_of(self, log: &SharedLog) -> Result<(), Error> {
+        if self.is_of(log).await? { Ok(()) } else { Err(Error::OtherLog { position: self.position }) }
+    }
 }
 
 /// Writes the checkpoint of views that have none yet.
@@ -26,9 +59,10 @@ pub(crate) async fn insert(
     checkpoint: Checkpoint,
     recorded_at: Option<DateTime<Utc>>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO checkpoint (version, position, recorded_at, epoch) VALUES ($1, $2, $3, $4)")
+    sqlx::query("INSERT INTO checkpoint (version, position, event_id, recorded_at, epoch) VALUES ($1, $2, $3, $4, $5)")
         .bind(checkpoint.version)
         .bind(to_bigint(checkpoint.position))
+        .bind(checkpoint.event_id.map(|id| id.0))
         .bind(recorded_at)
         .bind(checkpoint.epoch)
         .execute(connection)
@@ -38,7 +72,7 @@ pub(crate) async fn insert(
 
 /// How far the views have come.
 pub(crate) async fn read(connection: &mut PgConnection) -> Result<Checkpoint, sqlx::Error> {
-    let row = sqlx::query("SELECT version, position, epoch FROM checkpoint").fetch_one(connection).await?;
+    let row = sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} FROM checkpoint"))).fetch_one(connection).await?;
     from_row(&row)
 }
 
@@ -53,10 +87,14 @@ pub(crate) async fn set_epoch(connection: &mut PgConnection, epoch: i64) -> Resu
     Ok(done.rows_affected() == 1)
 }
 
+/// Views of an older version lack the event's id, and are read all the same.
+const COLUMNS: &str = "version, position, (to_jsonb(checkpoint) ->> 'event_id')::uuid AS event_id, epoch";
+
 fn from_row(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
     Ok(Checkpoint {
         version: row.try_get("version")?,
         position: row.try_get::<i64, _>("position")?.unsigned_abs(),
+        event_id: row.try_get::<Option<Uuid>, _>("event_id")?.map(EventId),
         epoch: row.try_get("epoch")?,
     })
 }
@@ -64,25 +102,25 @@ fn from_row(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
 /// Takes the views over: from now on only the epoch answered may move the checkpoint. Waits for a batch that is being
 /// committed under an older epoch.
 pub(crate) async fn take_over(connection: &mut PgConnection) -> Result<Checkpoint, sqlx::Error> {
-    let row = sqlx::query("UPDATE checkpoint SET epoch = epoch + 1 RETURNING version, position, epoch")
-        .fetch_one(connection)
-        .await?;
+    let sql = format!("UPDATE checkpoint SET epoch = epoch + 1 RETURNING {COLUMNS}");
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await?;
     from_row(&row)
 }
 
-/// Moves the checkpoint from `expected` to `position`, if it stands there and `expected`'s epoch is in force. Locks the
+/// Moves the checkpoint from `expected` to the last event of a batch, if it stands there and `expected`'s epoch is in force. Locks the
 /// row until the transaction ends: who takes over meanwhile waits for it and sees its result.
 pub(crate) async fn advance(
     connection: &mut PgConnection,
     expected: Checkpoint,
-    position: u64,
-    recorded_at: DateTime<Utc>,
+    last: Last,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "UPDATE checkpoint SET position = $1, recorded_at = $2 WHERE epoch = $3 AND position = $4 AND version = $5",
+        "UPDATE checkpoint SET position = $1, event_id = $2, recorded_at = $3
+          WHERE epoch = $4 AND position = $5 AND version = $6",
     )
-    .bind(to_bigint(position))
-    .bind(recorded_at)
+    .bind(to_bigint(last.position))
+    .bind(last.event_id.0)
+    .bind(last.recorded_at)
     .bind(expected.epoch)
     .bind(to_bigint(expected.position))
     .bind(expected.version)

@@ -44,7 +44,7 @@ pub(super) struct Projection {
     rows_are: RowsAre,
     /// What it takes on disk with its indexes, in bytes.
     bytes: u64,
-    /// `CURRENT` or `BEHIND`.
+    /// `CURRENT`, `BEHIND` or `OTHER_LOG`.
     state: ProjectionState,
 }
 
@@ -58,7 +58,7 @@ enum RowsAre {
     Estimated,
 }
 
-/// Whether a view includes everything.
+/// Whether a view includes everything, of this log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum ProjectionState {
@@ -66,6 +66,8 @@ enum ProjectionState {
     Current,
     /// Events are still to come in.
     Behind,
+    /// It was built from another log than the one configured, and tells nothing of it.
+    OtherLog,
 }
 
 /// How far each view has come, how far it lags behind the log, and how large it is.
@@ -80,6 +82,12 @@ pub(super) async fn projections(
     let checkpoint = checkpoint::read(&state.views).await?;
     let missing = behind(&state.log, checkpoint.position).await.map_err(crate::Error::from)?;
     let lag = missing.since.map(|since| state.now() - since);
+    let is_of_log = checkpoint.is_of(&state.log).await.map_err(crate::Error::from)?;
+    let state_of_views = match (is_of_log, missing.events) {
+        (false, _) => ProjectionState::OtherLog,
+        (true, 0) => ProjectionState::Current,
+        (true, _) => ProjectionState::Behind,
+    };
     let sizes = try_join_all(VIEWS.map(|view| size::read(&state.views, view))).await?;
     let projections: Vec<Projection> = VIEWS
         .into_iter()
@@ -99,7 +107,7 @@ pub(super) async fn projections(
                 rows,
                 rows_are,
                 bytes,
-                state: if missing.events == 0 { ProjectionState::Current } else { ProjectionState::Behind },
+                state: state_of_views,
             }
         })
         .collect();

@@ -1,6 +1,9 @@
 //! The view `checkpoint`: how far the views have come.
 
+use domain::identifier::EventId;
+use event_log::{LogError, SharedLog, has_at};
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::Row;
 use crate::Error;
@@ -10,13 +13,28 @@ use crate::Error;
 pub(crate) struct Checkpoint {
     pub(crate) version: i32,
     pub(crate) position: u64,
+    /// Of the event there; none before the first, and in views of a version that did not say.
+    event_id: Option<EventId>,
+}
+
+impl Checkpoint {
+    /// Whether the views are of a log: the last event that they include then stands there.
+    pub(crate) async fn is_of(self, log: &SharedLog) -> Result<bool, LogError> {
+        has_at(log, self.position, self.event_id).await
+    }
 }
 
 /// Reads it, in one round trip.
 pub(crate) async fn read(views: &PgPool) -> Result<Checkpoint, Error> {
-    let row = sqlx::query("SELECT version, position FROM checkpoint").fetch_one(views).await?;
+    // Views of an older version lack the event's id, and are read all the same.
+    let sql = "SELECT version, position, (to_jsonb(checkpoint) ->> 'event_id')::uuid AS event_id FROM checkpoint";
+    let row = sqlx::query(sql).fetch_one(views).await?;
     let row = Row { table: "checkpoint", key: "position", row: &row };
-    Ok(Checkpoint { version: row.get("version")?, position: row.count("position")? })
+    Ok(Checkpoint {
+        version: row.get("version")?,
+        position: row.count("position")?,
+        event_id: row.get::<Option<Uuid>>("event_id")?.map(EventId),
+    })
 }
 
 /// What the views' server is, in its own words.
