@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::support::{Client, Program, StandIn, TestDatabase, database, eventually, run};
+use crate::support::{Client, Program, StandIn, TestDatabase, database, eventually, run, run_in};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -155,6 +155,37 @@ async fn a_log_is_for_people_where_that_is_asked_for() {
     let program = serve(&database, &[], &["--log-format", "text"]).await;
     let log = program.log();
     assert!(log.lines().any(|line| line.contains(" INFO ledger::serve: serving on http://")), "{log}");
+}
+
+/// Whatever is wrong, and whatever of the log is left out: who reads the log as JSON is told the reason, and told it as JSON.
+#[tokio::test]
+async fn the_reason_of_a_failed_start_is_a_line_of_the_log() {
+    let json = [("LEDGER_LOG_FORMAT", "json")];
+    let serve = |more: &[&'static str]| [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+    for (environment, arguments, status, reason) in [
+        (&[][..], serve(&["--role", "query"]), 1, "a role by itself needs --event-store"),
+        (&json, serve(&["--event-store", "mysql://nowhere"]), 1, "--event-store must be a URL"),
+        (&json, serve(&["--role", "query", "--log", "off"]), 1, "a role by itself needs --event-store"),
+        (&json, serve(&["--log", "x=["]), 1, "as a filter of the log"),
+        (&json, serve(&["--lag-max", "soon"]), 2, "invalid value 'soon' for '--lag-max"),
+        (&json, vec!["prepare"], 1, "say what to prepare"),
+    ] {
+        let ran = run_in(environment, &arguments).await;
+        assert_eq!(ran.status.code(), Some(status), "{}", ran.stderr);
+        let logged = lines(&ran.stderr);
+        let last = logged.last().unwrap_or_else(|| panic!("a line of {arguments:?}"));
+        assert_eq!((&last["level"], &last["target"]), (&json!("ERROR"), &json!("ledger")), "{last}");
+        assert!(
+            last["timestamp"].is_string() && last["reason"].as_str().is_some_and(|it| it.contains(reason)),
+            "{last}"
+        );
+        assert!(last["message"].as_str().is_some_and(|message| message.contains(reason)), "{last}");
+    }
+    // For people: what tools say, and what is asked for.
+    for arguments in [vec!["prepare"], serve(&["--role", "query", "--log-format", "text"])] {
+        let ran = run(&arguments).await;
+        assert!(ran.stderr.starts_with("error: ") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+    }
 }
 
 /// A line of the metrics.

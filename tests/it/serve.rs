@@ -97,7 +97,7 @@ async fn a_second_one_on_the_same_data_is_refused() {
     let dir = DataDir::new();
     let program = Program::serve(dir.path()).await;
     let data_dir = dir.path().to_str().expect("a path in UTF-8");
-    let second = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir]).await;
+    let second = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data_dir, "--log-format", "text"]).await;
     assert_eq!(second.status.code(), Some(1));
     let expected = format!(
         "error: another allocation-ledger (process {}) is already serving the data directory {data_dir}: use that one, \

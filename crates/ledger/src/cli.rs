@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     bench, copy, demo, event_store, generate, handover_dates, history, import, prepare, projections, replay, serve,
-    telemetry::{self, Telemetry},
+    telemetry::{self, Format, Telemetry},
 };
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
@@ -84,13 +84,22 @@ impl Cli {
     pub fn start_telemetry(&self) -> anyhow::Result<Telemetry> {
         telemetry::start(&self.telemetry, self.command.log_filter())
     }
+
+    /// How the reason is told where it fails: as the log is written; but people read what tools say, wherever it goes, unless
+    /// they have asked for JSON.
+    pub fn failure_format(&self) -> Format {
+        match &self.command {
+            Command::Serve(_) => self.telemetry.format(),
+            _ => self.telemetry.format_asked_for().unwrap_or(Format::Text),
+        }
+    }
 }
 
 /// Runs what the command line asks for.
 ///
 /// # Errors
 /// What was asked for is refused or fails.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub async fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Serve(settings) => serve::run(settings).await,
         Command::Prepare(settings) => prepare::run(settings).await,

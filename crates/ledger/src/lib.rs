@@ -46,28 +46,39 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Runs the program: exit status 0 when done, 1 when refused or failed, 2 when used wrongly.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    // Ended here, whatever becomes of the rest, so that what was told of it is sent.
-    let telemetry = match cli.start_telemetry() {
-        Ok(telemetry) => telemetry,
-        Err(error) => return failed(&error),
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && telemetry::is_json_by_variable() => {
+            let reason = error.to_string();
+            telemetry::tell_failure(telemetry::Format::Json, reason.trim_start_matches("error: ").trim_end());
+            return ExitCode::from(USED_WRONGLY);
+        }
+        // For people; or it is the help that they asked for.
+        Err(error) => error.exit(),
     };
-    let ended = run(cli);
-    telemetry.end();
-    match ended {
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error),
+        // The whole chain of causes, once.
+        Err(error) => {
+            telemetry::tell_failure(cli.failure_format(), &format!("{error:#}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn run(cli: cli::Cli) -> anyhow::Result<()> {
+/// The exit status that `clap` has for it.
+const USED_WRONGLY: u8 = 2;
+
+fn run(cli: &cli::Cli) -> anyhow::Result<()> {
+    // Ended here, whatever becomes of the rest, so that what was told of it is sent.
+    let telemetry = cli.start_telemetry()?;
+    let ended = run_async(cli);
+    telemetry.end();
+    ended
+}
+
+fn run_async(cli: &cli::Cli) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
     runtime.block_on(cli::run(cli))
-}
-
-/// Tells the person at the terminal the whole chain of causes, once.
-fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::FAILURE
 }

@@ -12,11 +12,13 @@ use std::{
 };
 
 use anyhow::Context as _;
+use chrono::{SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
 use http_api::trace::EXPORTED;
 use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use serde_json::json;
 use tracing::{Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer, filter::Targets, fmt, layer::SubscriberExt as _, registry, registry::LookupSpan,
@@ -40,11 +42,47 @@ pub struct Settings {
 
 /// How lines of the log are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     /// For people.
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl Settings {
+    /// How lines of the log are written.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        let by_default = if io::stderr().is_terminal() { Format::Text } else { Format::Json };
+        self.log_format.unwrap_or(by_default)
+    }
+
+    /// The same, where somebody has said it.
+    #[must_use]
+    pub fn format_asked_for(&self) -> Option<Format> {
+        self.log_format
+    }
+}
+
+/// Whether lines of the log are to be JSON, where the settings are in no state to say so.
+#[must_use]
+pub fn is_json_by_variable() -> bool {
+    env::var("LEDGER_LOG_FORMAT").is_ok_and(|format| format == "json")
+}
+
+/// Tells why the program fails. In JSON as a line of the log looks, but not by way of the log, which may not have begun, or
+/// may be told to leave such lines out.
+pub fn tell_failure(format: Format, reason: &str) {
+    match format {
+        Format::Text => eprintln!("error: {reason}"),
+        Format::Json => {
+            let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+            let message = format!("the program fails: {reason}");
+            let target = "ledger";
+            let line = json!({"timestamp": timestamp, "level": "ERROR", "message": message, "reason": reason, "target": target});
+            eprintln!("{line}");
+        }
+    }
 }
 
 /// What has to be ended with the program.
@@ -64,8 +102,7 @@ pub fn start(settings: &Settings, default_filter: &str) -> anyhow::Result<Teleme
         None => EnvFilter::new(default_filter),
     };
     let filter = filter.add_directive(format!("{EXPORTED}=off").parse().context("leave out what is exported")?);
-    let by_default = if io::stderr().is_terminal() { Format::Text } else { Format::Json };
-    let format = settings.log_format.unwrap_or(by_default);
+    let format = settings.format();
     let spans = exporter()?;
     match &spans {
         // One filter for everything: it answers once for each place in the code, and never again.

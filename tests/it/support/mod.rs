@@ -29,7 +29,7 @@ pub use client::{Answer, Client};
 pub use data_dir::DataDir;
 pub use database::{TestDatabase, bare_database, database};
 pub use event_store::EventStore;
-pub use program::{Program, Ran, Tool, run, run_with_input, spawn};
+pub use program::{Program, Ran, Tool, run, run_in, run_with_input, spawn};
 pub use proxy::Proxy;
 pub use stand_in::StandIn;
 pub use topology::Topology;

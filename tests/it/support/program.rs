@@ -284,17 +284,24 @@ impl Drop for Tool {
 
 /// Runs the program as a tool, to its end.
 pub async fn run(arguments: &[&str]) -> Ran {
-    run_with_input(arguments, "").await
+    ran(command(arguments), "").await
+}
+
+/// The same, with more in its environment.
+pub async fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    let mut command = command(arguments);
+    command.envs(environment.iter().copied());
+    ran(command, "").await
 }
 
 /// Runs the program as a tool, to its end, with something to read on its standard input.
 pub async fn run_with_input(arguments: &[&str], input: &str) -> Ran {
-    let mut child = command(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("start the program");
+    ran(command(arguments), input).await
+}
+
+async fn ran(mut command: Command, input: &str) -> Ran {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start the program");
     let input = input.to_owned();
     tokio::task::spawn_blocking(move || {
         let mut stdin = child.stdin.take().expect("its input");
