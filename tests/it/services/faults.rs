@@ -19,10 +19,6 @@ const RATE: u32 = 200;
 /// For how many seconds the load goes on beside the kills, and its rate then has to be kept.
 const LOAD_SECONDS: &str = "LEDGER_TESTS_LOAD_SECONDS";
 
-/// The least part of [`RATE`] that must have been acknowledged when a load of [`LOAD_SECONDS`] is over. The clients make up for
-/// what an outage costs them, so that what is missing then is what the services could not carry.
-const KEPT_MIN: f64 = 0.9;
-
 /// A load of two minutes, whose rate is looked at as well, shows what a release has to:
 ///
 /// ```text
@@ -51,17 +47,21 @@ async fn each_service_is_killed_in_turn() {
     let taken = begun.elapsed();
     let outcome = load.finish(&cluster).await;
     println!(
-        "{} commands in {:.0} s, {:.0} a second, sent again {} times: none lost, none doubled",
+        "{} commands in {:.1} s, {:.0} a second, sent again {} times: none lost, none doubled; answered within {:?} of when each \
+         was due, 99 in 100 within {:?}, all within {:?}",
         outcome.commands,
         taken.as_secs_f64(),
         outcome.commands as f64 / taken.as_secs_f64(),
-        outcome.resent
+        outcome.resent,
+        outcome.waited(50),
+        outcome.waited(99),
+        outcome.waited(100),
     );
-    // All that was offered, also while a service was slow to come back.
-    let wanted = KEPT_MIN * f64::from(RATE) * taken.as_secs_f64();
+    // The clients make up for what an outage costs them, so what is missing then is what the services could not carry.
+    let wanted = f64::from(RATE) * taken.as_secs_f64();
     assert!(
         seconds == 0 || outcome.commands as f64 >= wanted,
-        "{} commands of {wanted:.0} at least: the services, or this machine, do not carry {RATE} a second",
+        "{} commands of {wanted:.0}: the services, or this machine, do not carry {RATE} a second",
         outcome.commands
     );
 }

@@ -17,15 +17,20 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::{
     task::JoinHandle,
-    time::{interval, timeout},
+    time::{Instant, Interval, interval_at, timeout},
 };
 use uuid::Uuid;
 
 use super::cluster::{Cluster, Takers};
 use crate::support::{Answer, eventually};
 
-/// Clients; one in four works on a case that others work on, too.
-const WRITERS: usize = 40;
+/// Clients: so many that an answer takes a fifth of the time that each has for it, and it can make up for what an outage has
+/// cost it.
+const WRITERS: usize = 100;
+
+/// One client in so many works on cases that another one works on, too. No more than the two, as a case takes ten commands a
+/// second at most where the log is on KurrentDB: each waits for the one before it, and that for two calls to the server.
+const SHARING: usize = 4;
 
 /// How many commands a client sends to a case before it turns to another, as histories are never long in earnest.
 const COMMANDS_PER_CASE: usize = 20;
@@ -58,6 +63,8 @@ pub struct Acknowledged {
     what: String,
     position: u64,
     revision: u64,
+    /// From when it was due until it was answered.
+    waited: Duration,
 }
 
 /// What came of a load.
@@ -65,17 +72,28 @@ pub struct Acknowledged {
 pub struct Outcome {
     pub commands: usize,
     pub resent: usize,
+    /// How long each command waited for its answer from when it was due, in order.
+    waited: Vec<Duration>,
+}
+
+impl Outcome {
+    /// For how long at most so many of a hundred commands waited.
+    pub fn waited(&self, percent: usize) -> Duration {
+        self.waited[(self.commands - 1) * percent / 100]
+    }
 }
 
 impl Load {
     /// Starts to send so many commands a second, all clients together.
     pub fn start(takers: &Takers, per_second: u32) -> Self {
         let (done, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
-        let period = Duration::from_secs(1) * WRITERS as u32 / per_second;
+        let (between, begun) = (Duration::from_secs(1) / per_second, Instant::now());
         let writers = (0..WRITERS)
             .map(|number| {
                 let writer = Writer { number, takers: takers.clone(), counts: counts.clone() };
-                tokio::spawn(writer.run(period, done.clone()))
+                // One after the other, so that as many as are wanted are due at any time.
+                let due = interval_at(begun + between * number as u32, between * WRITERS as u32);
+                tokio::spawn(writer.run(due, done.clone()))
             })
             .collect();
         Self { writers, done, counts }
@@ -112,7 +130,9 @@ impl Load {
         check_log(&cluster.log().await, &acknowledged).await;
         cluster.verify().await;
         check_answers(cluster, &acknowledged).await;
-        Outcome { commands: acknowledged.len(), resent: self.counts.resent.load(Ordering::Relaxed) }
+        let mut waited: Vec<Duration> = acknowledged.iter().map(|command| command.waited).collect();
+        waited.sort_unstable();
+        Outcome { commands: acknowledged.len(), resent: self.counts.resent.load(Ordering::Relaxed), waited }
     }
 }
 
@@ -123,14 +143,16 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(self, period: Duration, done: Arc<AtomicBool>) -> Vec<Acknowledged> {
+    /// Time that was lost is made up for, as all that were due meanwhile are due at once.
+    async fn run(self, mut due: Interval, done: Arc<AtomicBool>) -> Vec<Acknowledged> {
         let mut acknowledged: Vec<Acknowledged> = Vec::new();
-        // Time that was lost is made up for: the rate is kept in the long run.
-        let mut ticks = interval(period);
         while !done.load(Ordering::Relaxed) {
-            ticks.tick().await;
+            let due_at = due.tick().await;
             let (number, turn) = (self.number, acknowledged.len() / COMMANDS_PER_CASE);
-            let case = if number % 4 == 0 { format!("S{turn:04}AA") } else { format!("A{number:02}{turn:02}AA") };
+            let case = match number % SHARING {
+                0 => format!("S{:02}{turn:02}AA", number / (2 * SHARING)),
+                _ => format!("A{number:02}{turn:02}AA"),
+            };
             let what = format!("{}, {}", self.number, acknowledged.len());
             let (key, answer) = self.send(&case, &what).await;
             acknowledged.push(Acknowledged {
@@ -139,6 +161,7 @@ impl Writer {
                 what,
                 position: answer.header("ledger-position").and_then(|text| text.parse().ok()).expect("a position"),
                 revision: answer.header("etag").and_then(|tag| tag.trim_matches('"').parse().ok()).expect("a revision"),
+                waited: due_at.elapsed(),
             });
             self.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
         }
