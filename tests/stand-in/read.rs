@@ -1,8 +1,19 @@
 //! Reads and subscriptions: pages of events, turned into the messages of an answer.
+//!
+//! Two streams are none of the log's and for tests alone. An event written to [`SEARCH_RATE_STREAM`] says how many events a
+//! filter looks at in a second, for a server whose log is large or whose disk is slow; [`SEARCHED_STREAM`] is read for how
+//! many it has looked at.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use fancy_regex::Regex;
+use prost::bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use uuid::Uuid;
@@ -24,8 +35,16 @@ const PAGE_EVENTS: usize = 512;
 /// How many events a live subscription may have before it to be still live: as many as older servers keep for each.
 const LIVE_EVENTS_MAX: usize = 32;
 
-/// Where the server's filter looks for a checkpoint if it is not told.
+/// How many events a filter looks at for one page if it is not told, and how many it finds at most.
 const FILTER_WINDOW_DEFAULT: u32 = 32;
+const FILTER_FOUND_MAX: usize = 32;
+
+/// How many events a filter looks at in a second: what the stream's last event says, a number; without it, as many as it can.
+const SEARCH_RATE_STREAM: &str = "$stand-in-search-rate";
+
+/// One event that says how many events filters have looked at, a number.
+const SEARCHED_STREAM: &str = "$stand-in-searched";
+static SEARCHED: AtomicU64 = AtomicU64::new(0);
 
 /// How many messages of an answer wait for the client.
 const ANSWER_BUFFER: usize = 64;
@@ -72,23 +91,25 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
                 StreamStart::Revision(revision) => revision.saturating_add(1),
                 StreamStart::End(()) => log.read().written(&name).len() as u64,
             };
-            subscribe(log, ends, Cursor::Stream { name, next }, None, out).await
+            subscribe(log, ends, Cursor::Stream { name, next }, out).await
         }
         (ReadFrom::All(all), ReadCount::Subscription(())) => {
-            let cursor = {
+            let (next, after) = {
                 let streams = log.read();
-                let (next, after) = match all.start.ok_or_else(|| not_given("a position"))? {
+                match all.start.ok_or_else(|| not_given("a position"))? {
                     AllStart::Start(()) => (0, (0, 0)),
-                    AllStart::End(()) => (streams.all().len(), (0, 0)),
+                    AllStart::End(()) => (streams.all().len(), streams.all().last().map_or((0, 0), |last| both(last))),
                     AllStart::Position(position) => {
                         let after = checked_position(&streams, position)
                             .ok_or_else(|| Status::invalid_argument("Trying to read from an invalid position."))?;
                         (streams.all().partition_point(|event| both(event) <= after), after)
                     }
-                };
-                Cursor::All { next, after }
+                }
             };
-            subscribe(log, ends, cursor, filter.as_ref(), out).await
+            match filter {
+                Some(filter) => subscribe_filtered(log, ends, next, after, &filter, out).await,
+                None => subscribe(log, ends, Cursor::All { next, after }, out).await,
+            }
         }
     }
 }
@@ -103,6 +124,9 @@ async fn read_stream(
     out: &Out,
 ) -> Result<(), Status> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if name == SEARCHED_STREAM {
+        return out.send_event(&searched_event()).await;
+    }
     let found = match log.read().find(&name) {
         Found::Tombstoned => return Err(service::stream_deleted(&name)),
         Found::Missing => None,
@@ -179,6 +203,9 @@ async fn read_all(
             break;
         }
         index = if is_forwards { index + page.len() } else { index - page.len() };
+        if filter.is_some() {
+            look_at(log, page.len()).await;
+        }
         for event in page.iter().filter(|event| filter.is_none_or(|filter| filter.matches(event))) {
             if count == 0 {
                 break;
@@ -209,11 +236,13 @@ enum Cursor {
 impl Cursor {
     /// What a subscription is told about where it stands.
     fn reached(&self, streams: &Streams) -> Reached {
-        let (stream_revision, position) = match self {
-            Self::Stream { next, .. } => (next.checked_sub(1).map(u64::cast_signed), None),
-            Self::All { next, .. } => (None, next.checked_sub(1).map(|last| position_of(&streams.all()[last]))),
-        };
-        Reached { timestamp: Some(now()), stream_revision, position }
+        match self {
+            Self::Stream { next, .. } => {
+                let stream_revision = next.checked_sub(1).map(u64::cast_signed);
+                Reached { timestamp: Some(now()), stream_revision, position: None }
+            }
+            Self::All { next, .. } => reached(next.checked_sub(1).map_or((0, 0), |last| both(&streams.all()[last]))),
+        }
     }
 
     /// The events that follow, if there are any; the cursor moves behind them.
@@ -241,19 +270,10 @@ impl Cursor {
 
 /// Sends what is there and what comes, until the client goes or the stream is deleted for good. Ends well only when it is
 /// told to.
-async fn subscribe(
-    log: &Log,
-    mut ends: watch::Receiver<()>,
-    mut cursor: Cursor,
-    filter: Option<&Filter>,
-    out: &Out,
-) -> Result<(), Status> {
+async fn subscribe(log: &Log, mut ends: watch::Receiver<()>, mut cursor: Cursor, out: &Out) -> Result<(), Status> {
     let mut grown = log.grown();
-    let subscription_id = Uuid::new_v4().to_string();
-    out.send(ReadContent::Confirmation(SubscriptionConfirmation { subscription_id })).await?;
+    out.send_confirmation().await?;
     let mut is_live = false;
-    let mut considered = 0;
-    let mut checkpoint = None;
     loop {
         grown.borrow_and_update();
         let (reached, page) = {
@@ -263,35 +283,127 @@ async fn subscribe(
         if page.is_empty() {
             if !is_live {
                 is_live = true;
-                if filter.is_some() && checkpoint < reached.position.map(|position| position.commit_position) {
-                    out.send_checkpoint(reached.position).await?;
-                }
                 out.send(ReadContent::CaughtUp(reached)).await?;
             }
-            tokio::select! {
-                changed = grown.changed() => changed.map_err(|_| Status::unavailable("the server ends"))?,
-                Ok(()) = ends.changed() => return Ok(()),
-                () = out.messages.closed() => return Err(Status::cancelled("the client has gone")),
+            if !more(&mut grown, &mut ends, out).await? {
+                return Ok(());
             }
             continue;
         }
         if is_live && page.len() > LIVE_EVENTS_MAX {
             is_live = false;
             out.send(ReadContent::FellBehind(reached)).await?;
-            if filter.is_some() {
-                out.send_checkpoint(reached.position).await?;
-            }
         }
         for event in page {
-            if filter.is_none_or(|filter| filter.matches(&event)) {
-                out.send_event(&event).await?;
+            out.send_event(&event).await?;
+        }
+    }
+}
+
+/// As [`subscribe`], to what a filter lets pass of all events, with checkpoints where the server sends them.
+///
+/// While it catches up, it reads pages: of so many events that are looked at, or fewer where enough of them are found. The
+/// checkpoint is that of the last event found or, if none was, where the page began, of which the prepare position is 0. It is
+/// sent after a page with which at least an interval of events was looked at, and at the end. Live, it is sent after each
+/// interval, and is that of the last event.
+async fn subscribe_filtered(
+    log: &Log,
+    mut ends: watch::Receiver<()>,
+    mut next: usize,
+    after: (u64, u64),
+    filter: &Filter,
+    out: &Out,
+) -> Result<(), Status> {
+    let mut grown = log.grown();
+    out.send_confirmation().await?;
+    let (mut checkpoint, mut sent) = (after, (0, 0));
+    loop {
+        let (mut looked_at, mut page_start) = (0, checkpoint);
+        loop {
+            let page = filter.page(&log.read(), next);
+            next += page.len();
+            look_at(log, page.len()).await;
+            for event in page.iter().filter(|event| filter.matches(event) && both(event) > checkpoint) {
+                out.send_event(event).await?;
             }
-            considered += 1;
-            if filter.is_some_and(|filter| considered % filter.checkpoint_interval == 0) {
-                checkpoint = Some(event.position);
-                out.send_checkpoint(Some(position_of(&event))).await?;
+            let found = page.iter().filter(|event| filter.matches(event)).map(|event| both(event)).max();
+            checkpoint = checkpoint.max(found.unwrap_or_default());
+            if !page.is_empty() {
+                checkpoint = checkpoint.max(page_start);
+            }
+            looked_at += page.len();
+            let following = log.read().all().get(next).map(|event| event.position);
+            let Some(following) = following else { break };
+            page_start = (following, 0);
+            if looked_at >= filter.checkpoint_interval {
+                looked_at %= filter.checkpoint_interval;
+                out.send_checkpoint(checkpoint, &mut sent).await?;
             }
         }
+        out.send_checkpoint(checkpoint, &mut sent).await?;
+        out.send(ReadContent::CaughtUp(reached(checkpoint))).await?;
+        looked_at = 0;
+        loop {
+            grown.borrow_and_update();
+            let page = log.read().all()[next..].to_vec();
+            if page.len() > LIVE_EVENTS_MAX {
+                out.send(ReadContent::FellBehind(reached(checkpoint))).await?;
+                out.send_checkpoint(checkpoint, &mut sent).await?;
+                break;
+            }
+            if page.is_empty() && !more(&mut grown, &mut ends, out).await? {
+                return Ok(());
+            }
+            for event in &page {
+                if both(event) <= checkpoint {
+                    continue;
+                }
+                if filter.matches(event) {
+                    out.send_event(event).await?;
+                    checkpoint = both(event);
+                }
+                looked_at += 1;
+                if looked_at == filter.checkpoint_interval {
+                    looked_at = 0;
+                    checkpoint = both(event);
+                    out.send_checkpoint(checkpoint, &mut sent).await?;
+                }
+            }
+            next += page.len();
+        }
+    }
+}
+
+/// Waits for more events; false where the subscription is to end well.
+async fn more(grown: &mut watch::Receiver<()>, ends: &mut watch::Receiver<()>, out: &Out) -> Result<bool, Status> {
+    tokio::select! {
+        changed = grown.changed() => changed.map(|()| true).map_err(|_| Status::unavailable("the server ends")),
+        Ok(()) = ends.changed() => Ok(false),
+        () = out.messages.closed() => Err(Status::cancelled("the client has gone")),
+    }
+}
+
+/// Takes the time, and the count, of a filter that looks at so many events.
+async fn look_at(log: &Log, events: usize) {
+    SEARCHED.fetch_add(events as u64, Ordering::Relaxed);
+    let rate = log.read().written(SEARCH_RATE_STREAM).last().and_then(|event| serde_json::from_slice(&event.data).ok());
+    if let Some(rate @ 1..) = rate {
+        tokio::time::sleep(Duration::from_secs(events as u64) / rate).await;
+    }
+}
+
+fn searched_event() -> Event {
+    Event {
+        position: 0,
+        stream: SEARCHED_STREAM.to_owned(),
+        revision: 0,
+        id: Uuid::nil().into_bytes().to_vec(),
+        event_type: "Searched".to_owned(),
+        is_json: true,
+        created: 0,
+        custom_metadata: Bytes::new(),
+        data: SEARCHED.load(Ordering::Relaxed).to_string().into(),
+        ends_commit: true,
     }
 }
 
@@ -310,12 +422,19 @@ fn both(event: &Event) -> (u64, u64) {
     (event.position, event.position)
 }
 
+fn reached((commit_position, prepare_position): (u64, u64)) -> Reached {
+    let position = Some(Position { commit_position, prepare_position });
+    Reached { timestamp: Some(now()), stream_revision: None, position }
+}
+
 /// Which events of `$all` are sent.
 #[derive(Debug)]
 struct Filter {
     by_event_type: bool,
     pattern: Pattern,
-    checkpoint_interval: u64,
+    /// How many events are looked at for one page.
+    window: usize,
+    checkpoint_interval: usize,
 }
 
 #[derive(Debug)]
@@ -336,12 +455,23 @@ impl Filter {
                 Pattern::Regex(Regex::new(&regex).map_err(|error| Status::invalid_argument(error.to_string()))?)
             }
         };
-        let window = options.window_max.unwrap_or(FILTER_WINDOW_DEFAULT);
-        let checkpoint_interval = u64::from(window) * u64::from(options.checkpoint_interval_multiplier);
+        let window = options.window_max.unwrap_or(FILTER_WINDOW_DEFAULT) as usize;
+        let checkpoint_interval = window * options.checkpoint_interval_multiplier as usize;
         if checkpoint_interval == 0 {
             return Err(Status::invalid_argument("a filter's window and checkpoint interval are not 0"));
         }
-        Ok(Self { by_event_type, pattern, checkpoint_interval })
+        Ok(Self { by_event_type, pattern, window, checkpoint_interval })
+    }
+
+    /// The events looked at for a page that begins at an index.
+    fn page(&self, streams: &Streams, next: usize) -> Vec<Arc<Event>> {
+        let mut found = 0;
+        let events = streams.all()[next..].iter().take(self.window).take_while(|event| {
+            let is_room = found < FILTER_FOUND_MAX;
+            found += usize::from(self.matches(event));
+            is_room
+        });
+        events.cloned().collect()
     }
 
     fn matches(&self, event: &Event) -> bool {
@@ -388,16 +518,20 @@ impl Out {
         self.send(ReadContent::Event(ReadEvent { event: Some(recorded), position })).await
     }
 
-    /// There is none to send before the first event.
-    async fn send_checkpoint(&self, position: Option<Position>) -> Result<(), Status> {
-        let Some(Position { commit_position, prepare_position }) = position else { return Ok(()) };
-        let timestamp = Some(now());
+    async fn send_confirmation(&self) -> Result<(), Status> {
+        let subscription_id = Uuid::new_v4().to_string();
+        self.send(ReadContent::Confirmation(SubscriptionConfirmation { subscription_id })).await
+    }
+
+    /// None is sent twice.
+    async fn send_checkpoint(&self, checkpoint: (u64, u64), sent: &mut (u64, u64)) -> Result<(), Status> {
+        if checkpoint <= *sent {
+            return Ok(());
+        }
+        *sent = checkpoint;
+        let ((commit_position, prepare_position), timestamp) = (checkpoint, Some(now()));
         self.send(ReadContent::Checkpoint(Checkpoint { commit_position, prepare_position, timestamp })).await
     }
-}
-
-fn position_of(event: &Event) -> Position {
-    Position { commit_position: event.position, prepare_position: event.position }
 }
 
 fn now() -> Timestamp {
