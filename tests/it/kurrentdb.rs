@@ -4,6 +4,7 @@
 mod check;
 mod damage;
 mod faults;
+mod shared_server;
 mod urls;
 
 use std::sync::Arc;

@@ -82,6 +82,9 @@ impl Follower {
             self.hints_followed = self.heard.borrow().hints;
             let page = self.store.page(self.position, FOLLOW_EVENTS_MAX, &mut self.revisions).await?;
             let is_first_look = self.state == State::Start;
+            if matches!(page.next, Next::End) {
+                self.wakeups.listen();
+            }
             if let Some(last) = page.events.last() {
                 self.position = last.position;
                 if !was_woken {

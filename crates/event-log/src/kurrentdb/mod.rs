@@ -9,7 +9,8 @@
 //! | `read` | reading, and telling what is missing |
 //! | `seen` | what this process has seen of the log |
 //! | `follow` | followers |
-//! | `wakeups` | how followers are woken: one subscription, on a thread of its own |
+//! | `wakeups` | how followers are woken: one subscription |
+//! | `subscription` | a subscription, on a thread of its own, and what it tells of the events of others |
 //! | `remove` | removing what a trial wrote |
 //!
 //! Promises what the port promises. Positions are the server's commit positions and have gaps. The log shares its server
@@ -25,6 +26,7 @@ mod read;
 mod remove;
 mod seen;
 mod stored;
+mod subscription;
 mod wakeups;
 
 use std::{fmt, sync::Arc};
@@ -76,6 +78,8 @@ struct Store {
     seen: Seen,
     /// Held by whoever reads on to find an instant; the others would read the same.
     finding: Mutex<()>,
+    /// Held by whoever searches the log for our next event; the others mostly look for the same.
+    searching: Mutex<()>,
 }
 
 impl KurrentLog {
@@ -91,6 +95,7 @@ impl KurrentLog {
             prefix: prefix.clone(),
             seen: Seen::new(),
             finding: Mutex::new(()),
+            searching: Mutex::new(()),
         });
         let wakeups = Arc::new(Wakeups::new(Arc::clone(&store)));
         Ok(Self { store, wakeups })
@@ -137,13 +142,17 @@ impl EventLog for KurrentLog {
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
         let page = self.store.page(after, limit, &mut Revisions::after(after)).await?;
         match page.next {
-            Next::Damage(error) if page.events.is_empty() => Err(error),
-            Next::Damage(_) | Next::Events | Next::End => Ok(page.events),
+            Next::Damage(error) if page.events.is_empty() => return Err(error),
+            Next::Damage(_) | Next::Events => {}
+            Next::End => self.wakeups.listen(),
         }
+        Ok(page.events)
     }
 
     async fn head(&self) -> Result<u64, LogError> {
-        self.store.head().await
+        let head = self.store.head().await?;
+        self.wakeups.listen();
+        Ok(head)
     }
 
     async fn position_at(&self, instant: DateTime<Utc>) -> Result<u64, LogError> {

@@ -3,14 +3,23 @@
 //! The server hides or drops events of a stream when somebody deletes or truncates it, and answers what is left as if it
 //! were all. To the ledger that is damage: an event, once recorded, stays. It shows in a stream that does not begin with
 //! its first event or leaves one out, and in the stream's settings, which are read along with the log.
+//!
+//! Reading the log, the server says nothing while it passes over what others have written, which may be most of what it has.
+//! So a read that hears nothing for a while goes on as a subscription, which tells how far it is: what it has passed over
+//! is known from then on, whatever becomes of it.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, thread, time::Duration};
 
 use bytes::Bytes;
 use domain::Stream;
+use futures::future::try_join;
 use kurrentdb::{
-    Client, Error, Position, ReadAllOptions, ReadStream, ReadStreamOptions, ResolvedEvent, StreamPosition,
+    Client, Error, Position, ReadAllOptions, ReadStreamOptions, ResolvedEvent, StreamPosition, SubscriptionEvent,
     SubscriptionFilter,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
 };
 
 use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
@@ -20,14 +29,22 @@ use super::{
     connection::{SILENCE_MAX, as_caller, in_time, in_time_of, is_invalid_position},
     seen::Revisions,
     stored::{AppendId, hides_events, recorded_event},
+    subscription::{Keeper, PassedOver, Subscription, place},
 };
 
-/// How long the server may search its log for our next event. It says nothing while it passes over those of others, some
-/// hundred thousand a second; that its machine is gone, the connection itself finds out sooner.
+/// How long the server may look for our last event from the log's end backwards, which only a process that has seen none
+/// asks for: there is no way to learn how far it is. That its machine is gone, the connection itself finds out sooner.
+const BACKWARDS_MAX: Duration = Duration::from_hours(1);
+
+/// How long a search goes on before a read is tried again from where it is: a server whose others never stop writing, and which
+/// is too old to say that it has caught up, would have it go on for ever.
 const SEARCH_MAX: Duration = Duration::from_secs(60);
 
 /// Events of the server, ours or not, that it looks through before it says how far it is.
 const SEARCH_WINDOW_EVENTS: u32 = 1_000;
+
+/// Events that are read on from the last one seen to find the log's end, before it is asked for from the end.
+const NEWER_EVENTS_MAX: usize = 100;
 
 /// Revisions from here on are none: the server counts with signed numbers, and takes some of them for wishes.
 pub(super) const REVISION_MAX: u64 = u32::MAX as u64;
@@ -47,6 +64,27 @@ pub(super) enum Next {
     End,
     /// Damage.
     Damage(LogError),
+}
+
+/// Where reading the log begins.
+#[derive(Clone, Copy)]
+enum Start {
+    /// At the start, for 0, or at an event of ours.
+    Event(u64),
+    /// At a position before which there is nothing to read.
+    Gap(u64),
+}
+
+/// What comes after some of the log's events.
+pub(super) enum Then {
+    /// Perhaps more, at once.
+    More,
+    /// Perhaps more, but nothing came for a while.
+    Quiet,
+    /// Nothing before this position.
+    From(u64),
+    /// Nothing, when it was read.
+    End,
 }
 
 /// What an error of the server means to a reader, apart from what is told from it before.
@@ -113,7 +151,13 @@ impl Store {
         let options = as_caller!(self.connection.address(), options.clone());
         let ask = |client: Client| {
             let (name, options) = (name.clone(), &options);
-            async move { collect(in_time(client.read_stream(name, options)).await?, PAGE_EVENTS_MAX, SILENCE_MAX).await }
+            async move {
+                let (mut events, mut read) = (Vec::new(), in_time(client.read_stream(name, options)).await?);
+                while let Some(event) = in_time(read.next()).await? {
+                    events.push(event);
+                }
+                Ok(events)
+            }
         };
         self.connection.call(ask).await
     }
@@ -159,34 +203,38 @@ impl Store {
 
     /// At most `limit` events of the log after a position, and what comes after them.
     pub(super) async fn page(&self, after: u64, limit: usize, revisions: &mut Revisions) -> Result<Page, LogError> {
-        let page = match self.page_from(after, after, limit, revisions).await? {
-            Some(page) => page,
-            // The position is not that of one of our events.
-            None => self.page_after_gap(after, limit, revisions).await?,
-        };
+        let page = self.page_after(after, limit, revisions).await?;
         self.seen.note_times(after, &page.events);
         Ok(page)
     }
 
-    /// As [`Store::page`], after a position that is none of an event: mostly because somebody means to begin with the event
-    /// at the position after it. Otherwise the way is found from an event known to stand before it.
-    async fn page_after_gap(&self, after: u64, limit: usize, revisions: &mut Revisions) -> Result<Page, LogError> {
-        if let Some(page) = self.page_from(after.saturating_add(1), after, limit, revisions).await? {
+    async fn page_after(&self, after: u64, limit: usize, revisions: &mut Revisions) -> Result<Page, LogError> {
+        if let Some(before) = self.seen.gap_after(after) {
+            if let Some(page) = self.page_from(Start::Gap(before), after, limit, revisions).await? {
+                return Ok(page);
+            }
+            self.seen.forget_positions();
+        }
+        if let Some(page) = self.page_from(Start::Event(after), after, limit, revisions).await? {
+            return Ok(page);
+        }
+        // The position is not that of one of our events: mostly because somebody means to begin with the event at the position
+        // after it. Otherwise the way is found from an event known to stand before it.
+        if let Some(page) = self.page_from(Start::Event(after.saturating_add(1)), after, limit, revisions).await? {
             return Ok(page);
         }
         if self.head().await? <= after {
             return Ok(Page { events: Vec::new(), next: Next::End });
         }
         let from = self.seen.before_position(after);
-        let page = self.page_from(from, after, limit, revisions).await?;
+        let page = self.page_from(Start::Event(from), after, limit, revisions).await?;
         page.ok_or_else(|| LogError::Damaged { position: from, what: "the event that stood here is gone".to_owned() })
     }
 
-    /// Reads from the event at position `from` on, 0 for the start, and answers those after `after`; nothing where no event
-    /// of ours is at `from`.
+    /// Reads from where it is said on, and answers what stands after `after`; nothing where it cannot be begun there.
     async fn page_from(
         &self,
-        from: u64,
+        start: Start,
         after: u64,
         limit: usize,
         revisions: &mut Revisions,
@@ -194,29 +242,36 @@ impl Store {
         let limit = limit.min(PAGE_EVENTS_MAX);
         let mut events: Vec<RecordedEvent> = Vec::new();
         let mut next = Next::Events;
-        let mut from = Position { commit: from, prepare: from };
+        // Nothing of ours stands between the two.
+        let (mut last, mut from) = match start {
+            Start::Event(at) => (at, Position { commit: at, prepare: at }),
+            Start::Gap(before) => (after, Position { commit: before, prepare: 0 }),
+        };
         let mut is_first = true;
         while events.len() < limit {
             let count = match from.commit < after {
                 // On the way there whatever is read is passed over.
                 true => PAGE_EVENTS_MAX,
-                // Reading includes the event at the position, which is mostly known.
-                false => limit - events.len() + usize::from(from.commit > 0),
+                // Reading includes the event at the position, which is known where one is meant.
+                false => limit - events.len() + usize::from(from.prepare > 0),
             };
-            let read = match self.read_all(from, count).await {
+            let (read, then) = match self.read_all(last, from, count).await {
                 // The server refuses a position within one of its records, and says so in words only.
                 Err(error) if is_first && is_invalid_position(&error) => return Ok(None),
                 read => read.map_err(log_error)?,
             };
-            let is_end = read.len() < count;
-            if is_first && from.commit > 0 && read.first().map(|first| position(first).commit) != Some(from.commit) {
-                return Ok(None);
+            if is_first && let Start::Event(at @ 1..) = start {
+                if read.first().map(|first| position(first).commit) != Some(at) {
+                    return Ok(None);
+                }
+                self.seen.note_position(at);
             }
             for event in read {
                 let at = position(&event);
                 let is_known = at.commit <= after || at <= from && !is_first;
                 from = from.max(at);
                 if is_known {
+                    last = last.max(at.commit);
                     continue;
                 }
                 if events.len() == limit {
@@ -224,8 +279,11 @@ impl Store {
                 }
                 is_first = false;
                 match self.checked(event, revisions).await {
-                    Ok(Some(event)) if event.position > after => events.push(event),
-                    Ok(_) => {}
+                    Ok(Some(event)) => {
+                        last = event.position;
+                        events.push(event);
+                    }
+                    Ok(None) => self.seen.note_settled(at.commit),
                     Err(error @ LogError::Damaged { .. }) => {
                         return Ok(Some(Page { events, next: Next::Damage(error) }));
                     }
@@ -233,36 +291,90 @@ impl Store {
                 }
             }
             is_first = false;
-            if is_end {
-                next = Next::End;
-                break;
+            match then {
+                Then::End => {
+                    next = Next::End;
+                    break;
+                }
+                Then::Quiet if !events.is_empty() => break,
+                Then::From(before) => from = from.max(Position { commit: before, prepare: 0 }),
+                Then::Quiet | Then::More => {}
             }
         }
         Ok(Some(Page { events, next }))
     }
 
-    /// At most `count` events of ours, and of what sets our streams, from a position on and including it.
-    pub(super) async fn read_all(&self, from: Position, count: usize) -> Result<Vec<ResolvedEvent>, Error> {
-        let filter = self.filter().add_prefix(format!("$${}", self.prefix));
-        let options = ReadAllOptions::default().filter(filter).max_count(count);
-        let options = match from.commit {
-            0 => options.position(StreamPosition::Start),
-            _ => options.position(StreamPosition::Position(from)),
-        };
-        self.read_all_with(as_caller!(self.connection.address(), options), count).await
-    }
-
-    async fn read_all_with(&self, options: ReadAllOptions, count: usize) -> Result<Vec<ResolvedEvent>, Error> {
-        let ask = |client: Client| {
-            let options = &options;
-            async move { collect(in_time(client.read_all(options)).await?, count, SEARCH_MAX).await }
+    /// At most `count` events of ours, and of what sets our streams, from a position on and including it, and what comes after
+    /// them. Between `last` and that position nothing stands that need be read.
+    pub(super) async fn read_all(
+        &self,
+        last: u64,
+        from: Position,
+        count: usize,
+    ) -> Result<(Vec<ResolvedEvent>, Then), Error> {
+        let options = ReadAllOptions::default().position(place(from)).filter(self.filter()).max_count(count);
+        let options = &as_caller!(self.connection.address(), options);
+        let ask = |client: Client| async move {
+            let mut events = Vec::new();
+            let then = match collect(&client, options, count, SILENCE_MAX, &mut events).await {
+                Ok(then) => then,
+                Err(Error::DeadlineExceeded) if events.last().is_some_and(|last| position(last) > from) => Then::Quiet,
+                Err(Error::DeadlineExceeded) => Then::From(self.search(last, from).await?),
+                Err(error) => return Err(error),
+            };
+            Ok((events, then))
         };
         self.connection.call(ask).await
     }
 
-    /// Our streams, by their prefix alone: the client's filter takes prefixes or an expression, and drops one of the two.
+    /// Has the server look, from a position on, for what stands after `last`, and answers the position before which it found
+    /// nothing. Whatever becomes of this, what it has passed over is known.
+    async fn search(&self, last: u64, from: Position) -> Result<u64, Error> {
+        // Who had to wait mostly looked for the same.
+        let _searching = self.searching.lock().await;
+        if let Some(before) = self.seen.gap_after(last).filter(|before| *before > from.commit) {
+            return Ok(before);
+        }
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let mut passed_over = PassedOver::new(&self.prefix, last);
+        let hear = move |event| {
+            let gap = passed_over.hear(&event);
+            let is_at_end = matches!(event, SubscriptionEvent::EventAppeared(_) | SubscriptionEvent::CaughtUp(_));
+            match gap.map_or(Ok(()), |gap| tell.send(gap)) {
+                Ok(()) if !is_at_end => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
+        };
+        let address = self.connection.address().clone();
+        let subscription = Subscription { address, filter: self.filter(), after: from };
+        let keeper = Keeper::default();
+        let is_over = keeper.is_over();
+        thread::Builder::new()
+            .name("kurrentdb-search".to_owned())
+            .spawn(move || {
+                if let Err(why) = subscription.listen(&is_over, hear) {
+                    tracing::debug!("a search of the event store has ended: {why}");
+                }
+            })
+            .map_err(|error| Error::InitializationError(error.to_string()))?;
+        let mut passed = from.commit;
+        let deadline = Instant::now() + SEARCH_MAX;
+        while Instant::now() < deadline
+            && let Ok(Some(gap)) = timeout(SILENCE_MAX, told.recv()).await
+        {
+            self.seen.note_gap(gap);
+            passed = gap.before;
+        }
+        if passed > from.commit { Ok(passed) } else { Err(Error::DeadlineExceeded) }
+    }
+
+    /// Our streams and what sets them, by their prefixes alone: the client's filter takes prefixes or an expression, and drops
+    /// one of the two.
     pub(super) fn filter(&self) -> SubscriptionFilter {
-        SubscriptionFilter::on_stream_name().add_prefix(self.prefix.to_string()).max(SEARCH_WINDOW_EVENTS)
+        SubscriptionFilter::on_stream_name()
+            .add_prefix(self.prefix.to_string())
+            .add_prefix(format!("$${}", self.prefix))
+            .max(SEARCH_WINDOW_EVENTS)
     }
 
     /// An event read along the log, or nothing where it sets a stream without harm.
@@ -298,33 +410,95 @@ impl Store {
 
     /// The position of the log's last event, 0 where there is none.
     pub(super) async fn head(&self) -> Result<u64, LogError> {
+        let mut head = self.seen.end();
+        if head == 0 && self.seen.gap_after(0).is_none() {
+            return self.head_backwards().await;
+        }
+        let (mut last, mut from) = (head, self.seen.place_after(head));
+        let is_there = self.is_at(head);
+        let newer = self.read_all(last, from, NEWER_EVENTS_MAX);
+        let (is_there, mut newer) = match try_join(is_there, newer).await {
+            Err(error) if is_invalid_position(&error) => (false, (Vec::new(), Then::End)),
+            read => read.map_err(log_error)?,
+        };
+        if !is_there {
+            self.seen.forget_positions();
+            return self.head_backwards().await;
+        }
+        loop {
+            let (read, then) = newer;
+            for event in &read {
+                (last, from) = (position(event).commit, from.max(position(event)));
+                if self.is_ours(event) {
+                    head = last;
+                    self.seen.note_position(head);
+                }
+            }
+            match then {
+                Then::End => return Ok(head),
+                Then::More => return self.head_backwards().await,
+                Then::From(before) => from = from.max(Position { commit: before, prepare: 0 }),
+                Then::Quiet => {}
+            }
+            newer = self.read_all(last, from, NEWER_EVENTS_MAX).await.map_err(log_error)?;
+        }
+    }
+
+    /// Whether an event of ours is at a position; at the start, nothing need be.
+    async fn is_at(&self, at: u64) -> Result<bool, Error> {
+        if at == 0 {
+            return Ok(true);
+        }
+        let (read, _) = self.read_all(at, Position { commit: at, prepare: at }, 1).await?;
+        Ok(read.first().is_some_and(|first| position(first).commit == at))
+    }
+
+    /// As [`Store::head`], from the end backwards: past all that others have written since.
+    async fn head_backwards(&self) -> Result<u64, LogError> {
         let mut count = 1;
         loop {
             let options = ReadAllOptions::default().position(StreamPosition::End).backwards();
-            let options = as_caller!(self.connection.address(), options.filter(self.filter()).max_count(count));
-            let read = self.read_all_with(options, count).await.map_err(log_error)?;
-            let is_ours = |event: &&ResolvedEvent| {
-                event.event.as_ref().is_some_and(|event| self.prefix.stream(event.stream_id()).is_some())
+            let options = options.filter(self.filter()).max_count(count);
+            let options = &as_caller!(self.connection.address(), options);
+            let ask = |client: Client| async move {
+                let mut events = Vec::new();
+                collect(&client, options, count, BACKWARDS_MAX, &mut events).await.map(|_| events)
             };
-            match read.iter().find(is_ours) {
-                Some(last) => return Ok(position(last).commit),
+            let read = self.connection.call(ask).await.map_err(log_error)?;
+            match read.iter().find(|event| self.is_ours(event)) {
+                Some(last) => {
+                    let head = position(last).commit;
+                    self.seen.note_position(head);
+                    return Ok(head);
+                }
                 None if read.len() < count => return Ok(0),
                 None => count *= 16,
             }
         }
     }
+
+    fn is_ours(&self, event: &ResolvedEvent) -> bool {
+        event.event.as_ref().is_some_and(|event| self.prefix.stream(event.stream_id()).is_some())
+    }
 }
 
-/// What the server answers to one reading, `count` events at most: where it filters, it ends its answer only when it has
-/// found one more, which may never come. `silence_max` is how long it may take over the next event.
-async fn collect(mut read: ReadStream, count: usize, silence_max: Duration) -> Result<Vec<ResolvedEvent>, Error> {
-    let mut events = Vec::new();
-    while events.len() < count
-        && let Some(event) = in_time_of(silence_max, read.next()).await?
-    {
-        events.push(event);
+/// Reads at most `count` events of the log, each within a time, and says what comes after them. Where the server filters, it
+/// ends its answer only when it has found one more, which may never come, and may not begin it before it has found the first.
+async fn collect(
+    client: &Client,
+    options: &ReadAllOptions,
+    count: usize,
+    silence_max: Duration,
+    events: &mut Vec<ResolvedEvent>,
+) -> Result<Then, Error> {
+    let mut read = in_time_of(silence_max, client.read_all(options)).await?;
+    while events.len() < count {
+        match in_time_of(silence_max, read.next()).await? {
+            Some(event) => events.push(event),
+            None => return Ok(Then::End),
+        }
     }
-    Ok(events)
+    Ok(Then::More)
 }
 
 /// The event itself: nobody writes links to others into our streams.

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kurrentdb::{Client, Error, StreamState, TombstoneStreamOptions};
+use kurrentdb::{Client, Error, Position, StreamState, TombstoneStreamOptions};
 
 use crate::{LogError, PAGE_EVENTS_MAX};
 
 use super::{
     KurrentLog, STREAMS_READ_AT_ONCE,
     connection::{as_caller, in_time},
-    read::log_error,
+    read::{Then, log_error},
     stored::STREAM_DELETED,
 };
 
@@ -25,13 +25,12 @@ use super::{
 pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
     let store = &log.store;
     let (mut streams, mut deleted) = (BTreeSet::new(), BTreeSet::new());
-    let mut after = kurrentdb::Position::start();
+    let mut from = Position::start();
     loop {
-        let read = store.read_all(after, PAGE_EVENTS_MAX).await.map_err(log_error)?;
-        let is_last = read.len() < PAGE_EVENTS_MAX;
+        let (read, then) = store.read_all(from.commit, from, PAGE_EVENTS_MAX).await.map_err(log_error)?;
         for event in &read {
             let event = event.get_original_event();
-            after = event.position;
+            from = event.position;
             let streams = match event.event_type.as_str() {
                 STREAM_DELETED => &mut deleted,
                 // Its settings go with a stream.
@@ -40,8 +39,10 @@ pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
             };
             streams.insert(event.stream_id().to_owned());
         }
-        if is_last {
-            break;
+        match then {
+            Then::End => break,
+            Then::From(before) => from = Position { commit: before, prepare: 0 },
+            Then::More | Then::Quiet => {}
         }
     }
     streams.retain(|stream| !deleted.contains(stream));

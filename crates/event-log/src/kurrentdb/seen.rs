@@ -5,17 +5,24 @@
 //! | the latest recorded time | recorded times do not run backwards |
 //! | streams' last revisions | whether that time includes a stream's last event |
 //! | the recorded time at every so many positions | finding the place of an instant without reading all again |
+//! | our last event, and stretches where nothing of ours stands | what others write is not looked through again and again |
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use chrono::{DateTime, Utc};
 use domain::Stream;
+use kurrentdb::Position;
 use quick_cache::sync::Cache;
 
 use crate::RecordedEvent;
+
+use super::subscription::Gap;
 
 /// Streams whose last revision is kept. One that fell out costs a read when it is appended to.
 const STREAMS_MAX: usize = 100_000;
@@ -23,10 +30,15 @@ const STREAMS_MAX: usize = 100_000;
 /// Events between two marks: finding an instant reads at most so many.
 const MARK_EVENTS: usize = 1_000;
 
+/// Gaps that are kept. Of more than these the narrowest is looked through again by whoever reads across it.
+const GAPS_MAX: usize = 1_000;
+
 pub(super) struct Seen {
     latest: Mutex<DateTime<Utc>>,
     revisions: Cache<Stream, u64>,
     times: Mutex<Times>,
+    end: AtomicU64,
+    gaps: Mutex<Gaps>,
 }
 
 impl Seen {
@@ -35,12 +47,15 @@ impl Seen {
             latest: Mutex::new(DateTime::UNIX_EPOCH),
             revisions: Cache::new(STREAMS_MAX),
             times: Mutex::new(Times::default()),
+            end: AtomicU64::new(0),
+            gaps: Mutex::default(),
         }
     }
 
     /// Takes note of an event.
     pub(super) fn note(&self, event: &RecordedEvent) {
         self.not_before(event.recorded_at);
+        self.note_position(event.position);
         let known = self.revisions.get(&event.stream);
         if known.is_none_or(|known| known < event.revision) {
             self.revisions.insert(event.stream.clone(), event.revision);
@@ -91,6 +106,88 @@ impl Seen {
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let marks = times.marks.partition_point(|mark| mark.position <= position);
         marks.checked_sub(1).map_or(0, |last| times.marks[last].position)
+    }
+}
+
+impl Seen {
+    /// Takes note that an event of ours stands at a position.
+    pub(super) fn note_position(&self, position: u64) {
+        self.end.fetch_max(position, Ordering::Relaxed);
+    }
+
+    /// The highest position of an event of ours seen, 0 where there is none.
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a gap.
+    pub(super) fn note_gap(&self, gap: Gap) {
+        self.gaps().note(gap);
+    }
+
+    /// Takes note that what stands at this position, though it may concern us, need not be looked at again.
+    pub(super) fn note_settled(&self, position: u64) {
+        self.gaps().join(position);
+    }
+
+    /// The position, beyond the one given, before which nothing of ours stands after it; nothing where that is not known.
+    pub(super) fn gap_after(&self, position: u64) -> Option<u64> {
+        self.gaps().after(position)
+    }
+
+    /// Where to begin for what stands after a position of an event.
+    pub(super) fn place_after(&self, position: u64) -> Position {
+        match self.gap_after(position) {
+            Some(before) => Position { commit: before, prepare: 0 },
+            None => Position { commit: position, prepare: position },
+        }
+    }
+
+    /// Forgets positions: they are another log's.
+    pub(super) fn forget_positions(&self) {
+        self.end.store(0, Ordering::Relaxed);
+        *self.gaps() = Gaps::default();
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, Gaps> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gaps in the log, by the position after which each begins.
+#[derive(Default)]
+struct Gaps(BTreeMap<u64, u64>);
+
+impl Gaps {
+    fn note(&mut self, Gap { after, before }: Gap) {
+        match self.0.range_mut(..=after).next_back() {
+            Some((from, to)) if *from == after || *to > after => *to = before.max(*to),
+            // Also where a gap ends just there: something stands between the two.
+            _ if before > after => {
+                self.0.insert(after, before);
+            }
+            _ => {}
+        }
+        if self.0.len() > GAPS_MAX {
+            // All but the last, which is the one that grows and that everybody asks for.
+            let narrowest = self.0.iter().rev().skip(1).min_by_key(|(from, to)| **to - **from).map(|(from, _)| *from);
+            narrowest.and_then(|narrowest| self.0.remove(&narrowest));
+        }
+    }
+
+    /// Makes one of the gap that ends at a position and the one that begins after it.
+    fn join(&mut self, position: u64) {
+        let Some(before) = self.0.get(&position).copied() else { return };
+        if let Some((_, to)) = self.0.range_mut(..position).next_back()
+            && *to == position
+        {
+            *to = before;
+            self.0.remove(&position);
+        }
+    }
+
+    fn after(&self, position: u64) -> Option<u64> {
+        self.0.range(..=position).next_back().map(|(_, to)| *to).filter(|to| *to > position)
     }
 }
 
@@ -154,5 +251,39 @@ impl Revisions {
             Entry::Occupied(entry) => *entry.get() + 1,
         };
         Err(format!("revision {revision} of its stream stands here, where revision {expected} was next"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gaps(noted: &[(u64, u64)]) -> Gaps {
+        let mut gaps = Gaps::default();
+        noted.iter().for_each(|&(after, before)| gaps.note(Gap { after, before }));
+        gaps
+    }
+
+    #[test]
+    fn a_gap_grows_and_ends_at_what_stands_behind_it() {
+        let mut gaps = gaps(&[(10, 20), (10, 30), (10, 25), (15, 40), (40, 50)]);
+        let after = |gaps: &Gaps| [9, 10, 39, 40, 49, 50].map(|position| gaps.after(position));
+        assert_eq!(after(&gaps), [None, Some(40), Some(40), Some(50), Some(50), None]);
+        gaps.join(40);
+        assert_eq!(after(&gaps), [None, Some(50), Some(50), Some(50), Some(50), None]);
+        gaps.join(50);
+        gaps.note(Gap { after: 40, before: 60 });
+        assert_eq!(gaps.after(10), Some(60));
+    }
+
+    #[test]
+    fn of_too_many_gaps_the_wide_ones_and_the_last_are_kept() {
+        let width = |number: u64| if number == 7 { 2 } else { 3 };
+        let noted: Vec<_> =
+            (1..=GAPS_MAX as u64 + 1).map(|number| (10 * number, 10 * number + width(number))).collect();
+        let mut gaps = gaps(&noted);
+        let last = 10 * (GAPS_MAX as u64 + 2);
+        gaps.note(Gap { after: last, before: last + 1 });
+        assert_eq!((gaps.0.len(), gaps.after(70), gaps.after(last)), (GAPS_MAX, None, Some(last + 1)));
     }
 }

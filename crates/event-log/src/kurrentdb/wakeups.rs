@@ -1,38 +1,25 @@
-//! How followers are woken: one subscription for all of them, on a thread of its own.
+//! How followers are woken: one subscription for all of them.
 //!
-//! The client's subscription never yields again once the server has ended it with "OK": it goes round in circles, and a
-//! time limit around it does not fire. It writes a line to its log on each round, though. So it runs on a thread where
-//! such lines go to [`Rounds`], which counts them and, from a number on that no sound subscription reaches, ends the call by
-//! unwinding; the thread then subscribes anew. What this cannot see, the followers do: they look by themselves, and one
-//! that finds what was not announced has the thread replaced.
+//! It begins at our last event once somebody has come to the log's end, and tells what it passes over from there on, so that
+//! nobody has the server look through what others have written more than once. When it ends, it is made anew. What it
+//! cannot see, the followers do: they look by themselves, and one that finds what was not announced has it replaced.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
 
-use kurrentdb::{Error, StreamPosition, SubscribeToAllOptions, SubscriptionEvent};
-use tokio::{runtime, sync::watch, time::sleep};
-use tracing::{
-    Event, Metadata, Subscriber,
-    span::{Attributes, Id, Record},
-};
+use kurrentdb::SubscriptionEvent;
+use tokio::sync::watch;
 
 use crate::FOLLOW_POLL_INTERVAL;
 
 use super::{
     Store,
-    connection::{SILENCE_MAX, as_caller},
+    subscription::{IsOver, Keeper, PassedOver, Subscription},
 };
-
-/// Lines of the client's log, without anything heard in between, from which on it is taken to go round in circles. A
-/// lost connection makes three or four.
-const ROUNDS_MAX: u32 = 100;
 
 /// A thread is not replaced again before this: it needs a while to be connected.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(10);
@@ -56,13 +43,7 @@ pub(super) struct Wakeups {
 /// One thread that listens.
 struct Listener {
     began: Instant,
-    is_over: Arc<AtomicBool>,
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-    }
+    _keeper: Keeper,
 }
 
 impl Wakeups {
@@ -75,12 +56,16 @@ impl Wakeups {
         hint(&self.heard, position);
     }
 
-    /// Hears of the log from now on.
+    /// What is heard of the log.
     pub(super) fn subscribe(&self) -> watch::Receiver<Heard> {
-        let receiver = self.heard.subscribe();
+        self.heard.subscribe()
+    }
+
+    /// Hears of the log from now on. For whoever has come to its end: before, there is nothing to be woken for, and the
+    /// subscription would send what is being read.
+    pub(super) fn listen(&self) {
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        listener.get_or_insert_with(|| self.listen());
-        receiver
+        listener.get_or_insert_with(|| self.listener());
     }
 
     /// Says that a follower has found events by itself, the last of them at this position. Where nobody had heard of
@@ -92,24 +77,23 @@ impl Wakeups {
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if listener.as_ref().is_some_and(|listener| listener.began.elapsed() > REPLACE_INTERVAL) {
             tracing::warn!("the event store did not announce events up to position {position}: subscribing anew");
-            *listener = Some(self.listen());
+            *listener = Some(self.listener());
         }
     }
 
-    fn listen(&self) -> Listener {
-        let is_over = Arc::new(AtomicBool::new(false));
+    fn listener(&self) -> Listener {
+        let keeper = Keeper::default();
         let listening = Listening {
             heard: Arc::downgrade(&self.heard),
             store: Arc::downgrade(&self.store),
-            is_over: Arc::clone(&is_over),
-            rounds: Arc::default(),
+            is_over: keeper.is_over(),
         };
         let spawned = thread::Builder::new().name("kurrentdb-wakeups".to_owned()).spawn(move || listening.for_ever());
         if let Err(error) = spawned {
             // Followers look by themselves.
             tracing::error!(error = &error as &dyn std::error::Error, "cannot start a thread to be woken by");
         }
-        Listener { began: Instant::now(), is_over }
+        Listener { began: Instant::now(), _keeper: keeper }
     }
 }
 
@@ -127,26 +111,20 @@ fn hint(heard: &watch::Sender<Heard>, position: u64) {
 struct Listening {
     heard: Weak<watch::Sender<Heard>>,
     store: Weak<Store>,
-    is_over: Arc<AtomicBool>,
-    rounds: Arc<AtomicU32>,
+    is_over: IsOver,
 }
 
 impl Listening {
     /// Listens, again and again where the subscription ends. Followers look by themselves meanwhile.
     fn for_ever(self) {
-        let lines = Rounds { rounds: Arc::clone(&self.rounds), is_over: Arc::clone(&self.is_over) };
-        let dispatch = tracing::Dispatch::new(lines);
-        while !self.is_over() {
-            let listened =
-                catch_unwind(AssertUnwindSafe(|| tracing::dispatcher::with_default(&dispatch, || self.once())));
-            self.rounds.store(0, Ordering::Relaxed);
-            if self.is_over() {
+        while !self.is_over.get() {
+            let Some(ended) = self.once() else { return };
+            if self.is_over.get() {
                 return;
             }
-            let why = match listened {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the server has ended it".to_owned(),
+            let why = match ended {
+                Ok(()) => continue,
+                Err(why) => why,
             };
             tracing::warn!(
                 "the subscription to the event store has ended: {why}; followers look every {} s until it works again",
@@ -156,80 +134,29 @@ impl Listening {
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed) || self.store.strong_count() == 0
-    }
-
-    /// Listens until the subscription ends.
-    fn once(&self) -> Result<(), Error> {
-        let Some(store) = self.store.upgrade() else { return Ok(()) };
-        let failed = |error: std::io::Error| Error::InitializationError(error.to_string());
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let client = store.connection.address().client_on(&runtime)?;
-        // From its end on: what stands before, followers read.
-        let options = SubscribeToAllOptions::default().position(StreamPosition::End).filter(store.filter());
-        let options = as_caller!(store.connection.address(), options);
+    /// Listens until the subscription ends, from our last event on that was seen: what stands before, followers read. Nothing
+    /// where there is nobody left.
+    fn once(&self) -> Option<Result<(), String>> {
+        let store = self.store.upgrade()?;
+        let end = store.seen.end();
+        let mut passed_over = PassedOver::new(&store.prefix, end);
+        let address = store.connection.address().clone();
+        let subscription = Subscription { address, filter: store.filter(), after: store.seen.place_after(end) };
         drop(store);
-        runtime.block_on(async {
-            let mut subscription = client.subscribe_to_all(&options).await;
-            let mut is_confirmed = false;
-            loop {
-                let event = tokio::select! {
-                    event = subscription.next_subscription_event() => event?,
-                    () = sleep(SILENCE_MAX), if !is_confirmed => return Err(Error::DeadlineExceeded),
-                    () = self.over() => return Ok(()),
-                };
-                self.rounds.store(0, Ordering::Relaxed);
-                let Some(heard) = self.heard.upgrade() else { return Ok(()) };
-                match event {
-                    SubscriptionEvent::EventAppeared(event) => hint(&heard, event.get_original_event().position.commit),
-                    // What was appended before that was not heard: a reason to look.
-                    SubscriptionEvent::Confirmed(_) => {
-                        is_confirmed = true;
-                        heard.send_modify(|heard| heard.hints += 1);
-                    }
-                    _ => {}
-                }
+        Some(subscription.listen(&self.is_over, |event| {
+            let (Some(heard), Some(store)) = (self.heard.upgrade(), self.store.upgrade()) else {
+                return ControlFlow::Break(());
+            };
+            if let Some(gap) = passed_over.hear(&event) {
+                store.seen.note_gap(gap);
             }
-        })
+            match event {
+                SubscriptionEvent::EventAppeared(event) => hint(&heard, event.get_original_event().position.commit),
+                // What was appended before that was not heard: a reason to look.
+                SubscriptionEvent::Confirmed(_) => heard.send_modify(|heard| heard.hints += 1),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        }))
     }
-
-    /// Returns when there is nobody left to listen for.
-    async fn over(&self) {
-        while !self.is_over() {
-            sleep(FOLLOW_POLL_INTERVAL).await;
-        }
-    }
-}
-
-/// Takes the lines that the client writes on the listening thread, instead of the program's log: that has its own line for
-/// each end of a subscription.
-struct Rounds {
-    rounds: Arc<AtomicU32>,
-    is_over: Arc<AtomicBool>,
-}
-
-impl Subscriber for Rounds {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= tracing::Level::WARN
-    }
-
-    fn event(&self, _: &Event<'_>) {
-        let rounds = self.rounds.fetch_add(1, Ordering::Relaxed) + 1;
-        if rounds >= ROUNDS_MAX || self.is_over.load(Ordering::Relaxed) {
-            resume_unwind(Box::new("going round in circles"));
-        }
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
 }

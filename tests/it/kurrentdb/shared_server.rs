@@ -1,0 +1,242 @@
+//! A server that the ledger shares with others who write much: what they write is looked through once, whatever happens on
+//! the way, and nothing of the ledger's is missed between it.
+
+use event_log::{
+    EventLog as _,
+    ExpectedRevision::{Exact, NoStream},
+    Followed, KurrentLog, LogError, RecordedEvent,
+};
+use futures::{StreamExt as _, stream::BoxStream};
+use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions, StreamMetadata, StreamMetadataBuilder};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{append_nine, client, event, log, log_at, positions, stream};
+use crate::support::{StandIn, eventually};
+
+/// Events of others in one append.
+const BATCH_EVENTS: usize = 5_000;
+
+/// Events of others that may be looked through at each reading: a few times as many as the server looks through before it says
+/// how far it is.
+const AGAIN_MAX: u64 = 5_000;
+
+/// Others write so many events.
+async fn others_write(client: &Client, events: usize) {
+    let mut left = events;
+    while left > 0 {
+        let batch = left.min(BATCH_EVENTS);
+        let events = vec![EventData::binary("Foreign", "of others".into()); batch];
+        client.append_to_stream("accounts", &AppendToStreamOptions::default(), events).await.expect("write");
+        left -= batch;
+    }
+}
+
+async fn set(client: &Client, stream: &str, settings: StreamMetadata) {
+    client.set_stream_metadata(stream, &AppendToStreamOptions::default(), &settings).await.expect("set");
+}
+
+/// From now on the server looks at so many events a second when it filters; for 0, at as many as it can.
+async fn slow_down(client: &Client, events_per_second: u64) {
+    let rate = EventData::json("Rate", &json!(events_per_second)).expect("an event");
+    client.append_to_stream("$stand-in-search-rate", &AppendToStreamOptions::default(), rate).await.expect("write");
+}
+
+/// How many events the server has looked at so far to find those asked for.
+async fn searched(client: &Client) -> u64 {
+    let mut read = client.read_stream("$stand-in-searched", &ReadStreamOptions::default()).await.expect("read");
+    let event = read.next().await.expect("read").expect("an event");
+    serde_json::from_slice(&event.get_original_event().data).expect("a number")
+}
+
+/// Waits until something no longer has the server look through what others have written.
+async fn is_cheap(client: &Client, what: &str, ask: impl AsyncFn()) {
+    eventually(&format!("{what} to be cheap"), async || {
+        let before = searched(client).await;
+        ask().await;
+        (searched(client).await - before < AGAIN_MAX).then_some(())
+    })
+    .await;
+}
+
+async fn next_events(follower: &mut BoxStream<'static, Result<Followed, LogError>>) -> Vec<RecordedEvent> {
+    loop {
+        if let Followed::Events(events) = follower.next().await.expect("no end").expect("no error") {
+            return events;
+        }
+    }
+}
+
+async fn head(log: &KurrentLog) -> u64 {
+    log.head().await.expect("the head")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_have_written_is_looked_through_once() {
+    let server = StandIn::start();
+    let (writer, client) = (log(&server), client(&server));
+    let (run, last) = append_nine(&writer).await;
+    let last = last.position;
+    others_write(&client, 200_000).await;
+
+    // New processes, each asked something else first: it takes looking through all, and thereafter not.
+    let reading = log(&server);
+    is_cheap(&client, "reading", async || assert_eq!(positions(&reading, last).await, [0; 0])).await;
+    assert_eq!(head(&reading).await, last);
+    let asking = log(&server);
+    is_cheap(&client, "the head", async || assert_eq!(head(&asking).await, last)).await;
+    let following = log(&server);
+    let mut follower = following.follow_all(last);
+    assert_eq!(follower.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last }));
+    is_cheap(&client, "following", async || {
+        let mut other = following.follow_all(last);
+        assert_eq!(other.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last }));
+    })
+    .await;
+
+    // What comes later is found, in its order, and what stands between is looked through once, too.
+    let mut written = Vec::new();
+    for number in 9..12 {
+        let next = writer.append(&stream(run, 0), Exact(number - 7), vec![event(run, number as usize)]).await;
+        written.push(next.expect("append").position);
+        others_write(&client, 20_000).await;
+    }
+    for log in [&reading, &asking, &following] {
+        assert_eq!(positions(log, last).await, written);
+        assert_eq!(head(log).await, written[2]);
+        is_cheap(&client, "reading after the last", async || assert_eq!(positions(log, written[2]).await, [0; 0]))
+            .await;
+        is_cheap(&client, "the head", async || assert_eq!(head(log).await, written[2])).await;
+    }
+    let mut followed = Vec::new();
+    while followed.len() < 3 {
+        followed.extend(next_events(&mut follower).await.into_iter().map(|event| event.position));
+    }
+    assert_eq!(followed, written);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_still_empty_does_not_have_them_look_through_all_each_time() {
+    let server = StandIn::start();
+    let (log, client) = (log(&server), client(&server));
+    others_write(&client, 50_000).await;
+    is_cheap(&client, "reading", async || assert_eq!(positions(&log, 0).await, [0; 0])).await;
+    is_cheap(&client, "the head", async || assert_eq!(head(&log).await, 0)).await;
+    let (_, last) = append_nine(&log).await;
+    assert_eq!(positions(&log, 0).await.len(), 9);
+    assert_eq!(head(&log).await, last.position);
+}
+
+/// The server is silent for longer than a read may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_may_take_its_time() {
+    let server = StandIn::start();
+    let (writer, client) = (log(&server), client(&server));
+    let (run, last) = append_nine(&writer).await;
+    others_write(&client, 60_000).await;
+    slow_down(&client, 8_000).await;
+    let (reading, following) = (log(&server), log(&server));
+    let mut follower = following.follow_all(last.position);
+    let (read, followed) = tokio::join!(positions(&reading, last.position), follower.next());
+    assert_eq!(read, [0; 0]);
+    assert_eq!(followed.map(Result::unwrap), Some(Followed::CaughtUp { position: last.position }));
+
+    // An event of ours behind them is found as well, by somebody new.
+    let next = writer.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    assert_eq!(positions(&log(&server), last.position).await, [next.position]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_was_cut_off_goes_on_where_it_was() {
+    const EVENTS: u64 = 100_000;
+    const RATE: u64 = 10_000;
+    let server = StandIn::start();
+    let proxy = server.proxy();
+    let (log, client) = (log_at(&proxy.url()), client(&server));
+    let (_, last) = append_nine(&log).await;
+    others_write(&client, EVENTS as usize).await;
+    slow_down(&client, RATE).await;
+    let reading = tokio::spawn({
+        let log = log.clone();
+        async move { log.read_all(last.position, 10).await }
+    });
+    // Five seconds of the read, and more than half of what there is.
+    eventually("a search", async || (searched(&client).await > 5 * RATE + EVENTS * 6 / 10).then_some(())).await;
+    proxy.refuse();
+    proxy.cut();
+    let read = reading.await.expect("no panic");
+    assert!(matches!(read, Err(LogError::Unavailable(_))), "{read:?}");
+
+    proxy.pass();
+    slow_down(&client, 0).await;
+    let before = searched(&client).await;
+    assert_eq!(positions(&log, last.position).await, [0; 0]);
+    // Whoever is to wake followers may have looked through the rest as well.
+    let looked_through = searched(&client).await - before;
+    assert!(looked_through < EVENTS * 9 / 10, "{looked_through}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_among_what_others_have_written_are_met() {
+    let server = StandIn::start();
+    let (log, client) = (log(&server), client(&server));
+    let (run, last) = append_nine(&log).await;
+    let name = format!("ledger-{}", stream(run, 0));
+    let ask = async || assert_eq!(positions(&log, last.position).await, [0; 0]);
+    others_write(&client, 20_000).await;
+    is_cheap(&client, "reading", ask).await;
+    set(&client, &name, StreamMetadataBuilder::new().insert_custom_property("owner", "OMU").build()).await;
+    others_write(&client, 20_000).await;
+    is_cheap(&client, "reading past harmless settings", ask).await;
+    set(&client, &name, StreamMetadataBuilder::new().truncate_before(2).build()).await;
+    others_write(&client, 20_000).await;
+    for _ in 0..2 {
+        let read = log.read_all(last.position, 10).await;
+        assert!(matches!(read, Err(LogError::Damaged { .. })), "{read:?}");
+    }
+}
+
+/// Some follow and some read on from where they are, while ours and those of others come in turns, subscriptions end in
+/// silence and connections are cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn between_those_of_others_none_of_ours_is_missed() {
+    const EVENTS: u64 = 60;
+    let server = StandIn::start();
+    let proxy = server.proxy();
+    let (writer, client) = (log(&server), client(&server));
+    let run = Uuid::new_v4();
+    let reading = log_at(&proxy.url());
+    let seeing = tokio::spawn(async move {
+        let (mut seen, mut follower) = (Vec::new(), reading.follow_all(0));
+        while seen.len() < EVENTS as usize {
+            match follower.next().await {
+                Some(Ok(Followed::Events(events))) => seen.extend(events),
+                Some(Ok(Followed::CaughtUp { .. })) => {}
+                Some(Err(LogError::Unavailable(_))) | None => {
+                    follower = reading.follow_all(seen.last().map_or(0, |last: &RecordedEvent| last.position));
+                }
+                Some(Err(error)) => panic!("{error:?}"),
+            }
+        }
+        seen
+    });
+    let paging = log(&server);
+    let mut paged: Vec<RecordedEvent> = Vec::new();
+    for number in 0..EVENTS {
+        let expected = number.checked_sub(1).map_or(NoStream, Exact);
+        let appended =
+            writer.append(&stream(run, 0), expected, vec![event(run, number as usize)]).await.expect("append");
+        others_write(&client, (number as usize * 131) % 3_000).await;
+        paged.extend(paging.read_all(paged.last().map_or(0, |last| last.position), 3).await.expect("read"));
+        assert_eq!(head(&paging).await, appended.position);
+        match number % 20 {
+            7 => server.end_subscriptions(),
+            14 => proxy.cut(),
+            _ => {}
+        }
+    }
+    let whole = log(&server).read_stream(&stream(run, 0), 0, 100).await.expect("read");
+    assert_eq!(whole.len(), EVENTS as usize);
+    assert_eq!(paged, whole);
+    assert_eq!(seeing.await.expect("no panic"), whole);
+}
