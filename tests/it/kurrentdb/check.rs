@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use event_log::EventLog as _;
-use kurrentdb::{ReadAllOptions, StreamPosition};
+use kurrentdb::{AppendToStreamOptions, ReadAllOptions, StreamMetadataBuilder, StreamPosition};
 use nix::sys::signal::Signal;
 
 use super::{append_nine, client, log};
@@ -41,6 +41,25 @@ async fn a_server_that_holds_every_promise_is_said_to_and_left_as_it_was() {
     assert_eq!((held, checked.stdout.lines().count()), (14, 14), "{}", checked.stdout);
     is_cleaned_up(&server).await;
     assert_eq!(ledger.read_all(0, 100).await.expect("read"), before, "a ledger on the same server");
+}
+
+/// What breaks the promises is somebody who truncates the streams tried with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_breaks_a_promise_is_said_to_and_left_as_it_was() {
+    let server = StandIn::start();
+    let check = Tool::start(&["event-store", "check", &server.url()]);
+    let streams = eventually("some streams", async || Some(left(&server).await).filter(|left| left.len() > 10)).await;
+    let truncated = StreamMetadataBuilder::new().truncate_before(1).build();
+    for stream in streams.into_keys() {
+        let options = AppendToStreamOptions::default();
+        client(&server).set_stream_metadata(stream, &options, &truncated).await.expect("truncate");
+    }
+    let ended = check.ended().await;
+    assert_eq!(ended.status.code(), Some(1), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("NOT HELD  "), "{}", ended.stdout);
+    assert_eq!(ended.stdout.lines().count(), 14, "all is tried: {}", ended.stdout);
+    assert!(ended.stderr.contains("do not keep a ledger on it"), "{}", ended.stderr);
+    is_cleaned_up(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
