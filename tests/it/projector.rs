@@ -303,6 +303,28 @@ async fn an_older_epoch_cannot_drop_what_a_successor_fills() {
     assert_eq!(left, ["views_next_1000"]);
 }
 
+/// Positions with gaps do not tell how far behind the views are: it takes reading what they lack, once.
+#[tokio::test]
+async fn what_the_views_lack_is_counted_once() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    for index in 0..60 {
+        assert!(ledger.case(&format!("A{index:04}BC"), 1, tier("B", Some("LEI"))).await);
+    }
+    let head = ledger.log.head().await.expect("the head");
+    let log = Shortened::new(&ledger.log);
+    log.stretch(1_000);
+    projector::migrate(&database.pool).await.expect("empty views");
+    let settings = Settings { batch_events_max: 5, rebuild_events_min: 2 * head };
+    Watched::start(&log.shared(), &database.pool, settings).until(head).await;
+    assert_eq!(log.read(), head);
+    let settings = Settings { batch_events_max: 5, rebuild_events_min: head / 2 };
+    drop_views(&database.pool).await;
+    projector::migrate(&database.pool).await.expect("empty views");
+    let watched = Watched::start(&log.shared(), &database.pool, settings);
+    watched.until_status("a rebuild", |status| matches!(status, Status::Rebuilding { .. })).await;
+}
+
 /// Whatever is wrong with the log, the views end with the event before it, however the log is cut into batches, and however
 /// far ahead of the views it is.
 #[tokio::test(flavor = "multi_thread")]

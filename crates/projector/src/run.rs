@@ -276,7 +276,7 @@ impl Running<'_> {
             if checkpoint.version != VIEWS_VERSION || self.is_far_behind(checkpoint, head).await? {
                 self.rebuild(&options, &mut connection, &mut checkpoint, head).await?;
             }
-            self.follow(&mut connection, &mut checkpoint).await?;
+            self.follow(&mut connection, &mut checkpoint, head).await?;
         }
     }
 
@@ -303,8 +303,13 @@ impl Running<'_> {
         Ok(events_min == 0 || has_more_than(&self.log, checkpoint.position, events_min).await?)
     }
 
-    /// Follows the log until the views have fallen far behind.
-    async fn follow(&self, connection: &mut PgConnection, checkpoint: &mut Checkpoint) -> Result<(), Error> {
+    /// Follows the log until the views have fallen far behind. At `near`, a position in the log, they are known not to have.
+    async fn follow(
+        &self,
+        connection: &mut PgConnection,
+        checkpoint: &mut Checkpoint,
+        mut near: u64,
+    ) -> Result<(), Error> {
         let mut live = Live::new(self.log.clone());
         let mut following = self.log.follow_all(checkpoint.position).ready_chunks(PIECES_MAX);
         self.running(*checkpoint);
@@ -325,8 +330,13 @@ impl Running<'_> {
                 in_time(BATCH_MAX, live.project(connection, checkpoint, std::mem::replace(&mut events, rest))).await?;
                 drop(batch);
                 self.running(*checkpoint);
-                if was_full && self.is_far_behind(*checkpoint, self.log.head().await?).await? {
-                    return Ok(());
+                // To find out may take reading what the views lack, so it is not asked again before that is taken in.
+                if was_full && checkpoint.position >= near {
+                    let head = self.log.head().await?;
+                    if self.is_far_behind(*checkpoint, head).await? {
+                        return Ok(());
+                    }
+                    near = head;
                 }
             }
             if let Some(error) = failed {

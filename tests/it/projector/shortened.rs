@@ -1,4 +1,4 @@
-//! A log that seems to end before it does, and whose reader can be held in the middle of a read.
+//! A log that seems to end before it does, or far beyond, and whose reader can be held in the middle of a read.
 
 use std::sync::{
     Arc, Condvar, Mutex,
@@ -28,6 +28,10 @@ pub struct Shortened {
 struct Inner {
     log: SharedLog,
     end: AtomicU64,
+    /// How many positions there seem to be for each event, where the end is asked for.
+    gaps: AtomicU64,
+    /// Events read in pages so far.
+    read: AtomicU64,
     gate: Mutex<Option<(Read, Gate)>>,
     pages_wait: watch::Sender<bool>,
 }
@@ -57,6 +61,8 @@ impl Shortened {
             inner: Arc::new(Inner {
                 log: log.clone(),
                 end: AtomicU64::new(u64::MAX),
+                gaps: AtomicU64::new(1),
+                read: AtomicU64::new(0),
                 gate: Mutex::default(),
                 pages_wait: watch::Sender::new(false),
             }),
@@ -69,6 +75,16 @@ impl Shortened {
 
     pub fn end_at(&self, position: u64) {
         self.inner.end.store(position, Ordering::Relaxed);
+    }
+
+    /// From now on there seem to be so many positions for each event: the end lies beyond what there is to read.
+    pub fn stretch(&self, gaps: u64) {
+        self.inner.gaps.store(gaps, Ordering::Relaxed);
+    }
+
+    /// How many events were read in pages, as a follower does not.
+    pub fn read(&self) -> u64 {
+        self.inner.read.load(Ordering::Relaxed)
     }
 
     /// Whether who reads the log in pages, as a rebuild does and a follower does not, waits.
@@ -139,6 +155,7 @@ impl EventLog for Inner {
         let _ = self.pages_wait.subscribe().wait_for(|wait| !wait).await;
         let mut events = self.log.read_all(after, limit).await?;
         events.retain(|event| event.position <= self.end.load(Ordering::Relaxed));
+        self.read.fetch_add(events.len() as u64, Ordering::Relaxed);
         Ok(events)
     }
 
@@ -148,7 +165,7 @@ impl EventLog for Inner {
 
     async fn head(&self) -> Result<u64, LogError> {
         self.pass(Read::Head);
-        Ok(self.log.head().await?.min(self.end.load(Ordering::Relaxed)))
+        Ok(self.log.head().await?.min(self.end.load(Ordering::Relaxed)) * self.gaps.load(Ordering::Relaxed))
     }
 
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {
