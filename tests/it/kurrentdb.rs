@@ -4,6 +4,7 @@
 mod check;
 mod damage;
 mod faults;
+mod load;
 mod shared_server;
 mod urls;
 
