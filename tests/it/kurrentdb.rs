@@ -2,6 +2,7 @@
 //! beyond it.
 
 mod check;
+mod cluster;
 mod damage;
 mod faults;
 mod load;

@@ -18,7 +18,7 @@ use kurrentdb::{
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Proxy, StandIn, eventually};
+use crate::support::{Nodes, Proxy, StandIn, eventually};
 
 fn client(server: &StandIn) -> Client {
     client_of(&server.url())
@@ -456,4 +456,51 @@ async fn a_subscription_meets_what_is_on_the_way() {
     proxy.refuse();
     proxy.cut();
     read(&client_of(&proxy.url()), "a", ReadStreamOptions::default()).await.expect_err("it is refused");
+}
+
+/// Whom a call was sent on to.
+#[track_caller]
+fn sent_on<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
+    match answer {
+        Err(Error::NotLeaderException(leader)) => format!("{}:{}", leader.host, leader.port),
+        other => panic!("the leader was to be told: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_follows_reads_what_the_leader_writes_and_sends_on_who_asks_for_it() {
+    let mut nodes = Nodes::start().await;
+    let leader = nodes.leader().await;
+    let address = nodes.node(leader).address().to_owned();
+    let follower = nodes.node((leader + 1) % 3).url();
+    append(&client_of(&nodes.node(leader).url()), "a", StreamState::NoStream, [1, 2]).await.expect("append");
+
+    // Each with a client of its own: one that is sent on goes to the leader from then on.
+    assert_eq!(sent_on(append(&client_of(&follower), "a", StreamState::StreamRevision(1), [3]).await), address);
+    let deleted = client_of(&follower).delete_stream("a", &DeleteStreamOptions::default()).await;
+    assert_eq!(sent_on(deleted), address);
+    let of_leader = ReadStreamOptions::default().requires_leader(true);
+    assert_eq!(sent_on(read(&client_of(&follower), "a", of_leader).await), address);
+    let of_leader = ReadAllOptions::default().requires_leader(true);
+    assert_eq!(sent_on(read_all(&client_of(&follower), of_leader).await), address);
+    let mut of_leader =
+        client_of(&follower).subscribe_to_all(&SubscribeToAllOptions::default().requires_leader(true)).await;
+    assert_eq!(sent_on(of_leader.next().await), address);
+
+    let reading = client_of(&format!("{follower}&nodePreference=follower"));
+    eventually("what the leader has written", async || {
+        let events = read(&reading, "a", ReadStreamOptions::default()).await.ok()?;
+        (numbers(&events) == [(0, 1), (1, 2)]).then_some(())
+    })
+    .await;
+    let from_start = SubscribeToStreamOptions::default().start_from(StreamPosition::Start);
+    let mut subscription = reading.subscribe_to_stream("a", &from_start).await;
+    for number in 1..=2 {
+        assert_eq!(numbers(&[subscription.next().await.expect("an event")]), [(number - 1, number)]);
+    }
+    nodes.kill_leader().await;
+    let successor = nodes.leader().await;
+    let written = append(&client_of(&nodes.node(successor).url()), "a", StreamState::StreamRevision(1), [3]).await;
+    written.expect("append");
+    assert_eq!(numbers(&[subscription.next().await.expect("an event")]), [(2, 3)]);
 }

@@ -1,22 +1,29 @@
-//! The file of events, written by one thread.
+//! The file of events, written by one thread of one server.
 //!
 //! An event's record is the length of its message, a checksum and the message; its position is where the record begins.
 //! Writes that come while the file is being flushed are taken together and flushed once. Nobody is answered, and no
 //! reader sees an event, before it is flushed.
 //!
-//! When the file is opened, what stands behind the last complete commit is cut off: it was being written when the server
+//! The nodes of a cluster share the file, as if all that was acknowledged had come to each of them. Whoever holds its lock
+//! leads; the system takes the lock from a process that is killed. A node that gets it lets the time of an election pass,
+//! in which nobody leads, and then writes an event of the new epoch, by which the others learn who leads. Until then they
+//! believe in the leader before. They read what is written by looking for it.
+//!
+//! When a node begins to lead, what stands behind the last complete commit is cut off: it was being written when the leader
 //! ended, and nobody was told of it.
 
 use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
+    net::SocketAddr,
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use prost::{Message as _, bytes::Bytes};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
@@ -37,6 +44,15 @@ const STATISTICS_EVERY_EVENTS: usize = 32;
 /// How many writes are flushed together.
 const WRITES_TOGETHER_MAX: usize = 1024;
 
+/// How often a follower looks for what the leader has written.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long a node that has resigned leaves the lead to others.
+const RESIGNED_FOR: Duration = Duration::from_secs(5);
+
+/// The stream of the events by which a leader says that it leads.
+const EPOCHS: &str = "$epoch-information";
+
 /// How a write ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -51,19 +67,43 @@ pub enum Outcome {
     StreamDeleted,
 }
 
+/// A node of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    pub address: SocketAddr,
+    /// How long an election takes.
+    pub election: Duration,
+}
+
+/// Who leads, as far as a node knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leader {
+    Unknown,
+    This,
+    Other(SocketAddr),
+}
+
 /// The log, for everybody who reads and writes.
 #[derive(Clone, Debug)]
 pub struct Log {
     flushed: Arc<RwLock<Streams>>,
     grown: watch::Receiver<()>,
-    writes: mpsc::Sender<(Write, oneshot::Sender<Outcome>)>,
+    leader: watch::Receiver<Leader>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// What the writing thread is asked.
+#[derive(Debug)]
+enum Request {
+    Write(Write, oneshot::Sender<Outcome>),
+    Resign,
 }
 
 /// The writing thread's own.
 #[derive(Debug)]
 struct Writer {
     file: File,
-    /// Where the next record begins.
+    /// Where the next record begins; 0 before the file is begun.
     end: u64,
     /// All events, also those that are not flushed yet.
     streams: Streams,
@@ -71,41 +111,60 @@ struct Writer {
     /// What is not flushed yet, as bytes and as events.
     bytes: Vec<u8>,
     events: Vec<Arc<Event>>,
+    flushed: Arc<RwLock<Streams>>,
+    announce: watch::Sender<()>,
+    leader: watch::Sender<Leader>,
+    /// Nothing for a server that is alone.
+    member: Option<Member>,
 }
 
 impl Log {
-    /// Opens a file, or makes it, and starts the writing thread.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let mut writer = Writer::open(path)?;
+    /// Opens a file, or makes it, and starts the writing thread. A server that is alone leads from now on.
+    pub fn open(path: &Path, member: Option<Member>) -> anyhow::Result<Self> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let flushed = Arc::new(RwLock::new(Streams::default()));
         let (announce, grown) = watch::channel(());
-        for event in writer.streams.all() {
-            flushed.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(event));
+        let (leader, seen_leader) = watch::channel(Leader::Unknown);
+        let mut writer = Writer {
+            file,
+            end: 0,
+            streams: Streams::default(),
+            recent: RecentIds::new(),
+            bytes: Vec::new(),
+            events: Vec::new(),
+            flushed: Arc::clone(&flushed),
+            announce,
+            leader,
+            member,
+        };
+        writer.take_in()?;
+        if member.is_none() {
+            writer.file.try_lock().context("another server has it")?;
+            writer.begin_to_lead()?;
         }
-        let (writes, requests) = mpsc::channel::<(Write, oneshot::Sender<Outcome>)>();
-        let log = Self { flushed: Arc::clone(&flushed), grown, writes };
+        let (requests, asked) = mpsc::channel();
         std::thread::spawn(move || {
-            while let Ok(first) = requests.recv() {
-                let together = std::iter::once(first).chain(requests.try_iter()).take(WRITES_TOGETHER_MAX);
-                let answers: Vec<_> = together.map(|(write, answer)| (writer.take(&write), answer)).collect();
-                writer.flush(&flushed);
-                announce.send_replace(());
-                for (outcome, answer) in answers {
-                    // Who does not wait any more is not told.
-                    let _ = answer.send(outcome);
-                }
+            if let Err(error) = writer.run(&asked) {
+                // What the file holds now is known only to who reads it anew.
+                eprintln!("the file cannot be read or written: {error:#}");
+                std::process::exit(1);
             }
         });
-        Ok(log)
+        Ok(Self { flushed, grown, leader: seen_leader, requests })
     }
 
     /// Hands in a write, and gives what its outcome will come from. Writes are done in the order in which they are
-    /// handed in.
+    /// handed in; who does not lead leaves them without an outcome.
     pub fn write(&self, write: Write) -> oneshot::Receiver<Outcome> {
         let (answer, outcome) = oneshot::channel();
         // Without the thread the server is at its end: nobody is answered.
-        let _ = self.writes.send((write, answer));
+        let _ = self.requests.send(Request::Write(write, answer));
         outcome
+    }
+
+    /// Leaves the lead to another node, if this one has it.
+    pub fn resign(&self) {
+        let _ = self.requests.send(Request::Resign);
     }
 
     /// All events that are flushed.
@@ -117,41 +176,125 @@ impl Log {
     pub fn grown(&self) -> watch::Receiver<()> {
         self.grown.clone()
     }
+
+    /// Who leads, and each change of it.
+    pub fn leader(&self) -> watch::Receiver<Leader> {
+        self.leader.clone()
+    }
 }
 
 impl Writer {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let mut streams = Streams::default();
-        if bytes.len() < FILE_HEADER.len() {
-            file.set_len(0)?;
-            file.rewind()?;
-            file.write_all(FILE_HEADER)?;
-            bytes = FILE_HEADER.to_vec();
+    /// Leads when it can and follows when it cannot, for ever.
+    fn run(&mut self, requests: &mpsc::Receiver<Request>) -> anyhow::Result<()> {
+        let mut from = Instant::now();
+        loop {
+            if *self.leader.borrow() != Leader::This {
+                self.follow(requests, from)?;
+                self.begin_to_lead()?;
+            }
+            self.lead(requests)?;
+            from = Instant::now() + RESIGNED_FOR;
         }
-        ensure!(bytes.starts_with(FILE_HEADER), "it is no file of this server's");
+    }
 
-        let mut end = FILE_HEADER.len();
+    /// Takes in what the leader writes, until there is none and it is time to lead.
+    fn follow(&mut self, requests: &mpsc::Receiver<Request>, from: Instant) -> anyhow::Result<()> {
+        while Instant::now() < from || self.file.try_lock().is_err() {
+            self.take_in()?;
+            // What is asked of a leader is dropped.
+            let _ = requests.recv_timeout(FOLLOW_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// Takes in the complete commits that others have written.
+    fn take_in(&mut self) -> anyhow::Result<()> {
+        let mut bytes = Vec::new();
+        self.file.seek(SeekFrom::Start(self.end))?;
+        self.file.read_to_end(&mut bytes)?;
+        let begin = self.end;
+        let mut rest = 0;
+        if begin == 0 {
+            if bytes.len() < FILE_HEADER.len() {
+                return Ok(());
+            }
+            ensure!(bytes.starts_with(FILE_HEADER), "it is no file of this server's");
+            rest = FILE_HEADER.len();
+            self.end = rest as u64;
+        }
         let mut commit = Vec::new();
-        let mut rest = end;
         while let Some(message) = record(&bytes[rest..]) {
-            let event = Event::decode(message).with_context(|| format!("damage at {rest}"))?;
-            ensure!(event.position == rest as u64, "damage at {rest}: an event of position {}", event.position);
+            let at = begin + rest as u64;
+            let event = Event::decode(message).with_context(|| format!("damage at {at}"))?;
+            ensure!(event.position == at, "damage at {at}: an event of position {}", event.position);
             rest += RECORD_HEADER_LEN + message.len();
             let ends_commit = event.ends_commit;
             commit.push(Arc::new(event));
             if ends_commit {
-                commit.drain(..).for_each(|event| streams.push(event));
-                end = rest;
+                self.end = begin + rest as u64;
+                self.events.append(&mut commit);
             }
         }
-        let end = end as u64;
-        file.set_len(end)?;
-        file.seek(SeekFrom::End(0))?;
-        file.sync_all()?;
-        Ok(Self { file, end, streams, recent: RecentIds::new(), bytes: Vec::new(), events: Vec::new() })
+        let leader = self.events.iter().rev().find_map(|event| epoch_leader(event));
+        self.events.iter().for_each(|event| self.streams.push(Arc::clone(event)));
+        self.show();
+        if let Some(leader) = leader {
+            // That it led before does not make it lead now.
+            let is_this = self.member.is_none_or(|member| member.address == leader);
+            self.leader.send_replace(if is_this { Leader::Unknown } else { Leader::Other(leader) });
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the file ends where the log does, and says that it leads. It has the lock.
+    fn begin_to_lead(&mut self) -> anyhow::Result<()> {
+        if let Some(member) = self.member {
+            self.leader.send_replace(Leader::Unknown);
+            std::thread::sleep(member.election);
+            self.take_in()?;
+        }
+        if self.end == 0 {
+            self.file.set_len(0)?;
+            self.file.rewind()?;
+            self.file.write_all(FILE_HEADER)?;
+            self.end = FILE_HEADER.len() as u64;
+        }
+        self.file.set_len(self.end)?;
+        self.file.seek(SeekFrom::End(0))?;
+        self.file.sync_all()?;
+        self.recent.clear();
+        if let Some(member) = self.member {
+            let data = json!({ "leader": member.address.to_string() });
+            self.push_own(EPOCHS, EPOCHS, &data);
+            self.flush()?;
+        }
+        self.leader.send_replace(Leader::This);
+        Ok(())
+    }
+
+    /// Does what is asked until it has resigned.
+    fn lead(&mut self, requests: &mpsc::Receiver<Request>) -> anyhow::Result<()> {
+        loop {
+            let first = requests.recv()?;
+            let mut answers = Vec::new();
+            let mut resigns = false;
+            for request in std::iter::once(first).chain(requests.try_iter()).take(WRITES_TOGETHER_MAX) {
+                match request {
+                    Request::Write(write, answer) => answers.push((self.take(&write), answer)),
+                    Request::Resign => resigns = self.member.is_some(),
+                }
+            }
+            self.flush()?;
+            for (outcome, answer) in answers {
+                // Who does not wait any more is not told.
+                let _ = answer.send(outcome);
+            }
+            if resigns {
+                self.leader.send_replace(Leader::Unknown);
+                self.file.unlock()?;
+                return Ok(());
+            }
+        }
     }
 
     /// Does a write, short of flushing it.
@@ -206,37 +349,53 @@ impl Writer {
     /// Writes statistics if it is time to.
     fn push_statistics(&mut self) {
         const STREAM: &str = "$stats-127.0.0.1:2113";
-        let statistics = self.streams.written(STREAM);
-        let latest = statistics.last().map_or(0, |event| event.position);
+        let latest = self.streams.written(STREAM).last().map_or(0, |event| event.position);
         let since = self.streams.all().iter().rev().take_while(|event| event.position > latest).count();
         if since >= STATISTICS_EVERY_EVENTS {
-            let revision = statistics.len() as u64;
-            let event = NewEvent {
-                id: Uuid::new_v4(),
-                event_type: "$statsCollected".to_owned(),
-                is_json: true,
-                custom_metadata: Bytes::new(),
-                data: json!({ "es-checksum": self.end }).to_string().into(),
-            };
-            self.push(STREAM, revision, event, true);
+            self.push_own(STREAM, "$statsCollected", &json!({ "es-checksum": self.end }));
         }
     }
 
-    /// Brings everything to the disk and shows it to readers.
-    fn flush(&mut self, flushed: &RwLock<Streams>) {
-        if self.events.is_empty() {
-            return;
-        }
-        let written = self.file.write_all(&self.bytes).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            // What the file holds now is known only to who reads it anew.
-            eprintln!("the file cannot be written: {error}");
-            std::process::exit(1);
-        }
-        self.bytes.clear();
-        let mut flushed = flushed.write().unwrap_or_else(PoisonError::into_inner);
-        self.events.drain(..).for_each(|event| flushed.push(event));
+    /// Writes an event of the server's own.
+    fn push_own(&mut self, stream: &str, event_type: &str, data: &Value) {
+        let event = NewEvent {
+            id: Uuid::new_v4(),
+            event_type: event_type.to_owned(),
+            is_json: true,
+            custom_metadata: Bytes::new(),
+            data: data.to_string().into(),
+        };
+        let revision = self.streams.written(stream).len() as u64;
+        self.push(stream, revision, event, true);
     }
+
+    /// Brings everything to the disk and shows it to readers.
+    fn flush(&mut self) -> anyhow::Result<()> {
+        if !self.events.is_empty() {
+            self.file.write_all(&self.bytes)?;
+            self.file.sync_data()?;
+            self.bytes.clear();
+            self.show();
+        }
+        Ok(())
+    }
+
+    /// Shows to readers what stands in the file.
+    fn show(&mut self) {
+        if !self.events.is_empty() {
+            let mut flushed = self.flushed.write().unwrap_or_else(PoisonError::into_inner);
+            self.events.drain(..).for_each(|event| flushed.push(event));
+            self.announce.send_replace(());
+        }
+    }
+}
+
+/// Who leads since an event, if it is one of a new epoch.
+fn epoch_leader(event: &Event) -> Option<SocketAddr> {
+    if event.stream != EPOCHS {
+        return None;
+    }
+    serde_json::from_slice::<Value>(&event.data).ok()?["leader"].as_str()?.parse().ok()
 }
 
 /// The message of the record that the bytes begin with, if it is complete.

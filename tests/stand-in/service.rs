@@ -23,13 +23,13 @@ use tower::service_fn;
 use uuid::Uuid;
 
 use crate::{
-    log::{Log, Outcome},
+    log::{Leader, Log, Outcome},
     read,
     rules::{Change, NewEvent, Write},
     wire::{
         self, AnyMessage, AppendContent, AppendReq, AppendResp, AppendResult, BatchAppendReq, BatchAppendResp,
-        BatchAppendResult, ClusterInfo, DeleteReq, DeleteResp, EndPoint, ExpectedRevision, MemberInfo, Position,
-        ProposedMessage, ReadReq, RpcStatus, StreamIdentifier, Success, SuccessPosition, SuccessRevision,
+        BatchAppendResult, ClusterInfo, DeleteReq, DeleteResp, EndPoint, ExpectedRevision, MemberInfo, NodeState,
+        Position, ProposedMessage, ReadReq, RpcStatus, StreamIdentifier, Success, SuccessPosition, SuccessRevision,
         SupportedMethod, SupportedMethods, WriteOptions, WrongExpectedVersion, WrongExpectedVersionDetail,
     },
 };
@@ -49,6 +49,8 @@ pub struct Server {
     pub log: Log,
     /// Where clients find this server.
     pub address: SocketAddr,
+    /// Where they find the nodes of its cluster, this one among them.
+    pub nodes: Vec<SocketAddr>,
     /// Changes when all subscriptions are to end.
     pub ends: watch::Receiver<()>,
     /// The name and password of the only one who may read and write streams.
@@ -66,6 +68,7 @@ pub fn routes(server: Arc<Server>) -> Router {
         .route("/event_store.client.streams.Streams/BatchAppend", post(batch_append))
         .route("/event_store.client.streams.Streams/Delete", post(delete))
         .route("/event_store.client.streams.Streams/Tombstone", post(tombstone))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&server), lead))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), admit))
         // Who may ask these is not asked.
         .route("/event_store.client.server_features.ServerFeatures/GetSupportedMethods", post(supported_methods))
@@ -88,6 +91,29 @@ async fn admit(State(server): Shared, request: HttpRequest, next: Next) -> Respo
             }
             Status::unauthenticated("")
         }
+    };
+    refusal.into_http::<axum::body::Body>()
+}
+
+/// Lets pass what this node may do. One that follows only reads, and only for those who do not ask for the leader; it does
+/// not send on writes, as a server does for clients that do not ask for the leader.
+async fn lead(State(server): Shared, request: HttpRequest, next: Next) -> Response {
+    let is_read = request.uri().path().ends_with("/Read");
+    let asks_for_leader = request.headers().get("requires-leader").is_some_and(|value| value == "true");
+    let leader = *server.log.leader().borrow();
+    let refusal = match leader {
+        Leader::This => return next.run(request).await,
+        _ if is_read && !asks_for_leader => return next.run(request).await,
+        Leader::Unknown => not_ready(),
+        Leader::Other(leader) => status(
+            Code::NotFound,
+            "Leader info available".to_owned(),
+            &[
+                ("exception", "not-leader"),
+                ("leader-endpoint-host", &leader.ip().to_string()),
+                ("leader-endpoint-port", &leader.port().to_string()),
+            ],
+        ),
     };
     refusal.into_http::<axum::body::Body>()
 }
@@ -288,15 +314,23 @@ async fn supported_methods(request: HttpRequest) -> Response {
 
 async fn gossip(State(server): Shared, request: HttpRequest) -> Response {
     let answer = service_fn(async |_: Request<()>| {
-        let end_point = EndPoint { address: server.address.ip().to_string(), port: server.address.port().into() };
-        let leader = MemberInfo {
-            instance_id: Some(uuid_from_server(Uuid::from_u128(1), false)),
-            time_stamp: chrono::Utc::now().timestamp_micros() * 10,
-            state: 8,
-            is_alive: true,
-            http_end_point: Some(end_point),
+        let leader = *server.log.leader().borrow();
+        let state = |node: SocketAddr| match leader {
+            Leader::Unknown => NodeState::Unknown,
+            Leader::This if node == server.address => NodeState::Leader,
+            Leader::Other(leader) if node == leader => NodeState::Leader,
+            Leader::This | Leader::Other(_) => NodeState::Follower,
         };
-        Ok(tonic::Response::new(ClusterInfo { members: vec![leader] }))
+        // Takes all of them for alive: that one is dead, those who go there find out.
+        let member = |(number, node): (u128, &SocketAddr)| MemberInfo {
+            instance_id: Some(uuid_from_server(Uuid::from_u128(number), false)),
+            time_stamp: chrono::Utc::now().timestamp_micros() * 10,
+            state: state(*node) as i32,
+            is_alive: true,
+            http_end_point: Some(EndPoint { address: node.ip().to_string(), port: node.port().into() }),
+        };
+        let members = (1..).zip(&server.nodes).map(member).collect();
+        Ok(tonic::Response::new(ClusterInfo { members }))
     });
     grpc().unary(answer, request).await.into_response()
 }
@@ -347,7 +381,7 @@ fn owned(bytes: Bytes) -> Bytes {
 }
 
 async fn written(log: &Log, write: Write) -> Result<Outcome, Status> {
-    log.write(write).await.map_err(|_| Status::unavailable("the server ends"))
+    log.write(write).await.map_err(|_| not_ready())
 }
 
 fn success(revision: Option<u64>, position: Option<u64>) -> Success {
@@ -406,6 +440,10 @@ fn number(expected: ExpectedRevision) -> i64 {
 pub fn stream_deleted(stream: &str) -> Status {
     let message = format!("Event stream '{stream}' is deleted.");
     status(Code::FailedPrecondition, message, &[("exception", "stream-deleted"), ("stream-name", stream)])
+}
+
+fn not_ready() -> Status {
+    Status::unavailable("Server Is Not Ready")
 }
 
 pub fn not_given(what: &str) -> Status {

@@ -487,13 +487,20 @@ pub struct MemberInfo {
     pub instance_id: Option<Uuid>,
     #[prost(int64, tag = "2")]
     pub time_stamp: i64,
-    /// 8: leader.
-    #[prost(int32, tag = "3")]
+    #[prost(enumeration = "NodeState", tag = "3")]
     pub state: i32,
     #[prost(bool, tag = "4")]
     pub is_alive: bool,
     #[prost(message, optional, tag = "5")]
     pub http_end_point: Option<EndPoint>,
+}
+
+/// Those of a node's states that a node of the stand-in can be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+pub enum NodeState {
+    Unknown = 2,
+    Follower = 6,
+    Leader = 8,
 }
 
 #[derive(Clone, PartialEq, Message)]

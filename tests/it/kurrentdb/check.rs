@@ -7,7 +7,7 @@ use kurrentdb::{AppendToStreamOptions, ReadAllOptions, StreamMetadataBuilder, St
 use nix::sys::signal::Signal;
 
 use super::{append_nine, client, log};
-use crate::support::{StandIn, Tool, eventually, run};
+use crate::support::{Nodes, StandIn, Tool, eventually, run};
 
 /// The type of the last event of each stream that a check has made.
 async fn left(server: &StandIn) -> BTreeMap<String, String> {
@@ -74,11 +74,75 @@ async fn an_interrupted_check_leaves_nothing_behind() {
     is_cleaned_up(&server).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_with_tls_and_a_user_is_checked_like_a_server() {
+    let nodes = Nodes::start_secure("ledger:secret").await;
+    let checked = run(&["event-store", "check", &nodes.secure_url("ledger:secret")]).await;
+    assert!(checked.status.success(), "{}{}", checked.stdout, checked.stderr);
+}
+
+/// What is said of a server that is not reached, by `event-store check` and by `serve`.
+async fn says(url: &str, what: &[&str]) {
+    let check = ["event-store", "check", url];
+    let views = "postgres://127.0.0.1:1/ledger";
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--event-store", url, "--views", views];
+    for arguments in [&check[..], &serve] {
+        let ran = run(arguments).await;
+        assert_eq!(ran.status.code(), Some(1), "{url}: {}{}", ran.stdout, ran.stderr);
+        let said = ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        assert!(what.iter().all(|what| said.contains(what)), "{url}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("secret"), "{url}: {}", ran.stderr);
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_is_not_there_is_said_so() {
     let mut server = StandIn::start();
     server.kill();
-    let checked = run(&["event-store", "check", &server.url()]).await;
-    assert_eq!(checked.status.code(), Some(1));
-    assert!(checked.stderr.contains("reach the event store"), "{}", checked.stderr);
+    let address = server.address().to_owned();
+    let refused = format!("{address}: Connection refused");
+    says(&server.url(), &["reach the event store", &refused]).await;
+    says(&format!("kurrentdb://{address},127.0.0.1:1?tls=false"), &[&refused, "127.0.0.1:1: Connection refused"]).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_tls_is_said_and_what_can_be_done() {
+    let (server, other, open) =
+        (StandIn::start_secure("ledger:secret"), StandIn::start_secure("ledger:secret"), StandIn::start());
+    let (address, authority) = (server.address(), server.authority().display().to_string());
+    let not_trusted = ["invalid peer certificate", "`tlsCaFile=…`"];
+    says(&format!("kurrentdb://ledger:secret@{address}"), &not_trusted).await;
+    let of_other = other.authority().display().to_string();
+    says(&format!("kurrentdb+discover://ledger:secret@{address}?tlsCaFile={of_other}"), &not_trusted).await;
+    says(&format!("kurrentdb://ledger:secret@{address},127.0.0.1:1"), &not_trusted).await;
+    says(&format!("kurrentdb://ledger:secret@{address}?tls=false"), &["perhaps it wants TLS", "`tls=false`"]).await;
+    let without = format!("kurrentdb://ledger:secret@{}?tlsCaFile={authority}", open.address());
+    says(&without, &["does not speak TLS", "`tls=false`"]).await;
+}
+
+#[tokio::test]
+async fn a_file_that_a_url_names_and_that_is_no_use_is_said_by_its_name() {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name).display().to_string();
+        std::fs::write(&path, text).expect("write a file");
+        path
+    };
+    let missing = directory.path().join("missing.pem").display().to_string();
+    let empty = file("empty.pem", "");
+    let broken = file("broken.pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
+    let none = file("none.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    for path in [&missing, &empty, &broken, &none] {
+        says(&format!("kurrentdb://127.0.0.1:1?tlsCaFile={path}"), &["`tlsCaFile`", path]).await;
+    }
+    let user = format!("userCertFile={broken}&userKeyFile={missing}");
+    says(&format!("kurrentdb://127.0.0.1:1?{user}"), &["`userKeyFile`", &missing]).await;
+}
+
+#[tokio::test]
+async fn a_user_who_is_not_let_in_is_said_so() {
+    let server = StandIn::start_secure("ledger:secret");
+    let denied = ["access denied", "the user and the password in the URL"];
+    says(&server.secure_url("ledger:wrong"), &denied).await;
+    says(&server.secure_url("somebody:secret"), &denied).await;
 }

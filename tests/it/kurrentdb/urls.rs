@@ -43,3 +43,20 @@ async fn a_user_is_asked_for_a_password_as_it_was_before_the_url() {
         assert!(chain.contains("ccess denied") && !chain.contains("wrong"), "{chain}");
     }
 }
+
+#[tokio::test]
+async fn tls_is_asked_for_where_the_url_does_not_say_otherwise() {
+    let server = StandIn::start_secure("ledger:secret");
+    let address = server.address();
+    let authority = server.authority().display().to_string();
+    let named = address.replace("127.0.0.1", "localhost");
+    for url in [
+        server.secure_url("ledger:secret"),
+        format!("esdb://ledger:secret@{address}?tls=true&tlsCaFile={authority}"),
+        format!("kurrentdb+discover://ledger:secret@{named}?tlsCaFile={authority}"),
+        format!("kurrentdb://ledger:secret@127.0.0.1:1,{named}?tlsCaFile={authority}"),
+        format!("kurrentdb://ledger:secret@{address}?tlsVerifyCert=false"),
+    ] {
+        append(&url).await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+    }
+}

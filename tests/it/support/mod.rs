@@ -5,7 +5,7 @@
 //! - [`EventStore`]: an own event store.
 //! - [`DataDir`]: an own data directory, for tests that start the program or kill servers.
 //! - [`Program`]: the real program, serving on a free port or run once as a tool.
-//! - [`StandIn`]: a stand-in for a KurrentDB server, and [`Proxy`] for what can happen on the way to it.
+//! - [`StandIn`]: a stand-in for a KurrentDB server, [`Nodes`]: for a cluster of them, and [`Proxy`] for what can happen on the way.
 //! - [`Client`]: JSON over HTTP.
 //! - [`ledger::Ledger`]: the command role over a database of its own, and cases to begin with.
 //!
@@ -31,7 +31,7 @@ pub use database::{TestDatabase, bare_database, database};
 pub use event_store::EventStore;
 pub use program::{Program, Ran, Tool, run, run_in, run_with_input, spawn};
 pub use proxy::Proxy;
-pub use stand_in::StandIn;
+pub use stand_in::{Nodes, StandIn};
 pub use topology::Topology;
 pub use views::{dump_view, dump_views};
 

@@ -1,17 +1,23 @@
-//! The stand-in for a KurrentDB server, as a process on a file of its own.
+//! The stand-in for a KurrentDB server, as a process on a file of its own, or as several that are the nodes of a cluster.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use super::{Proxy, watchdog::Watchdog};
+use super::{DataDir, Proxy, eventually, watchdog::Watchdog};
 
 /// Where `cargo` has built the stand-in.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_kurrentdb-stand-in");
@@ -21,47 +27,70 @@ const EXECUTABLE: &str = env!("CARGO_BIN_EXE_kurrentdb-stand-in");
 pub struct StandIn {
     /// `IP:PORT`; of the first start, and kept.
     address: String,
-    directory: PathBuf,
-    /// The only one who may read and write streams, `NAME:PASSWORD`.
-    user: Option<String>,
+    /// What it is told beyond where to listen and where its file is.
+    arguments: Vec<String>,
     server: Option<Server>,
-    directory_watchdog: Watchdog,
+    /// Last, so that the server is gone by then.
+    directory: Arc<DataDir>,
 }
 
 #[derive(Debug)]
 struct Server {
     child: Child,
+    /// Whether it has said that it leads a cluster.
+    leads: Arc<AtomicBool>,
     watchdog: Watchdog,
 }
 
 impl StandIn {
     /// Starts one on a free port and an empty file.
     pub fn start() -> Self {
-        Self::start_for(None)
+        Self::start_with(Arc::new(DataDir::new()), "127.0.0.1:0", Vec::new())
     }
 
     /// Starts one that lets only this user, `NAME:PASSWORD`, read and write streams.
     pub fn start_for_user(user: &str) -> Self {
-        Self::start_for(Some(user.to_owned()))
+        Self::start_with(Arc::new(DataDir::new()), "127.0.0.1:0", vec!["--user".to_owned(), user.to_owned()])
     }
 
-    fn start_for(user: Option<String>) -> Self {
-        let directory = tempfile::Builder::new().prefix("ledger-test-").tempdir().expect("make a directory").keep();
-        let directory_watchdog = Watchdog::new("rm -rf \"$1\"", &[directory.as_os_str()]);
-        let (server, address) = Server::start("127.0.0.1:0", &directory.join("events"), user.as_deref());
-        Self { address, directory, user, server: Some(server), directory_watchdog }
+    /// The same, with TLS: see [`Self::secure_url`].
+    pub fn start_secure(user: &str) -> Self {
+        let directory = DataDir::new();
+        let mut arguments = vec!["--user".to_owned(), user.to_owned()];
+        arguments.extend(certificate(&directory, &["127.0.0.1", "localhost"]));
+        Self::start_with(Arc::new(directory), "127.0.0.1:0", arguments)
     }
 
-    /// Where clients find it.
+    fn start_with(directory: Arc<DataDir>, listen: &str, arguments: Vec<String>) -> Self {
+        let (server, address) = Server::start(listen, &directory.path().join("events"), &arguments);
+        Self { address, arguments, server: Some(server), directory }
+    }
+
+    /// Where clients find it, without TLS.
     pub fn url(&self) -> String {
         format!("kurrentdb://{}?tls=false", self.address)
     }
 
+    /// Where a user, `NAME:PASSWORD`, finds it with TLS, trusting the authority that has signed its certificate.
+    pub fn secure_url(&self, user: &str) -> String {
+        format!("kurrentdb://{user}@{}?tlsCaFile={}", self.address, self.authority().display())
+    }
+
+    /// The certificate of who has signed its own.
+    pub fn authority(&self) -> PathBuf {
+        self.directory.path().join("authority.pem")
+    }
+
     /// Makes it end all subscriptions without an error, which no server should do.
     pub fn end_subscriptions(&self) {
+        self.signal(Signal::SIGUSR1);
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         let server = self.server.as_ref().expect("a server that runs");
         let pid = Pid::from_raw(i32::try_from(server.child.id()).expect("a process id"));
-        signal::kill(pid, Signal::SIGUSR1).expect("signal the server");
+        signal::kill(pid, signal).expect("signal the server");
     }
 
     /// A proxy in front of it.
@@ -76,7 +105,7 @@ impl StandIn {
 
     /// Its file of events.
     pub fn file(&self) -> PathBuf {
-        self.directory.join("events")
+        self.directory.path().join("events")
     }
 
     /// Kills it without a warning and waits until it is gone.
@@ -87,26 +116,118 @@ impl StandIn {
     /// Starts it again after [`Self::kill`], on the same port and file.
     pub fn start_again(&mut self) {
         assert!(self.server.is_none(), "the server still runs");
-        let (server, address) = Server::start(&self.address, &self.file(), self.user.as_deref());
+        let (server, address) = Server::start(&self.address, &self.file(), &self.arguments);
         assert_eq!(address, self.address);
         self.server = Some(server);
     }
-}
 
-impl Drop for StandIn {
-    fn drop(&mut self) {
-        self.kill();
-        self.directory_watchdog.dismiss();
-        let _ = std::fs::remove_dir_all(&self.directory);
+    fn leads(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.leads.load(Ordering::Relaxed))
     }
 }
 
+/// Stand-ins that are the nodes of one cluster.
+#[derive(Debug)]
+pub struct Nodes {
+    nodes: Vec<StandIn>,
+}
+
+impl Nodes {
+    /// Starts three, and waits until one leads.
+    pub async fn start() -> Self {
+        Self::start_with(|_, _| Vec::new()).await
+    }
+
+    /// The same for one user, `NAME:PASSWORD`, with TLS: see [`Self::secure_url`].
+    pub async fn start_secure(user: &str) -> Self {
+        let user = ["--user".to_owned(), user.to_owned()];
+        Self::start_with(|directory, hosts| user.into_iter().chain(certificate(directory, hosts)).collect()).await
+    }
+
+    async fn start_with(arguments: impl FnOnce(&DataDir, &[&str]) -> Vec<String>) -> Self {
+        // Nodes must know one another before they listen. On a network of its own within the machine every port is free.
+        let [network, subnet, ..] = uuid::Uuid::new_v4().into_bytes();
+        let hosts = [1, 2, 3].map(|host| format!("127.{}.{subnet}.{host}", network.clamp(1, 254)));
+        let addresses = hosts.each_ref().map(|host| format!("{host}:2113"));
+        let directory = Arc::new(DataDir::new());
+        let mut arguments = arguments(&directory, &hosts.each_ref().map(String::as_str));
+        arguments.extend(["--nodes".to_owned(), addresses.join(",")]);
+        let start = |address: &String| StandIn::start_with(Arc::clone(&directory), address, arguments.clone());
+        let nodes = Self { nodes: addresses.iter().map(start).collect() };
+        nodes.leader().await;
+        nodes
+    }
+
+    /// Where clients find them, without TLS.
+    pub fn url(&self) -> String {
+        format!("kurrentdb://{}?tls=false", self.addresses())
+    }
+
+    /// Where a user, `NAME:PASSWORD`, finds them with TLS, trusting the authority that has signed their certificate.
+    pub fn secure_url(&self, user: &str) -> String {
+        format!("kurrentdb://{user}@{}?tlsCaFile={}", self.addresses(), self.nodes[0].authority().display())
+    }
+
+    /// `IP:PORT,IP:PORT,IP:PORT`.
+    pub fn addresses(&self) -> String {
+        self.nodes.iter().map(StandIn::address).collect::<Vec<_>>().join(",")
+    }
+
+    /// Which of them leads, as soon as one does.
+    pub async fn leader(&self) -> usize {
+        eventually("a leader", async || self.nodes.iter().position(StandIn::leads)).await
+    }
+
+    /// Makes the leader leave the lead to another, and waits until that leads. Answers which of them led.
+    pub async fn resign(&self) -> usize {
+        let before = self.leader().await;
+        self.nodes[before].signal(Signal::SIGUSR2);
+        eventually("another leader", async || {
+            self.nodes.iter().position(StandIn::leads).filter(|leader| *leader != before)
+        })
+        .await;
+        before
+    }
+
+    /// Kills the leader, and answers which of them that was.
+    pub async fn kill_leader(&mut self) -> usize {
+        let leader = self.leader().await;
+        self.nodes[leader].kill();
+        leader
+    }
+
+    pub fn node(&mut self, node: usize) -> &mut StandIn {
+        &mut self.nodes[node]
+    }
+}
+
+/// Makes an authority and a certificate that it has signed, for some hosts; answers how the stand-in is told of it.
+fn certificate(directory: &DataDir, hosts: &[&str]) -> [String; 4] {
+    let key = || KeyPair::generate().expect("a key");
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, directory.path().display().to_string());
+    let authority = CertifiedIssuer::self_signed(authority, key()).expect("an authority");
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let server_key = key();
+    let certificate = CertificateParams::new(hosts).expect("names of hosts").signed_by(&server_key, &authority);
+    let write = |name: &str, pem: String| {
+        let path = directory.path().join(name);
+        fs::write(&path, pem).expect("write a file");
+        path.to_str().expect("a path in UTF-8").to_owned()
+    };
+    write("authority.pem", authority.pem());
+    let certificate = write("certificate.pem", certificate.expect("a certificate").pem());
+    let server_key = write("key.pem", server_key.serialize_pem());
+    ["--certificate".to_owned(), certificate, "--key".to_owned(), server_key]
+}
+
 impl Server {
-    fn start(listen: &str, file: &Path, user: Option<&str>) -> (Self, String) {
+    fn start(listen: &str, file: &Path, arguments: &[String]) -> (Self, String) {
         let mut child = Command::new(EXECUTABLE)
             .args(["--listen", listen, "--data"])
             .arg(file)
-            .args(user.map(|user| ["--user", user]).into_iter().flatten())
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -114,8 +235,8 @@ impl Server {
             .expect("start the stand-in");
         let watchdog = Watchdog::new("kill -KILL \"$1\"", &[child.id().to_string().as_ref()]);
         let stdout = child.stdout.take().expect("its output");
-        let line = BufReader::new(stdout).lines().next();
-        let address = line.and_then(Result::ok).and_then(|line| {
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        let address = lines.next().and_then(|line| {
             line.split_once("kurrentdb://")
                 .and_then(|(_, url)| url.split_once('?'))
                 .map(|(address, _)| address.to_owned())
@@ -125,7 +246,10 @@ impl Server {
             let _ = child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut errors));
             panic!("the stand-in does not listen: {errors}");
         };
-        (Self { child, watchdog }, address)
+        let leads = Arc::<AtomicBool>::default();
+        let told = Arc::clone(&leads);
+        std::thread::spawn(move || lines.for_each(|line| told.store(line == "leads", Ordering::Relaxed)));
+        (Self { child, leads, watchdog }, address)
     }
 }
 

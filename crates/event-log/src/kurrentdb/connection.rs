@@ -5,7 +5,9 @@
 //! makes another client for that. Each client has a runtime of its own: what it leaves running ends with it.
 
 use std::{
+    error::Error as StdError,
     fmt,
+    fs::File,
     future::Future,
     sync::{
         Arc,
@@ -14,13 +16,19 @@ use std::{
     time::Duration,
 };
 
-use kurrentdb::{Authentication, Client, ClientSettings, Error};
+use kurrentdb::{Authentication, Client, ClientSettings, Error, GrpcConnectionError};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use tokio::{
     runtime::Runtime,
-    sync::Mutex,
+    sync::{Mutex, OnceCell},
     task::spawn_blocking,
     time::{sleep, timeout},
 };
+
+use super::reach::why_unreached;
 
 /// How long the server may stay silent within one try. What a call waits for is a small part of it on a server that is
 /// well.
@@ -33,11 +41,13 @@ const TRIES_MAX: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// What is set for the client where the URL does not say otherwise. All reading is from the leader: what was acknowledged
-/// is then seen at once, by everybody. The client waits one discovery interval before its first call, however near the
-/// server is.
-const DEFAULTS: [(&str, &str); 3] =
-    [("nodePreference", "leader"), ("discoveryInterval", "100"), ("connectionName", "allocation-ledger")];
+/// What is set for the client where the URL does not say otherwise. The client waits one discovery interval before its
+/// first call, however near the server is.
+const DEFAULTS: [(&str, &str); 2] = [("discoveryInterval", "100"), ("connectionName", "allocation-ledger")];
+
+/// Which node the client looks for, whatever the URL says. All reading is from the leader: what was acknowledged is then
+/// seen at once, by everybody. Any other node would send each new client on to the leader, and end each subscription.
+const NODE_PREFERENCE: &str = "nodePreference";
 
 /// The schemes of URLs that name a KurrentDB server, or an EventStoreDB as it was called before.
 pub(super) const SCHEMES: [&str; 4] = ["kurrentdb", "kurrentdb+discover", "esdb", "esdb+discover"];
@@ -84,17 +94,45 @@ impl Address {
             Some(reason) => invalid(&reason.to_string()),
             None => invalid(error.message()),
         })?;
+        check_files(&settings).map_err(|what| InvalidUrl { what })?;
         Ok(Self { settings, credentials })
     }
 }
 
-/// The query of a URL with [`DEFAULTS`] for what it does not say.
+/// The query of a URL with [`DEFAULTS`] for what it does not say, and with the leader as [`NODE_PREFERENCE`].
 fn with_defaults(query: &str) -> String {
-    let says =
-        |name: &str| query.split('&').any(|pair| pair.split('=').next().unwrap_or("").eq_ignore_ascii_case(name));
-    let mut pairs: Vec<String> = query.split('&').filter(|pair| !pair.is_empty()).map(str::to_owned).collect();
-    pairs.extend(DEFAULTS.iter().filter(|(name, _)| !says(name)).map(|(name, value)| format!("{name}={value}")));
+    let is = |pair: &str, name: &str| pair.split('=').next().unwrap_or("").eq_ignore_ascii_case(name);
+    let said = query.split('&').filter(|pair| !pair.is_empty() && !is(pair, NODE_PREFERENCE));
+    let mut pairs: Vec<String> = said.map(str::to_owned).collect();
+    let unsaid = DEFAULTS.iter().filter(|(name, _)| !query.split('&').any(|pair| is(pair, name)));
+    pairs.extend(unsaid.chain([&(NODE_PREFERENCE, "leader")]).map(|(name, value)| format!("{name}={value}")));
     pairs.join("&")
+}
+
+/// Makes sure that the files which a URL names can be used, or says which cannot: the client does not, and panics at some.
+fn check_files(settings: &ClientSettings) -> Result<(), String> {
+    let unusable = |name: &str, path: &str, why: &dyn fmt::Display| format!("`{name}` names {path}: {why}");
+    let (certificate, key) = settings.user_certificate().unzip();
+    for (name, path) in [("userCertFile", certificate), ("userKeyFile", key)] {
+        if let Some(path) = path {
+            File::open(path).map_err(|error| unusable(name, path, &error))?;
+        }
+    }
+    let Some(path) = settings.tls_ca_file() else { return Ok(()) };
+    let read = || -> Result<RootCertStore, Box<dyn StdError>> {
+        let mut authorities = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(path)? {
+            authorities.add(certificate?)?;
+        }
+        Ok(authorities)
+    };
+    match read() {
+        Ok(authorities) if authorities.is_empty() => {
+            Err(unusable("tlsCaFile", path, &"no certificate in PEM is in it"))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(unusable("tlsCaFile", path, &error)),
+    }
 }
 
 /// Text with its `%41` read as `A`; none where a `%` is not followed by two hexadecimal digits.
@@ -140,7 +178,7 @@ impl Address {
             .build()
             .map_err(|error| failed(&error))?;
         let client = self.client_on(&runtime)?;
-        Ok(Session { client, runtime: Some(runtime) })
+        Ok(Session { client, runtime: Some(runtime), why_unreached: OnceCell::new() })
     }
 
     pub(super) fn client_on(&self, runtime: &Runtime) -> Result<Client, Error> {
@@ -162,6 +200,8 @@ struct Session {
     client: Client,
     /// Until the session is dropped.
     runtime: Option<Runtime>,
+    /// Found out once for all who were waiting for it, if it has reached no node.
+    why_unreached: OnceCell<String>,
 }
 
 impl Drop for Session {
@@ -209,7 +249,13 @@ impl Connection {
                     // Silence took its time.
                     tries += u32::from(matches!(error, Error::DeadlineExceeded));
                     if tries >= TRIES_MAX {
-                        return answer;
+                        return match error {
+                            Error::GrpcConnectionError(_) | Error::ConnectionClosed => {
+                                let why = session.why_unreached.get_or_init(|| why_unreached(&self.address.settings));
+                                Err(Error::GrpcConnectionError(GrpcConnectionError::Grpc(why.await.clone())))
+                            }
+                            _ => answer,
+                        };
                     }
                 }
                 // Also where the server refused: it was there.
@@ -260,6 +306,20 @@ pub(super) async fn in_time_of<T>(
     timeout(silence_max, answer).await.unwrap_or(Err(Error::DeadlineExceeded))
 }
 
+/// What an answer of [`Connection::call`] means to people, who read it in a log or on a terminal.
+pub(super) fn in_words(error: Error) -> Box<dyn StdError + Send + Sync> {
+    match error {
+        Error::AccessDenied => {
+            "access denied: are the user and the password in the URL right, and may this user read `$all`?".into()
+        }
+        Error::GrpcConnectionError(GrpcConnectionError::Grpc(why)) => why.into(),
+        Error::NotLeaderException(leader) => {
+            format!("the node does not lead, and its leader, {}:{}, was not reached", leader.host, leader.port).into()
+        }
+        error => error.into(),
+    }
+}
+
 /// Whether asking again may help.
 pub(super) fn is_outage(error: &Error) -> bool {
     match error {
@@ -291,6 +351,8 @@ pub(super) fn is_invalid_position(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kurrentdb::NodePreference;
+
     use super::*;
 
     #[track_caller]
@@ -322,6 +384,8 @@ mod tests {
         assert_eq!(usual.discovery_interval(), Duration::from_millis(100));
         let said = check("esdb://a?DiscoveryInterval=7", None, &[("a", 2113)]).settings;
         assert_eq!(said.discovery_interval(), Duration::from_millis(7));
+        let preferred = check("esdb://a?NodePreference=follower", None, &[("a", 2113)]).settings;
+        assert_eq!(preferred.node_preference(), NodePreference::Leader, "not in this");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! | module | knows |
 //! |---|---|
 //! | `connection` | reaching the server: URLs, time limits, clients made anew |
+//! | `reach` | why no node was reached |
 //! | `stored` | what our events look like on the server |
 //! | `append` | appending, and what became of an append whose answer was lost |
 //! | `ordered` | appending many streams' events in a given order, recorded times kept |
@@ -22,6 +23,7 @@ mod append;
 mod connection;
 mod follow;
 mod ordered;
+mod reach;
 mod read;
 mod remove;
 mod seen;

@@ -26,7 +26,7 @@ use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
 use super::{
     Store,
-    connection::{SILENCE_MAX, as_caller, in_time, in_time_of, is_invalid_position},
+    connection::{SILENCE_MAX, as_caller, in_time, in_time_of, in_words, is_invalid_position},
     seen::Revisions,
     stored::{AppendId, hides_events, recorded_event},
     subscription::{Keeper, PassedOver, Subscription, place},
@@ -91,7 +91,7 @@ pub(super) enum Then {
 pub(super) fn log_error(error: Error) -> LogError {
     match error {
         Error::ResourceDeleted => deleted(0),
-        error => LogError::Unavailable(Box::new(error)),
+        error => LogError::Unavailable(in_words(error)),
     }
 }
 

@@ -1,0 +1,190 @@
+//! A cluster of three nodes, whose leader is killed, resigns and falls silent. Its nodes take half a second to elect
+//! another.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use event_log::{
+    EventLog as _,
+    ExpectedRevision::{Exact, NoStream},
+    Followed, KurrentLog, LogError,
+};
+use futures::{StreamExt as _, stream::BoxStream};
+use nix::sys::signal::Signal;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{
+    append_nine, check, event,
+    load::{Load, WRITERS},
+    log_at, positions, stream,
+};
+use crate::support::{Nodes, PATIENCE, eventually};
+
+/// How long the store may take to go on after its leader was killed.
+const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
+
+/// A user and password for those tests that have users.
+const USER: &str = "ledger:secret";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_on_a_cluster_hold_the_contract_together() {
+    let mut nodes = Nodes::start().await;
+    let by_one = format!("kurrentdb+discover://{}?tls=false", nodes.node(0).address());
+    check(&[Arc::new(log_at(&nodes.url())), Arc::new(log_at(&by_one))]).await;
+}
+
+/// Also where the URL prefers other nodes: everything is asked of the leader.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_nodes_a_url_names_and_prefers_the_leader_is_found_and_followers_are_woken() {
+    let mut nodes = Nodes::start().await;
+    let writing = log_at(&nodes.url());
+    let addresses = nodes.addresses();
+    let mut urls: Vec<_> = ["leader", "follower", "random", "readOnlyReplica"]
+        .map(|preference| format!("esdb://{addresses}?tls=false&nodePreference={preference}"))
+        .into();
+    urls.extend((0..3).map(|node| format!("esdb+discover://{}?tls=false", nodes.node(node).address())));
+    for url in urls {
+        let log = log_at(&url);
+        let after = log.head().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
+        let mut follower = log.follow_all(after);
+        assert!(matches!(follower.next().await, Some(Ok(Followed::CaughtUp { .. }))), "{url}");
+        let mut fastest = Duration::MAX;
+        for _ in 0..4 {
+            let run = Uuid::new_v4();
+            let appended = writing.append(&stream(run, 0), NoStream, vec![event(run, 0)]).await.expect("append");
+            let begun = Instant::now();
+            followed_to(&mut follower, appended.position).await;
+            fastest = fastest.min(begun.elapsed());
+        }
+        // One that is not woken looks once a second.
+        assert!(fastest < Duration::from_millis(500), "{url}: it took {fastest:?}");
+    }
+}
+
+/// Follows until it has come to a position, and has said so.
+async fn followed_to(follower: &mut BoxStream<'static, Result<Followed, LogError>>, position: u64) {
+    let followed = async {
+        loop {
+            match follower.next().await.expect("a follower without end").expect("follow") {
+                Followed::CaughtUp { position: end } if end >= position => return,
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, followed).await.expect("events that are followed to");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_dead_does_no_harm() {
+    let mut nodes = Nodes::start().await;
+    let leader = nodes.leader().await;
+    let dead = (leader + 1) % 3;
+    nodes.node(dead).kill();
+    for _ in 0..6 {
+        // Which of the nodes it asks first is left to chance.
+        let log = log_at(&nodes.url());
+        let begun = Instant::now();
+        append_nine(&log).await;
+        assert!(begun.elapsed() < GOES_ON_WITHIN, "it took {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_is_killed_under_load() {
+    let mut nodes = Nodes::start().await;
+    let load = Load::start(&nodes.url());
+    let mut fastest = Duration::MAX;
+    for _ in 0..3 {
+        load.goes_on(2 * WRITERS).await;
+        let killed = nodes.kill_leader().await;
+        let begun = Instant::now();
+        load.goes_on(1 + WRITERS).await;
+        fastest = fastest.min(begun.elapsed());
+        nodes.node(killed).start_again();
+    }
+    println!("goes on {fastest:?} after its leader was killed");
+    // A machine with much else to do may hold up one of them, and not each.
+    assert!(fastest < GOES_ON_WITHIN, "it took {fastest:?}");
+    load.check(&nodes.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_resigns_under_load() {
+    let nodes = Nodes::start().await;
+    let load = Load::start(&nodes.url());
+    for _ in 0..3 {
+        load.goes_on(2 * WRITERS).await;
+        nodes.resign().await;
+    }
+    load.check(&nodes.url()).await;
+}
+
+/// Whatever is asked first of a node that has led before is answered by the one that leads, and nobody is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reaches_a_node_that_leads_no_more_is_asked_of_the_leader() {
+    let nodes = Nodes::start().await;
+    let logs: Vec<KurrentLog> = (0..5).map(|_| log_at(&nodes.url())).collect();
+    let (run, last) = append_nine(&logs[0]).await;
+    for log in &logs {
+        log.head().await.expect("the head");
+    }
+    nodes.resign().await;
+    let begun = Instant::now();
+    let appended = logs[0].append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    assert_eq!(logs[1].head().await.expect("the head"), appended.position);
+    assert_eq!(logs[2].read_stream(&stream(run, 0), 0, 10).await.expect("read").len(), 4);
+    assert_eq!(positions(&logs[3], last.position).await, [appended.position]);
+    followed_to(&mut logs[4].follow_all(0), appended.position).await;
+    assert!(begun.elapsed() < GOES_ON_WITHIN, "it took {:?}", begun.elapsed());
+}
+
+/// A machine that is gone answers nothing and closes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_fallen_silent_is_left_for_the_leader() {
+    let mut nodes = Nodes::start().await;
+    let log = log_at(&nodes.url());
+    let (run, last) = append_nine(&log).await;
+    let mut follower = log.follow_all(last.position);
+    assert!(matches!(follower.next().await, Some(Ok(Followed::CaughtUp { .. }))));
+    let silent = nodes.resign().await;
+    nodes.node(silent).signal(Signal::SIGSTOP);
+    let leader = nodes.leader().await;
+    let other = log_at(&nodes.node(leader).url());
+    let appended = other.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    followed_to(&mut follower, appended.position).await;
+    log.append(&stream(run, 1), Exact(2), vec![event(run, 10)]).await.expect("append");
+    nodes.node(silent).signal(Signal::SIGCONT);
+}
+
+/// Certificates, a user and several nodes at once, as an operator has them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_with_tls_and_a_user_goes_on_when_its_leader_is_killed() {
+    let mut nodes = Nodes::start_secure(USER).await;
+    let url = nodes.secure_url(USER);
+    let load = Load::start(&url);
+    load.goes_on(2 * WRITERS).await;
+    nodes.kill_leader().await;
+    load.check(&url).await;
+}
+
+/// While too few nodes are left to elect a leader it is an outage like any other; what was acknowledged is there afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_without_a_node_is_an_outage() {
+    let mut nodes = Nodes::start().await;
+    let log = log_at(&nodes.url());
+    let (run, last) = append_nine(&log).await;
+    for node in 0..3 {
+        nodes.node(node).kill();
+    }
+    let head = log.head().await;
+    assert!(matches!(head, Err(LogError::Unavailable(_))), "{head:?}");
+    for node in 0..3 {
+        nodes.node(node).start_again();
+    }
+    let head = eventually("the cluster", async || log.head().await.ok()).await;
+    assert_eq!(head, last.position);
+    assert_eq!(log.read_stream(&stream(run, 2), 0, 10).await.expect("read").len(), 3);
+}
