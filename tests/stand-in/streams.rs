@@ -1,7 +1,7 @@
 //! The events as they are read: all of them in order, and by stream, with what a stream's metadata hides.
 //!
 //! A stream's metadata is the latest event of the stream `$$` and its name. Of it are kept `$tb` (events before it are
-//! not shown) and `$maxCount`. A soft delete is a `$tb` of [`REVISION_DELETED`]; a tombstone is an event of that
+//! not shown), `$maxCount` and `$maxAge`. A soft delete is a `$tb` of [`REVISION_DELETED`]; a tombstone is an event of that
 //! revision. Neither removes an event from `$all`, as only a scavenge does that, which is not done here.
 
 use std::{collections::HashMap, sync::Arc};
@@ -59,6 +59,8 @@ pub struct Stream {
     truncate_before: u64,
     /// From its metadata.
     count_max: Option<usize>,
+    /// From its metadata, in the units of [`Event::created`].
+    age_max: Option<i64>,
 }
 
 /// A stream as a reader finds it.
@@ -87,6 +89,7 @@ impl Streams {
             let described = self.by_name.entry(described.to_owned()).or_default();
             described.truncate_before = metadata["$tb"].as_u64().unwrap_or(0);
             described.count_max = metadata["$maxCount"].as_u64().and_then(|count| usize::try_from(count).ok());
+            described.age_max = metadata["$maxAge"].as_i64().map(|seconds| seconds.saturating_mul(10_000_000));
         }
         self.all.push(event);
     }
@@ -125,7 +128,11 @@ impl Stream {
     pub fn shown(&self) -> &[Arc<Event>] {
         let truncated = usize::try_from(self.truncate_before).unwrap_or(usize::MAX);
         let surplus = self.count_max.map_or(0, |count| self.events.len().saturating_sub(count));
-        &self.events[truncated.max(surplus).min(self.events.len())..]
+        let too_old = self.age_max.map_or(0, |age| {
+            let oldest = chrono::Utc::now().timestamp_micros() * 10 - age;
+            self.events.partition_point(|event| event.created < oldest)
+        });
+        &self.events[truncated.max(surplus).max(too_old).min(self.events.len())..]
     }
 
     pub fn last_revision(&self) -> u64 {

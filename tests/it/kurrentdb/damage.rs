@@ -8,11 +8,13 @@ use event_log::{
 };
 use futures::StreamExt as _;
 use kurrentdb::{
-    AppendToStreamOptions, Client, DeleteStreamOptions, StreamMetadata, StreamMetadataBuilder, TombstoneStreamOptions,
+    AppendToStreamOptions, Client, DeleteStreamOptions, EventData, ReadStreamOptions, StreamMetadata,
+    StreamMetadataBuilder, TombstoneStreamOptions,
 };
+use serde_json::json;
 
 use super::{append_nine, client, event, log, stream, write_foreign};
-use crate::support::StandIn;
+use crate::support::{StandIn, eventually};
 
 /// What is done to a stream.
 enum Harm {
@@ -58,6 +60,7 @@ async fn whole(log: &KurrentLog) -> (Vec<RecordedEvent>, Result<(), LogError>) {
 async fn a_stream_that_was_deleted_or_truncated_is_damage() {
     for (what, done) in [
         ("truncated", Harm::Settings(Box::new(StreamMetadataBuilder::new().truncate_before(1).build()))),
+        ("truncated to nothing", Harm::Settings(Box::new(StreamMetadataBuilder::new().truncate_before(3).build()))),
         ("held to a number of events", Harm::Settings(Box::new(StreamMetadataBuilder::new().max_count(2).build()))),
         ("deleted", Harm::Deleted),
         ("deleted for good", Harm::DeletedForGood),
@@ -99,6 +102,29 @@ async fn nothing_is_begun_again_where_a_stream_was_deleted() {
         let appended = log.append(&stream(run, 1), NoStream, vec![event(run, 9)]).await;
         assert!(matches!(appended, Err(AppendError::Log(LogError::Damaged { .. }))), "{appended:?}");
     }
+}
+
+/// The limit is met in the log before it hides anything, and in the stream when it does.
+#[tokio::test]
+async fn a_stream_whose_events_may_grow_too_old_is_damage() {
+    let server = StandIn::start();
+    let (log, client) = (log(&server), client(&server));
+    let (run, _) = append_nine(&log).await;
+    let aging = stream(run, 1);
+    let name = format!("ledger-{aging}");
+    // The client's own way writes milliseconds, where the server reads seconds.
+    let settings = EventData::json("$metadata", &json!({ "$maxAge": 1 })).expect("settings");
+    client.append_to_stream(format!("$${name}"), &AppendToStreamOptions::default(), settings).await.expect("set");
+    let (events, end) = whole(&log).await;
+    assert_eq!(events.len(), 9, "what stands before is read");
+    is_damage("an age", end);
+    eventually("its events to be too old", async || {
+        let mut read = client.read_stream(name.as_str(), &ReadStreamOptions::default()).await.expect("read");
+        read.next().await.expect("read").is_none().then_some(())
+    })
+    .await;
+    is_damage("too old", log.read_stream(&aging, 0, 10).await);
+    is_damage("too old", log.read_streams(&[aging]).await);
 }
 
 #[tokio::test]

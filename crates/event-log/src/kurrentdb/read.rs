@@ -144,6 +144,10 @@ impl Store {
             self.seen.note(&event);
             events.push((event, append));
         }
+        if from_revision == 0 && events.is_empty() {
+            // It is there, and all of it is hidden.
+            return Err(deleted(0));
+        }
         Ok(events)
     }
 
@@ -193,7 +197,7 @@ impl Store {
                     self.seen.note(&last);
                     Ok(ExpectedRevision::Exact(last.revision))
                 }
-                None => Ok(ExpectedRevision::NoStream),
+                None => Err(deleted(0)),
             },
             Err(Error::ResourceNotFound) => self.check_never_there(stream).await.map(|()| ExpectedRevision::NoStream),
             Err(Error::ResourceDeleted) => Err(deleted(0)),
