@@ -5,6 +5,7 @@ mod clock;
 mod cluster;
 mod contention;
 mod end;
+mod failover;
 mod faults;
 mod load;
 mod other_log;

@@ -77,7 +77,12 @@ impl Cluster {
         Self::start_with(EventStore::start().await, Views::start().await, None).await
     }
 
-    /// The same, and its services go through a proxy to the event store and through another to the views' server.
+    /// The same, over an event store that was started before.
+    pub async fn start_over(store: EventStore) -> Self {
+        Self::start_with(store, Views::start().await, None).await
+    }
+
+    /// As [`Self::start`], and its services go through a proxy to the event store and through another to the views' server.
     pub async fn start_behind_proxies() -> Self {
         let (store, views) = (EventStore::start().await, Views::start().await);
         let ways = Ways { to_store: store.proxy(), to_views: Proxy::to_postgres(&views.url) };

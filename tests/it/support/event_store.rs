@@ -7,7 +7,7 @@ use ledger::postgres::{Durability, Options, Server};
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::OnceCell;
 
-use super::{DataDir, Proxy, StandIn, Topology};
+use super::{DataDir, Nodes, Proxy, StandIn, Topology};
 
 /// An event store that no other test uses.
 pub struct EventStore {
@@ -23,6 +23,8 @@ enum Place {
     Postgres { server: Option<Server>, url: String, data_dir: DataDir },
     /// On a stand-in of its own.
     StandIn(Box<StandIn>),
+    /// On a cluster of stand-ins.
+    Nodes(Nodes),
 }
 
 impl EventStore {
@@ -48,6 +50,17 @@ impl EventStore {
         Self::at(Place::Postgres { url: server.url(Self::DATABASE), server: Some(server), data_dir })
     }
 
+    /// Starts one on a cluster of three nodes.
+    pub async fn start_nodes() -> Self {
+        Self::at(Place::Nodes(Nodes::start().await))
+    }
+
+    /// The nodes of one that is on a cluster.
+    pub fn nodes(&mut self) -> &mut Nodes {
+        let Place::Nodes(nodes) = &mut self.place else { panic!("it is on no cluster") };
+        nodes
+    }
+
     fn at(place: Place) -> Self {
         Self { place, log: OnceCell::new() }
     }
@@ -62,6 +75,7 @@ impl EventStore {
         match &self.place {
             Place::Database { url } | Place::Postgres { url, .. } => Proxy::to_postgres(url),
             Place::StandIn(server) => server.proxy(),
+            Place::Nodes(_) => panic!("there is more than one way to it"),
         }
     }
 
@@ -69,7 +83,7 @@ impl EventStore {
     pub fn arguments_through(&self, proxy: &Proxy) -> [String; 2] {
         let url = match &self.place {
             Place::Database { url } | Place::Postgres { url, .. } => proxy.postgres_url(url),
-            Place::StandIn(_) => proxy.url(),
+            Place::StandIn(_) | Place::Nodes(_) => proxy.url(),
         };
         ["--event-store".to_owned(), url]
     }
@@ -78,6 +92,7 @@ impl EventStore {
         match &self.place {
             Place::Database { url } | Place::Postgres { url, .. } => url.clone(),
             Place::StandIn(server) => server.url(),
+            Place::Nodes(nodes) => nodes.url(),
         }
     }
 
@@ -93,7 +108,9 @@ impl EventStore {
                 let pool = PgPoolOptions::new().max_connections(4).connect(&url).await.expect("connect to the log");
                 Arc::new(PostgresLog::connect(&pool).await.expect("the log"))
             }
-            Place::StandIn(_) => Arc::new(KurrentLog::new(&url, &Default::default()).expect("the log")),
+            Place::StandIn(_) | Place::Nodes(_) => {
+                Arc::new(KurrentLog::new(&url, &Default::default()).expect("the log"))
+            }
         }
     }
 
@@ -105,12 +122,13 @@ impl EventStore {
                 server.stop().await.expect("stop the log's server");
             }
             Place::StandIn(server) => server.kill(),
+            Place::Nodes(_) => panic!("it is stopped node by node"),
         }
     }
 
     pub async fn start_again(&mut self) {
         match &mut self.place {
-            Place::Database { .. } => panic!("it was not stopped"),
+            Place::Database { .. } | Place::Nodes(_) => panic!("it was not stopped"),
             Place::Postgres { server, data_dir, .. } => {
                 assert!(server.is_none(), "it runs");
                 *server = Some(serve(data_dir).await);
