@@ -1,7 +1,7 @@
 //! Whether the service is well: `/health`, `/health/liveness`, `/health/readiness`, `/ping`, `/info`, `/metrics`, in the
 //! shapes that HMPPS's tools read.
 //!
-//! Alive is whoever answers. Ready is who can do its work: every component says so; readiness names those that do not. The
+//! Alive is whoever answers. Ready is who can do its work: every component that it needs says so; readiness names those that do not. The
 //! parts of the program bring their components, the program brings them together.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -78,7 +78,15 @@ pub struct Health {
     name: &'static str,
     version: &'static str,
     metrics: Metrics,
-    checks: Vec<(&'static str, Check)>,
+    checks: Vec<Checked>,
+}
+
+/// A component, and how to ask it.
+#[derive(Clone)]
+struct Checked {
+    name: &'static str,
+    is_needed: bool,
+    check: Check,
 }
 
 impl Health {
@@ -90,17 +98,34 @@ impl Health {
 
     /// Adds a component, by how to ask it.
     #[must_use]
-    pub fn with<F>(mut self, component: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn with<F>(self, component: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Component> + Send + 'static,
     {
-        self.checks.push((component, Arc::new(move || Box::pin(check()))));
+        self.add(component, true, check)
+    }
+
+    /// Adds a component that the service does most of its work without: it is ready while this one is down.
+    #[must_use]
+    pub fn with_dispensable<F>(self, component: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Component> + Send + 'static,
+    {
+        self.add(component, false, check)
+    }
+
+    fn add<F>(mut self, name: &'static str, is_needed: bool, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Component> + Send + 'static,
+    {
+        self.checks.push(Checked { name, is_needed, check: Arc::new(move || Box::pin(check())) });
         self
     }
 
-    /// How each component is, all asked at the same time.
-    async fn check(&self) -> (Status, Vec<(&'static str, Component)>) {
-        let asked = self.checks.iter().map(async |(name, check)| {
+    /// How each component is, or only those that are needed; all asked at the same time.
+    async fn check(&self, only_needed: bool) -> (Status, Vec<(&'static str, Component)>) {
+        let checks = self.checks.iter().filter(|checked| checked.is_needed || !only_needed);
+        let asked = checks.map(async |Checked { name, check, .. }| {
             let component = tokio::time::timeout(CHECK_TIME_MAX, check())
                 .await
                 .unwrap_or_else(|_| Component::down(format!("no answer within {} s", CHECK_TIME_MAX.as_secs())));
@@ -118,7 +143,7 @@ impl Health {
             labels: vec![("component", name)],
             value: f64::from(u8::from(component.status == Status::Up)),
         };
-        self.check().await.1.into_iter().map(sample).collect()
+        self.check(false).await.1.into_iter().map(sample).collect()
     }
 }
 
@@ -135,12 +160,12 @@ pub fn router(health: Health) -> Router {
 }
 
 async fn details(State(health): State<Health>) -> Response {
-    let (status, components) = health.check().await;
+    let (status, components) = health.check(false).await;
     answer(status, json!({"status": status, "components": by_name(components)}))
 }
 
 async fn readiness(State(health): State<Health>) -> Response {
-    let (status, mut components) = health.check().await;
+    let (status, mut components) = health.check(true).await;
     components.retain(|(_, component)| component.status == Status::Down);
     match status {
         Status::Up => answer(status, json!({"status": status})),

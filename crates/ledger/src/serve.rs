@@ -176,7 +176,7 @@ impl Running {
         let mut router = Router::new();
         let mut openapi = openapi();
 
-        health = with_event_log(health, log);
+        health = with_event_log(health, log, settings.role);
         gauges::log(&metrics, log);
         if let Some(readers) = log_store.readers() {
             gauges::connections(&metrics, "log", readers);
@@ -455,9 +455,10 @@ fn query_pool(views: &PgPool) -> PgPool {
     query::connect(options, projector::SCHEMA, views.options().get_max_connections())
 }
 
-fn with_event_log(health: Health, log: &SharedLog) -> Health {
+/// Who only answers does so from the views, also while the event store is away.
+fn with_event_log(health: Health, log: &SharedLog, role: Role) -> Health {
     let log = Arc::clone(log);
-    health.with("eventLog", move || {
+    let check = move || {
         let log = Arc::clone(&log);
         async move {
             match log.head().await {
@@ -465,7 +466,11 @@ fn with_event_log(health: Health, log: &SharedLog) -> Health {
                 Err(error) => Component::failed(&error),
             }
         }
-    })
+    };
+    match role {
+        Role::Query => health.with_dispensable("eventLog", check),
+        Role::All | Role::Command | Role::Projector => health.with("eventLog", check),
+    }
 }
 
 fn with_policies(health: Health, service: command::Service, failed: watch::Receiver<Option<String>>) -> Health {

@@ -1,17 +1,31 @@
 //! What the handlers share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use event_log::SharedLog;
+use event_log::{LogError, SharedLog};
 use http_api::health::Component;
 use sqlx::{
     Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
+};
 
-use crate::{Error, freshness::Freshness, lookups::Lookups, view};
+use crate::{
+    Error,
+    freshness::Freshness,
+    lookups::Lookups,
+    view::{self, checkpoint::Checkpoint},
+};
 
 /// How long a request waits for a connection before it is told to come back.
 const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -29,12 +43,17 @@ const STREAMS_MAX: usize = 64;
 /// of a moment ago looks old; views that keep up are there within milliseconds.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
+/// How long the log may take to say where it ends, before it counts as away.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// The query side of one process; clones share everything.
 #[derive(Clone)]
 pub struct State {
     pub(crate) views: PgPool,
     pub(crate) log: SharedLog,
     lag_max: Duration,
+    /// Where the log ended when it last said so; beyond every position before it has.
+    head: Arc<AtomicU64>,
     pub(crate) freshness: Freshness,
     pub(crate) cases: Lookups,
     streams: Arc<Semaphore>,
@@ -48,6 +67,7 @@ impl State {
     pub fn new(views: PgPool, log: SharedLog, lag_max: Duration) -> Self {
         Self {
             lag_max,
+            head: Arc::new(AtomicU64::new(u64::MAX)),
             freshness: Freshness::new(views.clone()),
             cases: Lookups::new(&views),
             views,
@@ -84,8 +104,12 @@ impl State {
 
     async fn checked(&self) -> Result<Component, Error> {
         let checkpoint = view::checkpoint::read(&self.views).await?;
-        let head = self.log.head().await?;
         self.freshness.saw(checkpoint.position);
+        let head = match timeout(HEAD_TIME_MAX, self.log.head()).await {
+            Ok(Err(LogError::Unavailable(_))) | Err(_) => return Ok(self.without_log(checkpoint)),
+            Ok(answer) => answer?,
+        };
+        self.head.store(head, Ordering::Relaxed);
         // One event tells the time; to count them would take reading them, at every probe.
         let lacking = self.log.read_all(checkpoint.position, 1).await?;
         let lag =
@@ -95,8 +119,8 @@ impl State {
         let is_behind = is_of_log && lag > lag_max && !self.freshness.reached_within(head, CATCH_UP_MAX).await?;
         let component = if !is_of_log {
             Component::down(
-                "the views are of another log than the one configured; `allocation-ledger projections rebuild` builds them \
-                 anew from this one",
+                "the views are of another log than the one configured; \
+                 `allocation-ledger projections rebuild --of-other-log` builds them anew from this one",
             )
         } else if is_behind {
             let (lag, max) = (lag.num_seconds(), self.lag_max.as_secs());
@@ -110,6 +134,17 @@ impl State {
             .with("position", checkpoint.position)
             .with("version", checkpoint.version)
             .with("lagSeconds", lag.as_seconds_f64()))
+    }
+
+    /// How the views are while the log is away: as well as they were when it was last there, since where nobody can append
+    /// nothing is lacking.
+    fn without_log(&self, checkpoint: Checkpoint) -> Component {
+        let component = if checkpoint.position < self.head.load(Ordering::Relaxed) {
+            Component::down("the event store is away, and it is not known that the views have all that is in it")
+        } else {
+            Component::up()
+        };
+        component.with("position", checkpoint.position).with("version", checkpoint.version)
     }
 }
 

@@ -17,7 +17,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{ask, position, says, service, tier, unready, value};
+use super::{
+    ask,
+    cluster::{Cluster, Part},
+    position, says, service, tier, unready, value,
+};
 use crate::support::{Program, TestDatabase, bare_database, database, eventually, ledger::recorded, run};
 
 /// The projector last: the others say that they wait for it, and are ready without being started again.
@@ -96,6 +100,34 @@ async fn a_role_by_itself_needs_servers_that_others_reach_too() {
         assert_eq!(ran.status.code(), Some(1), "{arguments:?}");
         assert!(ran.stderr.contains(missing), "{arguments:?}: {}", ran.stderr);
     }
+}
+
+/// Whoever reads the views is not sent away from them, unless it is not known that they have all that was recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_service_is_ready_while_the_event_store_is_away() {
+    let mut cluster = Cluster::start().await;
+    let command = cluster.part(Part::Command(0)).client();
+    let at = position(recorded(&command.post("/prisoners/A1234BC/tier", &tier("B2")).await));
+    let query = cluster.part(Part::Query);
+    assert_eq!(ask(query, "/prisoners/A1234BC/responsibility", &at).await.status, 200);
+    assert_eq!(unready(query, "views").await, None);
+
+    cluster.store.stop().await;
+    let query = cluster.part(Part::Query);
+    eventually("a service that misses the event store", async || {
+        let health = query.client().get("/health").await;
+        (health.status == 503 && health.body["components"]["eventLog"]["status"] == "DOWN").then_some(())
+    })
+    .await;
+    assert_eq!(query.client().get("/health/readiness").await.status, 200);
+    assert_eq!(query.client().get("/prisoners/A1234BC/responsibility").await.status, 200);
+
+    // One that has never reached it knows nothing.
+    cluster.kill(Part::Query);
+    cluster.start_part(Part::Query).await;
+    says(cluster.part(Part::Query), "views", "the event store is away").await;
+    cluster.store.start_again().await;
+    cluster.ready().await;
 }
 
 /// Views that nobody keeps up: the log moves on, and the query service says how far it is behind until they are.
