@@ -33,7 +33,18 @@ const GROUP_ROWS: usize = 100_000;
 /// Who wrote it, without a version: the same export is the same bytes, whichever release made it.
 const CREATED_BY: &str = "allocation-ledger";
 
-type Out = Box<dyn Write + Send>;
+/// Where a file goes. The library flushes after each column; an output that waits for a disk then would wait all the time.
+struct Out(Box<dyn Write + Send>);
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Writes a Parquet file.
 pub(crate) struct ParquetFile {
@@ -52,9 +63,9 @@ struct Encoder {
 }
 
 impl ParquetFile {
-    pub(crate) fn new(table: &Table, out: Out) -> io::Result<Self> {
+    pub(crate) fn new(table: &Table, out: Box<dyn Write + Send>) -> io::Result<Self> {
         let schema = schema(table).map_err(into_io)?;
-        let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties(table))).map_err(into_io)?;
+        let mut writer = SerializedFileWriter::new(Out(out), schema, Arc::new(properties(table))).map_err(into_io)?;
         // A group is handed over when the one before it is done, so that there are two in memory at most.
         let (groups, waiting) = mpsc::sync_channel::<Vec<Values>>(0);
         let (empty, emptied) = mpsc::channel();
@@ -111,7 +122,7 @@ impl TableWriter for ParquetFile {
         if self.rows > 0 {
             self.hand_over()?;
         }
-        self.encoded()?.into_inner().map_err(into_io)?.flush()
+        self.encoded()?.into_inner().map_err(into_io)?.0.flush()
     }
 }
 

@@ -115,21 +115,21 @@ impl Output {
     pub(super) fn opener(&self) -> impl Open + use<> {
         enum Opener {
             Stream(Stream),
-            File(io::Result<File>),
+            File(io::Result<Box<dyn Write + Send>>),
             Directory(PathBuf, &'static str),
         }
         let mut opener = match self {
             Self::Stream { to, spool: None } => Opener::Stream(to.clone()),
-            Self::Stream { spool: Some(spool), .. } => Opener::File(spool.try_clone()),
-            Self::File { temporary, .. } => Opener::File(temporary.as_file().try_clone()),
+            Self::Stream { spool: Some(spool), .. } => Opener::File(spool.try_clone().map(|file| Box::new(file) as _)),
+            Self::File { temporary, .. } => {
+                Opener::File(temporary.as_file().try_clone().map(|file| Box::new(Synced::new(file)) as _))
+            }
             Self::Directory { temporary, ending, .. } => Opener::Directory(temporary.path().to_owned(), ending),
         };
         move |month: Option<NaiveDate>| -> io::Result<Box<dyn Write + Send>> {
             Ok(match (&mut opener, month) {
                 (Opener::Stream(stream), _) => stream.open()?,
-                (Opener::File(file), _) => {
-                    Box::new(Synced::new(std::mem::replace(file, Err(io::Error::other("it has been opened before")))?))
-                }
+                (Opener::File(file), _) => std::mem::replace(file, Err(io::Error::other("it has been opened before")))?,
                 (Opener::Directory(directory, ending), month) => {
                     let directory = match month {
                         Some(month) => directory.join(format!("{MONTH}{}", month.format("%Y-%m"))),

@@ -13,6 +13,8 @@ const STEP_BYTES: usize = 64 * 1024 * 1024;
 /// A file being written.
 pub(super) struct Synced {
     file: File,
+    step_bytes: usize,
+    sync: fn(&File) -> io::Result<()>,
     /// Bytes written since the disk was last told to take them.
     written: usize,
     /// The disk at work. Its error is kept for the writer: the system tells it once, and would then say that all is well.
@@ -21,7 +23,11 @@ pub(super) struct Synced {
 
 impl Synced {
     pub(super) fn new(file: File) -> Self {
-        Self { file, written: 0, syncing: None }
+        Self::with(file, STEP_BYTES, File::sync_data)
+    }
+
+    fn with(file: File, step_bytes: usize, sync: fn(&File) -> io::Result<()>) -> Self {
+        Self { file, step_bytes, sync, written: 0, syncing: None }
     }
 
     /// Waits for the disk, and answers what it said.
@@ -36,19 +42,42 @@ impl Synced {
 
 impl Write for Synced {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.written >= self.step_bytes {
+            self.synced()?;
+            self.written = 0;
+            let (file, sync) = (self.file.try_clone()?, self.sync);
+            self.syncing = Some(std::thread::Builder::new().name("sync".to_owned()).spawn(move || sync(&file))?);
+        }
         let count = self.file.write(bytes)?;
         self.written += count;
-        if self.written >= STEP_BYTES {
-            self.written = 0;
-            self.synced()?;
-            let file = self.file.try_clone()?;
-            self.syncing = Some(std::thread::Builder::new().name("sync".to_owned()).spawn(move || file.sync_data())?);
-        }
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.synced()?;
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full(_: &File) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    #[test]
+    fn what_the_disk_says_meanwhile_reaches_the_writer() {
+        let mut file = Synced::with(tempfile::tempfile().expect("a file"), 10, full);
+        file.write_all(&[0; 10]).expect("less than is brought to the disk");
+        file.flush().expect("nothing was");
+        file.write_all(&[0; 10]).expect("the disk is at work");
+        let error = file.flush().expect_err("it has no room");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+
+        let mut file = Synced::with(tempfile::tempfile().expect("a file"), 10, full);
+        let written = (0..4).try_for_each(|_| file.write_all(&[0; 10]));
+        assert_eq!(written.expect_err("it has no room").kind(), io::ErrorKind::StorageFull);
     }
 }
