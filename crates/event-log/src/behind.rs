@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use domain::identifier::EventId;
 
-use crate::{LogError, PAGE_EVENTS_MAX, SharedLog};
+use crate::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
 
 /// How far a reader is behind the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +40,41 @@ pub async fn has_more_than(log: &SharedLog, position: u64, events: u64) -> Resul
     Ok(true)
 }
 
-/// Whether the event that a reader has seen last stands in the log, and whether it is that one, where its id was kept. If not,
-/// it was another log that the reader has seen.
-///
-/// # Errors
-/// [`LogError`], where the log cannot be read.
-pub async fn has_at(log: &SharedLog, position: u64, event_id: Option<EventId>) -> Result<bool, LogError> {
-    let Some(before) = position.checked_sub(1) else { return Ok(true) };
-    let next = log.read_all(before, 1).await?;
-    Ok(next.first().is_some_and(|event| event.position == position && event_id.is_none_or(|id| id == event.event_id)))
+/// What a reader of a log remembers of the last event that it has seen, by which it tells that log from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastSeen {
+    /// Its position; 0 before the first.
+    pub position: u64,
+    /// Its id, where that was kept.
+    pub event_id: Option<EventId>,
+    /// When it was recorded. The id alone does not tell: a command sent again to a log that was put back from a backup makes
+    /// events with the same ids.
+    pub recorded_at: Option<DateTime<Utc>>,
+}
+
+impl From<&RecordedEvent> for LastSeen {
+    fn from(event: &RecordedEvent) -> Self {
+        Self { position: event.position, event_id: Some(event.event_id), recorded_at: Some(event.recorded_at) }
+    }
+}
+
+impl LastSeen {
+    /// Nothing seen yet.
+    pub const NOTHING: Self = Self { position: 0, event_id: None, recorded_at: None };
+
+    /// Whether it stands in the log. If not, it was another log that the reader has seen.
+    ///
+    /// # Errors
+    /// [`LogError`], where the log cannot be read.
+    pub async fn is_in(self, log: &SharedLog) -> Result<bool, LogError> {
+        if self.position == 0 {
+            return Ok(true);
+        }
+        Ok(log.event_at(self.position).await?.is_some_and(|event| {
+            self.event_id.is_none_or(|id| id == event.event_id)
+                && self.recorded_at.is_none_or(|recorded_at| recorded_at == event.recorded_at)
+        }))
+    }
 }
 
 impl fmt::Display for Behind {

@@ -505,7 +505,13 @@ async fn log_pages(run: &Run) -> Result<(), Broken> {
     let (log, stream) = (run.log(), run.stream().await?);
     let start = log.head().await?;
     log.append(&stream, NoStream, run.some_events(7)).await?;
-    let whole: Vec<u64> = read_all(log, start).await?.iter().map(|event| event.position).collect();
+    let events = read_all(log, start).await?;
+    for event in &events {
+        let found = log.event_at(event.position).await?;
+        ensure!(found.as_ref() == Some(event), "at position {}: {found:?}", event.position);
+    }
+    ensure!(log.event_at(0).await?.is_none(), "an event stands at position 0");
+    let whole: Vec<u64> = events.iter().map(|event| event.position).collect();
     ensure!(whole.len() >= 7, "{} events after 7 were appended", whole.len());
     for limit in [1, 2, 3, 7] {
         let mut paged = Vec::new();

@@ -10,7 +10,7 @@ pub mod kurrentdb;
 mod port;
 pub mod postgres;
 
-pub use behind::{Behind, behind, has_at, has_more_than};
+pub use behind::{Behind, LastSeen, behind, has_more_than};
 pub use envelope::{Metadata, StoredEvent, decode, encode};
 pub use kurrentdb::KurrentLog;
 pub use port::*;

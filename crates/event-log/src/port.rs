@@ -194,6 +194,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// before it is answered first: an error says that the very next event is damaged.
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError>;
 
+    /// The event at a position, if one stands there.
+    async fn event_at(&self, position: u64) -> Result<Option<RecordedEvent>, LogError> {
+        let Some(before) = position.checked_sub(1) else { return Ok(None) };
+        Ok(self.read_all(before, 1).await?.into_iter().find(|event| event.position == position))
+    }
+
     /// The position of the last event, 0 for an empty log.
     async fn head(&self) -> Result<u64, LogError>;
 

@@ -43,12 +43,17 @@ use mimalloc::MiMalloc;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
+/// Whether somebody who named no command is shown the help.
+fn is_help(error: &clap::Error) -> bool {
+    error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
 /// Runs the program: exit status 0 when done, 1 when refused or failed, 2 when used wrongly.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() && telemetry::is_json_by_variable() => {
+        Err(error) if error.use_stderr() && !is_help(&error) && telemetry::is_json_by_variable() => {
             let reason = error.to_string();
             telemetry::tell_failure(telemetry::Format::Json, reason.trim_start_matches("error: ").trim_end());
             return ExitCode::from(USED_WRONGLY);

@@ -94,6 +94,17 @@ impl From<event_log::LogError> for BuildError {
     }
 }
 
+/// Which serving views are built anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebuild {
+    /// One of them, beside the others.
+    One(View),
+    /// All.
+    All,
+    /// All, also where those that serve are of another log: this one's take their place.
+    AllOfOtherLog,
+}
+
 /// Builds the serving views anew, or one of them, and puts them in the place of the old ones. Answers the position that they
 /// have come to.
 ///
@@ -102,12 +113,12 @@ impl From<event_log::LogError> for BuildError {
 pub async fn rebuild(
     log: &SharedLog,
     views: &PgPool,
-    only: Option<View>,
+    what: Rebuild,
     progress: impl Fn(Progress) + Sync,
 ) -> Result<u64, BuildError> {
     schema::migrate(views).await?;
     let mut builder = Builder::begin(views).await?;
-    let outcome = builder.rebuild(log, only, progress).await;
+    let outcome = builder.rebuild(log, what, progress).await;
     builder.end(outcome).await
 }
 
@@ -265,22 +276,24 @@ impl Builder {
     async fn rebuild(
         &mut self,
         log: &SharedLog,
-        only: Option<View>,
+        what: Rebuild,
         progress: impl Fn(Progress) + Sync,
     ) -> Result<u64, BuildError> {
+        let only = match what {
+            Rebuild::One(view) => Some(view),
+            Rebuild::All | Rebuild::AllOfOtherLog => None,
+        };
         let mut serving = PgConnection::connect_with(&self.options).await?;
         schema::choose(&mut serving, SCHEMA).await?;
         let served = checkpoint::read(&mut serving).await?;
         if only.is_some() && served.version != VIEWS_VERSION {
             return Err(BuildError::OtherVersion { found: served.version });
         }
-        // One view goes beside the others at their very position, which nobody need move on.
-        let to = if only.is_some() {
+        if what != Rebuild::AllOfOtherLog {
             served.check_is_of(log).await?;
-            served.position
-        } else {
-            log.head().await?
-        };
+        }
+        // One view goes beside the others at their very position, which nobody need move on.
+        let to = if only.is_some() { served.position } else { log.head().await? };
         let target = Target { options: &self.options, schema: BUILDING, to, epoch: 0, only };
         let mut built = rebuild::fill(log, &target, &progress).await?;
         let mut building = PgConnection::connect_with(&self.options).await?;
@@ -296,7 +309,7 @@ impl Builder {
             }
             // Who has lost the lock may have lost the schema to another builder.
             self.lock.ping().await?;
-            if let Some(position) = swap(log, &mut live, &mut serving, &mut building, &mut built, only).await? {
+            if let Some(position) = swap(log, &mut live, &mut serving, &mut building, &mut built, what).await? {
                 return Ok(position);
             }
             sleep(SWAP_PAUSE).await;
@@ -353,10 +366,10 @@ async fn swap(
     serving: &mut PgConnection,
     building: &mut PgConnection,
     built: &mut Checkpoint,
-    only: Option<View>,
+    what: Rebuild,
 ) -> Result<Option<u64>, Error> {
     let mut transaction = schema::begin_swap(serving).await?;
-    if swapped(log, live, &mut transaction, building, built, only).await? {
+    if swapped(log, live, &mut transaction, building, built, what).await? {
         checkpoint::notify(&mut transaction, built.position).await?;
         transaction.commit().await?;
         Ok(Some(built.position))
@@ -373,7 +386,7 @@ async fn swapped(
     serving: &mut PgConnection,
     building: &mut PgConnection,
     built: &mut Checkpoint,
-    only: Option<View>,
+    what: Rebuild,
 ) -> Result<bool, Error> {
     // The table and not the row: a projector that waited for the row would hold the table, which is dropped below. Its
     // readers go on.
@@ -382,25 +395,28 @@ async fn swapped(
         return Ok(false);
     }
     let served = checkpoint::read(serving).await?;
-    // Views never go back; but those of another log give way.
-    let is_of_log = served.is_of(log).await?;
-    if only.is_some() && !is_of_log {
-        return Err(Error::OtherLog { position: served.position });
+    let other_log = || Error::OtherLog { position: served.position };
+    // Views never go back; but those of another log give way where that was asked for.
+    if served.is_of(log).await? {
+        while built.position < served.position {
+            if catch_up(log, live, building, built, served.position).await? == 0 {
+                return Err(other_log());
+            }
+        }
+    } else if what != Rebuild::AllOfOtherLog {
+        return Err(other_log());
     }
-    while is_of_log && built.position < served.position {
-        catch_up(log, live, building, built, served.position).await?;
-    }
-    let replaced = match only {
-        None => schema::replace(serving, BUILDING).await,
+    let replaced = match what {
+        Rebuild::All | Rebuild::AllOfOtherLog => schema::replace(serving, BUILDING).await,
         // Beside the other views only at their very position.
-        Some(_) if built.position != served.position => return Ok(false),
-        Some(view) => schema::replace_view(serving, BUILDING, view).await,
+        Rebuild::One(_) if built.position != served.position => return Ok(false),
+        Rebuild::One(view) => schema::replace_view(serving, BUILDING, view).await,
     };
     if !schema::tried(replaced)? {
         return Ok(false);
     }
     // Only now: while the swap may have to be tried again, what is built is moved on under the epoch that it began with.
-    if only.is_none() && !checkpoint::set_epoch(serving, served.epoch + 1).await? {
+    if !matches!(what, Rebuild::One(_)) && !checkpoint::set_epoch(serving, served.epoch + 1).await? {
         return Err(Error::Fenced { epoch: served.epoch });
     }
     Ok(true)

@@ -12,7 +12,7 @@ pub enum Error {
     #[error(
         "use the views, which are of another log than the one configured: the last event that they include, at position \
          {position}, does not stand in it; name their own log, or build them anew from the one configured with \
-         `allocation-ledger projections rebuild`"
+         `allocation-ledger projections rebuild --of-other-log`"
     )]
     OtherLog {
         /// The position that the views have come to.

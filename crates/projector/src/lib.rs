@@ -42,7 +42,7 @@ mod status;
 mod verify;
 mod views;
 
-pub use build::{AsOf, BuildError, as_of_schemas, build_as_of, drop_unfinished, rebuild};
+pub use build::{AsOf, BuildError, Rebuild, as_of_schemas, build_as_of, drop_unfinished, rebuild};
 pub use error::Error;
 pub use rebuild::Progress;
 pub use run::{Settings, Status, Stopped, run};

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use domain::{Entry, Event, Stream};
-use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata};
+use event_log::{LastSeen, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata};
 use quick_cache::{Weighter, unsync::Cache};
 use sqlx::{Connection as _, PgConnection};
 use tracing::Level;
@@ -22,7 +22,7 @@ use crate::{
     folding::History,
     views::{
         Keys, Tables,
-        checkpoint::{self, Checkpoint, Last},
+        checkpoint::{self, Checkpoint},
     },
 };
 
@@ -50,7 +50,7 @@ impl Weighter<Stream, History> for Entries {
 
 /// The events of a batch, read and by stream.
 struct Batch {
-    last: Last,
+    last: LastSeen,
     touched: HashMap<Stream, Tail>,
 }
 
@@ -136,7 +136,7 @@ impl Live {
         &mut self,
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
-        last: Last,
+        last: LastSeen,
         histories: Vec<(Stream, History)>,
     ) -> Result<(), Error> {
         let mut keys = Keys::default();
@@ -163,7 +163,8 @@ impl Live {
         checkpoint::notify(&mut transaction, last.position).await?;
         transaction.commit().await?;
 
-        (checkpoint.position, checkpoint.event_id) = (last.position, Some(last.event_id));
+        let LastSeen { position, event_id, recorded_at } = last;
+        *checkpoint = Checkpoint { position, event_id, recorded_at, ..*checkpoint };
         for (stream, history) in histories {
             self.histories.insert(stream, history);
         }

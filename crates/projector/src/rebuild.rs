@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
+use event_log::{LastSeen, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
 use futures::future::{try_join, try_join_all};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, mpsc};
@@ -28,7 +28,7 @@ use crate::{
     shelf::{Board, Shelf},
     views::{
         Tables, View,
-        checkpoint::{self, Checkpoint, Last},
+        checkpoint::{self, Checkpoint},
     },
 };
 
@@ -109,8 +109,9 @@ pub(crate) async fn fill(
 
     let checkpoint = Checkpoint {
         version: VIEWS_VERSION,
-        position: last.map_or(0, |last| last.position),
-        event_id: last.map(|last| last.event_id),
+        position: last.position,
+        event_id: last.event_id,
+        recorded_at: last.recorded_at,
         epoch: target.epoch,
     };
     schema::choose(&mut connection, target.schema).await?;
@@ -118,14 +119,14 @@ pub(crate) async fn fill(
         .execute(&mut connection)
         .await?;
     schema::add_keys(&mut connection).await?;
-    checkpoint::insert(&mut connection, checkpoint, last.map(|last| last.recorded_at)).await?;
+    checkpoint::insert(&mut connection, checkpoint).await?;
     schema::analyze(&mut connection).await?;
     connection.close().await?;
     Ok(checkpoint)
 }
 
 /// Puts the log's events up to `to` on a shelf; answers the last one, too.
-pub(crate) async fn shelve(log: &SharedLog, to: u64, progress: impl Fn(u64)) -> Result<(Shelf, Option<Last>), Error> {
+pub(crate) async fn shelve(log: &SharedLog, to: u64, progress: impl Fn(u64)) -> Result<(Shelf, LastSeen), Error> {
     let (pages, mut incoming) = mpsc::channel::<Vec<RecordedEvent>>(WAITING_MAX);
     let putting = blocking(move || {
         let mut shelf = Shelf::new(to);
@@ -135,9 +136,9 @@ pub(crate) async fn shelve(log: &SharedLog, to: u64, progress: impl Fn(u64)) -> 
         Ok::<_, Error>(shelf)
     });
     let reading = async move {
-        let mut last: Option<Last> = None;
+        let mut last = LastSeen::NOTHING;
         loop {
-            let after = last.map_or(0, |last| last.position);
+            let after = last.position;
             // No further than `to`: damage that stands beyond it is left to whoever follows the log.
             let limit = to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) as usize;
             if limit == 0 {
@@ -148,7 +149,7 @@ pub(crate) async fn shelve(log: &SharedLog, to: u64, progress: impl Fn(u64)) -> 
             page.truncate(page.partition_point(|event| event.position <= to));
             let whole = page.len() == read && read > 0;
             if let Some(event) = page.last() {
-                last = Some(event.into());
+                last = event.into();
                 progress(event.position);
             }
             // Nobody receives where an event could not be put; the other half says why.

@@ -282,7 +282,7 @@ fn case_prisons(history: &prisoner::History) -> (Vec<CasePrison>, State) {
             // It changes what was known of the time before.
             let known = history.known_at_position(entry.position);
             state = State::default();
-            known.in_effective_order().into_iter().for_each(|known| seen.apply(&mut state, known, entry.position));
+            known.in_effective_order().iter().for_each(|earlier| seen.apply(&mut state, earlier, entry.position));
         }
         let held_at = held_at(&state);
         for (prison, row) in &mut seen.rows {
@@ -308,7 +308,7 @@ impl Seen<'_> {
         let before = held_at(state).map(Option::<&PrisonCode>::cloned);
         state.apply(entry);
         let after = held_at(state);
-        for prison in after.into_iter().flatten() {
+        for prison in prisons(state).into_iter().flatten() {
             if !self.rows.contains_key(prison) {
                 let row = CasePrison {
                     prisoner_number: self.number.clone(),
@@ -328,12 +328,14 @@ impl Seen<'_> {
     }
 }
 
-/// The prisons at which somebody may hold the case; none once it was merged into another.
-fn held_at(state: &State) -> [Option<&PrisonCode>; 2] {
-    if state.retired_into.is_some() {
-        return [None; 2];
-    }
+/// The prisons at which somebody may hold the case.
+fn prisons(state: &State) -> [Option<&PrisonCode>; 2] {
     [state.prison.as_ref(), state.coworking_pom.as_ref().map(|role| &role.prison)]
+}
+
+/// The same, but none once it was merged into another.
+fn held_at(state: &State) -> [Option<&PrisonCode>; 2] {
+    if state.retired_into.is_some() { [None; 2] } else { prisons(state) }
 }
 
 /// The allocations that stand, by revision.
@@ -521,6 +523,16 @@ mod tests {
         PrisonerEvent::AllocationMade(AllocationMade { prison, pom: pom(staff_id), choice: choice() })
     }
 
+    fn moved() -> PrisonerEvent {
+        PrisonerEvent::Reallocated(Reallocated {
+            prison: "LEI".parse().expect("a prison"),
+            pom_before: pom(1),
+            pom_after: pom(2),
+            reason: "caseload".into(),
+            choice: choice(),
+        })
+    }
+
     fn void(revision: u64) -> PrisonerEvent {
         PrisonerEvent::EntryVoided(EntryVoided { revision, reason: "entered in error".into() })
     }
@@ -552,17 +564,10 @@ mod tests {
 
     #[test]
     fn a_reallocation_names_who_held_the_case() {
-        let moved = PrisonerEvent::Reallocated(Reallocated {
-            prison: "LEI".parse().expect("a prison"),
-            pom_before: pom(1),
-            pom_after: pom(2),
-            reason: "caseload".into(),
-            choice: choice(),
-        });
         let rows = rows(vec![
             ("2026-03-01T09:00:00Z", tier()),
             ("2026-03-02T09:00:00Z", made(1)),
-            ("2026-03-03T09:00:00Z", moved),
+            ("2026-03-03T09:00:00Z", moved()),
         ]);
         let reallocation = &rows.allocation[1];
         assert_eq!(reallocation.kind, AllocationKind::Reallocation);
@@ -615,6 +620,7 @@ mod tests {
                 PrisonerEvent::TierAssigned(TierAssigned { prison: Some(prison), ..tier })
             }
             PrisonerEvent::AllocationMade(made) => PrisonerEvent::AllocationMade(AllocationMade { prison, ..made }),
+            PrisonerEvent::Reallocated(moved) => PrisonerEvent::Reallocated(Reallocated { prison, ..moved }),
             PrisonerEvent::CoworkerAllocated(joined) => {
                 PrisonerEvent::CoworkerAllocated(CoworkerAllocated { prison, ..joined })
             }
@@ -636,6 +642,7 @@ mod tests {
         let event = prop_oneof![
             3 => Just(tier()),
             4 => Just(made(1)),
+            2 => Just(moved()),
             2 => Just(PrisonerEvent::CoworkerAllocated(coworker)),
             3 => Just(ended(DeallocationTrigger::Transferred)),
             2 => Just(ended(DeallocationTrigger::Released)),
@@ -663,7 +670,12 @@ mod tests {
             let history = prisoner::History::from_entries("A1234BC".parse().expect("a number"), entries.collect());
             let rows = case_rows(&history).case_prison;
             for position in history.entries().iter().map(|entry| entry.position) {
-                let periods = prisoner::periods(&history.known_at_position(position));
+                let known = history.known_at_position(position);
+                let periods = prisoner::periods(&known);
+                for allocation in case_rows(&known).allocation {
+                    let was_seen = |row: &CasePrison| row.prison == allocation.prison && row.first_position <= position;
+                    prop_assert!(rows.iter().any(was_seen), "allocated at {}: {rows:?}", allocation.prison);
+                }
                 for at in (0..9).map(instant) {
                     let found: Vec<_> = rows.iter().filter(|row| {
                         row.first_position <= position

@@ -326,6 +326,8 @@ impl Running<'_> {
             while !events.is_empty() {
                 let rest = events.split_off(events.len().min(self.settings.batch_events_max));
                 let was_full = events.len() == self.settings.batch_events_max;
+                // The log may be another than the one that was begun with: put back from a backup, or another server's.
+                checkpoint.check_is_of(&self.log).await?;
                 let batch = self.batch.lock().await;
                 in_time(BATCH_MAX, live.project(connection, checkpoint, std::mem::replace(&mut events, rest))).await?;
                 drop(batch);
@@ -340,6 +342,8 @@ impl Running<'_> {
                 }
             }
             if let Some(error) = failed {
+                // One that ends earlier than it did is another, too.
+                checkpoint.check_is_of(&self.log).await?;
                 return Err(error.into());
             }
         }

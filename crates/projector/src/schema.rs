@@ -137,8 +137,8 @@ pub(crate) async fn migrate_on(connection: &mut PgConnection) -> Result<(), Erro
         drop_schema(&mut transaction, SCHEMA).await?;
         create(&mut transaction, SCHEMA).await?;
         add_keys(&mut transaction).await?;
-        let start = Checkpoint { version: VIEWS_VERSION, position: 0, event_id: None, epoch: 0 };
-        checkpoint::insert(&mut transaction, start, None).await?;
+        let start = Checkpoint { version: VIEWS_VERSION, position: 0, event_id: None, recorded_at: None, epoch: 0 };
+        checkpoint::insert(&mut transaction, start).await?;
     }
     transaction.commit().await?;
     Ok(())

@@ -20,7 +20,7 @@ use std::{
 };
 
 use domain::Stream;
-use event_log::{LogError, SharedLog, decode};
+use event_log::{SharedLog, decode};
 use futures::future::{try_join, try_join_all};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction};
 
@@ -88,8 +88,8 @@ pub async fn verify(
         return Err(BuildError::OtherVersion { found: checkpoint.version });
     }
     checkpoint.check_is_of(log).await?;
-    let (mut transaction, Checkpoint { position, .. }) = snapshot(&mut connection, schema, &selected).await?;
-    let recorded_at = checkpoint::recorded_at(&mut transaction).await.map_err(Error::from)?;
+    let (mut transaction, checkpoint) = snapshot(&mut connection, schema, &selected).await?;
+    let position = checkpoint.position;
     let reading = async {
         let mut stored = Stored::default();
         for view in &selected {
@@ -101,11 +101,10 @@ pub async fn verify(
     };
     let shelving = shelve(log, position, |read| progress(Progress::Reading { position: read, to: position }));
     let (stored, (shelf, last)) = try_join(reading, shelving).await?;
-    if last.map_or(0, |last| last.position) != position || last.map(|last| last.recorded_at) != recorded_at {
-        let what = format!(
-            "the views say that they include position {position}, recorded at {recorded_at:?}, and no such event stands there"
-        );
-        return Err(LogError::Damaged { position, what }.into());
+    // They may have been put in place since.
+    let is_other = (last.position, last.recorded_at) != (position, checkpoint.recorded_at);
+    if is_other || checkpoint.event_id.is_some_and(|id| last.event_id != Some(id)) {
+        return Err(Error::OtherLog { position }.into());
     }
 
     let rows = stored.rows.len() as u64;

@@ -89,7 +89,9 @@ async fn says(url: &str, what: &[&str]) {
     for arguments in [&check[..], &serve] {
         let ran = run(arguments).await;
         assert_eq!(ran.status.code(), Some(1), "{url}: {}{}", ran.stdout, ran.stderr);
-        let said = ran.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        // A service says it in its log.
+        let is_reason = |line: &&str| line.starts_with("error: ") || line.contains("\"reason\":");
+        let said = ran.stderr.lines().find(is_reason).unwrap_or_default();
         assert!(what.iter().all(|what| said.contains(what)), "{url}: {}", ran.stderr);
         assert!(!ran.stderr.contains("secret"), "{url}: {}", ran.stderr);
     }

@@ -159,6 +159,11 @@ impl EventLog for Inner {
         Ok(events)
     }
 
+    async fn event_at(&self, position: u64) -> Result<Option<RecordedEvent>, LogError> {
+        let event = self.log.event_at(position).await?;
+        Ok(event.filter(|event| event.position <= self.end.load(Ordering::Relaxed)))
+    }
+
     async fn position_at(&self, instant: DateTime<Utc>) -> Result<u64, LogError> {
         Ok(self.log.position_at(instant).await?.min(self.end.load(Ordering::Relaxed)))
     }

@@ -45,7 +45,7 @@ use crate::{
 
 use self::{
     connection::{Address, Connection},
-    read::Next,
+    read::{Next, Start},
     seen::{Revisions, Seen},
     wakeups::Wakeups,
 };
@@ -149,6 +149,17 @@ impl EventLog for KurrentLog {
             Next::End => self.wakeups.listen(),
         }
         Ok(page.events)
+    }
+
+    async fn event_at(&self, position: u64) -> Result<Option<RecordedEvent>, LogError> {
+        let Some(before) = position.checked_sub(1) else { return Ok(None) };
+        // Asked for by its position, as the way from the event before it may be long.
+        let found = self.store.page_from(Start::Event(position), before, 1, &mut Revisions::after(before)).await?;
+        let Some(page) = found else { return Ok(None) };
+        match (page.events.into_iter().find(|event| event.position == position), page.next) {
+            (None, Next::Damage(error)) => Err(error),
+            (event, _) => Ok(event),
+        }
     }
 
     async fn head(&self) -> Result<u64, LogError> {

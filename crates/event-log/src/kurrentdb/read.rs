@@ -68,7 +68,7 @@ pub(super) enum Next {
 
 /// Where reading the log begins.
 #[derive(Clone, Copy)]
-enum Start {
+pub(super) enum Start {
     /// At the start, for 0, or at an event of ours.
     Event(u64),
     /// At a position before which there is nothing to read.
@@ -236,7 +236,7 @@ impl Store {
     }
 
     /// Reads from where it is said on, and answers what stands after `after`; nothing where it cannot be begun there.
-    async fn page_from(
+    pub(super) async fn page_from(
         &self,
         start: Start,
         after: u64,
@@ -257,7 +257,7 @@ impl Store {
                 // On the way there whatever is read is passed over.
                 true => PAGE_EVENTS_MAX,
                 // Reading includes the event at the position, which is known where one is meant.
-                false => limit - events.len() + usize::from(from.prepare > 0),
+                false => limit - events.len() + usize::from(from.prepare > 0 && !(is_first && from.commit > after)),
             };
             let (read, then) = match self.read_all(last, from, count).await {
                 // The server refuses a position within one of its records, and says so in words only.

@@ -7,7 +7,7 @@ use clap::Args;
 use event_log::SharedLog;
 use http_api::instant::KnownAt;
 use indicatif::{ProgressBar, ProgressStyle};
-use projector::{Progress, View};
+use projector::{Progress, Rebuild, View};
 use serde_json::json;
 
 use crate::{
@@ -26,6 +26,9 @@ pub struct Settings {
     /// Build the views as they were then, in a schema of their own beside the serving ones
     #[arg(long, value_name = "POSITION|INSTANT|DATE", requires = "schema")]
     as_of: Option<KnownAt>,
+    /// Also where the serving views are of another log than this one, which then takes its place in them
+    #[arg(long, conflicts_with_all = ["view", "as_of"])]
+    of_other_log: bool,
     /// With --as-of: the name of that schema
     #[arg(long, value_name = "NAME", requires = "as_of")]
     schema: Option<String>,
@@ -72,7 +75,14 @@ async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {
             projector::build_as_of(&stores.log, &stores.views, position, schema, settings.replace, show).await?;
             (position, schema.as_str())
         }
-        _ => (projector::rebuild(&stores.log, &stores.views, settings.view, show).await?, projector::SCHEMA),
+        _ => {
+            let what = match settings.view {
+                Some(view) => Rebuild::One(view),
+                None if settings.of_other_log => Rebuild::AllOfOtherLog,
+                None => Rebuild::All,
+            };
+            (projector::rebuild(&stores.log, &stores.views, what, show).await?, projector::SCHEMA)
+        }
     };
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();

@@ -82,7 +82,7 @@ fn table(views: &Views, as_of: &[AsOf]) -> String {
     if !views.is_of_log {
         text.push_str(
             "\nthe views are of another log than the one configured: name their own, or build them anew from this one with \
-             `allocation-ledger projections rebuild`",
+             `allocation-ledger projections rebuild --of-other-log`",
         );
     }
     text.extend(views.building.iter().map(|schema| format!("\nbeing built: schema {schema}")));

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::identifier::EventId;
-use event_log::{LogError, RecordedEvent, SharedLog, has_at};
+use event_log::{LastSeen, LogError, SharedLog};
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
@@ -23,28 +23,17 @@ pub(crate) struct Checkpoint {
     pub(crate) position: u64,
     /// That event's id; none before the first, and in views of a version that did not say.
     pub(crate) event_id: Option<EventId>,
+    /// When it was recorded; none before the first.
+    pub(crate) recorded_at: Option<DateTime<Utc>>,
     /// Raised by each projector that takes over.
     pub(crate) epoch: i64,
-}
-
-/// The last event that views include.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Last {
-    pub(crate) position: u64,
-    pub(crate) event_id: EventId,
-    pub(crate) recorded_at: DateTime<Utc>,
-}
-
-impl From<&RecordedEvent> for Last {
-    fn from(event: &RecordedEvent) -> Self {
-        Self { position: event.position, event_id: event.event_id, recorded_at: event.recorded_at }
-    }
 }
 
 impl Checkpoint {
     /// Whether the views are of a log: the last event that they include then stands there.
     pub(crate) async fn is_of(self, log: &SharedLog) -> Result<bool, LogError> {
-        has_at(log, self.position, self.event_id).await
+        let Self { position, event_id, recorded_at, .. } = self;
+        LastSeen { position, event_id, recorded_at }.is_in(log).await
     }
 
     /// Makes sure of it.
@@ -54,16 +43,12 @@ impl Checkpoint {
 }
 
 /// Writes the checkpoint of views that have none yet.
-pub(crate) async fn insert(
-    connection: &mut PgConnection,
-    checkpoint: Checkpoint,
-    recorded_at: Option<DateTime<Utc>>,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(connection: &mut PgConnection, checkpoint: Checkpoint) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO checkpoint (version, position, event_id, recorded_at, epoch) VALUES ($1, $2, $3, $4, $5)")
         .bind(checkpoint.version)
         .bind(to_bigint(checkpoint.position))
         .bind(checkpoint.event_id.map(|id| id.0))
-        .bind(recorded_at)
+        .bind(checkpoint.recorded_at)
         .bind(checkpoint.epoch)
         .execute(connection)
         .await?;
@@ -76,11 +61,6 @@ pub(crate) async fn read(connection: &mut PgConnection) -> Result<Checkpoint, sq
     from_row(&row)
 }
 
-/// When the last event that the views include was recorded; none before the first.
-pub(crate) async fn recorded_at(connection: &mut PgConnection) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar("SELECT recorded_at FROM checkpoint").fetch_one(connection).await
-}
-
 /// Gives views that have just been put in place the epoch under which they are served; false where they have no checkpoint.
 pub(crate) async fn set_epoch(connection: &mut PgConnection, epoch: i64) -> Result<bool, sqlx::Error> {
     let done = sqlx::query("UPDATE checkpoint SET epoch = $1").bind(epoch).execute(connection).await?;
@@ -88,13 +68,14 @@ pub(crate) async fn set_epoch(connection: &mut PgConnection, epoch: i64) -> Resu
 }
 
 /// Views of an older version lack the event's id, and are read all the same.
-const COLUMNS: &str = "version, position, (to_jsonb(checkpoint) ->> 'event_id')::uuid AS event_id, epoch";
+const COLUMNS: &str = "version, position, (to_jsonb(checkpoint) ->> 'event_id')::uuid AS event_id, recorded_at, epoch";
 
 fn from_row(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
     Ok(Checkpoint {
         version: row.try_get("version")?,
         position: row.try_get::<i64, _>("position")?.unsigned_abs(),
         event_id: row.try_get::<Option<Uuid>, _>("event_id")?.map(EventId),
+        recorded_at: row.try_get("recorded_at")?,
         epoch: row.try_get("epoch")?,
     })
 }
@@ -107,19 +88,19 @@ pub(crate) async fn take_over(connection: &mut PgConnection) -> Result<Checkpoin
     from_row(&row)
 }
 
-/// Moves the checkpoint from `expected` to the last event of a batch, if it stands there and `expected`'s epoch is in force. Locks the
-/// row until the transaction ends: who takes over meanwhile waits for it and sees its result.
+/// Moves the checkpoint from `expected` to the last event of a batch, if it stands there and `expected`'s epoch is in force.
+/// Locks the row until the transaction ends: who takes over meanwhile waits for it and sees its result.
 pub(crate) async fn advance(
     connection: &mut PgConnection,
     expected: Checkpoint,
-    last: Last,
+    last: LastSeen,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "UPDATE checkpoint SET position = $1, event_id = $2, recorded_at = $3
           WHERE epoch = $4 AND position = $5 AND version = $6",
     )
     .bind(to_bigint(last.position))
-    .bind(last.event_id.0)
+    .bind(last.event_id.map(|id| id.0))
     .bind(last.recorded_at)
     .bind(expected.epoch)
     .bind(to_bigint(expected.position))
