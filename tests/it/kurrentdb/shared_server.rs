@@ -8,6 +8,7 @@ use event_log::{
 };
 use futures::{StreamExt as _, stream::BoxStream};
 use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions, StreamMetadata, StreamMetadataBuilder};
+use nix::sys::signal::Signal;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -239,4 +240,30 @@ async fn between_those_of_others_none_of_ours_is_missed() {
     assert_eq!(whole.len(), EVENTS as usize);
     assert_eq!(paged, whole);
     assert_eq!(seeing.await.expect("no panic"), whole);
+}
+
+/// The server stands still for longer than a read waits, and for less than a search does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stands_still_does_not_make_a_log_forget_where_it_is() {
+    let server = StandIn::start();
+    let (log, client) = (log(&server), client(&server));
+    let (_, last) = append_nine(&log).await;
+    others_write(&client, 50_000).await;
+    is_cheap(&client, "the head", async || assert_eq!(head(&log).await, last.position)).await;
+    let before = searched(&client).await;
+    server.signal(Signal::SIGSTOP);
+    let asking = tokio::spawn(async move { head(&log).await });
+    eventually("a search", async || is_searching().then_some(())).await;
+    server.signal(Signal::SIGCONT);
+    assert_eq!(asking.await.expect("no panic"), last.position);
+    let again = searched(&client).await - before;
+    assert!(again < AGAIN_MAX, "{again}");
+}
+
+/// Whether a thread of this process searches a log: of this test or of another.
+fn is_searching() -> bool {
+    let threads = std::fs::read_dir("/proc/self/task").expect("the threads").filter_map(Result::ok);
+    let mut names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    // The system keeps the first 15 bytes.
+    names.any(|name| name.starts_with("kurrentdb-searc"))
 }

@@ -265,10 +265,14 @@ impl Store {
                 read => read.map_err(log_error)?,
             };
             if is_first && let Start::Event(at @ 1..) = start {
-                if read.first().map(|first| position(first).commit) != Some(at) {
-                    return Ok(None);
+                match read.first() {
+                    Some(first) if position(first).commit == at => self.seen.note_position(at),
+                    // The event would have been there at once: the server has stalled.
+                    None if !matches!(then, Then::End) && self.is_at(at).await.map_err(log_error)? => {
+                        return Err(log_error(Error::DeadlineExceeded));
+                    }
+                    _ => return Ok(None),
                 }
-                self.seen.note_position(at);
             }
             for event in read {
                 let at = position(&event);
@@ -448,13 +452,23 @@ impl Store {
         }
     }
 
-    /// Whether an event of ours is at a position; at the start, nothing need be.
+    /// Whether an event of ours is at a position; at the start, nothing need be. Whatever stands there, the server answers at
+    /// once, for it is asked for without a filter: that it is silent says nothing of the event.
     async fn is_at(&self, at: u64) -> Result<bool, Error> {
         if at == 0 {
             return Ok(true);
         }
-        let (read, _) = self.read_all(at, Position { commit: at, prepare: at }, 1).await?;
-        Ok(read.first().is_some_and(|first| position(first).commit == at))
+        let options = ReadAllOptions::default().position(place(Position { commit: at, prepare: at })).max_count(1);
+        let options = &as_caller!(self.connection.address(), options);
+        let ask = |client: Client| async move {
+            let mut events = Vec::new();
+            collect(&client, options, 1, SILENCE_MAX, &mut events).await.map(|_| events)
+        };
+        match self.connection.call(ask).await {
+            Ok(read) => Ok(read.first().is_some_and(|first| position(first).commit == at && self.is_ours(first))),
+            Err(error) if is_invalid_position(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// As [`Store::head`], from the end backwards: past all that others have written since.
