@@ -266,7 +266,11 @@ impl Store {
             };
             if is_first && let Start::Event(at @ 1..) = start {
                 match read.first() {
-                    Some(first) if position(first).commit == at => self.seen.note_position(at),
+                    Some(first) if position(first).commit == at => {
+                        if self.is_ours(first) {
+                            self.seen.note_position(at);
+                        }
+                    }
                     // The event would have been there at once: the server has stalled.
                     None if !matches!(then, Then::End) && self.is_at(at).await.map_err(log_error)? => {
                         return Err(log_error(Error::DeadlineExceeded));
