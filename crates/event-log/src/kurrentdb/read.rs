@@ -342,11 +342,12 @@ impl Store {
     /// Has the server look, from a position on, for what stands after `last`, and answers the position before which it found
     /// nothing. Whatever becomes of this, what it has passed over is known.
     async fn search(&self, last: u64, from: Position) -> Result<u64, Error> {
-        // Who had to wait mostly looked for the same.
-        let _searching = self.searching.lock().await;
+        let searching = timeout(SILENCE_MAX, self.searching.lock()).await;
+        // Who had to wait mostly looked for the same, be it that the other has not come to its end.
         if let Some(before) = self.seen.gap_after(last).filter(|before| *before > from.commit) {
             return Ok(before);
         }
+        let Ok(_searching) = searching else { return Err(Error::DeadlineExceeded) };
         let (tell, mut told) = mpsc::unbounded_channel();
         let mut passed_over = PassedOver::new(&self.prefix, last);
         let hear = move |event| {
