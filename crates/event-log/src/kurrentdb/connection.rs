@@ -187,12 +187,13 @@ impl Address {
     }
 }
 
-/// The way to the server, shared by everybody who uses one store.
+/// The way to the server, shared by everybody who uses one store. A handle.
+#[derive(Clone)]
 pub(super) struct Connection {
     address: Address,
-    session: Mutex<Option<Arc<Session>>>,
+    session: Arc<Mutex<Option<Arc<Session>>>>,
     /// Clients in a row that did not get through.
-    failures: AtomicU32,
+    failures: Arc<AtomicU32>,
 }
 
 /// One client, as long as it works.
@@ -215,7 +216,7 @@ impl Drop for Session {
 
 impl Connection {
     pub(super) fn new(address: Address) -> Self {
-        Self { address, session: Mutex::new(None), failures: AtomicU32::new(0) }
+        Self { address, session: Arc::default(), failures: Arc::default() }
     }
 
     pub(super) fn address(&self) -> &Address {

@@ -26,14 +26,15 @@ use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
 use super::{
     Store,
-    connection::{SILENCE_MAX, as_caller, in_time, in_time_of, in_words, is_invalid_position},
+    connection::{Connection, SILENCE_MAX, as_caller, in_time, in_time_of, in_words, is_invalid_position},
     seen::Revisions,
-    stored::{AppendId, hides_events, recorded_event},
+    stored::{AppendId, StreamPrefix, hides_events, recorded_event},
     subscription::{Keeper, PassedOver, Subscription, place},
 };
 
-/// How long the server may look for our last event from the log's end backwards, which only a process that has seen none
-/// asks for: there is no way to learn how far it is. That its machine is gone, the connection itself finds out sooner.
+/// How long the server may say nothing while it looks for our last event from the log's end backwards, which mostly a process
+/// that has seen none asks for: there is no way to learn how far it is. That its machine is gone, the connection itself finds
+/// out sooner.
 const BACKWARDS_MAX: Duration = Duration::from_hours(1);
 
 /// How long a search goes on before a read is tried again from where it is: a server whose others never stop writing, and which
@@ -328,7 +329,7 @@ impl Store {
         let options = &as_caller!(self.connection.address(), options);
         let ask = |client: Client| async move {
             let mut events = Vec::new();
-            let then = match collect(&client, options, count, SILENCE_MAX, &mut events).await {
+            let then = match collect(&client, options, count, &mut events).await {
                 Ok(then) => then,
                 Err(Error::DeadlineExceeded) if events.last().is_some_and(|last| position(last) > from) => Then::Quiet,
                 Err(Error::DeadlineExceeded) => Then::From(self.search(last, from).await?),
@@ -467,7 +468,7 @@ impl Store {
         let options = &as_caller!(self.connection.address(), options);
         let ask = |client: Client| async move {
             let mut events = Vec::new();
-            collect(&client, options, 1, SILENCE_MAX, &mut events).await.map(|_| events)
+            collect(&client, options, 1, &mut events).await.map(|_| events)
         };
         match self.connection.call(ask).await {
             Ok(read) => Ok(read.first().is_some_and(|first| position(first).commit == at && self.is_ours(first))),
@@ -476,33 +477,55 @@ impl Store {
         }
     }
 
-    /// As [`Store::head`], from the end backwards: past all that others have written since.
+    /// As [`Store::head`], from the end backwards: past all that others have written since. Whoever does not wait for it leaves
+    /// it to those who come after.
     async fn head_backwards(&self) -> Result<u64, LogError> {
-        let mut count = 1;
-        loop {
-            let options = ReadAllOptions::default().position(StreamPosition::End).backwards();
-            let options = options.filter(self.filter()).max_count(count);
-            let options = &as_caller!(self.connection.address(), options);
-            let ask = |client: Client| async move {
-                let mut events = Vec::new();
-                collect(&client, options, count, BACKWARDS_MAX, &mut events).await.map(|_| events)
-            };
-            let read = self.connection.call(ask).await.map_err(log_error)?;
-            match read.iter().find(|event| self.is_ours(event)) {
-                Some(last) => {
-                    let head = position(last).commit;
-                    self.seen.note_position(head);
-                    return Ok(head);
-                }
-                None if read.len() < count => return Ok(0),
-                None => count *= 16,
-            }
+        let known = self.seen.end();
+        let mut looking = self.seen.looking.lock().await;
+        let was_begun = !looking.is_empty();
+        if !was_begun && self.seen.end() == known {
+            looking.spawn(look_backwards(self.connection.clone(), self.prefix.clone(), self.filter()));
+        }
+        let found = looking.join_next().await;
+        drop(looking);
+        if let Some(Ok(Ok(head))) = found {
+            self.seen.note_position(head);
+        }
+        match found {
+            Some(found) if !was_begun => found.map_err(|error| LogError::Unavailable(error.into()))?.map_err(log_error),
+            // What was found before this was asked may be no longer so.
+            _ => Box::pin(self.head()).await,
         }
     }
 
     fn is_ours(&self, event: &ResolvedEvent) -> bool {
-        event.event.as_ref().is_some_and(|event| self.prefix.stream(event.stream_id()).is_some())
+        is_of(&self.prefix, event)
     }
+}
+
+fn is_of(prefix: &StreamPrefix, event: &ResolvedEvent) -> bool {
+    event.event.as_ref().is_some_and(|event| prefix.stream(event.stream_id()).is_some())
+}
+
+/// The position of the last event of a log, looked for from the end backwards; 0 where there is none.
+async fn look_backwards(
+    connection: Connection,
+    prefix: StreamPrefix,
+    filter: SubscriptionFilter,
+) -> Result<u64, Error> {
+    let options = ReadAllOptions::default().position(StreamPosition::End).backwards().filter(filter);
+    let options = &as_caller!(connection.address(), options);
+    let prefix = &prefix;
+    let ask = |client: Client| async move {
+        let mut read = in_time_of(BACKWARDS_MAX, client.read_all(options)).await?;
+        while let Some(event) = in_time_of(BACKWARDS_MAX, read.next()).await? {
+            if is_of(prefix, &event) {
+                return Ok(position(&event).commit);
+            }
+        }
+        Ok(0)
+    };
+    connection.call(ask).await
 }
 
 /// Reads at most `count` events of the log, each within a time, and says what comes after them. Where the server filters, it
@@ -511,12 +534,11 @@ async fn collect(
     client: &Client,
     options: &ReadAllOptions,
     count: usize,
-    silence_max: Duration,
     events: &mut Vec<ResolvedEvent>,
 ) -> Result<Then, Error> {
-    let mut read = in_time_of(silence_max, client.read_all(options)).await?;
+    let mut read = in_time(client.read_all(options)).await?;
     while events.len() < count {
-        match in_time_of(silence_max, read.next()).await? {
+        match in_time(read.next()).await? {
             Some(event) => events.push(event),
             None => return Ok(Then::End),
         }
