@@ -74,6 +74,15 @@ impl Address {
             return Err(invalid(&format!("`{scheme}` is none of {}", SCHEMES.join(", "))));
         }
         let host_at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (path, query) = rest[host_at..].split_once('?').unwrap_or((&rest[host_at..], ""));
+        // Values may hold one, such as names of files.
+        if path.contains('@')
+            || query.split('&').filter_map(|pair| pair.split('=').next()).any(|name| name.contains('@'))
+        {
+            return Err(invalid(
+                "an `@` follows its first `/` or `?`: in a user or password, write `%2F` and `%3F` for them",
+            ));
+        }
         let (user, rest) = match rest[..host_at].rfind('@') {
             Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
             None => (None, rest),
@@ -395,5 +404,12 @@ mod tests {
             let Err(error) = Address::new(url) else { panic!("{url} is taken") };
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+        for url in ["esdb://u:12/secret@a", "esdb://u:/secret@a", "esdb://u:12?secret@a", "esdb://u:1/?2&secret@a?x=y"]
+        {
+            let Err(error) = Address::new(url) else { panic!("{url} is taken") };
+            let what = error.to_string();
+            assert!(what.contains("`%2F` and `%3F`") && !what.contains("secret") && !what.contains('1'), "{what}");
+        }
+        check("esdb://u:secret@a?connectionName=x@y", Some(("u", "secret")), &[("a", 2113)]);
     }
 }
