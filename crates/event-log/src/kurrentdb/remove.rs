@@ -31,10 +31,12 @@ pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
         for event in &read {
             let event = event.get_original_event();
             from = event.position;
+            // Its settings go with a stream; what else begins as ours do is left alone.
+            if store.prefix.stream(event.stream_id()).is_none() {
+                continue;
+            }
             let streams = match event.event_type.as_str() {
                 STREAM_DELETED => &mut deleted,
-                // Its settings go with a stream.
-                _ if event.stream_id().starts_with('$') => continue,
                 _ => &mut streams,
             };
             streams.insert(event.stream_id().to_owned());
