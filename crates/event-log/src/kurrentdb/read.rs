@@ -498,7 +498,7 @@ impl Store {
         }
     }
 
-    fn is_ours(&self, event: &ResolvedEvent) -> bool {
+    pub(super) fn is_ours(&self, event: &ResolvedEvent) -> bool {
         is_of(&self.prefix, event)
     }
 }

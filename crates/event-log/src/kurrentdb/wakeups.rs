@@ -151,7 +151,9 @@ impl Listening {
                 store.seen.note_gap(gap);
             }
             match event {
-                SubscriptionEvent::EventAppeared(event) => hint(&heard, event.get_original_event().position.commit),
+                SubscriptionEvent::EventAppeared(event) if store.is_ours(&event) => {
+                    hint(&heard, event.get_original_event().position.commit);
+                }
                 // What was appended before that was not heard: a reason to look.
                 SubscriptionEvent::Confirmed(_) => heard.send_modify(|heard| heard.hints += 1),
                 _ => {}
