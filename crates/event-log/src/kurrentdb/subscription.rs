@@ -78,7 +78,8 @@ impl Subscription {
         let listening = || tracing::dispatcher::with_default(&dispatch, || self.listen_with(&rounds, hear));
         match catch_unwind(AssertUnwindSafe(listening)) {
             Ok(ended) => ended.map_err(|error| error.to_string()),
-            Err(_) => Err("the server has ended it".to_owned()),
+            Err(panic) if panic.is::<RoundInCircles>() => Err("the server has ended it".to_owned()),
+            Err(_) => Err("it has panicked".to_owned()),
         }
     }
 
@@ -171,6 +172,9 @@ impl PassedOver {
     }
 }
 
+/// What a subscription is unwound with.
+struct RoundInCircles;
+
 /// Takes the lines that the client writes on the listening thread, instead of the program's log: that has its own line for
 /// each end of a subscription.
 #[derive(Clone)]
@@ -187,7 +191,7 @@ impl Subscriber for Rounds {
     fn event(&self, _: &Event<'_>) {
         let rounds = self.rounds.fetch_add(1, Ordering::Relaxed) + 1;
         if rounds >= ROUNDS_MAX || self.is_over.get() {
-            resume_unwind(Box::new("going round in circles"));
+            resume_unwind(Box::new(RoundInCircles));
         }
     }
 
