@@ -15,6 +15,11 @@ pub(super) async fn why_unreached(settings: &ClientSettings) -> String {
     let nodes = settings.hosts().iter().map(|node| async move {
         let what = match connect(settings, node).await {
             Err(error) => in_words(&*error),
+            Ok(()) if settings.is_secure_mode_enabled() && !settings.is_tls_certificate_verification_enabled() => {
+                "it can be connected to, and does not answer with TLS: perhaps it speaks none, which `tls=false` in the URL \
+                 turns off; or the nodes do not say of one another where they are reached from here"
+                    .to_owned()
+            }
             Ok(()) if settings.is_secure_mode_enabled() => {
                 "it can be connected to, and does not lead to a node that answers: do the nodes say of one another where \
                  they are reached from here?"
