@@ -151,6 +151,7 @@ impl Seen {
     pub(super) fn forget_positions(&self) {
         self.end.store(0, Ordering::Relaxed);
         *self.gaps() = Gaps::default();
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner) = Times::default();
     }
 
     fn gaps(&self) -> MutexGuard<'_, Gaps> {
