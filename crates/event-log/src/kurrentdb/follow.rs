@@ -79,6 +79,9 @@ impl Follower {
                 State::Waiting => was_woken = self.wait().await,
                 State::Start | State::Behind => {}
             }
+            if self.state == State::Start {
+                self.store.check_gap(self.position).await?;
+            }
             self.hints_followed = self.heard.borrow().hints;
             let page = self.store.page(self.position, FOLLOW_EVENTS_MAX, &mut self.revisions).await?;
             let is_first_look = self.state == State::Start;

@@ -458,6 +458,15 @@ impl Store {
         }
     }
 
+    /// Makes sure that the gap at whose beginning a reader begins still begins at an event of ours: the log is another otherwise,
+    /// such as one that was put back from a copy, and what was known of its positions is forgotten.
+    pub(super) async fn check_gap(&self, after: u64) -> Result<(), LogError> {
+        if self.seen.gap_after(after).is_some() && !self.is_at(after).await.map_err(log_error)? {
+            self.seen.forget_positions();
+        }
+        Ok(())
+    }
+
     /// Whether an event of ours is at a position; at the start, nothing need be. Whatever stands there, the server answers at
     /// once, for it is asked for without a filter: that it is silent says nothing of the event.
     async fn is_at(&self, at: u64) -> Result<bool, Error> {
