@@ -253,6 +253,7 @@ impl Store {
             Start::Gap(before) => (after, Position { commit: before, prepare: 0 }),
         };
         let mut is_first = true;
+        let mut has_stalled = false;
         while events.len() < limit {
             let count = match from.commit < after {
                 // On the way there whatever is read is passed over.
@@ -272,9 +273,12 @@ impl Store {
                             self.seen.note_position(at);
                         }
                     }
-                    // The event would have been there at once: the server has stalled.
+                    // The event would have been there at once: the server has stalled. Once more, of one that answers.
                     None if !matches!(then, Then::End) && self.is_at(at).await.map_err(log_error)? => {
-                        return Err(log_error(Error::DeadlineExceeded));
+                        if std::mem::replace(&mut has_stalled, true) {
+                            return Err(log_error(Error::DeadlineExceeded));
+                        }
+                        continue;
                     }
                     _ => return Ok(None),
                 }
