@@ -137,8 +137,17 @@ async fn a_file_that_a_url_names_and_that_is_no_use_is_said_by_its_name() {
     for path in [&missing, &empty, &broken, &none] {
         says(&format!("kurrentdb://127.0.0.1:1?tlsCaFile={path}"), &["`tlsCaFile`", path]).await;
     }
-    let user = format!("userCertFile={broken}&userKeyFile={missing}");
-    says(&format!("kurrentdb://127.0.0.1:1?{user}"), &["`userKeyFile`", &missing]).await;
+    let server = StandIn::start_secure("ledger:secret");
+    let certificate = server.authority().display().to_string();
+    for (certificate, key, name, path) in [
+        (&broken, &certificate, "`userCertFile`", &broken),
+        (&empty, &certificate, "`userCertFile`", &empty),
+        (&certificate, &missing, "`userKeyFile`", &missing),
+        (&certificate, &certificate, "`userKeyFile`", &certificate),
+    ] {
+        let user = format!("userCertFile={certificate}&userKeyFile={key}");
+        says(&format!("kurrentdb://127.0.0.1:1?{user}"), &[name, path]).await;
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,19 @@
 //! What can happen between the store and its server, under load: connections are cut, reset and refused, answers are lost,
-//! late, damaged or do not come, and the server is killed. The load goes through a proxy; what stands is read past it.
+//! late, damaged or do not come, and the server is killed. The load goes through a proxy; what stands is read past it. Whoever
+//! gives up waiting, or is not there to go on, holds up nobody.
 
 use std::{collections::HashMap, time::Duration};
 
+use event_log::{EventLog as _, Followed};
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::time::timeout;
+
 use super::{
+    append_nine,
     load::{Load, WRITERS, read_all},
     log_at,
 };
-use crate::support::{Proxy, StandIn, eventually};
+use crate::support::{PATIENCE, Proxy, StandIn, eventually};
 
 /// A server, a proxy in front of it, and a load through that.
 fn begin() -> (StandIn, Proxy, Load) {
@@ -82,6 +88,37 @@ async fn the_server_says_nothing() {
     proxy.reset();
     proxy.pass();
     load.check(&server.url()).await;
+}
+
+/// The client does not notice by itself, as it is told not to, and nobody waits as long as the store waits for an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_wait_for_a_silent_connection_is_answered_on_another() {
+    let server = StandIn::start();
+    let proxy = server.proxy();
+    let log = log_at(&format!("{}&keepAliveInterval=-1", proxy.url()));
+    let (_, last) = append_nine(&log).await;
+    proxy.freeze_those_there_are();
+    let head = async || timeout(Duration::from_secs(1), log.head()).await.ok();
+    assert!(head().await.is_none(), "the connection is silent");
+    assert_eq!(eventually("an answer", head).await.expect("the head"), last.position);
+}
+
+/// As by those who wait for something else as well, and are busy with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_left_alone_in_an_outage_holds_up_nobody() {
+    let server = StandIn::start();
+    let proxy = server.proxy();
+    let log = log_at(&proxy.url());
+    let (_, last) = append_nine(&log).await;
+    proxy.refuse();
+    proxy.cut();
+    log.head().await.expect_err("the server is out of reach");
+    let mut follower = log.follow_all(0);
+    assert!(follower.next().now_or_never().is_none(), "it waits for the server");
+    proxy.pass();
+    let head = timeout(PATIENCE, log.head()).await.expect("an answer while the follower is left alone");
+    assert_eq!(head.expect("the head"), last.position);
+    assert!(matches!(follower.next().await, Some(Ok(Followed::Events(events))) if events.len() == 9));
 }
 
 #[tokio::test(flavor = "multi_thread")]

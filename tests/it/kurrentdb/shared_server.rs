@@ -1,15 +1,18 @@
 //! A server that the ledger shares with others who write much: what they write is looked through once, whatever happens on
 //! the way, and nothing of the ledger's is missed between it.
 
+use std::time::Duration;
+
 use event_log::{
     EventLog as _,
     ExpectedRevision::{Exact, NoStream},
     Followed, KurrentLog, LogError, RecordedEvent,
 };
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{FutureExt as _, StreamExt as _, future::join_all, stream::BoxStream};
 use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions, StreamMetadata, StreamMetadataBuilder};
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{append_nine, client, event, log, log_at, positions, stream};
@@ -128,6 +131,52 @@ async fn a_ledger_that_is_still_empty_does_not_have_them_look_through_all_each_t
     assert_eq!(head(&log).await, last.position);
 }
 
+/// Also while somebody else has been waiting for it since before.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_is_as_it_was_when_it_was_asked_for_or_later() {
+    let server = StandIn::start();
+    let (writer, client) = (log(&server), client(&server));
+    let (run, _) = append_nine(&writer).await;
+    others_write(&client, 20_000).await;
+    slow_down(&client, 10_000).await;
+    let log = log(&server);
+    let before = searched(&client).await;
+    let asking = tokio::spawn({
+        let log = log.clone();
+        async move { head(&log).await }
+    });
+    eventually("a look at the log's end", async || (searched(&client).await > before).then_some(())).await;
+    let next = writer.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let asked = join_all((0..20).map(|_| head(&log))).await;
+    assert_eq!(asked, vec![next.position; 20]);
+    assert!(asking.await.expect("no panic") < next.position, "it had looked past the end before");
+    let looked_through = searched(&client).await - before;
+    // Both looks, and the subscription that begins with the end of the first.
+    assert!(looked_through < 3 * 20_000 + AGAIN_MAX, "{looked_through}: each of them looked");
+}
+
+/// Whoever asks waits for those who asked before, and they for no longer than it is of use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_the_logs_end_begins_again_behind_what_is_seen_meanwhile() {
+    const TAKES: Duration = Duration::from_secs(20);
+    const RATE: u64 = 5_000;
+    let server = StandIn::start();
+    let (writer, client) = (log(&server), client(&server));
+    let (run, _) = append_nine(&writer).await;
+    others_write(&client, (TAKES.as_secs() * RATE) as usize).await;
+    slow_down(&client, RATE).await;
+    let log = log(&server);
+    let before = searched(&client).await;
+    let asking = tokio::spawn({
+        let log = log.clone();
+        async move { head(&log).await }
+    });
+    eventually("a look at the log's end", async || (searched(&client).await > before).then_some(())).await;
+    let next = log.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let found = timeout(TAKES / 2, head(&log)).await.expect("an end that was just seen");
+    assert_eq!((found, asking.await.expect("no panic")), (next.position, next.position));
+}
+
 /// The server is silent for longer than a read may be.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_may_take_its_time() {
@@ -175,6 +224,26 @@ async fn a_search_that_was_cut_off_goes_on_where_it_was() {
     // Whoever is to wake followers may have looked through the rest as well.
     let looked_through = searched(&client).await - before;
     assert!(looked_through < EVENTS * 9 / 10, "{looked_through}");
+}
+
+/// Nobody waits for the one who began the search, which may be busy with something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_goes_on_while_who_began_it_is_left_alone() {
+    let server = StandIn::start();
+    let (writer, client) = (log(&server), client(&server));
+    let (_, last) = append_nine(&writer).await;
+    others_write(&client, 100_000).await;
+    slow_down(&client, 10_000).await;
+    let log = log(&server);
+    let mut follower = log.follow_all(last.position);
+    // More than the five seconds of the read look at.
+    eventually("a search", async || {
+        assert!(follower.next().now_or_never().is_none(), "the server is silent");
+        (searched(&client).await > 65_000).then_some(())
+    })
+    .await;
+    assert_eq!(positions(&log, last.position).await, [0; 0]);
+    assert_eq!(follower.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last.position }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,8 @@ struct Conditions {
     weather: Weather,
     /// How often all connections were ended.
     ends: usize,
+    /// How often all connections there were have fallen silent for good.
+    silences: usize,
     /// Whether connections end in a reset rather than an orderly close.
     by_reset: bool,
 }
@@ -74,7 +76,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         listener.set_nonblocking(true).expect("a listener for tokio");
         let address = listener.local_addr().expect("its address");
-        let (conditions, seen) = watch::channel(Conditions { weather: Weather::Clear, ends: 0, by_reset: false });
+        let (conditions, seen) =
+            watch::channel(Conditions { weather: Weather::Clear, ends: 0, silences: 0, by_reset: false });
         let to_lose = Arc::<AtomicUsize>::default();
         let proxy = Self { address, conditions, to_lose: Arc::clone(&to_lose) };
         std::thread::spawn(move || {
@@ -110,6 +113,11 @@ impl Proxy {
     /// From now on nothing is passed on, and nobody is told: also a new connection is taken and says nothing.
     pub fn freeze(&self) {
         self.set(Weather::Silent);
+    }
+
+    /// Nothing more is ever passed on on the connections there are, and none of them is closed; new ones are as they were.
+    pub fn freeze_those_there_are(&self) {
+        self.conditions.send_modify(|conditions| conditions.silences += 1);
     }
 
     /// From now on requests are passed on and answers are lost.
@@ -243,11 +251,11 @@ async fn pass_on(
     to_lose: Option<&AtomicUsize>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
+    let silences = conditions.borrow().silences;
+    let is_silent = |conditions: &Conditions| conditions.weather == Weather::Silent || conditions.silences > silences;
     while let Ok(count) = from.read(&mut buffer).await {
         // What comes in silence is held back until it is over.
-        let Ok(weather) =
-            conditions.wait_for(|conditions| conditions.weather != Weather::Silent).await.map(|c| c.weather)
-        else {
+        let Ok(weather) = conditions.wait_for(|conditions| !is_silent(conditions)).await.map(|c| c.weather) else {
             return;
         };
         if let Weather::Slow(by) = weather {

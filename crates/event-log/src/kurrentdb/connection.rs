@@ -7,24 +7,26 @@
 use std::{
     error::Error as StdError,
     fmt,
-    fs::File,
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 use kurrentdb::{Authentication, Client, ClientSettings, Error, GrpcConnectionError};
 use rustls::{
     RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use tokio::{
     runtime::Runtime,
-    sync::{Mutex, OnceCell},
-    task::spawn_blocking,
+    task::{JoinError, spawn_blocking},
     time::{sleep, timeout},
 };
 
@@ -120,28 +122,26 @@ fn with_defaults(query: &str) -> String {
 
 /// Makes sure that the files which a URL names can be used, or says which cannot: the client does not, and panics at some.
 fn check_files(settings: &ClientSettings) -> Result<(), String> {
-    let unusable = |name: &str, path: &str, why: &dyn fmt::Display| format!("`{name}` names {path}: {why}");
     let (certificate, key) = settings.user_certificate().unzip();
-    for (name, path) in [("userCertFile", certificate), ("userKeyFile", key)] {
-        if let Some(path) = path {
-            File::open(path).map_err(|error| unusable(name, path, &error))?;
-        }
-    }
-    let Some(path) = settings.tls_ca_file() else { return Ok(()) };
-    let read = || -> Result<RootCertStore, Box<dyn StdError>> {
-        let mut authorities = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(path)? {
-            authorities.add(certificate?)?;
-        }
-        Ok(authorities)
+    let check = |name: &str, path: Option<&String>, read: fn(&str) -> Result<(), Unusable>| match path {
+        Some(path) => read(path).map_err(|why| format!("`{name}` names {path}: {why}")),
+        None => Ok(()),
     };
-    match read() {
-        Ok(authorities) if authorities.is_empty() => {
-            Err(unusable("tlsCaFile", path, &"no certificate in PEM is in it"))
-        }
-        Ok(_) => Ok(()),
-        Err(error) => Err(unusable("tlsCaFile", path, &error)),
-    }
+    check("tlsCaFile", settings.tls_ca_file(), |path| {
+        let mut authorities = RootCertStore::empty();
+        certificates(path)?.into_iter().try_for_each(|certificate| Ok(authorities.add(certificate)?))
+    })?;
+    check("userCertFile", certificate, |path| certificates(path).map(drop))?;
+    check("userKeyFile", key, |path| Ok(PrivateKeyDer::from_pem_file(path).map(drop)?))
+}
+
+/// Why a file cannot be used.
+type Unusable = Box<dyn StdError>;
+
+/// The certificates in a file, at least one.
+fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let certificates = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
+    if certificates.is_empty() { Err("no certificate in PEM is in it".into()) } else { Ok(certificates) }
 }
 
 /// Text with its `%41` read as `A`; none where a `%` is not followed by two hexadecimal digits.
@@ -187,7 +187,9 @@ impl Address {
             .build()
             .map_err(|error| failed(&error))?;
         let client = self.client_on(&runtime)?;
-        Ok(Session { client, runtime: Some(runtime), why_unreached: OnceCell::new() })
+        let settings = self.settings.clone();
+        let why_unreached = async move { why_unreached(&settings).await }.boxed().shared();
+        Ok(Session { client, runtime: Some(runtime), why_unreached })
     }
 
     pub(super) fn client_on(&self, runtime: &Runtime) -> Result<Client, Error> {
@@ -196,14 +198,17 @@ impl Address {
     }
 }
 
-/// The way to the server, shared by everybody who uses one store. A handle.
-#[derive(Clone)]
+/// The way to the server, shared by everybody who uses one store.
 pub(super) struct Connection {
     address: Address,
-    session: Arc<Mutex<Option<Arc<Session>>>>,
+    session: Mutex<Option<Making>>,
     /// Clients in a row that did not get through.
-    failures: Arc<AtomicU32>,
+    failures: AtomicU32,
 }
+
+/// A session as it is made: by a task of its own, once for all who wait for it, and to its end also where none of them waits
+/// so long.
+type Making = Shared<BoxFuture<'static, Result<Arc<Session>, Error>>>;
 
 /// One client, as long as it works.
 struct Session {
@@ -211,7 +216,7 @@ struct Session {
     /// Until the session is dropped.
     runtime: Option<Runtime>,
     /// Found out once for all who were waiting for it, if it has reached no node.
-    why_unreached: OnceCell<String>,
+    why_unreached: Shared<BoxFuture<'static, String>>,
 }
 
 impl Drop for Session {
@@ -225,7 +230,7 @@ impl Drop for Session {
 
 impl Connection {
     pub(super) fn new(address: Address) -> Self {
-        Self { address, session: Arc::default(), failures: Arc::default() }
+        Self { address, session: Mutex::default(), failures: AtomicU32::default() }
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -254,15 +259,15 @@ impl Connection {
                     if matches!(error, Error::NotLeaderException(_)) && tries == 1 {
                         sleep(PAUSE_MIN).await;
                     } else {
-                        self.give_up(&session).await;
+                        self.give_up(&session);
                     }
                     // Silence took its time.
                     tries += u32::from(matches!(error, Error::DeadlineExceeded));
                     if tries >= TRIES_MAX {
                         return match error {
                             Error::GrpcConnectionError(_) | Error::ConnectionClosed => {
-                                let why = session.why_unreached.get_or_init(|| why_unreached(&self.address.settings));
-                                Err(Error::GrpcConnectionError(GrpcConnectionError::Grpc(why.await.clone())))
+                                let why = session.why_unreached.clone().await;
+                                Err(Error::GrpcConnectionError(GrpcConnectionError::Grpc(why)))
                             }
                             _ => answer,
                         };
@@ -277,43 +282,54 @@ impl Connection {
         }
     }
 
+    /// The client in use, or another one where that has failed.
     async fn session(&self) -> Result<Arc<Session>, Error> {
-        let mut place = self.session.lock().await;
-        if let Some(session) = &*place {
-            return Ok(Arc::clone(session));
-        }
-        match self.failures.load(Ordering::Relaxed) {
-            0 => {}
-            failures => sleep(PAUSE_MAX.min(PAUSE_MIN * 2_u32.saturating_pow(failures.min(10) - 1))).await,
-        }
+        let making = {
+            let mut place = self.place();
+            if place.as_ref().and_then(Shared::peek).is_some_and(Result::is_err) {
+                *place = None;
+            }
+            place.get_or_insert_with(|| self.make()).clone()
+        };
+        making.await
+    }
+
+    fn make(&self) -> Making {
+        let pause = match self.failures.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            failures => PAUSE_MAX.min(PAUSE_MIN * 2_u32.saturating_pow(failures.min(10) - 1)),
+        };
         let address = self.address.clone();
-        let session = spawn_blocking(move || address.connect())
-            .await
-            .unwrap_or_else(|error| Err(Error::InitializationError(error.to_string())))?;
-        Ok(Arc::clone(place.insert(Arc::new(session))))
+        let made = tokio::spawn(async move {
+            sleep(pause).await;
+            spawn_blocking(move || address.connect().map(Arc::new)).await
+        });
+        made.map(|made| ended(made.and_then(|made| made))).boxed().shared()
     }
 
     /// Lets go of a client that has failed, unless somebody else has done so.
-    async fn give_up(&self, failed: &Arc<Session>) {
-        let mut place = self.session.lock().await;
-        if place.as_ref().is_some_and(|session| Arc::ptr_eq(session, failed)) {
+    fn give_up(&self, failed: &Arc<Session>) {
+        let mut place = self.place();
+        let made = place.as_ref().and_then(Shared::peek);
+        if made.is_some_and(|made| made.as_ref().is_ok_and(|session| Arc::ptr_eq(session, failed))) {
             *place = None;
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Making>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Holds something to [`SILENCE_MAX`].
 pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    in_time_of(SILENCE_MAX, answer).await
+    timeout(SILENCE_MAX, answer).await.unwrap_or(Err(Error::DeadlineExceeded))
 }
 
-/// Holds something to a time.
-pub(super) async fn in_time_of<T>(
-    silence_max: Duration,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    timeout(silence_max, answer).await.unwrap_or(Err(Error::DeadlineExceeded))
+/// What came of a task.
+pub(super) fn ended<T>(task: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
+    task.unwrap_or_else(|error| Err(Error::InitializationError(error.to_string())))
 }
 
 /// What an answer of [`Connection::call`] means to people, who read it in a log or on a terminal.

@@ -8,6 +8,7 @@
 //! | `append` | appending, and what became of an append whose answer was lost |
 //! | `ordered` | appending many streams' events in a given order, recorded times kept |
 //! | `read` | reading, and telling what is missing |
+//! | `head` | finding the log's end |
 //! | `seen` | what this process has seen of the log |
 //! | `follow` | followers |
 //! | `wakeups` | how followers are woken: one subscription |
@@ -22,6 +23,7 @@
 mod append;
 mod connection;
 mod follow;
+mod head;
 mod ordered;
 mod reach;
 mod read;
@@ -45,6 +47,7 @@ use crate::{
 
 use self::{
     connection::{Address, Connection},
+    head::LastLook,
     read::{Next, Start},
     seen::{Revisions, Seen},
     wakeups::Wakeups,
@@ -66,7 +69,7 @@ pub fn is_url(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, _)| connection::SCHEMES.contains(&scheme))
 }
 
-/// An event log on a KurrentDB server. A handle: clones share the connection. Needs a Tokio runtime.
+/// An event log on a KurrentDB server. A handle: clones share the connection. Needs a Tokio runtime, the same for all of them.
 #[derive(Clone)]
 pub struct KurrentLog {
     store: Arc<Store>,
@@ -78,7 +81,9 @@ struct Store {
     connection: Connection,
     prefix: StreamPrefix,
     seen: Seen,
-    /// Held by whoever reads on to find an instant; the others would read the same.
+    last_look: LastLook,
+    /// Held by whoever reads on to find an instant; the others would read the same. No task of its own, as the others are
+    /// that somebody waits for: a position is asked for by one who goes on or goes away.
     finding: Mutex<()>,
     /// Held by whoever searches the log for our next event; the others mostly look for the same.
     searching: Mutex<()>,
@@ -96,6 +101,7 @@ impl KurrentLog {
             connection: Connection::new(address),
             prefix: prefix.clone(),
             seen: Seen::new(),
+            last_look: LastLook::default(),
             finding: Mutex::new(()),
             searching: Mutex::new(()),
         });
@@ -191,7 +197,7 @@ impl Store {
     }
 
     /// The position of the last event before the first one that was recorded after an instant.
-    async fn position_at(&self, instant: DateTime<Utc>) -> Result<u64, LogError> {
+    async fn position_at(self: &Arc<Self>, instant: DateTime<Utc>) -> Result<u64, LogError> {
         {
             let _finding = self.finding.lock().await;
             let mut end = self.seen.times_end();

@@ -8,11 +8,10 @@
 //! So a read that hears nothing for a while goes on as a subscription, which tells how far it is: what it has passed over
 //! is known from then on, whatever becomes of it.
 
-use std::{ops::ControlFlow, thread, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use domain::Stream;
-use futures::future::try_join;
 use kurrentdb::{
     Client, Error, Position, ReadAllOptions, ReadStreamOptions, ResolvedEvent, StreamPosition, SubscriptionEvent,
     SubscriptionFilter,
@@ -26,16 +25,11 @@ use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
 use super::{
     Store,
-    connection::{Connection, SILENCE_MAX, as_caller, in_time, in_time_of, in_words, is_invalid_position},
+    connection::{SILENCE_MAX, as_caller, ended, in_time, in_words, is_invalid_position},
     seen::Revisions,
-    stored::{AppendId, StreamPrefix, hides_events, recorded_event},
+    stored::{AppendId, hides_events, recorded_event},
     subscription::{Keeper, PassedOver, Subscription, place},
 };
-
-/// How long the server may say nothing while it looks for our last event from the log's end backwards, which mostly a process
-/// that has seen none asks for: there is no way to learn how far it is. That its machine is gone, the connection itself finds
-/// out sooner.
-const BACKWARDS_MAX: Duration = Duration::from_hours(1);
 
 /// How long a search goes on before a read is tried again from where it is: a server whose others never stop writing, and which
 /// is too old to say that it has caught up, would have it go on for ever.
@@ -43,9 +37,6 @@ const SEARCH_MAX: Duration = Duration::from_secs(60);
 
 /// Events of the server, ours or not, that it looks through before it says how far it is.
 const SEARCH_WINDOW_EVENTS: u32 = 1_000;
-
-/// Events that are read on from the last one seen to find the log's end, before it is asked for from the end.
-const NEWER_EVENTS_MAX: usize = 100;
 
 /// Revisions from here on are none: the server counts with signed numbers, and takes some of them for wishes.
 pub(super) const REVISION_MAX: u64 = u32::MAX as u64;
@@ -207,13 +198,23 @@ impl Store {
     }
 
     /// At most `limit` events of the log after a position, and what comes after them.
-    pub(super) async fn page(&self, after: u64, limit: usize, revisions: &mut Revisions) -> Result<Page, LogError> {
+    pub(super) async fn page(
+        self: &Arc<Self>,
+        after: u64,
+        limit: usize,
+        revisions: &mut Revisions,
+    ) -> Result<Page, LogError> {
         let page = self.page_after(after, limit, revisions).await?;
         self.seen.note_times(after, &page.events);
         Ok(page)
     }
 
-    async fn page_after(&self, after: u64, limit: usize, revisions: &mut Revisions) -> Result<Page, LogError> {
+    async fn page_after(
+        self: &Arc<Self>,
+        after: u64,
+        limit: usize,
+        revisions: &mut Revisions,
+    ) -> Result<Page, LogError> {
         if let Some(before) = self.seen.gap_after(after) {
             if let Some(page) = self.page_from(Start::Gap(before), after, limit, revisions).await? {
                 return Ok(page);
@@ -238,7 +239,7 @@ impl Store {
 
     /// Reads from where it is said on, and answers what stands after `after`; nothing where it cannot be begun there.
     pub(super) async fn page_from(
-        &self,
+        self: &Arc<Self>,
         start: Start,
         after: u64,
         limit: usize,
@@ -324,7 +325,7 @@ impl Store {
     /// At most `count` events of ours, and of what sets our streams, from a position on and including it, and what comes after
     /// them. Between `last` and that position nothing stands that need be read.
     pub(super) async fn read_all(
-        &self,
+        self: &Arc<Self>,
         last: u64,
         from: Position,
         count: usize,
@@ -345,8 +346,15 @@ impl Store {
     }
 
     /// Has the server look, from a position on, for what stands after `last`, and answers the position before which it found
-    /// nothing. Whatever becomes of this, what it has passed over is known.
-    async fn search(&self, last: u64, from: Position) -> Result<u64, Error> {
+    /// nothing. Whatever becomes of this, what it has passed over is known. A task of its own, as others wait for its end: who
+    /// reads a stream of events may leave it alone in the middle.
+    async fn search(self: &Arc<Self>, last: u64, from: Position) -> Result<u64, Error> {
+        let store = Arc::clone(self);
+        let searching = tokio::spawn(async move { store.search_alone(last, from).await });
+        ended(searching.await)
+    }
+
+    async fn search_alone(&self, last: u64, from: Position) -> Result<u64, Error> {
         let searching = timeout(SILENCE_MAX, self.searching.lock()).await;
         // Who had to wait mostly looked for the same, be it that the other has not come to its end.
         if let Some(before) = self.seen.gap_after(last).filter(|before| *before > from.commit) {
@@ -426,42 +434,6 @@ impl Store {
         }
     }
 
-    /// The position of the log's last event, 0 where there is none.
-    pub(super) async fn head(&self) -> Result<u64, LogError> {
-        let mut head = self.seen.end();
-        if head == 0 && self.seen.gap_after(0).is_none() {
-            return self.head_backwards().await;
-        }
-        let (mut last, mut from) = (head, self.seen.place_after(head));
-        let is_there = self.is_at(head);
-        let newer = self.read_all(last, from, NEWER_EVENTS_MAX);
-        let (is_there, mut newer) = match try_join(is_there, newer).await {
-            Err(error) if is_invalid_position(&error) => (false, (Vec::new(), Then::End)),
-            read => read.map_err(log_error)?,
-        };
-        if !is_there {
-            self.seen.forget_positions();
-            return self.head_backwards().await;
-        }
-        loop {
-            let (read, then) = newer;
-            for event in &read {
-                (last, from) = (position(event).commit, from.max(position(event)));
-                if self.is_ours(event) {
-                    head = last;
-                    self.seen.note_position(head);
-                }
-            }
-            match then {
-                Then::End => return Ok(head),
-                Then::More => return self.head_backwards().await,
-                Then::From(before) => from = from.max(Position { commit: before, prepare: 0 }),
-                Then::Quiet => {}
-            }
-            newer = self.read_all(last, from, NEWER_EVENTS_MAX).await.map_err(log_error)?;
-        }
-    }
-
     /// Makes sure that the gap at whose beginning a reader begins still begins at an event of ours: the log is another otherwise,
     /// such as one that was put back from a copy, and what was known of its positions is forgotten.
     pub(super) async fn check_gap(&self, after: u64) -> Result<(), LogError> {
@@ -473,7 +445,7 @@ impl Store {
 
     /// Whether an event of ours is at a position; at the start, nothing need be. Whatever stands there, the server answers at
     /// once, for it is asked for without a filter: that it is silent says nothing of the event.
-    async fn is_at(&self, at: u64) -> Result<bool, Error> {
+    pub(super) async fn is_at(&self, at: u64) -> Result<bool, Error> {
         if at == 0 {
             return Ok(true);
         }
@@ -490,60 +462,14 @@ impl Store {
         }
     }
 
-    /// As [`Store::head`], from the end backwards: past all that others have written since. Whoever does not wait for it leaves
-    /// it to those who come after.
-    async fn head_backwards(&self) -> Result<u64, LogError> {
-        let known = self.seen.end();
-        let mut looking = self.seen.looking.lock().await;
-        let was_begun = !looking.is_empty();
-        if !was_begun && self.seen.end() == known {
-            looking.spawn(look_backwards(self.connection.clone(), self.prefix.clone(), self.filter()));
-        }
-        let found = looking.join_next().await;
-        drop(looking);
-        if let Some(Ok(Ok(head))) = found {
-            self.seen.note_position(head);
-        }
-        match found {
-            Some(found) if !was_begun => found.map_err(|error| LogError::Unavailable(error.into()))?.map_err(log_error),
-            // What was found before this was asked may be no longer so.
-            _ => Box::pin(self.head()).await,
-        }
-    }
-
     pub(super) fn is_ours(&self, event: &ResolvedEvent) -> bool {
-        is_of(&self.prefix, event)
+        event.event.as_ref().is_some_and(|event| self.prefix.stream(event.stream_id()).is_some())
     }
-}
-
-fn is_of(prefix: &StreamPrefix, event: &ResolvedEvent) -> bool {
-    event.event.as_ref().is_some_and(|event| prefix.stream(event.stream_id()).is_some())
-}
-
-/// The position of the last event of a log, looked for from the end backwards; 0 where there is none.
-async fn look_backwards(
-    connection: Connection,
-    prefix: StreamPrefix,
-    filter: SubscriptionFilter,
-) -> Result<u64, Error> {
-    let options = ReadAllOptions::default().position(StreamPosition::End).backwards().filter(filter);
-    let options = &as_caller!(connection.address(), options);
-    let prefix = &prefix;
-    let ask = |client: Client| async move {
-        let mut read = in_time_of(BACKWARDS_MAX, client.read_all(options)).await?;
-        while let Some(event) = in_time_of(BACKWARDS_MAX, read.next()).await? {
-            if is_of(prefix, &event) {
-                return Ok(position(&event).commit);
-            }
-        }
-        Ok(0)
-    };
-    connection.call(ask).await
 }
 
 /// Reads at most `count` events of the log, each within a time, and says what comes after them. Where the server filters, it
 /// ends its answer only when it has found one more, which may never come, and may not begin it before it has found the first.
-async fn collect(
+pub(super) async fn collect(
     client: &Client,
     options: &ReadAllOptions,
     count: usize,
@@ -565,7 +491,7 @@ fn own_event(event: ResolvedEvent) -> Result<kurrentdb::RecordedEvent, LogError>
     event.event.ok_or_else(nothing)
 }
 
-fn position(event: &ResolvedEvent) -> Position {
+pub(super) fn position(event: &ResolvedEvent) -> Position {
     event.event.as_ref().map_or_else(Position::start, |event| event.position)
 }
 

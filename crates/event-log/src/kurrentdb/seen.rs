@@ -17,9 +17,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::Stream;
-use kurrentdb::{Error, Position};
+use kurrentdb::Position;
 use quick_cache::sync::Cache;
-use tokio::task::JoinSet;
 
 use crate::RecordedEvent;
 
@@ -40,8 +39,6 @@ pub(super) struct Seen {
     times: Mutex<Times>,
     end: AtomicU64,
     gaps: Mutex<Gaps>,
-    /// At most one task, which looks for our last event from the log's end; held by whoever waits for it.
-    pub(super) looking: tokio::sync::Mutex<JoinSet<Result<u64, Error>>>,
 }
 
 impl Seen {
@@ -52,7 +49,6 @@ impl Seen {
             times: Mutex::new(Times::default()),
             end: AtomicU64::new(0),
             gaps: Mutex::default(),
-            looking: tokio::sync::Mutex::default(),
         }
     }
 
