@@ -3,16 +3,20 @@
 //! A statement for sixteen cases costs the database and this program little more than one for a single case, so a busy
 //! server answers several times as many; a look-up that comes alone goes at once, in one round trip.
 
-use std::{num::NonZero, ops::RangeInclusive, sync::Arc, thread::available_parallelism};
+use std::{num::NonZero, ops::RangeInclusive, sync::Arc, thread::available_parallelism, time::Duration};
 
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
 use http_api::Problem;
 use sqlx::{PgPool, Postgres, pool::PoolConnection};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::{
     Error,
+    state::STATEMENT_TIMEOUT_MS,
     view::case::{self, Found},
 };
 
@@ -25,6 +29,10 @@ const LOOKUPS_MAX: usize = 128;
 
 /// Most look-ups that wait; beyond it callers wait to be let in.
 const QUEUE_MAX: usize = 4_096;
+
+/// How long the database may say nothing, some longer than it works on a statement: a connection on which nothing comes any
+/// more says so by nothing else.
+const ANSWER_MAX: Duration = Duration::from_millis(STATEMENT_TIMEOUT_MS + 2_000);
 
 /// What a look-up found, and the position in the log that it is of.
 type Outcome = Result<(u64, Found), Arc<Error>>;
@@ -70,16 +78,29 @@ async fn each_at(
     kept: &mut Option<PoolConnection<Postgres>>,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
 ) -> Result<(u64, Vec<Found>), Error> {
-    if let Some(mut connection) = kept.take()
-        && let Ok(answer) = case::each_at(&mut connection, cases.clone()).await
-    {
-        *kept = Some(connection);
-        return Ok(answer);
-    }
-    let mut connection = views.acquire().await?;
-    let answer = case::each_at(&mut connection, cases).await?;
+    let (found, connection) = match kept.take() {
+        Some(connection) => match each_at_on(connection, cases.clone()).await {
+            Ok(answer) => answer,
+            Err(_) => each_at_on(views.acquire().await?, cases).await?,
+        },
+        None => each_at_on(views.acquire().await?, cases).await?,
+    };
     *kept = Some(connection);
-    Ok(answer)
+    Ok(found)
+}
+
+async fn each_at_on(
+    mut connection: PoolConnection<Postgres>,
+    cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
+) -> Result<((u64, Vec<Found>), PoolConnection<Postgres>), Error> {
+    match timeout(ANSWER_MAX, case::each_at(&mut connection, cases)).await {
+        Ok(found) => Ok((found?, connection)),
+        Err(_) => {
+            // Given back, the pool would wait for it.
+            connection.close_on_drop();
+            Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into())
+        }
+    }
 }
 
 /// Connections for a statement that looks rows up by their keys and has one good plan, whatever the tables hold: planning it

@@ -34,7 +34,7 @@ const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(3);
 const TESTED_AFTER_IDLE: Duration = Duration::from_millis(500);
 
 /// How long a statement may run: far longer than any of these takes, far shorter than a caller's patience.
-const STATEMENT_TIMEOUT_MS: u32 = 10_000;
+pub(crate) const STATEMENT_TIMEOUT_MS: u64 = 10_000;
 
 /// Most clients that follow the log at a time. One that has fallen behind holds a page of it, a few megabytes at most.
 const STREAMS_MAX: usize = 64;

@@ -5,7 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use nix::sys::signal::Signal;
+use tokio::time::timeout;
 
 use super::{
     cluster::{Cluster, Part, state},
@@ -124,6 +126,16 @@ async fn everything_happens_on_the_way_to_the_views() {
     cluster.way_to_views().pass();
     cluster.ready().await;
     load.acknowledged(200).await;
+    let query = cluster.part(Part::Query).client().clone();
+    // For good, on the connections that look-ups keep; nobody is told.
+    let look_up = async || {
+        let answer = query.get("/prisoners/A0100AA/responsibility");
+        let answer = timeout(Duration::from_secs(20), answer).await.expect("an answer on another connection");
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    join_all((0..32).map(|_| look_up())).await;
+    cluster.way_to_views().freeze_those_there_are();
+    join_all((0..32).map(|_| look_up())).await;
     load.finish(&cluster).await;
 }
 

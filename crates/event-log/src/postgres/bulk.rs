@@ -8,11 +8,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::identifier::EventId;
 use futures::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
 use super::{
+    answered::{ANSWER_MAX, in_time, no_answer},
     error::{log_error, unreadable},
     read::{self, Counted, Page},
 };
@@ -50,13 +52,19 @@ impl Bulk {
         let spare = self.spare().take();
         // A connection that lay idle may have been cut since.
         if let Some(connection) = spare
-            && let Ok(page) = self.page_on(connection, after, limit).await
+            && let Ok(page) = self.page_in_time(connection, after, limit).await
         {
             return Ok(page);
         }
         let options = self.readers.connect_options();
-        let connection = PgConnection::connect_with(&options).await.map_err(|error| log_error(error, after))?;
-        self.page_on(connection, after, limit).await
+        let connection =
+            in_time(PgConnection::connect_with(&options)).await.map_err(|error| log_error(error, after))?;
+        self.page_in_time(connection, after, limit).await
+    }
+
+    async fn page_in_time(&self, connection: PgConnection, after: u64, limit: usize) -> Result<Page, LogError> {
+        let page = timeout(ANSWER_MAX, self.page_on(connection, after, limit)).await;
+        page.unwrap_or_else(|_| Err(log_error(no_answer(), after)))
     }
 
     async fn page_on(&self, mut connection: PgConnection, after: u64, limit: usize) -> Result<Page, LogError> {

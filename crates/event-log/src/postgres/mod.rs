@@ -7,6 +7,7 @@
 //! | `writer` | the one task of this process that appends, a batch a transaction |
 //! | `ordered` | appending many streams' events in a given order, recorded times kept |
 //! | `read` | every statement that reads events |
+//! | `answered` | statements of readers within a time |
 //! | `bulk` | reading thousands of events at a time |
 //! | `position` | finding the place of an instant |
 //! | `follow` | followers, and how they are woken |
@@ -18,6 +19,7 @@
 //!
 //! Uses connections of its own: one to append, one to be woken, and a pool to read, each opened when first needed.
 
+mod answered;
 mod batch;
 mod bulk;
 mod error;

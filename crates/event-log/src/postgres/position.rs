@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 use crate::LogError;
 
-use super::{error::log_error, read};
+use super::{answered::answered, error::log_error, read};
 
 /// Events looked through before a place found by halves, for one that was recorded later.
 const LOOK_BACK_EVENTS: u64 = 2_000;
@@ -40,14 +40,14 @@ async fn by_halves(pool: &PgPool, instant: DateTime<Utc>) -> Result<u64, LogErro
 
 /// The first event recorded after an instant, of the [`LOOK_BACK_EVENTS`] up to a position.
 async fn first_later(pool: &PgPool, position: u64, instant: DateTime<Utc>) -> Result<Option<u64>, LogError> {
-    let first: Option<i64> = sqlx::query_scalar(
+    let statement = sqlx::query_scalar(
         "SELECT min(position) FROM log.event WHERE position > $1 AND position <= $2 AND recorded_at > $3",
     )
     .bind(position.saturating_sub(LOOK_BACK_EVENTS).cast_signed())
     .bind(position.cast_signed())
-    .bind(instant)
-    .fetch_one(pool)
-    .await
-    .map_err(|error| log_error(error, position))?;
+    .bind(instant);
+    let first: Option<i64> = answered(pool, async |reader| statement.fetch_one(reader).await)
+        .await
+        .map_err(|error| log_error(error, position))?;
     Ok(first.map(i64::cast_unsigned))
 }

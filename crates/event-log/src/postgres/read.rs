@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
-use super::error::{log_error, unreadable};
+use super::{
+    answered::answered,
+    error::{log_error, unreadable},
+};
 
 /// A page of the log.
 #[derive(Debug)]
@@ -23,8 +26,8 @@ pub(super) struct Page {
 
 /// The position of the last event.
 pub(super) async fn head(pool: &PgPool) -> Result<u64, LogError> {
-    let head: Option<i64> = sqlx::query_scalar("SELECT position FROM log.head")
-        .fetch_optional(pool)
+    let statement = sqlx::query_scalar("SELECT position FROM log.head");
+    let head: Option<i64> = answered(pool, async |reader| statement.fetch_optional(reader).await)
         .await
         .map_err(|error| log_error(error, 0))?;
     match head {
@@ -35,9 +38,8 @@ pub(super) async fn head(pool: &PgPool) -> Result<u64, LogError> {
 
 /// Where a stream is.
 pub(super) async fn revision(pool: &PgPool, stream: &Stream) -> Result<ExpectedRevision, LogError> {
-    let revision: Option<i64> = sqlx::query_scalar("SELECT revision FROM log.stream WHERE stream = $1")
-        .bind(stream.to_string())
-        .fetch_optional(pool)
+    let statement = sqlx::query_scalar("SELECT revision FROM log.stream WHERE stream = $1").bind(stream.to_string());
+    let revision: Option<i64> = answered(pool, async |reader| statement.fetch_optional(reader).await)
         .await
         .map_err(|error| log_error(error, 0))?;
     Ok(revision.map_or(ExpectedRevision::NoStream, |revision| ExpectedRevision::Exact(revision.cast_unsigned())))
@@ -47,7 +49,7 @@ pub(super) async fn revision(pool: &PgPool, stream: &Stream) -> Result<ExpectedR
 pub(super) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page, LogError> {
     let limit = limit.min(PAGE_EVENTS_MAX) as u64;
     // Positions are dense: the page's end is known, and both bounds keep the planner to the partitions that it touches.
-    let rows = sqlx::query(
+    let statement = sqlx::query(
         "SELECT position, stream, revision, event_id, type, recorded_at, metadata, data,
                 (SELECT position FROM log.head) AS head
            FROM log.event
@@ -55,10 +57,10 @@ pub(super) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page
           ORDER BY position",
     )
     .bind(bigint(after))
-    .bind(bigint(after.saturating_add(limit)))
-    .fetch_all(pool)
-    .await
-    .map_err(|error| log_error(error, after))?;
+    .bind(bigint(after.saturating_add(limit)));
+    let rows = answered(pool, async |reader| statement.fetch_all(reader).await)
+        .await
+        .map_err(|error| log_error(error, after))?;
     let Some(last) = rows.last() else {
         return empty_page(pool, after, limit).await;
     };
@@ -128,9 +130,9 @@ async fn empty_page(pool: &PgPool, after: u64, limit: u64) -> Result<Page, LogEr
     }
     // Events were appended between the two statements, unless there is a hole. One look at the first tells: what the
     // head row says is committed.
-    let stands: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM log.event WHERE position = $1)")
-        .bind(bigint(after + 1))
-        .fetch_one(pool)
+    let statement =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM log.event WHERE position = $1)").bind(bigint(after + 1));
+    let stands: bool = answered(pool, async |reader| statement.fetch_one(reader).await)
         .await
         .map_err(|error| log_error(error, after))?;
     if stands { Box::pin(page(pool, after, limit as usize)).await } else { Err(missing(after + 1, head)) }
@@ -147,7 +149,7 @@ pub(super) async fn stream(
     from_revision: u64,
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, LogError> {
-    let rows = sqlx::query(
+    let statement = sqlx::query(
         "SELECT position, stream, revision, event_id, type, recorded_at, metadata, data
            FROM log.event
           WHERE stream = $1 AND revision >= $2
@@ -156,10 +158,9 @@ pub(super) async fn stream(
     )
     .bind(stream.to_string())
     .bind(bigint(from_revision))
-    .bind(limit.min(PAGE_EVENTS_MAX) as i64)
-    .fetch_all(pool)
-    .await
-    .map_err(|error| log_error(error, 0))?;
+    .bind(limit.min(PAGE_EVENTS_MAX) as i64);
+    let rows =
+        answered(pool, async |reader| statement.fetch_all(reader).await).await.map_err(|error| log_error(error, 0))?;
     let events = rows.iter().map(recorded_event).collect::<Result<Vec<_>, _>>()?;
     check_revisions(from_revision, &events)?;
     Ok(events)
@@ -174,7 +175,7 @@ pub(super) async fn streams(pool: &PgPool, streams: &[Stream], to: u64) -> Resul
     // By way of `log.stream`: a stream that does not exist, as those of new cases, is so looked for once and not in the
     // index of each partition. `+ 0` keeps the planner from going through all positions up to `to`, which it does where it
     // knows nothing of the table yet.
-    let rows = sqlx::query(
+    let statement = sqlx::query(
         "SELECT asked.place, event.*
            FROM unnest($1::text[]) WITH ORDINALITY AS asked (stream, place)
            JOIN log.stream AS known ON known.stream = asked.stream
@@ -185,10 +186,9 @@ pub(super) async fn streams(pool: &PgPool, streams: &[Stream], to: u64) -> Resul
           ORDER BY asked.place, event.revision",
     )
     .bind(&names)
-    .bind(bigint(to))
-    .fetch_all(pool)
-    .await
-    .map_err(|error| log_error(error, 0))?;
+    .bind(bigint(to));
+    let rows =
+        answered(pool, async |reader| statement.fetch_all(reader).await).await.map_err(|error| log_error(error, 0))?;
     let mut answer: Vec<Vec<RecordedEvent>> = streams.iter().map(|_| Vec::new()).collect();
     for row in &rows {
         let event = recorded_event(row)?;
