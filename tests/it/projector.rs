@@ -325,6 +325,27 @@ async fn what_the_views_lack_is_counted_once() {
     watched.until_status("a rebuild", |status| matches!(status, Status::Rebuilding { .. })).await;
 }
 
+/// What is recorded while it follows may come to be more than it can follow.
+#[tokio::test]
+async fn a_projector_that_falls_far_behind_rebuilds() {
+    let database = database().await;
+    let mut ledger = Ledger::new(&database.pool).await;
+    assert!(ledger.case("A0000BC", 1, tier("B", Some("LEI"))).await);
+    let settings = Settings { batch_events_max: 5, rebuild_events_min: 20 };
+    let head = ledger.log.head().await.expect("the head");
+    let watched = Watched::start(&ledger.log, &database.pool, settings).until(head).await;
+    let served = "SELECT oid::bigint FROM pg_namespace WHERE nspname = 'views'";
+    let before = count(&database.pool, served).await;
+    let mut held_up = database.pool.begin().await.expect("a transaction");
+    sqlx::raw_sql("LOCK TABLE views.checkpoint").execute(&mut *held_up).await.expect("the views");
+    for index in 1..60 {
+        assert!(ledger.case(&format!("A{index:04}BC"), 1, tier("B", Some("LEI"))).await);
+    }
+    held_up.commit().await.expect("let go of the views");
+    watched.until(ledger.log.head().await.expect("the head")).await;
+    assert_ne!(count(&database.pool, served).await, before, "others have taken their place");
+}
+
 /// Whatever is wrong with the log, the views end with the event before it, however the log is cut into batches, and however
 /// far ahead of the views it is.
 #[tokio::test(flavor = "multi_thread")]

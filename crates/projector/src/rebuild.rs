@@ -5,8 +5,10 @@
 //! 3. finished rows go in by `COPY` on several connections, while the threads go on.
 //! 4. Keys and indexes are made over the finished tables.
 //!
-//! Many short transactions rather than one long: an old snapshot would keep Postgres from tidying up after the appends
-//! that go on all the while. Nobody looks at the schema before it is swapped in, so half of it standing is no harm.
+//! Services append all the while, and are to keep half of their speed at least. So half of the cores make rows, and as many
+//! connections that take them in keep the server as busy; and where something was appended meanwhile, keys are made without
+//! the server's helpers. Many short transactions rather than one long: an old snapshot would keep Postgres from tidying up after
+//! the appends. Nobody looks at the schema before it is swapped in, so half of it standing is no harm.
 
 use std::{
     num::NonZero,
@@ -32,10 +34,7 @@ use crate::{
     },
 };
 
-/// Connections that take rows in, at a time.
-const WRITERS: usize = 2;
-
-/// Most threads that make rows; more would only wait for the writers.
+/// Most threads that make rows; more would only wait for the server, and each has a part of the log in memory.
 pub(crate) const THREADS_MAX: usize = 4;
 
 /// Pages and boards' rows that wait for whoever is next; bounds the memory.
@@ -98,6 +97,7 @@ pub(crate) async fn fill(
     progress: impl Fn(Progress) + Sync,
 ) -> Result<Checkpoint, Error> {
     let to = target.to;
+    let head = log.head().await.ok();
     let (shelf, last) = shelve(log, to, |position| progress(Progress::Reading { position, to })).await?;
     let mut connection = PgConnection::connect_with(target.options).await?;
     let mut transaction = connection.begin().await?;
@@ -118,6 +118,10 @@ pub(crate) async fn fill(
     sqlx::query(AssertSqlSafe(format!("SET maintenance_work_mem TO '{INDEXING_MEMORY_MIB}MB'")))
         .execute(&mut connection)
         .await?;
+    // That the log is out of reach now is no reason to begin again.
+    if head.is_none() || log.head().await.ok() != head {
+        sqlx::query("SET max_parallel_maintenance_workers TO 0").execute(&mut connection).await?;
+    }
     schema::add_keys(&mut connection).await?;
     checkpoint::insert(&mut connection, checkpoint).await?;
     schema::analyze(&mut connection).await?;
@@ -166,7 +170,7 @@ async fn write(boards: Vec<Board>, target: &Target<'_>, progress: &(impl Fn(Prog
     let (only, parts, written) = (target.only, boards.len(), &AtomicUsize::new(0));
     let boards = Arc::new(std::sync::Mutex::new(boards));
     let (finished, waiting) = mpsc::channel::<Tables>(WAITING_MAX);
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+    let threads = (std::thread::available_parallelism().map_or(1, NonZero::get) / 2).clamp(1, THREADS_MAX);
     let making = try_join_all((0..threads).map(|_| {
         let (boards, finished) = (Arc::clone(&boards), finished.clone());
         blocking(move || {
@@ -184,7 +188,7 @@ async fn write(boards: Vec<Board>, target: &Target<'_>, progress: &(impl Fn(Prog
     }));
     drop(finished);
     let waiting = &Mutex::new(waiting);
-    let taking_in = try_join_all((0..WRITERS).map(|_| async move {
+    let taking_in = try_join_all((0..threads).map(|_| async move {
         let mut connection = PgConnection::connect_with(target.options).await?;
         schema::choose(&mut connection, target.schema).await?;
         // The commit of the swap makes everything before it durable, too.

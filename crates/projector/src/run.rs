@@ -20,7 +20,8 @@ use event_log::{Followed, LogError, RecordedEvent, SharedLog, has_more_than};
 use futures::StreamExt as _;
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::{
-    sync::{Mutex, watch},
+    sync::{Mutex, mpsc, watch},
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
@@ -133,8 +134,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// A projector that worked for so long before it failed tries again as if for the first time.
 const RETRY_RESET: Duration = Duration::from_secs(10);
 
-/// Most pieces of the log, as its follower hands them out, that are taken at once.
-const PIECES_MAX: usize = 16;
+/// Most pieces of the log, as its follower hands them out, that are read ahead and taken at once.
+const PIECES_MAX: usize = 4;
 
 /// A rebuild is some five times as fast as following up, so it pays when more than this part of the log is behind.
 const REBUILD_LOG_PART: u64 = 5;
@@ -311,12 +312,22 @@ impl Running<'_> {
         mut near: u64,
     ) -> Result<(), Error> {
         let mut live = Live::new(self.log.clone());
-        let mut following = self.log.follow_all(checkpoint.position).ready_chunks(PIECES_MAX);
+        // By a task of its own, which ends with this: a follower that is left alone while a batch is written would keep what it
+        // has taken from the log's connections, and find that its time is up.
+        let (sender, mut following) = mpsc::channel(PIECES_MAX);
+        let mut follower = self.log.follow_all(checkpoint.position);
+        let mut reading = JoinSet::new();
+        reading.spawn(async move {
+            while let Some(piece) = follower.next().await
+                && sender.send(piece).await.is_ok()
+            {}
+        });
         self.running(*checkpoint);
-        while let Some(pieces) = following.next().await {
+        let mut pieces = Vec::new();
+        while following.recv_many(&mut pieces, PIECES_MAX).await > 0 {
             let mut events: Vec<RecordedEvent> = Vec::new();
             let mut failed = None;
-            for piece in pieces {
+            for piece in pieces.drain(..) {
                 match piece {
                     Ok(Followed::Events(more)) => events.extend(more),
                     Ok(Followed::CaughtUp { .. }) => {}
@@ -347,7 +358,10 @@ impl Running<'_> {
                 return Err(error.into());
             }
         }
-        Ok(())
+        match reading.join_next().await {
+            Some(Err(ended)) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            _ => Ok(()),
+        }
     }
 
     fn running(&self, checkpoint: Checkpoint) {

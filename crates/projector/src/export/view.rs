@@ -143,8 +143,11 @@ async fn export(
         // Where the writer takes no more, it says why below.
         let _ = pipe.send(piece).await;
     }
+    // Before the last is written, which may take as long as somebody takes to read it: a rebuild waits for this. It fails where
+    // rows are left because the writer has, who says why.
+    let ended = transaction.rollback().await;
     let rows = pipe.finish().await?;
-    transaction.rollback().await?;
+    ended?;
     Ok(Exported { rows, position })
 }
 
