@@ -12,16 +12,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Entry, Refusal,
+    Entry, Refusal, Stream,
     event::RecordedBy,
     identifier::{CommandId, EventId, PrisonerNumber},
     prisoner::{self, PrisonerEvent, PrisonerNumberRetired, merge_of},
 };
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
     Command, Error, Outcome, Request, Service, policies, request_digest,
-    service::recorded_before,
+    service::{TURN_WAIT_MAX, recorded_before},
     streams::{Known, Live},
 };
 
@@ -59,7 +60,8 @@ type Case = Arc<Live<prisoner::History>>;
 
 /// See [`Service::merge`].
 pub(crate) async fn merge(service: &Service, merge: MergeRequest) -> Result<Outcome, Error> {
-    let _one_at_a_time = service.merges().lock().await;
+    let contended = |_| Error::Contended { stream: Stream::Prisoner(merge.survivor.clone()) };
+    let _one_at_a_time = timeout(TURN_WAIT_MAX, service.merges().lock()).await.map_err(contended)?;
     service.recent().check(merge.command_id, None, &merge.request_digest)?;
     let mut attempt = 1;
     loop {

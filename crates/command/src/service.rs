@@ -46,7 +46,7 @@ const DECISIONS_MAX: usize = 12;
 
 /// How long a command waits for the others of this process on the same stream; far longer than an append takes, far
 /// shorter than a caller's patience.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Most cases kept in memory: some 7 kB each, ten entries of a typical case.
 const CASES_KEPT_MAX: usize = 20_000;

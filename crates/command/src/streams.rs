@@ -301,8 +301,10 @@ impl<H: History> Streams<H> {
                 return Ok(live);
             } else {
                 waiting.insert(key.clone(), vec![sender]);
-                // Fails only when the loader is gone, and then so is the sender, and the answer says so.
-                let _ = self.queue.send(key.clone());
+                if self.queue.send(key.clone()).is_err() {
+                    // The loader is gone, and with the sender the answer says so.
+                    waiting.remove(key);
+                }
             }
         }
         answer.await.unwrap_or_else(|_| Err(Arc::new(LogError::Unavailable("the loader of streams has ended".into()))))
@@ -330,12 +332,23 @@ impl<H: History> Streams<H> {
     }
 }
 
+/// Whoever waits for the loader, and is told when it ends, for whatever reason.
+struct Answers<H: History>(Arc<Mutex<Waiting<H>>>);
+
+impl<H: History> Drop for Answers<H> {
+    fn drop(&mut self) {
+        lock(&self.0).clear();
+    }
+}
+
 async fn load_loop<H: History>(
     log: SharedLog,
     kept: Arc<quick_cache::sync::Cache<H::Key, Arc<Live<H>>>>,
     waiting: Arc<Mutex<Waiting<H>>>,
-    mut asked: mpsc::UnboundedReceiver<H::Key>,
+    asked: mpsc::UnboundedReceiver<H::Key>,
 ) {
+    // In this order, so that nobody can ask any more when those who wait are told.
+    let (waiting, mut asked) = (Answers(waiting), asked);
     let mut keys = Vec::with_capacity(LOAD_STREAMS_MAX);
     while asked.recv_many(&mut keys, LOAD_STREAMS_MAX).await > 0 {
         // Lets the callers that were answered together ask together, so that they travel in one read.
@@ -357,7 +370,7 @@ async fn load_loop<H: History>(
                 // Before the waiting are answered, so that whoever asks next finds it here or there.
                 kept.insert(key.clone(), Arc::clone(live));
             }
-            for waiter in lock(&waiting).remove(&key).unwrap_or_default() {
+            for waiter in lock(&waiting.0).remove(&key).unwrap_or_default() {
                 // A caller that went away needs no answer.
                 let _ = waiter.send(loaded.clone());
             }
