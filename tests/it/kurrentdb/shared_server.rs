@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use event_log::{
-    EventLog as _,
+    Appended, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
     Followed, KurrentLog, LogError, RecordedEvent,
 };
@@ -12,7 +12,7 @@ use futures::{FutureExt as _, StreamExt as _, future::join_all, stream::BoxStrea
 use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions, StreamMetadata, StreamMetadataBuilder};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
 use super::{append_nine, client, event, log, log_at, positions, stream};
@@ -44,6 +44,25 @@ async fn set(client: &Client, stream: &str, settings: StreamMetadata) {
 async fn slow_down(client: &Client, events_per_second: u64) {
     let rate = EventData::json("Rate", &json!(events_per_second)).expect("an event");
     client.append_to_stream("$stand-in-search-rate", &AppendToStreamOptions::default(), rate).await.expect("write");
+}
+
+/// A server with nine events of ours and behind them so many of others, of which it looks at so many a second when it filters.
+/// Answers the run that ours are of, and what the last append of it was answered.
+async fn slow_server(others: usize, events_per_second: u64) -> (StandIn, Client, (Uuid, Appended)) {
+    let server = StandIn::start();
+    let client = client(&server);
+    let ours = append_nine(&log(&server)).await;
+    others_write(&client, others).await;
+    slow_down(&client, events_per_second).await;
+    (server, client, ours)
+}
+
+/// Somebody who has begun to look for the log's end.
+async fn looking(log: &KurrentLog, client: &Client) -> JoinHandle<u64> {
+    let (log, before) = (log.clone(), searched(client).await);
+    let looking = tokio::spawn(async move { head(&log).await });
+    eventually("a look at the log's end", async || (searched(client).await > before).then_some(())).await;
+    looking
 }
 
 /// How many events the server has looked at so far to find those asked for.
@@ -134,18 +153,10 @@ async fn a_ledger_that_is_still_empty_does_not_have_them_look_through_all_each_t
 /// Also while somebody else has been waiting for it since before.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_head_is_as_it_was_when_it_was_asked_for_or_later() {
-    let server = StandIn::start();
-    let (writer, client) = (log(&server), client(&server));
-    let (run, _) = append_nine(&writer).await;
-    others_write(&client, 20_000).await;
-    slow_down(&client, 10_000).await;
-    let log = log(&server);
+    let (server, client, (run, _)) = slow_server(20_000, 10_000).await;
+    let (writer, log) = (log(&server), log(&server));
     let before = searched(&client).await;
-    let asking = tokio::spawn({
-        let log = log.clone();
-        async move { head(&log).await }
-    });
-    eventually("a look at the log's end", async || (searched(&client).await > before).then_some(())).await;
+    let asking = looking(&log, &client).await;
     let next = writer.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
     let asked = join_all((0..20).map(|_| head(&log))).await;
     assert_eq!(asked, vec![next.position; 20]);
@@ -160,18 +171,9 @@ async fn the_head_is_as_it_was_when_it_was_asked_for_or_later() {
 async fn a_look_at_the_logs_end_begins_again_behind_what_is_seen_meanwhile() {
     const TAKES: Duration = Duration::from_secs(20);
     const RATE: u64 = 5_000;
-    let server = StandIn::start();
-    let (writer, client) = (log(&server), client(&server));
-    let (run, _) = append_nine(&writer).await;
-    others_write(&client, (TAKES.as_secs() * RATE) as usize).await;
-    slow_down(&client, RATE).await;
+    let (server, client, (run, _)) = slow_server((TAKES.as_secs() * RATE) as usize, RATE).await;
     let log = log(&server);
-    let before = searched(&client).await;
-    let asking = tokio::spawn({
-        let log = log.clone();
-        async move { head(&log).await }
-    });
-    eventually("a look at the log's end", async || (searched(&client).await > before).then_some(())).await;
+    let asking = looking(&log, &client).await;
     let next = log.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
     let found = timeout(TAKES / 2, head(&log)).await.expect("an end that was just seen");
     assert_eq!((found, asking.await.expect("no panic")), (next.position, next.position));
@@ -180,11 +182,8 @@ async fn a_look_at_the_logs_end_begins_again_behind_what_is_seen_meanwhile() {
 /// The server is silent for longer than a read may be.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_may_take_its_time() {
-    let server = StandIn::start();
-    let (writer, client) = (log(&server), client(&server));
-    let (run, last) = append_nine(&writer).await;
-    others_write(&client, 60_000).await;
-    slow_down(&client, 8_000).await;
+    let (server, _client, (run, last)) = slow_server(60_000, 8_000).await;
+    let writer = log(&server);
     let (reading, following) = (log(&server), log(&server));
     let mut follower = following.follow_all(last.position);
     let (read, followed) = tokio::join!(positions(&reading, last.position), follower.next());
@@ -229,11 +228,7 @@ async fn a_search_that_was_cut_off_goes_on_where_it_was() {
 /// Nobody waits for the one who began the search, which may be busy with something else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_goes_on_while_who_began_it_is_left_alone() {
-    let server = StandIn::start();
-    let (writer, client) = (log(&server), client(&server));
-    let (_, last) = append_nine(&writer).await;
-    others_write(&client, 100_000).await;
-    slow_down(&client, 10_000).await;
+    let (server, client, (_, last)) = slow_server(100_000, 10_000).await;
     let log = log(&server);
     let mut follower = log.follow_all(last.position);
     // More than the five seconds of the read look at.

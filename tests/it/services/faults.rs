@@ -13,7 +13,7 @@ use super::{
     cluster::{Cluster, Part, state},
     load::Load,
 };
-use crate::support::{Proxy, eventually};
+use crate::support::{PATIENCE, Proxy, eventually};
 
 /// Commands a second, where nothing else is said.
 const RATE: u32 = 200;
@@ -130,7 +130,7 @@ async fn everything_happens_on_the_way_to_the_views() {
     // For good, on the connections that look-ups keep; nobody is told.
     let look_up = async || {
         let answer = query.get("/prisoners/A0100AA/responsibility");
-        let answer = timeout(Duration::from_secs(20), answer).await.expect("an answer on another connection");
+        let answer = timeout(PATIENCE / 2, answer).await.expect("an answer on another connection");
         assert_eq!(answer.status, 200, "{answer:?}");
     };
     join_all((0..32).map(|_| look_up())).await;
