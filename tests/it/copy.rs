@@ -7,9 +7,10 @@ use chrono::{TimeDelta, Utc};
 use domain::{Stream, identifier::CommandId};
 use event_log::{
     ExpectedRevision::{Exact, NoStream},
-    KurrentLog, NewEvent, PostgresLog, RecordedEvent, SharedLog, contract,
-    kurrentdb::StreamPrefix,
+    NewEvent, RecordedEvent, SharedLog, contract,
 };
+use event_log_kurrentdb::{KurrentLog, StreamPrefix};
+use event_log_postgres::PostgresLog;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -11,7 +11,7 @@ use domain::{
     prisoner::{self, Allocate, ChoiceReasons, TierAssigned},
     tier::TierSource,
 };
-use event_log::PostgresLog;
+use event_log_postgres::PostgresLog;
 use ledger::postgres::{Durability, Options, Server};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
@@ -280,7 +280,7 @@ async fn roles_can_be_made_by_an_administrator() {
         execute(&mut owner, statement).await.expect(statement);
     }
     let plain = PgPool::connect(&as_user(&server.url("plain"), "plain")).await.expect("connect as one without rights");
-    event_log::postgres::migrate(&plain).await.expect("make the log");
+    event_log_postgres::migrate(&plain).await.expect("make the log");
     projector::migrate(&plain).await.expect("make the views");
     plain.close().await;
     let roles: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_roles WHERE rolname = 'analyst'")

@@ -14,9 +14,9 @@ use domain::identifier::CommandId;
 use event_log::{
     AppendError, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    FOLLOW_POLL_INTERVAL, Followed, LogError, NewEvent, PAGE_EVENTS_MAX, PostgresLog, SharedLog, contract,
-    postgres::{PARTITION_EVENTS, migrate},
+    FOLLOW_POLL_INTERVAL, Followed, LogError, NewEvent, PAGE_EVENTS_MAX, SharedLog, contract,
 };
+use event_log_postgres::{PARTITION_EVENTS, PostgresLog, migrate};
 use futures::{StreamExt as _, future::join_all};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::timeout;

@@ -10,7 +10,8 @@ use domain::{
     prison::{self, PrisonEvent},
     prisoner::{self, Command, DeallocationTrigger, PrisonerEvent, RecommendationPolicy, decide},
 };
-use event_log::{EventLog as _, PostgresLog, RecordedEvent, StoredEvent, decode};
+use event_log::{EventLog as _, RecordedEvent, StoredEvent, decode};
+use event_log_postgres::PostgresLog;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

@@ -16,9 +16,9 @@ use domain::{Stream, identifier::CommandId};
 use event_log::{
     AppendError, Appended, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, KurrentLog, LogError, NewEvent, SharedLog, contract,
-    kurrentdb::StreamPrefix,
+    Followed, LogError, NewEvent, SharedLog, contract,
 };
+use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use futures::{StreamExt as _, future::join_all};
 use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions};
 use serde_json::{Value, json};

@@ -9,7 +9,9 @@ use std::{
 use axum::{Router, body::Bytes, extract::State, routing::post};
 use chrono::{SubsecRound as _, Utc};
 use domain::{Stream, event::RecordedBy, identifier::CommandId};
-use event_log::{ExpectedRevision, KurrentLog, Metadata, NewEvent, PostgresLog, SharedLog, kurrentdb::StreamPrefix};
+use event_log::{ExpectedRevision, Metadata, NewEvent, SharedLog};
+use event_log_kurrentdb::{KurrentLog, StreamPrefix};
+use event_log_postgres::PostgresLog;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{KeyValue, any_value::Value as AnyValue},

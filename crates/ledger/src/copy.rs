@@ -11,11 +11,8 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use event_log::{
-    LogError, NewEvent, RecordedEvent, SharedLog,
-    kurrentdb::StreamPrefix,
-    postgres::{OrderedError, OrderedEvent},
-};
+use event_log::{LogError, NewEvent, OrderedError, OrderedEvent, RecordedEvent, SharedLog};
+use event_log_kurrentdb::StreamPrefix;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::mpsc;

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use event_log::{
-    EventLog as _, KurrentLog, PostgresLog, SharedLog, contract,
-    kurrentdb::{self, StreamPrefix},
-};
+use event_log::{EventLog as _, SharedLog, contract};
+use event_log_kurrentdb::{KurrentLog, StreamPrefix};
+use event_log_postgres::PostgresLog;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
@@ -46,7 +45,7 @@ pub async fn run(command: &Command) -> anyhow::Result<()> {
 }
 
 async fn run_check(check: &Check) -> anyhow::Result<()> {
-    let report = match kurrentdb::is_url(&check.url) {
+    let report = match event_log_kurrentdb::is_url(&check.url) {
         true => check_kurrentdb(check).await?,
         false => check_postgres(check).await?,
     };
@@ -84,7 +83,7 @@ async fn check_postgres(check: &Check) -> anyhow::Result<contract::Report> {
 
 async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::Report> {
     let pool = PgPool::connect_with(database).await.context("connect to the database to try in")?;
-    event_log::postgres::migrate(&pool).await.context("prepare an event log")?;
+    event_log_postgres::migrate(&pool).await.context("prepare an event log")?;
     // Two ways to one store, as two processes would have.
     let mut handles: Vec<SharedLog> = Vec::new();
     for _ in 0..2 {
@@ -108,7 +107,7 @@ async fn check_kurrentdb(check: &Check) -> anyhow::Result<contract::Report> {
     print_report(&report);
     let by_hand = || format!("delete the streams tried with: delete those that begin with `{prefix}` by hand");
     // What was interrupted may have had appends under way, which make streams meanwhile.
-    while kurrentdb::remove(&one).await.with_context(by_hand)? > 0 {}
+    while event_log_kurrentdb::remove(&one).await.with_context(by_hand)? > 0 {}
     report?.ok_or_else(|| interrupted("the streams tried with are deleted again"))
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use domain::{identifier::Username, prisoner::RecommendationPolicy};
-use event_log::{KurrentLog, kurrentdb::StreamPrefix};
+use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use nix::unistd::{Uid, User};
 
 use crate::postgres;

@@ -4,10 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
-use event_log::{
-    KurrentLog, PostgresLog, SharedLog, kurrentdb,
-    postgres::{self as postgres_log, OrderedError, OrderedEvent},
-};
+use event_log::{OrderedError, OrderedEvent, SharedLog};
+use event_log_kurrentdb::KurrentLog;
+use event_log_postgres::PostgresLog;
 use sqlx::{
     PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -48,7 +47,7 @@ impl Kept {
     /// Goes where the log is; its schema is as it is.
     async fn connect(settings: &settings::Stores, postgres: Option<&postgres::Server>) -> anyhow::Result<Self> {
         match &settings.event_store {
-            Some(url) if kurrentdb::is_url(url) => {
+            Some(url) if event_log_kurrentdb::is_url(url) => {
                 let log = settings.kurrent_log(url)?;
                 let there = "reach the event store that --event-store names: is its server running, and the URL right?";
                 event_log::EventLog::head(&log).await.context(there)?;
@@ -61,7 +60,7 @@ impl Kept {
     /// Goes there when first asked.
     fn lazy(settings: &settings::Stores) -> anyhow::Result<Self> {
         match &settings.event_store {
-            Some(url) if kurrentdb::is_url(url) => Ok(Self::Kurrent(settings.kurrent_log(url)?)),
+            Some(url) if event_log_kurrentdb::is_url(url) => Ok(Self::Kurrent(settings.kurrent_log(url)?)),
             url => Ok(Self::Postgres(lazy_pool("--event-store", url.as_ref())?)),
         }
     }
@@ -69,7 +68,7 @@ impl Kept {
     /// Brings the log's schema up to date, where it has one.
     async fn migrate(&self) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(pool) => postgres_log::migrate(pool).await.context("prepare the event log"),
+            Self::Postgres(pool) => event_log_postgres::migrate(pool).await.context("prepare the event log"),
             Self::Kurrent(_) => Ok(()),
         }
     }
@@ -203,7 +202,7 @@ impl LogStore {
     pub async fn prepare(&self) -> anyhow::Result<()> {
         let Kept::Postgres(pool) = &self.kept else { return Ok(()) };
         prepare_log(pool).await?;
-        postgres_log::grant_roles(pool).await.context("let the services' roles use the event log")
+        event_log_postgres::grant_roles(pool).await.context("let the services' roles use the event log")
     }
 
     /// Ready when the log's schema is up to date, where it has one: tries until it is, and tells `failed` each time why it is not.
@@ -250,8 +249,8 @@ impl LogStore {
     #[must_use]
     pub fn ordered_writer(&self) -> OrderedWriter {
         match &self.kept {
-            Kept::Postgres(pool) => OrderedWriter::Postgres(Box::new(postgres_log::OrderedWriter::new(pool))),
-            Kept::Kurrent(log) => OrderedWriter::Kurrent(kurrentdb::OrderedWriter::new(log)),
+            Kept::Postgres(pool) => OrderedWriter::Postgres(Box::new(event_log_postgres::OrderedWriter::new(pool))),
+            Kept::Kurrent(log) => OrderedWriter::Kurrent(event_log_kurrentdb::OrderedWriter::new(log)),
         }
     }
 
@@ -278,9 +277,9 @@ impl LogStore {
 #[derive(Debug)]
 pub enum OrderedWriter {
     /// To one in Postgres.
-    Postgres(Box<postgres_log::OrderedWriter>),
+    Postgres(Box<event_log_postgres::OrderedWriter>),
     /// To one on a KurrentDB server.
-    Kurrent(kurrentdb::OrderedWriter),
+    Kurrent(event_log_kurrentdb::OrderedWriter),
 }
 
 impl OrderedWriter {
@@ -303,7 +302,7 @@ fn in_postgres(log: PostgresLog) -> (SharedLog, Option<PgPool>) {
 }
 
 async fn prepare_log(pool: &PgPool) -> anyhow::Result<()> {
-    postgres_log::migrate(pool).await.context(
+    event_log_postgres::migrate(pool).await.context(
         "prepare the event log, which `allocation-ledger prepare` does with the rights of the database's owner",
     )
 }
@@ -386,7 +385,7 @@ async fn pool(flag: &str, url: &str) -> anyhow::Result<PgPool> {
 pub fn connect_options(flag: &str, url: &str) -> anyhow::Result<PgConnectOptions> {
     match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => url.parse().with_context(|| format!("read the URL given by {flag}")),
-        _ if kurrentdb::is_url(url) => {
+        _ if event_log_kurrentdb::is_url(url) => {
             bail!("{flag} names a KurrentDB server, which keeps event logs only: give a postgres:// URL")
         }
         _ => bail!("{flag} must be a URL such as postgres://user@host/database"),

@@ -26,9 +26,9 @@ use domain::{
 use event_log::{
     AppendError, Appended,
     ExpectedRevision::{self, Exact, NoStream},
-    Followed, LogError, NewEvent, PostgresLog, RecordedEvent, SharedLog, contract,
-    postgres::migrate,
+    Followed, LogError, NewEvent, RecordedEvent, SharedLog, contract,
 };
+use event_log_postgres::{PostgresLog, migrate};
 use futures::StreamExt as _;
 use ledger::postgres::Server;
 use nix::{

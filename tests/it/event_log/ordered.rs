@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use event_log::{
     EventLog as _,
     ExpectedRevision::{self, Exact},
-    contract,
-    postgres::{OrderedError, OrderedEvent, OrderedWriter},
+    OrderedError, OrderedEvent, contract,
 };
+use event_log_postgres::OrderedWriter;
 use uuid::Uuid;
 
 use super::{empty_log, event};

@@ -9,8 +9,9 @@ use std::{
 use event_log::{
     EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, KurrentLog, LogError,
+    Followed, LogError,
 };
+use event_log_kurrentdb::KurrentLog;
 use futures::{StreamExt as _, stream::BoxStream};
 use nix::sys::signal::Signal;
 use tokio::time::timeout;

@@ -4,8 +4,9 @@
 use event_log::{
     AppendError, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, KurrentLog, LogError, RecordedEvent,
+    Followed, LogError, RecordedEvent,
 };
+use event_log_kurrentdb::KurrentLog;
 use futures::StreamExt as _;
 use kurrentdb::{
     AppendToStreamOptions, Client, DeleteStreamOptions, EventData, ReadStreamOptions, StreamMetadata,

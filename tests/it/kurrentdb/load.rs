@@ -18,8 +18,9 @@ use domain::identifier::{CommandId, EventId};
 use event_log::{
     AppendError, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, KurrentLog, LogError, RecordedEvent, contract,
+    Followed, LogError, RecordedEvent, contract,
 };
+use event_log_kurrentdb::KurrentLog;
 use futures::{StreamExt as _, future::join_all};
 use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use event_log::{
     Appended, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, KurrentLog, LogError, RecordedEvent,
+    Followed, LogError, RecordedEvent,
 };
+use event_log_kurrentdb::KurrentLog;
 use futures::{FutureExt as _, StreamExt as _, future::join_all, stream::BoxStream};
 use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions, StreamMetadata, StreamMetadataBuilder};
 use nix::sys::signal::Signal;

@@ -17,7 +17,8 @@ use domain::{
     },
     tier::TierSource,
 };
-use event_log::{ExpectedRevision, Metadata, PostgresLog, SharedLog, encode};
+use event_log::{ExpectedRevision, Metadata, SharedLog, encode};
+use event_log_postgres::PostgresLog;
 use proptest::prelude::*;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -125,7 +126,7 @@ fn prison_command() -> impl Strategy<Value = prison::Command> {
 
 impl Ledger {
     pub async fn new(pool: &PgPool) -> Self {
-        event_log::postgres::migrate(pool).await.expect("a log");
+        event_log_postgres::migrate(pool).await.expect("a log");
         let log: SharedLog = Arc::new(PostgresLog::connect(pool).await.expect("the log"));
         let mut ledger = Self { log, cases: BTreeMap::new(), prisons: BTreeMap::new(), commands: 0 };
         for prison in ["LEI", "MDI"] {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use event_log::{PostgresLog, SharedLog};
+use event_log::SharedLog;
+use event_log_postgres::PostgresLog;
 use projector::{Settings, Status};
 use sqlx::PgPool;
 use tokio::{

@@ -8,7 +8,8 @@ use domain::{
     prisoner::{PrisonerEvent, TierAssigned},
     tier::TierSource,
 };
-use event_log::{EventLog as _, ExpectedRevision, Metadata, NewEvent, PostgresLog, encode};
+use event_log::{EventLog as _, ExpectedRevision, Metadata, NewEvent, encode};
+use event_log_postgres::PostgresLog;
 use serde_json::json;
 use tokio::{
     io::copy_bidirectional,

@@ -7,9 +7,9 @@ use domain::{Stream, identifier::CommandId};
 use event_log::{
     EventLog as _,
     ExpectedRevision::{self, Exact, NoStream},
-    KurrentLog, NewEvent,
-    kurrentdb::StreamPrefix,
+    NewEvent,
 };
+use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use kurrentdb::StreamState;
 use serde_json::json;
 use uuid::Uuid;

@@ -109,7 +109,7 @@ fn shared_server() -> &'static SharedServer {
 async fn prepare_template(server: &Server) {
     server.create_database(TEMPLATE).await.expect("make the template");
     let pool = PgPoolOptions::new().connect(&server.url(TEMPLATE)).await.expect("connect to the template");
-    event_log::postgres::migrate(&pool).await.expect("make the event log");
+    event_log_postgres::migrate(&pool).await.expect("make the event log");
     projector::migrate(&pool).await.expect("make the views");
     // A database that somebody is connected to cannot be copied.
     pool.close().await;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use event_log::{KurrentLog, PostgresLog, SharedLog};
+use event_log::SharedLog;
+use event_log_kurrentdb::KurrentLog;
+use event_log_postgres::PostgresLog;
 use ledger::postgres::{Durability, Options, Server};
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::OnceCell;

@@ -12,7 +12,8 @@ mod table;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use event_log::{PostgresLog, SharedLog};
+use event_log::SharedLog;
+use event_log_postgres::PostgresLog;
 use sqlx::PgPool;
 use tempfile::TempDir;
 
@@ -74,7 +75,7 @@ async fn measured(server: &Server, directory: &Path, settings: &Settings) -> any
 async fn fresh_log(server: &Server, name: &str) -> anyhow::Result<(SharedLog, PgPool)> {
     server.create_database(name).await?;
     let pool = PgPool::connect(&server.url(name)).await.context("connect to a database of the benchmark")?;
-    event_log::postgres::migrate(&pool).await.context("prepare an event log")?;
+    event_log_postgres::migrate(&pool).await.context("prepare an event log")?;
     let log = PostgresLog::connect(&pool).await.context("open an event log")?;
     Ok((Arc::new(log), pool))
 }

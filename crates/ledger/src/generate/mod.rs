@@ -33,7 +33,7 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, value_parser};
 use domain::london;
-use event_log::postgres::OrderedError;
+use event_log::OrderedError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::mpsc;

@@ -10,7 +10,7 @@ use domain::{
     prison, prisoner,
     prisoner::RecommendationPolicy,
 };
-use event_log::{Metadata, encode, postgres::OrderedEvent};
+use event_log::{Metadata, OrderedEvent, encode};
 use serde_json::json;
 use uuid::Uuid;
 

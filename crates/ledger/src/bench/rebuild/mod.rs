@@ -24,7 +24,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use comfy_table::CellAlignment;
-use event_log::{PostgresLog, SharedLog};
+use event_log::SharedLog;
+use event_log_postgres::PostgresLog;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use sqlx::PgPool;

@@ -2,7 +2,7 @@
 //!
 //! A notification is a hint, the position is the truth: a wake-up makes a follower look, and what it looks for is the
 //! event after the last one it has. So a lost notification costs at most [`FOLLOW_POLL_INTERVAL`], and never an event.
-//! All followers of a [`super::PostgresLog`] share one listening connection, opened for the first of them; what this
+//! All followers of a [`crate::PostgresLog`] share one listening connection, opened for the first of them; what this
 //! process appends itself wakes them without the way through Postgres.
 
 use std::sync::{Arc, OnceLock};
@@ -18,9 +18,9 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{FOLLOW_POLL_INTERVAL, Followed, LogError};
+use event_log::{FOLLOW_POLL_INTERVAL, Followed, LogError};
 
-use super::read;
+use crate::read;
 
 /// The channel on which `log.append` announces a batch; the payload is the position of its last event.
 const CHANNEL: &str = "allocation_ledger_log";
@@ -29,7 +29,7 @@ const CHANNEL: &str = "allocation_ledger_log";
 const FOLLOW_EVENTS_MAX: usize = 4_000;
 
 /// What was heard of the log, and the task that hears it from Postgres.
-pub(super) struct Wakeups {
+pub(crate) struct Wakeups {
     heard: Arc<watch::Sender<Heard>>,
     options: PgConnectOptions,
     listener: OnceLock<AbortHandle>,
@@ -45,12 +45,12 @@ struct Heard {
 }
 
 impl Wakeups {
-    pub(super) fn new(options: PgConnectOptions) -> Self {
+    pub(crate) fn new(options: PgConnectOptions) -> Self {
         Self { heard: Arc::new(watch::Sender::new(Heard::default())), options, listener: OnceLock::new() }
     }
 
     /// Says that this process has appended events, the last of them at this position.
-    pub(super) fn wake(&self, position: u64) {
+    pub(crate) fn wake(&self, position: u64) {
         self.heard.send_modify(|heard| {
             heard.hints += 1;
             heard.appended = position;
@@ -140,7 +140,7 @@ enum State {
 }
 
 /// Follows the log after a position.
-pub(super) fn follow(
+pub(crate) fn follow(
     pool: PgPool,
     wakeups: Arc<Wakeups>,
     after: u64,

@@ -12,9 +12,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{FOLLOW_POLL_INTERVAL, Followed, LogError};
+use event_log::{FOLLOW_POLL_INTERVAL, Followed, LogError};
 
-use super::{
+use crate::{
     Store,
     read::Next,
     seen::Revisions,
@@ -51,7 +51,7 @@ enum State {
 }
 
 /// Follows the log after a position.
-pub(super) fn follow(
+pub(crate) fn follow(
     store: Arc<Store>,
     wakeups: Arc<Wakeups>,
     after: u64,

@@ -14,9 +14,9 @@ use std::{
 use kurrentdb::SubscriptionEvent;
 use tokio::sync::watch;
 
-use crate::FOLLOW_POLL_INTERVAL;
+use event_log::FOLLOW_POLL_INTERVAL;
 
-use super::{
+use crate::{
     Store,
     subscription::{IsOver, Keeper, PassedOver, Subscription},
 };
@@ -26,15 +26,15 @@ const REPLACE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What was heard of the log.
 #[derive(Default)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     /// How often there was a reason to look.
-    pub(super) hints: u64,
+    pub(crate) hints: u64,
     /// The highest position heard of.
     position: u64,
 }
 
 /// What was heard of the log, and the thread that hears it.
-pub(super) struct Wakeups {
+pub(crate) struct Wakeups {
     heard: Arc<watch::Sender<Heard>>,
     store: Arc<Store>,
     listener: Mutex<Option<Listener>>,
@@ -47,30 +47,30 @@ struct Listener {
 }
 
 impl Wakeups {
-    pub(super) fn new(store: Arc<Store>) -> Self {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
         Self { heard: Arc::new(watch::Sender::new(Heard::default())), store, listener: Mutex::new(None) }
     }
 
     /// Says that this process has appended events, the last of them at this position.
-    pub(super) fn wake(&self, position: u64) {
+    pub(crate) fn wake(&self, position: u64) {
         hint(&self.heard, position);
     }
 
     /// What is heard of the log.
-    pub(super) fn subscribe(&self) -> watch::Receiver<Heard> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Heard> {
         self.heard.subscribe()
     }
 
     /// Hears of the log from now on. For whoever has come to its end: before, there is nothing to be woken for, and the
     /// subscription would send what is being read.
-    pub(super) fn listen(&self) {
+    pub(crate) fn listen(&self) {
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         listener.get_or_insert_with(|| self.listener());
     }
 
     /// Says that a follower has found events by itself, the last of them at this position. Where nobody had heard of
     /// them, the thread that should have is replaced.
-    pub(super) fn missed(&self, position: u64) {
+    pub(crate) fn missed(&self, position: u64) {
         if self.heard.borrow().position >= position {
             return;
         }

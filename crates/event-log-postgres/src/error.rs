@@ -1,12 +1,12 @@
 //! Which of Postgres's errors are outages, and which are damage.
 
-use crate::LogError;
+use event_log::LogError;
 
 /// Translates an error by its SQLSTATE. `position` says where the log is at, for damage; 0 where that is not known.
 ///
 /// Damage is what waiting cannot mend: a constraint of the log was broken, or Postgres found its own files corrupted.
 /// Everything else is an outage: the caller may try again, and whoever runs the ledger finds the cause in the chain.
-pub(super) fn log_error(error: sqlx::Error, position: u64) -> LogError {
+pub(crate) fn log_error(error: sqlx::Error, position: u64) -> LogError {
     match damage(&error) {
         Some(what) => LogError::Damaged { position, what },
         None if is_unprepared(&error) => {
@@ -23,7 +23,7 @@ fn is_unprepared(error: &sqlx::Error) -> bool {
 }
 
 /// What is damaged, where an error says that something is.
-pub(super) fn damage(error: &sqlx::Error) -> Option<String> {
+pub(crate) fn damage(error: &sqlx::Error) -> Option<String> {
     let database = error.as_database_error()?;
     let code = database.code()?;
     // 23: integrity constraint violation. XX001, XX002: data corrupted, index corrupted. P0002: no data found, which
@@ -33,6 +33,6 @@ pub(super) fn damage(error: &sqlx::Error) -> Option<String> {
 }
 
 /// A value in the log that is not what the log can hold.
-pub(super) fn unreadable(column: &str, position: u64) -> LogError {
+pub(crate) fn unreadable(column: &str, position: u64) -> LogError {
     LogError::Damaged { position, what: format!("`{column}` of this row of `log.event` holds what it cannot hold") }
 }

@@ -11,7 +11,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// Connects to each node that a URL names, and says in words for people what became of it, and what can be done.
-pub(super) async fn why_unreached(settings: &ClientSettings) -> String {
+pub(crate) async fn why_unreached(settings: &ClientSettings) -> String {
     let nodes = settings.hosts().iter().map(|node| async move {
         let what = match connect(settings, node).await {
             Err(error) => in_words(&*error),

@@ -39,13 +39,13 @@ use futures::stream::BoxStream;
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
+use event_log::{
     APPEND_EVENTS_MAX, AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, RecordedEvent,
 };
 
 use self::{bulk::Bulk, follow::Wakeups, writer::Request};
 
-pub use self::ordered::{OrderedError, OrderedEvent, OrderedWriter};
+pub use self::ordered::OrderedWriter;
 pub use self::schema::{MigrateError, PARTITION_EVENTS, grant_roles, migrate};
 
 /// Most appends that wait for the writer before callers are held back.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kurrentdb::{Client, Error, Position, StreamState, TombstoneStreamOptions};
 
-use crate::{LogError, PAGE_EVENTS_MAX};
+use event_log::{LogError, PAGE_EVENTS_MAX};
 
-use super::{
+use crate::{
     KurrentLog, STREAMS_READ_AT_ONCE,
     connection::{as_caller, in_time},
     read::{Then, log_error},

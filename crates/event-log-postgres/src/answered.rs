@@ -9,10 +9,10 @@ use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::time::timeout;
 
 /// How long the server may take to answer a statement: far longer than the largest page takes on a busy machine.
-pub(super) const ANSWER_MAX: Duration = Duration::from_secs(20);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// What the server answers to a statement on a connection of the pool.
-pub(super) async fn answered<T>(
+pub(crate) async fn answered<T>(
     pool: &PgPool,
     statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
 ) -> Result<T, sqlx::Error> {
@@ -23,12 +23,12 @@ pub(super) async fn answered<T>(
 }
 
 /// Holds a statement to [`ANSWER_MAX`].
-pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     timeout(ANSWER_MAX, answer).await.unwrap_or_else(|_| Err(no_answer()))
 }
 
 /// That there was no answer in time.
-pub(super) fn no_answer() -> sqlx::Error {
+pub(crate) fn no_answer() -> sqlx::Error {
     sqlx::Error::Io(io::ErrorKind::TimedOut.into())
 }
 

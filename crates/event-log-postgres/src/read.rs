@@ -9,23 +9,23 @@ use domain::{Stream, identifier::EventId};
 use sqlx::{PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
+use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
-use super::{
+use crate::{
     answered::answered,
     error::{log_error, unreadable},
 };
 
 /// A page of the log.
 #[derive(Debug)]
-pub(super) struct Page {
-    pub(super) events: Vec<RecordedEvent>,
+pub(crate) struct Page {
+    pub(crate) events: Vec<RecordedEvent>,
     /// The log's end when the page was read.
-    pub(super) head: u64,
+    pub(crate) head: u64,
 }
 
 /// The position of the last event.
-pub(super) async fn head(pool: &PgPool) -> Result<u64, LogError> {
+pub(crate) async fn head(pool: &PgPool) -> Result<u64, LogError> {
     let statement = sqlx::query_scalar("SELECT position FROM log.head");
     let head: Option<i64> = answered(pool, async |reader| statement.fetch_optional(reader).await)
         .await
@@ -37,7 +37,7 @@ pub(super) async fn head(pool: &PgPool) -> Result<u64, LogError> {
 }
 
 /// Where a stream is.
-pub(super) async fn revision(pool: &PgPool, stream: &Stream) -> Result<ExpectedRevision, LogError> {
+pub(crate) async fn revision(pool: &PgPool, stream: &Stream) -> Result<ExpectedRevision, LogError> {
     let statement = sqlx::query_scalar("SELECT revision FROM log.stream WHERE stream = $1").bind(stream.to_string());
     let revision: Option<i64> = answered(pool, async |reader| statement.fetch_optional(reader).await)
         .await
@@ -46,7 +46,7 @@ pub(super) async fn revision(pool: &PgPool, stream: &Stream) -> Result<ExpectedR
 }
 
 /// At most `limit` events after a position, and where the log ended at that moment.
-pub(super) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page, LogError> {
+pub(crate) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page, LogError> {
     let limit = limit.min(PAGE_EVENTS_MAX) as u64;
     // Positions are dense: the page's end is known, and both bounds keep the planner to the partitions that it touches.
     let statement = sqlx::query(
@@ -71,7 +71,7 @@ pub(super) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page
 }
 
 /// The events of a page, counted as they come.
-pub(super) struct Counted {
+pub(crate) struct Counted {
     after: u64,
     limit: u64,
     events: Vec<RecordedEvent>,
@@ -79,17 +79,17 @@ pub(super) struct Counted {
 
 impl Counted {
     /// At most `limit` events after a position.
-    pub(super) fn new(after: u64, limit: u64) -> Self {
+    pub(crate) fn new(after: u64, limit: u64) -> Self {
         Self { after, limit, events: Vec::new() }
     }
 
     /// Where the page has come to.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.after + self.events.len() as u64
     }
 
     /// Takes the next event, which has to stand at the next position.
-    pub(super) fn push(&mut self, event: RecordedEvent) -> Result<(), LogError> {
+    pub(crate) fn push(&mut self, event: RecordedEvent) -> Result<(), LogError> {
         let expected = self.end() + 1;
         if event.position != expected {
             return Err(LogError::Damaged {
@@ -102,7 +102,7 @@ impl Counted {
     }
 
     /// The page, which has to go to the log's end where it is not full.
-    pub(super) fn page(self, head: u64) -> Result<Page, LogError> {
+    pub(crate) fn page(self, head: u64) -> Result<Page, LogError> {
         let end = self.end();
         if (self.events.len() as u64) < self.limit && end != head {
             return Err(missing(end + 1, head));
@@ -112,7 +112,7 @@ impl Counted {
 }
 
 /// As [`page`]; where damage is among the events, those before it. What comes next is then the damage.
-pub(super) async fn sound_page(pool: &PgPool, after: u64, limit: usize) -> Result<Page, LogError> {
+pub(crate) async fn sound_page(pool: &PgPool, after: u64, limit: usize) -> Result<Page, LogError> {
     match page(pool, after, limit).await {
         Err(LogError::Damaged { position, .. }) if position > after + 1 => {
             let sound = (position - 1 - after).min(limit as u64);
@@ -143,7 +143,7 @@ fn missing(position: u64, head: u64) -> LogError {
 }
 
 /// At most `limit` events of a stream, from a revision on.
-pub(super) async fn stream(
+pub(crate) async fn stream(
     pool: &PgPool,
     stream: &Stream,
     from_revision: u64,
@@ -167,7 +167,7 @@ pub(super) async fn stream(
 }
 
 /// Several streams up to a position, in the order asked; one statement.
-pub(super) async fn streams(pool: &PgPool, streams: &[Stream], to: u64) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+pub(crate) async fn streams(pool: &PgPool, streams: &[Stream], to: u64) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
     if streams.is_empty() {
         return Ok(Vec::new());
     }
@@ -244,6 +244,6 @@ fn recorded_event(row: &PgRow) -> Result<RecordedEvent, LogError> {
 }
 
 /// A number for a `bigint` parameter: beyond its range there is nothing to find.
-pub(super) fn bigint(number: u64) -> i64 {
+pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -13,69 +13,16 @@ use std::{
 };
 
 use chrono::{DateTime, SubsecRound as _, Utc};
-use domain::Stream;
 use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 
-use crate::{ExpectedRevision, LogError, NewEvent};
+use event_log::{ExpectedRevision, LogError, OrderedError, OrderedEvent};
 
-use super::{
+use crate::{
     batch::{Decided, Moved, Rows, Taken},
     error::{damage, log_error},
     schema, settings,
     writer::{BatchError, Sent, Session},
 };
-
-/// An event and its place in its stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderedEvent {
-    /// The stream it belongs to.
-    pub stream: Stream,
-    /// 0-based place in its stream.
-    pub revision: u64,
-    /// The event. Its recorded time is kept as it is.
-    pub event: NewEvent,
-}
-
-/// Why a batch was not appended. Nothing of it was, except where the log is out of reach: then nobody knows, and
-/// [`head`](crate::EventLog::head) tells.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderedError {
-    /// Somebody else has appended, or the caller has lost count.
-    #[error("the log ends at position {head}, not at {after}")]
-    Moved {
-        /// Where the batch was to stand.
-        after: u64,
-        /// Where the log ends.
-        head: u64,
-    },
-    /// A stream is not where its next event expects it.
-    #[error("{stream} is at {actual:?}, so its next event cannot be revision {revision}")]
-    Revision {
-        /// The stream.
-        stream: String,
-        /// The revision that the event was to have.
-        revision: u64,
-        /// Where the stream is.
-        actual: ExpectedRevision,
-    },
-    /// A recorded time that the log could not keep: it lies before that of the event before it in its stream, or is finer
-    /// than a microsecond.
-    #[error(
-        "the log cannot keep the recorded time {recorded_at} at position {position}: the stream's event before has \
-         {before}"
-    )]
-    RecordedTime {
-        /// Where the event was to stand.
-        position: u64,
-        /// Its recorded time.
-        recorded_at: DateTime<Utc>,
-        /// Recorded time of the event before it in its stream, as far as the batch tells.
-        before: DateTime<Utc>,
-    },
-    /// The store cannot answer.
-    #[error("append events in order")]
-    Log(#[from] LogError),
-}
 
 /// Appends batches of many streams' events in the order given. Has a connection of its own, opened when first needed.
 pub struct OrderedWriter {
@@ -91,7 +38,7 @@ impl fmt::Debug for OrderedWriter {
 }
 
 impl OrderedWriter {
-    /// A writer to the log in the database of `pool`, which must have been [migrated](super::migrate).
+    /// A writer to the log in the database of `pool`, which must have been [migrated](crate::migrate).
     #[must_use]
     pub fn new(pool: &PgPool) -> Self {
         let options = settings(&pool.connect_options()).application_name("allocation-ledger ordered writer");

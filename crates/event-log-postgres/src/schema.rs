@@ -65,12 +65,12 @@ pub async fn grant_roles(pool: &PgPool) -> Result<(), MigrateError> {
 
 /// Makes the partition that the next event goes into and the one after it, where they are missing. Answers the last
 /// position that there is a place for.
-pub(super) async fn make_room(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+pub(crate) async fn make_room(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let last_place: i64 = sqlx::query_scalar("SELECT log.make_room()").fetch_one(connection).await?;
     Ok(last_place.cast_unsigned())
 }
 
 /// Whether it is time to make the partition after next: events have begun to go into the last one made.
-pub(super) fn partition_is_due(head: u64, last_place: u64) -> bool {
+pub(crate) fn partition_is_due(head: u64, last_place: u64) -> bool {
     head + PARTITION_EVENTS > last_place
 }

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 
 use sqlx::PgPool;
 
-use crate::LogError;
+use event_log::LogError;
 
-use super::{answered::answered, error::log_error, read};
+use crate::{answered::answered, error::log_error, read};
 
 /// Events looked through before a place found by halves, for one that was recorded later.
 const LOOK_BACK_EVENTS: u64 = 2_000;
@@ -15,7 +15,7 @@ const LOOK_BACK_EVENTS: u64 = 2_000;
 ///
 /// Recorded times never run backwards, so this is a search by halves: some 25 reads of one event for a log of 30 million.
 /// Only in a log that was copied from another store may they do so for a moment: that is looked for around the place found.
-pub(super) async fn position_at(pool: &PgPool, instant: DateTime<Utc>) -> Result<u64, LogError> {
+pub(crate) async fn position_at(pool: &PgPool, instant: DateTime<Utc>) -> Result<u64, LogError> {
     let mut found = by_halves(pool, instant).await?;
     while let Some(later) = first_later(pool, found, instant).await? {
         found = later - 1;

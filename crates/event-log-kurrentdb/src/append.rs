@@ -15,13 +15,13 @@
 use domain::Stream;
 use kurrentdb::{AppendToStreamOptions, Client, CurrentRevision, Error, EventData, StreamState};
 
-use crate::{
+use event_log::{
     APPEND_EVENTS_MAX, AppendError, Appended,
     ExpectedRevision::{self, Exact, NoStream},
     LogError, NewEvent,
 };
 
-use super::{
+use crate::{
     Store,
     connection::{as_caller, in_time},
     read::{REVISION_MAX, log_error},
@@ -29,7 +29,7 @@ use super::{
 };
 
 impl Store {
-    pub(super) async fn append(
+    pub(crate) async fn append(
         &self,
         stream: &Stream,
         expected: ExpectedRevision,
@@ -80,7 +80,7 @@ impl Store {
         }
     }
 
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         stream: &Stream,
         expected: ExpectedRevision,
@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// The answer to an append whose events stand in the stream at the revisions after the expected one.
-    pub(super) async fn settled(
+    pub(crate) async fn settled(
         &self,
         stream: &Stream,
         expected: ExpectedRevision,
@@ -116,7 +116,7 @@ impl Store {
     }
 }
 
-pub(super) fn stream_state(expected: ExpectedRevision) -> StreamState {
+pub(crate) fn stream_state(expected: ExpectedRevision) -> StreamState {
     match expected {
         NoStream => StreamState::NoStream,
         Exact(revision) => StreamState::StreamRevision(revision),

@@ -26,9 +26,9 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{AppendError, Appended, ExpectedRevision, LogError};
+use event_log::{AppendError, Appended, ExpectedRevision, LogError};
 
-use super::{
+use crate::{
     batch::{self, Append, Decided, Head, Taken, Verdict},
     error,
     follow::Wakeups,
@@ -47,13 +47,13 @@ const BATCH_TRIES_MAX: usize = 2;
 
 /// An append and who waits for its answer.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) append: Append,
-    pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,
+pub(crate) struct Request {
+    pub(crate) append: Append,
+    pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
 }
 
 /// Appends what arrives until nobody can send any more.
-pub(super) async fn run(options: PgConnectOptions, mut requests: mpsc::Receiver<Request>, wakeups: Arc<Wakeups>) {
+pub(crate) async fn run(options: PgConnectOptions, mut requests: mpsc::Receiver<Request>, wakeups: Arc<Wakeups>) {
     let mut writer = Writer { options, session: None, wakeups };
     while let Some(first) = requests.recv().await {
         // Lets the callers just answered send what they have next, so that it travels in this batch: for as long as
@@ -80,7 +80,7 @@ pub(super) async fn run(options: PgConnectOptions, mut requests: mpsc::Receiver<
 
 /// Why a batch failed.
 #[derive(Debug)]
-pub(super) enum BatchError {
+pub(crate) enum BatchError {
     /// Postgres, or the way to it.
     Postgres(Arc<sqlx::Error>),
     /// The batch took longer than [`BATCH_TIME_MAX`].
@@ -114,7 +114,7 @@ fn outcomes(decided: Decided<'_>, before: Head) -> Vec<Outcome> {
 }
 
 /// What became of a decided batch.
-pub(super) enum Sent {
+pub(crate) enum Sent {
     /// It is durable.
     Appended {
         /// Where the log ended before it.
@@ -133,9 +133,9 @@ struct Loser {
 }
 
 /// A connection, and how far it may append before a partition must be made.
-pub(super) struct Session {
-    pub(super) connection: PgConnection,
-    pub(super) last_place: u64,
+pub(crate) struct Session {
+    pub(crate) connection: PgConnection,
+    pub(crate) last_place: u64,
 }
 
 struct Writer {
@@ -333,7 +333,7 @@ struct AppendAnswer {
 }
 
 impl Session {
-    pub(super) async fn open(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn open(options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
         let mut connection = PgConnection::connect_with(options).await?;
         // Whatever the database or the role is set to: an acknowledged event must be on disk (`remote_apply` promises
         // more than `on` and is left alone), and a statement after a lock must see what was committed before it.
@@ -350,7 +350,7 @@ impl Session {
     }
 
     /// Sends a decided batch, of at least one event.
-    pub(super) async fn append(&mut self, decided: &Decided<'_>) -> Result<Sent, BatchError> {
+    pub(crate) async fn append(&mut self, decided: &Decided<'_>) -> Result<Sent, BatchError> {
         let Decided { rows, moved, .. } = decided;
         // All rows, though there is one: that waits for the end of the transaction, where its row does not.
         let answers: Vec<AppendAnswer> =
@@ -386,7 +386,7 @@ impl Session {
     }
 
     /// Makes the next partition once events go into the last one made, so that it is there long before it is needed.
-    pub(super) async fn make_room(&mut self, head: u64) {
+    pub(crate) async fn make_room(&mut self, head: u64) {
         if !schema::partition_is_due(head, self.last_place) {
             return;
         }

@@ -9,14 +9,13 @@ use std::fmt;
 use domain::Stream;
 use kurrentdb::{BatchAppendClient, BatchAppendOptions, Client, Error, EventData};
 
-use crate::{
+use event_log::{
     APPEND_EVENTS_MAX,
     ExpectedRevision::{Exact, NoStream},
-    LogError, NewEvent,
-    postgres::{OrderedError, OrderedEvent},
+    LogError, NewEvent, OrderedError, OrderedEvent,
 };
 
-use super::{
+use crate::{
     KurrentLog,
     append::stream_state,
     connection::{as_caller, in_time},

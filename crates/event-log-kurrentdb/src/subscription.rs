@@ -21,9 +21,9 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-use crate::FOLLOW_POLL_INTERVAL;
+use event_log::FOLLOW_POLL_INTERVAL;
 
-use super::{
+use crate::{
     connection::{Address, SILENCE_MAX, as_caller},
     stored::StreamPrefix,
 };
@@ -34,20 +34,20 @@ const ROUNDS_MAX: u32 = 100;
 
 /// Whether a subscription is over: set when the one who keeps it drops it.
 #[derive(Clone, Default)]
-pub(super) struct IsOver(Arc<AtomicBool>);
+pub(crate) struct IsOver(Arc<AtomicBool>);
 
 impl IsOver {
-    pub(super) fn get(&self) -> bool {
+    pub(crate) fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// Ends a subscription when it is dropped.
 #[derive(Default)]
-pub(super) struct Keeper(IsOver);
+pub(crate) struct Keeper(IsOver);
 
 impl Keeper {
-    pub(super) fn is_over(&self) -> IsOver {
+    pub(crate) fn is_over(&self) -> IsOver {
         self.0.clone()
     }
 }
@@ -59,16 +59,16 @@ impl Drop for Keeper {
 }
 
 /// What is subscribed to.
-pub(super) struct Subscription {
-    pub(super) address: Address,
-    pub(super) filter: SubscriptionFilter,
+pub(crate) struct Subscription {
+    pub(crate) address: Address,
+    pub(crate) filter: SubscriptionFilter,
     /// What stands after it is heard.
-    pub(super) after: Position,
+    pub(crate) after: Position,
 }
 
 impl Subscription {
     /// Listens on the calling thread until `hear` has heard enough, it is over, or it ends by itself, and then says why.
-    pub(super) fn listen(
+    pub(crate) fn listen(
         self,
         is_over: &IsOver,
         hear: impl FnMut(SubscriptionEvent) -> ControlFlow<()>,
@@ -120,17 +120,17 @@ async fn over(is_over: &IsOver) {
 }
 
 /// A position as the client takes it: it has another word for the start.
-pub(super) fn place(position: Position) -> StreamPosition<Position> {
+pub(crate) fn place(position: Position) -> StreamPosition<Position> {
     if position.commit == 0 { StreamPosition::Start } else { StreamPosition::Position(position) }
 }
 
 /// A stretch of the log in which nothing of ours stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gap {
+pub(crate) struct Gap {
     /// Nothing stands after this position …
-    pub(super) after: u64,
+    pub(crate) after: u64,
     /// … and before this one.
-    pub(super) before: u64,
+    pub(crate) before: u64,
 }
 
 /// Learns from a subscription what it passes over.
@@ -138,7 +138,7 @@ pub(super) struct Gap {
 /// It sends what is ours, and, after each so many events of anybody's, a checkpoint: everything of ours up to it was sent.
 /// Some older servers sent one too early, ahead of events still on their way. So a checkpoint counts only once something
 /// further was sent after it.
-pub(super) struct PassedOver {
+pub(crate) struct PassedOver {
     prefix: StreamPrefix,
     after: u64,
     checkpoint: Option<u64>,
@@ -146,12 +146,12 @@ pub(super) struct PassedOver {
 
 impl PassedOver {
     /// For a subscription that begins where nothing of ours stands after a position.
-    pub(super) fn new(prefix: &StreamPrefix, after: u64) -> Self {
+    pub(crate) fn new(prefix: &StreamPrefix, after: u64) -> Self {
         Self { prefix: prefix.clone(), after, checkpoint: None }
     }
 
     /// Takes what the subscription has sent, and answers what is known by it.
-    pub(super) fn hear(&mut self, event: &SubscriptionEvent) -> Option<Gap> {
+    pub(crate) fn hear(&mut self, event: &SubscriptionEvent) -> Option<Gap> {
         match event {
             SubscriptionEvent::EventAppeared(event) => {
                 let event = event.get_original_event();

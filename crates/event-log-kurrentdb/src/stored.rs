@@ -19,7 +19,7 @@ use domain::{Stream, identifier::EventId};
 use kurrentdb::EventData;
 use serde_json::value::RawValue;
 
-use crate::{LogError, NewEvent, RecordedEvent};
+use event_log::{LogError, NewEvent, RecordedEvent};
 
 /// What the names of all our streams on the server begin with. Whatever reads on as a stream of a ledger is taken for
 /// the ledger's.
@@ -57,28 +57,28 @@ impl fmt::Display for StreamPrefix {
 
 impl StreamPrefix {
     /// The name of a stream on the server.
-    pub(super) fn name(&self, stream: &Stream) -> String {
+    pub(crate) fn name(&self, stream: &Stream) -> String {
         format!("{self}{stream}")
     }
 
     /// The stream of ours that has a name on the server, if it is one: what else begins as ours do, such as the streams of a
     /// ledger with a longer prefix, is none.
-    pub(super) fn stream(&self, name: &str) -> Option<Stream> {
+    pub(crate) fn stream(&self, name: &str) -> Option<Stream> {
         name.strip_prefix(&self.0)?.parse().ok()
     }
 
     /// The stream whose settings a system stream of the server holds, where it is one of ours.
-    pub(super) fn set_by<'a>(&self, system_stream: &'a str) -> Option<&'a str> {
+    pub(crate) fn set_by<'a>(&self, system_stream: &'a str) -> Option<&'a str> {
         system_stream.strip_prefix("$$").filter(|name| self.stream(name).is_some())
     }
 }
 
 /// Which call wrote an event: by it a writer tells its own events from those of another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct AppendId(u64);
+pub(crate) struct AppendId(u64);
 
 impl AppendId {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // The version and variant bits of the upper half are the same in all.
         Self(uuid::Uuid::new_v4().as_u64_pair().1)
     }
@@ -89,7 +89,7 @@ const APPEND_ID: &[u8] = br#"","appendId":""#;
 const LEDGER: &[u8] = br#"","ledger":"#;
 
 /// The event as the server is given it.
-pub(super) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: AppendId) -> EventData {
+pub(crate) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: AppendId) -> EventData {
     let mut metadata = BytesMut::with_capacity(event.metadata.len() + 96);
     metadata.put(RECORDED_AT);
     metadata.put(recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true).as_bytes());
@@ -108,7 +108,7 @@ pub(super) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: A
 }
 
 /// An event of the server, read. Answers with it which call wrote it.
-pub(super) fn recorded_event(
+pub(crate) fn recorded_event(
     prefix: &StreamPrefix,
     event: kurrentdb::RecordedEvent,
 ) -> Result<(RecordedEvent, AppendId), LogError> {
@@ -150,10 +150,10 @@ fn metadata_parts(metadata: &Bytes) -> Option<(DateTime<Utc>, AppendId, Bytes)> 
 }
 
 /// The type of the event by which the server deletes a stream for good.
-pub(super) const STREAM_DELETED: &str = "$streamDeleted";
+pub(crate) const STREAM_DELETED: &str = "$streamDeleted";
 
 /// Whether a stream's settings, as its system stream holds them, hide its first events, or will with time.
-pub(super) fn hides_events(settings: &[u8]) -> bool {
+pub(crate) fn hides_events(settings: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Settings {
         #[serde(rename = "$tb")]

@@ -41,7 +41,7 @@ use domain::Stream;
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use tokio::sync::Mutex;
 
-use crate::{
+use event_log::{
     AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, PAGE_EVENTS_MAX, RecordedEvent,
 };
 

@@ -21,9 +21,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
+use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
-use super::{
+use crate::{
     Store,
     connection::{SILENCE_MAX, as_caller, ended, in_time, in_words, is_invalid_position},
     seen::Revisions,
@@ -39,17 +39,17 @@ const SEARCH_MAX: Duration = Duration::from_secs(60);
 const SEARCH_WINDOW_EVENTS: u32 = 1_000;
 
 /// Revisions from here on are none: the server counts with signed numbers, and takes some of them for wishes.
-pub(super) const REVISION_MAX: u64 = u32::MAX as u64;
+pub(crate) const REVISION_MAX: u64 = u32::MAX as u64;
 
 /// Some events of the whole log, in order.
-pub(super) struct Page {
-    pub(super) events: Vec<RecordedEvent>,
+pub(crate) struct Page {
+    pub(crate) events: Vec<RecordedEvent>,
     /// What comes after them.
-    pub(super) next: Next,
+    pub(crate) next: Next,
 }
 
 /// What comes after a page.
-pub(super) enum Next {
+pub(crate) enum Next {
     /// Perhaps more events.
     Events,
     /// Nothing, when it was read.
@@ -60,7 +60,7 @@ pub(super) enum Next {
 
 /// Where reading the log begins.
 #[derive(Clone, Copy)]
-pub(super) enum Start {
+pub(crate) enum Start {
     /// At the start, for 0, or at an event of ours.
     Event(u64),
     /// At a position before which there is nothing to read.
@@ -68,7 +68,7 @@ pub(super) enum Start {
 }
 
 /// What comes after some of the log's events.
-pub(super) enum Then {
+pub(crate) enum Then {
     /// Perhaps more, at once.
     More,
     /// Perhaps more, but nothing came for a while.
@@ -80,7 +80,7 @@ pub(super) enum Then {
 }
 
 /// What an error of the server means to a reader, apart from what is told from it before.
-pub(super) fn log_error(error: Error) -> LogError {
+pub(crate) fn log_error(error: Error) -> LogError {
     match error {
         Error::ResourceDeleted => deleted(0),
         error => LogError::Unavailable(in_words(error)),
@@ -89,7 +89,7 @@ pub(super) fn log_error(error: Error) -> LogError {
 
 impl Store {
     /// At most `limit` events of a stream, from a revision on.
-    pub(super) async fn stream(
+    pub(crate) async fn stream(
         &self,
         stream: &Stream,
         from_revision: u64,
@@ -100,7 +100,7 @@ impl Store {
     }
 
     /// As [`Store::stream`], with the calls that wrote the events.
-    pub(super) async fn stream_appends(
+    pub(crate) async fn stream_appends(
         &self,
         stream: &Stream,
         from_revision: u64,
@@ -180,7 +180,7 @@ impl Store {
     }
 
     /// The revision of a stream's last event.
-    pub(super) async fn revision(&self, stream: &Stream) -> Result<ExpectedRevision, LogError> {
+    pub(crate) async fn revision(&self, stream: &Stream) -> Result<ExpectedRevision, LogError> {
         let options = ReadStreamOptions::default().position(StreamPosition::End).backwards().max_count(1);
         match self.read_stream(self.prefix.name(stream), &options).await {
             Ok(read) => match read.into_iter().next() {
@@ -198,7 +198,7 @@ impl Store {
     }
 
     /// At most `limit` events of the log after a position, and what comes after them.
-    pub(super) async fn page(
+    pub(crate) async fn page(
         self: &Arc<Self>,
         after: u64,
         limit: usize,
@@ -238,7 +238,7 @@ impl Store {
     }
 
     /// Reads from where it is said on, and answers what stands after `after`; nothing where it cannot be begun there.
-    pub(super) async fn page_from(
+    pub(crate) async fn page_from(
         self: &Arc<Self>,
         start: Start,
         after: u64,
@@ -324,7 +324,7 @@ impl Store {
 
     /// At most `count` events of ours, and of what sets our streams, from a position on and including it, and what comes after
     /// them. Between `last` and that position nothing stands that need be read.
-    pub(super) async fn read_all(
+    pub(crate) async fn read_all(
         self: &Arc<Self>,
         last: u64,
         from: Position,
@@ -396,7 +396,7 @@ impl Store {
 
     /// Our streams and what sets them, by their prefixes alone: the client's filter takes prefixes or an expression, and drops
     /// one of the two.
-    pub(super) fn filter(&self) -> SubscriptionFilter {
+    pub(crate) fn filter(&self) -> SubscriptionFilter {
         SubscriptionFilter::on_stream_name()
             .add_prefix(self.prefix.to_string())
             .add_prefix(format!("$${}", self.prefix))
@@ -436,7 +436,7 @@ impl Store {
 
     /// Makes sure that the gap at whose beginning a reader begins still begins at an event of ours: the log is another otherwise,
     /// such as one that was put back from a copy, and what was known of its positions is forgotten.
-    pub(super) async fn check_gap(&self, after: u64) -> Result<(), LogError> {
+    pub(crate) async fn check_gap(&self, after: u64) -> Result<(), LogError> {
         if self.seen.gap_after(after).is_some() && !self.is_at(after).await.map_err(log_error)? {
             self.seen.forget_positions();
         }
@@ -445,7 +445,7 @@ impl Store {
 
     /// Whether an event of ours is at a position; at the start, nothing need be. Whatever stands there, the server answers at
     /// once, for it is asked for without a filter: that it is silent says nothing of the event.
-    pub(super) async fn is_at(&self, at: u64) -> Result<bool, Error> {
+    pub(crate) async fn is_at(&self, at: u64) -> Result<bool, Error> {
         if at == 0 {
             return Ok(true);
         }
@@ -462,14 +462,14 @@ impl Store {
         }
     }
 
-    pub(super) fn is_ours(&self, event: &ResolvedEvent) -> bool {
+    pub(crate) fn is_ours(&self, event: &ResolvedEvent) -> bool {
         event.event.as_ref().is_some_and(|event| self.prefix.stream(event.stream_id()).is_some())
     }
 }
 
 /// Reads at most `count` events of the log, each within a time, and says what comes after them. Where the server filters, it
 /// ends its answer only when it has found one more, which may never come, and may not begin it before it has found the first.
-pub(super) async fn collect(
+pub(crate) async fn collect(
     client: &Client,
     options: &ReadAllOptions,
     count: usize,
@@ -491,7 +491,7 @@ fn own_event(event: ResolvedEvent) -> Result<kurrentdb::RecordedEvent, LogError>
     event.event.ok_or_else(nothing)
 }
 
-pub(super) fn position(event: &ResolvedEvent) -> Position {
+pub(crate) fn position(event: &ResolvedEvent) -> Position {
     event.event.as_ref().map_or_else(Position::start, |event| event.position)
 }
 

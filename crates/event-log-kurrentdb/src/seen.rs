@@ -20,9 +20,9 @@ use domain::Stream;
 use kurrentdb::Position;
 use quick_cache::sync::Cache;
 
-use crate::RecordedEvent;
+use event_log::RecordedEvent;
 
-use super::subscription::Gap;
+use crate::subscription::Gap;
 
 /// Streams whose last revision is kept. One that fell out costs a read when it is appended to.
 const STREAMS_MAX: usize = 100_000;
@@ -33,7 +33,7 @@ const MARK_EVENTS: usize = 1_000;
 /// Gaps that are kept. Of more than these the narrowest is looked through again by whoever reads across it.
 const GAPS_MAX: usize = 1_000;
 
-pub(super) struct Seen {
+pub(crate) struct Seen {
     latest: Mutex<DateTime<Utc>>,
     revisions: Cache<Stream, u64>,
     times: Mutex<Times>,
@@ -42,7 +42,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             latest: Mutex::new(DateTime::UNIX_EPOCH),
             revisions: Cache::new(STREAMS_MAX),
@@ -53,7 +53,7 @@ impl Seen {
     }
 
     /// Takes note of an event.
-    pub(super) fn note(&self, event: &RecordedEvent) {
+    pub(crate) fn note(&self, event: &RecordedEvent) {
         self.not_before(event.recorded_at);
         self.note_position(event.position);
         let known = self.revisions.get(&event.stream);
@@ -63,19 +63,19 @@ impl Seen {
     }
 
     /// Whether an event at this revision of a stream, or a later one of it, was seen.
-    pub(super) fn has(&self, stream: &Stream, revision: u64) -> bool {
+    pub(crate) fn has(&self, stream: &Stream, revision: u64) -> bool {
         self.revisions.get(stream).is_some_and(|known| known >= revision)
     }
 
     /// The time given, or the latest seen where that is later; from now on the latest seen.
-    pub(super) fn not_before(&self, time: DateTime<Utc>) -> DateTime<Utc> {
+    pub(crate) fn not_before(&self, time: DateTime<Utc>) -> DateTime<Utc> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         *latest = time.max(*latest);
         *latest
     }
 
     /// Takes note of all the events that stand after a position up to the last of them.
-    pub(super) fn note_times(&self, after: u64, events: &[RecordedEvent]) {
+    pub(crate) fn note_times(&self, after: u64, events: &[RecordedEvent]) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         if after <= times.end {
             for event in events {
@@ -85,24 +85,24 @@ impl Seen {
     }
 
     /// The position up to which the recorded times of all events are known.
-    pub(super) fn times_end(&self) -> u64 {
+    pub(crate) fn times_end(&self) -> u64 {
         self.times.lock().unwrap_or_else(PoisonError::into_inner).end
     }
 
     /// The latest recorded time of the events up to [`Seen::times_end`].
-    pub(super) fn latest_time(&self) -> DateTime<Utc> {
+    pub(crate) fn latest_time(&self) -> DateTime<Utc> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner).latest
     }
 
     /// A position from which to look for the first event recorded after an instant: no event up to it was.
-    pub(super) fn before_instant(&self, instant: DateTime<Utc>) -> u64 {
+    pub(crate) fn before_instant(&self, instant: DateTime<Utc>) -> u64 {
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let marks = times.marks.partition_point(|mark| mark.latest <= instant);
         marks.checked_sub(1).map_or(0, |last| times.marks[last].position)
     }
 
     /// The last position of an event, of those known, that lies before a position that may be none of an event.
-    pub(super) fn before_position(&self, position: u64) -> u64 {
+    pub(crate) fn before_position(&self, position: u64) -> u64 {
         let times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let marks = times.marks.partition_point(|mark| mark.position <= position);
         marks.checked_sub(1).map_or(0, |last| times.marks[last].position)
@@ -111,32 +111,32 @@ impl Seen {
 
 impl Seen {
     /// Takes note that an event of ours stands at a position.
-    pub(super) fn note_position(&self, position: u64) {
+    pub(crate) fn note_position(&self, position: u64) {
         self.end.fetch_max(position, Ordering::Relaxed);
     }
 
     /// The highest position of an event of ours seen, 0 where there is none.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end.load(Ordering::Relaxed)
     }
 
     /// Takes note of a gap.
-    pub(super) fn note_gap(&self, gap: Gap) {
+    pub(crate) fn note_gap(&self, gap: Gap) {
         self.gaps().note(gap);
     }
 
     /// Takes note that what stands at this position, though it may concern us, need not be looked at again.
-    pub(super) fn note_settled(&self, position: u64) {
+    pub(crate) fn note_settled(&self, position: u64) {
         self.gaps().join(position);
     }
 
     /// The position, beyond the one given, before which nothing of ours stands after it; nothing where that is not known.
-    pub(super) fn gap_after(&self, position: u64) -> Option<u64> {
+    pub(crate) fn gap_after(&self, position: u64) -> Option<u64> {
         self.gaps().after(position)
     }
 
     /// Where to begin for what stands after a position of an event.
-    pub(super) fn place_after(&self, position: u64) -> Position {
+    pub(crate) fn place_after(&self, position: u64) -> Position {
         match self.gap_after(position) {
             Some(before) => Position { commit: before, prepare: 0 },
             None => Position { commit: position, prepare: position },
@@ -144,7 +144,7 @@ impl Seen {
     }
 
     /// Forgets positions: they are another log's.
-    pub(super) fn forget_positions(&self) {
+    pub(crate) fn forget_positions(&self) {
         self.end.store(0, Ordering::Relaxed);
         *self.gaps() = Gaps::default();
         *self.times.lock().unwrap_or_else(PoisonError::into_inner) = Times::default();
@@ -225,19 +225,19 @@ impl Times {
 }
 
 /// The last revision of each stream met by one reader of the log, who thereby sees what is missing.
-pub(super) struct Revisions {
+pub(crate) struct Revisions {
     from_start: bool,
     last: HashMap<Stream, u64>,
 }
 
 impl Revisions {
     /// For a reader who begins after a position: from the start he meets every stream at its first event.
-    pub(super) fn after(position: u64) -> Self {
+    pub(crate) fn after(position: u64) -> Self {
         Self { from_start: position == 0, last: HashMap::new() }
     }
 
     /// Takes the next event; where one is missing before it, says what.
-    pub(super) fn accept(&mut self, event: &RecordedEvent) -> Result<(), String> {
+    pub(crate) fn accept(&mut self, event: &RecordedEvent) -> Result<(), String> {
         let RecordedEvent { stream, revision, .. } = event;
         let expected = match self.last.entry(stream.clone()) {
             Entry::Vacant(_) if self.from_start && *revision != 0 => 0,

@@ -16,9 +16,9 @@ use futures::{
 use kurrentdb::{Client, Error, Position, ReadAllOptions, StreamPosition};
 use tokio::time::sleep;
 
-use crate::{FOLLOW_POLL_INTERVAL, LogError};
+use event_log::{FOLLOW_POLL_INTERVAL, LogError};
 
-use super::{
+use crate::{
     Store,
     connection::{SILENCE_MAX, as_caller, ended, is_invalid_position},
     read::{Then, collect, log_error, position},
@@ -28,9 +28,9 @@ use super::{
 const NEWER_EVENTS_MAX: usize = 100;
 
 /// The last look that was asked for. One is under way at a time; all who ask meanwhile share the next.
-pub(super) type LastLook = Mutex<Option<Look>>;
+pub(crate) type LastLook = Mutex<Option<Look>>;
 
-pub(super) struct Look {
+pub(crate) struct Look {
     /// Whether it is too late to share it: what it finds may have been so before.
     has_begun: Arc<AtomicBool>,
     found: Shared<BoxFuture<'static, Result<u64, Error>>>,
@@ -38,7 +38,7 @@ pub(super) struct Look {
 
 impl Store {
     /// The position of the log's last event, 0 where there is none.
-    pub(super) async fn head(self: &Arc<Self>) -> Result<u64, LogError> {
+    pub(crate) async fn head(self: &Arc<Self>) -> Result<u64, LogError> {
         let found = {
             let mut last = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
             let waiting = last.take_if(|look| !look.has_begun.load(Ordering::SeqCst));

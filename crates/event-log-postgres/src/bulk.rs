@@ -11,16 +11,16 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::{LogError, PAGE_EVENTS_MAX, RecordedEvent};
+use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent};
 
-use super::{
+use crate::{
     answered::{ANSWER_MAX, in_time, no_answer},
     error::{log_error, unreadable},
     read::{self, Counted, Page},
 };
 
 /// Pages of so many events are worth a statement that has to be planned each time.
-pub(super) const EVENTS_MIN: usize = 500;
+pub(crate) const EVENTS_MIN: usize = 500;
 
 /// What binary rows begin with: a signature of 11 bytes, flags, and the length of an extension that there is none of.
 const HEADER_BYTES: usize = 19;
@@ -35,7 +35,7 @@ const POSTGRES_EPOCH: DateTime<Utc> = match DateTime::from_timestamp(946_684_800
 };
 
 /// Reads pages, each on a connection that nobody else uses meanwhile.
-pub(super) struct Bulk {
+pub(crate) struct Bulk {
     readers: PgPool,
     /// The connection of an earlier page. Taken out for the time of a page: one that was given up half-way has rows under
     /// way, and ends with its connection.
@@ -43,12 +43,12 @@ pub(super) struct Bulk {
 }
 
 impl Bulk {
-    pub(super) fn new(readers: PgPool) -> Self {
+    pub(crate) fn new(readers: PgPool) -> Self {
         Self { readers, spare: Mutex::new(None) }
     }
 
     /// As [`read::page`].
-    pub(super) async fn page(&self, after: u64, limit: usize) -> Result<Page, LogError> {
+    pub(crate) async fn page(&self, after: u64, limit: usize) -> Result<Page, LogError> {
         let spare = self.spare().take();
         // A connection that lay idle may have been cut since.
         if let Some(connection) = spare

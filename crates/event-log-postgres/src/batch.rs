@@ -12,46 +12,46 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use domain::Stream;
 use uuid::Uuid;
 
-use crate::{Appended, ExpectedRevision, NewEvent};
+use event_log::{Appended, ExpectedRevision, NewEvent};
 
 /// The end of the log; by default, of an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// Position of the last event.
-    pub(super) position: u64,
+    pub(crate) position: u64,
     /// Recorded time of the last event.
-    pub(super) recorded_at: DateTime<Utc>,
+    pub(crate) recorded_at: DateTime<Utc>,
 }
 
 /// One append, waiting to be decided.
 #[derive(Debug)]
-pub(super) struct Append {
-    pub(super) stream: Stream,
+pub(crate) struct Append {
+    pub(crate) stream: Stream,
     /// The stream's name, as its column has it.
-    pub(super) stream_name: String,
-    pub(super) expected: ExpectedRevision,
+    pub(crate) stream_name: String,
+    pub(crate) expected: ExpectedRevision,
     /// At least one.
-    pub(super) events: Vec<NewEvent>,
+    pub(crate) events: Vec<NewEvent>,
 }
 
 impl Append {
-    pub(super) fn new(stream: Stream, expected: ExpectedRevision, events: Vec<NewEvent>) -> Self {
+    pub(crate) fn new(stream: Stream, expected: ExpectedRevision, events: Vec<NewEvent>) -> Self {
         let stream_name = stream.to_string();
         Self { stream, stream_name, expected, events }
     }
 
     /// Whether the stream has events at every revision that this append would have written: it may stand there
     /// already, from an earlier try.
-    pub(super) fn may_be_repeated(&self, actual: ExpectedRevision) -> bool {
+    pub(crate) fn may_be_repeated(&self, actual: ExpectedRevision) -> bool {
         self.expected.next().saturating_add(self.events.len() as u64) <= actual.next()
     }
 }
 
 /// Where streams are taken to be, by name.
-pub(super) type Taken = HashMap<String, ExpectedRevision>;
+pub(crate) type Taken = HashMap<String, ExpectedRevision>;
 
 /// Takes each stream to be where the best informed of its callers expects it.
-pub(super) fn take<'a>(appends: impl Iterator<Item = &'a Append>) -> Taken {
+pub(crate) fn take<'a>(appends: impl Iterator<Item = &'a Append>) -> Taken {
     let mut taken = Taken::new();
     for append in appends {
         match taken.get_mut(&append.stream_name) {
@@ -65,7 +65,7 @@ pub(super) fn take<'a>(appends: impl Iterator<Item = &'a Append>) -> Taken {
 
 /// What becomes of an append.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Its events are these of the batch's rows.
     Won(Range<usize>),
     /// The stream is elsewhere.
@@ -77,20 +77,20 @@ pub(super) enum Verdict {
 
 /// The rows of a batch, as columns for `unnest`. Their positions follow from where the log ends.
 #[derive(Debug, Default)]
-pub(super) struct Rows<'a> {
-    pub(super) streams: Vec<&'a str>,
-    pub(super) revisions: Vec<i64>,
-    pub(super) event_ids: Vec<Uuid>,
-    pub(super) types: Vec<&'a str>,
+pub(crate) struct Rows<'a> {
+    pub(crate) streams: Vec<&'a str>,
+    pub(crate) revisions: Vec<i64>,
+    pub(crate) event_ids: Vec<Uuid>,
+    pub(crate) types: Vec<&'a str>,
     /// Rising; the log's end may raise them further.
-    pub(super) recorded_at: Vec<DateTime<Utc>>,
-    pub(super) metadata: Vec<&'a [u8]>,
-    pub(super) data: Vec<&'a [u8]>,
+    pub(crate) recorded_at: Vec<DateTime<Utc>>,
+    pub(crate) metadata: Vec<&'a [u8]>,
+    pub(crate) data: Vec<&'a [u8]>,
 }
 
 impl<'a> Rows<'a> {
     /// Adds an event that will stand in `stream` at `revision`.
-    pub(super) fn push(&mut self, stream: &'a str, revision: u64, event: &'a NewEvent, recorded_at: DateTime<Utc>) {
+    pub(crate) fn push(&mut self, stream: &'a str, revision: u64, event: &'a NewEvent, recorded_at: DateTime<Utc>) {
         self.streams.push(stream);
         self.revisions.push(revision.cast_signed());
         self.event_ids.push(event.event_id.0);
@@ -101,7 +101,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The answer to the append whose rows these are, once they stand behind what was the log's end.
-    pub(super) fn appended(&self, rows: Range<usize>, before: Head) -> Appended {
+    pub(crate) fn appended(&self, rows: Range<usize>, before: Head) -> Appended {
         let events: Vec<_> = rows
             .clone()
             .map(|row| (before.position + 1 + row as u64, self.recorded_at[row].max(before.recorded_at)))
@@ -117,25 +117,25 @@ impl<'a> Rows<'a> {
 
 /// The streams that a batch moves, as columns for `unnest`, in the streams' order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Moved<'a> {
-    pub(super) streams: Vec<&'a str>,
+pub(crate) struct Moved<'a> {
+    pub(crate) streams: Vec<&'a str>,
     /// The revision before; none where the stream does not exist yet.
-    pub(super) before: Vec<Option<i64>>,
-    pub(super) after: Vec<i64>,
+    pub(crate) before: Vec<Option<i64>>,
+    pub(crate) after: Vec<i64>,
 }
 
 /// A decided batch.
 #[derive(Debug)]
-pub(super) struct Decided<'a> {
+pub(crate) struct Decided<'a> {
     /// One for each append, in order.
-    pub(super) verdicts: Vec<Verdict>,
+    pub(crate) verdicts: Vec<Verdict>,
     /// The events of those that won.
-    pub(super) rows: Rows<'a>,
-    pub(super) moved: Moved<'a>,
+    pub(crate) rows: Rows<'a>,
+    pub(crate) moved: Moved<'a>,
 }
 
 /// Decides appends in order; one sees what those before it did.
-pub(super) fn decide<'a>(taken: &Taken, appends: impl Iterator<Item = &'a Append>) -> Decided<'a> {
+pub(crate) fn decide<'a>(taken: &Taken, appends: impl Iterator<Item = &'a Append>) -> Decided<'a> {
     let mut verdicts = Vec::new();
     let mut rows = Rows::default();
     let mut moved: BTreeMap<&str, (ExpectedRevision, u64)> = BTreeMap::new();

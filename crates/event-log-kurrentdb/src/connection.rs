@@ -30,11 +30,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::reach::why_unreached;
+use crate::reach::why_unreached;
 
 /// How long the server may stay silent within one try. What a call waits for is a small part of it on a server that is
 /// well.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Tries of one call. The first may meet a connection that was lost unnoticed, the second a node that is gone.
 const TRIES_MAX: u32 = 3;
@@ -52,7 +52,7 @@ const DEFAULTS: [(&str, &str); 2] = [("discoveryInterval", "100"), ("connectionN
 const NODE_PREFERENCE: &str = "nodePreference";
 
 /// The schemes of URLs that name a KurrentDB server, or an EventStoreDB as it was called before.
-pub(super) const SCHEMES: [&str; 4] = ["kurrentdb", "kurrentdb+discover", "esdb", "esdb+discover"];
+pub(crate) const SCHEMES: [&str; 4] = ["kurrentdb", "kurrentdb+discover", "esdb", "esdb+discover"];
 
 /// A URL that names no server. Does not repeat the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +63,13 @@ pub struct InvalidUrl {
 
 /// Where the server is and who asks.
 #[derive(Clone)]
-pub(super) struct Address {
+pub(crate) struct Address {
     settings: ClientSettings,
     credentials: Option<Authentication>,
 }
 
 impl Address {
-    pub(super) fn new(url: &str) -> Result<Self, InvalidUrl> {
+    pub(crate) fn new(url: &str) -> Result<Self, InvalidUrl> {
         let invalid = |what: &str| InvalidUrl { what: what.to_owned() };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("it has no `://`"))?;
         if !SCHEMES.contains(&scheme) {
@@ -170,10 +170,10 @@ macro_rules! as_caller {
         }
     }};
 }
-pub(super) use as_caller;
+pub(crate) use as_caller;
 
 impl Address {
-    pub(super) fn credentials(&self) -> Option<Authentication> {
+    pub(crate) fn credentials(&self) -> Option<Authentication> {
         self.credentials.clone()
     }
 
@@ -192,14 +192,14 @@ impl Address {
         Ok(Session { client, runtime: Some(runtime), why_unreached })
     }
 
-    pub(super) fn client_on(&self, runtime: &Runtime) -> Result<Client, Error> {
+    pub(crate) fn client_on(&self, runtime: &Runtime) -> Result<Client, Error> {
         Client::with_runtime_handle(runtime.handle().clone(), self.settings.clone())
             .map_err(|error| Error::InitializationError(error.to_string()))
     }
 }
 
 /// The way to the server, shared by everybody who uses one store.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     address: Address,
     session: Mutex<Option<Making>>,
     /// Clients in a row that did not get through.
@@ -229,17 +229,17 @@ impl Drop for Session {
 }
 
 impl Connection {
-    pub(super) fn new(address: Address) -> Self {
+    pub(crate) fn new(address: Address) -> Self {
         Self { address, session: Mutex::default(), failures: AtomicU32::default() }
     }
 
-    pub(super) fn address(&self) -> &Address {
+    pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
     /// Asks the server something, again on a new client where the connection was lost. Whoever asks must be able to ask
     /// the same twice, and must itself hold what it reads piece by piece to [`SILENCE_MAX`].
-    pub(super) async fn call<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Error>
+    pub(crate) async fn call<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -323,17 +323,17 @@ impl Connection {
 }
 
 /// Holds something to [`SILENCE_MAX`].
-pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     timeout(SILENCE_MAX, answer).await.unwrap_or(Err(Error::DeadlineExceeded))
 }
 
 /// What came of a task.
-pub(super) fn ended<T>(task: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
+pub(crate) fn ended<T>(task: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
     task.unwrap_or_else(|error| Err(Error::InitializationError(error.to_string())))
 }
 
 /// What an answer of [`Connection::call`] means to people, who read it in a log or on a terminal.
-pub(super) fn in_words(error: Error) -> Box<dyn StdError + Send + Sync> {
+pub(crate) fn in_words(error: Error) -> Box<dyn StdError + Send + Sync> {
     match error {
         Error::AccessDenied => {
             "access denied: are the user and the password in the URL right, and may this user read `$all`?".into()
@@ -347,7 +347,7 @@ pub(super) fn in_words(error: Error) -> Box<dyn StdError + Send + Sync> {
 }
 
 /// Whether asking again may help.
-pub(super) fn is_outage(error: &Error) -> bool {
+pub(crate) fn is_outage(error: &Error) -> bool {
     match error {
         Error::ServerError(_) | Error::Grpc { .. } => !is_invalid_position(error),
         Error::NotLeaderException(_)
@@ -369,7 +369,7 @@ pub(super) fn is_outage(error: &Error) -> bool {
 
 /// Whether the server was asked to read from a position within one of its records. It says so in words only, older
 /// versions no more than that the read failed.
-pub(super) fn is_invalid_position(error: &Error) -> bool {
+pub(crate) fn is_invalid_position(error: &Error) -> bool {
     let (Error::ServerError(what) | Error::Grpc { message: what, .. }) = error else { return false };
     let what = what.to_ascii_lowercase();
     ["invalid position", "invalidposition", "readallresult: error"].iter().any(|words| what.contains(words))
