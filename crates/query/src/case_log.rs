@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     Error,
     http::ResponsibilityPeriod,
-    view::{End, case::Case},
+    present::{End, case::Case},
 };
 
 /// A number's own events, in the order recorded.

@@ -21,7 +21,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{Error, State, view};
+use crate::{Error, State, present};
 
 /// How long a caller is kept waiting. The views follow within milliseconds; who is this far behind is better told.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ impl Freshness {
                 // The sender is in `self`, so it is there to the end.
                 _ = told.changed() => {}
                 _looking = look.lock() => {
-                    let now_at = view::checkpoint::read(views).await?.position;
+                    let now_at = present::checkpoint::read(views).await?.position;
                     self.saw(now_at);
                     if now_at < position {
                         tokio::time::sleep(LOOK_INTERVAL).await;

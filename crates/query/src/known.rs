@@ -26,7 +26,7 @@ use http_api::{Problem, instant::KnownAt, problem::Fault};
 
 use crate::{
     Error, State, freshness,
-    view::{
+    present::{
         allocation::{self, Counted, Month},
         case::Case,
         case_list::{self, Filter, List, Page, Sort},

@@ -2,7 +2,7 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | what do the views hold, and which SQL asks them? | `view` |
+//! | what do the views hold, and which SQL asks them? | `present` |
 //! | what did the ledger know then, and what happened to a case? | [`case_log`] |
 //! | which of the log's events are wanted? | [`feed`] |
 //! | what did a list say when less was known? | `known` |
@@ -15,7 +15,7 @@
 //! statement as its rows, so that it never claims more than it holds. What is derived is `projector`'s business and what
 //! is allowed is `domain`'s; nothing is decided here.
 //!
-//! To add an answer: its SQL in the module of `view` that owns the table, one file with its types, description and handler in
+//! To add an answer: its SQL in the module of `present` that owns the table, one file with its types, description and handler in
 //! `http/`, one line in the route table and one in the OpenAPI list of `http/mod.rs`, its test in `tests/it/answers.rs`.
 
 mod answer;
@@ -27,8 +27,8 @@ pub mod handover_dates;
 mod http;
 mod known;
 mod lookups;
+mod present;
 mod state;
-mod view;
 
 pub use error::Error;
 pub use http::{openapi, router};

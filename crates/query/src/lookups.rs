@@ -16,8 +16,8 @@ use tokio::{
 
 use crate::{
     Error,
+    present::case::{self, Found},
     state::STATEMENT_TIMEOUT_MS,
-    view::case::{self, Found},
 };
 
 /// Bounds of the statements under way at a time, of which there are as many as this machine has processors: enough to keep

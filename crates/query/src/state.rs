@@ -24,7 +24,7 @@ use crate::{
     Error,
     freshness::Freshness,
     lookups::Lookups,
-    view::{self, checkpoint::Checkpoint},
+    present::{self, checkpoint::Checkpoint},
 };
 
 /// How long a request waits for a connection before it is told to come back.
@@ -103,7 +103,7 @@ impl State {
     }
 
     async fn checked(&self) -> Result<Component, Error> {
-        let checkpoint = view::checkpoint::read(&self.views).await?;
+        let checkpoint = present::checkpoint::read(&self.views).await?;
         self.freshness.saw(checkpoint.position);
         let head = match timeout(HEAD_TIME_MAX, self.log.head()).await {
             Ok(Err(LogError::Unavailable(_))) | Err(_) => return Ok(self.without_log(checkpoint)),

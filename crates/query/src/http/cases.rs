@@ -27,7 +27,7 @@ use crate::{
     State,
     answer::Answer,
     known::{self, Whose},
-    view::{
+    present::{
         case::Case,
         case_list::{Filter, List, PomRole, Sort, SortBy},
     },

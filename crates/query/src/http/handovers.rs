@@ -21,7 +21,7 @@ use crate::{
     State,
     answer::Answer,
     known::{self, Whose},
-    view::case_list::{Filter, List, Page, Sort, SortBy},
+    present::case_list::{Filter, List, Page, Sort, SortBy},
 };
 
 /// How far ahead one looks where the caller does not say.

@@ -24,7 +24,7 @@ use crate::{
     answer::Answer,
     case_log::{self, Happened},
     known,
-    view::case::Found,
+    present::case::Found,
 };
 
 /// Which entries.

@@ -23,7 +23,7 @@ use crate::{
     State,
     answer::Answer,
     known,
-    view::nomis_contact::{self, Contact, List},
+    present::nomis_contact::{self, Contact, List},
 };
 
 /// Which contacts.

@@ -8,7 +8,7 @@ use domain::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::view::case::{Case, Holder, Plan};
+use crate::present::case::{Case, Holder, Plan};
 
 /// The officer in a role, or that nobody fills it.
 #[derive(Debug, Serialize, ToSchema)]

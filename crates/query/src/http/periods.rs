@@ -22,7 +22,7 @@ use crate::{
     State,
     answer::Answer,
     case_log, known,
-    view::case::{self, Case, Found},
+    present::case::{self, Case, Found},
 };
 
 /// This operation has no parameters; any that is given is refused.

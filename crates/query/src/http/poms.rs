@@ -22,7 +22,7 @@ use crate::{
     State,
     answer::Answer,
     known,
-    view::roster::{self, Caseload, Pom},
+    present::roster::{self, Caseload, Pom},
 };
 
 /// When.

@@ -14,7 +14,7 @@ use super::periods::NoParams;
 use crate::{
     State,
     answer::Answer,
-    view::{
+    present::{
         checkpoint,
         size::{self, Rows, Size},
     },

@@ -28,7 +28,7 @@ use crate::{
     answer::Answer,
     handover_dates::LineError,
     known,
-    view::case::{self, Found},
+    present::case::{self, Found},
 };
 
 /// Most numbers in one request: a prison's cases, about.

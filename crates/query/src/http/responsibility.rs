@@ -22,7 +22,7 @@ use crate::{
     answer::Answer,
     case_log,
     known::{self, Point},
-    view::case::{Case, Found},
+    present::case::{Case, Found},
 };
 
 /// When.
@@ -198,7 +198,7 @@ pub(super) mod tests {
     use domain::prisoner::OfficerRole;
     use serde_json::json;
 
-    pub(in crate::http) use crate::view::case::tests::example;
+    pub(in crate::http) use crate::present::case::tests::example;
 
     pub(in crate::http) fn instant(text: &str) -> DateTime<Utc> {
         text.parse().expect("an instant")

@@ -14,7 +14,7 @@ use crate::{
     State,
     answer::Answer,
     known,
-    view::allocation::{self, Month},
+    present::allocation::{self, Month},
 };
 
 /// What happened in a month.

@@ -18,7 +18,7 @@ use crate::{
     State,
     answer::Answer,
     case_log,
-    view::nomis_contact::{self, Contact},
+    present::nomis_contact::{self, Contact},
 };
 
 /// Whom, and from when to when.

@@ -23,7 +23,7 @@ use crate::{
     State,
     answer::Answer,
     known::{self, Whose},
-    view::{
+    present::{
         case::Case,
         case_list::{Filter, List, Sort, SortBy},
     },

@@ -17,7 +17,7 @@ use super::{NO_STORE, rails_time};
 use crate::{
     State,
     answer::Answer,
-    view::allocation::{self, InForce},
+    present::allocation::{self, InForce},
 };
 
 /// Most numbers in one request. That API had no limit; this is ten prisons' cases.

@@ -13,7 +13,7 @@ use super::{LiveError, live_not_found, name_parts};
 use crate::{
     State,
     answer::Answer,
-    view::case::{Case, Found, Holder},
+    present::case::{Case, Found, Holder},
 };
 
 /// The POMs of a case.

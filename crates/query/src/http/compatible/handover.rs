@@ -14,7 +14,7 @@ use super::{LiveError, allocation::look_up, live_not_found};
 use crate::{
     State,
     answer::Answer,
-    view::case::{Case, Plan},
+    present::case::{Case, Plan},
 };
 
 /// A case's handover.

@@ -13,7 +13,7 @@ use super::{active_allocations::ActiveAllocation, rails_time};
 use crate::{
     State,
     answer::Answer,
-    view::{allocation, roster},
+    present::{allocation, roster},
 };
 
 /// Most POMs in one request; a prison has some 30.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::NO_STORE;
-use crate::{State, view::checkpoint};
+use crate::{State, present::checkpoint};
 
 /// That the database answers, and what it is.
 #[derive(Debug, Serialize, ToSchema)]

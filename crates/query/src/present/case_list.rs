@@ -318,7 +318,7 @@ fn word<T: Serialize>(value: &T) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::case::tests::example;
+    use crate::present::case::tests::example;
 
     #[track_caller]
     fn check(filter: &Filter, sort: Sort, after: Option<&Key>, expected: &str) {
