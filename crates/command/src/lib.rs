@@ -5,10 +5,10 @@
 //! | what is a request to record something, and what answers it? | [`request`] |
 //! | how is it decided and recorded, once and only once? | [`service`] |
 //! | how are streams loaded, many at a time, and kept? | `streams` |
-//! | what was a key used for, in another stream? | `recent` |
+//! | what was a key used for, in another stream? | `idempotency_keys` |
 //! | what is recorded without anybody asking? | [`policies`] |
-//! | how are two numbers of one person brought together? | `merge` |
-//! | how do a POM's cases go to another POM? | `bulk` |
+//! | how are two numbers of one person brought together? | `operations::merge` |
+//! | how do a POM's cases go to another POM? | `operations::bulk` |
 //! | how many commands came, and what became of them? | `metrics` |
 //! | what does `POST …` take and answer? | `http` |
 //!
@@ -17,14 +17,13 @@
 //! To add a command: the rule and its event in `domain`, one file with its body and handler in `http/`, one line in
 //! the route table of `http/mod.rs`, its refusals in `tests/it/commands.rs`.
 
-mod bulk;
 mod clock;
 mod digest;
 mod http;
-mod merge;
+mod idempotency_keys;
 mod metrics;
+mod operations;
 pub mod policies;
-mod recent;
 pub mod request;
 mod service;
 mod streams;
@@ -32,6 +31,6 @@ mod streams;
 pub use clock::Clock;
 pub use digest::request_digest;
 pub use http::{openapi, router};
-pub use merge::MergeRequest;
+pub use operations::merge::MergeRequest;
 pub use request::{Command, Error, Outcome, Request};
 pub use service::{Service, Settings};

@@ -33,10 +33,10 @@ use uuid::Uuid;
 use crate::{
     Clock, Command, Error, MergeRequest, Outcome, Request,
     clock::whole_microseconds,
-    merge,
+    idempotency_keys::Recent,
     metrics::Metrics,
+    operations::merge,
     policies::Index,
-    recent::Recent,
     streams::{History, Known, Live, Streams},
 };
 

@@ -22,12 +22,12 @@ pub mod headers;
 pub mod health;
 pub mod instant;
 pub mod metrics;
+mod middleware;
 pub mod page;
 pub mod problem;
-mod surround;
 pub mod trace;
 
 pub use extract::{Body, Params, PathParams};
 pub use headers::CommandHeaders;
+pub use middleware::{BODY_BYTES_MAX, surround};
 pub use problem::Problem;
-pub use surround::{BODY_BYTES_MAX, surround};

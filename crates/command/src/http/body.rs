@@ -11,7 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::object::Object;
+use super::strict_object::Object;
 use crate::request_digest;
 
 /// A command's body, read, and what a repeat of the request is recognised by. No body is an empty object: whether that

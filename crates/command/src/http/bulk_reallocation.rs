@@ -26,7 +26,7 @@ use super::{
     problem, recorded_by, refuse_if_match,
     text::{Lines, Text},
 };
-use crate::{Outcome, Service, bulk};
+use crate::{Outcome, Service, operations::bulk};
 
 /// Which cases move from whom to whom.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -10,7 +10,9 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, choice::ChosenPom, object::object, record_on_case};
+use super::{
+    Body, CommandAnswers, HeaderParams, IfMatch, Recorded, choice::ChosenPom, record_on_case, strict_object::object,
+};
 use crate::Service;
 
 /// A co-working POM.

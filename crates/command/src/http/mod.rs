@@ -14,21 +14,22 @@ mod community_manager_removal;
 mod coworker;
 mod coworker_removal;
 mod deallocation;
-mod first_allocation_api;
+mod first_allocation;
 mod handover_plan;
-mod merging;
+mod merge;
 mod nomis_contact;
 mod nomis_contact_removal;
-mod object;
+
+mod error_problem;
 mod onboarding;
 mod pom_details;
 mod pom_registration;
 mod pom_status;
-mod problem;
 mod reallocation;
 mod release;
 mod responsibility_override;
 mod responsibility_override_removal;
+mod strict_object;
 mod text;
 mod tier;
 mod transfer;
@@ -50,7 +51,7 @@ use utoipa::OpenApi;
 use self::{
     answer::{CommandAnswers, HeaderParams, IfMatch, Recorded},
     body::{Body, OnlyEffectiveAt},
-    problem::problem,
+    error_problem::problem,
 };
 use crate::{Command, Request, Service};
 
@@ -87,8 +88,8 @@ pub fn router(service: Service) -> Router {
         .route("/prisoners/{n}/releases", post(release::release))
         .route("/prisoners/{n}/transfers", post(transfer::transfer))
         .route("/prisoners/{n}/voids", post(void::void_entry))
-        .route("/prisoners/{n}/merges", post(merging::merge_number))
-        .route("/allocation", post(first_allocation_api::allocate))
+        .route("/prisoners/{n}/merges", post(merge::merge_number))
+        .route("/allocation", post(first_allocation::allocate))
         .with_state(service)
 }
 
@@ -122,8 +123,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         release::release,
         transfer::transfer,
         void::void_entry,
-        merging::merge_number,
-        first_allocation_api::allocate,
+        merge::merge_number,
+        first_allocation::allocate,
     ),
     components(schemas(answer::RecordedEvents, http_api::problem::Document)),
     tags(

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::{
     Body, CommandAnswers, HeaderParams, IfMatch, Recorded,
     choice::{self, ChosenPom, OverrideReasons},
-    object::object,
     record_on_case,
+    strict_object::object,
     text::{Lines, Text},
 };
 use crate::Service;

@@ -23,7 +23,7 @@ use futures::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use tokio::{sync::Semaphore, time::sleep};
 
 pub(crate) use self::index::{Index, Owed};
-use crate::{Error, Service, merge};
+use crate::{Error, Service, operations::merge};
 
 /// Most debts discharged at a time: a POM's cases take a moment, and callers' commands go on beside them.
 const DISCHARGES_MAX: usize = 16;

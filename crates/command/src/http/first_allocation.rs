@@ -26,8 +26,8 @@ use utoipa::ToSchema;
 use super::{
     Body,
     answer::{HeaderParams, Problems, header_value},
-    object::Object,
     problem, recorded_by, refuse_if_match,
+    strict_object::Object,
     text::Lines,
 };
 use crate::{Command, Error, Request, Service, service::recorded_before};

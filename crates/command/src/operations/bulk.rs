@@ -4,7 +4,7 @@
 //! finds what is done done. Each succeeds or is refused on its own; an outage ends the whole with an error, and sending
 //! the same again goes on where it ended.
 //!
-//! What a bulk was about when it first came, and which of its cases were refused, is remembered ([`crate::recent`]):
+//! What a bulk was about when it first came, and which of its cases were refused, is remembered ([`crate::idempotency_keys`]):
 //! sent again, it moves no case that came to the POM since, and none that was refused. The log knows only what was
 //! accepted, so after a restart, on another server, or when the memory is full, a bulk that is sent again tries its
 //! refused cases once more, and one without a list moves what the POM holds by then.
