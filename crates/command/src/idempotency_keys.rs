@@ -5,13 +5,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use domain::{
     Refusal, Stream,
     identifier::{CommandId, PrisonerNumber},
 };
+use event_log::lock;
 use quick_cache::sync::Cache;
 
 use crate::Error;
@@ -92,7 +93,6 @@ impl Bulk {
     }
 
     fn refused(&self) -> MutexGuard<'_, HashMap<PrisonerNumber, Refusal>> {
-        // Each insertion is whole by itself.
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.refused)
     }
 }

@@ -23,8 +23,7 @@ use domain::{
     prison, prisoner,
     prisoner::RecommendationPolicy,
 };
-use event_log::{AppendError, Appended, ExpectedRevision, Metadata, SharedLog, StoredEvent, encode};
-use http_api::trace::EXPORTED;
+use event_log::{AppendError, Appended, EXPORTED, ExpectedRevision, Metadata, SharedLog, StoredEvent, encode};
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 use tracing::Instrument as _;

@@ -31,7 +31,7 @@ use uuid::Uuid;
 use crate::{
     APPEND_EVENTS_MAX, AppendError, Appended,
     ExpectedRevision::{self, Exact, NoStream},
-    FOLLOW_POLL_INTERVAL, Followed, LogError, NewEvent, RecordedEvent, SharedLog,
+    FOLLOW_POLL_INTERVAL, Followed, LogError, NewEvent, RecordedEvent, SharedLog, error_chain,
 };
 
 /// How long one promise may take to try; one that takes longer is not held.
@@ -168,24 +168,14 @@ struct Broken(String);
 
 impl From<AppendError> for Broken {
     fn from(error: AppendError) -> Self {
-        Self(chain(&error))
+        Self(error_chain(&error))
     }
 }
 
 impl From<LogError> for Broken {
     fn from(error: LogError) -> Self {
-        Self(chain(&error))
+        Self(error_chain(&error))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Leaves with a reason unless a condition holds.

@@ -6,11 +6,15 @@
 
 mod behind;
 pub mod contract;
+mod diagnostics;
 pub mod envelope;
+mod lock;
 mod ordered;
 mod port;
 
 pub use behind::{Behind, LastSeen, behind, has_more_than};
+pub use diagnostics::{EXPORTED, error_chain};
 pub use envelope::{Metadata, StoredEvent, decode, encode};
+pub use lock::lock;
 pub use ordered::{OrderedError, OrderedEvent};
 pub use port::*;

@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use event_log::error_chain;
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -54,14 +55,7 @@ impl Component {
 
     /// It does not, because of an error: said in one line, with its causes.
     pub fn failed(error: &dyn std::error::Error) -> Self {
-        let mut why = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            why.push_str(": ");
-            why.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        Self::down(why)
+        Self::down(error_chain(error))
     }
 
     /// Adds a detail.

@@ -10,7 +10,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     hash::{Hash, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use axum::{
     http::{Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use event_log::lock;
 use futures::future::{BoxFuture, join_all};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, prometheus_text},
@@ -212,11 +213,6 @@ fn of_the_moment(samples: impl IntoIterator<Item = Sample>) -> Registry {
         registry.register(name, help, gauges);
     }
     registry
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is added is added whole, or not at all.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Metrics {

@@ -7,14 +7,12 @@
 use std::str::FromStr as _;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use event_log::EXPORTED;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::headers::CorrelationId;
-
-/// Target of spans that are for an OpenTelemetry collector alone.
-pub const EXPORTED: &str = "exported";
 
 /// In: the trace and the span that the request comes from.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

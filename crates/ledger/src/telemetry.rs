@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context as _;
 use chrono::{SecondsFormat, Utc};
 use clap::{Args, ValueEnum};
-use http_api::trace::EXPORTED;
+use event_log::EXPORTED;
 use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};

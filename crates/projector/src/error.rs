@@ -1,6 +1,6 @@
 //! Why projecting ended.
 
-use event_log::LogError;
+use event_log::{LogError, error_chain};
 
 /// Why projecting ended.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +51,7 @@ impl Error {
 
     /// The error and what caused it, in one line.
     pub(crate) fn report(&self) -> String {
-        let mut report = format!("failed to {self}");
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            report.push_str(": ");
-            report.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        report
+        format!("failed to {}", error_chain(self))
     }
 }
 

@@ -12,7 +12,9 @@
 use std::collections::HashMap;
 
 use domain::{Entry, Event, Stream};
-use event_log::{LastSeen, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata};
+use event_log::{
+    EXPORTED, LastSeen, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata,
+};
 use quick_cache::{Weighter, unsync::Cache};
 use sqlx::{Connection as _, PgConnection};
 use tracing::Level;
@@ -92,7 +94,7 @@ impl Live {
     ///
     /// After an error what is remembered may be wrong: start anew.
     #[tracing::instrument(
-        target = "exported", // as `http_api::trace::EXPORTED`: for an OpenTelemetry collector alone
+        target = EXPORTED,
         level = "info",
         skip_all,
         fields(after = checkpoint.position, events = events.len())

@@ -1,5 +1,6 @@
 //! From why nothing was recorded to what a client is told.
 
+use event_log::error_chain;
 use http_api::Problem;
 
 use crate::Error;
@@ -34,27 +35,15 @@ pub(super) fn problem(error: Error) -> Problem {
              Idempotency-Key.",
         ),
         Error::Unavailable(cause) => {
-            tracing::warn!(error = %chain(&*cause), "the event store cannot be reached");
+            tracing::warn!(error = %error_chain(&*cause), "the event store cannot be reached");
             Problem::unavailable(
                 "event-store-unavailable",
                 "The event store cannot be reached. Send the same again, with the same Idempotency-Key.",
             )
         }
         Error::Broken(cause) => {
-            tracing::error!(error = %chain(&*cause), "a command could not be recorded");
+            tracing::error!(error = %error_chain(&*cause), "a command could not be recorded");
             Problem::internal()
         }
     }
-}
-
-/// An error and its causes, one after the other.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

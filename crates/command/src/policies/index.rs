@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use domain::{
     prison::PrisonEvent,
     prisoner::PrisonerEvent,
 };
-use event_log::StoredEvent;
+use event_log::{StoredEvent, lock};
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
@@ -326,7 +326,7 @@ impl Index {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // What a panicking writer left lists nobody too few: see the module's documentation.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     fmt::Debug,
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use chrono::{DateTime, Utc};
@@ -20,7 +20,9 @@ use domain::{
     prison::{self, PrisonEvent},
     prisoner::{self, PrisonerEvent},
 };
-use event_log::{ExpectedRevision, LogError, Metadata, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, StoredEvent, decode};
+use event_log::{
+    ExpectedRevision, LogError, Metadata, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, StoredEvent, decode, lock,
+};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -376,8 +378,4 @@ async fn load_loop<H: History>(
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
