@@ -11,8 +11,8 @@ use domain::{
     prisoner::{self, Allocate, ChoiceReasons, TierAssigned},
     tier::TierSource,
 };
+use embedded_postgres::{Durability, Options, Server};
 use event_log_postgres::PostgresLog;
-use ledger::postgres::{Durability, Options, Server};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 

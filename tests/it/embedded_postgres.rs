@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ledger::postgres::Server;
+use embedded_postgres::Server;
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,

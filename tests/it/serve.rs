@@ -9,9 +9,9 @@ use chrono::{SubsecRound as _, Utc};
 use domain::{
     Event, Stream, event::RecordedBy, identifier::CommandId, officer::CommunityManager, prisoner::PrisonerEvent,
 };
+use embedded_postgres::Server;
 use event_log::{EventLog as _, ExpectedRevision, Metadata, encode};
 use event_log_postgres::PostgresLog;
-use ledger::postgres::Server;
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,

@@ -1,10 +1,10 @@
-//! The program `allocation-ledger`: command line, wiring, embedded Postgres.
+//! The program `allocation-ledger`: command line and wiring.
 //!
 //! | question | module |
 //! |---|---|
 //! | which subcommands are there? | [`cli`] |
 //! | what do they have in common? | [`settings`], [`telemetry`] |
-//! | where is the ledger kept? | [`stores`], [`postgres`], [`data_directory`] |
+//! | where is the ledger kept? | [`stores`], [`data_directory`] |
 //! | what runs when it serves, and how does it end? | [`serve`] |
 //!
 //! No rule of the business is here, no SQL about events or views, and no route but those of the program itself.
@@ -23,7 +23,6 @@ pub mod history;
 pub mod import;
 pub mod interrupt;
 pub mod output;
-pub mod postgres;
 pub mod prepare;
 pub mod projections;
 pub mod replay;

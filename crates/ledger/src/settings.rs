@@ -8,8 +8,6 @@ use domain::{identifier::Username, prisoner::RecommendationPolicy};
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use nix::unistd::{Uid, User};
 
-use crate::postgres;
-
 /// Longest username of the ledger.
 const USERNAME_LEN_MAX: usize = 30;
 
@@ -75,9 +73,9 @@ impl Stores {
 
     /// How the embedded Postgres is run.
     #[must_use]
-    pub fn postgres_options(&self) -> postgres::Options {
-        let options = postgres::Options::default();
-        postgres::Options { binaries: self.postgres_bin.clone().or(options.binaries), ..options }
+    pub fn postgres_options(&self) -> embedded_postgres::Options {
+        let options = embedded_postgres::Options::default();
+        embedded_postgres::Options { binaries: self.postgres_bin.clone().or(options.binaries), ..options }
     }
 }
 

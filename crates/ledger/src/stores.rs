@@ -12,7 +12,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{postgres, settings};
+use crate::settings;
 
 /// The database in the embedded Postgres, for the log (schema `log`) and the views (schema `views`).
 const DATABASE: &str = "ledger";
@@ -34,7 +34,7 @@ pub struct Stores {
     pub views: PgPool,
     kept: Kept,
     readers: Option<PgPool>,
-    postgres: Option<postgres::Server>,
+    postgres: Option<embedded_postgres::Server>,
 }
 
 /// What a log is kept in.
@@ -45,7 +45,10 @@ enum Kept {
 
 impl Kept {
     /// Goes where the log is; its schema is as it is.
-    async fn connect(settings: &settings::Stores, postgres: Option<&postgres::Server>) -> anyhow::Result<Self> {
+    async fn connect(
+        settings: &settings::Stores,
+        postgres: Option<&embedded_postgres::Server>,
+    ) -> anyhow::Result<Self> {
         match &settings.event_store {
             Some(url) if event_log_kurrentdb::is_url(url) => {
                 let log = settings.kurrent_log(url)?;
@@ -107,7 +110,7 @@ impl Stores {
     /// # Errors
     /// As [`Stores::open`]; and where there is no log yet.
     pub async fn open_prepared(settings: &settings::Stores) -> anyhow::Result<Self> {
-        if settings.is_embedded() && !postgres::exists(&settings.data_dir()?) {
+        if settings.is_embedded() && !embedded_postgres::exists(&settings.data_dir()?) {
             return Err(LogStore::missing(settings));
         }
         Connected::new(settings).await?.open().await
@@ -140,7 +143,7 @@ pub struct LogStore {
     pub log: SharedLog,
     kept: Kept,
     readers: Option<PgPool>,
-    postgres: Option<postgres::Server>,
+    postgres: Option<embedded_postgres::Server>,
 }
 
 impl LogStore {
@@ -159,7 +162,7 @@ impl LogStore {
     /// # Errors
     /// Why it could not be opened.
     pub async fn open_prepared(settings: &settings::Stores) -> anyhow::Result<Option<Self>> {
-        if settings.event_store.is_none() && !postgres::exists(&settings.data_dir()?) {
+        if settings.event_store.is_none() && !embedded_postgres::exists(&settings.data_dir()?) {
             return Ok(None);
         }
         let (kept, postgres) = kept(settings).await?;
@@ -254,7 +257,7 @@ impl LogStore {
         }
     }
 
-    async fn connect(kept: Kept, postgres: Option<postgres::Server>) -> anyhow::Result<Self> {
+    async fn connect(kept: Kept, postgres: Option<embedded_postgres::Server>) -> anyhow::Result<Self> {
         let (log, readers) = kept.open().await?;
         Ok(Self { log, kept, readers, postgres })
     }
@@ -311,7 +314,7 @@ async fn prepare_log(pool: &PgPool) -> anyhow::Result<()> {
 struct Connected {
     views: PgPool,
     kept: Kept,
-    postgres: Option<postgres::Server>,
+    postgres: Option<embedded_postgres::Server>,
 }
 
 impl Connected {
@@ -330,20 +333,20 @@ impl Connected {
 }
 
 /// Goes where the log is, and nowhere else.
-async fn kept(settings: &settings::Stores) -> anyhow::Result<(Kept, Option<postgres::Server>)> {
+async fn kept(settings: &settings::Stores) -> anyhow::Result<(Kept, Option<embedded_postgres::Server>)> {
     let postgres = if settings.event_store.is_none() { Some(embedded(settings).await?) } else { None };
     Ok((Kept::connect(settings, postgres.as_ref()).await?, postgres))
 }
 
 /// The embedded Postgres with the ledger's database in it.
-async fn embedded(settings: &settings::Stores) -> anyhow::Result<postgres::Server> {
-    let server = postgres::Server::start_with(&settings.data_dir()?, settings.postgres_options()).await?;
+async fn embedded(settings: &settings::Stores) -> anyhow::Result<embedded_postgres::Server> {
+    let server = embedded_postgres::Server::start_with(&settings.data_dir()?, settings.postgres_options()).await?;
     server.create_database(DATABASE).await?;
     Ok(server)
 }
 
 /// The URL given, else that of the embedded Postgres, which there is then.
-fn url(given: Option<&String>, postgres: Option<&postgres::Server>) -> String {
+fn url(given: Option<&String>, postgres: Option<&embedded_postgres::Server>) -> String {
     given.cloned().or_else(|| postgres.map(|server| server.url(DATABASE))).unwrap_or_default()
 }
 

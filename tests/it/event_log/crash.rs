@@ -23,6 +23,7 @@ use domain::{
     Stream,
     identifier::{CommandId, EventId},
 };
+use embedded_postgres::Server;
 use event_log::{
     AppendError, Appended,
     ExpectedRevision::{self, Exact, NoStream},
@@ -30,7 +31,6 @@ use event_log::{
 };
 use event_log_postgres::{PostgresLog, migrate};
 use futures::StreamExt as _;
-use ledger::postgres::Server;
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, RwLock};
 
+use embedded_postgres::{Durability, Options, Server};
 use event_log::SharedLog;
-use ledger::postgres::{Durability, Options, Server};
 
 use crate::support::{Client, DataDir, EventStore, Program, Proxy, eventually, run};
 

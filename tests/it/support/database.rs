@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use embedded_postgres::{Durability, Options, Server};
 use event_log::SharedLog;
-use ledger::postgres::{Durability, Options, Server};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
 use tokio::sync::OnceCell;
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use embedded_postgres::{Durability, Options, Server};
 use event_log::SharedLog;
 use event_log_kurrentdb::KurrentLog;
 use event_log_postgres::PostgresLog;
-use ledger::postgres::{Durability, Options, Server};
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::OnceCell;
 

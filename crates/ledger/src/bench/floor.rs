@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use sqlx::{Connection as _, PgConnection};
 use tokio::process::Command;
 
-use crate::postgres::{Server, binaries_dir};
+use embedded_postgres::{Server, binaries_dir};
 
 /// Transactions a second.
 #[derive(Debug, Clone, Copy)]

@@ -25,7 +25,9 @@ use super::{
     fresh_log,
     table::{Table, per_second},
 };
-use crate::{postgres::Server, settings};
+use embedded_postgres::Server;
+
+use crate::settings;
 
 /// Runs `callers` at once, each doing `once` over and over with numbers that nobody else gets, and answers the rate.
 pub(super) async fn rate<F, Fut>(callers: u64, duration: Duration, once: F) -> anyhow::Result<f64>

@@ -17,7 +17,9 @@ use event_log_postgres::PostgresLog;
 use sqlx::PgPool;
 use tempfile::TempDir;
 
-use crate::{postgres::Server, settings};
+use embedded_postgres::Server;
+
+use crate::settings;
 
 /// What `bench` can be told.
 #[derive(Debug, clap::Args)]

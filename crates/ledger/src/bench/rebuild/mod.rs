@@ -24,6 +24,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use comfy_table::CellAlignment;
+use embedded_postgres::Server;
 use event_log::SharedLog;
 use event_log_postgres::PostgresLog;
 use indicatif::ProgressBar;
@@ -34,7 +35,6 @@ use super::{measure::millis, table::per_second, temporary_directory};
 use crate::{
     interrupt::{interrupted, unless_interrupted},
     output::print_line,
-    postgres::{self, Server},
 };
 
 /// The ledger's database in the embedded Postgres.
@@ -82,7 +82,7 @@ const GONE: &str = "nothing more is measured, and a ledger made up for it is gon
 
 async fn measured(settings: &Settings) -> anyhow::Result<Vec<Figures>> {
     if let Some(data_dir) = &settings.data_dir {
-        if !postgres::exists(data_dir) {
+        if !embedded_postgres::exists(data_dir) {
             bail!("there is no ledger in {}: leave out --data-dir to measure on a made-up one", data_dir.display());
         }
         return Ok(vec![on_ledger(data_dir, None, None).await?]);

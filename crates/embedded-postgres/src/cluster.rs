@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use uuid::Uuid;
 
-use super::{
+use crate::{
     Durability, SUPERUSER,
     account::Account,
     binaries::{Binaries, Wanted},
@@ -49,7 +49,7 @@ const UNFINISHED_PREFIX: &str = "postgres.new-";
 const VERSION_FILE: &str = "PG_VERSION";
 
 /// Which server programs the cluster in `data_dir` can be run with.
-pub(super) fn wanted(data_dir: &Path) -> anyhow::Result<Wanted> {
+pub(crate) fn wanted(data_dir: &Path) -> anyhow::Result<Wanted> {
     let path = dir_in(data_dir).join(VERSION_FILE);
     match fs::read_to_string(&path) {
         Ok(version) => match version.trim().parse() {
@@ -64,18 +64,18 @@ pub(super) fn wanted(data_dir: &Path) -> anyhow::Result<Wanted> {
 }
 
 /// Where a data directory keeps its cluster.
-pub(super) fn dir_in(data_dir: &Path) -> PathBuf {
+pub(crate) fn dir_in(data_dir: &Path) -> PathBuf {
     data_dir.join("postgres")
 }
 
 /// Where a data directory keeps its locks.
-pub(super) fn locks_dir_in(data_dir: &Path) -> PathBuf {
+pub(crate) fn locks_dir_in(data_dir: &Path) -> PathBuf {
     data_dir.join("locks")
 }
 
 /// A private cluster in a data directory.
 #[derive(Debug)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     data_dir: PathBuf,
     account: Account,
     durability: Durability,
@@ -84,23 +84,23 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// The cluster in `data_dir`, an absolute path without links, to be run with `binaries`.
-    pub(super) fn new(data_dir: PathBuf, account: Account, durability: Durability, binaries: Binaries) -> Self {
+    pub(crate) fn new(data_dir: PathBuf, account: Account, durability: Durability, binaries: Binaries) -> Self {
         Self { data_dir, account, durability, binaries }
     }
 
     /// Where the cluster is.
-    pub(super) fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         dir_in(&self.data_dir)
     }
 
     /// Where the locks are.
-    pub(super) fn locks_dir(&self) -> PathBuf {
+    pub(crate) fn locks_dir(&self) -> PathBuf {
         locks_dir_in(&self.data_dir)
     }
 
     /// The server that runs on this cluster, once it takes connections; `None` where there is none. One that is ending
     /// is waited for.
-    pub(super) fn running(&self) -> anyhow::Result<Option<Postmaster>> {
+    pub(crate) fn running(&self) -> anyhow::Result<Option<Postmaster>> {
         let dir = self.dir();
         let deadline = Instant::now() + START_TIMEOUT;
         while let Some(file) = PidFile::read(&dir)? {
@@ -127,7 +127,7 @@ impl Cluster {
 
     /// Starts a server, which must not be running, and waits until it takes connections. Makes the cluster first where
     /// it does not exist.
-    pub(super) fn start(&self) -> anyhow::Result<Postmaster> {
+    pub(crate) fn start(&self) -> anyhow::Result<Postmaster> {
         self.account.make_reachable(&self.data_dir)?;
         if !self.dir().join(VERSION_FILE).exists() {
             self.make()?;
@@ -137,7 +137,7 @@ impl Cluster {
 
     /// [`Cluster::start`] for a cluster that was in use: its clients look for its socket in `socket_dir`, and a new one
     /// in its place would be a ledger that has lost everything.
-    pub(super) fn start_existing(&self, socket_dir: &Path) -> anyhow::Result<Postmaster> {
+    pub(crate) fn start_existing(&self, socket_dir: &Path) -> anyhow::Result<Postmaster> {
         if !self.dir().join(VERSION_FILE).exists() {
             bail!("the Postgres cluster {} is gone: bring it back, or restore a backup there", self.dir().display());
         }

@@ -26,7 +26,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{cluster::Cluster, postmaster::Postmaster};
+use crate::{cluster::Cluster, postmaster::Postmaster};
 
 /// How often the server is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ const RESTART_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The watch over a server.
 #[derive(Debug)]
-pub(super) struct Supervisor {
+pub(crate) struct Supervisor {
     postmaster_pid: Arc<AtomicI32>,
     socket_dir: PathBuf,
     /// Closing it tells the thread to stop.
@@ -46,7 +46,7 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Starts the server or joins the one that runs, and watches over it from then on.
-    pub(super) fn start(cluster: Cluster) -> anyhow::Result<Self> {
+    pub(crate) fn start(cluster: Cluster) -> anyhow::Result<Self> {
         fs::create_dir_all(cluster.locks_dir())
             .with_context(|| format!("make the directory {}", cluster.locks_dir().display()))?;
         let change = open_lock(&cluster, "postgres-change")?;
@@ -71,17 +71,17 @@ impl Supervisor {
     }
 
     /// The directory of the server's socket, the same after every restart.
-    pub(super) fn socket_dir(&self) -> &Path {
+    pub(crate) fn socket_dir(&self) -> &Path {
         &self.socket_dir
     }
 
     /// The process id of the server as it is now.
-    pub(super) fn postmaster_pid(&self) -> i32 {
+    pub(crate) fn postmaster_pid(&self) -> i32 {
         self.postmaster_pid.load(Ordering::Acquire)
     }
 
     /// Leaves the server, stops it if nobody else uses it, and waits for that.
-    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         self.leave()
     }
 

@@ -23,7 +23,7 @@ const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
 /// The user that the server runs as.
 #[derive(Debug, Clone)]
-pub(super) enum Account {
+pub(crate) enum Account {
     /// The user that the program runs as.
     Own,
     /// Another one, as the program runs as root.
@@ -37,7 +37,7 @@ pub(super) enum Account {
 
 impl Account {
     /// Chooses the user for a cluster, which may be there already.
-    pub(super) fn for_server(cluster_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn for_server(cluster_dir: &Path) -> anyhow::Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Self::Own);
         }
@@ -63,7 +63,7 @@ impl Account {
 
     /// A command that will run as this user, in a process group of its own: what a terminal sends to the program
     /// (Ctrl-C) must not reach the server, which is stopped in its turn.
-    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").process_group(0).env("LC_ALL", "C").stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
@@ -79,7 +79,7 @@ impl Account {
     }
 
     /// Makes a directory that only this user may enter, or checks that an existing one is such.
-    pub(super) fn make_private_dir(&self, dir: &Path) -> anyhow::Result<()> {
+    pub(crate) fn make_private_dir(&self, dir: &Path) -> anyhow::Result<()> {
         match DirBuilder::new().mode(0o700).create(dir) {
             Ok(()) => {
                 if let Self::Other { uid, gid, .. } = self {
@@ -106,7 +106,7 @@ impl Account {
     /// Sees to it that this user can reach the data directory, so that the first start fails with a sentence and not in
     /// the middle of the server's own start. The data directory itself is opened for passage where it is root's, as
     /// those are that root makes for itself in passing; what is above it is not ours to change.
-    pub(super) fn make_reachable(&self, data_dir: &Path) -> anyhow::Result<()> {
+    pub(crate) fn make_reachable(&self, data_dir: &Path) -> anyhow::Result<()> {
         let mut ancestors: Vec<&Path> = data_dir.ancestors().skip(1).collect();
         ancestors.reverse();
         for ancestor in ancestors {

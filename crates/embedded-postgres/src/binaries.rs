@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 
 /// The oldest major version that the ledger is used with.
-pub(super) const MAJOR_VERSION_MIN: u32 = 14;
+pub(crate) const MAJOR_VERSION_MIN: u32 = 14;
 
 /// Directories of server programs, with one `*` for the version: Debian and Ubuntu, the Postgres project's RPMs,
 /// Alpine, Arch and others, Homebrew on either kind of Mac, Postgres.app.
@@ -26,11 +26,11 @@ const USUAL_PLACES: [&str; 7] = [
 
 /// A directory with `postgres` and `initdb` of one version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Binaries {
+pub(crate) struct Binaries {
     /// Major version, e.g. 15.
-    pub(super) major_version: u32,
+    pub(crate) major_version: u32,
     /// The directory.
-    pub(super) dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 impl fmt::Display for Binaries {
@@ -41,12 +41,12 @@ impl fmt::Display for Binaries {
 
 impl Binaries {
     /// The server itself.
-    pub(super) fn postgres(&self) -> PathBuf {
+    pub(crate) fn postgres(&self) -> PathBuf {
         self.dir.join("postgres")
     }
 
     /// The program that makes a cluster.
-    pub(super) fn initdb(&self) -> PathBuf {
+    pub(crate) fn initdb(&self) -> PathBuf {
         self.dir.join("initdb")
     }
 
@@ -66,7 +66,7 @@ impl Binaries {
 
 /// Which server programs a cluster can be run with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// Those of this major version, which wrote the data that is there.
     Version(u32),
     /// The newest, as there is no data yet.
@@ -83,7 +83,7 @@ impl Wanted {
 }
 
 /// The server programs in the directory that the operator named.
-pub(super) fn chosen(dir: &Path, wanted: Wanted) -> anyhow::Result<Binaries> {
+pub(crate) fn chosen(dir: &Path, wanted: Wanted) -> anyhow::Result<Binaries> {
     // Naming the server program itself is as good.
     let holder = if dir.is_file() { dir.parent().unwrap_or(dir) } else { dir };
     let found = Binaries::in_dir(holder).with_context(|| {
@@ -99,7 +99,7 @@ pub(super) fn chosen(dir: &Path, wanted: Wanted) -> anyhow::Result<Binaries> {
 
 /// The server programs on this machine that fit, those in `more_dirs` included; or, as an error, a sentence that says
 /// what is missing and how to come by it.
-pub(super) fn find(more_dirs: &[PathBuf], wanted: Wanted) -> Result<Binaries, String> {
+pub(crate) fn find(more_dirs: &[PathBuf], wanted: Wanted) -> Result<Binaries, String> {
     let found: BTreeSet<Binaries> =
         candidate_dirs().iter().chain(more_dirs).filter_map(|dir| Binaries::in_dir(dir)).collect();
     wanted.newest_of(&found).cloned().ok_or_else(|| missing(wanted, &found))
