@@ -13,7 +13,7 @@ COPY . .
 # a panic says its place without them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --package ledger \
+    cargo build --release --locked --package allocation-ledger \
     && install -D --strip target/release/allocation-ledger /out/allocation-ledger
 
 FROM debian:bookworm-slim AS runtime

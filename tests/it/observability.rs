@@ -156,7 +156,7 @@ async fn a_log_is_for_people_where_that_is_asked_for() {
     let database = database().await;
     let program = serve(&database, &[], &["--log-format", "text"]).await;
     let log = program.log();
-    assert!(log.lines().any(|line| line.contains(" INFO ledger::serve: serving on http://")), "{log}");
+    assert!(log.lines().any(|line| line.contains(" INFO allocation_ledger::serve: serving on http://")), "{log}");
 }
 
 /// Whatever is wrong, and whatever of the log is left out: who reads the log as JSON is told the reason, and told it as JSON.
@@ -263,7 +263,7 @@ fn assert_names_nobody(what: &str, text: &str) {
 }
 
 /// Everything that the program's own parts can log, and what the database library does by default.
-const LOUD: &str = "info,ledger=trace,http_api=trace,command=trace,query=trace,projector=trace,event_log=trace,\
+const LOUD: &str = "info,allocation_ledger=trace,http_api=trace,command=trace,query=trace,projector=trace,event_log=trace,\
                     domain=trace,sqlx=trace,axum=trace,tower_http=trace,hyper=debug";
 
 #[tokio::test]

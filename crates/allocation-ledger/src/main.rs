@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ledger::main()
+    allocation_ledger::main()
 }
