@@ -20,7 +20,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use super::{DataDir, Proxy, eventually, watchdog::Watchdog};
 
 /// Where `cargo` has built the stand-in.
-const EXECUTABLE: &str = env!("CARGO_BIN_EXE_kurrentdb-stand-in");
+const EXECUTABLE: &str = env!("CARGO_BIN_EXE_kurrentdb-stand-in-under-test");
 
 /// A stand-in that listens. Dropping it kills it, as `kill -9` does, and removes its file; so does the end of this process.
 #[derive(Debug)]

@@ -58,8 +58,12 @@ struct Arguments {
     election_ms: u64,
 }
 
+/// Runs the server with the arguments of this process until it is killed.
+///
+/// # Errors
+/// It cannot listen, or cannot read its file of events or its certificate.
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+pub async fn main() -> anyhow::Result<()> {
     let Arguments { listen, data, user, certificate, key, nodes, election_ms } = Arguments::parse();
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen {listen}"))?;
     let address = listener.local_addr()?;
