@@ -97,6 +97,50 @@ impl Event {
     }
 }
 
+impl From<PrisonerEvent> for Event {
+    fn from(event: PrisonerEvent) -> Self {
+        Self::Prisoner(event)
+    }
+}
+
+impl From<PrisonEvent> for Event {
+    fn from(event: PrisonEvent) -> Self {
+        Self::Prison(event)
+    }
+}
+
+impl TryFrom<Event> for PrisonerEvent {
+    type Error = MisplacedEvent;
+
+    fn try_from(event: Event) -> Result<Self, MisplacedEvent> {
+        match event {
+            Event::Prisoner(event) => Ok(event),
+            Event::Prison(event) => Err(MisplacedEvent { type_name: event.type_name(), stream_kind: "case" }),
+        }
+    }
+}
+
+impl TryFrom<Event> for PrisonEvent {
+    type Error = MisplacedEvent;
+
+    fn try_from(event: Event) -> Result<Self, MisplacedEvent> {
+        match event {
+            Event::Prison(event) => Ok(event),
+            Event::Prisoner(event) => Err(MisplacedEvent { type_name: event.type_name(), stream_kind: "prison" }),
+        }
+    }
+}
+
+/// An event of one kind of stream where only the other kind of stream has a place for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a `{type_name}` does not belong in the stream of a {stream_kind}")]
+pub struct MisplacedEvent {
+    /// The event's type.
+    pub type_name: &'static str,
+    /// The kind of stream that it was to be an event of: `case` or `prison`.
+    pub stream_kind: &'static str,
+}
+
 /// Gives an event enum, whose variants are named as their data types, its type names and its way to and from data alone.
 macro_rules! event_types {
     ($name:ident { $($variant:ident($data:ty)),* $(,)? }) => {

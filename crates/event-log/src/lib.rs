@@ -8,6 +8,7 @@ mod behind;
 pub mod contract;
 mod diagnostics;
 pub mod envelope;
+pub mod history;
 mod lock;
 mod ordered;
 mod port;
