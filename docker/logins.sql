@@ -1,5 +1,5 @@
--- Logins of the services that use Postgres, each with the rights of its role and no more. Safe to run again: passwords are
--- set to what the environment says.
+-- Logins of the services that use Postgres, each with the rights of its role and no more. It may run
+-- again: it sets the passwords to those of the environment.
 \set ON_ERROR_STOP on
 \getenv projector_password PROJECTOR_PASSWORD
 \getenv query_password QUERY_PASSWORD

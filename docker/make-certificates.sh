@@ -1,9 +1,11 @@
 #!/bin/sh
-# Makes a certificate authority of one's own and a certificate of it for KurrentDB, in ./certificates, where
-# docker-compose.yml looks for them. For a trial: where there is an authority already, take its certificates instead.
+# Makes a certificate authority, and a certificate of it for KurrentDB, in ./certificates, where
+# docker-compose.yml looks for them. For a trial: if you have an authority, use its certificates
+# instead.
 #
-#   certificates/ca/ca.crt      whom to believe: for KurrentDB and for the services
-#   certificates/node/node.crt  KurrentDB's own, with its key node.key, which KurrentDB's user (1000) has to be able to read
+#   certificates/ca/ca.crt      the authority, which KurrentDB and the services trust
+#   certificates/node/node.crt  the certificate of KurrentDB, with its key node.key, which the user
+#                               of KurrentDB (1000) must be able to read
 set -eu
 
 if [ -e certificates ]; then
@@ -18,7 +20,7 @@ trap 'rm -f "$key"' EXIT
 openssl req -x509 -newkey rsa:3072 -noenc -days 3650 -subj '/O=allocation ledger/CN=authority' \
     -addext 'basicConstraints=critical,CA:TRUE' -addext 'keyUsage=critical,keyCertSign,cRLSign' \
     -keyout "$key" -out certificates/ca/ca.crt
-# KurrentDB takes its nodes for its own by this name.
+# KurrentDB recognises its own nodes by this name.
 openssl req -newkey rsa:3072 -noenc -subj '/CN=eventstoredb-node' \
     -keyout certificates/node/node.key -out certificates/node/node.csr
 printf '%s\n' 'subjectAltName=DNS:kurrentdb,DNS:localhost,IP:127.0.0.1' 'basicConstraints=CA:FALSE' \
@@ -28,6 +30,7 @@ printf '%s\n' 'subjectAltName=DNS:kurrentdb,DNS:localhost,IP:127.0.0.1' 'basicCo
 rm certificates/node/node.csr
 chmod 755 certificates certificates/ca certificates/node
 chmod 644 certificates/ca/ca.crt certificates/node/node.crt
-# The authority's key is not kept: another node needs another run. The node's key is for KurrentDB's user alone.
+# The key of the authority is not kept: another node needs another run. Only KurrentDB's user may
+# read the key of the node.
 chown 1000:1000 certificates/node/node.key ||
     echo "as root: chown 1000:1000 certificates/node/node.key" >&2

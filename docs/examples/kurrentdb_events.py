@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Prints the ledger's events from a KurrentDB server.
 
-Needs the server's official Python client (`pip install kurrentdbclient`) and nothing of the ledger's. Each line is what
-`allocation-ledger replay --raw` prints for the event, byte for byte, in the same order.
+Needs the official Python client of the server (`pip install kurrentdbclient`) and no program of the
+ledger. Each line is byte for byte the line that `allocation-ledger replay --raw` prints for the event,
+in the same order.
 """
 
 import argparse
@@ -14,11 +15,11 @@ from kurrentdbclient import KurrentDBClient
 
 
 def line(event, prefix):
-    """An event as a line. What was recorded is copied as bytes, never read and written anew."""
+    """An event as a line. The recorded bytes are copied, not parsed and written again."""
     # {"recordedAt":"…","appendId":"…","ledger":…}
     stored = event.metadata
     recorded_at = json.loads(stored)["recordedAt"]
-    # As few of three and six digits as say the same.
+    # The shorter of three and six digits, where both say the same.
     recorded_at = re.sub(r"(\.000)?000Z$", "Z", recorded_at)
     _, mark, metadata = stored.partition(b'"ledger":')
     if not mark:
