@@ -1,23 +1,25 @@
 # syntax=docker/dockerfile:1
 # The program in two images:
 #
-#   docker build --target services .     for services over a KurrentDB and a Postgres of their own; what docker-compose.yml uses
-#   docker build --target embedded .     with Postgres's server programs, for one container with everything in it
+#   docker build --target services .     for services whose stores run elsewhere; docker-compose.yml uses it
+#   docker build --target embedded .     with the Postgres server programs, for one container with everything
 #
-# Both run as the user 2000 with nothing to write to but, in the second, the data directory.
+# Both run as the user 2000. The only directory that it may write to is the data directory of the
+# second.
 
 FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /build
 COPY . .
-# What cargo fetched and built stays from one build of the image to the next. Symbols are for debuggers, who have the source;
-# a panic says its place without them.
+# The caches keep what cargo fetched and built from one build of the image to the next. The program
+# is stripped: a panic says its place without symbols.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --release --locked --package allocation-ledger \
     && install -D --strip target/release/allocation-ledger /out/allocation-ledger
 
 FROM debian:bookworm-slim AS runtime
-# ca-certificates: whom to believe when a store is reached by TLS. curl: for the health check. Both as Debian has them now.
+# ca-certificates: the authorities for TLS to a store. curl: for the health check. Both as Debian has
+# them now.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl \
@@ -27,12 +29,13 @@ RUN apt-get update \
     && install --directory --owner ledger --group ledger --mode 0700 /var/lib/allocation-ledger
 COPY --from=builder /out/allocation-ledger /usr/local/bin/allocation-ledger
 USER 2000:2000
-# A container's loopback address is its own, so it listens to others; and refuses to start until LEDGER_TRUST_NETWORK=true
-# says that the network lets in nobody but a gateway that authenticates.
+# The loopback address of a container is its own, so the program listens on all addresses. It
+# refuses to start until LEDGER_TRUST_NETWORK=true says that only a gateway that authenticates can
+# reach it.
 ENV LEDGER_LISTEN=0.0.0.0:8080 \
     LEDGER_LOG_FORMAT=json
 EXPOSE 8080
-# SIGTERM ends it in order, also as process 1; give it 30 seconds (docker stop --time 30).
+# SIGTERM ends the program in order, also as process 1; allow it 30 seconds (docker stop --time 30).
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s --retries=3 \
     CMD ["curl", "--fail", "--silent", "--show-error", "--max-time", "4", "http://127.0.0.1:8080/health/readiness"]
@@ -41,7 +44,7 @@ CMD ["serve"]
 
 FROM runtime AS embedded
 USER 0
-# Debian would make a cluster of its own, which nobody needs.
+# Keeps Debian from making a Postgres cluster that is not used.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends postgresql-common \
@@ -52,5 +55,5 @@ USER 2000:2000
 ENV LEDGER_DATA_DIR=/var/lib/allocation-ledger
 VOLUME /var/lib/allocation-ledger
 
-# Last, so that it is what a build without --target makes.
+# Last, so that a build without --target makes it.
 FROM runtime AS services
