@@ -7,8 +7,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chrono::Utc;
 use clap::Args;
+use command::Clock;
 use domain::london;
 
 /// What `handover-dates` can be told.
@@ -42,7 +42,7 @@ fn answer(facts: impl BufRead) -> anyhow::Result<()> {
         if line.is_empty() {
             continue;
         }
-        let today = london::date(Utc::now());
+        let today = london::date(Clock::system().now());
         serde_json::to_writer(&mut out, &query::handover_dates::answer(line, today)).context("write an answer")?;
         out.write_all(b"\n").context("write an answer")?;
     }

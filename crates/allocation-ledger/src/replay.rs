@@ -20,6 +20,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use command::Clock;
 use domain::identifier::{PrisonCode, PrisonerNumber};
 use event_log::{Followed, LogError, RecordedEvent, SharedLog};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
@@ -179,7 +180,7 @@ impl Range {
             (Some(0), _, _) => 0,
             (Some(from), _, _) => check(from, ahead)? - 1,
             (_, Some(after), _) => check(after, head)?,
-            (_, _, Some(since)) if since.instant() > Utc::now() => {
+            (_, _, Some(since)) if since.instant() > Clock::system().now() => {
                 bail!("{} is yet to come: give a --since that has begun", since.instant())
             }
             (_, _, Some(since)) => log.position_at(since.instant() - TimeDelta::microseconds(1)).await?,

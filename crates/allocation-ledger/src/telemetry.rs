@@ -12,8 +12,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use clap::{Args, ValueEnum};
+use command::Clock;
 use event_log::EXPORTED;
 use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_otlp::SpanExporter;
@@ -76,7 +77,7 @@ pub fn tell_failure(format: Format, reason: &str) {
     match format {
         Format::Text => eprintln!("error: {reason}"),
         Format::Json => {
-            let timestamp = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
+            let timestamp = Clock::system().now().to_rfc3339_opts(SecondsFormat::Micros, true);
             let message = format!("the program fails: {reason}");
             let target = "ledger";
             let line = json!({"timestamp": timestamp, "level": "ERROR", "message": message, "reason": reason, "target": target});

@@ -9,6 +9,7 @@
 
 #![expect(clippy::result_large_err, reason = "a gRPC status is what the protocol's functions fail with")]
 
+mod clock;
 mod log;
 mod read;
 mod rules;

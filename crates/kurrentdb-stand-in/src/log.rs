@@ -28,6 +28,7 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use crate::{
+    clock,
     rules::{self, Decision, NewEvent, RecentIds, Write},
     streams::{Event, Streams},
 };
@@ -330,7 +331,7 @@ impl Writer {
             id: event.id.into_bytes().to_vec(),
             event_type: event.event_type,
             is_json: event.is_json,
-            created: chrono::Utc::now().timestamp_micros() * 10,
+            created: clock::ticks(),
             custom_metadata: event.custom_metadata,
             data: event.data,
             ends_commit,

@@ -19,6 +19,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
+    clock,
     log::Log,
     service::{self, not_given, uuid_from_server},
     streams::{Event, Found, Streams},
@@ -535,6 +536,6 @@ impl Out {
 }
 
 fn now() -> Timestamp {
-    let now = chrono::Utc::now();
+    let now = clock::now();
     Timestamp { seconds: now.timestamp(), nanos: now.timestamp_subsec_nanos().cast_signed() }
 }

@@ -23,6 +23,7 @@ use tower::service_fn;
 use uuid::Uuid;
 
 use crate::{
+    clock,
     log::{Leader, Log, Outcome},
     read,
     rules::{Change, NewEvent, Write},
@@ -324,7 +325,7 @@ async fn gossip(State(server): Shared, request: HttpRequest) -> Response {
         // Takes all of them for alive: that one is dead, those who go there find out.
         let member = |(number, node): (u128, &SocketAddr)| MemberInfo {
             instance_id: Some(uuid_from_server(Uuid::from_u128(number), false)),
-            time_stamp: chrono::Utc::now().timestamp_micros() * 10,
+            time_stamp: clock::ticks(),
             state: state(*node) as i32,
             is_alive: true,
             http_end_point: Some(EndPoint { address: node.ip().to_string(), port: node.port().into() }),

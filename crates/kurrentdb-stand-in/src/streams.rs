@@ -9,6 +9,8 @@ use std::{collections::HashMap, sync::Arc};
 use prost::{Message, bytes::Bytes};
 use serde_json::Value;
 
+use crate::clock;
+
 /// The revision that says that a stream is deleted.
 pub const REVISION_DELETED: u64 = i64::MAX as u64;
 
@@ -129,7 +131,7 @@ impl Stream {
         let truncated = usize::try_from(self.truncate_before).unwrap_or(usize::MAX);
         let surplus = self.count_max.map_or(0, |count| self.events.len().saturating_sub(count));
         let too_old = self.age_max.map_or(0, |age| {
-            let oldest = chrono::Utc::now().timestamp_micros() * 10 - age;
+            let oldest = clock::ticks() - age;
             self.events.partition_point(|event| event.created < oldest)
         });
         &self.events[truncated.max(surplus).max(too_old).min(self.events.len())..]

@@ -7,8 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use chrono::Utc;
-use command::{Command, Request, Service, request_digest};
+use command::{Clock, Command, Request, Service, request_digest};
 use domain::{
     Event, Stream,
     event::RecordedBy,
@@ -77,7 +76,7 @@ fn recorded_by() -> RecordedBy {
 
 pub(super) fn new_event(index: usize, command_id: CommandId) -> NewEvent {
     let digest = request_digest("bench", "", &());
-    let now = Utc::now();
+    let now = Clock::system().now();
     let metadata = Metadata::new(now, recorded_by(), command_id, digest, command_id.0, None);
     encode(&Event::Prisoner(PrisonerEvent::TierAssigned(tier())), index, &metadata, now)
 }

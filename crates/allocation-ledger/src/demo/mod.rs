@@ -10,7 +10,7 @@ use std::{io::Write as _, net::SocketAddr};
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use command::{Command, Request, Service, request_digest};
+use command::{Clock, Command, Request, Service, request_digest};
 use domain::{event::RecordedBy, identifier::CommandId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
@@ -54,7 +54,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     })
     .await?;
     let service = running.service().context("find the command side")?;
-    fill(service, Utc::now()).await?;
+    fill(service, Clock::system().now()).await?;
     running.views_caught_up().await?;
     // Its reader may have gone; the ledger is there all the same.
     let _ = writeln!(std::io::stdout(), "{}", invitation(running.url()));

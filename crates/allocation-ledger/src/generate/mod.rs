@@ -32,6 +32,7 @@ use std::{pin::pin, time::Instant};
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, value_parser};
+use command::Clock;
 use domain::london;
 use event_log::OrderedError;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -90,7 +91,7 @@ struct Written {
 /// # Errors
 /// The log holds events already, it is interrupted, or the store fails; what was written by then is a shorter history.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    if settings.until > london::date(Utc::now()) {
+    if settings.until > london::date(Clock::system().now()) {
         bail!("--until {} is still to come: nothing can have been recorded then yet", settings.until);
     }
     let store = LogStore::open(&settings.stores).await?;

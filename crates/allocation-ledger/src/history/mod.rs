@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
+use command::Clock;
 use domain::{Event, identifier::PrisonerNumber, london};
 use http_api::{event::RecordedEvent, instant::KnownAt};
 use query::case_log::{Happened, WholeCase, whole_case};
@@ -74,7 +75,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 async fn read(settings: &Settings, store: &LogStore) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
     let Settings { prisoner_number: number, known_at, .. } = settings;
     let reading = || format!("read the history of {number}");
-    let mut known_until = Utc::now();
+    let mut known_until = Clock::system().now();
     match *known_at {
         None => {}
         Some(KnownAt::Instant(instant)) => known_until = known_until.min(instant),

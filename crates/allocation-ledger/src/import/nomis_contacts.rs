@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use clap::Args;
-use command::{Command, Error, Service, request_digest};
+use command::{Clock, Command, Error, Service, request_digest};
 use domain::{
     Stream,
     event::RecordedBy,
@@ -174,7 +174,7 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
     let prisons = prisons?;
     closed?;
 
-    let now = Utc::now();
+    let now = Clock::system().now();
     let joined = |history: &&prison::History| history.roster().is_on_omic(now);
     let outstanding: Vec<(&PrisonCode, &Contact)> = prisons
         .iter()

@@ -106,7 +106,7 @@ pub(super) async fn position_of(log: &SharedLog, point: KnownAt) -> anyhow::Resu
             Ok(position)
         }
         KnownAt::Instant(instant) => {
-            if instant > chrono::Utc::now() {
+            if instant > command::Clock::system().now() {
                 bail!("{instant} is not over yet: what will be known then, nobody knows now");
             }
             Ok(log.position_at(instant).await?)

@@ -1,8 +1,8 @@
 //! `projections status`: how far each view has come.
 
 use anyhow::Context as _;
-use chrono::Utc;
 use clap::Args;
+use command::Clock;
 use projector::{AsOf, ViewStatus, Views};
 use serde_json::json;
 
@@ -43,7 +43,7 @@ fn json_lines(views: &Views, as_of: &[AsOf]) -> String {
     let each = views.views.iter().map(|ViewStatus { view, rows, bytes }| {
         json!({
             "view": view.name(), "version": views.version, "position": views.position,
-            "lagEvents": views.lag.events, "lagSeconds": views.lag_seconds(Utc::now()),
+            "lagEvents": views.lag.events, "lagSeconds": views.lag_seconds(Clock::system().now()),
             "rows": rows, "bytes": bytes, "state": views.state(),
         })
     });
@@ -65,7 +65,7 @@ fn table(views: &Views, as_of: &[AsOf]) -> String {
         "MB",
         "state",
     ]);
-    let seconds = format!("{:.1}", views.lag_seconds(Utc::now()));
+    let seconds = format!("{:.1}", views.lag_seconds(Clock::system().now()));
     for ViewStatus { view, rows, bytes } in &views.views {
         table.add_row([
             view.to_string(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
+use command::Clock;
 use event_log::{LogError, SharedLog};
 use http_api::metrics::{Metrics, Sample};
 use sqlx::PgPool;
@@ -59,7 +59,7 @@ pub(super) fn connections(metrics: &Metrics, of: &'static str, pool: &PgPool) {
 /// In seconds, as counting the events would take reading them: positions may have gaps. One event tells the time.
 async fn lag_s(log: &SharedLog, position: u64) -> Result<f64, LogError> {
     let lacking = log.read_all(position, 1).await?;
-    Ok(lacking.first().map_or(0.0, |first| (Utc::now() - first.recorded_at).as_seconds_f64().max(0.0)))
+    Ok(lacking.first().map_or(0.0, |first| (Clock::system().now() - first.recorded_at).as_seconds_f64().max(0.0)))
 }
 
 fn sample(name: &'static str, help: &'static str, value: f64) -> Sample {
