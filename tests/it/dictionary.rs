@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use command::{Clock, Request, Service, request_digest};
+use command::{Clock, Request, Service};
 use domain::{
     event::RecordedBy,
     identifier::{CommandId, PrisonerNumber, StaffId},
@@ -12,6 +12,7 @@ use domain::{
     tier::TierSource,
 };
 use embedded_postgres::{Durability, Options, Server};
+use event_log::request_digest;
 use event_log_postgres::PostgresLog;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
@@ -341,7 +342,7 @@ async fn record_the_demonstration(database: &TestDatabase) {
         let command_id = CommandId(Uuid::from_u128(u128::from(index) + 1));
         let request = Request {
             request_digest: request_digest("test", "late", &index),
-            command: command::Command::Prisoner(number.clone(), command),
+            command: domain::Command::Prisoner(number.clone(), command),
             command_id,
             recorded_by: RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "test".to_owned() },
             correlation_id: command_id.0,

@@ -18,7 +18,6 @@
 //! the route table of `http/mod.rs`, its refusals in `tests/it/commands.rs`.
 
 mod clock;
-mod digest;
 mod http;
 mod idempotency_keys;
 mod metrics;
@@ -29,8 +28,7 @@ mod service;
 mod streams;
 
 pub use clock::Clock;
-pub use digest::request_digest;
 pub use http::{openapi, router};
 pub use operations::merge::MergeRequest;
-pub use request::{Command, Error, Outcome, Request};
+pub use request::{Error, Outcome, Request};
 pub use service::{Service, Settings};

@@ -1,6 +1,6 @@
 //! What the command side counts: commands by type and outcome, and what its appends cost.
 
-use domain::{prison, prisoner};
+use domain::{Command, prison, prisoner};
 use http_api::metrics::seconds;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Command, Error, Outcome};
+use crate::{Error, Outcome};
 
 /// The counts of one command side.
 pub(crate) struct Metrics {

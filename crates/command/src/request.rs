@@ -4,33 +4,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Refusal, Stream,
+    Command, Refusal, Stream,
     event::RecordedBy,
-    identifier::{CommandId, EventId, PrisonCode, PrisonerNumber},
-    prison, prisoner,
+    identifier::{CommandId, EventId},
 };
 use event_log::{LogError, StoredEvent};
 use uuid::Uuid;
-
-/// What is asked, and of what.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
-    /// Of a case.
-    Prisoner(PrisonerNumber, prisoner::Command),
-    /// Of a prison.
-    Prison(PrisonCode, prison::Command),
-}
-
-impl Command {
-    /// The stream that the command's events go to.
-    #[must_use]
-    pub fn stream(&self) -> Stream {
-        match self {
-            Self::Prisoner(number, _) => Stream::Prisoner(number.clone()),
-            Self::Prison(code, _) => Stream::Prison(code.clone()),
-        }
-    }
-}
 
 /// A command with everything that travels beside it.
 #[derive(Debug, Clone)]
@@ -39,7 +18,7 @@ pub struct Request {
     pub command: Command,
     /// Sent again, the same id gets the same answer and never a second event.
     pub command_id: CommandId,
-    /// Tells a repeat from another request with the same id: see [`crate::request_digest`].
+    /// Tells a repeat from another request with the same id: see [`event_log::request_digest`].
     pub request_digest: String,
     /// Who asks.
     pub recorded_by: RecordedBy,

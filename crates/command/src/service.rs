@@ -17,7 +17,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Entry, Refusal,
+    Command, Entry, Refusal,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, Username},
     prison, prisoner,
@@ -30,7 +30,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
-    Clock, Command, Error, MergeRequest, Outcome, Request,
+    Clock, Error, MergeRequest, Outcome, Request,
     clock::whole_microseconds,
     idempotency_keys::Recent,
     metrics::Metrics,

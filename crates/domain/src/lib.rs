@@ -13,6 +13,7 @@
 //! | who is responsible at an instant? | [`prisoner::responsibility`] |
 //! | why was a command turned away? | [`refusal`] |
 
+pub mod command;
 pub mod event;
 pub mod handover;
 pub mod identifier;
@@ -23,5 +24,6 @@ pub mod prisoner;
 pub mod refusal;
 pub mod tier;
 
+pub use command::Command;
 pub use event::{Entry, Event, Stream};
 pub use refusal::Refusal;

@@ -12,6 +12,7 @@ pub mod history;
 mod lock;
 mod ordered;
 mod port;
+mod request_digest;
 
 pub use behind::{Behind, LastSeen, behind, has_more_than};
 pub use diagnostics::{EXPORTED, error_chain};
@@ -19,3 +20,4 @@ pub use envelope::{Metadata, StoredEvent, decode, encode};
 pub use lock::lock;
 pub use ordered::{OrderedError, OrderedEvent};
 pub use port::*;
+pub use request_digest::request_digest;

@@ -7,15 +7,15 @@ use std::{
 };
 
 use anyhow::Context as _;
-use command::{Clock, Command, Request, Service, request_digest};
+use command::{Clock, Request, Service};
 use domain::{
-    Event, Stream,
+    Command, Event, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonerNumber},
     prisoner::{self, History, PrisonerEvent, TierAssigned},
     tier::TierSource,
 };
-use event_log::{APPEND_EVENTS_MAX, ExpectedRevision, Metadata, NewEvent, SharedLog, decode, encode};
+use event_log::{APPEND_EVENTS_MAX, ExpectedRevision, Metadata, NewEvent, SharedLog, decode, encode, request_digest};
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::FuturesUnordered};
 use tokio::sync::watch;
 use uuid::Uuid;

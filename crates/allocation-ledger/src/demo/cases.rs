@@ -1,8 +1,8 @@
 //! The demonstration's cases: 200 in two years, in every phase and with everything that can happen to a case.
 
 use chrono::{DateTime, Days, Months, NaiveDate, TimeDelta, Utc};
-use command::Command;
 use domain::{
+    Command,
     handover::Facts,
     identifier::{PrisonerNumber, StaffId},
     london,

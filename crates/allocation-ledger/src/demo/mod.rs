@@ -10,8 +10,9 @@ use std::{io::Write as _, net::SocketAddr};
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use command::{Clock, Command, Request, Service, request_digest};
-use domain::{event::RecordedBy, identifier::CommandId};
+use command::{Clock, Request, Service};
+use domain::{Command, event::RecordedBy, identifier::CommandId};
+use event_log::request_digest;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 

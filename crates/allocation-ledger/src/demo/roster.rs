@@ -1,8 +1,8 @@
 //! The demonstration's prisons: Leeds, with a dozen POMs, and Moorland, where some cases go.
 
 use chrono::{DateTime, Days, Utc};
-use command::Command;
 use domain::{
+    Command,
     identifier::{PrisonCode, StaffId},
     london,
     officer::{PomKind, PomStatus, WorkingPattern},

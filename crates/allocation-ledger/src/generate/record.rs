@@ -2,7 +2,6 @@
 //! log to read.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use command::request_digest;
 use domain::{
     Entry, Event, Refusal, Stream,
     event::RecordedBy,
@@ -10,7 +9,7 @@ use domain::{
     prison, prisoner,
     prisoner::RecommendationPolicy,
 };
-use event_log::{Metadata, OrderedEvent, encode};
+use event_log::{Metadata, OrderedEvent, encode, request_digest};
 use serde_json::json;
 use uuid::Uuid;
 

@@ -14,14 +14,14 @@ use std::{
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use clap::Args;
-use command::{Clock, Command, Error, Service, request_digest};
+use command::{Clock, Error, Service};
 use domain::{
-    Stream,
+    Command, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     prison::{self, Contact, ContactSeen},
 };
-use event_log::{PAGE_EVENTS_MAX, SharedLog};
+use event_log::{PAGE_EVENTS_MAX, SharedLog, request_digest};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;

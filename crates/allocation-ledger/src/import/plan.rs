@@ -11,9 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use command::{Command, request_digest};
 use domain::{
-    Entry, Refusal,
+    Command, Entry, Refusal,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     london,
@@ -22,6 +21,7 @@ use domain::{
     prisoner::{self, Allocate, ChoiceReasons, OverrideReason, RecommendationPolicy, TierAssigned},
     tier::TierSource,
 };
+use event_log::request_digest;
 use serde_json::json;
 use uuid::Uuid;
 

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use command::Command;
 use domain::{
+    Command,
     event::RecordedBy,
     prison::Estate,
     prisoner::{self, RecommendationPolicy},

@@ -3,6 +3,7 @@
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use event_log::request_digest;
 use http_api::{
     Problem,
     extract::{body_bytes, from_json, require_json},
@@ -12,7 +13,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::strict_object::Object;
-use crate::request_digest;
 
 /// A command's body, read, and what a repeat of the request is recognised by. No body is an empty object: whether that
 /// is enough is for the fields to say.

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
+    Command,
     identifier::{PrisonCode, PrisonerNumber, StaffId, Username},
     prisoner::{self, ChoiceReasons, DETAIL_LEN_MAX, OverrideReason, TierAssigned},
     tier::{Tier, TierSource},
@@ -30,7 +31,7 @@ use super::{
     strict_object::Object,
     text::Lines,
 };
-use crate::{Command, Error, Request, Service, service::recorded_before};
+use crate::{Error, Request, Service, service::recorded_before};
 
 /// Why a case that another POM holds moves; the first API had no word for it.
 const REALLOCATION_REASON: &str = "Allocated to another POM through the first allocation API";

@@ -41,6 +41,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
+    Command,
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
     prison, prisoner,
@@ -53,7 +54,7 @@ use self::{
     body::{Body, OnlyEffectiveAt},
     error_problem::problem,
 };
-use crate::{Command, Request, Service};
+use crate::{Request, Service};
 
 /// Every route of the command side.
 pub fn router(service: Service) -> Router {

@@ -11,7 +11,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Refusal,
+    Command, Refusal,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     prisoner::{self, ChoiceReasons, Reallocate},
@@ -19,7 +19,7 @@ use domain::{
 use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use crate::{Command, Error, Outcome, Request, Service};
+use crate::{Error, Outcome, Request, Service};
 
 /// Most cases listed in one bulk: a prison's POMs hold some 60 each, and a request has to be answered in time.
 pub(crate) const CASES_MAX: usize = 1_000;

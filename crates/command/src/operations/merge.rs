@@ -12,16 +12,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Entry, Refusal, Stream,
+    Command, Entry, Refusal, Stream,
     event::RecordedBy,
     identifier::{CommandId, EventId, PrisonerNumber},
     prisoner::{self, PrisonerEvent, PrisonerNumberRetired, merge_of},
 };
+use event_log::request_digest;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    Command, Error, Outcome, Request, Service, policies, request_digest,
+    Error, Outcome, Request, Service, policies,
     service::{TURN_WAIT_MAX, recorded_before},
     streams::{Known, Live},
 };

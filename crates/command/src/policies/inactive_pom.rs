@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
+    Command,
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
     officer::PomStatus,
     prisoner::{self, EndPomRole, PrisonerEvent},
 };
+use event_log::request_digest;
 use serde_json::json;
 
 use super::{is_settled, recorded_by};
-use crate::{Command, Error, Request, Service, request_digest};
+use crate::{Error, Request, Service};
 
 /// Why a role has to end, and since when.
 struct Cause {
