@@ -15,7 +15,7 @@
 //! Nothing but this crate appends to the log. It knows no view and no SQL; every rule that it applies is in `domain`.
 //!
 //! To add a command: the rule and its event in `domain`, one file with its body and handler in `http/`, one line in
-//! the route table of `http/mod.rs`, its refusals in `tests/it/commands.rs`.
+//! the route table of `http/mod.rs`, its refusals in `tests/it/commands/`.
 
 mod clock;
 mod http;

@@ -16,7 +16,7 @@
 //! is allowed is `domain`'s; nothing is decided here.
 //!
 //! To add an answer: its SQL in the module of `present` that owns the table, one file with its types, description and handler in
-//! `http/`, one line in the route table and one in the OpenAPI list of `http/mod.rs`, its test in `tests/it/answers.rs`.
+//! `http/`, one line in the route table and one in the OpenAPI list of `http/mod.rs`, its test in `tests/it/answers/`.
 
 mod answer;
 pub mod case_log;

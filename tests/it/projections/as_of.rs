@@ -8,7 +8,7 @@ use super::{
     LOCK, count, definition, dump, eventually_free, execute, filled, projected, projections, refused, schemas,
     succeeded,
 };
-use crate::projector::{shortened::Shortened, watched::Watched};
+use crate::support::{held_log::Shortened, running_projector::Watched};
 
 /// What was served at a position, dumped then, is what is built as of that position afterwards.
 #[tokio::test(flavor = "multi_thread")]

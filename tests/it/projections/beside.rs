@@ -13,9 +13,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use super::{
     LOCK, arguments, count, dump, eventually_free, execute, projected, projections, refused, schemas, succeeded,
 };
-use crate::{
-    projector::{ledger::tier, watched::Watched},
-    support::{Client, PATIENCE, Program, TestDatabase, Tool, eventually},
+use crate::support::{
+    Client, PATIENCE, Program, TestDatabase, Tool, eventually, random_ledger::tier, running_projector::Watched,
 };
 
 /// Serves all roles on a test's database.

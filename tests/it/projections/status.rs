@@ -5,10 +5,7 @@ use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
 use super::{LOCK, count, execute, filled, projected, projections, succeeded};
-use crate::{
-    projector::ledger::tier,
-    support::{DataDir, Program, TestDatabase, eventually, run},
-};
+use crate::support::{DataDir, Program, TestDatabase, eventually, random_ledger::tier, run};
 
 async fn status(database: &TestDatabase) -> Vec<Value> {
     let said = succeeded(projections(database, &["status", "--json"]).await);

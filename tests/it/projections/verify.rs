@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use super::{DAMAGE, arguments, count, dump, execute, projected, projections, refused, succeeded};
-use crate::{
-    projector::ledger::{Ledger, tier},
-    support::{Program, Ran, TestDatabase, Tool, eventually},
+use crate::support::{
+    Program, Ran, TestDatabase, Tool, eventually,
+    random_ledger::{Ledger, tier},
 };
 
 /// What `verify --json` said: the differences and the summary.

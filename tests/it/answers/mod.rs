@@ -4,6 +4,9 @@
 //! Times are asked about by `on`, so that the answers do not depend on the day on which the tests run. A question is
 //! held back until the views include all that was recorded before it, as a caller would ask.
 
+mod compatible;
+pub mod events;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use domain::{
@@ -702,7 +705,7 @@ async fn handover_dates_are_worked_out_and_not_recorded() {
 #[tokio::test]
 async fn handover_dates_of_all_worked_examples_are_answered_at_once() {
     let ledger = start().await;
-    let examples = include_str!("../../crates/domain/tests/data/handover/examples.jsonl");
+    let examples = include_str!("../../../crates/domain/tests/data/handover/examples.jsonl");
     let examples: Vec<Value> = examples.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let facts: Vec<&Value> = examples.iter().map(|example| &example["facts"]).collect();
     let answer = ask_with(&ledger, Method::POST, "/handover-dates", Some(&json!(facts))).await;

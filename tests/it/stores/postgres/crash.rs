@@ -210,7 +210,7 @@ async fn writing_process() {
 fn start_writing_process(url: &str, hot: Uuid, load: Uuid) -> Child {
     // This program as it runs, also where it has been built anew meanwhile.
     Command::new("/proc/self/exe")
-        .args(["--exact", "event_log::crash::writing_process", "--ignored", "--nocapture"])
+        .args(["--exact", "stores::postgres::crash::writing_process", "--ignored", "--nocapture"])
         .env(CHILD_URL, url)
         .env(CHILD_LOAD, format!("{hot} {load}"))
         .stdin(Stdio::null())

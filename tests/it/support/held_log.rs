@@ -18,7 +18,7 @@ use futures::{
 };
 use tokio::sync::watch;
 
-use crate::support::eventually;
+use super::eventually;
 
 /// Reads in the order of the log end early; reads of streams do not, as the log goes on while somebody reads it.
 pub struct Shortened {

@@ -7,6 +7,7 @@ mod as_of;
 mod beside;
 mod export;
 mod killed;
+mod live;
 mod status;
 mod verify;
 
@@ -19,12 +20,11 @@ use proptest::{
 };
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::{
-    projector::{
-        ledger::{Ledger, Step, allocate, step, tier},
-        watched::Watched,
-    },
-    support::{Ran, TestDatabase, database, dump_view, dump_views as dump, eventually, run},
+use crate::support::{
+    Ran, TestDatabase, database, dump_view, dump_views as dump, eventually,
+    random_ledger::{Ledger, Step, allocate, step, tier},
+    run,
+    running_projector::Watched,
 };
 
 /// The arguments for a tool on a test's database.

@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use crate::{
-    answers::record,
-    events::{grow, other_tiers},
+    answers::{
+        events::{grow, other_tiers},
+        record,
+    },
     support::{
         PATIENCE, Ran, eventually,
         ledger::{Ledger, NOVAK, PRISON, SHAH},

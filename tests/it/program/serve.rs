@@ -230,7 +230,7 @@ async fn history_shows_a_case_beside_it_and_alone() {
 
 #[tokio::test]
 async fn handover_dates_come_out_as_in_the_worked_examples() {
-    let examples = include_str!("../../crates/domain/tests/data/handover/examples.jsonl");
+    let examples = include_str!("../../../crates/domain/tests/data/handover/examples.jsonl");
     let examples: Vec<Value> = examples.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let facts: String = examples.iter().map(|example| format!("{}\n", example["facts"])).collect();
     let ran = run_with_input(&["handover-dates"], &facts).await;

@@ -1,6 +1,8 @@
 //! Commands over HTTP, against the real program and a real Postgres: what they record, what they refuse, and that they
 //! do nothing twice.
 
+mod policies;
+
 use std::collections::HashSet;
 
 use futures::future::join_all;

@@ -13,9 +13,8 @@ use tempfile::TempDir;
 
 use self::read::{Cells, FORMATS, read};
 use super::{count, execute, filled, project, projected, schemas};
-use crate::{
-    projector::{ledger::tier, shortened::Shortened, watched::Watched},
-    support::{Ran, TestDatabase, database, run},
+use crate::support::{
+    Ran, TestDatabase, database, held_log::Shortened, random_ledger::tier, run, running_projector::Watched,
 };
 
 /// The arguments for an export from a test's database.

@@ -3,10 +3,6 @@
 //! [`Ledger`] gives commands through the domain and appends what they make; the views are compared as Postgres writes
 //! them out, ordered by key.
 
-pub mod ledger;
-pub mod shortened;
-pub mod watched;
-
 use chrono::Utc;
 use domain::{Stream, identifier::CommandId};
 use event_log::{ExpectedRevision, NewEvent};
@@ -18,12 +14,12 @@ use proptest::{
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _, postgres::PgListener};
 use uuid::Uuid;
 
-use self::{
-    ledger::{Ledger, allocate, step, tier},
-    shortened::{Read, Shortened},
-    watched::Watched,
+use crate::support::{
+    PATIENCE, database, dump_views, eventually,
+    held_log::{Read, Shortened},
+    random_ledger::{Ledger, allocate, step, tier},
+    running_projector::Watched,
 };
-use crate::support::{PATIENCE, database, dump_views, eventually};
 
 /// The serving views as Postgres writes them out.
 async fn dump(pool: &PgPool) -> String {

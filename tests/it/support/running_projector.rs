@@ -12,8 +12,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::shortened::{Gate, Read, Shortened};
-use crate::support::PATIENCE;
+use super::{
+    PATIENCE,
+    held_log::{Gate, Read, Shortened},
+};
 
 /// A running projector; ends as if killed when dropped.
 pub struct Watched {

@@ -1,0 +1,10 @@
+//! The program itself: how it serves, its tools, and the data that they read and write.
+
+mod dictionary;
+mod embedded_postgres;
+mod generate;
+mod history;
+mod import;
+mod observability;
+mod replay;
+mod serve;
