@@ -13,15 +13,16 @@ use event_log::{PAGE_EVENTS_MAX, SharedLog};
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::time::sleep;
 
+use views::{
+    VIEWS_VERSION, View,
+    checkpoint::{Checkpoint, read as read_checkpoint},
+};
+
 use crate::{
-    Error,
-    live::Live,
+    Error, checkpoint,
+    live::LiveProjection,
     rebuild::{self, Progress, Target},
-    schema::{self, BUILDING, SCHEMA, VIEWS_VERSION},
-    views::{
-        View,
-        checkpoint::{self, Checkpoint},
-    },
+    schema::{self, BUILDING, SCHEMA},
 };
 
 /// Most events that may be found missing before the serving views are made to stand still: some tens of milliseconds' work.
@@ -285,12 +286,12 @@ impl Builder {
         };
         let mut serving = PgConnection::connect_with(&self.options).await?;
         schema::choose(&mut serving, SCHEMA).await?;
-        let served = checkpoint::read(&mut serving).await?;
+        let served = read_checkpoint(&mut serving).await?;
         if only.is_some() && served.version != VIEWS_VERSION {
             return Err(BuildError::OtherVersion { found: served.version });
         }
         if what != Rebuild::AllOfOtherLog {
-            served.check_is_of(log).await?;
+            checkpoint::check_is_of(served, log).await?;
         }
         // One view goes beside the others at their very position, which nobody need move on.
         let to = if only.is_some() { served.position } else { log.head().await? };
@@ -298,9 +299,9 @@ impl Builder {
         let mut built = rebuild::fill(log, &target, &progress).await?;
         let mut building = PgConnection::connect_with(&self.options).await?;
         schema::choose(&mut building, BUILDING).await?;
-        let mut live = Live::new(log.clone());
+        let mut live = LiveProjection::new(log.clone());
         loop {
-            let to = if only.is_some() { checkpoint::read(&mut serving).await?.position } else { u64::MAX };
+            let to = if only.is_some() { read_checkpoint(&mut serving).await?.position } else { u64::MAX };
             for _ in 0..CATCH_UP_PAGES_MAX {
                 if catch_up(log, &mut live, &mut building, &mut built, to).await? <= LAST_EVENTS_MAX {
                     break;
@@ -344,7 +345,7 @@ impl Builder {
 /// Takes in a page of what is missing, no further than `to`; answers how many events that were.
 async fn catch_up(
     log: &SharedLog,
-    live: &mut Live,
+    live: &mut LiveProjection,
     building: &mut PgConnection,
     built: &mut Checkpoint,
     to: u64,
@@ -362,7 +363,7 @@ async fn catch_up(
 /// Puts what was built in the place of the serving views and answers its position; `None` where it has to be tried again.
 async fn swap(
     log: &SharedLog,
-    live: &mut Live,
+    live: &mut LiveProjection,
     serving: &mut PgConnection,
     building: &mut PgConnection,
     built: &mut Checkpoint,
@@ -382,7 +383,7 @@ async fn swap(
 
 async fn swapped(
     log: &SharedLog,
-    live: &mut Live,
+    live: &mut LiveProjection,
     serving: &mut PgConnection,
     building: &mut PgConnection,
     built: &mut Checkpoint,
@@ -394,10 +395,10 @@ async fn swapped(
     if !schema::tried(still.map(|_| ()))? {
         return Ok(false);
     }
-    let served = checkpoint::read(serving).await?;
+    let served = read_checkpoint(&mut *serving).await?;
     let other_log = || Error::OtherLog { position: served.position };
     // Views never go back; but those of another log give way where that was asked for.
-    if served.is_of(log).await? {
+    if checkpoint::is_of(served, log).await? {
         while built.position < served.position {
             if catch_up(log, live, building, built, served.position).await? == 0 {
                 return Err(other_log());

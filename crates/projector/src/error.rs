@@ -1,6 +1,7 @@
 //! Why projecting ended.
 
 use event_log::{LogError, error_chain};
+use views::checkpoint::REBUILD_FROM_THIS_LOG;
 
 /// Why projecting ended.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +13,7 @@ pub enum Error {
     #[error(
         "use the views, which are of another log than the one configured: the last event that they include, at position \
          {position}, does not stand in it; name their own log, or build them anew from the one configured with \
-         `allocation-ledger projections rebuild --of-other-log`"
+         {REBUILD_FROM_THIS_LOG}"
     )]
     OtherLog {
         /// The position that the views have come to.

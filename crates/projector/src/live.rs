@@ -19,13 +19,12 @@ use quick_cache::{Weighter, unsync::Cache};
 use sqlx::{Connection as _, PgConnection};
 use tracing::Level;
 
+use views::{EncodedRows, checkpoint::Checkpoint};
+
 use crate::{
-    Error,
-    folding::History,
-    views::{
-        Keys, Tables,
-        checkpoint::{self, Checkpoint},
-    },
+    Error, checkpoint,
+    rows::{self, OwnerKeys},
+    stream_history::StreamHistory,
 };
 
 /// Most entries of histories kept in memory between batches: some 100 MB.
@@ -35,17 +34,17 @@ const CACHED_ENTRIES_MAX: u64 = 100_000;
 const STREAMS_READ_MAX: usize = 500;
 
 /// Projects batch after batch; remembers the histories that it met last.
-pub(crate) struct Live {
+pub(crate) struct LiveProjection {
     log: SharedLog,
-    histories: Cache<Stream, History, Entries>,
+    histories: Cache<Stream, StreamHistory, EntryCount>,
 }
 
 /// A history weighs as much as it has entries, and one more for itself.
 #[derive(Clone)]
-struct Entries;
+struct EntryCount;
 
-impl Weighter<Stream, History> for Entries {
-    fn weight(&self, _: &Stream, history: &History) -> u64 {
+impl Weighter<Stream, StreamHistory> for EntryCount {
+    fn weight(&self, _: &Stream, history: &StreamHistory) -> u64 {
         history.len() as u64 + 1
     }
 }
@@ -53,11 +52,11 @@ impl Weighter<Stream, History> for Entries {
 /// The events of a batch, read and by stream.
 struct Batch {
     last: LastSeen,
-    touched: HashMap<Stream, Tail>,
+    touched: HashMap<Stream, StreamTail>,
 }
 
 /// What a batch adds to a history: at least one entry.
-struct Tail {
+struct StreamTail {
     /// Position and revision of the first.
     position: u64,
     revision: u64,
@@ -65,13 +64,13 @@ struct Tail {
 }
 
 /// Why a batch cannot be taken in whole.
-struct Blocked {
+struct BatchBlock {
     /// The position of an event of the batch that cannot be taken in; none where the log is out of reach.
     position: Option<u64>,
     error: LogError,
 }
 
-impl Blocked {
+impl BatchBlock {
     /// What keeps the event at `position` from being taken in. Damage that shows further on only is named there, too.
     fn at(position: u64, error: LogError) -> Self {
         match error {
@@ -83,10 +82,10 @@ impl Blocked {
     }
 }
 
-impl Live {
+impl LiveProjection {
     /// A projector that remembers nothing yet.
     pub(crate) fn new(log: SharedLog) -> Self {
-        Self { log, histories: Cache::with_weighter(CACHED_ENTRIES_MAX as usize, CACHED_ENTRIES_MAX, Entries) }
+        Self { log, histories: Cache::with_weighter(CACHED_ENTRIES_MAX as usize, CACHED_ENTRIES_MAX, EntryCount) }
     }
 
     /// Takes events in that follow the checkpoint, which it moves. Where one of them cannot be read, or does not follow
@@ -109,8 +108,8 @@ impl Live {
         let mut stopping = None;
         loop {
             let (batch, unreadable);
-            (events, (batch, unreadable)) = blocking(move || {
-                let read = read(&events, after);
+            (events, (batch, unreadable)) = run_blocking(move || {
+                let read = read_batch(&events, after);
                 (events, read)
             })
             .await;
@@ -119,15 +118,15 @@ impl Live {
             match self.histories_with(touched).await {
                 Ok(histories) => {
                     self.write(connection, checkpoint, last, histories).await?;
-                    tell(events.iter().take_while(|event| event.position <= last.position));
+                    log_included(events.iter().take_while(|event| event.position <= last.position));
                     break;
                 }
-                Err(Blocked { position: Some(blocked), error }) => {
+                Err(BatchBlock { position: Some(blocked), error }) => {
                     let before = events.iter().take_while(|event| event.position < blocked).count();
                     events.truncate(before);
                     stopping = Some(error);
                 }
-                Err(Blocked { position: None, error }) => return Err(error.into()),
+                Err(BatchBlock { position: None, error }) => return Err(error.into()),
             }
         }
         stopping.map_or(Ok(()), |error| Err(error.into()))
@@ -139,19 +138,19 @@ impl Live {
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
         last: LastSeen,
-        histories: Vec<(Stream, History)>,
+        histories: Vec<(Stream, StreamHistory)>,
     ) -> Result<(), Error> {
-        let mut keys = Keys::default();
+        let mut keys = OwnerKeys::default();
         for (stream, _) in &histories {
             match stream {
                 Stream::Prisoner(number) => keys.cases.push(number.to_string()),
                 Stream::Prison(code) => keys.prisons.push(code.to_string()),
             }
         }
-        let (histories, tables) = blocking(move || {
-            let mut tables = Tables::default();
-            histories.iter().for_each(|(_, history)| tables.add(history));
-            (histories, tables)
+        let (histories, encoded) = run_blocking(move || {
+            let mut encoded = EncodedRows::default();
+            histories.iter().for_each(|(_, history)| rows::add(history, &mut encoded));
+            (histories, encoded)
         })
         .await;
 
@@ -161,7 +160,7 @@ impl Live {
             return Err(Error::Fenced { epoch: checkpoint.epoch });
         }
         keys.delete(&mut transaction).await?;
-        tables.write(&mut transaction).await?;
+        rows::write(encoded, &mut transaction).await?;
         checkpoint::notify(&mut transaction, last.position).await?;
         transaction.commit().await?;
 
@@ -174,12 +173,15 @@ impl Live {
     }
 
     /// The histories of the touched streams up to the batch's end.
-    async fn histories_with(&mut self, touched: HashMap<Stream, Tail>) -> Result<Vec<(Stream, History)>, Blocked> {
+    async fn histories_with(
+        &mut self,
+        touched: HashMap<Stream, StreamTail>,
+    ) -> Result<Vec<(Stream, StreamHistory)>, BatchBlock> {
         let mut histories = Vec::with_capacity(touched.len());
         let mut missing = Vec::new();
         for (stream, tail) in touched {
             let remembered = self.histories.remove(&stream).map(|(_, history)| history);
-            let history = remembered.unwrap_or_else(|| History::new(&stream));
+            let history = remembered.unwrap_or_else(|| StreamHistory::new(&stream));
             if tail.revision == history.len() as u64 {
                 histories.push((stream, tail.added_to(history)?));
             } else {
@@ -194,19 +196,19 @@ impl Live {
                 Ok(recorded) => recorded,
                 // What is damaged may stand beyond the batch's end, and is then no concern of this batch.
                 Err(LogError::Damaged { .. }) => self.read_before(&tails).await?,
-                Err(error) => return Err(Blocked { position: None, error }),
+                Err(error) => return Err(BatchBlock { position: None, error }),
             };
-            let read = blocking(move || {
-                let history_with = |((stream, tail), recorded): ((Stream, Tail), Vec<RecordedEvent>)| {
-                    let mut history = History::new(&stream);
+            let read = run_blocking(move || {
+                let history_with = |((stream, tail), recorded): ((Stream, StreamTail), Vec<RecordedEvent>)| {
+                    let mut history = StreamHistory::new(&stream);
                     for event in recorded.iter().take_while(|event| event.position < tail.position) {
                         decode(event)
                             .and_then(|stored| history.push(stored.entry))
-                            .map_err(|error| Blocked::at(tail.position, error))?;
+                            .map_err(|error| BatchBlock::at(tail.position, error))?;
                     }
                     Ok((stream, tail.added_to(history)?))
                 };
-                tails.into_iter().zip(recorded).map(history_with).collect::<Result<Vec<_>, Blocked>>()
+                tails.into_iter().zip(recorded).map(history_with).collect::<Result<Vec<_>, BatchBlock>>()
             });
             histories.extend(read.await?);
         }
@@ -215,7 +217,7 @@ impl Live {
 
     /// What the streams hold before the batch, and nothing after it: stream by stream, so only where reading them whole
     /// met damage.
-    async fn read_before(&self, tails: &[(Stream, Tail)]) -> Result<Vec<Vec<RecordedEvent>>, Blocked> {
+    async fn read_before(&self, tails: &[(Stream, StreamTail)]) -> Result<Vec<Vec<RecordedEvent>>, BatchBlock> {
         let mut streams = Vec::with_capacity(tails.len());
         for (stream, tail) in tails {
             let mut events: Vec<RecordedEvent> = Vec::new();
@@ -223,7 +225,7 @@ impl Live {
                 let from = events.len() as u64;
                 let limit = tail.revision.saturating_sub(from).min(PAGE_EVENTS_MAX as u64) as usize;
                 let page = if limit == 0 { Ok(Vec::new()) } else { self.log.read_stream(stream, from, limit).await };
-                let page = page.map_err(|error| Blocked::at(tail.position, error))?;
+                let page = page.map_err(|error| BatchBlock::at(tail.position, error))?;
                 if page.is_empty() {
                     break;
                 }
@@ -235,12 +237,12 @@ impl Live {
     }
 }
 
-impl Tail {
+impl StreamTail {
     /// The history that ends with this.
-    fn added_to(self, mut history: History) -> Result<History, Blocked> {
+    fn added_to(self, mut history: StreamHistory) -> Result<StreamHistory, BatchBlock> {
         for entry in self.entries {
             let position = entry.position;
-            history.push(entry).map_err(|error| Blocked::at(position, error))?;
+            history.push(entry).map_err(|error| BatchBlock::at(position, error))?;
         }
         Ok(history)
     }
@@ -248,7 +250,7 @@ impl Tail {
 
 /// Says of each event that the views include it, so that a request is found by its correlation id up to here. There are as
 /// many lines as events, so somebody has to ask for them.
-fn tell<'a>(taken_in: impl Iterator<Item = &'a RecordedEvent>) {
+fn log_included<'a>(taken_in: impl Iterator<Item = &'a RecordedEvent>) {
     if !tracing::enabled!(Level::DEBUG) {
         return;
     }
@@ -262,7 +264,7 @@ fn tell<'a>(taken_in: impl Iterator<Item = &'a RecordedEvent>) {
 }
 
 /// Reads events up to the first that cannot be read, and says why it cannot.
-fn read(events: &[RecordedEvent], after: u64) -> (Option<Batch>, Option<LogError>) {
+fn read_batch(events: &[RecordedEvent], after: u64) -> (Option<Batch>, Option<LogError>) {
     let mut batch: Option<Batch> = None;
     for recorded in events {
         let before = batch.as_ref().map_or(after, |batch| batch.last.position);
@@ -276,7 +278,7 @@ fn read(events: &[RecordedEvent], after: u64) -> (Option<Batch>, Option<LogError
         };
         let batch = batch.get_or_insert_with(|| Batch { last: recorded.into(), touched: HashMap::new() });
         batch.last = recorded.into();
-        let tail = batch.touched.entry(stored.stream).or_insert_with(|| Tail {
+        let tail = batch.touched.entry(stored.stream).or_insert_with(|| StreamTail {
             position: recorded.position,
             revision: recorded.revision,
             entries: Vec::new(),
@@ -287,7 +289,7 @@ fn read(events: &[RecordedEvent], after: u64) -> (Option<Batch>, Option<LogError
 }
 
 /// Runs what would keep the threads that serve requests busy for too long.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {

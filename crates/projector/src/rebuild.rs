@@ -1,7 +1,7 @@
 //! Fills a schema with the views of the whole log, up to a position.
 //!
-//! 1. The log is read once, in pages, and its events are put on a [`Shelf`]; the next page is on its way while one is put.
-//! 2. Board after board, on several threads, the events become histories and the histories rows, and
+//! 1. The log is read once, in pages, and its events are put on a [`EventBuffer`]; the next page is on its way while one is put.
+//! 2. Partition after partition, on several threads, the events become histories and the histories rows, and
 //! 3. finished rows go in by `COPY` on several connections, while the threads go on.
 //! 4. Keys and indexes are made over the finished tables.
 //!
@@ -23,21 +23,19 @@ use futures::future::{try_join, try_join_all};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, mpsc};
 
+use views::{EncodedRows, VIEWS_VERSION, View, checkpoint::Checkpoint};
+
 use crate::{
-    Error,
-    live::blocking,
-    schema::{self, VIEWS_VERSION},
-    shelf::{Board, Shelf},
-    views::{
-        Tables, View,
-        checkpoint::{self, Checkpoint},
-    },
+    Error, checkpoint,
+    event_buffer::{EventBuffer, Partition},
+    live::run_blocking,
+    rows, schema,
 };
 
 /// Most threads that make rows; more would only wait for the server, and each has a part of the log in memory.
 pub(crate) const THREADS_MAX: usize = 4;
 
-/// Pages and boards' rows that wait for whoever is next; bounds the memory.
+/// Pages and partitions' rows that wait for whoever is next; bounds the memory.
 const WAITING_MAX: usize = 2;
 
 /// Memory that the server may use to sort an index; its default is made for large machines with many at work.
@@ -98,13 +96,13 @@ pub(crate) async fn fill(
 ) -> Result<Checkpoint, Error> {
     let to = target.to;
     let head = log.head().await.ok();
-    let (shelf, last) = shelve(log, to, |position| progress(Progress::Reading { position, to })).await?;
+    let (buffer, last) = buffer_events(log, to, |position| progress(Progress::Reading { position, to })).await?;
     let mut connection = PgConnection::connect_with(target.options).await?;
     let mut transaction = connection.begin().await?;
     schema::create(&mut transaction, target.schema).await?;
     transaction.commit().await?;
 
-    write(shelf.into_boards(), target, &progress).await?;
+    write(buffer.into_partitions(), target, &progress).await?;
     progress(Progress::Indexing);
 
     let checkpoint = Checkpoint {
@@ -129,15 +127,19 @@ pub(crate) async fn fill(
     Ok(checkpoint)
 }
 
-/// Puts the log's events up to `to` on a shelf; answers the last one, too.
-pub(crate) async fn shelve(log: &SharedLog, to: u64, progress: impl Fn(u64)) -> Result<(Shelf, LastSeen), Error> {
+/// Puts the log's events up to `to` on a buffer; answers the last one, too.
+pub(crate) async fn buffer_events(
+    log: &SharedLog,
+    to: u64,
+    progress: impl Fn(u64),
+) -> Result<(EventBuffer, LastSeen), Error> {
     let (pages, mut incoming) = mpsc::channel::<Vec<RecordedEvent>>(WAITING_MAX);
-    let putting = blocking(move || {
-        let mut shelf = Shelf::new(to);
+    let putting = run_blocking(move || {
+        let mut buffer = EventBuffer::new(to);
         while let Some(page) = incoming.blocking_recv() {
-            page.iter().try_for_each(|event| shelf.put(event))?;
+            page.iter().try_for_each(|event| buffer.put(event))?;
         }
-        Ok::<_, Error>(shelf)
+        Ok::<_, Error>(buffer)
     });
     let reading = async move {
         let mut last = LastSeen::NOTHING;
@@ -165,21 +167,25 @@ pub(crate) async fn shelve(log: &SharedLog, to: u64, progress: impl Fn(u64)) -> 
     try_join(putting, reading).await
 }
 
-/// Makes the rows of all boards and takes them in.
-async fn write(boards: Vec<Board>, target: &Target<'_>, progress: &(impl Fn(Progress) + Sync)) -> Result<(), Error> {
-    let (only, parts, written) = (target.only, boards.len(), &AtomicUsize::new(0));
-    let boards = Arc::new(std::sync::Mutex::new(boards));
-    let (finished, waiting) = mpsc::channel::<Tables>(WAITING_MAX);
+/// Makes the rows of all partitions and takes them in.
+async fn write(
+    partitions: Vec<Partition>,
+    target: &Target<'_>,
+    progress: &(impl Fn(Progress) + Sync),
+) -> Result<(), Error> {
+    let (only, parts, written) = (target.only, partitions.len(), &AtomicUsize::new(0));
+    let partitions = Arc::new(std::sync::Mutex::new(partitions));
+    let (finished, waiting) = mpsc::channel::<EncodedRows>(WAITING_MAX);
     let threads = (std::thread::available_parallelism().map_or(1, NonZero::get) / 2).clamp(1, THREADS_MAX);
     let making = try_join_all((0..threads).map(|_| {
-        let (boards, finished) = (Arc::clone(&boards), finished.clone());
-        blocking(move || {
-            let next = || boards.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-            while let Some(board) = next() {
-                let mut tables = Tables::of(only);
-                board.into_histories()?.iter().for_each(|history| tables.add(history));
+        let (partitions, finished) = (Arc::clone(&partitions), finished.clone());
+        run_blocking(move || {
+            let next = || partitions.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+            while let Some(partition) = next() {
+                let mut encoded = EncodedRows::of(only);
+                partition.into_histories()?.iter().for_each(|history| rows::add(history, &mut encoded));
                 // Nobody receives where rows could not be taken in; the other half says why.
-                if finished.blocking_send(tables).is_err() {
+                if finished.blocking_send(encoded).is_err() {
                     break;
                 }
             }
@@ -196,8 +202,8 @@ async fn write(boards: Vec<Board>, target: &Target<'_>, progress: &(impl Fn(Prog
         loop {
             let next = waiting.lock().await.recv().await;
             match next {
-                Some(tables) => {
-                    tables.write(&mut connection).await?;
+                Some(encoded) => {
+                    rows::write(encoded, &mut connection).await?;
                     let written = written.fetch_add(1, Ordering::Relaxed) + 1;
                     progress(Progress::Writing { written, parts });
                 }

@@ -25,13 +25,17 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use views::{
+    VIEWS_VERSION,
+    checkpoint::{Checkpoint, read as read_checkpoint},
+};
+
 use crate::{
-    Error,
-    live::Live,
+    Error, checkpoint,
+    checkpoint::check_is_of,
+    live::LiveProjection,
     rebuild::{self, Progress},
-    schema,
-    schema::{SCHEMA, VIEWS_VERSION},
-    views::checkpoint::{self, Checkpoint},
+    schema::{self, SCHEMA},
 };
 
 /// How a projector works. The defaults fit; tests choose others.
@@ -261,7 +265,7 @@ impl Running<'_> {
         schema::migrate_on(&mut connection).await?;
         schema::choose(&mut connection, SCHEMA).await?;
         // Before they are taken over: a projector of their own log may be about to go on with them.
-        checkpoint::read(&mut connection).await?.check_is_of(&self.log).await?;
+        check_is_of(read_checkpoint(&mut connection).await?, &self.log).await?;
         let mut checkpoint = self.take_over(&mut connection).await?;
         schema::drop_leftovers(&mut connection, checkpoint).await?;
         tracing::info!(
@@ -272,7 +276,7 @@ impl Running<'_> {
             checkpoint.epoch
         );
         loop {
-            checkpoint.check_is_of(&self.log).await?;
+            check_is_of(checkpoint, &self.log).await?;
             let head = self.log.head().await?;
             if checkpoint.version != VIEWS_VERSION || self.is_far_behind(checkpoint, head).await? {
                 self.rebuild(&options, &mut connection, &mut checkpoint, head).await?;
@@ -311,7 +315,7 @@ impl Running<'_> {
         checkpoint: &mut Checkpoint,
         mut near: u64,
     ) -> Result<(), Error> {
-        let mut live = Live::new(self.log.clone());
+        let mut live = LiveProjection::new(self.log.clone());
         // By a task of its own, which ends with this: a follower that is left alone while a batch is written would keep what it
         // has taken from the log's connections, and find that its time is up.
         let (sender, mut following) = mpsc::channel(PIECES_MAX);
@@ -338,7 +342,7 @@ impl Running<'_> {
                 let rest = events.split_off(events.len().min(self.settings.batch_events_max));
                 let was_full = events.len() == self.settings.batch_events_max;
                 // The log may be another than the one that was begun with: put back from a backup, or another server's.
-                checkpoint.check_is_of(&self.log).await?;
+                check_is_of(*checkpoint, &self.log).await?;
                 let batch = self.batch.lock().await;
                 in_time(BATCH_MAX, live.project(connection, checkpoint, std::mem::replace(&mut events, rest))).await?;
                 drop(batch);
@@ -354,7 +358,7 @@ impl Running<'_> {
             }
             if let Some(error) = failed {
                 // One that ends earlier than it did is another, too.
-                checkpoint.check_is_of(&self.log).await?;
+                check_is_of(*checkpoint, &self.log).await?;
                 return Err(error.into());
             }
         }

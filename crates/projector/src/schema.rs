@@ -2,20 +2,12 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction, postgres::PgConnectOptions};
 
-use crate::{
-    BuildError, Error,
-    views::{
-        VIEWS, View,
-        checkpoint::{self, Checkpoint},
-    },
-};
+use views::{VIEWS, VIEWS_VERSION, View, checkpoint::Checkpoint, create_keys_sql, create_tables_sql};
+
+use crate::{BuildError, Error, checkpoint};
 
 /// The schema that `query` reads.
 pub const SCHEMA: &str = "views";
-
-/// Version of the views' definition: of `migrations/views.sql`, and of the rules by which a history gives rows. Raise it
-/// with every change of either; a projector that finds views of another version rebuilds them at its start.
-pub const VIEWS_VERSION: i32 = 4;
 
 /// The role that the views belong to where projectors log in as members of it: the group role of the projectors.
 pub const OWNING_ROLE: &str = "ledger_project";
@@ -28,10 +20,6 @@ const NEXT_PREFIX: &str = "views_next_";
 
 /// The schema that a tool is filling: to replace the serving one, or to stand beside it.
 pub(crate) const BUILDING: &str = "views_building";
-
-const VIEWS_SQL: &str = include_str!("../migrations/views.sql");
-
-const KEYS_SQL: &str = include_str!("../migrations/views_keys.sql");
 
 /// Makes the serving schema with empty views, unless it is there. Whichever version is there stays: see [`VIEWS_VERSION`].
 ///
@@ -154,7 +142,7 @@ pub(crate) fn next_name(epoch: i64) -> String {
 /// rest of the transaction.
 pub(crate) async fn create(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     execute(connection, format!("CREATE SCHEMA {name}; SET LOCAL search_path TO {name}")).await?;
-    sqlx::raw_sql(VIEWS_SQL).execute(&mut *connection).await?;
+    execute(connection, create_tables_sql()).await?;
     for role in READING_ROLES {
         execute(connection, grant_sql(name, role)).await?;
     }
@@ -163,8 +151,7 @@ pub(crate) async fn create(connection: &mut PgConnection, name: &str) -> Result<
 
 /// Adds keys and indexes to the chosen schema's views.
 pub(crate) async fn add_keys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(KEYS_SQL).execute(connection).await?;
-    Ok(())
+    execute(connection, create_keys_sql()).await
 }
 
 /// Puts a schema first on the connection's search path.

@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use event_log::{Behind, SharedLog, behind};
 use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _};
 
+use views::{VIEWS, VIEWS_VERSION, View};
+
 use crate::{
     Error,
-    schema::{self, SCHEMA, VIEWS_VERSION},
-    views::{VIEWS, View, checkpoint},
+    checkpoint::is_of,
+    schema::{self, SCHEMA},
 };
 
 /// How the serving views are. They move together, so position and version are of all.
@@ -90,7 +92,7 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<Views>, Er
     // Before the snapshot is taken: a table that a rebuild puts in place after it would look empty.
     let lock = format!("LOCK TABLE {} IN ACCESS SHARE MODE", tables.join(", "));
     sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
-    let checkpoint = checkpoint::read(&mut transaction).await?;
+    let checkpoint = views::checkpoint::read(&mut *transaction).await?;
     let mut each = Vec::with_capacity(VIEWS.len());
     for view in VIEWS {
         if !tables.iter().any(|table| table == view.name()) {
@@ -107,7 +109,7 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<Views>, Er
     }
     let building = schema::building(&mut transaction, checkpoint.epoch).await?;
     transaction.commit().await?;
-    let is_of_log = checkpoint.is_of(log).await?;
+    let is_of_log = is_of(checkpoint, log).await?;
     let lag = behind(log, checkpoint.position).await?;
     Ok(Some(Views {
         version: checkpoint.version,

@@ -1,8 +1,8 @@
 //! Compares every row of every view with what a replay of the log gives.
 //!
 //! 1. The rows are read in one snapshot, with the position that they are of, and kept as two hashes each: of the key and
-//!    of the whole row. At the same time the log is read up to that position and put on a [`Shelf`](crate::shelf).
-//! 2. Board after board, the histories give rows, and each is looked for among those read.
+//!    of the whole row. At the same time the log is read up to that position and kept in an [`EventBuffer`](crate::event_buffer).
+//! 2. Partition after partition, the histories give rows, and each is looked for among those read.
 //! 3. What differs is looked at a second time, with nothing hashed: the histories concerned are folded up to the position
 //!    of a new snapshot, their rows put into temporary tables, and Postgres tells what is not the same. So whatever is
 //!    recorded meanwhile, no difference is reported that is not there.
@@ -24,18 +24,20 @@ use event_log::{SharedLog, decode};
 use futures::future::{try_join, try_join_all};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction};
 
+use views::{
+    CopyRows, EncodedRows, Owner, VIEWS, VIEWS_VERSION, View,
+    checkpoint::{self, Checkpoint},
+};
+
 use crate::{
     BuildError, Error,
-    copy::Copy,
-    copy_out::{RawRow, Rows, each_row},
-    folding::History,
-    live::blocking,
-    rebuild::{Progress, THREADS_MAX, shelve},
-    schema::{self, VIEWS_VERSION},
-    views::{
-        Tables, VIEWS, View,
-        checkpoint::{self, Checkpoint},
-    },
+    checkpoint::check_is_of,
+    event_buffer::Partition,
+    live::run_blocking,
+    pg_copy::{RawRow, RowCutter, each_row},
+    rebuild::{Progress, THREADS_MAX, buffer_events},
+    rows, schema,
+    stream_history::StreamHistory,
 };
 
 /// Cases and prisons that are looked at a second time in one transaction.
@@ -87,7 +89,7 @@ pub async fn verify(
     if checkpoint.version != VIEWS_VERSION {
         return Err(BuildError::OtherVersion { found: checkpoint.version });
     }
-    checkpoint.check_is_of(log).await?;
+    check_is_of(checkpoint, log).await?;
     let (mut transaction, checkpoint) = snapshot(&mut connection, schema, &selected).await?;
     let position = checkpoint.position;
     let reading = async {
@@ -99,8 +101,8 @@ pub async fn verify(
         transaction.commit().await?;
         Ok::<_, Error>(stored)
     };
-    let shelving = shelve(log, position, |read| progress(Progress::Reading { position: read, to: position }));
-    let (stored, (shelf, last)) = try_join(reading, shelving).await?;
+    let buffering = buffer_events(log, position, |read| progress(Progress::Reading { position: read, to: position }));
+    let (stored, (buffer, last)) = try_join(reading, buffering).await?;
     // They may have been put in place since.
     let is_other = (last.position, last.recorded_at) != (position, checkpoint.recorded_at);
     if is_other || checkpoint.event_id.is_some_and(|id| last.event_id != Some(id)) {
@@ -108,7 +110,7 @@ pub async fn verify(
     }
 
     let rows = stored.rows.len() as u64;
-    let (stored, mut suspects) = compare(stored, shelf.into_boards(), only, &progress).await?;
+    let (stored, mut suspects) = compare(stored, buffer.into_partitions(), only, &progress).await?;
     suspects.extend(stored.unexpected(&mut connection, schema, &selected).await?);
     let mut differences = 0;
     let suspects: Vec<Subject> = suspects.into_iter().collect();
@@ -136,7 +138,7 @@ async fn snapshot<'c>(
     sqlx::raw_sql(AssertSqlSafe(format!("LOCK TABLE checkpoint{views} IN ACCESS SHARE MODE")))
         .execute(&mut *transaction)
         .await?;
-    let checkpoint = checkpoint::read(&mut transaction).await?;
+    let checkpoint = checkpoint::read(&mut *transaction).await?;
     Ok((transaction, checkpoint))
 }
 
@@ -181,16 +183,16 @@ enum Subject {
 impl Subject {
     fn of_row(view: View, row: &RawRow) -> Self {
         let text = String::from_utf8_lossy(row.fields().next().flatten().unwrap_or_default()).into_owned();
-        match view {
-            View::PrisonerCase | View::CasePeriod | View::Allocation | View::CasePrison => Self::Case(text),
-            View::Prison | View::PomPeriod | View::NomisContact => Self::Prison(text),
+        match view.owner() {
+            Owner::Case => Self::Case(text),
+            Owner::Prison => Self::Prison(text),
         }
     }
 
-    fn of_history(history: &History) -> Self {
+    fn of_history(history: &StreamHistory) -> Self {
         match history {
-            History::Case(history) => Self::Case(history.number().to_string()),
-            History::Prison(history) => Self::Prison(history.code().to_string()),
+            StreamHistory::Case(history) => Self::Case(history.number().to_string()),
+            StreamHistory::Prison(history) => Self::Prison(history.code().to_string()),
         }
     }
 
@@ -215,9 +217,9 @@ fn hash(view: View, bytes: &[u8]) -> u64 {
 
 impl Stored {
     async fn read(&mut self, connection: &mut PgConnection, view: View) -> Result<(), Error> {
-        let query = format!("SELECT {} FROM {view}", view.columns());
+        let query = format!("SELECT {} FROM {view}", view.column_list());
         each_row(connection, &query, |row| {
-            let key = hash(view, row.first(view.key_columns()));
+            let key = hash(view, row.first(view.key().len()));
             let stored = StoredRow { hash: hash(view, row.bytes()), is_expected: AtomicBool::new(false) };
             if self.rows.insert(key, stored).is_some() {
                 self.ambiguous.insert(Subject::of_row(view, &row));
@@ -248,9 +250,9 @@ impl Stored {
         }
         let (mut transaction, _) = snapshot(connection, schema, selected).await?;
         for &view in selected {
-            let query = format!("SELECT {} FROM {view}", view.columns());
+            let query = format!("SELECT {} FROM {view}", view.column_list());
             each_row(&mut transaction, &query, |row| {
-                if self.rows.contains_key(&hash(view, row.first(view.key_columns()))) {
+                if self.rows.contains_key(&hash(view, row.first(view.key().len()))) {
                     subjects.insert(Subject::of_row(view, &row));
                 }
             })
@@ -264,22 +266,22 @@ impl Stored {
 /// Looks the rows of all histories up; answers whose rows are not as they should be.
 async fn compare(
     stored: Stored,
-    boards: Vec<crate::shelf::Board>,
+    partitions: Vec<Partition>,
     only: Option<View>,
     progress: &(impl Fn(Progress) + Sync),
 ) -> Result<(Stored, BTreeSet<Subject>), Error> {
-    let parts = boards.len();
-    let boards = Arc::new(Mutex::new(boards));
+    let parts = partitions.len();
+    let partitions = Arc::new(Mutex::new(partitions));
     let stored = Arc::new(stored);
     let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
     let comparing = try_join_all((0..threads).map(|_| {
-        let (boards, stored, done) = (Arc::clone(&boards), Arc::clone(&stored), done.clone());
-        blocking(move || {
+        let (partitions, stored, done) = (Arc::clone(&partitions), Arc::clone(&stored), done.clone());
+        run_blocking(move || {
             let mut suspects = BTreeSet::new();
-            let next = || boards.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            while let Some(board) = next() {
-                for history in board.into_histories()? {
+            let next = || partitions.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            while let Some(partition) = next() {
+                for history in partition.into_histories()? {
                     if !is_stored(&stored, &history, only) {
                         suspects.insert(Subject::of_history(&history));
                     }
@@ -307,23 +309,23 @@ async fn compare(
 }
 
 /// Whether all rows of a history are there just so.
-fn is_stored(stored: &Stored, history: &History, only: Option<View>) -> bool {
-    let mut tables = Tables::of(only);
-    tables.add(history);
+fn is_stored(stored: &Stored, history: &StreamHistory, only: Option<View>) -> bool {
+    let mut encoded = EncodedRows::of(only);
+    rows::add(history, &mut encoded);
     let mut all = true;
-    for (view, copy) in tables.into_copies() {
+    for (view, copy) in encoded {
         for row in rows_of(copy) {
             // Not `&&`: each row's key is to be ticked off.
-            all &= stored.has(view, row.first(view.key_columns()), row.bytes());
+            all &= stored.has(view, row.first(view.key().len()), row.bytes());
         }
     }
     all
 }
 
-fn rows_of(copy: Copy) -> impl Iterator<Item = RawRow> {
-    let mut rows = Rows::default();
-    rows.push(&copy.into_bytes());
-    std::iter::from_fn(move || rows.next())
+fn rows_of(copy: CopyRows) -> impl Iterator<Item = RawRow> {
+    let mut cutter = RowCutter::default();
+    cutter.push(&copy.into_bytes());
+    std::iter::from_fn(move || cutter.next())
 }
 
 /// Compares the rows of some streams exactly, in a snapshot of their own.
@@ -335,26 +337,25 @@ async fn second_look(
     subjects: &[Subject],
 ) -> Result<Vec<Difference>, Error> {
     let (mut transaction, Checkpoint { position, .. }) = snapshot(connection, schema, selected).await?;
-    let mut expected = Tables::default();
+    let mut expected = EncodedRows::default();
     let streams: Vec<Stream> = subjects.iter().filter_map(Subject::stream).collect();
     for (stream, events) in streams.iter().zip(log.read_streams(&streams).await?) {
-        let mut history = History::new(stream);
+        let mut history = StreamHistory::new(stream);
         for event in events.iter().take_while(|event| event.position <= position) {
             history.push(decode(event)?.entry)?;
         }
-        expected.add(&history);
+        rows::add(&history, &mut expected);
     }
     // Temporary tables come first on the search path, so from here on a view's bare name is what is expected.
     for view in VIEWS {
         let sql = format!("CREATE TEMPORARY TABLE {view} (LIKE {schema}.{view}) ON COMMIT DROP");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
     }
-    expected.write(&mut transaction).await?;
+    rows::write(expected, &mut transaction).await?;
     let keys: Vec<String> = subjects.iter().cloned().map(Subject::into_text).collect();
     let mut differences = Vec::new();
     for &view in selected {
-        let key: Vec<&str> = view.key().collect();
-        let (key, first) = (key.join(", "), key[0]);
+        let (key, first) = (view.key().join(", "), view.key()[0]);
         let sql = format!(
             "SELECT to_jsonb(stored)::text AS stored, to_jsonb(expected)::text AS expected
                FROM (SELECT * FROM {schema}.{view} WHERE {first} = ANY($1)) AS stored

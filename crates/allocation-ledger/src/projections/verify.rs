@@ -128,7 +128,7 @@ impl From<Difference> for Report {
         };
         let either = expected.as_ref().or(stored.as_ref());
         let value = |column: &str| either.and_then(|row| row.get(column)).cloned().unwrap_or_default();
-        let key = view.key().map(|column| (column.to_owned(), value(column))).collect();
+        let key = view.key().iter().map(|&column| (column.to_owned(), value(column))).collect();
         Self { view: view.name(), kind, key, columns, stored, expected }
     }
 }

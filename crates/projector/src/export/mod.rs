@@ -33,12 +33,9 @@ use std::io::{self, Write};
 use chrono::NaiveDate;
 use event_log::LogError;
 
-use crate::{
-    build::BuildError,
-    rebuild::Progress,
-    schema::VIEWS_VERSION,
-    views::{VIEWS, View},
-};
+use views::{VIEWS, VIEWS_VERSION, View};
+
+use crate::{build::BuildError, rebuild::Progress};
 
 pub use self::{
     format::{Format, UnknownFormat},
@@ -149,7 +146,6 @@ impl ExportError {
 
 /// Says which views have periods.
 fn with_periods() -> String {
-    let names: Vec<_> =
-        VIEWS.into_iter().filter(|view| view.key().any(|column| column == "valid_from")).map(View::name).collect();
+    let names: Vec<_> = VIEWS.into_iter().filter(|view| view.key().contains(&"valid_from")).map(View::name).collect();
     format!("leave out the instant, or export {}", names.join(" or "))
 }

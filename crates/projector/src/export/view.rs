@@ -10,6 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use event_log::SharedLog;
 use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
+use views::{VIEWS_VERSION, View, checkpoint};
 
 use super::{
     ExportError, ExportProgress, Exported, Format, Open,
@@ -19,9 +20,8 @@ use super::{
 };
 use crate::{
     build,
-    copy_out::{RawRow, Rows},
-    schema::{self, SCHEMA, VIEWS_VERSION},
-    views::{View, checkpoint},
+    pg_copy::{RawRow, RowCutter},
+    schema::{self, SCHEMA},
 };
 
 /// Bytes that are handed to the writer at once.
@@ -95,7 +95,7 @@ async fn export(
     )))
     .execute(&mut *transaction)
     .await?;
-    let checkpoint = checkpoint::read(&mut transaction).await?;
+    let checkpoint = checkpoint::read(&mut *transaction).await?;
     if checkpoint.version != VIEWS_VERSION {
         return Err(ExportError::OtherVersion { found: checkpoint.version });
     }
@@ -115,11 +115,10 @@ async fn export(
     let total = total.unsigned_abs();
 
     let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-    let key: Vec<_> = view.key().collect();
     let statement = format!(
         "COPY (SELECT {} FROM {view} WHERE {condition} ORDER BY {}) TO STDOUT (FORMAT binary)",
         names.join(", "),
-        key.join(", ")
+        view.key().join(", ")
     );
     let table = Table { name: view.name(), position, columns };
     let written = Arc::new(AtomicU64::new(0));
@@ -160,11 +159,11 @@ fn write(
     written: &AtomicU64,
 ) -> Result<u64, ExportError> {
     let mut writer = begin(format, table, open.open(None)?)?;
-    let mut rows = Rows::default();
+    let mut cutter = RowCutter::default();
     let mut count = 0;
     while let Some(piece) = pieces.next()? {
-        rows.push(&piece);
-        while let Some(row) = rows.next() {
+        cutter.push(&piece);
+        while let Some(row) = cutter.next() {
             write_row(table, &row, |cells| writer.row(cells))?;
             count += 1;
         }
@@ -316,13 +315,14 @@ fn words(bytes: &[u8]) -> Option<Vec<&str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::Value;
     use domain::{officer::WorkingPattern, prisoner::OverrideReason};
+    use views::Columns;
 
-    fn encoded(value: &impl Value) -> Vec<u8> {
+    /// The bytes of a column, without their length.
+    fn encoded(value: &impl Columns) -> Vec<u8> {
         let mut bytes = Vec::new();
-        assert!(value.write(&mut bytes));
-        bytes
+        value.write(&mut bytes);
+        bytes.split_off(size_of::<i32>())
     }
 
     #[test]

@@ -1,12 +1,11 @@
-//! Table `checkpoint`: how far the views have come, and who may move them.
+//! Moves the checkpoint: how far the views have come, and which projector may move them.
 //!
-//! The epoch is the fence: who takes over raises it, and whoever still holds an older one changes nothing.
+//! The epoch is the fence: a projector that takes over raises it, and one that holds an older epoch
+//! changes nothing.
 
-use chrono::{DateTime, Utc};
-use domain::identifier::EventId;
 use event_log::{LastSeen, LogError, SharedLog};
-use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
-use uuid::Uuid;
+use sqlx::{AssertSqlSafe, PgConnection};
+use views::checkpoint::{COLUMNS, Checkpoint};
 
 use crate::Error;
 
@@ -14,32 +13,18 @@ use crate::Error;
 /// position.
 pub const CHANNEL: &str = "views";
 
-/// How far the views have come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    /// Version of the definition by which the views were written.
-    pub(crate) version: i32,
-    /// Position of the last event that they include.
-    pub(crate) position: u64,
-    /// That event's id; none before the first, and in views of a version that did not say.
-    pub(crate) event_id: Option<EventId>,
-    /// When it was recorded; none before the first.
-    pub(crate) recorded_at: Option<DateTime<Utc>>,
-    /// Raised by each projector that takes over.
-    pub(crate) epoch: i64,
+/// Whether the views are of a log: the last event that they include is then in it.
+///
+/// # Errors
+/// The log cannot be read.
+pub(crate) async fn is_of(checkpoint: Checkpoint, log: &SharedLog) -> Result<bool, LogError> {
+    let Checkpoint { position, event_id, recorded_at, .. } = checkpoint;
+    LastSeen { position, event_id, recorded_at }.is_in(log).await
 }
 
-impl Checkpoint {
-    /// Whether the views are of a log: the last event that they include then stands there.
-    pub(crate) async fn is_of(self, log: &SharedLog) -> Result<bool, LogError> {
-        let Self { position, event_id, recorded_at, .. } = self;
-        LastSeen { position, event_id, recorded_at }.is_in(log).await
-    }
-
-    /// Makes sure of it.
-    pub(crate) async fn check_is_of(self, log: &SharedLog) -> Result<(), Error> {
-        if self.is_of(log).await? { Ok(()) } else { Err(Error::OtherLog { position: self.position }) }
-    }
+/// Fails with [`Error::OtherLog`] unless the views are of the log.
+pub(crate) async fn check_is_of(checkpoint: Checkpoint, log: &SharedLog) -> Result<(), Error> {
+    if is_of(checkpoint, log).await? { Ok(()) } else { Err(Error::OtherLog { position: checkpoint.position }) }
 }
 
 /// Writes the checkpoint of views that have none yet.
@@ -55,29 +40,10 @@ pub(crate) async fn insert(connection: &mut PgConnection, checkpoint: Checkpoint
     Ok(())
 }
 
-/// How far the views have come.
-pub(crate) async fn read(connection: &mut PgConnection) -> Result<Checkpoint, sqlx::Error> {
-    let row = sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} FROM checkpoint"))).fetch_one(connection).await?;
-    from_row(&row)
-}
-
 /// Gives views that have just been put in place the epoch under which they are served; false where they have no checkpoint.
 pub(crate) async fn set_epoch(connection: &mut PgConnection, epoch: i64) -> Result<bool, sqlx::Error> {
     let done = sqlx::query("UPDATE checkpoint SET epoch = $1").bind(epoch).execute(connection).await?;
     Ok(done.rows_affected() == 1)
-}
-
-/// Views of an older version lack the event's id, and are read all the same.
-const COLUMNS: &str = "version, position, (to_jsonb(checkpoint) ->> 'event_id')::uuid AS event_id, recorded_at, epoch";
-
-fn from_row(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
-    Ok(Checkpoint {
-        version: row.try_get("version")?,
-        position: row.try_get::<i64, _>("position")?.unsigned_abs(),
-        event_id: row.try_get::<Option<Uuid>, _>("event_id")?.map(EventId),
-        recorded_at: row.try_get("recorded_at")?,
-        epoch: row.try_get("epoch")?,
-    })
 }
 
 /// Takes the views over: from now on only the epoch answered may move the checkpoint. Waits for a batch that is being
@@ -85,7 +51,7 @@ fn from_row(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
 pub(crate) async fn take_over(connection: &mut PgConnection) -> Result<Checkpoint, sqlx::Error> {
     let sql = format!("UPDATE checkpoint SET epoch = epoch + 1 RETURNING {COLUMNS}");
     let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await?;
-    from_row(&row)
+    Checkpoint::of_row(&row)
 }
 
 /// Moves the checkpoint from `expected` to the last event of a batch, if it stands there and `expected`'s epoch is in force.

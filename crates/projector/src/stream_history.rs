@@ -1,4 +1,4 @@
-//! Histories, put together event by event.
+//! Histories of cases and prisons, built event by event.
 
 use chrono::{DateTime, Utc};
 use domain::{Entry, Event, Stream, prison, prisoner};
@@ -6,14 +6,14 @@ use event_log::LogError;
 
 /// The history of a case or of a prison.
 #[derive(Debug, Clone)]
-pub(crate) enum History {
+pub(crate) enum StreamHistory {
     /// A case's.
     Case(prisoner::History),
     /// A prison's.
     Prison(prison::History),
 }
 
-impl History {
+impl StreamHistory {
     /// The history of a stream in which nothing has happened.
     pub(crate) fn new(stream: &Stream) -> Self {
         match stream {

@@ -1,11 +1,11 @@
 //! Millions of events, kept small until all of a history's are there.
 //!
 //! A rebuild reads the log once, in the order recorded, and needs it history by history. As structs five million events
-//! would take several gigabytes; here each is put, as bytes, on the board that its stream belongs to, and full stretches
-//! of a board are compressed: some 100 bytes an event. The boards are then emptied one at a time. What the
+//! would take several gigabytes; here each is put, as bytes, on the partition that its stream belongs to, and full blocks
+//! of a partition are compressed: some 100 bytes an event. The partitions are then emptied one at a time. What the
 //! rows do not need of an event's metadata is left out.
 //!
-//! Promises: the events of a stream come back in the order in which they were put, all from one board.
+//! Promises: the events of a stream come back in the order in which they were put, all from one partition.
 
 use std::{collections::HashMap, hash::BuildHasher as _};
 
@@ -22,61 +22,61 @@ use event_log::{
 };
 use uuid::Uuid;
 
-use crate::folding::History;
+use crate::stream_history::StreamHistory;
 
-/// Events a board is meant to hold: as structs they take some tens of megabytes, once for each board emptied at a time.
-const BOARD_EVENTS: u64 = 30_000;
+/// Events a partition is meant to hold: as structs they take some tens of megabytes, once for each partition emptied at a time.
+const PARTITION_EVENTS: u64 = 30_000;
 
-/// Fewest boards: several are emptied and written at a time.
-const BOARDS_MIN: u64 = 8;
+/// Fewest partitions: several are emptied and written at a time.
+const PARTITIONS_MIN: u64 = 8;
 
-/// Most boards: each has an open stretch in memory.
-const BOARDS_MAX: u64 = 256;
+/// Most partitions: each has an open block in memory.
+const PARTITIONS_MAX: u64 = 256;
 
-/// Length at which a stretch is compressed. Longer ones compress no better.
-const STRETCH_BYTES: usize = 128 * 1024;
+/// Length at which a block is compressed. Longer ones compress no better.
+const BLOCK_BYTES: usize = 128 * 1024;
 
 /// Events by stream.
 #[derive(Debug)]
-pub(crate) struct Shelf {
-    boards: Vec<Board>,
+pub(crate) struct EventBuffer {
+    partitions: Vec<Partition>,
     hasher: std::hash::BuildHasherDefault<std::hash::DefaultHasher>,
 }
 
 /// A part of the streams, with all their events.
 #[derive(Debug, Default)]
-pub(crate) struct Board {
+pub(crate) struct Partition {
     compressed: Vec<Vec<u8>>,
     open: Vec<u8>,
 }
 
-impl Shelf {
-    /// A shelf for about so many events.
+impl EventBuffer {
+    /// A buffer for about so many events.
     pub(crate) fn new(events: u64) -> Self {
-        let boards = (events / BOARD_EVENTS).clamp(BOARDS_MIN, BOARDS_MAX);
-        Self { boards: (0..boards).map(|_| Board::default()).collect(), hasher: Default::default() }
+        let partitions = (events / PARTITION_EVENTS).clamp(PARTITIONS_MIN, PARTITIONS_MAX);
+        Self { partitions: (0..partitions).map(|_| Partition::default()).collect(), hasher: Default::default() }
     }
 
-    /// Puts an event on its board.
+    /// Puts an event on its partition.
     ///
     /// # Errors
     /// [`LogError::Damaged`] where its metadata cannot be read.
     pub(crate) fn put(&mut self, recorded: &RecordedEvent) -> Result<(), LogError> {
         let hash = self.hasher.hash_one(&recorded.stream);
-        let index = usize::try_from(hash % self.boards.len() as u64).expect("an index of a vector");
-        self.boards[index].put(recorded)
+        let index = usize::try_from(hash % self.partitions.len() as u64).expect("an index of a vector");
+        self.partitions[index].put(recorded)
     }
 
-    /// The boards.
-    pub(crate) fn into_boards(self) -> Vec<Board> {
-        self.boards
+    /// The partitions.
+    pub(crate) fn into_partitions(self) -> Vec<Partition> {
+        self.partitions
     }
 }
 
-impl Board {
+impl Partition {
     fn put(&mut self, recorded: &RecordedEvent) -> Result<(), LogError> {
         let metadata = decode_metadata(recorded)?;
-        let mut writer = Writer(&mut self.open);
+        let mut writer = EventWriter(&mut self.open);
         writer.text(&recorded.stream.to_string());
         writer.number(recorded.position);
         writer.number(recorded.revision);
@@ -89,30 +89,31 @@ impl Board {
         writer.text(&metadata.recorded_by.client);
         writer.bytes(metadata.command_id.0.as_bytes());
         writer.bytes(&recorded.data);
-        if self.open.len() >= STRETCH_BYTES {
+        if self.open.len() >= BLOCK_BYTES {
             self.compressed.push(lz4_flex::compress_prepend_size(&self.open));
             self.open.clear();
         }
         Ok(())
     }
 
-    /// The histories of the board's streams, by stream.
+    /// The histories of the partition's streams, by stream.
     ///
     /// # Errors
     /// [`LogError::Damaged`] for the earliest event that cannot be read.
-    pub(crate) fn into_histories(self) -> Result<Vec<History>, LogError> {
-        let mut histories: HashMap<Stream, History> = HashMap::new();
-        let compressed = self.compressed.into_iter().map(|stretch| {
-            lz4_flex::decompress_size_prepended(&stretch).expect("memory gives back what was put into it")
-        });
-        for stretch in compressed.chain([self.open]) {
-            let mut reader = Reader(Bytes::from(stretch));
+    pub(crate) fn into_histories(self) -> Result<Vec<StreamHistory>, LogError> {
+        let mut histories: HashMap<Stream, StreamHistory> = HashMap::new();
+        let compressed = self
+            .compressed
+            .into_iter()
+            .map(|block| lz4_flex::decompress_size_prepended(&block).expect("memory gives back what was put into it"));
+        for block in compressed.chain([self.open]) {
+            let mut reader = EventReader(Bytes::from(block));
             while !reader.0.is_empty() {
                 let (stream, entry) = reader.event()?;
                 match histories.get_mut(&stream) {
                     Some(history) => history.push(entry)?,
                     None => {
-                        let mut history = History::new(&stream);
+                        let mut history = StreamHistory::new(&stream);
                         history.push(entry)?;
                         histories.insert(stream, history);
                     }
@@ -126,9 +127,9 @@ impl Board {
 }
 
 /// Writes the fields of an event one after the other.
-struct Writer<'a>(&'a mut Vec<u8>);
+struct EventWriter<'a>(&'a mut Vec<u8>);
 
-impl Writer<'_> {
+impl EventWriter<'_> {
     fn number(&mut self, number: u64) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
@@ -149,13 +150,13 @@ impl Writer<'_> {
     }
 }
 
-/// Why reading back what [`Writer`] wrote cannot fail.
-const WRITTEN: &str = "a stretch holds whole events as they were written";
+/// Why reading back what [`EventWriter`] wrote cannot fail.
+const WRITTEN: &str = "a block holds whole events as they were written";
 
-/// Reads what [`Writer`] wrote, in the same order.
-struct Reader(Bytes);
+/// Reads what [`EventWriter`] wrote, in the same order.
+struct EventReader(Bytes);
 
-impl Reader {
+impl EventReader {
     fn event(&mut self) -> Result<(Stream, Entry<Event>), LogError> {
         let stream: Stream = self.text().parse().expect(WRITTEN);
         let position = self.number();
@@ -241,37 +242,37 @@ mod tests {
         }
     }
 
-    fn entries(history: &History) -> &[Entry<PrisonerEvent>] {
+    fn entries(history: &StreamHistory) -> &[Entry<PrisonerEvent>] {
         match history {
-            History::Case(history) => history.entries(),
-            History::Prison(_) => &[],
+            StreamHistory::Case(history) => history.entries(),
+            StreamHistory::Prison(_) => &[],
         }
     }
 
-    /// Enough events for boards with several compressed stretches; each comes back as it is read without a shelf.
+    /// Enough events for partitions with several compressed blocks; each comes back as it is read without a buffer.
     #[test]
     fn events_come_back_by_stream_as_they_were_put() {
         const STREAMS: usize = 100;
         const REVISIONS: u64 = 200;
-        let mut shelf = Shelf::new(1);
+        let mut buffer = EventBuffer::new(1);
         let mut expected: HashMap<String, Vec<Entry<Event>>> = HashMap::new();
         let mut position = 0;
         for revision in 0..REVISIONS {
             for number in 0..STREAMS {
                 position += 3;
                 let event = recorded(number, revision, position);
-                shelf.put(&event).expect("readable");
+                buffer.put(&event).expect("readable");
                 let entry = decode(&event).expect("readable").entry;
                 expected.entry(event.stream.to_string()).or_default().push(entry);
             }
         }
-        let boards = shelf.into_boards();
-        assert!(boards.iter().any(|board| board.compressed.len() > 1), "stretches were compressed");
+        let partitions = buffer.into_partitions();
+        assert!(partitions.iter().any(|partition| partition.compressed.len() > 1), "blocks were compressed");
         let histories: Vec<_> =
-            boards.into_iter().flat_map(|board| board.into_histories().expect("readable")).collect();
+            partitions.into_iter().flat_map(|partition| partition.into_histories().expect("readable")).collect();
         assert_eq!(histories.len(), STREAMS);
         for history in &histories {
-            let History::Case(case) = history else { panic!("a case") };
+            let StreamHistory::Case(case) = history else { panic!("a case") };
             let expected = &expected[&Stream::Prisoner(case.number().clone()).to_string()];
             assert_eq!(entries(history).len(), expected.len());
             for (entry, expected) in entries(history).iter().zip(expected) {
@@ -292,11 +293,10 @@ mod tests {
 
     #[track_caller]
     fn check_damaged(events: &[RecordedEvent], position: u64) {
-        let mut shelf = Shelf::new(1);
-        let outcome = events
-            .iter()
-            .try_for_each(|event| shelf.put(event))
-            .and_then(|()| shelf.into_boards().into_iter().try_for_each(|board| board.into_histories().map(|_| ())));
+        let mut buffer = EventBuffer::new(1);
+        let outcome = events.iter().try_for_each(|event| buffer.put(event)).and_then(|()| {
+            buffer.into_partitions().into_iter().try_for_each(|partition| partition.into_histories().map(|_| ()))
+        });
         let found = match outcome {
             Err(LogError::Damaged { position, .. }) => Some(position),
             _ => None,

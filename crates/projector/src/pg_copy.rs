@@ -1,11 +1,28 @@
-//! Rows as Postgres gives them with `COPY … TO STDOUT (FORMAT binary)`: the other direction of [`crate::copy`], and the
-//! very same bytes.
+//! Rows to and from Postgres with `COPY` in the binary format. The bytes of a row are the same in
+//! both directions, so that rows can be compared without being read.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use sqlx::PgConnection;
+use views::{CopyRows, END, HEADER};
 
-use crate::copy::{END, HEADER};
+/// Most bytes handed to the connection at once; the connection copies them.
+const CHUNK_BYTES_MAX: usize = 256 * 1024;
+
+/// Sends rows with `statement`; does nothing where there are no rows.
+pub(crate) async fn send(rows: CopyRows, connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut bytes = rows.into_bytes();
+    bytes.extend_from_slice(&END.to_be_bytes());
+    let mut copying = connection.copy_in_raw(statement).await?;
+    for chunk in bytes.chunks(CHUNK_BYTES_MAX) {
+        copying.send(chunk).await?;
+    }
+    copying.finish().await?;
+    Ok(())
+}
 
 /// A row: for each of its columns the value in Postgres's binary format, or null.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +65,12 @@ const LEN_BYTES: usize = size_of::<i32>();
 
 /// Cuts bytes in the binary format into rows, whatever the pieces in which they come.
 #[derive(Debug, Default)]
-pub(crate) struct Rows {
+pub(crate) struct RowCutter {
     buffer: BytesMut,
     begun: bool,
 }
 
-impl Rows {
+impl RowCutter {
     /// Takes in the next bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
@@ -89,10 +106,10 @@ pub(crate) async fn each_row(
 ) -> Result<(), sqlx::Error> {
     let statement = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
     let mut copying = connection.copy_out_raw(&statement).await?;
-    let mut rows = Rows::default();
+    let mut cutter = RowCutter::default();
     while let Some(bytes) = copying.try_next().await? {
-        rows.push(&bytes);
-        while let Some(row) = rows.next() {
+        cutter.push(&bytes);
+        while let Some(row) = cutter.next() {
             take(row);
         }
     }
@@ -102,29 +119,39 @@ pub(crate) async fn each_row(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::copy::Copy;
+    use views::CasePrisonRow;
 
     #[test]
     fn rows_come_back_from_pieces_of_any_size() {
-        let mut copy = Copy::default();
-        copy.row(&[&"A1234BC", &None::<String>, &7_u64]);
-        copy.row(&[&"", &Some("x"), &8_u64]);
+        let row = CasePrisonRow {
+            prisoner_number: "A1234BC".parse().expect("a number"),
+            prison: "LEI".parse().expect("a prison"),
+            first_position: 7,
+            left_position: None,
+            left_at: None,
+        };
+        let mut copy = CopyRows::default();
+        copy.push(&row);
+        copy.push(&CasePrisonRow { left_position: Some(8), ..row });
         let mut bytes = copy.into_bytes();
         bytes.extend_from_slice(&END.to_be_bytes());
         for size in [1, 2, 7, bytes.len()] {
-            let mut rows = Rows::default();
+            let mut cutter = RowCutter::default();
             let mut read = Vec::new();
             for piece in bytes.chunks(size) {
-                rows.push(piece);
-                while let Some(row) = rows.next() {
+                cutter.push(piece);
+                while let Some(row) = cutter.next() {
                     read.push(row);
                 }
             }
             assert_eq!(read.len(), 2, "in pieces of {size}");
             let fields: Vec<_> = read[0].fields().collect();
-            assert_eq!(fields, [Some(&b"A1234BC"[..]), None, Some(&7_u64.to_be_bytes()[..])]);
-            assert_eq!(read[0].first(2), [&7_i32.to_be_bytes()[..], b"A1234BC", &(-1_i32).to_be_bytes()].concat());
-            assert_eq!(read[1].fields().next(), Some(Some(&b""[..])));
+            let position = |position: u64| position.to_be_bytes();
+            let expected = [Some(&b"A1234BC"[..]), Some(b"LEI"), Some(&position(7)), None, None];
+            assert_eq!(fields, expected);
+            let key = [&7_i32.to_be_bytes()[..], b"A1234BC", &3_i32.to_be_bytes(), b"LEI"].concat();
+            assert_eq!(read[0].first(2), key);
+            assert_eq!(read[1].fields().nth(3), Some(Some(&position(8)[..])));
         }
     }
 }

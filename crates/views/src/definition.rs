@@ -1,0 +1,119 @@
+//! The statements that make the tables, and the version of what they make.
+//!
+//! The statements name no schema: the connection's search path does, so that the same statements
+//! make the serving views, a rebuild beside them, and the views as of a past date. Only the
+//! projector runs them.
+//!
+//! Instants are UTC. A period holds from `valid_from` (included) to `valid_to` (excluded, infinity
+//! while nothing ends it). Planned handover dates already have their periods, so "now" and "on that
+//! date" are the same look-up and no nightly job runs.
+
+use std::fmt::Write as _;
+
+use crate::{
+    checkpoint,
+    view::{VIEWS, View},
+};
+
+/// Version of the views' definition: of their tables, and of the rules by which a history gives
+/// rows. Raise it with every change of either; a projector that finds views of another version
+/// rebuilds them when it starts.
+///
+/// `definitions/` keeps the SQL of the version, so a test fails where the tables have changed under
+/// an old version.
+pub const VIEWS_VERSION: i32 = 4;
+
+const INDEXES_SQL: &str = include_str!("indexes.sql");
+
+/// The statements that make the tables, without keys and indexes.
+#[must_use]
+pub fn create_tables_sql() -> String {
+    let mut sql = checkpoint::CREATE_TABLE_SQL.to_owned();
+    for view in VIEWS {
+        sql.push('\n');
+        create_table(view, &mut sql).expect("a string takes all that is written");
+    }
+    sql
+}
+
+/// The statements that add primary keys and indexes. The last part of making a schema: adding them
+/// after the rows takes half the time.
+#[must_use]
+pub fn create_keys_sql() -> String {
+    let mut sql = String::new();
+    for (table, key) in
+        [("checkpoint", &["singleton"][..])].into_iter().chain(VIEWS.map(|view| (view.name(), view.key())))
+    {
+        let key = key.join(", ");
+        writeln!(sql, "ALTER TABLE {table} ADD CONSTRAINT {table}_pkey PRIMARY KEY ({key});")
+            .expect("a string takes all that is written");
+    }
+    sql.push('\n');
+    sql.push_str(INDEXES_SQL);
+    sql
+}
+
+fn create_table(view: View, sql: &mut String) -> std::fmt::Result {
+    let mut parts: Vec<String> = view
+        .columns()
+        .zip(view.types())
+        .map(|(column, r#type)| {
+            let null = if r#type.is_nullable { "" } else { " NOT NULL" };
+            format!("    {} {}{null}", column.name, r#type.name)
+        })
+        .collect();
+    parts.extend(view.check().map(|(name, rule)| format!("    CONSTRAINT {name} CHECK ({rule})")));
+    writeln!(sql, "CREATE TABLE {view} (\n{}\n);", parts.join(",\n"))?;
+    writeln!(sql, "COMMENT ON TABLE {view} IS {};", literal(view.comment()))?;
+    for column in view.columns() {
+        let comment = literal(column.comment);
+        writeln!(sql, "COMMENT ON COLUMN {view}.{} IS {comment};", column.name)?;
+    }
+    Ok(())
+}
+
+/// A doc comment as an SQL string.
+fn literal(comment: &str) -> String {
+    format!("'{}'", comment.trim().replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use super::*;
+
+    /// Set to write the definition of a version that has none yet.
+    const RENEW: &str = "UPDATE_VIEWS";
+
+    #[test]
+    fn tables_change_only_with_their_version() {
+        let file = format!("definitions/{VIEWS_VERSION}.sql");
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(&file);
+        let sql = format!(
+            "-- Version {VIEWS_VERSION} of the views, as `UPDATE_VIEWS=1 cargo test -p views` wrote it. \
+             Never changed: a\n-- change of the tables is another version. Their declarations are in \
+             `src/tables/`.\n\n{}\n{}",
+            create_tables_sql(),
+            create_keys_sql()
+        );
+        if !path.exists() && std::env::var_os(RENEW).is_some() {
+            fs::write(&path, &sql).expect("write the definition");
+        }
+        let kept = fs::read_to_string(&path)
+            .unwrap_or_else(|error| panic!("read {file}: {error}; {RENEW}=1 writes the definition of a new version"));
+        assert!(
+            kept == sql,
+            "the tables are no longer those of version {VIEWS_VERSION} ({file}): raise VIEWS_VERSION, \
+             so that projectors rebuild the views, then write the new definition with {RENEW}=1"
+        );
+    }
+
+    #[test]
+    fn a_key_is_the_first_columns_of_its_table() {
+        for view in VIEWS {
+            let names: Vec<_> = view.columns().map(|column| column.name).collect();
+            assert!(names.starts_with(view.key()), "{view}");
+        }
+    }
+}
