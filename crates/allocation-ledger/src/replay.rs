@@ -22,9 +22,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use command::Clock;
 use domain::identifier::{PrisonCode, PrisonerNumber};
-use event_log::{Followed, LogError, RecordedEvent, SharedLog};
+use event_log::{Followed, KnownAt, LogError, RecordedEvent, SharedLog};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use http_api::instant::{DateOrInstant, KnownAt};
+use http_api::instant::{DateOrInstant, parse_known_at};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use query::feed::{EventType, Wanted};
 use serde::Serialize;
@@ -92,7 +92,7 @@ pub struct Settings {
 
 /// Reads an instant, or a London date that stands for its last instant.
 fn until(text: &str) -> Result<DateTime<Utc>, String> {
-    match text.parse() {
+    match parse_known_at(text) {
         Ok(KnownAt::Instant(instant)) => Ok(instant),
         Ok(KnownAt::Position(_)) => Err("a position is given with --to".to_owned()),
         Err(error) => Err(error.to_string()),

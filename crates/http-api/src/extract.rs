@@ -423,7 +423,8 @@ mod tests {
     #[expect(dead_code, reason = "only whether it can be read is of interest")]
     struct Query {
         staff_id: Option<StaffId>,
-        known_at: Option<crate::instant::KnownAt>,
+        #[serde(default, deserialize_with = "crate::instant::optional_known_at")]
+        known_at: Option<event_log::KnownAt>,
     }
 
     async fn check_query(query: &str, code: &str, parameter: &str) {

@@ -4,6 +4,7 @@ use std::{borrow::Cow, ops::RangeInclusive, str::FromStr};
 
 use chrono::{DateTime, Datelike as _, Days, NaiveDate, SubsecRound as _, TimeDelta, Utc};
 use domain::london;
+use event_log::KnownAt;
 use serde::{Deserialize, Deserializer, de};
 
 /// The years in which dates and instants lie; what is outside of them is a slip, and some stores could not hold it.
@@ -49,34 +50,34 @@ impl FromStr for DateOrInstant {
     }
 }
 
-/// A point in what the ledger knew: a position in the log, or an instant up to which things had been recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KnownAt {
-    /// After the event at this position.
-    Position(u64),
-    /// After everything that was recorded at or before this instant. A London date stands for its last instant: what was
-    /// known when that day was over.
-    Instant(DateTime<Utc>),
+/// Reads a point in what the ledger knew. A London date is its last instant: what was known when that day was over.
+///
+/// # Errors
+/// [`Invalid`], where it is neither a position nor a date or an instant.
+pub fn parse_known_at(text: &str) -> Result<KnownAt, Invalid> {
+    if let Ok(position) = text.parse() {
+        return Ok(KnownAt::Position(position));
+    }
+    match parse(text) {
+        Some(Parsed::Date(date)) => {
+            Ok(KnownAt::Instant(london::midnight(date + Days::new(1)) - TimeDelta::microseconds(1)))
+        }
+        Some(Parsed::Instant(instant)) => Ok(KnownAt::Instant(instant)),
+        None => Err(Invalid {
+            value: text.to_owned(),
+            what: "a position, or a date or an instant",
+            example: "a position such as 81233, a date such as 2026-03-01 or an instant such as 2026-03-01T09:00:00Z",
+        }),
+    }
 }
 
-impl FromStr for KnownAt {
-    type Err = Invalid;
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        if let Ok(position) = text.parse() {
-            return Ok(Self::Position(position));
-        }
-        match parse(text) {
-            Some(Parsed::Date(date)) => {
-                Ok(Self::Instant(london::midnight(date + Days::new(1)) - TimeDelta::microseconds(1)))
-            }
-            Some(Parsed::Instant(instant)) => Ok(Self::Instant(instant)),
-            None => Err(Invalid {
-                value: text.to_owned(),
-                what: "a position, or a date or an instant",
-                example: "a position such as 81233, a date such as 2026-03-01 or an instant such as 2026-03-01T09:00:00Z",
-            }),
-        }
-    }
+/// Reads an optional `known-at` of a query, for `#[serde(default, deserialize_with)]`.
+///
+/// # Errors
+/// As [`parse_known_at`].
+pub fn optional_known_at<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<KnownAt>, D::Error> {
+    let text = Option::<Cow<'_, str>>::deserialize(deserializer)?;
+    text.map(|text| parse_known_at(&text).map_err(de::Error::custom)).transpose()
 }
 
 /// A London date.
@@ -132,7 +133,7 @@ macro_rules! deserialize_from_text {
         }
     )+};
 }
-deserialize_from_text!(DateOrInstant, KnownAt, Date);
+deserialize_from_text!(DateOrInstant, Date);
 
 #[cfg(test)]
 mod tests {
@@ -171,14 +172,14 @@ mod tests {
 
     #[test]
     fn what_was_known_is_at_a_position_or_an_instant_or_when_a_day_was_over() {
-        assert_eq!("81233".parse(), Ok(KnownAt::Position(81_233)));
+        assert_eq!(parse_known_at("81233"), Ok(KnownAt::Position(81_233)));
         for (text, instant) in [
             ("2026-03-01", "2026-03-01T23:59:59.999999Z"),
             ("2026-07-01", "2026-07-01T22:59:59.999999Z"),
             ("2026-03-01T09:00:00Z", "2026-03-01T09:00:00Z"),
         ] {
-            assert_eq!(text.parse(), Ok(KnownAt::Instant(instant.parse().expect("an instant"))));
+            assert_eq!(parse_known_at(text), Ok(KnownAt::Instant(instant.parse().expect("an instant"))));
         }
-        "-1".parse::<KnownAt>().expect_err("negative");
+        parse_known_at("-1").expect_err("negative");
     }
 }

@@ -8,8 +8,7 @@ use domain::{
     identifier::PrisonerNumber,
     prisoner::{History, Period, PrisonerEvent, periods},
 };
-use event_log::{LogError, RecordedEvent, SharedLog, StoredEvent, decode};
-use http_api::instant::KnownAt;
+use event_log::{KnownAt, LogError, RecordedEvent, SharedLog, StoredEvent, decode};
 use serde::Serialize;
 
 use crate::{

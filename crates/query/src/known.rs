@@ -20,9 +20,9 @@ use domain::{
     prison::{self, PrisonEvent},
     prisoner::{History, PrisonerEvent, period_at, periods},
 };
-use event_log::{LogError, RecordedEvent, SharedLog, decode};
+use event_log::{KnownAt, LogError, RecordedEvent, SharedLog, decode};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use http_api::{Problem, instant::KnownAt, problem::Fault};
+use http_api::{Problem, problem::Fault};
 
 use crate::{
     Error, State, freshness,

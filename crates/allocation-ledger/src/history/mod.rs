@@ -16,7 +16,8 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use command::Clock;
 use domain::{Event, identifier::PrisonerNumber, london};
-use http_api::{event::RecordedEvent, instant::KnownAt};
+use event_log::KnownAt;
+use http_api::{event::RecordedEvent, instant::parse_known_at};
 use query::case_log::{Happened, WholeCase, whole_case};
 use serde::Serialize;
 
@@ -32,7 +33,7 @@ pub struct Settings {
     /// The prisoner number, e.g. A1234BC
     prisoner_number: PrisonerNumber,
     /// Leave out what was recorded after this position, instant or London date
-    #[arg(long, value_name = "POSITION|INSTANT|DATE")]
+    #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
     known_at: Option<KnownAt>,
     /// One JSON object a line: first each period of responsibility, which has a `from`, then each entry, which has an
     /// `eventId`

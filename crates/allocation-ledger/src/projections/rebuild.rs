@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use event_log::SharedLog;
-use http_api::instant::KnownAt;
+use event_log::{KnownAt, SharedLog};
+use http_api::instant::parse_known_at;
 use indicatif::{ProgressBar, ProgressStyle};
 use projector::{Progress, Rebuild, View};
 use serde_json::json;
@@ -24,7 +24,7 @@ pub struct Settings {
     #[arg(long, value_name = "NAME", conflicts_with = "as_of")]
     view: Option<View>,
     /// Build the views as they were then, in a schema of their own beside the serving ones
-    #[arg(long, value_name = "POSITION|INSTANT|DATE", requires = "schema")]
+    #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at, requires = "schema")]
     as_of: Option<KnownAt>,
     /// Also where the serving views are of another log than this one, which then takes its place in them
     #[arg(long, conflicts_with_all = ["view", "as_of"])]
@@ -95,23 +95,14 @@ async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {
     })
 }
 
-/// The position meant, which must not lie ahead.
+/// The position of a point, which must not lie ahead.
 pub(super) async fn position_of(log: &SharedLog, point: KnownAt) -> anyhow::Result<u64> {
-    match point {
-        KnownAt::Position(position) => {
-            let head = log.head().await?;
-            if position > head {
-                bail!("the log ends at position {head}: there is no position {position} yet");
-            }
-            Ok(position)
-        }
-        KnownAt::Instant(instant) => {
-            if instant > command::Clock::system().now() {
-                bail!("{instant} is not over yet: what will be known then, nobody knows now");
-            }
-            Ok(log.position_at(instant).await?)
-        }
+    if let KnownAt::Instant(instant) = point
+        && instant > command::Clock::system().now()
+    {
+        bail!("{instant} is not over yet: what will be known then, nobody knows now");
     }
+    Ok(point.position(log).await?)
 }
 
 /// Shows how far it is: a bar a stage.

@@ -8,9 +8,10 @@ use axum::{
 };
 use chrono::Days;
 use domain::{identifier::PrisonCode, london};
+use event_log::KnownAt;
 use http_api::{
     Params, PathParams, Problem,
-    instant::{DateOrInstant, KnownAt},
+    instant::{DateOrInstant, optional_known_at},
     page::Limit,
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -43,6 +44,7 @@ pub(super) struct Which {
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
     /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[serde(default, deserialize_with = "optional_known_at")]
     #[param(value_type = Option<String>, example = "81233")]
     known_at: Option<KnownAt>,
 }

@@ -9,10 +9,11 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{identifier::PrisonerNumber, prisoner::PrisonerEvent};
+use event_log::KnownAt;
 use http_api::{
     Params, PathParams, Problem,
     event::RecordedEvent,
-    instant::{DateOrInstant, KnownAt},
+    instant::{DateOrInstant, optional_known_at},
     page::{Cursor, Limit},
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -44,6 +45,7 @@ pub(super) struct Which {
     types: Option<Types>,
     /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
     #[serde(rename = "known-at")]
+    #[serde(default, deserialize_with = "optional_known_at")]
     #[param(value_type = Option<String>, example = "81233")]
     known_at: Option<KnownAt>,
     /// Cursor of the page before.

@@ -10,9 +10,10 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     london,
 };
+use event_log::KnownAt;
 use http_api::{
     Params, PathParams, Problem,
-    instant::KnownAt,
+    instant::optional_known_at,
     page::{Cursor, Limit},
 };
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,7 @@ pub(super) struct Which {
     /// `removedAt`. Absent: those that are still in NOMIS.
     outstanding: Option<bool>,
     /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[serde(default, deserialize_with = "optional_known_at")]
     #[param(value_type = Option<String>, example = "81233")]
     known_at: Option<KnownAt>,
     /// Cursor of the page before.

@@ -10,7 +10,8 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     tier::Tier,
 };
-use http_api::{Params, PathParams, Problem, instant::KnownAt};
+use event_log::KnownAt;
+use http_api::{Params, PathParams, Problem, instant::optional_known_at};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -36,6 +37,7 @@ pub(super) struct NoParams {}
 #[into_params(parameter_in = Query)]
 pub(super) struct AsKnown {
     /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[serde(default, deserialize_with = "optional_known_at")]
     #[param(value_type = Option<String>, example = "81233")]
     pub(super) known_at: Option<KnownAt>,
 }

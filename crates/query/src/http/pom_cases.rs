@@ -6,9 +6,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::{identifier::StaffId, tier::Tier};
+use event_log::KnownAt;
 use http_api::{
     Params, PathParams, Problem,
-    instant::{DateOrInstant, KnownAt},
+    instant::{DateOrInstant, optional_known_at},
     page::{Cursor, Limit},
 };
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,7 @@ pub(super) struct Which {
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
     /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[serde(default, deserialize_with = "optional_known_at")]
     #[param(value_type = Option<String>, example = "81233")]
     known_at: Option<KnownAt>,
     /// `PRIMARY` or `COWORKING`; absent, either.

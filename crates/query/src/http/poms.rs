@@ -11,9 +11,10 @@ use domain::{
     identifier::PrisonCode,
     officer::{PomKind, PomStatus},
 };
+use event_log::KnownAt;
 use http_api::{
     Params, PathParams, Problem,
-    instant::{DateOrInstant, KnownAt},
+    instant::{DateOrInstant, optional_known_at},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -34,6 +35,7 @@ pub(super) struct When {
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
     /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    #[serde(default, deserialize_with = "optional_known_at")]
     #[param(value_type = Option<String>, example = "81233")]
     known_at: Option<KnownAt>,
 }

@@ -8,9 +8,10 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
+use event_log::KnownAt;
 use http_api::{
     Body, Params, Problem,
-    instant::{DateOrInstant, KnownAt},
+    instant::{DateOrInstant, optional_known_at},
     problem::Fault,
 };
 use serde::{
@@ -44,6 +45,7 @@ pub(super) struct When {
     on: Option<DateOrInstant>,
     /// Asks what was believed then: an instant, the end of a London date, or a position in the ledger; absent, what is known
     /// now.
+    #[serde(default, deserialize_with = "optional_known_at")]
     #[param(value_type = Option<String>, example = "81233")]
     known_at: Option<KnownAt>,
 }

@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use event_log::SharedLog;
-use http_api::instant::{DateOrInstant, KnownAt};
+use event_log::{KnownAt, SharedLog};
+use http_api::instant::{DateOrInstant, parse_known_at};
 use indicatif::{ProgressBar, ProgressStyle};
 use projector::{
     View,
@@ -42,7 +42,7 @@ pub struct Settings {
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// As it was known then: built for the export up to there, or, of the log, what it held then
-    #[arg(long, value_name = "POSITION|INSTANT|DATE")]
+    #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
     as_of: Option<KnownAt>,
     /// Of a view of periods: only the rows that hold then
     #[arg(long, value_name = "INSTANT|DATE")]
