@@ -12,7 +12,7 @@ use axum::{
         path::ErrorKind,
         rejection::{BytesRejection, PathRejection},
     },
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -303,14 +303,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(value)| Self(value)).map_err(
-            |rejection| {
-                use std::error::Error as _;
-                let text = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
-                parameter_problem(&text)
-            },
-        )
+        Self::from_uri(&parts.uri)
     }
+}
+
+impl<T: DeserializeOwned> Params<T> {
+    /// Reads the query of a URI.
+    pub(crate) fn from_uri(uri: &Uri) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(uri).map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
+            use std::error::Error as _;
+            let text = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
+            parameter_problem(&text)
+        })
+    }
+}
+
+/// The refusal of a parameter that an operation does not have.
+pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
+    let detail = format!("`{name}` is not known here; known are: `{}`", known.join("`, `"));
+    Problem::fault("parameter-unknown", Fault::parameter(name, detail))
 }
 
 /// `text` is what `serde_path_to_error` says: the parameter, a colon and the complaint, or the complaint alone.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | how does an error answer look? | [`problem`] |
 //! | how are bodies, paths and query parameters read, and refused? | [`extract`] |
+//! | how do operations share query parameters? | [`ParamGroups`] |
 //! | how does an event look in an answer? | [`event`] |
 //! | which headers travel with a command? | [`headers`] |
 //! | how is a point in time said in a URL? | [`instant`] |
@@ -24,10 +25,12 @@ pub mod instant;
 pub mod metrics;
 mod middleware;
 pub mod page;
+mod param_groups;
 pub mod problem;
 pub mod trace;
 
 pub use extract::{Body, Params, PathParams};
 pub use headers::CommandHeaders;
 pub use middleware::{BODY_BYTES_MAX, surround};
+pub use param_groups::ParamGroups;
 pub use problem::Problem;
