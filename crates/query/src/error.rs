@@ -1,8 +1,10 @@
 //! Why an answer cannot be given although the question is in order.
 
+use std::sync::Arc;
+
 use domain::identifier::PrisonerNumber;
 use event_log::LogError;
-use http_api::{Problem, health::Component};
+use http_api::health::Component;
 
 /// An outage, damage, or a bug; never the caller's fault. Its message is logged, so it names nobody.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,9 @@ pub enum Error {
         /// A number in it.
         number: PrisonerNumber,
     },
+    /// A statement failed that several look-ups shared.
+    #[error(transparent)]
+    Shared(Arc<Error>),
     /// A view holds what it cannot hold.
     #[error("the view {table} is damaged in its column {column}: `projections verify` names the rows")]
     Damaged {
@@ -45,41 +50,9 @@ impl From<Error> for Component {
     }
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        Self::from(&error)
-    }
-}
-
-/// By reference, as look-ups that shared a statement share its error.
-impl From<&Error> for Problem {
-    fn from(error: &Error) -> Self {
-        match error {
-            Error::Views(error) if is_outage(error) => {
-                tracing::warn!(error = error as &dyn std::error::Error, "the views cannot be read for now");
-                Problem::unavailable("views-unavailable", "The views cannot be read for now. Please try again.")
-            }
-            Error::Log(LogError::Unavailable(source)) => {
-                tracing::warn!(
-                    error = source.as_ref() as &dyn std::error::Error,
-                    "the event log cannot be read for now"
-                );
-                Problem::unavailable("event-store-unavailable", "The event store cannot be reached. Please try again.")
-            }
-            Error::Views(_)
-            | Error::Log(LogError::Damaged { .. })
-            | Error::MergeCircle { .. }
-            | Error::Damaged { .. } => {
-                tracing::error!(error = error as &dyn std::error::Error, "a question cannot be answered");
-                Problem::internal()
-            }
-        }
-    }
-}
-
 /// Whether trying again may help: the server is out of reach, overloaded, starting or stopping, took too long, or the
 /// views are about to be put in place.
-fn is_outage(error: &sqlx::Error) -> bool {
+pub(crate) fn is_outage(error: &sqlx::Error) -> bool {
     match error {
         error if is_unprepared(error) => true,
         sqlx::Error::Io(_)

@@ -17,7 +17,7 @@ use domain::{
 };
 use event_log::{LogError, RecordedEvent, SharedLog, StoredEvent, decode};
 
-use crate::{Error, case_log};
+use crate::past::{case_numbers, merge_partner};
 
 /// Most events that one look for a page reads, wanted or not: some tenths of a second. A page that it leaves short says
 /// where to go on.
@@ -61,8 +61,8 @@ impl Wanted {
     ///
     /// # Errors
     /// The log is out of reach or damaged.
-    pub async fn of_case(mut self, log: &SharedLog, number: &PrisonerNumber) -> Result<Self, Error> {
-        self.numbers = Some(case_log::numbers(log, number).await?);
+    pub async fn of_case(mut self, log: &SharedLog, number: &PrisonerNumber) -> Result<Self, LogError> {
+        self.numbers = Some(case_numbers(log, number).await?);
         Ok(self)
     }
 
@@ -102,7 +102,7 @@ impl Wanted {
         let Stream::Prisoner(number) = &recorded.stream else { return Ok(false) };
         let is_known = numbers.contains(number);
         // A number is retired before the other takes it in, so either may be the first to name one that is wanted.
-        let partner = case_log::merge_partner(recorded)?;
+        let partner = merge_partner(recorded)?;
         Ok(match partner {
             Some(partner) if is_known => {
                 numbers.insert(partner);

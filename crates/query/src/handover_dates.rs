@@ -64,9 +64,9 @@ pub struct LineError {
     pub detail: String,
 }
 
-impl From<Problem> for Line {
+impl From<Problem> for LineError {
     fn from(problem: Problem) -> Self {
-        Self::Error { error: LineError { code: problem.code().into_owned(), detail: problem.detail().to_owned() } }
+        Self { code: problem.code().into_owned(), detail: problem.detail().to_owned() }
     }
 }
 
@@ -90,7 +90,7 @@ pub fn answer(json: &[u8], today: NaiveDate) -> Line {
             let today = facts.effective_at.map_or(today, london::date);
             work_out(&facts.into_facts(), today).into()
         }
-        Err(problem) => problem.into(),
+        Err(problem) => Line::Error { error: problem.into() },
     }
 }
 

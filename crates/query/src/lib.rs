@@ -3,11 +3,10 @@
 //! | question | module |
 //! |---|---|
 //! | what do the views hold, and which SQL asks them? | `present` |
-//! | what did the ledger know then, and what happened to a case? | [`case_log`] |
-//! | which of the log's events are wanted? | [`feed`] |
-//! | what did a list say when less was known? | `known` |
-//! | how do many look-ups at once stay quick? | `lookups` |
-//! | how does a caller get an answer that includes its own write? | `freshness` |
+//! | what did the ledger know then, and what happened to a case? | [`past`] |
+//! | which of the log's events does a reader get? | [`feed`] |
+//! | how do many look-ups at once stay quick? | `case_lookups` |
+//! | how does a caller get an answer that includes its own write? | `checkpoint_watch` |
 //! | what does `GET …` take and answer? | `http` |
 //! | what do handover dates come to, with nothing recorded? | [`handover_dates`] |
 //!
@@ -18,18 +17,16 @@
 //! To add an answer: its SQL in the module of `present` that owns the table, one file with its types, description and handler in
 //! `http/`, one line in the route table and one in the OpenAPI list of `http/mod.rs`, its test in `tests/it/answers/`.
 
-mod answer;
-pub mod case_log;
+mod case_lookups;
+mod checkpoint_watch;
 mod error;
 pub mod feed;
-mod freshness;
 pub mod handover_dates;
 mod http;
-mod known;
-mod lookups;
+pub mod past;
 mod present;
 mod state;
 
 pub use error::Error;
-pub use http::{openapi, router};
+pub use http::{openapi, responsibility_period, router};
 pub use state::{State, connect};

@@ -22,8 +22,8 @@ use tokio::{
 
 use crate::{
     Error,
-    freshness::Freshness,
-    lookups::Lookups,
+    case_lookups::CaseLookups,
+    checkpoint_watch::CheckpointWatch,
     present::{self, checkpoint::Checkpoint},
 };
 
@@ -54,8 +54,8 @@ pub struct State {
     lag_max: Duration,
     /// Where the log ended when it last said so; beyond every position before it has.
     head: Arc<AtomicU64>,
-    pub(crate) freshness: Freshness,
-    pub(crate) cases: Lookups,
+    pub(crate) checkpoint: CheckpointWatch,
+    pub(crate) cases: CaseLookups,
     streams: Arc<Semaphore>,
     ending: Arc<watch::Sender<bool>>,
 }
@@ -68,8 +68,8 @@ impl State {
         Self {
             lag_max,
             head: Arc::new(AtomicU64::new(u64::MAX)),
-            freshness: Freshness::new(views.clone()),
-            cases: Lookups::new(&views),
+            checkpoint: CheckpointWatch::new(views.clone()),
+            cases: CaseLookups::new(&views),
             views,
             log,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
@@ -100,12 +100,12 @@ impl State {
 
     /// How the views are: whether they can be read, how far they have come, and whether that is far enough.
     pub async fn health(self) -> Component {
-        self.checked().await.unwrap_or_else(Component::from)
+        self.check_health().await.unwrap_or_else(Component::from)
     }
 
-    async fn checked(&self) -> Result<Component, Error> {
+    async fn check_health(&self) -> Result<Component, Error> {
         let checkpoint = present::checkpoint::read(&self.views).await?;
-        self.freshness.saw(checkpoint.position);
+        self.checkpoint.record(checkpoint.position);
         let head = match timeout(HEAD_TIME_MAX, self.log.head()).await {
             Ok(Err(LogError::Unavailable(_))) | Err(_) => return Ok(self.without_log(checkpoint)),
             Ok(answer) => answer?,
@@ -117,7 +117,7 @@ impl State {
             lacking.first().map_or(TimeDelta::zero(), |first| self.now() - first.recorded_at).max(TimeDelta::zero());
         let lag_max = TimeDelta::from_std(self.lag_max).unwrap_or(TimeDelta::MAX);
         let is_of_log = checkpoint.is_of(&self.log).await?;
-        let is_behind = is_of_log && lag > lag_max && !self.freshness.reached_within(head, CATCH_UP_MAX).await?;
+        let is_behind = is_of_log && lag > lag_max && !self.checkpoint.wait_for_within(head, CATCH_UP_MAX).await?;
         let component = if !is_of_log {
             Component::down(
                 "the views are of another log than the one configured; \

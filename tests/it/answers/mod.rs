@@ -20,7 +20,7 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
-use query::case_log::whole_history;
+use query::past::{PastError, whole_case};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -411,8 +411,8 @@ async fn a_circle_of_merges_is_reported_and_not_followed_for_ever() {
         log.append(&stream, ExpectedRevision::Exact(0), vec![event]).await.expect("append");
     }
     let number = numbers[0].parse().expect("a number");
-    let read = tokio::time::timeout(Duration::from_secs(60), whole_history(&log, &number)).await.expect("an end");
-    assert!(matches!(read, Err(query::Error::MergeCircle { .. })), "{read:?}");
+    let read = tokio::time::timeout(Duration::from_secs(60), whole_case(&log, &number, None)).await.expect("an end");
+    assert!(matches!(read, Err(PastError::Failure(query::Error::MergeCircle { .. }))), "{read:?}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use command::Clock;
 use domain::{Event, identifier::PrisonerNumber, london};
 use event_log::KnownAt;
 use http_api::{event::RecordedEvent, instant::parse_known_at};
-use query::case_log::{Happened, WholeCase, whole_case};
+use query::past::{CaseEntry, PastError, WholeCase, whole_case};
 use serde::Serialize;
 
 use self::{
@@ -76,20 +76,20 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 async fn read(settings: &Settings, store: &LogStore) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
     let Settings { prisoner_number: number, known_at, .. } = settings;
     let reading = || format!("read the history of {number}");
+    let case = match whole_case(&store.log, number, *known_at).await {
+        Err(ahead @ PastError::Ahead { .. }) => return Err(ahead.into()),
+        case => case.with_context(reading)?,
+    };
     let mut known_until = Clock::system().now();
     match *known_at {
         None => {}
         Some(KnownAt::Instant(instant)) => known_until = known_until.min(instant),
         Some(KnownAt::Position(position)) => {
-            let head = store.log.head().await.with_context(reading)?;
-            if position > head {
-                bail!("the log ends at position {head}: there is no position {position} yet");
-            }
             let last = store.log.read_all(position.saturating_sub(1), 1).await.with_context(reading)?;
             known_until = last.first().map_or(known_until, |last| last.recorded_at);
         }
     }
-    match whole_case(&store.log, number, *known_at).await.with_context(reading)? {
+    match case {
         Some(case) => Ok((case, known_until)),
         None if known_at.is_none() => bail!("nothing is known of {number}: is that the number meant?"),
         None => {
@@ -101,14 +101,14 @@ async fn read(settings: &Settings, store: &LogStore) -> anyhow::Result<(WholeCas
 fn print_json(case: &WholeCase) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for period in &case.periods {
-        serde_json::to_writer(&mut out, &period.answer())?;
+        serde_json::to_writer(&mut out, &query::responsibility_period(period))?;
         out.write_all(b"\n")?;
     }
-    for happened in &case.entries {
+    for entry in &case.entries {
         let line = Line {
-            prisoner_number: &happened.number,
-            voided_by: happened.voided_by,
-            event: RecordedEvent::from(&happened.stored),
+            prisoner_number: &entry.number,
+            voided_by: entry.voided_by,
+            event: RecordedEvent::from(&entry.stored),
         };
         serde_json::to_writer(&mut out, &line)?;
         out.write_all(b"\n")?;
@@ -133,8 +133,8 @@ fn print_text(settings: &Settings, case: &WholeCase, known_until: DateTime<Utc>)
         writeln!(out, "\n{}", period_text(&case.number, &stretch))?;
     }
     writeln!(out, "\nWHAT HAPPENED")?;
-    for happened in &case.entries {
-        writeln!(out, "\n{}", entry_text(&case.number, happened))?;
+    for entry in &case.entries {
+        writeln!(out, "\n{}", entry_text(&case.number, entry))?;
     }
     out.flush()
 }
@@ -148,10 +148,10 @@ fn period_text(number: &PrisonerNumber, stretch: &Stretch) -> String {
 }
 
 /// An entry for a person: when and what, then whatever else was said, then who recorded it.
-fn entry_text(number: &PrisonerNumber, happened: &Happened) -> String {
-    let entry = &happened.stored.entry;
+fn entry_text(number: &PrisonerNumber, of_case: &CaseEntry) -> String {
+    let entry = &of_case.stored.entry;
     let mut text = format!("{}  ", london::clock(entry.effective_at));
-    if let Some(by) = happened.voided_by {
+    if let Some(by) = of_case.voided_by {
         let _ = write!(text, "[voided by entry {by}] ");
     }
     let Event::Prisoner(event) = &entry.event else { return text };
@@ -161,7 +161,7 @@ fn entry_text(number: &PrisonerNumber, happened: &Happened) -> String {
         let _ = write!(text, "\n    {words}");
     };
     said.remarks.iter().for_each(|remark| line(remark));
-    let under = if happened.number == *number { String::new() } else { format!(" under {}", happened.number) };
+    let under = if of_case.number == *number { String::new() } else { format!(" under {}", of_case.number) };
     line(&format!(
         "entry {}{under}, position {}, recorded {} by {} with {}",
         entry.revision,

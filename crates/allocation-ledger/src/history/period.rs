@@ -5,7 +5,7 @@ use domain::{
     identifier::PrisonerNumber,
     prisoner::{OfficerRole, Period, State},
 };
-use query::case_log::CasePeriod;
+use query::past::CasePeriod;
 
 use super::entry::{handover_dates, override_reason, pom, service};
 

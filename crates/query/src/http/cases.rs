@@ -14,20 +14,18 @@ use domain::{
     prisoner::OfficerRole,
     tier::{RoshLevel, Tier},
 };
-use event_log::KnownAt;
-use http_api::{
-    Params, PathParams, Problem,
-    instant::{DateOrInstant, optional_known_at},
-    page::{Cursor, Limit},
-};
+use http_api::{ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
 
-use super::officer::{Com, Officer, Override, PomHolder, Reason};
+use super::{
+    answer::Answer,
+    officer::{Com, Officer, Override, PomHolder, Reason},
+    parameters::{AsOfQuery, Paging},
+};
 use crate::{
     State,
-    answer::Answer,
-    known::{self, Whose},
+    past::{self, CaseListScope},
     present::{
         case::Case,
         case_list::{Filter, List, PomRole, Sort, SortBy},
@@ -38,14 +36,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// Asks about this instant, or about the start of this London date; absent, about now.
-    #[param(value_type = Option<String>, example = "2026-03-01")]
-    on: Option<DateOrInstant>,
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    known_at: Option<KnownAt>,
+pub(super) struct ListCasesQuery {
     /// Tier; a letter alone stands for all its change levels.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
@@ -69,13 +60,6 @@ pub(super) struct Which {
     #[serde(default)]
     #[param(value_type = Option<String>, default = "prisonerNumber")]
     sort: SortParam,
-    /// Cursor of the page before.
-    #[param(value_type = Option<String>)]
-    after: Option<Cursor>,
-    /// Rows in a page.
-    #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 50)]
-    limit: Limit,
 }
 
 /// A POM's role on a case.
@@ -187,30 +171,31 @@ impl<'a> From<&'a Case> for CaseItem<'a> {
 /// A prison's cases.
 #[utoipa::path(
     get, path = "/prisons/{code}/cases", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), Which),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), AsOfQuery, ListCasesQuery, Paging),
     responses((status = 200, body = Vec<CaseItem>)),
 )]
 pub(super) async fn prison_cases(
     Extracted(state): Extracted<State>,
     PathParams(prison): PathParams<PrisonCode>,
-    Params(which): Params<Which>,
+    ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, ListCasesQuery, Paging)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let at = which.on.map_or_else(|| state.now(), DateOrInstant::instant);
-    let after = which.after.as_ref().map(Cursor::key).transpose()?;
+    let at = as_of.on(&state);
+    let after = paging.after()?;
     let filter = Filter {
         prison: Some(prison.clone()),
-        pom: which.pom,
-        role: which.role.map(PomRole::from),
-        tier: which.tier,
-        phase: which.phase,
-        responsible: which.responsible,
-        allocated: which.allocated,
-        waiting: which.waiting,
+        pom: query.pom,
+        role: query.role.map(PomRole::from),
+        tier: query.tier,
+        phase: query.phase,
+        responsible: query.responsible,
+        allocated: query.allocated,
+        waiting: query.waiting,
         ..Filter::default()
     };
-    let list = List { filter, sort: which.sort.0, after, limit: Some(which.limit) };
-    let (position, [page]) = known::lists(&state, Whose::Prison(&prison), [list], at, which.known_at).await?;
+    let list = List { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
+    let (position, [page]) =
+        past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<CaseItem<'_>> = page.cases.iter().map(CaseItem::from).collect();
-    Ok(Answer::new(position, items).followed_by(page.next.as_ref(), &uri).into_response())
+    Ok(Answer::new(position, items).with_next(page.next.as_ref(), &uri).into_response())
 }

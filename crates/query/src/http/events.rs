@@ -25,9 +25,9 @@ use tokio::{
 };
 use utoipa::IntoParams;
 
+use super::answer::Answer;
 use crate::{
     Error, State,
-    answer::Answer,
     feed::{self, EventType, Wanted},
 };
 
@@ -50,7 +50,7 @@ const BROKEN_OFF: &str = ": the log cannot be read on from here for now\n\n";
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct EventsQuery {
     /// Events after this position; from the first one where it is absent.
     after: Option<u64>,
     /// Event types, with commas between them.
@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for Types {
 #[utoipa::path(
     get, path = "/events", tag = "Answers",
     params(
-        Which,
+        EventsQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "For a stream: where to go on; goes before `after`"),
     ),
     responses(
@@ -100,28 +100,28 @@ impl<'de> Deserialize<'de> for Types {
 )]
 pub(super) async fn events(
     Extracted(state): Extracted<State>,
-    Params(which): Params<Which>,
+    Params(query): Params<EventsQuery>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let head = state.log.head().await.map_err(Error::from)?;
-    let mut wanted = Wanted::new(which.types.map(|Types(types)| types).unwrap_or_default(), which.prison);
-    if let Some(number) = &which.prisoner {
-        wanted = wanted.of_case(&state.log, number).await?;
+    let mut wanted = Wanted::new(query.types.map(|Types(types)| types).unwrap_or_default(), query.prison);
+    if let Some(number) = &query.prisoner {
+        wanted = wanted.of_case(&state.log, number).await.map_err(Error::from)?;
     }
     let ahead = |position: u64| format!("the log ends at position {head}; there is no position {position} yet");
-    if let Some(after) = which.after.filter(|after| *after > head) {
+    if let Some(after) = query.after.filter(|after| *after > head) {
         return Err(Problem::fault("parameter-invalid", Fault::parameter("after", ahead(after))));
     }
-    let after = which.after.unwrap_or_default();
+    let after = query.after.unwrap_or_default();
     if !wants_stream(&headers) {
-        let limit = which.limit.unwrap_or_default().rows();
+        let limit = query.limit.unwrap_or_default().rows();
         let page = feed::page(&state.log, &mut wanted, after, head, limit).await.map_err(Error::from)?;
         let events: Vec<RecordedEvent> = page.events.iter().map(RecordedEvent::from).collect();
         let next = page.is_more.then_some(page.position);
-        return Ok(Answer::new(page.position, events).followed_after(next, &uri).into_response());
+        return Ok(Answer::new(page.position, events).with_next_after(next, &uri).into_response());
     }
-    if which.limit.is_some() {
+    if query.limit.is_some() {
         let detail = "a stream has no pages; leave it out";
         return Err(Problem::fault("parameter-invalid", Fault::parameter("limit", detail)));
     }

@@ -20,7 +20,7 @@ use serde::{
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{periods::NoParams, responsibilities::bounded};
+use super::{parameters::NoParams, responsibilities::check_count};
 use crate::{
     State,
     handover_dates::{HandoverDates, Line, answer, work_out},
@@ -86,7 +86,7 @@ pub(super) async fn handover_dates(
             Answered::One(work_out(&facts.into_facts(), today)?)
         }
         OneOrMany::Many(lines) => {
-            bounded(lines.len())?;
+            check_count(lines.len())?;
             Answered::Many(lines.iter().map(|facts| answer(facts.get().as_bytes(), today)).collect())
         }
     };

@@ -8,20 +8,14 @@ use axum::{
 };
 use chrono::Days;
 use domain::{identifier::PrisonCode, london};
-use event_log::KnownAt;
-use http_api::{
-    Params, PathParams, Problem,
-    instant::{DateOrInstant, optional_known_at},
-    page::Limit,
-};
+use http_api::{ParamGroups, PathParams, Problem, page::Limit};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
 
-use super::cases::CaseItem;
+use super::{answer::Answer, cases::CaseItem, parameters::AsOfQuery};
 use crate::{
     State,
-    answer::Answer,
-    known::{self, Whose},
+    past::{self, CaseListScope},
     present::case_list::{Filter, List, Page, Sort, SortBy},
 };
 
@@ -35,18 +29,11 @@ const WITHIN_DAYS_MAX: u64 = 36_525;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct HandoversQuery {
     /// Days ahead, e.g. `30d`, today not counted.
     #[serde(default)]
     #[param(value_type = Option<String>, default = "30d")]
     within: Within,
-    /// Asks about this instant, or about the start of this London date; absent, about now.
-    #[param(value_type = Option<String>, example = "2026-03-01")]
-    on: Option<DateOrInstant>,
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    known_at: Option<KnownAt>,
 }
 
 /// A number of days.
@@ -87,18 +74,18 @@ pub(super) struct Handovers<'a> {
 /// A case whose responsibility is overridden neither begins nor is due: its plan does not decide.
 #[utoipa::path(
     get, path = "/prisons/{code}/handovers", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), Which),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HandoversQuery, AsOfQuery),
     responses((status = 200, body = Handovers)),
 )]
 pub(super) async fn handovers(
     Extracted(state): Extracted<State>,
     PathParams(prison): PathParams<PrisonCode>,
-    Params(which): Params<Which>,
+    ParamGroups((query, as_of)): ParamGroups<(HandoversQuery, AsOfQuery)>,
 ) -> Result<Response, Problem> {
-    let at = which.on.map_or_else(|| state.now(), DateOrInstant::instant);
+    let at = as_of.on(&state);
     let today = london::date(at);
     let days_ahead = |days| today.checked_add_days(Days::new(days)).unwrap_or(today);
-    let ahead = Some((days_ahead(1), days_ahead(which.within.0)));
+    let ahead = Some((days_ahead(1), days_ahead(query.within.0)));
     let here = Filter { prison: Some(prison.clone()), ..Filter::default() };
     let list = |filter, by| List { filter, sort: Sort { by, descending: false }, after: None, limit: Some(Limit::MAX) };
     let asked = [
@@ -106,7 +93,7 @@ pub(super) async fn handovers(
         list(Filter { due_within: ahead, ..here.clone() }, SortBy::HandoverDate),
         list(Filter { overdue: true, ..here }, SortBy::ResponsibleSince),
     ];
-    let (position, pages) = known::lists(&state, Whose::Prison(&prison), asked, at, which.known_at).await?;
+    let (position, pages) = past::case_lists(&state, CaseListScope::Prison(&prison), asked, at, as_of.known_at).await?;
     let [starting, due, overdue] =
         pages.each_ref().map(|Page { cases, .. }| cases.iter().map(CaseItem::from).collect());
     let answer = Handovers { starting, due, overdue };

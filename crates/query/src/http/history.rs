@@ -9,30 +9,25 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{identifier::PrisonerNumber, prisoner::PrisonerEvent};
-use event_log::KnownAt;
-use http_api::{
-    Params, PathParams, Problem,
-    event::RecordedEvent,
-    instant::{DateOrInstant, optional_known_at},
-    page::{Cursor, Limit},
-};
+use http_api::{ParamGroups, Params, PathParams, Problem, event::RecordedEvent, instant::DateOrInstant, page::Cursor};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{periods::NoParams, responsibility::unknown};
+use super::{
+    answer::Answer,
+    parameters::{KnownAtQuery, NoParams, Paging},
+    problem::prisoner_unknown,
+};
 use crate::{
     State,
-    answer::Answer,
-    case_log::{self, Happened},
-    known,
-    present::case::Found,
+    past::{self, CaseEntry},
 };
 
 /// Which entries.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct HistoryQuery {
     /// Entries that hold from this instant or London date on.
     #[param(value_type = Option<String>, example = "2026-01-01")]
     from: Option<DateOrInstant>,
@@ -43,18 +38,6 @@ pub(super) struct Which {
     #[serde(rename = "type")]
     #[param(value_type = Option<String>, example = "AllocationMade,Reallocated")]
     types: Option<Types>,
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
-    #[serde(rename = "known-at")]
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    known_at: Option<KnownAt>,
-    /// Cursor of the page before.
-    #[param(value_type = Option<String>)]
-    after: Option<Cursor>,
-    /// Rows in a page.
-    #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 50)]
-    limit: Limit,
 }
 
 /// Event types of a case.
@@ -90,12 +73,12 @@ pub(super) struct HistoryEntry {
     event: RecordedEvent,
 }
 
-impl From<&Happened> for HistoryEntry {
-    fn from(happened: &Happened) -> Self {
+impl From<&CaseEntry> for HistoryEntry {
+    fn from(entry: &CaseEntry) -> Self {
         Self {
-            prisoner_number: happened.number.clone(),
-            voided_by: happened.voided_by,
-            event: RecordedEvent::from(&happened.stored),
+            prisoner_number: entry.number.clone(),
+            voided_by: entry.voided_by,
+            event: RecordedEvent::from(&entry.stored),
         }
     }
 }
@@ -106,7 +89,7 @@ impl From<&Happened> for HistoryEntry {
 /// number. Read from the log itself, so it is never behind.
 #[utoipa::path(
     get, path = "/prisoners/{n}/history", tag = "Answers",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), Which),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HistoryQuery, KnownAtQuery, Paging),
     responses(
         (status = 200, body = Vec<HistoryEntry>),
         (status = 404, body = http_api::problem::Document, description = "`prisoner-unknown`"),
@@ -115,38 +98,30 @@ impl From<&Happened> for HistoryEntry {
 pub(super) async fn history(
     Extracted(state): Extracted<State>,
     PathParams(number): PathParams<PrisonerNumber>,
-    Params(which): Params<Which>,
+    ParamGroups((query, KnownAtQuery { known_at }, paging)): ParamGroups<(HistoryQuery, KnownAtQuery, Paging)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let after: Option<(DateTime<Utc>, u64)> = which.after.as_ref().map(Cursor::key).transpose()?;
-    // Read before the history, so that the history goes at least as far.
-    let (position, point) = match which.known_at {
-        None => (state.log.head().await.map_err(crate::Error::from)?, None),
-        Some(known_at) => {
-            let point = known::point(&state.log, known_at).await?;
-            (point.position, Some(point.known_at()))
-        }
-    };
-    let all = case_log::whole_history_known_at(&state.log, &number, point).await?;
+    let after: Option<(DateTime<Utc>, u64)> = paging.after()?;
+    let (position, all) = past::case_history(&state.log, &number, known_at).await?;
     if all.is_empty() {
-        return Err(unknown(&Found::Unknown, &number).with_position(position));
+        return Err(prisoner_unknown(&number).with_position(position));
     }
-    let key = |happened: &Happened| (happened.stored.entry.effective_at, happened.stored.entry.position);
-    let wanted: Vec<&Happened> = all
+    let key = |entry: &CaseEntry| (entry.stored.entry.effective_at, entry.stored.entry.position);
+    let wanted: Vec<&CaseEntry> = all
         .iter()
-        .filter(|happened| {
-            let entry = &happened.stored.entry;
-            which.from.is_none_or(|from| from.instant() <= entry.effective_at)
-                && which.to.is_none_or(|to| entry.effective_at < to.instant())
-                && which.types.as_ref().is_none_or(|types| types.0.contains(entry.event.type_name()))
-                && after.is_none_or(|after| after < key(happened))
+        .filter(|entry| {
+            let recorded = &entry.stored.entry;
+            query.from.is_none_or(|from| from.instant() <= recorded.effective_at)
+                && query.to.is_none_or(|to| recorded.effective_at < to.instant())
+                && query.types.as_ref().is_none_or(|types| types.0.contains(recorded.event.type_name()))
+                && after.is_none_or(|after| after < key(entry))
         })
         .collect();
     let page: Vec<HistoryEntry> =
-        wanted.iter().take(which.limit.rows()).map(|&happened| HistoryEntry::from(happened)).collect();
-    let last = wanted.get(which.limit.rows() - 1).filter(|_| wanted.len() > which.limit.rows());
+        wanted.iter().take(paging.limit.rows()).map(|&entry| HistoryEntry::from(entry)).collect();
+    let last = wanted.get(paging.limit.rows() - 1).filter(|_| wanted.len() > paging.limit.rows());
     let next = last.map(|last| Cursor::after(&key(last)));
-    Ok(Answer::new(position, page).followed_by(next.as_ref(), &uri).into_response())
+    Ok(Answer::new(position, page).with_next(next.as_ref(), &uri).into_response())
 }
 
 /// One entry, by its revision under this very number: what the `Location` of a command's answer leads to.
@@ -167,15 +142,13 @@ pub(super) async fn history_entry(
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let position = state.log.head().await.map_err(crate::Error::from)?;
-    let events = case_log::events(&state.log, &number).await?;
-    if events.is_empty() {
-        return Err(unknown(&Found::Unknown, &number).with_position(position));
+    let entries = past::own_entries(&state.log, &number).await?;
+    if entries.is_empty() {
+        return Err(prisoner_unknown(&number).with_position(position));
     }
-    let voided_by = case_log::history(&number, &events).voided_by(revision);
-    let stored = events.into_iter().find(|stored| stored.entry.revision == revision).ok_or_else(|| {
+    let entry = entries.iter().find(|entry| entry.stored.entry.revision == revision).ok_or_else(|| {
         Problem::not_found("entry-unknown", format!("The history of {number} has no entry with revision {revision}."))
             .with_position(position)
     })?;
-    let entry = HistoryEntry::from(&Happened { number, stored, voided_by });
-    Ok(Answer::new(position, entry).into_response())
+    Ok(Answer::new(position, HistoryEntry::from(entry)).into_response())
 }

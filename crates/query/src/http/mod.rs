@@ -2,22 +2,26 @@
 //!
 //! Conventions: a list is a JSON array in a stated order, its next page in the `Link` header; `on` asks about an instant
 //! or a London date, which stands for its first instant, and planned handovers hold on days to come; `known-at` asks what was
-//! known at a position, an instant or the end of a London date (`known`), and goes with `on`; a number that was
+//! known at a position, an instant or the end of a London date (`past`), and goes with `on`; a number that was
 //! merged answers with the survivor; a role that nobody fills is an answer. What is known of errors, headers and pages
 //! beyond that is in `http_api`.
 
+mod answer;
 mod cases;
 mod compatible;
-mod described;
 mod events;
 mod handover_dates;
 mod handovers;
 mod history;
 mod nomis_contacts;
 mod officer;
+mod openapi_conventions;
+mod parameters;
 mod periods;
 mod pom_cases;
 mod poms;
+mod position_at_least;
+mod problem;
 mod projections;
 mod responsibilities;
 mod responsibility;
@@ -31,10 +35,10 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-pub(crate) use self::periods::ResponsibilityPeriod;
+pub use self::periods::responsibility_period;
 
-use self::described::Conventions;
-use crate::{State, answer, freshness};
+use self::openapi_conventions::Conventions;
+use crate::State;
 
 /// Every route of the query side.
 pub fn router(state: State) -> Router {
@@ -62,8 +66,8 @@ pub fn router(state: State) -> Router {
         .route("/allocation/active", post(compatible::active_allocations::active_allocations))
         .route("/poms/{ids}", get(compatible::poms::poms_by_ids))
         .route("/status", get(compatible::status::status))
-        .layer(middleware::from_fn_with_state(state.clone(), freshness::hold_back))
-        .layer(middleware::from_fn(answer::spare))
+        .layer(middleware::from_fn_with_state(state.clone(), position_at_least::wait_for_position))
+        .layer(middleware::from_fn(answer::answer_not_modified))
         .with_state(state)
 }
 

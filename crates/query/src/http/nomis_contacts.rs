@@ -10,20 +10,17 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     london,
 };
-use event_log::KnownAt;
-use http_api::{
-    Params, PathParams, Problem,
-    instant::optional_known_at,
-    page::{Cursor, Limit},
-};
+use http_api::{ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::{
-    State,
+use super::{
     answer::Answer,
-    known,
+    parameters::{KnownAtQuery, Paging},
+};
+use crate::{
+    State, past,
     present::nomis_contact::{self, Contact, List},
 };
 
@@ -31,22 +28,14 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct NomisContactsQuery {
     /// True: only those that are to be removed, of prisons that have joined OMiC. False: removed ones too, with
     /// `removedAt`. Absent: those that are still in NOMIS.
     outstanding: Option<bool>,
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    known_at: Option<KnownAt>,
-    /// Cursor of the page before.
-    #[param(value_type = Option<String>)]
-    after: Option<Cursor>,
-    /// Rows in a page.
-    #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 50)]
-    limit: Limit,
 }
+
+/// The parameters of both lists.
+type ListQuery = (NomisContactsQuery, KnownAtQuery, Paging);
 
 /// A POM contact in NOMIS.
 #[derive(Debug, Serialize, ToSchema)]
@@ -94,42 +83,47 @@ impl From<Contact> for NomisContact {
 /// The POM contacts that are still in NOMIS at a prison, by prisoner.
 #[utoipa::path(
     get, path = "/prisons/{code}/nomis-contacts", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), Which),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), NomisContactsQuery, KnownAtQuery, Paging),
     responses((status = 200, body = Vec<NomisContact>)),
 )]
 pub(super) async fn prison_nomis_contacts(
     Extracted(state): Extracted<State>,
     PathParams(prison): PathParams<PrisonCode>,
-    Params(which): Params<Which>,
+    ParamGroups(query): ParamGroups<ListQuery>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    page(&state, Some(prison), &which, &uri).await
+    page(&state, Some(prison), &query, &uri).await
 }
 
 /// The POM contacts that are still in NOMIS, by prison and prisoner.
 #[utoipa::path(
     get, path = "/nomis-contacts", tag = "Answers",
-    params(Which),
+    params(NomisContactsQuery, KnownAtQuery, Paging),
     responses((status = 200, body = Vec<NomisContact>)),
 )]
 pub(super) async fn nomis_contacts(
     Extracted(state): Extracted<State>,
-    Params(which): Params<Which>,
+    ParamGroups(query): ParamGroups<ListQuery>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    page(&state, None, &which, &uri).await
+    page(&state, None, &query, &uri).await
 }
 
-async fn page(state: &State, prison: Option<PrisonCode>, which: &Which, uri: &Uri) -> Result<Response, Problem> {
-    let after = which.after.as_ref().map(Cursor::key).transpose()?;
-    let wanted = match which.outstanding {
+async fn page(
+    state: &State,
+    prison: Option<PrisonCode>,
+    (query, known, paging): &ListQuery,
+    uri: &Uri,
+) -> Result<Response, Problem> {
+    let after = paging.after()?;
+    let which = match query.outstanding {
         Some(true) => nomis_contact::Which::Outstanding(london::date(state.now())),
         Some(false) => nomis_contact::Which::Any,
         None => nomis_contact::Which::InNomis,
     };
-    let list = List { prison, which: wanted, after, limit: which.limit };
-    let (position, contacts) = known::contacts(state, &list, which.known_at).await?;
+    let list = List { prison, which, after, limit: paging.limit };
+    let (position, contacts) = past::contacts(state, &list, known.known_at).await?;
     let (contacts, next) = list.page(contacts);
     let contacts: Vec<NomisContact> = contacts.into_iter().map(NomisContact::from).collect();
-    Ok(Answer::new(position, contacts).followed_by(next.as_ref(), uri).into_response())
+    Ok(Answer::new(position, contacts).with_next(next.as_ref(), uri).into_response())
 }

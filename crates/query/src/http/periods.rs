@@ -10,42 +10,26 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     tier::Tier,
 };
-use event_log::KnownAt;
-use http_api::{Params, PathParams, Problem, instant::optional_known_at};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use http_api::{Params, PathParams, Problem};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
+    answer::Answer,
     officer::{Officer, Override, PomHolder, Reason},
-    responsibility::unknown,
+    parameters::KnownAtQuery,
+    problem::prisoner_unknown,
 };
 use crate::{
     State,
-    answer::Answer,
-    case_log, known,
-    present::case::{self, Case, Found},
+    past::{self, CasePeriod},
+    present::case::Case,
 };
-
-/// This operation has no parameters; any that is given is refused.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NoParams {}
-
-/// As known when.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct AsKnown {
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    pub(super) known_at: Option<KnownAt>,
-}
 
 /// A stretch of time in which nothing about the case changes.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ResponsibilityPeriod<'a> {
+pub(super) struct ResponsibilityPeriod<'a> {
     /// The number; of one that was merged, the survivor.
     #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: &'a PrisonerNumber,
@@ -102,7 +86,7 @@ impl<'a> From<&'a Case> for ResponsibilityPeriod<'a> {
 /// and need not adjoin.
 #[utoipa::path(
     get, path = "/prisoners/{n}/responsibility/periods", tag = "Answers",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), AsKnown),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), KnownAtQuery),
     responses(
         (status = 200, body = Vec<ResponsibilityPeriod>),
         (status = 404, body = http_api::problem::Document, description = "`prisoner-unknown`"),
@@ -111,25 +95,16 @@ impl<'a> From<&'a Case> for ResponsibilityPeriod<'a> {
 pub(super) async fn responsibility_periods(
     Extracted(state): Extracted<State>,
     PathParams(number): PathParams<PrisonerNumber>,
-    Params(as_known): Params<AsKnown>,
+    Params(KnownAtQuery { known_at }): Params<KnownAtQuery>,
 ) -> Result<Response, Problem> {
-    let (position, periods, point) = match as_known.known_at {
-        None => case::periods(&state.views, &number).await.map(|(position, periods)| (position, periods, None))?,
-        Some(known_at) => {
-            let point = known::point(&state.log, known_at).await?;
-            let histories = known::histories(&state.log, std::slice::from_ref(&number), point).await?;
-            let periods = histories.get(&number).map(|history| {
-                let own = domain::prisoner::periods(history).iter().map(|period| Case::of(history, period)).collect();
-                (history.number().clone(), own)
-            });
-            (point.position, periods, Some(point.known_at()))
-        }
-    };
-    let (survivor, own): (_, Vec<Case>) =
-        periods.ok_or_else(|| unknown(&Found::Unknown, &number).with_position(position))?;
-    // From the log, which goes at least as far as the views.
-    let mut periods = case_log::periods_before_merges(&state.log, &survivor, point).await?;
-    periods.extend(own);
+    let (position, periods) = past::case_periods(&state, &number, known_at).await?;
+    let periods = periods.ok_or_else(|| prisoner_unknown(&number).with_position(position))?;
     let periods: Vec<ResponsibilityPeriod<'_>> = periods.iter().map(ResponsibilityPeriod::from).collect();
     Ok(Answer::new(position, periods).into_response())
+}
+
+/// A period of a case in the shape that this operation answers, for tools that print the same.
+#[must_use]
+pub fn responsibility_period(period: &CasePeriod) -> impl Serialize {
+    ResponsibilityPeriod::from(&period.case)
 }

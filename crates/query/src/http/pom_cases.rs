@@ -6,20 +6,18 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::{identifier::StaffId, tier::Tier};
-use event_log::KnownAt;
-use http_api::{
-    Params, PathParams, Problem,
-    instant::{DateOrInstant, optional_known_at},
-    page::{Cursor, Limit},
-};
+use http_api::{ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::cases::{CaseItem, Role, SortParam};
+use super::{
+    answer::Answer,
+    cases::{CaseItem, Role, SortParam},
+    parameters::{AsOfQuery, Paging},
+};
 use crate::{
     State,
-    answer::Answer,
-    known::{self, Whose},
+    past::{self, CaseListScope},
     present::{
         case::Case,
         case_list::{Filter, List, PomRole},
@@ -30,14 +28,7 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// Asks about this instant, or about the start of this London date; absent, about now.
-    #[param(value_type = Option<String>, example = "2026-03-01")]
-    on: Option<DateOrInstant>,
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    known_at: Option<KnownAt>,
+pub(super) struct PomCasesQuery {
     /// `PRIMARY` or `COWORKING`; absent, either.
     role: Option<Role>,
     /// Tier; a letter alone stands for all its change levels.
@@ -47,13 +38,6 @@ pub(super) struct Which {
     #[serde(default)]
     #[param(value_type = Option<String>, default = "prisonerNumber")]
     sort: SortParam,
-    /// Cursor of the page before.
-    #[param(value_type = Option<String>)]
-    after: Option<Cursor>,
-    /// Rows in a page.
-    #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 50)]
-    limit: Limit,
 }
 
 /// A case that the POM holds.
@@ -76,21 +60,21 @@ impl<'a> HeldCase<'a> {
 /// The cases that a POM holds, in either role.
 #[utoipa::path(
     get, path = "/poms/{staffId}/cases", tag = "Answers",
-    params(("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926), Which),
+    params(("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926), AsOfQuery, PomCasesQuery, Paging),
     responses((status = 200, body = Vec<HeldCase>)),
 )]
 pub(super) async fn pom_cases(
     Extracted(state): Extracted<State>,
     PathParams(staff_id): PathParams<StaffId>,
-    Params(which): Params<Which>,
+    ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, PomCasesQuery, Paging)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let at = which.on.map_or_else(|| state.now(), DateOrInstant::instant);
-    let after = which.after.as_ref().map(Cursor::key).transpose()?;
+    let at = as_of.on(&state);
+    let after = paging.after()?;
     let filter =
-        Filter { pom: Some(staff_id), role: which.role.map(PomRole::from), tier: which.tier, ..Filter::default() };
-    let list = List { filter, sort: which.sort.0, after, limit: Some(which.limit) };
-    let (position, [page]) = known::lists(&state, Whose::Pom(staff_id), [list], at, which.known_at).await?;
+        Filter { pom: Some(staff_id), role: query.role.map(PomRole::from), tier: query.tier, ..Filter::default() };
+    let list = List { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
+    let (position, [page]) = past::case_lists(&state, CaseListScope::Pom(staff_id), [list], at, as_of.known_at).await?;
     let items: Vec<HeldCase<'_>> = page.cases.iter().map(|case| HeldCase::new(case, staff_id)).collect();
-    Ok(Answer::new(position, items).followed_by(page.next.as_ref(), &uri).into_response())
+    Ok(Answer::new(position, items).with_next(page.next.as_ref(), &uri).into_response())
 }

@@ -11,34 +11,15 @@ use domain::{
     identifier::PrisonCode,
     officer::{PomKind, PomStatus},
 };
-use event_log::KnownAt;
-use http_api::{
-    Params, PathParams, Problem,
-    instant::{DateOrInstant, optional_known_at},
-};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use http_api::{Params, PathParams, Problem};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::{answer::Answer, parameters::AsOfQuery};
 use crate::{
-    State,
-    answer::Answer,
-    known,
-    present::roster::{self, Caseload, Pom},
+    State, past,
+    present::roster::{Caseload, Pom},
 };
-
-/// When.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct When {
-    /// Asks about this instant, or about the start of this London date; absent, about now.
-    #[param(value_type = Option<String>, example = "2026-03-01")]
-    on: Option<DateOrInstant>,
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    known_at: Option<KnownAt>,
-}
 
 /// A POM on the roster.
 #[derive(Debug, Serialize, ToSchema)]
@@ -115,19 +96,15 @@ impl From<(Pom, Caseload)> for RosterPom {
 /// A prison's POMs by name, whatever their status, with the cases that each holds.
 #[utoipa::path(
     get, path = "/prisons/{code}/poms", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), When),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), AsOfQuery),
     responses((status = 200, body = Vec<RosterPom>)),
 )]
 pub(super) async fn poms(
     Extracted(state): Extracted<State>,
     PathParams(prison): PathParams<PrisonCode>,
-    Params(when): Params<When>,
+    Params(as_of): Params<AsOfQuery>,
 ) -> Result<Response, Problem> {
-    let at = when.on.map_or_else(|| state.now(), DateOrInstant::instant);
-    let (position, poms) = match when.known_at {
-        None => roster::with_caseloads(&state.views, &prison, at).await.map(|read| (read.position, read.rows))?,
-        Some(known_at) => known::roster(&state, &prison, at, known_at).await?,
-    };
+    let (position, poms) = past::roster(&state, &prison, as_of.on(&state), as_of.known_at).await?;
     let poms: Vec<RosterPom> = poms.into_iter().map(RosterPom::from).collect();
     Ok(Answer::new(position, poms).into_response())
 }

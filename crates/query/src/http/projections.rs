@@ -10,10 +10,9 @@ use http_api::{Params, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::periods::NoParams;
+use super::{answer::Answer, parameters::NoParams};
 use crate::{
     State,
-    answer::Answer,
     present::{
         checkpoint,
         size::{self, Rows, Size},

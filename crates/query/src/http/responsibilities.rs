@@ -6,14 +6,8 @@ use axum::{
     extract::State as Extracted,
     response::{IntoResponse as _, Response},
 };
-use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
-use event_log::KnownAt;
-use http_api::{
-    Body, Params, Problem,
-    instant::{DateOrInstant, optional_known_at},
-    problem::Fault,
-};
+use http_api::{Body, Params, Problem, problem::Fault};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{
@@ -21,34 +15,13 @@ use serde::{
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
-use super::responsibility::{Responsibility, as_known_at, or_before_merges, unknown};
-use crate::{
-    Error, State,
-    answer::Answer,
-    handover_dates::LineError,
-    known,
-    present::case::{self, Found},
-};
+use super::{answer::Answer, parameters::AsOfQuery, problem::known_case, responsibility::Responsibility};
+use crate::{State, handover_dates::LineError, past};
 
 /// Most numbers in one request: a prison's cases, about.
 pub(super) const NUMBERS_MAX: usize = 1_000;
-
-/// When.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct When {
-    /// Asks about this instant, or about the start of this London date; absent, about now.
-    #[param(value_type = Option<String>, example = "2026-03-01")]
-    on: Option<DateOrInstant>,
-    /// Asks what was believed then: an instant, the end of a London date, or a position in the ledger; absent, what is known
-    /// now.
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    known_at: Option<KnownAt>,
-}
 
 /// The numbers: `{"prisonerNumbers": […]}`, or the array alone.
 #[derive(Debug, ToSchema)]
@@ -103,7 +76,7 @@ enum Line<'a> {
 /// A number that the ledger does not know is answered in its place: `{"prisonerNumber":…,"error":{"code","detail"}}`.
 #[utoipa::path(
     post, path = "/responsibilities", tag = "Answers",
-    params(When),
+    params(AsOfQuery),
     request_body = Asked,
     responses(
         (status = 200, body = Vec<Line>),
@@ -112,51 +85,26 @@ enum Line<'a> {
 )]
 pub(super) async fn responsibilities(
     Extracted(state): Extracted<State>,
-    Params(when): Params<When>,
+    Params(as_of): Params<AsOfQuery>,
     Body(asked): Body<Asked>,
 ) -> Result<Response, Problem> {
     let numbers = asked.prisoner_numbers;
-    bounded(numbers.len())?;
-    let on = when.on.map_or_else(|| state.now(), DateOrInstant::instant);
-    let (position, found) = look_up(&state, &numbers, when.known_at, on).await?;
+    check_count(numbers.len())?;
+    let on = as_of.on(&state);
+    let (position, cases) = past::cases_at(&state, &numbers, on, as_of.known_at).await?;
     let lines: Vec<Line<'_>> = numbers
         .iter()
-        .zip(&found)
-        .map(|(number, found)| match found {
-            Found::Case(case) => Line::Known(Box::new(Responsibility::new(case, on, position))),
-            Found::Unknown | Found::NotYet(_) => {
-                let problem = unknown(found, number);
-                let (code, detail) = (problem.code().into_owned(), problem.detail().to_owned());
-                Line::Unknown { prisoner_number: number, error: LineError { code, detail } }
-            }
+        .zip(&cases)
+        .map(|(number, case)| match known_case(case, number) {
+            Ok(case) => Line::Known(Box::new(Responsibility::new(case, on, position))),
+            Err(problem) => Line::Unknown { prisoner_number: number, error: problem.into() },
         })
         .collect();
     Ok(Answer::new(position, lines).into_response())
 }
 
-/// The cases in the order asked, and the position that all of them include.
-async fn look_up(
-    state: &State,
-    numbers: &[PrisonerNumber],
-    known_at: Option<KnownAt>,
-    on: DateTime<Utc>,
-) -> Result<(u64, Vec<Found>), Problem> {
-    let Some(known_at) = known_at else {
-        let asked = numbers.iter().map(|number| (number.clone(), on)).collect();
-        let mut views = state.views.acquire().await.map_err(Error::from)?;
-        let (position, mut found) = case::each_at(&mut views, asked).await?;
-        for found in &mut found {
-            let looked_up = std::mem::replace(found, Found::Unknown);
-            *found = or_before_merges(&state.log, looked_up, None, on).await?;
-        }
-        return Ok((position, found));
-    };
-    let point = known::point(&state.log, known_at).await?;
-    Ok((point.position, as_known_at(&state.log, numbers, point, on).await?))
-}
-
 /// Refuses more lines than one request may have.
-pub(super) fn bounded(lines: usize) -> Result<(), Problem> {
+pub(super) fn check_count(lines: usize) -> Result<(), Problem> {
     if lines <= NUMBERS_MAX {
         return Ok(());
     }

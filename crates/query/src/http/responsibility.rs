@@ -1,43 +1,26 @@
 //! `GET /prisoners/{n}/responsibility`: who is responsible, now, at another time, or as it was believed at some point.
 
-use axum::extract::State as Extracted;
+use axum::{
+    extract::State as Extracted,
+    response::{IntoResponse as _, Response},
+};
 use chrono::{DateTime, Utc};
 use domain::{
     handover::Phase,
     identifier::{PrisonCode, PrisonerNumber},
-    prisoner::{period_at, periods},
     tier::Tier,
 };
-use event_log::{KnownAt, SharedLog};
-use http_api::{
-    Params, PathParams, Problem,
-    instant::{DateOrInstant, optional_known_at},
-};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use http_api::{Params, PathParams, Problem};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::officer::{Officer, Override, PomHolder, Reason};
-use crate::{
-    Error, State,
+use super::{
     answer::Answer,
-    case_log,
-    known::{self, Point},
-    present::case::{Case, Found},
+    officer::{Officer, Override, PomHolder, Reason},
+    parameters::AsOfQuery,
+    problem::known_case,
 };
-
-/// When.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct When {
-    /// Asks about this instant, or about the start of this London date; absent, about now.
-    #[param(value_type = Option<String>, example = "2026-03-01")]
-    on: Option<DateOrInstant>,
-    /// Asks what was believed then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    known_at: Option<KnownAt>,
-}
+use crate::{State, past, present::case::Case};
 
 /// Who is responsible.
 #[derive(Debug, Serialize, ToSchema)]
@@ -69,12 +52,13 @@ pub(super) struct Responsibility<'a> {
     #[serde(rename = "override")]
     responsibility_override: Option<Override<'a>>,
     /// How far the answer goes.
-    as_of: AsOf,
+    as_of: AnswerExtent,
 }
 
 /// How far an answer goes.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub(super) struct AsOf {
+#[schema(as = AsOf)]
+pub(super) struct AnswerExtent {
     /// In the ledger.
     position: u64,
     /// In the case.
@@ -94,7 +78,7 @@ impl<'a> Responsibility<'a> {
             coworker: case.coworker.as_ref().map(PomHolder::from),
             reason: case.plan.map(Reason::from),
             responsibility_override: case.responsibility_override.as_ref().map(Override::from),
-            as_of: AsOf { position, revision: case.revision },
+            as_of: AnswerExtent { position, revision: case.revision },
         }
     }
 }
@@ -106,7 +90,7 @@ impl<'a> Responsibility<'a> {
 /// changes when the answer does, `on` and `asOf.position` aside.
 #[utoipa::path(
     get, path = "/prisoners/{n}/responsibility", tag = "Answers",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), When),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), AsOfQuery),
     responses(
         (status = 200, body = Responsibility),
         (status = 304, description = "The caller has the answer already."),
@@ -116,81 +100,13 @@ impl<'a> Responsibility<'a> {
 pub(super) async fn responsibility(
     Extracted(state): Extracted<State>,
     PathParams(number): PathParams<PrisonerNumber>,
-    Params(when): Params<When>,
-) -> Result<axum::response::Response, Problem> {
-    use axum::response::IntoResponse as _;
-    let on = when.on.map_or_else(|| state.now(), DateOrInstant::instant);
-    let (position, found) = match when.known_at {
-        None => {
-            let (position, found) = state.cases.at(number.clone(), on).await?;
-            (position, or_before_merges(&state.log, found, None, on).await?)
-        }
-        Some(known_at) => {
-            let point = known::point(&state.log, known_at).await?;
-            let found = as_known_at(&state.log, std::slice::from_ref(&number), point, on).await?.pop();
-            (point.position, found.unwrap_or(Found::Unknown))
-        }
-    };
-    let case = known(found, &number).map_err(|problem| problem.with_position(position))?;
+    Params(as_of): Params<AsOfQuery>,
+) -> Result<Response, Problem> {
+    let on = as_of.on(&state);
+    let (position, case) = past::case_at(&state, &number, on, as_of.known_at).await?;
+    let case = known_case(&case, &number).map_err(|problem| problem.with_position(position))?;
     let tag = format!("{}-{}-{}", case.number, case.revision, case.from.timestamp_micros());
-    Ok(Answer::new(position, Responsibility::new(&case, on, position)).tagged(tag).into_response())
-}
-
-/// The same from the log, as it was known at a point, of each number in the order asked.
-pub(super) async fn as_known_at(
-    log: &SharedLog,
-    numbers: &[PrisonerNumber],
-    point: Point,
-    on: DateTime<Utc>,
-) -> Result<Vec<Found>, Error> {
-    let histories = known::histories(log, numbers, point).await?;
-    let mut all = Vec::with_capacity(numbers.len());
-    for number in numbers {
-        let found = match histories.get(number) {
-            None => Found::Unknown,
-            Some(history) => match period_at(&periods(history), on) {
-                Some(period) => Found::Case(Box::new(Case::of(history, period))),
-                None => Found::NotYet(history.number().clone()),
-            },
-        };
-        all.push(or_before_merges(log, found, Some(point.known_at()), on).await?);
-    }
-    Ok(all)
-}
-
-/// A case of which nothing had happened yet under the surviving number may have been known under one that was merged
-/// into it. From the log, which goes at least as far as the views.
-pub(super) async fn or_before_merges(
-    log: &SharedLog,
-    found: Found,
-    known_at: Option<KnownAt>,
-    on: DateTime<Utc>,
-) -> Result<Found, Error> {
-    let Found::NotYet(survivor) = &found else { return Ok(found) };
-    let before = case_log::periods_before_merges(log, survivor, known_at).await?;
-    let case = before.into_iter().find(|case| case.from <= on && case.to.is_none_or(|to| on < to));
-    Ok(case.map_or(found, |case| Found::Case(Box::new(case))))
-}
-
-/// The case, or the problem that there is none.
-pub(super) fn known(found: Found, asked: &PrisonerNumber) -> Result<Box<Case>, Problem> {
-    match found {
-        Found::Case(case) => Ok(case),
-        Found::Unknown | Found::NotYet(_) => Err(unknown(&found, asked)),
-    }
-}
-
-/// That nothing is known of a case, in a sentence.
-pub(super) fn unknown(found: &Found, asked: &PrisonerNumber) -> Problem {
-    Problem::not_found(
-        "prisoner-unknown",
-        match found {
-            Found::NotYet(number) => format!("Nothing had happened to {number} yet at the time asked about."),
-            Found::Unknown | Found::Case(_) => {
-                format!("The ledger knows nothing of {asked}. Please check the number.")
-            }
-        },
-    )
+    Ok(Answer::new(position, Responsibility::new(case, on, position)).with_tag(tag).into_response())
 }
 
 #[cfg(test)]

@@ -9,13 +9,8 @@ use http_api::{Params, PathParams, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::periods::AsKnown;
-use crate::{
-    State,
-    answer::Answer,
-    known,
-    present::allocation::{self, Month},
-};
+use super::{answer::Answer, parameters::KnownAtQuery};
+use crate::{State, past, present::allocation::Month};
 
 /// What happened in a month.
 #[derive(Debug, Serialize, ToSchema)]
@@ -66,18 +61,15 @@ impl From<Month> for MonthStatistics {
 /// A prison's allocations by month, in order; months without any are left out.
 #[utoipa::path(
     get, path = "/prisons/{code}/statistics", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), AsKnown),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), KnownAtQuery),
     responses((status = 200, body = Vec<MonthStatistics>)),
 )]
 pub(super) async fn statistics(
     Extracted(state): Extracted<State>,
     PathParams(prison): PathParams<PrisonCode>,
-    Params(as_known): Params<AsKnown>,
+    Params(KnownAtQuery { known_at }): Params<KnownAtQuery>,
 ) -> Result<Response, Problem> {
-    let (position, months) = match as_known.known_at {
-        None => allocation::by_month(&state.views, &prison).await.map(|read| (read.position, read.rows))?,
-        Some(known_at) => known::months(&state, &prison, known_at).await?,
-    };
+    let (position, months) = past::months(&state, &prison, known_at).await?;
     let months: Vec<MonthStatistics> = months.into_iter().map(MonthStatistics::from).collect();
     Ok(Answer::new(position, months).into_response())
 }

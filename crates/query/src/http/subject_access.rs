@@ -14,18 +14,17 @@ use http_api::{Params, Problem, event::RecordedEvent, headers::LEDGER_POSITION, 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::answer::Answer;
 use crate::{
-    State,
-    answer::Answer,
-    case_log,
+    State, past,
     present::nomis_contact::{self, Contact},
 };
 
-/// Whom, and from when to when.
+/// Which person, and from when to when.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Whom {
+pub(super) struct SubjectAccessQuery {
     /// Prisoner number.
     #[param(example = "A1234BC")]
     prn: Option<String>,
@@ -107,7 +106,7 @@ impl From<Contact> for HeldContact {
 /// Everything held on a person, for a subject access request.
 #[utoipa::path(
     get, path = "/subject-access-request", tag = "Answers",
-    params(Whom),
+    params(SubjectAccessQuery),
     responses(
         (status = 200, body = SubjectAccess),
         (status = 204, description = "Nothing is held."),
@@ -117,20 +116,18 @@ impl From<Contact> for HeldContact {
 )]
 pub(super) async fn subject_access_request(
     Extracted(state): Extracted<State>,
-    Params(whom): Params<Whom>,
+    Params(query): Params<SubjectAccessQuery>,
 ) -> Result<Response, Problem> {
-    let number = subject(whom.prn.as_deref(), whom.crn.as_deref())?;
+    let number = subject(query.prn.as_deref(), query.crn.as_deref())?;
     let within = |instant: DateTime<Utc>| {
-        whom.from_date.is_none_or(|Date(first)| london::midnight(first) <= instant)
-            && whom
+        query.from_date.is_none_or(|Date(first)| london::midnight(first) <= instant)
+            && query
                 .to_date
                 .and_then(|Date(last)| last.checked_add_days(Days::new(1)))
                 .is_none_or(|after| instant < london::midnight(after))
     };
-    // Read before the history, so that the history goes at least as far.
-    let head = state.log.head().await.map_err(crate::Error::from)?;
-    let happened = case_log::whole_history(&state.log, &number).await?;
-    let mut numbers: Vec<PrisonerNumber> = happened.iter().map(|happened| happened.number.clone()).collect();
+    let (head, entries) = past::case_history(&state.log, &number, None).await?;
+    let mut numbers: Vec<PrisonerNumber> = entries.iter().map(|entry| entry.number.clone()).collect();
     numbers.push(number.clone());
     numbers.sort();
     numbers.dedup();
@@ -139,13 +136,13 @@ pub(super) async fn subject_access_request(
     let position = head.min(contacts.position);
     let content = Content {
         prisoner_number: number,
-        history: happened
+        history: entries
             .iter()
-            .filter(|happened| within(happened.stored.entry.effective_at))
-            .map(|happened| HeldEntry {
-                prisoner_number: happened.number.clone(),
-                voided: happened.voided_by.is_some(),
-                event: RecordedEvent::from(&happened.stored),
+            .filter(|entry| within(entry.stored.entry.effective_at))
+            .map(|entry| HeldEntry {
+                prisoner_number: entry.number.clone(),
+                voided: entry.voided_by.is_some(),
+                event: RecordedEvent::from(&entry.stored),
             })
             .collect(),
         nomis_contacts: contacts

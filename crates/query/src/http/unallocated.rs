@@ -10,20 +10,18 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     tier::{RoshLevel, Tier},
 };
-use event_log::KnownAt;
-use http_api::{
-    Params, PathParams, Problem,
-    instant::{DateOrInstant, optional_known_at},
-    page::{Cursor, Limit},
-};
+use http_api::{ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::officer::{PomHolder, Reason};
+use super::{
+    answer::Answer,
+    officer::{PomHolder, Reason},
+    parameters::{AsOfQuery, Paging},
+};
 use crate::{
     State,
-    answer::Answer,
-    known::{self, Whose},
+    past::{self, CaseListScope},
     present::{
         case::Case,
         case_list::{Filter, List, Sort, SortBy},
@@ -34,24 +32,10 @@ use crate::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
-    /// Asks about this instant, or about the start of this London date; absent, about now.
-    #[param(value_type = Option<String>, example = "2026-03-01")]
-    on: Option<DateOrInstant>,
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
-    #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
-    known_at: Option<KnownAt>,
+pub(super) struct UnallocatedQuery {
     /// Tier; a letter alone stands for all its change levels.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
-    /// Cursor of the page before.
-    #[param(value_type = Option<String>)]
-    after: Option<Cursor>,
-    /// Rows in a page.
-    #[serde(default)]
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 50)]
-    limit: Limit,
 }
 
 /// A case that waits.
@@ -97,21 +81,22 @@ impl<'a> WaitingCase<'a> {
 /// The cases that wait to be allocated at a prison, longest first.
 #[utoipa::path(
     get, path = "/prisons/{code}/unallocated", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), Which),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), AsOfQuery, UnallocatedQuery, Paging),
     responses((status = 200, body = Vec<WaitingCase>)),
 )]
 pub(super) async fn unallocated(
     Extracted(state): Extracted<State>,
     PathParams(prison): PathParams<PrisonCode>,
-    Params(which): Params<Which>,
+    ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, UnallocatedQuery, Paging)>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let at = which.on.map_or_else(|| state.now(), DateOrInstant::instant);
-    let after = which.after.as_ref().map(Cursor::key).transpose()?;
-    let filter = Filter { prison: Some(prison.clone()), tier: which.tier, waiting: Some(true), ..Filter::default() };
+    let at = as_of.on(&state);
+    let after = paging.after()?;
+    let filter = Filter { prison: Some(prison.clone()), tier: query.tier, waiting: Some(true), ..Filter::default() };
     let longest_first = Sort { by: SortBy::WaitingSince, descending: false };
-    let list = List { filter, sort: longest_first, after, limit: Some(which.limit) };
-    let (position, [page]) = known::lists(&state, Whose::Prison(&prison), [list], at, which.known_at).await?;
+    let list = List { filter, sort: longest_first, after, limit: Some(paging.limit) };
+    let (position, [page]) =
+        past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<WaitingCase<'_>> = page.cases.iter().map(|case| WaitingCase::new(case, at)).collect();
-    Ok(Answer::new(position, items).followed_by(page.next.as_ref(), &uri).into_response())
+    Ok(Answer::new(position, items).with_next(page.next.as_ref(), &uri).into_response())
 }

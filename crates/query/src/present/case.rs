@@ -61,9 +61,9 @@ pub(crate) struct Plan {
     pub(crate) handover_date: Option<NaiveDate>,
 }
 
-/// What a look-up found.
+/// A case at an instant.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum CaseAt {
     /// The ledger has never heard of the number.
     Unknown,
     /// Nothing had happened to the case yet.
@@ -93,8 +93,8 @@ const MERGES_MAX: usize = 32;
 pub(crate) async fn each_at(
     views: &mut PgConnection,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
-) -> Result<(u64, Vec<Found>), Error> {
-    let mut answer: Vec<Found> = cases.iter().map(|_| Found::Unknown).collect();
+) -> Result<(u64, Vec<CaseAt>), Error> {
+    let mut answer: Vec<CaseAt> = cases.iter().map(|_| CaseAt::Unknown).collect();
     let mut open: Vec<Asked> =
         cases.into_iter().enumerate().map(|(place, (number, instant))| Asked { place, number, instant }).collect();
     let mut reached = with_period(views, &mut open, &mut answer).await?;
@@ -116,7 +116,7 @@ struct Asked {
 
 /// Answers those that have a period at their instant and were not merged, from one table and without a join, which
 /// costs half as much. The rest stay open.
-async fn with_period(views: &mut PgConnection, open: &mut Vec<Asked>, answer: &mut [Found]) -> Result<u64, Error> {
+async fn with_period(views: &mut PgConnection, open: &mut Vec<Asked>, answer: &mut [CaseAt]) -> Result<u64, Error> {
     const SQL: &str = concat!(
         "SELECT (SELECT position FROM checkpoint) AS ledger_position, ",
         columns!(),
@@ -144,7 +144,7 @@ async fn with_period(views: &mut PgConnection, open: &mut Vec<Asked>, answer: &m
             number == asked.number.as_str() && from <= asked.instant && to.is_none_or(|to| asked.instant < to)
         };
         match periods.iter().find(holds) {
-            Some((_, _, row)) => answer[asked.place] = Found::Case(Box::new(Case::read(*row)?)),
+            Some((_, _, row)) => answer[asked.place] = CaseAt::Case(Box::new(Case::read(*row)?)),
             None => open.push(asked),
         }
     }
@@ -153,7 +153,7 @@ async fn with_period(views: &mut PgConnection, open: &mut Vec<Asked>, answer: &m
 
 /// Answers those that are unknown, or of which nothing is known at their instant; those that were merged stay open, under
 /// the surviving number.
-async fn with_case(views: &mut PgConnection, open: &mut Vec<Asked>, answer: &mut [Found]) -> Result<u64, Error> {
+async fn with_case(views: &mut PgConnection, open: &mut Vec<Asked>, answer: &mut [CaseAt]) -> Result<u64, Error> {
     const SQL: &str = concat!(
         "SELECT v.position AS ledger_position, asked.place, c.prisoner_number AS number, c.merged_into AS survivor, ",
         columns!(),
@@ -198,12 +198,12 @@ pub(crate) async fn periods(
         let rows = sqlx::query(SQL).bind(number.as_str()).fetch_all(views).await?;
         let first = match rows.first() {
             Some(row) => found(row)?,
-            None => Looked::Is(Found::Unknown),
+            None => Looked::Is(CaseAt::Unknown),
         };
         match first {
             Looked::Merged(survivor) => number = survivor,
-            Looked::Is(Found::Unknown) => return Ok((position(&rows)?, None)),
-            Looked::Is(Found::NotYet(_) | Found::Case(_)) => {
+            Looked::Is(CaseAt::Unknown) => return Ok((position(&rows)?, None)),
+            Looked::Is(CaseAt::NotYet(_) | CaseAt::Case(_)) => {
                 let Read { position, rows } = read(&rows, "case_period", "prisoner_number", Case::read)?;
                 return Ok((position, Some((number, rows))));
             }
@@ -213,21 +213,21 @@ pub(crate) async fn periods(
 }
 
 enum Looked {
-    Is(Found),
+    Is(CaseAt),
     Merged(PrisonerNumber),
 }
 
 fn found(row: &PgRow) -> Result<Looked, Error> {
     let case = Row { table: "prisoner_case", key: "number", row };
-    let Some(number) = case.optional_word("number")? else { return Ok(Looked::Is(Found::Unknown)) };
+    let Some(number) = case.optional_word("number")? else { return Ok(Looked::Is(CaseAt::Unknown)) };
     if let Some(survivor) = case.optional_word("survivor")? {
         return Ok(Looked::Merged(survivor));
     }
     let period = Row { table: "case_period", key: "prisoner_number", row };
     if period.get::<Option<&str>>("prisoner_number")?.is_none() {
-        return Ok(Looked::Is(Found::NotYet(number)));
+        return Ok(Looked::Is(CaseAt::NotYet(number)));
     }
-    Ok(Looked::Is(Found::Case(Box::new(Case::read(period)?))))
+    Ok(Looked::Is(CaseAt::Case(Box::new(Case::read(period)?))))
 }
 
 /// The rules refuse a circle of merges, so the view is wrong.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use domain::identifier::PrisonerNumber;
 use event_log::SharedLog;
 use projector::SCHEMA;
-use query::case_log::whole_case;
+use query::past::whole_case;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 

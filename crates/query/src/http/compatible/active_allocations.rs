@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::{NO_STORE, rails_time};
 use crate::{
     State,
-    answer::Answer,
+    http::answer::Answer,
     present::allocation::{self, InForce},
 };
 

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 use super::{LiveError, live_not_found, name_parts};
 use crate::{
     State,
-    answer::Answer,
-    present::case::{Case, Found, Holder},
+    http::answer::Answer,
+    present::case::{Case, CaseAt, Holder},
 };
 
 /// The POMs of a case.
@@ -128,10 +128,10 @@ fn manager<'a>(case: &'a Case, pom: &'a Holder) -> PrimaryPom<'a> {
 /// The case as it is now, if there is one. What is no prisoner number is nobody's, as in the live service.
 pub(super) async fn look_up(state: &State, number: &str) -> Result<(u64, Option<Box<Case>>), Problem> {
     let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok((0, None)) };
-    let (position, found) = state.cases.at(number, state.now()).await?;
-    Ok(match found {
-        Found::Case(case) => (position, Some(case)),
-        Found::Unknown | Found::NotYet(_) => (position, None),
+    let (position, case) = state.cases.case_at(number, state.now()).await?;
+    Ok(match case {
+        CaseAt::Case(case) => (position, Some(case)),
+        CaseAt::Unknown | CaseAt::NotYet(_) => (position, None),
     })
 }
 

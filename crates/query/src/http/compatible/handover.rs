@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{LiveError, allocation::look_up, live_not_found};
 use crate::{
     State,
-    answer::Answer,
+    http::answer::Answer,
     present::case::{Case, Plan},
 };
 

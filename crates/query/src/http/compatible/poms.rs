@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{active_allocations::ActiveAllocation, rails_time};
 use crate::{
     State,
-    answer::Answer,
+    http::answer::Answer,
     present::{allocation, roster},
 };
 

@@ -30,19 +30,19 @@ impl<T: Serialize> Answer<T> {
     }
 
     /// Gives the answer a tag of its own, for one that says when it was asked and would else never be the same twice.
-    pub(crate) fn tagged(mut self, tag: String) -> Self {
+    pub(crate) fn with_tag(mut self, tag: String) -> Self {
         self.tag = Some(tag);
         self
     }
 
     /// Says where the next page is, if there is one.
-    pub(crate) fn followed_by(mut self, next: Option<&Cursor>, uri: &Uri) -> Self {
+    pub(crate) fn with_next(mut self, next: Option<&Cursor>, uri: &Uri) -> Self {
         self.next = next.and_then(|cursor| cursor.next_link(uri));
         self
     }
 
-    /// [`Self::followed_by`] for a list that is paged by position.
-    pub(crate) fn followed_after(mut self, next: Option<u64>, uri: &Uri) -> Self {
+    /// [`Self::with_next`] for a list that is paged by position.
+    pub(crate) fn with_next_after(mut self, next: Option<u64>, uri: &Uri) -> Self {
         self.next = next.and_then(|position| page::next_link(uri, position));
         self
     }
@@ -80,15 +80,15 @@ impl<T: Serialize> IntoResponse for Answer<T> {
 }
 
 /// Answers 304 without a body where the caller has the answer already.
-pub(crate) async fn spare(request: Request, next: Next) -> Response {
-    let known = match *request.method() {
+pub(crate) async fn answer_not_modified(request: Request, next: Next) -> Response {
+    let if_none_match = match *request.method() {
         Method::GET | Method::HEAD => request.headers().get(header::IF_NONE_MATCH).cloned(),
         _ => None,
     };
     let mut response = next.run(request).await;
-    if let Some(known) = known.as_ref().and_then(|value| value.to_str().ok())
+    if let Some(if_none_match) = if_none_match.as_ref().and_then(|value| value.to_str().ok())
         && let Some(tag) = response.headers().get(header::ETAG).and_then(|value| value.to_str().ok())
-        && is_match(known, tag)
+        && is_match(if_none_match, tag)
     {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = axum::body::Body::empty();
@@ -99,9 +99,9 @@ pub(crate) async fn spare(request: Request, next: Next) -> Response {
 }
 
 /// Whether `If-None-Match` names the tag, by the weak comparison.
-fn is_match(known: &str, tag: &str) -> bool {
+fn is_match(if_none_match: &str, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    known.trim() == "*" || known.split(',').any(|known| opaque(known) == opaque(tag))
+    if_none_match.trim() == "*" || if_none_match.split(',').any(|one| opaque(one) == opaque(tag))
 }
 
 #[cfg(test)]

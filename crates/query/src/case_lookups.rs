@@ -7,7 +7,6 @@ use std::{num::NonZero, ops::RangeInclusive, sync::Arc, thread::available_parall
 
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
-use http_api::Problem;
 use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
@@ -16,7 +15,7 @@ use tokio::{
 
 use crate::{
     Error,
-    present::case::{self, Found},
+    present::case::{self, CaseAt},
     state::STATEMENT_TIMEOUT_MS,
 };
 
@@ -34,69 +33,70 @@ const QUEUE_MAX: usize = 4_096;
 /// more says so by nothing else.
 const ANSWER_MAX: Duration = Duration::from_millis(STATEMENT_TIMEOUT_MS + 2_000);
 
-/// What a look-up found, and the position in the log that it is of.
-type Outcome = Result<(u64, Found), Arc<Error>>;
+/// A case, and the position in the log that it is of.
+type LookupResult = Result<(u64, CaseAt), Arc<Error>>;
 
 /// Looks cases up; clones share the statements.
 #[derive(Clone)]
-pub(crate) struct Lookups {
-    queue: mpsc::Sender<Lookup>,
+pub(crate) struct CaseLookups {
+    queue: mpsc::Sender<CaseLookup>,
 }
 
-struct Lookup {
+struct CaseLookup {
     number: PrisonerNumber,
     instant: DateTime<Utc>,
-    answer: oneshot::Sender<Outcome>,
+    answer: oneshot::Sender<LookupResult>,
 }
 
-impl Lookups {
+impl CaseLookups {
     /// Starts the tasks that ask the views; they end when the last clone is dropped.
     pub(crate) fn new(views: &PgPool) -> Self {
-        let (queue, asked) = mpsc::channel(QUEUE_MAX);
-        let asked = Arc::new(Mutex::new(asked));
+        let (queue, lookups) = mpsc::channel(QUEUE_MAX);
+        let lookups = Arc::new(Mutex::new(lookups));
         let processors = available_parallelism().map_or(*STATEMENTS.start(), NonZero::get);
         let statements = processors.clamp(*STATEMENTS.start(), *STATEMENTS.end());
-        let connections = keyed(views, u32::try_from(statements).unwrap_or(1));
+        let connections = pool_for_keyed_statements(views, u32::try_from(statements).unwrap_or(1));
         for _ in 0..statements {
-            tokio::spawn(look_up(connections.clone(), Arc::clone(&asked)));
+            tokio::spawn(run_statements(connections.clone(), Arc::clone(&lookups)));
         }
         Self { queue }
     }
 
     /// A case at an instant; of a number that was merged, the survivor.
-    pub(crate) async fn at(&self, number: PrisonerNumber, instant: DateTime<Utc>) -> Result<(u64, Found), Problem> {
-        let gone = || Problem::from(Error::Views(sqlx::Error::WorkerCrashed));
-        let (answer, outcome) = oneshot::channel();
-        self.queue.send(Lookup { number, instant, answer }).await.map_err(|_| gone())?;
-        outcome.await.map_err(|_| gone())?.map_err(|error| Problem::from(&*error))
+    pub(crate) async fn case_at(&self, number: PrisonerNumber, instant: DateTime<Utc>) -> Result<(u64, CaseAt), Error> {
+        let gone = || Error::Views(sqlx::Error::WorkerCrashed);
+        let (answer, result) = oneshot::channel();
+        self.queue.send(CaseLookup { number, instant, answer }).await.map_err(|_| gone())?;
+        result.await.map_err(|_| gone())?.map_err(Error::Shared)
     }
 }
 
-/// Asks on the connection that was kept; where that fails, it may have been cut since, so once more on another.
-async fn each_at(
+/// Runs a statement on the connection of the one before; where that fails, it may have been cut since, so once more on
+/// another.
+async fn cases_at(
     views: &PgPool,
-    kept: &mut Option<PoolConnection<Postgres>>,
+    idle: &mut Option<PoolConnection<Postgres>>,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
-) -> Result<(u64, Vec<Found>), Error> {
-    let (found, connection) = match kept.take() {
-        Some(connection) => match each_at_on(connection, cases.clone()).await {
+) -> Result<(u64, Vec<CaseAt>), Error> {
+    let (found, connection) = match idle.take() {
+        Some(connection) => match cases_at_on(connection, cases.clone()).await {
             Ok(answer) => answer,
-            Err(_) => each_at_on(views.acquire().await?, cases).await?,
+            Err(_) => cases_at_on(views.acquire().await?, cases).await?,
         },
-        None => each_at_on(views.acquire().await?, cases).await?,
+        None => cases_at_on(views.acquire().await?, cases).await?,
     };
-    *kept = Some(connection);
+    *idle = Some(connection);
     Ok(found)
 }
 
-async fn each_at_on(
+async fn cases_at_on(
     mut connection: PoolConnection<Postgres>,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
-) -> Result<((u64, Vec<Found>), PoolConnection<Postgres>), Error> {
+) -> Result<((u64, Vec<CaseAt>), PoolConnection<Postgres>), Error> {
     match timeout(ANSWER_MAX, case::each_at(&mut connection, cases)).await {
         Ok(found) => Ok((found?, connection)),
         Err(_) => {
-            // Given back, the pool would wait for it.
+            // The pool would wait for a connection that is returned to it.
             connection.close_on_drop();
             Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into())
         }
@@ -105,7 +105,7 @@ async fn each_at_on(
 
 /// Connections for a statement that looks rows up by their keys and has one good plan, whatever the tables hold: planning it
 /// anew each time would take longer than running it.
-fn keyed(views: &PgPool, connections_max: u32) -> PgPool {
+fn pool_for_keyed_statements(views: &PgPool, connections_max: u32) -> PgPool {
     let options = views.connect_options().as_ref().clone().options([
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
@@ -115,15 +115,16 @@ fn keyed(views: &PgPool, connections_max: u32) -> PgPool {
     views.options().clone().min_connections(0).max_connections(connections_max).connect_lazy_with(options)
 }
 
-async fn look_up(views: PgPool, asked: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
-    let mut lookups = Vec::with_capacity(LOOKUPS_MAX);
-    // Kept from one statement to the next: giving it back to the pool and taking it again costs round trips.
-    let mut kept = None;
-    while gather(&mut *asked.lock().await, &mut lookups).await {
+/// Runs a statement for each batch of look-ups, until no more can come.
+async fn run_statements(views: PgPool, lookups: Arc<Mutex<mpsc::Receiver<CaseLookup>>>) {
+    let mut batch = Vec::with_capacity(LOOKUPS_MAX);
+    // Held from one statement to the next: returning it to the pool and acquiring it again costs round trips.
+    let mut idle = None;
+    while gather(&mut *lookups.lock().await, &mut batch).await {
         let (cases, answers): (Vec<_>, Vec<_>) =
-            lookups.drain(..).map(|lookup| ((lookup.number, lookup.instant), lookup.answer)).unzip();
-        // Sending fails where the caller has gone, who then needs no answer.
-        match each_at(&views, &mut kept, cases).await {
+            batch.drain(..).map(|lookup| ((lookup.number, lookup.instant), lookup.answer)).unzip();
+        // Sending fails where the caller has gone, which then needs no answer.
+        match cases_at(&views, &mut idle, cases).await {
             Ok((position, found)) => {
                 for (answer, found) in answers.into_iter().zip(found) {
                     let _ = answer.send(Ok((position, found)));
@@ -141,15 +142,15 @@ async fn look_up(views: PgPool, asked: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
 
 /// Waits for look-ups; false where no more will come. On a busy server those of the requests that have just been read come
 /// within the same turn of the runtime: to let them join costs no time and halves the number of statements.
-async fn gather(asked: &mut mpsc::Receiver<Lookup>, lookups: &mut Vec<Lookup>) -> bool {
-    if asked.recv_many(lookups, LOOKUPS_MAX).await == 0 {
+async fn gather(lookups: &mut mpsc::Receiver<CaseLookup>, batch: &mut Vec<CaseLookup>) -> bool {
+    if lookups.recv_many(batch, LOOKUPS_MAX).await == 0 {
         return false;
     }
     tokio::task::yield_now().await;
-    while lookups.len() < LOOKUPS_MAX
-        && let Ok(lookup) = asked.try_recv()
+    while batch.len() < LOOKUPS_MAX
+        && let Ok(lookup) = lookups.try_recv()
     {
-        lookups.push(lookup);
+        batch.push(lookup);
     }
     true
 }

@@ -1,0 +1,87 @@
+//! Maps the errors of the query side to problem documents.
+
+use domain::identifier::PrisonerNumber;
+use event_log::LogError;
+use http_api::{Problem, problem::Fault};
+
+use crate::{
+    Error, checkpoint_watch,
+    error::is_outage,
+    past::PastError,
+    present::case::{Case, CaseAt},
+};
+
+impl From<PastError> for Problem {
+    fn from(error: PastError) -> Self {
+        match error {
+            PastError::Ahead { position, head } => {
+                let detail =
+                    format!("{position} is past the ledger's end, which is at position {head}; ask for an earlier one");
+                Problem::fault("parameter-invalid", Fault::parameter("known-at", detail))
+            }
+            PastError::ViewsBehind => views_behind(),
+            PastError::Failure(error) => error.into(),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Shared(error) => Self::from(&**error),
+            Error::Views(error) if is_outage(error) => {
+                tracing::warn!(error = error as &dyn std::error::Error, "the views cannot be read for now");
+                Problem::unavailable("views-unavailable", "The views cannot be read for now. Please try again.")
+            }
+            Error::Log(LogError::Unavailable(source)) => {
+                tracing::warn!(
+                    error = source.as_ref() as &dyn std::error::Error,
+                    "the event log cannot be read for now"
+                );
+                Problem::unavailable("event-store-unavailable", "The event store cannot be reached. Please try again.")
+            }
+            Error::Views(_)
+            | Error::Log(LogError::Damaged { .. })
+            | Error::MergeCircle { .. }
+            | Error::Damaged { .. } => {
+                tracing::error!(error = error as &dyn std::error::Error, "a question cannot be answered");
+                Problem::internal()
+            }
+        }
+    }
+}
+
+/// The views did not come as far in time as a request asks.
+pub(super) fn views_behind() -> Problem {
+    Problem::unavailable(
+        "views-behind",
+        format!(
+            "The views have not come to the position asked for within {} s. GET /projections says how far they are. \
+             Please try again.",
+            checkpoint_watch::WAIT_MAX.as_secs()
+        ),
+    )
+}
+
+/// The case, or the problem that nothing is known of it.
+pub(super) fn known_case<'c>(case: &'c CaseAt, asked: &PrisonerNumber) -> Result<&'c Case, Problem> {
+    match case {
+        CaseAt::Case(case) => Ok(case),
+        CaseAt::NotYet(number) => Err(Problem::not_found(
+            "prisoner-unknown",
+            format!("Nothing had happened to {number} yet at the time asked about."),
+        )),
+        CaseAt::Unknown => Err(prisoner_unknown(asked)),
+    }
+}
+
+/// Nothing is known of the number.
+pub(super) fn prisoner_unknown(asked: &PrisonerNumber) -> Problem {
+    Problem::not_found("prisoner-unknown", format!("The ledger knows nothing of {asked}. Please check the number."))
+}

@@ -1,0 +1,195 @@
+//! Lists as they are or as they were known at a point: cases, POMs, allocations by month, POM contacts.
+//!
+//! A list as known at a point is put together from two sources, so that it costs what has changed and not what there is:
+//!
+//! 1. cases to which nothing has happened since: the views still say of them what they said then;
+//! 2. cases to which something has: their streams are read from the log and folded up to the point.
+//!
+//! In this order, each by a statement of its own: a case that changes in between is found by both, and both say the same.
+//! The other way round neither would find it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    prisoner::{period_at, periods},
+};
+use event_log::KnownAt;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    PastError,
+    histories::{READS_MAX, map_histories, prison_history},
+    point::Point,
+};
+use crate::{
+    Error, State,
+    present::{
+        allocation::{self, Counted, Month},
+        case::Case,
+        case_list::{self, Filter, List, Page, Sort},
+        case_prison,
+        nomis_contact::{self, Contact},
+        roster::{self, Caseload, Pom},
+    },
+};
+
+/// The cases that a list chooses from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CaseListScope<'a> {
+    Prison(&'a PrisonCode),
+    Pom(StaffId),
+}
+
+/// Pages of lists of cases, and the position that all of them include.
+pub(crate) async fn case_lists<const N: usize>(
+    state: &State,
+    scope: CaseListScope<'_>,
+    lists: [List; N],
+    at: DateTime<Utc>,
+    known_at: Option<KnownAt>,
+) -> Result<(u64, [Page; N]), PastError> {
+    let point = match known_at {
+        Some(known_at) => Some(point_in_views(state, known_at).await?),
+        None => None,
+    };
+    let mut position = u64::MAX;
+    let mut found = Vec::with_capacity(N);
+    for list in &lists {
+        let read = case_list::first(&state.views, list, at, point.map(|point| point.position)).await?;
+        position = position.min(read.position);
+        found.push(read.rows);
+    }
+    if let Some(point) = point {
+        position = point.position;
+        let filters = lists.iter().map(|list| list.filter.clone()).collect();
+        let changed = cases_changed_since(state, scope, point, at, filters).await?;
+        for (list, keyed) in lists.iter().zip(&mut found) {
+            keyed.retain(|(_, case)| !changed.contains_key(&case.number));
+            list.insert(changed.values(), keyed);
+        }
+    }
+    let mut found = found.into_iter();
+    Ok((position, lists.map(|list| list.page(found.next().unwrap_or_default()))))
+}
+
+/// The point that a caller names, once the views have come as far: they say which cases may be in a list.
+async fn point_in_views(state: &State, known_at: KnownAt) -> Result<Point, PastError> {
+    let point = Point::of(&state.log, known_at).await?;
+    if state.checkpoint.wait_for(point.position).await? { Ok(point) } else { Err(PastError::ViewsBehind) }
+}
+
+/// The cases to which something has happened since the point, as they were known then; those that pass a filter.
+async fn cases_changed_since(
+    state: &State,
+    scope: CaseListScope<'_>,
+    point: Point,
+    at: DateTime<Utc>,
+    filters: Vec<Filter>,
+) -> Result<BTreeMap<PrisonerNumber, Case>, Error> {
+    let numbers = match scope {
+        CaseListScope::Prison(prison) => {
+            case_prison::changed_since_at_prison(&state.views, prison, Some(at), point.position).await?
+        }
+        CaseListScope::Pom(staff_id) => {
+            case_prison::changed_since_around_pom(&state.views, staff_id, at, point.position).await?
+        }
+    };
+    let filters = Arc::new(filters);
+    map_histories(&state.log, numbers, point, move |history| {
+        let periods = periods(&history);
+        let case = Case::of(&history, period_at(&periods, at)?);
+        filters.iter().any(|filter| filter.passes(&case)).then(|| (history.number().clone(), case))
+    })
+    .await
+}
+
+/// A prison's POMs by name with the cases that each holds there, and the position that the answer includes.
+pub(crate) async fn roster(
+    state: &State,
+    prison: &PrisonCode,
+    at: DateTime<Utc>,
+    known_at: Option<KnownAt>,
+) -> Result<(u64, Vec<(Pom, Caseload)>), PastError> {
+    if known_at.is_none() {
+        let read = roster::with_caseloads(&state.views, prison, at).await?;
+        return Ok((read.position, read.rows));
+    }
+    let filter = Filter { prison: Some(prison.clone()), ..Filter::default() };
+    let all = List { filter, sort: Sort::default(), after: None, limit: None };
+    let (position, [here]) = case_lists(state, CaseListScope::Prison(prison), [all], at, known_at).await?;
+    let mut loads: BTreeMap<StaffId, Caseload> = BTreeMap::new();
+    for case in here.cases {
+        let letter = case.tier.map(|tier| tier.to_string().chars().take(1).collect::<String>());
+        if let Some(pom) = case.pom {
+            *loads.entry(pom.staff_id).or_default().primary.entry(letter.clone()).or_default() += 1;
+        }
+        if let Some(pom) = case.coworker {
+            *loads.entry(pom.staff_id).or_default().coworking.entry(letter).or_default() += 1;
+        }
+    }
+    let history = prison_history(&state.log, prison.clone(), Point { position }).await?;
+    let mut poms: Vec<(Pom, Caseload)> = Pom::of(&history, at)
+        .into_iter()
+        .map(|pom| {
+            let load = loads.remove(&pom.staff_id).unwrap_or_default();
+            (pom, load)
+        })
+        .collect();
+    poms.sort_by(|(pom, _), (other, _)| (&pom.name, pom.staff_id).cmp(&(&other.name, other.staff_id)));
+    Ok((position, poms))
+}
+
+/// A prison's allocations by month, and the position that the answer includes.
+pub(crate) async fn months(
+    state: &State,
+    prison: &PrisonCode,
+    known_at: Option<KnownAt>,
+) -> Result<(u64, Vec<Month>), PastError> {
+    let Some(known_at) = known_at else {
+        let read = allocation::by_month(&state.views, prison).await?;
+        return Ok((read.position, read.rows));
+    };
+    let point = point_in_views(state, known_at).await?;
+    let mut counted = allocation::unchanged_since(&state.views, prison, point.position).await?;
+    let changed = case_prison::changed_since_at_prison(&state.views, prison, None, point.position).await?;
+    let both: BTreeSet<PrisonerNumber> = changed.iter().cloned().collect();
+    counted.retain(|counted| !both.contains(&counted.number));
+    let here = prison.clone();
+    let of_changed: Vec<Vec<Counted>> =
+        map_histories(&state.log, changed, point, move |history| Some(Counted::of(&history, &here))).await?;
+    counted.extend(of_changed.into_iter().flatten());
+    Ok((point.position, Month::of(counted)))
+}
+
+/// The first POM contacts of a list, at least one more than make a page where there are as many; and the position that the
+/// answer includes.
+pub(crate) async fn contacts(
+    state: &State,
+    list: &nomis_contact::List,
+    known_at: Option<KnownAt>,
+) -> Result<(u64, Vec<Contact>), PastError> {
+    let Some(known_at) = known_at else {
+        let read = nomis_contact::first(&state.views, list, None).await?;
+        return Ok((read.position, read.rows));
+    };
+    let point = point_in_views(state, known_at).await?;
+    let read = nomis_contact::first(&state.views, list, Some(point.position)).await?;
+    let changed = nomis_contact::changed_since(&state.views, list, point.position).await?;
+    let mut contacts = Vec::new();
+    let mut histories =
+        stream::iter(changed.clone()).map(|prison| prison_history(&state.log, prison, point)).buffered(READS_MAX);
+    // By prison first: once a page is full, those to come are on later pages.
+    while contacts.len() <= list.limit.rows()
+        && let Some(history) = histories.try_next().await?
+    {
+        contacts.extend(list.of(&history));
+    }
+    contacts.extend(read.rows.into_iter().filter(|contact| !changed.contains(&contact.prison)));
+    contacts.sort_by_key(Contact::key);
+    Ok((point.position, contacts))
+}

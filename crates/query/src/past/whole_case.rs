@@ -1,0 +1,162 @@
+//! Everything about a case: every event under each of its numbers, and the periods that follow from them.
+
+use domain::{
+    Stream,
+    identifier::PrisonerNumber,
+    prisoner::{History, Period, periods},
+};
+use event_log::{KnownAt, LogError, RecordedEvent, SharedLog, StoredEvent, decode, history::push};
+
+use super::{
+    PastError,
+    before_merges::periods_before_merges,
+    histories::{FromEvents, Histories},
+    point::Point,
+};
+use crate::{Error, present::case::Case};
+
+/// An entry of a case's history.
+#[derive(Debug)]
+pub struct CaseEntry {
+    /// The number that it was recorded under.
+    pub number: PrisonerNumber,
+    /// The event.
+    pub stored: StoredEvent,
+    /// The revision of the number's entry that voided this one.
+    pub voided_by: Option<u64>,
+}
+
+/// A case for a person who wants to know everything: who was responsible when, and everything that happened.
+#[derive(Debug)]
+pub struct WholeCase {
+    /// The number under which the case is known: the survivor's, where it was merged.
+    pub number: PrisonerNumber,
+    /// Who was responsible from when to when, past and planned, in order. Those from before a merge need not adjoin.
+    pub periods: Vec<CasePeriod>,
+    /// Every entry under each of the case's numbers, in effective order; of one instant, in the order recorded.
+    pub entries: Vec<CaseEntry>,
+}
+
+/// A stretch of time in which nothing about a case changes.
+#[derive(Debug)]
+pub struct CasePeriod {
+    /// The number under which it was known.
+    pub number: PrisonerNumber,
+    /// What held.
+    pub period: Period,
+    /// The same as answers have it, under the surviving number.
+    pub(crate) case: Case,
+}
+
+/// Everything about the case that the number belongs to, as it was known at a point; `None` where nothing was known.
+///
+/// # Errors
+/// [`PastError::Ahead`], or the log is out of reach or damaged.
+pub async fn whole_case(
+    log: &SharedLog,
+    number: &PrisonerNumber,
+    known_at: Option<KnownAt>,
+) -> Result<Option<WholeCase>, PastError> {
+    let point = match known_at {
+        Some(known_at) => Point::of(log, known_at).await?,
+        None => Point::LATEST,
+    };
+    let Some(EventsOfCase { survivor, removed }) = events_of_case(log, number, point).await? else { return Ok(None) };
+    let history = &survivor.history;
+    let before = periods_before_merges(history, removed.iter().map(FromEvents::history));
+    let before = before.into_iter().map(|before| CasePeriod {
+        number: before.removed.number().clone(),
+        case: before.case(history),
+        period: before.period,
+    });
+    let own = periods(history).into_iter().map(|period| CasePeriod {
+        number: history.number().clone(),
+        case: Case::of(history, &period),
+        period,
+    });
+    let (number, periods) = (history.number().clone(), before.chain(own).collect());
+    Ok(Some(WholeCase { number, periods, entries: entries_in_order(survivor, removed) }))
+}
+
+/// [`WholeCase::entries`] as they were known at a point, and the position that they include; none where nothing was known.
+pub(crate) async fn case_history(
+    log: &SharedLog,
+    number: &PrisonerNumber,
+    known_at: Option<KnownAt>,
+) -> Result<(u64, Vec<CaseEntry>), PastError> {
+    let (position, point) = match known_at {
+        // Read before the history, so that the history goes at least as far.
+        None => (log.head().await.map_err(Error::from)?, Point::LATEST),
+        Some(known_at) => {
+            let point = Point::of(log, known_at).await?;
+            (point.position, point)
+        }
+    };
+    let case = events_of_case(log, number, point).await?;
+    Ok((position, case.map_or(Vec::new(), |case| entries_in_order(case.survivor, case.removed))))
+}
+
+/// Every entry recorded under this very number, in that order.
+pub(crate) async fn own_entries(log: &SharedLog, number: &PrisonerNumber) -> Result<Vec<CaseEntry>, Error> {
+    let read = log.read_streams(&[Stream::Prisoner(number.clone())]).await?;
+    let events = read.into_iter().flatten().collect::<Vec<_>>();
+    Ok(EventsOfNumber::from_events(number.clone(), &events)?.into_entries().collect())
+}
+
+/// The events recorded under one number, and the history that they make.
+struct EventsOfNumber {
+    history: History,
+    events: Vec<StoredEvent>,
+}
+
+impl FromEvents for EventsOfNumber {
+    fn from_events(number: PrisonerNumber, events: &[RecordedEvent]) -> Result<Self, LogError> {
+        let events = events.iter().map(decode).collect::<Result<Vec<StoredEvent>, _>>()?;
+        let mut history = History::new(number);
+        for stored in &events {
+            push(&mut history, stored.entry.clone())?;
+        }
+        Ok(Self { history, events })
+    }
+
+    fn history(&self) -> &History {
+        &self.history
+    }
+}
+
+impl EventsOfNumber {
+    fn into_entries(self) -> impl Iterator<Item = CaseEntry> {
+        let Self { history, events } = self;
+        events.into_iter().map(move |stored| CaseEntry {
+            number: history.number().clone(),
+            voided_by: history.voided_by(stored.entry.revision),
+            stored,
+        })
+    }
+}
+
+/// The events of a case under each of its numbers.
+struct EventsOfCase {
+    survivor: EventsOfNumber,
+    /// Those merged last first.
+    removed: Vec<EventsOfNumber>,
+}
+
+/// The events of the case that a number belongs to, as far as they were known at a point: the survivor's, and those of every
+/// number merged into it. `None` where nothing was known.
+async fn events_of_case(log: &SharedLog, number: &PrisonerNumber, point: Point) -> Result<Option<EventsOfCase>, Error> {
+    let mut histories = Histories::<EventsOfNumber>::new(log, point);
+    histories.read_survivors(std::slice::from_ref(number)).await?;
+    let Some(survivor) = histories.survivor(number)?.map(|of| of.history.number().clone()) else { return Ok(None) };
+    let removed = histories.read_removed(&survivor).await?;
+    let removed = removed.iter().filter_map(|number| histories.take(number)).collect();
+    Ok(histories.take(&survivor).map(|survivor| EventsOfCase { survivor, removed }))
+}
+
+/// The entries of all numbers of a case, in effective order; of one instant, in the order recorded.
+fn entries_in_order(survivor: EventsOfNumber, removed: Vec<EventsOfNumber>) -> Vec<CaseEntry> {
+    let numbers = [survivor].into_iter().chain(removed);
+    let mut entries: Vec<CaseEntry> = numbers.flat_map(EventsOfNumber::into_entries).collect();
+    entries.sort_by_key(|entry| (entry.stored.entry.effective_at, entry.stored.entry.position));
+    entries
+}
