@@ -175,7 +175,7 @@ async fn a_changed_cell_of_any_column_is_found() {
             execute(pool, &format!("UPDATE views.{view} SET {column} = {changed} WHERE {a_row}")).await;
             let found = differences(&ledger, pool).await;
             // With another key it is another row, and the one that was there is missing.
-            let count = if view.key().any(|key| key == column) { 2 } else { 1 };
+            let count = if view.key().contains(&column.as_str()) { 2 } else { 1 };
             assert_eq!(found.len(), count, "{view}.{column}: {found:?}");
             assert!(found.iter().all(|difference| difference.view == view), "{view}.{column}: {found:?}");
             execute(pool, &format!("TRUNCATE views.{view}; INSERT INTO views.{view} TABLE public.saved_{view}")).await;
