@@ -8,9 +8,6 @@ use domain::{identifier::Username, prisoner::RecommendationPolicy};
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use nix::unistd::{Uid, User};
 
-/// Longest username of the ledger.
-const USERNAME_LEN_MAX: usize = 30;
-
 /// Where the ledger is kept.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Stores {
@@ -122,10 +119,5 @@ pub fn local_user() -> anyhow::Result<Username> {
     let name = User::from_uid(uid)
         .with_context(|| format!("look up the user {uid}"))?
         .map_or_else(|| format!("UID_{uid}"), |user| user.name);
-    let name: String = name
-        .chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' })
-        .take(USERNAME_LEN_MAX)
-        .collect();
-    name.parse().with_context(|| format!("take `{name}` for a username"))
+    Username::nearest(&name).with_context(|| format!("make a username of `{name}`"))
 }

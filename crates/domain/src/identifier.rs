@@ -108,10 +108,26 @@ text_identifier!(
     "username",
     "1 to 30 characters of A-Z, 0-9 and _",
     |text| {
-        (1..=30).contains(&text.len())
+        (1..=USERNAME_LEN_MAX).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
     }
 );
+
+/// Longest username, as NOMIS has them.
+const USERNAME_LEN_MAX: usize = 30;
+
+impl Username {
+    /// The username nearest to a name from elsewhere: its first 30 characters in capitals, with `_` for those that no
+    /// username has. `None` if the name is empty.
+    #[must_use]
+    pub fn nearest(name: &str) -> Option<Self> {
+        let letters = name.chars().take(USERNAME_LEN_MAX).map(|c| match c.to_ascii_uppercase() {
+            c if c.is_ascii_uppercase() || c.is_ascii_digit() => c,
+            _ => '_',
+        });
+        letters.collect::<String>().parse().ok()
+    }
+}
 
 /// NOMIS staff id of a Prison Offender Manager; a positive integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
