@@ -21,6 +21,7 @@ mod clock;
 mod http;
 mod idempotency_keys;
 mod metrics;
+mod obligations;
 mod operations;
 pub mod policies;
 pub mod request;

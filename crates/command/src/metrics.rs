@@ -1,4 +1,4 @@
-//! What the command side counts: commands by type and outcome, and what its appends cost.
+//! Metrics of the command side: commands by type and outcome, and the cost of appends.
 
 use domain::{Command, prison, prisoner};
 use http_api::metrics::seconds;
@@ -11,23 +11,23 @@ use prometheus_client::{
 use crate::{Error, Outcome};
 
 /// The counts of one command side.
-pub(crate) struct Metrics {
-    commands: Family<Decided, Counter>,
-    /// How long the event store takes to append, whatever it answers.
+pub(crate) struct CommandMetrics {
+    commands: Family<CommandLabels, Counter>,
+    /// The duration of appends to the event store, successful or not.
     pub(crate) append_seconds: Histogram,
     /// Appends that found their stream moved on.
     pub(crate) append_conflicts: Counter,
-    /// Decisions that were made again, after a conflict or after a refusal by what was kept.
+    /// Decisions that were made again, after a conflict or after a refusal by cached streams.
     pub(crate) retries: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Decided {
+struct CommandLabels {
     r#type: &'static str,
     outcome: &'static str,
 }
 
-impl Metrics {
+impl CommandMetrics {
     pub(crate) fn new() -> Self {
         Self {
             commands: Family::default(),
@@ -37,7 +37,7 @@ impl Metrics {
         }
     }
 
-    /// Shows the counts in a registry.
+    /// Adds the counts to a registry.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("ledger_commands", "Commands, by type and outcome", self.commands.clone());
         let help = "From an append to the event store's answer";
@@ -48,13 +48,14 @@ impl Metrics {
         registry.register("ledger_command_retries", help, self.retries.clone());
     }
 
-    pub(crate) fn executed(&self, command: &Command, answer: &Result<Outcome, Error>) {
-        let outcome = match answer {
-            Ok(Outcome { repeated: false, .. }) => "recorded",
-            Ok(Outcome { repeated: true, .. }) => "repeated",
+    /// Counts a command by its type and outcome.
+    pub(crate) fn count(&self, command: &Command, result: &Result<Outcome, Error>) {
+        let outcome = match result {
+            Ok(outcome) if outcome.is_repeated() => "repeated",
+            Ok(_) => "recorded",
             Err(error) => error.kind(),
         };
-        self.commands.get_or_create(&Decided { r#type: type_name(command), outcome }).inc();
+        self.commands.get_or_create(&CommandLabels { r#type: type_name(command), outcome }).inc();
     }
 }
 

@@ -1,4 +1,4 @@
-//! A request to record something, and what answers it.
+//! A request to record something, and its outcome.
 
 use std::sync::Arc;
 
@@ -11,61 +11,86 @@ use domain::{
 use event_log::{LogError, StoredEvent};
 use uuid::Uuid;
 
-/// A command with everything that travels beside it.
+/// A command with its envelope.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What is asked.
+    /// The command and its target.
     pub command: Command,
-    /// Sent again, the same id gets the same answer and never a second event.
+    /// The idempotency key: a request that is sent again with it gets the same answer and never a second event.
     pub command_id: CommandId,
     /// Tells a repeat from another request with the same id: see [`event_log::request_digest`].
     pub request_digest: String,
-    /// Who asks.
+    /// The person and the client that send it.
     pub recorded_by: RecordedBy,
-    /// Ties together what belongs to one request across services.
+    /// Links everything that belongs to one request across services.
     pub correlation_id: Uuid,
-    /// The event that a policy acts on, where one does.
+    /// For a policy's command: the event that caused it.
     pub causation_id: Option<EventId>,
-    /// When it is to hold from; absent, from now.
+    /// When the events are to take effect; `None`: when they are decided.
     pub effective_at: Option<DateTime<Utc>>,
-    /// The revision that the stream has to be at, where the caller insists on one.
+    /// The revision that the stream must be at, if the caller insists on one.
     pub if_match: Option<u64>,
 }
 
-/// What was recorded.
+/// The events that answer a request, in order: at least one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// The command's events, at least one, in order.
-    pub events: Vec<StoredEvent>,
-    /// Whether an earlier request with the same id recorded them.
-    pub repeated: bool,
+    earlier: Vec<StoredEvent>,
+    last: StoredEvent,
+    is_repeated: bool,
 }
 
 impl Outcome {
-    /// The command's last event.
-    ///
-    /// # Panics
-    /// Never: a command that is not refused has events.
+    /// `None` where there are no events.
+    pub(crate) fn new(mut events: Vec<StoredEvent>, is_repeated: bool) -> Option<Self> {
+        let last = events.pop()?;
+        Some(Self { earlier: events, last, is_repeated })
+    }
+
+    /// The events, in order.
+    pub fn events(&self) -> impl Iterator<Item = &StoredEvent> {
+        self.earlier.iter().chain([&self.last])
+    }
+
+    /// The last event.
     #[must_use]
     pub fn last(&self) -> &StoredEvent {
-        self.events.last().expect("an outcome has events")
+        &self.last
+    }
+
+    /// The highest position of the events. In a merge the last event may have been recorded before the others.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.earlier.iter().fold(self.last.entry.position, |position, event| position.max(event.entry.position))
+    }
+
+    /// Whether an earlier request with the same id recorded them.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        self.is_repeated
+    }
+
+    /// Adds the events of a further step after these.
+    pub(crate) fn extend(&mut self, step: Self) {
+        self.earlier.push(std::mem::replace(&mut self.last, step.last));
+        self.earlier.extend(step.earlier);
     }
 }
 
 /// Why nothing was recorded, as far as is known.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// A rule says no.
+    /// A rule refuses the command.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The caller insisted on a revision that the stream is not at.
+    /// The stream is not at the revision that the caller insists on.
     #[error("{stream} is at revision {actual:?}, not at {expected}")]
     RevisionMismatch {
         /// The stream.
         stream: Stream,
-        /// What the caller insisted on.
+        /// The revision that the caller insists on.
         expected: u64,
-        /// Where the stream is; `None` where it does not exist.
+        /// The revision of the stream; `None` if it does not exist.
         actual: Option<u64>,
     },
     /// The command id belongs to another request.
@@ -74,25 +99,26 @@ pub enum Error {
         /// The id.
         command_id: CommandId,
     },
-    /// Others kept recording on the stream; trying again helps.
+    /// Other commands kept recording on the stream; trying again helps.
     #[error("{stream} is being changed by others")]
     Contended {
         /// The stream.
         stream: Stream,
     },
-    /// The policies have not read the log up to its end yet, so which cases a POM holds is not known; trying again helps.
+    /// The policies have not read the log to its end, so the cases that a POM holds are not known; trying again helps.
     #[error("the log has not been read to its end yet")]
     NotCaughtUp,
-    /// The event store cannot answer. What was asked may or may not be recorded: send the same again, with the same id.
+    /// The event store does not answer. The events may or may not be recorded: send the same request again, with the
+    /// same id.
     #[error("reach the event store")]
     Unavailable(#[source] Arc<LogError>),
-    /// The log is damaged, or this program has a bug. Wake somebody.
+    /// The log is damaged, or this program has a bug. An operator must look at it.
     #[error("record the command")]
     Broken(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {
-    /// In a word, for metrics and for the log, which must not name anybody as the whole sentence may.
+    /// The variant in a word, for metrics and for the log. The whole text may name a person, which the log must not.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -103,6 +129,19 @@ impl Error {
             Self::NotCaughtUp => "not-caught-up",
             Self::Unavailable(_) => "unavailable",
             Self::Broken(_) => "broken",
+        }
+    }
+
+    /// Whether it is a refusal by this rule.
+    pub(crate) fn is_refusal(&self, code: &str) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.code == code)
+    }
+
+    /// Names the key that the caller sent instead of one that was derived from it, which the caller does not know.
+    pub(crate) fn with_key(self, command_id: CommandId) -> Self {
+        match self {
+            Self::KeyReused { .. } => Self::KeyReused { command_id },
+            error => error,
         }
     }
 }

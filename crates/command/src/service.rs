@@ -1,14 +1,16 @@
-//! Load, decide, append: how a request becomes events, once and only once.
+//! Load, decide, append: how a request becomes events exactly once.
 //!
-//! 1. Load the stream, and the roster where the rules look at it.
-//! 2. Was this command recorded already? Then its events are the answer, or a refusal if the request was another one.
-//! 3. Decide (`domain`). A refusal stands only when stream and roster are as the log has them *now*; otherwise both are
-//!    brought up to date and step 2 begins again.
-//! 4. Append at the revision that was decided on. On a conflict both are brought up to date and step 2 begins again.
+//! 1. Load the stream, and the prison's roster if the rules need it.
+//! 2. If the stream holds this command already, answer with its events, or refuse the idempotency key if it came with
+//!    another request.
+//! 3. Decide (`domain`). A refusal is final only if stream and roster are up to date with the log; otherwise bring both
+//!    up to date and go back to step 2.
+//! 4. Append at the expected revision, which is the one that was decided on (optimistic concurrency). On a conflict,
+//!    bring both up to date and go back to step 2.
 //!
-//! An append whose answer was lost is settled by looking into the stream for the command. What is recorded is taken
-//! into the kept histories at once. A roster that is kept may be older than the log when a command is *accepted*; a
-//! case that goes to a POM in the moment in which that POM becomes inactive is put right by [`crate::policies`].
+//! If the answer to an append is lost, the stream tells whether the command was recorded. Recorded events go into the
+//! cached streams at once. A cached roster may be older than the log when a command is *accepted*; if a case goes to a
+//! POM at the moment at which that POM becomes inactive, [`crate::policies`] puts it right.
 
 use std::{
     sync::Arc,
@@ -17,50 +19,59 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Entry, Refusal,
+    Command, Entry, Refusal, Stream,
     event::RecordedBy,
-    identifier::{CommandId, PrisonCode, PrisonerNumber, Username},
-    prison, prisoner,
-    prisoner::RecommendationPolicy,
+    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId, Username},
+    prison::{self, PrisonEvent},
+    prisoner::{self, PrisonerEvent, RecommendationPolicy},
 };
-use event_log::{AppendError, Appended, EXPORTED, ExpectedRevision, Metadata, SharedLog, StoredEvent, encode};
+use event_log::{
+    AppendError, Appended, EXPORTED, ExpectedRevision, Followed, LogError, Metadata, SharedLog, StoredEvent, encode,
+};
+use futures::stream::BoxStream;
 use prometheus_client::registry::Registry;
-use tokio::time::timeout;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::timeout,
+};
 use tracing::Instrument as _;
-use uuid::Uuid;
 
 use crate::{
-    Clock, Error, MergeRequest, Outcome, Request,
+    Clock, Error, Outcome, Request,
     clock::whole_microseconds,
-    idempotency_keys::Recent,
-    metrics::Metrics,
-    operations::merge,
-    policies::Index,
-    streams::{History, Known, Live, Streams},
+    idempotency_keys::IdempotencyKeys,
+    metrics::CommandMetrics,
+    obligations::ObligationIndex,
+    streams::{CachedStream, LoadedStream, StreamHistory, Streams},
 };
 
-/// How often a command is decided before giving up: the first time, once more after a refusal by what is kept, and
-/// after each conflict. Of two servers that keep at one stream, each loses half of the time.
+/// Most decisions on one command: the first, one more after a refusal by cached streams, and one after each conflict.
+/// Of two servers that keep appending to one stream, each loses half of the time.
 const DECISIONS_MAX: usize = 12;
 
-/// How long a command waits for the others of this process on the same stream; far longer than an append takes, far
-/// shorter than a caller's patience.
-pub(crate) const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a command waits for other commands of this process on the same stream; far longer than an append takes,
+/// far shorter than a caller's patience.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Most cases kept in memory: some 7 kB each, ten entries of a typical case.
-const CASES_KEPT_MAX: usize = 20_000;
+/// Most cases in the cache: some 7 kB each, ten entries of a typical case.
+const CASES_CACHED_MAX: usize = 20_000;
 
-/// Most prisons kept in memory; there are about 120.
-const PRISONS_KEPT_MAX: usize = 500;
+/// Most prisons in the cache; there are about 120.
+const PRISONS_CACHED_MAX: usize = 500;
 
-/// What the command side can be set to.
+/// A case in the cache.
+pub(crate) type CachedCase = CachedStream<prisoner::History>;
+/// A prison, with its roster, in the cache.
+pub(crate) type CachedPrison = CachedStream<prison::History>;
+
+/// The settings of the command side.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the time comes from.
+    /// The source of the time.
     pub clock: Clock,
-    /// How the recommended kind of POM is worked out.
+    /// How to work out the recommended kind of POM.
     pub recommendation_policy: RecommendationPolicy,
-    /// Who records where a request does not say: the local user.
+    /// The local user, who records where a request names no person.
     pub local_user: Username,
 }
 
@@ -75,33 +86,40 @@ struct Inner {
     settings: Settings,
     cases: Streams<prisoner::History>,
     prisons: Streams<prison::History>,
-    index: Index,
-    recent: Recent,
-    merges: tokio::sync::Mutex<()>,
-    metrics: Metrics,
+    obligations: ObligationIndex,
+    idempotency_keys: IdempotencyKeys,
+    merge_turn: Mutex<()>,
+    metrics: CommandMetrics,
 }
 
 impl Service {
-    /// The command side over `log`. Has to be called inside a Tokio runtime.
+    /// The command side over `log`. Must be called inside a Tokio runtime.
     #[must_use]
     pub fn new(log: SharedLog, settings: Settings) -> Self {
         Self {
             inner: Arc::new(Inner {
-                cases: Streams::new(Arc::clone(&log), CASES_KEPT_MAX),
-                prisons: Streams::new(Arc::clone(&log), PRISONS_KEPT_MAX),
-                index: Index::default(),
-                recent: Recent::new(),
-                merges: tokio::sync::Mutex::new(()),
-                metrics: Metrics::new(),
+                cases: Streams::new(Arc::clone(&log), CASES_CACHED_MAX),
+                prisons: Streams::new(Arc::clone(&log), PRISONS_CACHED_MAX),
+                obligations: ObligationIndex::default(),
+                idempotency_keys: IdempotencyKeys::new(),
+                merge_turn: Mutex::new(()),
+                metrics: CommandMetrics::new(),
                 log,
                 settings,
             }),
         }
     }
 
-    /// Shows what this command side counts in a registry.
+    /// Adds this command side's counts to a registry.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.inner.metrics.register(registry);
+    }
+
+    /// Whether the policies have read the log to its end and follow it; `false` while [`crate::policies::run`] does not
+    /// run. Until then no policy acts, and a bulk reallocation of all cases is answered with 503.
+    #[must_use]
+    pub fn is_caught_up(&self) -> bool {
+        self.inner.obligations.is_caught_up()
     }
 
     /// Decides a request and records its events, unless they are recorded already.
@@ -109,101 +127,134 @@ impl Service {
     /// # Errors
     /// [`Error`]; nothing was recorded, except perhaps where it says so.
     pub async fn execute(&self, request: Request) -> Result<Outcome, Error> {
-        let answer = self.decide_and_record(&request).await;
-        self.inner.metrics.executed(&request.command, &answer);
-        answer
+        let result = self.decide_and_record(&request).await;
+        self.inner.metrics.count(&request.command, &result);
+        result
+    }
+
+    /// Executes a request that records a fact: if later entries keep it from taking effect at the time asked for, it
+    /// takes effect from now.
+    pub(crate) async fn execute_or_from_now(&self, request: Request) -> Result<Outcome, Error> {
+        match self.execute(request.clone()).await {
+            Err(error) if error.is_refusal("later-entry-conflict") => {
+                self.execute(Request { effective_at: None, ..request }).await
+            }
+            result => result,
+        }
     }
 
     async fn decide_and_record(&self, request: &Request) -> Result<Outcome, Error> {
+        let times = RequestTimes::of(request);
         match &request.command {
             Command::Prisoner(number, command) => {
-                let roster = match roster_of(command) {
-                    Some(code) => Some(self.prison(code).await?),
-                    None => None,
-                };
-                let roster = roster.as_ref();
-                let decide = |known: &Known<prisoner::History>, request: &Request| {
-                    let roster = roster.map(|roster| roster.known());
-                    let roster_at = roster.as_ref().and_then(|roster| roster.last_recorded_at());
-                    let now = self.now_for(request, known.last_recorded_at().max(roster_at));
-                    let context = prisoner::Context {
-                        now,
-                        effective_at: request.effective_at.map_or(now, whole_microseconds),
-                        prison: roster.as_ref().map(|roster| roster.history()),
-                        recommendation_policy: self.inner.settings.recommendation_policy,
-                    };
-                    let events = prisoner::decide(known.history(), command, &context)?;
-                    Ok(Decision { events, now, effective_at: context.effective_at })
-                };
-                self.decide_and_append(&self.inner.cases, number, roster, request, decide).await
+                let roster = self.roster_for(command).await?;
+                let decide = |case: &prisoner::History| self.decide_on_case(case, roster.as_deref(), command, times);
+                self.decide_and_append(&self.inner.cases, number, roster.as_deref(), request, decide).await
             }
             Command::Prison(code, command) => {
-                let decide = |known: &Known<prison::History>, request: &Request| {
-                    let now = self.now_for(request, known.last_recorded_at());
-                    let context =
-                        prison::Context { now, effective_at: request.effective_at.map_or(now, whole_microseconds) };
-                    let events = prison::decide(known.history(), command, &context)?;
-                    Ok(Decision { events, now, effective_at: context.effective_at })
-                };
+                let decide = |prison: &prison::History| self.decide_on_prison(prison, command, times);
                 self.decide_and_append(&self.inner.prisons, code, None, request, decide).await
             }
         }
     }
 
-    async fn decide_and_append<H: History>(
+    /// Decides a command on a case, with its prison's roster if [`Self::roster_for`] has one.
+    pub(crate) fn decide_on_case(
+        &self,
+        case: &prisoner::History,
+        roster: Option<&CachedPrison>,
+        command: &prisoner::Command,
+        times: RequestTimes,
+    ) -> Result<Decision<PrisonerEvent>, Refusal> {
+        let roster = roster.map(CachedStream::read);
+        let roster_recorded_at = roster.as_ref().and_then(|roster| roster.history().last_recorded_at());
+        let now = self.time_of_decision([case.last_recorded_at(), roster_recorded_at, times.caused_at]);
+        let effective_at = times.effective_at.unwrap_or(now);
+        let context = prisoner::Context {
+            now,
+            effective_at,
+            prison: roster.as_ref().map(|roster| roster.history()),
+            recommendation_policy: self.inner.settings.recommendation_policy,
+        };
+        Ok(Decision { events: prisoner::decide(case, command, &context)?, now, effective_at })
+    }
+
+    fn decide_on_prison(
+        &self,
+        prison: &prison::History,
+        command: &prison::Command,
+        times: RequestTimes,
+    ) -> Result<Decision<PrisonEvent>, Refusal> {
+        let now = self.time_of_decision([prison.last_recorded_at(), times.caused_at, None]);
+        let effective_at = times.effective_at.unwrap_or(now);
+        Ok(Decision {
+            events: prison::decide(prison, command, &prison::Context { now, effective_at })?,
+            now,
+            effective_at,
+        })
+    }
+
+    /// The time of a decision: this clock's, or the latest that the ledger has recorded, where another server's clock
+    /// is ahead of this one.
+    fn time_of_decision(&self, recorded_at: [Option<DateTime<Utc>>; 3]) -> DateTime<Utc> {
+        recorded_at.into_iter().flatten().fold(self.inner.settings.clock.now(), Ord::max)
+    }
+
+    async fn decide_and_append<H: StreamHistory>(
         &self,
         streams: &Streams<H>,
         key: &H::Key,
-        roster: Option<&Arc<Live<prison::History>>>,
+        roster: Option<&CachedPrison>,
         request: &Request,
-        decide: impl Fn(&Known<H>, &Request) -> Result<Decision<H::Event>, Refusal>,
+        decide: impl Fn(&H) -> Result<Decision<H::Event>, Refusal>,
     ) -> Result<Outcome, Error> {
         let stream = H::stream(key);
-        self.inner.recent.check(request.command_id, Some(&stream), &request.request_digest)?;
-        let live = streams.load(key).await?;
-        let contended = || Error::Contended { stream: stream.clone() };
-        let _turn = timeout(TURN_WAIT_MAX, live.turn.lock()).await.map_err(|_| contended())?;
-        let mut up_to_date = false;
+        self.inner.idempotency_keys.check(request.command_id, Some(&stream), &request.request_digest)?;
+        let cached = streams.load(key).await?;
+        let _turn = take_turn(&cached.turn, &stream).await?;
+        let mut is_up_to_date = false;
         for _ in 0..DECISIONS_MAX {
             let decided = {
-                let known = live.known();
-                if let Some(answer) = recorded(&known, request) {
+                let loaded = cached.read();
+                if let Some(answer) = answer_to_repeat(&loaded, request.command_id, &request.request_digest) {
                     if answer.is_ok() {
-                        self.inner.recent.note(request.command_id, Some(stream), &request.request_digest);
+                        self.remember_key(request, stream);
                     }
                     return answer;
                 }
                 match request.if_match {
-                    Some(expected) if known.revision() != Some(expected) => {
-                        Err(Error::RevisionMismatch { stream: stream.clone(), expected, actual: known.revision() })
+                    Some(expected) if loaded.revision() != Some(expected) => {
+                        Err(Error::RevisionMismatch { stream: stream.clone(), expected, actual: loaded.revision() })
                     }
-                    _ => decide(&known, request).map_err(Error::from).map(|decision| (decision, known.expected())),
+                    _ => decide(loaded.history())
+                        .map(|decision| (decision, loaded.expected_revision()))
+                        .map_err(Error::from),
                 }
             };
             match decided {
                 Ok((decision, expected)) => {
-                    if let Some(outcome) = self.append(streams, &live, request, decision, expected).await? {
+                    if let Some(outcome) = self.append(streams, &cached, request, decision, expected).await? {
                         return Ok(outcome);
                     }
                 }
-                Err(no) if up_to_date => return Err(no),
+                Err(error) if is_up_to_date => return Err(error),
                 Err(_) => {}
             }
-            streams.refresh(&live).await?;
+            streams.refresh(&cached).await?;
             if let Some(roster) = roster {
                 self.inner.prisons.refresh(roster).await?;
             }
-            up_to_date = true;
+            is_up_to_date = true;
             self.inner.metrics.retries.inc();
         }
-        Err(contended())
+        Err(Error::Contended { stream })
     }
 
-    /// Appends what was decided; `None` where the stream has moved on, be it by an earlier try of this very command.
-    async fn append<H: History>(
+    /// Appends the decided events. `None` if the stream has moved on, perhaps by an earlier try of this very command.
+    async fn append<H: StreamHistory>(
         &self,
         streams: &Streams<H>,
-        live: &Live<H>,
+        cached: &CachedStream<H>,
         request: &Request,
         decision: Decision<H::Event>,
         expected: ExpectedRevision,
@@ -226,7 +277,7 @@ impl Service {
         let appended = self.inner.log.append(&stream, expected, encoded).instrument(span).await;
         metrics.append_seconds.observe(appending.elapsed().as_secs_f64());
         match appended {
-            // The same ids do not make it the same request, so the stream is asked which request it was.
+            // Equal event ids do not make it the same request, so the caller looks into the stream for the digest.
             Ok(Appended { repeated: true, .. }) | Err(AppendError::Conflict { .. }) => {
                 metrics.append_conflicts.inc();
                 Ok(None)
@@ -251,15 +302,15 @@ impl Service {
                         },
                     })
                     .collect();
-                live.observe(&events)?;
-                self.inner.recent.note(request.command_id, Some(stream), &request.request_digest);
-                Ok(Some(Outcome { events, repeated: false }))
+                cached.observe(&events)?;
+                self.remember_key(request, stream);
+                Ok(Outcome::new(events, false))
             }
             Err(AppendError::Log(error)) => {
-                // The answer may have been lost after the commit. If the log cannot be read either, the caller is told
-                // of the first failure and sends the same again.
-                if streams.refresh(live).await.is_ok()
-                    && let Some(answer) = recorded(&live.known(), request)
+                // The answer may have been lost after the commit. If the log cannot be read either, the caller gets
+                // the first error and sends the same request again.
+                if streams.refresh(cached).await.is_ok()
+                    && let Some(answer) = answer_to_repeat(&cached.read(), request.command_id, &request.request_digest)
                 {
                     return answer.map(Some);
                 }
@@ -269,160 +320,133 @@ impl Service {
         }
     }
 
-    /// Merges one number into another (rule 10). The answer has the events on the removed number and then the one on the
-    /// survivor; where an earlier request made this merge, those that it recorded.
-    ///
-    /// # Errors
-    /// [`Error`]. After an outage the removed number may be retired already; the policies then complete the merge.
-    pub async fn merge(&self, request: MergeRequest) -> Result<Outcome, Error> {
-        merge::merge(self, request).await
+    fn remember_key(&self, request: &Request, stream: Stream) {
+        self.inner.idempotency_keys.remember(request.command_id, Some(stream), &request.request_digest);
     }
 
-    /// Says whether commands to a case would be accepted one after the other, now. Records nothing.
-    pub(crate) async fn rehearse(&self, number: &PrisonerNumber, commands: &[prisoner::Command]) -> Result<(), Error> {
-        let case = self.case_now(number).await?;
-        let mut history = case.known().history().clone();
-        for command in commands {
-            let roster = match roster_of(command) {
-                Some(code) => Some(self.prison_now(code).await?),
-                None => None,
-            };
-            let roster = roster.as_ref().map(|roster| roster.known());
-            let now = history.entries().last().map(|entry| entry.recorded_at).unwrap_or_default();
-            let now = self
-                .now()
-                .max(now)
-                .max(roster.as_ref().and_then(|roster| roster.last_recorded_at()).unwrap_or_default());
-            let context = prisoner::Context {
-                now,
-                effective_at: now,
-                prison: roster.as_ref().map(|roster| roster.history()),
-                recommendation_policy: self.inner.settings.recommendation_policy,
-            };
-            for event in prisoner::decide(&history, command, &context)? {
-                let revision = history.entries().len() as u64;
-                history.push(Entry {
-                    // No rule looks at what only the log gives an entry.
-                    event_id: CommandId(Uuid::nil()).event_id(0),
-                    command_id: CommandId(Uuid::nil()),
-                    position: u64::MAX,
-                    revision,
-                    effective_at: now,
-                    recorded_at: now,
-                    recorded_by: RecordedBy { username: self.local_user().clone(), client: String::new() },
-                    event,
-                });
-            }
+    /// The roster that the rules look at, for a command that gives a role to a POM; perhaps behind the log.
+    pub(crate) async fn roster_for(&self, command: &prisoner::Command) -> Result<Option<Arc<CachedPrison>>, Error> {
+        match prison_of_new_role(command) {
+            Some(code) => Ok(Some(self.inner.prisons.load(code).await?)),
+            None => Ok(None),
         }
-        Ok(())
     }
 
-    /// A case as it is known here, perhaps behind the log.
-    pub(crate) async fn case(&self, number: &PrisonerNumber) -> Result<Arc<Live<prisoner::History>>, Error> {
+    /// A case from the cache, perhaps behind the log.
+    pub(crate) async fn case(&self, number: &PrisonerNumber) -> Result<Arc<CachedCase>, Error> {
         Ok(self.inner.cases.load(number).await?)
     }
 
-    /// A case as the log has it now.
-    pub(crate) async fn case_now(&self, number: &PrisonerNumber) -> Result<Arc<Live<prisoner::History>>, Error> {
-        let live = self.case(number).await?;
-        self.inner.cases.refresh(&live).await?;
-        Ok(live)
+    /// A case that is up to date with the log.
+    pub(crate) async fn case_now(&self, number: &PrisonerNumber) -> Result<Arc<CachedCase>, Error> {
+        let case = self.case(number).await?;
+        self.inner.cases.refresh(&case).await?;
+        Ok(case)
     }
 
-    /// A prison as it is known here, perhaps behind the log.
-    pub(crate) async fn prison(&self, code: &PrisonCode) -> Result<Arc<Live<prison::History>>, Error> {
-        Ok(self.inner.prisons.load(code).await?)
+    /// A prison that is up to date with the log.
+    pub(crate) async fn prison_now(&self, code: &PrisonCode) -> Result<Arc<CachedPrison>, Error> {
+        let prison = self.inner.prisons.load(code).await?;
+        self.refresh_prison(&prison).await?;
+        Ok(prison)
     }
 
-    /// A prison as the log has it now.
-    pub(crate) async fn prison_now(&self, code: &PrisonCode) -> Result<Arc<Live<prison::History>>, Error> {
-        let live = self.prison(code).await?;
-        self.inner.prisons.refresh(&live).await?;
-        Ok(live)
+    /// Brings a prison up to date with the log.
+    pub(crate) async fn refresh_prison(&self, prison: &CachedPrison) -> Result<(), Error> {
+        Ok(self.inner.prisons.refresh(prison).await?)
     }
 
-    /// Takes what a follower of the log saw into the prison kept, so that rosters stay fresh on every server.
+    /// Adds an event that was read from the log to its prison, if that is in the cache, so that rosters stay fresh on
+    /// every server.
     pub(crate) fn observe_prison(&self, code: &PrisonCode, event: &StoredEvent) -> Result<(), Error> {
-        match self.inner.prisons.kept(code) {
-            Some(live) => Ok(live.observe(std::slice::from_ref(event))?),
+        match self.inner.prisons.get(code) {
+            Some(prison) => Ok(prison.observe(std::slice::from_ref(event))?),
             None => Ok(()),
         }
     }
 
-    /// Whether the policies have read the log to its end and are following it; never while [`crate::policies::run`]
-    /// does not run. Until then no debt is discharged and a bulk reallocation of all cases is answered with 503.
-    #[must_use]
-    pub fn is_caught_up(&self) -> bool {
-        self.inner.index.is_caught_up()
+    /// Follows the log from after a position.
+    pub(crate) fn follow_log(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {
+        self.inner.log.follow_all(after)
     }
 
-    /// Whether [`crate::policies::run`] runs, be it that it has caught up or not.
-    #[must_use]
-    pub fn policies_run(&self) -> bool {
-        self.inner.index.is_followed()
+    /// What the policies have read from the log.
+    pub(crate) fn obligations(&self) -> &ObligationIndex {
+        &self.inner.obligations
     }
 
-    pub(crate) fn now(&self) -> DateTime<Utc> {
-        self.inner.settings.clock.now()
+    /// Every case on which a POM ever had a role at a prison, up to the present end of the log.
+    pub(crate) async fn cases_ever_held(
+        &self,
+        prison: &PrisonCode,
+        staff_id: StaffId,
+    ) -> Result<Vec<PrisonerNumber>, Error> {
+        let head = self.inner.log.head().await?;
+        self.inner.obligations.cases_ever_held(prison, staff_id, head).await
     }
 
-    /// The time at which a request is decided: this clock's, or what the log shows to have struck already. What a
-    /// policy records follows from an event that may have been recorded by a clock that is ahead of this one.
-    fn now_for(&self, request: &Request, last_recorded_at: Option<DateTime<Utc>>) -> DateTime<Utc> {
-        let caused_at = request.causation_id.and(request.effective_at).map(whole_microseconds);
-        self.now().max(last_recorded_at.max(caused_at).unwrap_or_default())
+    pub(crate) fn idempotency_keys(&self) -> &IdempotencyKeys {
+        &self.inner.idempotency_keys
     }
 
-    pub(crate) fn log(&self) -> &SharedLog {
-        &self.inner.log
+    /// Waits until this process decides no other merge, so that two merges cannot close a circle between them.
+    pub(crate) async fn take_merge_turn(&self, survivor: &PrisonerNumber) -> Result<MutexGuard<'_, ()>, Error> {
+        take_turn(&self.inner.merge_turn, &Stream::Prisoner(survivor.clone())).await
     }
 
-    pub(crate) fn recent(&self) -> &Recent {
-        &self.inner.recent
-    }
-
-    pub(crate) fn index(&self) -> &Index {
-        &self.inner.index
-    }
-
-    /// Held while a merge is worked out, so that two merges of this process cannot close a circle between them.
-    pub(crate) fn merges(&self) -> &tokio::sync::Mutex<()> {
-        &self.inner.merges
-    }
-
-    pub(crate) fn local_user(&self) -> &Username {
-        &self.inner.settings.local_user
+    /// The person who records: `username`, or the local user where a request names none.
+    pub(crate) fn recorded_by(&self, username: Option<Username>, client: String) -> RecordedBy {
+        RecordedBy { username: username.unwrap_or_else(|| self.inner.settings.local_user.clone()), client }
     }
 }
 
-/// What was decided, and by which clock.
-struct Decision<E> {
-    events: Vec<E>,
-    now: DateTime<Utc>,
-    effective_at: DateTime<Utc>,
+/// The events that `domain` decided on, and the times of the decision.
+pub(crate) struct Decision<E> {
+    pub(crate) events: Vec<E>,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) effective_at: DateTime<Utc>,
 }
 
-/// The answer to a request whose command id stands in the stream already.
-fn recorded<H: History>(known: &Known<H>, request: &Request) -> Option<Result<Outcome, Error>> {
-    recorded_before(known, request.command_id, &request.request_digest)
+/// The times that a request brings to its decision.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct RequestTimes {
+    /// When the events are to take effect; `None`: when they are decided.
+    effective_at: Option<DateTime<Utc>>,
+    /// For a policy's command: when the event that caused it took effect.
+    caused_at: Option<DateTime<Utc>>,
 }
 
-/// The answer to a command that a stream has recorded already; [`Error::KeyReused`] where it was another request.
-pub(crate) fn recorded_before<H: History>(
-    known: &Known<H>,
+impl RequestTimes {
+    fn of(request: &Request) -> Self {
+        let effective_at = request.effective_at.map(whole_microseconds);
+        Self { effective_at, caused_at: request.causation_id.and(effective_at) }
+    }
+}
+
+/// Waits for a turn on `stream`.
+///
+/// # Errors
+/// [`Error::Contended`] after [`TURN_WAIT_MAX`].
+async fn take_turn<'a>(turn: &'a Mutex<()>, stream: &Stream) -> Result<MutexGuard<'a, ()>, Error> {
+    timeout(TURN_WAIT_MAX, turn.lock()).await.map_err(|_| Error::Contended { stream: stream.clone() })
+}
+
+/// The answer to a command that the stream holds already: its events, or [`Error::KeyReused`] if another request
+/// recorded them. `None` if the stream does not hold it.
+pub(crate) fn answer_to_repeat<H: StreamHistory>(
+    loaded: &LoadedStream<H>,
     command_id: CommandId,
     request_digest: &str,
 ) -> Option<Result<Outcome, Error>> {
-    let digest = known.request_digest(command_id)?;
-    Some(if digest == request_digest {
-        Ok(Outcome { events: known.events_of(command_id), repeated: true })
+    if loaded.request_digest(command_id)? == request_digest {
+        loaded.outcome_of(command_id).map(Ok)
     } else {
-        Err(Error::KeyReused { command_id })
-    })
+        Some(Err(Error::KeyReused { command_id }))
+    }
 }
 
-/// The prison whose roster the rules look at, for a command that gives a role to a POM.
-fn roster_of(command: &prisoner::Command) -> Option<&PrisonCode> {
+/// The prison at which a command gives a role to a POM.
+fn prison_of_new_role(command: &prisoner::Command) -> Option<&PrisonCode> {
     match command {
         prisoner::Command::Allocate(allocate) => Some(&allocate.prison),
         prisoner::Command::Reallocate(reallocate) => Some(&reallocate.prison),

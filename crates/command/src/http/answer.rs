@@ -1,10 +1,10 @@
-//! What answers a command.
+//! The answer to a command, and its OpenAPI description.
 
 use std::{collections::BTreeMap, fmt::Display};
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use domain::{Event, Stream, identifier::CommandId, prison::PrisonEvent};
@@ -34,35 +34,40 @@ pub(super) struct RecordedEvents {
 }
 
 /// A command was recorded: 201, or 200 where an earlier request with the same key recorded it.
-pub(super) struct Recorded {
+pub(super) struct RecordedResponse {
     pub(super) command_id: CommandId,
     pub(super) outcome: Outcome,
 }
 
-impl IntoResponse for Recorded {
+impl IntoResponse for RecordedResponse {
     fn into_response(self) -> Response {
-        let status = if self.outcome.repeated { StatusCode::OK } else { StatusCode::CREATED };
-        let events = self.outcome.events.iter().map(RecordedEvent::from).collect();
+        let Self { command_id, outcome } = self;
+        let status = if outcome.is_repeated() { StatusCode::OK } else { StatusCode::CREATED };
+        let events = outcome.events().map(RecordedEvent::from).collect();
         let mut response = (status, Json(RecordedEvents { events })).into_response();
-        let last = self.outcome.last();
-        // In a merge the survivor's event comes last and may have been recorded before the others.
-        let position = self.outcome.events.iter().map(|stored| stored.entry.position).max();
         let headers = response.headers_mut();
-        headers.insert(IDEMPOTENCY_KEY, header_value(&self.command_id));
-        headers.insert(header::LOCATION, header_value(&location(last)));
-        headers.insert(header::ETAG, etag(last.entry.revision));
-        headers.insert(LEDGER_POSITION, HeaderValue::from(position.unwrap_or_default()));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        add_command_headers(headers, command_id, Some(outcome.position()));
+        headers.insert(header::LOCATION, header_value(&location(outcome.last())));
+        headers.insert(header::ETAG, etag(outcome.last().entry.revision));
         response
     }
 }
 
-/// A header's value of what consists of letters, digits and signs that are fit for one.
-pub(super) fn header_value(text: &impl Display) -> HeaderValue {
+/// Adds the headers that every answer to a command has: its id, and the position of its events if it recorded any.
+pub(super) fn add_command_headers(headers: &mut HeaderMap, command_id: CommandId, position: Option<u64>) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(IDEMPOTENCY_KEY, header_value(&command_id));
+    if let Some(position) = position {
+        headers.insert(LEDGER_POSITION, HeaderValue::from(position));
+    }
+}
+
+/// A header's value from text that consists of visible ASCII characters.
+fn header_value(text: &impl Display) -> HeaderValue {
     HeaderValue::try_from(text.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Where what was recorded can be read.
+/// The path at which a recorded event can be read.
 fn location(stored: &StoredEvent) -> String {
     match (&stored.stream, &stored.entry.event) {
         (Stream::Prisoner(number), _) => format!("/prisoners/{number}/history/{}", stored.entry.revision),
@@ -94,18 +99,18 @@ pub(super) struct HeaderParams {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "described, not read")]
-pub(super) struct IfMatch {
+pub(super) struct IfMatchParam {
     /// `"<revision>"`: do this only if the stream is at that revision.
     #[param(rename = "If-Match", example = "\"3\"")]
     if_match: Option<String>,
 }
 
-/// What answers a command, for the OpenAPI document.
-pub(super) struct CommandAnswers;
+/// The answers to a command, for the OpenAPI document.
+pub(super) struct CommandResponses;
 
-impl IntoResponses for CommandAnswers {
+impl IntoResponses for CommandResponses {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        let mut responses: BTreeMap<String, RefOr<Described>> = Problems::responses();
+        let mut responses: BTreeMap<String, RefOr<Described>> = ProblemResponses::responses();
         responses.insert("201".to_owned(), recorded("Recorded").into());
         responses.insert("200".to_owned(), recorded("Recorded before, by a request with the same key").into());
         let mismatch = problem_described("The stream is not at the revision that If-Match names");
@@ -114,10 +119,10 @@ impl IntoResponses for CommandAnswers {
     }
 }
 
-/// What answers a request that records nothing, where it concerns several streams, for the OpenAPI document.
-pub(super) struct Problems;
+/// The answers to a command that records nothing, for the OpenAPI document.
+pub(super) struct ProblemResponses;
 
-impl IntoResponses for Problems {
+impl IntoResponses for ProblemResponses {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         [
             ("400", "The request cannot be read; `errors` says where"),

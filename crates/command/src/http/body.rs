@@ -16,20 +16,20 @@ use super::strict_object::Object;
 
 /// A command's body, read, and what a repeat of the request is recognised by. No body is an empty object: whether that
 /// is enough is for the fields to say.
-pub(super) struct Body<T> {
+pub(super) struct CommandBody<T> {
     pub(super) fields: T,
     path: String,
     sent: Value,
 }
 
-impl<T> Body<T> {
+impl<T> CommandBody<T> {
     /// By what a repeat of this request is told from another request with the same key.
     pub(super) fn digest(&self, operation: &str) -> String {
         request_digest(operation, &self.path, &self.sent)
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CommandBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -49,7 +49,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 /// A body with nothing to say but when it holds from.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct OnlyEffectiveAt {
+#[schema(as = OnlyEffectiveAt)]
+pub(super) struct OnlyEffectiveAtBody {
     /// When it holds from, in the past; absent, from now.
     pub(super) effective_at: Option<DateTime<Utc>>,
 }

@@ -1,13 +1,8 @@
-//! What allocations and reallocations, of one case or many, all say about the choice of POM.
+//! The members that allocations and reallocations, of one case or many, share: the choice of a POM.
 
-use domain::{
-    identifier::StaffId,
-    prisoner::{ChoiceReasons, OverrideReason},
-};
+use domain::{identifier::StaffId, prisoner::OverrideReason};
 use serde::Deserialize;
 use utoipa::ToSchema;
-
-use super::text::Lines;
 
 /// Most override reasons in one request: each of the four once, and room for a client that repeats itself.
 const OVERRIDE_REASONS_MAX: usize = 16;
@@ -25,7 +20,7 @@ pub(super) struct ChosenPom {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(try_from = "Vec<OverrideReason>")]
 #[schema(value_type = Vec<String>, example = json!(["SUITABILITY"]))]
-pub(super) struct OverrideReasons(Vec<OverrideReason>);
+pub(super) struct OverrideReasons(pub(super) Vec<OverrideReason>);
 
 impl TryFrom<Vec<OverrideReason>> for OverrideReasons {
     type Error = String;
@@ -43,18 +38,43 @@ impl TryFrom<Vec<OverrideReason>> for OverrideReasons {
     }
 }
 
-/// The reasons as the domain takes them.
-pub(super) fn reasons(
-    override_reasons: Option<OverrideReasons>,
-    suitability_detail: Option<Lines>,
-    override_detail: Option<Lines>,
-    note: Option<Lines>,
-) -> ChoiceReasons {
-    ChoiceReasons {
-        override_reasons: override_reasons.unwrap_or_default().0,
-        suitability_detail: suitability_detail.map(Into::into),
-        override_detail: override_detail.map(Into::into),
-        note: note.map(Into::into),
-        nomis_booking_id: None,
-    }
+/// Declares the body of a request that chooses a POM: its own members, and those that all such bodies share. A macro,
+/// because serde's `flatten` would accept unknown members.
+macro_rules! choice_body {
+    ($(#[$attribute:meta])* pub(super) struct $name:ident { $($own_members:tt)* }) => {
+        #[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        $(#[$attribute])*
+        pub(super) struct $name {
+            $($own_members)*
+            /// Why not a POM of the recommended kind, where it is not: `SUITABILITY`, `NO_STAFF`, `CONTINUITY`, `OTHER`.
+            override_reasons: Option<$crate::http::choice::OverrideReasons>,
+            /// Why the prisoner is suitable for the other kind of POM; goes with `SUITABILITY`.
+            #[schema(value_type = Option<String>, max_length = 175)]
+            suitability_detail: Option<$crate::http::text::Lines>,
+            /// What the reason is; goes with `OTHER`.
+            #[schema(value_type = Option<String>, max_length = 175)]
+            override_detail: Option<$crate::http::text::Lines>,
+            /// Note to the POM.
+            #[schema(value_type = Option<String>, max_length = 4000)]
+            note: Option<$crate::http::text::Lines>,
+            /// When it holds from, in the past; absent, from now.
+            effective_at: Option<chrono::DateTime<chrono::Utc>>,
+        }
+
+        impl $name {
+            /// Takes the reasons out of the body, as the domain has them.
+            fn take_choice_reasons(&mut self) -> domain::prisoner::ChoiceReasons {
+                domain::prisoner::ChoiceReasons {
+                    override_reasons: self.override_reasons.take().unwrap_or_default().0,
+                    suitability_detail: self.suitability_detail.take().map(Into::into),
+                    override_detail: self.override_detail.take().map(Into::into),
+                    note: self.note.take().map(Into::into),
+                    nomis_booking_id: None,
+                }
+            }
+        }
+    };
 }
+
+pub(super) use choice_body;

@@ -7,13 +7,14 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case, text::Text};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case, text::Text};
 use crate::Service;
 
 /// A COM.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct CommunityManager {
+#[schema(as = CommunityManager)]
+pub(super) struct CommunityManagerBody {
     /// "Surname, Forename".
     #[schema(value_type = String, max_length = 500, example = "Lee, Sam")]
     name: Text,
@@ -33,16 +34,16 @@ pub(super) struct CommunityManager {
 /// Name the COM.
 #[utoipa::path(
     put, path = "/prisoners/{n}/community-manager", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = CommunityManager,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = CommunityManagerBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn assign_community_manager(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<CommunityManager>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<CommunityManagerBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_case(&service, number, headers, body, "assign-community-manager", |body| {
         (
             prisoner::Command::AssignCommunityManager(officer::CommunityManager {

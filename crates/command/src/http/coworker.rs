@@ -11,14 +11,16 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    Body, CommandAnswers, HeaderParams, IfMatch, Recorded, choice::ChosenPom, record_on_case, strict_object::object,
+    CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, choice::ChosenPom, record_on_case,
+    strict_object::object,
 };
 use crate::Service;
 
 /// A co-working POM.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct AllocateCoworker {
+#[schema(as = AllocateCoworker)]
+pub(super) struct AllocateCoworkerBody {
     /// Where the case is held.
     #[schema(value_type = String, example = "LEI")]
     prison: PrisonCode,
@@ -32,16 +34,16 @@ pub(super) struct AllocateCoworker {
 /// Add a co-working POM, or replace the one there is.
 #[utoipa::path(
     post, path = "/prisoners/{n}/co-workers", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = AllocateCoworker,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = AllocateCoworkerBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn allocate_coworker(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<AllocateCoworker>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<AllocateCoworkerBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_case(&service, number, headers, body, "allocate-coworker", |body| {
         (
             prisoner::Command::AllocateCoworker(prisoner::AllocateCoworker {

@@ -10,13 +10,14 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;
 
 /// A deallocation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Deallocate {
+#[schema(as = Deallocate)]
+pub(super) struct DeallocateBody {
     /// What ends the roles.
     trigger: Trigger,
     /// When it holds from, in the past; absent, from now.
@@ -36,16 +37,16 @@ pub(super) enum Trigger {
 /// End both POM roles.
 #[utoipa::path(
     post, path = "/prisoners/{n}/deallocations", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = Deallocate,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = DeallocateBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn deallocate(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<Deallocate>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<DeallocateBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_case(&service, number, headers, body, "deallocate", |body| {
         let trigger = match body.trigger {
             Trigger::Manual => DeallocationTrigger::Manual,

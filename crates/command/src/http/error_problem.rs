@@ -1,49 +1,53 @@
-//! From why nothing was recorded to what a client is told.
+//! Maps the errors of the command side to problem documents.
 
 use event_log::error_chain;
 use http_api::Problem;
 
 use crate::Error;
 
-/// What a client is told. Every problem has one status and one stable code; what went wrong inside is logged here.
-pub(super) fn problem(error: Error) -> Problem {
-    match error {
-        // The one refusal that says that the thing itself is not there, with the status that reading it has.
-        Error::Refused(refusal) if refusal.code == "prisoner-unknown" => {
-            Problem::not_found(refusal.code, refusal.sentence)
-        }
-        Error::Refused(refusal) => refusal.into(),
-        Error::RevisionMismatch { stream, expected, actual } => {
-            let actual =
-                actual.map_or_else(|| "nothing is recorded of it yet".to_owned(), |at| format!("it is at {at}"));
-            Problem::precondition_failed(
-                "revision-mismatch",
-                format!("{stream} is not at revision {expected}: {actual}. Read it again, then decide again."),
-            )
-        }
-        Error::KeyReused { command_id } => Problem::unprocessable(
-            "idempotency-key-reused",
-            format!("The Idempotency-Key {command_id} was used for another request. Use a new key for a new request."),
-        ),
-        Error::Contended { stream } => Problem::unavailable(
-            "stream-contended",
-            format!("Others kept recording on {stream}. Send the same again, with the same Idempotency-Key."),
-        ),
-        Error::NotCaughtUp => Problem::unavailable(
-            "policies-behind",
-            "Which cases the POM holds is still being read from the event log. Send the same again, with the same \
+/// Every problem has one status and one stable code. Causes inside the ledger are logged here and not sent.
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            // The one refusal that says that the thing itself is not there, with the status that reading it has.
+            Error::Refused(refusal) if refusal.code == "prisoner-unknown" => {
+                Problem::not_found(refusal.code, refusal.sentence)
+            }
+            Error::Refused(refusal) => refusal.into(),
+            Error::RevisionMismatch { stream, expected, actual } => {
+                let actual =
+                    actual.map_or_else(|| "nothing is recorded of it yet".to_owned(), |at| format!("it is at {at}"));
+                Problem::precondition_failed(
+                    "revision-mismatch",
+                    format!("{stream} is not at revision {expected}: {actual}. Read it again, then decide again."),
+                )
+            }
+            Error::KeyReused { command_id } => Problem::unprocessable(
+                "idempotency-key-reused",
+                format!(
+                    "The Idempotency-Key {command_id} was used for another request. Use a new key for a new request."
+                ),
+            ),
+            Error::Contended { stream } => Problem::unavailable(
+                "stream-contended",
+                format!("Others kept recording on {stream}. Send the same again, with the same Idempotency-Key."),
+            ),
+            Error::NotCaughtUp => Problem::unavailable(
+                "policies-behind",
+                "Which cases the POM holds is still being read from the event log. Send the same again, with the same \
              Idempotency-Key.",
-        ),
-        Error::Unavailable(cause) => {
-            tracing::warn!(error = %error_chain(&*cause), "the event store cannot be reached");
-            Problem::unavailable(
-                "event-store-unavailable",
-                "The event store cannot be reached. Send the same again, with the same Idempotency-Key.",
-            )
-        }
-        Error::Broken(cause) => {
-            tracing::error!(error = %error_chain(&*cause), "a command could not be recorded");
-            Problem::internal()
+            ),
+            Error::Unavailable(cause) => {
+                tracing::warn!(error = %error_chain(&*cause), "the event store cannot be reached");
+                Problem::unavailable(
+                    "event-store-unavailable",
+                    "The event store cannot be reached. Send the same again, with the same Idempotency-Key.",
+                )
+            }
+            Error::Broken(cause) => {
+                tracing::error!(error = %error_chain(&*cause), "a command could not be recorded");
+                Problem::internal()
+            }
         }
     }
 }

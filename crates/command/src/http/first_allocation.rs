@@ -1,51 +1,38 @@
-//! `POST /allocation`: as the first allocation API (2019) took and answered it, over the ledger.
+//! `POST /allocation`: an allocation as the first allocation API (2019) took and answered it.
 //!
-//! It allocates or reallocates, whichever the case needs, and assigns the tier first where it differs. Unlike the rest
-//! of the API it passes over members that it does not know, as the first API did, and answers a refusal with 200.
+//! Unlike the rest of the API it ignores members that it does not know, as the first API did, and answers a refusal
+//! with 200.
 
 use axum::{
     Json,
     extract::State,
-    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use domain::{
-    Command,
     identifier::{PrisonCode, PrisonerNumber, StaffId, Username},
-    prisoner::{self, ChoiceReasons, DETAIL_LEN_MAX, OverrideReason, TierAssigned},
-    tier::{Tier, TierSource},
+    tier::Tier,
 };
-use http_api::{
-    CommandHeaders, Problem,
-    extract::from_json,
-    headers::{IDEMPOTENCY_KEY, LEDGER_POSITION},
-};
+use http_api::{CommandHeaders, Problem, extract::from_json};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    Body,
-    answer::{HeaderParams, Problems, header_value},
-    problem, recorded_by, refuse_if_match,
+    CommandBody,
+    answer::{HeaderParams, ProblemResponses, add_command_headers},
+    refuse_if_match,
     strict_object::Object,
     text::Lines,
 };
-use crate::{Error, Request, Service, service::recorded_before};
-
-/// Why a case that another POM holds moves; the first API had no word for it.
-const REALLOCATION_REASON: &str = "Allocated to another POM through the first allocation API";
-
-/// The parts of the request that are commands of their own.
-const TIER: &str = "tier";
-const ALLOCATION: &str = "allocation";
-
-/// Longest username of the ledger.
-const USERNAME_LEN_MAX: usize = 30;
+use crate::{
+    Error, Service,
+    operations::first_allocation::{FirstAllocation, allocate},
+};
 
 /// What the first API knew of an allocation.
 #[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct FirstAllocation {
+#[schema(as = FirstAllocation)]
+pub(super) struct FirstAllocationBody {
     /// The POM.
     #[serde(deserialize_with = "staff_id")]
     #[schema(value_type = i64, example = 485_926)]
@@ -94,157 +81,53 @@ pub(super) struct FirstAnswer {
 #[utoipa::path(
     post, path = "/allocation", tag = "First allocation API", operation_id = "allocate_first_api",
     params(HeaderParams),
-    request_body = FirstAllocation,
-    responses((status = 200, description = "Allocated, or refused by a rule", body = FirstAnswer), Problems),
+    request_body = FirstAllocationBody,
+    responses((status = 200, description = "Allocated, or refused by a rule", body = FirstAnswer), ProblemResponses),
 )]
-pub(super) async fn allocate(
+pub(super) async fn allocate_first_api(
     State(service): State<Service>,
     headers: CommandHeaders,
-    body: Body<Value>,
+    body: CommandBody<Value>,
 ) -> Result<Response, Problem> {
     refuse_if_match(&headers)?;
     let request_digest = body.digest("first-allocation");
-    let allocation = read(body.fields)?;
+    let body = read(body.fields)?;
+    let creator = body.created_by.as_deref().and_then(|text| Username::nearest(text.trim()));
     let command_id = headers.command_id;
-    let (answer, position) = match record(&service, headers, allocation, request_digest).await {
+    let request = FirstAllocation {
+        number: body.nomis_offender_id,
+        tier: body.allocated_at_tier,
+        prison: body.prison,
+        staff_id: body.nomis_staff_id,
+        override_reason: body.override_reason.map(Into::into),
+        note: body.note.map(Into::into),
+        nomis_booking_id: body.nomis_booking_id,
+        command_id,
+        request_digest,
+        correlation_id: headers.correlation_id,
+        recorded_by: service.recorded_by(creator.or(headers.recorded_by), headers.client),
+    };
+    let (answer, position) = match allocate(&service, request).await {
         Ok(position) => {
             (FirstAnswer { status: "ok", error_message: String::new(), data: Some(Value::Null) }, Some(position))
         }
         Err(Error::Refused(refusal)) => {
             (FirstAnswer { status: "error", error_message: refusal.sentence, data: None }, None)
         }
-        Err(error) => return Err(problem(error)),
+        Err(error) => return Err(error.into()),
     };
     let mut response = Json(answer).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(IDEMPOTENCY_KEY, header_value(&command_id));
-    if let Some(position) = position {
-        headers.insert(LEDGER_POSITION, HeaderValue::from(position));
-    }
+    add_command_headers(response.headers_mut(), command_id, position);
     Ok(response)
 }
 
-fn read(mut body: Value) -> Result<FirstAllocation, Problem> {
+/// Reads the members from the body, or from its member `allocation`.
+fn read(mut body: Value) -> Result<FirstAllocationBody, Problem> {
     let allocation = match body.get_mut("allocation") {
         Some(wrapped) => wrapped.take(),
         None => body,
     };
     from_json(allocation.to_string().as_bytes()).map(|Object(allocation)| allocation)
-}
-
-/// Records the tier, where it differs, and the allocation; answers with the position of the latter. Nothing is
-/// recorded unless both would be accepted.
-async fn record(
-    service: &Service,
-    headers: CommandHeaders,
-    allocation: FirstAllocation,
-    request_digest: String,
-) -> Result<u64, Error> {
-    let number = allocation.nomis_offender_id.clone();
-    let (command_id, correlation_id) = (headers.command_id, headers.correlation_id);
-    let mut recorded_by = recorded_by(service, headers);
-    if let Some(username) = allocation.created_by.as_deref().and_then(username) {
-        recorded_by.username = username;
-    }
-    // The client knows the key that it sent, and none that is derived from it.
-    let with_its_key = |error| match error {
-        Error::KeyReused { .. } => Error::KeyReused { command_id },
-        error => error,
-    };
-    service.recent().check(command_id, None, &request_digest)?;
-    let commands = {
-        let case = service.case_now(&number).await?;
-        let known = case.known();
-        // A repeat is answered as such, whatever has happened to the case since.
-        if let Some(repeated) = recorded_before(&known, command_id.derive(ALLOCATION), &request_digest) {
-            return Ok(repeated.map_err(with_its_key)?.last().entry.position);
-        }
-        recorded_before(&known, command_id.derive(TIER), &request_digest).transpose().map_err(with_its_key)?;
-        commands(&known.history().state(), allocation)
-    };
-    service.rehearse(&number, &commands).await?;
-    service.recent().note(command_id, None, &request_digest);
-    let mut position = 0;
-    for command in commands {
-        let part = match &command {
-            prisoner::Command::AssignTier(_) => TIER,
-            _ => ALLOCATION,
-        };
-        let request = Request {
-            command: Command::Prisoner(number.clone(), command),
-            command_id: command_id.derive(part),
-            request_digest: request_digest.clone(),
-            recorded_by: recorded_by.clone(),
-            correlation_id,
-            causation_id: None,
-            effective_at: None,
-            if_match: None,
-        };
-        position = service.execute(request).await.map_err(with_its_key)?.last().entry.position;
-    }
-    Ok(position)
-}
-
-fn commands(state: &prisoner::State, allocation: FirstAllocation) -> Vec<prisoner::Command> {
-    let mut commands = Vec::new();
-    let tier = state.tier.as_ref();
-    if tier.map(|known| known.tier) != Some(allocation.allocated_at_tier) {
-        commands.push(prisoner::Command::AssignTier(TierAssigned {
-            tier: allocation.allocated_at_tier,
-            rosh_level: tier.and_then(|known| known.rosh_level),
-            source: TierSource::Manual,
-            crn: None,
-            prison: None,
-        }));
-    }
-    let (override_reason, note) = (allocation.override_reason.map(Into::into), allocation.note.map(Into::into));
-    let reasons = reasons(override_reason, note, allocation.nomis_booking_id);
-    let (prison, staff_id) = (allocation.prison, allocation.nomis_staff_id);
-    commands.push(match state.primary_pom {
-        None => prisoner::Command::Allocate(prisoner::Allocate { prison, staff_id, reasons }),
-        Some(_) => prisoner::Command::Reallocate(prisoner::Reallocate {
-            prison,
-            staff_id,
-            expected_holder: None,
-            reason: REALLOCATION_REASON.to_owned(),
-            reasons,
-        }),
-    });
-    commands
-}
-
-/// The reason for an override: one of the ledger's words, or else other, in the client's. The first API had no member
-/// for the detail that some of them need, so the note is it, or else the word itself.
-fn reasons(override_reason: Option<String>, note: Option<String>, nomis_booking_id: Option<i64>) -> ChoiceReasons {
-    let given = override_reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    let detail = |word: String| {
-        let fits = |note: &&str| !note.is_empty() && note.chars().count() <= DETAIL_LEN_MAX;
-        note.as_deref().map(str::trim).filter(fits).map_or(word, str::to_owned)
-    };
-    let mut reasons = ChoiceReasons { nomis_booking_id, ..ChoiceReasons::default() };
-    if let Some(text) = given {
-        let (reason, suitability, other) = match text.to_ascii_uppercase().as_str() {
-            "NO_STAFF" => (OverrideReason::NoStaff, None, None),
-            "CONTINUITY" => (OverrideReason::Continuity, None, None),
-            "SUITABILITY" => (OverrideReason::Suitability, Some(detail(text)), None),
-            "OTHER" => (OverrideReason::Other, None, Some(detail(text))),
-            _ => (OverrideReason::Other, None, Some(text)),
-        };
-        reasons.override_reasons.push(reason);
-        reasons.suitability_detail = suitability;
-        reasons.override_detail = other;
-    }
-    ChoiceReasons { note, ..reasons }
-}
-
-/// A username in the ledger's letters.
-fn username(text: &str) -> Option<Username> {
-    let letters = text.trim().chars().take(USERNAME_LEN_MAX).map(|c| match c.to_ascii_uppercase() {
-        c if c.is_ascii_uppercase() || c.is_ascii_digit() => c,
-        _ => '_',
-    });
-    letters.collect::<String>().parse().ok()
 }
 
 /// A staff id as a number or, as some clients sent it, as text.

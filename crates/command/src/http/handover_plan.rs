@@ -4,22 +4,22 @@ use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
 use http_api::{CommandHeaders, PathParams, Problem, handover::FactsBody, problem::Fault};
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;
 
 /// Work out a case's handover dates and record them.
 #[utoipa::path(
     post, path = "/prisoners/{n}/handover-plans", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
     request_body = FactsBody,
-    responses(CommandAnswers),
+    responses(CommandResponses),
 )]
 pub(super) async fn plan_handover(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<FactsBody>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<FactsBody>,
+) -> Result<RecordedResponse, Problem> {
     // What is recorded for years must not rest on what somebody forgot to say.
     if body.fields.indeterminate.is_none() {
         return Err(Problem::fault(

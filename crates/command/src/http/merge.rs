@@ -7,13 +7,14 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, problem, recorded_by};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse};
 use crate::{MergeRequest, Service};
 
 /// A merge, as NOMIS has made it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Merge {
+#[schema(as = Merge)]
+pub(super) struct MergeBody {
     /// The number that was removed.
     #[schema(value_type = String, example = "A5678DE")]
     removed_number: PrisonerNumber,
@@ -24,16 +25,16 @@ pub(super) struct Merge {
 /// Merge a removed number into this one. Answers with the events on the removed number, then those on this one.
 #[utoipa::path(
     post, path = "/prisoners/{n}/merges", tag = "Cases",
-    params(("n" = String, Path, description = "The surviving prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = Merge,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "The surviving prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = MergeBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn merge_number(
     State(service): State<Service>,
     PathParams(survivor): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<Merge>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<MergeBody>,
+) -> Result<RecordedResponse, Problem> {
     let command_id = headers.command_id;
     let request = MergeRequest {
         request_digest: body.digest("merge"),
@@ -42,9 +43,9 @@ pub(super) async fn merge_number(
         command_id,
         correlation_id: headers.correlation_id,
         if_match: headers.if_match,
-        recorded_by: recorded_by(&service, headers),
+        recorded_by: service.recorded_by(headers.recorded_by, headers.client),
         effective_at: body.fields.effective_at,
     };
-    let outcome = service.merge(request).await.map_err(problem)?;
-    Ok(Recorded { command_id, outcome })
+    let outcome = service.merge(request).await?;
+    Ok(RecordedResponse { command_id, outcome })
 }

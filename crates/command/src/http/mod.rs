@@ -1,8 +1,8 @@
 //! The HTTP API of the command side: one file per operation, with its body, its description and its handler.
 //!
-//! Every operation reads a body, makes a command of it, and hands it on ([`record_on_case`], [`record_on_prison`]);
-//! what it answers is the same for all ([`Recorded`], [`problem()`]). The conventions shared with the query side are in
-//! `http_api`.
+//! A handler reads a body, makes a command of it, and calls the service ([`record_on_case`], [`record_on_prison`]) or one
+//! of [`crate::operations`]. The answers are the same for all ([`RecordedResponse`], `error_problem`). The conventions
+//! shared with the query side are in `http_api`.
 
 mod allocation;
 mod answer;
@@ -35,98 +35,65 @@ mod tier;
 mod transfer;
 mod void;
 
-use axum::{
-    Router,
-    routing::{delete, patch, post, put},
-};
+use axum::Router;
 use chrono::{DateTime, Utc};
 use domain::{
     Command,
-    event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
     prison, prisoner,
 };
 use http_api::{CommandHeaders, Problem, problem::Fault};
 use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    answer::{CommandAnswers, HeaderParams, IfMatch, Recorded},
-    body::{Body, OnlyEffectiveAt},
-    error_problem::problem,
+    answer::{CommandResponses, HeaderParams, IfMatchParam, RecordedResponse},
+    body::{CommandBody, OnlyEffectiveAtBody},
 };
 use crate::{Request, Service};
 
-/// Every route of the command side.
-pub fn router(service: Service) -> Router {
-    Router::new()
-        .route("/prisons/{code}/onboarding", post(onboarding::join_omic))
-        .route("/prisons/{code}/poms", post(pom_registration::register_pom))
-        .route("/prisons/{code}/poms/{staffId}", patch(pom_details::change_pom_details))
-        .route("/prisons/{code}/poms/{staffId}/status", put(pom_status::change_pom_status))
-        .route("/prisons/{code}/nomis-contacts", post(nomis_contact::record_nomis_contact))
-        .route(
-            "/prisons/{code}/nomis-contacts/{id}/removal",
-            post(nomis_contact_removal::confirm_nomis_contact_removal),
-        )
-        .route("/prisons/{code}/reallocations", post(bulk_reallocation::reallocate_in_bulk))
-        .route("/prisoners/{n}/tier", post(tier::assign_tier))
-        .route("/prisoners/{n}/allocations", post(allocation::allocate))
-        .route("/prisoners/{n}/reallocations", post(reallocation::reallocate))
-        .route("/prisoners/{n}/deallocations", post(deallocation::deallocate))
-        .route("/prisoners/{n}/co-workers", post(coworker::allocate_coworker))
-        .route("/prisoners/{n}/co-workers/current", delete(coworker_removal::remove_coworker))
-        .route(
-            "/prisoners/{n}/community-manager",
-            put(community_manager::assign_community_manager)
-                .delete(community_manager_removal::remove_community_manager),
-        )
-        .route("/prisoners/{n}/handover-plans", post(handover_plan::plan_handover))
-        .route(
-            "/prisoners/{n}/responsibility-override",
-            put(responsibility_override::override_responsibility)
-                .delete(responsibility_override_removal::remove_responsibility_override),
-        )
-        .route("/prisoners/{n}/releases", post(release::release))
-        .route("/prisoners/{n}/transfers", post(transfer::transfer))
-        .route("/prisoners/{n}/voids", post(void::void_entry))
-        .route("/prisoners/{n}/merges", post(merge::merge_number))
-        .route("/allocation", post(first_allocation::allocate))
-        .with_state(service)
+/// Every route of the command side. The path and the method are beside the handler; one line here both serves and
+/// describes it.
+fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(onboarding::join_omic))
+        .routes(routes!(pom_registration::register_pom))
+        .routes(routes!(pom_details::change_pom_details))
+        .routes(routes!(pom_status::change_pom_status))
+        .routes(routes!(nomis_contact::record_nomis_contact))
+        .routes(routes!(nomis_contact_removal::confirm_nomis_contact_removal))
+        .routes(routes!(bulk_reallocation::reallocate_in_bulk))
+        .routes(routes!(tier::assign_tier))
+        .routes(routes!(allocation::allocate))
+        .routes(routes!(reallocation::reallocate))
+        .routes(routes!(deallocation::deallocate))
+        .routes(routes!(coworker::allocate_coworker))
+        .routes(routes!(coworker_removal::remove_coworker))
+        .routes(routes!(community_manager::assign_community_manager))
+        .routes(routes!(community_manager_removal::remove_community_manager))
+        .routes(routes!(handover_plan::plan_handover))
+        .routes(routes!(responsibility_override::override_responsibility))
+        .routes(routes!(responsibility_override_removal::remove_responsibility_override))
+        .routes(routes!(release::release))
+        .routes(routes!(transfer::transfer))
+        .routes(routes!(void::void_entry))
+        .routes(routes!(merge::merge_number))
+        .routes(routes!(first_allocation::allocate_first_api))
 }
 
-/// The OpenAPI description of these routes.
+/// The HTTP API of a command side.
+pub fn router(service: Service) -> Router {
+    Router::from(routes()).with_state(service)
+}
+
+/// The OpenAPI description of the HTTP API.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Description::openapi()
+    routes().into_openapi()
 }
 
 #[derive(OpenApi)]
 #[openapi(
-    paths(
-        onboarding::join_omic,
-        pom_registration::register_pom,
-        pom_details::change_pom_details,
-        pom_status::change_pom_status,
-        nomis_contact::record_nomis_contact,
-        nomis_contact_removal::confirm_nomis_contact_removal,
-        bulk_reallocation::reallocate_in_bulk,
-        tier::assign_tier,
-        allocation::allocate,
-        reallocation::reallocate,
-        deallocation::deallocate,
-        coworker::allocate_coworker,
-        coworker_removal::remove_coworker,
-        community_manager::assign_community_manager,
-        community_manager_removal::remove_community_manager,
-        handover_plan::plan_handover,
-        responsibility_override::override_responsibility,
-        responsibility_override_removal::remove_responsibility_override,
-        release::release,
-        transfer::transfer,
-        void::void_entry,
-        merge::merge_number,
-        first_allocation::allocate,
-    ),
     components(schemas(answer::RecordedEvents, http_api::problem::Document)),
     tags(
         (name = "Cases", description = "What happens to a case"),
@@ -140,10 +107,10 @@ async fn record_on_case<T>(
     service: &Service,
     number: PrisonerNumber,
     headers: CommandHeaders,
-    body: Body<T>,
+    body: CommandBody<T>,
     operation: &str,
     command: impl FnOnce(T) -> (prisoner::Command, Option<DateTime<Utc>>),
-) -> Result<Recorded, Problem> {
+) -> Result<RecordedResponse, Problem> {
     let request_digest = body.digest(operation);
     let (command, effective_at) = command(body.fields);
     record(service, headers, Command::Prisoner(number, command), effective_at, request_digest).await
@@ -153,10 +120,10 @@ async fn record_on_prison<T>(
     service: &Service,
     code: PrisonCode,
     headers: CommandHeaders,
-    body: Body<T>,
+    body: CommandBody<T>,
     operation: &str,
     command: impl FnOnce(T) -> (prison::Command, Option<DateTime<Utc>>),
-) -> Result<Recorded, Problem> {
+) -> Result<RecordedResponse, Problem> {
     let request_digest = body.digest(operation);
     let (command, effective_at) = command(body.fields);
     record(service, headers, Command::Prison(code, command), effective_at, request_digest).await
@@ -168,7 +135,7 @@ async fn record(
     command: Command,
     effective_at: Option<DateTime<Utc>>,
     request_digest: String,
-) -> Result<Recorded, Problem> {
+) -> Result<RecordedResponse, Problem> {
     let command_id = headers.command_id;
     let request = Request {
         command,
@@ -178,13 +145,13 @@ async fn record(
         causation_id: None,
         effective_at,
         if_match: headers.if_match,
-        recorded_by: recorded_by(service, headers),
+        recorded_by: service.recorded_by(headers.recorded_by, headers.client),
     };
-    let outcome = service.execute(request).await.map_err(problem)?;
-    Ok(Recorded { command_id, outcome })
+    let outcome = service.execute(request).await?;
+    Ok(RecordedResponse { command_id, outcome })
 }
 
-/// Refuses to be pinned to a revision, for what concerns several streams: passing over the pin would be worse.
+/// Refuses an `If-Match` header on a request that concerns several streams; to ignore the header would be worse.
 fn refuse_if_match(headers: &CommandHeaders) -> Result<(), Problem> {
     match headers.if_match {
         None => Ok(()),
@@ -193,11 +160,6 @@ fn refuse_if_match(headers: &CommandHeaders) -> Result<(), Problem> {
             Fault::header("if-match", "this request concerns several streams, so there is no one revision to match"),
         )),
     }
-}
-
-/// Who records: who the caller says, where no authentication is configured, or else the local user.
-fn recorded_by(service: &Service, headers: CommandHeaders) -> RecordedBy {
-    RecordedBy { username: headers.recorded_by.unwrap_or_else(|| service.local_user().clone()), client: headers.client }
 }
 
 #[cfg(test)]
@@ -229,8 +191,6 @@ mod tests {
             assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
         }
         let paths = document["paths"].as_object().expect("paths");
-        let operations: usize = paths.values().map(|path| path.as_object().map_or(0, |path| path.len())).sum();
-        assert_eq!(operations, 23, "{:?}", paths.keys());
         for operation in paths.values().filter_map(Value::as_object).flat_map(|path| path.values()) {
             assert!(operation["summary"].is_string() && operation["responses"]["422"].is_object(), "{operation}");
         }

@@ -10,13 +10,16 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_prison, text::Text};
+use super::{
+    CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison, text::Text,
+};
 use crate::Service;
 
 /// A POM contact in NOMIS; staff id or name says whose it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct NomisContact {
+#[schema(as = NomisContact)]
+pub(super) struct NomisContactBody {
     /// The prisoner whose POM contact it is.
     #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: PrisonerNumber,
@@ -36,16 +39,16 @@ pub(super) struct NomisContact {
 /// A POM contact was seen in NOMIS.
 #[utoipa::path(
     post, path = "/prisons/{code}/nomis-contacts", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatch),
-    request_body = NomisContact,
-    responses(CommandAnswers),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    request_body = NomisContactBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn record_nomis_contact(
     State(service): State<Service>,
     PathParams(code): PathParams<PrisonCode>,
     headers: CommandHeaders,
-    body: Body<NomisContact>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<NomisContactBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_prison(&service, code, headers, body, "record-nomis-contact", |body| {
         (
             prison::Command::RecordNomisContact(ContactSeen {

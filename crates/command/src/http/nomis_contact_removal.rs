@@ -5,7 +5,9 @@ use domain::{identifier::PrisonCode, prison};
 use http_api::{CommandHeaders, PathParams, Problem};
 use uuid::Uuid;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, OnlyEffectiveAt, Recorded, record_on_prison};
+use super::{
+    CommandBody, CommandResponses, HeaderParams, IfMatchParam, OnlyEffectiveAtBody, RecordedResponse, record_on_prison,
+};
 use crate::Service;
 
 /// A POM contact seen before is gone from NOMIS.
@@ -15,17 +17,17 @@ use crate::Service;
         ("code" = String, Path, description = "Prison code", example = "LEI"),
         ("id" = Uuid, Path, description = "The contact's id, as its event and the list of contacts give it"),
         HeaderParams,
-        IfMatch,
+        IfMatchParam,
     ),
-    request_body = Option<OnlyEffectiveAt>,
-    responses(CommandAnswers),
+    request_body = Option<OnlyEffectiveAtBody>,
+    responses(CommandResponses),
 )]
 pub(super) async fn confirm_nomis_contact_removal(
     State(service): State<Service>,
     PathParams((code, contact_id)): PathParams<(PrisonCode, Uuid)>,
     headers: CommandHeaders,
-    body: Body<OnlyEffectiveAt>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<OnlyEffectiveAtBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_prison(&service, code, headers, body, "confirm-nomis-contact-removal", |body| {
         (prison::Command::ConfirmNomisContactRemoval { contact_id }, body.effective_at)
     })

@@ -10,13 +10,14 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_prison};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison};
 use crate::Service;
 
 /// A prison's move onto OMiC.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct JoinOmic {
+#[schema(as = JoinOmic)]
+pub(super) struct JoinOmicBody {
     /// First London day on which cases are allocated here.
     #[schema(example = "2019-03-01")]
     go_live_date: NaiveDate,
@@ -30,16 +31,16 @@ pub(super) struct JoinOmic {
 /// Take a prison onto OMiC.
 #[utoipa::path(
     post, path = "/prisons/{code}/onboarding", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatch),
-    request_body = JoinOmic,
-    responses(CommandAnswers),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    request_body = JoinOmicBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn join_omic(
     State(service): State<Service>,
     PathParams(code): PathParams<PrisonCode>,
     headers: CommandHeaders,
-    body: Body<JoinOmic>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<JoinOmicBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_prison(&service, code, headers, body, "join-omic", |body| {
         (
             prison::Command::JoinOmic(PrisonJoinedOmic { go_live_date: body.go_live_date, estate: body.estate }),

@@ -11,13 +11,16 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_prison, text::Text};
+use super::{
+    CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison, text::Text,
+};
 use crate::Service;
 
 /// What changes; what is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ChangePomDetails {
+#[schema(as = ChangePomDetails)]
+pub(super) struct ChangePomDetailsBody {
     /// "Surname, Forename".
     #[schema(value_type = Option<String>, max_length = 500)]
     name: Option<Text>,
@@ -41,17 +44,17 @@ pub(super) struct ChangePomDetails {
         ("code" = String, Path, description = "Prison code", example = "LEI"),
         ("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926),
         HeaderParams,
-        IfMatch,
+        IfMatchParam,
     ),
-    request_body = ChangePomDetails,
-    responses(CommandAnswers),
+    request_body = ChangePomDetailsBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn change_pom_details(
     State(service): State<Service>,
     PathParams((code, staff_id)): PathParams<(PrisonCode, StaffId)>,
     headers: CommandHeaders,
-    body: Body<ChangePomDetails>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<ChangePomDetailsBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_prison(&service, code, headers, body, "change-pom-details", |body| {
         (
             prison::Command::ChangePomDetails(PomDetailsChanged {

@@ -11,13 +11,16 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_prison, text::Text};
+use super::{
+    CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison, text::Text,
+};
 use crate::Service;
 
 /// A POM.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct RegisterPom {
+#[schema(as = RegisterPom)]
+pub(super) struct RegisterPomBody {
     /// NOMIS staff id.
     #[schema(value_type = i64, minimum = 1, example = 485_926)]
     staff_id: StaffId,
@@ -40,16 +43,16 @@ pub(super) struct RegisterPom {
 /// Put a POM on a prison's roster, with status `ACTIVE`.
 #[utoipa::path(
     post, path = "/prisons/{code}/poms", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatch),
-    request_body = RegisterPom,
-    responses(CommandAnswers),
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    request_body = RegisterPomBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn register_pom(
     State(service): State<Service>,
     PathParams(code): PathParams<PrisonCode>,
     headers: CommandHeaders,
-    body: Body<RegisterPom>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<RegisterPomBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_prison(&service, code, headers, body, "register-pom", |body| {
         (
             prison::Command::RegisterPom(PomRegistered {

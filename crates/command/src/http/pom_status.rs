@@ -11,13 +11,16 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_prison, text::Text};
+use super::{
+    CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison, text::Text,
+};
 use crate::Service;
 
 /// A status.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ChangePomStatus {
+#[schema(as = ChangePomStatus)]
+pub(super) struct ChangePomStatusBody {
     /// `ACTIVE`, `UNAVAILABLE` (takes no new cases) or `INACTIVE` (holds no cases: each is deallocated).
     #[schema(value_type = String, example = "UNAVAILABLE")]
     status: PomStatus,
@@ -37,17 +40,17 @@ pub(super) struct ChangePomStatus {
         ("code" = String, Path, description = "Prison code", example = "LEI"),
         ("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926),
         HeaderParams,
-        IfMatch,
+        IfMatchParam,
     ),
-    request_body = ChangePomStatus,
-    responses(CommandAnswers),
+    request_body = ChangePomStatusBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn change_pom_status(
     State(service): State<Service>,
     PathParams((code, staff_id)): PathParams<(PrisonCode, StaffId)>,
     headers: CommandHeaders,
-    body: Body<ChangePomStatus>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<ChangePomStatusBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_prison(&service, code, headers, body, "change-pom-status", |body| {
         (
             prison::Command::ChangePomStatus(PomStatusChanged {

@@ -10,13 +10,14 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;
 
 /// A release.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Release {
+#[schema(as = Release)]
+pub(super) struct ReleaseBody {
     /// From where; checked against where the ledger knows the case to be held.
     #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<PrisonCode>,
@@ -27,16 +28,16 @@ pub(super) struct Release {
 /// The person was released: POM roles, handover plan and override end.
 #[utoipa::path(
     post, path = "/prisoners/{n}/releases", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = Option<Release>,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = Option<ReleaseBody>,
+    responses(CommandResponses),
 )]
 pub(super) async fn release(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<Release>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<ReleaseBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_case(&service, number, headers, body, "release", |body| {
         (prisoner::Command::Release(prisoner::Release { prison: body.prison }), body.effective_at)
     })

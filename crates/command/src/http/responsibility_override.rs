@@ -10,13 +10,14 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case, text::Lines};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case, text::Lines};
 use crate::Service;
 
 /// Who is responsible, and why.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct OverrideResponsibility {
+#[schema(as = OverrideResponsibility)]
+pub(super) struct OverrideResponsibilityBody {
     /// `PRISON`: the POM; `PROBATION`: the COM.
     #[schema(value_type = String, example = "PROBATION")]
     responsible: ResponsibleService,
@@ -34,16 +35,16 @@ pub(super) struct OverrideResponsibility {
 /// Decide against the plan who is responsible.
 #[utoipa::path(
     put, path = "/prisoners/{n}/responsibility-override", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = OverrideResponsibility,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = OverrideResponsibilityBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn override_responsibility(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<OverrideResponsibility>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<OverrideResponsibilityBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_case(&service, number, headers, body, "override-responsibility", |body| {
         (
             prisoner::Command::OverrideResponsibility(ResponsibilityOverridden {

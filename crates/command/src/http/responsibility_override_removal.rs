@@ -4,22 +4,24 @@ use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
 use http_api::{CommandHeaders, PathParams, Problem};
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, OnlyEffectiveAt, Recorded, record_on_case};
+use super::{
+    CommandBody, CommandResponses, HeaderParams, IfMatchParam, OnlyEffectiveAtBody, RecordedResponse, record_on_case,
+};
 use crate::Service;
 
 /// Take an override of responsibility back.
 #[utoipa::path(
     delete, path = "/prisoners/{n}/responsibility-override", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = Option<OnlyEffectiveAt>,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = Option<OnlyEffectiveAtBody>,
+    responses(CommandResponses),
 )]
 pub(super) async fn remove_responsibility_override(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<OnlyEffectiveAt>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<OnlyEffectiveAtBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_case(&service, number, headers, body, "remove-responsibility-override", |body| {
         (prisoner::Command::RemoveResponsibilityOverride, body.effective_at)
     })

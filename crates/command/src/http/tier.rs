@@ -10,14 +10,15 @@ use domain::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;
 use http_api::{CommandHeaders, PathParams, Problem};
 
 /// A tier and where it came from.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct AssignTier {
+#[schema(as = AssignTier)]
+pub(super) struct AssignTierBody {
     /// A letter A to G, optionally with a change level 0 to 3.
     #[schema(value_type = String, pattern = "^[A-G][0-3]?$", example = "B2")]
     tier: Tier,
@@ -45,16 +46,16 @@ fn manual() -> TierSource {
 /// Give a case a tier.
 #[utoipa::path(
     post, path = "/prisoners/{n}/tier", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = AssignTier,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = AssignTierBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn assign_tier(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<AssignTier>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<AssignTierBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_case(&service, number, headers, body, "assign-tier", |body| {
         (
             prisoner::Command::AssignTier(TierAssigned {

@@ -10,13 +10,14 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;
 
 /// A transfer.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Transfer {
+#[schema(as = Transfer)]
+pub(super) struct TransferBody {
     /// Where to.
     #[schema(value_type = String, example = "MDI")]
     to_prison: PrisonCode,
@@ -27,16 +28,16 @@ pub(super) struct Transfer {
 /// The person went to another prison: both POM roles end, and the case waits there.
 #[utoipa::path(
     post, path = "/prisoners/{n}/transfers", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = Transfer,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = TransferBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn transfer(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<Transfer>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<TransferBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_case(&service, number, headers, body, "transfer", |body| {
         (prisoner::Command::Transfer(prisoner::Transfer { to_prison: body.to_prison }), body.effective_at)
     })

@@ -10,13 +10,14 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Body, CommandAnswers, HeaderParams, IfMatch, Recorded, record_on_case, text::Text};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case, text::Text};
 use crate::Service;
 
 /// An entry made in error.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Void {
+#[schema(as = Void)]
+pub(super) struct VoidBody {
     /// The entry's revision, as the case's history lists it.
     #[schema(example = 3)]
     revision: u64,
@@ -30,16 +31,16 @@ pub(super) struct Void {
 /// Void an entry that was made in error. It stays in the history and no longer counts.
 #[utoipa::path(
     post, path = "/prisoners/{n}/voids", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatch),
-    request_body = Void,
-    responses(CommandAnswers),
+    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
+    request_body = VoidBody,
+    responses(CommandResponses),
 )]
 pub(super) async fn void_entry(
     State(service): State<Service>,
     PathParams(number): PathParams<PrisonerNumber>,
     headers: CommandHeaders,
-    body: Body<Void>,
-) -> Result<Recorded, Problem> {
+    body: CommandBody<VoidBody>,
+) -> Result<RecordedResponse, Problem> {
     record_on_case(&service, number, headers, body, "void", |body| {
         (
             prisoner::Command::Void(EntryVoided { revision: body.revision, reason: body.reason.into() }),

@@ -1,13 +1,13 @@
 //! Rule 9: a POM's cases go to another POM, case by case.
 //!
-//! Each case is a command of its own, with an id derived from the bulk's and the number, so that sending the bulk again
-//! finds what is done done. Each succeeds or is refused on its own; an outage ends the whole with an error, and sending
-//! the same again goes on where it ended.
+//! Each case is a command of its own, with an id derived from the bulk's and the number, so that a repeat of the bulk
+//! moves nothing twice. Each command succeeds or is refused on its own; an outage ends the whole with an error, and a
+//! repeat goes on where it ended.
 //!
-//! What a bulk was about when it first came, and which of its cases were refused, is remembered ([`crate::idempotency_keys`]):
-//! sent again, it moves no case that came to the POM since, and none that was refused. The log knows only what was
-//! accepted, so after a restart, on another server, or when the memory is full, a bulk that is sent again tries its
-//! refused cases once more, and one without a list moves what the POM holds by then.
+//! The cases of a bulk when it first came, and those that were refused, are remembered ([`crate::idempotency_keys`]): a
+//! repeat moves no case that came to the POM since, and none that was refused. The log holds only the accepted
+//! commands, so after a restart, on another server, or when the memory is full, a repeat tries the refused cases once
+//! more, and a repeat without a list moves the cases that the POM holds by then.
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -21,13 +21,13 @@ use uuid::Uuid;
 
 use crate::{Error, Outcome, Request, Service};
 
-/// Most cases listed in one bulk: a prison's POMs hold some 60 each, and a request has to be answered in time.
+/// Most cases listed in one bulk: a prison's POMs hold some 60 each, and the answer must come in time.
 pub(crate) const CASES_MAX: usize = 1_000;
 
 /// Most cases of one bulk under way at a time, so that a bulk leaves room for other callers.
 const CONCURRENT_MAX: usize = 16;
 
-/// A request to move cases, with what travels beside it.
+/// A request to move cases, with its envelope.
 #[derive(Debug, Clone)]
 pub(crate) struct BulkReallocation {
     pub(crate) prison: PrisonCode,
@@ -44,9 +44,9 @@ pub(crate) struct BulkReallocation {
     pub(crate) effective_at: Option<DateTime<Utc>>,
 }
 
-/// What became of each case.
-#[derive(Debug)]
-pub(crate) struct Answer {
+/// The cases that moved, and those that a rule keeps from moving.
+#[derive(Debug, Default)]
+pub(crate) struct BulkOutcome {
     pub(crate) accepted: Vec<(PrisonerNumber, Outcome)>,
     pub(crate) refused: Vec<(PrisonerNumber, Refusal)>,
 }
@@ -54,71 +54,66 @@ pub(crate) struct Answer {
 /// Moves the cases.
 ///
 /// # Errors
-/// [`Error::KeyReused`] where the bulk's id belongs to another bulk, before anything is done; an outage.
-pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Result<Answer, Error> {
-    let recent = service.recent();
-    recent.check(bulk.command_id, None, &bulk.request_digest)?;
-    let begun = recent.bulk(bulk.command_id);
-    let listed = bulk.numbers.is_some() || begun.is_some();
-    let named = match (&begun, &bulk.numbers) {
-        (Some(begun), _) => begun.numbers.clone(),
+/// [`Error::KeyReused`] if the bulk's id belongs to another bulk, before any case moves; an outage.
+pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Result<BulkOutcome, Error> {
+    let keys = service.idempotency_keys();
+    keys.check(bulk.command_id, None, &bulk.request_digest)?;
+    let started = keys.bulk(bulk.command_id);
+    let is_listed = bulk.numbers.is_some() || started.is_some();
+    let candidates = match (&started, &bulk.numbers) {
+        (Some(started), _) => started.numbers.clone(),
         (None, Some(numbers)) => numbers.clone(),
-        (None, None) => {
-            let head = service.log().head().await?;
-            service.index().cases_ever(&bulk.prison, bulk.from, head).await?
-        }
+        (None, None) => service.cases_ever_held(&bulk.prison, bulk.from).await?,
     };
-    let numbers: Vec<PrisonerNumber> = stream::iter(named)
-        .map(|number| async move { Ok::<_, Error>((concerns(service, bulk, listed, &number).await?, number)) })
+    let numbers: Vec<PrisonerNumber> = stream::iter(candidates)
+        .map(|number| async move { Ok::<_, Error>((is_in_bulk(service, bulk, is_listed, &number).await?, number)) })
         .buffered(CONCURRENT_MAX)
-        .try_filter_map(|(concerned, number)| async move { Ok(concerned.then_some(number)) })
+        .try_filter_map(|(is_in_bulk, number)| async move { Ok(is_in_bulk.then_some(number)) })
         .try_collect()
         .await?;
-    let begun = begun.unwrap_or_else(|| {
-        recent.note(bulk.command_id, None, &bulk.request_digest);
-        recent.note_bulk(bulk.command_id, numbers.clone())
+    let started = started.unwrap_or_else(|| {
+        keys.remember(bulk.command_id, None, &bulk.request_digest);
+        keys.remember_bulk(bulk.command_id, numbers.clone())
     });
-    let begun = &begun;
-    let mut answer = Answer { accepted: Vec::new(), refused: Vec::new() };
+    let started = &started;
+    let mut outcome = BulkOutcome::default();
     let mut cases = stream::iter(numbers)
         .map(|number| async move {
-            let outcome = match begun.refusal(&number) {
+            let result = match started.refusal(&number) {
                 Some(refusal) => Err(refusal.into()),
-                None => service.execute(request(bulk, &number)).await,
+                None => service.execute(request_for(bulk, &number)).await,
             };
-            (outcome, number)
+            (number, result)
         })
         .buffered(CONCURRENT_MAX);
-    while let Some((outcome, number)) = cases.next().await {
-        match outcome {
-            Ok(outcome) => answer.accepted.push((number, outcome)),
+    while let Some((number, result)) = cases.next().await {
+        match result {
+            Ok(moved) => outcome.accepted.push((number, moved)),
             Err(Error::Refused(refusal)) => {
-                begun.refuse(number.clone(), refusal.clone());
-                answer.refused.push((number, refusal));
+                started.refuse(number.clone(), refusal.clone());
+                outcome.refused.push((number, refusal));
             }
-            // The caller knows the bulk's id, and none that is derived from it.
-            Err(Error::KeyReused { .. }) => return Err(Error::KeyReused { command_id: bulk.command_id }),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.with_key(bulk.command_id)),
         }
     }
-    Ok(answer)
+    Ok(outcome)
 }
 
-/// Whether the bulk is to move this case, or has moved it.
-async fn concerns(
+/// Whether the bulk must move this case, or has moved it already.
+async fn is_in_bulk(
     service: &Service,
     bulk: &BulkReallocation,
-    listed: bool,
+    is_listed: bool,
     number: &PrisonerNumber,
 ) -> Result<bool, Error> {
     let command_id = bulk.command_id.derive(number.as_str());
-    let case = if listed { service.case(number).await? } else { service.case_now(number).await? };
-    let known = case.known();
-    match known.request_digest(command_id) {
+    let case = if is_listed { service.case(number).await? } else { service.case_now(number).await? };
+    let case = case.read();
+    match case.request_digest(command_id) {
         Some(digest) if digest != bulk.request_digest => Err(Error::KeyReused { command_id: bulk.command_id }),
         Some(_) => Ok(true),
-        None => Ok(listed
-            || known
+        None => Ok(is_listed
+            || case
                 .history()
                 .state()
                 .primary_pom
@@ -126,7 +121,7 @@ async fn concerns(
     }
 }
 
-fn request(bulk: &BulkReallocation, number: &PrisonerNumber) -> Request {
+fn request_for(bulk: &BulkReallocation, number: &PrisonerNumber) -> Request {
     Request {
         command: Command::Prisoner(
             number.clone(),

@@ -1,12 +1,12 @@
-//! Rule 10: two numbers of one person are brought together.
+//! Rule 10: two numbers of one person are merged.
 //!
-//! Two streams are concerned and no append spans two, so a merge has two steps, each safe to repeat:
+//! A merge concerns two streams and no append spans two, so it has two steps, each safe to repeat:
 //!
-//! 1. the removed number is retired, with the ends of its open roles, in one append: from then on it takes no commands;
-//! 2. the survivor takes over what the removed number held ([`complete`]), by a command whose id is derived from the
-//!    retirement, so that it does not matter whether the caller's request, its repeat, or a policy sends it.
+//! 1. one append retires the removed number and ends its open roles; from then on the number takes no commands;
+//! 2. the survivor takes over what the removed number held ([`complete`]). The id of this command is derived from the
+//!    retirement, so the caller's request, its repeat and a policy all send the same command.
 //!
-//! A number that was itself merged stands for the number that it was merged into, on both sides.
+//! A number that was itself merged is replaced by the number that it was merged into, on both sides.
 
 use std::sync::Arc;
 
@@ -18,100 +18,118 @@ use domain::{
     prisoner::{self, PrisonerEvent, PrisonerNumberRetired, merge_of},
 };
 use event_log::request_digest;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    Error, Outcome, Request, Service, policies,
-    service::{TURN_WAIT_MAX, recorded_before},
-    streams::{Known, Live},
+    Error, Outcome, Request, Service,
+    service::{CachedCase, answer_to_repeat},
 };
 
-/// How often a merge is worked out when one of its numbers is retired meanwhile.
+/// How often a step is tried if one of its numbers is retired in between.
 const ATTEMPTS_MAX: usize = 4;
 
 /// The code of the refusal to merge in a circle.
-const CIRCLE: &str = "merge-circle";
+pub(crate) const CIRCLE: &str = "merge-circle";
 
 /// Most events of a retirement: the ends of both POM roles, and the retirement itself.
 const RETIREMENT_EVENTS_MAX: usize = 3;
 
-/// A request to merge one number into another, with what travels beside it.
+/// A request to merge one number into another, with its envelope.
 #[derive(Debug, Clone)]
 pub struct MergeRequest {
     /// The number under which the case goes on.
     pub survivor: PrisonerNumber,
     /// The number that was removed.
     pub removed_number: PrisonerNumber,
-    /// Sent again, the same id gets the same answer and never a second event.
+    /// The idempotency key: a request that is sent again with it gets the same answer and never a second event.
     pub command_id: CommandId,
-    /// Tells a repeat from another request with the same id.
+    /// Tells a repeat from another request with the same id: see [`event_log::request_digest`].
     pub request_digest: String,
-    /// Who asks.
+    /// The person and the client that send it.
     pub recorded_by: RecordedBy,
-    /// Ties together what belongs to one request across services.
+    /// Links everything that belongs to one request across services.
     pub correlation_id: Uuid,
-    /// When it is to hold from; absent, from now.
+    /// When the merge is to take effect; `None`: when it is decided.
     pub effective_at: Option<DateTime<Utc>>,
-    /// The revision that the survivor has to be at, where the caller insists on one.
+    /// The revision that the survivor must be at, if the caller insists on one.
     pub if_match: Option<u64>,
 }
 
-type Case = Arc<Live<prisoner::History>>;
+impl Service {
+    /// Merges one number into another (rule 10). The outcome has the events on the removed number and then the one on
+    /// the survivor; if an earlier request made this merge, the events that it recorded.
+    ///
+    /// # Errors
+    /// [`Error`]. After an outage the removed number may be retired already; the policies then complete the merge.
+    pub async fn merge(&self, request: MergeRequest) -> Result<Outcome, Error> {
+        let _turn = self.take_merge_turn(&request.survivor).await?;
+        self.idempotency_keys().check(request.command_id, None, &request.request_digest)?;
+        retry_if_retired(|| try_merge(self, &request)).await
+    }
+}
 
-/// See [`Service::merge`].
-pub(crate) async fn merge(service: &Service, merge: MergeRequest) -> Result<Outcome, Error> {
-    let contended = |_| Error::Contended { stream: Stream::Prisoner(merge.survivor.clone()) };
-    let _one_at_a_time = timeout(TURN_WAIT_MAX, service.merges().lock()).await.map_err(contended)?;
-    service.recent().check(merge.command_id, None, &merge.request_digest)?;
-    let mut attempt = 1;
+/// Lets the survivor take over what a retired number held, unless it has. `None` if the number is not retired.
+pub(crate) async fn complete(
+    service: &Service,
+    removed: &PrisonerNumber,
+    recorded_by: &RecordedBy,
+    correlation_id: Uuid,
+) -> Result<Option<Outcome>, Error> {
+    retry_if_retired(|| try_complete(service, removed, recorded_by, correlation_id)).await
+}
+
+/// The entry that retired a number. It is final: it cannot be voided, and no entry follows it.
+pub(crate) fn retirement(case: &prisoner::History) -> Option<&Entry<PrisonerEvent>> {
+    case.entries().iter().find(|entry| matches!(entry.event, PrisonerEvent::PrisonerNumberRetired(_)))
+}
+
+async fn retry_if_retired<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, Error> {
+    let mut attempts = 1;
     loop {
-        match merge_once(service, &merge).await {
-            Err(Error::Refused(refusal)) if refusal.code == "prisoner-number-retired" && attempt < ATTEMPTS_MAX => {
-                attempt += 1;
-            }
-            answer => return answer,
+        match attempt().await {
+            Err(error) if error.is_refusal("prisoner-number-retired") && attempts < ATTEMPTS_MAX => attempts += 1,
+            result => return result,
         }
     }
 }
 
-async fn merge_once(service: &Service, merge: &MergeRequest) -> Result<Outcome, Error> {
-    let removed = chain(service, &merge.removed_number).await?;
-    // The same request again?
-    for (number, case) in &removed {
-        // Not in a `match` guard: the lock on what is known ends here.
-        let repeated = recorded_before(&case.known(), merge.command_id, &merge.request_digest).transpose()?;
-        if let Some(retirement) = repeated {
-            return with_completion(service, number, retirement, merge).await;
+async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, Error> {
+    let removed = load_chain(service, &merge.removed_number).await?;
+    for link in removed.links() {
+        // Not in an `if let` condition, which would hold the lock beyond this line.
+        let repeat = answer_to_repeat(&link.case.read(), merge.command_id, &merge.request_digest).transpose()?;
+        if let Some(retirement) = repeat {
+            return complete_after(service, &link.number, retirement, merge).await;
         }
     }
-    let survivor = chain(service, &merge.survivor).await?;
-    if survivor.iter().any(|(number, _)| *number == merge.removed_number) {
-        return Err(circle(merge).into());
+    let survivor = load_chain(service, &merge.survivor).await?;
+    if survivor.links().any(|link| link.number == merge.removed_number) {
+        return Err(refuse_circle(merge).into());
     }
-    if survivor.iter().any(|(_, case)| has_completed_another(&case.known(), merge.command_id)) {
+    if survivor.links().any(|link| has_completed_another(link.case.read().history(), merge.command_id)) {
         return Err(Error::KeyReused { command_id: merge.command_id });
     }
-    let (Some((removed_last, _)), Some((survivor_last, survivor_case))) = (removed.last(), survivor.last()) else {
-        unreachable!("a chain begins with the number itself");
-    };
-    if removed_last == survivor_last {
-        let (number, case) = &removed[0];
-        let events = {
-            let known = case.known();
-            retirement(&known).map(|entry| known.events_of(entry.command_id)).unwrap_or_default()
+    let (retiring, surviving) = (removed.last(), survivor.last());
+    if retiring.number == surviving.number {
+        // The numbers are merged already, by another request.
+        let first = &removed.first;
+        let earlier = {
+            let case = first.case.read();
+            retirement(case.history()).and_then(|entry| case.outcome_of(entry.command_id))
         };
-        return with_completion(service, number, Outcome { events, repeated: true }, merge).await;
+        if let Some(retirement) = earlier {
+            return complete_after(service, &first.number, retirement, merge).await;
+        }
     }
-    let actual = survivor_case.known().revision();
+    let actual = surviving.case.read().revision();
     if let Some(expected) = merge.if_match.filter(|&expected| actual != Some(expected)) {
-        let stream = domain::Stream::Prisoner(survivor_last.clone());
+        let stream = Stream::Prisoner(surviving.number.clone());
         return Err(Error::RevisionMismatch { stream, expected, actual });
     }
     let request = Request {
         command: Command::Prisoner(
-            removed_last.clone(),
-            prisoner::Command::Retire(PrisonerNumberRetired { survivor: survivor_last.clone() }),
+            retiring.number.clone(),
+            prisoner::Command::Retire(PrisonerNumberRetired { survivor: surviving.number.clone() }),
         ),
         command_id: merge.command_id,
         request_digest: merge.request_digest.clone(),
@@ -121,89 +139,50 @@ async fn merge_once(service: &Service, merge: &MergeRequest) -> Result<Outcome, 
         effective_at: merge.effective_at,
         if_match: None,
     };
-    let retirement = then_or_else_now(service, request).await?;
-    with_completion(service, removed_last, retirement, merge).await
+    // A merge is a fact, so later entries of the case only change when it takes effect.
+    let retirement = service.execute_or_from_now(request).await?;
+    complete_after(service, &retiring.number, retirement, merge).await
 }
 
-async fn with_completion(
+/// Completes the merge that a retirement began. The outcome has the events of both steps.
+async fn complete_after(
     service: &Service,
     removed: &PrisonerNumber,
     retirement: Outcome,
     merge: &MergeRequest,
 ) -> Result<Outcome, Error> {
-    let completion = complete(service, removed, &merge.recorded_by, merge.correlation_id).await?;
-    let mut events = retirement.events;
-    events.extend(completion.into_iter().flat_map(|outcome| outcome.events));
-    Ok(Outcome { events, repeated: retirement.repeated })
-}
-
-/// For the policy: completes the merge that a retirement began, if nobody has. A circle cannot be completed, however
-/// often it is tried; it is reported once.
-pub(crate) async fn discharge(service: &Service, removed: &PrisonerNumber) -> Result<(), Error> {
-    // The same on every server that does this, like everything else about it.
-    let case = service.case_now(removed).await?;
-    let retired = retirement(&case.known()).map(|entry| (entry.position, entry.event_id));
-    let Some((position, event_id)) = retired else { return Ok(()) };
-    let correlation_id = event_id.derive_command("correlation").0;
-    match complete(service, removed, &policies::recorded_by(), correlation_id).await {
-        Err(Error::Refused(refusal)) if refusal.code == CIRCLE => {
-            tracing::error!(
-                position,
-                code = refusal.code,
-                "the merge that began at position {position} cannot be completed: it would close a circle"
-            );
-            Ok(())
-        }
-        answer => answer.map(|_| ()),
+    let mut outcome = retirement;
+    if let Some(completion) = complete(service, removed, &merge.recorded_by, merge.correlation_id).await? {
+        outcome.extend(completion);
     }
+    Ok(outcome)
 }
 
-/// Lets the survivor take over what a retired number held, unless it has. `None` where the number is not retired.
-async fn complete(
+async fn try_complete(
     service: &Service,
     removed: &PrisonerNumber,
     recorded_by: &RecordedBy,
     correlation_id: Uuid,
 ) -> Result<Option<Outcome>, Error> {
-    let mut attempt = 1;
-    loop {
-        match complete_once(service, removed, recorded_by, correlation_id).await {
-            Err(Error::Refused(refusal)) if refusal.code == "prisoner-number-retired" && attempt < ATTEMPTS_MAX => {
-                attempt += 1;
-            }
-            answer => return answer,
-        }
-    }
-}
-
-async fn complete_once(
-    service: &Service,
-    removed: &PrisonerNumber,
-    recorded_by: &RecordedBy,
-    correlation_id: Uuid,
-) -> Result<Option<Outcome>, Error> {
-    let chain = chain(service, removed).await?;
-    let [(_, case), survivors @ ..] = chain.as_slice() else {
-        unreachable!("a chain begins with the number itself");
-    };
-    // A number that was retired before it took this one over never will; the last one of the chain does.
-    for (_, survivor) in survivors {
-        let known = survivor.known();
-        let merged = known.history().entries().iter().find(|entry| {
+    let chain = load_chain(service, removed).await?;
+    // If a survivor was retired before it took this number over, it never will; the last of the chain does.
+    for link in &chain.later {
+        let case = link.case.read();
+        let takeover = case.history().entries().iter().find(|entry| {
             matches!(&entry.event, PrisonerEvent::PrisonerNumberMerged(merged) if merged.removed_number == *removed)
         });
-        if let Some(entry) = merged {
-            return Ok(Some(Outcome { events: known.events_of(entry.command_id), repeated: true }));
+        if let Some(entry) = takeover {
+            return Ok(case.outcome_of(entry.command_id));
         }
     }
-    let Some((survivor, _)) = survivors.last() else { return Ok(None) };
+    let Some(survivor) = chain.later.last() else { return Ok(None) };
     let request = {
-        let known = case.known();
-        let Some(retirement) = retirement(&known) else { return Ok(None) };
+        let case = chain.first.case.read();
+        let Some(retirement) = retirement(case.history()) else { return Ok(None) };
         Request {
             command: Command::Prisoner(
-                survivor.clone(),
-                prisoner::Command::CompleteMerge(Box::new(merge_of(known.history(), retirement.revision))),
+                survivor.number.clone(),
+                prisoner::Command::CompleteMerge(Box::new(merge_of(case.history(), retirement.revision))),
             ),
             command_id: completion_id(retirement.event_id, removed),
             request_digest: request_digest("complete-merge", removed.as_str(), &()),
@@ -214,78 +193,88 @@ async fn complete_once(
             if_match: None,
         }
     };
-    then_or_else_now(service, request).await.map(Some)
+    service.execute_or_from_now(request).await.map(Some)
 }
 
-/// Records a step of a merge from the time asked for or, where later entries keep that from being, from now: a merge is
-/// a fact and is not refused for what either case holds.
-async fn then_or_else_now(service: &Service, request: Request) -> Result<Outcome, Error> {
-    match service.execute(request.clone()).await {
-        Err(Error::Refused(refusal)) if refusal.code == "later-entry-conflict" => {
-            service.execute(Request { effective_at: None, ..request }).await
-        }
-        answer => answer,
-    }
-}
-
-/// The id of the command that completes a merge. The number is part of it because a key that was used for two merges
+/// The id of the command that completes a merge. It depends on the number because a key that was used for two merges
 /// gives both retirements the same id.
 fn completion_id(retirement: EventId, removed: &PrisonerNumber) -> CommandId {
     retirement.derive_command(&format!("merge {removed}"))
 }
 
-/// A number and those that it goes on under, one after the other, each as the log has it now.
-async fn chain(service: &Service, number: &PrisonerNumber) -> Result<Vec<(PrisonerNumber, Case)>, Error> {
-    let mut chain: Vec<(PrisonerNumber, Case)> = Vec::new();
-    let mut next = Some(number.clone());
-    while let Some(number) = next {
-        if chain.iter().any(|(seen, _)| *seen == number) {
-            return Err(closed_circle(&chain, &number).into());
-        }
-        let case = service.case_now(&number).await?;
-        next = retirement(&case.known()).and_then(|entry| match &entry.event {
-            PrisonerEvent::PrisonerNumberRetired(retired) => Some(retired.survivor.clone()),
-            _ => None,
-        });
-        chain.push((number, case));
+/// A number, followed by the numbers under which its case goes on.
+struct NumberChain {
+    first: NumberLink,
+    later: Vec<NumberLink>,
+}
+
+/// A number with its case, up to date with the log.
+struct NumberLink {
+    number: PrisonerNumber,
+    case: Arc<CachedCase>,
+}
+
+impl NumberChain {
+    fn links(&self) -> impl Iterator<Item = &NumberLink> {
+        [&self.first].into_iter().chain(&self.later)
     }
-    Ok(chain)
+
+    fn last(&self) -> &NumberLink {
+        self.later.last().unwrap_or(&self.first)
+    }
 }
 
-/// The entry that retired a number. It is final: it cannot be voided, and nothing comes after it.
-fn retirement(known: &Known<prisoner::History>) -> Option<&Entry<PrisonerEvent>> {
-    known.history().entries().iter().find(|entry| matches!(entry.event, PrisonerEvent::PrisonerNumberRetired(_)))
+async fn load_link(service: &Service, number: PrisonerNumber) -> Result<NumberLink, Error> {
+    Ok(NumberLink { case: service.case_now(&number).await?, number })
 }
 
-/// Whether a survivor has taken over a number that this command retired. Asked when the command has not retired the
-/// number that it now names, so that was another number, and the command's id belongs to another request.
-fn has_completed_another(survivor: &Known<prisoner::History>, command_id: CommandId) -> bool {
-    survivor.history().entries().iter().any(|entry| match &entry.event {
+async fn load_chain(service: &Service, number: &PrisonerNumber) -> Result<NumberChain, Error> {
+    let mut chain = NumberChain { first: load_link(service, number.clone()).await?, later: Vec::new() };
+    loop {
+        let survivor = survivor_of(chain.last().case.read().history());
+        let Some(survivor) = survivor else { return Ok(chain) };
+        if chain.links().any(|link| link.number == survivor) {
+            return Err(refuse_closed_circle(&chain, &survivor).into());
+        }
+        chain.later.push(load_link(service, survivor).await?);
+    }
+}
+
+/// The number that a retired number was merged into.
+fn survivor_of(case: &prisoner::History) -> Option<PrisonerNumber> {
+    match &retirement(case)?.event {
+        PrisonerEvent::PrisonerNumberRetired(retired) => Some(retired.survivor.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a survivor has taken over a number that this command retired. The caller has found that the command did not
+/// retire the number that it now names; if it retired another one, its id belongs to another request.
+fn has_completed_another(survivor: &prisoner::History, command_id: CommandId) -> bool {
+    survivor.entries().iter().any(|entry| match &entry.event {
         PrisonerEvent::PrisonerNumberMerged(merged) => (0..RETIREMENT_EVENTS_MAX)
             .any(|index| entry.command_id == completion_id(command_id.event_id(index), &merged.removed_number)),
         _ => false,
     })
 }
 
-fn circle(merge: &MergeRequest) -> Refusal {
-    let sentence = if merge.removed_number == merge.survivor {
-        format!(
-            "{} cannot be merged into itself. Check which number was removed and which survives.",
-            merge.removed_number
-        )
+fn refuse_circle(merge: &MergeRequest) -> Refusal {
+    let MergeRequest { survivor, removed_number, .. } = merge;
+    let sentence = if removed_number == survivor {
+        format!("{removed_number} cannot be merged into itself. Check which number was removed and which survives.")
     } else {
         format!(
-            "{} was itself merged into {}, so {} cannot be merged into it. Check which number was removed and which survives.",
-            merge.survivor, merge.removed_number, merge.removed_number
+            "{survivor} was itself merged into {removed_number}, so {removed_number} cannot be merged into it. Check \
+             which number was removed and which survives."
         )
     };
     Refusal::new(CIRCLE, sentence)
 }
 
-/// Numbers were retired into each other, which two servers can do in the same moment: none of them takes anything over.
-fn closed_circle(chain: &[(PrisonerNumber, Case)], again: &PrisonerNumber) -> Refusal {
+/// Two servers can retire numbers into each other at the same moment; then no number takes anything over.
+fn refuse_closed_circle(chain: &NumberChain, again: &PrisonerNumber) -> Refusal {
     let numbers: Vec<_> =
-        chain.iter().map(|(number, _)| number.as_str()).skip_while(|&number| number != again.as_str()).collect();
+        chain.links().map(|link| link.number.as_str()).skip_while(|&number| number != again.as_str()).collect();
     Refusal::new(
         CIRCLE,
         format!(

@@ -10,23 +10,23 @@ use domain::{
 use event_log::request_digest;
 use serde_json::json;
 
-use super::{is_settled, recorded_by};
+use super::recorded_by;
 use crate::{Error, Request, Service};
 
-/// Why a role has to end, and since when.
-struct Cause {
+/// The event because of which a role must end, and when the end takes effect.
+struct EndCause {
     event_id: EventId,
     since: DateTime<Utc>,
 }
 
-/// Ends the role that a POM has on a case, where the POM is inactive at that prison.
+/// Ends the role of a POM on a case, if the POM is inactive at that prison.
 pub(super) async fn discharge(
     service: &Service,
     code: &PrisonCode,
     staff_id: StaffId,
     number: &PrisonerNumber,
 ) -> Result<(), Error> {
-    let Some(cause) = cause(service, code, staff_id, number).await? else { return Ok(()) };
+    let Some(cause) = find_cause(service, code, staff_id, number).await? else { return Ok(()) };
     let request = Request {
         command: Command::Prisoner(
             number.clone(),
@@ -39,47 +39,43 @@ pub(super) async fn discharge(
             &json!({ "prison": code.as_str(), "staffId": staff_id.get() }),
         ),
         recorded_by: recorded_by(),
-        // The same on every server that does this, like everything else about it.
+        // Derived from the event, so that it is the same on every server.
         correlation_id: cause.event_id.derive_command("correlation").0,
         causation_id: Some(cause.event_id),
         effective_at: Some(cause.since),
         if_match: None,
     };
-    let mut answer = service.execute(request.clone()).await;
-    if matches!(&answer, Err(Error::Refused(refusal)) if refusal.code == "later-entry-conflict") {
-        answer = service.execute(Request { effective_at: None, ..request }).await;
-    }
-    match answer {
-        Ok(_) => Ok(()),
-        Err(Error::Refused(refusal)) if is_settled(refusal.code) => Ok(()),
-        Err(error) => Err(error),
+    match service.execute_or_from_now(request).await {
+        // The role has ended already.
+        Err(error) if error.is_refusal("pom-not-holder") || error.is_refusal("prisoner-number-retired") => Ok(()),
+        result => result.map(drop),
     }
 }
 
-/// Why the role has to end; `None` where the POM is not inactive or does not hold the case.
+/// Finds the event because of which the role must end; `None` if the POM is not inactive or does not hold the case.
 ///
-/// The cause is whichever came last of what made the POM inactive, what gave the role, and an entry voided since, so
-/// that a role that comes back, or is given in the moment in which the POM becomes inactive, is a debt of its own.
-async fn cause(
+/// The cause is the latest of three events: the one that made the POM inactive, the one that gave the role, and the
+/// voiding of an entry. So a role that comes back, or that is given at the moment at which the POM becomes inactive, is
+/// an obligation of its own.
+async fn find_cause(
     service: &Service,
     code: &PrisonCode,
     staff_id: StaffId,
     number: &PrisonerNumber,
-) -> Result<Option<Cause>, Error> {
+) -> Result<Option<EndCause>, Error> {
     let prison = service.prison_now(code).await?;
     let (status_event, status_position, status_since) = {
-        let known = prison.known();
-        let Some(pom) = known.history().roster().poms.get(&staff_id).filter(|pom| pom.status == PomStatus::Inactive)
-        else {
+        let prison = prison.read();
+        let history = prison.history();
+        let Some(pom) = history.roster().poms.get(&staff_id).filter(|pom| pom.status == PomStatus::Inactive) else {
             return Ok(None);
         };
-        let entries = known.history().entries();
-        let position = entries.iter().find(|entry| entry.event_id == pom.status_event).map(|entry| entry.position);
-        (pom.status_event, position, pom.status_since)
+        let status_entry = history.entries().iter().find(|entry| entry.event_id == pom.status_event);
+        (pom.status_event, status_entry.map(|entry| entry.position), pom.status_since)
     };
     let case = service.case_now(number).await?;
-    let known = case.known();
-    let state = known.history().state();
+    let case = case.read();
+    let state = case.history().state();
     let Some(role) = [&state.primary_pom, &state.coworking_pom]
         .into_iter()
         .flatten()
@@ -87,7 +83,7 @@ async fn cause(
     else {
         return Ok(None);
     };
-    let given = known.history().entries().iter().rev().find(|entry| match &entry.event {
+    let given = case.history().entries().iter().rev().find(|entry| match &entry.event {
         PrisonerEvent::EntryVoided(_) => true,
         PrisonerEvent::PrisonerNumberMerged(_) => {
             role.allocation_revision.is_none() && entry.effective_at == role.since
@@ -96,5 +92,5 @@ async fn cause(
     });
     let event_id =
         given.filter(|entry| Some(entry.position) > status_position).map_or(status_event, |entry| entry.event_id);
-    Ok(Some(Cause { event_id, since: status_since.max(role.since) }))
+    Ok(Some(EndCause { event_id, since: status_since.max(role.since) }))
 }

@@ -1,0 +1,167 @@
+use domain::{
+    Entry,
+    event::RecordedBy,
+    identifier::CommandId,
+    officer::{Pom, PomKind, PomStatus},
+    prison::{PomStatusChanged, PrisonEvent},
+    prisoner::{AllocationMade, Choice, Deallocated, DeallocationTrigger, PrisonerNumberMerged, PrisonerNumberRetired},
+};
+use event_log::Metadata;
+use uuid::Uuid;
+
+use super::*;
+
+const NUMBER: &str = "A1234BC";
+
+/// The index after lines such as `d02 given`, `d05 ended`, `d03 inactive`, `d04 active`: in the order recorded, the
+/// day on which an event takes effect and the event.
+fn index_after(lines: &str) -> ObligationIndex {
+    let index = ObligationIndex::default();
+    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (day, event) = line.split_once(' ').expect("a day and an event");
+        let at = format!("2026-01-{}T09:00:00Z", day.trim_start_matches('d')).parse().expect("an instant");
+        index.observe(&stored_event(event, at));
+    }
+    index.mark_caught_up(1);
+    index
+}
+
+fn stored_event(name: &str, effective_at: DateTime<Utc>) -> StoredEvent {
+    let status = |status| {
+        Event::Prison(PrisonEvent::PomStatusChanged(PomStatusChanged {
+            staff_id: staff_id(),
+            status,
+            returns_on: None,
+            reason: None,
+        }))
+    };
+    let event = match name {
+        "given" => Event::Prisoner(PrisonerEvent::AllocationMade(AllocationMade {
+            prison: prison(),
+            pom: pom(),
+            choice: Choice {
+                tier: "C".parse().expect("a tier"),
+                rosh_level: None,
+                recommendation_policy: domain::prisoner::RecommendationPolicy::Tier,
+                recommended_pom_kind: None,
+                override_reasons: Vec::new(),
+                suitability_detail: None,
+                override_detail: None,
+                note: None,
+                nomis_booking_id: None,
+            },
+        })),
+        "ended" => Event::Prisoner(PrisonerEvent::Deallocated(Deallocated {
+            prison: Some(prison()),
+            pom: Some(pom()),
+            trigger: DeallocationTrigger::Manual,
+            to_prison: None,
+        })),
+        "retired" => Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(PrisonerNumberRetired {
+            survivor: "A9999ZZ".parse().expect("a number"),
+        })),
+        "taken over" => Event::Prisoner(PrisonerEvent::PrisonerNumberMerged(Box::new(PrisonerNumberMerged {
+            removed_number: number(),
+            history_ends_at: 0,
+            held: domain::prisoner::Held::default(),
+        }))),
+        "inactive" => status(PomStatus::Inactive),
+        "active" => status(PomStatus::Active),
+        other => panic!("no event is called {other}"),
+    };
+    let stream = match (&event, name) {
+        (Event::Prison(_), _) => Stream::Prison(prison()),
+        (_, "taken over") => Stream::Prisoner("A9999ZZ".parse().expect("a number")),
+        _ => Stream::Prisoner(number()),
+    };
+    let recorded_by = RecordedBy { username: "SPO".parse().expect("a username"), client: "test".to_owned() };
+    let command_id = CommandId(Uuid::nil());
+    StoredEvent {
+        stream,
+        metadata: Metadata::new(effective_at, recorded_by.clone(), command_id, String::new(), Uuid::nil(), None),
+        entry: Entry {
+            event_id: command_id.event_id(0),
+            revision: 0,
+            position: 1,
+            effective_at,
+            recorded_at: effective_at,
+            recorded_by,
+            command_id,
+            event,
+        },
+    }
+}
+
+fn number() -> PrisonerNumber {
+    NUMBER.parse().expect("a number")
+}
+
+fn prison() -> PrisonCode {
+    "LEI".parse().expect("a prison code")
+}
+
+fn staff_id() -> StaffId {
+    StaffId::try_from(1).expect("a staff id")
+}
+
+fn pom() -> Pom {
+    Pom { staff_id: staff_id(), name: "Okafor, Grace".to_owned(), kind: PomKind::Prison, email: None }
+}
+
+#[track_caller]
+fn check(lines: &str, expected: &[&str]) {
+    let describe = |obligation: &Obligation| match obligation {
+        Obligation::EndOfRole { prison, staff_id, number } => {
+            format!("the end of POM {staff_id}'s role at {prison} on {number}")
+        }
+        Obligation::Merge { removed } => format!("the merge of {removed}"),
+    };
+    let mut found: Vec<_> = index_after(lines).take(&HashSet::new()).iter().map(describe).collect();
+    found.sort();
+    assert_eq!(found, expected, "after {lines}");
+}
+
+const END: &str = "the end of POM 1's role at LEI on A1234BC";
+
+#[test]
+fn each_role_of_an_inactive_pom_must_end() {
+    check("d02 given", &[]);
+    check("d02 given\n d03 inactive", &[END]);
+    check("d03 inactive\n d04 given", &[END]);
+    check("d02 given\n d03 ended\n d04 inactive", &[]);
+    check("d02 given\n d03 inactive\n d03 ended", &[]);
+    check("d02 given\n d03 inactive\n d04 active", &[]);
+}
+
+#[test]
+fn a_backdated_event_loses_no_holder() {
+    // A backdated status does not make a POM inactive who has become active since.
+    check("d02 given\n d05 active\n d03 inactive", &[]);
+    check("d02 given\n d05 inactive\n d03 active", &[END]);
+    // The end of an earlier role leaves the present role.
+    check("d06 given\n d02 given\n d03 ended\n d07 inactive", &[END]);
+    check("d06 given\n d02 given\n d08 ended\n d07 inactive", &[]);
+}
+
+#[test]
+fn the_merge_of_a_retired_number_must_be_completed() {
+    check("d02 retired", &["the merge of A1234BC"]);
+    check("d02 retired\n d02 taken over", &[]);
+}
+
+#[test]
+fn no_obligation_is_given_out_before_the_log_has_been_read_to_its_end() {
+    let index = index_after("d02 given\n d03 inactive");
+    index.mark_behind();
+    assert!(index.take(&HashSet::new()).is_empty());
+    index.mark_caught_up(2);
+    assert_eq!(index.take(&HashSet::new()).len(), 1);
+    assert!(index.take(&HashSet::new()).is_empty(), "an obligation was given out twice");
+}
+
+#[tokio::test]
+async fn cases_ever_held_lists_a_case_whose_role_has_ended() {
+    let index = index_after("d02 given\n d03 ended");
+    let cases = index.cases_ever_held(&prison(), staff_id(), 1).await.expect("read so far");
+    assert_eq!(cases, [number()]);
+}

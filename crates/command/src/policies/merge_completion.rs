@@ -1,0 +1,30 @@
+//! Rule 10: a merge that a retirement began is completed, also if the caller's request ended before that.
+
+use domain::identifier::PrisonerNumber;
+
+use super::recorded_by;
+use crate::{
+    Error, Service,
+    operations::merge::{CIRCLE, complete, retirement},
+};
+
+/// Lets the survivor take over a retired number, unless it has. Numbers that were merged in a circle have no survivor,
+/// however often the policy tries, so it reports them once.
+pub(super) async fn discharge(service: &Service, removed: &PrisonerNumber) -> Result<(), Error> {
+    let case = service.case_now(removed).await?;
+    let retired = retirement(case.read().history()).map(|entry| (entry.position, entry.event_id));
+    let Some((position, event_id)) = retired else { return Ok(()) };
+    // Derived from the event, so that it is the same on every server.
+    let correlation_id = event_id.derive_command("correlation").0;
+    match complete(service, removed, &recorded_by(), correlation_id).await {
+        Err(Error::Refused(refusal)) if refusal.code == CIRCLE => {
+            tracing::error!(
+                position,
+                code = refusal.code,
+                "the merge that began at position {position} cannot be completed: it would close a circle"
+            );
+            Ok(())
+        }
+        result => result.map(drop),
+    }
+}

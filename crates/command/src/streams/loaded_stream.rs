@@ -1,0 +1,144 @@
+//! One stream as loaded from the log: its history, and which commands recorded its events.
+
+use std::collections::HashMap;
+
+use domain::{
+    Entry,
+    identifier::{CommandId, EventId},
+};
+use event_log::{ExpectedRevision, LogError, Metadata, RecordedEvent, StoredEvent, decode};
+use uuid::Uuid;
+
+use super::StreamHistory;
+use crate::Outcome;
+
+/// A stream up to the revision that was read last. It may be behind the log.
+#[derive(Debug)]
+pub(crate) struct LoadedStream<H> {
+    history: H,
+    commands: HashMap<CommandId, CommandRecord>,
+}
+
+/// The events that one command recorded, and the part of their envelope that `domain` does not keep.
+#[derive(Debug, Clone)]
+struct CommandRecord {
+    first_revision: u64,
+    count: usize,
+    schema_version: u16,
+    request_digest: String,
+    correlation_id: Uuid,
+    causation_id: Option<EventId>,
+}
+
+impl<H: StreamHistory> LoadedStream<H> {
+    pub(super) fn new(key: H::Key) -> Self {
+        Self { history: H::new(key), commands: HashMap::new() }
+    }
+
+    pub(crate) fn history(&self) -> &H {
+        &self.history
+    }
+
+    /// The revision at which an append of what is decided on this history must find the stream.
+    pub(crate) fn expected_revision(&self) -> ExpectedRevision {
+        self.revision().map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact)
+    }
+
+    pub(crate) fn revision(&self) -> Option<u64> {
+        self.history.entries().last().map(|entry| entry.revision)
+    }
+
+    pub(super) fn next_revision(&self) -> u64 {
+        self.history.entries().len() as u64
+    }
+
+    /// The digest of the request that recorded a command here.
+    pub(crate) fn request_digest(&self, command_id: CommandId) -> Option<&str> {
+        self.commands.get(&command_id).map(|record| record.request_digest.as_str())
+    }
+
+    /// The events that a command recorded here; `None` if it recorded none.
+    pub(crate) fn outcome_of(&self, command_id: CommandId) -> Option<Outcome> {
+        let record = self.commands.get(&command_id)?;
+        let stream = H::stream(self.history.key());
+        let events = self
+            .history
+            .entries()
+            .iter()
+            .skip(usize::try_from(record.first_revision).unwrap_or(usize::MAX))
+            .take(record.count)
+            .map(|entry| StoredEvent {
+                stream: stream.clone(),
+                metadata: Metadata {
+                    schema_version: record.schema_version,
+                    effective_at: entry.effective_at,
+                    recorded_by: entry.recorded_by.clone(),
+                    command_id,
+                    request_digest: record.request_digest.clone(),
+                    correlation_id: record.correlation_id,
+                    causation_id: record.causation_id,
+                },
+                entry: Entry {
+                    event_id: entry.event_id,
+                    revision: entry.revision,
+                    position: entry.position,
+                    effective_at: entry.effective_at,
+                    recorded_at: entry.recorded_at,
+                    recorded_by: entry.recorded_by.clone(),
+                    command_id,
+                    event: H::wrap(entry.event.clone()),
+                },
+            });
+        Outcome::new(events.collect(), true)
+    }
+
+    /// Adds an event if it is the next one. Ignores an event that is here already, and one that would leave a gap: the
+    /// next refresh reads the events between.
+    pub(super) fn push(&mut self, stored: &StoredEvent) -> Result<(), LogError> {
+        let entry = &stored.entry;
+        if entry.revision != self.next_revision() {
+            return Ok(());
+        }
+        let own = entry.clone().try_map(|event| {
+            let type_name = event.type_name();
+            H::unwrap(event).ok_or_else(|| LogError::Damaged {
+                position: entry.position,
+                what: format!("a `{type_name}` does not belong into its stream"),
+            })
+        })?;
+        let metadata = &stored.metadata;
+        self.commands.entry(entry.command_id).and_modify(|record| record.count += 1).or_insert_with(|| CommandRecord {
+            first_revision: entry.revision,
+            count: 1,
+            schema_version: metadata.schema_version,
+            request_digest: metadata.request_digest.clone(),
+            correlation_id: metadata.correlation_id,
+            causation_id: metadata.causation_id,
+        });
+        self.history.push(own);
+        Ok(())
+    }
+
+    /// Adds a page of the stream that was read from [`Self::next_revision`] or from before it.
+    ///
+    /// # Errors
+    /// [`LogError::Damaged`] if the page leaves a gap, or an event cannot be read.
+    pub(super) fn extend(&mut self, page: &[RecordedEvent]) -> Result<(), LogError> {
+        for event in page {
+            if event.revision > self.next_revision() {
+                return Err(LogError::Damaged {
+                    position: event.position,
+                    what: format!(
+                        "its stream goes on at revision {} where {} comes next",
+                        event.revision,
+                        self.next_revision()
+                    ),
+                });
+            }
+            if event.revision == self.next_revision() {
+                self.push(&decode(event)?)?;
+            }
+        }
+        Ok(())
+    }
+}
