@@ -42,13 +42,14 @@ use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use tokio::sync::Mutex;
 
 use event_log::{
-    AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, PAGE_EVENTS_MAX, RecordedEvent,
+    AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, PAGE_EVENTS_MAX, PageNext,
+    RecordedEvent,
 };
 
 use self::{
     connection::{Address, Connection},
     head::LastLook,
-    read::{Next, Start},
+    read::Start,
     seen::{Revisions, Seen},
     wakeups::Wakeups,
 };
@@ -150,9 +151,9 @@ impl EventLog for KurrentLog {
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
         let page = self.store.page(after, limit, &mut Revisions::after(after)).await?;
         match page.next {
-            Next::Damage(error) if page.events.is_empty() => return Err(error),
-            Next::Damage(_) | Next::Events => {}
-            Next::End => self.wakeups.listen(),
+            PageNext::Damage(error) if page.events.is_empty() => return Err(error),
+            PageNext::Damage(_) | PageNext::MoreEvents => {}
+            PageNext::LogEnd => self.wakeups.listen(),
         }
         Ok(page.events)
     }
@@ -163,7 +164,7 @@ impl EventLog for KurrentLog {
         let found = self.store.page_from(Start::Event(position), before, 1, &mut Revisions::after(before)).await?;
         let Some(page) = found else { return Ok(None) };
         match (page.events.into_iter().find(|event| event.position == position), page.next) {
-            (None, Next::Damage(error)) => Err(error),
+            (None, PageNext::Damage(error)) => Err(error),
             (event, _) => Ok(event),
         }
     }
@@ -205,10 +206,10 @@ impl Store {
             while self.seen.latest_time() <= instant {
                 let page = self.page(end, PAGE_EVENTS_MAX, &mut revisions).await?;
                 match (page.events.last(), page.next) {
-                    (_, Next::End) => break,
+                    (_, PageNext::LogEnd) => break,
                     (Some(last), _) => end = last.position,
-                    (None, Next::Damage(error)) => return Err(error),
-                    (None, Next::Events) => {}
+                    (None, PageNext::Damage(error)) => return Err(error),
+                    (None, PageNext::MoreEvents) => {}
                 }
             }
         }
@@ -219,9 +220,9 @@ impl Store {
             found = earlier.checked_sub(1).map_or(found, |last| page.events[last].position);
             match page.next {
                 _ if earlier < page.events.len() => return Ok(found),
-                Next::End => return Ok(found),
-                Next::Damage(error) => return Err(error),
-                Next::Events => {}
+                PageNext::LogEnd => return Ok(found),
+                PageNext::Damage(error) => return Err(error),
+                PageNext::MoreEvents => {}
             }
         }
     }

@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
+use event_log::{ExpectedRevision, LogError, LogPage, PAGE_EVENTS_MAX, PageNext, RecordedEvent, StreamOrder};
 
 use crate::{
     Store,
@@ -40,23 +40,6 @@ const SEARCH_WINDOW_EVENTS: u32 = 1_000;
 
 /// Revisions from here on are none: the server counts with signed numbers, and takes some of them for wishes.
 pub(crate) const REVISION_MAX: u64 = u32::MAX as u64;
-
-/// Some events of the whole log, in order.
-pub(crate) struct Page {
-    pub(crate) events: Vec<RecordedEvent>,
-    /// What comes after them.
-    pub(crate) next: Next,
-}
-
-/// What comes after a page.
-pub(crate) enum Next {
-    /// Perhaps more events.
-    Events,
-    /// Nothing, when it was read.
-    End,
-    /// Damage.
-    Damage(LogError),
-}
 
 /// Where reading the log begins.
 #[derive(Clone, Copy)]
@@ -121,18 +104,10 @@ impl Store {
             Err(error) => return Err(log_error(error)),
         };
         let mut events: Vec<(RecordedEvent, AppendId)> = Vec::with_capacity(read.len());
-        for (expected, event) in (from_revision..).zip(read) {
+        let mut order = StreamOrder::from_revision(from_revision);
+        for event in read {
             let (event, append) = recorded_event(&self.prefix, own_event(event)?)?;
-            let position = events.last().map_or(0, |(last, _)| last.position);
-            if event.revision != expected || event.position <= position {
-                return Err(LogError::Damaged {
-                    position: event.position,
-                    what: format!(
-                        "revision {} of its stream stands here, where revision {expected} was to follow position {position}",
-                        event.revision
-                    ),
-                });
-            }
+            order.accept(&event)?;
             self.seen.note(&event);
             events.push((event, append));
         }
@@ -203,7 +178,7 @@ impl Store {
         after: u64,
         limit: usize,
         revisions: &mut Revisions,
-    ) -> Result<Page, LogError> {
+    ) -> Result<LogPage, LogError> {
         let page = self.page_after(after, limit, revisions).await?;
         self.seen.note_times(after, &page.events);
         Ok(page)
@@ -214,7 +189,7 @@ impl Store {
         after: u64,
         limit: usize,
         revisions: &mut Revisions,
-    ) -> Result<Page, LogError> {
+    ) -> Result<LogPage, LogError> {
         if let Some(before) = self.seen.gap_after(after) {
             if let Some(page) = self.page_from(Start::Gap(before), after, limit, revisions).await? {
                 return Ok(page);
@@ -230,7 +205,7 @@ impl Store {
             return Ok(page);
         }
         if self.head().await? <= after {
-            return Ok(Page { events: Vec::new(), next: Next::End });
+            return Ok(LogPage { events: Vec::new(), next: PageNext::LogEnd });
         }
         let from = self.seen.before_position(after);
         let page = self.page_from(Start::Event(from), after, limit, revisions).await?;
@@ -244,10 +219,10 @@ impl Store {
         after: u64,
         limit: usize,
         revisions: &mut Revisions,
-    ) -> Result<Option<Page>, LogError> {
+    ) -> Result<Option<LogPage>, LogError> {
         let limit = limit.min(PAGE_EVENTS_MAX);
         let mut events: Vec<RecordedEvent> = Vec::new();
-        let mut next = Next::Events;
+        let mut next = PageNext::MoreEvents;
         // Nothing of ours stands between the two.
         let (mut last, mut from) = match start {
             Start::Event(at) => (at, Position { commit: at, prepare: at }),
@@ -293,7 +268,7 @@ impl Store {
                     continue;
                 }
                 if events.len() == limit {
-                    return Ok(Some(Page { events, next }));
+                    return Ok(Some(LogPage { events, next }));
                 }
                 is_first = false;
                 match self.checked(event, revisions).await {
@@ -303,7 +278,7 @@ impl Store {
                     }
                     Ok(None) => self.seen.note_settled(at.commit),
                     Err(error @ LogError::Damaged { .. }) => {
-                        return Ok(Some(Page { events, next: Next::Damage(error) }));
+                        return Ok(Some(LogPage { events, next: PageNext::Damage(error) }));
                     }
                     Err(error) => return Err(error),
                 }
@@ -311,7 +286,7 @@ impl Store {
             is_first = false;
             match then {
                 Then::End => {
-                    next = Next::End;
+                    next = PageNext::LogEnd;
                     break;
                 }
                 Then::Quiet if !events.is_empty() => break,
@@ -319,7 +294,7 @@ impl Store {
                 Then::Quiet | Then::More => {}
             }
         }
-        Ok(Some(Page { events, next }))
+        Ok(Some(LogPage { events, next }))
     }
 
     /// At most `count` events of ours, and of what sets our streams, from a position on and including it, and what comes after

@@ -14,7 +14,7 @@ use std::{
 use kurrentdb::SubscriptionEvent;
 use tokio::sync::watch;
 
-use event_log::FOLLOW_POLL_INTERVAL;
+use event_log::{FOLLOW_POLL_INTERVAL, WakeUp};
 
 use crate::{
     Store,
@@ -24,18 +24,9 @@ use crate::{
 /// A thread is not replaced again before this: it needs a while to be connected.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What was heard of the log.
-#[derive(Default)]
-pub(crate) struct Heard {
-    /// How often there was a reason to look.
-    pub(crate) hints: u64,
-    /// The highest position heard of.
-    position: u64,
-}
-
 /// What was heard of the log, and the thread that hears it.
 pub(crate) struct Wakeups {
-    heard: Arc<watch::Sender<Heard>>,
+    heard: Arc<watch::Sender<WakeUp>>,
     store: Arc<Store>,
     listener: Mutex<Option<Listener>>,
 }
@@ -48,7 +39,7 @@ struct Listener {
 
 impl Wakeups {
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { heard: Arc::new(watch::Sender::new(Heard::default())), store, listener: Mutex::new(None) }
+        Self { heard: Arc::new(watch::Sender::new(WakeUp::default())), store, listener: Mutex::new(None) }
     }
 
     /// Says that this process has appended events, the last of them at this position.
@@ -57,7 +48,7 @@ impl Wakeups {
     }
 
     /// What is heard of the log.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Heard> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<WakeUp> {
         self.heard.subscribe()
     }
 
@@ -98,7 +89,7 @@ impl Wakeups {
 }
 
 /// Passes on that the log has grown to this position, where that is news.
-fn hint(heard: &watch::Sender<Heard>, position: u64) {
+fn hint(heard: &watch::Sender<WakeUp>, position: u64) {
     heard.send_if_modified(|heard| {
         let is_news = position > heard.position;
         heard.position = heard.position.max(position);
@@ -109,7 +100,7 @@ fn hint(heard: &watch::Sender<Heard>, position: u64) {
 
 /// What a thread that listens knows. It keeps nothing alive: where nobody is left to be woken, it ends.
 struct Listening {
-    heard: Weak<watch::Sender<Heard>>,
+    heard: Weak<watch::Sender<WakeUp>>,
     store: Weak<Store>,
     is_over: IsOver,
 }

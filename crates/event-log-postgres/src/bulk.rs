@@ -16,7 +16,7 @@ use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent};
 use crate::{
     answered::{ANSWER_MAX, in_time, no_answer},
     error::{log_error, unreadable},
-    read::{self, Counted, Page},
+    read::{self, DensePage, PageCounter},
 };
 
 /// Pages of so many events are worth a statement that has to be planned each time.
@@ -48,7 +48,7 @@ impl Bulk {
     }
 
     /// As [`read::page`].
-    pub(crate) async fn page(&self, after: u64, limit: usize) -> Result<Page, LogError> {
+    pub(crate) async fn page(&self, after: u64, limit: usize) -> Result<DensePage, LogError> {
         let spare = self.spare().take();
         // A connection that lay idle may have been cut since.
         if let Some(connection) = spare
@@ -62,12 +62,12 @@ impl Bulk {
         self.page_in_time(connection, after, limit).await
     }
 
-    async fn page_in_time(&self, connection: PgConnection, after: u64, limit: usize) -> Result<Page, LogError> {
+    async fn page_in_time(&self, connection: PgConnection, after: u64, limit: usize) -> Result<DensePage, LogError> {
         let page = timeout(ANSWER_MAX, self.page_on(connection, after, limit)).await;
         page.unwrap_or_else(|_| Err(log_error(no_answer(), after)))
     }
 
-    async fn page_on(&self, mut connection: PgConnection, after: u64, limit: usize) -> Result<Page, LogError> {
+    async fn page_on(&self, mut connection: PgConnection, after: u64, limit: usize) -> Result<DensePage, LogError> {
         let limit = limit.min(PAGE_EVENTS_MAX);
         let failed = |error| log_error(error, after);
         // COPY takes no parameters. Columns and bounds as in `read::page`.
@@ -81,7 +81,7 @@ impl Bulk {
             read::bigint(after),
             read::bigint(after.saturating_add(limit as u64)),
         );
-        let mut counted = Counted::new(after, limit as u64);
+        let mut counted = PageCounter::new(after, limit as u64);
         let mut head = None;
         let mut header_bytes = HEADER_BYTES;
         let mut rows = connection.copy_out_raw(&statement).await.map_err(failed)?;

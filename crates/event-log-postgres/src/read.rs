@@ -9,16 +9,16 @@ use domain::{Stream, identifier::EventId};
 use sqlx::{PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent};
+use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent, StreamOrder};
 
 use crate::{
     answered::answered,
     error::{log_error, unreadable},
 };
 
-/// A page of the log.
+/// A page of the log, its positions counted.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct DensePage {
     pub(crate) events: Vec<RecordedEvent>,
     /// The log's end when the page was read.
     pub(crate) head: u64,
@@ -46,7 +46,7 @@ pub(crate) async fn revision(pool: &PgPool, stream: &Stream) -> Result<ExpectedR
 }
 
 /// At most `limit` events after a position, and where the log ended at that moment.
-pub(crate) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page, LogError> {
+pub(crate) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<DensePage, LogError> {
     let limit = limit.min(PAGE_EVENTS_MAX) as u64;
     // Positions are dense: the page's end is known, and both bounds keep the planner to the partitions that it touches.
     let statement = sqlx::query(
@@ -65,19 +65,19 @@ pub(crate) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Page
         return empty_page(pool, after, limit).await;
     };
     let head: i64 = last.try_get("head").map_err(|_| unreadable("head", after))?;
-    let mut counted = Counted::new(after, limit);
+    let mut counted = PageCounter::new(after, limit);
     rows.iter().try_for_each(|row| counted.push(recorded_event(row)?))?;
     counted.page(head.cast_unsigned())
 }
 
 /// The events of a page, counted as they come.
-pub(crate) struct Counted {
+pub(crate) struct PageCounter {
     after: u64,
     limit: u64,
     events: Vec<RecordedEvent>,
 }
 
-impl Counted {
+impl PageCounter {
     /// At most `limit` events after a position.
     pub(crate) fn new(after: u64, limit: u64) -> Self {
         Self { after, limit, events: Vec::new() }
@@ -102,17 +102,17 @@ impl Counted {
     }
 
     /// The page, which has to go to the log's end where it is not full.
-    pub(crate) fn page(self, head: u64) -> Result<Page, LogError> {
+    pub(crate) fn page(self, head: u64) -> Result<DensePage, LogError> {
         let end = self.end();
         if (self.events.len() as u64) < self.limit && end != head {
             return Err(missing(end + 1, head));
         }
-        Ok(Page { events: self.events, head })
+        Ok(DensePage { events: self.events, head })
     }
 }
 
 /// As [`page`]; where damage is among the events, those before it. What comes next is then the damage.
-pub(crate) async fn sound_page(pool: &PgPool, after: u64, limit: usize) -> Result<Page, LogError> {
+pub(crate) async fn sound_page(pool: &PgPool, after: u64, limit: usize) -> Result<DensePage, LogError> {
     match page(pool, after, limit).await {
         Err(LogError::Damaged { position, .. }) if position > after + 1 => {
             let sound = (position - 1 - after).min(limit as u64);
@@ -123,10 +123,10 @@ pub(crate) async fn sound_page(pool: &PgPool, after: u64, limit: usize) -> Resul
 }
 
 /// Where a page came out empty: makes sure that it is the log's end and not a hole.
-async fn empty_page(pool: &PgPool, after: u64, limit: u64) -> Result<Page, LogError> {
+async fn empty_page(pool: &PgPool, after: u64, limit: u64) -> Result<DensePage, LogError> {
     let head = head(pool).await?;
     if head <= after || limit == 0 {
-        return Ok(Page { events: Vec::new(), head });
+        return Ok(DensePage { events: Vec::new(), head });
     }
     // Events were appended between the two statements, unless there is a hole. One look at the first tells: what the
     // head row says is committed.
@@ -162,7 +162,7 @@ pub(crate) async fn stream(
     let rows =
         answered(pool, async |reader| statement.fetch_all(reader).await).await.map_err(|error| log_error(error, 0))?;
     let events = rows.iter().map(recorded_event).collect::<Result<Vec<_>, _>>()?;
-    check_revisions(from_revision, &events)?;
+    check_order(from_revision, &events)?;
     Ok(events)
 }
 
@@ -198,27 +198,14 @@ pub(crate) async fn streams(pool: &PgPool, streams: &[Stream], to: u64) -> Resul
         }
     }
     for events in &answer {
-        check_revisions(0, events)?;
+        check_order(0, events)?;
     }
     Ok(answer)
 }
 
-/// Makes sure that a stream's events follow one another, in the stream and in the log.
-fn check_revisions(from_revision: u64, events: &[RecordedEvent]) -> Result<(), LogError> {
-    let mut position = 0;
-    for (expected, event) in (from_revision..).zip(events) {
-        if event.revision != expected || event.position <= position {
-            return Err(LogError::Damaged {
-                position: event.position,
-                what: format!(
-                    "revision {} of its stream stands here, where revision {expected} was to follow position {position}",
-                    event.revision
-                ),
-            });
-        }
-        position = event.position;
-    }
-    Ok(())
+fn check_order(from_revision: u64, events: &[RecordedEvent]) -> Result<(), LogError> {
+    let mut order = StreamOrder::from_revision(from_revision);
+    events.iter().try_for_each(|event| order.accept(event))
 }
 
 /// Reads a row of `log.event`.

@@ -11,7 +11,7 @@
 //! - **Acknowledged is durable**: [`EventLog::append`] answers after the commit, never before.
 //! - **Exact bytes**: data and metadata come back as they were given.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -211,6 +211,3 @@ pub trait EventLog: Send + Sync + 'static {
     /// the follower starts again from where it was.
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>>;
 }
-
-/// How long a follower waits for a wake-up before it looks by itself. A notification is a hint, the position is the truth.
-pub const FOLLOW_POLL_INTERVAL: Duration = Duration::from_secs(1);
