@@ -1,39 +1,16 @@
 //! `import`: what a prison has in files goes into the ledger.
 //!
 //! ```text
-//! file ─reader─► sheets of cells ─layout─► header, columns ─row─► cases and refusals ─plan─► commands ─record─► events
-//!                                                                                              └────────report────┘
+//! file ─the crate spreadsheets─► plan: commands ─record─► events
+//!                                        └────────report────┘
 //! ```
 //!
-//! | question | module |
-//! |---|---|
-//! | what is in the file? | [`reader`] |
-//! | which sheet, which row heads the columns, what is each column? | [`layout`], by [`heading`] |
-//! | what does a cell say? | [`value`] |
-//! | what does a row say? | [`row`] |
-//! | what would be recorded? | [`plan`] |
-//! | how is it recorded? | `record` |
-//! | what is said of it? | `report` |
-//! | which contacts are still in NOMIS? | [`nomis_contacts`] |
-//!
-//! Everything up to `plan` is pure but for reading the file; a dry run ends there. Nothing is appended but through the
-//! command side.
-//!
-//! To teach it another heading: a line in [`heading::weight`] and in its tests. Another way to write a value: the same in
-//! [`value`].
+//! A dry run ends with the plan. Only the command side appends.
 
-pub mod heading;
-pub mod layout;
 pub mod nomis_contacts;
-pub mod plan;
-pub mod reader;
 mod record;
 mod report;
-pub mod row;
 pub mod spreadsheet;
-#[cfg(test)]
-mod tests;
-pub mod value;
 
 use clap::Subcommand;
 use domain::identifier::{Invalid, PrisonCode};

@@ -12,42 +12,29 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use chrono::{DateTime, Utc};
 use clap::Args;
 use command::{Clock, Error, Service};
 use domain::{
-    Command, Stream,
+    Stream,
     event::RecordedBy,
-    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
-    prison::{self, Contact, ContactSeen},
+    identifier::PrisonCode,
+    prison::{self, Contact},
 };
-use event_log::{PAGE_EVENTS_MAX, SharedLog, request_digest};
-use serde::Serialize;
+use event_log::{PAGE_EVENTS_MAX, SharedLog};
 use serde_json::json;
+use spreadsheets::{
+    contacts::{ContactLine, PlannedContact, WANTED, check_whole_list, contacts, plan},
+    heading::Field,
+    layout, reader,
+};
 use uuid::Uuid;
 
 use super::{
-    CORRELATION_NAMESPACE,
-    heading::Field,
-    layout::{self, Layout, RowKind, Wanted, row_kind},
-    plan::Step,
-    prison_code,
-    reader::{self, Cell, Row, Sheet},
+    CORRELATION_NAMESPACE, prison_code,
     record::{Recorder, interrupted, load_prison},
     report::{counted, sheet_passed_over, table},
-    value,
 };
 use crate::{settings, stores::LogStore};
-
-/// What a list of contacts has to have, and may have.
-pub(super) const WANTED: Wanted =
-    Wanted { needed: &[Field::PrisonerNumber], welcome: &[Field::StaffId, Field::PomName, Field::ContactType] };
-
-/// Namespace of the command ids of contact imports. Never to be changed: an import of years ago is known by it.
-const NAMESPACE: Uuid = Uuid::from_u128(0xb1c4_07d9_2e63_4a58_9f10_c87a_44e6_5b03);
-
-/// The contact type of a list that does not say it.
-const CONTACT_TYPE: &str = "POM";
 
 /// What `import nomis-contacts` can be told.
 #[derive(Debug, Args)]
@@ -86,25 +73,6 @@ pub struct ListSettings {
     json: bool,
     #[command(flatten)]
     stores: settings::Stores,
-}
-
-/// A line of the report: a row of the file, or a contact that is no longer in it.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Line {
-    row: Option<u32>,
-    outcome: &'static str,
-    prisoner_number: Option<PrisonerNumber>,
-    staff_id: Option<StaffId>,
-    name: Option<String>,
-    contact_type: Option<String>,
-    reason: Option<String>,
-}
-
-/// A line and the command that it stands for.
-struct Planned {
-    line: Line,
-    step: Option<Step>,
 }
 
 /// Imports the file and reports.
@@ -248,143 +216,10 @@ async fn prisons(log: &SharedLog) -> anyhow::Result<Vec<prison::History>> {
     Ok(prisons)
 }
 
-/// Refuses a sheet that is not all of the list: a contact in another one would be taken for gone from NOMIS.
-pub(super) fn check_whole_list(sheets: &[Sheet], layout: &Layout) -> anyhow::Result<()> {
-    ensure!(
-        layout.passed_over.is_empty(),
-        "there are contacts in more than one sheet (`{}`, {}): bring them together in one, or say with --sheet which one \
-         is the whole list",
-        sheets[layout.sheet].name,
-        layout.passed_over.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-    );
-    Ok(())
-}
-
-/// A row of the file: a contact, or what is wrong with it.
-type ContactRow = (u32, Result<ContactSeen, Box<Line>>);
-
-fn contacts(sheet: &Sheet, layout: &Layout) -> Vec<ContactRow> {
-    let cases = |row: &&Row| !matches!(row_kind(sheet, layout, row), RowKind::Blank | RowKind::Total);
-    // What looks like a note is taken for a contact that cannot be read: passing it over might confirm a removal.
-    sheet.rows[layout.header + 1..].iter().filter(cases).map(|row| (row.number, contact(layout, row))).collect()
-}
-
-fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<Line>> {
-    let cell = |field: Field| layout.columns.get(&field).map_or(&Cell::Empty, |&column| row.cell(column));
-    let text = |field: Field| Some(cell(field).to_string()).filter(|text| !text.is_empty());
-    let refused = |field: Field, wrong: String| {
-        Box::new(Line {
-            row: Some(row.number),
-            outcome: "refused",
-            prisoner_number: value::prisoner_number(cell(Field::PrisonerNumber)).ok(),
-            staff_id: None,
-            name: text(Field::PomName),
-            contact_type: text(Field::ContactType),
-            reason: Some(format!("{field}: {wrong} (`{}`)", cell(field))),
-        })
-    };
-    let prisoner_number =
-        value::prisoner_number(cell(Field::PrisonerNumber)).map_err(|wrong| refused(Field::PrisonerNumber, wrong))?;
-    let staff_id = match cell(Field::StaffId) {
-        Cell::Empty => None,
-        cell => Some(value::staff_id(cell).map_err(|wrong| refused(Field::StaffId, wrong))?),
-    };
-    let name = text(Field::PomName).map(|name| value::person_name(&name));
-    if staff_id.is_none() && name.is_none() {
-        return Err(refused(Field::StaffId, "the row names nobody".to_owned()));
-    }
-    let contact_type = text(Field::ContactType).unwrap_or_else(|| CONTACT_TYPE.to_owned());
-    Ok(ContactSeen { prisoner_number, staff_id, name, contact_type })
-}
-
-/// What the file changes: contacts new or seen again, and with `complete` those that are gone.
-fn plan(rows: Vec<ContactRow>, history: &prison::History, complete: bool, now: DateTime<Utc>) -> Vec<Planned> {
-    let code = history.code();
-    let known = &history.roster().contacts;
-    let mut seen = BTreeSet::new();
-    let mut planned = Vec::with_capacity(rows.len());
-    let mut unreadable = false;
-    for (row, contact) in rows {
-        let contact = match contact {
-            Ok(contact) => contact,
-            Err(line) => {
-                unreadable = true;
-                planned.push(Planned { line: *line, step: None });
-                continue;
-            }
-        };
-        let contact_id = contact.contact_id(code);
-        let first = seen.insert(contact_id);
-        let before = known.get(&contact_id);
-        let in_nomis = before.is_some_and(|before| before.removed_at.is_none());
-        let mut line = Line {
-            row: Some(row),
-            outcome: "already-recorded",
-            prisoner_number: Some(contact.prisoner_number.clone()),
-            staff_id: contact.staff_id,
-            name: contact.name.clone(),
-            contact_type: Some(contact.contact_type.clone()),
-            reason: (!first).then(|| "duplicate: the same contact is in an earlier row".to_owned()),
-        };
-        let step = (first && !in_nomis).then(|| {
-            line.outcome = "would-record";
-            // A contact that comes back after its removal is new once more.
-            let since = before.and_then(|before| before.removed_at);
-            let body = json!([contact.prisoner_number, contact.staff_id, contact.name, contact.contact_type]);
-            let id = json!(["found", contact_id, since]);
-            step(code, prison::Command::RecordNomisContact(contact), "nomis-contacts", &id, &body, now)
-        });
-        planned.push(Planned { line, step });
-    }
-    if complete {
-        for (contact_id, contact) in
-            known.iter().filter(|(id, contact)| contact.removed_at.is_none() && !seen.contains(*id))
-        {
-            let mut line = Line {
-                row: None,
-                outcome: "would-confirm-removed",
-                prisoner_number: Some(contact.found.prisoner_number.clone()),
-                staff_id: contact.found.staff_id,
-                name: contact.found.name.clone(),
-                contact_type: Some(contact.found.contact_type.clone()),
-                reason: None,
-            };
-            // A row that cannot be read may be this very contact.
-            let step = if unreadable {
-                line.outcome = "not-confirmed";
-                line.reason = Some("absent, but rows were refused: correct them and import the file again".to_owned());
-                None
-            } else {
-                let id = json!(["removed", contact_id, contact.found_at]);
-                let command = prison::Command::ConfirmNomisContactRemoval { contact_id: *contact_id };
-                Some(step(code, command, "nomis-contact-removal", &id, &json!([contact_id]), now))
-            };
-            planned.push(Planned { line, step });
-        }
-    }
-    planned
-}
-
-fn step(
-    code: &PrisonCode,
-    command: prison::Command,
-    operation: &str,
-    id: &serde_json::Value,
-    body: &serde_json::Value,
-    now: DateTime<Utc>,
-) -> Step {
-    Step {
-        command: Command::Prison(code.clone(), command),
-        command_id: CommandId(Uuid::new_v5(&NAMESPACE, id.to_string().as_bytes())),
-        request_digest: request_digest(operation, code.as_str(), body),
-        effective_at: now,
-    }
-}
-
 /// Sends the commands, one after the other as they all go to one stream.
-async fn record(recorder: &Recorder<'_>, planned: Vec<Planned>) -> anyhow::Result<Vec<Line>> {
+async fn record(recorder: &Recorder<'_>, planned: Vec<PlannedContact>) -> anyhow::Result<Vec<ContactLine>> {
     let mut lines = Vec::with_capacity(planned.len());
-    for Planned { mut line, step } in planned {
+    for PlannedContact { mut line, step } in planned {
         if let Some(step) = step {
             match recorder.send(step).await {
                 Ok(()) => line.outcome = if line.row.is_some() { "recorded" } else { "removal-confirmed" },
@@ -400,7 +235,7 @@ async fn record(recorder: &Recorder<'_>, planned: Vec<Planned>) -> anyhow::Resul
     Ok(lines)
 }
 
-fn report(settings: &Settings, lines: &[Line], sheets_passed_over: &[(String, usize)]) -> anyhow::Result<()> {
+fn report(settings: &Settings, lines: &[ContactLine], sheets_passed_over: &[(String, usize)]) -> anyhow::Result<()> {
     let mut counts = BTreeMap::<&str, usize>::new();
     for line in lines {
         *counts.entry(line.outcome).or_default() += 1;

@@ -12,12 +12,11 @@ use domain::{
 };
 use event_log::{RecordedEvent, SharedLog, decode};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use uuid::Uuid;
-
-use super::{
+use spreadsheets::{
     plan::{Held, PlannedRow, Step, Verdict},
     row::Problem,
 };
+use uuid::Uuid;
 
 /// Streams in one read of the log; bounds the memory that a read takes.
 const LOAD_STREAMS_MAX: usize = 256;

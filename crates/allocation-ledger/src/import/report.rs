@@ -14,8 +14,7 @@ use domain::{
     tier::Tier,
 };
 use serde::Serialize;
-
-use super::{
+use spreadsheets::{
     plan::{Plan, PlannedRow, Verdict},
     row,
 };

@@ -12,16 +12,18 @@ use clap::{Args, ValueEnum};
 use command::Service;
 use domain::{event::RecordedBy, identifier::PrisonCode, london, prison::Estate};
 use indicatif::{ProgressBar, ProgressStyle};
+use spreadsheets::{
+    layout::{self, Mapping},
+    plan::{Held, Plan, Terms, Verdict, plan},
+    reader,
+    row::{WANTED, table},
+};
 use uuid::Uuid;
 
 use super::{
-    CORRELATION_NAMESPACE,
-    layout::{self, Mapping},
-    plan::{Held, Plan, Terms, Verdict, plan},
-    prison_code, reader,
+    CORRELATION_NAMESPACE, prison_code,
     record::{Recorder, interrupted, load},
     report::Report,
-    row::{WANTED, table},
 };
 use crate::{settings, stores::LogStore};
 

@@ -13,9 +13,9 @@ use domain::{
 use serde_json::{Value, json};
 
 use super::{
+    contacts,
     heading::Field,
     layout::{self, Layout, find, mapping},
-    nomis_contacts,
     plan::{Held, Plan, Terms, Verdict, plan},
     reader::{self, Cell, Row, Sheet},
     row::{DataRow, Table, WANTED, table},
@@ -286,10 +286,10 @@ fn contacts_in_another_sheet_are_not_taken_for_gone() {
         sheet("Leavers", "Prisoner number|Name\nA0003BC|Okafor, Grace"),
         sheet("Notes", "Prisoner number|Name"),
     ];
-    let found = |name| find(&sheets, name, &[], nomis_contacts::WANTED).expect("contacts");
-    let error = nomis_contacts::check_whole_list(&sheets, &found(None)).expect_err("not all of the list").to_string();
+    let found = |name| find(&sheets, name, &[], contacts::WANTED).expect("contacts");
+    let error = contacts::check_whole_list(&sheets, &found(None)).expect_err("not all of the list").to_string();
     assert!(error.starts_with("there are contacts in more than one sheet (`A wing`, `Leavers`): "), "{error}");
-    nomis_contacts::check_whole_list(&sheets, &found(Some("a wing"))).expect("said to be the whole list");
+    contacts::check_whole_list(&sheets, &found(Some("a wing"))).expect("said to be the whole list");
 }
 
 fn terms() -> Terms {

@@ -1,0 +1,211 @@
+//! Lists of POM contacts seen in NOMIS: reading their rows, and planning the commands that record
+//! them.
+//!
+//! Where the list is said to be complete, a contact that the ledger knows and the list lacks is gone
+//! from NOMIS. Such a list must be in one sheet: [`check_whole_list`].
+
+use std::collections::BTreeSet;
+
+use anyhow::ensure;
+use chrono::{DateTime, Utc};
+use domain::{
+    Command,
+    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
+    prison::{self, ContactSeen},
+};
+use event_log::request_digest;
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    heading::Field,
+    layout::{Layout, RowKind, Wanted, row_kind},
+    plan::Step,
+    reader::{Cell, Row, Sheet},
+    value,
+};
+
+/// What a list of contacts has to have, and may have.
+pub const WANTED: Wanted =
+    Wanted { needed: &[Field::PrisonerNumber], welcome: &[Field::StaffId, Field::PomName, Field::ContactType] };
+
+/// Namespace of the command ids of contact imports. Never to be changed: an import of years ago is known by it.
+const NAMESPACE: Uuid = Uuid::from_u128(0xb1c4_07d9_2e63_4a58_9f10_c87a_44e6_5b03);
+
+/// The contact type of a list that does not say it.
+const CONTACT_TYPE: &str = "POM";
+
+/// A line of the report: a row of the file, or a contact that is no longer in it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContactLine {
+    /// The number of the row; absent for a contact that is no longer in the file.
+    pub row: Option<u32>,
+    /// What becomes of the contact, in a word.
+    pub outcome: &'static str,
+    /// The prisoner.
+    pub prisoner_number: Option<PrisonerNumber>,
+    /// The staff id of the contact.
+    pub staff_id: Option<StaffId>,
+    /// The name of the contact.
+    pub name: Option<String>,
+    /// The kind of contact, in the words of NOMIS.
+    pub contact_type: Option<String>,
+    /// Why it is refused or not confirmed.
+    pub reason: Option<String>,
+}
+
+/// A line of the report and the command that would record it.
+#[derive(Debug, Clone)]
+pub struct PlannedContact {
+    /// The line of the report.
+    pub line: ContactLine,
+    /// The command; absent where there is nothing to record.
+    pub step: Option<Step>,
+}
+
+/// Refuses a sheet that is not the whole list: a contact in another sheet would be taken for gone from
+/// NOMIS.
+///
+/// # Errors
+/// Other sheets hold contacts, too.
+pub fn check_whole_list(sheets: &[Sheet], layout: &Layout) -> anyhow::Result<()> {
+    ensure!(
+        layout.passed_over.is_empty(),
+        "there are contacts in more than one sheet (`{}`, {}): bring them together in one, or say with --sheet which one \
+         is the whole list",
+        sheets[layout.sheet].name,
+        layout.passed_over.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    );
+    Ok(())
+}
+
+/// A row of the file with its number: a contact, or the line of the report that refuses it.
+pub type ContactRow = (u32, Result<ContactSeen, Box<ContactLine>>);
+
+/// Reads every row below the header, but for blank rows and totals.
+#[must_use]
+pub fn contacts(sheet: &Sheet, layout: &Layout) -> Vec<ContactRow> {
+    let cases = |row: &&Row| !matches!(row_kind(sheet, layout, row), RowKind::Blank | RowKind::Total);
+    // What looks like a note is taken for a contact that cannot be read: passing it over might confirm a removal.
+    sheet.rows[layout.header + 1..].iter().filter(cases).map(|row| (row.number, contact(layout, row))).collect()
+}
+
+fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<ContactLine>> {
+    let cell = |field: Field| layout.columns.get(&field).map_or(&Cell::Empty, |&column| row.cell(column));
+    let text = |field: Field| Some(cell(field).to_string()).filter(|text| !text.is_empty());
+    let refused = |field: Field, wrong: String| {
+        Box::new(ContactLine {
+            row: Some(row.number),
+            outcome: "refused",
+            prisoner_number: value::prisoner_number(cell(Field::PrisonerNumber)).ok(),
+            staff_id: None,
+            name: text(Field::PomName),
+            contact_type: text(Field::ContactType),
+            reason: Some(format!("{field}: {wrong} (`{}`)", cell(field))),
+        })
+    };
+    let prisoner_number =
+        value::prisoner_number(cell(Field::PrisonerNumber)).map_err(|wrong| refused(Field::PrisonerNumber, wrong))?;
+    let staff_id = match cell(Field::StaffId) {
+        Cell::Empty => None,
+        cell => Some(value::staff_id(cell).map_err(|wrong| refused(Field::StaffId, wrong))?),
+    };
+    let name = text(Field::PomName).map(|name| value::person_name(&name));
+    if staff_id.is_none() && name.is_none() {
+        return Err(refused(Field::StaffId, "the row names nobody".to_owned()));
+    }
+    let contact_type = text(Field::ContactType).unwrap_or_else(|| CONTACT_TYPE.to_owned());
+    Ok(ContactSeen { prisoner_number, staff_id, name, contact_type })
+}
+
+/// Works out what the file changes: contacts new or seen again, and with `complete` those that are gone.
+#[must_use]
+pub fn plan(
+    rows: Vec<ContactRow>,
+    history: &prison::History,
+    complete: bool,
+    now: DateTime<Utc>,
+) -> Vec<PlannedContact> {
+    let code = history.code();
+    let known = &history.roster().contacts;
+    let mut seen = BTreeSet::new();
+    let mut planned = Vec::with_capacity(rows.len());
+    let mut unreadable = false;
+    for (row, contact) in rows {
+        let contact = match contact {
+            Ok(contact) => contact,
+            Err(line) => {
+                unreadable = true;
+                planned.push(PlannedContact { line: *line, step: None });
+                continue;
+            }
+        };
+        let contact_id = contact.contact_id(code);
+        let first = seen.insert(contact_id);
+        let before = known.get(&contact_id);
+        let in_nomis = before.is_some_and(|before| before.removed_at.is_none());
+        let mut line = ContactLine {
+            row: Some(row),
+            outcome: "already-recorded",
+            prisoner_number: Some(contact.prisoner_number.clone()),
+            staff_id: contact.staff_id,
+            name: contact.name.clone(),
+            contact_type: Some(contact.contact_type.clone()),
+            reason: (!first).then(|| "duplicate: the same contact is in an earlier row".to_owned()),
+        };
+        let step = (first && !in_nomis).then(|| {
+            line.outcome = "would-record";
+            // A contact that comes back after its removal is new once more.
+            let since = before.and_then(|before| before.removed_at);
+            let body = json!([contact.prisoner_number, contact.staff_id, contact.name, contact.contact_type]);
+            let id = json!(["found", contact_id, since]);
+            step(code, prison::Command::RecordNomisContact(contact), "nomis-contacts", &id, &body, now)
+        });
+        planned.push(PlannedContact { line, step });
+    }
+    if complete {
+        for (contact_id, contact) in
+            known.iter().filter(|(id, contact)| contact.removed_at.is_none() && !seen.contains(*id))
+        {
+            let mut line = ContactLine {
+                row: None,
+                outcome: "would-confirm-removed",
+                prisoner_number: Some(contact.found.prisoner_number.clone()),
+                staff_id: contact.found.staff_id,
+                name: contact.found.name.clone(),
+                contact_type: Some(contact.found.contact_type.clone()),
+                reason: None,
+            };
+            // A row that cannot be read may be this very contact.
+            let step = if unreadable {
+                line.outcome = "not-confirmed";
+                line.reason = Some("absent, but rows were refused: correct them and import the file again".to_owned());
+                None
+            } else {
+                let id = json!(["removed", contact_id, contact.found_at]);
+                let command = prison::Command::ConfirmNomisContactRemoval { contact_id: *contact_id };
+                Some(step(code, command, "nomis-contact-removal", &id, &json!([contact_id]), now))
+            };
+            planned.push(PlannedContact { line, step });
+        }
+    }
+    planned
+}
+
+fn step(
+    code: &PrisonCode,
+    command: prison::Command,
+    operation: &str,
+    id: &serde_json::Value,
+    body: &serde_json::Value,
+    now: DateTime<Utc>,
+) -> Step {
+    Step {
+        command: Command::Prison(code.clone(), command),
+        command_id: CommandId(Uuid::new_v5(&NAMESPACE, id.to_string().as_bytes())),
+        request_digest: request_digest(operation, code.as_str(), body),
+        effective_at: now,
+    }
+}
