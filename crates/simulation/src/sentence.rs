@@ -3,11 +3,11 @@
 use chrono::{Days, Months, NaiveDate};
 use domain::{handover::Facts, prison::Estate};
 
-use super::random::Random;
+use crate::random::Random;
 
 /// One stay in prison.
 #[derive(Debug, Clone)]
-pub(super) struct Sentence {
+pub(crate) struct Sentence {
     length: Length,
     start: NaiveDate,
     /// The date that NOMIS has for the release: CRD, PED or TED.
@@ -41,7 +41,7 @@ impl Length {
 
 impl Sentence {
     /// That of somebody received on a day. Mean stay some 17 months: of 88,000 people, 60,000 leave in a year.
-    pub(super) fn of_reception(random: &mut Random, day: NaiveDate) -> Self {
+    pub(crate) fn of_reception(random: &mut Random, day: NaiveDate) -> Self {
         let length =
             random.weighted(&[(46, Length::Short), (39, Length::Medium), (13, Length::Long), (2, Length::Life)]);
         let days = length.draw(random);
@@ -49,7 +49,7 @@ impl Sentence {
     }
 
     /// That of somebody who was there already: the long sentences are more, and part of each is over.
-    pub(super) fn of_resident(random: &mut Random, day: NaiveDate) -> Self {
+    pub(crate) fn of_resident(random: &mut Random, day: NaiveDate) -> Self {
         let length =
             random.weighted(&[(15, Length::Short), (43, Length::Medium), (30, Length::Long), (12, Length::Life)]);
         let days = length.draw(random);
@@ -58,7 +58,7 @@ impl Sentence {
     }
 
     /// That of somebody who was recalled, or came back with a new sentence.
-    pub(super) fn of_return(random: &mut Random, day: NaiveDate) -> Self {
+    pub(crate) fn of_return(random: &mut Random, day: NaiveDate) -> Self {
         let recalled = random.percent(60);
         let length = random.weighted(&[(70, Length::Short), (30, Length::Medium)]);
         let days = length.draw(random);
@@ -79,17 +79,17 @@ impl Sentence {
     }
 
     /// The day for which the release is planned.
-    pub(super) fn release(&self) -> NaiveDate {
+    pub(crate) fn release(&self) -> NaiveDate {
         self.release
     }
 
     /// A court or a recalculation moves the release date a little, never into the past of `today`.
-    pub(super) fn recalculate(&mut self, random: &mut Random, today: NaiveDate) {
+    pub(crate) fn recalculate(&mut self, random: &mut Random, today: NaiveDate) {
         self.release = after(self.release, random.between(-40, 60)).max(after(today, 20));
     }
 
     /// The facts, where a case is held in an estate.
-    pub(super) fn facts(&self, random: &mut Random, estate: Estate) -> Facts {
+    pub(crate) fn facts(&self, random: &mut Random, estate: Estate) -> Facts {
         let open = estate == Estate::MensOpen;
         let facts = Facts {
             sentence_start_date: Some(self.start),
@@ -124,17 +124,19 @@ impl Sentence {
     }
 }
 
-pub(super) fn after(day: NaiveDate, days: i64) -> NaiveDate {
+pub(crate) fn after(day: NaiveDate, days: i64) -> NaiveDate {
     if days < 0 {
         return before(day, -days);
     }
     day.checked_add_days(Days::new(days.unsigned_abs())).unwrap_or(day)
 }
 
-pub(super) fn before(day: NaiveDate, days: i64) -> NaiveDate {
+pub(crate) fn before(day: NaiveDate, days: i64) -> NaiveDate {
     day.checked_sub_days(Days::new(days.unsigned_abs())).unwrap_or(day)
 }
 
-pub(super) fn years_before(day: NaiveDate, years: u32) -> NaiveDate {
+/// The day so many years before a day.
+#[must_use]
+pub fn years_before(day: NaiveDate, years: u32) -> NaiveDate {
     day.checked_sub_months(Months::new(12 * years)).unwrap_or(day)
 }

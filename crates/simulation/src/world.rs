@@ -16,7 +16,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{
+use crate::{
     cases::{self, Step},
     random::Random,
     record::{Asked, Batch, Recorder, recorded_by},
@@ -26,24 +26,24 @@ use super::{
 };
 
 /// Days between the move of the first prison onto OMiC being recorded and its go-live day.
-pub(super) const NOTICE_DAYS: i64 = 30;
+pub(crate) const NOTICE_DAYS: i64 = 30;
 
 /// How large a history is asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Size {
+pub struct Size {
     /// People in prison at a time, once all prisons are on OMiC.
-    pub(super) prisoners: usize,
+    pub prisoners: usize,
     /// Prisons.
-    pub(super) prisons: usize,
+    pub prisons: usize,
     /// First London day.
-    pub(super) from: NaiveDate,
+    pub from: NaiveDate,
     /// Last London day.
-    pub(super) until: NaiveDate,
+    pub until: NaiveDate,
 }
 
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Action {
+pub(crate) enum Action {
     /// A prison tells when it will join OMiC, and who works there.
     Onboard(usize),
     /// Somebody comes who was in a prison before it joined.
@@ -63,50 +63,50 @@ pub(super) enum Action {
 }
 
 /// A prison and its people.
-pub(super) struct Prison {
-    pub(super) code: PrisonCode,
-    pub(super) estate: Estate,
-    pub(super) history: prison::History,
-    pub(super) poms: Vec<Pom>,
-    pub(super) pom_indexes: BTreeMap<StaffId, usize>,
+pub(crate) struct Prison {
+    pub(crate) code: PrisonCode,
+    pub(crate) estate: Estate,
+    pub(crate) history: prison::History,
+    pub(crate) poms: Vec<Pom>,
+    pub(crate) pom_indexes: BTreeMap<StaffId, usize>,
     /// How many are held when it is full.
-    pub(super) capacity: usize,
+    pub(crate) capacity: usize,
     /// How many are held or on their way.
-    pub(super) population: usize,
-    pub(super) go_live: NaiveDate,
+    pub(crate) population: usize,
+    pub(crate) go_live: NaiveDate,
 }
 
 /// A POM at a prison, as far as chance looks at it.
-pub(super) struct Pom {
-    pub(super) staff_id: StaffId,
-    pub(super) kind: PomKind,
-    pub(super) status: PomStatus,
+pub(crate) struct Pom {
+    pub(crate) staff_id: StaffId,
+    pub(crate) kind: PomKind,
+    pub(crate) status: PomStatus,
     /// The cases on which the POM has a role.
-    pub(super) cases: BTreeSet<usize>,
+    pub(crate) cases: BTreeSet<usize>,
 }
 
 /// One prisoner number that something can still happen to.
-pub(super) struct Case {
-    pub(super) history: prisoner::History,
-    pub(super) prison: usize,
+pub(crate) struct Case {
+    pub(crate) history: prisoner::History,
+    pub(crate) prison: usize,
     /// Counts the stays: what was planned in an earlier one no longer happens.
-    pub(super) stay: u32,
-    pub(super) sentence: Sentence,
+    pub(crate) stay: u32,
+    pub(crate) sentence: Sentence,
     /// The POMs with a role: prison and index there.
-    pub(super) roles: Vec<(usize, usize)>,
+    pub(crate) roles: Vec<(usize, usize)>,
     /// Another number of the same person, to be merged into this one.
-    pub(super) duplicate: Option<usize>,
-    pub(super) inside: bool,
+    pub(crate) duplicate: Option<usize>,
+    pub(crate) inside: bool,
 }
 
 /// Everything that there is. One thread, one order: the same seed makes the same world.
-pub(super) struct World {
-    pub(super) random: Random,
-    pub(super) recorder: Recorder,
-    pub(super) prisons: Vec<Prison>,
-    pub(super) prison_indexes: BTreeMap<PrisonCode, usize>,
+pub(crate) struct World {
+    pub(crate) random: Random,
+    pub(crate) recorder: Recorder,
+    pub(crate) prisons: Vec<Prison>,
+    pub(crate) prison_indexes: BTreeMap<PrisonCode, usize>,
     /// By case number; `None` once nothing can happen to it any more, or while something does.
-    pub(super) cases: Vec<Option<Box<Case>>>,
+    pub(crate) cases: Vec<Option<Box<Case>>>,
     agenda: BinaryHeap<Reverse<(DateTime<Utc>, u64, Action)>>,
     planned: u64,
     end: DateTime<Utc>,
@@ -114,7 +114,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(size: Size, seed: u64) -> Self {
+    pub(crate) fn new(size: Size, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let start = london::midnight(size.from);
         let days = (size.until - size.from).num_days();
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// Lets everything happen in order, and hands over the events in batches while `sink` takes them.
-    pub(super) fn run(&mut self, mut sink: impl FnMut(Batch) -> bool) {
+    pub(crate) fn run(&mut self, mut sink: impl FnMut(Batch) -> bool) {
         while let Some(Reverse((at, _, action))) = self.agenda.pop() {
             self.recorder.wait_until(at);
             // What policies do takes moments, which may add up to midnight.
@@ -194,7 +194,7 @@ impl World {
     }
 
     /// Puts something on the agenda, and says whether it will come to pass before the end.
-    pub(super) fn plan(&mut self, at: DateTime<Utc>, action: Action) -> bool {
+    pub(crate) fn plan(&mut self, at: DateTime<Utc>, action: Action) -> bool {
         let is_due = at < self.end;
         if is_due {
             self.planned += 1;
@@ -203,12 +203,12 @@ impl World {
         is_due
     }
 
-    pub(super) fn today(&self) -> NaiveDate {
+    pub(crate) fn today(&self) -> NaiveDate {
         london::date(self.recorder.now())
     }
 
     /// Some time in office hours of a day, or of the Monday after it.
-    pub(super) fn office_hours(&mut self, day: NaiveDate) -> DateTime<Utc> {
+    pub(crate) fn office_hours(&mut self, day: NaiveDate) -> DateTime<Utc> {
         let day = match day.weekday() {
             Weekday::Sat => after(day, 2),
             Weekday::Sun => after(day, 1),
@@ -219,14 +219,14 @@ impl World {
     }
 
     /// Some time in office hours between so many days from today.
-    pub(super) fn in_days(&mut self, from: i64, to: i64) -> DateTime<Utc> {
+    pub(crate) fn in_days(&mut self, from: i64, to: i64) -> DateTime<Utc> {
         let days = self.random.between(from, to);
         let day = after(self.today(), days);
         self.office_hours(day).max(self.recorder.now() + TimeDelta::minutes(2))
     }
 
     /// The head of offender management of a prison, or one of the two others who make allocations.
-    pub(super) fn allocator(&mut self, prison: usize) -> RecordedBy {
+    pub(crate) fn allocator(&mut self, prison: usize) -> RecordedBy {
         let code = &self.prisons[prison].code;
         let username = match self.random.below(4) {
             0 | 1 => format!("HOMD_{code}"),
@@ -235,18 +235,18 @@ impl World {
         recorded_by(&username, "manage-poms")
     }
 
-    pub(super) fn ask(&mut self, operation: &str, target: &str, by: RecordedBy) -> Asked {
+    pub(crate) fn ask(&mut self, operation: &str, target: &str, by: RecordedBy) -> Asked {
         Asked::by(&mut self.random, operation, target, by)
     }
 
     /// The next member of staff.
-    pub(super) fn staff_id(&mut self) -> StaffId {
+    pub(crate) fn staff_id(&mut self) -> StaffId {
         self.staff_count += 1;
         StaffId::try_from(410_000 + 7 * self.staff_count).expect("a positive number")
     }
 
     /// A number that nobody has had, in the order in which NOMIS gives them, about.
-    pub(super) fn number(&self) -> PrisonerNumber {
+    pub(crate) fn number(&self) -> PrisonerNumber {
         let index = self.cases.len();
         let (digits, letters) = (index * 7_919 % 10_000, index / 10_000);
         let (first, second, third) = (letters / 676, letters / 26, letters);

@@ -11,7 +11,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use super::{
+use crate::{
     cases,
     record::recorded_by,
     sentence::after,
@@ -24,7 +24,7 @@ const CASES_PER_POM: usize = 44;
 
 /// What happens to a POM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum PomStep {
+pub(crate) enum PomStep {
     /// Something about the POM changes, as chance will have it.
     Change,
     /// Back from an absence.
@@ -34,7 +34,7 @@ pub(super) enum PomStep {
 }
 
 /// The prison tells when it will join OMiC and who its POMs are; whoever it holds comes to be known until then.
-pub(super) fn onboard(world: &mut World, prison: usize) {
+pub(crate) fn onboard(world: &mut World, prison: usize) {
     let (go_live_date, estate) = (world.prisons[prison].go_live, world.prisons[prison].estate);
     let by = recorded_by(&format!("HOMD_{}", world.prisons[prison].code), "manage-poms");
     record(world, prison, "join-omic", "onboarding", &Command::JoinOmic(PrisonJoinedOmic { go_live_date, estate }), by);
@@ -54,7 +54,7 @@ pub(super) fn onboard(world: &mut World, prison: usize) {
 }
 
 /// Puts another POM on the roster.
-pub(super) fn recruit(world: &mut World, prison: usize, kind: PomKind) {
+pub(crate) fn recruit(world: &mut World, prison: usize, kind: PomKind) {
     let staff_id = world.staff_id();
     let name = texts::name(&mut world.random);
     let email = world.random.percent(85).then(|| texts::email(&name, "justice.example"));
@@ -70,7 +70,7 @@ pub(super) fn recruit(world: &mut World, prison: usize, kind: PomKind) {
     }
 }
 
-pub(super) fn step(world: &mut World, prison: usize, pom: usize, step: PomStep) {
+pub(crate) fn step(world: &mut World, prison: usize, pom: usize, step: PomStep) {
     let Pom { staff_id, kind, status, .. } = world.prisons[prison].poms[pom];
     match (step, status) {
         (PomStep::Change, PomStatus::Active) => match world.random.below(100) {
@@ -113,7 +113,7 @@ pub(super) fn step(world: &mut World, prison: usize, pom: usize, step: PomStep) 
 }
 
 /// A POM contact of somebody is seen in NOMIS; most are removed once the prison is on OMiC.
-pub(super) fn contact_found(world: &mut World, prison: usize, seen: ContactSeen) {
+pub(crate) fn contact_found(world: &mut World, prison: usize, seen: ContactSeen) {
     let contact = seen.contact_id(&world.prisons[prison].code);
     let by = recorded_by("NOMIS_EXTRACT", "allocation-ledger import");
     if record(world, prison, "record-nomis-contact", "nomis-contacts", &Command::RecordNomisContact(seen), by)
@@ -125,7 +125,7 @@ pub(super) fn contact_found(world: &mut World, prison: usize, seen: ContactSeen)
     }
 }
 
-pub(super) fn contact_gone(world: &mut World, prison: usize, contact_id: Uuid) {
+pub(crate) fn contact_gone(world: &mut World, prison: usize, contact_id: Uuid) {
     let by = recorded_by("NOMIS_EXTRACT", "allocation-ledger import");
     let command = Command::ConfirmNomisContactRemoval { contact_id };
     record(world, prison, "confirm-nomis-contact-removal", "nomis-contacts", &command, by);

@@ -2,7 +2,7 @@
 
 use domain::prison::Estate;
 
-use super::random::Random;
+use crate::random::Random;
 
 const SURNAMES: &[&str] = &[
     "Abbott",
@@ -167,7 +167,7 @@ const OPEN: &[&str] = &["KMI", "FDI", "HDI", "HBI", "LYI", "NSI", "SPI", "SUI", 
 const WOMENS: &[&str] = &["FHI", "DWI", "NHI", "STI", "EWI", "LNI", "SDI", "DHI", "AGI", "ESI", "PFI", "CHI"];
 
 /// That many prisons with their kinds of establishment, in the order in which they join OMiC.
-pub(super) fn prisons(count: usize) -> Vec<(String, Estate)> {
+pub(crate) fn prisons(count: usize) -> Vec<(String, Estate)> {
     let (mut closed, mut open, mut womens) = (CLOSED.iter(), OPEN.iter(), WOMENS.iter());
     let mut made_up = 0;
     (0..count)
@@ -190,31 +190,31 @@ pub(super) fn prisons(count: usize) -> Vec<(String, Estate)> {
 }
 
 /// Most prisons there are codes for.
-pub(super) const PRISONS_MAX: usize = 600;
+pub const PRISONS_MAX: usize = 600;
 
-pub(super) fn letter(index: usize) -> char {
+pub(crate) fn letter(index: usize) -> char {
     char::from(b'A' + u8::try_from(index % 26).unwrap_or(0))
 }
 
 /// "Surname, Forename".
-pub(super) fn name(random: &mut Random) -> String {
+pub(crate) fn name(random: &mut Random) -> String {
     format!("{}, {}", random.pick(SURNAMES), random.pick(FORENAMES))
 }
 
 /// A work e-mail address of somebody so named.
-pub(super) fn email(name: &str, domain: &str) -> String {
+pub(crate) fn email(name: &str, domain: &str) -> String {
     let (surname, forename) = name.split_once(", ").unwrap_or((name, "x"));
     format!("{}.{}@{domain}", forename.to_lowercase(), surname.to_lowercase())
 }
 
 /// A probation team and its local delivery unit.
-pub(super) fn team(random: &mut Random) -> (String, String) {
+pub(crate) fn team(random: &mut Random) -> (String, String) {
     let (unit, towns) = random.pick(UNITS);
     let town = random.pick(towns);
     (format!("{town} {}", letter(random.below(4))), (*unit).to_owned())
 }
 
-pub(super) fn note(random: &mut Random) -> String {
+pub(crate) fn note(random: &mut Random) -> String {
     let (days, wing) = (random.between(3, 21), letter(random.below(8)));
     match random.below(10) {
         0 => format!("Please see within {days} working days of arrival."),
@@ -230,7 +230,7 @@ pub(super) fn note(random: &mut Random) -> String {
     }
 }
 
-pub(super) fn suitability(random: &mut Random) -> String {
+pub(crate) fn suitability(random: &mut Random) -> String {
     let years = random.between(2, 15);
     match random.below(4) {
         0 => "Worked well with this officer on an earlier sentence.".to_owned(),
@@ -240,7 +240,7 @@ pub(super) fn suitability(random: &mut Random) -> String {
     }
 }
 
-pub(super) fn reallocation_reason(random: &mut Random) -> String {
+pub(crate) fn reallocation_reason(random: &mut Random) -> String {
     match random.below(6) {
         0 => format!("Moved to {} wing.", letter(random.below(8))),
         1 => "Caseloads evened out.".to_owned(),
@@ -251,7 +251,7 @@ pub(super) fn reallocation_reason(random: &mut Random) -> String {
     }
 }
 
-pub(super) fn other_detail(random: &mut Random) -> String {
+pub(crate) fn other_detail(random: &mut Random) -> String {
     match random.below(4) {
         0 => format!("Agreed with the head of offender management for {} weeks.", random.between(2, 12)),
         1 => "Both teams asked for this at the case conference.".to_owned(),
@@ -260,18 +260,18 @@ pub(super) fn other_detail(random: &mut Random) -> String {
     }
 }
 
-pub(super) fn void_reason(random: &mut Random) -> &'static str {
+pub(crate) fn void_reason(random: &mut Random) -> &'static str {
     one_of(
         random,
         &["Recorded on the wrong case.", "Wrong officer chosen.", "Entered twice.", "Meant for another prisoner."],
     )
 }
 
-pub(super) fn absence(random: &mut Random) -> &'static str {
+pub(crate) fn absence(random: &mut Random) -> &'static str {
     one_of(random, &["Annual leave.", "Sick leave.", "Training course.", "Parental leave.", "Detached duty."])
 }
 
-pub(super) fn departure(random: &mut Random) -> &'static str {
+pub(crate) fn departure(random: &mut Random) -> &'static str {
     one_of(
         random,
         &["Left the service.", "Moved to another prison.", "Moved to a community team.", "Career break.", "Retired."],

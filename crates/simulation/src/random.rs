@@ -5,10 +5,10 @@ use uuid::{Builder, Uuid};
 /// `SplitMix64` (Steele, Lea and Flood 2014): not for secrets. Whole numbers only, as floating point differs between
 /// machines where it is least expected.
 #[derive(Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -21,28 +21,28 @@ impl Random {
     }
 
     /// A number below `bound`; 0 where there is none.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         // The high half of the product: as even as 64 bits allow.
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
     /// A number from `from` to `to`, both included.
-    pub(super) fn between(&mut self, from: i64, to: i64) -> i64 {
+    pub(crate) fn between(&mut self, from: i64, to: i64) -> i64 {
         from + self.below(usize::try_from(to - from + 1).unwrap_or(0)).cast_signed() as i64
     }
 
     /// Whether something with that many chances in a hundred comes to pass.
-    pub(super) fn percent(&mut self, chances: usize) -> bool {
+    pub(crate) fn percent(&mut self, chances: usize) -> bool {
         self.below(100) < chances
     }
 
     /// One of these, all alike.
-    pub(super) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 
     /// One of these, by weight.
-    pub(super) fn weighted<T: Copy>(&mut self, of: &[(usize, T)]) -> T {
+    pub(crate) fn weighted<T: Copy>(&mut self, of: &[(usize, T)]) -> T {
         let mut left = self.below(of.iter().map(|&(weight, _)| weight).sum());
         for &(weight, one) in of {
             if left < weight {
@@ -53,7 +53,7 @@ impl Random {
         of[of.len() - 1].1
     }
 
-    pub(super) fn uuid(&mut self) -> Uuid {
+    pub(crate) fn uuid(&mut self) -> Uuid {
         let bits = u128::from(self.next()) << 64 | u128::from(self.next());
         Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
     }

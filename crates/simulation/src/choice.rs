@@ -7,19 +7,19 @@ use domain::{
     prisoner::{ChoiceReasons, Command, OfficerRole, OverrideReason, State, responsibility},
 };
 
-use super::{
+use crate::{
     record::target,
     texts,
     world::{Case, World},
 };
 
 /// Any POM of a prison, active or not.
-pub(super) fn pick_any_pom(world: &mut World, prison: usize) -> StaffId {
+pub(crate) fn pick_any_pom(world: &mut World, prison: usize) -> StaffId {
     world.random.pick(&world.prisons[prison].poms).staff_id
 }
 
 /// An active POM with no role on the case, mostly of the recommended kind and with few cases.
-pub(super) fn choose_pom(world: &mut World, case: &Case, state: &State) -> Option<StaffId> {
+pub(crate) fn choose_pom(world: &mut World, case: &Case, state: &State) -> Option<StaffId> {
     let now = world.recorder.now();
     let immigration = state.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
     let community = responsibility(state, now).responsible == OfficerRole::Com;
@@ -45,7 +45,7 @@ pub(super) fn choose_pom(world: &mut World, case: &Case, state: &State) -> Optio
 
 /// Records a command that gives the case to a POM: with reasons where they are needed, and from now where it cannot
 /// hold from the time given.
-pub(super) fn give(
+pub(crate) fn give(
     world: &mut World,
     case: &mut Case,
     operation: &str,

@@ -13,23 +13,23 @@ use event_log::{Metadata, OrderedEvent, encode, request_digest};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::random::Random;
+use crate::random::Random;
 
 /// Events of a batch, about: each costs a commit.
 const BATCH_EVENTS: usize = 5_000;
 
 /// Events that belong together: written whole or not at all.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub struct Batch {
     /// In order.
-    pub(super) events: Vec<OrderedEvent>,
+    pub events: Vec<OrderedEvent>,
     /// How far the simulated time has come.
-    pub(super) until: DateTime<Utc>,
+    pub until: DateTime<Utc>,
 }
 
 /// What travels beside a command.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     command_id: CommandId,
     request_digest: String,
     recorded_by: RecordedBy,
@@ -40,7 +40,7 @@ pub(super) struct Asked {
 
 impl Asked {
     /// By somebody with a client, to hold from now.
-    pub(super) fn by(random: &mut Random, operation: &str, target: &str, recorded_by: RecordedBy) -> Self {
+    pub(crate) fn by(random: &mut Random, operation: &str, target: &str, recorded_by: RecordedBy) -> Self {
         let command_id = CommandId(random.uuid());
         Self {
             // There was no body: the id, of which there is one a request, stands for it.
@@ -55,7 +55,7 @@ impl Asked {
 
     /// By the policy that an inactive POM holds no cases, in the very words of the command side: then it finds nothing
     /// left to do.
-    pub(super) fn by_inactive_pom(
+    pub(crate) fn by_inactive_pom(
         cause: EventId,
         since: DateTime<Utc>,
         number: &PrisonerNumber,
@@ -77,7 +77,7 @@ impl Asked {
     }
 
     /// The second half of a merge, after the retirement of the removed number that `self` asked for.
-    pub(super) fn completion(&self, retirement: &Entry<prisoner::PrisonerEvent>, removed: &PrisonerNumber) -> Self {
+    pub(crate) fn completion(&self, retirement: &Entry<prisoner::PrisonerEvent>, removed: &PrisonerNumber) -> Self {
         Self {
             command_id: retirement.event_id.derive_command(&format!("merge {removed}")),
             request_digest: request_digest("complete-merge", removed.as_str(), &()),
@@ -89,7 +89,7 @@ impl Asked {
     }
 
     /// The same, to hold from then; or from now.
-    pub(super) fn from(self, effective_at: Option<DateTime<Utc>>) -> Self {
+    pub(crate) fn from(self, effective_at: Option<DateTime<Utc>>) -> Self {
         Self { effective_at, ..self }
     }
 
@@ -106,40 +106,40 @@ impl Asked {
 }
 
 /// Who records; a username by its format.
-pub(super) fn recorded_by(username: &str, client: &str) -> RecordedBy {
+pub(crate) fn recorded_by(username: &str, client: &str) -> RecordedBy {
     RecordedBy { username: username.parse().expect("a username by its format"), client: client.to_owned() }
 }
 
 /// The end of the log that is being made.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     now: DateTime<Utc>,
     position: u64,
     events: Vec<OrderedEvent>,
 }
 
 impl Recorder {
-    pub(super) fn new(start: DateTime<Utc>) -> Self {
+    pub(crate) fn new(start: DateTime<Utc>) -> Self {
         Self { now: start, position: 0, events: Vec::new() }
     }
 
     /// The simulated time. Events are recorded now.
-    pub(super) fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
     /// Lets it become `at`, unless it is later already.
-    pub(super) fn wait_until(&mut self, at: DateTime<Utc>) {
+    pub(crate) fn wait_until(&mut self, at: DateTime<Utc>) {
         self.now = self.now.max(at);
     }
 
     /// Lets a moment pass, as between a command and what a policy does about it.
-    pub(super) fn wait_a_moment(&mut self, random: &mut Random) {
+    pub(crate) fn wait_a_moment(&mut self, random: &mut Random) {
         self.now += TimeDelta::microseconds(random.between(1_200, 40_000));
     }
 
     /// Records what a command makes of a case.
-    pub(super) fn on_case(
+    pub(crate) fn on_case(
         &mut self,
         history: &mut prisoner::History,
         roster: Option<&prison::History>,
@@ -170,7 +170,7 @@ impl Recorder {
     }
 
     /// Records what a command makes of a prison.
-    pub(super) fn on_prison(
+    pub(crate) fn on_prison(
         &mut self,
         history: &mut prison::History,
         command: &prison::Command,
@@ -219,17 +219,17 @@ impl Recorder {
     }
 
     /// What there is, if it is enough for a batch. To be asked where nothing is half done.
-    pub(super) fn full_batch(&mut self) -> Option<Batch> {
+    pub(crate) fn full_batch(&mut self) -> Option<Batch> {
         (self.events.len() >= BATCH_EVENTS).then(|| self.batch())
     }
 
     /// What there is.
-    pub(super) fn batch(&mut self) -> Batch {
+    pub(crate) fn batch(&mut self) -> Batch {
         let events = std::mem::replace(&mut self.events, Vec::with_capacity(BATCH_EVENTS + BATCH_EVENTS / 10));
         Batch { events, until: self.now }
     }
 }
 
-pub(super) fn target(number: &PrisonerNumber, operation: &str) -> String {
+pub(crate) fn target(number: &PrisonerNumber, operation: &str) -> String {
     format!("/prisoners/{number}/{operation}")
 }

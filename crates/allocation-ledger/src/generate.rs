@@ -1,31 +1,7 @@
 //! `generate`: a made-up history of a whole country, to try the ledger out at its real size.
 //!
-//! ```text
-//! a thread:   chance ─► commands ─the ledger's rules─► events ─┐
-//! the writer:                                    a batch at a time ─► the log
-//! ```
-//!
-//! | question | module |
-//! |---|---|
-//! | what happens when, and who is where? | [`world`] |
-//! | what happens to a case? to a prison? | [`cases`], [`roster`] |
-//! | how long does somebody stay? | [`sentence`] |
-//! | how do commands become events? | [`record`] |
-//! | what are people called, and what do they write? | [`texts`] |
-//! | where does chance come from? | [`random`] |
-//!
-//! The same seed and sizes make the same log, byte for byte: one thread decides, in simulated time, and nothing looks at
-//! a clock or at the order of a hash table. Whatever the log holds when it is stopped is legal and owes nothing: batches
-//! end where no merge is half done and no inactive POM holds a case.
-
-mod cases;
-mod choice;
-mod random;
-mod record;
-mod roster;
-mod sentence;
-mod texts;
-mod world;
+//! The crate `simulation` decides what happens, on a thread of its own; here the batches of events that
+//! it hands over are appended to the log.
 
 use std::{pin::pin, time::Instant};
 
@@ -37,12 +13,9 @@ use domain::london;
 use event_log::OrderedError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use simulation::{Batch, Size, simulate, years_before};
 use tokio::sync::mpsc;
 
-use self::{
-    record::Batch,
-    world::{Size, World},
-};
 use crate::{
     interrupt::{interrupted, unless_interrupted},
     output::print_line,
@@ -63,7 +36,7 @@ pub struct Settings {
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = value_parser!(u32).range(1..=50))]
     years: u32,
     /// Prisons
-    #[arg(long, default_value_t = 120, value_name = "N", value_parser = value_parser!(u32).range(1..=texts::PRISONS_MAX as i64))]
+    #[arg(long, default_value_t = 120, value_name = "N", value_parser = value_parser!(u32).range(1..=simulation::PRISONS_MAX as i64))]
     prisons: u32,
     /// What chance begins with: the same number makes the same history
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
@@ -119,7 +92,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 
 /// The first day of the history.
 fn from(settings: &Settings) -> NaiveDate {
-    sentence::years_before(settings.until, settings.years)
+    years_before(settings.until, settings.years)
 }
 
 async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written> {
@@ -139,11 +112,7 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written>
     let seed = settings.seed;
     let (batches, mut waiting) = mpsc::channel::<Batch>(BATCHES_WAITING_MAX);
     // A thread of its own, as it never waits for anything but room; it ends when nobody takes batches any more.
-    let world = std::thread::spawn(move || {
-        let mut world = World::new(size, seed);
-        world.run(|batch| batches.blocking_send(batch).is_ok());
-        world.cases.len()
-    });
+    let world = std::thread::spawn(move || simulate(size, seed, |batch| batches.blocking_send(batch).is_ok()));
 
     let bar = progress_bar(size);
     let mut writer = store.ordered_writer();

@@ -13,7 +13,7 @@ use domain::{
     tier::{RoshLevel, TierSource},
 };
 
-use super::{
+use crate::{
     choice::{choose_pom, give, pick_any_pom},
     record::{Asked, recorded_by, target},
     roster,
@@ -27,7 +27,7 @@ const RETURNS_PERCENT: usize = 30;
 
 /// What happens to a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// The case goes to a POM, if it has none.
     Allocate,
     /// The handover dates are worked out.
@@ -51,7 +51,7 @@ pub(super) enum Step {
 }
 
 /// Somebody who was there before the prison joined OMiC comes to be known, waiting for it to go live.
-pub(super) fn resident(world: &mut World, prison: usize) {
+pub(crate) fn resident(world: &mut World, prison: usize) {
     let sentence = Sentence::of_resident(&mut world.random, world.prisons[prison].go_live);
     let (id, mut case) = new_case(world, prison, sentence);
     if world.random.percent(15) {
@@ -69,7 +69,7 @@ pub(super) fn resident(world: &mut World, prison: usize) {
 }
 
 /// Somebody comes from court.
-pub(super) fn reception(world: &mut World, prison: usize) {
+pub(crate) fn reception(world: &mut World, prison: usize) {
     let today = world.today();
     let sentence = Sentence::of_reception(&mut world.random, today);
     let (id, mut case) = new_case(world, prison, sentence);
@@ -82,7 +82,7 @@ pub(super) fn reception(world: &mut World, prison: usize) {
 }
 
 /// What is due on a case, unless it was planned in an earlier stay.
-pub(super) fn step(world: &mut World, id: usize, stay: u32, step: Step) {
+pub(crate) fn step(world: &mut World, id: usize, stay: u32, step: Step) {
     let Some(mut case) = world.cases[id].take() else { return };
     let mut goes_on = true;
     if case.stay == stay {
@@ -112,7 +112,7 @@ pub(super) fn step(world: &mut World, id: usize, stay: u32, step: Step) {
 }
 
 /// Rule 7, as the policy of the command side discharges it.
-pub(super) fn end_roles_of_inactive_pom(world: &mut World, id: usize) {
+pub(crate) fn end_roles_of_inactive_pom(world: &mut World, id: usize) {
     let Some(mut case) = world.cases[id].take() else { return };
     let state = case.history.state();
     end_inactive_roles(world, id, &mut case, &state);
