@@ -22,7 +22,7 @@ lint:
 
 # Measure commands and questions over HTTP beside pgbench
 bench *args:
-    cargo run --release -- bench {{ args }}
+    cargo run --release -p bench -- {{ args }}
 
 # Build the documentation of the code
 doc *args:

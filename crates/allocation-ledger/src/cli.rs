@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, copy, demo, event_store, generate, handover_dates, history, import, prepare, projections, replay, serve,
+    copy, demo, event_store, generate, handover_dates, history, import, prepare, projections, replay, serve,
     telemetry::{self, Format, Telemetry},
 };
 
@@ -27,8 +27,6 @@ enum Command {
     Demo(demo::Settings),
     /// Write a made-up history of a whole country into an empty ledger, to try things out at full size
     Generate(generate::Settings),
-    /// Measure the ledger on this machine, beside what Postgres alone can do here
-    Bench(bench::Settings),
     /// Take in what a prison has in files
     #[command(subcommand)]
     Import(import::Import),
@@ -62,7 +60,6 @@ impl Command {
             Self::Prepare(_)
             | Self::Demo(_)
             | Self::Generate(_)
-            | Self::Bench(_)
             | Self::Import(_)
             | Self::NomisContacts(_)
             | Self::HandoverDates(_)
@@ -71,7 +68,7 @@ impl Command {
             | Self::Projections(_)
             | Self::Export(_)
             | Self::Copy(_)
-            | Self::EventStore(_) => "warn,sqlx_core::pool=error,sqlx::pool=error,sqlx::query=error,kurrentdb=off",
+            | Self::EventStore(_) => telemetry::TOOL_LOG_FILTER,
         }
     }
 }
@@ -105,7 +102,6 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Prepare(settings) => prepare::run(settings).await,
         Command::Demo(settings) => demo::run(settings).await,
         Command::Generate(settings) => generate::run(settings).await,
-        Command::Bench(settings) => bench::run(settings).await,
         Command::Import(import) => import::run(import).await,
         Command::NomisContacts(settings) => import::nomis_contacts::list(settings).await,
         Command::HandoverDates(settings) => handover_dates::run(settings),

@@ -11,7 +11,6 @@
 //!
 //! To add a subcommand: a module with its `Settings` (a `clap::Args`) and `run`, a variant and two arms in [`cli`].
 
-pub mod bench;
 pub mod cli;
 pub mod copy;
 pub mod data_directory;

@@ -29,6 +29,9 @@ use tracing_subscriber::{
 /// The service's name, where `OTEL_SERVICE_NAME` gives no other.
 const SERVICE_NAME: &str = "allocation-ledger";
 
+/// The filter of the log of a tool, where the settings give no other.
+pub const TOOL_LOG_FILTER: &str = "warn,sqlx_core::pool=error,sqlx::pool=error,sqlx::query=error,kurrentdb=off";
+
 /// How the program logs.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {

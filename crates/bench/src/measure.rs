@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use allocation_ledger::settings;
 use anyhow::Context as _;
 use command::{Clock, Request, Service};
 use domain::{
@@ -15,21 +16,19 @@ use domain::{
     prisoner::{self, History, PrisonerEvent, TierAssigned},
     tier::TierSource,
 };
+use embedded_postgres::Server;
 use event_log::{APPEND_EVENTS_MAX, ExpectedRevision, Metadata, NewEvent, SharedLog, decode, encode, request_digest};
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::FuturesUnordered};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{
+use crate::{
     fresh_log,
     table::{Table, per_second},
 };
-use embedded_postgres::Server;
-
-use crate::settings;
 
 /// Runs `callers` at once, each doing `once` over and over with numbers that nobody else gets, and answers the rate.
-pub(super) async fn rate<F, Fut>(callers: u64, duration: Duration, once: F) -> anyhow::Result<f64>
+pub(crate) async fn rate<F, Fut>(callers: u64, duration: Duration, once: F) -> anyhow::Result<f64>
 where
     F: Fn(u64) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
@@ -54,13 +53,13 @@ where
 }
 
 /// The prisoner number with this index, of 1.7 million.
-pub(super) fn number(index: u64) -> PrisonerNumber {
+pub(crate) fn number(index: u64) -> PrisonerNumber {
     let letter = |value: u64| char::from(b'A' + u8::try_from(value % 26).unwrap_or(0));
     let (digits, rest) = (index % 10_000, index / 10_000);
     format!("{}{digits:04}{}{}", letter(rest / 676), letter(rest / 26), letter(rest)).parse().expect("by its format")
 }
 
-pub(super) fn tier() -> TierAssigned {
+pub(crate) fn tier() -> TierAssigned {
     TierAssigned {
         tier: "B2".parse().expect("by its format"),
         rosh_level: None,
@@ -74,7 +73,7 @@ fn recorded_by() -> RecordedBy {
     RecordedBy { username: "BENCH".parse().expect("by its format"), client: "allocation-ledger bench".to_owned() }
 }
 
-pub(super) fn new_event(index: usize, command_id: CommandId) -> NewEvent {
+pub(crate) fn new_event(index: usize, command_id: CommandId) -> NewEvent {
     let digest = request_digest("bench", "", &());
     let now = Clock::system().now();
     let metadata = Metadata::new(now, recorded_by(), command_id, digest, command_id.0, None);
@@ -82,7 +81,7 @@ pub(super) fn new_event(index: usize, command_id: CommandId) -> NewEvent {
 }
 
 /// Durable events a second through the log, one event an append.
-pub(super) async fn appends(server: &Server, duration: Duration, table: &mut Table) -> anyhow::Result<()> {
+pub(crate) async fn appends(server: &Server, duration: Duration, table: &mut Table) -> anyhow::Result<()> {
     for (callers, goal) in [(64, 6.0), (256, 9.0)] {
         let (log, _) = fresh_log(server, &format!("appends_{callers}")).await?;
         let rate = rate(callers, duration, |index| {
@@ -102,7 +101,7 @@ pub(super) async fn appends(server: &Server, duration: Duration, table: &mut Tab
 }
 
 /// Commands through load, decide and append, each on a case of its own.
-pub(super) async fn commands(
+pub(crate) async fn commands(
     server: &Server,
     commands: &settings::Commands,
     duration: Duration,
@@ -136,7 +135,7 @@ pub(super) async fn commands(
 }
 
 /// A stream of 100 events, loaded and folded.
-pub(super) async fn stream_of_100(server: &Server, table: &mut Table) -> anyhow::Result<()> {
+pub(crate) async fn stream_of_100(server: &Server, table: &mut Table) -> anyhow::Result<()> {
     let (log, _) = fresh_log(server, "stream_of_100").await?;
     let stream = Stream::Prisoner(number(0));
     for (expected, count) in [(ExpectedRevision::NoStream, 50), (ExpectedRevision::Exact(49), 50)] {
@@ -167,7 +166,7 @@ pub(super) async fn stream_of_100(server: &Server, table: &mut Table) -> anyhow:
 }
 
 /// The projector from an empty set of views to the end of a long log.
-pub(super) async fn catch_up(server: &Server, events: u64, table: &mut Table) -> anyhow::Result<()> {
+pub(crate) async fn catch_up(server: &Server, events: u64, table: &mut Table) -> anyhow::Result<()> {
     let (log, views) = fresh_log(server, "catch_up").await?;
     fill(&log, events).await?;
     let (status, mut statuses) = watch::channel(projector::Status::Starting);
@@ -211,6 +210,6 @@ async fn fill(log: &SharedLog, events: u64) -> anyhow::Result<()> {
         .context("fill the log")
 }
 
-pub(super) fn millis(duration: Duration) -> String {
+pub(crate) fn millis(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1e3)
 }

@@ -15,10 +15,8 @@ use event_log::{ExpectedRevision, SharedLog};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{
-    super::measure::{new_event, number},
-    in_stage, tool,
-};
+use super::{in_stage, tool};
+use crate::measure::{new_event, number};
 
 /// Who appends at a time.
 const CALLERS: u64 = 64;

@@ -1,4 +1,5 @@
-//! The program itself as a tool in a process of its own: how long it takes as a user waits for it, and how much memory.
+//! The program as a tool in a process of its own: how long a user waits for it, and how much memory
+//! it takes. The process is this very program with [`AS_PROGRAM`] set, so that both are built alike.
 
 use std::{
     path::Path,
@@ -6,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use allocation_ledger::interrupt::{interrupted, unless_interrupted};
 use anyhow::{Context as _, bail};
 use nix::{
     sys::signal::{Signal, kill},
@@ -16,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{GONE, interrupted, unless_interrupted};
+use super::{AS_PROGRAM, GONE};
 
 /// How often the memory of the process is looked at. Its peak is kept by the kernel, so only the last moment is missed.
 const LOOK: Duration = Duration::from_millis(20);
@@ -37,10 +39,11 @@ pub(super) struct Ran {
 /// It does not start, or does not succeed.
 pub(super) async fn run(arguments: &[&str], data_dir: &Path) -> anyhow::Result<Ran> {
     let what = arguments.join(" ");
-    let program = std::env::current_exe().context("find the program itself")?;
+    let program = std::env::current_exe().context("find this program")?;
     let started = Instant::now();
     let mut child = Command::new(program)
         .args(arguments)
+        .env(AS_PROGRAM, "1")
         // What it says when done goes to standard output then, and that is not looked at.
         .arg("--json")
         .arg("--data-dir")

@@ -10,7 +10,7 @@ use query::past::whole_case;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
-use super::super::http::Connection;
+use crate::http::Connection;
 
 /// Cases whose history is read.
 const CASES: i64 = 200;

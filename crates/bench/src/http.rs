@@ -9,17 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use allocation_ledger::{serve, settings};
 use anyhow::{Context as _, bail};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-use super::{
+use crate::{
     measure::{millis, number, rate},
     table::Table,
 };
-use crate::{serve, settings};
 
 /// Connections that send commands, and that ask.
 const WRITERS: u64 = 64;
@@ -29,7 +29,7 @@ const READERS: u64 = 16;
 const CASES_MAX: usize = 10_000;
 
 /// Commands over HTTP, then `GET …/responsibility`.
-pub(super) async fn posts_and_gets(
+pub(crate) async fn posts_and_gets(
     directory: &Path,
     commands: &settings::Commands,
     duration: Duration,
@@ -118,20 +118,20 @@ async fn rate_over_http(
 }
 
 /// A kept-alive connection.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     answer: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) async fn open(address: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn open(address: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.context("connect to the ledger")?;
         stream.set_nodelay(true).context("set a connection up")?;
         Ok(Self { stream, answer: Vec::with_capacity(4096) })
     }
 
     /// Sends a request and reads the answer, which has to be a success with a length.
-    pub(super) async fn ask(&mut self, request: &str) -> anyhow::Result<()> {
+    pub(crate) async fn ask(&mut self, request: &str) -> anyhow::Result<()> {
         self.stream.write_all(request.as_bytes()).await.context("send a request")?;
         self.answer.clear();
         loop {

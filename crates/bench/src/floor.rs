@@ -3,20 +3,19 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
+use embedded_postgres::{Server, binaries_dir};
 use sqlx::{Connection as _, PgConnection};
 use tokio::process::Command;
 
-use embedded_postgres::{Server, binaries_dir};
-
 /// Transactions a second.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Floor {
-    pub(super) insert_1_client: f64,
-    pub(super) insert_64_clients: f64,
+pub(crate) struct Floor {
+    pub(crate) insert_1_client: f64,
+    pub(crate) insert_64_clients: f64,
     /// As `pgbench -S` does it if it is not told otherwise: each statement is sent as text.
-    pub(super) select_16_clients: f64,
+    pub(crate) select_16_clients: f64,
     /// The same with a statement prepared once.
-    pub(super) select_prepared_16_clients: f64,
+    pub(crate) select_prepared_16_clients: f64,
 }
 
 /// A row as wide as an event of the log, with the same two indexes.
@@ -47,7 +46,7 @@ SELECT key, value FROM floor_row WHERE key = :key;
 ";
 
 impl Floor {
-    pub(super) async fn measure(server: &Server, directory: &Path, duration: Duration) -> anyhow::Result<Self> {
+    pub(crate) async fn measure(server: &Server, directory: &Path, duration: Duration) -> anyhow::Result<Self> {
         server.create_database("floor").await?;
         let mut connection =
             PgConnection::connect(&server.url("floor")).await.context("connect to measure the floor")?;

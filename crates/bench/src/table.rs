@@ -4,16 +4,16 @@ use std::fmt;
 
 use comfy_table::CellAlignment;
 
-use super::floor::Floor;
+use crate::floor::Floor;
 
 /// What was measured, beside the floor.
-pub(super) struct Table {
+pub(crate) struct Table {
     floor: Floor,
     rows: Vec<[String; 4]>,
 }
 
 impl Table {
-    pub(super) fn new(floor: Floor) -> Self {
+    pub(crate) fn new(floor: Floor) -> Self {
         let mut table = Self { floor, rows: Vec::new() };
         table.push("pgbench insert, 1 client", per_second(floor.insert_1_client), "1.0".into(), "");
         let ratio = table.times_one_client(floor.insert_64_clients);
@@ -25,19 +25,19 @@ impl Table {
     }
 
     /// A rate of durable writes, as a multiple of pgbench with one client.
-    pub(super) fn writes(&mut self, what: &str, rate: f64, goal: f64) {
+    pub(crate) fn writes(&mut self, what: &str, rate: f64, goal: f64) {
         let ratio = self.times_one_client(rate);
         self.push(what, per_second(rate), ratio, &format!("at least {goal:.0} times"));
     }
 
     /// A rate of reads, as a multiple of pgbench selecting by key.
-    pub(super) fn reads(&mut self, what: &str, rate: f64, goal: f64) {
+    pub(crate) fn reads(&mut self, what: &str, rate: f64, goal: f64) {
         let ratio = self.times_select(rate);
         self.push(what, per_second(rate), ratio, &format!("at least {goal} times"));
     }
 
     /// Any other figure, with the goal in words.
-    pub(super) fn push(&mut self, what: &str, figure: String, ratio: String, goal: &str) {
+    pub(crate) fn push(&mut self, what: &str, figure: String, ratio: String, goal: &str) {
         self.rows.push([what.to_owned(), figure, ratio, goal.to_owned()]);
     }
 
@@ -51,7 +51,7 @@ impl Table {
 }
 
 /// A rate in whole events, transactions or requests a second.
-pub(super) fn per_second(rate: f64) -> String {
+pub(crate) fn per_second(rate: f64) -> String {
     format!("{rate:.0}/s")
 }
 

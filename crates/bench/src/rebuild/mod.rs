@@ -22,6 +22,10 @@ use std::{
     time::Duration,
 };
 
+use allocation_ledger::{
+    interrupt::{interrupted, unless_interrupted},
+    output::print_line,
+};
 use anyhow::{Context as _, bail};
 use comfy_table::CellAlignment;
 use embedded_postgres::Server;
@@ -31,11 +35,11 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use super::{measure::millis, table::per_second, temporary_directory};
-use crate::{
-    interrupt::{interrupted, unless_interrupted},
-    output::print_line,
-};
+use crate::{measure::millis, table::per_second, temporary_directory};
+
+/// The variable that makes this program behave as `allocation-ledger`: [`tool`] runs it so, in a
+/// process of its own.
+pub(crate) const AS_PROGRAM: &str = "BENCH_AS_PROGRAM";
 
 /// The ledger's database in the embedded Postgres.
 const DATABASE: &str = "ledger";

@@ -1,0 +1,120 @@
+//! `bench`: how fast the ledger is on this machine, compared with what Postgres alone can do here.
+//!
+//! Everything runs in one process on an embedded Postgres in a temporary directory, with durable
+//! settings. The floor is `pgbench`, which inserts one row of the same kind a transaction and selects
+//! one row by key; the ratios to it are what the goals are set for.
+
+mod floor;
+mod http;
+mod measure;
+mod rebuild;
+mod table;
+
+use std::{env, path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use allocation_ledger::{settings, telemetry};
+use anyhow::Context as _;
+use clap::Parser as _;
+use embedded_postgres::Server;
+use event_log::SharedLog;
+use event_log_postgres::PostgresLog;
+use sqlx::PgPool;
+use tempfile::TempDir;
+
+/// Measure the ledger on this machine, beside what Postgres alone can do here
+#[derive(Debug, clap::Parser)]
+#[command(name = "bench", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    subject: Option<Subject>,
+    /// Seconds that each measurement runs
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    seconds: u64,
+    /// Events in the log when catching up is measured
+    #[arg(long, default_value_t = 1_000_000, value_name = "EVENTS")]
+    events: u64,
+    /// How commands are decided.
+    #[command(flatten)]
+    commands: settings::Commands,
+    #[command(flatten)]
+    telemetry: telemetry::Settings,
+}
+
+/// What else can be measured.
+#[derive(Debug, clap::Subcommand)]
+enum Subject {
+    /// Measure building the views, comparing them, exporting the log, and asking about the past, on large ledgers
+    Rebuild(rebuild::Settings),
+}
+
+fn main() -> ExitCode {
+    if env::var_os(rebuild::AS_PROGRAM).is_some() {
+        return allocation_ledger::main();
+    }
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    let telemetry = telemetry::start(&cli.telemetry, telemetry::TOOL_LOG_FILTER)?;
+    let measured =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?.block_on(
+            async {
+                match &cli.subject {
+                    Some(Subject::Rebuild(settings)) => rebuild::run(settings).await,
+                    None => run_here(cli).await,
+                }
+            },
+        );
+    telemetry.end();
+    measured
+}
+
+/// Measures and prints the table.
+///
+/// # Errors
+/// Postgres or `pgbench` is not there, or something measured fails.
+async fn run_here(cli: &Cli) -> anyhow::Result<()> {
+    let directory = temporary_directory()?;
+    let server = Server::start(directory.path()).await?;
+    let outcome = measured(&server, directory.path(), cli).await;
+    server.stop().await?;
+    outcome
+}
+
+async fn measured(server: &Server, directory: &Path, cli: &Cli) -> anyhow::Result<()> {
+    let duration = Duration::from_secs(cli.seconds);
+    let floor = floor::Floor::measure(server, directory, duration).await?;
+    let mut table = table::Table::new(floor);
+    measure::appends(server, duration, &mut table).await?;
+    measure::commands(server, &cli.commands, duration, &mut table).await?;
+    measure::stream_of_100(server, &mut table).await?;
+    http::posts_and_gets(directory, &cli.commands, duration, &mut table).await?;
+    measure::catch_up(server, cli.events, &mut table).await?;
+    println!("{table}");
+    Ok(())
+}
+
+/// A database of its own with an empty log in it.
+async fn fresh_log(server: &Server, name: &str) -> anyhow::Result<(SharedLog, PgPool)> {
+    server.create_database(name).await?;
+    let pool = PgPool::connect(&server.url(name)).await.context("connect to a database of the benchmark")?;
+    event_log_postgres::migrate(&pool).await.context("prepare an event log")?;
+    let log = PostgresLog::connect(&pool).await.context("open an event log")?;
+    Ok((Arc::new(log), pool))
+}
+
+/// A directory that Postgres can work in; gone when it is dropped.
+fn temporary_directory() -> anyhow::Result<TempDir> {
+    let directory =
+        tempfile::Builder::new().prefix("allocation-ledger-bench-").tempdir().context("make a temporary directory")?;
+    // What Postgres's user cannot enter it cannot serve from, and a temporary directory is its maker's alone.
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))
+        .context("open the temporary directory to Postgres")?;
+    Ok(directory)
+}
