@@ -21,7 +21,7 @@ use views::{
 use crate::{
     Error, checkpoint,
     live::LiveProjection,
-    rebuild::{self, Progress, Target},
+    rebuild::{self, BuildProgress, Target},
     schema::{self, BUILDING, SCHEMA},
 };
 
@@ -97,7 +97,7 @@ impl From<event_log::LogError> for BuildError {
 
 /// Which serving views are built anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rebuild {
+pub enum RebuildScope {
     /// One of them, beside the others.
     One(View),
     /// All.
@@ -114,11 +114,11 @@ pub enum Rebuild {
 pub async fn rebuild(
     log: &SharedLog,
     views: &PgPool,
-    what: Rebuild,
-    progress: impl Fn(Progress) + Sync,
+    what: RebuildScope,
+    progress: impl Fn(BuildProgress) + Sync,
 ) -> Result<u64, BuildError> {
     schema::migrate(views).await?;
-    let mut builder = Builder::begin(views).await?;
+    let mut builder = ViewBuilder::begin(views).await?;
     let outcome = builder.rebuild(log, what, progress).await;
     builder.end(outcome).await
 }
@@ -134,14 +134,14 @@ pub async fn build_as_of(
     position: u64,
     name: &str,
     replace: bool,
-    progress: impl Fn(Progress) + Sync,
+    progress: impl Fn(BuildProgress) + Sync,
 ) -> Result<(), BuildError> {
     check_name(name)?;
     let head = log.head().await?;
     if position > head {
         return Err(BuildError::PastEnd { position, head });
     }
-    let builder = Builder::begin(views).await?;
+    let builder = ViewBuilder::begin(views).await?;
     let outcome = builder.build_as_of(log, position, name, replace, progress).await;
     builder.end(outcome).await
 }
@@ -156,10 +156,10 @@ pub(crate) async fn with_view_as_of<T>(
     views: &PgPool,
     position: u64,
     view: View,
-    progress: impl Fn(Progress) + Sync,
+    progress: impl Fn(BuildProgress) + Sync,
     read: impl AsyncFnOnce(&mut PgConnection) -> T,
 ) -> Result<T, BuildError> {
-    let builder = Builder::begin(views).await?;
+    let builder = ViewBuilder::begin(views).await?;
     let outcome = async {
         let target = Target { options: &builder.options, schema: BUILDING, to: position, epoch: 0, only: Some(view) };
         rebuild::fill(log, &target, progress).await?;
@@ -212,7 +212,7 @@ const DROP_TRIES: usize = 20;
 
 /// A schema with views as of a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AsOf {
+pub struct AsOfSchema {
     /// The schema's name.
     pub schema: String,
     /// What it is, in words: its comment.
@@ -223,7 +223,7 @@ pub struct AsOf {
 ///
 /// # Errors
 /// The database fails.
-pub async fn as_of_schemas(views: &PgPool) -> Result<Vec<AsOf>, Error> {
+pub async fn as_of_schemas(views: &PgPool) -> Result<Vec<AsOfSchema>, Error> {
     let found: Vec<(String, String)> = sqlx::query_as(
         "SELECT nspname::text, obj_description(oid, 'pg_namespace')
            FROM pg_namespace
@@ -233,7 +233,7 @@ pub async fn as_of_schemas(views: &PgPool) -> Result<Vec<AsOf>, Error> {
     .bind(AS_OF)
     .fetch_all(views)
     .await?;
-    Ok(found.into_iter().map(|(schema, what)| AsOf { schema, what }).collect())
+    Ok(found.into_iter().map(|(schema, what)| AsOfSchema { schema, what }).collect())
 }
 
 /// Names are put into statements as they are, so they are plain words; and none that somebody relies on.
@@ -249,12 +249,12 @@ fn check_name(name: &str) -> Result<(), BuildError> {
 }
 
 /// Who builds: holds the lock for as long as it is there.
-struct Builder {
+struct ViewBuilder {
     lock: PgConnection,
     options: PgConnectOptions,
 }
 
-impl Builder {
+impl ViewBuilder {
     async fn begin(views: &PgPool) -> Result<Self, BuildError> {
         let options = views.connect_options().as_ref().clone().application_name("allocation-ledger rebuild");
         let options = schema::as_owner(&options).await?;
@@ -277,12 +277,12 @@ impl Builder {
     async fn rebuild(
         &mut self,
         log: &SharedLog,
-        what: Rebuild,
-        progress: impl Fn(Progress) + Sync,
+        what: RebuildScope,
+        progress: impl Fn(BuildProgress) + Sync,
     ) -> Result<u64, BuildError> {
         let only = match what {
-            Rebuild::One(view) => Some(view),
-            Rebuild::All | Rebuild::AllOfOtherLog => None,
+            RebuildScope::One(view) => Some(view),
+            RebuildScope::All | RebuildScope::AllOfOtherLog => None,
         };
         let mut serving = PgConnection::connect_with(&self.options).await?;
         schema::choose(&mut serving, SCHEMA).await?;
@@ -290,7 +290,7 @@ impl Builder {
         if only.is_some() && served.version != VIEWS_VERSION {
             return Err(BuildError::OtherVersion { found: served.version });
         }
-        if what != Rebuild::AllOfOtherLog {
+        if what != RebuildScope::AllOfOtherLog {
             checkpoint::check_is_of(served, log).await?;
         }
         // One view goes beside the others at their very position, which nobody need move on.
@@ -306,7 +306,7 @@ impl Builder {
                 if catch_up(log, &mut live, &mut building, &mut built, to).await? <= LAST_EVENTS_MAX {
                     break;
                 }
-                progress(Progress::CatchingUp { position: built.position });
+                progress(BuildProgress::CatchingUp { position: built.position });
             }
             // Who has lost the lock may have lost the schema to another builder.
             self.lock.ping().await?;
@@ -323,7 +323,7 @@ impl Builder {
         position: u64,
         name: &str,
         replace: bool,
-        progress: impl Fn(Progress) + Sync,
+        progress: impl Fn(BuildProgress) + Sync,
     ) -> Result<(), BuildError> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         check_free(&mut connection, name, replace).await?;
@@ -367,10 +367,10 @@ async fn swap(
     serving: &mut PgConnection,
     building: &mut PgConnection,
     built: &mut Checkpoint,
-    what: Rebuild,
+    what: RebuildScope,
 ) -> Result<Option<u64>, Error> {
     let mut transaction = schema::begin_swap(serving).await?;
-    if swapped(log, live, &mut transaction, building, built, what).await? {
+    if swap_in(log, live, &mut transaction, building, built, what).await? {
         checkpoint::notify(&mut transaction, built.position).await?;
         transaction.commit().await?;
         Ok(Some(built.position))
@@ -381,18 +381,18 @@ async fn swap(
     }
 }
 
-async fn swapped(
+async fn swap_in(
     log: &SharedLog,
     live: &mut LiveProjection,
     serving: &mut PgConnection,
     building: &mut PgConnection,
     built: &mut Checkpoint,
-    what: Rebuild,
+    what: RebuildScope,
 ) -> Result<bool, Error> {
     // The table and not the row: a projector that waited for the row would hold the table, which is dropped below. Its
     // readers go on.
     let still = sqlx::query("LOCK TABLE checkpoint IN SHARE ROW EXCLUSIVE MODE").execute(&mut *serving).await;
-    if !schema::tried(still.map(|_| ()))? {
+    if !schema::succeeded_or_locked(still.map(|_| ()))? {
         return Ok(false);
     }
     let served = read_checkpoint(&mut *serving).await?;
@@ -404,20 +404,20 @@ async fn swapped(
                 return Err(other_log());
             }
         }
-    } else if what != Rebuild::AllOfOtherLog {
+    } else if what != RebuildScope::AllOfOtherLog {
         return Err(other_log());
     }
     let replaced = match what {
-        Rebuild::All | Rebuild::AllOfOtherLog => schema::replace(serving, BUILDING).await,
+        RebuildScope::All | RebuildScope::AllOfOtherLog => schema::replace(serving, BUILDING).await,
         // Beside the other views only at their very position.
-        Rebuild::One(_) if built.position != served.position => return Ok(false),
-        Rebuild::One(view) => schema::replace_view(serving, BUILDING, view).await,
+        RebuildScope::One(_) if built.position != served.position => return Ok(false),
+        RebuildScope::One(view) => schema::replace_view(serving, BUILDING, view).await,
     };
-    if !schema::tried(replaced)? {
+    if !schema::succeeded_or_locked(replaced)? {
         return Ok(false);
     }
     // Only now: while the swap may have to be tried again, what is built is moved on under the epoch that it began with.
-    if !matches!(what, Rebuild::One(_)) && !checkpoint::set_epoch(serving, served.epoch + 1).await? {
+    if !matches!(what, RebuildScope::One(_)) && !checkpoint::set_epoch(serving, served.epoch + 1).await? {
         return Err(Error::Fenced { epoch: served.epoch });
     }
     Ok(true)

@@ -22,7 +22,7 @@ use event_log::{
 };
 use uuid::Uuid;
 
-use crate::stream_history::StreamHistory;
+use crate::any_history::AnyHistory;
 
 /// Events a partition is meant to hold: as structs they take some tens of megabytes, once for each partition emptied at a time.
 const PARTITION_EVENTS: u64 = 30_000;
@@ -39,13 +39,13 @@ const BLOCK_BYTES: usize = 128 * 1024;
 /// Events by stream.
 #[derive(Debug)]
 pub(crate) struct EventBuffer {
-    partitions: Vec<Partition>,
+    partitions: Vec<BufferPartition>,
     hasher: std::hash::BuildHasherDefault<std::hash::DefaultHasher>,
 }
 
 /// A part of the streams, with all their events.
 #[derive(Debug, Default)]
-pub(crate) struct Partition {
+pub(crate) struct BufferPartition {
     compressed: Vec<Vec<u8>>,
     open: Vec<u8>,
 }
@@ -54,7 +54,7 @@ impl EventBuffer {
     /// A buffer for about so many events.
     pub(crate) fn new(events: u64) -> Self {
         let partitions = (events / PARTITION_EVENTS).clamp(PARTITIONS_MIN, PARTITIONS_MAX);
-        Self { partitions: (0..partitions).map(|_| Partition::default()).collect(), hasher: Default::default() }
+        Self { partitions: (0..partitions).map(|_| BufferPartition::default()).collect(), hasher: Default::default() }
     }
 
     /// Puts an event on its partition.
@@ -68,12 +68,12 @@ impl EventBuffer {
     }
 
     /// The partitions.
-    pub(crate) fn into_partitions(self) -> Vec<Partition> {
+    pub(crate) fn into_partitions(self) -> Vec<BufferPartition> {
         self.partitions
     }
 }
 
-impl Partition {
+impl BufferPartition {
     fn put(&mut self, recorded: &RecordedEvent) -> Result<(), LogError> {
         let metadata = decode_metadata(recorded)?;
         let mut writer = EventWriter(&mut self.open);
@@ -100,8 +100,8 @@ impl Partition {
     ///
     /// # Errors
     /// [`LogError::Damaged`] for the earliest event that cannot be read.
-    pub(crate) fn into_histories(self) -> Result<Vec<StreamHistory>, LogError> {
-        let mut histories: HashMap<Stream, StreamHistory> = HashMap::new();
+    pub(crate) fn into_histories(self) -> Result<Vec<AnyHistory>, LogError> {
+        let mut histories: HashMap<Stream, AnyHistory> = HashMap::new();
         let compressed = self
             .compressed
             .into_iter()
@@ -113,7 +113,7 @@ impl Partition {
                 match histories.get_mut(&stream) {
                     Some(history) => history.push(entry)?,
                     None => {
-                        let mut history = StreamHistory::new(&stream);
+                        let mut history = AnyHistory::new(&stream);
                         history.push(entry)?;
                         histories.insert(stream, history);
                     }
@@ -242,10 +242,10 @@ mod tests {
         }
     }
 
-    fn entries(history: &StreamHistory) -> &[Entry<PrisonerEvent>] {
+    fn entries(history: &AnyHistory) -> &[Entry<PrisonerEvent>] {
         match history {
-            StreamHistory::Case(history) => history.entries(),
-            StreamHistory::Prison(_) => &[],
+            AnyHistory::Case(history) => history.entries(),
+            AnyHistory::Prison(_) => &[],
         }
     }
 
@@ -272,7 +272,7 @@ mod tests {
             partitions.into_iter().flat_map(|partition| partition.into_histories().expect("readable")).collect();
         assert_eq!(histories.len(), STREAMS);
         for history in &histories {
-            let StreamHistory::Case(case) = history else { panic!("a case") };
+            let AnyHistory::Case(case) = history else { panic!("a case") };
             let expected = &expected[&Stream::Prisoner(case.number().clone()).to_string()];
             assert_eq!(entries(history).len(), expected.len());
             for (entry, expected) in entries(history).iter().zip(expected) {

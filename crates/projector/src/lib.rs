@@ -8,7 +8,7 @@
 //! | `rows` | deletes and writes the rows of cases and prisons; which rows they have, the crate `views` says |
 //! | `pg_copy` | rows to and from Postgres with `COPY` |
 //! | `checkpoint` | moves the checkpoint, and fences projectors that have lost their lock |
-//! | `stream_history` | histories, built event by event |
+//! | `any_history` | histories, built event by event |
 //! | `event_buffer` | keeps millions of events small until all of a history's are there |
 //! | `verify` | compares every row with a replay of the log |
 //! | `status` | how far the views have come, how large they are |
@@ -24,6 +24,7 @@
 //!
 //! To add a column or a view: see the crate `views`. Nothing changes here.
 
+mod any_history;
 mod build;
 mod checkpoint;
 mod error;
@@ -36,15 +37,14 @@ mod rows;
 mod run;
 mod schema;
 mod status;
-mod stream_history;
 mod verify;
 
-pub use build::{AsOf, BuildError, Rebuild, as_of_schemas, build_as_of, drop_unfinished, rebuild};
+pub use build::{AsOfSchema, BuildError, RebuildScope, as_of_schemas, build_as_of, drop_unfinished, rebuild};
 pub use checkpoint::CHANNEL;
 pub use error::Error;
-pub use rebuild::Progress;
-pub use run::{Settings, Status, Stopped, run};
+pub use rebuild::BuildProgress;
+pub use run::{FatalStop, Settings, Status, run};
 pub use schema::{OWNING_ROLE, READING_ROLES, SCHEMA, migrate, prepare};
-pub use status::{ViewStatus, Views, position, status};
-pub use verify::{Difference, Verified, verify};
+pub use status::{ViewStatus, ViewsStatus, position, status};
+pub use verify::{Difference, VerifyOutcome, verify};
 pub use views::{UnknownView, VIEWS, VIEWS_VERSION, View};

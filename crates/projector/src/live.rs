@@ -22,9 +22,10 @@ use tracing::Level;
 use views::{EncodedRows, checkpoint::Checkpoint};
 
 use crate::{
-    Error, checkpoint,
+    Error,
+    any_history::AnyHistory,
+    checkpoint,
     rows::{self, OwnerKeys},
-    stream_history::StreamHistory,
 };
 
 /// Most entries of histories kept in memory between batches: some 100 MB.
@@ -36,21 +37,21 @@ const STREAMS_READ_MAX: usize = 500;
 /// Projects batch after batch; remembers the histories that it met last.
 pub(crate) struct LiveProjection {
     log: SharedLog,
-    histories: Cache<Stream, StreamHistory, EntryCount>,
+    histories: Cache<Stream, AnyHistory, EntryCount>,
 }
 
 /// A history weighs as much as it has entries, and one more for itself.
 #[derive(Clone)]
 struct EntryCount;
 
-impl Weighter<Stream, StreamHistory> for EntryCount {
-    fn weight(&self, _: &Stream, history: &StreamHistory) -> u64 {
+impl Weighter<Stream, AnyHistory> for EntryCount {
+    fn weight(&self, _: &Stream, history: &AnyHistory) -> u64 {
         history.len() as u64 + 1
     }
 }
 
 /// The events of a batch, read and by stream.
-struct Batch {
+struct EventBatch {
     last: LastSeen,
     touched: HashMap<Stream, StreamTail>,
 }
@@ -114,7 +115,7 @@ impl LiveProjection {
             })
             .await;
             stopping = unreadable.or(stopping);
-            let Some(Batch { last, touched }) = batch else { break };
+            let Some(EventBatch { last, touched }) = batch else { break };
             match self.histories_with(touched).await {
                 Ok(histories) => {
                     self.write(connection, checkpoint, last, histories).await?;
@@ -138,7 +139,7 @@ impl LiveProjection {
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
         last: LastSeen,
-        histories: Vec<(Stream, StreamHistory)>,
+        histories: Vec<(Stream, AnyHistory)>,
     ) -> Result<(), Error> {
         let mut keys = OwnerKeys::default();
         for (stream, _) in &histories {
@@ -176,12 +177,12 @@ impl LiveProjection {
     async fn histories_with(
         &mut self,
         touched: HashMap<Stream, StreamTail>,
-    ) -> Result<Vec<(Stream, StreamHistory)>, BatchBlock> {
+    ) -> Result<Vec<(Stream, AnyHistory)>, BatchBlock> {
         let mut histories = Vec::with_capacity(touched.len());
         let mut missing = Vec::new();
         for (stream, tail) in touched {
             let remembered = self.histories.remove(&stream).map(|(_, history)| history);
-            let history = remembered.unwrap_or_else(|| StreamHistory::new(&stream));
+            let history = remembered.unwrap_or_else(|| AnyHistory::new(&stream));
             if tail.revision == history.len() as u64 {
                 histories.push((stream, tail.added_to(history)?));
             } else {
@@ -200,7 +201,7 @@ impl LiveProjection {
             };
             let read = run_blocking(move || {
                 let history_with = |((stream, tail), recorded): ((Stream, StreamTail), Vec<RecordedEvent>)| {
-                    let mut history = StreamHistory::new(&stream);
+                    let mut history = AnyHistory::new(&stream);
                     for event in recorded.iter().take_while(|event| event.position < tail.position) {
                         decode(event)
                             .and_then(|stored| history.push(stored.entry))
@@ -239,7 +240,7 @@ impl LiveProjection {
 
 impl StreamTail {
     /// The history that ends with this.
-    fn added_to(self, mut history: StreamHistory) -> Result<StreamHistory, BatchBlock> {
+    fn added_to(self, mut history: AnyHistory) -> Result<AnyHistory, BatchBlock> {
         for entry in self.entries {
             let position = entry.position;
             history.push(entry).map_err(|error| BatchBlock::at(position, error))?;
@@ -264,8 +265,8 @@ fn log_included<'a>(taken_in: impl Iterator<Item = &'a RecordedEvent>) {
 }
 
 /// Reads events up to the first that cannot be read, and says why it cannot.
-fn read_batch(events: &[RecordedEvent], after: u64) -> (Option<Batch>, Option<LogError>) {
-    let mut batch: Option<Batch> = None;
+fn read_batch(events: &[RecordedEvent], after: u64) -> (Option<EventBatch>, Option<LogError>) {
+    let mut batch: Option<EventBatch> = None;
     for recorded in events {
         let before = batch.as_ref().map_or(after, |batch| batch.last.position);
         if recorded.position <= before {
@@ -276,7 +277,7 @@ fn read_batch(events: &[RecordedEvent], after: u64) -> (Option<Batch>, Option<Lo
             Ok(stored) => stored,
             Err(error) => return (batch, Some(error)),
         };
-        let batch = batch.get_or_insert_with(|| Batch { last: recorded.into(), touched: HashMap::new() });
+        let batch = batch.get_or_insert_with(|| EventBatch { last: recorded.into(), touched: HashMap::new() });
         batch.last = recorded.into();
         let tail = batch.touched.entry(stored.stream).or_insert_with(|| StreamTail {
             position: recorded.position,

@@ -27,7 +27,7 @@ use views::{EncodedRows, VIEWS_VERSION, View, checkpoint::Checkpoint};
 
 use crate::{
     Error, checkpoint,
-    event_buffer::{EventBuffer, Partition},
+    event_buffer::{BufferPartition, EventBuffer},
     live::run_blocking,
     rows, schema,
 };
@@ -57,7 +57,7 @@ pub(crate) struct Target<'a> {
 
 /// How far filling has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum BuildProgress {
     /// The log is being read.
     Reading {
         /// The position come to.
@@ -92,18 +92,18 @@ pub enum Progress {
 pub(crate) async fn fill(
     log: &SharedLog,
     target: &Target<'_>,
-    progress: impl Fn(Progress) + Sync,
+    progress: impl Fn(BuildProgress) + Sync,
 ) -> Result<Checkpoint, Error> {
     let to = target.to;
     let head = log.head().await.ok();
-    let (buffer, last) = buffer_events(log, to, |position| progress(Progress::Reading { position, to })).await?;
+    let (buffer, last) = buffer_events(log, to, |position| progress(BuildProgress::Reading { position, to })).await?;
     let mut connection = PgConnection::connect_with(target.options).await?;
     let mut transaction = connection.begin().await?;
     schema::create(&mut transaction, target.schema).await?;
     transaction.commit().await?;
 
     write(buffer.into_partitions(), target, &progress).await?;
-    progress(Progress::Indexing);
+    progress(BuildProgress::Indexing);
 
     let checkpoint = Checkpoint {
         version: VIEWS_VERSION,
@@ -169,9 +169,9 @@ pub(crate) async fn buffer_events(
 
 /// Makes the rows of all partitions and takes them in.
 async fn write(
-    partitions: Vec<Partition>,
+    partitions: Vec<BufferPartition>,
     target: &Target<'_>,
-    progress: &(impl Fn(Progress) + Sync),
+    progress: &(impl Fn(BuildProgress) + Sync),
 ) -> Result<(), Error> {
     let (only, parts, written) = (target.only, partitions.len(), &AtomicUsize::new(0));
     let partitions = Arc::new(std::sync::Mutex::new(partitions));
@@ -205,7 +205,7 @@ async fn write(
                 Some(encoded) => {
                     rows::write(encoded, &mut connection).await?;
                     let written = written.fetch_add(1, Ordering::Relaxed) + 1;
-                    progress(Progress::Writing { written, parts });
+                    progress(BuildProgress::Writing { written, parts });
                 }
                 None => return Ok(connection.close().await?),
             }

@@ -8,13 +8,13 @@
 use sqlx::{AssertSqlSafe, PgConnection};
 use views::{EncodedRows, Owner, VIEWS};
 
-use crate::{pg_copy, stream_history::StreamHistory};
+use crate::{any_history::AnyHistory, pg_copy};
 
 /// Adds the rows of a history.
-pub(crate) fn add(history: &StreamHistory, rows: &mut EncodedRows) {
+pub(crate) fn add(history: &AnyHistory, rows: &mut EncodedRows) {
     match history {
-        StreamHistory::Case(history) => rows.add_case(history),
-        StreamHistory::Prison(history) => rows.add_prison(history),
+        AnyHistory::Case(history) => rows.add_case(history),
+        AnyHistory::Prison(history) => rows.add_prison(history),
     }
 }
 

@@ -295,7 +295,7 @@ pub(crate) async fn swap(connection: &mut PgConnection, next: &str, filled: Chec
     if !checkpoint::lock(&mut transaction, filled.epoch, filled.position).await? {
         return Err(Error::Fenced { epoch: filled.epoch });
     }
-    if !tried(replace(&mut transaction, next).await)? {
+    if !succeeded_or_locked(replace(&mut transaction, next).await)? {
         transaction.rollback().await?;
         return Ok(false);
     }
@@ -343,7 +343,7 @@ pub(crate) async fn keep(connection: &mut PgConnection, from: &str, name: &str, 
 }
 
 /// Whether what was tried was done; false where others held a lock for too long.
-pub(crate) fn tried(outcome: Result<(), sqlx::Error>) -> Result<bool, sqlx::Error> {
+pub(crate) fn succeeded_or_locked(outcome: Result<(), sqlx::Error>) -> Result<bool, sqlx::Error> {
     match outcome {
         Ok(()) => Ok(true),
         Err(error) if is_lock_conflict(&error) => Ok(false),

@@ -14,7 +14,7 @@ use crate::{
 
 /// How the serving views are. They move together, so position and version are of all.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Views {
+pub struct ViewsStatus {
     /// Version of the definition by which they were written.
     pub version: i32,
     /// Position of the last event that they include.
@@ -40,7 +40,7 @@ pub struct ViewStatus {
     pub bytes: u64,
 }
 
-impl Views {
+impl ViewsStatus {
     /// `OTHER_LOG` where they are of another log, `OUTDATED` where they are of another version than this program makes, else
     /// `BEHIND` or `CURRENT`.
     #[must_use]
@@ -77,7 +77,7 @@ pub async fn position(views: &PgPool) -> Result<u64, Error> {
 ///
 /// # Errors
 /// The log or the views cannot be read.
-pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<Views>, Error> {
+pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatus>, Error> {
     let mut connection = views.acquire().await?;
     let tables: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = $1")
         .bind(SCHEMA)
@@ -111,7 +111,7 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<Views>, Er
     transaction.commit().await?;
     let is_of_log = is_of(checkpoint, log).await?;
     let lag = behind(log, checkpoint.position).await?;
-    Ok(Some(Views {
+    Ok(Some(ViewsStatus {
         version: checkpoint.version,
         position: checkpoint.position,
         is_of_log,

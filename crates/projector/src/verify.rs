@@ -31,13 +31,13 @@ use views::{
 
 use crate::{
     BuildError, Error,
+    any_history::AnyHistory,
     checkpoint::check_is_of,
-    event_buffer::Partition,
+    event_buffer::BufferPartition,
     live::run_blocking,
     pg_copy::{RawRow, RowCutter, each_row},
-    rebuild::{Progress, THREADS_MAX, buffer_events},
+    rebuild::{BuildProgress, THREADS_MAX, buffer_events},
     rows, schema,
-    stream_history::StreamHistory,
 };
 
 /// Cases and prisons that are looked at a second time in one transaction.
@@ -56,7 +56,7 @@ pub struct Difference {
 
 /// What a comparison has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifyOutcome {
     /// The position up to which the log was replayed, which is the views' own.
     pub position: u64,
     /// Where the log ended: what the views do not include yet was not compared.
@@ -76,9 +76,9 @@ pub async fn verify(
     views: &PgPool,
     schema: &str,
     only: Option<View>,
-    progress: impl Fn(Progress) + Sync,
+    progress: impl Fn(BuildProgress) + Sync,
     mut report: impl FnMut(Difference),
-) -> Result<Verified, BuildError> {
+) -> Result<VerifyOutcome, BuildError> {
     schema::check_exists(views, schema).await?;
     let mut connection = PgConnection::connect_with(&views.connect_options()).await.map_err(Error::from)?;
     let selected: Vec<View> = VIEWS.into_iter().filter(|view| only.is_none_or(|only| only == *view)).collect();
@@ -93,7 +93,7 @@ pub async fn verify(
     let (mut transaction, checkpoint) = snapshot(&mut connection, schema, &selected).await?;
     let position = checkpoint.position;
     let reading = async {
-        let mut stored = Stored::default();
+        let mut stored = StoredHashes::default();
         for view in &selected {
             stored.read(&mut transaction, *view).await?;
         }
@@ -101,7 +101,8 @@ pub async fn verify(
         transaction.commit().await?;
         Ok::<_, Error>(stored)
     };
-    let buffering = buffer_events(log, position, |read| progress(Progress::Reading { position: read, to: position }));
+    let buffering =
+        buffer_events(log, position, |read| progress(BuildProgress::Reading { position: read, to: position }));
     let (stored, (buffer, last)) = try_join(reading, buffering).await?;
     // They may have been put in place since.
     let is_other = (last.position, last.recorded_at) != (position, checkpoint.recorded_at);
@@ -121,7 +122,7 @@ pub async fn verify(
         }
     }
     connection.close().await.map_err(Error::from)?;
-    Ok(Verified { position, head: log.head().await?, rows, differences })
+    Ok(VerifyOutcome { position, head: log.head().await?, rows, differences })
 }
 
 /// Begins a transaction that sees the views in `schema` as they are now, and goes on seeing them so.
@@ -144,14 +145,14 @@ async fn snapshot<'c>(
 
 /// The rows that are stored, each as the hash of its key and, by that, the hash of all of it.
 #[derive(Debug, Default)]
-struct Stored {
-    rows: HashMap<u64, StoredRow, BuildHasherDefault<KeyHasher>>,
+struct StoredHashes {
+    rows: HashMap<u64, HashedRow, BuildHasherDefault<KeyHasher>>,
     /// Whose rows two have the same hash of their keys; one in millions of ledgers has any.
     ambiguous: BTreeSet<Subject>,
 }
 
 #[derive(Debug)]
-struct StoredRow {
+struct HashedRow {
     hash: u64,
     /// Whether the log says that there should be a row with this key.
     is_expected: AtomicBool,
@@ -189,10 +190,10 @@ impl Subject {
         }
     }
 
-    fn of_history(history: &StreamHistory) -> Self {
+    fn of_history(history: &AnyHistory) -> Self {
         match history {
-            StreamHistory::Case(history) => Self::Case(history.number().to_string()),
-            StreamHistory::Prison(history) => Self::Prison(history.code().to_string()),
+            AnyHistory::Case(history) => Self::Case(history.number().to_string()),
+            AnyHistory::Prison(history) => Self::Prison(history.code().to_string()),
         }
     }
 
@@ -215,12 +216,12 @@ fn hash(view: View, bytes: &[u8]) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one((view, bytes))
 }
 
-impl Stored {
+impl StoredHashes {
     async fn read(&mut self, connection: &mut PgConnection, view: View) -> Result<(), Error> {
         let query = format!("SELECT {} FROM {view}", view.column_list());
         each_row(connection, &query, |row| {
             let key = hash(view, row.first(view.key().len()));
-            let stored = StoredRow { hash: hash(view, row.bytes()), is_expected: AtomicBool::new(false) };
+            let stored = HashedRow { hash: hash(view, row.bytes()), is_expected: AtomicBool::new(false) };
             if self.rows.insert(key, stored).is_some() {
                 self.ambiguous.insert(Subject::of_row(view, &row));
             }
@@ -265,11 +266,11 @@ impl Stored {
 
 /// Looks the rows of all histories up; answers whose rows are not as they should be.
 async fn compare(
-    stored: Stored,
-    partitions: Vec<Partition>,
+    stored: StoredHashes,
+    partitions: Vec<BufferPartition>,
     only: Option<View>,
-    progress: &(impl Fn(Progress) + Sync),
-) -> Result<(Stored, BTreeSet<Subject>), Error> {
+    progress: &(impl Fn(BuildProgress) + Sync),
+) -> Result<(StoredHashes, BTreeSet<Subject>), Error> {
     let parts = partitions.len();
     let partitions = Arc::new(Mutex::new(partitions));
     let stored = Arc::new(stored);
@@ -299,7 +300,7 @@ async fn compare(
         let mut compared = 0;
         while finished.recv().await.is_some() {
             compared += 1;
-            progress(Progress::Comparing { compared, parts });
+            progress(BuildProgress::Comparing { compared, parts });
         }
         Ok(())
     };
@@ -309,7 +310,7 @@ async fn compare(
 }
 
 /// Whether all rows of a history are there just so.
-fn is_stored(stored: &Stored, history: &StreamHistory, only: Option<View>) -> bool {
+fn is_stored(stored: &StoredHashes, history: &AnyHistory, only: Option<View>) -> bool {
     let mut encoded = EncodedRows::of(only);
     rows::add(history, &mut encoded);
     let mut all = true;
@@ -340,7 +341,7 @@ async fn second_look(
     let mut expected = EncodedRows::default();
     let streams: Vec<Stream> = subjects.iter().filter_map(Subject::stream).collect();
     for (stream, events) in streams.iter().zip(log.read_streams(&streams).await?) {
-        let mut history = StreamHistory::new(stream);
+        let mut history = AnyHistory::new(stream);
         for event in events.iter().take_while(|event| event.position <= position) {
             history.push(decode(event)?.entry)?;
         }

@@ -7,7 +7,7 @@ use clap::Args;
 use event_log::{KnownAt, SharedLog};
 use http_api::instant::parse_known_at;
 use indicatif::{ProgressBar, ProgressStyle};
-use projector::{Progress, Rebuild, View};
+use projector::{BuildProgress, RebuildScope, View};
 use serde_json::json;
 
 use crate::{
@@ -77,9 +77,9 @@ async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {
         }
         _ => {
             let what = match settings.view {
-                Some(view) => Rebuild::One(view),
-                None if settings.of_other_log => Rebuild::AllOfOtherLog,
-                None => Rebuild::All,
+                Some(view) => RebuildScope::One(view),
+                None if settings.of_other_log => RebuildScope::AllOfOtherLog,
+                None => RebuildScope::All,
             };
             (projector::rebuild(&stores.log, &stores.views, what, show).await?, projector::SCHEMA)
         }
@@ -106,13 +106,13 @@ pub(super) async fn position_of(log: &SharedLog, point: KnownAt) -> anyhow::Resu
 }
 
 /// Shows how far it is: a bar a stage.
-pub(super) fn show(bar: &ProgressBar, progress: Progress) {
+pub(super) fn show(bar: &ProgressBar, progress: BuildProgress) {
     let (stage, position, length) = match progress {
-        Progress::Reading { position, to } => ("reading the log", position, Some(to)),
-        Progress::Writing { written, parts } => ("writing rows", written as u64, Some(parts as u64)),
-        Progress::Comparing { compared, parts } => ("comparing rows", compared as u64, Some(parts as u64)),
-        Progress::Indexing => ("making indexes", 0, None),
-        Progress::CatchingUp { position } => ("catching up", position, None),
+        BuildProgress::Reading { position, to } => ("reading the log", position, Some(to)),
+        BuildProgress::Writing { written, parts } => ("writing rows", written as u64, Some(parts as u64)),
+        BuildProgress::Comparing { compared, parts } => ("comparing rows", compared as u64, Some(parts as u64)),
+        BuildProgress::Indexing => ("making indexes", 0, None),
+        BuildProgress::CatchingUp { position } => ("catching up", position, None),
     };
     if bar.message() != stage {
         let template = match length {

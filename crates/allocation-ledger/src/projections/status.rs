@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Args;
 use command::Clock;
-use projector::{AsOf, ViewStatus, Views};
+use projector::{AsOfSchema, ViewStatus, ViewsStatus};
 use serde_json::json;
 
 use crate::{output::print_line, settings, stores::Stores};
@@ -31,7 +31,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     print_line(&if settings.json { json_lines(&views, &as_of) } else { table(&views, &as_of) })
 }
 
-async fn read(stores: &Stores) -> anyhow::Result<(Views, Vec<AsOf>)> {
+async fn read(stores: &Stores) -> anyhow::Result<(ViewsStatus, Vec<AsOfSchema>)> {
     let views = projector::status(&stores.log, &stores.views).await.context("read how the views are")?.context(
         "this ledger has no views yet: start `allocation-ledger serve`, which makes them, or use `projections rebuild`",
     )?;
@@ -39,7 +39,7 @@ async fn read(stores: &Stores) -> anyhow::Result<(Views, Vec<AsOf>)> {
     Ok((views, as_of))
 }
 
-fn json_lines(views: &Views, as_of: &[AsOf]) -> String {
+fn json_lines(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
     let each = views.views.iter().map(|ViewStatus { view, rows, bytes }| {
         json!({
             "view": view.name(), "version": views.version, "position": views.position,
@@ -48,12 +48,13 @@ fn json_lines(views: &Views, as_of: &[AsOf]) -> String {
         })
     });
     let building = views.building.iter().map(|schema| json!({"schema": schema, "state": "BUILDING"}));
-    let as_of = as_of.iter().map(|AsOf { schema, what }| json!({"schema": schema, "state": "AS_OF", "what": what}));
+    let as_of =
+        as_of.iter().map(|AsOfSchema { schema, what }| json!({"schema": schema, "state": "AS_OF", "what": what}));
     let lines: Vec<String> = each.chain(building).chain(as_of).map(|line| line.to_string()).collect();
     lines.join("\n")
 }
 
-fn table(views: &Views, as_of: &[AsOf]) -> String {
+fn table(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header([
         "view",
@@ -86,6 +87,6 @@ fn table(views: &Views, as_of: &[AsOf]) -> String {
         );
     }
     text.extend(views.building.iter().map(|schema| format!("\nbeing built: schema {schema}")));
-    text.extend(as_of.iter().map(|AsOf { schema, what }| format!("\nschema {schema}: {what}")));
+    text.extend(as_of.iter().map(|AsOfSchema { schema, what }| format!("\nschema {schema}: {what}")));
     text
 }

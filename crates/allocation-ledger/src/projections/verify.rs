@@ -5,7 +5,7 @@ use std::{fmt, time::Instant};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use projector::{Difference, Verified, View};
+use projector::{Difference, VerifyOutcome, View};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -46,7 +46,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let Some(verified) = compared? else {
         return Err(interrupted("nothing has been changed, and not everything compared"));
     };
-    let Verified { position, head, rows, differences } = verified;
+    let VerifyOutcome { position, head, rows, differences } = verified;
     let seconds = started.elapsed().as_secs_f64();
     print_line(&if settings.json {
         let schema = &settings.schema;
@@ -70,7 +70,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn compare(settings: &Settings, stores: &Stores) -> anyhow::Result<Verified> {
+async fn compare(settings: &Settings, stores: &Stores) -> anyhow::Result<VerifyOutcome> {
     let bar = ProgressBar::no_length();
     let mut printed = Ok(());
     let report = |difference| {

@@ -7,13 +7,13 @@ use std::{
 
 use super::{
     parquet_file::ParquetFile,
-    table::{Cell, Kind, Table},
+    table::{CellKind, ExportCell, ExportTable},
     text::{Csv, JsonLines},
 };
 
 /// A format that a table can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ExportFormat {
     /// Comma-separated values: RFC 4180, in UTF-8 with a byte order mark, which Excel wants.
     Csv,
     /// A JSON object a line.
@@ -22,7 +22,7 @@ pub enum Format {
     Parquet,
 }
 
-impl Format {
+impl ExportFormat {
     /// How the names of its files end; what [`FromStr`] reads.
     #[must_use]
     pub fn ending(self) -> &'static str {
@@ -34,7 +34,7 @@ impl Format {
     }
 }
 
-impl FromStr for Format {
+impl FromStr for ExportFormat {
     type Err = UnknownFormat;
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
         [Self::Csv, Self::JsonLines, Self::Parquet]
@@ -54,7 +54,7 @@ pub struct UnknownFormat {
 /// Writes a table, row by row. What is not finished is not complete.
 pub(crate) trait TableWriter {
     /// Writes a row: a cell for each of the table's columns.
-    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()>;
+    fn row(&mut self, cells: &[ExportCell<'_>]) -> io::Result<()>;
 
     /// Writes what is still to be written.
     fn finish(self: Box<Self>) -> io::Result<()>;
@@ -62,18 +62,18 @@ pub(crate) trait TableWriter {
 
 /// Begins to write a table.
 pub(crate) fn begin(
-    format: Format,
-    table: &Table,
+    format: ExportFormat,
+    table: &ExportTable,
     out: Box<dyn Write + Send>,
 ) -> io::Result<Box<dyn TableWriter + Send>> {
     Ok(match format {
-        Format::Csv => Box::new(Csv::new(table, out)?),
-        Format::JsonLines => Box::new(JsonLines::new(table, out)),
-        Format::Parquet => Box::new(ParquetFile::new(table, out)?),
+        ExportFormat::Csv => Box::new(Csv::new(table, out)?),
+        ExportFormat::JsonLines => Box::new(JsonLines::new(table, out)),
+        ExportFormat::Parquet => Box::new(ParquetFile::new(table, out)?),
     })
 }
 
 /// A value that its column cannot hold: a mistake of whoever made the row.
-pub(crate) fn mismatch(cell: &Cell<'_>, kind: Kind) -> io::Error {
+pub(crate) fn mismatch(cell: &ExportCell<'_>, kind: CellKind) -> io::Error {
     io::Error::other(format!("{cell:?} does not belong in a column of {kind:?}"))
 }

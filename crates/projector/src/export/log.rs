@@ -9,10 +9,10 @@ use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, envelope::d
 use serde::de::IgnoredAny;
 
 use super::{
-    ExportError, Exported, Format, Open,
+    ExportError, ExportFormat, ExportSummary, OpenOutput,
     format::{TableWriter, begin},
-    pipe::{Incoming, Pipe},
-    table::{Cell, Column, Kind, Table},
+    pipe::{PieceReceiver, Pipe},
+    table::{CellKind, ExportCell, ExportColumn, ExportTable},
 };
 
 /// The table's name.
@@ -28,13 +28,13 @@ pub async fn export_log(
     log: &SharedLog,
     to: u64,
     is_by_month: bool,
-    format: Format,
-    open: impl Open,
+    format: ExportFormat,
+    open: impl OpenOutput,
     progress: impl Fn(u64),
-) -> Result<Exported, ExportError> {
-    let table = Table { name: NAME, position: to, columns: COLUMNS.clone() };
-    let pipe = Pipe::new(move |pages: Incoming<Vec<RecordedEvent>>| {
-        write(pages, Parts::new(&table, is_by_month, format, open))
+) -> Result<ExportSummary, ExportError> {
+    let table = ExportTable { name: NAME, position: to, columns: COLUMNS.clone() };
+    let pipe = Pipe::new(move |pages: PieceReceiver<Vec<RecordedEvent>>| {
+        write(pages, LogParts::new(&table, is_by_month, format, open))
     })?;
     let reading = async {
         let mut after = 0;
@@ -53,11 +53,14 @@ pub async fn export_log(
     };
     reading.await?;
     let rows = pipe.finish().await?;
-    Ok(Exported { rows, position: to })
+    Ok(ExportSummary { rows, position: to })
 }
 
 /// Writes pages as they come; answers how many events there were.
-fn write(mut pages: Incoming<Vec<RecordedEvent>>, mut parts: Parts<'_, impl Open>) -> Result<u64, ExportError> {
+fn write(
+    mut pages: PieceReceiver<Vec<RecordedEvent>>,
+    mut parts: LogParts<'_, impl OpenOutput>,
+) -> Result<u64, ExportError> {
     let mut rows = 0;
     while let Some(page) = pages.next()? {
         for event in &page {
@@ -70,33 +73,33 @@ fn write(mut pages: Incoming<Vec<RecordedEvent>>, mut parts: Parts<'_, impl Open
     Ok(rows)
 }
 
-static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(|| {
-    let column = |(name, kind, is_nullable): (&str, _, _)| Column { name: name.to_owned(), kind, is_nullable };
+static COLUMNS: LazyLock<Vec<ExportColumn>> = LazyLock::new(|| {
+    let column = |(name, kind, is_nullable): (&str, _, _)| ExportColumn { name: name.to_owned(), kind, is_nullable };
     [
-        ("position", Kind::BigInt, false),
-        ("stream", Kind::Text, false),
-        ("revision", Kind::BigInt, false),
-        ("event_id", Kind::Uuid, false),
-        ("type", Kind::Word, false),
-        ("recorded_at", Kind::Timestamp, false),
-        ("effective_at", Kind::Timestamp, false),
-        ("recorded_by", Kind::Word, false),
-        ("client", Kind::Word, false),
-        ("command_id", Kind::Uuid, false),
-        ("correlation_id", Kind::Uuid, false),
-        ("causation_id", Kind::Uuid, true),
-        ("schema_version", Kind::Integer, false),
-        ("prisoner_number", Kind::Text, true),
-        ("prison_code", Kind::Word, true),
-        ("data", Kind::Json, false),
-        ("metadata", Kind::Json, false),
+        ("position", CellKind::BigInt, false),
+        ("stream", CellKind::Text, false),
+        ("revision", CellKind::BigInt, false),
+        ("event_id", CellKind::Uuid, false),
+        ("type", CellKind::Word, false),
+        ("recorded_at", CellKind::Timestamp, false),
+        ("effective_at", CellKind::Timestamp, false),
+        ("recorded_by", CellKind::Word, false),
+        ("client", CellKind::Word, false),
+        ("command_id", CellKind::Uuid, false),
+        ("correlation_id", CellKind::Uuid, false),
+        ("causation_id", CellKind::Uuid, true),
+        ("schema_version", CellKind::Integer, false),
+        ("prisoner_number", CellKind::Text, true),
+        ("prison_code", CellKind::Word, true),
+        ("data", CellKind::Json, false),
+        ("metadata", CellKind::Json, false),
     ]
     .map(column)
     .to_vec()
 });
 
 /// Makes an event's row, in the order of [`COLUMNS`].
-fn row(event: &RecordedEvent, write: impl FnOnce(&[Cell<'_>]) -> io::Result<()>) -> Result<(), ExportError> {
+fn row(event: &RecordedEvent, write: impl FnOnce(&[ExportCell<'_>]) -> io::Result<()>) -> Result<(), ExportError> {
     let metadata = decode_metadata(event)?;
     let stream = event.stream.to_string();
     let (prisoner_number, prison_code) = match &event.stream {
@@ -104,24 +107,24 @@ fn row(event: &RecordedEvent, write: impl FnOnce(&[Cell<'_>]) -> io::Result<()>)
         Stream::Prison(code) => (None, Some(code.as_str())),
     };
     let cells = [
-        Cell::BigInt(event.position.cast_signed()),
-        Cell::Text(&stream),
-        Cell::BigInt(event.revision.cast_signed()),
-        Cell::Uuid(event.event_id.0.into_bytes()),
-        Cell::Text(&event.type_name),
-        Cell::BigInt(event.recorded_at.timestamp_micros()),
-        Cell::BigInt(metadata.effective_at.timestamp_micros()),
-        Cell::Text(metadata.recorded_by.username.as_str()),
-        Cell::Text(&metadata.recorded_by.client),
-        Cell::Uuid(metadata.command_id.0.into_bytes()),
-        Cell::Uuid(metadata.correlation_id.into_bytes()),
-        metadata.causation_id.map_or(Cell::Null, |id| Cell::Uuid(id.0.into_bytes())),
-        Cell::Integer(i32::from(metadata.schema_version)),
-        Cell::from(prisoner_number),
-        Cell::from(prison_code),
-        Cell::Text(json(event, "data", &event.data)?),
+        ExportCell::BigInt(event.position.cast_signed()),
+        ExportCell::Text(&stream),
+        ExportCell::BigInt(event.revision.cast_signed()),
+        ExportCell::Uuid(event.event_id.0.into_bytes()),
+        ExportCell::Text(&event.type_name),
+        ExportCell::BigInt(event.recorded_at.timestamp_micros()),
+        ExportCell::BigInt(metadata.effective_at.timestamp_micros()),
+        ExportCell::Text(metadata.recorded_by.username.as_str()),
+        ExportCell::Text(&metadata.recorded_by.client),
+        ExportCell::Uuid(metadata.command_id.0.into_bytes()),
+        ExportCell::Uuid(metadata.correlation_id.into_bytes()),
+        metadata.causation_id.map_or(ExportCell::Null, |id| ExportCell::Uuid(id.0.into_bytes())),
+        ExportCell::Integer(i32::from(metadata.schema_version)),
+        ExportCell::from(prisoner_number),
+        ExportCell::from(prison_code),
+        ExportCell::Text(json(event, "data", &event.data)?),
         // That it is JSON is known: it has been read above.
-        Cell::Text(text(event, "metadata", &event.metadata)?),
+        ExportCell::Text(text(event, "metadata", &event.metadata)?),
     ];
     Ok(write(&cells)?)
 }
@@ -145,16 +148,16 @@ fn damaged(event: &RecordedEvent, part: &str, error: &dyn std::fmt::Display) -> 
 }
 
 /// The outputs, of which one is open at a time: times of recording never run backwards.
-struct Parts<'a, O> {
-    table: &'a Table,
+struct LogParts<'a, O> {
+    table: &'a ExportTable,
     is_by_month: bool,
-    format: Format,
+    format: ExportFormat,
     open: O,
-    current: Option<(Month, Box<dyn TableWriter + Send>)>,
+    current: Option<(UtcMonth, Box<dyn TableWriter + Send>)>,
 }
 
-impl<'a, O: Open> Parts<'a, O> {
-    fn new(table: &'a Table, is_by_month: bool, format: Format, open: O) -> Self {
+impl<'a, O: OpenOutput> LogParts<'a, O> {
+    fn new(table: &'a ExportTable, is_by_month: bool, format: ExportFormat, open: O) -> Self {
         Self { table, is_by_month, format, open, current: None }
     }
 
@@ -167,7 +170,7 @@ impl<'a, O: Open> Parts<'a, O> {
         let (_, part) = match self.current.take() {
             Some(current) => self.current.insert(current),
             None => {
-                let month = Month::of(recorded_at.date_naive());
+                let month = UtcMonth::of(recorded_at.date_naive());
                 let out = self.open.open(self.is_by_month.then_some(month.first))?;
                 self.current.insert((month, begin(self.format, self.table, out)?))
             }
@@ -187,13 +190,13 @@ impl<'a, O: Open> Parts<'a, O> {
 
 /// A UTC month.
 #[derive(Debug, Clone, Copy)]
-struct Month {
+struct UtcMonth {
     first: NaiveDate,
     /// The first instant after it.
     end: DateTime<Utc>,
 }
 
-impl Month {
+impl UtcMonth {
     fn of(date: NaiveDate) -> Self {
         let first = date.with_day(1).unwrap_or(date);
         Self { first, end: (first + Months::new(1)).and_time(NaiveTime::MIN).and_utc() }

@@ -35,17 +35,17 @@ use event_log::LogError;
 
 use views::{VIEWS, VIEWS_VERSION, View};
 
-use crate::{build::BuildError, rebuild::Progress};
+use crate::{build::BuildError, rebuild::BuildProgress};
 
 pub use self::{
-    format::{Format, UnknownFormat},
+    format::{ExportFormat, UnknownFormat},
     log::export_log,
     view::{export_view, export_view_as_of},
 };
 
 /// What was exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exported {
+pub struct ExportSummary {
     /// How many rows.
     pub rows: u64,
     /// The position in the log of the last event that they include.
@@ -56,7 +56,7 @@ pub struct Exported {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportProgress {
     /// The view as it was is being built.
-    Building(Progress),
+    Building(BuildProgress),
     /// Rows are being written.
     Writing {
         /// Of `of`.
@@ -67,7 +67,7 @@ pub enum ExportProgress {
 }
 
 /// Opens outputs: one, or one for each month.
-pub trait Open: Send + 'static {
+pub trait OpenOutput: Send + 'static {
     /// Opens the output for everything, or for the month that begins on a day.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ pub trait Open: Send + 'static {
     fn open(&mut self, month: Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>>;
 }
 
-impl<F: FnMut(Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>> + Send + 'static> Open for F {
+impl<F: FnMut(Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>> + Send + 'static> OpenOutput for F {
     fn open(&mut self, month: Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>> {
         self(month)
     }

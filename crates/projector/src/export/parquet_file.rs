@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 use super::{
     format::{TableWriter, mismatch},
-    table::{Cell, Column, Kind, Table},
+    table::{CellKind, ExportCell, ExportColumn, ExportTable},
 };
 
 /// Rows in a group: enough for columns to compress well, and few enough for a group to be held in memory.
@@ -48,7 +48,7 @@ impl Write for Out {
 
 /// Writes a Parquet file.
 pub(crate) struct ParquetFile {
-    kinds: Vec<Kind>,
+    kinds: Vec<CellKind>,
     gathered: Vec<Values>,
     rows: usize,
     encoder: Option<Encoder>,
@@ -63,7 +63,7 @@ struct Encoder {
 }
 
 impl ParquetFile {
-    pub(crate) fn new(table: &Table, out: Box<dyn Write + Send>) -> io::Result<Self> {
+    pub(crate) fn new(table: &ExportTable, out: Box<dyn Write + Send>) -> io::Result<Self> {
         let schema = schema(table).map_err(into_io)?;
         let mut writer = SerializedFileWriter::new(Out(out), schema, Arc::new(properties(table))).map_err(into_io)?;
         // A group is handed over when the one before it is done, so that there are two in memory at most.
@@ -110,7 +110,7 @@ impl ParquetFile {
 }
 
 impl TableWriter for ParquetFile {
-    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+    fn row(&mut self, cells: &[ExportCell<'_>]) -> io::Result<()> {
         for ((values, cell), kind) in self.gathered.iter_mut().zip(cells).zip(&self.kinds) {
             values.push(cell, *kind)?;
         }
@@ -127,14 +127,14 @@ impl TableWriter for ParquetFile {
 }
 
 /// The file's schema.
-fn schema(table: &Table) -> Result<TypePtr, ParquetError> {
+fn schema(table: &ExportTable) -> Result<TypePtr, ParquetError> {
     let fields = table.columns.iter().map(field).collect::<Result<_, _>>()?;
     Ok(Arc::new(Type::group_type_builder(table.name).with_fields(fields).build()?))
 }
 
-fn field(column: &Column) -> Result<TypePtr, ParquetError> {
+fn field(column: &ExportColumn) -> Result<TypePtr, ParquetError> {
     let repetition = if column.is_nullable { Repetition::OPTIONAL } else { Repetition::REQUIRED };
-    if column.kind == Kind::Words {
+    if column.kind == CellKind::Words {
         let element = primitive("element", Physical::BYTE_ARRAY, Some(LogicalType::String))
             .with_repetition(Repetition::REQUIRED)
             .build()?;
@@ -151,21 +151,25 @@ fn field(column: &Column) -> Result<TypePtr, ParquetError> {
     }
     let (physical, logical) = match column.kind {
         // JSON as a text: not every reader knows the logical type for it.
-        Kind::Word | Kind::Text | Kind::Json | Kind::Words => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
-        Kind::BigInt => (Physical::INT64, None),
-        Kind::Integer => (Physical::INT32, None),
-        Kind::Boolean => (Physical::BOOLEAN, None),
-        Kind::Timestamp => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
-        Kind::Date => (Physical::INT32, Some(LogicalType::Date)),
-        Kind::Uuid => (Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid)),
-        Kind::Decimal { precision, scale } => {
+        CellKind::Word | CellKind::Text | CellKind::Json | CellKind::Words => {
+            (Physical::BYTE_ARRAY, Some(LogicalType::String))
+        }
+        CellKind::BigInt => (Physical::INT64, None),
+        CellKind::Integer => (Physical::INT32, None),
+        CellKind::Boolean => (Physical::BOOLEAN, None),
+        CellKind::Timestamp => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
+        CellKind::Date => (Physical::INT32, Some(LogicalType::Date)),
+        CellKind::Uuid => (Physical::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid)),
+        CellKind::Decimal { precision, scale } => {
             (Physical::INT32, Some(LogicalType::decimal(i32::from(scale), i32::from(precision))))
         }
     };
     let field = primitive(&column.name, physical, logical).with_repetition(repetition);
     let field = match column.kind {
-        Kind::Uuid => field.with_length(size_of::<[u8; 16]>() as i32),
-        Kind::Decimal { precision, scale } => field.with_precision(i32::from(precision)).with_scale(i32::from(scale)),
+        CellKind::Uuid => field.with_length(size_of::<[u8; 16]>() as i32),
+        CellKind::Decimal { precision, scale } => {
+            field.with_precision(i32::from(precision)).with_scale(i32::from(scale))
+        }
         _ => field,
     };
     Ok(Arc::new(field.build()?))
@@ -180,7 +184,7 @@ fn primitive(
 }
 
 /// How each column is encoded: by a dictionary where values repeat, numbers that rise by their differences.
-fn properties(table: &Table) -> WriterProperties {
+fn properties(table: &ExportTable) -> WriterProperties {
     let about = [("ledger_table", table.name.to_owned()), ("ledger_position", table.position.to_string())];
     let about = about.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec();
     let mut properties = WriterProperties::builder()
@@ -193,14 +197,19 @@ fn properties(table: &Table) -> WriterProperties {
     for column in &table.columns {
         let path = ColumnPath::from(column.name.as_str());
         properties = match column.kind {
-            Kind::Timestamp | Kind::BigInt => properties
+            CellKind::Timestamp | CellKind::BigInt => properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
-            Kind::Text | Kind::Uuid => properties.set_column_dictionary_enabled(path, false),
-            Kind::Json => properties
+            CellKind::Text | CellKind::Uuid => properties.set_column_dictionary_enabled(path, false),
+            CellKind::Json => properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_statistics_enabled(path, EnabledStatistics::None),
-            Kind::Word | Kind::Words | Kind::Integer | Kind::Boolean | Kind::Date | Kind::Decimal { .. } => properties,
+            CellKind::Word
+            | CellKind::Words
+            | CellKind::Integer
+            | CellKind::Boolean
+            | CellKind::Date
+            | CellKind::Decimal { .. } => properties,
         };
     }
     properties.build()
@@ -227,18 +236,18 @@ enum Plain {
 }
 
 impl Values {
-    fn new(column: &Column) -> Self {
+    fn new(column: &ExportColumn) -> Self {
         let plain = match column.kind {
-            Kind::Boolean => Plain::Boolean(Vec::new()),
-            Kind::Integer | Kind::Date | Kind::Decimal { .. } => Plain::Integer(Vec::new()),
-            Kind::BigInt | Kind::Timestamp => Plain::BigInt(Vec::new()),
-            Kind::Word | Kind::Text | Kind::Json | Kind::Words => Plain::Bytes(Vec::new(), Vec::new()),
-            Kind::Uuid => Plain::Uuid(Vec::new()),
+            CellKind::Boolean => Plain::Boolean(Vec::new()),
+            CellKind::Integer | CellKind::Date | CellKind::Decimal { .. } => Plain::Integer(Vec::new()),
+            CellKind::BigInt | CellKind::Timestamp => Plain::BigInt(Vec::new()),
+            CellKind::Word | CellKind::Text | CellKind::Json | CellKind::Words => Plain::Bytes(Vec::new(), Vec::new()),
+            CellKind::Uuid => Plain::Uuid(Vec::new()),
         };
         Self {
             plain,
             is_nullable: column.is_nullable,
-            is_list: column.kind == Kind::Words,
+            is_list: column.kind == CellKind::Words,
             definition: Vec::new(),
             repetition: Vec::new(),
         }
@@ -257,17 +266,17 @@ impl Values {
         Self { plain, definition, repetition: Vec::new(), ..*self }
     }
 
-    fn push(&mut self, cell: &Cell<'_>, kind: Kind) -> io::Result<()> {
+    fn push(&mut self, cell: &ExportCell<'_>, kind: CellKind) -> io::Result<()> {
         let there = i16::from(self.is_nullable);
         match (&mut self.plain, cell) {
-            (_, Cell::Null) if self.is_nullable => {
+            (_, ExportCell::Null) if self.is_nullable => {
                 self.definition.push(0);
                 if self.is_list {
                     self.repetition.push(0);
                 }
                 return Ok(());
             }
-            (Plain::Bytes(bytes, ends), Cell::Words(words)) if self.is_list => {
+            (Plain::Bytes(bytes, ends), ExportCell::Words(words)) if self.is_list => {
                 if words.is_empty() {
                     self.definition.push(there);
                     self.repetition.push(0);
@@ -280,14 +289,14 @@ impl Values {
                 }
                 return Ok(());
             }
-            (Plain::Bytes(bytes, ends), Cell::Text(text)) if !self.is_list => {
+            (Plain::Bytes(bytes, ends), ExportCell::Text(text)) if !self.is_list => {
                 bytes.extend_from_slice(text.as_bytes());
                 ends.push(bytes.len());
             }
-            (Plain::Boolean(values), Cell::Boolean(value)) => values.push(*value),
-            (Plain::Integer(values), Cell::Integer(value)) => values.push(*value),
-            (Plain::BigInt(values), Cell::BigInt(value)) => values.push(*value),
-            (Plain::Uuid(bytes), Cell::Uuid(value)) => bytes.extend_from_slice(value),
+            (Plain::Boolean(values), ExportCell::Boolean(value)) => values.push(*value),
+            (Plain::Integer(values), ExportCell::Integer(value)) => values.push(*value),
+            (Plain::BigInt(values), ExportCell::BigInt(value)) => values.push(*value),
+            (Plain::Uuid(bytes), ExportCell::Uuid(value)) => bytes.extend_from_slice(value),
             _ => return Err(mismatch(cell, kind)),
         }
         if self.is_nullable {

@@ -19,7 +19,7 @@ pub(crate) struct Pipe<P, T> {
 }
 
 /// The writer's end.
-pub(crate) struct Incoming<P>(mpsc::Receiver<Piece<P>>);
+pub(crate) struct PieceReceiver<P>(mpsc::Receiver<Piece<P>>);
 
 enum Piece<P> {
     Some(P),
@@ -29,12 +29,12 @@ enum Piece<P> {
 impl<P: Send + 'static, T: Send + 'static> Pipe<P, T> {
     /// Starts the writer.
     pub(crate) fn new(
-        write: impl FnOnce(Incoming<P>) -> Result<T, ExportError> + Send + 'static,
+        write: impl FnOnce(PieceReceiver<P>) -> Result<T, ExportError> + Send + 'static,
     ) -> Result<Self, ExportError> {
         let (pieces, incoming) = mpsc::channel(WAITING_MAX);
         let (ended, outcome) = oneshot::channel();
         std::thread::Builder::new().name("export".to_owned()).spawn(move || {
-            let write = std::panic::AssertUnwindSafe(|| write(Incoming(incoming)));
+            let write = std::panic::AssertUnwindSafe(|| write(PieceReceiver(incoming)));
             // Nobody waits any more where the export was given up.
             let _ = ended.send(std::panic::catch_unwind(write));
         })?;
@@ -59,7 +59,7 @@ impl<P: Send + 'static, T: Send + 'static> Pipe<P, T> {
     }
 }
 
-impl<P> Incoming<P> {
+impl<P> PieceReceiver<P> {
     /// The next piece; `None` after the last.
     ///
     /// # Errors

@@ -2,16 +2,16 @@
 
 /// A column: its name as in the data dictionary, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Column {
+pub(crate) struct ExportColumn {
     pub(crate) name: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: CellKind,
     /// Whether a cell may be null. Where a time may be `infinity` it may.
     pub(crate) is_nullable: bool,
 }
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum CellKind {
     /// Text of which many rows have the same.
     Word,
     /// Text of which most rows have their own.
@@ -43,30 +43,30 @@ pub(crate) enum Kind {
 
 /// A value in a row.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Cell<'a> {
-    /// For [`Kind::Word`], [`Kind::Text`] and [`Kind::Json`].
+pub(crate) enum ExportCell<'a> {
+    /// For [`CellKind::Word`], [`CellKind::Text`] and [`CellKind::Json`].
     Text(&'a str),
-    /// For [`Kind::BigInt`], and microseconds for [`Kind::Timestamp`].
+    /// For [`CellKind::BigInt`], and microseconds for [`CellKind::Timestamp`].
     BigInt(i64),
-    /// For [`Kind::Integer`], days for [`Kind::Date`], and for [`Kind::Decimal`] the number without its point.
+    /// For [`CellKind::Integer`], days for [`CellKind::Date`], and for [`CellKind::Decimal`] the number without its point.
     Integer(i32),
-    /// For [`Kind::Boolean`].
+    /// For [`CellKind::Boolean`].
     Boolean(bool),
-    /// For [`Kind::Uuid`].
+    /// For [`CellKind::Uuid`].
     Uuid([u8; 16]),
-    /// For [`Kind::Words`].
+    /// For [`CellKind::Words`].
     Words(Vec<&'a str>),
     /// For any, where the column is nullable.
     Null,
 }
 
-impl<'a> From<&'a str> for Cell<'a> {
+impl<'a> From<&'a str> for ExportCell<'a> {
     fn from(text: &'a str) -> Self {
         Self::Text(text)
     }
 }
 
-impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
+impl<'a, T: Into<ExportCell<'a>>> From<Option<T>> for ExportCell<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
@@ -74,11 +74,11 @@ impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
 
 /// What is exported, and of when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Table {
+pub(crate) struct ExportTable {
     /// The view's name, or `log`.
     pub(crate) name: &'static str,
     /// The position in the log of the last event that it includes.
     pub(crate) position: u64,
     /// Its columns.
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Vec<ExportColumn>,
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     format::{TableWriter, mismatch},
-    table::{Cell, Column, Kind, Table},
+    table::{CellKind, ExportCell, ExportColumn, ExportTable},
 };
 
 /// Bytes kept back until so many can be written at once.
@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// stand before that. So nothing is lost: who wants the text itself takes one apostrophe away from those again.
 pub(crate) struct Csv {
     out: BufWriter<Box<dyn Write + Send>>,
-    kinds: Vec<Kind>,
+    kinds: Vec<CellKind>,
     line: String,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Csv {
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 impl Csv {
-    pub(crate) fn new(table: &Table, out: Box<dyn Write + Send>) -> io::Result<Self> {
+    pub(crate) fn new(table: &ExportTable, out: Box<dyn Write + Send>) -> io::Result<Self> {
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
         let names: Vec<_> = table.columns.iter().map(|column| column.name.as_str()).collect();
         write!(out, "{BYTE_ORDER_MARK}{}\r\n", names.join(","))?;
@@ -41,16 +41,16 @@ impl Csv {
 }
 
 impl TableWriter for Csv {
-    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+    fn row(&mut self, cells: &[ExportCell<'_>]) -> io::Result<()> {
         self.line.clear();
         for (index, (cell, kind)) in cells.iter().zip(&self.kinds).enumerate() {
             if index > 0 {
                 self.line.push(',');
             }
             match cell {
-                Cell::Null => {}
-                Cell::Text(text) => field(&mut self.line, text),
-                Cell::Words(words) => field(&mut self.line, &serde_json::to_string(words)?),
+                ExportCell::Null => {}
+                ExportCell::Text(text) => field(&mut self.line, text),
+                ExportCell::Words(words) => field(&mut self.line, &serde_json::to_string(words)?),
                 other => plain(&mut self.line, other, *kind)?,
             }
         }
@@ -96,14 +96,14 @@ fn is_formula(text: &str) -> bool {
 /// recorded, not as a text.
 pub(crate) struct JsonLines {
     out: BufWriter<Box<dyn Write + Send>>,
-    kinds: Vec<Kind>,
+    kinds: Vec<CellKind>,
     /// What stands before each value.
     before: Vec<String>,
     line: String,
 }
 
 impl JsonLines {
-    pub(crate) fn new(table: &Table, out: Box<dyn Write + Send>) -> Self {
+    pub(crate) fn new(table: &ExportTable, out: Box<dyn Write + Send>) -> Self {
         let before = table.columns.iter().enumerate().map(|(index, column)| {
             let mark = if index == 0 { '{' } else { ',' };
             format!("{mark}\"{}\":", column.name)
@@ -118,16 +118,16 @@ impl JsonLines {
 }
 
 impl TableWriter for JsonLines {
-    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+    fn row(&mut self, cells: &[ExportCell<'_>]) -> io::Result<()> {
         self.line.clear();
         for ((cell, kind), before) in cells.iter().zip(&self.kinds).zip(&self.before) {
             self.line.push_str(before);
             match (cell, kind) {
-                (Cell::Null, _) => self.line.push_str("null"),
-                (Cell::Text(json), Kind::Json) => self.line.push_str(json),
-                (Cell::Text(text), _) => self.line.push_str(&serde_json::to_string(text)?),
-                (Cell::Words(words), _) => self.line.push_str(&serde_json::to_string(words)?),
-                (other, Kind::Timestamp | Kind::Date | Kind::Uuid) => {
+                (ExportCell::Null, _) => self.line.push_str("null"),
+                (ExportCell::Text(json), CellKind::Json) => self.line.push_str(json),
+                (ExportCell::Text(text), _) => self.line.push_str(&serde_json::to_string(text)?),
+                (ExportCell::Words(words), _) => self.line.push_str(&serde_json::to_string(words)?),
+                (other, CellKind::Timestamp | CellKind::Date | CellKind::Uuid) => {
                     self.line.push('"');
                     plain(&mut self.line, other, *kind)?;
                     self.line.push('"');
@@ -144,23 +144,23 @@ impl TableWriter for JsonLines {
     }
 }
 
-fn kinds(columns: &[Column]) -> Vec<Kind> {
+fn kinds(columns: &[ExportColumn]) -> Vec<CellKind> {
     columns.iter().map(|column| column.kind).collect()
 }
 
 /// Adds a value that neither format has to put in quotation marks for what is in it.
-fn plain(line: &mut String, cell: &Cell<'_>, kind: Kind) -> io::Result<()> {
+fn plain(line: &mut String, cell: &ExportCell<'_>, kind: CellKind) -> io::Result<()> {
     match (cell, kind) {
-        (Cell::BigInt(micros), Kind::Timestamp) => {
+        (ExportCell::BigInt(micros), CellKind::Timestamp) => {
             let instant = DateTime::from_timestamp_micros(*micros).ok_or_else(|| out_of_range(*micros))?;
             line.push_str(&instant.to_rfc3339_opts(SecondsFormat::Micros, true));
             Ok(())
         }
-        (Cell::Integer(days), Kind::Date) => {
+        (ExportCell::Integer(days), CellKind::Date) => {
             let date = NaiveDate::from_epoch_days(*days).ok_or_else(|| out_of_range(i64::from(*days)))?;
             write!(line, "{date}").map_err(io::Error::other)
         }
-        (Cell::Integer(unscaled), Kind::Decimal { scale, .. }) => {
+        (ExportCell::Integer(unscaled), CellKind::Decimal { scale, .. }) => {
             let (sign, digits) = (if *unscaled < 0 { "-" } else { "" }, unscaled.unsigned_abs());
             let (ones, width) = (10_u32.pow(u32::from(scale)), usize::from(scale));
             match scale {
@@ -169,13 +169,13 @@ fn plain(line: &mut String, cell: &Cell<'_>, kind: Kind) -> io::Result<()> {
             }
             .map_err(io::Error::other)
         }
-        (Cell::Integer(number), Kind::Integer) => write!(line, "{number}").map_err(io::Error::other),
-        (Cell::BigInt(number), Kind::BigInt) => write!(line, "{number}").map_err(io::Error::other),
-        (Cell::Boolean(is), Kind::Boolean) => {
+        (ExportCell::Integer(number), CellKind::Integer) => write!(line, "{number}").map_err(io::Error::other),
+        (ExportCell::BigInt(number), CellKind::BigInt) => write!(line, "{number}").map_err(io::Error::other),
+        (ExportCell::Boolean(is), CellKind::Boolean) => {
             line.push_str(if *is { "true" } else { "false" });
             Ok(())
         }
-        (Cell::Uuid(uuid), Kind::Uuid) => {
+        (ExportCell::Uuid(uuid), CellKind::Uuid) => {
             line.push_str(Uuid::from_bytes(*uuid).hyphenated().encode_lower(&mut Uuid::encode_buffer()));
             Ok(())
         }
@@ -219,13 +219,13 @@ mod tests {
     #[test]
     fn numbers_and_times_are_written_in_one_way() {
         for (cell, kind, expected) in [
-            (Cell::BigInt(0), Kind::Timestamp, "1970-01-01T00:00:00.000000Z"),
-            (Cell::BigInt(1_772_355_600_000_001), Kind::Timestamp, "2026-03-01T09:00:00.000001Z"),
-            (Cell::Integer(20_513), Kind::Date, "2026-03-01"),
-            (Cell::Integer(10), Kind::Decimal { precision: 2, scale: 1 }, "1.0"),
-            (Cell::Integer(-5), Kind::Decimal { precision: 4, scale: 2 }, "-0.05"),
-            (Cell::Integer(7), Kind::Decimal { precision: 4, scale: 0 }, "7"),
-            (Cell::Uuid([0xab; 16]), Kind::Uuid, "abababab-abab-abab-abab-abababababab"),
+            (ExportCell::BigInt(0), CellKind::Timestamp, "1970-01-01T00:00:00.000000Z"),
+            (ExportCell::BigInt(1_772_355_600_000_001), CellKind::Timestamp, "2026-03-01T09:00:00.000001Z"),
+            (ExportCell::Integer(20_513), CellKind::Date, "2026-03-01"),
+            (ExportCell::Integer(10), CellKind::Decimal { precision: 2, scale: 1 }, "1.0"),
+            (ExportCell::Integer(-5), CellKind::Decimal { precision: 4, scale: 2 }, "-0.05"),
+            (ExportCell::Integer(7), CellKind::Decimal { precision: 4, scale: 0 }, "7"),
+            (ExportCell::Uuid([0xab; 16]), CellKind::Uuid, "abababab-abab-abab-abab-abababababab"),
         ] {
             let mut line = String::new();
             plain(&mut line, &cell, kind).expect("written");

@@ -13,10 +13,10 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 use views::{VIEWS_VERSION, View, checkpoint};
 
 use super::{
-    ExportError, ExportProgress, Exported, Format, Open,
+    ExportError, ExportFormat, ExportProgress, ExportSummary, OpenOutput,
     format::begin,
-    pipe::{Incoming, Pipe},
-    table::{Cell, Column, Kind, Table},
+    pipe::{PieceReceiver, Pipe},
+    table::{CellKind, ExportCell, ExportColumn, ExportTable},
 };
 use crate::{
     build,
@@ -36,10 +36,10 @@ pub async fn export_view(
     views: &PgPool,
     view: View,
     on: Option<DateTime<Utc>>,
-    format: Format,
-    open: impl Open,
+    format: ExportFormat,
+    open: impl OpenOutput,
     progress: impl Fn(ExportProgress) + Sync,
-) -> Result<Exported, ExportError> {
+) -> Result<ExportSummary, ExportError> {
     let options = views.connect_options().as_ref().clone().application_name("allocation-ledger export");
     let mut connection = PgConnection::connect_with(&options).await?;
     let is_there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
@@ -67,10 +67,10 @@ pub async fn export_view_as_of(
     view: View,
     position: u64,
     on: Option<DateTime<Utc>>,
-    format: Format,
-    open: impl Open,
+    format: ExportFormat,
+    open: impl OpenOutput,
     progress: impl Fn(ExportProgress) + Sync,
-) -> Result<Exported, ExportError> {
+) -> Result<ExportSummary, ExportError> {
     let building = |building| progress(ExportProgress::Building(building));
     build::with_view_as_of(log, views, position, view, building, async |connection| {
         export(connection, view, on, format, open, &progress).await
@@ -83,10 +83,10 @@ async fn export(
     connection: &mut PgConnection,
     view: View,
     on: Option<DateTime<Utc>>,
-    format: Format,
-    open: impl Open,
+    format: ExportFormat,
+    open: impl OpenOutput,
     progress: impl Fn(ExportProgress),
-) -> Result<Exported, ExportError> {
+) -> Result<ExportSummary, ExportError> {
     let mut transaction = connection.begin().await?;
     // The lock before the snapshot: where a rebuilt schema is swapped in just then, both are of the new one. The snapshot,
     // since the projector goes on: all rows are of the checkpoint's position.
@@ -120,7 +120,7 @@ async fn export(
         names.join(", "),
         view.key().join(", ")
     );
-    let table = Table { name: view.name(), position, columns };
+    let table = ExportTable { name: view.name(), position, columns };
     let written = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&written);
     let pipe = Pipe::new(move |pieces| write(&table, pieces, format, open, &counter))?;
@@ -147,15 +147,15 @@ async fn export(
     let ended = transaction.rollback().await;
     let rows = pipe.finish().await?;
     ended?;
-    Ok(Exported { rows, position })
+    Ok(ExportSummary { rows, position })
 }
 
 /// Writes rows as they come; answers how many there were.
 fn write(
-    table: &Table,
-    mut pieces: Incoming<BytesMut>,
-    format: Format,
-    mut open: impl Open,
+    table: &ExportTable,
+    mut pieces: PieceReceiver<BytesMut>,
+    format: ExportFormat,
+    mut open: impl OpenOutput,
     written: &AtomicU64,
 ) -> Result<u64, ExportError> {
     let mut writer = begin(format, table, open.open(None)?)?;
@@ -174,24 +174,24 @@ fn write(
 }
 
 fn write_row(
-    table: &Table,
+    table: &ExportTable,
     row: &RawRow,
-    write: impl FnOnce(&[Cell<'_>]) -> std::io::Result<()>,
+    write: impl FnOnce(&[ExportCell<'_>]) -> std::io::Result<()>,
 ) -> Result<(), ExportError> {
     let cells = row.fields().zip(&table.columns).map(|(field, column)| {
-        let Some(bytes) = field else { return Ok(Cell::Null) };
+        let Some(bytes) = field else { return Ok(ExportCell::Null) };
         cell(bytes, column.kind).ok_or_else(|| ExportError::Value { view: table.name, column: column.name.clone() })
     });
     let cells = cells.collect::<Result<Vec<_>, _>>()?;
     Ok(write(&cells)?)
 }
 
-fn is_periods(columns: &[Column]) -> bool {
+fn is_periods(columns: &[ExportColumn]) -> bool {
     ["valid_from", "valid_to"].iter().all(|name| columns.iter().any(|column| column.name == *name))
 }
 
 /// The columns of a view, in their order.
-async fn columns(connection: &mut PgConnection, view: View) -> Result<Vec<Column>, ExportError> {
+async fn columns(connection: &mut PgConnection, view: View) -> Result<Vec<ExportColumn>, ExportError> {
     let rows = sqlx::query(
         "SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type, attnotnull AS is_not_null
            FROM pg_attribute
@@ -206,45 +206,45 @@ async fn columns(connection: &mut PgConnection, view: View) -> Result<Vec<Column
             let (name, type_name): (String, String) = (row.try_get("name")?, row.try_get("type")?);
             let is_not_null: bool = row.try_get("is_not_null")?;
             let kind = match type_name.as_str() {
-                "text" => Kind::Word,
-                "text[]" => Kind::Words,
-                "bigint" => Kind::BigInt,
-                "integer" => Kind::Integer,
-                "boolean" => Kind::Boolean,
-                "timestamp with time zone" => Kind::Timestamp,
-                "date" => Kind::Date,
-                "uuid" => Kind::Uuid,
-                "numeric(2,1)" => Kind::Decimal { precision: 2, scale: 1 },
+                "text" => CellKind::Word,
+                "text[]" => CellKind::Words,
+                "bigint" => CellKind::BigInt,
+                "integer" => CellKind::Integer,
+                "boolean" => CellKind::Boolean,
+                "timestamp with time zone" => CellKind::Timestamp,
+                "date" => CellKind::Date,
+                "uuid" => CellKind::Uuid,
+                "numeric(2,1)" => CellKind::Decimal { precision: 2, scale: 1 },
                 _ => return Err(ExportError::Type { view: view.name(), column: name, type_name }),
             };
             // Times may be infinite, which is null in a file: no format has it.
-            let is_nullable = !is_not_null || matches!(kind, Kind::Timestamp | Kind::Date);
-            Ok(Column { name, kind, is_nullable })
+            let is_nullable = !is_not_null || matches!(kind, CellKind::Timestamp | CellKind::Date);
+            Ok(ExportColumn { name, kind, is_nullable })
         })
         .collect()
 }
 
 /// Reads a value in Postgres's binary format; `None` where it is not one of that kind.
-fn cell(bytes: &[u8], kind: Kind) -> Option<Cell<'_>> {
+fn cell(bytes: &[u8], kind: CellKind) -> Option<ExportCell<'_>> {
     /// Postgres counts from 2000.
     const EPOCH_MICROS: i64 = 946_684_800_000_000;
     const EPOCH_DAYS: i32 = 10_957;
     Some(match kind {
-        Kind::Word | Kind::Text | Kind::Json => Cell::Text(std::str::from_utf8(bytes).ok()?),
-        Kind::BigInt => Cell::BigInt(i64::from_be_bytes(bytes.try_into().ok()?)),
-        Kind::Integer => Cell::Integer(i32::from_be_bytes(bytes.try_into().ok()?)),
-        Kind::Boolean => Cell::Boolean(*bytes.first()? != 0),
-        Kind::Timestamp => match i64::from_be_bytes(bytes.try_into().ok()?) {
-            i64::MIN | i64::MAX => Cell::Null,
-            micros => Cell::BigInt(micros.checked_add(EPOCH_MICROS)?),
+        CellKind::Word | CellKind::Text | CellKind::Json => ExportCell::Text(std::str::from_utf8(bytes).ok()?),
+        CellKind::BigInt => ExportCell::BigInt(i64::from_be_bytes(bytes.try_into().ok()?)),
+        CellKind::Integer => ExportCell::Integer(i32::from_be_bytes(bytes.try_into().ok()?)),
+        CellKind::Boolean => ExportCell::Boolean(*bytes.first()? != 0),
+        CellKind::Timestamp => match i64::from_be_bytes(bytes.try_into().ok()?) {
+            i64::MIN | i64::MAX => ExportCell::Null,
+            micros => ExportCell::BigInt(micros.checked_add(EPOCH_MICROS)?),
         },
-        Kind::Date => match i32::from_be_bytes(bytes.try_into().ok()?) {
-            i32::MIN | i32::MAX => Cell::Null,
-            days => Cell::Integer(days.checked_add(EPOCH_DAYS)?),
+        CellKind::Date => match i32::from_be_bytes(bytes.try_into().ok()?) {
+            i32::MIN | i32::MAX => ExportCell::Null,
+            days => ExportCell::Integer(days.checked_add(EPOCH_DAYS)?),
         },
-        Kind::Uuid => Cell::Uuid(bytes.try_into().ok()?),
-        Kind::Decimal { precision, scale } => Cell::Integer(decimal(bytes, precision, scale)?),
-        Kind::Words => Cell::Words(words(bytes)?),
+        CellKind::Uuid => ExportCell::Uuid(bytes.try_into().ok()?),
+        CellKind::Decimal { precision, scale } => ExportCell::Integer(decimal(bytes, precision, scale)?),
+        CellKind::Words => ExportCell::Words(words(bytes)?),
     })
 }
 
@@ -333,14 +333,14 @@ mod tests {
             assert_eq!(decimal(&encoded(&pattern), 2, 1), Some(tenths));
         }
         let instant: DateTime<Utc> = "2026-03-01T09:00:00.000001Z".parse().expect("an instant");
-        assert_eq!(cell(&encoded(&instant), Kind::Timestamp), Some(Cell::BigInt(instant.timestamp_micros())));
+        assert_eq!(cell(&encoded(&instant), CellKind::Timestamp), Some(ExportCell::BigInt(instant.timestamp_micros())));
         let date = "1999-12-31".parse::<chrono::NaiveDate>().expect("a date");
-        assert_eq!(cell(&encoded(&date), Kind::Date), Some(Cell::Integer(date.to_epoch_days())));
-        assert_eq!(cell(&i64::MAX.to_be_bytes(), Kind::Timestamp), Some(Cell::Null));
+        assert_eq!(cell(&encoded(&date), CellKind::Date), Some(ExportCell::Integer(date.to_epoch_days())));
+        assert_eq!(cell(&i64::MAX.to_be_bytes(), CellKind::Timestamp), Some(ExportCell::Null));
         let reasons = vec![OverrideReason::NoStaff, OverrideReason::Other];
-        assert_eq!(cell(&encoded(&reasons), Kind::Words), Some(Cell::Words(vec!["NO_STAFF", "OTHER"])));
-        assert_eq!(cell(&encoded(&Vec::<OverrideReason>::new()), Kind::Words), Some(Cell::Words(Vec::new())));
-        assert_eq!(cell(b"\xff", Kind::Word), None);
-        assert_eq!(cell(b"", Kind::BigInt), None);
+        assert_eq!(cell(&encoded(&reasons), CellKind::Words), Some(ExportCell::Words(vec!["NO_STAFF", "OTHER"])));
+        assert_eq!(cell(&encoded(&Vec::<OverrideReason>::new()), CellKind::Words), Some(ExportCell::Words(Vec::new())));
+        assert_eq!(cell(b"\xff", CellKind::Word), None);
+        assert_eq!(cell(b"", CellKind::BigInt), None);
     }
 }

@@ -17,7 +17,10 @@ use http_api::instant::{DateOrInstant, parse_known_at};
 use indicatif::{ProgressBar, ProgressStyle};
 use projector::{
     View,
-    export::{ExportError, ExportProgress, Exported, Format, Open, export_log, export_view, export_view_as_of},
+    export::{
+        ExportError, ExportFormat, ExportProgress, ExportSummary, OpenOutput, export_log, export_view,
+        export_view_as_of,
+    },
 };
 use serde_json::json;
 
@@ -37,7 +40,7 @@ pub struct Settings {
     what: What,
     /// csv, jsonl or parquet. Default: as the output's name ends; csv to standard output, parquet with --partition
     #[arg(long)]
-    format: Option<Format>,
+    format: Option<ExportFormat>,
     /// The file to write, which is replaced only once it is complete; with --partition, the directory
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
@@ -159,7 +162,7 @@ impl Ledger {
 }
 
 /// The format asked for; else the one that the output's name ends in.
-fn format(settings: &Settings) -> anyhow::Result<Format> {
+fn format(settings: &Settings) -> anyhow::Result<ExportFormat> {
     match (settings.what, settings.partition) {
         (What::View(view), Some(_)) => {
             bail!("only the log is exported by month: leave out --partition to export {view}")
@@ -174,8 +177,8 @@ fn format(settings: &Settings) -> anyhow::Result<Format> {
     }
     let format = match settings.format {
         Some(format) => format,
-        None if settings.partition.is_some() => Format::Parquet,
-        None if is_stdout(&settings.output) => Format::Csv,
+        None if settings.partition.is_some() => ExportFormat::Parquet,
+        None if is_stdout(&settings.output) => ExportFormat::Csv,
         None => {
             let ending = settings.output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
             ending.parse().with_context(|| {
@@ -183,7 +186,7 @@ fn format(settings: &Settings) -> anyhow::Result<Format> {
             })?
         }
     };
-    if format == Format::Parquet && is_stdout(&settings.output) && io::stdout().is_terminal() {
+    if format == ExportFormat::Parquet && is_stdout(&settings.output) && io::stdout().is_terminal() {
         bail!("Parquet is nothing for a terminal: name a file with --output, or send it to a program");
     }
     Ok(format)
@@ -194,7 +197,7 @@ fn is_stdout(output: &Path) -> bool {
 }
 
 /// Exports; `None` where whoever reads went away.
-async fn export(settings: &Settings, format: Format, ledger: &Ledger) -> anyhow::Result<Option<Exported>> {
+async fn export(settings: &Settings, format: ExportFormat, ledger: &Ledger) -> anyhow::Result<Option<ExportSummary>> {
     let output = if is_stdout(&settings.output) {
         Output::stdout()
     } else if settings.partition.is_some() {
@@ -226,11 +229,11 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 async fn write(
     settings: &Settings,
-    format: Format,
+    format: ExportFormat,
     ledger: &Ledger,
-    open: impl Open,
+    open: impl OpenOutput,
     bar: &ProgressBar,
-) -> anyhow::Result<Exported> {
+) -> anyhow::Result<ExportSummary> {
     let log = ledger.log();
     let as_of = match settings.as_of {
         Some(point) => Some(position_of(log, point).await?),
@@ -279,7 +282,7 @@ fn show(bar: &ProgressBar, written: u64, of: u64) {
 }
 
 /// Tells what was exported.
-fn tell(settings: &Settings, format: Format, Exported { rows, position }: Exported, seconds: f64) {
+fn tell(settings: &Settings, format: ExportFormat, ExportSummary { rows, position }: ExportSummary, seconds: f64) {
     let (what, to) = (settings.what.name(), name(&settings.output));
     if settings.json {
         let summary = json!({

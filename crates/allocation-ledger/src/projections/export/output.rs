@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::NaiveDate;
-use projector::export::Open;
+use projector::export::OpenOutput;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::synced::Synced;
@@ -112,7 +112,7 @@ impl Output {
     }
 
     /// Opens what the export writes to.
-    pub(super) fn opener(&self) -> impl Open + use<> {
+    pub(super) fn opener(&self) -> impl OpenOutput + use<> {
         enum Opener {
             Stream(Stream),
             File(io::Result<Box<dyn Write + Send>>),

@@ -2,18 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use domain::{Entry, Event, Stream, prison, prisoner};
-use event_log::LogError;
+use event_log::{LogError, history};
 
 /// The history of a case or of a prison.
 #[derive(Debug, Clone)]
-pub(crate) enum StreamHistory {
+pub(crate) enum AnyHistory {
     /// A case's.
     Case(prisoner::History),
     /// A prison's.
     Prison(prison::History),
 }
 
-impl StreamHistory {
+impl AnyHistory {
     /// The history of a stream in which nothing has happened.
     pub(crate) fn new(stream: &Stream) -> Self {
         match stream {
@@ -41,28 +41,17 @@ impl StreamHistory {
     /// Adds the entry that the log has next in this history's stream.
     ///
     /// # Errors
-    /// [`LogError::Damaged`] where it is not the next: the log promises dense revisions, and recorded times that never run
-    /// backwards in a stream.
+    /// [`LogError::Damaged`] where it is not the next: the log promises dense revisions, and recorded
+    /// times that never run backwards in a stream.
     pub(crate) fn push(&mut self, entry: Entry<Event>) -> Result<(), LogError> {
-        let (position, revision, due) = (entry.position, entry.revision, self.len() as u64);
-        let damaged = |what: String| LogError::Damaged { position, what };
-        if revision != due {
-            return Err(damaged(format!("revision {revision} of its stream where {due} is due")));
-        }
-        if self.recorded_at().is_some_and(|before| entry.recorded_at < before) {
+        let is_due = entry.revision == self.len() as u64;
+        if is_due && self.recorded_at().is_some_and(|before| entry.recorded_at < before) {
             let what = format!("recorded at {}, which is before the event that precedes it", entry.recorded_at);
-            return Err(damaged(what));
+            return Err(LogError::Damaged { position: entry.position, what });
         }
         match self {
-            Self::Case(history) => history.push(entry.try_map(|event| match event {
-                Event::Prisoner(event) => Ok(event),
-                Event::Prison(event) => Err(damaged(format!("`{}` in a case", event.type_name()))),
-            })?),
-            Self::Prison(history) => history.push(entry.try_map(|event| match event {
-                Event::Prison(event) => Ok(event),
-                Event::Prisoner(event) => Err(damaged(format!("`{}` in a prison", event.type_name()))),
-            })?),
+            Self::Case(history) => history::push(history, entry),
+            Self::Prison(history) => history::push(history, entry),
         }
-        Ok(())
     }
 }

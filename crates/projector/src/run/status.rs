@@ -1,0 +1,57 @@
+//! What a projector is doing, and why it stopped.
+
+/// What a projector is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It has just been started.
+    Starting,
+    /// Another projector is active; this one takes over when that one ends.
+    StandBy,
+    /// It builds the views anew beside the serving ones, which stay as they are until it has
+    /// finished.
+    Rebuilding {
+        /// The position that it has read the log to.
+        position: u64,
+        /// The position at which the log ended when the rebuild began.
+        head: u64,
+    },
+    /// It follows the log.
+    Running {
+        /// The position that the views have come to.
+        position: u64,
+    },
+    /// It cannot reach the database or the log, or the views are of another log; it tries again by
+    /// itself.
+    Retrying {
+        /// What failed.
+        reason: String,
+    },
+    /// It met an event or rows that it cannot go on from. A person must act.
+    Stopped {
+        /// What it met, and at which position.
+        reason: String,
+    },
+    /// It was told to end.
+    Ended,
+}
+
+impl Status {
+    /// Whether the views are being kept up, by this projector or by another one.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match self {
+            Self::StandBy | Self::Running { .. } => true,
+            Self::Starting | Self::Rebuilding { .. } | Self::Retrying { .. } | Self::Stopped { .. } | Self::Ended => {
+                false
+            }
+        }
+    }
+}
+
+/// The projector met an event or rows that it cannot go on from.
+#[derive(Debug, thiserror::Error)]
+#[error("project the event log: {reason}")]
+pub struct FatalStop {
+    /// What it met, and at which position.
+    pub reason: String,
+}
