@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Refusal, Stream,
+    Command, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, EventId},
 };
@@ -133,8 +133,8 @@ impl Error {
     }
 
     /// Whether it is a refusal by this rule.
-    pub(crate) fn is_refusal(&self, code: &str) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.code == code)
+    pub(crate) fn is_refusal(&self, rule: Rule) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.rule == rule)
     }
 
     /// Names the key that the caller sent instead of one that was derived from it, which the caller does not know.

@@ -19,7 +19,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Entry, Refusal, Stream,
+    Command, Entry, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId, Username},
     prison::{self, PrisonEvent},
@@ -136,7 +136,7 @@ impl Service {
     /// takes effect from now.
     pub(crate) async fn execute_or_from_now(&self, request: Request) -> Result<Outcome, Error> {
         match self.execute(request.clone()).await {
-            Err(error) if error.is_refusal("later-entry-conflict") => {
+            Err(error) if error.is_refusal(Rule::LaterEntryConflict) => {
                 self.execute(Request { effective_at: None, ..request }).await
             }
             result => result,

@@ -11,7 +11,7 @@
 //! | what may happen to a prison's roster? | [`prison`] |
 //! | when does a case go to the community? | [`handover`] |
 //! | who is responsible at an instant? | [`prisoner::responsibility`] |
-//! | why was a command turned away? | [`refusal`] |
+//! | why was a command turned away, and which rules are there? | [`refusal`], [`rule`] |
 
 pub mod command;
 pub mod event;
@@ -22,8 +22,10 @@ pub mod officer;
 pub mod prison;
 pub mod prisoner;
 pub mod refusal;
+pub mod rule;
 pub mod tier;
 
 pub use command::Command;
 pub use event::{Entry, Event, Stream};
 pub use refusal::Refusal;
+pub use rule::Rule;

@@ -1,31 +1,27 @@
 //! Why a command was turned away by a rule.
 
 use chrono::{DateTime, Datelike as _, Utc};
-use serde::Serialize;
 
-use crate::identifier::PrisonerNumber;
+use crate::{Rule, identifier::PrisonerNumber};
 
-/// A rule's "no": a stable code for programs, a sentence for a head of offender management.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+/// A rule's "no": the rule for programs, a sentence for a head of offender management.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
-#[serde(rename_all = "camelCase")]
 pub struct Refusal {
-    /// Stable, kebab-case, listed in `docs/api.md`.
-    pub code: &'static str,
+    /// The rule; its code is what programs compare.
+    pub rule: Rule,
     /// What is wrong, where, and what to do; a full English sentence.
     pub sentence: String,
     /// The revision of the later entry that stands in the way, where one does (`later-entry-conflict`).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub later_entry: Option<u64>,
     /// The number to use instead, where the case was merged (`prisoner-number-retired`).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub survivor: Option<PrisonerNumber>,
 }
 
 impl Refusal {
-    /// A refusal with nothing but its code and sentence.
-    pub fn new(code: &'static str, sentence: impl Into<String>) -> Self {
-        Self { code, sentence: sentence.into(), later_entry: None, survivor: None }
+    /// A refusal with nothing but its rule and sentence.
+    pub fn new(rule: Rule, sentence: impl Into<String>) -> Self {
+        Self { rule, sentence: sentence.into(), later_entry: None, survivor: None }
     }
 }
 
@@ -36,13 +32,13 @@ const EFFECTIVE_YEAR_MIN: i32 = 1900;
 pub(crate) fn check_effective_at(effective_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
     if effective_at > now {
         return Err(Refusal::new(
-            "effective-time-in-future",
+            Rule::EffectiveTimeInFuture,
             "The effective time is in the future. An event can be backdated, never postdated.",
         ));
     }
     if effective_at.year() < EFFECTIVE_YEAR_MIN {
         return Err(Refusal::new(
-            "effective-time-too-early",
+            Rule::EffectiveTimeTooEarly,
             format!("The effective time is before {EFFECTIVE_YEAR_MIN}. Check the year."),
         ));
     }

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{Refusal, identifier::Invalid};
+use domain::{Refusal, Rule, identifier::Invalid, rule::RuleKind};
 use event_log::LogError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -239,10 +239,19 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let mut problem = Self::unprocessable(refusal.code, refusal.sentence);
+        let mut problem = Self::new(status(refusal.rule), refusal.rule.code(), refusal.sentence);
         problem.0.later_entry = refusal.later_entry;
         problem.0.survivor = refusal.survivor.map(String::from);
         problem
+    }
+}
+
+/// The status of an answer to a command that breaks a rule.
+fn status(rule: Rule) -> StatusCode {
+    match rule.kind() {
+        // The status that reading the case has.
+        RuleKind::SubjectUnknown => StatusCode::NOT_FOUND,
+        RuleKind::NotPermitted => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
 
@@ -308,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_understood_by_clients_of_both_kinds() {
-        let refusal = Refusal::new("pom-not-active", "POM 485926 is unavailable at LEI.");
+        let refusal = Refusal::new(Rule::PomNotActive, "POM 485926 is unavailable at LEI.");
         let problem = Problem::from(refusal).with_instance("/prisoners/A1234BC/allocations");
         assert_eq!(
             serde_json::to_value(problem.document()).expect("JSON"),

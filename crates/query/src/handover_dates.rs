@@ -75,7 +75,7 @@ impl From<Result<HandoverDates, Refusal>> for Line {
         match outcome {
             Ok(dates) => Self::Dates(dates),
             Err(refusal) => {
-                Self::Error { error: LineError { code: refusal.code.to_owned(), detail: refusal.sentence } }
+                Self::Error { error: LineError { code: refusal.rule.code().to_owned(), detail: refusal.sentence } }
             }
         }
     }

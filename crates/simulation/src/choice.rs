@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
+    Rule,
     identifier::StaffId,
     officer::{PomKind, PomStatus},
     prisoner::{ChoiceReasons, Command, OfficerRole, OverrideReason, State, responsibility},
@@ -63,7 +64,7 @@ pub(crate) fn give(
         let command = command(reasons.clone());
         match world.recorder.on_case(&mut case.history, Some(roster), &command, &asked) {
             Ok(()) => return true,
-            Err(refusal) if refusal.code == "override-reasons-needed" && reasons.override_reasons.is_empty() => {
+            Err(refusal) if refusal.rule == Rule::OverrideReasonsNeeded && reasons.override_reasons.is_empty() => {
                 reasons = override_reasons(world, reasons);
             }
             Err(_) if backdated => {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Command, Entry, Refusal,
+    Command, Entry, Refusal, Rule,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     london,
@@ -218,7 +218,8 @@ fn verdict(
         recommendation_policy: terms.recommendation_policy,
     };
     let refused = |refusal: Refusal| {
-        let problem = Problem { code: refusal.code.to_owned(), column: None, value: None, reason: refusal.sentence };
+        let problem =
+            Problem { code: refusal.rule.code().to_owned(), column: None, value: None, reason: refusal.sentence };
         Verdict::Refused(problem)
     };
     let mut steps = Vec::new();
@@ -255,7 +256,7 @@ fn verdict(
     };
     let mut command = allocate(reasons);
     let mut decided = prisoner::decide(&history, &command, &context);
-    let is_override = decided.as_ref().is_err_and(|refusal| refusal.code == "override-reasons-needed");
+    let is_override = decided.as_ref().is_err_and(|refusal| refusal.rule == Rule::OverrideReasonsNeeded);
     if is_override {
         command = allocate(against_recommendation);
         decided = prisoner::decide(&history, &command, &context);

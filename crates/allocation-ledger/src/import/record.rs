@@ -115,7 +115,7 @@ impl Recorder<'_> {
                                 Ok(()) => {}
                                 Err(Error::Refused(refusal)) => {
                                     row.verdict = Verdict::Refused(Problem {
-                                        code: refusal.code.to_owned(),
+                                        code: refusal.rule.code().to_owned(),
                                         column: None,
                                         value: None,
                                         reason: refusal.sentence,

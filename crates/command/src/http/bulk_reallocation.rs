@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    Refusal,
+    Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
 };
 use http_api::{CommandHeaders, PathParams, Problem, event::RecordedEvent};
@@ -87,7 +87,8 @@ struct RefusedCase {
     /// Which.
     prisoner_number: String,
     /// The rule's stable code.
-    code: &'static str,
+    #[schema(value_type = String)]
+    code: Rule,
     /// The rule's sentence.
     detail: String,
     /// The revision of the later entry that stands in the way, where one does.
@@ -158,7 +159,7 @@ impl From<(PrisonerNumber, Refusal)> for RefusedCase {
     fn from((number, refusal): (PrisonerNumber, Refusal)) -> Self {
         Self {
             prisoner_number: number.into(),
-            code: refusal.code,
+            code: refusal.rule,
             detail: refusal.sentence,
             later_entry: refusal.later_entry,
             survivor: refusal.survivor.map(Into::into),

@@ -9,10 +9,6 @@ use crate::Error;
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
-            // The one refusal that says that the thing itself is not there, with the status that reading it has.
-            Error::Refused(refusal) if refusal.code == "prisoner-unknown" => {
-                Problem::not_found(refusal.code, refusal.sentence)
-            }
             Error::Refused(refusal) => refusal.into(),
             Error::RevisionMismatch { stream, expected, actual } => {
                 let actual =

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Entry, Refusal, Stream,
+    Command, Entry, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, EventId, PrisonerNumber},
     prisoner::{self, PrisonerEvent, PrisonerNumberRetired, merge_of},
@@ -27,9 +27,6 @@ use crate::{
 
 /// How often a step is tried if one of its numbers is retired in between.
 const ATTEMPTS_MAX: usize = 4;
-
-/// The code of the refusal to merge in a circle.
-pub(crate) const CIRCLE: &str = "merge-circle";
 
 /// Most events of a retirement: the ends of both POM roles, and the retirement itself.
 const RETIREMENT_EVENTS_MAX: usize = 3;
@@ -87,7 +84,7 @@ async fn retry_if_retired<T, F: Future<Output = Result<T, Error>>>(attempt: impl
     let mut attempts = 1;
     loop {
         match attempt().await {
-            Err(error) if error.is_refusal("prisoner-number-retired") && attempts < ATTEMPTS_MAX => attempts += 1,
+            Err(error) if error.is_refusal(Rule::PrisonerNumberRetired) && attempts < ATTEMPTS_MAX => attempts += 1,
             result => return result,
         }
     }
@@ -268,7 +265,7 @@ fn refuse_circle(merge: &MergeRequest) -> Refusal {
              which number was removed and which survives."
         )
     };
-    Refusal::new(CIRCLE, sentence)
+    Refusal::new(Rule::MergeCircle, sentence)
 }
 
 /// Two servers can retire numbers into each other at the same moment; then no number takes anything over.
@@ -276,7 +273,7 @@ fn refuse_closed_circle(chain: &NumberChain, again: &PrisonerNumber) -> Refusal 
     let numbers: Vec<_> =
         chain.links().map(|link| link.number.as_str()).skip_while(|&number| number != again.as_str()).collect();
     Refusal::new(
-        CIRCLE,
+        Rule::MergeCircle,
         format!(
             "{} were merged into each other at the same moment, so none of them is left to go on under. Record the \
              case under another number, and tell whoever runs the ledger.",

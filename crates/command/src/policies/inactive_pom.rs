@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command,
+    Command, Rule,
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
     officer::PomStatus,
     prisoner::{self, EndPomRole, PrisonerEvent},
@@ -47,7 +47,7 @@ pub(super) async fn discharge(
     };
     match service.execute_or_from_now(request).await {
         // The role has ended already.
-        Err(error) if error.is_refusal("pom-not-holder") || error.is_refusal("prisoner-number-retired") => Ok(()),
+        Err(error) if error.is_refusal(Rule::PomNotHolder) || error.is_refusal(Rule::PrisonerNumberRetired) => Ok(()),
         result => result.map(drop),
     }
 }

@@ -1,11 +1,11 @@
 //! Rule 10: a merge that a retirement began is completed, also if the caller's request ended before that.
 
-use domain::identifier::PrisonerNumber;
+use domain::{Rule, identifier::PrisonerNumber};
 
 use super::recorded_by;
 use crate::{
     Error, Service,
-    operations::merge::{CIRCLE, complete, retirement},
+    operations::merge::{complete, retirement},
 };
 
 /// Lets the survivor take over a retired number, unless it has. Numbers that were merged in a circle have no survivor,
@@ -17,10 +17,10 @@ pub(super) async fn discharge(service: &Service, removed: &PrisonerNumber) -> Re
     // Derived from the event, so that it is the same on every server.
     let correlation_id = event_id.derive_command("correlation").0;
     match complete(service, removed, &recorded_by(), correlation_id).await {
-        Err(Error::Refused(refusal)) if refusal.code == CIRCLE => {
+        Err(Error::Refused(refusal)) if refusal.rule == Rule::MergeCircle => {
             tracing::error!(
                 position,
-                code = refusal.code,
+                code = refusal.rule.code(),
                 "the merge that began at position {position} cannot be completed: it would close a circle"
             );
             Ok(())

@@ -173,7 +173,7 @@ fn report(error: &Error, what: &str) {
         Error::Unavailable(_) | Error::Contended { .. } | Error::NotCaughtUp => {
             tracing::warn!(kind, cause, "{what}");
         }
-        Error::Refused(refusal) => tracing::error!(kind, code = refusal.code, "{what}"),
+        Error::Refused(refusal) => tracing::error!(kind, code = refusal.rule.code(), "{what}"),
         Error::RevisionMismatch { .. } | Error::KeyReused { .. } | Error::Broken(_) => {
             tracing::error!(kind, cause, "{what}");
         }

@@ -3,7 +3,7 @@
 use chrono::{Days, Months, NaiveDate};
 
 use crate::{
-    Refusal,
+    Refusal, Rule,
     handover::{Facts, HandoverReason, NamedDate, Phase, ReleaseDateName},
 };
 
@@ -42,7 +42,7 @@ pub fn plan(facts: &Facts, today: NaiveDate) -> Result<Plan, Refusal> {
     } else {
         let Some(sentence_start) = facts.sentence_start_date else {
             return Err(Refusal::new(
-                "sentence-start-unknown",
+                Rule::SentenceStartUnknown,
                 "A determinate sentence needs its sentenceStartDate for the handover dates to be worked out.",
             ));
         };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    Refusal,
+    Refusal, Rule,
     identifier::{PrisonCode, StaffId},
     officer::PomStatus,
     prison::{
@@ -48,13 +48,13 @@ fn event_of(code: &PrisonCode, roster: &Roster, command: &Command) -> Result<Pri
             let len = changed.reason.as_ref().map_or(0, |reason| reason.chars().count());
             if len > DETAIL_LEN_MAX {
                 return Err(Refusal::new(
-                    "detail-too-long",
+                    Rule::DetailTooLong,
                     format!("reason has {len} characters; at most {DETAIL_LEN_MAX} are allowed. Shorten it."),
                 ));
             }
             if changed.returns_on.is_some() && changed.status != PomStatus::Unavailable {
                 return Err(Refusal::new(
-                    "return-date-needs-unavailable",
+                    Rule::ReturnDateNeedsUnavailable,
                     "A date of return goes with the status UNAVAILABLE only. Leave it out, or use that status.",
                 ));
             }
@@ -72,7 +72,7 @@ fn event_of(code: &PrisonCode, roster: &Roster, command: &Command) -> Result<Pri
 fn contact(code: &PrisonCode, seen: &ContactSeen) -> Result<NomisContactFound, Refusal> {
     if seen.staff_id.is_none() && seen.name.as_ref().is_none_or(|name| name.trim().is_empty()) {
         return Err(Refusal::new(
-            "contact-without-person",
+            Rule::ContactWithoutPerson,
             format!("The POM contact of {} names nobody. Give a staff id or a name.", seen.prisoner_number),
         ));
     }
@@ -91,7 +91,7 @@ fn check(history: &History, roster: &Roster, event: &PrisonEvent) -> Result<(), 
     let registered = |staff_id: StaffId| {
         roster.poms.get(&staff_id).ok_or_else(|| {
             Refusal::new(
-                "pom-not-registered",
+                Rule::PomNotRegistered,
                 format!(
                     "No POM with staff id {staff_id} is on the roster of {code} at that time. Register the POM first."
                 ),
@@ -101,7 +101,7 @@ fn check(history: &History, roster: &Roster, event: &PrisonEvent) -> Result<(), 
     match event {
         PrisonEvent::PrisonJoinedOmic(_) => match &history.roster().joined {
             Some(joined) => Err(Refusal::new(
-                "already-on-omic",
+                Rule::AlreadyOnOmic,
                 format!(
                     "{code} has already joined OMiC, with go-live date {}.",
                     joined.go_live_date.format("%-d %B %Y")
@@ -111,7 +111,7 @@ fn check(history: &History, roster: &Roster, event: &PrisonEvent) -> Result<(), 
         },
         PrisonEvent::PomRegistered(new) => match roster.poms.get(&new.staff_id) {
             Some(pom) => Err(Refusal::new(
-                "pom-already-registered",
+                Rule::PomAlreadyRegistered,
                 format!(
                     "Staff id {} is already on the roster of {code}, as {}. Change the details or the status instead.",
                     new.staff_id, pom.name
@@ -133,7 +133,7 @@ fn check(history: &History, roster: &Roster, event: &PrisonEvent) -> Result<(), 
         }
         PrisonEvent::NomisContactFound(found) => match roster.contacts.get(&found.contact_id) {
             Some(contact) if contact.removed_at.is_none() => Err(Refusal::new(
-                "nomis-contact-known",
+                Rule::NomisContactKnown,
                 format!(
                     "This POM contact of {} at {code} is already recorded as being in NOMIS.",
                     found.prisoner_number
@@ -153,14 +153,14 @@ fn refuse_unchanged(code: &PrisonCode, pom: &RosterPom, differs: bool) -> Result
         return Ok(());
     }
     Err(Refusal::new(
-        "nothing-changed",
+        Rule::NothingChanged,
         format!("This is what the roster of {code} already says of {} (staff id {}).", pom.name, pom.staff_id),
     ))
 }
 
 fn contact_unknown(code: &PrisonCode, contact_id: &str) -> Refusal {
     Refusal::new(
-        "nomis-contact-unknown",
+        Rule::NomisContactUnknown,
         format!("No POM contact {contact_id} is recorded as being in NOMIS at {code} at that time."),
     )
 }

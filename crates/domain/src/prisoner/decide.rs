@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::legality::{self, check, check_later};
 use crate::{
-    Refusal, handover,
+    Refusal, Rule, handover,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
     officer::{Pom, PomKind, PomStatus},
@@ -174,7 +174,7 @@ fn events_of(
             refuse_unknown(number, state)?;
             if state.prison.as_ref() == Some(&transfer.to_prison) {
                 return Err(Refusal::new(
-                    "nothing-changed",
+                    Rule::NothingChanged,
                     format!("{number} is already held at {} at that time.", transfer.to_prison),
                 ));
             }
@@ -257,13 +257,13 @@ fn active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) -> Re
     let joined = context.prison.and_then(|prison| prison.joined_at(at));
     let Some(prison) = context.prison.filter(|_| joined.is_some()) else {
         return Err(Refusal::new(
-            "prison-not-on-omic",
+            Rule::PrisonNotOnOmic,
             format!("{code} had not joined OMiC on {on}. Record its onboarding, with a go-live date by then, first."),
         ));
     };
     let Some(pom) = prison.pom_at(staff_id, at) else {
         return Err(Refusal::new(
-            "pom-not-registered",
+            Rule::PomNotRegistered,
             format!(
                 "No POM with staff id {staff_id} was on the roster of {code} on {on}. Register the POM there first, or choose one who is."
             ),
@@ -271,7 +271,7 @@ fn active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) -> Re
     };
     if pom.status != PomStatus::Active {
         return Err(Refusal::new(
-            "pom-not-active",
+            Rule::PomNotActive,
             format!(
                 "{} (staff id {staff_id}) takes no new cases at {code} on {on}: the status is {}. Choose an active POM.",
                 pom.name,
@@ -314,7 +314,7 @@ fn choice(
         && choice.override_reasons.is_empty()
     {
         return Err(Refusal::new(
-            "override-reasons-needed",
+            Rule::OverrideReasonsNeeded,
             format!(
                 "A {} POM is recommended for {number} and {} is a {} POM. Say why, with overrideReasons: SUITABILITY, NO_STAFF, CONTINUITY or OTHER.",
                 name(recommended),
@@ -326,13 +326,13 @@ fn choice(
     let given = |detail: &Option<String>| detail.as_ref().is_some_and(|detail| !detail.trim().is_empty());
     if choice.override_reasons.contains(&OverrideReason::Suitability) && !given(&choice.suitability_detail) {
         return Err(Refusal::new(
-            "suitability-detail-needed",
+            Rule::SuitabilityDetailNeeded,
             "The override reason SUITABILITY needs suitabilityDetail: say why the prisoner is suitable for the other kind of POM.",
         ));
     }
     if choice.override_reasons.contains(&OverrideReason::Other) && !given(&choice.override_detail) {
         return Err(Refusal::new(
-            "override-detail-needed",
+            Rule::OverrideDetailNeeded,
             "The override reason OTHER needs overrideDetail: say what the reason is.",
         ));
     }
@@ -365,7 +365,10 @@ fn recommended_kind(state: &State, context: &Context<'_>) -> Option<PomKind> {
 fn responsibility_override(decision: &ResponsibilityOverridden) -> Result<PrisonerEvent, Refusal> {
     let detail = decision.detail.as_ref().filter(|detail| !detail.trim().is_empty());
     if decision.reason == ResponsibilityOverrideReason::Other && detail.is_none() {
-        return Err(Refusal::new("override-detail-needed", "The reason OTHER needs a detail: say what the reason is."));
+        return Err(Refusal::new(
+            Rule::OverrideDetailNeeded,
+            "The reason OTHER needs a detail: say what the reason is.",
+        ));
     }
     refuse_long("detail", detail, DETAIL_LEN_MAX)?;
     Ok(PrisonerEvent::ResponsibilityOverridden(decision.clone()))
@@ -408,7 +411,7 @@ fn end_pom_role(number: &PrisonerNumber, state: &State, end: &EndPomRole) -> Res
         Ok(coworker_ended(state, DeallocationTrigger::PomInactive))
     } else {
         Err(Refusal::new(
-            "pom-not-holder",
+            Rule::PomNotHolder,
             format!("Staff id {} holds no role on {number} at {} at that time.", end.staff_id, end.prison),
         ))
     }
@@ -419,13 +422,13 @@ fn void_entry(history: &History, void: &EntryVoided) -> Result<Vec<PrisonerEvent
     let number = history.number();
     let Some(entry) = history.entries().iter().find(|entry| entry.revision == void.revision) else {
         return Err(Refusal::new(
-            "entry-unknown",
+            Rule::EntryUnknown,
             format!("{number} has no entry {}. Its history lists the entries with their revisions.", void.revision),
         ));
     };
     if let Some(by) = history.voided_by(void.revision) {
         return Err(Refusal::new(
-            "entry-already-voided",
+            Rule::EntryAlreadyVoided,
             format!("Entry {} of {number} was already voided, by entry {by}.", void.revision),
         ));
     }
@@ -436,7 +439,7 @@ fn void_entry(history: &History, void: &EntryVoided) -> Result<Vec<PrisonerEvent
             | PrisonerEvent::PrisonerNumberRetired(_)
     ) {
         return Err(Refusal::new(
-            "entry-not-voidable",
+            Rule::EntryNotVoidable,
             format!(
                 "Entry {} of {number} is of type {}, which cannot be voided. Record what is right as a new entry instead.",
                 void.revision,
@@ -453,7 +456,7 @@ fn void_entry(history: &History, void: &EntryVoided) -> Result<Vec<PrisonerEvent
 fn refuse_unknown(number: &PrisonerNumber, state: &State) -> Result<(), Refusal> {
     if *state == State::default() {
         return Err(Refusal::new(
-            "prisoner-unknown",
+            Rule::PrisonerUnknown,
             format!("The ledger knows nothing of {number} at that time. Check the number, or assign a tier first."),
         ));
     }
@@ -463,7 +466,7 @@ fn refuse_unknown(number: &PrisonerNumber, state: &State) -> Result<(), Refusal>
 fn refuse_long(field: &str, text: Option<&String>, len_max: usize) -> Result<(), Refusal> {
     match text.map(|text| text.chars().count()) {
         Some(len) if len > len_max => Err(Refusal::new(
-            "detail-too-long",
+            Rule::DetailTooLong,
             format!("{field} has {len} characters; at most {len_max} are allowed. Shorten it."),
         )),
         _ => Ok(()),

@@ -5,7 +5,7 @@
 //! recommendation of rule 5, since a choice is judged by what was known when it was made (`docs/adr/`).
 
 use crate::{
-    Refusal,
+    Refusal, Rule,
     event::Entry,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
@@ -30,7 +30,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             }
             if let Some(role) = &state.primary_pom {
                 return Err(Refusal::new(
-                    "already-allocated",
+                    Rule::AlreadyAllocated,
                     format!("{number} is already allocated to {}. Reallocate the case instead.", described(role)),
                 ));
             }
@@ -38,7 +38,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
                 && role.prison != made.prison
             {
                 return Err(Refusal::new(
-                    "case-at-another-prison",
+                    Rule::CaseAtAnotherPrison,
                     format!(
                         "{number} still has a co-working POM, {}. Record the transfer, or end that role, first.",
                         described(role)
@@ -60,7 +60,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
         PrisonerEvent::Deallocated(ended) => {
             if state.coworking_pom.is_some() && ended.trigger != DeallocationTrigger::PomInactive {
                 return Err(Refusal::new(
-                    "coworker-remains",
+                    Rule::CoworkerRemains,
                     format!("The co-working POM's role on {number} has to end first."),
                 ));
             }
@@ -80,7 +80,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             primary(number, state, &joined.prison)?;
             if let Some(role) = &state.coworking_pom {
                 return Err(Refusal::new(
-                    "already-allocated",
+                    Rule::AlreadyAllocated,
                     format!("{number} already has a co-working POM, {}.", described(role)),
                 ));
             }
@@ -122,7 +122,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
         PrisonerEvent::PrisonerNumberRetired(retired) => {
             if retired.survivor == *number {
                 return Err(Refusal::new(
-                    "merge-circle",
+                    Rule::MergeCircle,
                     format!(
                         "{number} cannot be merged into itself. Check which number was removed and which survives."
                     ),
@@ -130,7 +130,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             }
             if state.primary_pom.is_some() || state.coworking_pom.is_some() {
                 return Err(Refusal::new(
-                    "roles-remain",
+                    Rule::RolesRemain,
                     format!("The POM roles on {number} have to end before the number is retired."),
                 ));
             }
@@ -162,7 +162,7 @@ fn later_entry_conflict(entry: &Entry<PrisonerEvent>, refusal: &Refusal) -> Refu
         london::date(entry.effective_at).format("%-d %B %Y"),
         refusal.sentence,
     );
-    Refusal { later_entry: Some(entry.revision), ..Refusal::new("later-entry-conflict", sentence) }
+    Refusal { later_entry: Some(entry.revision), ..Refusal::new(Rule::LaterEntryConflict, sentence) }
 }
 
 /// The primary POM's role, if the case has one at `prison`.
@@ -180,7 +180,7 @@ pub(super) fn coworker<'a>(number: &PrisonerNumber, state: &'a State) -> Result<
     state
         .coworking_pom
         .as_ref()
-        .ok_or_else(|| Refusal::new("no-coworker", format!("{number} has no co-working POM at that time.")))
+        .ok_or_else(|| Refusal::new(Rule::NoCoworker, format!("{number} has no co-working POM at that time.")))
 }
 
 /// Refuses to end what has ended already: a release of somebody who was released, with nothing planned since.
@@ -189,7 +189,7 @@ fn refuse_left(number: &PrisonerNumber, state: &State, trigger: DeallocationTrig
     let nothing_since = state.handover_plan.is_none() && state.responsibility_override.is_none();
     if leaves && state.left_at.is_some() && nothing_since {
         return Err(Refusal::new(
-            "nothing-changed",
+            Rule::NothingChanged,
             format!("{number} is already released, or out of the scope of offender management, at that time."),
         ));
     }
@@ -199,7 +199,7 @@ fn refuse_left(number: &PrisonerNumber, state: &State, trigger: DeallocationTrig
 fn refuse_coworker_as_primary(number: &PrisonerNumber, state: &State, staff_id: StaffId) -> Result<(), Refusal> {
     match &state.coworking_pom {
         Some(role) if role.pom.staff_id == staff_id => Err(Refusal::new(
-            "pom-is-coworker",
+            Rule::PomIsCoworker,
             format!(
                 "{} is the co-working POM of {number}; the primary POM has to be somebody else. End the co-working role first.",
                 described(role)
@@ -212,7 +212,7 @@ fn refuse_coworker_as_primary(number: &PrisonerNumber, state: &State, staff_id: 
 fn refuse_primary_as_coworker(number: &PrisonerNumber, state: &State, staff_id: StaffId) -> Result<(), Refusal> {
     match &state.primary_pom {
         Some(role) if role.pom.staff_id == staff_id => Err(Refusal::new(
-            "pom-is-primary",
+            Rule::PomIsPrimary,
             format!("{} is the primary POM of {number}; the co-working POM has to be somebody else.", described(role)),
         )),
         _ => Ok(()),
@@ -228,7 +228,7 @@ pub(super) fn retired(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Ref
     Refusal {
         survivor: Some(survivor.clone()),
         ..Refusal::new(
-            "prisoner-number-retired",
+            Rule::PrisonerNumberRetired,
             format!("{number} was merged into {survivor} and takes no further commands. Use {survivor}."),
         )
     }
@@ -236,18 +236,18 @@ pub(super) fn retired(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Ref
 
 pub(super) fn tier_unknown(number: &PrisonerNumber) -> Refusal {
     Refusal::new(
-        "tier-unknown",
+        Rule::TierUnknown,
         format!("{number} has no tier at that time. Assign a tier before allocating the case."),
     )
 }
 
 pub(super) fn not_allocated(number: &PrisonerNumber) -> Refusal {
-    Refusal::new("not-allocated", format!("{number} has no primary POM at that time. Allocate the case first."))
+    Refusal::new(Rule::NotAllocated, format!("{number} has no primary POM at that time. Allocate the case first."))
 }
 
 pub(super) fn at_another_prison(number: &PrisonerNumber, held_at: &PrisonCode, named: &PrisonCode) -> Refusal {
     Refusal::new(
-        "case-at-another-prison",
+        Rule::CaseAtAnotherPrison,
         format!(
             "{number} is held at {held_at} at that time, not at {named}. Use {held_at}, or record the transfer first."
         ),
@@ -255,17 +255,20 @@ pub(super) fn at_another_prison(number: &PrisonerNumber, held_at: &PrisonCode, n
 }
 
 pub(super) fn not_holder(number: &PrisonerNumber, role: &PomRole, named: &str) -> Refusal {
-    Refusal::new("pom-not-holder", format!("{number} is held by {} at that time, not by {named}.", described(role)))
+    Refusal::new(Rule::PomNotHolder, format!("{number} is held by {} at that time, not by {named}.", described(role)))
 }
 
 fn same_pom(number: &PrisonerNumber, role: &PomRole, kind: &str) -> Refusal {
-    Refusal::new("same-pom", format!("{} is already the {kind} POM of {number}. Choose another POM.", described(role)))
+    Refusal::new(
+        Rule::SamePom,
+        format!("{} is already the {kind} POM of {number}. Choose another POM.", described(role)),
+    )
 }
 
 pub(super) fn no_community_manager(number: &PrisonerNumber) -> Refusal {
-    Refusal::new("no-community-manager", format!("{number} has no such COM at that time."))
+    Refusal::new(Rule::NoCommunityManager, format!("{number} has no such COM at that time."))
 }
 
 pub(super) fn no_override(number: &PrisonerNumber) -> Refusal {
-    Refusal::new("no-responsibility-override", format!("Responsibility for {number} is not overridden at that time."))
+    Refusal::new(Rule::NoResponsibilityOverride, format!("Responsibility for {number} is not overridden at that time."))
 }

@@ -86,8 +86,8 @@ impl Case {
         match self.give(effective_at, command) {
             Ok(events) => events.iter().map(PrisonerEvent::type_name).collect::<Vec<_>>().join(" "),
             Err(refusal) => match refusal.later_entry {
-                Some(revision) => format!("!{} {revision}", refusal.code),
-                None => format!("!{}", refusal.code),
+                Some(revision) => format!("!{} {revision}", refusal.rule.code()),
+                None => format!("!{}", refusal.rule.code()),
             },
         }
     }

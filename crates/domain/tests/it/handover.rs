@@ -1,7 +1,10 @@
 //! Handover dates: the worked examples, every row of the rules with its edges, and what holds for all facts.
 
 use chrono::{Days, NaiveDate};
-use domain::handover::{Facts, HandoverReason, Phase, phase_on, plan};
+use domain::{
+    Rule,
+    handover::{Facts, HandoverReason, Phase, phase_on, plan},
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -24,7 +27,7 @@ fn answer(facts: &Facts) -> Value {
             "earliestRelease": plan.earliest_release,
             "responsibility": phase_name(phase_on(plan.reason, plan.start_date, plan.handover_date, today)),
         }),
-        Err(refusal) => json!({ "refused": refusal.code }),
+        Err(refusal) => json!({ "refused": refusal.rule }),
     }
 }
 
@@ -311,7 +314,7 @@ proptest! {
                 prop_assert!(plan.handover_date.zip(plan.earliest_release).is_none_or(|(day, release)| day < release.date));
             }
             Err(refusal) => {
-                prop_assert_eq!(refusal.code, "sentence-start-unknown");
+                prop_assert_eq!(refusal.rule, Rule::SentenceStartUnknown);
                 prop_assert!(!facts.indeterminate && facts.sentence_start_date.is_none());
             }
         }

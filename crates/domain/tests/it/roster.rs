@@ -12,7 +12,7 @@ use crate::case::{at, number, register, status, try_prison};
 
 #[track_caller]
 fn check(history: &mut History, day: &str, command: &Command, expected: &str) {
-    let got = try_prison(history, day, command).map_err(|refusal| refusal.code);
+    let got = try_prison(history, day, command).map_err(|refusal| refusal.rule.code());
     assert_eq!(got.err().unwrap_or("recorded"), expected);
 }
 

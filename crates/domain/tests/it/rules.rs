@@ -1,6 +1,9 @@
 //! The rules of the domain design, by example; the number of the rule is in each test's name or comment.
 
-use domain::prisoner::{Command, PrisonerEvent, RecommendationPolicy, merge_of};
+use domain::{
+    Rule,
+    prisoner::{Command, PrisonerEvent, RecommendationPolicy, merge_of},
+};
 
 use crate::case::{Case, at, check, command};
 
@@ -266,9 +269,9 @@ fn an_event_is_never_postdated_nor_older_than_anybody_alive() {
     let mut case = Case::new("A1234BC");
     let long_ago = "1899-12-31T09:00:00Z".parse().expect("an instant");
     let refusal = case.give(long_ago, &command(&["tier", "C"]));
-    assert_eq!(refusal.map_err(|refusal| refusal.code), Err("effective-time-too-early"));
+    assert_eq!(refusal.map_err(|refusal| refusal.rule), Err(Rule::EffectiveTimeTooEarly));
     let refusal = case.give(at("12-31") + chrono::TimeDelta::seconds(1), &command(&["tier", "C"]));
-    assert_eq!(refusal.map_err(|refusal| refusal.code), Err("effective-time-in-future"));
+    assert_eq!(refusal.map_err(|refusal| refusal.rule), Err(Rule::EffectiveTimeInFuture));
 }
 
 /// Merges `removed` into `survivor` as the two commands of a merge do.
