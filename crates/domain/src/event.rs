@@ -61,7 +61,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The event's type, e.g. `AllocationMade`.
+    /// The name of the event's type, e.g. `AllocationMade`.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -141,19 +141,64 @@ pub struct MisplacedEvent {
     pub stream_kind: &'static str,
 }
 
-/// Gives an event enum, whose variants are named as their data types, its type names and its way to and from data alone.
+/// Makes the events of a kind of stream from one list of types with their data: the enum of the events, and the enum of
+/// their types. An event of type `X` is the variant `X`; its data alone is what the log keeps beside the type's name.
 macro_rules! event_types {
-    ($name:ident { $($variant:ident($data:ty)),* $(,)? }) => {
-        impl $name {
-            /// Every event type of this kind of stream.
+    (
+        $(#[$doc:meta])* events: $event:ident, types: $type:ident;
+        $($(#[$variant_doc:meta])* $variant:ident($data:ty),)*
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(tag = "type", content = "data")]
+        pub enum $event {
+            $($(#[$variant_doc])* $variant($data),)*
+        }
+
+        #[doc = concat!("The type of a [`", stringify!($event), "`].")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $type {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $type {
+            /// Every type.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name that the log keeps.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)*
+                }
+            }
+
+            /// The type of that name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name {
+                    $(stringify!($variant) => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl $event {
+            /// The names of all types of this kind of stream.
             pub const TYPE_NAMES: &'static [&'static str] = &[$(stringify!($variant)),*];
 
-            /// The event's type, e.g. `TierAssigned`.
+            /// The event's type.
             #[must_use]
-            pub fn type_name(&self) -> &'static str {
+            pub const fn event_type(&self) -> $type {
                 match self {
-                    $(Self::$variant(_) => stringify!($variant),)*
+                    $(Self::$variant(_) => $type::$variant,)*
                 }
+            }
+
+            /// The name of the event's type, e.g. `TierAssigned`.
+            #[must_use]
+            pub const fn type_name(&self) -> &'static str {
+                self.event_type().name()
             }
 
             /// Writes the event's data, without its type.
@@ -166,7 +211,7 @@ macro_rules! event_types {
                 }
             }
 
-            /// Reads an event's data, given its type.
+            /// Reads an event's data, given the name of its type.
             ///
             /// # Errors
             /// Those of the deserializer; an unknown event type is one.
@@ -174,11 +219,13 @@ macro_rules! event_types {
                 type_name: &str,
                 deserializer: D,
             ) -> Result<Self, D::Error> {
-                match type_name {
-                    $(stringify!($variant) => {
+                let Some(event_type) = $type::from_name(type_name) else {
+                    return Err(serde::de::Error::custom(format_args!("unknown event type `{type_name}`")));
+                };
+                match event_type {
+                    $($type::$variant => {
                         <$data as serde::Deserialize>::deserialize(deserializer).map(Self::$variant)
                     })*
-                    unknown => Err(serde::de::Error::custom(format_args!("unknown event type `{unknown}`"))),
                 }
             }
         }

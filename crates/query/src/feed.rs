@@ -140,32 +140,8 @@ impl Wanted {
 fn is_about(stored: &StoredEvent, prison: &PrisonCode) -> bool {
     match (&stored.stream, &stored.entry.event) {
         (Stream::Prison(of), _) => of == prison,
-        (Stream::Prisoner(_), Event::Prisoner(event)) => prisons(event).into_iter().flatten().any(|one| one == prison),
+        (Stream::Prisoner(_), Event::Prisoner(event)) => event.named_prisons().any(|named| named == prison),
         (Stream::Prisoner(_), Event::Prison(_)) => false,
-    }
-}
-
-/// The prisons that an event of a case names.
-fn prisons(event: &PrisonerEvent) -> [Option<&PrisonCode>; 2] {
-    match event {
-        PrisonerEvent::TierAssigned(tier) => [tier.prison.as_ref(), None],
-        PrisonerEvent::AllocationMade(made) => [Some(&made.prison), None],
-        PrisonerEvent::Reallocated(moved) => [Some(&moved.prison), None],
-        PrisonerEvent::Deallocated(ended) => [ended.prison.as_ref(), ended.to_prison.as_ref()],
-        PrisonerEvent::CoworkerAllocated(made) => [Some(&made.prison), None],
-        PrisonerEvent::CoworkerReallocated(moved) => [Some(&moved.prison), None],
-        PrisonerEvent::CoworkerDeallocated(ended) => [Some(&ended.prison), None],
-        PrisonerEvent::PrisonerNumberMerged(merged) => {
-            let held_tier = merged.held.tier.as_ref().and_then(|tier| tier.prison.as_ref());
-            [merged.held.prison.as_ref(), held_tier]
-        }
-        PrisonerEvent::CommunityManagerAssigned(_)
-        | PrisonerEvent::CommunityManagerRemoved(_)
-        | PrisonerEvent::HandoverPlanned(_)
-        | PrisonerEvent::ResponsibilityOverridden(_)
-        | PrisonerEvent::ResponsibilityOverrideRemoved(_)
-        | PrisonerEvent::EntryVoided(_)
-        | PrisonerEvent::PrisonerNumberRetired(_) => [None; 2],
     }
 }
 

@@ -7,8 +7,8 @@ use domain::{
     prison::{ContactSeen, Estate},
     prisoner::{
         self, Allocate, AllocateCoworker, Command, Deallocate, DeallocationTrigger, EndPomRole, EntryVoided, PomRole,
-        PrisonerEvent, PrisonerNumberRetired, Reallocate, Release, ResponsibilityOverridden,
-        ResponsibilityOverrideReason, ResponsibleService, State, TierAssigned, Transfer, merge_of,
+        PrisonerNumberRetired, Reallocate, Release, ResponsibilityOverridden, ResponsibilityOverrideReason,
+        ResponsibleService, State, TierAssigned, Transfer, merge_of,
     },
     tier::{RoshLevel, TierSource},
 };
@@ -497,14 +497,8 @@ fn cause(
     status_event: domain::identifier::EventId,
 ) -> domain::identifier::EventId {
     let position = roster.entries().iter().rev().find(|entry| entry.event_id == status_event);
-    let given = case.history.entries().iter().rev().find(|entry| match &entry.event {
-        PrisonerEvent::EntryVoided(_) => true,
-        PrisonerEvent::PrisonerNumberMerged(_) => {
-            role.allocation_revision.is_none() && entry.effective_at == role.since
-        }
-        _ => role.allocation_revision == Some(entry.revision),
-    });
-    given
+    case.history
+        .origin_of(role)
         .filter(|entry| Some(entry.position) > position.map(|entry| entry.position))
         .map_or(status_event, |entry| entry.event_id)
 }

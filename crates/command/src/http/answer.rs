@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{Event, Stream, identifier::CommandId, prison::PrisonEvent};
+use domain::{Event, Stream, identifier::CommandId};
 use event_log::StoredEvent;
 use http_api::{
     event::RecordedEvent,
@@ -71,10 +71,9 @@ fn header_value(text: &impl Display) -> HeaderValue {
 fn location(stored: &StoredEvent) -> String {
     match (&stored.stream, &stored.entry.event) {
         (Stream::Prisoner(number), _) => format!("/prisoners/{number}/history/{}", stored.entry.revision),
-        (
-            Stream::Prison(code),
-            Event::Prison(PrisonEvent::NomisContactFound(_) | PrisonEvent::NomisContactRemovalConfirmed(_)),
-        ) => format!("/prisons/{code}/nomis-contacts"),
+        (Stream::Prison(code), Event::Prison(event)) if event.contact().is_some() => {
+            format!("/prisons/{code}/nomis-contacts")
+        }
         (Stream::Prison(code), _) => format!("/prisons/{code}/poms"),
     }
 }

@@ -22,7 +22,6 @@ use tokio::{
 };
 
 use self::role_holders::RoleHolders;
-pub(crate) use self::role_holders::can_change_roles;
 use crate::Error;
 
 /// How long a question waits until the index has read up to what was the log's end when the question came.

@@ -11,7 +11,7 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     officer::PomStatus,
     prison::PrisonEvent,
-    prisoner::PrisonerEvent,
+    prisoner::{PrisonerEvent, RoleChange},
 };
 
 use super::Obligation;
@@ -59,69 +59,11 @@ impl From<PackedPrisonerNumber> for PrisonerNumber {
     }
 }
 
-/// A role that an event gives or ends.
-enum RoleChange<'a> {
-    Given(&'a PrisonCode, StaffId),
-    Ended(&'a PrisonCode, StaffId),
-}
-
-/// The roles that an event gives and ends.
-fn role_changes(event: &PrisonerEvent) -> Vec<RoleChange<'_>> {
-    use RoleChange::{Ended, Given};
-    match event {
-        PrisonerEvent::AllocationMade(made) => vec![Given(&made.prison, made.pom.staff_id)],
-        PrisonerEvent::Reallocated(moved) => {
-            vec![Ended(&moved.prison, moved.pom_before.staff_id), Given(&moved.prison, moved.pom_after.staff_id)]
-        }
-        PrisonerEvent::Deallocated(ended) => match (&ended.prison, &ended.pom) {
-            (Some(prison), Some(pom)) => vec![Ended(prison, pom.staff_id)],
-            _ => Vec::new(),
-        },
-        PrisonerEvent::CoworkerAllocated(joined) => vec![Given(&joined.prison, joined.pom.staff_id)],
-        PrisonerEvent::CoworkerReallocated(moved) => {
-            vec![Ended(&moved.prison, moved.pom_before.staff_id), Given(&moved.prison, moved.pom_after.staff_id)]
-        }
-        PrisonerEvent::CoworkerDeallocated(ended) => vec![Ended(&ended.prison, ended.pom.staff_id)],
-        PrisonerEvent::PrisonerNumberMerged(merged) => {
-            let held = &merged.held;
-            let poms = [&held.primary_pom, &held.coworking_pom].into_iter().flatten();
-            held.prison.iter().flat_map(|prison| poms.clone().map(move |pom| Given(prison, pom.staff_id))).collect()
-        }
-        PrisonerEvent::TierAssigned(_)
-        | PrisonerEvent::CommunityManagerAssigned(_)
-        | PrisonerEvent::CommunityManagerRemoved(_)
-        | PrisonerEvent::HandoverPlanned(_)
-        | PrisonerEvent::ResponsibilityOverridden(_)
-        | PrisonerEvent::ResponsibilityOverrideRemoved(_)
-        | PrisonerEvent::EntryVoided(_)
-        | PrisonerEvent::PrisonerNumberRetired(_) => Vec::new(),
-    }
-}
-
-/// Whether events of this type on a case can change who holds it, so that a follower need not decode the others.
-pub(crate) fn can_change_roles(type_name: &str) -> bool {
-    !matches!(
-        type_name,
-        "TierAssigned"
-            | "CommunityManagerAssigned"
-            | "CommunityManagerRemoved"
-            | "HandoverPlanned"
-            | "ResponsibilityOverridden"
-            | "ResponsibilityOverrideRemoved"
-    )
-}
-
 impl RoleHolders {
     /// Adds an event of a prison. Answers whether there may be more obligations than before.
     pub(super) fn observe_prison(&mut self, code: &PrisonCode, event: &PrisonEvent, at: DateTime<Utc>) -> bool {
-        let (staff_id, is_inactive) = match event {
-            PrisonEvent::PomRegistered(registered) => (registered.staff_id, false),
-            PrisonEvent::PomStatusChanged(changed) => (changed.staff_id, changed.status == PomStatus::Inactive),
-            PrisonEvent::PrisonJoinedOmic(_)
-            | PrisonEvent::PomDetailsChanged(_)
-            | PrisonEvent::NomisContactFound(_)
-            | PrisonEvent::NomisContactRemovalConfirmed(_) => return false,
-        };
+        let Some((staff_id, status)) = event.status_given() else { return false };
+        let is_inactive = status == PomStatus::Inactive;
         let pom = self.poms.entry((code.clone(), staff_id)).or_default();
         if pom.status.is_some_and(|(since, _)| at < since) {
             return false;
@@ -150,7 +92,7 @@ impl RoleHolders {
             }
             _ => {}
         }
-        for change in role_changes(event) {
+        for change in event.role_changes() {
             if let RoleChange::Ended(prison, staff_id) = change {
                 self.end_role(prison, staff_id, number, at);
             }
@@ -173,7 +115,7 @@ impl RoleHolders {
     pub(super) fn give_roles(&mut self, number: &PrisonerNumber, event: &PrisonerEvent, at: DateTime<Utc>) -> bool {
         let packed = PackedPrisonerNumber::from(number);
         let mut may_have_more = false;
-        for change in role_changes(event) {
+        for change in event.role_changes() {
             if let RoleChange::Given(prison, staff_id) = change {
                 let pom = self.poms.entry((prison.clone(), staff_id)).or_default();
                 pom.ever_held.insert(packed);

@@ -5,7 +5,7 @@ use domain::{
     Command, Rule,
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
     officer::PomStatus,
-    prisoner::{self, EndPomRole, PrisonerEvent},
+    prisoner::{self, EndPomRole},
 };
 use event_log::request_digest;
 use serde_json::json;
@@ -83,13 +83,7 @@ async fn find_cause(
     else {
         return Ok(None);
     };
-    let given = case.history().entries().iter().rev().find(|entry| match &entry.event {
-        PrisonerEvent::EntryVoided(_) => true,
-        PrisonerEvent::PrisonerNumberMerged(_) => {
-            role.allocation_revision.is_none() && entry.effective_at == role.since
-        }
-        _ => role.allocation_revision == Some(entry.revision),
-    });
+    let given = case.history().origin_of(role);
     let event_id =
         given.filter(|entry| Some(entry.position) > status_position).map_or(status_event, |entry| entry.event_id);
     Ok(Some(EndCause { event_id, since: status_since.max(role.since) }))

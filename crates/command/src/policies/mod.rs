@@ -18,15 +18,12 @@ mod merge_completion;
 
 use std::{collections::HashSet, future::Future, time::Duration};
 
-use domain::{Stream, event::RecordedBy};
+use domain::{Stream, event::RecordedBy, prisoner::PrisonerEventType};
 use event_log::{Followed, LogError, RecordedEvent, decode};
 use futures::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use tokio::{sync::Semaphore, time::sleep};
 
-use crate::{
-    Error, Service,
-    obligations::{Obligation, can_change_roles},
-};
+use crate::{Error, Service, obligations::Obligation};
 
 /// Most obligations discharged at a time: a POM's cases take a moment, and callers' commands go on beside them.
 const DISCHARGES_MAX: usize = 16;
@@ -41,9 +38,6 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The longest pause before the log is followed again: until then the service is not ready.
 const FOLLOW_PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// The type of an event that voids an entry.
-const VOIDED: &str = "EntryVoided";
 
 /// The policies as the recorder of their events.
 fn recorded_by() -> RecordedBy {
@@ -93,14 +87,18 @@ async fn observe(service: &Service, events: &[RecordedEvent]) -> Result<(), Erro
     let index = service.obligations();
     let mut cases_with_voids = HashSet::new();
     for recorded in events {
-        if matches!(recorded.stream, Stream::Prisoner(_)) && !can_change_roles(&recorded.type_name) {
+        let case_event = match &recorded.stream {
+            Stream::Prisoner(_) => PrisonerEventType::from_name(&recorded.type_name),
+            Stream::Prison(_) => None,
+        };
+        if case_event.is_some_and(|event_type| !event_type.may_change_roles()) {
             continue;
         }
         let stored = decode(recorded)?;
         index.observe(&stored);
         match &stored.stream {
             Stream::Prison(code) => service.observe_prison(code, &stored)?,
-            Stream::Prisoner(number) if recorded.type_name == VOIDED => {
+            Stream::Prisoner(number) if case_event == Some(PrisonerEventType::EntryVoided) => {
                 cases_with_voids.insert(number.clone());
             }
             Stream::Prisoner(_) => {}

@@ -10,10 +10,10 @@ use crate::{
     officer::{PomKind, PomStatus, WorkingPattern},
 };
 
-/// An event of the stream `prison-{prisonCode}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", content = "data")]
-pub enum PrisonEvent {
+event_types! {
+    /// An event of the stream `prison-{prisonCode}`.
+    events: PrisonEvent, types: PrisonEventType;
+
     /// The prison went onto OMiC, or will on a planned date.
     PrisonJoinedOmic(PrisonJoinedOmic),
     /// A POM was put on the roster, with status `ACTIVE`.
@@ -28,15 +28,6 @@ pub enum PrisonEvent {
     NomisContactRemovalConfirmed(NomisContactRemovalConfirmed),
 }
 
-event_types!(PrisonEvent {
-    PrisonJoinedOmic(PrisonJoinedOmic),
-    PomRegistered(PomRegistered),
-    PomDetailsChanged(PomDetailsChanged),
-    PomStatusChanged(PomStatusChanged),
-    NomisContactFound(NomisContactFound),
-    NomisContactRemovalConfirmed(NomisContactRemovalConfirmed),
-});
-
 impl PrisonEvent {
     /// The POM that the event is about, if it is about one on the roster.
     #[must_use]
@@ -46,6 +37,32 @@ impl PrisonEvent {
             Self::PomDetailsChanged(event) => Some(event.staff_id),
             Self::PomStatusChanged(event) => Some(event.staff_id),
             Self::PrisonJoinedOmic(_) | Self::NomisContactFound(_) | Self::NomisContactRemovalConfirmed(_) => None,
+        }
+    }
+
+    /// The POM and the status that the event gives, if it gives one.
+    #[must_use]
+    pub fn status_given(&self) -> Option<(StaffId, PomStatus)> {
+        match self {
+            Self::PomRegistered(registered) => Some((registered.staff_id, PomStatus::Active)),
+            Self::PomStatusChanged(changed) => Some((changed.staff_id, changed.status)),
+            Self::PrisonJoinedOmic(_)
+            | Self::PomDetailsChanged(_)
+            | Self::NomisContactFound(_)
+            | Self::NomisContactRemovalConfirmed(_) => None,
+        }
+    }
+
+    /// The contact in NOMIS that the event is about, if it is about one.
+    #[must_use]
+    pub fn contact(&self) -> Option<&NomisContactFound> {
+        match self {
+            Self::NomisContactFound(found) => Some(found),
+            Self::NomisContactRemovalConfirmed(removed) => Some(&removed.contact),
+            Self::PrisonJoinedOmic(_)
+            | Self::PomRegistered(_)
+            | Self::PomDetailsChanged(_)
+            | Self::PomStatusChanged(_) => None,
         }
     }
 }

@@ -46,8 +46,8 @@ pub struct Context<'a> {
 pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Result<Vec<PrisonerEvent>, Refusal> {
     check_effective_at(context.effective_at, context.now)?;
     let number = history.number();
-    if let Some(survivor) = history.state().retired_into {
-        return Err(legality::retired(number, &survivor));
+    if let Some((_, survivor)) = history.retirement() {
+        return Err(legality::retired(number, survivor));
     }
     if let Command::Void(void) = command {
         return void_entry(history, void);

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use crate::{
     event::event_types,
     handover::{Facts, HandoverReason, NamedDate},
-    identifier::{Crn, PrisonCode, PrisonerNumber},
+    identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom, PomKind},
     tier::{RoshLevel, Tier, TierSource},
 };
 
-/// An event of the stream `prisoner-{prisonerNumber}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", content = "data")]
-pub enum PrisonerEvent {
+event_types! {
+    /// An event of the stream `prisoner-{prisonerNumber}`.
+    events: PrisonerEvent, types: PrisonerEventType;
+
     /// The case was given a tier.
     TierAssigned(TierAssigned),
     /// A primary POM took a case that had none.
@@ -47,45 +47,128 @@ pub enum PrisonerEvent {
     PrisonerNumberRetired(PrisonerNumberRetired),
 }
 
-event_types!(PrisonerEvent {
-    TierAssigned(TierAssigned),
-    AllocationMade(AllocationMade),
-    Reallocated(Reallocated),
-    Deallocated(Deallocated),
-    CoworkerAllocated(CoworkerAllocated),
-    CoworkerReallocated(CoworkerReallocated),
-    CoworkerDeallocated(CoworkerDeallocated),
-    CommunityManagerAssigned(CommunityManager),
-    CommunityManagerRemoved(CommunityManager),
-    HandoverPlanned(HandoverPlanned),
-    ResponsibilityOverridden(ResponsibilityOverridden),
-    ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved),
-    EntryVoided(EntryVoided),
-    PrisonerNumberMerged(Box<PrisonerNumberMerged>),
-    PrisonerNumberRetired(PrisonerNumberRetired),
-});
-
 impl PrisonerEvent {
-    /// The prison that the event says the case is held at from then on, in whichever role somebody holds it there.
+    /// The prisons that the event's data names, each as often as it does.
+    pub fn named_prisons(&self) -> impl Iterator<Item = &PrisonCode> {
+        let named = match self {
+            Self::TierAssigned(tier) => [tier.prison.as_ref(), None],
+            Self::AllocationMade(made) => [Some(&made.prison), None],
+            Self::Reallocated(moved) => [Some(&moved.prison), None],
+            Self::Deallocated(ended) => [ended.prison.as_ref(), ended.to_prison.as_ref()],
+            Self::CoworkerAllocated(joined) => [Some(&joined.prison), None],
+            Self::CoworkerReallocated(moved) => [Some(&moved.prison), None],
+            Self::CoworkerDeallocated(ended) => [Some(&ended.prison), None],
+            Self::PrisonerNumberMerged(merged) => {
+                let tier_prison = merged.held.tier.as_ref().and_then(|tier| tier.prison.as_ref());
+                [merged.held.prison.as_ref(), tier_prison]
+            }
+            Self::CommunityManagerAssigned(_)
+            | Self::CommunityManagerRemoved(_)
+            | Self::HandoverPlanned(_)
+            | Self::ResponsibilityOverridden(_)
+            | Self::ResponsibilityOverrideRemoved(_)
+            | Self::EntryVoided(_)
+            | Self::PrisonerNumberRetired(_) => [None; 2],
+        };
+        named.into_iter().flatten()
+    }
+
+    /// The other number of the merge that the event is a part of, if it is part of one.
     #[must_use]
-    pub fn prison(&self) -> Option<&PrisonCode> {
+    pub fn merge_partner(&self) -> Option<&PrisonerNumber> {
         match self {
-            Self::TierAssigned(tier) => tier.prison.as_ref(),
-            Self::AllocationMade(made) => Some(&made.prison),
-            Self::Reallocated(moved) => Some(&moved.prison),
-            Self::Deallocated(ended) => ended.to_prison.as_ref(),
-            Self::CoworkerAllocated(joined) => Some(&joined.prison),
-            Self::CoworkerReallocated(moved) => Some(&moved.prison),
-            Self::PrisonerNumberMerged(merged) => merged.held.prison.as_ref(),
-            Self::CoworkerDeallocated(_)
+            Self::PrisonerNumberMerged(merged) => Some(&merged.removed_number),
+            Self::PrisonerNumberRetired(retired) => Some(&retired.survivor),
+            Self::TierAssigned(_)
+            | Self::AllocationMade(_)
+            | Self::Reallocated(_)
+            | Self::Deallocated(_)
+            | Self::CoworkerAllocated(_)
+            | Self::CoworkerReallocated(_)
+            | Self::CoworkerDeallocated(_)
+            | Self::CommunityManagerAssigned(_)
+            | Self::CommunityManagerRemoved(_)
+            | Self::HandoverPlanned(_)
+            | Self::ResponsibilityOverridden(_)
+            | Self::ResponsibilityOverrideRemoved(_)
+            | Self::EntryVoided(_) => None,
+        }
+    }
+
+    /// The POM roles that the event by itself gives and ends, in this order: the role ended, the role given. A void or a
+    /// retirement changes more: see [`PrisonerEventType::may_change_roles`].
+    #[must_use]
+    pub fn role_changes(&self) -> Vec<RoleChange<'_>> {
+        let given = |prison, pom: &Pom| RoleChange::Given(prison, pom.staff_id);
+        let ended = |prison, pom: &Pom| RoleChange::Ended(prison, pom.staff_id);
+        match self {
+            Self::AllocationMade(made) => vec![given(&made.prison, &made.pom)],
+            Self::Reallocated(moved) => {
+                vec![ended(&moved.prison, &moved.pom_before), given(&moved.prison, &moved.pom_after)]
+            }
+            Self::Deallocated(deallocated) => match (&deallocated.prison, &deallocated.pom) {
+                (Some(prison), Some(pom)) => vec![ended(prison, pom)],
+                _ => Vec::new(),
+            },
+            Self::CoworkerAllocated(joined) => vec![given(&joined.prison, &joined.pom)],
+            Self::CoworkerReallocated(moved) => {
+                vec![ended(&moved.prison, &moved.pom_before), given(&moved.prison, &moved.pom_after)]
+            }
+            Self::CoworkerDeallocated(left) => vec![ended(&left.prison, &left.pom)],
+            Self::PrisonerNumberMerged(merged) => {
+                let held = &merged.held;
+                let poms = [&held.primary_pom, &held.coworking_pom].into_iter().flatten();
+                held.prison.iter().flat_map(|prison| poms.clone().map(move |pom| given(prison, pom))).collect()
+            }
+            Self::TierAssigned(_)
             | Self::CommunityManagerAssigned(_)
             | Self::CommunityManagerRemoved(_)
             | Self::HandoverPlanned(_)
             | Self::ResponsibilityOverridden(_)
             | Self::ResponsibilityOverrideRemoved(_)
             | Self::EntryVoided(_)
-            | Self::PrisonerNumberRetired(_) => None,
+            | Self::PrisonerNumberRetired(_) => Vec::new(),
         }
+    }
+}
+
+/// A POM role at a prison that an event gives or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleChange<'a> {
+    /// The POM has the role from then on.
+    Given(&'a PrisonCode, StaffId),
+    /// The POM has it no longer.
+    Ended(&'a PrisonCode, StaffId),
+}
+
+impl PrisonerEventType {
+    /// Whether an event of this type can change which POM holds the case, or begins or completes a merge. A reader that
+    /// looks for these alone need not decode the others.
+    #[must_use]
+    pub fn may_change_roles(self) -> bool {
+        match self {
+            Self::AllocationMade
+            | Self::Reallocated
+            | Self::Deallocated
+            | Self::CoworkerAllocated
+            | Self::CoworkerReallocated
+            | Self::CoworkerDeallocated
+            | Self::EntryVoided
+            | Self::PrisonerNumberMerged
+            | Self::PrisonerNumberRetired => true,
+            Self::TierAssigned
+            | Self::CommunityManagerAssigned
+            | Self::CommunityManagerRemoved
+            | Self::HandoverPlanned
+            | Self::ResponsibilityOverridden
+            | Self::ResponsibilityOverrideRemoved => false,
+        }
+    }
+
+    /// Whether an event of this type is a part of a merge, and so names another number.
+    #[must_use]
+    pub fn is_of_merge(self) -> bool {
+        matches!(self, Self::PrisonerNumberMerged | Self::PrisonerNumberRetired)
     }
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     event::Entry,
     identifier::PrisonerNumber,
-    prisoner::{PrisonerEvent, State},
+    prisoner::{PomRole, PrisonerEvent, State},
 };
 
 /// One case's entries in the order recorded; the entry at index `i` has revision `i`.
@@ -76,6 +76,29 @@ impl History {
     #[must_use]
     pub fn voided_by(&self, revision: u64) -> Option<u64> {
         self.voided.get(&revision).copied()
+    }
+
+    /// The entry that retired the number, with the number that the case goes on under. It is final: it cannot be voided,
+    /// and nothing comes after it.
+    #[must_use]
+    pub fn retirement(&self) -> Option<(&Entry<PrisonerEvent>, &PrisonerNumber)> {
+        self.entries.iter().find_map(|entry| match &entry.event {
+            PrisonerEvent::PrisonerNumberRetired(retired) => Some((entry, &retired.survivor)),
+            _ => None,
+        })
+    }
+
+    /// The last entry that can have brought about `role`, which the case has now: the entry that gave it, or a later void,
+    /// which may have brought it back.
+    #[must_use]
+    pub fn origin_of(&self, role: &PomRole) -> Option<&Entry<PrisonerEvent>> {
+        self.entries.iter().rev().find(|entry| match &entry.event {
+            PrisonerEvent::EntryVoided(_) => true,
+            PrisonerEvent::PrisonerNumberMerged(_) => {
+                role.allocation_revision.is_none() && entry.effective_at == role.since
+            }
+            _ => role.allocation_revision == Some(entry.revision),
+        })
     }
 
     /// The history as it was known when the log ended at `position`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Event, Stream, identifier::PrisonerNumber, prisoner::PrisonerEvent};
+use domain::{Event, Stream, identifier::PrisonerNumber, prisoner::PrisonerEventType};
 use event_log::{LogError, RecordedEvent, SharedLog, decode};
 
 /// The numbers of the case that a number belongs to: itself, and whatever was merged with it in either direction. Of their
@@ -31,12 +31,11 @@ pub(crate) async fn case_numbers(
 
 /// The other number of a merge, where the event is of one. Of other events only the type is read.
 pub(crate) fn merge_partner(recorded: &RecordedEvent) -> Result<Option<PrisonerNumber>, LogError> {
-    if !["PrisonerNumberRetired", "PrisonerNumberMerged"].contains(&recorded.type_name.as_str()) {
+    if !PrisonerEventType::from_name(&recorded.type_name).is_some_and(PrisonerEventType::is_of_merge) {
         return Ok(None);
     }
     Ok(match decode(recorded)?.entry.event {
-        Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(retired)) => Some(retired.survivor),
-        Event::Prisoner(PrisonerEvent::PrisonerNumberMerged(merged)) => Some(merged.removed_number),
-        _ => None,
+        Event::Prisoner(event) => event.merge_partner().cloned(),
+        Event::Prison(_) => None,
     })
 }
