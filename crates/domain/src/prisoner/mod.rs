@@ -14,6 +14,7 @@ mod decide;
 mod event;
 mod history;
 mod legality;
+pub mod lineage;
 mod period;
 mod responsibility;
 mod state;

@@ -4,6 +4,7 @@ mod case;
 mod documents;
 mod format;
 mod handover;
+mod lineage;
 mod properties;
 mod roster;
 mod rules;
