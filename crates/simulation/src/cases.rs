@@ -201,7 +201,7 @@ fn allocate(world: &mut World, id: usize, case: &mut Case) {
         return plan(world, id, case, Step::Allocate, 2, 5);
     }
     note_roles(world, id, case);
-    if state.handover_plan.is_none() {
+    if state.arrangements.handover_plan.is_none() {
         plan(world, id, case, Step::PlanHandover, 1, 15);
     }
 }
@@ -249,7 +249,7 @@ fn plan_handover(world: &mut World, id: usize, case: &mut Case) {
     if state.community_manager.is_some() || world.random.percent(8) {
         return;
     }
-    match state.handover_plan.as_ref().map(|plan| plan.handover_date) {
+    match state.arrangements.handover_plan.as_ref().map(|plan| plan.handover_date) {
         Some(Some(handover)) => {
             // Most are named before the day; some late.
             let day = after(handover, world.random.between(-60, 12)).max(after(today, world.random.between(1, 10)));

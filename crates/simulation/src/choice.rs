@@ -22,7 +22,7 @@ pub(crate) fn pick_any_pom(world: &mut World, prison: usize) -> StaffId {
 /// An active POM with no role on the case, mostly of the recommended kind and with few cases.
 pub(crate) fn choose_pom(world: &mut World, case: &Case, state: &State) -> Option<StaffId> {
     let now = world.recorder.now();
-    let immigration = state.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
+    let immigration = state.arrangements.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
     let community = responsibility(state, now).responsible == OfficerRole::Com;
     let high = state.tier.as_ref().is_some_and(|tier| matches!(tier.tier.letter(), 'A' | 'B'));
     let recommended = if high && !immigration && !community { PomKind::Probation } else { PomKind::Prison };

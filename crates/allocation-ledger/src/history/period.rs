@@ -84,12 +84,12 @@ fn why(state: &State) -> String {
     if state.left_at.is_some() {
         return "released, or no longer of a legal status that has an offender manager".to_owned();
     }
-    if let Some(decision) = &state.responsibility_override {
+    if let Some(decision) = &state.arrangements.responsibility_override {
         let detail = decision.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
         let reason = override_reason(decision.reason);
         return format!("overridden, {} ({reason}{detail})", service(decision.responsible));
     }
-    match &state.handover_plan {
+    match &state.arrangements.handover_plan {
         Some(plan) => {
             format!("handover plan: {} ({})", handover_dates(plan.start_date, plan.handover_date), plan.reason.label())
         }

@@ -10,7 +10,7 @@ use crate::{
     officer::{Pom, PomKind, PomStatus},
     prison,
     prisoner::{
-        Allocate, AllocateCoworker, AllocationMade, Choice, ChoiceReasons, Command, CoworkerAllocated,
+        Allocate, AllocateCoworker, AllocationMade, Arrangements, Choice, ChoiceReasons, Command, CoworkerAllocated,
         CoworkerDeallocated, CoworkerReallocated, Deallocated, DeallocationTrigger, EndPomRole, EntryVoided,
         HandoverPlanned, Held, History, OfficerRole, OverrideReason, PrisonerEvent, PrisonerNumberMerged, Reallocate,
         Reallocated, RecommendationPolicy, ResponsibilityOverridden, ResponsibilityOverrideReason,
@@ -85,6 +85,7 @@ pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerge
             state.apply(entry);
         }
     }
+    let Arrangements { handover_plan, responsibility_override } = state.arrangements;
     PrisonerNumberMerged {
         removed_number: removed.number().clone(),
         history_ends_at: retired_revision,
@@ -94,8 +95,8 @@ pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerge
             coworking_pom: state.coworking_pom.map(|role| role.pom),
             tier: state.tier,
             community_manager: state.community_manager.map(|role| role.manager),
-            handover_plan: state.handover_plan,
-            responsibility_override: state.responsibility_override,
+            handover_plan,
+            responsibility_override,
         },
     }
 }
@@ -152,7 +153,8 @@ fn events_of(
         }
         Command::OverrideResponsibility(decision) => vec![responsibility_override(decision)?],
         Command::RemoveResponsibilityOverride => {
-            let decision = state.responsibility_override.clone().ok_or_else(|| legality::no_override(number))?;
+            let decision =
+                state.arrangements.responsibility_override.clone().ok_or_else(|| legality::no_override(number))?;
             vec![PrisonerEvent::ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved {
                 responsible: decision.responsible,
                 reason: decision.reason,
@@ -343,7 +345,7 @@ fn choice(
 }
 
 fn recommended_kind(state: &State, context: &Context<'_>) -> Option<PomKind> {
-    let immigration_case = state.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
+    let immigration_case = state.arrangements.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
     if immigration_case || responsibility(state, context.effective_at).responsible == OfficerRole::Com {
         return Some(PomKind::Prison);
     }

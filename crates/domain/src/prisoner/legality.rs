@@ -9,7 +9,7 @@ use crate::{
     event::Entry,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
-    prisoner::{DeallocationTrigger, PomRole, PrisonerEvent, State},
+    prisoner::{Arrangements, DeallocationTrigger, PomRole, PrisonerEvent, State},
 };
 
 /// Whether `event` may follow `state`.
@@ -109,7 +109,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             Some(role) if role.manager == *manager => Ok(()),
             _ => Err(no_community_manager(number)),
         },
-        PrisonerEvent::ResponsibilityOverrideRemoved(removed) => match &state.responsibility_override {
+        PrisonerEvent::ResponsibilityOverrideRemoved(removed) => match &state.arrangements.responsibility_override {
             Some(decision)
                 if decision.responsible == removed.responsible
                     && decision.reason == removed.reason
@@ -186,7 +186,7 @@ pub(super) fn coworker<'a>(number: &PrisonerNumber, state: &'a State) -> Result<
 /// Refuses to end what has ended already: a release of somebody who was released, with nothing planned since.
 fn refuse_left(number: &PrisonerNumber, state: &State, trigger: DeallocationTrigger) -> Result<(), Refusal> {
     let leaves = matches!(trigger, DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged);
-    let nothing_since = state.handover_plan.is_none() && state.responsibility_override.is_none();
+    let nothing_since = state.arrangements == Arrangements::default();
     if leaves && state.left_at.is_some() && nothing_since {
         return Err(Refusal::new(
             Rule::NothingChanged,

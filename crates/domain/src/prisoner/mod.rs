@@ -26,4 +26,4 @@ pub use event::*;
 pub use history::History;
 pub use period::{Period, period_at, periods};
 pub use responsibility::{OfficerRole, Responsibility, responsibility};
-pub use state::{ComRole, PomRole, State};
+pub use state::{Arrangements, ComRole, PomRole, State};

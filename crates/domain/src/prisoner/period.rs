@@ -74,7 +74,8 @@ fn planned_changes(
     from: DateTime<Utc>,
     to: Option<DateTime<Utc>>,
 ) -> impl Iterator<Item = DateTime<Utc>> {
-    let dates = state.handover_plan.as_ref().map_or([None, None], |plan| [plan.start_date, plan.handover_date]);
+    let dates =
+        state.arrangements.handover_plan.as_ref().map_or([None, None], |plan| [plan.start_date, plan.handover_date]);
     let mut instants: Vec<_> = dates
         .into_iter()
         .flatten()

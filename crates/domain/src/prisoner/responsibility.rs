@@ -35,7 +35,7 @@ pub struct Responsibility {
 /// Who is responsible, given what holds at `instant`.
 #[must_use]
 pub fn responsibility(state: &State, instant: DateTime<Utc>) -> Responsibility {
-    let phase = match (&state.responsibility_override, &state.handover_plan) {
+    let phase = match (&state.arrangements.responsibility_override, &state.arrangements.handover_plan) {
         (Some(decision), _) => match decision.responsible {
             ResponsibleService::Probation => Phase::Community,
             ResponsibleService::Prison if state.community_manager.is_some() => Phase::CustodyWithCom,

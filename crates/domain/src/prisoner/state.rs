@@ -7,7 +7,7 @@ use crate::{
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom},
     prisoner::{
-        DeallocationTrigger, HandoverPlanned, PrisonerEvent, PrisonerNumberMerged, ResponsibilityOverridden,
+        DeallocationTrigger, HandoverPlanned, Held, PrisonerEvent, PrisonerNumberMerged, ResponsibilityOverridden,
         TierAssigned,
     },
 };
@@ -34,6 +34,37 @@ pub struct ComRole {
     pub since: DateTime<Utc>,
 }
 
+/// The arrangements for a person in custody: all that ends when the person is released or leaves the scope of offender
+/// management, beside the POM roles (rule 6 in `docs/domain.md`). A transfer ends none of it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Arrangements {
+    /// The handover plan.
+    pub handover_plan: Option<HandoverPlanned>,
+    /// The responsibility override.
+    pub responsibility_override: Option<ResponsibilityOverridden>,
+}
+
+impl Arrangements {
+    /// Takes over each arrangement of `other` that is missing here.
+    fn fill_from(&mut self, other: &Self) {
+        if self.handover_plan.is_none() {
+            self.handover_plan.clone_from(&other.handover_plan);
+        }
+        if self.responsibility_override.is_none() {
+            self.responsibility_override.clone_from(&other.responsibility_override);
+        }
+    }
+}
+
+impl From<&Held> for Arrangements {
+    fn from(held: &Held) -> Self {
+        Self {
+            handover_plan: held.handover_plan.clone(),
+            responsibility_override: held.responsibility_override.clone(),
+        }
+    }
+}
+
 /// A case at an instant. The default is a case that nothing has happened to.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
@@ -49,10 +80,8 @@ pub struct State {
     pub coworking_pom: Option<PomRole>,
     /// The COM.
     pub community_manager: Option<ComRole>,
-    /// The handover plan.
-    pub handover_plan: Option<HandoverPlanned>,
-    /// The responsibility override.
-    pub responsibility_override: Option<ResponsibilityOverridden>,
+    /// The arrangements that end with a release.
+    pub arrangements: Arrangements,
     /// Since when the person has been released or out of the scope of offender management; `None` while in scope.
     pub left_at: Option<DateTime<Utc>>,
     /// Since when the case waits to be allocated at `prison`.
@@ -108,8 +137,7 @@ impl State {
                         self.prison = None;
                         self.left_at = Some(at);
                         self.waiting_since = None;
-                        self.handover_plan = None;
-                        self.responsibility_override = None;
+                        self.arrangements = Arrangements::default();
                     }
                     DeallocationTrigger::Transferred => self.wait_at(ended.to_prison.clone(), at),
                     DeallocationTrigger::PomInactive | DeallocationTrigger::Manual => {
@@ -127,9 +155,11 @@ impl State {
                 self.community_manager = Some(ComRole { manager: manager.clone(), since: at });
             }
             PrisonerEvent::CommunityManagerRemoved(_) => self.community_manager = None,
-            PrisonerEvent::HandoverPlanned(plan) => self.handover_plan = Some(plan.clone()),
-            PrisonerEvent::ResponsibilityOverridden(decision) => self.responsibility_override = Some(decision.clone()),
-            PrisonerEvent::ResponsibilityOverrideRemoved(_) => self.responsibility_override = None,
+            PrisonerEvent::HandoverPlanned(plan) => self.arrangements.handover_plan = Some(plan.clone()),
+            PrisonerEvent::ResponsibilityOverridden(decision) => {
+                self.arrangements.responsibility_override = Some(decision.clone());
+            }
+            PrisonerEvent::ResponsibilityOverrideRemoved(_) => self.arrangements.responsibility_override = None,
             // A void changes which entries are folded, not the fold: see `History`.
             PrisonerEvent::EntryVoided(_) => {}
             PrisonerEvent::PrisonerNumberMerged(merged) => self.take_over(merged, at),
@@ -195,11 +225,6 @@ impl State {
         if self.community_manager.is_none() {
             self.community_manager = held.community_manager.clone().map(|manager| ComRole { manager, since: at });
         }
-        if self.handover_plan.is_none() {
-            self.handover_plan.clone_from(&held.handover_plan);
-        }
-        if self.responsibility_override.is_none() {
-            self.responsibility_override.clone_from(&held.responsibility_override);
-        }
+        self.arrangements.fill_from(&Arrangements::from(held));
     }
 }

@@ -2,7 +2,7 @@
 
 use domain::{
     Rule,
-    prisoner::{Command, PrisonerEvent, RecommendationPolicy, merge_of},
+    prisoner::{Arrangements, Command, PrisonerEvent, RecommendationPolicy, merge_of},
 };
 
 use crate::case::{Case, at, check, command};
@@ -176,7 +176,7 @@ fn rule_6_release_ends_roles_plan_and_overrides() {
     );
     let state = case.history.state();
     assert_eq!((state.prison, state.primary_pom, state.coworking_pom), (None, None, None));
-    assert_eq!((state.handover_plan, state.responsibility_override, state.waiting_since), (None, None, None));
+    assert_eq!((state.arrangements, state.waiting_since), (Arrangements::default(), None));
 }
 
 #[test]
@@ -204,7 +204,8 @@ fn rule_6_a_change_of_legal_status_ends_the_same_also_where_nobody_holds_the_cas
          03-06 legal-status  | Deallocated",
     );
     let state = case.history.state();
-    assert_eq!((state.prison, state.handover_plan, state.waiting_since), (None, None, None));
+    assert_eq!((state.prison, state.waiting_since), (None, None));
+    assert_eq!(state.arrangements, Arrangements::default());
 }
 
 #[test]
@@ -223,7 +224,7 @@ fn rule_6_a_transfer_ends_both_roles_only() {
     let state = case.history.state();
     assert_eq!(state.prison.as_ref().map(|prison| prison.as_str()), Some("MDI"));
     assert_eq!(state.waiting_since, Some(at("03-07")));
-    assert!(state.handover_plan.is_some());
+    assert!(state.arrangements.handover_plan.is_some());
 }
 
 #[test]
@@ -304,7 +305,7 @@ fn rule_10_the_survivor_takes_over_what_it_has_none_of() {
     assert_eq!(state.tier.as_ref().map(|tier| tier.tier.letter()), Some('D'), "the survivor keeps its own tier");
     assert_eq!(state.primary_staff_id().map(|id| id.get()), Some(102));
     assert_eq!(state.coworking_staff_id().map(|id| id.get()), Some(101));
-    assert!(state.community_manager.is_some() && state.handover_plan.is_some());
+    assert!(state.community_manager.is_some() && state.arrangements.handover_plan.is_some());
     survivor.read(
         "who 03-06 | CustodyOnly: POM nobody
          who 03-08 | CustodyWithCom: POM 102, COM Lee",

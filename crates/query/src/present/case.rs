@@ -336,12 +336,12 @@ impl Case {
             responsible: period.responsibility.responsible,
             responsible_since: period.responsible_since,
             supporting: period.responsibility.supporting,
-            plan: state.handover_plan.as_ref().map(|plan| Plan {
+            plan: state.arrangements.handover_plan.as_ref().map(|plan| Plan {
                 reason: plan.reason,
                 start_date: plan.start_date,
                 handover_date: plan.handover_date,
             }),
-            responsibility_override: state.responsibility_override.clone(),
+            responsibility_override: state.arrangements.responsibility_override.clone(),
             waiting_since: state.waiting_since,
             ever_allocated: last.ever_allocated,
         }

@@ -6,7 +6,7 @@ use domain::{
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::PomKind,
     prisoner::{
-        History, OfficerRole, Period, PomRole, ResponsibilityOverridden, ResponsibilityOverrideReason,
+        Arrangements, History, OfficerRole, Period, PomRole, ResponsibilityOverridden, ResponsibilityOverrideReason,
         ResponsibleService, State, period_at, periods,
     },
     tier::{RoshLevel, Tier},
@@ -200,8 +200,7 @@ impl CasePeriodRow {
             primary_pom,
             coworking_pom,
             community_manager,
-            handover_plan,
-            responsibility_override,
+            arrangements: Arrangements { handover_plan, responsibility_override },
             waiting_since,
             ..
         } = period.state;
