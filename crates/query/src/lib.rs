@@ -15,7 +15,7 @@
 //! is allowed is `domain`'s; nothing is decided here.
 //!
 //! To add an answer: its SQL in the module of `present` that owns the table, one file with its types, description and handler in
-//! `http/`, one line in the route table and one in the OpenAPI list of `http/mod.rs`, its test in `tests/it/answers/`.
+//! `http/`, one line in the list of routes of `http/mod.rs`, its test in `tests/it/answers/`.
 
 mod case_lookups;
 mod checkpoint_watch;

@@ -7,4 +7,5 @@ mod history;
 mod import;
 mod observability;
 mod replay;
+mod routes;
 mod serve;
