@@ -1,16 +1,18 @@
 //! The file of events, written by one thread of one server.
 //!
-//! An event's record is the length of its message, a checksum and the message; its position is where the record begins.
-//! Writes that come while the file is being flushed are taken together and flushed once. Nobody is answered, and no
-//! reader sees an event, before it is flushed.
+//! An event's record is the length of its message, a checksum and the message. The event's position
+//! is that of its record in the file. Writes that come while the file is being flushed are flushed
+//! together, once. No client gets an answer, and no reader sees an event, before it is flushed.
 //!
-//! The nodes of a cluster share the file, as if all that was acknowledged had come to each of them. Whoever holds its lock
-//! leads; the system takes the lock from a process that is killed. A node that gets it lets the time of an election pass,
-//! in which nobody leads, and then writes an event of the new epoch, by which the others learn who leads. Until then they
-//! believe in the leader before. They read what is written by looking for it.
+//! The nodes of a cluster share the file, as if each of them had received all acknowledged events.
+//! The node that holds the file's lock leads; the operating system releases the lock of a process
+//! that is killed. A node that gets the lock first waits for the time of an election, in which no
+//! node leads. Then it writes an event of the new epoch, from which the other nodes learn the
+//! leader. Until then they take the former leader for the leader. They poll the file for new
+//! events.
 //!
-//! When a node begins to lead, what stands behind the last complete commit is cut off: it was being written when the leader
-//! ended, and nobody was told of it.
+//! When a node begins to lead, it cuts off the bytes after the last complete commit. The former
+//! leader was writing them when it ended, and no client has an answer to them.
 
 use std::{
     fs::File,
@@ -29,35 +31,36 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    rules::{self, Decision, NewEvent, RecentIds, Write},
-    streams::{Event, Streams},
+    rules::{self, ProposedEvent, RecentIds, Write, WriteDecision},
+    streams::{EventRecord, Streams},
 };
 
-/// What a file begins with, so that no event stands at position 0.
+/// The header of a file, so that no event has position 0.
 const FILE_HEADER: &[u8] = b"kurrentdb-stand-in 1\n";
 
 /// A record's length and checksum.
 const RECORD_HEADER_LEN: usize = 4 + 8;
 
-/// After how many events the server writes statistics of its own, so that readers have something to leave out.
+/// After this many events the server writes statistics, so that readers have events of others to
+/// pass over.
 const STATISTICS_EVERY_EVENTS: usize = 32;
 
-/// How many writes are flushed together.
+/// Most writes that are flushed together.
 const WRITES_TOGETHER_MAX: usize = 1024;
 
-/// How often a follower looks for what the leader has written.
+/// How often a node that follows polls the file for new events.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long a node that has resigned leaves the lead to others.
+/// How long a node that has resigned does not try to lead.
 const RESIGNED_FOR: Duration = Duration::from_secs(5);
 
-/// The stream of the events by which a leader says that it leads.
+/// The stream of the events with which a node announces that it leads.
 const EPOCHS: &str = "$epoch-information";
 
-/// How a write ended.
+/// The outcome of a write.
 #[derive(Clone, Debug)]
-pub enum Outcome {
-    /// The stream's revision and the position of the last event of the write, if there is one.
+pub enum WriteOutcome {
+    /// The stream's revision, and the position of the write's last event if it has one.
     Done {
         revision: Option<u64>,
         position: Option<u64>,
@@ -70,13 +73,13 @@ pub enum Outcome {
 
 /// A node of a cluster.
 #[derive(Clone, Copy, Debug)]
-pub struct Member {
+pub struct ClusterMember {
     pub address: SocketAddr,
     /// How long an election takes.
     pub election: Duration,
 }
 
-/// Who leads, as far as a node knows.
+/// The leader, as far as a node knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leader {
     Unknown,
@@ -84,49 +87,50 @@ pub enum Leader {
     Other(SocketAddr),
 }
 
-/// The log, for everybody who reads and writes.
+/// The log. A handle: clones share it.
 #[derive(Clone, Debug)]
 pub struct Log {
     flushed: Arc<RwLock<Streams>>,
     grown: watch::Receiver<()>,
     leader: watch::Receiver<Leader>,
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<WriterRequest>,
 }
 
-/// What the writing thread is asked.
+/// A request to the writing thread.
 #[derive(Debug)]
-enum Request {
-    Write(Write, oneshot::Sender<Outcome>),
+enum WriterRequest {
+    Write(Write, oneshot::Sender<WriteOutcome>),
     Resign,
 }
 
-/// The writing thread's own.
+/// The state of the writing thread.
 #[derive(Debug)]
-struct Writer {
+struct LogWriter {
     file: File,
-    /// Where the next record begins; 0 before the file is begun.
+    /// The position of the next record; 0 before the file has a header.
     end: u64,
-    /// All events, also those that are not flushed yet.
+    /// All events, including those that are not flushed yet.
     streams: Streams,
     recent: RecentIds,
-    /// What is not flushed yet, as bytes and as events.
+    /// The events that are not flushed yet, as bytes and as events.
     bytes: Vec<u8>,
-    events: Vec<Arc<Event>>,
+    events: Vec<Arc<EventRecord>>,
     flushed: Arc<RwLock<Streams>>,
     announce: watch::Sender<()>,
     leader: watch::Sender<Leader>,
-    /// Nothing for a server that is alone.
-    member: Option<Member>,
+    /// Absent where the server is not a node of a cluster.
+    member: Option<ClusterMember>,
 }
 
 impl Log {
-    /// Opens a file, or makes it, and starts the writing thread. A server that is alone leads from now on.
-    pub fn open(path: &Path, member: Option<Member>) -> anyhow::Result<Self> {
+    /// Opens or makes the file, and starts the writing thread. A server that is not a node of a
+    /// cluster leads from now on.
+    pub fn open(path: &Path, member: Option<ClusterMember>) -> anyhow::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let flushed = Arc::new(RwLock::new(Streams::default()));
         let (announce, grown) = watch::channel(());
         let (leader, seen_leader) = watch::channel(Leader::Unknown);
-        let mut writer = Writer {
+        let mut writer = LogWriter {
             file,
             end: 0,
             streams: Streams::default(),
@@ -143,10 +147,10 @@ impl Log {
             writer.file.try_lock().context("another server has it")?;
             writer.begin_to_lead()?;
         }
-        let (requests, asked) = mpsc::channel();
+        let (requests, received) = mpsc::channel();
         std::thread::spawn(move || {
-            if let Err(error) = writer.run(&asked) {
-                // What the file holds now is known only to who reads it anew.
+            if let Err(error) = writer.run(&received) {
+                // The file must be read again to know what it holds now.
                 eprintln!("the file cannot be read or written: {error:#}");
                 std::process::exit(1);
             }
@@ -154,18 +158,18 @@ impl Log {
         Ok(Self { flushed, grown, leader: seen_leader, requests })
     }
 
-    /// Hands in a write, and gives what its outcome will come from. Writes are done in the order in which they are
-    /// handed in; who does not lead leaves them without an outcome.
-    pub fn write(&self, write: Write) -> oneshot::Receiver<Outcome> {
+    /// Queues a write, and answers the receiver of its outcome. Writes are done in the order of
+    /// these calls. A node that does not lead gives them no outcome.
+    pub fn write(&self, write: Write) -> oneshot::Receiver<WriteOutcome> {
         let (answer, outcome) = oneshot::channel();
-        // Without the thread the server is at its end: nobody is answered.
-        let _ = self.requests.send(Request::Write(write, answer));
+        // This fails only where the thread has ended, and the server with it.
+        let _ = self.requests.send(WriterRequest::Write(write, answer));
         outcome
     }
 
-    /// Leaves the lead to another node, if this one has it.
+    /// Gives up the lead, if this node has it.
     pub fn resign(&self) {
-        let _ = self.requests.send(Request::Resign);
+        let _ = self.requests.send(WriterRequest::Resign);
     }
 
     /// All events that are flushed.
@@ -173,20 +177,20 @@ impl Log {
         self.flushed.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells of each change of what [`Self::read`] gives.
+    /// Changes each time that [`Self::read`] has more events.
     pub fn grown(&self) -> watch::Receiver<()> {
         self.grown.clone()
     }
 
-    /// Who leads, and each change of it.
+    /// The leader, and each change of it.
     pub fn leader(&self) -> watch::Receiver<Leader> {
         self.leader.clone()
     }
 }
 
-impl Writer {
-    /// Leads when it can and follows when it cannot, for ever.
-    fn run(&mut self, requests: &mpsc::Receiver<Request>) -> anyhow::Result<()> {
+impl LogWriter {
+    /// Leads while it can, and follows otherwise, for ever.
+    fn run(&mut self, requests: &mpsc::Receiver<WriterRequest>) -> anyhow::Result<()> {
         let mut from = Instant::now();
         loop {
             if *self.leader.borrow() != Leader::This {
@@ -198,17 +202,17 @@ impl Writer {
         }
     }
 
-    /// Takes in what the leader writes, until there is none and it is time to lead.
-    fn follow(&mut self, requests: &mpsc::Receiver<Request>, from: Instant) -> anyhow::Result<()> {
+    /// Takes in what the leader writes, until there is no leader and it is time to lead.
+    fn follow(&mut self, requests: &mpsc::Receiver<WriterRequest>, from: Instant) -> anyhow::Result<()> {
         while Instant::now() < from || self.file.try_lock().is_err() {
             self.take_in()?;
-            // What is asked of a leader is dropped.
+            // Only a leader can do requests, so they are dropped.
             let _ = requests.recv_timeout(FOLLOW_INTERVAL);
         }
         Ok(())
     }
 
-    /// Takes in the complete commits that others have written.
+    /// Takes in the complete commits that other nodes have written.
     fn take_in(&mut self) -> anyhow::Result<()> {
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(self.end))?;
@@ -219,14 +223,14 @@ impl Writer {
             if bytes.len() < FILE_HEADER.len() {
                 return Ok(());
             }
-            ensure!(bytes.starts_with(FILE_HEADER), "it is no file of this server's");
+            ensure!(bytes.starts_with(FILE_HEADER), "it is not a file of this server");
             rest = FILE_HEADER.len();
             self.end = rest as u64;
         }
         let mut commit = Vec::new();
         while let Some(message) = record(&bytes[rest..]) {
             let at = begin + rest as u64;
-            let event = Event::decode(message).with_context(|| format!("damage at {at}"))?;
+            let event = EventRecord::decode(message).with_context(|| format!("damage at {at}"))?;
             ensure!(event.position == at, "damage at {at}: an event of position {}", event.position);
             rest += RECORD_HEADER_LEN + message.len();
             let ends_commit = event.ends_commit;
@@ -240,14 +244,15 @@ impl Writer {
         self.events.iter().for_each(|event| self.streams.push(Arc::clone(event)));
         self.show();
         if let Some(leader) = leader {
-            // That it led before does not make it lead now.
+            // A node that led before does not lead now.
             let is_this = self.member.is_none_or(|member| member.address == leader);
             self.leader.send_replace(if is_this { Leader::Unknown } else { Leader::Other(leader) });
         }
         Ok(())
     }
 
-    /// Makes sure that the file ends where the log does, and says that it leads. It has the lock.
+    /// Cuts the file off at the log's end, and announces that this node leads. The caller must hold
+    /// the lock.
     fn begin_to_lead(&mut self) -> anyhow::Result<()> {
         if let Some(member) = self.member {
             self.leader.send_replace(Leader::Unknown);
@@ -273,21 +278,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Does what is asked until it has resigned.
-    fn lead(&mut self, requests: &mpsc::Receiver<Request>) -> anyhow::Result<()> {
+    /// Does requests until this node has resigned.
+    fn lead(&mut self, requests: &mpsc::Receiver<WriterRequest>) -> anyhow::Result<()> {
         loop {
             let first = requests.recv()?;
             let mut answers = Vec::new();
             let mut resigns = false;
             for request in std::iter::once(first).chain(requests.try_iter()).take(WRITES_TOGETHER_MAX) {
                 match request {
-                    Request::Write(write, answer) => answers.push((self.take(&write), answer)),
-                    Request::Resign => resigns = self.member.is_some(),
+                    WriterRequest::Write(write, answer) => answers.push((self.apply(&write), answer)),
+                    WriterRequest::Resign => resigns = self.member.is_some(),
                 }
             }
             self.flush()?;
             for (outcome, answer) in answers {
-                // Who does not wait any more is not told.
+                // A client may have stopped waiting.
                 let _ = answer.send(outcome);
             }
             if resigns {
@@ -298,16 +303,16 @@ impl Writer {
         }
     }
 
-    /// Does a write, short of flushing it.
-    fn take(&mut self, write: &Write) -> Outcome {
+    /// Does a write, but does not flush it.
+    fn apply(&mut self, write: &Write) -> WriteOutcome {
         match rules::decide(&self.streams, &self.recent, write) {
-            Decision::Write { asked: (stream, first, events), metadata } => {
+            WriteDecision::Write { write: (stream, first, events), metadata } => {
                 let last = events.len() - 1;
-                let mut outcome = Outcome::Done { revision: None, position: None };
+                let mut outcome = WriteOutcome::Done { revision: None, position: None };
                 for (index, event) in events.into_iter().enumerate() {
                     let (id, revision) = (event.id, first + index as u64);
                     let event = self.push(&stream, revision, event, index == last && metadata.is_none());
-                    outcome = Outcome::Done { revision: Some(event.revision), position: Some(event.position) };
+                    outcome = WriteOutcome::Done { revision: Some(event.revision), position: Some(event.position) };
                     self.recent.insert(id, event);
                 }
                 if let Some((stream, revision, event)) = metadata {
@@ -316,15 +321,17 @@ impl Writer {
                 self.push_statistics();
                 outcome
             }
-            Decision::Repeated(last) => Outcome::Done { revision: Some(last.revision), position: Some(last.position) },
-            Decision::Nothing { current } => Outcome::Done { revision: current, position: None },
-            Decision::WrongRevision { current } => Outcome::WrongRevision { current },
-            Decision::StreamDeleted => Outcome::StreamDeleted,
+            WriteDecision::Repeated(last) => {
+                WriteOutcome::Done { revision: Some(last.revision), position: Some(last.position) }
+            }
+            WriteDecision::Nothing { current } => WriteOutcome::Done { revision: current, position: None },
+            WriteDecision::WrongRevision { current } => WriteOutcome::WrongRevision { current },
+            WriteDecision::StreamDeleted => WriteOutcome::StreamDeleted,
         }
     }
 
-    fn push(&mut self, stream: &str, revision: u64, event: NewEvent, ends_commit: bool) -> Arc<Event> {
-        let event = Arc::new(Event {
+    fn push(&mut self, stream: &str, revision: u64, event: ProposedEvent, ends_commit: bool) -> Arc<EventRecord> {
+        let event = Arc::new(EventRecord {
             position: self.end,
             stream: stream.to_owned(),
             revision,
@@ -347,7 +354,7 @@ impl Writer {
         event
     }
 
-    /// Writes statistics if it is time to.
+    /// Writes statistics where they are due.
     fn push_statistics(&mut self) {
         const STREAM: &str = "$stats-127.0.0.1:2113";
         let latest = self.streams.written(STREAM).last().map_or(0, |event| event.position);
@@ -357,9 +364,9 @@ impl Writer {
         }
     }
 
-    /// Writes an event of the server's own.
+    /// Writes an event of the server itself.
     fn push_own(&mut self, stream: &str, event_type: &str, data: &Value) {
-        let event = NewEvent {
+        let event = ProposedEvent {
             id: Uuid::new_v4(),
             event_type: event_type.to_owned(),
             is_json: true,
@@ -370,7 +377,7 @@ impl Writer {
         self.push(stream, revision, event, true);
     }
 
-    /// Brings everything to the disk and shows it to readers.
+    /// Flushes all events to the disk and shows them to readers.
     fn flush(&mut self) -> anyhow::Result<()> {
         if !self.events.is_empty() {
             self.file.write_all(&self.bytes)?;
@@ -381,7 +388,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Shows to readers what stands in the file.
+    /// Shows to readers the events that are in the file.
     fn show(&mut self) {
         if !self.events.is_empty() {
             let mut flushed = self.flushed.write().unwrap_or_else(PoisonError::into_inner);
@@ -391,15 +398,15 @@ impl Writer {
     }
 }
 
-/// Who leads since an event, if it is one of a new epoch.
-fn epoch_leader(event: &Event) -> Option<SocketAddr> {
+/// The leader that an event announces, if it is one of a new epoch.
+fn epoch_leader(event: &EventRecord) -> Option<SocketAddr> {
     if event.stream != EPOCHS {
         return None;
     }
     serde_json::from_slice::<Value>(&event.data).ok()?["leader"].as_str()?.parse().ok()
 }
 
-/// The message of the record that the bytes begin with, if it is complete.
+/// The message of the record at the beginning of these bytes, if the record is complete.
 fn record(bytes: &[u8]) -> Option<&[u8]> {
     let (len, rest) = bytes.split_first_chunk()?;
     let (expected, rest) = rest.split_first_chunk()?;
@@ -407,7 +414,7 @@ fn record(bytes: &[u8]) -> Option<&[u8]> {
     (checksum(message) == u64::from_le_bytes(*expected)).then_some(message)
 }
 
-/// FNV-1a: against torn writes, not against anybody's intent.
+/// FNV-1a. It detects torn writes, not intended changes.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

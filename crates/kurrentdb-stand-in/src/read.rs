@@ -1,73 +1,53 @@
 //! Reads and subscriptions: pages of events, turned into the messages of an answer.
-//!
-//! Two streams are none of the log's and for tests alone. An event written to [`SEARCH_RATE_STREAM`] says how many events a
-//! filter looks at in a second, for a server whose log is large or whose disk is slow; [`SEARCHED_STREAM`] is read for how
-//! many it has looked at.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
-use fancy_regex::Regex;
-use prost::bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
     clock,
+    filter::{EventFilter, SEARCHED_STREAM, charge_search, searched_event},
     log::Log,
     service::{self, not_given, uuid_from_server},
-    streams::{Event, Found, Streams},
+    streams::{EventRecord, StreamLookup, Streams},
     wire::{
-        AllStart, Checkpoint, EventPosition, FilterBy, FilterExpression, FilterOptions, Position, Reached, ReadContent,
-        ReadCount, ReadEvent, ReadFrom, ReadOptions, ReadResp, RecordedEvent, StreamIdentifier, StreamNotFound,
-        StreamStart, SubscriptionConfirmation, Timestamp,
+        AllStart, Checkpoint, EventPosition, PointReached, Position, ReadContent, ReadCount, ReadEvent, ReadFrom,
+        ReadOptions, ReadResp, RecordedEvent, StreamIdentifier, StreamNotFound, StreamStart, SubscriptionConfirmation,
+        Timestamp,
     },
 };
 
-/// How many events are fetched at once.
+/// Most events that are fetched at once.
 const PAGE_EVENTS: usize = 512;
 
-/// How many events a live subscription may have before it to be still live: as many as older servers keep for each.
+/// Most events that a live subscription may have to send without falling behind: as many as older
+/// servers buffer for each.
 const LIVE_EVENTS_MAX: usize = 32;
 
-/// How many events a filter looks at for one page if it is not told, and how many it finds at most.
-const FILTER_WINDOW_DEFAULT: u32 = 32;
-const FILTER_FOUND_MAX: usize = 32;
-
-/// How many events a filter looks at in a second: what the stream's last event says, a number; without it, as many as it can.
-const SEARCH_RATE_STREAM: &str = "$stand-in-search-rate";
-
-/// One event that says how many events filters have looked at, a number.
-const SEARCHED_STREAM: &str = "$stand-in-searched";
-static SEARCHED: AtomicU64 = AtomicU64::new(0);
-
-/// How many messages of an answer wait for the client.
+/// Most messages of an answer that wait for the client.
 const ANSWER_BUFFER: usize = 64;
 
-/// The messages of an answer as they are made.
+/// The messages of an answer, as they are made.
 pub type Answer = mpsc::Receiver<Result<ReadResp, Status>>;
 
-/// Starts to answer a request. Subscriptions end when `ends` says so, as if they had come to an end.
+/// Starts to answer a request. Subscriptions end without an error when `ends` changes.
 pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions) -> Answer {
     let (messages, answer) = mpsc::channel(ANSWER_BUFFER);
     tokio::spawn(async move {
-        let out = Out { messages, uuid_as_text: options.uuid_option.is_some_and(|option| option.text.is_some()) };
+        let out =
+            AnswerSender { messages, uuid_as_text: options.uuid_option.is_some_and(|option| option.text.is_some()) };
         if let Err(status) = read(&log, ends, options, &out).await {
-            // A client that has gone is not told.
+            // The client may be gone.
             let _ = out.messages.send(Err(status)).await;
         }
     });
     answer
 }
 
-async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &Out) -> Result<(), Status> {
-    let filter = options.filter.map(Filter::new).transpose()?;
+async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &AnswerSender) -> Result<(), Status> {
+    let filter = options.filter.map(EventFilter::new).transpose()?;
     let from = options.from.ok_or_else(|| not_given("stream or $all"))?;
     let is_forwards = options.direction == 0;
     let compatibility = options.control.map_or(0, |control| control.compatibility);
@@ -88,28 +68,30 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
             let name = service::stream_name(stream.stream)?;
             let next = match stream.start.ok_or_else(|| not_given("a revision"))? {
                 StreamStart::Start(()) => 0,
-                // Exclusive, unlike a read's.
+                // A subscription begins after the revision, unlike a read.
                 StreamStart::Revision(revision) => revision.saturating_add(1),
                 StreamStart::End(()) => log.read().written(&name).len() as u64,
             };
-            subscribe(log, ends, Cursor::Stream { name, next }, out).await
+            subscribe(log, ends, SubscriptionCursor::Stream { name, next }, out).await
         }
         (ReadFrom::All(all), ReadCount::Subscription(())) => {
             let (next, after) = {
                 let streams = log.read();
                 match all.start.ok_or_else(|| not_given("a position"))? {
                     AllStart::Start(()) => (0, (0, 0)),
-                    AllStart::End(()) => (streams.all().len(), streams.all().last().map_or((0, 0), |last| both(last))),
+                    AllStart::End(()) => {
+                        (streams.all().len(), streams.all().last().map_or((0, 0), |last| position_pair(last)))
+                    }
                     AllStart::Position(position) => {
                         let after = checked_position(&streams, position)
                             .ok_or_else(|| Status::invalid_argument("Trying to read from an invalid position."))?;
-                        (streams.all().partition_point(|event| both(event) <= after), after)
+                        (streams.all().partition_point(|event| position_pair(event) <= after), after)
                     }
                 }
             };
             match filter {
                 Some(filter) => subscribe_filtered(log, ends, next, after, &filter, out).await,
-                None => subscribe(log, ends, Cursor::All { next, after }, out).await,
+                None => subscribe(log, ends, SubscriptionCursor::All { next, after }, out).await,
             }
         }
     }
@@ -122,16 +104,16 @@ async fn read_stream(
     is_forwards: bool,
     count: u64,
     compatibility: u32,
-    out: &Out,
+    out: &AnswerSender,
 ) -> Result<(), Status> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     if name == SEARCHED_STREAM {
         return out.send_event(&searched_event()).await;
     }
     let found = match log.read().find(&name) {
-        Found::Tombstoned => return Err(service::stream_deleted(&name)),
-        Found::Missing => None,
-        Found::There(stream) => {
+        StreamLookup::Tombstoned => return Err(service::stream_deleted(&name)),
+        StreamLookup::Missing => None,
+        StreamLookup::Present(stream) => {
             let shown = stream.shown();
             let events: Vec<_> = if is_forwards {
                 let from = match start {
@@ -171,10 +153,10 @@ async fn read_all(
     start: AllStart,
     is_forwards: bool,
     mut count: u64,
-    filter: Option<&Filter>,
-    out: &Out,
+    filter: Option<&EventFilter>,
+    out: &AnswerSender,
 ) -> Result<(), Status> {
-    // Forwards the event at the position is read, backwards the one before it.
+    // A read forwards includes the event at the position; a read backwards begins before it.
     let mut index = {
         let streams = log.read();
         match start {
@@ -182,11 +164,11 @@ async fn read_all(
             AllStart::End(()) => streams.all().len(),
             AllStart::Position(position) => {
                 let position = checked_position(&streams, position).ok_or_else(|| {
-                    // A read says so in other words than a subscription.
+                    // The error of a read has other words than that of a subscription.
                     let filtered = if filter.is_some() { "Filtered" } else { "" };
                     Status::unknown(format!("Unexpected {filtered}ReadAllResult: InvalidPosition"))
                 })?;
-                streams.all().partition_point(|event| both(event) < position)
+                streams.all().partition_point(|event| position_pair(event) < position)
             }
         }
     };
@@ -205,7 +187,7 @@ async fn read_all(
         }
         index = if is_forwards { index + page.len() } else { index - page.len() };
         if filter.is_some() {
-            look_at(log, page.len()).await;
+            charge_search(log, page.len()).await;
         }
         for event in page.iter().filter(|event| filter.is_none_or(|filter| filter.matches(event))) {
             if count == 0 {
@@ -218,41 +200,43 @@ async fn read_all(
     Ok(())
 }
 
-/// How far a subscription has come.
+/// The place of a subscription.
 #[derive(Debug)]
-enum Cursor {
+enum SubscriptionCursor {
     Stream {
         name: String,
-        /// The revision that is sent next.
+        /// The revision of the next event to send.
         next: u64,
     },
     All {
-        /// The index of the event that is sent next.
+        /// The index of the next event to send.
         next: usize,
-        /// Events up to this position, which may still have to be written, are left out.
+        /// Events up to this position are left out, even those that are still to be written.
         after: (u64, u64),
     },
 }
 
-impl Cursor {
-    /// What a subscription is told about where it stands.
-    fn reached(&self, streams: &Streams) -> Reached {
+impl SubscriptionCursor {
+    /// The place, for the messages about it.
+    fn reached(&self, streams: &Streams) -> PointReached {
         match self {
             Self::Stream { next, .. } => {
                 let stream_revision = next.checked_sub(1).map(u64::cast_signed);
-                Reached { timestamp: Some(now()), stream_revision, position: None }
+                PointReached { timestamp: Some(now()), stream_revision, position: None }
             }
-            Self::All { next, .. } => reached(next.checked_sub(1).map_or((0, 0), |last| both(&streams.all()[last]))),
+            Self::All { next, .. } => {
+                reached(next.checked_sub(1).map_or((0, 0), |last| position_pair(&streams.all()[last])))
+            }
         }
     }
 
-    /// The events that follow, if there are any; the cursor moves behind them.
-    fn next_page(&mut self, streams: &Streams) -> Result<Vec<Arc<Event>>, Status> {
+    /// The next events, if there are any. The cursor moves past them.
+    fn next_page(&mut self, streams: &Streams) -> Result<Vec<Arc<EventRecord>>, Status> {
         match self {
             Self::Stream { name, next } => match streams.find(name) {
-                Found::Tombstoned => Err(service::stream_deleted(name)),
-                Found::Missing => Ok(Vec::new()),
-                Found::There(stream) => {
+                StreamLookup::Tombstoned => Err(service::stream_deleted(name)),
+                StreamLookup::Missing => Ok(Vec::new()),
+                StreamLookup::Present(stream) => {
                     let shown = stream.shown();
                     let from = shown.partition_point(|event| event.revision < *next);
                     let page: Vec<_> = shown[from..].iter().take(PAGE_EVENTS).cloned().collect();
@@ -262,16 +246,22 @@ impl Cursor {
             },
             Self::All { next, after } => {
                 let page = streams.all()[*next..].iter().take(PAGE_EVENTS);
-                let page: Vec<_> = page.inspect(|_| *next += 1).filter(|event| both(event) > *after).cloned().collect();
+                let page: Vec<_> =
+                    page.inspect(|_| *next += 1).filter(|event| position_pair(event) > *after).cloned().collect();
                 Ok(page)
             }
         }
     }
 }
 
-/// Sends what is there and what comes, until the client goes or the stream is deleted for good. Ends well only when it is
-/// told to.
-async fn subscribe(log: &Log, mut ends: watch::Receiver<()>, mut cursor: Cursor, out: &Out) -> Result<(), Status> {
+/// Sends the events that are there and those that come, until the client goes or the stream is
+/// deleted for good. Ends without an error only when `ends` changes.
+async fn subscribe(
+    log: &Log,
+    mut ends: watch::Receiver<()>,
+    mut cursor: SubscriptionCursor,
+    out: &AnswerSender,
+) -> Result<(), Status> {
     let mut grown = log.grown();
     out.send_confirmation().await?;
     let mut is_live = false;
@@ -286,7 +276,7 @@ async fn subscribe(log: &Log, mut ends: watch::Receiver<()>, mut cursor: Cursor,
                 is_live = true;
                 out.send(ReadContent::CaughtUp(reached)).await?;
             }
-            if !more(&mut grown, &mut ends, out).await? {
+            if !wait_for_more(&mut grown, &mut ends, out).await? {
                 return Ok(());
             }
             continue;
@@ -301,19 +291,21 @@ async fn subscribe(log: &Log, mut ends: watch::Receiver<()>, mut cursor: Cursor,
     }
 }
 
-/// As [`subscribe`], to what a filter lets pass of all events, with checkpoints where the server sends them.
+/// As [`subscribe`], to the events that a filter lets pass, with the checkpoints that the server
+/// sends.
 ///
-/// While it catches up, it reads pages: of so many events that are looked at, or fewer where enough of them are found. The
-/// checkpoint is that of the last event found or, if none was, where the page began, of which the prepare position is 0. It is
-/// sent after a page with which at least an interval of events was looked at, and at the end. Live, it is sent after each
-/// interval, and is that of the last event.
+/// While the subscription catches up, it reads pages. A page ends when the filter has looked at a
+/// window of events, or has found enough of them. The checkpoint is the position of the last event
+/// found; where none was found, it is the place at which the page began, with a prepare position of
+/// 0. It is sent when at least an interval of events was looked at, and at the end. A live
+/// subscription sends it after each interval, with the position of the last event.
 async fn subscribe_filtered(
     log: &Log,
     mut ends: watch::Receiver<()>,
     mut next: usize,
     after: (u64, u64),
-    filter: &Filter,
-    out: &Out,
+    filter: &EventFilter,
+    out: &AnswerSender,
 ) -> Result<(), Status> {
     let mut grown = log.grown();
     out.send_confirmation().await?;
@@ -323,11 +315,11 @@ async fn subscribe_filtered(
         loop {
             let page = filter.page(&log.read(), next);
             next += page.len();
-            look_at(log, page.len()).await;
-            for event in page.iter().filter(|event| filter.matches(event) && both(event) > checkpoint) {
+            charge_search(log, page.len()).await;
+            for event in page.iter().filter(|event| filter.matches(event) && position_pair(event) > checkpoint) {
                 out.send_event(event).await?;
             }
-            let found = page.iter().filter(|event| filter.matches(event)).map(|event| both(event)).max();
+            let found = page.iter().filter(|event| filter.matches(event)).map(|event| position_pair(event)).max();
             checkpoint = checkpoint.max(found.unwrap_or_default());
             if !page.is_empty() {
                 checkpoint = checkpoint.max(page_start);
@@ -352,21 +344,21 @@ async fn subscribe_filtered(
                 out.send_checkpoint(checkpoint, &mut sent).await?;
                 break;
             }
-            if page.is_empty() && !more(&mut grown, &mut ends, out).await? {
+            if page.is_empty() && !wait_for_more(&mut grown, &mut ends, out).await? {
                 return Ok(());
             }
             for event in &page {
-                if both(event) <= checkpoint {
+                if position_pair(event) <= checkpoint {
                     continue;
                 }
                 if filter.matches(event) {
                     out.send_event(event).await?;
-                    checkpoint = both(event);
+                    checkpoint = position_pair(event);
                 }
                 looked_at += 1;
                 if looked_at == filter.checkpoint_interval {
                     looked_at = 0;
-                    checkpoint = both(event);
+                    checkpoint = position_pair(event);
                     out.send_checkpoint(checkpoint, &mut sent).await?;
                 }
             }
@@ -375,8 +367,12 @@ async fn subscribe_filtered(
     }
 }
 
-/// Waits for more events; false where the subscription is to end well.
-async fn more(grown: &mut watch::Receiver<()>, ends: &mut watch::Receiver<()>, out: &Out) -> Result<bool, Status> {
+/// Waits for more events. Answers false where the subscription must end without an error.
+async fn wait_for_more(
+    grown: &mut watch::Receiver<()>,
+    ends: &mut watch::Receiver<()>,
+    out: &AnswerSender,
+) -> Result<bool, Status> {
     tokio::select! {
         changed = grown.changed() => changed.map(|()| true).map_err(|_| Status::unavailable("the server ends")),
         Ok(()) = ends.changed() => Ok(false),
@@ -384,31 +380,8 @@ async fn more(grown: &mut watch::Receiver<()>, ends: &mut watch::Receiver<()>, o
     }
 }
 
-/// Takes the time, and the count, of a filter that looks at so many events.
-async fn look_at(log: &Log, events: usize) {
-    SEARCHED.fetch_add(events as u64, Ordering::Relaxed);
-    let rate = log.read().written(SEARCH_RATE_STREAM).last().and_then(|event| serde_json::from_slice(&event.data).ok());
-    if let Some(rate @ 1..) = rate {
-        tokio::time::sleep(Duration::from_secs(events as u64) / rate).await;
-    }
-}
-
-fn searched_event() -> Event {
-    Event {
-        position: 0,
-        stream: SEARCHED_STREAM.to_owned(),
-        revision: 0,
-        id: Uuid::nil().into_bytes().to_vec(),
-        event_type: "Searched".to_owned(),
-        is_json: true,
-        created: 0,
-        custom_metadata: Bytes::new(),
-        data: SEARCHED.load(Ordering::Relaxed).to_string().into(),
-        ends_commit: true,
-    }
-}
-
-/// A position as a pair, if it can be read from: the start, that of an event, or one that is still to come.
+/// A position as a pair, where a read may begin there: at the start, at an event, or beyond the
+/// end.
 fn checked_position(streams: &Streams, position: Position) -> Option<(u64, u64)> {
     let Position { commit_position, prepare_position } = position;
     let all = streams.all();
@@ -418,86 +391,30 @@ fn checked_position(streams: &Streams, position: Position) -> Option<(u64, u64)>
     is_known.then_some((commit_position, prepare_position))
 }
 
-/// An event's commit and prepare position, which are compared in that order.
-fn both(event: &Event) -> (u64, u64) {
+/// An event's commit and prepare position, which are compared in this order.
+fn position_pair(event: &EventRecord) -> (u64, u64) {
     (event.position, event.position)
 }
 
-fn reached((commit_position, prepare_position): (u64, u64)) -> Reached {
+fn reached((commit_position, prepare_position): (u64, u64)) -> PointReached {
     let position = Some(Position { commit_position, prepare_position });
-    Reached { timestamp: Some(now()), stream_revision: None, position }
+    PointReached { timestamp: Some(now()), stream_revision: None, position }
 }
 
-/// Which events of `$all` are sent.
+/// Sends the messages of an answer.
 #[derive(Debug)]
-struct Filter {
-    by_event_type: bool,
-    pattern: Pattern,
-    /// How many events are looked at for one page.
-    window: usize,
-    checkpoint_interval: usize,
-}
-
-#[derive(Debug)]
-enum Pattern {
-    Regex(Regex),
-    Prefixes(Vec<String>),
-}
-
-impl Filter {
-    fn new(options: FilterOptions) -> Result<Self, Status> {
-        let (by_event_type, expression) = match options.by.ok_or_else(|| not_given("what to filter by"))? {
-            FilterBy::Stream(expression) => (false, expression),
-            FilterBy::EventType(expression) => (true, expression),
-        };
-        let pattern = match expression {
-            FilterExpression { regex, prefix } if regex.is_empty() => Pattern::Prefixes(prefix),
-            FilterExpression { regex, .. } => {
-                Pattern::Regex(Regex::new(&regex).map_err(|error| Status::invalid_argument(error.to_string()))?)
-            }
-        };
-        let window = options.window_max.unwrap_or(FILTER_WINDOW_DEFAULT) as usize;
-        let checkpoint_interval = window * options.checkpoint_interval_multiplier as usize;
-        if checkpoint_interval == 0 {
-            return Err(Status::invalid_argument("a filter's window and checkpoint interval are not 0"));
-        }
-        Ok(Self { by_event_type, pattern, window, checkpoint_interval })
-    }
-
-    /// The events looked at for a page that begins at an index.
-    fn page(&self, streams: &Streams, next: usize) -> Vec<Arc<Event>> {
-        let mut found = 0;
-        let events = streams.all()[next..].iter().take(self.window).take_while(|event| {
-            let is_room = found < FILTER_FOUND_MAX;
-            found += usize::from(self.matches(event));
-            is_room
-        });
-        events.cloned().collect()
-    }
-
-    fn matches(&self, event: &Event) -> bool {
-        let text = if self.by_event_type { &event.event_type } else { &event.stream };
-        match &self.pattern {
-            Pattern::Regex(regex) => regex.is_match(text).unwrap_or(false),
-            Pattern::Prefixes(prefixes) => prefixes.iter().any(|prefix| text.starts_with(prefix)),
-        }
-    }
-}
-
-/// Where the messages of an answer go.
-#[derive(Debug)]
-struct Out {
+struct AnswerSender {
     messages: mpsc::Sender<Result<ReadResp, Status>>,
     uuid_as_text: bool,
 }
 
-impl Out {
+impl AnswerSender {
     async fn send(&self, content: ReadContent) -> Result<(), Status> {
         let message = Ok(ReadResp { content: Some(content) });
         self.messages.send(message).await.map_err(|_| Status::cancelled("the client has gone"))
     }
 
-    async fn send_event(&self, event: &Event) -> Result<(), Status> {
+    async fn send_event(&self, event: &EventRecord) -> Result<(), Status> {
         let content_type = if event.is_json { "application/json" } else { "application/octet-stream" };
         let id = Uuid::from_slice(&event.id).expect("an id that was written as one");
         let metadata = [
@@ -524,7 +441,7 @@ impl Out {
         self.send(ReadContent::Confirmation(SubscriptionConfirmation { subscription_id })).await
     }
 
-    /// None is sent twice.
+    /// Sends a checkpoint, unless it was sent before.
     async fn send_checkpoint(&self, checkpoint: (u64, u64), sent: &mut (u64, u64)) -> Result<(), Status> {
         if checkpoint <= *sent {
             return Ok(());

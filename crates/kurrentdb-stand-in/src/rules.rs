@@ -1,12 +1,13 @@
-//! What a write does: the server's documented rules of expected revisions, repeated event ids and deleted streams.
+//! The rules of writing: the server's documented rules of expected revisions, repeated event ids
+//! and deleted streams.
 //!
-//! | the stream is | and the ids | then |
+//! | the stream is | and the event ids | then |
 //! |---|---|---|
-//! | at the expected revision | are not looked at | the events are appended |
-//! | ahead of an exact one | all stand at the revisions that follow it | nothing is appended and the answer is a success |
-//! | ahead of an exact one | do not | the revision is wrong |
-//! | expected at any revision | were all seen lately in it | nothing is appended and the answer is a success |
-//! | tombstoned | are not looked at | the stream is deleted |
+//! | at the expected revision | do not matter | the events are appended |
+//! | beyond an exact revision | are all at the revisions after it | nothing is appended, and the answer is a success |
+//! | beyond an exact revision | are not | the answer is "wrong expected version" |
+//! | expected at any revision | were all written to it lately | nothing is appended, and the answer is a success |
+//! | tombstoned | do not matter | the answer is "stream deleted" |
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,30 +16,30 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    streams::{Event, METADATA_TYPE, REVISION_DELETED, Streams},
+    streams::{EventRecord, METADATA_TYPE, REVISION_DELETED, Streams},
     wire::ExpectedRevision,
 };
 
-/// What a client asks for.
+/// A write that a client requests.
 #[derive(Debug)]
 pub struct Write {
     pub stream: String,
     pub expected: ExpectedRevision,
-    pub change: Change,
+    pub change: StreamChange,
 }
 
 #[derive(Debug)]
-pub enum Change {
-    Append(Vec<NewEvent>),
-    /// Soft: the stream can be written to again, and its revisions continue.
+pub enum StreamChange {
+    Append(Vec<ProposedEvent>),
+    /// A soft delete: the stream can be written to again, and its revisions continue.
     Delete,
-    /// For good.
+    /// A delete for good.
     Tombstone,
 }
 
 /// An event without its place.
 #[derive(Clone, Debug)]
-pub struct NewEvent {
+pub struct ProposedEvent {
     pub id: Uuid,
     pub event_type: String,
     pub is_json: bool,
@@ -46,23 +47,23 @@ pub struct NewEvent {
     pub data: Bytes,
 }
 
-/// The events of the last writes by their ids. A server that starts again has forgotten them, which is why repeats at any
-/// revision are recognised at best effort only.
-pub type RecentIds = HashMap<Uuid, Arc<Event>>;
+/// The events of the last writes, by their ids. A server that is restarted has lost them, which is
+/// why it recognises repeats at any revision on a best-effort basis only.
+pub type RecentIds = HashMap<Uuid, Arc<EventRecord>>;
 
-/// What is to be done.
+/// The decision on a write.
 #[derive(Debug)]
-pub enum Decision {
-    /// These are written, together.
+pub enum WriteDecision {
+    /// These events are to be written together.
     Write {
-        /// What was asked for: to which stream, and from which revision on.
-        asked: (String, u64, Vec<NewEvent>),
-        /// What follows from it, to the metadata of streams.
-        metadata: Option<(String, u64, NewEvent)>,
+        /// The events of the write, their stream, and the revision of the first.
+        write: (String, u64, Vec<ProposedEvent>),
+        /// The change of a stream's metadata that follows from it.
+        metadata: Option<(String, u64, ProposedEvent)>,
     },
-    /// It was done before; this is the last event of it.
-    Repeated(Arc<Event>),
-    /// There is nothing to do.
+    /// The write was done before; this is its last event.
+    Repeated(Arc<EventRecord>),
+    /// The write has no events.
     Nothing {
         current: Option<u64>,
     },
@@ -72,13 +73,13 @@ pub enum Decision {
     StreamDeleted,
 }
 
-/// Decides about a write.
-pub fn decide(streams: &Streams, recent: &RecentIds, write: &Write) -> Decision {
+/// Decides on a write.
+pub fn decide(streams: &Streams, recent: &RecentIds, write: &Write) -> WriteDecision {
     let stream = &write.stream;
     let ids = match &write.change {
-        Change::Append(events) => events.iter().map(|event| event.id).collect(),
-        // An id that nobody has seen, as the server makes one up for a deletion.
-        Change::Delete | Change::Tombstone => vec![Uuid::new_v4()],
+        StreamChange::Append(events) => events.iter().map(|event| event.id).collect(),
+        // The server makes up a new id for a deletion.
+        StreamChange::Delete | StreamChange::Tombstone => vec![Uuid::new_v4()],
     };
     match check(streams, recent, stream, write.expected, &ids) {
         Ok(()) => {}
@@ -86,10 +87,11 @@ pub fn decide(streams: &Streams, recent: &RecentIds, write: &Write) -> Decision 
     }
     let next = streams.written(stream).len() as u64;
     match &write.change {
-        Change::Append(events) if events.is_empty() => Decision::Nothing { current: next.checked_sub(1) },
-        Change::Append(events) => {
+        StreamChange::Append(events) if events.is_empty() => WriteDecision::Nothing { current: next.checked_sub(1) },
+        StreamChange::Append(events) => {
             let metadata = match stream.strip_prefix("$$") {
-                // Its new metadata replaces the `$tb` that deleted the stream, which must not bring its events back.
+                // New metadata replaces the `$tb` that deleted the stream. The deleted events must
+                // not come back.
                 Some(described) if streams.is_soft_deleted(described) => {
                     let latest = &events[events.len() - 1].data;
                     Some((next + events.len() as u64, latest.clone(), streams.written(described).len() as u64))
@@ -107,48 +109,48 @@ pub fn decide(streams: &Streams, recent: &RecentIds, write: &Write) -> Decision 
                 metadata["$tb"] = Value::from(truncate_before);
                 (of, revision, metadata_event(&metadata))
             });
-            Decision::Write { asked: (stream.clone(), next, events.clone()), metadata }
+            WriteDecision::Write { write: (stream.clone(), next, events.clone()), metadata }
         }
-        Change::Delete => {
+        StreamChange::Delete => {
             let of = metadata_of(stream);
             let next = streams.written(&of).len() as u64;
             let event = metadata_event(&json!({ "$tb": REVISION_DELETED }));
-            Decision::Write { asked: (of, next, vec![event]), metadata: None }
+            WriteDecision::Write { write: (of, next, vec![event]), metadata: None }
         }
-        Change::Tombstone => {
-            let event = NewEvent {
+        StreamChange::Tombstone => {
+            let event = ProposedEvent {
                 id: Uuid::new_v4(),
                 event_type: "$streamDeleted".to_owned(),
                 is_json: false,
                 custom_metadata: Bytes::new(),
                 data: Bytes::new(),
             };
-            Decision::Write { asked: (stream.clone(), REVISION_DELETED, vec![event]), metadata: None }
+            WriteDecision::Write { write: (stream.clone(), REVISION_DELETED, vec![event]), metadata: None }
         }
     }
 }
 
-/// Whether a stream may be written to, or what is to be done otherwise.
+/// Checks whether a stream may be written to. Where not, the error is the decision.
 fn check(
     streams: &Streams,
     recent: &RecentIds,
     stream: &str,
     expected: ExpectedRevision,
     ids: &[Uuid],
-) -> Result<(), Decision> {
+) -> Result<(), WriteDecision> {
     if streams.is_tombstoned(stream) {
-        return Err(Decision::StreamDeleted);
+        return Err(WriteDecision::StreamDeleted);
     }
     let written = streams.written(stream);
     let current = (written.len() as u64).checked_sub(1);
-    let wrong = || Err(Decision::WrongRevision { current });
+    let wrong = || Err(WriteDecision::WrongRevision { current });
     let is_soft_deleted = streams.is_soft_deleted(stream);
 
-    // How many events are expected.
+    // The number of events that the stream is expected to have.
     let expected_len = match expected {
         ExpectedRevision::Exact(revision) => revision.saturating_add(1),
         ExpectedRevision::NoStream(()) => 0,
-        ExpectedRevision::StreamExists(()) if is_soft_deleted => return Err(Decision::StreamDeleted),
+        ExpectedRevision::StreamExists(()) if is_soft_deleted => return Err(WriteDecision::StreamDeleted),
         ExpectedRevision::StreamExists(())
             if written.is_empty() && streams.written(&metadata_of(stream)).is_empty() =>
         {
@@ -158,7 +160,7 @@ fn check(
             let seen = |id| recent.get(id).filter(|event| event.stream == stream);
             let count = ids.iter().take_while(|id| seen(id).is_some()).count();
             return match ids.last().and_then(seen) {
-                Some(last) if count == ids.len() => Err(Decision::Repeated(Arc::clone(last))),
+                Some(last) if count == ids.len() => Err(WriteDecision::Repeated(Arc::clone(last))),
                 _ if count == 0 => Ok(()),
                 _ => wrong(),
             };
@@ -173,7 +175,7 @@ fn check(
     let repeated = ids.iter().zip(followers).take_while(|(id, event)| event.id == id.as_bytes()).count();
     match ids.len() {
         0 => wrong(),
-        len if repeated == len => Err(Decision::Repeated(Arc::clone(&followers[len - 1]))),
+        len if repeated == len => Err(WriteDecision::Repeated(Arc::clone(&followers[len - 1]))),
         _ if repeated == 0 && expected_len == 0 && is_soft_deleted => Ok(()),
         _ => wrong(),
     }
@@ -183,8 +185,8 @@ fn metadata_of(stream: &str) -> String {
     format!("$${stream}")
 }
 
-fn metadata_event(metadata: &Value) -> NewEvent {
-    NewEvent {
+fn metadata_event(metadata: &Value) -> ProposedEvent {
+    ProposedEvent {
         id: Uuid::new_v4(),
         event_type: METADATA_TYPE.to_owned(),
         is_json: true,

@@ -1,4 +1,4 @@
-//! The protocol's services: who is called by which path, and how outcomes are told.
+//! The services of the protocol: the handler of each path, and the answers that outcomes get.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
@@ -24,9 +24,9 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    log::{Leader, Log, Outcome},
+    log::{Leader, Log, WriteOutcome},
     read,
-    rules::{Change, NewEvent, Write},
+    rules::{ProposedEvent, StreamChange, Write},
     wire::{
         self, AnyMessage, AppendContent, AppendReq, AppendResp, AppendResult, BatchAppendReq, BatchAppendResp,
         BatchAppendResult, ClusterInfo, DeleteReq, DeleteResp, EndPoint, ExpectedRevision, MemberInfo, NodeState,
@@ -35,30 +35,30 @@ use crate::{
     },
 };
 
-/// The version of the server that is stood in for.
+/// The version of the server that this one stands in for.
 const SERVER_VERSION: &str = "25.0.0";
 
-/// How large an append may be, as the server has it if it is not told.
+/// Largest append in bytes: the server's default.
 const APPEND_BYTES_MAX: usize = 1024 * 1024;
 
-/// How large a message may be; larger ones are not read.
+/// Largest message in bytes. Larger ones are refused.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// What all services share.
+/// The state that all services share.
 #[derive(Debug)]
 pub struct Server {
     pub log: Log,
-    /// Where clients find this server.
+    /// The address at which clients reach this server.
     pub address: SocketAddr,
-    /// Where they find the nodes of its cluster, this one among them.
+    /// The addresses of the nodes of its cluster, including this one.
     pub nodes: Vec<SocketAddr>,
-    /// Changes when all subscriptions are to end.
+    /// Changes when all subscriptions must end.
     pub ends: watch::Receiver<()>,
-    /// The name and password of the only one who may read and write streams.
+    /// The name and password of the only user that may read and write streams.
     pub user: Option<String>,
 }
 
-type Shared = State<Arc<Server>>;
+type SharedServer = State<Arc<Server>>;
 type HttpRequest = http::Request<axum::body::Body>;
 
 /// All paths.
@@ -71,20 +71,20 @@ pub fn routes(server: Arc<Server>) -> Router {
         .route("/event_store.client.streams.Streams/Tombstone", post(tombstone))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), lead))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), admit))
-        // Who may ask these is not asked.
+        // Every client may call these.
         .route("/event_store.client.server_features.ServerFeatures/GetSupportedMethods", post(supported_methods))
         .route("/event_store.client.gossip.Gossip/Read", post(gossip))
         .fallback(async || Status::unimplemented("the stand-in does not do this").into_http::<axum::body::Body>())
         .with_state(server)
 }
 
-/// Lets pass whoever is allowed to.
-async fn admit(State(server): Shared, request: HttpRequest, next: Next) -> Response {
+/// Lets the calls of permitted users pass.
+async fn admit(State(server): SharedServer, request: HttpRequest, next: Next) -> Response {
     let Some(user) = &server.user else { return next.run(request).await };
     let refusal = match request.headers().get(http::header::AUTHORIZATION) {
         None => status(Code::PermissionDenied, "Access Denied".to_owned(), &[("exception", "access-denied")]),
         Some(given) => {
-            // The library's own form of base64 leaves the padding out.
+            // The library's base64 has no padding.
             let expected = BinaryMetadataValue::from_bytes(user.as_bytes());
             let given = given.to_str().ok().and_then(|given| given.strip_prefix("Basic ")).unwrap_or_default();
             if given.trim_end_matches('=').as_bytes() == expected.as_encoded_bytes() {
@@ -96,9 +96,9 @@ async fn admit(State(server): Shared, request: HttpRequest, next: Next) -> Respo
     refusal.into_http::<axum::body::Body>()
 }
 
-/// Lets pass what this node may do. One that follows only reads, and only for those who do not ask for the leader; it does
-/// not send on writes, as a server does for clients that do not ask for the leader.
-async fn lead(State(server): Shared, request: HttpRequest, next: Next) -> Response {
+/// Lets the calls pass that this node may answer. A node that follows answers only reads, and only
+/// those that do not require the leader. Unlike a real server it forwards no writes to the leader.
+async fn lead(State(server): SharedServer, request: HttpRequest, next: Next) -> Response {
     let is_read = request.uri().path().ends_with("/Read");
     let asks_for_leader = request.headers().get("requires-leader").is_some_and(|value| value == "true");
     let leader = *server.log.leader().borrow();
@@ -123,7 +123,7 @@ fn grpc<Answer: Message + 'static, Asked: Message + Default + 'static>() -> Grpc
     Grpc::new(ProstCodec::default()).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
-async fn read(State(server): Shared, request: HttpRequest) -> Response {
+async fn read(State(server): SharedServer, request: HttpRequest) -> Response {
     let answer = service_fn(async |request: Request<ReadReq>| {
         let options = request.into_inner().options.ok_or_else(|| not_given("options"))?;
         let answer = read::answer(server.log.clone(), server.ends.clone(), options);
@@ -132,7 +132,7 @@ async fn read(State(server): Shared, request: HttpRequest) -> Response {
     grpc().server_streaming(answer, request).await.into_response()
 }
 
-async fn append(State(server): Shared, request: HttpRequest) -> Response {
+async fn append(State(server): SharedServer, request: HttpRequest) -> Response {
     let answer = service_fn(async |request: Request<Streaming<AppendReq>>| {
         let mut messages = request.into_inner();
         let Some(AppendContent::Options(options)) = messages.message().await?.and_then(|first| first.content) else {
@@ -146,18 +146,20 @@ async fn append(State(server): Shared, request: HttpRequest) -> Response {
             };
             proposed.push(message);
         }
-        let change = Change::Append(new_events(proposed)?);
+        let change = StreamChange::Append(new_events(proposed)?);
         let result = match written(&server.log, Write { stream: stream.clone(), expected, change }).await? {
-            Outcome::Done { revision, position } => AppendResult::Success(success(revision, position)),
-            Outcome::WrongRevision { current } => AppendResult::WrongExpectedVersion(wrong_version(current, expected)),
-            Outcome::StreamDeleted => return Err(stream_deleted(&stream)),
+            WriteOutcome::Done { revision, position } => AppendResult::Success(success(revision, position)),
+            WriteOutcome::WrongRevision { current } => {
+                AppendResult::WrongExpectedVersion(wrong_version(current, expected))
+            }
+            WriteOutcome::StreamDeleted => return Err(stream_deleted(&stream)),
         };
         Ok(tonic::Response::new(AppendResp { result: Some(result) }))
     });
     grpc().client_streaming(answer, request).await.into_response()
 }
 
-async fn batch_append(State(server): Shared, request: HttpRequest) -> Response {
+async fn batch_append(State(server): SharedServer, request: HttpRequest) -> Response {
     let answer = service_fn(async |request: Request<Streaming<BatchAppendReq>>| {
         let (answers, answer) = mpsc::channel(64);
         tokio::spawn(batch_append_all(server.log.clone(), request.into_inner(), answers));
@@ -166,7 +168,7 @@ async fn batch_append(State(server): Shared, request: HttpRequest) -> Response {
     grpc().streaming(answer, request).await.into_response()
 }
 
-/// Hands in the appends of a call in their order, and answers each when it is done.
+/// Queues the appends of a call in their order, and answers each when it is done.
 async fn batch_append_all(
     log: Log,
     mut messages: Streaming<BatchAppendReq>,
@@ -195,13 +197,13 @@ async fn batch_append_all(
         let Some((options, proposed)) = unfinished.remove(&key) else { continue };
         let stream = options.stream.clone();
         let expected = options.expected;
-        let handed_in = target(Some(options)).and_then(|(stream, expected)| {
-            let change = Change::Append(new_events(proposed)?);
+        let queued = target(Some(options)).and_then(|(stream, expected)| {
+            let change = StreamChange::Append(new_events(proposed)?);
             Ok(log.write(Write { stream, expected, change }))
         });
         let answers = answers.clone();
         tokio::spawn(async move {
-            let result = match handed_in {
+            let result = match queued {
                 Ok(outcome) => match outcome.await {
                     Ok(outcome) => batch_result(outcome, stream.as_ref(), expected),
                     Err(_) => return,
@@ -214,13 +216,13 @@ async fn batch_append_all(
 }
 
 fn batch_result(
-    outcome: Outcome,
+    outcome: WriteOutcome,
     stream: Option<&StreamIdentifier>,
     expected: Option<ExpectedRevision>,
 ) -> BatchAppendResult {
     match outcome {
-        Outcome::Done { revision, position } => BatchAppendResult::Success(success(revision, position)),
-        Outcome::WrongRevision { current } => {
+        WriteOutcome::Done { revision, position } => BatchAppendResult::Success(success(revision, position)),
+        WriteOutcome::WrongRevision { current } => {
             let version = wrong_version(current, expected.unwrap_or(ExpectedRevision::Any(())));
             let detail = WrongExpectedVersionDetail {
                 current_revision: version.current_revision,
@@ -233,7 +235,7 @@ fn batch_result(
             let detail = Some(any("event_store.client.WrongExpectedVersion", &detail));
             batch_error(Code::AlreadyExists, "WrongExpectedVersion", detail)
         }
-        Outcome::StreamDeleted => {
+        WriteOutcome::StreamDeleted => {
             let detail = wire::StreamNotFound { stream: stream.cloned() };
             batch_error(Code::NotFound, "StreamDeleted", Some(any("event_store.client.StreamDeleted", &detail)))
         }
@@ -248,15 +250,15 @@ fn any(name: &str, message: &impl Message) -> AnyMessage {
     AnyMessage { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec().into() }
 }
 
-async fn delete(State(server): Shared, request: HttpRequest) -> Response {
-    delete_by(Change::Delete, "Delete", server, request).await
+async fn delete(State(server): SharedServer, request: HttpRequest) -> Response {
+    delete_by(StreamChange::Delete, "Delete", server, request).await
 }
 
-async fn tombstone(State(server): Shared, request: HttpRequest) -> Response {
-    delete_by(Change::Tombstone, "Tombstone", server, request).await
+async fn tombstone(State(server): SharedServer, request: HttpRequest) -> Response {
+    delete_by(StreamChange::Tombstone, "Tombstone", server, request).await
 }
 
-async fn delete_by(change: Change, operation: &str, server: Arc<Server>, request: HttpRequest) -> Response {
+async fn delete_by(change: StreamChange, operation: &str, server: Arc<Server>, request: HttpRequest) -> Response {
     let mut change = Some(change);
     let answer = service_fn(|request: Request<DeleteReq>| {
         let (server, change) = (Arc::clone(&server), change.take());
@@ -264,10 +266,10 @@ async fn delete_by(change: Change, operation: &str, server: Arc<Server>, request
             let (stream, expected) = target(request.into_inner().options)?;
             let change = change.expect("called once");
             match written(&server.log, Write { stream: stream.clone(), expected, change }).await? {
-                Outcome::Done { position, .. } => {
+                WriteOutcome::Done { position, .. } => {
                     Ok(tonic::Response::new(DeleteResp { position: position.map(both_positions) }))
                 }
-                Outcome::WrongRevision { current } => {
+                WriteOutcome::WrongRevision { current } => {
                     let message = format!(
                         "{operation} failed due to WrongExpectedVersion. Stream: {stream}, Expected version: {}, Actual version: {}",
                         number(expected),
@@ -284,7 +286,7 @@ async fn delete_by(change: Change, operation: &str, server: Arc<Server>, request
                         ],
                     ))
                 }
-                Outcome::StreamDeleted => Err(stream_deleted(&stream)),
+                WriteOutcome::StreamDeleted => Err(stream_deleted(&stream)),
             }
         }
     });
@@ -313,7 +315,7 @@ async fn supported_methods(request: HttpRequest) -> Response {
     grpc().unary(answer, request).await.into_response()
 }
 
-async fn gossip(State(server): Shared, request: HttpRequest) -> Response {
+async fn gossip(State(server): SharedServer, request: HttpRequest) -> Response {
     let answer = service_fn(async |_: Request<()>| {
         let leader = *server.log.leader().borrow();
         let state = |node: SocketAddr| match leader {
@@ -322,7 +324,7 @@ async fn gossip(State(server): Shared, request: HttpRequest) -> Response {
             Leader::Other(leader) if node == leader => NodeState::Leader,
             Leader::This | Leader::Other(_) => NodeState::Follower,
         };
-        // Takes all of them for alive: that one is dead, those who go there find out.
+        // All nodes count as alive. A client that goes to a dead one finds out.
         let member = |(number, node): (u128, &SocketAddr)| MemberInfo {
             instance_id: Some(uuid_from_server(Uuid::from_u128(number), false)),
             time_stamp: clock::ticks(),
@@ -338,7 +340,7 @@ async fn gossip(State(server): Shared, request: HttpRequest) -> Response {
 
 // --- Between the protocol and the log ---
 
-/// What a write is about.
+/// The stream and the expected revision of a write.
 fn target(options: Option<WriteOptions>) -> Result<(String, ExpectedRevision), Status> {
     let options = options.ok_or_else(|| not_given("options"))?;
     let expected = options.expected.ok_or_else(|| not_given("an expected revision"))?;
@@ -349,7 +351,7 @@ pub fn stream_name(stream: Option<StreamIdentifier>) -> Result<String, Status> {
     stream.map(|stream| stream.stream_name).filter(|name| !name.is_empty()).ok_or_else(|| not_given("a stream"))
 }
 
-fn new_events(proposed: Vec<ProposedMessage>) -> Result<Vec<NewEvent>, Status> {
+fn new_events(proposed: Vec<ProposedMessage>) -> Result<Vec<ProposedEvent>, Status> {
     let mut bytes = 0;
     let mut events = Vec::with_capacity(proposed.len());
     for mut message in proposed {
@@ -371,17 +373,17 @@ fn new_events(proposed: Vec<ProposedMessage>) -> Result<Vec<NewEvent>, Status> {
         }
         let id = uuid_from_client(message.id)?;
         let (custom_metadata, data) = (owned(message.custom_metadata), owned(message.data));
-        events.push(NewEvent { id, event_type, is_json, custom_metadata, data });
+        events.push(ProposedEvent { id, event_type, is_json, custom_metadata, data });
     }
     Ok(events)
 }
 
-/// A copy, so that an event that is kept does not keep all that was received with it.
+/// Copies, because an event that is kept must not keep the whole message that it came in.
 fn owned(bytes: Bytes) -> Bytes {
     Bytes::copy_from_slice(&bytes)
 }
 
-async fn written(log: &Log, write: Write) -> Result<Outcome, Status> {
+async fn written(log: &Log, write: Write) -> Result<WriteOutcome, Status> {
     log.write(write).await.map_err(|_| not_ready())
 }
 
@@ -428,7 +430,7 @@ fn wrong_version(current: Option<u64>, expected: ExpectedRevision) -> WrongExpec
     version
 }
 
-/// An expected revision as the server counts it in its messages.
+/// An expected revision as the number that the server uses in its messages.
 fn number(expected: ExpectedRevision) -> i64 {
     match expected {
         ExpectedRevision::Exact(revision) => revision.cast_signed(),
@@ -451,11 +453,11 @@ pub fn not_given(what: &str) -> Status {
     Status::invalid_argument(format!("the request does not give {what}"))
 }
 
-/// A status with what clients recognise it by.
+/// A status with the trailers by which clients recognise it.
 fn status(code: Code, message: String, trailers: &[(&'static str, &str)]) -> Status {
     let mut metadata = MetadataMap::new();
     for (name, value) in trailers {
-        // A stream's name that is no text of a header is left out.
+        // A name that a header cannot hold is left out.
         if let Ok(value) = value.parse() {
             metadata.insert(AsciiMetadataKey::from_static(name), value);
         }
@@ -486,7 +488,7 @@ pub fn uuid_from_server(id: Uuid, as_text: bool) -> wire::Uuid {
     wire::Uuid { value: Some(value) }
 }
 
-/// What comes from a channel, as an answer's stream.
+/// The messages of a channel, as the stream of an answer.
 fn receive<T>(channel: mpsc::Receiver<T>) -> impl futures::Stream<Item = T> + Send
 where
     T: Send + 'static,

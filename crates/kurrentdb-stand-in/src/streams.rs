@@ -1,8 +1,9 @@
-//! The events as they are read: all of them in order, and by stream, with what a stream's metadata hides.
+//! All events in memory: in order, and by stream, with the events that a stream's metadata hides.
 //!
-//! A stream's metadata is the latest event of the stream `$$` and its name. Of it are kept `$tb` (events before it are
-//! not shown), `$maxCount` and `$maxAge`. A soft delete is a `$tb` of [`REVISION_DELETED`]; a tombstone is an event of that
-//! revision. Neither removes an event from `$all`, as only a scavenge does that, which is not done here.
+//! A stream's metadata is the latest event of the stream with the name `$$` and its name. This
+//! server regards `$tb` (truncate before: earlier events are hidden), `$maxCount` and `$maxAge`. A
+//! soft delete is a `$tb` of [`REVISION_DELETED`]; a tombstone is an event with that revision.
+//! Neither removes an event from `$all`: only a scavenge does, which this server does not have.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,16 +12,16 @@ use serde_json::Value;
 
 use crate::clock;
 
-/// The revision that says that a stream is deleted.
+/// The revision that marks a stream as deleted.
 pub const REVISION_DELETED: u64 = i64::MAX as u64;
 
-/// The type of a metadata stream's events.
+/// The type of the events of a metadata stream.
 pub const METADATA_TYPE: &str = "$metadata";
 
-/// An event as it stands in the file.
+/// An event as the file holds it.
 #[derive(Clone, PartialEq, Message)]
-pub struct Event {
-    /// Where in the file it stands, which is also its commit and prepare position.
+pub struct EventRecord {
+    /// The place of its record in the file, which is also its commit and prepare position.
     #[prost(uint64, tag = "1")]
     pub position: u64,
     #[prost(string, tag = "2")]
@@ -40,7 +41,7 @@ pub struct Event {
     pub custom_metadata: Bytes,
     #[prost(bytes = "bytes", tag = "9")]
     pub data: Bytes,
-    /// Whether it is the last of those that were written together.
+    /// Whether it is the last of the events that were written together.
     #[prost(bool, tag = "10")]
     pub ends_commit: bool,
 }
@@ -48,35 +49,35 @@ pub struct Event {
 /// All events.
 #[derive(Debug, Default)]
 pub struct Streams {
-    all: Vec<Arc<Event>>,
-    by_name: HashMap<String, Stream>,
+    all: Vec<Arc<EventRecord>>,
+    by_name: HashMap<String, StreamEvents>,
 }
 
 /// The events of one stream, each at the index of its revision.
 #[derive(Debug, Default)]
-pub struct Stream {
-    events: Vec<Arc<Event>>,
+pub struct StreamEvents {
+    events: Vec<Arc<EventRecord>>,
     is_tombstoned: bool,
-    /// From its metadata.
+    /// `$tb` of its metadata.
     truncate_before: u64,
-    /// From its metadata.
+    /// `$maxCount` of its metadata.
     count_max: Option<usize>,
-    /// From its metadata, in the units of [`Event::created`].
+    /// `$maxAge` of its metadata, in the units of [`EventRecord::created`].
     age_max: Option<i64>,
 }
 
 /// A stream as a reader finds it.
 #[derive(Debug)]
-pub enum Found<'a> {
+pub enum StreamLookup<'a> {
     /// Nothing was ever written to it, or it is soft-deleted.
     Missing,
     Tombstoned,
-    There(&'a Stream),
+    Present(&'a StreamEvents),
 }
 
 impl Streams {
-    /// Takes in the event that follows.
-    pub fn push(&mut self, event: Arc<Event>) {
+    /// Takes in the next event.
+    pub fn push(&mut self, event: Arc<EventRecord>) {
         let stream = self.by_name.entry(event.stream.clone()).or_default();
         if event.revision == REVISION_DELETED {
             stream.is_tombstoned = true;
@@ -85,7 +86,7 @@ impl Streams {
             stream.events.push(Arc::clone(&event));
         }
         if let Some(described) = event.stream.strip_prefix("$$") {
-            // Of metadata only the latest is shown.
+            // Only the latest metadata is shown.
             stream.count_max = Some(1);
             let metadata = serde_json::from_slice(&event.data).unwrap_or(Value::Null);
             let described = self.by_name.entry(described.to_owned()).or_default();
@@ -97,25 +98,25 @@ impl Streams {
     }
 
     /// All events, in order.
-    pub fn all(&self) -> &[Arc<Event>] {
+    pub fn all(&self) -> &[Arc<EventRecord>] {
         &self.all
     }
 
-    pub fn find(&self, name: &str) -> Found<'_> {
+    pub fn find(&self, name: &str) -> StreamLookup<'_> {
         match self.by_name.get(name) {
-            _ if self.is_tombstoned(name) => Found::Tombstoned,
-            Some(stream) if !stream.events.is_empty() && !stream.is_soft_deleted() => Found::There(stream),
-            _ => Found::Missing,
+            _ if self.is_tombstoned(name) => StreamLookup::Tombstoned,
+            Some(stream) if !stream.events.is_empty() && !stream.is_soft_deleted() => StreamLookup::Present(stream),
+            _ => StreamLookup::Missing,
         }
     }
 
-    /// All events of a stream, also those that are not shown.
-    pub fn written(&self, name: &str) -> &[Arc<Event>] {
+    /// All events of a stream, including those that are hidden.
+    pub fn written(&self, name: &str) -> &[Arc<EventRecord>] {
         self.by_name.get(name).map_or(&[], |stream| &stream.events)
     }
 
     pub fn is_soft_deleted(&self, name: &str) -> bool {
-        self.by_name.get(name).is_some_and(Stream::is_soft_deleted)
+        self.by_name.get(name).is_some_and(StreamEvents::is_soft_deleted)
     }
 
     /// Whether a stream, or the stream whose metadata it holds, is deleted for good.
@@ -125,9 +126,9 @@ impl Streams {
     }
 }
 
-impl Stream {
-    /// The events that are shown.
-    pub fn shown(&self) -> &[Arc<Event>] {
+impl StreamEvents {
+    /// The events that readers see.
+    pub fn shown(&self) -> &[Arc<EventRecord>] {
         let truncated = usize::try_from(self.truncate_before).unwrap_or(usize::MAX);
         let surplus = self.count_max.map_or(0, |count| self.events.len().saturating_sub(count));
         let too_old = self.age_max.map_or(0, |age| {
