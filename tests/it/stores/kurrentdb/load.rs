@@ -91,7 +91,7 @@ impl Load {
             ended.expect("a writer");
         }
         let stands = read_all(&log_at(url)).await;
-        assert_eq!(contract::disorder(&stands), None);
+        assert_eq!(contract::find_disorder(&stands), None);
         let acknowledged = std::mem::take(&mut *self.heard.acknowledged.lock().expect("what was heard"));
         let found: HashMap<_, _> =
             stands.iter().map(|event| (event.event_id, (event.revision, event.position))).collect();

@@ -114,7 +114,7 @@ impl Heard {
 
     /// Whether the log is what was heard.
     fn check(&self, log: &[RecordedEvent]) {
-        assert_eq!(contract::disorder(log), None);
+        assert_eq!(contract::find_disorder(log), None);
         let positions: Vec<u64> = log.iter().map(|event| event.position).collect();
         assert!(positions.iter().copied().eq(1..=log.len() as u64), "positions are dense");
         let by_id: HashMap<EventId, &RecordedEvent> = log.iter().map(|event| (event.event_id, event)).collect();
