@@ -1,7 +1,8 @@
-//! Decides a batch of appends: which succeed, and the rows that they make. No IO.
+//! Decides a batch of appends: which of them succeed, and the rows that they make. No IO.
 //!
-//! A batch is decided on where its streams are *taken to be*: first, where its callers expect them. The store appends it
-//! only if that is where they are; else it says where, and the batch is decided again.
+//! A batch is decided on *assumed* revisions of its streams: at first, those that its callers
+//! expect (optimistic concurrency). The store appends the batch only if they are the actual ones.
+//! Otherwise it answers the actual ones, and the batch is decided again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,18 +17,18 @@ use event_log::{Appended, ExpectedRevision, NewEvent};
 
 /// The end of the log; by default, of an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Head {
+pub(crate) struct LogEnd {
     /// Position of the last event.
     pub(crate) position: u64,
     /// Recorded time of the last event.
     pub(crate) recorded_at: DateTime<Utc>,
 }
 
-/// One append, waiting to be decided.
+/// One append that is to be decided.
 #[derive(Debug)]
 pub(crate) struct Append {
     pub(crate) stream: Stream,
-    /// The stream's name, as its column has it.
+    /// The stream's name, as in its column.
     pub(crate) stream_name: String,
     pub(crate) expected: ExpectedRevision,
     /// At least one.
@@ -40,56 +41,58 @@ impl Append {
         Self { stream, stream_name, expected, events }
     }
 
-    /// Whether the stream has events at every revision that this append would have written: it may stand there
-    /// already, from an earlier try.
+    /// Whether the stream has events at every revision that this append would have written. Then
+    /// they may be those of this append, from an earlier try.
     pub(crate) fn may_be_repeated(&self, actual: ExpectedRevision) -> bool {
         self.expected.next().saturating_add(self.events.len() as u64) <= actual.next()
     }
 }
 
-/// Where streams are taken to be, by name.
-pub(crate) type Taken = HashMap<String, ExpectedRevision>;
+/// The assumed revisions of streams, by the streams' names.
+pub(crate) type AssumedRevisions = HashMap<String, ExpectedRevision>;
 
-/// Takes each stream to be where the best informed of its callers expects it.
-pub(crate) fn take<'a>(appends: impl Iterator<Item = &'a Append>) -> Taken {
-    let mut taken = Taken::new();
+/// Assumes for each stream the highest revision that one of its callers expects.
+pub(crate) fn assume_revisions<'a>(appends: impl Iterator<Item = &'a Append>) -> AssumedRevisions {
+    let mut assumed = AssumedRevisions::new();
     for append in appends {
-        match taken.get_mut(&append.stream_name) {
+        match assumed.get_mut(&append.stream_name) {
             Some(revision) if revision.next() >= append.expected.next() => {}
             Some(revision) => *revision = append.expected,
-            None => drop(taken.insert(append.stream_name.clone(), append.expected)),
+            None => {
+                assumed.insert(append.stream_name.clone(), append.expected);
+            }
         }
     }
-    taken
+    assumed
 }
 
-/// What becomes of an append.
+/// The decision on an append.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Its events are these of the batch's rows.
+pub(crate) enum AppendVerdict {
+    /// It succeeds. Its events are these rows of the batch.
     Won(Range<usize>),
-    /// The stream is elsewhere.
+    /// Its stream is at another revision than it expects.
     Lost {
-        /// Where the stream is.
+        /// The revision at which the stream is.
         actual: ExpectedRevision,
     },
 }
 
-/// The rows of a batch, as columns for `unnest`. Their positions follow from where the log ends.
+/// The rows of a batch, as columns for `unnest`. Their positions follow from the log's end.
 #[derive(Debug, Default)]
-pub(crate) struct Rows<'a> {
+pub(crate) struct EventRows<'a> {
     pub(crate) streams: Vec<&'a str>,
     pub(crate) revisions: Vec<i64>,
     pub(crate) event_ids: Vec<Uuid>,
     pub(crate) types: Vec<&'a str>,
-    /// Rising; the log's end may raise them further.
+    /// These never fall; the recorded time at the log's end may raise them further.
     pub(crate) recorded_at: Vec<DateTime<Utc>>,
     pub(crate) metadata: Vec<&'a [u8]>,
     pub(crate) data: Vec<&'a [u8]>,
 }
 
-impl<'a> Rows<'a> {
-    /// Adds an event that will stand in `stream` at `revision`.
+impl<'a> EventRows<'a> {
+    /// Adds an event that will have `revision` in `stream`.
     pub(crate) fn push(&mut self, stream: &'a str, revision: u64, event: &'a NewEvent, recorded_at: DateTime<Utc>) {
         self.streams.push(stream);
         self.revisions.push(revision.cast_signed());
@@ -100,8 +103,9 @@ impl<'a> Rows<'a> {
         self.data.push(&event.data);
     }
 
-    /// The answer to the append whose rows these are, once they stand behind what was the log's end.
-    pub(crate) fn appended(&self, rows: Range<usize>, before: Head) -> Appended {
+    /// The answer to the append that made these rows, once they are appended at what was the log's
+    /// end.
+    pub(crate) fn appended(&self, rows: Range<usize>, before: LogEnd) -> Appended {
         let events: Vec<_> = rows
             .clone()
             .map(|row| (before.position + 1 + row as u64, self.recorded_at[row].max(before.recorded_at)))
@@ -117,36 +121,36 @@ impl<'a> Rows<'a> {
 
 /// The streams that a batch moves, as columns for `unnest`, in the streams' order.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Moved<'a> {
+pub(crate) struct StreamMoves<'a> {
     pub(crate) streams: Vec<&'a str>,
-    /// The revision before; none where the stream does not exist yet.
+    /// The revision before; absent where the stream does not exist yet.
     pub(crate) before: Vec<Option<i64>>,
     pub(crate) after: Vec<i64>,
 }
 
 /// A decided batch.
 #[derive(Debug)]
-pub(crate) struct Decided<'a> {
-    /// One for each append, in order.
-    pub(crate) verdicts: Vec<Verdict>,
-    /// The events of those that won.
-    pub(crate) rows: Rows<'a>,
-    pub(crate) moved: Moved<'a>,
+pub(crate) struct DecidedBatch<'a> {
+    /// One verdict for each append, in order.
+    pub(crate) verdicts: Vec<AppendVerdict>,
+    /// The events of the appends that won.
+    pub(crate) rows: EventRows<'a>,
+    pub(crate) moves: StreamMoves<'a>,
 }
 
-/// Decides appends in order; one sees what those before it did.
-pub(crate) fn decide<'a>(taken: &Taken, appends: impl Iterator<Item = &'a Append>) -> Decided<'a> {
+/// Decides appends in order. Each sees the effect of those before it.
+pub(crate) fn decide<'a>(assumed: &AssumedRevisions, appends: impl Iterator<Item = &'a Append>) -> DecidedBatch<'a> {
     let mut verdicts = Vec::new();
-    let mut rows = Rows::default();
+    let mut rows = EventRows::default();
     let mut moved: BTreeMap<&str, (ExpectedRevision, u64)> = BTreeMap::new();
-    // Postgres keeps microseconds: what is answered must be what will be read.
+    // Postgres keeps microseconds, and an answer must say what a reader will read.
     let mut recorded_at = DateTime::UNIX_EPOCH;
     for append in appends {
         let name = append.stream_name.as_str();
-        let before = taken.get(name).copied().unwrap_or(ExpectedRevision::NoStream);
+        let before = assumed.get(name).copied().unwrap_or(ExpectedRevision::NoStream);
         let actual = moved.get(name).map_or(before, |&(_, revision)| ExpectedRevision::Exact(revision));
         if actual != append.expected {
-            verdicts.push(Verdict::Lost { actual });
+            verdicts.push(AppendVerdict::Lost { actual });
             continue;
         }
         let first_row = rows.streams.len();
@@ -157,18 +161,18 @@ pub(crate) fn decide<'a>(taken: &Taken, appends: impl Iterator<Item = &'a Append
         }
         let last = first_revision + append.events.len() as u64 - 1;
         moved.entry(name).and_modify(|stream| stream.1 = last).or_insert((before, last));
-        verdicts.push(Verdict::Won(first_row..rows.streams.len()));
+        verdicts.push(AppendVerdict::Won(first_row..rows.streams.len()));
     }
-    let mut columns = Moved::default();
+    let mut moves = StreamMoves::default();
     for (stream, (before, after)) in moved {
-        columns.streams.push(stream);
-        columns.before.push(match before {
+        moves.streams.push(stream);
+        moves.before.push(match before {
             ExpectedRevision::NoStream => None,
             ExpectedRevision::Exact(revision) => Some(revision.cast_signed()),
         });
-        columns.after.push(after.cast_signed());
+        moves.after.push(after.cast_signed());
     }
-    Decided { verdicts, rows, moved: columns }
+    DecidedBatch { verdicts, rows, moves }
 }
 
 #[cfg(test)]
@@ -193,36 +197,41 @@ mod tests {
         Append::new(stream, expected, seconds.iter().map(event).collect())
     }
 
-    /// Decides appends on a log that ends at position 10, second 5, in which `A0001AA` is at revision 3. A verdict reads
-    /// `r3 p11@5`: last revision, then position and second of each event; or `at Exact(3)`.
+    /// Decides appends on a log that ends at position 10, second 5, in which `A0001AA` is at
+    /// revision 3. A verdict reads `r3 p11@5`: last revision, then position and second of each
+    /// event; or `at Exact(3)`.
     #[track_caller]
     fn check(appends: &[Append], verdicts: &[&str], moved: &[(&str, Option<i64>, i64)]) {
-        let head = Head { position: 10, recorded_at: EPOCH + TimeDelta::seconds(5) };
-        let taken = Taken::from([("prisoner-A0001AA".to_owned(), Exact(3))]);
-        let decided = decide(&taken, appends.iter());
+        let end = LogEnd { position: 10, recorded_at: EPOCH + TimeDelta::seconds(5) };
+        let assumed = AssumedRevisions::from([("prisoner-A0001AA".to_owned(), Exact(3))]);
+        let decided = decide(&assumed, appends.iter());
         let shown: Vec<String> = decided
             .verdicts
             .iter()
             .map(|verdict| match verdict {
-                Verdict::Won(rows) => {
-                    let appended = decided.rows.appended(rows.clone(), head);
+                AppendVerdict::Won(rows) => {
+                    let appended = decided.rows.appended(rows.clone(), end);
                     let mut text = format!("r{}", appended.revision);
                     for (position, at) in &appended.events {
                         let since = *at - EPOCH;
-                        assert_eq!(since.subsec_nanos(), 0, "what is stamped is what Postgres keeps");
+                        assert_eq!(
+                            since.subsec_nanos(),
+                            0,
+                            "a recorded time has whole microseconds, as Postgres keeps it"
+                        );
                         text += &format!(" p{position}@{}", since.num_seconds());
                     }
                     text
                 }
-                Verdict::Lost { actual } => format!("at {actual:?}"),
+                AppendVerdict::Lost { actual } => format!("at {actual:?}"),
             })
             .collect();
         assert_eq!(shown, verdicts);
         let streams: Vec<_> = decided
-            .moved
+            .moves
             .streams
             .iter()
-            .zip(decided.moved.before.iter().zip(&decided.moved.after))
+            .zip(decided.moves.before.iter().zip(&decided.moves.after))
             .map(|(stream, (before, after))| (*stream, *before, *after))
             .collect();
         assert_eq!(streams, moved);
@@ -262,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_taken_to_be_where_the_best_informed_caller_expects_it() {
+    fn the_highest_expected_revision_of_a_stream_is_assumed() {
         let appends = [
             append("A0001AA", Exact(2), &[1]),
             append("A0001AA", Exact(4), &[1]),
@@ -270,7 +279,7 @@ mod tests {
             append("A0002AA", NoStream, &[1]),
         ];
         let expected = [("prisoner-A0001AA".to_owned(), Exact(4)), ("prisoner-A0002AA".to_owned(), NoStream)];
-        assert_eq!(take(appends.iter()), Taken::from(expected));
+        assert_eq!(assume_revisions(appends.iter()), AssumedRevisions::from(expected));
     }
 
     #[test]

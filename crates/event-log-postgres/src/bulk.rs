@@ -1,7 +1,7 @@
-//! Pages of thousands of events, by `COPY … TO STDOUT (FORMAT binary)`: to take in a row costs half of what it costs as the
-//! answer to a query, and the bodies need not be copied.
+//! Pages of thousands of events, by `COPY … TO STDOUT (FORMAT binary)`. A row costs half of what it
+//! costs in the answer to a query, and its bodies need not be copied.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use bytes::{Buf as _, Bytes};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,46 +11,47 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent};
+use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, lock};
 
 use crate::{
-    answered::{ANSWER_MAX, in_time, no_answer},
     error::{log_error, unreadable},
     read::{self, DensePage, PageCounter},
+    statement_timeout::{ANSWER_MAX, in_time, no_answer},
 };
 
-/// Pages of so many events are worth a statement that has to be planned each time.
+/// Pages of this many events are worth a statement that Postgres must plan each time.
 pub(crate) const EVENTS_MIN: usize = 500;
 
-/// What binary rows begin with: a signature of 11 bytes, flags, and the length of an extension that there is none of.
+/// The header before binary rows: a signature of 11 bytes, flags, and the length of an extension,
+/// which is empty.
 const HEADER_BYTES: usize = 19;
 
-/// In the place of a row's number of columns: there are no more rows.
+/// This number of columns marks the end of the rows.
 const END: i16 = -1;
 
-/// Postgres counts its microseconds from 2000-01-01T00:00:00Z.
+/// Postgres counts microseconds from 2000-01-01T00:00:00Z.
 const POSTGRES_EPOCH: DateTime<Utc> = match DateTime::from_timestamp(946_684_800, 0) {
     Some(epoch) => epoch,
     None => DateTime::UNIX_EPOCH,
 };
 
-/// Reads pages, each on a connection that nobody else uses meanwhile.
-pub(crate) struct Bulk {
+/// Reads pages, each on a connection that no other reader uses meanwhile.
+pub(crate) struct BulkReader {
     readers: PgPool,
-    /// The connection of an earlier page. Taken out for the time of a page: one that was given up half-way has rows under
-    /// way, and ends with its connection.
+    /// The connection of an earlier page. A page takes it out while it is read: a page that is
+    /// given up half-way has rows under way, and must end with its connection.
     spare: Mutex<Option<PgConnection>>,
 }
 
-impl Bulk {
+impl BulkReader {
     pub(crate) fn new(readers: PgPool) -> Self {
         Self { readers, spare: Mutex::new(None) }
     }
 
     /// As [`read::page`].
     pub(crate) async fn page(&self, after: u64, limit: usize) -> Result<DensePage, LogError> {
-        let spare = self.spare().take();
-        // A connection that lay idle may have been cut since.
+        let spare = lock(&self.spare).take();
+        // An idle connection may have been cut meanwhile.
         if let Some(connection) = spare
             && let Ok(page) = self.page_in_time(connection, after, limit).await
         {
@@ -85,39 +86,35 @@ impl Bulk {
         let mut head = None;
         let mut header_bytes = HEADER_BYTES;
         let mut rows = connection.copy_out_raw(&statement).await.map_err(failed)?;
-        // Postgres sends each row by itself; the header comes with the first one.
+        // Postgres sends each row in a message of its own; the header comes with the first.
         while let Some(mut bytes) = rows.try_next().await.map_err(failed)? {
             bytes.advance(std::mem::take(&mut header_bytes).min(bytes.len()));
-            if let Some(row) = Row::new(bytes) {
+            if let Some(row) = BinaryRow::new(bytes) {
                 let (event, end) = row.event(counted.end())?;
                 counted.push(event)?;
                 head = Some(end);
             }
         }
         drop(rows);
-        *self.spare() = Some(connection);
+        *lock(&self.spare) = Some(connection);
         match head {
             Some(head) => counted.page(head),
             None => read::page(&self.readers, after, limit).await,
         }
     }
-
-    fn spare(&self) -> MutexGuard<'_, Option<PgConnection>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The rest of a row.
-struct Row(Bytes);
+/// The columns of a row that are still to be read.
+struct BinaryRow(Bytes);
 
-impl Row {
-    /// `None` where there are no more.
+impl BinaryRow {
+    /// A row; nothing where there are no more rows.
     fn new(mut bytes: Bytes) -> Option<Self> {
         let columns = bytes.try_get_i16().ok()?;
         (columns != END).then_some(Self(bytes))
     }
 
-    /// The event, and where the log ended. `before` is the position of the event before it.
+    /// The event, and the log's end. `before` is the position of the event before it.
     fn event(mut self, before: u64) -> Result<(RecordedEvent, u64), LogError> {
         let position = self.bigint("position", before)?;
         let stream = self.text("stream", position)?;
@@ -134,7 +131,7 @@ impl Row {
         Ok((event, self.bigint("head", position)?))
     }
 
-    /// The next column, which is not null.
+    /// The next column, which must not be null.
     fn value(&mut self, column: &str, position: u64) -> Result<Bytes, LogError> {
         let len = self.0.try_get_i32().ok().and_then(|len| usize::try_from(len).ok());
         match len.filter(|len| *len <= self.0.len()) {

@@ -1,7 +1,8 @@
 //! Followers: the pages that they read, and how they are woken.
 //!
-//! All followers of a [`crate::PostgresLog`] share one listening connection, opened for the first of them; what this
-//! process appends itself wakes them without the way through Postgres.
+//! All followers (subscriptions) of a [`crate::PostgresLog`] share one listening connection, opened
+//! for the first of them. Appends of this process wake them directly, without a round trip through
+//! Postgres.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,7 +17,8 @@ use event_log::{FOLLOW_POLL_INTERVAL, Followed, LogError, LogPage, PageNext, Pag
 
 use crate::read::{self, DensePage};
 
-/// The channel on which `log.append` announces a batch; the payload is the position of its last event.
+/// The channel on which `log.append` announces a batch. The payload is the position of its last
+/// event.
 const CHANNEL: &str = "allocation_ledger_log";
 
 /// The wake-ups of the followers, and the task that hears of them from Postgres.
@@ -32,7 +34,7 @@ impl Wakeups {
         Self { sender: Arc::default(), options, listener: OnceLock::new() }
     }
 
-    /// Says that this process has appended events, the last of them at this position.
+    /// Wakes the followers: this process has appended events, the last of them at this position.
     pub(crate) fn wake(&self, position: u64) {
         self.sender.send_modify(|wake_up| {
             wake_up.hints += 1;
@@ -44,7 +46,7 @@ impl Wakeups {
     fn subscribe(&self) -> watch::Receiver<WakeUp> {
         self.listener.get_or_init(|| {
             let sender = Arc::clone(&self.sender);
-            tokio::spawn(listen_for_ever(self.options.clone(), sender)).abort_handle()
+            tokio::spawn(keep_listening(self.options.clone(), sender)).abort_handle()
         });
         self.sender.subscribe()
     }
@@ -58,9 +60,12 @@ impl Drop for Wakeups {
     }
 }
 
-/// Passes on that the log is said to have grown to this position. Anybody may say so, so it is taken for a reason to look
-/// and never for the log's end; what this process knows of itself is no reason to look again.
-fn hint(sender: &watch::Sender<WakeUp>, position: u64) {
+/// Wakes the followers where it is news that the log has grown to this position.
+///
+/// Any database user may notify the channel, so a notification is a reason to look, and never says
+/// where the log ends. An append of this process is no news: [`Wakeups::wake`] has woken the
+/// followers already.
+fn announce(sender: &watch::Sender<WakeUp>, position: u64) {
     sender.send_if_modified(|wake_up| {
         let is_news = position > wake_up.position;
         wake_up.hints += u64::from(is_news);
@@ -68,8 +73,9 @@ fn hint(sender: &watch::Sender<WakeUp>, position: u64) {
     });
 }
 
-/// Listens, again and again where the connection is lost. Followers look by themselves meanwhile.
-async fn listen_for_ever(options: PgConnectOptions, sender: Arc<watch::Sender<WakeUp>>) {
+/// Listens, and connects again whenever the connection is lost. Followers look by themselves
+/// meanwhile.
+async fn keep_listening(options: PgConnectOptions, sender: Arc<watch::Sender<WakeUp>>) {
     let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options);
     loop {
         if let Err(error) = listen(&pool, &sender).await {
@@ -83,15 +89,16 @@ async fn listen_for_ever(options: PgConnectOptions, sender: Arc<watch::Sender<Wa
     }
 }
 
-/// Passes on what Postgres announces until the connection is lost.
+/// Announces what Postgres notifies, until the connection is lost.
 async fn listen(pool: &PgPool, sender: &watch::Sender<WakeUp>) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
     while let Some(notification) = listener.try_recv().await? {
-        // Anybody may send on a channel; what is not a position is not for us.
+        // Any database user may notify a channel. A payload that is no position is not from
+        // `log.append`.
         if let Ok(position) = notification.payload().parse() {
-            hint(sender, position);
+            announce(sender, position);
         }
     }
     Ok(())

@@ -1,25 +1,29 @@
-//! The log in Postgres, schema `log`.
+//! The event log in Postgres, schema `log`.
 //!
-//! | module | knows |
+//! | module | what it holds |
 //! |---|---|
 //! | `schema` | migrations and partitions |
-//! | `batch` | which appends of a batch win, and what rows they make: no IO |
-//! | `writer` | the one task of this process that appends, a batch a transaction |
-//! | `ordered` | appending many streams' events in a given order, recorded times kept |
-//! | `read` | every statement that reads events |
-//! | `answered` | statements of readers within a time |
+//! | `batch` | which appends of a batch succeed, and the rows that they make; no IO |
+//! | `session` | one connection of a writer, and `log.append` on it |
+//! | `writer` | the one task of this process that appends, one transaction a batch |
+//! | `ordered` | appending events of many streams in a given order, recorded times kept |
+//! | `read` | all statements that read events |
+//! | `statement_timeout` | the time limit of readers' statements |
 //! | `bulk` | reading thousands of events at a time |
-//! | `position` | finding the place of an instant |
+//! | `position` | finding the position at an instant |
 //! | `follow` | followers, and how they are woken |
-//! | `error` | which of Postgres's errors are outages and which are damage |
+//! | `error` | which errors of Postgres are outages and which are damage |
 //!
-//! Promises what the port promises, and more: positions are dense (1, 2, 3 …) and given in commit order, because who
-//! appends holds the lock of the head row until the commit. A reader therefore counts, and takes a gap for damage.
-//! Any number of processes may append to one log.
+//! The store keeps the promises of the port, and one more: positions are dense (1, 2, 3 …) and
+//! given in commit order, because a writer holds the lock of the head row until it commits. A
+//! reader therefore counts, and a gap is damage. Any number of processes may append to one log.
 //!
-//! Uses connections of its own: one to append, one to be woken, and a pool to read, each opened when first needed.
+//! The store has connections of its own: one to append, one to be woken, and a pool to read. Each
+//! is opened when first needed.
+//!
+//! The migrations are frozen: they are checked byte for byte at each start, so a change goes into a
+//! new one.
 
-mod answered;
 mod batch;
 mod bulk;
 mod error;
@@ -28,6 +32,8 @@ mod ordered;
 mod position;
 mod read;
 mod schema;
+mod session;
+mod statement_timeout;
 mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -43,34 +49,35 @@ use event_log::{
     APPEND_EVENTS_MAX, AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, RecordedEvent,
 };
 
-use self::{bulk::Bulk, follow::Wakeups, writer::Request};
+use self::{bulk::BulkReader, follow::Wakeups, writer::AppendRequest};
 
 pub use self::ordered::OrderedWriter;
 pub use self::schema::{MigrateError, PARTITION_EVENTS, grant_roles, migrate};
 
-/// Most appends that wait for the writer before callers are held back.
+/// Most appends that wait for the writer. Further callers wait until there is room.
 const QUEUE_APPENDS_MAX: usize = 4_096;
 
-/// The last revision that an append may ask for, well within what a column holds. Whoever expects a stream to be beyond
-/// it is told where the stream is, without troubling the writer.
+/// The highest revision that an append may make, well within the range of its column. An append
+/// that expects a stream to be beyond it gets a conflict without reaching the writer.
 const REVISION_MAX: u64 = u32::MAX as u64;
 
-/// How long Postgres lets one of our sessions hold a transaction open without saying anything. None does; a transaction
-/// forgotten by a later change would keep the head row's old versions alive.
+/// How long Postgres lets a session of this store hold a transaction open while idle. No session
+/// does that today; a transaction that a later change forgets would keep old versions of the head
+/// row alive.
 const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(5);
 
 /// An event log in Postgres. A handle: clones share the connections. Needs a Tokio runtime.
 #[derive(Clone)]
 pub struct PostgresLog {
-    queue: mpsc::Sender<Request>,
+    queue: mpsc::Sender<AppendRequest>,
     readers: PgPool,
-    bulk: Arc<Bulk>,
+    bulk: Arc<BulkReader>,
     wakeups: Arc<Wakeups>,
 }
 
 impl PostgresLog {
-    /// The log in the database of `pool`, which must have been [migrated](migrate). Takes the pool's settings for
-    /// connections of its own and leaves the pool's alone.
+    /// The log in the database of `pool`, which must have been [migrated](migrate). The log opens
+    /// connections of its own with the pool's settings, and does not use those of the pool.
     ///
     /// # Errors
     /// The database is out of reach or holds no log.
@@ -80,8 +87,9 @@ impl PostgresLog {
         Ok(log)
     }
 
-    /// [`PostgresLog::connect`] without a look whether there is a log: for a service that may be started before it. Until
-    /// the database and the log in it are there, every call fails with [`LogError::Unavailable`].
+    /// [`PostgresLog::connect`] without the check that there is a log, for a service that may start
+    /// before it. Until the database and its log exist, every call fails with
+    /// [`LogError::Unavailable`].
     #[must_use]
     pub fn lazy(pool: &PgPool) -> Self {
         let options = settings(&pool.connect_options());
@@ -94,11 +102,11 @@ impl PostgresLog {
         let (queue, requests) = mpsc::channel(QUEUE_APPENDS_MAX);
         let options = options.application_name("allocation-ledger log writer");
         tokio::spawn(writer::run(options, requests, Arc::clone(&wakeups)));
-        let bulk = Arc::new(Bulk::new(readers.clone()));
+        let bulk = Arc::new(BulkReader::new(readers.clone()));
         Self { queue, readers, bulk, wakeups }
     }
 
-    /// The connections that it reads by, for whoever counts them.
+    /// The pool of connections for reading, for metrics.
     #[must_use]
     pub fn readers(&self) -> &PgPool {
         &self.readers
@@ -106,7 +114,7 @@ impl PostgresLog {
 }
 
 impl fmt::Debug for PostgresLog {
-    /// Says nothing of the settings, which may hold a password.
+    /// Leaves out the settings, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresLog").finish_non_exhaustive()
     }
@@ -116,14 +124,16 @@ impl fmt::Debug for PostgresLog {
 fn settings(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().options([
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX.as_millis().to_string().as_str()),
-        // Every statement on the log looks rows up by a key. A plan made while a table was all but empty would scan it,
-        // and go on scanning until the statistics catch up with a log that grows by millions.
+        // Every statement on the log looks rows up by key. A plan made while a table was almost
+        // empty would scan it, and would go on scanning until the statistics catch up with a log
+        // that grows by millions.
         ("enable_seqscan", "off"),
-        // The planner prices a scan that it cannot avoid, that of the head row, so high that it would be compiled first.
-        // All statements have one shape and one good plan: planning each anew takes longer than running it.
+        // All statements have one shape and one good plan, and planning takes longer than running.
+        // The scan of the head row cannot be avoided, and the planner now gives it so high a cost
+        // that it would be compiled first (`jit`).
         ("plan_cache_mode", "force_generic_plan"),
         ("jit", "off"),
-        // For the same reason, arrays of keys are joined key by key, whatever the size of the tables seems to be.
+        // For the same reason, arrays of keys are joined key by key, whatever the statistics say.
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("enable_material", "off"),
@@ -146,7 +156,7 @@ impl EventLog for PostgresLog {
             return Err(AppendError::Conflict { stream: stream.clone(), expected, actual });
         }
         let (answer, answered) = oneshot::channel();
-        let request = Request { append: batch::Append::new(stream.clone(), expected, events), answer };
+        let request = AppendRequest { append: batch::Append::new(stream.clone(), expected, events), answer };
         let gone = || LogError::Unavailable("the writer of the event log has ended".into());
         self.queue.send(request).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
@@ -172,7 +182,7 @@ impl EventLog for PostgresLog {
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
         if limit >= bulk::EVENTS_MIN {
             match self.bulk.page(after, limit).await {
-                // What is sound before it is found below.
+                // The read below finds the sound events before the damage.
                 Err(LogError::Damaged { .. }) => {}
                 page => return Ok(page?.events),
             }

@@ -1,11 +1,13 @@
-//! Appending events of many streams in a given order: for copying a log, and for filling an empty one.
+//! Ordered append: events of many streams in a given order, for copying a log and for filling an
+//! empty one.
 //!
-//! Where the port's append lets callers race for the next position, here the caller says where each batch stands: behind
-//! a given position, at given revisions, with recorded times that are kept to the microsecond. Anything else is refused,
-//! and a batch is written whole or not at all. So whoever else appends meanwhile is noticed and loses nothing.
+//! With the port's append, callers race for the next position. Here the caller says where each
+//! batch goes: after a given position, at given revisions, with recorded times that are kept to the
+//! microsecond. The writer refuses anything else, and writes a batch whole or not at all. So it
+//! notices any other writer that appends meanwhile, and that writer loses nothing.
 //!
-//! A log copied from another store may hold recorded times that run backwards from one stream to the next. They are kept;
-//! what is appended after them is recorded after the latest of them.
+//! A log copied from another store may have recorded times that run backwards from one stream to
+//! the next. They are kept; events appended after them are recorded after the latest of them.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -18,47 +20,52 @@ use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 use event_log::{ExpectedRevision, LogError, OrderedError, OrderedEvent};
 
 use crate::{
-    batch::{Decided, Moved, Rows, Taken},
+    batch::{AssumedRevisions, DecidedBatch, EventRows, StreamMoves},
     error::{damage, log_error},
-    schema, settings,
-    writer::{BatchError, Sent, Session},
+    schema,
+    session::{BatchError, BatchResult, WriterSession},
+    settings,
 };
 
-/// Appends batches of many streams' events in the order given. Has a connection of its own, opened when first needed.
+/// Appends batches of events of many streams in the order given. It has a connection of its own,
+/// opened when first needed.
 pub struct OrderedWriter {
     options: PgConnectOptions,
-    session: Option<Session>,
+    session: Option<WriterSession>,
 }
 
 impl fmt::Debug for OrderedWriter {
-    /// Says nothing of the settings, which may hold a password.
+    /// Leaves out the settings, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OrderedWriter").finish_non_exhaustive()
     }
 }
 
 impl OrderedWriter {
-    /// A writer to the log in the database of `pool`, which must have been [migrated](crate::migrate).
+    /// A writer to the log in the database of `pool`, which must have been
+    /// [migrated](crate::migrate).
     #[must_use]
     pub fn new(pool: &PgPool) -> Self {
         let options = settings(&pool.connect_options()).application_name("allocation-ledger ordered writer");
         Self { options, session: None }
     }
 
-    /// Appends events behind position `after`, where the log must end: all or none. Answers the log's new end once they
-    /// are durable. Some thousands at a time spread a commit's cost; the head row is locked meanwhile.
+    /// Appends events after position `after`, where the log must end: all or none. Answers the
+    /// log's new end once they are durable. Some thousand events at a time spread the cost of a
+    /// commit; the head row is locked meanwhile.
     ///
     /// # Errors
-    /// The log or a stream is elsewhere, a recorded time cannot be kept, or the database is out of reach.
+    /// The log ends at another position, a stream is at another revision, a recorded time cannot be kept,
+    /// or the database is out of reach.
     pub async fn append(&mut self, after: u64, events: &[OrderedEvent]) -> Result<u64, OrderedError> {
         if events.is_empty() {
             return Ok(after);
         }
-        // Out of its place until all is well: a session that failed or was given up half-way, perhaps within its
-        // transaction, ends with its connection.
+        // The session is put back only on success: one that failed or was given up half-way,
+        // perhaps within a transaction, must end with its connection.
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => Session::open(&self.options).await.map_err(|error| log_error(error, after))?,
+            None => WriterSession::open(&self.options).await.map_err(|error| log_error(error, after))?,
         };
         let names: Vec<String> = events.iter().map(|event| event.stream.to_string()).collect();
         let decided = rows(after, &names, events)?;
@@ -71,11 +78,11 @@ impl OrderedWriter {
             execute(&mut session.connection, "BEGIN").await?;
             let latest =
                 lower_head_time(&mut session.connection, earliest).await.map_err(|error| log_error(error, after))?;
-            match session.append(&decided).await.map_err(|error| outage(error, after))? {
-                Sent::Appended { before } if before.position != after => {
+            match session.append(&decided).await.map_err(|error| batch_error(error, after))? {
+                BatchResult::Appended { before } if before.position != after => {
                     return Err(OrderedError::Moved { after, head: before.position });
                 }
-                Sent::Appended { .. } => {
+                BatchResult::Appended { .. } => {
                     sqlx::query("UPDATE log.head SET recorded_at = greatest($1, $2)")
                         .bind(latest)
                         .bind(last)
@@ -88,8 +95,8 @@ impl OrderedWriter {
                     self.session = Some(session);
                     return Ok(end);
                 }
-                Sent::Elsewhere(taken) => return Err(elsewhere(&taken, &decided, after)),
-                Sent::NoRoom => {
+                BatchResult::Elsewhere(actual) => return Err(revision_error(&actual, &decided, after)),
+                BatchResult::NoRoom => {
                     execute(&mut session.connection, "ROLLBACK").await?;
                     session.last_place =
                         schema::make_room(&mut session.connection).await.map_err(|error| log_error(error, after))?;
@@ -99,8 +106,9 @@ impl OrderedWriter {
     }
 }
 
-/// Locks the head row and answers the latest recorded time of the log. Where an event of a batch is recorded earlier, the head
-/// says so until the batch is in: `log.append` records nothing earlier than the head.
+/// Locks the head row and answers the latest recorded time of the log. Where the earliest event of
+/// a batch was recorded before that, this sets the head's time to the earliest until the batch is
+/// in: `log.append` records no event earlier than the head's time.
 async fn lower_head_time(connection: &mut PgConnection, earliest: DateTime<Utc>) -> Result<DateTime<Utc>, sqlx::Error> {
     let latest = sqlx::query_scalar("SELECT recorded_at FROM log.head FOR UPDATE").fetch_one(&mut *connection).await?;
     if earliest < latest {
@@ -110,10 +118,10 @@ async fn lower_head_time(connection: &mut PgConnection, earliest: DateTime<Utc>)
     Ok(latest)
 }
 
-/// The rows of a batch that is to stand behind position `after`. Where its streams are taken to be follows from the
-/// revision of each one's first event.
-fn rows<'a>(after: u64, names: &'a [String], events: &'a [OrderedEvent]) -> Result<Decided<'a>, OrderedError> {
-    let mut rows = Rows::default();
+/// The rows of a batch that is to be appended after position `after`. The assumed revision of each
+/// stream follows from its first event.
+fn rows<'a>(after: u64, names: &'a [String], events: &'a [OrderedEvent]) -> Result<DecidedBatch<'a>, OrderedError> {
+    let mut rows = EventRows::default();
     let mut moved: BTreeMap<&str, (Option<i64>, u64)> = BTreeMap::new();
     let mut times: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
     for ((position, name), OrderedEvent { revision, event, .. }) in (after + 1..).zip(names).zip(events) {
@@ -134,20 +142,21 @@ fn rows<'a>(after: u64, names: &'a [String], events: &'a [OrderedEvent]) -> Resu
         }
         rows.push(name, revision, event, recorded_at);
     }
-    let mut columns = Moved::default();
+    let mut moves = StreamMoves::default();
     for (stream, (before, last)) in moved {
-        columns.streams.push(stream);
-        columns.before.push(before);
-        columns.after.push(last.cast_signed());
+        moves.streams.push(stream);
+        moves.before.push(before);
+        moves.after.push(last.cast_signed());
     }
-    Ok(Decided { verdicts: Vec::new(), rows, moved: columns })
+    Ok(DecidedBatch { verdicts: Vec::new(), rows, moves })
 }
 
-/// Names the first stream, in the streams' order, that is elsewhere.
-fn elsewhere(taken: &Taken, decided: &Decided<'_>, after: u64) -> OrderedError {
-    let first = decided.moved.streams.iter().zip(&decided.moved.before).find_map(|(&stream, before)| {
+/// Names the first stream, in the streams' order, that is at another revision than the batch
+/// assumes.
+fn revision_error(actual: &AssumedRevisions, decided: &DecidedBatch<'_>, after: u64) -> OrderedError {
+    let first = decided.moves.streams.iter().zip(&decided.moves.before).find_map(|(&stream, before)| {
         let revision = before.map_or(0, |before| before.cast_unsigned() + 1);
-        taken.get(stream).map(|&actual| OrderedError::Revision { stream: stream.to_owned(), revision, actual })
+        actual.get(stream).map(|&actual| OrderedError::Revision { stream: stream.to_owned(), revision, actual })
     });
     first.unwrap_or_else(|| {
         let what = "`log.append` names a stream that the batch does not move".to_owned();
@@ -155,7 +164,7 @@ fn elsewhere(taken: &Taken, decided: &Decided<'_>, after: u64) -> OrderedError {
     })
 }
 
-fn outage(error: BatchError, after: u64) -> LogError {
+fn batch_error(error: BatchError, after: u64) -> LogError {
     match error {
         BatchError::Postgres(error) => match damage(&error) {
             Some(what) => LogError::Damaged { position: after, what },

@@ -1,4 +1,4 @@
-//! From a point in time to a place in the log.
+//! Finding the position in the log at an instant.
 
 use chrono::{DateTime, Utc};
 
@@ -6,26 +6,29 @@ use sqlx::PgPool;
 
 use event_log::LogError;
 
-use crate::{answered::answered, error::log_error, read};
+use crate::{error::log_error, read, statement_timeout::with_timeout};
 
-/// Events looked through before a place found by halves, for one that was recorded later.
+/// Events before the position found by bisection that are searched for one recorded later.
 const LOOK_BACK_EVENTS: u64 = 2_000;
 
-/// The position of the event before the first one that was recorded after an instant; 0 where there is none.
+/// The position of the event before the first one that was recorded after an instant; 0 where there
+/// is none.
 ///
-/// Recorded times never run backwards, so this is a search by halves: some 25 reads of one event for a log of 30 million.
-/// Only in a log that was copied from another store may they do so for a moment: that is looked for around the place found.
+/// Recorded times never run backwards, so this bisects: some 25 reads of one event for a log of 30
+/// million. Only in a log that was copied from another store may they run backwards for a moment,
+/// so the events before the position found are searched for that.
 pub(crate) async fn position_at(pool: &PgPool, instant: DateTime<Utc>) -> Result<u64, LogError> {
-    let mut found = by_halves(pool, instant).await?;
+    let mut found = bisect(pool, instant).await?;
     while let Some(later) = first_later(pool, found, instant).await? {
         found = later - 1;
     }
     Ok(found)
 }
 
-/// A position where what stands at it was recorded at or before an instant and what follows it later.
-async fn by_halves(pool: &PgPool, instant: DateTime<Utc>) -> Result<u64, LogError> {
-    // What is recorded later is at or after `end`; everything up to `found` is not.
+/// A position whose event was recorded at or before an instant, while the event after it was
+/// recorded later.
+async fn bisect(pool: &PgPool, instant: DateTime<Utc>) -> Result<u64, LogError> {
+    // Events up to `found` were recorded at or before the instant, those from `end` on later.
     let (mut found, mut end) = (0, read::head(pool).await?.saturating_add(1));
     let mut middle = end - 1;
     while found + 1 < end {
@@ -46,7 +49,7 @@ async fn first_later(pool: &PgPool, position: u64, instant: DateTime<Utc>) -> Re
     .bind(position.saturating_sub(LOOK_BACK_EVENTS).cast_signed())
     .bind(position.cast_signed())
     .bind(instant);
-    let first: Option<i64> = answered(pool, async |reader| statement.fetch_one(reader).await)
+    let first: Option<i64> = with_timeout(pool, async |reader| statement.fetch_one(reader).await)
         .await
         .map_err(|error| log_error(error, position))?;
     Ok(first.map(i64::cast_unsigned))

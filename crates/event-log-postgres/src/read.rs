@@ -1,7 +1,8 @@
-//! Every statement that reads events. Each is one statement: no reader holds a transaction, and with it an old
-//! snapshot, open.
+//! All statements that read events. Each read is one statement, so no reader holds a transaction
+//! open, and with it an old snapshot.
 //!
-//! Readers count: positions rise by one and so do the revisions of a stream. What does not is damage, never patience.
+//! Readers count: positions rise by one, and so do the revisions of a stream. A gap is damage; a
+//! reader never waits for it to fill.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -12,8 +13,8 @@ use uuid::Uuid;
 use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent, StreamOrder};
 
 use crate::{
-    answered::answered,
     error::{log_error, unreadable},
+    statement_timeout::with_timeout,
 };
 
 /// A page of the log, its positions counted.
@@ -27,7 +28,7 @@ pub(crate) struct DensePage {
 /// The position of the last event.
 pub(crate) async fn head(pool: &PgPool) -> Result<u64, LogError> {
     let statement = sqlx::query_scalar("SELECT position FROM log.head");
-    let head: Option<i64> = answered(pool, async |reader| statement.fetch_optional(reader).await)
+    let head: Option<i64> = with_timeout(pool, async |reader| statement.fetch_optional(reader).await)
         .await
         .map_err(|error| log_error(error, 0))?;
     match head {
@@ -36,19 +37,20 @@ pub(crate) async fn head(pool: &PgPool) -> Result<u64, LogError> {
     }
 }
 
-/// Where a stream is.
+/// The revision of a stream's last event.
 pub(crate) async fn revision(pool: &PgPool, stream: &Stream) -> Result<ExpectedRevision, LogError> {
     let statement = sqlx::query_scalar("SELECT revision FROM log.stream WHERE stream = $1").bind(stream.to_string());
-    let revision: Option<i64> = answered(pool, async |reader| statement.fetch_optional(reader).await)
+    let revision: Option<i64> = with_timeout(pool, async |reader| statement.fetch_optional(reader).await)
         .await
         .map_err(|error| log_error(error, 0))?;
     Ok(revision.map_or(ExpectedRevision::NoStream, |revision| ExpectedRevision::Exact(revision.cast_unsigned())))
 }
 
-/// At most `limit` events after a position, and where the log ended at that moment.
+/// At most `limit` events after a position, and the log's end at that moment.
 pub(crate) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<DensePage, LogError> {
     let limit = limit.min(PAGE_EVENTS_MAX) as u64;
-    // Positions are dense: the page's end is known, and both bounds keep the planner to the partitions that it touches.
+    // Positions are dense, so the page's end is known. The two bounds limit the planner to the
+    // partitions that it needs.
     let statement = sqlx::query(
         "SELECT position, stream, revision, event_id, type, recorded_at, metadata, data,
                 (SELECT position FROM log.head) AS head
@@ -58,7 +60,7 @@ pub(crate) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Dens
     )
     .bind(bigint(after))
     .bind(bigint(after.saturating_add(limit)));
-    let rows = answered(pool, async |reader| statement.fetch_all(reader).await)
+    let rows = with_timeout(pool, async |reader| statement.fetch_all(reader).await)
         .await
         .map_err(|error| log_error(error, after))?;
     let Some(last) = rows.last() else {
@@ -70,7 +72,7 @@ pub(crate) async fn page(pool: &PgPool, after: u64, limit: usize) -> Result<Dens
     counted.page(head.cast_unsigned())
 }
 
-/// The events of a page, counted as they come.
+/// Counts the events of a page as they come.
 pub(crate) struct PageCounter {
     after: u64,
     limit: u64,
@@ -83,12 +85,12 @@ impl PageCounter {
         Self { after, limit, events: Vec::new() }
     }
 
-    /// Where the page has come to.
+    /// The position of the last event so far.
     pub(crate) fn end(&self) -> u64 {
         self.after + self.events.len() as u64
     }
 
-    /// Takes the next event, which has to stand at the next position.
+    /// Takes the next event, which must be at the next position.
     pub(crate) fn push(&mut self, event: RecordedEvent) -> Result<(), LogError> {
         let expected = self.end() + 1;
         if event.position != expected {
@@ -101,7 +103,7 @@ impl PageCounter {
         Ok(())
     }
 
-    /// The page, which has to go to the log's end where it is not full.
+    /// The page. One that is not full must reach the log's end.
     pub(crate) fn page(self, head: u64) -> Result<DensePage, LogError> {
         let end = self.end();
         if (self.events.len() as u64) < self.limit && end != head {
@@ -111,7 +113,8 @@ impl PageCounter {
     }
 }
 
-/// As [`page`]; where damage is among the events, those before it. What comes next is then the damage.
+/// As [`page`], but where damage is among the events, the page stops before it. The next page then
+/// meets the damage first.
 pub(crate) async fn sound_page(pool: &PgPool, after: u64, limit: usize) -> Result<DensePage, LogError> {
     match page(pool, after, limit).await {
         Err(LogError::Damaged { position, .. }) if position > after + 1 => {
@@ -122,20 +125,20 @@ pub(crate) async fn sound_page(pool: &PgPool, after: u64, limit: usize) -> Resul
     }
 }
 
-/// Where a page came out empty: makes sure that it is the log's end and not a hole.
+/// Checks that an empty page is at the log's end and not at a gap.
 async fn empty_page(pool: &PgPool, after: u64, limit: u64) -> Result<DensePage, LogError> {
     let head = head(pool).await?;
     if head <= after || limit == 0 {
         return Ok(DensePage { events: Vec::new(), head });
     }
-    // Events were appended between the two statements, unless there is a hole. One look at the first tells: what the
-    // head row says is committed.
+    // Events were appended between the two statements, unless there is a gap. The first of them
+    // tells: the events up to the head row's position are committed.
     let statement =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM log.event WHERE position = $1)").bind(bigint(after + 1));
-    let stands: bool = answered(pool, async |reader| statement.fetch_one(reader).await)
+    let exists: bool = with_timeout(pool, async |reader| statement.fetch_one(reader).await)
         .await
         .map_err(|error| log_error(error, after))?;
-    if stands { Box::pin(page(pool, after, limit as usize)).await } else { Err(missing(after + 1, head)) }
+    if exists { Box::pin(page(pool, after, limit as usize)).await } else { Err(missing(after + 1, head)) }
 }
 
 fn missing(position: u64, head: u64) -> LogError {
@@ -159,8 +162,9 @@ pub(crate) async fn stream(
     .bind(stream.to_string())
     .bind(bigint(from_revision))
     .bind(limit.min(PAGE_EVENTS_MAX) as i64);
-    let rows =
-        answered(pool, async |reader| statement.fetch_all(reader).await).await.map_err(|error| log_error(error, 0))?;
+    let rows = with_timeout(pool, async |reader| statement.fetch_all(reader).await)
+        .await
+        .map_err(|error| log_error(error, 0))?;
     let events = rows.iter().map(recorded_event).collect::<Result<Vec<_>, _>>()?;
     check_order(from_revision, &events)?;
     Ok(events)
@@ -172,9 +176,9 @@ pub(crate) async fn streams(pool: &PgPool, streams: &[Stream], to: u64) -> Resul
         return Ok(Vec::new());
     }
     let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
-    // By way of `log.stream`: a stream that does not exist, as those of new cases, is so looked for once and not in the
-    // index of each partition. `+ 0` keeps the planner from going through all positions up to `to`, which it does where it
-    // knows nothing of the table yet.
+    // The join on `log.stream` looks up a stream that does not exist, such as that of a new case,
+    // once and not in the index of each partition. `+ 0` keeps the planner from scanning all
+    // positions up to `to`, which it would do while it has no statistics of the table.
     let statement = sqlx::query(
         "SELECT asked.place, event.*
            FROM unnest($1::text[]) WITH ORDINALITY AS asked (stream, place)
@@ -187,8 +191,9 @@ pub(crate) async fn streams(pool: &PgPool, streams: &[Stream], to: u64) -> Resul
     )
     .bind(&names)
     .bind(bigint(to));
-    let rows =
-        answered(pool, async |reader| statement.fetch_all(reader).await).await.map_err(|error| log_error(error, 0))?;
+    let rows = with_timeout(pool, async |reader| statement.fetch_all(reader).await)
+        .await
+        .map_err(|error| log_error(error, 0))?;
     let mut answer: Vec<Vec<RecordedEvent>> = streams.iter().map(|_| Vec::new()).collect();
     for row in &rows {
         let event = recorded_event(row)?;
@@ -230,7 +235,8 @@ fn recorded_event(row: &PgRow) -> Result<RecordedEvent, LogError> {
     })
 }
 
-/// A number for a `bigint` parameter: beyond its range there is nothing to find.
+/// A number as a `bigint` parameter. Numbers beyond its range find nothing, and so does its
+/// maximum.
 pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

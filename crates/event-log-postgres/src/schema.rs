@@ -2,34 +2,35 @@
 
 use sqlx::{Connection as _, PgConnection, PgPool, migrate::Migrator};
 
-/// Positions in one partition of `log.event`: ten years of a national ledger fill half of one.
+/// Positions in one partition of `log.event`. Ten years of a national ledger fill half of one.
 ///
-/// Part of the schema, where `log.make_room` has it too: partitions that exist keep their bounds, so this number can never
-/// change for a log in use.
+/// This is part of the schema, and `log.make_room` has the same number. It must never change for a
+/// log in use, because existing partitions keep their bounds.
 pub const PARTITION_EVENTS: u64 = 10_000_000;
 
-/// Why the schema could not be brought up to date.
+/// The reason why the schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// A migration failed, or what the database holds is not from a version of this program that this one knows.
+    /// A migration failed, or the database was migrated by a version of this program that this one
+    /// does not know.
     #[error("bring the schema of the event log up to date")]
     Migration(#[from] sqlx::migrate::MigrateError),
-    /// The database is out of reach or refuses.
+    /// The database is out of reach, or refuses.
     #[error("prepare the tables of the event log")]
     Database(#[from] sqlx::Error),
 }
 
-/// Brings the schema up to date; does nothing where it is, so that whoever may only read the log may ask for it. Safe to run
-/// in several processes at a time: each waits for an advisory lock.
+/// Brings the schema up to date. Where it is, this does nothing, so a role that may only read the
+/// log may call it. Several processes may call it at a time: each waits for an advisory lock.
 ///
 /// # Errors
-/// The database is out of reach, or not ours to migrate.
+/// The database is out of reach, or this role may not migrate it.
 pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     let mut migrator = sqlx::migrate!();
     migrator.create_schema("log");
     migrator.dangerous_set_table_name("log.migration");
-    // A connection of its own, closed at the end: the migrator's lock belongs to the session and would outlive a failure
-    // in a pooled one.
+    // On a connection of its own that is closed at the end: the migrator's lock belongs to the
+    // session, and would outlive a failure in a pooled one.
     let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
     if !is_up_to_date(&migrator, &mut connection).await? {
         migrator.run_direct(None, &mut connection, false).await?;
@@ -39,7 +40,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     Ok(())
 }
 
-/// Whether the database holds exactly what the migrations of this program make.
+/// Whether exactly the migrations of this program were run on the database.
 async fn is_up_to_date(migrator: &Migrator, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let exists: bool =
         sqlx::query_scalar("SELECT to_regclass('log.migration') IS NOT NULL").fetch_one(&mut *connection).await?;
@@ -53,24 +54,57 @@ async fn is_up_to_date(migrator: &Migrator, connection: &mut PgConnection) -> Re
     Ok(migrator.iter().map(|migration| (migration.version, migration.checksum.to_vec(), true)).eq(made))
 }
 
-/// Makes the roles that the services log in as members of, and lets each do its work with the log; for one that has been
-/// [migrated](migrate) by somebody who might not make roles.
+/// Makes the roles of which the services' logins are members, and grants each its rights on the
+/// log. Call it for a log that was [migrated](migrate) by a role that may not make roles.
 ///
 /// # Errors
-/// The database is out of reach, or not ours to give rights to.
+/// The database is out of reach, or this role may not grant rights.
 pub async fn grant_roles(pool: &PgPool) -> Result<(), MigrateError> {
     sqlx::query("SELECT log.grant_roles()").execute(pool).await?;
     Ok(())
 }
 
-/// Makes the partition that the next event goes into and the one after it, where they are missing. Answers the last
-/// position that there is a place for.
+/// Makes the partition for the next event and the one after it, where they are missing. Answers the
+/// last position that has a partition.
 pub(crate) async fn make_room(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let last_place: i64 = sqlx::query_scalar("SELECT log.make_room()").fetch_one(connection).await?;
     Ok(last_place.cast_unsigned())
 }
 
-/// Whether it is time to make the partition after next: events have begun to go into the last one made.
+/// Whether it is time to make the next partition: events go into the last one already.
 pub(crate) fn partition_is_due(head: u64, last_place: u64) -> bool {
     head + PARTITION_EVENTS > last_place
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    /// The version and the SHA-384 of each migration. Every database that was migrated holds them,
+    /// and
+    /// [`super::migrate`] refuses a migration that has changed. So never change a line here: a new
+    /// migration gets a new one.
+    const FROZEN: [(i64, &str); 4] = [
+        (1, "1b6652025ce377bfb71355c0d0d6447ce924d7a7ccd7735e0db3c74e9a55b4b628b5fe6f21988b6b4d32370b8933eb45"),
+        (2, "87002ce9428cd0aa58b3c870d5264ea132a3fa52cc7f07fccbc18c91d5dcec08f72dfda1529492131072a904d9ea2074"),
+        (3, "4fb1f2abffb56ca5db03cfafbfd1b47dbb349cad0b6c4309cdd81b4d1a0824d7bfec4c925f12270b6270737bbaa3d484"),
+        (4, "53a6b70f7fe229a45ef326f4bec2ec807bb1f06a7e4da9885413bafe8d5570c013586e874bb70f168af0bf3336f174ba"),
+    ];
+
+    #[test]
+    fn migrations_never_change() {
+        let migrator = sqlx::migrate!();
+        let migrations: Vec<(i64, String)> = migrator
+            .iter()
+            .map(|migration| {
+                let hex = migration.checksum.iter().fold(String::new(), |mut hex, byte| {
+                    // Writing to a string cannot fail.
+                    let _ = write!(hex, "{byte:02x}");
+                    hex
+                });
+                (migration.version, hex)
+            })
+            .collect();
+        assert_eq!(migrations, FROZEN.map(|(version, hex)| (version, hex.to_owned())));
+    }
 }
