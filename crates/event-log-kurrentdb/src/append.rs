@@ -1,16 +1,16 @@
-//! Appending, and what became of an append whose answer was lost.
+//! Appending at an expected revision, and finding the outcome of an append whose answer was lost.
 //!
-//! What the server promises for an append at an exact revision, or to no stream:
+//! The server promises for an append at an exact revision, or to a stream that does not exist:
 //!
-//! | the stream is | it answers |
+//! | the stream is | the server answers |
 //! |---|---|
-//! | at that revision | appended, whatever the event ids |
+//! | at that revision | success, whatever the event ids |
 //! | further, and exactly these ids follow the revision | success again |
-//! | anywhere else | not at the expected revision |
+//! | anywhere else | wrong expected version |
 //!
-//! So the same append may be sent until there is an answer. It does not say which call a success belongs to, nor where
-//! all events of it stand, so after any answer but a plain conflict the events are read from the stream: what stands
-//! there is what happened.
+//! So the same append may be sent until there is an answer. A success does not say which call wrote
+//! the events, nor the position of each. So after any answer but a plain conflict the events are
+//! read back: the stream shows what happened.
 
 use domain::Stream;
 use kurrentdb::{AppendToStreamOptions, Client, CurrentRevision, Error, EventData, StreamState};
@@ -22,10 +22,11 @@ use event_log::{
 };
 
 use crate::{
-    Store,
-    connection::{as_caller, in_time},
-    read::{REVISION_MAX, log_error},
+    address::as_caller,
+    connection::in_time,
+    store::{Store, log_error},
     stored::{AppendId, event_data},
+    stream_reads::REVISION_MAX,
 };
 
 impl Store {
@@ -42,10 +43,10 @@ impl Store {
             let actual = self.revision(stream).await?;
             return Err(AppendError::Conflict { stream: stream.clone(), expected, actual });
         }
-        self.see_last(stream, expected).await?;
+        self.read_last(stream, expected).await?;
         let id = AppendId::new();
         let data: Vec<EventData> =
-            events.iter().map(|event| event_data(event, self.seen.not_before(event.recorded_at), id)).collect();
+            events.iter().map(|event| event_data(event, self.clock.advance_to(event.recorded_at), id)).collect();
         let actual = match self.send(stream, expected, &data).await {
             Ok(()) => None,
             Err(Error::WrongExpectedVersion { current, .. }) => Some(match current {
@@ -60,7 +61,7 @@ impl Store {
         {
             return Err(conflict(actual));
         }
-        match (self.settled(stream, expected, events, id).await?, actual) {
+        match (self.read_back(stream, expected, events, id).await?, actual) {
             (Some(appended), _) => Ok(appended),
             (None, Some(actual)) => Err(conflict(actual)),
             (None, None) => {
@@ -71,11 +72,13 @@ impl Store {
         }
     }
 
-    /// Makes sure that the last event of a stream was seen, so that no recorded time after it is earlier. Who appends has
-    /// mostly read it.
-    async fn see_last(&self, stream: &Stream, expected: ExpectedRevision) -> Result<(), LogError> {
+    /// Reads the last event of a stream, so that no event after it gets an earlier recorded time.
+    /// Most callers have read it already.
+    async fn read_last(&self, stream: &Stream, expected: ExpectedRevision) -> Result<(), LogError> {
         match expected {
-            Exact(revision) if !self.seen.has(stream, revision) => self.stream(stream, revision, 1).await.map(drop),
+            Exact(revision) if !self.revisions.has(stream, revision) => {
+                self.stream(stream, revision, 1).await.map(drop)
+            }
             Exact(_) | NoStream => Ok(()),
         }
     }
@@ -88,7 +91,7 @@ impl Store {
     ) -> Result<(), Error> {
         let options = AppendToStreamOptions::default().stream_state(stream_state(expected));
         let options = as_caller!(self.connection.address(), options);
-        let name = self.prefix.name(stream);
+        let name = self.name(stream);
         let ask = |client: Client| {
             let (name, options, data) = (name.clone(), &options, data.to_vec());
             async move { in_time(client.append_to_stream(name, options, data)).await.map(drop) }
@@ -96,22 +99,23 @@ impl Store {
         self.connection.call(ask).await
     }
 
-    /// The answer to an append whose events stand in the stream at the revisions after the expected one.
-    pub(crate) async fn settled(
+    /// Reads an append back: the answer to it, where its events are at the revisions after the
+    /// expected one. Answers nothing where they are not.
+    pub(crate) async fn read_back(
         &self,
         stream: &Stream,
         expected: ExpectedRevision,
         events: &[NewEvent],
         id: AppendId,
     ) -> Result<Option<Appended>, LogError> {
-        let stand = self.stream_appends(stream, expected.next(), events.len()).await?;
-        let are_these = stand.iter().map(|(event, _)| event.event_id).eq(events.iter().map(|event| event.event_id));
-        let Some(((last, by), true)) = stand.last().map(|last| (last, are_these)) else { return Ok(None) };
+        let found = self.stream_appends(stream, expected.next(), events.len()).await?;
+        let are_these = found.iter().map(|(event, _)| event.event_id).eq(events.iter().map(|event| event.event_id));
+        let Some(((last, written_by), true)) = found.last().map(|last| (last, are_these)) else { return Ok(None) };
         Ok(Some(Appended {
             revision: last.revision,
             position: last.position,
-            events: stand.iter().map(|(event, _)| (event.position, event.recorded_at)).collect(),
-            repeated: *by != id,
+            events: found.iter().map(|(event, _)| (event.position, event.recorded_at)).collect(),
+            repeated: *written_by != id,
         }))
     }
 }

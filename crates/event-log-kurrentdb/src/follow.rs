@@ -1,7 +1,7 @@
 //! Followers: the pages that they read on a KurrentDB server.
 //!
-//! Followers are woken by the one subscription of [`Wakeups`]. A follower that finds events which the
-//! subscription did not announce has it replaced.
+//! Followers are woken by the one subscription of [`Wakeups`]. A follower that finds events which
+//! the subscription did not announce has it replaced.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use futures::stream::BoxStream;
 
 use event_log::{Followed, LogError, LogPage, PageNext, Pages};
 
-use crate::{Store, seen::Revisions, wakeups::Wakeups};
+use crate::{revisions::RevisionCheck, store::Store, wakeups::Wakeups};
 
 struct FollowedPages {
     store: Arc<Store>,
     wakeups: Arc<Wakeups>,
-    revisions: Revisions,
+    revisions: RevisionCheck,
 }
 
 /// Follows the log after a position.
@@ -24,7 +24,7 @@ pub(crate) fn follow(
     after: u64,
 ) -> BoxStream<'static, Result<Followed, LogError>> {
     let wake_ups = wakeups.subscribe();
-    let pages = FollowedPages { store, wakeups, revisions: Revisions::after(after) };
+    let pages = FollowedPages { store, wakeups, revisions: RevisionCheck::after(after) };
     event_log::follow(pages, wake_ups, after)
 }
 
@@ -54,6 +54,6 @@ impl Pages for FollowedPages {
     }
 
     fn found_unannounced(&mut self, position: u64) {
-        self.wakeups.missed(position);
+        self.wakeups.report_found(position);
     }
 }

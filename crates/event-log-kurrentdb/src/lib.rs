@@ -1,36 +1,57 @@
-//! The log on a KurrentDB server or cluster, formerly EventStoreDB, by its official client.
+//! The event log on a KurrentDB server or cluster (formerly EventStoreDB), through its official
+//! client.
 //!
-//! | module | knows |
+//! | module | what it holds |
 //! |---|---|
-//! | `connection` | reaching the server: URLs, time limits, clients made anew |
-//! | `reach` | why no node was reached |
-//! | `stored` | what our events look like on the server |
-//! | `append` | appending, and what became of an append whose answer was lost |
-//! | `ordered` | appending many streams' events in a given order, recorded times kept |
-//! | `read` | reading, and telling what is missing |
+//! | `address` | reading URLs, and making clients |
+//! | `connection` | calls with time limits, and replacing clients that have failed |
+//! | `diagnose` | finding out why no node was reached |
+//! | `stored` | the form that events have on the server |
+//! | `store` | what all reading and writing shares |
+//! | `append` | appending, and finding the outcome of an append whose answer was lost |
+//! | `ordered` | appending events of many streams in a given order, recorded times kept |
+//! | `stream_reads` | reading single streams, and telling what is missing from them |
+//! | `log_reads` | single reads of the whole log |
+//! | `search` | finding the ledger's next event past what others have written |
+//! | `paging` | reading the whole log in pages, and telling what is missing from them |
 //! | `head` | finding the log's end |
-//! | `seen` | what this process has seen of the log |
+//! | `instants` | finding the place of an instant |
+//! | `recorded_clock` | keeping recorded times from running backwards |
+//! | `revisions` | the last revisions of streams |
+//! | `time_index` | recorded times along the log |
+//! | `gaps` | stretches of the log that hold no event of the ledger |
 //! | `follow` | followers |
-//! | `wakeups` | how followers are woken: one subscription |
-//! | `subscription` | a subscription, on a thread of its own, and what it tells of the events of others |
+//! | `wakeups` | waking followers, by one subscription |
+//! | `subscription` | one subscription, on a thread of its own |
 //! | `remove` | removing what a trial wrote |
 //!
-//! Promises what the port promises. Positions are the server's commit positions and have gaps. The log shares its server
-//! with others: it is the streams that bear its prefix, and everything else there is left alone.
+//! The store keeps the promises of the port. Positions are the server's commit positions, which
+//! have gaps. The log shares its server with other users: it is the streams with its prefix, and
+//! the store leaves all others alone.
 //!
-//! Needs a server that says where events read by stream stand (22.6 or later), and a user who may read `$all`.
+//! The server must tell the position of events that are read by stream (version 22.6 or later), and
+//! the user must be allowed to read `$all`.
 
+mod address;
 mod append;
 mod connection;
+mod diagnose;
 mod follow;
+mod gaps;
 mod head;
+mod instants;
+mod log_reads;
 mod ordered;
-mod reach;
-mod read;
+mod paging;
+mod recorded_clock;
 mod remove;
-mod seen;
+mod revisions;
+mod search;
+mod store;
 mod stored;
+mod stream_reads;
 mod subscription;
+mod time_index;
 mod wakeups;
 
 use std::{fmt, sync::Arc};
@@ -39,80 +60,57 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::Stream;
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
-use tokio::sync::Mutex;
 
 use event_log::{
-    AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, PAGE_EVENTS_MAX, PageNext,
-    RecordedEvent,
+    AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, PageNext, RecordedEvent,
 };
 
 use self::{
-    connection::{Address, Connection},
-    head::LastLook,
-    read::Start,
-    seen::{Revisions, Seen},
+    address::ServerAddress, connection::Connection, paging::PageStart, revisions::RevisionCheck, store::Store,
     wakeups::Wakeups,
 };
 
 pub use self::{
-    connection::InvalidUrl,
+    address::InvalidUrl,
     ordered::OrderedWriter,
     remove::remove,
     stored::{InvalidPrefix, StreamPrefix},
 };
 
-/// Streams that are read side by side. One call after the other would wait some 40 ms for each.
+/// Streams that are read side by side. Each read takes some 40 ms, so one after the other is too
+/// slow.
 const STREAMS_READ_AT_ONCE: usize = 64;
 
 /// Whether a URL names a KurrentDB server.
 #[must_use]
 pub fn is_url(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(scheme, _)| connection::SCHEMES.contains(&scheme))
+    url.split_once("://").is_some_and(|(scheme, _)| address::SCHEMES.contains(&scheme))
 }
 
-/// An event log on a KurrentDB server. A handle: clones share the connection. Needs a Tokio runtime, the same for all of them.
+/// An event log on a KurrentDB server. A handle: clones share the connection. Needs a Tokio
+/// runtime, which must be the same for all clones.
 #[derive(Clone)]
 pub struct KurrentLog {
     store: Arc<Store>,
     wakeups: Arc<Wakeups>,
 }
 
-/// What everything that reads and writes needs.
-struct Store {
-    connection: Connection,
-    prefix: StreamPrefix,
-    seen: Seen,
-    last_look: LastLook,
-    /// Held by whoever reads on to find an instant; the others would read the same. No task of its own, as the others are
-    /// that somebody waits for: a position is asked for by one who goes on or goes away.
-    finding: Mutex<()>,
-    /// Held by whoever searches the log for our next event; the others mostly look for the same.
-    searching: Mutex<()>,
-}
-
 impl KurrentLog {
-    /// The log on the server that a URL names, in the streams with this prefix. Does not go there: until the server is
-    /// there, every call says that it is not.
+    /// The log on the server that a URL names, in the streams with this prefix. This does not
+    /// connect: while the server is out of reach, every call answers [`LogError::Unavailable`].
     ///
     /// # Errors
     /// The URL names no server.
     pub fn new(url: &str, prefix: &StreamPrefix) -> Result<Self, InvalidUrl> {
-        let address = Address::new(url)?;
-        let store = Arc::new(Store {
-            connection: Connection::new(address),
-            prefix: prefix.clone(),
-            seen: Seen::new(),
-            last_look: LastLook::default(),
-            finding: Mutex::new(()),
-            searching: Mutex::new(()),
-        });
+        let address = ServerAddress::new(url)?;
+        let store = Arc::new(Store::new(Connection::new(address), prefix.clone()));
         let wakeups = Arc::new(Wakeups::new(Arc::clone(&store)));
         Ok(Self { store, wakeups })
     }
 }
 
 impl fmt::Debug for KurrentLog {
-    /// Says nothing of the settings, which may hold a password.
+    /// Leaves out the settings, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KurrentLog").field("prefix", &self.store.prefix).finish_non_exhaustive()
     }
@@ -127,7 +125,7 @@ impl EventLog for KurrentLog {
         events: Vec<NewEvent>,
     ) -> Result<Appended, AppendError> {
         let appended = self.store.append(stream, expected, &events).await?;
-        self.wakeups.wake(appended.position);
+        self.wakeups.announce(appended.position);
         Ok(appended)
     }
 
@@ -149,7 +147,7 @@ impl EventLog for KurrentLog {
     }
 
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
-        let page = self.store.page(after, limit, &mut Revisions::after(after)).await?;
+        let page = self.store.page(after, limit, &mut RevisionCheck::after(after)).await?;
         match page.next {
             PageNext::Damage(error) if page.events.is_empty() => return Err(error),
             PageNext::Damage(_) | PageNext::MoreEvents => {}
@@ -160,8 +158,9 @@ impl EventLog for KurrentLog {
 
     async fn event_at(&self, position: u64) -> Result<Option<RecordedEvent>, LogError> {
         let Some(before) = position.checked_sub(1) else { return Ok(None) };
-        // Asked for by its position, as the way from the event before it may be long.
-        let found = self.store.page_from(Start::Event(position), before, 1, &mut Revisions::after(before)).await?;
+        // Read from its own position: the way from the event before it may be long.
+        let start = PageStart::Event(position);
+        let found = self.store.page_from(start, before, 1, &mut RevisionCheck::after(before)).await?;
         let Some(page) = found else { return Ok(None) };
         match (page.events.into_iter().find(|event| event.position == position), page.next) {
             (None, PageNext::Damage(error)) => Err(error),
@@ -181,49 +180,5 @@ impl EventLog for KurrentLog {
 
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {
         follow::follow(Arc::clone(&self.store), Arc::clone(&self.wakeups), after)
-    }
-}
-
-impl Store {
-    async fn whole_stream(&self, stream: &Stream) -> Result<Vec<RecordedEvent>, LogError> {
-        let mut events = Vec::new();
-        loop {
-            let page = self.stream(stream, events.len() as u64, PAGE_EVENTS_MAX).await?;
-            let is_last = page.len() < PAGE_EVENTS_MAX;
-            events.extend(page);
-            if is_last {
-                return Ok(events);
-            }
-        }
-    }
-
-    /// The position of the last event before the first one that was recorded after an instant.
-    async fn position_at(self: &Arc<Self>, instant: DateTime<Utc>) -> Result<u64, LogError> {
-        {
-            let _finding = self.finding.lock().await;
-            let mut end = self.seen.times_end();
-            let mut revisions = Revisions::after(end);
-            while self.seen.latest_time() <= instant {
-                let page = self.page(end, PAGE_EVENTS_MAX, &mut revisions).await?;
-                match (page.events.last(), page.next) {
-                    (_, PageNext::LogEnd) => break,
-                    (Some(last), _) => end = last.position,
-                    (None, PageNext::Damage(error)) => return Err(error),
-                    (None, PageNext::MoreEvents) => {}
-                }
-            }
-        }
-        let mut found = self.seen.before_instant(instant);
-        loop {
-            let page = self.page(found, PAGE_EVENTS_MAX, &mut Revisions::after(found)).await?;
-            let earlier = page.events.iter().take_while(|event| event.recorded_at <= instant).count();
-            found = earlier.checked_sub(1).map_or(found, |last| page.events[last].position);
-            match page.next {
-                _ if earlier < page.events.len() => return Ok(found),
-                PageNext::LogEnd => return Ok(found),
-                PageNext::Damage(error) => return Err(error),
-                PageNext::MoreEvents => {}
-            }
-        }
     }
 }

@@ -1,8 +1,9 @@
-//! Appending events of many streams in a given order: for copying a log.
+//! Ordered append: events of many streams in a given order, for copying a log.
 //!
-//! The server promises an order within a stream only, so the next append goes out when the one before it is answered: all
-//! on one long call, where each waits for the way there and back and not, as calls of their own do, for the client's
-//! connection to send what it holds. Each stream's expected revision keeps everybody else out.
+//! The server promises an order within a stream only, so each append waits for the answer to the
+//! one before it. All go out on one long call (batch append): there an append waits for one round
+//! trip only, while calls of their own would also wait for the client's connection to send what it
+//! buffers. The expected revision of each stream keeps other writers out.
 
 use std::fmt;
 
@@ -17,18 +18,20 @@ use event_log::{
 
 use crate::{
     KurrentLog,
+    address::as_caller,
     append::stream_state,
-    connection::{as_caller, in_time},
+    connection::in_time,
     stored::{AppendId, event_data},
 };
 
-/// Most bytes of events in one append; servers take a mebibyte unless told otherwise.
+/// Most bytes of events in one append. A server accepts one mebibyte unless it is configured
+/// otherwise.
 const APPEND_BYTES_MAX: usize = 512 * 1024;
 
 /// Tries of one append.
 const TRIES_MAX: u32 = 3;
 
-/// Appends many streams' events in the order given.
+/// Appends events of many streams in the order given.
 pub struct OrderedWriter {
     log: KurrentLog,
     id: AppendId,
@@ -48,18 +51,19 @@ impl OrderedWriter {
         Self { log: log.clone(), id: AppendId::new(), batch: None }
     }
 
-    /// Appends events in their order, each where its stream expects it, with their recorded times, and answers the position
-    /// of the last one. Where this fails, those before the one that failed are appended; those that stand there already are
+    /// Appends events in their order, each at its revision and with its recorded time, and answers
+    /// the position of the last one. Where this fails, the events before the one that failed are
+    /// appended; the caller may send all of them again, as events that the log has already are
     /// passed over.
     ///
     /// # Errors
-    /// A stream is elsewhere, or the server is out of reach.
+    /// A stream is not at the revision that its next event expects, or the server is out of reach.
     pub async fn append(&mut self, events: &[OrderedEvent]) -> Result<Option<u64>, OrderedError> {
         let mut end = None;
-        let follow = |one: &OrderedEvent, next: &OrderedEvent| {
+        let follows = |one: &OrderedEvent, next: &OrderedEvent| {
             one.stream == next.stream && one.revision.checked_add(1) == Some(next.revision)
         };
-        for run in events.chunk_by(follow) {
+        for run in events.chunk_by(follows) {
             let mut rest = run;
             while let Some(first) = rest.first() {
                 let (piece, after) = rest.split_at(piece_len(rest));
@@ -78,7 +82,7 @@ impl OrderedWriter {
         let mut tries = 0;
         loop {
             tries += 1;
-            let name = store.prefix.name(stream);
+            let name = store.name(stream);
             let sent = match self.batch().await {
                 Ok(Some(batch)) => {
                     let sent = in_time(batch.append_to_stream(&name, stream_state(expected), data.clone())).await;
@@ -91,12 +95,13 @@ impl OrderedWriter {
                 Ok(Some(position)) => return Ok(position.commit),
                 Ok(None) => None,
                 Err(error) => {
-                    // The call ends with its first failure, and does not say for sure which that was.
+                    // The call ends with its first failure, and does not say reliably which append
+                    // failed.
                     self.batch = None;
                     Some(error)
                 }
             };
-            if let Some(appended) = store.settled(stream, expected, events, self.id).await? {
+            if let Some(appended) = store.read_back(stream, expected, events, self.id).await? {
                 return Ok(appended.position);
             }
             let actual = store.revision(stream).await?;
@@ -110,7 +115,7 @@ impl OrderedWriter {
         }
     }
 
-    /// The call on which to append; none where the server has no such call.
+    /// The call on which to append. Answers nothing where the server has no batch append.
     async fn batch(&mut self) -> Result<Option<&BatchAppendClient>, Error> {
         if self.batch.is_none() {
             let connection = &self.log.store.connection;
@@ -126,7 +131,7 @@ impl OrderedWriter {
     }
 }
 
-/// How many of these events go into one append.
+/// How many of these events fit into one append.
 fn piece_len(events: &[OrderedEvent]) -> usize {
     let mut bytes = 0;
     let fit = events.iter().take(APPEND_EVENTS_MAX).take_while(|OrderedEvent { event, .. }| {

@@ -8,30 +8,30 @@ use kurrentdb::{Client, Error, Position, StreamState, TombstoneStreamOptions};
 use event_log::{LogError, PAGE_EVENTS_MAX};
 
 use crate::{
-    KurrentLog, STREAMS_READ_AT_ONCE,
-    connection::{as_caller, in_time},
-    read::{Then, log_error},
+    KurrentLog, STREAMS_READ_AT_ONCE, address::as_caller, connection::in_time, log_reads::ReadEnd, store::log_error,
     stored::STREAM_DELETED,
 };
 
-/// Deletes every stream of a log for good that is not deleted yet, and answers how many there were. Only for a log that was made to try things
-/// out: nobody can write to these streams again.
+/// Deletes all streams of a log for good, and answers how many it has deleted. Only for a log that
+/// was made for a trial: no later write to these streams can succeed.
 ///
-/// For good, that is with a tombstone, because their names are never used again: the server then drops all of their events
-/// when it next scavenges. Of a stream deleted to be begun again it would keep the last event and the settings.
+/// Streams are deleted with a tombstone, because their names are never used again: the server then
+/// drops all of their events when it next scavenges. Of a stream that is deleted without one it
+/// would keep the last event and the settings.
 ///
 /// # Errors
-/// [`LogError`], where the server does not do it.
+/// [`LogError`], where the server is out of reach or refuses.
 pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
     let store = &log.store;
     let (mut streams, mut deleted) = (BTreeSet::new(), BTreeSet::new());
     let mut from = Position::start();
     loop {
-        let (read, then) = store.read_all(from.commit, from, PAGE_EVENTS_MAX).await.map_err(log_error)?;
+        let (read, end) = store.read_all(from.commit, from, PAGE_EVENTS_MAX).await.map_err(log_error)?;
         for event in &read {
             let event = event.get_original_event();
             from = event.position;
-            // Its settings go with a stream; what else begins as ours do is left alone.
+            // The settings are deleted with their stream. Streams of others that begin with the
+            // prefix are left alone.
             if store.prefix.stream(event.stream_id()).is_none() {
                 continue;
             }
@@ -41,10 +41,10 @@ pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
             };
             streams.insert(event.stream_id().to_owned());
         }
-        match then {
-            Then::End => break,
-            Then::From(before) => from = Position { commit: before, prepare: 0 },
-            Then::More | Then::Quiet => {}
+        match end {
+            ReadEnd::LogEnd => break,
+            ReadEnd::NothingBefore(before) => from = Position { commit: before, prepare: 0 },
+            ReadEnd::More | ReadEnd::Quiet => {}
         }
     }
     streams.retain(|stream| !deleted.contains(stream));
@@ -58,7 +58,7 @@ pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
                 async move { in_time(client.tombstone_stream(name, options)).await }
             };
             match store.connection.call(ask).await {
-                // The answer to an earlier try was lost.
+                // An earlier try has deleted it, and its answer was lost.
                 Ok(_) | Err(Error::ResourceDeleted) => Ok(()),
                 Err(error) => Err(log_error(error)),
             }

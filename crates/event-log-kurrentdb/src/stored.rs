@@ -1,15 +1,18 @@
-//! What our events look like on the server.
+//! Stored events: the form that the ledger's events have on the server.
 //!
-//! | on the server | is |
+//! | on the server | holds |
 //! |---|---|
 //! | stream | the prefix and the stream's name, `ledger-prisoner-A1234BC` |
-//! | event id and type | ours |
-//! | data | ours, byte for byte; marked as JSON |
-//! | metadata | `{"recordedAt":"…","appendId":"…","ledger":…}`: when it was recorded to the microsecond, which call wrote it, and our metadata byte for byte |
-//! | position | its commit position |
+//! | event id and type | those of the ledger |
+//! | data | the ledger's, byte for byte; marked as JSON |
+//! | metadata | `{"recordedAt":"…","appendId":"…","ledger":…}`, see below |
+//! | position | the event's commit position |
 //!
-//! The server's own time of an event has whole seconds for its readers and may run backwards with its clock, so it is
-//! not used.
+//! In the metadata, `recordedAt` is the recorded time to the microsecond, `appendId` is the call
+//! that wrote the event, and `ledger` is the ledger's metadata, byte for byte.
+//!
+//! The server's own time of an event is not used: its client reads whole seconds of it, and it may
+//! run backwards with the server's clock.
 
 use std::{fmt, str::FromStr};
 
@@ -21,12 +24,12 @@ use serde_json::value::RawValue;
 
 use event_log::{LogError, NewEvent, RecordedEvent};
 
-/// What the names of all our streams on the server begin with. Whatever reads on as a stream of a ledger is taken for
-/// the ledger's.
+/// The prefix of the names of all streams of a ledger on the server. A stream belongs to the ledger
+/// if the rest of its name is that of one of the ledger's streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamPrefix(String);
 
-/// Text that cannot be a prefix of streams.
+/// A text that cannot be the prefix of stream names.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no prefix of streams: letters, digits, `-` and `_` are allowed")]
 pub struct InvalidPrefix(String);
@@ -61,25 +64,27 @@ impl StreamPrefix {
         format!("{self}{stream}")
     }
 
-    /// The stream of ours that has a name on the server, if it is one: what else begins as ours do, such as the streams of a
-    /// ledger with a longer prefix, is none.
+    /// The stream of the ledger that has this name on the server. Other streams that begin with the
+    /// prefix, such as those of a ledger with a longer prefix, are not streams of this ledger.
     pub(crate) fn stream(&self, name: &str) -> Option<Stream> {
         name.strip_prefix(&self.0)?.parse().ok()
     }
 
-    /// The stream whose settings a system stream of the server holds, where it is one of ours.
-    pub(crate) fn set_by<'a>(&self, system_stream: &'a str) -> Option<&'a str> {
+    /// The name of the ledger's stream whose settings this system stream holds; nothing where it
+    /// holds those of another stream.
+    pub(crate) fn stream_of_settings<'a>(&self, system_stream: &'a str) -> Option<&'a str> {
         system_stream.strip_prefix("$$").filter(|name| self.stream(name).is_some())
     }
 }
 
-/// Which call wrote an event: by it a writer tells its own events from those of another try.
+/// Identifies the call that wrote an event, so that a writer can tell its own events from those of
+/// another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AppendId(u64);
 
 impl AppendId {
     pub(crate) fn new() -> Self {
-        // The version and variant bits of the upper half are the same in all.
+        // The lower half of a UUID: the upper half has the fixed version bits.
         Self(uuid::Uuid::new_v4().as_u64_pair().1)
     }
 }
@@ -88,7 +93,7 @@ const RECORDED_AT: &[u8] = br#"{"recordedAt":""#;
 const APPEND_ID: &[u8] = br#"","appendId":""#;
 const LEDGER: &[u8] = br#"","ledger":"#;
 
-/// The event as the server is given it.
+/// Encodes an event for the server.
 pub(crate) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: AppendId) -> EventData {
     let mut metadata = BytesMut::with_capacity(event.metadata.len() + 96);
     metadata.put(RECORDED_AT);
@@ -98,8 +103,8 @@ pub(crate) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: A
     metadata.put(LEDGER);
     metadata.put(&*event.metadata);
     metadata.put_u8(b'}');
-    // Only what is JSON from its first to its last byte passes through the client's JSON unchanged; that is all the
-    // ledger writes.
+    // The client passes data through unchanged only where all of its bytes are one JSON value. All
+    // data that the ledger writes is.
     let json = serde_json::from_slice::<&RawValue>(&event.data).ok().filter(|raw| raw.get().len() == event.data.len());
     let data = json.and_then(|raw| EventData::json(&event.type_name, &raw).ok());
     data.unwrap_or_else(|| EventData::binary(&event.type_name, event.data.clone()))
@@ -107,7 +112,7 @@ pub(crate) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: A
         .metadata(metadata.freeze())
 }
 
-/// An event of the server, read. Answers with it which call wrote it.
+/// Decodes an event of the server. Answers the event and the call that wrote it.
 pub(crate) fn recorded_event(
     prefix: &StreamPrefix,
     event: kurrentdb::RecordedEvent,
@@ -149,10 +154,10 @@ fn metadata_parts(metadata: &Bytes) -> Option<(DateTime<Utc>, AppendId, Bytes)> 
     Some((recorded_at, AppendId(append), metadata.slice_ref(ledger)))
 }
 
-/// The type of the event by which the server deletes a stream for good.
+/// The type of the event (tombstone) by which the server deletes a stream for good.
 pub(crate) const STREAM_DELETED: &str = "$streamDeleted";
 
-/// Whether a stream's settings, as its system stream holds them, hide its first events, or will with time.
+/// Whether a stream's settings hide its first events, or will hide them later.
 pub(crate) fn hides_events(settings: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Settings {

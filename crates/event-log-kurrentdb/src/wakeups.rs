@@ -1,12 +1,14 @@
 //! How followers are woken: one subscription for all of them.
 //!
-//! It begins at our last event once somebody has come to the log's end, and tells what it passes over from there on, so that
-//! nobody has the server look through what others have written more than once. When it ends, it is made anew. What it
-//! cannot see, the followers do: they look by themselves, and one that finds what was not announced has it replaced.
+//! The subscription begins at the ledger's last event, once a reader has come to the log's end.
+//! From there on it tells which [gaps](crate::gaps) it passes over, so that the server searches
+//! what others have written only once. When the subscription ends, it is made anew. Followers look
+//! by themselves as well, so it can lose no event; a follower that finds events which the
+//! subscription did not announce has it replaced.
 
 use std::{
     ops::ControlFlow,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -14,103 +16,105 @@ use std::{
 use kurrentdb::SubscriptionEvent;
 use tokio::sync::watch;
 
-use event_log::{FOLLOW_POLL_INTERVAL, WakeUp};
+use event_log::{FOLLOW_POLL_INTERVAL, WakeUp, lock};
 
 use crate::{
-    Store,
-    subscription::{IsOver, Keeper, PassedOver, Subscription},
+    gaps::GapTracker,
+    store::Store,
+    subscription::{StopFlag, Subscription, SubscriptionGuard},
 };
 
-/// A thread is not replaced again before this: it needs a while to be connected.
+/// How long a listening thread is kept before it may be replaced: it needs a while to connect.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What was heard of the log, and the thread that hears it.
+/// The wake-ups of the followers, and the thread that hears of new events.
 pub(crate) struct Wakeups {
-    heard: Arc<watch::Sender<WakeUp>>,
+    /// The position is the highest that was announced.
+    sender: Arc<watch::Sender<WakeUp>>,
     store: Arc<Store>,
     listener: Mutex<Option<Listener>>,
 }
 
 /// One thread that listens.
 struct Listener {
-    began: Instant,
-    _keeper: Keeper,
+    started_at: Instant,
+    _guard: SubscriptionGuard,
 }
 
 impl Wakeups {
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { heard: Arc::new(watch::Sender::new(WakeUp::default())), store, listener: Mutex::new(None) }
+        Self { sender: Arc::default(), store, listener: Mutex::new(None) }
     }
 
-    /// Says that this process has appended events, the last of them at this position.
-    pub(crate) fn wake(&self, position: u64) {
-        hint(&self.heard, position);
+    /// Announces that this process has appended events, the last of them at this position.
+    pub(crate) fn announce(&self, position: u64) {
+        announce(&self.sender, position);
     }
 
-    /// What is heard of the log.
     pub(crate) fn subscribe(&self) -> watch::Receiver<WakeUp> {
-        self.heard.subscribe()
+        self.sender.subscribe()
     }
 
-    /// Hears of the log from now on. For whoever has come to its end: before, there is nothing to be woken for, and the
-    /// subscription would send what is being read.
+    /// Starts to listen, unless a thread listens already. A reader that has come to the log's end
+    /// calls this. Any earlier, the subscription would send the events that are still to be read.
     pub(crate) fn listen(&self) {
-        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        listener.get_or_insert_with(|| self.listener());
+        lock(&self.listener).get_or_insert_with(|| self.start_listener());
     }
 
-    /// Says that a follower has found events by itself, the last of them at this position. Where nobody had heard of
-    /// them, the thread that should have is replaced.
-    pub(crate) fn missed(&self, position: u64) {
-        if self.heard.borrow().position >= position {
+    /// Reports that a follower has found events by itself, the last of them at this position. Where
+    /// the listening thread did not announce them, it is replaced.
+    pub(crate) fn report_found(&self, position: u64) {
+        if self.sender.borrow().position >= position {
             return;
         }
-        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        if listener.as_ref().is_some_and(|listener| listener.began.elapsed() > REPLACE_INTERVAL) {
+        let mut listener = lock(&self.listener);
+        if listener.as_ref().is_some_and(|listener| listener.started_at.elapsed() > REPLACE_INTERVAL) {
             tracing::warn!("the event store did not announce events up to position {position}: subscribing anew");
-            *listener = Some(self.listener());
+            *listener = Some(self.start_listener());
         }
     }
 
-    fn listener(&self) -> Listener {
-        let keeper = Keeper::default();
-        let listening = Listening {
-            heard: Arc::downgrade(&self.heard),
+    fn start_listener(&self) -> Listener {
+        let guard = SubscriptionGuard::default();
+        let thread = ListenerThread {
+            sender: Arc::downgrade(&self.sender),
             store: Arc::downgrade(&self.store),
-            is_over: keeper.is_over(),
+            stop: guard.stop_flag(),
         };
-        let spawned = thread::Builder::new().name("kurrentdb-wakeups".to_owned()).spawn(move || listening.for_ever());
+        let spawned = thread::Builder::new().name("kurrentdb-wakeups".to_owned()).spawn(move || thread.run());
         if let Err(error) = spawned {
-            // Followers look by themselves.
+            // The followers still look by themselves.
             tracing::error!(error = &error as &dyn std::error::Error, "cannot start a thread to be woken by");
         }
-        Listener { began: Instant::now(), _keeper: keeper }
+        Listener { started_at: Instant::now(), _guard: guard }
     }
 }
 
-/// Passes on that the log has grown to this position, where that is news.
-fn hint(heard: &watch::Sender<WakeUp>, position: u64) {
-    heard.send_if_modified(|heard| {
-        let is_news = position > heard.position;
-        heard.position = heard.position.max(position);
-        heard.hints += u64::from(is_news);
+/// Wakes the followers where it is news that the log has grown to this position.
+fn announce(sender: &watch::Sender<WakeUp>, position: u64) {
+    sender.send_if_modified(|wake_up| {
+        let is_news = position > wake_up.position;
+        wake_up.position = wake_up.position.max(position);
+        wake_up.hints += u64::from(is_news);
         is_news
     });
 }
 
-/// What a thread that listens knows. It keeps nothing alive: where nobody is left to be woken, it ends.
-struct Listening {
-    heard: Weak<watch::Sender<WakeUp>>,
+/// The state of the listening thread. It keeps nothing alive: the thread ends where no follower or
+/// store is left.
+struct ListenerThread {
+    sender: Weak<watch::Sender<WakeUp>>,
     store: Weak<Store>,
-    is_over: IsOver,
+    stop: StopFlag,
 }
 
-impl Listening {
-    /// Listens, again and again where the subscription ends. Followers look by themselves meanwhile.
-    fn for_ever(self) {
-        while !self.is_over.get() {
-            let Some(ended) = self.once() else { return };
-            if self.is_over.get() {
+impl ListenerThread {
+    /// Listens, and subscribes again whenever the subscription ends. Followers look by themselves
+    /// meanwhile.
+    fn run(self) {
+        while !self.stop.is_set() {
+            let Some(ended) = self.subscribe() else { return };
+            if self.stop.is_set() {
                 return;
             }
             let why = match ended {
@@ -125,28 +129,30 @@ impl Listening {
         }
     }
 
-    /// Listens until the subscription ends, from our last event on that was seen: what stands before, followers read. Nothing
-    /// where there is nobody left.
-    fn once(&self) -> Option<Result<(), String>> {
+    /// Listens until the subscription ends, from the last event of the ledger that this process
+    /// knows: followers read those before it. Answers nothing where the store or its followers are
+    /// gone.
+    fn subscribe(&self) -> Option<Result<(), String>> {
         let store = self.store.upgrade()?;
-        let end = store.seen.end();
-        let mut passed_over = PassedOver::new(&store.prefix, end);
+        let last_event = store.positions.last_event();
+        let mut tracker = GapTracker::new(&store.prefix, last_event);
         let address = store.connection.address().clone();
-        let subscription = Subscription { address, filter: store.filter(), after: store.seen.place_after(end) };
+        let after = store.positions.place_after(last_event);
+        let subscription = Subscription { address, filter: store.filter(), after };
         drop(store);
-        Some(subscription.listen(&self.is_over, |event| {
-            let (Some(heard), Some(store)) = (self.heard.upgrade(), self.store.upgrade()) else {
+        Some(subscription.listen(&self.stop, |event| {
+            let (Some(sender), Some(store)) = (self.sender.upgrade(), self.store.upgrade()) else {
                 return ControlFlow::Break(());
             };
-            if let Some(gap) = passed_over.hear(&event) {
-                store.seen.note_gap(gap);
+            if let Some(gap) = tracker.observe(&event) {
+                store.positions.note_gap(gap);
             }
             match event {
-                SubscriptionEvent::EventAppeared(event) if store.is_ours(&event) => {
-                    hint(&heard, event.get_original_event().position.commit);
+                SubscriptionEvent::EventAppeared(event) if store.owns(&event) => {
+                    announce(&sender, event.get_original_event().position.commit);
                 }
-                // What was appended before that was not heard: a reason to look.
-                SubscriptionEvent::Confirmed(_) => heard.send_modify(|heard| heard.hints += 1),
+                // Events may have come before the subscription began: a reason to look.
+                SubscriptionEvent::Confirmed(_) => sender.send_modify(|wake_up| wake_up.hints += 1),
                 _ => {}
             }
             ControlFlow::Continue(())

@@ -1,4 +1,4 @@
-//! Why no node was reached, which the client does not say.
+//! Diagnosis: why no node was reached. The client does not say.
 
 use std::{error::Error, time::Duration};
 
@@ -10,11 +10,12 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 /// How long a node may take to be connected to.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// Connects to each node that a URL names, and says in words for people what became of it, and what can be done.
-pub(crate) async fn why_unreached(settings: &ClientSettings) -> String {
+/// Connects to each node that a URL names, and describes for an operator what happened and what to
+/// do about it.
+pub(crate) async fn diagnose_unreached(settings: &ClientSettings) -> String {
     let nodes = settings.hosts().iter().map(|node| async move {
         let what = match connect(settings, node).await {
-            Err(error) => in_words(&*error),
+            Err(error) => describe(&*error),
             Ok(()) if settings.is_secure_mode_enabled() && !settings.is_tls_certificate_verification_enabled() => {
                 "it can be connected to, and does not answer with TLS: perhaps it speaks none, which `tls=false` in the URL \
                  turns off; or the nodes do not say of one another where they are reached from here"
@@ -49,9 +50,9 @@ async fn connect(settings: &ClientSettings, node: &Endpoint) -> Result<(), Box<d
     Ok(())
 }
 
-/// The innermost cause of an error, and what can be done about it. Those of TLS are told apart by their words: they have
-/// passed through several libraries.
-fn in_words(error: &(dyn Error + 'static)) -> String {
+/// Describes the innermost cause of an error, with a hint. TLS errors pass through several
+/// libraries, so this tells them apart by their text.
+fn describe(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -1,0 +1,102 @@
+//! Single reads of the whole log, filtered by the server to the ledger's events.
+//!
+//! The server is silent while it passes over what others have written, which may be most of its
+//! log. So a read that gets no answer for a while goes on as a [search](crate::search), which tells
+//! how far it is.
+
+use std::sync::Arc;
+
+use kurrentdb::{Client, Error, Position, ReadAllOptions, ResolvedEvent};
+
+use crate::{
+    address::as_caller,
+    connection::{in_time, is_invalid_position},
+    store::Store,
+    subscription::stream_position,
+};
+
+/// What the log has after the events of one read.
+pub(crate) enum ReadEnd {
+    /// Perhaps more events, at once.
+    More,
+    /// Perhaps more events, but the server has sent none for a while.
+    Quiet,
+    /// No event of the ledger before this position.
+    NothingBefore(u64),
+    /// Nothing, when it was read.
+    LogEnd,
+}
+
+impl Store {
+    /// Reads at most `count` events of the ledger, and settings of its streams, from a position on
+    /// and including it. Callers must have read all events between `last` and that position.
+    pub(crate) async fn read_all(
+        self: &Arc<Self>,
+        last: u64,
+        from: Position,
+        count: usize,
+    ) -> Result<(Vec<ResolvedEvent>, ReadEnd), Error> {
+        let options = ReadAllOptions::default().position(stream_position(from)).filter(self.filter()).max_count(count);
+        let options = &as_caller!(self.connection.address(), options);
+        let ask = |client: Client| async move {
+            let mut events = Vec::new();
+            let end = match collect(&client, options, count, &mut events).await {
+                Ok(end) => end,
+                Err(Error::DeadlineExceeded) if events.last().is_some_and(|last| position(last) > from) => {
+                    ReadEnd::Quiet
+                }
+                Err(Error::DeadlineExceeded) => ReadEnd::NothingBefore(self.search(last, from).await?),
+                Err(error) => return Err(error),
+            };
+            Ok((events, end))
+        };
+        self.connection.call(ask).await
+    }
+
+    /// Whether an event of the ledger is at a position; position 0, the log's start, always passes.
+    ///
+    /// This read has no filter, so the server answers at once whatever is there: its silence says
+    /// nothing about the event.
+    pub(crate) async fn is_at(&self, at: u64) -> Result<bool, Error> {
+        if at == 0 {
+            return Ok(true);
+        }
+        let place = stream_position(Position { commit: at, prepare: at });
+        let options = ReadAllOptions::default().position(place).max_count(1);
+        let options = &as_caller!(self.connection.address(), options);
+        let ask = |client: Client| async move {
+            let mut events = Vec::new();
+            collect(&client, options, 1, &mut events).await.map(|_| events)
+        };
+        match self.connection.call(ask).await {
+            Ok(read) => Ok(read.first().is_some_and(|first| position(first).commit == at && self.owns(first))),
+            Err(error) if is_invalid_position(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Reads at most `count` events of the log, each within [a time limit](in_time).
+///
+/// A server that filters ends its answer only when it has found one event more, which may never
+/// come. It may not even begin its answer before it has found the first.
+pub(crate) async fn collect(
+    client: &Client,
+    options: &ReadAllOptions,
+    count: usize,
+    events: &mut Vec<ResolvedEvent>,
+) -> Result<ReadEnd, Error> {
+    let mut read = in_time(client.read_all(options)).await?;
+    while events.len() < count {
+        match in_time(read.next()).await? {
+            Some(event) => events.push(event),
+            None => return Ok(ReadEnd::LogEnd),
+        }
+    }
+    Ok(ReadEnd::More)
+}
+
+/// The position of an event.
+pub(crate) fn position(event: &ResolvedEvent) -> Position {
+    event.event.as_ref().map_or_else(Position::start, |event| event.position)
+}

@@ -1,0 +1,107 @@
+//! The store: what all reading and writing shares.
+
+use domain::Stream;
+use kurrentdb::{Error, ResolvedEvent, SubscriptionFilter};
+use tokio::sync::Mutex;
+
+use event_log::{LogError, RecordedEvent};
+
+use crate::{
+    connection::{Connection, describe},
+    gaps::KnownPositions,
+    head::SharedHeadSearch,
+    recorded_clock::RecordedClock,
+    revisions::LastRevisions,
+    stored::StreamPrefix,
+    time_index::TimeIndex,
+};
+
+/// Events of the server, of any writer, that it looks through before it says how far it is.
+const SEARCH_WINDOW_EVENTS: u32 = 1_000;
+
+/// The connection, and what this process remembers of the log.
+pub(crate) struct Store {
+    pub(crate) connection: Connection,
+    pub(crate) prefix: StreamPrefix,
+    pub(crate) clock: RecordedClock,
+    pub(crate) revisions: LastRevisions,
+    pub(crate) times: TimeIndex,
+    pub(crate) positions: KnownPositions,
+    pub(crate) head_search: SharedHeadSearch,
+    /// Held while a caller reads on to find an instant: others would read the same events. This is
+    /// not a task of its own, unlike the searches: a caller that leaves needs no answer, and the
+    /// next one begins where it stopped.
+    pub(crate) finding_instant: Mutex<()>,
+    /// Held while a search looks for the ledger's next event: most other searches look for the
+    /// same.
+    pub(crate) searching: Mutex<()>,
+}
+
+impl Store {
+    pub(crate) fn new(connection: Connection, prefix: StreamPrefix) -> Self {
+        Self {
+            connection,
+            prefix,
+            clock: RecordedClock::default(),
+            revisions: LastRevisions::default(),
+            times: TimeIndex::default(),
+            positions: KnownPositions::default(),
+            head_search: SharedHeadSearch::default(),
+            finding_instant: Mutex::new(()),
+            searching: Mutex::new(()),
+        }
+    }
+
+    /// Remembers an event of the ledger.
+    pub(crate) fn note_event(&self, event: &RecordedEvent) {
+        // The clock first: a revision that is known must have reached it.
+        self.clock.advance_to(event.recorded_at);
+        self.positions.note_event(event.position);
+        self.revisions.note(event);
+    }
+
+    /// Forgets all positions. Called where they turn out to be those of another log.
+    pub(crate) fn forget_positions(&self) {
+        self.positions.clear();
+        self.times.clear();
+    }
+
+    /// Whether an event is one of this ledger.
+    pub(crate) fn owns(&self, event: &ResolvedEvent) -> bool {
+        event.event.as_ref().is_some_and(|event| self.prefix.stream(event.stream_id()).is_some())
+    }
+
+    /// The name of a stream on the server.
+    pub(crate) fn name(&self, stream: &Stream) -> String {
+        self.prefix.name(stream)
+    }
+
+    /// Selects the ledger's streams and their settings, by prefix alone: the client takes prefixes
+    /// or a regular expression, and drops one of the two where it is given both.
+    pub(crate) fn filter(&self) -> SubscriptionFilter {
+        SubscriptionFilter::on_stream_name()
+            .add_prefix(self.prefix.to_string())
+            .add_prefix(format!("$${}", self.prefix))
+            .max(SEARCH_WINDOW_EVENTS)
+    }
+}
+
+/// Translates an error of the server for a reader. A reader that can say more about an error must
+/// handle it first.
+pub(crate) fn log_error(error: Error) -> LogError {
+    match error {
+        Error::ResourceDeleted => deleted(0),
+        error => LogError::Unavailable(describe(error)),
+    }
+}
+
+/// That a stream was deleted or truncated; the position is 0 where none is known.
+pub(crate) fn deleted(position: u64) -> LogError {
+    LogError::Damaged { position, what: "a stream was deleted or truncated on the server".to_owned() }
+}
+
+/// The event itself. The ledger's streams hold no links to other events.
+pub(crate) fn stored_event(event: ResolvedEvent) -> Result<kurrentdb::RecordedEvent, LogError> {
+    let nothing = || LogError::Damaged { position: 0, what: "the server answers an event that is none".to_owned() };
+    event.event.ok_or_else(nothing)
+}

@@ -1,0 +1,153 @@
+//! Reading single streams, and telling what is missing from them.
+//!
+//! When a stream is deleted or truncated, the server hides or drops events, and answers those that
+//! are left as if they were all. To the ledger that is damage: an event, once recorded, stays. The
+//! damage shows in two ways, and both are checked here: the stream does not begin with its first
+//! event or leaves one out, and the stream's settings say so.
+
+use bytes::Bytes;
+use domain::Stream;
+use kurrentdb::{Client, Error, ReadStreamOptions, ResolvedEvent, StreamPosition};
+
+use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent, StreamOrder};
+
+use crate::{
+    address::as_caller,
+    connection::in_time,
+    store::{Store, deleted, log_error, stored_event},
+    stored::{AppendId, hides_events, recorded_event},
+};
+
+/// The highest revision that is asked for. The server counts revisions with signed numbers, and
+/// some values have a special meaning.
+pub(crate) const REVISION_MAX: u64 = u32::MAX as u64;
+
+impl Store {
+    /// Reads at most `limit` events of a stream, from a revision on.
+    pub(crate) async fn stream(
+        &self,
+        stream: &Stream,
+        from_revision: u64,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, LogError> {
+        let events = self.stream_appends(stream, from_revision, limit).await?;
+        Ok(events.into_iter().map(|(event, _)| event).collect())
+    }
+
+    /// As [`Store::stream`], with the calls that wrote the events.
+    pub(crate) async fn stream_appends(
+        &self,
+        stream: &Stream,
+        from_revision: u64,
+        limit: usize,
+    ) -> Result<Vec<(RecordedEvent, AppendId)>, LogError> {
+        if limit == 0 || from_revision > REVISION_MAX {
+            return Ok(Vec::new());
+        }
+        let options = ReadStreamOptions::default().max_count(limit.min(PAGE_EVENTS_MAX));
+        let options = options.position(StreamPosition::Position(from_revision));
+        let read = match self.read_stream(self.name(stream), &options).await {
+            Ok(read) => read,
+            Err(Error::ResourceNotFound) => {
+                self.check_never_deleted(stream).await?;
+                return Ok(Vec::new());
+            }
+            Err(Error::ResourceDeleted) => return Err(deleted(0)),
+            Err(error) => return Err(log_error(error)),
+        };
+        let mut events: Vec<(RecordedEvent, AppendId)> = Vec::with_capacity(read.len());
+        let mut order = StreamOrder::from_revision(from_revision);
+        for event in read {
+            let (event, append) = recorded_event(&self.prefix, stored_event(event)?)?;
+            order.accept(&event)?;
+            self.note_event(&event);
+            events.push((event, append));
+        }
+        if from_revision == 0 && events.is_empty() {
+            // The stream exists, and all of its events are hidden.
+            return Err(deleted(0));
+        }
+        Ok(events)
+    }
+
+    /// Reads a stream whole. A stream that does not exist is empty.
+    pub(crate) async fn whole_stream(&self, stream: &Stream) -> Result<Vec<RecordedEvent>, LogError> {
+        let mut events = Vec::new();
+        loop {
+            let page = self.stream(stream, events.len() as u64, PAGE_EVENTS_MAX).await?;
+            let is_last = page.len() < PAGE_EVENTS_MAX;
+            events.extend(page);
+            if is_last {
+                return Ok(events);
+            }
+        }
+    }
+
+    /// The revision of a stream's last event.
+    pub(crate) async fn revision(&self, stream: &Stream) -> Result<ExpectedRevision, LogError> {
+        let options = ReadStreamOptions::default().position(StreamPosition::End).backwards().max_count(1);
+        match self.read_stream(self.name(stream), &options).await {
+            Ok(read) => match read.into_iter().next() {
+                Some(last) => {
+                    let (last, _) = recorded_event(&self.prefix, stored_event(last)?)?;
+                    self.note_event(&last);
+                    Ok(ExpectedRevision::Exact(last.revision))
+                }
+                None => Err(deleted(0)),
+            },
+            Err(Error::ResourceNotFound) => self.check_never_deleted(stream).await.map(|()| ExpectedRevision::NoStream),
+            Err(Error::ResourceDeleted) => Err(deleted(0)),
+            Err(error) => Err(log_error(error)),
+        }
+    }
+
+    async fn read_stream(&self, name: String, options: &ReadStreamOptions) -> Result<Vec<ResolvedEvent>, Error> {
+        let options = as_caller!(self.connection.address(), options.clone());
+        let ask = |client: Client| {
+            let (name, options) = (name.clone(), &options);
+            async move {
+                let (mut events, mut read) = (Vec::new(), in_time(client.read_stream(name, options)).await?);
+                while let Some(event) = in_time(read.next()).await? {
+                    events.push(event);
+                }
+                Ok(events)
+            }
+        };
+        self.connection.call(ask).await
+    }
+
+    /// Checks that a stream which the server does not have was not deleted. Only its settings say
+    /// whether it was.
+    async fn check_never_deleted(&self, stream: &Stream) -> Result<(), LogError> {
+        match self.stream_settings(&self.name(stream)).await? {
+            Some((settings, position)) if hides_events(&settings) => Err(deleted(position)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that settings met at a position hide no events, or no longer do: settings that were
+    /// taken back in time have lost nothing.
+    pub(crate) async fn check_settings(&self, name: &str, settings: &[u8], position: u64) -> Result<(), LogError> {
+        if !hides_events(settings) {
+            return Ok(());
+        }
+        match self.stream_settings(name).await? {
+            Some((settings, _)) if !hides_events(&settings) => Ok(()),
+            _ => Err(deleted(position)),
+        }
+    }
+
+    /// Reads the latest settings of a stream, and the position of the event that made them.
+    async fn stream_settings(&self, name: &str) -> Result<Option<(Bytes, u64)>, LogError> {
+        let options = ReadStreamOptions::default().position(StreamPosition::End).backwards().max_count(1);
+        match self.read_stream(format!("$${name}"), &options).await {
+            Ok(read) => {
+                let event = read.into_iter().next().and_then(|read| read.event);
+                Ok(event.map(|event| (event.data, event.position.commit)))
+            }
+            // A stream that was deleted for good leaves its settings deleted too.
+            Err(Error::ResourceNotFound | Error::ResourceDeleted) => Ok(None),
+            Err(error) => Err(log_error(error)),
+        }
+    }
+}
