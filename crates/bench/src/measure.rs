@@ -17,7 +17,9 @@ use domain::{
     tier::TierSource,
 };
 use embedded_postgres::Server;
-use event_log::{APPEND_EVENTS_MAX, ExpectedRevision, Metadata, NewEvent, SharedLog, decode, encode, request_digest};
+use event_log::{
+    APPEND_EVENTS_MAX, ExpectedRevision, Metadata, NewEvent, SharedLog, encode, history::fold, request_digest,
+};
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::FuturesUnordered};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -146,17 +148,8 @@ pub(crate) async fn stream_of_100(server: &Server, table: &mut Table) -> anyhow:
     let mut taken = Vec::new();
     for _ in 0..200 {
         let started = Instant::now();
-        let mut history = History::new(number(0));
-        for recorded in log.read_stream(&stream, 0, 1_000).await.context("load a stream")? {
-            let stored = decode(&recorded).context("read an event")?;
-            let of_prisoner = |event| match event {
-                Event::Prisoner(event) => Ok(event),
-                Event::Prison(event) => Err(event),
-            };
-            if let Ok(entry) = stored.entry.try_map(of_prisoner) {
-                history.push(entry);
-            }
-        }
+        let events = log.read_stream(&stream, 0, 1_000).await.context("load a stream")?;
+        let history: History = fold(number(0), &events).context("fold a stream")?;
         std::hint::black_box(history.state());
         taken.push(started.elapsed());
     }

@@ -19,7 +19,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Entry, Refusal, Rule, Stream,
+    Command, Entry, Event, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId, Username},
     prison::{self, PrisonEvent},
@@ -27,6 +27,7 @@ use domain::{
 };
 use event_log::{
     AppendError, Appended, EXPORTED, ExpectedRevision, Followed, LogError, Metadata, SharedLog, StoredEvent, encode,
+    history::StreamHistory,
 };
 use futures::stream::BoxStream;
 use prometheus_client::registry::Registry;
@@ -42,7 +43,7 @@ use crate::{
     idempotency_keys::IdempotencyKeys,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
-    streams::{CachedStream, LoadedStream, StreamHistory, Streams},
+    streams::{CachedStream, LoadedStream, Streams},
 };
 
 /// Most decisions on one command: the first, one more after a refusal by cached streams, and one after each conflict.
@@ -268,7 +269,7 @@ impl Service {
             request.correlation_id,
             request.causation_id,
         );
-        let events: Vec<_> = decision.events.into_iter().map(H::wrap).collect();
+        let events: Vec<Event> = decision.events.into_iter().map(Into::into).collect();
         let encoded =
             events.iter().enumerate().map(|(index, event)| encode(event, index, &metadata, decision.now)).collect();
         let metrics = &self.inner.metrics;

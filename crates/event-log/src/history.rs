@@ -1,9 +1,13 @@
-//! Histories: the one place where stored events become the histories that `domain` folds and decides on.
+//! Histories: the one place where stored events become the histories that `domain` folds and
+//! decides on (rehydration of aggregates).
 //!
 //! Readers that want a case or a prison call [`read_case`], [`read_cases`] or [`read_prison`].
 //! Readers that hold a stream's events already call [`fold`]; those that meet a log's events one by
 //! one call [`push`].
 
+use std::{fmt::Debug, hash::Hash};
+
+use chrono::{DateTime, Utc};
 use domain::{
     Entry, Event, Stream,
     event::MisplacedEvent,
@@ -15,11 +19,11 @@ use domain::{
 use crate::{EventLog, LogError, RecordedEvent, decode};
 
 /// A stream's history, be it a case's or a prison's.
-pub trait StreamHistory: Sized {
+pub trait StreamHistory: Debug + Send + Sync + Sized + 'static {
     /// Identifies the stream among those of its kind.
-    type Key: Clone;
+    type Key: Clone + Debug + Eq + Hash + Send + Sync + 'static;
     /// The events of this kind of stream.
-    type Event: TryFrom<Event, Error = MisplacedEvent> + Into<Event>;
+    type Event: TryFrom<Event, Error = MisplacedEvent> + Into<Event> + Clone + Debug + Send + Sync + 'static;
 
     /// The history of a stream that has no events.
     fn new(key: Self::Key) -> Self;
@@ -38,6 +42,11 @@ pub trait StreamHistory: Sized {
     /// # Panics
     /// If its revision is not the next. [`push`] checks that first.
     fn push_entry(&mut self, entry: Entry<Self::Event>);
+
+    /// When the last entry was recorded.
+    fn last_recorded_at(&self) -> Option<DateTime<Utc>> {
+        self.entries().last().map(|entry| entry.recorded_at)
+    }
 }
 
 impl StreamHistory for prisoner::History {
@@ -181,7 +190,6 @@ pub fn push<H: StreamHistory>(history: &mut H, entry: Entry<Event>) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, Utc};
     use domain::{
         event::RecordedBy,
         identifier::{CommandId, StaffId},

@@ -9,7 +9,7 @@ use domain::{
     prison, prisoner,
     prisoner::RecommendationPolicy,
 };
-use event_log::{Metadata, OrderedEvent, encode, request_digest};
+use event_log::{Metadata, OrderedEvent, encode, history::push, request_digest};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -158,13 +158,7 @@ impl Recorder {
             let stream = Stream::Prisoner(history.number().clone());
             let revision = history.entries().len() as u64;
             let entry = self.append(stream, revision, Event::Prisoner(event), index, &metadata);
-            let Ok(entry) = entry.try_map(|event| match event {
-                Event::Prisoner(event) => Ok(event),
-                Event::Prison(_) => Err(()),
-            }) else {
-                unreachable!("it is what was appended")
-            };
-            history.push(entry);
+            push(history, entry).expect("it is the next entry of this history");
         }
         Ok(())
     }
@@ -183,13 +177,7 @@ impl Recorder {
             let stream = Stream::Prison(history.code().clone());
             let revision = history.entries().len() as u64;
             let entry = self.append(stream, revision, Event::Prison(event), index, &metadata);
-            let Ok(entry) = entry.try_map(|event| match event {
-                Event::Prison(event) => Ok(event),
-                Event::Prisoner(_) => Err(()),
-            }) else {
-                unreachable!("it is what was appended")
-            };
-            history.push(entry);
+            push(history, entry).expect("it is the next entry of this history");
         }
         Ok(())
     }

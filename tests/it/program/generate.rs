@@ -60,12 +60,7 @@ fn prisons(streams: &BTreeMap<Stream, Vec<StoredEvent>>) -> BTreeMap<String, pri
         .iter()
         .filter_map(|(stream, events)| {
             let Stream::Prison(code) = stream else { return None };
-            let entries = events.iter().map(|stored| {
-                stored.entry.clone().try_map(|event| match event {
-                    Event::Prison(event) => Ok(event),
-                    Event::Prisoner(_) => Err(()),
-                })
-            });
+            let entries = events.iter().map(|stored| stored.entry.clone().try_map(PrisonEvent::try_from));
             let entries = entries.collect::<Result<_, _>>().expect("events of a prison");
             Some((code.to_string(), prison::History::from_entries(code.clone(), entries)))
         })

@@ -9,12 +9,12 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Event, Stream, london,
+    Stream, london,
     officer::PomKind,
     prison::Estate,
     prisoner::{History, PrisonerEvent},
 };
-use event_log::{PAGE_EVENTS_MAX, StoredEvent, decode};
+use event_log::{PAGE_EVENTS_MAX, StoredEvent, decode, history::push};
 use serde_json::{Value, json};
 
 use crate::support::{DataDir, Ran, TestDatabase, database, eventually, run};
@@ -77,12 +77,9 @@ fn told(events: &[StoredEvent]) -> BTreeMap<String, Vec<Value>> {
 fn cases(events: Vec<StoredEvent>) -> BTreeMap<String, History> {
     let mut cases = BTreeMap::new();
     for stored in events {
-        let of_prisoner = |event| match event {
-            Event::Prisoner(event) => Ok(event),
-            Event::Prison(event) => Err(event),
-        };
-        if let (Stream::Prisoner(number), Ok(entry)) = (&stored.stream, stored.entry.try_map(of_prisoner)) {
-            cases.entry(number.to_string()).or_insert_with(|| History::new(number.clone())).push(entry);
+        if let Stream::Prisoner(number) = &stored.stream {
+            let history = cases.entry(number.to_string()).or_insert_with(|| History::new(number.clone()));
+            push(history, stored.entry).expect("an event of a case");
         }
     }
     cases

@@ -1,7 +1,7 @@
 //! A ledger to give commands to: a database of its own, and the program's command role over it.
 
-use domain::{Event, Stream, prisoner};
-use event_log::{SharedLog, StoredEvent, decode};
+use domain::{Stream, prisoner};
+use event_log::{SharedLog, StoredEvent, decode, history::push};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -177,24 +177,11 @@ pub async fn serve(database: &TestDatabase) -> Program {
 
 /// A case's history, made of its events.
 pub fn history(number: &str, events: Vec<StoredEvent>) -> prisoner::History {
-    let entries = events
-        .into_iter()
-        .map(|stored| {
-            let entry = stored.entry;
-            let Event::Prisoner(event) = entry.event else { panic!("an event of a case") };
-            domain::Entry {
-                event,
-                event_id: entry.event_id,
-                revision: entry.revision,
-                position: entry.position,
-                effective_at: entry.effective_at,
-                recorded_at: entry.recorded_at,
-                recorded_by: entry.recorded_by,
-                command_id: entry.command_id,
-            }
-        })
-        .collect();
-    prisoner::History::from_entries(number.parse().expect("a prisoner number"), entries)
+    let mut history = prisoner::History::new(number.parse().expect("a prisoner number"));
+    for stored in events {
+        push(&mut history, stored.entry).expect("an event of a case");
+    }
+    history
 }
 
 /// Asserts that something was recorded now.

@@ -17,7 +17,7 @@ use domain::{
     },
     tier::TierSource,
 };
-use event_log::{ExpectedRevision, Metadata, SharedLog, encode};
+use event_log::{ExpectedRevision, Metadata, SharedLog, encode, history::push};
 use event_log_postgres::PostgresLog;
 use proptest::prelude::*;
 use sqlx::PgPool;
@@ -199,10 +199,7 @@ impl Ledger {
         let accepted = !recorded.is_empty();
         let history = self.cases.get_mut(&number).expect("a history");
         for entry in recorded {
-            history.push(must_map(entry, |event| match event {
-                Event::Prisoner(event) => Some(event),
-                _ => None,
-            }));
+            push(history, entry).expect("the next entry of its stream");
         }
         accepted
     }
@@ -217,10 +214,7 @@ impl Ledger {
         let accepted = !recorded.is_empty();
         let history = self.prisons.get_mut(&code).expect("a history");
         for entry in recorded {
-            history.push(must_map(entry, |event| match event {
-                Event::Prison(event) => Some(event),
-                _ => None,
-            }));
+            push(history, entry).expect("the next entry of its stream");
         }
         accepted
     }
@@ -292,10 +286,6 @@ fn reasons(note: &str) -> ChoiceReasons {
 
 fn somebody() -> RecordedBy {
     RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "tests".into() }
-}
-
-fn must_map<E>(entry: Entry<Event>, to: impl FnOnce(Event) -> Option<E>) -> Entry<E> {
-    entry.try_map(|event| to(event).ok_or(())).expect("an event of this kind of stream")
 }
 
 /// So many days after 1 March 2026, 09:00 UTC.

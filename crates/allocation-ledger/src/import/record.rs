@@ -1,16 +1,18 @@
 //! The ledger's side of an import: what it holds, and sending commands to it.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use command::{Error, Request, Service};
 use domain::{
-    Event, Stream,
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
-    prison, prisoner,
+    prison,
 };
-use event_log::{RecordedEvent, SharedLog, decode};
+use event_log::{
+    SharedLog,
+    history::{read_cases, read_prison},
+};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use spreadsheets::{
     plan::{Held, PlannedRow, Step, Verdict},
@@ -30,13 +32,7 @@ const CASES_AT_ONCE: usize = 64;
 /// # Errors
 /// The log cannot be read.
 pub async fn load_prison(log: &SharedLog, code: &PrisonCode) -> anyhow::Result<prison::History> {
-    let streams = log.read_streams(&[Stream::Prison(code.clone())]).await.context("read the prison's stream")?;
-    let of_prison = |event| match event {
-        Event::Prison(event) => Ok(event),
-        Event::Prisoner(event) => Err(misplaced(&event)),
-    };
-    let entries = streams.iter().flatten().map(|event| decode(event)?.entry.try_map(of_prison));
-    Ok(prison::History::from_entries(code.clone(), entries.collect::<anyhow::Result<_>>()?))
+    read_prison(&**log, code.clone(), None).await.context("read the prison's stream")
 }
 
 /// Loads a prison and cases.
@@ -46,27 +42,10 @@ pub async fn load_prison(log: &SharedLog, code: &PrisonCode) -> anyhow::Result<p
 pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]) -> anyhow::Result<Held> {
     let mut cases = HashMap::with_capacity(numbers.len());
     for numbers in numbers.chunks(LOAD_STREAMS_MAX) {
-        let names: Vec<_> = numbers.iter().cloned().map(Stream::Prisoner).collect();
-        let streams = log.read_streams(&names).await.context("read the cases' streams")?;
-        for (number, events) in numbers.iter().zip(&streams) {
-            cases.insert(number.clone(), case(number, events)?);
-        }
+        let histories = read_cases(&**log, numbers, None).await.context("read the cases' streams")?;
+        cases.extend(histories.into_iter().map(|history| (history.number().clone(), history)));
     }
     Ok(Held { prison: load_prison(log, code).await?, cases })
-}
-
-fn case(number: &PrisonerNumber, events: &[RecordedEvent]) -> anyhow::Result<prisoner::History> {
-    let of_prisoner = |event| match event {
-        Event::Prisoner(event) => Ok(event),
-        Event::Prison(event) => Err(misplaced(&event)),
-    };
-    let entries = events.iter().map(|event| decode(event)?.entry.try_map(of_prisoner));
-    Ok(prisoner::History::from_entries(number.clone(), entries.collect::<anyhow::Result<_>>()?))
-}
-
-/// An event in a stream of the other kind; decoding sees to it that there is none.
-fn misplaced(event: &impl fmt::Debug) -> anyhow::Error {
-    anyhow!("an event stands in a stream that cannot have it: {event:?}")
 }
 
 /// Sends commands as one import.

@@ -6,10 +6,12 @@ use domain::{
     Entry,
     identifier::{CommandId, EventId},
 };
-use event_log::{ExpectedRevision, LogError, Metadata, RecordedEvent, StoredEvent, decode};
+use event_log::{
+    ExpectedRevision, LogError, Metadata, RecordedEvent, StoredEvent, decode,
+    history::{self, StreamHistory},
+};
 use uuid::Uuid;
 
-use super::StreamHistory;
 use crate::Outcome;
 
 /// A stream up to the revision that was read last. It may be behind the log.
@@ -86,7 +88,7 @@ impl<H: StreamHistory> LoadedStream<H> {
                     recorded_at: entry.recorded_at,
                     recorded_by: entry.recorded_by.clone(),
                     command_id,
-                    event: H::wrap(entry.event.clone()),
+                    event: entry.event.clone().into(),
                 },
             });
         Outcome::new(events.collect(), true)
@@ -99,13 +101,7 @@ impl<H: StreamHistory> LoadedStream<H> {
         if entry.revision != self.next_revision() {
             return Ok(());
         }
-        let own = entry.clone().try_map(|event| {
-            let type_name = event.type_name();
-            H::unwrap(event).ok_or_else(|| LogError::Damaged {
-                position: entry.position,
-                what: format!("a `{type_name}` does not belong into its stream"),
-            })
-        })?;
+        history::push(&mut self.history, entry.clone())?;
         let metadata = &stored.metadata;
         self.commands.entry(entry.command_id).and_modify(|record| record.count += 1).or_insert_with(|| CommandRecord {
             first_revision: entry.revision,
@@ -115,7 +111,6 @@ impl<H: StreamHistory> LoadedStream<H> {
             correlation_id: metadata.correlation_id,
             causation_id: metadata.causation_id,
         });
-        self.history.push(own);
         Ok(())
     }
 

@@ -6,10 +6,10 @@ use std::{
 };
 
 use domain::Stream;
-use event_log::{LogError, SharedLog, lock};
+use event_log::{LogError, SharedLog, history::StreamHistory, lock};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CachedStream, LoadedStream, StreamCache, StreamHistory};
+use super::{CachedStream, LoadedStream, StreamCache};
 
 /// Most streams in one read of the log; bounds the memory that a burst of commands on distinct cases takes.
 const LOAD_STREAMS_MAX: usize = 256;

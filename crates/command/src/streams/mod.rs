@@ -7,15 +7,14 @@
 
 mod loaded_stream;
 mod loader;
-mod stream_history;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use event_log::{LogError, PAGE_EVENTS_MAX, SharedLog, StoredEvent, lock};
+use event_log::{LogError, PAGE_EVENTS_MAX, SharedLog, StoredEvent, history::StreamHistory, lock};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use self::loaded_stream::LoadedStream;
 use self::loader::{LoadRequests, LoadResult, load_streams};
-pub(crate) use self::{loaded_stream::LoadedStream, stream_history::StreamHistory};
 
 /// A stream in the cache, shared by all requests that use it.
 #[derive(Debug)]
