@@ -1,4 +1,7 @@
-//! Between the domain's events and the bytes in a store.
+//! The envelope: encoding the domain's events as the bytes in a store, and decoding them.
+//!
+//! So far there is one format ([`SCHEMA_VERSION`]). Upcasting of events in an older format would be
+//! done here.
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -11,23 +14,24 @@ use uuid::Uuid;
 
 use crate::{LogError, NewEvent, RecordedEvent};
 
-/// What an event carries beside its data; kept with it as canonical JSON.
+/// The metadata of an event, stored with its data as canonical JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
-    /// Version of the data's format.
+    /// The version of the data's format.
     pub schema_version: u16,
     /// When the event holds in the world.
     pub effective_at: DateTime<Utc>,
-    /// Who recorded it.
+    /// The person or service that recorded it, and the client used.
     pub recorded_by: RecordedBy,
     /// The command that it came from.
     pub command_id: CommandId,
-    /// Lower-case hexadecimal SHA-256 of the request, by which a repeat is told from another request with the same id.
+    /// Lower-case hexadecimal SHA-256 of the request. It tells a repeat from another request with
+    /// the same id.
     pub request_digest: String,
-    /// Ties together what belongs to one request across services.
+    /// Connects all that one request causes, across services.
     pub correlation_id: Uuid,
-    /// The event that a policy acted on, where one did.
+    /// The event on which a policy acted, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<EventId>,
 }
@@ -55,7 +59,7 @@ impl Metadata {
     }
 }
 
-/// An event of the log, read.
+/// An event of the log, decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredEvent {
     /// The stream it belongs to.
@@ -66,10 +70,11 @@ pub struct StoredEvent {
     pub entry: Entry<Event>,
 }
 
-/// Makes the bytes of a command's event number `index`, counted from 0.
+/// Encodes event number `index` of a command, counted from 0.
 ///
 /// # Panics
-/// Never for the domain's events: their data has no map with keys other than text and no number that is not finite.
+/// Never for the domain's events: their data has no map with keys other than text, and no number that
+/// is not finite.
 #[must_use]
 pub fn encode(event: &Event, index: usize, metadata: &Metadata, recorded_at: DateTime<Utc>) -> NewEvent {
     struct Data<'a>(&'a Event);
@@ -91,10 +96,11 @@ fn canonical<T: Serialize>(value: &T) -> bytes::Bytes {
     serde_json_canonicalizer::to_vec(value).expect("the domain's events are plain JSON").into()
 }
 
-/// Reads an event.
+/// Decodes an event.
 ///
 /// # Errors
-/// [`LogError::Damaged`], naming the position, where the bytes are not an event that this code knows.
+/// [`LogError::Damaged`], naming the position, where the bytes are not an event that this code
+/// knows.
 pub fn decode(recorded: &RecordedEvent) -> Result<StoredEvent, LogError> {
     let metadata = decode_metadata(recorded)?;
     let event = decode_event(recorded, metadata.schema_version)?;
@@ -114,7 +120,7 @@ pub fn decode(recorded: &RecordedEvent) -> Result<StoredEvent, LogError> {
     })
 }
 
-/// Reads an event's metadata alone.
+/// Decodes an event's metadata alone.
 ///
 /// # Errors
 /// As [`decode`].
@@ -122,7 +128,7 @@ pub fn decode_metadata(recorded: &RecordedEvent) -> Result<Metadata, LogError> {
     serde_json::from_slice(&recorded.metadata).map_err(|error| damaged(recorded, "metadata", &error))
 }
 
-/// Reads an event's data alone, given the version of its format from its metadata.
+/// Decodes an event's data alone, given the version of its format from its metadata.
 ///
 /// # Errors
 /// As [`decode`].
@@ -150,10 +156,11 @@ fn damaged(recorded: &RecordedEvent, part: &str, error: &serde_json::Error) -> L
     }
 }
 
-/// How complaints begin that repeat a field's or a type's name, and nothing that it holds.
+/// The beginnings of messages that name a field or a type, and repeat no value.
 const NAMING_NO_VALUE: [&str; 4] = ["missing field", "unknown field", "duplicate field", "unknown event type"];
 
-/// What is wrong with an event's JSON, without what stands there: it may be a name or a note, and damage is logged.
+/// Describes what is wrong with an event's JSON without repeating its values: a value may be a name
+/// or a note, and damage is logged.
 fn without_values(error: &serde_json::Error) -> String {
     let text = error.to_string();
     if NAMING_NO_VALUE.iter().any(|start| text.starts_with(start)) {

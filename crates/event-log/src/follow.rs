@@ -137,7 +137,7 @@ impl<P: Pages> Follower<P> {
                 if !was_woken {
                     self.pages.found_unannounced(last.position);
                 }
-                // Damage after these events is met, and said, by the next look.
+                // The next look meets the damage after these events, and reports it.
                 self.state = match next {
                     PageNext::LogEnd => FollowerState::CaughtUp,
                     PageNext::MoreEvents | PageNext::Damage(_) => FollowerState::Behind,

@@ -13,7 +13,7 @@ pub enum KnownAt {
     Instant(DateTime<Utc>),
 }
 
-/// Why a [`KnownAt`] is no point in a log.
+/// The reason why a [`KnownAt`] is no point in a log.
 #[derive(Debug, thiserror::Error)]
 pub enum KnownAtError {
     /// The log does not reach the position yet. What will be known there cannot be answered now.
@@ -30,8 +30,8 @@ pub enum KnownAtError {
 }
 
 impl KnownAt {
-    /// The position of the last event that the ledger knew. An instant that is still to come, such as the end of today,
-    /// is at the log's end.
+    /// The position of the last event that the ledger knew. An instant in the future, such as the
+    /// end of today, is at the log's end.
     ///
     /// # Errors
     /// [`KnownAtError`].

@@ -1,8 +1,10 @@
-//! Locks over data that is whole after every single change, so that a panic elsewhere spoils nothing.
+//! Locks over data that is consistent after every single change, so that a panic of one holder does
+//! no harm.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks `mutex`, also where a holder panicked. Callers must keep the data whole between two changes.
+/// Locks `mutex`, even where a holder has panicked. Callers must keep the data consistent at all
+/// times.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! Ordered append: events of many streams in the order that the caller gives, for copying a log and
 //! for filling an empty one.
 //!
-//! Each store has a writer of its own for it; the events and the errors are the same.
+//! Each store has an `OrderedWriter` of its own. The events and the errors are the same.
 
 use chrono::{DateTime, Utc};
 use domain::Stream;
@@ -15,44 +15,46 @@ pub struct OrderedEvent {
     pub stream: Stream,
     /// 0-based place in its stream.
     pub revision: u64,
-    /// The event. Its recorded time is kept as it is.
+    /// The event. The store keeps its recorded time unchanged.
     pub event: NewEvent,
 }
 
-/// Why a batch was not appended. Nothing of it was, except where the log is out of reach: then nobody knows, and
-/// [`head`](event_log::EventLog::head) tells.
+/// The reason why a batch was not appended.
+///
+/// Where a store appends a batch whole, none of it was appended. An exception is an unreachable
+/// log: then it is unknown, and [`head`](crate::EventLog::head) tells.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderedError {
-    /// Somebody else has appended, or the caller has lost count.
+    /// Another writer has appended, or the caller has lost count.
     #[error("the log ends at position {head}, not at {after}")]
     Moved {
-        /// Where the batch was to stand.
+        /// The position after which the batch was to go.
         after: u64,
-        /// Where the log ends.
+        /// The position of the log's end.
         head: u64,
     },
-    /// A stream is not where its next event expects it.
+    /// A stream is not at the revision that its next event expects.
     #[error("{stream} is at {actual:?}, so its next event cannot be revision {revision}")]
     Revision {
         /// The stream.
         stream: String,
         /// The revision that the event was to have.
         revision: u64,
-        /// Where the stream is.
+        /// The stream's actual revision.
         actual: ExpectedRevision,
     },
-    /// A recorded time that the log could not keep: it lies before that of the event before it in its stream, or is finer
-    /// than a microsecond.
+    /// The log cannot keep this recorded time: it is earlier than that of the event before it in
+    /// its stream, or finer than a microsecond.
     #[error(
         "the log cannot keep the recorded time {recorded_at} at position {position}: the stream's event before has \
          {before}"
     )]
     RecordedTime {
-        /// Where the event was to stand.
+        /// The position that the event was to have.
         position: u64,
         /// Its recorded time.
         recorded_at: DateTime<Utc>,
-        /// Recorded time of the event before it in its stream, as far as the batch tells.
+        /// Recorded time of the event before it in its stream, where the batch has that event.
         before: DateTime<Utc>,
     },
     /// The store cannot answer.

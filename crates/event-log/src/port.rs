@@ -1,13 +1,16 @@
-//! The port: what every store of events promises.
+//! The port: the promises of every event store.
 //!
-//! - **Optimistic concurrency** per stream; a conflict says the actual revision. There is no "any".
+//! - **Optimistic concurrency** per stream: an append names the expected revision, and a conflict
+//!   tells the actual one. There is no "any".
 //! - **Idempotent append**: the same event ids at the same revision get the first answer again.
-//! - **Order**: positions grow; who has seen position p never later finds an event at or below p, also while following.
-//!   They need not be dense. A position given to a store is 0 or that of an event which it gave out.
-//! - **Recorded time** never runs backwards within a stream, nor after what the same process has appended or read before.
-//!   Between streams two appends under way at once may stand the other way round than their recorded times, where the
-//!   store has no lock over all streams. What was known at an instant is therefore everything before the first event in
-//!   the log that was recorded later ([`EventLog::position_at`]).
+//! - **Order**: positions grow. A reader that has seen position p never later finds an event at or
+//!   below p, also while it follows. Positions need not be dense. Callers must only pass 0 or the
+//!   position of an event that the store gave out.
+//! - **Recorded time** never runs backwards within a stream, nor below a time that the same process
+//!   has appended or read before. In a store without a lock over all streams, two concurrent
+//!   appends to different streams may be ordered differently from their recorded times. So
+//!   everything before the first event that was recorded after an instant was known at it
+//!   ([`EventLog::position_at`]).
 //! - **Acknowledged is durable**: [`EventLog::append`] answers after the commit, never before.
 //! - **Exact bytes**: data and metadata come back as they were given.
 
@@ -19,10 +22,12 @@ use chrono::{DateTime, Utc};
 use domain::{Stream, identifier::EventId};
 use futures::stream::BoxStream;
 
-/// Most events in one append: the events of one command. Merges and releases make three; the rest is room.
+/// Most events in one append, which are the events of one command. Merges and releases make three;
+/// the rest is a reserve.
 pub const APPEND_EVENTS_MAX: usize = 64;
 
-/// Most events in one page of [`EventLog::read_all`] and [`EventLog::read_stream`]; bounds the memory of a reader.
+/// Most events in one page of [`EventLog::read_all`] and [`EventLog::read_stream`]. Bounds the
+/// memory of a reader.
 pub const PAGE_EVENTS_MAX: usize = 10_000;
 
 /// A store shared by the parts of the program.
@@ -43,7 +48,8 @@ impl ExpectedRevision {
     pub fn next(self) -> u64 {
         match self {
             Self::NoStream => 0,
-            // No stream gets as far as the last number; a caller that asks for it must not bring the store down.
+            // No stream reaches the highest number, but a caller that asks for it must not cause an
+            // overflow.
             Self::Exact(revision) => revision.saturating_add(1),
         }
     }
@@ -56,8 +62,9 @@ pub struct NewEvent {
     pub event_id: EventId,
     /// The event's type, e.g. `AllocationMade`.
     pub type_name: String,
-    /// The recorder's clock. The store keeps recorded times from running backwards: an event is recorded at this
-    /// time or at the latest that the store knows of, whichever is later. Whole microseconds.
+    /// The recorder's clock, in whole microseconds. The store keeps recorded times from running
+    /// backwards: it records an event at this time or at the latest that it knows, whichever is
+    /// later.
     pub recorded_at: DateTime<Utc>,
     /// Canonical JSON of [`crate::Metadata`].
     pub metadata: Bytes,
@@ -65,10 +72,11 @@ pub struct NewEvent {
     pub data: Bytes,
 }
 
-/// An event as it stands in the log.
+/// An event in its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// Order in the whole log. Dense (1, 2, 3 …) in the Postgres store only; nobody else may assume so.
+    /// Order in the whole log. Only the Postgres store has dense positions (1, 2, 3 …); other code
+    /// must not assume so.
     pub position: u64,
     /// The stream it belongs to.
     pub stream: Stream,
@@ -95,11 +103,11 @@ pub struct Appended {
     pub position: u64,
     /// Position and recorded time of each event, in the order appended.
     pub events: Vec<(u64, DateTime<Utc>)>,
-    /// Whether the events stood in the log already, from an earlier try.
+    /// Whether the events were in the log already, from an earlier try.
     pub repeated: bool,
 }
 
-/// Why an append did not happen.
+/// The reason why an append failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// The stream is not at the expected revision. Load, decide and append again.
@@ -107,12 +115,12 @@ pub enum AppendError {
     Conflict {
         /// The stream.
         stream: Stream,
-        /// What the caller expected.
+        /// The revision that the caller expected.
         expected: ExpectedRevision,
-        /// Where the stream is.
+        /// The stream's actual revision.
         actual: ExpectedRevision,
     },
-    /// The append itself is malformed: no events or more than [`APPEND_EVENTS_MAX`]. A bug of the caller.
+    /// The append has no events or more than [`APPEND_EVENTS_MAX`]. A bug of the caller.
     #[error("append of {count} events to {stream}: 1 to {APPEND_EVENTS_MAX} are allowed")]
     Count {
         /// The stream.
@@ -120,48 +128,50 @@ pub enum AppendError {
         /// How many events were given.
         count: usize,
     },
-    /// The store cannot answer. The append may or may not have happened: send the same again.
+    /// The store cannot answer. The append may have happened: the caller should send the same
+    /// again.
     #[error("append events")]
     Log(#[from] LogError),
 }
 
-/// Why the log cannot be read or written.
+/// The reason why the log cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The store is out of reach or refuses work for now; trying again may help.
+    /// The store is out of reach or refuses work for now. A later try may succeed.
     #[error("reach the event store")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The log holds what it cannot hold: a gap, a revision out of order, an unreadable event. Wake somebody.
+    /// The log breaks its own rules: a gap, a revision out of order, an unreadable event. An
+    /// operator must look at it.
     #[error("the event log is damaged at position {position}: {what}")]
     Damaged {
-        /// Where; 0 where no position is known.
+        /// The position of the damage; 0 where none is known.
         position: u64,
-        /// What is wrong. It is logged, so it names no stream, which may be a person's, and repeats no data: the position
-        /// finds both.
+        /// The damage in words. They are logged, so they must name no stream, which may be a
+        /// person's, and repeat no data. The position leads to both.
         what: String,
     },
 }
 
-/// What a follower sees.
+/// An item that a follower (subscription) gives out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Followed {
     /// More events, in order, at least one.
     Events(Vec<RecordedEvent>),
-    /// Everything up to this position, which was the log's end, has been seen. Said at the start and again after each
-    /// time that the follower had fallen behind.
+    /// The follower has given out all events up to this position, which was the log's end. It says
+    /// so at its start, and again each time after it had fallen behind.
     CaughtUp {
         /// The log's end.
         position: u64,
     },
 }
 
-/// A store of events.
+/// An event store.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
     /// Appends events to one stream, all or none, and answers once they are durable.
     ///
-    /// Where the stream has moved on but the events stand at the following revisions with the same ids, the first
-    /// answer is given again.
+    /// Where the stream is further, but has the same event ids at the revisions after the expected
+    /// one, the store gives the first answer again.
     async fn append(
         &self,
         stream: &Stream,
@@ -169,7 +179,8 @@ pub trait EventLog: Send + Sync + 'static {
         events: Vec<NewEvent>,
     ) -> Result<Appended, AppendError>;
 
-    /// Reads a stream from a revision on, at most `limit` events. A stream that does not exist is empty.
+    /// Reads a stream from a revision on, at most `limit` events. A stream that does not exist is
+    /// empty.
     async fn read_stream(
         &self,
         stream: &Stream,
@@ -177,11 +188,11 @@ pub trait EventLog: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<RecordedEvent>, LogError>;
 
-    /// Reads several streams whole, in the order asked. The answer has one entry a stream; one that does not exist
-    /// is empty.
+    /// Reads several streams whole. The answer has one entry a stream, in the order asked; a stream
+    /// that does not exist is empty.
     async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError>;
 
-    /// As [`EventLog::read_streams`], without what stands after a position.
+    /// As [`EventLog::read_streams`], but only events up to a position.
     async fn read_streams_to(&self, streams: &[Stream], position: u64) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
         let mut read = self.read_streams(streams).await?;
         for events in &mut read {
@@ -190,11 +201,11 @@ pub trait EventLog: Send + Sync + 'static {
         Ok(read)
     }
 
-    /// Reads the log after a position (0: from the start), at most `limit` events. Where damage lies ahead, what stands
-    /// before it is answered first: an error says that the very next event is damaged.
+    /// Reads the log after a position (0: from the start), at most `limit` events. Where damage is
+    /// ahead, the events before it come first: an error means that the very next event is damaged.
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError>;
 
-    /// The event at a position, if one stands there.
+    /// The event at a position, if there is one.
     async fn event_at(&self, position: u64) -> Result<Option<RecordedEvent>, LogError> {
         let Some(before) = position.checked_sub(1) else { return Ok(None) };
         Ok(self.read_all(before, 1).await?.into_iter().find(|event| event.position == position))
@@ -203,11 +214,11 @@ pub trait EventLog: Send + Sync + 'static {
     /// The position of the last event, 0 for an empty log.
     async fn head(&self) -> Result<u64, LogError>;
 
-    /// The position up to which the log stood at an instant: that of the event before the first one that was recorded
-    /// later; 0 where there is none.
+    /// The position of the log's end at an instant: that of the event before the first one that was
+    /// recorded later; 0 where there is none.
     async fn position_at(&self, instant: DateTime<Utc>) -> Result<u64, LogError>;
 
-    /// Follows the log after a position without end. An error ends the stream, once everything before it has been given;
-    /// the follower starts again from where it was.
+    /// Follows the log after a position without end (a catch-up subscription). An error ends the
+    /// stream, after all events before it; the caller should follow again from its last event.
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>>;
 }

@@ -3,7 +3,7 @@
 //! The epoch is the fence: a projector that takes over raises it, and one that holds an older epoch
 //! changes nothing.
 
-use event_log::{LastSeen, LogError, SharedLog};
+use event_log::{Bookmark, LogError, SharedLog};
 use sqlx::{AssertSqlSafe, PgConnection};
 use views::checkpoint::{COLUMNS, Checkpoint};
 
@@ -19,7 +19,7 @@ pub const CHANNEL: &str = "views";
 /// The log cannot be read.
 pub(crate) async fn is_of(checkpoint: Checkpoint, log: &SharedLog) -> Result<bool, LogError> {
     let Checkpoint { position, event_id, recorded_at, .. } = checkpoint;
-    LastSeen { position, event_id, recorded_at }.is_in(log).await
+    Bookmark { position, event_id, recorded_at }.is_in(log).await
 }
 
 /// Fails with [`Error::OtherLog`] unless the views are of the log.
@@ -59,7 +59,7 @@ pub(crate) async fn take_over(connection: &mut PgConnection) -> Result<Checkpoin
 pub(crate) async fn advance(
     connection: &mut PgConnection,
     expected: Checkpoint,
-    last: LastSeen,
+    last: Bookmark,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "UPDATE checkpoint SET position = $1, event_id = $2, recorded_at = $3

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use domain::{Entry, Event, Stream};
 use event_log::{
-    EXPORTED, LastSeen, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata,
+    Bookmark, EXPORTED, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata,
 };
 use quick_cache::{Weighter, unsync::Cache};
 use sqlx::{Connection as _, PgConnection};
@@ -52,7 +52,7 @@ impl Weighter<Stream, AnyHistory> for EntryCount {
 
 /// The events of a batch, read and by stream.
 struct EventBatch {
-    last: LastSeen,
+    last: Bookmark,
     touched: HashMap<Stream, StreamTail>,
 }
 
@@ -138,7 +138,7 @@ impl LiveProjection {
         &mut self,
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
-        last: LastSeen,
+        last: Bookmark,
         histories: Vec<(Stream, AnyHistory)>,
     ) -> Result<(), Error> {
         let mut keys = OwnerKeys::default();
@@ -165,7 +165,7 @@ impl LiveProjection {
         checkpoint::notify(&mut transaction, last.position).await?;
         transaction.commit().await?;
 
-        let LastSeen { position, event_id, recorded_at } = last;
+        let Bookmark { position, event_id, recorded_at } = last;
         *checkpoint = Checkpoint { position, event_id, recorded_at, ..*checkpoint };
         for (stream, history) in histories {
             self.histories.insert(stream, history);

@@ -18,7 +18,7 @@ use std::{
     },
 };
 
-use event_log::{LastSeen, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
+use event_log::{Bookmark, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
 use futures::future::{try_join, try_join_all};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, mpsc};
@@ -132,7 +132,7 @@ pub(crate) async fn buffer_events(
     log: &SharedLog,
     to: u64,
     progress: impl Fn(u64),
-) -> Result<(EventBuffer, LastSeen), Error> {
+) -> Result<(EventBuffer, Bookmark), Error> {
     let (pages, mut incoming) = mpsc::channel::<Vec<RecordedEvent>>(WAITING_MAX);
     let putting = run_blocking(move || {
         let mut buffer = EventBuffer::new(to);
@@ -142,7 +142,7 @@ pub(crate) async fn buffer_events(
         Ok::<_, Error>(buffer)
     });
     let reading = async move {
-        let mut last = LastSeen::NOTHING;
+        let mut last = Bookmark::START;
         loop {
             let after = last.position;
             // No further than `to`: damage that stands beyond it is left to whoever follows the log.

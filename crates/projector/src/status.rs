@@ -1,7 +1,7 @@
 //! How the views are: how far they have come, and how large they are.
 
 use chrono::{DateTime, Utc};
-use event_log::{Behind, SharedLog, behind};
+use event_log::{Lag, SharedLog};
 use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _};
 
 use views::{VIEWS, VIEWS_VERSION, View};
@@ -22,7 +22,7 @@ pub struct ViewsStatus {
     /// Whether they are of the log that was asked; else they tell nothing of it.
     pub is_of_log: bool,
     /// What they do not include yet.
-    pub lag: Behind,
+    pub lag: Lag,
     /// Each view, in the order of [`VIEWS`].
     pub views: Vec<ViewStatus>,
     /// Schemas that are being filled at the moment.
@@ -110,7 +110,7 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatu
     let building = schema::building(&mut transaction, checkpoint.epoch).await?;
     transaction.commit().await?;
     let is_of_log = is_of(checkpoint, log).await?;
-    let lag = behind(log, checkpoint.position).await?;
+    let lag = Lag::measure(log, checkpoint.position).await?;
     Ok(Some(ViewsStatus {
         version: checkpoint.version,
         position: checkpoint.position,

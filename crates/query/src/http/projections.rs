@@ -4,7 +4,7 @@ use axum::{
     extract::State as Extracted,
     response::{IntoResponse as _, Response},
 };
-use event_log::behind;
+use event_log::Lag;
 use futures::future::try_join_all;
 use http_api::{Params, Problem};
 use serde::Serialize;
@@ -79,7 +79,7 @@ pub(super) async fn projections(
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let checkpoint = checkpoint::read(&state.views).await?;
-    let missing = behind(&state.log, checkpoint.position).await.map_err(crate::Error::from)?;
+    let missing = Lag::measure(&state.log, checkpoint.position).await.map_err(crate::Error::from)?;
     let lag = missing.since.map(|since| state.now() - since);
     let is_of_log = checkpoint.is_of(&state.log).await.map_err(crate::Error::from)?;
     let state_of_views = match (is_of_log, missing.events) {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::identifier::EventId;
-use event_log::{LastSeen, LogError, SharedLog};
+use event_log::{Bookmark, LogError, SharedLog};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ impl Checkpoint {
     /// Whether the views are of a log: the last event that they include then stands there.
     pub(crate) async fn is_of(self, log: &SharedLog) -> Result<bool, LogError> {
         let Self { position, event_id, recorded_at, .. } = self;
-        match (LastSeen { position, event_id, recorded_at }).is_in(log).await {
+        match (Bookmark { position, event_id, recorded_at }).is_in(log).await {
             // It is this log's, and the views have it all the same.
             Err(LogError::Damaged { .. }) => Ok(true),
             answer => answer,
