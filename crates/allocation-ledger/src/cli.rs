@@ -3,8 +3,11 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    copy, demo, event_store, generate, handover_dates, history, import, prepare, projections, replay, serve,
+    serve,
     telemetry::{self, Format, Telemetry},
+    tools::{
+        copy_log, demo, event_store, export, generate, handover_dates, history, import, prepare, projections, replay,
+    },
 };
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
@@ -42,9 +45,9 @@ enum Command {
     #[command(subcommand)]
     Projections(projections::Command),
     /// Write a view or the log to a file: the same as `projections export`
-    Export(projections::export::Settings),
+    Export(export::Settings),
     /// Copy the event log of a ledger into another store, event by event
-    Copy(copy::Settings),
+    Copy(copy_log::Settings),
     /// Look into an event store
     #[command(subcommand)]
     EventStore(event_store::Command),
@@ -108,8 +111,8 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::History(settings) => history::run(settings).await,
         Command::Replay(settings) => replay::run(settings).await,
         Command::Projections(command) => projections::run(command).await,
-        Command::Export(settings) => projections::export::run(settings).await,
-        Command::Copy(settings) => copy::run(settings).await,
+        Command::Export(settings) => export::run(settings).await,
+        Command::Copy(settings) => copy_log::run(settings).await,
         Command::EventStore(command) => event_store::run(command).await,
     }
 }

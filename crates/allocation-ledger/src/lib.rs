@@ -11,24 +11,14 @@
 //!
 //! To add a subcommand: a module with its `Settings` (a `clap::Args`) and `run`, a variant and two arms in [`cli`].
 
-pub mod cli;
-pub mod copy;
-pub mod data_directory;
-pub mod demo;
-pub mod event_store;
-pub mod generate;
-pub mod handover_dates;
-pub mod history;
-pub mod import;
+mod cli;
 pub mod interrupt;
-pub mod output;
-pub mod prepare;
-pub mod projections;
-pub mod replay;
 pub mod serve;
 pub mod settings;
-pub mod stores;
+pub mod stdout;
+mod stores;
 pub mod telemetry;
+pub mod tools;
 
 use std::process::ExitCode;
 

@@ -321,7 +321,7 @@ async fn record_the_demonstration(database: &TestDatabase) {
         (Service::new(log.clone(), settings), now)
     };
     let (service, now) = at("2026-03-05T12:00:00Z");
-    allocation_ledger::demo::fill(&service, now).await.expect("record the demonstration");
+    allocation_ledger::tools::demo::fill(&service, now).await.expect("record the demonstration");
     let (service, now) = at("2026-03-20T12:00:00Z");
     let number: PrisonerNumber = "Z1234ZZ".parse().expect("a number");
     let steps = [

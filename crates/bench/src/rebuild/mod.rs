@@ -24,7 +24,7 @@ use std::{
 
 use allocation_ledger::{
     interrupt::{interrupted, unless_interrupted},
-    output::print_line,
+    stdout::print_line,
 };
 use anyhow::{Context as _, bail};
 use comfy_table::CellAlignment;

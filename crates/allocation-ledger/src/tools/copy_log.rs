@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     interrupt::{interrupted, unless_interrupted},
-    output::print_line,
     settings,
+    stdout::print_line,
     stores::LogStore,
 };
 

@@ -6,7 +6,7 @@ use command::Clock;
 use projector::{AsOfSchema, ViewStatus, ViewsStatus};
 use serde_json::json;
 
-use crate::{output::print_line, settings, stores::Stores};
+use crate::{settings, stdout::print_line, stores::Stores};
 
 /// What `projections status` can be told.
 #[derive(Debug, Args)]

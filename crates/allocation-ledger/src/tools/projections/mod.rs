@@ -1,11 +1,12 @@
 //! `projections`: how the views are, building them anew, comparing them with the log, taking them away as files.
 
-pub mod export;
-mod rebuild;
+pub(super) mod rebuild;
 mod status;
 mod verify;
 
 use clap::Subcommand;
+
+use super::export;
 
 /// What can be done with the views.
 #[derive(Debug, Subcommand)]

@@ -20,7 +20,7 @@ use tempfile::{NamedTempFile, TempDir};
 use super::synced::Synced;
 
 /// Where an export goes. Dropped before it is complete, it leaves nothing.
-pub(super) enum Output {
+pub(super) enum Destination {
     /// Standard output, or a device or a pipe.
     Stream {
         to: Stream,
@@ -60,7 +60,7 @@ const FILE_MODE: u32 = 0o666;
 /// The same of a directory.
 const DIRECTORY_MODE: u32 = 0o777;
 
-impl Output {
+impl Destination {
     pub(super) fn stdout() -> Self {
         Self::Stream { to: Stream::Stdout, spool: None }
     }

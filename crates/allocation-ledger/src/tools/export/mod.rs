@@ -1,6 +1,6 @@
 //! `projections export`, and `export` for short: a view or the log as files.
 
-mod output;
+mod destination;
 mod synced;
 
 use std::{
@@ -24,8 +24,8 @@ use projector::{
 };
 use serde_json::json;
 
-use self::output::Output;
-use super::rebuild::{position_of, show as show_building};
+use self::destination::Destination;
+use super::projections::rebuild::{position_of, show as show_building};
 use crate::{
     interrupt::{interrupted, unless_interrupted},
     settings,
@@ -199,11 +199,11 @@ fn is_stdout(output: &Path) -> bool {
 /// Exports; `None` where whoever reads went away.
 async fn export(settings: &Settings, format: ExportFormat, ledger: &Ledger) -> anyhow::Result<Option<ExportSummary>> {
     let output = if is_stdout(&settings.output) {
-        Output::stdout()
+        Destination::stdout()
     } else if settings.partition.is_some() {
-        Output::directory(&settings.output, format.ending())?
+        Destination::directory(&settings.output, format.ending())?
     } else {
-        Output::file(&settings.output)?
+        Destination::file(&settings.output)?
     };
     // While a view is read a snapshot is open, which keeps a rebuilt view from taking its place.
     let output = if settings.what == What::Log { output } else { output.spooled()? };

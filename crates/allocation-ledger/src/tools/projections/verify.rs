@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::rebuild::show;
 use crate::{
     interrupt::{interrupted, unless_interrupted},
-    output::print_line,
     settings,
+    stdout::print_line,
     stores::Stores,
 };
 

@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::{
-    output::print_line,
     settings,
+    stdout::print_line,
     stores::{self, LogStore},
 };
 

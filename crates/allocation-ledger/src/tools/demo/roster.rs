@@ -9,8 +9,8 @@ use domain::{
     prison::{self, ContactSeen, Estate, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
 };
 
+use super::cases;
 use super::{Step, days_before};
-use crate::demo::cases;
 
 /// The prison of the demonstration.
 pub(super) const PRISON: &str = "LEI";

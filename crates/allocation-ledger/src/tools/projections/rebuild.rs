@@ -12,8 +12,8 @@ use serde_json::json;
 
 use crate::{
     interrupt::{interrupted, unless_interrupted},
-    output::print_line,
     settings,
+    stdout::print_line,
     stores::Stores,
 };
 
@@ -96,7 +96,7 @@ async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {
 }
 
 /// The position of a point, which must not lie ahead.
-pub(super) async fn position_of(log: &SharedLog, point: KnownAt) -> anyhow::Result<u64> {
+pub(in crate::tools) async fn position_of(log: &SharedLog, point: KnownAt) -> anyhow::Result<u64> {
     if let KnownAt::Instant(instant) = point
         && instant > command::Clock::system().now()
     {
@@ -106,7 +106,7 @@ pub(super) async fn position_of(log: &SharedLog, point: KnownAt) -> anyhow::Resu
 }
 
 /// Shows how far it is: a bar a stage.
-pub(super) fn show(bar: &ProgressBar, progress: BuildProgress) {
+pub(in crate::tools) fn show(bar: &ProgressBar, progress: BuildProgress) {
     let (stage, position, length) = match progress {
         BuildProgress::Reading { position, to } => ("reading the log", position, Some(to)),
         BuildProgress::Writing { written, parts } => ("writing rows", written as u64, Some(parts as u64)),

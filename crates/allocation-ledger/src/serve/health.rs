@@ -1,0 +1,113 @@
+//! The health of the parts of a serving ledger.
+
+use std::sync::Arc;
+
+use event_log::SharedLog;
+use http_api::health::{Component, Health};
+use tokio::sync::watch;
+
+use super::Role;
+
+/// Adds the event log. A process that only answers questions does so from the views, so it is ready
+/// while the event store is away.
+pub(super) fn with_event_log(health: Health, log: &SharedLog, role: Role) -> Health {
+    let log = Arc::clone(log);
+    let check = move || {
+        let log = Arc::clone(&log);
+        async move {
+            match log.head().await {
+                Ok(position) => Component::up().with("position", position),
+                Err(error) => Component::failed(&error),
+            }
+        }
+    };
+    match role {
+        Role::Query => health.with_dispensable("eventLog", check),
+        Role::All | Role::Command | Role::Projector => health.with("eventLog", check),
+    }
+}
+
+/// Adds the policies.
+pub(super) fn with_policies(
+    health: Health,
+    service: command::Service,
+    failed: watch::Receiver<Option<String>>,
+) -> Health {
+    health.with("policies", move || {
+        let component = policies_component(service.is_caught_up(), failed.borrow().as_deref());
+        async { component }
+    })
+}
+
+fn policies_component(is_caught_up: bool, failed: Option<&str>) -> Component {
+    match (failed, is_caught_up) {
+        (Some(reason), _) => Component::down(reason).with("state", "stopped"),
+        (None, false) => Component::down("the log has not been read to its end yet").with("state", "catching-up"),
+        (None, true) => Component::up().with("state", "running"),
+    }
+}
+
+/// Adds the projector.
+pub(super) fn with_projector(
+    health: Health,
+    statuses: watch::Receiver<projector::Status>,
+    failed: watch::Receiver<Option<String>>,
+) -> Health {
+    health.with("projector", move || {
+        let component = projector_component(&statuses.borrow(), failed.borrow().as_deref());
+        async { component }
+    })
+}
+
+fn projector_component(status: &projector::Status, failed: Option<&str>) -> Component {
+    let (state, position) = match status {
+        // The reason that the projector gives says more than that its worker has ended.
+        projector::Status::Stopped { reason } => return Component::down(reason.clone()).with("state", "stopped"),
+        _ if failed.is_some() => return Component::down(failed.unwrap_or_default()).with("state", "stopped"),
+        projector::Status::Retrying { reason } => return Component::down(reason.clone()).with("state", "retrying"),
+        projector::Status::Starting => ("starting", None),
+        projector::Status::StandBy => ("standby", None),
+        projector::Status::Rebuilding { position, .. } => ("rebuilding", Some(*position)),
+        projector::Status::Running { position } => ("running", Some(*position)),
+        projector::Status::Ended => ("ended", None),
+    };
+    let component = if status.is_ready() { Component::up() } else { Component::down("not at work yet") };
+    let component = component.with("state", state);
+    match position {
+        Some(position) => component.with("position", position),
+        None => component,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(component: &Component, status: &str, state: &str, error: Option<&str>) {
+        let component = serde_json::to_value(component).expect("JSON");
+        let details = &component["details"];
+        let said = (component["status"].as_str(), details["state"].as_str(), details["error"].as_str());
+        assert_eq!(said, (Some(status), Some(state), error));
+    }
+
+    #[test]
+    fn a_component_that_is_down_still_tells_its_state() {
+        check(&policies_component(true, None), "UP", "running", None);
+        check(
+            &policies_component(false, None),
+            "DOWN",
+            "catching-up",
+            Some("the log has not been read to its end yet"),
+        );
+        check(&policies_component(true, Some("panicked")), "DOWN", "stopped", Some("panicked"));
+
+        let running = projector::Status::Running { position: 7 };
+        check(&projector_component(&running, None), "UP", "running", None);
+        check(&projector_component(&running, Some("panicked")), "DOWN", "stopped", Some("panicked"));
+        let stopped = projector::Status::Stopped { reason: "position 8".to_owned() };
+        check(&projector_component(&stopped, Some("run the projector")), "DOWN", "stopped", Some("position 8"));
+        let retrying = projector::Status::Retrying { reason: "out of reach".to_owned() };
+        check(&projector_component(&retrying, None), "DOWN", "retrying", Some("out of reach"));
+    }
+}

@@ -1,0 +1,313 @@
+//! `serve`: the roles of the ledger in one process, wired together and ended in order.
+//!
+//! | role | runs | answers | knows the log | knows the views |
+//! |---|---|---|---|---|
+//! | `command` | policies | commands | appends | |
+//! | `projector` | the projector | its health | prepares it, if it is in Postgres; reads | prepares and writes them |
+//! | `query` | | questions | reads | reads |
+//! | `all` | all of these | everything | | |
+//!
+//! A role by itself starts whether or not its stores are there, and says in its readiness what it waits for; so services can
+//! be started in any order. `all` fails where they cannot be opened, as there is nobody else to wait for.
+//!
+//! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered, then policies and the projector
+//! stop, then connections are closed, then Postgres stops. The projector stops between two batches; policies wherever they
+//! are, as a command of theirs has the same ids when it is sent again: none is lost, none doubled. A second signal ends the
+//! program at once; a Postgres left over is used again by the next start.
+
+mod claim;
+mod connection;
+mod gauges;
+mod health;
+mod openapi;
+mod roles;
+mod shutdown;
+
+use std::{io::Write as _, net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::{Args, ValueEnum};
+use sqlx::PgPool;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+
+use self::{
+    claim::Claim,
+    connection::EndingListener,
+    roles::{Roles, StopSignals, Wiring},
+    shutdown::{count_signals, wait_for_signals, wait_until_raised},
+};
+use crate::{
+    settings,
+    stores::{self, LogStore, Stores},
+};
+
+/// How long requests in flight may take to be answered at the end. Those that follow the log would never end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How far views may be behind the log, where nothing else is set. They follow within milliseconds; a rebuild swaps them within
+/// a second, and a projector takes over from another within some ten. What takes longer is worth an alarm.
+pub const LAG_MAX_SECONDS: u64 = 30;
+
+/// What `serve` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Let other machines in, though nobody is asked who they are. Only for a network of its own, e.g. of containers, in
+    /// which a gateway that authenticates is the one way in
+    #[arg(long, env = "LEDGER_TRUST_NETWORK")]
+    pub trust_network: bool,
+    /// What this process does
+    #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
+    pub role: Role,
+    /// Where the ledger is kept.
+    #[command(flatten)]
+    pub stores: settings::Stores,
+    /// How commands are decided.
+    #[command(flatten)]
+    pub commands: settings::Commands,
+    /// How many seconds the views may be behind the log before a service that answers from them is not ready
+    #[arg(long, env = "LEDGER_LAG_MAX", value_name = "SECONDS", default_value_t = LAG_MAX_SECONDS)]
+    pub lag_max: u64,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Everything.
+    All,
+    /// Takes commands and follows up on them.
+    Command,
+    /// Keeps the views up with the log.
+    Projector,
+    /// Answers questions.
+    Query,
+}
+
+impl Role {
+    fn commands(self) -> bool {
+        matches!(self, Self::All | Self::Command)
+    }
+
+    fn projects(self) -> bool {
+        matches!(self, Self::All | Self::Projector)
+    }
+
+    fn answers(self) -> bool {
+        matches!(self, Self::All | Self::Query)
+    }
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// It cannot start, or a part of it fails.
+pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let running = Running::start(settings).await?;
+    // Its reader may have gone; whoever asks for the address by HTTP still gets an answer.
+    let _ = writeln!(std::io::stdout(), "allocation-ledger listens on {}", running.url());
+    running.until_signal().await
+}
+
+/// A serving ledger.
+pub struct Running {
+    url: String,
+    log: LogStore,
+    views: Option<PgPool>,
+    roles: Roles,
+    stop_signals: StopSignals,
+    http: JoinHandle<std::io::Result<()>>,
+    signals: watch::Receiver<u32>,
+    _claim: Option<Claim>,
+}
+
+impl Running {
+    /// Starts to serve. From now on SIGINT and SIGTERM do not end the program, but are waited for by
+    /// [`Running::until_signal`].
+    ///
+    /// # Errors
+    /// The address is taken or not allowed, the data directory is taken, a store cannot be opened, or a signal came.
+    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let signals = count_signals()?;
+        tokio::select! {
+            running = Self::start_parts(settings, signals.clone()) => running,
+            () = wait_for_signals(signals, 1) => bail!("stopped by a signal while starting"),
+        }
+    }
+
+    async fn start_parts(settings: &Settings, signals: watch::Receiver<u32>) -> anyhow::Result<Self> {
+        check_listen(settings.listen, settings.trust_network)?;
+        let listener = TcpListener::bind(settings.listen).await.with_context(|| {
+            format!("listen on {}: is another program listening there? Choose another with --listen", settings.listen)
+        })?;
+        let url = format!("http://{}", listener.local_addr().context("read the address listened on")?);
+        let (claim, log, views) = open_stores(settings).await?;
+
+        let stop_signals = StopSignals::new();
+        let mut wiring = Wiring::new(settings, &log, &stop_signals);
+        if settings.role.commands() {
+            wiring = wiring.with_command()?;
+        }
+        if let (true, Some(views)) = (settings.role.projects(), &views) {
+            wiring = wiring.with_projector(views);
+        }
+        if let (true, Some(views)) = (settings.role.answers(), &views) {
+            wiring = wiring.with_query(views);
+        }
+        let (router, metrics, roles) = wiring.finish();
+        if let Some(views) = &views {
+            gauges::views(&metrics, &log.log, views);
+        }
+
+        let listener = EndingListener::new(listener, stop_signals.accepting.subscribe());
+        metrics.register(|registry| listener.register_metrics(registry));
+        let router = http_api::surround(router, metrics);
+        let stopped = wait_until_raised(&stop_signals.accepting);
+        let http = tokio::spawn(async { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+        tracing::info!(url, role = ?settings.role, "serving on {url}");
+        Ok(Self { url, log, views, roles, stop_signals, http, signals, _claim: claim })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its command side, if it has that role.
+    #[must_use]
+    pub fn service(&self) -> Option<&command::Service> {
+        self.roles.service.as_ref()
+    }
+
+    /// Waits until the views include everything that is in the log now. Returns at once where another process projects.
+    ///
+    /// # Errors
+    /// The log is out of reach, or the projector stopped.
+    pub async fn views_caught_up(&self) -> anyhow::Result<()> {
+        let Some(projecting) = &self.roles.projecting else { return Ok(()) };
+        let head = self.log.log.head().await.context("find the end of the log")?;
+        let reached = |status: &projector::Status| match status {
+            projector::Status::Running { position } => *position >= head,
+            projector::Status::Stopped { .. } | projector::Status::Ended => true,
+            _ => false,
+        };
+        let status = projecting.clone().wait_for(reached).await.context("follow the projector")?.clone();
+        match status {
+            projector::Status::Running { .. } => Ok(()),
+            status => bail!("the views stopped short of position {head}: {status:?}"),
+        }
+    }
+
+    /// Serves until SIGINT or SIGTERM, then stops.
+    ///
+    /// # Errors
+    /// As [`Running::stop`].
+    pub async fn until_signal(mut self) -> anyhow::Result<()> {
+        let signals = self.signals.clone();
+        tokio::select! {
+            () = wait_for_signals(signals.clone(), 1) => tracing::info!("stopping"),
+            ended = &mut self.http => {
+                let reason = match ended {
+                    Ok(Ok(())) => anyhow!("it ended by itself"),
+                    Ok(Err(error)) => error.into(),
+                    Err(error) => error.into(),
+                };
+                close(self.log, self.views).await?;
+                return Err(reason.context("serve HTTP"));
+            }
+        }
+        tokio::select! {
+            stopped = self.stop() => stopped,
+            () = wait_for_signals(signals, 2) => {
+                tracing::warn!("ended at once by a second signal; a Postgres server left over is used by the next start");
+                // Returning would still wait for Postgres to stop.
+                std::process::exit(1);
+            }
+        }
+    }
+
+    /// Stops in order: requests, policies and projector, connections, Postgres.
+    ///
+    /// # Errors
+    /// A part had failed, or Postgres does not stop.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop_signals.accepting.send_replace(true);
+        if timeout(DRAIN_TIMEOUT, &mut self.http).await.is_err() {
+            tracing::info!("closing connections that were still open after {} s", DRAIN_TIMEOUT.as_secs());
+            self.http.abort();
+        }
+        self.stop_signals.working.send_replace(true);
+        let mut outcome = Ok(());
+        for worker in self.roles.workers {
+            outcome = outcome.and(worker.join().await);
+        }
+        drop(self.roles.service);
+        outcome.and(close(self.log, self.views).await)
+    }
+}
+
+/// Opens the stores that the role uses, and claims the data directory where an embedded Postgres is one
+/// of them.
+async fn open_stores(settings: &Settings) -> anyhow::Result<(Option<Claim>, LogStore, Option<PgPool>)> {
+    let Settings { stores, role, .. } = settings;
+    Ok(match role {
+        Role::All => {
+            let claim = if stores.is_embedded() { Some(claim::claim(&stores.data_dir()?)?) } else { None };
+            let (log, views) = Stores::open(stores).await?.into_parts();
+            (claim, log, Some(views))
+        }
+        Role::Command => (None, LogStore::lazy(stores)?, None),
+        Role::Projector | Role::Query => (None, LogStore::lazy(stores)?, Some(stores::lazy_views(stores)?)),
+    })
+}
+
+async fn close(log: LogStore, views: Option<PgPool>) -> anyhow::Result<()> {
+    if let Some(views) = views {
+        views.close().await;
+    }
+    log.close().await
+}
+
+/// Refuses to be reached from other machines, as nobody would be asked who they are; unless somebody has decided that the
+/// network takes care of that.
+fn check_listen(listen: SocketAddr, trust_network: bool) -> anyhow::Result<()> {
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    if !trust_network {
+        bail!(
+            "--listen {listen} would let other machines in, and no authentication is configured, so that anybody there \
+             could record anything: listen on 127.0.0.1:{port} or [::1]:{port}, and put something in front that \
+             authenticates; or, where the network lets nobody in but that, add --trust-network",
+            port = listen.port()
+        );
+    }
+    tracing::warn!(
+        %listen,
+        "other machines are let in and nobody is asked who they are, by --trust-network: whoever reaches {listen} can read \
+         and record everything"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_machines_are_kept_out() {
+        for (listen, allowed) in [
+            ("127.0.0.1:8080", true),
+            ("[::1]:8080", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("10.0.0.7:80", false),
+        ] {
+            let listen = listen.parse().expect("an address");
+            assert_eq!(check_listen(listen, false).is_ok(), allowed, "{listen}");
+            assert!(check_listen(listen, true).is_ok(), "{listen}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The roles of a process, each wired by one function of [`Wiring`].
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::Router;
+use http_api::{
+    health::{self, Health},
+    metrics::Metrics,
+};
+use sqlx::PgPool;
+use tokio::sync::watch;
+use utoipa::openapi::OpenApi;
+
+use super::{
+    Settings, gauges,
+    health::{with_event_log, with_policies, with_projector},
+    openapi::{documentation, openapi},
+    shutdown::{Worker, wait_until_raised},
+};
+use crate::stores::LogStore;
+
+/// The two signals of an orderly end, in the order in which they are raised.
+pub(super) struct StopSignals {
+    /// Take no more connections, and finish the requests in flight.
+    pub(super) accepting: watch::Sender<bool>,
+    /// Stop the policies and the projector.
+    pub(super) working: watch::Sender<bool>,
+}
+
+impl StopSignals {
+    pub(super) fn new() -> Self {
+        Self { accepting: watch::channel(false).0, working: watch::channel(false).0 }
+    }
+}
+
+/// A serving process while its roles are put together.
+pub(super) struct Wiring<'a> {
+    settings: &'a Settings,
+    log: &'a LogStore,
+    stop: &'a StopSignals,
+    health: Health,
+    router: Router,
+    openapi: OpenApi,
+    metrics: Metrics,
+    roles: Roles,
+}
+
+/// The parts of the roles that go on working beside the requests.
+#[derive(Default)]
+pub(super) struct Roles {
+    pub(super) workers: Vec<Worker>,
+    /// The command side, where the process has that role.
+    pub(super) service: Option<command::Service>,
+    /// The status of the projector, where the process has that role.
+    pub(super) projecting: Option<watch::Receiver<projector::Status>>,
+}
+
+impl<'a> Wiring<'a> {
+    /// The parts that every role has: the event log in the health and in the metrics.
+    pub(super) fn new(settings: &'a Settings, log: &'a LogStore, stop: &'a StopSignals) -> Self {
+        let metrics = Metrics::default();
+        let health = Health::new("allocation-ledger", env!("CARGO_PKG_VERSION"), metrics.clone());
+        gauges::log(&metrics, &log.log);
+        if let Some(readers) = log.readers() {
+            gauges::connections(&metrics, "log", readers);
+        }
+        Self {
+            settings,
+            log,
+            stop,
+            health: with_event_log(health, &log.log, settings.role),
+            router: Router::new(),
+            openapi: openapi(),
+            metrics,
+            roles: Roles::default(),
+        }
+    }
+
+    /// Takes commands, and follows up on them by the policies.
+    ///
+    /// # Errors
+    /// The settings for commands are not usable.
+    pub(super) fn with_command(mut self) -> anyhow::Result<Self> {
+        let service = command::Service::new(Arc::clone(&self.log.log), self.settings.commands.command_settings()?);
+        let policies = command::policies::run(service.clone(), wait_until_raised(&self.stop.working));
+        let worker = Worker::start("policies", &self.stop.working, async {
+            policies.await;
+            Ok(())
+        });
+        self.metrics.register(|registry| service.register_metrics(registry));
+        self.health = with_policies(self.health, service.clone(), worker.failed());
+        self.roles.workers.push(worker);
+        self.router = self.router.merge(command::router(service.clone()));
+        self.openapi.merge(command::openapi());
+        self.roles.service = Some(service);
+        Ok(self)
+    }
+
+    /// Keeps the views up with the log, once the log is prepared.
+    pub(super) fn with_projector(mut self, views: &PgPool) -> Self {
+        let (status, statuses) = watch::channel(projector::Status::Starting);
+        let unprepared = status.clone();
+        let prepared = self.log.prepared(move |error| {
+            let reason = format!("{error:#}");
+            tracing::warn!(reason, "waiting for the event log to be prepared: {reason}");
+            unprepared.send_replace(projector::Status::Retrying { reason });
+        });
+        let (log, views) = (Arc::clone(&self.log.log), views.clone());
+        let stop = &self.stop.working;
+        let (stopped, told_to_stop) = (wait_until_raised(stop), wait_until_raised(stop));
+        let worker = Worker::start("projector", stop, async {
+            tokio::select! {
+                () = prepared => {}
+                () = told_to_stop => return Ok(()),
+            }
+            let running = projector::run(log, views, projector::Settings::default(), status, stopped);
+            running.await.context("keep the views up with the log")
+        });
+        self.health = with_projector(self.health, statuses.clone(), worker.failed());
+        self.roles.workers.push(worker);
+        self.roles.projecting = Some(statuses);
+        self
+    }
+
+    /// Answers questions from the views and the log.
+    pub(super) fn with_query(mut self, views: &PgPool) -> Self {
+        let pool = query_pool(views);
+        gauges::connections(&self.metrics, "query", &pool);
+        let lag_max = Duration::from_secs(self.settings.lag_max);
+        let state = query::State::new(pool, Arc::clone(&self.log.log), lag_max);
+        let streaming = state.clone();
+        let stopped = wait_until_raised(&self.stop.accepting);
+        tokio::spawn(async move {
+            stopped.await;
+            streaming.end_streams();
+        });
+        let checked = state.clone();
+        self.health = self.health.with("views", move || checked.clone().health());
+        self.router = self.router.merge(query::router(state));
+        self.openapi.merge(query::openapi());
+        self
+    }
+
+    /// The routes of all roles, with those of the health and of the documentation.
+    pub(super) fn finish(self) -> (Router, Metrics, Roles) {
+        let router = self.router.merge(health::router(self.health)).merge(documentation(self.openapi));
+        (router, self.metrics, self.roles)
+    }
+}
+
+/// Connections that can read the views and cannot write them.
+fn query_pool(views: &PgPool) -> PgPool {
+    let options = views.connect_options().as_ref().clone().application_name("allocation-ledger query");
+    query::connect(options, projector::SCHEMA, views.options().get_max_connections())
+}

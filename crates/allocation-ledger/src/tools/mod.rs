@@ -1,0 +1,13 @@
+//! The tools: every subcommand but `serve`, a module each.
+
+pub(crate) mod copy_log;
+pub mod demo;
+pub(crate) mod event_store;
+pub(crate) mod export;
+pub(crate) mod generate;
+pub(crate) mod handover_dates;
+pub(crate) mod history;
+pub(crate) mod import;
+pub(crate) mod prepare;
+pub(crate) mod projections;
+pub(crate) mod replay;
