@@ -33,19 +33,19 @@ pub(crate) struct CheckpointWatch {
 
 struct Shared {
     views: PgPool,
-    latest: watch::Sender<Reading>,
+    latest: watch::Sender<CheckpointReading>,
     /// Held by the one that reads the checkpoint.
     reader: Mutex<()>,
 }
 
 /// How far the views were.
 #[derive(Clone, Copy)]
-struct Reading {
+struct CheckpointReading {
     position: u64,
     at: Instant,
 }
 
-impl Reading {
+impl CheckpointReading {
     fn includes(self, position: u64) -> bool {
         self.position >= position && self.at.elapsed() < READING_LIFE
     }
@@ -53,14 +53,14 @@ impl Reading {
 
 impl CheckpointWatch {
     pub(crate) fn new(views: PgPool) -> Self {
-        let latest = watch::Sender::new(Reading { position: 0, at: Instant::now() });
+        let latest = watch::Sender::new(CheckpointReading { position: 0, at: Instant::now() });
         Self { shared: Arc::new(Shared { views, latest, reader: Mutex::new(()) }) }
     }
 
     /// Takes in how far the views are, which may be less far than they were.
     pub(crate) fn record(&self, position: u64) {
         self.shared.latest.send_if_modified(|latest| {
-            let before = std::mem::replace(latest, Reading { position, at: Instant::now() });
+            let before = std::mem::replace(latest, CheckpointReading { position, at: Instant::now() });
             before.position != position || !before.includes(position)
         });
     }

@@ -42,13 +42,13 @@ impl FromStr for EventType {
 
 /// Which events are wanted; everything that is given has to hold.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct EventFilter {
     types: BTreeSet<EventType>,
     prison: Option<PrisonCode>,
     numbers: Option<BTreeSet<PrisonerNumber>>,
 }
 
-impl Wanted {
+impl EventFilter {
     /// Events of these types, or of any where there is none; and, where a prison is given, those of its own stream and
     /// those of cases that name it.
     #[must_use]
@@ -147,7 +147,7 @@ fn is_about(stored: &StoredEvent, prison: &PrisonCode) -> bool {
 
 /// A page of what is wanted.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct FeedPage {
     pub(crate) events: Vec<StoredEvent>,
     /// Everything wanted up to here is in this page or before it.
     pub(crate) position: u64,
@@ -159,27 +159,27 @@ pub(crate) struct Page {
 /// [`SCAN_EVENTS_MAX`].
 pub(crate) async fn page(
     log: &SharedLog,
-    wanted: &mut Wanted,
+    filter: &mut EventFilter,
     after: u64,
     head: u64,
     limit: usize,
-) -> Result<Page, LogError> {
-    if let Some(of_case) = wanted.of_case_alone(log, after, head).await? {
-        let (events, read_to) = match selected(wanted, &of_case, limit) {
+) -> Result<FeedPage, LogError> {
+    if let Some(of_case) = filter.of_case_alone(log, after, head).await? {
+        let (events, read_to) = match select_events(filter, &of_case, limit) {
             Err(LogError::Damaged { position: at, what }) => {
                 let sound: Vec<RecordedEvent> = of_case.into_iter().take_while(|event| event.position < at).collect();
-                let (events, _) = selected(wanted, &sound, limit)?;
+                let (events, _) = select_events(filter, &sound, limit)?;
                 let Some(last) = events.last() else { return Err(LogError::Damaged { position: at, what }) };
                 // Who goes on from here meets the damage.
                 let position = last.entry.position;
-                return Ok(Page { events, position, is_more: true });
+                return Ok(FeedPage { events, position, is_more: true });
             }
             selected => selected?,
         };
         let position = if events.len() == limit { read_to.unwrap_or(head) } else { head };
-        return Ok(Page { events, position, is_more: position < head });
+        return Ok(FeedPage { events, position, is_more: position < head });
     }
-    let chunk = if wanted.is_everything() { limit } else { SCAN_PAGE_EVENTS };
+    let chunk = if filter.is_everything() { limit } else { SCAN_PAGE_EVENTS };
     let (mut events, mut position, mut scanned) = (Vec::new(), after, 0);
     while position < head && events.len() < limit && scanned < SCAN_EVENTS_MAX {
         let read = match log.read_all(position, chunk.min(SCAN_EVENTS_MAX - scanned)).await {
@@ -192,14 +192,14 @@ pub(crate) async fn page(
             break;
         };
         scanned += read.len();
-        match selected(wanted, &read, limit - events.len()) {
+        match select_events(filter, &read, limit - events.len()) {
             Ok((found, read_to)) => {
                 events.extend(found);
                 position = if events.len() == limit { read_to.unwrap_or(last.position) } else { last.position };
             }
             Err(LogError::Damaged { position: at, what }) => {
                 let sound: Vec<RecordedEvent> = read.into_iter().take_while(|event| event.position < at).collect();
-                let (found, _) = selected(wanted, &sound, limit - events.len())?;
+                let (found, _) = select_events(filter, &sound, limit - events.len())?;
                 events.extend(found);
                 position = sound.last().map_or(position, |last| last.position);
                 if position == after {
@@ -211,12 +211,12 @@ pub(crate) async fn page(
         }
     }
     // The log may have grown since its end was asked for.
-    Ok(Page { events, position, is_more: position < head })
+    Ok(FeedPage { events, position, is_more: position < head })
 }
 
 /// The first events wanted, at most `limit`, and the position of the last one.
-fn selected(
-    wanted: &mut Wanted,
+fn select_events(
+    filter: &mut EventFilter,
     recorded: &[RecordedEvent],
     limit: usize,
 ) -> Result<(Vec<StoredEvent>, Option<u64>), LogError> {
@@ -225,7 +225,7 @@ fn selected(
         if events.len() == limit {
             break;
         }
-        events.extend(wanted.select(event)?);
+        events.extend(filter.select(event)?);
     }
     let read_to = events.last().map(|last: &StoredEvent| last.entry.position);
     Ok((events, read_to))

@@ -26,13 +26,12 @@ pub struct HandoverDates {
     #[schema(value_type = Option<Object>, example = json!({"name": "CRD", "date": "2026-01-01"}))]
     pub earliest_release: Option<NamedDate>,
     /// Who would be responsible on the day of the calculation.
-    pub responsibility: Responsibility,
+    pub responsibility: HandoverResponsibility,
 }
 
 /// Who would be responsible, in the words of the live service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(as = HandoverResponsibility)]
-pub enum Responsibility {
+pub enum HandoverResponsibility {
     /// The POM, alone.
     CustodyOnly,
     /// The POM, with a COM in support.
@@ -44,8 +43,7 @@ pub enum Responsibility {
 /// One line of facts' answer: the dates, or in their place why they cannot be worked out.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
-#[schema(as = HandoverDatesLine)]
-pub enum Line {
+pub enum HandoverDatesLine {
     /// The dates.
     Dates(HandoverDates),
     /// Why there are none.
@@ -70,7 +68,7 @@ impl From<Problem> for LineError {
     }
 }
 
-impl From<Result<HandoverDates, Refusal>> for Line {
+impl From<Result<HandoverDates, Refusal>> for HandoverDatesLine {
     fn from(outcome: Result<HandoverDates, Refusal>) -> Self {
         match outcome {
             Ok(dates) => Self::Dates(dates),
@@ -84,13 +82,13 @@ impl From<Result<HandoverDates, Refusal>> for Line {
 /// Answers one line of facts in JSON, alone: one that cannot be read or worked out says so in its place. `today` where the
 /// facts do not say on which day.
 #[must_use]
-pub fn answer(json: &[u8], today: NaiveDate) -> Line {
+pub fn answer(json: &[u8], today: NaiveDate) -> HandoverDatesLine {
     match from_json::<FactsBody>(json) {
         Ok(facts) => {
             let today = facts.effective_at.map_or(today, london::date);
             work_out(&facts.into_facts(), today).into()
         }
-        Err(problem) => Line::Error { error: problem.into() },
+        Err(problem) => HandoverDatesLine::Error { error: problem.into() },
     }
 }
 
@@ -102,9 +100,9 @@ pub fn work_out(facts: &Facts, today: NaiveDate) -> Result<HandoverDates, Refusa
     let today = facts.calculated_on.unwrap_or(today);
     let plan = plan(facts, today)?;
     let responsibility = match phase_on(plan.reason, plan.start_date, plan.handover_date, today) {
-        Phase::CustodyOnly => Responsibility::CustodyOnly,
-        Phase::CustodyWithCom => Responsibility::CustodyWithCom,
-        Phase::Community => Responsibility::Community,
+        Phase::CustodyOnly => HandoverResponsibility::CustodyOnly,
+        Phase::CustodyWithCom => HandoverResponsibility::CustodyWithCom,
+        Phase::Community => HandoverResponsibility::Community,
     };
     Ok(HandoverDates {
         start_date: plan.start_date,

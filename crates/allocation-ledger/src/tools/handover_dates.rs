@@ -51,13 +51,13 @@ fn answer(facts: impl BufRead) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use query::handover_dates::{Line, answer};
+    use query::handover_dates::{HandoverDatesLine, answer};
 
     #[track_caller]
     fn check(line: &str, expected: &str) {
         let today = "2026-11-24".parse().expect("a date");
         let answered = match answer(line.as_bytes(), today) {
-            Line::Error { error } => error.code,
+            HandoverDatesLine::Error { error } => error.code,
             answer => serde_json::to_string(&answer).expect("JSON"),
         };
         assert_eq!(answered, expected);

@@ -26,7 +26,7 @@ use event_log::{Followed, KnownAt, LogError, RecordedEvent, SharedLog};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_api::instant::{DateOrInstant, parse_known_at};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use query::feed::{EventType, Wanted};
+use query::feed::{EventFilter, EventType};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::{
@@ -201,8 +201,8 @@ impl Range {
     }
 }
 
-async fn wanted(settings: &Settings, log: &SharedLog) -> anyhow::Result<Wanted> {
-    let wanted = Wanted::new(settings.types.iter().copied(), settings.prison.clone());
+async fn wanted(settings: &Settings, log: &SharedLog) -> anyhow::Result<EventFilter> {
+    let wanted = EventFilter::new(settings.types.iter().copied(), settings.prison.clone());
     let Some(number) = &settings.prisoner else { return Ok(wanted) };
     let wanted = wanted.of_case(log, number).await.with_context(|| format!("look up the case of {number}"))?;
     let is_known = wanted.of_case_alone(log, 0, u64::MAX).await?.is_some_and(|events| !events.is_empty());
@@ -216,7 +216,7 @@ async fn wanted(settings: &Settings, log: &SharedLog) -> anyhow::Result<Wanted> 
 type Page = Result<Vec<RecordedEvent>, LogError>;
 
 /// Reads the range, in order, into the channel; ends with its end, with an error, or when nobody prints any more.
-async fn read(log: &SharedLog, wanted: &Wanted, range: Range, follow: bool, pages: mpsc::Sender<Page>) {
+async fn read(log: &SharedLog, wanted: &EventFilter, range: Range, follow: bool, pages: mpsc::Sender<Page>) {
     let mut events = events(log, wanted, range, follow);
     while let Some(page) = events.next().await {
         if pages.send(page).await.is_err() {
@@ -228,7 +228,7 @@ async fn read(log: &SharedLog, wanted: &Wanted, range: Range, follow: bool, page
 /// The events of the range, a page at a time.
 fn events<'a>(
     log: &'a SharedLog,
-    wanted: &'a Wanted,
+    wanted: &'a EventFilter,
     range: Range,
     follow: bool,
 ) -> impl Stream<Item = Page> + Unpin + 'a {
@@ -285,7 +285,7 @@ struct Progress {
 
 /// Makes lines of events and prints them.
 struct Print {
-    wanted: Wanted,
+    wanted: EventFilter,
     raw: bool,
     /// The position of the last event looked at, whose line may be printed yet or not.
     reached: u64,

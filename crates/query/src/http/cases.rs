@@ -50,7 +50,7 @@ pub(super) struct ListCasesQuery {
     #[param(value_type = Option<i64>, example = 485_926)]
     pom: Option<StaffId>,
     /// With `pom`: `PRIMARY` or `COWORKING`; absent, either.
-    role: Option<Role>,
+    role: Option<RoleOnCase>,
     /// Whether there is a primary POM.
     allocated: Option<bool>,
     /// Whether the case waits to be allocated.
@@ -65,18 +65,19 @@ pub(super) struct ListCasesQuery {
 /// A POM's role on a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum Role {
+#[schema(as = Role)]
+pub(super) enum RoleOnCase {
     /// Owns the case.
     Primary,
     /// Works on it beside the primary POM.
     Coworking,
 }
 
-impl From<Role> for PomRole {
-    fn from(role: Role) -> Self {
+impl From<RoleOnCase> for PomRole {
+    fn from(role: RoleOnCase) -> Self {
         match role {
-            Role::Primary => Self::Primary,
-            Role::Coworking => Self::Coworking,
+            RoleOnCase::Primary => Self::Primary,
+            RoleOnCase::Coworking => Self::Coworking,
         }
     }
 }

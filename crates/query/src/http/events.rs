@@ -28,7 +28,7 @@ use utoipa::IntoParams;
 use super::answer::Answer;
 use crate::{
     Error, State,
-    feed::{self, EventType, Wanted},
+    feed::{self, EventFilter, EventType},
 };
 
 /// Sent by a client that comes back: the position of the last event that it has seen.
@@ -56,7 +56,7 @@ pub(super) struct EventsQuery {
     /// Event types, with commas between them.
     #[serde(rename = "type")]
     #[param(value_type = Option<String>, example = "AllocationMade,Reallocated")]
-    types: Option<Types>,
+    types: Option<EventTypes>,
     /// Events of this prison's roster, and of cases that name it.
     #[param(value_type = Option<String>, example = "LEI")]
     prison: Option<PrisonCode>,
@@ -70,9 +70,9 @@ pub(super) struct EventsQuery {
 
 /// Event types of either kind of stream.
 #[derive(Debug)]
-struct Types(Vec<EventType>);
+struct EventTypes(Vec<EventType>);
 
-impl<'de> Deserialize<'de> for Types {
+impl<'de> Deserialize<'de> for EventTypes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         text.split(',').map(str::parse).collect::<Result<_, String>>().map(Self).map_err(de::Error::custom)
@@ -105,9 +105,9 @@ pub(super) async fn events(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let head = state.log.head().await.map_err(Error::from)?;
-    let mut wanted = Wanted::new(query.types.map(|Types(types)| types).unwrap_or_default(), query.prison);
+    let mut filter = EventFilter::new(query.types.map(|EventTypes(types)| types).unwrap_or_default(), query.prison);
     if let Some(number) = &query.prisoner {
-        wanted = wanted.of_case(&state.log, number).await.map_err(Error::from)?;
+        filter = filter.of_case(&state.log, number).await.map_err(Error::from)?;
     }
     let ahead = |position: u64| format!("the log ends at position {head}; there is no position {position} yet");
     if let Some(after) = query.after.filter(|after| *after > head) {
@@ -116,7 +116,7 @@ pub(super) async fn events(
     let after = query.after.unwrap_or_default();
     if !wants_stream(&headers) {
         let limit = query.limit.unwrap_or_default().rows();
-        let page = feed::page(&state.log, &mut wanted, after, head, limit).await.map_err(Error::from)?;
+        let page = feed::page(&state.log, &mut filter, after, head, limit).await.map_err(Error::from)?;
         let events: Vec<RecordedEvent> = page.events.iter().map(RecordedEvent::from).collect();
         let next = page.is_more.then_some(page.position);
         return Ok(Answer::new(page.position, events).with_next_after(next, &uri).into_response());
@@ -132,8 +132,8 @@ pub(super) async fn events(
     let permit = state.stream_permit().ok_or_else(|| {
         Problem::unavailable("too-many-streams", "As many follow the events as this service allows. Please try again.")
     })?;
-    let follower = Follower::new(&state.log, wanted, last_seen.unwrap_or(after), head, state.ending(), permit).await?;
-    Ok(respond(follower, head))
+    let events = EventStream::new(&state.log, filter, last_seen.unwrap_or(after), head, state.ending(), permit).await?;
+    Ok(respond(events, head))
 }
 
 /// Whether a stream is asked for rather than a page.
@@ -146,12 +146,12 @@ fn wants_stream(headers: &HeaderMap) -> bool {
         .any(|accept| accept.split(';').next().is_some_and(|media| media.trim() == "text/event-stream"))
 }
 
-fn respond(follower: Follower, head: u64) -> Response {
+fn respond(events: EventStream, head: u64) -> Response {
     let first = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(PREAMBLE.as_bytes())) });
-    let rest = stream::unfold(Some(follower), |follower| async {
-        let mut follower = follower?;
-        match follower.next().await {
-            Ok(Some(chunk)) => Some((Ok(chunk), Some(follower))),
+    let rest = stream::unfold(Some(events), |events| async {
+        let mut events = events?;
+        match events.next().await {
+            Ok(Some(chunk)) => Some((Ok(chunk), Some(events))),
             Ok(None) => None,
             // An end in good order, as HTTP has it: a connection that is broken off loses what was just sent.
             Err(_) => Some((Ok(Bytes::from_static(BROKEN_OFF.as_bytes())), None)),
@@ -166,11 +166,11 @@ fn respond(follower: Follower, head: u64) -> Response {
 }
 
 /// One client's place in the log. Holds a page of events at most: the next is read when this one has been taken.
-struct Follower {
-    wanted: Wanted,
+struct EventStream {
+    filter: EventFilter,
     page: std::vec::IntoIter<Recorded>,
     log: BoxStream<'static, Result<Followed, LogError>>,
-    /// Everything wanted up to here has been sent.
+    /// Every event that passes the filter up to here has been sent.
     position: u64,
     sent_at: Instant,
     /// True once the service ends.
@@ -178,22 +178,22 @@ struct Follower {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Follower {
+impl EventStream {
     async fn new(
         log: &SharedLog,
-        wanted: Wanted,
+        filter: EventFilter,
         after: u64,
         head: u64,
         ending: watch::Receiver<bool>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, Error> {
         // A case is found by its numbers; only what comes after the log's end is looked for among everything.
-        let (page, follow_after) = match wanted.of_case_alone(log, after, head).await? {
+        let (page, follow_after) = match filter.of_case_alone(log, after, head).await? {
             Some(of_case) => (of_case, head.max(after)),
             None => (Vec::new(), after),
         };
         Ok(Self {
-            wanted,
+            filter,
             page: page.into_iter(),
             log: log.follow_all(follow_after),
             position: after,
@@ -230,13 +230,13 @@ impl Follower {
         }
     }
 
-    /// The next events wanted of those read, as many as one chunk takes; `None` where there are none.
+    /// The next of the events read that pass the filter, as many as one chunk takes; `None` where there are none.
     fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let mut chunk = String::new();
         while chunk.len() < CHUNK_BYTES
             && let Some(recorded) = self.page.next()
         {
-            match self.wanted.select(&recorded) {
+            match self.filter.select(&recorded) {
                 Ok(None) => {}
                 Ok(Some(stored)) => {
                     let event = RecordedEvent::from(&stored);

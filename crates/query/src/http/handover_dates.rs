@@ -23,33 +23,34 @@ use utoipa::ToSchema;
 use super::{parameters::NoParams, responsibilities::check_count};
 use crate::{
     State,
-    handover_dates::{HandoverDates, Line, answer, work_out},
+    handover_dates::{HandoverDates, HandoverDatesLine, answer, work_out},
 };
 
 /// One line of facts, or up to 1,000.
 #[derive(Debug)]
-pub(super) enum OneOrMany {
+pub(super) enum OneOrManyFacts {
     One(Box<FactsBody>),
     /// Each as it was sent, so that one that cannot be read spoils no other.
     Many(Vec<Box<RawValue>>),
 }
 
-impl<'de> Deserialize<'de> for OneOrMany {
+impl<'de> Deserialize<'de> for OneOrManyFacts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = OneOrMany;
+        struct FactsVisitor;
+        impl<'de> de::Visitor<'de> for FactsVisitor {
+            type Value = OneOrManyFacts;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of sentence facts, or an array of them")
             }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, lines: A) -> Result<OneOrMany, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(lines)).map(OneOrMany::Many)
+            fn visit_seq<A: de::SeqAccess<'de>>(self, lines: A) -> Result<OneOrManyFacts, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(lines)).map(OneOrManyFacts::Many)
             }
-            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<OneOrMany, A::Error> {
-                FactsBody::deserialize(MapAccessDeserializer::new(members)).map(|facts| OneOrMany::One(Box::new(facts)))
+            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<OneOrManyFacts, A::Error> {
+                FactsBody::deserialize(MapAccessDeserializer::new(members))
+                    .map(|facts| OneOrManyFacts::One(Box::new(facts)))
             }
         }
-        deserializer.deserialize_any(Visitor)
+        deserializer.deserialize_any(FactsVisitor)
     }
 }
 
@@ -57,9 +58,9 @@ impl<'de> Deserialize<'de> for OneOrMany {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = HandoverDatesOneOrMany)]
-enum Answered {
+enum HandoverDatesAnswer {
     One(HandoverDates),
-    Many(Vec<Line>),
+    Many(Vec<HandoverDatesLine>),
 }
 
 /// Works handover dates out from sentence facts and records nothing.
@@ -70,28 +71,28 @@ enum Answered {
     post, path = "/handover-dates", tag = "Answers",
     request_body(content = FactsBody, description = "One object, or an array of up to 1,000"),
     responses(
-        (status = 200, body = Answered),
+        (status = 200, body = HandoverDatesAnswer),
         (status = 422, body = http_api::problem::Document, description = "`sentence-start-unknown`"),
     ),
 )]
 pub(super) async fn handover_dates(
     Extracted(state): Extracted<State>,
     Params(NoParams {}): Params<NoParams>,
-    Body(facts): Body<OneOrMany>,
+    Body(facts): Body<OneOrManyFacts>,
 ) -> Result<Response, Problem> {
     let today = london::date(state.now());
-    let answered = match facts {
-        OneOrMany::One(facts) => {
+    let dates = match facts {
+        OneOrManyFacts::One(facts) => {
             let today = facts.effective_at.map_or(today, london::date);
-            Answered::One(work_out(&facts.into_facts(), today)?)
+            HandoverDatesAnswer::One(work_out(&facts.into_facts(), today)?)
         }
-        OneOrMany::Many(lines) => {
+        OneOrManyFacts::Many(lines) => {
             check_count(lines.len())?;
-            Answered::Many(lines.iter().map(|facts| answer(facts.get().as_bytes(), today)).collect())
+            HandoverDatesAnswer::Many(lines.iter().map(|facts| answer(facts.get().as_bytes(), today)).collect())
         }
     };
     // Worked out from the request alone, so there is no position to tell.
-    Ok(([(header::CACHE_CONTROL, "no-store")], Json(answered)).into_response())
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(dates)).into_response())
 }
 
 #[cfg(test)]
@@ -100,7 +101,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn answers(body: &Value) -> Vec<Value> {
-        let OneOrMany::Many(lines) = http_api::extract::from_json(body.to_string().as_bytes()).expect("facts") else {
+        let OneOrManyFacts::Many(lines) = http_api::extract::from_json(body.to_string().as_bytes()).expect("facts")
+        else {
             panic!("not an array");
         };
         let today = "2024-05-20".parse().expect("a date");
@@ -158,7 +160,8 @@ mod tests {
             (json!({"indeterminate": true, "tariffDate": "2026-02-30"}), "date-invalid", "#/tariffDate"),
             (json!({"indeterminate": true, "mappaLevel": 4}), "field-invalid", "#/mappaLevel"),
         ] {
-            let problem = http_api::extract::from_json::<OneOrMany>(body.to_string().as_bytes()).expect_err("refused");
+            let problem =
+                http_api::extract::from_json::<OneOrManyFacts>(body.to_string().as_bytes()).expect_err("refused");
             let document = json!(problem.document());
             assert_eq!((&document["code"], &document["errors"][0]["pointer"]), (&json!(code), &json!(pointer)));
         }

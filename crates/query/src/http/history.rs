@@ -37,14 +37,14 @@ pub(super) struct HistoryQuery {
     /// Event types, with commas between them.
     #[serde(rename = "type")]
     #[param(value_type = Option<String>, example = "AllocationMade,Reallocated")]
-    types: Option<Types>,
+    types: Option<CaseEventTypes>,
 }
 
 /// Event types of a case.
 #[derive(Debug)]
-struct Types(BTreeSet<&'static str>);
+struct CaseEventTypes(BTreeSet<&'static str>);
 
-impl<'de> Deserialize<'de> for Types {
+impl<'de> Deserialize<'de> for CaseEventTypes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         text.split(',')

@@ -40,8 +40,7 @@ type ListQuery = (NomisContactsQuery, KnownAtQuery, Paging);
 /// A POM contact in NOMIS.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = ContactInNomis)]
-pub(super) struct NomisContact {
+pub(super) struct ContactInNomis {
     /// The prison.
     #[schema(value_type = String, example = "LEI")]
     prison: PrisonCode,
@@ -64,7 +63,7 @@ pub(super) struct NomisContact {
     removed_at: Option<DateTime<Utc>>,
 }
 
-impl From<Contact> for NomisContact {
+impl From<Contact> for ContactInNomis {
     fn from(contact: Contact) -> Self {
         Self {
             prison: contact.prison,
@@ -84,7 +83,7 @@ impl From<Contact> for NomisContact {
 #[utoipa::path(
     get, path = "/prisons/{code}/nomis-contacts", tag = "Answers",
     params(("code" = String, Path, description = "Prison code", example = "LEI"), NomisContactsQuery, KnownAtQuery, Paging),
-    responses((status = 200, body = Vec<NomisContact>)),
+    responses((status = 200, body = Vec<ContactInNomis>)),
 )]
 pub(super) async fn prison_nomis_contacts(
     Extracted(state): Extracted<State>,
@@ -99,7 +98,7 @@ pub(super) async fn prison_nomis_contacts(
 #[utoipa::path(
     get, path = "/nomis-contacts", tag = "Answers",
     params(NomisContactsQuery, KnownAtQuery, Paging),
-    responses((status = 200, body = Vec<NomisContact>)),
+    responses((status = 200, body = Vec<ContactInNomis>)),
 )]
 pub(super) async fn nomis_contacts(
     Extracted(state): Extracted<State>,
@@ -124,6 +123,6 @@ async fn page(
     let list = List { prison, which, after, limit: paging.limit };
     let (position, contacts) = past::contacts(state, &list, known.known_at).await?;
     let (contacts, next) = list.page(contacts);
-    let contacts: Vec<NomisContact> = contacts.into_iter().map(NomisContact::from).collect();
+    let contacts: Vec<ContactInNomis> = contacts.into_iter().map(ContactInNomis::from).collect();
     Ok(Answer::new(position, contacts).with_next(next.as_ref(), uri).into_response())
 }

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::Answer,
-    cases::{CaseItem, Role, SortParam},
+    cases::{CaseItem, RoleOnCase, SortParam},
     parameters::{AsOfQuery, Paging},
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub(super) struct PomCasesQuery {
     /// `PRIMARY` or `COWORKING`; absent, either.
-    role: Option<Role>,
+    role: Option<RoleOnCase>,
     /// Tier; a letter alone stands for all its change levels.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
@@ -44,7 +44,7 @@ pub(super) struct PomCasesQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HeldCase<'a> {
     /// The POM's role on it.
-    role: Role,
+    role: RoleOnCase,
     /// The case.
     #[serde(flatten)]
     case: CaseItem<'a>,
@@ -53,7 +53,7 @@ pub(super) struct HeldCase<'a> {
 impl<'a> HeldCase<'a> {
     fn new(case: &'a Case, staff_id: StaffId) -> Self {
         let is_primary = case.pom.as_ref().is_some_and(|pom| pom.staff_id == staff_id);
-        Self { role: if is_primary { Role::Primary } else { Role::Coworking }, case: CaseItem::from(case) }
+        Self { role: if is_primary { RoleOnCase::Primary } else { RoleOnCase::Coworking }, case: CaseItem::from(case) }
     }
 }
 

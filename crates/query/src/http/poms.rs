@@ -24,7 +24,8 @@ use crate::{
 /// A POM on the roster.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RosterPom {
+#[schema(as = RosterPom)]
+pub(super) struct PomOnRoster {
     /// NOMIS staff id.
     #[schema(example = 485_926)]
     staff_id: i64,
@@ -70,7 +71,7 @@ pub(super) struct CaseCount {
     by_tier: BTreeMap<String, u64>,
 }
 
-impl From<(Pom, Caseload)> for RosterPom {
+impl From<(Pom, Caseload)> for PomOnRoster {
     fn from((pom, load): (Pom, Caseload)) -> Self {
         let count = |by_tier: BTreeMap<Option<String>, u64>| CaseCount {
             total: by_tier.values().sum(),
@@ -97,7 +98,7 @@ impl From<(Pom, Caseload)> for RosterPom {
 #[utoipa::path(
     get, path = "/prisons/{code}/poms", tag = "Answers",
     params(("code" = String, Path, description = "Prison code", example = "LEI"), AsOfQuery),
-    responses((status = 200, body = Vec<RosterPom>)),
+    responses((status = 200, body = Vec<PomOnRoster>)),
 )]
 pub(super) async fn poms(
     Extracted(state): Extracted<State>,
@@ -105,6 +106,6 @@ pub(super) async fn poms(
     Params(as_of): Params<AsOfQuery>,
 ) -> Result<Response, Problem> {
     let (position, poms) = past::roster(&state, &prison, as_of.on(&state), as_of.known_at).await?;
-    let poms: Vec<RosterPom> = poms.into_iter().map(RosterPom::from).collect();
+    let poms: Vec<PomOnRoster> = poms.into_iter().map(PomOnRoster::from).collect();
     Ok(Answer::new(position, poms).into_response())
 }

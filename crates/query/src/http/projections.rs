@@ -40,7 +40,7 @@ pub(super) struct Projection {
     /// Its rows; null where Postgres has no estimate yet.
     rows: Option<u64>,
     /// `COUNTED`, or `ESTIMATED` by Postgres's statistics where counting would take long.
-    rows_are: RowsAre,
+    rows_are: RowCountSource,
     /// What it takes on disk with its indexes, in bytes.
     bytes: u64,
     /// `CURRENT`, `BEHIND` or `OTHER_LOG`.
@@ -50,7 +50,8 @@ pub(super) struct Projection {
 /// How sure a number of rows is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum RowsAre {
+#[schema(as = RowsAre)]
+enum RowCountSource {
     /// Counted just now.
     Counted,
     /// As Postgres's statistics have it, some per cent off.
@@ -93,9 +94,9 @@ pub(super) async fn projections(
         .zip(sizes)
         .map(|(view, Size { rows, bytes })| {
             let (rows, rows_are) = match rows {
-                Some(Rows::Counted(rows)) => (Some(rows), RowsAre::Counted),
-                Some(Rows::Estimated(rows)) => (Some(rows), RowsAre::Estimated),
-                None => (None, RowsAre::Estimated),
+                Some(Rows::Counted(rows)) => (Some(rows), RowCountSource::Counted),
+                Some(Rows::Estimated(rows)) => (Some(rows), RowCountSource::Estimated),
+                None => (None, RowCountSource::Estimated),
             };
             Projection {
                 view,

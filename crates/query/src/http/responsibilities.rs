@@ -17,7 +17,7 @@ use serde::{
 };
 use utoipa::ToSchema;
 
-use super::{answer::Answer, parameters::AsOfQuery, problem::known_case, responsibility::Responsibility};
+use super::{answer::Answer, parameters::AsOfQuery, problem::known_case, responsibility::ResponsibilityAnswer};
 use crate::{State, handover_dates::LineError, past};
 
 /// Most numbers in one request: a prison's cases, about.
@@ -25,44 +25,45 @@ pub(super) const NUMBERS_MAX: usize = 1_000;
 
 /// The numbers: `{"prisonerNumbers": […]}`, or the array alone.
 #[derive(Debug, ToSchema)]
-#[schema(as = PrisonerNumbers, rename_all = "camelCase")]
-pub(super) struct Asked {
+#[schema(rename_all = "camelCase")]
+pub(super) struct PrisonerNumbers {
     /// Up to 1,000 numbers.
     #[schema(value_type = Vec<String>, example = json!(["A1234BC"]))]
     prisoner_numbers: Vec<PrisonerNumber>,
 }
 
-impl<'de> Deserialize<'de> for Asked {
+impl<'de> Deserialize<'de> for PrisonerNumbers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        struct Named {
+        struct NumbersObject {
             prisoner_numbers: Vec<PrisonerNumber>,
         }
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Asked;
+        struct NumbersVisitor;
+        impl<'de> de::Visitor<'de> for NumbersVisitor {
+            type Value = PrisonerNumbers;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array of prisoner numbers, or an object with one in prisonerNumbers")
             }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, numbers: A) -> Result<Asked, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(numbers)).map(|prisoner_numbers| Asked { prisoner_numbers })
+            fn visit_seq<A: de::SeqAccess<'de>>(self, numbers: A) -> Result<PrisonerNumbers, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(numbers))
+                    .map(|prisoner_numbers| PrisonerNumbers { prisoner_numbers })
             }
-            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<Asked, A::Error> {
-                let Named { prisoner_numbers } = Named::deserialize(MapAccessDeserializer::new(members))?;
-                Ok(Asked { prisoner_numbers })
+            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<PrisonerNumbers, A::Error> {
+                let NumbersObject { prisoner_numbers } =
+                    NumbersObject::deserialize(MapAccessDeserializer::new(members))?;
+                Ok(PrisonerNumbers { prisoner_numbers })
             }
         }
-        deserializer.deserialize_any(Visitor)
+        deserializer.deserialize_any(NumbersVisitor)
     }
 }
 
 /// One number's answer, or in its place why there is none.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-#[schema(as = ResponsibilityLine)]
-enum Line<'a> {
-    Known(Box<Responsibility<'a>>),
+enum ResponsibilityLine<'a> {
+    Known(Box<ResponsibilityAnswer<'a>>),
     #[serde(rename_all = "camelCase")]
     Unknown {
         #[schema(value_type = String)]
@@ -77,27 +78,26 @@ enum Line<'a> {
 #[utoipa::path(
     post, path = "/responsibilities", tag = "Answers",
     params(AsOfQuery),
-    request_body = Asked,
+    request_body = PrisonerNumbers,
     responses(
-        (status = 200, body = Vec<Line>),
+        (status = 200, body = Vec<ResponsibilityLine>),
         (status = 400, body = http_api::problem::Document, description = "`identifier-invalid`, `too-many`"),
     ),
 )]
 pub(super) async fn responsibilities(
     Extracted(state): Extracted<State>,
     Params(as_of): Params<AsOfQuery>,
-    Body(asked): Body<Asked>,
+    Body(PrisonerNumbers { prisoner_numbers: numbers }): Body<PrisonerNumbers>,
 ) -> Result<Response, Problem> {
-    let numbers = asked.prisoner_numbers;
     check_count(numbers.len())?;
     let on = as_of.on(&state);
     let (position, cases) = past::cases_at(&state, &numbers, on, as_of.known_at).await?;
-    let lines: Vec<Line<'_>> = numbers
+    let lines: Vec<ResponsibilityLine<'_>> = numbers
         .iter()
         .zip(&cases)
         .map(|(number, case)| match known_case(case, number) {
-            Ok(case) => Line::Known(Box::new(Responsibility::new(case, on, position))),
-            Err(problem) => Line::Unknown { prisoner_number: number, error: problem.into() },
+            Ok(case) => ResponsibilityLine::Known(Box::new(ResponsibilityAnswer::new(case, on, position))),
+            Err(problem) => ResponsibilityLine::Unknown { prisoner_number: number, error: problem.into() },
         })
         .collect();
     Ok(Answer::new(position, lines).into_response())
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn numbers_come_as_an_array_or_named() {
         for body in [r#"["A1234BC","A1234BD"]"#, r#"{"prisonerNumbers":["A1234BC","A1234BD"]}"#] {
-            let asked: Asked = http_api::extract::from_json(body.as_bytes()).expect("numbers");
+            let asked: PrisonerNumbers = http_api::extract::from_json(body.as_bytes()).expect("numbers");
             assert_eq!(asked.prisoner_numbers.len(), 2);
         }
         for (body, code, pointer) in [
@@ -128,7 +128,7 @@ mod tests {
             (r#"{"numbers":[]}"#, "field-unknown", "#/numbers"),
             ("7", "field-invalid", "#"),
         ] {
-            let problem = http_api::extract::from_json::<Asked>(body.as_bytes()).expect_err("refused");
+            let problem = http_api::extract::from_json::<PrisonerNumbers>(body.as_bytes()).expect_err("refused");
             let document = serde_json::to_value(problem.document()).expect("JSON");
             assert_eq!(
                 (&document["code"], &document["errors"][0]["pointer"]),

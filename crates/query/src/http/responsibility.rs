@@ -25,7 +25,8 @@ use crate::{State, past, present::case::Case};
 /// Who is responsible.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Responsibility<'a> {
+#[schema(as = Responsibility)]
+pub(super) struct ResponsibilityAnswer<'a> {
     /// The number; of one that was merged, the survivor.
     #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: &'a PrisonerNumber,
@@ -65,7 +66,7 @@ pub(super) struct AnswerExtent {
     revision: u64,
 }
 
-impl<'a> Responsibility<'a> {
+impl<'a> ResponsibilityAnswer<'a> {
     pub(super) fn new(case: &'a Case, on: DateTime<Utc>, position: u64) -> Self {
         Self {
             prisoner_number: &case.number,
@@ -92,7 +93,7 @@ impl<'a> Responsibility<'a> {
     get, path = "/prisoners/{n}/responsibility", tag = "Answers",
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), AsOfQuery),
     responses(
-        (status = 200, body = Responsibility),
+        (status = 200, body = ResponsibilityAnswer),
         (status = 304, description = "The caller has the answer already."),
         (status = 404, body = http_api::problem::Document, description = "`prisoner-unknown`"),
     ),
@@ -106,7 +107,7 @@ pub(super) async fn responsibility(
     let (position, case) = past::case_at(&state, &number, on, as_of.known_at).await?;
     let case = known_case(&case, &number).map_err(|problem| problem.with_position(position))?;
     let tag = format!("{}-{}-{}", case.number, case.revision, case.from.timestamp_micros());
-    Ok(Answer::new(position, Responsibility::new(case, on, position)).with_tag(tag).into_response())
+    Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position)).with_tag(tag).into_response())
 }
 
 #[cfg(test)]
@@ -124,7 +125,7 @@ pub(super) mod tests {
     #[track_caller]
     fn check(case: &Case, expected: serde_json::Value) {
         let on = instant("2026-11-23T10:00:00Z");
-        let answer = serde_json::to_value(Responsibility::new(case, on, 81_233)).expect("JSON");
+        let answer = serde_json::to_value(ResponsibilityAnswer::new(case, on, 81_233)).expect("JSON");
         assert_eq!(answer, expected);
     }
 

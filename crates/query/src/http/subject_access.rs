@@ -43,14 +43,13 @@ pub(super) struct SubjectAccessQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SubjectAccess {
     /// What is held.
-    content: Content,
+    content: SubjectAccessContent,
 }
 
 /// What is held.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = SubjectAccessContent)]
-struct Content {
+struct SubjectAccessContent {
     /// The number asked for.
     #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: PrisonerNumber,
@@ -134,7 +133,7 @@ pub(super) async fn subject_access_request(
     let contacts = nomis_contact::of_prisoners(&state.views, &numbers).await?;
     // History and contacts: what both of them include.
     let position = head.min(contacts.position);
-    let content = Content {
+    let content = SubjectAccessContent {
         prisoner_number: number,
         history: entries
             .iter()

@@ -29,18 +29,16 @@ const OTHER: &str = "OTHER";
 /// The envelope of that API's answers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = FirstApiAllocations)]
-pub(in crate::http) struct Envelope {
+pub(in crate::http) struct FirstApiAllocations {
     status: &'static str,
     error_message: &'static str,
     /// By prisoner number, as asked.
-    data: Option<BTreeMap<String, ActiveAllocation>>,
+    data: Option<BTreeMap<String, FirstApiAllocation>>,
 }
 
 /// An allocation in force. That API's own row numbers, which meant nothing outside it, are not made up.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = FirstApiAllocation)]
-pub(super) struct ActiveAllocation {
+pub(super) struct FirstApiAllocation {
     nomis_offender_id: String,
     nomis_booking_id: Option<i64>,
     nomis_staff_id: i64,
@@ -58,7 +56,7 @@ pub(super) struct ActiveAllocation {
     updated_at: String,
 }
 
-impl From<InForce> for ActiveAllocation {
+impl From<InForce> for FirstApiAllocation {
     fn from(held: InForce) -> Self {
         Self {
             nomis_offender_id: held.number.to_string(),
@@ -91,7 +89,7 @@ fn override_reason(reasons: &[String], mut detail: Option<String>) -> Option<Str
 #[utoipa::path(
     post, path = "/allocation/active", tag = "First allocation API",
     request_body(content = Vec<String>, description = "Prisoner numbers", example = json!(["A1234BC"])),
-    responses((status = 200, body = Envelope)),
+    responses((status = 200, body = FirstApiAllocations)),
 )]
 pub(in crate::http) async fn active_allocations(
     Extracted(state): Extracted<State>,
@@ -109,8 +107,8 @@ pub(in crate::http) async fn active_allocations(
     let numbers: Vec<PrisonerNumber> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
     let read = allocation::in_force_of_prisoners(&state.views, &numbers, state.now()).await?;
     let data =
-        read.rows.into_iter().filter_map(|held| Some((held.asked.clone()?, ActiveAllocation::from(held)))).collect();
-    let envelope = Envelope { status: "ok", error_message: "", data: Some(data) };
+        read.rows.into_iter().filter_map(|held| Some((held.asked.clone()?, FirstApiAllocation::from(held)))).collect();
+    let envelope = FirstApiAllocations { status: "ok", error_message: "", data: Some(data) };
     Ok(Answer::new(read.position, envelope).into_response())
 }
 
@@ -118,11 +116,11 @@ pub(in crate::http) async fn active_allocations(
 fn refused(error_message: &'static str) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
-    struct Refused {
+    struct FirstApiRefusal {
         status: &'static str,
         error_message: &'static str,
     }
-    ([(header::CACHE_CONTROL, NO_STORE)], Json(Refused { status: "error", error_message })).into_response()
+    ([(header::CACHE_CONTROL, NO_STORE)], Json(FirstApiRefusal { status: "error", error_message })).into_response()
 }
 
 #[cfg(test)]
@@ -149,7 +147,7 @@ mod tests {
             recorded_at: Some(instant("2026-03-02T10:30:00.123456Z")),
         };
         assert_eq!(
-            json!(ActiveAllocation::from(held)),
+            json!(FirstApiAllocation::from(held)),
             json!({
                 "nomis_offender_id": "A1234BC", "nomis_booking_id": 1_153_753, "nomis_staff_id": 485_926,
                 "prison": "LEI", "allocated_at_tier": "B", "override_reason": "SUITABILITY,Speaks Welsh.",

@@ -18,31 +18,28 @@ use crate::{
 
 /// The POMs of a case.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = LiveAllocation)]
-pub(in crate::http) struct Allocation<'a> {
-    primary_pom: StaffMember<'a>,
+pub(in crate::http) struct LiveAllocation<'a> {
+    primary_pom: LiveStaffMember<'a>,
     /// `{}` where there is no co-working POM.
-    secondary_pom: Secondary<'a>,
+    secondary_pom: LiveSecondaryPom<'a>,
 }
 
 /// A co-working POM, or `{}`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-#[schema(as = LiveSecondaryPom)]
-enum Secondary<'a> {
-    Somebody(StaffMember<'a>),
-    Nobody {},
+enum LiveSecondaryPom<'a> {
+    Pom(LiveStaffMember<'a>),
+    None {},
 }
 
 /// A POM.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = LiveStaffMember)]
-struct StaffMember<'a> {
+struct LiveStaffMember<'a> {
     staff_id: i64,
     name: &'a str,
 }
 
-impl<'a> From<&'a Holder> for StaffMember<'a> {
+impl<'a> From<&'a Holder> for LiveStaffMember<'a> {
     fn from(holder: &'a Holder) -> Self {
         Self { staff_id: holder.staff_id.get(), name: &holder.name }
     }
@@ -50,16 +47,14 @@ impl<'a> From<&'a Holder> for StaffMember<'a> {
 
 /// The primary POM of a case.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = LivePrimaryPom)]
-pub(in crate::http) struct PrimaryPom<'a> {
-    manager: Manager<'a>,
-    prison: Prison<'a>,
+pub(in crate::http) struct LivePrimaryPom<'a> {
+    manager: LiveManager<'a>,
+    prison: LivePrison<'a>,
 }
 
 /// The primary POM.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = LiveManager)]
-struct Manager<'a> {
+struct LiveManager<'a> {
     code: i64,
     forename: &'a str,
     surname: &'a str,
@@ -68,8 +63,7 @@ struct Manager<'a> {
 
 /// Where.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = LivePrison)]
-struct Prison<'a> {
+struct LivePrison<'a> {
     code: Option<&'a str>,
 }
 
@@ -78,7 +72,7 @@ struct Prison<'a> {
     get, path = "/api/allocation/{n}", tag = "Live service",
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
     responses(
-        (status = 200, body = Allocation),
+        (status = 200, body = LiveAllocation),
         (status = 404, body = LiveError, description = "`Not ready for allocation` or `Not allocated`"),
     ),
 )]
@@ -90,8 +84,8 @@ pub(in crate::http) async fn allocation(
     Ok(match allocated(&case) {
         Ok((case, pom)) => {
             let secondary_pom =
-                case.coworker.as_ref().map_or(Secondary::Nobody {}, |pom| Secondary::Somebody(pom.into()));
-            Answer::new(position, Allocation { primary_pom: pom.into(), secondary_pom }).into_response()
+                case.coworker.as_ref().map_or(LiveSecondaryPom::None {}, |pom| LiveSecondaryPom::Pom(pom.into()));
+            Answer::new(position, LiveAllocation { primary_pom: pom.into(), secondary_pom }).into_response()
         }
         Err(message) => live_not_found(position, message),
     })
@@ -102,7 +96,7 @@ pub(in crate::http) async fn allocation(
     get, path = "/api/allocation/{n}/primary_pom", tag = "Live service",
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
     responses(
-        (status = 200, body = PrimaryPom),
+        (status = 200, body = LivePrimaryPom),
         (status = 404, body = LiveError, description = "`Not ready for allocation` or `Not allocated`"),
     ),
 )]
@@ -117,11 +111,11 @@ pub(in crate::http) async fn primary_pom(
     })
 }
 
-fn manager<'a>(case: &'a Case, pom: &'a Holder) -> PrimaryPom<'a> {
+fn manager<'a>(case: &'a Case, pom: &'a Holder) -> LivePrimaryPom<'a> {
     let (surname, forename) = name_parts(&pom.name);
-    PrimaryPom {
-        manager: Manager { code: pom.staff_id.get(), forename, surname, email: pom.email.as_deref() },
-        prison: Prison { code: case.prison.as_ref().map(|prison| prison.as_str()) },
+    LivePrimaryPom {
+        manager: LiveManager { code: pom.staff_id.get(), forename, surname, email: pom.email.as_deref() },
+        prison: LivePrison { code: case.prison.as_ref().map(|prison| prison.as_str()) },
     }
 }
 
@@ -161,7 +155,7 @@ mod tests {
             })
         );
         assert_eq!(
-            json!(Allocation { primary_pom: pom.into(), secondary_pom: Secondary::Nobody {} }),
+            json!(LiveAllocation { primary_pom: pom.into(), secondary_pom: LiveSecondaryPom::None {} }),
             json!({"primary_pom": {"staff_id": 485_926, "name": "Okafor, Grace"}, "secondary_pom": {}})
         );
         let was = Some(Box::new(Case { pom: None, ..example() }));

@@ -20,8 +20,7 @@ use crate::{
 /// A case's handover.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = LiveHandover)]
-pub(in crate::http) struct Handover<'a> {
+pub(in crate::http) struct LiveHandover<'a> {
     #[schema(value_type = String)]
     noms_number: &'a PrisonerNumber,
     handover_date: Option<NaiveDate>,
@@ -37,7 +36,7 @@ pub(in crate::http) struct Handover<'a> {
     responsible_pom_nomis_id: Option<i64>,
 }
 
-impl<'a> Handover<'a> {
+impl<'a> LiveHandover<'a> {
     fn new(case: &'a Case, plan: Plan) -> Self {
         let com = case.community_manager.as_ref().filter(|_| case.responsible == OfficerRole::Com);
         let pom = case.pom.as_ref().filter(|_| case.responsible == OfficerRole::Pom);
@@ -58,7 +57,7 @@ impl<'a> Handover<'a> {
 #[utoipa::path(
     get, path = "/api/handovers/{n}", tag = "Live service",
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
-    responses((status = 200, body = Handover), (status = 404, body = LiveError, description = "`Not found`")),
+    responses((status = 200, body = LiveHandover), (status = 404, body = LiveError, description = "`Not found`")),
 )]
 pub(in crate::http) async fn handover(
     Extracted(state): Extracted<State>,
@@ -68,7 +67,7 @@ pub(in crate::http) async fn handover(
     let planned = case.as_deref().and_then(|case| Some((case, case.plan?)));
     Ok(planned.map_or_else(
         || live_not_found(position, "Not found"),
-        |(case, plan)| Answer::new(position, Handover::new(case, plan)).into_response(),
+        |(case, plan)| Answer::new(position, LiveHandover::new(case, plan)).into_response(),
     ))
 }
 
@@ -82,7 +81,7 @@ mod tests {
     fn only_the_responsible_officer_is_named() {
         let case = example();
         assert_eq!(
-            json!(Handover::new(&case, case.plan.expect("a plan"))),
+            json!(LiveHandover::new(&case, case.plan.expect("a plan"))),
             json!({
                 "nomsNumber": "A1234BC", "handoverDate": "2027-01-10", "handoverStartDate": "2026-10-01",
                 "responsibility": "POM", "responsibleComName": null, "responsibleComEmail": null,
@@ -91,7 +90,7 @@ mod tests {
         );
         let case = Case { responsible: OfficerRole::Com, ..example() };
         assert_eq!(
-            json!(Handover::new(&case, case.plan.expect("a plan"))),
+            json!(LiveHandover::new(&case, case.plan.expect("a plan"))),
             json!({
                 "nomsNumber": "A1234BC", "handoverDate": "2027-01-10", "handoverStartDate": "2026-10-01",
                 "responsibility": "COM", "responsibleComName": "Lee, Sam", "responsibleComEmail": "sam.lee@example.org",

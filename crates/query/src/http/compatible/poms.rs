@@ -9,7 +9,7 @@ use http_api::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{active_allocations::ActiveAllocation, rails_time};
+use super::{active_allocations::FirstApiAllocation, rails_time};
 use crate::{
     State,
     http::answer::Answer,
@@ -21,15 +21,13 @@ const POMS_MAX: usize = 1_000;
 
 /// The POMs asked for.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = FirstApiPoms)]
-pub(in crate::http) struct Poms {
-    poms: Vec<CompatiblePom>,
+pub(in crate::http) struct FirstApiPoms {
+    poms: Vec<FirstApiPom>,
 }
 
 /// A POM, on one roster.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = FirstApiPom)]
-struct CompatiblePom {
+struct FirstApiPom {
     nomis_staff_id: i64,
     /// Share of full time, as a text.
     working_pattern: String,
@@ -38,14 +36,14 @@ struct CompatiblePom {
     created_at: String,
     updated_at: String,
     /// The cases held as primary POM at that prison.
-    allocations: Vec<ActiveAllocation>,
+    allocations: Vec<FirstApiAllocation>,
 }
 
 /// POMs by staff id, as the first allocation API answered, with the cases that they hold; unknown ones are absent.
 #[utoipa::path(
     get, path = "/poms/{ids}", tag = "First allocation API",
     params(("ids" = String, Path, description = "Staff ids with commas between them", example = "485926,485927")),
-    responses((status = 200, body = Poms)),
+    responses((status = 200, body = FirstApiPoms)),
 )]
 pub(in crate::http) async fn poms_by_ids(
     Extracted(state): Extracted<State>,
@@ -59,7 +57,7 @@ pub(in crate::http) async fn poms_by_ids(
     let poms = poms
         .rows
         .into_iter()
-        .map(|pom| CompatiblePom {
+        .map(|pom| FirstApiPom {
             nomis_staff_id: pom.staff_id.get(),
             working_pattern: format!("{:.1}", pom.working_pattern),
             status: match pom.status {
@@ -73,11 +71,11 @@ pub(in crate::http) async fn poms_by_ids(
                 .rows
                 .iter()
                 .filter(|held| held.staff_id == pom.staff_id.get() && held.prison == pom.prison)
-                .map(|held| ActiveAllocation::from(held.clone()))
+                .map(|held| FirstApiAllocation::from(held.clone()))
                 .collect(),
         })
         .collect();
-    Ok(Answer::new(position, Poms { poms }).into_response())
+    Ok(Answer::new(position, FirstApiPoms { poms }).into_response())
 }
 
 /// The numbers in a text, whatever is between them: that API was also called with `id=1&id=2`.
