@@ -1,5 +1,5 @@
-//! Query parameters in groups: a group that several operations have is a type of its own, with its text in the OpenAPI
-//! document.
+//! Query parameters in groups: a group that several operations have is a type of its own, with its
+//! text in the OpenAPI document.
 
 use axum::{
     extract::FromRequestParts,
@@ -13,8 +13,9 @@ use serde::{
 
 use crate::{Params, Problem, extract::unknown_parameter};
 
-/// Query parameters that are read as several groups, e.g. `ParamGroups<(AsOf, Filter, Paging)>`. The groups are structs
-/// that [`Params`] reads too. A parameter that none of them has is refused, as by [`Params`].
+/// Query parameters that are read as several groups, e.g. `ParamGroups<(AsOf, Filter, Paging)>`.
+/// The groups are structs that [`Params`] reads too. A parameter that none of them has is refused,
+/// as by [`Params`].
 ///
 /// `#[serde(flatten)]` does not do this: it forgets which parameter is wrong.
 #[derive(Debug, Clone, Copy)]

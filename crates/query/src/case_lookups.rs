@@ -1,7 +1,9 @@
-//! Look-ups of single cases, gathered: those that arrive while others are at the database share the next statement.
+//! Look-ups of single cases in batches: those that arrive while others are at the database share
+//! the next statement.
 //!
-//! A statement for sixteen cases costs the database and this program little more than one for a single case, so a busy
-//! server answers several times as many; a look-up that comes alone goes at once, in one round trip.
+//! A statement for sixteen cases costs the database and this program little more than one for a
+//! single case, so a busy server answers several times as many; a look-up that comes alone goes at
+//! once, in one round trip.
 
 use std::{num::NonZero, ops::RangeInclusive, sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -19,18 +21,18 @@ use crate::{
     state::STATEMENT_TIMEOUT_MS,
 };
 
-/// Bounds of the statements under way at a time, of which there are as many as this machine has processors: enough to keep
-/// them busy, few enough for look-ups to gather.
+/// Bounds of the statements under way at a time, of which there are as many as this machine has
+/// processors: enough to keep them busy, few enough for batches to form.
 const STATEMENTS: RangeInclusive<usize> = 2..=8;
 
 /// Most look-ups in one statement; bounds how long the first of them waits for the last.
 const LOOKUPS_MAX: usize = 128;
 
-/// Most look-ups that wait; beyond it callers wait to be let in.
+/// Most look-ups in the queue; beyond it callers wait for a place.
 const QUEUE_MAX: usize = 4_096;
 
-/// How long the database may say nothing, some longer than it works on a statement: a connection on which nothing comes any
-/// more says so by nothing else.
+/// How long the database may be silent, somewhat longer than it works on a statement: nothing else
+/// tells that a connection is dead.
 const ANSWER_MAX: Duration = Duration::from_millis(STATEMENT_TIMEOUT_MS + 2_000);
 
 /// A case, and the position in the log that it is of.
@@ -71,8 +73,8 @@ impl CaseLookups {
     }
 }
 
-/// Runs a statement on the connection of the one before; where that fails, it may have been cut since, so once more on
-/// another.
+/// Runs a statement on the connection of the one before; where that fails, it may have been cut
+/// since, so once more on another.
 async fn cases_at(
     views: &PgPool,
     idle: &mut Option<PoolConnection<Postgres>>,
@@ -103,8 +105,8 @@ async fn cases_at_on(
     }
 }
 
-/// Connections for a statement that looks rows up by their keys and has one good plan, whatever the tables hold: planning it
-/// anew each time would take longer than running it.
+/// Connections for a statement that looks rows up by their keys and has one good plan, whatever the
+/// tables hold: planning it anew each time would take longer than running it.
 fn pool_for_keyed_statements(views: &PgPool, connections_max: u32) -> PgPool {
     let options = views.connect_options().as_ref().clone().options([
         ("plan_cache_mode", "force_generic_plan"),
@@ -118,7 +120,8 @@ fn pool_for_keyed_statements(views: &PgPool, connections_max: u32) -> PgPool {
 /// Runs a statement for each batch of look-ups, until no more can come.
 async fn run_statements(views: PgPool, lookups: Arc<Mutex<mpsc::Receiver<CaseLookup>>>) {
     let mut batch = Vec::with_capacity(LOOKUPS_MAX);
-    // Held from one statement to the next: returning it to the pool and acquiring it again costs round trips.
+    // Held from one statement to the next: returning it to the pool and acquiring it again costs
+    // round trips.
     let mut idle = None;
     while gather(&mut *lookups.lock().await, &mut batch).await {
         let (cases, answers): (Vec<_>, Vec<_>) =
@@ -140,8 +143,9 @@ async fn run_statements(views: PgPool, lookups: Arc<Mutex<mpsc::Receiver<CaseLoo
     }
 }
 
-/// Waits for look-ups; false where no more will come. On a busy server those of the requests that have just been read come
-/// within the same turn of the runtime: to let them join costs no time and halves the number of statements.
+/// Waits for look-ups; false where no more will come. On a busy server those of the requests that
+/// have just been read come within the same turn of the runtime: to let them join costs no time and
+/// halves the number of statements.
 async fn gather(lookups: &mut mpsc::Receiver<CaseLookup>, batch: &mut Vec<CaseLookup>) -> bool {
     if lookups.recv_many(batch, LOOKUPS_MAX).await == 0 {
         return false;

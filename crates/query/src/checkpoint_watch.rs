@@ -1,8 +1,9 @@
-//! How far the views have come, watched for those who wait until they are far enough.
+//! A watch on the checkpoint: requests wait on it until the views have come far enough.
 //!
-//! All who wait share one watch: at most one of them reads the checkpoint, every few milliseconds, and tells the others.
-//! Where no request waits, none is made. The checkpoint is read from the database that answers, so that this holds for a
-//! read replica too, which passes on no notifications.
+//! The requests that wait share one reader: one of them reads the checkpoint, every few
+//! milliseconds, and tells the others. While none waits, it is not read. The checkpoint is read
+//! from the database that answers, so that this holds for a read replica too, which passes on no
+//! notifications.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,15 +15,15 @@ use tokio::{
 
 use crate::{Error, present};
 
-/// How long a caller is kept waiting. The views follow within milliseconds; a caller of views that are this far behind
-/// should rather be told.
+/// How long a caller is kept waiting. The views follow within milliseconds; a caller of views that
+/// are this far behind should rather be told.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The pause between two readings.
 const READ_INTERVAL: Duration = Duration::from_millis(5);
 
-/// For how long a reading is trusted. Views that are lost, or restored from a backup, go back; so the checkpoint is read
-/// now and then even where it was far enough.
+/// For how long a reading is trusted. Views that are lost, or restored from a backup, go back; so
+/// the checkpoint is read now and then even where it was far enough.
 const READING_LIFE: Duration = Duration::from_secs(1);
 
 /// Watches how far the views have come; clones share the watch.
@@ -34,7 +35,7 @@ pub(crate) struct CheckpointWatch {
 struct Shared {
     views: PgPool,
     latest: watch::Sender<CheckpointReading>,
-    /// Held by the one that reads the checkpoint.
+    /// Held by the request that reads the checkpoint.
     reader: Mutex<()>,
 }
 
@@ -65,12 +66,14 @@ impl CheckpointWatch {
         });
     }
 
-    /// Waits until the views have come to `position`, at most [`WAIT_MAX`]; false where they have not.
+    /// Waits until the views have come to `position`, at most [`WAIT_MAX`]; false where they have
+    /// not.
     pub(crate) async fn wait_for(&self, position: u64) -> Result<bool, Error> {
         self.wait_for_within(position, WAIT_MAX).await
     }
 
-    /// Waits until the views have come to `position`, at most `patience`; false where they have not.
+    /// Waits until the views have come to `position`, at most `patience`; false where they have
+    /// not.
     pub(crate) async fn wait_for_within(&self, position: u64, patience: Duration) -> Result<bool, Error> {
         match tokio::time::timeout(patience, self.wait(position)).await {
             Ok(outcome) => outcome.map(|()| true),

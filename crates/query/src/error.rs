@@ -1,4 +1,4 @@
-//! Why an answer cannot be given although the question is in order.
+//! Failures: why a question that is in order cannot be answered.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use domain::identifier::PrisonerNumber;
 use event_log::LogError;
 use http_api::health::Component;
 
-/// An outage, damage, or a bug; never the caller's fault. Its message is logged, so it names nobody.
+/// An outage, damage, or a bug; never the caller's fault. Its message is logged, so it names no
+/// person.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The views' database cannot answer.
@@ -24,7 +25,7 @@ pub enum Error {
     /// A statement failed that several look-ups shared.
     #[error(transparent)]
     Shared(Arc<Error>),
-    /// A view holds what it cannot hold.
+    /// A view holds a value that it cannot hold.
     #[error("the view {table} is damaged in its column {column}: `projections verify` names the rows")]
     Damaged {
         /// The view.
@@ -33,7 +34,7 @@ pub enum Error {
         column: &'static str,
         /// The row, by its key.
         row: String,
-        /// What the column holds.
+        /// The value.
         value: String,
     },
 }
@@ -50,8 +51,8 @@ impl From<Error> for Component {
     }
 }
 
-/// Whether trying again may help: the server is out of reach, overloaded, starting or stopping, took too long, or the
-/// views are about to be put in place.
+/// Whether trying again may help: the server is out of reach, overloaded, starting or stopping,
+/// took too long, or the views are about to be put in place.
 pub(crate) fn is_outage(error: &sqlx::Error) -> bool {
     match error {
         error if is_unprepared(error) => true,
@@ -62,10 +63,11 @@ pub(crate) fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed
         // Only the checkpoint is asked for as a row that must be there.
         | sqlx::Error::RowNotFound
-        // What a connection that broke in mid-answer looks like.
+        // A connection broke in mid-answer.
         | sqlx::Error::Protocol(_) => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // Connection exceptions, insufficient resources, operator intervention, conflict with recovery on a replica.
+            // Connection exceptions, insufficient resources, operator intervention, conflict with
+            // recovery on a replica.
             ["08", "53", "57"].contains(&code.get(..2).unwrap_or_default()) || code == "40001"
         }),
         _ => false,

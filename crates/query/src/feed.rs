@@ -1,11 +1,12 @@
-//! The log as a feed: what of it is wanted, and how far one look for it goes.
+//! The log as a feed: a filter of events, and pages of those that pass it.
 //!
-//! `GET /events` and the tool `replay` share this, so that both mean the same by a type, a prison or a case.
+//! `GET /events` and the tool `replay` share this, so that a type, a prison and a case mean the
+//! same to both.
 //!
-//! - Order is the log's: positions grow, and what has been passed is complete.
-//! - Every event that could be wanted is read whole before it is judged. One that cannot be read is an error, after all
-//!   that precede it, and never passed over.
-//! - A look is bounded: see [`SCAN_EVENTS_MAX`].
+//! - Order is the log's: positions grow, and up to a page's position no event is missing.
+//! - Every event that may pass is decoded before it is judged. One that cannot be decoded is an
+//!   error, after all that precede it, and is never skipped.
+//! - The search for a page is bounded: see [`SCAN_EVENTS_MAX`].
 
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -17,13 +18,16 @@ use domain::{
 };
 use event_log::{LogError, RecordedEvent, SharedLog, StoredEvent, decode};
 
-use crate::past::{case_numbers, merge_partner};
+use crate::{
+    Error,
+    past::{case_numbers, merge_partner},
+};
 
-/// Most events that one look for a page reads, wanted or not: some tenths of a second. A page that it leaves short says
-/// where to go on.
+/// Most events that the search for a page reads, whether they pass or not: some tenths of a second.
+/// A page that is left short says where to go on.
 pub const SCAN_EVENTS_MAX: usize = 20_000;
 
-/// Events read at once while looking for a few among many.
+/// Events read at once in the search for a few among many.
 const SCAN_PAGE_EVENTS: usize = 2_000;
 
 /// The type of an event, of either kind of stream.
@@ -40,7 +44,7 @@ impl FromStr for EventType {
     }
 }
 
-/// Which events are wanted; everything that is given has to hold.
+/// Which events pass; those that meet every condition given.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
     types: BTreeSet<EventType>,
@@ -49,39 +53,40 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
-    /// Events of these types, or of any where there is none; and, where a prison is given, those of its own stream and
-    /// those of cases that name it.
+    /// Events of these types, or of any where there is none; and, where a prison is given, those of
+    /// its own stream and those of cases that name it.
     #[must_use]
     pub fn new(types: impl IntoIterator<Item = EventType>, prison: Option<PrisonCode>) -> Self {
         Self { types: types.into_iter().collect(), prison, numbers: None }
     }
 
-    /// Of these, only what was recorded under the numbers of one case: the number itself and those that were merged with
-    /// it, in either direction. A merge that comes up later brings its number in from there on.
+    /// Of these, only those recorded under the numbers of one case: the number itself and those
+    /// that were merged with it, in either direction. A merge that comes up later brings its number
+    /// in from there on.
     ///
     /// # Errors
     /// The log is out of reach or damaged.
-    pub async fn of_case(mut self, log: &SharedLog, number: &PrisonerNumber) -> Result<Self, LogError> {
+    pub async fn of_case(mut self, log: &SharedLog, number: &PrisonerNumber) -> Result<Self, Error> {
         self.numbers = Some(case_numbers(log, number).await?);
         Ok(self)
     }
 
-    /// Whether every event is wanted.
+    /// Whether every event passes.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.types.is_empty() && self.prison.is_none() && self.numbers.is_none()
     }
 
-    /// Reads an event if it is wanted.
+    /// Decodes an event if it passes.
     ///
     /// # Errors
-    /// [`LogError::Damaged`] where the event may be wanted and cannot be read.
+    /// [`LogError::Damaged`] where the event may pass and cannot be decoded.
     pub fn select(&mut self, recorded: &RecordedEvent) -> Result<Option<StoredEvent>, LogError> {
         if !self.is_of_case(recorded)? {
             return Ok(None);
         }
         if !self.types.is_empty() && !self.types.iter().any(|wanted| wanted.0 == recorded.type_name) {
-            // A type that nobody knows may be a wanted one that is damaged.
+            // An unknown type may be a damaged one that would pass.
             if recorded.type_name.parse::<EventType>().is_err() {
                 decode(recorded)?;
             }
@@ -96,12 +101,13 @@ impl EventFilter {
         Ok(self.prison.as_ref().is_none_or(|prison| is_about(&stored, prison)).then_some(stored))
     }
 
-    /// Whether an event is of the case wanted; learns of merges on the way.
+    /// Whether an event is of the case asked for; learns of merges on the way.
     fn is_of_case(&mut self, recorded: &RecordedEvent) -> Result<bool, LogError> {
         let Some(numbers) = &mut self.numbers else { return Ok(true) };
         let Stream::Prisoner(number) = &recorded.stream else { return Ok(false) };
         let is_known = numbers.contains(number);
-        // A number is retired before the other takes it in, so either may be the first to name one that is wanted.
+        // A number is retired before the other takes it in, so either event may be the first to
+        // name a number of the case.
         let partner = merge_partner(recorded)?;
         Ok(match partner {
             Some(partner) if is_known => {
@@ -116,8 +122,9 @@ impl EventFilter {
         })
     }
 
-    /// Everything after a position, up to and with another, that was recorded under the case's numbers, without a look at
-    /// the rest of the log; in the log's order. `None` where no case is wanted in particular.
+    /// Everything after a position, up to and with another, that was recorded under the case's
+    /// numbers, without reading the rest of the log; in the log's order. `None` where the filter
+    /// names no case.
     ///
     /// # Errors
     /// The log is out of reach or damaged.
@@ -145,18 +152,18 @@ fn is_about(stored: &StoredEvent, prison: &PrisonCode) -> bool {
     }
 }
 
-/// A page of what is wanted.
+/// A page of events that pass a filter.
 #[derive(Debug)]
 pub(crate) struct FeedPage {
     pub(crate) events: Vec<StoredEvent>,
-    /// Everything wanted up to here is in this page or before it.
+    /// Every event up to here that passes is in this page or before it.
     pub(crate) position: u64,
     /// Whether the log went on after that.
     pub(crate) is_more: bool,
 }
 
-/// At most `limit` of the events wanted after a position. May hold fewer, or none, and yet not be the last: see
-/// [`SCAN_EVENTS_MAX`].
+/// At most `limit` of the events after a position that pass. May hold fewer, or none, and yet not
+/// be the last: see [`SCAN_EVENTS_MAX`].
 pub(crate) async fn page(
     log: &SharedLog,
     filter: &mut EventFilter,
@@ -170,7 +177,7 @@ pub(crate) async fn page(
                 let sound: Vec<RecordedEvent> = of_case.into_iter().take_while(|event| event.position < at).collect();
                 let (events, _) = select_events(filter, &sound, limit)?;
                 let Some(last) = events.last() else { return Err(LogError::Damaged { position: at, what }) };
-                // Who goes on from here meets the damage.
+                // A reader that goes on from here meets the damage.
                 let position = last.entry.position;
                 return Ok(FeedPage { events, position, is_more: true });
             }
@@ -183,7 +190,8 @@ pub(crate) async fn page(
     let (mut events, mut position, mut scanned) = (Vec::new(), after, 0);
     while position < head && events.len() < limit && scanned < SCAN_EVENTS_MAX {
         let read = match log.read_all(position, chunk.min(SCAN_EVENTS_MAX - scanned)).await {
-            // What precedes the damage is an answer; who goes on from there meets it.
+            // The events before the damage are an answer; a reader that goes on from there meets
+            // it.
             Err(LogError::Damaged { .. }) if position > after => break,
             read => read?,
         };
@@ -214,7 +222,7 @@ pub(crate) async fn page(
     Ok(FeedPage { events, position, is_more: position < head })
 }
 
-/// The first events wanted, at most `limit`, and the position of the last one.
+/// The first events that pass, at most `limit`, and the position of the last one.
 fn select_events(
     filter: &mut EventFilter,
     recorded: &[RecordedEvent],

@@ -1,5 +1,5 @@
-//! Handover dates worked out from sentence facts, with nothing recorded: what `POST /handover-dates` and the command line
-//! answer.
+//! Handover dates worked out from sentence facts, with nothing recorded: what `POST
+//! /handover-dates` and the command line answer.
 
 use chrono::NaiveDate;
 use domain::{
@@ -11,7 +11,7 @@ use http_api::{Problem, extract::from_json, handover::FactsBody};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The dates, why they are so, and who would be responsible on the day of the calculation.
+/// The dates, their reason, and the officer who would be responsible on the day of the calculation.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HandoverDates {
@@ -19,17 +19,17 @@ pub struct HandoverDates {
     pub start_date: Option<NaiveDate>,
     /// London day from which the COM is responsible.
     pub handover_date: Option<NaiveDate>,
-    /// Why.
+    /// The code of the reason.
     #[schema(value_type = String, example = "determinate")]
     pub reason: HandoverReason,
     /// The release date counted back from.
     #[schema(value_type = Option<Object>, example = json!({"name": "CRD", "date": "2026-01-01"}))]
     pub earliest_release: Option<NamedDate>,
-    /// Who would be responsible on the day of the calculation.
+    /// The officer who would be responsible on the day of the calculation.
     pub responsibility: HandoverResponsibility,
 }
 
-/// Who would be responsible, in the words of the live service.
+/// The officer who would be responsible, in the words of the live service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub enum HandoverResponsibility {
     /// The POM, alone.
@@ -40,7 +40,7 @@ pub enum HandoverResponsibility {
     Community,
 }
 
-/// One line of facts' answer: the dates, or in their place why they cannot be worked out.
+/// The answer to one line of facts: the dates, or in their place why they cannot be worked out.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum HandoverDatesLine {
@@ -79,8 +79,8 @@ impl From<Result<HandoverDates, Refusal>> for HandoverDatesLine {
     }
 }
 
-/// Answers one line of facts in JSON, alone: one that cannot be read or worked out says so in its place. `today` where the
-/// facts do not say on which day.
+/// Answers one line of facts in JSON, alone: one that cannot be read or worked out says so in its
+/// place. `today` where the facts do not say on which day.
 #[must_use]
 pub fn answer(json: &[u8], today: NaiveDate) -> HandoverDatesLine {
     match from_json::<FactsBody>(json) {

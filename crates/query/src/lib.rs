@@ -10,12 +10,13 @@
 //! | what does `GET …` take and answer? | `http` |
 //! | what do handover dates come to, with nothing recorded? | [`handover_dates`] |
 //!
-//! It writes nothing: its sessions are read-only. Every answer says how far it goes in the log, read in the same
-//! statement as its rows, so that it never claims more than it holds. What is derived is `projector`'s business and what
-//! is allowed is `domain`'s; nothing is decided here.
+//! It writes nothing: its sessions are read-only. Every answer says how far it goes in the log,
+//! read in the same statement as its rows, so that it never claims more than it holds. `projector`
+//! derives and `domain` decides; this crate only answers.
 //!
-//! To add an answer: its SQL in the module of `present` that owns the table, one file with its types, description and handler in
-//! `http/`, one line in the list of routes of `http/mod.rs`, its test in `tests/it/answers/`.
+//! To add an answer: its SQL in the module of `present` that owns the table, one file with its
+//! types, description and handler in `http/`, one line in the list of routes of `http/mod.rs`, its
+//! test in `tests/it/answers/`.
 
 mod case_lookups;
 mod checkpoint_watch;

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that the handlers share.
 
 use std::{
     sync::{
@@ -27,20 +27,24 @@ use crate::{
     present::{self, checkpoint::Checkpoint},
 };
 
-/// How long a request waits for a connection before it is told to come back.
+/// How long a request waits for a connection before its caller is told to come back.
 const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// How long a connection lies idle before it is tested. A server takes longer than this to start again.
+/// How long a connection lies idle before it is tested. A server takes longer than this to start
+/// again.
 const TESTED_AFTER_IDLE: Duration = Duration::from_millis(500);
 
-/// How long a statement may run: far longer than any of these takes, far shorter than a caller's patience.
+/// How long a statement may run: far longer than any of these takes, far shorter than a caller's
+/// patience.
 pub(crate) const STATEMENT_TIMEOUT_MS: u64 = 10_000;
 
-/// Most clients that follow the log at a time. One that has fallen behind holds a page of it, a few megabytes at most.
+/// Most clients that follow the log at a time. For one that has fallen behind, a page of the log is
+/// held in memory, a few megabytes at most.
 const STREAMS_MAX: usize = 64;
 
-/// How long views that seem far behind are given to come to the log's end. A recorder's clock may be behind, so that an event
-/// of a moment ago looks old; views that keep up are there within milliseconds.
+/// How long views that seem far behind are given to come to the log's end. A recorder's clock may
+/// be behind, so that an event of a moment ago looks old; views that keep up are there within
+/// milliseconds.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 /// How long the log may take to say where it ends, before it counts as away.
@@ -52,7 +56,7 @@ pub struct State {
     pub(crate) views: PgPool,
     pub(crate) log: SharedLog,
     lag_max: Duration,
-    /// Where the log ended when it last said so; beyond every position before it has.
+    /// Where the log ended when it last said so; at first, beyond every position.
     head: Arc<AtomicU64>,
     pub(crate) checkpoint: CheckpointWatch,
     pub(crate) cases: CaseLookups,
@@ -61,8 +65,9 @@ pub struct State {
 }
 
 impl State {
-    /// Answers from `views`, connections that find the views' tables by their bare names (see [`connect`]), and from `log`.
-    /// Is not well where the views are further behind the log than `lag_max`. Has to be called inside a Tokio runtime.
+    /// Answers from `views`, connections that find the views' tables by their bare names (see
+    /// [`connect`]), and from `log`. Its health is down where the views are further behind the log
+    /// than `lag_max`. Must be called inside a Tokio runtime.
     #[must_use]
     pub fn new(views: PgPool, log: SharedLog, lag_max: Duration) -> Self {
         Self {
@@ -77,7 +82,8 @@ impl State {
         }
     }
 
-    /// Ends the answers that would go on for ever, those to clients that follow the log; for the end of the service.
+    /// Ends the answers to clients that follow the log, which would go on for ever; for the end of
+    /// the service.
     pub fn end_streams(&self) {
         self.ending.send_replace(true);
     }
@@ -87,18 +93,20 @@ impl State {
         self.ending.subscribe()
     }
 
-    /// A place among those that follow the log, to be given back when it is dropped; `None` where all are taken.
+    /// A permit to follow the log, returned when it is dropped; `None` where all are taken.
     pub(crate) fn stream_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.streams).try_acquire_owned().ok()
     }
 
-    /// The one place of the query side that knows what time it is; whole microseconds, as in the views.
+    /// The one place of the query side that knows what time it is; whole microseconds, as in the
+    /// views.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
     pub(crate) fn now(&self) -> DateTime<Utc> {
         Utc::now().trunc_subsecs(6)
     }
 
-    /// How the views are: whether they can be read, how far they have come, and whether that is far enough.
+    /// How the views are: whether they can be read, how far they have come, and whether that is far
+    /// enough.
     pub async fn health(self) -> Component {
         self.check_health().await.unwrap_or_else(Component::from)
     }
@@ -137,8 +145,8 @@ impl State {
             .with("lagSeconds", lag.as_seconds_f64()))
     }
 
-    /// How the views are while the log is away: as well as they were when it was last there, since where nobody can append
-    /// nothing is lacking.
+    /// How the views are while the log is away: as well as they were when it was last there, since
+    /// without a log no client can append what they would lack.
     fn without_log(&self, checkpoint: Checkpoint) -> Component {
         let component = if checkpoint.position < self.head.load(Ordering::Relaxed) {
             Component::down("the event store is away, and it is not known that the views have all that is in it")
@@ -162,8 +170,9 @@ pub fn connect(options: PgConnectOptions, schema: &str, connections_max: u32) ->
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_WAIT_MAX)
-        // A test is a round trip more, so only a connection that has not been in use for a while is tested: that is how
-        // those that a restart of the server has broken are found before they fail a request.
+        // A test is a round trip more, so only a connection that has not been in use for a while is
+        // tested: that is how those that a restart of the server has broken are found before they
+        // fail a request.
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
             Box::pin(async move {

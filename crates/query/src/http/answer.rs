@@ -1,4 +1,5 @@
-//! An answer and its headers: how far it goes, its entity tag, that nobody keeps it, where the next page is.
+//! An answer and its headers: its position in the log, its entity tag, `no-store`, and the link to
+//! the next page.
 
 use std::hash::{DefaultHasher, Hasher as _};
 
@@ -15,7 +16,7 @@ use http_api::{
 };
 use serde::Serialize;
 
-/// A JSON answer that goes as far as a position in the log.
+/// A JSON answer that includes the log up to a position.
 #[derive(Debug)]
 pub(crate) struct Answer<T> {
     position: u64,
@@ -29,13 +30,14 @@ impl<T: Serialize> Answer<T> {
         Self { position, body, tag: None, next: None }
     }
 
-    /// Gives the answer a tag of its own, for one that says when it was asked and would else never be the same twice.
+    /// Sets the entity tag. Needed by an answer that says when it was asked, whose bytes are never
+    /// the same twice.
     pub(crate) fn with_tag(mut self, tag: String) -> Self {
         self.tag = Some(tag);
         self
     }
 
-    /// Says where the next page is, if there is one.
+    /// Links to the next page, if there is one.
     pub(crate) fn with_next(mut self, next: Option<&Cursor>, uri: &Uri) -> Self {
         self.next = next.and_then(|cursor| cursor.next_link(uri));
         self

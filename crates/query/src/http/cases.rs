@@ -37,7 +37,7 @@ use crate::{
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListCasesQuery {
-    /// Tier; a letter alone stands for all its change levels.
+    /// Tier; a letter alone means all its change levels.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
     /// `CUSTODY_ONLY`, `CUSTODY_WITH_COM` or `COMMUNITY`.
@@ -55,8 +55,9 @@ pub(super) struct ListCasesQuery {
     allocated: Option<bool>,
     /// Whether the case waits to be allocated.
     waiting: Option<bool>,
-    /// `prisonerNumber`, `tier`, `pom`, `phase`, `handoverStartDate`, `handoverDate`, `waitingSince` or
-    /// `responsibleSince`; with `-` before it, descending. Cases that are alike in it, by prisoner number.
+    /// `prisonerNumber`, `tier`, `pom`, `phase`, `handoverStartDate`, `handoverDate`,
+    /// `waitingSince` or `responsibleSince`; with `-` before it, descending. Cases that are alike
+    /// in it, by prisoner number.
     #[serde(default)]
     #[param(value_type = Option<String>, default = "prisonerNumber")]
     sort: SortParam,
@@ -132,7 +133,7 @@ pub(super) struct CaseItem<'a> {
     /// `CUSTODY_ONLY`, `CUSTODY_WITH_COM` or `COMMUNITY`.
     #[schema(value_type = String, example = "CUSTODY_ONLY")]
     phase: Phase,
-    /// Who is responsible.
+    /// The responsible officer.
     responsible: Officer<'a>,
     /// The primary POM.
     pom: Option<PomHolder<'a>>,

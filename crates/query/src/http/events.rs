@@ -1,4 +1,5 @@
-//! `GET /events`: the feed for other services, as pages or as a stream of server-sent events that goes on.
+//! `GET /events`: the feed for other services, as pages or as a stream of server-sent events that
+//! goes on.
 
 use std::{borrow::Cow, convert::Infallible, fmt::Write as _, time::Duration};
 
@@ -34,16 +35,18 @@ use crate::{
 /// Sent by a client that comes back: the position of the last event that it has seen.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// How long a stream is silent before it shows that it lives. Proxies give up on a silent connection after a minute or so.
+/// How long a stream is silent before it sends a sign of life. Proxies give up on a silent
+/// connection after a minute or so.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Bytes made ready at once. What the client has not taken, nothing more is made for.
+/// Bytes prepared at once. Until the client has taken them, no more are prepared.
 const CHUNK_BYTES: usize = 32 * 1024;
 
-/// How a stream begins: when to come back after a break.
+/// How a stream begins: it tells the client when to come back after a break.
 const PREAMBLE: &str = "retry: 1000\n: events of the allocation ledger\n\n";
 
-/// How a stream ends where the log cannot be read on. The client comes back for the rest and, while it is so, gets this.
+/// How a stream ends where the log cannot be read on. A client that comes back for the rest gets
+/// this again while the log stays so.
 const BROKEN_OFF: &str = ": the log cannot be read on from here for now\n\n";
 
 /// Which events.
@@ -79,15 +82,16 @@ impl<'de> Deserialize<'de> for EventTypes {
     }
 }
 
-/// The events of the ledger in its own order, after a position: a page, or with `Accept: text/event-stream` a stream that
-/// goes on with new ones.
+/// The events of the ledger in its own order, after a position: a page, or with `Accept:
+/// text/event-stream` a stream that goes on with new ones.
 ///
-/// Every event wanted comes exactly once and in order of position. `Ledger-Position` of a page says how far it goes: nothing
-/// wanted up to there is missing, so go on after it. A page may be short, or empty, and yet have a next one, where few
-/// events among many are wanted.
+/// Every event wanted comes exactly once and in order of position. `Ledger-Position` of a page says
+/// how far it goes: nothing wanted up to there is missing, so go on after it. A page may be short,
+/// or empty, and yet have a next one, where few events among many are wanted.
 ///
-/// In a stream an event's `id` is its position, its `event` the type, its `data` the JSON object. A client that comes back
-/// with `Last-Event-ID` misses nothing. A block with an `id` alone says that nothing up to there was wanted.
+/// In a stream an event's `id` is its position, its `event` the type, its `data` the JSON object. A
+/// client that comes back with `Last-Event-ID` misses nothing. A block with an `id` alone says that
+/// nothing up to there was wanted.
 #[utoipa::path(
     get, path = "/events", tag = "Answers",
     params(
@@ -107,7 +111,7 @@ pub(super) async fn events(
     let head = state.log.head().await.map_err(Error::from)?;
     let mut filter = EventFilter::new(query.types.map(|EventTypes(types)| types).unwrap_or_default(), query.prison);
     if let Some(number) = &query.prisoner {
-        filter = filter.of_case(&state.log, number).await.map_err(Error::from)?;
+        filter = filter.of_case(&state.log, number).await?;
     }
     let ahead = |position: u64| format!("the log ends at position {head}; there is no position {position} yet");
     if let Some(after) = query.after.filter(|after| *after > head) {
@@ -136,7 +140,7 @@ pub(super) async fn events(
     Ok(respond(events, head))
 }
 
-/// Whether a stream is asked for rather than a page.
+/// Whether the client asks for a stream rather than a page.
 fn wants_stream(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
@@ -153,7 +157,7 @@ fn respond(events: EventStream, head: u64) -> Response {
         match events.next().await {
             Ok(Some(chunk)) => Some((Ok(chunk), Some(events))),
             Ok(None) => None,
-            // An end in good order, as HTTP has it: a connection that is broken off loses what was just sent.
+            // A regular end of the body: a connection that is broken off loses the bytes sent last.
             Err(_) => Some((Ok(Bytes::from_static(BROKEN_OFF.as_bytes())), None)),
         }
     });
@@ -165,7 +169,8 @@ fn respond(events: EventStream, head: u64) -> Response {
     response
 }
 
-/// One client's place in the log. Holds a page of events at most: the next is read when this one has been taken.
+/// One client's place in the log. Holds a page of events at most: the next is read when this one
+/// has been taken.
 struct EventStream {
     filter: EventFilter,
     page: std::vec::IntoIter<Recorded>,
@@ -187,7 +192,8 @@ impl EventStream {
         ending: watch::Receiver<bool>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, Error> {
-        // A case is found by its numbers; only what comes after the log's end is looked for among everything.
+        // A case's events are found by its numbers; only those after the log's end are searched for
+        // among all events.
         let (page, follow_after) = match filter.of_case_alone(log, after, head).await? {
             Some(of_case) => (of_case, head.max(after)),
             None => (Vec::new(), after),
@@ -203,7 +209,7 @@ impl EventStream {
         })
     }
 
-    /// What is to be sent next, as soon as there is something; `None` when the service ends.
+    /// The next bytes to send, as soon as there are any; `None` when the service ends.
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             if *self.ending.borrow() {
@@ -224,13 +230,14 @@ impl EventStream {
                     self.sent_at = Instant::now();
                     return Ok(Some(Bytes::from(format!(": still here\nid: {}\n\n", self.position))));
                 }
-                // A sender that is gone has ended with the service.
+                // A sender that was dropped has ended with the service.
                 _ = self.ending.wait_for(|ending| *ending) => return Ok(None),
             }
         }
     }
 
-    /// The next of the events read that pass the filter, as many as one chunk takes; `None` where there are none.
+    /// The next of the events read that pass the filter, as many as one chunk takes; `None` where
+    /// there are none.
     fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let mut chunk = String::new();
         while chunk.len() < CHUNK_BYTES
@@ -244,7 +251,8 @@ impl EventStream {
                     // Writing to a text does not fail.
                     let _ = write!(chunk, "id: {}\nevent: {}\ndata: {data}\n\n", event.position, event.type_name);
                 }
-                // What precedes it is sent first; the client that comes back after it meets it again.
+                // The events before it are sent first. A client that comes back for the rest meets
+                // the error again.
                 Err(error) if chunk.is_empty() => return Err(failed(error)),
                 Err(_) => {
                     let mut rest = vec![recorded];
@@ -263,7 +271,7 @@ fn unwritable(recorded: &Recorded, error: &serde_json::Error) -> LogError {
     LogError::Damaged { position: recorded.position, what: format!("it cannot be written as JSON: {error}") }
 }
 
-/// Says in the program's log why a stream ends; its client only sees that it does.
+/// Logs why a stream ends; its client only sees that it does.
 fn failed(error: LogError) -> Error {
     tracing::warn!(error = &error as &dyn std::error::Error, "a stream of events ends before its client wanted it to");
     error.into()
@@ -274,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_what_was_asked_for() {
+    fn an_event_stream_is_answered_only_where_accept_names_it() {
         let asks = |accept: &'static str| {
             wants_stream(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]))
         };

@@ -65,8 +65,9 @@ enum HandoverDatesAnswer {
 
 /// Works handover dates out from sentence facts and records nothing.
 ///
-/// One object is answered with one, or refused with 422 where it cannot be worked out. An array of up to 1,000 is answered
-/// with an array in the same order; a line that cannot be read or worked out has `{"error":{"code","detail"}}` in its place.
+/// One object is answered with one, or refused with 422 where it cannot be worked out. An array of
+/// up to 1,000 is answered with an array in the same order; a line that cannot be read or worked
+/// out has `{"error":{"code","detail"}}` in its place.
 #[utoipa::path(
     post, path = "/handover-dates", tag = "Answers",
     request_body(content = FactsBody, description = "One object, or an array of up to 1,000"),

@@ -1,4 +1,5 @@
-//! `GET /prisons/{code}/handovers`: which handovers begin, which are due, which are overdue for a COM.
+//! `GET /prisons/{code}/handovers`: which handovers begin, which are due, which are overdue for a
+//! COM.
 
 use std::borrow::Cow;
 
@@ -58,7 +59,8 @@ impl<'de> Deserialize<'de> for Within {
     }
 }
 
-/// The handovers of a prison. Each list has at most 1,000 cases, the earliest; a prison holds about that many.
+/// The handovers of a prison. Each list has at most 1,000 cases, the earliest; a prison holds about
+/// that many.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Handovers<'a> {
     /// A COM comes in to support within the days asked for, by start date.

@@ -1,4 +1,5 @@
-//! `GET /prisoners/{n}/history`: everything that ever happened to a case; `…/{revision}`: one entry.
+//! `GET /prisoners/{n}/history`: everything that ever happened to a case; `…/{revision}`: one
+//! entry.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -66,7 +67,7 @@ pub(super) struct HistoryEntry {
     /// The number that it was recorded under.
     #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: PrisonerNumber,
-    /// The revision, under the same number, of the entry that voided this one; null where it stands.
+    /// The revision, under the same number, of the entry that voided this one; null where none did.
     voided_by: Option<u64>,
     /// The event.
     #[serde(flatten)]
@@ -85,8 +86,8 @@ impl From<&CaseEntry> for HistoryEntry {
 
 /// Everything that happened to a case, newest last, voided entries included and marked.
 ///
-/// In the order in which things hold in the world. Of numbers that were merged, all histories in one, each entry with its
-/// number. Read from the log itself, so it is never behind.
+/// In the order in which things hold in the world. Of numbers that were merged, all histories in
+/// one, each entry with its number. Read from the log itself, so it is never behind.
 #[utoipa::path(
     get, path = "/prisoners/{n}/history", tag = "Answers",
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HistoryQuery, KnownAtQuery, Paging),
@@ -124,7 +125,8 @@ pub(super) async fn history(
     Ok(Answer::new(position, page).with_next(next.as_ref(), &uri).into_response())
 }
 
-/// One entry, by its revision under this very number: what the `Location` of a command's answer leads to.
+/// One entry, by its revision under this very number: what the `Location` of a command's answer
+/// leads to.
 #[utoipa::path(
     get, path = "/prisoners/{n}/history/{revision}", tag = "Answers",
     params(

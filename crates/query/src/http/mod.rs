@@ -1,10 +1,12 @@
-//! The HTTP API of the query side: one file per operation, with its types, its description and its handler.
+//! The HTTP API of the query side: one file per operation, with its types, its description and its
+//! handler.
 //!
-//! Conventions: a list is a JSON array in a stated order, its next page in the `Link` header; `on` asks about an instant
-//! or a London date, which stands for its first instant, and planned handovers hold on days to come; `known-at` asks what was
-//! known at a position, an instant or the end of a London date (`past`), and goes with `on`; a number that was
-//! merged answers with the survivor; a role that nobody fills is an answer. What is known of errors, headers and pages
-//! beyond that is in `http_api`.
+//! Conventions: a list is a JSON array in a stated order, its next page in the `Link` header; `on`
+//! asks about an instant or a London date, which means its first instant, and planned handovers
+//! hold on days to come; `known-at` asks what was known at a position, an instant or the end of a
+//! London date (`past`), and goes with `on`; a number that was merged answers with the survivor; a
+//! vacant role is an answer. What is known of errors, headers and pages beyond that is in
+//! `http_api`.
 
 mod answer;
 mod cases;
@@ -88,8 +90,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     tags(
         (name = "Answers", description = "Who is responsible, and everything around it."),
         (name = "Live service", description = "As the live \"Manage POM cases\" service answers, for its clients."),
-        // "First allocation API" is declared by the command side, which takes a request of it: a name stands only once in
-        // the document of both.
+        // "First allocation API" is declared by the command side, which takes a request of it: a
+        // name may appear only once in the document of both.
     ),
 )]
 struct Description;

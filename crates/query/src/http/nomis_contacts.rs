@@ -1,4 +1,5 @@
-//! `GET /nomis-contacts` and `GET /prisons/{code}/nomis-contacts`: POM contacts that are still in NOMIS.
+//! `GET /nomis-contacts` and `GET /prisons/{code}/nomis-contacts`: POM contacts that are still in
+//! NOMIS.
 
 use axum::{
     extract::State as Extracted,
@@ -29,8 +30,8 @@ use crate::{
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct NomisContactsQuery {
-    /// True: only those that are to be removed, of prisons that have joined OMiC. False: removed ones too, with
-    /// `removedAt`. Absent: those that are still in NOMIS.
+    /// True: only those that are to be removed, of prisons that have joined OMiC. False: removed
+    /// ones too, with `removedAt`. Absent: those that are still in NOMIS.
     outstanding: Option<bool>,
 }
 

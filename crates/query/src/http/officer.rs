@@ -1,4 +1,4 @@
-//! Officers, reasons and overrides as they stand in several answers.
+//! Officers, reasons and overrides, as several answers have them.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::present::case::{Case, Holder, Plan};
 
-/// The officer in a role, or that nobody fills it.
+/// The officer in a role, or its vacancy.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Officer<'a> {
@@ -21,7 +21,7 @@ pub(super) struct Officer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<i64>, example = 485_926)]
     staff_id: Option<Option<i64>>,
-    /// "Surname, Forename"; null where nobody fills the role.
+    /// "Surname, Forename"; null where the role is vacant.
     #[schema(example = "Okafor, Grace")]
     name: Option<&'a str>,
     /// Work e-mail address; of a POM, where the roster has one.
@@ -31,12 +31,12 @@ pub(super) struct Officer<'a> {
     /// Of the responsible officer: responsible since when, without a break.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<DateTime<Utc>>,
-    /// Says that nobody fills the role.
+    /// Says that the role is vacant.
     #[serde(skip_serializing_if = "Option::is_none")]
     vacancy: Option<Vacancy>,
 }
 
-/// Why there is no officer.
+/// Why a role has no officer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum Vacancy {
@@ -50,7 +50,7 @@ impl<'a> Officer<'a> {
     /// The responsible officer.
     pub(super) fn responsible(case: &'a Case) -> Self {
         let mut officer = Self::in_role(case, case.responsible);
-        // Always there, so that whoever reads the responsible officer finds the same members.
+        // Always there, so that a client finds the same members in every responsible officer.
         officer.staff_id = officer.staff_id.or(Some(None));
         officer.since = Some(case.responsible_since);
         officer
@@ -62,20 +62,20 @@ impl<'a> Officer<'a> {
     }
 
     fn in_role(case: &'a Case, role: OfficerRole) -> Self {
-        let nobody = Self { role, staff_id: None, name: None, email: None, since: None, vacancy: None };
+        let vacant = Self { role, staff_id: None, name: None, email: None, since: None, vacancy: None };
         match role {
             OfficerRole::Pom => match &case.pom {
                 Some(pom) => Self {
                     staff_id: Some(Some(pom.staff_id.get())),
                     name: Some(&pom.name),
                     email: pom.email.as_deref().map(Some),
-                    ..nobody
+                    ..vacant
                 },
-                None => Self { staff_id: Some(None), vacancy: Some(Vacancy::NotAllocated), ..nobody },
+                None => Self { staff_id: Some(None), vacancy: Some(Vacancy::NotAllocated), ..vacant },
             },
             OfficerRole::Com => match &case.community_manager {
-                Some(com) => Self { name: Some(&com.name), email: Some(com.email.as_deref()), ..nobody },
-                None => Self { vacancy: Some(Vacancy::ComNotNamed), ..nobody },
+                Some(com) => Self { name: Some(&com.name), email: Some(com.email.as_deref()), ..vacant },
+                None => Self { vacancy: Some(Vacancy::ComNotNamed), ..vacant },
             },
         }
     }

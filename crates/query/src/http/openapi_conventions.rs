@@ -1,4 +1,4 @@
-//! What every operation of the query side has in the OpenAPI document beyond what it says of itself.
+//! The conventions of the OpenAPI document: parts that every operation of the query side has.
 
 use http_api::problem;
 use utoipa::{
@@ -9,8 +9,8 @@ use utoipa::{
     },
 };
 
-/// Adds it: descriptions, the headers of answers, and problems as what they are, those included that any operation may
-/// answer with.
+/// Adds to each operation the descriptions and headers of its answers, the media type of its
+/// problems, and the problems that every operation may answer with.
 pub(super) struct Conventions;
 
 impl Modify for Conventions {
@@ -39,7 +39,7 @@ fn complete(operation: &mut Operation) {
             }
             add_headers(response, is_paged);
         } else if let Some(content) = response.content.shift_remove("application/json") {
-            // Answers in the shape of another service stay what they are.
+            // Answers in the shape of another service keep their media type.
             let is_problem = matches!(&content, RefOr::T(content) if refers_to_problem(content));
             let media_type = if is_problem { problem::CONTENT_TYPE } else { "application/json" };
             response.content.insert(media_type.to_owned(), content);

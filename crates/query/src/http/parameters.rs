@@ -20,7 +20,8 @@ pub(super) struct AsOfQuery {
     /// Asks about this instant, or about the start of this London date; absent, about now.
     #[param(value_type = Option<String>, example = "2026-03-01")]
     on: Option<DateOrInstant>,
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger;
+    /// absent, what is known now.
     #[serde(default, deserialize_with = "optional_known_at")]
     #[param(value_type = Option<String>, example = "81233")]
     pub(super) known_at: Option<KnownAt>,
@@ -38,7 +39,8 @@ impl AsOfQuery {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct KnownAtQuery {
-    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger; absent, what is known now.
+    /// Asks what was known then: an instant, the end of a London date, or a position in the ledger;
+    /// absent, what is known now.
     #[serde(default, deserialize_with = "optional_known_at")]
     #[param(value_type = Option<String>, example = "81233")]
     pub(super) known_at: Option<KnownAt>,

@@ -1,4 +1,5 @@
-//! `GET /prisoners/{n}/responsibility/periods`: who was responsible from when to when, past and planned.
+//! `GET /prisoners/{n}/responsibility/periods`: the periods of responsibility for a case, past and
+//! planned.
 
 use axum::{
     extract::State as Extracted,
@@ -46,9 +47,9 @@ pub(super) struct ResponsibilityPeriod<'a> {
     /// The tier.
     #[schema(value_type = Option<String>, example = "B2")]
     tier: Option<Tier>,
-    /// Who is responsible.
+    /// The responsible officer.
     responsible: Officer<'a>,
-    /// Who supports, if anybody is to.
+    /// The supporting officer, if a role supports.
     supporting: Option<Officer<'a>>,
     /// The co-working POM.
     coworker: Option<PomHolder<'a>>,
@@ -82,8 +83,8 @@ impl<'a> From<&'a Case> for ResponsibilityPeriod<'a> {
 
 /// Who was responsible from when to when, past and planned; the periods adjoin.
 ///
-/// Those from before anything was known under the surviving number of a merge come from the removed number's own history,
-/// and need not adjoin.
+/// Those from before anything was known under the surviving number of a merge come from the removed
+/// number's own history, and need not adjoin.
 #[utoipa::path(
     get, path = "/prisoners/{n}/responsibility/periods", tag = "Answers",
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), KnownAtQuery),

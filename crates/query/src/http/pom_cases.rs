@@ -31,7 +31,7 @@ use crate::{
 pub(super) struct PomCasesQuery {
     /// `PRIMARY` or `COWORKING`; absent, either.
     role: Option<RoleOnCase>,
-    /// Tier; a letter alone stands for all its change levels.
+    /// Tier; a letter alone means all its change levels.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
     /// As for a prison's cases.

@@ -1,4 +1,5 @@
-//! `Ledger-Position-At-Least`: an answer that includes the caller's own write, or a 503 after a bounded wait.
+//! `Ledger-Position-At-Least`: an answer that includes the caller's own write, or a 503 after a
+//! bounded wait.
 
 use axum::{
     extract::{Request, State as Extracted},

@@ -41,7 +41,7 @@ pub(super) struct Projection {
     rows: Option<u64>,
     /// `COUNTED`, or `ESTIMATED` by Postgres's statistics where counting would take long.
     rows_are: RowCountSource,
-    /// What it takes on disk with its indexes, in bytes.
+    /// Its size on disk with its indexes, in bytes.
     bytes: u64,
     /// `CURRENT`, `BEHIND` or `OTHER_LOG`.
     state: ProjectionState,

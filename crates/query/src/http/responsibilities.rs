@@ -1,4 +1,4 @@
-//! `POST /responsibilities`: who is responsible for up to a thousand cases at once.
+//! `POST /responsibilities`: the officers responsible for up to a thousand cases at once.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use super::{answer::Answer, parameters::AsOfQuery, problem::known_case, responsibility::ResponsibilityAnswer};
 use crate::{State, handover_dates::LineError, past};
 
-/// Most numbers in one request: a prison's cases, about.
+/// Most numbers in one request: about a prison's cases.
 pub(super) const NUMBERS_MAX: usize = 1_000;
 
 /// The numbers: `{"prisonerNumbers": […]}`, or the array alone.
@@ -74,7 +74,8 @@ enum ResponsibilityLine<'a> {
 
 /// Who is responsible for each of up to 1,000 cases, in the order asked.
 ///
-/// A number that the ledger does not know is answered in its place: `{"prisonerNumber":…,"error":{"code","detail"}}`.
+/// A number that the ledger does not know is answered in its place:
+/// `{"prisonerNumber":…,"error":{"code","detail"}}`.
 #[utoipa::path(
     post, path = "/responsibilities", tag = "Answers",
     params(AsOfQuery),

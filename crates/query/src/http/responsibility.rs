@@ -1,4 +1,5 @@
-//! `GET /prisoners/{n}/responsibility`: who is responsible, now, at another time, or as it was believed at some point.
+//! `GET /prisoners/{n}/responsibility`: the responsible officer now, at another time, or as known
+//! at some point.
 
 use axum::{
     extract::State as Extracted,
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{State, past, present::case::Case};
 
-/// Who is responsible.
+/// The officers of a case.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Responsibility)]
@@ -41,9 +42,9 @@ pub(super) struct ResponsibilityAnswer<'a> {
     /// The tier.
     #[schema(value_type = Option<String>, example = "B2")]
     tier: Option<Tier>,
-    /// Who is responsible.
+    /// The responsible officer.
     responsible: Officer<'a>,
-    /// Who supports, if anybody is to.
+    /// The supporting officer, if a role supports.
     supporting: Option<Officer<'a>>,
     /// The co-working POM.
     coworker: Option<PomHolder<'a>>,
@@ -86,9 +87,9 @@ impl<'a> ResponsibilityAnswer<'a> {
 
 /// Who is responsible for a case.
 ///
-/// Before anything was known under the surviving number of a merge, a removed number's own history answers. A role that
-/// nobody fills is an answer: `responsible.vacancy` says `NOT_ALLOCATED` or `COM_NOT_NAMED`. The entity tag
-/// changes when the answer does, `on` and `asOf.position` aside.
+/// Before anything was known under the surviving number of a merge, a removed number's own history
+/// answers. A vacant role is an answer: `responsible.vacancy` says `NOT_ALLOCATED` or
+/// `COM_NOT_NAMED`. The entity tag changes when the answer does, `on` and `asOf.position` aside.
 #[utoipa::path(
     get, path = "/prisoners/{n}/responsibility", tag = "Answers",
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), AsOfQuery),
@@ -149,8 +150,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_role_that_nobody_fills_is_an_answer() {
-        let nobody = Case {
+    fn a_vacant_role_is_an_answer() {
+        let vacant = Case {
             pom: None,
             community_manager: None,
             phase: Phase::Community,
@@ -161,7 +162,7 @@ pub(super) mod tests {
             ..example()
         };
         check(
-            &nobody,
+            &vacant,
             json!({
                 "prisonerNumber": "A1234BC", "prison": "LEI", "on": "2026-11-23T10:00:00Z", "phase": "COMMUNITY",
                 "tier": null,

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{answer::Answer, parameters::KnownAtQuery};
 use crate::{State, past, present::allocation::Month};
 
-/// What happened in a month.
+/// The allocations of a month.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MonthStatistics {
@@ -29,7 +29,8 @@ pub(super) struct MonthStatistics {
     days_to_allocate: DaysToAllocate,
 }
 
-/// Whole days from waiting to allocated, over the allocations of cases that had been seen waiting; null where none had.
+/// Whole days from waiting to allocated, over the allocations of cases that had been seen waiting;
+/// null where none had.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DaysToAllocate {
     /// On average.

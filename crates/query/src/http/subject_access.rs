@@ -1,4 +1,5 @@
-//! `GET /subject-access-request`: everything held on a person, in the shape of HMPPS's subject access requests.
+//! `GET /subject-access-request`: everything held on a person, in the shape of HMPPS's subject
+//! access requests.
 
 use axum::{
     extract::State as Extracted,
@@ -42,18 +43,19 @@ pub(super) struct SubjectAccessQuery {
 /// Everything held on a person.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SubjectAccess {
-    /// What is held.
+    /// Everything held on the person.
     content: SubjectAccessContent,
 }
 
-/// What is held.
+/// Everything held on a person under one or more numbers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SubjectAccessContent {
     /// The number asked for.
     #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: PrisonerNumber,
-    /// Every entry of the case's history, voided ones included, under each number that the person has had.
+    /// Every entry of the case's history, voided ones included, under each number that the person
+    /// has had.
     history: Vec<HeldEntry>,
     /// The POM contacts seen in NOMIS.
     nomis_contacts: Vec<HeldContact>,
@@ -168,7 +170,8 @@ fn subject(prn: Option<&str>, crn: Option<&str>) -> Result<PrisonerNumber, Probl
             Problem::fault("parameter-invalid", Fault::parameter("prn", invalid.to_string()))
         }),
         (None, Some(_)) => Err(Problem::new(
-            // HMPPS's answer to an identifier that a service does not know people by; 209 is a valid status.
+            // HMPPS's answer to an identifier that a service does not know people by; 209 is a
+            // valid status.
             StatusCode::from_u16(209).unwrap_or(StatusCode::BAD_REQUEST),
             "identifier-not-recognised",
             "The ledger finds people by prisoner number (prn), not by crn.",

@@ -33,12 +33,12 @@ use crate::{
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UnallocatedQuery {
-    /// Tier; a letter alone stands for all its change levels.
+    /// Tier; a letter alone means all its change levels.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
 }
 
-/// A case that waits.
+/// A case that waits to be allocated.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WaitingCase<'a> {

@@ -1,5 +1,5 @@
-//! The time before a merge: while a case was not yet known under the surviving number, it was known under those that were
-//! merged into it.
+//! The time before a merge: while a case was not yet known under the surviving number, it was known
+//! under those that were merged into it.
 
 use chrono::{DateTime, Utc};
 use domain::prisoner::{History, Period, periods};
@@ -20,8 +20,9 @@ impl PeriodBeforeMerge<'_> {
     }
 }
 
-/// The periods before the survivor's own first one, in order, from the histories of the numbers merged into it, those
-/// merged last first. Where several knew of one moment, the one merged last is believed.
+/// The periods before the survivor's own first one, in order, from the histories of the numbers
+/// merged into it, those merged last first. Where several knew of one moment, the one merged last
+/// is believed.
 pub(super) fn periods_before_merges<'a>(
     survivor: &History,
     removed: impl Iterator<Item = &'a History>,

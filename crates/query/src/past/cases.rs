@@ -1,7 +1,8 @@
 //! Single cases: at an instant, and from the first period to the last planned one.
 //!
-//! A number that was merged answers with the survivor; before anything was known under the survivor, with the numbers
-//! merged into it. The time before a merge always comes from the log, which goes at least as far as the views.
+//! A number that was merged answers with the survivor; before anything was known under the
+//! survivor, with the numbers merged into it. The time before a merge always comes from the log,
+//! which goes at least as far as the views.
 
 use std::slice;
 
@@ -18,8 +19,8 @@ use crate::{
     present::case::{self, Case, CaseAt},
 };
 
-/// A case at an instant, and the position that the answer includes. Of the present it shares its statement with the look-ups
-/// that come at the same time.
+/// A case at an instant, and the position that the answer includes. Of the present it shares its
+/// statement with the look-ups that come at the same time.
 pub(crate) async fn case_at(
     state: &State,
     number: &PrisonerNumber,
@@ -35,7 +36,8 @@ pub(crate) async fn case_at(
     Ok((position, cases.into_iter().next().unwrap_or(CaseAt::Unknown)))
 }
 
-/// The cases of several numbers at an instant, in the order asked, and the position that all of them include.
+/// The cases of several numbers at an instant, in the order asked, and the position that all of
+/// them include.
 pub(crate) async fn cases_at(
     state: &State,
     numbers: &[PrisonerNumber],
@@ -87,8 +89,8 @@ async fn each_or_before_merges(
     Ok(cases)
 }
 
-/// A case to which nothing had happened yet under the surviving number may have been known under one that was merged into
-/// it.
+/// A case to which nothing had happened yet under the surviving number may have been known under
+/// one that was merged into it.
 async fn or_before_merges(histories: &mut Histories<'_>, case: CaseAt, on: DateTime<Utc>) -> Result<CaseAt, Error> {
     let CaseAt::NotYet(survivor) = &case else { return Ok(case) };
     let before = cases_before_merges(histories, survivor).await?;
@@ -96,8 +98,8 @@ async fn or_before_merges(histories: &mut Histories<'_>, case: CaseAt, on: DateT
     Ok(then.map_or(case, |then| CaseAt::Case(Box::new(then))))
 }
 
-/// Every period of a case, past and planned, in order, and the position that the answer includes; `None` where nothing is
-/// known of the number. Those from before a merge need not adjoin.
+/// Every period of a case, past and planned, in order, and the position that the answer includes;
+/// `None` where nothing is known of the number. Those from before a merge need not adjoin.
 pub(crate) async fn case_periods(
     state: &State,
     number: &PrisonerNumber,
@@ -125,7 +127,8 @@ pub(crate) async fn case_periods(
     Ok((position, Some(all)))
 }
 
-/// The periods that the numbers merged into this one had before its own first one, in order, as answers for the survivor.
+/// The periods that the numbers merged into this one had before its own first one, in order, as
+/// answers for the survivor.
 async fn cases_before_merges(histories: &mut Histories<'_>, survivor: &PrisonerNumber) -> Result<Vec<Case>, Error> {
     histories.read([survivor.clone()]).await?;
     let removed = histories.read_removed(survivor).await?;

@@ -1,4 +1,5 @@
-//! Histories read from the log up to a point, each stream once: some streams at a time, folded on threads that may block.
+//! Histories read from the log up to a point, each stream once: some streams at a time, folded on
+//! threads that may block.
 
 use std::{
     cmp::Reverse,
@@ -23,7 +24,7 @@ const STREAMS_READ_MAX: usize = 250;
 /// Reads under way at a time: while one is folded the next comes.
 pub(super) const READS_MAX: usize = 3;
 
-/// What a number's events are read into.
+/// A form into which a number's events are read.
 pub(super) trait FromEvents: Send + Sized + 'static {
     /// Reads a number's own events, in the order recorded.
     fn from_events(number: PrisonerNumber, events: &[RecordedEvent]) -> Result<Self, LogError>;
@@ -42,8 +43,8 @@ impl FromEvents for History {
     }
 }
 
-/// The histories of numbers as they were known at a point. A stream that was read is not read again, so that every answer
-/// made from one of these is of one state of each stream.
+/// The histories of numbers as they were known at a point. A stream that was read is not read
+/// again, so that every answer made from one of these is of one state of each stream.
 pub(super) struct Histories<'l, H = History> {
     log: &'l SharedLog,
     point: Point,
@@ -82,7 +83,8 @@ impl<'l, H: FromEvents> Histories<'l, H> {
         Ok(())
     }
 
-    /// Reads the numbers and, of those that had been merged, the numbers that they were merged into.
+    /// Reads the numbers and, of those that had been merged, the numbers that they were merged
+    /// into.
     pub(super) async fn read_survivors(&mut self, numbers: &[PrisonerNumber]) -> Result<(), Error> {
         let mut numbers = numbers.to_vec();
         while !numbers.is_empty() {
@@ -93,8 +95,8 @@ impl<'l, H: FromEvents> Histories<'l, H> {
         Ok(())
     }
 
-    /// Reads the numbers that were merged into one that was read, and those that were merged into them. Returns them, those
-    /// merged last first.
+    /// Reads the numbers that were merged into one that was read, and those that were merged into
+    /// them. Returns them, those merged last first.
     pub(super) async fn read_removed(&mut self, survivor: &PrisonerNumber) -> Result<Vec<PrisonerNumber>, Error> {
         let mut seen = BTreeSet::from([survivor.clone()]);
         let mut removed = Vec::new();
@@ -125,8 +127,8 @@ impl<'l, H: FromEvents> Histories<'l, H> {
         self.read.get(number)?.as_ref()
     }
 
-    /// The history that answers for a number: its own, or the survivor's once it had been merged. `None` where nothing was
-    /// known. [`Self::read_survivors`] must have read the number.
+    /// The history that answers for a number: its own, or the survivor's once it had been merged.
+    /// `None` where nothing was known. [`Self::read_survivors`] must have read the number.
     pub(super) fn survivor(&self, number: &PrisonerNumber) -> Result<Option<&H>, Error> {
         let mut followed = BTreeSet::from([number]);
         let mut own = self.own(number);
@@ -149,7 +151,8 @@ fn merges_of<H: FromEvents>(history: &H) -> Vec<(u64, PrisonerNumber)> {
     merged.collect()
 }
 
-/// What `fold` makes of each number's own history as it was known at a point, where it makes anything.
+/// Applies `fold` to each number's own history as it was known at a point, and collects what it
+/// returns.
 pub(super) async fn map_histories<T: Send + 'static, C: Default + Extend<T>>(
     log: &SharedLog,
     numbers: Vec<PrisonerNumber>,
@@ -159,8 +162,8 @@ pub(super) async fn map_histories<T: Send + 'static, C: Default + Extend<T>>(
     map_streams(log, numbers, point, move |number, events| Ok(fold(History::from_events(number, events)?))).await
 }
 
-/// What `make` makes of each number's own events, where it makes anything. Memory holds the few streams that are read at
-/// once and what was made.
+/// Applies `make` to each number's own events and collects what it returns. Memory holds the few
+/// streams that are read at once and what was collected.
 async fn map_streams<T: Send + 'static, C: Default + Extend<T>>(
     log: &SharedLog,
     numbers: Vec<PrisonerNumber>,

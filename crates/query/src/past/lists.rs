@@ -1,12 +1,14 @@
-//! Lists as they are or as they were known at a point: cases, POMs, allocations by month, POM contacts.
+//! Lists as they are or as they were known at a point: cases, POMs, allocations by month, POM
+//! contacts.
 //!
-//! A list as known at a point is put together from two sources, so that it costs what has changed and not what there is:
+//! A list as known at a point is put together from two sources, so that it costs what has changed
+//! and not what there is:
 //!
 //! 1. cases to which nothing has happened since: the views still say of them what they said then;
 //! 2. cases to which something has: their streams are read from the log and folded up to the point.
 //!
-//! In this order, each by a statement of its own: a case that changes in between is found by both, and both say the same.
-//! The other way round neither would find it.
+//! In this order, each by a statement of its own: a case that changes in between is found by both,
+//! and both say the same. The other way round neither would find it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -77,13 +79,15 @@ pub(crate) async fn case_lists<const N: usize>(
     Ok((position, lists.map(|list| list.page(found.next().unwrap_or_default()))))
 }
 
-/// The point that a caller names, once the views have come as far: they say which cases may be in a list.
+/// The point that a caller names, once the views have come as far: they say which cases may be in a
+/// list.
 async fn point_in_views(state: &State, known_at: KnownAt) -> Result<Point, PastError> {
     let point = Point::of(&state.log, known_at).await?;
     if state.checkpoint.wait_for(point.position).await? { Ok(point) } else { Err(PastError::ViewsBehind) }
 }
 
-/// The cases to which something has happened since the point, as they were known then; those that pass a filter.
+/// The cases to which something has happened since the point, as they were known then; those that
+/// pass a filter.
 async fn cases_changed_since(
     state: &State,
     scope: CaseListScope<'_>,
@@ -108,7 +112,8 @@ async fn cases_changed_since(
     .await
 }
 
-/// A prison's POMs by name with the cases that each holds there, and the position that the answer includes.
+/// A prison's POMs by name with the cases that each holds there, and the position that the answer
+/// includes.
 pub(crate) async fn roster(
     state: &State,
     prison: &PrisonCode,
@@ -166,8 +171,8 @@ pub(crate) async fn months(
     Ok((point.position, Month::of(counted)))
 }
 
-/// The first POM contacts of a list, at least one more than make a page where there are as many; and the position that the
-/// answer includes.
+/// The first POM contacts of a list, at least one more than make a page where there are as many;
+/// and the position that the answer includes.
 pub(crate) async fn contacts(
     state: &State,
     list: &nomis_contact::List,

@@ -2,16 +2,17 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | whose case is a number, at an instant or from first to last? | [`cases`] |
-//! | which cases, POMs, allocations or contacts did a list have? | [`lists`] |
-//! | what happened to a case, under all of its numbers? | [`whole_case`] |
-//! | what was known before a merge? | [`before_merges`] |
-//! | how are histories read from the log, each once? | [`histories`] |
-//! | which numbers are of one case? | [`numbers`] |
+//! | whose case is a number, at an instant or from first to last? | `cases` |
+//! | which cases, POMs, allocations or contacts did a list have? | `lists` |
+//! | what happened to a case, under all of its numbers? | `whole_case` |
+//! | what was known before a merge? | `before_merges` |
+//! | how are histories read from the log, each once? | `histories` |
+//! | which numbers are of one case? | `numbers` |
 //!
-//! Each function takes an optional [`KnownAt`](event_log::KnownAt). Without one, the answer is of the present: from the
-//! views, with the time before a merge from the log. With one, it is the answer that the views would have given, had the
-//! log ended there. Each function also answers the position that the answer includes.
+//! Each function takes an optional [`KnownAt`](event_log::KnownAt). Without one, the answer is of
+//! the present: from the views, with the time before a merge from the log. With one, it is the
+//! answer that the views would have given, had the log ended there. Each function also answers the
+//! position that the answer includes.
 //!
 //! It knows nothing of HTTP: [`PastError`] is translated in `http`.
 

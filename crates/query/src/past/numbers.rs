@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use domain::{Event, Stream, identifier::PrisonerNumber, prisoner::PrisonerEventType};
 use event_log::{LogError, RecordedEvent, SharedLog, decode};
 
-/// The numbers of the case that a number belongs to: itself, and whatever was merged with it in either direction. Of their
-/// histories only the merges are decoded.
+/// The numbers of the case that a number belongs to: itself, and whatever was merged with it in
+/// either direction. Of their histories only the merges are decoded.
 ///
 /// # Errors
 /// The log is out of reach, or the record of a merge is damaged.

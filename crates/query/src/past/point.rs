@@ -4,8 +4,8 @@ use event_log::{KnownAt, SharedLog};
 
 use super::PastError;
 
-/// Everything in the log up to a position, and nothing after it. An instant becomes a position before anything is read, so
-/// that a whole answer is of one point.
+/// Everything in the log up to a position, and nothing after it. An instant becomes a position
+/// before anything is read, so that a whole answer is of one point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Point {
     pub(super) position: u64,

@@ -1,4 +1,5 @@
-//! Everything about a case: every event under each of its numbers, and the periods that follow from them.
+//! Everything about a case: every event under each of its numbers, and the periods that follow from
+//! them.
 
 use domain::{
     Stream,
@@ -26,14 +27,15 @@ pub struct CaseEntry {
     pub voided_by: Option<u64>,
 }
 
-/// A case for a person who wants to know everything: who was responsible when, and everything that happened.
+/// A case for a person that needs the whole of it: its periods of responsibility and its entries.
 #[derive(Debug)]
 pub struct WholeCase {
     /// The number under which the case is known: the survivor's, where it was merged.
     pub number: PrisonerNumber,
-    /// Who was responsible from when to when, past and planned, in order. Those from before a merge need not adjoin.
+    /// Its periods, past and planned, in order. Those from before a merge need not adjoin.
     pub periods: Vec<CasePeriod>,
-    /// Every entry under each of the case's numbers, in effective order; of one instant, in the order recorded.
+    /// Every entry under each of the case's numbers, in effective order; of one instant, in the
+    /// order recorded.
     pub entries: Vec<CaseEntry>,
 }
 
@@ -42,13 +44,14 @@ pub struct WholeCase {
 pub struct CasePeriod {
     /// The number under which it was known.
     pub number: PrisonerNumber,
-    /// What held.
+    /// The state of the case in it.
     pub period: Period,
     /// The same as answers have it, under the surviving number.
     pub(crate) case: Case,
 }
 
-/// Everything about the case that the number belongs to, as it was known at a point; `None` where nothing was known.
+/// Everything about the case that the number belongs to, as it was known at a point; `None` where
+/// nothing was known.
 ///
 /// # Errors
 /// [`PastError::Ahead`], or the log is out of reach or damaged.
@@ -78,7 +81,8 @@ pub async fn whole_case(
     Ok(Some(WholeCase { number, periods, entries: entries_in_order(survivor, removed) }))
 }
 
-/// [`WholeCase::entries`] as they were known at a point, and the position that they include; none where nothing was known.
+/// [`WholeCase::entries`] as they were known at a point, and the position that they include; none
+/// where nothing was known.
 pub(crate) async fn case_history(
     log: &SharedLog,
     number: &PrisonerNumber,
@@ -142,8 +146,8 @@ struct EventsOfCase {
     removed: Vec<EventsOfNumber>,
 }
 
-/// The events of the case that a number belongs to, as far as they were known at a point: the survivor's, and those of every
-/// number merged into it. `None` where nothing was known.
+/// The events of the case that a number belongs to, as far as they were known at a point: the
+/// survivor's, and those of every number merged into it. `None` where nothing was known.
 async fn events_of_case(log: &SharedLog, number: &PrisonerNumber, point: Point) -> Result<Option<EventsOfCase>, Error> {
     let mut histories = Histories::<EventsOfNumber>::new(log, point);
     histories.read_survivors(std::slice::from_ref(number)).await?;

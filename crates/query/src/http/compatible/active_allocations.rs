@@ -23,7 +23,7 @@ use crate::{
 /// Most numbers in one request. That API had no limit; this is ten prisons' cases.
 const NUMBERS_MAX: usize = 10_000;
 
-/// The override reason that says nothing without its detail.
+/// The override reason that means nothing without its detail.
 const OTHER: &str = "OTHER";
 
 /// The envelope of that API's answers.
@@ -36,7 +36,8 @@ pub(in crate::http) struct FirstApiAllocations {
     data: Option<BTreeMap<String, FirstApiAllocation>>,
 }
 
-/// An allocation in force. That API's own row numbers, which meant nothing outside it, are not made up.
+/// An allocation in force. That API's own row numbers, which meant nothing outside it, are not made
+/// up.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FirstApiAllocation {
     nomis_offender_id: String,
@@ -75,17 +76,18 @@ impl From<InForce> for FirstApiAllocation {
     }
 }
 
-/// The reasons with commas between them; for another reason than those that have a word, what was said in its place, which
-/// is what a client of that API gave.
+/// The reasons with commas between them; `OTHER` is replaced by its detail, the text that a client
+/// of that API sent.
 fn override_reason(reasons: &[String], mut detail: Option<String>) -> Option<String> {
-    let said: Vec<String> = reasons
+    let reasons: Vec<String> = reasons
         .iter()
         .map(|reason| if reason == OTHER { detail.take().unwrap_or_else(|| reason.clone()) } else { reason.clone() })
         .collect();
-    (!said.is_empty()).then(|| said.join(","))
+    (!reasons.is_empty()).then(|| reasons.join(","))
 }
 
-/// The allocations in force of these numbers, as the first allocation API answered; numbers without one are absent.
+/// The allocations in force of these numbers, as the first allocation API answered; numbers without
+/// one are absent.
 #[utoipa::path(
     post, path = "/allocation/active", tag = "First allocation API",
     request_body(content = Vec<String>, description = "Prisoner numbers", example = json!(["A1234BC"])),
@@ -103,7 +105,7 @@ pub(in crate::http) async fn active_allocations(
     if numbers.len() > NUMBERS_MAX {
         return Ok(refused("Too many offenders in one request"));
     }
-    // What is no prisoner number is nobody's, as in that API.
+    // As in that API, a text that is no prisoner number has no allocation.
     let numbers: Vec<PrisonerNumber> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
     let read = allocation::in_force_of_prisoners(&state.views, &numbers, state.now()).await?;
     let data =

@@ -61,7 +61,7 @@ struct LiveManager<'a> {
     email: Option<&'a str>,
 }
 
-/// Where.
+/// The prison where the case is held.
 #[derive(Debug, Serialize, ToSchema)]
 struct LivePrison<'a> {
     code: Option<&'a str>,
@@ -119,7 +119,8 @@ fn manager<'a>(case: &'a Case, pom: &'a Holder) -> LivePrimaryPom<'a> {
     }
 }
 
-/// The case as it is now, if there is one. What is no prisoner number is nobody's, as in the live service.
+/// The case as it is now, if there is one. As in the live service, a text that is no prisoner
+/// number has none.
 pub(super) async fn look_up(state: &State, number: &str) -> Result<(u64, Option<Box<Case>>), Problem> {
     let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok((0, None)) };
     let (position, case) = state.cases.case_at(number, state.now()).await?;

@@ -1,5 +1,5 @@
-//! Answers that others rely on, with exactly the members and texts that they know: those of the live "Manage POM cases"
-//! service, and of the first allocation API (2019).
+//! Answers that others rely on, with exactly the members and texts that they know: those of the
+//! live "Manage POM cases" service, and of the first allocation API (2019).
 
 pub(super) mod active_allocations;
 pub(super) mod allocation;
@@ -16,7 +16,7 @@ use http_api::headers::LEDGER_POSITION;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// As for every answer: nobody keeps it.
+/// As for every answer: caches must not keep it.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The live service's error answer.

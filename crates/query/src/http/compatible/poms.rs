@@ -39,7 +39,8 @@ struct FirstApiPom {
     allocations: Vec<FirstApiAllocation>,
 }
 
-/// POMs by staff id, as the first allocation API answered, with the cases that they hold; unknown ones are absent.
+/// POMs by staff id, as the first allocation API answered, with the cases that they hold; unknown
+/// ones are absent.
 #[utoipa::path(
     get, path = "/poms/{ids}", tag = "First allocation API",
     params(("ids" = String, Path, description = "Staff ids with commas between them", example = "485926,485927")),
@@ -96,6 +97,6 @@ mod tests {
         let ids = |text| staff_ids(text).into_iter().map(StaffId::get).collect::<Vec<_>>();
         assert_eq!(ids("485926,485927"), [485_926, 485_927]);
         assert_eq!(ids("id=12&id=3"), [3, 12]);
-        assert_eq!(ids("nobody"), [] as [i64; 0]);
+        assert_eq!(ids("none"), [] as [i64; 0]);
     }
 }
