@@ -171,21 +171,37 @@ pub(crate) async fn page(
     head: u64,
     limit: usize,
 ) -> Result<FeedPage, LogError> {
-    if let Some(of_case) = filter.of_case_alone(log, after, head).await? {
-        let (events, read_to) = match select_events(filter, &of_case, limit) {
-            Err(LogError::Damaged { position: at, what }) => {
-                let sound: Vec<RecordedEvent> = of_case.into_iter().take_while(|event| event.position < at).collect();
-                let (events, _) = select_events(filter, &sound, limit)?;
-                let Some(last) = events.last() else { return Err(LogError::Damaged { position: at, what }) };
-                // A reader that goes on from here meets the damage.
-                let position = last.entry.position;
-                return Ok(FeedPage { events, position, is_more: true });
-            }
-            selected => selected?,
-        };
-        let position = if events.len() == limit { read_to.unwrap_or(head) } else { head };
-        return Ok(FeedPage { events, position, is_more: position < head });
+    match filter.of_case_alone(log, after, head).await? {
+        Some(of_case) => page_of_case(filter, &of_case, head, limit),
+        None => page_of_log(log, filter, after, head, limit).await,
     }
+}
+
+fn page_of_case(
+    filter: &mut EventFilter,
+    of_case: &[RecordedEvent],
+    head: u64,
+    limit: usize,
+) -> Result<FeedPage, LogError> {
+    let mut events = Vec::new();
+    let (_, selection) = select_events(filter, of_case, limit, &mut events);
+    let position = match (selection, events.last()) {
+        (Ok(()), Some(last)) if events.len() == limit => last.entry.position,
+        (Ok(()), _) => head,
+        // A reader that goes on from here meets the damage.
+        (Err(_), Some(last)) => last.entry.position,
+        (Err(damage), None) => return Err(damage),
+    };
+    Ok(FeedPage { events, position, is_more: position < head })
+}
+
+async fn page_of_log(
+    log: &SharedLog,
+    filter: &mut EventFilter,
+    after: u64,
+    head: u64,
+    limit: usize,
+) -> Result<FeedPage, LogError> {
     let chunk = if filter.is_everything() { limit } else { SCAN_PAGE_EVENTS };
     let (mut events, mut position, mut scanned) = (Vec::new(), after, 0);
     while position < head && events.len() < limit && scanned < SCAN_EVENTS_MAX {
@@ -195,46 +211,41 @@ pub(crate) async fn page(
             Err(LogError::Damaged { .. }) if position > after => break,
             read => read?,
         };
-        let Some(last) = read.last() else {
+        if read.is_empty() {
             position = head;
             break;
-        };
+        }
         scanned += read.len();
-        match select_events(filter, &read, limit - events.len()) {
-            Ok((found, read_to)) => {
-                events.extend(found);
-                position = if events.len() == limit { read_to.unwrap_or(last.position) } else { last.position };
-            }
-            Err(LogError::Damaged { position: at, what }) => {
-                let sound: Vec<RecordedEvent> = read.into_iter().take_while(|event| event.position < at).collect();
-                let (found, _) = select_events(filter, &sound, limit - events.len())?;
-                events.extend(found);
-                position = sound.last().map_or(position, |last| last.position);
-                if position == after {
-                    return Err(LogError::Damaged { position: at, what });
-                }
-                break;
-            }
-            Err(error) => return Err(error),
+        let (judged, selection) = select_events(filter, &read, limit, &mut events);
+        position = judged.unwrap_or(position);
+        match selection {
+            Ok(()) => {}
+            Err(damage) if position == after => return Err(damage),
+            Err(_) => break,
         }
     }
     // The log may have grown since its end was asked for.
     Ok(FeedPage { events, position, is_more: position < head })
 }
 
-/// The first events that pass, at most `limit`, and the position of the last one.
+/// Adds the events that pass to `events` until there are `limit`. Returns the position of the last
+/// event that was judged, and the error that ended it early.
 fn select_events(
     filter: &mut EventFilter,
     recorded: &[RecordedEvent],
     limit: usize,
-) -> Result<(Vec<StoredEvent>, Option<u64>), LogError> {
-    let mut events = Vec::new();
+    events: &mut Vec<StoredEvent>,
+) -> (Option<u64>, Result<(), LogError>) {
+    let mut judged = None;
     for event in recorded {
         if events.len() == limit {
             break;
         }
-        events.extend(filter.select(event)?);
+        match filter.select(event) {
+            Ok(found) => events.extend(found),
+            Err(error) => return (judged, Err(error)),
+        }
+        judged = Some(event.position);
     }
-    let read_to = events.last().map(|last: &StoredEvent| last.entry.position);
-    Ok((events, read_to))
+    (judged, Ok(()))
 }
