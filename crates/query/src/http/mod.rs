@@ -1,12 +1,15 @@
 //! The HTTP API of the query side: one file per operation, with its types, its description and its
 //! handler.
 //!
-//! Conventions: a list is a JSON array in a stated order, its next page in the `Link` header; `on`
-//! asks about an instant or a London date, which means its first instant, and planned handovers
-//! hold on days to come; `known-at` asks what was known at a position, an instant or the end of a
-//! London date (`past`), and goes with `on`; a number that was merged answers with the survivor; a
-//! vacant role is an answer. What is known of errors, headers and pages beyond that is in
-//! `http_api`.
+//! Conventions, beside those of `http_api` for errors, headers and pages:
+//!
+//! - A list is a JSON array in a stated order, with its next page in the `Link` header.
+//! - `on` asks about an instant, or about a London date, which means its first instant. On days to
+//!   come, planned handovers hold.
+//! - `known-at` asks what was known at a position, an instant or the end of a London date. It may
+//!   be combined with `on`. The answers are made in `past`.
+//! - A number that was merged answers with the survivor.
+//! - A vacant role is an answer.
 
 mod answer;
 mod cases;
