@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::identifier::PrisonerNumber;
+use domain::prisoner::lineage::MergeCircle;
 use event_log::LogError;
 use http_api::health::Component;
 
@@ -18,10 +18,7 @@ pub enum Error {
     Log(#[from] LogError),
     /// Merges go in a circle, which the rules refuse.
     #[error("merges go in a circle")]
-    MergeCircle {
-        /// A number in it.
-        number: PrisonerNumber,
-    },
+    MergeCircle(#[from] MergeCircle),
     /// A statement failed that several look-ups shared.
     #[error(transparent)]
     Shared(Arc<Error>),

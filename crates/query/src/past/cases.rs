@@ -9,11 +9,15 @@ use std::slice;
 use chrono::{DateTime, Utc};
 use domain::{
     identifier::PrisonerNumber,
-    prisoner::{History, period_at, periods},
+    prisoner::{
+        History,
+        lineage::{PeriodBeforeMerge, periods_before_merges},
+        period_at, periods,
+    },
 };
 use event_log::KnownAt;
 
-use super::{PastError, before_merges::periods_before_merges, histories::Histories, point::Point};
+use super::{PastError, histories::Histories, point::Point};
 use crate::{
     Error, State,
     present::case::{self, Case, CaseAt},
@@ -133,6 +137,13 @@ async fn cases_before_merges(histories: &mut Histories<'_>, survivor: &PrisonerN
     histories.read([survivor.clone()]).await?;
     let removed = histories.read_removed(survivor).await?;
     let Some(survivor) = histories.get(survivor) else { return Ok(Vec::new()) };
-    let before = periods_before_merges(survivor, removed.iter().filter_map(|number| histories.get(number)));
-    Ok(before.iter().map(|before| before.case(survivor)).collect())
+    let removed = removed.iter().filter_map(|(merged_at, number)| Some((*merged_at, histories.get(number)?)));
+    let before = periods_before_merges(survivor, removed);
+    Ok(before.iter().map(|before| case_before_merge(survivor, before)).collect())
+}
+
+/// A period of the time before a merge, as an answer for the survivor.
+pub(super) fn case_before_merge(survivor: &History, before: &PeriodBeforeMerge<'_>) -> Case {
+    let revision = survivor.revision().unwrap_or_default();
+    Case { number: survivor.number().clone(), revision, ..Case::of(before.removed, &before.period) }
 }

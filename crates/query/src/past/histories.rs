@@ -1,16 +1,16 @@
 //! Histories read from the log up to a point, each stream once: some streams at a time, folded on
 //! threads that may block.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::{
     Stream,
     identifier::{PrisonCode, PrisonerNumber},
     prison,
-    prisoner::{History, PrisonerEvent},
+    prisoner::{
+        History,
+        lineage::{RemovedNumbers, SurvivorChain},
+    },
 };
 use event_log::{LogError, RecordedEvent, SharedLog, history::fold};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -96,21 +96,24 @@ impl<'l, H: FromEvents> Histories<'l, H> {
     }
 
     /// Reads the numbers that were merged into one that was read, and those that were merged into
-    /// them. Returns them, those merged last first.
-    pub(super) async fn read_removed(&mut self, survivor: &PrisonerNumber) -> Result<Vec<PrisonerNumber>, Error> {
-        let mut seen = BTreeSet::from([survivor.clone()]);
+    /// them. Returns them with the position of each merge.
+    pub(super) async fn read_removed(
+        &mut self,
+        survivor: &PrisonerNumber,
+    ) -> Result<Vec<(u64, PrisonerNumber)>, Error> {
         let mut removed = Vec::new();
-        let mut merges = self.get(survivor).map(merges_of).unwrap_or_default();
-        while !merges.is_empty() {
-            // A number that comes up twice has been read; a circle so ends.
-            merges.retain(|(_, number)| seen.insert(number.clone()));
-            self.read(merges.iter().map(|(_, number)| number.clone())).await?;
-            let next = merges.iter().filter_map(|(_, number)| self.get(number)).flat_map(merges_of).collect();
-            removed.append(&mut merges);
-            merges = next;
+        let Some(survivor) = self.get(survivor) else { return Ok(removed) };
+        let mut unread = RemovedNumbers::of(survivor.history());
+        loop {
+            let next: Vec<(u64, PrisonerNumber)> = std::iter::from_fn(|| unread.take_next()).collect();
+            if next.is_empty() {
+                return Ok(removed);
+            }
+            self.read(next.iter().map(|(_, number)| number.clone())).await?;
+            let read = next.iter().filter_map(|(_, number)| self.get(number));
+            read.for_each(|history| unread.add(history.history()));
+            removed.extend(next);
         }
-        removed.sort_by_key(|(merged_at, _)| Reverse(*merged_at));
-        Ok(removed.into_iter().map(|(_, number)| number).collect())
     }
 
     /// A number's own history, if it was read and anything was known.
@@ -130,25 +133,10 @@ impl<'l, H: FromEvents> Histories<'l, H> {
     /// The history that answers for a number: its own, or the survivor's once it had been merged.
     /// `None` where nothing was known. [`Self::read_survivors`] must have read the number.
     pub(super) fn survivor(&self, number: &PrisonerNumber) -> Result<Option<&H>, Error> {
-        let mut followed = BTreeSet::from([number]);
-        let mut own = self.own(number);
-        while let Some(OwnHistory { survivor: Some(survivor), .. }) = own {
-            if !followed.insert(survivor) {
-                return Err(Error::MergeCircle { number: survivor.clone() });
-            }
-            own = self.own(survivor);
-        }
-        Ok(own.map(|own| &own.history))
+        let survivor_of = |number: &PrisonerNumber| self.own(number)?.survivor.clone();
+        let chain = SurvivorChain::follow_all(number.clone(), survivor_of)?;
+        Ok(self.get(chain.last()))
     }
-}
-
-/// The numbers merged into one, with the position of the merge.
-fn merges_of<H: FromEvents>(history: &H) -> Vec<(u64, PrisonerNumber)> {
-    let merged = history.history().entries().iter().filter_map(|entry| match &entry.event {
-        PrisonerEvent::PrisonerNumberMerged(merged) => Some((entry.position, merged.removed_number.clone())),
-        _ => None,
-    });
-    merged.collect()
 }
 
 /// Applies `fold` to each number's own history as it was known at a point, and collects what it

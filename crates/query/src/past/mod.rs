@@ -5,7 +5,6 @@
 //! | whose case is a number, at an instant or from first to last? | `cases` |
 //! | which cases, POMs, allocations or contacts did a list have? | `lists` |
 //! | what happened to a case, under all of its numbers? | `whole_case` |
-//! | what was known before a merge? | `before_merges` |
 //! | how are histories read from the log, each once? | `histories` |
 //! | which numbers are of one case? | `numbers` |
 //!
@@ -16,7 +15,6 @@
 //!
 //! It knows nothing of HTTP: [`PastError`] is translated in `http`.
 
-mod before_merges;
 mod cases;
 mod error;
 mod histories;

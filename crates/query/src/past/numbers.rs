@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Event, Stream, identifier::PrisonerNumber, prisoner::PrisonerEventType};
+use domain::{
+    Event, Stream,
+    identifier::PrisonerNumber,
+    prisoner::{PrisonerEventType, lineage::CaseNumbers},
+};
 use event_log::{LogError, RecordedEvent, SharedLog, decode};
 
-/// The numbers of the case that a number belongs to: itself, and whatever was merged with it in
+/// The numbers of the case that a number belongs to: itself, and every number merged with it in
 /// either direction. Of their histories only the merges are decoded.
 ///
 /// # Errors
@@ -14,19 +18,16 @@ pub(crate) async fn case_numbers(
     log: &SharedLog,
     number: &PrisonerNumber,
 ) -> Result<BTreeSet<PrisonerNumber>, LogError> {
-    let mut found = BTreeSet::from([number.clone()]);
-    let mut to_read = vec![number.clone()];
-    while !to_read.is_empty() {
-        let streams: Vec<Stream> = to_read.drain(..).map(Stream::Prisoner).collect();
-        for recorded in log.read_streams(&streams).await?.iter().flatten() {
-            if let Some(partner) = merge_partner(recorded)?
-                && found.insert(partner.clone())
-            {
-                to_read.push(partner);
-            }
+    let mut numbers = CaseNumbers::new(number.clone());
+    loop {
+        let unread: Vec<Stream> = numbers.take_unread().into_iter().map(Stream::Prisoner).collect();
+        if unread.is_empty() {
+            return Ok(numbers.into_numbers());
+        }
+        for recorded in log.read_streams(&unread).await?.iter().flatten() {
+            merge_partner(recorded)?.into_iter().for_each(|partner| numbers.add(partner));
         }
     }
-    Ok(found)
 }
 
 /// The other number of a merge, where the event is of one. Of other events only the type is read.

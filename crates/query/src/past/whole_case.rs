@@ -4,13 +4,13 @@
 use domain::{
     Stream,
     identifier::PrisonerNumber,
-    prisoner::{History, Period, periods},
+    prisoner::{History, Period, lineage::periods_before_merges, periods},
 };
 use event_log::{KnownAt, LogError, RecordedEvent, SharedLog, StoredEvent, decode, history::push};
 
 use super::{
     PastError,
-    before_merges::periods_before_merges,
+    cases::case_before_merge,
     histories::{FromEvents, Histories},
     point::Point,
 };
@@ -66,10 +66,10 @@ pub async fn whole_case(
     };
     let Some(EventsOfCase { survivor, removed }) = events_of_case(log, number, point).await? else { return Ok(None) };
     let history = &survivor.history;
-    let before = periods_before_merges(history, removed.iter().map(FromEvents::history));
+    let before = periods_before_merges(history, removed.iter().map(|(merged_at, of)| (*merged_at, &of.history)));
     let before = before.into_iter().map(|before| CasePeriod {
         number: before.removed.number().clone(),
-        case: before.case(history),
+        case: case_before_merge(history, &before),
         period: before.period,
     });
     let own = periods(history).into_iter().map(|period| CasePeriod {
@@ -142,8 +142,8 @@ impl EventsOfNumber {
 /// The events of a case under each of its numbers.
 struct EventsOfCase {
     survivor: EventsOfNumber,
-    /// Those merged last first.
-    removed: Vec<EventsOfNumber>,
+    /// With the position of each merge.
+    removed: Vec<(u64, EventsOfNumber)>,
 }
 
 /// The events of the case that a number belongs to, as far as they were known at a point: the
@@ -153,13 +153,14 @@ async fn events_of_case(log: &SharedLog, number: &PrisonerNumber, point: Point) 
     histories.read_survivors(std::slice::from_ref(number)).await?;
     let Some(survivor) = histories.survivor(number)?.map(|of| of.history.number().clone()) else { return Ok(None) };
     let removed = histories.read_removed(&survivor).await?;
-    let removed = removed.iter().filter_map(|number| histories.take(number)).collect();
+    let removed =
+        removed.into_iter().filter_map(|(merged_at, number)| Some((merged_at, histories.take(&number)?))).collect();
     Ok(histories.take(&survivor).map(|survivor| EventsOfCase { survivor, removed }))
 }
 
 /// The entries of all numbers of a case, in effective order; of one instant, in the order recorded.
-fn entries_in_order(survivor: EventsOfNumber, removed: Vec<EventsOfNumber>) -> Vec<CaseEntry> {
-    let numbers = [survivor].into_iter().chain(removed);
+fn entries_in_order(survivor: EventsOfNumber, removed: Vec<(u64, EventsOfNumber)>) -> Vec<CaseEntry> {
+    let numbers = [survivor].into_iter().chain(removed.into_iter().map(|(_, of)| of));
     let mut entries: Vec<CaseEntry> = numbers.flat_map(EventsOfNumber::into_entries).collect();
     entries.sort_by_key(|entry| (entry.stored.entry.effective_at, entry.stored.entry.position));
     entries
