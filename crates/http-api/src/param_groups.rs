@@ -94,36 +94,37 @@ mod tests {
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-    struct Whose {
+    struct StaffParams {
         staff_id: Option<StaffId>,
         is_active: Option<bool>,
     }
 
     #[derive(Debug, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Page {
+    struct LimitParams {
         limit: u16,
     }
 
-    async fn read(query: &str) -> Result<(Whose, Page), Problem> {
+    async fn read(query: &str) -> Result<(StaffParams, LimitParams), Problem> {
         let request = Request::builder().uri(format!("/x{query}")).body(()).expect("a request");
-        let read = ParamGroups::<(Whose, Page)>::from_request_parts(&mut request.into_parts().0, &()).await;
+        let read =
+            ParamGroups::<(StaffParams, LimitParams)>::from_request_parts(&mut request.into_parts().0, &()).await;
         read.map(|ParamGroups(groups)| groups)
     }
 
     #[tokio::test]
     async fn each_group_gets_its_own_parameters() {
-        let whose = |staff_id: Option<i64>, is_active| Whose {
+        let staff = |staff_id: Option<i64>, is_active| StaffParams {
             staff_id: staff_id.map(|id| id.try_into().expect("a staff id")),
             is_active,
         };
         let read_well = async |query| read(query).await.expect(query);
-        assert_eq!(read_well("?limit=2").await, (whose(None, None), Page { limit: 2 }));
+        assert_eq!(read_well("?limit=2").await, (staff(None, None), LimitParams { limit: 2 }));
         assert_eq!(
             read_well("?staff-id=485926&limit=2&is-active=true").await,
-            (whose(Some(485_926), Some(true)), Page { limit: 2 })
+            (staff(Some(485_926), Some(true)), LimitParams { limit: 2 })
         );
-        assert_eq!(read_well("?&staff%2Did=1&&limit=2&").await, (whose(Some(1), None), Page { limit: 2 }));
+        assert_eq!(read_well("?&staff%2Did=1&&limit=2&").await, (staff(Some(1), None), LimitParams { limit: 2 }));
     }
 
     #[tokio::test]

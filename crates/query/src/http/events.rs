@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::{PrisonCode, PrisonerNumber};
-use event_log::{Followed, LogError, RecordedEvent as Recorded, SharedLog};
+use event_log::{Followed, LogError, RecordedEvent as LogEvent, SharedLog};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http_api::{
     Params, Problem,
@@ -173,7 +173,7 @@ fn respond(events: EventStream, head: u64) -> Response {
 /// has been taken.
 struct EventStream {
     filter: EventFilter,
-    page: std::vec::IntoIter<Recorded>,
+    page: std::vec::IntoIter<LogEvent>,
     log: BoxStream<'static, Result<Followed, LogError>>,
     /// Every event that passes the filter up to here has been sent.
     position: u64,
@@ -223,7 +223,7 @@ impl EventStream {
                 followed = self.log.next() => match followed {
                     Some(Ok(Followed::Events(events))) => self.page = events.into_iter(),
                     Some(Ok(Followed::CaughtUp { position })) => self.position = self.position.max(position),
-                    Some(Err(error)) => return Err(failed(error)),
+                    Some(Err(error)) => return Err(log_failure(error)),
                     None => return Ok(None),
                 },
                 () = tokio::time::sleep_until(self.sent_at + KEEP_ALIVE_INTERVAL) => {
@@ -247,13 +247,14 @@ impl EventStream {
                 Ok(None) => {}
                 Ok(Some(stored)) => {
                     let event = RecordedEvent::from(&stored);
-                    let data = serde_json::to_string(&event).map_err(|error| failed(unwritable(&recorded, &error)))?;
+                    let data =
+                        serde_json::to_string(&event).map_err(|error| log_failure(json_error(&recorded, &error)))?;
                     // Writing to a text does not fail.
                     let _ = write!(chunk, "id: {}\nevent: {}\ndata: {data}\n\n", event.position, event.type_name);
                 }
                 // The events before it are sent first. A client that comes back for the rest meets
                 // the error again.
-                Err(error) if chunk.is_empty() => return Err(failed(error)),
+                Err(error) if chunk.is_empty() => return Err(log_failure(error)),
                 Err(_) => {
                     let mut rest = vec![recorded];
                     rest.extend(self.page.by_ref());
@@ -267,12 +268,12 @@ impl EventStream {
     }
 }
 
-fn unwritable(recorded: &Recorded, error: &serde_json::Error) -> LogError {
+fn json_error(recorded: &LogEvent, error: &serde_json::Error) -> LogError {
     LogError::Damaged { position: recorded.position, what: format!("it cannot be written as JSON: {error}") }
 }
 
 /// Logs why a stream ends; its client only sees that it does.
-fn failed(error: LogError) -> Error {
+fn log_failure(error: LogError) -> Error {
     tracing::warn!(error = &error as &dyn std::error::Error, "a stream of events ends before its client wanted it to");
     error.into()
 }

@@ -19,12 +19,12 @@ impl Modify for Conventions {
         schemas.entry(problem::Document::name().into_owned()).or_insert_with(problem::Document::schema);
         for path in openapi.paths.paths.values_mut() {
             let PathItem { get, post, .. } = path;
-            get.iter_mut().chain(post).for_each(complete);
+            get.iter_mut().chain(post).for_each(complete_operation);
         }
     }
 }
 
-fn complete(operation: &mut Operation) {
+fn complete_operation(operation: &mut Operation) {
     let is_paged = operation
         .parameters
         .iter()
@@ -49,7 +49,7 @@ fn complete(operation: &mut Operation) {
         ("400", "The request cannot be read; `errors` says where"),
         ("503", "A store is out of reach, or the views are behind; send the same again after `Retry-After` seconds"),
     ] {
-        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| problem_described(description).into());
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| describe_problem(description).into());
     }
 }
 
@@ -58,7 +58,7 @@ fn refers_to_problem(content: &utoipa::openapi::Content) -> bool {
     matches!(&content.schema, Some(RefOr::Ref(schema)) if schema.ref_location == problem.ref_location)
 }
 
-fn problem_described(description: &str) -> Response {
+fn describe_problem(description: &str) -> Response {
     let schema = Ref::from_schema_name(problem::Document::name());
     ResponseBuilder::new()
         .description(description)
