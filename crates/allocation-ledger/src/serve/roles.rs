@@ -101,7 +101,7 @@ impl<'a> Wiring<'a> {
     pub(super) fn with_projector(mut self, views: &PgPool) -> Self {
         let (status, statuses) = watch::channel(projector::Status::Starting);
         let unprepared = status.clone();
-        let prepared = self.log.prepared(move |error| {
+        let prepared = self.log.wait_until_prepared(move |error| {
             let reason = format!("{error:#}");
             tracing::warn!(reason, "waiting for the event log to be prepared: {reason}");
             unprepared.send_replace(projector::Status::Retrying { reason });

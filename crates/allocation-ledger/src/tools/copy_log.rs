@@ -75,19 +75,15 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         bail!("--from and --to name the same log");
     }
     let source = settings.stores(from, &settings.from_stream_prefix);
-    let source = LogStore::open_prepared(&source).await.context("open the log to copy")?;
+    let source = LogStore::open_existing(&source).await.context("open the log to copy")?;
     let source = source.context("there is no ledger where --from says: is that the place meant?")?;
     let target = settings.stores(to, &settings.to_stream_prefix);
-    let outcome = match LogStore::open(&target).await.context("open the log to copy into") {
-        Ok(target) => {
-            let outcome = copy(&source, &target).await;
-            target.close().await.and(outcome)
-        }
-        Err(error) => Err(error),
-    };
-    let closed = source.close().await;
-    let Copied { events, found, since } = outcome?;
-    closed?;
+    let CopyOutcome { events, found, since } = source
+        .close_after(async |source| {
+            let target = LogStore::open(&target).await.context("open the log to copy into")?;
+            target.close_after(async |target| copy(source, target).await).await
+        })
+        .await?;
     print_line(&if settings.json {
         json!({ "events": events, "copied": events - found, "verified": true, "recordedSince": since }).to_string()
     } else {
@@ -101,7 +97,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// What a copy came to.
-struct Copied {
+struct CopyOutcome {
     /// Events that stand in both.
     events: u64,
     /// Those that stood in the target before.
@@ -110,7 +106,7 @@ struct Copied {
     since: bool,
 }
 
-async fn copy(source: &LogStore, target: &LogStore) -> anyhow::Result<Copied> {
+async fn copy(source: &LogStore, target: &LogStore) -> anyhow::Result<CopyOutcome> {
     let reading = "read the log to copy";
     let end = source.log.head().await.context(reading)?;
     let bar = ProgressBar::new(end);
@@ -123,7 +119,7 @@ async fn copy(source: &LogStore, target: &LogStore) -> anyhow::Result<Copied> {
     bar.finish_and_clear();
     let (events, found) = outcome?;
     let since = source.log.head().await.context(reading)? > end;
-    Ok(Copied { events, found, since })
+    Ok(CopyOutcome { events, found, since })
 }
 
 async fn copy_to(source: &LogStore, target: &LogStore, end: u64, bar: &ProgressBar) -> anyhow::Result<(u64, u64)> {

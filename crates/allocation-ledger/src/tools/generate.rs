@@ -52,9 +52,9 @@ pub struct Settings {
     stores: settings::Stores,
 }
 
-/// What was written.
+/// The size of a history that was generated.
 #[derive(Debug, Default)]
-struct Written {
+struct Generated {
     events: u64,
     cases: usize,
 }
@@ -67,12 +67,12 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     if settings.until > london::date(Clock::system().now()) {
         bail!("--until {} is still to come: nothing can have been recorded then yet", settings.until);
     }
-    let store = LogStore::open(&settings.stores).await?;
-    let started = Instant::now();
-    let outcome = write(settings, &store).await;
-    let seconds = started.elapsed().as_secs_f64();
-    store.close().await?;
-    let Written { events, cases } = outcome?;
+    let (Generated { events, cases }, seconds) = LogStore::with(&settings.stores, async |store| {
+        let started = Instant::now();
+        let generated = write(settings, store).await?;
+        Ok((generated, started.elapsed().as_secs_f64()))
+    })
+    .await?;
     let rate = (events as f64 / seconds).round();
     let (prisons, seed, until) = (settings.prisons, settings.seed, settings.until);
     print_line(&if settings.json {
@@ -95,7 +95,7 @@ fn from(settings: &Settings) -> NaiveDate {
     years_before(settings.until, settings.years)
 }
 
-async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written> {
+async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Generated> {
     let head = store.log.head().await.context("look where the log ends")?;
     if head > 0 {
         bail!(
@@ -116,7 +116,7 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written>
 
     let bar = progress_bar(size);
     let mut writer = store.ordered_writer();
-    let mut written = Written::default();
+    let mut generated = Generated::default();
     let mut end = 0;
     let mut interruption = pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
     loop {
@@ -126,7 +126,7 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written>
                 bar.abandon();
                 return Err(interrupted(&format!(
                     "the log holds the first {} events, a history that ends earlier",
-                    written.events
+                    generated.events
                 )));
             }
             batch = waiting.recv() => batch,
@@ -140,15 +140,15 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Written>
             ),
             Err(error) => return Err(anyhow::Error::new(error).context("write the events")),
         };
-        written.events += batch.events.len() as u64;
-        show(&bar, size, batch.until, written.events);
+        generated.events += batch.events.len() as u64;
+        show(&bar, size, batch.until, generated.events);
     }
     bar.finish_and_clear();
-    written.cases = match world.join() {
+    generated.cases = match world.join() {
         Ok(cases) => cases,
         Err(panic) => std::panic::resume_unwind(panic),
     };
-    Ok(written)
+    Ok(generated)
 }
 
 fn progress_bar(size: Size) -> ProgressBar {

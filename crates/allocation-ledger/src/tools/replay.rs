@@ -104,11 +104,7 @@ fn until(text: &str) -> Result<DateTime<Utc>, String> {
 /// # Errors
 /// There is no such position, the log is out of reach or damaged, or it was interrupted without `--follow`.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let store = LogStore::open_prepared(&settings.stores).await?;
-    let store = store.ok_or_else(|| LogStore::missing(&settings.stores))?;
-    let replayed = replay(settings, &store.log).await;
-    let closed = store.close().await;
-    replayed.and(closed)
+    LogStore::with_existing(&settings.stores, async |store| replay(settings, &store.log).await).await
 }
 
 async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {

@@ -23,6 +23,7 @@ use projector::{
     },
 };
 use serde_json::json;
+use sqlx::PgPool;
 
 use self::destination::Destination;
 use super::projections::rebuild::{position_of, show as show_building};
@@ -103,20 +104,25 @@ enum Partition {
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let started = Instant::now();
     let format = format(settings)?;
-    let ledger = Ledger::open(settings).await?;
-    let exported = unless_interrupted(export(settings, format, &ledger)).await;
-    // What the building connections were at may take the server a moment to give up.
-    let dropped = match (&ledger, settings.as_of, &exported) {
-        (Ledger::Stores(stores), Some(_), Err(_) | Ok(None)) => {
-            projector::drop_unfinished(&stores.views).await.context("drop the view that was built for the export")
+    let exported = match settings.what {
+        What::Log => {
+            let export = async |store: &LogStore| unless_interrupted(export(settings, format, &store.log, None)).await;
+            LogStore::with_existing(&settings.stores, export).await?
         }
-        _ => Ok(()),
+        What::View(_) => {
+            Stores::with_existing(&settings.stores, async |stores| {
+                let exported = unless_interrupted(export(settings, format, &stores.log, Some(&stores.views))).await;
+                if settings.as_of.is_none() || matches!(exported, Ok(Some(_))) {
+                    return exported;
+                }
+                let dropped = projector::drop_unfinished(&stores.views).await;
+                let dropped = dropped.context("drop the view that was built for the export");
+                // The error of the export comes first: dropping may fail for the same cause.
+                exported.and_then(|exported| dropped.map(|()| exported))
+            })
+            .await?
+        }
     };
-    let closed = ledger.close().await;
-    // The cause first: what fails after it may fail because of it.
-    let exported = exported?;
-    dropped?;
-    closed?;
     match exported {
         Some(Some(exported)) => {
             tell(settings, format, exported, started.elapsed().as_secs_f64());
@@ -125,39 +131,6 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         Some(None) => Ok(()),
         None if is_stdout(&settings.output) => Err(interrupted("what was written so far is not the whole export")),
         None => Err(interrupted(&format!("nothing was written to {}", settings.output.display()))),
-    }
-}
-
-/// What an export needs of the ledger.
-enum Ledger {
-    /// The log alone.
-    Log(LogStore),
-    Stores(Stores),
-}
-
-impl Ledger {
-    async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        match settings.what {
-            What::Log => match LogStore::open_prepared(&settings.stores).await? {
-                Some(store) => Ok(Self::Log(store)),
-                None => Err(LogStore::missing(&settings.stores)),
-            },
-            What::View(_) => Ok(Self::Stores(Stores::open_prepared(&settings.stores).await?)),
-        }
-    }
-
-    fn log(&self) -> &SharedLog {
-        match self {
-            Self::Log(store) => &store.log,
-            Self::Stores(stores) => &stores.log,
-        }
-    }
-
-    async fn close(self) -> anyhow::Result<()> {
-        match self {
-            Self::Log(store) => store.close().await,
-            Self::Stores(stores) => stores.close().await,
-        }
     }
 }
 
@@ -197,7 +170,12 @@ fn is_stdout(output: &Path) -> bool {
 }
 
 /// Exports; `None` where whoever reads went away.
-async fn export(settings: &Settings, format: ExportFormat, ledger: &Ledger) -> anyhow::Result<Option<ExportSummary>> {
+async fn export(
+    settings: &Settings,
+    format: ExportFormat,
+    log: &SharedLog,
+    views: Option<&PgPool>,
+) -> anyhow::Result<Option<ExportSummary>> {
     let output = if is_stdout(&settings.output) {
         Destination::stdout()
     } else if settings.partition.is_some() {
@@ -208,7 +186,7 @@ async fn export(settings: &Settings, format: ExportFormat, ledger: &Ledger) -> a
     // While a view is read a snapshot is open, which keeps a rebuilt view from taking its place.
     let output = if settings.what == What::Log { output } else { output.spooled()? };
     let bar = ProgressBar::no_length();
-    let written = write(settings, format, ledger, output.opener(), &bar).await;
+    let written = write(settings, format, log, views, output.opener(), &bar).await;
     bar.finish_and_clear();
     let completed = match written {
         Ok(exported) => output.complete().await.map(|()| exported),
@@ -230,18 +208,18 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 async fn write(
     settings: &Settings,
     format: ExportFormat,
-    ledger: &Ledger,
+    log: &SharedLog,
+    views: Option<&PgPool>,
     open: impl OpenOutput,
     bar: &ProgressBar,
 ) -> anyhow::Result<ExportSummary> {
-    let log = ledger.log();
     let as_of = match settings.as_of {
         Some(point) => Some(position_of(log, point).await?),
         None => None,
     };
     let on = settings.on.map(DateOrInstant::instant);
-    let exported = match (settings.what, ledger) {
-        (What::View(view), Ledger::Stores(Stores { views, .. })) => {
+    let exported = match (settings.what, views) {
+        (What::View(view), Some(views)) => {
             let show = |progress| show_view(bar, progress);
             match as_of {
                 None => export_view(views, view, on, format, open, show).await?,

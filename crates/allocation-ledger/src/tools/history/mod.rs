@@ -59,11 +59,8 @@ struct Line<'a> {
 /// # Errors
 /// Nothing is known of the number, or the ledger cannot be read.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let store = LogStore::open_prepared(&settings.stores).await?;
-    let store = store.ok_or_else(|| LogStore::missing(&settings.stores))?;
-    let read = read(settings, &store).await;
-    store.close().await?;
-    let (case, known_until) = read?;
+    let read = LogStore::with_existing(&settings.stores, async |store| read(settings, store).await);
+    let (case, known_until) = read.await?;
     let printed = if settings.json { print_json(&case) } else { print_text(settings, &case, known_until) };
     match printed {
         // Whoever reads has read enough, as `head` does.

@@ -98,31 +98,20 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 
     let planned = |history: &prison::History| plan(rows, history, settings.complete, now);
     let lines = if settings.dry_run {
-        let history = match LogStore::open_prepared(&settings.stores).await? {
-            Some(store) => {
-                let history = load_prison(&store.log, &settings.prison).await;
-                let closed = store.close().await;
-                let history = history?;
-                closed?;
-                history
-            }
+        let history = match LogStore::open_existing(&settings.stores).await? {
+            Some(store) => store.close_after(async |store| load_prison(&store.log, &settings.prison).await).await?,
             None => prison::History::new(settings.prison.clone()),
         };
         planned(&history).into_iter().map(|planned| planned.line).collect()
     } else {
-        let store = LogStore::open(&settings.stores).await?;
-        let import = async {
+        LogStore::with(&settings.stores, async |store| {
             let planned = planned(&load_prison(&store.log, &settings.prison).await?);
             let recorded_by = RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() };
             let service = Service::new(store.log.clone(), commands);
             let correlation_id = Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes);
             record(&Recorder { service: &service, recorded_by, correlation_id }, planned).await
-        };
-        let recorded = import.await;
-        let closed = store.close().await;
-        let lines = recorded?;
-        closed?;
-        lines
+        })
+        .await?
     };
     report(settings, &lines, &layout.passed_over)
 }
@@ -132,15 +121,11 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 /// # Errors
 /// There is no ledger, or it cannot be reached.
 pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
-    let store = LogStore::open_prepared(&settings.stores).await?;
-    let store = store.ok_or_else(|| LogStore::missing(&settings.stores))?;
-    let prisons = match &settings.prison {
-        Some(code) => load_prison(&store.log, code).await.map(|history| vec![history]),
-        None => prisons(&store.log).await,
-    };
-    let closed = store.close().await;
-    let prisons = prisons?;
-    closed?;
+    let prisons = LogStore::with_existing(&settings.stores, async |store| match &settings.prison {
+        Some(code) => Ok(vec![load_prison(&store.log, code).await?]),
+        None => load_prisons(&store.log).await,
+    })
+    .await?;
 
     let now = Clock::system().now();
     let joined = |history: &&prison::History| history.roster().is_on_omic(now);
@@ -196,7 +181,7 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
 }
 
 /// Every prison that the log knows.
-async fn prisons(log: &SharedLog) -> anyhow::Result<Vec<prison::History>> {
+async fn load_prisons(log: &SharedLog) -> anyhow::Result<Vec<prison::History>> {
     let mut codes = BTreeSet::new();
     let mut after = 0;
     loop {

@@ -116,19 +116,12 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         table.rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.prisoner_number.clone()).collect();
     let planned = |held: Held| plan(table.rows.clone(), held, &terms);
     let plan = if settings.dry_run {
-        match LogStore::open_prepared(&settings.stores).await? {
-            Some(store) => {
-                let held = load(&store.log, &terms.prison, &numbers).await;
-                let closed = store.close().await;
-                let held = held?;
-                closed?;
-                planned(held)
-            }
-            None => planned(Held::nothing(&terms.prison)),
-        }
+        planned(match LogStore::open_existing(&settings.stores).await? {
+            Some(store) => store.close_after(async |store| load(&store.log, &terms.prison, &numbers).await).await?,
+            None => Held::nothing(&terms.prison),
+        })
     } else {
-        let store = LogStore::open(&settings.stores).await?;
-        let import = async {
+        LogStore::with(&settings.stores, async |store| {
             let plan = planned(load(&store.log, &terms.prison, &numbers).await?);
             let service = Service::new(store.log.clone(), commands);
             let recorder = Recorder {
@@ -136,13 +129,9 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
                 recorded_by: terms.recorded_by.clone(),
                 correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
             };
-            recorded(&recorder, plan).await
-        };
-        let imported = import.await;
-        let closed = store.close().await;
-        let plan = imported?;
-        closed?;
-        plan
+            record(&recorder, plan).await
+        })
+        .await?
     };
 
     let report = Report {
@@ -164,8 +153,8 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Records the plan; answers with the plan as it went.
-async fn recorded(recorder: &Recorder<'_>, plan: Plan) -> anyhow::Result<Plan> {
+/// Records the plan, and answers the plan as it went.
+async fn record(recorder: &Recorder<'_>, plan: Plan) -> anyhow::Result<Plan> {
     for step in &plan.prison_steps {
         recorder.send(step.clone()).await.map_err(interrupted)?;
     }

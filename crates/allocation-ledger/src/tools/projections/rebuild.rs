@@ -48,21 +48,16 @@ pub struct Settings {
 /// # Errors
 /// It is refused or fails; the serving views are then as they were.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let stores = Stores::open_prepared(&settings.stores).await?;
-    let built = unless_interrupted(build(settings, &stores)).await;
-    // What the building connections were at may take the server a moment to give up.
-    let dropped = match built {
-        Ok(None) => projector::drop_unfinished(&stores.views).await.context("drop what was half built"),
-        Ok(Some(())) | Err(_) => Ok(()),
-    };
-    let closed = stores.close().await;
-    // The cause first: what fails after it may fail because of it.
-    let built = built?;
-    dropped?;
-    closed?;
-    built.ok_or_else(|| {
-        interrupted("the views are as they were, or all new if the swap was just done; what was half built is gone")
+    Stores::with_existing(&settings.stores, async |stores| {
+        if unless_interrupted(build(settings, stores)).await?.is_some() {
+            return Ok(());
+        }
+        projector::drop_unfinished(&stores.views).await.context("drop what was half built")?;
+        Err(interrupted(
+            "the views are as they were, or all new if the swap was just done; what was half built is gone",
+        ))
     })
+    .await
 }
 
 async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {

@@ -24,10 +24,7 @@ pub struct Settings {
 /// # Errors
 /// The ledger cannot be read.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let stores = Stores::open_prepared(&settings.stores).await?;
-    let read = read(&stores).await;
-    stores.close().await?;
-    let (views, as_of) = read?;
+    let (views, as_of) = Stores::with_existing(&settings.stores, read).await?;
     print_line(&if settings.json { json_lines(&views, &as_of) } else { table(&views, &as_of) })
 }
 

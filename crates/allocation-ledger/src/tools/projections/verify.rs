@@ -40,10 +40,8 @@ pub struct Settings {
 /// There is a difference, or the log or the views cannot be read.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let started = Instant::now();
-    let stores = Stores::open_prepared(&settings.stores).await?;
-    let compared = unless_interrupted(compare(settings, &stores)).await;
-    stores.close().await?;
-    let Some(verified) = compared? else {
+    let compare = async |stores: &Stores| unless_interrupted(compare(settings, stores)).await;
+    let Some(verified) = Stores::with_existing(&settings.stores, compare).await? else {
         return Err(interrupted("nothing has been changed, and not everything compared"));
     };
     let VerifyOutcome { position, head, rows, differences } = verified;

@@ -1,0 +1,286 @@
+//! The event log alone, opened as the settings say.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use event_log::{OrderedError, OrderedEvent, SharedLog};
+use event_log_kurrentdb::KurrentLog;
+use event_log_postgres::PostgresLog;
+use sqlx::PgPool;
+
+use super::postgres::{lazy_pool, pool, start_embedded, url};
+use crate::settings;
+
+/// The pause between two tries to prepare the event log.
+const PREPARE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The event log without the views, which most tools do not need.
+pub struct LogStore {
+    /// The event log.
+    pub log: SharedLog,
+    pub(super) backend: LogBackend,
+    pub(super) readers: Option<PgPool>,
+    pub(super) postgres: Option<embedded_postgres::Server>,
+}
+
+impl LogStore {
+    /// Opens the log and brings its schema up to date, and makes it where there is none.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub async fn open(settings: &settings::Stores) -> anyhow::Result<Self> {
+        let (backend, postgres) = connect_log(settings).await?;
+        backend.migrate().await?;
+        Self::connect(backend, postgres).await
+    }
+
+    /// Opens the log with its schema as it is. Answers `None` where there is no log, and makes none.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub async fn open_existing(settings: &settings::Stores) -> anyhow::Result<Option<Self>> {
+        if settings.event_store.is_none() && !embedded_postgres::exists(&settings.data_dir()?) {
+            return Ok(None);
+        }
+        let (backend, postgres) = connect_log(settings).await?;
+        let looking = "look for the event log";
+        let is_there = match &backend {
+            LogBackend::Postgres(pool) => sqlx::query_scalar("SELECT to_regclass('log.head') IS NOT NULL")
+                .fetch_one(pool)
+                .await
+                .context(looking)?,
+            LogBackend::Kurrent(log) => event_log::EventLog::head(log).await.context(looking)? > 0,
+        };
+        if !is_there {
+            backend.close().await;
+            if let Some(server) = postgres {
+                server.stop().await?;
+            }
+            return Ok(None);
+        }
+        Ok(Some(Self::connect(backend, postgres).await?))
+    }
+
+    /// The log that --event-store names, for a service that may be started before its server, or before
+    /// there is a log. Until then every call of the log fails as an outage.
+    ///
+    /// # Errors
+    /// --event-store is not given, or is no URL of a store.
+    pub fn lazy(settings: &settings::Stores) -> anyhow::Result<Self> {
+        let backend = LogBackend::lazy(settings)?;
+        let (log, readers): (SharedLog, _) = match &backend {
+            LogBackend::Postgres(pool) => in_postgres(PostgresLog::lazy(pool)),
+            LogBackend::Kurrent(log) => (Arc::new(log.clone()), None),
+        };
+        Ok(Self { log, backend, readers, postgres: None })
+    }
+
+    /// Brings the log's schema up to date, where it has one, and gives the services' roles their rights to it.
+    ///
+    /// # Errors
+    /// The server is out of reach, or does not allow it.
+    pub async fn prepare(&self) -> anyhow::Result<()> {
+        let LogBackend::Postgres(pool) = &self.backend else { return Ok(()) };
+        prepare_log(pool).await?;
+        event_log_postgres::grant_roles(pool).await.context("let the services' roles use the event log")
+    }
+
+    /// Waits until the log's schema is up to date, where it has one. Tries again and again, and passes
+    /// the reason for each failed try to `failed`: the server may be out of reach, or an operator with
+    /// more rights may have to prepare the log first.
+    pub fn wait_until_prepared<F>(&self, failed: F) -> impl Future<Output = ()> + Send + use<F>
+    where
+        F: Fn(&anyhow::Error) + Send,
+    {
+        let pool = match &self.backend {
+            LogBackend::Postgres(pool) => Some(pool.clone()),
+            LogBackend::Kurrent(_) => None,
+        };
+        async move {
+            let Some(pool) = pool else { return };
+            while let Err(error) = prepare_log(&pool).await {
+                failed(&error);
+                tokio::time::sleep(PREPARE_INTERVAL).await;
+            }
+        }
+    }
+
+    /// The error of a tool that needs a ledger where there is none.
+    pub(super) fn missing(settings: &settings::Stores) -> anyhow::Error {
+        if settings.event_store.is_some() {
+            return anyhow!("there is no ledger in the event store that --event-store names: is that the one meant?");
+        }
+        match settings.data_dir() {
+            Ok(data_dir) => anyhow!(
+                "there is no ledger in {}: say where it is with --data-dir, or begin one there with \
+                 `allocation-ledger serve`",
+                data_dir.display()
+            ),
+            Err(error) => error,
+        }
+    }
+
+    /// The pool that the log reads by, where it is in Postgres.
+    #[must_use]
+    pub fn readers(&self) -> Option<&PgPool> {
+        self.readers.as_ref()
+    }
+
+    /// A writer of many streams' events in a given order, behind whatever the log holds.
+    #[must_use]
+    pub fn ordered_writer(&self) -> OrderedWriter {
+        match &self.backend {
+            LogBackend::Postgres(pool) => {
+                OrderedWriter::Postgres(Box::new(event_log_postgres::OrderedWriter::new(pool)))
+            }
+            LogBackend::Kurrent(log) => OrderedWriter::Kurrent(event_log_kurrentdb::OrderedWriter::new(log)),
+        }
+    }
+
+    async fn connect(backend: LogBackend, postgres: Option<embedded_postgres::Server>) -> anyhow::Result<Self> {
+        let (log, readers) = backend.open().await?;
+        Ok(Self { log, backend, readers, postgres })
+    }
+
+    /// Opens or makes the log, does some work with it, and closes it: see [`LogStore::close_after`].
+    ///
+    /// # Errors
+    /// Why the log could not be opened, and those of the work.
+    pub async fn with<T>(
+        settings: &settings::Stores,
+        work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        Self::open(settings).await?.close_after(work).await
+    }
+
+    /// [`LogStore::with`] for a program that only reads: fails where there is no log.
+    ///
+    /// # Errors
+    /// As [`LogStore::with`]; and where there is no log.
+    pub async fn with_existing<T>(
+        settings: &settings::Stores,
+        work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let store = Self::open_existing(settings).await?.ok_or_else(|| Self::missing(settings))?;
+        store.close_after(work).await
+    }
+
+    /// Does some work, and closes the log however the work ends. An error of the work comes before one
+    /// of closing, which may fail for the same cause.
+    ///
+    /// # Errors
+    /// Those of the work; else Postgres does not stop.
+    pub async fn close_after<T>(self, work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let outcome = work(&self).await;
+        let closed = self.close().await;
+        outcome.and_then(|outcome| closed.map(|()| outcome))
+    }
+
+    /// As [`Stores::close`].
+    ///
+    /// # Errors
+    /// Postgres does not stop.
+    pub async fn close(self) -> anyhow::Result<()> {
+        drop((self.log, self.readers));
+        self.backend.close().await;
+        match self.postgres {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Appends many streams' events in the order given, with their recorded times, to either kind of log.
+#[derive(Debug)]
+pub enum OrderedWriter {
+    /// To one in Postgres.
+    Postgres(Box<event_log_postgres::OrderedWriter>),
+    /// To one on a KurrentDB server.
+    Kurrent(event_log_kurrentdb::OrderedWriter),
+}
+
+impl OrderedWriter {
+    /// Appends events behind position `after`, where the log must end, and answers its new end. On KurrentDB only the
+    /// streams named are held to where they must end.
+    ///
+    /// # Errors
+    /// The log or a stream is elsewhere, or the store is out of reach.
+    pub async fn append(&mut self, after: u64, events: &[OrderedEvent]) -> Result<u64, OrderedError> {
+        match self {
+            Self::Postgres(writer) => writer.append(after, events).await,
+            Self::Kurrent(writer) => Ok(writer.append(events).await?.unwrap_or(after)),
+        }
+    }
+}
+
+/// The place of a log.
+pub(super) enum LogBackend {
+    Postgres(PgPool),
+    Kurrent(KurrentLog),
+}
+
+impl LogBackend {
+    /// Connects to the log. Its schema stays as it is.
+    pub(super) async fn connect(
+        settings: &settings::Stores,
+        postgres: Option<&embedded_postgres::Server>,
+    ) -> anyhow::Result<Self> {
+        match &settings.event_store {
+            Some(url) if event_log_kurrentdb::is_url(url) => {
+                let log = settings.kurrent_log(url)?;
+                let there = "reach the event store that --event-store names: is its server running, and the URL right?";
+                event_log::EventLog::head(&log).await.context(there)?;
+                Ok(Self::Kurrent(log))
+            }
+            url_given => Ok(Self::Postgres(pool("--event-store", &url(url_given.as_ref(), postgres)).await?)),
+        }
+    }
+
+    /// The place of the log, connected to when it is first used.
+    pub(super) fn lazy(settings: &settings::Stores) -> anyhow::Result<Self> {
+        match &settings.event_store {
+            Some(url) if event_log_kurrentdb::is_url(url) => Ok(Self::Kurrent(settings.kurrent_log(url)?)),
+            url => Ok(Self::Postgres(lazy_pool("--event-store", url.as_ref())?)),
+        }
+    }
+
+    /// Brings the log's schema up to date, where it has one.
+    pub(super) async fn migrate(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Postgres(pool) => event_log_postgres::migrate(pool).await.context("prepare the event log"),
+            Self::Kurrent(_) => Ok(()),
+        }
+    }
+
+    /// The log, and the pool that it reads by, where it is in Postgres.
+    pub(super) async fn open(&self) -> anyhow::Result<(SharedLog, Option<PgPool>)> {
+        Ok(match self {
+            Self::Postgres(pool) => in_postgres(PostgresLog::connect(pool).await.context("open the event log")?),
+            Self::Kurrent(log) => (Arc::new(log.clone()), None),
+        })
+    }
+
+    pub(super) async fn close(self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Kurrent(_) => {}
+        }
+    }
+}
+
+/// Connects to the place of the log, and starts the embedded Postgres where the log is in it.
+async fn connect_log(settings: &settings::Stores) -> anyhow::Result<(LogBackend, Option<embedded_postgres::Server>)> {
+    let postgres = if settings.event_store.is_none() { Some(start_embedded(settings).await?) } else { None };
+    Ok((LogBackend::connect(settings, postgres.as_ref()).await?, postgres))
+}
+
+fn in_postgres(log: PostgresLog) -> (SharedLog, Option<PgPool>) {
+    let readers = log.readers().clone();
+    (Arc::new(log), Some(readers))
+}
+
+async fn prepare_log(pool: &PgPool) -> anyhow::Result<()> {
+    event_log_postgres::migrate(pool).await.context(
+        "prepare the event log, which `allocation-ledger prepare` does with the rights of the database's owner",
+    )
+}

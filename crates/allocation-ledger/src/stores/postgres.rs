@@ -1,0 +1,77 @@
+//! Postgres databases as the settings name them, or in the embedded server.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::settings;
+
+/// The database in the embedded Postgres, for the log (schema `log`) and the views (schema `views`).
+const DATABASE: &str = "ledger";
+
+/// Connections of one pool. The embedded server has 100, for a `serve` with some three pools and a tool beside it.
+const CONNECTIONS_MAX: u32 = 16;
+
+/// How long a request waits for a connection before the database counts as out of reach.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Starts the embedded Postgres, and makes the ledger's database in it.
+pub(super) async fn start_embedded(settings: &settings::Stores) -> anyhow::Result<embedded_postgres::Server> {
+    let server = embedded_postgres::Server::start_with(&settings.data_dir()?, settings.postgres_options()).await?;
+    server.create_database(DATABASE).await?;
+    Ok(server)
+}
+
+/// The URL given, else that of the embedded Postgres, which is running where no URL is given.
+pub(super) fn url(given: Option<&String>, postgres: Option<&embedded_postgres::Server>) -> String {
+    given.cloned().or_else(|| postgres.map(|server| server.url(DATABASE))).unwrap_or_default()
+}
+
+/// The views' database that --views names, for a service that may be started before its server is.
+///
+/// # Errors
+/// --views is not given, or is no URL of a database.
+pub(crate) fn lazy_views(settings: &settings::Stores) -> anyhow::Result<PgPool> {
+    lazy_pool("--views", settings.views.as_ref())
+}
+
+/// Connections to a database named by the setting `flag`, opened when first needed.
+pub(super) fn lazy_pool(flag: &str, url: Option<&String>) -> anyhow::Result<PgPool> {
+    let url = url.with_context(|| {
+        format!(
+            "a role by itself needs {flag}, the URL of a server that other services reach too: a Postgres that the program \
+             runs by itself belongs to one process, which has all roles"
+        )
+    })?;
+    Ok(pool_options().connect_lazy_with(connect_options(flag, url)?))
+}
+
+fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+/// Connects to a database named by the setting `flag`.
+pub(super) async fn pool(flag: &str, url: &str) -> anyhow::Result<PgPool> {
+    let options = connect_options(flag, url)?;
+    pool_options().connect_with(options).await.with_context(|| {
+        format!("connect to the database that {flag} names: is its server running, and the URL right?")
+    })
+}
+
+/// Reads the URL of a database that the setting `flag` gave.
+///
+/// # Errors
+/// It is no URL of a store that this version can use.
+pub(crate) fn connect_options(flag: &str, url: &str) -> anyhow::Result<PgConnectOptions> {
+    match url.split_once("://").map(|(scheme, _)| scheme) {
+        Some("postgres" | "postgresql") => url.parse().with_context(|| format!("read the URL given by {flag}")),
+        _ if event_log_kurrentdb::is_url(url) => {
+            bail!("{flag} names a KurrentDB server, which keeps event logs only: give a postgres:// URL")
+        }
+        _ => bail!("{flag} must be a URL such as postgres://user@host/database"),
+    }
+}
