@@ -9,7 +9,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Stream, london,
+    Event, Stream, london,
     officer::PomKind,
     prison::Estate,
     prisoner::{History, PrisonerEvent},
