@@ -11,6 +11,7 @@
 //! | what may happen to a prison's roster? | [`prison`] |
 //! | when does a case go to the community? | [`handover`] |
 //! | who is responsible at an instant? | [`prisoner::responsibility`] |
+//! | which words do events, answers and views use? | [`words`] |
 //! | why was a command turned away, and which rules are there? | [`refusal`], [`rule`] |
 
 pub mod command;
@@ -24,6 +25,7 @@ pub mod prisoner;
 pub mod refusal;
 pub mod rule;
 pub mod tier;
+pub mod words;
 
 pub use command::Command;
 pub use event::{Entry, Event, Stream};

@@ -2,16 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::identifier::{Invalid, StaffId};
+use crate::{
+    identifier::{Invalid, StaffId},
+    words::words,
+};
 
-/// Which service employs a POM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum PomKind {
-    /// A prison officer.
-    Prison,
-    /// A probation officer who works in the prison.
-    Probation,
+words! {
+    /// Which service employs a POM.
+    PomKind {
+        /// A prison officer.
+        Prison => "PRISON",
+        /// A probation officer who works in the prison.
+        Probation => "PROBATION",
+    }
 }
 
 /// A Prison Offender Manager as known when an event was recorded.
@@ -46,16 +49,16 @@ pub struct CommunityManager {
     pub ldu: Option<String>,
 }
 
-/// Whether a POM takes and holds cases at a prison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum PomStatus {
-    /// Takes new cases.
-    Active,
-    /// Keeps the cases held, takes no new ones.
-    Unavailable,
-    /// Holds no cases.
-    Inactive,
+words! {
+    /// Whether a POM takes and holds cases at a prison.
+    PomStatus {
+        /// Takes new cases.
+        Active => "ACTIVE",
+        /// Keeps the cases held, takes no new ones.
+        Unavailable => "UNAVAILABLE",
+        /// Holds no cases.
+        Inactive => "INACTIVE",
+    }
 }
 
 /// Share of full time that a POM works: 0.1 to 1.0 in tenths.

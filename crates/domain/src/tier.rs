@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::identifier::Invalid;
+use crate::{identifier::Invalid, words::words};
 
 /// A case's tier: a letter A to G, optionally with a change level 0 to 3, e.g. `A`, `B2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,26 +59,26 @@ impl fmt::Display for Tier {
     }
 }
 
-/// Risk of serious harm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum RoshLevel {
-    /// Very high.
-    VeryHigh,
-    /// High.
-    High,
-    /// Medium.
-    Medium,
-    /// Low.
-    Low,
+words! {
+    /// Risk of serious harm.
+    RoshLevel {
+        /// Very high.
+        VeryHigh => "VERY_HIGH",
+        /// High.
+        High => "HIGH",
+        /// Medium.
+        Medium => "MEDIUM",
+        /// Low.
+        Low => "LOW",
+    }
 }
 
-/// Where a tier came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TierSource {
-    /// Calculated by or entered in Delius.
-    Delius,
-    /// Entered by the head of offender management.
-    Manual,
+words! {
+    /// Where a tier came from.
+    TierSource {
+        /// Calculated by or entered in Delius.
+        Delius => "DELIUS",
+        /// Entered by the head of offender management.
+        Manual => "MANUAL",
+    }
 }

@@ -3,6 +3,8 @@
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use crate::words::words;
+
 /// Sentence facts, all from NOMIS and supplied by the caller; London dates. Kept on the event as they were given,
 /// so that a date can be explained years later.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,62 +52,41 @@ pub struct Facts {
     pub calculated_on: Option<NaiveDate>,
 }
 
-/// Why the handover dates are as they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HandoverReason {
-    /// Determinate sentence.
-    Determinate,
-    /// Determinate sentence, too short for a handover in custody.
-    DeterminateShort,
-    /// Determinate sentence with parole.
-    DeterminateParole,
-    /// Indeterminate sentence.
-    Indeterminate,
-    /// Indeterminate sentence, in open conditions.
-    IndeterminateOpen,
-    /// Early allocation.
-    EarlyAllocation,
-    /// Recall.
-    RecallCase,
-    /// Recall with a target hearing more than 12 months away.
-    #[serde(rename = "recall_thd_over_12_months")]
-    RecallThdOver12Months,
-    /// Immigration case.
-    ImmigrationCase,
-    /// No release date known.
-    ReleaseDateUnknown,
-    /// Another indeterminate sentence still to serve.
-    AdditionalIsp,
-    /// Target hearing more than 12 months away.
-    #[serde(rename = "thd_over_12_months")]
-    ThdOver12Months,
-    /// Parole refused, MAPPA level 2 or 3.
-    #[serde(rename = "parole_mappa_2_3")]
-    ParoleMappa23,
-    /// The COM is responsible by another decision.
-    ComResponsibility,
+words! {
+    /// Why the handover dates are as they are.
+    HandoverReason {
+        /// Determinate sentence.
+        Determinate => "determinate",
+        /// Determinate sentence, too short for a handover in custody.
+        DeterminateShort => "determinate_short",
+        /// Determinate sentence with parole.
+        DeterminateParole => "determinate_parole",
+        /// Indeterminate sentence.
+        Indeterminate => "indeterminate",
+        /// Indeterminate sentence, in open conditions.
+        IndeterminateOpen => "indeterminate_open",
+        /// Early allocation.
+        EarlyAllocation => "early_allocation",
+        /// Recall.
+        RecallCase => "recall_case",
+        /// Recall with a target hearing more than 12 months away.
+        RecallThdOver12Months => "recall_thd_over_12_months",
+        /// Immigration case.
+        ImmigrationCase => "immigration_case",
+        /// No release date known.
+        ReleaseDateUnknown => "release_date_unknown",
+        /// Another indeterminate sentence still to serve.
+        AdditionalIsp => "additional_isp",
+        /// Target hearing more than 12 months away.
+        ThdOver12Months => "thd_over_12_months",
+        /// Parole refused, MAPPA level 2 or 3.
+        ParoleMappa23 => "parole_mappa_2_3",
+        /// The COM is responsible by another decision.
+        ComResponsibility => "com_responsibility",
+    }
 }
 
 impl HandoverReason {
-    /// Every reason, in the order of the design.
-    pub const ALL: [Self; 14] = [
-        Self::Determinate,
-        Self::DeterminateShort,
-        Self::DeterminateParole,
-        Self::Indeterminate,
-        Self::IndeterminateOpen,
-        Self::EarlyAllocation,
-        Self::RecallCase,
-        Self::RecallThdOver12Months,
-        Self::ImmigrationCase,
-        Self::ReleaseDateUnknown,
-        Self::AdditionalIsp,
-        Self::ThdOver12Months,
-        Self::ParoleMappa23,
-        Self::ComResponsibility,
-    ];
-
     /// The reason as the heads of offender management know it from "Manage POM cases".
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -127,20 +108,20 @@ impl HandoverReason {
     }
 }
 
-/// Which release date a plan counts back from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum ReleaseDateName {
-    /// Tariff expiry date.
-    Ted,
-    /// Target hearing date.
-    Thd,
-    /// Parole eligibility date.
-    Ped,
-    /// Automatic release date.
-    Ard,
-    /// Conditional release date.
-    Crd,
+words! {
+    /// Which release date a plan counts back from.
+    ReleaseDateName {
+        /// Tariff expiry date.
+        Ted => "TED",
+        /// Target hearing date.
+        Thd => "THD",
+        /// Parole eligibility date.
+        Ped => "PED",
+        /// Automatic release date.
+        Ard => "ARD",
+        /// Conditional release date.
+        Crd => "CRD",
+    }
 }
 
 /// A release date and which one it is.
@@ -152,14 +133,14 @@ pub struct NamedDate {
     pub date: NaiveDate,
 }
 
-/// Who holds a case between custody and community, on a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Phase {
-    /// The POM is responsible, alone.
-    CustodyOnly,
-    /// The POM is responsible, a COM supports.
-    CustodyWithCom,
-    /// The COM is responsible, the POM supports.
-    Community,
+words! {
+    /// Who holds a case between custody and community, on a day.
+    Phase {
+        /// The POM is responsible, alone.
+        CustodyOnly => "CUSTODY_ONLY",
+        /// The POM is responsible, a COM supports.
+        CustodyWithCom => "CUSTODY_WITH_COM",
+        /// The COM is responsible, the POM supports.
+        Community => "COMMUNITY",
+    }
 }

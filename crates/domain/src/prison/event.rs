@@ -8,6 +8,7 @@ use crate::{
     event::event_types,
     identifier::{PrisonerNumber, StaffId},
     officer::{PomKind, PomStatus, WorkingPattern},
+    words::words,
 };
 
 event_types! {
@@ -67,16 +68,16 @@ impl PrisonEvent {
     }
 }
 
-/// Kind of establishment, as far as the handover rules tell them apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Estate {
-    /// Men's closed estate.
-    MensClosed,
-    /// Men's open estate.
-    MensOpen,
-    /// Women's estate.
-    Womens,
+words! {
+    /// Kind of establishment, as far as the handover rules tell them apart.
+    Estate {
+        /// Men's closed estate.
+        MensClosed => "MENS_CLOSED",
+        /// Men's open estate.
+        MensOpen => "MENS_OPEN",
+        /// Women's estate.
+        Womens => "WOMENS",
+    }
 }
 
 /// Data of [`PrisonEvent::PrisonJoinedOmic`].

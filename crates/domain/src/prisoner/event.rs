@@ -9,6 +9,7 @@ use crate::{
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom, PomKind},
     tier::{RoshLevel, Tier, TierSource},
+    words::words,
 };
 
 event_types! {
@@ -191,29 +192,30 @@ pub struct TierAssigned {
     pub prison: Option<PrisonCode>,
 }
 
-/// Why the POM chosen is not of the recommended kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum OverrideReason {
-    /// The prisoner has been assessed as suitable for the other kind; needs suitability detail.
-    Suitability,
-    /// No available POM of the recommended kind.
-    NoStaff,
-    /// The POM has worked with the prisoner before.
-    Continuity,
-    /// Another reason; needs detail.
-    Other,
+words! {
+    /// Why the POM chosen is not of the recommended kind.
+    OverrideReason {
+        /// The prisoner has been assessed as suitable for the other kind; needs suitability detail.
+        Suitability => "SUITABILITY",
+        /// No available POM of the recommended kind.
+        NoStaff => "NO_STAFF",
+        /// The POM has worked with the prisoner before.
+        Continuity => "CONTINUITY",
+        /// Another reason; needs detail.
+        Other => "OTHER",
+    }
 }
 
-/// How the recommended kind of POM is worked out; a setting of the ledger, kept on the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum RecommendationPolicy {
-    /// Tier A or B: probation POM; other tiers: prison POM.
-    #[default]
-    Tier,
-    /// Tier A, or RoSH very high or high: probation POM; RoSH unknown: none; else prison POM.
-    Rosh,
+words! {
+    /// How the recommended kind of POM is worked out; a setting of the ledger, kept on the event.
+    #[derive(Default)]
+    RecommendationPolicy {
+        /// Tier A or B: probation POM; other tiers: prison POM.
+        #[default]
+        Tier => "TIER",
+        /// Tier A, or RoSH very high or high: probation POM; RoSH unknown: none; else prison POM.
+        Rosh => "ROSH",
+    }
 }
 
 /// What an allocation and a reallocation both say about the choice of POM.
@@ -285,22 +287,22 @@ pub struct Reallocated {
     pub choice: Choice,
 }
 
-/// What ended a POM's role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum DeallocationTrigger {
-    /// Released from prison.
-    Released,
-    /// Transferred to another prison.
-    Transferred,
-    /// The POM became inactive.
-    PomInactive,
-    /// No longer of a legal status that has an offender manager.
-    LegalStatusChanged,
-    /// The prisoner number was merged into another.
-    Merged,
-    /// Ended by hand.
-    Manual,
+words! {
+    /// What ended a POM's role.
+    DeallocationTrigger {
+        /// Released from prison.
+        Released => "RELEASED",
+        /// Transferred to another prison.
+        Transferred => "TRANSFERRED",
+        /// The POM became inactive.
+        PomInactive => "POM_INACTIVE",
+        /// No longer of a legal status that has an offender manager.
+        LegalStatusChanged => "LEGAL_STATUS_CHANGED",
+        /// The prisoner number was merged into another.
+        Merged => "MERGED",
+        /// Ended by hand.
+        Manual => "MANUAL",
+    }
 }
 
 /// Data of [`PrisonerEvent::Deallocated`].
@@ -372,31 +374,30 @@ pub struct HandoverPlanned {
     pub earliest_release: Option<NamedDate>,
 }
 
-/// Which service is made responsible by an override.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum ResponsibleService {
-    /// The POM is responsible.
-    Prison,
-    /// The COM is responsible.
-    Probation,
+words! {
+    /// Which service is made responsible by an override.
+    ResponsibleService {
+        /// The POM is responsible.
+        Prison => "PRISON",
+        /// The COM is responsible.
+        Probation => "PROBATION",
+    }
 }
 
-/// Why responsibility was overridden.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum ResponsibilityOverrideReason {
-    /// Less than 10 months left to serve.
-    #[serde(rename = "LESS_THAN_10_MONTHS_TO_SERVE")]
-    LessThan10MonthsToServe,
-    /// The community team will work with the person from now.
-    CommunityTeamToWorkWithOffender,
-    /// Recalled.
-    PrisonerHasBeenRecalled,
-    /// Moved to an open prison.
-    PrisonerMovedToOpenPrison,
-    /// Another reason; needs detail.
-    Other,
+words! {
+    /// Why responsibility was overridden.
+    ResponsibilityOverrideReason {
+        /// Less than 10 months left to serve.
+        LessThan10MonthsToServe => "LESS_THAN_10_MONTHS_TO_SERVE",
+        /// The community team will work with the person from now.
+        CommunityTeamToWorkWithOffender => "COMMUNITY_TEAM_TO_WORK_WITH_OFFENDER",
+        /// Recalled.
+        PrisonerHasBeenRecalled => "PRISONER_HAS_BEEN_RECALLED",
+        /// Moved to an open prison.
+        PrisonerMovedToOpenPrison => "PRISONER_MOVED_TO_OPEN_PRISON",
+        /// Another reason; needs detail.
+        Other => "OTHER",
+    }
 }
 
 /// Data of [`PrisonerEvent::ResponsibilityOverridden`].

@@ -8,16 +8,17 @@ use crate::{
     handover::{Phase, phase_on},
     london,
     prisoner::{ResponsibleService, State},
+    words::words,
 };
 
-/// The two roles between which responsibility moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum OfficerRole {
-    /// Prison Offender Manager.
-    Pom,
-    /// Community Offender Manager.
-    Com,
+words! {
+    /// The two roles between which responsibility moves.
+    OfficerRole {
+        /// Prison Offender Manager.
+        Pom => "POM",
+        /// Community Offender Manager.
+        Com => "COM",
+    }
 }
 
 /// Who answers for a case, by role; whether anybody fills the role is another question.

@@ -258,7 +258,7 @@ fn who_on_a_day() {
     check("2025-01-01", Phase::CustodyWithCom);
     check("2025-02-28", Phase::CustodyWithCom);
     check("2025-03-01", Phase::Community);
-    for reason in HandoverReason::ALL {
+    for &reason in HandoverReason::ALL {
         let expected = match reason {
             HandoverReason::AdditionalIsp | HandoverReason::ReleaseDateUnknown => Phase::CustodyOnly,
             HandoverReason::RecallThdOver12Months | HandoverReason::ThdOver12Months => Phase::CustodyWithCom,

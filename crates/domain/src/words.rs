@@ -1,0 +1,102 @@
+//! Enums whose variants are words: in stored events, in JSON, in the views and on the command line.
+//!
+//! One declaration gives the variants, all of them in order, and the word of each. Documents that list the words (the
+//! OpenAPI document, the comments of the views) are made of or checked against it.
+
+/// An enum of words.
+pub trait Words: Copy + 'static {
+    /// Every variant, in the order of the declaration.
+    const ALL: &'static [Self];
+
+    /// The variant's word; part of the published format.
+    fn word(self) -> &'static str;
+}
+
+/// The words of an enum as a list in a sentence: `PRISON or PROBATION`.
+#[must_use]
+pub fn alternatives<W: Words>() -> String {
+    let words: Vec<_> = W::ALL.iter().map(|variant| variant.word()).collect();
+    match words.split_last() {
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// Declares an enum of words.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident => $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        pub enum $name {
+            $($(#[$variant_meta])* #[serde(rename = $word)] $variant,)*
+        }
+
+        impl $name {
+            /// Every variant, in the order of the declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The variant's word; part of the published format.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+
+        impl $crate::words::Words for $name {
+            const ALL: &'static [Self] = Self::ALL;
+
+            fn word(self) -> &'static str {
+                self.word()
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        handover::{HandoverReason, Phase, ReleaseDateName},
+        officer::{PomKind, PomStatus},
+        prison::Estate,
+        prisoner::{
+            DeallocationTrigger, OfficerRole, OverrideReason, RecommendationPolicy, ResponsibilityOverrideReason,
+            ResponsibleService,
+        },
+        tier::{RoshLevel, TierSource},
+    };
+
+    fn check<W: Words + serde::Serialize>() {
+        for variant in W::ALL {
+            assert_eq!(serde_json::to_value(variant).expect("JSON"), variant.word());
+        }
+    }
+
+    #[test]
+    fn a_word_is_written_as_it_is_declared() {
+        check::<DeallocationTrigger>();
+        check::<Estate>();
+        check::<HandoverReason>();
+        check::<OfficerRole>();
+        check::<OverrideReason>();
+        check::<Phase>();
+        check::<PomKind>();
+        check::<PomStatus>();
+        check::<RecommendationPolicy>();
+        check::<ReleaseDateName>();
+        check::<ResponsibilityOverrideReason>();
+        check::<ResponsibleService>();
+        check::<RoshLevel>();
+        check::<TierSource>();
+    }
+
+    #[test]
+    fn words_are_listed_as_in_a_sentence() {
+        assert_eq!(alternatives::<PomKind>(), "PRISON or PROBATION");
+        assert_eq!(alternatives::<OverrideReason>(), "SUITABILITY, NO_STAFF, CONTINUITY or OTHER");
+    }
+}
