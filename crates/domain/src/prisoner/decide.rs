@@ -1,10 +1,14 @@
 //! From a case's past and a command to new events, or to a refusal.
+//!
+//! This file makes the events, and judges what depends on more than the case: the roster and the recommendation at the
+//! effective time. Whether events may follow each other is for `legality.rs`, for the new ones and for those recorded for
+//! later alike; the refusals with their sentences are in `refusals.rs`. "Rule N" is in `docs/domain.md`.
 
 use chrono::{DateTime, Utc};
 
 use super::legality::{self, check, check_later};
 use crate::{
-    Refusal, Rule, handover,
+    Entry, Refusal, Rule, handover,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
     officer::{Pom, PomKind, PomStatus},
@@ -14,12 +18,13 @@ use crate::{
         CoworkerDeallocated, CoworkerReallocated, Deallocated, DeallocationTrigger, EndPomRole, EntryVoided,
         HandoverPlanned, Held, History, OfficerRole, OverrideReason, PrisonerEvent, PrisonerNumberMerged, Reallocate,
         Reallocated, RecommendationPolicy, ResponsibilityOverridden, ResponsibilityOverrideReason,
-        ResponsibilityOverrideRemoved, State, responsibility,
+        ResponsibilityOverrideRemoved, State, refusals, responsibility,
     },
     refusal::check_effective_at,
+    words::alternatives,
 };
 
-/// Longest detail of an override, in characters (domain design, "Streams and events").
+/// Longest detail of an override, in characters ("Streams and events" in `docs/domain.md`).
 pub const DETAIL_LEN_MAX: usize = 175;
 
 /// Longest note to a POM, in characters: some two pages, and a bound on what one event can weigh.
@@ -47,27 +52,35 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
     check_effective_at(context.effective_at, context.now)?;
     let number = history.number();
     if let Some((_, survivor)) = history.retirement() {
-        return Err(legality::retired(number, survivor));
+        return Err(refusals::retired(number, survivor));
     }
-    if let Command::Void(void) = command {
-        return void_entry(history, void);
-    }
-
     let standing = history.in_effective_order();
     let split = standing.partition_point(|entry| entry.effective_at <= context.effective_at);
+    let (earlier, later) = standing.split_at(split);
     let mut state = State::default();
-    for entry in &standing[..split] {
+    for entry in earlier {
         state.apply(entry);
     }
-    let events = events_of(number, &state, command, context)?;
-
-    // The new events one after the other, then everything that is already known to come later.
-    for (index, event) in events.iter().enumerate() {
-        check(number, &state, event)?;
-        state.apply_event(event, context.effective_at, (history.entries().len() + index) as u64);
+    match effect_of(number, &state, command, context)? {
+        Effect::TakeOut(void) => void_entry(history, &standing, void),
+        Effect::Insert(events) => {
+            // The new events one after the other, then all that is already recorded for later.
+            for (index, event) in events.iter().enumerate() {
+                check(number, &state, event)?;
+                state.apply_event(event, context.effective_at, (history.entries().len() + index) as u64);
+            }
+            check_later(number, state, later.iter().copied())?;
+            Ok(events)
+        }
     }
-    check_later(number, state, standing[split..].iter().copied())?;
-    Ok(events)
+}
+
+/// How a command changes the past.
+enum Effect<'a> {
+    /// It puts these events into it, at the effective time.
+    Insert(Vec<PrisonerEvent>),
+    /// It takes an entry out of it.
+    TakeOut(&'a EntryVoided),
 }
 
 /// What the survivor's event says of a number that was retired at `retired_revision` of its history.
@@ -101,15 +114,15 @@ pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerge
     }
 }
 
-/// The events that a command makes of a case in `state`. Refuses only what keeps the events from being written down or
-/// what concerns the roster; whether they may follow `state` is for [`check`].
-fn events_of(
+/// What a command does to a case in `state`. Refuses only what keeps the events from being written down or what concerns
+/// the roster; whether they may follow `state` is for [`check`].
+fn effect_of<'a>(
     number: &PrisonerNumber,
     state: &State,
-    command: &Command,
+    command: &'a Command,
     context: &Context<'_>,
-) -> Result<Vec<PrisonerEvent>, Refusal> {
-    Ok(match command {
+) -> Result<Effect<'a>, Refusal> {
+    Ok(Effect::Insert(match command {
         Command::AssignTier(tier) => vec![PrisonerEvent::TierAssigned(tier.clone())],
         Command::Allocate(allocate) => vec![allocation(number, state, allocate, context)?],
         Command::Reallocate(reallocate) => vec![reallocation(number, state, reallocate, context)?],
@@ -124,7 +137,7 @@ fn events_of(
                     events.push(primary_ended(state, trigger, None));
                 }
                 if events.is_empty() {
-                    return Err(legality::not_allocated(number));
+                    return Err(refusals::not_allocated(number));
                 }
                 events
             }
@@ -137,7 +150,7 @@ fn events_of(
         }
         Command::AssignCommunityManager(manager) => vec![PrisonerEvent::CommunityManagerAssigned(manager.clone())],
         Command::RemoveCommunityManager => {
-            let role = state.community_manager.as_ref().ok_or_else(|| legality::no_community_manager(number))?;
+            let role = state.community_manager.as_ref().ok_or_else(|| refusals::no_community_manager(number))?;
             vec![PrisonerEvent::CommunityManagerRemoved(role.manager.clone())]
         }
         Command::PlanHandover(facts) => {
@@ -154,7 +167,7 @@ fn events_of(
         Command::OverrideResponsibility(decision) => vec![responsibility_override(decision)?],
         Command::RemoveResponsibilityOverride => {
             let decision =
-                state.arrangements.responsibility_override.clone().ok_or_else(|| legality::no_override(number))?;
+                state.arrangements.responsibility_override.clone().ok_or_else(|| refusals::no_override(number))?;
             vec![PrisonerEvent::ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved {
                 responsible: decision.responsible,
                 reason: decision.reason,
@@ -166,7 +179,7 @@ fn events_of(
             if let (Some(named), Some(held_at)) = (&release.prison, &state.prison)
                 && named != held_at
             {
-                return Err(legality::at_another_prison(number, held_at, named));
+                return Err(refusals::at_another_prison(number, held_at, named));
             }
             // Where the ledger was never told the prison, the caller may have.
             let told = State { prison: state.prison.clone().or_else(|| release.prison.clone()), ..state.clone() };
@@ -191,8 +204,8 @@ fn events_of(
             events
         }
         Command::CompleteMerge(merged) => vec![PrisonerEvent::PrisonerNumberMerged(merged.clone())],
-        Command::Void(_) => unreachable!("a void is decided by void_entry"),
-    })
+        Command::Void(void) => return Ok(Effect::TakeOut(void)),
+    }))
 }
 
 fn allocation(
@@ -220,7 +233,7 @@ fn reallocation(
     if let Some(expected) = reallocate.expected_holder
         && expected != role.pom.staff_id
     {
-        return Err(legality::not_holder(number, role, &format!("staff id {expected}")));
+        return Err(refusals::not_holder(number, role, &format!("staff id {expected}")));
     }
     let pom_after = active_pom(&reallocate.prison, reallocate.staff_id, context)?;
     refuse_long("reason", Some(&reallocate.reason), DETAIL_LEN_MAX)?;
@@ -277,10 +290,7 @@ fn active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) -> Re
             format!(
                 "{} (staff id {staff_id}) takes no new cases at {code} on {on}: the status is {}. Choose an active POM.",
                 pom.name,
-                match pom.status {
-                    PomStatus::Unavailable => "UNAVAILABLE",
-                    _ => "INACTIVE",
-                },
+                pom.status.word(),
             ),
         ));
     }
@@ -295,7 +305,7 @@ fn choice(
     reasons: &ChoiceReasons,
     context: &Context<'_>,
 ) -> Result<Choice, Refusal> {
-    let tier = state.tier.as_ref().ok_or_else(|| legality::tier_unknown(number))?;
+    let tier = state.tier.as_ref().ok_or_else(|| refusals::tier_unknown(number))?;
     let choice = Choice {
         tier: tier.tier,
         rosh_level: tier.rosh_level,
@@ -318,10 +328,11 @@ fn choice(
         return Err(Refusal::new(
             Rule::OverrideReasonsNeeded,
             format!(
-                "A {} POM is recommended for {number} and {} is a {} POM. Say why, with overrideReasons: SUITABILITY, NO_STAFF, CONTINUITY or OTHER.",
+                "A {} POM is recommended for {number} and {} is a {} POM. Say why, with overrideReasons: {}.",
                 name(recommended),
                 pom.name,
-                name(pom.kind)
+                name(pom.kind),
+                alternatives::<OverrideReason>(),
             ),
         ));
     }
@@ -419,8 +430,12 @@ fn end_pom_role(number: &PrisonerNumber, state: &State, end: &EndPomRole) -> Res
     }
 }
 
-/// Rule 8 for voids: the whole history without the entry has to be legal.
-fn void_entry(history: &History, void: &EntryVoided) -> Result<Vec<PrisonerEvent>, Refusal> {
+/// Rule 8 for voids: the whole history without the entry must be legal. `standing` is the history in effective order.
+fn void_entry(
+    history: &History,
+    standing: &[&Entry<PrisonerEvent>],
+    void: &EntryVoided,
+) -> Result<Vec<PrisonerEvent>, Refusal> {
     let number = history.number();
     let Some(entry) = history.entries().iter().find(|entry| entry.revision == void.revision) else {
         return Err(Refusal::new(
@@ -450,8 +465,8 @@ fn void_entry(history: &History, void: &EntryVoided) -> Result<Vec<PrisonerEvent
         ));
     }
     refuse_long("reason", Some(&void.reason), DETAIL_LEN_MAX)?;
-    let standing = history.in_effective_order();
-    check_later(number, State::default(), standing.into_iter().filter(|entry| entry.revision != void.revision))?;
+    let kept = standing.iter().copied().filter(|entry| entry.revision != void.revision);
+    check_later(number, State::default(), kept)?;
     Ok(vec![PrisonerEvent::EntryVoided(void.clone())])
 }
 

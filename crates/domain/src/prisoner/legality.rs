@@ -1,21 +1,20 @@
 //! When an event may follow what holds: the rules that a case's history alone can break.
 //!
 //! A new command is checked with these rules, and so is every later entry when something is put before it or taken out
-//! (rule 8). Rules that look at a prison's roster hold when a command is decided and are in `decide.rs`; so is the
+//! (rule 8 in `docs/domain.md`). Rules that look at a prison's roster hold when a command is decided and are in `decide.rs`; so is the
 //! recommendation of rule 5, since a choice is judged by what was known when it was made (`docs/adr/`).
 
 use crate::{
     Refusal, Rule,
     event::Entry,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
-    london,
-    prisoner::{Arrangements, DeallocationTrigger, PomRole, PrisonerEvent, State},
+    prisoner::{Arrangements, DeallocationTrigger, PomRole, PrisonerEvent, State, refusals},
 };
 
 /// Whether `event` may follow `state`.
 pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Result<(), Refusal> {
     if let Some(survivor) = &state.retired_into {
-        return Err(retired(number, survivor));
+        return Err(refusals::retired(number, survivor));
     }
     match event {
         PrisonerEvent::TierAssigned(_)
@@ -26,12 +25,15 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
         | PrisonerEvent::PrisonerNumberMerged(_) => Ok(()),
         PrisonerEvent::AllocationMade(made) => {
             if state.tier.is_none() {
-                return Err(tier_unknown(number));
+                return Err(refusals::tier_unknown(number));
             }
             if let Some(role) = &state.primary_pom {
                 return Err(Refusal::new(
                     Rule::AlreadyAllocated,
-                    format!("{number} is already allocated to {}. Reallocate the case instead.", described(role)),
+                    format!(
+                        "{number} is already allocated to {}. Reallocate the case instead.",
+                        refusals::described(role)
+                    ),
                 ));
             }
             if let Some(role) = &state.coworking_pom
@@ -41,7 +43,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
                     Rule::CaseAtAnotherPrison,
                     format!(
                         "{number} still has a co-working POM, {}. Record the transfer, or end that role, first.",
-                        described(role)
+                        refusals::described(role)
                     ),
                 ));
             }
@@ -50,10 +52,10 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
         PrisonerEvent::Reallocated(moved) => {
             let role = primary(number, state, &moved.prison)?;
             if role.pom.staff_id != moved.pom_before.staff_id {
-                return Err(not_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
+                return Err(refusals::not_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
             }
             if role.pom.staff_id == moved.pom_after.staff_id {
-                return Err(same_pom(number, role, "primary"));
+                return Err(refusals::same_pom(number, role, "primary"));
             }
             refuse_coworker_as_primary(number, state, moved.pom_after.staff_id)
         }
@@ -67,13 +69,13 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             if let (Some(held_at), Some(named)) = (&state.prison, &ended.prison)
                 && held_at != named
             {
-                return Err(at_another_prison(number, held_at, named));
+                return Err(refusals::at_another_prison(number, held_at, named));
             }
             match (&state.primary_pom, &ended.pom) {
                 (Some(role), Some(pom)) if role.pom.staff_id == pom.staff_id => Ok(()),
                 (None, None) => refuse_left(number, state, ended.trigger),
-                (Some(role), _) => Err(not_holder(number, role, "the POM named")),
-                (None, Some(_)) => Err(not_allocated(number)),
+                (Some(role), _) => Err(refusals::not_holder(number, role, "the POM named")),
+                (None, Some(_)) => Err(refusals::not_allocated(number)),
             }
         }
         PrisonerEvent::CoworkerAllocated(joined) => {
@@ -81,7 +83,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             if let Some(role) = &state.coworking_pom {
                 return Err(Refusal::new(
                     Rule::AlreadyAllocated,
-                    format!("{number} already has a co-working POM, {}.", described(role)),
+                    format!("{number} already has a co-working POM, {}.", refusals::described(role)),
                 ));
             }
             refuse_primary_as_coworker(number, state, joined.pom.staff_id)
@@ -90,10 +92,10 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             primary(number, state, &moved.prison)?;
             let role = coworker(number, state)?;
             if role.pom.staff_id != moved.pom_before.staff_id {
-                return Err(not_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
+                return Err(refusals::not_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
             }
             if role.pom.staff_id == moved.pom_after.staff_id {
-                return Err(same_pom(number, role, "co-working"));
+                return Err(refusals::same_pom(number, role, "co-working"));
             }
             refuse_primary_as_coworker(number, state, moved.pom_after.staff_id)
         }
@@ -102,12 +104,12 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             if role.pom.staff_id == ended.pom.staff_id {
                 Ok(())
             } else {
-                Err(not_holder(number, role, &format!("staff id {}", ended.pom.staff_id)))
+                Err(refusals::not_holder(number, role, &format!("staff id {}", ended.pom.staff_id)))
             }
         }
         PrisonerEvent::CommunityManagerRemoved(manager) => match &state.community_manager {
             Some(role) if role.manager == *manager => Ok(()),
-            _ => Err(no_community_manager(number)),
+            _ => Err(refusals::no_community_manager(number)),
         },
         PrisonerEvent::ResponsibilityOverrideRemoved(removed) => match &state.arrangements.responsibility_override {
             Some(decision)
@@ -117,16 +119,11 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             {
                 Ok(())
             }
-            _ => Err(no_override(number)),
+            _ => Err(refusals::no_override(number)),
         },
         PrisonerEvent::PrisonerNumberRetired(retired) => {
             if retired.survivor == *number {
-                return Err(Refusal::new(
-                    Rule::MergeCircle,
-                    format!(
-                        "{number} cannot be merged into itself. Check which number was removed and which survives."
-                    ),
-                ));
+                return Err(refusals::merged_into_itself(number));
             }
             if state.primary_pom.is_some() || state.coworking_pom.is_some() {
                 return Err(Refusal::new(
@@ -147,22 +144,11 @@ pub(super) fn check_later<'a>(
 ) -> Result<(), Refusal> {
     for entry in entries {
         if let Err(refusal) = check(number, &state, &entry.event) {
-            return Err(later_entry_conflict(entry, &refusal));
+            return Err(refusals::later_entry_conflict(entry, &refusal));
         }
         state.apply(entry);
     }
     Ok(())
-}
-
-fn later_entry_conflict(entry: &Entry<PrisonerEvent>, refusal: &Refusal) -> Refusal {
-    let sentence = format!(
-        "The later entry {} ({}, effective {}) would no longer be possible: {} Void that entry first, or use a later effective time.",
-        entry.revision,
-        entry.event.type_name(),
-        london::date(entry.effective_at).format("%-d %B %Y"),
-        refusal.sentence,
-    );
-    Refusal { later_entry: Some(entry.revision), ..Refusal::new(Rule::LaterEntryConflict, sentence) }
 }
 
 /// The primary POM's role, if the case has one at `prison`.
@@ -171,8 +157,8 @@ pub(super) fn primary<'a>(
     state: &'a State,
     prison: &PrisonCode,
 ) -> Result<&'a PomRole, Refusal> {
-    let role = state.primary_pom.as_ref().ok_or_else(|| not_allocated(number))?;
-    if role.prison == *prison { Ok(role) } else { Err(at_another_prison(number, &role.prison, prison)) }
+    let role = state.primary_pom.as_ref().ok_or_else(|| refusals::not_allocated(number))?;
+    if role.prison == *prison { Ok(role) } else { Err(refusals::at_another_prison(number, &role.prison, prison)) }
 }
 
 /// The co-working POM's role, if the case has one.
@@ -202,7 +188,7 @@ fn refuse_coworker_as_primary(number: &PrisonerNumber, state: &State, staff_id: 
             Rule::PomIsCoworker,
             format!(
                 "{} is the co-working POM of {number}; the primary POM has to be somebody else. End the co-working role first.",
-                described(role)
+                refusals::described(role)
             ),
         )),
         _ => Ok(()),
@@ -213,62 +199,11 @@ fn refuse_primary_as_coworker(number: &PrisonerNumber, state: &State, staff_id: 
     match &state.primary_pom {
         Some(role) if role.pom.staff_id == staff_id => Err(Refusal::new(
             Rule::PomIsPrimary,
-            format!("{} is the primary POM of {number}; the co-working POM has to be somebody else.", described(role)),
+            format!(
+                "{} is the primary POM of {number}; the co-working POM has to be somebody else.",
+                refusals::described(role)
+            ),
         )),
         _ => Ok(()),
     }
-}
-
-/// A POM role's holder, for a sentence.
-pub(super) fn described(role: &PomRole) -> String {
-    format!("{} (staff id {}) at {}", role.pom.name, role.pom.staff_id, role.prison)
-}
-
-pub(super) fn retired(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Refusal {
-    Refusal {
-        survivor: Some(survivor.clone()),
-        ..Refusal::new(
-            Rule::PrisonerNumberRetired,
-            format!("{number} was merged into {survivor} and takes no further commands. Use {survivor}."),
-        )
-    }
-}
-
-pub(super) fn tier_unknown(number: &PrisonerNumber) -> Refusal {
-    Refusal::new(
-        Rule::TierUnknown,
-        format!("{number} has no tier at that time. Assign a tier before allocating the case."),
-    )
-}
-
-pub(super) fn not_allocated(number: &PrisonerNumber) -> Refusal {
-    Refusal::new(Rule::NotAllocated, format!("{number} has no primary POM at that time. Allocate the case first."))
-}
-
-pub(super) fn at_another_prison(number: &PrisonerNumber, held_at: &PrisonCode, named: &PrisonCode) -> Refusal {
-    Refusal::new(
-        Rule::CaseAtAnotherPrison,
-        format!(
-            "{number} is held at {held_at} at that time, not at {named}. Use {held_at}, or record the transfer first."
-        ),
-    )
-}
-
-pub(super) fn not_holder(number: &PrisonerNumber, role: &PomRole, named: &str) -> Refusal {
-    Refusal::new(Rule::PomNotHolder, format!("{number} is held by {} at that time, not by {named}.", described(role)))
-}
-
-fn same_pom(number: &PrisonerNumber, role: &PomRole, kind: &str) -> Refusal {
-    Refusal::new(
-        Rule::SamePom,
-        format!("{} is already the {kind} POM of {number}. Choose another POM.", described(role)),
-    )
-}
-
-pub(super) fn no_community_manager(number: &PrisonerNumber) -> Refusal {
-    Refusal::new(Rule::NoCommunityManager, format!("{number} has no such COM at that time."))
-}
-
-pub(super) fn no_override(number: &PrisonerNumber) -> Refusal {
-    Refusal::new(Rule::NoResponsibilityOverride, format!("Responsibility for {number} is not overridden at that time."))
 }

@@ -16,6 +16,7 @@ mod history;
 mod legality;
 pub mod lineage;
 mod period;
+mod refusals;
 mod responsibility;
 mod state;
 
@@ -25,5 +26,6 @@ pub use decide::{Context, DETAIL_LEN_MAX, NOTE_LEN_MAX, decide, merge_of};
 pub use event::*;
 pub use history::History;
 pub use period::{Period, period_at, periods};
+pub use refusals::merged_into_itself;
 pub use responsibility::{OfficerRole, Responsibility, responsibility};
 pub use state::{Arrangements, ComRole, PomRole, State};

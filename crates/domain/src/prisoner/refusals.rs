@@ -1,0 +1,82 @@
+//! The refusals of a case's rules that are made in more than one place or carry more than a sentence.
+
+use crate::{
+    Entry, Refusal, Rule,
+    identifier::{PrisonCode, PrisonerNumber},
+    london,
+    prisoner::{PomRole, PrisonerEvent},
+};
+
+pub(super) fn later_entry_conflict(entry: &Entry<PrisonerEvent>, refusal: &Refusal) -> Refusal {
+    let sentence = format!(
+        "The later entry {} ({}, effective {}) would no longer be possible: {} Void that entry first, or use a later effective time.",
+        entry.revision,
+        entry.event.type_name(),
+        london::date(entry.effective_at).format("%-d %B %Y"),
+        refusal.sentence,
+    );
+    Refusal { later_entry: Some(entry.revision), ..Refusal::new(Rule::LaterEntryConflict, sentence) }
+}
+
+/// A POM role's holder, for a sentence.
+pub(super) fn described(role: &PomRole) -> String {
+    format!("{} (staff id {}) at {}", role.pom.name, role.pom.staff_id, role.prison)
+}
+
+pub(super) fn retired(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Refusal {
+    Refusal {
+        survivor: Some(survivor.clone()),
+        ..Refusal::new(
+            Rule::PrisonerNumberRetired,
+            format!("{number} was merged into {survivor} and takes no further commands. Use {survivor}."),
+        )
+    }
+}
+
+pub(super) fn tier_unknown(number: &PrisonerNumber) -> Refusal {
+    Refusal::new(
+        Rule::TierUnknown,
+        format!("{number} has no tier at that time. Assign a tier before allocating the case."),
+    )
+}
+
+pub(super) fn not_allocated(number: &PrisonerNumber) -> Refusal {
+    Refusal::new(Rule::NotAllocated, format!("{number} has no primary POM at that time. Allocate the case first."))
+}
+
+pub(super) fn at_another_prison(number: &PrisonerNumber, held_at: &PrisonCode, named: &PrisonCode) -> Refusal {
+    Refusal::new(
+        Rule::CaseAtAnotherPrison,
+        format!(
+            "{number} is held at {held_at} at that time, not at {named}. Use {held_at}, or record the transfer first."
+        ),
+    )
+}
+
+pub(super) fn not_holder(number: &PrisonerNumber, role: &PomRole, named: &str) -> Refusal {
+    Refusal::new(Rule::PomNotHolder, format!("{number} is held by {} at that time, not by {named}.", described(role)))
+}
+
+pub(super) fn same_pom(number: &PrisonerNumber, role: &PomRole, kind: &str) -> Refusal {
+    Refusal::new(
+        Rule::SamePom,
+        format!("{} is already the {kind} POM of {number}. Choose another POM.", described(role)),
+    )
+}
+
+pub(super) fn no_community_manager(number: &PrisonerNumber) -> Refusal {
+    Refusal::new(Rule::NoCommunityManager, format!("{number} has no such COM at that time."))
+}
+
+pub(super) fn no_override(number: &PrisonerNumber) -> Refusal {
+    Refusal::new(Rule::NoResponsibilityOverride, format!("Responsibility for {number} is not overridden at that time."))
+}
+
+/// A number would be merged into itself.
+#[must_use]
+pub fn merged_into_itself(number: &PrisonerNumber) -> Refusal {
+    Refusal::new(
+        Rule::MergeCircle,
+        format!("{number} cannot be merged into itself. Check which number was removed and which survives."),
+    )
+}
