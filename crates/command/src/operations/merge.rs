@@ -12,10 +12,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Entry, Refusal, Rule, Stream,
+    Command, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, EventId, PrisonerNumber},
-    prisoner::{self, PrisonerEvent, PrisonerNumberRetired, merge_of},
+    prisoner::{
+        self, PrisonerEvent, PrisonerNumberRetired,
+        lineage::{MergeCircle, SurvivorChain},
+        merge_of,
+    },
 };
 use event_log::request_digest;
 use uuid::Uuid;
@@ -75,11 +79,6 @@ pub(crate) async fn complete(
     retry_if_retired(|| try_complete(service, removed, recorded_by, correlation_id)).await
 }
 
-/// The entry that retired a number. It is final: it cannot be voided, and no entry follows it.
-pub(crate) fn retirement(case: &prisoner::History) -> Option<&Entry<PrisonerEvent>> {
-    case.entries().iter().find(|entry| matches!(entry.event, PrisonerEvent::PrisonerNumberRetired(_)))
-}
-
 async fn retry_if_retired<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, Error> {
     let mut attempts = 1;
     loop {
@@ -94,7 +93,7 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, E
     let removed = load_chain(service, &merge.removed_number).await?;
     for link in removed.links() {
         // Not in an `if let` condition, which would hold the lock beyond this line.
-        let repeat = answer_to_repeat(&link.case.read(), merge.command_id, &merge.request_digest).transpose()?;
+        let repeat = answer_to_repeat(&link.found.read(), merge.command_id, &merge.request_digest).transpose()?;
         if let Some(retirement) = repeat {
             return complete_after(service, &link.number, retirement, merge).await;
         }
@@ -103,7 +102,7 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, E
     if survivor.links().any(|link| link.number == merge.removed_number) {
         return Err(refuse_circle(merge).into());
     }
-    if survivor.links().any(|link| has_completed_another(link.case.read().history(), merge.command_id)) {
+    if survivor.links().any(|link| has_completed_another(link.found.read().history(), merge.command_id)) {
         return Err(Error::KeyReused { command_id: merge.command_id });
     }
     let (retiring, surviving) = (removed.last(), survivor.last());
@@ -111,14 +110,14 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, E
         // The numbers are merged already, by another request.
         let first = &removed.first;
         let earlier = {
-            let case = first.case.read();
-            retirement(case.history()).and_then(|entry| case.outcome_of(entry.command_id))
+            let case = first.found.read();
+            case.history().retirement().and_then(|(entry, _)| case.outcome_of(entry.command_id))
         };
         if let Some(retirement) = earlier {
             return complete_after(service, &first.number, retirement, merge).await;
         }
     }
-    let actual = surviving.case.read().revision();
+    let actual = surviving.found.read().revision();
     if let Some(expected) = merge.if_match.filter(|&expected| actual != Some(expected)) {
         let stream = Stream::Prisoner(surviving.number.clone());
         return Err(Error::RevisionMismatch { stream, expected, actual });
@@ -163,8 +162,8 @@ async fn try_complete(
 ) -> Result<Option<Outcome>, Error> {
     let chain = load_chain(service, removed).await?;
     // If a survivor was retired before it took this number over, it never will; the last of the chain does.
-    for link in &chain.later {
-        let case = link.case.read();
+    for link in &chain.survivors {
+        let case = link.found.read();
         let takeover = case.history().entries().iter().find(|entry| {
             matches!(&entry.event, PrisonerEvent::PrisonerNumberMerged(merged) if merged.removed_number == *removed)
         });
@@ -172,10 +171,10 @@ async fn try_complete(
             return Ok(case.outcome_of(entry.command_id));
         }
     }
-    let Some(survivor) = chain.later.last() else { return Ok(None) };
+    let Some(survivor) = chain.survivors.last() else { return Ok(None) };
     let request = {
-        let case = chain.first.case.read();
-        let Some(retirement) = retirement(case.history()) else { return Ok(None) };
+        let case = chain.first.found.read();
+        let Some((retirement, _)) = case.history().retirement() else { return Ok(None) };
         Request {
             command: Command::Prisoner(
                 survivor.number.clone(),
@@ -199,49 +198,15 @@ fn completion_id(retirement: EventId, removed: &PrisonerNumber) -> CommandId {
     retirement.derive_command(&format!("merge {removed}"))
 }
 
-/// A number, followed by the numbers under which its case goes on.
-struct NumberChain {
-    first: NumberLink,
-    later: Vec<NumberLink>,
-}
-
-/// A number with its case, up to date with the log.
-struct NumberLink {
-    number: PrisonerNumber,
-    case: Arc<CachedCase>,
-}
-
-impl NumberChain {
-    fn links(&self) -> impl Iterator<Item = &NumberLink> {
-        [&self.first].into_iter().chain(&self.later)
-    }
-
-    fn last(&self) -> &NumberLink {
-        self.later.last().unwrap_or(&self.first)
-    }
-}
-
-async fn load_link(service: &Service, number: PrisonerNumber) -> Result<NumberLink, Error> {
-    Ok(NumberLink { case: service.case_now(&number).await?, number })
-}
-
-async fn load_chain(service: &Service, number: &PrisonerNumber) -> Result<NumberChain, Error> {
-    let mut chain = NumberChain { first: load_link(service, number.clone()).await?, later: Vec::new() };
+/// A number and those that its case goes on under, each with its case up to date with the log.
+async fn load_chain(service: &Service, number: &PrisonerNumber) -> Result<SurvivorChain<Arc<CachedCase>>, Error> {
+    let mut chain = SurvivorChain::new(number.clone(), service.case_now(number).await?);
     loop {
-        let survivor = survivor_of(chain.last().case.read().history());
+        let survivor = chain.last().found.read().history().retirement().map(|(_, survivor)| survivor.clone());
         let Some(survivor) = survivor else { return Ok(chain) };
-        if chain.links().any(|link| link.number == survivor) {
-            return Err(refuse_closed_circle(&chain, &survivor).into());
-        }
-        chain.later.push(load_link(service, survivor).await?);
-    }
-}
-
-/// The number that a retired number was merged into.
-fn survivor_of(case: &prisoner::History) -> Option<PrisonerNumber> {
-    match &retirement(case)?.event {
-        PrisonerEvent::PrisonerNumberRetired(retired) => Some(retired.survivor.clone()),
-        _ => None,
+        chain.check_next(&survivor).map_err(|circle| refuse_closed_circle(&circle))?;
+        let case = service.case_now(&survivor).await?;
+        chain.push(survivor, case);
     }
 }
 
@@ -257,21 +222,21 @@ fn has_completed_another(survivor: &prisoner::History, command_id: CommandId) ->
 
 fn refuse_circle(merge: &MergeRequest) -> Refusal {
     let MergeRequest { survivor, removed_number, .. } = merge;
-    let sentence = if removed_number == survivor {
-        format!("{removed_number} cannot be merged into itself. Check which number was removed and which survives.")
-    } else {
+    if removed_number == survivor {
+        return prisoner::merged_into_itself(survivor);
+    }
+    Refusal::new(
+        Rule::MergeCircle,
         format!(
             "{survivor} was itself merged into {removed_number}, so {removed_number} cannot be merged into it. Check \
              which number was removed and which survives."
-        )
-    };
-    Refusal::new(Rule::MergeCircle, sentence)
+        ),
+    )
 }
 
 /// Two servers can retire numbers into each other at the same moment; then no number takes anything over.
-fn refuse_closed_circle(chain: &NumberChain, again: &PrisonerNumber) -> Refusal {
-    let numbers: Vec<_> =
-        chain.links().map(|link| link.number.as_str()).skip_while(|&number| number != again.as_str()).collect();
+fn refuse_closed_circle(circle: &MergeCircle) -> Refusal {
+    let numbers: Vec<_> = circle.numbers.iter().map(PrisonerNumber::as_str).collect();
     Refusal::new(
         Rule::MergeCircle,
         format!(

@@ -3,16 +3,13 @@
 use domain::{Rule, identifier::PrisonerNumber};
 
 use super::recorded_by;
-use crate::{
-    Error, Service,
-    operations::merge::{complete, retirement},
-};
+use crate::{Error, Service, operations::merge::complete};
 
 /// Lets the survivor take over a retired number, unless it has. Numbers that were merged in a circle have no survivor,
 /// however often the policy tries, so it reports them once.
 pub(super) async fn discharge(service: &Service, removed: &PrisonerNumber) -> Result<(), Error> {
     let case = service.case_now(removed).await?;
-    let retired = retirement(case.read().history()).map(|entry| (entry.position, entry.event_id));
+    let retired = case.read().history().retirement().map(|(entry, _)| (entry.position, entry.event_id));
     let Some((position, event_id)) = retired else { return Ok(()) };
     // Derived from the event, so that it is the same on every server.
     let correlation_id = event_id.derive_command("correlation").0;

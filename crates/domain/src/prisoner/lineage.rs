@@ -19,29 +19,73 @@ use crate::{
     prisoner::{History, Period, PrisonerEvent, periods},
 };
 
-/// A number, and those that its case goes on under, one after the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SurvivorChain {
-    first: PrisonerNumber,
-    survivors: Vec<PrisonerNumber>,
+/// A number and those that its case goes on under, one after the other, each with the outcome of
+/// its look-up.
+#[derive(Debug, Clone)]
+pub struct SurvivorChain<F> {
+    /// The number that the chain begins with.
+    pub first: ChainLink<F>,
+    /// The numbers that the case goes on under, in order.
+    pub survivors: Vec<ChainLink<F>>,
+}
+
+/// A number of a [`SurvivorChain`].
+#[derive(Debug, Clone)]
+pub struct ChainLink<F> {
+    /// The number.
+    pub number: PrisonerNumber,
+    /// The outcome of its look-up.
+    pub found: F,
 }
 
 /// Numbers that were merged into each other, which two servers can do in the same moment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("numbers were merged in a circle, {} of them", numbers.len())]
+#[error("{} numbers were merged in a circle", numbers.len())]
 pub struct MergeCircle {
     /// The numbers of the circle, each merged into the next and the last into the first.
     pub numbers: Vec<PrisonerNumber>,
 }
 
-impl SurvivorChain {
-    /// The chain as far as it is known before anything is looked up.
+impl<F> SurvivorChain<F> {
+    /// The chain that begins with a number.
     #[must_use]
-    pub fn new(number: PrisonerNumber) -> Self {
-        Self { first: number, survivors: Vec::new() }
+    pub fn new(number: PrisonerNumber, found: F) -> Self {
+        Self { first: ChainLink { number, found }, survivors: Vec::new() }
     }
 
-    /// The whole chain that begins with `number`. `survivor_of` says what a number was merged into.
+    /// The numbers, in order.
+    pub fn links(&self) -> impl Iterator<Item = &ChainLink<F>> {
+        [&self.first].into_iter().chain(&self.survivors)
+    }
+
+    /// The last number: once it is known not to have been merged, the one that answers for all of
+    /// them.
+    #[must_use]
+    pub fn last(&self) -> &ChainLink<F> {
+        self.survivors.last().unwrap_or(&self.first)
+    }
+
+    /// Checks that the chain may go on with the number that its last one was merged into. Callers
+    /// must check before they look the number up.
+    ///
+    /// # Errors
+    /// The number is in the chain already.
+    pub fn check_next(&self, survivor: &PrisonerNumber) -> Result<(), MergeCircle> {
+        let from_survivor = self.links().map(|link| &link.number).skip_while(|number| *number != survivor);
+        let numbers: Vec<_> = from_survivor.cloned().collect();
+        if numbers.is_empty() { Ok(()) } else { Err(MergeCircle { numbers }) }
+    }
+
+    /// Adds the number that the last one was merged into; [`Self::check_next`] must have accepted
+    /// it.
+    pub fn push(&mut self, survivor: PrisonerNumber, found: F) {
+        self.survivors.push(ChainLink { number: survivor, found });
+    }
+}
+
+impl SurvivorChain<()> {
+    /// The whole chain that begins with `number`. `survivor_of` looks up the number that one was
+    /// merged into.
     ///
     /// # Errors
     /// The chain is a circle.
@@ -49,35 +93,12 @@ impl SurvivorChain {
         number: PrisonerNumber,
         survivor_of: impl Fn(&PrisonerNumber) -> Option<PrisonerNumber>,
     ) -> Result<Self, MergeCircle> {
-        let mut chain = Self::new(number);
-        while let Some(survivor) = survivor_of(chain.last()) {
-            chain.follow(survivor)?;
+        let mut chain = Self::new(number, ());
+        while let Some(survivor) = survivor_of(&chain.last().number) {
+            chain.check_next(&survivor)?;
+            chain.push(survivor, ());
         }
         Ok(chain)
-    }
-
-    /// The last number known: the one to look up next or, once it is known not to have been merged, the one that
-    /// answers for the first.
-    #[must_use]
-    pub fn last(&self) -> &PrisonerNumber {
-        self.survivors.last().unwrap_or(&self.first)
-    }
-
-    /// Adds what the last number was merged into.
-    ///
-    /// # Errors
-    /// The number is in the chain already.
-    pub fn follow(&mut self, survivor: PrisonerNumber) -> Result<(), MergeCircle> {
-        let numbers: Vec<_> = std::iter::once(&self.first)
-            .chain(&self.survivors)
-            .skip_while(|number| **number != survivor)
-            .cloned()
-            .collect();
-        if !numbers.is_empty() {
-            return Err(MergeCircle { numbers });
-        }
-        self.survivors.push(survivor);
-        Ok(())
     }
 }
 

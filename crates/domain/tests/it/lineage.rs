@@ -57,7 +57,7 @@ fn survivor(pairs: &[(&str, &str)], first: &str) -> Result<PrisonerNumber, Merge
     let survivor_of = |of: &PrisonerNumber| {
         pairs.iter().find(|(removed, _)| *removed == of.as_str()).map(|(_, survivor)| number(survivor))
     };
-    SurvivorChain::follow_all(number(first), survivor_of).map(|chain| chain.last().clone())
+    SurvivorChain::follow_all(number(first), survivor_of).map(|chain| chain.last().number.clone())
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl<'l, H: FromEvents> Histories<'l, H> {
                     return Ok(None);
                 }
                 let history = H::from_events(number.clone(), events)?;
-                let survivor = history.history().state().retired_into;
+                let survivor = history.history().retirement().map(|(_, survivor)| survivor.clone());
                 Ok(Some((number, OwnHistory { history, survivor })))
             })
             .await?;
@@ -135,7 +135,7 @@ impl<'l, H: FromEvents> Histories<'l, H> {
     pub(super) fn survivor(&self, number: &PrisonerNumber) -> Result<Option<&H>, Error> {
         let survivor_of = |number: &PrisonerNumber| self.own(number)?.survivor.clone();
         let chain = SurvivorChain::follow_all(number.clone(), survivor_of)?;
-        Ok(self.get(chain.last()))
+        Ok(self.get(&chain.last().number))
     }
 }
 
