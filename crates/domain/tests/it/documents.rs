@@ -3,12 +3,27 @@
 use domain::Rule;
 
 const API: &str = include_str!("../../../../docs/api.md");
+const DOMAIN: &str = include_str!("../../../../docs/domain.md");
+const RULE_TESTS: &str = include_str!("rules.rs");
 
 #[test]
 fn the_api_document_lists_the_code_of_every_rule() {
     let missing: Vec<_> =
         Rule::ALL.iter().map(|rule| rule.code()).filter(|code| !API.contains(&format!("`{code}`"))).collect();
     assert_eq!(missing, Vec::<&str>::new(), "not in docs/api.md");
+}
+
+/// A rule of `docs/domain.md` has a heading `### Rule N: ...`; a test of it is named `rule_N_...`.
+#[test]
+fn each_numbered_rule_has_a_test_that_names_it() {
+    let numbers: Vec<&str> = DOMAIN
+        .lines()
+        .filter_map(|line| line.strip_prefix("### Rule ")?.split_once(':').map(|(number, _)| number))
+        .collect();
+    assert_eq!(numbers.len(), 11, "rules in docs/domain.md");
+    let untested: Vec<_> =
+        numbers.into_iter().filter(|number| !RULE_TESTS.contains(&format!("\nfn rule_{number}_"))).collect();
+    assert_eq!(untested, Vec::<&str>::new(), "rules that no test in rules.rs names");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use domain::{
     Rule,
-    prisoner::{Arrangements, Command, PrisonerEvent, RecommendationPolicy, merge_of},
+    identifier::CommandId,
+    prisoner::{Arrangements, Command, DeallocationTrigger, PrisonerEvent, RecommendationPolicy, merge_of},
 };
+use uuid::Uuid;
 
 use crate::case::{Case, at, check, command};
 
@@ -228,6 +230,22 @@ fn rule_6_a_transfer_ends_both_roles_only() {
 }
 
 #[test]
+fn rule_7_the_role_of_an_inactive_pom_ends_with_a_trigger_of_its_own() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-01 tier C LEI    | TierAssigned
+         03-02 allocate 101  | AllocationMade
+         03-03 inactive 103  | !pom-not-holder
+         03-04 inactive 101  | Deallocated
+         03-05 inactive 101  | !pom-not-holder",
+    );
+    assert!(matches!(
+        &case.history.entries()[2].event,
+        PrisonerEvent::Deallocated(ended) if ended.trigger == DeallocationTrigger::PomInactive
+    ));
+}
+
+#[test]
 fn rule_8_backdating_is_legal_where_the_whole_history_still_is() {
     check(
         "03-01 tier C LEI      | TierAssigned
@@ -273,6 +291,22 @@ fn an_event_is_never_postdated_nor_older_than_anybody_alive() {
     assert_eq!(refusal.map_err(|refusal| refusal.rule), Err(Rule::EffectiveTimeTooEarly));
     let refusal = case.give(at("12-31") + chrono::TimeDelta::seconds(1), &command(&["tier", "C"]));
     assert_eq!(refusal.map_err(|refusal| refusal.rule), Err(Rule::EffectiveTimeInFuture));
+}
+
+#[test]
+fn rule_9_each_case_of_a_bulk_reallocation_has_a_command_id_of_its_own() {
+    let bulk = CommandId(Uuid::from_u128(1));
+    assert_eq!(bulk.derive("A1234BC"), bulk.derive("A1234BC"), "a repeat does nothing twice");
+    assert_ne!(bulk.derive("A1234BC"), bulk.derive("B1234BC"));
+    assert_ne!(bulk.derive("A1234BC"), bulk);
+}
+
+#[test]
+fn rule_11_the_events_of_one_command_id_have_the_same_ids_each_time() {
+    let command_id = CommandId(Uuid::from_u128(1));
+    assert_eq!(command_id.event_id(0), command_id.event_id(0));
+    assert_ne!(command_id.event_id(0), command_id.event_id(1));
+    assert_ne!(command_id.event_id(0), CommandId(Uuid::from_u128(2)).event_id(0));
 }
 
 /// Merges `removed` into `survivor` as the two commands of a merge do.
