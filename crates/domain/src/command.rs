@@ -25,3 +25,40 @@ impl Command {
         }
     }
 }
+
+/// Makes the commands to a kind of stream from one list: the enum of the commands, and the enum of their kinds, over which
+/// the generators of random commands match.
+macro_rules! commands {
+    (
+        $(#[$doc:meta])* commands: $command:ident, kinds: $kind:ident;
+        $($(#[$variant_doc:meta])* $variant:ident $(($data:ty))? $({ $($fields:tt)* })?,)*
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum $command {
+            $($(#[$variant_doc])* $variant $(($data))? $({ $($fields)* })?,)*
+        }
+
+        #[doc = concat!("The kind of a [`", stringify!($command), "`].")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $kind {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+        }
+
+        impl $command {
+            /// The command's kind.
+            #[must_use]
+            pub const fn kind(&self) -> $kind {
+                match self {
+                    $(Self::$variant { .. } => $kind::$variant,)*
+                }
+            }
+        }
+    };
+}
+pub(crate) use commands;

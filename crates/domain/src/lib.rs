@@ -16,6 +16,8 @@
 
 pub mod command;
 pub mod event;
+#[cfg(feature = "generators")]
+pub mod generators;
 pub mod handover;
 pub mod identifier;
 pub mod london;

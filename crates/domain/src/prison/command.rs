@@ -3,13 +3,15 @@
 use uuid::Uuid;
 
 use crate::{
+    command::commands,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     prison::{PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
 };
 
-/// A command to a prison. When it holds from and who gives it travel beside it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
+commands! {
+    /// A command to a prison. When it holds from and who gives it travel beside it.
+    commands: Command, kinds: CommandKind;
+
     /// Take the prison onto OMiC.
     JoinOmic(PrisonJoinedOmic),
     /// Put a POM on the roster.

@@ -9,7 +9,7 @@ mod event;
 mod history;
 mod roster;
 
-pub use command::{Command, ContactSeen};
+pub use command::{Command, CommandKind, ContactSeen};
 pub use decide::{Context, decide};
 pub use event::*;
 pub use history::History;

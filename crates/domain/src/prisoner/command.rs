@@ -1,6 +1,7 @@
 //! What can be asked of a case.
 
 use crate::{
+    command::commands,
     handover::Facts,
     identifier::{PrisonCode, StaffId},
     officer::CommunityManager,
@@ -10,9 +11,10 @@ use crate::{
     },
 };
 
-/// A command to a case. When it holds from and who gives it travel beside it, in the context and the envelope.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Command {
+commands! {
+    /// A command to a case. When it holds from and who gives it travel beside it, in the context and the envelope.
+    commands: Command, kinds: CommandKind;
+
     /// Give the case a tier.
     AssignTier(TierAssigned),
     /// Give a case that has no primary POM to one.

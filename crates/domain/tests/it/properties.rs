@@ -8,15 +8,16 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Entry, Event, Stream,
+    generators::case_commands,
     identifier::PrisonCode,
     prisoner::{
-        Command, DeallocationTrigger, History, PrisonerEvent, PrisonerNumberMerged, ResponsibleService, merge_of,
-        period_at, periods, responsibility,
+        Command, DeallocationTrigger, History, PrisonerEvent, PrisonerNumberMerged, ResponsibleService, period_at,
+        periods, responsibility,
     },
 };
 use proptest::prelude::*;
 
-use crate::case::{Case, at, command, record};
+use crate::case::{Case, at, record};
 
 #[derive(Debug, Default, Clone)]
 struct Auditor {
@@ -166,69 +167,10 @@ fn standing(history: &History) -> Vec<(u64, DateTime<Utc>, PrisonerEvent)> {
         .collect()
 }
 
-/// A command's words, weighted towards those that make a case eventful.
-fn words() -> impl Strategy<Value = String> {
-    let pom = prop::sample::select(vec!["101", "102", "103", "104", "108", "109", "999"]);
-    let fixed = prop::sample::select(vec![
-        "deallocate",
-        "uncowork",
-        "com Lee",
-        "com Shah",
-        "uncom",
-        "plan recalled",
-        "plan sentenceStartDate=2020-01-01 conditionalReleaseDate=2027-01-20",
-        "plan indeterminate tariffDate=2027-05-05",
-        "plan conditionalReleaseDate=2030-01-01",
-        "override PRISON",
-        "override PROBATION",
-        "unoverride",
-        "release",
-        "legal-status",
-        "transfer MDI",
-        "transfer LEI",
-        "tier A LEI",
-        "tier C/LOW",
-    ]);
-    let why = "because SUITABILITY=known";
-    prop_oneof![
-        2 => prop::sample::select(vec!["tier B LEI".to_owned(), "tier D".to_owned()]),
-        4 => (pom.clone(), prop::sample::select(vec!["LEI", "MDI"])).prop_map(move |(pom, prison)| match prison {
-            "LEI" => format!("allocate {pom} {why}"),
-            _ => format!("allocate {pom} at MDI"),
-        }),
-        4 => pom.clone().prop_map(move |pom| format!("reallocate {pom} {why}")),
-        3 => pom.clone().prop_map(|pom| format!("cowork {pom}")),
-        2 => pom.prop_map(|pom| format!("inactive {pom}")),
-        6 => fixed.prop_map(str::to_owned),
-        3 => (0..12u64).prop_map(|revision| format!("void {revision}")),
-        1 => Just("retire B1234BC".to_owned()),
-        1 => Just("merge".to_owned()),
-    ]
-}
-
 /// Commands with their effective times: twenty instants, so that many coincide and many are backdated.
-fn commands() -> impl Strategy<Value = Vec<(DateTime<Utc>, String)>> {
+fn commands() -> impl Strategy<Value = Vec<(DateTime<Utc>, Command)>> {
     let step = (0..20i64).prop_map(|days| at("03-01") + TimeDelta::days(days * 5));
-    prop::collection::vec((step, words()), 1..25)
-}
-
-fn parsed(words: &str) -> Command {
-    if words == "merge" {
-        let mut removed = Case::new("C1234BC");
-        for (day, words) in [
-            ("01-05", "tier B LEI"),
-            ("01-06", "allocate 102"),
-            ("01-07", "cowork 103"),
-            ("01-08", "com Jones"),
-            ("01-09", "retire A1234BC"),
-        ] {
-            let words: Vec<&str> = words.split(' ').collect();
-            removed.give(at(day), &command(&words)).expect("legal");
-        }
-        let revision = removed.history.revision().expect("entries");
-        return Command::CompleteMerge(Box::new(merge_of(&removed.history, revision)));
-    }
-    command(&words.split(' ').collect::<Vec<_>>())
+    prop::collection::vec((step, case_commands(|_| true)), 1..25)
 }
 
 proptest! {
@@ -237,13 +179,13 @@ proptest! {
     #[test]
     fn accepted_events_never_break_a_rule(commands in commands()) {
         let mut case = Case::new("A1234BC");
-        for (effective_at, words) in commands {
+        for (effective_at, command) in commands {
             let before = case.history.clone();
-            if case.give(effective_at, &parsed(&words)).is_err() {
+            if case.give(effective_at, &command).is_err() {
                 prop_assert_eq!(&before, &case.history);
             }
             let events: Vec<_> = standing(&case.history).into_iter().map(|(_, at, event)| (at, event)).collect();
-            prop_assert!(is_legal(&events), "after `{}`", words);
+            prop_assert!(is_legal(&events), "after {:?}", command);
         }
     }
 
@@ -251,11 +193,10 @@ proptest! {
     #[test]
     fn backdated_is_accepted_exactly_when_the_whole_history_stays_legal(commands in commands()) {
         let mut case = Case::new("A1234BC");
-        for (effective_at, words) in commands {
-            let given = parsed(&words);
-            let decided = case.decide(effective_at, &given);
+        for (effective_at, command) in commands {
+            let decided = case.decide(effective_at, &command);
             let standing = standing(&case.history);
-            if let Command::Void(void) = &given {
+            if let Command::Void(void) = &command {
                 let found = standing.iter().any(|(revision, _, _)| *revision == void.revision);
                 let retired = case.history.state().retired_into.is_some();
                 let kept: Vec<_> = standing
@@ -265,7 +206,7 @@ proptest! {
                     .collect();
                 let merge = case.history.entries().iter().any(|entry| entry.revision == void.revision
                     && matches!(entry.event, PrisonerEvent::PrisonerNumberMerged(_)));
-                prop_assert_eq!(decided.is_ok(), found && !retired && !merge && is_legal(&kept), "`{}`", words);
+                prop_assert_eq!(decided.is_ok(), found && !retired && !merge && is_legal(&kept), "{:?}", command);
             } else {
                 let mut past = Case::new("A1234BC");
                 let mut ordered: Vec<_> = standing.iter().filter(|(_, at, _)| *at <= effective_at).collect();
@@ -274,12 +215,12 @@ proptest! {
                     record(&mut past.history, *at, std::slice::from_ref(event));
                 }
                 let retired = case.history.state().retired_into.is_some();
-                let expected = past.decide(effective_at, &given).is_ok_and(|events| {
+                let expected = past.decide(effective_at, &command).is_ok_and(|events| {
                     let mut all: Vec<_> = standing.iter().map(|(_, at, event)| (*at, event.clone())).collect();
                     all.extend(events.into_iter().map(|event| (effective_at, event)));
                     !retired && is_legal(&all)
                 });
-                prop_assert_eq!(decided.is_ok(), expected, "`{}` gave {:?}", words, decided);
+                prop_assert_eq!(decided.is_ok(), expected, "{:?} gave {:?}", command, decided);
             }
             if let Ok(events) = decided {
                 record(&mut case.history, effective_at, &events);
@@ -291,8 +232,8 @@ proptest! {
     fn replaying_the_accepted_events_gives_the_same_state(commands in commands(), known in 0..30u64) {
         let mut case = Case::new("A1234BC");
         let mut as_known = case.history.clone();
-        for (effective_at, words) in commands {
-            let _ = case.give(effective_at, &parsed(&words));
+        for (effective_at, command) in commands {
+            let _ = case.give(effective_at, &command);
             if case.history.entries().len() as u64 <= known {
                 as_known = case.history.clone();
             }
@@ -307,8 +248,8 @@ proptest! {
     #[test]
     fn events_round_trip_through_json(commands in commands()) {
         let mut case = Case::new("A1234BC");
-        for (effective_at, words) in commands {
-            let _ = case.give(effective_at, &parsed(&words));
+        for (effective_at, command) in commands {
+            let _ = case.give(effective_at, &command);
         }
         let stream = Stream::Prisoner(case.history.number().clone());
         for Entry { event, .. } in case.history.entries() {
@@ -325,8 +266,8 @@ proptest! {
     #[test]
     fn periods_agree_with_the_fold(commands in commands(), days in 0..700i64) {
         let mut case = Case::new("A1234BC");
-        for (effective_at, words) in commands {
-            let _ = case.give(effective_at, &parsed(&words));
+        for (effective_at, command) in commands {
+            let _ = case.give(effective_at, &command);
         }
         let periods = periods(&case.history);
         prop_assert!(periods.windows(2).all(|pair| pair[0].to == Some(pair[1].from)));
