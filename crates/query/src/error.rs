@@ -23,17 +23,8 @@ pub enum Error {
     #[error(transparent)]
     Shared(Arc<Error>),
     /// A view holds a value that it cannot hold.
-    #[error("the view {table} is damaged in its column {column}: `projections verify` names the rows")]
-    Damaged {
-        /// The view.
-        table: &'static str,
-        /// The column.
-        column: &'static str,
-        /// The row, by its key.
-        row: String,
-        /// The value.
-        value: String,
-    },
+    #[error(transparent)]
+    Damaged(#[from] views::Damage),
 }
 
 impl From<Error> for Component {

@@ -19,13 +19,9 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
+use views::checkpoint::Checkpoint;
 
-use crate::{
-    Error,
-    case_lookups::CaseLookups,
-    checkpoint_watch::CheckpointWatch,
-    present::{self, checkpoint::Checkpoint},
-};
+use crate::{Error, case_lookups::CaseLookups, checkpoint_watch::CheckpointWatch, present};
 
 /// How long a request waits for a connection before its caller is told to come back.
 const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -124,7 +120,7 @@ impl State {
         let lag =
             lacking.first().map_or(TimeDelta::zero(), |first| self.now() - first.recorded_at).max(TimeDelta::zero());
         let lag_max = TimeDelta::from_std(self.lag_max).unwrap_or(TimeDelta::MAX);
-        let is_of_log = checkpoint.is_of(&self.log).await?;
+        let is_of_log = present::checkpoint::is_of(checkpoint, &self.log).await?;
         let is_behind = is_of_log && lag > lag_max && !self.checkpoint.wait_for_within(head, CATCH_UP_MAX).await?;
         let component = if !is_of_log {
             Component::down(

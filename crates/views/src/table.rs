@@ -33,6 +33,14 @@ pub trait Table: Columns {
     fn read_row(row: &PgRow) -> Result<Self, Damage> {
         Self::read(&mut RowReader::new::<Self>(row))
     }
+
+    /// [`Table::read_row`] where an outer join may have found no row of the table.
+    ///
+    /// # Errors
+    /// As [`Table::read_row`].
+    fn read_joined_row(row: &PgRow) -> Result<Option<Self>, Damage> {
+        Option::<Self>::read(&mut RowReader::new::<Self>(row))
+    }
 }
 
 /// A column of a table.

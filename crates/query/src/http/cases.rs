@@ -10,13 +10,14 @@ use axum::{
 use chrono::{DateTime, Utc};
 use domain::{
     handover::Phase,
-    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     prisoner::OfficerRole,
     tier::{RoshLevel, Tier},
 };
 use http_api::{ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
+use views::CasePeriodRow;
 
 use super::{
     answer::Answer,
@@ -26,10 +27,7 @@ use super::{
 use crate::{
     State,
     past::{self, CaseListScope},
-    present::{
-        case::Case,
-        case_list::{Filter, List, PomRole, Sort, SortBy},
-    },
+    present::case_list::{CaseFilter, CaseList, CaseSort, RoleFilter, SortBy},
 };
 
 /// Which cases, and in which order.
@@ -74,7 +72,7 @@ pub(super) enum RoleOnCase {
     Coworking,
 }
 
-impl From<RoleOnCase> for PomRole {
+impl From<RoleOnCase> for RoleFilter {
     fn from(role: RoleOnCase) -> Self {
         match role {
             RoleOnCase::Primary => Self::Primary,
@@ -85,7 +83,7 @@ impl From<RoleOnCase> for PomRole {
 
 /// An order, as a query parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct SortParam(pub(super) Sort);
+pub(super) struct SortParam(pub(super) CaseSort);
 
 impl<'de> Deserialize<'de> for SortParam {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -107,7 +105,7 @@ impl<'de> Deserialize<'de> for SortParam {
                 )));
             }
         };
-        Ok(Self(Sort { by, descending }))
+        Ok(Self(CaseSort { by, descending }))
     }
 }
 
@@ -150,11 +148,11 @@ pub(super) struct CaseItem<'a> {
     waiting_since: Option<DateTime<Utc>>,
 }
 
-impl<'a> From<&'a Case> for CaseItem<'a> {
-    fn from(case: &'a Case) -> Self {
+impl<'a> From<&'a CasePeriodRow> for CaseItem<'a> {
+    fn from(case: &'a CasePeriodRow) -> Self {
         Self {
-            prisoner_number: &case.number,
-            crn: case.crn.as_deref(),
+            prisoner_number: &case.prisoner_number,
+            crn: case.crn.as_ref().map(Crn::as_str),
             prison: case.prison.as_ref(),
             tier: case.tier,
             rosh_level: case.rosh_level,
@@ -184,18 +182,18 @@ pub(super) async fn prison_cases(
 ) -> Result<Response, Problem> {
     let at = as_of.on(&state);
     let after = paging.after()?;
-    let filter = Filter {
+    let filter = CaseFilter {
         prison: Some(prison.clone()),
         pom: query.pom,
-        role: query.role.map(PomRole::from),
+        role: query.role.map(RoleFilter::from),
         tier: query.tier,
         phase: query.phase,
         responsible: query.responsible,
         allocated: query.allocated,
         waiting: query.waiting,
-        ..Filter::default()
+        ..CaseFilter::default()
     };
-    let list = List { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
+    let list = CaseList { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
     let (position, [page]) =
         past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<CaseItem<'_>> = page.cases.iter().map(CaseItem::from).collect();

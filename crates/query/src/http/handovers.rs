@@ -17,7 +17,7 @@ use super::{answer::Answer, cases::CaseItem, parameters::AsOfQuery};
 use crate::{
     State,
     past::{self, CaseListScope},
-    present::case_list::{Filter, List, Page, Sort, SortBy},
+    present::case_list::{CaseFilter, CaseList, CasePage, CaseSort, SortBy},
 };
 
 /// How far ahead one looks where the caller does not say.
@@ -88,16 +88,21 @@ pub(super) async fn handovers(
     let today = london::date(at);
     let days_ahead = |days| today.checked_add_days(Days::new(days)).unwrap_or(today);
     let ahead = Some((days_ahead(1), days_ahead(query.within.0)));
-    let here = Filter { prison: Some(prison.clone()), ..Filter::default() };
-    let list = |filter, by| List { filter, sort: Sort { by, descending: false }, after: None, limit: Some(Limit::MAX) };
+    let here = CaseFilter { prison: Some(prison.clone()), ..CaseFilter::default() };
+    let list = |filter, by| CaseList {
+        filter,
+        sort: CaseSort { by, descending: false },
+        after: None,
+        limit: Some(Limit::MAX),
+    };
     let asked = [
-        list(Filter { starts_within: ahead, ..here.clone() }, SortBy::HandoverStartDate),
-        list(Filter { due_within: ahead, ..here.clone() }, SortBy::HandoverDate),
-        list(Filter { overdue: true, ..here }, SortBy::ResponsibleSince),
+        list(CaseFilter { starts_within: ahead, ..here.clone() }, SortBy::HandoverStartDate),
+        list(CaseFilter { due_within: ahead, ..here.clone() }, SortBy::HandoverDate),
+        list(CaseFilter { overdue: true, ..here }, SortBy::ResponsibleSince),
     ];
     let (position, pages) = past::case_lists(&state, CaseListScope::Prison(&prison), asked, at, as_of.known_at).await?;
     let [starting, due, overdue] =
-        pages.each_ref().map(|Page { cases, .. }| cases.iter().map(CaseItem::from).collect());
+        pages.each_ref().map(|CasePage { cases, .. }| cases.iter().map(CaseItem::from).collect());
     let answer = Handovers { starting, due, overdue };
     Ok(Answer::new(position, answer).into_response())
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    identifier::{PrisonCode, PrisonerNumber},
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
 };
 use http_api::{ParamGroups, PathParams, Problem};
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     State, past,
-    present::nomis_contact::{self, Contact, List},
+    present::nomis_contact::{ContactAtPrison, ContactFilter, ContactList},
 };
 
 /// Which contacts.
@@ -64,14 +64,14 @@ pub(super) struct ContactInNomis {
     removed_at: Option<DateTime<Utc>>,
 }
 
-impl From<Contact> for ContactInNomis {
-    fn from(contact: Contact) -> Self {
+impl From<ContactAtPrison> for ContactInNomis {
+    fn from(ContactAtPrison { contact, go_live_date }: ContactAtPrison) -> Self {
         Self {
-            prison: contact.prison,
-            go_live_date: contact.go_live_date,
+            prison: contact.prison_code,
+            go_live_date,
             id: contact.contact_id,
             prisoner_number: contact.prisoner_number,
-            staff_id: contact.staff_id,
+            staff_id: contact.staff_id.map(StaffId::get),
             name: contact.name,
             contact_type: contact.contact_type,
             found_at: contact.found_at,
@@ -116,12 +116,12 @@ async fn page(
     uri: &Uri,
 ) -> Result<Response, Problem> {
     let after = paging.after()?;
-    let which = match query.outstanding {
-        Some(true) => nomis_contact::Which::Outstanding(london::date(state.now())),
-        Some(false) => nomis_contact::Which::Any,
-        None => nomis_contact::Which::InNomis,
+    let filter = match query.outstanding {
+        Some(true) => ContactFilter::Outstanding(london::date(state.now())),
+        Some(false) => ContactFilter::Any,
+        None => ContactFilter::InNomis,
     };
-    let list = List { prison, which, after, limit: paging.limit };
+    let list = ContactList { prison, filter, after, limit: paging.limit };
     let (position, contacts) = past::contacts(state, &list, known.known_at).await?;
     let (contacts, next) = list.page(contacts);
     let contacts: Vec<ContactInNomis> = contacts.into_iter().map(ContactInNomis::from).collect();

@@ -8,7 +8,7 @@ use domain::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::present::case::{Case, Holder, Plan};
+use views::{CasePeriodRow, CasePlan, CasePom};
 
 /// The officer in a role, or its vacancy.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,7 +48,7 @@ pub(super) enum Vacancy {
 
 impl<'a> Officer<'a> {
     /// The responsible officer.
-    pub(super) fn responsible(case: &'a Case) -> Self {
+    pub(super) fn responsible(case: &'a CasePeriodRow) -> Self {
         let mut officer = Self::in_role(case, case.responsible);
         // Always there, so that a client finds the same members in every responsible officer.
         officer.staff_id = officer.staff_id.or(Some(None));
@@ -57,11 +57,11 @@ impl<'a> Officer<'a> {
     }
 
     /// The supporting officer, if a role supports.
-    pub(super) fn supporting(case: &'a Case) -> Option<Self> {
+    pub(super) fn supporting(case: &'a CasePeriodRow) -> Option<Self> {
         case.supporting.map(|role| Self::in_role(case, role))
     }
 
-    fn in_role(case: &'a Case, role: OfficerRole) -> Self {
+    fn in_role(case: &'a CasePeriodRow, role: OfficerRole) -> Self {
         let vacant = Self { role, staff_id: None, name: None, email: None, since: None, vacancy: None };
         match role {
             OfficerRole::Pom => match &case.pom {
@@ -73,7 +73,7 @@ impl<'a> Officer<'a> {
                 },
                 None => Self { staff_id: Some(None), vacancy: Some(Vacancy::NotAllocated), ..vacant },
             },
-            OfficerRole::Com => match &case.community_manager {
+            OfficerRole::Com => match &case.com {
                 Some(com) => Self { name: Some(&com.name), email: Some(com.email.as_deref()), ..vacant },
                 None => Self { vacancy: Some(Vacancy::ComNotNamed), ..vacant },
             },
@@ -101,8 +101,8 @@ pub(super) struct PomHolder<'a> {
     since: DateTime<Utc>,
 }
 
-impl<'a> From<&'a Holder> for PomHolder<'a> {
-    fn from(holder: &'a Holder) -> Self {
+impl<'a> From<&'a CasePom> for PomHolder<'a> {
+    fn from(holder: &'a CasePom) -> Self {
         Self {
             staff_id: holder.staff_id.get(),
             name: &holder.name,
@@ -128,8 +128,8 @@ pub(super) struct Com<'a> {
 
 impl<'a> Com<'a> {
     /// The COM of a case, if one is named.
-    pub(super) fn of(case: &'a Case) -> Option<Self> {
-        case.community_manager.as_ref().map(|com| Self {
+    pub(super) fn of(case: &'a CasePeriodRow) -> Option<Self> {
+        case.com.as_ref().map(|com| Self {
             name: &com.name,
             email: com.email.as_deref(),
             team: com.team.as_deref(),
@@ -151,8 +151,8 @@ pub(super) struct Reason {
     handover_date: Option<NaiveDate>,
 }
 
-impl From<Plan> for Reason {
-    fn from(plan: Plan) -> Self {
+impl From<CasePlan> for Reason {
+    fn from(plan: CasePlan) -> Self {
         Self { code: plan.reason, start_date: plan.start_date, handover_date: plan.handover_date }
     }
 }

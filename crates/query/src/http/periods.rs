@@ -14,6 +14,7 @@ use domain::{
 use http_api::{Params, PathParams, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
+use views::CasePeriodRow;
 
 use super::{
     answer::Answer,
@@ -24,7 +25,6 @@ use super::{
 use crate::{
     State,
     past::{self, CasePeriod},
-    present::case::Case,
 };
 
 /// A stretch of time in which nothing about the case changes.
@@ -62,12 +62,12 @@ pub(super) struct ResponsibilityPeriod<'a> {
     revision: u64,
 }
 
-impl<'a> From<&'a Case> for ResponsibilityPeriod<'a> {
-    fn from(case: &'a Case) -> Self {
+impl<'a> From<&'a CasePeriodRow> for ResponsibilityPeriod<'a> {
+    fn from(case: &'a CasePeriodRow) -> Self {
         Self {
-            prisoner_number: &case.number,
-            from: case.from,
-            to: case.to,
+            prisoner_number: &case.prisoner_number,
+            from: case.valid_from,
+            to: case.valid_to.0,
             prison: case.prison.as_ref(),
             phase: case.phase,
             tier: case.tier,
@@ -76,7 +76,7 @@ impl<'a> From<&'a Case> for ResponsibilityPeriod<'a> {
             coworker: case.coworker.as_ref().map(PomHolder::from),
             reason: case.plan.map(Reason::from),
             responsibility_override: case.responsibility_override.as_ref().map(Override::from),
-            revision: case.period_revision,
+            revision: case.revision,
         }
     }
 }

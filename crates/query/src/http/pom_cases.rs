@@ -9,6 +9,7 @@ use domain::{identifier::StaffId, tier::Tier};
 use http_api::{ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use views::CasePeriodRow;
 
 use super::{
     answer::Answer,
@@ -18,10 +19,7 @@ use super::{
 use crate::{
     State,
     past::{self, CaseListScope},
-    present::{
-        case::Case,
-        case_list::{Filter, List, PomRole},
-    },
+    present::case_list::{CaseFilter, CaseList, RoleFilter},
 };
 
 /// Which cases, and in which order.
@@ -51,7 +49,7 @@ pub(super) struct HeldCase<'a> {
 }
 
 impl<'a> HeldCase<'a> {
-    fn new(case: &'a Case, staff_id: StaffId) -> Self {
+    fn new(case: &'a CasePeriodRow, staff_id: StaffId) -> Self {
         let is_primary = case.pom.as_ref().is_some_and(|pom| pom.staff_id == staff_id);
         Self { role: if is_primary { RoleOnCase::Primary } else { RoleOnCase::Coworking }, case: CaseItem::from(case) }
     }
@@ -71,9 +69,13 @@ pub(super) async fn pom_cases(
 ) -> Result<Response, Problem> {
     let at = as_of.on(&state);
     let after = paging.after()?;
-    let filter =
-        Filter { pom: Some(staff_id), role: query.role.map(PomRole::from), tier: query.tier, ..Filter::default() };
-    let list = List { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
+    let filter = CaseFilter {
+        pom: Some(staff_id),
+        role: query.role.map(RoleFilter::from),
+        tier: query.tier,
+        ..CaseFilter::default()
+    };
+    let list = CaseList { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
     let (position, [page]) = past::case_lists(&state, CaseListScope::Pom(staff_id), [list], at, as_of.known_at).await?;
     let items: Vec<HeldCase<'_>> = page.cases.iter().map(|case| HeldCase::new(case, staff_id)).collect();
     Ok(Answer::new(position, items).with_next(page.next.as_ref(), &uri).into_response())

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use super::{answer::Answer, parameters::AsOfQuery};
 use crate::{
     State, past,
-    present::roster::{Caseload, Pom},
+    present::roster::{PomCaseload, RegisteredPom},
 };
 
 /// A POM on the roster.
@@ -71,8 +71,8 @@ pub(super) struct CaseCount {
     by_tier: BTreeMap<String, u64>,
 }
 
-impl From<(Pom, Caseload)> for PomOnRoster {
-    fn from((pom, load): (Pom, Caseload)) -> Self {
+impl From<(RegisteredPom, PomCaseload)> for PomOnRoster {
+    fn from((RegisteredPom { pom, .. }, load): (RegisteredPom, PomCaseload)) -> Self {
         let count = |by_tier: BTreeMap<Option<String>, u64>| CaseCount {
             total: by_tier.values().sum(),
             by_tier: by_tier
@@ -88,7 +88,7 @@ impl From<(Pom, Caseload)> for PomOnRoster {
             status: pom.status,
             returns_on: pom.returns_on,
             status_reason: pom.reason,
-            working_pattern: pom.working_pattern,
+            working_pattern: pom.working_pattern.into(),
             caseload: CaseloadByRole { primary: count(load.primary), coworking: count(load.coworking) },
         }
     }

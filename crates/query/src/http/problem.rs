@@ -3,13 +3,9 @@
 use domain::identifier::PrisonerNumber;
 use event_log::LogError;
 use http_api::{Problem, problem::Fault};
+use views::CasePeriodRow;
 
-use crate::{
-    Error, checkpoint_watch,
-    error::is_outage,
-    past::PastError,
-    present::case::{Case, CaseAt},
-};
+use crate::{Error, checkpoint_watch, error::is_outage, past::PastError, present::case::CaseAt};
 
 impl From<PastError> for Problem {
     fn from(error: PastError) -> Self {
@@ -46,10 +42,7 @@ impl From<&Error> for Problem {
                 );
                 Problem::unavailable("event-store-unavailable", "The event store cannot be reached. Please try again.")
             }
-            Error::Views(_)
-            | Error::Log(LogError::Damaged { .. })
-            | Error::MergeCircle { .. }
-            | Error::Damaged { .. } => {
+            Error::Views(_) | Error::Log(LogError::Damaged { .. }) | Error::MergeCircle { .. } | Error::Damaged(_) => {
                 tracing::error!(error = error as &dyn std::error::Error, "a question cannot be answered");
                 Problem::internal()
             }
@@ -70,7 +63,7 @@ pub(super) fn views_behind() -> Problem {
 }
 
 /// The case, or the problem that nothing is known of it.
-pub(super) fn known_case<'c>(case: &'c CaseAt, asked: &PrisonerNumber) -> Result<&'c Case, Problem> {
+pub(super) fn known_case<'c>(case: &'c CaseAt, asked: &PrisonerNumber) -> Result<&'c CasePeriodRow, Problem> {
     match case {
         CaseAt::Case(case) => Ok(case),
         CaseAt::NotYet(number) => Err(Problem::not_found(

@@ -9,19 +9,16 @@ use futures::future::try_join_all;
 use http_api::{Params, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
+use views::VIEWS;
 
 use super::{answer::Answer, parameters::NoParams};
 use crate::{
     State,
     present::{
         checkpoint,
-        size::{self, Rows, Size},
+        view_size::{self, RowCount, ViewSize},
     },
 };
-
-/// The views; they move together.
-const VIEWS: [&str; 7] =
-    ["prisoner_case", "case_period", "case_prison", "allocation", "prison", "pom_period", "nomis_contact"];
 
 /// How far a view has come.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -82,24 +79,24 @@ pub(super) async fn projections(
     let checkpoint = checkpoint::read(&state.views).await?;
     let missing = Lag::measure(&state.log, checkpoint.position).await.map_err(crate::Error::from)?;
     let lag = missing.since.map(|since| state.now() - since);
-    let is_of_log = checkpoint.is_of(&state.log).await.map_err(crate::Error::from)?;
+    let is_of_log = checkpoint::is_of(checkpoint, &state.log).await.map_err(crate::Error::from)?;
     let state_of_views = match (is_of_log, missing.events) {
         (false, _) => ProjectionState::OtherLog,
         (true, 0) => ProjectionState::Current,
         (true, _) => ProjectionState::Behind,
     };
-    let sizes = try_join_all(VIEWS.map(|view| size::read(&state.views, view))).await?;
+    let sizes = try_join_all(VIEWS.map(|view| view_size::read(&state.views, view))).await?;
     let projections: Vec<Projection> = VIEWS
         .into_iter()
         .zip(sizes)
-        .map(|(view, Size { rows, bytes })| {
+        .map(|(view, ViewSize { rows, bytes })| {
             let (rows, rows_are) = match rows {
-                Some(Rows::Counted(rows)) => (Some(rows), RowCountSource::Counted),
-                Some(Rows::Estimated(rows)) => (Some(rows), RowCountSource::Estimated),
+                Some(RowCount::Counted(rows)) => (Some(rows), RowCountSource::Counted),
+                Some(RowCount::Estimated(rows)) => (Some(rows), RowCountSource::Estimated),
                 None => (None, RowCountSource::Estimated),
             };
             Projection {
-                view,
+                view: view.name(),
                 version: checkpoint.version,
                 position: checkpoint.position,
                 lag_events: missing.events,

@@ -14,6 +14,7 @@ use domain::{
 use http_api::{Params, PathParams, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
+use views::CasePeriodRow;
 
 use super::{
     answer::Answer,
@@ -21,7 +22,7 @@ use super::{
     parameters::AsOfQuery,
     problem::known_case,
 };
-use crate::{State, past, present::case::Case};
+use crate::{State, past};
 
 /// The officers of a case.
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,9 +69,9 @@ pub(super) struct AnswerExtent {
 }
 
 impl<'a> ResponsibilityAnswer<'a> {
-    pub(super) fn new(case: &'a Case, on: DateTime<Utc>, position: u64) -> Self {
+    pub(super) fn new(case: &'a CasePeriodRow, on: DateTime<Utc>, position: u64) -> Self {
         Self {
-            prisoner_number: &case.number,
+            prisoner_number: &case.prisoner_number,
             prison: case.prison.as_ref(),
             on,
             phase: case.phase,
@@ -80,7 +81,7 @@ impl<'a> ResponsibilityAnswer<'a> {
             coworker: case.coworker.as_ref().map(PomHolder::from),
             reason: case.plan.map(Reason::from),
             responsibility_override: case.responsibility_override.as_ref().map(Override::from),
-            as_of: AnswerExtent { position, revision: case.revision },
+            as_of: AnswerExtent { position, revision: case.case_revision },
         }
     }
 }
@@ -107,7 +108,7 @@ pub(super) async fn responsibility(
     let on = as_of.on(&state);
     let (position, case) = past::case_at(&state, &number, on, as_of.known_at).await?;
     let case = known_case(&case, &number).map_err(|problem| problem.with_position(position))?;
-    let tag = format!("{}-{}-{}", case.number, case.revision, case.from.timestamp_micros());
+    let tag = format!("{}-{}-{}", case.prisoner_number, case.case_revision, case.valid_from.timestamp_micros());
     Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position)).with_tag(tag).into_response())
 }
 
@@ -124,7 +125,7 @@ pub(super) mod tests {
     }
 
     #[track_caller]
-    fn check(case: &Case, expected: serde_json::Value) {
+    fn check(case: &CasePeriodRow, expected: serde_json::Value) {
         let on = instant("2026-11-23T10:00:00Z");
         let answer = serde_json::to_value(ResponsibilityAnswer::new(case, on, 81_233)).expect("JSON");
         assert_eq!(answer, expected);
@@ -151,9 +152,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_vacant_role_is_an_answer() {
-        let vacant = Case {
+        let vacant = CasePeriodRow {
             pom: None,
-            community_manager: None,
+            com: None,
             phase: Phase::Community,
             responsible: OfficerRole::Com,
             supporting: Some(OfficerRole::Pom),

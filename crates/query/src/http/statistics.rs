@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{answer::Answer, parameters::KnownAtQuery};
-use crate::{State, past, present::allocation::Month};
+use crate::{State, past, present::allocation::AllocationMonth};
 
 /// The allocations of a month.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,8 +41,8 @@ pub(super) struct DaysToAllocate {
     max: Option<i32>,
 }
 
-impl From<Month> for MonthStatistics {
-    fn from(month: Month) -> Self {
+impl From<AllocationMonth> for MonthStatistics {
+    fn from(month: AllocationMonth) -> Self {
         // A tenth of a day is all that whole days can tell.
         let tenths = |days: f64| (days * 10.0).round() / 10.0;
         Self {

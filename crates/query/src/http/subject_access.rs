@@ -8,18 +8,16 @@ use axum::{
 };
 use chrono::{DateTime, Days, Utc};
 use domain::{
-    identifier::{PrisonCode, PrisonerNumber},
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
 };
 use http_api::{Params, Problem, event::RecordedEvent, headers::LEDGER_POSITION, instant::Date, problem::Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use views::NomisContactRow;
 
 use super::answer::Answer;
-use crate::{
-    State, past,
-    present::nomis_contact::{self, Contact},
-};
+use crate::{State, past, present::nomis_contact};
 
 /// Which person, and from when to when.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -90,12 +88,12 @@ struct HeldContact {
     removed_at: Option<DateTime<Utc>>,
 }
 
-impl From<Contact> for HeldContact {
-    fn from(contact: Contact) -> Self {
+impl From<NomisContactRow> for HeldContact {
+    fn from(contact: NomisContactRow) -> Self {
         Self {
-            prison: contact.prison,
+            prison: contact.prison_code,
             prisoner_number: contact.prisoner_number,
-            staff_id: contact.staff_id,
+            staff_id: contact.staff_id.map(StaffId::get),
             name: contact.name,
             contact_type: contact.contact_type,
             found_at: contact.found_at,

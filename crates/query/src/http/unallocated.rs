@@ -7,12 +7,13 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
-    identifier::{PrisonCode, PrisonerNumber},
+    identifier::{Crn, PrisonCode, PrisonerNumber},
     tier::{RoshLevel, Tier},
 };
 use http_api::{ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use views::CasePeriodRow;
 
 use super::{
     answer::Answer,
@@ -22,10 +23,7 @@ use super::{
 use crate::{
     State,
     past::{self, CaseListScope},
-    present::{
-        case::Case,
-        case_list::{Filter, List, Sort, SortBy},
-    },
+    present::case_list::{CaseFilter, CaseList, CaseSort, SortBy},
 };
 
 /// Which cases.
@@ -64,10 +62,10 @@ pub(super) struct WaitingCase<'a> {
 }
 
 impl<'a> WaitingCase<'a> {
-    fn new(case: &'a Case, at: DateTime<Utc>) -> Self {
+    fn new(case: &'a CasePeriodRow, at: DateTime<Utc>) -> Self {
         Self {
-            prisoner_number: &case.number,
-            crn: case.crn.as_deref(),
+            prisoner_number: &case.prisoner_number,
+            crn: case.crn.as_ref().map(Crn::as_str),
             tier: case.tier,
             rosh_level: case.rosh_level,
             waiting_since: case.waiting_since,
@@ -92,9 +90,10 @@ pub(super) async fn unallocated(
 ) -> Result<Response, Problem> {
     let at = as_of.on(&state);
     let after = paging.after()?;
-    let filter = Filter { prison: Some(prison.clone()), tier: query.tier, waiting: Some(true), ..Filter::default() };
-    let longest_first = Sort { by: SortBy::WaitingSince, descending: false };
-    let list = List { filter, sort: longest_first, after, limit: Some(paging.limit) };
+    let filter =
+        CaseFilter { prison: Some(prison.clone()), tier: query.tier, waiting: Some(true), ..CaseFilter::default() };
+    let longest_first = CaseSort { by: SortBy::WaitingSince, descending: false };
+    let list = CaseList { filter, sort: longest_first, after, limit: Some(paging.limit) };
     let (position, [page]) =
         past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<WaitingCase<'_>> = page.cases.iter().map(|case| WaitingCase::new(case, at)).collect();

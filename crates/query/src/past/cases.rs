@@ -12,15 +12,15 @@ use domain::{
     prisoner::{
         History,
         lineage::{PeriodBeforeMerge, periods_before_merges},
-        period_at, periods,
     },
 };
 use event_log::KnownAt;
+use views::{CasePeriodRow, PrisonerCaseRow};
 
 use super::{PastError, histories::Histories, point::Point};
 use crate::{
     Error, State,
-    present::case::{self, Case, CaseAt},
+    present::case::{self, CaseAt},
 };
 
 /// A case at an instant, and the position that the answer includes. Of the present it shares its
@@ -75,8 +75,8 @@ async fn known_cases_at(
 
 /// A case at an instant by its own history alone.
 fn at(history: &History, on: DateTime<Utc>) -> CaseAt {
-    match period_at(&periods(history), on) {
-        Some(period) => CaseAt::Case(Box::new(Case::of(history, period))),
+    match CasePeriodRow::at(history, on) {
+        Some(period) => CaseAt::Case(Box::new(period)),
         None => CaseAt::NotYet(history.number().clone()),
     }
 }
@@ -98,7 +98,7 @@ async fn each_or_before_merges(
 async fn or_before_merges(histories: &mut Histories<'_>, case: CaseAt, on: DateTime<Utc>) -> Result<CaseAt, Error> {
     let CaseAt::NotYet(survivor) = &case else { return Ok(case) };
     let before = cases_before_merges(histories, survivor).await?;
-    let then = before.into_iter().find(|case| case.from <= on && case.to.is_none_or(|to| on < to));
+    let then = before.into_iter().find(|case| case.holds_at(on));
     Ok(then.map_or(case, |then| CaseAt::Case(Box::new(then))))
 }
 
@@ -108,7 +108,7 @@ pub(crate) async fn case_periods(
     state: &State,
     number: &PrisonerNumber,
     known_at: Option<KnownAt>,
-) -> Result<(u64, Option<Vec<Case>>), PastError> {
+) -> Result<(u64, Option<Vec<CasePeriodRow>>), PastError> {
     let (position, mut histories, case) = match known_at {
         None => {
             let (position, case) = case::periods(&state.views, number).await?;
@@ -118,10 +118,9 @@ pub(crate) async fn case_periods(
             let point = Point::of(&state.log, known_at).await?;
             let mut histories = Histories::new(&state.log, point);
             histories.read_survivors(slice::from_ref(number)).await?;
-            let case = histories.survivor(number)?.map(|history| {
-                let own = periods(history).iter().map(|period| Case::of(history, period)).collect();
-                (history.number().clone(), own)
-            });
+            let case = histories
+                .survivor(number)?
+                .map(|history: &History| (history.number().clone(), CasePeriodRow::all_of(history)));
             (point.position, histories, case)
         }
     };
@@ -133,17 +132,24 @@ pub(crate) async fn case_periods(
 
 /// The periods that the numbers merged into this one had before its own first one, in order, as
 /// answers for the survivor.
-async fn cases_before_merges(histories: &mut Histories<'_>, survivor: &PrisonerNumber) -> Result<Vec<Case>, Error> {
+async fn cases_before_merges(
+    histories: &mut Histories<'_>,
+    survivor: &PrisonerNumber,
+) -> Result<Vec<CasePeriodRow>, Error> {
     histories.read([survivor.clone()]).await?;
     let removed = histories.read_removed(survivor).await?;
     let Some(survivor) = histories.get(survivor) else { return Ok(Vec::new()) };
     let removed = removed.iter().filter_map(|(merged_at, number)| Some((*merged_at, histories.get(number)?)));
     let before = periods_before_merges(survivor, removed);
-    Ok(before.iter().map(|before| case_before_merge(survivor, before)).collect())
+    Ok(before.iter().filter_map(|before| case_before_merge(survivor, before)).collect())
 }
 
 /// A period of the time before a merge, as an answer for the survivor.
-pub(super) fn case_before_merge(survivor: &History, before: &PeriodBeforeMerge<'_>) -> Case {
-    let revision = survivor.revision().unwrap_or_default();
-    Case { number: survivor.number().clone(), revision, ..Case::of(before.removed, &before.period) }
+pub(super) fn case_before_merge(survivor: &History, before: &PeriodBeforeMerge<'_>) -> Option<CasePeriodRow> {
+    let removed = PrisonerCaseRow::of(before.removed, before.removed.state())?;
+    Some(CasePeriodRow {
+        prisoner_number: survivor.number().clone(),
+        case_revision: survivor.revision().unwrap_or_default(),
+        ..CasePeriodRow::of(&removed, before.period.clone())?
+    })
 }

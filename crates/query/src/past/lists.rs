@@ -16,12 +16,10 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use domain::{
-    identifier::{PrisonCode, PrisonerNumber, StaffId},
-    prisoner::{period_at, periods},
-};
+use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
 use event_log::KnownAt;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use views::CasePeriodRow;
 
 use super::{
     PastError,
@@ -31,12 +29,11 @@ use super::{
 use crate::{
     Error, State,
     present::{
-        allocation::{self, Counted, Month},
-        case::Case,
-        case_list::{self, Filter, List, Page, Sort},
+        allocation::{self, AllocationMonth, CountedAllocation},
+        case_list::{self, CaseFilter, CaseList, CasePage, CaseSort},
         case_prison,
-        nomis_contact::{self, Contact},
-        roster::{self, Caseload, Pom},
+        nomis_contact::{self, ContactAtPrison, ContactList},
+        roster::{self, PomCaseload, RegisteredPom},
     },
 };
 
@@ -51,10 +48,10 @@ pub(crate) enum CaseListScope<'a> {
 pub(crate) async fn case_lists<const N: usize>(
     state: &State,
     scope: CaseListScope<'_>,
-    lists: [List; N],
+    lists: [CaseList; N],
     at: DateTime<Utc>,
     known_at: Option<KnownAt>,
-) -> Result<(u64, [Page; N]), PastError> {
+) -> Result<(u64, [CasePage; N]), PastError> {
     let point = match known_at {
         Some(known_at) => Some(point_in_views(state, known_at).await?),
         None => None,
@@ -71,7 +68,7 @@ pub(crate) async fn case_lists<const N: usize>(
         let filters = lists.iter().map(|list| list.filter.clone()).collect();
         let changed = cases_changed_since(state, scope, point, at, filters).await?;
         for (list, keyed) in lists.iter().zip(&mut found) {
-            keyed.retain(|(_, case)| !changed.contains_key(&case.number));
+            keyed.retain(|(_, case)| !changed.contains_key(&case.prisoner_number));
             list.insert(changed.values(), keyed);
         }
     }
@@ -93,8 +90,8 @@ async fn cases_changed_since(
     scope: CaseListScope<'_>,
     point: Point,
     at: DateTime<Utc>,
-    filters: Vec<Filter>,
-) -> Result<BTreeMap<PrisonerNumber, Case>, Error> {
+    filters: Vec<CaseFilter>,
+) -> Result<BTreeMap<PrisonerNumber, CasePeriodRow>, Error> {
     let numbers = match scope {
         CaseListScope::Prison(prison) => {
             case_prison::changed_since_at_prison(&state.views, prison, Some(at), point.position).await?
@@ -105,8 +102,7 @@ async fn cases_changed_since(
     };
     let filters = Arc::new(filters);
     map_histories(&state.log, numbers, point, move |history| {
-        let periods = periods(&history);
-        let case = Case::of(&history, period_at(&periods, at)?);
+        let case = CasePeriodRow::at(&history, at)?;
         filters.iter().any(|filter| filter.passes(&case)).then(|| (history.number().clone(), case))
     })
     .await
@@ -119,15 +115,15 @@ pub(crate) async fn roster(
     prison: &PrisonCode,
     at: DateTime<Utc>,
     known_at: Option<KnownAt>,
-) -> Result<(u64, Vec<(Pom, Caseload)>), PastError> {
+) -> Result<(u64, Vec<(RegisteredPom, PomCaseload)>), PastError> {
     if known_at.is_none() {
         let read = roster::with_caseloads(&state.views, prison, at).await?;
         return Ok((read.position, read.rows));
     }
-    let filter = Filter { prison: Some(prison.clone()), ..Filter::default() };
-    let all = List { filter, sort: Sort::default(), after: None, limit: None };
+    let filter = CaseFilter { prison: Some(prison.clone()), ..CaseFilter::default() };
+    let all = CaseList { filter, sort: CaseSort::default(), after: None, limit: None };
     let (position, [here]) = case_lists(state, CaseListScope::Prison(prison), [all], at, known_at).await?;
-    let mut loads: BTreeMap<StaffId, Caseload> = BTreeMap::new();
+    let mut loads: BTreeMap<StaffId, PomCaseload> = BTreeMap::new();
     for case in here.cases {
         let letter = case.tier.map(|tier| tier.to_string().chars().take(1).collect::<String>());
         if let Some(pom) = case.pom {
@@ -138,14 +134,14 @@ pub(crate) async fn roster(
         }
     }
     let history = prison_history(&state.log, prison.clone(), Point { position }).await?;
-    let mut poms: Vec<(Pom, Caseload)> = Pom::of(&history, at)
+    let mut poms: Vec<(RegisteredPom, PomCaseload)> = RegisteredPom::of(&history, at)
         .into_iter()
         .map(|pom| {
-            let load = loads.remove(&pom.staff_id).unwrap_or_default();
+            let load = loads.remove(&pom.pom.staff_id).unwrap_or_default();
             (pom, load)
         })
         .collect();
-    poms.sort_by(|(pom, _), (other, _)| (&pom.name, pom.staff_id).cmp(&(&other.name, other.staff_id)));
+    poms.sort_by(|(pom, _), (other, _)| (&pom.pom.name, pom.pom.staff_id).cmp(&(&other.pom.name, other.pom.staff_id)));
     Ok((position, poms))
 }
 
@@ -154,7 +150,7 @@ pub(crate) async fn months(
     state: &State,
     prison: &PrisonCode,
     known_at: Option<KnownAt>,
-) -> Result<(u64, Vec<Month>), PastError> {
+) -> Result<(u64, Vec<AllocationMonth>), PastError> {
     let Some(known_at) = known_at else {
         let read = allocation::by_month(&state.views, prison).await?;
         return Ok((read.position, read.rows));
@@ -165,19 +161,19 @@ pub(crate) async fn months(
     let both: BTreeSet<PrisonerNumber> = changed.iter().cloned().collect();
     counted.retain(|counted| !both.contains(&counted.number));
     let here = prison.clone();
-    let of_changed: Vec<Vec<Counted>> =
-        map_histories(&state.log, changed, point, move |history| Some(Counted::of(&history, &here))).await?;
+    let of_changed: Vec<Vec<CountedAllocation>> =
+        map_histories(&state.log, changed, point, move |history| Some(CountedAllocation::of(&history, &here))).await?;
     counted.extend(of_changed.into_iter().flatten());
-    Ok((point.position, Month::of(counted)))
+    Ok((point.position, AllocationMonth::of(counted)))
 }
 
 /// The first POM contacts of a list, at least one more than make a page where there are as many;
 /// and the position that the answer includes.
 pub(crate) async fn contacts(
     state: &State,
-    list: &nomis_contact::List,
+    list: &ContactList,
     known_at: Option<KnownAt>,
-) -> Result<(u64, Vec<Contact>), PastError> {
+) -> Result<(u64, Vec<ContactAtPrison>), PastError> {
     let Some(known_at) = known_at else {
         let read = nomis_contact::first(&state.views, list, None).await?;
         return Ok((read.position, read.rows));
@@ -194,7 +190,7 @@ pub(crate) async fn contacts(
     {
         contacts.extend(list.of(&history));
     }
-    contacts.extend(read.rows.into_iter().filter(|contact| !changed.contains(&contact.prison)));
-    contacts.sort_by_key(Contact::key);
+    contacts.extend(read.rows.into_iter().filter(|contact| !changed.contains(&contact.contact.prison_code)));
+    contacts.sort_by_key(ContactAtPrison::key);
     Ok((point.position, contacts))
 }

@@ -7,6 +7,7 @@ use domain::{
     prisoner::{History, Period, lineage::periods_before_merges, periods},
 };
 use event_log::{KnownAt, LogError, RecordedEvent, SharedLog, StoredEvent, decode, history::push};
+use views::{CasePeriodRow, PrisonerCaseRow};
 
 use super::{
     PastError,
@@ -14,7 +15,7 @@ use super::{
     histories::{FromEvents, Histories},
     point::Point,
 };
-use crate::{Error, present::case::Case};
+use crate::Error;
 
 /// An entry of a case's history.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub struct CasePeriod {
     /// The state of the case in it.
     pub period: Period,
     /// The same as answers have it, under the surviving number.
-    pub(crate) case: Case,
+    pub(crate) case: CasePeriodRow,
 }
 
 /// Everything about the case that the number belongs to, as it was known at a point; `None` where
@@ -67,15 +68,14 @@ pub async fn whole_case(
     let Some(EventsOfCase { survivor, removed }) = events_of_case(log, number, point).await? else { return Ok(None) };
     let history = &survivor.history;
     let before = periods_before_merges(history, removed.iter().map(|(merged_at, of)| (*merged_at, &of.history)));
-    let before = before.into_iter().map(|before| CasePeriod {
-        number: before.removed.number().clone(),
-        case: case_before_merge(history, &before),
-        period: before.period,
+    let before = before.into_iter().filter_map(|before| {
+        let case = case_before_merge(history, &before)?;
+        Some(CasePeriod { number: before.removed.number().clone(), case, period: before.period })
     });
-    let own = periods(history).into_iter().map(|period| CasePeriod {
-        number: history.number().clone(),
-        case: Case::of(history, &period),
-        period,
+    let last = PrisonerCaseRow::of(history, history.state());
+    let own = periods(history).into_iter().filter_map(|period| {
+        let case = CasePeriodRow::of(last.as_ref()?, period.clone())?;
+        Some(CasePeriod { number: history.number().clone(), case, period })
     });
     let (number, periods) = (history.number().clone(), before.chain(own).collect());
     Ok(Some(WholeCase { number, periods, entries: entries_in_order(survivor, removed) }))

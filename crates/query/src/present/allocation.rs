@@ -1,21 +1,21 @@
-//! The view `allocation`: allocations and reallocations, counted by month, and those in force.
+//! The view `allocation`: allocations and reallocations counted by month, and those in force.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
-    london,
-    prisoner::{History, allocations},
+    prisoner::History,
 };
 use sqlx::PgPool;
+use views::{AllocationKind, AllocationRow};
 
-use super::{Read, Row, read};
+use super::{NamedColumns, ViewRows, bigint, read_named};
 use crate::Error;
 
-/// What happened at a prison in a month.
+/// The allocations of a prison in a month.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Month {
+pub(crate) struct AllocationMonth {
     /// First day of the London month.
     pub(crate) month: NaiveDate,
     pub(crate) allocations: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Month {
 
 /// An allocation or a reallocation, as far as it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Counted {
+pub(crate) struct CountedAllocation {
     pub(crate) number: PrisonerNumber,
     /// First day of the London month.
     pub(crate) month: NaiveDate,
@@ -39,17 +39,21 @@ pub(crate) struct Counted {
     pub(crate) days_waited: Option<i32>,
 }
 
-/// What counts at a prison, of cases to which nothing has happened after a position: of them the view says what it said then.
-pub(crate) async fn unchanged_since(views: &PgPool, prison: &PrisonCode, position: u64) -> Result<Vec<Counted>, Error> {
+/// The allocations that count at a prison, of cases to which nothing has happened after a position:
+/// the view still says of them what it said then.
+pub(crate) async fn unchanged_since(
+    views: &PgPool,
+    prison: &PrisonCode,
+    position: u64,
+) -> Result<Vec<CountedAllocation>, Error> {
     const SQL: &str = "
         SELECT a.prisoner_number, a.month, a.kind = 'REALLOCATION' AS is_reallocation, a.is_override, a.days_waited
         FROM allocation a JOIN prisoner_case c ON c.prisoner_number = a.prisoner_number
         WHERE a.prison = $1 AND c.position <= $2";
-    let position = i64::try_from(position).unwrap_or(i64::MAX);
-    let rows = sqlx::query(SQL).bind(prison.as_str()).bind(position).fetch_all(views).await?;
+    let rows = sqlx::query(SQL).bind(prison.as_str()).bind(bigint(position)).fetch_all(views).await?;
     let convert = |row| {
-        let row = Row { table: "allocation", key: "prisoner_number", row };
-        Ok(Counted {
+        let row = NamedColumns { table: "allocation", key: "prisoner_number", row };
+        Ok(CountedAllocation {
             number: row.word("prisoner_number")?,
             month: row.get("month")?,
             is_reallocation: row.get("is_reallocation")?,
@@ -60,35 +64,37 @@ pub(crate) async fn unchanged_since(views: &PgPool, prison: &PrisonCode, positio
     rows.iter().map(convert).collect()
 }
 
-impl Counted {
-    /// What counts at a prison of a case, from its history as it was known at some point.
+impl CountedAllocation {
+    /// The allocations that count at a prison, of a case's history as it was known at some point.
     pub(crate) fn of(history: &History, prison: &PrisonCode) -> Vec<Self> {
-        allocations(history)
-            .into_iter()
-            .filter(|allocation| allocation.prison == prison)
-            .map(|allocation| {
-                let day = london::date(allocation.entry.effective_at);
-                Self {
-                    number: history.number().clone(),
-                    month: day.with_day(1).unwrap_or(day),
-                    is_reallocation: allocation.pom_before.is_some(),
-                    is_override: allocation.choice.is_override(allocation.pom.kind),
-                    days_waited: allocation.days_waited(),
-                }
-            })
-            .collect()
+        let rows = AllocationRow::all_of(history).into_iter();
+        rows.filter(|row| row.prison == *prison).map(Self::from).collect()
     }
 }
 
-impl Month {
-    /// The months of what counts, in order: what [`by_month`] has the database work out.
-    pub(crate) fn of(counted: impl IntoIterator<Item = Counted>) -> Vec<Self> {
-        let mut by_month: BTreeMap<NaiveDate, Vec<Counted>> = BTreeMap::new();
+impl From<AllocationRow> for CountedAllocation {
+    fn from(row: AllocationRow) -> Self {
+        Self {
+            number: row.prisoner_number,
+            month: row.month,
+            is_reallocation: row.kind == AllocationKind::Reallocation,
+            is_override: row.is_override,
+            days_waited: row.days_waited,
+        }
+    }
+}
+
+impl AllocationMonth {
+    /// The months of allocations, in order, as [`by_month`] has the database count them.
+    pub(crate) fn of(counted: impl IntoIterator<Item = CountedAllocation>) -> Vec<Self> {
+        let mut by_month: BTreeMap<NaiveDate, Vec<CountedAllocation>> = BTreeMap::new();
         for counted in counted {
             by_month.entry(counted.month).or_default().push(counted);
         }
-        let count = |counted: &[Counted], is: fn(&Counted) -> bool| counted.iter().filter(|one| is(one)).count() as u64;
-        let month = |(month, counted): (NaiveDate, Vec<Counted>)| {
+        let count = |counted: &[CountedAllocation], is: fn(&CountedAllocation) -> bool| {
+            counted.iter().filter(|one| is(one)).count() as u64
+        };
+        let month = |(month, counted): (NaiveDate, Vec<CountedAllocation>)| {
             let mut days: Vec<i32> = counted.iter().filter_map(|counted| counted.days_waited).collect();
             days.sort_unstable();
             Self {
@@ -118,7 +124,7 @@ fn median(days: &[i32]) -> Option<f64> {
 }
 
 /// A prison's months in which there was anything, in order.
-pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<Read<Month>, Error> {
+pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<ViewRows<AllocationMonth>, Error> {
     const SQL: &str = "
         SELECT v.position AS ledger_position, m.*
         FROM checkpoint v LEFT JOIN LATERAL (
@@ -135,8 +141,8 @@ pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<Read
         ) m ON true
         ORDER BY m.month";
     let rows = sqlx::query(SQL).bind(prison.as_str()).fetch_all(views).await?;
-    read(&rows, "allocation", "month", |row| {
-        Ok(Month {
+    read_named(&rows, "allocation", "month", |row| {
+        Ok(AllocationMonth {
             month: row.get("month")?,
             allocations: row.count("allocations")?,
             reallocations: row.count("reallocations")?,
@@ -150,7 +156,7 @@ pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<Read
 
 /// A primary POM's holding of a case, with the allocation that it came from.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct InForce {
+pub(crate) struct AllocationInForce {
     /// The number asked for: one that was merged answers with the survivor's.
     pub(crate) asked: Option<String>,
     pub(crate) number: PrisonerNumber,
@@ -168,7 +174,7 @@ pub(crate) struct InForce {
     pub(crate) recorded_at: Option<DateTime<Utc>>,
 }
 
-/// What every statement on allocations in force selects: `p` is the period, `a` its allocation.
+/// The select list of each statement on allocations in force: `p` is the period, `a` its allocation.
 macro_rules! in_force {
     () => {
         "p.prisoner_number, p.prison, p.pom_staff_id, p.pom_email, p.pom_since, coalesce(a.tier, p.tier) AS tier, \
@@ -181,7 +187,7 @@ pub(crate) async fn in_force_of_prisoners(
     views: &PgPool,
     numbers: &[PrisonerNumber],
     at: DateTime<Utc>,
-) -> Result<Read<InForce>, Error> {
+) -> Result<ViewRows<AllocationInForce>, Error> {
     // `UNION`, not `UNION ALL`: a circle, which the rules refuse, would come to an end all the same.
     const SQL: &str = concat!(
         "WITH RECURSIVE chain AS (
@@ -204,7 +210,7 @@ pub(crate) async fn in_force_of_prisoners(
     );
     let numbers: Vec<&str> = numbers.iter().map(PrisonerNumber::as_str).collect();
     let rows = sqlx::query(SQL).bind(numbers).bind(at).fetch_all(views).await?;
-    read(&rows, "case_period", "prisoner_number", |row| InForce::read(row, Some(row.get("asked")?)))
+    read_named(&rows, "case_period", "prisoner_number", |row| AllocationInForce::read(row, Some(row.get("asked")?)))
 }
 
 /// The allocations in force of these POMs, by POM and case.
@@ -212,7 +218,7 @@ pub(crate) async fn in_force_of_poms(
     views: &PgPool,
     staff_ids: &[StaffId],
     at: DateTime<Utc>,
-) -> Result<Read<InForce>, Error> {
+) -> Result<ViewRows<AllocationInForce>, Error> {
     const SQL: &str = concat!(
         "SELECT v.position AS ledger_position, ",
         in_force!(),
@@ -223,11 +229,11 @@ pub(crate) async fn in_force_of_poms(
     );
     let staff_ids: Vec<i64> = staff_ids.iter().map(|id| id.get()).collect();
     let rows = sqlx::query(SQL).bind(staff_ids).bind(at).fetch_all(views).await?;
-    read(&rows, "case_period", "prisoner_number", |row| InForce::read(row, None))
+    read_named(&rows, "case_period", "prisoner_number", |row| AllocationInForce::read(row, None))
 }
 
-impl InForce {
-    fn read(row: Row<'_>, asked: Option<String>) -> Result<Self, Error> {
+impl AllocationInForce {
+    fn read(row: NamedColumns<'_>, asked: Option<String>) -> Result<Self, Error> {
         Ok(Self {
             asked,
             number: row.word("prisoner_number")?,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
 use sqlx::PgPool;
 
-use super::Row;
+use super::{NamedColumns, bigint};
 use crate::Error;
 
 /// The cases to which something has happened after `position`, of those that by then had been seen at the prison; where an
@@ -45,10 +45,5 @@ pub(crate) async fn changed_since_around_pom(
 
 fn numbers(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<PrisonerNumber>, Error> {
     let key = "prisoner_number";
-    rows.iter().map(|row| Row { table: "case_prison", key, row }.word(key)).collect()
-}
-
-/// A position as a `bigint`; no store counts beyond it.
-fn bigint(position: u64) -> i64 {
-    i64::try_from(position).unwrap_or(i64::MAX)
+    rows.iter().map(|row| NamedColumns { table: "case_prison", key, row }.word(key)).collect()
 }

@@ -248,6 +248,12 @@ impl CasePeriodRow {
         case.as_ref().into_iter().flat_map(row).collect()
     }
 
+    /// Whether the period holds at an instant.
+    #[must_use]
+    pub fn holds_at(&self, instant: DateTime<Utc>) -> bool {
+        self.valid_from <= instant && self.valid_to.is_after(instant)
+    }
+
     /// The row of the period that holds at an instant.
     #[must_use]
     pub fn at(history: &History, at: DateTime<Utc>) -> Option<Self> {

@@ -17,7 +17,7 @@ use super::{NO_STORE, rails_time};
 use crate::{
     State,
     http::answer::Answer,
-    present::allocation::{self, InForce},
+    present::allocation::{self, AllocationInForce},
 };
 
 /// Most numbers in one request. That API had no limit; this is ten prisons' cases.
@@ -57,8 +57,8 @@ pub(super) struct FirstApiAllocation {
     updated_at: String,
 }
 
-impl From<InForce> for FirstApiAllocation {
-    fn from(held: InForce) -> Self {
+impl From<AllocationInForce> for FirstApiAllocation {
+    fn from(held: AllocationInForce) -> Self {
         Self {
             nomis_offender_id: held.number.to_string(),
             nomis_booking_id: held.nomis_booking_id,
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_allocation_has_that_apis_members() {
-        let held = InForce {
+        let held = AllocationInForce {
             asked: None,
             number: "A1234BC".parse().expect("a number"),
             prison: "LEI".parse().expect("a prison"),

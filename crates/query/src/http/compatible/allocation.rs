@@ -8,13 +8,10 @@ use domain::identifier::PrisonerNumber;
 use http_api::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
+use views::{CasePeriodRow, CasePom};
 
 use super::{LiveError, live_not_found, name_parts};
-use crate::{
-    State,
-    http::answer::Answer,
-    present::case::{Case, CaseAt, Holder},
-};
+use crate::{State, http::answer::Answer, present::case::CaseAt};
 
 /// The POMs of a case.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,8 +36,8 @@ struct LiveStaffMember<'a> {
     name: &'a str,
 }
 
-impl<'a> From<&'a Holder> for LiveStaffMember<'a> {
-    fn from(holder: &'a Holder) -> Self {
+impl<'a> From<&'a CasePom> for LiveStaffMember<'a> {
+    fn from(holder: &'a CasePom) -> Self {
         Self { staff_id: holder.staff_id.get(), name: &holder.name }
     }
 }
@@ -111,7 +108,7 @@ pub(in crate::http) async fn primary_pom(
     })
 }
 
-fn manager<'a>(case: &'a Case, pom: &'a Holder) -> LivePrimaryPom<'a> {
+fn manager<'a>(case: &'a CasePeriodRow, pom: &'a CasePom) -> LivePrimaryPom<'a> {
     let (surname, forename) = name_parts(&pom.name);
     LivePrimaryPom {
         manager: LiveManager { code: pom.staff_id.get(), forename, surname, email: pom.email.as_deref() },
@@ -121,7 +118,7 @@ fn manager<'a>(case: &'a Case, pom: &'a Holder) -> LivePrimaryPom<'a> {
 
 /// The case as it is now, if there is one. As in the live service, a text that is no prisoner
 /// number has none.
-pub(super) async fn look_up(state: &State, number: &str) -> Result<(u64, Option<Box<Case>>), Problem> {
+pub(super) async fn look_up(state: &State, number: &str) -> Result<(u64, Option<Box<CasePeriodRow>>), Problem> {
     let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok((0, None)) };
     let (position, case) = state.cases.case_at(number, state.now()).await?;
     Ok(match case {
@@ -131,9 +128,9 @@ pub(super) async fn look_up(state: &State, number: &str) -> Result<(u64, Option<
 }
 
 /// The primary POM, or the live service's text that there is none.
-fn allocated(case: &Option<Box<Case>>) -> Result<(&Case, &Holder), &'static str> {
+fn allocated(case: &Option<Box<CasePeriodRow>>) -> Result<(&CasePeriodRow, &CasePom), &'static str> {
     match case.as_deref() {
-        Some(Case { ever_allocated: false, .. }) | None => Err("Not ready for allocation"),
+        Some(CasePeriodRow { ever_allocated: false, .. }) | None => Err("Not ready for allocation"),
         Some(case) => case.pom.as_ref().map(|pom| (case, pom)).ok_or("Not allocated"),
     }
 }
@@ -146,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_live_services_members_and_texts() {
-        let case = Some(Box::new(Case { coworker: example().pom, ..example() }));
+        let case = Some(Box::new(CasePeriodRow { coworker: example().pom, ..example() }));
         let (found, pom) = allocated(&case).expect("allocated");
         assert_eq!(
             json!(manager(found, pom)),
@@ -159,9 +156,9 @@ mod tests {
             json!(LiveAllocation { primary_pom: pom.into(), secondary_pom: LiveSecondaryPom::None {} }),
             json!({"primary_pom": {"staff_id": 485_926, "name": "Okafor, Grace"}, "secondary_pom": {}})
         );
-        let was = Some(Box::new(Case { pom: None, ..example() }));
+        let was = Some(Box::new(CasePeriodRow { pom: None, ..example() }));
         assert_eq!(allocated(&was).expect_err("not now"), "Not allocated");
-        let never = Some(Box::new(Case { pom: None, ever_allocated: false, ..example() }));
+        let never = Some(Box::new(CasePeriodRow { pom: None, ever_allocated: false, ..example() }));
         assert_eq!(allocated(&never).expect_err("never"), "Not ready for allocation");
         assert_eq!(allocated(&None).expect_err("unknown"), "Not ready for allocation");
     }

@@ -9,13 +9,10 @@ use domain::{identifier::PrisonerNumber, prisoner::OfficerRole};
 use http_api::Problem;
 use serde::Serialize;
 use utoipa::ToSchema;
+use views::{CasePeriodRow, CasePlan};
 
 use super::{LiveError, allocation::look_up, live_not_found};
-use crate::{
-    State,
-    http::answer::Answer,
-    present::case::{Case, Plan},
-};
+use crate::{State, http::answer::Answer};
 
 /// A case's handover.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,11 +34,11 @@ pub(in crate::http) struct LiveHandover<'a> {
 }
 
 impl<'a> LiveHandover<'a> {
-    fn new(case: &'a Case, plan: Plan) -> Self {
-        let com = case.community_manager.as_ref().filter(|_| case.responsible == OfficerRole::Com);
+    fn new(case: &'a CasePeriodRow, plan: CasePlan) -> Self {
+        let com = case.com.as_ref().filter(|_| case.responsible == OfficerRole::Com);
         let pom = case.pom.as_ref().filter(|_| case.responsible == OfficerRole::Pom);
         Self {
-            noms_number: &case.number,
+            noms_number: &case.prisoner_number,
             handover_date: plan.handover_date,
             handover_start_date: plan.start_date,
             responsibility: case.responsible,
@@ -88,7 +85,7 @@ mod tests {
                 "responsiblePomName": "Okafor, Grace", "responsiblePomNomisId": 485_926,
             })
         );
-        let case = Case { responsible: OfficerRole::Com, ..example() };
+        let case = CasePeriodRow { responsible: OfficerRole::Com, ..example() };
         assert_eq!(
             json!(LiveHandover::new(&case, case.plan.expect("a plan"))),
             json!({

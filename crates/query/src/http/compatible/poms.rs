@@ -13,7 +13,10 @@ use super::{active_allocations::FirstApiAllocation, rails_time};
 use crate::{
     State,
     http::answer::Answer,
-    present::{allocation, roster},
+    present::{
+        allocation,
+        roster::{self, RegisteredPom},
+    },
 };
 
 /// Most POMs in one request; a prison has some 30.
@@ -58,20 +61,20 @@ pub(in crate::http) async fn poms_by_ids(
     let poms = poms
         .rows
         .into_iter()
-        .map(|pom| FirstApiPom {
+        .map(|RegisteredPom { pom, registered }| FirstApiPom {
             nomis_staff_id: pom.staff_id.get(),
-            working_pattern: format!("{:.1}", pom.working_pattern),
+            working_pattern: format!("{:.1}", f64::from(pom.working_pattern)),
             status: match pom.status {
                 PomStatus::Active => "active",
                 PomStatus::Unavailable => "unavailable",
                 PomStatus::Inactive => "inactive",
             },
-            created_at: rails_time(pom.registered),
-            updated_at: rails_time(pom.from),
+            created_at: rails_time(registered),
+            updated_at: rails_time(pom.valid_from),
             allocations: held
                 .rows
                 .iter()
-                .filter(|held| held.staff_id == pom.staff_id.get() && held.prison == pom.prison)
+                .filter(|held| held.staff_id == pom.staff_id.get() && held.prison == pom.prison_code)
                 .map(|held| FirstApiAllocation::from(held.clone()))
                 .collect(),
         })

@@ -1,0 +1,80 @@
+//! The order of a list of cases, twice as its filter is: as an expression of a statement, and as a
+//! text that is made of a case.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use views::CasePeriodRow;
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CaseSort {
+    pub(crate) by: SortBy,
+    pub(crate) descending: bool,
+}
+
+/// What a list is sorted by; cases that are equal in it, by prisoner number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum SortBy {
+    #[default]
+    PrisonerNumber,
+    Tier,
+    PomName,
+    Phase,
+    HandoverStartDate,
+    HandoverDate,
+    WaitingSince,
+    ResponsibleSince,
+}
+
+impl SortBy {
+    /// The value of [`SortBy::text`] for a case.
+    fn text_of(self, case: &CasePeriodRow) -> Option<String> {
+        let instant = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+        match self {
+            Self::PrisonerNumber => Some(String::new()),
+            Self::Tier => case.tier.map(|tier| tier.to_string()),
+            Self::PomName => case.pom.as_ref().map(|pom| pom.name.clone()),
+            Self::Phase => Some(word(&case.phase)),
+            Self::HandoverStartDate => case.plan.and_then(|plan| plan.start_date).map(|day| day.to_string()),
+            Self::HandoverDate => case.plan.and_then(|plan| plan.handover_date).map(|day| day.to_string()),
+            Self::WaitingSince => case.waiting_since.map(instant),
+            Self::ResponsibleSince => Some(instant(case.responsible_since)),
+        }
+    }
+
+    /// A text that sorts as the thing itself, byte by byte; null where it is absent.
+    fn text(self) -> &'static str {
+        match self {
+            Self::PrisonerNumber => "''",
+            Self::Tier => "p.tier",
+            Self::PomName => "p.pom_name",
+            Self::Phase => "p.phase",
+            Self::HandoverStartDate => "p.plan_start_date::text",
+            Self::HandoverDate => "p.plan_handover_date::text",
+            Self::WaitingSince => "to_char(p.waiting_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
+            Self::ResponsibleSince => "to_char(p.responsible_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
+        }
+    }
+}
+
+impl CaseSort {
+    /// The text to sort by, never null: absent values come last in either direction. No text comes
+    /// after Unicode's last character, none before the empty one.
+    pub(super) fn key(self) -> String {
+        format!("coalesce({}, '{}')", self.by.text(), self.absent())
+    }
+
+    /// The value of [`CaseSort::key`] for a case.
+    pub(super) fn key_of(self, case: &CasePeriodRow) -> String {
+        self.by.text_of(case).unwrap_or_else(|| self.absent().to_owned())
+    }
+
+    fn absent(self) -> &'static str {
+        if self.descending { "" } else { "\u{10FFFF}" }
+    }
+}
+
+/// One of the domain's words as the views write it.
+pub(super) fn word<T: Serialize>(value: &T) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
