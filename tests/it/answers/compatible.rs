@@ -1,14 +1,14 @@
-//! The answers that others rely on: those of the live service and of the first allocation API, member by member.
+//! The endpoints for clients of the live service and of the first allocation API, member by member.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{
-    answers::{answered, ask, ask_with, record, start},
-    support::ledger::{Ledger, NOVAK, OKAFOR, SHAH},
+use crate::support::{
+    ledger::{Ledger, NOVAK, OKAFOR, SHAH},
+    questions::{ask, ask_with, assert_ok, record},
 };
 
-/// Checks a body and its status.
+/// Asks and checks the status and the body.
 async fn check(ledger: &Ledger, path: &str, status: u16, body: Value) {
     let answer = ask(ledger, path).await;
     assert_eq!((answer.status.as_u16(), &answer.body), (status, &body), "{path}");
@@ -16,8 +16,8 @@ async fn check(ledger: &Ledger, path: &str, status: u16, body: Value) {
 }
 
 #[tokio::test]
-async fn the_live_services_clients_can_be_pointed_here() {
-    let ledger = start().await;
+async fn the_live_services_endpoints_answer_member_by_member() {
+    let ledger = Ledger::start_all_roles().await;
     let error = |message: &str| json!({"status": "error", "message": message});
     for path in ["/api/allocation/A1234BC", "/api/allocation/A1234BC/primary_pom"] {
         check(&ledger, path, 404, error("Not ready for allocation")).await;
@@ -74,8 +74,8 @@ async fn the_live_services_clients_can_be_pointed_here() {
 }
 
 #[tokio::test]
-async fn the_first_allocation_apis_clients_can_be_pointed_here() {
-    let ledger = start().await;
+async fn the_first_allocation_apis_endpoints_answer_member_by_member() {
+    let ledger = Ledger::start_all_roles().await;
     ledger.case("A1234BC", SHAH).await;
     ledger.tier("A1234BD").await;
     let allocation = json!({
@@ -87,7 +87,7 @@ async fn the_first_allocation_apis_clients_can_be_pointed_here() {
 
     let asked = json!(["A1234BC", "A1234BD", "A1234BE", "A9999ZZ", "nobody", "no\0body"]);
     let active = ask_with(&ledger, Method::POST, "/allocation/active", Some(&asked)).await;
-    let body = answered(&active).clone();
+    let body = assert_ok(&active).clone();
     assert_eq!((&body["status"], &body["errorMessage"]), (&json!("ok"), &json!("")));
     let data = body["data"].as_object().expect("by number");
     assert_eq!(data.keys().collect::<Vec<_>>(), ["A1234BC", "A1234BD"]);
@@ -115,17 +115,17 @@ async fn the_first_allocation_apis_clients_can_be_pointed_here() {
     let part_time = json!({"workingPattern": 0.5, "effectiveAt": "2019-01-02T00:00:00Z"});
     record(&ledger, &format!("PATCH /prisons/LEI/poms/{NOVAK}"), part_time).await;
     let poms = ask(&ledger, &format!("/poms/{OKAFOR},{NOVAK},1")).await;
-    let poms = answered(&poms)["poms"].as_array().expect("a list").clone();
+    let poms = assert_ok(&poms)["poms"].as_array().expect("a list").clone();
     assert_eq!(poms.len(), 2);
     assert_eq!((&poms[0]["nomis_staff_id"], &poms[1]["nomis_staff_id"]), (&json!(OKAFOR), &json!(NOVAK)));
     assert_eq!(poms[0]["allocations"][0]["nomis_offender_id"], "A1234BD");
     assert_eq!((&poms[1]["working_pattern"], &poms[1]["status"]), (&json!("0.5"), &json!("active")));
     assert_eq!(poms[1]["allocations"], json!([]));
-    // The POM's first day, whatever has changed since.
+    // The first day of the POM, whatever has changed since.
     assert_eq!(poms[1]["created_at"], poms[0]["created_at"]);
     assert_eq!(poms[1]["updated_at"], "2019-01-02T00:00:00.000Z");
     let one = ask(&ledger, &format!("/poms/{SHAH}")).await;
-    assert_eq!(answered(&one)["poms"][0]["allocations"][0]["nomis_offender_id"], "A1234BC");
+    assert_eq!(assert_ok(&one)["poms"][0]["allocations"][0]["nomis_offender_id"], "A1234BC");
 
     let status = ask(&ledger, "/status").await;
     assert_eq!(status.body["status"], "ok");

@@ -2,62 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
-use domain::{
-    Event, Stream,
-    event::RecordedBy,
-    identifier::CommandId,
-    prisoner::{PrisonerEvent, TierAssigned},
-    tier::TierSource,
-};
-use event_log::{APPEND_EVENTS_MAX, ExpectedRevision, Metadata, encode};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use sqlx::AssertSqlSafe;
-use uuid::Uuid;
 
-use crate::{
-    answers::{answered, next_page, start},
-    support::{
-        Answer, PATIENCE,
-        ledger::{Ledger, PRISON, SHAH, refused},
-        topology::is_of_the_log_in_postgres,
-    },
+use crate::support::{
+    Answer, PATIENCE,
+    ledger::{Ledger, PRISON, SHAH, assert_refused},
+    made_up_events::{append_to_made_up_cases, tiers},
+    questions::{assert_ok, next_page},
 };
 
-/// Events to grow a log by that no test asks for.
-pub fn other_tiers(count: usize) -> Vec<Event> {
-    let tier = TierAssigned {
-        tier: "D1".parse().expect("a tier"),
-        rosh_level: None,
-        source: TierSource::Manual,
-        crn: None,
-        prison: None,
-    };
-    vec![Event::Prisoner(PrisonerEvent::TierAssigned(tier)); count]
-}
-
-/// Appends events to the streams of made-up cases, straight into the log.
-pub async fn grow(ledger: &Ledger, events: &[Event]) {
-    let log = ledger.log().await;
-    let appends = events.chunks(APPEND_EVENTS_MAX).enumerate().map(|(number, events)| {
-        let log = log.clone();
-        async move {
-            let stream = Stream::Prisoner(format!("G{number:04}ZZ").parse().expect("a prisoner number"));
-            let recorded_by = RecordedBy { username: "TEST".parse().expect("a name"), client: "test".to_owned() };
-            let (command, now) = (CommandId(Uuid::new_v4()), Utc::now());
-            let now = chrono::SubsecRound::trunc_subsecs(now, 6);
-            let metadata = Metadata::new(now, recorded_by, command, String::new(), Uuid::new_v4(), None);
-            let events = events.iter().enumerate().map(|(index, event)| encode(event, index, &metadata, now)).collect();
-            log.append(&stream, ExpectedRevision::NoStream, events).await.expect("append");
-        }
-    });
-    futures::future::join_all(appends).await;
-}
-
 /// A ledger with all roles and one allocated case.
-async fn ledger() -> Ledger {
-    let ledger = start().await;
+async fn ledger_of_one_case() -> Ledger {
+    let ledger = Ledger::start_all_roles().await;
     ledger.case("A1111AA", SHAH).await;
     ledger
 }
@@ -70,12 +27,13 @@ fn position(answer: &Answer) -> u64 {
     answer.header("ledger-position").and_then(|value| value.parse().ok()).expect("a position")
 }
 
-/// Goes from page to page to the end; answers the positions of the events and how many pages there were.
-async fn through(ledger: &Ledger, path: &str) -> (Vec<u64>, usize) {
+/// Reads page after page to the end, and returns the positions of the events and the number of
+/// pages.
+async fn read_all_pages(ledger: &Ledger, path: &str) -> (Vec<u64>, usize) {
     let (mut positions, mut pages, mut next) = (Vec::new(), 0, Some(path.to_owned()));
     while let Some(path) = next {
         let answer = page(ledger, &path).await;
-        let events = answered(&answer).as_array().expect("a list");
+        let events = assert_ok(&answer).as_array().expect("a list");
         positions.extend(events.iter().map(|event| event["position"].as_u64().expect("a position")));
         pages += 1;
         next = next_page(&answer);
@@ -87,53 +45,53 @@ async fn through(ledger: &Ledger, path: &str) -> (Vec<u64>, usize) {
 }
 
 #[tokio::test]
-async fn pages_lead_through_all_that_is_wanted() {
-    let ledger = ledger().await;
+async fn pages_lead_through_every_event_that_matches() {
+    let ledger = ledger_of_one_case().await;
     let all = ledger.positions().await;
     let &[.., before, tier, head] = &all[..] else { panic!("few events: {all:?}") };
-    assert_eq!(through(&ledger, "/events").await, (all.clone(), 1));
-    assert_eq!(through(&ledger, "/events?limit=3").await, (all.clone(), all.len().div_ceil(3)));
+    assert_eq!(read_all_pages(&ledger, "/events").await, (all.clone(), 1));
+    assert_eq!(read_all_pages(&ledger, "/events?limit=3").await, (all.clone(), all.len().div_ceil(3)));
     let answer = page(&ledger, &format!("/events?after={before}")).await;
     assert_eq!(answer.body[0]["type"], "TierAssigned");
     let history = page(&ledger, "/prisoners/A1111AA/history/0").await;
     for member in ["eventId", "schemaVersion", "recordedAt", "recordedBy", "commandId", "data"] {
         assert_eq!(answer.body[0][member], history.body[member], "{member}");
     }
-    assert_eq!(through(&ledger, "/events?type=TierAssigned,PrisonJoinedOmic").await.0, [all[0], tier]);
-    assert_eq!(through(&ledger, "/events?prisoner=A1111AA&limit=1").await, (vec![tier, head], 2));
-    assert_eq!(through(&ledger, &format!("/events?prison={PRISON}")).await.0, all);
-    assert!(through(&ledger, "/events?prison=MDI").await.0.is_empty());
-    assert!(through(&ledger, "/events?prisoner=Z9999ZZ").await.0.is_empty());
+    assert_eq!(read_all_pages(&ledger, "/events?type=TierAssigned,PrisonJoinedOmic").await.0, [all[0], tier]);
+    assert_eq!(read_all_pages(&ledger, "/events?prisoner=A1111AA&limit=1").await, (vec![tier, head], 2));
+    assert_eq!(read_all_pages(&ledger, &format!("/events?prison={PRISON}")).await.0, all);
+    assert!(read_all_pages(&ledger, "/events?prison=MDI").await.0.is_empty());
+    assert!(read_all_pages(&ledger, "/events?prisoner=Z9999ZZ").await.0.is_empty());
     let nothing_new = page(&ledger, &format!("/events?after={head}")).await;
-    assert_eq!((answered(&nothing_new), position(&nothing_new)), (&json!([]), head));
+    assert_eq!((assert_ok(&nothing_new), position(&nothing_new)), (&json!([]), head));
 
-    refused(&page(&ledger, &format!("/events?after={}", head + 1)).await, 400, "parameter-invalid");
-    refused(&page(&ledger, "/events?type=Nonsense").await, 400, "parameter-invalid");
-    refused(&page(&ledger, "/events?limit=0").await, 400, "parameter-invalid");
-    refused(&page(&ledger, "/events?prisonr=LEI").await, 400, "parameter-unknown");
+    assert_refused(&page(&ledger, &format!("/events?after={}", head + 1)).await, 400, "parameter-invalid");
+    assert_refused(&page(&ledger, "/events?type=Nonsense").await, 400, "parameter-invalid");
+    assert_refused(&page(&ledger, "/events?limit=0").await, 400, "parameter-invalid");
+    assert_refused(&page(&ledger, "/events?prisonr=LEI").await, 400, "parameter-unknown");
 }
 
 #[tokio::test]
-async fn a_look_for_few_among_many_goes_on_from_page_to_page() {
-    let ledger = ledger().await;
-    grow(&ledger, &other_tiers(22_000)).await;
+async fn a_search_for_rare_events_continues_from_page_to_page() {
+    let ledger = ledger_of_one_case().await;
+    append_to_made_up_cases(&ledger, &tiers(22_000)).await;
     ledger.case("A2222AA", SHAH).await;
     let first = page(&ledger, "/events?type=AllocationMade").await;
     assert_eq!(first.body.as_array().map(Vec::len), Some(1), "not all of the log is looked through for one page");
     assert!(position(&first) < ledger.event_count().await);
-    let (found, pages) = through(&ledger, "/events?type=AllocationMade").await;
+    let (found, pages) = read_all_pages(&ledger, "/events?type=AllocationMade").await;
     assert_eq!((found.len(), pages), (2, 2));
-    let (found, pages) = through(&ledger, "/events?prisoner=A2222AA").await;
+    let (found, pages) = read_all_pages(&ledger, "/events?prisoner=A2222AA").await;
     assert_eq!((found.len(), pages), (2, 1), "a case is found by its number");
 }
 
-/// A stream of events as its client sees it.
-struct Streaming {
+/// A stream of events, as a client reads it.
+struct EventStream {
     response: Response,
     text: String,
 }
 
-impl Streaming {
+impl EventStream {
     async fn open(ledger: &Ledger, path: &str, headers: &[(&str, &str)]) -> Self {
         let url = format!("{}{path}", ledger.client().base_url());
         let mut request = reqwest::Client::new().get(url).header("Accept", "text/event-stream");
@@ -146,7 +104,7 @@ impl Streaming {
         Self { response, text: String::new() }
     }
 
-    /// The next block of lines; an error where the stream breaks off, `None` where it ends in order.
+    /// The next block of lines: an error if the stream breaks off, `None` at its end.
     async fn block(&mut self) -> reqwest::Result<Option<String>> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -174,10 +132,10 @@ impl Streaming {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_and_resumes() {
-    let ledger = ledger().await;
+async fn a_stream_sends_new_events_and_resumes_after_the_last_event_id() {
+    let ledger = ledger_of_one_case().await;
     let all = ledger.positions().await;
-    let mut stream = Streaming::open(&ledger, "/events", &[]).await;
+    let mut stream = EventStream::open(&ledger, "/events", &[]).await;
     for &expected in &all {
         let (id, event, data) = stream.event().await;
         assert_eq!((id, &data["position"], &data["type"]), (expected, &json!(expected), &json!(event)));
@@ -187,10 +145,10 @@ async fn a_stream_goes_on_and_resumes() {
     drop(stream);
     let next = position(&ledger.tier("A3333AA").await);
     let (after, last) = (format!("/events?after={}", all[0]), seen.to_string());
-    let mut resumed = Streaming::open(&ledger, &after, &[("Last-Event-ID", &last)]).await;
+    let mut resumed = EventStream::open(&ledger, &after, &[("Last-Event-ID", &last)]).await;
     assert_eq!(resumed.event().await.0, next);
 
-    let mut case = Streaming::open(&ledger, "/events?prisoner=A2222AA&type=AllocationMade,TierAssigned", &[]).await;
+    let mut case = EventStream::open(&ledger, "/events?prisoner=A2222AA&type=AllocationMade,TierAssigned", &[]).await;
     assert_eq!(case.event().await.0, seen);
     ledger.tier("A4444AA").await;
     ledger.allocate("A2222AA", SHAH).await;
@@ -199,15 +157,15 @@ async fn a_stream_goes_on_and_resumes() {
     let stream = [("Accept", "text/event-stream")];
     let ahead = [stream[0], ("Last-Event-ID", "1000000")];
     let get = async |path: &str, headers: &[(&str, &str)]| ledger.client().send(Method::GET, path, headers, None).await;
-    refused(&get("/events", &ahead).await, 400, "header-invalid");
-    refused(&get("/events", &[stream[0], ("Last-Event-ID", "x")]).await, 400, "header-invalid");
-    refused(&get("/events?limit=5", &stream).await, 400, "parameter-invalid");
+    assert_refused(&get("/events", &ahead).await, 400, "header-invalid");
+    assert_refused(&get("/events", &[stream[0], ("Last-Event-ID", "x")]).await, 400, "header-invalid");
+    assert_refused(&get("/events?limit=5", &stream).await, 400, "parameter-invalid");
 }
 
 #[tokio::test]
-async fn streams_do_not_hold_up_the_end_of_the_service() {
-    let ledger = ledger().await;
-    let mut idle = Streaming::open(&ledger, &format!("/events?after={}", ledger.event_count().await), &[]).await;
+async fn open_streams_do_not_delay_a_shutdown() {
+    let ledger = ledger_of_one_case().await;
+    let mut idle = EventStream::open(&ledger, &format!("/events?after={}", ledger.event_count().await), &[]).await;
     assert!(idle.block().await.expect("no break").is_some());
     let started = Instant::now();
     let drained = async { while idle.block().await.expect("an end in order").is_some() {} };
@@ -217,50 +175,54 @@ async fn streams_do_not_hold_up_the_end_of_the_service() {
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
 }
 
-#[tokio::test]
-async fn a_stream_ends_at_damage_after_what_precedes_it() {
-    if is_of_the_log_in_postgres("its tables are harmed") {
-        return;
-    }
-    let ledger = ledger().await;
-    let head = ledger.event_count().await;
-    let sql = format!(
-        "BEGIN; SET LOCAL session_replication_role = replica;
-         UPDATE log.event SET data = convert_to('nonsense', 'UTF8') WHERE position = {}; COMMIT",
-        head - 1
-    );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
-    let mut stream = Streaming::open(&ledger, "/events", &[]).await;
-    for expected in 1..head - 1 {
-        assert_eq!(stream.event().await.0, expected);
-    }
-    let last = stream.block().await.expect("no break").expect("a last word");
-    assert!(last.starts_with(": the log cannot be read on"), "{last}");
-    assert_eq!(stream.block().await.expect("an end in order"), None);
+/// Damage in the tables of the log.
+mod log_in_postgres {
+    use sqlx::AssertSqlSafe;
 
-    let (mut found, mut next) = (0, Some("/events?limit=1000".to_owned()));
-    while let Some(path) = next {
-        let answer = page(&ledger, &path).await;
-        if answer.status == 500 {
-            break;
+    use super::*;
+    use crate::support::topology::require_log_in_postgres;
+
+    #[tokio::test]
+    async fn a_stream_ends_at_damage_after_the_events_before_it() {
+        require_log_in_postgres();
+        let ledger = ledger_of_one_case().await;
+        let head = ledger.event_count().await;
+        let sql = format!(
+            "BEGIN; SET LOCAL session_replication_role = replica;
+             UPDATE log.event SET data = convert_to('nonsense', 'UTF8') WHERE position = {}; COMMIT",
+            head - 1
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
+        let mut stream = EventStream::open(&ledger, "/events", &[]).await;
+        for expected in 1..head - 1 {
+            assert_eq!(stream.event().await.0, expected);
         }
-        found += answered(&answer).as_array().map_or(0, Vec::len) as u64;
-        next = next_page(&answer);
-        assert!(next.is_some(), "there is more, although it cannot be read");
-    }
-    assert_eq!(found, head - 2, "what precedes it is answered");
-}
+        let last = stream.block().await.expect("no break").expect("a last word");
+        assert!(last.starts_with(": the log cannot be read on"), "{last}");
+        assert_eq!(stream.block().await.expect("an end in order"), None);
 
-/// A case's page is what precedes the damage, and who goes on from there meets it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_case_is_answered_up_to_its_damage() {
-    if is_of_the_log_in_postgres("its tables are harmed") {
-        return;
+        let (mut found, mut next) = (0, Some("/events?limit=1000".to_owned()));
+        while let Some(path) = next {
+            let answer = page(&ledger, &path).await;
+            if answer.status == 500 {
+                break;
+            }
+            found += assert_ok(&answer).as_array().map_or(0, Vec::len) as u64;
+            next = next_page(&answer);
+            assert!(next.is_some(), "there is more, although it cannot be read");
+        }
+        assert_eq!(found, head - 2, "what precedes it is answered");
     }
-    let ledger = ledger().await;
-    ledger.harm_second_event("A1111AA").await;
-    let first = page(&ledger, "/events?prisoner=A1111AA").await;
-    assert_eq!(answered(&first).as_array().map(Vec::len), Some(1), "{}", first.text);
-    let next = next_page(&first).expect("there is more, although it cannot be read");
-    assert_eq!(page(&ledger, &next).await.status, 500);
+
+    /// A page ends before the damage. The next page is an error.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_page_of_a_case_ends_before_its_damage() {
+        require_log_in_postgres();
+        let ledger = ledger_of_one_case().await;
+        ledger.harm_second_event("A1111AA").await;
+        let first = page(&ledger, "/events?prisoner=A1111AA").await;
+        assert_eq!(assert_ok(&first).as_array().map(Vec::len), Some(1), "{}", first.text);
+        let next = next_page(&first).expect("there is more, although it cannot be read");
+        assert_eq!(page(&ledger, &next).await.status, 500);
+    }
 }

@@ -1,25 +1,29 @@
-//! What the ledger does without being asked, interrupted at any moment, from the start, and on two servers at once.
+//! Policies: the commands that the ledger sends itself. They are interrupted at any moment,
+//! restarted, and run on two servers at once.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration, Utc};
 use domain::{
     Event, Stream,
-    event::RecordedBy,
     identifier::CommandId,
-    prisoner::{DeallocationTrigger, PrisonerEvent, PrisonerNumberRetired},
+    prisoner::{DeallocationTrigger, PrisonerEvent},
 };
-use event_log::{ExpectedRevision, Metadata, StoredEvent, encode};
+use event_log::{ExpectedRevision, StoredEvent, encode};
 use futures::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::{
-    TestDatabase, eventually,
-    ledger::{Ledger, NOVAK, OKAFOR, PRISON, SHAH, history, recorded, refused, serve, types},
+    TestDatabase,
+    builders::{metadata, number_retired},
+    eventually,
+    ledger::{
+        Ledger, NOVAK, OKAFOR, PRISON, SHAH, assert_recorded, assert_refused, event_types, history, serve_commands,
+    },
 };
 
-/// The ends of roles that came from a POM having become inactive.
+/// The events that ended roles because a POM became inactive.
 fn ends(events: &[StoredEvent]) -> Vec<&StoredEvent> {
     events
         .iter()
@@ -33,7 +37,7 @@ fn ends(events: &[StoredEvent]) -> Vec<&StoredEvent> {
         .collect()
 }
 
-/// The cases on which somebody has a role, of all that the log holds.
+/// The cases of a log on which a POM has a role.
 fn held_by(events: Vec<StoredEvent>, staff_id: i64) -> Vec<String> {
     let mut cases: BTreeMap<String, Vec<StoredEvent>> = BTreeMap::new();
     for event in events {
@@ -61,24 +65,24 @@ async fn nobody_holds(ledger: &Ledger, staff_id: i64) {
 }
 
 #[tokio::test]
-async fn a_pom_who_becomes_inactive_holds_no_cases() {
+async fn a_pom_who_becomes_inactive_loses_all_cases() {
     let ledger = Ledger::start().await;
     for index in 0..5 {
         ledger.case(&number(index), SHAH).await;
     }
-    // A role beside another POM's, and a case that has gone to another POM.
+    // A case with a second POM, and a case that has passed to another POM.
     ledger.case("B0001BB", NOVAK).await;
     let coworker = json!({"prison": PRISON, "pom": {"staffId": SHAH}});
-    recorded(&ledger.client().post("/prisoners/B0001BB/co-workers", &coworker).await);
+    assert_recorded(&ledger.client().post("/prisoners/B0001BB/co-workers", &coworker).await);
     let moved = json!({"prison": PRISON, "pom": {"staffId": NOVAK}, "reason": "Wing move"});
-    recorded(&ledger.client().post(&format!("/prisoners/{}/reallocations", number(0)), &moved).await);
+    assert_recorded(&ledger.client().post(&format!("/prisoners/{}/reallocations", number(0)), &moved).await);
 
     ledger.status(SHAH, "UNAVAILABLE").await;
-    ledger.settled().await;
+    ledger.wait_for_policies().await;
     assert_eq!(ends(&ledger.events().await).len(), 0, "who is unavailable keeps the cases held");
     let status = ledger.status(SHAH, "INACTIVE").await;
     nobody_holds(&ledger, SHAH).await;
-    ledger.settled().await;
+    ledger.wait_for_policies().await;
     let events = ledger.events().await;
     let ends = ends(&events);
     assert_eq!(ends.len(), 5, "four cases and one co-working role");
@@ -92,16 +96,16 @@ async fn a_pom_who_becomes_inactive_holds_no_cases() {
     let state = ledger.state("B0001BB").await;
     assert_eq!(state.primary_staff_id().map(|id| id.get()), Some(NOVAK), "the primary POM stays");
 
-    // Active again, cases can come again, and stay.
+    // A POM who is active again keeps new cases.
     ledger.status(SHAH, "ACTIVE").await;
     let body = json!({"prison": PRISON, "pom": {"staffId": SHAH}});
-    recorded(&ledger.client().post(&format!("/prisoners/{}/allocations", number(1)), &body).await);
-    ledger.settled().await;
+    assert_recorded(&ledger.client().post(&format!("/prisoners/{}/allocations", number(1)), &body).await);
+    ledger.wait_for_policies().await;
     assert_eq!(held_by(ledger.events().await, SHAH), [number(1)]);
 }
 
 #[tokio::test]
-async fn a_role_that_comes_back_by_a_void_ends_again() {
+async fn a_role_restored_by_a_void_is_ended_again() {
     let ledger = Ledger::start().await;
     ledger.case("A1234BC", SHAH).await;
     ledger.status(SHAH, "INACTIVE").await;
@@ -109,7 +113,7 @@ async fn a_role_that_comes_back_by_a_void_ends_again() {
     let end = ledger.case_events("A1234BC").await.last().expect("the end").entry.revision;
     let void = json!({"revision": end, "reason": "To see what happens"});
     let void = ledger.client().post("/prisoners/A1234BC/voids", &void).await;
-    recorded(&void);
+    assert_recorded(&void);
     nobody_holds(&ledger, SHAH).await;
     let events = ledger.case_events("A1234BC").await;
     let ends = ends(&events);
@@ -118,25 +122,25 @@ async fn a_role_that_comes_back_by_a_void_ends_again() {
 }
 
 #[tokio::test]
-async fn a_status_in_the_past_ends_roles_then_or_where_that_cannot_be_now() {
+async fn a_backdated_status_ends_roles_at_its_date_or_now() {
     let ledger = Ledger::start().await;
     ledger.case("A0001AA", SHAH).await;
     ledger.case("A0002AA", SHAH).await;
-    // A co-worker who joined later, beside the primary POM whose role is to end earlier.
+    // A co-worker who joined after the date from which the primary POM's role ends.
     let coworker = json!({"prison": PRISON, "pom": {"staffId": OKAFOR}, "effectiveAt": "2026-03-20T09:00:00Z"});
-    recorded(&ledger.client().post("/prisoners/A0002AA/co-workers", &coworker).await);
+    assert_recorded(&ledger.client().post("/prisoners/A0002AA/co-workers", &coworker).await);
     let status = json!({"status": "INACTIVE", "effectiveAt": "2026-03-10T09:00:00Z"});
-    recorded(&ledger.client().put(&format!("/prisons/LEI/poms/{SHAH}/status"), &status).await);
+    assert_recorded(&ledger.client().put(&format!("/prisons/LEI/poms/{SHAH}/status"), &status).await);
     nobody_holds(&ledger, SHAH).await;
     let at = async |number: &str| ledger.case_events(number).await.last().expect("the end").entry.effective_at;
     assert_eq!(json!(at("A0001AA").await), json!("2026-03-10T09:00:00Z"));
     assert!(at("A0002AA").await > "2026-03-20T09:00:00Z".parse::<DateTime<Utc>>().expect("an instant"));
 }
 
-/// Kills the program at once after the status has been acknowledged, again and again while it works off the cases, and
-/// checks that in the end each case has ended exactly once.
+/// Kills the program right after the status was acknowledged, and repeatedly while it works through
+/// the cases. In the end each case must have ended exactly once.
 #[tokio::test]
-async fn interrupted_anywhere_it_completes_after_a_restart() {
+async fn a_policy_interrupted_anywhere_completes_after_a_restart() {
     let mut ledger = Ledger::start().await;
     let count = 60;
     join_all((0..count).map(|index| {
@@ -149,16 +153,16 @@ async fn interrupted_anywhere_it_completes_after_a_restart() {
         ledger = ledger.kill_and_restart().await;
     }
     nobody_holds(&ledger, SHAH).await;
-    let settled = ledger.settled().await;
+    let settled = ledger.wait_for_policies().await;
     assert_eq!(ends(&ledger.events().await).len(), count, "each case once");
     let ledger = ledger.kill_and_restart().await;
-    assert_eq!(ledger.settled().await, settled, "from the start again, nothing is done twice");
+    assert_eq!(ledger.wait_for_policies().await, settled, "from the start again, nothing is done twice");
 }
 
 #[tokio::test]
-async fn two_servers_do_nothing_twice() {
+async fn two_servers_apply_a_policy_once() {
     let ledger = Ledger::start().await;
-    let other = serve(&ledger.database).await;
+    let other = serve_commands(&ledger.database).await;
     let count = 40;
     join_all((0..count).map(|index| {
         let ledger = &ledger;
@@ -166,23 +170,27 @@ async fn two_servers_do_nothing_twice() {
     }))
     .await;
     let body = json!({"status": "INACTIVE"});
-    recorded(&other.client().put(&format!("/prisons/LEI/poms/{SHAH}/status"), &body).await);
+    assert_recorded(&other.client().put(&format!("/prisons/LEI/poms/{SHAH}/status"), &body).await);
     nobody_holds(&ledger, SHAH).await;
-    ledger.settled().await;
+    ledger.wait_for_policies().await;
     assert_eq!(ends(&ledger.events().await).len(), count);
-    // Both servers know of it.
+    // Both servers know the case.
     for client in [ledger.client(), other.client()] {
         let body = json!({"prison": PRISON, "pom": {"staffId": SHAH}});
-        refused(&client.post(&format!("/prisoners/{}/allocations", number(1)), &body).await, 422, "pom-not-active");
+        assert_refused(
+            &client.post(&format!("/prisoners/{}/allocations", number(1)), &body).await,
+            422,
+            "pom-not-active",
+        );
     }
 }
 
-/// Cases are allocated on two servers while the POM becomes inactive: some before, some refused, and some in the same
-/// moment. Whatever happened, the POM holds none in the end.
+/// Two servers allocate cases while the POM becomes inactive: some before, some refused, some in
+/// the same moment. In the end the POM must hold none.
 #[tokio::test]
-async fn a_case_allocated_in_the_same_moment_is_put_right() {
+async fn a_case_allocated_at_the_moment_of_a_status_change_is_deallocated() {
     let ledger = Ledger::start().await;
-    let other = serve(&ledger.database).await;
+    let other = serve_commands(&ledger.database).await;
     for round in 0..4 {
         let numbers: Vec<_> = (0..12).map(|index| number(round * 100 + index)).collect();
         for number in &numbers {
@@ -198,7 +206,7 @@ async fn a_case_allocated_in_the_same_moment_is_put_right() {
         let accepted = answers.iter().filter(|answer| answer.status == 201).count();
         assert!(answers.iter().all(|answer| answer.status == 201 || answer.body["code"] == "pom-not-active"));
         nobody_holds(&ledger, SHAH).await;
-        ledger.settled().await;
+        ledger.wait_for_policies().await;
         let events = ledger.events().await;
         let in_round = |event: &&&StoredEvent| numbers.iter().any(|n| event.stream.to_string().ends_with(n.as_str()));
         assert_eq!(ends(&events).iter().filter(in_round).count(), accepted, "each case that was accepted ends once");
@@ -207,40 +215,41 @@ async fn a_case_allocated_in_the_same_moment_is_put_right() {
 }
 
 #[tokio::test]
-async fn a_merge_that_was_begun_is_completed() {
+async fn a_merge_interrupted_between_its_steps_is_completed() {
     let ledger = Ledger::start().await;
     ledger.case("A0001AA", SHAH).await;
     ledger.tier("A0002AA").await;
-    // As if the server that took the merge had been killed between its two steps, twice: the survivor itself has been
-    // retired since.
+    // Simulates two kills of the server between the two steps of a merge. The survivor itself has
+    // been retired since.
     let Ledger { database, program } = ledger;
     program.kill();
     retire(&database, "A0001AA", "A0002AA").await;
     retire(&database, "A0002AA", "A0003AA").await;
-    let ledger = Ledger { program: serve(&database).await, database };
+    let ledger = Ledger { program: serve_commands(&database).await, database };
     let merged = async || {
         let events = ledger.case_events("A0003AA").await;
         (events.len() >= 2).then_some(events)
     };
     let events = eventually("both merges to be completed", merged).await;
-    ledger.settled().await;
+    ledger.wait_for_policies().await;
     assert_eq!(ledger.types("A0002AA").await, ["TierAssigned", "PrisonerNumberRetired"]);
     assert_eq!(events.len(), 2);
     assert!(events.iter().all(|event| event.entry.recorded_by.username.as_str() == "LEDGER_POLICY"));
-    let settled = ledger.settled().await;
+    let settled = ledger.wait_for_policies().await;
     let merge = |removed: &str| json!({ "removedNumber": removed });
     let again = ledger.client().post("/prisoners/A0003AA/merges", &merge("A0001AA")).await;
     assert_eq!(
-        (again.status.as_u16(), types(&again)),
+        (again.status.as_u16(), event_types(&again)),
         (200, vec!["PrisonerNumberRetired".to_owned(), "PrisonerNumberMerged".to_owned()])
     );
     let ledger = ledger.kill_and_restart().await;
-    assert_eq!(ledger.settled().await, settled);
+    assert_eq!(ledger.wait_for_policies().await, settled);
 }
 
-/// A key that was used for two merges, with the memory of the first one lost before it was completed: both are.
+/// The same key was used for two merges, and the server lost its memory of the first before the
+/// policy completed it. Both must be completed.
 #[tokio::test]
-async fn a_key_used_for_two_merges_stops_neither() {
+async fn a_key_used_for_two_merges_does_not_stop_either() {
     let ledger = Ledger::start().await;
     for number in ["A0001AA", "A0002AA", "A0003AA"] {
         ledger.tier(number).await;
@@ -250,13 +259,14 @@ async fn a_key_used_for_two_merges_stops_neither() {
     let command_id = CommandId(Uuid::new_v4());
     retire_by(&database, "A0001AA", "A0003AA", command_id, Duration::zero()).await;
     retire_by(&database, "A0002AA", "A0003AA", command_id, Duration::zero()).await;
-    let ledger = Ledger { program: serve(&database).await, database };
+    let ledger = Ledger { program: serve_commands(&database).await, database };
     eventually("both merges to be completed", async || (ledger.types("A0003AA").await.len() == 3).then_some(())).await;
 }
 
-/// A retirement by a clock that is ahead of this machine's, and two numbers that two servers retired into each other.
+/// One retirement has a time ahead of this machine's clock, and two servers retired two numbers
+/// into each other.
 #[tokio::test]
-async fn clocks_apart_and_a_circle_stop_nothing() {
+async fn policies_survive_differing_clocks_and_a_circle_of_merges() {
     let ledger = Ledger::start().await;
     for number in ["A0001AA", "A0002AA", "A0003AA", "A0004AA"] {
         ledger.tier(number).await;
@@ -266,38 +276,28 @@ async fn clocks_apart_and_a_circle_stop_nothing() {
     retire_by(&database, "A0001AA", "A0002AA", CommandId(Uuid::new_v4()), Duration::hours(1)).await;
     retire(&database, "A0003AA", "A0004AA").await;
     retire(&database, "A0004AA", "A0003AA").await;
-    let ledger = Ledger { program: serve(&database).await, database };
+    let ledger = Ledger { program: serve_commands(&database).await, database };
     eventually("the merge to be completed", async || (ledger.types("A0002AA").await.len() == 2).then_some(())).await;
-    let count = ledger.settled().await;
+    let count = ledger.wait_for_policies().await;
     let merge = json!({"removedNumber": "A0003AA"});
     for survivor in ["A0004AA", "A0005AA"] {
         let path = format!("/prisoners/{survivor}/merges");
-        refused(&ledger.client().post(&path, &merge).await, 422, "merge-circle");
+        assert_refused(&ledger.client().post(&path, &merge).await, 422, "merge-circle");
     }
     assert_eq!(ledger.event_count().await, count);
 }
 
-/// Retires a number as the first step of a merge does, of a case without open roles or with them left as they are.
+/// Retires a number as the first step of a merge does. Open roles stay as they are.
 async fn retire(database: &TestDatabase, removed: &str, survivor: &str) {
     retire_by(database, removed, survivor, CommandId(Uuid::new_v4()), Duration::zero()).await;
 }
 
-/// The same by a command of this id, with effect this long after what was recorded last.
+/// As [`retire`], by a command with this id, effective so long after the last recorded event.
 async fn retire_by(database: &TestDatabase, removed: &str, survivor: &str, command_id: CommandId, later: Duration) {
     let log = database.log().await;
     let stream = Stream::Prisoner(removed.parse().expect("a number"));
     let last = log.read_stream(&stream, 0, 100).await.expect("the stream").pop().expect("an event");
-    let event = Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(PrisonerNumberRetired {
-        survivor: survivor.parse().expect("a number"),
-    }));
-    let metadata = Metadata::new(
-        last.recorded_at + later,
-        RecordedBy { username: "SPO".parse().expect("a username"), client: "test".to_owned() },
-        command_id,
-        "0".repeat(64),
-        Uuid::new_v4(),
-        None,
-    );
-    let event = encode(&event, 0, &metadata, last.recorded_at);
+    let metadata = metadata(last.recorded_at + later, "SPO", command_id);
+    let event = encode(&number_retired(survivor), 0, &metadata, last.recorded_at);
     log.append(&stream, ExpectedRevision::Exact(last.revision), vec![event]).await.expect("retired");
 }

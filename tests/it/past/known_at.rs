@@ -1,24 +1,25 @@
-//! Both clocks at once: "who held which cases on 1 March, as we knew it on 5 March".
+//! Both clocks at once: "which cases did each POM hold on 1 March, as known on 5 March?"
 //!
-//! The yardstick is what the program itself answered when the log ended there: every question is asked at some positions
-//! while the ledger grows, and asked again `known-at` those positions when it has grown on. A case to which nothing has
-//! happened since is answered from the views, one to which something has from the log; both are among them.
+//! The yardstick is the program itself. While the ledger grows, the test asks every question at
+//! some positions and keeps the answers. When the ledger has grown on, it asks again `known-at`
+//! these positions. Cases without later events are answered from the views, the others from the
+//! log; both kinds occur.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{
-    answers::{answered, ask, each, next_page, record, start},
-    support::ledger::{BYRNE, Ledger, NOVAK, OKAFOR, PRISON, SHAH, refused},
+use crate::support::{
+    ledger::{BYRNE, Ledger, NOVAK, OKAFOR, PRISON, SHAH, assert_refused},
+    questions::{ask, assert_ok, members, next_page, record},
 };
 
-/// The other prison.
+/// The second prison.
 const ELSEWHERE: &str = "MDI";
 
-/// A prison POM there.
+/// A prison POM at the second prison.
 const JONES: i64 = 485_930;
 
-/// A POM at both.
+/// The first four at [`PRISON`], the last at [`ELSEWHERE`], and one of them at both.
 const POMS: [i64; 5] = [OKAFOR, BYRNE, SHAH, NOVAK, JONES];
 
 const NUMBERS: [&str; 8] = ["A0001AA", "A0002AA", "A0003AA", "A0004AA", "A0005AA", "A0006AA", "A0007AA", "A0008AA"];
@@ -26,13 +27,13 @@ const NUMBERS: [&str; 8] = ["A0001AA", "A0002AA", "A0003AA", "A0004AA", "A0005AA
 /// Commands in a random ledger.
 const STEPS: u64 = 75;
 
-/// After how many commands the questions are asked each time.
+/// The number of commands between two rounds of questions.
 const STEPS_BETWEEN: u64 = 25;
 
 /// Numbers that look random and are the same in every run (SplitMix64).
-struct Dice(u64);
+struct RandomNumbers(u64);
 
-impl Dice {
+impl RandomNumbers {
     fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -45,22 +46,23 @@ impl Dice {
     }
 }
 
-/// Two prisons; one of the POMs is at both.
+/// Two prisons. One POM works at both.
 async fn start_with_two_prisons() -> Ledger {
-    let ledger = start().await;
+    let ledger = Ledger::start_all_roles().await;
     ledger.join_omic(ELSEWHERE).await;
     ledger.register_pom(ELSEWHERE, JONES, "Jones, Ann", "PRISON").await;
     ledger.register_pom(ELSEWHERE, SHAH, "Shah, Priya", "PRISON").await;
     ledger
 }
 
-/// Gives some command to some case, or changes a roster. Rules may refuse it; the ledger then stays as it is.
-async fn step(ledger: &Ledger, dice: &mut Dice, day: u64) {
+/// Sends a random command to a case or changes a roster. A command that the rules refuse changes
+/// nothing.
+async fn step(ledger: &Ledger, dice: &mut RandomNumbers, day: u64) {
     let number = dice.one_of(&NUMBERS);
     let case = format!("/prisoners/{number}");
     let prison = dice.one_of(&[PRISON, PRISON, ELSEWHERE]);
     let staff_id = dice.one_of(&POMS);
-    // Mostly a day later than the step before, now and then long before.
+    // Most steps are a day later than the step before; some are far in the past.
     let day = if dice.roll(6) == 0 { day / 2 } else { day };
     let at = format!("2026-{:02}-{:02}T09:00:00Z", 1 + day / 28, 1 + day % 28);
     let to =
@@ -120,7 +122,7 @@ async fn step(ledger: &Ledger, dice: &mut Dice, day: u64) {
     assert!(answer.status.is_success() || is_refused, "{request} {body}: {}", answer.text);
 }
 
-/// What is asked.
+/// A question over HTTP.
 #[derive(Debug, Clone)]
 struct Question {
     path: String,
@@ -133,7 +135,8 @@ impl Question {
     }
 }
 
-/// Every question that can be asked of both clocks, about one day. The answers do not depend on the hour of the test.
+/// Every question that takes both clocks, about one day. The answers do not depend on the hour of
+/// the test run.
 fn questions(on: &str) -> Vec<Question> {
     let mut paths = Vec::new();
     let cases = format!("/prisons/{PRISON}/cases?on={on}");
@@ -190,7 +193,7 @@ fn questions(on: &str) -> Vec<Question> {
     questions
 }
 
-/// The answer, all pages of it, and the position that each of them names.
+/// All pages of an answer, and the position that each page names.
 async fn whole_answer(ledger: &Ledger, question: &Question, head: u64) -> Value {
     let Question { path, body } = question;
     let method = if body.is_some() { Method::POST } else { Method::GET };
@@ -207,7 +210,7 @@ async fn whole_answer(ledger: &Ledger, question: &Question, head: u64) -> Value 
     json!(pages)
 }
 
-/// `path` as known at a point.
+/// Adds a point of the log to a path.
 fn known_at(path: &str, point: impl std::fmt::Display) -> String {
     format!("{path}&known-at={point}").replace("?&", "?")
 }
@@ -221,15 +224,15 @@ async fn check_random_ledger(seed: u64) {
             _ => drop(ledger.tier(number).await),
         }
     }
-    let mut dice = Dice(seed);
+    let mut dice = RandomNumbers(seed);
     let mut asked = Vec::new();
     for steps in 1..=STEPS {
         step(&ledger, &mut dice, steps + 35).await;
         if steps % STEPS_BETWEEN != 0 {
             continue;
         }
-        // Policies have done their part, so that the log ends here.
-        let position = ledger.settled().await;
+        // The policies have finished, so the log ends here.
+        let position = ledger.wait_for_policies().await;
         for question in ["2026-02-10", "2026-03-20", "2026-12-01"].into_iter().flat_map(questions) {
             let answer = whole_answer(&ledger, &question, position).await;
             assert_eq!(answer[0]["position"], json!(position.to_string()), "{question:?}");
@@ -246,12 +249,12 @@ async fn check_random_ledger(seed: u64) {
 }
 
 #[tokio::test]
-async fn what_was_known_is_what_was_answered_then() {
+async fn an_answer_known_at_a_position_equals_the_answer_given_then() {
     futures::future::join_all([1, 2].map(check_random_ledger)).await;
 }
 
 #[tokio::test]
-async fn a_list_as_known_before_a_void_has_what_was_voided_since() {
+async fn a_list_known_before_a_void_includes_the_voided_allocation() {
     let ledger = start_with_two_prisons().await;
     ledger.case("A0001AA", SHAH).await;
     ledger.case("A0002AA", SHAH).await;
@@ -263,34 +266,34 @@ async fn a_list_as_known_before_a_void_has_what_was_voided_since() {
         voids.push(ledger.event_count().await);
     }
     let here = format!("/prisons/{PRISON}/cases?on=2026-03-01");
-    assert_eq!(each(&ask(&ledger, &here).await, "prisonerNumber"), ["A0002AA"]);
+    assert_eq!(members(&ask(&ledger, &here).await, "prisonerNumber"), ["A0002AA"]);
     let known = ask(&ledger, &known_at(&here, before)).await;
-    assert_eq!(each(&known, "prisonerNumber"), ["A0001AA", "A0002AA"]);
+    assert_eq!(members(&known, "prisonerNumber"), ["A0001AA", "A0002AA"]);
     assert_eq!(known.header("ledger-position"), Some(before.to_string().as_str()));
     let between = ask(&ledger, &known_at(&here, voids[0])).await;
-    assert_eq!(each(&between, "pom")[0], Value::Null, "the allocation voided, the tier not yet");
+    assert_eq!(members(&between, "pom")[0], Value::Null, "the allocation voided, the tier not yet");
     let held = ask(&ledger, &known_at(&format!("/poms/{SHAH}/cases?on=2026-03-01"), before)).await;
-    assert_eq!(each(&held, "prisonerNumber"), ["A0001AA", "A0002AA"]);
+    assert_eq!(members(&held, "prisonerNumber"), ["A0001AA", "A0002AA"]);
 }
 
 #[tokio::test]
-async fn a_number_that_was_merged_since_is_a_case_of_its_own_as_known_before() {
+async fn a_number_known_before_its_merge_is_a_case_of_its_own() {
     let ledger = start_with_two_prisons().await;
     ledger.case("A0001AA", SHAH).await;
     ledger.case("A0002AA", NOVAK).await;
     let before = ledger.event_count().await;
     record(&ledger, "POST /prisoners/A0002AA/merges", json!({"removedNumber": "A0001AA"})).await;
-    ledger.settled().await;
-    // Long after all of it in the world, so that the merge, which took place now, is over.
+    ledger.wait_for_policies().await;
+    // Far enough in the future that the merge, which took effect now, has ended.
     let here = format!("/prisons/{PRISON}/cases?on=2199-01-01");
-    assert_eq!(each(&ask(&ledger, &here).await, "prisonerNumber"), ["A0002AA"]);
-    assert_eq!(each(&ask(&ledger, &known_at(&here, before)).await, "prisonerNumber"), ["A0001AA", "A0002AA"]);
+    assert_eq!(members(&ask(&ledger, &here).await, "prisonerNumber"), ["A0002AA"]);
+    assert_eq!(members(&ask(&ledger, &known_at(&here, before)).await, "prisonerNumber"), ["A0001AA", "A0002AA"]);
     let periods = known_at("/prisoners/A0001AA/responsibility/periods?", before);
-    assert_eq!(each(&ask(&ledger, &periods).await, "prisonerNumber")[0], "A0001AA");
+    assert_eq!(members(&ask(&ledger, &periods).await, "prisonerNumber")[0], "A0001AA");
 }
 
 #[tokio::test]
-async fn what_was_known_is_asked_by_day_or_instant_too() {
+async fn known_at_takes_a_day_or_an_instant() {
     let ledger = start_with_two_prisons().await;
     ledger.tier("A0001AA").await;
     let tier = ledger.case_events("A0001AA").await.pop().expect("an event").entry;
@@ -298,14 +301,14 @@ async fn what_was_known_is_asked_by_day_or_instant_too() {
     let (instant, day) = (tier.recorded_at.to_rfc3339().replace('+', "%2B"), domain::london::date(tier.recorded_at));
     let here = format!("/prisons/{PRISON}/cases?on=2026-03-01");
     let then = ask(&ledger, &known_at(&here, &instant)).await;
-    assert_eq!(each(&then, "pom"), [Value::Null]);
+    assert_eq!(members(&then, "pom"), [Value::Null]);
     assert_eq!(then.header("ledger-position"), Some(tier.position.to_string().as_str()));
     let yesterday = day.pred_opt().expect("a day before");
-    assert_eq!(answered(&ask(&ledger, &known_at(&here, yesterday)).await), &json!([]));
-    // Today is not over: what is known of it is what is known now.
-    assert_eq!(each(&ask(&ledger, &known_at(&here, day)).await, "pom")[0]["staffId"], SHAH);
+    assert_eq!(assert_ok(&ask(&ledger, &known_at(&here, yesterday)).await), &json!([]));
+    // Today is not over, so the answer is what is known now.
+    assert_eq!(members(&ask(&ledger, &known_at(&here, day)).await, "pom")[0]["staffId"], SHAH);
 
-    // The same answer for good: who has it already is told so.
+    // The answer cannot change any more, so a client that has it gets a 304.
     let tag = then.header("etag").expect("an entity tag").to_owned();
     let path = known_at(&here, &instant);
     let again = ledger.client().send(Method::GET, &path, &[("If-None-Match", tag.as_str())], None).await;
@@ -313,7 +316,7 @@ async fn what_was_known_is_asked_by_day_or_instant_too() {
 }
 
 #[tokio::test]
-async fn a_position_that_is_still_to_come_is_refused() {
+async fn a_future_position_is_refused() {
     let ledger = start_with_two_prisons().await;
     ledger.case("A0001AA", SHAH).await;
     let head = ledger.event_count().await;
@@ -321,12 +324,12 @@ async fn a_position_that_is_still_to_come_is_refused() {
         let Question { path, body } = question.known_at(head + 1);
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let answer = ledger.client().send(method, &path, &[], body.as_ref()).await;
-        refused(&answer, 400, "parameter-invalid");
+        assert_refused(&answer, 400, "parameter-invalid");
         let expected = format!(
             "known-at: {} is past the ledger's end, which is at position {head}; ask for an earlier one.",
             head + 1
         );
         assert_eq!(answer.body["detail"], expected, "{path}");
     }
-    answered(&ask(&ledger, &known_at("/prisons/LEI/cases?", head)).await);
+    assert_ok(&ask(&ledger, &known_at("/prisons/LEI/cases?", head)).await);
 }

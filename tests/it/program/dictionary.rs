@@ -1,12 +1,12 @@
-//! What analysts stand on: the data dictionary, which is the schema's own comments; the role `analyst`, which reads and changes
-//! nothing; and the questions in `docs/analysts.md`, which run as they stand.
+//! The tools of analysts: the data dictionary, which is made of the schema's comments; the role
+//! `analyst`, which reads everything and changes nothing; and the queries in `docs/analysts.md` and
+//! `docs/auditors.md`, which run as they are.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use command::{Clock, Request, Service};
 use domain::{
-    event::RecordedBy,
     identifier::{CommandId, PrisonerNumber, StaffId},
     prisoner::{self, Allocate, ChoiceReasons, TierAssigned},
     tier::TierSource,
@@ -17,12 +17,17 @@ use event_log_postgres::PostgresLog;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
-use crate::support::{DataDir, TestDatabase, database, run};
+use crate::support::{
+    DataDir, TestDatabase,
+    builders::recorded_by,
+    checked_in::{assert_checked_in, document},
+    database, run,
+};
 
-/// Set to renew the dictionary instead of comparing it.
-const RENEW: &str = "UPDATE_DICTIONARY";
+/// Set to update the dictionary instead of comparing it.
+const UPDATE: &str = "UPDATE_DICTIONARY";
 
-/// What stands before the tables.
+/// The text before the tables.
 const INTRODUCTION: &str = "\
 # Data dictionary
 
@@ -32,7 +37,7 @@ fails where this page and the schema part; `UPDATE_DICTIONARY=1 cargo test -p te
 Instants are UTC, dates are London days. A column marked *always* is never null.
 ";
 
-/// The schemas, in the order in which they are described, and what the database does not say of them itself.
+/// The schemas in the order of the document, with a description that the database does not have.
 const SCHEMAS: [(&str, &str); 2] = [
     (
         "views",
@@ -43,24 +48,24 @@ const SCHEMAS: [(&str, &str); 2] = [
 ];
 
 /// A table or an SQL view.
-struct Table {
+struct DictionaryTable {
     schema: String,
     name: String,
     is_view: bool,
     comment: Option<String>,
     key: Vec<String>,
-    columns: Vec<Column>,
+    columns: Vec<DictionaryColumn>,
 }
 
-struct Column {
+struct DictionaryColumn {
     name: String,
     r#type: String,
     is_never_null: bool,
     comment: Option<String>,
 }
 
-/// Every table of the schemas, partitions left out: they are parts of theirs.
-async fn tables(pool: &PgPool) -> Vec<Table> {
+/// All tables of the schemas. Partitions are parts of their tables and are left out.
+async fn tables(pool: &PgPool) -> Vec<DictionaryTable> {
     let mut tables = Vec::new();
     for (schema, _) in SCHEMAS {
         let rows = sqlx::query(
@@ -92,7 +97,7 @@ async fn tables(pool: &PgPool) -> Vec<Table> {
             .fetch_all(pool)
             .await
             .expect("the columns");
-            tables.push(Table {
+            tables.push(DictionaryTable {
                 schema: schema.to_owned(),
                 name: row.get("name"),
                 is_view: row.get("is_view"),
@@ -100,7 +105,7 @@ async fn tables(pool: &PgPool) -> Vec<Table> {
                 key: row.get("key"),
                 columns: columns
                     .iter()
-                    .map(|row| Column {
+                    .map(|row| DictionaryColumn {
                         name: row.get("name"),
                         r#type: row.get("type"),
                         is_never_null: row.get("is_never_null"),
@@ -113,8 +118,8 @@ async fn tables(pool: &PgPool) -> Vec<Table> {
     tables
 }
 
-/// The page.
-fn dictionary(tables: &[Table]) -> String {
+/// The document.
+fn dictionary(tables: &[DictionaryTable]) -> String {
     let mut page = INTRODUCTION.to_owned();
     for (schema, about) in SCHEMAS {
         page.push_str(&format!("\n## Schema `{schema}`\n\n{about}\n"));
@@ -126,8 +131,8 @@ fn dictionary(tables: &[Table]) -> String {
                 page.push_str(&format!("\nKey: {}.\n", key.join(", ")));
             }
             page.push_str("\n| column | type | | meaning |\n|---|---|---|---|\n");
-            for Column { name, r#type, is_never_null, comment } in &table.columns {
-                // Of an SQL view Postgres does not know it.
+            for DictionaryColumn { name, r#type, is_never_null, comment } in &table.columns {
+                // Postgres does not know whether a column of an SQL view can be null.
                 let always = if *is_never_null && !table.is_view { "*always*" } else { "" };
                 let comment = comment.as_deref().unwrap_or_default().replace('|', "\\|");
                 page.push_str(&format!("| `{name}` | {} | {always} | {comment} |\n", r#type));
@@ -137,24 +142,11 @@ fn dictionary(tables: &[Table]) -> String {
     page
 }
 
-fn docs(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file)
-}
-
 #[tokio::test]
-async fn the_dictionary_is_what_the_schema_says() {
+async fn the_checked_in_dictionary_equals_the_schema() {
     let database = database().await;
     let page = dictionary(&tables(&database.pool).await);
-    let path = docs("data-dictionary.md");
-    if std::env::var_os(RENEW).is_some() {
-        std::fs::write(&path, page).expect("write the dictionary");
-        return;
-    }
-    let stands = std::fs::read_to_string(&path).unwrap_or_default();
-    for (line, (stands, should)) in (1..).zip(stands.lines().zip(page.lines())) {
-        assert_eq!(stands, should, "docs/data-dictionary.md, line {line}: renew it with {RENEW}=1");
-    }
-    assert!(stands == page, "docs/data-dictionary.md has not all, or too much: renew it with {RENEW}=1");
+    assert_checked_in("data-dictionary.md", &page, UPDATE);
 }
 
 #[tokio::test]
@@ -174,7 +166,7 @@ async fn every_table_and_column_is_described() {
     }
 }
 
-/// Runs statements, whoever's they are.
+/// Runs statements as the user of a connection.
 async fn execute(connection: &mut PgConnection, statements: &str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(connection).await.map(drop)
 }
@@ -185,7 +177,7 @@ fn as_user(url: &str, user: &str) -> String {
     format!("postgres://{user}@{rest}")
 }
 
-/// A connection of somebody who is in the role and may do nothing else.
+/// A connection of a user who is a member of the role and has no other rights.
 async fn analyst(database: &TestDatabase) -> PgConnection {
     // Logins belong to the whole server.
     let login = format!("analyst_in_{}", database.name);
@@ -198,7 +190,7 @@ async fn analyst(database: &TestDatabase) -> PgConnection {
 async fn an_analyst_reads_everything() {
     let database = database().await;
     let mut analyst = analyst(&database).await;
-    for Table { schema, name, .. } in tables(&database.pool).await {
+    for DictionaryTable { schema, name, .. } in tables(&database.pool).await {
         if (schema.as_str(), name.as_str()) == ("log", "migration") {
             continue;
         }
@@ -210,7 +202,7 @@ async fn an_analyst_reads_everything() {
 #[tokio::test]
 async fn an_analyst_changes_nothing() {
     let database = database().await;
-    // As docs/operating.md says, for servers before version 15; later ones come like that.
+    // Servers before version 15 need this statement, as docs/operating.md says.
     let revoke = "REVOKE CREATE ON SCHEMA public FROM PUBLIC";
     sqlx::raw_sql(revoke).execute(&database.pool).await.expect(revoke);
     let mut analyst = analyst(&database).await;
@@ -238,7 +230,7 @@ async fn an_analyst_changes_nothing() {
     ]
     .map(str::to_owned)
     .into();
-    for Table { schema, name, columns, .. } in tables(&database.pool).await {
+    for DictionaryTable { schema, name, columns, .. } in tables(&database.pool).await {
         let column = &columns.first().expect("a column").name;
         statements.extend([
             format!("UPDATE {schema}.{name} SET {column} = {column}"),
@@ -252,25 +244,26 @@ async fn an_analyst_changes_nothing() {
     for statement in statements {
         let refused = execute(&mut analyst, &statement).await;
         let code = refused.as_ref().err().and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
-        // 42809: a view is not dropped as a table, whoever asks.
+        // 42809: a view cannot be dropped as a table, whatever the user's rights.
         assert!(matches!(code.as_deref(), Some("42501" | "42809")), "{statement}: {refused:?}");
     }
 }
 
-/// A part of the page that is to be run: what stands between two lines.
+/// The part of a page between two lines, as statements.
 fn between(page: &str, first: &str, last: &str) -> Vec<String> {
     let parts = page.split(first).skip(1);
     parts.map(|part| part.split(last).next().unwrap_or_default().to_owned()).collect()
 }
 
-/// The SQL of a page, a statement each.
+/// The SQL statements of a page.
 fn statements(page: &str) -> Vec<String> {
     let blocks = between(page, "```sql\n", "```");
     let statements = blocks.iter().flat_map(|block| block.split_inclusive(";\n"));
     statements.filter(|statement| !statement.trim().is_empty()).map(str::to_owned).collect()
 }
 
-/// Where the program may not make roles it works all the same, and an administrator can make up for it as the page says.
+/// The program works without the right to create roles, and an administrator can create them later
+/// as the page says.
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_can_be_made_by_an_administrator() {
     let data_dir = DataDir::new();
@@ -290,7 +283,7 @@ async fn roles_can_be_made_by_an_administrator() {
         .expect("count the roles");
     assert_eq!(roles, 0);
 
-    let page = std::fs::read_to_string(docs("analysts.md")).expect("the page");
+    let page = std::fs::read_to_string(document("analysts.md")).expect("the page");
     let by_hand = between(&page, "<<'SQL'\n", "\nSQL\n");
     let [login, role] = by_hand.as_slice() else { panic!("a login and a role: {by_hand:?}") };
     let mut administrator = PgConnection::connect(&server.url("plain")).await.expect("connect");
@@ -308,7 +301,8 @@ async fn roles_can_be_made_by_an_administrator() {
     server.stop().await.expect("stop the server");
 }
 
-/// Somebody whose clock a test moves records the demonstration on 5 March, and on 20 March what happened in February.
+/// Records the demonstration on 5 March by a clock that the test sets, and on 20 March an event of
+/// February.
 async fn record_the_demonstration(database: &TestDatabase) {
     let log = Arc::new(PostgresLog::connect(&database.pool).await.expect("the log"));
     let at = |clock: &'static str| {
@@ -344,7 +338,7 @@ async fn record_the_demonstration(database: &TestDatabase) {
             request_digest: request_digest("test", "late", &index),
             command: domain::Command::Prisoner(number.clone(), command),
             command_id,
-            recorded_by: RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "test".to_owned() },
+            recorded_by: recorded_by("HOMD_LEI"),
             correlation_id: command_id.0,
             causation_id: None,
             effective_at: Some(now - Duration::from_secs(24 * 3600 * 25) + Duration::from_secs(u64::from(index))),
@@ -354,17 +348,17 @@ async fn record_the_demonstration(database: &TestDatabase) {
     }
 }
 
-/// Each question of the page is asked as it stands, by an analyst, over the demonstration; the schema that one of them needs is
-/// made by the command that the page gives.
+/// An analyst runs each query of the page over the demonstration. A command from the page makes the
+/// schema that one of the queries needs.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_questions_of_the_page_have_answers() {
+async fn the_queries_in_the_analysts_guide_run_and_answer() {
     let database = database().await;
     record_the_demonstration(&database).await;
     let stores = ["--event-store", &database.url, "--views", &database.url];
     let ran = run(&[&["projections", "rebuild"], &stores[..]].concat()).await;
     assert!(ran.status.success(), "{ran:?}");
-    let page = std::fs::read_to_string(docs("analysts.md")).expect("the page");
-    // What follows is for another program, over files.
+    let page = std::fs::read_to_string(document("analysts.md")).expect("the page");
+    // The rest of the page is for DuckDB, over files.
     let page = page.split("\n## With DuckDB").next().unwrap_or_default();
     let rebuild = between(page, "allocation-ledger projections rebuild --as-of ", " --data-dir");
     let [rebuild] = rebuild.as_slice() else { panic!("one rebuild as of a date: {rebuild:?}") };
@@ -381,7 +375,7 @@ async fn the_questions_of_the_page_have_answers() {
             .fetch_all(&mut analyst)
             .await
             .unwrap_or_else(|error| panic!("{statement}: {error}"));
-        // What is so today, nobody can say of a demonstration of that March.
+        // A query about today has no answer in a demonstration of that March.
         assert!(!rows.is_empty() || statement.contains("now()"), "no answer: {statement}");
         if statement.contains(".case_period") && statement.contains("FULL JOIN") {
             late = rows
@@ -395,10 +389,11 @@ async fn the_questions_of_the_page_have_answers() {
     assert_eq!(late, [unknown_then], "what was recorded on 20 March was not known on 5 March");
 }
 
-/// Each check of the auditors' page is silent over a sound log, and one of them speaks whatever is taken out or put in.
+/// No check of the auditors' page reports anything about a sound log, and at least one reports each
+/// removed or inserted event.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_checks_for_auditors_find_what_is_missing() {
-    let page = std::fs::read_to_string(docs("auditors.md")).expect("the page");
+    let page = std::fs::read_to_string(document("auditors.md")).expect("the page");
     let checks = statements(&page);
     assert_eq!(checks.len(), 3, "{checks:?}");
     let found = async |database: &TestDatabase| {
@@ -413,7 +408,7 @@ async fn the_checks_for_auditors_find_what_is_missing() {
     assert_eq!(found(&database().await).await, 0, "of an empty log");
     for (damage, differences) in [
         ("SELECT", 0),
-        // One fewer than positions, and a stream with a gap.
+        // One event fewer than positions, and a gap in a stream.
         ("DELETE FROM log.event WHERE position = 40", 2),
         ("DELETE FROM log.event WHERE position = (SELECT position FROM log.head)", 2),
         ("UPDATE log.event SET revision = revision + 7 WHERE position = 40", 1),

@@ -1,4 +1,5 @@
-//! The embedded Postgres, from the library's side: made once, kept over restarts, alone on its data.
+//! The embedded Postgres as a library: a new cluster, restarts, and one server for one data
+//! directory.
 
 use std::path::Path;
 
@@ -34,7 +35,7 @@ async fn collation(server: &Server) -> String {
 }
 
 fn is_alive(pid: i32) -> bool {
-    // A dead process that nobody has waited for still has an id.
+    // A process that ended keeps its id until its parent has waited for it.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
@@ -43,7 +44,7 @@ async fn start(data_dir: &Path) -> Server {
 }
 
 #[tokio::test]
-async fn it_is_made_durable_private_and_kept_over_a_restart() {
+async fn a_new_server_is_durable_private_and_keeps_its_data() {
     let dir = DataDir::new();
     let server = start(dir.path()).await;
     for (name, value) in [
@@ -70,7 +71,7 @@ async fn it_is_made_durable_private_and_kept_over_a_restart() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_is_started_again_with_everything_committed() {
+async fn a_killed_server_restarts_with_every_commit() {
     let dir = DataDir::new();
     let server = start(dir.path()).await;
     let url = server.url("postgres");
@@ -84,7 +85,7 @@ async fn a_server_that_is_killed_is_started_again_with_everything_committed() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_last_stops_it() {
+async fn the_last_user_stops_the_server() {
     let dir = DataDir::new();
     let first = start(dir.path()).await;
     execute(&first, "CREATE TABLE kept AS SELECT 1 AS n").await;
@@ -98,7 +99,7 @@ async fn whoever_leaves_last_stops_it() {
 }
 
 #[tokio::test]
-async fn two_that_watch_start_one_server_again() {
+async fn two_watchers_restart_one_server() {
     let dir = DataDir::new();
     let first = start(dir.path()).await;
     let second = start(dir.path()).await;
@@ -113,9 +114,9 @@ async fn two_that_watch_start_one_server_again() {
 }
 
 #[tokio::test]
-async fn what_a_crash_may_leave_behind_is_no_hindrance() {
+async fn a_start_succeeds_over_the_leftovers_of_a_crash() {
     let dir = DataDir::new();
-    // A cluster that was being made.
+    // The leftovers of a cluster that was being created.
     std::fs::create_dir_all(dir.path().join("postgres.new-0/base")).expect("make a directory");
     let server = start(dir.path()).await;
     assert!(!dir.path().join("postgres.new-0").exists());
@@ -124,7 +125,7 @@ async fn what_a_crash_may_leave_behind_is_no_hindrance() {
     let content = std::fs::read_to_string(&pid_file).expect("read postmaster.pid");
     let pid = server.postmaster_pid().to_string();
     server.stop().await.expect("stop Postgres");
-    // A process id that is now somebody else's, and one that is nobody's.
+    // A process id that belongs to another program now, and one that belongs to none.
     for other in [std::process::id().to_string(), i32::MAX.to_string()] {
         std::fs::write(&pid_file, content.replacen(&pid, &other, 1)).expect("write postmaster.pid");
         let server = start(dir.path()).await;
@@ -134,7 +135,7 @@ async fn what_a_crash_may_leave_behind_is_no_hindrance() {
 }
 
 #[tokio::test]
-async fn a_path_too_long_for_a_socket_is_no_hindrance() {
+async fn a_start_succeeds_on_a_path_too_long_for_a_socket() {
     let dir = DataDir::new();
     let long = dir.path().join("a-directory-with-a-name-of-some-length".repeat(4));
     let server = start(&long).await;

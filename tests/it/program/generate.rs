@@ -1,4 +1,5 @@
-//! `generate`: a made-up history that is the same each time, that the rules would let through, and that owes nothing.
+//! `generate`: a made-up history. The same seed gives the same log, the rules accept every event,
+//! and the policies find nothing to do.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +11,19 @@ use domain::{
     prison::{self, PrisonEvent},
     prisoner::{self, Command, DeallocationTrigger, PrisonerEvent, RecommendationPolicy, decide},
 };
-use event_log::{EventLog as _, RecordedEvent, StoredEvent, decode};
+use event_log::{EventLog as _, RecordedEvent, StoredEvent, decode, history::push};
 use event_log_postgres::PostgresLog;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
     TestDatabase, Tool, database, eventually,
-    ledger::{Ledger, history, recorded, serve},
+    ledger::{Ledger, assert_recorded, history, serve_commands},
     run,
 };
 
 /// 300 people at three prisons in two years, from a seed.
-async fn generated(seed: &str) -> (TestDatabase, Value) {
+async fn generate_log(seed: &str) -> (TestDatabase, Value) {
     let database = database().await;
     let ran =
         run(&arguments(&database, &["--prisoners", "300", "--years", "2", "--prisons", "3", "--seed", seed])).await;
@@ -56,31 +57,32 @@ fn streams(events: &[RecordedEvent]) -> BTreeMap<Stream, Vec<StoredEvent>> {
 }
 
 fn prisons(streams: &BTreeMap<Stream, Vec<StoredEvent>>) -> BTreeMap<String, prison::History> {
-    streams
-        .iter()
-        .filter_map(|(stream, events)| {
-            let Stream::Prison(code) = stream else { return None };
-            let entries = events.iter().map(|stored| stored.entry.clone().try_map(PrisonEvent::try_from));
-            let entries = entries.collect::<Result<_, _>>().expect("events of a prison");
-            Some((code.to_string(), prison::History::from_entries(code.clone(), entries)))
-        })
-        .collect()
+    let mut prisons = BTreeMap::new();
+    for (stream, events) in streams {
+        let Stream::Prison(code) = stream else { continue };
+        let mut history = prison::History::new(code.clone());
+        for stored in events {
+            push(&mut history, stored.entry.clone()).expect("the next event of the prison");
+        }
+        prisons.insert(code.to_string(), history);
+    }
+    prisons
 }
 
 #[tokio::test]
 async fn the_same_seed_makes_the_same_log_and_another_seed_another() {
-    let ((one, said), (same, _), (other, _)) = tokio::join!(generated("7"), generated("7"), generated("8"));
+    let ((one, said), (same, _), (other, _)) = tokio::join!(generate_log("7"), generate_log("7"), generate_log("8"));
     let (one, same, other) = (log(&one).await, log(&same).await, log(&other).await);
     assert_eq!(said["events"], json!(one.len()));
     assert!(one == same, "the same to the byte, positions and recorded times included");
     assert!(one.iter().zip(&other).all(|(one, other)| one.event_id != other.event_id), "nothing is the same");
 }
 
-/// Decides everything anew: each case as it was known after each of its events, and each choice of a POM by the roster
-/// of its time.
+/// Decides every event again: each case as known after each of its events, and each choice of a POM
+/// by the roster of its time.
 #[tokio::test]
-async fn the_rules_let_all_of_it_through() {
-    let (database, said) = generated("3").await;
+async fn the_rules_accept_every_generated_event() {
+    let (database, said) = generate_log("3").await;
     let events = log(&database).await;
     let until: DateTime<Utc> = "2026-11-01T00:00:00Z".parse().expect("an instant");
     for pair in events.windows(2) {
@@ -113,7 +115,8 @@ async fn the_rules_let_all_of_it_through() {
     assert_inactive_poms_hold_nothing(&streams);
 }
 
-/// Whatever a POM held when becoming inactive was ended for that reason, and nothing else was.
+/// A POM who became inactive must hold nothing afterwards, and only such roles may have ended for
+/// this reason.
 fn assert_inactive_poms_hold_nothing(streams: &BTreeMap<Stream, Vec<StoredEvent>>) {
     let cases: Vec<(&str, prisoner::History)> = streams
         .iter()
@@ -149,7 +152,7 @@ fn assert_inactive_poms_hold_nothing(streams: &BTreeMap<Stream, Vec<StoredEvent>
     assert!(ended > 0 && ended <= ends, "{ended} roles ended, {ends} ends");
 }
 
-/// Whether only a policy, or the second half of a merge, records such an event.
+/// Whether only a policy or the second half of a merge records this event.
 fn is_caused(event: &Event) -> bool {
     match event {
         Event::Prisoner(PrisonerEvent::Deallocated(ended)) => ended.trigger == DeallocationTrigger::PomInactive,
@@ -159,8 +162,8 @@ fn is_caused(event: &Event) -> bool {
     }
 }
 
-/// A plan before everything else disturbs nothing, and makes the rules look at all that comes after it. A retired number
-/// takes no commands, so its history is looked at without its last event.
+/// Adds a handover plan before everything else. It has no effect on later events but makes the
+/// rules check all of them. A retired number takes no commands, so its last event is left out.
 fn assert_legal(number: &str, events: &[StoredEvent]) {
     let is_retirement =
         |stored: &StoredEvent| matches!(stored.entry.event, Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(_)));
@@ -181,7 +184,8 @@ fn assert_legal(number: &str, events: &[StoredEvent]) {
     }
 }
 
-/// Who was given a role was on the roster then, active, as the event says, and for a reason where one is needed.
+/// A POM with a new role must have been on the roster then, active, of the kind in the event, and
+/// with a reason where one is needed.
 fn assert_allowed(rosters: &BTreeMap<String, prison::History>, stored: &StoredEvent) {
     let Event::Prisoner(event) = &stored.entry.event else { return };
     let (prison, pom, choice) = match event {
@@ -203,7 +207,7 @@ fn assert_allowed(rosters: &BTreeMap<String, prison::History>, stored: &StoredEv
 
 #[tokio::test]
 async fn the_proportions_are_those_of_the_country() {
-    let (database, _) = generated("5").await;
+    let (database, _) = generate_log("5").await;
     let events = log(&database).await;
     let streams = streams(&events);
     let mut types: BTreeMap<&str, f64> = BTreeMap::new();
@@ -237,7 +241,7 @@ async fn the_proportions_are_those_of_the_country() {
     let allocations = count("AllocationMade");
     within("people inside at the end", inside as f64, 270.0, 330.0);
     within("events a person and year", events.len() as f64 / 600.0, 4.5, 8.5);
-    // Two years, the first of which begins empty.
+    // Two years. The first begins without cases.
     within("releases a person and year", released / 600.0, 0.3, 0.7);
     within("transfers to allocations", transferred / allocations, 0.1, 0.45);
     within("reallocations to allocations", count("Reallocated") / allocations, 0.1, 0.5);
@@ -250,16 +254,17 @@ async fn the_proportions_are_those_of_the_country() {
     within("backdated to all", backdated / events.len() as f64, 0.03, 0.25);
     within("contacts removed", count("NomisContactRemovalConfirmed") / count("NomisContactFound"), 0.8, 1.0);
     for name in PrisonerEvent::TYPE_NAMES.iter().chain(PrisonEvent::TYPE_NAMES) {
-        // With three POMs of a kind a co-working POM is seldom changed.
+        // With three POMs of a kind a co-working POM seldom changes.
         assert!(count(name) > 0.0 || *name == "CoworkerReallocated", "there is no {name}");
     }
 }
 
-/// A POM becomes inactive after all that was generated. Debts are looked for in all of the log before the first is
-/// discharged; had there been others, their ends would be among the events.
+/// Makes a POM inactive after everything generated. The program searches the whole log for pending
+/// work before it does the first, so pending work from the generated part would appear among the
+/// new events.
 #[tokio::test]
-async fn nothing_is_owed_when_it_is_served() {
-    let (database, said) = generated("11").await;
+async fn the_policies_find_nothing_to_do_in_a_generated_log() {
+    let (database, said) = generate_log("11").await;
     let before = said["events"].as_u64().expect("a number");
     let rosters = prisons(&streams(&log(&database).await));
     let known = states(&database).await;
@@ -271,10 +276,10 @@ async fn nothing_is_owed_when_it_is_served() {
         .map(|(code, pom)| (code, pom.staff_id))
         .expect("a POM with cases");
 
-    let program = serve(&database).await;
+    let program = serve_commands(&database).await;
     let ledger = Ledger { database, program };
     let path = format!("/prisons/{code}/poms/{staff_id}/status");
-    let status = recorded(&ledger.client().put(&path, &json!({"status": "INACTIVE"})).await).clone();
+    let status = assert_recorded(&ledger.client().put(&path, &json!({"status": "INACTIVE"})).await).clone();
     eventually("the POM to hold no cases", async || {
         let now = states(&ledger.database).await;
         let held =
@@ -302,7 +307,7 @@ async fn states(database: &TestDatabase) -> Vec<prisoner::State> {
 }
 
 #[tokio::test]
-async fn a_ledger_that_holds_something_is_left_alone() {
+async fn a_ledger_with_events_is_refused_and_left_unchanged() {
     let ledger = Ledger::empty().await;
     ledger.join_omic("LEI").await;
     let ran = run(&arguments(&ledger.database, &["--prisoners", "10", "--years", "1", "--prisons", "1"])).await;
@@ -316,9 +321,9 @@ async fn a_ledger_that_holds_something_is_left_alone() {
     assert_eq!(ledger.event_count().await, 1);
 }
 
-/// Interrupted twice, at whatever moments: the shorter log is the beginning of the longer one.
+/// Two interruptions at any moments: the shorter log must be the beginning of the longer one.
 #[tokio::test]
-async fn interrupted_it_leaves_the_beginning_of_the_same_history() {
+async fn an_interrupted_generate_leaves_the_beginning_of_the_same_history() {
     let (one, other) = tokio::join!(interrupted_after(1), interrupted_after(12_000));
     let (one, other) = (log(&one).await, log(&other).await);
     assert_ne!(one.len(), other.len(), "or it was not interrupted");
@@ -330,14 +335,14 @@ async fn interrupted_it_leaves_the_beginning_of_the_same_history() {
     }
 }
 
-/// What is left of a country of full size when it is interrupted after so many events.
+/// The log of a full-size country, interrupted after so many events.
 async fn interrupted_after(count: u64) -> TestDatabase {
     let database = database().await;
     let head = PostgresLog::connect(&database.pool).await.expect("the log");
     let tool = Tool::start(&arguments(&database, &["--seed", "9"]));
     eventually("some events", async || (head.head().await.expect("the end") >= count).then_some(())).await;
     tool.signal(Signal::SIGINT);
-    let ran = tool.ended().await;
+    let ran = tool.wait_for_end().await;
     assert_eq!(ran.status.code(), Some(1));
     let left = head.head().await.expect("the end");
     let expected = format!("error: interrupted: the log holds the first {left} events, a history that ends earlier\n");

@@ -1,24 +1,22 @@
-//! `history`: who was responsible for a case and everything that happened to it, for a person.
+//! `history`: a case for a person to read, with its periods of responsibility and its entries.
 
 use serde_json::{Value, json};
 
-use crate::{
-    answers::{ask, record, start},
-    support::{
-        Ran,
-        ledger::{Ledger, NOVAK, OKAFOR, SHAH},
-        run,
-    },
+use crate::support::{
+    ToolOutput,
+    ledger::{Ledger, NOVAK, OKAFOR, SHAH},
+    questions::{ask, record},
+    run,
 };
 
-async fn history(ledger: &Ledger, number: &str, arguments: &[&str]) -> Ran {
+async fn history(ledger: &Ledger, number: &str, arguments: &[&str]) -> ToolOutput {
     let [flag, store] = ledger.database.store.arguments();
     let command = ["history", number, flag.as_str(), store.as_str()];
     run(&[&command, arguments].concat()).await
 }
 
-/// What it says, which has to end well, with what differs from run to run replaced by its name.
-async fn said(ledger: &Ledger, number: &str, arguments: &[&str]) -> String {
+/// Asserts success, and replaces the parts that differ from run to run.
+async fn print_history(ledger: &Ledger, number: &str, arguments: &[&str]) -> String {
     let ran = history(ledger, number, arguments).await;
     assert!(ran.status.success() && ran.stderr.is_empty(), "{}", ran.stderr);
     let lines = ran.stdout.lines().map(|line| match line.split_once(", recorded ") {
@@ -31,9 +29,9 @@ async fn said(ledger: &Ledger, number: &str, arguments: &[&str]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A case at Leeds with a plan, an override that was taken back, an entry made in error, and a release.
+/// A case at Leeds with a plan, a removed override, an entry made in error, and a release.
 async fn ledger() -> Ledger {
-    let ledger = start().await;
+    let ledger = Ledger::start_all_roles().await;
     ledger.case("A1234BC", SHAH).await;
     let by = [("X-Recorded-By", "HOMD_LEI")];
     let send = async |method: reqwest::Method, path: &str, body: Value| {
@@ -67,7 +65,7 @@ async fn ledger() -> Ledger {
 }
 
 #[tokio::test]
-async fn a_person_reads_who_was_responsible_and_what_happened() {
+async fn history_prints_periods_and_entries() {
     let ledger = ledger().await;
     let positions = ledger.case_events("A1234BC").await.into_iter().map(|event| event.entry.position);
     let positions: Vec<u64> = positions.collect();
@@ -111,8 +109,8 @@ WHAT HAPPENED
     entry 3, position {}, recorded TIME by HOMD_LEI",
         positions[0], positions[1], positions[2], positions[3]
     );
-    let said = said(&ledger, "A1234BC", &[]).await;
-    // The case begins as this machine's user records it.
+    let said = print_history(&ledger, "A1234BC", &[]).await;
+    // The first entries are recorded by the user who runs the tests.
     let user = said.lines().find_map(|line| line.split("entry 0, ").nth(1)?.split(" by ").nth(1)).expect("a user");
     let expected = expected.replace(" by ROOT", &format!(" by {user}"));
     assert!(said.starts_with(&expected), "{said}\n--- and not ---\n{expected}");
@@ -124,8 +122,8 @@ WHAT HAPPENED
 }
 
 #[tokio::test]
-async fn what_is_planned_is_marked() {
-    let ledger = start().await;
+async fn history_marks_planned_periods() {
+    let ledger = Ledger::start_all_roles().await;
     ledger.case("A1234BC", SHAH).await;
     record(
         &ledger,
@@ -134,7 +132,7 @@ async fn what_is_planned_is_marked() {
             "calculatedOn": "2026-02-03", "effectiveAt": "2026-02-03T09:00:00Z"}),
     )
     .await;
-    let said = said(&ledger, "A1234BC", &[]).await;
+    let said = print_history(&ledger, "A1234BC", &[]).await;
     let planned =
         "2198-04-17 00:00 GMT to no end known  [planned]\n    a COM, but none is named, at LEI; supporting: Shah";
     let planned = planned.replace("GMT", if said.contains("2198-04-17 00:00 BST") { "BST" } else { "GMT" });
@@ -142,12 +140,12 @@ async fn what_is_planned_is_marked() {
 }
 
 #[tokio::test]
-async fn it_can_be_asked_as_known_at_any_point() {
+async fn history_as_known_at_a_point_leaves_out_later_entries() {
     let ledger = ledger().await;
     let (head, events) = (ledger.event_count().await, ledger.case_events("A1234BC").await);
-    // Before the void, the entry made in error counted.
+    // Before the void was recorded, the entry made in error counted.
     let before_void = events[3].entry.position.to_string();
-    let then = said(&ledger, "A1234BC", &["--known-at", &before_void]).await;
+    let then = print_history(&ledger, "A1234BC", &["--known-at", &before_void]).await;
     assert!(
         then.contains("2026-04-01 09:00 BST to no end known\n    Okafor, Grace")
             || then.contains("2026-04-01 09:00 BST to 2198"),
@@ -155,7 +153,7 @@ async fn it_can_be_asked_as_known_at_any_point() {
     );
     assert!(!then.contains("voided"), "{then}");
     let recorded = events[3].entry.recorded_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    let at = said(&ledger, "A1234BC", &["--known-at", &recorded]).await;
+    let at = print_history(&ledger, "A1234BC", &["--known-at", &recorded]).await;
     assert_eq!(at.lines().skip(1).collect::<Vec<_>>(), then.lines().skip(1).collect::<Vec<_>>());
     let path = format!("/prisoners/A1234BC/history?known-at={before_void}");
     let over_http = ask(&ledger, &path).await;
@@ -172,11 +170,11 @@ async fn it_can_be_asked_as_known_at_any_point() {
 }
 
 #[tokio::test]
-async fn json_is_as_over_http_and_a_merged_case_is_one() {
+async fn history_as_json_equals_the_answer_over_http() {
     let ledger = ledger().await;
     ledger.case("A2222AA", NOVAK).await;
     record(&ledger, "POST /prisoners/A2222AA/merges", json!({"removedNumber": "A1234BC"})).await;
-    ledger.settled().await;
+    ledger.wait_for_policies().await;
     for number in ["A1234BC", "A2222AA"] {
         let ran = history(&ledger, number, &["--json"]).await;
         let lines: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -186,7 +184,7 @@ async fn json_is_as_over_http_and_a_merged_case_is_one() {
         assert_eq!(ask(&ledger, &format!("{path}/responsibility/periods")).await.body, Value::Array(periods));
         assert_eq!(ask(&ledger, &format!("{path}/history?limit=1000")).await.body, Value::Array(entries));
     }
-    let said = said(&ledger, "A1234BC", &[]).await;
+    let said = print_history(&ledger, "A1234BC", &[]).await;
     assert!(said.starts_with("A1234BC, which goes on as A2222AA: "), "{said}");
     assert!(said.contains(" under A1234BC, position "), "{said}");
     assert!(said.contains("Number A1234BC merged into this one"), "{said}");

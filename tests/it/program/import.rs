@@ -1,4 +1,4 @@
-//! `import`: prisons' own files through the real program, from the command line to the events in the log.
+//! `import`: files of prisons, from the command line to the events in the log.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use domain::{
 use event_log::{PAGE_EVENTS_MAX, StoredEvent, decode, history::push};
 use serde_json::{Value, json};
 
-use crate::support::{DataDir, Ran, TestDatabase, database, eventually, run};
+use crate::support::{DataDir, TestDatabase, ToolOutput, database, eventually, run};
 
 fn data(name: &str) -> String {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/spreadsheets")).join(name);
@@ -25,27 +25,27 @@ fn data(name: &str) -> String {
 }
 
 /// Runs a subcommand on a test's database.
-async fn tool(database: &TestDatabase, arguments: &[&str]) -> Ran {
+async fn tool(database: &TestDatabase, arguments: &[&str]) -> ToolOutput {
     let stores = database.arguments();
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     run(&[arguments, &stores].concat()).await
 }
 
-/// Runs a subcommand that has to succeed with `--json`, and gives the lines of its answer.
+/// Runs a subcommand with `--json`, asserts success, and returns the lines of its output.
 #[track_caller]
-fn lines(ran: &Ran) -> Vec<Value> {
+fn lines(ran: &ToolOutput) -> Vec<Value> {
     assert!(ran.status.success(), "{}", ran.stderr);
     ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
 #[track_caller]
-fn refusal(ran: &Ran) -> &str {
+fn refusal(ran: &ToolOutput) -> &str {
     assert_eq!(ran.status.code(), Some(1), "{}\n{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.is_empty(), "{}", ran.stdout);
     &ran.stderr
 }
 
-/// Everything in the log.
+/// All events of the log.
 async fn events(database: &TestDatabase) -> Vec<StoredEvent> {
     let log = database.log().await;
     let mut events = Vec::new();
@@ -59,8 +59,8 @@ async fn events(database: &TestDatabase) -> Vec<StoredEvent> {
     }
 }
 
-/// What the log says of each stream, apart from when it learnt of it and where in the whole log that stands.
-fn told(events: &[StoredEvent]) -> BTreeMap<String, Vec<Value>> {
+/// The events of each stream, without their positions and times of recording.
+fn events_by_stream(events: &[StoredEvent]) -> BTreeMap<String, Vec<Value>> {
     let mut told = BTreeMap::<String, Vec<Value>>::new();
     for event in events {
         told.entry(event.stream.to_string()).or_default().push(json!([
@@ -78,14 +78,15 @@ fn cases(events: Vec<StoredEvent>) -> BTreeMap<String, History> {
     let mut cases = BTreeMap::new();
     for stored in events {
         if let Stream::Prisoner(number) = &stored.stream {
-            let history = cases.entry(number.to_string()).or_insert_with(|| History::new(number.clone()));
-            push(history, stored.entry).expect("an event of a case");
+            let case = cases.entry(number.to_string()).or_insert_with(|| History::new(number.clone()));
+            push(case, stored.entry).expect("the next event of the case");
         }
     }
     cases
 }
 
-/// Imports a prison's file into a ledger of its own and compares with what its rows say: the report, and the cases.
+/// Imports a file into a new ledger and compares the report and the cases with the truth about its
+/// rows.
 async fn check_truth(prison: &str, file: &str, truth: &str) {
     let database = database().await;
     let file = data(file);
@@ -137,22 +138,22 @@ async fn check_truth(prison: &str, file: &str, truth: &str) {
 }
 
 #[tokio::test]
-async fn leeds_in_excel() {
+async fn an_excel_file_imports_as_its_rows_say() {
     check_truth("LEI", "LEI-allocations.xlsx", "LEI-truth.jsonl").await;
 }
 
 #[tokio::test]
-async fn hull_in_opendocument() {
+async fn an_opendocument_file_imports_as_its_rows_say() {
     check_truth("HDI", "HDI-allocations.ods", "HDI-truth.jsonl").await;
 }
 
 #[tokio::test]
-async fn moorland_in_csv() {
+async fn a_csv_file_imports_as_its_rows_say() {
     check_truth("MDI", "MDI-allocations.csv", "MDI-truth.jsonl").await;
 }
 
 #[tokio::test]
-async fn the_report_for_people_has_a_summary() {
+async fn the_report_in_text_has_a_summary() {
     let database = database().await;
     let file = data("LEI-allocations.xlsx");
     let ran = tool(&database, &["import", "spreadsheet", &file, "--prison", "lei", "--estate", "MENS_OPEN"]).await;
@@ -178,7 +179,7 @@ async fn the_report_for_people_has_a_summary() {
 }
 
 #[tokio::test]
-async fn a_go_live_date_refuses_what_came_before_it() {
+async fn rows_before_the_go_live_date_are_refused() {
     let database = database().await;
     let dir = DataDir::new();
     let file = dir.path().join("cases.csv");
@@ -198,7 +199,7 @@ async fn a_go_live_date_refuses_what_came_before_it() {
     assert_eq!(made.pom.kind, PomKind::Probation);
 }
 
-/// A file of many cases of six POMs.
+/// Writes a file with many cases of six POMs.
 fn large_file(path: &Path, cases: u32) {
     let mut text = "Prison number;Tier;POM;Staff ID;POM type;Date allocated;Comments\r\n".to_owned();
     for case in 0..cases {
@@ -213,9 +214,9 @@ fn large_file(path: &Path, cases: u32) {
     std::fs::write(path, text).expect("write a file");
 }
 
-/// The import is killed without a warning in the middle and run again, a few times; the end is that of one run.
+/// Kills the import in the middle and repeats it a few times. The end must equal that of one run.
 #[tokio::test]
-async fn killed_half_way_and_run_again_it_ends_as_if_run_once() {
+async fn an_import_killed_half_way_and_repeated_ends_as_if_run_once() {
     const CASES: u32 = 2_000;
     let dir = DataDir::new();
     let file = dir.path().join("cases.csv");
@@ -251,7 +252,7 @@ async fn killed_half_way_and_run_again_it_ends_as_if_run_once() {
     let count = |outcome: &str| report.iter().filter(|line| line["outcome"] == outcome).count();
     assert!(count("already-recorded") > 0 && count("recorded") > 0);
     assert_eq!(count("already-recorded") + count("recorded"), CASES as usize);
-    assert_eq!(told(&events(&killed).await), told(&events(&once).await));
+    assert_eq!(events_by_stream(&events(&killed).await), events_by_stream(&events(&once).await));
 }
 
 #[tokio::test]
@@ -300,7 +301,7 @@ async fn files_that_cannot_be_imported_are_refused_with_a_sentence() {
 }
 
 #[tokio::test]
-async fn nomis_contacts_come_and_go() {
+async fn contacts_are_recorded_and_their_removal_is_confirmed() {
     let database = database().await;
     let dir = DataDir::new();
     let file = dir.path().join("contacts.csv");
@@ -353,9 +354,9 @@ async fn nomis_contacts_come_and_go() {
     assert!(outstanding(&[]).await.is_empty());
 }
 
-/// Questions and dry runs make no ledger, and tools need no database of views.
+/// Questions and dry runs create no ledger, and tools need no database of views.
 #[tokio::test]
-async fn a_ledger_is_made_by_nothing_but_recording() {
+async fn questions_and_dry_runs_create_no_ledger() {
     let dir = DataDir::new();
     let contacts = dir.path().join("contacts.csv");
     std::fs::write(&contacts, "Prisoner number,Name\nA0001BC,\"Okafor, Grace\"\n").expect("write a file");

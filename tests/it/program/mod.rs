@@ -3,9 +3,11 @@
 mod dictionary;
 mod embedded_postgres;
 mod generate;
+mod help;
 mod history;
 mod import;
 mod observability;
+mod openapi;
 mod replay;
 mod routes;
 mod serve;

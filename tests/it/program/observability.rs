@@ -1,4 +1,4 @@
-//! What the program tells of itself: log lines, spans and metrics; and that they name nobody.
+//! Log lines, spans and metrics, and that none of them names a person.
 
 use std::{
     collections::BTreeMap,
@@ -7,8 +7,7 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, extract::State, routing::post};
-use chrono::{SubsecRound as _, Utc};
-use domain::{Stream, event::RecordedBy, identifier::CommandId};
+use domain::{Stream, identifier::CommandId};
 use event_log::{ExpectedRevision, Metadata, NewEvent, SharedLog};
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use event_log_postgres::PostgresLog;
@@ -23,7 +22,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::support::{Client, Program, StandIn, TestDatabase, database, eventually, run, run_in};
+use crate::support::{
+    Client, Program, StandIn, TestDatabase,
+    builders::{metadata, now},
+    database, eventually, run, run_in,
+};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -31,7 +34,7 @@ const CORRELATION: &str = "0b5b2c5e-6e0a-4a0e-9c55-2a3c6d1f8e11";
 
 async fn serve(database: &TestDatabase, environment: &[(&str, &str)], more: &[&str]) -> Program {
     let stores = ["--event-store", &database.url, "--views", &database.url];
-    Program::start_in(environment, &[&stores, more].concat()).await.ready().await
+    Program::start_in(environment, &[&stores, more].concat()).await.into_ready().await
 }
 
 /// The lines of a log in JSON.
@@ -41,7 +44,7 @@ fn lines(log: &str) -> Vec<Value> {
 }
 
 /// Waits until the views include everything.
-async fn caught_up(client: &Client) {
+async fn wait_for_views(client: &Client) {
     eventually("the views to catch up", async || {
         let projections = client.get("/projections").await.body;
         projections.as_array()?.iter().all(|view| view["state"] == "CURRENT").then_some(())
@@ -49,7 +52,7 @@ async fn caught_up(client: &Client) {
     .await;
 }
 
-/// An OpenTelemetry collector that keeps what it is sent.
+/// An OpenTelemetry collector that keeps the spans it receives.
 struct Collector {
     url: String,
     spans: Arc<Mutex<Vec<Span>>>,
@@ -90,10 +93,11 @@ fn attribute<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     }
 }
 
-/// From the caller's trace to the views: the request's span, the append in it, and the batch that took the event in. Spans
-/// are sent only every hour here, so what arrives was sent at the end.
+/// A trace leads from the caller to the views: the span of the request, the append, and the batch
+/// that contains the event. The exporter sends once an hour here, so all spans arrive at the
+/// shutdown.
 #[tokio::test]
-async fn a_request_is_found_by_its_trace_and_by_its_correlation_id() {
+async fn a_request_is_traced_from_the_caller_to_the_views() {
     let (collector, database) = (Collector::start().await, database().await);
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()), ("OTEL_BSP_SCHEDULE_DELAY", "3600000")];
     let program = serve(&database, &environment, &["--log", "info,projector=debug"]).await;
@@ -112,7 +116,7 @@ async fn a_request_is_found_by_its_trace_and_by_its_correlation_id() {
     let begun_here = answer.header("traceresponse").expect("a trace of its own");
     assert!(!begun_here.to_lowercase().contains(TRACE), "{begun_here}");
 
-    caught_up(client).await;
+    wait_for_views(client).await;
     let logged = lines(&program.log());
     let projected = logged.iter().find(|line| line["correlation_id"] == CORRELATION);
     let projected = projected.unwrap_or_else(|| panic!("a line of the projector in {logged:?}"));
@@ -134,7 +138,7 @@ async fn a_request_is_found_by_its_trace_and_by_its_correlation_id() {
 }
 
 #[tokio::test]
-async fn without_a_collector_the_trace_is_in_the_log_and_nothing_is_answered() {
+async fn without_a_collector_the_trace_id_is_logged_and_no_header_is_sent() {
     let database = database().await;
     let program = serve(&database, &[], &["--log", "info,sqlx=debug"]).await;
     let traceparent = format!("00-{TRACE}-{CALLER}-01");
@@ -152,16 +156,17 @@ async fn without_a_collector_the_trace_is_in_the_log_and_nothing_is_answered() {
 }
 
 #[tokio::test]
-async fn a_log_is_for_people_where_that_is_asked_for() {
+async fn a_log_in_text_format_is_plain_lines() {
     let database = database().await;
     let program = serve(&database, &[], &["--log-format", "text"]).await;
     let log = program.log();
     assert!(log.lines().any(|line| line.contains(" INFO allocation_ledger::serve: serving on http://")), "{log}");
 }
 
-/// Whatever is wrong, and whatever of the log is left out: who reads the log as JSON is told the reason, and told it as JSON.
+/// A reader of JSON logs gets the reason of any failed start, as JSON, even if the filter hides
+/// everything else.
 #[tokio::test]
-async fn the_reason_of_a_failed_start_is_a_line_of_the_log() {
+async fn a_failed_start_logs_its_reason() {
     let json = [("LEDGER_LOG_FORMAT", "json")];
     let serve = |more: &[&'static str]| [&["serve", "--listen", "127.0.0.1:0"], more].concat();
     for (environment, arguments, status, reason) in [
@@ -183,23 +188,24 @@ async fn the_reason_of_a_failed_start_is_a_line_of_the_log() {
         );
         assert!(last["message"].as_str().is_some_and(|message| message.contains(reason)), "{last}");
     }
-    // For people: what tools say, and what is asked for.
+    // Output for people: that of tools, and that of the text format.
     for arguments in [vec!["prepare"], serve(&["--role", "query", "--log-format", "text"])] {
         let ran = run(&arguments).await;
         assert!(ran.stderr.starts_with("error: ") && ran.stderr.lines().count() == 1, "{}", ran.stderr);
     }
 }
 
-/// A line of the metrics.
+/// The value of one series of the metrics.
 async fn metric(client: &Client, series: &str) -> Option<f64> {
     let metrics = client.get("/metrics").await.text;
     let line = metrics.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit_once(' ')?.1.parse().ok()
 }
 
-/// Two programs write one case in turn, so that the first decides on what is no longer so and has to decide again.
+/// Two programs write to one case in turn, so the first decides on an outdated state and must
+/// decide again.
 #[tokio::test]
-async fn metrics_tell_what_became_of_commands_and_how_far_everything_is() {
+async fn metrics_count_commands_and_measure_positions() {
     let database = database().await;
     let (program, other) = (serve(&database, &[], &[]).await, serve(&database, &[], &[]).await);
     let client = program.client();
@@ -212,7 +218,7 @@ async fn metrics_tell_what_became_of_commands_and_how_far_everything_is() {
     assert_eq!(other.client().post("/prisoners/A1234BC/tier", &tier("B2")).await.status, 201);
     assert_eq!(client.post("/prisoners/A1234BC/tier", &tier("C3")).await.status, 201);
     assert_eq!(client.post("/prisoners/A1234BC/deallocations", &json!({"trigger": "MANUAL"})).await.status, 422);
-    caught_up(client).await;
+    wait_for_views(client).await;
     client.send(Method::from_bytes(b"SMITH").expect("a method"), "/ping", &[], None).await;
 
     for (series, expected) in [
@@ -249,7 +255,7 @@ async fn metrics_tell_what_became_of_commands_and_how_far_everything_is() {
     assert!(open.keys().eq(&["log", "query"]) && open.values().all(|open| *open >= 1.0), "{open:?}");
 }
 
-/// What must be nowhere: a name, a note, numbers, an address, a user.
+/// Data that must appear in no log and no metric: a name, a note, numbers, an address, a user.
 const SECRETS: [&str; 6] = ["quimbleton", "marmalade", "Z7391QX", "X739173", "q.person@example", "ZEBEDEE"];
 
 #[track_caller]
@@ -262,15 +268,15 @@ fn assert_names_nobody(what: &str, text: &str) {
     }
 }
 
-/// Everything that the program's own parts can log, and what the database library does by default.
+/// The most that the program's own crates can log, beside the defaults of the database library.
 const LOUD: &str = "info,allocation_ledger=trace,http_api=trace,command=trace,query=trace,projector=trace,event_log=trace,\
                     domain=trace,sqlx=trace,axum=trace,tower_http=trace,hyper=debug";
 
 #[tokio::test]
-async fn neither_log_nor_metrics_name_anybody() {
+async fn log_and_metrics_name_no_person() {
     let database = database().await;
     let (event_store, pool) = (database.url.clone(), database.pool.clone());
-    // The program makes it; it is opened when there is one.
+    // The program creates the log, so the test waits until it can open it.
     check_names_nobody(&database, &event_store, async || {
         Arc::new(PostgresLog::connect(&pool).await.expect("the log")) as SharedLog
     })
@@ -278,22 +284,22 @@ async fn neither_log_nor_metrics_name_anybody() {
 }
 
 #[tokio::test]
-async fn neither_log_nor_metrics_name_anybody_whose_events_are_on_kurrentdb() {
+async fn log_and_metrics_name_no_person_with_a_log_on_kurrentdb() {
     let (database, server) = (database().await, StandIn::start());
     let log: SharedLog = Arc::new(KurrentLog::new(&server.url(), &StreamPrefix::default()).expect("a URL"));
     check_names_nobody(&database, &server.url(), async || Arc::clone(&log)).await;
 }
 
-/// Good and bad requests of many kinds with a person's data in whatever part of them; a history that cannot be read; a
-/// projector that stops at it.
+/// Sends good and bad requests with personal data in every part, makes a history unreadable, and
+/// stops a projector at it.
 async fn check_names_nobody(database: &TestDatabase, event_store: &str, log: impl AsyncFn() -> SharedLog) {
     let collector = Collector::start().await;
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str())];
     let stores = ["--event-store", event_store, "--views", &database.url, "--log", LOUD];
-    let program = Program::start_in(&environment, &stores).await.ready().await;
+    let program = Program::start_in(&environment, &stores).await.into_ready().await;
     let client = program.client();
     ask_for_everything(client).await;
-    caught_up(client).await;
+    wait_for_views(client).await;
 
     let (stream, log) = (Stream::Prisoner("Z7391QX".parse().expect("a number")), log().await);
     let last = log.read_stream(&stream, 0, 100).await.expect("the case").len() as u64 - 1;
@@ -304,7 +310,7 @@ async fn check_names_nobody(database: &TestDatabase, event_store: &str, log: imp
     })
     .await;
     assert_eq!(client.get("/prisoners/Z7391QX/history").await.status, 500);
-    // One that has not read anything yet.
+    // A service that has not read anything yet.
     let other = Program::start(&["--event-store", event_store, "--role", "command", "--log", LOUD]).await;
     let tier = json!({"tier": "A1", "source": "DELIUS"});
     assert_eq!(other.client().post("/prisoners/Z7391QX/tier", &tier).await.status, 500);
@@ -321,9 +327,8 @@ async fn check_names_nobody(database: &TestDatabase, event_store: &str, log: imp
 
 fn unreadable(data: &'static [u8]) -> NewEvent {
     let command_id = CommandId(Uuid::new_v4());
-    let recorded_by = RecordedBy { username: "ZEBEDEE".parse().expect("a username"), client: "test".to_owned() };
-    let now = Utc::now().trunc_subsecs(6);
-    let metadata = Metadata::new(now, recorded_by, command_id, String::new(), command_id.0, None);
+    let now = now();
+    let metadata = metadata(now, "ZEBEDEE", command_id);
     NewEvent {
         event_id: command_id.event_id(0),
         type_name: "TierAssigned".to_owned(),
@@ -334,7 +339,7 @@ fn unreadable(data: &'static [u8]) -> NewEvent {
 }
 
 fn serde_json_canonical(metadata: &Metadata) -> bytes::Bytes {
-    // Its members come in the order of their names.
+    // Converting to a value first sorts the members by name.
     serde_json::to_vec(&serde_json::to_value(metadata).expect("JSON")).expect("JSON").into()
 }
 
@@ -403,9 +408,9 @@ async fn ask_for_everything(client: &Client) {
     client.send(Method::from_bytes(b"QUIMBLETON").expect("a method"), "/prisons/LEI/poms", &[], None).await;
 }
 
-/// A tool tells the person who runs it what is wrong with which row; its log does not.
+/// A tool tells the person who runs it which row is wrong; its log does not.
 #[tokio::test]
-async fn an_import_says_who_is_concerned_in_its_report_and_not_in_its_log() {
+async fn an_import_names_persons_in_its_report_and_not_in_its_log() {
     let (database, directory) = (database().await, tempfile::tempdir().expect("a directory"));
     let file = directory.path().join("cases.csv");
     let rows = "Prisoner number,Name,Tier,Staff id,Date of allocation\n\

@@ -1,4 +1,4 @@
-//! `replay`: the log as JSON lines, all of it or what is asked for, to the end or on and on.
+//! `replay`: the log as JSON lines, whole or filtered, up to its end or continuously.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -11,25 +11,19 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use sqlx::AssertSqlSafe;
 
-use crate::{
-    answers::{
-        events::{grow, other_tiers},
-        record,
-    },
-    support::{
-        PATIENCE, Ran, eventually,
-        ledger::{Ledger, NOVAK, PRISON, SHAH},
-        run, spawn,
-        topology::is_of_the_log_in_postgres,
-    },
+use crate::support::{
+    PATIENCE, ToolOutput, eventually,
+    ledger::{Ledger, NOVAK, PRISON, SHAH},
+    made_up_events::{append_to_made_up_cases, tiers},
+    questions::record,
+    run, spawn,
 };
 
-/// Another prison, which one case went to.
+/// The prison to which one case was transferred.
 const ELSEWHERE: &str = "MDI";
 
-/// A ledger with two prisons, a case that moved from one to the other, a case that was merged into another, and one more.
+/// A ledger with two prisons and four cases. One was transferred, one was merged into another.
 pub async fn ledger() -> Ledger {
     let ledger = Ledger::start().await;
     ledger.join_omic(ELSEWHERE).await;
@@ -48,37 +42,37 @@ pub async fn ledger() -> Ledger {
         json!({"removedNumber": "A2222AA", "effectiveAt": "2026-03-02T09:00:00Z"}),
     )
     .await;
-    ledger.settled().await;
+    ledger.wait_for_policies().await;
     ledger
 }
 
 /// Runs `replay` on a ledger.
-async fn replay(ledger: &Ledger, arguments: &[&str]) -> Ran {
+async fn replay(ledger: &Ledger, arguments: &[&str]) -> ToolOutput {
     let [flag, store] = ledger.database.store.arguments();
     let command = ["replay", flag.as_str(), store.as_str()];
     run(&[&command, arguments].concat()).await
 }
 
 #[track_caller]
-fn lines(ran: &Ran) -> Vec<Value> {
+fn lines(ran: &ToolOutput) -> Vec<Value> {
     ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
-/// The positions of the lines that it prints, which has to end well.
+/// Asserts success and returns the positions of the printed lines.
 async fn positions(ledger: &Ledger, arguments: &[&str]) -> Vec<u64> {
     let ran = replay(ledger, arguments).await;
     assert!(ran.status.success() && ran.stderr.is_empty(), "{arguments:?}: {}", ran.stderr);
     lines(&ran).iter().map(|line| line["position"].as_u64().expect("a position")).collect()
 }
 
-/// The positions of those events of the ledger that are wanted.
+/// The positions of the events that match.
 async fn positions_where(ledger: &Ledger, is_wanted: impl Fn(&Value) -> bool) -> Vec<u64> {
     let all = lines(&replay(ledger, &[]).await);
     all.iter().filter(|line| is_wanted(line)).map(|line| line["position"].as_u64().expect("a position")).collect()
 }
 
 #[tokio::test]
-async fn the_whole_log_comes_out_in_its_order() {
+async fn replay_prints_the_whole_log_in_order() {
     let ledger = ledger().await;
     let all = lines(&replay(&ledger, &[]).await);
     let events = ledger.events().await;
@@ -98,7 +92,7 @@ async fn the_whole_log_comes_out_in_its_order() {
 }
 
 #[tokio::test]
-async fn types_prisons_and_cases_are_picked_out() {
+async fn replay_filters_by_type_prison_and_case() {
     let ledger = ledger().await;
     let of_type = |wanted: &'static [&'static str]| {
         move |line: &Value| line["type"].as_str().is_some_and(|name| wanted.contains(&name))
@@ -110,18 +104,18 @@ async fn types_prisons_and_cases_are_picked_out() {
     assert_eq!(positions(&ledger, &["--type", "TierAssigned", "--type", "PomRegistered"]).await, both);
     assert_eq!(positions(&ledger, &["--type", "TierAssigned,PomRegistered"]).await, both);
 
-    // Its own stream, and the transfer that names it; not the rest of that case.
+    // The prison's own stream, and the transfer that names it, but no other event of that case.
     let elsewhere = positions_where(&ledger, |line| {
         line["stream"] == "prison-MDI" || line["data"]["toPrison"] == ELSEWHERE || line["data"]["prison"] == ELSEWHERE
     });
     let elsewhere = elsewhere.await;
     assert_eq!(elsewhere.len(), 2);
     assert_eq!(positions(&ledger, &["--prison", ELSEWHERE]).await, elsewhere);
-    // What the removed number held is in the merge.
+    // The merge lists the events of the removed number.
     let merge = positions_where(&ledger, of_type(&["PrisonerNumberMerged"])).await;
     assert!(positions(&ledger, &["--prison", PRISON]).await.contains(&merge[0]));
 
-    // A case is all of its numbers, whichever is asked for.
+    // A case includes the events of all its numbers, whichever of them is given.
     let merged = positions_where(&ledger, |line| {
         ["prisoner-A2222AA", "prisoner-A3333AA"].contains(&line["stream"].as_str().unwrap_or_default())
     });
@@ -136,7 +130,7 @@ async fn types_prisons_and_cases_are_picked_out() {
 }
 
 #[tokio::test]
-async fn times_are_when_it_was_recorded() {
+async fn replay_filters_by_time_of_recording() {
     let ledger = ledger().await;
     let events = ledger.events().await;
     let (fifth, stand) = (events[4].entry.recorded_at, ledger.positions().await);
@@ -151,7 +145,7 @@ async fn times_are_when_it_was_recorded() {
 }
 
 #[tokio::test]
-async fn raw_is_what_was_recorded_to_the_byte() {
+async fn replay_raw_prints_the_recorded_bytes() {
     let ledger = ledger().await;
     let events = ledger.log().await.read_all(0, 1_000).await.expect("the log");
     let raw = replay(&ledger, &["--raw"]).await;
@@ -164,7 +158,7 @@ async fn raw_is_what_was_recorded_to_the_byte() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused_with_a_sentence() {
+async fn an_invalid_replay_is_refused_with_a_sentence() {
     let ledger = ledger().await;
     let head = ledger.event_count().await;
     let beyond = (head + 1).to_string();
@@ -189,68 +183,20 @@ async fn what_cannot_be_is_refused_with_a_sentence() {
     assert_eq!(replay(&ledger, &["--from", "1", "--after", "1"]).await.status.code(), Some(2));
 }
 
-#[tokio::test]
-async fn damage_is_named_after_what_precedes_it() {
-    if is_of_the_log_in_postgres("its tables are harmed") {
-        return;
-    }
-    let ledger = ledger().await;
-    let harm = async |statement: &str| {
-        // As a superuser can, past the triggers that keep the log as it is.
-        let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; {statement}; COMMIT");
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
-    };
-    let check = async |position: u64| {
-        for raw in [&[][..], &["--raw"], &["--follow"], &["--prison", PRISON]] {
-            let ran = replay(&ledger, raw).await;
-            assert_eq!(ran.status.code(), Some(1), "{raw:?}: {}", ran.stderr);
-            assert!(ran.stderr.contains(&format!("damaged at position {position}:")), "{raw:?}: {}", ran.stderr);
-            if !raw.contains(&"--prison") {
-                assert_eq!(ran.stdout.lines().count() as u64, position - 1, "{raw:?}");
-            }
-        }
-    };
-    // The tier of the first case: of a stream and of a type that are wanted.
-    let position = ledger.case_events("A1111AA").await[0].entry.position;
-    harm(&format!("UPDATE log.event SET data = convert_to('{{\"tier\":', 'UTF8') WHERE position = {position}")).await;
-    check(position).await;
-    let case = replay(&ledger, &["--prisoner", "A1111AA"]).await;
-    assert!(case.status.code() == Some(1) && case.stdout.is_empty(), "{}", case.stderr);
-    let before: Vec<u64> = (1..position).collect();
-    assert_eq!(positions(&ledger, &["--to", &(position - 1).to_string()]).await, before, "what is sound can be read");
-    harm("DELETE FROM log.event WHERE position = 4").await;
-    check(4).await;
-}
-
-/// A type that nobody knows may be one that is wanted, damaged: no filter passes it over.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_type_that_nobody_knows_is_damage_under_any_filter() {
-    if is_of_the_log_in_postgres("its tables are harmed") {
-        return;
-    }
-    let ledger = ledger().await;
-    let position = ledger.harm_second_event("A1111AA").await;
-    for filter in [&["--type", "AllocationMade"][..], &["--type", "Reallocated", "--prisoner", "A1111AA"]] {
-        let ran = replay(&ledger, filter).await;
-        assert_eq!(ran.status.code(), Some(1), "{filter:?}: {ran:?}");
-        assert!(ran.stderr.contains(&format!("damaged at position {position}:")), "{filter:?}: {}", ran.stderr);
-    }
-}
-
-/// A replay that goes on, with what it prints.
-struct Following {
+/// A running `replay --follow`, and the lines that it prints.
+struct FollowingReplay {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
-impl Following {
+impl FollowingReplay {
     fn start(ledger: &Ledger, arguments: &[&str]) -> Self {
         let [flag, store] = ledger.database.store.arguments();
         let command = ["replay", "--follow", flag.as_str(), store.as_str()];
         let mut child = spawn(&[&command, arguments].concat(), Stdio::piped());
         let output = BufReader::new(child.stdout.take().expect("its output"));
         let (found, lines) = mpsc::channel();
-        // Ends with the output, or when nobody wants more.
+        // Ends with the output, or when the test drops the receiver.
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| found.send(line)));
         Self { child, lines }
     }
@@ -263,7 +209,7 @@ impl Following {
     }
 }
 
-impl Drop for Following {
+impl Drop for FollowingReplay {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -271,19 +217,19 @@ impl Drop for Following {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_follows_until_it_is_interrupted() {
+async fn replay_follow_prints_new_events_until_interrupted() {
     let ledger = ledger().await;
     let stand = ledger.positions().await;
     let &[.., third_last, second_last, head] = &stand[..] else { panic!("few events: {stand:?}") };
-    let all = Following::start(&ledger, &["--after", &third_last.to_string()]);
+    let all = FollowingReplay::start(&ledger, &["--after", &third_last.to_string()]);
     assert_eq!((all.position(), all.position()), (second_last, head));
-    let case = Following::start(&ledger, &["--prisoner", "A4444AA"]);
-    let merged = Following::start(&ledger, &["--prisoner", "A3333AA", "--after", &second_last.to_string()]);
+    let case = FollowingReplay::start(&ledger, &["--prisoner", "A4444AA"]);
+    let merged = FollowingReplay::start(&ledger, &["--prisoner", "A3333AA", "--after", &second_last.to_string()]);
     assert_eq!(merged.position(), head, "it has begun, with what is known of the case now");
     ledger.tier("A4444AA").await;
     let tier = ledger.event_count().await;
     assert_eq!((all.position(), case.position()), (tier, tier));
-    // A merge brings the other number in.
+    // A merge adds the events of the other number.
     record(&ledger, "POST /prisoners/A3333AA/merges", json!({"removedNumber": "A4444AA"})).await;
     let stand = ledger.positions().await;
     let &[.., retired, taken_in] = &stand[..] else { panic!("few events: {stand:?}") };
@@ -298,9 +244,9 @@ async fn it_follows_until_it_is_interrupted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_has_read_enough_is_no_failure() {
+async fn a_closed_pipe_ends_a_replay_quietly() {
     let ledger = ledger().await;
-    grow(&ledger, &other_tiers(1_000)).await;
+    append_to_made_up_cases(&ledger, &tiers(1_000)).await;
     let [flag, store] = ledger.database.store.arguments();
     let command = ["replay", flag.as_str(), store.as_str()];
     let mut child = spawn(&command, Stdio::piped());
@@ -310,11 +256,68 @@ async fn a_reader_that_has_read_enough_is_no_failure() {
     let status = eventually("it to end", async || child.try_wait().expect("wait for it")).await;
     assert_eq!(status.code(), Some(0));
 
-    // Interrupted while nobody reads, it ends all the same, and says so.
+    // An interrupt ends it even if its output is not read, and it reports the interrupt.
     let mut child = spawn(&command, Stdio::piped());
     let mut stdout = child.stdout.take().expect("its output");
     stdout.read_exact(&mut [0; 100]).expect("a beginning");
     signal::kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("signal it");
     let status = eventually("it to end", async || child.try_wait().expect("wait for it")).await;
     assert_eq!(status.code(), Some(1));
+}
+
+/// Damage in the tables of the log.
+mod log_in_postgres {
+    use sqlx::AssertSqlSafe;
+
+    use super::*;
+    use crate::support::topology::require_log_in_postgres;
+
+    #[tokio::test]
+    async fn damage_is_named_after_the_events_before_it() {
+        require_log_in_postgres();
+        let ledger = ledger().await;
+        let harm = async |statement: &str| {
+            // As a superuser, past the triggers that protect the log.
+            let sql = format!("BEGIN; SET LOCAL session_replication_role = replica; {statement}; COMMIT");
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
+        };
+        let check = async |position: u64| {
+            for raw in [&[][..], &["--raw"], &["--follow"], &["--prison", PRISON]] {
+                let ran = replay(&ledger, raw).await;
+                assert_eq!(ran.status.code(), Some(1), "{raw:?}: {}", ran.stderr);
+                assert!(ran.stderr.contains(&format!("damaged at position {position}:")), "{raw:?}: {}", ran.stderr);
+                if !raw.contains(&"--prison") {
+                    assert_eq!(ran.stdout.lines().count() as u64, position - 1, "{raw:?}");
+                }
+            }
+        };
+        // The tier of the first case: its stream and its type match the filters.
+        let position = ledger.case_events("A1111AA").await[0].entry.position;
+        harm(&format!("UPDATE log.event SET data = convert_to('{{\"tier\":', 'UTF8') WHERE position = {position}"))
+            .await;
+        check(position).await;
+        let case = replay(&ledger, &["--prisoner", "A1111AA"]).await;
+        assert!(case.status.code() == Some(1) && case.stdout.is_empty(), "{}", case.stderr);
+        let before: Vec<u64> = (1..position).collect();
+        assert_eq!(
+            positions(&ledger, &["--to", &(position - 1).to_string()]).await,
+            before,
+            "what is sound can be read"
+        );
+        harm("DELETE FROM log.event WHERE position = 4").await;
+        check(4).await;
+    }
+
+    /// An unknown type may be a damaged name of a type that is asked for.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_unknown_type_is_damage_under_any_filter() {
+        require_log_in_postgres();
+        let ledger = ledger().await;
+        let position = ledger.harm_second_event("A1111AA").await;
+        for filter in [&["--type", "AllocationMade"][..], &["--type", "Reallocated", "--prisoner", "A1111AA"]] {
+            let ran = replay(&ledger, filter).await;
+            assert_eq!(ran.status.code(), Some(1), "{filter:?}: {ran:?}");
+            assert!(ran.stderr.contains(&format!("damaged at position {position}:")), "{filter:?}: {}", ran.stderr);
+        }
+    }
 }

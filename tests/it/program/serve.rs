@@ -1,16 +1,13 @@
-//! `serve`: it starts from nothing, ends in order, and comes back from whatever ended it.
+//! `serve`: it starts from nothing, stops in order, and recovers from any kill.
 
 use std::{
     net::TcpListener,
     time::{Duration, Instant},
 };
 
-use chrono::{SubsecRound as _, Utc};
-use domain::{
-    Event, Stream, event::RecordedBy, identifier::CommandId, officer::CommunityManager, prisoner::PrisonerEvent,
-};
+use domain::{Event, Stream, identifier::CommandId, officer::CommunityManager, prisoner::PrisonerEvent};
 use embedded_postgres::Server;
-use event_log::{EventLog as _, ExpectedRevision, Metadata, encode};
+use event_log::{EventLog as _, ExpectedRevision, encode};
 use event_log_postgres::PostgresLog;
 use nix::{
     sys::signal::{self, Signal},
@@ -20,27 +17,31 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::support::{DataDir, Program, database, eventually, run, run_with_input};
+use crate::support::{
+    DataDir, Program,
+    builders::{metadata, now},
+    database, eventually, run, run_with_input,
+};
 
-/// The process id of the Postgres server on a data directory, by its own word.
+/// The process id of the Postgres server on a data directory, from its own file.
 fn postmaster_pid(dir: &DataDir) -> Option<i32> {
     let content = std::fs::read_to_string(dir.path().join("postgres/postmaster.pid")).ok()?;
     content.lines().next()?.parse().ok()
 }
 
 fn is_alive(pid: i32) -> bool {
-    // A dead process that nobody has waited for still has an id.
+    // A process that ended keeps its id until its parent has waited for it.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// Records something and checks that it was.
+/// Records that a prison joined, and asserts success.
 async fn join_omic(program: &Program, prison: &str) {
     let body = json!({"goLiveDate": "2019-09-02", "estate": "MENS_CLOSED"});
     let answer = program.client().post(&format!("/prisons/{prison}/onboarding"), &body).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
 }
 
-/// Checks that it is recorded already, by asking for it again.
+/// Asserts that a prison has joined already: the rules must refuse to record it again.
 async fn assert_joined(program: &Program, prison: &str) {
     let body = json!({"goLiveDate": "2019-09-02", "estate": "MENS_CLOSED"});
     let answer = program.client().post(&format!("/prisons/{prison}/onboarding"), &body).await;
@@ -49,7 +50,7 @@ async fn assert_joined(program: &Program, prison: &str) {
 }
 
 #[tokio::test]
-async fn it_starts_from_nothing_and_ends_with_its_postgres() {
+async fn serve_starts_on_an_empty_directory_and_stops_its_postgres() {
     let dir = DataDir::new();
     let program = Program::serve(dir.path()).await;
     let client = program.client();
@@ -78,7 +79,7 @@ async fn it_starts_from_nothing_and_ends_with_its_postgres() {
 }
 
 #[tokio::test]
-async fn killed_it_comes_back_on_the_same_server_with_everything_acknowledged() {
+async fn a_killed_program_restarts_with_every_acknowledged_command() {
     let dir = DataDir::new();
     let program = Program::serve(dir.path()).await;
     join_omic(&program, "LEI").await;
@@ -94,7 +95,7 @@ async fn killed_it_comes_back_on_the_same_server_with_everything_acknowledged() 
 }
 
 #[tokio::test]
-async fn a_second_one_on_the_same_data_is_refused() {
+async fn a_second_program_on_the_same_data_is_refused() {
     let dir = DataDir::new();
     let program = Program::serve(dir.path()).await;
     let data_dir = dir.path().to_str().expect("a path in UTF-8");
@@ -111,7 +112,7 @@ async fn a_second_one_on_the_same_data_is_refused() {
 }
 
 #[tokio::test]
-async fn it_recovers_by_itself_when_postgres_is_killed() {
+async fn the_program_recovers_when_postgres_is_killed() {
     let dir = DataDir::new();
     let program = Program::serve(dir.path()).await;
     join_omic(&program, "LEI").await;
@@ -119,8 +120,8 @@ async fn it_recovers_by_itself_when_postgres_is_killed() {
     signal::kill(Pid::from_raw(killed), Signal::SIGKILL).expect("kill Postgres");
     let client = program.client();
     let body = json!({"goLiveDate": "2019-09-02", "estate": "MENS_CLOSED"});
-    // A process of the dead server may answer for another moment; then every answer is an outage that says when to come
-    // back, until there is another server.
+    // A process of the dead server may answer for another moment. After that, each answer is a 503
+    // with `Retry-After` until there is another server.
     eventually("an answer by another server", async || {
         let key = [("Idempotency-Key", "3f0e6a56-97a5-4f0c-8d1b-6e51c5a3b8aa")];
         let answer = client.send(Method::POST, "/prisons/MDI/onboarding", &key, Some(&body)).await;
@@ -141,7 +142,7 @@ async fn it_recovers_by_itself_when_postgres_is_killed() {
 }
 
 #[tokio::test]
-async fn a_tool_beside_it_uses_its_server_and_may_outlive_it() {
+async fn a_tool_uses_the_running_server_and_may_outlive_the_program() {
     let dir = DataDir::new();
     let program = Program::serve(dir.path()).await;
     let postmaster = postmaster_pid(&dir).expect("a server");
@@ -154,7 +155,7 @@ async fn a_tool_beside_it_uses_its_server_and_may_outlive_it() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused_before_anything_starts() {
+async fn invalid_settings_are_refused_before_anything_starts() {
     let dir = DataDir::new();
     let data_dir = dir.path().to_str().expect("a path in UTF-8");
     let open_to_all = run(&["serve", "--listen", "0.0.0.0:0", "--data-dir", data_dir]).await;
@@ -177,10 +178,11 @@ async fn what_cannot_be_is_refused_before_anything_starts() {
 }
 
 #[tokio::test]
-async fn a_start_that_is_cut_short_is_no_hindrance() {
+async fn a_start_succeeds_after_one_that_was_killed() {
     let dir = DataDir::new();
     let data_dir = dir.path().to_str().expect("a path in UTF-8");
-    // Killed at many a point of its first start: while the cluster is made, while the server starts.
+    // Kills at many points of the first start: while the cluster is created and while the server
+    // starts.
     for wait_ms in [50, 200, 400, 800] {
         Program::start_and_kill(&["--data-dir", data_dir], Duration::from_millis(wait_ms)).await;
     }
@@ -196,7 +198,7 @@ async fn a_start_that_is_cut_short_is_no_hindrance() {
 }
 
 #[tokio::test]
-async fn history_shows_a_case_beside_it_and_alone() {
+async fn history_works_with_and_without_a_running_program() {
     let dir = DataDir::new();
     let data_dir = dir.path().to_str().expect("a path in UTF-8");
     let nowhere = run(&["history", "A1234BC", "--data-dir", data_dir]).await;
@@ -229,7 +231,7 @@ async fn history_shows_a_case_beside_it_and_alone() {
 }
 
 #[tokio::test]
-async fn handover_dates_come_out_as_in_the_worked_examples() {
+async fn handover_dates_on_the_command_line_equal_the_worked_examples() {
     let examples = include_str!("../../../crates/domain/tests/data/handover/examples.jsonl");
     let examples: Vec<Value> = examples.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let facts: String = examples.iter().map(|example| format!("{}\n", example["facts"])).collect();
@@ -244,18 +246,16 @@ async fn handover_dates_come_out_as_in_the_worked_examples() {
     }
 }
 
-/// A client that has stopped reading what it asked for keeps nobody waiting at the end: it is given up long before the time
-/// that requests have to be answered.
+/// A shutdown gives up a client that does not read its answer, long before requests run out of
+/// time.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
+async fn a_client_that_does_not_read_does_not_delay_a_shutdown() {
     let database = database().await;
     let program = Program::serve_with(&["--event-store", &database.url, "--views", &database.url]).await;
     let stream = Stream::Prisoner("A1234BC".parse().expect("a number"));
-    let effective_at = Utc::now().trunc_subsecs(6);
-    let command_id = CommandId(uuid::Uuid::new_v4());
-    let recorded_by = RecordedBy { username: "TEST".parse().expect("a username"), client: "test".to_owned() };
-    let metadata = Metadata::new(effective_at, recorded_by, command_id, String::new(), command_id.0, None);
-    // More than a connection holds on its way.
+    let effective_at = now();
+    let metadata = metadata(effective_at, "TEST", CommandId(uuid::Uuid::new_v4()));
+    // More than the buffers of a connection hold.
     let manager =
         CommunityManager { name: "Lee, Sam".to_owned(), team: Some("x".repeat(400_000)), email: None, ldu: None };
     let named = Event::Prisoner(PrisonerEvent::CommunityManagerAssigned(manager));
@@ -271,7 +271,7 @@ async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
     let (mut waiting, mut since) = (0, 0);
     eventually("the connection to be full", async || {
         let now = bytes_on_the_way(client.local_addr().expect("an address").port());
-        // More than what a stream begins with before it has read any events.
+        // More than the beginning of a stream before its first event.
         since = if now > 100_000 && now == waiting { since + 1 } else { 0 };
         waiting = now;
         (since > 50).then_some(())
@@ -285,7 +285,7 @@ async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
     drop(client);
 }
 
-/// What lies in this machine's buffers of the connection between a port of ours and any other: sent by either side and not
+/// The bytes in this machine's buffers between this port and any other: sent by one side and not
 /// read by the other.
 fn bytes_on_the_way(port: u16) -> u64 {
     let connections = std::fs::read_to_string("/proc/net/tcp").expect("the connections");

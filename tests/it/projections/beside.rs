@@ -1,4 +1,4 @@
-//! `rebuild` beside those who read, write and project: none of them notices.
+//! `rebuild` beside readers, writers and a projector, none of which notices.
 
 use std::sync::{
     Arc,
@@ -10,11 +10,13 @@ use projector::Settings;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::{
-    LOCK, arguments, count, dump, eventually_free, execute, projected, projections, refused, schemas, succeeded,
+use crate::support::dump_views;
+use crate::support::projections::{
+    LOCK, assert_failure, assert_success, count, execute, projected_ledger, projections_arguments, run_projections,
+    schemas, wait_until_free,
 };
 use crate::support::{
-    Client, PATIENCE, Program, TestDatabase, Tool, eventually, random_ledger::tier, running_projector::Watched,
+    Client, PATIENCE, Program, TestDatabase, Tool, eventually, random_ledger::tier, running_projector::RunningProjector,
 };
 
 /// Serves all roles on a test's database.
@@ -22,7 +24,7 @@ async fn serve(database: &TestDatabase) -> Program {
     Program::serve_with(&["--event-store", &database.url, "--views", &database.url]).await
 }
 
-/// Asks the same again and again; each answer must be one, and no older than the one before.
+/// Repeats a question. Each answer must succeed and be no older than the one before.
 async fn read(client: Client, path: &'static str, done: Arc<AtomicBool>) -> u32 {
     let (mut asked, mut last) = (0, 0);
     while !done.load(Ordering::Relaxed) {
@@ -36,11 +38,11 @@ async fn read(client: Client, path: &'static str, done: Arc<AtomicBool>) -> u32 
     asked
 }
 
-/// Answers, commands and readiness go on while the views are rebuilt again and again, and no answer is older than the one
-/// before it. The projector goes on with the new views by itself, and its log has no warning of it.
+/// Answers, commands and readiness continue while the views are rebuilt again and again. The
+/// projector continues on the new views, without a warning in its log.
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_and_writers_go_on_all_the_while() {
-    let (database, ..) = projected().await;
+async fn readers_and_writers_continue_during_a_rebuild() {
+    let (database, ..) = projected_ledger().await;
     let program = serve(&database).await;
     let done = Arc::new(AtomicBool::new(false));
     let readers = ["/prisoners/Z0001ZZ/responsibility", "/prisons/LEI/cases"]
@@ -48,7 +50,8 @@ async fn readers_and_writers_go_on_all_the_while() {
     let writer = tokio::spawn({
         let (client, done) = (program.client().clone(), done.clone());
         async move {
-            // They come after the case that the readers look for, which so stays on the first page.
+            // These cases sort after the one that the readers look for, which therefore stays on
+            // the first page.
             let mut written = 1_000;
             while !done.load(Ordering::Relaxed) {
                 let body =
@@ -70,7 +73,7 @@ async fn readers_and_writers_go_on_all_the_while() {
         }
     });
     for command in [&["rebuild"][..], &["rebuild"], &["rebuild", "--view", "case_period"], &["rebuild"]] {
-        succeeded(projections(&database, command).await);
+        assert_success(run_projections(&database, command).await);
     }
     done.store(true, Ordering::Relaxed);
     for reader in readers {
@@ -87,17 +90,17 @@ async fn readers_and_writers_go_on_all_the_while() {
     .await;
     assert!(!program.log().contains("WARN"), "{}", program.log());
     assert!(program.stop().await.success());
-    let followed = dump(&database.pool, "views").await;
-    succeeded(projections(&database, &["rebuild"]).await);
-    assert_eq!(dump(&database.pool, "views").await, followed);
+    let followed = dump_views(&database.pool, "views").await;
+    assert_success(run_projections(&database, &["rebuild"]).await);
+    assert_eq!(dump_views(&database.pool, "views").await, followed);
 }
 
-/// A reader in the middle of a transaction sees what it began with; the rebuild waits for it, and those who come meanwhile
-/// do not wait for the rebuild.
+/// A reader in a transaction keeps the views it began with. The rebuild waits for it, and readers
+/// that come meanwhile do not wait for the rebuild.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_in_a_transaction_is_waited_for() {
+async fn a_rebuild_waits_for_a_reader_in_a_transaction() {
     for command in [&["rebuild"][..], &["rebuild", "--view", "case_period"]] {
-        let (database, mut ledger, _) = projected().await;
+        let (database, mut ledger, _) = projected_ledger().await;
         let periods = "SELECT count(*) FROM views.case_period";
         let before = count(&database.pool, periods).await;
         let mut reader = PgConnection::connect(&database.url).await.expect("a connection");
@@ -105,21 +108,21 @@ async fn a_reader_in_a_transaction_is_waited_for() {
             .execute(&mut reader)
             .await
             .expect("a snapshot");
-        let mut tool = Tool::start(&arguments(&database, command));
-        // Ready to take the old views' place, or wrongly done.
+        let mut tool = Tool::start(&projections_arguments(&database, command));
+        // The new views are complete and wait for the old ones to be released.
         eventually("a rebuild that waits", async || {
             let tries = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted
                          AND a.datname = current_database() AND a.application_name = 'allocation-ledger rebuild'";
             (!tool.is_running() || count(&database.pool, tries).await > 0).then_some(())
         })
         .await;
-        // As a status report does: how far they are, then the rows.
+        // As a status report reads: first the position, then the rows.
         let within: i64 = sqlx::query_scalar(AssertSqlSafe(periods)).fetch_one(&mut reader).await.expect("periods");
         assert_eq!(within, before, "{command:?}");
         let outside = tokio::time::timeout(PATIENCE, count(&database.pool, periods)).await.expect("an answer");
         assert_eq!(outside, before, "{command:?}");
         if command == ["rebuild"] {
-            // What is recorded while it waits is taken in before it tries again.
+            // Events recorded meanwhile must be included before the rebuild tries again.
             assert!(ledger.case("Z0001ZZ", 5, tier("C", None)).await);
             let head = ledger.log.head().await.expect("the head").cast_signed();
             let built = "SELECT position FROM views_building.checkpoint";
@@ -129,94 +132,99 @@ async fn a_reader_in_a_transaction_is_waited_for() {
             .await;
         }
         sqlx::raw_sql("COMMIT").execute(&mut reader).await.expect("the end");
-        succeeded(tool.ended().await);
+        assert_success(tool.wait_for_end().await);
         assert_eq!(schemas(&database.pool).await, ["views"]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_rebuild_is_refused_while_one_is_under_way() {
-    let (database, ledger, views) = projected().await;
+    let (database, ledger, views) = projected_ledger().await;
     let mut builder = PgConnection::connect(&database.url).await.expect("a connection");
     sqlx::raw_sql(LOCK).execute(&mut builder).await.expect("the lock");
     execute(&database.pool, "CREATE SCHEMA views_building; CREATE TABLE views_building.checkpoint ()").await;
     for command in
         [&["rebuild"][..], &["rebuild", "--view", "prison"], &["rebuild", "--as-of", "5", "--schema", "march"]]
     {
-        refused(&projections(&database, command).await, &["another rebuild is under way"]);
+        assert_failure(&run_projections(&database, command).await, &["another rebuild is under way"]);
     }
-    // A projector that starts leaves alone what somebody works on, and drops what a dead one has left.
+    // A projector that starts leaves the schema of a running builder alone and drops that of a dead
+    // one.
     let head = ledger.log.head().await.expect("the head");
-    let start = || Watched::start(&ledger.log, &database.pool, Settings::default());
-    start().until(head).await.drop_now();
+    let start = || RunningProjector::start(&ledger.log, &database.pool, Settings::default());
+    start().wait_for_position(head).await.drop_now();
     assert_eq!(schemas(&database.pool).await, ["views", "views_building"]);
     builder.close().await.expect("let go of the lock");
-    start().until(head).await.drop_now();
+    start().wait_for_position(head).await.drop_now();
     assert_eq!(schemas(&database.pool).await, ["views"]);
-    assert_eq!(dump(&database.pool, "views").await, views);
+    assert_eq!(dump_views(&database.pool, "views").await, views);
 }
 
-/// A projector that has been fenced by a rebuild goes on from where the new views are.
+/// A projector that a rebuild has fenced continues from the position of the new views.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_projector_goes_on_with_the_new_views() {
-    let (database, mut ledger, _) = projected().await;
+async fn the_projector_continues_on_the_rebuilt_views() {
+    let (database, mut ledger, _) = projected_ledger().await;
     let head = ledger.log.head().await.expect("the head");
-    let mut running = Watched::start(&ledger.log, &database.pool, Settings::default()).until(head).await;
+    let mut running =
+        RunningProjector::start(&ledger.log, &database.pool, Settings::default()).wait_for_position(head).await;
     for day in 1..=3 {
-        succeeded(projections(&database, &["rebuild"]).await);
+        assert_success(run_projections(&database, &["rebuild"]).await);
         assert!(ledger.case("Z0002ZZ", day, tier("C", None)).await);
-        running = running.until(head + day.unsigned_abs()).await;
+        running = running.wait_for_position(head + day.unsigned_abs()).await;
     }
-    let followed = dump(&database.pool, "views").await;
+    let followed = dump_views(&database.pool, "views").await;
     drop(running);
-    succeeded(projections(&database, &["rebuild"]).await);
-    assert_eq!(dump(&database.pool, "views").await, followed);
+    assert_success(run_projections(&database, &["rebuild"]).await);
+    assert_eq!(dump_views(&database.pool, "views").await, followed);
 }
 
-/// Who has lost the lock may have lost the schema to another builder, and puts nothing in the place of the serving views.
+/// A rebuild that lost the lock may have lost its schema to another builder, so it must not swap
+/// the serving views.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_that_has_lost_its_lock_swaps_nothing() {
-    let (database, _ledger, views) = projected().await;
+    let (database, _ledger, views) = projected_ledger().await;
     let schema = "SELECT 'views'::regnamespace::oid::bigint";
     let serving = count(&database.pool, schema).await;
     let mut reader = PgConnection::connect(&database.url).await.expect("a connection");
     sqlx::raw_sql("BEGIN; LOCK TABLE log.event IN ACCESS EXCLUSIVE MODE").execute(&mut reader).await.expect("a lock");
-    let tool = Tool::start(&arguments(&database, &["rebuild"]));
+    let tool = Tool::start(&projections_arguments(&database, &["rebuild"]));
     let terminated = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted
                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     eventually("its lock to be lost", async || (count(&database.pool, terminated).await > 0).then_some(())).await;
     sqlx::raw_sql("ROLLBACK").execute(&mut reader).await.expect("the end");
-    let ran = tool.ended().await;
+    let ran = tool.wait_for_end().await;
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     assert_eq!(count(&database.pool, schema).await, serving, "the schema that served goes on serving");
-    assert_eq!(dump(&database.pool, "views").await, views);
-    succeeded(projections(&database, &["rebuild"]).await);
+    assert_eq!(dump_views(&database.pool, "views").await, views);
+    assert_success(run_projections(&database, &["rebuild"]).await);
     assert_eq!(schemas(&database.pool).await, ["views"]);
 }
 
-/// Ctrl-C and SIGTERM at whatever it does: it says that the views are as they were, and leaves nothing.
+/// Ctrl-C and SIGTERM at each stage: the rebuild reports that the views are unchanged, and leaves
+/// no tables.
 #[tokio::test(flavor = "multi_thread")]
-async fn interrupted_it_leaves_nothing() {
-    let (database, _ledger, views) = projected().await;
+async fn an_interrupted_rebuild_leaves_no_tables() {
+    let (database, _ledger, views) = projected_ledger().await;
     let hold = [
-        // It reads the log,
+        // While it reads the log.
         "BEGIN; LOCK TABLE log.event IN ACCESS EXCLUSIVE MODE",
-        // or waits for a reader before it puts the views in their place.
+        // While it waits for a reader before the swap.
         "BEGIN; SELECT FROM views.case_period",
     ];
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         for hold in hold {
-            eventually_free(&database.pool).await;
+            wait_until_free(&database.pool).await;
             let mut holder = PgConnection::connect(&database.url).await.expect("a connection");
             sqlx::raw_sql(hold).execute(&mut holder).await.expect(hold);
-            let tool = Tool::start(&arguments(&database, &["rebuild"]));
+            let tool = Tool::start(&projections_arguments(&database, &["rebuild"]));
             let locked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted
                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
             eventually("a rebuild at work", async || (count(&database.pool, locked).await > 0).then_some(())).await;
             tool.signal(signal);
-            let ended = tool.ended();
+            let ended = tool.wait_for_end();
             let release = async {
-                // Whoever waits in Postgres is not ended by its client's end; who holds the lock waits for nothing.
+                // Postgres does not end a waiting connection when its client ends. A holder of the
+                // lock waits for nothing.
                 let building = format!(
                     "{locked} AND pid IN (SELECT pid FROM pg_stat_activity WHERE application_name = 'allocation-ledger rebuild')"
                 );
@@ -227,9 +235,9 @@ async fn interrupted_it_leaves_nothing() {
                 sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.expect("the end");
             };
             let (ran, ()) = tokio::join!(ended, release);
-            refused(&ran, &["interrupted", "as they were"]);
+            assert_failure(&ran, &["interrupted", "as they were"]);
             assert_eq!(schemas(&database.pool).await, ["views"], "{hold}");
-            assert_eq!(dump(&database.pool, "views").await, views, "{hold}");
+            assert_eq!(dump_views(&database.pool, "views").await, views, "{hold}");
         }
     }
 }

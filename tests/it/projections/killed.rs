@@ -1,15 +1,18 @@
-//! `rebuild` killed as `kill -9` does: the views stay as they were, and the next one finds nothing in its way.
+//! `rebuild` killed as `kill -9` does: the views stay as they were, and the next rebuild succeeds.
 
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::{
-    BUILDERS, DAMAGE, arguments, count, dump, eventually_free, execute, projected, projections, schemas, succeeded,
+use crate::support::dump_views;
+use crate::support::projections::{
+    BUILDERS, DAMAGE, assert_success, count, execute, projected_ledger, projections_arguments, run_projections,
+    schemas, wait_until_free,
 };
 use crate::support::{TestDatabase, Tool, eventually};
 
-/// Holds a connection of whoever makes tables or indexes, by a trigger on what it does: the lock is this test's.
+/// Makes a connection that creates tables or indexes wait for a lock of this test, by an event
+/// trigger.
 const HOLD_ON: &str = "
     CREATE FUNCTION hold() RETURNS event_trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -18,7 +21,7 @@ const HOLD_ON: &str = "
         END IF;
     END $$";
 
-/// What holds a rebuild at each of its stages, and what its connection waits for then.
+/// A lock that holds a rebuild at each stage, and the wait of its connection in that stage.
 const STAGES: [(&str, &str); 4] = [
     ("reading the log", "BEGIN; LOCK TABLE log.event IN ACCESS EXCLUSIVE MODE"),
     (
@@ -34,16 +37,16 @@ const STAGES: [(&str, &str); 4] = [
     ("taking the old views' place", "BEGIN; SELECT FROM views.prison"),
 ];
 
-/// Killed at each stage, then at random moments, ten times in all and more; then a clean rebuild gives the same bytes as one
-/// that was never disturbed, and nothing else is left in the database.
+/// Kills at each stage and then at random moments. A rebuild after them gives the same bytes as one
+/// that was not disturbed, and the database contains nothing else.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment_it_leaves_the_views_and_no_litter() {
-    let (database, _ledger, views) = projected().await;
+async fn a_rebuild_killed_at_any_moment_keeps_the_views_and_leaves_no_tables() {
+    let (database, _ledger, views) = projected_ledger().await;
     execute(&database.pool, HOLD_ON).await;
     for (stage, hold) in STAGES {
         let mut holder = PgConnection::connect(&database.url).await.expect("a connection");
         sqlx::raw_sql(hold).execute(&mut holder).await.expect(hold);
-        let tool = Tool::start(&arguments(&database, &["rebuild"]));
+        let tool = Tool::start(&projections_arguments(&database, &["rebuild"]));
         let waiting = format!(
             "SELECT count(*) FROM pg_stat_activity a JOIN pg_locks l USING (pid)
              WHERE NOT l.granted AND a.datname = current_database()
@@ -58,32 +61,32 @@ async fn killed_at_any_moment_it_leaves_the_views_and_no_litter() {
             .await
             .expect("let it go on");
         holder.close().await.expect("the end");
-        assert_eq!(dump(&database.pool, "views").await, views, "killed while {stage}");
-        // The next one is not kept waiting by what the dead one has left.
-        eventually_free(&database.pool).await;
-        succeeded(projections(&database, &["rebuild"]).await);
-        assert_eq!(dump(&database.pool, "views").await, views, "after one killed while {stage}");
+        assert_eq!(dump_views(&database.pool, "views").await, views, "killed while {stage}");
+        // The leftovers of the dead rebuild do not delay the next one.
+        wait_until_free(&database.pool).await;
+        assert_success(run_projections(&database, &["rebuild"]).await);
+        assert_eq!(dump_views(&database.pool, "views").await, views, "after one killed while {stage}");
         assert_eq!(schemas(&database.pool).await, ["views"], "after one killed while {stage}");
     }
 
-    let whole = undisturbed(&database).await;
+    let whole = measure_rebuild(&database).await;
     for tenth in [7, 2, 9, 4, 10, 5, 8, 3, 6, 1] {
-        let tool = Tool::start(&arguments(&database, &["rebuild"]));
+        let tool = Tool::start(&projections_arguments(&database, &["rebuild"]));
         tokio::time::sleep(whole * tenth / 10).await;
         drop(tool);
-        assert_eq!(dump(&database.pool, "views").await, views, "killed after {tenth} tenths");
+        assert_eq!(dump_views(&database.pool, "views").await, views, "killed after {tenth} tenths");
     }
-    eventually_free(&database.pool).await;
+    wait_until_free(&database.pool).await;
     execute(&database.pool, DAMAGE).await;
-    succeeded(projections(&database, &["rebuild"]).await);
-    assert_eq!(dump(&database.pool, "views").await, views);
+    assert_success(run_projections(&database, &["rebuild"]).await);
+    assert_eq!(dump_views(&database.pool, "views").await, views);
     assert_eq!(schemas(&database.pool).await, ["views"]);
     assert_eq!(count(&database.pool, &format!("SELECT count(*) FROM pg_stat_activity WHERE {BUILDERS}")).await, 0);
 }
 
-/// How long a rebuild takes that nobody disturbs.
-async fn undisturbed(database: &TestDatabase) -> Duration {
+/// The duration of a rebuild that is not disturbed.
+async fn measure_rebuild(database: &TestDatabase) -> Duration {
     let begun = Instant::now();
-    succeeded(projections(database, &["rebuild"]).await);
+    assert_success(run_projections(database, &["rebuild"]).await);
     begun.elapsed()
 }

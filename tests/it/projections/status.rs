@@ -1,20 +1,22 @@
-//! `projections status` and `GET /projections`: how the views are.
+//! `projections status` and `GET /projections`: the state of the views.
 
 use projector::VIEWS;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{LOCK, count, execute, filled, projected, projections, succeeded};
+use crate::support::projections::{
+    LOCK, assert_success, count, execute, filled_ledger, projected_ledger, run_projections,
+};
 use crate::support::{DataDir, Program, TestDatabase, eventually, random_ledger::tier, run};
 
 async fn status(database: &TestDatabase) -> Vec<Value> {
-    let said = succeeded(projections(database, &["status", "--json"]).await);
+    let said = assert_success(run_projections(database, &["status", "--json"]).await);
     said.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_says_of_each_view_how_far_it_is_and_how_large() {
-    let (database, mut ledger, _) = projected().await;
+async fn status_lists_the_position_and_size_of_each_view() {
+    let (database, mut ledger, _) = projected_ledger().await;
     let head = ledger.log.head().await.expect("the head");
     let current = status(&database).await;
     assert_eq!(current.len(), VIEWS.len());
@@ -38,17 +40,18 @@ async fn it_says_of_each_view_how_far_it_is_and_how_large() {
         assert!(line["lagSeconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{line}");
     }
 
-    let table = succeeded(projections(&database, &["status"]).await);
+    let table = assert_success(run_projections(&database, &["status"]).await);
     for view in VIEWS {
         assert!(table.contains(view.name()), "{table}");
     }
     assert!(table.contains("BEHIND") && table.contains(&head.to_string()), "{table}");
 }
 
-/// Views of an older definition may lack a table or a column of today's: their status says so rather than to fail.
+/// Views of an older version may lack tables or columns of this one. Their status says so instead
+/// of failing.
 #[tokio::test(flavor = "multi_thread")]
 async fn views_of_another_definition_are_outdated() {
-    let (database, ..) = projected().await;
+    let (database, ..) = projected_ledger().await;
     execute(&database.pool, "UPDATE views.checkpoint SET version = version - 1; DROP TABLE views.nomis_contact").await;
     let lines = status(&database).await;
     assert_eq!(lines.len(), VIEWS.len(), "{lines:?}");
@@ -61,15 +64,15 @@ async fn views_of_another_definition_are_outdated() {
     }
 }
 
-/// What is being built is told, and what a dead one has left is not said to be under way.
+/// Status lists a running rebuild, and does not list the leftovers of a dead one as running.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_being_built_and_what_was_built_is_listed() {
-    let (database, ..) = projected().await;
-    succeeded(projections(&database, &["rebuild", "--as-of", "5", "--schema", "march"]).await);
+async fn status_lists_views_that_are_being_built_and_those_as_of() {
+    let (database, ..) = projected_ledger().await;
+    assert_success(run_projections(&database, &["rebuild", "--as-of", "5", "--schema", "march"]).await);
     let as_of = status(&database).await.pop().expect("a line");
     assert_eq!((&as_of["schema"], &as_of["state"]), (&"march".into(), &"AS_OF".into()), "{as_of}");
     assert!(as_of.to_string().contains("position 5"), "{as_of}");
-    assert!(succeeded(projections(&database, &["status"]).await).contains("march"));
+    assert!(assert_success(run_projections(&database, &["status"]).await).contains("march"));
 
     let of_building = |lines: Vec<Value>| lines.into_iter().filter(|line| line["schema"] == "views_building").count();
     let mut builder = PgConnection::connect(&database.url).await.expect("a connection");
@@ -81,12 +84,12 @@ async fn what_is_being_built_and_what_was_built_is_listed() {
     assert!(!left.iter().any(|line| line["state"] == "BUILDING"), "nobody builds: {left:?}");
 }
 
-/// A ledger whose views nobody has made yet has a status, and is not an error to be puzzled over.
+/// A ledger without views has a status instead of an error.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_views_and_without_a_ledger_it_says_so() {
-    let (database, _ledger) = filled().await;
+async fn status_reports_missing_views_and_a_missing_ledger() {
+    let (database, _ledger) = filled_ledger().await;
     execute(&database.pool, "DROP SCHEMA views CASCADE").await;
-    let ran = projections(&database, &["status"]).await;
+    let ran = run_projections(&database, &["status"]).await;
     let said = format!("{}{}", ran.stdout, ran.stderr);
     assert!(said.contains("no views") && !said.contains("relation"), "{said}");
 
@@ -99,12 +102,11 @@ async fn without_views_and_without_a_ledger_it_says_so() {
     }
 }
 
-/// The same over HTTP.
 #[tokio::test(flavor = "multi_thread")]
-async fn http_says_the_same() {
-    let (database, ..) = projected().await;
+async fn status_over_http_equals_status_on_the_command_line() {
+    let (database, ..) = projected_ledger().await;
     let program = Program::serve_with(&["--event-store", &database.url, "--views", &database.url]).await;
-    // Policies may have something to record at first, which the one then includes and the other does not yet.
+    // Policies may record something at first, which one of the two may not include yet.
     let views = eventually("both of the same position", async || {
         let answer = program.client().get("/projections").await;
         assert_eq!(answer.status, 200, "{}", answer.text);
@@ -123,17 +125,18 @@ async fn http_says_the_same() {
     assert!(program.stop().await.success());
 }
 
-/// A tool beside a `serve` uses the server on its data directory, and works without one, too.
+/// A tool uses the server of a running `serve` on its data directory, and starts one where none
+/// runs.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_works_on_a_data_directory_with_and_without_serve() {
+async fn status_works_on_a_data_directory_with_and_without_serve() {
     let dir = DataDir::new();
     let data_dir = dir.path().to_str().expect("a path in UTF-8");
     let program = Program::serve(dir.path()).await;
     for command in ["status", "rebuild"] {
-        succeeded(run(&["projections", command, "--data-dir", data_dir]).await);
+        assert_success(run(&["projections", command, "--data-dir", data_dir]).await);
     }
     assert!(program.stop().await.success());
     for command in ["rebuild", "status"] {
-        succeeded(run(&["projections", command, "--data-dir", data_dir]).await);
+        assert_success(run(&["projections", command, "--data-dir", data_dir]).await);
     }
 }

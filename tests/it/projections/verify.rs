@@ -1,4 +1,5 @@
-//! `verify`: finds whatever is not as the log says, and nothing else, whoever writes meanwhile.
+//! `verify`: finds every difference between the views and the log, and no others, while writers
+//! continue.
 
 use std::sync::{
     Arc,
@@ -9,14 +10,17 @@ use projector::{Difference, VIEWS, View};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
-use super::{DAMAGE, arguments, count, dump, execute, projected, projections, refused, succeeded};
+use crate::support::dump_views;
+use crate::support::projections::{
+    DAMAGE, assert_failure, assert_success, count, execute, projected_ledger, projections_arguments, run_projections,
+};
 use crate::support::{
-    Program, Ran, TestDatabase, Tool, eventually,
-    random_ledger::{Ledger, tier},
+    Program, TestDatabase, Tool, ToolOutput, eventually,
+    random_ledger::{RandomLedger, tier},
 };
 
-/// What `verify --json` said: the differences and the summary.
-fn told(ran: &Ran) -> (Vec<Value>, Value) {
+/// The output of `verify --json`: the differences and the summary.
+fn parse_output(ran: &ToolOutput) -> (Vec<Value>, Value) {
     let mut lines: Vec<Value> = ran
         .stdout
         .lines()
@@ -27,23 +31,23 @@ fn told(ran: &Ran) -> (Vec<Value>, Value) {
     (lines, summary)
 }
 
-/// Compares, and must find no difference; answers the summary.
-async fn verified(database: &TestDatabase, options: &[&str]) -> Value {
-    let said = succeeded(projections(database, &[&["verify", "--json"], options].concat()).await);
+/// Compares, asserts that there is no difference, and returns the summary.
+async fn assert_no_difference(database: &TestDatabase, options: &[&str]) -> Value {
+    let said = assert_success(run_projections(database, &[&["verify", "--json"], options].concat()).await);
     let summary: Value = serde_json::from_str(said.trim_end()).expect("one line");
     assert_eq!(summary["differences"], 0, "{said}");
     summary
 }
 
-/// Compares, and must find a difference; answers all of them.
-async fn differing(database: &TestDatabase, options: &[&str]) -> Vec<Value> {
-    let ran = projections(database, &[&["verify", "--json"], options].concat()).await;
+/// Compares, asserts that there are differences, and returns them.
+async fn find_differences(database: &TestDatabase, options: &[&str]) -> Vec<Value> {
+    let ran = run_projections(database, &[&["verify", "--json"], options].concat()).await;
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     assert!(ran.stderr.contains("rebuild"), "it says what to do: {}", ran.stderr);
-    told(&ran).0
+    parse_output(&ran).0
 }
 
-/// All rows of the views in a schema.
+/// The number of rows of all views in a schema.
 async fn row_count(pool: &PgPool, schema: &str) -> i64 {
     let mut rows = 0;
     for view in VIEWS {
@@ -58,12 +62,13 @@ async fn row(pool: &PgPool, view: &str, condition: &str) -> Value {
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.expect("a row")
 }
 
-/// A changed cell, a missing row and a row too many are named, with their keys and both rows; a rebuild mends them.
+/// A changed cell, a missing row and an extra row are reported with their keys and both rows. A
+/// rebuild repairs them.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_hand_has_changed_is_named_until_a_rebuild_mends_it() {
-    let (database, ledger, views) = projected().await;
+async fn manual_changes_are_reported_until_a_rebuild_repairs_them() {
+    let (database, ledger, views) = projected_ledger().await;
     let head = ledger.log.head().await.expect("the head");
-    let summary = verified(&database, &[]).await;
+    let summary = assert_no_difference(&database, &[]).await;
     assert_eq!((&summary["position"], &summary["schema"]), (&head.into(), &"views".into()), "{summary}");
     assert_eq!(summary["rows"], row_count(&database.pool, "views").await, "{summary}");
 
@@ -77,7 +82,7 @@ async fn what_a_hand_has_changed_is_named_until_a_rebuild_mends_it() {
     execute(&database.pool, &only_this).await;
     let stored_period = row(&database.pool, "case_period", period).await;
 
-    let differences = differing(&database, &[]).await;
+    let differences = find_differences(&database, &[]).await;
     assert_eq!(differences.len(), 3, "{differences:?}");
     let of = |view: &str| {
         differences.iter().find(|difference| difference["view"] == view).unwrap_or_else(|| panic!("{differences:?}"))
@@ -107,8 +112,8 @@ async fn what_a_hand_has_changed_is_named_until_a_rebuild_mends_it() {
         })
     );
 
-    // The same for people: which row, which cell, both rows.
-    let ran = projections(&database, &["verify"]).await;
+    // The report in text: which row, which cell, both rows.
+    let ran = run_projections(&database, &["verify"]).await;
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     let tier = expected_period["tier"].as_str().expect("a tier");
     for words in
@@ -120,27 +125,28 @@ async fn what_a_hand_has_changed_is_named_until_a_rebuild_mends_it() {
         assert!(ran.stdout.contains(&row.to_string()), "{row} in {}", ran.stdout);
     }
 
-    // Of one view nothing else is said.
-    assert_eq!(differing(&database, &["--view", "prison"]).await, [of("prison").clone()]);
-    verified(&database, &["--view", "pom_period"]).await;
+    // A comparison of one view reports no other.
+    assert_eq!(find_differences(&database, &["--view", "prison"]).await, [of("prison").clone()]);
+    assert_no_difference(&database, &["--view", "pom_period"]).await;
 
-    succeeded(projections(&database, &["rebuild"]).await);
-    verified(&database, &[]).await;
-    assert_eq!(dump(&database.pool, "views").await, views);
+    assert_success(run_projections(&database, &["rebuild"]).await);
+    assert_no_difference(&database, &[]).await;
+    assert_eq!(dump_views(&database.pool, "views").await, views);
 }
 
-/// Compares in process, which takes a moment only.
-async fn differences(ledger: &Ledger, pool: &PgPool) -> Vec<Difference> {
+/// Compares in process, which is fast.
+async fn differences(ledger: &RandomLedger, pool: &PgPool) -> Vec<Difference> {
     let mut differences = Vec::new();
     let verified = projector::verify(&ledger.log, pool, "views", None, |_| {}, |found| differences.push(found)).await;
     assert_eq!(verified.expect("a comparison").differences, differences.len() as u64);
     differences
 }
 
-/// Each cell of a row is compared: of every column of every view a changed one is found, and no other row is named.
+/// Every cell is compared: a change in any column of any view is found, and no other row is
+/// reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_cell_of_any_column_is_found() {
-    let (database, ledger, _) = projected().await;
+    let (database, ledger, _) = projected_ledger().await;
     let pool = &database.pool;
     for view in VIEWS {
         execute(pool, &format!("CREATE TABLE public.saved_{view} AS TABLE views.{view}")).await;
@@ -163,7 +169,8 @@ async fn a_changed_cell_of_any_column_is_found() {
                 "numeric" => format!("1.1 - {column}"),
                 "uuid" => "gen_random_uuid()".to_owned(),
                 "_text" => format!("{column} || '{{x}}'"),
-                // Not a day, not a second: the least that there is. Of a period's end it stays a period.
+                // The smallest change that the type allows. A period must keep its end after its
+                // start.
                 "timestamptz" => {
                     format!(
                         "CASE WHEN isfinite({column}) THEN {column} + interval '1 microsecond' ELSE '3000-01-01' END"
@@ -174,7 +181,7 @@ async fn a_changed_cell_of_any_column_is_found() {
             let a_row = format!("ctid = (SELECT max(ctid) FROM views.{view})");
             execute(pool, &format!("UPDATE views.{view} SET {column} = {changed} WHERE {a_row}")).await;
             let found = differences(&ledger, pool).await;
-            // With another key it is another row, and the one that was there is missing.
+            // A changed key makes another row, and the previous one is missing.
             let count = if view.key().contains(&column.as_str()) { 2 } else { 1 };
             assert_eq!(found.len(), count, "{view}.{column}: {found:?}");
             assert!(found.iter().all(|difference| difference.view == view), "{view}.{column}: {found:?}");
@@ -184,10 +191,10 @@ async fn a_changed_cell_of_any_column_is_found() {
     assert_eq!(differences(&ledger, pool).await, []);
 }
 
-/// A row that is missing is found in any view.
+/// A missing row of any view is found.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_row_of_any_view_is_found() {
-    let (database, ledger, _) = projected().await;
+    let (database, ledger, _) = projected_ledger().await;
     let pool = &database.pool;
     for view in VIEWS {
         let removed = format!("DELETE FROM views.{view} WHERE ctid = (SELECT min(ctid) FROM views.{view})");
@@ -197,16 +204,16 @@ async fn a_missing_row_of_any_view_is_found() {
         assert!(found[0].view == view && found[0].stored.is_none(), "{view}: {found:?}");
         execute(pool, &format!("TRUNCATE views.{view}; INSERT INTO views.{view} TABLE public.saved_{view}")).await;
     }
-    // A view without rows is one in which all are missing.
+    // A view without rows lacks all of them.
     execute(pool, "TRUNCATE views.case_period").await;
     let all = count(pool, "SELECT count(*) FROM public.saved_case_period").await;
     assert_eq!(differences(&ledger, pool).await.len() as i64, all);
 }
 
-/// Rows of which the log knows nothing, and rows that no case and no prison can have.
+/// Rows that the log does not explain, and rows that no case and no prison can have.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_too_many_is_found_whosever_it_is() {
-    let (database, ..) = projected().await;
+async fn an_extra_row_of_any_view_is_found() {
+    let (database, ..) = projected_ledger().await;
     for number in ["Q9999QQ", "z0001zz", "nonsense", ""] {
         execute(
             &database.pool,
@@ -215,7 +222,7 @@ async fn a_row_too_many_is_found_whosever_it_is() {
             ),
         )
         .await;
-        let found = differing(&database, &[]).await;
+        let found = find_differences(&database, &[]).await;
         assert_eq!(found.len(), 1, "{number:?}: {found:?}");
         assert_eq!(
             (&found[0]["kind"], &found[0]["key"]),
@@ -223,64 +230,68 @@ async fn a_row_too_many_is_found_whosever_it_is() {
         );
         execute(&database.pool, &format!("DELETE FROM views.case_prison WHERE prisoner_number = '{number}'")).await;
     }
-    verified(&database, &[]).await;
+    assert_no_difference(&database, &[]).await;
 }
 
-/// Views that are behind the log are compared as of where they are; those that say more than the log does are not believed.
+/// Views behind the log are compared at their own position. Views that claim more than the log are
+/// refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn views_are_compared_at_their_own_position() {
-    let (database, mut ledger, _) = projected().await;
+    let (database, mut ledger, _) = projected_ledger().await;
     let head = ledger.log.head().await.expect("the head");
     assert!(ledger.case("Z0001ZZ", 3, tier("C", None)).await);
-    let summary = verified(&database, &[]).await;
+    let summary = assert_no_difference(&database, &[]).await;
     assert_eq!((&summary["position"], &summary["head"]), (&head.into(), &(head + 1).into()), "{summary}");
 
-    // Only the checkpoint has moved: what the rows say of the event in between is missing.
+    // Moves only the checkpoint, so the changes of the event in between are missing.
     let move_on = "UPDATE views.checkpoint SET (position, event_id, recorded_at) =
                    (SELECT position, event_id, recorded_at FROM log.event WHERE event.position = checkpoint.position + 1)";
     execute(&database.pool, move_on).await;
-    let found = differing(&database, &[]).await;
+    let found = find_differences(&database, &[]).await;
     assert!(found.iter().all(|difference| difference["key"]["prisoner_number"] == "Z0001ZZ"), "{found:?}");
 
-    // Neither when it says another time than the log does, nor past the log's end.
+    // Refused if the checkpoint names another time than the log, or a position past its end.
     for wrong in ["recorded_at = recorded_at - interval '1 microsecond'", "position = position + 1"] {
         execute(&database.pool, &format!("UPDATE views.checkpoint SET {wrong}")).await;
         let position = count(&database.pool, "SELECT position FROM views.checkpoint").await;
-        refused(&projections(&database, &["verify"]).await, &[&format!("position {position}")]);
+        assert_failure(&run_projections(&database, &["verify"]).await, &[&format!("position {position}")]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn views_as_of_a_position_are_compared_too() {
-    let (database, ..) = projected().await;
-    succeeded(projections(&database, &["rebuild", "--as-of", "20", "--schema", "march"]).await);
-    let summary = verified(&database, &["--schema", "march"]).await;
+    let (database, ..) = projected_ledger().await;
+    assert_success(run_projections(&database, &["rebuild", "--as-of", "20", "--schema", "march"]).await);
+    let summary = assert_no_difference(&database, &["--schema", "march"]).await;
     assert_eq!((&summary["schema"], &summary["position"]), (&"march".into(), &20.into()), "{summary}");
     assert_eq!(summary["rows"], row_count(&database.pool, "march").await);
 
     execute(&database.pool, "UPDATE march.prison SET estate = NULL WHERE prison_code = 'LEI'").await;
-    let found = differing(&database, &["--schema", "march"]).await;
+    let found = find_differences(&database, &["--schema", "march"]).await;
     assert_eq!((found.len(), &found[0]["columns"]), (1, &json!(["estate"])), "{found:?}");
-    verified(&database, &[]).await;
+    assert_no_difference(&database, &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_compared_is_refused() {
-    let (database, ..) = projected().await;
+async fn views_that_cannot_be_compared_are_refused() {
+    let (database, ..) = projected_ledger().await;
     for schema in ["april", "log", "Views", "views; DROP SCHEMA views"] {
-        refused(&projections(&database, &["verify", "--schema", schema]).await, &["no views in a schema", schema]);
+        assert_failure(
+            &run_projections(&database, &["verify", "--schema", schema]).await,
+            &["no views in a schema", schema],
+        );
     }
-    let unknown = projections(&database, &["verify", "--view", "caseload"]).await;
+    let unknown = run_projections(&database, &["verify", "--view", "caseload"]).await;
     assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
     for view in VIEWS {
         assert!(unknown.stderr.contains(view.name()), "{}", unknown.stderr);
     }
-    // Views of another definition may lack a table of today's.
+    // Views of another version may lack a table of this one.
     execute(&database.pool, "UPDATE views.checkpoint SET version = version - 1; DROP TABLE views.case_prison").await;
-    refused(&projections(&database, &["verify"]).await, &["version", "rebuild"]);
+    assert_failure(&run_projections(&database, &["verify"]).await, &["version", "rebuild"]);
 }
 
-/// Nothing is skipped: what cannot be read, is missing, or is out of its order in the log is named.
+/// No event is skipped: unreadable, missing and misplaced events are reported.
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_in_the_log_is_named_by_its_position() {
     for (damage, position) in [
@@ -294,7 +305,7 @@ async fn damage_in_the_log_is_named_by_its_position() {
             0,
         ),
     ] {
-        let (database, _ledger, views) = projected().await;
+        let (database, _ledger, views) = projected_ledger().await;
         let position = match position {
             // The second event of its stream, recorded before the first.
             0 => count(&database.pool, "SELECT min(position) FROM log.event WHERE revision = 1").await,
@@ -304,16 +315,17 @@ async fn damage_in_the_log_is_named_by_its_position() {
         let without_guards = format!("SET session_replication_role = replica; {damage}");
         sqlx::raw_sql(AssertSqlSafe(without_guards)).execute(&mut connection).await.expect(damage);
         connection.close().await.expect("close");
-        let ran = projections(&database, &["verify"]).await;
-        refused(&ran, &[&format!("position {position}")]);
-        assert_eq!(dump(&database.pool, "views").await, views, "{damage}");
+        let ran = run_projections(&database, &["verify"]).await;
+        assert_failure(&ran, &[&format!("position {position}")]);
+        assert_eq!(dump_views(&database.pool, "views").await, views, "{damage}");
     }
 }
 
-/// Whatever is recorded, and even rebuilt, meanwhile: no difference is reported that is not there, and one that is there is.
+/// While events are recorded and views are rebuilt, every reported difference exists and every
+/// existing one is reported.
 #[tokio::test(flavor = "multi_thread")]
-async fn while_everything_goes_on_only_true_differences_are_found() {
-    let (database, ..) = projected().await;
+async fn concurrent_writes_cause_no_false_differences() {
+    let (database, ..) = projected_ledger().await;
     let program = Program::serve_with(&["--event-store", &database.url, "--views", &database.url]).await;
     let done = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..4)
@@ -322,7 +334,8 @@ async fn while_everything_goes_on_only_true_differences_are_found() {
             tokio::spawn(async move {
                 let mut written = 0;
                 while !done.load(Ordering::Relaxed) {
-                    // A few cases again and again, so that those compared change while they are.
+                    // A few cases repeatedly, so that the compared rows change during the
+                    // comparison.
                     let number = format!("B{writer}{:03}BC", written % 7);
                     let body = json!({"tier": "C1", "source": "DELIUS", "prison": "LEI"});
                     let answer = client.post(&format!("/prisoners/{number}/tier"), &body).await;
@@ -335,19 +348,19 @@ async fn while_everything_goes_on_only_true_differences_are_found() {
         .collect();
     let mut last = 0;
     for turn in 0..6 {
-        let compared = async { verified(&database, &[]).await };
+        let compared = async { assert_no_difference(&database, &[]).await };
         let rebuilt = async {
             let command: &[&str] = if turn % 2 == 0 { &["rebuild", "--view", "case_period"] } else { &["status"] };
-            succeeded(projections(&database, command).await);
+            assert_success(run_projections(&database, command).await);
         };
         let (summary, ()) = tokio::join!(compared, rebuilt);
         let position = summary["position"].as_u64().expect("a position");
         assert!(position >= last, "{summary}");
         last = position;
     }
-    // Nothing is recorded of this case meanwhile, so nobody mends it.
+    // No event of this case is recorded meanwhile, so the projector does not repair it.
     execute(&database.pool, "UPDATE views.prisoner_case SET crn = 'X000000' WHERE prisoner_number = 'Z0001ZZ'").await;
-    let found = differing(&database, &[]).await;
+    let found = find_differences(&database, &[]).await;
     assert_eq!((found.len(), &found[0]["columns"]), (1, &json!(["crn"])), "{found:?}");
     done.store(true, Ordering::Relaxed);
     for writer in writers {
@@ -356,18 +369,18 @@ async fn while_everything_goes_on_only_true_differences_are_found() {
     assert!(program.stop().await.success());
 }
 
-/// Ctrl-C: it says that not everything was compared, and changes nothing.
+/// Ctrl-C: verify reports that it did not compare everything, and changes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn interrupted_it_says_so() {
-    let (database, _ledger, views) = projected().await;
+async fn an_interrupted_verify_says_that_it_is_incomplete() {
+    let (database, _ledger, views) = projected_ledger().await;
     let mut holder = PgConnection::connect(&database.url).await.expect("a connection");
     sqlx::raw_sql("BEGIN; LOCK TABLE log.event IN ACCESS EXCLUSIVE MODE").execute(&mut holder).await.expect("a lock");
-    let tool = Tool::start(&arguments(&database, &["verify"]));
+    let tool = Tool::start(&projections_arguments(&database, &["verify"]));
     let waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database
                     WHERE NOT granted AND datname = current_database()";
     eventually("it reads the log", async || (count(&database.pool, waiting).await > 0).then_some(())).await;
     tool.signal(nix::sys::signal::Signal::SIGINT);
-    refused(&tool.ended().await, &["interrupted", "not everything compared"]);
+    assert_failure(&tool.wait_for_end().await, &["interrupted", "not everything compared"]);
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.expect("the end");
-    assert_eq!(dump(&database.pool, "views").await, views);
+    assert_eq!(dump_views(&database.pool, "views").await, views);
 }

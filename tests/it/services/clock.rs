@@ -1,4 +1,4 @@
-//! A clock that is set back an hour under a command service at work.
+//! The clock of a running command service is set back an hour.
 
 use std::{
     fs,
@@ -12,18 +12,19 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    cluster::{Cluster, Part},
-    load::{Load, read},
+    cluster::{Cluster, ServiceName},
+    load::{CommandLoad, read},
 };
-use crate::support::ledger::recorded;
+use crate::support::ledger::assert_recorded;
 
-/// The clock of one process, which can be set.
-struct Clock {
+/// A clock for one process, which the test can set.
+struct FakeClock {
     directory: TempDir,
 }
 
-impl Clock {
-    /// Builds what gives a process a clock of its own. Whoever can build the program has a C compiler, which it needs, too.
+impl FakeClock {
+    /// Builds the library that replaces the clock. The linker that Rust needs comes with a C
+    /// compiler.
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("make a directory");
         let clock = Self { directory };
@@ -35,9 +36,9 @@ impl Clock {
         clock
     }
 
-    /// Sets it so far from this machine's.
+    /// Sets its difference from this machine's clock.
     fn set(&self, to_the_side: TimeDelta) {
-        // In place: the process has the file before its eyes.
+        // Written in place, because the process has the file mapped.
         let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(self.file()).expect("a file");
         file.write_all_at(&to_the_side.num_seconds().to_ne_bytes(), 0).expect("set the clock");
     }
@@ -52,41 +53,42 @@ impl Clock {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_is_set_back_an_hour_on_one_command_service() {
-    let clock = Clock::new();
+async fn no_command_is_lost_when_a_clock_is_set_back_an_hour() {
+    let clock = FakeClock::new();
     let (library, file) = (clock.library(), clock.file());
     let environment = [("LD_PRELOAD", library.to_str().expect("UTF-8")), ("CLOCK_FILE", file.to_str().expect("UTF-8"))];
     let mut cluster = Cluster::start().await;
-    let wrong = Part::Command(0);
+    let wrong = ServiceName::Command(0);
     cluster.kill(wrong);
     cluster.start_part_with(wrong, &environment).await;
-    cluster.ready().await;
-    let load = Load::start(&cluster.takers, 100);
-    load.acknowledged(100).await;
+    cluster.wait_until_ready().await;
+    let load = CommandLoad::start(&cluster.command_clients, 100);
+    load.wait_for_acknowledgements(100).await;
     clock.set(TimeDelta::hours(-1));
-    load.acknowledged(200).await;
+    load.wait_for_acknowledgements(200).await;
 
-    // What the other service has recorded a moment ago has happened for this one, too.
-    let (right, wrong) = (cluster.part(Part::Command(1)).client(), cluster.part(wrong).client());
+    // An event that the other service recorded a moment ago must be in this service's past.
+    let (right, wrong) = (cluster.part(ServiceName::Command(1)).client(), cluster.part(wrong).client());
     let tier = |tier: &str| json!({"tier": tier, "source": "DELIUS"});
     for number in ["B0001AA", "B0002AA"] {
         let path = format!("/prisoners/{number}/tier");
         for (client, value) in [(right, "A"), (wrong, "B2"), (right, "C1"), (wrong, "D")] {
-            recorded(&client.post(&path, &tier(value)).await);
+            assert_recorded(&client.post(&path, &tier(value)).await);
         }
     }
-    // Alone, it is an hour behind, and what it records is not: the log does not go back.
+    // Alone, the service is an hour behind, but the times that it records are not: the log does not
+    // go back.
     let alone = wrong.post("/prisoners/B0003AA/tier", &tier("A")).await;
-    let event = &recorded(&alone).body["events"][0];
+    let event = &assert_recorded(&alone).body["events"][0];
     let ago = |member: &str| -> TimeDelta {
         Utc::now() - event[member].as_str().expect("a time").parse::<DateTime<Utc>>().expect("a time")
     };
     assert!(ago("recordedAt") < TimeDelta::minutes(1), "{event}");
     assert!(ago("effectiveAt") > TimeDelta::minutes(59), "the clock was set back: {event}");
 
-    load.acknowledged(100).await;
+    load.wait_for_acknowledgements(100).await;
     clock.set(TimeDelta::zero());
-    load.acknowledged(100).await;
+    load.wait_for_acknowledgements(100).await;
     let events = read(&cluster.log().await).await;
     for number in ["B0001AA", "B0002AA"] {
         let of_case = events.iter().filter(|event| event.stream.to_string().ends_with(number));

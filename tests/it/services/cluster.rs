@@ -1,4 +1,4 @@
-//! The services of a ledger over stores of their own, to be killed, held still and started again.
+//! The services of a ledger over stores of their own, to be killed, stopped and restarted.
 
 use std::sync::{Arc, RwLock};
 
@@ -7,31 +7,31 @@ use event_log::SharedLog;
 
 use crate::support::{Client, DataDir, EventStore, Program, Proxy, eventually, run};
 
-/// Two command services, two projectors and a query service, each a process, over an event store and a Postgres server that no
-/// other test uses.
+/// Two command services, two projectors and a query service, each a process, over an event store
+/// and a Postgres server that no other test uses.
 pub struct Cluster {
     pub store: EventStore,
-    pub views: Views,
-    /// The ways to the two, where the services go through proxies.
-    ways: Option<Ways>,
+    pub views: ViewsServer,
+    /// The proxies to the two stores, if the services use proxies.
+    proxies: Option<ServiceProxies>,
     pub commands: [Option<Program>; 2],
     pub projectors: [Option<Program>; 2],
     pub query: Option<Program>,
-    /// Where commands are taken at the moment, for whoever sends them.
-    pub takers: Takers,
+    /// Clients of the running command services.
+    pub command_clients: CommandClients,
 }
 
-/// The proxies that the services go through.
-struct Ways {
+/// The proxies between the services and the stores.
+struct ServiceProxies {
     to_store: Proxy,
     to_views: Proxy,
 }
 
-/// The command services that there are at the moment.
-pub type Takers = Arc<RwLock<Vec<Client>>>;
+/// Clients of the running command services. The list changes as services are killed and started.
+pub type CommandClients = Arc<RwLock<Vec<Client>>>;
 
 /// A Postgres server with the views' database.
-pub struct Views {
+pub struct ViewsServer {
     server: Option<Server>,
     url: String,
     data_dir: DataDir,
@@ -39,13 +39,13 @@ pub struct Views {
 
 /// One of the services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum ServiceName {
     Command(usize),
     Projector(usize),
     Query,
 }
 
-impl Views {
+impl ViewsServer {
     const DATABASE: &str = "ledger";
 
     async fn start() -> Self {
@@ -72,121 +72,130 @@ impl Views {
 }
 
 impl Cluster {
-    /// Starts all of it, and waits until it is ready.
+    /// Starts all services and waits until they are ready.
     pub async fn start() -> Self {
-        Self::start_with(EventStore::start().await, Views::start().await, None).await
+        Self::start_with(EventStore::start().await, ViewsServer::start().await, None).await
     }
 
-    /// The same, over an event store that was started before.
+    /// As [`Self::start`], over an event store that runs already.
     pub async fn start_over(store: EventStore) -> Self {
-        Self::start_with(store, Views::start().await, None).await
+        Self::start_with(store, ViewsServer::start().await, None).await
     }
 
-    /// As [`Self::start`], and its services go through a proxy to the event store and through another to the views' server.
+    /// As [`Self::start`], with one proxy in front of the event store and one in front of the
+    /// views' server.
     pub async fn start_behind_proxies() -> Self {
-        let (store, views) = (EventStore::start().await, Views::start().await);
-        let ways = Ways { to_store: store.proxy(), to_views: Proxy::to_postgres(&views.url) };
-        Self::start_with(store, views, Some(ways)).await
+        let (store, views) = (EventStore::start().await, ViewsServer::start().await);
+        let proxies = ServiceProxies { to_store: store.proxy(), to_views: Proxy::to_postgres(&views.url) };
+        Self::start_with(store, views, Some(proxies)).await
     }
 
-    async fn start_with(store: EventStore, views: Views, ways: Option<Ways>) -> Self {
+    async fn start_with(store: EventStore, views: ViewsServer, proxies: Option<ServiceProxies>) -> Self {
         let mut cluster = Self {
             store,
             views,
-            ways,
+            proxies,
             commands: [None, None],
             projectors: [None, None],
             query: None,
-            takers: Takers::default(),
+            command_clients: CommandClients::default(),
         };
         for part in cluster.parts() {
             cluster.start_part(part).await;
         }
-        cluster.ready().await;
+        cluster.wait_until_ready().await;
         cluster
     }
 
-    /// The proxy on the services' way to the event store.
+    /// The proxy between the services and the event store.
     pub fn way_to_store(&self) -> &Proxy {
-        &self.ways.as_ref().expect("services behind proxies").to_store
+        &self.proxies.as_ref().expect("services behind proxies").to_store
     }
 
-    /// The proxy on the services' way to the views' server.
+    /// The proxy between the services and the views' server.
     pub fn way_to_views(&self) -> &Proxy {
-        &self.ways.as_ref().expect("services behind proxies").to_views
+        &self.proxies.as_ref().expect("services behind proxies").to_views
     }
 
-    pub fn parts(&self) -> [Part; 5] {
-        [Part::Projector(0), Part::Projector(1), Part::Command(0), Part::Command(1), Part::Query]
+    pub fn parts(&self) -> [ServiceName; 5] {
+        [
+            ServiceName::Projector(0),
+            ServiceName::Projector(1),
+            ServiceName::Command(0),
+            ServiceName::Command(1),
+            ServiceName::Query,
+        ]
     }
 
-    /// Starts a part that does not run, ready or not.
-    pub async fn start_part(&mut self, part: Part) {
+    /// Starts a service that does not run, ready or not.
+    pub async fn start_part(&mut self, part: ServiceName) {
         self.start_part_with(part, &[]).await;
     }
 
-    /// The same, with more in its environment.
-    pub async fn start_part_with(&mut self, part: Part, environment: &[(&str, &str)]) {
+    /// As [`Self::start_part`], with additions to its environment.
+    pub async fn start_part_with(&mut self, part: ServiceName, environment: &[(&str, &str)]) {
         let role = match part {
-            Part::Command(_) => "command",
-            Part::Projector(_) => "projector",
-            Part::Query => "query",
+            ServiceName::Command(_) => "command",
+            ServiceName::Projector(_) => "projector",
+            ServiceName::Query => "query",
         };
-        let (store, views) = match &self.ways {
+        let (store, views) = match &self.proxies {
             None => (self.store.arguments(), self.views.url.clone()),
-            Some(ways) => (self.store.arguments_through(&ways.to_store), ways.to_views.postgres_url(&self.views.url)),
+            Some(proxies) => {
+                (self.store.arguments_through(&proxies.to_store), proxies.to_views.postgres_url(&self.views.url))
+            }
         };
         let mut arguments = vec!["--role", role, "--views", &views];
         arguments.extend(store.iter().map(String::as_str));
         let program = Program::start_in(environment, &arguments).await;
-        if matches!(part, Part::Command(_)) {
-            self.takers.write().expect("the services").push(program.client().clone());
+        if matches!(part, ServiceName::Command(_)) {
+            self.command_clients.write().expect("the services").push(program.client().clone());
         }
         let place = self.place(part);
         assert!(place.is_none(), "{part:?} runs");
         *place = Some(program);
     }
 
-    /// Kills a part as `kill -9` does.
-    pub fn kill(&mut self, part: Part) {
+    /// Kills a service as `kill -9` does.
+    pub fn kill(&mut self, part: ServiceName) {
         let program = self.place(part).take().unwrap_or_else(|| panic!("{part:?} does not run"));
         let gone = program.client().base_url().to_owned();
         program.kill();
-        self.takers.write().expect("the services").retain(|client| client.base_url() != gone);
+        self.command_clients.write().expect("the services").retain(|client| client.base_url() != gone);
     }
 
-    pub fn part(&self, part: Part) -> &Program {
+    pub fn part(&self, part: ServiceName) -> &Program {
         let place = match part {
-            Part::Command(index) => &self.commands[index],
-            Part::Projector(index) => &self.projectors[index],
-            Part::Query => &self.query,
+            ServiceName::Command(index) => &self.commands[index],
+            ServiceName::Projector(index) => &self.projectors[index],
+            ServiceName::Query => &self.query,
         };
         place.as_ref().unwrap_or_else(|| panic!("{part:?} does not run"))
     }
 
-    fn place(&mut self, part: Part) -> &mut Option<Program> {
+    fn place(&mut self, part: ServiceName) -> &mut Option<Program> {
         match part {
-            Part::Command(index) => &mut self.commands[index],
-            Part::Projector(index) => &mut self.projectors[index],
-            Part::Query => &mut self.query,
+            ServiceName::Command(index) => &mut self.commands[index],
+            ServiceName::Projector(index) => &mut self.projectors[index],
+            ServiceName::Query => &mut self.query,
         }
     }
 
-    /// Waits until every part that runs is ready.
-    pub async fn ready(&mut self) {
+    /// Waits until every running service is ready.
+    pub async fn wait_until_ready(&mut self) {
         for program in self.commands.iter_mut().chain(&mut self.projectors).chain([&mut self.query]).flatten() {
-            program.until_ready().await;
+            program.wait_until_ready().await;
         }
     }
 
-    /// Which projector is at work.
-    pub async fn active_projector(&self) -> Part {
+    /// The projector that holds the lock.
+    pub async fn active_projector(&self) -> ServiceName {
         eventually("a projector at work", async || {
             for (index, projector) in self.projectors.iter().enumerate() {
                 if let Some(projector) = projector
                     && state(projector).await.as_deref() == Some("running")
                 {
-                    return Some(Part::Projector(index));
+                    return Some(ServiceName::Projector(index));
                 }
             }
             None
@@ -194,15 +203,14 @@ impl Cluster {
         .await
     }
 
-    /// The log itself.
     pub async fn log(&self) -> SharedLog {
         self.store.log().await
     }
 
-    /// Waits until the views include everything that is in the log, and compares every row of theirs with it.
+    /// Waits until the views include the whole log, and compares all their rows with it.
     pub async fn verify(&self) {
         let head = self.log().await.head().await.expect("the log's end");
-        let query = self.part(Part::Query).client();
+        let query = self.part(ServiceName::Query).client();
         eventually("the views to come to the log's end", async || {
             let answer = query.get("/projections").await;
             let position = answer.body[0]["position"].as_u64();
@@ -217,7 +225,7 @@ impl Cluster {
     }
 }
 
-/// What a projector says that it does.
+/// The state that a projector reports.
 pub async fn state(projector: &Program) -> Option<String> {
     let answer = projector.client().get("/health").await;
     answer.body["components"]["projector"]["details"]["state"].as_str().map(str::to_owned)

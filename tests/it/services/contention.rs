@@ -1,4 +1,5 @@
-//! Two command services on one case at once: one wins, the other decides again, by what the winner recorded.
+//! Two command services write to one case at once: one wins, and the other decides again on the
+//! winner's events.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +10,10 @@ use uuid::Uuid;
 
 use crate::support::{
     Answer, Client,
-    ledger::{Ledger, NOVAK, PRISON, SHAH, serve},
+    ledger::{Ledger, NOVAK, PRISON, SHAH, serve_commands},
 };
 
-/// Sends a command until somebody has time for it.
+/// Repeats a command while the service refuses it as contended.
 async fn send(client: &Client, method: Method, path: &str, body: serde_json::Value) -> Answer {
     let key = Uuid::new_v4().to_string();
     loop {
@@ -28,7 +29,7 @@ async fn send(client: &Client, method: Method, path: &str, body: serde_json::Val
 async fn hundreds_of_commands_to_one_case_are_recorded_once_each() {
     const COMMANDS: usize = 300;
     let ledger = Ledger::empty().await;
-    let other = serve(&ledger.database).await;
+    let other = serve_commands(&ledger.database).await;
     let sent = (0..COMMANDS).map(|number| {
         let client = [ledger.client(), other.client()][number % 2];
         let body = json!({"name": format!("Manager {number}")});
@@ -46,12 +47,12 @@ async fn hundreds_of_commands_to_one_case_are_recorded_once_each() {
     assert_eq!(commands.len(), COMMANDS);
 }
 
-/// Each of two services, asked in the same moment to give the same case to another POM.
+/// Each of two services allocates the same case to another POM in the same moment.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_case_goes_to_one_of_two_poms() {
+async fn two_allocations_at_once_leave_a_case_with_one_pom() {
     const CASES: usize = 40;
     let ledger = Ledger::start().await;
-    let other = serve(&ledger.database).await;
+    let other = serve_commands(&ledger.database).await;
     let numbers: Vec<String> = (0..CASES).map(|index| format!("A{index:04}AA")).collect();
     join_all(numbers.iter().map(|number| ledger.tier(number))).await;
     for number in &numbers {

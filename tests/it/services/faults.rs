@@ -1,7 +1,8 @@
-//! What the services survive, under load: at the end every command that was acknowledged stands in the log once, and the views
-//! say what the log does.
+//! Faults that the services survive, under load. At the end every acknowledged command must be in
+//! the log once, and the views must equal the log.
 //!
-//! Left to chance: what a service is doing when it is killed. The load keeps all of them busy.
+//! Left to chance: the work of a service at the moment of its kill. The load keeps all services
+//! busy.
 
 use std::time::{Duration, Instant};
 
@@ -10,41 +11,42 @@ use nix::sys::signal::Signal;
 use tokio::time::timeout;
 
 use super::{
-    cluster::{Cluster, Part, state},
-    load::Load,
+    cluster::{Cluster, ServiceName, state},
+    load::CommandLoad,
 };
 use crate::support::{PATIENCE, Proxy, eventually};
 
-/// Commands a second, where nothing else is said.
+/// Commands a second, unless a test sets another rate.
 const RATE: u32 = 200;
 
-/// For how many seconds the load goes on beside the kills, and its rate then has to be kept.
+/// If set, the load lasts at least so many seconds and the services must keep its rate.
 const LOAD_SECONDS: &str = "LEDGER_TESTS_LOAD_SECONDS";
 
-/// A load of two minutes, whose rate is looked at as well, shows what a release has to:
+/// A load of two minutes with a check of its rate is part of each release:
 ///
 /// ```text
 /// LEDGER_TESTS_LOAD_SECONDS=120 LEDGER_TESTS_TOPOLOGY=services \
-///     cargo test -p tests --test it each_service_is_killed_in_turn -- --nocapture
+///     cargo test -p tests --test it no_command_is_lost_when_each_service_is_killed -- --nocapture
 /// ```
 ///
-/// The machine has to have time for it. Without the variable it is over as soon as each was killed, and no rate is asked for.
+/// The machine must have time for it. Without the variable the test ends when each service was
+/// killed, and the rate is not checked.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_service_is_killed_in_turn() {
+async fn no_command_is_lost_when_each_service_is_killed_in_turn() {
     let seconds = std::env::var(LOAD_SECONDS).map_or(0, |text| text.parse().expect(LOAD_SECONDS));
     let mut cluster = Cluster::start().await;
-    let (load, begun) = (Load::start(&cluster.takers, RATE), Instant::now());
+    let (load, begun) = (CommandLoad::start(&cluster.command_clients, RATE), Instant::now());
     let parts = cluster.parts();
     let pause = Duration::from_secs(seconds) / (parts.len() as u32 + 1);
     for part in parts {
-        load.acknowledged(100).await;
+        load.wait_for_acknowledgements(100).await;
         tokio::time::sleep(pause).await;
         cluster.kill(part);
-        load.acknowledged(100).await;
+        load.wait_for_acknowledgements(100).await;
         cluster.start_part(part).await;
-        cluster.ready().await;
+        cluster.wait_until_ready().await;
     }
-    load.acknowledged(100).await;
+    load.wait_for_acknowledgements(100).await;
     tokio::time::sleep(Duration::from_secs(seconds).saturating_sub(begun.elapsed())).await;
     let taken = begun.elapsed();
     let outcome = load.finish(&cluster).await;
@@ -55,11 +57,11 @@ async fn each_service_is_killed_in_turn() {
         taken.as_secs_f64(),
         outcome.commands as f64 / taken.as_secs_f64(),
         outcome.resent,
-        outcome.waited(50),
-        outcome.waited(99),
-        outcome.waited(100),
+        outcome.waited_percentile(50),
+        outcome.waited_percentile(99),
+        outcome.waited_percentile(100),
     );
-    // The clients make up for what an outage costs them, so what is missing then is what the services could not carry.
+    // Clients make up for outages, so missing commands are those that the services could not carry.
     let wanted = f64::from(RATE) * taken.as_secs_f64();
     assert!(
         seconds == 0 || outcome.commands as f64 >= wanted,
@@ -68,51 +70,52 @@ async fn each_service_is_killed_in_turn() {
     );
 }
 
-/// What was under way is appended or not, and whether it is nobody is told; who follows the log misses nothing.
+/// An append in progress takes effect or does not, and the client is not told which. A follower
+/// misses nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_happens_on_the_way_to_the_event_store() {
+async fn no_command_is_lost_in_network_faults_before_the_event_store() {
     let mut cluster = Cluster::start_behind_proxies().await;
-    let load = Load::start(&cluster.takers, RATE);
+    let load = CommandLoad::start(&cluster.command_clients, RATE);
     for end in [Proxy::cut, Proxy::reset, Proxy::cut, Proxy::reset] {
-        load.acknowledged(50).await;
+        load.wait_for_acknowledgements(50).await;
         end(cluster.way_to_store());
     }
     for end in [Proxy::cut, Proxy::reset] {
-        // Slow enough for some of everything to be on the way when it ends.
+        // Slow enough that requests and answers are in transit when the connections end.
         cluster.way_to_store().delay(Duration::from_millis(20));
-        load.acknowledged(50).await;
+        load.wait_for_acknowledgements(50).await;
         end(cluster.way_to_store());
         cluster.way_to_store().pass();
     }
-    load.acknowledged(50).await;
+    load.wait_for_acknowledgements(50).await;
     cluster.way_to_store().refuse();
     cluster.way_to_store().cut();
-    load.sent_again().await;
+    load.wait_for_resend().await;
     cluster.way_to_store().pass();
-    load.acknowledged(50).await;
-    // Appended, and nobody is told.
+    load.wait_for_acknowledgements(50).await;
+    // Appends take effect, but their answers are lost.
     cluster.way_to_store().swallow_answers();
-    load.sent_again().await;
+    load.wait_for_resend().await;
     cluster.way_to_store().renew();
-    load.acknowledged(50).await;
-    // What was held back comes after all, when its sender has given it up.
+    load.wait_for_acknowledgements(50).await;
+    // Requests that were held back arrive after their senders gave up.
     cluster.way_to_store().freeze();
-    load.sent_again().await;
+    load.wait_for_resend().await;
     cluster.way_to_store().pass();
-    cluster.ready().await;
-    load.acknowledged(200).await;
+    cluster.wait_until_ready().await;
+    load.wait_for_acknowledgements(200).await;
     load.finish(&cluster).await;
 }
 
-/// Commands go on meanwhile, and the projectors come back to where they were.
+/// Commands continue meanwhile, and the projectors continue from their positions.
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_happens_on_the_way_to_the_views() {
+async fn no_command_is_lost_in_network_faults_before_the_views() {
     let mut cluster = Cluster::start_behind_proxies().await;
-    let load = Load::start(&cluster.takers, RATE);
+    let load = CommandLoad::start(&cluster.command_clients, RATE);
     for end in [Proxy::cut, Proxy::reset, Proxy::cut, Proxy::reset] {
         cluster.active_projector().await;
         cluster.way_to_views().delay(Duration::from_millis(20));
-        load.acknowledged(100).await;
+        load.wait_for_acknowledgements(100).await;
         end(cluster.way_to_views());
         cluster.way_to_views().pass();
     }
@@ -122,12 +125,12 @@ async fn everything_happens_on_the_way_to_the_views() {
         (state(cluster.part(active)).await.as_deref() != Some("running")).then_some(())
     })
     .await;
-    load.acknowledged(100).await;
+    load.wait_for_acknowledgements(100).await;
     cluster.way_to_views().pass();
-    cluster.ready().await;
-    load.acknowledged(200).await;
-    let query = cluster.part(Part::Query).client().clone();
-    // For good, on the connections that look-ups keep; nobody is told.
+    cluster.wait_until_ready().await;
+    load.wait_for_acknowledgements(200).await;
+    let query = cluster.part(ServiceName::Query).client().clone();
+    // Silences the connections of look-ups for good, without an error.
     let look_up = async || {
         let answer = query.get("/prisoners/A0100AA/responsibility");
         let answer = timeout(PATIENCE / 2, answer).await.expect("an answer on another connection");
@@ -140,47 +143,47 @@ async fn everything_happens_on_the_way_to_the_views() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_views_server_is_stopped_and_started() {
+async fn no_command_is_lost_when_the_views_server_restarts() {
     let mut cluster = Cluster::start().await;
-    let load = Load::start(&cluster.takers, RATE);
-    load.acknowledged(200).await;
+    let load = CommandLoad::start(&cluster.command_clients, RATE);
+    load.wait_for_acknowledgements(200).await;
     cluster.views.stop().await;
-    // Commands go on without it.
-    load.acknowledged(400).await;
+    // Commands continue without it.
+    load.wait_for_acknowledgements(400).await;
     cluster.views.start_again().await;
-    cluster.ready().await;
-    load.acknowledged(200).await;
+    cluster.wait_until_ready().await;
+    load.wait_for_acknowledgements(200).await;
     load.finish(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_event_store_is_stopped_and_started() {
+async fn no_command_is_lost_when_the_event_store_restarts() {
     let mut cluster = Cluster::start().await;
-    let load = Load::start(&cluster.takers, RATE);
+    let load = CommandLoad::start(&cluster.command_clients, RATE);
     for _ in 0..2 {
-        load.acknowledged(200).await;
+        load.wait_for_acknowledgements(200).await;
         cluster.store.stop().await;
-        let query = cluster.part(Part::Query).client().clone();
+        let query = cluster.part(ServiceName::Query).client().clone();
         eventually("an unready command service", async || {
-            let answer = cluster.part(Part::Command(0)).client().get("/health/readiness").await;
+            let answer = cluster.part(ServiceName::Command(0)).client().get("/health/readiness").await;
             (answer.status == 503).then_some(())
         })
         .await;
         assert_eq!(query.get("/prisoners/A0100AA/responsibility").await.status, 200, "the views are still there");
         cluster.store.start_again().await;
-        cluster.ready().await;
+        cluster.wait_until_ready().await;
     }
-    load.acknowledged(200).await;
+    load.wait_for_acknowledgements(200).await;
     load.finish(&cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_projector_takes_over_within_seconds() {
     let mut cluster = Cluster::start().await;
-    let load = Load::start(&cluster.takers, RATE);
+    let load = CommandLoad::start(&cluster.command_clients, RATE);
     let mut fastest = Duration::MAX;
     for _ in 0..3 {
-        load.acknowledged(100).await;
+        load.wait_for_acknowledgements(100).await;
         let active = cluster.active_projector().await;
         cluster.kill(active);
         let killed = Instant::now();
@@ -188,39 +191,40 @@ async fn another_projector_takes_over_within_seconds() {
         assert_ne!(successor, active);
         fastest = fastest.min(killed.elapsed());
         cluster.start_part(active).await;
-        cluster.ready().await;
+        cluster.wait_until_ready().await;
         assert_eq!(state(cluster.part(active)).await.as_deref(), Some("standby"));
     }
-    // A machine with much else to do may hold up one of them, and not each.
+    // A busy machine may delay one of the attempts, but not each.
     assert!(fastest < Duration::from_secs(5), "it took {fastest:?}");
     load.finish(&cluster).await;
 }
 
-/// Held still, again and again, whatever it is at: the other takes over, and what the first one was at comes to nothing.
+/// Stops a projector repeatedly, at any point of its work. The other takes over, and the work of
+/// the first has no effect.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_projector_is_held_still_for_longer_than_its_lock_lives() {
+async fn a_stopped_projector_is_replaced_and_writes_nothing_afterwards() {
     let mut cluster = Cluster::start().await;
-    let load = Load::start(&cluster.takers, RATE);
+    let load = CommandLoad::start(&cluster.command_clients, RATE);
     for _ in 0..2 {
-        load.acknowledged(100).await;
+        load.wait_for_acknowledgements(100).await;
         let held = cluster.active_projector().await;
         cluster.part(held).signal(Signal::SIGSTOP);
-        let Part::Projector(index) = held else { panic!("{held:?} is no projector") };
-        let other = Part::Projector(1 - index);
+        let ServiceName::Projector(index) = held else { panic!("{held:?} is no projector") };
+        let other = ServiceName::Projector(1 - index);
         let begun = Instant::now();
         eventually("the other to take over", async || {
             (state(cluster.part(other)).await.as_deref() == Some("running")).then_some(())
         })
         .await;
         assert!(begun.elapsed() < Duration::from_secs(25), "it took {:?}", begun.elapsed());
-        load.acknowledged(100).await;
+        load.wait_for_acknowledgements(100).await;
         cluster.part(held).signal(Signal::SIGCONT);
         eventually("the first to stand by", async || {
             (state(cluster.part(held)).await.as_deref() == Some("standby")).then_some(())
         })
         .await;
         assert_eq!(state(cluster.part(other)).await.as_deref(), Some("running"));
-        cluster.ready().await;
+        cluster.wait_until_ready().await;
     }
     load.finish(&cluster).await;
 }

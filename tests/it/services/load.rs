@@ -1,5 +1,7 @@
-//! Clients that send commands at a steady rate, and again until each is acknowledged, as a client should; and what must then
-//! hold: each command stands in the log once, where its answer said, and the views say what the log does.
+//! Clients that send commands at a steady rate and repeat each until it is acknowledged.
+//!
+//! Afterwards each command must be in the log once, where its answer said, and the views must equal
+//! the log.
 
 use std::{
     collections::HashMap,
@@ -21,77 +23,79 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::cluster::{Cluster, Takers};
+use super::cluster::{Cluster, CommandClients};
 use crate::support::{Answer, eventually};
 
-/// Clients: so many that an answer takes a fifth of the time that each has for it, and it can make up for what an outage has
-/// cost it.
+/// The number of clients. With so many, an answer takes a fifth of the time that a client has for
+/// it, and the client can make up for an outage.
 const WRITERS: usize = 100;
 
-/// One client in so many works on cases that another one works on, too. No more than the two, as a case takes ten commands a
-/// second at most where the log is on KurrentDB: each waits for the one before it, and that for two calls to the server.
+/// One client in so many shares its cases with another. No more than two share a case: with a log
+/// on KurrentDB a case takes ten commands a second at most, since each waits for the one before it
+/// and makes two calls to the server.
 const SHARING: usize = 4;
 
-/// How many commands a client sends to a case before it turns to another, as histories are never long in earnest.
+/// The number of commands that a client sends to a case before it turns to another. Real histories
+/// are short too.
 const COMMANDS_PER_CASE: usize = 20;
 
-/// How long a client waits for an answer before it sends the same again.
+/// The time after which a client repeats a command.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The pause before a client sends the same again.
+/// The pause before a client repeats a command.
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
 
-/// Clients at work.
-pub struct Load {
-    writers: Vec<JoinHandle<Vec<Acknowledged>>>,
+/// Running clients.
+pub struct CommandLoad {
+    writers: Vec<JoinHandle<Vec<AcknowledgedCommand>>>,
     done: Arc<AtomicBool>,
-    counts: Arc<Counts>,
+    counts: Arc<LoadCounts>,
 }
 
-/// What was sent so far.
+/// The commands of all clients so far.
 #[derive(Debug, Default)]
-struct Counts {
+struct LoadCounts {
     acknowledged: AtomicUsize,
     resent: AtomicUsize,
 }
 
-/// A command that was answered.
+/// An acknowledged command.
 #[derive(Debug)]
-pub struct Acknowledged {
+pub struct AcknowledgedCommand {
     key: CommandId,
     case: String,
     what: String,
     position: u64,
     revision: u64,
-    /// From when it was due until it was answered.
+    /// The time between its due time and its answer.
     waited: Duration,
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct LoadOutcome {
     pub commands: usize,
     pub resent: usize,
-    /// How long each command waited for its answer from when it was due, in order.
+    /// The time between due time and answer of each command, sorted.
     waited: Vec<Duration>,
 }
 
-impl Outcome {
-    /// For how long at most so many of a hundred commands waited.
-    pub fn waited(&self, percent: usize) -> Duration {
+impl LoadOutcome {
+    /// The longest wait of so many per cent of the commands.
+    pub fn waited_percentile(&self, percent: usize) -> Duration {
         self.waited[(self.commands - 1) * percent / 100]
     }
 }
 
-impl Load {
-    /// Starts to send so many commands a second, all clients together.
-    pub fn start(takers: &Takers, per_second: u32) -> Self {
-        let (done, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(Counts::default()));
+impl CommandLoad {
+    /// Starts all clients, which together send so many commands a second.
+    pub fn start(command_clients: &CommandClients, per_second: u32) -> Self {
+        let (done, counts) = (Arc::new(AtomicBool::new(false)), Arc::new(LoadCounts::default()));
         let (between, begun) = (Duration::from_secs(1) / per_second, Instant::now());
         let writers = (0..WRITERS)
             .map(|number| {
-                let writer = Writer { number, takers: takers.clone(), counts: counts.clone() };
-                // One after the other, so that as many as are wanted are due at any time.
+                let writer = CommandWriter { number, command_clients: command_clients.clone(), counts: counts.clone() };
+                // Staggered, so that the rate is even.
                 let due = interval_at(begun + between * number as u32, between * WRITERS as u32);
                 tokio::spawn(writer.run(due, done.clone()))
             })
@@ -99,8 +103,8 @@ impl Load {
         Self { writers, done, counts }
     }
 
-    /// Waits until so many more commands have been acknowledged.
-    pub async fn acknowledged(&self, more: usize) {
+    /// Waits until so many more commands are acknowledged.
+    pub async fn wait_for_acknowledgements(&self, more: usize) {
         let wanted = self.counts.acknowledged.load(Ordering::Relaxed) + more;
         let count = || self.counts.acknowledged.load(Ordering::Relaxed);
         eventually("commands to be acknowledged", async || {
@@ -110,8 +114,8 @@ impl Load {
         .await;
     }
 
-    /// Waits until a client sends a command again: it was told that the service cannot take it now, or nothing.
-    pub async fn sent_again(&self) {
+    /// Waits until a client repeats a command, after a 503 or a lost answer.
+    pub async fn wait_for_resend(&self) {
         let before = self.counts.resent.load(Ordering::Relaxed);
         eventually("a command to be sent again", async || {
             let failed = self.writers.iter().any(JoinHandle::is_finished);
@@ -120,11 +124,12 @@ impl Load {
         .await;
     }
 
-    /// Lets every client finish, and makes sure that nothing is lost and nothing doubled.
-    pub async fn finish(self, cluster: &Cluster) -> Outcome {
+    /// Stops the clients after their current commands, and asserts that no command is lost or
+    /// doubled.
+    pub async fn finish(self, cluster: &Cluster) -> LoadOutcome {
         self.done.store(true, Ordering::Relaxed);
         let written = join_all(self.writers).await;
-        let acknowledged: Vec<Acknowledged> =
+        let acknowledged: Vec<AcknowledgedCommand> =
             written.into_iter().flat_map(|writer| writer.expect("a client")).collect();
         assert!(acknowledged.len() > WRITERS, "{} commands are no load", acknowledged.len());
         check_log(&cluster.log().await, &acknowledged).await;
@@ -132,20 +137,20 @@ impl Load {
         check_answers(cluster, &acknowledged).await;
         let mut waited: Vec<Duration> = acknowledged.iter().map(|command| command.waited).collect();
         waited.sort_unstable();
-        Outcome { commands: acknowledged.len(), resent: self.counts.resent.load(Ordering::Relaxed), waited }
+        LoadOutcome { commands: acknowledged.len(), resent: self.counts.resent.load(Ordering::Relaxed), waited }
     }
 }
 
-struct Writer {
+struct CommandWriter {
     number: usize,
-    takers: Takers,
-    counts: Arc<Counts>,
+    command_clients: CommandClients,
+    counts: Arc<LoadCounts>,
 }
 
-impl Writer {
-    /// Time that was lost is made up for, as all that were due meanwhile are due at once.
-    async fn run(self, mut due: Interval, done: Arc<AtomicBool>) -> Vec<Acknowledged> {
-        let mut acknowledged: Vec<Acknowledged> = Vec::new();
+impl CommandWriter {
+    /// Makes up for lost time: commands that became due meanwhile are sent at once.
+    async fn run(self, mut due: Interval, done: Arc<AtomicBool>) -> Vec<AcknowledgedCommand> {
+        let mut acknowledged: Vec<AcknowledgedCommand> = Vec::new();
         while !done.load(Ordering::Relaxed) {
             let due_at = due.tick().await;
             let (number, turn) = (self.number, acknowledged.len() / COMMANDS_PER_CASE);
@@ -155,7 +160,7 @@ impl Writer {
             };
             let what = format!("{}, {}", self.number, acknowledged.len());
             let (key, answer) = self.send(&case, &what).await;
-            acknowledged.push(Acknowledged {
+            acknowledged.push(AcknowledgedCommand {
                 key: CommandId(key),
                 case,
                 what,
@@ -177,8 +182,8 @@ impl Writer {
         let body = json!({"name": what, "effectiveAt": "2026-02-02T09:00:00Z"});
         for attempt in self.number.. {
             let taker = {
-                let takers = self.takers.read().expect("the services");
-                (!takers.is_empty()).then(|| takers[attempt % takers.len()].clone())
+                let command_clients = self.command_clients.read().expect("the services");
+                (!command_clients.is_empty()).then(|| command_clients[attempt % command_clients.len()].clone())
             };
             if let Some(taker) = taker {
                 let sent = taker.try_send(Method::PUT, &path, &headers, Some(&body));
@@ -190,7 +195,7 @@ impl Writer {
                         assert!(answer.header("retry-after").is_some(), "{answer:?}");
                     }
                     Ok(Ok(answer)) => panic!("{path}: {answer:?}"),
-                    // No answer: nobody knows whether it was recorded.
+                    // No answer: the command may or may not be recorded.
                     Ok(Err(_)) | Err(_) => {}
                 }
             }
@@ -201,7 +206,7 @@ impl Writer {
     }
 }
 
-/// Everything that the log holds.
+/// All events of the log.
 pub async fn read(log: &SharedLog) -> Vec<StoredEvent> {
     let mut events: Vec<StoredEvent> = Vec::new();
     loop {
@@ -214,13 +219,13 @@ pub async fn read(log: &SharedLog) -> Vec<StoredEvent> {
     }
 }
 
-/// Whether a case is one that only clients of a load work on.
-fn of_a_load(stream: &Stream) -> bool {
+/// Whether only clients of a load write to this case.
+fn belongs_to_a_load(stream: &Stream) -> bool {
     matches!(stream, Stream::Prisoner(number) if number.as_str().starts_with(['A', 'S']))
 }
 
-/// Each command stands once, where its answer said; and nothing else does.
-async fn check_log(log: &SharedLog, acknowledged: &[Acknowledged]) {
+/// Asserts that each command is in the log once, where its answer said, and that no other is.
+async fn check_log(log: &SharedLog, acknowledged: &[AcknowledgedCommand]) {
     let events = read(log).await;
     let mut by_id = HashMap::new();
     for event in &events {
@@ -237,13 +242,13 @@ async fn check_log(log: &SharedLog, acknowledged: &[Acknowledged]) {
         };
         assert_eq!(manager.name, command.what);
     }
-    let unasked = by_id.values().find(|event| of_a_load(&event.stream));
+    let unasked = by_id.values().find(|event| belongs_to_a_load(&event.stream));
     assert!(unasked.is_none(), "nobody asked for this: {unasked:?}");
 }
 
-/// The query service's answer for each case includes what was recorded of it last.
-async fn check_answers(cluster: &Cluster, acknowledged: &[Acknowledged]) {
-    let mut last: HashMap<&str, &Acknowledged> = HashMap::new();
+/// Asserts that the answer about each case includes its last command.
+async fn check_answers(cluster: &Cluster, acknowledged: &[AcknowledgedCommand]) {
+    let mut last: HashMap<&str, &AcknowledgedCommand> = HashMap::new();
     for command in acknowledged {
         let known = last.entry(&command.case).or_insert(command);
         if command.revision > known.revision {

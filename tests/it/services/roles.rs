@@ -1,41 +1,41 @@
-//! Services that log in with no more rights than their work takes: each can do its work, through rebuilds too, and none can do
-//! another's.
+//! Database roles: a service with the rights of its role can do its work, through rebuilds too, and
+//! no service can do the work of another.
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{ask, position, service, tier, value};
-use crate::support::{Program, TestDatabase, bare_database, ledger::recorded, run};
+use crate::support::{Program, TestDatabase, bare_database, ledger::assert_recorded, run};
 
 /// The roles, and the service of each.
 const ROLES: [(&str, &str); 3] =
     [("ledger_append", "command"), ("ledger_project", "projector"), ("ledger_read", "query")];
 
-/// A database that its owner has prepared, as docs/operating.md says, with a login for each service.
-async fn prepared() -> TestDatabase {
-    let database = logins().await;
+/// A database that its owner has prepared as docs/operating.md says, with a login for each service.
+async fn prepared_database() -> TestDatabase {
+    let database = database_with_logins().await;
     for _ in 0..2 {
         prepare(&database).await;
     }
     database
 }
 
-/// Prepares a database as its owner, who may make roles and is no superuser.
+/// Prepares a database as its owner, who may create roles and is no superuser.
 async fn prepare(database: &TestDatabase) {
     let url = database.url_for(&owner(database));
     let ran = run(&["prepare", "--event-store", &url, "--views", &url]).await;
     assert!(ran.status.success(), "{}", ran.stderr);
 }
 
-/// A database in which there is nothing yet, with a login for its owner and for each service.
-async fn logins() -> TestDatabase {
+/// An empty database, with a login for its owner and for each service.
+async fn database_with_logins() -> TestDatabase {
     let database = bare_database().await;
-    // Logins are the whole server's: what another run, or another test, has made must not matter.
+    // Logins belong to the whole server, so those of another run or test must not matter.
     let owner = owner(&database);
     let mut admin = PgConnection::connect(&database.url).await.expect("connect as an administrator");
     let mut sql = format!("CREATE ROLE {owner} LOGIN CREATEROLE; ALTER DATABASE {} OWNER TO {owner};", database.name);
     for (role, service) in ROLES {
-        // What a stricter server has, where nobody but an administrator may make roles in the same way.
+        // A strict server, on which only an administrator may create roles in the same way.
         sql.push_str(&format!(
             "DO $do$ BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $do$;
              CREATE ROLE {} LOGIN IN ROLE {role};",
@@ -43,7 +43,8 @@ async fn logins() -> TestDatabase {
         ));
     }
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await.expect("make logins");
-    // What whoever makes a role has from version 16 on; before, to be allowed to make roles is enough.
+    // From version 16 on, a role's creator must administer it. Before, the right to create roles is
+    // enough.
     let version: i32 = value(&database, "SELECT current_setting('server_version_num')::integer").await;
     if version >= 160_000 {
         let sql = format!("GRANT ledger_project TO {owner} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE");
@@ -60,20 +61,20 @@ fn login(database: &TestDatabase, service: &str) -> String {
     format!("{}_{service}", database.name)
 }
 
-/// Starts a service under its own login.
+/// Starts a service with its own login.
 async fn start(database: &TestDatabase, role: &str) -> Program {
     let url = database.url_for(&login(database, role));
-    service(role, &url, &url).await.ready().await
+    service(role, &url, &url).await.into_ready().await
 }
 
 #[tokio::test]
-async fn each_service_does_its_work_as_a_member_of_its_role_alone() {
-    let database = prepared().await;
+async fn each_service_works_with_the_rights_of_its_database_role_alone() {
+    let database = prepared_database().await;
     let projector = start(&database, "projector").await;
     let (command, query) = (start(&database, "command").await, start(&database, "query").await);
     let record = async |value: &str| {
         let answer = command.client().post("/prisoners/A1234BC/tier", &tier(value)).await;
-        position(recorded(&answer))
+        position(assert_recorded(&answer))
     };
     let answered = async |value: &str, position: &str| {
         for path in ["/prisoners/A1234BC/responsibility", "/prisoners/A1234BC/history", "/projections"] {
@@ -89,7 +90,8 @@ async fn each_service_does_its_work_as_a_member_of_its_role_alone() {
         value(&database, "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'views'").await;
     assert_eq!(owner, "ledger_project", "so that any projector can replace the views");
 
-    // By hand, by an administrator and under the projector's login: the running services notice nothing.
+    // A manual rebuild, by an administrator and with the projector's login, does not disturb the
+    // running services.
     let projecting = database.url_for(&login(&database, "projector"));
     for url in [&database.url, &projecting] {
         for rebuild in [&["rebuild"][..], &["rebuild", "--view", "case_period"]] {
@@ -105,7 +107,7 @@ async fn each_service_does_its_work_as_a_member_of_its_role_alone() {
     let ran = run(&["projections", "verify", "--event-store", &reading, "--views", &reading]).await;
     assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
 
-    // As the projector itself rebuilds, views of another version.
+    // The projector rebuilds views of another version itself.
     assert!(projector.stop().await.success());
     sqlx::query("UPDATE views.checkpoint SET version = -1").execute(&database.pool).await.expect("another version");
     let projector = start(&database, "projector").await;
@@ -117,10 +119,10 @@ async fn each_service_does_its_work_as_a_member_of_its_role_alone() {
     }
 }
 
-/// `prepare` is a step of every upgrade: it has nothing to do then, and needs no right to the views that it would have to have.
+/// `prepare` is a step of every upgrade. It then has nothing to do and needs no right to the views.
 #[tokio::test]
-async fn the_owner_prepares_again_after_the_projector_has_made_the_views() {
-    let database = prepared().await;
+async fn prepare_succeeds_again_after_the_projector_made_the_views() {
+    let database = prepared_database().await;
     let projector = start(&database, "projector").await;
     assert_eq!(owners(&database).await, "ledger_project");
     prepare(&database).await;
@@ -131,12 +133,12 @@ async fn the_owner_prepares_again_after_the_projector_has_made_the_views() {
     assert!(projector.stop().await.success());
 }
 
-/// A single login did everything; from now on each service has its own.
+/// Until now a single login did everything; from now on each service has its own.
 #[tokio::test]
-async fn views_that_the_owner_has_made_become_the_projectors() {
-    let database = logins().await;
+async fn views_made_by_the_owner_pass_to_the_projector() {
+    let database = database_with_logins().await;
     let url = database.url_for(&owner(&database));
-    let projector = service("projector", &url, &url).await.ready().await;
+    let projector = service("projector", &url, &url).await.into_ready().await;
     assert_eq!(owners(&database).await, owner(&database));
     for _ in 0..2 {
         prepare(&database).await;
@@ -146,13 +148,13 @@ async fn views_that_the_owner_has_made_become_the_projectors() {
 
     sqlx::query("UPDATE views.checkpoint SET version = -1").execute(&database.pool).await.expect("another version");
     for url in [database.url_for(&login(&database, "projector")), url] {
-        let projector = service("projector", &url, &url).await.ready().await;
+        let projector = service("projector", &url, &url).await.into_ready().await;
         assert_eq!(owners(&database).await, "ledger_project");
         assert!(projector.stop().await.success());
     }
 }
 
-/// Who owns the views and their schema.
+/// The owners of the views and of their schema.
 async fn owners(database: &TestDatabase) -> String {
     value(
         database,
@@ -166,8 +168,8 @@ async fn owners(database: &TestDatabase) -> String {
 }
 
 #[tokio::test]
-async fn no_service_can_do_what_is_not_its_work() {
-    let database = prepared().await;
+async fn no_service_has_the_rights_of_another() {
+    let database = prepared_database().await;
     let _projector = start(&database, "projector").await;
     let _command = start(&database, "command").await;
     let append =

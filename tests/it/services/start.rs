@@ -1,14 +1,8 @@
-//! Starting in any order, waiting aloud, ending in order.
+//! Services start in any order, report what they wait for, and become ready.
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use domain::{
-    Event, Stream,
-    event::RecordedBy,
-    identifier::CommandId,
-    prisoner::{PrisonerEvent, TierAssigned},
-    tier::TierSource,
-};
-use event_log::{EventLog as _, ExpectedRevision, Metadata, NewEvent, encode};
+use domain::Stream;
+use event_log::{EventLog as _, ExpectedRevision, NewEvent};
 use event_log_postgres::PostgresLog;
 use serde_json::json;
 use tokio::{
@@ -16,23 +10,29 @@ use tokio::{
     net::{TcpListener, UnixStream},
     sync::watch,
 };
-use uuid::Uuid;
 
 use super::{
     ask,
-    cluster::{Cluster, Part},
-    position, says, service, tier, unready, value,
+    cluster::{Cluster, ServiceName},
+    position, service, tier, unready_reason, value, wait_for_reason,
 };
-use crate::support::{Program, TestDatabase, bare_database, database, eventually, ledger::recorded, run};
+use crate::support::{
+    Program, TestDatabase, bare_database,
+    builders::{new_event, tier_assigned},
+    database, eventually,
+    ledger::assert_recorded,
+    run,
+};
 
-/// The projector last: the others say that they wait for it, and are ready without being started again.
+/// The projector starts last. The others report that they wait for it, and become ready without a
+/// restart.
 #[tokio::test]
-async fn services_start_in_any_order() {
+async fn services_that_start_in_any_order_become_ready() {
     let (log, views) = (bare_database().await, bare_database().await);
     let command = service("command", &log.url, &views.url).await;
     let query = service("query", &log.url, &views.url).await;
-    says(&command, "eventLog", "waiting for the projector to prepare the event log").await;
-    says(&query, "views", "waiting for the projector to prepare the views").await;
+    wait_for_reason(&command, "eventLog", "waiting for the projector to prepare the event log").await;
+    wait_for_reason(&query, "views", "waiting for the projector to prepare the views").await;
     let refused = command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after").is_some()), (503, true), "{}", refused.text);
     let refused = query.client().get("/prisoners/A1234BC/responsibility").await;
@@ -43,14 +43,14 @@ async fn services_start_in_any_order() {
         refused.text
     );
 
-    let projector = service("projector", &log.url, &views.url).await.ready().await;
-    let (command, query) = (command.ready().await, query.ready().await);
+    let projector = service("projector", &log.url, &views.url).await.into_ready().await;
+    let (command, query) = (command.into_ready().await, query.into_ready().await);
     let answer = command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await;
-    let position = position(recorded(&answer));
+    let position = position(assert_recorded(&answer));
     let answer = ask(&query, "/prisoners/A1234BC/responsibility", &position).await;
     assert_eq!((answer.status.as_u16(), &answer.body["tier"]), (200, &json!("B2")), "{}", answer.text);
 
-    // Each does its own work and no other.
+    // Each service does its own work only.
     assert_eq!(query.client().post("/prisoners/A1234BC/tier", &tier("A")).await.status, 404);
     assert_eq!(command.client().get("/prisoners/A1234BC/responsibility").await.status, 404);
     assert_eq!(projector.client().get("/prisoners/A1234BC/responsibility").await.status, 404);
@@ -76,20 +76,20 @@ async fn services_start_in_any_order() {
     }
 }
 
-/// With no server at all to begin with, as where everything is started at once.
+/// All services start before any server does, as when everything starts at once.
 #[tokio::test]
-async fn services_start_before_their_stores() {
+async fn services_that_start_before_their_stores_become_ready() {
     let nowhere = "postgres://ledger@127.0.0.1:1/ledger";
     for (role, component) in [("command", "eventLog"), ("projector", "projector"), ("query", "views")] {
         let program = service(role, nowhere, nowhere).await;
-        eventually("a reason", async || unready(&program, component).await).await;
+        eventually("a reason", async || unready_reason(&program, component).await).await;
         assert_eq!(program.client().get("/health/liveness").await.status, 200, "{role}");
         assert!(program.stop().await.success(), "{role} ends all the same");
     }
 }
 
 #[tokio::test]
-async fn a_role_by_itself_needs_servers_that_others_reach_too() {
+async fn a_single_role_refuses_an_embedded_postgres() {
     let database = bare_database().await;
     for (arguments, missing) in [
         (&["--role", "command", "--data-dir", "/nowhere"][..], "needs --event-store"),
@@ -103,18 +103,19 @@ async fn a_role_by_itself_needs_servers_that_others_reach_too() {
     }
 }
 
-/// Whoever reads the views is not sent away from them, unless it is not known that they have all that was recorded.
+/// A reader may use the views while the event store is away, unless the service does not know how
+/// far they must go.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_service_is_ready_while_the_event_store_is_away() {
     let mut cluster = Cluster::start().await;
-    let command = cluster.part(Part::Command(0)).client();
-    let at = position(recorded(&command.post("/prisoners/A1234BC/tier", &tier("B2")).await));
-    let query = cluster.part(Part::Query);
+    let command = cluster.part(ServiceName::Command(0)).client();
+    let at = position(assert_recorded(&command.post("/prisoners/A1234BC/tier", &tier("B2")).await));
+    let query = cluster.part(ServiceName::Query);
     assert_eq!(ask(query, "/prisoners/A1234BC/responsibility", &at).await.status, 200);
-    assert_eq!(unready(query, "views").await, None);
+    assert_eq!(unready_reason(query, "views").await, None);
 
     cluster.store.stop().await;
-    let query = cluster.part(Part::Query);
+    let query = cluster.part(ServiceName::Query);
     eventually("a service that misses the event store", async || {
         let health = query.client().get("/health").await;
         (health.status == 503 && health.body["components"]["eventLog"]["status"] == "DOWN").then_some(())
@@ -123,61 +124,61 @@ async fn a_query_service_is_ready_while_the_event_store_is_away() {
     assert_eq!(query.client().get("/health/readiness").await.status, 200);
     assert_eq!(query.client().get("/prisoners/A1234BC/responsibility").await.status, 200);
 
-    // One that has never reached it knows nothing.
-    cluster.kill(Part::Query);
-    cluster.start_part(Part::Query).await;
-    says(cluster.part(Part::Query), "views", "the event store is away").await;
+    // A service that has never reached the event store does not know the log's end.
+    cluster.kill(ServiceName::Query);
+    cluster.start_part(ServiceName::Query).await;
+    wait_for_reason(cluster.part(ServiceName::Query), "views", "the event store is away").await;
     cluster.store.start_again().await;
-    cluster.ready().await;
+    cluster.wait_until_ready().await;
 }
 
-/// Views that nobody keeps up: the log moves on, and the query service says how far it is behind until they are.
+/// No projector runs: the log grows, and the query service reports how far the views are behind.
 #[tokio::test]
 async fn a_query_service_far_behind_is_not_ready() {
     let database = bare_database().await;
     let serve = async |role| service(role, &database.url, &database.url).await;
-    let projector = serve("projector").await.ready().await;
+    let projector = serve("projector").await.into_ready().await;
     let url = database.url.as_str();
     let lag = ["--role", "query", "--event-store", url, "--views", url, "--lag-max", "3600"];
     let query = Program::serve_with(&lag).await;
     assert!(projector.stop().await.success());
 
-    // A short lag is none: of an event recorded just now.
-    let command = serve("command").await.ready().await;
-    recorded(&command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await);
-    assert_eq!(unready(&query, "views").await, None);
+    // A lag of a moment does not count.
+    let command = serve("command").await.into_ready().await;
+    assert_recorded(&command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await);
+    assert_eq!(unready_reason(&query, "views").await, None);
     let health = query.client().get("/health").await;
     let lag_seconds = health.body["components"]["views"]["details"]["lagSeconds"].as_f64();
     assert!(lag_seconds.is_some_and(|lag| lag > 0.0), "{}", health.text);
 
-    // The same event, had it been recorded two hours ago.
+    // The same event, as if recorded two hours ago.
     let earlier =
         "SET session_replication_role = replica; UPDATE log.event SET recorded_at = now() - interval '2 hours'";
     sqlx::raw_sql(earlier).execute(&database.pool).await.expect("make it earlier");
-    let behind = says(&query, "views", "the views lack events, the first of them recorded 72").await;
+    let behind = wait_for_reason(&query, "views", "the views lack events, the first of them recorded 72").await;
     assert!(behind.ends_with(" s ago; 3600 s are allowed"), "{behind}");
     let answer = query.client().get("/prisoners/A1234BC/history").await;
     assert_eq!(answer.status, 200, "it answers nonetheless: {}", answer.text);
 
-    let projector = serve("projector").await.ready().await;
-    let query = query.ready().await;
+    let projector = serve("projector").await.into_ready().await;
+    let query = query.into_ready().await;
     assert_eq!(ask(&query, "/prisoners/A1234BC/responsibility", "1").await.status, 200);
 
-    // Views that are lost go back, under a service that has seen them further on.
+    // Lost views go back to the start, under a service that has seen a later position.
     assert!(projector.stop().await.success());
     sqlx::query("UPDATE views.checkpoint SET position = 0").execute(&database.pool).await.expect("take them back");
-    says(&query, "views", "the views lack events, the first of them recorded 72").await;
+    wait_for_reason(&query, "views", "the views lack events, the first of them recorded 72").await;
     let answer = ask(&query, "/prisoners/A1234BC/responsibility", "1").await;
     assert_eq!((answer.status.as_u16(), &answer.body["code"]), (503, &json!("views-behind")), "{}", answer.text);
 }
 
-/// The same where nobody asks whether the service is ready.
+/// The service notices even if no client asks whether it is ready.
 #[tokio::test]
-async fn a_query_service_notices_by_itself_that_views_went_back() {
+async fn a_query_service_notices_that_the_views_went_back() {
     let database = bare_database().await;
-    let serve = async |role| service(role, &database.url, &database.url).await.ready().await;
+    let serve = async |role| service(role, &database.url, &database.url).await.into_ready().await;
     let (projector, command, query) = (serve("projector").await, serve("command").await, serve("query").await);
-    recorded(&command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await);
+    assert_recorded(&command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await);
     assert_eq!(ask(&query, "/prisoners/A1234BC/responsibility", "1").await.status, 200);
     assert!(projector.stop().await.success());
     sqlx::query("UPDATE views.checkpoint SET position = 0").execute(&database.pool).await.expect("take them back");
@@ -188,29 +189,31 @@ async fn a_query_service_notices_by_itself_that_views_went_back() {
     .await;
 }
 
-/// The way to Postgres goes silent for a stand-by. It says that it has lost it, and stands by again once it is back.
+/// The connection of a standby to Postgres falls silent. It reports the loss and stands by again
+/// when the connection is back.
 #[tokio::test]
-async fn a_stand_by_whose_way_to_postgres_goes_silent_says_so() {
+async fn a_standby_with_a_silent_connection_to_postgres_becomes_unready() {
     let database = bare_database().await;
-    let projector = service("projector", &database.url, &database.url).await.ready().await;
-    let way = Way::to(&database).await;
-    let stand_by = service("projector", &database.url, &way.url).await.ready().await;
+    let projector = service("projector", &database.url, &database.url).await.into_ready().await;
+    let way = SilenceableProxy::to(&database).await;
+    let stand_by = service("projector", &database.url, &way.url).await.into_ready().await;
     way.is_silent.send_replace(true);
-    says(&stand_by, "projector", "timed out").await;
+    wait_for_reason(&stand_by, "projector", "timed out").await;
     way.is_silent.send_replace(false);
-    let stand_by = stand_by.ready().await;
+    let stand_by = stand_by.into_ready().await;
     for program in [stand_by, projector] {
         assert!(program.stop().await.success());
     }
 }
 
-/// A way to a database's server that can go silent: connections are taken and kept, and nothing is passed on.
-struct Way {
+/// A proxy in front of a database's server that can fall silent: it accepts connections and passes
+/// nothing on.
+struct SilenceableProxy {
     url: String,
     is_silent: watch::Sender<bool>,
 }
 
-impl Way {
+impl SilenceableProxy {
     async fn to(database: &TestDatabase) -> Self {
         let options = database.pool.connect_options();
         let directory = options.get_socket().expect("a server on a socket");
@@ -237,12 +240,13 @@ impl Way {
     }
 }
 
-/// A recorder whose clock is two hours behind makes every event look old. Views that keep up are not behind for that.
+/// A clock that is two hours behind makes every event look old. Views that keep up are not behind
+/// for that.
 #[tokio::test]
-async fn a_recorder_whose_clock_is_behind_makes_no_query_service_unready() {
+async fn events_with_old_times_do_not_make_a_query_service_unready() {
     let database = database().await;
-    let _projector = service("projector", &database.url, &database.url).await.ready().await;
-    let query = service("query", &database.url, &database.url).await.ready().await;
+    let _projector = service("projector", &database.url, &database.url).await.into_ready().await;
+    let query = service("query", &database.url, &database.url).await.into_ready().await;
     let log = PostgresLog::connect(&database.pool).await.expect("the log");
     let mut said = Vec::new();
     for number in ["A1234BC", "A1235BC", "A1236BC", "A1237BC", "A1238BC"] {
@@ -251,7 +255,7 @@ async fn a_recorder_whose_clock_is_behind_makes_no_query_service_unready() {
         sqlx::query("SELECT FROM views.checkpoint FOR UPDATE").execute(&mut *waiting).await.expect("a lock");
         let stream = Stream::Prisoner(number.parse().expect("a prisoner number"));
         let two_hours_ago = Utc::now().trunc_subsecs(6) - TimeDelta::hours(2);
-        let event = NewEvent { recorded_at: two_hours_ago, ..made_up_event() };
+        let event = NewEvent { recorded_at: two_hours_ago, ..new_event(&tier_assigned("D1")) };
         log.append(&stream, ExpectedRevision::NoStream, vec![event]).await.expect("append");
         let appended: DateTime<Utc> = value(&database, "SELECT clock_timestamp()").await;
         let released = async {
@@ -269,23 +273,9 @@ async fn a_recorder_whose_clock_is_behind_makes_no_query_service_unready() {
         if answer.status == 200 {
             return;
         }
-        // A machine that has much else to do may take longer than the second that the views are given.
+        // A busy machine may need longer than the second that the views have.
         said.push(answer.text);
-        eventually("a ready service", async || unready(&query, "views").await.is_none().then_some(())).await;
+        eventually("a ready service", async || unready_reason(&query, "views").await.is_none().then_some(())).await;
     }
     panic!("not ready although the views came along: {said:?}");
-}
-
-fn made_up_event() -> NewEvent {
-    let tier = TierAssigned {
-        tier: "D1".parse().expect("a tier"),
-        rosh_level: None,
-        source: TierSource::Manual,
-        crn: None,
-        prison: None,
-    };
-    let recorded_by = RecordedBy { username: "TEST".parse().expect("a username"), client: "test".to_owned() };
-    let (command, now) = (CommandId(Uuid::new_v4()), Utc::now().trunc_subsecs(6));
-    let metadata = Metadata::new(now, recorded_by, command, String::new(), command.0, None);
-    encode(&Event::Prisoner(PrisonerEvent::TierAssigned(tier)), 0, &metadata, now)
 }

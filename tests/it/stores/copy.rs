@@ -1,5 +1,5 @@
-//! `copy`: a log moved from one kind of store to another and back, also where it is cut short on the way, and what it
-//! refuses.
+//! `copy`: moves a log from one kind of store to another and back, continues after an interrupt,
+//! and refuses a wrong target.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Answer, DataDir, Program, Ran, StandIn, TestDatabase, Tool, database, eventually, run};
+use crate::support::{Answer, DataDir, Program, StandIn, TestDatabase, Tool, ToolOutput, database, eventually, run};
 
 /// A made-up ledger of so many people, in a database.
-async fn generated(prisoners: &str) -> TestDatabase {
+async fn generate_log(prisoners: &str) -> TestDatabase {
     let database = database().await;
     let sizes = ["--prisoners", prisoners, "--years", "2", "--prisons", "3", "--event-store", &database.url];
     let ran = run(&[&["generate"], &sizes[..]].concat()).await;
@@ -61,30 +61,30 @@ async fn whole(log: &SharedLog) -> Vec<RecordedEvent> {
     }
 }
 
-/// Whether more than so many events stand in a log.
+/// Whether a log has more than so many events.
 async fn holds_more_than(log: &SharedLog, events: u64) -> Option<()> {
     event_log::has_more_than(log, 0, events).await.expect("read").then_some(())
 }
 
 async fn tell(arguments: &[&str]) -> String {
-    let Ran { status, stdout, stderr } = run(arguments).await;
+    let ToolOutput { status, stdout, stderr } = run(arguments).await;
     assert!(status.success(), "{arguments:?}: {stderr}");
     stdout
 }
 
-/// What is said, but for the positions, which are the store's own.
+/// An output without positions, which each store has of its own.
 fn without_positions(said: &str) -> String {
-    // In text and in JSON: whatever number follows the word.
+    // In text and in JSON: the number after the word.
     let after = |part: &str| {
         part.trim_start_matches(|letter: char| letter.is_ascii_digit() || " \":".contains(letter)).to_owned()
     };
     said.split("position").map(after).collect()
 }
 
-/// A ledger that began in a prison service's own Postgres grows into a cluster, and comes back.
+/// A ledger that began in a prison service's own Postgres moves to a cluster and back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_moves_to_kurrentdb_and_back_and_answers_as_before() {
-    let (began, server, back) = (generated("60").await, StandIn::start(), DataDir::new());
+async fn a_log_copied_to_kurrentdb_and_back_gives_the_same_answers() {
+    let (began, server, back) = (generate_log("60").await, StandIn::start(), DataDir::new());
     let (url, dir) = (server.url(), back.path().to_str().expect("UTF-8"));
     let events = whole(&postgres(&began).await).await;
     let all = json!({ "events": events.len(), "copied": events.len(), "verified": true, "recordedSince": false });
@@ -140,10 +140,10 @@ async fn a_log_moves_to_kurrentdb_and_back_and_answers_as_before() {
     }
 }
 
-/// Killed or interrupted while it copies, the same again copies the rest.
+/// After a kill or an interrupt, the same command copies the rest.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_was_cut_short_goes_on_where_it_was() {
-    let began = generated("300").await;
+async fn an_interrupted_copy_continues_where_it_was() {
+    let began = generate_log("300").await;
     let all = whole(&postgres(&began).await).await.len();
 
     let server = StandIn::start();
@@ -155,7 +155,7 @@ async fn a_copy_that_was_cut_short_goes_on_where_it_was() {
     let part = whole(&copy_of).await.len() as u64;
     eventually("more of the copy", || holds_more_than(&copy_of, part + 300)).await;
     interrupted.signal(Signal::SIGINT);
-    let ended = interrupted.ended().await;
+    let ended = interrupted.wait_for_end().await;
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("the same again copies the rest"), "{}", ended.stderr);
     let found = whole(&copy_of).await.len();
@@ -177,8 +177,8 @@ async fn a_copy_that_was_cut_short_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_that_holds_anything_else_is_left_alone() {
-    let (one, other, server) = (generated("20").await, database().await, StandIn::start());
+async fn a_target_with_other_events_is_refused_and_left_unchanged() {
+    let (one, other, server) = (generate_log("20").await, database().await, StandIn::start());
     let run_id = Uuid::new_v4();
     let event = |number| contract::made_up_event(CommandId(run_id).event_id(number), Utc::now());
     for log in [postgres(&other).await, kurrent(&server).await] {
@@ -191,20 +191,20 @@ async fn a_target_that_holds_anything_else_is_left_alone() {
     assert_eq!(whole(&postgres(&other).await).await.len(), 1);
     assert_eq!(whole(&kurrent(&server).await).await.len(), 1);
 
-    // A copy that somebody went on with.
+    // A target that has grown after the copy.
     let grown = StandIn::start();
     copy(&one.url, &grown.url()).await;
     let log = kurrent(&grown).await;
     log.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event(0)]).await.expect("append");
     let said = refused(&one.url, &grown.url()).await;
     assert!(said.contains("where the log to copy has ended"), "{said}");
-    // The other way round it is a copy that is not finished.
+    // In the other direction it is an unfinished copy.
     assert_eq!(copy(&grown.url(), &one.url).await["copied"], json!(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_somebody_writes_into_stops() {
-    let (began, server) = (generated("300").await, StandIn::start());
+async fn a_copy_stops_when_another_writer_appends_to_its_target() {
+    let (began, server) = (generate_log("300").await, StandIn::start());
     let all = whole(&postgres(&began).await).await.len();
     let copy_of = kurrent(&server).await;
     let copying = Tool::start(&copying(&began.url, &server.url()));
@@ -212,7 +212,7 @@ async fn a_copy_that_somebody_writes_into_stops() {
     let run_id = Uuid::new_v4();
     let event = contract::made_up_event(CommandId(run_id).event_id(0), Utc::now());
     copy_of.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event]).await.expect("append");
-    let ended = copying.ended().await;
+    let ended = copying.wait_for_end().await;
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("somebody else records in the log to copy into"), "{}", ended.stderr);
     let found = whole(&copy_of).await.len();
@@ -220,7 +220,7 @@ async fn a_copy_that_somebody_writes_into_stops() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_refused() {
+async fn a_copy_onto_itself_or_from_nowhere_is_refused() {
     let (one, server) = (database().await, StandIn::start());
     let said = refused(&one.url, &one.url).await;
     assert!(said.contains("name the same log"), "{said}");
@@ -231,8 +231,8 @@ async fn what_cannot_be_meant_is_refused() {
     assert!(said.contains("there is no ledger where --from says"), "{said}");
 }
 
-/// Two services on one KurrentDB, the clock of one ahead of the other's: between streams recorded times run backwards. They
-/// are copied as they are.
+/// The clocks of two services on one KurrentDB differ, so recorded times run backwards between
+/// streams. They are copied unchanged.
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_times_are_copied_as_they_are() {
     let (server, target) = (StandIn::start(), database().await);

@@ -1,34 +1,34 @@
-//! JSON over HTTP, as a client of the program sees it.
+//! A client of the program: JSON over HTTP.
 
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 
-/// A client of a running ledger: of one program, or of a command and a query service, as what stands in front of them would
-/// hand its requests on.
+/// A client of a running ledger: of one program, or of a command and a query service. For the two
+/// services it routes requests as a gateway in front of them would.
 #[derive(Debug, Clone)]
 pub struct Client {
     base_url: String,
-    /// Where commands go, if elsewhere.
+    /// The command service, where it is a service of its own.
     command_url: Option<String>,
     http: reqwest::Client,
 }
 
-/// Questions that are too long for a path, and so come in a body.
+/// Questions whose input is too long for a path and therefore comes in a body.
 const QUESTIONS_WITH_A_BODY: [&str; 3] = ["/responsibilities", "/handover-dates", "/allocation/active"];
 
-/// What the program answered.
+/// An answer of the program.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// The body as it came.
+    /// The body as it was sent.
     pub text: String,
-    /// The body as JSON; null where it is none.
+    /// The body as JSON, or null where it is not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// A header's value, if it was sent and is text.
+    /// The value of a header that was sent and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -36,18 +36,19 @@ impl Answer {
 
 impl Client {
     pub fn new(base_url: &str) -> Self {
-        // The program's own dependencies give the HTTP client its TLS without cryptography to go with it, and although
-        // no test uses TLS the client will not be made without. An error means that it is installed already.
+        // The program's dependencies enable TLS in the HTTP client without cryptography for it. No
+        // test uses TLS, but the client cannot be built without. An error means that a provider is
+        // installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self { base_url: base_url.to_owned(), command_url: None, http: reqwest::Client::new() }
     }
 
-    /// One that sends commands elsewhere.
+    /// A client that sends commands to another service.
     pub fn with_commands_to(self, command_url: &str) -> Self {
         Self { command_url: Some(command_url.to_owned()), ..self }
     }
 
-    /// Who answers a request.
+    /// The URL of the service that handles a request.
     fn url_of(&self, method: &Method, path: &str) -> &str {
         let is_question = *method == Method::GET
             || *method == Method::HEAD
@@ -55,7 +56,7 @@ impl Client {
         self.command_url.as_deref().filter(|_| !is_question).unwrap_or(&self.base_url)
     }
 
-    /// Where questions are answered, e.g. `http://127.0.0.1:43211`.
+    /// The URL for questions, such as `http://127.0.0.1:43211`.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
@@ -72,14 +73,14 @@ impl Client {
         self.send(Method::PUT, path, &[], Some(body)).await
     }
 
-    /// Sends a request and panics if no answer comes.
+    /// Sends a request and panics if no answer arrives.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
         self.try_send(method.clone(), path, headers, body)
             .await
             .unwrap_or_else(|error| panic!("{method} {path} was not answered: {error:?}"))
     }
 
-    /// Sends a request; an error means that no answer came.
+    /// Sends a request. An error means that no answer arrived.
     pub async fn try_send(
         &self,
         method: Method,

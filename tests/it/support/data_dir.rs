@@ -1,4 +1,4 @@
-//! A data directory of a test's own, of which nothing stays behind.
+//! Temporary data directories that are removed however a test ends.
 
 use std::{
     fs::Permissions,
@@ -8,7 +8,8 @@ use std::{
 
 use super::watchdog::Watchdog;
 
-/// Ends the server on the directory, also one that was started again meanwhile, and removes the directory.
+/// Stops the server on the directory, even one that was restarted meanwhile, and removes the
+/// directory.
 const CLEAR_UP: &str = r#"
 for _ in 1 2 3; do
     pid=$(head -n 1 "$1/postgres/postmaster.pid" 2>/dev/null)
@@ -26,8 +27,8 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 "#;
 
-/// A temporary data directory. When it is dropped, or this process ends in whatever way, a Postgres server that still
-/// runs on it is ended and the directory removed.
+/// A temporary data directory. When it is dropped or this process ends in any way, a Postgres
+/// server that still runs on it is stopped and the directory is removed.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -35,11 +36,11 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes one among the temporary files.
+    /// Creates a directory among the temporary files.
     pub fn new() -> Self {
         let path = tempfile::Builder::new()
             .prefix("ledger-test-")
-            // The server's user, which is not root, has to reach its own directories in it.
+            // The server's user is not root and must be able to enter its own directories in it.
             .permissions(Permissions::from_mode(0o755))
             .tempdir()
             .expect("make a temporary directory")
@@ -48,7 +49,6 @@ impl DataDir {
         Self { path, _watchdog: watchdog }
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }

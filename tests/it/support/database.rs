@@ -1,4 +1,4 @@
-//! A database of a test's own, on one server for the whole process.
+//! Databases for tests: each test has its own, on one server for the whole process.
 
 use std::sync::{
     OnceLock,
@@ -12,44 +12,42 @@ use tokio::sync::OnceCell;
 
 use super::{DataDir, EventStore};
 
-/// The database that the tests' databases are copies of.
+/// The database that tests copy.
 const TEMPLATE: &str = "template_ledger";
 
-/// Connections that one test's pool may open; the server has 100 for all that run at a time.
+/// The most connections that the pool of one test opens. The server has 100 for all tests that run
+/// at a time.
 const POOL_CONNECTIONS_MAX: u32 = 8;
 
-/// A database of a test's own. It goes with the server when the tests end.
+/// A database for one test. It is removed with the server when the tests end.
 pub struct TestDatabase {
-    /// Its URL, for the program and for pools of a test's own.
+    /// The URL of the database, for the program and for further pools.
     pub url: String,
-    /// Its name.
     pub name: String,
-    /// Connections to it.
     pub pool: PgPool,
-    /// Where the log is that goes with it.
+    /// The event store that belongs to it.
     pub store: EventStore,
 }
 
 struct SharedServer {
     server: Server,
     template: OnceCell<()>,
-    // Never dropped: the server lives as long as the process.
+    // Never dropped, because the server lives as long as the process.
     _data_dir: DataDir,
 }
 
 impl TestDatabase {
-    /// How the program is told where the log and the views are.
+    /// The arguments that tell the program where the log and the views are.
     pub fn arguments(&self) -> [String; 4] {
         let [flag, store] = self.store.arguments();
         [flag, store, "--views".to_owned(), self.url.clone()]
     }
 
-    /// The log.
     pub async fn log(&self) -> SharedLog {
         self.store.log().await
     }
 
-    /// Its URL for somebody else, of whom the server takes their word.
+    /// The URL for another database user. The server trusts any user name.
     pub fn url_for(&self, user: &str) -> String {
         let (_, rest) = self.url.split_once('@').expect("a user in the URL");
         format!("postgres://{user}@{rest}")
@@ -59,14 +57,14 @@ impl TestDatabase {
 static SERVER: OnceLock<SharedServer> = OnceLock::new();
 static DATABASE_COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// Makes a database from the prepared template: with an empty event log and empty views.
+/// Creates a database from the template, with an empty event log and empty views.
 pub async fn database() -> TestDatabase {
     let shared = shared_server();
     shared.template.get_or_init(|| prepare_template(&shared.server)).await;
     database_from(TEMPLATE).await
 }
 
-/// Makes a database in which there is nothing yet.
+/// Creates an empty database.
 pub async fn bare_database() -> TestDatabase {
     database_from("template0").await
 }
@@ -92,7 +90,8 @@ async fn database_from(template: &str) -> TestDatabase {
 
 fn shared_server() -> &'static SharedServer {
     SERVER.get_or_init(|| {
-        // On a thread of its own, as the caller is inside an async runtime that must not wait for another.
+        // On a thread of its own: the caller is inside an async runtime, which must not block on
+        // another.
         std::thread::spawn(|| {
             let data_dir = DataDir::new();
             let options = Options { durability: Durability::ProcessDeath, ..Options::default() };
@@ -111,6 +110,6 @@ async fn prepare_template(server: &Server) {
     let pool = PgPoolOptions::new().connect(&server.url(TEMPLATE)).await.expect("connect to the template");
     event_log_postgres::migrate(&pool).await.expect("make the event log");
     projector::migrate(&pool).await.expect("make the views");
-    // A database that somebody is connected to cannot be copied.
+    // Postgres cannot copy a database that has connections.
     pool.close().await;
 }

@@ -1,4 +1,4 @@
-//! Where a test's log is kept: see [`Topology`].
+//! Event stores for tests: see [`Topology`].
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use super::{DataDir, Nodes, Proxy, StandIn, Topology};
 /// An event store that no other test uses.
 pub struct EventStore {
     place: Place,
-    /// Opened once: a client takes its time to find its server.
+    /// Opened once, because a client needs time to find its server.
     log: OnceCell<SharedLog>,
 }
 
 enum Place {
-    /// In a database that somebody else looks after.
+    /// In a database that belongs to the test.
     Database { url: String },
-    /// In a Postgres server of its own.
+    /// On a Postgres server of its own.
     Postgres { server: Option<Server>, url: String, data_dir: DataDir },
     /// On a stand-in of its own.
     StandIn(Box<StandIn>),
@@ -32,7 +32,7 @@ enum Place {
 impl EventStore {
     const DATABASE: &str = "ledger";
 
-    /// The store that goes with a test's database.
+    /// The store that belongs to a test's database.
     pub fn beside(database_url: &str) -> Self {
         let place = match Topology::chosen().is_log_on_stand_in {
             true => Place::StandIn(Box::new(StandIn::start())),
@@ -41,7 +41,7 @@ impl EventStore {
         Self::at(place)
     }
 
-    /// Starts one that can be stopped, and in which there is nothing.
+    /// Starts an empty store that can be stopped.
     pub async fn start() -> Self {
         if Topology::chosen().is_log_on_stand_in {
             return Self::at(Place::StandIn(Box::new(StandIn::start())));
@@ -52,12 +52,12 @@ impl EventStore {
         Self::at(Place::Postgres { url: server.url(Self::DATABASE), server: Some(server), data_dir })
     }
 
-    /// Starts one on a cluster of three nodes.
+    /// Starts an empty store on a cluster of three nodes.
     pub async fn start_nodes() -> Self {
         Self::at(Place::Nodes(Nodes::start().await))
     }
 
-    /// The nodes of one that is on a cluster.
+    /// The nodes of a store on a cluster.
     pub fn nodes(&mut self) -> &mut Nodes {
         let Place::Nodes(nodes) = &mut self.place else { panic!("it is on no cluster") };
         nodes
@@ -67,12 +67,12 @@ impl EventStore {
         Self { place, log: OnceCell::new() }
     }
 
-    /// How the program is told of it.
+    /// The arguments that tell the program where the store is.
     pub fn arguments(&self) -> [String; 2] {
         ["--event-store".to_owned(), self.url()]
     }
 
-    /// A proxy in front of it.
+    /// A proxy in front of the store.
     pub fn proxy(&self) -> Proxy {
         match &self.place {
             Place::Database { url } | Place::Postgres { url, .. } => Proxy::to_postgres(url),
@@ -81,7 +81,7 @@ impl EventStore {
         }
     }
 
-    /// How the program is told of it, if it is to go through a proxy in front of it.
+    /// The arguments for a program that reaches the store through a proxy.
     pub fn arguments_through(&self, proxy: &Proxy) -> [String; 2] {
         let url = match &self.place {
             Place::Database { url } | Place::Postgres { url, .. } => proxy.postgres_url(url),
@@ -98,7 +98,6 @@ impl EventStore {
         }
     }
 
-    /// The log in it.
     pub async fn log(&self) -> SharedLog {
         self.log.get_or_init(|| self.open()).await.clone()
     }

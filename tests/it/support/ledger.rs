@@ -1,7 +1,7 @@
-//! A ledger to give commands to: a database of its own, and the program's command role over it.
+//! A running ledger with a database of its own, and requests to it.
 
 use domain::{Stream, prisoner};
-use event_log::{SharedLog, StoredEvent, decode, history::push};
+use event_log::{SharedLog, StoredEvent, decode};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -10,13 +10,13 @@ use super::{Answer, Client, Program, TestDatabase, database};
 
 /// A prison on OMiC since 2019, with four POMs.
 pub const PRISON: &str = "LEI";
-/// A probation POM there: the kind recommended for tiers A and B.
+/// A probation POM, the kind recommended for tiers A and B.
 pub const OKAFOR: i64 = 485_926;
-/// A probation POM there.
+/// A probation POM.
 pub const BYRNE: i64 = 485_927;
-/// A prison POM there: the kind recommended for other tiers.
+/// A prison POM, the kind recommended for the other tiers.
 pub const SHAH: i64 = 485_928;
-/// A prison POM there.
+/// A prison POM.
 pub const NOVAK: i64 = 485_929;
 
 /// A running ledger.
@@ -26,26 +26,39 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Starts one that nothing is recorded in.
+    /// Starts the command role on an empty ledger.
     pub async fn empty() -> Self {
         let database = database().await;
-        let program = serve(&database).await;
+        let program = serve_commands(&database).await;
         Self { database, program }
     }
 
-    /// Starts one in which [`PRISON`] has joined OMiC and has its POMs.
+    /// Starts the command role. [`PRISON`] has joined OMiC and has its POMs.
     pub async fn start() -> Self {
         let ledger = Self::empty().await;
-        ledger.join_omic(PRISON).await;
+        ledger.register_prison().await;
+        ledger
+    }
+
+    /// Starts the program with all its roles. [`PRISON`] has joined OMiC and has its POMs.
+    pub async fn start_all_roles() -> Self {
+        let database = database().await;
+        let program = Program::serve_all(&database).await;
+        let ledger = Self { database, program };
+        ledger.register_prison().await;
+        ledger
+    }
+
+    async fn register_prison(&self) {
+        self.join_omic(PRISON).await;
         for (staff_id, name, kind) in [
             (OKAFOR, "Okafor, Grace", "PROBATION"),
             (BYRNE, "Byrne, Liam", "PROBATION"),
             (SHAH, "Shah, Priya", "PRISON"),
             (NOVAK, "Novak, Jan", "PRISON"),
         ] {
-            ledger.register_pom(PRISON, staff_id, name, kind).await;
+            self.register_pom(PRISON, staff_id, name, kind).await;
         }
-        ledger
     }
 
     pub fn client(&self) -> &Client {
@@ -55,33 +68,33 @@ impl Ledger {
     /// Kills the program as `kill -9` does, and starts it again on the same database.
     pub async fn kill_and_restart(self) -> Self {
         self.program.kill();
-        let program = serve(&self.database).await;
+        let program = serve_commands(&self.database).await;
         Self { database: self.database, program }
     }
 
     pub async fn join_omic(&self, prison: &str) {
         let body = json!({"goLiveDate": "2019-01-01", "estate": "MENS_CLOSED", "effectiveAt": "2019-01-01T00:00:00Z"});
-        recorded(&self.client().post(&format!("/prisons/{prison}/onboarding"), &body).await);
+        assert_recorded(&self.client().post(&format!("/prisons/{prison}/onboarding"), &body).await);
     }
 
     pub async fn register_pom(&self, prison: &str, staff_id: i64, name: &str, kind: &str) {
         let body = json!({"staffId": staff_id, "name": name, "kind": kind, "effectiveAt": "2019-01-01T00:00:00Z"});
-        recorded(&self.client().post(&format!("/prisons/{prison}/poms"), &body).await);
+        assert_recorded(&self.client().post(&format!("/prisons/{prison}/poms"), &body).await);
     }
 
-    /// Gives a case tier `C1`, for which a prison POM is recommended.
+    /// Assigns tier `C1` to a case. A prison POM is recommended for it.
     pub async fn tier(&self, number: &str) -> Answer {
         let body = json!({"tier": "C1", "source": "DELIUS", "prison": PRISON, "effectiveAt": "2026-01-05T09:00:00Z"});
-        recorded(&self.client().post(&format!("/prisoners/{number}/tier"), &body).await).clone()
+        assert_recorded(&self.client().post(&format!("/prisoners/{number}/tier"), &body).await).clone()
     }
 
-    /// Gives a case that has tier `C1` to a prison POM at [`PRISON`].
+    /// Allocates a case with tier `C1` to a prison POM at [`PRISON`].
     pub async fn allocate(&self, number: &str, staff_id: i64) -> Answer {
         let body = json!({"prison": PRISON, "pom": {"staffId": staff_id}, "effectiveAt": "2026-02-02T09:00:00Z"});
-        recorded(&self.client().post(&format!("/prisoners/{number}/allocations"), &body).await).clone()
+        assert_recorded(&self.client().post(&format!("/prisoners/{number}/allocations"), &body).await).clone()
     }
 
-    /// A case of tier `C1` held by a prison POM at [`PRISON`].
+    /// Creates a case with tier `C1` and allocates it to a prison POM at [`PRISON`].
     pub async fn case(&self, number: &str, staff_id: i64) {
         self.tier(number).await;
         self.allocate(number, staff_id).await;
@@ -89,20 +102,19 @@ impl Ledger {
 
     pub async fn status(&self, staff_id: i64, status: &str) -> Answer {
         let path = format!("/prisons/{PRISON}/poms/{staff_id}/status");
-        recorded(&self.client().put(&path, &json!({ "status": status })).await).clone()
+        assert_recorded(&self.client().put(&path, &json!({ "status": status })).await).clone()
     }
 
-    /// Sends with an idempotency key.
+    /// Sends a request with an idempotency key.
     pub async fn send(&self, method: Method, path: &str, key: &str, body: &Value) -> Answer {
         self.client().send(method, path, &[("Idempotency-Key", key)], Some(body)).await
     }
 
-    /// The log itself.
     pub async fn log(&self) -> SharedLog {
         self.database.log().await
     }
 
-    /// Everything that the log holds.
+    /// Reads all events of the log.
     pub async fn events(&self) -> Vec<StoredEvent> {
         let log = self.log().await;
         let mut events = Vec::new();
@@ -116,12 +128,12 @@ impl Ledger {
         }
     }
 
-    /// The log's end; where the log is in Postgres, that is how many events it holds.
+    /// The end of the log. In Postgres that is the number of events.
     pub async fn event_count(&self) -> u64 {
         self.log().await.head().await.expect("the log's end")
     }
 
-    /// The positions of everything that the log holds.
+    /// The positions of all events.
     pub async fn positions(&self) -> Vec<u64> {
         self.events().await.iter().map(|event| event.entry.position).collect()
     }
@@ -137,7 +149,7 @@ impl Ledger {
         self.events().await.into_iter().filter(|event| event.stream == stream).collect()
     }
 
-    /// Makes a case's second event, in a Postgres log, one of a type that nobody knows; answers its position.
+    /// Gives a case's second event in a Postgres log an unknown type, and returns its position.
     pub async fn harm_second_event(&self, number: &str) -> u64 {
         let position = self.case_events(number).await[1].entry.position;
         let sql = format!(
@@ -148,13 +160,14 @@ impl Ledger {
         position
     }
 
-    /// What holds for a case after everything recorded.
+    /// The current state of a case.
     pub async fn state(&self, number: &str) -> prisoner::State {
         history(number, self.case_events(number).await).state()
     }
 
-    /// Waits until the log has stood still for a moment longer than a policy takes.
-    pub async fn settled(&self) -> u64 {
+    /// Waits until the log has not grown for a moment longer than a policy takes, and returns its
+    /// end.
+    pub async fn wait_for_policies(&self) -> u64 {
         let mut count = self.event_count().await;
         loop {
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
@@ -168,32 +181,32 @@ impl Ledger {
 }
 
 /// Starts the program's command role on a database.
-pub async fn serve(database: &TestDatabase) -> Program {
+pub async fn serve_commands(database: &TestDatabase) -> Program {
     let stores = database.arguments();
     let mut arguments = vec!["--role", "command"];
     arguments.extend(stores.iter().map(String::as_str));
     Program::serve_with(&arguments).await
 }
 
-/// A case's history, made of its events.
+/// The history that a case's events make.
 pub fn history(number: &str, events: Vec<StoredEvent>) -> prisoner::History {
     let mut history = prisoner::History::new(number.parse().expect("a prisoner number"));
     for stored in events {
-        push(&mut history, stored.entry).expect("an event of a case");
+        event_log::history::push(&mut history, stored.entry).expect("the next event of the case");
     }
     history
 }
 
-/// Asserts that something was recorded now.
+/// Asserts that a command recorded events, instead of repeating an earlier answer.
 #[track_caller]
-pub fn recorded(answer: &Answer) -> &Answer {
+pub fn assert_recorded(answer: &Answer) -> &Answer {
     assert_eq!(answer.status, 201, "{}", answer.text);
     answer
 }
 
-/// Asserts that the answer is a problem with this status and code.
+/// Asserts that the answer is a problem document with this status and code.
 #[track_caller]
-pub fn refused<'a>(answer: &'a Answer, status: u16, code: &str) -> &'a Answer {
+pub fn assert_refused<'a>(answer: &'a Answer, status: u16, code: &str) -> &'a Answer {
     assert_eq!((answer.status.as_u16(), &answer.body["code"]), (status, &json!(code)), "{}", answer.text);
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert_eq!(answer.body["errorCode"], answer.body["code"]);
@@ -201,7 +214,7 @@ pub fn refused<'a>(answer: &'a Answer, status: u16, code: &str) -> &'a Answer {
 }
 
 /// The types of the events in an answer.
-pub fn types(answer: &Answer) -> Vec<String> {
+pub fn event_types(answer: &Answer) -> Vec<String> {
     let events = answer.body["events"].as_array().cloned().unwrap_or_default();
     events.iter().map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect()
 }

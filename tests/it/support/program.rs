@@ -17,50 +17,51 @@ use reqwest::Method;
 
 use super::{Client, PATIENCE, TestDatabase, Topology, eventually, watchdog::Watchdog};
 
-/// Where `cargo` has built the program.
+/// The program that `cargo` built.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_allocation-ledger-under-test");
 
-/// A serving program, or the services of a cluster, which are asked and ended together. Dropping it kills it, as `kill -9`
-/// does; so does the end of this process.
+/// A serving program, or the services of a cluster, which are asked and stopped together. Dropping
+/// it kills it, as `kill -9` does. So does the end of this process.
 #[derive(Debug)]
 pub struct Program {
-    services: Vec<Service>,
+    services: Vec<RunningService>,
     client: Client,
 }
 
 /// A process that listens.
 #[derive(Debug)]
-struct Service {
-    process: Process,
-    /// Of this process alone.
+struct RunningService {
+    process: ProgramProcess,
+    /// A client of this process alone.
     client: Client,
 }
 
-/// A program that is not known to listen yet, and its log.
+/// A program that may not listen yet, and its log.
 #[derive(Debug)]
-struct Process {
+struct ProgramProcess {
     child: Child,
     log: PathBuf,
     watchdog: Watchdog,
 }
 
-/// A program that ran to its end.
+/// The output of a program that ended.
 #[derive(Debug)]
-pub struct Ran {
+pub struct ToolOutput {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Program {
-    /// Serves all roles on a free port over the embedded Postgres in a data directory, and is ready.
+    /// Serves all roles over the embedded Postgres in a data directory, and waits until it is
+    /// ready.
     pub async fn serve(data_dir: &Path) -> Self {
         let data_dir = data_dir.to_str().expect("a path in UTF-8");
         Self::serve_with(&["--data-dir", data_dir]).await
     }
 
-    /// Serves all roles on a free port over a test's database, and is ready: in one process or in one for each role, as the
-    /// tests are told to.
+    /// Serves all roles over a test's database, and waits until it is ready. The topology of the
+    /// tests decides whether each role is a process.
     pub async fn serve_all(database: &TestDatabase) -> Self {
         let stores = database.arguments();
         let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
@@ -74,12 +75,12 @@ impl Program {
         let (projector, command, query) = tokio::join!(projector, command, query);
         let client = query.client.clone().with_commands_to(command.client.base_url());
         let services = [command, query, projector].into_iter().flat_map(|program| program.services).collect();
-        Self { services, client }.ready().await
+        Self { services, client }.into_ready().await
     }
 
-    /// Serves with the given arguments on a free port, and is ready.
+    /// Serves with the given arguments on a free port, and waits until it is ready.
     pub async fn serve_with(arguments: &[&str]) -> Self {
-        Self::start(arguments).await.ready().await
+        Self::start(arguments).await.into_ready().await
     }
 
     /// Serves with the given arguments on a free port, ready or not.
@@ -87,13 +88,13 @@ impl Program {
         Self::start_in(&[], arguments).await
     }
 
-    /// The same, with more in its environment.
+    /// As [`Self::start`], with additions to its environment.
     pub async fn start_in(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
-        let mut process = Process::serve(environment, arguments, Stdio::piped());
+        let mut process = ProgramProcess::serve(environment, arguments, Stdio::piped());
         let stdout = process.child.stdout.take().expect("its output");
         let (address_found, address) = mpsc::channel();
         std::thread::spawn(move || {
-            // Read to the end, so that the program never waits for somebody to read.
+            // Read to the end, so that the program never blocks on a full pipe.
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Some(start) = line.find("http://") {
                     let address = line[start..].split_whitespace().next().unwrap_or_default().to_owned();
@@ -107,30 +108,29 @@ impl Program {
             panic!("the program did not start to listen ({ended:?}); its log follows");
         };
         let client = Client::new(&address);
-        Self { services: vec![Service { process, client: client.clone() }], client }
+        Self { services: vec![RunningService { process, client: client.clone() }], client }
     }
 
     /// Waits until it is ready.
-    pub async fn ready(mut self) -> Self {
-        self.until_ready().await;
+    pub async fn into_ready(mut self) -> Self {
+        self.wait_until_ready().await;
         self
     }
 
-    /// The same, of one that is kept elsewhere.
-    pub async fn until_ready(&mut self) {
+    /// Waits until it is ready.
+    pub async fn wait_until_ready(&mut self) {
         for service in &mut self.services {
-            service.until_ready().await;
+            service.wait_until_ready().await;
         }
     }
 
-    /// Starts to serve with the given arguments on a free port, and is killed after so long, ready or not.
+    /// Starts to serve on a free port, and kills the program after this time, ready or not.
     pub async fn start_and_kill(arguments: &[&str], after: Duration) {
-        let process = Process::serve(&[], arguments, Stdio::null());
+        let process = ProgramProcess::serve(&[], arguments, Stdio::null());
         tokio::time::sleep(after).await;
         drop(process);
     }
 
-    /// A client of it.
     pub fn client(&self) -> &Client {
         &self.client
     }
@@ -140,12 +140,11 @@ impl Program {
         self.services.first().expect("a process").pid()
     }
 
-    /// What it has logged so far.
+    /// The log of the program so far.
     pub fn log(&self) -> String {
         self.services.iter().map(|service| read(&service.process.log)).collect()
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         for service in &self.services {
             signal::kill(Pid::from_raw(service.pid()), signal).expect("signal the program");
@@ -157,17 +156,17 @@ impl Program {
         drop(self);
     }
 
-    /// Asks it to end and waits until it has; of several services, the first that fails tells how.
+    /// Asks it to end and waits until it has. Returns the first failure of several services.
     pub async fn stop(self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
-        self.ended().await
+        self.wait_for_end().await
     }
 
-    /// Waits until it has ended, for whatever reason.
-    pub async fn ended(mut self) -> ExitStatus {
+    /// Waits until it has ended for any reason.
+    pub async fn wait_for_end(mut self) -> ExitStatus {
         let mut failed = None;
         let mut ended = ExitStatus::default();
-        for Service { process, .. } in &mut self.services {
+        for RunningService { process, .. } in &mut self.services {
             let status = async || process.child.try_wait().expect("wait for the program");
             ended = eventually("the program to end", status).await;
             failed = failed.or((!ended.success()).then_some(ended));
@@ -176,12 +175,12 @@ impl Program {
     }
 }
 
-impl Service {
+impl RunningService {
     fn pid(&self) -> i32 {
         i32::try_from(self.process.child.id()).expect("a process id")
     }
 
-    async fn until_ready(&mut self) {
+    async fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = self.client.try_send(Method::GET, "/health/readiness", &[], None).await;
@@ -198,7 +197,7 @@ impl Service {
     }
 }
 
-impl Process {
+impl ProgramProcess {
     fn serve(environment: &[(&str, &str)], arguments: &[&str], stdout: Stdio) -> Self {
         let log = std::env::temp_dir().join(format!("ledger-test-{}.log", uuid::Uuid::new_v4().simple()));
         let child = command(&["serve", "--listen", "127.0.0.1:0"])
@@ -215,9 +214,9 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ProgramProcess {
     fn drop(&mut self) {
-        // First, while the process id is still this program's.
+        // First, while the process id still belongs to this program.
         self.watchdog.dismiss();
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -233,7 +232,7 @@ pub fn spawn(arguments: &[&str], stdout: Stdio) -> Child {
     command(arguments).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().expect("start the program")
 }
 
-/// The program at work as a tool. Dropping it kills it, as `kill -9` does; so does the end of this process.
+/// A running tool. Dropping it kills it, as `kill -9` does. So does the end of this process.
 #[derive(Debug)]
 pub struct Tool {
     child: Child,
@@ -261,11 +260,11 @@ impl Tool {
         signal::kill(Pid::from_raw(pid), signal).expect("signal the program");
     }
 
-    /// Waits until it ends by itself. It must not say more than a pipe holds.
-    pub async fn ended(mut self) -> Ran {
+    /// Waits until it ends by itself. It must not print more than a pipe holds.
+    pub async fn wait_for_end(mut self) -> ToolOutput {
         let status = eventually("the program to end", async || self.child.try_wait().expect("wait for the program"));
         let status = status.await;
-        let mut ran = Ran { status, stdout: String::new(), stderr: String::new() };
+        let mut ran = ToolOutput { status, stdout: String::new(), stderr: String::new() };
         let (stdout, stderr) = (self.child.stdout.as_mut(), self.child.stderr.as_mut());
         stdout.expect("its output").read_to_string(&mut ran.stdout).expect("its output in UTF-8");
         stderr.expect("its errors").read_to_string(&mut ran.stderr).expect("its errors in UTF-8");
@@ -275,43 +274,43 @@ impl Tool {
 
 impl Drop for Tool {
     fn drop(&mut self) {
-        // First, while the process id is still this program's.
+        // First, while the process id still belongs to this program.
         self.watchdog.dismiss();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs the program as a tool, to its end.
-pub async fn run(arguments: &[&str]) -> Ran {
-    ran(command(arguments), "").await
+/// Runs the program as a tool to its end.
+pub async fn run(arguments: &[&str]) -> ToolOutput {
+    run_command(command(arguments), "").await
 }
 
-/// The same, with more in its environment.
-pub async fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+/// As [`run`], with additions to its environment.
+pub async fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> ToolOutput {
     let mut command = command(arguments);
     command.envs(environment.iter().copied());
-    ran(command, "").await
+    run_command(command, "").await
 }
 
-/// Runs the program as a tool, to its end, with something to read on its standard input.
-pub async fn run_with_input(arguments: &[&str], input: &str) -> Ran {
-    ran(command(arguments), input).await
+/// As [`run`], with a standard input.
+pub async fn run_with_input(arguments: &[&str], input: &str) -> ToolOutput {
+    run_command(command(arguments), input).await
 }
 
-async fn ran(mut command: Command, input: &str) -> Ran {
+async fn run_command(mut command: Command, input: &str) -> ToolOutput {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start the program");
     let input = input.to_owned();
     tokio::task::spawn_blocking(move || {
         let mut stdin = child.stdin.take().expect("its input");
         let writer = std::thread::spawn(move || {
-            // A program that does not read to the end is no failure of the test's.
+            // A program that does not read to the end is no failure of the test.
             let _ = std::io::Write::write_all(&mut stdin, input.as_bytes());
         });
         let output = child.wait_with_output().expect("wait for the program");
         writer.join().expect("write the input");
-        Ran {
+        ToolOutput {
             status: output.status,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -321,7 +320,7 @@ async fn ran(mut command: Command, input: &str) -> Ran {
     .expect("a thread")
 }
 
-/// The program with nothing of the tests' own environment that would set it up.
+/// The program, without the settings in the tests' own environment.
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(EXECUTABLE);
     for (name, _) in std::env::vars_os() {

@@ -1,4 +1,4 @@
-//! A TCP proxy in front of a server, for everything that can happen on the way.
+//! A TCP proxy in front of a server, which makes the faults of a network.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -17,67 +17,67 @@ use tokio::{
     sync::watch,
 };
 
-/// A proxy with a thread of its own, so that it goes on whatever the test's runtime is busy with. It ends when it is
-/// dropped, and so do its connections.
+/// A proxy with a thread of its own, so that it works however busy the test's runtime is. Dropping
+/// it ends it and its connections.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     conditions: watch::Sender<Conditions>,
-    /// How many bytes of answers are still to be lost.
+    /// The number of bytes of answers still to lose.
     to_lose: Arc<AtomicUsize>,
 }
 
-/// Where a server listens.
+/// The address of the server.
 #[derive(Clone, Debug)]
-enum Server {
+enum ProxiedServer {
     Tcp(SocketAddr),
     Socket(PathBuf),
 }
 
-/// What is on the way, for all connections.
+/// The faults of all connections.
 #[derive(Clone, Copy, Debug)]
 struct Conditions {
-    weather: Weather,
+    fault: Fault,
     /// How often all connections were ended.
     ends: usize,
-    /// How often all connections there were have fallen silent for good.
+    /// How often all open connections fell silent for good.
     silences: usize,
     /// Whether connections end in a reset rather than an orderly close.
     by_reset: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Weather {
-    Clear,
-    /// Everything that is read waits that long before it is passed on.
+enum Fault {
+    None,
+    /// Everything is passed on late by this time.
     Slow(Duration),
-    /// Nothing is passed on, in neither direction, and no connection is closed.
+    /// Nothing is passed on in either direction, and no connection is closed.
     Silent,
-    /// Requests pass; nothing that is answered does.
+    /// Requests are passed on; answers are lost.
     AnswersLost,
-    /// New connections are reset; those there are go on.
+    /// New connections are reset; open ones continue.
     Refusing,
 }
 
 impl Proxy {
-    /// Stands in front of the server at an address.
+    /// Starts a proxy in front of the server at an address.
     pub fn to(server: &str) -> Self {
-        Self::in_front_of(Server::Tcp(server.parse().expect("an address")))
+        Self::in_front_of(ProxiedServer::Tcp(server.parse().expect("an address")))
     }
 
-    /// Stands in front of the Postgres server of a URL, which listens on a Unix socket.
+    /// Starts a proxy in front of the Postgres server of a URL, which listens on a Unix socket.
     pub fn to_postgres(url: &str) -> Self {
         let options: PgConnectOptions = url.parse().expect("a URL of Postgres");
         let directory = options.get_socket().expect("a server on a Unix socket");
-        Self::in_front_of(Server::Socket(directory.join(format!(".s.PGSQL.{}", options.get_port()))))
+        Self::in_front_of(ProxiedServer::Socket(directory.join(format!(".s.PGSQL.{}", options.get_port()))))
     }
 
-    fn in_front_of(server: Server) -> Self {
+    fn in_front_of(server: ProxiedServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         listener.set_nonblocking(true).expect("a listener for tokio");
         let address = listener.local_addr().expect("its address");
         let (conditions, seen) =
-            watch::channel(Conditions { weather: Weather::Clear, ends: 0, silences: 0, by_reset: false });
+            watch::channel(Conditions { fault: Fault::None, ends: 0, silences: 0, by_reset: false });
         let to_lose = Arc::<AtomicUsize>::default();
         let proxy = Self { address, conditions, to_lose: Arc::clone(&to_lose) };
         std::thread::spawn(move || {
@@ -88,54 +88,57 @@ impl Proxy {
         proxy
     }
 
-    /// Where clients of a KurrentDB server find it.
+    /// The URL by which clients of a KurrentDB server reach it.
     pub fn url(&self) -> String {
         format!("kurrentdb://{}?tls=false", self.address)
     }
 
-    /// Where clients find the database of a URL, if it stands in front of that one's server.
+    /// The URL by which clients reach the database of a URL through this proxy.
     pub fn postgres_url(&self, url: &str) -> String {
         let options: PgConnectOptions = url.parse().expect("a URL of Postgres");
         let database = options.get_database().expect("a database");
         format!("postgres://{}@{}/{database}?sslmode=disable", options.get_username(), self.address)
     }
 
-    /// From now on everything is passed on. What was held back in silence comes now; what was lost is lost.
+    /// Passes everything on from now on. Bytes that were held back in silence arrive now; lost
+    /// bytes stay lost.
     pub fn pass(&self) {
-        self.set(Weather::Clear);
+        self.set(Fault::None);
     }
 
-    /// From now on everything is passed on late.
+    /// Passes everything on late from now on.
     pub fn delay(&self, by: Duration) {
-        self.set(Weather::Slow(by));
+        self.set(Fault::Slow(by));
     }
 
-    /// From now on nothing is passed on, and nobody is told: also a new connection is taken and says nothing.
+    /// Passes nothing on from now on, without an error. New connections are accepted and stay
+    /// silent.
     pub fn freeze(&self) {
-        self.set(Weather::Silent);
+        self.set(Fault::Silent);
     }
 
-    /// Nothing more is ever passed on on the connections there are, and none of them is closed; new ones are as they were.
+    /// Silences the open connections for good without closing them. New connections are not
+    /// affected.
     pub fn freeze_those_there_are(&self) {
         self.conditions.send_modify(|conditions| conditions.silences += 1);
     }
 
-    /// From now on requests are passed on and answers are lost.
+    /// Passes requests on and loses answers from now on.
     pub fn swallow_answers(&self) {
-        self.set(Weather::AnswersLost);
+        self.set(Fault::AnswersLost);
     }
 
-    /// From now on new connections are reset.
+    /// Resets new connections from now on.
     pub fn refuse(&self) {
-        self.set(Weather::Refusing);
+        self.set(Fault::Refusing);
     }
 
-    /// Takes so many bytes out of what is answered next.
+    /// Removes so many bytes from the answers that follow.
     pub fn lose_answer_bytes(&self, count: usize) {
         self.to_lose.store(count, Ordering::Relaxed);
     }
 
-    /// Closes all connections, at whatever byte they are.
+    /// Closes all connections, at any byte.
     pub fn cut(&self) {
         self.end(false);
     }
@@ -145,18 +148,18 @@ impl Proxy {
         self.end(true);
     }
 
-    /// Resets all connections; on those made from now on everything is passed on. On none does anything come after what was
-    /// lost.
+    /// Resets all connections and passes everything on for new ones. Nothing follows a lost byte on
+    /// any connection.
     pub fn renew(&self) {
         self.conditions.send_modify(|conditions| {
-            conditions.weather = Weather::Clear;
+            conditions.fault = Fault::None;
             conditions.by_reset = true;
             conditions.ends += 1;
         });
     }
 
-    fn set(&self, weather: Weather) {
-        self.conditions.send_modify(|conditions| conditions.weather = weather);
+    fn set(&self, fault: Fault) {
+        self.conditions.send_modify(|conditions| conditions.fault = fault);
     }
 
     fn end(&self, by_reset: bool) {
@@ -169,7 +172,7 @@ impl Proxy {
 
 async fn take_connections(
     listener: TcpListener,
-    server: Server,
+    server: ProxiedServer,
     mut conditions: watch::Receiver<Conditions>,
     to_lose: &Arc<AtomicUsize>,
 ) {
@@ -183,7 +186,7 @@ async fn take_connections(
             },
         };
         let Ok((client, _)) = client else { continue };
-        if conditions.borrow().weather == Weather::Refusing {
+        if conditions.borrow().fault == Fault::Refusing {
             let _ = client.set_zero_linger();
             continue;
         }
@@ -191,16 +194,16 @@ async fn take_connections(
     }
 }
 
-/// Passes on between a client and the server until either or the test ends it.
+/// Passes bytes between a client and the server until either or the test ends it.
 async fn connection(
     mut client: TcpStream,
-    server: Server,
+    server: ProxiedServer,
     conditions: watch::Receiver<Conditions>,
     to_lose: Arc<AtomicUsize>,
 ) {
     let _ = client.set_nodelay(true);
     let by_reset = match server {
-        Server::Tcp(address) => match TcpStream::connect(address).await {
+        ProxiedServer::Tcp(address) => match TcpStream::connect(address).await {
             Ok(mut server) => {
                 let _ = server.set_nodelay(true);
                 let by_reset = pass_between(&mut client, &mut server, conditions, &to_lose).await;
@@ -211,7 +214,7 @@ async fn connection(
             }
             Err(_) => true,
         },
-        Server::Socket(path) => match UnixStream::connect(path).await {
+        ProxiedServer::Socket(path) => match UnixStream::connect(path).await {
             Ok(mut server) => pass_between(&mut client, &mut server, conditions, &to_lose).await,
             Err(_) => true,
         },
@@ -221,7 +224,7 @@ async fn connection(
     }
 }
 
-/// Passes on in both directions; true if it ends in a reset.
+/// Passes bytes in both directions; true if the connection ends in a reset.
 async fn pass_between(
     client: &mut TcpStream,
     server: &mut (impl AsyncRead + AsyncWrite + Unpin),
@@ -233,7 +236,7 @@ async fn pass_between(
     let (from_server, to_server) = tokio::io::split(server);
     let (requests, answers) = (conditions.clone(), conditions.clone());
     tokio::select! {
-        // First, so that nothing is passed on any more once they are ended.
+        // First, so that nothing is passed on after the connections were ended.
         biased;
         ended = conditions.wait_for(|conditions| conditions.ends > ends) => {
             ended.is_ok_and(|conditions| conditions.by_reset)
@@ -243,7 +246,7 @@ async fn pass_between(
     }
 }
 
-/// Passes on in one direction; it is that of answers if there is a number of bytes that may be lost.
+/// Passes bytes in one direction. `to_lose` is given for the direction of answers.
 async fn pass_on(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -252,17 +255,17 @@ async fn pass_on(
 ) {
     let mut buffer = vec![0; 64 * 1024];
     let silences = conditions.borrow().silences;
-    let is_silent = |conditions: &Conditions| conditions.weather == Weather::Silent || conditions.silences > silences;
+    let is_silent = |conditions: &Conditions| conditions.fault == Fault::Silent || conditions.silences > silences;
     while let Ok(count) = from.read(&mut buffer).await {
-        // What comes in silence is held back until it is over.
-        let Ok(weather) = conditions.wait_for(|conditions| !is_silent(conditions)).await.map(|c| c.weather) else {
+        // Bytes that arrive in silence are held back until it is over.
+        let Ok(fault) = conditions.wait_for(|conditions| !is_silent(conditions)).await.map(|c| c.fault) else {
             return;
         };
-        if let Weather::Slow(by) = weather {
+        if let Fault::Slow(by) = fault {
             tokio::time::sleep(by).await;
         }
         let lost = match to_lose {
-            Some(_) if weather == Weather::AnswersLost => count,
+            Some(_) if fault == Fault::AnswersLost => count,
             Some(to_lose) => to_lose
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(count)))
                 .map_or(0, |left| left.min(count)),

@@ -6,14 +6,13 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Entry, Event, Refusal, Stream,
-    event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, PomKind, PomStatus, WorkingPattern},
     prison::{self, ContactSeen},
     prisoner::{
-        self, Allocate, AllocateCoworker, ChoiceReasons, Command, Deallocate, DeallocationTrigger, EntryVoided,
-        OverrideReason, PrisonerNumberRetired, Reallocate, RecommendationPolicy, Release, ResponsibilityOverridden,
-        ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, merge_of,
+        self, Allocate, AllocateCoworker, ChoiceReasons, Command, Deallocate, DeallocationTrigger, EndPomRole,
+        EntryVoided, OverrideReason, PrisonerNumberRetired, Reallocate, RecommendationPolicy, Release,
+        ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, merge_of,
     },
     tier::TierSource,
 };
@@ -23,31 +22,33 @@ use proptest::prelude::*;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-/// A ledger whose prisons LEI and MDI have joined OMiC, each with the POMs 101 to 104.
-pub struct Ledger {
+use super::builders::recorded_by;
+
+/// A ledger whose prisons LEI and MDI have joined OMiC. Each has the POMs 101 to 104.
+pub struct RandomLedger {
     pub log: SharedLog,
     cases: BTreeMap<PrisonerNumber, prisoner::History>,
     prisons: BTreeMap<PrisonCode, prison::History>,
     commands: u128,
 }
 
-/// One random thing to do.
+/// One random step.
 #[derive(Debug, Clone)]
-pub enum Step {
-    /// A command to one of a few cases, so many days after the beginning.
+pub enum RandomStep {
+    /// A command to one of a few cases, so many days after the start.
     Case(u8, i64, Box<Command>),
-    /// A command to LEI.
+    /// A command to LEI, so many days after the start.
     Prison(i64, prison::Command),
-    /// The first number is removed in favour of the second.
+    /// The first number is retired for the second.
     Merge(u8, u8, i64),
 }
 
-pub fn step() -> impl Strategy<Value = Step> {
+pub fn random_step() -> impl Strategy<Value = RandomStep> {
     let days = 0..60i64;
     prop_oneof![
-        12 => (0..5u8, days.clone(), case_command()).prop_map(|(case, day, command)| Step::Case(case, day, Box::new(command))),
-        4 => (days.clone(), prison_command()).prop_map(|(day, command)| Step::Prison(day, command)),
-        1 => (0..5u8, 0..5u8, days).prop_map(|(removed, survivor, day)| Step::Merge(removed, survivor, day)),
+        12 => (0..5u8, days.clone(), case_command()).prop_map(|(case, day, command)| RandomStep::Case(case, day, Box::new(command))),
+        4 => (days.clone(), prison_command()).prop_map(|(day, command)| RandomStep::Prison(day, command)),
+        1 => (0..5u8, 0..5u8, days).prop_map(|(removed, survivor, day)| RandomStep::Merge(removed, survivor, day)),
     ]
 }
 
@@ -73,6 +74,7 @@ fn case_command() -> impl Strategy<Value = Command> {
         })),
         2 => (prison.clone(), pom).prop_map(|(prison, pom)| Command::AllocateCoworker(AllocateCoworker { prison: code(prison), staff_id: staff(pom) })),
         1 => Just(Command::RemoveCoworker),
+        1 => (Just("LEI"), 101..=104i64).prop_map(|(prison, pom)| Command::EndPomRole(EndPomRole { prison: code(prison), staff_id: staff(pom) })),
         1 => Just(Command::Deallocate(Deallocate { trigger: DeallocationTrigger::Manual })),
         1 => Just(Command::Release(Release { prison: None })),
         1 => prison.prop_map(|prison| Command::Transfer(Transfer { to_prison: code(prison) })),
@@ -82,6 +84,7 @@ fn case_command() -> impl Strategy<Value = Command> {
             team: None,
             ldu: Some("Leeds".into()),
         })),
+        1 => Just(Command::RemoveCommunityManager),
         3 => plan.prop_map(|facts| Command::PlanHandover(serde_json::from_str(facts).expect("facts"))),
         1 => service.prop_map(|responsible| Command::OverrideResponsibility(ResponsibilityOverridden {
             responsible,
@@ -124,7 +127,7 @@ fn prison_command() -> impl Strategy<Value = prison::Command> {
     ]
 }
 
-impl Ledger {
+impl RandomLedger {
     pub async fn new(pool: &PgPool) -> Self {
         event_log_postgres::migrate(pool).await.expect("a log");
         let log: SharedLog = Arc::new(PostgresLog::connect(pool).await.expect("the log"));
@@ -154,16 +157,16 @@ impl Ledger {
         ledger
     }
 
-    /// Does a step, or has it refused.
-    pub async fn take(&mut self, step: Step) {
+    /// Takes a step. The rules may refuse it.
+    pub async fn take(&mut self, step: RandomStep) {
         match step {
-            Step::Case(case, day, command) => {
+            RandomStep::Case(case, day, command) => {
                 self.case(nth_number(case).as_str(), day, *command).await;
             }
-            Step::Prison(day, command) => {
+            RandomStep::Prison(day, command) => {
                 self.prison("LEI", day, command).await;
             }
-            Step::Merge(removed, survivor, day) if removed != survivor => {
+            RandomStep::Merge(removed, survivor, day) if removed != survivor => {
                 let (removed, survivor) = (nth_number(removed), nth_number(survivor));
                 let retire = Command::Retire(PrisonerNumberRetired { survivor: survivor.clone() });
                 if self.case(removed.as_str(), day, retire).await {
@@ -172,11 +175,12 @@ impl Ledger {
                     self.case(survivor.as_str(), day, Command::CompleteMerge(Box::new(merged))).await;
                 }
             }
-            Step::Merge(..) => {}
+            RandomStep::Merge(..) => {}
         }
     }
 
-    /// Gives a command to a case, effective so many days after the beginning; answers whether it was accepted.
+    /// Sends a command to a case, effective so many days after the start, and returns whether the
+    /// rules accepted it.
     pub async fn case(&mut self, number: &str, day: i64, command: Command) -> bool {
         let number: PrisonerNumber = number.parse().expect("a prisoner number");
         let history =
@@ -199,12 +203,12 @@ impl Ledger {
         let accepted = !recorded.is_empty();
         let history = self.cases.get_mut(&number).expect("a history");
         for entry in recorded {
-            push(history, entry).expect("the next entry of its stream");
+            push(history, entry).expect("the next event of the stream");
         }
         accepted
     }
 
-    /// Gives a command to a prison.
+    /// Sends a command to a prison, as [`Self::case`] does to a case.
     pub async fn prison(&mut self, code: &str, day: i64, command: prison::Command) -> bool {
         let code: PrisonCode = code.parse().expect("a prison code");
         let history = self.prisons.entry(code.clone()).or_insert_with(|| prison::History::new(code.clone())).clone();
@@ -214,7 +218,7 @@ impl Ledger {
         let accepted = !recorded.is_empty();
         let history = self.prisons.get_mut(&code).expect("a history");
         for entry in recorded {
-            push(history, entry).expect("the next entry of its stream");
+            push(history, entry).expect("the next event of the stream");
         }
         accepted
     }
@@ -250,14 +254,14 @@ impl Ledger {
             .collect()
     }
 
-    /// Metadata of an event that no command here makes.
+    /// Metadata for an event that no command made.
     pub fn metadata(&self, day: i64) -> Bytes {
         serde_json::to_vec(&self.envelope(day)).expect("JSON").into()
     }
 
     fn envelope(&self, day: i64) -> Metadata {
         let command_id = CommandId(Uuid::from_u128(self.commands));
-        Metadata::new(at(day), somebody(), command_id, "digest".into(), Uuid::nil(), None)
+        Metadata::new(at(day), recorded_by("HOMD_LEI"), command_id, "digest".into(), Uuid::nil(), None)
     }
 }
 
@@ -282,10 +286,6 @@ fn reasons(note: &str) -> ChoiceReasons {
         note: Some(note.to_owned()).filter(|note| !note.is_empty()),
         ..ChoiceReasons::default()
     }
-}
-
-fn somebody() -> RecordedBy {
-    RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "tests".into() }
 }
 
 /// So many days after 1 March 2026, 09:00 UTC.

@@ -1,4 +1,4 @@
-//! A projector at work, and what it says of itself.
+//! A running projector and its status.
 
 use std::sync::Arc;
 
@@ -14,36 +14,37 @@ use tokio::{
 
 use super::{
     PATIENCE,
-    held_log::{Gate, Read, Shortened},
+    controlled_log::{ControlledLog, Gate, ReadKind},
 };
 
-/// A running projector; ends as if killed when dropped.
-pub struct Watched {
+/// A running projector. Dropping it ends it as a kill does.
+pub struct RunningProjector {
     status: watch::Receiver<Status>,
     task: AbortHandle,
 }
 
-impl Watched {
+impl RunningProjector {
     pub fn start(log: &SharedLog, views: &PgPool, settings: Settings) -> Self {
         let (sender, status) = watch::channel(Status::Starting);
         let task = tokio::spawn(run(log.clone(), views.clone(), settings, sender)).abort_handle();
         Self { status, task }
     }
 
-    /// Starts a projector on views that are far behind, and sees it begin to rebuild them.
+    /// Starts a projector on views that are far behind, and waits until it has begun to rebuild
+    /// them.
     pub async fn start_rebuilding(log: &SharedLog, views: &PgPool) -> Self {
-        let log = Shortened::new(log);
-        // Else a short rebuild might be over before anybody has seen it begin.
+        let log = ControlledLog::new(log);
+        // Without this, a short rebuild might end before the test has seen it begin.
         log.let_pages_wait(true);
         let watched = Self::start(&log.shared(), views, Settings { rebuild_events_min: 0, ..Settings::default() });
-        watched.until_status("a rebuild", |status| matches!(status, Status::Rebuilding { .. })).await;
+        watched.wait_for_status("a rebuild", |status| matches!(status, Status::Rebuilding { .. })).await;
         log.let_pages_wait(false);
         watched
     }
 
-    /// Starts a projector like a process of its own, with one thread and with connections that nobody else uses, whose
-    /// thread is held, and everything with it, when it reads the log so.
-    pub async fn start_gated(database_url: &str, settings: Settings, read: Read) -> (Self, Gate) {
+    /// Starts a projector as a process would run it: with one thread and connections of its own.
+    /// Its thread is held when it reads the log in this way.
+    pub async fn start_gated(database_url: &str, settings: Settings, read: ReadKind) -> (Self, Gate) {
         let (sender, status) = watch::channel(Status::Starting);
         let (started, starting) = oneshot::channel();
         let url = database_url.to_owned();
@@ -52,11 +53,11 @@ impl Watched {
             runtime.block_on(async {
                 let views = PgPool::connect(&url).await.expect("connect");
                 let log: SharedLog = Arc::new(PostgresLog::connect(&views).await.expect("the log"));
-                let gated = Shortened::new(&log);
+                let gated = ControlledLog::new(&log);
                 let gate = gated.hold(read);
                 let task = tokio::spawn(run(gated.shared(), views, settings, sender));
                 let _ = started.send((task.abort_handle(), gate));
-                // Ended from outside, which is no failure.
+                // Aborted by the test, which is no failure.
                 let _ = task.await;
             });
         });
@@ -69,8 +70,8 @@ impl Watched {
     }
 
     /// Waits until the views include this position.
-    pub async fn until(self, wanted: u64) -> Self {
-        self.until_status(
+    pub async fn wait_for_position(self, wanted: u64) -> Self {
+        self.wait_for_status(
             &format!("position {wanted}"),
             |status| matches!(status, Status::Running { position } if *position >= wanted),
         )
@@ -78,15 +79,15 @@ impl Watched {
         self
     }
 
-    /// Waits until it has stopped; answers its report.
-    pub async fn until_stopped(self) -> String {
-        match self.until_status("stopped", |status| matches!(status, Status::Stopped { .. })).await {
+    /// Waits until it has stopped, and returns its report.
+    pub async fn wait_for_stop(self) -> String {
+        match self.wait_for_status("stopped", |status| matches!(status, Status::Stopped { .. })).await {
             Status::Stopped { reason } => reason,
             _ => unreachable!("the status waited for"),
         }
     }
 
-    pub async fn until_status(&self, what: &str, wanted: impl FnMut(&Status) -> bool) -> Status {
+    pub async fn wait_for_status(&self, what: &str, wanted: impl FnMut(&Status) -> bool) -> Status {
         let mut status = self.status.clone();
         match timeout(PATIENCE, status.wait_for(wanted)).await {
             Ok(Ok(found)) => found.clone(),
@@ -99,13 +100,13 @@ impl Watched {
     pub fn drop_now(self) {}
 }
 
-impl Drop for Watched {
+impl Drop for RunningProjector {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 async fn run(log: SharedLog, views: PgPool, settings: Settings, status: watch::Sender<Status>) {
-    // How it ended is in the status, too.
+    // The status has the result too.
     let _ = projector::run(log, views, settings, status, std::future::pending()).await;
 }

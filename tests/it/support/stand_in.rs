@@ -1,4 +1,4 @@
-//! The stand-in for a KurrentDB server, as a process on a file of its own, or as several that are the nodes of a cluster.
+//! The stand-in for a KurrentDB server: one process with a file, or several that form a cluster.
 
 use std::{
     fs,
@@ -19,41 +19,42 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::{DataDir, Proxy, eventually, watchdog::Watchdog};
 
-/// Where `cargo` has built the stand-in.
+/// The stand-in that `cargo` built.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_kurrentdb-stand-in-under-test");
 
-/// A stand-in that listens. Dropping it kills it, as `kill -9` does, and removes its file; so does the end of this process.
+/// A running stand-in. Dropping it kills it, as `kill -9` does, and removes its file. So does the
+/// end of this process.
 #[derive(Debug)]
 pub struct StandIn {
-    /// `IP:PORT`; of the first start, and kept.
+    /// `IP:PORT`, the same after a restart.
     address: String,
-    /// What it is told beyond where to listen and where its file is.
+    /// Further arguments, beside its address and its file.
     arguments: Vec<String>,
-    server: Option<Server>,
-    /// Last, so that the server is gone by then.
+    server: Option<StandInProcess>,
+    /// Last, so that the server is gone before its directory is.
     directory: Arc<DataDir>,
 }
 
 #[derive(Debug)]
-struct Server {
+struct StandInProcess {
     child: Child,
-    /// Whether it has said that it leads a cluster.
+    /// Whether it has reported that it leads a cluster.
     leads: Arc<AtomicBool>,
     watchdog: Watchdog,
 }
 
 impl StandIn {
-    /// Starts one on a free port and an empty file.
+    /// Starts a stand-in on a free port and an empty file.
     pub fn start() -> Self {
         Self::start_with(Arc::new(DataDir::new()), "127.0.0.1:0", Vec::new())
     }
 
-    /// Starts one that lets only this user, `NAME:PASSWORD`, read and write streams.
+    /// Starts a stand-in that lets only this user, `NAME:PASSWORD`, read and write streams.
     pub fn start_for_user(user: &str) -> Self {
         Self::start_with(Arc::new(DataDir::new()), "127.0.0.1:0", vec!["--user".to_owned(), user.to_owned()])
     }
 
-    /// The same, with TLS: see [`Self::secure_url`].
+    /// As [`Self::start_for_user`], with TLS: see [`Self::secure_url`].
     pub fn start_secure(user: &str) -> Self {
         let directory = DataDir::new();
         let mut arguments = vec!["--user".to_owned(), user.to_owned()];
@@ -62,21 +63,22 @@ impl StandIn {
     }
 
     fn start_with(directory: Arc<DataDir>, listen: &str, arguments: Vec<String>) -> Self {
-        let (server, address) = Server::start(listen, &directory.path().join("events"), &arguments);
+        let (server, address) = StandInProcess::start(listen, &directory.path().join("events"), &arguments);
         Self { address, arguments, server: Some(server), directory }
     }
 
-    /// Where clients find it, without TLS.
+    /// The URL without TLS.
     pub fn url(&self) -> String {
         format!("kurrentdb://{}?tls=false", self.address)
     }
 
-    /// Where a user, `NAME:PASSWORD`, finds it with TLS, trusting the authority that has signed its certificate.
+    /// The URL with TLS for a user, `NAME:PASSWORD`, who trusts the authority that signed its
+    /// certificate.
     pub fn secure_url(&self, user: &str) -> String {
         format!("kurrentdb://{user}@{}?tlsCaFile={}", self.address, self.authority().display())
     }
 
-    /// The certificate of who has signed its own.
+    /// The certificate of the authority that signed its own.
     pub fn authority(&self) -> PathBuf {
         self.directory.path().join("authority.pem")
     }
@@ -86,7 +88,6 @@ impl StandIn {
         self.signal(Signal::SIGUSR1);
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let server = self.server.as_ref().expect("a server that runs");
         let pid = Pid::from_raw(i32::try_from(server.child.id()).expect("a process id"));
@@ -103,12 +104,12 @@ impl StandIn {
         &self.address
     }
 
-    /// Its file of events.
+    /// The file with its events.
     pub fn file(&self) -> PathBuf {
         self.directory.path().join("events")
     }
 
-    /// Kills it without a warning and waits until it is gone.
+    /// Kills it and waits until it is gone.
     pub fn kill(&mut self) {
         self.server = None;
     }
@@ -116,7 +117,7 @@ impl StandIn {
     /// Starts it again after [`Self::kill`], on the same port and file.
     pub fn start_again(&mut self) {
         assert!(self.server.is_none(), "the server still runs");
-        let (server, address) = Server::start(&self.address, &self.file(), &self.arguments);
+        let (server, address) = StandInProcess::start(&self.address, &self.file(), &self.arguments);
         assert_eq!(address, self.address);
         self.server = Some(server);
     }
@@ -133,19 +134,20 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts three, and waits until one leads.
+    /// Starts three nodes and waits until one leads.
     pub async fn start() -> Self {
         Self::start_with(|_, _| Vec::new()).await
     }
 
-    /// The same for one user, `NAME:PASSWORD`, with TLS: see [`Self::secure_url`].
+    /// As [`Self::start`] with TLS, for one user, `NAME:PASSWORD`: see [`Self::secure_url`].
     pub async fn start_secure(user: &str) -> Self {
         let user = ["--user".to_owned(), user.to_owned()];
         Self::start_with(|directory, hosts| user.into_iter().chain(certificate(directory, hosts)).collect()).await
     }
 
     async fn start_with(arguments: impl FnOnce(&DataDir, &[&str]) -> Vec<String>) -> Self {
-        // Nodes must know one another before they listen. On a network of its own within the machine every port is free.
+        // Nodes must know one another before they listen. On a loopback network of its own every
+        // port is free.
         let [network, subnet, ..] = uuid::Uuid::new_v4().into_bytes();
         let hosts = [1, 2, 3].map(|host| format!("127.{}.{subnet}.{host}", network.clamp(1, 254)));
         let addresses = hosts.each_ref().map(|host| format!("{host}:2113"));
@@ -158,12 +160,13 @@ impl Nodes {
         nodes
     }
 
-    /// Where clients find them, without TLS.
+    /// The URL without TLS.
     pub fn url(&self) -> String {
         format!("kurrentdb://{}?tls=false", self.addresses())
     }
 
-    /// Where a user, `NAME:PASSWORD`, finds them with TLS, trusting the authority that has signed their certificate.
+    /// The URL with TLS for a user, `NAME:PASSWORD`, who trusts the authority that signed their
+    /// certificate.
     pub fn secure_url(&self, user: &str) -> String {
         format!("kurrentdb://{user}@{}?tlsCaFile={}", self.addresses(), self.nodes[0].authority().display())
     }
@@ -173,12 +176,13 @@ impl Nodes {
         self.nodes.iter().map(StandIn::address).collect::<Vec<_>>().join(",")
     }
 
-    /// Which of them leads, as soon as one does.
+    /// Waits until a node leads, and returns its index.
     pub async fn leader(&self) -> usize {
         eventually("a leader", async || self.nodes.iter().position(StandIn::leads)).await
     }
 
-    /// Makes the leader leave the lead to another, and waits until that leads. Answers which of them led.
+    /// Makes the leader resign, waits until another node leads, and returns the index of the former
+    /// leader.
     pub async fn resign(&self) -> usize {
         let before = self.leader().await;
         self.nodes[before].signal(Signal::SIGUSR2);
@@ -189,7 +193,7 @@ impl Nodes {
         before
     }
 
-    /// Kills the leader, and answers which of them that was.
+    /// Kills the leader and returns its index.
     pub async fn kill_leader(&mut self) -> usize {
         let leader = self.leader().await;
         self.nodes[leader].kill();
@@ -201,7 +205,8 @@ impl Nodes {
     }
 }
 
-/// Makes an authority and a certificate that it has signed, for some hosts; answers how the stand-in is told of it.
+/// Creates an authority and a certificate that it signs for some hosts, and returns the arguments
+/// for the stand-in.
 fn certificate(directory: &DataDir, hosts: &[&str]) -> [String; 4] {
     let key = || KeyPair::generate().expect("a key");
     let mut authority = CertificateParams::default();
@@ -222,7 +227,7 @@ fn certificate(directory: &DataDir, hosts: &[&str]) -> [String; 4] {
     ["--certificate".to_owned(), certificate, "--key".to_owned(), server_key]
 }
 
-impl Server {
+impl StandInProcess {
     fn start(listen: &str, file: &Path, arguments: &[String]) -> (Self, String) {
         let mut child = Command::new(EXECUTABLE)
             .args(["--listen", listen, "--data"])
@@ -253,9 +258,9 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for StandInProcess {
     fn drop(&mut self) {
-        // First, while the process id is still this server's.
+        // First, while the process id still belongs to this server.
         self.watchdog.dismiss();
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -5,18 +5,23 @@
 //! | not set | one program | in the test's database | in the test's database |
 //! | `services` | a command, a projector and a query service | on the stand-in for KurrentDB | in the test's database |
 //! | `services-postgres` | the same | in the test's database | in the test's database |
+//!
+//! A test that makes sense in some of these topologies only is in a module named after the reason,
+//! `single_program` or `log_in_postgres`. A run in another topology must leave these modules out
+//! with `--skip`, as `.ci/run` does. There they fail, because a test that passes without having
+//! tested anything hides a gap.
 
 /// How the ledger under test is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Topology {
-    /// Each role a process of its own, where it is not the single program itself that is tested.
+    /// Each role is a process of its own, except in tests of the single program.
     pub are_services_apart: bool,
-    /// The log is on the stand-in for KurrentDB, where it is not the log in Postgres itself that is tested.
+    /// The log is on the stand-in for KurrentDB, except in tests of the log in Postgres.
     pub is_log_on_stand_in: bool,
 }
 
 impl Topology {
-    /// As the environment says.
+    /// The topology that the environment chooses.
     pub fn chosen() -> Self {
         let chosen = std::env::var("LEDGER_TESTS_TOPOLOGY").unwrap_or_default();
         match chosen.as_str() {
@@ -28,21 +33,22 @@ impl Topology {
     }
 }
 
-/// True for a test of the single program or of its embedded Postgres, where the services are apart: it has shown the same in
-/// the run before. The caller returns, and says `why`.
-pub fn is_of_the_single_program(why: &str) -> bool {
-    let skipped = Topology::chosen().are_services_apart;
-    if skipped {
-        println!("skipped where the services are apart: {why}");
-    }
-    skipped
+/// Asserts that the ledger under test is one program.
+///
+/// Call it first in a test of the single program or of its embedded Postgres. The test must be in a
+/// module named `single_program`, which `.ci/run` leaves out where the services are apart.
+#[track_caller]
+pub fn require_single_program() {
+    let are_apart = Topology::chosen().are_services_apart;
+    assert!(!are_apart, "this test is about the single program: leave it out with `--skip single_program::`");
 }
 
-/// True for a test that looks into the tables of a log in Postgres, where the log is elsewhere.
-pub fn is_of_the_log_in_postgres(why: &str) -> bool {
-    let skipped = Topology::chosen().is_log_on_stand_in;
-    if skipped {
-        println!("skipped where the log is not in Postgres: {why}");
-    }
-    skipped
+/// Asserts that the log under test is in Postgres.
+///
+/// Call it first in a test that reaches into the tables of the log. The test must be in a module
+/// named `log_in_postgres`, which `.ci/run` leaves out where the log is elsewhere.
+#[track_caller]
+pub fn require_log_in_postgres() {
+    let is_elsewhere = Topology::chosen().is_log_on_stand_in;
+    assert!(!is_elsewhere, "this test is about a log in Postgres: leave it out with `--skip log_in_postgres::`");
 }

@@ -1,10 +1,11 @@
-//! What the views hold.
+//! The content of the views.
 
 use futures::TryStreamExt as _;
 use projector::{VIEWS, View};
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
 
-/// The views in a schema as Postgres writes them out, and the checkpoint without its epoch, which counts take-overs.
+/// The views in a schema as Postgres writes them, and the checkpoint without its epoch, which
+/// counts take-overs.
 pub async fn dump_views(pool: &PgPool, schema: &str) -> String {
     let checkpoint = format!("SELECT version, position, event_id::text, recorded_at::text FROM {schema}.checkpoint");
     let row = sqlx::query(AssertSqlSafe(checkpoint)).fetch_one(pool).await.expect("a checkpoint");
@@ -17,7 +18,7 @@ pub async fn dump_views(pool: &PgPool, schema: &str) -> String {
     dump
 }
 
-/// The rows of a view, in an order of their own.
+/// The rows of a view, in a fixed order.
 pub async fn dump_view(pool: &PgPool, schema: &str, view: View) -> String {
     let mut connection = pool.acquire().await.expect("a connection");
     let copy = format!("COPY (SELECT * FROM {schema}.{view} t ORDER BY t::text COLLATE \"C\") TO STDOUT");

@@ -1,4 +1,4 @@
-//! Sees to it that what a test started ends with the test's process, also when that is killed.
+//! Ends the servers that a test started when the test's process ends, even if it is killed.
 
 use std::{
     ffi::OsStr,
@@ -6,8 +6,8 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
 };
 
-/// A shell that waits for a pipe to this process to close and then runs a script. The kernel closes the pipe when the
-/// process ends in whatever way.
+/// A shell that waits until a pipe from this process closes, and then runs a script. The kernel
+/// closes the pipe when the process ends in any way.
 #[derive(Debug)]
 pub struct Watchdog {
     shell: Child,
@@ -15,7 +15,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Sets a script, with what it finds as `$1` and so on.
+    /// Starts a shell for a script, with its arguments as `$1` and so on.
     pub fn new(script: &str, arguments: &[&OsStr]) -> Self {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", &format!("cat >/dev/null\n{script}"), "sh"])
@@ -39,10 +39,10 @@ impl Watchdog {
 }
 
 impl Drop for Watchdog {
-    /// Runs the script, unless it was dismissed.
+    /// Runs the script, unless the watchdog was dismissed.
     fn drop(&mut self) {
         drop(self.pipe.take());
-        // Waited for, so that it does not pile up as a dead process while the tests run.
+        // Waited for, so that it does not stay as a dead process while the tests run.
         let _ = self.shell.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! `export`: views and the log as files, read back and compared with what SQL and the log itself say.
+//! `export`: views and the log as files, read back and compared with SQL and with the log itself.
 
 mod read;
 mod refusals;
@@ -12,23 +12,24 @@ use sqlx::{AssertSqlSafe, Row as _};
 use tempfile::TempDir;
 
 use self::read::{Cells, FORMATS, read};
-use super::{count, execute, filled, project, projected, schemas};
+use crate::support::projections::{count, execute, filled_ledger, project, projected_ledger, schemas};
 use crate::support::{
-    Ran, TestDatabase, database, held_log::Shortened, random_ledger::tier, run, running_projector::Watched,
+    TestDatabase, ToolOutput, controlled_log::ControlledLog, database, random_ledger::tier, run,
+    running_projector::RunningProjector,
 };
 
 /// The arguments for an export from a test's database.
-fn arguments<'a>(database: &'a TestDatabase, export: &[&'a str]) -> Vec<&'a str> {
+fn export_arguments<'a>(database: &'a TestDatabase, export: &[&'a str]) -> Vec<&'a str> {
     let url = database.url.as_str();
     [&["export"], export, &["--event-store", url, "--views", url]].concat()
 }
 
-async fn export(database: &TestDatabase, arguments_: &[&str]) -> Ran {
-    run(&arguments(database, arguments_)).await
+async fn export(database: &TestDatabase, arguments_: &[&str]) -> ToolOutput {
+    run(&export_arguments(database, arguments_)).await
 }
 
-/// Exports to a file, which must succeed.
-async fn exported(database: &TestDatabase, what: &str, file: &Path, options: &[&str]) {
+/// Exports to a file and asserts success.
+async fn export_to(database: &TestDatabase, what: &str, file: &Path, options: &[&str]) {
     let ran = export(database, &[&[what, "--output", path(file)], options].concat()).await;
     assert_eq!(ran.status.code(), Some(0), "{what} {options:?}: {}", ran.stderr);
 }
@@ -41,7 +42,7 @@ fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-/// The names of everything in a directory and below, hidden ones too.
+/// The names of everything below a directory, hidden files too.
 fn files(directory: &Path) -> Vec<String> {
     fn visit(directory: &Path, before: &str, names: &mut Vec<String>) {
         for entry in std::fs::read_dir(directory).expect("a directory") {
@@ -60,8 +61,9 @@ fn files(directory: &Path) -> Vec<String> {
     names
 }
 
-/// A view's rows, told by SQL: instants in UTC to the microsecond, nothing for infinity, JSON for lists.
-async fn by_sql(database: &TestDatabase, view: &str, condition: &str) -> Cells {
+/// The rows of a view by SQL: instants in UTC to the microsecond, null for infinity, JSON for
+/// lists.
+async fn rows_by_sql(database: &TestDatabase, view: &str, condition: &str) -> Cells {
     let columns: Vec<(String, String)> = sqlx::query_as(
         "SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute
           WHERE attrelid = ('views.' || $1)::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
@@ -98,18 +100,18 @@ async fn by_sql(database: &TestDatabase, view: &str, condition: &str) -> Cells {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_view_in_every_format_holds_what_sql_says() {
-    let (database, ledger, _) = projected().await;
+    let (database, ledger, _) = projected_ledger().await;
     execute(&database.pool, "UPDATE views.pom_period SET name = '=HYPERLINK(\"x\")' WHERE staff_id = 103").await;
     execute(&database.pool, "UPDATE views.allocation SET note = E'said \"no\",\\r\\n''tis é' WHERE note IS NOT NULL")
         .await;
     let directory = directory();
     let head = ledger.log.head().await.expect("the head");
     for view in VIEWS {
-        let expected = by_sql(&database, view.name(), "").await;
+        let expected = rows_by_sql(&database, view.name(), "").await;
         assert!(!expected.rows.is_empty(), "{view}");
         for format in FORMATS {
             let file = directory.path().join(format!("{view}.{format}"));
-            exported(&database, view.name(), &file, &[]).await;
+            export_to(&database, view.name(), &file, &[]).await;
             assert_eq!(read(&file), expected, "{view} as {format}");
         }
         assert_eq!(read::position(&directory.path().join(format!("{view}.parquet"))), head);
@@ -119,10 +121,10 @@ async fn every_view_in_every_format_holds_what_sql_says() {
     assert!(roster.starts_with('\u{feff}') && roster.contains(r#""'=HYPERLINK(""x"")""#), "{roster}");
 }
 
-/// What a spreadsheet or a database is to take the columns for.
+/// The column types that a spreadsheet or a database finds in the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn parquet_has_types() {
-    let (database, ..) = projected().await;
+    let (database, ..) = projected_ledger().await;
     let directory = directory();
     for (what, columns) in [
         (
@@ -133,7 +135,7 @@ async fn parquet_has_types() {
         ("log", &["position INT64", "recorded_at TIMESTAMP_MICROS UTC", "type STRING", "data STRING"]),
     ] {
         let file = directory.path().join(format!("{what}.parquet"));
-        exported(&database, what, &file, &[]).await;
+        export_to(&database, what, &file, &[]).await;
         let types = read::types(&file);
         for column in columns {
             assert!(types.iter().any(|found| found == column), "{column} in {types:?}");
@@ -141,7 +143,7 @@ async fn parquet_has_types() {
     }
 }
 
-/// The log's events, as the log itself gives them.
+/// The events of the log, as the log returns them.
 async fn events(log: &SharedLog) -> Vec<RecordedEvent> {
     let events = log.read_all(0, 10_000).await.expect("a page");
     assert_eq!(events.len() as u64, log.head().await.expect("the head"));
@@ -201,17 +203,18 @@ fn rows(events: &[RecordedEvent]) -> Cells {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_in_every_format_is_the_log_to_the_byte() {
-    let (database, ledger) = filled().await;
+    let (database, ledger) = filled_ledger().await;
     let directory = directory();
     let events = events(&ledger.log).await;
     for format in FORMATS {
         let file = directory.path().join(format!("log.{format}"));
-        exported(&database, "log", &file, &[]).await;
+        export_to(&database, "log", &file, &[]).await;
         assert_eq!(read(&file), rows(&events), "{format}");
     }
     let head = events.len() as u64;
     assert_eq!(read::position(&directory.path().join("log.parquet")), head);
-    // Data and metadata stand in JSON lines as they were recorded, not as texts and not written anew.
+    // JSON lines contain data and metadata as they were recorded, not as strings and not serialized
+    // again.
     let lines = std::fs::read_to_string(directory.path().join("log.jsonl")).expect("text");
     for (line, event) in lines.lines().zip(&events) {
         let data = format!("\"data\":{}", std::str::from_utf8(&event.data).expect("text"));
@@ -219,14 +222,14 @@ async fn the_log_in_every_format_is_the_log_to_the_byte() {
     }
 }
 
-/// An empty ledger has tables without rows, and not no tables.
+/// The export of an empty ledger has tables without rows.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_empty_is_exported_too() {
+async fn empty_views_are_exported_too() {
     let (database, directory) = (database().await, directory());
     for what in ["log", "case_period"] {
         for format in FORMATS {
             let file = directory.path().join(format!("{what}.{format}"));
-            exported(&database, what, &file, &[]).await;
+            export_to(&database, what, &file, &[]).await;
             let cells = read(&file);
             assert_eq!(cells.rows.len(), 0, "{what} as {format}");
             assert!(format == "jsonl" || cells.names.len() > 10, "{what} as {format}: {:?}", cells.names);
@@ -236,36 +239,36 @@ async fn what_is_empty_is_exported_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_export_twice_is_the_same_bytes() {
-    let (database, ..) = projected().await;
+    let (database, ..) = projected_ledger().await;
     let directory = directory();
     for what in ["log", "case_period", "allocation"] {
         for format in FORMATS {
             let [first, second] =
                 ["first", "second"].map(|name| directory.path().join(format!("{name}-{what}.{format}")));
-            exported(&database, what, &first, &[]).await;
-            exported(&database, what, &second, &[]).await;
+            export_to(&database, what, &first, &[]).await;
+            export_to(&database, what, &second, &[]).await;
             let [first, second] = [first, second].map(|file| std::fs::read(file).expect("a file"));
             assert!(!first.is_empty() && first == second, "{what} as {format}");
         }
     }
 }
 
-/// The projector writes rows in another order, and a rebuild writes them anew: files stay the same.
+/// The projector and a rebuild write rows in different orders. The files must be equal.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bytes_do_not_depend_on_how_the_rows_came() {
-    let (database, ..) = projected().await;
+async fn the_bytes_of_an_export_do_not_depend_on_the_order_of_rows() {
+    let (database, ..) = projected_ledger().await;
     let directory = directory();
     let [before, after] = ["before", "after"].map(|name| directory.path().join(format!("{name}.parquet")));
-    exported(&database, "case_period", &before, &[]).await;
-    let ran = super::projections(&database, &["rebuild"]).await;
+    export_to(&database, "case_period", &before, &[]).await;
+    let ran = crate::support::projections::run_projections(&database, &["rebuild"]).await;
     assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
-    exported(&database, "case_period", &after, &[]).await;
+    export_to(&database, "case_period", &after, &[]).await;
     assert_eq!(std::fs::read(before).expect("a file"), std::fs::read(after).expect("a file"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_an_instant_the_periods_that_hold_then() {
-    let (database, ..) = projected().await;
+async fn an_export_on_an_instant_has_the_periods_of_that_instant() {
+    let (database, ..) = projected_ledger().await;
     let directory = directory();
     let boundary: String = sqlx::query_scalar(
         "SELECT to_char(max(valid_from) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM views.case_period",
@@ -273,49 +276,49 @@ async fn on_an_instant_the_periods_that_hold_then() {
     .fetch_one(&database.pool)
     .await
     .expect("an instant");
-    // A date is its first instant in London, an hour before that of UTC in summer.
+    // A date means its first instant in London, which is an hour before that of UTC in summer.
     for (on, instant) in
         [(boundary.as_str(), boundary.as_str()), ("2026-07-01", "2026-06-30T23:00:00Z"), ("1950-01-01", "1950-01-01")]
     {
         let condition = format!("WHERE valid_from <= '{instant}' AND '{instant}' < valid_to");
         for view in ["case_period", "pom_period"] {
             let file = directory.path().join("on.parquet");
-            exported(&database, view, &file, &["--on", on]).await;
-            assert_eq!(read(&file), by_sql(&database, view, &condition).await, "{view} on {on}");
+            export_to(&database, view, &file, &["--on", on]).await;
+            assert_eq!(read(&file), rows_by_sql(&database, view, &condition).await, "{view} on {on}");
         }
     }
     let all = count(&database.pool, "SELECT count(*) FROM views.case_period").await;
     let some =
-        by_sql(&database, "case_period", &format!("WHERE valid_from <= '{boundary}' AND '{boundary}' < valid_to"))
+        rows_by_sql(&database, "case_period", &format!("WHERE valid_from <= '{boundary}' AND '{boundary}' < valid_to"))
             .await;
     assert!((1..all).contains(&(some.rows.len() as i64)), "{} of {all} rows hold", some.rows.len());
 }
 
-/// As of a position: byte for byte what was exported when the log ended there.
+/// An export as of a position equals, byte for byte, the export made when the log ended there.
 #[tokio::test(flavor = "multi_thread")]
-async fn as_of_a_position_it_is_what_was_exported_then() {
-    let (database, ledger) = filled().await;
-    let (directory, log) = (directory(), Shortened::new(&ledger.log));
+async fn an_export_as_of_a_position_equals_the_export_made_then() {
+    let (database, ledger) = filled_ledger().await;
+    let (directory, log) = (directory(), ControlledLog::new(&ledger.log));
     let head = ledger.log.head().await.expect("the head");
     let then = head / 2;
     log.end_at(then);
-    Watched::start(&log.shared(), &database.pool, Settings::default()).until(then).await;
+    RunningProjector::start(&log.shared(), &database.pool, Settings::default()).wait_for_position(then).await;
     let file = |name: &str, view: &str| directory.path().join(format!("{name}-{view}.parquet"));
     for view in VIEWS {
-        exported(&database, view.name(), &file("then", view.name()), &[]).await;
+        export_to(&database, view.name(), &file("then", view.name()), &[]).await;
     }
     project(&ledger.log, &database.pool).await;
     let position = then.to_string();
     for view in VIEWS {
         let [then, later] = ["then", "later"].map(|name| file(name, view.name()));
-        exported(&database, view.name(), &later, &["--as-of", &position]).await;
+        export_to(&database, view.name(), &later, &["--as-of", &position]).await;
         assert!(std::fs::read(&then).expect("a file") == std::fs::read(&later).expect("a file"), "{view}");
         assert_eq!(schemas(&database.pool).await, ["views"], "{view}");
     }
-    // Both clocks: what held then, as it was known then.
+    // Both clocks: the periods of that day, as known at that position.
     let on = "2026-03-01";
     let both = file("both", "case_period");
-    exported(&database, "case_period", &both, &["--as-of", &position, "--on", on]).await;
+    export_to(&database, "case_period", &both, &["--as-of", &position, "--on", on]).await;
     let known = read(&file("then", "case_period"));
     let [from, to] =
         ["valid_from", "valid_to"].map(|name| known.names.iter().position(|found| found == name).expect(name));
@@ -329,25 +332,25 @@ async fn as_of_a_position_it_is_what_was_exported_then() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_as_of_a_position_ends_there() {
-    let (database, ledger) = filled().await;
+    let (database, ledger) = filled_ledger().await;
     let directory = directory();
     let events = events(&ledger.log).await;
     let seventh = events[6].recorded_at;
     let by_then = events.iter().take_while(|event| event.recorded_at <= seventh).count();
     for (as_of, ends) in [("7".to_owned(), 7), ("0".to_owned(), 0), (seventh.to_rfc3339(), by_then)] {
         let file = directory.path().join("log.parquet");
-        exported(&database, "log", &file, &["--as-of", &as_of]).await;
+        export_to(&database, "log", &file, &["--as-of", &as_of]).await;
         assert_eq!(read(&file), rows(&events[..ends]), "as of {as_of}");
         assert_eq!(read::position(&file), ends as u64);
     }
 }
 
-/// A file a month, of which all together are the whole.
+/// One file a month. Together they are the whole log.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_by_month() {
-    let (database, ledger) = filled().await;
+async fn the_log_is_exported_by_month() {
+    let (database, ledger) = filled_ledger().await;
     let directory = directory();
-    // Months of recording as a ledger of years has them, with one in which nothing was.
+    // Months as in a ledger of years, one of them without events.
     execute(
         &database.pool,
         "SET session_replication_role = replica;
@@ -360,7 +363,7 @@ async fn the_log_by_month() {
     let events = events(&ledger.log).await;
     for format in FORMATS {
         let months = directory.path().join(format);
-        exported(&database, "log", &months, &["--partition", "month", "--format", format]).await;
+        export_to(&database, "log", &months, &["--partition", "month", "--format", format]).await;
         let names = ["2025-12", "2026-01", "2026-03"].map(|month| format!("month={month}/events.{format}"));
         assert_eq!(files(&months), names);
         let mut read_back = Vec::new();
@@ -376,9 +379,9 @@ async fn the_log_by_month() {
         }
         assert_eq!(read_back, rows(&events).rows, "{format}");
     }
-    // Twice is the same, file by file.
+    // A second export gives the same files.
     let again = directory.path().join("again");
-    exported(&database, "log", &again, &["--partition", "month", "--format", "parquet"]).await;
+    export_to(&database, "log", &again, &["--partition", "month", "--format", "parquet"]).await;
     for name in files(&again) {
         let [first, second] =
             [directory.path().join("parquet"), again.clone()].map(|months| std::fs::read(months.join(&name)));
@@ -386,16 +389,17 @@ async fn the_log_by_month() {
     }
 }
 
-/// A view is exported while it is being kept up: no row is of a later position than the file says, and none is missing.
+/// Exports a view while it is kept up: no row is later than the position of the file, and none is
+/// missing.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_is_of_one_position() {
-    let (database, mut ledger, _) = projected().await;
+async fn an_export_reads_one_position_throughout() {
+    let (database, mut ledger, _) = projected_ledger().await;
     let directory = directory();
-    let watched = Watched::start(&ledger.log, &database.pool, Settings::default());
+    let watched = RunningProjector::start(&ledger.log, &database.pool, Settings::default());
     let file = directory.path().join("prisoner_case.parquet");
     for day in 0..6 {
         assert!(ledger.case("Z0001ZZ", 3 + day, tier(["A", "B2", "C"][day as usize % 3], None)).await);
-        exported(&database, "prisoner_case", &file, &[]).await;
+        export_to(&database, "prisoner_case", &file, &[]).await;
         let cells = read(&file);
         let column = cells.names.iter().position(|name| name == "position").expect("a position");
         let last = cells.rows.iter().filter_map(|row| row[column].as_deref()?.parse::<u64>().ok()).max();

@@ -1,4 +1,4 @@
-//! Reads exported files, each with a reader that is not ours, into cells that can be compared.
+//! Reads exported files with independent readers, into cells that can be compared.
 
 use std::{fs::File, path::Path};
 
@@ -10,7 +10,7 @@ use parquet::{
 };
 use serde_json::{Value, value::RawValue};
 
-/// The formats, by the endings of their files' names.
+/// The formats, by file extension.
 pub const FORMATS: [&str; 3] = ["csv", "jsonl", "parquet"];
 
 /// Column names, and rows of texts or nulls.
@@ -20,7 +20,7 @@ pub struct Cells {
     pub rows: Vec<Vec<Option<String>>>,
 }
 
-/// Reads a file by its name's ending.
+/// Reads a file by its extension.
 pub fn read(file: &Path) -> Cells {
     match file.extension().and_then(|ending| ending.to_str()) {
         Some("csv") => read_csv(file),
@@ -29,7 +29,7 @@ pub fn read(file: &Path) -> Cells {
     }
 }
 
-/// The position that a Parquet file says it is of.
+/// The position in the metadata of a Parquet file.
 pub fn position(file: &Path) -> u64 {
     let metadata = open(file).metadata().file_metadata().clone();
     let pairs = metadata.key_value_metadata().expect("metadata");
@@ -97,17 +97,18 @@ fn text_of(field: &Field) -> Option<String> {
             let elements: Vec<_> = list.elements().iter().map(text_of).collect();
             serde_json::to_string(&elements).expect("JSON")
         }
-        // Only UUIDs are kept as bytes.
+        // Only UUIDs are bytes.
         Field::Bytes(bytes) => uuid::Uuid::from_slice(bytes.data()).expect("a UUID").to_string(),
         other => panic!("{other:?} in an export"),
     })
 }
 
-/// Takes away what keeps a text from becoming a formula.
+/// Reads a CSV file and removes the mark that keeps a text from becoming a formula.
 fn read_csv(file: &Path) -> Cells {
     let text = std::fs::read_to_string(file).expect("UTF-8");
     let text = text.strip_prefix('\u{feff}').expect("a byte order mark");
-    // Outside of quotation marks every line ends in CR LF; a bare LF would be a line of its own to some readers.
+    // Every line ends in CR LF outside quotation marks. Some readers would take a bare LF for the
+    // end of a line.
     let mut in_quotes = false;
     let mut before = ' ';
     for char in text.chars() {
@@ -139,7 +140,7 @@ fn read_json_lines(file: &Path) -> Cells {
     cells
 }
 
-/// The members of an object in the order in which they stand there.
+/// The members of an object in their order in the file.
 struct Members(Vec<(String, Option<String>)>);
 
 impl<'de> serde::Deserialize<'de> for Members {

@@ -1,5 +1,5 @@
-//! What cannot be exported, and exports that end before their time: nothing half done under the final name, and nothing
-//! beside it.
+//! Exports that are refused, fail or are interrupted: they leave no partial file under the final
+//! name and no other file.
 
 use std::{
     io::Read as _,
@@ -10,18 +10,20 @@ use std::{
 use nix::sys::signal::Signal;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{arguments, directory, events, execute, export, exported, files, filled, path, projected, read, rows};
-use crate::{
-    projections::{count, dump, eventually_free, projections, refused, schemas, succeeded},
-    support::{PATIENCE, Tool, eventually},
+use super::{directory, events, export, export_arguments, export_to, files, path, read, rows};
+use crate::support::dump_views;
+use crate::support::projections::{
+    assert_failure, assert_success, count, execute, filled_ledger, projected_ledger, run_projections, schemas,
+    wait_until_free,
 };
+use crate::support::{PATIENCE, Tool, eventually};
 
-/// Where `cargo` has built the program.
+/// The program that `cargo` built.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_allocation-ledger-under-test");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_is_refused_with_a_sentence() {
-    let (database, ledger, views) = projected().await;
+async fn an_invalid_export_is_refused_with_a_sentence() {
+    let (database, ledger, views) = projected_ledger().await;
     let directory = directory();
     let head = ledger.log.head().await.expect("the head");
     let file = directory.path().join("it.parquet");
@@ -30,13 +32,13 @@ async fn what_cannot_be_is_refused_with_a_sentence() {
     let past_end = (head + 1).to_string();
     for what in ["log", "prison"] {
         let ran = export(&database, &[&[what, "--as-of", &past_end], &output[..]].concat()).await;
-        refused(&ran, &[&format!("ends at position {head}"), &past_end]);
+        assert_failure(&ran, &[&format!("ends at position {head}"), &past_end]);
         let ran = export(&database, &[&[what, "--as-of", "2999-01-01"], &output[..]].concat()).await;
         assert_ne!(ran.status.code(), Some(0), "{ran:?}");
     }
     for what in ["prison", "prisoner_case", "allocation", "nomis_contact"] {
         let ran = export(&database, &[&[what, "--on", "2026-03-01"], &output[..]].concat()).await;
-        refused(&ran, &[what, "no periods", "case_period", "pom_period"]);
+        assert_failure(&ran, &[what, "no periods", "case_period", "pom_period"]);
     }
     for wrong in [
         &["caseload"][..],
@@ -57,18 +59,18 @@ async fn what_cannot_be_is_refused_with_a_sentence() {
         assert!(unknown.stderr.contains(name), "{}", unknown.stderr);
     }
     assert_eq!(files(directory.path()), [""; 0]);
-    assert_eq!(dump(&database.pool, "views").await, views);
+    assert_eq!(dump_views(&database.pool, "views").await, views);
     assert_eq!(schemas(&database.pool).await, ["views"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outputs_that_cannot_be_are_refused() {
-    let (database, _ledger, _) = projected().await;
+async fn an_invalid_output_path_is_refused() {
+    let (database, _ledger, _) = projected_ledger().await;
     let directory = directory();
     let missing = directory.path().join("not there").join("log.csv");
-    refused(&export(&database, &["log", "--output", path(&missing)]).await, &["not there"]);
-    // A directory is no file, and one with files in it is not replaced by months.
-    refused(
+    assert_failure(&export(&database, &["log", "--output", path(&missing)]).await, &["not there"]);
+    // A directory is no file, and one that contains files is not replaced by months.
+    assert_failure(
         &export(&database, &["prison", "--format", "csv", "--output", path(directory.path())]).await,
         &["directory"],
     );
@@ -76,10 +78,10 @@ async fn outputs_that_cannot_be_are_refused() {
     std::fs::create_dir(&full).expect("a directory");
     std::fs::write(full.join("mine.txt"), "mine").expect("a file");
     let by_month = ["log", "--partition", "month", "--format", "csv", "--output"];
-    refused(&export(&database, &[&by_month[..], &[path(&full)]].concat()).await, &["full"]);
+    assert_failure(&export(&database, &[&by_month[..], &[path(&full)]].concat()).await, &["full"]);
     let ran = export(&database, &by_month[..5]).await;
     assert!(matches!(ran.status.code(), Some(1 | 2)) && ran.stdout.is_empty(), "months on standard output: {ran:?}");
-    // A name that does not say which format, and nobody else does.
+    // Neither the name nor an option gives the format.
     let nameless = directory.path().join("nameless");
     let ran = export(&database, &["prison", "--output", path(&nameless)]).await;
     assert!(matches!(ran.status.code(), Some(1 | 2)), "{ran:?}");
@@ -87,24 +89,25 @@ async fn outputs_that_cannot_be_are_refused() {
     assert_eq!(files(directory.path()), ["full/mine.txt"]);
 }
 
-/// `/dev/full` is a disk without room; it is written to and never replaced.
+/// `/dev/full` is a disk without room. It is written to and never replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_an_error() {
-    let (database, ..) = projected().await;
+    let (database, ..) = projected_ledger().await;
     for what in ["log", "case_period"] {
         for format in read::FORMATS {
             let ran = export(&database, &[what, "--format", format, "--output", "/dev/full"]).await;
-            refused(&ran, &["/dev/full", "No space left"]);
+            assert_failure(&ran, &["/dev/full", "No space left"]);
         }
     }
     let device = std::fs::metadata("/dev/full").expect("a device");
     assert!(!device.is_file() && !device.is_dir());
 }
 
-/// A file may grow no further than a few kilobytes: the one that was there stays, and nothing else does.
+/// The limit on the file size makes an export fail. The previous file stays, and no other file
+/// does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_completed_leaves_the_one_that_was_there() {
-    let (database, ledger) = filled().await;
+async fn an_export_that_fails_keeps_the_previous_file() {
+    let (database, ledger) = filled_ledger().await;
     let directory = directory();
     let file = directory.path().join("log.jsonl");
     std::fs::write(&file, "what was there\n").expect("a file");
@@ -114,7 +117,7 @@ async fn a_file_that_cannot_be_completed_leaves_the_one_that_was_there() {
     {
         let limited = Command::new("bash")
             .args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\"", EXECUTABLE])
-            .args(arguments(&database, &[&["log"], output].concat()))
+            .args(export_arguments(&database, &[&["log"], output].concat()))
             .stdin(Stdio::null())
             .output()
             .expect("a shell");
@@ -125,18 +128,18 @@ async fn a_file_that_cannot_be_completed_leaves_the_one_that_was_there() {
         assert!(!months.exists());
     }
     assert_eq!(std::fs::read_to_string(&file).expect("text"), "what was there\n");
-    // With room enough it is replaced.
-    exported(&database, "log", &file, &[]).await;
+    // Without the limit the file is replaced.
+    export_to(&database, "log", &file, &[]).await;
     assert_eq!(read::read(&file), rows(&events(&ledger.log).await));
 }
 
-/// Whoever has seen enough of it ends an export, quietly.
+/// A reader that closes the pipe ends an export quietly.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_goes_away_ends_it_quietly() {
-    let (database, ..) = projected().await;
+async fn a_closed_pipe_ends_an_export_quietly() {
+    let (database, ..) = projected_ledger().await;
     for (what, format) in [("log", "jsonl"), ("log", "csv"), ("case_period", "csv"), ("log", "parquet")] {
         let mut child = Command::new(EXECUTABLE)
-            .args(arguments(&database, &[what, "--format", format]))
+            .args(export_arguments(&database, &[what, "--format", format]))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -150,10 +153,10 @@ async fn a_reader_that_goes_away_ends_it_quietly() {
     }
 }
 
-/// What goes to standard output is the table and nothing else.
+/// Standard output has the table and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn standard_output_is_csv_unless_told_otherwise() {
-    let (database, ..) = projected().await;
+    let (database, ..) = projected_ledger().await;
     let rows = count(&database.pool, "SELECT count(*) FROM views.prison").await as usize;
     for output in [&[][..], &["--output", "-"]] {
         let ran = export(&database, &[&["prison"], output].concat()).await;
@@ -167,10 +170,10 @@ async fn standard_output_is_csv_unless_told_otherwise() {
     assert!(ran.stdout.starts_with("{\"prison_code\":"), "{}", ran.stdout);
 }
 
-/// Ctrl-C at each stage: nothing under the final name, nothing beside it, no schema.
+/// Ctrl-C at each stage leaves no file under the final name, no other file and no schema.
 #[tokio::test(flavor = "multi_thread")]
-async fn interrupted_it_leaves_nothing() {
-    let (database, _ledger, views) = projected().await;
+async fn an_interrupted_export_leaves_no_files() {
+    let (database, _ledger, views) = projected_ledger().await;
     let directory = directory();
     let file = directory.path().join("it.parquet");
     let months = directory.path().join("months");
@@ -185,32 +188,34 @@ async fn interrupted_it_leaves_nothing() {
             let mut holder = PgConnection::connect(&database.url).await.expect("a connection");
             let lock = format!("BEGIN; LOCK TABLE {hold} IN ACCESS EXCLUSIVE MODE");
             sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut holder).await.expect("a lock");
-            let tool = Tool::start(&arguments(&database, export));
+            let tool = Tool::start(&export_arguments(&database, export));
             let waiting = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
                             WHERE NOT granted AND datname = current_database()";
             eventually("an export that waits", async || (count(&database.pool, waiting).await > 0).then_some(())).await;
             tool.signal(signal);
-            // A program that has to tidy up in the database cannot while the lock is held.
+            // The program cannot clean up in the database while the lock is held.
             sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.expect("let go");
-            let ran = tool.ended().await;
-            refused(&ran, &["interrupted"]);
+            let ran = tool.wait_for_end().await;
+            assert_failure(&ran, &["interrupted"]);
             assert_eq!(files(directory.path()), [""; 0], "{export:?}");
             assert!(!Path::new(months).exists());
-            eventually_free(&database.pool).await;
+            wait_until_free(&database.pool).await;
             assert_eq!(schemas(&database.pool).await, ["views"], "{export:?}");
         }
     }
-    assert_eq!(dump(&database.pool, "views").await, views);
+    assert_eq!(dump_views(&database.pool, "views").await, views);
 }
 
-/// Killed as `kill -9` does while the view as it was is being built: the next export drops what was left.
+/// Kills an export as `kill -9` does while it builds the view as of a position. The next export
+/// drops the leftovers.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_it_leaves_nothing_that_stays() {
-    let (database, _ledger, views) = projected().await;
+async fn the_leftovers_of_a_killed_export_are_removed_by_the_next() {
+    let (database, _ledger, views) = projected_ledger().await;
     let directory = directory();
     let file = directory.path().join("it.parquet");
     let as_of = ["allocation", "--as-of", "20", "--output", path(&file)];
-    // Holds whoever makes indexes, when the tables are there already: the lock is this test's.
+    // Makes a connection that creates indexes wait for a lock of this test, when the tables exist
+    // already.
     execute(
         &database.pool,
         "CREATE FUNCTION hold() RETURNS event_trigger LANGUAGE plpgsql AS
@@ -220,7 +225,7 @@ async fn killed_it_leaves_nothing_that_stays() {
     .await;
     let mut holder = PgConnection::connect(&database.url).await.expect("a connection");
     sqlx::raw_sql("SELECT pg_advisory_lock(4711)").execute(&mut holder).await.expect("a lock");
-    let tool = Tool::start(&arguments(&database, &as_of));
+    let tool = Tool::start(&export_arguments(&database, &as_of));
     let building = async || (schemas(&database.pool).await.len() == 2).then_some(());
     eventually("a schema that is being filled", building).await;
     drop(tool);
@@ -228,21 +233,21 @@ async fn killed_it_leaves_nothing_that_stays() {
         .execute(&mut holder)
         .await
         .expect("let go");
-    eventually_free(&database.pool).await;
+    wait_until_free(&database.pool).await;
     assert!(!file.exists());
     assert_eq!(schemas(&database.pool).await.len(), 2, "what was left");
 
-    exported(&database, "allocation", &file, &as_of[1..3]).await;
+    export_to(&database, "allocation", &file, &as_of[1..3]).await;
     assert_eq!(schemas(&database.pool).await, ["views"]);
-    assert_eq!(dump(&database.pool, "views").await, views);
-    succeeded(projections(&database, &["rebuild"]).await);
+    assert_eq!(dump_views(&database.pool, "views").await, views);
+    assert_success(run_projections(&database, &["rebuild"]).await);
 }
 
-/// A reader that stops reading holds up neither Ctrl-C nor a rebuild that wants to take the exported view's place.
+/// A reader that stops reading delays neither Ctrl-C nor a rebuild that replaces the exported view.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_stops_holds_nobody_up() {
-    let (database, ..) = projected().await;
-    // More than a pipe and the program's own buffers hold.
+async fn a_stopped_reader_of_an_export_delays_neither_interrupt_nor_rebuild() {
+    let (database, ..) = projected_ledger().await;
+    // More than a pipe and the buffers of the program hold.
     execute(
         &database.pool,
         "INSERT INTO views.prison (prison_code, revision, position, estate)
@@ -250,7 +255,7 @@ async fn a_reader_that_stops_holds_nobody_up() {
     )
     .await;
     let mut child = Command::new(EXECUTABLE)
-        .args(arguments(&database, &["prison"]))
+        .args(export_arguments(&database, &["prison"]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -258,7 +263,7 @@ async fn a_reader_that_stops_holds_nobody_up() {
         .expect("start the program");
     let mut stdout = child.stdout.take().expect("its output");
     stdout.read_exact(&mut [0; 16]).expect("the beginning");
-    let rebuild = tokio::time::timeout(PATIENCE, projections(&database, &["rebuild"]));
+    let rebuild = tokio::time::timeout(PATIENCE, run_projections(&database, &["rebuild"]));
     let rebuilt = rebuild.await.expect("the rebuild waits for nobody");
     assert_eq!(rebuilt.status.code(), Some(0), "{}", rebuilt.stderr);
     assert!(child.try_wait().expect("wait for the program").is_none(), "it waits for its reader");
@@ -268,7 +273,7 @@ async fn a_reader_that_stops_holds_nobody_up() {
     assert_eq!(eventually("the program to end", ended).await.code(), Some(1));
 }
 
-/// An event that cannot be read is named, and nothing is left out.
+/// An unreadable event is reported, and no event is left out.
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_in_the_log_ends_an_export_and_is_named() {
     for damage in [
@@ -277,7 +282,7 @@ async fn damage_in_the_log_ends_an_export_and_is_named() {
         "UPDATE log.event SET data = '\\xff' WHERE position = 12",
         "UPDATE log.event SET metadata = '{}' WHERE position = 12",
     ] {
-        let (database, ledger) = filled().await;
+        let (database, ledger) = filled_ledger().await;
         let before = events(&ledger.log).await;
         let without_guards =
             format!("SET session_replication_role = replica; {damage}; RESET session_replication_role");
@@ -285,12 +290,12 @@ async fn damage_in_the_log_ends_an_export_and_is_named() {
         let directory = directory();
         for format in read::FORMATS {
             let file = directory.path().join(format!("log.{format}"));
-            refused(&export(&database, &["log", "--output", path(&file)]).await, &["position 12"]);
+            assert_failure(&export(&database, &["log", "--output", path(&file)]).await, &["position 12"]);
             assert_eq!(files(directory.path()), [""; 0], "{damage}");
         }
-        // Up to a position before it there is nothing wrong.
+        // Up to a position before the damage it succeeds.
         let file = directory.path().join("log.parquet");
-        exported(&database, "log", &file, &["--as-of", "11"]).await;
+        export_to(&database, "log", &file, &["--as-of", "11"]).await;
         assert_eq!(read::read(&file), rows(&before[..11]));
     }
 }

@@ -1,4 +1,5 @@
-//! `event-store check` on a KurrentDB server: what it says, and what it leaves behind.
+//! `event-store check` on a KurrentDB server: its report, and the state in which it leaves the
+//! server.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,8 @@ use nix::sys::signal::Signal;
 use super::{append_nine, client, log};
 use crate::support::{Nodes, StandIn, Tool, eventually, run};
 
-/// The type of the last event of each stream that a check has made.
-async fn left(server: &StandIn) -> BTreeMap<String, String> {
+/// The type of the last event in each stream that a check made.
+async fn last_types(server: &StandIn) -> BTreeMap<String, String> {
     let options = ReadAllOptions::default().position(StreamPosition::Start);
     let mut read = client(server).read_all(&options).await.expect("read");
     let mut streams = BTreeMap::new();
@@ -24,13 +25,13 @@ async fn left(server: &StandIn) -> BTreeMap<String, String> {
 }
 
 async fn is_cleaned_up(server: &StandIn) {
-    let left = left(server).await;
+    let left = last_types(server).await;
     assert!(!left.is_empty(), "it tried nothing");
     assert!(left.values().all(|last| last == "$streamDeleted"), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_holds_every_promise_is_said_to_and_left_as_it_was() {
+async fn a_check_of_a_good_server_succeeds_and_leaves_it_unchanged() {
     let server = StandIn::start();
     let ledger = log(&server);
     append_nine(&ledger).await;
@@ -43,18 +44,19 @@ async fn a_server_that_holds_every_promise_is_said_to_and_left_as_it_was() {
     assert_eq!(ledger.read_all(0, 100).await.expect("read"), before, "a ledger on the same server");
 }
 
-/// What breaks the promises is somebody who truncates the streams tried with.
+/// Another client breaks the promises by truncating the streams of the check.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_breaks_a_promise_is_said_to_and_left_as_it_was() {
+async fn a_check_names_the_broken_promise_and_leaves_the_server_unchanged() {
     let server = StandIn::start();
     let check = Tool::start(&["event-store", "check", &server.url()]);
-    let streams = eventually("some streams", async || Some(left(&server).await).filter(|left| left.len() > 10)).await;
+    let streams =
+        eventually("some streams", async || Some(last_types(&server).await).filter(|left| left.len() > 10)).await;
     let truncated = StreamMetadataBuilder::new().truncate_before(1).build();
     for stream in streams.into_keys() {
         let options = AppendToStreamOptions::default();
         client(&server).set_stream_metadata(stream, &options, &truncated).await.expect("truncate");
     }
-    let ended = check.ended().await;
+    let ended = check.wait_for_end().await;
     assert_eq!(ended.status.code(), Some(1), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("NOT HELD  "), "{}", ended.stdout);
     assert_eq!(ended.stdout.lines().count(), 14, "all is tried: {}", ended.stdout);
@@ -66,30 +68,31 @@ async fn a_server_that_breaks_a_promise_is_said_to_and_left_as_it_was() {
 async fn an_interrupted_check_leaves_nothing_behind() {
     let server = StandIn::start();
     let check = Tool::start(&["event-store", "check", &server.url()]);
-    eventually("some streams", async || (left(&server).await.len() > 10).then_some(())).await;
+    eventually("some streams", async || (last_types(&server).await.len() > 10).then_some(())).await;
     check.signal(Signal::SIGINT);
-    let ended = check.ended().await;
+    let ended = check.wait_for_end().await;
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("interrupted: the streams tried with are deleted again"), "{}", ended.stderr);
     is_cleaned_up(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_with_tls_and_a_user_is_checked_like_a_server() {
+async fn a_check_works_on_a_cluster_with_tls_and_a_user() {
     let nodes = Nodes::start_secure("ledger:secret").await;
     let checked = run(&["event-store", "check", &nodes.secure_url("ledger:secret")]).await;
     assert!(checked.status.success(), "{}{}", checked.stdout, checked.stderr);
 }
 
-/// What is said of a server that is not reached, by `event-store check` and by `serve`.
-async fn says(url: &str, what: &[&str]) {
+/// Asserts the messages of `event-store check` and of `serve` about a server that they cannot
+/// reach.
+async fn assert_reported(url: &str, what: &[&str]) {
     let check = ["event-store", "check", url];
     let views = "postgres://127.0.0.1:1/ledger";
     let serve = ["serve", "--listen", "127.0.0.1:0", "--event-store", url, "--views", views];
     for arguments in [&check[..], &serve] {
         let ran = run(arguments).await;
         assert_eq!(ran.status.code(), Some(1), "{url}: {}{}", ran.stdout, ran.stderr);
-        // A service says it in its log.
+        // A service reports it in its log.
         let is_reason = |line: &&str| line.starts_with("error: ") || line.contains("\"reason\":");
         let said = ran.stderr.lines().find(is_reason).unwrap_or_default();
         assert!(what.iter().all(|what| said.contains(what)), "{url}: {}", ran.stderr);
@@ -98,32 +101,40 @@ async fn says(url: &str, what: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_said_so() {
+async fn a_check_names_a_server_that_is_not_there() {
     let mut server = StandIn::start();
     server.kill();
     let address = server.address().to_owned();
     let refused = format!("{address}: Connection refused");
-    says(&server.url(), &["reach the event store", &refused]).await;
-    says(&format!("kurrentdb://{address},127.0.0.1:1?tls=false"), &[&refused, "127.0.0.1:1: Connection refused"]).await;
+    assert_reported(&server.url(), &["reach the event store", &refused]).await;
+    assert_reported(
+        &format!("kurrentdb://{address},127.0.0.1:1?tls=false"),
+        &[&refused, "127.0.0.1:1: Connection refused"],
+    )
+    .await;
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_tls_is_said_and_what_can_be_done() {
+async fn a_check_explains_a_mistake_in_tls_and_its_remedy() {
     let (server, other, open) =
         (StandIn::start_secure("ledger:secret"), StandIn::start_secure("ledger:secret"), StandIn::start());
     let (address, authority) = (server.address(), server.authority().display().to_string());
     let not_trusted = ["invalid peer certificate", "`tlsCaFile=…`"];
-    says(&format!("kurrentdb://ledger:secret@{address}"), &not_trusted).await;
+    assert_reported(&format!("kurrentdb://ledger:secret@{address}"), &not_trusted).await;
     let of_other = other.authority().display().to_string();
-    says(&format!("kurrentdb+discover://ledger:secret@{address}?tlsCaFile={of_other}"), &not_trusted).await;
-    says(&format!("kurrentdb://ledger:secret@{address},127.0.0.1:1"), &not_trusted).await;
-    says(&format!("kurrentdb://ledger:secret@{address}?tls=false"), &["perhaps it wants TLS", "`tls=false`"]).await;
+    assert_reported(&format!("kurrentdb+discover://ledger:secret@{address}?tlsCaFile={of_other}"), &not_trusted).await;
+    assert_reported(&format!("kurrentdb://ledger:secret@{address},127.0.0.1:1"), &not_trusted).await;
+    assert_reported(
+        &format!("kurrentdb://ledger:secret@{address}?tls=false"),
+        &["perhaps it wants TLS", "`tls=false`"],
+    )
+    .await;
     let without = format!("kurrentdb://ledger:secret@{}?tlsCaFile={authority}", open.address());
-    says(&without, &["does not speak TLS", "`tls=false`"]).await;
+    assert_reported(&without, &["does not speak TLS", "`tls=false`"]).await;
 }
 
 #[tokio::test]
-async fn a_file_that_a_url_names_and_that_is_no_use_is_said_by_its_name() {
+async fn a_check_names_an_unusable_file_from_the_url() {
     let directory = tempfile::tempdir().expect("make a directory");
     let file = |name: &str, text: &str| {
         let path = directory.path().join(name).display().to_string();
@@ -135,7 +146,7 @@ async fn a_file_that_a_url_names_and_that_is_no_use_is_said_by_its_name() {
     let broken = file("broken.pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
     let none = file("none.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     for path in [&missing, &empty, &broken, &none] {
-        says(&format!("kurrentdb://127.0.0.1:1?tlsCaFile={path}"), &["`tlsCaFile`", path]).await;
+        assert_reported(&format!("kurrentdb://127.0.0.1:1?tlsCaFile={path}"), &["`tlsCaFile`", path]).await;
     }
     let server = StandIn::start_secure("ledger:secret");
     let certificate = server.authority().display().to_string();
@@ -146,14 +157,14 @@ async fn a_file_that_a_url_names_and_that_is_no_use_is_said_by_its_name() {
         (&certificate, &certificate, "`userKeyFile`", &certificate),
     ] {
         let user = format!("userCertFile={certificate}&userKeyFile={key}");
-        says(&format!("kurrentdb://127.0.0.1:1?{user}"), &[name, path]).await;
+        assert_reported(&format!("kurrentdb://127.0.0.1:1?{user}"), &[name, path]).await;
     }
 }
 
 #[tokio::test]
-async fn a_user_who_is_not_let_in_is_said_so() {
+async fn a_check_reports_a_user_who_is_refused() {
     let server = StandIn::start_secure("ledger:secret");
     let denied = ["access denied", "the user and the password in the URL"];
-    says(&server.secure_url("ledger:wrong"), &denied).await;
-    says(&server.secure_url("somebody:secret"), &denied).await;
+    assert_reported(&server.secure_url("ledger:wrong"), &denied).await;
+    assert_reported(&server.secure_url("somebody:secret"), &denied).await;
 }

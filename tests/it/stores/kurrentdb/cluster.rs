@@ -1,5 +1,5 @@
-//! A cluster of three nodes, whose leader is killed, resigns and falls silent. Its nodes take half a second to elect
-//! another.
+//! A cluster of three nodes whose leader is killed, resigns and falls silent. Its nodes elect
+//! another in half a second.
 
 use std::{
     sync::Arc,
@@ -19,15 +19,15 @@ use uuid::Uuid;
 
 use super::{
     append_nine, check, event,
-    load::{Load, WRITERS},
+    load::{AppendLoad, WRITERS},
     log_at, positions, stream,
 };
 use crate::support::{Nodes, PATIENCE, eventually};
 
-/// How long the store may take to go on after its leader was killed.
+/// The longest time until the store continues after its leader was killed.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
 
-/// A user and password for those tests that have users.
+/// The user and password in tests with users.
 const USER: &str = "ledger:secret";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,9 +37,9 @@ async fn two_instances_on_a_cluster_hold_the_contract_together() {
     check(&[Arc::new(log_at(&nodes.url())), Arc::new(log_at(&by_one))]).await;
 }
 
-/// Also where the URL prefers other nodes: everything is asked of the leader.
+/// The store asks the leader even if the URL prefers other nodes.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_nodes_a_url_names_and_prefers_the_leader_is_found_and_followers_are_woken() {
+async fn the_leader_is_found_whatever_nodes_a_url_names_and_prefers() {
     let mut nodes = Nodes::start().await;
     let writing = log_at(&nodes.url());
     let addresses = nodes.addresses();
@@ -57,16 +57,16 @@ async fn whatever_nodes_a_url_names_and_prefers_the_leader_is_found_and_follower
             let run = Uuid::new_v4();
             let appended = writing.append(&stream(run, 0), NoStream, vec![event(run, 0)]).await.expect("append");
             let begun = Instant::now();
-            followed_to(&mut follower, appended.position).await;
+            follow_to(&mut follower, appended.position).await;
             fastest = fastest.min(begun.elapsed());
         }
-        // One that is not woken looks once a second.
+        // A follower that is not woken looks once a second.
         assert!(fastest < Duration::from_millis(500), "{url}: it took {fastest:?}");
     }
 }
 
-/// Follows until it has come to a position, and has said so.
-async fn followed_to(follower: &mut BoxStream<'static, Result<Followed, LogError>>, position: u64) {
+/// Follows until the log reports that it has caught up with a position.
+async fn follow_to(follower: &mut BoxStream<'static, Result<Followed, LogError>>, position: u64) {
     let followed = async {
         loop {
             match follower.next().await.expect("a follower without end").expect("follow") {
@@ -79,13 +79,13 @@ async fn followed_to(follower: &mut BoxStream<'static, Result<Followed, LogError
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_dead_does_no_harm() {
+async fn a_dead_node_in_the_url_is_passed_over() {
     let mut nodes = Nodes::start().await;
     let leader = nodes.leader().await;
     let dead = (leader + 1) % 3;
     nodes.node(dead).kill();
     for _ in 0..6 {
-        // Which of the nodes it asks first is left to chance.
+        // Chance decides which node is asked first.
         let log = log_at(&nodes.url());
         let begun = Instant::now();
         append_nine(&log).await;
@@ -94,38 +94,39 @@ async fn a_node_that_is_dead_does_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_leader_is_killed_under_load() {
+async fn no_event_is_lost_or_doubled_when_the_leader_is_killed() {
     let mut nodes = Nodes::start().await;
-    let load = Load::start(&nodes.url());
+    let load = AppendLoad::start(&nodes.url());
     let mut fastest = Duration::MAX;
     for _ in 0..3 {
-        load.goes_on(2 * WRITERS).await;
+        load.wait_for_appends(2 * WRITERS).await;
         let killed = nodes.kill_leader().await;
         let begun = Instant::now();
-        load.goes_on(1 + WRITERS).await;
+        load.wait_for_appends(1 + WRITERS).await;
         fastest = fastest.min(begun.elapsed());
         nodes.node(killed).start_again();
     }
     println!("goes on {fastest:?} after its leader was killed");
-    // A machine with much else to do may hold up one of them, and not each.
+    // A busy machine may delay one of the attempts, but not each.
     assert!(fastest < GOES_ON_WITHIN, "it took {fastest:?}");
     load.check(&nodes.url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_leader_resigns_under_load() {
+async fn no_event_is_lost_or_doubled_when_the_leader_resigns() {
     let nodes = Nodes::start().await;
-    let load = Load::start(&nodes.url());
+    let load = AppendLoad::start(&nodes.url());
     for _ in 0..3 {
-        load.goes_on(2 * WRITERS).await;
+        load.wait_for_appends(2 * WRITERS).await;
         nodes.resign().await;
     }
     load.check(&nodes.url()).await;
 }
 
-/// Whatever is asked first of a node that has led before is answered by the one that leads, and nobody is told.
+/// A former leader refuses any first call. The store repeats the call at the leader, and the caller
+/// does not notice.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_reaches_a_node_that_leads_no_more_is_asked_of_the_leader() {
+async fn a_call_to_a_former_leader_is_repeated_at_the_leader() {
     let nodes = Nodes::start().await;
     let logs: Vec<KurrentLog> = (0..5).map(|_| log_at(&nodes.url())).collect();
     let (run, last) = append_nine(&logs[0]).await;
@@ -138,13 +139,13 @@ async fn what_reaches_a_node_that_leads_no_more_is_asked_of_the_leader() {
     assert_eq!(logs[1].head().await.expect("the head"), appended.position);
     assert_eq!(logs[2].read_stream(&stream(run, 0), 0, 10).await.expect("read").len(), 4);
     assert_eq!(positions(&logs[3], last.position).await, [appended.position]);
-    followed_to(&mut logs[4].follow_all(0), appended.position).await;
+    follow_to(&mut logs[4].follow_all(0), appended.position).await;
     assert!(begun.elapsed() < GOES_ON_WITHIN, "it took {:?}", begun.elapsed());
 }
 
 /// A machine that is gone answers nothing and closes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_has_fallen_silent_is_left_for_the_leader() {
+async fn a_silent_node_is_left_for_the_leader() {
     let mut nodes = Nodes::start().await;
     let log = log_at(&nodes.url());
     let (run, last) = append_nine(&log).await;
@@ -155,23 +156,24 @@ async fn a_node_that_has_fallen_silent_is_left_for_the_leader() {
     let leader = nodes.leader().await;
     let other = log_at(&nodes.node(leader).url());
     let appended = other.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
-    followed_to(&mut follower, appended.position).await;
+    follow_to(&mut follower, appended.position).await;
     log.append(&stream(run, 1), Exact(2), vec![event(run, 10)]).await.expect("append");
     nodes.node(silent).signal(Signal::SIGCONT);
 }
 
-/// Certificates, a user and several nodes at once, as an operator has them.
+/// Certificates, a user and several nodes at once, as operators have them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_with_tls_and_a_user_goes_on_when_its_leader_is_killed() {
+async fn a_cluster_with_tls_and_a_user_survives_the_kill_of_its_leader() {
     let mut nodes = Nodes::start_secure(USER).await;
     let url = nodes.secure_url(USER);
-    let load = Load::start(&url);
-    load.goes_on(2 * WRITERS).await;
+    let load = AppendLoad::start(&url);
+    load.wait_for_appends(2 * WRITERS).await;
     nodes.kill_leader().await;
     load.check(&url).await;
 }
 
-/// While too few nodes are left to elect a leader it is an outage like any other; what was acknowledged is there afterwards.
+/// Too few nodes to elect a leader are an outage like any other. Acknowledged events are there
+/// afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_without_a_node_is_an_outage() {
     let mut nodes = Nodes::start().await;

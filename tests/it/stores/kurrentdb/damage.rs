@@ -1,5 +1,5 @@
-//! Events that the server hides, has deleted, or holds under the ledger's prefix without being the ledger's: damage, never a
-//! shorter history.
+//! Events that the server hides or has deleted, and foreign events under the ledger's prefix:
+//! damage, never a shorter history.
 
 use event_log::{
     AppendError, EventLog as _,
@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{append_nine, client, event, log, stream, write_foreign};
 use crate::support::{StandIn, eventually};
 
-/// What is done to a stream.
+/// A change to a stream.
 enum Harm {
     Settings(Box<StreamMetadata>),
     Deleted,
@@ -45,8 +45,8 @@ fn is_damage<T: std::fmt::Debug>(what: &str, read: Result<T, LogError>) {
     assert!(matches!(read, Err(LogError::Damaged { .. })), "{what}: {read:?}");
 }
 
-/// Reads the log to its end, or to what is damaged.
-async fn whole(log: &KurrentLog) -> (Vec<RecordedEvent>, Result<(), LogError>) {
+/// Reads the log to its end or to the damage.
+async fn read_to_damage(log: &KurrentLog) -> (Vec<RecordedEvent>, Result<(), LogError>) {
     let mut events: Vec<RecordedEvent> = Vec::new();
     loop {
         match log.read_all(events.last().map_or(0, |last| last.position), 4).await {
@@ -79,7 +79,7 @@ async fn a_stream_that_was_deleted_or_truncated_is_damage() {
         is_damage(what, log.read_stream(&harmed, 0, 10).await);
         is_damage(what, log.read_streams(&[sound.clone(), harmed.clone()]).await);
         assert_eq!(log.read_stream(&sound, 0, 10).await.expect("read").len(), 3, "{what}");
-        let (events, end) = whole(&log).await;
+        let (events, end) = read_to_damage(&log).await;
         assert_eq!(events.len(), 9, "{what}: what stands before is read");
         is_damage(what, end);
         is_damage(what, follower.next().await.expect("an item"));
@@ -94,7 +94,7 @@ async fn a_stream_that_was_deleted_or_truncated_is_damage() {
 }
 
 #[tokio::test]
-async fn nothing_is_begun_again_where_a_stream_was_deleted() {
+async fn an_append_does_not_restart_a_deleted_stream() {
     for done in [Harm::Deleted, Harm::DeletedForGood] {
         let server = StandIn::start();
         let (log, client) = (log(&server), client(&server));
@@ -105,7 +105,7 @@ async fn nothing_is_begun_again_where_a_stream_was_deleted() {
     }
 }
 
-/// The limit is met in the log before it hides anything, and in the stream when it does.
+/// The limit is found in the log before it hides anything, and in the stream when it does.
 #[tokio::test]
 async fn a_stream_whose_events_may_grow_too_old_is_damage() {
     let server = StandIn::start();
@@ -113,10 +113,10 @@ async fn a_stream_whose_events_may_grow_too_old_is_damage() {
     let (run, _) = append_nine(&log).await;
     let aging = stream(run, 1);
     let name = format!("ledger-{aging}");
-    // The client's own way writes milliseconds, where the server reads seconds.
+    // The client would write milliseconds where the server reads seconds.
     let settings = EventData::json("$metadata", &json!({ "$maxAge": 1 })).expect("settings");
     client.append_to_stream(format!("$${name}"), &AppendToStreamOptions::default(), settings).await.expect("set");
-    let (events, end) = whole(&log).await;
+    let (events, end) = read_to_damage(&log).await;
     assert_eq!(events.len(), 9, "what stands before is read");
     is_damage("an age", end);
     eventually("its events to be too old", async || {
@@ -140,7 +140,7 @@ async fn settings_that_hide_nothing_are_no_damage() {
     set(&client, &mistake, &StreamMetadataBuilder::new().build()).await;
     let next = log.append(&stream(run, 2), Exact(2), vec![event(run, 9)]).await.expect("append");
 
-    let (events, end) = whole(&log).await;
+    let (events, end) = read_to_damage(&log).await;
     end.expect("nothing is lost");
     assert_eq!(events.len(), 10);
     assert_eq!(log.read_stream(&stream(run, 1), 0, 10).await.expect("read").len(), 3);
@@ -148,12 +148,12 @@ async fn settings_that_hide_nothing_are_no_damage() {
 }
 
 #[tokio::test]
-async fn what_others_write_into_a_stream_of_the_ledgers_is_damage() {
+async fn a_foreign_event_in_a_stream_of_the_ledger_is_damage() {
     let server = StandIn::start();
     let (log, client) = (log(&server), client(&server));
     append_nine(&log).await;
     write_foreign(&client, "ledger-prison-LEI").await;
-    let (events, end) = whole(&log).await;
+    let (events, end) = read_to_damage(&log).await;
     assert_eq!(events.len(), 9);
     is_damage("ledger-prison-LEI", end);
 }

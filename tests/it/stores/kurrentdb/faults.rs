@@ -1,6 +1,8 @@
-//! What can happen between the store and its server, under load: connections are cut, reset and refused, answers are lost,
-//! late, damaged or do not come, and the server is killed. The load goes through a proxy; what stands is read past it. Whoever
-//! gives up waiting, or is not there to go on, holds up nobody.
+//! Faults between the store and its server, under load: connections are cut, reset and refused;
+//! answers are lost, late, damaged or missing; the server is killed.
+//!
+//! The load goes through a proxy. The test reads the result past the proxy. A caller that gives up
+//! waiting or stops polling must not delay other callers.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,38 +12,38 @@ use tokio::time::timeout;
 
 use super::{
     append_nine,
-    load::{Load, WRITERS, read_all},
+    load::{AppendLoad, WRITERS, read_all},
     log_at,
 };
 use crate::support::{PATIENCE, Proxy, StandIn, eventually};
 
-/// A server, a proxy in front of it, and a load through that.
-fn begin() -> (StandIn, Proxy, Load) {
+/// A server, a proxy in front of it, and a load through the proxy.
+fn begin() -> (StandIn, Proxy, AppendLoad) {
     let server = StandIn::start();
     let proxy = server.proxy();
-    let load = Load::start(&proxy.url());
+    let load = AppendLoad::start(&proxy.url());
     (server, proxy, load)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_cut_and_reset() {
+async fn no_event_is_lost_or_doubled_when_connections_are_cut_and_reset() {
     let (server, proxy, load) = begin();
     for round in 0..10 {
-        load.goes_on(WRITERS).await;
+        load.wait_for_appends(WRITERS).await;
         if round % 2 == 0 { proxy.cut() } else { proxy.reset() }
     }
     load.check(&server.url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_are_lost() {
+async fn no_event_is_lost_or_doubled_when_answers_are_lost() {
     let (server, proxy, load) = begin();
     let direct = log_at(&server.url());
     for _ in 0..5 {
-        load.goes_on(WRITERS).await;
+        load.wait_for_appends(WRITERS).await;
         proxy.swallow_answers();
         eventually("appends that nobody was told of", async || {
-            (read_all(&direct).await.len() > load.acknowledged()).then_some(())
+            (read_all(&direct).await.len() > load.acknowledged_count()).then_some(())
         })
         .await;
         proxy.pass();
@@ -51,48 +53,49 @@ async fn answers_are_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_late_and_then_lost() {
+async fn no_event_is_lost_or_doubled_when_everything_is_late_and_then_lost() {
     let (server, proxy, load) = begin();
     for _ in 0..3 {
         proxy.delay(Duration::from_millis(100));
-        load.goes_on(WRITERS).await;
-        // With some of everything on the way.
+        load.wait_for_appends(WRITERS).await;
+        // With requests and answers in transit.
         proxy.reset();
         proxy.pass();
-        load.goes_on(WRITERS).await;
+        load.wait_for_appends(WRITERS).await;
     }
     load.check(&server.url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_lack_bytes() {
+async fn no_event_is_lost_or_doubled_when_answers_lack_bytes() {
     let (server, proxy, load) = begin();
     for count in [1, 9, 100, 5_000] {
-        load.goes_on(WRITERS).await;
+        load.wait_for_appends(WRITERS).await;
         proxy.lose_answer_bytes(count);
     }
     load.check(&server.url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_says_nothing() {
+async fn no_event_is_lost_or_doubled_when_the_server_is_silent() {
     let (server, proxy, load) = begin();
-    load.goes_on(WRITERS).await;
+    load.wait_for_appends(WRITERS).await;
     proxy.freeze();
-    load.is_told().await;
+    load.wait_for_outage().await;
     proxy.pass();
-    load.goes_on(WRITERS).await;
-    // Nor does it ever answer what was asked before.
+    load.wait_for_appends(WRITERS).await;
+    // The server never answers the earlier requests.
     proxy.freeze();
-    load.is_told().await;
+    load.wait_for_outage().await;
     proxy.reset();
     proxy.pass();
     load.check(&server.url()).await;
 }
 
-/// The client does not notice by itself, as it is told not to, and nobody waits as long as the store waits for an answer.
+/// The client is told not to notice by itself, and no caller waits as long as the store waits for
+/// an answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_wait_for_a_silent_connection_is_answered_on_another() {
+async fn a_call_after_a_cancelled_one_uses_another_connection() {
     let server = StandIn::start();
     let proxy = server.proxy();
     let log = log_at(&format!("{}&keepAliveInterval=-1", proxy.url()));
@@ -103,9 +106,9 @@ async fn who_does_not_wait_for_a_silent_connection_is_answered_on_another() {
     assert_eq!(eventually("an answer", head).await.expect("the head"), last.position);
 }
 
-/// As by those who wait for something else as well, and are busy with it.
+/// A caller may await something else as well and be busy with it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_that_is_left_alone_in_an_outage_holds_up_nobody() {
+async fn a_follower_that_is_not_polled_in_an_outage_delays_no_other_call() {
     let server = StandIn::start();
     let proxy = server.proxy();
     let log = log_at(&proxy.url());
@@ -122,58 +125,58 @@ async fn a_follower_that_is_left_alone_in_an_outage_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_refused() {
+async fn no_event_is_lost_or_doubled_when_connections_are_refused() {
     let (server, proxy, load) = begin();
-    load.goes_on(WRITERS).await;
+    load.wait_for_appends(WRITERS).await;
     proxy.refuse();
     proxy.cut();
-    load.is_told().await;
+    load.wait_for_outage().await;
     proxy.pass();
     load.check(&server.url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_killed_under_load() {
+async fn no_event_is_lost_or_doubled_when_the_server_is_killed() {
     let (mut server, _proxy, load) = begin();
     for _ in 0..5 {
-        load.goes_on(WRITERS).await;
+        load.wait_for_appends(WRITERS).await;
         server.kill();
         server.start_again();
     }
-    load.goes_on(WRITERS).await;
+    load.wait_for_appends(WRITERS).await;
     server.kill();
-    load.is_told().await;
+    load.wait_for_outage().await;
     server.start_again();
     load.check(&server.url()).await;
 }
 
-/// The client goes round in circles for ever then, on the thread that it is called on.
+/// The official client then loops for ever on the thread that calls it.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_ends_subscriptions_without_an_error() {
+async fn no_event_is_lost_or_doubled_when_subscriptions_end_without_an_error() {
     let (server, _proxy, load) = begin();
     for _ in 0..3 {
-        load.goes_on(WRITERS).await;
+        load.wait_for_appends(WRITERS).await;
         server.end_subscriptions();
     }
-    load.goes_on(WRITERS).await;
+    load.wait_for_appends(WRITERS).await;
     eventually("the threads that listen to be at rest", async || {
         let before = listening_ticks();
         tokio::time::sleep(Duration::from_millis(500)).await;
         let after = listening_ticks();
         let worked = |(thread, ticks): (&String, &u64)| ticks - before.get(thread).unwrap_or(ticks);
-        // Of some 50 in that time.
+        // Out of about 50 in that time.
         (after.iter().map(worked).max().unwrap_or(0) < 15).then_some(())
     })
     .await;
     load.check(&server.url()).await;
 }
 
-/// How much each thread that listens has worked, in hundredths of a second.
+/// The processor time of each listening thread, in hundredths of a second.
 fn listening_ticks() -> HashMap<String, u64> {
     let mut ticks = HashMap::new();
     for thread in std::fs::read_dir("/proc/self/task").expect("the threads") {
         let thread = thread.expect("a thread").path();
-        // One that has ended meanwhile does not work.
+        // A thread that has ended uses none.
         let Ok(stat) = std::fs::read_to_string(thread.join("stat")) else { continue };
         let Some((head, fields)) = stat.rsplit_once(") ") else { continue };
         if head.contains("(kurrentdb-wakeu") {

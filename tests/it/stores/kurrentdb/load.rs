@@ -1,8 +1,8 @@
-//! Writers and a follower under whatever happens between the store and its server.
+//! Writers and a follower during faults between the store and its server.
 //!
-//! Writers append, each sending the same again until it is answered; a follower with a connection of its own follows.
-//! Afterwards each acknowledged event stands once, where the answer said, nothing else stands, and the follower has seen what
-//! stands, in order.
+//! Writers append and repeat each append until it is answered. A follower uses a connection of its
+//! own. Afterwards each acknowledged event must be in the log once, where the answer said; there
+//! must be no other event; and the follower must have received the same events in order.
 
 use std::{
     collections::HashMap,
@@ -28,71 +28,71 @@ use uuid::Uuid;
 use super::log_at;
 use crate::support::eventually;
 
-/// Half of them share one stream, the others have each their own.
+/// Half of them share one stream; each of the others has its own.
 pub const WRITERS: usize = 12;
 
-/// How often a writer waits before it sends the same again.
+/// The pause before a writer repeats an append.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Writers and a follower at work.
-pub struct Load {
-    heard: Arc<Heard>,
+/// Running writers and a follower.
+pub struct AppendLoad {
+    record: Arc<LoadRecord>,
     writers: Vec<JoinHandle<()>>,
     follower: JoinHandle<Vec<RecordedEvent>>,
-    /// Up to where the follower is to follow.
+    /// The position at which the follower must stop.
     end: watch::Sender<u64>,
 }
 
-/// What the writers heard.
+/// The results that the writers recorded.
 #[derive(Default)]
-struct Heard {
+struct LoadRecord {
     is_over: AtomicBool,
     appends: AtomicUsize,
     outages: AtomicUsize,
-    /// Revision and position of each event that was acknowledged.
+    /// Revision and position of each acknowledged event.
     acknowledged: Mutex<HashMap<EventId, (u64, u64)>>,
 }
 
-impl Load {
-    /// Starts to write to the server that a URL names.
+impl AppendLoad {
+    /// Starts to write to the server of a URL.
     pub fn start(url: &str) -> Self {
-        let heard = Arc::<Heard>::default();
+        let record = Arc::<LoadRecord>::default();
         let log = log_at(url);
         let run = Uuid::new_v4();
-        let writers = (0..WRITERS).map(|writer| tokio::spawn(write(log.clone(), run, writer, Arc::clone(&heard))));
+        let writers = (0..WRITERS).map(|writer| tokio::spawn(write(log.clone(), run, writer, Arc::clone(&record))));
         let writers = writers.collect();
         let (end, until) = watch::channel(u64::MAX);
         let follower = tokio::spawn(follow(log_at(url), until));
-        Self { heard, writers, follower, end }
+        Self { record, writers, follower, end }
     }
 
     /// Waits until so many more appends are acknowledged.
-    pub async fn goes_on(&self, appends: usize) {
-        let enough = self.heard.appends.load(Ordering::Relaxed) + appends;
-        eventually("appends", async || (self.heard.appends.load(Ordering::Relaxed) >= enough).then_some(())).await;
+    pub async fn wait_for_appends(&self, appends: usize) {
+        let enough = self.record.appends.load(Ordering::Relaxed) + appends;
+        eventually("appends", async || (self.record.appends.load(Ordering::Relaxed) >= enough).then_some(())).await;
     }
 
-    /// Waits until a writer is told that the store is out of reach.
-    pub async fn is_told(&self) {
-        let before = self.heard.outages.load(Ordering::Relaxed);
-        eventually("an outage", async || (self.heard.outages.load(Ordering::Relaxed) > before).then_some(())).await;
+    /// Waits until a writer gets the error that the store is out of reach.
+    pub async fn wait_for_outage(&self) {
+        let before = self.record.outages.load(Ordering::Relaxed);
+        eventually("an outage", async || (self.record.outages.load(Ordering::Relaxed) > before).then_some(())).await;
     }
 
-    /// How many events are acknowledged.
-    pub fn acknowledged(&self) -> usize {
-        self.heard.acknowledged.lock().expect("what was heard").len()
+    /// The number of acknowledged events.
+    pub fn acknowledged_count(&self) -> usize {
+        self.record.acknowledged.lock().expect("the record").len()
     }
 
-    /// Stops the writers, each after the append that it is at, and checks what stands on the server that a URL names.
+    /// Stops each writer after its current append, and checks the log on the server of a URL.
     pub async fn check(self, url: &str) {
-        self.goes_on(3 * WRITERS).await;
-        self.heard.is_over.store(true, Ordering::Relaxed);
+        self.wait_for_appends(3 * WRITERS).await;
+        self.record.is_over.store(true, Ordering::Relaxed);
         for ended in join_all(self.writers).await {
             ended.expect("a writer");
         }
         let stands = read_all(&log_at(url)).await;
         assert_eq!(contract::find_disorder(&stands), None);
-        let acknowledged = std::mem::take(&mut *self.heard.acknowledged.lock().expect("what was heard"));
+        let acknowledged = std::mem::take(&mut *self.record.acknowledged.lock().expect("the record"));
         let found: HashMap<_, _> =
             stands.iter().map(|event| (event.event_id, (event.revision, event.position))).collect();
         assert_eq!(found.len(), stands.len(), "an event stands twice");
@@ -104,13 +104,13 @@ impl Load {
     }
 }
 
-/// Appends one to three events after the other until it is over.
-async fn write(log: KurrentLog, run: Uuid, writer: usize, heard: Arc<Heard>) {
+/// Appends one to three events at a time until the load is over.
+async fn write(log: KurrentLog, run: Uuid, writer: usize, record: Arc<LoadRecord>) {
     let is_shared = writer.is_multiple_of(2);
     let stream = contract::made_up_stream(run, if is_shared { 0 } else { writer as u64 });
     let mut expected = NoStream;
     for number in 0.. {
-        if heard.is_over.load(Ordering::Relaxed) {
+        if record.is_over.load(Ordering::Relaxed) {
             return;
         }
         let command = CommandId(run).derive(&format!("{writer}-{number}"));
@@ -121,7 +121,7 @@ async fn write(log: KurrentLog, run: Uuid, writer: usize, heard: Arc<Heard>) {
                 Ok(appended) => break appended,
                 Err(AppendError::Conflict { actual, .. }) if is_shared => expected = actual,
                 Err(AppendError::Log(LogError::Unavailable(_))) => {
-                    heard.outages.fetch_add(1, Ordering::Relaxed);
+                    record.outages.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => panic!("{error:?}"),
@@ -130,13 +130,13 @@ async fn write(log: KurrentLog, run: Uuid, writer: usize, heard: Arc<Heard>) {
         assert_eq!(appended.revision, expected.next() + ids.len() as u64 - 1);
         let positions = appended.events.iter().map(|(position, _)| *position);
         let stand = (expected.next()..).zip(positions);
-        heard.acknowledged.lock().expect("what was heard").extend(ids.into_iter().zip(stand));
-        heard.appends.fetch_add(1, Ordering::Relaxed);
+        record.acknowledged.lock().expect("the record").extend(ids.into_iter().zip(stand));
+        record.appends.fetch_add(1, Ordering::Relaxed);
         expected = Exact(appended.revision);
     }
 }
 
-/// Follows the log from its start, again from where it was whenever the store is out of reach.
+/// Follows the log from its start. After an outage it continues from where it was.
 async fn follow(log: KurrentLog, mut until: watch::Receiver<u64>) -> Vec<RecordedEvent> {
     let mut seen: Vec<RecordedEvent> = Vec::new();
     let position = |seen: &Vec<RecordedEvent>| seen.last().map_or(0, |event| event.position);
@@ -158,7 +158,7 @@ async fn follow(log: KurrentLog, mut until: watch::Receiver<u64>) -> Vec<Recorde
     seen
 }
 
-/// Everything that stands in a log.
+/// All events of a log.
 pub async fn read_all(log: &KurrentLog) -> Vec<RecordedEvent> {
     let mut events: Vec<RecordedEvent> = Vec::new();
     loop {

@@ -1,5 +1,5 @@
-//! The event log on a KurrentDB server, tried on the stand-in: the contract of every store, and what this store promises
-//! beyond it.
+//! The event log on a KurrentDB server, tested on the stand-in: the contract of every store, and
+//! the further promises of this one.
 
 mod check;
 mod cluster;
@@ -34,12 +34,12 @@ fn log(server: &StandIn) -> KurrentLog {
     log_at(&server.url())
 }
 
-/// The server as others use it.
+/// The official client.
 fn client(server: &StandIn) -> Client {
     Client::new(format!("{}&discoveryInterval=10", server.url()).parse().expect("a URL")).expect("a client")
 }
 
-/// Writes something that is none of the ledger's.
+/// Writes an event that does not belong to the ledger.
 async fn write_foreign(client: &Client, stream: &str) {
     let event = EventData::json("Foreign", &json!({"of": "others"})).expect("an event");
     client.append_to_stream(stream, &AppendToStreamOptions::default(), event).await.expect("write");
@@ -53,7 +53,8 @@ fn stream(run: Uuid, number: u64) -> Stream {
     contract::made_up_stream(run, number)
 }
 
-/// A log of three streams with three events each, written in turns; answers what the last append was answered, too.
+/// Writes three streams of three events each in turn, and returns the run and the answer to the
+/// last append.
 async fn append_nine(log: &KurrentLog) -> (Uuid, Appended) {
     let run = Uuid::new_v4();
     let mut last = None;
@@ -77,22 +78,22 @@ async fn check(handles: &[SharedLog]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_holds_the_contract_of_every_store() {
+async fn the_kurrentdb_store_keeps_the_contract_of_every_store() {
     let server = StandIn::start();
     check(&[Arc::new(log(&server))]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_instances_on_one_server_hold_it_together() {
+async fn two_instances_on_one_server_keep_the_contract_together() {
     let server = StandIn::start();
     check(&[Arc::new(log(&server)), Arc::new(log(&server))]).await;
 }
 
 #[tokio::test]
-async fn what_others_keep_on_the_server_is_left_out() {
+async fn foreign_events_on_the_server_are_left_out() {
     let server = StandIn::start();
     let (log, client) = (log(&server), client(&server));
-    // Another ledger's prefix may begin as ours does.
+    // The prefix of another ledger may begin with this ledger's prefix.
     let others = KurrentLog::new(&server.url(), &"ledger-others-".parse().expect("a prefix")).expect("a URL");
     for stream in ["ledger", "ledger-accounts", "Ledger-prisoner-A1234BC", "prisoner-A1234BC", "x-ledger-prison-LEI"] {
         write_foreign(&client, stream).await;
@@ -113,7 +114,7 @@ async fn what_others_keep_on_the_server_is_left_out() {
 }
 
 #[tokio::test]
-async fn an_event_is_kept_as_json_that_a_person_can_read() {
+async fn an_event_is_stored_as_readable_json() {
     let server = StandIn::start();
     let (run, number) = (Uuid::new_v4(), 4);
     let given = event(run, number);
@@ -129,7 +130,7 @@ async fn an_event_is_kept_as_json_that_a_person_can_read() {
 }
 
 #[tokio::test]
-async fn a_position_that_is_none_of_an_event_is_found_its_way_from() {
+async fn reading_starts_after_a_position_that_has_no_event() {
     let server = StandIn::start();
     let log = log(&server);
     append_nine(&log).await;
@@ -149,7 +150,7 @@ async fn a_position_that_is_none_of_an_event_is_found_its_way_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_append_at_one_revision_one_wins_and_the_others_are_told_where_the_stream_is() {
+async fn of_many_appends_at_one_revision_one_wins_and_the_others_learn_the_revision() {
     let server = StandIn::start();
     let (run, handles) = (Uuid::new_v4(), [log(&server), log(&server)]);
     let stream = stream(run, 0);
@@ -167,9 +168,9 @@ async fn of_many_who_append_at_one_revision_one_wins_and_the_others_are_told_whe
     assert_eq!(handles[1].read_stream(&stream, 0, 10).await.expect("read").len(), 2);
 }
 
-/// The answer to an append is lost on its way; the store sends the same again and learns what became of the first.
+/// The answer to an append is lost. The store repeats the append and learns the fate of the first.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_append_whose_answer_was_lost_is_answered_as_it_was() {
+async fn an_append_repeated_after_a_lost_answer_gets_the_first_answer() {
     let server = StandIn::start();
     let proxy = server.proxy();
     let (behind, direct) = (log_at(&proxy.url()), log(&server));
@@ -186,7 +187,7 @@ async fn an_append_whose_answer_was_lost_is_answered_as_it_was() {
         (direct.read_stream(&one, 0, 10).await.expect("read").len() == 3).then_some(())
     })
     .await;
-    // Somebody else goes on meanwhile.
+    // Another writer appends meanwhile.
     direct.append(&one, Exact(2), vec![event(run, 3)]).await.expect("append");
     direct.append(&other, NoStream, vec![event(run, 4)]).await.expect("append");
     proxy.pass();
@@ -203,7 +204,7 @@ async fn an_append_whose_answer_was_lost_is_answered_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_absent_server_is_an_outage_and_one_that_comes_back_is_used_again() {
+async fn an_absent_server_is_an_outage_that_ends_when_the_server_returns() {
     let mut server = StandIn::start();
     let written = log(&server);
     let (run, last) = append_nine(&written).await;

@@ -1,5 +1,5 @@
-//! A server that the ledger shares with others who write much: what they write is looked through once, whatever happens on
-//! the way, and nothing of the ledger's is missed between it.
+//! A server that the ledger shares with clients that write much. Their events are searched once,
+//! whatever happens meanwhile, and no event of the ledger between them is missed.
 
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ use uuid::Uuid;
 use super::{append_nine, client, event, log, log_at, positions, stream};
 use crate::support::{StandIn, eventually};
 
-/// Events of others in one append.
+/// Foreign events in one append.
 const BATCH_EVENTS: usize = 5_000;
 
-/// Events of others that may be looked through at each reading: a few times as many as the server looks through before it says
-/// how far it is.
+/// The number of foreign events that a read may search again: a few times the number after which
+/// the server reports its progress.
 const AGAIN_MAX: u64 = 5_000;
 
-/// Others write so many events.
-async fn others_write(client: &Client, events: usize) {
+/// Writes so many foreign events.
+async fn write_foreign_events(client: &Client, events: usize) {
     let mut left = events;
     while left > 0 {
         let batch = left.min(BATCH_EVENTS);
@@ -41,44 +41,44 @@ async fn set(client: &Client, stream: &str, settings: StreamMetadata) {
     client.set_stream_metadata(stream, &AppendToStreamOptions::default(), &settings).await.expect("set");
 }
 
-/// From now on the server looks at so many events a second when it filters; for 0, at as many as it can.
+/// Limits the number of events a second that the server filters. 0 removes the limit.
 async fn slow_down(client: &Client, events_per_second: u64) {
     let rate = EventData::json("Rate", &json!(events_per_second)).expect("an event");
     client.append_to_stream("$stand-in-search-rate", &AppendToStreamOptions::default(), rate).await.expect("write");
 }
 
-/// A server with nine events of ours and behind them so many of others, of which it looks at so many a second when it filters.
-/// Answers the run that ours are of, and what the last append of it was answered.
+/// A server with nine events of the ledger and so many foreign events after them, with a limit on
+/// filtering. Returns the run of the ledger's events and the answer to their last append too.
 async fn slow_server(others: usize, events_per_second: u64) -> (StandIn, Client, (Uuid, Appended)) {
     let server = StandIn::start();
     let client = client(&server);
     let ours = append_nine(&log(&server)).await;
-    others_write(&client, others).await;
+    write_foreign_events(&client, others).await;
     slow_down(&client, events_per_second).await;
     (server, client, ours)
 }
 
-/// Somebody who has begun to look for the log's end.
-async fn looking(log: &KurrentLog, client: &Client) -> JoinHandle<u64> {
-    let (log, before) = (log.clone(), searched(client).await);
+/// Starts a task that searches for the end of the log, and waits until the search has begun.
+async fn start_search(log: &KurrentLog, client: &Client) -> JoinHandle<u64> {
+    let (log, before) = (log.clone(), searched_count(client).await);
     let looking = tokio::spawn(async move { head(&log).await });
-    eventually("a look at the log's end", async || (searched(client).await > before).then_some(())).await;
+    eventually("a look at the log's end", async || (searched_count(client).await > before).then_some(())).await;
     looking
 }
 
-/// How many events the server has looked at so far to find those asked for.
-async fn searched(client: &Client) -> u64 {
+/// The number of events that the server has searched so far.
+async fn searched_count(client: &Client) -> u64 {
     let mut read = client.read_stream("$stand-in-searched", &ReadStreamOptions::default()).await.expect("read");
     let event = read.next().await.expect("read").expect("an event");
     serde_json::from_slice(&event.get_original_event().data).expect("a number")
 }
 
-/// Waits until something no longer has the server look through what others have written.
-async fn is_cheap(client: &Client, what: &str, ask: impl AsyncFn()) {
+/// Waits until a call no longer makes the server search the foreign events.
+async fn wait_until_cheap(client: &Client, what: &str, ask: impl AsyncFn()) {
     eventually(&format!("{what} to be cheap"), async || {
-        let before = searched(client).await;
+        let before = searched_count(client).await;
         ask().await;
-        (searched(client).await - before < AGAIN_MAX).then_some(())
+        (searched_count(client).await - before < AGAIN_MAX).then_some(())
     })
     .await;
 }
@@ -96,41 +96,44 @@ async fn head(log: &KurrentLog) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_have_written_is_looked_through_once() {
+async fn foreign_events_are_searched_once() {
     let server = StandIn::start();
     let (writer, client) = (log(&server), client(&server));
     let (run, last) = append_nine(&writer).await;
     let last = last.position;
-    others_write(&client, 200_000).await;
+    write_foreign_events(&client, 200_000).await;
 
-    // New processes, each asked something else first: it takes looking through all, and thereafter not.
+    // New processes, each with another first call: the first call searches everything, the next
+    // ones do not.
     let reading = log(&server);
-    is_cheap(&client, "reading", async || assert_eq!(positions(&reading, last).await, [0; 0])).await;
+    wait_until_cheap(&client, "reading", async || assert_eq!(positions(&reading, last).await, [0; 0])).await;
     assert_eq!(head(&reading).await, last);
     let asking = log(&server);
-    is_cheap(&client, "the head", async || assert_eq!(head(&asking).await, last)).await;
+    wait_until_cheap(&client, "the head", async || assert_eq!(head(&asking).await, last)).await;
     let following = log(&server);
     let mut follower = following.follow_all(last);
     assert_eq!(follower.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last }));
-    is_cheap(&client, "following", async || {
+    wait_until_cheap(&client, "following", async || {
         let mut other = following.follow_all(last);
         assert_eq!(other.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last }));
     })
     .await;
 
-    // What comes later is found, in its order, and what stands between is looked through once, too.
+    // Later events are found in order, and the foreign events between them are searched once too.
     let mut written = Vec::new();
     for number in 9..12 {
         let next = writer.append(&stream(run, 0), Exact(number - 7), vec![event(run, number as usize)]).await;
         written.push(next.expect("append").position);
-        others_write(&client, 20_000).await;
+        write_foreign_events(&client, 20_000).await;
     }
     for log in [&reading, &asking, &following] {
         assert_eq!(positions(log, last).await, written);
         assert_eq!(head(log).await, written[2]);
-        is_cheap(&client, "reading after the last", async || assert_eq!(positions(log, written[2]).await, [0; 0]))
-            .await;
-        is_cheap(&client, "the head", async || assert_eq!(head(log).await, written[2])).await;
+        wait_until_cheap(&client, "reading after the last", async || {
+            assert_eq!(positions(log, written[2]).await, [0; 0])
+        })
+        .await;
+        wait_until_cheap(&client, "the head", async || assert_eq!(head(log).await, written[2])).await;
     }
     let mut followed = Vec::new();
     while followed.len() < 3 {
@@ -140,41 +143,41 @@ async fn what_others_have_written_is_looked_through_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_that_is_still_empty_does_not_have_them_look_through_all_each_time() {
+async fn an_empty_ledger_does_not_search_all_foreign_events_each_time() {
     let server = StandIn::start();
     let (log, client) = (log(&server), client(&server));
-    others_write(&client, 50_000).await;
-    is_cheap(&client, "reading", async || assert_eq!(positions(&log, 0).await, [0; 0])).await;
-    is_cheap(&client, "the head", async || assert_eq!(head(&log).await, 0)).await;
+    write_foreign_events(&client, 50_000).await;
+    wait_until_cheap(&client, "reading", async || assert_eq!(positions(&log, 0).await, [0; 0])).await;
+    wait_until_cheap(&client, "the head", async || assert_eq!(head(&log).await, 0)).await;
     let (_, last) = append_nine(&log).await;
     assert_eq!(positions(&log, 0).await.len(), 9);
     assert_eq!(head(&log).await, last.position);
 }
 
-/// Also while somebody else has been waiting for it since before.
+/// Another caller has been waiting for the end since before.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_head_is_as_it_was_when_it_was_asked_for_or_later() {
+async fn the_head_is_no_older_than_the_call_that_asks_for_it() {
     let (server, client, (run, _)) = slow_server(20_000, 10_000).await;
     let (writer, log) = (log(&server), log(&server));
-    let before = searched(&client).await;
-    let asking = looking(&log, &client).await;
+    let before = searched_count(&client).await;
+    let asking = start_search(&log, &client).await;
     let next = writer.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
     let asked = join_all((0..20).map(|_| head(&log))).await;
     assert_eq!(asked, vec![next.position; 20]);
     assert!(asking.await.expect("no panic") < next.position, "it had looked past the end before");
-    let looked_through = searched(&client).await - before;
-    // Both looks, and the subscription that begins with the end of the first.
+    let looked_through = searched_count(&client).await - before;
+    // Both searches, and the subscription that begins at the end of the first.
     assert!(looked_through < 3 * 20_000 + AGAIN_MAX, "{looked_through}: each of them looked");
 }
 
-/// Whoever asks waits for those who asked before, and they for no longer than it is of use.
+/// A caller waits for the searches of earlier callers, but only while they are of use.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_at_the_logs_end_begins_again_behind_what_is_seen_meanwhile() {
+async fn a_search_for_the_end_starts_again_after_events_seen_meanwhile() {
     const TAKES: Duration = Duration::from_secs(20);
     const RATE: u64 = 5_000;
     let (server, client, (run, _)) = slow_server((TAKES.as_secs() * RATE) as usize, RATE).await;
     let log = log(&server);
-    let asking = looking(&log, &client).await;
+    let asking = start_search(&log, &client).await;
     let next = log.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
     let found = timeout(TAKES / 2, head(&log)).await.expect("an end that was just seen");
     assert_eq!((found, asking.await.expect("no panic")), (next.position, next.position));
@@ -182,7 +185,7 @@ async fn a_look_at_the_logs_end_begins_again_behind_what_is_seen_meanwhile() {
 
 /// The server is silent for longer than a read may be.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_may_take_its_time() {
+async fn a_slow_search_succeeds() {
     let (server, _client, (run, last)) = slow_server(60_000, 8_000).await;
     let writer = log(&server);
     let (reading, following) = (log(&server), log(&server));
@@ -191,27 +194,27 @@ async fn a_search_may_take_its_time() {
     assert_eq!(read, [0; 0]);
     assert_eq!(followed.map(Result::unwrap), Some(Followed::CaughtUp { position: last.position }));
 
-    // An event of ours behind them is found as well, by somebody new.
+    // A new process finds an event of the ledger behind them too.
     let next = writer.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
     assert_eq!(positions(&log(&server), last.position).await, [next.position]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_that_was_cut_off_goes_on_where_it_was() {
+async fn a_search_that_was_cut_off_continues_where_it_was() {
     const EVENTS: u64 = 100_000;
     const RATE: u64 = 10_000;
     let server = StandIn::start();
     let proxy = server.proxy();
     let (log, client) = (log_at(&proxy.url()), client(&server));
     let (_, last) = append_nine(&log).await;
-    others_write(&client, EVENTS as usize).await;
+    write_foreign_events(&client, EVENTS as usize).await;
     slow_down(&client, RATE).await;
     let reading = tokio::spawn({
         let log = log.clone();
         async move { log.read_all(last.position, 10).await }
     });
-    // Five seconds of the read, and more than half of what there is.
-    eventually("a search", async || (searched(&client).await > 5 * RATE + EVENTS * 6 / 10).then_some(())).await;
+    // Five seconds of the read, and more than half of all events.
+    eventually("a search", async || (searched_count(&client).await > 5 * RATE + EVENTS * 6 / 10).then_some(())).await;
     proxy.refuse();
     proxy.cut();
     let read = reading.await.expect("no panic");
@@ -219,23 +222,24 @@ async fn a_search_that_was_cut_off_goes_on_where_it_was() {
 
     proxy.pass();
     slow_down(&client, 0).await;
-    let before = searched(&client).await;
+    let before = searched_count(&client).await;
     assert_eq!(positions(&log, last.position).await, [0; 0]);
-    // Whoever is to wake followers may have looked through the rest as well.
-    let looked_through = searched(&client).await - before;
+    // The task that wakes followers may have searched the rest as well.
+    let looked_through = searched_count(&client).await - before;
     assert!(looked_through < EVENTS * 9 / 10, "{looked_through}");
 }
 
-/// Nobody waits for the one who began the search, which may be busy with something else.
+/// The caller that began the search may be busy with something else. Other callers must not wait
+/// for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_goes_on_while_who_began_it_is_left_alone() {
+async fn a_search_continues_when_its_caller_is_not_polled() {
     let (server, client, (_, last)) = slow_server(100_000, 10_000).await;
     let log = log(&server);
     let mut follower = log.follow_all(last.position);
-    // More than the five seconds of the read look at.
+    // More events than the five seconds of the read cover.
     eventually("a search", async || {
         assert!(follower.next().now_or_never().is_none(), "the server is silent");
-        (searched(&client).await > 65_000).then_some(())
+        (searched_count(&client).await > 65_000).then_some(())
     })
     .await;
     assert_eq!(positions(&log, last.position).await, [0; 0]);
@@ -243,29 +247,29 @@ async fn a_search_goes_on_while_who_began_it_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_among_what_others_have_written_are_met() {
+async fn a_change_of_settings_among_foreign_events_is_noticed() {
     let server = StandIn::start();
     let (log, client) = (log(&server), client(&server));
     let (run, last) = append_nine(&log).await;
     let name = format!("ledger-{}", stream(run, 0));
     let ask = async || assert_eq!(positions(&log, last.position).await, [0; 0]);
-    others_write(&client, 20_000).await;
-    is_cheap(&client, "reading", ask).await;
+    write_foreign_events(&client, 20_000).await;
+    wait_until_cheap(&client, "reading", ask).await;
     set(&client, &name, StreamMetadataBuilder::new().insert_custom_property("owner", "OMU").build()).await;
-    others_write(&client, 20_000).await;
-    is_cheap(&client, "reading past harmless settings", ask).await;
+    write_foreign_events(&client, 20_000).await;
+    wait_until_cheap(&client, "reading past harmless settings", ask).await;
     set(&client, &name, StreamMetadataBuilder::new().truncate_before(2).build()).await;
-    others_write(&client, 20_000).await;
+    write_foreign_events(&client, 20_000).await;
     for _ in 0..2 {
         let read = log.read_all(last.position, 10).await;
         assert!(matches!(read, Err(LogError::Damaged { .. })), "{read:?}");
     }
 }
 
-/// Some follow and some read on from where they are, while ours and those of others come in turns, subscriptions end in
-/// silence and connections are cut.
+/// Some tasks follow and some read on from where they are, while events of the ledger and foreign
+/// events alternate, subscriptions end silently and connections are cut.
 #[tokio::test(flavor = "multi_thread")]
-async fn between_those_of_others_none_of_ours_is_missed() {
+async fn no_event_of_the_ledger_is_missed_among_foreign_events() {
     const EVENTS: u64 = 60;
     let server = StandIn::start();
     let proxy = server.proxy();
@@ -292,7 +296,7 @@ async fn between_those_of_others_none_of_ours_is_missed() {
         let expected = number.checked_sub(1).map_or(NoStream, Exact);
         let appended =
             writer.append(&stream(run, 0), expected, vec![event(run, number as usize)]).await.expect("append");
-        others_write(&client, (number as usize * 131) % 3_000).await;
+        write_foreign_events(&client, (number as usize * 131) % 3_000).await;
         paged.extend(paging.read_all(paged.last().map_or(0, |last| last.position), 3).await.expect("read"));
         assert_eq!(head(&paging).await, appended.position);
         match number % 20 {
@@ -307,25 +311,25 @@ async fn between_those_of_others_none_of_ours_is_missed() {
     assert_eq!(seeing.await.expect("no panic"), whole);
 }
 
-/// The server stands still for longer than a read waits, and for less than a search does.
+/// The server pauses for longer than a read waits and for less than a search does.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stands_still_does_not_make_a_log_forget_where_it_is() {
+async fn an_idle_server_does_not_reset_the_position_of_a_log() {
     let server = StandIn::start();
     let (log, client) = (log(&server), client(&server));
     let (_, last) = append_nine(&log).await;
-    others_write(&client, 50_000).await;
-    is_cheap(&client, "the head", async || assert_eq!(head(&log).await, last.position)).await;
-    let before = searched(&client).await;
+    write_foreign_events(&client, 50_000).await;
+    wait_until_cheap(&client, "the head", async || assert_eq!(head(&log).await, last.position)).await;
+    let before = searched_count(&client).await;
     server.signal(Signal::SIGSTOP);
     let asking = tokio::spawn(async move { head(&log).await });
     eventually("a search", async || is_searching().then_some(())).await;
     server.signal(Signal::SIGCONT);
     assert_eq!(asking.await.expect("no panic"), last.position);
-    let again = searched(&client).await - before;
+    let again = searched_count(&client).await - before;
     assert!(again < AGAIN_MAX, "{again}");
 }
 
-/// Whether a thread of this process searches a log: of this test or of another.
+/// Whether a thread of this process searches a log, for this test or another.
 fn is_searching() -> bool {
     let threads = std::fs::read_dir("/proc/self/task").expect("the threads").filter_map(Result::ok);
     let mut names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());

@@ -1,4 +1,4 @@
-//! The ways to name a server: schemes, several nodes, users.
+//! URLs of a server: schemes, several nodes, users.
 
 use chrono::Utc;
 use domain::identifier::CommandId;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::log_at;
 use crate::support::StandIn;
 
-/// Appends one event to the log that a URL names.
+/// Appends one event to the log of a URL.
 async fn append(url: &str) -> Result<Appended, AppendError> {
     let run = Uuid::new_v4();
     let event = contract::made_up_event(CommandId(run).event_id(0), Utc::now());
@@ -16,14 +16,14 @@ async fn append(url: &str) -> Result<Appended, AppendError> {
 }
 
 #[tokio::test]
-async fn a_server_is_found_by_either_name_among_others_and_by_asking() {
+async fn a_server_is_found_by_each_form_of_url() {
     let server = StandIn::start();
     let address = server.address();
     for url in [
         format!("esdb://{address}?tls=false"),
         format!("kurrentdb+discover://{address}?tls=false"),
         format!("esdb+discover://{address}?tls=false"),
-        // Nobody listens at the first.
+        // No server listens at the first address.
         format!("kurrentdb://127.0.0.1:1,{address}?tls=false"),
         format!("esdb://{address},127.0.0.1:1?tls=false&nodePreference=leader"),
     ] {
@@ -32,7 +32,7 @@ async fn a_server_is_found_by_either_name_among_others_and_by_asking() {
 }
 
 #[tokio::test]
-async fn a_user_is_asked_for_a_password_as_it_was_before_the_url() {
+async fn a_password_is_decoded_from_the_url_before_use() {
     let server = StandIn::start_for_user("ledger:p@ss/w%rd");
     let address = server.address();
     append(&format!("kurrentdb://ledger:p%40ss%2Fw%25rd@{address}?tls=false")).await.expect("append");
@@ -45,7 +45,7 @@ async fn a_user_is_asked_for_a_password_as_it_was_before_the_url() {
 }
 
 #[tokio::test]
-async fn tls_is_asked_for_where_the_url_does_not_say_otherwise() {
+async fn tls_is_used_unless_the_url_turns_it_off() {
     let server = StandIn::start_secure("ledger:secret");
     let address = server.address();
     let authority = server.authority().display().to_string();

@@ -1,9 +1,9 @@
-//! `kill -9` of a writing process, and of the server, in the middle of concurrent load.
+//! `kill -9` of a writing process, and of the server, under concurrent load.
 //!
-//! Every writer keeps a record of what it tried and of what was acknowledged, outside of what is killed. Afterwards:
-//! each acknowledged event stands at the position and revision that were answered, once; what was tried and not
-//! acknowledged is sent again and then stands once; nothing stands that was not tried; a follower that was there
-//! throughout saw what stands.
+//! Every writer records its attempts and their acknowledgements outside the killed process.
+//! Afterwards each acknowledged event must be in the log once, at the position and revision of the
+//! answer. An unacknowledged attempt is repeated and must then be there once. There must be no
+//! other event, and a follower from the start must have received the same events.
 //!
 //! Left to chance: where in a batch the kill falls. Several rounds make up for it.
 
@@ -42,23 +42,23 @@ use uuid::Uuid;
 use crate::support::{self, DataDir, eventually};
 
 const WRITERS: usize = 64;
-/// Half of the writers share these.
+/// The number of streams that half of the writers share.
 const HOT_STREAMS: usize = 4;
 
-/// Where the child process finds the database, and which load is its own.
+/// The database and the load of the child process.
 const CHILD_URL: &str = "EVENT_LOG_TEST_CHILD_URL";
 const CHILD_LOAD: &str = "EVENT_LOG_TEST_CHILD_LOAD";
 
 /// One append of the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Step {
+struct PlannedAppend {
     load: Uuid,
     writer: usize,
     number: usize,
 }
 
-impl Step {
-    /// Hot streams are shared by all loads of a run of the tests on one database; the others are the load's own.
+impl PlannedAppend {
+    /// All loads on one database share the hot streams. The other streams belong to one load.
     fn stream(self, hot: Uuid) -> Stream {
         if self.writer.is_multiple_of(2) {
             contract::made_up_stream(hot, (self.writer / 2 % HOT_STREAMS) as u64)
@@ -77,22 +77,22 @@ impl Step {
     }
 }
 
-/// What the writers did, as far as anybody heard of it.
+/// The attempts and acknowledgements of the writers.
 #[derive(Debug, Default)]
-struct Heard {
-    /// The last revision that each step was tried at.
-    tried: HashMap<Step, ExpectedRevision>,
-    /// Last revision and position answered.
-    acknowledged: HashMap<Step, (u64, u64)>,
+struct AppendRecord {
+    /// The last expected revision of each attempt.
+    tried: HashMap<PlannedAppend, ExpectedRevision>,
+    /// The revision and position of each acknowledgement.
+    acknowledged: HashMap<PlannedAppend, (u64, u64)>,
 }
 
-impl Heard {
-    fn acknowledge(&mut self, step: Step, appended: &Appended) {
+impl AppendRecord {
+    fn acknowledge(&mut self, step: PlannedAppend, appended: &Appended) {
         self.acknowledged.insert(step, (appended.revision, appended.position));
     }
 
-    /// Sends again what was tried and not acknowledged: as it was tried, and only where that says for certain that it
-    /// does not stand, at where the stream is.
+    /// Repeats each unacknowledged attempt as it was. If the store refuses it for certain, sends it
+    /// with the stream's current revision.
     async fn send_the_rest(&mut self, log: &SharedLog, hot: Uuid) {
         let rest: Vec<_> = self
             .tried
@@ -112,7 +112,7 @@ impl Heard {
         }
     }
 
-    /// Whether the log is what was heard.
+    /// Asserts that the log has exactly the recorded events.
     fn check(&self, log: &[RecordedEvent]) {
         assert_eq!(contract::find_disorder(log), None);
         let positions: Vec<u64> = log.iter().map(|event| event.position).collect();
@@ -130,8 +130,8 @@ impl Heard {
     }
 }
 
-/// Follows the log from its start up to the position that the sender says, starting again from where it was whenever
-/// the store is out of reach.
+/// Follows the log from its start up to the position that the sender gives. After an outage it
+/// continues from where it was.
 fn follow(log: SharedLog) -> (watch::Sender<u64>, JoinHandle<Vec<RecordedEvent>>) {
     let (end, mut until) = watch::channel(u64::MAX);
     let task = tokio::spawn(async move {
@@ -174,7 +174,8 @@ async fn connect(url: &str) -> SharedLog {
     Arc::new(PostgresLog::connect(&pool).await.expect("connect to the log"))
 }
 
-/// The writing process: a test in name only, started by [`a_writing_process_is_killed`].
+/// The writing process, started by [`acknowledged_events_outlive_the_kill_of_a_writing_process`].
+/// It is not a test of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "started by another test"]
 async fn writing_process() {
@@ -183,14 +184,14 @@ async fn writing_process() {
     let (hot, load) = loads.split_once(' ').expect("two names");
     let (hot, load): (Uuid, Uuid) = (hot.parse().expect("a UUID"), load.parse().expect("a UUID"));
     let log = connect(&url).await;
-    // Whole lines in one write each: what is killed may say less, never half a line.
+    // One write for each line, so that a kill may lose lines but does not split one.
     let say = |line: String| std::io::stdout().lock().write_all(line.as_bytes()).expect("say it");
     let writers = (0..WRITERS).map(|writer| {
         let log = Arc::clone(&log);
         tokio::spawn(async move {
             let mut expected = NoStream;
             for number in 0.. {
-                let step = Step { load, writer, number };
+                let step = PlannedAppend { load, writer, number };
                 let appended = loop {
                     say(format!("\ntry {writer} {number} {}\n", expected.next()));
                     match log.append(&step.stream(hot), expected, step.events()).await {
@@ -208,7 +209,7 @@ async fn writing_process() {
 }
 
 fn start_writing_process(url: &str, hot: Uuid, load: Uuid) -> Child {
-    // This program as it runs, also where it has been built anew meanwhile.
+    // The running program, even if it has been rebuilt meanwhile.
     Command::new("/proc/self/exe")
         .args(["--exact", "stores::postgres::crash::writing_process", "--ignored", "--nocapture"])
         .env(CHILD_URL, url)
@@ -220,16 +221,17 @@ fn start_writing_process(url: &str, hot: Uuid, load: Uuid) -> Child {
         .expect("start the writing process")
 }
 
-/// Hears a writing process until it has had `count` appends acknowledged, kills it, and hears the rest.
-fn hear_and_kill(mut child: Child, load: Uuid, count: usize) -> Heard {
-    let mut heard = Heard::default();
+/// Reads the lines of a writing process until `count` appends are acknowledged, kills it, and reads
+/// the rest.
+fn read_and_kill(mut child: Child, load: Uuid, count: usize) -> AppendRecord {
+    let mut heard = AppendRecord::default();
     let mut killed = false;
     let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     for line in lines {
         let line = line.expect("a line of the writing process");
         let words: Vec<&str> = line.split(' ').collect();
         let number = |index: usize| words[index].parse::<u64>().expect("a number");
-        let step = || Step { load, writer: number(1) as usize, number: number(2) as usize };
+        let step = || PlannedAppend { load, writer: number(1) as usize, number: number(2) as usize };
         match words.as_slice() {
             ["try", _, _, _] => {
                 let expected = number(3).checked_sub(1).map_or(NoStream, Exact);
@@ -242,7 +244,7 @@ fn hear_and_kill(mut child: Child, load: Uuid, count: usize) -> Heard {
                     killed = true;
                 }
             }
-            // The test harness's own.
+            // Lines of the test harness.
             _ => {}
         }
     }
@@ -251,19 +253,19 @@ fn hear_and_kill(mut child: Child, load: Uuid, count: usize) -> Heard {
     heard
 }
 
-/// Two processes write to one log and are killed, one after the other, several times.
+/// Two processes write to one log. They are killed in turn, several times.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_writing_process_is_killed() {
+async fn acknowledged_events_outlive_the_kill_of_a_writing_process() {
     let database = support::database().await;
     let log = connect(&database.url).await;
     let (end, follower) = follow(Arc::clone(&log));
     let hot = Uuid::new_v4();
-    let mut heard = Heard::default();
+    let mut heard = AppendRecord::default();
     for round in 0..3 {
         let processes = [500, 900].map(|count| {
             let (url, load) = (database.url.clone(), Uuid::new_v4());
             tokio::task::spawn_blocking(move || {
-                hear_and_kill(start_writing_process(&url, hot, load), load, count + 77 * round)
+                read_and_kill(start_writing_process(&url, hot, load), load, count + 77 * round)
             })
         });
         for process in processes {
@@ -281,9 +283,10 @@ async fn a_writing_process_is_killed() {
     assert_eq!(follower.await.expect("follow"), events);
 }
 
-/// The server is killed twice while two instances write to it. Writers send the same again until they are answered.
+/// The server is killed twice while two instances write to it. Writers repeat each append until it
+/// is answered.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_killed() {
+async fn acknowledged_events_outlive_the_kill_of_the_server() {
     const STEPS: usize = 40;
     let dir = DataDir::new();
     let server = Server::start(dir.path()).await.expect("start Postgres");
@@ -292,7 +295,7 @@ async fn the_server_is_killed() {
     let logs = [connect(&url).await, connect(&url).await];
     let (end, follower) = follow(Arc::clone(&logs[1]));
     let (hot, load) = (Uuid::new_v4(), Uuid::new_v4());
-    let heard = Arc::new(Mutex::new(Heard::default()));
+    let heard = Arc::new(Mutex::new(AppendRecord::default()));
     let done = Arc::new(AtomicUsize::new(0));
     let outages = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..WRITERS)
@@ -302,7 +305,7 @@ async fn the_server_is_killed() {
             tokio::spawn(async move {
                 let mut expected = NoStream;
                 for number in 0..STEPS {
-                    let step = Step { load, writer, number };
+                    let step = PlannedAppend { load, writer, number };
                     let appended = loop {
                         heard.lock().expect("the record").tried.insert(step, expected);
                         match log.append(&step.stream(hot), expected, step.events()).await {

@@ -1,5 +1,5 @@
-//! The event log in Postgres: the contract of every store, what this store promises beyond it, and what is left when
-//! the writing process or the server is killed.
+//! The event log in Postgres: the contract of every store, the further promises of this one, and
+//! its state after kills of the writing process and of the server.
 
 mod crash;
 mod ordered;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::support::{self, TestDatabase};
 
-/// How many events are asked for at once, few and many: they are read in two ways.
+/// Small and large pages, which the store reads in two ways.
 const PAGES: [usize; 2] = [10, PAGE_EVENTS_MAX];
 
 async fn database_without_log() -> TestDatabase {
@@ -45,7 +45,7 @@ fn event(run: Uuid, number: usize) -> NewEvent {
     contract::made_up_event(CommandId(run).event_id(number), Utc::now())
 }
 
-/// Fills a log with three events, each of its own stream.
+/// Fills a log with three events in three streams.
 async fn append_three(log: &PostgresLog) -> Uuid {
     let run = Uuid::new_v4();
     for number in 0..3 {
@@ -66,20 +66,20 @@ async fn cut_connections(pool: &PgPool) {
     execute(pool, all).await.expect("end the connections");
 }
 
-/// Does what the schema does not let anybody do, to have something to find.
+/// Changes the log past the protection of the schema.
 async fn damage(pool: &PgPool, statement: &str) {
     execute(pool, format!("SET LOCAL session_replication_role = replica; {statement}")).await.expect(statement);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_holds_the_contract_of_every_store() {
+async fn the_postgres_store_keeps_the_contract_of_every_store() {
     let (_database, log) = empty_log().await;
     let report = contract::check(&[Arc::new(log)], Uuid::new_v4()).await;
     assert!(report.held(), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_instances_on_one_database_hold_it_together() {
+async fn two_instances_on_one_database_keep_the_contract_together() {
     let (database, log) = empty_log().await;
     let other = PostgresLog::connect(&database.pool).await.expect("connect again");
     let handles: [SharedLog; 2] = [Arc::new(log), Arc::new(other)];
@@ -94,7 +94,7 @@ async fn two_instances_on_one_database_hold_it_together() {
 }
 
 #[tokio::test]
-async fn migrating_again_and_at_the_same_time_does_nothing_twice() {
+async fn concurrent_and_repeated_migrations_apply_each_step_once() {
     let database = database_without_log().await;
     for migrated in join_all((0..4).map(|_| migrate(&database.pool))).await {
         migrated.expect("migrate");
@@ -152,9 +152,9 @@ async fn analysts_see_bodies_as_json() {
 }
 
 #[tokio::test]
-async fn the_next_partition_is_there_before_it_is_needed() {
+async fn the_next_partition_is_created_before_it_is_needed() {
     let (database, log) = empty_log().await;
-    // As if nearly two partitions of events had been appended: the rows themselves are not needed to go on.
+    // As if nearly two partitions of events had been appended. The rows themselves are not needed.
     let head = 2 * PARTITION_EVENTS - 3;
     execute(&database.pool, format!("UPDATE log.head SET position = {head}")).await.expect("move the head");
     let (run, stream) = (Uuid::new_v4(), contract::made_up_stream(Uuid::new_v4(), 0));
@@ -181,7 +181,7 @@ async fn the_next_partition_is_there_before_it_is_needed() {
 }
 
 #[tokio::test]
-async fn a_commit_waits_for_the_disk_whatever_the_database_is_set_to() {
+async fn a_commit_waits_for_the_disk_whatever_the_databases_settings() {
     let (database, _) = empty_log().await;
     execute(
         &database.pool,
@@ -274,7 +274,7 @@ async fn a_page_is_read_again_where_its_connection_was_cut() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_given_up_leaves_nothing_to_those_after_it() {
+async fn a_cancelled_read_leaves_no_rows_for_the_next_one() {
     let (_database, log) = empty_log().await;
     append_three(&log).await;
     let whole = log.read_all(0, PAGE_EVENTS_MAX).await.expect("read");
@@ -308,7 +308,7 @@ async fn a_missing_head_is_damage() {
 }
 
 #[tokio::test]
-async fn a_follower_from_beyond_the_end_is_told_that_the_log_is_another() {
+async fn a_follower_from_beyond_the_end_fails_because_the_log_is_another() {
     let (_database, log) = empty_log().await;
     append_three(&log).await;
     let followed = log.follow_all(4).next().await;
@@ -323,7 +323,8 @@ async fn a_follower_survives_the_loss_of_every_connection() {
     let run = Uuid::new_v4();
     for number in 0..6 {
         cut_connections(&database.pool).await;
-        // Over another instance, so that only Postgres or a look of its own tells the follower.
+        // Appends through another instance, so that only Postgres or a look of its own tells the
+        // follower.
         let other = PostgresLog::connect(&database.pool).await.expect("connect");
         let stream = contract::made_up_stream(run, number);
         other.append(&stream, NoStream, vec![event(run, number as usize)]).await.expect("append");
@@ -333,7 +334,7 @@ async fn a_follower_survives_the_loss_of_every_connection() {
             match item.expect("a follower without end") {
                 Ok(Followed::Events(events)) => seen = events,
                 Ok(Followed::CaughtUp { .. }) => {}
-                // The reader's own connection was among those ended: start again from where it was.
+                // The reader's connection was ended too: continue from where it was.
                 Err(LogError::Unavailable(_)) => follower = log.follow_all(number),
                 Err(error) => panic!("{error:?}"),
             }
@@ -342,7 +343,8 @@ async fn a_follower_survives_the_loss_of_every_connection() {
     }
 }
 
-/// Anybody may send on the channel. Whatever they say, the next append wakes a follower of another process.
+/// Any client may notify on the channel. Whatever it sends, the next append must wake a follower in
+/// another process.
 #[tokio::test]
 async fn a_stray_notification_does_not_end_the_wake_ups() {
     let (database, log) = empty_log().await;
@@ -351,7 +353,7 @@ async fn a_stray_notification_does_not_end_the_wake_ups() {
     let run = Uuid::new_v4();
     let mut waits = Vec::new();
     for number in 0..6 {
-        // Once it has been heard that the channel is listened to.
+        // Once the follower listens on the channel.
         if number == 1 {
             for stray in ["18446744073709551615", "0", "", "what?"] {
                 execute(&database.pool, format!("NOTIFY allocation_ledger_log, '{stray}'")).await.expect("notify");

@@ -1,4 +1,4 @@
-//! Appending many streams' events in a given order: what is given stands as given, or nothing of it does.
+//! Ordered appends: events of many streams in a given order, all of them or none.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use event_log::{
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{empty_log, event};
 
-/// An event of a made-up stream, recorded so many seconds after 2020 began.
+/// An event of a made-up stream, recorded so many seconds after the start of 2020.
 fn at(run: Uuid, stream: u64, revision: u64, seconds: i64) -> OrderedEvent {
     let mut event = event(run, (stream * 100 + revision) as usize);
     event.recorded_at = DateTime::<Utc>::from_timestamp(1_577_836_800 + seconds, 0).expect("a time");
@@ -19,7 +19,7 @@ fn at(run: Uuid, stream: u64, revision: u64, seconds: i64) -> OrderedEvent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_of_many_streams_stand_in_the_order_given_or_not_at_all() {
+async fn an_ordered_append_keeps_the_order_given_or_appends_nothing() {
     let (database, log) = empty_log().await;
     let mut writer = OrderedWriter::new(&database.pool);
     let run = Uuid::new_v4();
@@ -55,10 +55,10 @@ async fn events_of_many_streams_stand_in_the_order_given_or_not_at_all() {
     }
 }
 
-/// A log copied from a store where two streams may be recorded the other way round: the times are kept, and what was known at
-/// an instant ends before the first event recorded later.
+/// In a copied log, two streams may have times that run backwards. The times are kept, and the
+/// knowledge at an instant ends before the first event recorded later.
 #[tokio::test(flavor = "multi_thread")]
-async fn recorded_times_may_run_backwards_between_streams() {
+async fn an_ordered_append_takes_times_that_run_backwards_between_streams() {
     let (database, log) = empty_log().await;
     let mut writer = OrderedWriter::new(&database.pool);
     let run = Uuid::new_v4();

@@ -1,4 +1,5 @@
-//! A log that seems to end before it does, or far beyond, and whose reader can be held in the middle of a read.
+//! An event log that a test controls: it can end early, seem to end far beyond its events, and hold
+//! a reader in the middle of a read.
 
 use std::sync::{
     Arc, Condvar, Mutex,
@@ -20,30 +21,31 @@ use tokio::sync::watch;
 
 use super::eventually;
 
-/// Reads in the order of the log end early; reads of streams do not, as the log goes on while somebody reads it.
-pub struct Shortened {
-    inner: Arc<Inner>,
+/// Wraps a log. Reads in the order of the log end at a position that the test sets. Reads of
+/// streams do not, because a real log grows while a reader reads it.
+pub struct ControlledLog {
+    inner: Arc<ControlledLogInner>,
 }
 
-struct Inner {
+struct ControlledLogInner {
     log: SharedLog,
     end: AtomicU64,
-    /// How many positions there seem to be for each event, where the end is asked for.
+    /// The factor between the real end of the log and the end that readers are told.
     gaps: AtomicU64,
     /// Events read in pages so far.
     read: AtomicU64,
-    gate: Mutex<Option<(Read, Gate)>>,
+    gate: Mutex<Option<(ReadKind, Gate)>>,
     pages_wait: watch::Sender<bool>,
 }
 
 /// A way to read the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Read {
+pub enum ReadKind {
     Head,
     Streams,
 }
 
-/// Holds the thread of whoever reads the log in a certain way.
+/// Holds the thread of a reader that reads in a certain way.
 #[derive(Clone, Default)]
 pub struct Gate {
     state: Arc<(Mutex<GateState>, Condvar)>,
@@ -55,10 +57,10 @@ struct GateState {
     open: bool,
 }
 
-impl Shortened {
+impl ControlledLog {
     pub fn new(log: &SharedLog) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(ControlledLogInner {
                 log: log.clone(),
                 end: AtomicU64::new(u64::MAX),
                 gaps: AtomicU64::new(1),
@@ -77,31 +79,33 @@ impl Shortened {
         self.inner.end.store(position, Ordering::Relaxed);
     }
 
-    /// From now on there seem to be so many positions for each event: the end lies beyond what there is to read.
+    /// Multiplies the end of the log: from now on it lies beyond the last event.
     pub fn stretch(&self, gaps: u64) {
         self.inner.gaps.store(gaps, Ordering::Relaxed);
     }
 
-    /// How many events were read in pages, as a follower does not.
+    /// The number of events read in pages. A follower does not read in pages.
     pub fn read(&self) -> u64 {
         self.inner.read.load(Ordering::Relaxed)
     }
 
-    /// Whether who reads the log in pages, as a rebuild does and a follower does not, waits.
+    /// Makes readers of pages wait, or lets them continue. A rebuild reads pages; a follower does
+    /// not.
     pub fn let_pages_wait(&self, wait: bool) {
         self.inner.pages_wait.send_replace(wait);
     }
 
-    /// From now on who reads so is held, thread and all, as if the process were stopped.
-    pub fn hold(&self, read: Read) -> Gate {
+    /// Holds the next reader that reads in this way, with its thread, as if the process were
+    /// stopped.
+    pub fn hold(&self, read: ReadKind) -> Gate {
         let gate = Gate::default();
         *self.inner.gate.lock().expect("the gate") = Some((read, gate.clone()));
         gate
     }
 }
 
-impl Inner {
-    fn pass(&self, read: Read) {
+impl ControlledLogInner {
+    fn pass(&self, read: ReadKind) {
         let gate = self.gate.lock().expect("the gate").clone();
         if let Some((held, gate)) = gate
             && held == read
@@ -112,7 +116,7 @@ impl Inner {
 }
 
 impl Gate {
-    pub async fn until_held(&self) {
+    pub async fn wait_until_held(&self) {
         eventually("a held reader", async || self.state.0.lock().expect("the gate").held.then_some(())).await;
     }
 
@@ -131,7 +135,7 @@ impl Gate {
 }
 
 #[async_trait]
-impl EventLog for Inner {
+impl EventLog for ControlledLogInner {
     async fn append(
         &self,
         stream: &Stream,
@@ -146,12 +150,12 @@ impl EventLog for Inner {
     }
 
     async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
-        self.pass(Read::Streams);
+        self.pass(ReadKind::Streams);
         self.log.read_streams(streams).await
     }
 
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
-        // The sender is in `self`, so it is there to the end.
+        // The sender is in `self` and cannot be dropped before.
         let _ = self.pages_wait.subscribe().wait_for(|wait| !wait).await;
         let mut events = self.log.read_all(after, limit).await?;
         events.retain(|event| event.position <= self.end.load(Ordering::Relaxed));
@@ -169,7 +173,7 @@ impl EventLog for Inner {
     }
 
     async fn head(&self) -> Result<u64, LogError> {
-        self.pass(Read::Head);
+        self.pass(ReadKind::Head);
         Ok(self.log.head().await?.min(self.end.load(Ordering::Relaxed)) * self.gaps.load(Ordering::Relaxed))
     }
 
@@ -184,7 +188,7 @@ impl EventLog for Inner {
         });
         let is_empty = |followed: &Followed| matches!(followed, Followed::Events(events) if events.is_empty());
         let shortened = shortened.try_filter(move |followed| ready(!is_empty(followed)));
-        // What is damaged beyond the end is not there, and nothing comes after it.
+        // Damage beyond the end does not exist yet, and nothing follows it.
         let is_beyond = move |followed: &Result<_, _>| matches!(followed, Err(LogError::Damaged { position, .. }) if *position > end);
         shortened.filter(move |followed| ready(!is_beyond(followed))).chain(stream::pending()).boxed()
     }

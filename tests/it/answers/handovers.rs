@@ -1,0 +1,107 @@
+//! Handovers: those of a prison, and dates calculated for facts that are not recorded.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    ledger::{Ledger, SHAH, assert_refused},
+    questions::{ask, ask_with, assert_ok, determinate_sentence, members, record},
+};
+
+#[tokio::test]
+async fn handovers_are_listed_as_starting_due_and_overdue() {
+    let ledger = Ledger::start_all_roles().await;
+    for number in ["A0001AA", "A0002AA", "A0003AA"] {
+        ledger.case(number, SHAH).await;
+        record(&ledger, &format!("POST /prisoners/{number}/handover-plans"), determinate_sentence()).await;
+    }
+    // An earlier release, and therefore an earlier handover; last by number.
+    ledger.case("A0004AA", SHAH).await;
+    let earlier = json!({"indeterminate": false, "sentenceStartDate": "2024-01-01",
+        "conditionalReleaseDate": "2026-12-21", "calculatedOn": "2026-02-03", "effectiveAt": "2026-02-03T09:00:00Z"});
+    record(&ledger, "POST /prisoners/A0004AA/handover-plans", earlier).await;
+    let com = json!({"name": "Lee, Sam", "effectiveAt": "2026-03-01T09:00:00Z"});
+    record(&ledger, "PUT /prisoners/A0001AA/community-manager", com).await;
+    let decision =
+        json!({"responsible": "PRISON", "reason": "PRISONER_HAS_BEEN_RECALLED", "effectiveAt": "2026-03-01T09:00:00Z"});
+    record(&ledger, "PUT /prisoners/A0003AA/responsibility-override", decision).await;
+
+    let check = async |query: &str, starting: &[&str], due: &[&str], overdue: &[&str]| {
+        let answer = ask(&ledger, &format!("/prisons/LEI/handovers?{query}")).await;
+        let numbers = |list: &str| -> Vec<Value> {
+            assert_ok(&answer)[list]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|item| item["prisonerNumber"].clone())
+                .collect()
+        };
+        assert_eq!(
+            (numbers("starting"), numbers("due"), numbers("overdue")),
+            (
+                starting.iter().map(|number| json!(number)).collect(),
+                due.iter().map(|number| json!(number)).collect(),
+                overdue.iter().map(|number| json!(number)).collect(),
+            ),
+            "{query}"
+        );
+    };
+    // 17 April is the 30th day after 18 March, 7 April after 8 March.
+    check("on=2026-03-07", &[], &[], &[]).await;
+    check("on=2026-03-08", &["A0004AA"], &["A0004AA"], &[]).await;
+    let by_date = ["A0004AA", "A0001AA", "A0002AA"];
+    check("on=2026-03-18", &by_date, &by_date, &[]).await;
+    check("on=2026-04-16&within=0d", &[], &[], &["A0004AA"]).await;
+    check("on=2026-04-16&within=1d", &["A0001AA", "A0002AA"], &["A0001AA", "A0002AA"], &["A0004AA"]).await;
+    check("on=2026-04-17", &[], &[], &["A0004AA", "A0002AA"]).await;
+    let cases = ask(&ledger, "/prisons/LEI/cases?on=2026-03-18&sort=handoverDate").await;
+    assert_eq!(members(&cases, "prisonerNumber"), ["A0004AA", "A0001AA", "A0002AA", "A0003AA"]);
+    let cases = ask(&ledger, "/prisons/LEI/cases?on=2026-03-18&sort=-handoverStartDate").await;
+    assert_eq!(members(&cases, "prisonerNumber"), ["A0003AA", "A0002AA", "A0001AA", "A0004AA"]);
+}
+
+#[tokio::test]
+async fn handover_dates_are_calculated_and_not_recorded() {
+    let ledger = Ledger::start_all_roles().await;
+    let count = ledger.event_count().await;
+    let facts = json!({"indeterminate": false, "sentenceStartDate": "2024-01-01", "conditionalReleaseDate": "2026-01-01",
+        "calculatedOn": "2024-05-20"});
+    let dates = json!({"startDate": "2025-04-17", "handoverDate": "2025-04-17", "reason": "determinate",
+        "earliestRelease": {"name": "CRD", "date": "2026-01-01"}, "responsibility": "CustodyOnly"});
+    let one = ask_with(&ledger, Method::POST, "/handover-dates", Some(&facts)).await;
+    assert_eq!(assert_ok(&one), &dates);
+    let unknown = json!({"indeterminate": false, "conditionalReleaseDate": "2026-01-01"});
+    let several = ask_with(&ledger, Method::POST, "/handover-dates", Some(&json!([unknown, facts]))).await;
+    assert_eq!(assert_ok(&several)[0]["error"]["code"], "sentence-start-unknown");
+    assert_eq!(assert_ok(&several)[1], dates);
+    assert_refused(
+        &ask_with(&ledger, Method::POST, "/handover-dates", Some(&unknown)).await,
+        422,
+        "sentence-start-unknown",
+    );
+    let misspelt = json!({"indeterminate": true, "ted": null});
+    let alone = ask_with(&ledger, Method::POST, "/handover-dates", Some(&misspelt)).await;
+    assert_eq!(assert_refused(&alone, 400, "field-unknown").body["errors"][0]["pointer"], "#/ted");
+    let among = ask_with(&ledger, Method::POST, "/handover-dates", Some(&json!([misspelt, facts]))).await;
+    let error = &assert_ok(&among)[0]["error"];
+    assert_eq!(error["code"], "field-unknown");
+    assert!(error["detail"].as_str().is_some_and(|detail| detail.contains("`ted`")), "{error}");
+    assert_eq!(assert_ok(&among)[1], dates);
+    assert_eq!(ledger.event_count().await, count);
+}
+
+#[tokio::test]
+async fn handover_dates_equal_those_of_all_worked_examples() {
+    let ledger = Ledger::start_all_roles().await;
+    let examples = include_str!("../../../crates/domain/tests/data/handover/examples.jsonl");
+    let examples: Vec<Value> = examples.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let facts: Vec<&Value> = examples.iter().map(|example| &example["facts"]).collect();
+    let answer = ask_with(&ledger, Method::POST, "/handover-dates", Some(&json!(facts))).await;
+    let answers = assert_ok(&answer).as_array().expect("a list");
+    assert_eq!(answers.len(), examples.len());
+    for (example, answer) in examples.iter().zip(answers) {
+        for (name, expected) in example["expect"].as_object().expect("what to expect") {
+            assert_eq!(&answer[name], expected, "{name} of {}", example["name"]);
+        }
+    }
+}

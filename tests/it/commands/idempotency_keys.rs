@@ -1,0 +1,122 @@
+//! Idempotency keys: one key for one request, sent any number of times.
+
+use std::collections::HashSet;
+
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    commands::new_key,
+    ledger::{Ledger, NOVAK, SHAH, assert_recorded, assert_refused, serve_commands},
+};
+
+#[tokio::test]
+async fn a_key_used_for_one_request_is_refused_for_another() {
+    let ledger = Ledger::start().await;
+    let (key, body) = (new_key(), json!({"tier": "A"}));
+    assert_recorded(&ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &body).await);
+    assert_refused(
+        &ledger.send(Method::POST, "/prisoners/A1234BD/tier", &key, &body).await,
+        422,
+        "idempotency-key-reused",
+    );
+    let manager = json!({"name": "Lee, Sam"});
+    let path = "/prisoners/A1234BC/community-manager";
+    assert_refused(&ledger.send(Method::PUT, path, &key, &manager).await, 422, "idempotency-key-reused");
+    assert_eq!(ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &body).await.status, 200);
+}
+
+/// The requests differ in kind and in stream: roster, bulk, first allocation, merge.
+#[tokio::test]
+async fn a_key_is_refused_for_another_request_on_any_stream() {
+    let ledger = Ledger::start().await;
+    for number in ["A0001AA", "A0002AA", "A0003AA"] {
+        ledger.case(number, SHAH).await;
+    }
+    let reused = async |path: &str, key: &str, body: &Value| {
+        let before = ledger.event_count().await;
+        let answer = ledger.send(Method::POST, path, key, body).await;
+        assert_refused(&answer, 422, "idempotency-key-reused");
+        let sentence = answer.body["detail"].as_str().unwrap_or_default();
+        assert!(sentence.contains(key), "{sentence} names another key than {key}");
+        assert_eq!(ledger.event_count().await, before, "{path}: nothing is recorded");
+    };
+    let tier = json!({"tier": "A"});
+    let bulk = |numbers: Value| {
+        let mut body = json!({"fromStaffId": SHAH, "toStaffId": NOVAK, "reason": "Leaving"});
+        body["prisonerNumbers"] = numbers;
+        body
+    };
+    let first_allocation = |number: &str| {
+        let tier = "D";
+        json!({"nomis_staff_id": NOVAK, "nomis_offender_id": number, "allocated_at_tier": tier, "prison": "LEI"})
+    };
+
+    let roster = new_key();
+    let pom = json!({"staffId": 7, "name": "New, Ann", "kind": "PRISON"});
+    assert_recorded(&ledger.send(Method::POST, "/prisons/LEI/poms", &roster, &pom).await);
+    reused("/prisoners/A0001AA/tier", &roster, &tier).await;
+    reused("/prisons/LEI/reallocations", &roster, &bulk(json!(["A0001AA"]))).await;
+    reused("/allocation", &roster, &first_allocation("A0001AA")).await;
+    reused("/prisoners/A0001AA/merges", &roster, &json!({"removedNumber": "A0002AA"})).await;
+
+    let moved = new_key();
+    let answer = ledger.send(Method::POST, "/prisons/LEI/reallocations", &moved, &bulk(json!(["A0001AA"]))).await;
+    assert_eq!(answer.body["accepted"].as_array().map(Vec::len), Some(1), "{}", answer.text);
+    reused("/prisons/LEI/reallocations", &moved, &bulk(json!(["A0002AA"]))).await;
+    reused("/prisons/LEI/reallocations", &moved, &bulk(Value::Null)).await;
+    reused("/prisons/MDI/reallocations", &moved, &bulk(json!(["A0001AA"]))).await;
+    reused("/prisoners/A0002AA/tier", &moved, &tier).await;
+
+    let allocated = new_key();
+    let answer = ledger.send(Method::POST, "/allocation", &allocated, &first_allocation("A0002AA")).await;
+    assert_eq!(answer.body["status"], json!("ok"), "{}", answer.text);
+    reused("/allocation", &allocated, &first_allocation("A0003AA")).await;
+    let mut other = first_allocation("A0002AA");
+    other["note"] = json!("Hello");
+    reused("/allocation", &allocated, &other).await;
+    let again = ledger.send(Method::POST, "/allocation", &allocated, &first_allocation("A0002AA")).await;
+    assert_eq!(again.text, answer.text);
+
+    let merged = new_key();
+    assert_recorded(
+        &ledger.send(Method::POST, "/prisoners/A0001AA/merges", &merged, &json!({"removedNumber": "A0008AA"})).await,
+    );
+    reused("/prisoners/A0003AA/merges", &merged, &json!({"removedNumber": "A0009AA"})).await;
+    reused("/prisoners/A0003AA/tier", &merged, &tier).await;
+}
+
+#[tokio::test]
+async fn a_command_sent_twenty_times_at_once_is_recorded_once() {
+    let ledger = Ledger::start().await;
+    let other = serve_commands(&ledger.database).await;
+    let key = new_key();
+    let headers = [("Idempotency-Key", key.as_str())];
+    let body = json!({"tier": "B1", "source": "DELIUS"});
+    let clients = [ledger.client(), other.client()];
+    let answers = join_all(
+        (0..20).map(|index| clients[index % 2].send(Method::POST, "/prisoners/A1234BC/tier", &headers, Some(&body))),
+    )
+    .await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1, "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.status.is_success()), "{answers:?}");
+    let bodies: HashSet<_> = answers.iter().map(|answer| answer.text.as_str()).collect();
+    assert_eq!(bodies.len(), 1, "all get the same answer");
+    assert_eq!(ledger.types("A1234BC").await, ["TierAssigned"]);
+
+    // Different commands at once are all recorded.
+    let tiers = ["A", "B", "C", "D", "E", "F", "G", "A1", "B1", "C1", "D1", "E1", "F1", "G1", "A2", "B2"];
+    let bodies: Vec<_> = tiers.iter().map(|tier| json!({ "tier": tier })).collect();
+    let answers = join_all(
+        bodies
+            .iter()
+            .enumerate()
+            .map(|(index, body)| clients[index % 2].send(Method::POST, "/prisoners/A1234BD/tier", &[], Some(body))),
+    )
+    .await;
+    for answer in &answers {
+        assert_recorded(answer);
+    }
+    assert_eq!(ledger.types("A1234BD").await.len(), tiers.len());
+}

@@ -1,0 +1,50 @@
+//! Values and events for tests, each built in one place.
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use domain::{
+    Event,
+    event::RecordedBy,
+    identifier::CommandId,
+    prisoner::{PrisonerEvent, PrisonerNumberRetired, TierAssigned},
+    tier::TierSource,
+};
+use event_log::{Metadata, NewEvent, encode};
+use uuid::Uuid;
+
+pub fn recorded_by(username: &str) -> RecordedBy {
+    RecordedBy { username: username.parse().expect("a username"), client: "test".to_owned() }
+}
+
+/// The metadata of the events of a command.
+pub fn metadata(effective_at: DateTime<Utc>, username: &str, command_id: CommandId) -> Metadata {
+    let request_digest = "0".repeat(64);
+    Metadata::new(effective_at, recorded_by(username), command_id, request_digest, command_id.0, None)
+}
+
+/// A moment that the log can hold: it counts in microseconds.
+pub fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}
+
+/// An event recorded now by a command of its own.
+pub fn new_event(event: &Event) -> NewEvent {
+    let now = now();
+    encode(event, 0, &metadata(now, "TEST", CommandId(Uuid::new_v4())), now)
+}
+
+/// A tier for a case, entered by hand.
+pub fn tier_assigned(tier: &str) -> Event {
+    Event::Prisoner(PrisonerEvent::TierAssigned(TierAssigned {
+        tier: tier.parse().expect("a tier"),
+        rosh_level: None,
+        source: TierSource::Manual,
+        crn: None,
+        prison: None,
+    }))
+}
+
+/// The first event of a merge: a prisoner number is retired for another.
+pub fn number_retired(survivor: &str) -> Event {
+    let survivor = survivor.parse().expect("a prisoner number");
+    Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(PrisonerNumberRetired { survivor }))
+}

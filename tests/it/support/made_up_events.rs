@@ -1,0 +1,31 @@
+//! Events that only make a log longer.
+
+use domain::{Event, Stream, identifier::CommandId};
+use event_log::{APPEND_EVENTS_MAX, ExpectedRevision, encode};
+use uuid::Uuid;
+
+use super::{
+    builders::{metadata, now, tier_assigned},
+    ledger::Ledger,
+};
+
+/// Tiers that no test asks for.
+pub fn tiers(count: usize) -> Vec<Event> {
+    vec![tier_assigned("D1"); count]
+}
+
+/// Appends events to the streams of made-up cases, straight to the log.
+pub async fn append_to_made_up_cases(ledger: &Ledger, events: &[Event]) {
+    let log = ledger.log().await;
+    let appends = events.chunks(APPEND_EVENTS_MAX).enumerate().map(|(number, events)| {
+        let log = log.clone();
+        async move {
+            let stream = Stream::Prisoner(format!("G{number:04}ZZ").parse().expect("a prisoner number"));
+            let now = now();
+            let metadata = metadata(now, "TEST", CommandId(Uuid::new_v4()));
+            let events = events.iter().enumerate().map(|(index, event)| encode(event, index, &metadata, now)).collect();
+            log.append(&stream, ExpectedRevision::NoStream, events).await.expect("append");
+        }
+    });
+    futures::future::join_all(appends).await;
+}
