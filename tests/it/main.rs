@@ -1,4 +1,5 @@
-//! The program tested from outside, as its users meet it. One program of tests; its folders are features.
+//! The program tested from outside, as its users meet it. One program of tests; its folders are
+//! features.
 
 mod answers;
 mod commands;
@@ -8,3 +9,4 @@ mod projections;
 mod services;
 mod stores;
 mod support;
+mod tidy;

@@ -1,0 +1,209 @@
+//! The arrows between crates, and between the modules of a crate.
+//!
+//! A new arrow between crates is the most serious kind of change: it needs a line in [`ARROWS`]
+//! and a reason in its commit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use super::sources;
+
+/// Which crates of the workspace each crate may depend on, tests aside.
+const ARROWS: &[(&str, &[&str])] = &[
+    (
+        "allocation-ledger",
+        &[
+            "command",
+            "domain",
+            "embedded-postgres",
+            "event-log",
+            "event-log-kurrentdb",
+            "event-log-postgres",
+            "http-api",
+            "projector",
+            "query",
+            "simulation",
+            "spreadsheets",
+            "views",
+        ],
+    ),
+    (
+        "bench",
+        &[
+            "allocation-ledger",
+            "command",
+            "domain",
+            "embedded-postgres",
+            "event-log",
+            "event-log-kurrentdb",
+            "event-log-postgres",
+            "projector",
+            "query",
+            "simulation",
+        ],
+    ),
+    ("command", &["domain", "event-log", "http-api"]),
+    ("domain", &[]),
+    ("embedded-postgres", &[]),
+    ("event-log", &["domain"]),
+    ("event-log-kurrentdb", &["domain", "event-log"]),
+    ("event-log-postgres", &["domain", "event-log"]),
+    ("http-api", &["domain", "event-log"]),
+    ("kurrentdb-stand-in", &[]),
+    ("projector", &["domain", "event-log", "views"]),
+    ("query", &["domain", "event-log", "http-api", "views"]),
+    ("simulation", &["domain"]),
+    ("spreadsheets", &["domain"]),
+    ("views", &["domain"]),
+];
+
+/// Modules of one crate that depend on one another in a circle, and why that is right. The module
+/// document of the first says so too.
+const CIRCLES: &[(&str, &[&str], &str)] = &[
+    ("command", &["operations", "policies", "service"], "to be opened"),
+    (
+        "domain",
+        &["event", "prison", "prisoner"],
+        "an event names the events of its two kinds of stream, and they name who recorded them",
+    ),
+    ("http-api", &["headers", "problem"], "to be opened"),
+    ("kurrentdb-stand-in", &["read", "service"], "to be opened"),
+    ("query", &["case_lookups", "state"], "to be opened"),
+    ("views", &["columns", "table"], "to be opened"),
+    ("views", &["rows", "tables", "view"], "to be opened"),
+];
+
+#[test]
+fn crates_depend_on_one_another_as_the_table_says() {
+    let allowed: BTreeMap<_, BTreeSet<_>> =
+        ARROWS.iter().map(|(name, crates)| (*name, crates.iter().copied().collect())).collect();
+    for entry in fs::read_dir(sources::root().join("crates")).expect("the crates") {
+        let path = entry.expect("a crate").path();
+        let Ok(manifest) = fs::read_to_string(path.join("Cargo.toml")) else { continue };
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        let allowed_of_crate = allowed.get(name).unwrap_or_else(|| panic!("the table does not have {name}"));
+        for dependency in dependencies(&manifest) {
+            let is_allowed = !allowed.contains_key(dependency) || allowed_of_crate.contains(dependency);
+            assert!(is_allowed, "{name} must not depend on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn no_arrow_between_crates_leads_back() {
+    let arrows = ARROWS.iter().map(|(name, crates)| (*name, crates.iter().copied().collect())).collect();
+    assert_eq!(circles(&arrows), Vec::<Vec<&str>>::new());
+}
+
+/// The names in `[dependencies]` of a manifest.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let lines = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let lines = lines.take_while(|line| !line.starts_with('['));
+    lines.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn modules_of_a_crate_depend_on_one_another_in_no_circle() {
+    let files = sources::rust_files();
+    let mut found = Vec::new();
+    for (name, _) in ARROWS {
+        let source = format!("crates/{name}/src/");
+        let paths = files.iter().filter_map(|file| Some((file.path.strip_prefix(&source)?, &file.text)));
+        let mut modules: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (path, text) in paths {
+            let module = path.split('/').next().and_then(|part| part.split('.').next()).expect("a module");
+            modules.entry(module).or_default().extend(used_modules(text));
+        }
+        let names: BTreeSet<_> = modules.keys().copied().collect();
+        for (module, used) in &mut modules {
+            used.retain(|used| names.contains(used) && used != module);
+        }
+        for circle in circles(&modules) {
+            if !CIRCLES.iter().any(|(crate_name, members, _)| crate_name == name && circle == *members) {
+                found.push(format!("{name}: {}", circle.join(", ")));
+            }
+        }
+    }
+    assert!(found.is_empty(), "circles of modules:\n{}", found.join("\n"));
+}
+
+/// The modules of its own crate that a file names: each `crate::module`, and those of
+/// `use crate::{…}`.
+fn used_modules(text: &str) -> BTreeSet<&str> {
+    // The tests of a file, at its end, may use any module.
+    let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let text: Vec<&str> = text.split("crate::").skip(1).collect();
+    let mut modules = BTreeSet::new();
+    for rest in text {
+        if let Some(group) = rest.strip_prefix('{') {
+            modules.extend(group_heads(group));
+        } else {
+            modules.extend(identifier(rest));
+        }
+    }
+    modules
+}
+
+/// The first names of the items of a group `{a::b, c::{d, e}, f}` of which the `{` is cut off.
+fn group_heads(group: &str) -> Vec<&str> {
+    let mut heads = Vec::new();
+    let mut depth = 0;
+    let mut item_start = 0;
+    for (index, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                heads.extend(identifier(group[item_start..index].trim_start()));
+                item_start = index + 1;
+                if character == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+fn identifier(text: &str) -> Option<&str> {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    (end > 0).then_some(&text[..end])
+}
+
+/// The groups of nodes that reach one another.
+fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<Vec<&'a str>> {
+    let reached: BTreeMap<&str, BTreeSet<&str>> = arrows.keys().map(|node| (*node, reach(arrows, node))).collect();
+    let mut groups: BTreeSet<Vec<&str>> = BTreeSet::new();
+    for (node, reached_nodes) in &reached {
+        if reached_nodes.contains(node) {
+            groups.insert(reached_nodes.iter().copied().filter(|other| reached[other].contains(node)).collect());
+        }
+    }
+    groups.into_iter().collect()
+}
+
+/// The nodes to which arrows lead from a node, by way of others too.
+fn reach<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&str> = arrows[from].iter().copied().collect();
+    while let Some(node) = open.pop() {
+        if reached.insert(node) {
+            open.extend(arrows.get(node).into_iter().flatten());
+        }
+    }
+    reached
+}
+
+#[test]
+fn a_circle_is_found() {
+    let arrows = [("a", vec!["b"]), ("b", vec!["c"]), ("c", vec!["b"]), ("d", vec!["a"])];
+    let arrows = arrows.into_iter().map(|(node, to)| (node, to.into_iter().collect())).collect();
+    assert_eq!(circles(&arrows), [["b", "c"]]);
+    assert_eq!(
+        used_modules("use crate::{a::B, c::{d, e},\n f};\nfn g() { crate::h::i() }"),
+        BTreeSet::from(["a", "c", "f", "h"])
+    );
+}

@@ -1,0 +1,65 @@
+//! The length of lines and files.
+
+use super::sources;
+
+/// Comments and prose end at this column; code may go on to 120.
+const PROSE_COLUMNS_MAX: usize = 100;
+
+/// A reader must be able to hold a file in mind.
+const FILE_LINES_MAX: usize = 500;
+
+/// Until every crate is done: so many lines of prose may be too long.
+const LONG_LINES_RATCHET: usize = 1_100;
+
+/// Until every crate is done: so many files may be too long.
+const LONG_FILES_RATCHET: usize = 6;
+
+#[test]
+fn comments_and_prose_end_at_column_100() {
+    let mut long = Vec::new();
+    for file in sources::rust_files() {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            let is_prose =
+                sources::comment_of(line).is_some_and(|comment| comment.is_whole_line && !is_fixed(comment.text));
+            if is_prose && is_long(line) {
+                long.push(format!("{}:{number}", file.path));
+            }
+        }
+    }
+    for file in sources::documents() {
+        let mut is_in_code = false;
+        for (number, line) in (1..).zip(file.text.lines()) {
+            is_in_code ^= line.trim_start().starts_with("```");
+            if !is_in_code && !line.trim_start().starts_with('|') && is_long(line) {
+                long.push(format!("{}:{number}", file.path));
+            }
+        }
+    }
+    println!("{} long lines:\n{}", long.len(), long.join("\n"));
+    assert!(long.len() <= LONG_LINES_RATCHET, "lines of prose beyond column {PROSE_COLUMNS_MAX}; see above");
+}
+
+/// True for a line of a table or of code in a comment.
+fn is_fixed(text: &str) -> bool {
+    text.trim_start().starts_with('|') || text.starts_with("     ")
+}
+
+/// True for a line that is too long and could be broken: a single word, such as an address, cannot.
+fn is_long(line: &str) -> bool {
+    let is_broken_before = line.chars().take(PROSE_COLUMNS_MAX).collect::<String>();
+    let text = is_broken_before.trim_start().trim_start_matches(['/', '!', '-', '*', '>', ' ']);
+    line.chars().count() > PROSE_COLUMNS_MAX && text.contains(' ')
+}
+
+#[test]
+fn a_file_has_at_most_500_lines() {
+    let mut long = Vec::new();
+    for file in sources::rust_files() {
+        let lines = file.text.lines().count();
+        if lines > FILE_LINES_MAX {
+            long.push(format!("{} has {lines} lines", file.path));
+        }
+    }
+    println!("{}", long.join("\n"));
+    assert!(long.len() <= LONG_FILES_RATCHET, "files of more than {FILE_LINES_MAX} lines; see above");
+}
