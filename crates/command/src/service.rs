@@ -166,7 +166,7 @@ impl Service {
         roster: Option<&CachedPrison>,
         command: &prisoner::Command,
         times: RequestTimes,
-    ) -> Result<Decision<PrisonerEvent>, Refusal> {
+    ) -> Result<DecidedEvents<PrisonerEvent>, Refusal> {
         let roster = roster.map(CachedStream::read);
         let roster_recorded_at = roster.as_ref().and_then(|roster| roster.history().last_recorded_at());
         let now = self.time_of_decision([case.last_recorded_at(), roster_recorded_at, times.caused_at]);
@@ -177,7 +177,7 @@ impl Service {
             prison: roster.as_ref().map(|roster| roster.history()),
             recommendation_policy: self.inner.settings.recommendation_policy,
         };
-        Ok(Decision { events: prisoner::decide(case, command, &context)?, now, effective_at })
+        Ok(DecidedEvents { events: prisoner::decide(case, command, &context)?, now, effective_at })
     }
 
     fn decide_on_prison(
@@ -185,10 +185,10 @@ impl Service {
         prison: &prison::History,
         command: &prison::Command,
         times: RequestTimes,
-    ) -> Result<Decision<PrisonEvent>, Refusal> {
+    ) -> Result<DecidedEvents<PrisonEvent>, Refusal> {
         let now = self.time_of_decision([prison.last_recorded_at(), times.caused_at, None]);
         let effective_at = times.effective_at.unwrap_or(now);
-        Ok(Decision {
+        Ok(DecidedEvents {
             events: prison::decide(prison, command, &prison::Context { now, effective_at })?,
             now,
             effective_at,
@@ -207,7 +207,7 @@ impl Service {
         key: &H::Key,
         roster: Option<&CachedPrison>,
         request: &Request,
-        decide: impl Fn(&H) -> Result<Decision<H::Event>, Refusal>,
+        decide: impl Fn(&H) -> Result<DecidedEvents<H::Event>, Refusal>,
     ) -> Result<Outcome, Error> {
         let stream = H::stream(key);
         self.inner.idempotency_keys.check(request.command_id, Some(&stream), &request.request_digest)?;
@@ -257,7 +257,7 @@ impl Service {
         streams: &Streams<H>,
         cached: &CachedStream<H>,
         request: &Request,
-        decision: Decision<H::Event>,
+        decision: DecidedEvents<H::Event>,
         expected: ExpectedRevision,
     ) -> Result<Option<Outcome>, Error> {
         let stream = request.command.stream();
@@ -402,7 +402,7 @@ impl Service {
 }
 
 /// The events that `domain` decided on, and the times of the decision.
-pub(crate) struct Decision<E> {
+pub(crate) struct DecidedEvents<E> {
     pub(crate) events: Vec<E>,
     pub(crate) now: DateTime<Utc>,
     pub(crate) effective_at: DateTime<Utc>,

@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// An event in its envelope.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct RecordedEvent {
+#[schema(as = RecordedEvent)]
+pub struct EventDocument {
     /// Identifies the event.
     pub event_id: Uuid,
     /// Its type.
@@ -31,7 +32,7 @@ pub struct RecordedEvent {
     /// When the ledger learnt of it.
     pub recorded_at: DateTime<Utc>,
     /// Who recorded it.
-    pub recorded_by: RecordedBy,
+    pub recorded_by: RecorderDocument,
     /// The command that it came from.
     pub command_id: Uuid,
     /// Ties together what belongs to one request across services.
@@ -48,7 +49,8 @@ pub struct RecordedEvent {
 /// Who recorded an event, and with which client.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct RecordedBy {
+#[schema(as = RecordedBy)]
+pub struct RecorderDocument {
     /// The person or service account.
     pub username: String,
     /// The client that sent the command.
@@ -59,7 +61,7 @@ fn serialize_data<S: Serializer>(event: &Event, serializer: S) -> Result<S::Ok, 
     event.serialize_data(serializer)
 }
 
-impl From<&StoredEvent> for RecordedEvent {
+impl From<&StoredEvent> for EventDocument {
     fn from(stored: &StoredEvent) -> Self {
         let StoredEvent { stream, metadata, entry } = stored;
         Self {
@@ -71,7 +73,7 @@ impl From<&StoredEvent> for RecordedEvent {
             position: entry.position,
             effective_at: entry.effective_at,
             recorded_at: entry.recorded_at,
-            recorded_by: RecordedBy {
+            recorded_by: RecorderDocument {
                 username: entry.recorded_by.username.to_string(),
                 client: entry.recorded_by.client.clone(),
             },

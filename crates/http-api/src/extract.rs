@@ -26,9 +26,9 @@ use crate::{
 
 /// A JSON body.
 #[derive(Debug, Clone, Copy)]
-pub struct Body<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -96,12 +96,12 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 fn refuse_effective_at_out_of_range(bytes: &[u8]) -> Result<(), Problem> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Effective {
+    struct EffectiveAt {
         effective_at: Option<DateTime<Utc>>,
     }
     // What has no such member, or another kind of it, is for the type that was read to judge.
     match serde_json::from_slice(bytes) {
-        Ok(Effective { effective_at: Some(instant) }) if !is_in_range(instant) => {
+        Ok(EffectiveAt { effective_at: Some(instant) }) if !is_in_range(instant) => {
             let detail = format!("not in the years {} to {}; {WRITE_AN_INSTANT}", YEARS.start(), YEARS.end());
             Err(Problem::fault("date-invalid", Fault::pointer("#/effectiveAt", detail)))
         }
@@ -176,7 +176,7 @@ impl<'a> Complaint<'a> {
         } else if let Some(field) = quoted("missing field `") {
             Self::Missing(field)
         } else if text.starts_with('`') && text.contains("` is not a ") {
-            // The form of `domain::identifier::Invalid` and of `crate::instant::Invalid`.
+            // The form of `domain::identifier::Invalid` and of `crate::instant::InvalidInstant`.
             if text.contains("` is not a date") { Self::Date } else { Self::Identifier }
         } else if NOT_A_DATE.contains(&text) {
             Self::Date

@@ -23,12 +23,12 @@ use crate::metrics::{Metrics, Sample};
 /// How long a component may take to say how it is, before it counts as down.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(2);
 
-type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Component> + Send>> + Send + Sync>;
+type CheckFn = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Component> + Send>> + Send + Sync>;
 
 /// How a part of the service is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Component {
-    status: Status,
+    status: ComponentStatus,
     #[serde(skip_serializing_if = "Map::is_empty")]
     details: Map<String, Value>,
 }
@@ -36,7 +36,7 @@ pub struct Component {
 /// Up or down, in the words of HMPPS's tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-enum Status {
+enum ComponentStatus {
     Up,
     Down,
 }
@@ -45,12 +45,12 @@ impl Component {
     /// It works.
     #[must_use]
     pub fn up() -> Self {
-        Self { status: Status::Up, details: Map::new() }
+        Self { status: ComponentStatus::Up, details: Map::new() }
     }
 
     /// It does not, and why, in words for an operator and without anything secret.
     pub fn down(why: impl Into<String>) -> Self {
-        Self { status: Status::Down, details: Map::new() }.with("error", why.into())
+        Self { status: ComponentStatus::Down, details: Map::new() }.with("error", why.into())
     }
 
     /// It does not, because of an error: said in one line, with its causes.
@@ -72,15 +72,15 @@ pub struct Health {
     name: &'static str,
     version: &'static str,
     metrics: Metrics,
-    checks: Vec<Checked>,
+    checks: Vec<ComponentCheck>,
 }
 
 /// A component, and how to ask it.
 #[derive(Clone)]
-struct Checked {
+struct ComponentCheck {
     name: &'static str,
     is_needed: bool,
-    check: Check,
+    check: CheckFn,
 }
 
 impl Health {
@@ -112,22 +112,22 @@ impl Health {
     where
         F: Future<Output = Component> + Send + 'static,
     {
-        self.checks.push(Checked { name, is_needed, check: Arc::new(move || Box::pin(check())) });
+        self.checks.push(ComponentCheck { name, is_needed, check: Arc::new(move || Box::pin(check())) });
         self
     }
 
     /// How each component is, or only those that are needed; all asked at the same time.
-    async fn check(&self, only_needed: bool) -> (Status, Vec<(&'static str, Component)>) {
+    async fn check(&self, only_needed: bool) -> (ComponentStatus, Vec<(&'static str, Component)>) {
         let checks = self.checks.iter().filter(|checked| checked.is_needed || !only_needed);
-        let asked = checks.map(async |Checked { name, check, .. }| {
+        let asked = checks.map(async |ComponentCheck { name, check, .. }| {
             let component = tokio::time::timeout(CHECK_TIME_MAX, check())
                 .await
                 .unwrap_or_else(|_| Component::down(format!("no answer within {} s", CHECK_TIME_MAX.as_secs())));
             (*name, component)
         });
         let components = join_all(asked).await;
-        let is_down = components.iter().any(|(_, component)| component.status == Status::Down);
-        (if is_down { Status::Down } else { Status::Up }, components)
+        let is_down = components.iter().any(|(_, component)| component.status == ComponentStatus::Down);
+        (if is_down { ComponentStatus::Down } else { ComponentStatus::Up }, components)
     }
 
     async fn samples(&self) -> Vec<Sample> {
@@ -135,7 +135,7 @@ impl Health {
             name: "ledger_component_up",
             help: "Whether a component can do its work: 1 or 0",
             labels: vec![("component", name)],
-            value: f64::from(u8::from(component.status == Status::Up)),
+            value: f64::from(u8::from(component.status == ComponentStatus::Up)),
         };
         self.check(false).await.1.into_iter().map(sample).collect()
     }
@@ -160,10 +160,10 @@ async fn details(State(health): State<Health>) -> Response {
 
 async fn readiness(State(health): State<Health>) -> Response {
     let (status, mut components) = health.check(true).await;
-    components.retain(|(_, component)| component.status == Status::Down);
+    components.retain(|(_, component)| component.status == ComponentStatus::Down);
     match status {
-        Status::Up => answer(status, json!({"status": status})),
-        Status::Down => answer(status, json!({"status": status, "components": by_name(components)})),
+        ComponentStatus::Up => answer(status, json!({"status": status})),
+        ComponentStatus::Down => answer(status, json!({"status": status, "components": by_name(components)})),
     }
 }
 
@@ -180,10 +180,10 @@ async fn metrics(State(health): State<Health>) -> Response {
     health.metrics.render(health.samples()).await
 }
 
-fn answer(status: Status, body: Value) -> Response {
+fn answer(status: ComponentStatus, body: Value) -> Response {
     let code = match status {
-        Status::Up => StatusCode::OK,
-        Status::Down => StatusCode::SERVICE_UNAVAILABLE,
+        ComponentStatus::Up => StatusCode::OK,
+        ComponentStatus::Down => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()
 }

@@ -13,7 +13,7 @@ pub const YEARS: RangeInclusive<i32> = 1900..=2199;
 /// Why a text is not a point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not {what} in the years {} to {}; write {example}", YEARS.start(), YEARS.end())]
-pub struct Invalid {
+pub struct InvalidInstant {
     value: String,
     what: &'static str,
     example: &'static str,
@@ -33,13 +33,13 @@ impl DateOrInstant {
 }
 
 impl FromStr for DateOrInstant {
-    type Err = Invalid;
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    type Err = InvalidInstant;
+    fn from_str(text: &str) -> Result<Self, InvalidInstant> {
         let instant = match parse(text) {
-            Some(Parsed::Date(date)) => london::midnight(date),
-            Some(Parsed::Instant(instant)) => instant,
+            Some(PointInTime::Date(date)) => london::midnight(date),
+            Some(PointInTime::Instant(instant)) => instant,
             None => {
-                return Err(Invalid {
+                return Err(InvalidInstant {
                     value: text.to_owned(),
                     what: "a date or an instant",
                     example: "a date such as 2026-03-01 or an instant such as 2026-03-01T09:00:00Z",
@@ -53,17 +53,17 @@ impl FromStr for DateOrInstant {
 /// Reads a point in what the ledger knew. A London date is its last instant: what was known when that day was over.
 ///
 /// # Errors
-/// [`Invalid`], where it is neither a position nor a date or an instant.
-pub fn parse_known_at(text: &str) -> Result<KnownAt, Invalid> {
+/// [`InvalidInstant`], where it is neither a position nor a date or an instant.
+pub fn parse_known_at(text: &str) -> Result<KnownAt, InvalidInstant> {
     if let Ok(position) = text.parse() {
         return Ok(KnownAt::Position(position));
     }
     match parse(text) {
-        Some(Parsed::Date(date)) => {
+        Some(PointInTime::Date(date)) => {
             Ok(KnownAt::Instant(london::midnight(date + Days::new(1)) - TimeDelta::microseconds(1)))
         }
-        Some(Parsed::Instant(instant)) => Ok(KnownAt::Instant(instant)),
-        None => Err(Invalid {
+        Some(PointInTime::Instant(instant)) => Ok(KnownAt::Instant(instant)),
+        None => Err(InvalidInstant {
             value: text.to_owned(),
             what: "a position, or a date or an instant",
             example: "a position such as 81233, a date such as 2026-03-01 or an instant such as 2026-03-01T09:00:00Z",
@@ -85,12 +85,12 @@ pub fn optional_known_at<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 pub struct Date(pub NaiveDate);
 
 impl FromStr for Date {
-    type Err = Invalid;
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    type Err = InvalidInstant;
+    fn from_str(text: &str) -> Result<Self, InvalidInstant> {
         match parse(text) {
-            Some(Parsed::Date(date)) => Ok(Self(date)),
-            Some(Parsed::Instant(_)) | None => {
-                Err(Invalid { value: text.to_owned(), what: "a date", example: "a date such as 2026-03-01" })
+            Some(PointInTime::Date(date)) => Ok(Self(date)),
+            Some(PointInTime::Instant(_)) | None => {
+                Err(InvalidInstant { value: text.to_owned(), what: "a date", example: "a date such as 2026-03-01" })
             }
         }
     }
@@ -102,20 +102,20 @@ pub fn is_in_range(instant: DateTime<Utc>) -> bool {
     YEARS.contains(&instant.year())
 }
 
-enum Parsed {
+enum PointInTime {
     Date(NaiveDate),
     Instant(DateTime<Utc>),
 }
 
-fn parse(text: &str) -> Option<Parsed> {
+fn parse(text: &str) -> Option<PointInTime> {
     if let Ok(date) = text.parse::<NaiveDate>() {
-        return YEARS.contains(&date.year()).then_some(Parsed::Date(date));
+        return YEARS.contains(&date.year()).then_some(PointInTime::Date(date));
     }
     // The `+` of an offset that was not escaped in a URL arrives as a space.
     let text = text.replace(' ', "+");
     // Views and events keep microseconds.
     let instant = DateTime::parse_from_rfc3339(&text).ok()?.to_utc().trunc_subsecs(6);
-    is_in_range(instant).then_some(Parsed::Instant(instant))
+    is_in_range(instant).then_some(PointInTime::Instant(instant))
 }
 
 /// Reads an optional date of a body, for `#[serde(deserialize_with)]`.

@@ -12,7 +12,7 @@
 //! | which facts do handover dates come from? | [`handover`] |
 //! | is the service well, and how busy is it? | [`health`], [`metrics`] |
 //! | which trace does a request belong to? | [`trace`] |
-//! | what surrounds every route? | [`surround`] |
+//! | what surrounds every route? | [`add_middleware`] |
 //!
 //! It knows no route of either side and none of their answers.
 
@@ -29,8 +29,8 @@ mod param_groups;
 pub mod problem;
 pub mod trace;
 
-pub use extract::{Body, Params, PathParams};
+pub use extract::{JsonBody, Params, PathParams};
 pub use headers::CommandHeaders;
-pub use middleware::{BODY_BYTES_MAX, surround};
+pub use middleware::{BODY_BYTES_MAX, add_middleware};
 pub use param_groups::ParamGroups;
 pub use problem::Problem;

@@ -1,7 +1,7 @@
-//! What a service counts, in the text format of Prometheus.
+//! Metrics of a service, in the text format of Prometheus.
 //!
 //! Requests, problems and the time that requests take are counted here. The parts of the program add what they count
-//! ([`Metrics::register`]) and what is asked of them whenever the metrics are read ([`Metrics::ask`]).
+//! ([`Metrics::register`]) and samplers that run on each scrape ([`Metrics::add_sampler`]).
 //!
 //! Labels have few values, all of them known to the program: route templates and never paths, codes and never sentences.
 //! So the number of series is bounded, and nothing that a client sends shows.
@@ -30,8 +30,8 @@ use prometheus_client::{
 /// Upper bounds of the buckets of times, in seconds.
 pub const BUCKETS_S: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// How long whoever is asked may take to answer before the metrics are read without it.
-const ASK_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long a sampler may take; the scrape then goes on without it.
+const SAMPLE_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The metrics of one process; clones share them.
 #[derive(Clone)]
@@ -41,13 +41,13 @@ pub struct Metrics {
 
 struct Inner {
     registry: Mutex<Registry>,
-    asked: Mutex<Vec<Ask>>,
-    requests: Family<Answered, Counter>,
-    problems: Family<Code, Counter>,
-    seconds: Family<At, Histogram, fn() -> Histogram>,
+    samplers: Mutex<Vec<Sampler>>,
+    requests: Family<RequestLabels, Counter>,
+    problems: Family<ProblemLabels, Counter>,
+    seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
 }
 
-type Ask = Arc<dyn Fn() -> BoxFuture<'static, Vec<Sample>> + Send + Sync>;
+type Sampler = Arc<dyn Fn() -> BoxFuture<'static, Vec<Sample>> + Send + Sync>;
 
 /// What something that goes up and down is now.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,19 +63,19 @@ pub struct Sample {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct RequestLabels {
     method: &'static str,
     route: Route,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Code {
+struct ProblemLabels {
     code: Cow<'static, str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct At {
+struct RouteLabels {
     route: Route,
 }
 
@@ -140,7 +140,7 @@ impl Default for Metrics {
         Self {
             inner: Arc::new(Inner {
                 registry: Mutex::new(registry),
-                asked: Mutex::default(),
+                samplers: Mutex::default(),
                 requests,
                 problems,
                 seconds,
@@ -155,16 +155,16 @@ impl Metrics {
         add(&mut lock(&self.inner.registry));
     }
 
-    /// Adds what is to be asked whenever the metrics are read. What is not known at that time is left out of the answer.
-    pub fn ask<F>(&self, ask: impl Fn() -> F + Send + Sync + 'static)
+    /// Adds a sampler, which runs on each scrape. It must leave out the samples that it does not know at that time.
+    pub fn add_sampler<F>(&self, sample: impl Fn() -> F + Send + Sync + 'static)
     where
         F: Future<Output = Vec<Sample>> + Send + 'static,
     {
-        lock(&self.inner.asked).push(Arc::new(move || Box::pin(ask())));
+        lock(&self.inner.samplers).push(Arc::new(move || Box::pin(sample())));
     }
 
     /// Counts an answered request.
-    pub(crate) fn answered(
+    pub(crate) fn count_answer(
         &self,
         method: &'static str,
         route: Route,
@@ -173,11 +173,11 @@ impl Metrics {
         took: Duration,
     ) {
         let Inner { requests, problems, seconds, .. } = &*self.inner;
-        let at = At { route: route.clone() };
+        let at = RouteLabels { route: route.clone() };
         seconds.get_or_create(&at).observe(took.as_secs_f64());
-        requests.get_or_create(&Answered { method, route, status: status.as_u16() }).inc();
+        requests.get_or_create(&RequestLabels { method, route, status: status.as_u16() }).inc();
         if let Some(code) = problem {
-            problems.get_or_create(&Code { code }).inc();
+            problems.get_or_create(&ProblemLabels { code }).inc();
         }
     }
 
@@ -187,10 +187,10 @@ impl Metrics {
     }
 
     async fn text(&self, more: impl Future<Output = Vec<Sample>>) -> String {
-        let asked = lock(&self.inner.asked).clone();
-        let answers = join_all(asked.iter().map(|ask| tokio::time::timeout(ASK_TIME_MAX, ask())));
+        let samplers = lock(&self.inner.samplers).clone();
+        let answers = join_all(samplers.iter().map(|sample| tokio::time::timeout(SAMPLE_TIME_MAX, sample())));
         let (answers, more) = futures::join!(answers, more);
-        let now = of_the_moment(answers.into_iter().flat_map(Result::unwrap_or_default).chain(more));
+        let now = gauge_registry(answers.into_iter().flat_map(Result::unwrap_or_default).chain(more));
         let mut text = String::new();
         for registry in [&*lock(&self.inner.registry), &now] {
             // Writing to a `String` cannot fail.
@@ -201,7 +201,7 @@ impl Metrics {
 }
 
 /// Samples by the name of their series.
-fn of_the_moment(samples: impl IntoIterator<Item = Sample>) -> Registry {
+fn gauge_registry(samples: impl IntoIterator<Item = Sample>) -> Registry {
     type Gauges = Family<Vec<(&'static str, &'static str)>, Gauge<f64, AtomicU64>>;
     let mut series: BTreeMap<_, (_, Gauges)> = BTreeMap::new();
     for Sample { name, help, labels, value } in samples {
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_counted_and_what_is_asked_are_shown() {
+    async fn counts_and_samples_are_rendered_together() {
         let metrics = Metrics::default();
         let [log, views] = [("log", 7.5), ("views", 6.0)].map(|(of, value)| Sample {
             name: "ledger_position",
@@ -234,10 +234,10 @@ mod tests {
             labels: vec![("of", of)],
             value,
         });
-        metrics.ask(move || std::future::ready(vec![log.clone()]));
-        metrics.ask(|| std::future::ready(Vec::new()));
+        metrics.add_sampler(move || std::future::ready(vec![log.clone()]));
+        metrics.add_sampler(|| std::future::ready(Vec::new()));
         let problem = Some("path-unknown".into());
-        metrics.answered("GET", Route(None), StatusCode::NOT_FOUND, problem, Duration::from_millis(2));
+        metrics.count_answer("GET", Route(None), StatusCode::NOT_FOUND, problem, Duration::from_millis(2));
         let text = metrics.text(std::future::ready(vec![views])).await;
         for line in [
             "http_requests_total{method=\"GET\",route=\"unknown\",status=\"404\"} 1",

@@ -28,26 +28,26 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// - unknown paths and methods, and panics, answered with problems;
 /// - a correlation id, given or made up, in the log and in the answer, and the trace that it belongs to;
 /// - each answer counted, each problem's `instance` filled in.
-pub fn surround(router: Router, metrics: Metrics) -> Router {
+pub fn add_middleware(router: Router, metrics: Metrics) -> Router {
     router
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(unknown_method)
+        .fallback(refuse_unknown_path)
+        .method_not_allowed_fallback(refuse_unknown_method)
         // One layer of three: each further `.layer` would cost every request two allocations and a dynamic call more.
         .layer((
-            middleware::from_fn_with_state(metrics, accompany),
-            CatchPanicLayer::custom(panicked as fn(Box<dyn Any + Send>) -> Response),
+            middleware::from_fn_with_state(metrics, observe_request),
+            CatchPanicLayer::custom(answer_panic as fn(Box<dyn Any + Send>) -> Response),
             DefaultBodyLimit::max(BODY_BYTES_MAX),
         ))
 }
 
-async fn unknown_path(uri: Uri) -> Problem {
+async fn refuse_unknown_path(uri: Uri) -> Problem {
     Problem::not_found(
         "path-unknown",
         format!("There is nothing at {}. GET /openapi.json lists what there is.", uri.path()),
     )
 }
 
-async fn unknown_method(method: Method, uri: Uri) -> Problem {
+async fn refuse_unknown_method(method: Method, uri: Uri) -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method-not-allowed",
@@ -56,12 +56,12 @@ async fn unknown_method(method: Method, uri: Uri) -> Problem {
 }
 
 /// The panic itself has been logged where it happened, with its place.
-fn panicked(_: Box<dyn Any + Send>) -> Response {
+fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request made the program panic");
     Problem::internal().into_response()
 }
 
-async fn accompany(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+async fn observe_request(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
     let started_at = Instant::now();
     let correlation_id = CorrelationId::given_or_new(request.headers());
     request.extensions_mut().insert(correlation_id);
@@ -85,7 +85,7 @@ async fn accompany(State(metrics): State<Metrics>, mut request: Request, next: N
     if let Some(own) = trace.end(response.status(), code.as_deref()) {
         response.headers_mut().insert(TRACERESPONSE, own);
     }
-    metrics.answered(method, route, response.status(), code, started_at.elapsed());
+    metrics.count_answer(method, route, response.status(), code, started_at.elapsed());
     if let Some(problem) = problem {
         let about_this = problem.with_instance(path).into_response();
         // What others have added to the headers stays, such as Allow.
@@ -116,7 +116,10 @@ mod tests {
     async fn call(request: Request<RawBody>) -> (StatusCode, axum::http::HeaderMap, Value) {
         let router = Router::new()
             .route("/thing", get(async || "here"))
-            .route("/numbers", post(async |crate::Body(numbers): crate::Body<Vec<u8>>| numbers.len().to_string()))
+            .route(
+                "/numbers",
+                post(async |crate::JsonBody(numbers): crate::JsonBody<Vec<u8>>| numbers.len().to_string()),
+            )
             .route(
                 "/broken",
                 get(async || {
@@ -125,7 +128,7 @@ mod tests {
                     }
                 }),
             );
-        let response = surround(router, Metrics::default()).call(request).await.expect("never fails");
+        let response = add_middleware(router, Metrics::default()).call(request).await.expect("never fails");
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
         (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))

@@ -24,11 +24,11 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An error answer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem(Box<Content>);
+pub struct Problem(Box<ProblemMembers>);
 
 /// Boxed, as a problem is the rare end of many a `Result`.
 #[derive(Debug, Clone, PartialEq)]
-struct Content {
+struct ProblemMembers {
     status: StatusCode,
     code: Cow<'static, str>,
     detail: String,
@@ -78,7 +78,7 @@ impl Fault {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Problem)]
-pub struct Document<'a> {
+pub struct ProblemDocument<'a> {
     /// Identifies the kind of problem: `/problems/` and the code.
     #[serde(rename = "type")]
     type_uri: String,
@@ -115,7 +115,7 @@ pub struct Document<'a> {
 impl Problem {
     /// A problem with a status, a code and a sentence.
     pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
-        Self(Box::new(Content {
+        Self(Box::new(ProblemMembers {
             status,
             code: code.into(),
             detail: detail.into(),
@@ -217,9 +217,9 @@ impl Problem {
 
     /// The document as it is sent.
     #[must_use]
-    pub fn document(&self) -> Document<'_> {
+    pub fn document(&self) -> ProblemDocument<'_> {
         let type_uri = format!("/problems/{}", self.0.code);
-        Document {
+        ProblemDocument {
             title: title(&self.0.code),
             status: self.0.status.as_u16(),
             detail: &self.0.detail,

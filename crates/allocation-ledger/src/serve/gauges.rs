@@ -10,7 +10,7 @@ use sqlx::PgPool;
 /// Shows how far the log goes.
 pub(super) fn log(metrics: &Metrics, log: &SharedLog) {
     let log = Arc::clone(log);
-    metrics.ask(move || {
+    metrics.add_sampler(move || {
         let log = Arc::clone(&log);
         async move {
             let head = log.head().await.ok();
@@ -24,7 +24,7 @@ pub(super) fn log(metrics: &Metrics, log: &SharedLog) {
 /// name.
 pub(super) fn views(metrics: &Metrics, log: &SharedLog, views: &PgPool) {
     let (log, views) = (Arc::clone(log), views.clone());
-    metrics.ask(move || {
+    metrics.add_sampler(move || {
         let (log, views) = (Arc::clone(&log), views.clone());
         async move {
             let Ok(position) = projector::position(&views).await else { return Vec::new() };
@@ -45,7 +45,7 @@ pub(super) fn views(metrics: &Metrics, log: &SharedLog, views: &PgPool) {
 /// Shows the connections of a pool.
 pub(super) fn connections(metrics: &Metrics, of: &'static str, pool: &PgPool) {
     let pool = pool.clone();
-    metrics.ask(move || {
+    metrics.add_sampler(move || {
         let idle = pool.num_idle();
         let in_use = (pool.size() as usize).saturating_sub(idle);
         let samples = [("idle", idle), ("in-use", in_use)].map(|(state, count)| Sample {

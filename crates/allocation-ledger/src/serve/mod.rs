@@ -162,7 +162,7 @@ impl Running {
 
         let listener = EndingListener::new(listener, stop_signals.accepting.subscribe());
         metrics.register(|registry| listener.register_metrics(registry));
-        let router = http_api::surround(router, metrics);
+        let router = http_api::add_middleware(router, metrics);
         let stopped = wait_until_raised(&stop_signals.accepting);
         let http = tokio::spawn(async { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
         tracing::info!(url, role = ?settings.role, "serving on {url}");

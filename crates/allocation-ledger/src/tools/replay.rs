@@ -332,7 +332,7 @@ impl Print {
                 if self.raw {
                     serde_json::to_writer(&mut *out, &Raw::of(recorded)?).map_err(io::Error::from)?;
                 } else {
-                    let line = http_api::event::RecordedEvent::from(&stored);
+                    let line = http_api::event::EventDocument::from(&stored);
                     serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
                 }
                 out.write_all(b"\n")?;

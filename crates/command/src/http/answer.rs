@@ -10,7 +10,7 @@ use axum::{
 use domain::{Event, Stream, identifier::CommandId};
 use event_log::StoredEvent;
 use http_api::{
-    event::RecordedEvent,
+    event::EventDocument,
     headers::{IDEMPOTENCY_KEY, LEDGER_POSITION, etag},
     problem,
 };
@@ -30,7 +30,7 @@ use crate::Outcome;
 #[derive(Serialize, ToSchema)]
 pub(super) struct RecordedEvents {
     /// The events, in order.
-    events: Vec<RecordedEvent>,
+    events: Vec<EventDocument>,
 }
 
 /// A command was recorded: 201, or 200 where an earlier request with the same key recorded it.
@@ -43,7 +43,7 @@ impl IntoResponse for RecordedResponse {
     fn into_response(self) -> Response {
         let Self { command_id, outcome } = self;
         let status = if outcome.is_repeated() { StatusCode::OK } else { StatusCode::CREATED };
-        let events = outcome.events().map(RecordedEvent::from).collect();
+        let events = outcome.events().map(EventDocument::from).collect();
         let mut response = (status, Json(RecordedEvents { events })).into_response();
         let headers = response.headers_mut();
         add_command_headers(headers, command_id, Some(outcome.position()));
@@ -139,7 +139,7 @@ impl IntoResponses for ProblemResponses {
 }
 
 fn problem_described(description: &str) -> Described {
-    let schema = Ref::from_schema_name(problem::Document::name());
+    let schema = Ref::from_schema_name(problem::ProblemDocument::name());
     ResponseBuilder::new()
         .description(description)
         .content(problem::CONTENT_TYPE, ContentBuilder::new().schema(Some(schema)).build())

@@ -12,7 +12,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::strict_object::Object;
+use super::strict_object::StrictObject;
 
 /// A command's body, read, and what a repeat of the request is recognised by. No body is an empty object: whether that
 /// is enough is for the fields to say.
@@ -41,7 +41,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CommandBody<T> {
         } else {
             is_json?;
         }
-        let Object(fields) = from_json(&bytes)?;
+        let StrictObject(fields) = from_json(&bytes)?;
         Ok(Self { fields, path, sent: from_json(&bytes)? })
     }
 }

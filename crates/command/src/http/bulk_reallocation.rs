@@ -9,7 +9,7 @@ use domain::{
     Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
 };
-use http_api::{CommandHeaders, PathParams, Problem, event::RecordedEvent};
+use http_api::{CommandHeaders, PathParams, Problem, event::EventDocument};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -77,7 +77,7 @@ struct AcceptedCase {
     /// The case's revision afterwards.
     revision: u64,
     /// What was recorded.
-    events: Vec<RecordedEvent>,
+    events: Vec<EventDocument>,
 }
 
 /// A case that did not move.
@@ -150,7 +150,7 @@ impl From<(PrisonerNumber, Outcome)> for AcceptedCase {
         Self {
             prisoner_number: number.into(),
             revision: outcome.last().entry.revision,
-            events: outcome.events().map(RecordedEvent::from).collect(),
+            events: outcome.events().map(EventDocument::from).collect(),
         }
     }
 }

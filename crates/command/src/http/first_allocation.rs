@@ -21,7 +21,7 @@ use super::{
     CommandBody,
     answer::{HeaderParams, ProblemResponses, add_command_headers},
     refuse_if_match,
-    strict_object::Object,
+    strict_object::StrictObject,
     text::Lines,
 };
 use crate::{
@@ -127,7 +127,7 @@ fn read(mut body: Value) -> Result<FirstAllocationBody, Problem> {
         Some(wrapped) => wrapped.take(),
         None => body,
     };
-    from_json(allocation.to_string().as_bytes()).map(|Object(allocation)| allocation)
+    from_json(allocation.to_string().as_bytes()).map(|StrictObject(allocation)| allocation)
 }
 
 /// A staff id as a number or, as some clients sent it, as text.

@@ -94,7 +94,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 #[derive(OpenApi)]
 #[openapi(
-    components(schemas(answer::RecordedEvents, http_api::problem::Document)),
+    components(schemas(answer::RecordedEvents, http_api::problem::ProblemDocument)),
     tags(
         (name = "Cases", description = "What happens to a case"),
         (name = "Prisons", description = "A prison's roster and its move onto OMiC"),

@@ -11,9 +11,9 @@ use serde::{
 };
 
 /// A `T` that stands in an object.
-pub(super) struct Object<T>(pub(super) T);
+pub(super) struct StrictObject<T>(pub(super) T);
 
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+impl<'de, T: DeserializeOwned> Deserialize<'de> for StrictObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         object(deserializer).map(Self)
     }
@@ -21,9 +21,9 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
 
 /// Reads a `T` that stands in an object; for `#[serde(deserialize_with)]` on a member that is an object itself.
 pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
-    struct Members<T>(PhantomData<T>);
+    struct ObjectVisitor<T>(PhantomData<T>);
 
-    impl<'de, T: DeserializeOwned> Visitor<'de> for Members<T> {
+    impl<'de, T: DeserializeOwned> Visitor<'de> for ObjectVisitor<T> {
         type Value = T;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,7 +35,7 @@ pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserialize
         }
     }
 
-    deserializer.deserialize_map(Members(PhantomData))
+    deserializer.deserialize_map(ObjectVisitor(PhantomData))
 }
 
 #[cfg(test)]
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn an_array_is_no_object() {
-        let is_read = |body| serde_json::from_value::<Object<Example>>(body).is_ok();
+        let is_read = |body| serde_json::from_value::<StrictObject<Example>>(body).is_ok();
         assert!(is_read(json!({"count": 1, "part": {"count": 1}})));
         assert!(!is_read(json!([1, {"count": 1}])));
         assert!(!is_read(json!({"count": 1, "part": [1]})));

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, Service,
-    service::{Decision, RequestTimes},
+    service::{DecidedEvents, RequestTimes},
 };
 
 /// Checks that commands to a case would be accepted one after the other, now.
@@ -28,7 +28,7 @@ pub(super) async fn rehearse(
         if let Some(roster) = &roster {
             service.refresh_prison(roster).await?;
         }
-        let Decision { events, now, effective_at } =
+        let DecidedEvents { events, now, effective_at } =
             service.decide_on_case(&history, roster.as_deref(), command, RequestTimes::default())?;
         for event in events {
             let revision = history.entries().len() as u64;

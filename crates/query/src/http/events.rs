@@ -14,7 +14,7 @@ use event_log::{Followed, LogError, RecordedEvent as LogEvent, SharedLog};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http_api::{
     Params, Problem,
-    event::RecordedEvent,
+    event::EventDocument,
     headers::{LEDGER_POSITION, parse},
     page::Limit,
     problem::Fault,
@@ -99,7 +99,7 @@ impl<'de> Deserialize<'de> for EventTypes {
         ("Last-Event-ID" = Option<u64>, Header, description = "For a stream: where to go on; goes before `after`"),
     ),
     responses(
-        (status = 200, content((Vec<RecordedEvent> = "application/json"), (String = "text/event-stream"))),
+        (status = 200, content((Vec<EventDocument> = "application/json"), (String = "text/event-stream"))),
     ),
 )]
 pub(super) async fn events(
@@ -121,7 +121,7 @@ pub(super) async fn events(
     if !wants_stream(&headers) {
         let limit = query.limit.unwrap_or_default().rows();
         let page = feed::page(&state.log, &mut filter, after, head, limit).await.map_err(Error::from)?;
-        let events: Vec<RecordedEvent> = page.events.iter().map(RecordedEvent::from).collect();
+        let events: Vec<EventDocument> = page.events.iter().map(EventDocument::from).collect();
         let next = page.is_more.then_some(page.position);
         return Ok(Answer::new(page.position, events).with_next_after(next, &uri).into_response());
     }
@@ -246,7 +246,7 @@ impl EventStream {
             match self.filter.select(&recorded) {
                 Ok(None) => {}
                 Ok(Some(stored)) => {
-                    let event = RecordedEvent::from(&stored);
+                    let event = EventDocument::from(&stored);
                     let data =
                         serde_json::to_string(&event).map_err(|error| log_failure(json_error(&recorded, &error)))?;
                     // Writing to a text does not fail.

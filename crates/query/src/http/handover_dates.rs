@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::london;
-use http_api::{Body, Params, Problem, handover::FactsBody};
+use http_api::{JsonBody, Params, Problem, handover::FactsBody};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{
@@ -73,13 +73,13 @@ enum HandoverDatesAnswer {
     request_body(content = FactsBody, description = "One object, or an array of up to 1,000"),
     responses(
         (status = 200, body = HandoverDatesAnswer),
-        (status = 422, body = http_api::problem::Document, description = "`sentence-start-unknown`"),
+        (status = 422, body = http_api::problem::ProblemDocument, description = "`sentence-start-unknown`"),
     ),
 )]
 pub(super) async fn handover_dates(
     Extracted(state): Extracted<State>,
     Params(NoParams {}): Params<NoParams>,
-    Body(facts): Body<OneOrManyFacts>,
+    JsonBody(facts): JsonBody<OneOrManyFacts>,
 ) -> Result<Response, Problem> {
     let today = london::date(state.now());
     let dates = match facts {

@@ -10,7 +10,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{identifier::PrisonerNumber, prisoner::PrisonerEvent};
-use http_api::{ParamGroups, Params, PathParams, Problem, event::RecordedEvent, instant::DateOrInstant, page::Cursor};
+use http_api::{ParamGroups, Params, PathParams, Problem, event::EventDocument, instant::DateOrInstant, page::Cursor};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
 
@@ -71,7 +71,7 @@ pub(super) struct HistoryEntry {
     voided_by: Option<u64>,
     /// The event.
     #[serde(flatten)]
-    event: RecordedEvent,
+    event: EventDocument,
 }
 
 impl From<&CaseEntry> for HistoryEntry {
@@ -79,7 +79,7 @@ impl From<&CaseEntry> for HistoryEntry {
         Self {
             prisoner_number: entry.number.clone(),
             voided_by: entry.voided_by,
-            event: RecordedEvent::from(&entry.stored),
+            event: EventDocument::from(&entry.stored),
         }
     }
 }
@@ -93,7 +93,7 @@ impl From<&CaseEntry> for HistoryEntry {
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HistoryQuery, KnownAtQuery, Paging),
     responses(
         (status = 200, body = Vec<HistoryEntry>),
-        (status = 404, body = http_api::problem::Document, description = "`prisoner-unknown`"),
+        (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`"),
     ),
 )]
 pub(super) async fn history(
@@ -135,7 +135,7 @@ pub(super) async fn history(
     ),
     responses(
         (status = 200, body = HistoryEntry),
-        (status = 404, body = http_api::problem::Document, description = "`prisoner-unknown`, `entry-unknown`"),
+        (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`, `entry-unknown`"),
     ),
 )]
 pub(super) async fn history_entry(

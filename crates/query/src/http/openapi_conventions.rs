@@ -16,7 +16,7 @@ pub(super) struct Conventions;
 impl Modify for Conventions {
     fn modify(&self, openapi: &mut OpenApi) {
         let schemas = &mut openapi.components.get_or_insert_default().schemas;
-        schemas.entry(problem::Document::name().into_owned()).or_insert_with(problem::Document::schema);
+        schemas.entry(problem::ProblemDocument::name().into_owned()).or_insert_with(problem::ProblemDocument::schema);
         for path in openapi.paths.paths.values_mut() {
             let PathItem { get, post, .. } = path;
             get.iter_mut().chain(post).for_each(complete_operation);
@@ -54,12 +54,12 @@ fn complete_operation(operation: &mut Operation) {
 }
 
 fn refers_to_problem(content: &utoipa::openapi::Content) -> bool {
-    let problem = Ref::from_schema_name(problem::Document::name());
+    let problem = Ref::from_schema_name(problem::ProblemDocument::name());
     matches!(&content.schema, Some(RefOr::Ref(schema)) if schema.ref_location == problem.ref_location)
 }
 
 fn describe_problem(description: &str) -> Response {
-    let schema = Ref::from_schema_name(problem::Document::name());
+    let schema = Ref::from_schema_name(problem::ProblemDocument::name());
     ResponseBuilder::new()
         .description(description)
         .content(problem::CONTENT_TYPE, ContentBuilder::new().schema(Some(schema)).build())

@@ -90,7 +90,7 @@ impl<'a> From<&'a CasePeriodRow> for ResponsibilityPeriod<'a> {
     params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), KnownAtQuery),
     responses(
         (status = 200, body = Vec<ResponsibilityPeriod>),
-        (status = 404, body = http_api::problem::Document, description = "`prisoner-unknown`"),
+        (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`"),
     ),
 )]
 pub(super) async fn responsibility_periods(

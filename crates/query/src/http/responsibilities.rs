@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::PrisonerNumber;
-use http_api::{Body, Params, Problem, problem::Fault};
+use http_api::{JsonBody, Params, Problem, problem::Fault};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{
@@ -82,13 +82,13 @@ enum ResponsibilityLine<'a> {
     request_body = PrisonerNumbers,
     responses(
         (status = 200, body = Vec<ResponsibilityLine>),
-        (status = 400, body = http_api::problem::Document, description = "`identifier-invalid`, `too-many`"),
+        (status = 400, body = http_api::problem::ProblemDocument, description = "`identifier-invalid`, `too-many`"),
     ),
 )]
 pub(super) async fn responsibilities(
     Extracted(state): Extracted<State>,
     Params(as_of): Params<AsOfQuery>,
-    Body(PrisonerNumbers { prisoner_numbers: numbers }): Body<PrisonerNumbers>,
+    JsonBody(PrisonerNumbers { prisoner_numbers: numbers }): JsonBody<PrisonerNumbers>,
 ) -> Result<Response, Problem> {
     check_count(numbers.len())?;
     let on = as_of.on(&state);

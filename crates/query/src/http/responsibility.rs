@@ -97,7 +97,7 @@ impl<'a> ResponsibilityAnswer<'a> {
     responses(
         (status = 200, body = ResponsibilityAnswer),
         (status = 304, description = "The caller has the answer already."),
-        (status = 404, body = http_api::problem::Document, description = "`prisoner-unknown`"),
+        (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`"),
     ),
 )]
 pub(super) async fn responsibility(

@@ -11,7 +11,7 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
 };
-use http_api::{Params, Problem, event::RecordedEvent, headers::LEDGER_POSITION, instant::Date, problem::Fault};
+use http_api::{Params, Problem, event::EventDocument, headers::LEDGER_POSITION, instant::Date, problem::Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use views::NomisContactRow;
@@ -70,7 +70,7 @@ struct HeldEntry {
     voided: bool,
     /// The event.
     #[serde(flatten)]
-    event: RecordedEvent,
+    event: EventDocument,
 }
 
 /// A POM contact seen in NOMIS.
@@ -109,8 +109,8 @@ impl From<NomisContactRow> for HeldContact {
     responses(
         (status = 200, body = SubjectAccess),
         (status = 204, description = "Nothing is held."),
-        (status = 209, body = http_api::problem::Document, description = "A `crn`: not an identifier that this service finds people by."),
-        (status = 400, body = http_api::problem::Document, description = "Neither `prn` nor `crn`, both, or not a number or date."),
+        (status = 209, body = http_api::problem::ProblemDocument, description = "A `crn`: not an identifier that this service finds people by."),
+        (status = 400, body = http_api::problem::ProblemDocument, description = "Neither `prn` nor `crn`, both, or not a number or date."),
     ),
 )]
 pub(super) async fn subject_access_request(
@@ -141,7 +141,7 @@ pub(super) async fn subject_access_request(
             .map(|entry| HeldEntry {
                 prisoner_number: entry.number.clone(),
                 voided: entry.voided_by.is_some(),
-                event: RecordedEvent::from(&entry.stored),
+                event: EventDocument::from(&entry.stored),
             })
             .collect(),
         nomis_contacts: contacts

@@ -17,7 +17,7 @@ use clap::Args;
 use command::Clock;
 use domain::{Event, identifier::PrisonerNumber, london};
 use event_log::KnownAt;
-use http_api::{event::RecordedEvent, instant::parse_known_at};
+use http_api::{event::EventDocument, instant::parse_known_at};
 use query::past::{CaseEntry, PastError, WholeCase, whole_case};
 use serde::Serialize;
 
@@ -51,7 +51,7 @@ struct Line<'a> {
     prisoner_number: &'a PrisonerNumber,
     voided_by: Option<u64>,
     #[serde(flatten)]
-    event: RecordedEvent,
+    event: EventDocument,
 }
 
 /// Prints the history.
@@ -105,7 +105,7 @@ fn print_json(case: &WholeCase) -> io::Result<()> {
         let line = Line {
             prisoner_number: &entry.number,
             voided_by: entry.voided_by,
-            event: RecordedEvent::from(&entry.stored),
+            event: EventDocument::from(&entry.stored),
         };
         serde_json::to_writer(&mut out, &line)?;
         out.write_all(b"\n")?;
