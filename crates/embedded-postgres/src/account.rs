@@ -1,8 +1,9 @@
 //! The user that the server runs as.
 //!
-//! Postgres refuses to run as root. A program started as root runs it as the user who made the cluster; a new one as
-//! `postgres` where that user exists, else as `nobody`, who is given the server's own directories and nothing else. Any
-//! other program runs it as itself.
+//! Postgres refuses to run as root. A program that runs as root starts the server as the user that
+//! made the cluster, and makes a new cluster as `postgres`, or as `nobody` if there is no such
+//! user. That user is given the server's own directories and nothing else. Any other program runs
+//! the server as its own user.
 
 use std::{
     ffi::OsStr,
@@ -18,7 +19,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use nix::unistd::{Uid, User};
 
-/// Users that a server started by root may run as, the better first.
+/// The users that root may start a server as, in order of preference.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
 /// The user that the server runs as.
@@ -26,9 +27,9 @@ const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 pub(crate) enum Account {
     /// The user that the program runs as.
     Own,
-    /// Another one, as the program runs as root.
+    /// Another user, since the program runs as root.
     Other {
-        /// Its name.
+        /// The user's name, for messages.
         name: String,
         uid: u32,
         gid: u32,
@@ -36,13 +37,13 @@ pub(crate) enum Account {
 }
 
 impl Account {
-    /// Chooses the user for a cluster, which may be there already.
+    /// Chooses the user for a cluster, which need not exist yet.
     pub(crate) fn for_server(cluster_dir: &Path) -> anyhow::Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Self::Own);
         }
         match fs::metadata(cluster_dir) {
-            // Root looks after a ledger that another user made.
+            // Root serves a cluster that another user made.
             Ok(metadata) if metadata.uid() != 0 => {
                 let (uid, gid) = (metadata.uid(), metadata.gid());
                 let user = User::from_uid(Uid::from_raw(uid)).with_context(|| format!("look up the user {uid}"))?;
@@ -61,13 +62,13 @@ impl Account {
         )
     }
 
-    /// A command that will run as this user, in a process group of its own: what a terminal sends to the program
-    /// (Ctrl-C) must not reach the server, which is stopped in its turn.
+    /// A command that runs as this user, in a process group of its own. A signal that a terminal
+    /// sends to the program (Ctrl-C) must not reach the server, which the program stops itself.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir("/").process_group(0).env("LC_ALL", "C").stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
-            // `PGDATA`, `PGPORT` and the like would talk past our settings.
+            // `PGDATA`, `PGPORT` and similar variables would override the settings of the cluster.
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(name);
             }
@@ -78,7 +79,7 @@ impl Account {
         command
     }
 
-    /// Makes a directory that only this user may enter, or checks that an existing one is such.
+    /// Makes a directory that only this user may enter, or checks that an existing one is private.
     pub(crate) fn make_private_dir(&self, dir: &Path) -> anyhow::Result<()> {
         match DirBuilder::new().mode(0o700).create(dir) {
             Ok(()) => {
@@ -103,9 +104,9 @@ impl Account {
         Ok(())
     }
 
-    /// Sees to it that this user can reach the data directory, so that the first start fails with a sentence and not in
-    /// the middle of the server's own start. The data directory itself is opened for passage where it is root's, as
-    /// those are that root makes for itself in passing; what is above it is not ours to change.
+    /// Makes sure that this user can reach the data directory, so that a first start fails with a
+    /// clear sentence instead of in the middle of the server's own start. If the data directory is
+    /// closed to the user, it is opened for passage. The directories above it are left as they are.
     pub(crate) fn make_reachable(&self, data_dir: &Path) -> anyhow::Result<()> {
         let mut ancestors: Vec<&Path> = data_dir.ancestors().skip(1).collect();
         ancestors.reverse();

@@ -1,4 +1,4 @@
-//! Where a machine keeps the Postgres server programs, and which of them to use.
+//! Finds the Postgres server programs of a machine, and chooses among them.
 
 use std::{
     collections::BTreeSet,
@@ -9,11 +9,11 @@ use std::{
 
 use anyhow::Context as _;
 
-/// The oldest major version that the ledger is used with.
+/// The oldest major version that is supported.
 pub(crate) const MAJOR_VERSION_MIN: u32 = 14;
 
-/// Directories of server programs, with one `*` for the version: Debian and Ubuntu, the Postgres project's RPMs,
-/// Alpine, Arch and others, Homebrew on either kind of Mac, Postgres.app.
+/// The usual directories of server programs, with one `*` for the version: Debian and Ubuntu, the
+/// Postgres project's RPMs, Alpine, Arch and others, Homebrew on either kind of Mac, Postgres.app.
 const USUAL_PLACES: [&str; 7] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
@@ -50,10 +50,10 @@ impl Binaries {
         self.dir.join("initdb")
     }
 
-    /// The programs in one directory, if they are there and say their version.
+    /// The programs in a directory, if both exist and the server prints its version.
     fn in_dir(dir: &Path) -> Option<Self> {
         let dir = dir.canonicalize().ok()?;
-        // The entry in PATH is often a link to one program of a directory elsewhere.
+        // A directory in PATH often holds a link to a program in another directory.
         let dir = dir.join("postgres").canonicalize().ok()?.parent()?.to_owned();
         if !dir.join("initdb").is_file() {
             return None;
@@ -64,16 +64,16 @@ impl Binaries {
     }
 }
 
-/// Which server programs a cluster can be run with.
+/// The server programs that a cluster needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// Those of this major version, which wrote the data that is there.
+pub(crate) enum VersionNeed {
+    /// Programs of this major version, which wrote the data.
     Version(u32),
-    /// The newest, as there is no data yet.
+    /// The newest programs, since there is no data yet.
     Newest,
 }
 
-impl Wanted {
+impl VersionNeed {
     fn newest_of(self, found: &BTreeSet<Binaries>) -> Option<&Binaries> {
         found.iter().rfind(|binaries| match self {
             Self::Version(version) => binaries.major_version == version,
@@ -83,8 +83,8 @@ impl Wanted {
 }
 
 /// The server programs in the directory that the operator named.
-pub(crate) fn chosen(dir: &Path, wanted: Wanted) -> anyhow::Result<Binaries> {
-    // Naming the server program itself is as good.
+pub(crate) fn check_dir(dir: &Path, need: VersionNeed) -> anyhow::Result<Binaries> {
+    // The operator may name the server program itself instead.
     let holder = if dir.is_file() { dir.parent().unwrap_or(dir) } else { dir };
     let found = Binaries::in_dir(holder).with_context(|| {
         format!(
@@ -94,25 +94,25 @@ pub(crate) fn chosen(dir: &Path, wanted: Wanted) -> anyhow::Result<Binaries> {
         )
     })?;
     let found = BTreeSet::from([found]);
-    wanted.newest_of(&found).cloned().with_context(|| missing(wanted, &found))
+    need.newest_of(&found).cloned().with_context(|| missing(need, &found))
 }
 
-/// The server programs on this machine that fit, those in `more_dirs` included; or, as an error, a sentence that says
-/// what is missing and how to come by it.
-pub(crate) fn find(more_dirs: &[PathBuf], wanted: Wanted) -> Result<Binaries, String> {
+/// Finds the suitable server programs on this machine and in `more_dirs`. The error is a sentence
+/// that says what is missing and how to install it.
+pub(crate) fn find(more_dirs: &[PathBuf], need: VersionNeed) -> Result<Binaries, String> {
     let found: BTreeSet<Binaries> =
         candidate_dirs().iter().chain(more_dirs).filter_map(|dir| Binaries::in_dir(dir)).collect();
-    wanted.newest_of(&found).cloned().ok_or_else(|| missing(wanted, &found))
+    need.newest_of(&found).cloned().ok_or_else(|| missing(need, &found))
 }
 
-fn missing(wanted: Wanted, found: &BTreeSet<Binaries>) -> String {
-    match wanted {
-        Wanted::Version(version) => format!(
+fn missing(need: VersionNeed, found: &BTreeSet<Binaries>) -> String {
+    match need {
+        VersionNeed::Version(version) => format!(
             "the data was written by Postgres {version}, and this machine has {}: install the server of version \
              {version} (Debian: `apt-get install postgresql-{version}`), or name its directory with --postgres-bin",
             list(found),
         ),
-        Wanted::Newest => format!(
+        VersionNeed::Newest => format!(
             "the ledger needs the programs of a Postgres server, version {MAJOR_VERSION_MIN} or later, and this machine \
              has {}: install them (Debian and Ubuntu: `apt-get install postgresql`; Fedora: `dnf install \
              postgresql-server`; macOS: `brew install postgresql@17`), name their directory with --postgres-bin, or use \
@@ -153,7 +153,8 @@ fn matching(pattern: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The major version in what `postgres --version` prints: `postgres (PostgreSQL) 15.19 (Debian 15.19-0+deb12u1)`.
+/// The major version in the output of `postgres --version`, such as
+/// `postgres (PostgreSQL) 15.19 (Debian 15.19-0+deb12u1)`.
 fn major_version(printed: &str) -> Option<u32> {
     let version = printed.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
     let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_as_servers_print_them() {
+    fn the_major_version_is_read_from_the_servers_output() {
         for (printed, version) in [
             ("postgres (PostgreSQL) 15.19 (Debian 15.19-0+deb12u1)\n", Some(15)),
             ("postgres (PostgreSQL) 17.2\n", Some(17)),
@@ -180,17 +181,17 @@ mod tests {
     fn data_is_served_by_its_own_version_and_new_data_by_the_newest() {
         let binaries = |major_version: u32| Binaries { major_version, dir: PathBuf::from(format!("/{major_version}")) };
         let found = BTreeSet::from([binaries(9), binaries(15), binaries(17)]);
-        let chosen = |wanted: Wanted| wanted.newest_of(&found).map(|binaries| binaries.major_version);
-        assert_eq!(chosen(Wanted::Newest), Some(17));
-        assert_eq!(chosen(Wanted::Version(15)), Some(15));
-        assert_eq!(chosen(Wanted::Version(16)), None);
-        assert_eq!(Wanted::Newest.newest_of(&BTreeSet::from([binaries(9)])), None, "too old");
-        assert!(missing(Wanted::Version(16), &found).contains("9 in /9, 15 in /15, 17 in /17"));
+        let chosen = |need: VersionNeed| need.newest_of(&found).map(|binaries| binaries.major_version);
+        assert_eq!(chosen(VersionNeed::Newest), Some(17));
+        assert_eq!(chosen(VersionNeed::Version(15)), Some(15));
+        assert_eq!(chosen(VersionNeed::Version(16)), None);
+        assert_eq!(VersionNeed::Newest.newest_of(&BTreeSet::from([binaries(9)])), None, "too old");
+        assert!(missing(VersionNeed::Version(16), &found).contains("9 in /9, 15 in /15, 17 in /17"));
     }
 
     #[test]
     fn a_directory_without_server_programs_is_refused_by_name() {
-        let error = chosen(Path::new("/nonexistent"), Wanted::Newest).expect_err("no programs there");
+        let error = check_dir(Path::new("/nonexistent"), VersionNeed::Newest).expect_err("no programs there");
         assert!(error.to_string().contains("/nonexistent"), "{error}");
     }
 }

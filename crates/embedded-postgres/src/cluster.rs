@@ -1,11 +1,11 @@
-//! The private cluster: its directories, how it is made, with which settings its server is started.
+//! The private cluster: its directories, how it is made, and the settings of its server.
 //!
 //! ```text
 //! DIR/postgres        the cluster; only the server's user may enter
-//! DIR/postgres.new-…  a cluster being made; one that was not finished is thrown away
-//! DIR/run             the server's socket, where its path is short enough for a socket
-//! DIR/postgres.log    what the server has to say; DIR/postgres.log.1 what it said before
-//! DIR/locks           who uses the server, who starts or stops it, who fetches its programs
+//! DIR/postgres.new-…  a cluster being made; an unfinished one is removed
+//! DIR/run             the server's socket, if its path is short enough for a socket
+//! DIR/postgres.log    the server's log; DIR/postgres.log.1 is the one before
+//! DIR/locks           the locks for using, changing and fetching the server
 //! ```
 
 use std::{
@@ -23,52 +23,53 @@ use uuid::Uuid;
 use crate::{
     Durability, SUPERUSER,
     account::Account,
-    binaries::{Binaries, Wanted},
-    postmaster::{POLL_INTERVAL, PidFile, Postmaster, Status, is_exiting, is_postmaster, process_exists},
+    binaries::{Binaries, VersionNeed},
+    postmaster::{POLL_INTERVAL, PidFile, Postmaster, ServerStatus, is_exiting, is_postmaster, process_exists},
 };
 
 /// Longest path of a Unix socket, in bytes: 108 with the closing zero on Linux, 104 elsewhere.
 const SOCKET_PATH_LEN_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-/// What Postgres calls its socket on the port that it is told.
+/// The name that Postgres gives its socket on port 5432.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 
-/// How long a server may take to become ready: recovery after a crash replays at most `max_wal_size` of log.
+/// How long a server may take to become ready: recovery after a crash replays at most
+/// `max_wal_size` of log.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How long the processes of a postmaster that was killed may take to notice and let go of its memory.
+/// How long the processes of a killed postmaster may take to release its shared memory.
 const LEFT_OVER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The size from which the server's log is set aside at a start.
+/// The size in bytes from which a start renames the server's log.
 const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
-/// Begins the name of a cluster being made.
+/// The prefix of the name of an unfinished cluster.
 const UNFINISHED_PREFIX: &str = "postgres.new-";
 
-/// The file in a cluster that says which major version wrote it.
+/// The file in a cluster that names the major version that wrote it.
 const VERSION_FILE: &str = "PG_VERSION";
 
-/// Which server programs the cluster in `data_dir` can be run with.
-pub(crate) fn wanted(data_dir: &Path) -> anyhow::Result<Wanted> {
+/// The version of the server programs that the cluster in `data_dir` needs.
+pub(crate) fn version_need(data_dir: &Path) -> anyhow::Result<VersionNeed> {
     let path = dir_in(data_dir).join(VERSION_FILE);
     match fs::read_to_string(&path) {
         Ok(version) => match version.trim().parse() {
-            Ok(version) => Ok(Wanted::Version(version)),
+            Ok(version) => Ok(VersionNeed::Version(version)),
             Err(_) => bail!("{} holds no version of Postgres but `{}`", path.display(), version.trim()),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Wanted::Newest),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(VersionNeed::Newest),
         Err(error) => Err(error).with_context(|| {
             format!("read {}: start the program as the user who made the data directory, or as root", path.display())
         }),
     }
 }
 
-/// Where a data directory keeps its cluster.
+/// The directory of the cluster in a data directory.
 pub(crate) fn dir_in(data_dir: &Path) -> PathBuf {
     data_dir.join("postgres")
 }
 
-/// Where a data directory keeps its locks.
+/// The directory of the locks in a data directory.
 pub(crate) fn locks_dir_in(data_dir: &Path) -> PathBuf {
     data_dir.join("locks")
 }
@@ -83,23 +84,23 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster in `data_dir`, an absolute path without links, to be run with `binaries`.
+    /// The cluster in `data_dir`, which must be an absolute path without links.
     pub(crate) fn new(data_dir: PathBuf, account: Account, durability: Durability, binaries: Binaries) -> Self {
         Self { data_dir, account, durability, binaries }
     }
 
-    /// Where the cluster is.
+    /// The cluster's directory.
     pub(crate) fn dir(&self) -> PathBuf {
         dir_in(&self.data_dir)
     }
 
-    /// Where the locks are.
+    /// The directory of the locks.
     pub(crate) fn locks_dir(&self) -> PathBuf {
         locks_dir_in(&self.data_dir)
     }
 
-    /// The server that runs on this cluster, once it takes connections; `None` where there is none. One that is ending
-    /// is waited for.
+    /// The server that runs on this cluster, once it takes connections; `None` if no server runs.
+    /// Waits for a server that is ending.
     pub(crate) fn running(&self) -> anyhow::Result<Option<Postmaster>> {
         let dir = self.dir();
         let deadline = Instant::now() + START_TIMEOUT;
@@ -108,7 +109,7 @@ impl Cluster {
             if !is_there && !is_exiting(file.pid) {
                 return Ok(None);
             }
-            if let (true, Status::Ready, Some(socket_dir)) = (is_there, file.status, file.socket_dir) {
+            if let (true, ServerStatus::Ready, Some(socket_dir)) = (is_there, file.status, file.socket_dir) {
                 return Ok(Some(Postmaster { pid: file.pid, socket_dir, child: None }));
             }
             if Instant::now() > deadline {
@@ -125,8 +126,8 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Starts a server, which must not be running, and waits until it takes connections. Makes the cluster first where
-    /// it does not exist.
+    /// Starts a server and waits until it takes connections. No server may be running. Makes the
+    /// cluster if it does not exist.
     pub(crate) fn start(&self) -> anyhow::Result<Postmaster> {
         self.account.make_reachable(&self.data_dir)?;
         if !self.dir().join(VERSION_FILE).exists() {
@@ -135,8 +136,9 @@ impl Cluster {
         self.start_existing(&self.socket_dir())
     }
 
-    /// [`Cluster::start`] for a cluster that was in use: its clients look for its socket in `socket_dir`, and a new one
-    /// in its place would be a ledger that has lost everything.
+    /// [`Cluster::start`] for a cluster that was in use. Its clients expect its socket in
+    /// `socket_dir`. A missing cluster is an error: a new, empty one would look like a loss of all
+    /// data.
     pub(crate) fn start_existing(&self, socket_dir: &Path) -> anyhow::Result<Postmaster> {
         if !self.dir().join(VERSION_FILE).exists() {
             bail!("the Postgres cluster {} is gone: bring it back, or restore a backup there", self.dir().display());
@@ -146,9 +148,9 @@ impl Cluster {
         loop {
             self.remove_misleading_pid_file()?;
             match self.start_once(socket_dir)? {
-                Started::Ready(postmaster) => return Ok(postmaster),
-                Started::LeftOverProcesses if Instant::now() < deadline => thread::sleep(10 * POLL_INTERVAL),
-                Started::LeftOverProcesses => bail!(
+                StartOutcome::Ready(postmaster) => return Ok(postmaster),
+                StartOutcome::LeftOverProcesses if Instant::now() < deadline => thread::sleep(10 * POLL_INTERVAL),
+                StartOutcome::LeftOverProcesses => bail!(
                     "processes of an earlier Postgres server still work in {}: end them and start again",
                     self.dir().display()
                 ),
@@ -156,7 +158,8 @@ impl Cluster {
         }
     }
 
-    /// Makes the cluster beside its place and moves it there when it is finished, so that one which is there is whole.
+    /// Makes the cluster under another name and renames it when it is complete, so that a cluster
+    /// in its place is always complete.
     fn make(&self) -> anyhow::Result<()> {
         let dir = self.dir();
         if dir.exists() {
@@ -166,7 +169,8 @@ impl Cluster {
             );
         }
         self.remove_unfinished()?;
-        // A name of its own: an `initdb` whose program was killed may still be at work, and when it fails it clears up.
+        // The name is unique: an `initdb` whose parent was killed may still run, and removes its
+        // directory when it fails.
         let unfinished = self.data_dir.join(format!("{UNFINISHED_PREFIX}{}", Uuid::new_v4().simple()));
         self.account.make_private_dir(&unfinished)?;
         tracing::info!(postgres = %self.binaries, dir = %dir.display(), "making a Postgres cluster in {}", dir.display());
@@ -175,9 +179,9 @@ impl Cluster {
             .arg("--pgdata")
             .arg(&unfinished)
             .args(["--username", SUPERUSER, "--encoding", "UTF8", "--locale", "C"])
-            // Whoever can enter the socket's directory is the server's user or root.
+            // Only the server's user and root can enter the socket's directory.
             .args(["--auth", "trust"])
-            // Damage of the disk is noticed when it is read, not passed on.
+            // A read of damaged data must fail instead of answering.
             .arg("--data-checksums");
         if self.durability == Durability::ProcessDeath {
             command.arg("--no-sync");
@@ -197,7 +201,7 @@ impl Cluster {
             .with_context(|| format!("write {} to disk", self.data_dir.display()))
     }
 
-    /// Removes clusters that were not finished. One that is still being worked on takes a few tries.
+    /// Removes unfinished clusters. Tries again while another process still writes to one.
     fn remove_unfinished(&self) -> anyhow::Result<()> {
         let entries = fs::read_dir(&self.data_dir).with_context(|| format!("list {}", self.data_dir.display()))?;
         for entry in entries {
@@ -216,8 +220,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// Removes a `postmaster.pid` whose process id now belongs to somebody else (a container's ids start again from 1),
-    /// which Postgres itself would take for a running server. Where no process has that id, Postgres clears up by itself.
+    /// Removes a `postmaster.pid` whose process id now belongs to another process, which Postgres
+    /// would take for a running server. Process ids repeat: in a container they start from 1 again.
+    /// If no process has that id, Postgres removes the file itself.
     fn remove_misleading_pid_file(&self) -> anyhow::Result<()> {
         let dir = self.dir();
         match PidFile::read(&dir)? {
@@ -229,7 +234,7 @@ impl Cluster {
         }
     }
 
-    fn start_once(&self, socket_dir: &Path) -> anyhow::Result<Started> {
+    fn start_once(&self, socket_dir: &Path) -> anyhow::Result<StartOutcome> {
         let log = self.open_log()?;
         let log_start = log.metadata().context("look at the log of Postgres")?.len();
         let mut command = self.account.command(self.binaries.postgres());
@@ -246,17 +251,17 @@ impl Cluster {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if let Some(status) = child.try_wait().context("wait for Postgres")? {
-                let said = self.log_since(log_start);
+                let output = self.log_since(log_start);
                 // The server's messages are in English, as it runs in the C locale.
-                if said.contains("pre-existing shared memory block") {
-                    return Ok(Started::LeftOverProcesses);
+                if output.contains("pre-existing shared memory block") {
+                    return Ok(StartOutcome::LeftOverProcesses);
                 }
-                bail!("Postgres ended while starting ({status}); it said: {}", said.trim());
+                bail!("Postgres ended while starting ({status}); it said: {}", output.trim());
             }
             match PidFile::read(&self.dir())? {
-                Some(PidFile { pid: ready, status: Status::Ready, .. }) if ready == pid => {
+                Some(PidFile { pid: ready, status: ServerStatus::Ready, .. }) if ready == pid => {
                     let socket_dir = socket_dir.to_owned();
-                    return Ok(Started::Ready(Postmaster { pid, socket_dir, child: Some(child) }));
+                    return Ok(StartOutcome::Ready(Postmaster { pid, socket_dir, child: Some(child) }));
                 }
                 _ if Instant::now() > deadline => {
                     Postmaster { pid, socket_dir: socket_dir.to_owned(), child: Some(child) }.stop(&self.dir())?;
@@ -271,8 +276,8 @@ impl Cluster {
         }
     }
 
-    /// The settings that differ from the server's own, given on its command line so that they are this version's
-    /// whenever it starts.
+    /// The settings that differ from the server's defaults. They go on its command line, so that an
+    /// upgraded program starts the server with its own settings.
     fn settings(&self) -> Vec<(&'static str, &'static str)> {
         let mut settings = vec![
             ("listen_addresses", ""),
@@ -280,20 +285,20 @@ impl Cluster {
             ("unix_socket_permissions", "0700"),
             ("max_connections", "100"),
             ("superuser_reserved_connections", "3"),
-            // Acknowledged is durable.
+            // An acknowledged commit must be durable.
             ("full_page_writes", "on"),
             ("synchronous_commit", "on"),
-            // Lets an operator take a backup of the running server.
+            // Operators can back up the running server.
             ("wal_level", "replica"),
-            // One small machine, shared with the program. Checkpoints few and spread out: each one makes the pages
-            // after it be written whole again.
+            // The server shares one small machine with the program. Checkpoints are few and spread
+            // out, because after each one every changed page is written to the log in full again.
             ("shared_buffers", "256MB"),
             ("max_wal_size", "2GB"),
             ("checkpoint_timeout", "15min"),
             ("checkpoint_completion_target", "0.9"),
-            // Disks of today seek as cheaply as they read on.
+            // On solid-state disks a random read costs little more than a sequential one.
             ("random_page_cost", "1.1"),
-            // Our queries are small; compiling one costs more than running it.
+            // The queries are small: compiling one costs more than running it.
             ("jit", "off"),
             ("timezone", "UTC"),
             ("log_timezone", "UTC"),
@@ -301,7 +306,7 @@ impl Cluster {
             ("lc_messages", "C"),
             ("logging_collector", "off"),
             ("log_checkpoints", "off"),
-            // No rows and no statements in the server's log: they hold names and notes.
+            // The server's log must not hold rows and statements, which contain names and notes.
             ("log_error_verbosity", "terse"),
             ("log_min_error_statement", "panic"),
         ];
@@ -312,8 +317,8 @@ impl Cluster {
         settings
     }
 
-    /// The socket's directory: in the data directory, or where its path would be too long for a socket, a directory
-    /// of our own among the temporary files, named after the data directory.
+    /// The socket's directory: in the data directory or, if that path is too long for a socket, a
+    /// private directory in `/tmp` that is named after the data directory.
     fn socket_dir(&self) -> PathBuf {
         let in_data_dir = self.data_dir.join("run");
         if in_data_dir.join(SOCKET_NAME).as_os_str().len() <= SOCKET_PATH_LEN_MAX {
@@ -332,7 +337,7 @@ impl Cluster {
         if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX) {
             fs::rename(&path, self.data_dir.join("postgres.log.1")).context("set the log of Postgres aside")?;
         }
-        // Statements stand in it, and in them names of people.
+        // The log may contain statements, and statements contain names of people.
         OpenOptions::new()
             .create(true)
             .append(true)
@@ -341,7 +346,7 @@ impl Cluster {
             .with_context(|| format!("open {}", path.display()))
     }
 
-    /// What the server has written to its log since it was this long.
+    /// The part of the server's log after its first `log_start` bytes.
     fn log_since(&self, log_start: u64) -> String {
         let log = fs::read(self.log_path()).unwrap_or_default();
         let start = usize::try_from(log_start).unwrap_or(usize::MAX).min(log.len());
@@ -349,10 +354,10 @@ impl Cluster {
     }
 }
 
-/// How one start went.
-enum Started {
+/// The outcome of one start.
+enum StartOutcome {
     /// The server takes connections.
     Ready(Postmaster),
-    /// Processes of a postmaster that was killed have not let go yet.
+    /// Processes of a killed postmaster still hold its shared memory.
     LeftOverProcesses,
 }

@@ -1,20 +1,25 @@
-//! A real Postgres server of the ledger's own, run by the program.
+//! An embedded Postgres: a real server on a private data directory, started and stopped by the
+//! program that uses it.
 //!
 //! | module | knows |
 //! |---|---|
 //! | `binaries` | where a machine keeps Postgres server programs, and which of them fits the data |
-//! | `fetch` | getting them where there are none |
-//! | `account` | which user the server runs as: Postgres refuses to be root |
+//! | `fetch` | how to fetch them on a machine that has none |
+//! | `account` | the user that the server runs as, since Postgres refuses to be root |
 //! | `cluster` | the directories, `initdb`, the settings, the start of a postmaster |
-//! | `postmaster` | `postmaster.pid`: whether a server is there, what it says of itself, how it is ended |
-//! | `supervisor` | starting again what died, and who stops the server last |
+//! | `postmaster` | `postmaster.pid`: whether a server runs, its status, how to end it |
+//! | `supervisor` | how a server that died is started again, and which program stops it |
 //!
-//! Promises: the server listens on a Unix socket only, in a directory that nobody else may enter; what it has committed
-//! is on disk; there is never a second server on the same data. A server left over from a program that was killed is
-//! used again. Several programs may use one data directory at a time (a command-line tool beside `serve`): whoever comes
-//! first starts the server, everybody watches over it, and the last to leave stops it.
+//! Promises:
 //!
-//! Refuses to know: what is kept in the databases.
+//! - The server listens on a Unix socket only, in a directory that only its user may enter.
+//! - A committed transaction is on disk.
+//! - Two servers never run on the same data. A server that a killed program left behind is used
+//!   again.
+//! - Several programs may use one data directory at a time, such as a command-line tool beside
+//!   `serve`. The first one starts the server, each one watches it, and the last one stops it.
+//!
+//! This crate refuses to know what is in the databases.
 
 mod account;
 mod binaries;
@@ -33,7 +38,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use self::{
     account::Account,
-    binaries::{Binaries, Wanted},
+    binaries::{Binaries, VersionNeed},
     cluster::Cluster,
     supervisor::Supervisor,
 };
@@ -41,22 +46,22 @@ use self::{
 /// The role that owns everything in the private cluster.
 const SUPERUSER: &str = "ledger";
 
-/// How a server is run.
+/// The settings of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The directory of the server programs `postgres` and `initdb`. None: look for them.
     pub binaries: Option<PathBuf>,
-    /// What a commit outlives.
+    /// The failures that a commit must survive.
     pub durability: Durability,
 }
 
-/// What a commit outlives.
+/// The failures that a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// A loss of power: every commit waits for the disk.
+    /// A loss of power: each commit waits for the disk.
     PowerLoss,
-    /// The death of any process, the server's included, but not of the machine. For tests, which make thousands of
-    /// databases and pull no plug.
+    /// The death of any process, the server's included, but not of the machine. For tests, which
+    /// make thousands of databases and never cut the power.
     ProcessDeath,
 }
 
@@ -66,24 +71,26 @@ impl Default for Options {
     }
 }
 
-/// A running Postgres server on a data directory. Dropping it stops the server, unless another program uses it too.
+/// A running Postgres server on a data directory. Dropping it stops the server, unless another
+/// program uses it, too.
 #[derive(Debug)]
 pub struct Server {
     supervisor: Supervisor,
 }
 
 impl Server {
-    /// Starts a server on `data_dir`, or joins the one that runs there. Makes the directory and the cluster in it first
-    /// where they do not exist.
+    /// Starts a server on `data_dir`, or joins the one that runs there. Makes the directory and its
+    /// cluster if they do not exist.
     ///
     /// # Errors
-    /// A sentence that says what is missing and what to do: no server programs, a directory that the server's user
-    /// cannot enter, data of another version, a server that does not start.
+    /// The machine has no server programs, the server's user cannot enter the directory, another
+    /// version wrote the data, or the server does not start. The error says what to do.
     pub async fn start(data_dir: &Path) -> anyhow::Result<Self> {
         Self::start_with(data_dir, Options::default()).await
     }
 
-    /// [`Server::start`] with options. They count for the program that starts the server, not for one that joins it.
+    /// [`Server::start`] with options. They apply when this program starts the server, not when it
+    /// joins one.
     ///
     /// # Errors
     /// As [`Server::start`].
@@ -104,15 +111,15 @@ impl Server {
         Ok(Self { supervisor })
     }
 
-    /// The URL of a database of this server, for a client on this machine. It stays the same when the server is started
-    /// again.
+    /// The URL of a database of this server, for a client on this machine. It stays the same after
+    /// a restart.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let socket_dir = self.supervisor.socket_dir();
         format!("postgres://{SUPERUSER}@localhost/{database}?host={}", percent_encoded(&socket_dir.to_string_lossy()))
     }
 
-    /// Makes a database, unless it is there already.
+    /// Makes a database if it does not exist.
     ///
     /// # Errors
     /// The server is out of reach or refuses.
@@ -129,7 +136,8 @@ impl Server {
             let created = sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await;
             match created {
                 Ok(_) => {}
-                // Two programs that start at once both see it missing; the loser meets one of these.
+                // Two programs that start at once both find the database missing; the loser gets
+                // one of these codes.
                 Err(sqlx::Error::Database(error)) if matches!(error.code().as_deref(), Some("42P04" | "23505")) => {}
                 Err(error) => return Err(error).with_context(|| format!("make the database {name}")),
             }
@@ -137,13 +145,13 @@ impl Server {
         connection.close().await.context("leave the embedded Postgres")
     }
 
-    /// The process id of the server as it is now; another after the server died and was started again.
+    /// The current process id of the server. A restart changes it.
     #[must_use]
     pub fn postmaster_pid(&self) -> i32 {
         self.supervisor.postmaster_pid()
     }
 
-    /// Stops the server, unless another program uses it too, and waits until it has ended.
+    /// Stops the server, unless another program uses it, too, and waits until it has ended.
     ///
     /// # Errors
     /// The server does not end.
@@ -152,51 +160,52 @@ impl Server {
     }
 }
 
-/// Whether a cluster has been made in a data directory.
+/// Whether a data directory has a cluster.
 #[must_use]
 pub fn exists(data_dir: &Path) -> bool {
-    // What is in the cluster may be closed to us; the directory itself can be seen.
+    // The cluster's files may be closed to this user, but the directory itself is visible.
     cluster::dir_in(data_dir).exists()
 }
 
-/// The directory of the server programs that a new cluster would be run with, where further programs of Postgres
-/// (`pgbench`, `pg_dump`) are often found too.
+/// The directory of the server programs that a new cluster would use. Other programs of Postgres,
+/// such as `pgbench` and `pg_dump`, are often there, too.
 ///
 /// # Errors
-/// This machine has none that fit.
+/// This machine has no suitable server programs.
 pub fn binaries_dir() -> anyhow::Result<PathBuf> {
     let binaries = match &Options::default().binaries {
-        Some(dir) => binaries::chosen(dir, Wanted::Newest)?,
-        None => binaries::find(&[], Wanted::Newest).map_err(anyhow::Error::msg)?,
+        Some(dir) => binaries::check_dir(dir, VersionNeed::Newest)?,
+        None => binaries::find(&[], VersionNeed::Newest).map_err(anyhow::Error::msg)?,
     };
     Ok(binaries.dir)
 }
 
-/// The server programs for a data directory: those that were named, else those of the machine, else fetched ones.
+/// The server programs for a data directory: those that the options name, else those of the
+/// machine, else fetched ones.
 async fn server_programs(data_dir: &Path, options: &Options) -> anyhow::Result<Binaries> {
-    let wanted = cluster::wanted(data_dir)?;
+    let need = cluster::version_need(data_dir)?;
     if let Some(dir) = &options.binaries {
-        return binaries::chosen(dir, wanted);
+        return binaries::check_dir(dir, need);
     }
-    if let Ok(binaries) = binaries::find(&[], wanted) {
+    if let Ok(binaries) = binaries::find(&[], need) {
         return Ok(binaries);
     }
-    // Only whoever holds it touches fetched programs, so that of two programs that start at once one fetches, and the
-    // other finds them whole.
+    // Only the holder of the lock may touch fetched programs. If two programs start at once, one
+    // fetches them and the other finds them complete.
     let _lock = fetch::lock(data_dir).await?;
-    let missing = match binaries::find(&[fetch::programs_dir(data_dir)], wanted) {
+    let missing = match binaries::find(&[fetch::programs_dir(data_dir)], need) {
         Ok(binaries) => return Ok(binaries),
         Err(missing) => missing,
     };
     tracing::info!("fetching the Postgres server programs, as this machine has none that fit");
-    let fetched = fetch::fetch(data_dir, wanted)
+    let fetched = fetch::fetch(data_dir, need)
         .await
         .context("they could not be fetched either")
-        .and_then(|()| binaries::find(&[fetch::programs_dir(data_dir)], wanted).map_err(anyhow::Error::msg));
+        .and_then(|()| binaries::find(&[fetch::programs_dir(data_dir)], need).map_err(anyhow::Error::msg));
     fetched.context(missing)
 }
 
-/// `text` as it may stand in the query of a URL.
+/// `text`, percent-encoded for the query of a URL.
 fn percent_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
@@ -212,11 +221,11 @@ mod tests {
 
     use super::*;
 
-    /// No machine has it.
+    /// A version that no machine has.
     const VERSION: &str = "9999";
 
     #[tokio::test]
-    async fn programs_that_another_program_fetches_meanwhile_are_used() {
+    async fn programs_that_another_program_is_fetching_are_waited_for_and_used() {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("postgres")).expect("a cluster's directory");
         std::fs::write(dir.path().join("postgres/PG_VERSION"), VERSION).expect("a cluster's version");
@@ -225,8 +234,9 @@ mod tests {
         let options = Options { binaries: None, ..Options::default() };
         let other = tokio::spawn(async move { server_programs(&data_dir, &options).await });
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(!other.is_finished(), "it waits for whoever fetches");
-        // By another process: what this one writes, its children may hold open when it is to be run.
+        assert!(!other.is_finished(), "it waits for the program that fetches");
+        // Another process must write the programs: a child of this one could inherit an open
+        // handle, and a file that is open for writing cannot be run.
         let script = "mkdir -p \"$1\" && cd \"$1\" && echo '#!/bin/sh' >postgres && echo \"echo postgres $2\" >>postgres && \
                       cp postgres initdb && chmod +x postgres initdb";
         let programs = fetch::programs_dir(dir.path());

@@ -1,4 +1,5 @@
-//! A postmaster: the server's first process, as its `postmaster.pid` and the operating system tell of it.
+//! A postmaster, the server's first process, as `postmaster.pid` and the operating system describe
+//! it.
 
 use std::{
     fs, io,
@@ -14,26 +15,26 @@ use nix::{
     unistd::Pid,
 };
 
-/// How often a state of the server is looked at while waiting for the next.
+/// The pause between two looks at a server that is starting or ending.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a server may take for its shutdown checkpoint before it is ended the hard way, which loses nothing but
-/// makes the next start recover.
+/// How long a server may take for its shutdown checkpoint before it is forced to end. A forced end
+/// loses nothing, but the next start must recover.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A postmaster that was started or found.
+/// A postmaster that this program started or found.
 #[derive(Debug)]
 pub(crate) struct Postmaster {
     /// Its process id.
     pub(crate) pid: i32,
     /// The directory of its socket.
     pub(crate) socket_dir: PathBuf,
-    /// Its process, where this program is its parent: it has to be waited for.
+    /// The process, if this program is its parent and must wait for it.
     pub(crate) child: Option<Child>,
 }
 
 impl Postmaster {
-    /// Whether the server on `cluster_dir` is no more.
+    /// Whether the server on `cluster_dir` has ended.
     pub(crate) fn has_ended(&mut self, cluster_dir: &Path) -> bool {
         match &mut self.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
@@ -41,13 +42,13 @@ impl Postmaster {
         }
     }
 
-    /// Ends the server: its clients are disconnected, what is committed is written out.
+    /// Ends the server. It disconnects its clients and writes out committed data first.
     pub(crate) fn stop(mut self, cluster_dir: &Path) -> anyhow::Result<()> {
         for (signal, timeout) in [(Signal::SIGINT, STOP_TIMEOUT), (Signal::SIGQUIT, Duration::from_secs(10))] {
             if self.has_ended(cluster_dir) {
                 return Ok(());
             }
-            // An error means that it ended in this moment, which the wait below finds out.
+            // An error means that the server has just ended, which the wait below notices.
             let _ = signal::kill(Pid::from_raw(self.pid), signal);
             let deadline = Instant::now() + timeout;
             while Instant::now() < deadline {
@@ -61,9 +62,9 @@ impl Postmaster {
     }
 }
 
-/// What a server is doing.
+/// The status of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
+pub(crate) enum ServerStatus {
     /// Starting or recovering.
     Starting,
     /// Taking connections.
@@ -72,22 +73,22 @@ pub(crate) enum Status {
     Stopping,
 }
 
-/// What `postmaster.pid` says.
+/// The content of `postmaster.pid`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PidFile {
     pub(crate) pid: i32,
     /// Absent until the server has opened its socket.
     pub(crate) socket_dir: Option<PathBuf>,
-    pub(crate) status: Status,
+    pub(crate) status: ServerStatus,
 }
 
 impl PidFile {
-    /// Where a cluster keeps it.
+    /// The path of the file in a cluster.
     pub(crate) fn path(cluster_dir: &Path) -> PathBuf {
         cluster_dir.join("postmaster.pid")
     }
 
-    /// Reads it; `None` where there is none, or one that is just being written.
+    /// Reads the file; `None` if there is no file, or if the server is still writing it.
     pub(crate) fn read(cluster_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = Self::path(cluster_dir);
         match fs::read_to_string(&path) {
@@ -97,28 +98,29 @@ impl PidFile {
         }
     }
 
-    /// Lines: process id, data directory, start time, port, socket directory, listen address, shared memory, status.
+    /// The lines are: process id, data directory, start time, port, socket directory, listen
+    /// address, shared memory, status.
     fn parse(content: &str) -> Option<Self> {
         let lines: Vec<&str> = content.lines().collect();
         Some(Self {
             pid: lines.first()?.trim().parse().ok()?,
             socket_dir: lines.get(4).filter(|line| !line.is_empty()).map(PathBuf::from),
             status: match lines.get(7).map(|line| line.trim()) {
-                Some("ready") => Status::Ready,
-                Some("stopping") => Status::Stopping,
-                _ => Status::Starting,
+                Some("ready") => ServerStatus::Ready,
+                Some("stopping") => ServerStatus::Stopping,
+                _ => ServerStatus::Starting,
             },
         })
     }
 }
 
-/// Whether the process is a postmaster on `cluster_dir`. A process id alone says nothing: it may have been given to
-/// somebody else, or belong to a dead process that nobody has waited for.
+/// Whether the process is a postmaster on `cluster_dir`. A process id alone proves nothing: it may
+/// belong to another process by now, or to a dead one that its parent has not waited for.
 pub(crate) fn is_postmaster(pid: i32, cluster_dir: &Path) -> bool {
     let arguments = match fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(arguments) => String::from_utf8_lossy(&arguments).replace('\0', " "),
         Err(_) if Path::new("/proc/self/cmdline").exists() => return false,
-        // A machine without /proc, such as a Mac.
+        // This machine has no /proc, as a Mac has none.
         Err(_) => {
             match Command::new("ps").args(["-o", "args=", "-p", &pid.to_string()]).stdin(Stdio::null()).output() {
                 Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -129,20 +131,22 @@ pub(crate) fn is_postmaster(pid: i32, cluster_dir: &Path) -> bool {
     arguments.contains("postgres") && format!("{arguments} ").contains(&format!(" -D {} ", cluster_dir.display()))
 }
 
-/// Whether the process has ended but not let go of everything yet. Its arguments are gone by then.
+/// Whether the process is exiting but has not released all its resources yet. Its arguments are
+/// gone by then.
 pub(crate) fn is_exiting(pid: i32) -> bool {
-    /// Of the kernel's flags of a process: it is being shut down.
+    /// The kernel's flag for a process that is exiting.
     const PF_EXITING: u32 = 4;
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    // The second field is the program's name in parentheses; state and flags are the third and the ninth.
+    // The second field is the program's name in parentheses. State and flags are the third and the
+    // ninth.
     let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
     let mut fields = fields.split(' ');
     let (state, flags) = (fields.next(), fields.nth(5).and_then(|flags| flags.parse::<u32>().ok()));
-    // A dead process that nobody has waited for keeps its flags, and nothing else.
+    // A dead process that its parent has not waited for keeps its flags and nothing else.
     !matches!(state, Some("Z" | "X")) && flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
-/// Whether a process with this id exists, whatever it is.
+/// Whether any process has this id.
 pub(crate) fn process_exists(pid: i32) -> bool {
     signal::kill(Pid::from_raw(pid), None).is_ok()
 }
@@ -154,21 +158,21 @@ mod tests {
     #[test]
     fn a_pid_file_is_read_at_every_stage() {
         let written = "4711\n/data/postgres\n1764000000\n5432\n/data/run\n\n  1234567    65536\nready   \n";
-        let ready = PidFile { pid: 4711, socket_dir: Some(PathBuf::from("/data/run")), status: Status::Ready };
+        let ready = PidFile { pid: 4711, socket_dir: Some(PathBuf::from("/data/run")), status: ServerStatus::Ready };
         assert_eq!(PidFile::parse(written), Some(ready.clone()));
         assert_eq!(
             PidFile::parse(&written.replace("ready   ", "stopping")),
-            Some(PidFile { status: Status::Stopping, ..ready })
+            Some(PidFile { status: ServerStatus::Stopping, ..ready })
         );
         assert_eq!(
             PidFile::parse("4711\n/data/postgres\n1764000000\n"),
-            Some(PidFile { pid: 4711, socket_dir: None, status: Status::Starting })
+            Some(PidFile { pid: 4711, socket_dir: None, status: ServerStatus::Starting })
         );
         assert_eq!(PidFile::parse(""), None);
     }
 
     #[test]
-    fn a_process_is_not_a_postmaster_because_it_lives() {
+    fn a_live_process_that_is_not_postgres_is_no_postmaster() {
         let own = i32::try_from(std::process::id()).expect("a process id");
         assert!(process_exists(own));
         assert!(!is_postmaster(own, Path::new("/data/postgres")));

@@ -1,16 +1,17 @@
-//! Watching over the server, alone or together with other programs on the same data directory.
+//! Watches the server, alone or together with other programs on the same data directory.
 //!
-//! Two locks, which the kernel releases when a program dies however it dies:
+//! There are two locks, which the kernel releases when a program dies, however it dies:
 //!
 //! | lock | held | by |
 //! |---|---|---|
-//! | `locks/postgres-change` | alone | whoever starts or stops the server, for as long as that takes |
-//! | `locks/postgres-use` | shared | every program that uses the server, as long as it does |
+//! | `locks/postgres-change` | exclusively | the program that starts or stops the server, meanwhile |
+//! | `locks/postgres-use` | shared | each program that uses the server, while it does |
 //!
-//! A program that leaves stops the server if it can have `postgres-use` alone, that is if it was the last. Each program
-//! that finds the server dead starts it again, unless another was faster.
+//! A program that leaves stops the server if it can lock `postgres-use` exclusively, which means
+//! that it is the last. Each program that finds the server dead starts it again, unless another
+//! program was faster.
 //!
-//! The watch is a thread, not a task: it outlives the async runtime of whoever started it.
+//! The watch is a thread and not a task, because it must outlive the caller's async runtime.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -28,10 +29,10 @@ use anyhow::{Context as _, anyhow};
 
 use crate::{cluster::Cluster, postmaster::Postmaster};
 
-/// How often the server is looked at.
+/// The pause between two looks at the server.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long to wait before another try when the server could not be started again.
+/// The pause before another try to restart the server.
 const RESTART_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The watch over a server.
@@ -39,13 +40,13 @@ const RESTART_INTERVAL: Duration = Duration::from_secs(2);
 pub(crate) struct Supervisor {
     postmaster_pid: Arc<AtomicI32>,
     socket_dir: PathBuf,
-    /// Closing it tells the thread to stop.
+    /// Dropping the sender tells the thread to stop.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Supervisor {
-    /// Starts the server or joins the one that runs, and watches over it from then on.
+    /// Starts the server, or joins a running one, and watches it from then on.
     pub(crate) fn start(cluster: Cluster) -> anyhow::Result<Self> {
         fs::create_dir_all(cluster.locks_dir())
             .with_context(|| format!("make the directory {}", cluster.locks_dir().display()))?;
@@ -70,17 +71,17 @@ impl Supervisor {
         Ok(Self { postmaster_pid, socket_dir, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// The directory of the server's socket, the same after every restart.
+    /// The directory of the server's socket. A restart does not change it.
     pub(crate) fn socket_dir(&self) -> &Path {
         &self.socket_dir
     }
 
-    /// The process id of the server as it is now.
+    /// The current process id of the server.
     pub(crate) fn postmaster_pid(&self) -> i32 {
         self.postmaster_pid.load(Ordering::Acquire)
     }
 
-    /// Leaves the server, stops it if nobody else uses it, and waits for that.
+    /// Leaves the server. Stops it and waits for its end if no other program uses it.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         self.leave()
     }
@@ -102,7 +103,7 @@ impl Drop for Supervisor {
     }
 }
 
-/// What the watching thread owns.
+/// The state of the watching thread.
 struct Watch {
     cluster: Cluster,
     change: File,
@@ -158,7 +159,7 @@ impl Watch {
             Ok(()) => {
                 let cluster_dir = self.cluster.dir();
                 if self.postmaster.has_ended(&cluster_dir) {
-                    // It died and may have been started again by another program that died since.
+                    // The server died. Another program may have restarted it and died since.
                     return self.cluster.running()?.map_or(Ok(()), |postmaster| postmaster.stop(&cluster_dir));
                 }
                 self.postmaster.stop(&cluster_dir)
