@@ -1,4 +1,5 @@
-//! Which POM gets a case, and the reasons where the choice goes against the recommendation.
+//! Chooses the POM of a case, and the override reasons where the choice goes against the
+//! recommendation.
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -14,12 +15,13 @@ use crate::{
     world::{Case, World},
 };
 
-/// Any POM of a prison, active or not.
+/// Picks any POM of a prison, active or not.
 pub(crate) fn pick_any_pom(world: &mut World, prison: usize) -> StaffId {
     world.random.pick(&world.prisons[prison].poms).staff_id
 }
 
-/// An active POM with no role on the case, mostly of the recommended kind and with few cases.
+/// Chooses an active POM without a role on the case, mostly of the recommended kind and with few
+/// cases.
 pub(crate) fn choose_pom(world: &mut World, case: &Case, state: &State) -> Option<StaffId> {
     let now = world.recorder.now();
     let immigration = state.arrangements.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
@@ -44,8 +46,8 @@ pub(crate) fn choose_pom(world: &mut World, case: &Case, state: &State) -> Optio
     two.into_iter().min_by_key(|&index| poms[index].cases.len()).map(|index| poms[index].staff_id)
 }
 
-/// Records a command that gives the case to a POM: with reasons where they are needed, and from now where it cannot
-/// hold from the time given.
+/// Records a command that gives the case to a POM. Adds override reasons where the rules ask for
+/// them. If the command is refused at the given effective time, tries again with effect from now.
 pub(crate) fn give(
     world: &mut World,
     case: &mut Case,
@@ -57,26 +59,26 @@ pub(crate) fn give(
     let mut reasons = ChoiceReasons { note, ..ChoiceReasons::default() };
     let by = world.allocator(case.prison);
     let target = target(case.history.number(), operation);
-    let mut asked = world.ask(operation, &target, by).from(effective_at);
+    let mut metadata = world.ask(operation, &target, by).from(effective_at);
     let mut backdated = effective_at.is_some();
     loop {
         let roster = &world.prisons[case.prison].history;
         let command = command(reasons.clone());
-        match world.recorder.on_case(&mut case.history, Some(roster), &command, &asked) {
+        match world.recorder.on_case(&mut case.history, Some(roster), &command, &metadata) {
             Ok(()) => return true,
             Err(refusal) if refusal.rule == Rule::OverrideReasonsNeeded && reasons.override_reasons.is_empty() => {
                 reasons = override_reasons(world, reasons);
             }
             Err(_) if backdated => {
                 backdated = false;
-                asked = asked.from(None);
+                metadata = metadata.from(None);
             }
             Err(_) => return false,
         }
     }
 }
 
-/// Why a choice goes against the recommendation.
+/// Draws reasons for a choice against the recommendation.
 fn override_reasons(world: &mut World, reasons: ChoiceReasons) -> ChoiceReasons {
     use OverrideReason::{Continuity, NoStaff, Other, Suitability};
     let override_reasons = match world.random.below(10) {

@@ -1,4 +1,5 @@
-//! A made-up history of a whole country, to try the ledger out at its real size. No store, no clock.
+//! The simulation: a made-up history of a whole country, to try the ledger at its real size. It has
+//! no store and no clock.
 //!
 //! ```text
 //! chance ─► commands ─the ledger's rules─► events ─► batches
@@ -6,16 +7,17 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | what happens when, and who is where? | `world` |
+//! | what is due when, and where is each person? | `world` |
 //! | what happens to a case? to a prison? | `cases`, `roster` |
 //! | how long does a stay in prison last? | `sentence` |
 //! | how do commands become events? | `record` |
 //! | what are people called, and what do they write? | `texts` |
 //! | where does chance come from? | `random` |
 //!
-//! The same seed and sizes make the same log, byte for byte: one thread decides, in simulated time, and
-//! no code looks at a clock or depends on the order of a hash table. Each prefix of batches is a legal
-//! history that owes nothing: a batch ends where no merge is half done and no inactive POM holds a case.
+//! The same seed and sizes make the same log, byte for byte: one thread decides, in simulated time,
+//! and no code reads a clock or depends on the order of a hash table. Each prefix of batches is a
+//! legal history with no policy left to act: a batch ends where no merge is half done and no
+//! inactive POM holds a case.
 
 mod cases;
 mod choice;
@@ -34,7 +36,7 @@ pub use world::Size;
 use world::World;
 
 /// Simulates the country and hands the events to `sink` in batches, until the last day is over or
-/// `sink` takes no more. Answers the number of cases that there were.
+/// `sink` answers `false`. Answers the number of cases.
 pub fn simulate(size: Size, seed: u64, sink: impl FnMut(Batch) -> bool) -> usize {
     let mut world = World::new(size, seed);
     world.run(sink);

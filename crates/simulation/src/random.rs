@@ -1,9 +1,9 @@
-//! Chance that anybody can repeat: the same seed gives the same numbers on every machine.
+//! Reproducible random numbers: the same seed gives the same numbers on every machine.
 
 use uuid::{Builder, Uuid};
 
-/// `SplitMix64` (Steele, Lea and Flood 2014): not for secrets. Whole numbers only, as floating point differs between
-/// machines where it is least expected.
+/// `SplitMix64` (Steele, Lea and Flood 2014). It must not be used for secrets. All results are
+/// whole numbers, because floating point may differ between machines.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
@@ -20,28 +20,28 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`; 0 where there is none.
+    /// A number below `bound`; 0 if `bound` is 0.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        // The high half of the product: as even as 64 bits allow.
+        // The high half of the product is as even as 64 bits allow.
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
-    /// A number from `from` to `to`, both included.
+    /// A number from `from` to `to`, inclusive.
     pub(crate) fn between(&mut self, from: i64, to: i64) -> i64 {
         from + self.below(usize::try_from(to - from + 1).unwrap_or(0)).cast_signed() as i64
     }
 
-    /// Whether something with that many chances in a hundred comes to pass.
+    /// `true` with a probability of `percent` in a hundred.
     pub(crate) fn percent(&mut self, chances: usize) -> bool {
         self.below(100) < chances
     }
 
-    /// One of these, all alike.
+    /// One of the values, each with the same probability.
     pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 
-    /// One of these, by weight.
+    /// One of the values, with a probability by weight.
     pub(crate) fn weighted<T: Copy>(&mut self, of: &[(usize, T)]) -> T {
         let mut left = self.below(of.iter().map(|&(weight, _)| weight).sum());
         for &(weight, one) in of {

@@ -1,5 +1,5 @@
-//! Commands become events by the ledger's rules, and events the bytes of the log: as the command side does it, with no
-//! log to read.
+//! Turns commands into events by the ledger's rules, and events into the bytes of the log, as the
+//! command service does but without a log to read.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
@@ -15,21 +15,21 @@ use uuid::Uuid;
 
 use crate::random::Random;
 
-/// Events of a batch, about: each costs a commit.
+/// The approximate number of events of a batch. Each batch costs a commit.
 const BATCH_EVENTS: usize = 5_000;
 
-/// Events that belong together: written whole or not at all.
+/// Events that must be written together or not at all.
 #[derive(Debug)]
 pub struct Batch {
-    /// In order.
+    /// The events, in the order of the log.
     pub events: Vec<OrderedEvent>,
-    /// How far the simulated time has come.
+    /// The simulated time at the end of the batch.
     pub until: DateTime<Utc>,
 }
 
-/// What travels beside a command.
+/// The metadata of a command.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct CommandMetadata {
     command_id: CommandId,
     request_digest: String,
     recorded_by: RecordedBy,
@@ -38,12 +38,13 @@ pub(crate) struct Asked {
     effective_at: Option<DateTime<Utc>>,
 }
 
-impl Asked {
-    /// By somebody with a client, to hold from now.
+impl CommandMetadata {
+    /// A command that a person or a service sends through a client, with effect from now.
     pub(crate) fn by(random: &mut Random, operation: &str, target: &str, recorded_by: RecordedBy) -> Self {
         let command_id = CommandId(random.uuid());
         Self {
-            // There was no body: the id, of which there is one a request, stands for it.
+            // The digest is made of the id, which is unique for each request, since there is no
+            // body.
             request_digest: request_digest(operation, target, &command_id),
             command_id,
             recorded_by,
@@ -53,8 +54,8 @@ impl Asked {
         }
     }
 
-    /// By the policy that an inactive POM holds no cases, in the very words of the command side: then it finds nothing
-    /// left to do.
+    /// A command of the policy that an inactive POM holds no cases. It has the same ids and digest
+    /// as the policy of the command service, so that the policy finds nothing left to do.
     pub(crate) fn by_inactive_pom(
         cause: EventId,
         since: DateTime<Utc>,
@@ -76,7 +77,7 @@ impl Asked {
         }
     }
 
-    /// The second half of a merge, after the retirement of the removed number that `self` asked for.
+    /// The command that completes a merge, after the retirement of the removed number.
     pub(crate) fn completion(&self, retirement: &Entry<prisoner::PrisonerEvent>, removed: &PrisonerNumber) -> Self {
         Self {
             command_id: retirement.event_id.derive_command(&format!("merge {removed}")),
@@ -88,7 +89,7 @@ impl Asked {
         }
     }
 
-    /// The same, to hold from then; or from now.
+    /// The same command with another effective time; `None` means now.
     pub(crate) fn from(self, effective_at: Option<DateTime<Utc>>) -> Self {
         Self { effective_at, ..self }
     }
@@ -105,12 +106,12 @@ impl Asked {
     }
 }
 
-/// Who records; a username by its format.
+/// The recorder of a command. The username must be valid.
 pub(crate) fn recorded_by(username: &str, client: &str) -> RecordedBy {
     RecordedBy { username: username.parse().expect("a username by its format"), client: client.to_owned() }
 }
 
-/// The end of the log that is being made.
+/// The end of the log: its time, its position and the events that are not handed over yet.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     now: DateTime<Utc>,
@@ -123,37 +124,38 @@ impl Recorder {
         Self { now: start, position: 0, events: Vec::new() }
     }
 
-    /// The simulated time. Events are recorded now.
+    /// The simulated time, which becomes the recorded time of events.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
-    /// Lets it become `at`, unless it is later already.
+    /// Moves the simulated time to `at`, unless it is later already.
     pub(crate) fn wait_until(&mut self, at: DateTime<Utc>) {
         self.now = self.now.max(at);
     }
 
-    /// Lets a moment pass, as between a command and what a policy does about it.
+    /// Moves the simulated time by some milliseconds, as between a command and the policy that acts
+    /// on it.
     pub(crate) fn wait_a_moment(&mut self, random: &mut Random) {
         self.now += TimeDelta::microseconds(random.between(1_200, 40_000));
     }
 
-    /// Records what a command makes of a case.
+    /// Decides a command on a case and records its events.
     pub(crate) fn on_case(
         &mut self,
         history: &mut prisoner::History,
         roster: Option<&prison::History>,
         command: &prisoner::Command,
-        asked: &Asked,
+        metadata: &CommandMetadata,
     ) -> Result<(), Refusal> {
         let context = prisoner::Context {
             now: self.now,
-            effective_at: asked.effective_at.unwrap_or(self.now),
+            effective_at: metadata.effective_at.unwrap_or(self.now),
             prison: roster,
             recommendation_policy: RecommendationPolicy::Tier,
         };
         let events = prisoner::decide(history, command, &context)?;
-        let metadata = asked.metadata(context.effective_at);
+        let metadata = metadata.metadata(context.effective_at);
         for (index, event) in events.into_iter().enumerate() {
             let stream = Stream::Prisoner(history.number().clone());
             let revision = history.entries().len() as u64;
@@ -163,16 +165,16 @@ impl Recorder {
         Ok(())
     }
 
-    /// Records what a command makes of a prison.
+    /// Decides a command on a prison and records its events.
     pub(crate) fn on_prison(
         &mut self,
         history: &mut prison::History,
         command: &prison::Command,
-        asked: &Asked,
+        metadata: &CommandMetadata,
     ) -> Result<(), Refusal> {
-        let effective_at = asked.effective_at.unwrap_or(self.now);
+        let effective_at = metadata.effective_at.unwrap_or(self.now);
         let events = prison::decide(history, command, &prison::Context { now: self.now, effective_at })?;
-        let metadata = asked.metadata(effective_at);
+        let metadata = metadata.metadata(effective_at);
         for (index, event) in events.into_iter().enumerate() {
             let stream = Stream::Prison(history.code().clone());
             let revision = history.entries().len() as u64;
@@ -206,12 +208,13 @@ impl Recorder {
         entry
     }
 
-    /// What there is, if it is enough for a batch. To be asked where nothing is half done.
+    /// Takes the events if they fill a batch. Callers must not call this in the middle of a merge
+    /// or of a policy's work.
     pub(crate) fn full_batch(&mut self) -> Option<Batch> {
         (self.events.len() >= BATCH_EVENTS).then(|| self.batch())
     }
 
-    /// What there is.
+    /// Takes the events, however few.
     pub(crate) fn batch(&mut self) -> Batch {
         let events = std::mem::replace(&mut self.events, Vec::with_capacity(BATCH_EVENTS + BATCH_EVENTS / 10));
         Batch { events, until: self.now }

@@ -1,4 +1,4 @@
-//! Prisons: their move onto OMiC, and what becomes of their POMs.
+//! Prisons: their move onto OMiC, and the changes of their POMs.
 
 use std::collections::BTreeSet;
 
@@ -19,21 +19,21 @@ use crate::{
     world::{Action, NOTICE_DAYS, Pom, World},
 };
 
-/// Cases of a POM, about: 88,000 people and 2,000 POMs.
+/// The approximate number of cases of a POM: 88,000 people and 2,000 POMs.
 const CASES_PER_POM: usize = 44;
 
-/// What happens to a POM.
+/// A step in the work of a POM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PomStep {
-    /// Something about the POM changes, as chance will have it.
+    /// A change that chance draws.
     Change,
-    /// Back from an absence.
+    /// The POM comes back from an absence.
     Return,
-    /// Back at the prison after having left it.
+    /// The POM comes back after having left the prison.
     Rejoin,
 }
 
-/// The prison tells when it will join OMiC and who its POMs are; whoever it holds comes to be known until then.
+/// Records the go-live date of a prison, and its POMs. Its residents become known before that date.
 pub(crate) fn onboard(world: &mut World, prison: usize) {
     let (go_live_date, estate) = (world.prisons[prison].go_live, world.prisons[prison].estate);
     let by = recorded_by(&format!("HOMD_{}", world.prisons[prison].code), "manage-poms");
@@ -53,7 +53,7 @@ pub(crate) fn onboard(world: &mut World, prison: usize) {
     }
 }
 
-/// Puts another POM on the roster.
+/// Registers another POM at a prison.
 pub(crate) fn recruit(world: &mut World, prison: usize, kind: PomKind) {
     let staff_id = world.staff_id();
     let name = texts::name(&mut world.random);
@@ -112,7 +112,8 @@ pub(crate) fn step(world: &mut World, prison: usize, pom: usize, step: PomStep) 
     }
 }
 
-/// A POM contact of somebody is seen in NOMIS; most are removed once the prison is on OMiC.
+/// Records a POM contact that was seen in NOMIS. Most contacts are removed after the prison has
+/// joined OMiC.
 pub(crate) fn contact_found(world: &mut World, prison: usize, seen: ContactSeen) {
     let contact = seen.contact_id(&world.prisons[prison].code);
     let by = recorded_by("NOMIS_EXTRACT", "allocation-ledger import");
@@ -156,7 +157,7 @@ fn change_details(world: &mut World, prison: usize, staff_id: StaffId) {
         PomDetailsChanged { email: Some(texts::email(&name, "justice.example")), name: Some(name), ..nothing }
     };
     let by = world.allocator(prison);
-    // Refused where the pattern drawn is the one that holds: then nothing changes.
+    // The rules refuse the command if the drawn pattern is the current one; then nothing changes.
     record(world, prison, "change-pom-details", "poms", &Command::ChangePomDetails(changed), by);
 }
 
@@ -170,9 +171,9 @@ fn plan(world: &mut World, prison: usize, pom: usize, step: PomStep, from: i64, 
     world.plan(at, Action::Pom { prison, pom, step });
 }
 
-/// Whether it was recorded.
+/// Records a command on a prison. Answers whether it was recorded.
 fn record(world: &mut World, prison: usize, operation: &str, under: &str, command: &Command, by: RecordedBy) -> bool {
     let target = format!("/prisons/{}/{under}", world.prisons[prison].code);
-    let asked = world.ask(operation, &target, by);
-    world.recorder.on_prison(&mut world.prisons[prison].history, command, &asked).is_ok()
+    let metadata = world.ask(operation, &target, by);
+    world.recorder.on_prison(&mut world.prisons[prison].history, command, &metadata).is_ok()
 }

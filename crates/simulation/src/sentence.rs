@@ -1,4 +1,4 @@
-//! Sentences: how long somebody stays, and the facts that NOMIS would give of it.
+//! Sentences: the length of a stay, and the sentence facts that NOMIS would supply.
 
 use chrono::{Days, Months, NaiveDate};
 use domain::{handover::Facts, prison::Estate};
@@ -10,7 +10,7 @@ use crate::random::Random;
 pub(crate) struct Sentence {
     length: Length,
     start: NaiveDate,
-    /// The date that NOMIS has for the release: CRD, PED or TED.
+    /// The release date in NOMIS: CRD, PED or TED.
     release: NaiveDate,
     parole: bool,
     recalled: bool,
@@ -28,7 +28,7 @@ enum Length {
 }
 
 impl Length {
-    /// In days.
+    /// Draws a length in days.
     fn draw(self, random: &mut Random) -> i64 {
         match self {
             Self::Short => random.between(60, 280),
@@ -40,7 +40,8 @@ impl Length {
 }
 
 impl Sentence {
-    /// That of somebody received on a day. Mean stay some 17 months: of 88,000 people, 60,000 leave in a year.
+    /// The sentence of a person received on a day. The mean stay is some 17 months: of 88,000
+    /// people, 60,000 leave in a year.
     pub(crate) fn of_reception(random: &mut Random, day: NaiveDate) -> Self {
         let length =
             random.weighted(&[(46, Length::Short), (39, Length::Medium), (13, Length::Long), (2, Length::Life)]);
@@ -48,7 +49,8 @@ impl Sentence {
         Self::new(random, length, day, days, false)
     }
 
-    /// That of somebody who was there already: the long sentences are more, and part of each is over.
+    /// The sentence of a resident. Long sentences are more frequent than at reception, and a part
+    /// of each is over.
     pub(crate) fn of_resident(random: &mut Random, day: NaiveDate) -> Self {
         let length =
             random.weighted(&[(15, Length::Short), (43, Length::Medium), (30, Length::Long), (12, Length::Life)]);
@@ -57,7 +59,7 @@ impl Sentence {
         Self::new(random, length, before(day, served), days, false)
     }
 
-    /// That of somebody who was recalled, or came back with a new sentence.
+    /// The sentence after a recall, or after a return with a new sentence.
     pub(crate) fn of_return(random: &mut Random, day: NaiveDate) -> Self {
         let recalled = random.percent(60);
         let length = random.weighted(&[(70, Length::Short), (30, Length::Medium)]);
@@ -78,17 +80,17 @@ impl Sentence {
         }
     }
 
-    /// The day for which the release is planned.
+    /// The planned release date.
     pub(crate) fn release(&self) -> NaiveDate {
         self.release
     }
 
-    /// A court or a recalculation moves the release date a little, never into the past of `today`.
+    /// Moves the release date a little, as a court or a recalculation does. It stays after `today`.
     pub(crate) fn recalculate(&mut self, random: &mut Random, today: NaiveDate) {
         self.release = after(self.release, random.between(-40, 60)).max(after(today, 20));
     }
 
-    /// The facts, where a case is held in an estate.
+    /// The sentence facts for a prison of an estate.
     pub(crate) fn facts(&self, random: &mut Random, estate: Estate) -> Facts {
         let open = estate == Estate::MensOpen;
         let facts = Facts {
@@ -135,7 +137,7 @@ pub(crate) fn before(day: NaiveDate, days: i64) -> NaiveDate {
     day.checked_sub_days(Days::new(days.unsigned_abs())).unwrap_or(day)
 }
 
-/// The day so many years before a day.
+/// The day that many years before a day.
 #[must_use]
 pub fn years_before(day: NaiveDate, years: u32) -> NaiveDate {
     day.checked_sub_months(Months::new(12 * years)).unwrap_or(day)

@@ -1,4 +1,4 @@
-//! Words for a made-up country: names of nobody in particular, places, and what officers write.
+//! Words for a made-up country: invented names, places, and the texts that officers write.
 
 use domain::prison::Estate;
 
@@ -166,7 +166,7 @@ const CLOSED: &[&str] = &[
 const OPEN: &[&str] = &["KMI", "FDI", "HDI", "HBI", "LYI", "NSI", "SPI", "SUI", "KVI", "TKI"];
 const WOMENS: &[&str] = &["FHI", "DWI", "NHI", "STI", "EWI", "LNI", "SDI", "DHI", "AGI", "ESI", "PFI", "CHI"];
 
-/// That many prisons with their kinds of establishment, in the order in which they join OMiC.
+/// The codes and estates of `count` prisons, in the order in which they join OMiC.
 pub(crate) fn prisons(count: usize) -> Vec<(String, Estate)> {
     let (mut closed, mut open, mut womens) = (CLOSED.iter(), OPEN.iter(), WOMENS.iter());
     let mut made_up = 0;
@@ -180,7 +180,7 @@ pub(crate) fn prisons(count: usize) -> Vec<(String, Estate)> {
             match known.or_else(|| closed.next().map(|code| (code, Estate::MensClosed))) {
                 Some((code, estate)) => ((*code).to_owned(), estate),
                 None => {
-                    // No establishment's code ends in X.
+                    // The code of a real establishment never ends in X.
                     made_up += 1;
                     (format!("{}{}X", letter((made_up - 1) / 26), letter(made_up - 1)), Estate::MensClosed)
                 }
@@ -189,7 +189,7 @@ pub(crate) fn prisons(count: usize) -> Vec<(String, Estate)> {
         .collect()
 }
 
-/// Most prisons there are codes for.
+/// The largest number of prisons that have a code.
 pub const PRISONS_MAX: usize = 600;
 
 pub(crate) fn letter(index: usize) -> char {
@@ -201,7 +201,7 @@ pub(crate) fn name(random: &mut Random) -> String {
     format!("{}, {}", random.pick(SURNAMES), random.pick(FORENAMES))
 }
 
-/// A work e-mail address of somebody so named.
+/// The work e-mail address of a person.
 pub(crate) fn email(name: &str, domain: &str) -> String {
     let (surname, forename) = name.split_once(", ").unwrap_or((name, "x"));
     format!("{}.{}@{domain}", forename.to_lowercase(), surname.to_lowercase())

@@ -1,4 +1,4 @@
-//! The made-up country: what is due when, and who is where.
+//! The made-up country: its prisons, its people, and the agenda of what is due.
 
 use std::{
     cmp::Reverse,
@@ -19,46 +19,46 @@ use uuid::Uuid;
 use crate::{
     cases::{self, Step},
     random::Random,
-    record::{Asked, Batch, Recorder, recorded_by},
+    record::{Batch, CommandMetadata, Recorder, recorded_by},
     roster::{self, PomStep},
     sentence::{Sentence, after},
     texts,
 };
 
-/// Days between the move of the first prison onto OMiC being recorded and its go-live day.
+/// Days between the record of the first prison's move onto OMiC and its go-live date.
 pub(crate) const NOTICE_DAYS: i64 = 30;
 
-/// How large a history is asked for.
+/// The size of a history.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
-    /// People in prison at a time, once all prisons are on OMiC.
+    /// The number of people in prison at a time, once all prisons are on OMiC.
     pub prisoners: usize,
-    /// Prisons.
+    /// The number of prisons.
     pub prisons: usize,
-    /// First London day.
+    /// The first London day.
     pub from: NaiveDate,
-    /// Last London day.
+    /// The last London day.
     pub until: NaiveDate,
 }
 
-/// What is due.
+/// An item of the agenda.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Action {
-    /// A prison tells when it will join OMiC, and who works there.
+    /// A prison announces when it will join OMiC, and registers its POMs.
     Onboard(usize),
-    /// Somebody comes who was in a prison before it joined.
+    /// A resident becomes known: a person in prison since before it joined OMiC.
     Resident(usize),
-    /// It is told who will be received today: as many as have left.
+    /// The receptions of a day are planned: as many as people have left.
     Day,
-    /// Somebody is received from court.
+    /// A person is received from court.
     Reception(usize),
-    /// Something about a case, in this stay.
+    /// A step of a case, in this stay.
     Case { id: usize, stay: u32, step: Step },
-    /// Something about a POM at a prison.
+    /// A step of a POM at a prison.
     Pom { prison: usize, pom: usize, step: PomStep },
-    /// A prison gets another POM.
+    /// A prison registers another POM.
     Recruit { prison: usize, kind: PomKind },
-    /// A contact is gone from NOMIS.
+    /// The removal of a contact from NOMIS is confirmed.
     ContactGone { prison: usize, contact: Uuid },
 }
 
@@ -69,14 +69,14 @@ pub(crate) struct Prison {
     pub(crate) history: prison::History,
     pub(crate) poms: Vec<Pom>,
     pub(crate) pom_indexes: BTreeMap<StaffId, usize>,
-    /// How many are held when it is full.
+    /// The number of people in the prison when it is full.
     pub(crate) capacity: usize,
-    /// How many are held or on their way.
+    /// The number of people in the prison or on their way to it.
     pub(crate) population: usize,
     pub(crate) go_live: NaiveDate,
 }
 
-/// A POM at a prison, as far as chance looks at it.
+/// A POM at a prison, with the facts that the simulation draws on.
 pub(crate) struct Pom {
     pub(crate) staff_id: StaffId,
     pub(crate) kind: PomKind,
@@ -85,27 +85,28 @@ pub(crate) struct Pom {
     pub(crate) cases: BTreeSet<usize>,
 }
 
-/// One prisoner number that something can still happen to.
+/// A prisoner number that may see further steps.
 pub(crate) struct Case {
     pub(crate) history: prisoner::History,
     pub(crate) prison: usize,
-    /// Counts the stays: what was planned in an earlier one no longer happens.
+    /// The number of the stay. Steps that an earlier stay planned are dropped.
     pub(crate) stay: u32,
     pub(crate) sentence: Sentence,
-    /// The POMs with a role: prison and index there.
+    /// The POMs with a role: the index of the prison, and the index of the POM there.
     pub(crate) roles: Vec<(usize, usize)>,
-    /// Another number of the same person, to be merged into this one.
+    /// The index of another number of the same person, which will be merged into this one.
     pub(crate) duplicate: Option<usize>,
     pub(crate) inside: bool,
 }
 
-/// Everything that there is. One thread, one order: the same seed makes the same world.
+/// The state of the simulation. One thread changes it in one order, so the same seed makes the same
+/// world.
 pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) recorder: Recorder,
     pub(crate) prisons: Vec<Prison>,
     pub(crate) prison_indexes: BTreeMap<PrisonCode, usize>,
-    /// By case number; `None` once nothing can happen to it any more, or while something does.
+    /// The cases by index; `None` after the last step of a case, or during one.
     pub(crate) cases: Vec<Option<Box<Case>>>,
     agenda: BinaryHeap<Reverse<(DateTime<Utc>, u64, Action)>>,
     planned: u64,
@@ -118,7 +119,7 @@ impl World {
         let mut random = Random::new(seed);
         let start = london::midnight(size.from);
         let days = (size.until - size.from).num_days();
-        // All are on OMiC after a year, or a third of a shorter time.
+        // All prisons are on OMiC after a year, or after a third of a shorter history.
         let stagger = (days / 3).min(365);
         let prisons = prisons(size, stagger, &mut random);
         let mut world = Self {
@@ -142,11 +143,12 @@ impl World {
         world
     }
 
-    /// Lets everything happen in order, and hands over the events in batches while `sink` takes them.
+    /// Does the items of the agenda in order, and hands over the events in batches while `sink`
+    /// answers `true`.
     pub(crate) fn run(&mut self, mut sink: impl FnMut(Batch) -> bool) {
         while let Some(Reverse((at, _, action))) = self.agenda.pop() {
             self.recorder.wait_until(at);
-            // What policies do takes moments, which may add up to midnight.
+            // Each act of a policy takes some milliseconds, which may add up to midnight.
             if self.recorder.now() >= self.end {
                 break;
             }
@@ -173,16 +175,16 @@ impl World {
         }
     }
 
-    /// Keeps the prisons that have gone live full.
+    /// Plans receptions that keep the prisons on OMiC full.
     fn day(&mut self) {
         let today = self.today();
         for prison in 0..self.prisons.len() {
             let Prison { go_live, capacity, population, estate, .. } = self.prisons[prison];
-            // Nobody is received at an open prison: people are moved there.
+            // Open prisons receive no people from court: people are moved there.
             if today < go_live || estate == Estate::MensOpen && self.prisons.len() > 1 {
                 continue;
             }
-            // A prison that is far below fills over weeks.
+            // A prison that is far below its capacity fills over weeks.
             let room = capacity.saturating_sub(population);
             for _ in 0..room.min(capacity / 60 + 1) {
                 let at = self.office_hours(today);
@@ -193,7 +195,7 @@ impl World {
         self.plan(london::midnight(after(today, 1)), Action::Day);
     }
 
-    /// Puts something on the agenda, and says whether it will come to pass before the end.
+    /// Puts an item on the agenda. Answers whether it is due before the end.
     pub(crate) fn plan(&mut self, at: DateTime<Utc>, action: Action) -> bool {
         let is_due = at < self.end;
         if is_due {
@@ -207,7 +209,7 @@ impl World {
         london::date(self.recorder.now())
     }
 
-    /// Some time in office hours of a day, or of the Monday after it.
+    /// An instant in the office hours of a day, or of the Monday after a weekend.
     pub(crate) fn office_hours(&mut self, day: NaiveDate) -> DateTime<Utc> {
         let day = match day.weekday() {
             Weekday::Sat => after(day, 2),
@@ -218,14 +220,14 @@ impl World {
         london::midnight(day) + time
     }
 
-    /// Some time in office hours between so many days from today.
+    /// An instant in office hours, between `from` and `to` days from today.
     pub(crate) fn in_days(&mut self, from: i64, to: i64) -> DateTime<Utc> {
         let days = self.random.between(from, to);
         let day = after(self.today(), days);
         self.office_hours(day).max(self.recorder.now() + TimeDelta::minutes(2))
     }
 
-    /// The head of offender management of a prison, or one of the two others who make allocations.
+    /// The head of offender management of a prison, or one of two colleagues with the same task.
     pub(crate) fn allocator(&mut self, prison: usize) -> RecordedBy {
         let code = &self.prisons[prison].code;
         let username = match self.random.below(4) {
@@ -235,17 +237,17 @@ impl World {
         recorded_by(&username, "manage-poms")
     }
 
-    pub(crate) fn ask(&mut self, operation: &str, target: &str, by: RecordedBy) -> Asked {
-        Asked::by(&mut self.random, operation, target, by)
+    pub(crate) fn ask(&mut self, operation: &str, target: &str, by: RecordedBy) -> CommandMetadata {
+        CommandMetadata::by(&mut self.random, operation, target, by)
     }
 
-    /// The next member of staff.
+    /// The id of the next member of staff.
     pub(crate) fn staff_id(&mut self) -> StaffId {
         self.staff_count += 1;
         StaffId::try_from(410_000 + 7 * self.staff_count).expect("a positive number")
     }
 
-    /// A number that nobody has had, in the order in which NOMIS gives them, about.
+    /// An unused prisoner number, roughly in the order in which NOMIS gives them.
     pub(crate) fn number(&self) -> PrisonerNumber {
         let index = self.cases.len();
         let (digits, letters) = (index * 7_919 % 10_000, index / 10_000);
