@@ -1,4 +1,5 @@
-//! What Postgres alone does on this machine: `pgbench`, one row a transaction, and one row by key.
+//! The floor: the rates of Postgres alone on this machine, by `pgbench`. Each transaction inserts
+//! one row, or selects one row by key.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -7,18 +8,18 @@ use embedded_postgres::{Server, binaries_dir};
 use sqlx::{Connection as _, PgConnection};
 use tokio::process::Command;
 
-/// Transactions a second.
+/// The rates of Postgres alone, in transactions a second.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Floor {
     pub(crate) insert_1_client: f64,
     pub(crate) insert_64_clients: f64,
-    /// As `pgbench -S` does it if it is not told otherwise: each statement is sent as text.
+    /// The default of `pgbench -S`, which sends each statement as text.
     pub(crate) select_16_clients: f64,
-    /// The same with a statement prepared once.
+    /// The same with a prepared statement.
     pub(crate) select_prepared_16_clients: f64,
 }
 
-/// A row as wide as an event of the log, with the same two indexes.
+/// A table whose rows are as wide as an event of the log, with the same two indexes.
 const SCHEMA: &str = "
     CREATE TABLE floor_event (
         position    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,7 +1,8 @@
-//! Commands and answers over HTTP, on a ledger that serves as it does in earnest.
+//! Commands and questions over HTTP, on a serving ledger.
 //!
-//! The client shares the machine's cores with the ledger, so it does as little as can be: requests made up beforehand,
-//! kept-alive connections, answers read to their end and looked at no further than their status.
+//! The client shares the machine's cores with the ledger, so it does as little as possible:
+//! requests are made beforehand, connections are kept alive, and of each answer only the status is
+//! read.
 
 use std::{
     path::Path,
@@ -18,22 +19,22 @@ use tokio::{
 
 use crate::{
     measure::{millis, number, rate},
-    table::Table,
+    table::ResultTable,
 };
 
-/// Connections that send commands, and that ask.
+/// The numbers of connections that send commands, and that send questions.
 const WRITERS: u64 = 64;
 const READERS: u64 = 16;
 
-/// Most cases that are asked about.
+/// The largest number of cases that questions are about.
 const CASES_MAX: usize = 10_000;
 
-/// Commands over HTTP, then `GET …/responsibility`.
+/// Measures commands over HTTP, then `GET …/responsibility`.
 pub(crate) async fn posts_and_gets(
     directory: &Path,
     commands: &settings::Commands,
     duration: Duration,
-    table: &mut Table,
+    table: &mut ResultTable,
 ) -> anyhow::Result<()> {
     let running = serve::Running::start(&serve::Settings {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -44,12 +45,12 @@ pub(crate) async fn posts_and_gets(
         lag_max: serve::LAG_MAX_SECONDS,
     })
     .await?;
-    let measured = measured(&running, duration, table).await;
+    let measured = measure(&running, duration, table).await;
     running.stop().await?;
     measured
 }
 
-async fn measured(running: &serve::Running, duration: Duration, table: &mut Table) -> anyhow::Result<()> {
+async fn measure(running: &serve::Running, duration: Duration, table: &mut ResultTable) -> anyhow::Result<()> {
     let address = running.url().trim_start_matches("http://").to_owned();
     let posts = rate_over_http(&address, WRITERS, duration, |index| {
         let body = r#"{"tier":"B2","source":"DELIUS","crn":"X123456","prison":"LEI"}"#;
@@ -75,10 +76,10 @@ async fn measured(running: &serve::Running, duration: Duration, table: &mut Tabl
     Ok(())
 }
 
-struct OverHttp {
+struct HttpMeasurement {
     rate: f64,
     median: Duration,
-    /// The indexes of the requests that were answered, at least one.
+    /// The indexes of the answered requests, at least one.
     asked: Vec<u64>,
 }
 
@@ -87,7 +88,7 @@ async fn rate_over_http(
     connections: u64,
     duration: Duration,
     request: impl Fn(u64) -> String,
-) -> anyhow::Result<OverHttp> {
+) -> anyhow::Result<HttpMeasurement> {
     let mut pool = Vec::new();
     for _ in 0..connections {
         pool.push(Connection::open(address).await?);
@@ -98,7 +99,7 @@ async fn rate_over_http(
         let request = request(index);
         let (pool, taken) = (&pool, &taken);
         async move {
-            // As many callers as connections: one is always there.
+            // There are as many callers as connections, so one is always free.
             let connection = pool.lock().ok().and_then(|mut pool| pool.pop());
             let mut connection = connection.context("take a connection")?;
             let started = Instant::now();
@@ -114,7 +115,7 @@ async fn rate_over_http(
     let mut taken = taken.into_inner().unwrap_or_default();
     taken.sort_unstable();
     let (median, _) = taken.get(taken.len() / 2).copied().context("no request was answered")?;
-    Ok(OverHttp { rate, median, asked: taken.into_iter().map(|(_, index)| index).collect() })
+    Ok(HttpMeasurement { rate, median, asked: taken.into_iter().map(|(_, index)| index).collect() })
 }
 
 /// A kept-alive connection.
@@ -130,7 +131,7 @@ impl Connection {
         Ok(Self { stream, answer: Vec::with_capacity(4096) })
     }
 
-    /// Sends a request and reads the answer, which has to be a success with a length.
+    /// Sends a request and reads the answer, which must be a success with a length.
     pub(crate) async fn ask(&mut self, request: &str) -> anyhow::Result<()> {
         self.stream.write_all(request.as_bytes()).await.context("send a request")?;
         self.answer.clear();

@@ -1,8 +1,8 @@
-//! `bench`: how fast the ledger is on this machine, compared with what Postgres alone can do here.
+//! `bench`: the speed of the ledger on this machine, compared with Postgres alone.
 //!
-//! Everything runs in one process on an embedded Postgres in a temporary directory, with durable
-//! settings. The floor is `pgbench`, which inserts one row of the same kind a transaction and selects
-//! one row by key; the ratios to it are what the goals are set for.
+//! Everything runs in one process, on an embedded Postgres in a temporary directory with durable
+//! settings. The floor is `pgbench`, which inserts one row of the same kind in a transaction and
+//! selects one row by key. The goals are ratios to that floor.
 
 mod floor;
 mod http;
@@ -40,7 +40,7 @@ struct Cli {
     telemetry: telemetry::Settings,
 }
 
-/// What else can be measured.
+/// The other measurements.
 #[derive(Debug, clap::Subcommand)]
 enum Subject {
     /// Measure building the views, comparing them, exporting the log, and asking about the past, on large ledgers
@@ -75,22 +75,22 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     measured
 }
 
-/// Measures and prints the table.
+/// Measures, and prints the table.
 ///
 /// # Errors
-/// Postgres or `pgbench` is not there, or something measured fails.
+/// Postgres or `pgbench` is missing, or a measurement fails.
 async fn run_here(cli: &Cli) -> anyhow::Result<()> {
     let directory = temporary_directory()?;
     let server = Server::start(directory.path()).await?;
-    let outcome = measured(&server, directory.path(), cli).await;
+    let outcome = measure(&server, directory.path(), cli).await;
     server.stop().await?;
     outcome
 }
 
-async fn measured(server: &Server, directory: &Path, cli: &Cli) -> anyhow::Result<()> {
+async fn measure(server: &Server, directory: &Path, cli: &Cli) -> anyhow::Result<()> {
     let duration = Duration::from_secs(cli.seconds);
     let floor = floor::Floor::measure(server, directory, duration).await?;
-    let mut table = table::Table::new(floor);
+    let mut table = table::ResultTable::new(floor);
     measure::appends(server, duration, &mut table).await?;
     measure::commands(server, &cli.commands, duration, &mut table).await?;
     measure::stream_of_100(server, &mut table).await?;
@@ -100,7 +100,7 @@ async fn measured(server: &Server, directory: &Path, cli: &Cli) -> anyhow::Resul
     Ok(())
 }
 
-/// A database of its own with an empty log in it.
+/// Makes a database with an empty log.
 async fn fresh_log(server: &Server, name: &str) -> anyhow::Result<(SharedLog, PgPool)> {
     server.create_database(name).await?;
     let pool = PgPool::connect(&server.url(name)).await.context("connect to a database of the benchmark")?;
@@ -109,11 +109,12 @@ async fn fresh_log(server: &Server, name: &str) -> anyhow::Result<(SharedLog, Pg
     Ok((Arc::new(log), pool))
 }
 
-/// A directory that Postgres can work in; gone when it is dropped.
+/// Makes a directory that Postgres can work in. Dropping it removes it.
 fn temporary_directory() -> anyhow::Result<TempDir> {
     let directory =
         tempfile::Builder::new().prefix("allocation-ledger-bench-").tempdir().context("make a temporary directory")?;
-    // What Postgres's user cannot enter it cannot serve from, and a temporary directory is its maker's alone.
+    // The user of Postgres must be able to enter the directory, and a temporary directory is closed
+    // to all but its maker.
     std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))
         .context("open the temporary directory to Postgres")?;
     Ok(directory)

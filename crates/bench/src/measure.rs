@@ -26,17 +26,19 @@ use uuid::Uuid;
 
 use crate::{
     fresh_log,
-    table::{Table, per_second},
+    table::{ResultTable, per_second},
 };
 
-/// Runs `callers` at once, each doing `once` over and over with numbers that nobody else gets, and answers the rate.
+/// Runs `callers` at once, each of which calls `once` repeatedly with numbers of its own. Answers
+/// the rate.
 pub(crate) async fn rate<F, Fut>(callers: u64, duration: Duration, once: F) -> anyhow::Result<f64>
 where
     F: Fn(u64) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let started = Instant::now();
-    // Each caller is woken alone: to look at all of them each time would take the time that is measured.
+    // Each caller is polled alone: polling all of them on each wake-up would take the measured
+    // time.
     let calling: FuturesUnordered<_> = (0..callers)
         .map(|caller| {
             let once = &once;
@@ -82,8 +84,8 @@ pub(crate) fn new_event(index: usize, command_id: CommandId) -> NewEvent {
     encode(&Event::Prisoner(PrisonerEvent::TierAssigned(tier())), index, &metadata, now)
 }
 
-/// Durable events a second through the log, one event an append.
-pub(crate) async fn appends(server: &Server, duration: Duration, table: &mut Table) -> anyhow::Result<()> {
+/// Measures durable appends to the log, one event each, in events a second.
+pub(crate) async fn appends(server: &Server, duration: Duration, table: &mut ResultTable) -> anyhow::Result<()> {
     for (callers, goal) in [(64, 6.0), (256, 9.0)] {
         let (log, _) = fresh_log(server, &format!("appends_{callers}")).await?;
         let rate = rate(callers, duration, |index| {
@@ -102,12 +104,12 @@ pub(crate) async fn appends(server: &Server, duration: Duration, table: &mut Tab
     Ok(())
 }
 
-/// Commands through load, decide and append, each on a case of its own.
+/// Measures commands through load, decide and append, each on a case of its own.
 pub(crate) async fn commands(
     server: &Server,
     commands: &settings::Commands,
     duration: Duration,
-    table: &mut Table,
+    table: &mut ResultTable,
 ) -> anyhow::Result<()> {
     let (log, _) = fresh_log(server, "commands").await?;
     let service = Service::new(log, commands.command_settings()?);
@@ -136,8 +138,8 @@ pub(crate) async fn commands(
     Ok(())
 }
 
-/// A stream of 100 events, loaded and folded.
-pub(crate) async fn stream_of_100(server: &Server, table: &mut Table) -> anyhow::Result<()> {
+/// Measures loading and folding a stream of 100 events.
+pub(crate) async fn stream_of_100(server: &Server, table: &mut ResultTable) -> anyhow::Result<()> {
     let (log, _) = fresh_log(server, "stream_of_100").await?;
     let stream = Stream::Prisoner(number(0));
     for (expected, count) in [(ExpectedRevision::NoStream, 50), (ExpectedRevision::Exact(49), 50)] {
@@ -158,8 +160,8 @@ pub(crate) async fn stream_of_100(server: &Server, table: &mut Table) -> anyhow:
     Ok(())
 }
 
-/// The projector from an empty set of views to the end of a long log.
-pub(crate) async fn catch_up(server: &Server, events: u64, table: &mut Table) -> anyhow::Result<()> {
+/// Measures the projector from empty views to the end of a long log.
+pub(crate) async fn catch_up(server: &Server, events: u64, table: &mut ResultTable) -> anyhow::Result<()> {
     let (log, views) = fresh_log(server, "catch_up").await?;
     fill(&log, events).await?;
     let (status, mut statuses) = watch::channel(projector::Status::Starting);
@@ -169,7 +171,7 @@ pub(crate) async fn catch_up(server: &Server, events: u64, table: &mut Table) ->
             projector::Status::Stopped { .. } | projector::Status::Ended => true,
             _ => false,
         };
-        // An error means that the projector has ended, which its own outcome tells.
+        // An error means that the projector has ended, which its own result says.
         let _ = statuses.wait_for(reached).await;
     };
     let started = Instant::now();
@@ -183,7 +185,7 @@ pub(crate) async fn catch_up(server: &Server, events: u64, table: &mut Table) ->
     Ok(())
 }
 
-/// Cases of twelve events each, as a case has in two years.
+/// Fills the log with cases of twelve events each, which a case has after two years.
 async fn fill(log: &SharedLog, events: u64) -> anyhow::Result<()> {
     const EVENTS_A_CASE: usize = 12;
     const _: () = assert!(EVENTS_A_CASE <= APPEND_EVENTS_MAX);

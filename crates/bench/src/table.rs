@@ -6,13 +6,13 @@ use comfy_table::CellAlignment;
 
 use crate::floor::Floor;
 
-/// What was measured, beside the floor.
-pub(crate) struct Table {
+/// The measurements, beside the floor.
+pub(crate) struct ResultTable {
     floor: Floor,
     rows: Vec<[String; 4]>,
 }
 
-impl Table {
+impl ResultTable {
     pub(crate) fn new(floor: Floor) -> Self {
         let mut table = Self { floor, rows: Vec::new() };
         table.push("pgbench insert, 1 client", per_second(floor.insert_1_client), "1.0".into(), "");
@@ -24,19 +24,19 @@ impl Table {
         table
     }
 
-    /// A rate of durable writes, as a multiple of pgbench with one client.
+    /// Adds a rate of durable writes, as a multiple of pgbench with one client.
     pub(crate) fn writes(&mut self, what: &str, rate: f64, goal: f64) {
         let ratio = self.times_one_client(rate);
         self.push(what, per_second(rate), ratio, &format!("at least {goal:.0} times"));
     }
 
-    /// A rate of reads, as a multiple of pgbench selecting by key.
+    /// Adds a rate of reads, as a multiple of pgbench selecting by key.
     pub(crate) fn reads(&mut self, what: &str, rate: f64, goal: f64) {
         let ratio = self.times_select(rate);
         self.push(what, per_second(rate), ratio, &format!("at least {goal} times"));
     }
 
-    /// Any other figure, with the goal in words.
+    /// Adds any other figure, with the goal in words.
     pub(crate) fn push(&mut self, what: &str, figure: String, ratio: String, goal: &str) {
         self.rows.push([what.to_owned(), figure, ratio, goal.to_owned()]);
     }
@@ -50,12 +50,12 @@ impl Table {
     }
 }
 
-/// A rate in whole events, transactions or requests a second.
+/// Formats a rate in whole events, transactions or requests a second.
 pub(crate) fn per_second(rate: f64) -> String {
     format!("{rate:.0}/s")
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for ResultTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header([

@@ -1,4 +1,4 @@
-//! Appends alone, and beside a rebuild.
+//! The rate of appends alone, and beside a rebuild.
 
 use std::{
     path::Path,
@@ -18,21 +18,22 @@ use uuid::Uuid;
 use super::{in_stage, tool};
 use crate::measure::{new_event, number};
 
-/// Who appends at a time.
+/// The number of callers that append at a time.
 const CALLERS: u64 = 64;
 
-/// Where the numbers begin that no made-up case has: those count up from the first.
+/// The first index of prisoner numbers that no simulated case has, since those count up from the
+/// first.
 const FIRST_NUMBER: u64 = 100_000_000;
 
-/// Durable appends a second.
+/// Rates of durable appends, in appends a second.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Appends {
     pub(super) alone: f64,
     pub(super) during: f64,
 }
 
-/// Appends for a while, then from the start of a rebuild to its end.
-pub(super) async fn measured(log: &SharedLog, data_dir: &Path, duration: Duration) -> anyhow::Result<Appends> {
+/// Measures appends for a while, then from the start of a rebuild to its end.
+pub(super) async fn measure_appends(log: &SharedLog, data_dir: &Path, duration: Duration) -> anyhow::Result<Appends> {
     let next = Arc::new(AtomicU64::new(FIRST_NUMBER));
     let waiting = async {
         tokio::time::sleep(duration).await;
@@ -44,14 +45,14 @@ pub(super) async fn measured(log: &SharedLog, data_dir: &Path, duration: Duratio
     Ok(Appends { alone, during })
 }
 
-/// The rate of appends from the start of something to its end.
+/// Measures the rate of appends from the start of `work` to its end.
 async fn while_it_lasts<T>(
     log: &SharedLog,
     next: &Arc<AtomicU64>,
     something: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<(f64, T)> {
     let done = Arc::new(AtomicBool::new(false));
-    // Ended where this is given up.
+    // The task must end when the caller gives up.
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
         let (log, next, done) = (log.clone(), Arc::clone(next), Arc::clone(&done));

@@ -12,25 +12,25 @@ use tokio::net::TcpListener;
 
 use crate::http::Connection;
 
-/// Cases whose history is read.
+/// The number of cases whose history is read.
 const CASES: i64 = 200;
 
-/// Prisons whose lists are asked for.
+/// The number of prisons whose lists are read.
 const PRISONS: i64 = 10;
 
-/// Connections of the query side, as many as a small `serve` has in use.
+/// The number of connections of the query service, as a small `serve` uses them.
 const CONNECTIONS_MAX: u32 = 4;
 
-/// How long lists took.
+/// The times that lists took.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct KnownAt {
+pub(super) struct KnownAtTimes {
     pub(super) median: Duration,
     pub(super) longest: Duration,
 }
 
-/// The median time to read everything about a case from the log and fold it.
+/// Measures the median time to read a case from the log and fold it.
 pub(super) async fn history(log: &SharedLog, pool: &PgPool) -> anyhow::Result<Duration> {
-    // By a hash, so that they are of all ages and the same each time.
+    // The cases are chosen by a hash, so that they are of all ages and the same in each run.
     let numbers: Vec<String> =
         sqlx::query_scalar("SELECT prisoner_number FROM views.prisoner_case ORDER BY md5(prisoner_number) LIMIT $1")
             .bind(CASES)
@@ -49,8 +49,9 @@ pub(super) async fn history(log: &SharedLog, pool: &PgPool) -> anyhow::Result<Du
     taken.get(taken.len() / 2).copied().context("the ledger has no cases")
 }
 
-/// How long the lists of cases of large prisons take, as they were known when half of the log was there.
-pub(super) async fn known_at(log: &SharedLog, pool: &PgPool, url: &str) -> anyhow::Result<KnownAt> {
+/// Measures the time for the case lists of large prisons, as known when half of the log was
+/// recorded.
+pub(super) async fn known_at(log: &SharedLog, pool: &PgPool, url: &str) -> anyhow::Result<KnownAtTimes> {
     let prisons: Vec<String> = sqlx::query_scalar(
         "SELECT prison FROM views.case_period WHERE valid_to = 'infinity' AND prison IS NOT NULL
           GROUP BY prison ORDER BY count(*) DESC, prison LIMIT $1",
@@ -68,7 +69,7 @@ pub(super) async fn known_at(log: &SharedLog, pool: &PgPool, url: &str) -> anyho
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });
     let taken = lists(&address, &prisons, known_at).await;
     serving.abort();
-    // What it used it gives back before the server may stop.
+    // The service must return its connections before the server stops.
     let _ = serving.await;
     views.close().await;
     let mut taken = taken?;
@@ -76,7 +77,7 @@ pub(super) async fn known_at(log: &SharedLog, pool: &PgPool, url: &str) -> anyho
     let (Some(&median), Some(&longest)) = (taken.get(taken.len() / 2), taken.last()) else {
         bail!("no prison of the ledger holds a case");
     };
-    Ok(KnownAt { median, longest })
+    Ok(KnownAtTimes { median, longest })
 }
 
 async fn lists(address: &str, prisons: &[String], known_at: u64) -> anyhow::Result<Vec<Duration>> {

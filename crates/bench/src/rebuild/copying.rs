@@ -1,4 +1,4 @@
-//! The yardstick of a rebuild: the same rows out of Postgres and into it again, with nothing done to them.
+//! The yardstick of a rebuild: copying the same rows out of Postgres and in again, unchanged.
 
 use std::time::{Duration, Instant};
 
@@ -7,19 +7,19 @@ use futures::TryStreamExt as _;
 use projector::{SCHEMA, VIEWS};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-/// The schema of the copies, for as long as it is measured.
+/// The schema of the copies during the measurement.
 const COPIES: &str = "bench_copies";
 
-/// What was copied.
+/// The size and the time of a copy.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Copied {
+pub(super) struct RowCopy {
     pub(super) rows: u64,
     pub(super) taken: Duration,
 }
 
-/// Copies the rows of all views by binary `COPY`, out on one connection and in on another as they come, into tables with
-/// the same keys and indexes. The making of the empty tables does not count.
-pub(super) async fn copied(url: &str) -> anyhow::Result<Copied> {
+/// Copies the rows of all views by binary `COPY`, out on one connection and in on another as they
+/// arrive, into tables with the same keys and indexes. Making the empty tables does not count.
+pub(super) async fn copy_views(url: &str) -> anyhow::Result<RowCopy> {
     let mut from = PgConnection::connect(url).await.context("connect to the ledger")?;
     let mut to = PgConnection::connect(url).await.context("connect to the ledger")?;
     let mut tables = format!("DROP SCHEMA IF EXISTS {COPIES} CASCADE; CREATE SCHEMA {COPIES};");
@@ -36,8 +36,9 @@ pub(super) async fn copied(url: &str) -> anyhow::Result<Copied> {
     Ok(copied)
 }
 
-async fn copy(from: &mut PgConnection, to: &mut PgConnection) -> Result<Copied, sqlx::Error> {
-    // Whoever comes first should not pay for the pages that others have left to be written.
+async fn copy(from: &mut PgConnection, to: &mut PgConnection) -> Result<RowCopy, sqlx::Error> {
+    // A checkpoint first, so that the copy does not pay for pages that earlier work left to be
+    // written.
     sqlx::raw_sql("CHECKPOINT").execute(&mut *to).await?;
     let started = Instant::now();
     let mut rows = 0;
@@ -51,5 +52,5 @@ async fn copy(from: &mut PgConnection, to: &mut PgConnection) -> Result<Copied, 
         }
         rows += going.finish().await?;
     }
-    Ok(Copied { rows, taken: started.elapsed() })
+    Ok(RowCopy { rows, taken: started.elapsed() })
 }

@@ -1,14 +1,15 @@
-//! `bench rebuild`: how long the views take to be built, compared and taken away, beside what Postgres needs to copy them.
+//! `bench rebuild`: the time to build, compare and export the views, beside the time that Postgres
+//! needs to copy them.
 //!
-//! | measured | how |
+//! | measurement | how |
 //! |---|---|
 //! | rebuild, verify, export | the program itself, a process each: what a user waits for, and its memory (`tool`) |
 //! | COPY | the same rows out of Postgres and into it again (`copying`) |
 //! | one case's history, a prison's list as known earlier | in process, the second over HTTP (`asking`) |
 //! | appends alone and beside a rebuild | in process, on a log of made-up events only (`appending`) |
 //!
-//! One ledger after the other, each in a temporary directory with durable settings, so that several sizes show how cost
-//! grows.
+//! The ledgers are measured one after the other, each in a temporary directory with durable
+//! settings, so that several sizes show how the cost grows.
 
 mod appending;
 mod asking;
@@ -44,13 +45,13 @@ pub(crate) const AS_PROGRAM: &str = "BENCH_AS_PROGRAM";
 /// The ledger's database in the embedded Postgres.
 const DATABASE: &str = "ledger";
 
-/// A national ledger: about so many events in ten years, with so many people in so many prisons at a time. Smaller ones
-/// have fewer prisons, each as large.
+/// The size of a national ledger: events in ten years, people in prison at a time, and prisons.
+/// Smaller ledgers have fewer prisons of the same size.
 const NATIONAL_EVENTS: u64 = 5_000_000;
 const NATIONAL_PRISONERS: u64 = 88_000;
 const NATIONAL_PRISONS: u64 = 120;
 
-/// What `bench rebuild` can be told.
+/// The settings of `bench rebuild`.
 #[derive(Debug, clap::Args)]
 pub struct Settings {
     /// About so many events in a made-up ledger; several sizes, parted by commas, are measured one after the other
@@ -71,20 +72,20 @@ pub struct Settings {
 /// Measures and prints the table.
 ///
 /// # Errors
-/// There is no ledger, or something measured fails.
+/// There is no ledger, or a measurement fails.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let columns = measured(settings).await?;
+    let columns = measure(settings).await?;
     if settings.json {
         columns.iter().try_for_each(|figures| print_line(&figures.json().to_string()))
     } else {
-        print_line(&format!("{}\n{WHAT_IS_MEASURED}", Table(&columns)))
+        print_line(&format!("{}\n{WHAT_IS_MEASURED}", FigureTable(&columns)))
     }
 }
 
-/// What to tell whoever interrupts.
+/// The message after an interruption.
 const GONE: &str = "nothing more is measured, and a ledger made up for it is gone";
 
-async fn measured(settings: &Settings) -> anyhow::Result<Vec<Figures>> {
+async fn measure(settings: &Settings) -> anyhow::Result<Vec<LedgerFigures>> {
     if let Some(data_dir) = &settings.data_dir {
         if !embedded_postgres::exists(data_dir) {
             bail!("there is no ledger in {}: leave out --data-dir to measure on a made-up one", data_dir.display());
@@ -104,8 +105,13 @@ async fn measured(settings: &Settings) -> anyhow::Result<Vec<Figures>> {
     Ok(columns)
 }
 
-/// Everything about one ledger, which has events already. Appends to it for as long as is said.
-async fn on_ledger(data_dir: &Path, generate: Option<Duration>, appends: Option<Duration>) -> anyhow::Result<Figures> {
+/// Takes all measurements on one ledger, which must have events. Appends to it if a duration is
+/// given.
+async fn on_ledger(
+    data_dir: &Path,
+    generate: Option<Duration>,
+    appends: Option<Duration>,
+) -> anyhow::Result<LedgerFigures> {
     let server = Server::start(data_dir).await?;
     let outcome = on_server(&server, data_dir, generate, appends).await;
     server.stop().await?;
@@ -117,7 +123,7 @@ async fn on_server(
     data_dir: &Path,
     generate: Option<Duration>,
     appends: Option<Duration>,
-) -> anyhow::Result<Figures> {
+) -> anyhow::Result<LedgerFigures> {
     let url = server.url(DATABASE);
     let pool = PgPool::connect(&url).await.context("connect to the ledger")?;
     let log: SharedLog = Arc::new(PostgresLog::connect(&pool).await.context("open the event log")?);
@@ -125,7 +131,7 @@ async fn on_server(
 
     checkpoint(&pool).await?;
     let rebuild = tool::run(&["projections", "rebuild"], data_dir).await?;
-    let copied = in_stage("copying rows", copying::copied(&url)).await?;
+    let copied = in_stage("copying rows", copying::copy_views(&url)).await?;
     checkpoint(&pool).await?;
     let verify = tool::run(&["projections", "verify"], data_dir).await?;
     let exports = temporary_directory()?;
@@ -136,15 +142,16 @@ async fn on_server(
     let history = in_stage("reading histories", asking::history(&log, &pool)).await?;
     let known_at = in_stage("asking what was known", asking::known_at(&log, &pool, &url)).await?;
     let appends = match appends {
-        Some(alone) => Some(appending::measured(&log, data_dir, alone).await?),
+        Some(alone) => Some(appending::measure_appends(&log, data_dir, alone).await?),
         None => None,
     };
     drop(log);
     pool.close().await;
-    Ok(Figures { events, generate, copied, rebuild, verify, export, export_bytes, history, known_at, appends })
+    Ok(LedgerFigures { events, generate, copied, rebuild, verify, export, export_bytes, history, known_at, appends })
 }
 
-/// Measures something in process, unless interrupted, and says on a terminal what; the tools show their progress themselves.
+/// Runs a measurement in process, unless it is interrupted, and names it on a terminal. The tools
+/// show their progress themselves.
 async fn in_stage<T>(stage: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let spinner = ProgressBar::new_spinner().with_message(stage);
     spinner.enable_steady_tick(Duration::from_millis(100));
@@ -153,27 +160,27 @@ async fn in_stage<T>(stage: &'static str, work: impl Future<Output = anyhow::Res
     done?.ok_or_else(|| interrupted(GONE))
 }
 
-/// Has Postgres write what earlier work has left, so that it does not count for what is measured next.
+/// Makes a checkpoint, so that earlier work does not count for the next measurement.
 async fn checkpoint(pool: &PgPool) -> anyhow::Result<()> {
     sqlx::raw_sql("CHECKPOINT").execute(pool).await.context("have Postgres write its pages")?;
     Ok(())
 }
 
-/// What was measured on one ledger.
-struct Figures {
+/// The measurements on one ledger.
+struct LedgerFigures {
     events: u64,
     generate: Option<Duration>,
-    copied: copying::Copied,
-    rebuild: tool::Ran,
-    verify: tool::Ran,
-    export: tool::Ran,
+    copied: copying::RowCopy,
+    rebuild: tool::ToolRun,
+    verify: tool::ToolRun,
+    export: tool::ToolRun,
     export_bytes: u64,
     history: Duration,
-    known_at: asking::KnownAt,
+    known_at: asking::KnownAtTimes,
     appends: Option<appending::Appends>,
 }
 
-impl Figures {
+impl LedgerFigures {
     fn ratio(&self) -> f64 {
         self.rebuild.taken.as_secs_f64() / self.copied.taken.as_secs_f64()
     }
@@ -205,7 +212,7 @@ impl Figures {
         })
     }
 
-    /// The cells of its column, one for each of [`ROWS`].
+    /// The cells of the ledger's column, one for each of [`ROWS`].
     fn cells(&self) -> [String; ROWS.len()] {
         let absent = || "–".to_owned();
         let appends = |figure: fn(&appending::Appends) -> String| self.appends.as_ref().map_or_else(absent, figure);
@@ -232,7 +239,7 @@ impl Figures {
     }
 }
 
-/// What is measured, and its goal at 5 million events on 2 cores.
+/// The measurements, and their goals at 5 million events on 2 cores.
 const ROWS: [(&str, &str); 18] = [
     ("events in the log", ""),
     ("rows of all views", ""),
@@ -254,7 +261,7 @@ const ROWS: [(&str, &str); 18] = [
     ("the second to the first", "at least 0.5"),
 ];
 
-/// What the figures mean, to the letter.
+/// The exact meaning of the figures.
 const WHAT_IS_MEASURED: &str = "\
 rebuild, verify, export: the program as a process of its own beside a running server, from its start to its end; memory: its
 VmHWM, without the server's.
@@ -272,14 +279,14 @@ fn mebibytes(kib: u64) -> String {
     format!("{} MiB", kib / 1024)
 }
 
-/// The figures of some ledgers, a column each.
-struct Table<'a>(&'a [Figures]);
+/// A table of measurements, with a column for each ledger.
+struct FigureTable<'a>(&'a [LedgerFigures]);
 
-impl fmt::Display for Table<'_> {
+impl fmt::Display for FigureTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
-        let columns: Vec<_> = self.0.iter().map(Figures::cells).collect();
+        let columns: Vec<_> = self.0.iter().map(LedgerFigures::cells).collect();
         for (row, (what, goal)) in ROWS.iter().enumerate() {
             let figures = columns.iter().map(|cells| cells[row].as_str());
             let cells: Vec<&str> = std::iter::once(*what).chain(figures).chain([*goal]).collect();

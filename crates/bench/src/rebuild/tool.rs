@@ -1,5 +1,5 @@
-//! The program as a tool in a process of its own: how long a user waits for it, and how much memory
-//! it takes. The process is this very program with [`AS_PROGRAM`] set, so that both are built alike.
+//! Runs the program as a tool in a process of its own, and measures the time and the memory that a
+//! user sees. The process is this program with [`AS_PROGRAM`] set, so that both are built the same.
 
 use std::{
     path::Path,
@@ -20,35 +20,37 @@ use tokio::{
 
 use super::{AS_PROGRAM, GONE};
 
-/// How often the memory of the process is looked at. Its peak is kept by the kernel, so only the last moment is missed.
+/// The pause between two looks at the memory of the process. The kernel keeps the peak, so only the
+/// last moment is missed.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What a run came to.
+/// The measurements of a run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ran {
-    /// From the start of the process to its end.
+pub(super) struct ToolRun {
+    /// The time from the start of the process to its end.
     pub(super) taken: Duration,
-    /// The most memory that was resident at a time.
+    /// The peak of resident memory, in KiB.
     pub(super) peak_kib: u64,
 }
 
-/// Runs a tool on the ledger in `data_dir`. It shows its own progress. Where this program is interrupted it is asked to end,
-/// and waited for: killed, it would leave a server behind, or views half built.
+/// Runs a tool on the ledger in `data_dir`. The tool shows its own progress. If this program is
+/// interrupted, it asks the tool to end and waits: a killed tool would leave a server or unfinished
+/// views behind.
 ///
 /// # Errors
-/// It does not start, or does not succeed.
-pub(super) async fn run(arguments: &[&str], data_dir: &Path) -> anyhow::Result<Ran> {
+/// The tool does not start, or fails.
+pub(super) async fn run(arguments: &[&str], data_dir: &Path) -> anyhow::Result<ToolRun> {
     let what = arguments.join(" ");
     let program = std::env::current_exe().context("find this program")?;
     let started = Instant::now();
     let mut child = Command::new(program)
         .args(arguments)
         .env(AS_PROGRAM, "1")
-        // What it says when done goes to standard output then, and that is not looked at.
+        // The tool then prints its result on standard output, which is ignored.
         .arg("--json")
         .arg("--data-dir")
         .arg(data_dir)
-        // They would name another ledger.
+        // These variables would name another ledger.
         .env_remove("LEDGER_EVENT_STORE")
         .env_remove("LEDGER_VIEWS")
         .stdin(Stdio::null())
@@ -57,9 +59,9 @@ pub(super) async fn run(arguments: &[&str], data_dir: &Path) -> anyhow::Result<R
         .spawn()
         .with_context(|| format!("start `{what}`"))?;
     let pid = child.id().with_context(|| format!("find the process of `{what}`"))?;
-    let ended = unless_interrupted(watched(&mut child, pid)).await;
+    let ended = unless_interrupted(wait_with_peak(&mut child, pid)).await;
     let Some((exit, peak_kib)) = ended.with_context(|| format!("wait for `{what}`"))? else {
-        // Gone already where the terminal's Ctrl-C has reached it, too.
+        // The process may have ended already, if the terminal's Ctrl-C reached it, too.
         let _ = kill(Pid::from_raw(i32::try_from(pid).context("a process id")?), Signal::SIGTERM);
         child.wait().await.with_context(|| format!("wait for `{what}`"))?;
         return Err(interrupted(GONE));
@@ -67,11 +69,11 @@ pub(super) async fn run(arguments: &[&str], data_dir: &Path) -> anyhow::Result<R
     if !exit.success() {
         bail!("`{what}` ended with {exit}");
     }
-    Ok(Ran { taken: started.elapsed(), peak_kib })
+    Ok(ToolRun { taken: started.elapsed(), peak_kib })
 }
 
-/// Waits until a process ends; answers how, and the most memory that it had.
-async fn watched(child: &mut Child, pid: u32) -> anyhow::Result<(ExitStatus, u64)> {
+/// Waits until a process ends. Answers its status and its peak memory in KiB.
+async fn wait_with_peak(child: &mut Child, pid: u32) -> anyhow::Result<(ExitStatus, u64)> {
     let status = format!("/proc/{pid}/status");
     let mut peak_kib = 0;
     loop {
@@ -82,7 +84,7 @@ async fn watched(child: &mut Child, pid: u32) -> anyhow::Result<(ExitStatus, u64
     }
 }
 
-/// `VmHWM` of a process; 0 where it has ended, or on a system without `/proc`.
+/// `VmHWM` of a process in KiB; 0 if it has ended, or on a system without `/proc`.
 fn resident_peak_kib(status: &str) -> u64 {
     let text = std::fs::read_to_string(status).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
