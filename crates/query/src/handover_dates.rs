@@ -11,7 +11,7 @@ use http_api::{Problem, extract::from_json, handover::FactsBody};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The dates, their reason, and the officer who would be responsible on the day of the calculation.
+/// The dates, their reason, and the officer responsible on the day of the calculation.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HandoverDates {
@@ -25,11 +25,11 @@ pub struct HandoverDates {
     /// The release date counted back from.
     #[schema(value_type = Option<Object>, example = json!({"name": "CRD", "date": "2026-01-01"}))]
     pub earliest_release: Option<NamedDate>,
-    /// The officer who would be responsible on the day of the calculation.
+    /// The officer responsible on the day of the calculation.
     pub responsibility: HandoverResponsibility,
 }
 
-/// The officer who would be responsible, in the words of the live service.
+/// The responsible officer, in the words of the live service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub enum HandoverResponsibility {
     /// The POM, alone.
