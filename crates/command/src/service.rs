@@ -26,8 +26,8 @@ use domain::{
     prisoner::{self, PrisonerEvent, RecommendationPolicy},
 };
 use event_log::{
-    AppendError, Appended, EXPORTED, ExpectedRevision, Followed, LogError, Metadata, SharedLog, StoredEvent, encode,
-    history::StreamHistory,
+    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, FollowerItem, LogError, Metadata, SharedLog, StoredEvent,
+    encode, history::StreamHistory,
 };
 use futures::stream::BoxStream;
 use prometheus_client::registry::Registry;
@@ -279,7 +279,7 @@ impl Service {
         metrics.append_seconds.observe(appending.elapsed().as_secs_f64());
         match appended {
             // Equal event ids do not make it the same request, so the caller looks into the stream for the digest.
-            Ok(Appended { repeated: true, .. }) | Err(AppendError::Conflict { .. }) => {
+            Ok(AppendReceipt { repeated: true, .. }) | Err(AppendError::Conflict { .. }) => {
                 metrics.append_conflicts.inc();
                 Ok(None)
             }
@@ -367,7 +367,7 @@ impl Service {
     }
 
     /// Follows the log from after a position.
-    pub(crate) fn follow_log(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {
+    pub(crate) fn follow_log(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {
         self.inner.log.follow_all(after)
     }
 

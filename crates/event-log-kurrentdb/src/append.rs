@@ -16,7 +16,7 @@ use domain::Stream;
 use kurrentdb::{AppendToStreamOptions, Client, CurrentRevision, Error, EventData, StreamState};
 
 use event_log::{
-    APPEND_EVENTS_MAX, AppendError, Appended,
+    APPEND_EVENTS_MAX, AppendError, AppendReceipt,
     ExpectedRevision::{self, Exact, NoStream},
     LogError, NewEvent,
 };
@@ -35,7 +35,7 @@ impl Store {
         stream: &Stream,
         expected: ExpectedRevision,
         events: &[NewEvent],
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendReceipt, AppendError> {
         if events.is_empty() || events.len() > APPEND_EVENTS_MAX {
             return Err(AppendError::Count { stream: stream.clone(), count: events.len() });
         }
@@ -107,11 +107,11 @@ impl Store {
         expected: ExpectedRevision,
         events: &[NewEvent],
         id: AppendId,
-    ) -> Result<Option<Appended>, LogError> {
+    ) -> Result<Option<AppendReceipt>, LogError> {
         let found = self.stream_appends(stream, expected.next(), events.len()).await?;
         let are_these = found.iter().map(|(event, _)| event.event_id).eq(events.iter().map(|event| event.event_id));
         let Some(((last, written_by), true)) = found.last().map(|last| (last, are_these)) else { return Ok(None) };
-        Ok(Some(Appended {
+        Ok(Some(AppendReceipt {
             revision: last.revision,
             position: last.position,
             events: found.iter().map(|(event, _)| (event.position, event.recorded_at)).collect(),

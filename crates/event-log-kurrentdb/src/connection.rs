@@ -1,8 +1,8 @@
 //! The connection to the server: the official client, replaced where it has lost its node.
 //!
 //! The client ends for good when its first connection fails, and does not look for another node
-//! when the one it uses dies. So every call goes through [`Connection::call`], which limits its
-//! time, tries again where that can help, and makes a new client for that. Each client has a
+//! when the one it uses dies. So every call goes through [`ServerConnection::call`], which limits
+//! its time, tries again where that can help, and makes a new client for that. Each client has a
 //! runtime of its own, so that any task which it leaves running ends with it.
 
 use std::{
@@ -43,7 +43,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The connection to the server, shared by all users of one store.
-pub(crate) struct Connection {
+pub(crate) struct ServerConnection {
     address: ServerAddress,
     session: Mutex<Option<PendingSession>>,
     /// How many clients in a row did not reach the server.
@@ -54,7 +54,7 @@ pub(crate) struct Connection {
 /// where none of them waits so long.
 type PendingSession = Shared<BoxFuture<'static, Result<Arc<ClientSession>, Error>>>;
 
-impl Connection {
+impl ServerConnection {
     pub(crate) fn new(address: ServerAddress) -> Self {
         Self { address, session: Mutex::default(), failures: AtomicU32::default() }
     }
@@ -159,7 +159,7 @@ pub(crate) fn flatten_join<T>(task: Result<Result<T, Error>, JoinError>) -> Resu
     task.unwrap_or_else(|error| Err(Error::InitializationError(error.to_string())))
 }
 
-/// Describes an error of [`Connection::call`] for a log or a terminal.
+/// Describes an error of [`ServerConnection::call`] for a log or a terminal.
 pub(crate) fn describe(error: Error) -> Box<dyn StdError + Send + Sync> {
     match error {
         Error::AccessDenied => {

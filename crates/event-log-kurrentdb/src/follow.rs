@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 
-use event_log::{Followed, LogError, LogPage, PageNext, Pages};
+use event_log::{FollowerItem, LogError, LogPage, PageNext, Pages};
 
 use crate::{revisions::RevisionCheck, store::Store, wakeups::Wakeups};
 
-struct FollowedPages {
+struct KurrentPages {
     store: Arc<Store>,
     wakeups: Arc<Wakeups>,
     revisions: RevisionCheck,
@@ -22,13 +22,13 @@ pub(crate) fn follow(
     store: Arc<Store>,
     wakeups: Arc<Wakeups>,
     after: u64,
-) -> BoxStream<'static, Result<Followed, LogError>> {
+) -> BoxStream<'static, Result<FollowerItem, LogError>> {
     let wake_ups = wakeups.subscribe();
-    let pages = FollowedPages { store, wakeups, revisions: RevisionCheck::after(after) };
+    let pages = KurrentPages { store, wakeups, revisions: RevisionCheck::after(after) };
     event_log::follow(pages, wake_ups, after)
 }
 
-impl Pages for FollowedPages {
+impl Pages for KurrentPages {
     async fn page_after(&mut self, position: u64, limit: usize) -> Result<LogPage, LogError> {
         let page = self.store.page(position, limit, &mut self.revisions).await?;
         if matches!(page.next, PageNext::LogEnd) {

@@ -25,6 +25,8 @@
 //! | `subscription` | one subscription, on a thread of its own |
 //! | `remove` | removing what a trial wrote |
 //!
+//! ADRs 0012 and 0015 to 0017 record the decisions behind this store.
+//!
 //! The store keeps the promises of the port. Positions are the server's commit positions, which
 //! have gaps. The log shares its server with other users: it is the streams with its prefix, and
 //! the store leaves all others alone.
@@ -62,11 +64,11 @@ use domain::Stream;
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 
 use event_log::{
-    AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, PageNext, RecordedEvent,
+    AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, LogError, NewEvent, PageNext, RecordedEvent,
 };
 
 use self::{
-    address::ServerAddress, connection::Connection, paging::PageStart, revisions::RevisionCheck, store::Store,
+    address::ServerAddress, connection::ServerConnection, paging::PageStart, revisions::RevisionCheck, store::Store,
     wakeups::Wakeups,
 };
 
@@ -103,7 +105,7 @@ impl KurrentLog {
     /// The URL names no server.
     pub fn new(url: &str, prefix: &StreamPrefix) -> Result<Self, InvalidUrl> {
         let address = ServerAddress::new(url)?;
-        let store = Arc::new(Store::new(Connection::new(address), prefix.clone()));
+        let store = Arc::new(Store::new(ServerConnection::new(address), prefix.clone()));
         let wakeups = Arc::new(Wakeups::new(Arc::clone(&store)));
         Ok(Self { store, wakeups })
     }
@@ -123,7 +125,7 @@ impl EventLog for KurrentLog {
         stream: &Stream,
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendReceipt, AppendError> {
         let appended = self.store.append(stream, expected, &events).await?;
         self.wakeups.announce(appended.position);
         Ok(appended)
@@ -178,7 +180,7 @@ impl EventLog for KurrentLog {
         self.store.position_at(instant).await
     }
 
-    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {
+    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {
         follow::follow(Arc::clone(&self.store), Arc::clone(&self.wakeups), after)
     }
 }

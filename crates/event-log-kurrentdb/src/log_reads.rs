@@ -15,7 +15,7 @@ use crate::{
     subscription::stream_position,
 };
 
-/// What the log has after the events of one read.
+/// Says whether the log goes on after the events of one read.
 pub(crate) enum ReadEnd {
     /// Perhaps more events, at once.
     More,

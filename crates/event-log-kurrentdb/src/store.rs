@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use event_log::{LogError, RecordedEvent};
 
 use crate::{
-    connection::{Connection, describe},
+    connection::{ServerConnection, describe},
     gaps::KnownPositions,
     head::SharedHeadSearch,
     recorded_clock::RecordedClock,
@@ -21,7 +21,7 @@ const SEARCH_WINDOW_EVENTS: u32 = 1_000;
 
 /// The connection, and what this process remembers of the log.
 pub(crate) struct Store {
-    pub(crate) connection: Connection,
+    pub(crate) connection: ServerConnection,
     pub(crate) prefix: StreamPrefix,
     pub(crate) clock: RecordedClock,
     pub(crate) revisions: LastRevisions,
@@ -38,7 +38,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(connection: Connection, prefix: StreamPrefix) -> Self {
+    pub(crate) fn new(connection: ServerConnection, prefix: StreamPrefix) -> Self {
         Self {
             connection,
             prefix,

@@ -160,7 +160,7 @@ pub(crate) const STREAM_DELETED: &str = "$streamDeleted";
 /// Whether a stream's settings hide its first events, or will hide them later.
 pub(crate) fn hides_events(settings: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
-    struct Settings {
+    struct StreamSettings {
         #[serde(rename = "$tb")]
         truncate_before: Option<serde_json::Value>,
         #[serde(rename = "$maxCount")]
@@ -168,7 +168,7 @@ pub(crate) fn hides_events(settings: &[u8]) -> bool {
         #[serde(rename = "$maxAge")]
         max_age: Option<serde_json::Value>,
     }
-    serde_json::from_slice(settings).is_ok_and(|settings: Settings| {
+    serde_json::from_slice(settings).is_ok_and(|settings: StreamSettings| {
         settings.truncate_before.is_some_and(|before| before.as_u64() != Some(0))
             || settings.max_count.is_some()
             || settings.max_age.is_some()

@@ -13,7 +13,7 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use domain::Stream;
 use uuid::Uuid;
 
-use event_log::{Appended, ExpectedRevision, NewEvent};
+use event_log::{AppendReceipt, ExpectedRevision, NewEvent};
 
 /// The end of the log; by default, of an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,12 +105,12 @@ impl<'a> EventRows<'a> {
 
     /// The answer to the append that made these rows, once they are appended at what was the log's
     /// end.
-    pub(crate) fn appended(&self, rows: Range<usize>, before: LogEnd) -> Appended {
+    pub(crate) fn appended(&self, rows: Range<usize>, before: LogEnd) -> AppendReceipt {
         let events: Vec<_> = rows
             .clone()
             .map(|row| (before.position + 1 + row as u64, self.recorded_at[row].max(before.recorded_at)))
             .collect();
-        Appended {
+        AppendReceipt {
             revision: self.revisions[rows.end - 1].cast_unsigned(),
             position: before.position + rows.end as u64,
             events,

@@ -13,7 +13,7 @@ use sqlx::{
 };
 use tokio::{sync::watch, task::AbortHandle, time::sleep};
 
-use event_log::{FOLLOW_POLL_INTERVAL, Followed, LogError, LogPage, PageNext, Pages, WakeUp};
+use event_log::{FOLLOW_POLL_INTERVAL, FollowerItem, LogError, LogPage, PageNext, Pages, WakeUp};
 
 use crate::read::{self, DensePage};
 
@@ -105,13 +105,13 @@ async fn listen(pool: &PgPool, sender: &watch::Sender<WakeUp>) -> Result<(), sql
 }
 
 /// The pages of the log as its followers read them.
-struct FollowedPages {
+struct PostgresPages {
     readers: PgPool,
     /// Keeps the listening task alive while a follower reads.
     _wakeups: Arc<Wakeups>,
 }
 
-impl Pages for FollowedPages {
+impl Pages for PostgresPages {
     async fn page_after(&mut self, position: u64, limit: usize) -> Result<LogPage, LogError> {
         let DensePage { events, head } = read::sound_page(&self.readers, position, limit).await?;
         if head < position {
@@ -130,7 +130,7 @@ pub(crate) fn follow(
     readers: PgPool,
     wakeups: Arc<Wakeups>,
     after: u64,
-) -> BoxStream<'static, Result<Followed, LogError>> {
+) -> BoxStream<'static, Result<FollowerItem, LogError>> {
     let wake_ups = wakeups.subscribe();
-    event_log::follow(FollowedPages { readers, _wakeups: wakeups }, wake_ups, after)
+    event_log::follow(PostgresPages { readers, _wakeups: wakeups }, wake_ups, after)
 }

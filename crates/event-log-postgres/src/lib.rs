@@ -46,7 +46,8 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use event_log::{
-    APPEND_EVENTS_MAX, AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, RecordedEvent,
+    APPEND_EVENTS_MAX, AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, LogError, NewEvent,
+    RecordedEvent,
 };
 
 use self::{bulk::BulkReader, follow::Wakeups, writer::AppendRequest};
@@ -147,7 +148,7 @@ impl EventLog for PostgresLog {
         stream: &Stream,
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendReceipt, AppendError> {
         if events.is_empty() || events.len() > APPEND_EVENTS_MAX {
             return Err(AppendError::Count { stream: stream.clone(), count: events.len() });
         }
@@ -198,7 +199,7 @@ impl EventLog for PostgresLog {
         position::position_at(&self.readers, instant).await
     }
 
-    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {
+    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {
         follow::follow(self.readers.clone(), Arc::clone(&self.wakeups), after)
     }
 }

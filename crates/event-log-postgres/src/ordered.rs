@@ -55,8 +55,8 @@ impl OrderedWriter {
     /// commit; the head row is locked meanwhile.
     ///
     /// # Errors
-    /// The log ends at another position, a stream is at another revision, a recorded time cannot be kept,
-    /// or the database is out of reach.
+    /// The log ends at another position, a stream is at another revision, a recorded time cannot be
+    /// kept, or the database is out of reach.
     pub async fn append(&mut self, after: u64, events: &[OrderedEvent]) -> Result<u64, OrderedError> {
         if events.is_empty() {
             return Ok(after);

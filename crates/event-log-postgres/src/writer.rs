@@ -33,7 +33,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use event_log::{AppendError, Appended, ExpectedRevision, LogError};
+use event_log::{AppendError, AppendReceipt, ExpectedRevision, LogError};
 
 use crate::{
     batch::{self, Append, AppendVerdict, DecidedBatch, LogEnd},
@@ -58,7 +58,7 @@ const BATCH_TRIES_MAX: usize = 2;
 #[derive(Debug)]
 pub(crate) struct AppendRequest {
     pub(crate) append: Append,
-    pub(crate) answer: oneshot::Sender<Result<Appended, AppendError>>,
+    pub(crate) answer: oneshot::Sender<Result<AppendReceipt, AppendError>>,
 }
 
 /// Appends all requests that arrive, until all senders are gone.
@@ -90,7 +90,7 @@ pub(crate) async fn run(options: PgConnectOptions, mut requests: mpsc::Receiver<
 /// The outcome of an append.
 enum AppendOutcome {
     /// It is durable.
-    Appended(Appended),
+    Appended(AppendReceipt),
     /// The stream is at another revision.
     Lost { actual: ExpectedRevision },
 }
@@ -212,7 +212,7 @@ impl BatchWriter {
 
     /// Looks up the first answers to those appends whose events are in the log at the revisions
     /// that they were to have.
-    async fn read_repeats(&mut self, candidates: &[LostAppend]) -> Result<Vec<Option<Appended>>, BatchError> {
+    async fn read_repeats(&mut self, candidates: &[LostAppend]) -> Result<Vec<Option<AppendReceipt>>, BatchError> {
         let session = match &mut self.session {
             Some(session) => session,
             none => none.insert(WriterSession::open(&self.options).await?),
@@ -257,7 +257,7 @@ impl BatchWriter {
                     ),
                 });
             }
-            repeats.push(same.then(|| Appended {
+            repeats.push(same.then(|| AppendReceipt {
                 revision: append.expected.next() + append.events.len() as u64 - 1,
                 position: events.last().map_or(0, |last| last.0),
                 events,
@@ -277,7 +277,7 @@ impl LostAppend {
 }
 
 /// Tells all callers that their append failed.
-fn fail(error: &BatchError, answers: impl Iterator<Item = oneshot::Sender<Result<Appended, AppendError>>>) {
+fn fail(error: &BatchError, answers: impl Iterator<Item = oneshot::Sender<Result<AppendReceipt, AppendError>>>) {
     match error {
         BatchError::Postgres(error) => {
             tracing::warn!(error = error as &dyn std::error::Error, "cannot append to the event log");

@@ -73,8 +73,8 @@ pub struct StoredEvent {
 /// Encodes event number `index` of a command, counted from 0.
 ///
 /// # Panics
-/// Never for the domain's events: their data has no map with keys other than text, and no number that
-/// is not finite.
+/// Never for the domain's events: their data has no map with keys other than text, and no number
+/// that is not finite.
 #[must_use]
 pub fn encode(event: &Event, index: usize, metadata: &Metadata, recorded_at: DateTime<Utc>) -> NewEvent {
     struct Data<'a>(&'a Event);

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{Followed, LogError, RecordedEvent};
+use crate::{FollowerItem, LogError, RecordedEvent};
 
 /// How long a follower waits for a wake-up before it looks by itself.
 pub const FOLLOW_POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,11 +28,11 @@ const FOLLOW_EVENTS_MAX: usize = 4_000;
 pub struct LogPage {
     /// The events.
     pub events: Vec<RecordedEvent>,
-    /// What the log has after them.
+    /// Says whether the log goes on after them.
     pub next: PageNext,
 }
 
-/// What the log has after a page.
+/// Says whether the log goes on after a page.
 #[derive(Debug)]
 pub enum PageNext {
     /// Perhaps more events.
@@ -81,8 +81,8 @@ pub fn follow<P: Pages>(
     pages: P,
     wake_ups: watch::Receiver<WakeUp>,
     after: u64,
-) -> BoxStream<'static, Result<Followed, LogError>> {
-    let follower = Follower { pages, wake_ups, position: after, hints_followed: 0, state: FollowerState::Start };
+) -> BoxStream<'static, Result<FollowerItem, LogError>> {
+    let follower = LogFollower { pages, wake_ups, position: after, hints_followed: 0, state: FollowerState::Start };
     stream::try_unfold(follower, |mut follower| async move {
         let followed = follower.next().await?;
         Ok(Some((followed, follower)))
@@ -91,7 +91,7 @@ pub fn follow<P: Pages>(
 }
 
 /// A follower between two items.
-struct Follower<P> {
+struct LogFollower<P> {
     pages: P,
     wake_ups: watch::Receiver<WakeUp>,
     /// The position of the last event given out.
@@ -102,7 +102,7 @@ struct Follower<P> {
     state: FollowerState,
 }
 
-/// What a follower does next.
+/// The next step of a follower.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum FollowerState {
     /// Look for events for the first time. It must then say that it has caught up, even if there
@@ -116,15 +116,15 @@ enum FollowerState {
     Waiting,
 }
 
-impl<P: Pages> Follower<P> {
-    async fn next(&mut self) -> Result<Followed, LogError> {
+impl<P: Pages> LogFollower<P> {
+    async fn next(&mut self) -> Result<FollowerItem, LogError> {
         loop {
             let mut was_woken = true;
             match self.state {
                 FollowerState::Start => self.pages.check_start(self.position).await?,
                 FollowerState::CaughtUp => {
                     self.state = FollowerState::Waiting;
-                    return Ok(Followed::CaughtUp { position: self.position });
+                    return Ok(FollowerItem::CaughtUp { position: self.position });
                 }
                 FollowerState::Behind => {}
                 FollowerState::Waiting => was_woken = self.wait().await,
@@ -142,7 +142,7 @@ impl<P: Pages> Follower<P> {
                     PageNext::LogEnd => FollowerState::CaughtUp,
                     PageNext::MoreEvents | PageNext::Damage(_) => FollowerState::Behind,
                 };
-                return Ok(Followed::Events(events));
+                return Ok(FollowerItem::Events(events));
             }
             match (next, self.state) {
                 (PageNext::Damage(error), _) => return Err(error),

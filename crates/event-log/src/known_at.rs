@@ -16,7 +16,7 @@ pub enum KnownAt {
 /// The reason why a [`KnownAt`] is no point in a log.
 #[derive(Debug, thiserror::Error)]
 pub enum KnownAtError {
-    /// The log does not reach the position yet. What will be known there cannot be answered now.
+    /// The log does not reach the position yet, so the answer there is not known.
     #[error("the log ends at position {head}: there is no position {position} yet")]
     Ahead {
         /// The position.

@@ -96,7 +96,7 @@ pub struct RecordedEvent {
 
 /// The answer to an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendReceipt {
     /// Revision of the append's last event.
     pub revision: u64,
     /// Position of the append's last event.
@@ -154,7 +154,7 @@ pub enum LogError {
 
 /// An item that a follower (subscription) gives out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Followed {
+pub enum FollowerItem {
     /// More events, in order, at least one.
     Events(Vec<RecordedEvent>),
     /// The follower has given out all events up to this position, which was the log's end. It says
@@ -177,7 +177,7 @@ pub trait EventLog: Send + Sync + 'static {
         stream: &Stream,
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, AppendError>;
+    ) -> Result<AppendReceipt, AppendError>;
 
     /// Reads a stream from a revision on, at most `limit` events. A stream that does not exist is
     /// empty.
@@ -220,5 +220,5 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Follows the log after a position without end (a catch-up subscription). An error ends the
     /// stream, after all events before it; the caller should follow again from its last event.
-    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>>;
+    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>>;
 }

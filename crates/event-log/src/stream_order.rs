@@ -20,7 +20,7 @@ impl StreamOrder {
     /// Takes the next event.
     ///
     /// # Errors
-    /// [`LogError::Damaged`], where it has another revision than the next, or does not stand after
+    /// [`LogError::Damaged`], where it has another revision than the next, or is not after
     /// the event before it in the log.
     pub fn accept(&mut self, event: &RecordedEvent) -> Result<(), LogError> {
         let Self { next_revision, position } = *self;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     log::Log,
     service::not_given,
-    streams::{EventRecord, Streams},
+    streams::{AllStreams, EventRecord},
     wire::{FilterBy, FilterExpression, FilterOptions},
 };
 
@@ -73,7 +73,7 @@ impl EventFilter {
     }
 
     /// The events to look at for a page that begins at an index.
-    pub fn page(&self, streams: &Streams, next: usize) -> Vec<Arc<EventRecord>> {
+    pub fn page(&self, streams: &AllStreams, next: usize) -> Vec<Arc<EventRecord>> {
         let mut found = 0;
         let events = streams.all()[next..].iter().take(self.window).take_while(|event| {
             let is_room = found < FILTER_FOUND_MAX;

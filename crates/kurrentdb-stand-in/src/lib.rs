@@ -1,4 +1,4 @@
-//! A stand-in for a KurrentDB server, for the tests. It has the part of the protocol that the
+//! A test double of a KurrentDB server. It has the part of the protocol that the
 //! official client and this program use, follows the documented rules, and is durable to one file.
 //!
 //! It is not a product: it keeps all events in memory, has one user at most, and has no
@@ -47,7 +47,7 @@ use tonic::{
 
 use log::{ClusterMember, Leader, Log};
 
-/// A stand-in for a KurrentDB server, for tests.
+/// A test double of a KurrentDB server
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Address to listen on; port 0 takes a free port.
@@ -114,7 +114,7 @@ pub async fn main() -> anyhow::Result<()> {
         tokio::spawn(report_lead(log.leader()));
     }
     let nodes = if is_member { nodes } else { vec![address] };
-    let routes = service::routes(Arc::new(service::Server { log, address, nodes, ends, user }));
+    let routes = service::routes(Arc::new(service::ServerState { log, address, nodes, ends, user }));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     server.add_routes(Routes::from(routes)).serve_with_incoming(incoming).await.context("serve")
 }

@@ -32,7 +32,7 @@ use uuid::Uuid;
 use crate::{
     clock,
     rules::{self, ProposedEvent, RecentIds, Write, WriteDecision},
-    streams::{EventRecord, Streams},
+    streams::{AllStreams, EventRecord},
 };
 
 /// The header of a file, so that no event has position 0.
@@ -90,7 +90,7 @@ pub enum Leader {
 /// The log. A handle: clones share it.
 #[derive(Clone, Debug)]
 pub struct Log {
-    flushed: Arc<RwLock<Streams>>,
+    flushed: Arc<RwLock<AllStreams>>,
     grown: watch::Receiver<()>,
     leader: watch::Receiver<Leader>,
     requests: mpsc::Sender<WriterRequest>,
@@ -110,12 +110,12 @@ struct LogWriter {
     /// The position of the next record; 0 before the file has a header.
     end: u64,
     /// All events, including those that are not flushed yet.
-    streams: Streams,
+    streams: AllStreams,
     recent: RecentIds,
     /// The events that are not flushed yet, as bytes and as events.
     bytes: Vec<u8>,
     events: Vec<Arc<EventRecord>>,
-    flushed: Arc<RwLock<Streams>>,
+    flushed: Arc<RwLock<AllStreams>>,
     announce: watch::Sender<()>,
     leader: watch::Sender<Leader>,
     /// Absent where the server is not a node of a cluster.
@@ -127,13 +127,13 @@ impl Log {
     /// cluster leads from now on.
     pub fn open(path: &Path, member: Option<ClusterMember>) -> anyhow::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        let flushed = Arc::new(RwLock::new(Streams::default()));
+        let flushed = Arc::new(RwLock::new(AllStreams::default()));
         let (announce, grown) = watch::channel(());
         let (leader, seen_leader) = watch::channel(Leader::Unknown);
         let mut writer = LogWriter {
             file,
             end: 0,
-            streams: Streams::default(),
+            streams: AllStreams::default(),
             recent: RecentIds::new(),
             bytes: Vec::new(),
             events: Vec::new(),
@@ -173,7 +173,7 @@ impl Log {
     }
 
     /// All events that are flushed.
-    pub fn read(&self) -> RwLockReadGuard<'_, Streams> {
+    pub fn read(&self) -> RwLockReadGuard<'_, AllStreams> {
         self.flushed.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -11,7 +11,7 @@ use crate::{
     filter::{EventFilter, SEARCHED_STREAM, charge_search, searched_event},
     log::Log,
     service::{self, not_given, uuid_from_server},
-    streams::{EventRecord, StreamLookup, Streams},
+    streams::{AllStreams, EventRecord, StreamLookup},
     wire::{
         AllStart, Checkpoint, EventPosition, PointReached, Position, ReadContent, ReadCount, ReadEvent, ReadFrom,
         ReadOptions, ReadResp, RecordedEvent, StreamIdentifier, StreamNotFound, StreamStart, SubscriptionConfirmation,
@@ -218,7 +218,7 @@ enum SubscriptionCursor {
 
 impl SubscriptionCursor {
     /// The place, for the messages about it.
-    fn reached(&self, streams: &Streams) -> PointReached {
+    fn reached(&self, streams: &AllStreams) -> PointReached {
         match self {
             Self::Stream { next, .. } => {
                 let stream_revision = next.checked_sub(1).map(u64::cast_signed);
@@ -231,7 +231,7 @@ impl SubscriptionCursor {
     }
 
     /// The next events, if there are any. The cursor moves past them.
-    fn next_page(&mut self, streams: &Streams) -> Result<Vec<Arc<EventRecord>>, Status> {
+    fn next_page(&mut self, streams: &AllStreams) -> Result<Vec<Arc<EventRecord>>, Status> {
         match self {
             Self::Stream { name, next } => match streams.find(name) {
                 StreamLookup::Tombstoned => Err(service::stream_deleted(name)),
@@ -382,7 +382,7 @@ async fn wait_for_more(
 
 /// A position as a pair, where a read may begin there: at the start, at an event, or beyond the
 /// end.
-fn checked_position(streams: &Streams, position: Position) -> Option<(u64, u64)> {
+fn checked_position(streams: &AllStreams, position: Position) -> Option<(u64, u64)> {
     let Position { commit_position, prepare_position } = position;
     let all = streams.all();
     let is_known = commit_position == 0

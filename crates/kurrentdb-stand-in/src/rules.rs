@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    streams::{EventRecord, METADATA_TYPE, REVISION_DELETED, Streams},
+    streams::{AllStreams, EventRecord, METADATA_TYPE, REVISION_DELETED},
     wire::ExpectedRevision,
 };
 
@@ -74,7 +74,7 @@ pub enum WriteDecision {
 }
 
 /// Decides on a write.
-pub fn decide(streams: &Streams, recent: &RecentIds, write: &Write) -> WriteDecision {
+pub fn decide(streams: &AllStreams, recent: &RecentIds, write: &Write) -> WriteDecision {
     let stream = &write.stream;
     let ids = match &write.change {
         StreamChange::Append(events) => events.iter().map(|event| event.id).collect(),
@@ -132,7 +132,7 @@ pub fn decide(streams: &Streams, recent: &RecentIds, write: &Write) -> WriteDeci
 
 /// Checks whether a stream may be written to. Where not, the error is the decision.
 fn check(
-    streams: &Streams,
+    streams: &AllStreams,
     recent: &RecentIds,
     stream: &str,
     expected: ExpectedRevision,

@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-/// The version of the server that this one stands in for.
+/// The version of KurrentDB that this server imitates.
 const SERVER_VERSION: &str = "25.0.0";
 
 /// Largest append in bytes: the server's default.
@@ -46,7 +46,7 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The state that all services share.
 #[derive(Debug)]
-pub struct Server {
+pub struct ServerState {
     pub log: Log,
     /// The address at which clients reach this server.
     pub address: SocketAddr,
@@ -58,11 +58,11 @@ pub struct Server {
     pub user: Option<String>,
 }
 
-type SharedServer = State<Arc<Server>>;
+type SharedServer = State<Arc<ServerState>>;
 type HttpRequest = http::Request<axum::body::Body>;
 
 /// All paths.
-pub fn routes(server: Arc<Server>) -> Router {
+pub fn routes(server: Arc<ServerState>) -> Router {
     Router::new()
         .route("/event_store.client.streams.Streams/Read", post(read))
         .route("/event_store.client.streams.Streams/Append", post(append))
@@ -258,7 +258,7 @@ async fn tombstone(State(server): SharedServer, request: HttpRequest) -> Respons
     delete_by(StreamChange::Tombstone, "Tombstone", server, request).await
 }
 
-async fn delete_by(change: StreamChange, operation: &str, server: Arc<Server>, request: HttpRequest) -> Response {
+async fn delete_by(change: StreamChange, operation: &str, server: Arc<ServerState>, request: HttpRequest) -> Response {
     let mut change = Some(change);
     let answer = service_fn(|request: Request<DeleteReq>| {
         let (server, change) = (Arc::clone(&server), change.take());

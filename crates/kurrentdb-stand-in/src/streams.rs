@@ -48,7 +48,7 @@ pub struct EventRecord {
 
 /// All events.
 #[derive(Debug, Default)]
-pub struct Streams {
+pub struct AllStreams {
     all: Vec<Arc<EventRecord>>,
     by_name: HashMap<String, StreamEvents>,
 }
@@ -75,7 +75,7 @@ pub enum StreamLookup<'a> {
     Present(&'a StreamEvents),
 }
 
-impl Streams {
+impl AllStreams {
     /// Takes in the next event.
     pub fn push(&mut self, event: Arc<EventRecord>) {
         let stream = self.by_name.entry(event.stream.clone()).or_default();

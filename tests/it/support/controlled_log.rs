@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::Stream;
 use event_log::{
-    AppendError, Appended, EventLog, ExpectedRevision, Followed, LogError, NewEvent, RecordedEvent, SharedLog,
+    AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, LogError, NewEvent, RecordedEvent, SharedLog,
 };
 use futures::{
     StreamExt as _, TryStreamExt as _,
@@ -141,7 +141,7 @@ impl EventLog for ControlledLogInner {
         stream: &Stream,
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendReceipt, AppendError> {
         self.log.append(stream, expected, events).await
     }
 
@@ -177,16 +177,16 @@ impl EventLog for ControlledLogInner {
         Ok(self.log.head().await?.min(self.end.load(Ordering::Relaxed)) * self.gaps.load(Ordering::Relaxed))
     }
 
-    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<Followed, LogError>> {
+    fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {
         let end = self.end.load(Ordering::Relaxed);
         let shortened = self.log.follow_all(after).map_ok(move |followed| match followed {
-            Followed::Events(mut events) => {
+            FollowerItem::Events(mut events) => {
                 events.retain(|event| event.position <= end);
-                Followed::Events(events)
+                FollowerItem::Events(events)
             }
-            Followed::CaughtUp { position } => Followed::CaughtUp { position: position.min(end) },
+            FollowerItem::CaughtUp { position } => FollowerItem::CaughtUp { position: position.min(end) },
         });
-        let is_empty = |followed: &Followed| matches!(followed, Followed::Events(events) if events.is_empty());
+        let is_empty = |followed: &FollowerItem| matches!(followed, FollowerItem::Events(events) if events.is_empty());
         let shortened = shortened.try_filter(move |followed| ready(!is_empty(followed)));
         // Damage beyond the end does not exist yet, and nothing follows it.
         let is_beyond = move |followed: &Result<_, _>| matches!(followed, Err(LogError::Damaged { position, .. }) if *position > end);

@@ -56,13 +56,13 @@ async fn run_check(check: &Check) -> anyhow::Result<()> {
 }
 
 /// Says what held, where all was tried.
-fn print_report(tried: &anyhow::Result<Option<contract::Report>>) {
+fn print_report(tried: &anyhow::Result<Option<contract::ContractReport>>) {
     if let Ok(Some(report)) = tried {
         print!("{report}");
     }
 }
 
-async fn check_postgres(check: &Check) -> anyhow::Result<contract::Report> {
+async fn check_postgres(check: &Check) -> anyhow::Result<contract::ContractReport> {
     let server = stores::connect_options("the argument of `event-store check`", &check.url)?;
     let mut connection = PgConnection::connect_with(&server).await.context("connect to the server")?;
     // The events tried with are of no use to a ledger, so they must not come near one.
@@ -81,7 +81,7 @@ async fn check_postgres(check: &Check) -> anyhow::Result<contract::Report> {
     report?.ok_or_else(|| interrupted("the database tried in is dropped again"))
 }
 
-async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::Report> {
+async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::ContractReport> {
     let pool = PgPool::connect_with(database).await.context("connect to the database to try in")?;
     event_log_postgres::migrate(&pool).await.context("prepare an event log")?;
     // Two ways to one store, as two processes would have.
@@ -95,7 +95,7 @@ async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::Report> 
     Ok(report)
 }
 
-async fn check_kurrentdb(check: &Check) -> anyhow::Result<contract::Report> {
+async fn check_kurrentdb(check: &Check) -> anyhow::Result<contract::ContractReport> {
     let run = Uuid::new_v4();
     let prefix = prefix_to_try_with(&check.stream_prefix, run);
     let open = || KurrentLog::new(&check.url, &prefix);

@@ -22,7 +22,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use command::Clock;
 use domain::identifier::{PrisonCode, PrisonerNumber};
-use event_log::{Followed, KnownAt, LogError, RecordedEvent, SharedLog};
+use event_log::{FollowerItem, KnownAt, LogError, RecordedEvent, SharedLog};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_api::instant::{DateOrInstant, parse_known_at};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -257,13 +257,13 @@ fn followed(log: &SharedLog, after: u64, up_to: u64, follow: bool) -> impl Strea
         let mut pages = pages?;
         loop {
             match pages.next().await? {
-                Ok(Followed::Events(mut page)) => {
+                Ok(FollowerItem::Events(mut page)) => {
                     let is_last = page.last().is_some_and(|last| last.position >= up_to);
                     page.retain(|event| event.position <= up_to);
                     return Some((Ok(page), (!is_last).then_some(pages)));
                 }
-                Ok(Followed::CaughtUp { .. }) if follow => {}
-                Ok(Followed::CaughtUp { .. }) => return None,
+                Ok(FollowerItem::CaughtUp { .. }) if follow => {}
+                Ok(FollowerItem::CaughtUp { .. }) => return None,
                 Err(error) => return Some((Err(error), None)),
             }
         }

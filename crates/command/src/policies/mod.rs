@@ -19,7 +19,7 @@ mod merge_completion;
 use std::{collections::HashSet, future::Future, time::Duration};
 
 use domain::{Stream, event::RecordedBy, prisoner::PrisonerEventType};
-use event_log::{Followed, LogError, RecordedEvent, decode};
+use event_log::{FollowerItem, LogError, RecordedEvent, decode};
 use futures::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use tokio::{sync::Semaphore, time::sleep};
 
@@ -63,8 +63,8 @@ async fn follow(service: &Service) {
         let mut pages = service.follow_log(index.position());
         let error = loop {
             let result = match pages.next().await {
-                Some(Ok(Followed::Events(events))) => observe(service, &events).await,
-                Some(Ok(Followed::CaughtUp { position })) => {
+                Some(Ok(FollowerItem::Events(events))) => observe(service, &events).await,
+                Some(Ok(FollowerItem::CaughtUp { position })) => {
                     index.mark_caught_up(position);
                     Ok(())
                 }

@@ -4,7 +4,7 @@ use domain::Stream;
 use futures::future::join_all;
 
 use crate::{
-    APPEND_EVENTS_MAX, AppendError, Appended,
+    APPEND_EVENTS_MAX, AppendError, AppendReceipt,
     ExpectedRevision::{self, Exact, NoStream},
     NewEvent, RecordedEvent, SharedLog,
 };
@@ -65,7 +65,7 @@ fn same_events(
     stream: &Stream,
     first_revision: u64,
     events: &[NewEvent],
-    appended: &Appended,
+    appended: &AppendReceipt,
     read: &[RecordedEvent],
 ) -> Result<(), BrokenPromise> {
     ensure!(read.len() == events.len(), "{} events stand in {stream}, of {} appended", read.len(), events.len());
@@ -94,8 +94,8 @@ pub(super) async fn repeats(run: &ContractRun) -> Result<(), BrokenPromise> {
     let (log, stream) = (run.log(), run.stream().await?);
     let events = run.some_events(3);
     let first = log.append(&stream, NoStream, events.clone()).await?;
-    let again = |answer: Appended| {
-        let expected = Appended { repeated: true, ..first.clone() };
+    let again = |answer: AppendReceipt| {
+        let expected = AppendReceipt { repeated: true, ..first.clone() };
         if answer == expected { Ok(()) } else { Err(BrokenPromise(format!("first {first:?}, then {answer:?}"))) }
     };
     again(log.append(&stream, NoStream, events.clone()).await?)?;

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::{
     ExpectedRevision::{Exact, NoStream},
-    FOLLOW_POLL_INTERVAL, Followed, LogError, RecordedEvent,
+    FOLLOW_POLL_INTERVAL, FollowerItem, LogError, RecordedEvent,
 };
 
 use super::{
@@ -21,8 +21,8 @@ const FOLLOW_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The next item of a follower; an error where none comes in time.
 pub(super) async fn next(
-    follower: &mut BoxStream<'static, Result<Followed, LogError>>,
-) -> Result<Followed, BrokenPromise> {
+    follower: &mut BoxStream<'static, Result<FollowerItem, LogError>>,
+) -> Result<FollowerItem, BrokenPromise> {
     match timeout(FOLLOW_TIME_MAX, follower.next()).await {
         Ok(Some(item)) => Ok(item?),
         Ok(None) => Err(BrokenPromise("a follower ended without an error".to_owned())),
@@ -33,17 +33,17 @@ pub(super) async fn next(
 /// Follows up to a position, and including it. Answers the events, and the position at which the
 /// follower first said that it had caught up with at least that.
 async fn follow_to(
-    follower: &mut BoxStream<'static, Result<Followed, LogError>>,
+    follower: &mut BoxStream<'static, Result<FollowerItem, LogError>>,
     position: u64,
 ) -> Result<(Vec<RecordedEvent>, u64), BrokenPromise> {
     let mut seen: Vec<RecordedEvent> = Vec::new();
     loop {
         match next(follower).await? {
-            Followed::Events(events) => {
+            FollowerItem::Events(events) => {
                 ensure!(!events.is_empty(), "a follower gave no events, as events");
                 seen.extend(events);
             }
-            Followed::CaughtUp { position: end } => {
+            FollowerItem::CaughtUp { position: end } => {
                 let last = seen.last().map_or(0, |event| event.position);
                 ensure!(end >= last, "a follower that saw position {last} has caught up with {end}");
                 if end >= position {
@@ -92,7 +92,7 @@ pub(super) async fn woken(run: &ContractRun) -> Result<(), BrokenPromise> {
         expected = Exact(appended.revision);
         let mut position = 0;
         while position < appended.position {
-            if let Followed::Events(events) = next(&mut follower).await? {
+            if let FollowerItem::Events(events) = next(&mut follower).await? {
                 position = events.last().map_or(position, |event| event.position);
             }
         }

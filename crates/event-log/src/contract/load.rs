@@ -10,7 +10,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use crate::{
     AppendError,
     ExpectedRevision::{Exact, NoStream},
-    Followed, LogError, NewEvent, RecordedEvent, SharedLog,
+    FollowerItem, LogError, NewEvent, RecordedEvent, SharedLog,
 };
 
 use super::{
@@ -136,7 +136,7 @@ async fn write(
 
 /// Follows until the position that `done` will hold.
 fn collect(
-    mut follower: BoxStream<'static, Result<Followed, LogError>>,
+    mut follower: BoxStream<'static, Result<FollowerItem, LogError>>,
     mut done: watch::Receiver<u64>,
 ) -> AbortingTask<Vec<RecordedEvent>> {
     AbortingTask::spawn(async move {
@@ -145,7 +145,7 @@ fn collect(
         while end == 0 || seen.last().map_or(0, |event| event.position) < end {
             tokio::select! {
                 item = next(&mut follower) => {
-                    if let Followed::Events(events) = item? {
+                    if let FollowerItem::Events(events) = item? {
                         seen.extend(events);
                     }
                 }

@@ -44,12 +44,12 @@ const PROMISE_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct ContractReport {
     /// Every promise tried, in order.
     pub promises: Vec<Promise>,
 }
 
-impl Report {
+impl ContractReport {
     /// Whether every promise held.
     #[must_use]
     pub fn held(&self) -> bool {
@@ -57,7 +57,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ContractReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for promise in &self.promises {
             match &promise.broken {
@@ -83,7 +83,7 @@ pub struct Promise {
 ///
 /// # Panics
 /// Where `handles` is empty.
-pub async fn check(handles: &[SharedLog], run: Uuid) -> Report {
+pub async fn check(handles: &[SharedLog], run: Uuid) -> ContractReport {
     assert!(!handles.is_empty(), "a store to try is needed");
     let run = ContractRun::new(handles, run);
     let promises = vec![
@@ -117,7 +117,7 @@ pub async fn check(handles: &[SharedLog], run: Uuid) -> Report {
         hold("a waiting follower is woken at once, whoever appends", following::woken(&run).boxed()),
         hold("under concurrent load nothing is lost, doubled, reordered or skipped", load::load(&run).boxed()),
     ];
-    let mut report = Report { promises: Vec::with_capacity(promises.len()) };
+    let mut report = ContractReport { promises: Vec::with_capacity(promises.len()) };
     // One after the other: they share the log's positions and the machine, and a broken promise
     // must not break others.
     for promise in promises {

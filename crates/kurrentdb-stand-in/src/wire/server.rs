@@ -42,7 +42,7 @@ pub struct MemberInfo {
     pub http_end_point: Option<EndPoint>,
 }
 
-/// The states that a node of the stand-in can have.
+/// The states that a node of this server can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 pub enum NodeState {
     Unknown = 2,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event_log::{Followed, LogError, RecordedEvent, SharedLog};
+use event_log::{FollowerItem, LogError, RecordedEvent, SharedLog};
 use futures::StreamExt as _;
 use sqlx::PgConnection;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -21,7 +21,7 @@ const PIECES_MAX: usize = 4;
 /// Reads the log ahead, by a task of its own that ends with this: a follower that is left alone while
 /// a batch is written would keep its connections to the log and run into its timeout.
 struct ReadAhead {
-    pieces: mpsc::Receiver<Result<Followed, LogError>>,
+    pieces: mpsc::Receiver<Result<FollowerItem, LogError>>,
     task: JoinSet<()>,
 }
 
@@ -48,8 +48,8 @@ impl ReadAhead {
         let (mut events, mut failed) = (Vec::new(), None);
         for piece in pieces {
             match piece {
-                Ok(Followed::Events(more)) => events.extend(more),
-                Ok(Followed::CaughtUp { .. }) => {}
+                Ok(FollowerItem::Events(more)) => events.extend(more),
+                Ok(FollowerItem::CaughtUp { .. }) => {}
                 Err(error) => failed = Some(error),
             }
         }

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::{PrisonCode, PrisonerNumber};
-use event_log::{Followed, LogError, RecordedEvent as LogEvent, SharedLog};
+use event_log::{FollowerItem, LogError, RecordedEvent as LogEvent, SharedLog};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http_api::{
     Params, Problem,
@@ -174,7 +174,7 @@ fn respond(events: EventStream, head: u64) -> Response {
 struct EventStream {
     filter: EventFilter,
     page: std::vec::IntoIter<LogEvent>,
-    log: BoxStream<'static, Result<Followed, LogError>>,
+    log: BoxStream<'static, Result<FollowerItem, LogError>>,
     /// Every event that passes the filter up to here has been sent.
     position: u64,
     sent_at: Instant,
@@ -221,8 +221,8 @@ impl EventStream {
             }
             tokio::select! {
                 followed = self.log.next() => match followed {
-                    Some(Ok(Followed::Events(events))) => self.page = events.into_iter(),
-                    Some(Ok(Followed::CaughtUp { position })) => self.position = self.position.max(position),
+                    Some(Ok(FollowerItem::Events(events))) => self.page = events.into_iter(),
+                    Some(Ok(FollowerItem::CaughtUp { position })) => self.position = self.position.max(position),
                     Some(Err(error)) => return Err(log_failure(error)),
                     None => return Ok(None),
                 },

@@ -9,7 +9,7 @@ use std::{
 use event_log::{
     EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, LogError,
+    FollowerItem, LogError,
 };
 use event_log_kurrentdb::KurrentLog;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -51,7 +51,7 @@ async fn the_leader_is_found_whatever_nodes_a_url_names_and_prefers() {
         let log = log_at(&url);
         let after = log.head().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
         let mut follower = log.follow_all(after);
-        assert!(matches!(follower.next().await, Some(Ok(Followed::CaughtUp { .. }))), "{url}");
+        assert!(matches!(follower.next().await, Some(Ok(FollowerItem::CaughtUp { .. }))), "{url}");
         let mut fastest = Duration::MAX;
         for _ in 0..4 {
             let run = Uuid::new_v4();
@@ -66,11 +66,11 @@ async fn the_leader_is_found_whatever_nodes_a_url_names_and_prefers() {
 }
 
 /// Follows until the log reports that it has caught up with a position.
-async fn follow_to(follower: &mut BoxStream<'static, Result<Followed, LogError>>, position: u64) {
+async fn follow_to(follower: &mut BoxStream<'static, Result<FollowerItem, LogError>>, position: u64) {
     let followed = async {
         loop {
             match follower.next().await.expect("a follower without end").expect("follow") {
-                Followed::CaughtUp { position: end } if end >= position => return,
+                FollowerItem::CaughtUp { position: end } if end >= position => return,
                 _ => {}
             }
         }
@@ -150,7 +150,7 @@ async fn a_silent_node_is_left_for_the_leader() {
     let log = log_at(&nodes.url());
     let (run, last) = append_nine(&log).await;
     let mut follower = log.follow_all(last.position);
-    assert!(matches!(follower.next().await, Some(Ok(Followed::CaughtUp { .. }))));
+    assert!(matches!(follower.next().await, Some(Ok(FollowerItem::CaughtUp { .. }))));
     let silent = nodes.resign().await;
     nodes.node(silent).signal(Signal::SIGSTOP);
     let leader = nodes.leader().await;

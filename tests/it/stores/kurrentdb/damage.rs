@@ -4,7 +4,7 @@
 use event_log::{
     AppendError, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, LogError, RecordedEvent,
+    FollowerItem, LogError, RecordedEvent,
 };
 use event_log_kurrentdb::KurrentLog;
 use futures::StreamExt as _;
@@ -71,8 +71,8 @@ async fn a_stream_that_was_deleted_or_truncated_is_damage() {
         let (run, _) = append_nine(&log).await;
         let mut follower = log.follow_all(0);
         let followed = follower.next().await;
-        assert!(matches!(followed, Some(Ok(Followed::Events(_)))), "{followed:?}");
-        assert!(matches!(follower.next().await, Some(Ok(Followed::CaughtUp { .. }))));
+        assert!(matches!(followed, Some(Ok(FollowerItem::Events(_)))), "{followed:?}");
+        assert!(matches!(follower.next().await, Some(Ok(FollowerItem::CaughtUp { .. }))));
 
         let (harmed, sound) = (stream(run, 1), stream(run, 2));
         harm(&client, &format!("ledger-{harmed}"), done).await;
@@ -87,7 +87,7 @@ async fn a_stream_that_was_deleted_or_truncated_is_damage() {
 
         let from = super::log(&server);
         let followed: Vec<_> = from.follow_all(0).collect().await;
-        assert!(matches!(&followed[0], Ok(Followed::Events(events)) if events.len() == 9), "{what}: {followed:?}");
+        assert!(matches!(&followed[0], Ok(FollowerItem::Events(events)) if events.len() == 9), "{what}: {followed:?}");
         assert!(matches!(followed[1], Err(LogError::Damaged { .. })), "{what}: {followed:?}");
         assert_eq!(followed.len(), 2);
     }

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use event_log::{EventLog as _, Followed};
+use event_log::{EventLog as _, FollowerItem};
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::timeout;
 
@@ -121,7 +121,7 @@ async fn a_follower_that_is_not_polled_in_an_outage_delays_no_other_call() {
     proxy.pass();
     let head = timeout(PATIENCE, log.head()).await.expect("an answer while the follower is left alone");
     assert_eq!(head.expect("the head"), last.position);
-    assert!(matches!(follower.next().await, Some(Ok(Followed::Events(events))) if events.len() == 9));
+    assert!(matches!(follower.next().await, Some(Ok(FollowerItem::Events(events))) if events.len() == 9));
 }
 
 #[tokio::test(flavor = "multi_thread")]

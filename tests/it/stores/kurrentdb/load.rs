@@ -18,7 +18,7 @@ use domain::identifier::{CommandId, EventId};
 use event_log::{
     AppendError, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, LogError, RecordedEvent, contract,
+    FollowerItem, LogError, RecordedEvent, contract,
 };
 use event_log_kurrentdb::KurrentLog;
 use futures::{StreamExt as _, future::join_all};
@@ -144,8 +144,8 @@ async fn follow(log: KurrentLog, mut until: watch::Receiver<u64>) -> Vec<Recorde
     while position(&seen) < *until.borrow_and_update() {
         tokio::select! {
             followed = follower.next() => match followed.expect("a follower without end") {
-                Ok(Followed::Events(events)) => seen.extend(events),
-                Ok(Followed::CaughtUp { position: end }) => assert_eq!(end, position(&seen)),
+                Ok(FollowerItem::Events(events)) => seen.extend(events),
+                Ok(FollowerItem::CaughtUp { position: end }) => assert_eq!(end, position(&seen)),
                 Err(LogError::Unavailable(_)) => {
                     tokio::time::sleep(PAUSE).await;
                     follower = log.follow_all(position(&seen));

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use chrono::Utc;
 use domain::{Stream, identifier::CommandId};
 use event_log::{
-    AppendError, Appended, EventLog as _,
+    AppendError, AppendReceipt, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, LogError, NewEvent, SharedLog, contract,
+    FollowerItem, LogError, NewEvent, SharedLog, contract,
 };
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use futures::{StreamExt as _, future::join_all};
@@ -55,7 +55,7 @@ fn stream(run: Uuid, number: u64) -> Stream {
 
 /// Writes three streams of three events each in turn, and returns the run and the answer to the
 /// last append.
-async fn append_nine(log: &KurrentLog) -> (Uuid, Appended) {
+async fn append_nine(log: &KurrentLog) -> (Uuid, AppendReceipt) {
     let run = Uuid::new_v4();
     let mut last = None;
     for number in 0..9_u64 {
@@ -110,7 +110,7 @@ async fn foreign_events_on_the_server_are_left_out() {
     assert_eq!(log.read_stream(&stream(other_run, 0), 0, 10).await.expect("read"), []);
     assert_eq!(others.read_stream(&stream(run, 0), 0, 10).await.expect("read"), []);
     let followed = log.follow_all(0).next().await;
-    assert!(matches!(&followed, Some(Ok(Followed::Events(events))) if events.len() == 9), "{followed:?}");
+    assert!(matches!(&followed, Some(Ok(FollowerItem::Events(events))) if events.len() == 9), "{followed:?}");
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn an_append_repeated_after_a_lost_answer_gets_the_first_answer() {
     assert_eq!(answer.events, expected);
 
     let again = behind.append(&one, NoStream, vec![event(run, 0)]).await.expect("append");
-    assert_eq!(again, Appended { repeated: true, ..first });
+    assert_eq!(again, AppendReceipt { repeated: true, ..first });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,7 +209,7 @@ async fn an_absent_server_is_an_outage_that_ends_when_the_server_returns() {
     let written = log(&server);
     let (run, last) = append_nine(&written).await;
     let mut follower = written.follow_all(last.position);
-    assert_eq!(follower.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last.position }));
+    assert_eq!(follower.next().await.map(Result::unwrap), Some(FollowerItem::CaughtUp { position: last.position }));
 
     server.kill();
     let waiting = log(&server);
@@ -225,13 +225,13 @@ async fn an_absent_server_is_an_outage_that_ends_when_the_server_returns() {
 
     server.start_again();
     let again = waiting.append(&stream(run, 2), Exact(1), vec![event(run, 8)]).await.expect("append");
-    assert_eq!(again, Appended { repeated: true, ..last.clone() }, "what was acknowledged is there");
+    assert_eq!(again, AppendReceipt { repeated: true, ..last.clone() }, "what was acknowledged is there");
     let mut follower = written.follow_all(last.position);
-    assert_eq!(follower.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last.position }));
+    assert_eq!(follower.next().await.map(Result::unwrap), Some(FollowerItem::CaughtUp { position: last.position }));
     let next = written.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
     let followed = follower.next().await;
     assert!(
-        matches!(&followed, Some(Ok(Followed::Events(events))) if events[0].position == next.position),
+        matches!(&followed, Some(Ok(FollowerItem::Events(events))) if events[0].position == next.position),
         "{followed:?}"
     );
 }

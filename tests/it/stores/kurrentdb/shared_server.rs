@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use event_log::{
-    Appended, EventLog as _,
+    AppendReceipt, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    Followed, LogError, RecordedEvent,
+    FollowerItem, LogError, RecordedEvent,
 };
 use event_log_kurrentdb::KurrentLog;
 use futures::{FutureExt as _, StreamExt as _, future::join_all, stream::BoxStream};
@@ -49,7 +49,7 @@ async fn slow_down(client: &Client, events_per_second: u64) {
 
 /// A server with nine events of the ledger and so many foreign events after them, with a limit on
 /// filtering. Returns the run of the ledger's events and the answer to their last append too.
-async fn slow_server(others: usize, events_per_second: u64) -> (StandIn, Client, (Uuid, Appended)) {
+async fn slow_server(others: usize, events_per_second: u64) -> (StandIn, Client, (Uuid, AppendReceipt)) {
     let server = StandIn::start();
     let client = client(&server);
     let ours = append_nine(&log(&server)).await;
@@ -83,9 +83,9 @@ async fn wait_until_cheap(client: &Client, what: &str, ask: impl AsyncFn()) {
     .await;
 }
 
-async fn next_events(follower: &mut BoxStream<'static, Result<Followed, LogError>>) -> Vec<RecordedEvent> {
+async fn next_events(follower: &mut BoxStream<'static, Result<FollowerItem, LogError>>) -> Vec<RecordedEvent> {
     loop {
-        if let Followed::Events(events) = follower.next().await.expect("no end").expect("no error") {
+        if let FollowerItem::Events(events) = follower.next().await.expect("no end").expect("no error") {
             return events;
         }
     }
@@ -112,10 +112,10 @@ async fn foreign_events_are_searched_once() {
     wait_until_cheap(&client, "the head", async || assert_eq!(head(&asking).await, last)).await;
     let following = log(&server);
     let mut follower = following.follow_all(last);
-    assert_eq!(follower.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last }));
+    assert_eq!(follower.next().await.map(Result::unwrap), Some(FollowerItem::CaughtUp { position: last }));
     wait_until_cheap(&client, "following", async || {
         let mut other = following.follow_all(last);
-        assert_eq!(other.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last }));
+        assert_eq!(other.next().await.map(Result::unwrap), Some(FollowerItem::CaughtUp { position: last }));
     })
     .await;
 
@@ -192,7 +192,7 @@ async fn a_slow_search_succeeds() {
     let mut follower = following.follow_all(last.position);
     let (read, followed) = tokio::join!(positions(&reading, last.position), follower.next());
     assert_eq!(read, [0; 0]);
-    assert_eq!(followed.map(Result::unwrap), Some(Followed::CaughtUp { position: last.position }));
+    assert_eq!(followed.map(Result::unwrap), Some(FollowerItem::CaughtUp { position: last.position }));
 
     // A new process finds an event of the ledger behind them too.
     let next = writer.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
@@ -243,7 +243,7 @@ async fn a_search_continues_when_its_caller_is_not_polled() {
     })
     .await;
     assert_eq!(positions(&log, last.position).await, [0; 0]);
-    assert_eq!(follower.next().await.map(Result::unwrap), Some(Followed::CaughtUp { position: last.position }));
+    assert_eq!(follower.next().await.map(Result::unwrap), Some(FollowerItem::CaughtUp { position: last.position }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,8 +280,8 @@ async fn no_event_of_the_ledger_is_missed_among_foreign_events() {
         let (mut seen, mut follower) = (Vec::new(), reading.follow_all(0));
         while seen.len() < EVENTS as usize {
             match follower.next().await {
-                Some(Ok(Followed::Events(events))) => seen.extend(events),
-                Some(Ok(Followed::CaughtUp { .. })) => {}
+                Some(Ok(FollowerItem::Events(events))) => seen.extend(events),
+                Some(Ok(FollowerItem::CaughtUp { .. })) => {}
                 Some(Err(LogError::Unavailable(_))) | None => {
                     follower = reading.follow_all(seen.last().map_or(0, |last: &RecordedEvent| last.position));
                 }

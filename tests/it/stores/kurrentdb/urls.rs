@@ -2,14 +2,14 @@
 
 use chrono::Utc;
 use domain::identifier::CommandId;
-use event_log::{AppendError, Appended, EventLog as _, ExpectedRevision::NoStream, contract};
+use event_log::{AppendError, AppendReceipt, EventLog as _, ExpectedRevision::NoStream, contract};
 use uuid::Uuid;
 
 use super::log_at;
 use crate::support::StandIn;
 
 /// Appends one event to the log of a URL.
-async fn append(url: &str) -> Result<Appended, AppendError> {
+async fn append(url: &str) -> Result<AppendReceipt, AppendError> {
     let run = Uuid::new_v4();
     let event = contract::made_up_event(CommandId(run).event_id(0), Utc::now());
     log_at(url).append(&contract::made_up_stream(run, 0), NoStream, vec![event]).await

@@ -25,9 +25,9 @@ use domain::{
 };
 use embedded_postgres::Server;
 use event_log::{
-    AppendError, Appended,
+    AppendError, AppendReceipt,
     ExpectedRevision::{self, Exact, NoStream},
-    Followed, LogError, NewEvent, RecordedEvent, SharedLog, contract,
+    FollowerItem, LogError, NewEvent, RecordedEvent, SharedLog, contract,
 };
 use event_log_postgres::{PostgresLog, migrate};
 use futures::StreamExt as _;
@@ -87,7 +87,7 @@ struct AppendRecord {
 }
 
 impl AppendRecord {
-    fn acknowledge(&mut self, step: PlannedAppend, appended: &Appended) {
+    fn acknowledge(&mut self, step: PlannedAppend, appended: &AppendReceipt) {
         self.acknowledged.insert(step, (appended.revision, appended.position));
     }
 
@@ -141,8 +141,8 @@ fn follow(log: SharedLog) -> (watch::Sender<u64>, JoinHandle<Vec<RecordedEvent>>
         while position(&seen) < *until.borrow_and_update() {
             tokio::select! {
                 item = follower.next() => match item.expect("a follower without end") {
-                    Ok(Followed::Events(events)) => seen.extend(events),
-                    Ok(Followed::CaughtUp { position: end }) => assert_eq!(end, position(&seen)),
+                    Ok(FollowerItem::Events(events)) => seen.extend(events),
+                    Ok(FollowerItem::CaughtUp { position: end }) => assert_eq!(end, position(&seen)),
                     Err(LogError::Unavailable(_)) => {
                         tokio::time::sleep(Duration::from_millis(20)).await;
                         follower = log.follow_all(position(&seen));

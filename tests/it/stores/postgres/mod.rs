@@ -14,7 +14,7 @@ use domain::identifier::CommandId;
 use event_log::{
     AppendError, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    FOLLOW_POLL_INTERVAL, Followed, LogError, NewEvent, PAGE_EVENTS_MAX, SharedLog, contract,
+    FOLLOW_POLL_INTERVAL, FollowerItem, LogError, NewEvent, PAGE_EVENTS_MAX, SharedLog, contract,
 };
 use event_log_postgres::{PARTITION_EVENTS, PostgresLog, migrate};
 use futures::{StreamExt as _, future::join_all};
@@ -222,7 +222,7 @@ async fn a_gap_is_damage_that_names_the_position() {
     let mut follower = log.follow_all(0);
     let followed = follower.next().await;
     assert!(
-        matches!(&followed, Some(Ok(Followed::Events(events))) if events.len() == 1 && events[0].position == 1),
+        matches!(&followed, Some(Ok(FollowerItem::Events(events))) if events.len() == 1 && events[0].position == 1),
         "what stands before the gap: {followed:?}"
     );
     let followed = follower.next().await;
@@ -319,7 +319,7 @@ async fn a_follower_from_beyond_the_end_fails_because_the_log_is_another() {
 async fn a_follower_survives_the_loss_of_every_connection() {
     let (database, log) = empty_log().await;
     let mut follower = log.follow_all(0);
-    assert_eq!(follower.next().await.expect("an item").expect("no error"), Followed::CaughtUp { position: 0 });
+    assert_eq!(follower.next().await.expect("an item").expect("no error"), FollowerItem::CaughtUp { position: 0 });
     let run = Uuid::new_v4();
     for number in 0..6 {
         cut_connections(&database.pool).await;
@@ -332,8 +332,8 @@ async fn a_follower_survives_the_loss_of_every_connection() {
         while seen.is_empty() {
             let item = tokio::time::timeout(Duration::from_secs(20), follower.next()).await.expect("an item in time");
             match item.expect("a follower without end") {
-                Ok(Followed::Events(events)) => seen = events,
-                Ok(Followed::CaughtUp { .. }) => {}
+                Ok(FollowerItem::Events(events)) => seen = events,
+                Ok(FollowerItem::CaughtUp { .. }) => {}
                 // The reader's connection was ended too: continue from where it was.
                 Err(LogError::Unavailable(_)) => follower = log.follow_all(number),
                 Err(error) => panic!("{error:?}"),
@@ -362,11 +362,11 @@ async fn a_stray_notification_does_not_end_the_wake_ups() {
         let stream = contract::made_up_stream(run, number);
         other.append(&stream, NoStream, vec![event(run, number as usize)]).await.expect("append");
         let begun = Instant::now();
-        while !matches!(follower.next().await.expect("an item").expect("no error"), Followed::Events(_)) {}
+        while !matches!(follower.next().await.expect("an item").expect("no error"), FollowerItem::Events(_)) {}
         waits.push(begun.elapsed());
         // It waits again.
         let waiting = tokio::time::timeout(Duration::from_millis(200), follower.next()).await;
-        assert!(matches!(waiting, Err(_) | Ok(Some(Ok(Followed::CaughtUp { .. })))), "{waiting:?}");
+        assert!(matches!(waiting, Err(_) | Ok(Some(Ok(FollowerItem::CaughtUp { .. })))), "{waiting:?}");
     }
     let fastest = waits[2..].iter().min().expect("waits");
     assert!(*fastest < FOLLOW_POLL_INTERVAL / 4, "a waiting follower saw events after {waits:?}");
