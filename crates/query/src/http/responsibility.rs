@@ -132,7 +132,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_answer_has_the_shape_of_the_design() {
+    fn an_answer_has_exactly_the_members_of_the_design() {
         check(
             &example(),
             json!({

@@ -100,10 +100,10 @@ pub(in crate::http) async fn active_allocations(
     let body = body_bytes(request, &()).await?;
     let numbers: Vec<String> = match serde_json::from_slice(&body) {
         Ok(numbers) => numbers,
-        Err(_) => return Ok(refused("Invalid request")),
+        Err(_) => return Ok(refuse("Invalid request")),
     };
     if numbers.len() > NUMBERS_MAX {
-        return Ok(refused("Too many offenders in one request"));
+        return Ok(refuse("Too many offenders in one request"));
     }
     // As in that API, a text that is no prisoner number has no allocation.
     let numbers: Vec<PrisonerNumber> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
@@ -115,7 +115,7 @@ pub(in crate::http) async fn active_allocations(
 }
 
 /// That API's refusal, a 200.
-fn refused(error_message: &'static str) -> Response {
+fn refuse(error_message: &'static str) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct FirstApiRefusal {

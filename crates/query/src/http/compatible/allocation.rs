@@ -78,7 +78,7 @@ pub(in crate::http) async fn allocation(
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
     let (position, case) = look_up(&state, &number).await?;
-    Ok(match allocated(&case) {
+    Ok(match primary_pom_of(&case) {
         Ok((case, pom)) => {
             let secondary_pom =
                 case.coworker.as_ref().map_or(LiveSecondaryPom::None {}, |pom| LiveSecondaryPom::Pom(pom.into()));
@@ -102,7 +102,7 @@ pub(in crate::http) async fn primary_pom(
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
     let (position, case) = look_up(&state, &number).await?;
-    Ok(match allocated(&case) {
+    Ok(match primary_pom_of(&case) {
         Ok((case, pom)) => Answer::new(position, manager(case, pom)).into_response(),
         Err(message) => live_not_found(position, message),
     })
@@ -128,7 +128,7 @@ pub(super) async fn look_up(state: &State, number: &str) -> Result<(u64, Option<
 }
 
 /// The primary POM, or the live service's text that there is none.
-fn allocated(case: &Option<Box<CasePeriodRow>>) -> Result<(&CasePeriodRow, &CasePom), &'static str> {
+fn primary_pom_of(case: &Option<Box<CasePeriodRow>>) -> Result<(&CasePeriodRow, &CasePom), &'static str> {
     match case.as_deref() {
         Some(CasePeriodRow { ever_allocated: false, .. }) | None => Err("Not ready for allocation"),
         Some(case) => case.pom.as_ref().map(|pom| (case, pom)).ok_or("Not allocated"),
@@ -142,9 +142,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_live_services_members_and_texts() {
+    fn answers_have_the_members_and_texts_of_the_live_service() {
         let case = Some(Box::new(CasePeriodRow { coworker: example().pom, ..example() }));
-        let (found, pom) = allocated(&case).expect("allocated");
+        let (found, pom) = primary_pom_of(&case).expect("allocated");
         assert_eq!(
             json!(manager(found, pom)),
             json!({
@@ -157,9 +157,9 @@ mod tests {
             json!({"primary_pom": {"staff_id": 485_926, "name": "Okafor, Grace"}, "secondary_pom": {}})
         );
         let was = Some(Box::new(CasePeriodRow { pom: None, ..example() }));
-        assert_eq!(allocated(&was).expect_err("not now"), "Not allocated");
+        assert_eq!(primary_pom_of(&was).expect_err("not now"), "Not allocated");
         let never = Some(Box::new(CasePeriodRow { pom: None, ever_allocated: false, ..example() }));
-        assert_eq!(allocated(&never).expect_err("never"), "Not ready for allocation");
-        assert_eq!(allocated(&None).expect_err("unknown"), "Not ready for allocation");
+        assert_eq!(primary_pom_of(&never).expect_err("never"), "Not ready for allocation");
+        assert_eq!(primary_pom_of(&None).expect_err("unknown"), "Not ready for allocation");
     }
 }

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_whole_numbers() {
+    fn staff_ids_are_the_whole_numbers_in_the_text() {
         let ids = |text| staff_ids(text).into_iter().map(StaffId::get).collect::<Vec<_>>();
         assert_eq!(ids("485926,485927"), [485_926, 485_927]);
         assert_eq!(ids("id=12&id=3"), [3, 12]);
