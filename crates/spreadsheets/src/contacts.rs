@@ -1,8 +1,7 @@
-//! Lists of POM contacts seen in NOMIS: reading their rows, and planning the commands that record
-//! them.
+//! Lists of POM contacts from NOMIS: reads their rows, and plans the commands that record them.
 //!
-//! Where the list is said to be complete, a contact that the ledger knows and the list lacks is gone
-//! from NOMIS. Such a list must be in one sheet: [`check_whole_list`].
+//! If the list is complete, a contact that the ledger knows and the list lacks has gone from NOMIS.
+//! A complete list must be in one sheet: [`check_whole_list`].
 
 use std::collections::BTreeSet;
 
@@ -20,20 +19,21 @@ use uuid::Uuid;
 
 use crate::{
     heading::Field,
-    layout::{Layout, RowKind, Wanted, row_kind},
+    layout::{FieldSet, Layout, RowKind, row_kind},
     plan::Step,
     reader::{Cell, Row, Sheet},
     value,
 };
 
-/// What a list of contacts has to have, and may have.
-pub const WANTED: Wanted =
-    Wanted { needed: &[Field::PrisonerNumber], welcome: &[Field::StaffId, Field::PomName, Field::ContactType] };
+/// The fields that a list of contacts must have, and may have.
+pub const FIELDS: FieldSet =
+    FieldSet { needed: &[Field::PrisonerNumber], welcome: &[Field::StaffId, Field::PomName, Field::ContactType] };
 
-/// Namespace of the command ids of contact imports. Never to be changed: an import of years ago is known by it.
+/// The namespace of the command ids of contact imports. It must never change: later imports
+/// recognise earlier ones by it.
 const NAMESPACE: Uuid = Uuid::from_u128(0xb1c4_07d9_2e63_4a58_9f10_c87a_44e6_5b03);
 
-/// The contact type of a list that does not say it.
+/// The contact type of a list without that column.
 const CONTACT_TYPE: &str = "POM";
 
 /// A line of the report: a row of the file, or a contact that is no longer in it.
@@ -42,7 +42,7 @@ const CONTACT_TYPE: &str = "POM";
 pub struct ContactLine {
     /// The number of the row; absent for a contact that is no longer in the file.
     pub row: Option<u32>,
-    /// What becomes of the contact, in a word.
+    /// The outcome, in a word.
     pub outcome: &'static str,
     /// The prisoner.
     pub prisoner_number: Option<PrisonerNumber>,
@@ -52,7 +52,7 @@ pub struct ContactLine {
     pub name: Option<String>,
     /// The kind of contact, in the words of NOMIS.
     pub contact_type: Option<String>,
-    /// Why it is refused or not confirmed.
+    /// The reason why the contact is refused, or its removal is not confirmed.
     pub reason: Option<String>,
 }
 
@@ -61,12 +61,12 @@ pub struct ContactLine {
 pub struct PlannedContact {
     /// The line of the report.
     pub line: ContactLine,
-    /// The command; absent where there is nothing to record.
+    /// The command; absent if there is nothing to record.
     pub step: Option<Step>,
 }
 
-/// Refuses a sheet that is not the whole list: a contact in another sheet would be taken for gone from
-/// NOMIS.
+/// Refuses a file with contacts in more than one sheet: a contact in another sheet would be taken
+/// for one that has gone from NOMIS.
 ///
 /// # Errors
 /// Other sheets hold contacts, too.
@@ -84,11 +84,12 @@ pub fn check_whole_list(sheets: &[Sheet], layout: &Layout) -> anyhow::Result<()>
 /// A row of the file with its number: a contact, or the line of the report that refuses it.
 pub type ContactRow = (u32, Result<ContactSeen, Box<ContactLine>>);
 
-/// Reads every row below the header, but for blank rows and totals.
+/// Reads every row below the header, except blank rows and totals.
 #[must_use]
 pub fn contacts(sheet: &Sheet, layout: &Layout) -> Vec<ContactRow> {
     let cases = |row: &&Row| !matches!(row_kind(sheet, layout, row), RowKind::Blank | RowKind::Total);
-    // What looks like a note is taken for a contact that cannot be read: passing it over might confirm a removal.
+    // A row that looks like a note counts as an unreadable contact: passing it over might confirm a
+    // removal.
     sheet.rows[layout.header + 1..].iter().filter(cases).map(|row| (row.number, contact(layout, row))).collect()
 }
 
@@ -120,7 +121,8 @@ fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<ContactLine>> 
     Ok(ContactSeen { prisoner_number, staff_id, name, contact_type })
 }
 
-/// Works out what the file changes: contacts new or seen again, and with `complete` those that are gone.
+/// Works out the changes that the file brings: contacts that are new or seen again and, with
+/// `complete`, contacts that have gone.
 #[must_use]
 pub fn plan(
     rows: Vec<ContactRow>,
@@ -157,7 +159,7 @@ pub fn plan(
         };
         let step = (first && !in_nomis).then(|| {
             line.outcome = "would-record";
-            // A contact that comes back after its removal is new once more.
+            // A contact that comes back after its removal is new again.
             let since = before.and_then(|before| before.removed_at);
             let body = json!([contact.prisoner_number, contact.staff_id, contact.name, contact.contact_type]);
             let id = json!(["found", contact_id, since]);
@@ -178,7 +180,7 @@ pub fn plan(
                 contact_type: Some(contact.found.contact_type.clone()),
                 reason: None,
             };
-            // A row that cannot be read may be this very contact.
+            // An unreadable row may hold this very contact.
             let step = if unreadable {
                 line.outcome = "not-confirmed";
                 line.reason = Some("absent, but rows were refused: correct them and import the file again".to_owned());

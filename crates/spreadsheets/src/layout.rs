@@ -1,13 +1,15 @@
-//! Where in a file the cases are: which sheet, which row heads the columns, what each column holds.
+//! Finds the cases in a file: the sheet, the header row, and the field of each column.
 //!
-//! 1. Every row near the top of every sheet is tried as the header row: each of its headings is weighed against each
-//!    field by [`heading::weight`], and against the cells below it, which tell a prisoner's `NOMIS ID` from a POM's.
-//! 2. The row that finds most fields is the sheet's header row; the first of equals.
-//! 3. The sheet with most cases is read. A hidden one, or one named for what is over (`Leavers`) or for show
-//!    (`Example`), is read only where there is no other, or where it is asked for.
+//! 1. Each row near the top of each sheet is tried as the header row. Its headings are weighed
+//!    against each field by [`heading::weight`], and against the cells below them, which tell a
+//!    prisoner's `NOMIS ID` from a POM's.
+//! 2. The row that finds most fields is the sheet's header row; of equals, the first.
+//! 3. The sheet with most cases is read. A hidden sheet, or one whose name says that its cases are
+//!    over (`Leavers`) or an example (`Example`), is read only if there is no other, or if the user
+//!    names it.
 //!
-//! What it refuses to do: guess a field from the cells alone. The one exception is the prisoner number, which nothing
-//! else looks like.
+//! This module refuses to guess a field from the cells alone. The one exception is the prisoner
+//! number, whose form is unmistakable.
 
 use std::collections::BTreeMap;
 
@@ -19,49 +21,50 @@ use super::{
     value,
 };
 
-/// Rows from the top of a sheet among which the header row is looked for; titles and guidance come before it.
+/// The number of rows from the top of a sheet among which the header row is sought; titles and
+/// guidance come before it.
 const HEADER_ROWS_MAX: usize = 60;
 
-/// Cells below a heading that are looked at to see whether they fit.
+/// The number of cells below a heading that are tested against a field.
 const SAMPLE_ROWS_MAX: usize = 200;
 
-/// The share of cells that must fit a field for an unsure heading to be taken for it.
+/// The share of cells that must fit a field before an unsure heading is taken for it.
 const FIT_SHARE_MIN: f64 = 0.3;
 
-/// The share of cells that must be prisoner numbers for a column without a telling heading.
+/// The share of cells that must be prisoner numbers in a column without a telling heading.
 const UNNAMED_SHARE_MIN: f64 = 0.6;
 
-/// The fields that a file is searched for.
+/// The fields to look for in a file.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
-    /// Without these the file cannot be read.
+pub struct FieldSet {
+    /// The fields that a file must have.
     pub needed: &'static [Field],
-    /// These are read where they are there.
+    /// The fields that a file may have.
     pub welcome: &'static [Field],
 }
 
-impl Wanted {
-    /// All of them, in the order of the report.
+impl FieldSet {
+    /// All fields, in the order of the report.
     pub fn fields(self) -> impl Iterator<Item = Field> {
         self.needed.iter().chain(self.welcome).copied()
     }
 }
 
-/// A column assigned to a field by hand: `column=field`.
+/// A column that the user assigned to a field: `column=field`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
     /// The column's heading, or its letter.
     pub column: String,
-    /// What it holds.
+    /// The field that the column holds.
     pub field: Field,
 }
 
-/// Reads the value of a `--map`.
+/// Parses the value of a `--map`.
 ///
 /// # Errors
-/// It has no `=`, or names a field that a file cannot have.
-pub fn mapping(text: &str, wanted: Wanted) -> anyhow::Result<Mapping> {
-    let names = || wanted.fields().map(Field::name).collect::<Vec<_>>().join(", ");
+/// The value has no `=`, or names a field that the file cannot have.
+pub fn mapping(text: &str, field_set: FieldSet) -> anyhow::Result<Mapping> {
+    let names = || field_set.fields().map(Field::name).collect::<Vec<_>>().join(", ");
     let Some((column, field)) = text.rsplit_once('=') else {
         bail!(
             "there is no `=`: write a column's heading and a field, e.g. --map \"Ref no=prisonerNumber\". Fields: {}",
@@ -69,28 +72,29 @@ pub fn mapping(text: &str, wanted: Wanted) -> anyhow::Result<Mapping> {
         );
     };
     let plain = |name: &str| name.to_lowercase().replace(|letter: char| !letter.is_alphanumeric(), "");
-    let field = wanted
+    let field = field_set
         .fields()
         .find(|known| plain(known.name()) == plain(field))
         .ok_or_else(|| anyhow!("there is no field `{}`. Fields: {}", field.trim(), names()))?;
     Ok(Mapping { column: column.trim().to_owned(), field })
 }
 
-/// Where the cases are in a sheet.
+/// The place of the cases in a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
-    /// Index of the sheet.
+    /// The index of the sheet.
     pub sheet: usize,
-    /// Index of the header row among the sheet's rows.
+    /// The index of the header row among the sheet's rows.
     pub header: usize,
-    /// Column of each field found, counted from 0.
+    /// The column of each field that was found, counted from 0.
     pub columns: BTreeMap<Field, usize>,
-    /// Other sheets that look like cases too: name and number of cases.
+    /// Other sheets that seem to hold cases: their names and numbers of cases.
     pub passed_over: Vec<(String, usize)>,
 }
 
 impl Layout {
-    /// The heading of a field's column as it is written, or the field's own name where there is no such column.
+    /// The heading of a field's column as written, or the field's own name if there is no such
+    /// column.
     #[must_use]
     pub fn heading(&self, sheet: &Sheet, field: Field) -> String {
         self.columns
@@ -104,12 +108,13 @@ impl Layout {
 /// Finds the cases in a file.
 ///
 /// # Errors
-/// No sheet of that name, or no row that heads the needed columns; the message says which columns were seen.
+/// There is no sheet of that name, or no row has the headings that are needed. The message lists
+/// the columns.
 pub fn find(
     sheets: &[Sheet],
     sheet_name: Option<&str>,
     mappings: &[Mapping],
-    wanted: Wanted,
+    field_set: FieldSet,
 ) -> anyhow::Result<Layout> {
     let asked_for = |sheet: &Sheet| sheet_name.is_none_or(|name| same_name(&sheet.name, name));
     if let Some(name) = sheet_name
@@ -121,8 +126,8 @@ pub fn find(
     let mut candidates = Vec::new();
     let mut nearest: Option<(&Sheet, Header)> = None;
     for (index, sheet) in sheets.iter().enumerate().filter(|(_, sheet)| asked_for(sheet)) {
-        let Some(header) = header(sheet, mappings, wanted) else { continue };
-        if header.missing(wanted).is_empty() {
+        let Some(header) = header(sheet, mappings, field_set) else { continue };
+        if header.missing(field_set).is_empty() {
             let cases = count_cases(sheet, &header);
             let current = !sheet.hidden && !is_over(&sheet.name);
             candidates.push((index, header, current, cases));
@@ -130,7 +135,7 @@ pub fn find(
             nearest = Some((sheet, header));
         }
     }
-    // The first of equals.
+    // Of equals, the first.
     let best =
         candidates.iter().rev().max_by_key(|&&(_, _, current, cases)| (cases > 0, current, cases)).map(|best| best.0);
     if let Some(best) = best {
@@ -146,15 +151,15 @@ pub fn find(
         }
         return found.map(|layout| Layout { passed_over, ..layout }).ok_or_else(|| anyhow!("no sheet was chosen"));
     }
-    Err(not_found(sheets, nearest.as_ref().map(|(sheet, header)| (*sheet, header)), mappings, wanted))
+    Err(not_found(sheets, nearest.as_ref().map(|(sheet, header)| (*sheet, header)), mappings, field_set))
 }
 
-/// Whether two names of sheets are the same to a person.
+/// Whether a person would take two names of sheets for the same.
 fn same_name(one: &str, other: &str) -> bool {
     one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
-/// Whether a sheet's name says that what is on it is over, or only for show.
+/// Whether a sheet's name says that its cases are over, or an example.
 fn is_over(name: &str) -> bool {
     const WORDS: [&str; 20] = [
         "leaver",
@@ -195,23 +200,24 @@ struct Header {
 }
 
 impl Header {
-    fn missing(&self, wanted: Wanted) -> Vec<Field> {
-        wanted.needed.iter().copied().filter(|field| !self.columns.contains_key(field)).collect()
+    fn missing(&self, field_set: FieldSet) -> Vec<Field> {
+        field_set.needed.iter().copied().filter(|field| !self.columns.contains_key(field)).collect()
     }
 }
 
-/// The best header row of a sheet; `None` where no row names any field.
-fn header(sheet: &Sheet, mappings: &[Mapping], wanted: Wanted) -> Option<Header> {
+/// The best header row of a sheet; `None` if no row names a field.
+fn header(sheet: &Sheet, mappings: &[Mapping], field_set: FieldSet) -> Option<Header> {
     let mut best: Option<Header> = None;
     for row in 0..sheet.rows.len().min(HEADER_ROWS_MAX) {
-        let columns = assign(sheet, row, mappings, wanted);
+        let columns = assign(sheet, row, mappings, field_set);
         let named = columns.iter().filter(|(_, assigned)| assigned.weight > 0).count();
-        // A title is one cell, and may have a telling word in it.
-        if named == 0 || wanted.needed.len() > 1 && sheet.rows[row].filled().count() == 1 {
+        // A title is one cell, and may contain a telling word.
+        if named == 0 || field_set.needed.len() > 1 && sheet.rows[row].filled().count() == 1 {
             continue;
         }
-        // By the headings alone: the cells below are nearly the same for two header rows of one table.
-        let worth = |field: &Field| if wanted.needed.contains(field) { 1_000 } else { 300 };
+        // Only the headings count: two header rows of one table have nearly the same cells below
+        // them.
+        let worth = |field: &Field| if field_set.needed.contains(field) { 1_000 } else { 300 };
         let score = columns.iter().map(|(field, assigned)| worth(field) + assigned.weight).sum();
         if best.as_ref().is_none_or(|best| best.score < score) {
             let columns = columns.into_iter().map(|(field, assigned)| (field, assigned.column)).collect();
@@ -222,28 +228,28 @@ fn header(sheet: &Sheet, mappings: &[Mapping], wanted: Wanted) -> Option<Header>
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Assigned {
+struct AssignedColumn {
     column: usize,
-    /// How strongly the heading names the field; 0 where the cells alone do.
+    /// The weight of the heading; 0 if only the cells point to the field.
     weight: u32,
 }
 
-/// Gives each field the column that suits it best; no column has two fields.
-fn assign(sheet: &Sheet, row: usize, mappings: &[Mapping], wanted: Wanted) -> BTreeMap<Field, Assigned> {
+/// Gives each field the column that suits it best. A column has one field at most.
+fn assign(sheet: &Sheet, row: usize, mappings: &[Mapping], field_set: FieldSet) -> BTreeMap<Field, AssignedColumn> {
     let headings = headings(sheet, row);
     let mut assigned = BTreeMap::new();
     for mapping in mappings {
         if let Some(column) = column_named(&headings, &mapping.column) {
-            assigned.insert(mapping.field, Assigned { column, weight: heading::CERTAIN });
+            assigned.insert(mapping.field, AssignedColumn { column, weight: heading::CERTAIN });
         }
     }
     let mut claims = Vec::new();
     for (column, names) in headings.iter().enumerate() {
-        if assigned.values().any(|taken: &Assigned| taken.column == column) {
+        if assigned.values().any(|taken: &AssignedColumn| taken.column == column) {
             continue;
         }
-        for field in wanted.fields().filter(|field| !mappings.iter().any(|mapping| mapping.field == *field)) {
-            let weight = names.iter().map(|name| weight(field, name, wanted)).max().unwrap_or(0);
+        for field in field_set.fields().filter(|field| !mappings.iter().any(|mapping| mapping.field == *field)) {
+            let weight = names.iter().map(|name| weight(field, name, field_set)).max().unwrap_or(0);
             let share = share_fitting(sheet, row, column, field);
             let by_cells = field == Field::PrisonerNumber && share.is_some_and(|share| share >= UNNAMED_SHARE_MIN);
             let fits = share.is_none_or(|share| share >= FIT_SHARE_MIN);
@@ -252,12 +258,12 @@ fn assign(sheet: &Sheet, row: usize, mappings: &[Mapping], wanted: Wanted) -> BT
             }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share, 0 to 1")]
             let content = (share.unwrap_or(0.0) * 40.0) as u32;
-            // A trusted heading over other things is still better than nothing.
+            // A trusted heading over unfit cells is still better than none.
             let score = if fits { weight + content } else { weight / 3 };
-            claims.push((score, field, Assigned { column, weight }));
+            claims.push((score, field, AssignedColumn { column, weight }));
         }
     }
-    // Stable: of equal claims the leftmost column wins.
+    // The sort is stable: of equal claims the leftmost column wins.
     claims.sort_by_key(|(score, ..)| std::cmp::Reverse(*score));
     for (_, field, claim) in claims {
         if !assigned.contains_key(&field) && !assigned.values().any(|taken| taken.column == claim.column) {
@@ -267,9 +273,10 @@ fn assign(sheet: &Sheet, row: usize, mappings: &[Mapping], wanted: Wanted) -> BT
     assigned
 }
 
-/// As [`heading::weight`]; among contacts, where there is no other person but the prisoner, a bare `name` is the contact's.
-fn weight(field: Field, name: &str, wanted: Wanted) -> u32 {
-    let contacts = wanted.fields().any(|field| field == Field::ContactType);
+/// As [`heading::weight`]. In a list of contacts, which names no other person but the prisoner, a
+/// bare `name` is the contact's.
+fn weight(field: Field, name: &str, field_set: FieldSet) -> u32 {
+    let contacts = field_set.fields().any(|field| field == Field::ContactType);
     if contacts && field == Field::PomName {
         return match heading::normal(name).as_str() {
             "contact name" | "contacts name" => heading::CERTAIN,
@@ -280,7 +287,8 @@ fn weight(field: Field, name: &str, wanted: Wanted) -> u32 {
     heading::weight(field, name)
 }
 
-/// What each column is called: its own heading, and that heading with the one over it, which may span several columns.
+/// The names of each column: its heading, and its heading after the one above it, which may span
+/// several columns.
 fn headings(sheet: &Sheet, row: usize) -> Vec<Vec<String>> {
     let own = &sheet.rows[row];
     let above = row.checked_sub(1).map(|above| &sheet.rows[above]).filter(|above| above.filled().count() > 1);
@@ -291,7 +299,7 @@ fn headings(sheet: &Sheet, row: usize) -> Vec<Vec<String>> {
                 spanning.clone_from(text);
             }
             match own.cell(column) {
-                // Whole sentences are guidance, and numbers and dates are data.
+                // Whole sentences are guidance; numbers and dates are data.
                 Cell::Text(text) if text.chars().count() <= 60 => {
                     let mut names = vec![text.clone()];
                     if !spanning.is_empty() {
@@ -305,10 +313,11 @@ fn headings(sheet: &Sheet, row: usize) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The column that a person calls `name`: by its heading, else by its letter.
+/// Finds the column that the user calls `name`: by its heading, else by its letter.
 fn column_named(headings: &[Vec<String>], name: &str) -> Option<usize> {
-    let wanted = heading::normal(name);
-    let by_heading = headings.iter().position(|names| names.iter().any(|heading| heading::normal(heading) == wanted));
+    let normal_name = heading::normal(name);
+    let by_heading =
+        headings.iter().position(|names| names.iter().any(|heading| heading::normal(heading) == normal_name));
     by_heading.or_else(|| {
         let letters = name.len() <= 2 && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase());
         let column =
@@ -317,7 +326,7 @@ fn column_named(headings: &[Vec<String>], name: &str) -> Option<usize> {
     })
 }
 
-/// The share of the filled cells below a heading that a field could have; `None` where all are empty.
+/// The share of the filled cells below a heading that fit a field; `None` if all are empty.
 fn share_fitting(sheet: &Sheet, row: usize, column: usize, field: Field) -> Option<f64> {
     let (mut filled, mut fitting) = (0u32, 0u32);
     for row in sheet.rows.iter().skip(row + 1).take(SAMPLE_ROWS_MAX) {
@@ -348,21 +357,22 @@ fn count_cases(sheet: &Sheet, header: &Header) -> usize {
     sheet.rows.iter().skip(header.row + 1).filter(|row| value::prisoner_number(row.cell(column)).is_ok()).count()
 }
 
-/// Says which columns are missing and which were seen.
+/// The error that lists the missing columns and those that the file has.
 fn not_found(
     sheets: &[Sheet],
     nearest: Option<(&Sheet, &Header)>,
     mappings: &[Mapping],
-    wanted: Wanted,
+    field_set: FieldSet,
 ) -> anyhow::Error {
     let fields = |fields: &[Field]| {
         fields.iter().map(|field| format!("{field} ({})", field.name())).collect::<Vec<_>>().join(", ")
     };
     let Some((sheet, header)) = nearest else {
-        let seen = sheets.iter().filter_map(widest).map(|(sheet, row)| seen(sheet, row)).collect::<Vec<_>>().join("; ");
+        let seen =
+            sheets.iter().filter_map(widest).map(|(sheet, row)| column_list(sheet, row)).collect::<Vec<_>>().join("; ");
         return anyhow!(
             "no row was found that heads the columns {}. Columns seen: {}. Say what they are with --map, e.g. --map \"Ref no=prisonerNumber\"",
-            fields(wanted.needed),
+            fields(field_set.needed),
             if seen.is_empty() { "none".to_owned() } else { seen }
         );
     };
@@ -372,24 +382,24 @@ fn not_found(
             return anyhow!(
                 "--map names the column `{}`, which is not there. Columns seen: {}",
                 mapping.column,
-                seen(sheet, header.row)
+                column_list(sheet, header.row)
             );
         }
     }
     anyhow!(
         "no column was found for: {}. Columns seen: {}. Say which they are with --map, e.g. --map \"Ref no={}\"",
-        fields(&header.missing(wanted)),
-        seen(sheet, header.row),
-        header.missing(wanted).first().map_or("prisonerNumber", |field| field.name())
+        fields(&header.missing(field_set)),
+        column_list(sheet, header.row),
+        header.missing(field_set).first().map_or("prisonerNumber", |field| field.name())
     )
 }
 
-fn seen(sheet: &Sheet, row: usize) -> String {
+fn column_list(sheet: &Sheet, row: usize) -> String {
     let headings: Vec<_> = sheet.rows[row].filled().map(|cell| format!("`{cell}`")).collect();
     format!("{} (sheet `{}`, row {})", headings.join(", "), sheet.name, sheet.rows[row].number)
 }
 
-/// The first row near the top with most filled cells, where no row names a field.
+/// The first row near the top with most filled cells, for a sheet in which no row names a field.
 fn widest(sheet: &Sheet) -> Option<(&Sheet, usize)> {
     let width = |row: &usize| sheet.rows[*row].filled().count();
     let row = (0..sheet.rows.len().min(HEADER_ROWS_MAX)).rev().max_by_key(width)?;
@@ -399,7 +409,7 @@ fn widest(sheet: &Sheet) -> Option<(&Sheet, usize)> {
 /// Checks that every `--map` found its column.
 ///
 /// # Errors
-/// One did not; the message says which columns were seen.
+/// A `--map` found none. The message lists the columns.
 pub fn check_mappings(sheet: &Sheet, layout: &Layout, mappings: &[Mapping]) -> anyhow::Result<()> {
     let headings = headings(sheet, layout.header);
     for mapping in mappings {
@@ -407,26 +417,26 @@ pub fn check_mappings(sheet: &Sheet, layout: &Layout, mappings: &[Mapping]) -> a
             column_named(&headings, &mapping.column).is_some(),
             "--map names the column `{}`, which is not there. Columns seen: {}",
             mapping.column,
-            seen(sheet, layout.header)
+            column_list(sheet, layout.header)
         );
     }
     Ok(())
 }
 
-/// What a row below the header is.
+/// The kind of a row below the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowKind {
-    /// A case, right or wrong.
+    /// A case, valid or not.
     Data,
-    /// Nothing.
+    /// A blank row.
     Blank,
-    /// A total.
+    /// A row of totals.
     Total,
-    /// The header once more, a heading within the table, or a note below it.
+    /// The header again, a heading within the table, or a note below it.
     Note,
 }
 
-/// Tells what a row below the header is.
+/// Tells the kind of a row below the header.
 #[must_use]
 pub fn row_kind(sheet: &Sheet, layout: &Layout, row: &Row) -> RowKind {
     let Some(first) = row.filled().next() else { return RowKind::Blank };
@@ -452,7 +462,8 @@ pub fn row_kind(sheet: &Sheet, layout: &Layout, row: &Row) -> RowKind {
     if repeated.count() > layout.columns.len() / 2 {
         return RowKind::Note;
     }
-    // A row that says nothing about a case but a word or two, e.g. `B wing` or `Last updated by OMU | 1 December 2019`.
+    // A row without any value of a case, such as `B wing` or `Last updated by OMU | 1 December
+    // 2019`.
     let about_a_case = [Field::Tier, Field::StaffId, Field::PomKind, Field::AllocatedOn]
         .into_iter()
         .filter(|&field| *cell(field) != Cell::Empty)

@@ -1,12 +1,13 @@
-//! What an import would record, worked out from the sheet and what the ledger holds, by the rules that decide commands.
-//! Pure: a dry run ends here, and recording sends exactly these commands.
+//! Plans an import: works out the commands from the sheet and from the ledger's histories, by the
+//! rules that decide commands. Pure: a dry run ends here, and an import sends exactly these
+//! commands.
 //!
-//! - The prison is taken onto OMiC and POMs new to its roster are registered at London midnight of the earliest date in
-//!   the sheet, so that every allocation in it is legal.
-//! - A case gets its tier and its POM at London midnight of its date, both or neither: a row that a rule turns away
-//!   leaves nothing behind.
-//! - Every command's id comes from what the row says, not from where it stands. The same row again is known by it,
-//!   whatever the file is called; and an import that was cut off goes on where it was.
+//! - The prison joins OMiC, and POMs new to its roster are registered, at London midnight of the
+//!   earliest date in the sheet, so that every allocation in it is legal.
+//! - A case gets its tier and its POM at London midnight of its date, both or neither: a row that a
+//!   rule refuses leaves no trace.
+//! - The id of a command comes from the content of the row and not from its place. So an import
+//!   recognises the same row in another file, and continues where an interrupted one ended.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,40 +28,42 @@ use uuid::Uuid;
 
 use super::row::{Case, DataRow, Problem};
 
-/// Namespace of the command ids of spreadsheet imports. Never to be changed: an import of years ago is known by it.
+/// The namespace of the command ids of spreadsheet imports. It must never change: later imports
+/// recognise earlier ones by it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x0f6d_7a52_8c1e_4f0b_b3a9_52e4_17c8_d902);
 
-/// Why a POM of the other kind than the recommended one has the case, as the ledger says it of all imported cases.
+/// The override detail of imported cases whose POM is not of the recommended kind.
 const OVERRIDE_DETAIL: &str = "as it stood in the prison's spreadsheet";
 
-/// What an import is told beside the sheet.
+/// The settings of an import, beside the sheet.
 #[derive(Debug, Clone)]
-pub struct Terms {
-    /// The prison whose cases these are.
+pub struct ImportTerms {
+    /// The prison that holds the cases.
     pub prison: PrisonCode,
-    /// Its estate, should it have to be taken onto OMiC.
+    /// The prison's estate, for the case that it must join OMiC.
     pub estate: Estate,
-    /// Its go-live date, should it have to be taken onto OMiC; absent, the earliest date in the sheet.
+    /// The prison's go-live date, for the case that it must join OMiC; absent, the earliest date in
+    /// the sheet.
     pub go_live: Option<NaiveDate>,
-    /// How the recommended kind of POM is worked out.
+    /// The policy that recommends a kind of POM.
     pub recommendation_policy: RecommendationPolicy,
-    /// The time.
+    /// The current time.
     pub now: DateTime<Utc>,
-    /// Who records.
+    /// The user and the client that record.
     pub recorded_by: RecordedBy,
 }
 
-/// What the ledger holds that the sheet touches.
+/// The ledger's histories of the prison and the cases in a sheet.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct HeldHistories {
     /// The prison.
     pub prison: prison::History,
-    /// The cases in the sheet, those that the ledger never heard of included.
+    /// The cases in the sheet, including those unknown to the ledger.
     pub cases: HashMap<PrisonerNumber, prisoner::History>,
 }
 
-impl Held {
-    /// A ledger that has nothing yet.
+impl HeldHistories {
+    /// The histories of an empty ledger.
     #[must_use]
     pub fn nothing(prison: &PrisonCode) -> Self {
         Self { prison: prison::History::new(prison.clone()), cases: HashMap::new() }
@@ -70,56 +73,56 @@ impl Held {
 /// A command to be sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// What is asked.
+    /// The command itself.
     pub command: Command,
-    /// Its id.
+    /// The command's id.
     pub command_id: CommandId,
-    /// By which a repeat is known.
+    /// The digest of the request, by which a repeat is recognised.
     pub request_digest: String,
-    /// When it holds from.
+    /// The effective time.
     pub effective_at: DateTime<Utc>,
 }
 
-/// What becomes of a row.
+/// The outcome of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// These commands are to be sent, in this order.
+    /// The row is recorded by these commands, in this order.
     Record(Vec<Step>),
     /// An earlier import recorded it.
     AlreadyRecorded,
-    /// Nothing is recorded.
+    /// The row is refused.
     Refused(Problem),
 }
 
-/// A row and what becomes of it.
+/// A row with its outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedRow {
     /// The row.
     pub row: DataRow,
-    /// The POM's kind, by the row, the other rows of the POM, or the roster.
+    /// The POM's kind, from the row, the other rows of the POM, or the roster.
     pub pom_kind: Option<PomKind>,
-    /// What becomes of it.
+    /// The outcome.
     pub verdict: Verdict,
-    /// What somebody should look at, although the row is recorded.
+    /// Doubts that a person should look at, although the row is recorded.
     pub warnings: Vec<String>,
 }
 
-/// What an import would do.
+/// The plan of an import.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The move onto OMiC, where it is new.
+    /// The move onto OMiC, if the import records it.
     pub joined: Option<PrisonJoinedOmic>,
     /// POMs new to the roster.
     pub registered: Vec<PomRegistered>,
-    /// The commands for these, to be sent first and in this order.
+    /// The commands of the prison and its roster, which must be sent first and in this order.
     pub prison_steps: Vec<Step>,
     /// Every row of data, in the order of the sheet.
     pub rows: Vec<PlannedRow>,
 }
 
-/// Works out what becomes of every row.
+/// Plans the outcome of every row.
 #[must_use]
-pub fn plan(rows: Vec<DataRow>, held: Held, terms: &Terms) -> Plan {
+pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Plan {
     let poms = Poms::new(&rows);
     let mut roster = Roster { history: held.prison, terms, steps: Vec::new() };
     let earliest = rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.allocated_on).min();
@@ -171,7 +174,7 @@ pub fn plan(rows: Vec<DataRow>, held: Held, terms: &Terms) -> Plan {
         })
         .collect();
 
-    // What no row needs is not recorded: a POM whose rows are all refused stays off the roster.
+    // Only needed commands are recorded: a POM whose rows are all refused is not registered.
     let needed: BTreeSet<_> = rows
         .iter()
         .filter(|planned| matches!(planned.verdict, Verdict::Record(_)))
@@ -191,13 +194,13 @@ pub fn plan(rows: Vec<DataRow>, held: Held, terms: &Terms) -> Plan {
     Plan { joined, registered, prison_steps, rows }
 }
 
-/// What becomes of a case, given a roster with everything that the import adds to it.
+/// The outcome of a case, with a roster that has everything that the import adds to it.
 fn verdict(
     case: &Case,
     history: Option<&prisoner::History>,
     prison: &prison::History,
     poms: &Poms,
-    terms: &Terms,
+    terms: &ImportTerms,
 ) -> Verdict {
     let ids = CaseIds::new(&terms.prison, case);
     let unheard_of = prisoner::History::new(case.prisoner_number.clone());
@@ -276,7 +279,7 @@ fn verdict(
     Verdict::Record(steps)
 }
 
-/// The ids of a row's commands, from what the row says.
+/// The ids of a row's commands, derived from its content.
 struct CaseIds {
     tier: CommandId,
     allocation: CommandId,
@@ -302,19 +305,19 @@ fn command_id(content: &serde_json::Value) -> CommandId {
     CommandId(Uuid::new_v5(&NAMESPACE, content.to_string().as_bytes()))
 }
 
-/// An entry as it will stand in the history, as far as a decision looks at it.
+/// A provisional entry, with the members that a decision looks at.
 fn entry<E>(
     id: CommandId,
     index: usize,
     revision: u64,
     effective_at: DateTime<Utc>,
-    terms: &Terms,
+    terms: &ImportTerms,
     event: E,
 ) -> Entry<E> {
     Entry {
         event_id: id.event_id(index),
         revision,
-        // Not known before it is recorded, and no rule looks at it.
+        // The position is unknown before the append, and no rule looks at it.
         position: 0,
         effective_at,
         recorded_at: terms.now,
@@ -324,15 +327,15 @@ fn entry<E>(
     }
 }
 
-/// The prison as it will be: each command that it takes is decided and taken into its history.
+/// The prison after the import: each planned command is decided and added to its history.
 struct Roster<'a> {
     history: prison::History,
-    terms: &'a Terms,
+    terms: &'a ImportTerms,
     steps: Vec<Step>,
 }
 
 impl Roster<'_> {
-    /// Whether the prison can be taken onto OMiC.
+    /// Plans the move onto OMiC. Answers whether the rules allow it.
     fn join(&mut self, joined: &PrisonJoinedOmic, earliest: NaiveDate) -> bool {
         let from = earliest.min(joined.go_live_date);
         let step = self.step("onboarding", prison::Command::JoinOmic(joined.clone()), joined, from);
@@ -345,8 +348,8 @@ impl Roster<'_> {
         self.step("poms", prison::Command::RegisterPom(registered.clone()), registered, earliest)
     }
 
-    /// A command that the prison's rules allow; where they do not, the rows that need it are refused by the rules for
-    /// cases, in their words.
+    /// Plans a command that the prison's rules allow. If they refuse it, the rules for cases refuse
+    /// the rows that need it, with their own sentence.
     fn step(
         &mut self,
         operation: &str,
@@ -372,15 +375,15 @@ impl Roster<'_> {
     }
 }
 
-/// What the sheet says of the POMs in it.
+/// The POMs in the sheet, as its rows describe them.
 #[derive(Debug, Default)]
 struct Poms {
     by_id: BTreeMap<StaffId, Sightings>,
-    /// Rows by staff id, for each name.
+    /// The number of rows for each name and staff id.
     by_name: HashMap<String, BTreeMap<StaffId, usize>>,
 }
 
-/// How often each name and kind stands beside a staff id, in the order first met.
+/// The number of times that each name and kind is beside a staff id, in order of first appearance.
 #[derive(Debug, Default)]
 struct Sightings {
     names: Vec<(String, usize)>,
@@ -407,7 +410,7 @@ impl Poms {
         self.by_id.get(&staff_id).and_then(|pom| commonest(&pom.kinds)).copied()
     }
 
-    /// Why a POM who is not on the roster cannot be put there.
+    /// The reason why a POM cannot be registered, if the roster lacks the POM.
     fn unknown(&self, case: &Case, prison: &prison::History) -> Option<Problem> {
         if prison.roster().poms.contains_key(&case.staff_id) {
             return None;
@@ -432,7 +435,7 @@ impl Poms {
         })
     }
 
-    /// Where the row contradicts other rows or the roster about its POM.
+    /// The contradictions of a row with other rows or the roster about its POM.
     fn warnings(&self, case: &Case, prison: &prison::History) -> Vec<String> {
         let mut warnings = Vec::new();
         let Some(pom) = prison.roster().poms.get(&case.staff_id) else { return warnings };
@@ -464,7 +467,7 @@ impl Poms {
     }
 }
 
-/// A name as names are compared: its words, whatever their order and case.
+/// The form in which names are compared: the words in lower case, in alphabetical order.
 fn spelling(name: &str) -> String {
     let mut words: Vec<_> = name
         .to_lowercase()
@@ -483,7 +486,7 @@ fn count<T: PartialEq>(counts: &mut Vec<(T, usize)>, value: T) {
     }
 }
 
-/// The value met most often; the first of equals.
+/// The most frequent value; of equals, the first.
 fn commonest<T>(counts: &[(T, usize)]) -> Option<&T> {
     counts.iter().rev().max_by_key(|(_, count)| *count).map(|(value, _)| value)
 }

@@ -1,5 +1,5 @@
-//! From the rows of a sheet to cases, or to what is wrong with a row. Pure, and knows no ledger: what only the ledger
-//! can say (is the case allocated already?) is for [`super::plan`].
+//! Reads rows into cases, or into the problem of a row. Pure, and without the ledger: whether a
+//! case is allocated already is for [`super::plan`].
 
 use std::collections::HashMap;
 
@@ -12,86 +12,87 @@ use domain::{
 
 use super::{
     heading::Field,
-    layout::{Layout, RowKind, Wanted, row_kind},
+    layout::{FieldSet, Layout, RowKind, row_kind},
     reader::{Cell, Row, Sheet},
-    value::{self, Wrong},
+    value::{self, ValueProblem},
 };
 
-/// What a spreadsheet of allocations has to have, and may have.
-pub const WANTED: Wanted = Wanted {
+/// The fields that a spreadsheet of allocations must have, and may have.
+pub const FIELDS: FieldSet = FieldSet {
     needed: &[Field::PrisonerNumber, Field::Tier, Field::StaffId, Field::AllocatedOn],
     welcome: &[Field::PomName, Field::PomForename, Field::PomKind, Field::Note],
 };
 
-/// Offender management in prisons as it is today is younger than this; an earlier date is a slip of the keyboard.
+/// An allocation before this date is a typing error: offender management in its present form began
+/// later.
 const EARLIEST_YEAR: i32 = 2000;
 
-/// A row that can be recorded, as far as the sheet alone says.
+/// A case, as far as the sheet alone can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Case {
-    /// Whose case.
+    /// The number of the case.
     pub prisoner_number: PrisonerNumber,
-    /// Its tier.
+    /// The case's tier.
     pub tier: Tier,
-    /// Its POM.
+    /// The staff id of the POM.
     pub staff_id: StaffId,
     /// The POM's name in this row.
     pub pom_name: Option<String>,
     /// The POM's kind in this row.
     pub pom_kind: Option<PomKind>,
-    /// Since when.
+    /// The date of the allocation.
     pub allocated_on: NaiveDate,
     /// Comments.
     pub note: Option<String>,
 }
 
-/// Why a row is refused.
+/// The reason why a row is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Stable, for programs: a field's ([`Field::code`]), `duplicate`, `date-in-future`, `date-too-early`, or the code of
-    /// the rule that says no.
+    /// A stable code for programs: that of a field ([`Field::code`]), `duplicate`,
+    /// `date-in-future`, `date-too-early`, or that of the rule that refuses.
     pub code: String,
-    /// The column at fault, as its heading is written.
+    /// The heading of the column at fault.
     pub column: Option<String>,
-    /// What stands there.
+    /// The value in that column.
     pub value: Option<String>,
-    /// In words.
+    /// The reason in words.
     pub reason: String,
 }
 
-/// A row of data.
+/// A row with data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataRow {
-    /// As the spreadsheet program numbers it.
+    /// The row number in a spreadsheet program.
     pub number: u32,
-    /// Counted from 1 over rows of data only.
+    /// The number of the row among the rows with data, from 1.
     pub data_row: u32,
-    /// The prisoner number, where it can be read.
+    /// The prisoner number, if it is readable.
     pub prisoner_number: Option<PrisonerNumber>,
-    /// The case, or what is wrong.
+    /// The case, or the problem of the row.
     pub case: Result<Case, Problem>,
 }
 
-/// What a sheet says.
+/// The content of a sheet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
+pub struct CaseTable {
     /// The sheet's name.
     pub sheet: String,
-    /// Its rows of data, in their order.
+    /// The rows with data, in their order.
     pub rows: Vec<DataRow>,
-    /// Blank rows between them.
+    /// The number of blank rows between them.
     pub blank_rows: u32,
-    /// Rows of totals.
+    /// The number of rows with totals.
     pub total_rows: u32,
-    /// Numbers of the rows that are headings or notes.
+    /// The row numbers of headings and notes.
     pub note_rows: Vec<u32>,
 }
 
 /// Reads every row below the header.
 #[must_use]
-pub fn table(sheet: &Sheet, layout: &Layout, today: NaiveDate) -> Table {
+pub fn table(sheet: &Sheet, layout: &Layout, today: NaiveDate) -> CaseTable {
     let mut table =
-        Table { sheet: sheet.name.clone(), rows: Vec::new(), blank_rows: 0, total_rows: 0, note_rows: Vec::new() };
+        CaseTable { sheet: sheet.name.clone(), rows: Vec::new(), blank_rows: 0, total_rows: 0, note_rows: Vec::new() };
     let mut accepted = HashMap::<PrisonerNumber, u32>::new();
     let mut blank_rows = 0;
     let mut data_row = 0;
@@ -121,13 +122,13 @@ pub fn table(sheet: &Sheet, layout: &Layout, today: NaiveDate) -> Table {
                 table.rows.push(DataRow { number: row.number, data_row, prisoner_number, case });
             }
         }
-        // Blank rows after the last one that is filled are nobody's.
+        // Blank rows after the last filled one do not count.
         table.blank_rows += std::mem::take(&mut blank_rows);
     }
     table
 }
 
-/// One row's cells by what they hold.
+/// The cells of a row by field.
 struct Cells<'a> {
     sheet: &'a Sheet,
     layout: &'a Layout,
@@ -139,7 +140,7 @@ impl Cells<'_> {
         self.layout.columns.get(&field).map_or(&Cell::Empty, |&column| self.row.cell(column))
     }
 
-    /// The first thing that is wrong, in the order of the fields.
+    /// Reads the case, or answers the first problem in the order of the fields.
     fn case(&self, today: NaiveDate) -> Result<Case, Problem> {
         let prisoner_number = self.value(Field::PrisonerNumber, value::prisoner_number)?;
         let tier = self.value(Field::Tier, value::tier)?;
@@ -175,7 +176,7 @@ impl Cells<'_> {
         Ok(Case { prisoner_number, tier, staff_id, pom_name, pom_kind, allocated_on, note })
     }
 
-    fn value<T>(&self, field: Field, read: fn(&Cell) -> Result<T, Wrong>) -> Result<T, Problem> {
+    fn value<T>(&self, field: Field, read: fn(&Cell) -> Result<T, ValueProblem>) -> Result<T, Problem> {
         read(self.cell(field)).map_err(|wrong| self.problem(field, field.code(), format!("{field}: {wrong}")))
     }
 

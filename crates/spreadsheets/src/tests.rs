@@ -1,5 +1,5 @@
-//! From whole files to rows, and from rows to what would be recorded. The files of `tests/data/spreadsheets` are three
-//! prisons' own; beside each stands what its rows say.
+//! Tests of whole files, and of plans. The files in `tests/data/spreadsheets` are those of three
+//! prisons; beside each is a file with the true content of its rows.
 
 use std::path::PathBuf;
 
@@ -16,9 +16,9 @@ use super::{
     contacts,
     heading::Field,
     layout::{self, Layout, find, mapping},
-    plan::{Held, Plan, Terms, Verdict, plan},
+    plan::{HeldHistories, ImportTerms, Plan, Verdict, plan},
     reader::{self, Cell, Row, Sheet},
-    row::{DataRow, Table, WANTED, table},
+    row::{CaseTable, DataRow, FIELDS, table},
 };
 
 fn today() -> NaiveDate {
@@ -29,12 +29,12 @@ fn data(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/spreadsheets")).join(name)
 }
 
-fn read(sheets: &[Sheet]) -> Table {
-    let layout = find(sheets, None, &[], WANTED).expect("the cases are found");
+fn read(sheets: &[Sheet]) -> CaseTable {
+    let layout = find(sheets, None, &[], FIELDS).expect("the cases are found");
     table(&sheets[layout.sheet], &layout, today())
 }
 
-/// What a row says, in the form of the truth files.
+/// The content of a row, in the form of the truth files.
 fn truth(row: &DataRow) -> Value {
     match &row.case {
         Ok(case) => json!({
@@ -49,7 +49,7 @@ fn truth(row: &DataRow) -> Value {
 }
 
 #[track_caller]
-fn check_truth(file: &str, truth_file: &str) -> Table {
+fn check_truth(file: &str, truth_file: &str) -> CaseTable {
     let file = reader::read(&data(file)).expect("the file is read");
     let table = read(&file.sheets);
     let text = std::fs::read_to_string(data(truth_file)).expect("the truth is read");
@@ -59,20 +59,20 @@ fn check_truth(file: &str, truth_file: &str) -> Table {
 }
 
 #[test]
-fn leeds_in_excel() {
+fn the_excel_file_of_leeds_is_read_as_its_truth_file_says() {
     let table = check_truth("LEI-allocations.xlsx", "LEI-truth.jsonl");
     assert_eq!((table.sheet.as_str(), table.blank_rows, table.total_rows), ("OS allocations", 1, 1));
     assert_eq!(table.rows[0].number, 5);
 }
 
 #[test]
-fn hull_in_opendocument() {
+fn the_opendocument_file_of_hull_is_read_as_its_truth_file_says() {
     let table = check_truth("HDI-allocations.ods", "HDI-truth.jsonl");
     assert_eq!((table.sheet.as_str(), table.blank_rows, table.total_rows), ("POMs", 0, 0));
 }
 
 #[test]
-fn moorland_in_csv() {
+fn the_csv_file_of_moorland_is_read_as_its_truth_file_says() {
     let table = check_truth("MDI-allocations.csv", "MDI-truth.jsonl");
     assert_eq!((table.sheet.as_str(), table.blank_rows, table.total_rows), ("MDI-allocations", 0, 0));
     let notes: Vec<_> =
@@ -80,7 +80,7 @@ fn moorland_in_csv() {
     assert_eq!(notes[0], "see wing diary, do not share; \"high profile\", 2 x ACCT\nreview due");
 }
 
-/// A sheet drawn as text: a row a line, cells set apart by `|`.
+/// A sheet drawn as text: one line for a row, with `|` between cells.
 fn sheet(name: &str, drawn: &str) -> Sheet {
     let rows = (1..)
         .zip(drawn.lines())
@@ -89,7 +89,7 @@ fn sheet(name: &str, drawn: &str) -> Sheet {
     Sheet { name: name.to_owned(), hidden: false, rows }
 }
 
-/// The column found for each field, by its heading.
+/// The heading of the column that was found for each field.
 fn columns(sheet: &Sheet, layout: &Layout) -> String {
     let column = |(field, _): (&Field, &usize)| format!("{}={}", field.name(), layout.heading(sheet, *field));
     layout.columns.iter().map(column).collect::<Vec<_>>().join(", ")
@@ -98,13 +98,13 @@ fn columns(sheet: &Sheet, layout: &Layout) -> String {
 #[track_caller]
 fn check_columns(drawn: &str, header_row: u32, expected: &str) {
     let sheets = [sheet("cases", drawn)];
-    let layout = find(&sheets, None, &[], WANTED).expect("the cases are found");
+    let layout = find(&sheets, None, &[], FIELDS).expect("the cases are found");
     assert_eq!(sheets[0].rows[layout.header].number, header_row);
     assert_eq!(columns(&sheets[0], &layout), expected);
 }
 
 #[test]
-fn a_nomis_id_belongs_to_whom_its_cells_say() {
+fn the_cells_tell_a_prisoners_nomis_id_from_a_poms() {
     check_columns(
         "NOMIS ID|Tier|POM|POM ID|Date allocated\nA1234BC|B|Okafor, Grace|485926|01/02/2019",
         1,
@@ -123,7 +123,7 @@ fn a_nomis_id_belongs_to_whom_its_cells_say() {
 }
 
 #[test]
-fn what_looks_like_a_field_and_is_another() {
+fn a_heading_for_another_field_is_not_taken() {
     check_columns(
         "Offender caseload at 1 December 2019 (tier and POM)\n\n\
          Number|Cat|RoSH|Tier|Tier review date|Previous POM|POM|Staff no|Type|DOB|CRD|Sentence date|Allocated|Keyworker|Comments\n\
@@ -135,7 +135,7 @@ fn what_looks_like_a_field_and_is_another() {
 }
 
 #[test]
-fn headings_may_stand_in_two_rows() {
+fn headings_may_span_two_rows() {
     check_columns(
         "Prisoner|||Offender manager||\nNumber|Name|Tier|Name|ID|Type|Start\nA1234BC|Smith, Al|B|Okafor, Grace|485926|PO|01/02/2019",
         2,
@@ -152,20 +152,20 @@ fn the_sheet_with_current_cases_is_read() {
     };
     let guidance = sheet("Guidance", "How to fill in the sheet\nEvery POM fills in a tier");
     let sheets = [guidance, sheet("Leavers", &drawn(9)), sheet("Current", &drawn(3)), sheet("Sheet4", &drawn(1))];
-    let layout = find(&sheets, None, &[], WANTED).expect("the cases are found");
+    let layout = find(&sheets, None, &[], FIELDS).expect("the cases are found");
     assert_eq!(layout.sheet, 2);
     assert_eq!(layout.passed_over, [("Leavers".to_owned(), 9), ("Sheet4".to_owned(), 1)]);
-    assert_eq!(find(&sheets, Some("leavers "), &[], WANTED).expect("asked for").sheet, 1);
+    assert_eq!(find(&sheets, Some("leavers "), &[], FIELDS).expect("asked for").sheet, 1);
     let hidden = [Sheet { hidden: true, ..sheets[2].clone() }, sheets[3].clone()];
-    assert_eq!(find(&hidden, None, &[], WANTED).expect("the cases are found").sheet, 1);
-    let error = find(&sheets, Some("Cases"), &[], WANTED).expect_err("no such sheet").to_string();
+    assert_eq!(find(&hidden, None, &[], FIELDS).expect("the cases are found").sheet, 1);
+    let error = find(&sheets, Some("Cases"), &[], FIELDS).expect_err("no such sheet").to_string();
     assert_eq!(error, "there is no sheet `Cases`. The sheets are: `Guidance`, `Leavers`, `Current`, `Sheet4`");
 }
 
 #[test]
-fn columns_that_are_not_found() {
+fn missing_columns_are_named() {
     let sheets = [sheet("cases", "Prison number|Band|Worker|When\nA1234BC|B|485926|01/02/2019")];
-    let error = find(&sheets, None, &[], WANTED).expect_err("columns are missing").to_string();
+    let error = find(&sheets, None, &[], FIELDS).expect_err("columns are missing").to_string();
     assert_eq!(
         error,
         "no column was found for: tier (tier), staff id (staffId), date of allocation (allocatedOn). \
@@ -173,28 +173,28 @@ fn columns_that_are_not_found() {
          Say which they are with --map, e.g. --map \"Ref no=tier\""
     );
     let mappings =
-        |texts: &[&str]| texts.iter().map(|text| mapping(text, WANTED).expect("a mapping")).collect::<Vec<_>>();
+        |texts: &[&str]| texts.iter().map(|text| mapping(text, FIELDS).expect("a mapping")).collect::<Vec<_>>();
     let all = mappings(&["band=tier", "Worker=staff-id", "D=allocatedOn"]);
-    let layout = find(&sheets, None, &all, WANTED).expect("all are mapped");
+    let layout = find(&sheets, None, &all, FIELDS).expect("all are mapped");
     assert_eq!(
         columns(&sheets[0], &layout),
         "prisonerNumber=Prison number, tier=Band, staffId=Worker, allocatedOn=When"
     );
     layout::check_mappings(&sheets[0], &layout, &all).expect("all are there");
     let wrong = mappings(&["Bend=tier", "Worker=staffId", "When=allocatedOn"]);
-    let error = find(&sheets, None, &wrong, WANTED).expect_err("no such column").to_string();
+    let error = find(&sheets, None, &wrong, FIELDS).expect_err("no such column").to_string();
     assert_eq!(
         error,
         "--map names the column `Bend`, which is not there. Columns seen: `Prison number`, `Band`, `Worker`, `When` (sheet `cases`, row 1)"
     );
-    let error = mapping("Band=tire", WANTED).expect_err("no such field").to_string();
+    let error = mapping("Band=tire", FIELDS).expect_err("no such field").to_string();
     assert_eq!(
         error,
         "there is no field `tire`. Fields: prisonerNumber, tier, staffId, allocatedOn, pomName, pomForename, pomKind, note"
     );
-    mapping("Band", WANTED).expect_err("no `=`");
+    mapping("Band", FIELDS).expect_err("no `=`");
     let letter = [sheet("letter", "Dear head of offender management,\nplease find the list enclosed.")];
-    let error = find(&letter, None, &[], WANTED).expect_err("no columns").to_string();
+    let error = find(&letter, None, &[], FIELDS).expect_err("no columns").to_string();
     assert!(
         error.starts_with("no row was found that heads the columns prisoner number (prisonerNumber), tier"),
         "{error}"
@@ -238,7 +238,7 @@ fn rows_that_are_no_cases_are_passed_over() {
 }
 
 #[test]
-fn what_is_wrong_with_a_row() {
+fn the_problem_of_a_row_is_named() {
     let table = read(&[sheet(
         "cases",
         "NOMS no|Tier|POM|Staff id|POM type|Date allocated\n\
@@ -286,15 +286,15 @@ fn contacts_in_another_sheet_are_not_taken_for_gone() {
         sheet("Leavers", "Prisoner number|Name\nA0003BC|Okafor, Grace"),
         sheet("Notes", "Prisoner number|Name"),
     ];
-    let found = |name| find(&sheets, name, &[], contacts::WANTED).expect("contacts");
+    let found = |name| find(&sheets, name, &[], contacts::FIELDS).expect("contacts");
     let error = contacts::check_whole_list(&sheets, &found(None)).expect_err("not all of the list").to_string();
     assert!(error.starts_with("there are contacts in more than one sheet (`A wing`, `Leavers`): "), "{error}");
     contacts::check_whole_list(&sheets, &found(Some("a wing"))).expect("said to be the whole list");
 }
 
-fn terms() -> Terms {
+fn terms() -> ImportTerms {
     let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().expect("an instant");
-    Terms {
+    ImportTerms {
         prison: "LEI".parse().expect("a prison"),
         estate: Estate::MensClosed,
         go_live: None,
@@ -305,7 +305,7 @@ fn terms() -> Terms {
 }
 
 fn planned(drawn: &str) -> Plan {
-    plan(read(&[sheet("cases", drawn)]).rows, Held::nothing(&terms().prison), &terms())
+    plan(read(&[sheet("cases", drawn)]).rows, HeldHistories::nothing(&terms().prison), &terms())
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn the_prison_and_its_poms_come_first_on_the_earliest_day() {
 }
 
 #[test]
-fn a_choice_against_the_recommendation_is_said_to_be_the_spreadsheets() {
+fn a_choice_against_the_recommendation_names_the_spreadsheet_as_its_reason() {
     let plan = planned(
         "NOMS no|Tier|POM|Staff id|POM type|Date allocated|Notes\n\
          A0001BC|A|Okafor, Grace|485926|PRO|24/07/2019|watch\n\
@@ -362,7 +362,7 @@ fn a_choice_against_the_recommendation_is_said_to_be_the_spreadsheets() {
 }
 
 #[test]
-fn ids_come_from_what_a_row_says_and_not_from_where_it_stands() {
+fn ids_come_from_the_content_of_a_row_and_not_from_its_place() {
     let header = "NOMS no|Tier|POM|Staff id|POM type|Date allocated\n";
     let ids = |rows: &str| -> Vec<_> {
         let plan = planned(&format!("{header}{rows}"));

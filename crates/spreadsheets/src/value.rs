@@ -1,8 +1,9 @@
-//! From one cell to one value, as prisons write them. Each function is pure and says what is wrong in a fragment that
-//! fits after the name of the field: "it is empty".
+//! Reads values from cells, as prisons write them. Each function is pure. Its error is a fragment
+//! that fits after the name of the field: "it is empty".
 //!
-//! Tidied without a word: white space, letter case, `Tier B` for `B`. Never guessed: which month `12/31/2019` is in
-//! (dates are read day first, and this one has no 31st month), a digit that looks like a letter.
+//! White space, letter case and `Tier B` for `B` are tidied silently. Nothing is guessed: not the
+//! month of `12/31/2019` (dates are read day first, and there is no month 31), and no letter for a
+//! digit that looks like it.
 
 use chrono::{Datelike as _, Days, NaiveDate};
 use domain::{
@@ -13,11 +14,11 @@ use domain::{
 
 use super::reader::Cell;
 
-/// What is wrong with a cell, in words.
-pub type Wrong = String;
+/// The problem of a cell, in words.
+pub type ValueProblem = String;
 
 /// A prisoner number in any case, with stray spaces.
-pub fn prisoner_number(cell: &Cell) -> Result<PrisonerNumber, Wrong> {
+pub fn prisoner_number(cell: &Cell) -> Result<PrisonerNumber, ValueProblem> {
     filled(cell)?
         .to_uppercase()
         .parse()
@@ -25,7 +26,7 @@ pub fn prisoner_number(cell: &Cell) -> Result<PrisonerNumber, Wrong> {
 }
 
 /// A tier in any case, with stray spaces, with or without the word.
-pub fn tier(cell: &Cell) -> Result<Tier, Wrong> {
+pub fn tier(cell: &Cell) -> Result<Tier, ValueProblem> {
     let text = filled(cell)?.to_uppercase();
     text.strip_prefix("TIER")
         .unwrap_or(&text)
@@ -35,17 +36,17 @@ pub fn tier(cell: &Cell) -> Result<Tier, Wrong> {
 }
 
 /// A staff id as a number or as digits.
-pub fn staff_id(cell: &Cell) -> Result<StaffId, Wrong> {
+pub fn staff_id(cell: &Cell) -> Result<StaffId, ValueProblem> {
     let text = filled(cell)?;
-    // Some programs write every number with its decimals.
+    // Some programs write every number with decimals.
     let digits = text.strip_suffix(".0").unwrap_or(&text);
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten().ok_or_else(|| "a whole number is needed, such as 485926".to_owned())
 }
 
-/// Prison or probation, in the words that prisons use; `PRO` is NOMIS's code for a prison officer, `PO` for a
-/// probation officer.
-pub fn pom_kind(cell: &Cell) -> Result<PomKind, Wrong> {
+/// Prison or probation, in the words that prisons use. `PRO` is NOMIS's code for a prison officer,
+/// `PO` for a probation officer.
+pub fn pom_kind(cell: &Cell) -> Result<PomKind, ValueProblem> {
     filled(cell)?;
     let text = cell.to_string().to_uppercase();
     let words: Vec<_> = text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -64,9 +65,9 @@ pub fn pom_kind(cell: &Cell) -> Result<PomKind, Wrong> {
     }
 }
 
-/// A date: a date cell, day first with `/`, `-`, `.` or spaces, with the month's name, ISO, or a spreadsheet's serial
-/// number. A year of two digits is in this century: nobody was allocated to a POM in another.
-pub fn date(cell: &Cell) -> Result<NaiveDate, Wrong> {
+/// A date: a date cell, day first with `/`, `-`, `.` or spaces, with the month's name, ISO, or a
+/// spreadsheet's serial number. A year of two digits is in this century, since OMiC is.
+pub fn date(cell: &Cell) -> Result<NaiveDate, ValueProblem> {
     let wrong = || "a date is needed, day first, such as 31/12/2019 or 31-Dec-19".to_owned();
     match cell {
         Cell::Empty => Err(EMPTY.to_owned()),
@@ -76,7 +77,7 @@ pub fn date(cell: &Cell) -> Result<NaiveDate, Wrong> {
     }
 }
 
-/// A name as "Surname, Forename". `Grace Okafor` is turned round; one word stays one word.
+/// A name as "Surname, Forename". `Grace Okafor` is turned round; a single word stays as it is.
 pub fn person_name(text: &str) -> String {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((surname, forename)) = text.split_once(',') {
@@ -86,7 +87,7 @@ pub fn person_name(text: &str) -> String {
     let text = words(text);
     let shouted = |word: &str| word.chars().count() > 1 && word.chars().all(|letter| !letter.is_lowercase());
     match text.split_once(' ') {
-        // `OKAFOR Grace` has its surname first already.
+        // `OKAFOR Grace` has the surname first already.
         Some((first, rest)) if shouted(first) && !rest.split(' ').all(shouted) => format!("{first}, {rest}"),
         Some(_) => text.rsplit_once(' ').map_or(text.clone(), |(forenames, surname)| format!("{surname}, {forenames}")),
         None => text,
@@ -96,19 +97,21 @@ pub fn person_name(text: &str) -> String {
 const EMPTY: &str = "it is empty";
 
 /// The cell without any white space in it.
-fn filled(cell: &Cell) -> Result<String, Wrong> {
+fn filled(cell: &Cell) -> Result<String, ValueProblem> {
     let text: String = cell.to_string().chars().filter(|letter| !letter.is_whitespace()).collect();
     if text.is_empty() { Err(EMPTY.to_owned()) } else { Ok(text) }
 }
 
-/// Serial numbers that a date in a list of cases can have: 1954 to 2119. A bare year, 2019, is none of them.
+/// The serial numbers that may be a date in a list of cases: 1954 to 2119. A bare year such as 2019
+/// is outside the range.
 const SERIALS: std::ops::Range<f64> = 20_000.0..80_000.0;
 
 fn date_of_serial(serial: f64) -> Option<NaiveDate> {
     if !SERIALS.contains(&serial) {
         return None;
     }
-    // Day 1 is 1 January 1900, and the 29 February 1900 that spreadsheets believe in comes before these serials.
+    // Day 1 is 1 January 1900. Spreadsheet programs count a 29 February 1900, which comes before
+    // these serial numbers.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in the range above")]
     NaiveDate::from_ymd_opt(1899, 12, 30)?.checked_add_days(Days::new(serial.floor() as u64))
 }
@@ -118,7 +121,7 @@ fn date_of_text(text: &str) -> Option<NaiveDate> {
         return date_of_serial(serial);
     }
     let text = text.to_lowercase();
-    // The parts are runs of digits or of letters, whatever stands between them.
+    // The parts are runs of digits or of letters, with any separators between them.
     let mut parts: Vec<&str> = Vec::new();
     let mut rest = text.as_str();
     while let Some(first) = rest.chars().next() {
@@ -133,14 +136,14 @@ fn date_of_text(text: &str) -> Option<NaiveDate> {
             rest = &rest[first.len_utf8()..];
             continue;
         }
-        // Words that dates are dressed in: `Mon 1st of July`, `T` before a time.
+        // Words around a date: `Mon 1st of July`, `T` before a time.
         let part = &rest[..len];
         if !matches!(part, "st" | "nd" | "rd" | "th" | "of" | "t" | "z") && !is_weekday(part) {
             parts.push(part);
         }
         rest = &rest[len..];
     }
-    // What follows the date has to be a time of day.
+    // The rest after the date must be a time of day.
     let (date, time) = parts.split_at_checked(3)?;
     if time.len() > 4 || !time.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit())) {
         return None;
@@ -196,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prisoner_numbers() {
+    fn prisoner_numbers_are_read_in_any_case() {
         let check = |text: &str, expected: Option<&str>| {
             let found = prisoner_number(&Cell::text(text)).ok();
             assert_eq!(found.as_ref().map(PrisonerNumber::as_str), expected, "{text}");
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn tiers() {
+    fn tiers_are_read_with_or_without_the_word() {
         let check = |text: &str, expected: Option<&str>| {
             let found = tier(&Cell::text(text)).ok().map(|tier| tier.to_string());
             assert_eq!(found.as_deref(), expected, "{text}");
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn staff_ids() {
+    fn staff_ids_are_read_from_numbers_and_digits() {
         let check = |cell: Cell, expected: Option<i64>| {
             assert_eq!(staff_id(&cell).ok().map(StaffId::get), expected, "{cell:?}");
         };
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn pom_kinds() {
+    fn pom_kinds_are_read_from_usual_words() {
         let check = |text: &str, expected: Option<PomKind>| {
             assert_eq!(pom_kind(&Cell::text(text)).ok(), expected, "{text}");
         };
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn dates() {
+    fn dates_are_read_day_first() {
         let check = |cell: Cell, expected: &str| {
             let found = date(&cell).map_or_else(|_| "-".to_owned(), |date| date.to_string());
             assert_eq!(found, expected, "{cell:?}");
@@ -312,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn names_are_turned_to_surname_first() {
         for (written, expected) in [
             ("Okafor, Grace", "Okafor, Grace"),
             ("  Okafor ,Grace ", "Okafor, Grace"),

@@ -1,5 +1,6 @@
-//! Text files: UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1252; fields set apart by comma,
-//! semicolon or tab; quoted fields may hold any of these and line ends.
+//! Reads text files: UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1252.
+//! The fields are separated by comma, semicolon or tab; quoted fields may contain any of these, and
+//! line ends.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -16,7 +17,7 @@ pub fn sheet(name: &str, bytes: &[u8]) -> anyhow::Result<Sheet> {
     if text.chars().any(|letter| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t' | '\u{b}' | '\u{c}')) {
         bail!("the file is neither a workbook nor text: save it as .xlsx, .ods or .csv");
     }
-    // Excel's own way to say the delimiter.
+    // A first line `sep=;` is Excel's way to name the delimiter.
     let (delimiter, text, first_number) = match text.strip_prefix("sep=").and_then(|rest| rest.split_once('\n')) {
         Some((said, rest)) if said.trim_end_matches('\r').chars().count() == 1 => {
             (said.chars().next().unwrap_or(','), rest, 2)
@@ -53,7 +54,7 @@ fn decode(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// The delimiter that cuts the text into the most even table.
+/// Finds the delimiter that splits the text into the most even table.
 fn delimiter(text: &str) -> char {
     let evenness = |delimiter: char| {
         let mut lengths = BTreeMap::<usize, usize>::new();
@@ -62,7 +63,7 @@ fn delimiter(text: &str) -> char {
                 *lengths.entry(record.len()).or_default() += 1;
             }
         }
-        // Fields beyond the first, in the rows of the commonest length.
+        // The number of fields beyond the first, in the rows of the most frequent length.
         lengths.into_iter().map(|(len, count)| (count * (len - 1), count)).max_by_key(|&(_, count)| count)
     };
     DELIMITERS.into_iter().rev().max_by_key(|&delimiter| evenness(delimiter)).unwrap_or(',')
@@ -70,17 +71,18 @@ fn delimiter(text: &str) -> char {
 
 struct Records {
     records: Vec<Vec<String>>,
-    /// The record, counted from 0, in which a quotation mark is left open.
+    /// The record, counted from 0, in which a quotation mark is never closed.
     open_quote: Option<usize>,
 }
 
-/// Cuts a text into records. Line ends may be of any system; blank lines are records, so that counting them gives the
-/// row numbers that a spreadsheet program shows. (The usual crate passes blank lines over without a word.)
+/// Splits a text into records. Line ends may be of any system. Blank lines are records, so that
+/// counting gives the row numbers that a spreadsheet program shows; the `csv` crate would drop
+/// them.
 fn records(text: &str, delimiter: char) -> Records {
     let mut records = Vec::new();
     let mut record = Vec::new();
     let mut field = String::new();
-    // Whether the field may still be opened by a quotation mark, and whether one is open.
+    // Whether a quotation mark may still open the field, and whether one is open.
     let (mut at_start, mut quoted) = (true, false);
     let mut opened_in = 0;
     let mut letters = text.chars().peekable();
@@ -125,7 +127,7 @@ fn records(text: &str, delimiter: char) -> Records {
 mod tests {
     use super::*;
 
-    /// Rows as `number: cells`, cells set apart by `|`.
+    /// Draws rows as `number: cells`, with `|` between cells.
     fn shown(bytes: &[u8]) -> String {
         match sheet("test", bytes) {
             Ok(sheet) => {
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn delimiters_are_found_out() {
+    fn the_delimiter_is_found() {
         check("a,b,c\n1,2,3\n", "1: a|b|c\n2: 1|2|3");
         check("a;b;c\r\n1;2,5;3\r\n", "1: a|b|c\n2: 1|2,5|3");
         check("a\tb\n1, 2\t3\n", "1: a|b\n2: 1, 2|3");
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_hold_anything() {
+    fn quoted_fields_may_contain_delimiters_and_line_ends() {
         check("a,b\n\"x, \"\"y\"\"\nz\",2\n3,4\n", "1: a|b\n2: x, \"y\"\nz|2\n3: 3|4");
         check("a,b\n5\" pipe,2\n", "1: a|b\n2: 5\" pipe|2");
         check("a,b\n\"B\" wing,2\n", "1: a|b\n2: B wing|2");
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn encodings_are_found_out() {
+    fn the_encoding_is_found() {
         assert_eq!(shown("\u{feff}Zoë;b\n".as_bytes()), "1: Zoë|b");
         assert_eq!(shown("Zoë;b\n".as_bytes()), "1: Zoë|b");
         assert_eq!(shown(b"Zo\xeb;\x93b\x94\n"), "1: Zoë|“b”");

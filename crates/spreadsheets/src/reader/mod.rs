@@ -1,11 +1,12 @@
-//! From a file to sheets of typed cells with their row numbers. What the cells mean is for others.
+//! Reads a file into sheets of typed cells with their row numbers. It refuses to know what the
+//! cells mean.
 //!
 //! | file | told by | read by |
 //! |---|---|---|
 //! | `.xlsx`, `.ods` (and `.xls`, `.xlsb`) | its first bytes | [`workbook`] |
 //! | text with comma, semicolon or tab | having no such bytes | [`delimited`] |
 //!
-//! The file's name decides nothing: a workbook saved as `.csv` is read as what it is.
+//! The content decides, not the file's name: a workbook saved as `.csv` is read as a workbook.
 
 mod delimited;
 mod workbook;
@@ -15,61 +16,62 @@ use std::{fmt, path::Path};
 use anyhow::{Context as _, ensure};
 use chrono::NaiveDate;
 
-/// Largest file read. A prison's spreadsheet has some thousand rows and less than a megabyte; beyond this it is
-/// something else.
+/// The largest file in bytes. A prison's spreadsheet has some thousand rows and less than a
+/// megabyte; a larger file is something else.
 const FILE_LEN_MAX: u64 = 64 << 20;
 
-/// One sheet.
+/// A sheet of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sheet {
-    /// As its tab says; for a text file the file's name.
+    /// The name on the sheet's tab; for a text file, the file's name.
     pub name: String,
-    /// Not shown to those who open the workbook.
+    /// Whether a spreadsheet program hides the sheet.
     pub hidden: bool,
-    /// From the first row that holds anything; blank rows between are there.
+    /// The rows from the first filled one on, including blank rows between them.
     pub rows: Vec<Row>,
 }
 
 /// One row of a sheet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// As the spreadsheet program numbers it, from 1.
+    /// The row number in a spreadsheet program, from 1.
     pub number: u32,
-    /// From column A on.
+    /// The cells from column A on.
     pub cells: Vec<Cell>,
 }
 
 impl Row {
-    /// The cell in a column counted from 0; beyond the last one everything is empty.
+    /// The cell in a column, counted from 0. Cells beyond the last one are empty.
     #[must_use]
     pub fn cell(&self, column: usize) -> &Cell {
         self.cells.get(column).unwrap_or(&Cell::Empty)
     }
 
-    /// The cells that hold something.
+    /// The cells that are not empty.
     pub fn filled(&self) -> impl Iterator<Item = &Cell> {
         self.cells.iter().filter(|cell| **cell != Cell::Empty)
     }
 }
 
-/// One cell. Reading it as text gives what the spreadsheet program would show.
+/// A cell. Its text is what a spreadsheet program would show.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// Nothing, or nothing but white space.
+    /// An empty cell, or one with white space only.
     Empty,
     /// Text without white space around it; never empty.
     Text(String),
     /// A number.
     Number(f64),
-    /// A date; a time of day beside it is gone.
+    /// A date, without its time of day.
     Date(NaiveDate),
 }
 
 impl Cell {
-    /// A cell that was entered as text.
+    /// Makes a cell from text.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        // Spreadsheets are full of no-break spaces, which `trim` takes for white space, and of invisible marks.
+        // Spreadsheets often contain no-break spaces, which `trim` removes, and invisible marks,
+        // which it does not.
         let text =
             text.trim_matches(|letter: char| letter.is_whitespace() || matches!(letter, '\u{200b}' | '\u{feff}'));
         if text.is_empty() { Self::Empty } else { Self::Text(text.to_owned()) }
@@ -87,19 +89,19 @@ impl fmt::Display for Cell {
     }
 }
 
-/// A file's content, with the bytes that it was made from.
+/// The sheets of a file, with the file's bytes.
 #[derive(Debug)]
 pub struct File {
-    /// In the order of the tabs, at least one.
+    /// The sheets in the order of their tabs, at least one.
     pub sheets: Vec<Sheet>,
-    /// The file as it was.
+    /// The bytes of the file.
     pub bytes: Vec<u8>,
 }
 
 /// Reads a file.
 ///
 /// # Errors
-/// It cannot be opened, is too large, or is nothing that has rows and columns.
+/// The file cannot be opened, is too large, or has no rows and columns.
 pub fn read(path: &Path) -> anyhow::Result<File> {
     let shown = path.display();
     let about = std::fs::metadata(path).with_context(|| format!("open {shown}: is the name right?"))?;

@@ -1,4 +1,4 @@
-//! Workbooks, read by `calamine`.
+//! Reads workbooks, with the crate `calamine`.
 
 use std::io::Cursor;
 
@@ -13,7 +13,7 @@ pub fn is_workbook(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 }
 
-/// The sheets in the order of their tabs.
+/// Reads the sheets in the order of their tabs.
 pub fn sheets(bytes: &[u8]) -> anyhow::Result<Vec<Sheet>> {
     let mut workbook = calamine::open_workbook_auto_from_rs(Cursor::new(bytes))
         .context("open the workbook: is it damaged, or protected by a password?")?;

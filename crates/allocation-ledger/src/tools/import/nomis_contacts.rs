@@ -23,7 +23,7 @@ use domain::{
 use event_log::{PAGE_EVENTS_MAX, SharedLog};
 use serde_json::json;
 use spreadsheets::{
-    contacts::{ContactLine, PlannedContact, WANTED, check_whole_list, contacts, plan},
+    contacts::{ContactLine, FIELDS, PlannedContact, check_whole_list, contacts, plan},
     heading::Field,
     layout, reader,
 };
@@ -84,7 +84,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let now = commands.clock.now();
     let file = reader::read(&settings.file)?;
     let shown = settings.file.display();
-    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &[], WANTED)
+    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &[], FIELDS)
         .with_context(|| format!("find the contacts in {shown}"))?;
     ensure!(
         [Field::StaffId, Field::PomName].iter().any(|field| layout.columns.contains_key(field)),

@@ -15,7 +15,7 @@ use event_log::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use spreadsheets::{
-    plan::{Held, PlannedRow, Step, Verdict},
+    plan::{HeldHistories, PlannedRow, Step, Verdict},
     row::Problem,
 };
 use uuid::Uuid;
@@ -39,13 +39,13 @@ pub async fn load_prison(log: &SharedLog, code: &PrisonCode) -> anyhow::Result<p
 ///
 /// # Errors
 /// The log cannot be read.
-pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]) -> anyhow::Result<Held> {
+pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]) -> anyhow::Result<HeldHistories> {
     let mut cases = HashMap::with_capacity(numbers.len());
     for numbers in numbers.chunks(LOAD_STREAMS_MAX) {
         let histories = read_cases(&**log, numbers, None).await.context("read the cases' streams")?;
         cases.extend(histories.into_iter().map(|history| (history.number().clone(), history)));
     }
-    Ok(Held { prison: load_prison(log, code).await?, cases })
+    Ok(HeldHistories { prison: load_prison(log, code).await?, cases })
 }
 
 /// Sends commands as one import.

@@ -46,7 +46,7 @@ pub struct Report<'a> {
     /// The prison.
     pub prison: &'a PrisonCode,
     /// What the sheet says beside its rows of data.
-    pub table: &'a row::Table,
+    pub table: &'a row::CaseTable,
     /// Other sheets that look like cases: name and number of cases.
     pub sheets_passed_over: &'a [(String, usize)],
     /// The rows and what became of them, or would.

@@ -14,9 +14,9 @@ use domain::{event::RecordedBy, identifier::PrisonCode, london, prison::Estate};
 use indicatif::{ProgressBar, ProgressStyle};
 use spreadsheets::{
     layout::{self, Mapping},
-    plan::{Held, Plan, Terms, Verdict, plan},
+    plan::{HeldHistories, ImportTerms, Plan, Verdict, plan},
     reader,
-    row::{WANTED, table},
+    row::{FIELDS, table},
 };
 use uuid::Uuid;
 
@@ -86,7 +86,7 @@ impl From<EstateName> for Estate {
 
 /// Reads a `--map` for a spreadsheet of allocations.
 fn mapping(text: &str) -> anyhow::Result<Mapping> {
-    layout::mapping(text, WANTED)
+    layout::mapping(text, FIELDS)
 }
 
 /// Imports the file and reports.
@@ -98,13 +98,13 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let now = commands.clock.now();
     // Before the stores are opened: a wrong file is told at once.
     let file = reader::read(&settings.file)?;
-    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &settings.mappings, WANTED)
+    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &settings.mappings, FIELDS)
         .with_context(|| format!("find the cases in {}", settings.file.display()))?;
     let sheet = &file.sheets[layout.sheet];
     layout::check_mappings(sheet, &layout, &settings.mappings)?;
     let table = table(sheet, &layout, london::date(now));
 
-    let terms = Terms {
+    let terms = ImportTerms {
         prison: settings.prison.clone(),
         estate: settings.estate.into(),
         go_live: settings.go_live,
@@ -114,11 +114,11 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     };
     let numbers: Vec<_> =
         table.rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.prisoner_number.clone()).collect();
-    let planned = |held: Held| plan(table.rows.clone(), held, &terms);
+    let planned = |held: HeldHistories| plan(table.rows.clone(), held, &terms);
     let plan = if settings.dry_run {
         planned(match LogStore::open_existing(&settings.stores).await? {
             Some(store) => store.close_after(async |store| load(&store.log, &terms.prison, &numbers).await).await?,
-            None => Held::nothing(&terms.prison),
+            None => HeldHistories::nothing(&terms.prison),
         })
     } else {
         LogStore::with(&settings.stores, async |store| {
