@@ -1,10 +1,10 @@
-//! The one place of the command side that knows what time it is.
+//! The source of the time, which no other place of the command side may ask for.
 
 use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, SubsecRound, Utc};
 
-/// Where the time comes from: the machine's clock, or one that a test moves.
+/// The machine's clock, or one that a test moves.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
@@ -24,12 +24,12 @@ impl Clock {
     /// The time, in whole microseconds: the finest that every store and view can keep.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
-        whole_microseconds((self.0)())
+        cut_to_microseconds((self.0)())
     }
 }
 
-/// An instant without what is finer than a microsecond.
-pub(crate) fn whole_microseconds(instant: DateTime<Utc>) -> DateTime<Utc> {
+/// Cuts an instant to whole microseconds.
+pub(crate) fn cut_to_microseconds(instant: DateTime<Utc>) -> DateTime<Utc> {
     instant.trunc_subsecs(6)
 }
 

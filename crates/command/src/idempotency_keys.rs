@@ -1,7 +1,8 @@
 //! The idempotency keys of recent requests, in memory.
 //!
-//! A stream knows its own commands for ever. This memory also recognises a key that comes again for *another* stream,
-//! and knows the cases of a bulk reallocation. It is bounded, belongs to one process, and is empty after a start.
+//! A stream knows its own commands for ever. This memory also recognises a key that comes again for
+//! *another* stream, and knows the cases of a bulk reallocation. It is bounded, belongs to one
+//! process, and is empty after a start.
 
 use std::{
     collections::HashMap,

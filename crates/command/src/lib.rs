@@ -1,21 +1,32 @@
-//! The command side: load a stream, decide, append; and the HTTP API that takes commands in.
+//! The command side (the write model): load a stream, decide, append; and the HTTP API for
+//! commands.
 //!
 //! | question | module |
 //! |---|---|
-//! | what is a request to record something, and what answers it? | [`request`] |
-//! | how is it decided and recorded, once and only once? | [`service`] |
-//! | how are streams loaded, many at a time, and kept? | `streams` |
-//! | what was a key used for, in another stream? | `idempotency_keys` |
-//! | what is recorded without anybody asking? | [`policies`] |
-//! | how are two numbers of one person brought together? | `operations::merge` |
-//! | how do a POM's cases go to another POM? | `operations::bulk` |
-//! | how many commands came, and what became of them? | `metrics` |
+//! | what are a request, its outcome and its errors? | [`request`] |
+//! | how is a request decided and recorded exactly once? | `service` |
+//! | how are streams loaded, many at a time, and cached? | `streams` |
+//! | which request came with an idempotency key, on another stream? | `idempotency_keys` |
+//! | which requests take more than one command? | `operations` |
+//! | which commands follow from events without a caller? | [`policies`] |
+//! | which of them are due? | `obligations` |
+//! | how many commands came, and with which outcome? | `metrics` |
 //! | what does `POST …` take and answer? | `http` |
 //!
-//! Nothing but this crate appends to the log. It knows no view and no SQL; every rule that it applies is in `domain`.
+//! A module uses the ones below it: `http` and `policies` use `operations`, these use `service`,
+//! and `service` uses `streams`, `idempotency_keys` and `obligations`.
 //!
-//! To add a command: the rule and its event in `domain`, one file with its body and handler in `http/`, one line in
-//! the route table of `http/mod.rs`, its refusals in `tests/it/commands/`.
+//! No other crate appends commands' events to a log that serves. This crate knows no view and no
+//! SQL; every rule that it applies is in `domain`.
+//!
+//! To add a command:
+//!
+//! 1. its rules and its event in `domain`;
+//! 2. its name in `metrics.rs`, and in `service.rs` whether it needs a roster: the compiler asks
+//!    for both;
+//! 3. one file in `http/` with its body, its description and its handler, and one line in `routes`
+//!    of `http/mod.rs`, which serves and describes it;
+//! 4. its refusals in `tests/it/commands/`.
 
 mod clock;
 mod http;

@@ -16,7 +16,8 @@ use uuid::Uuid;
 pub struct Request {
     /// The command and its target.
     pub command: Command,
-    /// The idempotency key: a request that is sent again with it gets the same answer and never a second event.
+    /// The idempotency key: a request that is sent again with it gets the same answer and never a
+    /// second event.
     pub command_id: CommandId,
     /// Tells a repeat from another request with the same id: see [`event_log::request_digest`].
     pub request_digest: String,
@@ -58,7 +59,8 @@ impl Outcome {
         &self.last
     }
 
-    /// The highest position of the events. In a merge the last event may have been recorded before the others.
+    /// The highest position of the events. In a merge the last event may have been recorded before
+    /// the others.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.earlier.iter().fold(self.last.entry.position, |position, event| position.max(event.entry.position))
@@ -105,11 +107,12 @@ pub enum Error {
         /// The stream.
         stream: Stream,
     },
-    /// The policies have not read the log to its end, so the cases that a POM holds are not known; trying again helps.
+    /// The policies have not read the log to its end, so the cases that a POM holds are not known;
+    /// trying again helps.
     #[error("the log has not been read to its end yet")]
     NotCaughtUp,
-    /// The event store does not answer. The events may or may not be recorded: send the same request again, with the
-    /// same id.
+    /// The event store does not answer. The events may or may not be recorded: send the same
+    /// request again, with the same id.
     #[error("reach the event store")]
     Unavailable(#[source] Arc<LogError>),
     /// The log is damaged, or this program has a bug. An operator must look at it.
@@ -118,7 +121,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The variant in a word, for metrics and for the log. The whole text may name a person, which the log must not.
+    /// The variant in a word, for metrics and for the log. The whole text may name a person, which
+    /// the log must not.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -137,7 +141,8 @@ impl Error {
         matches!(self, Self::Refused(refusal) if refusal.rule == rule)
     }
 
-    /// Names the key that the caller sent instead of one that was derived from it, which the caller does not know.
+    /// Names the key that the caller sent instead of one that was derived from it, which the caller
+    /// does not know.
     pub(crate) fn with_key(self, command_id: CommandId) -> Self {
         match self {
             Self::KeyReused { .. } => Self::KeyReused { command_id },

@@ -1,16 +1,17 @@
 //! Load, decide, append: how a request becomes events exactly once.
 //!
 //! 1. Load the stream, and the prison's roster if the rules need it.
-//! 2. If the stream holds this command already, answer with its events, or refuse the idempotency key if it came with
-//!    another request.
-//! 3. Decide (`domain`). A refusal is final only if stream and roster are up to date with the log; otherwise bring both
-//!    up to date and go back to step 2.
-//! 4. Append at the expected revision, which is the one that was decided on (optimistic concurrency). On a conflict,
-//!    bring both up to date and go back to step 2.
+//! 2. If the stream holds this command already, answer with its events, or refuse the idempotency
+//!    key if it came with another request.
+//! 3. Decide (`domain`). A refusal is final only if stream and roster are up to date with the log;
+//!    otherwise bring both up to date and go back to step 2.
+//! 4. Append at the expected revision, which is the one that was decided on (optimistic
+//!    concurrency). On a conflict, bring both up to date and go back to step 2.
 //!
-//! If the answer to an append is lost, the stream tells whether the command was recorded. Recorded events go into the
-//! cached streams at once. A cached roster may be older than the log when a command is *accepted*; if a case goes to a
-//! POM at the moment at which that POM becomes inactive, [`crate::policies`] puts it right.
+//! If the answer to an append is lost, the stream tells whether the command was recorded. Recorded
+//! events go into the cached streams at once. A cached roster may be older than the log when a
+//! command is *accepted*; if a case goes to a POM at the moment at which that POM becomes inactive,
+//! [`crate::policies`] puts it right.
 
 use std::{
     sync::Arc,
@@ -39,19 +40,20 @@ use tracing::Instrument as _;
 
 use crate::{
     Clock, Error, Outcome, Request,
-    clock::whole_microseconds,
+    clock::cut_to_microseconds,
     idempotency_keys::IdempotencyKeys,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
     streams::{CachedStream, LoadedStream, Streams},
 };
 
-/// Most decisions on one command: the first, one more after a refusal by cached streams, and one after each conflict.
-/// Of two servers that keep appending to one stream, each loses half of the time.
+/// Most decisions on one command: the first, one more after a refusal by cached streams, and one
+/// after each conflict. Of two servers that keep appending to one stream, each loses half of the
+/// time.
 const DECISIONS_MAX: usize = 12;
 
-/// How long a command waits for other commands of this process on the same stream; far longer than an append takes,
-/// far shorter than a caller's patience.
+/// How long a command waits for other commands of this process on the same stream; far longer than
+/// an append takes, far shorter than a caller's patience.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Most cases in the cache: some 7 kB each, ten entries of a typical case.
@@ -72,7 +74,7 @@ pub struct Settings {
     pub clock: Clock,
     /// How to work out the recommended kind of POM.
     pub recommendation_policy: RecommendationPolicy,
-    /// The local user, who records where a request names no person.
+    /// The local user: the recorder of requests that name no person.
     pub local_user: Username,
 }
 
@@ -116,8 +118,9 @@ impl Service {
         self.inner.metrics.register(registry);
     }
 
-    /// Whether the policies have read the log to its end and follow it; `false` while [`crate::policies::run`] does not
-    /// run. Until then no policy acts, and a bulk reallocation of all cases is answered with 503.
+    /// Whether the policies have read the log to its end and follow it; `false` while
+    /// [`crate::policies::run`] does not run. Until then no policy acts, and a bulk reallocation of
+    /// all cases is answered with 503.
     #[must_use]
     pub fn is_caught_up(&self) -> bool {
         self.inner.obligations.is_caught_up()
@@ -133,8 +136,8 @@ impl Service {
         result
     }
 
-    /// Executes a request that records a fact: if later entries keep it from taking effect at the time asked for, it
-    /// takes effect from now.
+    /// Executes a request that records a fact: if later entries keep it from taking effect at the
+    /// time asked for, it takes effect from now.
     pub(crate) async fn execute_or_from_now(&self, request: Request) -> Result<Outcome, Error> {
         match self.execute(request.clone()).await {
             Err(error) if error.is_refusal(Rule::LaterEntryConflict) => {
@@ -195,8 +198,8 @@ impl Service {
         })
     }
 
-    /// The time of a decision: this clock's, or the latest that the ledger has recorded, where another server's clock
-    /// is ahead of this one.
+    /// The time of a decision: this clock's, or the latest that the ledger has recorded, where
+    /// another server's clock is ahead of this one.
     fn time_of_decision(&self, recorded_at: [Option<DateTime<Utc>>; 3]) -> DateTime<Utc> {
         recorded_at.into_iter().flatten().fold(self.inner.settings.clock.now(), Ord::max)
     }
@@ -251,7 +254,8 @@ impl Service {
         Err(Error::Contended { stream })
     }
 
-    /// Appends the decided events. `None` if the stream has moved on, perhaps by an earlier try of this very command.
+    /// Appends the decided events. `None` if the stream has moved on, perhaps by an earlier try of
+    /// this very command.
     async fn append<H: StreamHistory>(
         &self,
         streams: &Streams<H>,
@@ -278,7 +282,8 @@ impl Service {
         let appended = self.inner.log.append(&stream, expected, encoded).instrument(span).await;
         metrics.append_seconds.observe(appending.elapsed().as_secs_f64());
         match appended {
-            // Equal event ids do not make it the same request, so the caller looks into the stream for the digest.
+            // Equal event ids do not make it the same request, so the caller looks into the stream
+            // for the digest.
             Ok(AppendReceipt { repeated: true, .. }) | Err(AppendError::Conflict { .. }) => {
                 metrics.append_conflicts.inc();
                 Ok(None)
@@ -308,8 +313,8 @@ impl Service {
                 Ok(Outcome::new(events, false))
             }
             Err(AppendError::Log(error)) => {
-                // The answer may have been lost after the commit. If the log cannot be read either, the caller gets
-                // the first error and sends the same request again.
+                // The answer may have been lost after the commit. If the log cannot be read either,
+                // the caller gets the first error and sends the same request again.
                 if streams.refresh(cached).await.is_ok()
                     && let Some(answer) = answer_to_repeat(&cached.read(), request.command_id, &request.request_digest)
                 {
@@ -325,7 +330,8 @@ impl Service {
         self.inner.idempotency_keys.remember(request.command_id, Some(stream), &request.request_digest);
     }
 
-    /// The roster that the rules look at, for a command that gives a role to a POM; perhaps behind the log.
+    /// The roster that the rules look at, for a command that gives a role to a POM; perhaps behind
+    /// the log.
     pub(crate) async fn roster_for(&self, command: &prisoner::Command) -> Result<Option<Arc<CachedPrison>>, Error> {
         match prison_of_new_role(command) {
             Some(code) => Ok(Some(self.inner.prisons.load(code).await?)),
@@ -357,8 +363,8 @@ impl Service {
         Ok(self.inner.prisons.refresh(prison).await?)
     }
 
-    /// Adds an event that was read from the log to its prison, if that is in the cache, so that rosters stay fresh on
-    /// every server.
+    /// Adds an event that was read from the log to its prison, if that is in the cache, so that
+    /// rosters stay fresh on every server.
     pub(crate) fn observe_prison(&self, code: &PrisonCode, event: &StoredEvent) -> Result<(), Error> {
         match self.inner.prisons.get(code) {
             Some(prison) => Ok(prison.observe(std::slice::from_ref(event))?),
@@ -371,7 +377,7 @@ impl Service {
         self.inner.log.follow_all(after)
     }
 
-    /// What the policies have read from the log.
+    /// The obligations that the policies have read from the log.
     pub(crate) fn obligations(&self) -> &ObligationIndex {
         &self.inner.obligations
     }
@@ -390,12 +396,13 @@ impl Service {
         &self.inner.idempotency_keys
     }
 
-    /// Waits until this process decides no other merge, so that two merges cannot close a circle between them.
+    /// Waits until this process decides no other merge, so that two merges cannot close a circle
+    /// between them.
     pub(crate) async fn take_merge_turn(&self, survivor: &PrisonerNumber) -> Result<MutexGuard<'_, ()>, Error> {
         take_turn(&self.inner.merge_turn, &Stream::Prisoner(survivor.clone())).await
     }
 
-    /// The person who records: `username`, or the local user where a request names none.
+    /// The recorder of a request: `username`, or the local user if the request names no person.
     pub(crate) fn recorded_by(&self, username: Option<Username>, client: String) -> RecordedBy {
         RecordedBy { username: username.unwrap_or_else(|| self.inner.settings.local_user.clone()), client }
     }
@@ -419,7 +426,7 @@ pub(crate) struct RequestTimes {
 
 impl RequestTimes {
     fn of(request: &Request) -> Self {
-        let effective_at = request.effective_at.map(whole_microseconds);
+        let effective_at = request.effective_at.map(cut_to_microseconds);
         Self { effective_at, caused_at: request.causation_id.and(effective_at) }
     }
 }
@@ -432,8 +439,8 @@ async fn take_turn<'a>(turn: &'a Mutex<()>, stream: &Stream) -> Result<MutexGuar
     timeout(TURN_WAIT_MAX, turn.lock()).await.map_err(|_| Error::Contended { stream: stream.clone() })
 }
 
-/// The answer to a command that the stream holds already: its events, or [`Error::KeyReused`] if another request
-/// recorded them. `None` if the stream does not hold it.
+/// The answer to a command that the stream holds already: its events, or [`Error::KeyReused`] if
+/// another request recorded them. `None` if the stream does not hold it.
 pub(crate) fn answer_to_repeat<H: StreamHistory>(
     loaded: &LoadedStream<H>,
     command_id: CommandId,

@@ -1,4 +1,4 @@
-//! An event as it is answered: by a command that recorded it, in a history, in a feed.
+//! An event as the API shows it: in the answer to a command, in a history, in a feed.
 
 use chrono::{DateTime, Utc};
 use domain::Event;
@@ -31,7 +31,7 @@ pub struct EventDocument {
     pub effective_at: DateTime<Utc>,
     /// When the ledger learnt of it.
     pub recorded_at: DateTime<Utc>,
-    /// Who recorded it.
+    /// The person and the client that recorded it.
     pub recorded_by: RecorderDocument,
     /// The command that it came from.
     pub command_id: Uuid,
@@ -46,7 +46,7 @@ pub struct EventDocument {
     pub data: Event,
 }
 
-/// Who recorded an event, and with which client.
+/// The person and the client that recorded an event.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RecordedBy)]

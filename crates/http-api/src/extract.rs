@@ -1,8 +1,8 @@
-//! Extractors that own their refusals: bodies, path parameters and query parameters, each read whole or refused with a
+//! Extractors for bodies, path parameters and query parameters, which refuse a faulty one with a
 //! problem that names the place.
 //!
-//! Types read by them say `#[serde(deny_unknown_fields)]`: an unknown field or parameter is refused by name, because a
-//! misspelt one would otherwise be taken for an absent one.
+//! The types that they read must have `#[serde(deny_unknown_fields)]`, so that a misspelt field or
+//! parameter is refused by name instead of counting as absent.
 
 use std::borrow::Cow;
 
@@ -55,7 +55,7 @@ pub async fn body_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<a
     })
 }
 
-/// Refuses a body that is not said to be JSON.
+/// Refuses a body whose `Content-Type` is not JSON.
 ///
 /// # Errors
 /// `content-type-unsupported`.
@@ -76,10 +76,11 @@ pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads JSON; the place of a mistake is named.
+/// Reads JSON. A problem names the place of the mistake.
 ///
 /// # Errors
-/// `json-malformed`, `field-unknown`, `field-missing`, `identifier-invalid`, `date-invalid` or `field-invalid`.
+/// `json-malformed`, `field-unknown`, `field-missing`, `identifier-invalid`, `date-invalid` or
+/// `field-invalid`.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -91,15 +92,15 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// Every body of a command may say when it holds from. One far outside of this age is a slip, which is better refused
-/// here for all of them than found out by the first store that cannot hold it.
+/// Every command's body may have an effective time. One outside [`YEARS`] is a slip, which some
+/// stores could not hold, so it is refused here for all commands.
 fn refuse_effective_at_out_of_range(bytes: &[u8]) -> Result<(), Problem> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct EffectiveAt {
         effective_at: Option<DateTime<Utc>>,
     }
-    // What has no such member, or another kind of it, is for the type that was read to judge.
+    // The type that was read has judged a body without this member, or with another type of it.
     match serde_json::from_slice(bytes) {
         Ok(EffectiveAt { effective_at: Some(instant) }) if !is_in_range(instant) => {
             let detail = format!("not in the years {} to {}; {WRITE_AN_INSTANT}", YEARS.start(), YEARS.end());
@@ -118,7 +119,7 @@ fn json_problem(path: &serde_path_to_error::Path, error: &serde_json::Error) -> 
         return malformed(error);
     }
     let text = error.to_string();
-    // What serde says ends with the place in the text, which the pointer says better.
+    // Serde's text ends with a line and a column, which the pointer replaces.
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     let mut pointer = pointer(path);
     let code = match Complaint::of(text) {
@@ -150,7 +151,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
-/// Lets a pointer end in a field, unless it does already.
+/// Appends a field to a pointer, unless it ends in the field already.
 fn enter(pointer: &mut String, field: &str) {
     let step = format!("/{}", field.replace('~', "~0").replace('/', "~1"));
     if !pointer.ends_with(&step) {
@@ -158,8 +159,8 @@ fn enter(pointer: &mut String, field: &str) {
     }
 }
 
-/// What serde complains of. It hands on nothing but a text, so the text is what there is to go by; the tests hold each
-/// form in place.
+/// The kind of mistake that serde found. Serde gives nothing but a text, so this parses the text;
+/// the tests pin each form.
 enum Complaint<'a> {
     Unknown(&'a str),
     Missing(&'a str),
@@ -203,8 +204,8 @@ const WRITE_A_WHOLE_NUMBER: &str = "write a whole number";
 const WRITE_A_NUMBER: &str = "write a number such as 0.5";
 const WRITE_A_TRUTH: &str = "write true or false";
 
-/// A complaint as a caller can act on it, who need not know what this program reads JSON and dates with. What comes from
-/// the types of this project is in such words already.
+/// Puts a library's complaint into words that a caller can act on. Complaints of this project's own
+/// types are in such words already.
 fn in_words(complaint: &str) -> Cow<'_, str> {
     if NOT_A_DATE.contains(&complaint) {
         return format!("not a date or an instant; {WRITE_A_DATE}, {}", WRITE_AN_INSTANT.trim_start_matches("write "))
@@ -249,7 +250,7 @@ fn in_words(complaint: &str) -> Cow<'_, str> {
     }
 }
 
-/// What serde and others call what they expect.
+/// Puts a library's name for an expected type into words.
 fn wanted(expected: &str) -> Cow<'_, str> {
     match expected {
         "a formatted date string" => WRITE_A_DATE.into(),
@@ -324,7 +325,8 @@ pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
     Problem::fault("parameter-unknown", Fault::parameter(name, detail))
 }
 
-/// `text` is what `serde_path_to_error` says: the parameter, a colon and the complaint, or the complaint alone.
+/// `text` comes from `serde_path_to_error`: the parameter, a colon and the complaint, or the
+/// complaint alone.
 fn parameter_problem(text: &str) -> Problem {
     let (parameter, complaint) = match text.split_once(": ") {
         Some((parameter, complaint)) if parameter.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
@@ -395,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_is_none_is_refused_as_one() {
+    fn an_impossible_date_is_refused_as_a_date() {
         for day in ["2026-02-30", "2026-13-01", "yesterday", "2026-01-01x", "2026", ""] {
             check(&json!({"pom": {"staffId": 1}, "day": day}).to_string(), "date-invalid", Some("#/day"));
         }

@@ -1,4 +1,5 @@
-//! The sentence facts as a request carries them; recorded by one side, worked out by the other.
+//! The sentence facts in a request: the command side records them, the query side calculates with
+//! them.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::handover::Facts;
@@ -7,12 +8,14 @@ use utoipa::ToSchema;
 
 use crate::instant::optional_date;
 
-/// Sentence facts, all from NOMIS: all optional, but `indeterminate` where they are recorded. London dates.
+/// Sentence facts, all from NOMIS: all optional, but `indeterminate` where they are recorded.
+/// London dates.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FactsBody {
-    /// An indeterminate sentence: life, or imprisonment for public protection. Has to be said where a plan is recorded;
-    /// where dates are only worked out, absent or null is false, as for every other fact.
+    /// An indeterminate sentence: life, or imprisonment for public protection. Has to be said where
+    /// a plan is recorded; where dates are only worked out, absent or null is false, as for every
+    /// other fact.
     pub indeterminate: Option<bool>,
     /// When the sentence began.
     #[serde(default, deserialize_with = "optional_date")]
@@ -68,7 +71,8 @@ pub struct FactsBody {
     /// The day of arrival at the open prison (men's estate).
     #[serde(default, deserialize_with = "optional_date")]
     pub prison_arrival_date: Option<NaiveDate>,
-    /// "Today" for the calculation; absent, the London date of `effectiveAt`, and without that, of now.
+    /// "Today" for the calculation; absent, the London date of `effectiveAt`, and without that, of
+    /// now.
     #[serde(default, deserialize_with = "optional_date")]
     pub calculated_on: Option<NaiveDate>,
     /// When the plan holds from; absent, from now.
@@ -104,7 +108,7 @@ impl FactsBody {
     }
 }
 
-/// What is optional may be absent or null; a fact that is not known to hold counts as not holding.
+/// Reads an optional fact, which may be absent or null; a fact that is not known counts as false.
 fn null_is_false<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(Option::<bool>::deserialize(deserializer)?.unwrap_or_default())
 }

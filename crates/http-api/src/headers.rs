@@ -1,4 +1,4 @@
-//! The headers of the API, and what a command's headers say.
+//! The headers of the API, and the extractor of a command's headers.
 
 use axum::{
     extract::FromRequestParts,
@@ -11,20 +11,20 @@ use crate::{Problem, problem::Fault};
 
 /// Out: how far the answer goes in the log.
 pub const LEDGER_POSITION: HeaderName = HeaderName::from_static("ledger-position");
-/// In: the answer has to go at least this far.
+/// In: the answer must go at least this far.
 pub const LEDGER_POSITION_AT_LEAST: HeaderName = HeaderName::from_static("ledger-position-at-least");
 /// In and out: the command id.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// In and out: ties together what belongs to one request across services.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
-/// In, where no authentication is configured: who records.
+/// In, where no authentication is configured: the person that records.
 pub const RECORDED_BY: HeaderName = HeaderName::from_static("x-recorded-by");
 
 /// Longest name of a client that is kept with an event.
 const CLIENT_LEN_MAX: usize = 100;
 
-/// The correlation id of the request being answered, given or made up; what surrounds the routes puts it into the
-/// request's extensions and the answer's headers.
+/// The correlation id of a request, given or made up; the middleware puts it into the request's
+/// extensions and the answer's headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CorrelationId(pub Uuid);
 
@@ -36,7 +36,7 @@ impl CorrelationId {
     }
 }
 
-/// What travels with a command beside its body.
+/// The headers of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandHeaders {
     /// The command id: the `Idempotency-Key`, or one made up.
@@ -45,7 +45,7 @@ pub struct CommandHeaders {
     pub if_match: Option<u64>,
     /// The correlation id, given or made up.
     pub correlation_id: Uuid,
-    /// Who records, where the caller says so.
+    /// The person that records, if the caller names one.
     pub recorded_by: Option<Username>,
     /// The program that sent the command: the first word of its `User-Agent`.
     pub client: String,

@@ -1,8 +1,8 @@
-//! Whether the service is well: `/health`, `/health/liveness`, `/health/readiness`, `/ping`, `/info`, `/metrics`, in the
-//! shapes that HMPPS's tools read.
+//! Whether the service is well: `/health`, `/health/liveness`, `/health/readiness`, `/ping`,
+//! `/info`, `/metrics`, in the shapes that HMPPS's tools read.
 //!
-//! Alive is whoever answers. Ready is who can do its work: every component that it needs says so; readiness names those that do not. The
-//! parts of the program bring their components, the program brings them together.
+//! A service that answers is alive. It is ready if every component that it needs is up; readiness
+//! names the components that are down. Each part of the program supplies its component.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,12 +20,12 @@ use serde_json::{Map, Value, json};
 
 use crate::metrics::{Metrics, Sample};
 
-/// How long a component may take to say how it is, before it counts as down.
+/// How long a component's check may take before the component counts as down.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(2);
 
 type CheckFn = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Component> + Send>> + Send + Sync>;
 
-/// How a part of the service is.
+/// The state of a part of the service.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Component {
     status: ComponentStatus,
@@ -42,18 +42,18 @@ enum ComponentStatus {
 }
 
 impl Component {
-    /// It works.
+    /// The component works.
     #[must_use]
     pub fn up() -> Self {
         Self { status: ComponentStatus::Up, details: Map::new() }
     }
 
-    /// It does not, and why, in words for an operator and without anything secret.
+    /// The component does not work. `why` is for an operator and must hold no secret.
     pub fn down(why: impl Into<String>) -> Self {
         Self { status: ComponentStatus::Down, details: Map::new() }.with("error", why.into())
     }
 
-    /// It does not, because of an error: said in one line, with its causes.
+    /// The component does not work because of an error, which it shows in one line with its causes.
     pub fn failed(error: &dyn std::error::Error) -> Self {
         Self::down(error_chain(error))
     }
@@ -75,7 +75,7 @@ pub struct Health {
     checks: Vec<ComponentCheck>,
 }
 
-/// A component, and how to ask it.
+/// A component and its check.
 #[derive(Clone)]
 struct ComponentCheck {
     name: &'static str,
@@ -90,7 +90,7 @@ impl Health {
         Self { name, version, metrics, checks: Vec::new() }
     }
 
-    /// Adds a component, by how to ask it.
+    /// Adds a component with its check.
     #[must_use]
     pub fn with<F>(self, component: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -99,7 +99,7 @@ impl Health {
         self.add(component, true, check)
     }
 
-    /// Adds a component that the service does most of its work without: it is ready while this one is down.
+    /// Adds a component that the service may lack: it is ready while this one is down.
     #[must_use]
     pub fn with_dispensable<F>(self, component: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -116,7 +116,7 @@ impl Health {
         self
     }
 
-    /// How each component is, or only those that are needed; all asked at the same time.
+    /// Checks all components, or only the needed ones, at the same time.
     async fn check(&self, only_needed: bool) -> (ComponentStatus, Vec<(&'static str, Component)>) {
         let checks = self.checks.iter().filter(|checked| checked.is_needed || !only_needed);
         let asked = checks.map(async |ComponentCheck { name, check, .. }| {
@@ -175,7 +175,7 @@ async fn info(State(health): State<Health>) -> Json<Value> {
     Json(json!({"build": {"name": health.name, "version": health.version}}))
 }
 
-/// With each component, so that what rings an alarm need not ask for the health as well.
+/// Includes each component's state, so that an alarm need not read the health as well.
 async fn metrics(State(health): State<Health>) -> Response {
     health.metrics.render(health.samples()).await
 }

@@ -1,4 +1,4 @@
-//! Points in time as they are said in a URL.
+//! Points in time in a URL.
 
 use std::{borrow::Cow, ops::RangeInclusive, str::FromStr};
 
@@ -7,10 +7,11 @@ use domain::london;
 use event_log::KnownAt;
 use serde::{Deserialize, Deserializer, de};
 
-/// The years in which dates and instants lie; what is outside of them is a slip, and some stores could not hold it.
+/// The years of valid dates and instants. One outside them is a slip, and some stores could not
+/// hold it.
 pub const YEARS: RangeInclusive<i32> = 1900..=2199;
 
-/// Why a text is not a point in time.
+/// The error of a text that is not a point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not {what} in the years {} to {}; write {example}", YEARS.start(), YEARS.end())]
 pub struct InvalidInstant {
@@ -19,13 +20,14 @@ pub struct InvalidInstant {
     example: &'static str,
 }
 
-/// An instant, or a London date that stands for its first instant: `2026-07-01` is 2026-06-30T23:00:00Z. So an answer
-/// "on" a date is what held when the day began, after a handover planned for that day has taken place.
+/// An instant, or a London date, which means its first instant: `2026-07-01` is
+/// 2026-06-30T23:00:00Z. So an answer "on" a date describes the start of the day, after a handover
+/// planned for that day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DateOrInstant(DateTime<Utc>);
 
 impl DateOrInstant {
-    /// The instant meant.
+    /// The instant.
     #[must_use]
     pub fn instant(self) -> DateTime<Utc> {
         self.0
@@ -50,7 +52,8 @@ impl FromStr for DateOrInstant {
     }
 }
 
-/// Reads a point in what the ledger knew. A London date is its last instant: what was known when that day was over.
+/// Reads a point in what the ledger knew. A London date is its last instant: what was known when
+/// that day was over.
 ///
 /// # Errors
 /// [`InvalidInstant`], where it is neither a position nor a date or an instant.
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_known_is_at_a_position_or_an_instant_or_when_a_day_was_over() {
+    fn known_at_takes_a_position_an_instant_or_the_end_of_a_day() {
         assert_eq!(parse_known_at("81233"), Ok(KnownAt::Position(81_233)));
         for (text, instant) in [
             ("2026-03-01", "2026-03-01T23:59:59.999999Z"),

@@ -1,4 +1,4 @@
-//! The conventions of the HTTP API: what the command and the query side do alike.
+//! The conventions of the HTTP API that the command side and the query side share.
 //!
 //! | question | module |
 //! |---|---|
@@ -7,14 +7,14 @@
 //! | how do operations share query parameters? | [`ParamGroups`] |
 //! | how does an event look in an answer? | [`event`] |
 //! | which headers travel with a command? | [`headers`] |
-//! | how is a point in time said in a URL? | [`instant`] |
+//! | how does a URL write a point in time? | [`instant`] |
 //! | how is a long list paged? | [`page`] |
 //! | which facts do handover dates come from? | [`handover`] |
 //! | is the service well, and how busy is it? | [`health`], [`metrics`] |
 //! | which trace does a request belong to? | [`trace`] |
-//! | what surrounds every route? | [`add_middleware`] |
+//! | which middleware does every route have? | [`add_middleware`] |
 //!
-//! It knows no route of either side and none of their answers.
+//! It knows no route and no answer of either side.
 
 pub mod event;
 pub mod extract;

@@ -1,10 +1,11 @@
 //! Metrics of a service, in the text format of Prometheus.
 //!
-//! Requests, problems and the time that requests take are counted here. The parts of the program add what they count
-//! ([`Metrics::register`]) and samplers that run on each scrape ([`Metrics::add_sampler`]).
+//! Requests, problems and the time that requests take are counted here. The parts of the program
+//! add what they count ([`Metrics::register`]) and samplers that run on each scrape
+//! ([`Metrics::add_sampler`]).
 //!
-//! Labels have few values, all of them known to the program: route templates and never paths, codes and never sentences.
-//! So the number of series is bounded, and nothing that a client sends shows.
+//! Labels have few values, all of them known to the program: route templates and never paths, codes
+//! and never sentences. So the number of series is bounded, and nothing that a client sends shows.
 
 use std::{
     borrow::Cow,
@@ -49,16 +50,16 @@ struct Inner {
 
 type Sampler = Arc<dyn Fn() -> BoxFuture<'static, Vec<Sample>> + Send + Sync>;
 
-/// What something that goes up and down is now.
+/// The present value of a gauge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The name of its series.
     pub name: &'static str,
-    /// What it is, in a sentence without its stop.
+    /// The help text, without a full stop.
     pub help: &'static str,
-    /// What tells it from others of the name.
+    /// The labels that tell it from other samples of the name.
     pub labels: Vec<(&'static str, &'static str)>,
-    /// How much it is.
+    /// The value.
     pub value: f64,
 }
 
@@ -109,7 +110,8 @@ impl EncodeLabelValue for Route {
     }
 }
 
-/// A method by its name. A client may make up others, which are all one to us.
+/// The name of a method. All methods that a client makes up are `other`, so that labels stay
+/// bounded.
 pub(crate) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -150,12 +152,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Adds what a part of the program counts.
+    /// Registers the metrics of a part of the program.
     pub fn register(&self, add: impl FnOnce(&mut Registry)) {
         add(&mut lock(&self.inner.registry));
     }
 
-    /// Adds a sampler, which runs on each scrape. It must leave out the samples that it does not know at that time.
+    /// Adds a sampler, which runs on each scrape. It must leave out the samples that it does not
+    /// know at that time.
     pub fn add_sampler<F>(&self, sample: impl Fn() -> F + Send + Sync + 'static)
     where
         F: Future<Output = Vec<Sample>> + Send + 'static,

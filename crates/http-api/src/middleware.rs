@@ -1,4 +1,5 @@
-//! What surrounds every route: limits, correlation, traces, counting, and problems for whatever no route answers.
+//! The middleware of every route: limits, correlation, traces, metrics, and problems for unknown
+//! routes.
 
 use std::{any::Any, time::Instant};
 
@@ -22,17 +23,18 @@ use crate::{
 /// Longest request body: a thousand sentence facts take some 800 kB.
 pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Puts around the routes of a service, after all have been merged, what every request meets:
+/// Adds the middleware to the merged routes of a service:
 ///
 /// - a body of at most [`BODY_BYTES_MAX`];
 /// - unknown paths and methods, and panics, answered with problems;
-/// - a correlation id, given or made up, in the log and in the answer, and the trace that it belongs to;
+/// - a correlation id, given or made up, in the log and in the answer, and the trace that it
+///   belongs to;
 /// - each answer counted, each problem's `instance` filled in.
 pub fn add_middleware(router: Router, metrics: Metrics) -> Router {
     router
         .fallback(refuse_unknown_path)
         .method_not_allowed_fallback(refuse_unknown_method)
-        // One layer of three: each further `.layer` would cost every request two allocations and a dynamic call more.
+        // One layer of three: each `.layer` costs every request two allocations and a dynamic call.
         .layer((
             middleware::from_fn_with_state(metrics, observe_request),
             CatchPanicLayer::custom(answer_panic as fn(Box<dyn Any + Send>) -> Response),
@@ -55,7 +57,7 @@ async fn refuse_unknown_method(method: Method, uri: Uri) -> Problem {
     )
 }
 
-/// The panic itself has been logged where it happened, with its place.
+/// The panic hook has logged the panic with its place.
 fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request made the program panic");
     Problem::internal().into_response()
@@ -69,7 +71,7 @@ async fn observe_request(State(metrics): State<Metrics>, mut request: Request, n
     let path = request.uri().path().to_owned();
     let route = Route(request.extensions().get::<MatchedPath>().cloned());
     let trace = Trace::begin(request.headers(), method, route.as_str(), correlation_id);
-    // Where there is a log line there is this span, so no path, query or header is in it: they name people.
+    // Every log line shows this span, so it must hold no path, query or header: they name people.
     let span = tracing::info_span!(
         "request",
         method,
@@ -88,7 +90,7 @@ async fn observe_request(State(metrics): State<Metrics>, mut request: Request, n
     metrics.count_answer(method, route, response.status(), code, started_at.elapsed());
     if let Some(problem) = problem {
         let about_this = problem.with_instance(path).into_response();
-        // What others have added to the headers stays, such as Allow.
+        // Headers that others added stay, such as Allow.
         let (parts, body) = about_this.into_parts();
         for (name, value) in &parts.headers {
             response.headers_mut().insert(name, value.clone());
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_no_route_answers_is_a_problem() {
+    async fn an_unknown_path_an_unknown_method_and_a_panic_are_problems() {
         let answer = call(request("GET", "/nowhere?x=1").body(RawBody::empty()).expect("a request")).await;
         check(&answer, 404, "path-unknown", "/nowhere");
         let answer = call(request("DELETE", "/thing").body(RawBody::empty()).expect("a request")).await;

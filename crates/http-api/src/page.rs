@@ -1,7 +1,7 @@
 //! Long lists in pages: `?after=<cursor>&limit=`, the next page as `Link: rel="next"`.
 //!
-//! Paged by key, never by offset: a cursor holds the sort key of the last row seen, so that rows which come or go in
-//! between shift nothing.
+//! Paged by key, never by offset: a cursor holds the sort key of the last row seen, so that rows
+//! which come or go in between shift nothing.
 
 use std::{
     borrow::Cow,
@@ -13,10 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
 
 use crate::{Problem, problem::Fault};
 
-/// Rows in a page where the caller does not say.
+/// Rows in a page if the caller does not say.
 pub const LIMIT_DEFAULT: u16 = 50;
 
-/// Most rows in a page: what a person's screen or a program's loop can use, and no answer gets long.
+/// Most rows in a page: as many as a screen or a program's loop can use, in a short answer.
 pub const LIMIT_MAX: u16 = 1_000;
 
 /// How JSON writes the character NUL.
@@ -59,9 +59,10 @@ impl<'de> Deserialize<'de> for Limit {
 pub struct Cursor(String);
 
 impl Cursor {
-    /// The cursor after the row with this key: its JSON in hexadecimal, which needs no escaping in a URL.
+    /// The cursor after the row with this key: its JSON in hexadecimal, which needs no escaping in
+    /// a URL.
     pub fn after<K: Serialize>(key: &K) -> Self {
-        // A key is a tuple of texts and numbers; there is no way for it not to be JSON.
+        // A key is a tuple of texts and numbers, which always make JSON.
         let bytes = serde_json::to_vec(key).unwrap_or_default();
         Self(bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");

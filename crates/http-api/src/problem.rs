@@ -1,7 +1,8 @@
-//! Error answers: RFC 9457 problem documents that carry the members of the HMPPS `ErrorResponse` too.
+//! Error answers: RFC 9457 problem documents that carry the members of the HMPPS `ErrorResponse`
+//! too.
 //!
-//! A problem says what its reader can act on and nothing of the inside; what went wrong inside is logged where it is
-//! handled. Its `code` is stable and listed in `docs/api.md`.
+//! A problem tells the caller what to do, and nothing of the inside; the code that handles an
+//! internal error logs it. The `code` of a problem is stable and listed in `docs/api.md`.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -19,7 +20,7 @@ use crate::headers::LEDGER_POSITION;
 /// The media type of problem documents.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// What the caller is told to wait before trying again after an outage.
+/// How long a caller should wait before it tries again after an outage.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An error answer.
@@ -53,7 +54,7 @@ pub struct Fault {
     /// Which header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// What is wrong with it.
+    /// The fault in words.
     pub detail: String,
 }
 
@@ -128,7 +129,7 @@ impl Problem {
         }))
     }
 
-    /// 400: the request cannot be read as what it should be.
+    /// 400: the request cannot be read.
     pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
@@ -154,7 +155,7 @@ impl Problem {
         Self::new(StatusCode::PRECONDITION_FAILED, code, detail)
     }
 
-    /// 422: read and understood, and turned away.
+    /// 422: the request is understood and refused.
     pub fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
     }
@@ -166,7 +167,8 @@ impl Problem {
         problem
     }
 
-    /// 500: a bug or damage. What it is has been logged and is not the caller's business.
+    /// 500: a bug or damage. The answer does not name the cause, so the code that answers must have
+    /// logged it.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
@@ -183,14 +185,14 @@ impl Problem {
         self
     }
 
-    /// Says which request it is about.
+    /// Adds the path of the request.
     #[must_use]
     pub fn with_instance(mut self, path: impl Into<String>) -> Self {
         self.0.instance = Some(path.into());
         self
     }
 
-    /// Says how far in the ledger it was looked before it was found so.
+    /// Adds the position up to which the ledger was read for this answer.
     #[must_use]
     pub fn with_position(mut self, position: u64) -> Self {
         self.0.position = Some(position);
@@ -274,7 +276,7 @@ impl From<&LogError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        // A document of texts and numbers; there is no way for it not to be JSON.
+        // A document of texts and numbers always makes JSON.
         let body = serde_json::to_vec(&self.document()).unwrap_or_default();
         let mut response =
             (self.0.status, [(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))], body).into_response();
@@ -286,7 +288,7 @@ impl IntoResponse for Problem {
         if let Some(position) = self.0.position {
             headers.insert(LEDGER_POSITION, HeaderValue::from(position));
         }
-        // For what surrounds the routes: the instance is added there, and the code counted.
+        // The middleware takes it, adds the instance and counts the code.
         response.extensions_mut().insert(self);
         response
     }

@@ -1,8 +1,8 @@
-//! Which trace a request belongs to: W3C trace context, in by `traceparent` and `tracestate`, out by `traceresponse` and by
-//! the spans that an OpenTelemetry collector is sent.
+//! The trace of a request (W3C trace context): in by `traceparent` and `tracestate`, out by
+//! `traceresponse` and by the spans for an OpenTelemetry collector.
 //!
-//! Spans for the collector are apart from those that stand in log lines, by their target [`EXPORTED`]: where nothing is
-//! exported they are not made at all, and the log has no fields that mean nothing to its readers.
+//! Spans for the collector have a target of their own, [`EXPORTED`]. If nothing is exported they
+//! are not made at all, and log lines never show their fields.
 
 use std::str::FromStr as _;
 
@@ -16,12 +16,13 @@ use crate::headers::CorrelationId;
 
 /// In: the trace and the span that the request comes from.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// In: what others on the way have to say about the trace, handed on as it is.
+/// In: the trace state of other systems, passed on unchanged.
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Out: the trace, and this program's span in it.
 pub const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
-/// The trace of a request, if it has one: given by the caller, or begun here because spans are exported.
+/// The trace of a request, if it has one: given by the caller, or begun here because spans are
+/// exported.
 pub(crate) struct Trace {
     id: Option<TraceId>,
     /// For the collector; disabled where nothing is exported.
@@ -65,7 +66,8 @@ impl Trace {
         &self.span
     }
 
-    /// Says how the request was answered. The header, where spans are exported, tells the caller which span it was.
+    /// Records the answer. Gives the header that names the span to the caller, if spans are
+    /// exported.
     pub(crate) fn end(self, status: StatusCode, problem: Option<&str>) -> Option<HeaderValue> {
         if self.span.is_disabled() {
             return None;
@@ -85,8 +87,9 @@ impl Trace {
     }
 }
 
-/// The span that a request comes from, by <https://www.w3.org/TR/trace-context/>: a `traceparent` that is not in order
-/// counts as none. Stricter than the parser of `opentelemetry_sdk`, which takes ids of any length.
+/// The span that a request comes from, by <https://www.w3.org/TR/trace-context/>: a malformed
+/// `traceparent` counts as none. This is stricter than the parser of `opentelemetry_sdk`, which
+/// takes ids of any length.
 fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let text = values.next()?.to_str().ok()?;
@@ -118,7 +121,7 @@ fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
-/// What goes with the trace; none where it is not in order.
+/// The trace state; empty if the header is malformed.
 fn state(headers: &HeaderMap) -> TraceState {
     let lists: Option<Vec<&str>> = headers.get_all(TRACESTATE).iter().map(|list| list.to_str().ok()).collect();
     lists.and_then(|lists| TraceState::from_str(&lists.join(",")).ok()).unwrap_or_default()
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_with_a_trace_may_come_in_several_headers() {
+    fn the_trace_state_may_come_in_several_headers() {
         let mut headers = HeaderMap::new();
         headers.append(TRACESTATE, HeaderValue::from_static("a=1,b=2"));
         headers.append(TRACESTATE, HeaderValue::from_static("c=3"));

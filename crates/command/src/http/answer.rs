@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use crate::Outcome;
 
-/// What a command recorded.
+/// The events that a command recorded.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RecordedEvents {
     /// The events, in order.
@@ -53,7 +53,8 @@ impl IntoResponse for RecordedResponse {
     }
 }
 
-/// Adds the headers that every answer to a command has: its id, and the position of its events if it recorded any.
+/// Adds the headers that every answer to a command has: its id, and the position of its events if
+/// it recorded any.
 pub(super) fn add_command_headers(headers: &mut HeaderMap, command_id: CommandId, position: Option<u64>) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(IDEMPOTENCY_KEY, header_value(&command_id));
@@ -83,7 +84,8 @@ fn location(stored: &StoredEvent) -> String {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "described, not read")]
 pub(super) struct HeaderParams {
-    /// The command's id: sent again, it gets the same answer and never a second event. Made up and answered if absent.
+    /// The command's id: sent again, it gets the same answer and never a second event. Made up and
+    /// answered if absent.
     #[param(rename = "Idempotency-Key")]
     idempotency_key: Option<Uuid>,
     /// Ties together what belongs to one request across services. Made up and answered if absent.

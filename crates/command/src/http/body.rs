@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 
 use super::strict_object::StrictObject;
 
-/// A command's body, read, and what a repeat of the request is recognised by. No body is an empty object: whether that
-/// is enough is for the fields to say.
+/// A command's body, and the parts of the request that identify a repeat. No body counts as an
+/// empty object, which `T` may refuse.
 pub(super) struct CommandBody<T> {
     pub(super) fields: T,
     path: String,
@@ -23,7 +23,7 @@ pub(super) struct CommandBody<T> {
 }
 
 impl<T> CommandBody<T> {
-    /// By what a repeat of this request is told from another request with the same key.
+    /// The digest that tells a repeat of this request from another request with the same key.
     pub(super) fn digest(&self, operation: &str) -> String {
         request_digest(operation, &self.path, &self.sent)
     }

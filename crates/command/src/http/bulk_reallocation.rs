@@ -58,7 +58,7 @@ impl TryFrom<Vec<PrisonerNumber>> for ListedNumbers {
     }
 }
 
-/// What became of each case.
+/// The cases that moved, and those that did not.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct BulkAnswer {
@@ -72,11 +72,11 @@ pub(super) struct BulkAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AcceptedCase {
-    /// Which.
+    /// The case's number.
     prisoner_number: String,
     /// The case's revision afterwards.
     revision: u64,
-    /// What was recorded.
+    /// The events that were recorded.
     events: Vec<EventDocument>,
 }
 
@@ -84,14 +84,14 @@ struct AcceptedCase {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RefusedCase {
-    /// Which.
+    /// The case's number.
     prisoner_number: String,
     /// The rule's stable code.
     #[schema(value_type = String)]
     code: Rule,
     /// The rule's sentence.
     detail: String,
-    /// The revision of the later entry that stands in the way, where one does.
+    /// The revision of the later entry that is in the way, if one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     later_entry: Option<u64>,
     /// The number to use instead, where the case was merged.
@@ -99,8 +99,8 @@ struct RefusedCase {
     survivor: Option<String>,
 }
 
-/// Move a POM's cases to another POM. Each case moves or is refused on its own; sending the same again, with the same
-/// key, does nothing twice and goes on where it ended.
+/// Move a POM's cases to another POM. Each case moves or is refused on its own; sending the same
+/// again, with the same key, does nothing twice and goes on where it ended.
 #[utoipa::path(
     post, path = "/prisons/{code}/reallocations", tag = "Prisons",
     params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams),

@@ -4,7 +4,8 @@ use domain::{identifier::StaffId, prisoner::OverrideReason};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-/// Most override reasons in one request: each of the four once, and room for a client that repeats itself.
+/// Most override reasons in one request: each of the four once, and room for a client that repeats
+/// itself.
 const OVERRIDE_REASONS_MAX: usize = 16;
 
 /// A POM, by staff id; the rest is on the roster.
@@ -38,8 +39,8 @@ impl TryFrom<Vec<OverrideReason>> for OverrideReasons {
     }
 }
 
-/// Declares the body of a request that chooses a POM: its own members, and those that all such bodies share. A macro,
-/// because serde's `flatten` would accept unknown members.
+/// Declares the body of a request that chooses a POM: its own members, and those that all such
+/// bodies share. A macro, because serde's `flatten` would accept unknown members.
 macro_rules! choice_body {
     ($(#[$attribute:meta])* pub(super) struct $name:ident { $($own_members:tt)* }) => {
         #[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
@@ -47,7 +48,8 @@ macro_rules! choice_body {
         $(#[$attribute])*
         pub(super) struct $name {
             $($own_members)*
-            /// Why not a POM of the recommended kind, where it is not: `SUITABILITY`, `NO_STAFF`, `CONTINUITY`, `OTHER`.
+            /// Why not a POM of the recommended kind, where it is not: `SUITABILITY`, `NO_STAFF`,
+            /// `CONTINUITY`, `OTHER`.
             override_reasons: Option<$crate::http::choice::OverrideReasons>,
             /// Why the prisoner is suitable for the other kind of POM; goes with `SUITABILITY`.
             #[schema(value_type = Option<String>, max_length = 175)]

@@ -18,19 +18,20 @@ use crate::Service;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = Deallocate)]
 pub(super) struct DeallocateBody {
-    /// What ends the roles.
+    /// The event that ends the roles.
     trigger: Trigger,
     /// When it holds from, in the past; absent, from now.
     effective_at: Option<DateTime<Utc>>,
 }
 
-/// What ends the roles; the other triggers have requests of their own.
+/// The event that ends the roles; the other triggers have requests of their own.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum Trigger {
     /// Ended by hand.
     Manual,
-    /// No longer of a legal status that has an offender manager: the handover plan and override end too.
+    /// No longer of a legal status that has an offender manager: the handover plan and override end
+    /// too.
     LegalStatusChanged,
 }
 

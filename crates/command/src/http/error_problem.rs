@@ -5,7 +5,8 @@ use http_api::Problem;
 
 use crate::Error;
 
-/// Every problem has one status and one stable code. Causes inside the ledger are logged here and not sent.
+/// Every problem has one status and one stable code. Causes inside the ledger are logged here and
+/// not sent.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {

@@ -1,7 +1,7 @@
 //! `POST /allocation`: an allocation as the first allocation API (2019) took and answered it.
 //!
-//! Unlike the rest of the API it ignores members that it does not know, as the first API did, and answers a refusal
-//! with 200.
+//! Unlike the rest of the API it ignores members that it does not know, as the first API did, and
+//! answers a refusal with 200.
 
 use axum::{
     Json,
@@ -29,7 +29,7 @@ use crate::{
     operations::first_allocation::{FirstAllocation, allocate},
 };
 
-/// What the first API knew of an allocation.
+/// An allocation as the first API knew it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FirstAllocation)]
 pub(super) struct FirstAllocationBody {
@@ -47,10 +47,10 @@ pub(super) struct FirstAllocationBody {
     /// The tier.
     #[schema(value_type = String, example = "A")]
     allocated_at_tier: Tier,
-    /// Where.
+    /// The prison.
     #[schema(value_type = String, example = "LEI")]
     prison: PrisonCode,
-    /// Who allocates: a username.
+    /// The username of the person that allocates.
     created_by: Option<String>,
     /// Why a POM of the other kind: one of the ledger's override reasons, or free text.
     #[schema(value_type = Option<String>)]
@@ -76,8 +76,9 @@ pub(super) struct FirstAnswer {
     data: Option<Value>,
 }
 
-/// Allocate or reallocate a case, as the first allocation API (2019) took and answered it. The body may also stand
-/// under a member `allocation`. A refusal by a rule is answered with 200 and `{"status":"error","errorMessage":"…"}`.
+/// Allocate or reallocate a case, as the first allocation API (2019) took and answered it. The
+/// members may also be in a member `allocation`. A refusal by a rule is answered with 200 and
+/// `{"status":"error","errorMessage":"…"}`.
 #[utoipa::path(
     post, path = "/allocation", tag = "First allocation API", operation_id = "allocate_first_api",
     params(HeaderParams),

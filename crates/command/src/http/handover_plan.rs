@@ -20,7 +20,7 @@ pub(super) async fn plan_handover(
     headers: CommandHeaders,
     body: CommandBody<FactsBody>,
 ) -> Result<RecordedResponse, Problem> {
-    // What is recorded for years must not rest on what somebody forgot to say.
+    // A recorded plan counts for years, so it must not rest on a fact that the client left out.
     if body.fields.indeterminate.is_none() {
         return Err(Problem::fault(
             "field-missing",

@@ -22,7 +22,8 @@ pub(super) struct MergeBody {
     effective_at: Option<DateTime<Utc>>,
 }
 
-/// Merge a removed number into this one. Answers with the events on the removed number, then those on this one.
+/// Merge a removed number into this one. Answers with the events on the removed number, then those
+/// on this one.
 #[utoipa::path(
     post, path = "/prisoners/{n}/merges", tag = "Cases",
     params(("n" = String, Path, description = "The surviving prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),

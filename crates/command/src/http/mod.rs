@@ -1,8 +1,10 @@
-//! The HTTP API of the command side: one file per operation, with its body, its description and its handler.
+//! The HTTP API of the command side: one file per operation, with its body, its description and its
+//! handler.
 //!
-//! A handler reads a body, makes a command of it, and calls the service ([`record_on_case`], [`record_on_prison`]) or one
-//! of [`crate::operations`]. The answers are the same for all ([`RecordedResponse`], `error_problem`). The conventions
-//! shared with the query side are in `http_api`.
+//! A handler reads a body, makes a command of it, and calls the service ([`record_on_case`],
+//! [`record_on_prison`]) or one of [`crate::operations`]. The answers are the same for all
+//! ([`RecordedResponse`], `error_problem`). The conventions shared with the query side are in
+//! `http_api`.
 
 mod allocation;
 mod answer;
@@ -52,8 +54,8 @@ use self::{
 };
 use crate::{Request, Service};
 
-/// Every route of the command side. The path and the method are beside the handler; one line here both serves and
-/// describes it.
+/// Every route of the command side. The path and the method are beside the handler; one line here
+/// both serves and describes it.
 fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(onboarding::join_omic))
@@ -151,7 +153,8 @@ async fn record(
     Ok(RecordedResponse { command_id, outcome })
 }
 
-/// Refuses an `If-Match` header on a request that concerns several streams; to ignore the header would be worse.
+/// Refuses an `If-Match` header on a request that concerns several streams; to ignore the header
+/// would be worse.
 fn refuse_if_match(headers: &CommandHeaders) -> Result<(), Problem> {
     match headers.if_match {
         None => Ok(()),
@@ -181,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_description_is_whole() {
+    fn every_reference_in_the_description_leads_to_a_schema() {
         let document = serde_json::to_value(openapi()).expect("JSON");
         let mut found = Vec::new();
         references(&document, &mut found);
@@ -196,9 +199,8 @@ mod tests {
         }
     }
 
-    /// What concerns several streams has an answer of its own, and no revision to insist on.
     #[test]
-    fn what_concerns_several_streams_is_described_as_it_answers() {
+    fn requests_on_several_streams_have_their_own_answers_and_no_if_match() {
         let document = serde_json::to_value(openapi()).expect("JSON");
         for (path, answer) in [("/prisons/{code}/reallocations", "BulkAnswer"), ("/allocation", "FirstAnswer")] {
             let operation = &document["paths"][path]["post"];

@@ -1,4 +1,5 @@
-//! `PATCH /prisons/{code}/poms/{staffId}`: change a POM's name, kind, working pattern or e-mail address.
+//! `PATCH /prisons/{code}/poms/{staffId}`: change a POM's name, kind, working pattern or e-mail
+//! address.
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::Service;
 
-/// What changes; what is absent stays.
+/// The details that change; an absent member stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = ChangePomDetails)]

@@ -21,12 +21,13 @@ use crate::Service;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = ChangePomStatus)]
 pub(super) struct ChangePomStatusBody {
-    /// `ACTIVE`, `UNAVAILABLE` (takes no new cases) or `INACTIVE` (holds no cases: each is deallocated).
+    /// `ACTIVE`, `UNAVAILABLE` (takes no new cases) or `INACTIVE` (holds no cases: each is
+    /// deallocated).
     #[schema(value_type = String, example = "UNAVAILABLE")]
     status: PomStatus,
     /// For `UNAVAILABLE`: the London day on which the POM is expected back, where known.
     returns_on: Option<NaiveDate>,
-    /// Why.
+    /// Why the status changes.
     #[schema(value_type = Option<String>, max_length = 175)]
     reason: Option<Text>,
     /// When it holds from, in the past; absent, from now.

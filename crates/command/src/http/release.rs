@@ -18,7 +18,7 @@ use crate::Service;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = Release)]
 pub(super) struct ReleaseBody {
-    /// From where; checked against where the ledger knows the case to be held.
+    /// The prison; checked against the prison at which the ledger knows the case to be held.
     #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<PrisonCode>,
     /// When it holds from, in the past; absent, from now.

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case, text::Lines};
 use crate::Service;
 
-/// Who is responsible, and why.
+/// The responsible service, and the reason for the override.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = OverrideResponsibility)]
@@ -21,8 +21,8 @@ pub(super) struct OverrideResponsibilityBody {
     /// `PRISON`: the POM; `PROBATION`: the COM.
     #[schema(value_type = String, example = "PROBATION")]
     responsible: ResponsibleService,
-    /// `LESS_THAN_10_MONTHS_TO_SERVE`, `COMMUNITY_TEAM_TO_WORK_WITH_OFFENDER`, `PRISONER_HAS_BEEN_RECALLED`,
-    /// `PRISONER_MOVED_TO_OPEN_PRISON` or `OTHER`.
+    /// `LESS_THAN_10_MONTHS_TO_SERVE`, `COMMUNITY_TEAM_TO_WORK_WITH_OFFENDER`,
+    /// `PRISONER_HAS_BEEN_RECALLED`, `PRISONER_MOVED_TO_OPEN_PRISON` or `OTHER`.
     #[schema(value_type = String, example = "PRISONER_HAS_BEEN_RECALLED")]
     reason: ResponsibilityOverrideReason,
     /// What the reason is; goes with `OTHER`.

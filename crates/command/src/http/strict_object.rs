@@ -1,7 +1,7 @@
-//! Objects of a request, read as objects alone.
+//! Objects of a request that must be JSON objects.
 //!
-//! A struct as serde derives it also takes an array of its members in their order, which nobody writes on purpose and
-//! which means something else with every member added.
+//! A struct with serde's derived `Deserialize` also accepts an array of its members in their order.
+//! No client writes one on purpose, and its meaning would change with every new member.
 
 use std::{fmt, marker::PhantomData};
 
@@ -10,7 +10,7 @@ use serde::{
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// A `T` that stands in an object.
+/// A `T` read from a JSON object.
 pub(super) struct StrictObject<T>(pub(super) T);
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for StrictObject<T> {
@@ -19,7 +19,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for StrictObject<T> {
     }
 }
 
-/// Reads a `T` that stands in an object; for `#[serde(deserialize_with)]` on a member that is an object itself.
+/// Reads a `T` from a JSON object; for `#[serde(deserialize_with)]` on a member.
 pub(super) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
     struct ObjectVisitor<T>(PhantomData<T>);
 

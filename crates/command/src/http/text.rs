@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// Longest text, in characters, where no rule of the domain says less: a bound on what one event can weigh.
+/// Longest text, in characters, unless a rule of the domain says less: bounds the size of an event.
 const LEN_MAX: usize = 500;
 
 /// Text in one line that is not blank, without the spaces around it.
@@ -29,7 +29,7 @@ impl From<Text> for String {
     }
 }
 
-/// Text in lines, as it was written; how long it may be, and whether blank, is for the domain to say.
+/// Text in lines, as it was written. The domain decides how long it may be, and whether blank.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Lines(String);

@@ -18,7 +18,7 @@ use crate::Service;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = Transfer)]
 pub(super) struct TransferBody {
-    /// Where to.
+    /// The prison that the person went to.
     #[schema(value_type = String, example = "MDI")]
     to_prison: PrisonCode,
     /// When it holds from, in the past; absent, from now.

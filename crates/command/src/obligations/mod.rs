@@ -1,7 +1,7 @@
-//! The index of what policies must do: who may hold which case, read from the log as far as a follower has got.
+//! The index of the policies' obligations, which a follower of the log keeps up to date.
 //!
-//! The index is a hint. It may list a POM for a case that has gone to another POM, and it never misses a POM who holds
-//! one; a policy reads the streams before it acts.
+//! The index is a hint. It may list a POM for a case that has gone to another POM, and it never
+//! misses a POM who holds one; a policy reads the streams before it acts.
 
 mod role_holders;
 #[cfg(test)]
@@ -24,7 +24,8 @@ use tokio::{
 use self::role_holders::RoleHolders;
 use crate::Error;
 
-/// How long a question waits until the index has read up to what was the log's end when the question came.
+/// How long a question waits until the index has read up to what was the log's end when the
+/// question came.
 const CATCH_UP_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// One thing that a policy must do.
@@ -96,7 +97,8 @@ impl ObligationIndex {
         }
     }
 
-    /// Every case on which a POM ever had a role at a prison, up to position `head`, for which it waits.
+    /// Every case on which a POM ever had a role at a prison, up to position `head`, for which it
+    /// waits.
     ///
     /// # Errors
     /// [`Error::NotCaughtUp`] if the log is not read that far within [`CATCH_UP_WAIT_MAX`].
@@ -113,7 +115,8 @@ impl ObligationIndex {
         Ok(lock(&self.holders).cases_ever_held(prison, staff_id))
     }
 
-    /// Takes the obligations that are not `under_way`; none before the log has been read to its end once.
+    /// Takes the obligations that are not `under_way`; none before the log has been read to its end
+    /// once.
     pub(crate) fn take(&self, under_way: &HashSet<Obligation>) -> Vec<Obligation> {
         if self.is_caught_up() { lock(&self.holders).take_obligations(under_way) } else { Vec::new() }
     }

@@ -1,8 +1,9 @@
-//! Who may hold which case: a fold over the log's events that errs on one side only.
+//! The POMs that may hold each case: a fold over the log's events that errs on one side only.
 //!
-//! A POM may be listed for a case that has gone to another POM, and is never missing for a case that the POM holds.
-//! An end takes a POM off a case only if it is not earlier in effect than the event that gave the role, so that
-//! backdated entries lose no holder. After an entry is voided, the caller lists again every POM who ever held the case.
+//! A POM may be listed for a case that has gone to another POM, and is never missing for a case
+//! that the POM holds. An end takes a POM off a case only if it is not earlier in effect than the
+//! event that gave the role, so that backdated entries lose no holder. After an entry is voided,
+//! the caller lists again every POM who ever held the case.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -28,7 +29,8 @@ pub(super) struct RoleHolders {
 struct PomCases {
     /// The status that is latest in effect: since when, and whether it is `INACTIVE`.
     status: Option<(DateTime<Utc>, bool)>,
-    /// The cases that the POM may hold, each with the latest effective time at which an event gave the role.
+    /// The cases that the POM may hold, each with the latest effective time at which an event gave
+    /// the role.
     may_hold: HashMap<PackedPrisonerNumber, DateTime<Utc>>,
     /// Every case on which the POM ever had a role.
     ever_held: BTreeSet<PackedPrisonerNumber>,
@@ -110,8 +112,8 @@ impl RoleHolders {
         }
     }
 
-    /// Lists the POMs to whom an event gives a role, whether or not the role has ended since. Answers whether there may
-    /// be more obligations than before.
+    /// Lists the POMs to whom an event gives a role, whether or not the role has ended since.
+    /// Answers whether there may be more obligations than before.
     pub(super) fn give_roles(&mut self, number: &PrisonerNumber, event: &PrisonerEvent, at: DateTime<Utc>) -> bool {
         let packed = PackedPrisonerNumber::from(number);
         let mut may_have_more = false;

@@ -13,8 +13,8 @@ use super::*;
 
 const NUMBER: &str = "A1234BC";
 
-/// The index after lines such as `d02 given`, `d05 ended`, `d03 inactive`, `d04 active`: in the order recorded, the
-/// day on which an event takes effect and the event.
+/// The index after lines such as `d02 given`, `d05 ended`, `d03 inactive`, `d04 active`: in the
+/// order recorded, the day on which an event takes effect and the event.
 fn index_after(lines: &str) -> ObligationIndex {
     let index = ObligationIndex::default();
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {

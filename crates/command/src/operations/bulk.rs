@@ -1,13 +1,14 @@
 //! Rule 9: a POM's cases go to another POM, case by case.
 //!
-//! Each case is a command of its own, with an id derived from the bulk's and the number, so that a repeat of the bulk
-//! moves nothing twice. Each command succeeds or is refused on its own; an outage ends the whole with an error, and a
-//! repeat goes on where it ended.
+//! Each case is a command of its own, with an id derived from the bulk's and the number, so that a
+//! repeat of the bulk moves nothing twice. Each command succeeds or is refused on its own; an
+//! outage ends the whole with an error, and a repeat goes on where it ended.
 //!
-//! The cases of a bulk when it first came, and those that were refused, are remembered ([`crate::idempotency_keys`]): a
-//! repeat moves no case that came to the POM since, and none that was refused. The log holds only the accepted
-//! commands, so after a restart, on another server, or when the memory is full, a repeat tries the refused cases once
-//! more, and a repeat without a list moves the cases that the POM holds by then.
+//! The cases of a bulk when it first came, and those that were refused, are remembered
+//! ([`crate::idempotency_keys`]): a repeat moves no case that came to the POM since, and none that
+//! was refused. The log holds only the accepted commands, so after a restart, on another server, or
+//! when the memory is full, a repeat tries the refused cases once more, and a repeat without a list
+//! moves the cases that the POM holds by then.
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -21,7 +22,8 @@ use uuid::Uuid;
 
 use crate::{Error, Outcome, Request, Service};
 
-/// Most cases listed in one bulk: a prison's POMs hold some 60 each, and the answer must come in time.
+/// Most cases listed in one bulk: a prison's POMs hold some 60 each, and the answer must come in
+/// time.
 pub(crate) const CASES_MAX: usize = 1_000;
 
 /// Most cases of one bulk under way at a time, so that a bulk leaves room for other callers.

@@ -1,8 +1,9 @@
 //! An allocation as the first allocation API (2019) took it: a tier and a POM in one request.
 //!
-//! It allocates or reallocates, whichever the case needs, and assigns the tier first if it differs. Each part is a
-//! command of its own, with an id derived from the request's, so that a repeat records nothing twice. A rehearsal
-//! precedes the first command, so that nothing is recorded unless both would be accepted.
+//! It allocates or reallocates, whichever the case needs, and assigns the tier first if it differs.
+//! Each part is a command of its own, with an id derived from the request's, so that a repeat
+//! records nothing twice. A rehearsal precedes the first command, so that nothing is recorded
+//! unless both would be accepted.
 
 use domain::{
     Command,
@@ -40,10 +41,12 @@ pub(crate) struct FirstAllocation {
     pub(crate) correlation_id: Uuid,
 }
 
-/// Records the tier, if it differs, and the allocation. Answers with the position of the allocation.
+/// Records the tier, if it differs, and the allocation. Answers with the position of the
+/// allocation.
 ///
 /// # Errors
-/// [`Error`]. After an outage the tier may be recorded without the allocation; a repeat records the rest.
+/// [`Error`]. After an outage the tier may be recorded without the allocation; a repeat records the
+/// rest.
 pub(crate) async fn allocate(service: &Service, request: FirstAllocation) -> Result<u64, Error> {
     let command_id = request.command_id;
     allocate_with_derived_keys(service, request).await.map_err(|error| error.with_key(command_id))
@@ -86,7 +89,8 @@ async fn allocate_with_derived_keys(service: &Service, request: FirstAllocation)
     Ok(position)
 }
 
-/// The commands that the case needs: at most a tier, and one allocation or reallocation, in this order.
+/// The commands that the case needs: at most a tier, and one allocation or reallocation, in this
+/// order.
 fn commands(state: &prisoner::State, request: &FirstAllocation) -> Vec<prisoner::Command> {
     let mut commands = Vec::new();
     let known = state.tier.as_ref();
@@ -113,8 +117,9 @@ fn commands(state: &prisoner::State, request: &FirstAllocation) -> Vec<prisoner:
     commands
 }
 
-/// The reason for an override: one of the ledger's words, or else `OTHER` with the client's text. The first API had no
-/// member for the detail that some reasons need, so the note serves as it, or else the word itself.
+/// The reason for an override: one of the ledger's words, or else `OTHER` with the client's text.
+/// The first API had no member for the detail that some reasons need, so the note serves as it, or
+/// else the word itself.
 fn reasons(request: &FirstAllocation) -> ChoiceReasons {
     let given = request.override_reason.as_deref().map(str::trim).filter(|text| !text.is_empty());
     let detail = |word: &str| {

@@ -2,11 +2,14 @@
 //!
 //! A merge concerns two streams and no append spans two, so it has two steps, each safe to repeat:
 //!
-//! 1. one append retires the removed number and ends its open roles; from then on the number takes no commands;
-//! 2. the survivor takes over what the removed number held ([`complete`]). The id of this command is derived from the
-//!    retirement, so the caller's request, its repeat and a policy all send the same command.
+//! 1. one append retires the removed number and ends its open roles; from then on the number takes
+//!    no commands;
+//! 2. the survivor takes over what the removed number held ([`complete`]). The id of this command
+//!    is derived from the retirement, so the caller's request, its repeat and a policy all send the
+//!    same command.
 //!
-//! A number that was itself merged is replaced by the number that it was merged into, on both sides.
+//! A number that was itself merged is replaced by the number that it was merged into, on both
+//! sides.
 
 use std::sync::Arc;
 
@@ -42,7 +45,8 @@ pub struct MergeRequest {
     pub survivor: PrisonerNumber,
     /// The number that was removed.
     pub removed_number: PrisonerNumber,
-    /// The idempotency key: a request that is sent again with it gets the same answer and never a second event.
+    /// The idempotency key: a request that is sent again with it gets the same answer and never a
+    /// second event.
     pub command_id: CommandId,
     /// Tells a repeat from another request with the same id: see [`event_log::request_digest`].
     pub request_digest: String,
@@ -57,11 +61,13 @@ pub struct MergeRequest {
 }
 
 impl Service {
-    /// Merges one number into another (rule 10). The outcome has the events on the removed number and then the one on
-    /// the survivor; if an earlier request made this merge, the events that it recorded.
+    /// Merges one number into another (rule 10). The outcome has the events on the removed number
+    /// and then the one on the survivor; if an earlier request made this merge, the events that it
+    /// recorded.
     ///
     /// # Errors
-    /// [`Error`]. After an outage the removed number may be retired already; the policies then complete the merge.
+    /// [`Error`]. After an outage the removed number may be retired already; the policies then
+    /// complete the merge.
     pub async fn merge(&self, request: MergeRequest) -> Result<Outcome, Error> {
         let _turn = self.take_merge_turn(&request.survivor).await?;
         self.idempotency_keys().check(request.command_id, None, &request.request_digest)?;
@@ -69,7 +75,8 @@ impl Service {
     }
 }
 
-/// Lets the survivor take over what a retired number held, unless it has. `None` if the number is not retired.
+/// Lets the survivor take over what a retired number held, unless it has. `None` if the number is
+/// not retired.
 pub(crate) async fn complete(
     service: &Service,
     removed: &PrisonerNumber,
@@ -161,7 +168,8 @@ async fn try_complete(
     correlation_id: Uuid,
 ) -> Result<Option<Outcome>, Error> {
     let chain = load_chain(service, removed).await?;
-    // If a survivor was retired before it took this number over, it never will; the last of the chain does.
+    // If a survivor was retired before it took this number over, it never will; the last of the
+    // chain does.
     for link in &chain.survivors {
         let case = link.found.read();
         let takeover = case.history().entries().iter().find(|entry| {
@@ -192,8 +200,8 @@ async fn try_complete(
     service.execute_or_from_now(request).await.map(Some)
 }
 
-/// The id of the command that completes a merge. It depends on the number because a key that was used for two merges
-/// gives both retirements the same id.
+/// The id of the command that completes a merge. It depends on the number because a key that was
+/// used for two merges gives both retirements the same id.
 fn completion_id(retirement: EventId, removed: &PrisonerNumber) -> CommandId {
     retirement.derive_command(&format!("merge {removed}"))
 }
@@ -210,8 +218,9 @@ async fn load_chain(service: &Service, number: &PrisonerNumber) -> Result<Surviv
     }
 }
 
-/// Whether a survivor has taken over a number that this command retired. The caller has found that the command did not
-/// retire the number that it now names; if it retired another one, its id belongs to another request.
+/// Whether a survivor has taken over a number that this command retired. The caller has found that
+/// the command did not retire the number that it now names; if it retired another one, its id
+/// belongs to another request.
 fn has_completed_another(survivor: &prisoner::History, command_id: CommandId) -> bool {
     survivor.entries().iter().any(|entry| match &entry.event {
         PrisonerEvent::PrisonerNumberMerged(merged) => (0..RETIREMENT_EVENTS_MAX)
@@ -234,7 +243,8 @@ fn refuse_circle(merge: &MergeRequest) -> Refusal {
     )
 }
 
-/// Two servers can retire numbers into each other at the same moment; then no number takes anything over.
+/// Two servers can retire numbers into each other at the same moment; then no number takes anything
+/// over.
 fn refuse_closed_circle(circle: &MergeCircle) -> Refusal {
     let numbers: Vec<_> = circle.numbers.iter().map(PrisonerNumber::as_str).collect();
     Refusal::new(

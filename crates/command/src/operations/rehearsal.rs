@@ -1,4 +1,5 @@
-//! Decides commands without recording them, so that a request of several commands can be refused as a whole.
+//! Decides commands without recording them, so that a request of several commands can be refused as
+//! a whole.
 
 use domain::{
     Entry,

@@ -1,4 +1,4 @@
-//! Rule 7: a POM who is inactive holds no cases.
+//! Rule 7: an inactive POM holds no cases.
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -52,11 +52,12 @@ pub(super) async fn discharge(
     }
 }
 
-/// Finds the event because of which the role must end; `None` if the POM is not inactive or does not hold the case.
+/// Finds the event because of which the role must end; `None` if the POM is not inactive or does
+/// not hold the case.
 ///
-/// The cause is the latest of three events: the one that made the POM inactive, the one that gave the role, and the
-/// voiding of an entry. So a role that comes back, or that is given at the moment at which the POM becomes inactive, is
-/// an obligation of its own.
+/// The cause is the latest of three events: the one that made the POM inactive, the one that gave
+/// the role, and the voiding of an entry. So a role that comes back, or that is given at the moment
+/// at which the POM becomes inactive, is an obligation of its own.
 async fn find_cause(
     service: &Service,
     code: &PrisonCode,

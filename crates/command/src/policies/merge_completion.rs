@@ -1,12 +1,13 @@
-//! Rule 10: a merge that a retirement began is completed, also if the caller's request ended before that.
+//! Rule 10: a merge that a retirement began is completed, also if the caller's request ended before
+//! that.
 
 use domain::{Rule, identifier::PrisonerNumber};
 
 use super::recorded_by;
 use crate::{Error, Service, operations::merge::complete};
 
-/// Lets the survivor take over a retired number, unless it has. Numbers that were merged in a circle have no survivor,
-/// however often the policy tries, so it reports them once.
+/// Lets the survivor take over a retired number, unless it has. Numbers that were merged in a
+/// circle have no survivor, however often the policy tries, so it reports them once.
 pub(super) async fn discharge(service: &Service, removed: &PrisonerNumber) -> Result<(), Error> {
     let case = service.case_now(removed).await?;
     let retired = case.read().history().retirement().map(|(entry, _)| (entry.position, entry.event_id));

@@ -2,16 +2,17 @@
 //!
 //! | policy | obligation | command |
 //! |---|---|---|
-//! | a POM who is inactive holds no cases (rule 7) | each role that an inactive POM still has at that prison | [`domain::prisoner::Command::EndPomRole`] |
-//! | a merge is completed (rule 10) | each retired number whose survivor does not have it yet | [`domain::prisoner::Command::CompleteMerge`] |
+//! | an inactive POM holds no cases (rule 7) | each role that such a POM still has | `EndPomRole` |
+//! | a merge is completed (rule 10) | each retired number without a takeover | `CompleteMerge` |
 //!
-//! The policies follow the log from its start and keep an index of possible obligations (`obligations`). The index is a
-//! hint; a policy reads the streams up to the end of the log before it acts. The ids of its commands are derived from
-//! the event that caused them, so that running twice, from the start, or on two servers records nothing twice. A policy
-//! that fails is tried again, ever more slowly, and never given up.
+//! The policies follow the log from its start and keep an index of possible obligations
+//! (`obligations`). The index is a hint; a policy reads the streams up to the end of the log before
+//! it acts. The ids of its commands are derived from the event that caused them, so that running
+//! twice, from the start, or on two servers records nothing twice. A policy that fails is tried
+//! again, ever more slowly, and never given up.
 //!
-//! To add a policy: a variant of `Obligation`, the events that raise and settle it in `obligations`, and a file here
-//! that discharges it.
+//! To add a policy: a variant of `Obligation`, the events that raise and settle it in
+//! `obligations`, and a file here that discharges it.
 
 mod inactive_pom;
 mod merge_completion;
@@ -25,7 +26,8 @@ use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{Error, Service, obligations::Obligation};
 
-/// Most obligations discharged at a time: a POM's cases take a moment, and callers' commands go on beside them.
+/// Most obligations discharged at a time: a POM's cases take a moment, and callers' commands go on
+/// beside them.
 const DISCHARGES_MAX: usize = 16;
 
 /// Most cases loaded at a time to find their former holders, after an entry was voided.
@@ -46,7 +48,8 @@ fn recorded_by() -> RecordedBy {
 
 /// Follows the log and discharges obligations, until `shutdown`.
 ///
-/// No policy acts before the log has been read to its end, as a later event may settle what an earlier one raised.
+/// No policy acts before the log has been read to its end, as a later event may settle what an
+/// earlier one raised.
 pub async fn run(service: Service, shutdown: impl Future<Output = ()>) {
     let _follower = service.obligations().guard_follower();
     tokio::select! {
@@ -104,7 +107,8 @@ async fn observe(service: &Service, events: &[RecordedEvent]) -> Result<(), Erro
             Stream::Prisoner(_) => {}
         }
     }
-    // The voided entry may be the end of a role, so every POM who ever held such a case may hold it again.
+    // The voided entry may be the end of a role, so every POM who ever held such a case may hold it
+    // again.
     stream::iter(cases_with_voids)
         .map(|number| async move {
             let case = service.case_now(&number).await?;

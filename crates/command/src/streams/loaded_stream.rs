@@ -21,7 +21,8 @@ pub(crate) struct LoadedStream<H> {
     commands: HashMap<CommandId, CommandRecord>,
 }
 
-/// The events that one command recorded, and the part of their envelope that `domain` does not keep.
+/// The events that one command recorded, and the part of their envelope that `domain` does not
+/// keep.
 #[derive(Debug, Clone)]
 struct CommandRecord {
     first_revision: u64,
@@ -94,8 +95,8 @@ impl<H: StreamHistory> LoadedStream<H> {
         Outcome::new(events.collect(), true)
     }
 
-    /// Adds an event if it is the next one. Ignores an event that is here already, and one that would leave a gap: the
-    /// next refresh reads the events between.
+    /// Adds an event if it is the next one. Ignores an event that is here already, and one that
+    /// would leave a gap: the next refresh reads the events between.
     pub(super) fn push(&mut self, stored: &StoredEvent) -> Result<(), LogError> {
         let entry = &stored.entry;
         if entry.revision != self.next_revision() {

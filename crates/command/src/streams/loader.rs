@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{CachedStream, LoadedStream, StreamCache};
 
-/// Most streams in one read of the log; bounds the memory that a burst of commands on distinct cases takes.
+/// Most streams in one read of the log; bounds the memory that a burst of commands on distinct
+/// cases takes.
 const LOAD_STREAMS_MAX: usize = 256;
 
 /// The answer to a caller that waits for a stream.
@@ -29,20 +30,22 @@ impl<H: StreamHistory> Drop for LoadRequestsGuard<H> {
     }
 }
 
-/// Loads the streams in `queue` until the other end of it is dropped. While one read of the log is under way, further
-/// keys gather in the queue and go into the next read, so that loads are grouped without a timer.
+/// Loads the streams in `queue` until the other end of it is dropped. While one read of the log is
+/// under way, further keys gather in the queue and go into the next read, so that loads are grouped
+/// without a timer.
 pub(super) async fn load_streams<H: StreamHistory>(
     log: SharedLog,
     cache: StreamCache<H>,
     requests: Arc<Mutex<LoadRequests<H>>>,
     queue: mpsc::UnboundedReceiver<H::Key>,
 ) {
-    // The queue closes before the guard clears the requests, as later variables are dropped first: a caller that
-    // could still queue a key after that would wait for ever.
+    // The queue closes before the guard clears the requests, as later variables are dropped first:
+    // a caller that could still queue a key after that would wait for ever.
     let (requests, mut queue) = (LoadRequestsGuard(requests), queue);
     let mut keys = Vec::with_capacity(LOAD_STREAMS_MAX);
     while queue.recv_many(&mut keys, LOAD_STREAMS_MAX).await > 0 {
-        // Callers that were answered together ask again together; the pause lets their keys travel in one read.
+        // Callers that were answered together ask again together; the pause lets their keys travel
+        // in one read.
         tokio::task::yield_now().await;
         while keys.len() < LOAD_STREAMS_MAX
             && let Ok(key) = queue.try_recv()
@@ -58,7 +61,8 @@ pub(super) async fn load_streams<H: StreamHistory>(
                 Ok(CachedStream::new(loaded))
             });
             if let Ok(stream) = &result {
-                // Before the requests are removed, so that the next caller finds the stream in one place or the other.
+                // Before the requests are removed, so that the next caller finds the stream in one
+                // place or the other.
                 cache.insert(key.clone(), Arc::clone(stream));
             }
             for request in lock(&requests.0).remove(&key).unwrap_or_default() {

@@ -1,7 +1,8 @@
-//! A write-through cache of streams: loaded from the log many at a time, and brought up to date on demand.
+//! A write-through cache of streams: loaded from the log many at a time, and brought up to date on
+//! demand.
 //!
-//! - A cached stream may be behind the log, which does no harm: an append checks the revision (optimistic concurrency),
-//!   and the service refuses a command only after [`Streams::refresh`].
+//! - A cached stream may be behind the log, which does no harm: an append checks the revision
+//!   (optimistic concurrency), and the service refuses a command only after [`Streams::refresh`].
 //! - The loader reads a stream once for all callers that wait for it.
 //! - The number of cached streams is bounded; the cache evicts the ones used least.
 
@@ -20,8 +21,8 @@ use self::loader::{LoadRequests, LoadResult, load_streams};
 #[derive(Debug)]
 pub(crate) struct CachedStream<H> {
     loaded: RwLock<LoadedStream<H>>,
-    /// The commands of this process on one stream take turns: all but one would lose at the append. This saves work
-    /// and guards nothing; the append's check of the revision is the guard.
+    /// The commands of this process on one stream take turns: all but one would lose at the append.
+    /// This saves work and guards nothing; the append's check of the revision is the guard.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
@@ -57,7 +58,8 @@ pub(crate) struct Streams<H: StreamHistory> {
 }
 
 impl<H: StreamHistory> Streams<H> {
-    /// Caches up to `cached_max` streams of `log`. Spawns the loader, which ends when this is dropped.
+    /// Caches up to `cached_max` streams of `log`. Spawns the loader, which ends when this is
+    /// dropped.
     pub(crate) fn new(log: SharedLog, cached_max: usize) -> Self {
         let cache = Arc::new(quick_cache::sync::Cache::new(cached_max));
         let requests = Arc::default();
