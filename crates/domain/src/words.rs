@@ -1,7 +1,8 @@
 //! Enums whose variants are words: in stored events, in JSON, in the views and on the command line.
 //!
-//! One declaration gives the variants, all of them in order, and the word of each. Documents that list the words (the
-//! OpenAPI document, the comments of the views) are made of or checked against it.
+//! One declaration gives the variants, all of them in order, and the word of each. The schemas of
+//! the OpenAPI document are made of it, under the feature `openapi`; the comments of the views are
+//! checked against it.
 
 /// An enum of words.
 pub trait Words: Copy + 'static {
@@ -28,6 +29,7 @@ macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident => $word:literal,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum $name {
             $($(#[$variant_meta])* #[serde(rename = $word)] $variant,)*
         }

@@ -19,8 +19,7 @@ pub struct HandoverDates {
     pub start_date: Option<NaiveDate>,
     /// London day from which the COM is responsible.
     pub handover_date: Option<NaiveDate>,
-    /// The code of the reason.
-    #[schema(value_type = String, example = "determinate")]
+    /// The reason for the dates.
     pub reason: HandoverReason,
     /// The release date counted back from.
     #[schema(value_type = Option<Object>, example = json!({"name": "CRD", "date": "2026-01-01"}))]

@@ -81,6 +81,15 @@ fn literal(comment: &str) -> String {
 mod tests {
     use std::{fs, path::PathBuf};
 
+    use domain::{
+        handover::Phase,
+        officer::{PomKind, PomStatus},
+        prison::Estate,
+        prisoner::OverrideReason,
+        tier::RoshLevel,
+        words::Words,
+    };
+
     use super::*;
 
     /// Set to write the definition of a version that has none yet.
@@ -107,6 +116,34 @@ mod tests {
             "the tables are no longer those of version {VIEWS_VERSION} ({file}): raise VIEWS_VERSION, \
              so that projectors rebuild the views, then write the new definition with {RENEW}=1"
         );
+    }
+
+    /// The columns whose comments list words of the enum, which must be all of them.
+    fn columns_that_list<W: Words>() -> Vec<&'static str> {
+        let listing = VIEWS.into_iter().flat_map(View::columns).filter(|column| {
+            let listed = |variant: &&W| {
+                column.comment.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == variant.word())
+            };
+            let count = W::ALL.iter().filter(listed).count();
+            assert!(
+                count < 2 || count == W::ALL.len(),
+                "{} lists some words and not others: {}",
+                column.name,
+                column.comment
+            );
+            count == W::ALL.len()
+        });
+        listing.map(|column| column.name).collect()
+    }
+
+    #[test]
+    fn a_comment_that_lists_the_words_of_an_enum_lists_them_all() {
+        assert_eq!(columns_that_list::<Estate>(), ["estate"]);
+        assert_eq!(columns_that_list::<OverrideReason>(), ["override_reasons"]);
+        assert_eq!(columns_that_list::<Phase>(), ["phase"]);
+        assert_eq!(columns_that_list::<PomStatus>(), ["status"]);
+        assert_eq!(columns_that_list::<RoshLevel>(), ["rosh_level"]);
+        assert!(columns_that_list::<PomKind>().contains(&"pom_kind"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) struct ChosenPom {
 /// Override reasons, each once, in the order given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(try_from = "Vec<OverrideReason>")]
-#[schema(value_type = Vec<String>, example = json!(["SUITABILITY"]))]
+#[schema(value_type = Vec<OverrideReason>, example = json!(["SUITABILITY"]))]
 pub(super) struct OverrideReasons(pub(super) Vec<OverrideReason>);
 
 impl TryFrom<Vec<OverrideReason>> for OverrideReasons {
@@ -48,8 +48,7 @@ macro_rules! choice_body {
         $(#[$attribute])*
         pub(super) struct $name {
             $($own_members)*
-            /// Why not a POM of the recommended kind, where it is not: `SUITABILITY`, `NO_STAFF`,
-            /// `CONTINUITY`, `OTHER`.
+            /// The reasons, if the POM is not of the recommended kind.
             override_reasons: Option<$crate::http::choice::OverrideReasons>,
             /// Why the prisoner is suitable for the other kind of POM; goes with `SUITABILITY`.
             #[schema(value_type = Option<String>, max_length = 175)]

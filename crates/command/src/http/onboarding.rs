@@ -21,8 +21,7 @@ pub(super) struct JoinOmicBody {
     /// First London day on which cases are allocated here.
     #[schema(example = "2019-03-01")]
     go_live_date: NaiveDate,
-    /// `MENS_CLOSED`, `MENS_OPEN` or `WOMENS`.
-    #[schema(value_type = String, example = "MENS_CLOSED")]
+    /// Kind of establishment.
     estate: Estate,
     /// When it holds from, in the past; absent, from now.
     effective_at: Option<DateTime<Utc>>,

@@ -25,8 +25,7 @@ pub(super) struct ChangePomDetailsBody {
     /// "Surname, Forename".
     #[schema(value_type = Option<String>, max_length = 500)]
     name: Option<Text>,
-    /// `PRISON` or `PROBATION`.
-    #[schema(value_type = Option<String>)]
+    /// Prison or probation POM.
     kind: Option<PomKind>,
     /// Share of full time, 0.1 to 1.0 in tenths.
     #[schema(value_type = Option<f64>, minimum = 0.1, maximum = 1.0, example = 0.6)]

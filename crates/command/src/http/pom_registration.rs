@@ -27,8 +27,7 @@ pub(super) struct RegisterPomBody {
     /// "Surname, Forename".
     #[schema(value_type = String, max_length = 500, example = "Okafor, Grace")]
     name: Text,
-    /// `PRISON` or `PROBATION`.
-    #[schema(value_type = String, example = "PROBATION")]
+    /// Prison or probation POM.
     kind: PomKind,
     /// Share of full time, 0.1 to 1.0 in tenths; absent, full time.
     #[schema(value_type = Option<f64>, minimum = 0.1, maximum = 1.0, example = 1.0)]

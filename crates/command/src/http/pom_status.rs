@@ -23,7 +23,6 @@ use crate::Service;
 pub(super) struct ChangePomStatusBody {
     /// `ACTIVE`, `UNAVAILABLE` (takes no new cases) or `INACTIVE` (holds no cases: each is
     /// deallocated).
-    #[schema(value_type = String, example = "UNAVAILABLE")]
     status: PomStatus,
     /// For `UNAVAILABLE`: the London day on which the POM is expected back, where known.
     returns_on: Option<NaiveDate>,

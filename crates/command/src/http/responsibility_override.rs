@@ -19,11 +19,8 @@ use crate::Service;
 #[schema(as = OverrideResponsibility)]
 pub(super) struct OverrideResponsibilityBody {
     /// `PRISON`: the POM; `PROBATION`: the COM.
-    #[schema(value_type = String, example = "PROBATION")]
     responsible: ResponsibleService,
-    /// `LESS_THAN_10_MONTHS_TO_SERVE`, `COMMUNITY_TEAM_TO_WORK_WITH_OFFENDER`,
-    /// `PRISONER_HAS_BEEN_RECALLED`, `PRISONER_MOVED_TO_OPEN_PRISON` or `OTHER`.
-    #[schema(value_type = String, example = "PRISONER_HAS_BEEN_RECALLED")]
+    /// The reason; `OTHER` needs a detail.
     reason: ResponsibilityOverrideReason,
     /// What the reason is; goes with `OTHER`.
     #[schema(value_type = Option<String>, max_length = 175)]

@@ -22,12 +22,11 @@ pub(super) struct AssignTierBody {
     /// A letter A to G, optionally with a change level 0 to 3.
     #[schema(value_type = String, pattern = "^[A-G][0-3]?$", example = "B2")]
     tier: Tier,
-    /// Risk of serious harm, where known: `VERY_HIGH`, `HIGH`, `MEDIUM` or `LOW`.
-    #[schema(value_type = Option<String>, example = "HIGH")]
+    /// Risk of serious harm, where known.
     rosh_level: Option<RoshLevel>,
     /// `DELIUS`, or `MANUAL` for a tier that was entered by hand.
     #[serde(default = "manual")]
-    #[schema(value_type = Option<String>, example = "DELIUS", default = "MANUAL")]
+    #[schema(value_type = Option<TierSource>, default = "MANUAL")]
     source: TierSource,
     /// The case's number in Delius, where known.
     #[schema(value_type = Option<String>, example = "X123456")]

@@ -38,11 +38,11 @@ pub(super) struct ListCasesQuery {
     /// Tier; a letter alone means all its change levels.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
-    /// `CUSTODY_ONLY`, `CUSTODY_WITH_COM` or `COMMUNITY`.
-    #[param(value_type = Option<String>)]
+    /// Where the case is between custody and community.
+    #[param(inline)]
     phase: Option<Phase>,
-    /// The responsible role: `POM` or `COM`.
-    #[param(value_type = Option<String>)]
+    /// The responsible role.
+    #[param(inline)]
     responsible: Option<OfficerRole>,
     /// Staff id of a POM who holds the case.
     #[param(value_type = Option<i64>, example = 485_926)]
@@ -126,10 +126,8 @@ pub(super) struct CaseItem<'a> {
     #[schema(value_type = Option<String>, example = "B2")]
     tier: Option<Tier>,
     /// Risk of serious harm.
-    #[schema(value_type = Option<String>, example = "HIGH")]
     rosh_level: Option<RoshLevel>,
-    /// `CUSTODY_ONLY`, `CUSTODY_WITH_COM` or `COMMUNITY`.
-    #[schema(value_type = String, example = "CUSTODY_ONLY")]
+    /// Where the case is between custody and community.
     phase: Phase,
     /// The responsible officer.
     responsible: Officer<'a>,

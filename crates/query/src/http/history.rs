@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
-use domain::{identifier::PrisonerNumber, prisoner::PrisonerEvent};
+use domain::{Rule, identifier::PrisonerNumber, prisoner::PrisonerEvent};
 use http_api::{ParamGroups, Params, PathParams, Problem, event::EventDocument, instant::DateOrInstant, page::Cursor};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
@@ -149,8 +149,11 @@ pub(super) async fn history_entry(
         return Err(prisoner_unknown(&number).with_position(position));
     }
     let entry = entries.iter().find(|entry| entry.stored.entry.revision == revision).ok_or_else(|| {
-        Problem::not_found("entry-unknown", format!("The history of {number} has no entry with revision {revision}."))
-            .with_position(position)
+        Problem::not_found(
+            Rule::EntryUnknown.code(),
+            format!("The history of {number} has no entry with revision {revision}."),
+        )
+        .with_position(position)
     })?;
     Ok(Answer::new(position, HistoryEntry::from(entry)).into_response())
 }

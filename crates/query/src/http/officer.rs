@@ -14,8 +14,7 @@ use views::{CasePeriodRow, CasePlan, CasePom};
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Officer<'a> {
-    /// `POM` or `COM`.
-    #[schema(value_type = String, example = "POM")]
+    /// The officer's role.
     role: OfficerRole,
     /// A POM's staff id. A COM has none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,8 +90,7 @@ pub(super) struct PomHolder<'a> {
     /// "Surname, Forename".
     #[schema(example = "Okafor, Grace")]
     name: &'a str,
-    /// `PRISON` or `PROBATION`.
-    #[schema(value_type = String, example = "PRISON")]
+    /// Prison or probation POM.
     kind: PomKind,
     /// Work e-mail address, where the roster has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -143,7 +141,6 @@ impl<'a> Com<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reason {
     /// The reason's code.
-    #[schema(value_type = String, example = "determinate")]
     code: domain::handover::HandoverReason,
     /// London day from which a COM supports.
     start_date: Option<NaiveDate>,
@@ -160,11 +157,9 @@ impl From<CasePlan> for Reason {
 /// A decision against the plan.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Override<'a> {
-    /// `PRISON` or `PROBATION`.
-    #[schema(value_type = String, example = "PROBATION")]
+    /// `PRISON`: the POM; `PROBATION`: the COM.
     responsible: domain::prisoner::ResponsibleService,
     /// Why.
-    #[schema(value_type = String, example = "PRISONER_HAS_BEEN_RECALLED")]
     reason: domain::prisoner::ResponsibilityOverrideReason,
     /// Detail of the reason.
     detail: Option<&'a str>,

@@ -41,8 +41,7 @@ pub(super) struct ResponsibilityPeriod<'a> {
     /// Where the case is held.
     #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<&'a PrisonCode>,
-    /// `CUSTODY_ONLY`, `CUSTODY_WITH_COM` or `COMMUNITY`.
-    #[schema(value_type = String, example = "CUSTODY_ONLY")]
+    /// Where the case is between custody and community.
     phase: Phase,
     /// The tier.
     #[schema(value_type = Option<String>, example = "B2")]

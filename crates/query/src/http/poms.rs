@@ -32,13 +32,11 @@ pub(super) struct PomOnRoster {
     /// "Surname, Forename".
     #[schema(example = "Okafor, Grace")]
     name: String,
-    /// `PRISON` or `PROBATION`.
-    #[schema(value_type = String, example = "PRISON")]
+    /// Prison or probation POM.
     kind: PomKind,
     /// Work e-mail address.
     email: Option<String>,
-    /// `ACTIVE`, `UNAVAILABLE` or `INACTIVE`.
-    #[schema(value_type = String, example = "ACTIVE")]
+    /// Whether the POM takes and holds cases.
     status: PomStatus,
     /// For `UNAVAILABLE`: expected back on this London day.
     returns_on: Option<NaiveDate>,

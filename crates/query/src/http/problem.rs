@@ -1,6 +1,6 @@
 //! Maps the errors of the query side to problem documents.
 
-use domain::identifier::PrisonerNumber;
+use domain::{Rule, identifier::PrisonerNumber};
 use event_log::LogError;
 use http_api::{Problem, problem::Fault};
 use views::CasePeriodRow;
@@ -67,7 +67,7 @@ pub(super) fn known_case<'c>(case: &'c CaseAt, asked: &PrisonerNumber) -> Result
     match case {
         CaseAt::Case(case) => Ok(case),
         CaseAt::NotYet(number) => Err(Problem::not_found(
-            "prisoner-unknown",
+            Rule::PrisonerUnknown.code(),
             format!("Nothing had happened to {number} yet at the time asked about."),
         )),
         CaseAt::Unknown => Err(prisoner_unknown(asked)),
@@ -76,5 +76,8 @@ pub(super) fn known_case<'c>(case: &'c CaseAt, asked: &PrisonerNumber) -> Result
 
 /// Nothing is known of the number.
 pub(super) fn prisoner_unknown(asked: &PrisonerNumber) -> Problem {
-    Problem::not_found("prisoner-unknown", format!("The ledger knows nothing of {asked}. Please check the number."))
+    Problem::not_found(
+        Rule::PrisonerUnknown.code(),
+        format!("The ledger knows nothing of {asked}. Please check the number."),
+    )
 }

@@ -37,8 +37,7 @@ pub(super) struct ResponsibilityAnswer<'a> {
     prison: Option<&'a PrisonCode>,
     /// The instant asked about.
     on: DateTime<Utc>,
-    /// `CUSTODY_ONLY`, `CUSTODY_WITH_COM` or `COMMUNITY`.
-    #[schema(value_type = String, example = "CUSTODY_WITH_COM")]
+    /// Where the case is between custody and community.
     phase: Phase,
     /// The tier.
     #[schema(value_type = Option<String>, example = "B2")]

@@ -49,7 +49,6 @@ pub(super) struct WaitingCase<'a> {
     #[schema(value_type = Option<String>, example = "B2")]
     tier: Option<Tier>,
     /// Risk of serious harm.
-    #[schema(value_type = Option<String>)]
     rosh_level: Option<RoshLevel>,
     /// Since when it waits.
     waiting_since: Option<DateTime<Utc>>,

@@ -5,7 +5,6 @@ use domain::{
     officer::{Pom, PomKind},
     prisoner::{Choice, DeallocationTrigger, PrisonerEvent, ResponsibilityOverrideReason, ResponsibleService},
 };
-use serde::Serialize;
 
 /// An event in words.
 pub(super) struct Said {
@@ -21,10 +20,10 @@ pub(super) fn describe(event: &PrisonerEvent) -> Said {
     let mut remark = |name: &str, value: Option<String>| remarks.extend(value.map(|value| format!("{name}: {value}")));
     let sentence = match event {
         PrisonerEvent::TierAssigned(tier) => {
-            remark("RoSH", tier.rosh_level.as_ref().map(word));
+            remark("RoSH", tier.rosh_level.map(|level| level.word().to_owned()));
             remark("CRN", tier.crn.as_ref().map(ToString::to_string));
             let held = tier.prison.as_ref().map(|prison| format!(", held at {prison}")).unwrap_or_default();
-            format!("Tier {} assigned ({}){held}", tier.tier, word(&tier.source))
+            format!("Tier {} assigned ({}){held}", tier.tier, tier.source.word())
         }
         PrisonerEvent::AllocationMade(made) => {
             describe_choice(&made.choice, &mut remark);
@@ -65,7 +64,7 @@ pub(super) fn describe(event: &PrisonerEvent) -> Said {
         }
         PrisonerEvent::CommunityManagerRemoved(manager) => format!("COM removed: {}", manager.name),
         PrisonerEvent::HandoverPlanned(plan) => {
-            let earliest = plan.earliest_release.map(|release| format!("{} {}", word(&release.name), release.date));
+            let earliest = plan.earliest_release.map(|release| format!("{} {}", release.name.word(), release.date));
             remark("earliest release", earliest);
             let dates = handover_dates(plan.start_date, plan.handover_date);
             format!("Handover planned: {dates} ({})", plan.reason.label())
@@ -97,7 +96,7 @@ pub(super) fn describe(event: &PrisonerEvent) -> Said {
 
 fn describe_choice(choice: &Choice, remark: &mut impl FnMut(&str, Option<String>)) {
     if !choice.override_reasons.is_empty() {
-        let reasons: Vec<String> = choice.override_reasons.iter().map(word).collect();
+        let reasons: Vec<_> = choice.override_reasons.iter().map(|reason| reason.word()).collect();
         remark("against the recommendation", Some(reasons.join(", ")));
     }
     remark("suitability", choice.suitability_detail.clone());
@@ -149,14 +148,5 @@ fn cause(trigger: DeallocationTrigger) -> &'static str {
         DeallocationTrigger::LegalStatusChanged => "the legal status changed",
         DeallocationTrigger::Merged => "the number was merged",
         DeallocationTrigger::Manual => "ended by hand",
-    }
-}
-
-/// A value by its name in the API, which is the ledger's own language.
-fn word(value: &impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        Ok(other) => other.to_string(),
-        Err(_) => String::new(),
     }
 }

@@ -11,8 +11,6 @@ use domain::{
 use sqlx::{Postgres, QueryBuilder};
 use views::{CasePeriodRow, CasePom};
 
-use super::sort::word;
-
 /// A POM's role on a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoleFilter {
@@ -65,10 +63,10 @@ impl CaseFilter {
             sql.push(column).push_bind(tier);
         }
         if let Some(phase) = self.phase {
-            sql.push(" AND p.phase = ").push_bind(word(&phase));
+            sql.push(" AND p.phase = ").push_bind(phase.word());
         }
         if let Some(responsible) = self.responsible {
-            sql.push(" AND p.responsible = ").push_bind(word(&responsible));
+            sql.push(" AND p.responsible = ").push_bind(responsible.word());
         }
         match self.allocated {
             Some(true) => sql.push(" AND p.pom_staff_id IS NOT NULL"),

@@ -2,7 +2,6 @@
 //! text that is made of a case.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use views::CasePeriodRow;
 
 /// The order of a list.
@@ -34,7 +33,7 @@ impl SortBy {
             Self::PrisonerNumber => Some(String::new()),
             Self::Tier => case.tier.map(|tier| tier.to_string()),
             Self::PomName => case.pom.as_ref().map(|pom| pom.name.clone()),
-            Self::Phase => Some(word(&case.phase)),
+            Self::Phase => Some(case.phase.word().to_owned()),
             Self::HandoverStartDate => case.plan.and_then(|plan| plan.start_date).map(|day| day.to_string()),
             Self::HandoverDate => case.plan.and_then(|plan| plan.handover_date).map(|day| day.to_string()),
             Self::WaitingSince => case.waiting_since.map(instant),
@@ -72,9 +71,4 @@ impl CaseSort {
     fn absent(self) -> &'static str {
         if self.descending { "" } else { "\u{10FFFF}" }
     }
-}
-
-/// One of the domain's words as the views write it.
-pub(super) fn word<T: Serialize>(value: &T) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
