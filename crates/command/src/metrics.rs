@@ -1,6 +1,6 @@
 //! Metrics of the command side: commands by type and outcome, and the cost of appends.
 
-use domain::{Command, prison, prisoner};
+use domain::Command;
 use http_api::metrics::seconds;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -55,38 +55,6 @@ impl CommandMetrics {
             Ok(_) => "recorded",
             Err(error) => error.kind(),
         };
-        self.commands.get_or_create(&CommandLabels { r#type: type_name(command), outcome }).inc();
-    }
-}
-
-fn type_name(command: &Command) -> &'static str {
-    match command {
-        Command::Prisoner(_, command) => match command {
-            prisoner::Command::AssignTier(_) => "AssignTier",
-            prisoner::Command::Allocate(_) => "Allocate",
-            prisoner::Command::Reallocate(_) => "Reallocate",
-            prisoner::Command::Deallocate(_) => "Deallocate",
-            prisoner::Command::EndPomRole(_) => "EndPomRole",
-            prisoner::Command::AllocateCoworker(_) => "AllocateCoworker",
-            prisoner::Command::RemoveCoworker => "RemoveCoworker",
-            prisoner::Command::AssignCommunityManager(_) => "AssignCommunityManager",
-            prisoner::Command::RemoveCommunityManager => "RemoveCommunityManager",
-            prisoner::Command::PlanHandover(_) => "PlanHandover",
-            prisoner::Command::OverrideResponsibility(_) => "OverrideResponsibility",
-            prisoner::Command::RemoveResponsibilityOverride => "RemoveResponsibilityOverride",
-            prisoner::Command::Release(_) => "Release",
-            prisoner::Command::Transfer(_) => "Transfer",
-            prisoner::Command::Void(_) => "Void",
-            prisoner::Command::Retire(_) => "Retire",
-            prisoner::Command::CompleteMerge(_) => "CompleteMerge",
-        },
-        Command::Prison(_, command) => match command {
-            prison::Command::JoinOmic(_) => "JoinOmic",
-            prison::Command::RegisterPom(_) => "RegisterPom",
-            prison::Command::ChangePomDetails(_) => "ChangePomDetails",
-            prison::Command::ChangePomStatus(_) => "ChangePomStatus",
-            prison::Command::RecordNomisContact(_) => "RecordNomisContact",
-            prison::Command::ConfirmNomisContactRemoval { .. } => "ConfirmNomisContactRemoval",
-        },
+        self.commands.get_or_create(&CommandLabels { r#type: command.kind_name(), outcome }).inc();
     }
 }

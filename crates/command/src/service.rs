@@ -333,7 +333,7 @@ impl Service {
     /// The roster that the rules look at, for a command that gives a role to a POM; perhaps behind
     /// the log.
     pub(crate) async fn roster_for(&self, command: &prisoner::Command) -> Result<Option<Arc<CachedPrison>>, Error> {
-        match prison_of_new_role(command) {
+        match command.prison_of_new_role() {
             Some(code) => Ok(Some(self.inner.prisons.load(code).await?)),
             None => Ok(None),
         }
@@ -450,28 +450,5 @@ pub(crate) fn answer_to_repeat<H: StreamHistory>(
         loaded.outcome_of(command_id).map(Ok)
     } else {
         Some(Err(Error::KeyReused { command_id }))
-    }
-}
-
-/// The prison at which a command gives a role to a POM.
-fn prison_of_new_role(command: &prisoner::Command) -> Option<&PrisonCode> {
-    match command {
-        prisoner::Command::Allocate(allocate) => Some(&allocate.prison),
-        prisoner::Command::Reallocate(reallocate) => Some(&reallocate.prison),
-        prisoner::Command::AllocateCoworker(allocate) => Some(&allocate.prison),
-        prisoner::Command::AssignTier(_)
-        | prisoner::Command::Deallocate(_)
-        | prisoner::Command::EndPomRole(_)
-        | prisoner::Command::RemoveCoworker
-        | prisoner::Command::AssignCommunityManager(_)
-        | prisoner::Command::RemoveCommunityManager
-        | prisoner::Command::PlanHandover(_)
-        | prisoner::Command::OverrideResponsibility(_)
-        | prisoner::Command::RemoveResponsibilityOverride
-        | prisoner::Command::Release(_)
-        | prisoner::Command::Transfer(_)
-        | prisoner::Command::Void(_)
-        | prisoner::Command::Retire(_)
-        | prisoner::Command::CompleteMerge(_) => None,
     }
 }

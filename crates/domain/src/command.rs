@@ -24,10 +24,19 @@ impl Command {
             Self::Prison(code, _) => Stream::Prison(code.clone()),
         }
     }
+
+    /// The name of the command's kind.
+    #[must_use]
+    pub const fn kind_name(&self) -> &'static str {
+        match self {
+            Self::Prisoner(_, command) => command.kind().name(),
+            Self::Prison(_, command) => command.kind().name(),
+        }
+    }
 }
 
-/// Makes the commands to a kind of stream from one list: the enum of the commands, and the enum of their kinds, over which
-/// the generators of random commands match.
+/// Makes the commands to a kind of stream from one list: the enum of the commands, and the enum of
+/// their kinds, over which the generators of random commands match.
 macro_rules! commands {
     (
         $(#[$doc:meta])* commands: $command:ident, kinds: $kind:ident;
@@ -48,6 +57,14 @@ macro_rules! commands {
         impl $kind {
             /// Every kind.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The kind's name, e.g. `AssignTier`; a label of published metrics.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)*
+                }
+            }
         }
 
         impl $command {

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Entry, Event, Refusal, Stream,
+    generators::{case_commands, prison_commands},
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
-    officer::{CommunityManager, PomKind, PomStatus, WorkingPattern},
-    prison::{self, ContactSeen},
+    officer::{PomKind, WorkingPattern},
+    prison,
     prisoner::{
-        self, Allocate, AllocateCoworker, ChoiceReasons, Command, Deallocate, DeallocationTrigger, EndPomRole,
-        EntryVoided, OverrideReason, PrisonerNumberRetired, Reallocate, RecommendationPolicy, Release,
-        ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, merge_of,
+        self, Allocate, ChoiceReasons, Command, CommandKind, OverrideReason, PrisonerNumberRetired,
+        RecommendationPolicy, TierAssigned, merge_of,
     },
     tier::TierSource,
 };
@@ -46,85 +46,15 @@ pub enum RandomStep {
 pub fn random_step() -> impl Strategy<Value = RandomStep> {
     let days = 0..60i64;
     prop_oneof![
-        12 => (0..5u8, days.clone(), case_command()).prop_map(|(case, day, command)| RandomStep::Case(case, day, Box::new(command))),
-        4 => (days.clone(), prison_command()).prop_map(|(day, command)| RandomStep::Prison(day, command)),
+        12 => (0..5u8, days.clone(), case_commands(is_of_one_case)).prop_map(|(case, day, command)| RandomStep::Case(case, day, Box::new(command))),
+        4 => (days.clone(), prison_commands(|_| true)).prop_map(|(day, command)| RandomStep::Prison(day, command)),
         1 => (0..5u8, 0..5u8, days).prop_map(|(removed, survivor, day)| RandomStep::Merge(removed, survivor, day)),
     ]
 }
 
-fn case_command() -> impl Strategy<Value = Command> {
-    let pom = 101..=104i64;
-    let prison = prop::sample::select(vec!["LEI", "MDI"]);
-    let plan = prop::sample::select(vec![
-        r#"{"recalled":true}"#,
-        r#"{"sentenceStartDate":"2020-01-01","conditionalReleaseDate":"2027-01-20"}"#,
-        r#"{"indeterminate":true,"tariffDate":"2027-05-05"}"#,
-        r#"{"sentenceStartDate":"2020-01-01","conditionalReleaseDate":"2030-01-01"}"#,
-    ]);
-    let service = prop::sample::select(vec![ResponsibleService::Prison, ResponsibleService::Probation]);
-    prop_oneof![
-        3 => prop::sample::select(vec![("A", Some("LEI")), ("B2", None), ("C", Some("MDI"))]).prop_map(|(letter, prison)| tier(letter, prison)),
-        4 => (prison.clone(), pom.clone()).prop_map(|(prison, pom)| allocate(prison, pom, "a note")),
-        3 => (prison.clone(), pom.clone()).prop_map(|(prison, pom)| Command::Reallocate(Reallocate {
-            prison: code(prison),
-            staff_id: staff(pom),
-            expected_holder: None,
-            reason: "caseload".into(),
-            reasons: reasons(""),
-        })),
-        2 => (prison.clone(), pom).prop_map(|(prison, pom)| Command::AllocateCoworker(AllocateCoworker { prison: code(prison), staff_id: staff(pom) })),
-        1 => Just(Command::RemoveCoworker),
-        1 => (Just("LEI"), 101..=104i64).prop_map(|(prison, pom)| Command::EndPomRole(EndPomRole { prison: code(prison), staff_id: staff(pom) })),
-        1 => Just(Command::Deallocate(Deallocate { trigger: DeallocationTrigger::Manual })),
-        1 => Just(Command::Release(Release { prison: None })),
-        1 => prison.prop_map(|prison| Command::Transfer(Transfer { to_prison: code(prison) })),
-        2 => Just(Command::AssignCommunityManager(CommunityManager {
-            name: "Lee, Sam".into(),
-            email: Some("sam@example.org".into()),
-            team: None,
-            ldu: Some("Leeds".into()),
-        })),
-        1 => Just(Command::RemoveCommunityManager),
-        3 => plan.prop_map(|facts| Command::PlanHandover(serde_json::from_str(facts).expect("facts"))),
-        1 => service.prop_map(|responsible| Command::OverrideResponsibility(ResponsibilityOverridden {
-            responsible,
-            reason: ResponsibilityOverrideReason::Other,
-            detail: Some("a detail".into()),
-        })),
-        1 => Just(Command::RemoveResponsibilityOverride),
-        3 => (0..8u64).prop_map(|revision| Command::Void(EntryVoided { revision, reason: "entered in error".into() })),
-    ]
-}
-
-fn prison_command() -> impl Strategy<Value = prison::Command> {
-    let contact = (0..4u8, 0..2u8).prop_map(|(case, kind)| ContactSeen {
-        prisoner_number: nth_number(case),
-        staff_id: None,
-        name: Some("Okafor, Grace".into()),
-        contact_type: ["POM", "COPOM"][usize::from(kind)].into(),
-    });
-    let status = prop::sample::select(vec![PomStatus::Active, PomStatus::Unavailable, PomStatus::Inactive]);
-    prop_oneof![
-        (101..=104i64, status).prop_map(|(pom, status)| prison::Command::ChangePomStatus(prison::PomStatusChanged {
-            staff_id: staff(pom),
-            status,
-            returns_on: None,
-            reason: Some("as told".into()),
-        })),
-        (101..=104i64, 1..=10u8).prop_map(|(pom, tenths)| {
-            prison::Command::ChangePomDetails(prison::PomDetailsChanged {
-                staff_id: staff(pom),
-                name: None,
-                kind: None,
-                working_pattern: Some(share(tenths)),
-                email: Some(format!("pom{tenths}@example.org")),
-            })
-        }),
-        contact.clone().prop_map(prison::Command::RecordNomisContact),
-        contact.prop_map(|contact| prison::Command::ConfirmNomisContactRemoval {
-            contact_id: contact.contact_id(&code("LEI"))
-        }),
-    ]
+/// Merges concern two cases, and are steps of their own.
+fn is_of_one_case(kind: CommandKind) -> bool {
+    !matches!(kind, CommandKind::Retire | CommandKind::CompleteMerge)
 }
 
 impl RandomLedger {
@@ -185,12 +115,7 @@ impl RandomLedger {
         let number: PrisonerNumber = number.parse().expect("a prisoner number");
         let history =
             self.cases.entry(number.clone()).or_insert_with(|| prisoner::History::new(number.clone())).clone();
-        let prison = match &command {
-            Command::Allocate(Allocate { prison, .. })
-            | Command::Reallocate(Reallocate { prison, .. })
-            | Command::AllocateCoworker(AllocateCoworker { prison, .. }) => self.prisons.get(prison),
-            _ => None,
-        };
+        let prison = command.prison_of_new_role().and_then(|code| self.prisons.get(code));
         let context = prisoner::Context {
             now: now(),
             effective_at: at(day),

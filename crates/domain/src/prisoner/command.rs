@@ -1,4 +1,4 @@
-//! What can be asked of a case.
+//! The commands to a case.
 
 use crate::{
     command::commands,
@@ -12,7 +12,8 @@ use crate::{
 };
 
 commands! {
-    /// A command to a case. When it holds from and who gives it travel beside it, in the context and the envelope.
+    /// A command to a case. Its effective time and its recorder travel beside it, in the context
+    /// and the envelope.
     commands: Command, kinds: CommandKind;
 
     /// Give the case a tier.
@@ -23,7 +24,7 @@ commands! {
     Reallocate(Reallocate),
     /// End both POM roles.
     Deallocate(Deallocate),
-    /// End the roles that a POM who is now inactive holds; sent by a policy.
+    /// End the roles of a POM after the POM became inactive; sent by a policy.
     EndPomRole(EndPomRole),
     /// Add a co-working POM, or replace the one there is.
     AllocateCoworker(AllocateCoworker),
@@ -35,7 +36,7 @@ commands! {
     RemoveCommunityManager,
     /// Work out the handover dates and record them.
     PlanHandover(Facts),
-    /// Decide against the plan who is responsible.
+    /// Decide against the plan which service is responsible.
     OverrideResponsibility(ResponsibilityOverridden),
     /// Take that decision back.
     RemoveResponsibilityOverride,
@@ -51,10 +52,37 @@ commands! {
     CompleteMerge(Box<PrisonerNumberMerged>),
 }
 
-/// Why a POM was chosen, as given with an allocation or reallocation.
+impl Command {
+    /// The prison at which the command gives a role to a POM, if it does; a decision looks at its
+    /// roster.
+    #[must_use]
+    pub fn prison_of_new_role(&self) -> Option<&PrisonCode> {
+        match self {
+            Self::Allocate(allocate) => Some(&allocate.prison),
+            Self::Reallocate(reallocate) => Some(&reallocate.prison),
+            Self::AllocateCoworker(allocate) => Some(&allocate.prison),
+            Self::AssignTier(_)
+            | Self::Deallocate(_)
+            | Self::EndPomRole(_)
+            | Self::RemoveCoworker
+            | Self::AssignCommunityManager(_)
+            | Self::RemoveCommunityManager
+            | Self::PlanHandover(_)
+            | Self::OverrideResponsibility(_)
+            | Self::RemoveResponsibilityOverride
+            | Self::Release(_)
+            | Self::Transfer(_)
+            | Self::Void(_)
+            | Self::Retire(_)
+            | Self::CompleteMerge(_) => None,
+        }
+    }
+}
+
+/// The reasons for the choice of a POM, as given with an allocation or reallocation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChoiceReasons {
-    /// Why not the recommended kind.
+    /// The reasons against the recommended kind.
     pub override_reasons: Vec<OverrideReason>,
     /// Detail for `SUITABILITY`.
     pub suitability_detail: Option<String>,
@@ -69,26 +97,27 @@ pub struct ChoiceReasons {
 /// Data of [`Command::Allocate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocate {
-    /// Where.
+    /// The prison of the role.
     pub prison: PrisonCode,
-    /// To whom.
+    /// The new primary POM.
     pub staff_id: StaffId,
-    /// Why.
+    /// The reasons for this POM.
     pub reasons: ChoiceReasons,
 }
 
 /// Data of [`Command::Reallocate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reallocate {
-    /// Where.
+    /// The prison of the role.
     pub prison: PrisonCode,
-    /// To whom.
+    /// The new primary POM.
     pub staff_id: StaffId,
-    /// Who is thought to hold the case; another holder is a refusal (`pom-not-holder`).
+    /// The POM that the caller takes for the holder; another holder is a refusal
+    /// (`pom-not-holder`).
     pub expected_holder: Option<StaffId>,
-    /// Why the case moves.
+    /// The reason for the move.
     pub reason: String,
-    /// Why this POM.
+    /// The reasons for this POM.
     pub reasons: ChoiceReasons,
 }
 
@@ -102,7 +131,7 @@ pub struct Deallocate {
 /// Data of [`Command::EndPomRole`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndPomRole {
-    /// Where the POM is inactive.
+    /// The prison at which the POM is inactive.
     pub prison: PrisonCode,
     /// The POM.
     pub staff_id: StaffId,
@@ -111,22 +140,23 @@ pub struct EndPomRole {
 /// Data of [`Command::AllocateCoworker`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllocateCoworker {
-    /// Where.
+    /// The prison of the role.
     pub prison: PrisonCode,
-    /// Who joins.
+    /// The POM to join.
     pub staff_id: StaffId,
 }
 
 /// Data of [`Command::Release`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
-    /// From where, if the caller says; checked against what the ledger knows.
+    /// The prison of the release, if the caller names it; checked against the prison that the
+    /// ledger knows.
     pub prison: Option<PrisonCode>,
 }
 
 /// Data of [`Command::Transfer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// Where to.
+    /// The prison that the person went to.
     pub to_prison: PrisonCode,
 }

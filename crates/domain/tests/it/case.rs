@@ -1,11 +1,14 @@
-//! A small text form in which the tests of a case are written, so that they read like pages of a ledger.
+//! A small text form in which the tests of a case are written, so that they read like pages of a
+//! ledger.
 //!
-//! Each line is `MM-DD command arguments | expectation`, at 09:00 UTC of that day in 2026. The expectation is the events
-//! that the command makes, or `!code` for a refusal. `who MM-DD` asks who is responsible. All lines are decided on
-//! 31 December 2026, in the order written, so a line with an earlier date than the one before it is backdated.
+//! Each line is `MM-DD command arguments | expectation`, at 09:00 UTC of that day in 2026. The
+//! expectation is the events that the command makes, or `!code` for a refusal. `who MM-DD` asks for
+//! the officers. All lines are decided on 31 December 2026, in the order written, so a line with
+//! an earlier date than the one before it is backdated.
 //!
-//! At LEI and at MDI, on OMiC from 1 January 2026, the POMs are 101 and 103 (prison), 102 and 104 (probation), all
-//! active, 108 (unavailable) and 109 (inactive). HDI joins on 1 June 2026, with POM 101 alone.
+//! At LEI and at MDI, on OMiC from 1 January 2026, the POMs are 101 and 103 (prison), 102 and 104
+//! (probation), all active, 108 (unavailable) and 109 (inactive). HDI joins on 1 June 2026, with
+//! POM 101 alone.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
@@ -32,7 +35,8 @@ pub struct Case {
     pub policy: RecommendationPolicy,
 }
 
-/// Checks a page against the rules, on a case that nothing has happened to, with the default policy.
+/// Checks a page against the rules, on a case that nothing has happened to, with the default
+/// policy.
 #[track_caller]
 pub fn check(page: &str) {
     Case::new("A1234BC").read(page);
@@ -51,7 +55,7 @@ impl Case {
             let (given, expected) = line.split_once('|').unwrap_or_else(|| panic!("no `|` in `{line}`"));
             let words: Vec<&str> = given.split_whitespace().collect();
             let got = match words.as_slice() {
-                ["who", day] => self.who(at(day)),
+                ["who", day] => self.responsible_on(at(day)),
                 [day, rest @ ..] => self.outcome(at(day), &command(rest)),
                 [] => panic!("an empty line"),
             };
@@ -67,16 +71,12 @@ impl Case {
     }
 
     pub fn decide(&self, effective_at: DateTime<Utc>, command: &Command) -> Result<Vec<PrisonerEvent>, Refusal> {
-        let code = match command {
-            Command::Allocate(allocate) => Some(&allocate.prison),
-            Command::Reallocate(reallocate) => Some(&reallocate.prison),
-            Command::AllocateCoworker(allocate) => Some(&allocate.prison),
-            _ => None,
-        };
         let context = Context {
             now: now(),
             effective_at,
-            prison: code.and_then(|code| self.prisons.iter().find(|prison| prison.code() == code)),
+            prison: command
+                .prison_of_new_role()
+                .and_then(|code| self.prisons.iter().find(|prison| prison.code() == code)),
             recommendation_policy: self.policy,
         };
         decide(&self.history, command, &context)
@@ -92,7 +92,7 @@ impl Case {
         }
     }
 
-    fn who(&self, instant: DateTime<Utc>) -> String {
+    fn responsible_on(&self, instant: DateTime<Utc>) -> String {
         let periods = periods(&self.history);
         let Some(period) = period_at(&periods, instant) else { return "nothing".into() };
         let pom = period.state.primary_staff_id().map_or("nobody".into(), |id| id.to_string());
@@ -118,14 +118,14 @@ pub fn record(history: &mut History, effective_at: DateTime<Utc>, events: &[Pris
             position: revision + 1,
             effective_at,
             recorded_at: now() + TimeDelta::seconds(i64::try_from(recorded).expect("few entries")),
-            recorded_by: somebody(),
+            recorded_by: recorder(),
             command_id,
             event: event.clone(),
         });
     }
 }
 
-pub fn somebody() -> RecordedBy {
+pub fn recorder() -> RecordedBy {
     RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "tests".into() }
 }
 
@@ -150,7 +150,7 @@ fn staff(text: &str) -> StaffId {
     text.parse().expect("a staff id")
 }
 
-/// The command that the words of a line stand for.
+/// The command that the words of a line name.
 pub fn command(words: &[&str]) -> Command {
     let lei = || code("LEI");
     match *words {
@@ -294,7 +294,8 @@ pub fn status(id: i64, status: PomStatus) -> prison::Command {
     })
 }
 
-/// Decides a prison's command effective at the start of a UTC day and, unless it is refused, records its event.
+/// Decides a prison's command effective at the start of a UTC day and, unless it is refused,
+/// records its event.
 pub fn try_prison(history: &mut prison::History, day: &str, command: &prison::Command) -> Result<(), Refusal> {
     let effective_at: DateTime<Utc> = format!("{day}T00:00:00Z").parse().expect("a date");
     let events = prison::decide(history, command, &prison::Context { now: now(), effective_at })?;
@@ -307,7 +308,7 @@ pub fn try_prison(history: &mut prison::History, day: &str, command: &prison::Co
             position: revision + 1,
             effective_at,
             recorded_at: now(),
-            recorded_by: somebody(),
+            recorded_by: recorder(),
             command_id,
             event,
         });
