@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    identifier::{CommandId, EventId, Invalid, PrisonCode, PrisonerNumber, Username},
+    identifier::{CommandId, EventId, InvalidValue, PrisonCode, PrisonerNumber, Username},
     prison::PrisonEvent,
     prisoner::PrisonerEvent,
 };
 
-/// The version of the event bodies that this code writes. Raised when a body changes in a way that an older reader
-/// would misread; readers keep understanding all earlier ones.
+/// The version of the event bodies that this code writes. Raised when a body changes in a way that
+/// an older reader would misread; readers keep understanding all earlier versions.
 pub const SCHEMA_VERSION: u16 = 1;
 
 /// A stream of events with one writer's order: a case or a prison.
@@ -34,14 +34,14 @@ impl fmt::Display for Stream {
 }
 
 impl FromStr for Stream {
-    type Err = Invalid;
-    fn from_str(name: &str) -> Result<Self, Invalid> {
+    type Err = InvalidValue;
+    fn from_str(name: &str) -> Result<Self, InvalidValue> {
         if let Some(number) = name.strip_prefix("prisoner-") {
             number.parse().map(Self::Prisoner)
         } else if let Some(code) = name.strip_prefix("prison-") {
             code.parse().map(Self::Prison)
         } else {
-            Err(Invalid {
+            Err(InvalidValue {
                 what: "stream",
                 value: name.to_owned(),
                 format: "`prisoner-` and a prisoner number, or `prison-` and a prison code",
@@ -81,7 +81,7 @@ impl Event {
         }
     }
 
-    /// Reads an event's data, given its type and the stream that it stands in.
+    /// Reads an event's data, given its type and its stream.
     ///
     /// # Errors
     /// Those of the deserializer; an event type unknown to that kind of stream is one.
@@ -141,8 +141,9 @@ pub struct MisplacedEvent {
     pub stream_kind: &'static str,
 }
 
-/// Makes the events of a kind of stream from one list of types with their data: the enum of the events, and the enum of
-/// their types. An event of type `X` is the variant `X`; its data alone is what the log keeps beside the type's name.
+/// Makes the events of a kind of stream from one list of types with their data: the enum of the
+/// events, and the enum of their types. An event of type `X` is the variant `X`; its data alone is
+/// what the log keeps beside the type's name.
 macro_rules! event_types {
     (
         $(#[$doc:meta])* events: $event:ident, types: $type:ident;
@@ -233,7 +234,7 @@ macro_rules! event_types {
 }
 pub(crate) use event_types;
 
-/// Who recorded an event, and with which client.
+/// The recorder of an event and the client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedBy {
@@ -252,15 +253,15 @@ pub struct Entry<E> {
     pub revision: u64,
     /// Order in the whole ledger; grows, and only the store says by how much.
     pub position: u64,
-    /// When it holds in the world.
+    /// The time from which it holds in the world.
     pub effective_at: DateTime<Utc>,
-    /// When the ledger learnt of it.
+    /// The time at which the ledger learnt of it.
     pub recorded_at: DateTime<Utc>,
-    /// Who recorded it.
+    /// Its recorder.
     pub recorded_by: RecordedBy,
     /// The command that it came from.
     pub command_id: CommandId,
-    /// What happened.
+    /// The event.
     pub event: E,
 }
 

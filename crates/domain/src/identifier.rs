@@ -1,22 +1,22 @@
 //! The identifiers of people, places and events, each its own type.
 //!
-//! Parsing accepts exactly the format given in each type's doc; callers that read spreadsheets tidy first
-//! (trim, upper case) and parse then, so that a stored identifier has one spelling.
+//! Parsing accepts exactly the format given in each type's doc; callers that read spreadsheets tidy
+//! first (trim, upper case) and parse then, so that a stored identifier has one spelling.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Why a text is not the identifier that it was taken for.
+/// A text that is not the identifier that it was taken for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not a {what}: {format}")]
-pub struct Invalid {
+pub struct InvalidValue {
     /// The kind of identifier, in words, e.g. "prisoner number".
     pub what: &'static str,
     /// The text as given.
     pub value: String,
-    /// What a valid one looks like.
+    /// The format of a valid one.
     pub format: &'static str,
 }
 
@@ -37,20 +37,20 @@ macro_rules! text_identifier {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Invalid;
-            fn try_from(value: String) -> Result<Self, Invalid> {
+            type Error = InvalidValue;
+            fn try_from(value: String) -> Result<Self, InvalidValue> {
                 let valid: fn(&str) -> bool = $valid;
                 if valid(&value) {
                     Ok(Self(value))
                 } else {
-                    Err(Invalid { what: $what, value, format: $format })
+                    Err(InvalidValue { what: $what, value, format: $format })
                 }
             }
         }
 
         impl FromStr for $name {
-            type Err = Invalid;
-            fn from_str(value: &str) -> Result<Self, Invalid> {
+            type Err = InvalidValue;
+            fn from_str(value: &str) -> Result<Self, InvalidValue> {
                 Self::try_from(value.to_owned())
             }
         }
@@ -69,7 +69,7 @@ macro_rules! text_identifier {
     };
 }
 
-/// Whether `text` matches `shape`, in which `A` stands for an upper-case letter and `9` for a digit.
+/// Whether `text` has the `shape`: `A` is any upper-case letter, `9` any digit.
 fn has_shape(text: &str, shape: &str) -> bool {
     text.len() == shape.len()
         && text.bytes().zip(shape.bytes()).all(|(byte, kind)| match kind {
@@ -103,7 +103,7 @@ text_identifier!(
 );
 
 text_identifier!(
-    /// Who recorded something: a NOMIS or service username.
+    /// The NOMIS or service username of a recorder.
     Username,
     "username",
     "1 to 30 characters of A-Z, 0-9 and _",
@@ -117,8 +117,8 @@ text_identifier!(
 const USERNAME_LEN_MAX: usize = 30;
 
 impl Username {
-    /// The username nearest to a name from elsewhere: its first 30 characters in capitals, with `_` for those that no
-    /// username has. `None` if the name is empty.
+    /// The username nearest to a name from elsewhere: its first 30 characters in capitals, with `_`
+    /// for those that no username has. `None` if the name is empty.
     #[must_use]
     pub fn nearest(name: &str) -> Option<Self> {
         let letters = name.chars().take(USERNAME_LEN_MAX).map(|c| match c.to_ascii_uppercase() {
@@ -143,23 +143,27 @@ impl StaffId {
 }
 
 impl TryFrom<i64> for StaffId {
-    type Error = Invalid;
-    fn try_from(value: i64) -> Result<Self, Invalid> {
+    type Error = InvalidValue;
+    fn try_from(value: i64) -> Result<Self, InvalidValue> {
         // NOMIS ids are Oracle NUMBER(10); 2^53 is where JSON numbers stop being exact.
         if (1..1 << 53).contains(&value) {
             Ok(Self(value))
         } else {
-            Err(Invalid { what: "staff id", value: value.to_string(), format: "a positive whole number, e.g. 485926" })
+            Err(InvalidValue {
+                what: "staff id",
+                value: value.to_string(),
+                format: "a positive whole number, e.g. 485926",
+            })
         }
     }
 }
 
 impl FromStr for StaffId {
-    type Err = Invalid;
-    fn from_str(value: &str) -> Result<Self, Invalid> {
+    type Err = InvalidValue;
+    fn from_str(value: &str) -> Result<Self, InvalidValue> {
         value.parse::<i64>().map_or_else(
             |_| {
-                Err(Invalid {
+                Err(InvalidValue {
                     what: "staff id",
                     value: value.to_owned(),
                     format: "a positive whole number, e.g. 485926",
@@ -199,7 +203,8 @@ macro_rules! uuid_identifier {
 }
 
 uuid_identifier!(
-    /// Identifies one command; sent again, the same id gets the same answer and never a second event.
+    /// Identifies one command; sent again, the same id gets the same answer and never a second
+    /// event.
     CommandId
 );
 
@@ -215,7 +220,8 @@ impl CommandId {
         EventId(Uuid::new_v5(&self.0, index.to_string().as_bytes()))
     }
 
-    /// The id of a command that is part of this one and concerns `part` alone, e.g. one case of a bulk reallocation.
+    /// The id of a command that is part of this one and concerns `part` alone, e.g. one case of a
+    /// bulk reallocation.
     #[must_use]
     pub fn derive(self, part: &str) -> CommandId {
         CommandId(Uuid::new_v5(&self.0, part.as_bytes()))
@@ -223,7 +229,8 @@ impl CommandId {
 }
 
 impl EventId {
-    /// The id of the command that a policy issues because of this event; `part` tells several apart.
+    /// The id of the command that a policy issues because of this event; `part` tells several
+    /// apart.
     #[must_use]
     pub fn derive_command(self, part: &str) -> CommandId {
         CommandId(Uuid::new_v5(&self.0, part.as_bytes()))

@@ -1,8 +1,8 @@
 //! The rules of the allocation ledger, and nothing else.
 //!
-//! Everything here is a pure function of its arguments: no IO, no clock, no async runtime, no SQL, no HTTP.
-//! Time comes in as a value. A reader who wants to know *why the ledger answers what it answers* finds it here;
-//! how events are kept, projected and served is other crates' business.
+//! Everything here is a pure function of its arguments: no IO, no clock, no async runtime, no SQL,
+//! no HTTP. Time comes in as a value. The reason for each answer of the ledger is here; how events are
+//! kept, projected and served is for the other crates.
 //!
 //! | question | module |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | what may happen to a case, and what follows? | [`prisoner`] |
 //! | what may happen to a prison's roster? | [`prison`] |
 //! | when does a case go to the community? | [`handover`] |
-//! | who is responsible at an instant? | [`prisoner::responsibility`] |
+//! | which officer is responsible at an instant? | [`prisoner::responsibility`] |
 //! | which words do events, answers and views use? | [`words`] |
 //! | why was a command turned away, and which rules are there? | [`refusal`], [`rule`] |
 

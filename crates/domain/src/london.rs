@@ -1,10 +1,11 @@
-//! Calendar dates of the policy and the instants at which they take effect: local midnight in `Europe/London`.
+//! Calendar dates of the policy and the instants at which they take effect: local midnight in
+//! `Europe/London`.
 
 use chrono::{DateTime, Datelike as _, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Europe::London;
 
-/// The first and the last year that is reckoned with; what lies beyond is taken for their ends, so that no date, however
-/// absurd, is beyond what a calendar or a database can hold.
+/// The first and the last year that is reckoned with; what lies beyond is taken for their ends, so
+/// that no date, however absurd, is beyond what a calendar or a database can hold.
 const YEARS: std::ops::RangeInclusive<i32> = -4_000..=9_999;
 
 /// The instant at which `date` begins in London, summer time included.
@@ -14,7 +15,8 @@ pub fn midnight(date: NaiveDate) -> DateTime<Utc> {
     let local = date.and_time(NaiveTime::MIN);
     match London.from_local_datetime(&local) {
         LocalResult::Single(instant) | LocalResult::Ambiguous(instant, _) => instant.with_timezone(&Utc),
-        // London has put its clocks forward at midnight in some past years (1968); the day then begins at 01:00.
+        // London has put its clocks forward at midnight in some past years (1968); the day then
+        // begins at 01:00.
         LocalResult::None => London
             .from_local_datetime(&(local + chrono::TimeDelta::hours(1)))
             .earliest()
@@ -29,7 +31,8 @@ pub fn date(instant: DateTime<Utc>) -> NaiveDate {
     instant.with_timezone(&London).date_naive()
 }
 
-/// What London's clocks show at `instant`, to the minute, and by which time they go: `2026-07-01 09:30 BST`.
+/// The time on London's clocks at `instant`, to the minute, with the time zone: `2026-07-01 09:30
+/// BST`.
 #[must_use]
 pub fn clock(instant: DateTime<Utc>) -> String {
     instant.with_timezone(&London).format("%Y-%m-%d %H:%M %Z").to_string()
@@ -50,7 +53,8 @@ mod tests {
 
     #[test]
     fn no_date_is_too_far_away() {
-        // London was a minute and a quarter behind Greenwich before there was standard time, hence the year before.
+        // London was a minute and a quarter behind Greenwich before there was standard time, hence
+        // the year before.
         assert_eq!(date(DateTime::<Utc>::MIN_UTC).year(), -4_001);
         assert_eq!(date(DateTime::<Utc>::MAX_UTC).year(), 9_999);
         assert_eq!(midnight(NaiveDate::MIN).year(), -4_000);

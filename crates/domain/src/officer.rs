@@ -1,18 +1,19 @@
-//! The officers who hold cases: Prison Offender Managers (POMs) and Community Offender Managers (COMs).
+//! The officers of a case: Prison Offender Managers (POMs) and Community Offender Managers
+//! (COMs).
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    identifier::{Invalid, StaffId},
+    identifier::{InvalidValue, StaffId},
     words::words,
 };
 
 words! {
-    /// Which service employs a POM.
+    /// The service that employs a POM.
     PomKind {
         /// A prison officer.
         Prison => "PRISON",
-        /// A probation officer who works in the prison.
+        /// A probation officer at work in the prison.
         Probation => "PROBATION",
     }
 }
@@ -80,12 +81,12 @@ impl WorkingPattern {
 }
 
 impl TryFrom<f64> for WorkingPattern {
-    type Error = Invalid;
-    fn try_from(share: f64) -> Result<Self, Invalid> {
+    type Error = InvalidValue;
+    fn try_from(share: f64) -> Result<Self, InvalidValue> {
         (1..=10u8)
             .find(|&tenths| (f64::from(tenths) / 10.0 - share).abs() < 1e-9)
             .map(|tenths| Self { tenths })
-            .ok_or_else(|| Invalid {
+            .ok_or_else(|| InvalidValue {
                 what: "working pattern",
                 value: share.to_string(),
                 format: "a share of full time from 0.1 to 1.0 in tenths",

@@ -1,4 +1,4 @@
-//! Why a command was turned away by a rule.
+//! The refusal of a command by a rule.
 
 use chrono::{DateTime, Datelike as _, Utc};
 
@@ -10,11 +10,11 @@ use crate::{Rule, identifier::PrisonerNumber};
 pub struct Refusal {
     /// The rule; its code is what programs compare.
     pub rule: Rule,
-    /// What is wrong, where, and what to do; a full English sentence.
+    /// The mistake, its place and the remedy, in full English sentences.
     pub sentence: String,
-    /// The revision of the later entry that stands in the way, where one does (`later-entry-conflict`).
+    /// The revision of the later entry that is in the way, if one is (`later-entry-conflict`).
     pub later_entry: Option<u64>,
-    /// The number to use instead, where the case was merged (`prisoner-number-retired`).
+    /// The number to use instead, if the case was merged (`prisoner-number-retired`).
     pub survivor: Option<PrisonerNumber>,
 }
 

@@ -4,7 +4,7 @@
 
 use serde::{Serialize, Serializer};
 
-/// What a refusal is about, for those that answer a caller: an HTTP side maps each kind to a status.
+/// The kind of a rule. An HTTP side answers each kind with a status of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleKind {
     /// The ledger does not know the case that the command is addressed to.
@@ -26,7 +26,8 @@ macro_rules! rules {
             /// Every rule.
             pub const ALL: &'static [Self] = &[$($(Self::$rule,)*)*];
 
-            /// The stable code, in kebab case; part of the published API and listed in `docs/api.md`.
+            /// The stable code, in kebab case; part of the published API and listed in
+            /// `docs/api.md`.
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self {
@@ -34,7 +35,7 @@ macro_rules! rules {
                 }
             }
 
-            /// What a refusal by this rule is about.
+            /// The rule's kind.
             #[must_use]
             pub const fn kind(self) -> RuleKind {
                 match self {

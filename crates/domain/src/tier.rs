@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{identifier::Invalid, words::words};
+use crate::{identifier::InvalidValue, words::words};
 
 /// A case's tier: a letter A to G, optionally with a change level 0 to 3, e.g. `A`, `B2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,14 +23,14 @@ impl Tier {
 }
 
 impl FromStr for Tier {
-    type Err = Invalid;
-    fn from_str(value: &str) -> Result<Self, Invalid> {
+    type Err = InvalidValue;
+    fn from_str(value: &str) -> Result<Self, InvalidValue> {
         match value.as_bytes() {
             [letter @ b'A'..=b'G'] => Ok(Self { letter: char::from(*letter), change_level: None }),
             [letter @ b'A'..=b'G', level @ b'0'..=b'3'] => {
                 Ok(Self { letter: char::from(*letter), change_level: Some(level - b'0') })
             }
-            _ => Err(Invalid {
+            _ => Err(InvalidValue {
                 what: "tier",
                 value: value.to_owned(),
                 format: "a letter A to G, optionally with a change level 0 to 3, e.g. A or B2",
@@ -40,8 +40,8 @@ impl FromStr for Tier {
 }
 
 impl TryFrom<String> for Tier {
-    type Error = Invalid;
-    fn try_from(value: String) -> Result<Self, Invalid> {
+    type Error = InvalidValue;
+    fn try_from(value: String) -> Result<Self, InvalidValue> {
         value.parse()
     }
 }
@@ -74,7 +74,7 @@ words! {
 }
 
 words! {
-    /// Where a tier came from.
+    /// The origin of a tier.
     TierSource {
         /// Calculated by or entered in Delius.
         Delius => "DELIUS",

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{Refusal, Rule, identifier::Invalid, rule::RuleKind};
+use domain::{Refusal, Rule, identifier::InvalidValue, rule::RuleKind};
 use event_log::LogError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -257,8 +257,8 @@ fn status(rule: Rule) -> StatusCode {
     }
 }
 
-impl From<Invalid> for Problem {
-    fn from(invalid: Invalid) -> Self {
+impl From<InvalidValue> for Problem {
+    fn from(invalid: InvalidValue) -> Self {
         Self::bad_request("identifier-invalid", format!("{invalid}."))
     }
 }

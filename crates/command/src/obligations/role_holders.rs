@@ -64,7 +64,7 @@ impl From<PackedPrisonerNumber> for PrisonerNumber {
 impl RoleHolders {
     /// Adds an event of a prison. Answers whether there may be more obligations than before.
     pub(super) fn observe_prison(&mut self, code: &PrisonCode, event: &PrisonEvent, at: DateTime<Utc>) -> bool {
-        let Some((staff_id, status)) = event.status_given() else { return false };
+        let Some((staff_id, status)) = event.new_status() else { return false };
         let is_inactive = status == PomStatus::Inactive;
         let pom = self.poms.entry((code.clone(), staff_id)).or_default();
         if pom.status.is_some_and(|(since, _)| at < since) {

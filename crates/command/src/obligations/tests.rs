@@ -63,7 +63,7 @@ fn stored_event(name: &str, effective_at: DateTime<Utc>) -> StoredEvent {
         "taken over" => Event::Prisoner(PrisonerEvent::PrisonerNumberMerged(Box::new(PrisonerNumberMerged {
             removed_number: number(),
             history_ends_at: 0,
-            held: domain::prisoner::Held::default(),
+            held: domain::prisoner::MergedHoldings::default(),
         }))),
         "inactive" => status(PomStatus::Inactive),
         "active" => status(PomStatus::Active),

@@ -1,4 +1,5 @@
-//! Handover dates from sentence facts, as the OMiC policy has them ("Handover dates" in the domain design).
+//! Handover dates from sentence facts, as the OMiC policy has them ("Handover dates" in
+//! `docs/domain.md`).
 
 use chrono::{Days, Months, NaiveDate};
 
@@ -7,14 +8,14 @@ use crate::{
     handover::{Facts, HandoverReason, NamedDate, Phase, ReleaseDateName},
 };
 
-/// Handover dates and why they are so.
+/// Handover dates and the reason for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// London day from which a COM supports.
     pub start_date: Option<NaiveDate>,
     /// London day from which the COM is responsible.
     pub handover_date: Option<NaiveDate>,
-    /// Why.
+    /// The reason for the dates.
     pub reason: HandoverReason,
     /// The release date counted back from.
     pub earliest_release: Option<NamedDate>,
@@ -23,7 +24,8 @@ pub struct Plan {
 /// Works out the handover dates, `today` being the London day of the calculation.
 ///
 /// # Errors
-/// `sentence-start-unknown` for a determinate sentence without a start date, where the rules come to need it.
+/// `sentence-start-unknown` for a determinate sentence without a start date, where the rules come
+/// to need it.
 pub fn plan(facts: &Facts, today: NaiveDate) -> Result<Plan, Refusal> {
     let earliest_release = earliest_release(facts, today);
     let fixed = |reason| Ok(Plan { start_date: None, handover_date: None, reason, earliest_release });
@@ -63,7 +65,7 @@ pub fn plan(facts: &Facts, today: NaiveDate) -> Result<Plan, Refusal> {
     })
 }
 
-/// Who holds a case on a London day, by its plan.
+/// The phase of a case on a London day, by its plan.
 #[must_use]
 pub fn phase_on(
     reason: HandoverReason,
@@ -135,7 +137,8 @@ fn start_date(facts: &Facts, handover_date: NaiveDate) -> NaiveDate {
     open_since.map_or(handover_date, |day| day.min(handover_date))
 }
 
-/// Calendar dates of sentences are centuries away from the end of the calendar; should one not be, it clamps.
+/// Calendar dates of sentences are centuries away from the end of the calendar; should one not be,
+/// it clamps.
 fn months_before(date: NaiveDate, months: u32) -> NaiveDate {
     date.checked_sub_months(Months::new(months)).unwrap_or(NaiveDate::MIN)
 }

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::words;
 
-/// Sentence facts, all from NOMIS and supplied by the caller; London dates. Kept on the event as they were given,
-/// so that a date can be explained years later.
+/// Sentence facts, all from NOMIS and supplied by the caller; London dates. Kept on the event as
+/// they were given, so that a date can be explained years later.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Facts {
     /// An indeterminate sentence: life, or imprisonment for public protection.
     pub indeterminate: bool,
-    /// When the sentence began.
+    /// The day on which the sentence began.
     pub sentence_start_date: Option<NaiveDate>,
     /// Tariff expiry date (TED).
     pub tariff_date: Option<NaiveDate>,
@@ -24,7 +24,8 @@ pub struct Facts {
     pub conditional_release_date: Option<NaiveDate>,
     /// Automatic release date (ARD).
     pub automatic_release_date: Option<NaiveDate>,
-    /// A determinate sentence with parole. Kept as given; the rules look at the parole eligibility date.
+    /// A determinate sentence with parole. Kept as given; the rules look at the parole eligibility
+    /// date.
     pub determinate_parole: bool,
     /// Another indeterminate sentence is still to be served.
     pub additional_indeterminate_sentence: bool,
@@ -53,7 +54,7 @@ pub struct Facts {
 }
 
 words! {
-    /// Why the handover dates are as they are.
+    /// The reason for a plan's handover dates.
     HandoverReason {
         /// Determinate sentence.
         Determinate => "determinate",
@@ -109,7 +110,7 @@ impl HandoverReason {
 }
 
 words! {
-    /// Which release date a plan counts back from.
+    /// The name of the release date that a plan counts back from.
     ReleaseDateName {
         /// Tariff expiry date.
         Ted => "TED",
@@ -127,14 +128,14 @@ words! {
 /// A release date and which one it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NamedDate {
-    /// Which date.
+    /// The name of the date.
     pub name: ReleaseDateName,
     /// London date.
     pub date: NaiveDate,
 }
 
 words! {
-    /// Who holds a case between custody and community, on a day.
+    /// Where a case is between custody and community, on a day.
     Phase {
         /// The POM is responsible, alone.
         CustodyOnly => "CUSTODY_ONLY",

@@ -1,4 +1,4 @@
-//! What can be asked of a prison.
+//! The commands to a prison.
 
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 commands! {
-    /// A command to a prison. When it holds from and who gives it travel beside it.
+    /// A command to a prison. Its effective time and its recorder travel beside it.
     commands: Command, kinds: CommandKind;
 
     /// Take the prison onto OMiC.
@@ -29,10 +29,10 @@ commands! {
     },
 }
 
-/// A POM contact as seen in NOMIS. Staff id or name says whose it is; both may.
+/// A POM contact as seen in NOMIS. It names the POM by staff id, by name, or by both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContactSeen {
-    /// Whose contact it is.
+    /// The number of the prisoner whose contact it is.
     pub prisoner_number: PrisonerNumber,
     /// The contact's staff id.
     pub staff_id: Option<StaffId>,
@@ -43,8 +43,9 @@ pub struct ContactSeen {
 }
 
 impl ContactSeen {
-    /// Identifies the contact within the prison: the same contact seen again has the same id. A staff id says who it
-    /// is better than a name, which is spelt in many ways, so the name counts only where there is no staff id.
+    /// Identifies the contact within the prison: the same contact seen again has the same id. A
+    /// staff id identifies a person better than a name, which is spelt in many ways, so the name
+    /// counts only without a staff id.
     #[must_use]
     pub fn contact_id(&self, prison: &PrisonCode) -> Uuid {
         let who = match (self.staff_id, &self.name) {

@@ -13,20 +13,21 @@ use crate::{
     refusal::check_effective_at,
 };
 
-/// What a decision depends on beside the prison's own past.
+/// The circumstances of a decision beside the prison's own past.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     /// The recorder's clock.
     pub now: DateTime<Utc>,
-    /// When the command is to hold from; never later than `now`.
+    /// The effective time of the command; a time later than `now` is refused.
     pub effective_at: DateTime<Utc>,
 }
 
 /// Decides a command: one event, or the first rule that says no.
 ///
-/// A backdated command is judged by what held at its effective time. It cannot make a later entry illegal (rule 8): nothing
-/// on a roster is ever taken away, and a later entry that then says what already holds stands and changes nothing. So a
-/// status that was recorded with too late a date, or a POM registered too late, is put right by a further entry.
+/// A backdated command is judged by the roster at its effective time. It cannot make a later entry
+/// illegal (rule 8 in `docs/domain.md`): nothing on a roster is ever taken away, and a later entry
+/// that then repeats what holds already changes nothing. So a further entry corrects a status with
+/// too late a date, or a POM registered too late.
 ///
 /// # Errors
 /// A [`Refusal`] with the code and the sentence of the rule.

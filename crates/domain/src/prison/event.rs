@@ -1,4 +1,5 @@
-//! What can happen to a prison's roster and on its move onto OMiC. Published format: see `docs/adr/`.
+//! The events of a prison's roster and of its move onto OMiC: a published format, as that of a
+//! case.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ impl PrisonEvent {
 
     /// The POM and the status that the event gives, if it gives one.
     #[must_use]
-    pub fn status_given(&self) -> Option<(StaffId, PomStatus)> {
+    pub fn new_status(&self) -> Option<(StaffId, PomStatus)> {
         match self {
             Self::PomRegistered(registered) => Some((registered.staff_id, PomStatus::Active)),
             Self::PomStatusChanged(changed) => Some((changed.staff_id, changed.status)),
@@ -138,7 +139,7 @@ pub struct PomStatusChanged {
     /// For `UNAVAILABLE`: the London day on which the POM is expected back, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returns_on: Option<NaiveDate>,
-    /// Why, in the words of whoever recorded it.
+    /// The reason, in the words of its recorder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -147,9 +148,10 @@ pub struct PomStatusChanged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NomisContactFound {
-    /// Identifies the contact within the prison: UUIDv5 of what it says, so that the same contact seen again is known.
+    /// Identifies the contact within the prison: UUIDv5 of what it says, so that the same contact
+    /// seen again is known.
     pub contact_id: Uuid,
-    /// Whose POM contact it is.
+    /// The number of the prisoner whose POM contact it is.
     pub prisoner_number: PrisonerNumber,
     /// The contact's staff id, where NOMIS gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

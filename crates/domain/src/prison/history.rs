@@ -1,4 +1,4 @@
-//! Everything that is recorded of a prison.
+//! All entries of a prison.
 
 use std::borrow::Cow;
 
@@ -16,13 +16,14 @@ use crate::{
 pub struct History {
     code: PrisonCode,
     entries: Vec<Entry<PrisonEvent>>,
-    /// The fold of all entries, kept because a prison's stream is long (thousands of NOMIS contacts) and asked often.
+    /// The fold of all entries, kept because a prison's stream is long (thousands of NOMIS
+    /// contacts) and asked often.
     roster: Roster,
     last_effective_at: Option<DateTime<Utc>>,
 }
 
 impl History {
-    /// The history of a prison that nothing is recorded of.
+    /// The history of a prison without entries.
     #[must_use]
     pub fn new(code: PrisonCode) -> Self {
         Self { code, entries: Vec::new(), roster: Roster::default(), last_effective_at: None }
@@ -54,7 +55,7 @@ impl History {
         }
     }
 
-    /// Which prison's history.
+    /// The code of the prison.
     #[must_use]
     pub fn code(&self) -> &PrisonCode {
         &self.code
@@ -66,7 +67,7 @@ impl History {
         &self.entries
     }
 
-    /// Whether nothing is recorded.
+    /// Whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -84,7 +85,8 @@ impl History {
         self.last_effective_at
     }
 
-    /// The entries in the order in which they hold in the world; those of the same instant in the order recorded.
+    /// The entries in the order in which they hold in the world; those of the same instant in the
+    /// order recorded.
     #[must_use]
     pub fn in_effective_order(&self) -> Vec<&Entry<PrisonEvent>> {
         let mut entries: Vec<_> = self.entries.iter().collect();
@@ -92,13 +94,13 @@ impl History {
         entries
     }
 
-    /// What holds after everything known.
+    /// The roster after all entries known.
     #[must_use]
     pub fn roster(&self) -> &Roster {
         &self.roster
     }
 
-    /// What held at an instant, by all that is known.
+    /// The roster at an instant, by all entries known.
     #[must_use]
     pub fn roster_at(&self, instant: DateTime<Utc>) -> Cow<'_, Roster> {
         if self.last_effective_at.is_none_or(|last| last <= instant) {
@@ -131,8 +133,9 @@ impl History {
         pom
     }
 
-    /// The move onto OMiC, if the go-live day had begun at an instant. The date takes effect by itself, whenever it was
-    /// recorded: a prison that is put into the ledger years after its go-live day was on OMiC all the while.
+    /// The move onto OMiC, if the go-live day had begun at an instant. The date takes effect by
+    /// itself, whenever it was recorded: a prison that is put into the ledger years after its
+    /// go-live day was on OMiC all the while.
     #[must_use]
     pub fn joined_at(&self, instant: DateTime<Utc>) -> Option<&PrisonJoinedOmic> {
         self.entries.iter().find_map(|entry| match &entry.event {

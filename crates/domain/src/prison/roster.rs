@@ -1,4 +1,4 @@
-//! What holds at a prison at an instant, folded from its events.
+//! The state of a prison at an instant, folded from its events.
 
 use std::collections::BTreeMap;
 
@@ -41,9 +41,9 @@ pub struct RosterPom {
     pub status: PomStatus,
     /// For `UNAVAILABLE`: the London day on which the POM is expected back.
     pub returns_on: Option<NaiveDate>,
-    /// Why the status is as it is.
+    /// The reason for the status.
     pub reason: Option<String>,
-    /// Since when the status holds.
+    /// The time from which the status holds.
     pub status_since: DateTime<Utc>,
     /// The event that gave the status.
     pub status_event: EventId,
@@ -54,9 +54,9 @@ pub struct RosterPom {
 pub struct Contact {
     /// The contact.
     pub found: NomisContactFound,
-    /// When it was last found.
+    /// The time at which it was last found.
     pub found_at: DateTime<Utc>,
-    /// When it was confirmed removed, unless it was found again since.
+    /// The time at which it was confirmed removed, unless it was found again since.
     pub removed_at: Option<DateTime<Utc>>,
 }
 
@@ -102,7 +102,8 @@ impl Roster {
 }
 
 impl RosterPom {
-    /// The POM as registered. One who is on the roster already, because a registration was backdated, keeps the status.
+    /// The POM as registered. A POM on the roster already, because a registration was backdated, keeps
+    /// the status.
     pub(super) fn registered(
         before: Option<Self>,
         registered: &PomRegistered,

@@ -1,4 +1,4 @@
-//! The allocations of a case that stand.
+//! The allocations of a case that are in effect.
 
 use chrono::{DateTime, Utc};
 
@@ -14,7 +14,7 @@ use crate::{
 pub struct Allocation<'a> {
     /// The entry.
     pub entry: &'a Entry<PrisonerEvent>,
-    /// Where.
+    /// The prison of the role.
     pub prison: &'a PrisonCode,
     /// The primary POM.
     pub pom: &'a Pom,
@@ -37,7 +37,7 @@ impl Allocation<'_> {
     }
 }
 
-/// The allocations and reallocations of a case that stand, in effective order.
+/// The allocations and reallocations of a case that were not voided, in effective order.
 #[must_use]
 pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
     let mut allocations = Vec::new();

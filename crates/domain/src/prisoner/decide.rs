@@ -1,8 +1,9 @@
 //! From a case's past and a command to new events, or to a refusal.
 //!
-//! This file makes the events, and judges what depends on more than the case: the roster and the recommendation at the
-//! effective time. Whether events may follow each other is for `legality.rs`, for the new ones and for those recorded for
-//! later alike; the refusals with their sentences are in `refusals.rs`. "Rule N" is in `docs/domain.md`.
+//! This file makes the events, and judges what depends on more than the case: the roster and the
+//! recommendation at the effective time. Whether events may follow each other is for `legality.rs`,
+//! for the new ones and for those recorded for later alike; the refusals with their sentences are
+//! in `refusals.rs`. "Rule N" is in `docs/domain.md`.
 
 use chrono::{DateTime, Utc};
 
@@ -16,8 +17,8 @@ use crate::{
     prisoner::{
         Allocate, AllocateCoworker, AllocationMade, Arrangements, Choice, ChoiceReasons, Command, CoworkerAllocated,
         CoworkerDeallocated, CoworkerReallocated, Deallocated, DeallocationTrigger, EndPomRole, EntryVoided,
-        HandoverPlanned, Held, History, OfficerRole, OverrideReason, PrisonerEvent, PrisonerNumberMerged, Reallocate,
-        Reallocated, RecommendationPolicy, ResponsibilityOverridden, ResponsibilityOverrideReason,
+        HandoverPlanned, History, MergedHoldings, OfficerRole, OverrideReason, PrisonerEvent, PrisonerNumberMerged,
+        Reallocate, Reallocated, RecommendationPolicy, ResponsibilityOverridden, ResponsibilityOverrideReason,
         ResponsibilityOverrideRemoved, State, refusals, responsibility,
     },
     refusal::check_effective_at,
@@ -30,12 +31,12 @@ pub const DETAIL_LEN_MAX: usize = 175;
 /// Longest note to a POM, in characters: some two pages, and a bound on what one event can weigh.
 pub const NOTE_LEN_MAX: usize = 4_000;
 
-/// What a decision depends on beside the case's own past.
+/// The circumstances of a decision beside the case's own past.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// The recorder's clock.
     pub now: DateTime<Utc>,
-    /// When the command is to hold from; never later than `now`.
+    /// The effective time of the command; a time later than `now` is refused.
     pub effective_at: DateTime<Utc>,
     /// The prison named by a command that gives a role to a POM.
     pub prison: Option<&'a prison::History>,
@@ -43,7 +44,8 @@ pub struct Context<'a> {
     pub recommendation_policy: RecommendationPolicy,
 }
 
-/// Decides a command: one event or more, all of them effective at the context's time, or the first rule that says no.
+/// Decides a command: one event or more, all of them effective at the context's time, or the first
+/// rule that says no.
 ///
 /// # Errors
 /// A [`Refusal`] with the code and the sentence of the rule. A backdated command is refused with
@@ -52,17 +54,17 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
     check_effective_at(context.effective_at, context.now)?;
     let number = history.number();
     if let Some((_, survivor)) = history.retirement() {
-        return Err(refusals::retired(number, survivor));
+        return Err(refusals::retired_number(number, survivor));
     }
-    let standing = history.in_effective_order();
-    let split = standing.partition_point(|entry| entry.effective_at <= context.effective_at);
-    let (earlier, later) = standing.split_at(split);
+    let in_effect = history.in_effective_order();
+    let split = in_effect.partition_point(|entry| entry.effective_at <= context.effective_at);
+    let (earlier, later) = in_effect.split_at(split);
     let mut state = State::default();
     for entry in earlier {
         state.apply(entry);
     }
     match effect_of(number, &state, command, context)? {
-        Effect::TakeOut(void) => void_entry(history, &standing, void),
+        Effect::TakeOut(void) => void_entry(history, &in_effect, void),
         Effect::Insert(events) => {
             // The new events one after the other, then all that is already recorded for later.
             for (index, event) in events.iter().enumerate() {
@@ -83,7 +85,8 @@ enum Effect<'a> {
     TakeOut(&'a EntryVoided),
 }
 
-/// What the survivor's event says of a number that was retired at `retired_revision` of its history.
+/// The data of the survivor's event for a number that was retired at `retired_revision` of its
+/// history.
 ///
 /// # Panics
 /// If the history has no such revision.
@@ -93,7 +96,8 @@ pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerge
     let retirement = &removed.entries()[index];
     let mut state = State::default();
     for entry in removed.in_effective_order() {
-        // The retirement's own command has ended the open roles: what was held is what held before it.
+        // The retirement's own command has ended the open roles: what was held is what held before
+        // it.
         if entry.command_id != retirement.command_id {
             state.apply(entry);
         }
@@ -102,7 +106,7 @@ pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerge
     PrisonerNumberMerged {
         removed_number: removed.number().clone(),
         history_ends_at: retired_revision,
-        held: Held {
+        held: MergedHoldings {
             prison: state.prison,
             primary_pom: state.primary_pom.map(|role| role.pom),
             coworking_pom: state.coworking_pom.map(|role| role.pom),
@@ -114,8 +118,8 @@ pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerge
     }
 }
 
-/// What a command does to a case in `state`. Refuses only what keeps the events from being written down or what concerns
-/// the roster; whether they may follow `state` is for [`check`].
+/// The effect of a command on a case in `state`. Refuses only commands that give no event or that
+/// the roster forbids; whether the events may follow `state` is for [`check`].
 fn effect_of<'a>(
     number: &PrisonerNumber,
     state: &State,
@@ -124,33 +128,33 @@ fn effect_of<'a>(
 ) -> Result<Effect<'a>, Refusal> {
     Ok(Effect::Insert(match command {
         Command::AssignTier(tier) => vec![PrisonerEvent::TierAssigned(tier.clone())],
-        Command::Allocate(allocate) => vec![allocation(number, state, allocate, context)?],
-        Command::Reallocate(reallocate) => vec![reallocation(number, state, reallocate, context)?],
+        Command::Allocate(allocate) => vec![allocate_case(number, state, allocate, context)?],
+        Command::Reallocate(reallocate) => vec![reallocate_case(number, state, reallocate, context)?],
         Command::Deallocate(deallocate) => match deallocate.trigger {
             DeallocationTrigger::LegalStatusChanged => {
                 refuse_unknown(number, state)?;
-                ended(state, DeallocationTrigger::LegalStatusChanged, None)
+                end_roles(state, DeallocationTrigger::LegalStatusChanged, None)
             }
             trigger => {
-                let mut events = coworker_ended(state, trigger);
+                let mut events = end_coworker(state, trigger);
                 if state.primary_pom.is_some() {
-                    events.push(primary_ended(state, trigger, None));
+                    events.push(end_primary(state, trigger, None));
                 }
                 if events.is_empty() {
-                    return Err(refusals::not_allocated(number));
+                    return Err(refusals::missing_primary_pom(number));
                 }
                 events
             }
         },
         Command::EndPomRole(end) => end_pom_role(number, state, end)?,
-        Command::AllocateCoworker(allocate) => vec![coworking(number, state, allocate, context)?],
+        Command::AllocateCoworker(allocate) => vec![allocate_coworker(number, state, allocate, context)?],
         Command::RemoveCoworker => {
             legality::coworker(number, state)?;
-            coworker_ended(state, DeallocationTrigger::Manual)
+            end_coworker(state, DeallocationTrigger::Manual)
         }
         Command::AssignCommunityManager(manager) => vec![PrisonerEvent::CommunityManagerAssigned(manager.clone())],
         Command::RemoveCommunityManager => {
-            let role = state.community_manager.as_ref().ok_or_else(|| refusals::no_community_manager(number))?;
+            let role = state.community_manager.as_ref().ok_or_else(|| refusals::missing_community_manager(number))?;
             vec![PrisonerEvent::CommunityManagerRemoved(role.manager.clone())]
         }
         Command::PlanHandover(facts) => {
@@ -164,10 +168,10 @@ fn effect_of<'a>(
                 earliest_release: plan.earliest_release,
             })]
         }
-        Command::OverrideResponsibility(decision) => vec![responsibility_override(decision)?],
+        Command::OverrideResponsibility(decision) => vec![override_responsibility(decision)?],
         Command::RemoveResponsibilityOverride => {
             let decision =
-                state.arrangements.responsibility_override.clone().ok_or_else(|| refusals::no_override(number))?;
+                state.arrangements.responsibility_override.clone().ok_or_else(|| refusals::missing_override(number))?;
             vec![PrisonerEvent::ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved {
                 responsible: decision.responsible,
                 reason: decision.reason,
@@ -179,11 +183,11 @@ fn effect_of<'a>(
             if let (Some(named), Some(held_at)) = (&release.prison, &state.prison)
                 && named != held_at
             {
-                return Err(refusals::at_another_prison(number, held_at, named));
+                return Err(refusals::other_prison(number, held_at, named));
             }
-            // Where the ledger was never told the prison, the caller may have.
+            // If the ledger was never told the prison, the caller may name it.
             let told = State { prison: state.prison.clone().or_else(|| release.prison.clone()), ..state.clone() };
-            ended(&told, DeallocationTrigger::Released, None)
+            end_roles(&told, DeallocationTrigger::Released, None)
         }
         Command::Transfer(transfer) => {
             refuse_unknown(number, state)?;
@@ -193,12 +197,12 @@ fn effect_of<'a>(
                     format!("{number} is already held at {} at that time.", transfer.to_prison),
                 ));
             }
-            ended(state, DeallocationTrigger::Transferred, Some(transfer.to_prison.clone()))
+            end_roles(state, DeallocationTrigger::Transferred, Some(transfer.to_prison.clone()))
         }
         Command::Retire(retired) => {
-            let mut events = coworker_ended(state, DeallocationTrigger::Merged);
+            let mut events = end_coworker(state, DeallocationTrigger::Merged);
             if state.primary_pom.is_some() {
-                events.push(primary_ended(state, DeallocationTrigger::Merged, None));
+                events.push(end_primary(state, DeallocationTrigger::Merged, None));
             }
             events.push(PrisonerEvent::PrisonerNumberRetired(retired.clone()));
             events
@@ -208,22 +212,22 @@ fn effect_of<'a>(
     }))
 }
 
-fn allocation(
+fn allocate_case(
     number: &PrisonerNumber,
     state: &State,
     allocate: &Allocate,
     context: &Context<'_>,
 ) -> Result<PrisonerEvent, Refusal> {
-    let pom = active_pom(&allocate.prison, allocate.staff_id, context)?;
+    let pom = find_active_pom(&allocate.prison, allocate.staff_id, context)?;
     let made = AllocationMade {
         prison: allocate.prison.clone(),
-        choice: choice(number, state, &pom, &allocate.reasons, context)?,
+        choice: make_choice(number, state, &pom, &allocate.reasons, context)?,
         pom,
     };
     Ok(PrisonerEvent::AllocationMade(made))
 }
 
-fn reallocation(
+fn reallocate_case(
     number: &PrisonerNumber,
     state: &State,
     reallocate: &Reallocate,
@@ -233,27 +237,27 @@ fn reallocation(
     if let Some(expected) = reallocate.expected_holder
         && expected != role.pom.staff_id
     {
-        return Err(refusals::not_holder(number, role, &format!("staff id {expected}")));
+        return Err(refusals::other_holder(number, role, &format!("staff id {expected}")));
     }
-    let pom_after = active_pom(&reallocate.prison, reallocate.staff_id, context)?;
+    let pom_after = find_active_pom(&reallocate.prison, reallocate.staff_id, context)?;
     refuse_long("reason", Some(&reallocate.reason), DETAIL_LEN_MAX)?;
     Ok(PrisonerEvent::Reallocated(Reallocated {
         prison: reallocate.prison.clone(),
         pom_before: role.pom.clone(),
         reason: reallocate.reason.clone(),
-        choice: choice(number, state, &pom_after, &reallocate.reasons, context)?,
+        choice: make_choice(number, state, &pom_after, &reallocate.reasons, context)?,
         pom_after,
     }))
 }
 
-fn coworking(
+fn allocate_coworker(
     number: &PrisonerNumber,
     state: &State,
     allocate: &AllocateCoworker,
     context: &Context<'_>,
 ) -> Result<PrisonerEvent, Refusal> {
     legality::primary(number, state, &allocate.prison)?;
-    let pom = active_pom(&allocate.prison, allocate.staff_id, context)?;
+    let pom = find_active_pom(&allocate.prison, allocate.staff_id, context)?;
     let prison = allocate.prison.clone();
     Ok(match &state.coworking_pom {
         Some(role) => PrisonerEvent::CoworkerReallocated(CoworkerReallocated {
@@ -265,8 +269,9 @@ fn coworking(
     })
 }
 
-/// Rule 1: the POM, if the prison has joined OMiC and has that POM on its roster, active, at the effective time.
-fn active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) -> Result<Pom, Refusal> {
+/// Rule 1: the POM, if the prison has joined OMiC and has that POM on its roster, active, at the
+/// effective time.
+fn find_active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) -> Result<Pom, Refusal> {
     let at = context.effective_at;
     let on = london::date(at).format("%-d %B %Y");
     let joined = context.prison.and_then(|prison| prison.joined_at(at));
@@ -298,19 +303,19 @@ fn active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) -> Re
 }
 
 /// Rule 5: the recommendation at that moment, and the reasons where the choice goes against it.
-fn choice(
+fn make_choice(
     number: &PrisonerNumber,
     state: &State,
     pom: &Pom,
     reasons: &ChoiceReasons,
     context: &Context<'_>,
 ) -> Result<Choice, Refusal> {
-    let tier = state.tier.as_ref().ok_or_else(|| refusals::tier_unknown(number))?;
+    let tier = state.tier.as_ref().ok_or_else(|| refusals::unknown_tier(number))?;
     let choice = Choice {
         tier: tier.tier,
         rosh_level: tier.rosh_level,
         recommendation_policy: context.recommendation_policy,
-        recommended_pom_kind: recommended_kind(state, context),
+        recommended_pom_kind: recommend_kind(state, context),
         override_reasons: reasons.override_reasons.clone(),
         suitability_detail: reasons.suitability_detail.clone(),
         override_detail: reasons.override_detail.clone(),
@@ -355,7 +360,7 @@ fn choice(
     Ok(choice)
 }
 
-fn recommended_kind(state: &State, context: &Context<'_>) -> Option<PomKind> {
+fn recommend_kind(state: &State, context: &Context<'_>) -> Option<PomKind> {
     let immigration_case = state.arrangements.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
     if immigration_case || responsibility(state, context.effective_at).responsible == OfficerRole::Com {
         return Some(PomKind::Prison);
@@ -375,7 +380,7 @@ fn recommended_kind(state: &State, context: &Context<'_>) -> Option<PomKind> {
     }
 }
 
-fn responsibility_override(decision: &ResponsibilityOverridden) -> Result<PrisonerEvent, Refusal> {
+fn override_responsibility(decision: &ResponsibilityOverridden) -> Result<PrisonerEvent, Refusal> {
     let detail = decision.detail.as_ref().filter(|detail| !detail.trim().is_empty());
     if decision.reason == ResponsibilityOverrideReason::Other && detail.is_none() {
         return Err(Refusal::new(
@@ -387,14 +392,15 @@ fn responsibility_override(decision: &ResponsibilityOverridden) -> Result<Prison
     Ok(PrisonerEvent::ResponsibilityOverridden(decision.clone()))
 }
 
-/// Both roles end, and with the primary one what the trigger ends beside it (rule 6).
-fn ended(state: &State, trigger: DeallocationTrigger, to_prison: Option<PrisonCode>) -> Vec<PrisonerEvent> {
-    let mut events = coworker_ended(state, trigger);
-    events.push(primary_ended(state, trigger, to_prison));
+/// The ends of both roles; the primary one's also ends the arrangements, if the trigger does (rule
+/// 6).
+fn end_roles(state: &State, trigger: DeallocationTrigger, to_prison: Option<PrisonCode>) -> Vec<PrisonerEvent> {
+    let mut events = end_coworker(state, trigger);
+    events.push(end_primary(state, trigger, to_prison));
     events
 }
 
-fn primary_ended(state: &State, trigger: DeallocationTrigger, to_prison: Option<PrisonCode>) -> PrisonerEvent {
+fn end_primary(state: &State, trigger: DeallocationTrigger, to_prison: Option<PrisonCode>) -> PrisonerEvent {
     PrisonerEvent::Deallocated(Deallocated {
         prison: state.prison.clone(),
         pom: state.primary_pom.as_ref().map(|role| role.pom.clone()),
@@ -403,7 +409,7 @@ fn primary_ended(state: &State, trigger: DeallocationTrigger, to_prison: Option<
     })
 }
 
-fn coworker_ended(state: &State, trigger: DeallocationTrigger) -> Vec<PrisonerEvent> {
+fn end_coworker(state: &State, trigger: DeallocationTrigger) -> Vec<PrisonerEvent> {
     let ended = state.coworking_pom.as_ref().map(|role| {
         PrisonerEvent::CoworkerDeallocated(CoworkerDeallocated {
             prison: role.prison.clone(),
@@ -419,9 +425,9 @@ fn end_pom_role(number: &PrisonerNumber, state: &State, end: &EndPomRole) -> Res
         role.is_some_and(|role| role.pom.staff_id == end.staff_id && role.prison == end.prison)
     };
     if held(state.primary_pom.as_ref()) {
-        Ok(vec![primary_ended(state, DeallocationTrigger::PomInactive, None)])
+        Ok(vec![end_primary(state, DeallocationTrigger::PomInactive, None)])
     } else if held(state.coworking_pom.as_ref()) {
-        Ok(coworker_ended(state, DeallocationTrigger::PomInactive))
+        Ok(end_coworker(state, DeallocationTrigger::PomInactive))
     } else {
         Err(Refusal::new(
             Rule::PomNotHolder,
@@ -430,10 +436,11 @@ fn end_pom_role(number: &PrisonerNumber, state: &State, end: &EndPomRole) -> Res
     }
 }
 
-/// Rule 8 for voids: the whole history without the entry must be legal. `standing` is the history in effective order.
+/// Rule 8 for voids: the whole history without the entry must be legal. `in_effect` is the history
+/// in effective order.
 fn void_entry(
     history: &History,
-    standing: &[&Entry<PrisonerEvent>],
+    in_effect: &[&Entry<PrisonerEvent>],
     void: &EntryVoided,
 ) -> Result<Vec<PrisonerEvent>, Refusal> {
     let number = history.number();
@@ -465,7 +472,7 @@ fn void_entry(
         ));
     }
     refuse_long("reason", Some(&void.reason), DETAIL_LEN_MAX)?;
-    let kept = standing.iter().copied().filter(|entry| entry.revision != void.revision);
+    let kept = in_effect.iter().copied().filter(|entry| entry.revision != void.revision);
     check_later(number, State::default(), kept)?;
     Ok(vec![PrisonerEvent::EntryVoided(void.clone())])
 }

@@ -1,4 +1,4 @@
-//! What can happen to a case. Published format: see `docs/adr/`.
+//! The events of a case: the published format, which ADR 0005 in `docs/adr/` describes.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ event_types! {
     CommunityManagerRemoved(CommunityManager),
     /// Handover dates were worked out and recorded.
     HandoverPlanned(HandoverPlanned),
-    /// Somebody decided against the plan who is responsible.
+    /// The responsible service was decided against the plan.
     ResponsibilityOverridden(ResponsibilityOverridden),
     /// That decision was taken back.
     ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved),
@@ -96,8 +96,9 @@ impl PrisonerEvent {
         }
     }
 
-    /// The POM roles that the event by itself gives and ends, in this order: the role ended, the role given. A void or a
-    /// retirement changes more: see [`PrisonerEventType::may_change_roles`].
+    /// The POM roles that the event by itself gives and ends, in this order: the role ended, the
+    /// role given. A void or a retirement changes more: see
+    /// [`PrisonerEventType::may_change_roles`].
     #[must_use]
     pub fn role_changes(&self) -> Vec<RoleChange<'_>> {
         let given = |prison, pom: &Pom| RoleChange::Given(prison, pom.staff_id);
@@ -143,8 +144,8 @@ pub enum RoleChange<'a> {
 }
 
 impl PrisonerEventType {
-    /// Whether an event of this type can change which POM holds the case, or begins or completes a merge. A reader that
-    /// looks for these alone need not decode the others.
+    /// Whether an event of this type can change which POM holds the case, or begins or completes a
+    /// merge. A reader that looks for these alone need not decode the others.
     #[must_use]
     pub fn may_change_roles(self) -> bool {
         match self {
@@ -182,18 +183,18 @@ pub struct TierAssigned {
     /// Risk of serious harm, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rosh_level: Option<RoshLevel>,
-    /// Where the tier came from.
+    /// The origin of the tier.
     pub source: TierSource,
     /// The case's number in Delius, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crn: Option<Crn>,
-    /// Where the case is held, so that it can be seen waiting there.
+    /// The prison that holds the case, so that it can be seen waiting there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prison: Option<PrisonCode>,
 }
 
 words! {
-    /// Why the POM chosen is not of the recommended kind.
+    /// A reason to choose a POM of another kind than the recommended one.
     OverrideReason {
         /// The prisoner has been assessed as suitable for the other kind; needs suitability detail.
         Suitability => "SUITABILITY",
@@ -218,7 +219,7 @@ words! {
     }
 }
 
-/// What an allocation and a reallocation both say about the choice of POM.
+/// The choice of a POM, in the data of an allocation and of a reallocation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Choice {
@@ -232,7 +233,8 @@ pub struct Choice {
     /// The recommended kind of POM; absent where the policy has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recommended_pom_kind: Option<PomKind>,
-    /// Why this POM, in the order given; never empty where the kind is not the recommended one.
+    /// The reasons for this POM, in the order given; never empty if the kind is not the recommended
+    /// one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub override_reasons: Vec<OverrideReason>,
     /// Detail for `SUITABILITY`.
@@ -261,7 +263,7 @@ impl Choice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AllocationMade {
-    /// Where.
+    /// The prison of the role.
     pub prison: PrisonCode,
     /// The primary POM.
     pub pom: Pom,
@@ -274,13 +276,13 @@ pub struct AllocationMade {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reallocated {
-    /// Where.
+    /// The prison of the role.
     pub prison: PrisonCode,
     /// The primary POM before.
     pub pom_before: Pom,
     /// The primary POM after.
     pub pom_after: Pom,
-    /// Why the case moved.
+    /// The reason for the move.
     pub reason: String,
     /// The choice and its reasons.
     #[serde(flatten)]
@@ -288,7 +290,7 @@ pub struct Reallocated {
 }
 
 words! {
-    /// What ended a POM's role.
+    /// The occasion on which a POM's role ends.
     DeallocationTrigger {
         /// Released from prison.
         Released => "RELEASED",
@@ -309,14 +311,14 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Deallocated {
-    /// Where the case was held; absent where the ledger was never told.
+    /// The prison that held the case; absent if the ledger was never told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prison: Option<PrisonCode>,
-    /// The primary POM whose role ended; absent where a case that nobody held was released, transferred or
+    /// The primary POM whose role ended; absent if a case without one was released, transferred or
     /// changed legal status, so that its plan and its place in a waiting list end all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pom: Option<Pom>,
-    /// What ended it.
+    /// The occasion.
     pub trigger: DeallocationTrigger,
     /// For `TRANSFERRED`: the prison the case went to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -327,7 +329,7 @@ pub struct Deallocated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoworkerAllocated {
-    /// Where.
+    /// The prison of the role.
     pub prison: PrisonCode,
     /// The co-working POM.
     pub pom: Pom,
@@ -337,7 +339,7 @@ pub struct CoworkerAllocated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoworkerReallocated {
-    /// Where.
+    /// The prison of the role.
     pub prison: PrisonCode,
     /// The co-working POM before.
     pub pom_before: Pom,
@@ -349,11 +351,11 @@ pub struct CoworkerReallocated {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoworkerDeallocated {
-    /// Where.
+    /// The prison of the role.
     pub prison: PrisonCode,
     /// The co-working POM whose role ended.
     pub pom: Pom,
-    /// What ended it.
+    /// The occasion.
     pub trigger: DeallocationTrigger,
 }
 
@@ -368,14 +370,14 @@ pub struct HandoverPlanned {
     pub start_date: Option<NaiveDate>,
     /// London day from which the COM is responsible; absent where the policy fixes none.
     pub handover_date: Option<NaiveDate>,
-    /// Why these dates.
+    /// The reason for the dates.
     pub reason: HandoverReason,
     /// The release date that the plan counts back from.
     pub earliest_release: Option<NamedDate>,
 }
 
 words! {
-    /// Which service is made responsible by an override.
+    /// The service that an override makes responsible.
     ResponsibleService {
         /// The POM is responsible.
         Prison => "PRISON",
@@ -385,7 +387,7 @@ words! {
 }
 
 words! {
-    /// Why responsibility was overridden.
+    /// The reason for an override of responsibility.
     ResponsibilityOverrideReason {
         /// Less than 10 months left to serve.
         LessThan10MonthsToServe => "LESS_THAN_10_MONTHS_TO_SERVE",
@@ -404,9 +406,9 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResponsibilityOverridden {
-    /// Who is responsible now.
+    /// The service that is responsible now.
     pub responsible: ResponsibleService,
-    /// Why.
+    /// The reason.
     pub reason: ResponsibilityOverrideReason,
     /// Detail, always present for `OTHER`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -417,9 +419,9 @@ pub struct ResponsibilityOverridden {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResponsibilityOverrideRemoved {
-    /// Who was responsible by the override.
+    /// The service that was responsible by the override.
     pub responsible: ResponsibleService,
-    /// Why it had been made.
+    /// The reason for the override.
     pub reason: ResponsibilityOverrideReason,
     /// Its detail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -432,15 +434,15 @@ pub struct ResponsibilityOverrideRemoved {
 pub struct EntryVoided {
     /// The revision of the entry made in error.
     pub revision: u64,
-    /// Why it was wrong.
+    /// The reason for the void.
     pub reason: String,
 }
 
-/// What a case held when its number was removed.
+/// The roles and facts of a case when its number was removed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Held {
-    /// Where the case was held.
+pub struct MergedHoldings {
+    /// The prison that held the case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prison: Option<PrisonCode>,
     /// The primary POM.
@@ -471,8 +473,8 @@ pub struct PrisonerNumberMerged {
     pub removed_number: PrisonerNumber,
     /// The last revision of the removed number's history.
     pub history_ends_at: u64,
-    /// What it held at its end; each is taken over where the survivor has none.
-    pub held: Held,
+    /// The roles and facts at its end; the survivor takes over each that it has none of.
+    pub held: MergedHoldings,
 }
 
 /// Data of [`PrisonerEvent::PrisonerNumberRetired`].

@@ -1,4 +1,4 @@
-//! Everything that is recorded of a case.
+//! All entries of a case.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub struct History {
 }
 
 impl History {
-    /// The history of a case that nothing is recorded of.
+    /// The history of a case without entries.
     #[must_use]
     pub fn new(number: PrisonerNumber) -> Self {
         Self { number, entries: Vec::new(), voided: BTreeMap::new() }
@@ -48,7 +48,7 @@ impl History {
         self.entries.push(entry);
     }
 
-    /// Whose history.
+    /// The number of the case.
     #[must_use]
     pub fn number(&self) -> &PrisonerNumber {
         &self.number
@@ -60,7 +60,7 @@ impl History {
         &self.entries
     }
 
-    /// Whether nothing is recorded.
+    /// Whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -78,8 +78,8 @@ impl History {
         self.voided.get(&revision).copied()
     }
 
-    /// The entry that retired the number, with the number that the case goes on under. It is final: it cannot be voided,
-    /// and nothing comes after it.
+    /// The entry that retired the number, with the number that the case goes on under. It is final:
+    /// it cannot be voided, and nothing comes after it.
     #[must_use]
     pub fn retirement(&self) -> Option<(&Entry<PrisonerEvent>, &PrisonerNumber)> {
         self.entries.iter().find_map(|entry| match &entry.event {
@@ -88,8 +88,8 @@ impl History {
         })
     }
 
-    /// The last entry that can have brought about `role`, which the case has now: the entry that gave it, or a later void,
-    /// which may have brought it back.
+    /// The last entry that can have brought about `role`, which the case has now: the entry that
+    /// gave it, or a later void, which may have brought it back.
     #[must_use]
     pub fn origin_of(&self, role: &PomRole) -> Option<&Entry<PrisonerEvent>> {
         self.entries.iter().rev().find(|entry| match &entry.event {
@@ -104,18 +104,21 @@ impl History {
     /// The history as it was known when the log ended at `position`.
     #[must_use]
     pub fn known_at_position(&self, position: u64) -> Self {
-        self.known(|entry| entry.position <= position)
+        self.prefix_while(|entry| entry.position <= position)
     }
 
-    fn known(&self, known: impl Fn(&Entry<PrisonerEvent>) -> bool) -> Self {
-        Self::from_entries(self.number.clone(), self.entries.iter().take_while(|entry| known(entry)).cloned().collect())
+    fn prefix_while(&self, is_known: impl Fn(&Entry<PrisonerEvent>) -> bool) -> Self {
+        Self::from_entries(
+            self.number.clone(),
+            self.entries.iter().take_while(|entry| is_known(entry)).cloned().collect(),
+        )
     }
 
-    /// The entries that stand, in the order in which they hold in the world: voided entries and the voids themselves
-    /// left out; entries of the same instant in the order recorded.
+    /// The entries in effect, in effective order: without voided entries and the voids themselves;
+    /// entries of the same instant in the order recorded.
     #[must_use]
     pub fn in_effective_order(&self) -> Vec<&Entry<PrisonerEvent>> {
-        let mut standing: Vec<_> = self
+        let mut in_effect: Vec<_> = self
             .entries
             .iter()
             .filter(|entry| {
@@ -123,11 +126,11 @@ impl History {
             })
             .collect();
         // Stable, so entries of the same instant keep their order.
-        standing.sort_by_key(|entry| entry.effective_at);
-        standing
+        in_effect.sort_by_key(|entry| entry.effective_at);
+        in_effect
     }
 
-    /// What held at an instant, by all that is known.
+    /// The state at an instant, by all entries known.
     #[must_use]
     pub fn state_at(&self, instant: DateTime<Utc>) -> State {
         let mut state = State::default();
@@ -140,7 +143,7 @@ impl History {
         state
     }
 
-    /// What holds after everything known.
+    /// The state after all entries known.
     #[must_use]
     pub fn state(&self) -> State {
         self.state_at(DateTime::<Utc>::MAX_UTC)

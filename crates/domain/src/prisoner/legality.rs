@@ -1,8 +1,9 @@
-//! When an event may follow what holds: the rules that a case's history alone can break.
+//! Whether an event may follow a state: the rules that a case's history alone can break.
 //!
-//! A new command is checked with these rules, and so is every later entry when something is put before it or taken out
-//! (rule 8 in `docs/domain.md`). Rules that look at a prison's roster hold when a command is decided and are in `decide.rs`; so is the
-//! recommendation of rule 5, since a choice is judged by what was known when it was made (`docs/adr/`).
+//! New events are checked with these rules, and so is every later entry when an entry is inserted
+//! before it or taken out (rule 8 in `docs/domain.md`). Rules that look at a prison's roster apply
+//! when a command is decided and are in `decide.rs`; so is the recommendation of rule 5, since a
+//! choice is judged by what was known when it was made.
 
 use crate::{
     Refusal, Rule,
@@ -14,7 +15,7 @@ use crate::{
 /// Whether `event` may follow `state`.
 pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Result<(), Refusal> {
     if let Some(survivor) = &state.retired_into {
-        return Err(refusals::retired(number, survivor));
+        return Err(refusals::retired_number(number, survivor));
     }
     match event {
         PrisonerEvent::TierAssigned(_)
@@ -25,14 +26,14 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
         | PrisonerEvent::PrisonerNumberMerged(_) => Ok(()),
         PrisonerEvent::AllocationMade(made) => {
             if state.tier.is_none() {
-                return Err(refusals::tier_unknown(number));
+                return Err(refusals::unknown_tier(number));
             }
             if let Some(role) = &state.primary_pom {
                 return Err(Refusal::new(
                     Rule::AlreadyAllocated,
                     format!(
                         "{number} is already allocated to {}. Reallocate the case instead.",
-                        refusals::described(role)
+                        refusals::describe_holder(role)
                     ),
                 ));
             }
@@ -43,7 +44,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
                     Rule::CaseAtAnotherPrison,
                     format!(
                         "{number} still has a co-working POM, {}. Record the transfer, or end that role, first.",
-                        refusals::described(role)
+                        refusals::describe_holder(role)
                     ),
                 ));
             }
@@ -52,7 +53,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
         PrisonerEvent::Reallocated(moved) => {
             let role = primary(number, state, &moved.prison)?;
             if role.pom.staff_id != moved.pom_before.staff_id {
-                return Err(refusals::not_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
+                return Err(refusals::other_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
             }
             if role.pom.staff_id == moved.pom_after.staff_id {
                 return Err(refusals::same_pom(number, role, "primary"));
@@ -69,13 +70,13 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             if let (Some(held_at), Some(named)) = (&state.prison, &ended.prison)
                 && held_at != named
             {
-                return Err(refusals::at_another_prison(number, held_at, named));
+                return Err(refusals::other_prison(number, held_at, named));
             }
             match (&state.primary_pom, &ended.pom) {
                 (Some(role), Some(pom)) if role.pom.staff_id == pom.staff_id => Ok(()),
                 (None, None) => refuse_left(number, state, ended.trigger),
-                (Some(role), _) => Err(refusals::not_holder(number, role, "the POM named")),
-                (None, Some(_)) => Err(refusals::not_allocated(number)),
+                (Some(role), _) => Err(refusals::other_holder(number, role, "the POM named")),
+                (None, Some(_)) => Err(refusals::missing_primary_pom(number)),
             }
         }
         PrisonerEvent::CoworkerAllocated(joined) => {
@@ -83,7 +84,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             if let Some(role) = &state.coworking_pom {
                 return Err(Refusal::new(
                     Rule::AlreadyAllocated,
-                    format!("{number} already has a co-working POM, {}.", refusals::described(role)),
+                    format!("{number} already has a co-working POM, {}.", refusals::describe_holder(role)),
                 ));
             }
             refuse_primary_as_coworker(number, state, joined.pom.staff_id)
@@ -92,7 +93,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             primary(number, state, &moved.prison)?;
             let role = coworker(number, state)?;
             if role.pom.staff_id != moved.pom_before.staff_id {
-                return Err(refusals::not_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
+                return Err(refusals::other_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
             }
             if role.pom.staff_id == moved.pom_after.staff_id {
                 return Err(refusals::same_pom(number, role, "co-working"));
@@ -104,12 +105,12 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             if role.pom.staff_id == ended.pom.staff_id {
                 Ok(())
             } else {
-                Err(refusals::not_holder(number, role, &format!("staff id {}", ended.pom.staff_id)))
+                Err(refusals::other_holder(number, role, &format!("staff id {}", ended.pom.staff_id)))
             }
         }
         PrisonerEvent::CommunityManagerRemoved(manager) => match &state.community_manager {
             Some(role) if role.manager == *manager => Ok(()),
-            _ => Err(refusals::no_community_manager(number)),
+            _ => Err(refusals::missing_community_manager(number)),
         },
         PrisonerEvent::ResponsibilityOverrideRemoved(removed) => match &state.arrangements.responsibility_override {
             Some(decision)
@@ -119,11 +120,11 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
             {
                 Ok(())
             }
-            _ => Err(refusals::no_override(number)),
+            _ => Err(refusals::missing_override(number)),
         },
         PrisonerEvent::PrisonerNumberRetired(retired) => {
             if retired.survivor == *number {
-                return Err(refusals::merged_into_itself(number));
+                return Err(refusals::self_merge(number));
             }
             if state.primary_pom.is_some() || state.coworking_pom.is_some() {
                 return Err(Refusal::new(
@@ -136,7 +137,8 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
     }
 }
 
-/// Whether `entries`, in effective order, may follow `state` one after the other; the first that may not is named.
+/// Whether `entries`, in effective order, may follow `state` one after the other; the first that
+/// may not is named.
 pub(super) fn check_later<'a>(
     number: &PrisonerNumber,
     mut state: State,
@@ -157,8 +159,8 @@ pub(super) fn primary<'a>(
     state: &'a State,
     prison: &PrisonCode,
 ) -> Result<&'a PomRole, Refusal> {
-    let role = state.primary_pom.as_ref().ok_or_else(|| refusals::not_allocated(number))?;
-    if role.prison == *prison { Ok(role) } else { Err(refusals::at_another_prison(number, &role.prison, prison)) }
+    let role = state.primary_pom.as_ref().ok_or_else(|| refusals::missing_primary_pom(number))?;
+    if role.prison == *prison { Ok(role) } else { Err(refusals::other_prison(number, &role.prison, prison)) }
 }
 
 /// The co-working POM's role, if the case has one.
@@ -169,7 +171,7 @@ pub(super) fn coworker<'a>(number: &PrisonerNumber, state: &'a State) -> Result<
         .ok_or_else(|| Refusal::new(Rule::NoCoworker, format!("{number} has no co-working POM at that time.")))
 }
 
-/// Refuses to end what has ended already: a release of somebody who was released, with nothing planned since.
+/// Refuses to end a case twice: a release after a release, with nothing arranged since.
 fn refuse_left(number: &PrisonerNumber, state: &State, trigger: DeallocationTrigger) -> Result<(), Refusal> {
     let leaves = matches!(trigger, DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged);
     let nothing_since = state.arrangements == Arrangements::default();
@@ -188,7 +190,7 @@ fn refuse_coworker_as_primary(number: &PrisonerNumber, state: &State, staff_id: 
             Rule::PomIsCoworker,
             format!(
                 "{} is the co-working POM of {number}; the primary POM has to be somebody else. End the co-working role first.",
-                refusals::described(role)
+                refusals::describe_holder(role)
             ),
         )),
         _ => Ok(()),
@@ -201,7 +203,7 @@ fn refuse_primary_as_coworker(number: &PrisonerNumber, state: &State, staff_id: 
             Rule::PomIsPrimary,
             format!(
                 "{} is the primary POM of {number}; the co-working POM has to be somebody else.",
-                refusals::described(role)
+                refusals::describe_holder(role)
             ),
         )),
         _ => Ok(()),

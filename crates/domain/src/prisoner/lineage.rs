@@ -1,7 +1,9 @@
-//! Which number answers for which: the merges between the numbers of one case (rule 10 in `docs/domain.md`).
+//! The merges between the numbers of one case: which number answers for which (rule 10 in
+//! `docs/domain.md`).
 //!
-//! Nothing here reads a store. A caller looks up one number after another, by the means that it has, and hands over
-//! what it found; the types say which number to look up next, and end where merges go in a circle.
+//! Nothing here reads a store. A caller looks up one number after another, by the means that it
+//! has, and hands over the outcome; the types name the numbers to look up next, and end where
+//! merges go in a circle.
 //!
 //! | question | type |
 //! |---|---|
@@ -102,7 +104,8 @@ impl SurvivorChain<()> {
     }
 }
 
-/// The numbers merged into one, and those merged into them; the last merged one of those known first.
+/// The numbers merged into one, and those merged into them; the last merged one of those known
+/// first.
 #[derive(Debug, Clone)]
 pub struct RemovedNumbers {
     found: BTreeSet<PrisonerNumber>,
@@ -171,7 +174,8 @@ impl CaseNumbers {
     }
 }
 
-/// A period under a number that was merged, cut to the time of which no later merged number knows anything.
+/// A period under a number that was merged, cut to the time of which no later merged number knows
+/// anything.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeriodBeforeMerge<'a> {
     /// The history of the number that was merged.
@@ -180,9 +184,9 @@ pub struct PeriodBeforeMerge<'a> {
     pub period: Period,
 }
 
-/// The periods of the time before the survivor's own first one, in order: while a case was not yet known under the
-/// surviving number, it was known under those merged into it. Each comes with the position of its merge. Where several
-/// know of one moment, the last merged one answers.
+/// The periods of the time before the survivor's own first one, in order: while a case was not yet
+/// known under the surviving number, it was known under those merged into it. Each comes with the
+/// position of its merge. Where several know of one moment, the last merged one answers.
 #[must_use]
 pub fn periods_before_merges<'a>(
     survivor: &History,

@@ -1,7 +1,8 @@
 //! A case's history as adjoining periods in which nothing changes, past and planned.
 //!
-//! Planned handover dates begin periods of their own, so "who is responsible" is a look-up by time and nothing has to
-//! run when the day comes. The views, the answers from a replayed past and the command line all use these periods.
+//! Planned handover dates begin periods of their own, so the responsible officer is a look-up by time
+//! and nothing has to run when the day comes. The views, the answers from a replayed past and the
+//! command line all use these periods.
 
 use chrono::{DateTime, Utc};
 
@@ -21,15 +22,16 @@ pub struct Period {
     pub to: Option<DateTime<Utc>>,
     /// The highest revision among the entries in effect.
     pub revision: u64,
-    /// What holds.
+    /// The state of the case.
     pub state: State,
-    /// Who is responsible.
+    /// The responsible role and the supporting one.
     pub responsibility: Responsibility,
-    /// Since when that officer, or that vacancy, has been responsible without a break.
+    /// The time from which that officer, or that vacancy, has been responsible without a break.
     pub responsible_since: DateTime<Utc>,
 }
 
-/// The periods of a case, in order. None before its first entry, none after it was merged into another number.
+/// The periods of a case, in order. None before its first entry, none after it was merged into
+/// another number.
 #[must_use]
 pub fn periods(history: &History) -> Vec<Period> {
     let entries = history.in_effective_order();
@@ -68,7 +70,7 @@ pub fn period_at(periods: &[Period], instant: DateTime<Utc>) -> Option<&Period> 
     periods[..next].last().filter(|period| period.to.is_none_or(|to| instant < to))
 }
 
-/// The instants strictly between `from` and `to` at which the plan changes who is responsible.
+/// The instants strictly between `from` and `to` at which the plan changes the responsible role.
 fn planned_changes(
     state: &State,
     from: DateTime<Utc>,
@@ -87,7 +89,7 @@ fn planned_changes(
     instants.into_iter()
 }
 
-/// Who fills the responsible role, in a form that can be compared from period to period.
+/// The officer in the responsible role, in a form that can be compared from period to period.
 fn officer(state: &State, responsibility: Responsibility) -> (OfficerRole, Option<StaffId>, Option<&CommunityManager>) {
     match responsibility.responsible {
         OfficerRole::Pom => (OfficerRole::Pom, state.primary_staff_id(), None),

@@ -1,4 +1,5 @@
-//! The refusals of a case's rules that are made in more than one place or carry more than a sentence.
+//! The refusals of a case's rules that are made in more than one place or carry more than a
+//! sentence.
 
 use crate::{
     Entry, Refusal, Rule,
@@ -19,11 +20,11 @@ pub(super) fn later_entry_conflict(entry: &Entry<PrisonerEvent>, refusal: &Refus
 }
 
 /// A POM role's holder, for a sentence.
-pub(super) fn described(role: &PomRole) -> String {
+pub(super) fn describe_holder(role: &PomRole) -> String {
     format!("{} (staff id {}) at {}", role.pom.name, role.pom.staff_id, role.prison)
 }
 
-pub(super) fn retired(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Refusal {
+pub(super) fn retired_number(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Refusal {
     Refusal {
         survivor: Some(survivor.clone()),
         ..Refusal::new(
@@ -33,18 +34,18 @@ pub(super) fn retired(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Ref
     }
 }
 
-pub(super) fn tier_unknown(number: &PrisonerNumber) -> Refusal {
+pub(super) fn unknown_tier(number: &PrisonerNumber) -> Refusal {
     Refusal::new(
         Rule::TierUnknown,
         format!("{number} has no tier at that time. Assign a tier before allocating the case."),
     )
 }
 
-pub(super) fn not_allocated(number: &PrisonerNumber) -> Refusal {
+pub(super) fn missing_primary_pom(number: &PrisonerNumber) -> Refusal {
     Refusal::new(Rule::NotAllocated, format!("{number} has no primary POM at that time. Allocate the case first."))
 }
 
-pub(super) fn at_another_prison(number: &PrisonerNumber, held_at: &PrisonCode, named: &PrisonCode) -> Refusal {
+pub(super) fn other_prison(number: &PrisonerNumber, held_at: &PrisonCode, named: &PrisonCode) -> Refusal {
     Refusal::new(
         Rule::CaseAtAnotherPrison,
         format!(
@@ -53,28 +54,31 @@ pub(super) fn at_another_prison(number: &PrisonerNumber, held_at: &PrisonCode, n
     )
 }
 
-pub(super) fn not_holder(number: &PrisonerNumber, role: &PomRole, named: &str) -> Refusal {
-    Refusal::new(Rule::PomNotHolder, format!("{number} is held by {} at that time, not by {named}.", described(role)))
+pub(super) fn other_holder(number: &PrisonerNumber, role: &PomRole, named: &str) -> Refusal {
+    Refusal::new(
+        Rule::PomNotHolder,
+        format!("{number} is held by {} at that time, not by {named}.", describe_holder(role)),
+    )
 }
 
 pub(super) fn same_pom(number: &PrisonerNumber, role: &PomRole, kind: &str) -> Refusal {
     Refusal::new(
         Rule::SamePom,
-        format!("{} is already the {kind} POM of {number}. Choose another POM.", described(role)),
+        format!("{} is already the {kind} POM of {number}. Choose another POM.", describe_holder(role)),
     )
 }
 
-pub(super) fn no_community_manager(number: &PrisonerNumber) -> Refusal {
+pub(super) fn missing_community_manager(number: &PrisonerNumber) -> Refusal {
     Refusal::new(Rule::NoCommunityManager, format!("{number} has no such COM at that time."))
 }
 
-pub(super) fn no_override(number: &PrisonerNumber) -> Refusal {
+pub(super) fn missing_override(number: &PrisonerNumber) -> Refusal {
     Refusal::new(Rule::NoResponsibilityOverride, format!("Responsibility for {number} is not overridden at that time."))
 }
 
 /// A number would be merged into itself.
 #[must_use]
-pub fn merged_into_itself(number: &PrisonerNumber) -> Refusal {
+pub fn self_merge(number: &PrisonerNumber) -> Refusal {
     Refusal::new(
         Rule::MergeCircle,
         format!("{number} cannot be merged into itself. Check which number was removed and which survives."),

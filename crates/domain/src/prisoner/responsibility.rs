@@ -1,5 +1,6 @@
-//! Who is responsible for a case at an instant: the table in "Who is responsible" of the design, from the policy
-//! *Offender Management in Custody* (OMiC). Changes with the calendar, without any job running.
+//! The responsible officer of a case at an instant: the table "Who is responsible" in
+//! `docs/domain.md`, from the policy *Offender Management in Custody* (OMiC). The answer changes
+//! with the calendar, without any job running.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -21,11 +22,11 @@ words! {
     }
 }
 
-/// Who answers for a case, by role; whether anybody fills the role is another question.
+/// The responsible and the supporting role of a case; either may be vacant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Responsibility {
-    /// Where the case is between custody and community.
+    /// The phase between custody and community.
     pub phase: Phase,
     /// The responsible role.
     pub responsible: OfficerRole,
@@ -33,7 +34,7 @@ pub struct Responsibility {
     pub supporting: Option<OfficerRole>,
 }
 
-/// Who is responsible, given what holds at `instant`.
+/// The roles' responsibility in a state that holds at `instant`.
 #[must_use]
 pub fn responsibility(state: &State, instant: DateTime<Utc>) -> Responsibility {
     let phase = match (&state.arrangements.responsibility_override, &state.arrangements.handover_plan) {

@@ -1,4 +1,4 @@
-//! What holds for a case at an instant, folded from its events.
+//! The state of a case at an instant, folded from its events.
 
 use chrono::{DateTime, Utc};
 
@@ -7,19 +7,19 @@ use crate::{
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom},
     prisoner::{
-        DeallocationTrigger, HandoverPlanned, Held, PrisonerEvent, PrisonerNumberMerged, ResponsibilityOverridden,
-        TierAssigned,
+        DeallocationTrigger, HandoverPlanned, MergedHoldings, PrisonerEvent, PrisonerNumberMerged,
+        ResponsibilityOverridden, TierAssigned,
     },
 };
 
 /// A POM's role on a case, primary or co-working.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PomRole {
-    /// Who.
+    /// The POM.
     pub pom: Pom,
-    /// Where.
+    /// The prison of the role.
     pub prison: PrisonCode,
-    /// Since when.
+    /// The effective time from which the POM has the role.
     pub since: DateTime<Utc>,
     /// The revision that gave the role; `None` where it was taken over in a merge.
     pub allocation_revision: Option<u64>,
@@ -28,14 +28,15 @@ pub struct PomRole {
 /// A COM's role on a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComRole {
-    /// Who.
+    /// The COM.
     pub manager: CommunityManager,
-    /// Since when named.
+    /// The effective time from which the COM is named.
     pub since: DateTime<Utc>,
 }
 
-/// The arrangements for a person in custody: all that ends when the person is released or leaves the scope of offender
-/// management, beside the POM roles (rule 6 in `docs/domain.md`). A transfer ends none of it.
+/// The arrangements for a person in custody: all that ends when the person is released or leaves
+/// the scope of offender management, beside the POM roles (rule 6 in `docs/domain.md`). A transfer
+/// ends none of it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Arrangements {
     /// The handover plan.
@@ -56,8 +57,8 @@ impl Arrangements {
     }
 }
 
-impl From<&Held> for Arrangements {
-    fn from(held: &Held) -> Self {
+impl From<&MergedHoldings> for Arrangements {
+    fn from(held: &MergedHoldings) -> Self {
         Self {
             handover_plan: held.handover_plan.clone(),
             responsibility_override: held.responsibility_override.clone(),
@@ -68,7 +69,8 @@ impl From<&Held> for Arrangements {
 /// A case at an instant. The default is a case that nothing has happened to.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
-    /// Where the case is held. While there is a primary POM, that POM's prison. `None` once released or out of scope.
+    /// The prison that holds the case. While there is a primary POM, that POM's prison. `None` once
+    /// released or out of scope.
     pub prison: Option<PrisonCode>,
     /// The tier and what came with it.
     pub tier: Option<TierAssigned>,
@@ -82,9 +84,10 @@ pub struct State {
     pub community_manager: Option<ComRole>,
     /// The arrangements that end with a release.
     pub arrangements: Arrangements,
-    /// Since when the person has been released or out of the scope of offender management; `None` while in scope.
+    /// The time at which the person was released or left the scope of offender management; `None`
+    /// while in scope.
     pub left_at: Option<DateTime<Utc>>,
-    /// Since when the case waits to be allocated at `prison`.
+    /// The time from which the case waits to be allocated at `prison`.
     pub waiting_since: Option<DateTime<Utc>>,
     /// Whether there ever was a primary POM.
     pub ever_allocated: bool,
@@ -178,7 +181,7 @@ impl State {
         self.ever_allocated = true;
     }
 
-    /// Waits at `prison` from `at`, or goes on waiting where it waits there already.
+    /// Waits at `prison` from `at`, or goes on waiting if it waits there already.
     fn wait_at(&mut self, prison: Option<PrisonCode>, at: DateTime<Utc>) {
         if self.prison != prison || self.waiting_since.is_none() {
             self.waiting_since = prison.as_ref().map(|_| at);
@@ -187,9 +190,9 @@ impl State {
         self.left_at = None;
     }
 
-    /// Rule 10: each thing that the removed number held is taken over where the survivor has none. Should that make one
-    /// person both primary and co-working POM (rule 4), or leave the two at different prisons, the primary role stands and
-    /// the co-working one does not.
+    /// Rule 10: the survivor takes over each thing that it has none of. If that made one person
+    /// both primary and co-working POM (rule 4), or left the two at different prisons, the primary
+    /// role is kept and the co-working one is not.
     fn take_over(&mut self, merged: &PrisonerNumberMerged, at: DateTime<Utc>) {
         let held = &merged.held;
         let role = |pom: &Pom| {

@@ -1,5 +1,6 @@
-//! The published format of events: a sample of each, with every member that it can have. A sample that no longer reads, or
-//! comes back otherwise, means that the events already recorded no longer do. Add samples; never change one.
+//! The published format of events: a sample of each, with every member that it can have. A sample
+//! that no longer reads, or comes back otherwise, means that the events already recorded no longer
+//! do. Add samples; never change one.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Handover dates: the worked examples, every row of the rules with its edges, and what holds for all facts.
+//! Handover dates: the worked examples, every row of the rules with its edges, and what holds for
+//! all facts.
 
 use chrono::{Days, NaiveDate};
 use domain::{
@@ -16,7 +17,7 @@ fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-/// What the rules say of facts, in the form in which the examples give it.
+/// The plan that the rules make of facts, in the form of the examples.
 fn answer(facts: &Facts) -> Value {
     let today = facts.calculated_on.expect("the facts say when they are looked at");
     match plan(facts, today) {
@@ -33,7 +34,7 @@ fn answer(facts: &Facts) -> Value {
 
 /// The worked cases that the design was made with; each expects some members of the answer.
 #[test]
-fn worked_examples() {
+fn the_plans_of_the_worked_examples_are_as_expected() {
     let examples = include_str!("../data/handover/examples.jsonl");
     let mut wrong = Vec::new();
     for line in examples.lines() {
@@ -50,8 +51,9 @@ fn worked_examples() {
     assert_eq!(examples.lines().count(), 60);
 }
 
-/// Facts in a short form: words `ind`, `recalled`, `immigration`, `isp`, `refused`, `early`, `open`, `rules`, `women`,
-/// and `name=date` for `start`, `ted`, `thd`, `ped`, `ard`, `crd`, `category`, `arrival`, `mappa=level`.
+/// Facts in a short form: words `ind`, `recalled`, `immigration`, `isp`, `refused`, `early`,
+/// `open`, `rules`, `women`, and `name=date` for `start`, `ted`, `thd`, `ped`, `ard`, `crd`,
+/// `category`, `arrival`, `mappa=level`.
 fn facts(today: &str, words: &str) -> Facts {
     let mut facts = Facts { calculated_on: Some(today.parse().expect("a date")), ..Facts::default() };
     for word in words.split_whitespace() {
@@ -88,7 +90,8 @@ fn facts(today: &str, words: &str) -> Facts {
     facts
 }
 
-/// `expected`: reason, earliest release, start date, handover date, phase today; `-` for none; or `!code`.
+/// `expected`: reason, earliest release, start date, handover date, phase today; `-` for none; or
+/// `!code`.
 #[track_caller]
 fn check(today: &str, words: &str, expected: &str) {
     let answer = answer(&facts(today, words));
@@ -108,7 +111,7 @@ fn check(today: &str, words: &str, expected: &str) {
 }
 
 #[test]
-fn earliest_release_of_an_indeterminate_sentence() {
+fn an_indeterminate_sentence_counts_from_its_tariff_or_hearing() {
     let today = "2024-05-20";
     let check = |words: &str, name: &str| {
         let found = answer(&facts(today, &format!("ind {words}")))["earliestRelease"]["name"].clone();
@@ -131,7 +134,7 @@ fn earliest_release_of_an_indeterminate_sentence() {
 }
 
 #[test]
-fn earliest_release_of_a_determinate_sentence() {
+fn a_determinate_sentence_counts_from_its_parole_or_release_date() {
     let check = |words: &str, name: &str| {
         let found =
             answer(&facts("2024-05-20", &format!("start=2015-01-01 {words}")))["earliestRelease"]["name"].clone();
@@ -148,7 +151,7 @@ fn earliest_release_of_a_determinate_sentence() {
 }
 
 #[test]
-fn fixed_by_policy_in_this_order() {
+fn the_first_policy_that_applies_fixes_the_plan() {
     let far = "thd=2025-05-21"; // one day more than 12 months
     let check = |words: &str, expected: &str| check("2024-05-20", words, expected);
     check(&format!("ind isp recalled immigration refused mappa=2 {far}"), "additional_isp THD - - CustodyOnly");
@@ -170,7 +173,7 @@ fn fixed_by_policy_in_this_order() {
     check("immigration", "immigration_case - - - Community");
     check("", "release_date_unknown - - - CustodyOnly");
     check("ind early", "release_date_unknown - - - CustodyOnly");
-    // What only indeterminate sentences know does nothing to determinate ones.
+    // Facts of indeterminate sentences change nothing for determinate ones.
     check(
         &format!("isp refused mappa=3 {far} start=2020-01-01 crd=2030-01-15"),
         "determinate CRD 2029-05-01 2029-05-01 CustodyOnly",
@@ -188,7 +191,7 @@ fn twelve_months_to_the_hearing_are_not_more_than_twelve() {
 }
 
 #[test]
-fn handover_date_of_each_kind_of_sentence() {
+fn each_kind_of_sentence_has_its_handover_date() {
     let check = |words: &str, expected: &str| check("2024-05-20", words, expected);
     check("early start=2020-01-01 crd=2027-05-31", "early_allocation CRD 2026-02-28 2026-02-28 CustodyOnly");
     check("early crd=2027-05-31", "early_allocation CRD 2026-02-28 2026-02-28 CustodyOnly");
@@ -199,7 +202,8 @@ fn handover_date_of_each_kind_of_sentence() {
     check("ind ted=2028-02-29", "indeterminate TED 2027-02-28 2027-02-28 CustodyOnly");
     check("ind open ted=2028-02-29", "indeterminate_open TED 2027-02-28 2027-02-28 CustodyOnly");
     check("start=2020-01-01 ped=2026-01-01", "determinate_parole PED 2025-01-01 2025-01-01 CustodyOnly");
-    // Months first, clamped to the end of the month, then days: 31 October to 28 February to 14 February.
+    // Months first, clamped to the end of the month, then days: 31 October to 28 February to 14
+    // February.
     check("start=2020-01-01 crd=2025-10-31", "determinate CRD 2025-02-14 2025-02-14 CustodyOnly");
     check("start=2020-01-01 ard=2024-11-01", "determinate ARD 2024-02-16 2024-02-16 Community");
     check("crd=2026-01-01", "!sentence-start-unknown");
@@ -219,7 +223,7 @@ fn a_sentence_of_ten_months_is_short() {
 }
 
 #[test]
-fn start_date_where_the_open_prison_rules_apply() {
+fn open_prison_rules_bring_the_start_date_forward() {
     let check = |words: &str, expected: &str| check("2024-05-20", words, expected);
     let days = "category=2023-01-01 arrival=2023-06-01 ted=2026-01-01";
     check(&format!("ind open rules {days}"), "indeterminate_open TED 2023-06-01 2025-01-01 CustodyWithCom");
@@ -248,7 +252,7 @@ fn start_date_where_the_open_prison_rules_apply() {
 }
 
 #[test]
-fn who_on_a_day() {
+fn the_phase_follows_from_the_day_and_the_plan() {
     let (start, handover) = ("2025-01-01".parse().expect("a date"), "2025-03-01".parse().expect("a date"));
     let check = |day: &str, phase| {
         let day = day.parse().expect("a date");

@@ -1,20 +1,20 @@
-//! Which number answers for which, by example (rule 10).
+//! The merges between numbers, by example (rule 10).
 
 use domain::{
     Entry,
     identifier::{CommandId, PrisonerNumber},
     prisoner::{
-        Held, History, PrisonerEvent, PrisonerNumberMerged, PrisonerNumberRetired, TierAssigned,
+        History, MergedHoldings, PrisonerEvent, PrisonerNumberMerged, PrisonerNumberRetired, TierAssigned,
         lineage::{CaseNumbers, MergeCircle, PeriodBeforeMerge, RemovedNumbers, SurvivorChain, periods_before_merges},
     },
     tier::TierSource,
 };
 use uuid::Uuid;
 
-use crate::case::{at, number, somebody};
+use crate::case::{at, number, recorder};
 
-/// A history of events, each at a position of the log and a day: `1 03-01 tier B`, `5 03-02 took B1234BC`,
-/// `4 03-02 into A1234BC`.
+/// A history of events, each at a position of the log and a day: `1 03-01 tier B`, `5 03-02 took
+/// B1234BC`, `4 03-02 into A1234BC`.
 fn history(of: &str, entries: &[&str]) -> History {
     let mut history = History::new(number(of));
     for entry in entries {
@@ -31,7 +31,7 @@ fn history(of: &str, entries: &[&str]) -> History {
             "took" => PrisonerEvent::PrisonerNumberMerged(Box::new(PrisonerNumberMerged {
                 removed_number: number(word),
                 history_ends_at: 0,
-                held: Held::default(),
+                held: MergedHoldings::default(),
             })),
             "into" => PrisonerEvent::PrisonerNumberRetired(PrisonerNumberRetired { survivor: number(word) }),
             _ => panic!("no such kind: {kind}"),
@@ -44,7 +44,7 @@ fn history(of: &str, entries: &[&str]) -> History {
             position,
             effective_at: at(day),
             recorded_at: at(day),
-            recorded_by: somebody(),
+            recorded_by: recorder(),
             command_id,
             event,
         });
@@ -52,7 +52,8 @@ fn history(of: &str, entries: &[&str]) -> History {
     history
 }
 
-/// The last number of the chain that begins with `first`, where each pair is a number and its survivor.
+/// The last number of the chain that begins with `first`, where each pair is a number and its
+/// survivor.
 fn survivor(pairs: &[(&str, &str)], first: &str) -> Result<PrisonerNumber, MergeCircle> {
     let survivor_of = |of: &PrisonerNumber| {
         pairs.iter().find(|(removed, _)| *removed == of.as_str()).map(|(_, survivor)| number(survivor))

@@ -1,7 +1,8 @@
 //! The rules by property, over random sequences of commands, legal or not, most of them backdated.
 //!
-//! [`Auditor`] is a second, simpler reading of the rules: it walks events in effective order and says which one breaks a
-//! rule. It shares no code with the domain's own check, so that each finds the other's mistakes.
+//! [`Auditor`] is a second, simpler reading of the rules: it walks events in effective order and
+//! says which one breaks a rule. It shares no code with the domain's own check, so that each finds
+//! the other's mistakes.
 
 use std::collections::BTreeSet;
 
@@ -141,7 +142,8 @@ impl Auditor {
     }
 }
 
-/// Whether events, each with its effective time, in the order recorded, break no rule in effective order.
+/// Whether events, each with its effective time, in the order recorded, break no rule in effective
+/// order.
 fn is_legal(events: &[(DateTime<Utc>, PrisonerEvent)]) -> bool {
     let mut events: Vec<_> = events.iter().collect();
     events.sort_by_key(|(effective_at, _)| *effective_at);
@@ -149,8 +151,8 @@ fn is_legal(events: &[(DateTime<Utc>, PrisonerEvent)]) -> bool {
     events.into_iter().all(|(_, event)| auditor.audit(event).is_ok())
 }
 
-/// The entries that stand, worked out anew from the voids.
-fn standing(history: &History) -> Vec<(u64, DateTime<Utc>, PrisonerEvent)> {
+/// The entries in effect, worked out anew from the voids.
+fn entries_in_effect(history: &History) -> Vec<(u64, DateTime<Utc>, PrisonerEvent)> {
     let voided: BTreeSet<u64> = history
         .entries()
         .iter()
@@ -167,7 +169,8 @@ fn standing(history: &History) -> Vec<(u64, DateTime<Utc>, PrisonerEvent)> {
         .collect()
 }
 
-/// Commands with their effective times: twenty instants, so that many coincide and many are backdated.
+/// Commands with their effective times: twenty instants, so that many coincide and many are
+/// backdated.
 fn commands() -> impl Strategy<Value = Vec<(DateTime<Utc>, Command)>> {
     let step = (0..20i64).prop_map(|days| at("03-01") + TimeDelta::days(days * 5));
     prop::collection::vec((step, case_commands(|_| true)), 1..25)
@@ -184,22 +187,23 @@ proptest! {
             if case.give(effective_at, &command).is_err() {
                 prop_assert_eq!(&before, &case.history);
             }
-            let events: Vec<_> = standing(&case.history).into_iter().map(|(_, at, event)| (at, event)).collect();
+            let events: Vec<_> = entries_in_effect(&case.history).into_iter().map(|(_, at, event)| (at, event)).collect();
             prop_assert!(is_legal(&events), "after {:?}", command);
         }
     }
 
-    /// What is accepted on the past up to its effective time is accepted backdated exactly when nothing later minds.
+    /// A command that is legal on the past up to its effective time is legal backdated exactly if
+    /// the later entries stay legal.
     #[test]
     fn backdated_is_accepted_exactly_when_the_whole_history_stays_legal(commands in commands()) {
         let mut case = Case::new("A1234BC");
         for (effective_at, command) in commands {
             let decided = case.decide(effective_at, &command);
-            let standing = standing(&case.history);
+            let in_effect = entries_in_effect(&case.history);
             if let Command::Void(void) = &command {
-                let found = standing.iter().any(|(revision, _, _)| *revision == void.revision);
+                let found = in_effect.iter().any(|(revision, _, _)| *revision == void.revision);
                 let retired = case.history.state().retired_into.is_some();
-                let kept: Vec<_> = standing
+                let kept: Vec<_> = in_effect
                     .iter()
                     .filter(|(revision, _, _)| *revision != void.revision)
                     .map(|(_, at, event)| (*at, event.clone()))
@@ -209,14 +213,14 @@ proptest! {
                 prop_assert_eq!(decided.is_ok(), found && !retired && !merge && is_legal(&kept), "{:?}", command);
             } else {
                 let mut past = Case::new("A1234BC");
-                let mut ordered: Vec<_> = standing.iter().filter(|(_, at, _)| *at <= effective_at).collect();
+                let mut ordered: Vec<_> = in_effect.iter().filter(|(_, at, _)| *at <= effective_at).collect();
                 ordered.sort_by_key(|(_, at, _)| *at);
                 for (_, at, event) in ordered {
                     record(&mut past.history, *at, std::slice::from_ref(event));
                 }
                 let retired = case.history.state().retired_into.is_some();
                 let expected = past.decide(effective_at, &command).is_ok_and(|events| {
-                    let mut all: Vec<_> = standing.iter().map(|(_, at, event)| (*at, event.clone())).collect();
+                    let mut all: Vec<_> = in_effect.iter().map(|(_, at, event)| (*at, event.clone())).collect();
                     all.extend(events.into_iter().map(|event| (effective_at, event)));
                     !retired && is_legal(&all)
                 });

@@ -78,7 +78,7 @@ fn a_pom_is_registered_once_and_changes_from_then_on() {
 }
 
 #[test]
-fn what_was_recorded_with_too_late_a_date_is_put_right_by_a_further_entry() {
+fn a_further_entry_corrects_a_date_that_was_too_late() {
     let mut history = lei();
     check(&mut history, "2026-06-01", &register(101, PomKind::Prison), "recorded");
     check(&mut history, "2026-06-06", &status(101, PomStatus::Inactive), "recorded");

@@ -1,4 +1,5 @@
-//! The rules of the domain design, by example; the number of the rule is in each test's name or comment.
+//! The rules of the domain design, by example; the number of the rule is in each test's name or
+//! comment.
 
 use domain::{
     Rule,
@@ -10,7 +11,7 @@ use uuid::Uuid;
 use crate::case::{Case, at, check, command};
 
 #[test]
-fn rule_1_only_at_a_prison_on_omic_to_an_active_pom_of_its_roster() {
+fn rule_1_a_case_is_allocated_only_at_a_prison_on_omic_to_an_active_pom() {
     check(
         "03-01 tier C LEI            | TierAssigned
          03-02 allocate 101 at HDI   | !prison-not-on-omic
@@ -28,7 +29,7 @@ fn rule_1_only_at_a_prison_on_omic_to_an_active_pom_of_its_roster() {
 }
 
 #[test]
-fn rule_2_a_tier_before_an_allocation() {
+fn rule_2_a_tier_comes_before_an_allocation() {
     check(
         "03-01 allocate 101 | !tier-unknown
          03-02 tier C       | TierAssigned
@@ -121,14 +122,14 @@ fn rule_5_the_other_kind_of_pom_needs_reasons() {
 }
 
 #[test]
-fn rule_5_the_recommendation_by_tier() {
+fn rule_5_by_tier_cases_of_a_and_b_are_for_a_probation_pom() {
     for (tier, recommended) in [("A", "102"), ("B3", "102"), ("C", "101"), ("G", "101")] {
         check(&format!("03-01 tier {tier} | TierAssigned\n03-02 allocate {recommended} | AllocationMade"));
     }
 }
 
 #[test]
-fn rule_5_the_recommendation_by_risk() {
+fn rule_5_by_risk_cases_of_high_risk_are_for_a_probation_pom() {
     for (tier, pom, outcome) in [
         ("A/LOW", "102", "AllocationMade"),
         ("A", "101", "!override-reasons-needed"),
@@ -146,7 +147,7 @@ fn rule_5_the_recommendation_by_risk() {
 }
 
 #[test]
-fn rule_5_a_prison_pom_for_immigration_cases_and_where_the_com_is_responsible() {
+fn rule_5_immigration_cases_and_those_of_a_com_are_for_a_prison_pom() {
     check(
         "03-01 tier A                                  | TierAssigned
          03-02 plan immigrationCase                    | HandoverPlanned
@@ -198,7 +199,7 @@ fn rule_6_a_release_keeps_the_prison_that_the_caller_named_and_ends_a_case_once(
 }
 
 #[test]
-fn rule_6_a_change_of_legal_status_ends_the_same_also_where_nobody_holds_the_case() {
+fn rule_6_a_change_of_legal_status_ends_the_arrangements_of_an_unallocated_case() {
     let mut case = Case::new("A1234BC");
     case.read(
         "03-01 tier C LEI    | TierAssigned
@@ -284,7 +285,7 @@ fn rule_8_a_void_takes_an_entry_out_of_the_past() {
 }
 
 #[test]
-fn an_event_is_never_postdated_nor_older_than_anybody_alive() {
+fn an_effective_time_is_not_in_the_future_nor_before_1900() {
     let mut case = Case::new("A1234BC");
     let long_ago = "1899-12-31T09:00:00Z".parse().expect("an instant");
     let refusal = case.give(long_ago, &command(&["tier", "C"]));
@@ -348,7 +349,7 @@ fn rule_10_the_survivor_takes_over_what_it_has_none_of() {
 }
 
 #[test]
-fn rule_10_a_merge_makes_nobody_both_primary_and_coworker() {
+fn rule_10_a_merge_leaves_no_pom_in_both_roles() {
     let mut removed = Case::new("B1234BC");
     removed.read("03-01 tier C LEI | TierAssigned\n03-02 allocate 103 | AllocationMade");
     let mut survivor = Case::new("A1234BC");
@@ -365,12 +366,12 @@ fn rule_10_a_merge_makes_nobody_both_primary_and_coworker() {
 }
 
 #[test]
-fn rule_10_nobody_is_merged_into_oneself() {
+fn rule_10_a_number_is_not_self_merge() {
     check("03-01 tier C | TierAssigned\n03-02 retire A1234BC | !merge-circle");
 }
 
 #[test]
-fn who_is_responsible_follows_the_calendar() {
+fn responsibility_follows_the_calendar() {
     check(
         "03-01 tier C LEI      | TierAssigned
          03-02 allocate 101    | AllocationMade
@@ -403,7 +404,7 @@ fn a_plan_that_cannot_be_worked_out_is_refused() {
 }
 
 #[test]
-fn what_needs_a_case_refuses_a_number_never_heard_of() {
+fn a_command_that_needs_a_case_refuses_an_unknown_number() {
     check(
         "03-01 release      | !prisoner-unknown
          03-01 transfer MDI | !prisoner-unknown

@@ -164,7 +164,7 @@ pub(super) async fn subject_access_request(
 /// The person asked for, where it is one that the ledger finds by that identifier.
 fn subject(prn: Option<&str>, crn: Option<&str>) -> Result<PrisonerNumber, Problem> {
     match (prn, crn) {
-        (Some(prn), None) => prn.parse().map_err(|invalid: domain::identifier::Invalid| {
+        (Some(prn), None) => prn.parse().map_err(|invalid: domain::identifier::InvalidValue| {
             Problem::fault("parameter-invalid", Fault::parameter("prn", invalid.to_string()))
         }),
         (None, Some(_)) => Err(Problem::new(

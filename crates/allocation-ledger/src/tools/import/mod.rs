@@ -13,7 +13,7 @@ mod report;
 pub mod spreadsheet;
 
 use clap::Subcommand;
-use domain::identifier::{Invalid, PrisonCode};
+use domain::identifier::{InvalidValue, PrisonCode};
 use uuid::Uuid;
 
 /// Namespace of the correlation ids of imports: what came from one file is tied together.
@@ -46,6 +46,6 @@ pub async fn run(import: &Import) -> anyhow::Result<()> {
 }
 
 /// Reads a prison code in any case.
-fn prison_code(text: &str) -> Result<PrisonCode, Invalid> {
+fn prison_code(text: &str) -> Result<PrisonCode, InvalidValue> {
     text.trim().to_uppercase().parse()
 }
