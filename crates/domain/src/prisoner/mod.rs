@@ -5,9 +5,17 @@
 //! them in the order in which they hold in the world, voided entries left out, so that a backdated
 //! event changes the past as people lived it and never the past as the ledger knew it.
 //!
-//! To add an event: a variant and its data in `event.rs`, what it changes in `state.rs`, when it is
-//! legal in `legality.rs`, the command that makes it in `command.rs` and `decide.rs`, a sample line
-//! in the tests.
+//! To add an event:
+//!
+//! 1. `event.rs`: the variant with its data, the prisons that it names, the roles that it changes;
+//! 2. `state.rs`: its effect on the state;
+//! 3. `legality.rs`: the states that it may follow;
+//! 4. `command.rs` and `decide.rs`: the command that makes it;
+//! 5. `tools/history/entry.rs` in `allocation-ledger`: the event in words.
+//!
+//! The compiler asks for most of these. The tests ask for a generator of the command
+//! (`generators.rs`) and a sample of the event (`tests/data/events.jsonl`), and the simulation's for
+//! a case that has it.
 
 mod allocation;
 mod command;
