@@ -41,8 +41,8 @@ impl AnyHistory {
     /// Adds the entry that the log has next in this history's stream.
     ///
     /// # Errors
-    /// [`LogError::Damaged`] where it is not the next: the log promises dense revisions, and recorded
-    /// times that never run backwards in a stream.
+    /// [`LogError::Damaged`] where it is not the next: the log promises dense revisions, and
+    /// recorded times that never run backwards in a stream.
     pub(crate) fn push(&mut self, entry: Entry<Event>) -> Result<(), LogError> {
         let is_due = entry.revision == self.len() as u64;
         if is_due && self.recorded_at().is_some_and(|before| entry.recorded_at < before) {

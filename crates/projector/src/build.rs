@@ -1,11 +1,16 @@
-//! Views built by hand, beside a projector that goes on: the serving ones anew, or as they were at an earlier position.
+//! Builds views by hand, beside a projector that goes on: the serving views anew, or the views as
+//! they were at an earlier position.
 //!
-//! 1. A lock sees to it that one such build runs at a time, and that what a dead one left is dropped.
-//! 2. The schema [`schema::BUILDING`] is filled up to the log's end (`rebuild`), and follows it (`live`) until it is close.
-//! 3. In one transaction the serving views stand still, the last events are taken in, and the new views take their place
-//!    under a new epoch: the projector that kept the old ones up finds itself fenced and goes on with the new.
+//! 1. A lock makes sure that one such build runs at a time, and that the schema of a dead one is
+//!    dropped.
+//! 2. `rebuild` fills the schema [`schema::BUILDING`] up to the log's end, and `live` follows the
+//!    log until the schema is close.
+//! 3. One transaction stops the serving views, projects the last events, and puts the new views in
+//!    their place under a new epoch. The projector that kept the old ones up finds itself fenced
+//!    and goes on with the new.
 //!
-//! Readers and writers go on all the while. A build that dies leaves the serving views as they were.
+//! Readers and writers go on all the while. A build that dies leaves the serving views as they
+//! were.
 
 use std::time::Duration;
 
@@ -21,18 +26,20 @@ use views::{
 use crate::{
     Error, checkpoint,
     live::LiveProjection,
-    rebuild::{self, BuildProgress, Target},
+    rebuild::{self, BuildProgress, RebuildTarget},
     schema::{self, BUILDING, SCHEMA},
 };
 
-/// Most events that may be found missing before the serving views are made to stand still: some tens of milliseconds' work.
+/// Most events that may be missing when the serving views are stopped: some tens of milliseconds'
+/// work.
 const LAST_EVENTS_MAX: usize = 500;
 
-/// Most pages that are caught up on before the serving views are made to stand still all the same: where events come faster than
-/// views follow, to wait for a quiet moment would be to wait for ever.
+/// Most pages to catch up on before the serving views are stopped all the same. Where events come
+/// faster than the views follow, a quiet moment would never come.
 const CATCH_UP_PAGES_MAX: usize = 10;
 
-/// The pause before the swap is tried again, where readers were in its way or the serving views are behind.
+/// The pause before the swap is tried again, where readers were in its way or the serving views are
+/// behind.
 const SWAP_PAUSE: Duration = Duration::from_millis(100);
 
 /// Begins the comment of each schema that [`build_as_of`] has made, by which it is known.
@@ -41,7 +48,7 @@ const AS_OF: &str = "The views as of position ";
 /// Why views were not built, or not compared.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// Somebody else builds.
+    /// Another build is under way.
     #[error("another rebuild is under way in this database: wait for it to end")]
     Busy,
     /// The schema asked for is there.
@@ -50,7 +57,7 @@ pub enum BuildError {
          views as of a position"
     )]
     SchemaExists(String),
-    /// The schema to be replaced is not one that may go.
+    /// The schema to replace is not one that a build as of a position has made.
     #[error("the schema `{0}` is not one that a rebuild as of a position has made, so it is not replaced")]
     NotAsOf(String),
     /// The schema asked for is not there, or has no views in it.
@@ -95,19 +102,19 @@ impl From<event_log::LogError> for BuildError {
     }
 }
 
-/// Which serving views are built anew.
+/// The serving views to build anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RebuildScope {
     /// One of them, beside the others.
     One(View),
     /// All.
     All,
-    /// All, also where those that serve are of another log: this one's take their place.
+    /// All, also where the serving views are of another log: those of this log take their place.
     AllOfOtherLog,
 }
 
-/// Builds the serving views anew, or one of them, and puts them in the place of the old ones. Answers the position that they
-/// have come to.
+/// Builds the serving views anew, or one of them, and puts them in the place of the old ones.
+/// Returns the position that they have come to.
 ///
 /// # Errors
 /// [`BuildError`]; the serving views are then as they were.
@@ -123,11 +130,12 @@ pub async fn rebuild(
     builder.end(outcome).await
 }
 
-/// Builds the views as they were when the log ended at `position`, in the schema `name` beside the serving one; in the place
-/// of the one that an earlier build has made there, if it may be replaced.
+/// Builds the views as they were when the log ended at `position`, in the schema `name` beside the
+/// serving one. With `replace`, it takes the place of a schema that an earlier build has made
+/// there.
 ///
 /// # Errors
-/// [`BuildError`]; what has that name is then as it was.
+/// [`BuildError`]; a schema of that name is then as it was.
 pub async fn build_as_of(
     log: &SharedLog,
     views: &PgPool,
@@ -146,11 +154,11 @@ pub async fn build_as_of(
     builder.end(outcome).await
 }
 
-/// Builds one view as it was when the log ended at `position`, lets `read` look at it, and drops it again. It is in the
-/// schema chosen on the connection that `read` is given.
+/// Builds one view as it was when the log ended at `position`, calls `read`, and drops the view
+/// again. The view is in the schema chosen on the connection that `read` is given.
 ///
 /// # Errors
-/// [`BuildError`]; what `read` answers is not looked at.
+/// [`BuildError`]. An error of `read` is the caller's to handle: it is in the answer.
 pub(crate) async fn with_view_as_of<T>(
     log: &SharedLog,
     views: &PgPool,
@@ -161,7 +169,8 @@ pub(crate) async fn with_view_as_of<T>(
 ) -> Result<T, BuildError> {
     let builder = ViewBuilder::begin(views).await?;
     let outcome = async {
-        let target = Target { options: &builder.options, schema: BUILDING, to: position, epoch: 0, only: Some(view) };
+        let target =
+            RebuildTarget { options: &builder.options, schema: BUILDING, to: position, epoch: 0, only: Some(view) };
         rebuild::fill(log, &target, progress).await?;
         let mut connection = PgConnection::connect_with(&builder.options).await?;
         schema::choose(&mut connection, BUILDING).await?;
@@ -171,7 +180,8 @@ pub(crate) async fn with_view_as_of<T>(
     builder.end(outcome).await
 }
 
-/// Makes sure that a schema may have a name, one that need not be quoted in SQL; answers whether there is one that gives way.
+/// Checks that a schema may have a name, one that need not be quoted in SQL. Returns whether a
+/// schema of that name gives way.
 async fn check_free(connection: &mut PgConnection, name: &str, replace: bool) -> Result<bool, BuildError> {
     let (is_word, exists, is_as_of): (bool, bool, bool) = sqlx::query_as(
         "SELECT quote_ident($1) = $1,
@@ -190,8 +200,8 @@ async fn check_free(connection: &mut PgConnection, name: &str, replace: bool) ->
     }
 }
 
-/// Drops what an interrupted build has left, waiting for the server to notice that its connections are gone. Does nothing
-/// while another build is under way.
+/// Drops the schema that an interrupted build has left, and waits for the server to notice that the
+/// build's connections are gone. Does nothing while another build is under way.
 ///
 /// # Errors
 /// The database fails.
@@ -207,7 +217,7 @@ pub async fn drop_unfinished(views: &PgPool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Looks, one pause after the other, whether the lock of a build that was ended is free: some two seconds.
+/// Tries for the lock of a build that was ended, with a pause between tries: some two seconds.
 const DROP_TRIES: usize = 20;
 
 /// A schema with views as of a position.
@@ -215,7 +225,7 @@ const DROP_TRIES: usize = 20;
 pub struct AsOfSchema {
     /// The schema's name.
     pub schema: String,
-    /// What it is, in words: its comment.
+    /// Its comment, which says of which position it is.
     pub what: String,
 }
 
@@ -236,7 +246,8 @@ pub async fn as_of_schemas(views: &PgPool) -> Result<Vec<AsOfSchema>, Error> {
     Ok(found.into_iter().map(|(schema, what)| AsOfSchema { schema, what }).collect())
 }
 
-/// Names are put into statements as they are, so they are plain words; and none that somebody relies on.
+/// Checks a name: it is put into statements as it is, so it must be a plain word, and not one that
+/// the ledger or Postgres uses.
 fn check_name(name: &str) -> Result<(), BuildError> {
     const LEN_MAX: usize = 63;
     let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -248,7 +259,7 @@ fn check_name(name: &str) -> Result<(), BuildError> {
     if is_plain && !is_taken { Ok(()) } else { Err(BuildError::SchemaName(name.to_owned())) }
 }
 
-/// Who builds: holds the lock for as long as it is there.
+/// A build under way; holds the lock for as long as it lasts.
 struct ViewBuilder {
     lock: PgConnection,
     options: PgConnectOptions,
@@ -265,7 +276,7 @@ impl ViewBuilder {
         Ok(Self { lock, options })
     }
 
-    /// Leaves nothing behind, whatever the outcome.
+    /// Drops the schema, whatever the outcome.
     async fn end<T>(mut self, outcome: Result<T, BuildError>) -> Result<T, BuildError> {
         let dropped = schema::drop_schema(&mut self.lock, BUILDING).await;
         let answer = outcome?;
@@ -293,9 +304,9 @@ impl ViewBuilder {
         if what != RebuildScope::AllOfOtherLog {
             checkpoint::check_is_of(served, log).await?;
         }
-        // One view goes beside the others at their very position, which nobody need move on.
+        // One view goes beside the others at their position, so the others need not be moved on.
         let to = if only.is_some() { served.position } else { log.head().await? };
-        let target = Target { options: &self.options, schema: BUILDING, to, epoch: 0, only };
+        let target = RebuildTarget { options: &self.options, schema: BUILDING, to, epoch: 0, only };
         let mut built = rebuild::fill(log, &target, &progress).await?;
         let mut building = PgConnection::connect_with(&self.options).await?;
         schema::choose(&mut building, BUILDING).await?;
@@ -308,7 +319,7 @@ impl ViewBuilder {
                 }
                 progress(BuildProgress::CatchingUp { position: built.position });
             }
-            // Who has lost the lock may have lost the schema to another builder.
+            // A build that has lost the lock may have lost the schema to another one.
             self.lock.ping().await?;
             if let Some(position) = swap(log, &mut live, &mut serving, &mut building, &mut built, what).await? {
                 return Ok(position);
@@ -327,11 +338,11 @@ impl ViewBuilder {
     ) -> Result<(), BuildError> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         check_free(&mut connection, name, replace).await?;
-        let target = Target { options: &self.options, schema: BUILDING, to: position, epoch: 0, only: None };
+        let target = RebuildTarget { options: &self.options, schema: BUILDING, to: position, epoch: 0, only: None };
         rebuild::fill(log, &target, progress).await?;
         let what = format!("{AS_OF}{position}. Made by hand and kept up by nobody; drop it when it is of no more use.");
         let mut transaction = connection.begin().await?;
-        // Looked at again, since somebody may have made one meanwhile.
+        // Checked again: another program may have made a schema meanwhile.
         if check_free(&mut transaction, name, replace).await? {
             schema::drop_schema(&mut transaction, name).await?;
         }
@@ -342,7 +353,8 @@ impl ViewBuilder {
     }
 }
 
-/// Takes in a page of what is missing, no further than `to`; answers how many events that were.
+/// Projects a page of the events that are missing, no further than `to`. Returns how many there
+/// were.
 async fn catch_up(
     log: &SharedLog,
     live: &mut LiveProjection,
@@ -360,7 +372,8 @@ async fn catch_up(
     Ok(events)
 }
 
-/// Puts what was built in the place of the serving views and answers its position; `None` where it has to be tried again.
+/// Puts the new views in the place of the serving ones and returns their position; `None` where the
+/// caller must try again.
 async fn swap(
     log: &SharedLog,
     live: &mut LiveProjection,
@@ -375,7 +388,7 @@ async fn swap(
         transaction.commit().await?;
         Ok(Some(built.position))
     } else {
-        // At once: until then nobody can move the views on.
+        // At once: until then the views cannot be moved on.
         transaction.rollback().await?;
         Ok(None)
     }
@@ -389,8 +402,8 @@ async fn swap_in(
     built: &mut Checkpoint,
     what: RebuildScope,
 ) -> Result<bool, Error> {
-    // The table and not the row: a projector that waited for the row would hold the table, which is dropped below. Its
-    // readers go on.
+    // The table and not the row: a projector that waited for the row would hold the table, which is
+    // dropped below. Readers go on.
     let still = sqlx::query("LOCK TABLE checkpoint IN SHARE ROW EXCLUSIVE MODE").execute(&mut *serving).await;
     if !schema::succeeded_or_locked(still.map(|_| ()))? {
         return Ok(false);
@@ -416,7 +429,8 @@ async fn swap_in(
     if !schema::succeeded_or_locked(replaced)? {
         return Ok(false);
     }
-    // Only now: while the swap may have to be tried again, what is built is moved on under the epoch that it began with.
+    // Only now: while the swap may have to be tried again, the new views are moved on under the
+    // epoch that they began with.
     if !matches!(what, RebuildScope::One(_)) && !checkpoint::set_epoch(serving, served.epoch + 1).await? {
         return Err(Error::Fenced { epoch: served.epoch });
     }

@@ -9,8 +9,8 @@ use views::checkpoint::{COLUMNS, Checkpoint};
 
 use crate::Error;
 
-/// The channel on which Postgres tells listeners (`LISTEN views`) that the views have come further; the payload is the
-/// position.
+/// The channel on which Postgres tells listeners (`LISTEN views`) that the views have come further;
+/// the payload is the position.
 pub const CHANNEL: &str = "views";
 
 /// Whether the views are of a log: the last event that they include is then in it.
@@ -40,22 +40,24 @@ pub(crate) async fn insert(connection: &mut PgConnection, checkpoint: Checkpoint
     Ok(())
 }
 
-/// Gives views that have just been put in place the epoch under which they are served; false where they have no checkpoint.
+/// Gives views that have just been put in place the epoch under which they are served; false where
+/// they have no checkpoint.
 pub(crate) async fn set_epoch(connection: &mut PgConnection, epoch: i64) -> Result<bool, sqlx::Error> {
     let done = sqlx::query("UPDATE checkpoint SET epoch = $1").bind(epoch).execute(connection).await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes the views over: from now on only the epoch answered may move the checkpoint. Waits for a batch that is being
-/// committed under an older epoch.
+/// Takes the views over: from now on only the epoch answered may move the checkpoint. Waits for a
+/// batch that is being committed under an older epoch.
 pub(crate) async fn take_over(connection: &mut PgConnection) -> Result<Checkpoint, sqlx::Error> {
     let sql = format!("UPDATE checkpoint SET epoch = epoch + 1 RETURNING {COLUMNS}");
     let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await?;
     Checkpoint::of_row(&row)
 }
 
-/// Moves the checkpoint from `expected` to the last event of a batch, if it stands there and `expected`'s epoch is in force.
-/// Locks the row until the transaction ends: who takes over meanwhile waits for it and sees its result.
+/// Moves the checkpoint from `expected` to the last event of a batch, if it is there and the epoch
+/// of `expected` is in force. Locks the row until the transaction ends: a projector that takes over
+/// meanwhile waits for it and sees its result.
 pub(crate) async fn advance(
     connection: &mut PgConnection,
     expected: Checkpoint,
@@ -76,7 +78,8 @@ pub(crate) async fn advance(
     Ok(done.rows_affected() == 1)
 }
 
-/// Locks the checkpoint until the transaction ends, if `epoch` is in force and `position` is not before it.
+/// Locks the checkpoint until the transaction ends, if `epoch` is in force and `position` is not
+/// before it.
 pub(crate) async fn lock(connection: &mut PgConnection, epoch: i64, position: u64) -> Result<bool, sqlx::Error> {
     let found = sqlx::query("SELECT FROM checkpoint WHERE epoch = $1 AND position <= $2 FOR UPDATE")
         .bind(epoch)
@@ -90,8 +93,8 @@ fn to_bigint(position: u64) -> i64 {
     i64::try_from(position).expect("positions fit a bigint")
 }
 
-/// Tells listeners, once the transaction commits, how far the views have come. A hint for those who wait for a position;
-/// the checkpoint is the truth.
+/// Tells listeners, once the transaction commits, how far the views have come. It is a hint for
+/// those that wait for a position; the checkpoint is the truth.
 pub(crate) async fn notify(connection: &mut PgConnection, position: u64) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(position.to_string()).execute(connection).await?;
     Ok(())

@@ -9,7 +9,7 @@ pub enum Error {
     /// The log cannot be read: out of reach, or damaged at a position.
     #[error("read the event log")]
     Log(#[from] LogError),
-    /// The last event that the views include does not stand in the log: they were built from another.
+    /// The last event that the views include is not in the log: the views were built from another.
     #[error(
         "use the views, which are of another log than the one configured: the last event that they include, at position \
          {position}, does not stand in it; name their own log, or build them anew from the one configured with \
@@ -34,8 +34,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether trying again is useless until a person, or another version of the program, does something: an event that
-    /// cannot be read, or rows that Postgres refuses, which is a bug here.
+    /// Whether trying again is useless until a person, or another version of the program, does
+    /// something: at an event that cannot be read, or rows that Postgres refuses, which is a bug
+    /// here.
     pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Log(LogError::Damaged { .. }) => true,
@@ -50,7 +51,7 @@ impl Error {
         }
     }
 
-    /// The error and what caused it, in one line.
+    /// The error and its causes, in one line.
     pub(crate) fn report(&self) -> String {
         format!("failed to {}", error_chain(self))
     }

@@ -1,11 +1,13 @@
 //! Millions of events, kept small until all of a history's are there.
 //!
-//! A rebuild reads the log once, in the order recorded, and needs it history by history. As structs five million events
-//! would take several gigabytes; here each is put, as bytes, on the partition that its stream belongs to, and full blocks
-//! of a partition are compressed: some 100 bytes an event. The partitions are then emptied one at a time. What the
-//! rows do not need of an event's metadata is left out.
+//! A rebuild reads the log once, in the order recorded, and needs it history by history. As structs
+//! five million events would take several gigabytes. Here each goes, as bytes, to the partition
+//! that its stream belongs to, and full blocks of a partition are compressed: some 100 bytes an
+//! event. The partitions are then emptied one at a time. Metadata that the rows do not need is left
+//! out.
 //!
-//! Promises: the events of a stream come back in the order in which they were put, all from one partition.
+//! Promises: the events of a stream come back in the order in which they were put, all from one
+//! partition.
 
 use std::{collections::HashMap, hash::BuildHasher as _};
 
@@ -24,7 +26,8 @@ use uuid::Uuid;
 
 use crate::any_history::AnyHistory;
 
-/// Events a partition is meant to hold: as structs they take some tens of megabytes, once for each partition emptied at a time.
+/// Events that a partition should hold: as structs they take some tens of megabytes, once for each
+/// partition that is emptied at a time.
 const PARTITION_EVENTS: u64 = 30_000;
 
 /// Fewest partitions: several are emptied and written at a time.
@@ -150,10 +153,10 @@ impl EventWriter<'_> {
     }
 }
 
-/// Why reading back what [`EventWriter`] wrote cannot fail.
+/// The reason why reading back the bytes of an [`EventWriter`] cannot fail.
 const WRITTEN: &str = "a block holds whole events as they were written";
 
-/// Reads what [`EventWriter`] wrote, in the same order.
+/// Reads the bytes of an [`EventWriter`], in the same order.
 struct EventReader(Bytes);
 
 impl EventReader {
@@ -249,7 +252,8 @@ mod tests {
         }
     }
 
-    /// Enough events for partitions with several compressed blocks; each comes back as it is read without a buffer.
+    /// Enough events for partitions with several compressed blocks; each comes back as it is read
+    /// without a buffer.
     #[test]
     fn events_come_back_by_stream_as_they_were_put() {
         const STREAMS: usize = 100;

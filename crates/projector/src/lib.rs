@@ -16,9 +16,9 @@
 //! | `schema` | makes the schema, drops left-overs, swaps a rebuilt one in |
 //! | `run` | one active projector a database, stand-bys, outages, stopping at what cannot be read |
 //!
-//! Promises: the rows are a function of the log's prefix, whatever the batches and restarts; rows and checkpoint change
-//! in one transaction; readers never see half a view; a projector that has lost its lock cannot write; an event that
-//! cannot be read is never skipped.
+//! Promises: the rows are a function of the log's prefix, whatever the batches and restarts; rows
+//! and checkpoint change in one transaction; readers never see half a view; a projector that has
+//! lost its lock cannot write; an event that cannot be read is never skipped.
 //!
 //! Refuses to know: the clock, how the log is stored, and which questions the views answer.
 //!

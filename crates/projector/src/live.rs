@@ -1,8 +1,9 @@
-//! Takes a batch of events into the serving views.
+//! Projects a batch of events into the serving views.
 //!
-//! The rows of a case or a prison follow from its whole history, so a batch replaces the rows of all that it touches,
-//! by their histories up to the batch's end and no further: what the log holds beyond it belongs to a later batch, and
-//! the views are the same however the log is cut into batches.
+//! The rows of a case or a prison follow from its whole history. So a batch replaces the rows of
+//! each case and prison that it touches, by their histories up to the batch's end and no further:
+//! later events belong to a later batch, and the views are the same however the log is cut into
+//! batches.
 //!
 //! | step | round trips |
 //! |---|---|
@@ -56,7 +57,7 @@ struct EventBatch {
     touched: HashMap<Stream, StreamTail>,
 }
 
-/// What a batch adds to a history: at least one entry.
+/// The entries that a batch adds to a history: at least one.
 struct StreamTail {
     /// Position and revision of the first.
     position: u64,
@@ -64,15 +65,17 @@ struct StreamTail {
     entries: Vec<Entry<Event>>,
 }
 
-/// Why a batch cannot be taken in whole.
+/// The reason why a batch cannot be projected whole.
 struct BatchBlock {
-    /// The position of an event of the batch that cannot be taken in; none where the log is out of reach.
+    /// The position of an event of the batch that cannot be projected; `None` where the log is out
+    /// of reach.
     position: Option<u64>,
     error: LogError,
 }
 
 impl BatchBlock {
-    /// What keeps the event at `position` from being taken in. Damage that shows further on only is named there, too.
+    /// The reason why the event at `position` cannot be projected. Damage that shows only further
+    /// on is named there, too.
     fn at(position: u64, error: LogError) -> Self {
         match error {
             LogError::Damaged { position: found, what } => {
@@ -89,10 +92,11 @@ impl LiveProjection {
         Self { log, histories: Cache::with_weighter(CACHED_ENTRIES_MAX as usize, CACHED_ENTRIES_MAX, EntryCount) }
     }
 
-    /// Takes events in that follow the checkpoint, which it moves. Where one of them cannot be read, or does not follow
-    /// from what its stream holds before it, those before it are taken in first.
+    /// Projects events that follow the checkpoint, and moves it. Where one of them cannot be read,
+    /// or does not follow from the entries before it in its stream, those before it are projected
+    /// first.
     ///
-    /// After an error what is remembered may be wrong: start anew.
+    /// After an error the remembered histories may be wrong: callers must start with a new one.
     #[tracing::instrument(
         target = EXPORTED,
         level = "info",
@@ -156,7 +160,8 @@ impl LiveProjection {
         .await;
 
         let mut transaction = connection.begin().await?;
-        // The checkpoint first: its lock keeps anybody who takes over waiting until the rows are in.
+        // The checkpoint first: its lock makes a projector that takes over wait until the rows are
+        // in.
         if !checkpoint::advance(&mut transaction, *checkpoint, last).await? {
             return Err(Error::Fenced { epoch: checkpoint.epoch });
         }
@@ -195,7 +200,7 @@ impl LiveProjection {
             let streams: Vec<Stream> = tails.iter().map(|(stream, _)| stream.clone()).collect();
             let recorded = match self.log.read_streams(&streams).await {
                 Ok(recorded) => recorded,
-                // What is damaged may stand beyond the batch's end, and is then no concern of this batch.
+                // The damage may be beyond the batch's end, and is then no concern of this batch.
                 Err(LogError::Damaged { .. }) => self.read_before(&tails).await?,
                 Err(error) => return Err(BatchBlock { position: None, error }),
             };
@@ -216,8 +221,8 @@ impl LiveProjection {
         Ok(histories)
     }
 
-    /// What the streams hold before the batch, and nothing after it: stream by stream, so only where reading them whole
-    /// met damage.
+    /// The entries of the streams before the batch, and none after it. Stream by stream, so only
+    /// where reading them whole met damage.
     async fn read_before(&self, tails: &[(Stream, StreamTail)]) -> Result<Vec<Vec<RecordedEvent>>, BatchBlock> {
         let mut streams = Vec::with_capacity(tails.len());
         for (stream, tail) in tails {
@@ -249,8 +254,8 @@ impl StreamTail {
     }
 }
 
-/// Says of each event that the views include it, so that a request is found by its correlation id up to here. There are as
-/// many lines as events, so somebody has to ask for them.
+/// Logs of each event that the views include it, so that a request can be followed by its
+/// correlation id up to here. There are as many lines as events, so they are at the level `debug`.
 fn log_included<'a>(taken_in: impl Iterator<Item = &'a RecordedEvent>) {
     if !tracing::enabled!(Level::DEBUG) {
         return;
@@ -264,7 +269,7 @@ fn log_included<'a>(taken_in: impl Iterator<Item = &'a RecordedEvent>) {
     }
 }
 
-/// Reads events up to the first that cannot be read, and says why it cannot.
+/// Reads events up to the first that cannot be read, and returns the reason with them.
 fn read_batch(events: &[RecordedEvent], after: u64) -> (Option<EventBatch>, Option<LogError>) {
     let mut batch: Option<EventBatch> = None;
     for recorded in events {
@@ -289,13 +294,13 @@ fn read_batch(events: &[RecordedEvent], after: u64) -> (Option<EventBatch>, Opti
     (batch, None)
 }
 
-/// Runs what would keep the threads that serve requests busy for too long.
+/// Runs work that would keep the threads that serve requests busy for too long.
 pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is shutting down gives up what it was given, and it will not come back here.
+            // Only a runtime that is shutting down drops its tasks, and it does not come back here.
             Err(_) => std::future::pending().await,
         },
     }

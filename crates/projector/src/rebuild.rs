@@ -1,14 +1,17 @@
 //! Fills a schema with the views of the whole log, up to a position.
 //!
-//! 1. The log is read once, in pages, and its events are put on a [`EventBuffer`]; the next page is on its way while one is put.
-//! 2. Partition after partition, on several threads, the events become histories and the histories rows, and
+//! 1. The log is read once, in pages, into an [`EventBuffer`]; the next page is on its way while
+//!    one is put.
+//! 2. Partition after partition, on several threads, the events become histories and the histories
+//!    rows, and
 //! 3. finished rows go in by `COPY` on several connections, while the threads go on.
 //! 4. Keys and indexes are made over the finished tables.
 //!
-//! Services append all the while, and are to keep half of their speed at least. So half of the cores make rows, and as many
-//! connections that take them in keep the server as busy; and where something was appended meanwhile, keys are made without
-//! the server's helpers. Many short transactions rather than one long: an old snapshot would keep Postgres from tidying up after
-//! the appends. Nobody looks at the schema before it is swapped in, so half of it standing is no harm.
+//! Services append all the while, and must keep at least half of their speed. So half of the cores
+//! make rows, and as many connections that write them keep the server as busy. Where events were
+//! appended meanwhile, keys are made without the server's helpers. Many short transactions rather
+//! than one long: an old snapshot would keep Postgres from vacuuming after the appends. No reader
+//! uses the schema before it is swapped in, so a half-filled one does no harm.
 
 use std::{
     num::NonZero,
@@ -32,17 +35,19 @@ use crate::{
     rows, schema,
 };
 
-/// Most threads that make rows; more would only wait for the server, and each has a part of the log in memory.
+/// Most threads that make rows; more would only wait for the server, and each has a part of the log
+/// in memory.
 pub(crate) const THREADS_MAX: usize = 4;
 
-/// Pages and partitions' rows that wait for whoever is next; bounds the memory.
+/// Pages, and partitions' rows, that wait for the next step; bounds the memory.
 const WAITING_MAX: usize = 2;
 
-/// Memory that the server may use to sort an index; its default is made for large machines with many at work.
+/// Memory that the server may use to sort an index; its default is made for large machines with
+/// many at work.
 const INDEXING_MEMORY_MIB: u32 = 128;
 
-/// What is filled, and how far.
-pub(crate) struct Target<'a> {
+/// The schema to fill, and how far.
+pub(crate) struct RebuildTarget<'a> {
     /// How to connect to the views' database.
     pub(crate) options: &'a PgConnectOptions,
     /// The schema, which is made.
@@ -51,7 +56,7 @@ pub(crate) struct Target<'a> {
     pub(crate) to: u64,
     /// The epoch of the projector that fills it.
     pub(crate) epoch: i64,
-    /// The only view to be filled; all where there is none.
+    /// The only view to fill; all where there is none.
     pub(crate) only: Option<View>,
 }
 
@@ -81,7 +86,7 @@ pub enum BuildProgress {
         /// Parts that the log was divided into, of about the same size.
         parts: usize,
     },
-    /// What was recorded meanwhile is being added.
+    /// Events that were recorded meanwhile are being projected.
     CatchingUp {
         /// The position come to.
         position: u64,
@@ -91,7 +96,7 @@ pub enum BuildProgress {
 /// Makes the target's schema and fills it; `progress` is told how far it has come.
 pub(crate) async fn fill(
     log: &SharedLog,
-    target: &Target<'_>,
+    target: &RebuildTarget<'_>,
     progress: impl Fn(BuildProgress) + Sync,
 ) -> Result<Checkpoint, Error> {
     let to = target.to;
@@ -127,7 +132,7 @@ pub(crate) async fn fill(
     Ok(checkpoint)
 }
 
-/// Puts the log's events up to `to` on a buffer; answers the last one, too.
+/// Puts the log's events up to `to` into a buffer; returns the last one, too.
 pub(crate) async fn buffer_events(
     log: &SharedLog,
     to: u64,
@@ -145,7 +150,7 @@ pub(crate) async fn buffer_events(
         let mut last = Bookmark::START;
         loop {
             let after = last.position;
-            // No further than `to`: damage that stands beyond it is left to whoever follows the log.
+            // No further than `to`: damage beyond it concerns the projector that follows the log.
             let limit = to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) as usize;
             if limit == 0 {
                 return Ok::<_, Error>(last);
@@ -158,7 +163,7 @@ pub(crate) async fn buffer_events(
                 last = event.into();
                 progress(event.position);
             }
-            // Nobody receives where an event could not be put; the other half says why.
+            // The receiver is gone where an event could not be put; the other half says why.
             if pages.send(page).await.is_err() || !whole {
                 return Ok(last);
             }
@@ -167,10 +172,10 @@ pub(crate) async fn buffer_events(
     try_join(putting, reading).await
 }
 
-/// Makes the rows of all partitions and takes them in.
+/// Makes the rows of all partitions and writes them.
 async fn write(
     partitions: Vec<BufferPartition>,
-    target: &Target<'_>,
+    target: &RebuildTarget<'_>,
     progress: &(impl Fn(BuildProgress) + Sync),
 ) -> Result<(), Error> {
     let (only, parts, written) = (target.only, partitions.len(), &AtomicUsize::new(0));
@@ -184,7 +189,7 @@ async fn write(
             while let Some(partition) = next() {
                 let mut encoded = EncodedRows::of(only);
                 partition.into_histories()?.iter().for_each(|history| rows::add(history, &mut encoded));
-                // Nobody receives where rows could not be taken in; the other half says why.
+                // The receiver is gone where rows could not be written; the other half says why.
                 if finished.blocking_send(encoded).is_err() {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! The schemas that views live in: the serving one, and others beside it while a rebuild fills them.
+//! The schemas that hold views: the serving one, and others beside it while a rebuild fills them.
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction, postgres::PgConnectOptions};
 
@@ -9,7 +9,8 @@ use crate::{BuildError, Error, checkpoint};
 /// The schema that `query` reads.
 pub const SCHEMA: &str = "views";
 
-/// The role that the views belong to where projectors log in as members of it: the group role of the projectors.
+/// The role that the views belong to where projectors log in as members of it: the group role of
+/// the projectors.
 pub const OWNING_ROLE: &str = "ledger_project";
 
 /// Roles that may read the views: the query side's, and the analysts'. Group roles without a login.
@@ -18,10 +19,11 @@ pub const READING_ROLES: [&str; 2] = ["ledger_read", "analyst"];
 /// Begins the name of each schema that a projector is filling; its epoch ends it.
 const NEXT_PREFIX: &str = "views_next_";
 
-/// The schema that a tool is filling: to replace the serving one, or to stand beside it.
+/// The schema that a tool fills: to replace the serving one, or to be kept beside it.
 pub(crate) const BUILDING: &str = "views_building";
 
-/// Makes the serving schema with empty views, unless it is there. Whichever version is there stays: see [`VIEWS_VERSION`].
+/// Makes the serving schema with empty views, unless it exists. A schema of another version stays:
+/// see [`VIEWS_VERSION`](views::VIEWS_VERSION).
 ///
 /// # Errors
 /// The views' database is out of reach or refuses.
@@ -32,9 +34,9 @@ pub async fn migrate(views: &PgPool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the roles that the services log in as members of, where that is allowed, and lets [`OWNING_ROLE`] make the views in
-/// this database; views that the operator has made become its own. For an operator, as the database's owner, as often as
-/// wanted.
+/// Makes the roles that the services log in as members of, where that is allowed, and lets
+/// [`OWNING_ROLE`] make the views in this database. Views that the operator has made become its
+/// own. An operator runs it, as the database's owner, as often as wanted.
 ///
 /// # Errors
 /// The views' database is out of reach or refuses.
@@ -84,8 +86,9 @@ pub async fn prepare(views: &PgPool) -> Result<(), Error> {
     Ok(())
 }
 
-/// A way to the database on which what is made belongs to whom the serving views belong to, so that any projector, and any
-/// rebuild by hand, can put its views in their place. Where there are none yet: to [`OWNING_ROLE`], for its members.
+/// Connection options under which new schemas and tables belong to the owner of the serving views,
+/// so that any projector, and any rebuild by hand, can put its views in their place. Where there
+/// are no views yet, the owner is [`OWNING_ROLE`], for its members.
 pub(crate) async fn as_owner(options: &PgConnectOptions) -> Result<PgConnectOptions, sqlx::Error> {
     let mut connection = PgConnection::connect_with(options).await?;
     // From version 16 on a member may be one without the right to act as the role.
@@ -121,7 +124,7 @@ pub(crate) async fn migrate_on(connection: &mut PgConnection) -> Result<(), Erro
         .fetch_one(&mut *transaction)
         .await?;
     if !exists {
-        // The schema without its checkpoint is what a hand left half done; there is nothing in it to keep.
+        // A schema without a checkpoint was left half made by hand; nothing in it is worth keeping.
         drop_schema(&mut transaction, SCHEMA).await?;
         create(&mut transaction, SCHEMA).await?;
         add_keys(&mut transaction).await?;
@@ -132,14 +135,14 @@ pub(crate) async fn migrate_on(connection: &mut PgConnection) -> Result<(), Erro
     Ok(())
 }
 
-/// The name of the schema that the projector with this epoch fills beside the serving one. No two projectors share an
-/// epoch, so a paused one cannot write into another's.
+/// The name of the schema that the projector with this epoch fills beside the serving one. No two
+/// projectors share an epoch, so a paused one cannot write into another's.
 pub(crate) fn next_name(epoch: i64) -> String {
     format!("{NEXT_PREFIX}{epoch}")
 }
 
-/// Makes a schema with empty views, without keys and checkpoint, and puts it first on the connection's search path for the
-/// rest of the transaction.
+/// Makes a schema with empty views, without keys and checkpoint, and puts it first on the
+/// connection's search path for the rest of the transaction.
 pub(crate) async fn create(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     execute(connection, format!("CREATE SCHEMA {name}; SET LOCAL search_path TO {name}")).await?;
     execute(connection, create_tables_sql()).await?;
@@ -164,7 +167,7 @@ pub(crate) async fn choose_here(connection: &mut PgConnection, name: &str) -> Re
     execute(connection, format!("SET LOCAL search_path TO {name}")).await
 }
 
-/// Makes sure that a schema of views is there, by a name that may come from anywhere.
+/// Checks that a schema of views exists; its name may come from anywhere.
 pub(crate) async fn check_exists(views: &PgPool, name: &str) -> Result<(), BuildError> {
     let exists: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = $1 AND tablename = 'checkpoint')
@@ -176,8 +179,9 @@ pub(crate) async fn check_exists(views: &PgPool, name: &str) -> Result<(), Build
     if exists { Ok(()) } else { Err(BuildError::NoSuchSchema(name.to_owned())) }
 }
 
-/// The schemas that somebody fills at the moment: whoever does holds a lock. What a dead one has left is none.
-pub(crate) async fn building(connection: &mut PgConnection, epoch: i64) -> Result<Vec<String>, sqlx::Error> {
+/// The schemas that are being filled at the moment, which is so while the program that fills them
+/// holds a lock. The schema of a dead one is not listed.
+pub(crate) async fn schemas_being_built(connection: &mut PgConnection, epoch: i64) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT schema
            FROM (VALUES ($1, $2), ($3, $4)) AS filled (schema, lock)
@@ -195,12 +199,14 @@ pub(crate) async fn building(connection: &mut PgConnection, epoch: i64) -> Resul
     .await
 }
 
-/// Ends the sessions that keep a projector's session waiting, where they are projectors' too. One that stands still would
-/// keep its successor waiting for ever, and cannot be waited for. Whoever may not end them goes on waiting.
+/// Ends the sessions that a projector's session waits for, where they are projectors' too. A
+/// suspended projector would keep its successor waiting for ever. A successor without the right to
+/// end them goes on waiting.
 pub(crate) async fn end_predecessors(options: &PgConnectOptions, session: i32) -> Result<(), sqlx::Error> {
     const INSUFFICIENT_PRIVILEGE: &str = "42501";
     let mut connection = PgConnection::connect_with(options).await?;
-    // Found first and ended then: in one condition Postgres may take the second part before the first.
+    // Found first and ended then: in one condition Postgres may take the second part before the
+    // first.
     let ended = sqlx::query_scalar::<_, i32>(
         "WITH predecessor AS MATERIALIZED (SELECT pid
                                              FROM pg_stat_activity
@@ -226,10 +232,10 @@ pub(crate) async fn end_predecessors(options: &PgConnectOptions, session: i32) -
     connection.close().await
 }
 
-/// What the active projector locks for as long as it is active.
+/// The lock that the active projector holds.
 pub(crate) const PROJECTING_LOCK: &str = "allocation-ledger projector of views";
 
-/// Lets the planner know what the chosen schema's views hold, before anybody asks.
+/// Gives the planner statistics of the chosen schema's views before the first question.
 pub(crate) async fn analyze(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     for view in VIEWS {
         execute(connection, format!("ANALYZE {view}")).await?;
@@ -237,8 +243,8 @@ pub(crate) async fn analyze(connection: &mut PgConnection) -> Result<(), sqlx::E
     Ok(())
 }
 
-/// Drops what interrupted rebuilds have left, if the checkpoint's epoch is still in force. What belongs to a later epoch is
-/// not a left-over but a successor's work, and left alone whatever the fence says.
+/// Drops the schemas that interrupted rebuilds have left, if the checkpoint's epoch is still in
+/// force. A schema of a later epoch is a successor's work and stays, whatever the fence says.
 pub(crate) async fn drop_leftovers(connection: &mut PgConnection, checkpoint: Checkpoint) -> Result<(), Error> {
     let mut transaction = connection.begin().await?;
     if !checkpoint::lock(&mut transaction, checkpoint.epoch, checkpoint.position).await? {
@@ -254,7 +260,7 @@ pub(crate) async fn drop_leftovers(connection: &mut PgConnection, checkpoint: Ch
         tracing::info!(schema = name, "dropping schema {name}, left over from an interrupted rebuild");
         drop_schema(&mut transaction, name).await?;
     }
-    // Whoever builds there holds the lock, and loses it when it dies.
+    // The builder holds the lock, and loses it when it dies.
     let is_left: bool = sqlx::query_scalar(
         "SELECT to_regnamespace($1) IS NOT NULL AND pg_try_advisory_xact_lock(hashtextextended($2, 0))",
     )
@@ -270,8 +276,8 @@ pub(crate) async fn drop_leftovers(connection: &mut PgConnection, checkpoint: Ch
     Ok(())
 }
 
-/// Takes the lock of the schema [`BUILDING`] for as long as the connection lasts, and drops what a dead holder left there.
-/// False where somebody builds.
+/// Takes the lock of the schema [`BUILDING`] for as long as the connection lasts, and drops the
+/// schema that a dead holder left. False where another build is under way.
 pub(crate) async fn begin_building(connection: &mut PgConnection) -> Result<bool, Error> {
     let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
         .bind(BUILDING_LOCK)
@@ -285,11 +291,12 @@ pub(crate) async fn begin_building(connection: &mut PgConnection) -> Result<bool
 
 const BUILDING_LOCK: &str = "allocation-ledger builds views";
 
-/// Puts the filled schema `next` in the place of the serving one, in one transaction, if `epoch` is still in force and the
-/// views do not go back by it. Readers see all of the one or all of the other.
+/// Puts the filled schema `next` in the place of the serving one, in one transaction, if `epoch` is
+/// still in force and the views do not go back by it. Readers see all of the one or all of the
+/// other.
 ///
-/// Waits only briefly for readers that use the serving views at that moment, since everybody who comes later waits
-/// behind; answers false where they have not finished, for the caller to try again.
+/// Waits only briefly for readers that use the serving views at that moment, since later readers
+/// wait behind it. Returns false where they have not finished; the caller must try again.
 pub(crate) async fn swap(connection: &mut PgConnection, next: &str, filled: Checkpoint) -> Result<bool, Error> {
     let mut transaction = begin_swap(connection).await?;
     if !checkpoint::lock(&mut transaction, filled.epoch, filled.position).await? {
@@ -304,7 +311,8 @@ pub(crate) async fn swap(connection: &mut PgConnection, next: &str, filled: Chec
     Ok(true)
 }
 
-/// Begins a transaction on the serving views that gives up soon where it would have to wait for a lock.
+/// Begins a transaction on the serving views that gives up soon where it would have to wait for a
+/// lock.
 pub(crate) async fn begin_swap(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     execute(
@@ -320,8 +328,9 @@ pub(crate) async fn replace(connection: &mut PgConnection, next: &str) -> Result
     execute(connection, format!("DROP SCHEMA {SCHEMA} CASCADE; ALTER SCHEMA {next} RENAME TO {SCHEMA}")).await
 }
 
-/// Puts one view of a schema in the place of the serving one, and drops the rest of the schema. Waits for those who have
-/// read the checkpoint and may read the view next: to their snapshot its new rows would not be there.
+/// Puts one view of a schema in the place of the serving one, and drops the rest of the schema.
+/// Waits for readers that have read the checkpoint and may read the view next: their snapshot lacks
+/// its new rows.
 pub(crate) async fn replace_view(connection: &mut PgConnection, next: &str, view: View) -> Result<(), sqlx::Error> {
     execute(
         connection,
@@ -333,7 +342,7 @@ pub(crate) async fn replace_view(connection: &mut PgConnection, next: &str, view
     .await
 }
 
-/// Lets a schema stand under a name of its own, with a comment that says what it is.
+/// Renames a schema, and comments it.
 pub(crate) async fn keep(connection: &mut PgConnection, from: &str, name: &str, what: &str) -> Result<(), sqlx::Error> {
     execute(
         connection,
@@ -342,7 +351,7 @@ pub(crate) async fn keep(connection: &mut PgConnection, from: &str, name: &str, 
     .await
 }
 
-/// Whether what was tried was done; false where others held a lock for too long.
+/// Whether a statement succeeded; false where others held a lock for too long.
 pub(crate) fn succeeded_or_locked(outcome: Result<(), sqlx::Error>) -> Result<bool, sqlx::Error> {
     match outcome {
         Ok(()) => Ok(true),
@@ -351,8 +360,9 @@ pub(crate) fn succeeded_or_locked(outcome: Result<(), sqlx::Error>) -> Result<bo
     }
 }
 
-/// How long a swap waits for each table's readers. Shorter than the second after which Postgres looks for a deadlock: where a
-/// reader holds one table and wants another, it is the swap that gives way and never the reader that fails.
+/// How long a swap waits for each table's readers. It must be shorter than the second after which
+/// Postgres looks for a deadlock: where a reader holds one table and wants another, the swap gives
+/// way and the reader never fails.
 const SWAP_LOCK_TIMEOUT_MS: u32 = 250;
 
 fn is_lock_conflict(error: &sqlx::Error) -> bool {
@@ -374,7 +384,8 @@ async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx:
     Ok(())
 }
 
-/// Lets `role` read the schema's views, and makes the role first where there is none. Who may not make roles goes without.
+/// Lets `role` read the schema's views, and makes the role first where it does not exist. Without
+/// the right to make roles, it does nothing.
 fn grant_sql(schema: &str, role: &str) -> String {
     format!(
         "DO $do$
@@ -388,8 +399,8 @@ fn grant_sql(schema: &str, role: &str) -> String {
     )
 }
 
-/// The part of a block that makes a role, or ends the block where that is not allowed. Roles belong to the whole server, so
-/// another program may be making the same one.
+/// The part of a block that makes a role, or ends the block where that is not allowed. Roles belong
+/// to the whole server, so another program may be making the same one.
 fn make_role_sql(role: &str) -> String {
     format!(
         "IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN

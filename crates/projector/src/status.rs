@@ -1,4 +1,4 @@
-//! How the views are: how far they have come, and how large they are.
+//! The state of the views: how far they have come, and how large they are.
 
 use chrono::{DateTime, Utc};
 use event_log::{Lag, SharedLog};
@@ -12,16 +12,16 @@ use crate::{
     schema::{self, SCHEMA},
 };
 
-/// How the serving views are. They move together, so position and version are of all.
+/// The state of the serving views. They move together, so position and version are of all.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ViewsStatus {
     /// Version of the definition by which they were written.
     pub version: i32,
     /// Position of the last event that they include.
     pub position: u64,
-    /// Whether they are of the log that was asked; else they tell nothing of it.
+    /// Whether they are of the log that was asked; otherwise they say nothing about it.
     pub is_of_log: bool,
-    /// What they do not include yet.
+    /// The events that they lack.
     pub lag: Lag,
     /// Each view, in the order of [`VIEWS`].
     pub views: Vec<ViewStatus>,
@@ -29,20 +29,20 @@ pub struct ViewsStatus {
     pub building: Vec<String>,
 }
 
-/// How a view is.
+/// The state of a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ViewStatus {
-    /// Which.
+    /// The view.
     pub view: View,
-    /// Its rows, counted; none where views of another version have no such view.
+    /// Its rows, counted; `None` where views of another version have no such view.
     pub rows: Option<u64>,
-    /// What it takes on disk with its indexes.
+    /// Its size on disk with its indexes.
     pub bytes: u64,
 }
 
 impl ViewsStatus {
-    /// `OTHER_LOG` where they are of another log, `OUTDATED` where they are of another version than this program makes, else
-    /// `BEHIND` or `CURRENT`.
+    /// `OTHER_LOG` where they are of another log, `OUTDATED` where they are of another version than
+    /// this program makes, else `BEHIND` or `CURRENT`.
     #[must_use]
     pub fn state(&self) -> &'static str {
         if !self.is_of_log {
@@ -73,7 +73,8 @@ pub async fn position(views: &PgPool) -> Result<u64, Error> {
     Ok(position.unsigned_abs())
 }
 
-/// Looks how the serving views are; version, position and rows are of one moment. `None` where there are none yet.
+/// Reads the state of the serving views; version, position and rows are of one moment. `None` where
+/// there are no views yet.
 ///
 /// # Errors
 /// The log or the views cannot be read.
@@ -107,7 +108,7 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatu
             bytes: row.try_get::<i64, _>("bytes")?.unsigned_abs(),
         });
     }
-    let building = schema::building(&mut transaction, checkpoint.epoch).await?;
+    let building = schema::schemas_being_built(&mut transaction, checkpoint.epoch).await?;
     transaction.commit().await?;
     let is_of_log = is_of(checkpoint, log).await?;
     let lag = Lag::measure(log, checkpoint.position).await?;

@@ -1,13 +1,16 @@
-//! Compares every row of every view with what a replay of the log gives.
+//! Compares every row of every view with a replay of the log.
 //!
-//! 1. The rows are read in one snapshot, with the position that they are of, and kept as two hashes each: of the key and
-//!    of the whole row. At the same time the log is read up to that position and kept in an [`EventBuffer`](crate::event_buffer).
+//! 1. The stored rows are read in one snapshot, with its position, and kept as two hashes each: of
+//!    the key and of the whole row. At the same time the log is read up to that position into an
+//!    [`EventBuffer`](crate::event_buffer::EventBuffer).
 //! 2. Partition after partition, the histories give rows, and each is looked for among those read.
-//! 3. What differs is looked at a second time, with nothing hashed: the histories concerned are folded up to the position
-//!    of a new snapshot, their rows put into temporary tables, and Postgres tells what is not the same. So whatever is
-//!    recorded meanwhile, no difference is reported that is not there.
+//! 3. Differences are checked a second time, with nothing hashed: the histories concerned are
+//!    folded up to the position of a new snapshot, their rows put into temporary tables, and
+//!    Postgres tells which rows differ. So events that are recorded meanwhile cause no false
+//!    report.
 //!
-//! The replay has nothing in common with what is stored; the definition of the rows (`rows`) it has, since there is one.
+//! The replay shares nothing with the stored rows but the definition of the rows in the crate
+//! `views`.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -40,7 +43,7 @@ use crate::{
     rows, schema,
 };
 
-/// Cases and prisons that are looked at a second time in one transaction.
+/// Cases and prisons that are checked a second time in one transaction.
 const SECOND_LOOK_MAX: usize = 200;
 
 /// A row that is not as the log says.
@@ -48,18 +51,18 @@ const SECOND_LOOK_MAX: usize = 200;
 pub struct Difference {
     /// The view.
     pub view: View,
-    /// The row as it is stored, a JSON object by column; none where it is missing.
+    /// The row as it is stored, a JSON object by column; `None` where it is missing.
     pub stored: Option<String>,
-    /// The row as the log says; none where there should be no such row.
+    /// The row as the log says; `None` where there should be no such row.
     pub expected: Option<String>,
 }
 
-/// What a comparison has come to.
+/// The outcome of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyOutcome {
     /// The position up to which the log was replayed, which is the views' own.
     pub position: u64,
-    /// Where the log ended: what the views do not include yet was not compared.
+    /// Where the log ended: events that the views lack were not compared.
     pub head: u64,
     /// Rows that were compared.
     pub rows: u64,
@@ -67,10 +70,12 @@ pub struct VerifyOutcome {
     pub differences: u64,
 }
 
-/// Compares the views in `schema`, or one of them, with the log; `report` is told of each difference.
+/// Compares the views in `schema`, or one of them, with the log; `report` is told of each
+/// difference.
 ///
 /// # Errors
-/// [`BuildError::OtherVersion`], or the log or the database fails: an event that cannot be read is named by its position.
+/// [`BuildError::OtherVersion`], or the log or the database fails: an event that cannot be read is
+/// named by its position.
 pub async fn verify(
     log: &SharedLog,
     views: &PgPool,
@@ -112,7 +117,7 @@ pub async fn verify(
 
     let rows = stored.rows.len() as u64;
     let (stored, mut suspects) = compare(stored, buffer.into_partitions(), only, &progress).await?;
-    suspects.extend(stored.unexpected(&mut connection, schema, &selected).await?);
+    suspects.extend(stored.find_unexpected(&mut connection, schema, &selected).await?);
     let mut differences = 0;
     let suspects: Vec<Subject> = suspects.into_iter().collect();
     for subjects in suspects.chunks(SECOND_LOOK_MAX) {
@@ -125,7 +130,8 @@ pub async fn verify(
     Ok(VerifyOutcome { position, head: log.head().await?, rows, differences })
 }
 
-/// Begins a transaction that sees the views in `schema` as they are now, and goes on seeing them so.
+/// Begins a transaction that sees the views in `schema` as they are now, and goes on seeing them
+/// so.
 async fn snapshot<'c>(
     connection: &'c mut PgConnection,
     schema: &str,
@@ -147,7 +153,7 @@ async fn snapshot<'c>(
 #[derive(Debug, Default)]
 struct StoredHashes {
     rows: HashMap<u64, HashedRow, BuildHasherDefault<KeyHasher>>,
-    /// Whose rows two have the same hash of their keys; one in millions of ledgers has any.
+    /// The owners of rows whose keys have the same hash; one in millions of ledgers has any.
     ambiguous: BTreeSet<Subject>,
 }
 
@@ -158,7 +164,7 @@ struct HashedRow {
     is_expected: AtomicBool,
 }
 
-/// Hashes what is a hash already.
+/// Hashes keys that are hashes already.
 #[derive(Debug, Default)]
 struct KeyHasher(u64);
 
@@ -174,7 +180,8 @@ impl std::hash::Hasher for KeyHasher {
     }
 }
 
-/// Whose a row is: what its first column says, which may be no prisoner number or prison code at all.
+/// The case or the prison that a row is of, by its first column, which may be no prisoner number or
+/// prison code at all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Case(String),
@@ -197,7 +204,8 @@ impl Subject {
         }
     }
 
-    /// The stream that its rows follow from; none where the ledger can have none of that name.
+    /// The stream that its rows follow from; `None` where the ledger can have no stream of that
+    /// name.
     fn stream(&self) -> Option<Stream> {
         match self {
             Self::Case(text) => text.parse().ok().map(Stream::Prisoner),
@@ -237,8 +245,9 @@ impl StoredHashes {
         stored.hash == hash(view, row)
     }
 
-    /// Whose the rows are for which the log has no reason. Reads the tables again where there are any.
-    async fn unexpected(
+    /// The owners of rows that the log has no reason for. Reads the tables again where there are
+    /// any.
+    async fn find_unexpected(
         mut self,
         connection: &mut PgConnection,
         schema: &str,
@@ -264,7 +273,7 @@ impl StoredHashes {
     }
 }
 
-/// Looks the rows of all histories up; answers whose rows are not as they should be.
+/// Looks up the rows of all histories; returns the owners whose rows differ.
 async fn compare(
     stored: StoredHashes,
     partitions: Vec<BufferPartition>,
@@ -287,7 +296,7 @@ async fn compare(
                         suspects.insert(Subject::of_history(&history));
                     }
                 }
-                // Nobody listens once another thread has failed, or somebody has lost patience.
+                // The receiver is gone once another thread has failed, or the caller has given up.
                 if done.send(()).is_err() {
                     break;
                 }
@@ -347,7 +356,8 @@ async fn second_look(
         }
         rows::add(&history, &mut expected);
     }
-    // Temporary tables come first on the search path, so from here on a view's bare name is what is expected.
+    // Temporary tables come first on the search path, so from here on a view's bare name means the
+    // expected rows.
     for view in VIEWS {
         let sql = format!("CREATE TEMPORARY TABLE {view} (LIKE {schema}.{view}) ON COMMIT DROP");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;

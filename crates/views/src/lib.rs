@@ -9,7 +9,7 @@
 //! | which rows has a case or a prison, given its history? | `rows` |
 //! | which views are there? | `view` |
 //! | how is a table declared? | `table` |
-//! | how does a value become bytes in Postgres's binary format, and a value again? | `columns` |
+//! | how does a row become bytes in Postgres's binary format, and a row again? | `columns`, and `values` for each type |
 //! | what is sent with `COPY`? | `pg_copy` |
 //! | which statements make the tables, in which version? | `definition` |
 //! | how far have the views come? | [`checkpoint`] |
@@ -44,13 +44,14 @@ mod pg_copy;
 mod rows;
 mod table;
 mod tables;
+mod values;
 mod view;
 
-pub use columns::{Columns, Damage, PeriodEnd};
+pub use columns::{Columns, Damage};
 pub use definition::{VIEWS_VERSION, create_keys_sql, create_tables_sql};
 pub use pg_copy::{CopyRows, END, HEADER};
 pub use rows::{case_rows, prison_rows};
-pub use table::{Column, Table};
+pub use table::{ViewColumn, ViewTable};
 pub use tables::{
     allocation::{AllocationKind, AllocationRow},
     case_period::{CaseCom, CasePeriodRow, CasePlan, CasePom},
@@ -60,4 +61,5 @@ pub use tables::{
     prison::PrisonRow,
     prisoner_case::PrisonerCaseRow,
 };
+pub use values::PeriodEnd;
 pub use view::{CaseRows, EncodedRows, Owner, PrisonRows, UnknownView, VIEWS, View};

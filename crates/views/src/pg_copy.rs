@@ -1,8 +1,8 @@
 //! Rows in the binary format of Postgres's `COPY`.
 
-use crate::table::Table;
+use crate::table::ViewTable;
 
-/// What the bytes begin with: signature, no flags, no header extension.
+/// The start of the bytes: signature, no flags, no header extension.
 pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// The number of columns that means the end.
@@ -19,7 +19,7 @@ impl CopyRows {
     ///
     /// # Panics
     /// The table has more columns than a Postgres table can have, 1,600.
-    pub fn push<T: Table>(&mut self, row: &T) {
+    pub fn push<T: ViewTable>(&mut self, row: &T) {
         if self.bytes.is_empty() {
             self.bytes.extend_from_slice(HEADER);
         }

@@ -12,11 +12,11 @@ use chrono::{DateTime, NaiveDate, NaiveTime, SubsecRound as _, Utc};
 use domain::{prison, prisoner};
 
 use crate::{
-    columns::PeriodEnd,
     tables::{
         allocation::AllocationRow, case_period::CasePeriodRow, case_prison::CasePrisonRow,
         nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow, prisoner_case::PrisonerCaseRow,
     },
+    values::PeriodEnd,
     view::{CaseRows, PrisonRows},
 };
 

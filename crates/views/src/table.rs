@@ -6,19 +6,19 @@ use sqlx::postgres::PgRow;
 use crate::columns::{Columns, Damage, RowReader};
 
 /// A table, declared by its row.
-pub trait Table: Columns {
+pub trait ViewTable: Columns {
     /// The table's name.
     const NAME: &'static str;
-    /// What a row is: the table's comment.
+    /// The meaning of a row: the table's comment.
     const COMMENT: &'static str;
     /// The columns in order, those of one field of the row together.
-    const COLUMNS: &'static [&'static [Column]];
+    const COLUMNS: &'static [&'static [ViewColumn]];
     /// The columns of the primary key, which are the table's first.
     const KEY: &'static [&'static str];
     /// A constraint on each row: its name and its condition.
     const CHECK: Option<(&'static str, &'static str)>;
 
-    /// The list that a statement must select first for [`Table::read_row`] to read the table's row,
+    /// The list that a statement must select first for [`ViewTable::read_row`] to read the table's row,
     /// where `alias` is the table's name in the statement.
     #[must_use]
     fn select(alias: &str) -> String {
@@ -26,7 +26,7 @@ pub trait Table: Columns {
         columns.map(|column| format!("{alias}.{}", column.name)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Reads a row of a statement that begins with [`Table::select`].
+    /// Reads a row of a statement that begins with [`ViewTable::select`].
     ///
     /// # Errors
     /// [`Damage`] where a column holds what no row can have.
@@ -34,10 +34,10 @@ pub trait Table: Columns {
         Self::read(&mut RowReader::new::<Self>(row))
     }
 
-    /// [`Table::read_row`] where an outer join may have found no row of the table.
+    /// [`ViewTable::read_row`] where an outer join may have found no row of the table.
     ///
     /// # Errors
-    /// As [`Table::read_row`].
+    /// As [`ViewTable::read_row`].
     fn read_joined_row(row: &PgRow) -> Result<Option<Self>, Damage> {
         Option::<Self>::read(&mut RowReader::new::<Self>(row))
     }
@@ -45,10 +45,10 @@ pub trait Table: Columns {
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Column {
+pub struct ViewColumn {
     /// Its name.
     pub name: &'static str,
-    /// What its values mean: its comment, with space around it.
+    /// The meaning of its values: its comment, with space around it.
     pub comment: &'static str,
 }
 
@@ -77,10 +77,10 @@ macro_rules! table {
 
         $crate::columns::columns!($row { $($field: $type),+ });
 
-        impl $crate::table::Table for $row {
+        impl $crate::table::ViewTable for $row {
             const NAME: &'static str = stringify!($name);
             const COMMENT: &'static str = concat!($($comment),+);
-            const COLUMNS: &'static [&'static [$crate::table::Column]] = &[$(
+            const COLUMNS: &'static [&'static [$crate::table::ViewColumn]] = &[$(
                 $crate::table::field_columns!(
                     $field [$($doc),+] $({ $($part [$($part_doc),+])+ })?
                 )
@@ -91,7 +91,7 @@ macro_rules! table {
         }
 
         const _: () = assert!(
-            $crate::table::width(<$row as $crate::table::Table>::COLUMNS)
+            $crate::table::width(<$row as $crate::table::ViewTable>::COLUMNS)
                 == <$row as $crate::columns::Columns>::WIDTH,
             "each column of each field has a name"
         );
@@ -102,10 +102,10 @@ pub(crate) use table;
 /// The columns of a field in [`table!`].
 macro_rules! field_columns {
     ($field:ident [$($doc:literal),+]) => {
-        &[$crate::table::Column { name: stringify!($field), comment: concat!($($doc),+) }]
+        &[$crate::table::ViewColumn { name: stringify!($field), comment: concat!($($doc),+) }]
     };
     ($field:ident [$($doc:literal),+] { $($part:ident [$($part_doc:literal),+])+ }) => {
-        &[$($crate::table::Column {
+        &[$($crate::table::ViewColumn {
             name: stringify!($part),
             comment: concat!($($part_doc),+),
         }),+]
@@ -125,7 +125,7 @@ macro_rules! check {
 pub(crate) use check;
 
 /// The number of columns.
-pub(crate) const fn width(columns: &[&[Column]]) -> usize {
+pub(crate) const fn width(columns: &[&[ViewColumn]]) -> usize {
     let (mut width, mut field) = (0, 0);
     while field < columns.len() {
         width += columns[field].len();

@@ -8,7 +8,7 @@ use crate::{
     columns::SqlType,
     pg_copy::CopyRows,
     rows::{case_rows, prison_rows},
-    table::{Column, Table},
+    table::{ViewColumn, ViewTable},
     tables::{
         allocation::AllocationRow, case_period::CasePeriodRow, case_prison::CasePrisonRow,
         nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow, prisoner_case::PrisonerCaseRow,
@@ -38,9 +38,9 @@ macro_rules! views {
         const VIEWS_LEN: usize = [$($(stringify!($view)),+),+].len();
 
         impl View {
-            fn declaration(self) -> Declaration {
+            fn declaration(self) -> ViewDeclaration {
                 match self {
-                    $($(Self::$view => Declaration::of::<$row>(Owner::$owner),)+)+
+                    $($(Self::$view => ViewDeclaration::of::<$row>(Owner::$owner),)+)+
                 }
             }
         }
@@ -91,19 +91,19 @@ pub enum Owner {
     Prison,
 }
 
-/// The parts of a [`Table`] that are not about one row.
-struct Declaration {
+/// The parts of a [`ViewTable`] that are not about one row.
+struct ViewDeclaration {
     name: &'static str,
     comment: &'static str,
-    columns: &'static [&'static [Column]],
+    columns: &'static [&'static [ViewColumn]],
     key: &'static [&'static str],
     check: Option<(&'static str, &'static str)>,
     owner: Owner,
     add_types: fn(&mut Vec<SqlType>),
 }
 
-impl Declaration {
-    fn of<T: Table>(owner: Owner) -> Self {
+impl ViewDeclaration {
+    fn of<T: ViewTable>(owner: Owner) -> Self {
         Self {
             name: T::NAME,
             comment: T::COMMENT,
@@ -137,7 +137,7 @@ impl View {
     }
 
     /// Its columns, the key first.
-    pub fn columns(self) -> impl Iterator<Item = &'static Column> {
+    pub fn columns(self) -> impl Iterator<Item = &'static ViewColumn> {
         self.declaration().columns.iter().copied().flatten()
     }
 
@@ -147,7 +147,7 @@ impl View {
         self.columns().map(|column| column.name).collect::<Vec<_>>().join(", ")
     }
 
-    /// What a row of it is.
+    /// The meaning of a row.
     pub(crate) fn comment(self) -> &'static str {
         self.declaration().comment
     }

@@ -23,7 +23,7 @@ pub enum ExportFormat {
 }
 
 impl ExportFormat {
-    /// How the names of its files end; what [`FromStr`] reads.
+    /// The ending of its files' names, which [`FromStr`] reads.
     #[must_use]
     pub fn ending(self) -> &'static str {
         match self {
@@ -51,12 +51,12 @@ pub struct UnknownFormat {
     name: String,
 }
 
-/// Writes a table, row by row. What is not finished is not complete.
+/// Writes a table, row by row. A table that is not finished is not complete.
 pub(crate) trait TableWriter {
     /// Writes a row: a cell for each of the table's columns.
     fn row(&mut self, cells: &[ExportCell<'_>]) -> io::Result<()>;
 
-    /// Writes what is still to be written.
+    /// Writes the rest.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn begin(
     })
 }
 
-/// A value that its column cannot hold: a mistake of whoever made the row.
+/// The error for a value that its column cannot hold: a mistake of the code that made the row.
 pub(crate) fn mismatch(cell: &ExportCell<'_>, kind: CellKind) -> io::Error {
     io::Error::other(format!("{cell:?} does not belong in a column of {kind:?}"))
 }

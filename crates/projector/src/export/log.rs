@@ -1,4 +1,5 @@
-//! The log as a table: an event a row, its envelope in columns, its bodies as the JSON that was recorded.
+//! The log as a table: an event a row, its envelope in columns, its bodies as the JSON that was
+//! recorded.
 
 use std::{io, sync::LazyLock};
 
@@ -18,7 +19,8 @@ use super::{
 /// The table's name.
 const NAME: &str = "log";
 
-/// Exports the log up to a position, in the order recorded. `progress` is told the position come to.
+/// Exports the log up to a position, in the order recorded. `progress` is told the position come
+/// to.
 ///
 /// Where it is parted, each UTC month in which something was recorded goes to an output of its own.
 ///
@@ -38,7 +40,7 @@ pub async fn export_log(
     })?;
     let reading = async {
         let mut after = 0;
-        // No further than `to`: damage that stands beyond it is no matter of this export's.
+        // No further than `to`: damage beyond it does not concern this export.
         while let limit @ 1.. = to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) {
             let mut page = log.read_all(after, limit as usize).await?;
             page.truncate(page.partition_point(|event| event.position <= to));
@@ -129,18 +131,18 @@ fn row(event: &RecordedEvent, write: impl FnOnce(&[ExportCell<'_>]) -> io::Resul
     Ok(write(&cells)?)
 }
 
-/// A body, which has to be JSON: whoever opens the file relies on it.
+/// A body, which must be JSON: readers of the file rely on it.
 fn json<'a>(event: &RecordedEvent, part: &str, body: &'a Bytes) -> Result<&'a str, LogError> {
     let text = text(event, part, body)?;
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| damaged(event, part, &error))?;
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| damage(event, part, &error))?;
     Ok(text)
 }
 
 fn text<'a>(event: &RecordedEvent, part: &str, body: &'a Bytes) -> Result<&'a str, LogError> {
-    std::str::from_utf8(body).map_err(|error| damaged(event, part, &error))
+    std::str::from_utf8(body).map_err(|error| damage(event, part, &error))
 }
 
-fn damaged(event: &RecordedEvent, part: &str, error: &dyn std::fmt::Display) -> LogError {
+fn damage(event: &RecordedEvent, part: &str, error: &dyn std::fmt::Display) -> LogError {
     LogError::Damaged {
         position: event.position,
         what: format!("the {part} of this `{}` cannot be read: {error}", event.type_name),
@@ -161,7 +163,7 @@ impl<'a, O: OpenOutput> LogParts<'a, O> {
         Self { table, is_by_month, format, open, current: None }
     }
 
-    /// The output for what was recorded at an instant.
+    /// The output for events recorded at an instant.
     fn of(&mut self, recorded_at: DateTime<Utc>) -> io::Result<&mut (dyn TableWriter + Send)> {
         let is_over = self.is_by_month && self.current.as_ref().is_some_and(|(month, _)| recorded_at >= month.end);
         if is_over && let Some((_, part)) = self.current.take() {
@@ -178,7 +180,8 @@ impl<'a, O: OpenOutput> LogParts<'a, O> {
         Ok(part.as_mut())
     }
 
-    /// Completes the last output. Where there is nothing to export, and no months, that is one without rows.
+    /// Completes the last output. Where there is nothing to export, and no months, that is one
+    /// without rows.
     fn finish(mut self) -> io::Result<()> {
         match self.current.take() {
             Some((_, part)) => part.finish(),

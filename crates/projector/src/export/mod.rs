@@ -14,9 +14,9 @@
 //! | how is it written? | `format`, `text`, `parquet_file` |
 //! | how does it get from who reads to who writes? | `pipe` |
 //!
-//! Promises: the same export of the same ledger is the same bytes (rows in the order of their key, no clock, no names of
-//! machines or versions); memory is bounded, whatever is exported and however slowly it is taken; an output that could
-//! not be completed is an error, never a shorter file.
+//! Promises: the same export of the same ledger is the same bytes (rows in the order of their key,
+//! no clock, no names of machines or versions); memory is bounded, whatever is exported and however
+//! slowly it is taken; an output that could not be completed is an error, never a shorter file.
 //!
 //! Refuses to know: where the outputs are, and what becomes of one that is not complete.
 
@@ -43,10 +43,10 @@ pub use self::{
     view::{export_view, export_view_as_of},
 };
 
-/// What was exported.
+/// The rows that were exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExportSummary {
-    /// How many rows.
+    /// Their number.
     pub rows: u64,
     /// The position in the log of the last event that they include.
     pub position: u64,
@@ -59,9 +59,9 @@ pub enum ExportProgress {
     Building(BuildProgress),
     /// Rows are being written.
     Writing {
-        /// Of `of`.
+        /// Rows written so far.
         written: u64,
-        /// All that are to be.
+        /// All rows.
         of: u64,
     },
 }
@@ -123,7 +123,7 @@ pub enum ExportError {
         /// Its type in Postgres.
         type_name: String,
     },
-    /// A value is not what its column's type says.
+    /// A value is not of its column's type.
     #[error("a value in column `{column}` of `{view}` cannot be read: this is a mistake in the program")]
     Value {
         /// The view.
@@ -131,13 +131,13 @@ pub enum ExportError {
         /// The column.
         column: String,
     },
-    /// Who reads has gone away before the end.
+    /// The reader has gone away before the end.
     #[error("the export was given up")]
     GivenUp,
 }
 
 impl ExportError {
-    /// Whether whoever takes the output has gone away, having seen enough.
+    /// Whether the program that takes the output has gone away, having seen enough.
     #[must_use]
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)

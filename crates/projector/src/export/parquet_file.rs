@@ -1,7 +1,7 @@
 //! Tables as Apache Parquet.
 //!
-//! Rows are gathered into row groups of 100,000. A group is encoded on a thread of its own while the next is gathered:
-//! encoding and compressing cost about as much as everything before them.
+//! Rows are gathered into row groups of 100,000. A group is encoded on a thread of its own while
+//! the next is gathered: encoding and compressing cost about as much as everything before them.
 
 use std::{
     io::{self, Write},
@@ -27,16 +27,19 @@ use super::{
     table::{CellKind, ExportCell, ExportColumn, ExportTable},
 };
 
-/// Rows in a group: enough for columns to compress well, and few enough for a group to be held in memory.
+/// Rows in a group: enough for columns to compress well, and few enough for a group to be held in
+/// memory.
 const GROUP_ROWS: usize = 100_000;
 
-/// Who wrote it, without a version: the same export is the same bytes, whichever release made it.
+/// The writer's name, without a version: the same export is the same bytes, whichever release made
+/// it.
 const CREATED_BY: &str = "allocation-ledger";
 
-/// Where a file goes. The library flushes after each column; an output that waits for a disk then would wait all the time.
-struct Out(Box<dyn Write + Send>);
+/// Where a file goes. The library flushes after each column; an output that waits for a disk then
+/// would wait all the time.
+struct UnflushedOutput(Box<dyn Write + Send>);
 
-impl Write for Out {
+impl Write for UnflushedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
@@ -49,39 +52,41 @@ impl Write for Out {
 /// Writes a Parquet file.
 pub(crate) struct ParquetFile {
     kinds: Vec<CellKind>,
-    gathered: Vec<Values>,
+    gathered: Vec<ColumnValues>,
     rows: usize,
-    encoder: Option<Encoder>,
+    encoder: Option<EncoderThread>,
 }
 
 /// The thread that encodes.
-struct Encoder {
-    groups: mpsc::SyncSender<Vec<Values>>,
-    /// What groups were in, to be used again: memory that is new costs as much as what is done with it.
-    emptied: mpsc::Receiver<Vec<Values>>,
-    thread: JoinHandle<Result<SerializedFileWriter<Out>, ParquetError>>,
+struct EncoderThread {
+    groups: mpsc::SyncSender<Vec<ColumnValues>>,
+    /// The memory of earlier groups, to use again: new memory costs as much as the work on it.
+    emptied: mpsc::Receiver<Vec<ColumnValues>>,
+    thread: JoinHandle<Result<SerializedFileWriter<UnflushedOutput>, ParquetError>>,
 }
 
 impl ParquetFile {
     pub(crate) fn new(table: &ExportTable, out: Box<dyn Write + Send>) -> io::Result<Self> {
         let schema = schema(table).map_err(into_io)?;
-        let mut writer = SerializedFileWriter::new(Out(out), schema, Arc::new(properties(table))).map_err(into_io)?;
-        // A group is handed over when the one before it is done, so that there are two in memory at most.
-        let (groups, waiting) = mpsc::sync_channel::<Vec<Values>>(0);
+        let mut writer =
+            SerializedFileWriter::new(UnflushedOutput(out), schema, Arc::new(properties(table))).map_err(into_io)?;
+        // A group is handed over when the one before it is done, so that there are two in memory at
+        // most.
+        let (groups, waiting) = mpsc::sync_channel::<Vec<ColumnValues>>(0);
         let (empty, emptied) = mpsc::channel();
         let thread = std::thread::Builder::new().name("parquet".to_owned()).spawn(move || {
             while let Ok(mut group) = waiting.recv() {
                 encode(&mut writer, &mut group)?;
-                // Nobody needs it any more after the last.
+                // Not needed after the last group.
                 let _ = empty.send(group);
             }
             Ok(writer)
         })?;
         Ok(Self {
             kinds: table.columns.iter().map(|column| column.kind).collect(),
-            gathered: table.columns.iter().map(Values::new).collect(),
+            gathered: table.columns.iter().map(ColumnValues::new).collect(),
             rows: 0,
-            encoder: Some(Encoder { groups, emptied, thread }),
+            encoder: Some(EncoderThread { groups, emptied, thread }),
         })
     }
 
@@ -89,16 +94,16 @@ impl ParquetFile {
     fn hand_over(&mut self) -> io::Result<()> {
         self.rows = 0;
         let emptied = self.encoder.as_ref().and_then(|encoder| encoder.emptied.try_recv().ok());
-        let next = emptied.unwrap_or_else(|| self.gathered.iter().map(Values::next).collect());
+        let next = emptied.unwrap_or_else(|| self.gathered.iter().map(ColumnValues::next).collect());
         let group = std::mem::replace(&mut self.gathered, next);
         let is_taken = self.encoder.as_ref().is_some_and(|encoder| encoder.groups.send(group).is_ok());
-        // Who takes no more has failed, and says why.
-        if is_taken { Ok(()) } else { self.encoded().map(drop) }
+        // A receiver that is gone has failed, and says why.
+        if is_taken { Ok(()) } else { self.finish_encoding().map(drop) }
     }
 
     /// Waits until everything handed over is encoded.
-    fn encoded(&mut self) -> io::Result<SerializedFileWriter<Out>> {
-        let Some(Encoder { groups, thread, .. }) = self.encoder.take() else {
+    fn finish_encoding(&mut self) -> io::Result<SerializedFileWriter<UnflushedOutput>> {
+        let Some(EncoderThread { groups, thread, .. }) = self.encoder.take() else {
             return Err(io::Error::other("the file has failed before"));
         };
         drop(groups);
@@ -122,7 +127,7 @@ impl TableWriter for ParquetFile {
         if self.rows > 0 {
             self.hand_over()?;
         }
-        self.encoded()?.into_inner().map_err(into_io)?.0.flush()
+        self.finish_encoding()?.into_inner().map_err(into_io)?.0.flush()
     }
 }
 
@@ -183,7 +188,8 @@ fn primitive(
     Type::primitive_type_builder(name, physical).with_logical_type(logical)
 }
 
-/// How each column is encoded: by a dictionary where values repeat, numbers that rise by their differences.
+/// How each column is encoded: by a dictionary where values repeat, numbers that rise by their
+/// differences.
 fn properties(table: &ExportTable) -> WriterProperties {
     let about = [("ledger_table", table.name.to_owned()), ("ledger_position", table.position.to_string())];
     let about = about.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec();
@@ -216,8 +222,8 @@ fn properties(table: &ExportTable) -> WriterProperties {
 }
 
 /// The values of a column in a row group: those that are not null, and where the others are.
-struct Values {
-    plain: Plain,
+struct ColumnValues {
+    plain: PlainValues,
     is_nullable: bool,
     is_list: bool,
     /// For each value, null or empty list, how much of it is there.
@@ -226,7 +232,7 @@ struct Values {
     repetition: Vec<i16>,
 }
 
-enum Plain {
+enum PlainValues {
     Boolean(Vec<bool>),
     Integer(Vec<i32>),
     BigInt(Vec<i64>),
@@ -235,14 +241,16 @@ enum Plain {
     Uuid(Vec<u8>),
 }
 
-impl Values {
+impl ColumnValues {
     fn new(column: &ExportColumn) -> Self {
         let plain = match column.kind {
-            CellKind::Boolean => Plain::Boolean(Vec::new()),
-            CellKind::Integer | CellKind::Date | CellKind::Decimal { .. } => Plain::Integer(Vec::new()),
-            CellKind::BigInt | CellKind::Timestamp => Plain::BigInt(Vec::new()),
-            CellKind::Word | CellKind::Text | CellKind::Json | CellKind::Words => Plain::Bytes(Vec::new(), Vec::new()),
-            CellKind::Uuid => Plain::Uuid(Vec::new()),
+            CellKind::Boolean => PlainValues::Boolean(Vec::new()),
+            CellKind::Integer | CellKind::Date | CellKind::Decimal { .. } => PlainValues::Integer(Vec::new()),
+            CellKind::BigInt | CellKind::Timestamp => PlainValues::BigInt(Vec::new()),
+            CellKind::Word | CellKind::Text | CellKind::Json | CellKind::Words => {
+                PlainValues::Bytes(Vec::new(), Vec::new())
+            }
+            CellKind::Uuid => PlainValues::Uuid(Vec::new()),
         };
         Self {
             plain,
@@ -256,11 +264,13 @@ impl Values {
     /// For the next group, with room for as many.
     fn next(&self) -> Self {
         let plain = match &self.plain {
-            Plain::Boolean(values) => Plain::Boolean(Vec::with_capacity(values.len())),
-            Plain::Integer(values) => Plain::Integer(Vec::with_capacity(values.len())),
-            Plain::BigInt(values) => Plain::BigInt(Vec::with_capacity(values.len())),
-            Plain::Bytes(bytes, ends) => Plain::Bytes(Vec::with_capacity(bytes.len()), Vec::with_capacity(ends.len())),
-            Plain::Uuid(bytes) => Plain::Uuid(Vec::with_capacity(bytes.len())),
+            PlainValues::Boolean(values) => PlainValues::Boolean(Vec::with_capacity(values.len())),
+            PlainValues::Integer(values) => PlainValues::Integer(Vec::with_capacity(values.len())),
+            PlainValues::BigInt(values) => PlainValues::BigInt(Vec::with_capacity(values.len())),
+            PlainValues::Bytes(bytes, ends) => {
+                PlainValues::Bytes(Vec::with_capacity(bytes.len()), Vec::with_capacity(ends.len()))
+            }
+            PlainValues::Uuid(bytes) => PlainValues::Uuid(Vec::with_capacity(bytes.len())),
         };
         let definition = Vec::with_capacity(self.definition.len());
         Self { plain, definition, repetition: Vec::new(), ..*self }
@@ -276,7 +286,7 @@ impl Values {
                 }
                 return Ok(());
             }
-            (Plain::Bytes(bytes, ends), ExportCell::Words(words)) if self.is_list => {
+            (PlainValues::Bytes(bytes, ends), ExportCell::Words(words)) if self.is_list => {
                 if words.is_empty() {
                     self.definition.push(there);
                     self.repetition.push(0);
@@ -289,14 +299,14 @@ impl Values {
                 }
                 return Ok(());
             }
-            (Plain::Bytes(bytes, ends), ExportCell::Text(text)) if !self.is_list => {
+            (PlainValues::Bytes(bytes, ends), ExportCell::Text(text)) if !self.is_list => {
                 bytes.extend_from_slice(text.as_bytes());
                 ends.push(bytes.len());
             }
-            (Plain::Boolean(values), ExportCell::Boolean(value)) => values.push(*value),
-            (Plain::Integer(values), ExportCell::Integer(value)) => values.push(*value),
-            (Plain::BigInt(values), ExportCell::BigInt(value)) => values.push(*value),
-            (Plain::Uuid(bytes), ExportCell::Uuid(value)) => bytes.extend_from_slice(value),
+            (PlainValues::Boolean(values), ExportCell::Boolean(value)) => values.push(*value),
+            (PlainValues::Integer(values), ExportCell::Integer(value)) => values.push(*value),
+            (PlainValues::BigInt(values), ExportCell::BigInt(value)) => values.push(*value),
+            (PlainValues::Uuid(bytes), ExportCell::Uuid(value)) => bytes.extend_from_slice(value),
             _ => return Err(mismatch(cell, kind)),
         }
         if self.is_nullable {
@@ -310,36 +320,36 @@ impl Values {
         let definition = (self.is_nullable || self.is_list).then_some(self.definition.as_slice());
         let repetition = self.is_list.then_some(self.repetition.as_slice());
         match &mut self.plain {
-            Plain::Boolean(values) => {
+            PlainValues::Boolean(values) => {
                 column.typed::<BoolType>().write_batch(values, definition, repetition)?;
                 values.clear();
             }
-            Plain::Integer(values) => {
+            PlainValues::Integer(values) => {
                 column.typed::<Int32Type>().write_batch(values, definition, repetition)?;
                 values.clear();
             }
-            Plain::BigInt(values) => {
+            PlainValues::BigInt(values) => {
                 column.typed::<Int64Type>().write_batch(values, definition, repetition)?;
                 values.clear();
             }
-            Plain::Bytes(bytes, ends) => {
+            PlainValues::Bytes(bytes, ends) => {
                 let shared = Bytes::from(std::mem::take(bytes));
                 let starts = std::iter::once(0).chain(ends.iter().copied());
                 let values: Vec<_> =
                     starts.zip(&*ends).map(|(start, end)| ByteArray::from(shared.slice(start..*end))).collect();
                 column.typed::<ByteArrayType>().write_batch(&values, definition, repetition)?;
                 drop(values);
-                *bytes = emptied(shared);
+                *bytes = clear_shared(shared);
                 ends.clear();
             }
-            Plain::Uuid(bytes) => {
+            PlainValues::Uuid(bytes) => {
                 let shared = Bytes::from(std::mem::take(bytes));
                 let starts = (0..shared.len()).step_by(size_of::<[u8; 16]>());
                 let value = |start| ByteArray::from(shared.slice(start..start + size_of::<[u8; 16]>()));
                 let values: Vec<_> = starts.map(|start| FixedLenByteArray::from(value(start))).collect();
                 column.typed::<FixedLenByteArrayType>().write_batch(&values, definition, repetition)?;
                 drop(values);
-                *bytes = emptied(shared);
+                *bytes = clear_shared(shared);
             }
         }
         self.definition.clear();
@@ -348,8 +358,9 @@ impl Values {
     }
 }
 
-/// The room that bytes took, where nobody holds a part of them: the writer keeps some, such as the largest value of a column.
-fn emptied(shared: Bytes) -> Vec<u8> {
+/// The memory that bytes took, where no other part of the program holds a piece of them: the writer
+/// keeps some, such as the largest value of a column.
+fn clear_shared(shared: Bytes) -> Vec<u8> {
     if !shared.is_unique() {
         return Vec::with_capacity(shared.len());
     }
@@ -359,7 +370,7 @@ fn emptied(shared: Bytes) -> Vec<u8> {
 }
 
 /// Writes a row group.
-fn encode(writer: &mut SerializedFileWriter<Out>, group: &mut [Values]) -> Result<(), ParquetError> {
+fn encode(writer: &mut SerializedFileWriter<UnflushedOutput>, group: &mut [ColumnValues]) -> Result<(), ParquetError> {
     let mut row_group = writer.next_row_group()?;
     for values in group {
         let Some(mut column) = row_group.next_column()? else {

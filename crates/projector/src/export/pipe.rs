@@ -1,7 +1,8 @@
-//! From who reads to who writes: a few pieces ahead, on a thread of the writer's own.
+//! Hands pieces from the reader to the writer: a few ahead, on a thread of the writer's own.
 //!
-//! A thread and not the runtime's: a writer may wait for a pipe that nobody reads for as long as it likes, and that must
-//! not keep the program from ending. What was not finished is not complete, and the writer is told so.
+//! It is a thread and not a task of the runtime: a writer may wait for as long as it likes for a
+//! pipe that no program reads, and that must not keep the program from ending. A table that was not
+//! finished is not complete, and the writer is told so.
 
 use std::io;
 
@@ -14,14 +15,14 @@ const WAITING_MAX: usize = 4;
 
 /// The reader's end.
 pub(crate) struct Pipe<P, T> {
-    pieces: mpsc::Sender<Piece<P>>,
+    pieces: mpsc::Sender<NextPiece<P>>,
     outcome: oneshot::Receiver<std::thread::Result<Result<T, ExportError>>>,
 }
 
 /// The writer's end.
-pub(crate) struct PieceReceiver<P>(mpsc::Receiver<Piece<P>>);
+pub(crate) struct PieceReceiver<P>(mpsc::Receiver<NextPiece<P>>);
 
-enum Piece<P> {
+enum NextPiece<P> {
     Some(P),
     Last,
 }
@@ -35,7 +36,7 @@ impl<P: Send + 'static, T: Send + 'static> Pipe<P, T> {
         let (ended, outcome) = oneshot::channel();
         std::thread::Builder::new().name("export".to_owned()).spawn(move || {
             let write = std::panic::AssertUnwindSafe(|| write(PieceReceiver(incoming)));
-            // Nobody waits any more where the export was given up.
+            // The receiver is gone where the export was given up.
             let _ = ended.send(std::panic::catch_unwind(write));
         })?;
         Ok(Self { pieces, outcome })
@@ -43,13 +44,13 @@ impl<P: Send + 'static, T: Send + 'static> Pipe<P, T> {
 
     /// Hands a piece over; false where the writer has failed and takes no more.
     pub(crate) async fn send(&self, piece: P) -> bool {
-        self.pieces.send(Piece::Some(piece)).await.is_ok()
+        self.pieces.send(NextPiece::Some(piece)).await.is_ok()
     }
 
-    /// Lets the writer complete what it writes, and answers what it says.
+    /// Lets the writer finish, and returns its answer.
     pub(crate) async fn finish(self) -> Result<T, ExportError> {
         // Where it takes no more, its answer says why.
-        let _ = self.pieces.send(Piece::Last).await;
+        let _ = self.pieces.send(NextPiece::Last).await;
         drop(self.pieces);
         match self.outcome.await {
             Ok(Ok(outcome)) => outcome,
@@ -66,8 +67,8 @@ impl<P> PieceReceiver<P> {
     /// [`ExportError::GivenUp`], where the reader went away before the last.
     pub(crate) fn next(&mut self) -> Result<Option<P>, ExportError> {
         match self.0.blocking_recv() {
-            Some(Piece::Some(piece)) => Ok(Some(piece)),
-            Some(Piece::Last) => Ok(None),
+            Some(NextPiece::Some(piece)) => Ok(Some(piece)),
+            Some(NextPiece::Last) => Ok(None),
             None => Err(ExportError::GivenUp),
         }
     }

@@ -1,6 +1,7 @@
-//! What is exported, whatever its source and whatever the format: columns with their types, and rows of cells.
+//! The table to export, whatever its source and its format: columns with their types, and rows of
+//! cells.
 
-/// A column: its name as in the data dictionary, and what is in it.
+/// A column, with its name as in the data dictionary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExportColumn {
     pub(crate) name: String,
@@ -9,7 +10,7 @@ pub(crate) struct ExportColumn {
     pub(crate) is_nullable: bool,
 }
 
-/// What a column holds.
+/// The kind of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CellKind {
     /// Text of which many rows have the same.
@@ -48,7 +49,8 @@ pub(crate) enum ExportCell<'a> {
     Text(&'a str),
     /// For [`CellKind::BigInt`], and microseconds for [`CellKind::Timestamp`].
     BigInt(i64),
-    /// For [`CellKind::Integer`], days for [`CellKind::Date`], and for [`CellKind::Decimal`] the number without its point.
+    /// For [`CellKind::Integer`], days for [`CellKind::Date`], and for [`CellKind::Decimal`] the
+    /// number without its point.
     Integer(i32),
     /// For [`CellKind::Boolean`].
     Boolean(bool),
@@ -72,7 +74,7 @@ impl<'a, T: Into<ExportCell<'a>>> From<Option<T>> for ExportCell<'a> {
     }
 }
 
-/// What is exported, and of when.
+/// The table to export, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ExportTable {
     /// The view's name, or `log`.

@@ -16,19 +16,21 @@ use super::{
 /// Bytes kept back until so many can be written at once.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Writes CSV as RFC 4180 has it: a row of names first, fields in quotation marks where they need them, lines that end in
-/// CRLF. In UTF-8, with the mark at the start without which Excel takes it for something else.
+/// Writes CSV as RFC 4180 defines it: a row of names first, fields in quotation marks where they
+/// need them, lines that end in CRLF. In UTF-8, with the mark at the start without which Excel
+/// takes it for another encoding.
 ///
-/// Null is an empty field; a text without letters is `""`. A text that a spreadsheet would take for a formula has an
-/// apostrophe put before it: one that begins with `=`, `+`, `-`, `@`, tab or carriage return, whether or not apostrophes
-/// stand before that. So nothing is lost: who wants the text itself takes one apostrophe away from those again.
+/// Null is an empty field; an empty text is `""`. A text that a spreadsheet would take for a
+/// formula gets an apostrophe before it: one that begins with `=`, `+`, `-`, `@`, tab or carriage
+/// return, after any number of apostrophes. So nothing is lost: a reader that wants the text itself
+/// takes one apostrophe away from those.
 pub(crate) struct Csv {
     out: BufWriter<Box<dyn Write + Send>>,
     kinds: Vec<CellKind>,
     line: String,
 }
 
-/// What makes Excel read a CSV as UTF-8.
+/// The mark by which Excel reads a CSV as UTF-8.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 impl Csv {
@@ -66,7 +68,7 @@ impl TableWriter for Csv {
 /// Adds a text as a field.
 fn field(line: &mut String, text: &str) {
     let apostrophe = if is_formula(text) { "'" } else { "" };
-    // What is not in quotation marks some readers trim, and take for null where it is empty.
+    // Some readers trim a field without quotation marks, and take an empty one for null.
     let is_plain = !text.is_empty()
         && !text.contains(['"', ',', '\r', '\n'])
         && !text.starts_with(char::is_whitespace)
@@ -87,17 +89,18 @@ fn field(line: &mut String, text: &str) {
     line.push('"');
 }
 
-/// Whether a spreadsheet would take a text for a formula, once the apostrophes before it were taken away.
+/// Whether a spreadsheet would take a text for a formula, once the apostrophes before it were taken
+/// away.
 fn is_formula(text: &str) -> bool {
     text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
-/// Writes a JSON object a line, with a member for each column, null ones included. JSON of the log stands in it as it was
-/// recorded, not as a text.
+/// Writes a JSON object a line, with a member for each column, null ones included. JSON of the log
+/// is a value in it, as it was recorded, not a text.
 pub(crate) struct JsonLines {
     out: BufWriter<Box<dyn Write + Send>>,
     kinds: Vec<CellKind>,
-    /// What stands before each value.
+    /// The text before each value.
     before: Vec<String>,
     line: String,
 }
@@ -148,7 +151,7 @@ fn kinds(columns: &[ExportColumn]) -> Vec<CellKind> {
     columns.iter().map(|column| column.kind).collect()
 }
 
-/// Adds a value that neither format has to put in quotation marks for what is in it.
+/// Adds a value that needs quotation marks in neither format.
 fn plain(line: &mut String, cell: &ExportCell<'_>, kind: CellKind) -> io::Result<()> {
     match (cell, kind) {
         (ExportCell::BigInt(micros), CellKind::Timestamp) => {

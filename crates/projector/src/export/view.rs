@@ -1,4 +1,5 @@
-//! A view as a table: its columns from the database's catalog, its rows as `COPY` gives them, in the order of its key.
+//! A view as a table: its columns from the database's catalog, its rows as `COPY` gives them, in
+//! the order of its key.
 
 use std::sync::{
     Arc,
@@ -27,8 +28,8 @@ use crate::{
 /// Bytes that are handed to the writer at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Exports a serving view: the rows of one moment, whatever is projected meanwhile. Of a view of periods, where `on` is
-/// given, the rows that hold at that instant.
+/// Exports a serving view: the rows of one moment, whatever is projected meanwhile. Of a view of
+/// periods, where `on` is given, the rows that hold at that instant.
 ///
 /// # Errors
 /// The view cannot be read or has no periods; or the output cannot be written.
@@ -55,8 +56,8 @@ pub async fn export_view(
     Ok(exported)
 }
 
-/// [`export_view`] of a view as it was when the log ended at `position`: it is built for that beside the serving one, and
-/// dropped again.
+/// [`export_view`] of a view as it was when the log ended at `position`: it is built for that
+/// beside the serving one, and dropped again.
 ///
 /// # Errors
 /// As [`export_view`]; or it cannot be built.
@@ -88,8 +89,9 @@ async fn export(
     progress: impl Fn(ExportProgress),
 ) -> Result<ExportSummary, ExportError> {
     let mut transaction = connection.begin().await?;
-    // The lock before the snapshot: where a rebuilt schema is swapped in just then, both are of the new one. The snapshot,
-    // since the projector goes on: all rows are of the checkpoint's position.
+    // The lock before the snapshot: where a rebuilt schema is swapped in just then, both are of the
+    // new one. The snapshot, since the projector goes on: all rows are of the checkpoint's
+    // position.
     sqlx::raw_sql(AssertSqlSafe(format!(
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE checkpoint, {view} IN ACCESS SHARE MODE"
     )))
@@ -142,8 +144,9 @@ async fn export(
         // Where the writer takes no more, it says why below.
         let _ = pipe.send(piece).await;
     }
-    // Before the last is written, which may take as long as somebody takes to read it: a rebuild waits for this. It fails where
-    // rows are left because the writer has, who says why.
+    // Before the last piece is written, which may take as long as the reader of the output takes: a
+    // rebuild waits for this. It fails where rows are left because the writer has failed, and the
+    // writer says why.
     let ended = transaction.rollback().await;
     let rows = pipe.finish().await?;
     ended?;
@@ -249,9 +252,9 @@ fn cell(bytes: &[u8], kind: CellKind) -> Option<ExportCell<'_>> {
 }
 
 /// Takes the next big-endian numbers off.
-struct Reader<'a>(&'a [u8]);
+struct ByteReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     fn short(&mut self) -> Option<i16> {
         let (number, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -271,11 +274,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A `numeric` without its point: digits to the base of 10,000, the first of which counts 10,000 to the power of `weight`.
+/// A `numeric` without its point: digits to the base of 10,000, the first of which counts 10,000 to
+/// the power of `weight`.
 fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Option<i32> {
     const BASE_DIGITS: i32 = 4;
     const NEGATIVE: i16 = 0x4000;
-    let mut reader = Reader(bytes);
+    let mut reader = ByteReader(bytes);
     let (digits, weight, sign, _decimals) = (reader.short()?, reader.short()?, reader.short()?, reader.short()?);
     if sign != 0 && sign != NEGATIVE {
         return None;
@@ -295,7 +299,7 @@ fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Option<i32> {
 
 /// A one-dimensional array of texts without nulls.
 fn words(bytes: &[u8]) -> Option<Vec<&str>> {
-    let mut reader = Reader(bytes);
+    let mut reader = ByteReader(bytes);
     let (dimensions, _has_nulls, _type) = (reader.int()?, reader.int()?, reader.int()?);
     if dimensions == 0 {
         return Some(Vec::new());
@@ -319,7 +323,7 @@ mod tests {
     use views::Columns;
 
     /// The bytes of a column, without their length.
-    fn encoded(value: &impl Columns) -> Vec<u8> {
+    fn encode(value: &impl Columns) -> Vec<u8> {
         let mut bytes = Vec::new();
         value.write(&mut bytes);
         bytes.split_off(size_of::<i32>())
@@ -330,16 +334,16 @@ mod tests {
         for tenths in 1..=10 {
             let pattern: WorkingPattern =
                 serde_json::from_value(serde_json::json!(f64::from(tenths) / 10.0)).expect("a share of full time");
-            assert_eq!(decimal(&encoded(&pattern), 2, 1), Some(tenths));
+            assert_eq!(decimal(&encode(&pattern), 2, 1), Some(tenths));
         }
         let instant: DateTime<Utc> = "2026-03-01T09:00:00.000001Z".parse().expect("an instant");
-        assert_eq!(cell(&encoded(&instant), CellKind::Timestamp), Some(ExportCell::BigInt(instant.timestamp_micros())));
+        assert_eq!(cell(&encode(&instant), CellKind::Timestamp), Some(ExportCell::BigInt(instant.timestamp_micros())));
         let date = "1999-12-31".parse::<chrono::NaiveDate>().expect("a date");
-        assert_eq!(cell(&encoded(&date), CellKind::Date), Some(ExportCell::Integer(date.to_epoch_days())));
+        assert_eq!(cell(&encode(&date), CellKind::Date), Some(ExportCell::Integer(date.to_epoch_days())));
         assert_eq!(cell(&i64::MAX.to_be_bytes(), CellKind::Timestamp), Some(ExportCell::Null));
         let reasons = vec![OverrideReason::NoStaff, OverrideReason::Other];
-        assert_eq!(cell(&encoded(&reasons), CellKind::Words), Some(ExportCell::Words(vec!["NO_STAFF", "OTHER"])));
-        assert_eq!(cell(&encoded(&Vec::<OverrideReason>::new()), CellKind::Words), Some(ExportCell::Words(Vec::new())));
+        assert_eq!(cell(&encode(&reasons), CellKind::Words), Some(ExportCell::Words(vec!["NO_STAFF", "OTHER"])));
+        assert_eq!(cell(&encode(&Vec::<OverrideReason>::new()), CellKind::Words), Some(ExportCell::Words(Vec::new())));
         assert_eq!(cell(b"\xff", CellKind::Word), None);
         assert_eq!(cell(b"", CellKind::BigInt), None);
     }

@@ -11,15 +11,15 @@ use views::checkpoint::Checkpoint;
 use super::{Projector, Status, with_timeout};
 use crate::{Error, checkpoint::check_is_of, live::LiveProjection};
 
-/// How long a batch may take, its histories read and its rows written: far longer than any does. The
-/// way to Postgres may have gone silent for the batch's connection alone.
+/// How long a batch may take, its histories read and its rows written: far longer than any does.
+/// The way to Postgres may have gone silent for the batch's connection alone.
 const BATCH_MAX: Duration = Duration::from_secs(60);
 
 /// Most pieces of the log, as its follower hands them out, that are read ahead and taken at once.
 const PIECES_MAX: usize = 4;
 
-/// Reads the log ahead, by a task of its own that ends with this: a follower that is left alone while
-/// a batch is written would keep its connections to the log and run into its timeout.
+/// Reads the log ahead, by a task of its own that ends with this: a follower that is left alone
+/// while a batch is written would keep its connections to the log and run into its timeout.
 struct ReadAhead {
     pieces: mpsc::Receiver<Result<FollowerItem, LogError>>,
     task: JoinSet<()>,
@@ -38,8 +38,8 @@ impl ReadAhead {
         Self { pieces, task }
     }
 
-    /// The next events, all that have been read; and the error that follows them, if one does. `None`
-    /// once the follower has ended.
+    /// The next events, all that have been read; and the error that follows them, if one does.
+    /// `None` once the follower has ended.
     async fn next(&mut self) -> Option<(Vec<RecordedEvent>, Option<LogError>)> {
         let mut pieces = Vec::new();
         if self.pieces.recv_many(&mut pieces, PIECES_MAX).await == 0 {
@@ -67,8 +67,8 @@ impl ReadAhead {
 }
 
 impl Projector<'_> {
-    /// Follows the log until the views have fallen far behind. At `near`, a position in the log, they
-    /// are known not to have.
+    /// Follows the log until the views have fallen far behind. At `near`, a position in the log,
+    /// they are known not to have.
     pub(super) async fn follow(
         &self,
         connection: &mut PgConnection,

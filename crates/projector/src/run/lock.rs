@@ -1,6 +1,6 @@
-//! The lock that makes one projector the active one. It is held on a connection of its own: Postgres
-//! lets go of it when that connection ends, or when the connection has been silent for the lock's
-//! life.
+//! The lock that makes one projector the active one. It is held on a connection of its own:
+//! Postgres lets go of it when that connection ends, or when the connection has been silent for the
+//! lock's life.
 
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ pub(super) struct ProjectorLock {
 }
 
 impl ProjectorLock {
-    /// Waits for the lock. Asks again and again rather than waiting inside Postgres: a statement that
-    /// waits keeps its snapshot, which would keep Postgres from vacuuming for as long as the projector
-    /// stands by.
+    /// Waits for the lock. Asks again and again rather than waiting inside Postgres: a statement
+    /// that waits keeps its snapshot, which would keep Postgres from vacuuming for as long as the
+    /// projector stands by.
     pub(super) async fn take(options: &PgConnectOptions, status: &watch::Sender<Status>) -> Result<Self, Error> {
         let life = [("idle_session_timeout", LOCK_LIFE.as_millis().to_string())];
         let options = options.clone().options(life);

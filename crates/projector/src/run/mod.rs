@@ -4,15 +4,15 @@
 //!
 //! 1. waits for the lock (`lock`),
 //! 2. makes sure that the views are of its log, while it has changed nothing,
-//! 3. raises the epoch, so that the projector that held the lock before can no longer write, even if
-//!    it was only paused (`takeover`),
+//! 3. raises the epoch, so that the projector that held the lock before can no longer write, even
+//!    if it was only paused (`takeover`),
 //! 4. rebuilds the views where they are of another version or far behind (`rebuild_decision`),
 //! 5. follows the log from the checkpoint, batch by batch (`follow`),
 //!
 //! and starts again from 1 when the database, the log or the lock is lost. Where the views are of
-//! another log, it tries again until they have been rebuilt. It ends at an event that cannot be read
-//! and at rows that Postgres refuses: trying again would not help, and skipping would make the views
-//! wrong. When told to end, it finishes the batch under way.
+//! another log, it tries again until they have been rebuilt. It ends at an event that cannot be
+//! read and at rows that Postgres refuses: trying again would not help, and skipping would make the
+//! views wrong. When told to end, it finishes the batch under way.
 
 mod follow;
 mod lock;
@@ -144,8 +144,8 @@ impl Projector<'_> {
             let begun = Instant::now();
             let Err(error) = self.session().await;
             if let Error::Fenced { epoch } = error {
-                // Not a failure: another projector, or a rebuild by hand, has gone on from where this
-                // one was.
+                // Not a failure: another projector, or a rebuild by hand, has gone on from where
+                // this one was.
                 tracing::info!(epoch, "the views have been taken over from the projector with epoch {epoch}");
                 continue;
             }

@@ -34,8 +34,8 @@ impl Projector<'_> {
     }
 
     /// Builds the views up to `head` beside the serving ones and puts them in their place. Where an
-    /// event that the serving views do not include cannot be read, builds up to the event before it:
-    /// following the log will meet it.
+    /// event that the serving views do not include cannot be read, builds up to the event before
+    /// it: following the log will meet it.
     pub(super) async fn rebuild(
         &self,
         options: &PgConnectOptions,
@@ -48,7 +48,7 @@ impl Projector<'_> {
         let filled = loop {
             tracing::info!(to, "rebuilding the views up to position {to}");
             schema::drop_leftovers(connection, *checkpoint).await?;
-            let target = rebuild::Target { options, schema: &next, to, epoch: checkpoint.epoch, only: None };
+            let target = rebuild::RebuildTarget { options, schema: &next, to, epoch: checkpoint.epoch, only: None };
             let progress = |progress| {
                 if let BuildProgress::Reading { position, .. } = progress {
                     self.status.send_replace(Status::Rebuilding { position, head });

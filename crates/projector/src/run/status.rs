@@ -1,6 +1,6 @@
-//! What a projector is doing, and why it stopped.
+//! The status of a projector, and the reason why it stopped.
 
-/// What a projector is doing.
+/// The status of a projector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// It has just been started.
@@ -23,12 +23,12 @@ pub enum Status {
     /// It cannot reach the database or the log, or the views are of another log; it tries again by
     /// itself.
     Retrying {
-        /// What failed.
+        /// The error, with its causes.
         reason: String,
     },
     /// It met an event or rows that it cannot go on from. A person must act.
     Stopped {
-        /// What it met, and at which position.
+        /// The error, with its position.
         reason: String,
     },
     /// It was told to end.
@@ -52,6 +52,6 @@ impl Status {
 #[derive(Debug, thiserror::Error)]
 #[error("project the event log: {reason}")]
 pub struct FatalStop {
-    /// What it met, and at which position.
+    /// The error, with its position.
     pub reason: String,
 }

@@ -40,7 +40,7 @@ pub(crate) struct CountedAllocation {
 }
 
 /// The allocations that count at a prison, of cases to which nothing has happened after a position:
-/// the view still says of them what it said then.
+/// the view is still as it was then for them.
 pub(crate) async fn unchanged_since(
     views: &PgPool,
     prison: &PrisonCode,
@@ -174,7 +174,8 @@ pub(crate) struct AllocationInForce {
     pub(crate) recorded_at: Option<DateTime<Utc>>,
 }
 
-/// The select list of each statement on allocations in force: `p` is the period, `a` its allocation.
+/// The select list of each statement on allocations in force: `p` is the period, `a` its
+/// allocation.
 macro_rules! in_force {
     () => {
         "p.prisoner_number, p.prison, p.pom_staff_id, p.pom_email, p.pom_since, coalesce(a.tier, p.tier) AS tier, \
@@ -188,7 +189,8 @@ pub(crate) async fn in_force_of_prisoners(
     numbers: &[PrisonerNumber],
     at: DateTime<Utc>,
 ) -> Result<ViewRows<AllocationInForce>, Error> {
-    // `UNION`, not `UNION ALL`: a circle, which the rules refuse, would come to an end all the same.
+    // `UNION`, not `UNION ALL`: a circle, which the rules refuse, would come to an end all the
+    // same.
     const SQL: &str = concat!(
         "WITH RECURSIVE chain AS (
              SELECT asked.number AS asked, c.prisoner_number, c.merged_into

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
 use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
-use views::{CasePeriodRow, Damage, Table as _};
+use views::{CasePeriodRow, Damage, ViewTable as _};
 
 use super::{NamedColumns, ViewRows, position, read_rows};
 use crate::Error;
@@ -24,9 +24,9 @@ pub(crate) enum CaseAt {
 /// Most merges in a row that are followed; a person has had two or three numbers.
 const MERGES_MAX: usize = 32;
 
-/// Looks cases up, each at its own instant, in the order asked. One round trip answers all that have
-/// a period then; a second those that have none, and one more each merge in a row. The position is
-/// one that all of the answer includes.
+/// Looks cases up, each at its own instant, in the order asked. One round trip answers all that
+/// have a period then; a second those that have none, and one more each merge in a row. The
+/// position is one that all of the answer includes.
 pub(crate) async fn each_at(
     views: &mut PgConnection,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
@@ -67,8 +67,8 @@ async fn look_up_periods(
         )
     });
     let numbers: Vec<&str> = open.iter().map(|lookup| lookup.number.as_str()).collect();
-    // Mostly all are about now. Periods that hold between the earliest and the latest instant include
-    // each one's.
+    // Mostly all are about now. Periods that hold between the earliest and the latest instant
+    // include each one's.
     let instants = || open.iter().map(|lookup| lookup.instant);
     let rows = sqlx::query(SQL.as_str())
         .bind(numbers)
@@ -92,8 +92,8 @@ async fn look_up_periods(
     position(&rows)
 }
 
-/// Answers the look-ups of unknown numbers, and of cases of which nothing is known at their instant;
-/// those of merged numbers stay open, under the surviving number.
+/// Answers the look-ups of unknown numbers, and of cases of which nothing is known at their
+/// instant; those of merged numbers stay open, under the surviving number.
 async fn look_up_cases(
     views: &mut PgConnection,
     open: &mut Vec<OpenLookup>,
@@ -127,8 +127,8 @@ async fn look_up_cases(
     position(&rows)
 }
 
-/// A case's number, the survivor's where it was merged, and every period, past and planned, in order;
-/// `None` where the number is unknown.
+/// A case's number, the survivor's where it was merged, and every period, past and planned, in
+/// order; `None` where the number is unknown.
 pub(crate) async fn periods(
     views: &PgPool,
     number: &PrisonerNumber,

@@ -1,5 +1,5 @@
-//! The view `case_prison`: which cases a list may have had at some instant as known at some position, whatever became of
-//! them since.
+//! The view `case_prison`: cases that a list may have had at some instant as known at some
+//! position, whatever happened to them since.
 
 use chrono::{DateTime, Utc};
 use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
@@ -8,9 +8,9 @@ use sqlx::PgPool;
 use super::{NamedColumns, bigint};
 use crate::Error;
 
-/// The cases to which something has happened after `position`, of those that by then had been seen at the prison; where an
-/// instant is given, only those that may have been there at it, by what was known then. Of them the views say something
-/// else than they said then, perhaps.
+/// The cases to which something has happened after `position`, of those that by then had been seen
+/// at the prison. Where an instant is given, only those that may have been there at it, by what was
+/// known then. For these the views may differ from what they were then.
 pub(crate) async fn changed_since_at_prison(
     views: &PgPool,
     prison: &PrisonCode,

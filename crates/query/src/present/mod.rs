@@ -1,12 +1,12 @@
 //! The views (read models) as they are now, one module a table: each owns the SQL that begins from
 //! its table.
 //!
-//! A statement reads the checkpoint beside its rows (`checkpoint LEFT JOIN …`), so that position and
-//! rows are of one snapshot and of one round trip. Where there is no row, the position comes alone,
-//! beside nulls.
+//! A statement reads the checkpoint beside its rows (`checkpoint LEFT JOIN …`), so that position
+//! and rows are of one snapshot and of one round trip. Where there is no row, the position comes
+//! alone, beside nulls.
 //!
-//! A statement that reads a table's whole row selects [`Table::select`] first; what it selects
-//! beside that it reads by name.
+//! A statement that reads a table's whole row selects [`ViewTable::select`] first; other columns it
+//! reads by name.
 
 pub(crate) mod allocation;
 pub(crate) mod case;
@@ -19,7 +19,7 @@ pub(crate) mod view_size;
 
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
 use sqlx::{Decode, Postgres, Row as _, Type, postgres::PgRow};
-use views::{Damage, Table};
+use views::{Damage, ViewTable};
 
 use crate::Error;
 
@@ -72,8 +72,8 @@ impl<'r> NamedColumns<'r> {
     }
 }
 
-/// Reads the rows of a statement that begins from `checkpoint LEFT JOIN`, by name. A row whose key is
-/// null is the position alone.
+/// Reads the rows of a statement that begins from `checkpoint LEFT JOIN`, by name. A row whose key
+/// is null is the position alone.
 fn read_named<T>(
     rows: &[PgRow],
     table: &'static str,
@@ -90,9 +90,9 @@ fn read_named<T>(
     Ok(ViewRows { position, rows: answer })
 }
 
-/// Reads the rows of a statement that begins from `checkpoint LEFT JOIN` and selects the columns of a
-/// table first; `convert` adds what the statement selects beside them.
-fn read_rows<R: Table, T>(
+/// Reads the rows of a statement that begins from `checkpoint LEFT JOIN` and selects the columns of
+/// a table first; `convert` adds what the statement selects beside them.
+fn read_rows<R: ViewTable, T>(
     rows: &[PgRow],
     convert: impl Fn(R, &PgRow) -> Result<T, Error>,
 ) -> Result<ViewRows<T>, Error> {

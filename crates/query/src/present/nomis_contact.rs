@@ -11,7 +11,7 @@ use domain::{
 use http_api::page::{Cursor, Limit};
 use sqlx::{PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
-use views::{NomisContactRow, Table as _};
+use views::{NomisContactRow, ViewTable as _};
 
 use super::{NamedColumns, ViewRows, bigint, read_rows};
 use crate::Error;
@@ -29,8 +29,8 @@ pub(crate) type ContactListKey = (String, String, Uuid);
 /// The contacts that a list has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ContactFilter {
-    /// Those that are still in NOMIS at prisons that were on OMiC by this London day, where they should
-    /// be gone.
+    /// Those that are still in NOMIS at prisons that were on OMiC by this London day, where they
+    /// should be gone.
     Outstanding(NaiveDate),
     /// Those that are still in NOMIS.
     InNomis,
@@ -48,16 +48,16 @@ pub(crate) struct ContactList {
     pub(crate) limit: Limit,
 }
 
-/// The first contacts of a list in order, one more than make a page. With `unchanged_since`, only of
-/// prisons to which nothing has happened after that position: the views still say of them what they
-/// said then.
+/// The first contacts of a list in order, one more than make a page. With `unchanged_since`, only
+/// of prisons to which nothing has happened after that position: the views are still as they were
+/// then for them.
 pub(crate) async fn first(
     views: &PgPool,
     list: &ContactList,
     unchanged_since: Option<u64>,
 ) -> Result<ViewRows<ContactAtPrison>, Error> {
-    // The order is that of the key, byte by byte; the partial index on outstanding contacts keeps this
-    // short.
+    // The order is that of the key, byte by byte; the partial index on outstanding contacts keeps
+    // this short.
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             r#"SELECT page.*, v.position AS ledger_position

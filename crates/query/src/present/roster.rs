@@ -8,7 +8,7 @@ use domain::{
     prison::History,
 };
 use sqlx::{PgPool, Row as _};
-use views::{PomPeriodRow, Table as _};
+use views::{PomPeriodRow, ViewTable as _};
 
 use super::{ViewRows, read_rows};
 use crate::Error;
@@ -108,7 +108,8 @@ pub(crate) async fn by_staff_ids(
 }
 
 impl RegisteredPom {
-    /// The POMs of a prison at an instant, from its history as it was known at some point; by staff id.
+    /// The POMs of a prison at an instant, from its history as it was known at some point; by staff
+    /// id.
     pub(crate) fn of(history: &History, at: DateTime<Utc>) -> Vec<Self> {
         let mut poms = Vec::new();
         let mut registered = BTreeMap::new();

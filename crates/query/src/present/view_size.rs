@@ -5,7 +5,8 @@ use views::View;
 
 use crate::Error;
 
-/// RowCount of a table up to this size on disk are counted, in some milliseconds; those of a larger one are estimated.
+/// RowCount of a table up to this size on disk are counted, in some milliseconds; those of a larger
+/// one are estimated.
 const COUNTED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// How large a view is.

@@ -17,9 +17,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    AllocationKind, CopyRows, Damage, HEADER, Table,
+    AllocationKind, CopyRows, Damage, HEADER, ViewTable,
     columns::{Fields, RowReader},
-    tables::case_prison::held_at,
+    tables::case_prison::prisons_held_at,
 };
 
 fn at(instant: &str) -> DateTime<Utc> {
@@ -189,8 +189,9 @@ fn ended(trigger: DeallocationTrigger) -> PrisonerEvent {
     PrisonerEvent::Deallocated(Deallocated { prison: None, pom: None, trigger, to_prison: None })
 }
 
-/// Something that happens to the case, on one of some days: mostly on one after the other, now and then before.
-fn happening() -> impl Strategy<Value = (u32, PrisonerEvent)> {
+/// Something that happens to the case, on one of some days: mostly on one after the other, now and
+/// then before.
+fn case_event() -> impl Strategy<Value = (u32, PrisonerEvent)> {
     let coworker = CoworkerAllocated { prison: "LEI".parse().expect("a prison"), pom: pom(2) };
     let survivor = "B1234BC".parse().expect("a number");
     let event = prop_oneof![
@@ -208,16 +209,17 @@ fn happening() -> impl Strategy<Value = (u32, PrisonerEvent)> {
 }
 
 proptest! {
-    /// `case_prison` finds every prison that a list could have had the case at, whenever and as known whenever.
+    /// `case_prison` finds every prison that a list could have had the case at, whenever and as
+    /// known whenever.
     #[test]
-    fn a_case_is_found_wherever_it_was_known_to_be(happenings in prop::collection::vec(happening(), 1..9)) {
+    fn a_case_is_found_wherever_it_was_known_to_be(case_events in prop::collection::vec(case_event(), 1..9)) {
         let instant = |day: u32| DateTime::from_timestamp(86_400 * i64::from(day), 0).expect("an instant");
         // Only what was recorded before can be voided.
         let legal = |revision, event| match event {
             PrisonerEvent::EntryVoided(EntryVoided { revision: any, .. }) => void(any % revision),
             event => event,
         };
-        let entries = (0..).zip([(0, tier())].into_iter().chain(happenings)).map(|(revision, (day, event))| Entry {
+        let entries = (0..).zip([(0, tier())].into_iter().chain(case_events)).map(|(revision, (day, event))| Entry {
             effective_at: instant(day),
             ..entry(revision, "2026-03-01T09:00:00Z", legal(revision, event))
         });
@@ -237,7 +239,7 @@ proptest! {
                             || row.left_at.is_some_and(|left| left >= at))
                 }).map(|row| &row.prison).collect();
                 let state = prisoner::period_at(&periods, at).map(|period| period.state.clone()).unwrap_or_default();
-                for prison in held_at(&state).into_iter().flatten() {
+                for prison in prisons_held_at(&state).into_iter().flatten() {
                     prop_assert!(found.contains(&prison), "at {prison} on {at} as known at {position}: {rows:?}");
                 }
             }
@@ -321,16 +323,16 @@ fn a_prison_has_its_roster_and_contacts() {
 }
 
 /// A row as Postgres gives it, from what was written for `COPY`.
-struct StoredRow(Vec<Option<Vec<u8>>>);
+struct CopiedRow(Vec<Option<Vec<u8>>>);
 
-impl Fields for StoredRow {
+impl Fields for CopiedRow {
     fn field(&self, index: usize) -> Option<Option<&[u8]>> {
         Some(self.0.get(index)?.as_deref())
     }
 }
 
-impl StoredRow {
-    fn of<T: Table>(row: &T) -> Self {
+impl CopiedRow {
+    fn of<T: ViewTable>(row: &T) -> Self {
         let mut copy = CopyRows::default();
         copy.push(row);
         let bytes = copy.into_bytes();
@@ -346,29 +348,29 @@ impl StoredRow {
         Self(fields)
     }
 
-    fn read<T: Table>(&self) -> Result<T, Damage> {
+    fn read<T: ViewTable>(&self) -> Result<T, Damage> {
         T::read(&mut RowReader::new::<T>(self))
     }
 }
 
 #[track_caller]
-fn check_read_back<'a, T: Table + PartialEq + std::fmt::Debug + 'a>(rows: impl IntoIterator<Item = &'a T>) {
+fn check_read_back<'a, T: ViewTable + PartialEq + std::fmt::Debug + 'a>(rows: impl IntoIterator<Item = &'a T>) {
     for row in rows {
-        assert_eq!(StoredRow::of(row).read().as_ref(), Ok(row));
+        assert_eq!(CopiedRow::of(row).read().as_ref(), Ok(row));
     }
 }
 
 #[test]
 fn damage_names_table_column_and_row() {
     let rows = rows(vec![("2026-03-01T09:00:00Z", tier()), ("2026-03-02T09:00:00Z", made(1))]);
-    let mut stored = StoredRow::of(&rows.allocation[0]);
+    let mut stored = CopiedRow::of(&rows.allocation[0]);
     stored.0[2] = Some(b"DREAMED".to_vec());
     let damage = Damage { table: "allocation", column: "kind", row: "A1234BC".to_owned(), value: "DREAMED".to_owned() };
     assert_eq!(stored.read::<AllocationRow>(), Err(damage));
     stored.0[2] = None;
     let found = stored.read::<AllocationRow>().expect_err("a kind is never null");
     assert_eq!((found.column, found.value.as_str()), ("kind", "null"));
-    let mut stored = StoredRow::of(&rows.case_period[1]);
+    let mut stored = CopiedRow::of(&rows.case_period[1]);
     stored.0[7] = Some((-1_i64).to_be_bytes().to_vec());
     let found = stored.read::<CasePeriodRow>().expect_err("no staff id is negative");
     assert_eq!(found.column, "pom_staff_id");

@@ -13,10 +13,11 @@ use domain::{
 };
 
 use crate::{
-    columns::{PeriodEnd, columns},
+    columns::columns,
     rows::{day, instant, within_microseconds},
     table::table,
     tables::prisoner_case::PrisonerCaseRow,
+    values::PeriodEnd,
 };
 
 table! {

@@ -50,7 +50,7 @@ impl CasePrisonRow {
                     known.apply(&mut state, earlier, entry.position);
                 }
             }
-            let held_at = held_at(&state);
+            let held_at = prisons_held_at(&state);
             for (prison, row) in &mut known.rows {
                 if held_at.contains(&Some(prison)) {
                     row.left_position = None;
@@ -72,9 +72,9 @@ struct KnownPrisons<'a> {
 impl KnownPrisons<'_> {
     /// Applies the next entry in effective order, as it was known at a position.
     fn apply(&mut self, state: &mut State, entry: &Entry<PrisonerEvent>, position: u64) {
-        let before = held_at(state).map(Option::<&PrisonCode>::cloned);
+        let before = prisons_held_at(state).map(Option::<&PrisonCode>::cloned);
         state.apply(entry);
-        let after = held_at(state);
+        let after = prisons_held_at(state);
         for prison in prisons(state).into_iter().flatten() {
             if !self.rows.contains_key(prison) {
                 let row = CasePrisonRow {
@@ -101,6 +101,6 @@ fn prisons(state: &State) -> [Option<&PrisonCode>; 2] {
 }
 
 /// The same, but none once the case was merged into another.
-pub(crate) fn held_at(state: &State) -> [Option<&PrisonCode>; 2] {
+pub(crate) fn prisons_held_at(state: &State) -> [Option<&PrisonCode>; 2] {
     if state.retired_into.is_some() { [None; 2] } else { prisons(state) }
 }

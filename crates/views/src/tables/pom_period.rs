@@ -8,9 +8,9 @@ use domain::{
 };
 
 use crate::{
-    columns::PeriodEnd,
     rows::{day, within_microseconds},
     table::table,
+    values::PeriodEnd,
 };
 
 table! {

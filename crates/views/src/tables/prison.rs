@@ -25,8 +25,8 @@ table! {
 }
 
 impl PrisonRow {
-    /// The row of a prison, where `roster` is what holds after all its entries; `None` while nothing
-    /// is recorded of the prison.
+    /// The row of a prison, where `roster` is what holds after all its entries; `None` while
+    /// nothing is recorded of the prison.
     pub(crate) fn of(history: &History, roster: &Roster) -> Option<Self> {
         let last = history.entries().last()?;
         Some(Self {

@@ -30,8 +30,8 @@ table! {
 }
 
 impl PrisonerCaseRow {
-    /// The row of a case, where `state` is what holds after all its entries; `None` while nothing is
-    /// recorded of the case.
+    /// The row of a case, where `state` is what holds after all its entries; `None` while nothing
+    /// is recorded of the case.
     #[must_use]
     pub fn of(history: &History, state: State) -> Option<Self> {
         let last = history.entries().last()?;

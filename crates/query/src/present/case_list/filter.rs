@@ -1,5 +1,5 @@
-//! The filter of a list of cases, twice: as conditions of a statement on the views, and as a test of
-//! a case that was folded from the log. The two must agree, so they are side by side.
+//! The filter of a list of cases, twice: as conditions of a statement on the views, and as a test
+//! of a case that was folded from the log. The two must agree, so they are side by side.
 
 use chrono::NaiveDate;
 use domain::{

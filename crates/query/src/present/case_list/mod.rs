@@ -1,8 +1,8 @@
 //! The view `case_period`: lists of cases at an instant, filtered, sorted and paged.
 //!
 //! The one place where SQL is put together at run time; every piece of it is a constant of this
-//! module, and every value is bound. Filters that are not used are left out, so that the planner can
-//! choose the index that serves the others.
+//! module, and every value is bound. Filters that are not used are left out, so that the planner
+//! can choose the index that serves the others.
 
 mod filter;
 mod sort;
@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
 use http_api::page::{Cursor, Limit};
 use sqlx::{PgPool, Postgres, QueryBuilder, Row as _};
-use views::{CasePeriodRow, Table as _};
+use views::{CasePeriodRow, ViewTable as _};
 
 use super::{ViewRows, bigint, read_rows};
 use crate::Error;
@@ -48,8 +48,9 @@ pub(crate) struct CasePage {
 /// A case with the text that its list sorts it by.
 pub(crate) type KeyedCase = (String, CasePeriodRow);
 
-/// The first cases of a list in order, one more than make a page. With `unchanged_since`, only those
-/// to which nothing has happened after that position: the views still say of them what they said then.
+/// The first cases of a list in order, one more than make a page. With `unchanged_since`, only
+/// those to which nothing has happened after that position: the views are still as they were then
+/// for them.
 pub(crate) async fn first(
     views: &PgPool,
     list: &CaseList,
@@ -61,8 +62,8 @@ pub(crate) async fn first(
 }
 
 impl CaseList {
-    /// The page that these cases make, which are in order and, where there are more than fit, one more
-    /// than that.
+    /// The page that these cases make, which are in order and, where there are more than fit, one
+    /// more than that.
     pub(crate) fn page(&self, mut keyed: Vec<KeyedCase>) -> CasePage {
         let rows_max = self.limit.map_or(usize::MAX, Limit::rows);
         let is_more = keyed.len() > rows_max;
@@ -72,8 +73,8 @@ impl CaseList {
         CasePage { cases: keyed.into_iter().map(|(_, case)| case).collect(), next }
     }
 
-    /// Adds cases to those in order, as the statement would have found them: those that pass the filter
-    /// and come after the cursor, each in its place.
+    /// Adds cases to those in order, as the statement would have found them: those that pass the
+    /// filter and come after the cursor, each in its place.
     pub(crate) fn insert<'c>(&self, cases: impl IntoIterator<Item = &'c CasePeriodRow>, keyed: &mut Vec<KeyedCase>) {
         let follows = |key: &str, number: &PrisonerNumber| {
             self.after.as_ref().is_none_or(|(after_key, after_number)| {

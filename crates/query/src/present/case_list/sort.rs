@@ -11,7 +11,7 @@ pub(crate) struct CaseSort {
     pub(crate) descending: bool,
 }
 
-/// What a list is sorted by; cases that are equal in it, by prisoner number.
+/// The key of a list's order; cases with the same key are in the order of their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SortBy {
     #[default]
