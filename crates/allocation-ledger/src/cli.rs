@@ -1,10 +1,10 @@
-//! The command line. Each subcommand is a module of its own; here they are told apart.
+//! The command line, which hands over to the module of each subcommand.
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
 use crate::{
     serve,
-    telemetry::{self, Format, Telemetry},
+    telemetry::{self, LogFormat, Telemetry},
     tools::{
         copy_log, demo, event_store, export, generate, handover_dates, history, import, prepare, projections, replay,
     },
@@ -15,27 +15,31 @@ use crate::{
 #[command(name = "allocation-ledger", version, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Subcommand,
     #[command(flatten)]
     telemetry: telemetry::Settings,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
+#[derive(Debug, clap::Subcommand)]
+enum Subcommand {
     /// Serve the ledger over HTTP, over an embedded Postgres unless told otherwise
     Serve(serve::Settings),
-    /// Make on servers of your own what services need that log in with no more rights than their work takes
+    /// Make on servers of your own what services need that log in with no more rights than their
+    /// work takes
     Prepare(prepare::Settings),
     /// Serve a temporary ledger with a small realistic prison in it, to look around in
     Demo(demo::Settings),
-    /// Write a made-up history of a whole country into an empty ledger, to try things out at full size
+    /// Write a made-up history of a whole country into an empty ledger, to try things out at full
+    /// size
     Generate(generate::Settings),
     /// Take in what a prison has in files
     #[command(subcommand)]
     Import(import::Import),
-    /// List the POM contacts that are still to be removed from NOMIS, by prison that has joined OMiC
+    /// List the POM contacts that are still to be removed from NOMIS, by prison that has joined
+    /// OMiC
     NomisContacts(import::nomis_contacts::ListSettings),
-    /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is recorded
+    /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is
+    /// recorded
     HandoverDates(handover_dates::Settings),
     /// Show everything that happened to a case
     History(history::Settings),
@@ -43,20 +47,21 @@ enum Command {
     Replay(replay::Settings),
     /// Look after the views: how they are, build them anew, compare them with the log
     #[command(subcommand)]
-    Projections(projections::Command),
+    Projections(projections::ProjectionsCommand),
     /// Write a view or the log to a file: the same as `projections export`
     Export(export::Settings),
     /// Copy the event log of a ledger into another store, event by event
     Copy(copy_log::Settings),
     /// Look into an event store
     #[command(subcommand)]
-    EventStore(event_store::Command),
+    EventStore(event_store::EventStoreCommand),
 }
 
-impl Command {
-    /// What is logged where nobody says: services tell what they do, tools only what is wrong. Not what Postgres
-    /// notes by the way, nor each try of a fetch, nor that a connection was found broken (a pool opens another; at the
-    /// end they all are). Nor what the client of KurrentDB writes: its errors are told where they are handled.
+impl Subcommand {
+    /// The default filter of the log: services log what they do, tools only what is wrong. It
+    /// leaves out the notices of Postgres, each try of a fetch, and connections found broken (a
+    /// pool opens another, and at the end all of them are). It leaves out the client of KurrentDB,
+    /// too, whose errors are logged where they are handled.
     fn log_filter(&self) -> &'static str {
         match self {
             Self::Serve(_) => "info,sqlx=warn,sqlx_core::pool=error,reqwest_retry=error,kurrentdb=off",
@@ -85,35 +90,35 @@ impl Cli {
         telemetry::start(&self.telemetry, self.command.log_filter())
     }
 
-    /// How the reason is told where it fails: as the log is written; but people read what tools say, wherever it goes, unless
-    /// they have asked for JSON.
-    pub fn failure_format(&self) -> Format {
+    /// How the reason of a failure is written: as the log is; but of a tool as text wherever it
+    /// goes, unless JSON was asked for, as people read what tools say.
+    pub fn failure_format(&self) -> LogFormat {
         match &self.command {
-            Command::Serve(_) => self.telemetry.format(),
-            _ => self.telemetry.format_asked_for().unwrap_or(Format::Text),
+            Subcommand::Serve(_) => self.telemetry.format(),
+            _ => self.telemetry.format_asked_for().unwrap_or(LogFormat::Text),
         }
     }
 }
 
-/// Runs what the command line asks for.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// What was asked for is refused or fails.
+/// The subcommand is refused or fails.
 pub async fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
-        Command::Serve(settings) => serve::run(settings).await,
-        Command::Prepare(settings) => prepare::run(settings).await,
-        Command::Demo(settings) => demo::run(settings).await,
-        Command::Generate(settings) => generate::run(settings).await,
-        Command::Import(import) => import::run(import).await,
-        Command::NomisContacts(settings) => import::nomis_contacts::list(settings).await,
-        Command::HandoverDates(settings) => handover_dates::run(settings),
-        Command::History(settings) => history::run(settings).await,
-        Command::Replay(settings) => replay::run(settings).await,
-        Command::Projections(command) => projections::run(command).await,
-        Command::Export(settings) => export::run(settings).await,
-        Command::Copy(settings) => copy_log::run(settings).await,
-        Command::EventStore(command) => event_store::run(command).await,
+        Subcommand::Serve(settings) => serve::run(settings).await,
+        Subcommand::Prepare(settings) => prepare::run(settings).await,
+        Subcommand::Demo(settings) => demo::run(settings).await,
+        Subcommand::Generate(settings) => generate::run(settings).await,
+        Subcommand::Import(import) => import::run(import).await,
+        Subcommand::NomisContacts(settings) => import::nomis_contacts::list(settings).await,
+        Subcommand::HandoverDates(settings) => handover_dates::run(settings),
+        Subcommand::History(settings) => history::run(settings).await,
+        Subcommand::Replay(settings) => replay::run(settings).await,
+        Subcommand::Projections(command) => projections::run(command).await,
+        Subcommand::Export(settings) => export::run(settings).await,
+        Subcommand::Copy(settings) => copy_log::run(settings).await,
+        Subcommand::EventStore(command) => event_store::run(command).await,
     }
 }
 

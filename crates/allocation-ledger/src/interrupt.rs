@@ -1,4 +1,4 @@
-//! Ctrl-C while a tool works: the work ends where it is, and the tool tidies up.
+//! Ctrl-C while a tool works: the work ends where it is, and the tool cleans up.
 
 use std::future::Future;
 
@@ -19,8 +19,8 @@ pub async fn unless_interrupted<T>(work: impl Future<Output = anyhow::Result<T>>
     }
 }
 
-/// What to tell whoever interrupted a tool.
+/// The error of an interrupted tool: it says what is left behind.
 #[must_use]
-pub fn interrupted(left: &str) -> anyhow::Error {
+pub fn interruption(left: &str) -> anyhow::Error {
     anyhow!("interrupted: {left}")
 }

@@ -7,9 +7,11 @@
 //! | where is the ledger kept? | [`stores`], [`data_directory`] |
 //! | what runs when it serves, and how does it end? | [`serve`] |
 //!
-//! No rule of the business is here, no SQL about events or views, and no route but those of the program itself.
+//! No rule of the business is here, no SQL about events or views, and no route but those of the
+//! program itself.
 //!
-//! To add a subcommand: a module with its `Settings` (a `clap::Args`) and `run`, a variant and two arms in [`cli`].
+//! To add a subcommand: a module with its `Settings` (a `clap::Args`) and `run`, a variant and two
+//! arms in [`cli`].
 
 mod cli;
 pub mod interrupt;
@@ -18,6 +20,7 @@ pub mod settings;
 pub mod stdout;
 mod stores;
 pub mod telemetry;
+pub mod temporary_directory;
 pub mod tools;
 
 use std::process::ExitCode;
@@ -26,12 +29,12 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 
-/// Requests, events and rows are many small pieces of memory: a sixth of the time of answering went into the C library's
-/// allocator.
+/// Requests, events and rows are many small pieces of memory: a sixth of the time of a request went
+/// into the C library's allocator.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Whether somebody who named no command is shown the help.
+/// Whether the error is the help, shown to a user who named no command.
 fn is_help(error: &clap::Error) -> bool {
     error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
@@ -43,10 +46,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && !is_help(&error) && telemetry::is_json_by_variable() => {
             let reason = error.to_string();
-            telemetry::tell_failure(telemetry::Format::Json, reason.trim_start_matches("error: ").trim_end());
+            telemetry::tell_failure(telemetry::LogFormat::Json, reason.trim_start_matches("error: ").trim_end());
             return ExitCode::from(USED_WRONGLY);
         }
-        // For people; or it is the help that they asked for.
+        // The error in the words of `clap`, or the help that the user asked for.
         Err(error) => error.exit(),
     };
     match run(&cli) {
@@ -59,11 +62,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The exit status that `clap` has for it.
+/// The exit status that `clap` has for wrong usage.
 const USED_WRONGLY: u8 = 2;
 
 fn run(cli: &cli::Cli) -> anyhow::Result<()> {
-    // Ended here, whatever becomes of the rest, so that what was told of it is sent.
+    // Ended here, however the work ends, so that its last spans are exported.
     let telemetry = cli.start_telemetry()?;
     let ended = run_async(cli);
     telemetry.end();

@@ -1,4 +1,5 @@
-//! The program `allocation-ledger`. Everything is in the library, so that tests can stand on it.
+//! The program `allocation-ledger`. The library has all of it, so that tests and the benchmark can
+//! use parts.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! Settings that several subcommands share: flags with the same names as environment variables. There is no file.
+//! Settings that several subcommands share: flags with the same names as environment variables.
+//! There is no file.
 
 use std::path::PathBuf;
 
@@ -10,18 +11,19 @@ use nix::unistd::{Uid, User};
 
 /// Where the ledger is kept.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Stores {
-    /// Directory of the embedded Postgres. Default: /var/lib/allocation-ledger for root, allocation-ledger in
-    /// $XDG_DATA_HOME or ~/.local/share for others
+pub struct StoreSettings {
+    /// Directory of the embedded Postgres. Default: /var/lib/allocation-ledger for root,
+    /// allocation-ledger in $XDG_DATA_HOME or ~/.local/share for others
     #[arg(long, env = "LEDGER_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Directory of the server programs `postgres` and `initdb`. Default: looked for
     #[arg(long, env = "LEDGER_POSTGRES_BIN", value_name = "DIR")]
     pub postgres_bin: Option<PathBuf>,
-    /// The event log, `postgres://…`, `kurrentdb://…` or `esdb://…`. Default: in the embedded Postgres
+    /// The event log, `postgres://…`, `kurrentdb://…` or `esdb://…`. Default: in the embedded
+    /// Postgres
     #[arg(long, env = "LEDGER_EVENT_STORE", value_name = "URL", hide_env_values = true)]
     pub event_store: Option<String>,
-    /// What the names of the log's streams on a KurrentDB server begin with
+    /// The beginning of the names of the log's streams on a KurrentDB server
     #[arg(long, env = "LEDGER_STREAM_PREFIX", value_name = "PREFIX", default_value_t)]
     pub stream_prefix: StreamPrefix,
     /// The database of the views, `postgres://…`. Default: in the embedded Postgres
@@ -29,14 +31,14 @@ pub struct Stores {
     pub views: Option<String>,
 }
 
-impl Stores {
-    /// A ledger of its own in a directory, with nothing else set.
+impl StoreSettings {
+    /// The settings of a separate ledger in a directory.
     #[must_use]
     pub fn in_dir(data_dir: PathBuf) -> Self {
         Self { data_dir: Some(data_dir), ..Self::default() }
     }
 
-    /// Whether an embedded Postgres has a part in it.
+    /// Whether a store is in the embedded Postgres.
     #[must_use]
     pub fn is_embedded(&self) -> bool {
         self.event_store.is_none() || self.views.is_none()
@@ -78,23 +80,24 @@ impl Stores {
 
 /// How commands are decided.
 #[derive(Debug, Clone, Args)]
-pub struct Commands {
-    /// How the recommended kind of POM is worked out: from the tier alone, or from the tier and the risk of serious harm
-    #[arg(long, env = "LEDGER_RECOMMENDATION_POLICY", value_enum, default_value_t = Policy::Tier)]
-    recommendation_policy: Policy,
+pub struct CommandSettings {
+    /// How the recommended kind of POM is worked out: from the tier alone, or from the tier and the
+    /// risk of serious harm
+    #[arg(long, env = "LEDGER_RECOMMENDATION_POLICY", value_enum, default_value_t = RecommendationSetting::Tier)]
+    recommendation_policy: RecommendationSetting,
 }
 
 /// A way to work out the recommended kind of POM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Policy {
+enum RecommendationSetting {
     /// Tier A or B: a probation POM; other tiers: a prison POM.
     Tier,
     /// Tier A, or RoSH very high or high: a probation POM; RoSH unknown: none; else a prison POM.
     Rosh,
 }
 
-impl Commands {
-    /// As the command side takes them.
+impl CommandSettings {
+    /// The settings in the form that the command side takes.
     ///
     /// # Errors
     /// The user who runs the program cannot be looked up.
@@ -102,15 +105,15 @@ impl Commands {
         Ok(command::Settings {
             clock: command::Clock::system(),
             recommendation_policy: match self.recommendation_policy {
-                Policy::Tier => RecommendationPolicy::Tier,
-                Policy::Rosh => RecommendationPolicy::Rosh,
+                RecommendationSetting::Tier => RecommendationPolicy::Tier,
+                RecommendationSetting::Rosh => RecommendationPolicy::Rosh,
             },
             local_user: local_user()?,
         })
     }
 }
 
-/// Who records where nobody says: the user who runs the program, as a username of the ledger.
+/// The user who runs the program, as a username of the ledger: the default for who records.
 ///
 /// # Errors
 /// The user cannot be looked up.

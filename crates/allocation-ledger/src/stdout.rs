@@ -1,4 +1,4 @@
-//! What a tool prints. Whoever reads it may have read enough, as `head` does: that is no failure.
+//! Standard output of a tool. A reader that has read enough, as `head` does, is no failure.
 
 use std::io::{self, Write as _};
 
@@ -7,16 +7,16 @@ use anyhow::Context as _;
 /// Prints a line on standard output.
 ///
 /// # Errors
-/// It cannot be written, other than because nobody reads any more.
+/// The line cannot be written, other than because the reader has gone.
 pub fn print_line(line: &str) -> anyhow::Result<()> {
-    unless_nobody_reads(writeln!(io::stdout().lock(), "{line}"))
+    ignore_broken_pipe(writeln!(io::stdout().lock(), "{line}"))
 }
 
-/// The outcome of writing to standard output, if that matters.
+/// The outcome of writing to standard output; a reader that has gone is no error.
 ///
 /// # Errors
 /// As [`print_line`].
-pub fn unless_nobody_reads(written: io::Result<()>) -> anyhow::Result<()> {
+pub fn ignore_broken_pipe(written: io::Result<()>) -> anyhow::Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("write to standard output"),

@@ -1,8 +1,10 @@
-//! What the program tells of itself: lines on standard error, for people or for programs; and spans for an OpenTelemetry
-//! collector, where the variables of OpenTelemetry name one. Answers go to standard output and are never mixed in.
+//! Logs and traces: lines on standard error, for people or for programs, and spans for an
+//! OpenTelemetry collector, where the variables of OpenTelemetry name one. Output goes to standard
+//! output and is never mixed in.
 //!
-//! Neither names anybody: no names, notes or prisoner numbers, no paths or queries, which hold them, and no text that was put
-//! together from what a client sent or the log holds. Positions, codes and correlation ids find the rest.
+//! Neither may identify a person: no names, notes or prisoner numbers, no paths or queries, which
+//! hold them, and no text that was put together from what a client sent or the log holds.
+//! Positions, codes and correlation ids lead to the rest.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -35,18 +37,18 @@ pub const TOOL_LOG_FILTER: &str = "warn,sqlx_core::pool=error,sqlx::pool=error,s
 /// How the program logs.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// What is logged: a level (error, warn, info, debug, trace), or levels by part, e.g. `info,projector=debug`. Default:
-    /// `info` for `serve` and `demo`, `warn` for the tools
+    /// The filter of the log: a level (error, warn, info, debug, trace), or levels by part, e.g.
+    /// `info,projector=debug`. Default: `info` for `serve` and `demo`, `warn` for the tools
     #[arg(long, env = "LEDGER_LOG", value_name = "FILTER", global = true)]
     log: Option<String>,
     /// How lines of the log are written. Default: `text` on a terminal, else `json`
     #[arg(long, env = "LEDGER_LOG_FORMAT", value_enum, global = true)]
-    log_format: Option<Format>,
+    log_format: Option<LogFormat>,
 }
 
 /// How lines of the log are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum LogFormat {
     /// For people.
     Text,
     /// One JSON object a line.
@@ -56,30 +58,30 @@ pub enum Format {
 impl Settings {
     /// How lines of the log are written.
     #[must_use]
-    pub fn format(&self) -> Format {
-        let by_default = if io::stderr().is_terminal() { Format::Text } else { Format::Json };
+    pub fn format(&self) -> LogFormat {
+        let by_default = if io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
         self.log_format.unwrap_or(by_default)
     }
 
-    /// The same, where somebody has said it.
+    /// The format that the settings give, where they give one.
     #[must_use]
-    pub fn format_asked_for(&self) -> Option<Format> {
+    pub fn format_asked_for(&self) -> Option<LogFormat> {
         self.log_format
     }
 }
 
-/// Whether lines of the log are to be JSON, where the settings are in no state to say so.
+/// Whether lines of the log are JSON by the environment, for when the settings could not be read.
 #[must_use]
 pub fn is_json_by_variable() -> bool {
     env::var("LEDGER_LOG_FORMAT").is_ok_and(|format| format == "json")
 }
 
-/// Tells why the program fails. In JSON as a line of the log looks, but not by way of the log, which may not have begun, or
-/// may be told to leave such lines out.
-pub fn tell_failure(format: Format, reason: &str) {
+/// Writes why the program fails. JSON looks as a line of the log does, but does not go through the
+/// log, which may not have begun or may leave such lines out.
+pub fn tell_failure(format: LogFormat, reason: &str) {
     match format {
-        Format::Text => eprintln!("error: {reason}"),
-        Format::Json => {
+        LogFormat::Text => eprintln!("error: {reason}"),
+        LogFormat::Json => {
             let timestamp = Clock::system().now().to_rfc3339_opts(SecondsFormat::Micros, true);
             let message = format!("the program fails: {reason}");
             let target = "ledger";
@@ -89,16 +91,17 @@ pub fn tell_failure(format: Format, reason: &str) {
     }
 }
 
-/// What has to be ended with the program.
+/// Logging and exporting, to be ended with the program.
 pub struct Telemetry {
     spans: Option<SdkTracerProvider>,
 }
 
-/// Starts logging, and exporting where that is asked for. `default_filter` counts where the settings do not say. Not to be
-/// called inside an async runtime, which the exporter's HTTP client does not like.
+/// Starts logging, and exporting where that is asked for. `default_filter` counts where the
+/// settings give no filter. Must not be called inside an async runtime, in which the exporter's
+/// HTTP client panics.
 ///
 /// # Errors
-/// The filter, or what the variables of OpenTelemetry say, cannot be read.
+/// The filter, or the variables of OpenTelemetry, cannot be read.
 pub fn start(settings: &Settings, default_filter: &str) -> anyhow::Result<Telemetry> {
     let filter = match &settings.log {
         Some(filter) => EnvFilter::try_new(filter)
@@ -107,10 +110,10 @@ pub fn start(settings: &Settings, default_filter: &str) -> anyhow::Result<Teleme
     };
     let filter = filter.add_directive(format!("{EXPORTED}=off").parse().context("leave out what is exported")?);
     let format = settings.format();
-    let spans = exporter()?;
+    let spans = build_exporter()?;
     match &spans {
         // One filter for everything: it answers once for each place in the code, and never again.
-        None => registry().with(filter).with(lines(format)).init(),
+        None => registry().with(filter).with(line_layer(format)).init(),
         Some(spans) => {
             let exported = Targets::new()
                 .with_target(EXPORTED, LevelFilter::INFO)
@@ -121,7 +124,7 @@ pub fn start(settings: &Settings, default_filter: &str) -> anyhow::Result<Teleme
                 .with_threads(false)
                 .with_location(false)
                 .with_filter(exported);
-            registry().with(lines(format).with_filter(filter)).with(exported).init();
+            registry().with(line_layer(format).with_filter(filter)).with(exported).init();
         }
     }
     log_panics();
@@ -129,7 +132,7 @@ pub fn start(settings: &Settings, default_filter: &str) -> anyhow::Result<Teleme
 }
 
 impl Telemetry {
-    /// Sends what has not been sent yet.
+    /// Exports the last spans.
     pub fn end(self) {
         if let Some(spans) = self.spans
             && let Err(error) = spans.shutdown()
@@ -139,26 +142,27 @@ impl Telemetry {
     }
 }
 
-fn lines<S>(format: Format) -> Box<dyn Layer<S> + Send + Sync>
+fn line_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     let lines = fmt::layer().with_writer(io::stderr);
     match format {
-        Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
-        Format::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     }
 }
 
-/// What sends spans, set up by the variables of OpenTelemetry: <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
-fn exporter() -> anyhow::Result<Option<SdkTracerProvider>> {
+/// The exporter of spans, set up by the variables of OpenTelemetry:
+/// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+fn build_exporter() -> anyhow::Result<Option<SdkTracerProvider>> {
     let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is = |name, wanted| env::var(name).is_ok_and(|value| value.eq_ignore_ascii_case(wanted));
     let endpoint = is_set("OTEL_EXPORTER_OTLP_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
     if !endpoint || is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
         return Ok(None);
     }
-    // It fails where another part of the program was first, with the same.
+    // This fails where another part of the program has installed the same provider before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let exporter = SpanExporter::builder()
         .with_http()
@@ -172,8 +176,8 @@ fn exporter() -> anyhow::Result<Option<SdkTracerProvider>> {
     Ok(Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build()))
 }
 
-/// Panics are lines of the log like others. A text that was put together when it happened may hold anything, so only
-/// one that stands in the code is logged; the place always is.
+/// Logs panics as other lines of the log. A text that was put together at run time may hold
+/// personal data, so only a text that is in the code is logged; the place always is.
 fn log_panics() {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

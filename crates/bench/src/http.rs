@@ -32,15 +32,15 @@ const CASES_MAX: usize = 10_000;
 /// Measures commands over HTTP, then `GET …/responsibility`.
 pub(crate) async fn posts_and_gets(
     directory: &Path,
-    commands: &settings::Commands,
+    commands: &settings::CommandSettings,
     duration: Duration,
     table: &mut ResultTable,
 ) -> anyhow::Result<()> {
-    let running = serve::Running::start(&serve::Settings {
+    let running = serve::ServingLedger::start(&serve::Settings {
         listen: ([127, 0, 0, 1], 0).into(),
         trust_network: false,
         role: serve::Role::All,
-        stores: settings::Stores::in_dir(directory.join("http")),
+        stores: settings::StoreSettings::in_dir(directory.join("http")),
         commands: commands.clone(),
         lag_max: serve::LAG_MAX_SECONDS,
     })
@@ -50,7 +50,7 @@ pub(crate) async fn posts_and_gets(
     measured
 }
 
-async fn measure(running: &serve::Running, duration: Duration, table: &mut ResultTable) -> anyhow::Result<()> {
+async fn measure(running: &serve::ServingLedger, duration: Duration, table: &mut ResultTable) -> anyhow::Result<()> {
     let address = running.url().trim_start_matches("http://").to_owned();
     let posts = rate_over_http(&address, WRITERS, duration, |index| {
         let body = r#"{"tier":"B2","source":"DELIUS","crn":"X123456","prison":"LEI"}"#;
@@ -63,7 +63,7 @@ async fn measure(running: &serve::Running, duration: Duration, table: &mut Resul
     })
     .await?;
     table.writes(&format!("commands over HTTP, {WRITERS} connections"), posts.rate, 2.0);
-    running.views_caught_up().await?;
+    running.wait_for_views().await?;
     let cases = &posts.asked[..posts.asked.len().min(CASES_MAX)];
     let ask = |index: u64| {
         let number = number(cases[usize::try_from(index).unwrap_or(0) % cases.len()]);

@@ -12,14 +12,16 @@ mod table;
 
 use std::{env, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use allocation_ledger::{settings, telemetry};
+use allocation_ledger::{settings, telemetry, temporary_directory::temporary_directory};
 use anyhow::Context as _;
 use clap::Parser as _;
 use embedded_postgres::Server;
 use event_log::SharedLog;
 use event_log_postgres::PostgresLog;
 use sqlx::PgPool;
-use tempfile::TempDir;
+
+/// The beginning of the names of temporary directories.
+const TEMPORARY: &str = "allocation-ledger-bench-";
 
 /// Measure the ledger on this machine, beside what Postgres alone can do here
 #[derive(Debug, clap::Parser)]
@@ -35,7 +37,7 @@ struct Cli {
     events: u64,
     /// How commands are decided.
     #[command(flatten)]
-    commands: settings::Commands,
+    commands: settings::CommandSettings,
     #[command(flatten)]
     telemetry: telemetry::Settings,
 }
@@ -80,7 +82,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 /// # Errors
 /// Postgres or `pgbench` is missing, or a measurement fails.
 async fn run_here(cli: &Cli) -> anyhow::Result<()> {
-    let directory = temporary_directory()?;
+    let directory = temporary_directory(TEMPORARY)?;
     let server = Server::start(directory.path()).await?;
     let outcome = measure(&server, directory.path(), cli).await;
     server.stop().await?;
@@ -107,15 +109,4 @@ async fn fresh_log(server: &Server, name: &str) -> anyhow::Result<(SharedLog, Pg
     event_log_postgres::migrate(&pool).await.context("prepare an event log")?;
     let log = PostgresLog::connect(&pool).await.context("open an event log")?;
     Ok((Arc::new(log), pool))
-}
-
-/// Makes a directory that Postgres can work in. Dropping it removes it.
-fn temporary_directory() -> anyhow::Result<TempDir> {
-    let directory =
-        tempfile::Builder::new().prefix("allocation-ledger-bench-").tempdir().context("make a temporary directory")?;
-    // The user of Postgres must be able to enter the directory, and a temporary directory is closed
-    // to all but its maker.
-    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))
-        .context("open the temporary directory to Postgres")?;
-    Ok(directory)
 }

@@ -107,7 +107,7 @@ pub(crate) async fn appends(server: &Server, duration: Duration, table: &mut Res
 /// Measures commands through load, decide and append, each on a case of its own.
 pub(crate) async fn commands(
     server: &Server,
-    commands: &settings::Commands,
+    commands: &settings::CommandSettings,
     duration: Duration,
     table: &mut ResultTable,
 ) -> anyhow::Result<()> {

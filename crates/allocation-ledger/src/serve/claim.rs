@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// The right to serve a data directory, held by a lock that the kernel releases when the program dies, however it dies.
+/// The right to serve a data directory, held by a lock that the kernel releases when the program
+/// dies, however it dies.
 #[derive(Debug)]
 pub struct Claim {
     _lock: File,
@@ -35,7 +36,7 @@ pub fn claim(data_dir: &Path) -> anyhow::Result<Claim> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            // Whoever has only just taken the lock may not have said its name yet.
+            // A program that has only just taken the lock may not have written its process id yet.
             let holder = match lock.read_to_string(&mut holder) {
                 Ok(1..) => format!(" (process {})", holder.trim()),
                 Ok(0) | Err(_) => String::new(),

@@ -1,8 +1,8 @@
 //! Connections that do not hold up the end.
 //!
-//! A client that has stopped reading keeps its answer from ever being finished, and what makes the answer is not asked for
-//! more, so it does not learn of the end either. So once the program is ending, a connection on which nothing can be written
-//! for a while is given up.
+//! A client that has stopped reading keeps its response from ever being finished; and the task that
+//! makes the response is not asked for more, so it does not learn of the end. So once the program
+//! is ending, a connection to which nothing can be written for a while is given up.
 
 use std::{
     io::{self, IoSlice},
@@ -20,10 +20,11 @@ use tokio::{
     sync::watch,
 };
 
-/// How long nothing can be written to a connection before it is given up at the end. Whoever reads at all reads within this.
+/// How long a connection may accept no bytes at the end before it is given up. A client that reads
+/// at all reads within this time.
 const STALLED_MAX: Duration = Duration::from_secs(1);
 
-/// Takes connections that end with the program.
+/// Accepts connections that end with the program.
 pub(super) struct EndingListener {
     listener: TcpListener,
     ending: watch::Receiver<bool>,
@@ -43,14 +44,17 @@ impl EndingListener {
 }
 
 impl Listener for EndingListener {
-    type Io = Connection;
+    type Io = ClientConnection;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
+    async fn accept(&mut self) -> (ClientConnection, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.listener).await;
         // Answers are small: waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
-        (Connection { stream, ending: self.ending.clone(), stalled: None, _open: Open::new(&self.open) }, address)
+        (
+            ClientConnection { stream, ending: self.ending.clone(), stalled: None, _open: OpenCount::new(&self.open) },
+            address,
+        )
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -59,50 +63,51 @@ impl Listener for EndingListener {
 }
 
 /// A client's connection.
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     stream: TcpStream,
     ending: watch::Receiver<bool>,
-    /// Since something could not be written: when that has lasted too long.
+    /// Set while a write is pending: ready when that has lasted too long.
     stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _open: Open,
+    _open: OpenCount,
 }
 
 /// One of the connections counted as open, for as long as it exists.
-struct Open(Gauge);
+struct OpenCount(Gauge);
 
-impl Open {
+impl OpenCount {
     fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenCount {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-impl Connection {
-    /// What became of a write, unless it is hopeless.
-    fn written(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+impl ClientConnection {
+    /// The outcome of a write; an error once the connection has accepted nothing for too long at
+    /// the end.
+    fn check_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
         let ending = &self.ending;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(stalled_at_the_end(ending.clone())));
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(wait_until_stalled(ending.clone())));
         stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-async fn stalled_at_the_end(mut ending: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is as good as the end.
+async fn wait_until_stalled(mut ending: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which counts as the end.
     let _ = ending.wait_for(|ending| *ending).await;
     tokio::time::sleep(STALLED_MAX).await;
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ClientConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -112,10 +117,10 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ClientConnection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.written(context, written)
+        self.check_write(context, written)
     }
 
     fn poll_write_vectored(
@@ -124,7 +129,7 @@ impl AsyncWrite for Connection {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.written(context, written)
+        self.check_write(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

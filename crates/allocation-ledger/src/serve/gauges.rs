@@ -1,4 +1,4 @@
-//! What goes up and down in a serving ledger, looked at whenever its metrics are read.
+//! Gauges, sampled on each scrape.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ pub(super) fn log(metrics: &Metrics, log: &SharedLog) {
     });
 }
 
-/// Shows how far the views have come, view by view though they move together: so a set that is ever kept apart needs no other
-/// name.
+/// Shows how far the views have come, view by view although they move together: should a view ever
+/// be kept apart, its metric needs no other name.
 pub(super) fn views(metrics: &Metrics, log: &SharedLog, views: &PgPool) {
     let (log, views) = (Arc::clone(log), views.clone());
     metrics.add_sampler(move || {
@@ -56,7 +56,8 @@ pub(super) fn connections(metrics: &Metrics, of: &'static str, pool: &PgPool) {
     });
 }
 
-/// In seconds, as counting the events would take reading them: positions may have gaps. One event tells the time.
+/// The lag in seconds, by the time of one event. The lag in events would have to be counted by
+/// reading them, as positions may have gaps.
 async fn lag_s(log: &SharedLog, position: u64) -> Result<f64, LogError> {
     let lacking = log.read_all(position, 1).await?;
     Ok(lacking.first().map_or(0.0, |first| (Clock::system().now() - first.recorded_at).as_seconds_f64().max(0.0)))

@@ -7,13 +7,15 @@
 //! | `query` | | questions | reads | reads |
 //! | `all` | all of these | everything | | |
 //!
-//! A role by itself starts whether or not its stores are there, and says in its readiness what it waits for; so services can
-//! be started in any order. `all` fails where they cannot be opened, as there is nobody else to wait for.
+//! A role by itself starts whether or not its stores are there, and says in its readiness what it
+//! waits for; so services can be started in any order. `all` fails where a store cannot be opened,
+//! as no other process could prepare it.
 //!
-//! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered, then policies and the projector
-//! stop, then connections are closed, then Postgres stops. The projector stops between two batches; policies wherever they
-//! are, as a command of theirs has the same ids when it is sent again: none is lost, none doubled. A second signal ends the
-//! program at once; a Postgres left over is used again by the next start.
+//! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered, then
+//! policies and the projector stop, then connections are closed, then Postgres stops. The projector
+//! stops between two batches. The policies stop wherever they are: their commands have the same ids
+//! when they are sent again, so none is lost and none is doubled. A second signal ends the program
+//! at once; the next start uses a Postgres that is left over.
 
 mod claim;
 mod connection;
@@ -41,38 +43,40 @@ use crate::{
     stores::{self, LogStore, Stores},
 };
 
-/// How long requests in flight may take to be answered at the end. Those that follow the log would never end.
+/// How long requests in flight may take at the end. Those that follow the log would never end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How far views may be behind the log, where nothing else is set. They follow within milliseconds; a rebuild swaps them within
-/// a second, and a projector takes over from another within some ten. What takes longer is worth an alarm.
+/// The default for how far the views may be behind the log. They follow within milliseconds; a
+/// rebuild swaps them within a second, and a projector takes over from another within some ten
+/// seconds. A longer lag is worth an alarm.
 pub const LAG_MAX_SECONDS: u64 = 30;
 
-/// What `serve` can be told.
+/// The settings of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Let other machines in, though nobody is asked who they are. Only for a network of its own, e.g. of containers, in
-    /// which a gateway that authenticates is the one way in
+    /// Let other machines in, without authentication. Only for a separate network, e.g. of
+    /// containers, in which a gateway that authenticates is the one way in
     #[arg(long, env = "LEDGER_TRUST_NETWORK")]
     pub trust_network: bool,
-    /// What this process does
+    /// The role of this process
     #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,
     /// Where the ledger is kept.
     #[command(flatten)]
-    pub stores: settings::Stores,
+    pub stores: settings::StoreSettings,
     /// How commands are decided.
     #[command(flatten)]
-    pub commands: settings::Commands,
-    /// How many seconds the views may be behind the log before a service that answers from them is not ready
+    pub commands: settings::CommandSettings,
+    /// How many seconds the views may be behind the log before a service that answers from them is
+    /// not ready
     #[arg(long, env = "LEDGER_LAG_MAX", value_name = "SECONDS", default_value_t = LAG_MAX_SECONDS)]
     pub lag_max: u64,
 }
 
-/// What a process does.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
     /// Everything.
@@ -102,16 +106,16 @@ impl Role {
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// It cannot start, or a part of it fails.
+/// The ledger cannot start, or a part of it fails.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let running = Running::start(settings).await?;
-    // Its reader may have gone; whoever asks for the address by HTTP still gets an answer.
+    let running = ServingLedger::start(settings).await?;
+    // A reader of standard output that has gone is no failure: requests are still answered.
     let _ = writeln!(std::io::stdout(), "allocation-ledger listens on {}", running.url());
-    running.until_signal().await
+    running.run_until_signal().await
 }
 
 /// A serving ledger.
-pub struct Running {
+pub struct ServingLedger {
     url: String,
     log: LogStore,
     views: Option<PgPool>,
@@ -122,12 +126,13 @@ pub struct Running {
     _claim: Option<Claim>,
 }
 
-impl Running {
-    /// Starts to serve. From now on SIGINT and SIGTERM do not end the program, but are waited for by
-    /// [`Running::until_signal`].
+impl ServingLedger {
+    /// Starts to serve. From now on SIGINT and SIGTERM do not end the program:
+    /// [`ServingLedger::run_until_signal`] waits for them.
     ///
     /// # Errors
-    /// The address is taken or not allowed, the data directory is taken, a store cannot be opened, or a signal came.
+    /// The address is taken or not allowed, the data directory is taken, a store cannot be opened,
+    /// or a signal came.
     pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let signals = count_signals()?;
         tokio::select! {
@@ -169,23 +174,24 @@ impl Running {
         Ok(Self { url, log, views, roles, stop_signals, http, signals, _claim: claim })
     }
 
-    /// Where it listens.
+    /// The URL that the ledger listens on.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its command side, if it has that role.
+    /// The command side, where the process has that role.
     #[must_use]
     pub fn service(&self) -> Option<&command::Service> {
         self.roles.service.as_ref()
     }
 
-    /// Waits until the views include everything that is in the log now. Returns at once where another process projects.
+    /// Waits until the views include all events that are in the log now. Returns at once where
+    /// another process projects.
     ///
     /// # Errors
     /// The log is out of reach, or the projector stopped.
-    pub async fn views_caught_up(&self) -> anyhow::Result<()> {
+    pub async fn wait_for_views(&self) -> anyhow::Result<()> {
         let Some(projecting) = &self.roles.projecting else { return Ok(()) };
         let head = self.log.log.head().await.context("find the end of the log")?;
         let reached = |status: &projector::Status| match status {
@@ -203,8 +209,8 @@ impl Running {
     /// Serves until SIGINT or SIGTERM, then stops.
     ///
     /// # Errors
-    /// As [`Running::stop`].
-    pub async fn until_signal(mut self) -> anyhow::Result<()> {
+    /// As [`ServingLedger::stop`].
+    pub async fn run_until_signal(mut self) -> anyhow::Result<()> {
         let signals = self.signals.clone();
         tokio::select! {
             () = wait_for_signals(signals.clone(), 1) => tracing::info!("stopping"),
@@ -248,8 +254,8 @@ impl Running {
     }
 }
 
-/// Opens the stores that the role uses, and claims the data directory where an embedded Postgres is one
-/// of them.
+/// Opens the stores that the role uses, and claims the data directory where an embedded Postgres is
+/// one of them.
 async fn open_stores(settings: &Settings) -> anyhow::Result<(Option<Claim>, LogStore, Option<PgPool>)> {
     let Settings { stores, role, .. } = settings;
     Ok(match role {
@@ -270,23 +276,23 @@ async fn close(log: LogStore, views: Option<PgPool>) -> anyhow::Result<()> {
     log.close().await
 }
 
-/// Refuses to be reached from other machines, as nobody would be asked who they are; unless somebody has decided that the
-/// network takes care of that.
+/// Refuses an address that other machines can reach, as requests are not authenticated, unless the
+/// operator has decided that the network takes care of that.
 fn check_listen(listen: SocketAddr, trust_network: bool) -> anyhow::Result<()> {
     if listen.ip().is_loopback() {
         return Ok(());
     }
     if !trust_network {
         bail!(
-            "--listen {listen} would let other machines in, and no authentication is configured, so that anybody there \
+            "--listen {listen} would let other machines in, and no authentication is configured, so that any client there \
              could record anything: listen on 127.0.0.1:{port} or [::1]:{port}, and put something in front that \
-             authenticates; or, where the network lets nobody in but that, add --trust-network",
+             authenticates; or, where the network lets only that in, add --trust-network",
             port = listen.port()
         );
     }
     tracing::warn!(
         %listen,
-        "other machines are let in and nobody is asked who they are, by --trust-network: whoever reaches {listen} can read \
+        "other machines are let in without authentication, by --trust-network: a client that reaches {listen} can read \
          and record everything"
     );
     Ok(())
@@ -297,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_machines_are_kept_out() {
+    fn an_address_for_other_machines_needs_trust_network() {
         for (listen, allowed) in [
             ("127.0.0.1:8080", true),
             ("[::1]:8080", true),

@@ -1,4 +1,5 @@
-//! The parts of an orderly end: signals, flags that tasks wait for, and workers that stop when told.
+//! The parts of an orderly end: signals, flags that tasks wait for, and workers that stop when
+//! told.
 
 use anyhow::Context as _;
 use tokio::{
@@ -42,8 +43,8 @@ pub(super) fn wait_until_raised(sender: &watch::Sender<bool>) -> impl Future<Out
     }
 }
 
-/// A task that works beside the requests until it is told to stop. A worker that ends before that is
-/// logged and shows in the health; the other parts of the program go on.
+/// A task that works beside the requests until it is told to stop. A worker that ends before that
+/// is logged and shows in the health; the other parts of the program go on.
 pub(super) struct Worker {
     watch: JoinHandle<anyhow::Result<()>>,
     failed: watch::Receiver<Option<String>>,

@@ -28,17 +28,18 @@ impl LogStore {
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub async fn open(settings: &settings::Stores) -> anyhow::Result<Self> {
+    pub async fn open(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
         let (backend, postgres) = connect_log(settings).await?;
         backend.migrate().await?;
         Self::connect(backend, postgres).await
     }
 
-    /// Opens the log with its schema as it is. Answers `None` where there is no log, and makes none.
+    /// Opens the log with its schema as it is. Answers `None` where there is no log, and makes
+    /// none.
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub async fn open_existing(settings: &settings::Stores) -> anyhow::Result<Option<Self>> {
+    pub async fn open_existing(settings: &settings::StoreSettings) -> anyhow::Result<Option<Self>> {
         if settings.event_store.is_none() && !embedded_postgres::exists(&settings.data_dir()?) {
             return Ok(None);
         }
@@ -61,12 +62,12 @@ impl LogStore {
         Ok(Some(Self::connect(backend, postgres).await?))
     }
 
-    /// The log that --event-store names, for a service that may be started before its server, or before
-    /// there is a log. Until then every call of the log fails as an outage.
+    /// The log that --event-store names, for a service that may be started before its server, or
+    /// before there is a log. Until then every call of the log fails as an outage.
     ///
     /// # Errors
     /// --event-store is not given, or is no URL of a store.
-    pub fn lazy(settings: &settings::Stores) -> anyhow::Result<Self> {
+    pub fn lazy(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
         let backend = LogBackend::lazy(settings)?;
         let (log, readers): (SharedLog, _) = match &backend {
             LogBackend::Postgres(pool) => in_postgres(PostgresLog::lazy(pool)),
@@ -75,7 +76,8 @@ impl LogStore {
         Ok(Self { log, backend, readers, postgres: None })
     }
 
-    /// Brings the log's schema up to date, where it has one, and gives the services' roles their rights to it.
+    /// Brings the log's schema up to date, where it has one, and gives the services' roles their
+    /// rights to it.
     ///
     /// # Errors
     /// The server is out of reach, or does not allow it.
@@ -85,9 +87,9 @@ impl LogStore {
         event_log_postgres::grant_roles(pool).await.context("let the services' roles use the event log")
     }
 
-    /// Waits until the log's schema is up to date, where it has one. Tries again and again, and passes
-    /// the reason for each failed try to `failed`: the server may be out of reach, or an operator with
-    /// more rights may have to prepare the log first.
+    /// Waits until the log's schema is up to date, where it has one. Tries again and again, and
+    /// passes the reason for each failed try to `failed`: the server may be out of reach, or an
+    /// operator with more rights may have to prepare the log first.
     pub fn wait_until_prepared<F>(&self, failed: F) -> impl Future<Output = ()> + Send + use<F>
     where
         F: Fn(&anyhow::Error) + Send,
@@ -106,7 +108,7 @@ impl LogStore {
     }
 
     /// The error of a tool that needs a ledger where there is none.
-    pub(super) fn missing(settings: &settings::Stores) -> anyhow::Error {
+    pub(super) fn missing(settings: &settings::StoreSettings) -> anyhow::Error {
         if settings.event_store.is_some() {
             return anyhow!("there is no ledger in the event store that --event-store names: is that the one meant?");
         }
@@ -142,12 +144,13 @@ impl LogStore {
         Ok(Self { log, backend, readers, postgres })
     }
 
-    /// Opens or makes the log, does some work with it, and closes it: see [`LogStore::close_after`].
+    /// Opens or makes the log, does some work with it, and closes it: see
+    /// [`LogStore::close_after`].
     ///
     /// # Errors
     /// Why the log could not be opened, and those of the work.
     pub async fn with<T>(
-        settings: &settings::Stores,
+        settings: &settings::StoreSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         Self::open(settings).await?.close_after(work).await
@@ -158,15 +161,15 @@ impl LogStore {
     /// # Errors
     /// As [`LogStore::with`]; and where there is no log.
     pub async fn with_existing<T>(
-        settings: &settings::Stores,
+        settings: &settings::StoreSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let store = Self::open_existing(settings).await?.ok_or_else(|| Self::missing(settings))?;
         store.close_after(work).await
     }
 
-    /// Does some work, and closes the log however the work ends. An error of the work comes before one
-    /// of closing, which may fail for the same cause.
+    /// Does some work, and closes the log however the work ends. An error of the work comes before
+    /// one of closing, which may fail for the same cause.
     ///
     /// # Errors
     /// Those of the work; else Postgres does not stop.
@@ -190,7 +193,8 @@ impl LogStore {
     }
 }
 
-/// Appends many streams' events in the order given, with their recorded times, to either kind of log.
+/// Appends events of many streams in the order given, with their recorded times, to either kind of
+/// log.
 #[derive(Debug)]
 pub enum OrderedWriter {
     /// To one in Postgres.
@@ -200,8 +204,8 @@ pub enum OrderedWriter {
 }
 
 impl OrderedWriter {
-    /// Appends events behind position `after`, where the log must end, and answers its new end. On KurrentDB only the
-    /// streams named are held to where they must end.
+    /// Appends events after position `after`, where the log must end, and answers its new end. On
+    /// KurrentDB only the ends of the streams named are checked.
     ///
     /// # Errors
     /// The log or a stream is elsewhere, or the store is out of reach.
@@ -222,7 +226,7 @@ pub(super) enum LogBackend {
 impl LogBackend {
     /// Connects to the log. Its schema stays as it is.
     pub(super) async fn connect(
-        settings: &settings::Stores,
+        settings: &settings::StoreSettings,
         postgres: Option<&embedded_postgres::Server>,
     ) -> anyhow::Result<Self> {
         match &settings.event_store {
@@ -237,7 +241,7 @@ impl LogBackend {
     }
 
     /// The place of the log, connected to when it is first used.
-    pub(super) fn lazy(settings: &settings::Stores) -> anyhow::Result<Self> {
+    pub(super) fn lazy(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
         match &settings.event_store {
             Some(url) if event_log_kurrentdb::is_url(url) => Ok(Self::Kurrent(settings.kurrent_log(url)?)),
             url => Ok(Self::Postgres(lazy_pool("--event-store", url.as_ref())?)),
@@ -269,7 +273,9 @@ impl LogBackend {
 }
 
 /// Connects to the place of the log, and starts the embedded Postgres where the log is in it.
-async fn connect_log(settings: &settings::Stores) -> anyhow::Result<(LogBackend, Option<embedded_postgres::Server>)> {
+async fn connect_log(
+    settings: &settings::StoreSettings,
+) -> anyhow::Result<(LogBackend, Option<embedded_postgres::Server>)> {
     let postgres = if settings.event_store.is_none() { Some(start_embedded(settings).await?) } else { None };
     Ok((LogBackend::connect(settings, postgres.as_ref()).await?, postgres))
 }

@@ -1,5 +1,6 @@
-//! The event log and the views' database, opened as the settings say: a store that no URL names is in
-//! the embedded Postgres. The log is in Postgres or on a KurrentDB server, the views in Postgres.
+//! The event log and the views' database, opened as the settings say: a store that no URL names is
+//! in the embedded Postgres. The log is in Postgres or on a KurrentDB server, the views in
+//! Postgres.
 
 mod log_store;
 mod postgres;
@@ -30,13 +31,13 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens the stores and brings their schemas up to date. Starts the embedded Postgres where it is needed and not
-    /// running.
+    /// Opens the stores and brings their schemas up to date. Starts the embedded Postgres where it
+    /// is needed and not running.
     ///
     /// # Errors
     /// Which store could not be opened, and why.
-    pub async fn open(settings: &settings::Stores) -> anyhow::Result<Self> {
-        let connected = Connected::new(settings).await?;
+    pub async fn open(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
+        let connected = ConnectedStores::new(settings).await?;
         connected.backend.migrate().await?;
         projector::migrate(&connected.views).await.context("prepare the views' database")?;
         connected.open().await
@@ -46,11 +47,11 @@ impl Stores {
     ///
     /// # Errors
     /// As [`Stores::open`]; and where there is no log yet.
-    pub async fn open_existing(settings: &settings::Stores) -> anyhow::Result<Self> {
+    pub async fn open_existing(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
         if settings.is_embedded() && !embedded_postgres::exists(&settings.data_dir()?) {
             return Err(LogStore::missing(settings));
         }
-        Connected::new(settings).await?.open().await
+        ConnectedStores::new(settings).await?.open().await
     }
 
     /// The log and the views' database. Callers must close each, the views first.
@@ -59,13 +60,13 @@ impl Stores {
         (LogStore { log: self.log, backend: self.backend, readers: self.readers, postgres: self.postgres }, self.views)
     }
 
-    /// Opens existing stores, does some work with them, and closes them however the work ends. An error
-    /// of the work comes before one of closing, which may fail for the same cause.
+    /// Opens existing stores, does some work with them, and closes them however the work ends. An
+    /// error of the work comes before one of closing, which may fail for the same cause.
     ///
     /// # Errors
     /// As [`Stores::open_existing`], those of the work, or Postgres does not stop.
     pub async fn with_existing<T>(
-        settings: &settings::Stores,
+        settings: &settings::StoreSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let stores = Self::open_existing(settings).await?;
@@ -90,14 +91,14 @@ impl Stores {
 }
 
 /// The databases, connected to, with their schemas as they are.
-struct Connected {
+struct ConnectedStores {
     views: PgPool,
     backend: LogBackend,
     postgres: Option<embedded_postgres::Server>,
 }
 
-impl Connected {
-    async fn new(settings: &settings::Stores) -> anyhow::Result<Self> {
+impl ConnectedStores {
+    async fn new(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
         let postgres = if settings.is_embedded() { Some(start_embedded(settings).await?) } else { None };
         let backend = LogBackend::connect(settings, postgres.as_ref()).await?;
         let views = pool("--views", &url(settings.views.as_ref(), postgres.as_ref())).await?;

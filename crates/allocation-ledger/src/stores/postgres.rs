@@ -10,17 +10,19 @@ use sqlx::{
 
 use crate::settings;
 
-/// The database in the embedded Postgres, for the log (schema `log`) and the views (schema `views`).
+/// The database in the embedded Postgres, for the log (schema `log`) and the views (schema
+/// `views`).
 const DATABASE: &str = "ledger";
 
-/// Connections of one pool. The embedded server has 100, for a `serve` with some three pools and a tool beside it.
+/// Connections of one pool. The embedded server has 100, for a `serve` with some three pools and a
+/// tool beside it.
 const CONNECTIONS_MAX: u32 = 16;
 
 /// How long a request waits for a connection before the database counts as out of reach.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Starts the embedded Postgres, and makes the ledger's database in it.
-pub(super) async fn start_embedded(settings: &settings::Stores) -> anyhow::Result<embedded_postgres::Server> {
+pub(super) async fn start_embedded(settings: &settings::StoreSettings) -> anyhow::Result<embedded_postgres::Server> {
     let server = embedded_postgres::Server::start_with(&settings.data_dir()?, settings.postgres_options()).await?;
     server.create_database(DATABASE).await?;
     Ok(server)
@@ -35,7 +37,7 @@ pub(super) fn url(given: Option<&String>, postgres: Option<&embedded_postgres::S
 ///
 /// # Errors
 /// --views is not given, or is no URL of a database.
-pub(crate) fn lazy_views(settings: &settings::Stores) -> anyhow::Result<PgPool> {
+pub(crate) fn lazy_views(settings: &settings::StoreSettings) -> anyhow::Result<PgPool> {
     lazy_pool("--views", settings.views.as_ref())
 }
 

@@ -1,11 +1,13 @@
 //! `copy`: the event log of one ledger, copied into another store event by event.
 //!
-//! 1. What the target holds already must be the beginning of the source's log: an earlier copy that was not finished.
-//!    Anything else there is left alone, and nothing is copied.
-//! 2. The rest is appended in the order of the source, with the events' ids, bytes and recorded times.
+//! 1. The target must be empty or hold the beginning of the source's log, from an earlier copy that
+//!    was not finished. A target that holds anything else is left alone, and nothing is copied.
+//! 2. The rest is appended in the order of the source, with the events' ids, bytes and recorded
+//!    times.
 //! 3. Both are read from the start and compared.
 //!
-//! Only positions are the target's own. The views are derived and not copied; whoever serves the target builds them.
+//! Only positions differ in the target. The views are derived and not copied: a ledger that serves
+//! the target builds them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,31 +20,34 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::{
-    interrupt::{interrupted, unless_interrupted},
+    interrupt::{interruption, unless_interrupted},
     settings,
     stdout::print_line,
     stores::LogStore,
 };
 
-/// Events read and appended at once: enough to spread the cost of a commit, few enough to stop soon when interrupted.
+/// Events read and appended at once: enough to spread the cost of a commit, few enough to stop soon
+/// when interrupted.
 const BATCH_EVENTS: usize = 1_000;
 
-/// Batches read ahead of whoever appends or compares.
+/// Batches read ahead of the appending or the comparison.
 const BATCHES_AHEAD: usize = 4;
 
-/// What `copy` can be told.
+/// The settings of `copy`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// The log to copy: `postgres://…`, `kurrentdb://…`, or the data directory of a ledger
     #[arg(long, value_name = "URL|DIR")]
     from: String,
-    /// The log to copy into, empty or with an unfinished copy in it; a data directory is made where there is none
+    /// The log to copy into, empty or with an unfinished copy in it; a data directory is made where
+    /// there is none
     #[arg(long, value_name = "URL|DIR")]
     to: String,
-    /// What the names of the streams begin with, where the log to copy is on a KurrentDB server
+    /// The beginning of the names of the streams, where the log to copy is on a KurrentDB server
     #[arg(long, value_name = "PREFIX", default_value_t)]
     from_stream_prefix: StreamPrefix,
-    /// What the names of the streams begin with, where the log to copy into is on a KurrentDB server
+    /// The beginning of the names of the streams, where the log to copy into is on a KurrentDB
+    /// server
     #[arg(long, value_name = "PREFIX", default_value_t)]
     to_stream_prefix: StreamPrefix,
     /// Directory of the server programs `postgres` and `initdb`. Default: looked for
@@ -54,24 +59,25 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn stores(&self, place: &str, prefix: &StreamPrefix) -> settings::Stores {
+    fn stores(&self, place: &str, prefix: &StreamPrefix) -> settings::StoreSettings {
         let (data_dir, event_store) = match place.contains("://") {
             true => (None, Some(place.to_owned())),
             false => (Some(PathBuf::from(place)), None),
         };
         let postgres_bin = self.postgres_bin.clone();
-        settings::Stores { data_dir, postgres_bin, event_store, stream_prefix: prefix.clone(), views: None }
+        settings::StoreSettings { data_dir, postgres_bin, event_store, stream_prefix: prefix.clone(), views: None }
     }
 }
 
-/// Copies.
+/// Copies the log.
 ///
 /// # Errors
-/// The target holds something else, the two differ at the end, one of them is out of reach, or it is interrupted.
+/// The target holds something else, the two differ at the end, one of them is out of reach, or it
+/// is interrupted.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let (from, to) = (&settings.from, &settings.to);
     let (from_prefix, to_prefix) = (&settings.from_stream_prefix, &settings.to_stream_prefix);
-    if place(from) == place(to) && from_prefix == to_prefix {
+    if normalise_place(from) == normalise_place(to) && from_prefix == to_prefix {
         bail!("--from and --to name the same log");
     }
     let source = settings.stores(from, &settings.from_stream_prefix);
@@ -96,11 +102,11 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     })
 }
 
-/// What a copy came to.
+/// The outcome of a copy.
 struct CopyOutcome {
-    /// Events that stand in both.
+    /// Events that are in both logs.
     events: u64,
-    /// Those that stood in the target before.
+    /// Events that were in the target before.
     found: u64,
     /// Whether more was recorded in the source meanwhile.
     since: bool,
@@ -125,7 +131,7 @@ async fn copy(source: &LogStore, target: &LogStore) -> anyhow::Result<CopyOutcom
 async fn copy_to(source: &LogStore, target: &LogStore, end: u64, bar: &ProgressBar) -> anyhow::Result<(u64, u64)> {
     bar.set_prefix("comparing");
     let found = unless_interrupted(compare(&source.log, &target.log, end, bar)).await?;
-    let Some(found) = found else { return Err(interrupted("nothing was copied yet")) };
+    let Some(found) = found else { return Err(interruption("nothing was copied yet")) };
     if let Some(differs) = found.differs {
         bail!(
             "the log to copy into holds something else: {differs}. Copy into an empty one, or into one that an unfinished copy \
@@ -138,10 +144,10 @@ async fn copy_to(source: &LogStore, target: &LogStore, end: u64, bar: &ProgressB
 
     bar.set_prefix("verifying");
     let both = unless_interrupted(compare(&source.log, &target.log, end, bar)).await?;
-    let Some(both) = both else { return Err(interrupted("all is copied and not compared: run the same again")) };
+    let Some(both) = both else { return Err(interruption("all is copied and not compared: run the same again")) };
     match both {
-        Same { differs: None, after, .. } if after == end => Ok((both.events, found.events)),
-        Same { differs, .. } => {
+        CommonBeginning { differs: None, after, .. } if after == end => Ok((both.events, found.events)),
+        CommonBeginning { differs, .. } => {
             let differs = differs.unwrap_or_else(|| "it ends earlier".to_owned());
             bail!("the copy differs from the log that was copied: {differs}. Do not use it")
         }
@@ -149,35 +155,42 @@ async fn copy_to(source: &LogStore, target: &LogStore, end: u64, bar: &ProgressB
 }
 
 /// Appends what the target lacks, batch by batch.
-async fn append(source: &LogStore, target: &LogStore, end: u64, found: &Same, bar: &ProgressBar) -> anyhow::Result<()> {
-    let mut batches = Batches::read(&source.log, found.after, end);
+async fn append(
+    source: &LogStore,
+    target: &LogStore,
+    end: u64,
+    found: &CommonBeginning,
+    bar: &ProgressBar,
+) -> anyhow::Result<()> {
+    let mut batches = EventBatches::read(&source.log, found.after, end);
     let mut writer = target.ordered_writer();
     let (mut events, mut target_end) = (found.events, found.target_after);
-    let mut interruption = std::pin::pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
+    let mut signalled = std::pin::pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
     loop {
         let batch = tokio::select! {
             biased;
-            _ = &mut interruption => {
-                return Err(interrupted(&format!("{events} events are copied; the same again copies the rest")));
+            _ = &mut signalled => {
+                return Err(interruption(&format!("{events} events are copied; the same again copies the rest")));
             }
             batch = batches.next() => batch?,
         };
         let Some(last) = batch.last().map(|last| last.position) else { return Ok(()) };
         let count = batch.len() as u64;
-        let ordered: Vec<OrderedEvent> = batch.into_iter().map(ordered).collect();
+        let ordered: Vec<OrderedEvent> = batch.into_iter().map(into_ordered).collect();
         target_end = match writer.append(target_end, &ordered).await {
             Ok(end) => {
                 check_alone(target, target_end, &ordered).await?;
                 end
             }
-            Err(error) => return Err(not_written(error, events)),
+            Err(error) => return Err(explain_append_error(error, events)),
         };
         events += count;
         show(bar, last, events);
     }
 }
 
-/// Makes sure that nothing else has come between the events just appended: a store that holds its streams apart does not.
+/// Checks that no other event has come between those just appended. A store that checks each stream
+/// by itself does not notice that.
 async fn check_alone(target: &LogStore, after: u64, appended: &[OrderedEvent]) -> anyhow::Result<()> {
     let stand = target.log.read_all(after, appended.len() + 1).await.context("read what was copied")?;
     if !stand.iter().map(|event| event.event_id).eq(appended.iter().map(|one| one.event.event_id)) {
@@ -188,8 +201,8 @@ async fn check_alone(target: &LogStore, after: u64, appended: &[OrderedEvent]) -
     Ok(())
 }
 
-/// What to tell whoever copies: whether to go on, wait, or find out who else writes there.
-fn not_written(error: OrderedError, events: u64) -> anyhow::Error {
+/// Says what to do about an append that failed: go on, wait, or find the other writer.
+fn explain_append_error(error: OrderedError, events: u64) -> anyhow::Error {
     let context = match &error {
         OrderedError::Moved { .. } | OrderedError::Revision { .. } => {
             "somebody else records in the log to copy into, or the log to copy leaves out events of this stream"
@@ -205,8 +218,8 @@ fn not_written(error: OrderedError, events: u64) -> anyhow::Error {
     anyhow::Error::new(error).context(context)
 }
 
-/// Names of the same place, made the same: a directory has several, and so has a scheme.
-fn place(name: &str) -> String {
+/// Makes names of the same place equal: a directory has several names, and so has a scheme.
+fn normalise_place(name: &str) -> String {
     match name.split_once("://") {
         None => std::fs::canonicalize(name).map_or_else(|_| name.to_owned(), |path| path.display().to_string()),
         Some((scheme, rest)) => {
@@ -216,13 +229,13 @@ fn place(name: &str) -> String {
     }
 }
 
-fn ordered(event: RecordedEvent) -> OrderedEvent {
+fn into_ordered(event: RecordedEvent) -> OrderedEvent {
     let RecordedEvent { stream, revision, event_id, type_name, recorded_at, metadata, data, .. } = event;
     OrderedEvent { stream, revision, event: NewEvent { event_id, type_name, recorded_at, metadata, data } }
 }
 
 /// How far two logs are the same.
-struct Same {
+struct CommonBeginning {
     /// Events that are the same, from the start.
     events: u64,
     /// The position of the last of them in the source.
@@ -234,9 +247,14 @@ struct Same {
 }
 
 /// Compares the target with the source up to a position there, until one of them ends.
-async fn compare(source: &SharedLog, target: &SharedLog, end: u64, bar: &ProgressBar) -> anyhow::Result<Same> {
-    let mut same = Same { events: 0, after: 0, target_after: 0, differs: None };
-    let (mut sources, mut targets) = (Batches::read(source, 0, end), Batches::read(target, 0, u64::MAX));
+async fn compare(
+    source: &SharedLog,
+    target: &SharedLog,
+    end: u64,
+    bar: &ProgressBar,
+) -> anyhow::Result<CommonBeginning> {
+    let mut same = CommonBeginning { events: 0, after: 0, target_after: 0, differs: None };
+    let (mut sources, mut targets) = (EventBatches::read(source, 0, end), EventBatches::read(target, 0, u64::MAX));
     let (mut source, mut target) = (Vec::new().into_iter(), Vec::new().into_iter());
     loop {
         if target.len() == 0 {
@@ -267,9 +285,9 @@ fn show(bar: &ProgressBar, position: u64, events: u64) {
 }
 
 /// A log's events from after one position up to another, read ahead.
-struct Batches(mpsc::Receiver<anyhow::Result<Vec<RecordedEvent>>>);
+struct EventBatches(mpsc::Receiver<anyhow::Result<Vec<RecordedEvent>>>);
 
-impl Batches {
+impl EventBatches {
     fn read(log: &SharedLog, mut after: u64, end: u64) -> Self {
         let (read, reading) = mpsc::channel(BATCHES_AHEAD);
         let log = log.clone();
@@ -286,7 +304,7 @@ impl Batches {
                     },
                     Err(_) => after = end,
                 }
-                // Nobody reads on where the two differ, or somebody has interrupted it.
+                // The receiver is gone where the two logs differ, or after an interruption.
                 if read.send(batch.map_err(anyhow::Error::from)).await.is_err() {
                     return;
                 }

@@ -1,4 +1,5 @@
-//! `event-store check`: tries on a server every promise that the ledger relies on, before an operator trusts it.
+//! `event-store check`: tries on a server every promise that the ledger relies on, before an
+//! operator trusts it.
 
 use std::sync::Arc;
 
@@ -11,40 +12,41 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgCon
 use uuid::Uuid;
 
 use crate::{
-    interrupt::{interrupted, unless_interrupted},
+    interrupt::{interruption, unless_interrupted},
     stores,
 };
 
-/// What can be asked of an event store.
+/// The subcommands of `event-store`.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Try on a server every promise that the ledger relies on; in a database, or with streams, made for that and removed
-    /// again
-    Check(Check),
+pub enum EventStoreCommand {
+    /// Try on a server every promise that the ledger relies on; in a database, or with streams,
+    /// made for that and removed again
+    Check(CheckSettings),
 }
 
-/// What `event-store check` can be told.
+/// The settings of `event-store check`.
 #[derive(Debug, Args)]
-pub struct Check {
-    /// The server, as --event-store would name it. A Postgres user must be allowed to make a database; a KurrentDB user
-    /// to read `$all`, and to write and delete streams
+pub struct CheckSettings {
+    /// The server, as --event-store would name it. A Postgres user must be allowed to make a
+    /// database; a KurrentDB user to read `$all`, and to write and delete streams
     url: String,
-    /// What the names of a ledger's streams on this KurrentDB server begin with; the streams tried with begin otherwise
+    /// The beginning of the names of a ledger's streams on this KurrentDB server; the streams of
+    /// the check begin otherwise
     #[arg(long, env = "LEDGER_STREAM_PREFIX", value_name = "PREFIX", default_value_t)]
     stream_prefix: StreamPrefix,
 }
 
-/// Does what is asked.
+/// Runs the subcommand.
 ///
 /// # Errors
 /// The server is out of reach, or does not hold a promise.
-pub async fn run(command: &Command) -> anyhow::Result<()> {
+pub async fn run(command: &EventStoreCommand) -> anyhow::Result<()> {
     match command {
-        Command::Check(check) => run_check(check).await,
+        EventStoreCommand::Check(check) => run_check(check).await,
     }
 }
 
-async fn run_check(check: &Check) -> anyhow::Result<()> {
+async fn run_check(check: &CheckSettings) -> anyhow::Result<()> {
     let report = match event_log_kurrentdb::is_url(&check.url) {
         true => check_kurrentdb(check).await?,
         false => check_postgres(check).await?,
@@ -55,14 +57,14 @@ async fn run_check(check: &Check) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says what held, where all was tried.
+/// Prints the report, where the check came to its end.
 fn print_report(tried: &anyhow::Result<Option<contract::ContractReport>>) {
     if let Ok(Some(report)) = tried {
         print!("{report}");
     }
 }
 
-async fn check_postgres(check: &Check) -> anyhow::Result<contract::ContractReport> {
+async fn check_postgres(check: &CheckSettings) -> anyhow::Result<contract::ContractReport> {
     let server = stores::connect_options("the argument of `event-store check`", &check.url)?;
     let mut connection = PgConnection::connect_with(&server).await.context("connect to the server")?;
     // The events tried with are of no use to a ledger, so they must not come near one.
@@ -72,13 +74,13 @@ async fn check_postgres(check: &Check) -> anyhow::Result<contract::ContractRepor
         .await
         .context("make a database to try in: name a user who may (`ALTER ROLE … CREATEDB`)")?;
     let report = unless_interrupted(try_in(server.database(&database))).await;
-    // Now: it took minutes, and cleaning up may fail.
+    // Printed now, as the check took minutes and cleaning up may fail.
     print_report(&report);
     sqlx::query(AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)")))
         .execute(&mut connection)
         .await
         .with_context(|| format!("drop the database {database}, which was made to try in: drop it by hand"))?;
-    report?.ok_or_else(|| interrupted("the database tried in is dropped again"))
+    report?.ok_or_else(|| interruption("the database tried in is dropped again"))
 }
 
 async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::ContractReport> {
@@ -95,7 +97,7 @@ async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::Contract
     Ok(report)
 }
 
-async fn check_kurrentdb(check: &Check) -> anyhow::Result<contract::ContractReport> {
+async fn check_kurrentdb(check: &CheckSettings) -> anyhow::Result<contract::ContractReport> {
     let run = Uuid::new_v4();
     let prefix = prefix_to_try_with(&check.stream_prefix, run);
     let open = || KurrentLog::new(&check.url, &prefix);
@@ -106,13 +108,13 @@ async fn check_kurrentdb(check: &Check) -> anyhow::Result<contract::ContractRepo
     let report = unless_interrupted(async { Ok(contract::check(&handles, run).await) }).await;
     print_report(&report);
     let by_hand = || format!("delete the streams tried with: delete those that begin with `{prefix}` by hand");
-    // What was interrupted may have had appends under way, which make streams meanwhile.
+    // An interrupted check may have appends under way, which make streams meanwhile.
     while event_log_kurrentdb::remove(&one).await.with_context(by_hand)? > 0 {}
-    report?.ok_or_else(|| interrupted("the streams tried with are deleted again"))
+    report?.ok_or_else(|| interruption("the streams tried with are deleted again"))
 }
 
-/// A prefix that nobody uses. It does not begin as that of a ledger on the server does, which would take the streams for its
-/// own.
+/// A prefix that is not in use. It must not begin as that of a ledger on the server does, which
+/// would take the streams for its own.
 fn prefix_to_try_with(ledger: &StreamPrefix, run: Uuid) -> StreamPrefix {
     let begin = if ledger.to_string().starts_with('c') { "trial" } else { "check" };
     format!("{begin}-{}-", run.simple()).parse().expect("letters, digits and hyphens")

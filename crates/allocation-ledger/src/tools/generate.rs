@@ -1,7 +1,7 @@
 //! `generate`: a made-up history of a whole country, to try the ledger out at its real size.
 //!
-//! The crate `simulation` decides what happens, on a thread of its own; here the batches of events that
-//! it hands over are appended to the log.
+//! The crate `simulation` decides what happens, on a thread of its own; here the batches of events
+//! that it hands over are appended to the log.
 
 use std::{pin::pin, time::Instant};
 
@@ -17,16 +17,17 @@ use simulation::{Batch, Size, simulate, years_before};
 use tokio::sync::mpsc;
 
 use crate::{
-    interrupt::{interrupted, unless_interrupted},
+    interrupt::{interruption, unless_interrupted},
     settings,
     stdout::print_line,
     stores::LogStore,
 };
 
-/// Batches that wait for the writer: enough that neither waits for the other's moods, and few megabytes.
+/// Batches that may wait for the writer: enough to even out the speed of both sides, and few
+/// megabytes.
 const BATCHES_WAITING_MAX: usize = 2;
 
-/// What `generate` can be told.
+/// The settings of `generate`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// People in prison at a time
@@ -38,7 +39,7 @@ pub struct Settings {
     /// Prisons
     #[arg(long, default_value_t = 120, value_name = "N", value_parser = value_parser!(u32).range(1..=simulation::PRISONS_MAX as i64))]
     prisons: u32,
-    /// What chance begins with: the same number makes the same history
+    /// The seed of chance: the same number makes the same history
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     seed: u64,
     /// Last day of the history
@@ -49,7 +50,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
 }
 
 /// The size of a history that was generated.
@@ -59,10 +60,11 @@ struct Generated {
     cases: usize,
 }
 
-/// Generates.
+/// Generates a history.
 ///
 /// # Errors
-/// The log holds events already, it is interrupted, or the store fails; what was written by then is a shorter history.
+/// The log holds events already, it is interrupted, or the store fails; what was written by then is
+/// a shorter history.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     if settings.until > london::date(Clock::system().now()) {
         bail!("--until {} is still to come: nothing can have been recorded then yet", settings.until);
@@ -78,20 +80,20 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     print_line(&if settings.json {
         json!({
             "events": events, "cases": cases, "prisons": prisons, "seconds": seconds, "eventsPerSecond": rate,
-            "from": from(settings), "until": until, "seed": seed,
+            "from": first_day(settings), "until": until, "seed": seed,
         })
         .to_string()
     } else {
         format!(
             "generated {events} events of {cases} cases at {prisons} prisons, from {} to {until} with seed {seed}, in \
              {seconds:.1} s ({rate} events/s)",
-            from(settings)
+            first_day(settings)
         )
     })
 }
 
 /// The first day of the history.
-fn from(settings: &Settings) -> NaiveDate {
+fn first_day(settings: &Settings) -> NaiveDate {
     years_before(settings.until, settings.years)
 }
 
@@ -106,25 +108,26 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Generate
     let size = Size {
         prisoners: settings.prisoners as usize,
         prisons: settings.prisons as usize,
-        from: from(settings),
+        from: first_day(settings),
         until: settings.until,
     };
     let seed = settings.seed;
     let (batches, mut waiting) = mpsc::channel::<Batch>(BATCHES_WAITING_MAX);
-    // A thread of its own, as it never waits for anything but room; it ends when nobody takes batches any more.
+    // On a separate thread, as the simulation waits for nothing but room in the channel. It ends
+    // when the receiver is gone.
     let world = std::thread::spawn(move || simulate(size, seed, |batch| batches.blocking_send(batch).is_ok()));
 
     let bar = progress_bar(size);
     let mut writer = store.ordered_writer();
     let mut generated = Generated::default();
     let mut end = 0;
-    let mut interruption = pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
+    let mut signalled = pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
     loop {
         let batch = tokio::select! {
             biased;
-            _ = &mut interruption => {
+            _ = &mut signalled => {
                 bar.abandon();
-                return Err(interrupted(&format!(
+                return Err(interruption(&format!(
                     "the log holds the first {} events, a history that ends earlier",
                     generated.events
                 )));
@@ -135,7 +138,7 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Generate
         end = match writer.append(end, &batch.events).await {
             Ok(end) => end,
             Err(OrderedError::Moved { after, head }) => bail!(
-                "somebody else records in this ledger: it ends at position {head} instead of {after}. Generate into a \
+                "another program records in this ledger: it ends at position {head} instead of {after}. Generate into a \
                  ledger of its own"
             ),
             Err(error) => return Err(anyhow::Error::new(error).context("write the events")),

@@ -1,4 +1,5 @@
-//! `handover-dates`: JSON lines of sentence facts in, JSON lines of handover dates out; nothing is recorded.
+//! `handover-dates`: JSON lines of sentence facts in, JSON lines of handover dates out; nothing is
+//! recorded.
 
 use std::{
     fs::File,
@@ -11,7 +12,7 @@ use clap::Args;
 use command::Clock;
 use domain::london;
 
-/// What `handover-dates` can be told.
+/// The settings of `handover-dates`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// File of facts, one JSON object a line; absent or `-`: standard input
@@ -21,7 +22,8 @@ pub struct Settings {
 /// Answers every line in its place. Blank lines are passed over.
 ///
 /// # Errors
-/// The file cannot be read or the answers cannot be written; a line at fault is answered, not an error.
+/// The file cannot be read or the answers cannot be written; a line at fault is answered, not an
+/// error.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     match settings.file.as_deref() {
         Some(path) if path.as_os_str() != "-" => {
@@ -74,7 +76,7 @@ mod tests {
             r#"{"indeterminate":false,"sentenceStartDate":"2024-01-01","conditionalReleaseDate":"2026-01-01"}"#,
             r#"{"startDate":"2025-04-17","handoverDate":"2025-04-17","reason":"determinate","earliestRelease":{"name":"CRD","date":"2026-01-01"},"responsibility":"Community"}"#,
         );
-        // What is not said does not hold.
+        // A fact that is left out is false.
         check(
             r#"{"recalled":true}"#,
             r#"{"startDate":null,"handoverDate":null,"reason":"recall_case","earliestRelease":null,"responsibility":"Community"}"#,

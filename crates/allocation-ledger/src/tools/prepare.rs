@@ -1,5 +1,5 @@
-//! `prepare`: makes on Postgres servers of an operator's own what only their owner may, so that the services can log in with no
-//! more rights than their work takes.
+//! `prepare`: makes the schemas and roles on an operator's Postgres servers that need the rights of
+//! the databases' owner, so that the services can log in with no more rights than they need.
 //!
 //! | where | what |
 //! |---|---|
@@ -17,15 +17,16 @@ use crate::{
     stores::{self, LogStore},
 };
 
-/// What `prepare` can be told.
+/// The settings of `prepare`.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// Where the ledger is kept; users in the URLs must own the databases and be allowed to make roles
+    /// Where the ledger is kept; users in the URLs must own the databases and be allowed to make
+    /// roles
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
 }
 
-/// Prepares.
+/// Prepares the servers.
 ///
 /// # Errors
 /// A server is out of reach, or the user may not do what it takes.

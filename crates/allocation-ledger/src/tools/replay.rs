@@ -1,12 +1,13 @@
 //! `replay`: the log as JSON lines, in its own order, all of it or what is asked for.
 //!
-//! The log is read in pages, a few ahead, while a thread of its own makes lines and writes them: memory does not grow with
-//! the log, nor with a reader that takes its time. A line is written only of an event that this program can read; at the
-//! first that it cannot, what precedes it has been written, and the error names its position.
+//! The log is read in pages, a few ahead, while another thread makes lines and writes them: memory
+//! grows neither with the log nor with a slow reader. A line is written only of an event that this
+//! program can read; at the first that it cannot, all lines before have been written, and the error
+//! names the position.
 //!
-//! `--raw` leaves the position out and takes everything else as recorded: positions are the store's, while the order of
-//! the log, a stream and the revision in it say which event it is in any store. So two stores that hold the same ledger
-//! give the same bytes.
+//! `--raw` leaves the position out and takes everything else as recorded: positions are the
+//! store's, while the order of the log, a stream and the revision in it say which event it is in
+//! any store. So two stores that hold the same ledger give the same bytes.
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -35,21 +36,23 @@ use tokio::{
 };
 
 use crate::{
-    interrupt::{interrupted, unless_interrupted},
+    interrupt::{interruption, unless_interrupted},
     settings,
     stores::LogStore,
 };
 
-/// Pages read ahead of the lines; a page has some thousands of events, so this is some ten megabytes.
+/// Pages read ahead of the lines; a page has some thousands of events, so this is some ten
+/// megabytes.
 const PAGES_AHEAD: usize = 3;
 
-/// How long an interrupted replay waits for the line that is being written. Its reader may have stopped reading.
+/// How long an interrupted replay waits for the line that is being written. Its reader may have
+/// stopped reading.
 const LAST_LINE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How often the progress bar is drawn.
 const BAR_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What `replay` can be told.
+/// The settings of `replay`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// Begin with the event at this position
@@ -65,7 +68,7 @@ pub struct Settings {
     #[arg(long, value_name = "DATE|INSTANT")]
     since: Option<DateOrInstant>,
     /// End with what was recorded at this instant, or when this London day ended
-    #[arg(long, value_name = "DATE|INSTANT", value_parser = until, conflicts_with = "follow")]
+    #[arg(long, value_name = "DATE|INSTANT", value_parser = parse_until, conflicts_with = "follow")]
     until: Option<DateTime<Utc>>,
     /// Only events of this type; may be given several times, or several with commas between them
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
@@ -79,7 +82,8 @@ pub struct Settings {
     /// Go on with new events as they are recorded, until Ctrl-C
     #[arg(long)]
     follow: bool,
-    /// The recorded bytes of data and metadata as they are, and no position: the same from every store of this ledger
+    /// The recorded bytes of data and metadata as they are, and no position: the same from every
+    /// store of this ledger
     #[arg(long)]
     raw: bool,
     /// JSON lines, which is what it prints in any case
@@ -87,11 +91,11 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
 }
 
-/// Reads an instant, or a London date that stands for its last instant.
-fn until(text: &str) -> Result<DateTime<Utc>, String> {
+/// Reads an instant, or a London date, which means its last instant.
+fn parse_until(text: &str) -> Result<DateTime<Utc>, String> {
     match parse_known_at(text) {
         Ok(KnownAt::Instant(instant)) => Ok(instant),
         Ok(KnownAt::Position(_)) => Err("a position is given with --to".to_owned()),
@@ -102,22 +106,24 @@ fn until(text: &str) -> Result<DateTime<Utc>, String> {
 /// Prints the events.
 ///
 /// # Errors
-/// There is no such position, the log is out of reach or damaged, or it was interrupted without `--follow`.
+/// There is no such position, the log is out of reach or damaged, or it was interrupted without
+/// `--follow`.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     LogStore::with_existing(&settings.stores, async |store| replay(settings, &store.log).await).await
 }
 
 async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(PrintProgress::default());
     let (pages, received) = mpsc::channel(PAGES_AHEAD);
     let (outcome, mut printed) = oneshot::channel();
     let work = async {
-        let range = Range::of(settings, log).await?;
+        let range = PositionRange::of(settings, log).await?;
         let wanted = wanted(settings, log).await?;
-        let print = Print { wanted: wanted.clone(), raw: settings.raw, reached: 0, progress: Arc::clone(&progress) };
-        // A thread that the program's end does not wait for, as it may hang on a reader that has stopped reading.
+        let print = Printer { wanted: wanted.clone(), raw: settings.raw, reached: 0, progress: Arc::clone(&progress) };
+        // A thread that the program's end does not wait for, as it may hang on a reader that has
+        // stopped reading.
         std::thread::spawn(move || {
-            // Nobody hears it where the program is ending anyway.
+            // The receiver is gone only where the program is ending.
             let _ = outcome.send(print.all(received));
         });
         let reading = read(log, &wanted, range, settings.follow, pages);
@@ -142,18 +148,18 @@ async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
     if finished?.is_some() {
         return Ok(());
     }
-    // Either it has ended, or it hangs on a reader that has stopped reading.
+    // The printing has ended, or it hangs on a reader that has stopped reading.
     let _ = timeout(LAST_LINE_WAIT_MAX, printed).await;
     match progress.position.load(Ordering::Relaxed) {
         _ if settings.follow => Ok(()),
-        0 => Err(interrupted("nothing was printed")),
-        position => Err(interrupted(&format!("printed up to position {position}; go on with --after {position}"))),
+        0 => Err(interruption("nothing was printed")),
+        position => Err(interruption(&format!("printed up to position {position}; go on with --after {position}"))),
     }
 }
 
 /// The positions asked for: after one, up to and with another.
 #[derive(Debug, Clone, Copy)]
-struct Range {
+struct PositionRange {
     after: u64,
     /// None where new events are followed without end.
     to: Option<u64>,
@@ -161,7 +167,7 @@ struct Range {
     head: u64,
 }
 
-impl Range {
+impl PositionRange {
     async fn of(settings: &Settings, log: &SharedLog) -> anyhow::Result<Self> {
         let head = log.head().await.context("find the end of the log")?;
         let check = |position: u64, allowed: u64| {
@@ -170,7 +176,7 @@ impl Range {
             }
             Ok(position)
         };
-        // Who follows may begin with the next event, and wait for one to come.
+        // With --follow it may begin with the next event, and wait for that to come.
         let ahead = if settings.follow { head.saturating_add(1) } else { head };
         let after = match (settings.from, settings.after, settings.since) {
             (Some(0), _, _) => 0,
@@ -209,10 +215,17 @@ async fn wanted(settings: &Settings, log: &SharedLog) -> anyhow::Result<EventFil
 }
 
 /// A page of events, or why there is none.
-type Page = Result<Vec<RecordedEvent>, LogError>;
+type ReplayPage = Result<Vec<RecordedEvent>, LogError>;
 
-/// Reads the range, in order, into the channel; ends with its end, with an error, or when nobody prints any more.
-async fn read(log: &SharedLog, wanted: &EventFilter, range: Range, follow: bool, pages: mpsc::Sender<Page>) {
+/// Reads the range, in order, into the channel, until its end, an error, or the end of the
+/// printing.
+async fn read(
+    log: &SharedLog,
+    wanted: &EventFilter,
+    range: PositionRange,
+    follow: bool,
+    pages: mpsc::Sender<ReplayPage>,
+) {
     let mut events = events(log, wanted, range, follow);
     while let Some(page) = events.next().await {
         if pages.send(page).await.is_err() {
@@ -225,12 +238,13 @@ async fn read(log: &SharedLog, wanted: &EventFilter, range: Range, follow: bool,
 fn events<'a>(
     log: &'a SharedLog,
     wanted: &'a EventFilter,
-    range: Range,
+    range: PositionRange,
     follow: bool,
-) -> impl Stream<Item = Page> + Unpin + 'a {
-    let Range { after, to, head } = range;
+) -> impl Stream<Item = ReplayPage> + Unpin + 'a {
+    let PositionRange { after, to, head } = range;
     let up_to = to.unwrap_or(u64::MAX);
-    // A case is found by its numbers; only what comes after the log's end is looked for among everything.
+    // A case is found by its numbers; only events after the log's end are searched for among all
+    // events.
     let of_case = stream::once(wanted.of_case_alone(log, after, up_to.min(head)));
     of_case
         .map_ok(move |of_case| {
@@ -240,7 +254,7 @@ fn events<'a>(
             };
             let go_on = follow || first.is_empty();
             let rest = if go_on && after < up_to {
-                followed(log, after, up_to, follow).boxed()
+                follow_pages(log, after, up_to, follow).boxed()
             } else {
                 stream::empty().boxed()
             };
@@ -250,8 +264,8 @@ fn events<'a>(
         .boxed()
 }
 
-/// What follows a position in the log, up to another, and no further than its end unless that is to be followed.
-fn followed(log: &SharedLog, after: u64, up_to: u64, follow: bool) -> impl Stream<Item = Page> + use<> {
+/// The events after a position of the log up to another, or up to its end unless `follow` is set.
+fn follow_pages(log: &SharedLog, after: u64, up_to: u64, follow: bool) -> impl Stream<Item = ReplayPage> + use<> {
     // None once the last page has been given.
     stream::unfold(Some(log.follow_all(after)), move |pages| async move {
         let mut pages = pages?;
@@ -270,27 +284,27 @@ fn followed(log: &SharedLog, after: u64, up_to: u64, follow: bool) -> impl Strea
     })
 }
 
-/// What the printing thread and the rest tell each other.
+/// The state that the printing thread shares with the rest.
 #[derive(Default)]
-struct Progress {
+struct PrintProgress {
     /// The position up to which everything is printed.
     position: AtomicU64,
-    /// Set when it is to end after the line that it is at.
+    /// Set to make the printing end after the current line.
     stop: AtomicBool,
 }
 
 /// Makes lines of events and prints them.
-struct Print {
+struct Printer {
     wanted: EventFilter,
     raw: bool,
     /// The position of the last event looked at, whose line may be printed yet or not.
     reached: u64,
-    progress: Arc<Progress>,
+    progress: Arc<PrintProgress>,
 }
 
-impl Print {
+impl Printer {
     /// Prints what comes, to its end or to the first error.
-    fn all(mut self, mut pages: mpsc::Receiver<Page>) -> anyhow::Result<()> {
+    fn all(mut self, mut pages: mpsc::Receiver<ReplayPage>) -> anyhow::Result<()> {
         let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
         let printed = loop {
             match pages.blocking_recv() {
@@ -303,7 +317,8 @@ impl Print {
                     if self.progress.stop.load(Ordering::Relaxed) {
                         break Ok(());
                     }
-                    // A follower wants to see what there is; and only what is printed may be gone on from.
+                    // A follower wants to see what there is; and only what is printed may be gone
+                    // on from.
                     if let Err(error) = out.flush() {
                         break Err(error.into());
                     }
@@ -311,13 +326,13 @@ impl Print {
                 }
             }
         };
-        // What precedes an error is printed, whatever it was.
+        // The lines before an error are printed, whatever the error is.
         let flushed = out.flush().map_err(anyhow::Error::from);
         if flushed.is_ok() {
             self.progress.position.store(self.reached, Ordering::Relaxed);
         }
         match printed.and(flushed) {
-            // Whoever reads has read enough, as `head` does.
+            // The reader has read enough, as `head` does.
             Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(()),
             printed => printed.context("replay the log"),
         }
@@ -330,7 +345,7 @@ impl Print {
             }
             if let Some(stored) = self.wanted.select(recorded)? {
                 if self.raw {
-                    serde_json::to_writer(&mut *out, &Raw::of(recorded)?).map_err(io::Error::from)?;
+                    serde_json::to_writer(&mut *out, &RawLine::of(recorded)?).map_err(io::Error::from)?;
                 } else {
                     let line = http_api::event::EventDocument::from(&stored);
                     serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
@@ -350,7 +365,7 @@ fn is_broken_pipe(error: &io::Error) -> bool {
 /// An event as recorded: what every store of the ledger holds alike.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Raw<'a> {
+struct RawLine<'a> {
     stream: String,
     revision: u64,
     event_id: uuid::Uuid,
@@ -360,7 +375,7 @@ struct Raw<'a> {
     data: &'a RawValue,
 }
 
-impl<'a> Raw<'a> {
+impl<'a> RawLine<'a> {
     fn of(recorded: &'a RecordedEvent) -> Result<Self, LogError> {
         Ok(Self {
             stream: recorded.stream.to_string(),
@@ -374,8 +389,8 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Bytes that stand in a line as they are. They are canonical JSON, which begins and ends with its value and has no line
-/// breaks: what is not, would not come out as it is.
+/// Bytes that a line can hold as they are: canonical JSON, which begins and ends with its value and
+/// has no line breaks. Other bytes would not come out unchanged.
 fn verbatim<'a>(bytes: &'a [u8], part: &str, recorded: &RecordedEvent) -> Result<&'a RawValue, LogError> {
     serde_json::from_slice::<&RawValue>(bytes)
         .ok()
@@ -387,7 +402,7 @@ fn verbatim<'a>(bytes: &'a [u8], part: &str, recorded: &RecordedEvent) -> Result
 }
 
 /// A bar on standard error, where that is a terminal and the lines go elsewhere.
-fn bar(range: Range, follow: bool) -> ProgressBar {
+fn bar(range: PositionRange, follow: bool) -> ProgressBar {
     if follow || io::stdout().is_terminal() {
         return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     }
@@ -417,7 +432,7 @@ mod tests {
     #[test]
     fn raw_lines_hold_the_recorded_bytes_and_no_position() {
         let event = recorded(r#"{"a":1.0,"b":"\u00e9"}"#);
-        let line = serde_json::to_string(&Raw::of(&event).expect("sound")).expect("JSON");
+        let line = serde_json::to_string(&RawLine::of(&event).expect("sound")).expect("JSON");
         assert_eq!(
             line,
             r#"{"stream":"prison-LEI","revision":2,"eventId":"00000000-0000-0000-0000-000000000000","type":"PomRegistered","recordedAt":"1970-01-01T00:00:00Z","metadata":{},"data":{"a":1.0,"b":"\u00e9"}}"#
@@ -425,17 +440,17 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_come_out_as_it_is_is_damage() {
+    fn bytes_that_are_not_canonical_json_are_damage() {
         for wrong in ["", "nonsense", " {}", "{} ", "{}\n", "{\n}", "{}{}"] {
-            let error = Raw::of(&recorded(wrong)).err().expect(wrong).to_string();
+            let error = RawLine::of(&recorded(wrong)).err().expect(wrong).to_string();
             assert!(error.contains("damaged at position 7: the data of this `PomRegistered`"), "{error}");
         }
     }
 
     #[test]
     fn until_takes_times_and_no_position() {
-        assert_eq!(until("2026-07-01"), Ok("2026-07-01T22:59:59.999999Z".parse().expect("an instant")));
-        assert_eq!(until("81233"), Err("a position is given with --to".to_owned()));
-        until("soon").expect_err("no time");
+        assert_eq!(parse_until("2026-07-01"), Ok("2026-07-01T22:59:59.999999Z".parse().expect("an instant")));
+        assert_eq!(parse_until("81233"), Err("a position is given with --to".to_owned()));
+        parse_until("soon").expect_err("no time");
     }
 }

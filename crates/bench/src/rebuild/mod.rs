@@ -24,8 +24,9 @@ use std::{
 };
 
 use allocation_ledger::{
-    interrupt::{interrupted, unless_interrupted},
+    interrupt::{interruption, unless_interrupted},
     stdout::print_line,
+    temporary_directory::temporary_directory,
 };
 use anyhow::{Context as _, bail};
 use comfy_table::CellAlignment;
@@ -36,7 +37,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::{measure::millis, table::per_second, temporary_directory};
+use crate::{TEMPORARY, measure::millis, table::per_second};
 
 /// The variable that makes this program behave as `allocation-ledger`: [`tool`] runs it so, in a
 /// process of its own.
@@ -94,7 +95,7 @@ async fn measure(settings: &Settings) -> anyhow::Result<Vec<LedgerFigures>> {
     }
     let mut columns = Vec::new();
     for events in &settings.events {
-        let directory = temporary_directory()?;
+        let directory = temporary_directory(TEMPORARY)?;
         let share = |national: u64| (events * national / NATIONAL_EVENTS).max(1).to_string();
         let (prisoners, prisons) = (share(NATIONAL_PRISONERS), share(NATIONAL_PRISONS));
         let data_dir = directory.path().join("ledger");
@@ -134,7 +135,7 @@ async fn on_server(
     let copied = in_stage("copying rows", copying::copy_views(&url)).await?;
     checkpoint(&pool).await?;
     let verify = tool::run(&["projections", "verify"], data_dir).await?;
-    let exports = temporary_directory()?;
+    let exports = temporary_directory(TEMPORARY)?;
     let file = exports.path().join("log.parquet");
     let file = file.to_str().context("a temporary directory with a name in UTF-8")?;
     let export = tool::run(&["export", "log", "--output", file], data_dir).await?;
@@ -157,7 +158,7 @@ async fn in_stage<T>(stage: &'static str, work: impl Future<Output = anyhow::Res
     spinner.enable_steady_tick(Duration::from_millis(100));
     let done = unless_interrupted(work).await;
     spinner.finish_and_clear();
-    done?.ok_or_else(|| interrupted(GONE))
+    done?.ok_or_else(|| interruption(GONE))
 }
 
 /// Makes a checkpoint, so that earlier work does not count for the next measurement.

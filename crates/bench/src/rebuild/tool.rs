@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use allocation_ledger::interrupt::{interrupted, unless_interrupted};
+use allocation_ledger::interrupt::{interruption, unless_interrupted};
 use anyhow::{Context as _, bail};
 use nix::{
     sys::signal::{Signal, kill},
@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: &[&str], data_dir: &Path) -> anyhow::Result<T
         // The process may have ended already, if the terminal's Ctrl-C reached it, too.
         let _ = kill(Pid::from_raw(i32::try_from(pid).context("a process id")?), Signal::SIGTERM);
         child.wait().await.with_context(|| format!("wait for `{what}`"))?;
-        return Err(interrupted(GONE));
+        return Err(interruption(GONE));
     };
     if !exit.success() {
         bail!("`{what}` ended with {exit}");

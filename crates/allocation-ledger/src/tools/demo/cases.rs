@@ -1,4 +1,5 @@
-//! The demonstration's cases: 200 in two years, in every phase and with everything that can happen to a case.
+//! The demonstration's cases: 200 in two years, in every phase and with everything that can happen
+//! to a case.
 
 use chrono::{DateTime, Days, Months, NaiveDate, TimeDelta, Utc};
 use domain::{
@@ -16,7 +17,7 @@ use domain::{
 };
 
 use super::{
-    Step, days_before,
+    DemoStep, days_before,
     roster::{self, OTHER_PRISON, PRISON, code},
 };
 
@@ -39,40 +40,40 @@ pub(super) fn number(index: usize) -> PrisonerNumber {
 }
 
 /// The commands of every case, in order.
-pub(super) fn all(now: DateTime<Utc>) -> Vec<Vec<Step>> {
-    (0..CASES).map(|index| Case::new(index, now).steps()).chain([removed(now)]).collect()
+pub(super) fn all(now: DateTime<Utc>) -> Vec<Vec<DemoStep>> {
+    (0..CASES).map(|index| DemoCase::new(index, now).steps()).chain([removed(now)]).collect()
 }
 
-fn removed(now: DateTime<Utc>) -> Vec<Step> {
+fn removed(now: DateTime<Utc>) -> Vec<DemoStep> {
     let number: PrisonerNumber = REMOVED.parse().expect("a prisoner number by its format");
     let manager = community_manager(3);
     let retired = PrisonerNumberRetired { survivor: EXAMPLE.parse().expect("a prisoner number by its format") };
     vec![
-        Step::new(
+        DemoStep::new(
             "removed tier",
             days_before(now, 40, 0),
             Command::Prisoner(number.clone(), prisoner::Command::AssignTier(tier(0, "B1"))),
         ),
-        Step::new(
+        DemoStep::new(
             "removed COM",
             days_before(now, 20, 0),
             Command::Prisoner(number.clone(), prisoner::Command::AssignCommunityManager(manager)),
         ),
         // The policy completes the merge on the surviving number.
-        Step::new("merge", days_before(now, 5, 0), Command::Prisoner(number, prisoner::Command::Retire(retired))),
+        DemoStep::new("merge", days_before(now, 5, 0), Command::Prisoner(number, prisoner::Command::Retire(retired))),
     ]
 }
 
-struct Case {
+struct DemoCase {
     index: usize,
     number: PrisonerNumber,
     now: DateTime<Utc>,
     /// How many days ago the case came.
     days: i64,
-    steps: Vec<Step>,
+    steps: Vec<DemoStep>,
 }
 
-impl Case {
+impl DemoCase {
     fn new(index: usize, now: DateTime<Utc>) -> Self {
         // The first came two years ago; of those that wait, the last came yesterday.
         let days = if index < FIRST_WAITING {
@@ -83,7 +84,7 @@ impl Case {
         Self { index, number: number(index), now, days, steps: Vec::new() }
     }
 
-    fn steps(mut self) -> Vec<Step> {
+    fn steps(mut self) -> Vec<DemoStep> {
         let letter = ["C", "B2", "A", "D1", "C3", "E", "B", "F", "D", "G"][self.index % 10];
         self.add("tier", self.days, prisoner::Command::AssignTier(tier(self.index, letter)));
         if self.index >= FIRST_WAITING {
@@ -136,7 +137,7 @@ impl Case {
         let at = days_before(self.now, days, self.index).min(self.now - TimeDelta::hours(1));
         let at = self.steps.last().map_or(at, |last| at.max(last.at + TimeDelta::minutes(5)));
         let label = format!("{} {what}", self.number);
-        self.steps.push(Step::new(label, at, Command::Prisoner(self.number.clone(), command)));
+        self.steps.push(DemoStep::new(label, at, Command::Prisoner(self.number.clone(), command)));
     }
 
     /// A POM of the recommended kind; another for each `choice`.

@@ -1,7 +1,8 @@
 //! `demo`: a small realistic prison on a temporary ledger, to look around in.
 //!
-//! Everything goes in through the command side, as it would in earnest, so the demonstration keeps every rule. The same
-//! day gives the same cases: they are laid out by number, not drawn at random, so that what is printed always works.
+//! All events are recorded by the command side, so the demonstration keeps every rule. The same day
+//! gives the same cases: they are laid out by number, not drawn at random, so that the commands
+//! printed always work.
 
 mod cases;
 mod roster;
@@ -16,7 +17,7 @@ use event_log::request_digest;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
-use crate::{serve, settings};
+use crate::{serve, settings, temporary_directory::temporary_directory};
 
 /// Namespace of the demonstration's command ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6a1d_9c70_51b7_4b0e_8f0b_9d7c_3e5a_d001);
@@ -24,7 +25,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6a1d_9c70_51b7_4b0e_8f0b_9d7c_3e5a_d00
 /// Cases filled in side by side; each is a chain of commands that wait for one another.
 const CASES_AT_ONCE: usize = 32;
 
-/// What `demo` can be told.
+/// The settings of `demo`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
     /// Address and port to listen on; port 0 takes a free one
@@ -32,34 +33,30 @@ pub struct Settings {
     listen: SocketAddr,
     /// How commands are decided.
     #[command(flatten)]
-    commands: settings::Commands,
+    commands: settings::CommandSettings,
 }
 
-/// Serves a temporary ledger with the demonstration in it, until a signal ends it; then nothing is left of it.
+/// Serves a temporary ledger with the demonstration in it until a signal ends it, and removes it.
 ///
 /// # Errors
 /// It cannot start, or a part of it fails.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let directory =
-        tempfile::Builder::new().prefix("allocation-ledger-demo-").tempdir().context("make a temporary directory")?;
-    // What Postgres's user cannot enter it cannot serve from, and a temporary directory is its maker's alone.
-    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711))
-        .context("open the temporary directory to Postgres")?;
-    let running = serve::Running::start(&serve::Settings {
+    let directory = temporary_directory("allocation-ledger-demo-")?;
+    let running = serve::ServingLedger::start(&serve::Settings {
         listen: settings.listen,
         trust_network: false,
         role: serve::Role::All,
-        stores: settings::Stores::in_dir(directory.path().to_owned()),
+        stores: settings::StoreSettings::in_dir(directory.path().to_owned()),
         commands: settings.commands.clone(),
         lag_max: serve::LAG_MAX_SECONDS,
     })
     .await?;
     let service = running.service().context("find the command side")?;
     fill(service, Clock::system().now()).await?;
-    running.views_caught_up().await?;
-    // Its reader may have gone; the ledger is there all the same.
+    running.wait_for_views().await?;
+    // A reader of standard output that has gone is no failure.
     let _ = writeln!(std::io::stdout(), "{}", invitation(running.url()));
-    running.until_signal().await
+    running.run_until_signal().await
 }
 
 /// Records the demonstration's two years up to `now`.
@@ -86,7 +83,7 @@ pub async fn fill(service: &Service, now: DateTime<Utc>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What to try first, with commands that work as pasted.
+/// The commands to try first, which work as pasted.
 #[must_use]
 pub fn invitation(base_url: &str) -> String {
     let prison = roster::PRISON;
@@ -108,14 +105,14 @@ pub fn invitation(base_url: &str) -> String {
 }
 
 /// One command of the demonstration.
-struct Step {
-    /// What tells the command from all others; its id is derived from it.
+struct DemoStep {
+    /// Identifies the command: its id is derived from this.
     label: String,
     at: DateTime<Utc>,
     command: Command,
 }
 
-impl Step {
+impl DemoStep {
     fn new(label: impl Into<String>, at: DateTime<Utc>, command: Command) -> Self {
         Self { label: label.into(), at, command }
     }
@@ -142,7 +139,7 @@ fn recorded_by() -> RecordedBy {
     }
 }
 
-async fn record(service: &Service, step: Step) -> anyhow::Result<()> {
+async fn record(service: &Service, step: DemoStep) -> anyhow::Result<()> {
     let label = step.label.clone();
     service
         .execute(step.request())

@@ -10,7 +10,7 @@ use domain::{
 };
 
 use super::cases;
-use super::{Step, days_before};
+use super::{DemoStep, days_before};
 
 /// The prison of the demonstration.
 pub(super) const PRISON: &str = "LEI";
@@ -51,13 +51,13 @@ pub(super) fn leaving_pom() -> StaffId {
 }
 
 /// Both prisons join and register their POMs.
-pub(super) fn onboarding(now: DateTime<Utc>) -> Vec<Step> {
+pub(super) fn onboarding(now: DateTime<Utc>) -> Vec<DemoStep> {
     let at = london::midnight(london::date(days_before(now, DAYS_ON_OMIC, 0)));
     let mut steps = Vec::new();
     for prison in [PRISON, OTHER_PRISON] {
         let joined = PrisonJoinedOmic { go_live_date: london::date(at), estate: Estate::MensClosed };
         steps.push(step(format!("{prison} joins"), at, prison, prison::Command::JoinOmic(joined)));
-        // Moorland shares the first POMs' names under numbers of its own; a few will do.
+        // Moorland has the names of the first POMs, under other staff ids; a few will do.
         let poms = if prison == PRISON { &POMS[..] } else { &POMS[..8] };
         for (id, name, kind, tenths) in poms {
             let id = if prison == PRISON { *id } else { id + 10_000 };
@@ -78,7 +78,7 @@ pub(super) fn onboarding(now: DateTime<Utc>) -> Vec<Step> {
 }
 
 /// One POM goes on leave and one leaves.
-pub(super) fn afterwards(now: DateTime<Utc>) -> Vec<Step> {
+pub(super) fn afterwards(now: DateTime<Utc>) -> Vec<DemoStep> {
     let change = |id: i64, status, returns_on, reason: &str| {
         prison::Command::ChangePomStatus(PomStatusChanged {
             staff_id: staff_id(id),
@@ -94,7 +94,7 @@ pub(super) fn afterwards(now: DateTime<Utc>) -> Vec<Step> {
 }
 
 /// POM contacts that were in NOMIS when the prison joined; every third has been removed since.
-fn contacts(now: DateTime<Utc>) -> Vec<Step> {
+fn contacts(now: DateTime<Utc>) -> Vec<DemoStep> {
     let mut steps = Vec::new();
     for index in 0..15 {
         let seen = ContactSeen {
@@ -114,8 +114,8 @@ fn contacts(now: DateTime<Utc>) -> Vec<Step> {
     steps
 }
 
-fn step(label: impl Into<String>, at: DateTime<Utc>, prison: &str, command: prison::Command) -> Step {
-    Step::new(label, at, Command::Prison(code(prison), command))
+fn step(label: impl Into<String>, at: DateTime<Utc>, prison: &str, command: prison::Command) -> DemoStep {
+    DemoStep::new(label, at, Command::Prison(code(prison), command))
 }
 
 pub(super) fn code(prison: &str) -> PrisonCode {

@@ -1,9 +1,9 @@
-//! Where an export goes: never half of it under the name asked for.
+//! The destination of an export. The name asked for never holds half an export.
 //!
-//! A file is written beside the one asked for under a name of its own, brought to the disk, and takes its name only then;
-//! whatever happens before, it is removed, and what had the name keeps it. A directory likewise. What is no plain file, a
-//! device or a pipe, is written to as it is; where the export must not wait for whoever reads there, it goes to a temporary
-//! file first.
+//! A file is written under a temporary name beside the one asked for, brought to the disk, and
+//! renamed only then. If anything fails before, the temporary file is removed and an older file
+//! keeps its name. A directory is replaced likewise. A device or a pipe is written to directly;
+//! where the export must not wait for the reader there, it goes to a temporary file first.
 
 use std::{
     fs::{self, File, Permissions},
@@ -17,14 +17,14 @@ use chrono::NaiveDate;
 use projector::export::OpenOutput;
 use tempfile::{NamedTempFile, TempDir};
 
-use super::synced::Synced;
+use super::synced_file::SyncedFile;
 
-/// Where an export goes. Dropped before it is complete, it leaves nothing.
+/// The destination of an export. Dropped before it is complete, it leaves nothing behind.
 pub(super) enum Destination {
     /// Standard output, or a device or a pipe.
     Stream {
-        to: Stream,
-        /// What is still to be sent there, all of it.
+        to: StreamTarget,
+        /// Holds the whole export until it is sent.
         spool: Option<File>,
     },
     File {
@@ -38,14 +38,14 @@ pub(super) enum Destination {
     },
 }
 
-/// What is written to as it is.
+/// A target that is written to directly.
 #[derive(Clone)]
-pub(super) enum Stream {
+pub(super) enum StreamTarget {
     Stdout,
     Special(PathBuf),
 }
 
-impl Stream {
+impl StreamTarget {
     fn open(&self) -> io::Result<Box<dyn Write + Send>> {
         Ok(match self {
             Self::Stdout => Box::new(io::stdout()),
@@ -57,16 +57,16 @@ impl Stream {
 /// The permissions of a new file, less what the user's mask takes away.
 const FILE_MODE: u32 = 0o666;
 
-/// The same of a directory.
+/// The permissions of a new directory, less what the user's mask takes away.
 const DIRECTORY_MODE: u32 = 0o777;
 
 impl Destination {
     pub(super) fn stdout() -> Self {
-        Self::Stream { to: Stream::Stdout, spool: None }
+        Self::Stream { to: StreamTarget::Stdout, spool: None }
     }
 
-    /// The same, but that nobody who reads slowly can hold up the export itself.
-    pub(super) fn spooled(self) -> anyhow::Result<Self> {
+    /// The same destination with a spool, so that a slow reader does not hold up the export.
+    pub(super) fn with_spool(self) -> anyhow::Result<Self> {
         match self {
             Self::Stream { to, .. } => {
                 let spool = tempfile::tempfile().context("make a temporary file for what is to be sent")?;
@@ -78,20 +78,22 @@ impl Destination {
 
     /// A file, which may be there already.
     pub(super) fn file(path: &Path) -> anyhow::Result<Self> {
-        // Where it is a link, what it leads to is replaced.
+        // Of a link, the file that it leads to is replaced.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         match fs::metadata(&path) {
             Ok(found) if found.is_dir() => {
                 bail!("{} is a directory: name a file in it, such as {0}/export.parquet", path.display())
             }
-            Ok(found) if !found.is_file() => return Ok(Self::Stream { to: Stream::Special(path), spool: None }),
+            Ok(found) if !found.is_file() => return Ok(Self::Stream { to: StreamTarget::Special(path), spool: None }),
             Ok(_) | Err(_) => {}
         }
-        let temporary = temporary(FILE_MODE).tempfile_in(parent(&path)).map_err(|error| cannot_begin(&path, error))?;
+        let temporary =
+            temporary_builder(FILE_MODE).tempfile_in(parent(&path)).map_err(|error| cannot_begin(&path, error))?;
         Ok(Self::File { temporary, path })
     }
 
-    /// A directory of files by month, whose names end in `ending`. Only one that an export has made is replaced.
+    /// A directory of files by month, whose names end in `ending`. Only one that an export has made
+    /// is replaced.
     pub(super) fn directory(path: &Path, ending: &'static str) -> anyhow::Result<Self> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Ok(found) = fs::metadata(&path) {
@@ -107,14 +109,14 @@ impl Destination {
             }
         }
         let temporary =
-            temporary(DIRECTORY_MODE).tempdir_in(parent(&path)).map_err(|error| cannot_begin(&path, error))?;
+            temporary_builder(DIRECTORY_MODE).tempdir_in(parent(&path)).map_err(|error| cannot_begin(&path, error))?;
         Ok(Self::Directory { temporary, path, ending })
     }
 
-    /// Opens what the export writes to.
+    /// The function that opens the files that the export writes to.
     pub(super) fn opener(&self) -> impl OpenOutput + use<> {
         enum Opener {
-            Stream(Stream),
+            Stream(StreamTarget),
             File(io::Result<Box<dyn Write + Send>>),
             Directory(PathBuf, &'static str),
         }
@@ -122,7 +124,7 @@ impl Destination {
             Self::Stream { to, spool: None } => Opener::Stream(to.clone()),
             Self::Stream { spool: Some(spool), .. } => Opener::File(spool.try_clone().map(|file| Box::new(file) as _)),
             Self::File { temporary, .. } => {
-                Opener::File(temporary.as_file().try_clone().map(|file| Box::new(Synced::new(file)) as _))
+                Opener::File(temporary.as_file().try_clone().map(|file| Box::new(SyncedFile::new(file)) as _))
             }
             Self::Directory { temporary, ending, .. } => Opener::Directory(temporary.path().to_owned(), ending),
         };
@@ -136,20 +138,20 @@ impl Destination {
                         None => directory.clone(),
                     };
                     fs::create_dir(&directory)?;
-                    Box::new(Synced::new(File::create_new(directory.join(format!("{FILE_STEM}.{ending}")))?))
+                    Box::new(SyncedFile::new(File::create_new(directory.join(format!("{FILE_STEM}.{ending}")))?))
                 }
             })
         }
     }
 
-    /// Gives what was written its name, once it is on the disk, or sends it where it is to go.
+    /// Renames the output, once it is on the disk, or sends the spool.
     ///
     /// # Errors
     /// An [`io::Error`] at the root, where it cannot be written.
     pub(super) async fn complete(self) -> anyhow::Result<()> {
         let (ended, outcome) = tokio::sync::oneshot::channel();
-        // It may take the disk a while, and whoever reads as long as he likes: a thread that the program's end does not
-        // wait for.
+        // The disk may take a while, and the reader as long as it likes, so this is on a thread
+        // that the program's end does not wait for.
         std::thread::spawn(move || ended.send(self.complete_now()));
         outcome.await.context("complete the output")?
     }
@@ -185,7 +187,7 @@ fn cannot_write(path: &Path) -> anyhow::Error {
     anyhow!("write {}", path.display())
 }
 
-/// Why nothing can be written beside a path; without the temporary name, which says nothing to anybody.
+/// Why no file can be made beside a path. Leaves out the temporary name, which would only confuse.
 fn cannot_begin(path: &Path, error: io::Error) -> anyhow::Error {
     match error.kind() {
         io::ErrorKind::NotFound => {
@@ -199,8 +201,9 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// What is there for the time of an export: its name says whose it is, should the machine fail and leave it.
-fn temporary(mode: u32) -> tempfile::Builder<'static, 'static> {
+/// A temporary file or directory whose name tells where it comes from, should the machine fail and
+/// leave it behind.
+fn temporary_builder(mode: u32) -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".allocation-ledger-export-").permissions(Permissions::from_mode(mode));
     builder
@@ -223,22 +226,22 @@ fn not_of_an_export(directory: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Puts a finished directory in the place of another one, if there is one. That is moved away first and removed last: a
-/// directory, unlike a file, cannot be replaced in one step.
+/// Puts a finished directory in the place of another one, if there is one. That is moved away first
+/// and removed last: a directory, unlike a file, cannot be replaced in one step.
 fn replace_directory(finished: TempDir, path: &Path) -> io::Result<()> {
-    let old = temporary(DIRECTORY_MODE).tempdir_in(parent(path))?;
+    let old = temporary_builder(DIRECTORY_MODE).tempdir_in(parent(path))?;
     let is_moved = path.exists();
     if is_moved {
         fs::rename(path, old.path())?;
     }
     if let Err(error) = fs::rename(finished.path(), path) {
         if is_moved && fs::rename(old.path(), path).is_err() {
-            // Better under another name than gone.
+            // The old export is better kept under the temporary name than deleted.
             let _ = old.keep();
         }
         return Err(error);
     }
-    // What it named is somewhere else now.
+    // The directory has moved, so there is nothing to delete under the temporary name.
     let _ = finished.keep();
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `projections export`, and `export` for short: a view or the log as files.
 
 mod destination;
-mod synced;
+mod synced_file;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -28,21 +28,23 @@ use sqlx::PgPool;
 use self::destination::Destination;
 use super::projections::rebuild::{position_of, show as show_building};
 use crate::{
-    interrupt::{interrupted, unless_interrupted},
+    interrupt::{interruption, unless_interrupted},
     settings,
     stores::{LogStore, Stores},
 };
 
-/// What `export` can be told.
+/// The settings of `export`.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// What to export: the name of a view, or `log`
+    /// The name of a view, or `log`
     #[arg(value_name = "VIEW|log")]
-    what: What,
-    /// csv, jsonl or parquet. Default: as the output's name ends; csv to standard output, parquet with --partition
+    what: ExportSubject,
+    /// csv, jsonl or parquet. Default: as the output's name ends; csv to standard output, parquet
+    /// with --partition
     #[arg(long)]
     format: Option<ExportFormat>,
-    /// The file to write, which is replaced only once it is complete; with --partition, the directory
+    /// The file to write, which is replaced only once it is complete; with --partition, the
+    /// directory
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// As it was known then: built for the export up to there, or, of the log, what it held then
@@ -51,25 +53,27 @@ pub struct Settings {
     /// Of a view of periods: only the rows that hold then
     #[arg(long, value_name = "INSTANT|DATE")]
     on: Option<DateOrInstant>,
-    /// Of the log: a file for each UTC month of recording, `month=2026-03/events.parquet` in the directory --output
+    /// Of the log: a file for each UTC month of recording, `month=2026-03/events.parquet` in the
+    /// directory --output
     #[arg(long, value_enum)]
     partition: Option<Partition>,
-    /// Say what was exported as a JSON object: on standard output, or on standard error where the export goes there
+    /// Say what was exported as a JSON object: on standard output, or on standard error where the
+    /// export goes there
     #[arg(long)]
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
 }
 
-/// What can be exported.
+/// The subject of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum ExportSubject {
     Log,
     View(View),
 }
 
-impl What {
+impl ExportSubject {
     fn name(self) -> &'static str {
         match self {
             Self::Log => LOG,
@@ -80,7 +84,7 @@ impl What {
 
 const LOG: &str = "log";
 
-impl FromStr for What {
+impl FromStr for ExportSubject {
     type Err = String;
     fn from_str(name: &str) -> Result<Self, String> {
         if name == LOG {
@@ -100,16 +104,16 @@ enum Partition {
 /// Exports.
 ///
 /// # Errors
-/// It is refused or fails; what was at the output is then as it was.
+/// The export is refused or fails; the output is then as it was.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let started = Instant::now();
     let format = format(settings)?;
     let exported = match settings.what {
-        What::Log => {
+        ExportSubject::Log => {
             let export = async |store: &LogStore| unless_interrupted(export(settings, format, &store.log, None)).await;
             LogStore::with_existing(&settings.stores, export).await?
         }
-        What::View(_) => {
+        ExportSubject::View(_) => {
             Stores::with_existing(&settings.stores, async |stores| {
                 let exported = unless_interrupted(export(settings, format, &stores.log, Some(&stores.views))).await;
                 if settings.as_of.is_none() || matches!(exported, Ok(Some(_))) {
@@ -129,21 +133,21 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
             Ok(())
         }
         Some(None) => Ok(()),
-        None if is_stdout(&settings.output) => Err(interrupted("what was written so far is not the whole export")),
-        None => Err(interrupted(&format!("nothing was written to {}", settings.output.display()))),
+        None if is_stdout(&settings.output) => Err(interruption("what was written so far is not the whole export")),
+        None => Err(interruption(&format!("nothing was written to {}", settings.output.display()))),
     }
 }
 
 /// The format asked for; else the one that the output's name ends in.
 fn format(settings: &Settings) -> anyhow::Result<ExportFormat> {
     match (settings.what, settings.partition) {
-        (What::View(view), Some(_)) => {
+        (ExportSubject::View(view), Some(_)) => {
             bail!("only the log is exported by month: leave out --partition to export {view}")
         }
-        (What::Log, Some(_)) if is_stdout(&settings.output) => {
+        (ExportSubject::Log, Some(_)) if is_stdout(&settings.output) => {
             bail!("an export by month is several files: name the directory for them with --output")
         }
-        (What::Log, _) if settings.on.is_some() => {
+        (ExportSubject::Log, _) if settings.on.is_some() => {
             bail!("the log has no periods, so --on does not apply to it: --as-of leaves out what was recorded later")
         }
         _ => {}
@@ -169,7 +173,7 @@ fn is_stdout(output: &Path) -> bool {
     output == Path::new("-")
 }
 
-/// Exports; `None` where whoever reads went away.
+/// Exports. Answers `None` where the reader went away.
 async fn export(
     settings: &Settings,
     format: ExportFormat,
@@ -183,8 +187,8 @@ async fn export(
     } else {
         Destination::file(&settings.output)?
     };
-    // While a view is read a snapshot is open, which keeps a rebuilt view from taking its place.
-    let output = if settings.what == What::Log { output } else { output.spooled()? };
+    // While a view is read a snapshot is open, which keeps a rebuilt view from replacing it.
+    let output = if settings.what == ExportSubject::Log { output } else { output.with_spool()? };
     let bar = ProgressBar::no_length();
     let written = write(settings, format, log, views, output.opener(), &bar).await;
     bar.finish_and_clear();
@@ -194,7 +198,7 @@ async fn export(
     };
     match completed {
         Ok(exported) => Ok(Some(exported)),
-        // Whoever reads has read enough, as `head` does.
+        // The reader has read enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => Ok(None),
         Err(error) => Err(error.context(format!("export {} to {}", settings.what.name(), name(&settings.output)))),
     }
@@ -219,7 +223,7 @@ async fn write(
     };
     let on = settings.on.map(DateOrInstant::instant);
     let exported = match (settings.what, views) {
-        (What::View(view), Some(views)) => {
+        (ExportSubject::View(view), Some(views)) => {
             let show = |progress| show_view(bar, progress);
             match as_of {
                 None => export_view(views, view, on, format, open, show).await?,

@@ -7,15 +7,15 @@ use domain::{
 };
 
 /// An event in words.
-pub(super) struct Said {
-    /// What happened.
+pub(super) struct EventSummary {
+    /// The event in one sentence.
     pub(super) sentence: String,
-    /// Whatever else was said of it, a line each.
+    /// Further details, a line each.
     pub(super) remarks: Vec<String>,
 }
 
-/// Says what happened.
-pub(super) fn describe(event: &PrisonerEvent) -> Said {
+/// Puts an event into words.
+pub(super) fn describe(event: &PrisonerEvent) -> EventSummary {
     let mut remarks = Vec::new();
     let mut remark = |name: &str, value: Option<String>| remarks.extend(value.map(|value| format!("{name}: {value}")));
     let sentence = match event {
@@ -91,7 +91,7 @@ pub(super) fn describe(event: &PrisonerEvent) -> Said {
             format!("Number retired; the case goes on as {}", retired.survivor)
         }
     };
-    Said { sentence, remarks }
+    EventSummary { sentence, remarks }
 }
 
 fn describe_choice(choice: &Choice, remark: &mut impl FnMut(&str, Option<String>)) {
@@ -119,7 +119,7 @@ pub(super) fn service(responsible: ResponsibleService) -> &'static str {
     }
 }
 
-/// What a handover plan comes to.
+/// The dates of a handover plan in words.
 pub(super) fn handover_dates(start: Option<NaiveDate>, handover: Option<NaiveDate>) -> String {
     match (start, handover) {
         (Some(start), Some(handover)) if start < handover => {

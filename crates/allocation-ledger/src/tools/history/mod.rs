@@ -1,7 +1,7 @@
-//! `history`: who was responsible for a case and everything that happened to it, from the log itself, for a person or as
-//! JSON lines.
+//! `history`: the responsibility for a case and everything that happened to it, from the log
+//! itself, as text or as JSON lines.
 //!
-//! A person reads London's clock, by which prisons live and dates begin; JSON has UTC, as everywhere.
+//! The text has London's clock, by which dates begin; JSON has UTC, as everywhere.
 
 mod entry;
 mod period;
@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{settings, stores::LogStore};
 
-/// What `history` can be told.
+/// The settings of `history`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// The prisoner number, e.g. A1234BC
@@ -35,19 +35,19 @@ pub struct Settings {
     /// Leave out what was recorded after this position, instant or London date
     #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
     known_at: Option<KnownAt>,
-    /// One JSON object a line: first each period of responsibility, which has a `from`, then each entry, which has an
-    /// `eventId`
+    /// One JSON object a line: first each period of responsibility, which has a `from`, then each
+    /// entry, which has an `eventId`
     #[arg(long)]
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
 }
 
 /// An entry as a line of JSON, in the shape that `GET /prisoners/{n}/history` answers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct EntryLine<'a> {
     prisoner_number: &'a PrisonerNumber,
     voided_by: Option<u64>,
     #[serde(flatten)]
@@ -63,13 +63,14 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let (case, known_until) = read.await?;
     let printed = if settings.json { print_json(&case) } else { print_text(settings, &case, known_until) };
     match printed {
-        // Whoever reads has read enough, as `head` does.
+        // The reader has read enough, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.context("print the history"),
     }
 }
 
-/// Reads the case, and the instant up to which it is known: what begins later was planned then.
+/// Reads the case, and the instant up to which it is known: periods that begin later were planned
+/// then.
 async fn read(settings: &Settings, store: &LogStore) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
     let Settings { prisoner_number: number, known_at, .. } = settings;
     let reading = || format!("read the history of {number}");
@@ -102,7 +103,7 @@ fn print_json(case: &WholeCase) -> io::Result<()> {
         out.write_all(b"\n")?;
     }
     for entry in &case.entries {
-        let line = Line {
+        let line = EntryLine {
             prisoner_number: &entry.number,
             voided_by: entry.voided_by,
             event: EventDocument::from(&entry.stored),
@@ -136,7 +137,7 @@ fn print_text(settings: &Settings, case: &WholeCase, known_until: DateTime<Utc>)
     out.flush()
 }
 
-/// A stretch of responsibility for a person: from when to when, then who and why.
+/// A stretch of responsibility as text: times, then officers, then the reason.
 fn period_text(number: &PrisonerNumber, stretch: &Stretch) -> String {
     let to = stretch.to.map_or("no end known".to_owned(), london::clock);
     let planned = if stretch.is_planned { "  [planned]" } else { "" };
@@ -144,7 +145,7 @@ fn period_text(number: &PrisonerNumber, stretch: &Stretch) -> String {
     format!("{} to {to}{planned}{under}\n    {}\n    why: {}", london::clock(stretch.from), stretch.who, stretch.why)
 }
 
-/// An entry for a person: when and what, then whatever else was said, then who recorded it.
+/// An entry as text: time and event, then details, then the recording.
 fn entry_text(number: &PrisonerNumber, of_case: &CaseEntry) -> String {
     let entry = &of_case.stored.entry;
     let mut text = format!("{}  ", london::clock(entry.effective_at));

@@ -1,4 +1,4 @@
-//! Who was responsible, from when to when and why, in words.
+//! Periods of responsibility in words.
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -9,23 +9,23 @@ use query::past::CasePeriod;
 
 use super::entry::{handover_dates, override_reason, pom, service};
 
-/// A stretch of time in which nobody and nothing that is said here changes.
+/// A stretch of time in which the responsible officers and the reason stay the same.
 #[derive(Debug, PartialEq)]
 pub(super) struct Stretch {
     pub(super) from: DateTime<Utc>,
     /// None while nothing known ends it.
     pub(super) to: Option<DateTime<Utc>>,
-    /// Whether it had yet to begin when this was known.
+    /// Whether the stretch had yet to begin when this was known.
     pub(super) is_planned: bool,
-    /// The number under which it was known.
+    /// The number that the case had.
     pub(super) number: PrisonerNumber,
-    /// Who is responsible, and who else there is.
+    /// The officers: responsible, supporting, co-working.
     pub(super) who: String,
-    /// Why.
+    /// The reason for the responsibility.
     pub(super) why: String,
 }
 
-/// Puts periods in words; those that say the same and adjoin are one.
+/// Puts periods into words, and joins adjacent periods with the same words.
 pub(super) fn stretches(periods: &[CasePeriod], known_until: DateTime<Utc>) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
     for CasePeriod { number, period, .. } in periods {

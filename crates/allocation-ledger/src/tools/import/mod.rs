@@ -1,4 +1,4 @@
-//! `import`: what a prison has in files goes into the ledger.
+//! `import`: records the files of a prison in the ledger.
 //!
 //! ```text
 //! file ─the crate spreadsheets─► plan: commands ─record─► events
@@ -22,19 +22,19 @@ const CORRELATION_NAMESPACE: Uuid = Uuid::from_u128(0x7e3b_15c8_9a40_4d6e_8c27_f
 /// The client that events say they were recorded with.
 const CLIENT: &str = "allocation-ledger import";
 
-/// What can be imported.
+/// The subcommands of `import`.
 #[derive(Debug, Subcommand)]
 pub enum Import {
     /// A prison's spreadsheet of allocations; every row is recorded or refused with its reason
     ///
-    /// Exit status 0 when every row was dealt with, refused ones included; 1 when the file could not be read.
-    /// Running it again records nothing new.
+    /// Exit status 0 when every row was dealt with, refused ones included; 1 when the file could
+    /// not be read. Running it again records nothing new.
     Spreadsheet(Box<spreadsheet::Settings>),
     /// A CSV of POM contacts seen in NOMIS
     NomisContacts(Box<nomis_contacts::Settings>),
 }
 
-/// Imports.
+/// Runs the subcommand.
 ///
 /// # Errors
 /// The file cannot be read for what it should be, or the ledger cannot be reached.

@@ -1,9 +1,10 @@
-//! POM contacts that prisons put into NOMIS before they joined OMiC, and that have to be removed there when they do.
+//! POM contacts that prisons put into NOMIS before they joined OMiC, and that have to be removed
+//! there when they do.
 //!
-//! `import nomis-contacts` takes in a list of contacts seen in NOMIS. With `--complete` it is the whole list of the
-//! prison, so a contact known before and absent now is gone from NOMIS; where contacts stand in other sheets too, that
-//! is refused. `nomis-contacts` lists what is still to be
-//! removed at prisons that have joined, from the log itself, so it is never behind.
+//! `import nomis-contacts` takes in a list of contacts seen in NOMIS. With `--complete` it is the
+//! whole list of the prison, so a contact known before and absent now is gone from NOMIS; a file
+//! with contacts in other sheets, too, is refused. `nomis-contacts` lists the contacts that must
+//! still be removed at prisons that have joined, from the log itself, so it is never behind.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,15 +32,16 @@ use uuid::Uuid;
 
 use super::{
     CORRELATION_NAMESPACE, prison_code,
-    record::{Recorder, interrupted, load_prison},
-    report::{counted, sheet_passed_over, table},
+    record::{Recorder, explain_interruption, load_prison},
+    report::{count_of, note_unread_sheet, table},
 };
 use crate::{settings, stores::LogStore};
 
-/// What `import nomis-contacts` can be told.
+/// The settings of `import nomis-contacts`.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// The contacts: a CSV (or .xlsx, .ods) with prisoner number, staff id or name or both, and contact type
+    /// The contacts: a CSV (or .xlsx, .ods) with prisoner number, staff id or name or both, and
+    /// contact type
     file: PathBuf,
     /// The prison that the contacts are of, e.g. LEI
     #[arg(long, value_parser = prison_code)]
@@ -47,7 +49,8 @@ pub struct Settings {
     /// The sheet to read. Default: the one with most contacts
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
-    /// The sheet is the whole list of the prison: contacts known before and absent now are confirmed removed
+    /// The sheet is the whole list of the prison: contacts known before and absent now are
+    /// confirmed removed
     #[arg(long)]
     complete: bool,
     /// Show what would be recorded, and record nothing
@@ -57,12 +60,12 @@ pub struct Settings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
     #[command(flatten)]
-    commands: settings::Commands,
+    commands: settings::CommandSettings,
 }
 
-/// What `nomis-contacts` can be told.
+/// The settings of `nomis-contacts`.
 #[derive(Debug, Args)]
 pub struct ListSettings {
     /// List this prison only, e.g. LEI
@@ -72,7 +75,7 @@ pub struct ListSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
 }
 
 /// Imports the file and reports.
@@ -173,7 +176,7 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
         }
         writeln!(out, "{table}\n").context("write the list")?;
         for (prison, count) in by_prison {
-            writeln!(out, "{prison}: {} still to be removed from NOMIS.", counted(count, "POM contact"))
+            writeln!(out, "{prison}: {} still to be removed from NOMIS.", count_of(count, "POM contact"))
                 .context("write the list")?;
         }
     }
@@ -212,7 +215,7 @@ async fn record(recorder: &Recorder<'_>, planned: Vec<PlannedContact>) -> anyhow
                     line.outcome = "refused";
                     line.reason = Some(refusal.sentence);
                 }
-                Err(error) => return Err(interrupted(error)),
+                Err(error) => return Err(explain_interruption(error)),
             }
         }
         lines.push(line);
@@ -229,13 +232,13 @@ fn report(settings: &Settings, lines: &[ContactLine], sheets_passed_over: &[(Str
         counts.iter().map(|(outcome, count)| format!("{count} {}", outcome.replace('-', " "))).collect();
     let mut summary = format!(
         "{}: {} at {}.",
-        counted(lines.len(), "contact"),
+        count_of(lines.len(), "contact"),
         if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") },
         settings.prison
     );
     for (name, contacts) in sheets_passed_over {
         summary.push('\n');
-        summary.push_str(&sheet_passed_over(name, *contacts, "contact"));
+        summary.push_str(&note_unread_sheet(name, *contacts, "contact"));
     }
     if settings.dry_run {
         summary.push_str("\nDry run: nothing was recorded.");

@@ -23,8 +23,8 @@ use uuid::Uuid;
 /// Streams in one read of the log; bounds the memory that a read takes.
 const LOAD_STREAMS_MAX: usize = 256;
 
-/// Cases recorded side by side. The log carries many appends in one commit, so this is what makes an import fast; a case's
-/// own commands wait for one another.
+/// Cases recorded side by side. The log carries many appends in one commit, so this is what makes
+/// an import fast; a case's own commands wait for one another.
 const CASES_AT_ONCE: usize = 64;
 
 /// Loads a prison.
@@ -52,7 +52,7 @@ pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]
 pub struct Recorder<'a> {
     /// The command side.
     pub service: &'a Service,
-    /// Who records.
+    /// The user and client that the events are recorded by.
     pub recorded_by: RecordedBy,
     /// Ties together everything that one file brought in.
     pub correlation_id: Uuid,
@@ -77,12 +77,12 @@ impl Recorder<'_> {
         self.service.execute(request).await.map(drop)
     }
 
-    /// Sends the commands of all rows that have some, and gives each row's verdict after that: a row that another
-    /// writer has made illegal since the plan is refused.
+    /// Sends the commands of all rows that have some, and gives each row's verdict after that: a
+    /// row that another writer has made illegal since the plan is refused.
     ///
     /// # Errors
-    /// The store is out of reach, or worse. What was recorded until then is recorded, and known when the import is run
-    /// again.
+    /// The store is out of reach or damaged. Events recorded until then stay recorded, and the next
+    /// run of the import knows them.
     pub async fn record_rows(&self, rows: Vec<PlannedRow>, recorded: impl Fn()) -> anyhow::Result<Vec<PlannedRow>> {
         stream::iter(rows)
             .map(|mut row| {
@@ -101,7 +101,7 @@ impl Recorder<'_> {
                                     });
                                     break;
                                 }
-                                Err(error) => return Err(interrupted(error)),
+                                Err(error) => return Err(explain_interruption(error)),
                             }
                         }
                         recorded();
@@ -116,7 +116,7 @@ impl Recorder<'_> {
 }
 
 /// An import that could not go on, and what to do.
-pub fn interrupted(error: Error) -> anyhow::Error {
+pub fn explain_interruption(error: Error) -> anyhow::Error {
     anyhow::Error::new(error).context(
         "the import was interrupted: run the same command again, what is recorded already is not recorded twice",
     )

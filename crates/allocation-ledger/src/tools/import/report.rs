@@ -1,7 +1,7 @@
-//! What an import says of itself: JSON lines, one for each row of data, or tables for people.
+//! The report of an import: JSON lines, one for each row of data, or tables for people.
 //!
-//! The JSON lines stand alone on standard output, so that whoever reads them meets nothing else; the summary is for
-//! people and goes to standard error then.
+//! Only the JSON lines go to standard output, so that a program can read them; the summary, for
+//! people, goes to standard error then.
 
 use std::{collections::BTreeMap, io::Write};
 
@@ -22,7 +22,7 @@ use spreadsheets::{
 /// One row of data in the report. Every member is always there.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+struct RowLine<'a> {
     sheet: &'a str,
     row: u32,
     data_row: u32,
@@ -40,12 +40,12 @@ struct Line<'a> {
     warnings: &'a [String],
 }
 
-/// What a report is made from.
+/// The parts of a report.
 #[derive(Debug)]
-pub struct Report<'a> {
+pub struct ImportReport<'a> {
     /// The prison.
     pub prison: &'a PrisonCode,
-    /// What the sheet says beside its rows of data.
+    /// The rows of the sheet.
     pub table: &'a row::CaseTable,
     /// Other sheets that look like cases: name and number of cases.
     pub sheets_passed_over: &'a [(String, usize)],
@@ -55,7 +55,7 @@ pub struct Report<'a> {
     pub dry_run: bool,
 }
 
-impl Report<'_> {
+impl ImportReport<'_> {
     /// Writes one JSON line for each row of data.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Report<'_> {
         if !self.plan.registered.is_empty() {
             lines.push(format!(
                 "{} new on the roster{}.",
-                counted(self.plan.registered.len(), "POM"),
+                count_of(self.plan.registered.len(), "POM"),
                 if self.dry_run { " (not recorded: dry run)" } else { "" }
             ));
         }
@@ -108,7 +108,7 @@ impl Report<'_> {
         lines.push(format!(
             "Sheet `{}`: {} of data: {} {}, {} refused{}.",
             self.table.sheet,
-            counted(self.plan.rows.len(), "row"),
+            count_of(self.plan.rows.len(), "row"),
             count(|verdict| matches!(verdict, Verdict::Record(_))),
             if self.dry_run { "would be recorded" } else { "recorded" },
             count(|verdict| matches!(verdict, Verdict::Refused(_))),
@@ -116,16 +116,16 @@ impl Report<'_> {
         ));
         lines.push(format!(
             "Passed over: {}, {} of totals, {} of headings or notes{}.",
-            counted(self.table.blank_rows as usize, "blank row"),
-            counted(self.table.total_rows as usize, "row"),
-            counted(self.table.note_rows.len(), "row"),
+            count_of(self.table.blank_rows as usize, "blank row"),
+            count_of(self.table.total_rows as usize, "row"),
+            count_of(self.table.note_rows.len(), "row"),
             match self.table.note_rows.as_slice() {
                 [] => String::new(),
                 rows => format!(" ({})", rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
             }
         ));
         for (name, cases) in self.sheets_passed_over {
-            lines.push(sheet_passed_over(name, *cases, "case"));
+            lines.push(note_unread_sheet(name, *cases, "case"));
         }
         if self.dry_run {
             lines.push("Dry run: nothing was recorded.".to_owned());
@@ -133,13 +133,13 @@ impl Report<'_> {
         lines.join("\n")
     }
 
-    fn line<'a>(&'a self, planned: &'a PlannedRow) -> Line<'a> {
+    fn line<'a>(&'a self, planned: &'a PlannedRow) -> RowLine<'a> {
         let case = planned.row.case.as_ref().ok();
         let problem = match &planned.verdict {
             Verdict::Refused(problem) => Some(problem),
             Verdict::Record(_) | Verdict::AlreadyRecorded => None,
         };
-        Line {
+        RowLine {
             sheet: &self.table.sheet,
             row: planned.row.number,
             data_row: planned.row.data_row,
@@ -219,7 +219,7 @@ impl Report<'_> {
     }
 }
 
-/// An empty table as all reports have it.
+/// An empty table in the style of all reports.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
@@ -229,12 +229,12 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// A sheet that holds what was looked for and was not read.
-pub fn sheet_passed_over(name: &str, count: usize, what: &str) -> String {
-    format!("The sheet `{name}` has {} too and was not read: --sheet \"{name}\" reads it.", counted(count, what))
+/// The note on a sheet that holds cases or contacts and was not read.
+pub fn note_unread_sheet(name: &str, count: usize, what: &str) -> String {
+    format!("The sheet `{name}` has {} too and was not read: --sheet \"{name}\" reads it.", count_of(count, what))
 }
 
 /// `1 row`, `2 rows`.
-pub fn counted(count: usize, what: &str) -> String {
+pub fn count_of(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,8 +1,8 @@
-//! `import spreadsheet`: a prison's own list of allocations goes into the ledger, row by row, each recorded or refused
-//! with its reason.
+//! `import spreadsheet`: a prison's own list of allocations goes into the ledger, row by row, each
+//! recorded or refused with its reason.
 //!
-//! Exit status: 0 when every row was dealt with, refused ones included, since the report is the answer; 1 when the file
-//! could not be read or the import could not go on; 2 for wrong usage.
+//! Exit status: 0 when every row was dealt with, refused ones included, since the report is the
+//! answer; 1 when the file could not be read or the import could not go on; 2 for wrong usage.
 
 use std::{io, path::PathBuf};
 
@@ -22,12 +22,12 @@ use uuid::Uuid;
 
 use super::{
     CORRELATION_NAMESPACE, prison_code,
-    record::{Recorder, interrupted, load},
-    report::Report,
+    record::{Recorder, explain_interruption, load},
+    report::ImportReport,
 };
 use crate::{settings, stores::LogStore};
 
-/// What `import spreadsheet` can be told.
+/// The settings of `import spreadsheet`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// The prison's spreadsheet: .xlsx, .ods or .csv
@@ -38,8 +38,9 @@ pub struct Settings {
     /// The sheet to read. Default: the one with most cases
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
-    /// What a column holds, where its heading does not tell: its heading or letter, and one of prisonerNumber, tier,
-    /// staffId, pomName, pomForename, pomKind, allocatedOn, note. May be given several times
+    /// The field that a column holds, where its heading does not tell: its heading or letter, and
+    /// one of prisonerNumber, tier, staffId, pomName, pomForename, pomKind, allocatedOn, note. May
+    /// be given several times
     #[arg(long = "map", value_name = "COLUMN=FIELD", value_parser = mapping)]
     mappings: Vec<Mapping>,
     /// Show what would be recorded, and record nothing
@@ -48,16 +49,17 @@ pub struct Settings {
     /// The prison's estate, where the prison has not joined OMiC yet
     #[arg(long, value_enum, ignore_case = true, default_value_t = EstateName::MensClosed)]
     estate: EstateName,
-    /// The prison's go-live date, where the prison has not joined OMiC yet. Default: the earliest date in the file
+    /// The prison's go-live date, where the prison has not joined OMiC yet. Default: the earliest
+    /// date in the file
     #[arg(long, value_name = "DATE")]
     go_live: Option<NaiveDate>,
     /// Report as JSON lines, one for each row of data
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
     #[command(flatten)]
-    commands: settings::Commands,
+    commands: settings::CommandSettings,
 }
 
 /// An estate as the command line names it.
@@ -134,7 +136,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         .await?
     };
 
-    let report = Report {
+    let report = ImportReport {
         prison: &settings.prison,
         table: &table,
         sheets_passed_over: &layout.passed_over,
@@ -156,7 +158,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 /// Records the plan, and answers the plan as it went.
 async fn record(recorder: &Recorder<'_>, plan: Plan) -> anyhow::Result<Plan> {
     for step in &plan.prison_steps {
-        recorder.send(step.clone()).await.map_err(interrupted)?;
+        recorder.send(step.clone()).await.map_err(explain_interruption)?;
     }
     let new = plan.rows.iter().filter(|row| matches!(row.verdict, Verdict::Record(_))).count();
     // Drawn on standard error, and only where that is a terminal.

@@ -1,4 +1,5 @@
-//! `projections`: how the views are, building them anew, comparing them with the log, taking them away as files.
+//! `projections`: the state of the views; rebuilding them, verifying them against the log,
+//! exporting them.
 
 pub(super) mod rebuild;
 mod status;
@@ -8,12 +9,13 @@ use clap::Subcommand;
 
 use super::export;
 
-/// What can be done with the views.
+/// The subcommands of `projections`.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum ProjectionsCommand {
     /// Show how far each view has come, how large it is, and what is being built
     Status(status::Settings),
-    /// Build the views anew from the log, beside the serving ones, or as they were at an earlier point
+    /// Build the views anew from the log, beside the serving ones, or as they were at an earlier
+    /// point
     Rebuild(rebuild::Settings),
     /// Replay the log and compare every row of every view with it
     Verify(verify::Settings),
@@ -21,15 +23,15 @@ pub enum Command {
     Export(export::Settings),
 }
 
-/// Does what is asked.
+/// Runs the subcommand.
 ///
 /// # Errors
-/// What was asked for is refused or fails, or the views are not what the log says.
-pub async fn run(command: &Command) -> anyhow::Result<()> {
+/// The subcommand is refused or fails, or the views are not what the log says.
+pub async fn run(command: &ProjectionsCommand) -> anyhow::Result<()> {
     match command {
-        Command::Status(settings) => status::run(settings).await,
-        Command::Rebuild(settings) => rebuild::run(settings).await,
-        Command::Verify(settings) => verify::run(settings).await,
-        Command::Export(settings) => export::run(settings).await,
+        ProjectionsCommand::Status(settings) => status::run(settings).await,
+        ProjectionsCommand::Rebuild(settings) => rebuild::run(settings).await,
+        ProjectionsCommand::Verify(settings) => verify::run(settings).await,
+        ProjectionsCommand::Export(settings) => export::run(settings).await,
     }
 }

@@ -11,13 +11,13 @@ use projector::{BuildProgress, RebuildScope, View};
 use serde_json::json;
 
 use crate::{
-    interrupt::{interrupted, unless_interrupted},
+    interrupt::{interruption, unless_interrupted},
     settings,
     stdout::print_line,
     stores::Stores,
 };
 
-/// What `projections rebuild` can be told.
+/// The settings of `projections rebuild`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// Build this view alone; the others stay as they are
@@ -26,7 +26,8 @@ pub struct Settings {
     /// Build the views as they were then, in a schema of their own beside the serving ones
     #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at, requires = "schema")]
     as_of: Option<KnownAt>,
-    /// Also where the serving views are of another log than this one, which then takes its place in them
+    /// Also where the serving views are of another log than this one, which then takes its place in
+    /// them
     #[arg(long, conflicts_with_all = ["view", "as_of"])]
     of_other_log: bool,
     /// With --as-of: the name of that schema
@@ -40,7 +41,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
 }
 
 /// Builds.
@@ -53,7 +54,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
             return Ok(());
         }
         projector::drop_unfinished(&stores.views).await.context("drop what was half built")?;
-        Err(interrupted(
+        Err(interruption(
             "the views are as they were, or all new if the swap was just done; what was half built is gone",
         ))
     })
@@ -95,7 +96,7 @@ pub(in crate::tools) async fn position_of(log: &SharedLog, point: KnownAt) -> an
     if let KnownAt::Instant(instant) = point
         && instant > command::Clock::system().now()
     {
-        bail!("{instant} is not over yet: what will be known then, nobody knows now");
+        bail!("{instant} is not over yet: what will be known then is not known now");
     }
     Ok(point.position(log).await?)
 }

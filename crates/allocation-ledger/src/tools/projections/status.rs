@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{settings, stdout::print_line, stores::Stores};
 
-/// What `projections status` can be told.
+/// The settings of `projections status`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// One JSON object a line for each view
@@ -16,10 +16,10 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
 }
 
-/// Prints how the views are.
+/// Prints the state of the views.
 ///
 /// # Errors
 /// The ledger cannot be read.

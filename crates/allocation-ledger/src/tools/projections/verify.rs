@@ -11,13 +11,13 @@ use serde_json::{Map, Value, json};
 
 use super::rebuild::show;
 use crate::{
-    interrupt::{interrupted, unless_interrupted},
+    interrupt::{interruption, unless_interrupted},
     settings,
     stdout::print_line,
     stores::Stores,
 };
 
-/// What `projections verify` can be told.
+/// The settings of `projections verify`.
 #[derive(Debug, Args)]
 pub struct Settings {
     /// Compare this view alone
@@ -31,7 +31,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::Stores,
+    stores: settings::StoreSettings,
 }
 
 /// Compares, and prints each difference.
@@ -42,7 +42,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let started = Instant::now();
     let compare = async |stores: &Stores| unless_interrupted(compare(settings, stores)).await;
     let Some(verified) = Stores::with_existing(&settings.stores, compare).await? else {
-        return Err(interrupted("nothing has been changed, and not everything compared"));
+        return Err(interruption("nothing has been changed, and not everything compared"));
     };
     let VerifyOutcome { position, head, rows, differences } = verified;
     let seconds = started.elapsed().as_secs_f64();
@@ -72,7 +72,7 @@ async fn compare(settings: &Settings, stores: &Stores) -> anyhow::Result<VerifyO
     let bar = ProgressBar::no_length();
     let mut printed = Ok(());
     let report = |difference| {
-        let difference = Report::from(difference);
+        let difference = DifferenceReport::from(difference);
         let line = if settings.json { json!(difference).to_string() } else { difference.to_string() };
         if printed.is_ok() {
             printed = bar.suspend(|| print_line(&line));
@@ -89,9 +89,9 @@ async fn compare(settings: &Settings, stores: &Stores) -> anyhow::Result<VerifyO
 /// A difference, as it is printed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+struct DifferenceReport {
     view: &'static str,
-    kind: Kind,
+    kind: DifferenceKind,
     key: Map<String, Value>,
     /// The columns that differ, where both rows are there.
     columns: Vec<String>,
@@ -101,7 +101,7 @@ struct Report {
 
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Kind {
+enum DifferenceKind {
     /// Both have the row, and it is not the same.
     Changed,
     /// The log says that there should be the row.
@@ -110,7 +110,7 @@ enum Kind {
     Extra,
 }
 
-impl From<Difference> for Report {
+impl From<Difference> for DifferenceReport {
     fn from(Difference { view, stored, expected }: Difference) -> Self {
         // Postgres wrote it, so it is an object.
         let object = |text: String| serde_json::from_str::<Map<String, Value>>(&text).unwrap_or_default();
@@ -119,10 +119,10 @@ impl From<Difference> for Report {
             (Some(stored), Some(expected)) => {
                 let differs =
                     |(column, value): (&String, &Value)| (expected.get(column) != Some(value)).then(|| column.clone());
-                (Kind::Changed, stored.iter().filter_map(differs).collect())
+                (DifferenceKind::Changed, stored.iter().filter_map(differs).collect())
             }
-            (None, _) => (Kind::Missing, Vec::new()),
-            (Some(_), None) => (Kind::Extra, Vec::new()),
+            (None, _) => (DifferenceKind::Missing, Vec::new()),
+            (Some(_), None) => (DifferenceKind::Extra, Vec::new()),
         };
         let either = expected.as_ref().or(stored.as_ref());
         let value = |column: &str| either.and_then(|row| row.get(column)).cloned().unwrap_or_default();
@@ -131,12 +131,12 @@ impl From<Difference> for Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for DifferenceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
-            Kind::Changed => "a row that differs",
-            Kind::Missing => "a row is missing",
-            Kind::Extra => "a row too many",
+            DifferenceKind::Changed => "a row that differs",
+            DifferenceKind::Missing => "a row is missing",
+            DifferenceKind::Extra => "a row too many",
         };
         let key: Vec<String> = self.key.iter().map(|(column, value)| format!("{column} {value}")).collect();
         writeln!(f, "{}: {what}: {}", self.view, key.join(", "))?;
