@@ -11,10 +11,18 @@ async fn commands_of(command: &[&str]) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+/// The help of a command, without the values that settings have in this environment.
 async fn help(command: &[&str]) -> String {
     let output = run(&[command, &["--help"]].concat()).await;
     assert!(output.status.success(), "{command:?}: {}", output.stderr);
-    output.stdout
+    let lines = output.stdout.lines().map(|line| match line.split_once("[env: ") {
+        Some((before, setting)) => {
+            let name = setting.split('=').next().unwrap_or_default();
+            format!("{before}[env: {name}]\n")
+        }
+        None => format!("{line}\n"),
+    });
+    lines.collect()
 }
 
 #[tokio::test]
