@@ -31,8 +31,9 @@ const UPDATE: &str = "UPDATE_DICTIONARY";
 const INTRODUCTION: &str = "\
 # Data dictionary
 
-The tables that [analysts](analysts.md) read, made from the comments in the database itself: in `psql`, `\\d+ views.case_period` shows the same. A test
-fails where this page and the schema part; `UPDATE_DICTIONARY=1 cargo test -p tests --test it dictionary::` renews the page.
+The tables that [analysts](analysts.md) read. This page is made from the comments in the database:
+in `psql`, `\\d+ views.case_period` shows the same. A test fails if the page differs from the
+schema. `UPDATE_DICTIONARY=1 cargo test -p tests --test it dictionary::` updates the page.
 
 Instants are UTC, dates are London days. A column marked *always* is never null.
 ";
@@ -41,8 +42,8 @@ Instants are UTC, dates are London days. A column marked *always* is never null.
 const SCHEMAS: [(&str, &str); 2] = [
     (
         "views",
-        "What follows from the log, as of the position in `views.checkpoint`. May be thrown away and built again. A schema made by \
-         `projections rebuild --as-of` has the same tables.",
+        "The views follow from the log, as of the position in `views.checkpoint`. They may be dropped\n\
+         and rebuilt. A schema made by `projections rebuild --as-of` has the same tables.",
     ),
     ("log", "The log. Everything else follows from it."),
 ];
