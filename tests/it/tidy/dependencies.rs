@@ -26,7 +26,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "query",
             "simulation",
             "spreadsheets",
-            "views",
         ],
     ),
     (
@@ -37,11 +36,9 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "embedded-postgres",
             "event-log",
-            "event-log-kurrentdb",
             "event-log-postgres",
             "projector",
             "query",
-            "simulation",
         ],
     ),
     ("command", &["domain", "event-log", "http-api"]),
@@ -54,23 +51,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kurrentdb-stand-in", &[]),
     ("projector", &["domain", "event-log", "views"]),
     ("query", &["domain", "event-log", "http-api", "views"]),
-    ("simulation", &["domain"]),
-    ("spreadsheets", &["domain"]),
+    ("simulation", &["domain", "event-log"]),
+    ("spreadsheets", &["domain", "event-log"]),
     ("views", &["domain"]),
 ];
 
 /// Modules of one crate that depend on one another in a circle, and why that is right. The module
 /// document of the first says so too.
 const CIRCLES: &[(&str, &[&str], &str)] = &[
-    ("command", &["operations", "policies", "service"], "to be opened"),
-    (
-        "domain",
-        &["event", "prison", "prisoner"],
-        "an event names the events of its two kinds of stream, and they name who recorded them",
-    ),
-    ("http-api", &["headers", "problem"], "to be opened"),
-    ("kurrentdb-stand-in", &["read", "service"], "to be opened"),
+    ("domain", &["command", "event", "prison", "prisoner"], "an event or a command is one of a case or of a prison"),
+    ("event-log-kurrentdb", &["head", "log_reads", "store"], "to be opened"),
+    ("http-api", &["headers", "problem"], "a problem carries a header, and a malformed header is a problem"),
+    ("kurrentdb-stand-in", &["filter", "read", "service"], "to be opened"),
     ("query", &["case_lookups", "state"], "to be opened"),
+    ("simulation", &["cases", "choice", "roster", "world"], "to be opened"),
     ("views", &["columns", "table"], "to be opened"),
     ("views", &["rows", "tables", "view"], "to be opened"),
 ];
@@ -106,27 +100,31 @@ fn dependencies(manifest: &str) -> Vec<&str> {
 
 #[test]
 fn modules_of_a_crate_depend_on_one_another_in_no_circle() {
-    let files = sources::rust_files();
+    let files: Vec<_> =
+        sources::rust_files().into_iter().map(|file| (file.path, without_comments(&file.text))).collect();
     let mut found = Vec::new();
     for (name, _) in ARROWS {
         let source = format!("crates/{name}/src/");
-        let paths = files.iter().filter_map(|file| Some((file.path.strip_prefix(&source)?, &file.text)));
+        let paths = files.iter().filter_map(|(path, code)| Some((path.strip_prefix(&source)?, code)));
         let mut modules: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (path, text) in paths {
+        for (path, code) in paths {
             let module = path.split('/').next().and_then(|part| part.split('.').next()).expect("a module");
-            modules.entry(module).or_default().extend(used_modules(text));
+            modules.entry(module).or_default().extend(used_modules(code));
         }
         let names: BTreeSet<_> = modules.keys().copied().collect();
         for (module, used) in &mut modules {
             used.retain(|used| names.contains(used) && used != module);
         }
-        for circle in circles(&modules) {
-            if !CIRCLES.iter().any(|(crate_name, members, _)| crate_name == name && circle == *members) {
-                found.push(format!("{name}: {}", circle.join(", ")));
-            }
-        }
+        found.extend(circles(&modules).iter().map(|circle| format!("{name}: {}", circle.join(", "))));
     }
-    assert!(found.is_empty(), "circles of modules:\n{}", found.join("\n"));
+    let known = CIRCLES.iter().map(|(name, modules, _)| format!("{name}: {}", modules.join(", ")));
+    assert_eq!(found, known.collect::<Vec<_>>(), "circles of modules, found and known");
+}
+
+/// The lines of a file that are no comments. A link in a document is no arrow.
+fn without_comments(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The modules of its own crate that a file names: each `crate::module`, and those of

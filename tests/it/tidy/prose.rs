@@ -18,7 +18,7 @@ struct Pattern {
 const PATTERNS: [Pattern; 5] = [
     Pattern {
         name: "a sentence that begins with `What` and is no question",
-        regex: r"(?:\A\W*|[.!?][)*_]*\s+)What\s+[\w`](?![^.!]*\?)",
+        regex: r"(?:\A[*_(]*|[.!?][)*_]*\s+)What\s+[\w`](?![^.!]*\?)",
         target: 2.0,
     },
     Pattern {
@@ -53,8 +53,14 @@ struct Exception {
     reason: &'static str,
 }
 
-const EXCEPTIONS: &[Exception] =
-    &[Exception { path: "docs/writing.md", words: "", reason: "it shows the patterns by quoting them" }];
+const EXCEPTIONS: &[Exception] = &[
+    Exception { path: "docs/writing.md", words: "", reason: "it shows the patterns by quoting them" },
+    Exception {
+        path: "docs/data-dictionary.md",
+        words: "",
+        reason: "it is made from comments in the schemas, and the migrations of the log are frozen",
+    },
+];
 
 /// An occurrence of a pattern.
 struct Place<'a> {
