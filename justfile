@@ -13,7 +13,8 @@ test *args:
 
 # Run the tests of the program against its services apart: topology services or services-postgres
 test-services topology="services":
-    LEDGER_TESTS_TOPOLOGY={{ topology }} cargo test -p tests --test it
+    LEDGER_TESTS_TOPOLOGY={{ topology }} cargo test -p tests --test it -- --skip single_program:: \
+        {{ if topology == "services" { "--skip log_in_postgres::" } else { "" } }}
 
 # Check format and lints, warnings being errors
 lint:
