@@ -5,14 +5,17 @@ use super::sources;
 /// Comments and prose end at this column; code may go on to 120.
 const PROSE_COLUMNS_MAX: usize = 100;
 
+/// Made from the comments in the schemas, each of which is one line.
+const GENERATED_DOCUMENT: &str = "docs/data-dictionary.md";
+
 /// A reader must be able to hold a file in mind.
 const FILE_LINES_MAX: usize = 500;
 
 /// Until every crate is done: so many lines of prose may be too long.
-const LONG_LINES_RATCHET: usize = 1_100;
+const LONG_LINES_RATCHET: usize = 600;
 
 /// Until every crate is done: so many files may be too long.
-const LONG_FILES_RATCHET: usize = 6;
+const LONG_FILES_RATCHET: usize = 1;
 
 #[test]
 fn comments_and_prose_end_at_column_100() {
@@ -26,7 +29,7 @@ fn comments_and_prose_end_at_column_100() {
             }
         }
     }
-    for file in sources::documents() {
+    for file in sources::documents().iter().filter(|file| file.path != GENERATED_DOCUMENT) {
         let mut is_in_code = false;
         for (number, line) in (1..).zip(file.text.lines()) {
             is_in_code ^= line.trim_start().starts_with("```");
