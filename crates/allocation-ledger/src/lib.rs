@@ -2,16 +2,17 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | which subcommands are there? | [`cli`] |
-//! | what do they have in common? | [`settings`], [`telemetry`] |
-//! | where is the ledger kept? | [`stores`], [`data_directory`] |
+//! | which subcommands are there? | `cli` |
+//! | what do they have in common? | [`settings`], [`telemetry`], [`stdout`], [`interrupt`] |
+//! | where is the ledger kept? | `stores` |
 //! | what runs when it serves, and how does it end? | [`serve`] |
+//! | what does every other subcommand do? | [`tools`] |
 //!
 //! No rule of the business is here, no SQL about events or views, and no route but those of the
 //! program itself.
 //!
-//! To add a subcommand: a module with its `Settings` (a `clap::Args`) and `run`, a variant and two
-//! arms in [`cli`].
+//! To add a subcommand: a module in `tools` with its `Settings` (a `clap::Args`) and `run`, a variant
+//! and two arms in `cli`.
 
 mod cli;
 pub mod interrupt;
