@@ -1,5 +1,6 @@
 //! House rules that a machine can check: the English of comments and documents, the length of
-//! lines and files, and the arrows between crates and between the modules of a crate.
+//! lines and files, the arrows between crates and between the modules of a crate, and the files
+//! that documents name.
 //!
 //! These tests read the working tree. They start no server and take seconds.
 
