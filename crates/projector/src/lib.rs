@@ -2,10 +2,10 @@
 //!
 //! | module | knows |
 //! |---|---|
-//! | `live` | replaces the rows of what a batch of events touched, and moves the checkpoint, in one transaction |
+//! | `live` | replaces the rows that a batch of events touches, with the checkpoint |
 //! | `rebuild` | reads the log once, and fills a second schema with the rows of everything |
-//! | `build` | views built by hand: the serving ones anew beside a projector that goes on, or as of a past position |
-//! | `rows` | deletes and writes the rows of cases and prisons; which rows they have, the crate `views` says |
+//! | `build` | builds views by hand: the serving ones anew, or as of a past position |
+//! | `rows` | deletes and writes the rows of cases and prisons, as `views` defines them |
 //! | `pg_copy` | rows to and from Postgres with `COPY` |
 //! | `checkpoint` | moves the checkpoint, and fences projectors that have lost their lock |
 //! | `any_history` | histories, built event by event |

@@ -6,15 +6,15 @@
 //! the views as of a past date.
 
 use sqlx::{AssertSqlSafe, PgConnection};
-use views::{EncodedRows, Owner, VIEWS};
+use views::{EncodedRows, Owner, VIEWS, case_rows, prison_rows};
 
 use crate::{any_history::AnyHistory, pg_copy};
 
 /// Adds the rows of a history.
 pub(crate) fn add(history: &AnyHistory, rows: &mut EncodedRows) {
     match history {
-        AnyHistory::Case(history) => rows.add_case(history),
-        AnyHistory::Prison(history) => rows.add_prison(history),
+        AnyHistory::Case(history) => rows.add_case(&case_rows(history)),
+        AnyHistory::Prison(history) => rows.add_prison(&prison_rows(history)),
     }
 }
 

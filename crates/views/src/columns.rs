@@ -6,10 +6,7 @@
 
 use sqlx::{Row as _, ValueRef as _, postgres::PgRow};
 
-use crate::{
-    table::{ViewColumn, ViewTable},
-    values::ColumnValue,
-};
+use crate::values::{ColumnValue, NULL, with_len};
 
 /// A value that fills one column or several neighbouring ones.
 pub trait Columns: Sized {
@@ -27,6 +24,15 @@ pub trait Columns: Sized {
     /// # Errors
     /// [`Damage`] where a column holds what this type cannot be.
     fn read(reader: &mut RowReader<'_>) -> Result<Self, Damage>;
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewColumn {
+    /// Its name.
+    pub name: &'static str,
+    /// The meaning of its values: its comment, with space around it.
+    pub comment: &'static str,
 }
 
 /// The type of a column.
@@ -142,8 +148,8 @@ pub struct RowReader<'r> {
 
 impl<'r> RowReader<'r> {
     /// Reads a row whose first columns are those of the table, in their order.
-    pub(crate) fn new<T: ViewTable>(fields: &'r dyn Fields) -> Self {
-        Self { table: T::NAME, columns: T::COLUMNS, fields, index: 0 }
+    pub(crate) fn new(table: &'static str, columns: &'static [&'static [ViewColumn]], fields: &'r dyn Fields) -> Self {
+        Self { table, columns, fields, index: 0 }
     }
 
     fn is_null(&self) -> bool {
@@ -174,21 +180,4 @@ fn show(bytes: &[u8]) -> String {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
         _ => format!("{bytes:02x?}"),
     }
-}
-
-/// The length that means null.
-const NULL: i32 = -1;
-
-/// Writes a value, and its length before it.
-pub(crate) fn with_len(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = bytes.len();
-    bytes.extend_from_slice(&NULL.to_be_bytes());
-    let from = bytes.len();
-    write(bytes);
-    let len = len_as_int(bytes.len() - from);
-    bytes[start..from].copy_from_slice(&len.to_be_bytes());
-}
-
-pub(crate) fn len_as_int(len: usize) -> i32 {
-    i32::try_from(len).expect("a value is far below the 1 GiB that Postgres takes")
 }

@@ -9,7 +9,8 @@
 //! | which rows has a case or a prison, given its history? | `rows` |
 //! | which views are there? | `view` |
 //! | how is a table declared? | `table` |
-//! | how does a row become bytes in Postgres's binary format, and a row again? | `columns`, and `values` for each type |
+//! | how do rows become bytes in Postgres's binary format? | `columns` |
+//! | how do their values? | `values`, `postgres_time` |
 //! | what is sent with `COPY`? | `pg_copy` |
 //! | which statements make the tables, in which version? | `definition` |
 //! | how far have the views come? | [`checkpoint`] |
@@ -41,19 +42,20 @@ pub mod checkpoint;
 mod columns;
 mod definition;
 mod pg_copy;
+mod postgres_time;
 mod rows;
 mod table;
 mod tables;
 mod values;
 mod view;
 
-pub use columns::{Columns, Damage};
+pub use columns::{Columns, Damage, ViewColumn};
 pub use definition::{VIEWS_VERSION, create_keys_sql, create_tables_sql};
 pub use pg_copy::{CopyRows, END, HEADER};
 pub use rows::{case_rows, prison_rows};
-pub use table::{ViewColumn, ViewTable};
+pub use table::ViewTable;
 pub use tables::{
-    allocation::{AllocationKind, AllocationRow},
+    allocation::AllocationRow,
     case_period::{CaseCom, CasePeriodRow, CasePlan, CasePom},
     case_prison::CasePrisonRow,
     nomis_contact::NomisContactRow,
@@ -61,5 +63,5 @@ pub use tables::{
     prison::PrisonRow,
     prisoner_case::PrisonerCaseRow,
 };
-pub use values::PeriodEnd;
+pub use values::{AllocationKind, PeriodEnd};
 pub use view::{CaseRows, EncodedRows, Owner, PrisonRows, UnknownView, VIEWS, View};

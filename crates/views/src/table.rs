@@ -3,7 +3,7 @@
 
 use sqlx::postgres::PgRow;
 
-use crate::columns::{Columns, Damage, RowReader};
+use crate::columns::{Columns, Damage, RowReader, ViewColumn};
 
 /// A table, declared by its row.
 pub trait ViewTable: Columns {
@@ -18,8 +18,8 @@ pub trait ViewTable: Columns {
     /// A constraint on each row: its name and its condition.
     const CHECK: Option<(&'static str, &'static str)>;
 
-    /// The list that a statement must select first for [`ViewTable::read_row`] to read the table's row,
-    /// where `alias` is the table's name in the statement.
+    /// The list that a statement must select first for [`ViewTable::read_row`] to read the table's
+    /// row, where `alias` is the table's name in the statement.
     #[must_use]
     fn select(alias: &str) -> String {
         let columns = Self::COLUMNS.iter().copied().flatten();
@@ -31,7 +31,7 @@ pub trait ViewTable: Columns {
     /// # Errors
     /// [`Damage`] where a column holds what no row can have.
     fn read_row(row: &PgRow) -> Result<Self, Damage> {
-        Self::read(&mut RowReader::new::<Self>(row))
+        Self::read(&mut RowReader::new(Self::NAME, Self::COLUMNS, row))
     }
 
     /// [`ViewTable::read_row`] where an outer join may have found no row of the table.
@@ -39,17 +39,8 @@ pub trait ViewTable: Columns {
     /// # Errors
     /// As [`ViewTable::read_row`].
     fn read_joined_row(row: &PgRow) -> Result<Option<Self>, Damage> {
-        Option::<Self>::read(&mut RowReader::new::<Self>(row))
+        Option::<Self>::read(&mut RowReader::new(Self::NAME, Self::COLUMNS, row))
     }
-}
-
-/// A column of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ViewColumn {
-    /// Its name.
-    pub name: &'static str,
-    /// The meaning of its values: its comment, with space around it.
-    pub comment: &'static str,
 }
 
 /// Declares a table and its row: `Row in name, key (columns), check name = "condition" { fields }`.
@@ -80,7 +71,7 @@ macro_rules! table {
         impl $crate::table::ViewTable for $row {
             const NAME: &'static str = stringify!($name);
             const COMMENT: &'static str = concat!($($comment),+);
-            const COLUMNS: &'static [&'static [$crate::table::ViewColumn]] = &[$(
+            const COLUMNS: &'static [&'static [$crate::columns::ViewColumn]] = &[$(
                 $crate::table::field_columns!(
                     $field [$($doc),+] $({ $($part [$($part_doc),+])+ })?
                 )
@@ -102,10 +93,10 @@ pub(crate) use table;
 /// The columns of a field in [`table!`].
 macro_rules! field_columns {
     ($field:ident [$($doc:literal),+]) => {
-        &[$crate::table::ViewColumn { name: stringify!($field), comment: concat!($($doc),+) }]
+        &[$crate::columns::ViewColumn { name: stringify!($field), comment: concat!($($doc),+) }]
     };
     ($field:ident [$($doc:literal),+] { $($part:ident [$($part_doc:literal),+])+ }) => {
-        &[$($crate::table::ViewColumn {
+        &[$($crate::columns::ViewColumn {
             name: stringify!($part),
             comment: concat!($($part_doc),+),
         }),+]

@@ -17,10 +17,15 @@ use serde::{
 };
 use uuid::Uuid;
 
-use crate::{
-    AllocationKind,
-    columns::{len_as_int, with_len},
-};
+/// Whether a POM was given a case that no POM held, or one that another POM held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AllocationKind {
+    /// No POM held the case.
+    Allocation,
+    /// Another POM held it.
+    Reallocation,
+}
 
 /// The value of one column that is not null.
 pub trait ColumnValue: Sized {
@@ -32,6 +37,23 @@ pub trait ColumnValue: Sized {
 
     /// Reads the bytes of [`ColumnValue::write`]; `None` for any others.
     fn read(bytes: &[u8]) -> Option<Self>;
+}
+
+/// The length that means null.
+pub(crate) const NULL: i32 = -1;
+
+/// Writes a value, and its length before it.
+pub(crate) fn with_len(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = bytes.len();
+    bytes.extend_from_slice(&NULL.to_be_bytes());
+    let from = bytes.len();
+    write(bytes);
+    let len = len_as_int(bytes.len() - from);
+    bytes[start..from].copy_from_slice(&len.to_be_bytes());
+}
+
+fn len_as_int(len: usize) -> i32 {
+    i32::try_from(len).expect("a value is far below the 1 GiB that Postgres takes")
 }
 
 /// The OID of type `text`.

@@ -2,13 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use domain::{prison, prisoner};
-
 use crate::{
-    columns::SqlType,
+    columns::{SqlType, ViewColumn},
     pg_copy::CopyRows,
-    rows::{case_rows, prison_rows},
-    table::{ViewColumn, ViewTable},
+    table::ViewTable,
     tables::{
         allocation::AllocationRow, case_period::CasePeriodRow, case_prison::CasePrisonRow,
         nomis_contact::NomisContactRow, pom_period::PomPeriodRow, prison::PrisonRow, prisoner_case::PrisonerCaseRow,
@@ -201,13 +198,13 @@ impl EncodedRows {
     }
 
     /// Adds the rows of a case.
-    pub fn add_case(&mut self, history: &prisoner::History) {
-        case_rows(history).encode(self);
+    pub fn add_case(&mut self, rows: &CaseRows) {
+        rows.encode(self);
     }
 
     /// Adds the rows of a prison.
-    pub fn add_prison(&mut self, history: &prison::History) {
-        prison_rows(history).encode(self);
+    pub fn add_prison(&mut self, rows: &PrisonRows) {
+        rows.encode(self);
     }
 
     fn copy_of(&mut self, view: View) -> Option<&mut CopyRows> {

@@ -65,8 +65,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ("kurrentdb-stand-in", &["filter", "read", "service"], "to be opened"),
     ("query", &["case_lookups", "state"], "to be opened"),
     ("simulation", &["cases", "choice", "roster", "world"], "to be opened"),
-    ("views", &["columns", "table", "values"], "to be opened"),
-    ("views", &["rows", "tables", "view"], "to be opened"),
 ];
 
 #[test]

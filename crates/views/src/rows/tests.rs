@@ -1,5 +1,6 @@
 //! Rows of cases and prisons, from their histories.
 
+use chrono::{DateTime, Utc};
 use domain::{
     Entry,
     event::RecordedBy,
@@ -19,7 +20,9 @@ use super::*;
 use crate::{
     AllocationKind, CopyRows, Damage, HEADER, ViewTable,
     columns::{Fields, RowReader},
+    postgres_time::EARLIEST_DAY,
     tables::case_prison::prisons_held_at,
+    values::PeriodEnd,
 };
 
 fn at(instant: &str) -> DateTime<Utc> {
@@ -349,7 +352,7 @@ impl CopiedRow {
     }
 
     fn read<T: ViewTable>(&self) -> Result<T, Damage> {
-        T::read(&mut RowReader::new::<T>(self))
+        T::read(&mut RowReader::new(T::NAME, T::COLUMNS, self))
     }
 }
 

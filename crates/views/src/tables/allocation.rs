@@ -8,22 +8,12 @@ use domain::{
     prisoner::{self, Choice, History, OverrideReason},
     tier::{RoshLevel, Tier},
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    rows::{day, instant},
+    postgres_time::{day, instant},
     table::table,
+    values::AllocationKind,
 };
-
-/// Whether a POM was given a case that no POM held, or one that another POM held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum AllocationKind {
-    /// No POM held the case.
-    Allocation,
-    /// Another POM held it.
-    Reallocation,
-}
 
 table! {
     /// One row an allocation or reallocation of a primary POM, voided ones left out.

@@ -14,7 +14,7 @@ use domain::{
 
 use crate::{
     columns::columns,
-    rows::{day, instant, within_microseconds},
+    postgres_time::{day, instant, within_microseconds},
     table::table,
     tables::prisoner_case::PrisonerCaseRow,
     values::PeriodEnd,

@@ -9,7 +9,7 @@ use domain::{
     prisoner::{History, PrisonerEvent, State},
 };
 
-use crate::{rows::instant, table::table};
+use crate::{postgres_time::instant, table::table};
 
 table! {
     /// Every prison that a case was ever known to be held at, by entries voided since included. It

@@ -7,7 +7,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::{rows::instant, table::table};
+use crate::{postgres_time::instant, table::table};
 
 table! {
     /// POM contacts seen in NOMIS, which must be removed when a prison goes onto OMiC.

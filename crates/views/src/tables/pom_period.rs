@@ -8,7 +8,7 @@ use domain::{
 };
 
 use crate::{
-    rows::{day, within_microseconds},
+    postgres_time::{day, within_microseconds},
     table::table,
     values::PeriodEnd,
 };

@@ -6,7 +6,7 @@ use domain::{
     prison::{Estate, History, Roster},
 };
 
-use crate::{rows::day, table::table};
+use crate::{postgres_time::day, table::table};
 
 table! {
     /// One row a prison that the ledger has heard of.

@@ -6,7 +6,7 @@ use domain::{
     prisoner::{History, State},
 };
 
-use crate::{rows::instant, table::table};
+use crate::{postgres_time::instant, table::table};
 
 table! {
     /// One row a case that the ledger has heard of.
