@@ -11,8 +11,8 @@
 //! No rule of the business is here, no SQL about events or views, and no route but those of the
 //! program itself.
 //!
-//! To add a subcommand: a module in `tools` with its `Settings` (a `clap::Args`) and `run`, a variant
-//! and two arms in `cli`.
+//! To add a subcommand: a module in `tools` with its `Settings` (a `clap::Args`) and `run`, a
+//! variant and two arms in `cli`.
 
 mod cli;
 pub mod interrupt;

@@ -45,7 +45,8 @@ struct Cli {
 /// The other measurements.
 #[derive(Debug, clap::Subcommand)]
 enum Subject {
-    /// Measure building the views, comparing them, exporting the log, and asking about the past, on large ledgers
+    /// Measure building the views, comparing them, exporting the log, and asking about the past, on
+    /// large ledgers
     Rebuild(rebuild::Settings),
 }
 

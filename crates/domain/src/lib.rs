@@ -1,8 +1,8 @@
 //! The rules of the allocation ledger, and nothing else.
 //!
 //! Everything here is a pure function of its arguments: no IO, no clock, no async runtime, no SQL,
-//! no HTTP. Time comes in as a value. The reason for each answer of the ledger is here; how events are
-//! kept, projected and served is for the other crates.
+//! no HTTP. Time comes in as a value. The reason for each answer of the ledger is here; how events
+//! are kept, projected and served is for the other crates.
 //!
 //! | question | module |
 //! |---|---|

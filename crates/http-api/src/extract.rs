@@ -177,7 +177,8 @@ impl<'a> Complaint<'a> {
         } else if let Some(field) = quoted("missing field `") {
             Self::Missing(field)
         } else if text.starts_with('`') && text.contains("` is not a ") {
-            // The form of `domain::identifier::InvalidValue` and of `crate::instant::InvalidInstant`.
+            // The form of `domain::identifier::InvalidValue` and of
+            // `crate::instant::InvalidInstant`.
             if text.contains("` is not a date") { Self::Date } else { Self::Identifier }
         } else if NOT_A_DATE.contains(&text) {
             Self::Date

@@ -55,11 +55,13 @@ const NATIONAL_PRISONS: u64 = 120;
 /// The settings of `bench rebuild`.
 #[derive(Debug, clap::Args)]
 pub struct Settings {
-    /// About so many events in a made-up ledger; several sizes, parted by commas, are measured one after the other
+    /// About so many events in a made-up ledger; several sizes, parted by commas, are measured one
+    /// after the other
     #[arg(long, default_value = "5000000", value_name = "EVENTS", value_delimiter = ',', conflicts_with = "data_dir",
           value_parser = clap::value_parser!(u64).range(1_000..))]
     events: Vec<u64>,
-    /// Measure on the ledger in this directory instead; its views are rebuilt, and nothing is appended to it
+    /// Measure on the ledger in this directory instead; its views are rebuilt, and nothing is
+    /// appended to it
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Seconds that appends alone are measured

@@ -102,8 +102,8 @@ impl Roster {
 }
 
 impl RosterPom {
-    /// The POM as registered. A POM on the roster already, because a registration was backdated, keeps
-    /// the status.
+    /// The POM as registered. A POM on the roster already, because a registration was backdated,
+    /// keeps the status.
     pub(super) fn registered(
         before: Option<Self>,
         registered: &PomRegistered,

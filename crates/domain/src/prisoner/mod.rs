@@ -14,8 +14,8 @@
 //! 5. `tools/history/entry.rs` in `allocation-ledger`: the event in words.
 //!
 //! The compiler asks for most of these. The tests ask for a generator of the command
-//! (`generators.rs`) and a sample of the event (`tests/data/events.jsonl`), and the simulation's for
-//! a case that has it.
+//! (`generators.rs`) and a sample of the event (`tests/data/events.jsonl`), and the simulation's
+//! for a case that has it.
 
 mod allocation;
 mod command;

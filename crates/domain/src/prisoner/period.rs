@@ -1,8 +1,8 @@
 //! A case's history as adjoining periods in which nothing changes, past and planned.
 //!
-//! Planned handover dates begin periods of their own, so the responsible officer is a look-up by time
-//! and nothing has to run when the day comes. The views, the answers from a replayed past and the
-//! command line all use these periods.
+//! Planned handover dates begin periods of their own, so the responsible officer is a look-up by
+//! time and nothing has to run when the day comes. The views, the answers from a replayed past and
+//! the command line all use these periods.
 
 use chrono::{DateTime, Utc};
 
