@@ -23,7 +23,7 @@ const NEXT_PREFIX: &str = "views_next_";
 pub(crate) const BUILDING: &str = "views_building";
 
 /// Makes the serving schema with empty views, unless it exists. A schema of another version stays:
-/// see [`VIEWS_VERSION`](views::VIEWS_VERSION).
+/// see [`VIEWS_VERSION`].
 ///
 /// # Errors
 /// The views' database is out of reach or refuses.
