@@ -1,4 +1,7 @@
 //! The headers of the API, and the extractor of a command's headers.
+//!
+//! This module and `problem` depend on each other: a problem carries a header, and a malformed
+//! header is a problem.
 
 use axum::{
     extract::FromRequestParts,

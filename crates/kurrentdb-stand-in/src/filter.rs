@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     log::Log,
-    service::not_given,
+    requests::not_given,
     streams::{AllStreams, EventRecord},
     wire::{FilterBy, FilterExpression, FilterOptions},
 };

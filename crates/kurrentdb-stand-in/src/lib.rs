@@ -26,6 +26,7 @@ mod clock;
 mod filter;
 mod log;
 mod read;
+mod requests;
 mod rules;
 mod service;
 mod streams;

@@ -10,7 +10,7 @@ use crate::{
     clock,
     filter::{EventFilter, SEARCHED_STREAM, charge_search, searched_event},
     log::Log,
-    service::{self, not_given, uuid_from_server},
+    requests::{not_given, stream_deleted, stream_name, uuid_from_server},
     streams::{AllStreams, EventRecord, StreamLookup},
     wire::{
         AllStart, Checkpoint, EventPosition, PointReached, Position, ReadContent, ReadCount, ReadEvent, ReadFrom,
@@ -53,7 +53,7 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
     let compatibility = options.control.map_or(0, |control| control.compatibility);
     match (from, options.count.ok_or_else(|| not_given("a count"))?) {
         (ReadFrom::Stream(stream), ReadCount::Count(count)) => {
-            let name = service::stream_name(stream.stream)?;
+            let name = stream_name(stream.stream)?;
             let start = stream.start.ok_or_else(|| not_given("a revision"))?;
             read_stream(log, name, start, is_forwards, count, compatibility, out).await
         }
@@ -65,7 +65,7 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
             Err(Status::invalid_argument("there are no subscriptions that run backwards"))
         }
         (ReadFrom::Stream(stream), ReadCount::Subscription(())) => {
-            let name = service::stream_name(stream.stream)?;
+            let name = stream_name(stream.stream)?;
             let next = match stream.start.ok_or_else(|| not_given("a revision"))? {
                 StreamStart::Start(()) => 0,
                 // A subscription begins after the revision, unlike a read.
@@ -111,7 +111,7 @@ async fn read_stream(
         return out.send_event(&searched_event()).await;
     }
     let found = match log.read().find(&name) {
-        StreamLookup::Tombstoned => return Err(service::stream_deleted(&name)),
+        StreamLookup::Tombstoned => return Err(stream_deleted(&name)),
         StreamLookup::Missing => None,
         StreamLookup::Present(stream) => {
             let shown = stream.shown();
@@ -234,7 +234,7 @@ impl SubscriptionCursor {
     fn next_page(&mut self, streams: &AllStreams) -> Result<Vec<Arc<EventRecord>>, Status> {
         match self {
             Self::Stream { name, next } => match streams.find(name) {
-                StreamLookup::Tombstoned => Err(service::stream_deleted(name)),
+                StreamLookup::Tombstoned => Err(stream_deleted(name)),
                 StreamLookup::Missing => Ok(Vec::new()),
                 StreamLookup::Present(stream) => {
                     let shown = stream.shown();

@@ -26,6 +26,7 @@ use crate::{
     clock,
     log::{Leader, Log, WriteOutcome},
     read,
+    requests::{not_given, status, stream_deleted, stream_name, uuid_from_client, uuid_from_server},
     rules::{ProposedEvent, StreamChange, Write},
     wire::{
         self, AnyMessage, AppendContent, AppendReq, AppendResp, AppendResult, BatchAppendReq, BatchAppendResp,
@@ -347,10 +348,6 @@ fn target(options: Option<WriteOptions>) -> Result<(String, ExpectedRevision), S
     Ok((stream_name(options.stream)?, expected))
 }
 
-pub fn stream_name(stream: Option<StreamIdentifier>) -> Result<String, Status> {
-    stream.map(|stream| stream.stream_name).filter(|name| !name.is_empty()).ok_or_else(|| not_given("a stream"))
-}
-
 fn new_events(proposed: Vec<ProposedMessage>) -> Result<Vec<ProposedEvent>, Status> {
     let mut bytes = 0;
     let mut events = Vec::with_capacity(proposed.len());
@@ -440,52 +437,8 @@ fn number(expected: ExpectedRevision) -> i64 {
     }
 }
 
-pub fn stream_deleted(stream: &str) -> Status {
-    let message = format!("Event stream '{stream}' is deleted.");
-    status(Code::FailedPrecondition, message, &[("exception", "stream-deleted"), ("stream-name", stream)])
-}
-
 fn not_ready() -> Status {
     Status::unavailable("Server Is Not Ready")
-}
-
-pub fn not_given(what: &str) -> Status {
-    Status::invalid_argument(format!("the request does not give {what}"))
-}
-
-/// A status with the trailers by which clients recognise it.
-fn status(code: Code, message: String, trailers: &[(&'static str, &str)]) -> Status {
-    let mut metadata = MetadataMap::new();
-    for (name, value) in trailers {
-        // A name that a header cannot hold is left out.
-        if let Ok(value) = value.parse() {
-            metadata.insert(AsciiMetadataKey::from_static(name), value);
-        }
-    }
-    Status::with_metadata(code, message, metadata)
-}
-
-fn uuid_from_client(id: Option<wire::Uuid>) -> Result<Uuid, Status> {
-    match id.and_then(|id| id.value) {
-        Some(wire::UuidValue::Structured(id)) => {
-            Ok(Uuid::from_u64_pair(id.most_significant_bits.cast_unsigned(), id.least_significant_bits.cast_unsigned()))
-        }
-        Some(wire::UuidValue::Text(id)) => id.parse().map_err(|_| Status::invalid_argument("an id is no UUID")),
-        None => Err(not_given("an event's id")),
-    }
-}
-
-pub fn uuid_from_server(id: Uuid, as_text: bool) -> wire::Uuid {
-    let value = if as_text {
-        wire::UuidValue::Text(id.to_string())
-    } else {
-        let (most, least) = id.as_u64_pair();
-        wire::UuidValue::Structured(wire::StructuredUuid {
-            most_significant_bits: most.cast_signed(),
-            least_significant_bits: least.cast_signed(),
-        })
-    };
-    wire::Uuid { value: Some(value) }
 }
 
 /// The messages of a channel, as the stream of an answer.

@@ -17,8 +17,10 @@ use tokio::{
 
 use crate::{
     Error,
-    present::case::{self, CaseAt},
-    state::STATEMENT_TIMEOUT_MS,
+    present::{
+        STATEMENT_TIMEOUT_MS,
+        case::{self, CaseAt},
+    },
 };
 
 /// Bounds of the statements under way at a time, of which there are as many as this machine has

@@ -21,7 +21,9 @@ use tokio::{
 };
 use views::checkpoint::Checkpoint;
 
-use crate::{Error, case_lookups::CaseLookups, checkpoint_watch::CheckpointWatch, present};
+use crate::{
+    Error, case_lookups::CaseLookups, checkpoint_watch::CheckpointWatch, present, present::STATEMENT_TIMEOUT_MS,
+};
 
 /// How long a request waits for a connection before its caller is told to come back.
 const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(3);
@@ -29,10 +31,6 @@ const ACQUIRE_WAIT_MAX: Duration = Duration::from_secs(3);
 /// How long a connection lies idle before it is tested. A server takes longer than this to start
 /// again.
 const TESTED_AFTER_IDLE: Duration = Duration::from_millis(500);
-
-/// How long a statement may run: far longer than any of these takes, far shorter than a caller's
-/// patience.
-pub(crate) const STATEMENT_TIMEOUT_MS: u64 = 10_000;
 
 /// Most clients that follow the log at a time. For one that has fallen behind, a page of the log is
 /// held in memory, a few megabytes at most.

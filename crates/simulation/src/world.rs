@@ -1,4 +1,7 @@
 //! The made-up country: its prisons, its people, and the agenda of what is due.
+//!
+//! The modules `cases`, `choice`, `roster` and `world` are one idea and depend on one another: the
+//! agenda holds the steps of cases and POMs, and each step changes the world.
 
 use std::{
     cmp::Reverse,

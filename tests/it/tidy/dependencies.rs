@@ -60,11 +60,17 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// document of the first says so too.
 const CIRCLES: &[(&str, &[&str], &str)] = &[
     ("domain", &["command", "event", "prison", "prisoner"], "an event or a command is one of a case or of a prison"),
-    ("event-log-kurrentdb", &["head", "log_reads", "store"], "to be opened"),
+    (
+        "event-log-kurrentdb",
+        &["head", "log_reads", "store"],
+        "the store holds the search for the head, which reads the store's log",
+    ),
     ("http-api", &["headers", "problem"], "a problem carries a header, and a malformed header is a problem"),
-    ("kurrentdb-stand-in", &["filter", "read", "service"], "to be opened"),
-    ("query", &["case_lookups", "state"], "to be opened"),
-    ("simulation", &["cases", "choice", "roster", "world"], "to be opened"),
+    (
+        "simulation",
+        &["cases", "choice", "roster", "world"],
+        "the world's agenda holds the steps of cases and POMs, and each step changes the world",
+    ),
 ];
 
 #[test]
