@@ -26,9 +26,9 @@ const TEMPORARY: &str = "allocation-ledger-bench-";
 /// Measure the ledger on this machine, beside what Postgres alone can do here
 #[derive(Debug, clap::Parser)]
 #[command(name = "bench", version, args_conflicts_with_subcommands = true)]
-struct Cli {
+struct BenchCli {
     #[command(subcommand)]
-    subject: Option<Subject>,
+    subject: Option<BenchSubject>,
     /// Seconds that each measurement runs
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     seconds: u64,
@@ -44,7 +44,7 @@ struct Cli {
 
 /// The other measurements.
 #[derive(Debug, clap::Subcommand)]
-enum Subject {
+enum BenchSubject {
     /// Measure building the views, comparing them, exporting the log, and asking about the past, on
     /// large ledgers
     Rebuild(rebuild::Settings),
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     if env::var_os(rebuild::AS_PROGRAM).is_some() {
         return allocation_ledger::main();
     }
-    match run(&Cli::parse()) {
+    match run(&BenchCli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -63,13 +63,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<()> {
+fn run(cli: &BenchCli) -> anyhow::Result<()> {
     let telemetry = telemetry::start(&cli.telemetry, telemetry::TOOL_LOG_FILTER)?;
     let measured =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?.block_on(
             async {
                 match &cli.subject {
-                    Some(Subject::Rebuild(settings)) => rebuild::run(settings).await,
+                    Some(BenchSubject::Rebuild(settings)) => rebuild::run(settings).await,
                     None => run_here(cli).await,
                 }
             },
@@ -82,7 +82,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Postgres or `pgbench` is missing, or a measurement fails.
-async fn run_here(cli: &Cli) -> anyhow::Result<()> {
+async fn run_here(cli: &BenchCli) -> anyhow::Result<()> {
     let directory = temporary_directory(TEMPORARY)?;
     let server = Server::start(directory.path()).await?;
     let outcome = measure(&server, directory.path(), cli).await;
@@ -90,7 +90,7 @@ async fn run_here(cli: &Cli) -> anyhow::Result<()> {
     outcome
 }
 
-async fn measure(server: &Server, directory: &Path, cli: &Cli) -> anyhow::Result<()> {
+async fn measure(server: &Server, directory: &Path, cli: &BenchCli) -> anyhow::Result<()> {
     let duration = Duration::from_secs(cli.seconds);
     let floor = floor::Floor::measure(server, directory, duration).await?;
     let mut table = table::ResultTable::new(floor);

@@ -38,7 +38,7 @@ static SEARCHED: AtomicU64 = AtomicU64::new(0);
 
 /// Selects the events of `$all` that are sent.
 #[derive(Debug)]
-pub struct EventFilter {
+pub struct ReadFilter {
     by_event_type: bool,
     pattern: NamePattern,
     /// How many events are looked at for one page.
@@ -52,7 +52,7 @@ enum NamePattern {
     Prefixes(Vec<String>),
 }
 
-impl EventFilter {
+impl ReadFilter {
     pub fn new(options: FilterOptions) -> Result<Self, Status> {
         let (by_event_type, expression) = match options.by.ok_or_else(|| not_given("what to filter by"))? {
             FilterBy::Stream(expression) => (false, expression),

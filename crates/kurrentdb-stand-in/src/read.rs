@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    filter::{EventFilter, SEARCHED_STREAM, charge_search, searched_event},
+    filter::{ReadFilter, SEARCHED_STREAM, charge_search, searched_event},
     log::Log,
     requests::{not_given, stream_deleted, stream_name, uuid_from_server},
     streams::{AllStreams, EventRecord, StreamLookup},
@@ -47,7 +47,7 @@ pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions) -> Answ
 }
 
 async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &AnswerSender) -> Result<(), Status> {
-    let filter = options.filter.map(EventFilter::new).transpose()?;
+    let filter = options.filter.map(ReadFilter::new).transpose()?;
     let from = options.from.ok_or_else(|| not_given("stream or $all"))?;
     let is_forwards = options.direction == 0;
     let compatibility = options.control.map_or(0, |control| control.compatibility);
@@ -153,7 +153,7 @@ async fn read_all(
     start: AllStart,
     is_forwards: bool,
     mut count: u64,
-    filter: Option<&EventFilter>,
+    filter: Option<&ReadFilter>,
     out: &AnswerSender,
 ) -> Result<(), Status> {
     // A read forwards includes the event at the position; a read backwards begins before it.
@@ -304,7 +304,7 @@ async fn subscribe_filtered(
     mut ends: watch::Receiver<()>,
     mut next: usize,
     after: (u64, u64),
-    filter: &EventFilter,
+    filter: &ReadFilter,
     out: &AnswerSender,
 ) -> Result<(), Status> {
     let mut grown = log.grown();

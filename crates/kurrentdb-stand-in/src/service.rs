@@ -13,12 +13,7 @@ use axum::{
 use futures::{StreamExt as _, stream};
 use prost::{Message, bytes::Bytes};
 use tokio::sync::{mpsc, watch};
-use tonic::{
-    Code, Request, Status, Streaming,
-    codec::ProstCodec,
-    metadata::{AsciiMetadataKey, BinaryMetadataValue, MetadataMap},
-    server::Grpc,
-};
+use tonic::{Code, Request, Status, Streaming, codec::ProstCodec, metadata::BinaryMetadataValue, server::Grpc};
 use tower::service_fn;
 use uuid::Uuid;
 

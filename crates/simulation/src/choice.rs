@@ -12,7 +12,7 @@ use domain::{
 use crate::{
     record::target,
     texts,
-    world::{Case, World},
+    world::{SimulatedCase, World},
 };
 
 /// Picks any POM of a prison, active or not.
@@ -22,7 +22,7 @@ pub(crate) fn pick_any_pom(world: &mut World, prison: usize) -> StaffId {
 
 /// Chooses an active POM without a role on the case, mostly of the recommended kind and with few
 /// cases.
-pub(crate) fn choose_pom(world: &mut World, case: &Case, state: &State) -> Option<StaffId> {
+pub(crate) fn choose_pom(world: &mut World, case: &SimulatedCase, state: &State) -> Option<StaffId> {
     let now = world.recorder.now();
     let immigration = state.arrangements.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
     let community = responsibility(state, now).responsible == OfficerRole::Com;
@@ -50,7 +50,7 @@ pub(crate) fn choose_pom(world: &mut World, case: &Case, state: &State) -> Optio
 /// them. If the command is refused at the given effective time, tries again with effect from now.
 pub(crate) fn give(
     world: &mut World,
-    case: &mut Case,
+    case: &mut SimulatedCase,
     operation: &str,
     effective_at: Option<DateTime<Utc>>,
     command: impl Fn(ChoiceReasons) -> Command,

@@ -113,13 +113,13 @@ pub(crate) fn recorded_by(username: &str, client: &str) -> RecordedBy {
 
 /// The end of the log: its time, its position and the events that are not handed over yet.
 #[derive(Debug)]
-pub(crate) struct Recorder {
+pub(crate) struct SimulatedLog {
     now: DateTime<Utc>,
     position: u64,
     events: Vec<OrderedEvent>,
 }
 
-impl Recorder {
+impl SimulatedLog {
     pub(crate) fn new(start: DateTime<Utc>) -> Self {
         Self { now: start, position: 0, events: Vec::new() }
     }

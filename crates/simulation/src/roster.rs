@@ -16,7 +16,7 @@ use crate::{
     record::recorded_by,
     sentence::after,
     texts,
-    world::{Action, NOTICE_DAYS, Pom, World},
+    world::{Action, NOTICE_DAYS, SimulatedPom, World},
 };
 
 /// The approximate number of cases of a POM: 88,000 people and 2,000 POMs.
@@ -64,14 +64,14 @@ pub(crate) fn recruit(world: &mut World, prison: usize, kind: PomKind) {
     if record(world, prison, "register-pom", "poms", &Command::RegisterPom(registered), by) {
         let at = &mut world.prisons[prison];
         at.pom_indexes.insert(staff_id, at.poms.len());
-        at.poms.push(Pom { staff_id, kind, status: PomStatus::Active, cases: BTreeSet::new() });
+        at.poms.push(SimulatedPom { staff_id, kind, status: PomStatus::Active, cases: BTreeSet::new() });
         let pom = at.poms.len() - 1;
         plan(world, prison, pom, PomStep::Change, 30, 560);
     }
 }
 
 pub(crate) fn step(world: &mut World, prison: usize, pom: usize, step: PomStep) {
-    let Pom { staff_id, kind, status, .. } = world.prisons[prison].poms[pom];
+    let SimulatedPom { staff_id, kind, status, .. } = world.prisons[prison].poms[pom];
     match (step, status) {
         (PomStep::Change, PomStatus::Active) => match world.random.below(100) {
             0..45 => {

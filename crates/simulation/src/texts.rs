@@ -247,7 +247,7 @@ pub(crate) fn reallocation_reason(random: &mut Random) -> String {
         2 => "Officer works fewer hours from this month.".to_owned(),
         3 => "Relationship broke down; agreed at supervision.".to_owned(),
         4 => format!("Officer is away for {} weeks.", random.between(3, 16)),
-        _ => "Case needs an officer with programme experience.".to_owned(),
+        _ => "SimulatedCase needs an officer with programme experience.".to_owned(),
     }
 }
 

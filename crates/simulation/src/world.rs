@@ -20,9 +20,9 @@ use domain::{
 use uuid::Uuid;
 
 use crate::{
-    cases::{self, Step},
+    cases::{self, CaseStep},
     random::Random,
-    record::{Batch, CommandMetadata, Recorder, recorded_by},
+    record::{Batch, CommandMetadata, SimulatedLog, recorded_by},
     roster::{self, PomStep},
     sentence::{Sentence, after},
     texts,
@@ -56,7 +56,7 @@ pub(crate) enum Action {
     /// A person is received from court.
     Reception(usize),
     /// A step of a case, in this stay.
-    Case { id: usize, stay: u32, step: Step },
+    Case { id: usize, stay: u32, step: CaseStep },
     /// A step of a POM at a prison.
     Pom { prison: usize, pom: usize, step: PomStep },
     /// A prison registers another POM.
@@ -70,7 +70,7 @@ pub(crate) struct Prison {
     pub(crate) code: PrisonCode,
     pub(crate) estate: Estate,
     pub(crate) history: prison::History,
-    pub(crate) poms: Vec<Pom>,
+    pub(crate) poms: Vec<SimulatedPom>,
     pub(crate) pom_indexes: BTreeMap<StaffId, usize>,
     /// The number of people in the prison when it is full.
     pub(crate) capacity: usize,
@@ -80,7 +80,7 @@ pub(crate) struct Prison {
 }
 
 /// A POM at a prison, with the facts that the simulation draws on.
-pub(crate) struct Pom {
+pub(crate) struct SimulatedPom {
     pub(crate) staff_id: StaffId,
     pub(crate) kind: PomKind,
     pub(crate) status: PomStatus,
@@ -89,7 +89,7 @@ pub(crate) struct Pom {
 }
 
 /// A prisoner number that may see further steps.
-pub(crate) struct Case {
+pub(crate) struct SimulatedCase {
     pub(crate) history: prisoner::History,
     pub(crate) prison: usize,
     /// The number of the stay. Steps that an earlier stay planned are dropped.
@@ -106,11 +106,11 @@ pub(crate) struct Case {
 /// world.
 pub(crate) struct World {
     pub(crate) random: Random,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: SimulatedLog,
     pub(crate) prisons: Vec<Prison>,
     pub(crate) prison_indexes: BTreeMap<PrisonCode, usize>,
     /// The cases by index; `None` after the last step of a case, or during one.
-    pub(crate) cases: Vec<Option<Box<Case>>>,
+    pub(crate) cases: Vec<Option<Box<SimulatedCase>>>,
     agenda: BinaryHeap<Reverse<(DateTime<Utc>, u64, Action)>>,
     planned: u64,
     end: DateTime<Utc>,
@@ -127,7 +127,7 @@ impl World {
         let prisons = prisons(size, stagger, &mut random);
         let mut world = Self {
             random,
-            recorder: Recorder::new(start),
+            recorder: SimulatedLog::new(start),
             prison_indexes: prisons.iter().zip(0..).map(|(prison, index)| (prison.code.clone(), index)).collect(),
             prisons,
             cases: Vec::new(),

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     heading::Field,
     layout::{FieldSet, Layout, RowKind, row_kind},
-    plan::Step,
+    plan::PlannedCommand,
     reader::{Cell, Row, Sheet},
     value,
 };
@@ -62,7 +62,7 @@ pub struct PlannedContact {
     /// The line of the report.
     pub line: ContactLine,
     /// The command; absent if there is nothing to record.
-    pub step: Option<Step>,
+    pub step: Option<PlannedCommand>,
 }
 
 /// Refuses a file with contacts in more than one sheet: a contact in another sheet would be taken
@@ -203,8 +203,8 @@ fn step(
     id: &serde_json::Value,
     body: &serde_json::Value,
     now: DateTime<Utc>,
-) -> Step {
-    Step {
+) -> PlannedCommand {
+    PlannedCommand {
         command: Command::Prison(code.clone(), command),
         command_id: CommandId(Uuid::new_v5(&NAMESPACE, id.to_string().as_bytes())),
         request_digest: request_digest(operation, code.as_str(), body),

@@ -26,7 +26,7 @@ use event_log::request_digest;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::row::{Case, DataRow, Problem};
+use super::row::{DataRow, RowProblem, SheetCase};
 
 /// The namespace of the command ids of spreadsheet imports. It must never change: later imports
 /// recognise earlier ones by it.
@@ -72,7 +72,7 @@ impl HeldHistories {
 
 /// A command to be sent.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+pub struct PlannedCommand {
     /// The command itself.
     pub command: Command,
     /// The command's id.
@@ -87,11 +87,11 @@ pub struct Step {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// The row is recorded by these commands, in this order.
-    Record(Vec<Step>),
+    Record(Vec<PlannedCommand>),
     /// An earlier import recorded it.
     AlreadyRecorded,
     /// The row is refused.
-    Refused(Problem),
+    Refused(RowProblem),
 }
 
 /// A row with its outcome.
@@ -109,22 +109,22 @@ pub struct PlannedRow {
 
 /// The plan of an import.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct ImportPlan {
     /// The move onto OMiC, if the import records it.
     pub joined: Option<PrisonJoinedOmic>,
     /// POMs new to the roster.
     pub registered: Vec<PomRegistered>,
     /// The commands of the prison and its roster, which must be sent first and in this order.
-    pub prison_steps: Vec<Step>,
+    pub prison_steps: Vec<PlannedCommand>,
     /// Every row of data, in the order of the sheet.
     pub rows: Vec<PlannedRow>,
 }
 
 /// Plans the outcome of every row.
 #[must_use]
-pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Plan {
+pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> ImportPlan {
     let poms = Poms::new(&rows);
-    let mut roster = Roster { history: held.prison, terms, steps: Vec::new() };
+    let mut roster = PlannedRoster { history: held.prison, terms, steps: Vec::new() };
     let earliest = rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.allocated_on).min();
     let mut joined = None;
     let mut registrations = BTreeMap::new();
@@ -181,7 +181,7 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Pla
         .filter_map(|planned| planned.row.case.as_ref().ok().map(|case| case.staff_id))
         .collect();
     if needed.is_empty() {
-        return Plan { joined: None, registered: Vec::new(), prison_steps: Vec::new(), rows };
+        return ImportPlan { joined: None, registered: Vec::new(), prison_steps: Vec::new(), rows };
     }
     let mut prison_steps = roster.steps;
     let mut registered = Vec::new();
@@ -191,12 +191,12 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Pla
             prison_steps.push(step);
         }
     }
-    Plan { joined, registered, prison_steps, rows }
+    ImportPlan { joined, registered, prison_steps, rows }
 }
 
 /// The outcome of a case, with a roster that has everything that the import adds to it.
 fn verdict(
-    case: &Case,
+    case: &SheetCase,
     history: Option<&prisoner::History>,
     prison: &prison::History,
     poms: &Poms,
@@ -222,7 +222,7 @@ fn verdict(
     };
     let refused = |refusal: Refusal| {
         let problem =
-            Problem { code: refusal.rule.code().to_owned(), column: None, value: None, reason: refusal.sentence };
+            RowProblem { code: refusal.rule.code().to_owned(), column: None, value: None, reason: refusal.sentence };
         Verdict::Refused(problem)
     };
     let mut steps = Vec::new();
@@ -246,7 +246,7 @@ fn verdict(
             Err(refusal) => return refused(refusal),
         }
         let command = Command::Prisoner(case.prisoner_number.clone(), command);
-        steps.push(Step { command, command_id: ids.tier, request_digest: digest, effective_at });
+        steps.push(PlannedCommand { command, command_id: ids.tier, request_digest: digest, effective_at });
     }
     let allocate = |reasons: ChoiceReasons| {
         prisoner::Command::Allocate(Allocate { prison: terms.prison.clone(), staff_id: case.staff_id, reasons })
@@ -270,7 +270,7 @@ fn verdict(
     let body = json!({
         "prison": terms.prison, "staffId": case.staff_id, "note": case.note, "override": is_override, "effectiveAt": effective_at,
     });
-    steps.push(Step {
+    steps.push(PlannedCommand {
         request_digest: request_digest("allocations", case.prisoner_number.as_str(), &body),
         command: Command::Prisoner(case.prisoner_number.clone(), command),
         command_id: ids.allocation,
@@ -286,7 +286,7 @@ struct CaseIds {
 }
 
 impl CaseIds {
-    fn new(prison: &PrisonCode, case: &Case) -> Self {
+    fn new(prison: &PrisonCode, case: &SheetCase) -> Self {
         let content = json!([
             "spreadsheet row",
             prison,
@@ -328,13 +328,13 @@ fn entry<E>(
 }
 
 /// The prison after the import: each planned command is decided and added to its history.
-struct Roster<'a> {
+struct PlannedRoster<'a> {
     history: prison::History,
     terms: &'a ImportTerms,
-    steps: Vec<Step>,
+    steps: Vec<PlannedCommand>,
 }
 
-impl Roster<'_> {
+impl PlannedRoster<'_> {
     /// Plans the move onto OMiC. Answers whether the rules allow it.
     fn join(&mut self, joined: &PrisonJoinedOmic, earliest: NaiveDate) -> bool {
         let from = earliest.min(joined.go_live_date);
@@ -344,7 +344,7 @@ impl Roster<'_> {
         true
     }
 
-    fn register(&mut self, registered: &PomRegistered, earliest: NaiveDate) -> Option<Step> {
+    fn register(&mut self, registered: &PomRegistered, earliest: NaiveDate) -> Option<PlannedCommand> {
         self.step("poms", prison::Command::RegisterPom(registered.clone()), registered, earliest)
     }
 
@@ -356,7 +356,7 @@ impl Roster<'_> {
         command: prison::Command,
         body: &impl serde::Serialize,
         from: NaiveDate,
-    ) -> Option<Step> {
+    ) -> Option<PlannedCommand> {
         let code = self.history.code().clone();
         let effective_at = london::midnight(from);
         let context = prison::Context { now: self.terms.now, effective_at };
@@ -367,7 +367,7 @@ impl Roster<'_> {
             self.history.push(entry(command_id, index, revision, effective_at, self.terms, event));
         }
         let request_digest = request_digest(operation, code.as_str(), &(body, effective_at));
-        Some(Step { command: Command::Prison(code, command), command_id, request_digest, effective_at })
+        Some(PlannedCommand { command: Command::Prison(code, command), command_id, request_digest, effective_at })
     }
 
     fn kind_of(&self, staff_id: StaffId) -> Option<PomKind> {
@@ -411,7 +411,7 @@ impl Poms {
     }
 
     /// The reason why a POM cannot be registered, if the roster lacks the POM.
-    fn unknown(&self, case: &Case, prison: &prison::History) -> Option<Problem> {
+    fn unknown(&self, case: &SheetCase, prison: &prison::History) -> Option<RowProblem> {
         if prison.roster().poms.contains_key(&case.staff_id) {
             return None;
         }
@@ -423,7 +423,7 @@ impl Poms {
         } else {
             return None;
         };
-        Some(Problem {
+        Some(RowProblem {
             code: what.code().to_owned(),
             column: Some(what.name().to_owned()),
             value: Some(String::new()),
@@ -436,7 +436,7 @@ impl Poms {
     }
 
     /// The contradictions of a row with other rows or the roster about its POM.
-    fn warnings(&self, case: &Case, prison: &prison::History) -> Vec<String> {
+    fn warnings(&self, case: &SheetCase, prison: &prison::History) -> Vec<String> {
         let mut warnings = Vec::new();
         let Some(pom) = prison.roster().poms.get(&case.staff_id) else { return warnings };
         let word = |kind| match kind {

@@ -29,7 +29,7 @@ const EARLIEST_YEAR: i32 = 2000;
 
 /// A case, as far as the sheet alone can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Case {
+pub struct SheetCase {
     /// The number of the case.
     pub prisoner_number: PrisonerNumber,
     /// The case's tier.
@@ -48,7 +48,7 @@ pub struct Case {
 
 /// The reason why a row is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct RowProblem {
     /// A stable code for programs: that of a field ([`Field::code`]), `duplicate`,
     /// `date-in-future`, `date-too-early`, or that of the rule that refuses.
     pub code: String,
@@ -70,7 +70,7 @@ pub struct DataRow {
     /// The prisoner number, if it is readable.
     pub prisoner_number: Option<PrisonerNumber>,
     /// The case, or the problem of the row.
-    pub case: Result<Case, Problem>,
+    pub case: Result<SheetCase, RowProblem>,
 }
 
 /// The content of a sheet.
@@ -106,7 +106,7 @@ pub fn table(sheet: &Sheet, layout: &Layout, today: NaiveDate) -> CaseTable {
             RowKind::Note => table.note_rows.push(row.number),
             RowKind::Data => {
                 data_row += 1;
-                let cells = Cells { sheet, layout, row };
+                let cells = RowCells { sheet, layout, row };
                 let case = cells.case(today).and_then(|case| match accepted.get(&case.prisoner_number) {
                     Some(first) => Err(cells.problem(
                         Field::PrisonerNumber,
@@ -129,19 +129,19 @@ pub fn table(sheet: &Sheet, layout: &Layout, today: NaiveDate) -> CaseTable {
 }
 
 /// The cells of a row by field.
-struct Cells<'a> {
+struct RowCells<'a> {
     sheet: &'a Sheet,
     layout: &'a Layout,
     row: &'a Row,
 }
 
-impl Cells<'_> {
+impl RowCells<'_> {
     fn cell(&self, field: Field) -> &Cell {
         self.layout.columns.get(&field).map_or(&Cell::Empty, |&column| self.row.cell(column))
     }
 
     /// Reads the case, or answers the first problem in the order of the fields.
-    fn case(&self, today: NaiveDate) -> Result<Case, Problem> {
+    fn case(&self, today: NaiveDate) -> Result<SheetCase, RowProblem> {
         let prisoner_number = self.value(Field::PrisonerNumber, value::prisoner_number)?;
         let tier = self.value(Field::Tier, value::tier)?;
         let staff_id = self.value(Field::StaffId, value::staff_id)?;
@@ -173,15 +173,15 @@ impl Cells<'_> {
             [name, _] => Some(value::person_name(&name)).filter(|name| !name.is_empty()),
         };
         let note = Some(self.cell(Field::Note).to_string()).filter(|note| !note.is_empty());
-        Ok(Case { prisoner_number, tier, staff_id, pom_name, pom_kind, allocated_on, note })
+        Ok(SheetCase { prisoner_number, tier, staff_id, pom_name, pom_kind, allocated_on, note })
     }
 
-    fn value<T>(&self, field: Field, read: fn(&Cell) -> Result<T, ValueProblem>) -> Result<T, Problem> {
+    fn value<T>(&self, field: Field, read: fn(&Cell) -> Result<T, ValueProblem>) -> Result<T, RowProblem> {
         read(self.cell(field)).map_err(|wrong| self.problem(field, field.code(), format!("{field}: {wrong}")))
     }
 
-    fn problem(&self, field: Field, code: &str, reason: String) -> Problem {
-        Problem {
+    fn problem(&self, field: Field, code: &str, reason: String) -> RowProblem {
+        RowProblem {
             code: code.to_owned(),
             column: Some(self.layout.heading(self.sheet, field)),
             value: Some(self.cell(field).to_string()),

@@ -16,7 +16,7 @@ use super::{
     contacts,
     heading::Field,
     layout::{self, Layout, find, mapping},
-    plan::{HeldHistories, ImportTerms, Plan, Verdict, plan},
+    plan::{HeldHistories, ImportPlan, ImportTerms, Verdict, plan},
     reader::{self, Cell, Row, Sheet},
     row::{CaseTable, DataRow, FIELDS, table},
 };
@@ -304,7 +304,7 @@ fn terms() -> ImportTerms {
     }
 }
 
-fn planned(drawn: &str) -> Plan {
+fn planned(drawn: &str) -> ImportPlan {
     plan(read(&[sheet("cases", drawn)]).rows, HeldHistories::nothing(&terms().prison), &terms())
 }
 

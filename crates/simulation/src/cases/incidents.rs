@@ -15,18 +15,18 @@ use crate::{
     record::recorded_by,
     sentence::after,
     texts,
-    world::{Action, Case, World},
+    world::{Action, SimulatedCase, World},
 };
 
 use super::{
-    Step,
+    CaseStep,
     pom_roles::{add_coworker, end_inactive_roles, reallocate},
     recording::{long_before, note_roles, plan, record, shortly_before},
 };
 
 /// Draws one of the incidents of a stay in prison.
-pub(super) fn happen(world: &mut World, id: usize, case: &mut Case) {
-    plan(world, id, case, Step::Happen, 60, 340);
+pub(super) fn happen(world: &mut World, id: usize, case: &mut SimulatedCase) {
+    plan(world, id, case, CaseStep::Happen, 60, 340);
     let state = case.history.state();
     match world.random.below(100) {
         0..26 => transfer(world, id, case),
@@ -54,7 +54,7 @@ pub(super) fn happen(world: &mut World, id: usize, case: &mut Case) {
                 } else {
                     let by = recorded_by("DELIUS_FEED", "community-api");
                     record(world, case, "remove-community-manager", &Command::RemoveCommunityManager, by, None);
-                    plan(world, id, case, Step::NameCom, 5, 40);
+                    plan(world, id, case, CaseStep::NameCom, 5, 40);
                 }
             }
         }
@@ -64,13 +64,18 @@ pub(super) fn happen(world: &mut World, id: usize, case: &mut Case) {
             let command = Command::Deallocate(Deallocate { trigger: DeallocationTrigger::Manual });
             if record(world, case, "deallocate", &command, by, None) {
                 note_roles(world, id, case);
-                plan(world, id, case, Step::Allocate, 1, 12);
+                plan(world, id, case, CaseStep::Allocate, 1, 12);
             }
         }
     }
 }
 
-pub(super) fn assign_tier(world: &mut World, case: &mut Case, arriving: bool, effective_at: Option<DateTime<Utc>>) {
+pub(super) fn assign_tier(
+    world: &mut World,
+    case: &mut SimulatedCase,
+    arriving: bool,
+    effective_at: Option<DateTime<Utc>>,
+) {
     let random = &mut world.random;
     let letter = random.weighted(&[(8, 'A'), (22, 'B'), (32, 'C'), (25, 'D'), (7, 'E'), (4, 'F'), (2, 'G')]);
     let level = random.weighted(&[(10, ""), (25, "0"), (35, "1"), (20, "2"), (10, "3")]);
@@ -97,7 +102,7 @@ pub(super) fn assign_tier(world: &mut World, case: &mut Case, arriving: bool, ef
     record(world, case, "assign-tier", &Command::AssignTier(tier), by, effective_at);
 }
 
-pub(super) fn plan_handover(world: &mut World, id: usize, case: &mut Case) {
+pub(super) fn plan_handover(world: &mut World, id: usize, case: &mut SimulatedCase) {
     let facts = case.sentence.facts(&mut world.random, world.prisons[case.prison].estate);
     let by = recorded_by("SENTENCE_FEED", "manage-poms");
     record(world, case, "plan-handover", &Command::PlanHandover(facts), by, None);
@@ -111,19 +116,19 @@ pub(super) fn plan_handover(world: &mut World, id: usize, case: &mut Case) {
             // Most COMs are named before the handover date, some late.
             let day = after(handover, world.random.between(-60, 12)).max(after(today, world.random.between(1, 10)));
             let at = world.office_hours(day);
-            world.plan(at, Action::Case { id, stay: case.stay, step: Step::NameCom });
+            world.plan(at, Action::Case { id, stay: case.stay, step: CaseStep::NameCom });
         }
-        _ => plan(world, id, case, Step::NameCom, 3, 30),
+        _ => plan(world, id, case, CaseStep::NameCom, 3, 30),
     }
 }
 
-pub(super) fn name_com(world: &mut World, case: &mut Case) {
+pub(super) fn name_com(world: &mut World, case: &mut SimulatedCase) {
     if case.history.state().community_manager.is_none() {
         assign_com(world, case, None);
     }
 }
 
-pub(super) fn assign_com(world: &mut World, case: &mut Case, effective_at: Option<DateTime<Utc>>) {
+pub(super) fn assign_com(world: &mut World, case: &mut SimulatedCase, effective_at: Option<DateTime<Utc>>) {
     let name = texts::name(&mut world.random);
     let (team, ldu) = texts::team(&mut world.random);
     let email = world.random.percent(90).then(|| texts::email(&name, "probation.example"));
@@ -132,7 +137,7 @@ pub(super) fn assign_com(world: &mut World, case: &mut Case, effective_at: Optio
     record(world, case, "assign-community-manager", &Command::AssignCommunityManager(manager), by, effective_at);
 }
 
-fn override_responsibility(world: &mut World, id: usize, case: &mut Case) {
+fn override_responsibility(world: &mut World, id: usize, case: &mut SimulatedCase) {
     use ResponsibilityOverrideReason as Reason;
     use ResponsibleService::{Prison, Probation};
     let (responsible, reason) = world.random.weighted(&[
@@ -147,23 +152,23 @@ fn override_responsibility(world: &mut World, id: usize, case: &mut Case) {
     let by = world.allocator(case.prison);
     record(world, case, "override-responsibility", &command, by, None);
     if world.random.percent(45) {
-        plan(world, id, case, Step::RemoveOverride, 20, 150);
+        plan(world, id, case, CaseStep::RemoveOverride, 20, 150);
     }
 }
 
 /// Records an entry that is voided a few days later.
-fn mistake(world: &mut World, id: usize, case: &mut Case, state: &State) {
+fn mistake(world: &mut World, id: usize, case: &mut SimulatedCase, state: &State) {
     let revision = case.history.entries().len() as u64;
     if !(world.random.percent(70) && reallocate(world, id, case, state)) {
         assign_tier(world, case, false, None);
     }
     // If both commands were refused there is no entry to void.
     if case.history.entries().len() as u64 > revision {
-        plan(world, id, case, Step::Void(revision), 1, 6);
+        plan(world, id, case, CaseStep::Void(revision), 1, 6);
     }
 }
 
-pub(super) fn void(world: &mut World, id: usize, case: &mut Case, revision: u64) {
+pub(super) fn void(world: &mut World, id: usize, case: &mut SimulatedCase, revision: u64) {
     let command = Command::Void(EntryVoided { revision, reason: texts::void_reason(&mut world.random).to_owned() });
     let by = world.allocator(case.prison);
     // The rules refuse the void if a later entry rests on the voided one. The entry then stays, as
@@ -174,7 +179,7 @@ pub(super) fn void(world: &mut World, id: usize, case: &mut Case, revision: u64)
     }
 }
 
-fn transfer(world: &mut World, id: usize, case: &mut Case) {
+fn transfer(world: &mut World, id: usize, case: &mut SimulatedCase) {
     let prisons: Vec<usize> = destinations(world, case.prison).collect();
     if prisons.is_empty() {
         return;
@@ -194,7 +199,7 @@ fn transfer(world: &mut World, id: usize, case: &mut Case) {
         world.prisons[to].population += 1;
         case.prison = to;
         note_roles(world, id, case);
-        plan(world, id, case, Step::Allocate, 1, 14);
+        plan(world, id, case, CaseStep::Allocate, 1, 14);
     }
 }
 

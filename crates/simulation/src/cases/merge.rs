@@ -4,11 +4,11 @@ use domain::prisoner::{Command, PrisonerNumberRetired, merge_of};
 
 use crate::{
     record::recorded_by,
-    world::{Case, World},
+    world::{SimulatedCase, World},
 };
 
 use super::{
-    Step,
+    CaseStep,
     incidents::{assign_com, assign_tier},
     new_case,
     pom_roles::end_inactive_roles,
@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Makes a second number for a person.
-pub(super) fn duplicate(world: &mut World, case: &Case) -> usize {
+pub(super) fn duplicate(world: &mut World, case: &SimulatedCase) -> usize {
     world.recorder.wait_a_moment(&mut world.random);
     let (id, mut other) = new_case(world, case.prison, case.sentence.clone());
     other.inside = false;
@@ -25,7 +25,7 @@ pub(super) fn duplicate(world: &mut World, case: &Case) -> usize {
         assign_com(world, &mut other, None);
     }
     if world.random.percent(30) {
-        plan(world, id, &other, Step::Allocate, 1, 4);
+        plan(world, id, &other, CaseStep::Allocate, 1, 4);
     }
     world.cases[id] = Some(other);
     id
@@ -33,7 +33,7 @@ pub(super) fn duplicate(world: &mut World, case: &Case) -> usize {
 
 /// Merges the second number (rule 10 in `docs/domain.md`) as the command service does: retires the
 /// removed number, then completes the merge on the survivor.
-pub(super) fn merge(world: &mut World, id: usize, case: &mut Case) {
+pub(super) fn merge(world: &mut World, id: usize, case: &mut SimulatedCase) {
     let Some(mut removed) = case.duplicate.take().and_then(|id| world.cases[id].take().map(|case| (id, case))) else {
         return;
     };

@@ -23,7 +23,7 @@ use crate::{
     roster,
     sentence::{Sentence, after},
     texts,
-    world::{Action, Case, World},
+    world::{Action, SimulatedCase, World},
 };
 
 use self::{
@@ -40,7 +40,7 @@ const RETURNS_PERCENT: usize = 30;
 
 /// A step in the life of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Step {
+pub(crate) enum CaseStep {
     /// Allocate the case to a POM, if it has none.
     Allocate,
     /// Plan the handover.
@@ -90,34 +90,34 @@ pub(crate) fn reception(world: &mut World, prison: usize) {
     arrive(world, id, &mut case);
     if world.random.below(1_000) < 6 {
         case.duplicate = Some(duplicate(world, &case));
-        plan(world, id, &case, Step::Merge, 4, 60);
+        plan(world, id, &case, CaseStep::Merge, 4, 60);
     }
     world.cases[id] = Some(case);
 }
 
 /// Does a step that is due on a case, unless it was planned in an earlier stay.
-pub(crate) fn step(world: &mut World, id: usize, stay: u32, step: Step) {
+pub(crate) fn step(world: &mut World, id: usize, stay: u32, step: CaseStep) {
     let Some(mut case) = world.cases[id].take() else { return };
     let mut goes_on = true;
     if case.stay == stay {
         match step {
-            Step::Allocate => allocate(world, id, &mut case),
-            Step::PlanHandover => plan_handover(world, id, &mut case),
-            Step::NameCom => name_com(world, &mut case),
-            Step::Happen => happen(world, id, &mut case),
-            Step::Void(revision) => void(world, id, &mut case, revision),
-            Step::RemoveOverride => {
+            CaseStep::Allocate => allocate(world, id, &mut case),
+            CaseStep::PlanHandover => plan_handover(world, id, &mut case),
+            CaseStep::NameCom => name_com(world, &mut case),
+            CaseStep::Happen => happen(world, id, &mut case),
+            CaseStep::Void(revision) => void(world, id, &mut case, revision),
+            CaseStep::RemoveOverride => {
                 let by = world.allocator(case.prison);
                 record(world, &mut case, "remove-override", &Command::RemoveResponsibilityOverride, by, None);
             }
-            Step::RemoveCoworker => {
+            CaseStep::RemoveCoworker => {
                 let by = world.allocator(case.prison);
                 record(world, &mut case, "remove-co-worker", &Command::RemoveCoworker, by, None);
                 note_roles(world, id, &mut case);
             }
-            Step::Merge => merge(world, id, &mut case),
-            Step::Leave => goes_on = leave(world, id, &mut case),
-            Step::Return => come_back(world, id, &mut case),
+            CaseStep::Merge => merge(world, id, &mut case),
+            CaseStep::Leave => goes_on = leave(world, id, &mut case),
+            CaseStep::Return => come_back(world, id, &mut case),
         }
     }
     if goes_on {
@@ -125,32 +125,32 @@ pub(crate) fn step(world: &mut World, id: usize, stay: u32, step: Step) {
     }
 }
 
-pub(super) fn new_case(world: &mut World, prison: usize, sentence: Sentence) -> (usize, Box<Case>) {
+pub(super) fn new_case(world: &mut World, prison: usize, sentence: Sentence) -> (usize, Box<SimulatedCase>) {
     let history = prisoner::History::new(world.number());
     world.cases.push(None);
-    let case = Case { history, prison, stay: 1, sentence, roles: Vec::new(), duplicate: None, inside: true };
+    let case = SimulatedCase { history, prison, stay: 1, sentence, roles: Vec::new(), duplicate: None, inside: true };
     (world.cases.len() - 1, Box::new(case))
 }
 
 /// Gives the case of an arrived person a tier, and plans the rest of the stay.
-fn arrive(world: &mut World, id: usize, case: &mut Case) {
+fn arrive(world: &mut World, id: usize, case: &mut SimulatedCase) {
     assign_tier(world, case, true, None);
     let today = world.today();
     let (go_live, release) = (world.prisons[case.prison].go_live, case.sentence.release());
     if go_live > today {
         let day = after(go_live, world.random.between(0, 40));
         let at = world.office_hours(day);
-        world.plan(at, Action::Case { id, stay: case.stay, step: Step::Allocate });
+        world.plan(at, Action::Case { id, stay: case.stay, step: CaseStep::Allocate });
     } else {
-        plan(world, id, case, Step::Allocate, 1, 9);
+        plan(world, id, case, CaseStep::Allocate, 1, 9);
     }
     let leaves_on = release.max(after(today, world.random.between(15, 40)));
     let at = world.office_hours(leaves_on);
-    world.plan(at, Action::Case { id, stay: case.stay, step: Step::Leave });
-    plan(world, id, case, Step::Happen, 20, 330);
+    world.plan(at, Action::Case { id, stay: case.stay, step: CaseStep::Leave });
+    plan(world, id, case, CaseStep::Happen, 20, 330);
 }
 
-fn come_back(world: &mut World, id: usize, case: &mut Case) {
+fn come_back(world: &mut World, id: usize, case: &mut SimulatedCase) {
     let today = world.today();
     case.inside = true;
     case.sentence = Sentence::of_return(&mut world.random, today);
@@ -164,7 +164,7 @@ fn come_back(world: &mut World, id: usize, case: &mut Case) {
 }
 
 /// Lets the person leave. Answers whether the case may see further steps.
-fn leave(world: &mut World, id: usize, case: &mut Case) -> bool {
+fn leave(world: &mut World, id: usize, case: &mut SimulatedCase) -> bool {
     if case.duplicate.is_some() {
         merge(world, id, case);
     }
@@ -178,7 +178,7 @@ fn leave(world: &mut World, id: usize, case: &mut Case) -> bool {
         record(world, case, "deallocate", &command, by, effective_at)
     };
     if !recorded {
-        plan(world, id, case, Step::Leave, 2, 5);
+        plan(world, id, case, CaseStep::Leave, 2, 5);
         return true;
     }
     note_roles(world, id, case);
@@ -189,5 +189,5 @@ fn leave(world: &mut World, id: usize, case: &mut Case) -> bool {
         return false;
     }
     let at = world.in_days(25, 800);
-    world.plan(at, Action::Case { id, stay: case.stay, step: Step::Return })
+    world.plan(at, Action::Case { id, stay: case.stay, step: CaseStep::Return })
 }

@@ -9,21 +9,21 @@ use crate::{
     choice::{choose_pom, give},
     record::CommandMetadata,
     texts,
-    world::{Case, World},
+    world::{SimulatedCase, World},
 };
 
 use super::{
-    Step,
+    CaseStep,
     recording::{note_roles, plan, record, shortly_before},
 };
 
-pub(super) fn allocate(world: &mut World, id: usize, case: &mut Case) {
+pub(super) fn allocate(world: &mut World, id: usize, case: &mut SimulatedCase) {
     let state = case.history.state();
     if state.primary_pom.is_some() {
         return;
     }
     let Some(staff_id) = choose_pom(world, case, &state) else {
-        return plan(world, id, case, Step::Allocate, 2, 5);
+        return plan(world, id, case, CaseStep::Allocate, 2, 5);
     };
     let prison = world.prisons[case.prison].code.clone();
     let effective_at = shortly_before(world, case, 15);
@@ -31,15 +31,15 @@ pub(super) fn allocate(world: &mut World, id: usize, case: &mut Case) {
         Command::Allocate(Allocate { prison: prison.clone(), staff_id, reasons })
     });
     if !recorded {
-        return plan(world, id, case, Step::Allocate, 2, 5);
+        return plan(world, id, case, CaseStep::Allocate, 2, 5);
     }
     note_roles(world, id, case);
     if state.arrangements.handover_plan.is_none() {
-        plan(world, id, case, Step::PlanHandover, 1, 15);
+        plan(world, id, case, CaseStep::PlanHandover, 1, 15);
     }
 }
 
-pub(super) fn reallocate(world: &mut World, id: usize, case: &mut Case, state: &State) -> bool {
+pub(super) fn reallocate(world: &mut World, id: usize, case: &mut SimulatedCase, state: &State) -> bool {
     let Some(holder) = state.primary_staff_id() else { return false };
     let Some(staff_id) = choose_pom(world, case, state) else { return false };
     let prison = world.prisons[case.prison].code.clone();
@@ -58,7 +58,7 @@ pub(super) fn reallocate(world: &mut World, id: usize, case: &mut Case, state: &
     recorded
 }
 
-pub(super) fn add_coworker(world: &mut World, id: usize, case: &mut Case, state: &State) {
+pub(super) fn add_coworker(world: &mut World, id: usize, case: &mut SimulatedCase, state: &State) {
     if state.primary_pom.is_none() {
         return;
     }
@@ -69,7 +69,7 @@ pub(super) fn add_coworker(world: &mut World, id: usize, case: &mut Case, state:
     record(world, case, "allocate-co-worker", &command, by, None);
     note_roles(world, id, case);
     if world.random.percent(50) {
-        plan(world, id, case, Step::RemoveCoworker, 20, 200);
+        plan(world, id, case, CaseStep::RemoveCoworker, 20, 200);
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn end_roles_of_inactive_pom(world: &mut World, id: usize) {
 }
 
 /// Ends the roles of inactive POMs, and plans a new allocation of the case.
-pub(super) fn end_inactive_roles(world: &mut World, id: usize, case: &mut Case, state: &State) {
+pub(super) fn end_inactive_roles(world: &mut World, id: usize, case: &mut SimulatedCase, state: &State) {
     for role in [&state.primary_pom, &state.coworking_pom].into_iter().flatten() {
         let Some(&prison) = world.prison_indexes.get(&role.prison) else { continue };
         let roster = &world.prisons[prison].history;
@@ -101,7 +101,7 @@ pub(super) fn end_inactive_roles(world: &mut World, id: usize, case: &mut Case, 
                 unreachable!("the role is held");
             }
         }
-        plan(world, id, case, Step::Allocate, 1, 10);
+        plan(world, id, case, CaseStep::Allocate, 1, 10);
     }
     note_roles(world, id, case);
 }
@@ -109,7 +109,7 @@ pub(super) fn end_inactive_roles(world: &mut World, id: usize, case: &mut Case, 
 /// The event that makes the end of a role due, as the command service's policy sees it: the event
 /// that made the POM inactive or, if it came later, the event that gave the role.
 fn cause(
-    case: &Case,
+    case: &SimulatedCase,
     role: &PomRole,
     roster: &domain::prison::History,
     status_event: domain::identifier::EventId,

@@ -8,16 +8,16 @@ use domain::{
 
 use crate::{
     record::target,
-    world::{Action, Case, World},
+    world::{Action, SimulatedCase, World},
 };
 
-use super::Step;
+use super::CaseStep;
 
 /// Records a command. If it is refused at the given effective time, tries again with effect from
 /// now. Answers whether it was recorded.
 pub(super) fn record(
     world: &mut World,
-    case: &mut Case,
+    case: &mut SimulatedCase,
     operation: &str,
     command: &Command,
     by: RecordedBy,
@@ -32,7 +32,7 @@ pub(super) fn record(
 }
 
 /// Notes which POMs have a role on the case now.
-pub(super) fn note_roles(world: &mut World, id: usize, case: &mut Case) -> State {
+pub(super) fn note_roles(world: &mut World, id: usize, case: &mut SimulatedCase) -> State {
     let state = case.history.state();
     let roles: Vec<(usize, usize)> = [&state.primary_pom, &state.coworking_pom]
         .into_iter()
@@ -52,14 +52,14 @@ pub(super) fn note_roles(world: &mut World, id: usize, case: &mut Case) -> State
     state
 }
 
-pub(super) fn plan(world: &mut World, id: usize, case: &Case, step: Step, from: i64, to: i64) {
+pub(super) fn plan(world: &mut World, id: usize, case: &SimulatedCase, step: CaseStep, from: i64, to: i64) {
     let at = world.in_days(from, to);
     world.plan(at, Action::Case { id, stay: case.stay, step });
 }
 
 /// Mostly none, which means now; otherwise an instant some hours or days ago, after everything that
 /// is recorded of the case.
-pub(super) fn shortly_before(world: &mut World, case: &Case, percent: usize) -> Option<DateTime<Utc>> {
+pub(super) fn shortly_before(world: &mut World, case: &SimulatedCase, percent: usize) -> Option<DateTime<Utc>> {
     if !world.random.percent(percent) {
         return None;
     }
@@ -70,7 +70,7 @@ pub(super) fn shortly_before(world: &mut World, case: &Case, percent: usize) -> 
 
 /// Mostly none, which means now; otherwise an instant some days or weeks ago, after the first entry
 /// of the case.
-pub(super) fn long_before(world: &mut World, case: &Case, percent: usize) -> Option<DateTime<Utc>> {
+pub(super) fn long_before(world: &mut World, case: &SimulatedCase, percent: usize) -> Option<DateTime<Utc>> {
     if !world.random.percent(percent) {
         return None;
     }

@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 use super::{
     CORRELATION_NAMESPACE, prison_code,
-    record::{Recorder, explain_interruption, load_prison},
+    record::{ImportRecorder, explain_interruption, load_prison},
     report::{count_of, note_unread_sheet, table},
 };
 use crate::{settings, stores::LogStore};
@@ -112,7 +112,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
             let recorded_by = RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() };
             let service = Service::new(store.log.clone(), commands);
             let correlation_id = Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes);
-            record(&Recorder { service: &service, recorded_by, correlation_id }, planned).await
+            record(&ImportRecorder { service: &service, recorded_by, correlation_id }, planned).await
         })
         .await?
     };
@@ -205,7 +205,7 @@ async fn load_prisons(log: &SharedLog) -> anyhow::Result<Vec<prison::History>> {
 }
 
 /// Sends the commands, one after the other as they all go to one stream.
-async fn record(recorder: &Recorder<'_>, planned: Vec<PlannedContact>) -> anyhow::Result<Vec<ContactLine>> {
+async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> anyhow::Result<Vec<ContactLine>> {
     let mut lines = Vec::with_capacity(planned.len());
     for PlannedContact { mut line, step } in planned {
         if let Some(step) = step {

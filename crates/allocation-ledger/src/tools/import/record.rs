@@ -15,8 +15,8 @@ use event_log::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use spreadsheets::{
-    plan::{HeldHistories, PlannedRow, Step, Verdict},
-    row::Problem,
+    plan::{HeldHistories, PlannedCommand, PlannedRow, Verdict},
+    row::RowProblem,
 };
 use uuid::Uuid;
 
@@ -49,7 +49,7 @@ pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]
 }
 
 /// Sends commands as one import.
-pub struct Recorder<'a> {
+pub struct ImportRecorder<'a> {
     /// The command side.
     pub service: &'a Service,
     /// The user and client that the events are recorded by.
@@ -58,12 +58,12 @@ pub struct Recorder<'a> {
     pub correlation_id: Uuid,
 }
 
-impl Recorder<'_> {
+impl ImportRecorder<'_> {
     /// Sends one command.
     ///
     /// # Errors
     /// Those of the command side.
-    pub async fn send(&self, step: Step) -> Result<(), Error> {
+    pub async fn send(&self, step: PlannedCommand) -> Result<(), Error> {
         let request = Request {
             command: step.command,
             command_id: step.command_id,
@@ -93,7 +93,7 @@ impl Recorder<'_> {
                             match self.send(step).await {
                                 Ok(()) => {}
                                 Err(Error::Refused(refusal)) => {
-                                    row.verdict = Verdict::Refused(Problem {
+                                    row.verdict = Verdict::Refused(RowProblem {
                                         code: refusal.rule.code().to_owned(),
                                         column: None,
                                         value: None,

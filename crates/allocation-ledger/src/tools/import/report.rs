@@ -15,7 +15,7 @@ use domain::{
 };
 use serde::Serialize;
 use spreadsheets::{
-    plan::{Plan, PlannedRow, Verdict},
+    plan::{ImportPlan, PlannedRow, Verdict},
     row,
 };
 
@@ -50,7 +50,7 @@ pub struct ImportReport<'a> {
     /// Other sheets that look like cases: name and number of cases.
     pub sheets_passed_over: &'a [(String, usize)],
     /// The rows and what became of them, or would.
-    pub plan: &'a Plan,
+    pub plan: &'a ImportPlan,
     /// Whether nothing was recorded on purpose.
     pub dry_run: bool,
 }

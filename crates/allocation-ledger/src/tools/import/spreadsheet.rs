@@ -14,7 +14,7 @@ use domain::{event::RecordedBy, identifier::PrisonCode, london, prison::Estate};
 use indicatif::{ProgressBar, ProgressStyle};
 use spreadsheets::{
     layout::{self, Mapping},
-    plan::{HeldHistories, ImportTerms, Plan, Verdict, plan},
+    plan::{HeldHistories, ImportPlan, ImportTerms, Verdict, plan},
     reader,
     row::{FIELDS, table},
 };
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     CORRELATION_NAMESPACE, prison_code,
-    record::{Recorder, explain_interruption, load},
+    record::{ImportRecorder, explain_interruption, load},
     report::ImportReport,
 };
 use crate::{settings, stores::LogStore};
@@ -126,7 +126,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         LogStore::with(&settings.stores, async |store| {
             let plan = planned(load(&store.log, &terms.prison, &numbers).await?);
             let service = Service::new(store.log.clone(), commands);
-            let recorder = Recorder {
+            let recorder = ImportRecorder {
                 service: &service,
                 recorded_by: terms.recorded_by.clone(),
                 correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
@@ -156,7 +156,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// Records the plan, and answers the plan as it went.
-async fn record(recorder: &Recorder<'_>, plan: Plan) -> anyhow::Result<Plan> {
+async fn record(recorder: &ImportRecorder<'_>, plan: ImportPlan) -> anyhow::Result<ImportPlan> {
     for step in &plan.prison_steps {
         recorder.send(step.clone()).await.map_err(explain_interruption)?;
     }
@@ -167,5 +167,5 @@ async fn record(recorder: &Recorder<'_>, plan: Plan) -> anyhow::Result<Plan> {
     );
     let rows = recorder.record_rows(plan.rows, || progress.inc(1)).await?;
     progress.finish_and_clear();
-    Ok(Plan { rows, ..plan })
+    Ok(ImportPlan { rows, ..plan })
 }
