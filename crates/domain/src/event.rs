@@ -1,7 +1,7 @@
 //! Events of both kinds of stream, and an event in its place in a history.
 //!
-//! The modules `command`, `event`, `prison` and `prisoner` are one idea and depend on one another: a
-//! command or an event is one of a case or of a prison.
+//! The modules `command`, `event`, `prison` and `prisoner` are one idea and depend on one another:
+//! a command or an event is one of a case or of a prison.
 
 use std::{fmt, str::FromStr};
 

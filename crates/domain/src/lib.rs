@@ -2,7 +2,8 @@
 //!
 //! Everything here is a pure function of its arguments: no IO, no clock, no async runtime, no SQL,
 //! no HTTP. Time comes in as a value. The reason for each answer of the ledger is here; how events
-//! are kept, projected and served is for the other crates.
+//! are kept, projected and served is for the other crates. `docs/domain.md` has the words, the
+//! numbered rules and the tables.
 //!
 //! | question | module |
 //! |---|---|

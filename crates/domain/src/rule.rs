@@ -1,4 +1,5 @@
-//! The rules that a command can break, each with the stable code that programs compare.
+//! The rules that a command can break, each with the stable code that programs compare. The
+//! numbers of rules are those of `docs/domain.md`.
 //!
 //! To add a refusal: one variant here, its sentence where it is made, its row in `docs/api.md`.
 

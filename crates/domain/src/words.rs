@@ -25,8 +25,11 @@ pub fn alternatives<W: Words>() -> String {
 }
 
 /// Declares an enum of words.
+///
+/// A word is a `tt` and not a `literal`: the derive of the OpenAPI schema passes over a `serde`
+/// attribute whose literal comes out of a macro, and would list the names of the variants.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident => $word:literal,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident => $word:tt,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -1,7 +1,7 @@
 //! The store: the connection and the knowledge that all reads and writes share.
 //!
-//! The modules `head`, `log_reads` and `store` are one idea and depend on one another: the store holds
-//! the search for the log's head, and the search reads the store's log.
+//! The modules `head`, `log_reads` and `store` are one idea and depend on one another: the store
+//! holds the search for the log's head, and the search reads the store's log.
 
 use domain::Stream;
 use kurrentdb::{Error, ResolvedEvent, SubscriptionFilter};

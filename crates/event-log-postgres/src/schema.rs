@@ -81,9 +81,8 @@ mod tests {
     use std::fmt::Write as _;
 
     /// The version and the SHA-384 of each migration. Every database that was migrated holds them,
-    /// and
-    /// [`super::migrate`] refuses a migration that has changed. So never change a line here: a new
-    /// migration gets a new one.
+    /// and [`super::migrate`] refuses a migration that has changed. So a line here must never
+    /// change: a new migration gets a new line.
     const FROZEN: [(i64, &str); 4] = [
         (1, "1b6652025ce377bfb71355c0d0d6447ce924d7a7ccd7735e0db3c74e9a55b4b628b5fe6f21988b6b4d32370b8933eb45"),
         (2, "87002ce9428cd0aa58b3c870d5264ea132a3fa52cc7f07fccbc18c91d5dcec08f72dfda1529492131072a904d9ea2074"),

@@ -18,7 +18,7 @@ use domain::{
 
 use crate::{EventLog, LogError, RecordedEvent, decode};
 
-/// A stream's history, be it a case's or a prison's.
+/// The history of a stream, of a case or of a prison.
 pub trait StreamHistory: Debug + Send + Sync + Sized + 'static {
     /// Identifies the stream among those of its kind.
     type Key: Clone + Debug + Eq + Hash + Send + Sync + 'static;

@@ -17,7 +17,7 @@ async fn help(command: &[&str]) -> String {
     assert!(output.status.success(), "{command:?}: {}", output.stderr);
     let lines = output.stdout.lines().map(|line| match line.split_once("[env: ") {
         Some((before, setting)) => {
-            let name = setting.split('=').next().unwrap_or_default();
+            let name = setting.split(['=', ']']).next().unwrap_or_default();
             format!("{before}[env: {name}]\n")
         }
         None => format!("{line}\n"),

@@ -4,6 +4,14 @@
 
 use std::collections::BTreeSet;
 
+use domain::{
+    handover::{HandoverReason, Phase},
+    officer::{PomKind, PomStatus},
+    prison::Estate,
+    prisoner::{OfficerRole, OverrideReason, ResponsibilityOverrideReason, ResponsibleService},
+    tier::{RoshLevel, TierSource},
+    words::Words,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -22,6 +30,31 @@ async fn the_checked_in_document_is_the_one_served() {
     let document = ledger.client().get("/openapi.json").await.body;
     let text = serde_json::to_string_pretty(&document).expect("JSON") + "\n";
     assert_checked_in("openapi.json", &text, UPDATE);
+}
+
+/// Checks that the schema of an enum lists the words that JSON has for its variants.
+#[track_caller]
+fn check_words<W: Words>(document: &Value, schema: &str) {
+    let words: Vec<_> = W::ALL.iter().map(|variant| variant.word()).collect();
+    assert_eq!(document["components"]["schemas"][schema]["enum"], json!(words), "{schema}");
+}
+
+#[tokio::test]
+async fn the_schema_of_an_enum_lists_the_words_of_json() {
+    require_single_program();
+    let ledger = Ledger::start_all_roles().await;
+    let document = ledger.client().get("/openapi.json").await.body;
+    check_words::<Estate>(&document, "Estate");
+    check_words::<HandoverReason>(&document, "HandoverReason");
+    check_words::<OfficerRole>(&document, "OfficerRole");
+    check_words::<OverrideReason>(&document, "OverrideReason");
+    check_words::<Phase>(&document, "Phase");
+    check_words::<PomKind>(&document, "PomKind");
+    check_words::<PomStatus>(&document, "PomStatus");
+    check_words::<ResponsibilityOverrideReason>(&document, "ResponsibilityOverrideReason");
+    check_words::<ResponsibleService>(&document, "ResponsibleService");
+    check_words::<RoshLevel>(&document, "RoshLevel");
+    check_words::<TierSource>(&document, "TierSource");
 }
 
 /// The router must know the path and the method of each operation. It may refuse the empty request.

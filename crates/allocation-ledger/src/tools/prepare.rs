@@ -36,10 +36,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         bail!("say what to prepare with --event-store and --views: a Postgres of the program's own needs no preparing");
     }
     if stores.event_store.is_some() {
-        let log = LogStore::lazy(stores)?;
-        let prepared = log.prepare().await;
-        log.close().await?;
-        prepared?;
+        LogStore::lazy(stores)?.close_after(async |log| log.prepare().await).await?;
         print_line("The event log is as this version knows it.")?;
     }
     if stores.views.is_some() {

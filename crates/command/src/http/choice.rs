@@ -53,7 +53,7 @@ macro_rules! choice_body {
             /// Why the prisoner is suitable for the other kind of POM; goes with `SUITABILITY`.
             #[schema(value_type = Option<String>, max_length = 175)]
             suitability_detail: Option<$crate::http::text::Lines>,
-            /// What the reason is; goes with `OTHER`.
+            /// The reason in words; goes with `OTHER`.
             #[schema(value_type = Option<String>, max_length = 175)]
             override_detail: Option<$crate::http::text::Lines>,
             /// Note to the POM.

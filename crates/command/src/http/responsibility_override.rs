@@ -22,7 +22,7 @@ pub(super) struct OverrideResponsibilityBody {
     responsible: ResponsibleService,
     /// The reason; `OTHER` needs a detail.
     reason: ResponsibilityOverrideReason,
-    /// What the reason is; goes with `OTHER`.
+    /// The reason in words; goes with `OTHER`.
     #[schema(value_type = Option<String>, max_length = 175)]
     detail: Option<Lines>,
     /// When it holds from, in the past; absent, from now.

@@ -1,4 +1,4 @@
-//! Rule 9: a POM's cases go to another POM, case by case.
+//! Rule 9 of `docs/domain.md`: a POM's cases go to another POM, case by case.
 //!
 //! Each case is a command of its own, with an id derived from the bulk's and the number, so that a
 //! repeat of the bulk moves nothing twice. Each command succeeds or is refused on its own; an

@@ -1,4 +1,4 @@
-//! Rule 10: two numbers of one person are merged.
+//! Rule 10 of `docs/domain.md`: two numbers of one person are merged.
 //!
 //! A merge concerns two streams and no append spans two, so it has two steps, each safe to repeat:
 //!

@@ -1,4 +1,4 @@
-//! Rule 7: an inactive POM holds no cases.
+//! Rule 7 of `docs/domain.md`: an inactive POM holds no cases.
 
 use chrono::{DateTime, Utc};
 use domain::{

@@ -1,5 +1,5 @@
-//! Rule 10: a merge that a retirement began is completed, also if the caller's request ended before
-//! that.
+//! Rule 10 of `docs/domain.md`: a merge that a retirement began is completed, also if the caller's
+//! request ended before that.
 
 use domain::{Rule, identifier::PrisonerNumber};
 

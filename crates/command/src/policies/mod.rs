@@ -1,4 +1,5 @@
-//! Policies (process managers): commands that follow from events without a caller.
+//! Policies (process managers): commands that follow from events without a caller. The numbers of
+//! rules are those of `docs/domain.md`.
 //!
 //! | policy | obligation | command |
 //! |---|---|---|

@@ -32,7 +32,7 @@ fn answer(facts: &Facts) -> Value {
     }
 }
 
-/// The worked cases that the design was made with; each expects some members of the answer.
+/// The worked cases; each expects some members of the answer.
 #[test]
 fn the_plans_of_the_worked_examples_are_as_expected() {
     let examples = include_str!("../data/handover/examples.jsonl");

@@ -1,4 +1,4 @@
-//! The merges between numbers, by example (rule 10).
+//! The merges between numbers, by example (rule 10 of `docs/domain.md`).
 
 use domain::{
     Entry,

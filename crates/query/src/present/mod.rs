@@ -23,8 +23,8 @@ use views::{Damage, ViewTable};
 
 use crate::Error;
 
-/// How long a statement may run: far longer than any statement of these modules takes, far shorter than a caller's
-/// patience.
+/// How long a statement may run: far longer than any statement of these modules takes, far shorter
+/// than a caller's patience.
 pub(crate) const STATEMENT_TIMEOUT_MS: u64 = 10_000;
 
 /// Rows and the position in the log that they are of.
