@@ -84,7 +84,7 @@ pub fn tell_failure(format: LogFormat, reason: &str) {
         LogFormat::Json => {
             let timestamp = Clock::system().now().to_rfc3339_opts(SecondsFormat::Micros, true);
             let message = format!("the program fails: {reason}");
-            let target = "ledger";
+            let target = "allocation_ledger";
             let line = json!({"timestamp": timestamp, "level": "ERROR", "message": message, "reason": reason, "target": target});
             eprintln!("{line}");
         }

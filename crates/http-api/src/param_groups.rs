@@ -17,7 +17,8 @@ use crate::{Params, Problem, extract::unknown_parameter};
 /// The groups are structs that [`Params`] reads too. A parameter that none of them has is refused,
 /// as by [`Params`].
 ///
-/// `#[serde(flatten)]` does not do this: it forgets which parameter is wrong.
+/// `#[serde(flatten)]` does not do this: it forgets which parameter is wrong. Where several are
+/// wrong, an unknown one is reported first, then those of the first group.
 #[derive(Debug, Clone, Copy)]
 pub struct ParamGroups<T>(pub T);
 

@@ -33,11 +33,12 @@ impl Checkpoint {
     /// Reads a row with [`COLUMNS`].
     ///
     /// # Errors
-    /// A column is absent or of another type.
+    /// A column is absent or of another type, or the position is negative.
     pub fn of_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             version: row.try_get("version")?,
-            position: row.try_get::<i64, _>("position")?.unsigned_abs(),
+            position: u64::try_from(row.try_get::<i64, _>("position")?)
+                .map_err(|error| sqlx::Error::ColumnDecode { index: "position".to_owned(), source: error.into() })?,
             event_id: row.try_get::<Option<Uuid>, _>("event_id")?.map(EventId),
             recorded_at: row.try_get("recorded_at")?,
             epoch: row.try_get("epoch")?,

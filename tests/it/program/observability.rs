@@ -181,7 +181,7 @@ async fn a_failed_start_logs_its_reason() {
         assert_eq!(ran.status.code(), Some(status), "{}", ran.stderr);
         let logged = lines(&ran.stderr);
         let last = logged.last().unwrap_or_else(|| panic!("a line of {arguments:?}"));
-        assert_eq!((&last["level"], &last["target"]), (&json!("ERROR"), &json!("ledger")), "{last}");
+        assert_eq!((&last["level"], &last["target"]), (&json!("ERROR"), &json!("allocation_ledger")), "{last}");
         assert!(
             last["timestamp"].is_string() && last["reason"].as_str().is_some_and(|it| it.contains(reason)),
             "{last}"

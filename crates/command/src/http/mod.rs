@@ -16,13 +16,12 @@ mod community_manager_removal;
 mod coworker;
 mod coworker_removal;
 mod deallocation;
+mod error_problem;
 mod first_allocation;
 mod handover_plan;
 mod merge;
 mod nomis_contact;
 mod nomis_contact_removal;
-
-mod error_problem;
 mod onboarding;
 mod pom_details;
 mod pom_registration;

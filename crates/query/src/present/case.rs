@@ -79,7 +79,9 @@ async fn look_up_periods(
     if rows.is_empty() {
         return Ok(u64::MAX);
     }
-    let mut periods = rows.iter().map(CasePeriodRow::read_row).collect::<Result<Vec<_>, _>>()?;
+    // A damaged row must not fail the other look-ups. It answers none here, and the statement of
+    // `look_up_cases` reads it again where it is the one that answers.
+    let mut periods: Vec<_> = rows.iter().filter_map(|row| CasePeriodRow::read_row(row).ok()).collect();
     periods.retain(|period| period.merged_into.is_none());
     for lookup in std::mem::take(open) {
         let holds =
