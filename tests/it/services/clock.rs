@@ -11,11 +11,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{
-    cluster::{Cluster, ServiceName},
-    load::{CommandLoad, read},
+use crate::support::{
+    command_load::{CommandLoad, read},
+    ledger::assert_recorded,
+    service_cluster::{ServiceCluster, ServiceName},
 };
-use crate::support::ledger::assert_recorded;
 
 /// A clock for one process, which the test can set.
 struct FakeClock {
@@ -57,7 +57,7 @@ async fn no_command_is_lost_when_a_clock_is_set_back_an_hour() {
     let clock = FakeClock::new();
     let (library, file) = (clock.library(), clock.file());
     let environment = [("LD_PRELOAD", library.to_str().expect("UTF-8")), ("CLOCK_FILE", file.to_str().expect("UTF-8"))];
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ServiceCluster::start().await;
     let wrong = ServiceName::Command(0);
     cluster.kill(wrong);
     cluster.start_part_with(wrong, &environment).await;

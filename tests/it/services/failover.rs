@@ -1,7 +1,6 @@
 //! The services under load, over a cluster of three nodes whose leader is killed and resigns.
 
-use super::{cluster::Cluster, load::CommandLoad};
-use crate::support::EventStore;
+use crate::support::{EventStore, command_load::CommandLoad, service_cluster::ServiceCluster};
 
 /// Commands a second.
 const RATE: u32 = 200;
@@ -10,7 +9,7 @@ const RATE: u32 = 200;
 /// continue without help, and no client has to know a leader.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_is_lost_when_the_event_stores_leader_changes() {
-    let mut cluster = Cluster::start_over(EventStore::start_nodes().await).await;
+    let mut cluster = ServiceCluster::start_over(EventStore::start_nodes().await).await;
     let load = CommandLoad::start(&cluster.command_clients, RATE);
     for _ in 0..2 {
         load.wait_for_acknowledgements(100).await;

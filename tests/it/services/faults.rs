@@ -10,11 +10,12 @@ use futures::future::join_all;
 use nix::sys::signal::Signal;
 use tokio::time::timeout;
 
-use super::{
-    cluster::{Cluster, ServiceName, state},
-    load::CommandLoad,
+use crate::support::{
+    PATIENCE, Proxy,
+    command_load::CommandLoad,
+    eventually,
+    service_cluster::{ServiceCluster, ServiceName, state},
 };
-use crate::support::{PATIENCE, Proxy, eventually};
 
 /// Commands a second, unless a test sets another rate.
 const RATE: u32 = 200;
@@ -34,7 +35,7 @@ const LOAD_SECONDS: &str = "LEDGER_TESTS_LOAD_SECONDS";
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_is_lost_when_each_service_is_killed_in_turn() {
     let seconds = std::env::var(LOAD_SECONDS).map_or(0, |text| text.parse().expect(LOAD_SECONDS));
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ServiceCluster::start().await;
     let (load, begun) = (CommandLoad::start(&cluster.command_clients, RATE), Instant::now());
     let parts = cluster.parts();
     let pause = Duration::from_secs(seconds) / (parts.len() as u32 + 1);
@@ -74,7 +75,7 @@ async fn no_command_is_lost_when_each_service_is_killed_in_turn() {
 /// misses nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_is_lost_in_network_faults_before_the_event_store() {
-    let mut cluster = Cluster::start_behind_proxies().await;
+    let mut cluster = ServiceCluster::start_behind_proxies().await;
     let load = CommandLoad::start(&cluster.command_clients, RATE);
     for end in [Proxy::cut, Proxy::reset, Proxy::cut, Proxy::reset] {
         load.wait_for_acknowledgements(50).await;
@@ -110,7 +111,7 @@ async fn no_command_is_lost_in_network_faults_before_the_event_store() {
 /// Commands continue meanwhile, and the projectors continue from their positions.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_is_lost_in_network_faults_before_the_views() {
-    let mut cluster = Cluster::start_behind_proxies().await;
+    let mut cluster = ServiceCluster::start_behind_proxies().await;
     let load = CommandLoad::start(&cluster.command_clients, RATE);
     for end in [Proxy::cut, Proxy::reset, Proxy::cut, Proxy::reset] {
         cluster.active_projector().await;
@@ -144,7 +145,7 @@ async fn no_command_is_lost_in_network_faults_before_the_views() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_is_lost_when_the_views_server_restarts() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ServiceCluster::start().await;
     let load = CommandLoad::start(&cluster.command_clients, RATE);
     load.wait_for_acknowledgements(200).await;
     cluster.views.stop().await;
@@ -158,7 +159,7 @@ async fn no_command_is_lost_when_the_views_server_restarts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_command_is_lost_when_the_event_store_restarts() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ServiceCluster::start().await;
     let load = CommandLoad::start(&cluster.command_clients, RATE);
     for _ in 0..2 {
         load.wait_for_acknowledgements(200).await;
@@ -179,7 +180,7 @@ async fn no_command_is_lost_when_the_event_store_restarts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_projector_takes_over_within_seconds() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ServiceCluster::start().await;
     let load = CommandLoad::start(&cluster.command_clients, RATE);
     let mut fastest = Duration::MAX;
     for _ in 0..3 {
@@ -203,7 +204,7 @@ async fn another_projector_takes_over_within_seconds() {
 /// the first has no effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_projector_is_replaced_and_writes_nothing_afterwards() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ServiceCluster::start().await;
     let load = CommandLoad::start(&cluster.command_clients, RATE);
     for _ in 0..2 {
         load.wait_for_acknowledgements(100).await;

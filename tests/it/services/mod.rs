@@ -2,12 +2,10 @@
 //! killed, stopped, and behind a faulty network.
 
 mod clock;
-mod cluster;
 mod contention;
 mod end;
 mod failover;
 mod faults;
-mod load;
 mod other_log;
 mod roles;
 mod start;

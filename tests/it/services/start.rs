@@ -11,17 +11,14 @@ use tokio::{
     sync::watch,
 };
 
-use super::{
-    ask,
-    cluster::{Cluster, ServiceName},
-    position, service, tier, unready_reason, value, wait_for_reason,
-};
+use super::{ask, position, service, tier, unready_reason, value, wait_for_reason};
 use crate::support::{
     Program, TestDatabase, bare_database,
     builders::{new_event, tier_assigned},
     database, eventually,
     ledger::assert_recorded,
     run,
+    service_cluster::{ServiceCluster, ServiceName},
 };
 
 /// The projector starts last. The others report that they wait for it, and become ready without a
@@ -107,7 +104,7 @@ async fn a_single_role_refuses_an_embedded_postgres() {
 /// far they must go.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_service_is_ready_while_the_event_store_is_away() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = ServiceCluster::start().await;
     let command = cluster.part(ServiceName::Command(0)).client();
     let at = position(assert_recorded(&command.post("/prisoners/A1234BC/tier", &tier("B2")).await));
     let query = cluster.part(ServiceName::Query);

@@ -7,20 +7,26 @@
 //! - [`Program`]: the real program, serving on a free port or run once as a tool.
 //! - [`StandIn`]: a stand-in for a KurrentDB server; [`Nodes`]: a cluster of them; [`Proxy`]:
 //!   faults of the network.
+//! - [`service_cluster::ServiceCluster`]: the services of a ledger, each a process.
+//! - [`command_load`], [`append_load`]: clients that write during faults, and checks of the log.
+//! - [`exported_file`]: the contents of exported files.
 //! - [`Client`]: JSON over HTTP.
 //! - [`ledger::Ledger`]: a running ledger, and cases to begin with.
 //! - [`builders`]: values of the domain and events.
 //!
 //! Servers and files are removed however the tests end: see `watchdog`.
 
+pub mod append_load;
 pub mod builders;
 pub mod checked_in;
 mod client;
+pub mod command_load;
 pub mod commands;
 pub mod controlled_log;
 mod data_dir;
 mod database;
 mod event_store;
+pub mod exported_file;
 pub mod ledger;
 pub mod made_up_events;
 mod program;
@@ -29,6 +35,7 @@ mod proxy;
 pub mod questions;
 pub mod random_ledger;
 pub mod running_projector;
+pub mod service_cluster;
 pub mod snapshot;
 mod stand_in;
 pub mod topology;
@@ -43,7 +50,7 @@ pub use database::{TestDatabase, bare_database, database};
 pub use event_store::EventStore;
 pub use program::{Program, Tool, ToolOutput, run, run_in, run_with_input, spawn};
 pub use proxy::Proxy;
-pub use stand_in::{Nodes, StandIn};
+pub use stand_in::{Nodes, StandIn, log_at};
 pub use topology::Topology;
 pub use views::{dump_view, dump_views};
 

@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
@@ -21,6 +22,11 @@ use super::{DataDir, Proxy, eventually, watchdog::Watchdog};
 
 /// The stand-in that `cargo` built.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_kurrentdb-stand-in-under-test");
+
+/// The log with the default prefix on the server of a URL.
+pub fn log_at(url: &str) -> KurrentLog {
+    KurrentLog::new(url, &StreamPrefix::default()).expect("a URL")
+}
 
 /// A running stand-in. Dropping it kills it, as `kill -9` does, and removes its file. So does the
 /// end of this process.

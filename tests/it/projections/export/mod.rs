@@ -1,6 +1,5 @@
 //! `export`: views and the log as files, read back and compared with SQL and with the log itself.
 
-mod read;
 mod refusals;
 
 use std::path::{Path, PathBuf};
@@ -11,10 +10,14 @@ use projector::{Settings, VIEWS};
 use sqlx::{AssertSqlSafe, Row as _};
 use tempfile::TempDir;
 
-use self::read::{Cells, FORMATS, read};
 use crate::support::projections::{count, execute, filled_ledger, project, projected_ledger, schemas};
 use crate::support::{
-    TestDatabase, ToolOutput, controlled_log::ControlledLog, database, random_ledger::tier, run,
+    TestDatabase, ToolOutput,
+    controlled_log::ControlledLog,
+    database,
+    exported_file::{self, Cells, FORMATS, read},
+    random_ledger::tier,
+    run,
     running_projector::RunningProjector,
 };
 
@@ -114,7 +117,7 @@ async fn every_view_in_every_format_holds_what_sql_says() {
             export_to(&database, view.name(), &file, &[]).await;
             assert_eq!(read(&file), expected, "{view} as {format}");
         }
-        assert_eq!(read::position(&directory.path().join(format!("{view}.parquet"))), head);
+        assert_eq!(exported_file::position(&directory.path().join(format!("{view}.parquet"))), head);
     }
     assert_eq!(files(directory.path()).len(), VIEWS.len() * FORMATS.len());
     let roster = std::fs::read_to_string(directory.path().join("pom_period.csv")).expect("text");
@@ -136,7 +139,7 @@ async fn parquet_has_types() {
     ] {
         let file = directory.path().join(format!("{what}.parquet"));
         export_to(&database, what, &file, &[]).await;
-        let types = read::types(&file);
+        let types = exported_file::types(&file);
         for column in columns {
             assert!(types.iter().any(|found| found == column), "{column} in {types:?}");
         }
@@ -212,7 +215,7 @@ async fn the_log_in_every_format_is_the_log_to_the_byte() {
         assert_eq!(read(&file), rows(&events), "{format}");
     }
     let head = events.len() as u64;
-    assert_eq!(read::position(&directory.path().join("log.parquet")), head);
+    assert_eq!(exported_file::position(&directory.path().join("log.parquet")), head);
     // JSON lines contain data and metadata as they were recorded, not as strings and not serialized
     // again.
     let lines = std::fs::read_to_string(directory.path().join("log.jsonl")).expect("text");
@@ -341,7 +344,7 @@ async fn the_log_as_of_a_position_ends_there() {
         let file = directory.path().join("log.parquet");
         export_to(&database, "log", &file, &["--as-of", &as_of]).await;
         assert_eq!(read(&file), rows(&events[..ends]), "as of {as_of}");
-        assert_eq!(read::position(&file), ends as u64);
+        assert_eq!(exported_file::position(&file), ends as u64);
     }
 }
 
@@ -403,7 +406,7 @@ async fn an_export_reads_one_position_throughout() {
         let cells = read(&file);
         let column = cells.names.iter().position(|name| name == "position").expect("a position");
         let last = cells.rows.iter().filter_map(|row| row[column].as_deref()?.parse::<u64>().ok()).max();
-        let position = read::position(&file);
+        let position = exported_file::position(&file);
         let newest =
             format!("SELECT max(position) FROM log.event WHERE stream LIKE 'prisoner-%' AND position <= {position}");
         assert_eq!(last, Some(count(&database.pool, &newest).await.unsigned_abs()), "at {position}");

@@ -10,13 +10,16 @@ use std::{
 use nix::sys::signal::Signal;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{directory, events, export, export_arguments, export_to, files, path, read, rows};
+use super::{directory, events, export, export_arguments, export_to, files, path, rows};
 use crate::support::dump_views;
 use crate::support::projections::{
     assert_failure, assert_success, count, execute, filled_ledger, projected_ledger, run_projections, schemas,
     wait_until_free,
 };
-use crate::support::{PATIENCE, Tool, eventually};
+use crate::support::{
+    PATIENCE, Tool, eventually,
+    exported_file::{FORMATS, read},
+};
 
 /// The program that `cargo` built.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_allocation-ledger-under-test");
@@ -94,7 +97,7 @@ async fn an_invalid_output_path_is_refused() {
 async fn a_full_disk_is_an_error() {
     let (database, ..) = projected_ledger().await;
     for what in ["log", "case_period"] {
-        for format in read::FORMATS {
+        for format in FORMATS {
             let ran = export(&database, &[what, "--format", format, "--output", "/dev/full"]).await;
             assert_failure(&ran, &["/dev/full", "No space left"]);
         }
@@ -130,7 +133,7 @@ async fn an_export_that_fails_keeps_the_previous_file() {
     assert_eq!(std::fs::read_to_string(&file).expect("text"), "what was there\n");
     // Without the limit the file is replaced.
     export_to(&database, "log", &file, &[]).await;
-    assert_eq!(read::read(&file), rows(&events(&ledger.log).await));
+    assert_eq!(read(&file), rows(&events(&ledger.log).await));
 }
 
 /// A reader that closes the pipe ends an export quietly.
@@ -288,7 +291,7 @@ async fn damage_in_the_log_ends_an_export_and_is_named() {
             format!("SET session_replication_role = replica; {damage}; RESET session_replication_role");
         execute(&database.pool, &without_guards).await;
         let directory = directory();
-        for format in read::FORMATS {
+        for format in FORMATS {
             let file = directory.path().join(format!("log.{format}"));
             assert_failure(&export(&database, &["log", "--output", path(&file)]).await, &["position 12"]);
             assert_eq!(files(directory.path()), [""; 0], "{damage}");
@@ -296,6 +299,6 @@ async fn damage_in_the_log_ends_an_export_and_is_named() {
         // Up to a position before the damage it succeeds.
         let file = directory.path().join("log.parquet");
         export_to(&database, "log", &file, &["--as-of", "11"]).await;
-        assert_eq!(read::read(&file), rows(&before[..11]));
+        assert_eq!(read(&file), rows(&before[..11]));
     }
 }

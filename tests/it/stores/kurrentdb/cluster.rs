@@ -17,12 +17,12 @@ use nix::sys::signal::Signal;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{
-    append_nine, check, event,
-    load::{AppendLoad, WRITERS},
-    log_at, positions, stream,
+use super::{append_nine, check, event, positions, stream};
+use crate::support::{
+    Nodes, PATIENCE,
+    append_load::{AppendLoad, WRITERS},
+    eventually, log_at,
 };
-use crate::support::{Nodes, PATIENCE, eventually};
 
 /// The longest time until the store continues after its leader was killed.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(5);

@@ -10,12 +10,12 @@ use event_log::{EventLog as _, FollowerItem};
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::timeout;
 
-use super::{
-    append_nine,
-    load::{AppendLoad, WRITERS, read_all},
-    log_at,
+use super::append_nine;
+use crate::support::{
+    PATIENCE, Proxy, StandIn,
+    append_load::{AppendLoad, WRITERS, read_all},
+    eventually, log_at,
 };
-use crate::support::{PATIENCE, Proxy, StandIn, eventually};
 
 /// A server, a proxy in front of it, and a load through the proxy.
 fn begin() -> (StandIn, Proxy, AppendLoad) {

@@ -5,7 +5,6 @@ mod check;
 mod cluster;
 mod damage;
 mod faults;
-mod load;
 mod shared_server;
 mod urls;
 
@@ -18,17 +17,13 @@ use event_log::{
     ExpectedRevision::{Exact, NoStream},
     FollowerItem, LogError, NewEvent, SharedLog, contract,
 };
-use event_log_kurrentdb::{KurrentLog, StreamPrefix};
+use event_log_kurrentdb::KurrentLog;
 use futures::{StreamExt as _, future::join_all};
 use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{StandIn, eventually};
-
-fn log_at(url: &str) -> KurrentLog {
-    KurrentLog::new(url, &StreamPrefix::default()).expect("a URL")
-}
+use crate::support::{StandIn, eventually, log_at};
 
 fn log(server: &StandIn) -> KurrentLog {
     log_at(&server.url())

@@ -16,8 +16,8 @@ use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
-use super::{append_nine, client, event, log, log_at, positions, stream};
-use crate::support::{StandIn, eventually};
+use super::{append_nine, client, event, log, positions, stream};
+use crate::support::{StandIn, eventually, log_at};
 
 /// Foreign events in one append.
 const BATCH_EVENTS: usize = 5_000;

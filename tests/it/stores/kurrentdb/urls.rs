@@ -5,8 +5,8 @@ use domain::identifier::CommandId;
 use event_log::{AppendError, AppendReceipt, EventLog as _, ExpectedRevision::NoStream, contract};
 use uuid::Uuid;
 
-use super::log_at;
 use crate::support::StandIn;
+use crate::support::log_at;
 
 /// Appends one event to the log of a URL.
 async fn append(url: &str) -> Result<AppendReceipt, AppendError> {

@@ -5,11 +5,11 @@ use std::sync::{Arc, RwLock};
 use embedded_postgres::{Durability, Options, Server};
 use event_log::SharedLog;
 
-use crate::support::{Client, DataDir, EventStore, Program, Proxy, eventually, run};
+use super::{Client, DataDir, EventStore, Program, Proxy, eventually, run};
 
 /// Two command services, two projectors and a query service, each a process, over an event store
 /// and a Postgres server that no other test uses.
-pub struct Cluster {
+pub struct ServiceCluster {
     pub store: EventStore,
     pub views: ViewsServer,
     /// The proxies to the two stores, if the services use proxies.
@@ -71,7 +71,7 @@ impl ViewsServer {
     }
 }
 
-impl Cluster {
+impl ServiceCluster {
     /// Starts all services and waits until they are ready.
     pub async fn start() -> Self {
         Self::start_with(EventStore::start().await, ViewsServer::start().await, None).await

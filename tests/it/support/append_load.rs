@@ -25,8 +25,7 @@ use futures::{StreamExt as _, future::join_all};
 use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
-use super::log_at;
-use crate::support::eventually;
+use super::{eventually, stand_in::log_at};
 
 /// Half of them share one stream; each of the others has its own.
 pub const WRITERS: usize = 12;

@@ -23,8 +23,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::cluster::{Cluster, CommandClients};
-use crate::support::{Answer, eventually};
+use super::{
+    Answer, eventually,
+    service_cluster::{CommandClients, ServiceCluster},
+};
 
 /// The number of clients. With so many, an answer takes a fifth of the time that a client has for
 /// it, and the client can make up for an outage.
@@ -126,7 +128,7 @@ impl CommandLoad {
 
     /// Stops the clients after their current commands, and asserts that no command is lost or
     /// doubled.
-    pub async fn finish(self, cluster: &Cluster) -> LoadOutcome {
+    pub async fn finish(self, cluster: &ServiceCluster) -> LoadOutcome {
         self.done.store(true, Ordering::Relaxed);
         let written = join_all(self.writers).await;
         let acknowledged: Vec<AcknowledgedCommand> =
@@ -247,7 +249,7 @@ async fn check_log(log: &SharedLog, acknowledged: &[AcknowledgedCommand]) {
 }
 
 /// Asserts that the answer about each case includes its last command.
-async fn check_answers(cluster: &Cluster, acknowledged: &[AcknowledgedCommand]) {
+async fn check_answers(cluster: &ServiceCluster, acknowledged: &[AcknowledgedCommand]) {
     let mut last: HashMap<&str, &AcknowledgedCommand> = HashMap::new();
     for command in acknowledged {
         let known = last.entry(&command.case).or_insert(command);
