@@ -20,6 +20,7 @@ use crate::support::{
     TestDatabase, Tool, database, eventually,
     ledger::{Ledger, assert_recorded, history, serve_commands},
     run,
+    whole_log::read_recorded,
 };
 
 /// 300 people at three prisons in two years, from a seed.
@@ -37,14 +38,7 @@ fn arguments<'a>(database: &'a TestDatabase, sizes: &[&'a str]) -> Vec<&'a str> 
 
 async fn log(database: &TestDatabase) -> Vec<RecordedEvent> {
     let log = PostgresLog::connect(&database.pool).await.expect("the log");
-    let mut events: Vec<RecordedEvent> = Vec::new();
-    loop {
-        let page = log.read_all(events.len() as u64, 10_000).await.expect("a page of the log");
-        if page.is_empty() {
-            return events;
-        }
-        events.extend(page);
-    }
+    read_recorded(&log).await
 }
 
 /// The events of each case and of each prison, in the order recorded.

@@ -14,10 +14,10 @@ use domain::{
     prison::Estate,
     prisoner::{History, PrisonerEvent},
 };
-use event_log::{PAGE_EVENTS_MAX, StoredEvent, decode, history::push};
+use event_log::{StoredEvent, history::push};
 use serde_json::{Value, json};
 
-use crate::support::{DataDir, TestDatabase, ToolOutput, database, eventually, run};
+use crate::support::{DataDir, TestDatabase, ToolOutput, database, eventually, run, whole_log::read_stored};
 
 fn data(name: &str) -> String {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/spreadsheets")).join(name);
@@ -47,16 +47,7 @@ fn refusal(ran: &ToolOutput) -> &str {
 
 /// All events of the log.
 async fn events(database: &TestDatabase) -> Vec<StoredEvent> {
-    let log = database.log().await;
-    let mut events = Vec::new();
-    loop {
-        let after = events.last().map_or(0, |event: &StoredEvent| event.entry.position);
-        let page = log.read_all(after, PAGE_EVENTS_MAX).await.expect("read the log");
-        if page.is_empty() {
-            return events;
-        }
-        events.extend(page.iter().map(|event| decode(event).expect("an event")));
-    }
+    read_stored(&*database.log().await).await
 }
 
 /// The events of each stream, without their positions and times of recording.

@@ -12,9 +12,10 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::{
-    command_load::{CommandLoad, read},
+    command_load::CommandLoad,
     ledger::assert_recorded,
     service_cluster::{ServiceCluster, ServiceName},
+    whole_log::read_stored,
 };
 
 /// A clock for one process, which the test can set.
@@ -89,7 +90,7 @@ async fn no_command_is_lost_when_a_clock_is_set_back_an_hour() {
     load.wait_for_acknowledgements(100).await;
     clock.set(TimeDelta::zero());
     load.wait_for_acknowledgements(100).await;
-    let events = read(&cluster.log().await).await;
+    let events = read_stored(&*cluster.log().await).await;
     for number in ["B0001AA", "B0002AA"] {
         let of_case = events.iter().filter(|event| event.stream.to_string().ends_with(number));
         let times: Vec<_> = of_case.map(|event| (event.entry.effective_at, event.entry.recorded_at)).collect();

@@ -15,7 +15,10 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Answer, DataDir, Program, StandIn, TestDatabase, Tool, ToolOutput, database, eventually, run};
+use crate::support::{
+    Answer, DataDir, Program, StandIn, TestDatabase, Tool, ToolOutput, database, eventually, run,
+    whole_log::read_recorded,
+};
 
 /// A made-up ledger of so many people, in a database.
 async fn generate_log(prisoners: &str) -> TestDatabase {
@@ -50,17 +53,6 @@ async fn postgres(database: &TestDatabase) -> SharedLog {
     Arc::new(PostgresLog::connect(&database.pool).await.expect("the log"))
 }
 
-async fn whole(log: &SharedLog) -> Vec<RecordedEvent> {
-    let mut events: Vec<RecordedEvent> = Vec::new();
-    loop {
-        let page = log.read_all(events.last().map_or(0, |last| last.position), 1_000).await.expect("a page");
-        if page.is_empty() {
-            return events;
-        }
-        events.extend(page);
-    }
-}
-
 /// Whether a log has more than so many events.
 async fn holds_more_than(log: &SharedLog, events: u64) -> Option<()> {
     event_log::has_more_than(log, 0, events).await.expect("read").then_some(())
@@ -86,7 +78,7 @@ fn without_positions(said: &str) -> String {
 async fn a_log_copied_to_kurrentdb_and_back_gives_the_same_answers() {
     let (began, server, back) = (generate_log("60").await, StandIn::start(), DataDir::new());
     let (url, dir) = (server.url(), back.path().to_str().expect("UTF-8"));
-    let events = whole(&postgres(&began).await).await;
+    let events = read_recorded(&*postgres(&began).await).await;
     let all = json!({ "events": events.len(), "copied": events.len(), "verified": true, "recordedSince": false });
     assert_eq!(copy(&began.url, &url).await, all);
     assert_eq!(copy(&url, dir).await, all);
@@ -144,7 +136,7 @@ async fn a_log_copied_to_kurrentdb_and_back_gives_the_same_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_copy_continues_where_it_was() {
     let began = generate_log("300").await;
-    let all = whole(&postgres(&began).await).await.len();
+    let all = read_recorded(&*postgres(&began).await).await.len();
 
     let server = StandIn::start();
     let copy_of = kurrent(&server).await;
@@ -152,13 +144,13 @@ async fn an_interrupted_copy_continues_where_it_was() {
     eventually("a part of the copy", || holds_more_than(&copy_of, 300)).await;
     drop(killed);
     let interrupted = Tool::start(&copying(&began.url, &server.url()));
-    let part = whole(&copy_of).await.len() as u64;
+    let part = read_recorded(&*copy_of).await.len() as u64;
     eventually("more of the copy", || holds_more_than(&copy_of, part + 300)).await;
     interrupted.signal(Signal::SIGINT);
     let ended = interrupted.wait_for_end().await;
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("the same again copies the rest"), "{}", ended.stderr);
-    let found = whole(&copy_of).await.len();
+    let found = read_recorded(&*copy_of).await.len();
     assert!((600..all).contains(&found), "{found} of {all} when it was interrupted");
     let expected = json!({ "events": all, "copied": all - found, "verified": true, "recordedSince": false });
     assert_eq!(copy(&began.url, &server.url()).await, expected);
@@ -168,7 +160,7 @@ async fn an_interrupted_copy_continues_where_it_was() {
     let killed = Tool::start(&copying(&server.url(), &back.url));
     eventually("a part of the copy", || holds_more_than(&copy_of, 0)).await;
     drop(killed);
-    let found = whole(&copy_of).await.len();
+    let found = read_recorded(&*copy_of).await.len();
     assert!(found < all, "it was killed too late");
     let expected = json!({ "events": all, "copied": all - found, "verified": true, "recordedSince": false });
     assert_eq!(copy(&server.url(), &back.url).await, expected);
@@ -188,8 +180,8 @@ async fn a_target_with_other_events_is_refused_and_left_unchanged() {
         let said = refused(&one.url, target).await;
         assert!(said.contains("the log to copy into holds something else"), "{said}");
     }
-    assert_eq!(whole(&postgres(&other).await).await.len(), 1);
-    assert_eq!(whole(&kurrent(&server).await).await.len(), 1);
+    assert_eq!(read_recorded(&*postgres(&other).await).await.len(), 1);
+    assert_eq!(read_recorded(&*kurrent(&server).await).await.len(), 1);
 
     // A target that has grown after the copy.
     let grown = StandIn::start();
@@ -205,7 +197,7 @@ async fn a_target_with_other_events_is_refused_and_left_unchanged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_stops_when_another_writer_appends_to_its_target() {
     let (began, server) = (generate_log("300").await, StandIn::start());
-    let all = whole(&postgres(&began).await).await.len();
+    let all = read_recorded(&*postgres(&began).await).await.len();
     let copy_of = kurrent(&server).await;
     let copying = Tool::start(&copying(&began.url, &server.url()));
     eventually("a part of the copy", || holds_more_than(&copy_of, 100)).await;
@@ -215,7 +207,7 @@ async fn a_copy_stops_when_another_writer_appends_to_its_target() {
     let ended = copying.wait_for_end().await;
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("somebody else records in the log to copy into"), "{}", ended.stderr);
-    let found = whole(&copy_of).await.len();
+    let found = read_recorded(&*copy_of).await.len();
     assert!(found < all, "it stopped at {found} of {all}");
 }
 
@@ -248,10 +240,10 @@ async fn recorded_times_are_copied_as_they_are() {
         let stream = contract::made_up_stream(run_id, number as u64 % 2);
         services[number % 2].append(&stream, expected, vec![event]).await.expect("append");
     }
-    let began = whole(&services[0]).await;
+    let began = read_recorded(&*services[0]).await;
     assert!(contract::find_earlier_time(&began).is_some(), "recorded times were to run backwards");
     copy(&server.url(), &target.url).await;
-    let copied = whole(&postgres(&target).await).await;
+    let copied = read_recorded(&*postgres(&target).await).await;
     let times = |events: &[RecordedEvent]| events.iter().map(|event| event.recorded_at).collect::<Vec<_>>();
     assert_eq!(times(&copied), times(&began));
 }

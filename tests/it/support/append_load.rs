@@ -25,7 +25,7 @@ use futures::{StreamExt as _, future::join_all};
 use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
-use super::{eventually, stand_in::log_at};
+use super::{eventually, stand_in::log_at, whole_log::read_recorded};
 
 /// Half of them share one stream; each of the others has its own.
 pub const WRITERS: usize = 12;
@@ -89,7 +89,7 @@ impl AppendLoad {
         for ended in join_all(self.writers).await {
             ended.expect("a writer");
         }
-        let stands = read_all(&log_at(url)).await;
+        let stands = read_recorded(&log_at(url)).await;
         assert_eq!(contract::find_disorder(&stands), None);
         let acknowledged = std::mem::take(&mut *self.record.acknowledged.lock().expect("the record"));
         let found: HashMap<_, _> =
@@ -155,17 +155,4 @@ async fn follow(log: KurrentLog, mut until: watch::Receiver<u64>) -> Vec<Recorde
         }
     }
     seen
-}
-
-/// All events of a log.
-pub async fn read_all(log: &KurrentLog) -> Vec<RecordedEvent> {
-    let mut events: Vec<RecordedEvent> = Vec::new();
-    loop {
-        let after = events.last().map_or(0, |event| event.position);
-        let page = log.read_all(after, 1_000).await.expect("read the log");
-        if page.is_empty() {
-            return events;
-        }
-        events.extend(page);
-    }
 }

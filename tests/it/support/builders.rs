@@ -4,11 +4,11 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use domain::{
     Event,
     event::RecordedBy,
-    identifier::CommandId,
+    identifier::{CommandId, PrisonCode, StaffId},
     prisoner::{PrisonerEvent, PrisonerNumberRetired, TierAssigned},
     tier::TierSource,
 };
-use event_log::{Metadata, NewEvent, encode};
+use event_log::{Metadata, NewEvent, contract, encode};
 use uuid::Uuid;
 
 pub fn recorded_by(username: &str) -> RecordedBy {
@@ -32,15 +32,33 @@ pub fn new_event(event: &Event) -> NewEvent {
     encode(event, 0, &metadata(now, "TEST", CommandId(Uuid::new_v4())), now)
 }
 
+/// An event of the contract of stores, with a number in a run of the contract.
+pub fn contract_event(run: Uuid, number: usize) -> NewEvent {
+    contract::made_up_event(CommandId(run).event_id(number), Utc::now())
+}
+
+pub fn prison_code(code: &str) -> PrisonCode {
+    code.parse().expect("a prison code")
+}
+
+pub fn staff_id(id: i64) -> StaffId {
+    id.try_into().expect("a staff id")
+}
+
 /// A tier for a case, entered by hand.
-pub fn tier_assigned(tier: &str) -> Event {
-    Event::Prisoner(PrisonerEvent::TierAssigned(TierAssigned {
+pub fn manual_tier(tier: &str) -> TierAssigned {
+    TierAssigned {
         tier: tier.parse().expect("a tier"),
         rosh_level: None,
         source: TierSource::Manual,
         crn: None,
         prison: None,
-    }))
+    }
+}
+
+/// The event of a tier that is entered by hand.
+pub fn tier_assigned(tier: &str) -> Event {
+    Event::Prisoner(PrisonerEvent::TierAssigned(manual_tier(tier)))
 }
 
 /// The first event of a merge: a prisoner number is retired for another.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use domain::{Event, Stream, identifier::CommandId, prisoner::PrisonerEvent};
-use event_log::{SharedLog, StoredEvent, decode};
+use event_log::SharedLog;
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -26,6 +26,7 @@ use uuid::Uuid;
 use super::{
     Answer, eventually,
     service_cluster::{CommandClients, ServiceCluster},
+    whole_log::read_stored,
 };
 
 /// The number of clients. With so many, an answer takes a fifth of the time that a client has for
@@ -208,19 +209,6 @@ impl CommandWriter {
     }
 }
 
-/// All events of the log.
-pub async fn read(log: &SharedLog) -> Vec<StoredEvent> {
-    let mut events: Vec<StoredEvent> = Vec::new();
-    loop {
-        let after = events.last().map_or(0, |event| event.entry.position);
-        let page = log.read_all(after, 10_000).await.expect("a page of the log");
-        if page.is_empty() {
-            return events;
-        }
-        events.extend(page.iter().map(|event| decode(event).expect("an event")));
-    }
-}
-
 /// Whether only clients of a load write to this case.
 fn belongs_to_a_load(stream: &Stream) -> bool {
     matches!(stream, Stream::Prisoner(number) if number.as_str().starts_with(['A', 'S']))
@@ -228,7 +216,7 @@ fn belongs_to_a_load(stream: &Stream) -> bool {
 
 /// Asserts that each command is in the log once, where its answer said, and that no other is.
 async fn check_log(log: &SharedLog, acknowledged: &[AcknowledgedCommand]) {
-    let events = read(log).await;
+    let events = read_stored(&**log).await;
     let mut by_id = HashMap::new();
     for event in &events {
         let doubled = by_id.insert(event.entry.event_id, event);

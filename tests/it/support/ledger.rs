@@ -1,12 +1,12 @@
 //! A running ledger with a database of its own, and requests to it.
 
 use domain::{Stream, prisoner};
-use event_log::{SharedLog, StoredEvent, decode};
+use event_log::{SharedLog, StoredEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
-use super::{Answer, Client, Program, TestDatabase, database};
+use super::{Answer, Client, Program, TestDatabase, database, whole_log::read_stored};
 
 /// A prison on OMiC since 2019, with four POMs.
 pub const PRISON: &str = "LEI";
@@ -116,16 +116,7 @@ impl Ledger {
 
     /// Reads all events of the log.
     pub async fn events(&self) -> Vec<StoredEvent> {
-        let log = self.log().await;
-        let mut events = Vec::new();
-        loop {
-            let after = events.last().map_or(0, |event: &StoredEvent| event.entry.position);
-            let page = log.read_all(after, 10_000).await.expect("a page of the log");
-            if page.is_empty() {
-                return events;
-            }
-            events.extend(page.iter().map(|event| decode(event).expect("an event")));
-        }
+        read_stored(&*self.log().await).await
     }
 
     /// The end of the log. In Postgres that is the number of events.

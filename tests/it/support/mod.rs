@@ -12,6 +12,7 @@
 //! - [`exported_file`]: the contents of exported files.
 //! - [`Client`]: JSON over HTTP.
 //! - [`ledger::Ledger`]: a running ledger, and cases to begin with.
+//! - [`whole_log`]: all events of a log.
 //! - [`builders`]: values of the domain and events.
 //!
 //! Servers and files are removed however the tests end: see `watchdog`.
@@ -41,6 +42,7 @@ mod stand_in;
 pub mod topology;
 mod views;
 mod watchdog;
+pub mod whole_log;
 
 use std::time::{Duration, Instant};
 

@@ -7,14 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Entry, Event, Refusal, Stream,
     generators::{case_commands, prison_commands},
-    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
+    identifier::{CommandId, PrisonCode, PrisonerNumber},
     officer::{PomKind, WorkingPattern},
     prison,
     prisoner::{
         self, Allocate, ChoiceReasons, Command, CommandKind, OverrideReason, PrisonerNumberRetired,
         RecommendationPolicy, TierAssigned, merge_of,
     },
-    tier::TierSource,
 };
 use event_log::{ExpectedRevision, Metadata, SharedLog, encode, history::push};
 use event_log_postgres::PostgresLog;
@@ -22,7 +21,7 @@ use proptest::prelude::*;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::builders::recorded_by;
+use super::builders::{manual_tier, prison_code, recorded_by, staff_id};
 
 /// A ledger whose prisons LEI and MDI have joined OMiC. Each has the POMs 101 to 104.
 pub struct RandomLedger {
@@ -75,7 +74,7 @@ impl RandomLedger {
                 (104, PomKind::Probation, 10),
             ] {
                 let registered = prison::PomRegistered {
-                    staff_id: staff(id),
+                    staff_id: staff_id(id),
                     name: format!("Surname{id}, Forename"),
                     kind,
                     working_pattern: share(tenths),
@@ -135,7 +134,7 @@ impl RandomLedger {
 
     /// Sends a command to a prison, as [`Self::case`] does to a case.
     pub async fn prison(&mut self, code: &str, day: i64, command: prison::Command) -> bool {
-        let code: PrisonCode = code.parse().expect("a prison code");
+        let code = prison_code(code);
         let history = self.prisons.entry(code.clone()).or_insert_with(|| prison::History::new(code.clone())).clone();
         let decided = prison::decide(&history, &command, &prison::Context { now: now(), effective_at: at(day) });
         let events = decided.map(|events| events.into_iter().map(Event::Prison).collect());
@@ -192,16 +191,14 @@ impl RandomLedger {
 
 pub fn tier(tier: &str, prison: Option<&str>) -> Command {
     Command::AssignTier(TierAssigned {
-        tier: tier.parse().expect("a tier"),
-        rosh_level: None,
-        source: TierSource::Manual,
         crn: Some("X123456".parse().expect("a CRN")),
-        prison: prison.map(code),
+        prison: prison.map(prison_code),
+        ..manual_tier(tier)
     })
 }
 
 pub fn allocate(prison: &str, pom: i64, note: &str) -> Command {
-    Command::Allocate(Allocate { prison: code(prison), staff_id: staff(pom), reasons: reasons(note) })
+    Command::Allocate(Allocate { prison: prison_code(prison), staff_id: staff_id(pom), reasons: reasons(note) })
 }
 
 fn reasons(note: &str) -> ChoiceReasons {
@@ -224,14 +221,6 @@ fn now() -> DateTime<Utc> {
 
 fn nth_number(index: u8) -> PrisonerNumber {
     format!("A{index:04}BC").parse().expect("a prisoner number")
-}
-
-fn code(text: &str) -> PrisonCode {
-    text.parse().expect("a prison code")
-}
-
-fn staff(id: i64) -> StaffId {
-    id.try_into().expect("a staff id")
 }
 
 fn share(tenths: u8) -> WorkingPattern {

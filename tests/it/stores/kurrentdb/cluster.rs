@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{append_nine, check, event, positions, stream};
+use super::{append_nine, check, contract_event, positions, stream};
 use crate::support::{
     Nodes, PATIENCE,
     append_load::{AppendLoad, WRITERS},
@@ -55,7 +55,8 @@ async fn the_leader_is_found_whatever_nodes_a_url_names_and_prefers() {
         let mut fastest = Duration::MAX;
         for _ in 0..4 {
             let run = Uuid::new_v4();
-            let appended = writing.append(&stream(run, 0), NoStream, vec![event(run, 0)]).await.expect("append");
+            let appended =
+                writing.append(&stream(run, 0), NoStream, vec![contract_event(run, 0)]).await.expect("append");
             let begun = Instant::now();
             follow_to(&mut follower, appended.position).await;
             fastest = fastest.min(begun.elapsed());
@@ -135,7 +136,7 @@ async fn a_call_to_a_former_leader_is_repeated_at_the_leader() {
     }
     nodes.resign().await;
     let begun = Instant::now();
-    let appended = logs[0].append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let appended = logs[0].append(&stream(run, 0), Exact(2), vec![contract_event(run, 9)]).await.expect("append");
     assert_eq!(logs[1].head().await.expect("the head"), appended.position);
     assert_eq!(logs[2].read_stream(&stream(run, 0), 0, 10).await.expect("read").len(), 4);
     assert_eq!(positions(&logs[3], last.position).await, [appended.position]);
@@ -155,9 +156,9 @@ async fn a_silent_node_is_left_for_the_leader() {
     nodes.node(silent).signal(Signal::SIGSTOP);
     let leader = nodes.leader().await;
     let other = log_at(&nodes.node(leader).url());
-    let appended = other.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let appended = other.append(&stream(run, 0), Exact(2), vec![contract_event(run, 9)]).await.expect("append");
     follow_to(&mut follower, appended.position).await;
-    log.append(&stream(run, 1), Exact(2), vec![event(run, 10)]).await.expect("append");
+    log.append(&stream(run, 1), Exact(2), vec![contract_event(run, 10)]).await.expect("append");
     nodes.node(silent).signal(Signal::SIGCONT);
 }
 

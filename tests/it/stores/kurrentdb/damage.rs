@@ -14,7 +14,7 @@ use kurrentdb::{
 };
 use serde_json::json;
 
-use super::{append_nine, client, event, log, stream, write_foreign};
+use super::{append_nine, client, contract_event, log, stream, write_foreign};
 use crate::support::{StandIn, eventually};
 
 /// A change to a stream.
@@ -100,7 +100,7 @@ async fn an_append_does_not_restart_a_deleted_stream() {
         let (log, client) = (log(&server), client(&server));
         let (run, _) = append_nine(&log).await;
         harm(&client, &format!("ledger-{}", stream(run, 1)), done).await;
-        let appended = log.append(&stream(run, 1), NoStream, vec![event(run, 9)]).await;
+        let appended = log.append(&stream(run, 1), NoStream, vec![contract_event(run, 9)]).await;
         assert!(matches!(appended, Err(AppendError::Log(LogError::Damaged { .. }))), "{appended:?}");
     }
 }
@@ -138,7 +138,7 @@ async fn settings_that_hide_nothing_are_no_damage() {
     let mistake = format!("ledger-{}", stream(run, 1));
     set(&client, &mistake, &StreamMetadataBuilder::new().truncate_before(2).build()).await;
     set(&client, &mistake, &StreamMetadataBuilder::new().build()).await;
-    let next = log.append(&stream(run, 2), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let next = log.append(&stream(run, 2), Exact(2), vec![contract_event(run, 9)]).await.expect("append");
 
     let (events, end) = read_to_damage(&log).await;
     end.expect("nothing is lost");

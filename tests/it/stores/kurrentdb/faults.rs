@@ -13,8 +13,9 @@ use tokio::time::timeout;
 use super::append_nine;
 use crate::support::{
     PATIENCE, Proxy, StandIn,
-    append_load::{AppendLoad, WRITERS, read_all},
+    append_load::{AppendLoad, WRITERS},
     eventually, log_at,
+    whole_log::read_recorded,
 };
 
 /// A server, a proxy in front of it, and a load through the proxy.
@@ -43,7 +44,7 @@ async fn no_event_is_lost_or_doubled_when_answers_are_lost() {
         load.wait_for_appends(WRITERS).await;
         proxy.swallow_answers();
         eventually("appends that nobody was told of", async || {
-            (read_all(&direct).await.len() > load.acknowledged_count()).then_some(())
+            (read_recorded(&direct).await.len() > load.acknowledged_count()).then_some(())
         })
         .await;
         proxy.pass();

@@ -10,12 +10,11 @@ mod urls;
 
 use std::sync::Arc;
 
-use chrono::Utc;
-use domain::{Stream, identifier::CommandId};
+use domain::Stream;
 use event_log::{
     AppendError, AppendReceipt, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    FollowerItem, LogError, NewEvent, SharedLog, contract,
+    FollowerItem, LogError, SharedLog, contract,
 };
 use event_log_kurrentdb::KurrentLog;
 use futures::{StreamExt as _, future::join_all};
@@ -23,7 +22,7 @@ use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{StandIn, eventually, log_at};
+use crate::support::{StandIn, builders::contract_event, eventually, log_at};
 
 fn log(server: &StandIn) -> KurrentLog {
     log_at(&server.url())
@@ -40,10 +39,6 @@ async fn write_foreign(client: &Client, stream: &str) {
     client.append_to_stream(stream, &AppendToStreamOptions::default(), event).await.expect("write");
 }
 
-fn event(run: Uuid, number: usize) -> NewEvent {
-    contract::made_up_event(CommandId(run).event_id(number), Utc::now())
-}
-
 fn stream(run: Uuid, number: u64) -> Stream {
     contract::made_up_stream(run, number)
 }
@@ -55,7 +50,7 @@ async fn append_nine(log: &KurrentLog) -> (Uuid, AppendReceipt) {
     let mut last = None;
     for number in 0..9_u64 {
         let expected = (number / 3).checked_sub(1).map_or(NoStream, Exact);
-        let events = vec![event(run, number as usize)];
+        let events = vec![contract_event(run, number as usize)];
         last = Some(log.append(&stream(run, number % 3), expected, events).await.expect("append"));
     }
     (run, last.expect("nine appends"))
@@ -112,7 +107,7 @@ async fn foreign_events_on_the_server_are_left_out() {
 async fn an_event_is_stored_as_readable_json() {
     let server = StandIn::start();
     let (run, number) = (Uuid::new_v4(), 4);
-    let given = event(run, number);
+    let given = contract_event(run, number);
     let appended = log(&server).append(&stream(run, 0), NoStream, vec![given.clone()]).await.expect("append");
     let name = format!("ledger-{}", stream(run, 0));
     let mut read = client(&server).read_stream(name, &ReadStreamOptions::default()).await.expect("read");
@@ -149,8 +144,9 @@ async fn of_many_appends_at_one_revision_one_wins_and_the_others_learn_the_revis
     let server = StandIn::start();
     let (run, handles) = (Uuid::new_v4(), [log(&server), log(&server)]);
     let stream = stream(run, 0);
-    handles[0].append(&stream, NoStream, vec![event(run, 0)]).await.expect("append");
-    let appends = (1..=12).map(|number| handles[number % 2].append(&stream, Exact(0), vec![event(run, number)]));
+    handles[0].append(&stream, NoStream, vec![contract_event(run, 0)]).await.expect("append");
+    let appends =
+        (1..=12).map(|number| handles[number % 2].append(&stream, Exact(0), vec![contract_event(run, number)]));
     let (mut won, mut lost) = (0, 0);
     for answer in join_all(appends).await {
         match answer {
@@ -171,11 +167,11 @@ async fn an_append_repeated_after_a_lost_answer_gets_the_first_answer() {
     let (behind, direct) = (log_at(&proxy.url()), log(&server));
     let run = Uuid::new_v4();
     let (one, other) = (stream(run, 0), stream(run, 1));
-    let first = behind.append(&one, NoStream, vec![event(run, 0)]).await.expect("append");
+    let first = behind.append(&one, NoStream, vec![contract_event(run, 0)]).await.expect("append");
 
     proxy.swallow_answers();
     let append = tokio::spawn({
-        let (behind, one, events) = (behind.clone(), one.clone(), vec![event(run, 1), event(run, 2)]);
+        let (behind, one, events) = (behind.clone(), one.clone(), vec![contract_event(run, 1), contract_event(run, 2)]);
         async move { behind.append(&one, Exact(0), events).await }
     });
     eventually("the append on the server", async || {
@@ -183,8 +179,8 @@ async fn an_append_repeated_after_a_lost_answer_gets_the_first_answer() {
     })
     .await;
     // Another writer appends meanwhile.
-    direct.append(&one, Exact(2), vec![event(run, 3)]).await.expect("append");
-    direct.append(&other, NoStream, vec![event(run, 4)]).await.expect("append");
+    direct.append(&one, Exact(2), vec![contract_event(run, 3)]).await.expect("append");
+    direct.append(&other, NoStream, vec![contract_event(run, 4)]).await.expect("append");
     proxy.pass();
     proxy.cut();
     let answer = append.await.expect("no panic").expect("append");
@@ -194,7 +190,7 @@ async fn an_append_repeated_after_a_lost_answer_gets_the_first_answer() {
     let expected: Vec<_> = stands[1..3].iter().map(|event| (event.position, event.recorded_at)).collect();
     assert_eq!(answer.events, expected);
 
-    let again = behind.append(&one, NoStream, vec![event(run, 0)]).await.expect("append");
+    let again = behind.append(&one, NoStream, vec![contract_event(run, 0)]).await.expect("append");
     assert_eq!(again, AppendReceipt { repeated: true, ..first });
 }
 
@@ -211,7 +207,7 @@ async fn an_absent_server_is_an_outage_that_ends_when_the_server_returns() {
     for log in [&written, &waiting] {
         let read = log.head().await;
         assert!(matches!(read, Err(LogError::Unavailable(_))), "{read:?}");
-        let appended = log.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await;
+        let appended = log.append(&stream(run, 0), Exact(2), vec![contract_event(run, 9)]).await;
         assert!(matches!(appended, Err(AppendError::Log(LogError::Unavailable(_)))), "{appended:?}");
     }
     let followed = follower.next().await;
@@ -219,11 +215,11 @@ async fn an_absent_server_is_an_outage_that_ends_when_the_server_returns() {
     assert!(follower.next().await.is_none(), "an error ends a follower");
 
     server.start_again();
-    let again = waiting.append(&stream(run, 2), Exact(1), vec![event(run, 8)]).await.expect("append");
+    let again = waiting.append(&stream(run, 2), Exact(1), vec![contract_event(run, 8)]).await.expect("append");
     assert_eq!(again, AppendReceipt { repeated: true, ..last.clone() }, "what was acknowledged is there");
     let mut follower = written.follow_all(last.position);
     assert_eq!(follower.next().await.map(Result::unwrap), Some(FollowerItem::CaughtUp { position: last.position }));
-    let next = written.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let next = written.append(&stream(run, 0), Exact(2), vec![contract_event(run, 9)]).await.expect("append");
     let followed = follower.next().await;
     assert!(
         matches!(&followed, Some(Ok(FollowerItem::Events(events))) if events[0].position == next.position),

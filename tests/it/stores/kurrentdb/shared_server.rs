@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
-use super::{append_nine, client, event, log, positions, stream};
+use super::{append_nine, client, contract_event, log, positions, stream};
 use crate::support::{StandIn, eventually, log_at};
 
 /// Foreign events in one append.
@@ -122,7 +122,7 @@ async fn foreign_events_are_searched_once() {
     // Later events are found in order, and the foreign events between them are searched once too.
     let mut written = Vec::new();
     for number in 9..12 {
-        let next = writer.append(&stream(run, 0), Exact(number - 7), vec![event(run, number as usize)]).await;
+        let next = writer.append(&stream(run, 0), Exact(number - 7), vec![contract_event(run, number as usize)]).await;
         written.push(next.expect("append").position);
         write_foreign_events(&client, 20_000).await;
     }
@@ -161,7 +161,7 @@ async fn the_head_is_no_older_than_the_call_that_asks_for_it() {
     let (writer, log) = (log(&server), log(&server));
     let before = searched_count(&client).await;
     let asking = start_search(&log, &client).await;
-    let next = writer.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let next = writer.append(&stream(run, 0), Exact(2), vec![contract_event(run, 9)]).await.expect("append");
     let asked = join_all((0..20).map(|_| head(&log))).await;
     assert_eq!(asked, vec![next.position; 20]);
     assert!(asking.await.expect("no panic") < next.position, "it had looked past the end before");
@@ -178,7 +178,7 @@ async fn a_search_for_the_end_starts_again_after_events_seen_meanwhile() {
     let (server, client, (run, _)) = slow_server((TAKES.as_secs() * RATE) as usize, RATE).await;
     let log = log(&server);
     let asking = start_search(&log, &client).await;
-    let next = log.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let next = log.append(&stream(run, 0), Exact(2), vec![contract_event(run, 9)]).await.expect("append");
     let found = timeout(TAKES / 2, head(&log)).await.expect("an end that was just seen");
     assert_eq!((found, asking.await.expect("no panic")), (next.position, next.position));
 }
@@ -195,7 +195,7 @@ async fn a_slow_search_succeeds() {
     assert_eq!(followed.map(Result::unwrap), Some(FollowerItem::CaughtUp { position: last.position }));
 
     // A new process finds an event of the ledger behind them too.
-    let next = writer.append(&stream(run, 0), Exact(2), vec![event(run, 9)]).await.expect("append");
+    let next = writer.append(&stream(run, 0), Exact(2), vec![contract_event(run, 9)]).await.expect("append");
     assert_eq!(positions(&log(&server), last.position).await, [next.position]);
 }
 
@@ -295,7 +295,7 @@ async fn no_event_of_the_ledger_is_missed_among_foreign_events() {
     for number in 0..EVENTS {
         let expected = number.checked_sub(1).map_or(NoStream, Exact);
         let appended =
-            writer.append(&stream(run, 0), expected, vec![event(run, number as usize)]).await.expect("append");
+            writer.append(&stream(run, 0), expected, vec![contract_event(run, number as usize)]).await.expect("append");
         write_foreign_events(&client, (number as usize * 131) % 3_000).await;
         paged.extend(paging.read_all(paged.last().map_or(0, |last| last.position), 3).await.expect("read"));
         assert_eq!(head(&paging).await, appended.position);

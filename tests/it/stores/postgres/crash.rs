@@ -39,7 +39,7 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
-use crate::support::{self, DataDir, eventually};
+use crate::support::{self, DataDir, eventually, whole_log::read_recorded};
 
 const WRITERS: usize = 64;
 /// The number of streams that half of the writers share.
@@ -157,17 +157,6 @@ fn follow(log: SharedLog) -> (watch::Sender<u64>, JoinHandle<Vec<RecordedEvent>>
     (end, task)
 }
 
-async fn read_all(log: &SharedLog) -> Vec<RecordedEvent> {
-    let mut events: Vec<RecordedEvent> = Vec::new();
-    loop {
-        let page = log.read_all(events.len() as u64, 5_000).await.expect("read the log");
-        if page.is_empty() {
-            return events;
-        }
-        events.extend(page);
-    }
-}
-
 async fn connect(url: &str) -> SharedLog {
     let pool = PgPoolOptions::new().max_connections(6).connect_lazy(url).expect("a URL");
     migrate(&pool).await.expect("migrate");
@@ -274,11 +263,11 @@ async fn acknowledged_events_outlive_the_kill_of_a_writing_process() {
             heard.tried.extend(one.tried);
             heard.acknowledged.extend(one.acknowledged);
         }
-        heard.check(&read_all(&log).await);
+        heard.check(&read_recorded(&*log).await);
         heard.send_the_rest(&log, hot).await;
-        heard.check(&read_all(&log).await);
+        heard.check(&read_recorded(&*log).await);
     }
-    let events = read_all(&log).await;
+    let events = read_recorded(&*log).await;
     end.send_replace(events.len() as u64);
     assert_eq!(follower.await.expect("follow"), events);
 }
@@ -335,7 +324,7 @@ async fn acknowledged_events_outlive_the_kill_of_the_server() {
         writer.await.expect("write");
     }
     assert!(outages.load(Ordering::Relaxed) > 0, "nobody noticed that the server was killed");
-    let events = read_all(&logs[0]).await;
+    let events = read_recorded(&*logs[0]).await;
     {
         let heard = heard.lock().expect("the record");
         assert_eq!(heard.acknowledged.len(), WRITERS * STEPS);

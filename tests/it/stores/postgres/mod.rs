@@ -9,12 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
-use domain::identifier::CommandId;
 use event_log::{
     AppendError, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    FOLLOW_POLL_INTERVAL, FollowerItem, LogError, NewEvent, PAGE_EVENTS_MAX, SharedLog, contract,
+    FOLLOW_POLL_INTERVAL, FollowerItem, LogError, PAGE_EVENTS_MAX, SharedLog, contract,
 };
 use event_log_postgres::{PARTITION_EVENTS, PostgresLog, migrate};
 use futures::{StreamExt as _, future::join_all};
@@ -22,7 +20,7 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::support::{self, TestDatabase};
+use crate::support::{self, TestDatabase, builders::contract_event};
 
 /// Small and large pages, which the store reads in two ways.
 const PAGES: [usize; 2] = [10, PAGE_EVENTS_MAX];
@@ -41,16 +39,12 @@ async fn empty_log() -> (TestDatabase, PostgresLog) {
     (database, log)
 }
 
-fn event(run: Uuid, number: usize) -> NewEvent {
-    contract::made_up_event(CommandId(run).event_id(number), Utc::now())
-}
-
 /// Fills a log with three events in three streams.
 async fn append_three(log: &PostgresLog) -> Uuid {
     let run = Uuid::new_v4();
     for number in 0..3 {
         let stream = contract::made_up_stream(run, number as u64);
-        log.append(&stream, NoStream, vec![event(run, number)]).await.expect("append");
+        log.append(&stream, NoStream, vec![contract_event(run, number)]).await.expect("append");
     }
     run
 }
@@ -138,7 +132,7 @@ async fn events_cannot_be_changed_or_removed() {
 async fn analysts_see_bodies_as_json() {
     let (database, log) = empty_log().await;
     let run = Uuid::new_v4();
-    let mut events = vec![event(run, 0), event(run, 1)];
+    let mut events = vec![contract_event(run, 0), contract_event(run, 1)];
     events[0].data = r#"{"prison":"LEI"}"#.into();
     events[1].data = r#"{"note":"\u0000"}"#.into();
     log.append(&contract::made_up_stream(run, 0), NoStream, events).await.expect("append");
@@ -160,7 +154,7 @@ async fn the_next_partition_is_created_before_it_is_needed() {
     let (run, stream) = (Uuid::new_v4(), contract::made_up_stream(Uuid::new_v4(), 0));
     let mut expected = NoStream;
     for number in 0..6 {
-        let appended = log.append(&stream, expected, vec![event(run, number)]).await.expect("append");
+        let appended = log.append(&stream, expected, vec![contract_event(run, number)]).await.expect("append");
         assert_eq!(appended.position, head + 1 + number as u64);
         expected = Exact(appended.revision);
     }
@@ -241,7 +235,7 @@ async fn a_missing_revision_is_damage_that_names_the_position() {
     let (database, log) = empty_log().await;
     let run = Uuid::new_v4();
     let stream = contract::made_up_stream(run, 0);
-    log.append(&stream, NoStream, (0..3).map(|number| event(run, number)).collect()).await.expect("append");
+    log.append(&stream, NoStream, (0..3).map(|number| contract_event(run, number)).collect()).await.expect("append");
     damage(&database.pool, "DELETE FROM log.event WHERE position = 2").await;
     let read = log.read_stream(&stream, 0, 10).await;
     assert!(matches!(read, Err(LogError::Damaged { position: 3, .. })), "{read:?}");
@@ -289,7 +283,7 @@ async fn a_head_behind_the_events_is_damage_and_nothing_is_written() {
     let (database, log) = empty_log().await;
     let run = append_three(&log).await;
     execute(&database.pool, "UPDATE log.head SET position = 1").await.expect("move the head back");
-    let appended = log.append(&contract::made_up_stream(run, 9), NoStream, vec![event(run, 9)]).await;
+    let appended = log.append(&contract::made_up_stream(run, 9), NoStream, vec![contract_event(run, 9)]).await;
     assert!(matches!(appended, Err(AppendError::Log(LogError::Damaged { .. }))), "{appended:?}");
     let count: i64 =
         sqlx::query_scalar("SELECT count(*) FROM log.event").fetch_one(&database.pool).await.expect("count");
@@ -301,7 +295,7 @@ async fn a_missing_head_is_damage() {
     let (database, log) = empty_log().await;
     let run = append_three(&log).await;
     execute(&database.pool, "DELETE FROM log.head").await.expect("remove the head");
-    let appended = log.append(&contract::made_up_stream(run, 9), NoStream, vec![event(run, 9)]).await;
+    let appended = log.append(&contract::made_up_stream(run, 9), NoStream, vec![contract_event(run, 9)]).await;
     assert!(matches!(appended, Err(AppendError::Log(LogError::Damaged { .. }))), "{appended:?}");
     let head = log.head().await;
     assert!(matches!(head, Err(LogError::Damaged { .. })), "{head:?}");
@@ -327,7 +321,7 @@ async fn a_follower_survives_the_loss_of_every_connection() {
         // follower.
         let other = PostgresLog::connect(&database.pool).await.expect("connect");
         let stream = contract::made_up_stream(run, number);
-        other.append(&stream, NoStream, vec![event(run, number as usize)]).await.expect("append");
+        other.append(&stream, NoStream, vec![contract_event(run, number as usize)]).await.expect("append");
         let mut seen = Vec::new();
         while seen.is_empty() {
             let item = tokio::time::timeout(Duration::from_secs(20), follower.next()).await.expect("an item in time");
@@ -360,7 +354,7 @@ async fn a_stray_notification_does_not_end_the_wake_ups() {
             }
         }
         let stream = contract::made_up_stream(run, number);
-        other.append(&stream, NoStream, vec![event(run, number as usize)]).await.expect("append");
+        other.append(&stream, NoStream, vec![contract_event(run, number as usize)]).await.expect("append");
         let begun = Instant::now();
         while !matches!(follower.next().await.expect("an item").expect("no error"), FollowerItem::Events(_)) {}
         waits.push(begun.elapsed());

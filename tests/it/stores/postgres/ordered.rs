@@ -9,11 +9,11 @@ use event_log::{
 use event_log_postgres::OrderedWriter;
 use uuid::Uuid;
 
-use super::{empty_log, event};
+use super::{contract_event, empty_log};
 
 /// An event of a made-up stream, recorded so many seconds after the start of 2020.
 fn at(run: Uuid, stream: u64, revision: u64, seconds: i64) -> OrderedEvent {
-    let mut event = event(run, (stream * 100 + revision) as usize);
+    let mut event = contract_event(run, (stream * 100 + revision) as usize);
     event.recorded_at = DateTime::<Utc>::from_timestamp(1_577_836_800 + seconds, 0).expect("a time");
     OrderedEvent { stream: contract::made_up_stream(run, stream), revision, event }
 }
@@ -73,7 +73,7 @@ async fn an_ordered_append_takes_times_that_run_backwards_between_streams() {
         assert_eq!(log.position_at(instant).await.expect("a position"), expected, "at second {second}");
     }
 
-    let mut next = event(run, 9_000);
+    let mut next = contract_event(run, 9_000);
     next.recorded_at = given[0].event.recorded_at;
     let stream = contract::made_up_stream(run, 90);
     let appended = log.append(&stream, ExpectedRevision::NoStream, vec![next]).await.expect("append");
