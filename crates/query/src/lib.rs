@@ -30,4 +30,4 @@ mod state;
 
 pub use error::Error;
 pub use http::{openapi, responsibility_period, router};
-pub use state::{State, connect};
+pub use state::{QueryState, connect};

@@ -46,7 +46,7 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The query side of one process; clones share everything.
 #[derive(Clone)]
-pub struct State {
+pub struct QueryState {
     pub(crate) views: PgPool,
     pub(crate) log: SharedLog,
     lag_max: Duration,
@@ -58,7 +58,7 @@ pub struct State {
     ending: Arc<watch::Sender<bool>>,
 }
 
-impl State {
+impl QueryState {
     /// Answers from `views`, connections that find the views' tables by their bare names (see
     /// [`connect`]), and from `log`. Its health is down where the views are further behind the log
     /// than `lag_max`. Must be called inside a Tokio runtime.

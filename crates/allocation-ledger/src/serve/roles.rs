@@ -128,7 +128,7 @@ impl<'a> Wiring<'a> {
         let pool = query_pool(views);
         gauges::connections(&self.metrics, "query", &pool);
         let lag_max = Duration::from_secs(self.settings.lag_max);
-        let state = query::State::new(pool, Arc::clone(&self.log.log), lag_max);
+        let state = query::QueryState::new(pool, Arc::clone(&self.log.log), lag_max);
         let streaming = state.clone();
         let stopped = wait_until_raised(&self.stop.accepting);
         tokio::spawn(async move {

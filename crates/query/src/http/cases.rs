@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     http::Uri,
     response::{IntoResponse as _, Response},
 };
@@ -25,7 +25,7 @@ use super::{
     parameters::{AsOfQuery, Paging},
 };
 use crate::{
-    State,
+    QueryState,
     past::{self, CaseListScope},
     present::case_list::{CaseFilter, CaseList, CaseSort, RoleFilter, SortBy},
 };
@@ -173,7 +173,7 @@ impl<'a> From<&'a CasePeriodRow> for CaseItem<'a> {
     responses((status = 200, body = Vec<CaseItem>)),
 )]
 pub(super) async fn prison_cases(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, ListCasesQuery, Paging)>,
     uri: Uri,

@@ -5,7 +5,7 @@ use std::{borrow::Cow, convert::Infallible, fmt::Write as _, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    extract::State as Extracted,
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::{IntoResponse as _, Response},
 };
@@ -28,7 +28,7 @@ use utoipa::IntoParams;
 
 use super::answer::Answer;
 use crate::{
-    Error, State,
+    Error, QueryState,
     feed::{self, EventFilter, EventType},
 };
 
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for EventTypes {
     ),
 )]
 pub(super) async fn events(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,
     uri: Uri,

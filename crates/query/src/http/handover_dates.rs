@@ -4,7 +4,7 @@ use std::fmt;
 
 use axum::{
     Json,
-    extract::State as Extracted,
+    extract::State,
     http::header,
     response::{IntoResponse as _, Response},
 };
@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 
 use super::{parameters::NoParams, responsibilities::check_count};
 use crate::{
-    State,
+    QueryState,
     handover_dates::{HandoverDates, HandoverDatesLine, answer, work_out},
 };
 
@@ -77,7 +77,7 @@ enum HandoverDatesAnswer {
     ),
 )]
 pub(super) async fn handover_dates(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     Params(NoParams {}): Params<NoParams>,
     JsonBody(facts): JsonBody<OneOrManyFacts>,
 ) -> Result<Response, Problem> {

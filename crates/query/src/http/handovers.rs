@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use chrono::Days;
@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{answer::Answer, cases::CaseItem, parameters::AsOfQuery};
 use crate::{
-    State,
+    QueryState,
     past::{self, CaseListScope},
     present::case_list::{CaseFilter, CaseList, CasePage, CaseSort, SortBy},
 };
@@ -80,7 +80,7 @@ pub(super) struct Handovers<'a> {
     responses((status = 200, body = Handovers)),
 )]
 pub(super) async fn handovers(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups((query, as_of)): ParamGroups<(HandoversQuery, AsOfQuery)>,
 ) -> Result<Response, Problem> {

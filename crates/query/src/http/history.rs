@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     http::Uri,
     response::{IntoResponse as _, Response},
 };
@@ -20,7 +20,7 @@ use super::{
     problem::prisoner_unknown,
 };
 use crate::{
-    State,
+    QueryState,
     past::{self, CaseEntry},
 };
 
@@ -97,7 +97,7 @@ impl From<&CaseEntry> for HistoryEntry {
     ),
 )]
 pub(super) async fn history(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(number): PathParams<PrisonerNumber>,
     ParamGroups((query, KnownAtQuery { known_at }, paging)): ParamGroups<(HistoryQuery, KnownAtQuery, Paging)>,
     uri: Uri,
@@ -139,7 +139,7 @@ pub(super) async fn history(
     ),
 )]
 pub(super) async fn history_entry(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams((number, revision)): PathParams<(PrisonerNumber, u64)>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {

@@ -41,11 +41,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use self::periods::responsibility_period;
 
 use self::openapi_conventions::Conventions;
-use crate::State;
+use crate::QueryState;
 
 /// Every route of the query side. The path and the method are beside the handler; one line here
 /// both serves and describes it.
-fn routes() -> OpenApiRouter<State> {
+fn routes() -> OpenApiRouter<QueryState> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(responsibility::responsibility))
         .routes(routes!(periods::responsibility_periods))
@@ -73,7 +73,7 @@ fn routes() -> OpenApiRouter<State> {
 }
 
 /// The HTTP API of a query side.
-pub fn router(state: State) -> Router {
+pub fn router(state: QueryState) -> Router {
     Router::from(routes())
         .layer(middleware::from_fn_with_state(state.clone(), position_at_least::wait_for_position))
         .layer(middleware::from_fn(answer::answer_not_modified))

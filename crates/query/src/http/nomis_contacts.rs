@@ -2,7 +2,7 @@
 //! NOMIS.
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     http::Uri,
     response::{IntoResponse as _, Response},
 };
@@ -21,7 +21,7 @@ use super::{
     parameters::{KnownAtQuery, Paging},
 };
 use crate::{
-    State, past,
+    QueryState, past,
     present::nomis_contact::{ContactAtPrison, ContactFilter, ContactList},
 };
 
@@ -87,7 +87,7 @@ impl From<ContactAtPrison> for ContactInNomis {
     responses((status = 200, body = Vec<ContactInNomis>)),
 )]
 pub(super) async fn prison_nomis_contacts(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups(query): ParamGroups<ListQuery>,
     uri: Uri,
@@ -102,7 +102,7 @@ pub(super) async fn prison_nomis_contacts(
     responses((status = 200, body = Vec<ContactInNomis>)),
 )]
 pub(super) async fn nomis_contacts(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     ParamGroups(query): ParamGroups<ListQuery>,
     uri: Uri,
 ) -> Result<Response, Problem> {
@@ -110,7 +110,7 @@ pub(super) async fn nomis_contacts(
 }
 
 async fn page(
-    state: &State,
+    state: &QueryState,
     prison: Option<PrisonCode>,
     (query, known, paging): &ListQuery,
     uri: &Uri,

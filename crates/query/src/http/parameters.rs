@@ -10,7 +10,7 @@ use http_api::{
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
 
-use crate::State;
+use crate::QueryState;
 
 /// When in the world, and when in what the ledger knew.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
@@ -29,7 +29,7 @@ pub(super) struct AsOfQuery {
 
 impl AsOfQuery {
     /// The instant asked about.
-    pub(super) fn on(self, state: &State) -> DateTime<Utc> {
+    pub(super) fn on(self, state: &QueryState) -> DateTime<Utc> {
         self.on.map_or_else(|| state.now(), DateOrInstant::instant)
     }
 }

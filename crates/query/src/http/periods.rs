@@ -2,7 +2,7 @@
 //! planned.
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
@@ -23,7 +23,7 @@ use super::{
     problem::prisoner_unknown,
 };
 use crate::{
-    State,
+    QueryState,
     past::{self, CasePeriod},
 };
 
@@ -93,7 +93,7 @@ impl<'a> From<&'a CasePeriodRow> for ResponsibilityPeriod<'a> {
     ),
 )]
 pub(super) async fn responsibility_periods(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(number): PathParams<PrisonerNumber>,
     Params(KnownAtQuery { known_at }): Params<KnownAtQuery>,
 ) -> Result<Response, Problem> {

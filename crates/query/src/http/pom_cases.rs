@@ -1,7 +1,7 @@
 //! `GET /poms/{staffId}/cases`: one POM's cases, at whichever prison.
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     http::Uri,
     response::{IntoResponse as _, Response},
 };
@@ -17,7 +17,7 @@ use super::{
     parameters::{AsOfQuery, Paging},
 };
 use crate::{
-    State,
+    QueryState,
     past::{self, CaseListScope},
     present::case_list::{CaseFilter, CaseList, RoleFilter},
 };
@@ -62,7 +62,7 @@ impl<'a> HeldCase<'a> {
     responses((status = 200, body = Vec<HeldCase>)),
 )]
 pub(super) async fn pom_cases(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(staff_id): PathParams<StaffId>,
     ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, PomCasesQuery, Paging)>,
     uri: Uri,

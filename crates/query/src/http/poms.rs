@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use chrono::NaiveDate;
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::{answer::Answer, parameters::AsOfQuery};
 use crate::{
-    State, past,
+    QueryState, past,
     present::roster::{PomCaseload, RegisteredPom},
 };
 
@@ -99,7 +99,7 @@ impl From<(RegisteredPom, PomCaseload)> for PomOnRoster {
     responses((status = 200, body = Vec<PomOnRoster>)),
 )]
 pub(super) async fn poms(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     Params(as_of): Params<AsOfQuery>,
 ) -> Result<Response, Problem> {

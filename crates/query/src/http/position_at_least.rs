@@ -2,7 +2,7 @@
 //! bounded wait.
 
 use axum::{
-    extract::{Request, State as Extracted},
+    extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -12,10 +12,10 @@ use http_api::{
 };
 
 use super::problem::views_behind;
-use crate::State;
+use crate::QueryState;
 
 /// Holds a request back until the views are as far as it asks.
-pub(super) async fn wait_for_position(Extracted(state): Extracted<State>, request: Request, next: Next) -> Response {
+pub(super) async fn wait_for_position(State(state): State<QueryState>, request: Request, next: Next) -> Response {
     let at_least = parse(request.headers(), &LEDGER_POSITION_AT_LEAST, "a position in the ledger", |text| {
         text.parse::<u64>().ok()
     });

@@ -1,7 +1,7 @@
 //! `GET /projections`: how far each view has come, and how large it is.
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use event_log::Lag;
@@ -13,7 +13,7 @@ use views::VIEWS;
 
 use super::{answer::Answer, parameters::NoParams};
 use crate::{
-    State,
+    QueryState,
     present::{
         checkpoint,
         view_size::{self, RowCount, ViewSize},
@@ -73,7 +73,7 @@ enum ProjectionState {
     responses((status = 200, body = Vec<Projection>)),
 )]
 pub(super) async fn projections(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let checkpoint = checkpoint::read(&state.views).await?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::PrisonerNumber;
@@ -18,7 +18,7 @@ use serde::{
 use utoipa::ToSchema;
 
 use super::{answer::Answer, parameters::AsOfQuery, problem::known_case, responsibility::ResponsibilityAnswer};
-use crate::{State, handover_dates::LineError, past};
+use crate::{QueryState, handover_dates::LineError, past};
 
 /// Most numbers in one request: about a prison's cases.
 pub(super) const NUMBERS_MAX: usize = 1_000;
@@ -86,7 +86,7 @@ enum ResponsibilityLine<'a> {
     ),
 )]
 pub(super) async fn responsibilities(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     Params(as_of): Params<AsOfQuery>,
     JsonBody(PrisonerNumbers { prisoner_numbers: numbers }): JsonBody<PrisonerNumbers>,
 ) -> Result<Response, Problem> {

@@ -2,7 +2,7 @@
 //! at some point.
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
@@ -22,7 +22,7 @@ use super::{
     parameters::AsOfQuery,
     problem::known_case,
 };
-use crate::{State, past};
+use crate::{QueryState, past};
 
 /// The officers of a case.
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,7 +100,7 @@ impl<'a> ResponsibilityAnswer<'a> {
     ),
 )]
 pub(super) async fn responsibility(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(number): PathParams<PrisonerNumber>,
     Params(as_of): Params<AsOfQuery>,
 ) -> Result<Response, Problem> {

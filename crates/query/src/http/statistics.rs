@@ -1,7 +1,7 @@
 //! `GET /prisons/{code}/statistics`: allocations by month.
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::PrisonCode;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{answer::Answer, parameters::KnownAtQuery};
-use crate::{State, past, present::allocation::AllocationMonth};
+use crate::{QueryState, past, present::allocation::AllocationMonth};
 
 /// The allocations of a month.
 #[derive(Debug, Serialize, ToSchema)]
@@ -66,7 +66,7 @@ impl From<AllocationMonth> for MonthStatistics {
     responses((status = 200, body = Vec<MonthStatistics>)),
 )]
 pub(super) async fn statistics(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     Params(KnownAtQuery { known_at }): Params<KnownAtQuery>,
 ) -> Result<Response, Problem> {

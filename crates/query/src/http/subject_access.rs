@@ -2,7 +2,7 @@
 //! access requests.
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use views::NomisContactRow;
 
 use super::answer::Answer;
-use crate::{State, past, present::nomis_contact};
+use crate::{QueryState, past, present::nomis_contact};
 
 /// Which person, and from when to when.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -114,7 +114,7 @@ impl From<NomisContactRow> for HeldContact {
     ),
 )]
 pub(super) async fn subject_access_request(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     Params(query): Params<SubjectAccessQuery>,
 ) -> Result<Response, Problem> {
     let number = subject(query.prn.as_deref(), query.crn.as_deref())?;

@@ -1,7 +1,7 @@
 //! `GET /prisons/{code}/unallocated`: cases that wait to be allocated, longest first.
 
 use axum::{
-    extract::State as Extracted,
+    extract::State,
     http::Uri,
     response::{IntoResponse as _, Response},
 };
@@ -21,7 +21,7 @@ use super::{
     parameters::{AsOfQuery, Paging},
 };
 use crate::{
-    State,
+    QueryState,
     past::{self, CaseListScope},
     present::case_list::{CaseFilter, CaseList, CaseSort, SortBy},
 };
@@ -82,7 +82,7 @@ impl<'a> WaitingCase<'a> {
     responses((status = 200, body = Vec<WaitingCase>)),
 )]
 pub(super) async fn unallocated(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, UnallocatedQuery, Paging)>,
     uri: Uri,

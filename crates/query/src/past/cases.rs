@@ -19,14 +19,14 @@ use views::{CasePeriodRow, PrisonerCaseRow};
 
 use super::{PastError, histories::Histories, point::Point};
 use crate::{
-    Error, State,
+    Error, QueryState,
     present::case::{self, CaseAt},
 };
 
 /// A case at an instant, and the position that the answer includes. Of the present it shares its
 /// statement with the look-ups that come at the same time.
 pub(crate) async fn case_at(
-    state: &State,
+    state: &QueryState,
     number: &PrisonerNumber,
     on: DateTime<Utc>,
     known_at: Option<KnownAt>,
@@ -43,7 +43,7 @@ pub(crate) async fn case_at(
 /// The cases of several numbers at an instant, in the order asked, and the position that all of
 /// them include.
 pub(crate) async fn cases_at(
-    state: &State,
+    state: &QueryState,
     numbers: &[PrisonerNumber],
     on: DateTime<Utc>,
     known_at: Option<KnownAt>,
@@ -60,7 +60,7 @@ pub(crate) async fn cases_at(
 }
 
 async fn known_cases_at(
-    state: &State,
+    state: &QueryState,
     numbers: &[PrisonerNumber],
     on: DateTime<Utc>,
     known_at: KnownAt,
@@ -105,7 +105,7 @@ async fn or_before_merges(histories: &mut Histories<'_>, case: CaseAt, on: DateT
 /// Every period of a case, past and planned, in order, and the position that the answer includes;
 /// `None` where nothing is known of the number. Those from before a merge need not adjoin.
 pub(crate) async fn case_periods(
-    state: &State,
+    state: &QueryState,
     number: &PrisonerNumber,
     known_at: Option<KnownAt>,
 ) -> Result<(u64, Option<Vec<CasePeriodRow>>), PastError> {

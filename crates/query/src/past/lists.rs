@@ -27,7 +27,7 @@ use super::{
     point::Point,
 };
 use crate::{
-    Error, State,
+    Error, QueryState,
     present::{
         allocation::{self, AllocationMonth, CountedAllocation},
         case_list::{self, CaseFilter, CaseList, CasePage, CaseSort},
@@ -46,7 +46,7 @@ pub(crate) enum CaseListScope<'a> {
 
 /// Pages of lists of cases, and the position that all of them include.
 pub(crate) async fn case_lists<const N: usize>(
-    state: &State,
+    state: &QueryState,
     scope: CaseListScope<'_>,
     lists: [CaseList; N],
     at: DateTime<Utc>,
@@ -78,7 +78,7 @@ pub(crate) async fn case_lists<const N: usize>(
 
 /// The point that a caller names, once the views have come as far: they say which cases may be in a
 /// list.
-async fn point_in_views(state: &State, known_at: KnownAt) -> Result<Point, PastError> {
+async fn point_in_views(state: &QueryState, known_at: KnownAt) -> Result<Point, PastError> {
     let point = Point::of(&state.log, known_at).await?;
     if state.checkpoint.wait_for(point.position).await? { Ok(point) } else { Err(PastError::ViewsBehind) }
 }
@@ -86,7 +86,7 @@ async fn point_in_views(state: &State, known_at: KnownAt) -> Result<Point, PastE
 /// The cases to which something has happened since the point, as they were known then; those that
 /// pass a filter.
 async fn cases_changed_since(
-    state: &State,
+    state: &QueryState,
     scope: CaseListScope<'_>,
     point: Point,
     at: DateTime<Utc>,
@@ -111,7 +111,7 @@ async fn cases_changed_since(
 /// A prison's POMs by name with the cases that each holds there, and the position that the answer
 /// includes.
 pub(crate) async fn roster(
-    state: &State,
+    state: &QueryState,
     prison: &PrisonCode,
     at: DateTime<Utc>,
     known_at: Option<KnownAt>,
@@ -147,7 +147,7 @@ pub(crate) async fn roster(
 
 /// A prison's allocations by month, and the position that the answer includes.
 pub(crate) async fn months(
-    state: &State,
+    state: &QueryState,
     prison: &PrisonCode,
     known_at: Option<KnownAt>,
 ) -> Result<(u64, Vec<AllocationMonth>), PastError> {
@@ -170,7 +170,7 @@ pub(crate) async fn months(
 /// The first POM contacts of a list, at least one more than make a page where there are as many;
 /// and the position that the answer includes.
 pub(crate) async fn contacts(
-    state: &State,
+    state: &QueryState,
     list: &ContactList,
     known_at: Option<KnownAt>,
 ) -> Result<(u64, Vec<ContactAtPrison>), PastError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::{Request, State as Extracted},
+    extract::{Request, State},
     http::header,
     response::{IntoResponse as _, Response},
 };
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::{NO_STORE, rails_time};
 use crate::{
-    State,
+    QueryState,
     http::answer::Answer,
     present::allocation::{self, AllocationInForce},
 };
@@ -94,7 +94,7 @@ fn override_reason(reasons: &[String], mut detail: Option<String>) -> Option<Str
     responses((status = 200, body = FirstApiAllocations)),
 )]
 pub(in crate::http) async fn active_allocations(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     request: Request,
 ) -> Result<Response, Problem> {
     let body = body_bytes(request, &()).await?;

@@ -1,7 +1,7 @@
 //! `GET /api/allocation/{n}` and `…/primary_pom`, as the live service answers.
 
 use axum::{
-    extract::{Path, State as Extracted},
+    extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::PrisonerNumber;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use views::{CasePeriodRow, CasePom};
 
 use super::{LiveError, live_not_found, name_parts};
-use crate::{State, http::answer::Answer, present::case::CaseAt};
+use crate::{QueryState, http::answer::Answer, present::case::CaseAt};
 
 /// The POMs of a case.
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,7 +74,7 @@ struct LivePrison<'a> {
     ),
 )]
 pub(in crate::http) async fn allocation(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
     let (position, case) = look_up(&state, &number).await?;
@@ -98,7 +98,7 @@ pub(in crate::http) async fn allocation(
     ),
 )]
 pub(in crate::http) async fn primary_pom(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
     let (position, case) = look_up(&state, &number).await?;
@@ -118,7 +118,7 @@ fn manager<'a>(case: &'a CasePeriodRow, pom: &'a CasePom) -> LivePrimaryPom<'a> 
 
 /// The case as it is now, if there is one. As in the live service, a text that is no prisoner
 /// number has none.
-pub(super) async fn look_up(state: &State, number: &str) -> Result<(u64, Option<Box<CasePeriodRow>>), Problem> {
+pub(super) async fn look_up(state: &QueryState, number: &str) -> Result<(u64, Option<Box<CasePeriodRow>>), Problem> {
     let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok((0, None)) };
     let (position, case) = state.cases.case_at(number, state.now()).await?;
     Ok(match case {

@@ -1,7 +1,7 @@
 //! `GET /api/handovers/{n}`, as the live service answers.
 
 use axum::{
-    extract::{Path, State as Extracted},
+    extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
 use chrono::NaiveDate;
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use views::{CasePeriodRow, CasePlan};
 
 use super::{LiveError, allocation::look_up, live_not_found};
-use crate::{State, http::answer::Answer};
+use crate::{QueryState, http::answer::Answer};
 
 /// A case's handover.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,7 +57,7 @@ impl<'a> LiveHandover<'a> {
     responses((status = 200, body = LiveHandover), (status = 404, body = LiveError, description = "`Not found`")),
 )]
 pub(in crate::http) async fn handover(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
     let (position, case) = look_up(&state, &number).await?;

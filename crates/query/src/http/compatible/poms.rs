@@ -1,7 +1,7 @@
 //! `GET /poms/{ids}`, as the first allocation API (2019) answered.
 
 use axum::{
-    extract::{Path, State as Extracted},
+    extract::{Path, State},
     response::{IntoResponse as _, Response},
 };
 use domain::{identifier::StaffId, officer::PomStatus};
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{active_allocations::FirstApiAllocation, rails_time};
 use crate::{
-    State,
+    QueryState,
     http::answer::Answer,
     present::{
         allocation,
@@ -50,7 +50,7 @@ struct FirstApiPom {
     responses((status = 200, body = FirstApiPoms)),
 )]
 pub(in crate::http) async fn poms_by_ids(
-    Extracted(state): Extracted<State>,
+    State(state): State<QueryState>,
     Path(ids): Path<String>,
 ) -> Result<Response, Problem> {
     let staff_ids = staff_ids(&ids);

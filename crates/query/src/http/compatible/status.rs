@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::State as Extracted,
+    extract::State,
     http::header,
     response::{IntoResponse as _, Response},
 };
@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::NO_STORE;
-use crate::{State, present::checkpoint};
+use crate::{QueryState, present::checkpoint};
 
 /// That the database answers, and what it is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,7 +27,7 @@ pub(in crate::http) struct DatabaseStatus {
     get, path = "/status", tag = "First allocation API",
     responses((status = 200, body = DatabaseStatus)),
 )]
-pub(in crate::http) async fn status(Extracted(state): Extracted<State>) -> Result<Response, Problem> {
+pub(in crate::http) async fn status(State(state): State<QueryState>) -> Result<Response, Problem> {
     let postgres_version = checkpoint::server_version(&state.views).await?;
     Ok(([(header::CACHE_CONTROL, NO_STORE)], Json(DatabaseStatus { status: "ok", postgres_version })).into_response())
 }
