@@ -81,10 +81,10 @@ pub struct Settings {
 /// The command side of one process; clones share everything.
 #[derive(Clone)]
 pub struct Service {
-    inner: Arc<Inner>,
+    inner: Arc<ServiceInner>,
 }
 
-struct Inner {
+struct ServiceInner {
     log: SharedLog,
     settings: Settings,
     cases: Streams<prisoner::History>,
@@ -100,7 +100,7 @@ impl Service {
     #[must_use]
     pub fn new(log: SharedLog, settings: Settings) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(ServiceInner {
                 cases: Streams::new(Arc::clone(&log), CASES_CACHED_MAX),
                 prisons: Streams::new(Arc::clone(&log), PRISONS_CACHED_MAX),
                 obligations: ObligationIndex::default(),

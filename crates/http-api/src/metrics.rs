@@ -37,10 +37,10 @@ const SAMPLE_TIME_MAX: Duration = Duration::from_secs(2);
 /// The metrics of one process; clones share them.
 #[derive(Clone)]
 pub struct Metrics {
-    inner: Arc<Inner>,
+    inner: Arc<MetricsInner>,
 }
 
-struct Inner {
+struct MetricsInner {
     registry: Mutex<Registry>,
     samplers: Mutex<Vec<Sampler>>,
     requests: Family<RequestLabels, Counter>,
@@ -140,7 +140,7 @@ impl Default for Metrics {
         registry.register("http_problems", "Problem documents sent, by code", problems.clone());
         registry.register("http_request_duration_seconds", "From the request's head to the answer's", seconds.clone());
         Self {
-            inner: Arc::new(Inner {
+            inner: Arc::new(MetricsInner {
                 registry: Mutex::new(registry),
                 samplers: Mutex::default(),
                 requests,
@@ -175,7 +175,7 @@ impl Metrics {
         problem: Option<Cow<'static, str>>,
         took: Duration,
     ) {
-        let Inner { requests, problems, seconds, .. } = &*self.inner;
+        let MetricsInner { requests, problems, seconds, .. } = &*self.inner;
         let at = RouteLabels { route: route.clone() };
         seconds.get_or_create(&at).observe(took.as_secs_f64());
         requests.get_or_create(&RequestLabels { method, route, status: status.as_u16() }).inc();

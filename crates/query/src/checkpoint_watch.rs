@@ -29,10 +29,10 @@ const READING_LIFE: Duration = Duration::from_secs(1);
 /// Watches how far the views have come; clones share the watch.
 #[derive(Clone)]
 pub(crate) struct CheckpointWatch {
-    shared: Arc<Shared>,
+    shared: Arc<CheckpointWatchInner>,
 }
 
-struct Shared {
+struct CheckpointWatchInner {
     views: PgPool,
     latest: watch::Sender<CheckpointReading>,
     /// Held by the request that reads the checkpoint.
@@ -55,7 +55,7 @@ impl CheckpointReading {
 impl CheckpointWatch {
     pub(crate) fn new(views: PgPool) -> Self {
         let latest = watch::Sender::new(CheckpointReading { position: 0, at: Instant::now() });
-        Self { shared: Arc::new(Shared { views, latest, reader: Mutex::new(()) }) }
+        Self { shared: Arc::new(CheckpointWatchInner { views, latest, reader: Mutex::new(()) }) }
     }
 
     /// Takes in how far the views are, which may be less far than they were.
@@ -82,7 +82,7 @@ impl CheckpointWatch {
     }
 
     async fn wait(&self, position: u64) -> Result<(), Error> {
-        let Shared { views, latest, reader } = &*self.shared;
+        let CheckpointWatchInner { views, latest, reader } = &*self.shared;
         let mut readings = latest.subscribe();
         loop {
             if readings.borrow_and_update().includes(position) {

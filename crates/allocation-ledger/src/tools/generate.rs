@@ -55,7 +55,7 @@ pub struct Settings {
 
 /// The size of a history that was generated.
 #[derive(Debug, Default)]
-struct Generated {
+struct HistorySize {
     events: u64,
     cases: usize,
 }
@@ -69,7 +69,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     if settings.until > london::date(Clock::system().now()) {
         bail!("--until {} is still to come: nothing can have been recorded then yet", settings.until);
     }
-    let (Generated { events, cases }, seconds) = LogStore::with(&settings.stores, async |store| {
+    let (HistorySize { events, cases }, seconds) = LogStore::with(&settings.stores, async |store| {
         let started = Instant::now();
         let generated = write(settings, store).await?;
         Ok((generated, started.elapsed().as_secs_f64()))
@@ -97,7 +97,7 @@ fn first_day(settings: &Settings) -> NaiveDate {
     years_before(settings.until, settings.years)
 }
 
-async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Generated> {
+async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<HistorySize> {
     let head = store.log.head().await.context("look where the log ends")?;
     if head > 0 {
         bail!(
@@ -119,7 +119,7 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<Generate
 
     let bar = progress_bar(size);
     let mut writer = store.ordered_writer();
-    let mut generated = Generated::default();
+    let mut generated = HistorySize::default();
     let mut end = 0;
     let mut signalled = pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
     loop {

@@ -219,11 +219,11 @@ struct Gap {
 }
 
 /// The start of a period within a gap, and its end; `None` while nothing ends it.
-type Filled = (DateTime<Utc>, Option<DateTime<Utc>>);
+type FilledSpan = (DateTime<Utc>, Option<DateTime<Utc>>);
 
 impl Gap {
     /// The part that a period fills, and the parts that are left.
-    fn fill(self, from: DateTime<Utc>, to: Option<DateTime<Utc>>) -> (Option<Filled>, Vec<Self>) {
+    fn fill(self, from: DateTime<Utc>, to: Option<DateTime<Utc>>) -> (Option<FilledSpan>, Vec<Self>) {
         let start = self.from.map_or(from, |gap_from| gap_from.max(from));
         let end = match (self.to, to) {
             (Some(gap_to), Some(to)) => Some(gap_to.min(to)),

@@ -34,20 +34,20 @@ pub(super) struct HandoversQuery {
     /// Days ahead, e.g. `30d`, today not counted.
     #[serde(default)]
     #[param(value_type = Option<String>, default = "30d")]
-    within: Within,
+    within: HandoverWindow,
 }
 
 /// A number of days.
 #[derive(Debug, Clone, Copy)]
-struct Within(u64);
+struct HandoverWindow(u64);
 
-impl Default for Within {
+impl Default for HandoverWindow {
     fn default() -> Self {
         Self(WITHIN_DAYS_DEFAULT)
     }
 }
 
-impl<'de> Deserialize<'de> for Within {
+impl<'de> Deserialize<'de> for HandoverWindow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         match text.strip_suffix('d').and_then(|days| days.parse().ok()) {
