@@ -94,7 +94,7 @@ pub(crate) fn check_dir(dir: &Path, need: VersionNeed) -> anyhow::Result<Binarie
         )
     })?;
     let found = BTreeSet::from([found]);
-    need.newest_of(&found).cloned().with_context(|| missing(need, &found))
+    need.newest_of(&found).cloned().with_context(|| describe_missing(need, &found))
 }
 
 /// Finds the suitable server programs on this machine and in `more_dirs`. The error is a sentence
@@ -102,10 +102,10 @@ pub(crate) fn check_dir(dir: &Path, need: VersionNeed) -> anyhow::Result<Binarie
 pub(crate) fn find(more_dirs: &[PathBuf], need: VersionNeed) -> Result<Binaries, String> {
     let found: BTreeSet<Binaries> =
         candidate_dirs().iter().chain(more_dirs).filter_map(|dir| Binaries::in_dir(dir)).collect();
-    need.newest_of(&found).cloned().ok_or_else(|| missing(need, &found))
+    need.newest_of(&found).cloned().ok_or_else(|| describe_missing(need, &found))
 }
 
-fn missing(need: VersionNeed, found: &BTreeSet<Binaries>) -> String {
+fn describe_missing(need: VersionNeed, found: &BTreeSet<Binaries>) -> String {
     match need {
         VersionNeed::Version(version) => format!(
             "the data was written by Postgres {version}, and this machine has {}: install the server of version \
@@ -132,7 +132,7 @@ fn list(found: &BTreeSet<Binaries>) -> String {
 fn candidate_dirs() -> Vec<PathBuf> {
     let mut dirs: Vec<PathBuf> =
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    dirs.extend(USUAL_PLACES.iter().flat_map(|place| matching(place)));
+    dirs.extend(USUAL_PLACES.iter().flat_map(|place| expand_pattern(place)));
     if let Ok(output) = Command::new("pg_config").arg("--bindir").stdin(Stdio::null()).output() {
         dirs.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
@@ -141,7 +141,7 @@ fn candidate_dirs() -> Vec<PathBuf> {
 }
 
 /// The paths that a pattern with one `*` matches.
-fn matching(pattern: &str) -> Vec<PathBuf> {
+fn expand_pattern(pattern: &str) -> Vec<PathBuf> {
     let Some((before, after)) = pattern.split_once('*') else { return vec![PathBuf::from(pattern)] };
     let Some((parent, prefix)) = before.rsplit_once('/') else { return Vec::new() };
     let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(chosen(VersionNeed::Version(15)), Some(15));
         assert_eq!(chosen(VersionNeed::Version(16)), None);
         assert_eq!(VersionNeed::Newest.newest_of(&BTreeSet::from([binaries(9)])), None, "too old");
-        assert!(missing(VersionNeed::Version(16), &found).contains("9 in /9, 15 in /15, 17 in /17"));
+        assert!(describe_missing(VersionNeed::Version(16), &found).contains("9 in /9, 15 in /15, 17 in /17"));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Cluster {
 
     /// The server that runs on this cluster, once it takes connections; `None` if no server runs.
     /// Waits for a server that is ending.
-    pub(crate) fn running(&self) -> anyhow::Result<Option<Postmaster>> {
+    pub(crate) fn find_running(&self) -> anyhow::Result<Option<Postmaster>> {
         let dir = self.dir();
         let deadline = Instant::now() + START_TIMEOUT;
         while let Some(file) = PidFile::read(&dir)? {

@@ -54,7 +54,7 @@ impl Supervisor {
         let in_use = open_lock(&cluster, "postgres-use")?;
         change.lock().context("wait for another program to finish starting or stopping Postgres")?;
         in_use.lock_shared().context("mark Postgres as used")?;
-        let postmaster = match cluster.running()? {
+        let postmaster = match cluster.find_running()? {
             Some(postmaster) => postmaster,
             None => cluster.start()?,
         };
@@ -142,7 +142,7 @@ impl Watch {
 
     fn restart(&mut self) -> anyhow::Result<()> {
         self.change.lock().context("wait for another program to start Postgres")?;
-        let postmaster = self.cluster.running().and_then(|running| match running {
+        let postmaster = self.cluster.find_running().and_then(|running| match running {
             Some(postmaster) => Ok(postmaster),
             None => self.cluster.start_existing(&self.postmaster.socket_dir),
         });
@@ -160,7 +160,7 @@ impl Watch {
                 let cluster_dir = self.cluster.dir();
                 if self.postmaster.has_ended(&cluster_dir) {
                     // The server died. Another program may have restarted it and died since.
-                    return self.cluster.running()?.map_or(Ok(()), |postmaster| postmaster.stop(&cluster_dir));
+                    return self.cluster.find_running()?.map_or(Ok(()), |postmaster| postmaster.stop(&cluster_dir));
                 }
                 self.postmaster.stop(&cluster_dir)
             }

@@ -93,13 +93,13 @@ impl Store {
 /// handle it first.
 pub(crate) fn log_error(error: Error) -> LogError {
     match error {
-        Error::ResourceDeleted => deleted(0),
+        Error::ResourceDeleted => deletion_error(0),
         error => LogError::Unavailable(describe(error)),
     }
 }
 
 /// That a stream was deleted or truncated; the position is 0 where none is known.
-pub(crate) fn deleted(position: u64) -> LogError {
+pub(crate) fn deletion_error(position: u64) -> LogError {
     LogError::Damaged { position, what: "a stream was deleted or truncated on the server".to_owned() }
 }
 

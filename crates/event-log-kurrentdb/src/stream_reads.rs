@@ -14,7 +14,7 @@ use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent, Stre
 use crate::{
     address::as_caller,
     connection::in_time,
-    store::{Store, deleted, log_error, stored_event},
+    store::{Store, deletion_error, log_error, stored_event},
     stored::{AppendId, hides_events, recorded_event},
 };
 
@@ -52,7 +52,7 @@ impl Store {
                 self.check_never_deleted(stream).await?;
                 return Ok(Vec::new());
             }
-            Err(Error::ResourceDeleted) => return Err(deleted(0)),
+            Err(Error::ResourceDeleted) => return Err(deletion_error(0)),
             Err(error) => return Err(log_error(error)),
         };
         let mut events: Vec<(RecordedEvent, AppendId)> = Vec::with_capacity(read.len());
@@ -65,7 +65,7 @@ impl Store {
         }
         if from_revision == 0 && events.is_empty() {
             // The stream exists, and all of its events are hidden.
-            return Err(deleted(0));
+            return Err(deletion_error(0));
         }
         Ok(events)
     }
@@ -93,10 +93,10 @@ impl Store {
                     self.note_event(&last);
                     Ok(ExpectedRevision::Exact(last.revision))
                 }
-                None => Err(deleted(0)),
+                None => Err(deletion_error(0)),
             },
             Err(Error::ResourceNotFound) => self.check_never_deleted(stream).await.map(|()| ExpectedRevision::NoStream),
-            Err(Error::ResourceDeleted) => Err(deleted(0)),
+            Err(Error::ResourceDeleted) => Err(deletion_error(0)),
             Err(error) => Err(log_error(error)),
         }
     }
@@ -120,7 +120,7 @@ impl Store {
     /// whether it was.
     async fn check_never_deleted(&self, stream: &Stream) -> Result<(), LogError> {
         match self.stream_settings(&self.name(stream)).await? {
-            Some((settings, position)) if hides_events(&settings) => Err(deleted(position)),
+            Some((settings, position)) if hides_events(&settings) => Err(deletion_error(position)),
             _ => Ok(()),
         }
     }
@@ -133,7 +133,7 @@ impl Store {
         }
         match self.stream_settings(name).await? {
             Some((settings, _)) if !hides_events(&settings) => Ok(()),
-            _ => Err(deleted(position)),
+            _ => Err(deletion_error(position)),
         }
     }
 

@@ -105,7 +105,7 @@ impl<'a> EventRows<'a> {
 
     /// The answer to the append that made these rows, once they are appended at what was the log's
     /// end.
-    pub(crate) fn appended(&self, rows: Range<usize>, before: LogEnd) -> AppendReceipt {
+    pub(crate) fn receipt(&self, rows: Range<usize>, before: LogEnd) -> AppendReceipt {
         let events: Vec<_> = rows
             .clone()
             .map(|row| (before.position + 1 + row as u64, self.recorded_at[row].max(before.recorded_at)))
@@ -210,7 +210,7 @@ mod tests {
             .iter()
             .map(|verdict| match verdict {
                 AppendVerdict::Won(rows) => {
-                    let appended = decided.rows.appended(rows.clone(), end);
+                    let appended = decided.rows.receipt(rows.clone(), end);
                     let mut text = format!("r{}", appended.revision);
                     for (position, at) in &appended.events {
                         let since = *at - EPOCH;

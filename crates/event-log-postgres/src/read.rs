@@ -107,7 +107,7 @@ impl PageCounter {
     pub(crate) fn page(self, head: u64) -> Result<DensePage, LogError> {
         let end = self.end();
         if (self.events.len() as u64) < self.limit && end != head {
-            return Err(missing(end + 1, head));
+            return Err(gap_error(end + 1, head));
         }
         Ok(DensePage { events: self.events, head })
     }
@@ -138,10 +138,10 @@ async fn empty_page(pool: &PgPool, after: u64, limit: u64) -> Result<DensePage, 
     let exists: bool = with_timeout(pool, async |reader| statement.fetch_one(reader).await)
         .await
         .map_err(|error| log_error(error, after))?;
-    if exists { Box::pin(page(pool, after, limit as usize)).await } else { Err(missing(after + 1, head)) }
+    if exists { Box::pin(page(pool, after, limit as usize)).await } else { Err(gap_error(after + 1, head)) }
 }
 
-fn missing(position: u64, head: u64) -> LogError {
+fn gap_error(position: u64, head: u64) -> LogError {
     LogError::Damaged { position, what: format!("no event stands here, though the log ends at position {head}") }
 }
 

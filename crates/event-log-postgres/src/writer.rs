@@ -99,7 +99,7 @@ enum AppendOutcome {
 fn outcomes(decided: DecidedBatch<'_>, before: LogEnd) -> Vec<AppendOutcome> {
     let DecidedBatch { verdicts, rows, .. } = decided;
     let outcome = |verdict| match verdict {
-        AppendVerdict::Won(range) => AppendOutcome::Appended(rows.appended(range, before)),
+        AppendVerdict::Won(range) => AppendOutcome::Appended(rows.receipt(range, before)),
         AppendVerdict::Lost { actual } => AppendOutcome::Lost { actual },
     };
     verdicts.into_iter().map(outcome).collect()

@@ -125,7 +125,7 @@ pub fn decode(recorded: &RecordedEvent) -> Result<StoredEvent, LogError> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_metadata(recorded: &RecordedEvent) -> Result<Metadata, LogError> {
-    serde_json::from_slice(&recorded.metadata).map_err(|error| damaged(recorded, "metadata", &error))
+    serde_json::from_slice(&recorded.metadata).map_err(|error| damage_error(recorded, "metadata", &error))
 }
 
 /// Decodes an event's data alone, given the version of its format from its metadata.
@@ -145,10 +145,10 @@ pub fn decode_event(recorded: &RecordedEvent, schema_version: u16) -> Result<Eve
     let mut deserializer = serde_json::Deserializer::from_slice(&recorded.data);
     Event::deserialize_data(&recorded.stream, &recorded.type_name, &mut deserializer)
         .and_then(|event| deserializer.end().map(|()| event))
-        .map_err(|error| damaged(recorded, "data", &error))
+        .map_err(|error| damage_error(recorded, "data", &error))
 }
 
-fn damaged(recorded: &RecordedEvent, part: &str, error: &serde_json::Error) -> LogError {
+fn damage_error(recorded: &RecordedEvent, part: &str, error: &serde_json::Error) -> LogError {
     let (event, why) = (&recorded.type_name, without_values(error));
     LogError::Damaged {
         position: recorded.position,

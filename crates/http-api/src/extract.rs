@@ -87,7 +87,7 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let path = error.path().clone();
         json_problem(&path, &error.into_inner())
     })?;
-    deserializer.end().map_err(|error| malformed(&error))?;
+    deserializer.end().map_err(|error| malformed_body_problem(&error))?;
     refuse_effective_at_out_of_range(bytes)?;
     Ok(value)
 }
@@ -110,13 +110,13 @@ fn refuse_effective_at_out_of_range(bytes: &[u8]) -> Result<(), Problem> {
     }
 }
 
-fn malformed(error: &serde_json::Error) -> Problem {
+fn malformed_body_problem(error: &serde_json::Error) -> Problem {
     Problem::bad_request("json-malformed", format!("The request body is not JSON: {error}."))
 }
 
 fn json_problem(path: &serde_path_to_error::Path, error: &serde_json::Error) -> Problem {
     if !error.is_data() {
-        return malformed(error);
+        return malformed_body_problem(error);
     }
     let text = error.to_string();
     // Serde's text ends with a line and a column, which the pointer replaces.
@@ -217,7 +217,7 @@ fn in_words(complaint: &str) -> Cow<'_, str> {
     }
     if let Some(rest) = complaint.strip_prefix("invalid type: ").or_else(|| complaint.strip_prefix("invalid value: ")) {
         let (given, expected) = rest.rsplit_once(", expected ").unwrap_or((rest, ""));
-        return format!("{} does not fit here; {}", given.replace("`", ""), wanted(expected)).into();
+        return format!("{} does not fit here; {}", given.replace("`", ""), describe_expected(expected)).into();
     }
     if let Some(rest) = complaint.strip_prefix("unknown variant `") {
         let (given, known) = rest.split_once("`, expected ").unwrap_or((rest, ""));
@@ -252,7 +252,7 @@ fn in_words(complaint: &str) -> Cow<'_, str> {
 }
 
 /// Puts a library's name for an expected type into words.
-fn wanted(expected: &str) -> Cow<'_, str> {
+fn describe_expected(expected: &str) -> Cow<'_, str> {
     match expected {
         "a formatted date string" => WRITE_A_DATE.into(),
         "an RFC 3339 formatted date and time string" => WRITE_AN_INSTANT.into(),

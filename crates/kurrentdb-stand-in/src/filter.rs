@@ -95,7 +95,8 @@ impl ReadFilter {
 /// Spends the time that a filter needs for this many events, and counts them.
 pub async fn charge_search(log: &Log, events: usize) {
     SEARCHED.fetch_add(events as u64, Ordering::Relaxed);
-    let rate = log.read().written(SEARCH_RATE_STREAM).last().and_then(|event| serde_json::from_slice(&event.data).ok());
+    let rate =
+        log.read().events_of(SEARCH_RATE_STREAM).last().and_then(|event| serde_json::from_slice(&event.data).ok());
     if let Some(rate @ 1..) = rate {
         tokio::time::sleep(Duration::from_secs(events as u64) / rate).await;
     }

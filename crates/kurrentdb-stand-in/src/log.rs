@@ -178,7 +178,7 @@ impl Log {
     }
 
     /// Changes each time that [`Self::read`] has more events.
-    pub fn grown(&self) -> watch::Receiver<()> {
+    pub fn growth(&self) -> watch::Receiver<()> {
         self.grown.clone()
     }
 
@@ -357,7 +357,7 @@ impl LogWriter {
     /// Writes statistics where they are due.
     fn push_statistics(&mut self) {
         const STREAM: &str = "$stats-127.0.0.1:2113";
-        let latest = self.streams.written(STREAM).last().map_or(0, |event| event.position);
+        let latest = self.streams.events_of(STREAM).last().map_or(0, |event| event.position);
         let since = self.streams.all().iter().rev().take_while(|event| event.position > latest).count();
         if since >= STATISTICS_EVERY_EVENTS {
             self.push_own(STREAM, "$statsCollected", &json!({ "es-checksum": self.end }));
@@ -373,7 +373,7 @@ impl LogWriter {
             custom_metadata: Bytes::new(),
             data: data.to_string().into(),
         };
-        let revision = self.streams.written(stream).len() as u64;
+        let revision = self.streams.events_of(stream).len() as u64;
         self.push(stream, revision, event, true);
     }
 

@@ -30,10 +30,10 @@ const LIVE_EVENTS_MAX: usize = 32;
 const ANSWER_BUFFER: usize = 64;
 
 /// The messages of an answer, as they are made.
-pub type Answer = mpsc::Receiver<Result<ReadResp, Status>>;
+pub type AnswerReceiver = mpsc::Receiver<Result<ReadResp, Status>>;
 
 /// Starts to answer a request. Subscriptions end without an error when `ends` changes.
-pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions) -> Answer {
+pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions) -> AnswerReceiver {
     let (messages, answer) = mpsc::channel(ANSWER_BUFFER);
     tokio::spawn(async move {
         let out =
@@ -70,7 +70,7 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
                 StreamStart::Start(()) => 0,
                 // A subscription begins after the revision, unlike a read.
                 StreamStart::Revision(revision) => revision.saturating_add(1),
-                StreamStart::End(()) => log.read().written(&name).len() as u64,
+                StreamStart::End(()) => log.read().events_of(&name).len() as u64,
             };
             subscribe(log, ends, SubscriptionCursor::Stream { name, next }, out).await
         }
@@ -114,7 +114,7 @@ async fn read_stream(
         StreamLookup::Tombstoned => return Err(stream_deleted(&name)),
         StreamLookup::Missing => None,
         StreamLookup::Present(stream) => {
-            let shown = stream.shown();
+            let shown = stream.visible_events();
             let events: Vec<_> = if is_forwards {
                 let from = match start {
                     StreamStart::Start(()) => 0,
@@ -218,14 +218,14 @@ enum SubscriptionCursor {
 
 impl SubscriptionCursor {
     /// The place, for the messages about it.
-    fn reached(&self, streams: &AllStreams) -> PointReached {
+    fn point(&self, streams: &AllStreams) -> PointReached {
         match self {
             Self::Stream { next, .. } => {
                 let stream_revision = next.checked_sub(1).map(u64::cast_signed);
                 PointReached { timestamp: Some(now()), stream_revision, position: None }
             }
             Self::All { next, .. } => {
-                reached(next.checked_sub(1).map_or((0, 0), |last| position_pair(&streams.all()[last])))
+                point_reached(next.checked_sub(1).map_or((0, 0), |last| position_pair(&streams.all()[last])))
             }
         }
     }
@@ -237,7 +237,7 @@ impl SubscriptionCursor {
                 StreamLookup::Tombstoned => Err(stream_deleted(name)),
                 StreamLookup::Missing => Ok(Vec::new()),
                 StreamLookup::Present(stream) => {
-                    let shown = stream.shown();
+                    let shown = stream.visible_events();
                     let from = shown.partition_point(|event| event.revision < *next);
                     let page: Vec<_> = shown[from..].iter().take(PAGE_EVENTS).cloned().collect();
                     *next = page.last().map_or(*next, |event| event.revision + 1);
@@ -262,14 +262,14 @@ async fn subscribe(
     mut cursor: SubscriptionCursor,
     out: &AnswerSender,
 ) -> Result<(), Status> {
-    let mut grown = log.grown();
+    let mut grown = log.growth();
     out.send_confirmation().await?;
     let mut is_live = false;
     loop {
         grown.borrow_and_update();
         let (reached, page) = {
             let streams = log.read();
-            (cursor.reached(&streams), cursor.next_page(&streams)?)
+            (cursor.point(&streams), cursor.next_page(&streams)?)
         };
         if page.is_empty() {
             if !is_live {
@@ -307,7 +307,7 @@ async fn subscribe_filtered(
     filter: &ReadFilter,
     out: &AnswerSender,
 ) -> Result<(), Status> {
-    let mut grown = log.grown();
+    let mut grown = log.growth();
     out.send_confirmation().await?;
     let (mut checkpoint, mut sent) = (after, (0, 0));
     loop {
@@ -334,13 +334,13 @@ async fn subscribe_filtered(
             }
         }
         out.send_checkpoint(checkpoint, &mut sent).await?;
-        out.send(ReadContent::CaughtUp(reached(checkpoint))).await?;
+        out.send(ReadContent::CaughtUp(point_reached(checkpoint))).await?;
         looked_at = 0;
         loop {
             grown.borrow_and_update();
             let page = log.read().all()[next..].to_vec();
             if page.len() > LIVE_EVENTS_MAX {
-                out.send(ReadContent::FellBehind(reached(checkpoint))).await?;
+                out.send(ReadContent::FellBehind(point_reached(checkpoint))).await?;
                 out.send_checkpoint(checkpoint, &mut sent).await?;
                 break;
             }
@@ -396,7 +396,7 @@ fn position_pair(event: &EventRecord) -> (u64, u64) {
     (event.position, event.position)
 }
 
-fn reached((commit_position, prepare_position): (u64, u64)) -> PointReached {
+fn point_reached((commit_position, prepare_position): (u64, u64)) -> PointReached {
     let position = Some(Position { commit_position, prepare_position });
     PointReached { timestamp: Some(now()), stream_revision: None, position }
 }

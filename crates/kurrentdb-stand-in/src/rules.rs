@@ -85,7 +85,7 @@ pub fn decide(streams: &AllStreams, recent: &RecentIds, write: &Write) -> WriteD
         Ok(()) => {}
         Err(otherwise) => return otherwise,
     }
-    let next = streams.written(stream).len() as u64;
+    let next = streams.events_of(stream).len() as u64;
     match &write.change {
         StreamChange::Append(events) if events.is_empty() => WriteDecision::Nothing { current: next.checked_sub(1) },
         StreamChange::Append(events) => {
@@ -94,10 +94,10 @@ pub fn decide(streams: &AllStreams, recent: &RecentIds, write: &Write) -> WriteD
                 // not come back.
                 Some(described) if streams.is_soft_deleted(described) => {
                     let latest = &events[events.len() - 1].data;
-                    Some((next + events.len() as u64, latest.clone(), streams.written(described).len() as u64))
+                    Some((next + events.len() as u64, latest.clone(), streams.events_of(described).len() as u64))
                 }
                 None if streams.is_soft_deleted(stream) => {
-                    let latest = streams.written(&metadata_of(stream));
+                    let latest = streams.events_of(&metadata_of(stream));
                     let data = latest.last().map(|event| event.data.clone()).unwrap_or_default();
                     Some((latest.len() as u64, data, next))
                 }
@@ -113,7 +113,7 @@ pub fn decide(streams: &AllStreams, recent: &RecentIds, write: &Write) -> WriteD
         }
         StreamChange::Delete => {
             let of = metadata_of(stream);
-            let next = streams.written(&of).len() as u64;
+            let next = streams.events_of(&of).len() as u64;
             let event = metadata_event(&json!({ "$tb": REVISION_DELETED }));
             WriteDecision::Write { write: (of, next, vec![event]), metadata: None }
         }
@@ -141,7 +141,7 @@ fn check(
     if streams.is_tombstoned(stream) {
         return Err(WriteDecision::StreamDeleted);
     }
-    let written = streams.written(stream);
+    let written = streams.events_of(stream);
     let current = (written.len() as u64).checked_sub(1);
     let wrong = || Err(WriteDecision::WrongRevision { current });
     let is_soft_deleted = streams.is_soft_deleted(stream);
@@ -152,7 +152,7 @@ fn check(
         ExpectedRevision::NoStream(()) => 0,
         ExpectedRevision::StreamExists(()) if is_soft_deleted => return Err(WriteDecision::StreamDeleted),
         ExpectedRevision::StreamExists(())
-            if written.is_empty() && streams.written(&metadata_of(stream)).is_empty() =>
+            if written.is_empty() && streams.events_of(&metadata_of(stream)).is_empty() =>
         {
             return wrong();
         }

@@ -143,7 +143,7 @@ async fn append(State(server): SharedServer, request: HttpRequest) -> Response {
             proposed.push(message);
         }
         let change = StreamChange::Append(new_events(proposed)?);
-        let result = match written(&server.log, Write { stream: stream.clone(), expected, change }).await? {
+        let result = match write(&server.log, Write { stream: stream.clone(), expected, change }).await? {
             WriteOutcome::Done { revision, position } => AppendResult::Success(success(revision, position)),
             WriteOutcome::WrongRevision { current } => {
                 AppendResult::WrongExpectedVersion(wrong_version(current, expected))
@@ -261,7 +261,7 @@ async fn delete_by(change: StreamChange, operation: &str, server: Arc<ServerStat
         async move {
             let (stream, expected) = target(request.into_inner().options)?;
             let change = change.expect("called once");
-            match written(&server.log, Write { stream: stream.clone(), expected, change }).await? {
+            match write(&server.log, Write { stream: stream.clone(), expected, change }).await? {
                 WriteOutcome::Done { position, .. } => {
                     Ok(tonic::Response::new(DeleteResp { position: position.map(both_positions) }))
                 }
@@ -364,18 +364,18 @@ fn new_events(proposed: Vec<ProposedMessage>) -> Result<Vec<ProposedEvent>, Stat
             return Err(status(Code::InvalidArgument, text, &[exception, ("maximum-append-size", &size)]));
         }
         let id = uuid_from_client(message.id)?;
-        let (custom_metadata, data) = (owned(message.custom_metadata), owned(message.data));
+        let (custom_metadata, data) = (copy(message.custom_metadata), copy(message.data));
         events.push(ProposedEvent { id, event_type, is_json, custom_metadata, data });
     }
     Ok(events)
 }
 
 /// Copies, because an event that is kept must not keep the whole message that it came in.
-fn owned(bytes: Bytes) -> Bytes {
+fn copy(bytes: Bytes) -> Bytes {
     Bytes::copy_from_slice(&bytes)
 }
 
-async fn written(log: &Log, write: Write) -> Result<WriteOutcome, Status> {
+async fn write(log: &Log, write: Write) -> Result<WriteOutcome, Status> {
     log.write(write).await.map_err(|_| not_ready())
 }
 

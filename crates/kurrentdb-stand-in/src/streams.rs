@@ -111,7 +111,7 @@ impl AllStreams {
     }
 
     /// All events of a stream, including those that are hidden.
-    pub fn written(&self, name: &str) -> &[Arc<EventRecord>] {
+    pub fn events_of(&self, name: &str) -> &[Arc<EventRecord>] {
         self.by_name.get(name).map_or(&[], |stream| &stream.events)
     }
 
@@ -128,7 +128,7 @@ impl AllStreams {
 
 impl StreamEvents {
     /// The events that readers see.
-    pub fn shown(&self) -> &[Arc<EventRecord>] {
+    pub fn visible_events(&self) -> &[Arc<EventRecord>] {
         let truncated = usize::try_from(self.truncate_before).unwrap_or(usize::MAX);
         let surplus = self.count_max.map_or(0, |count| self.events.len().saturating_sub(count));
         let too_old = self.age_max.map_or(0, |age| {

@@ -189,7 +189,7 @@ impl LiveProjection {
             let remembered = self.histories.remove(&stream).map(|(_, history)| history);
             let history = remembered.unwrap_or_else(|| AnyHistory::new(&stream));
             if tail.revision == history.len() as u64 {
-                histories.push((stream, tail.added_to(history)?));
+                histories.push((stream, tail.append_to(history)?));
             } else {
                 missing.push((stream, tail));
             }
@@ -212,7 +212,7 @@ impl LiveProjection {
                             .and_then(|stored| history.push(stored.entry))
                             .map_err(|error| BatchBlock::at(tail.position, error))?;
                     }
-                    Ok((stream, tail.added_to(history)?))
+                    Ok((stream, tail.append_to(history)?))
                 };
                 tails.into_iter().zip(recorded).map(history_with).collect::<Result<Vec<_>, BatchBlock>>()
             });
@@ -245,7 +245,7 @@ impl LiveProjection {
 
 impl StreamTail {
     /// The history that ends with this.
-    fn added_to(self, mut history: AnyHistory) -> Result<AnyHistory, BatchBlock> {
+    fn append_to(self, mut history: AnyHistory) -> Result<AnyHistory, BatchBlock> {
         for entry in self.entries {
             let position = entry.position;
             history.push(entry).map_err(|error| BatchBlock::at(position, error))?;

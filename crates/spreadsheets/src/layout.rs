@@ -127,7 +127,7 @@ pub fn find(
     let mut nearest: Option<(&Sheet, Header)> = None;
     for (index, sheet) in sheets.iter().enumerate().filter(|(_, sheet)| asked_for(sheet)) {
         let Some(header) = header(sheet, mappings, field_set) else { continue };
-        if header.missing(field_set).is_empty() {
+        if header.missing_fields(field_set).is_empty() {
             let cases = count_cases(sheet, &header);
             let current = !sheet.hidden && !is_over(&sheet.name);
             candidates.push((index, header, current, cases));
@@ -200,7 +200,7 @@ struct Header {
 }
 
 impl Header {
-    fn missing(&self, field_set: FieldSet) -> Vec<Field> {
+    fn missing_fields(&self, field_set: FieldSet) -> Vec<Field> {
         field_set.needed.iter().copied().filter(|field| !self.columns.contains_key(field)).collect()
     }
 }
@@ -388,9 +388,9 @@ fn not_found(
     }
     anyhow!(
         "no column was found for: {}. Columns seen: {}. Say which they are with --map, e.g. --map \"Ref no={}\"",
-        fields(&header.missing(field_set)),
+        fields(&header.missing_fields(field_set)),
         column_list(sheet, header.row),
-        header.missing(field_set).first().map_or("prisonerNumber", |field| field.name())
+        header.missing_fields(field_set).first().map_or("prisonerNumber", |field| field.name())
     )
 }
 

@@ -65,7 +65,7 @@ pub struct HeldHistories {
 impl HeldHistories {
     /// The histories of an empty ledger.
     #[must_use]
-    pub fn nothing(prison: &PrisonCode) -> Self {
+    pub fn of_empty_ledger(prison: &PrisonCode) -> Self {
         Self { prison: prison::History::new(prison.clone()), cases: HashMap::new() }
     }
 }
@@ -210,7 +210,7 @@ fn verdict(
     if recorded(&history, ids.allocation) {
         return Verdict::AlreadyRecorded;
     }
-    if let Some(problem) = poms.unknown(case, prison) {
+    if let Some(problem) = poms.registration_problem(case, prison) {
         return Verdict::Refused(problem);
     }
     let effective_at = london::midnight(case.allocated_on);
@@ -411,7 +411,7 @@ impl Poms {
     }
 
     /// The reason why a POM cannot be registered, if the roster lacks the POM.
-    fn unknown(&self, case: &SheetCase, prison: &prison::History) -> Option<RowProblem> {
+    fn registration_problem(&self, case: &SheetCase, prison: &prison::History) -> Option<RowProblem> {
         if prison.roster().poms.contains_key(&case.staff_id) {
             return None;
         }

@@ -305,7 +305,7 @@ fn terms() -> ImportTerms {
 }
 
 fn planned(drawn: &str) -> ImportPlan {
-    plan(read(&[sheet("cases", drawn)]).rows, HeldHistories::nothing(&terms().prison), &terms())
+    plan(read(&[sheet("cases", drawn)]).rows, HeldHistories::of_empty_ledger(&terms().prison), &terms())
 }
 
 #[test]

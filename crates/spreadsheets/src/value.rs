@@ -19,7 +19,7 @@ pub type ValueProblem = String;
 
 /// A prisoner number in any case, with stray spaces.
 pub fn prisoner_number(cell: &Cell) -> Result<PrisonerNumber, ValueProblem> {
-    filled(cell)?
+    require_filled(cell)?
         .to_uppercase()
         .parse()
         .map_err(|_| "one letter, four digits and two letters are needed, such as A1234BC".to_owned())
@@ -27,7 +27,7 @@ pub fn prisoner_number(cell: &Cell) -> Result<PrisonerNumber, ValueProblem> {
 
 /// A tier in any case, with stray spaces, with or without the word.
 pub fn tier(cell: &Cell) -> Result<Tier, ValueProblem> {
-    let text = filled(cell)?.to_uppercase();
+    let text = require_filled(cell)?.to_uppercase();
     text.strip_prefix("TIER")
         .unwrap_or(&text)
         .trim_start_matches([':', '-'])
@@ -37,7 +37,7 @@ pub fn tier(cell: &Cell) -> Result<Tier, ValueProblem> {
 
 /// A staff id as a number or as digits.
 pub fn staff_id(cell: &Cell) -> Result<StaffId, ValueProblem> {
-    let text = filled(cell)?;
+    let text = require_filled(cell)?;
     // Some programs write every number with decimals.
     let digits = text.strip_suffix(".0").unwrap_or(&text);
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -47,7 +47,7 @@ pub fn staff_id(cell: &Cell) -> Result<StaffId, ValueProblem> {
 /// Prison or probation, in the words that prisons use. `PRO` is NOMIS's code for a prison officer,
 /// `PO` for a probation officer.
 pub fn pom_kind(cell: &Cell) -> Result<PomKind, ValueProblem> {
-    filled(cell)?;
+    require_filled(cell)?;
     let text = cell.to_string().to_uppercase();
     let words: Vec<_> = text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let squashed = words.concat();
@@ -97,7 +97,7 @@ pub fn person_name(text: &str) -> String {
 const EMPTY: &str = "it is empty";
 
 /// The cell without any white space in it.
-fn filled(cell: &Cell) -> Result<String, ValueProblem> {
+fn require_filled(cell: &Cell) -> Result<String, ValueProblem> {
     let text: String = cell.to_string().chars().filter(|letter| !letter.is_whitespace()).collect();
     if text.is_empty() { Err(EMPTY.to_owned()) } else { Ok(text) }
 }

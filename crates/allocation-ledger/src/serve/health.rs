@@ -31,16 +31,16 @@ pub(super) fn with_event_log(health: Health, log: &SharedLog, role: Role) -> Hea
 pub(super) fn with_policies(
     health: Health,
     service: command::Service,
-    failed: watch::Receiver<Option<String>>,
+    failure: watch::Receiver<Option<String>>,
 ) -> Health {
     health.with("policies", move || {
-        let component = policies_component(service.is_caught_up(), failed.borrow().as_deref());
+        let component = policies_component(service.is_caught_up(), failure.borrow().as_deref());
         async { component }
     })
 }
 
-fn policies_component(is_caught_up: bool, failed: Option<&str>) -> Component {
-    match (failed, is_caught_up) {
+fn policies_component(is_caught_up: bool, failure: Option<&str>) -> Component {
+    match (failure, is_caught_up) {
         (Some(reason), _) => Component::down(reason).with("state", "stopped"),
         (None, false) => Component::down("the log has not been read to its end yet").with("state", "catching-up"),
         (None, true) => Component::up().with("state", "running"),
@@ -51,19 +51,19 @@ fn policies_component(is_caught_up: bool, failed: Option<&str>) -> Component {
 pub(super) fn with_projector(
     health: Health,
     statuses: watch::Receiver<projector::Status>,
-    failed: watch::Receiver<Option<String>>,
+    failure: watch::Receiver<Option<String>>,
 ) -> Health {
     health.with("projector", move || {
-        let component = projector_component(&statuses.borrow(), failed.borrow().as_deref());
+        let component = projector_component(&statuses.borrow(), failure.borrow().as_deref());
         async { component }
     })
 }
 
-fn projector_component(status: &projector::Status, failed: Option<&str>) -> Component {
+fn projector_component(status: &projector::Status, failure: Option<&str>) -> Component {
     let (state, position) = match status {
         // The reason that the projector gives says more than that its worker has ended.
         projector::Status::Stopped { reason } => return Component::down(reason.clone()).with("state", "stopped"),
-        _ if failed.is_some() => return Component::down(failed.unwrap_or_default()).with("state", "stopped"),
+        _ if failure.is_some() => return Component::down(failure.unwrap_or_default()).with("state", "stopped"),
         projector::Status::Retrying { reason } => return Component::down(reason.clone()).with("state", "retrying"),
         projector::Status::Starting => ("starting", None),
         projector::Status::StandBy => ("standby", None),

@@ -89,7 +89,7 @@ impl<'a> Wiring<'a> {
             Ok(())
         });
         self.metrics.register(|registry| service.register_metrics(registry));
-        self.health = with_policies(self.health, service.clone(), worker.failed());
+        self.health = with_policies(self.health, service.clone(), worker.failure());
         self.roles.workers.push(worker);
         self.router = self.router.merge(command::router(service.clone()));
         self.openapi.merge(command::openapi());
@@ -117,7 +117,7 @@ impl<'a> Wiring<'a> {
             let running = projector::run(log, views, projector::Settings::default(), status, stopped);
             running.await.context("keep the views up with the log")
         });
-        self.health = with_projector(self.health, statuses.clone(), worker.failed());
+        self.health = with_projector(self.health, statuses.clone(), worker.failure());
         self.roles.workers.push(worker);
         self.roles.projecting = Some(statuses);
         self

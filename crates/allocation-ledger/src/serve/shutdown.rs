@@ -47,7 +47,7 @@ pub(super) fn wait_until_raised(sender: &watch::Sender<bool>) -> impl Future<Out
 /// is logged and shows in the health; the other parts of the program go on.
 pub(super) struct Worker {
     watch: JoinHandle<anyhow::Result<()>>,
-    failed: watch::Receiver<Option<String>>,
+    failure: watch::Receiver<Option<String>>,
 }
 
 impl Worker {
@@ -57,7 +57,7 @@ impl Worker {
         stop_working: &watch::Sender<bool>,
         work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) -> Self {
-        let (failure, failed) = watch::channel(None);
+        let (report, failure) = watch::channel(None);
         let stopping = stop_working.subscribe();
         let work = tokio::spawn(work);
         let watch = tokio::spawn(async move {
@@ -69,16 +69,16 @@ impl Worker {
                     Err(error) => format!("{error:#}"),
                 };
                 tracing::error!(worker = name, reason, "the {name} ended and will not work again: {reason}");
-                failure.send_replace(Some(reason));
+                report.send_replace(Some(reason));
             }
             ended
         });
-        Self { watch, failed }
+        Self { watch, failure }
     }
 
     /// The reason, once the worker has ended before it was told to.
-    pub(super) fn failed(&self) -> watch::Receiver<Option<String>> {
-        self.failed.clone()
+    pub(super) fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.failure.clone()
     }
 
     /// Waits for the end of the worker.
@@ -95,8 +95,8 @@ mod tests {
     async fn a_worker_that_ends_before_it_is_told_to_has_failed() {
         let (stop_working, _) = watch::channel(false);
         let worker = Worker::start("policies", &stop_working, async { panic!("a mistake") });
-        let mut failed = worker.failed();
-        let reason = failed.wait_for(Option::is_some).await.expect("a reason").clone();
+        let mut failure = worker.failure();
+        let reason = failure.wait_for(Option::is_some).await.expect("a reason").clone();
         assert!(reason.as_deref().is_some_and(|reason| reason.contains("a mistake")), "{reason:?}");
         assert!(worker.join().await.is_err());
 
@@ -106,8 +106,8 @@ mod tests {
             Ok(())
         });
         stop_working.send_replace(true);
-        let failed = worker.failed();
+        let failure = worker.failure();
         worker.join().await.expect("it did as told");
-        assert_eq!(*failed.borrow(), None);
+        assert_eq!(*failure.borrow(), None);
     }
 }

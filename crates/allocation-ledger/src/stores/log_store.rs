@@ -108,7 +108,7 @@ impl LogStore {
     }
 
     /// The error of a tool that needs a ledger where there is none.
-    pub(super) fn missing(settings: &settings::StoreSettings) -> anyhow::Error {
+    pub(super) fn missing_ledger_error(settings: &settings::StoreSettings) -> anyhow::Error {
         if settings.event_store.is_some() {
             return anyhow!("there is no ledger in the event store that --event-store names: is that the one meant?");
         }
@@ -164,7 +164,7 @@ impl LogStore {
         settings: &settings::StoreSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let store = Self::open_existing(settings).await?.ok_or_else(|| Self::missing(settings))?;
+        let store = Self::open_existing(settings).await?.ok_or_else(|| Self::missing_ledger_error(settings))?;
         store.close_after(work).await
     }
 

@@ -49,7 +49,7 @@ impl Stores {
     /// As [`Stores::open`]; and where there is no log yet.
     pub async fn open_existing(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
         if settings.is_embedded() && !embedded_postgres::exists(&settings.data_dir()?) {
-            return Err(LogStore::missing(settings));
+            return Err(LogStore::missing_ledger_error(settings));
         }
         ConnectedStores::new(settings).await?.open().await
     }

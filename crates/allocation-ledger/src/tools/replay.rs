@@ -118,7 +118,7 @@ async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
     let (outcome, mut printed) = oneshot::channel();
     let work = async {
         let range = PositionRange::of(settings, log).await?;
-        let wanted = wanted(settings, log).await?;
+        let wanted = build_filter(settings, log).await?;
         let print = Printer { wanted: wanted.clone(), raw: settings.raw, reached: 0, progress: Arc::clone(&progress) };
         // A thread that the program's end does not wait for, as it may hang on a reader that has
         // stopped reading.
@@ -203,7 +203,7 @@ impl PositionRange {
     }
 }
 
-async fn wanted(settings: &Settings, log: &SharedLog) -> anyhow::Result<EventFilter> {
+async fn build_filter(settings: &Settings, log: &SharedLog) -> anyhow::Result<EventFilter> {
     let wanted = EventFilter::new(settings.types.iter().copied(), settings.prison.clone());
     let Some(number) = &settings.prisoner else { return Ok(wanted) };
     let wanted = wanted.of_case(log, number).await.with_context(|| format!("look up the case of {number}"))?;

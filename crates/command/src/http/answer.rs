@@ -112,9 +112,9 @@ pub(super) struct CommandResponses;
 impl IntoResponses for CommandResponses {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         let mut responses: BTreeMap<String, RefOr<Described>> = ProblemResponses::responses();
-        responses.insert("201".to_owned(), recorded("Recorded").into());
-        responses.insert("200".to_owned(), recorded("Recorded before, by a request with the same key").into());
-        let mismatch = problem_described("The stream is not at the revision that If-Match names");
+        responses.insert("201".to_owned(), describe_receipt("Recorded").into());
+        responses.insert("200".to_owned(), describe_receipt("Recorded before, by a request with the same key").into());
+        let mismatch = describe_problem("The stream is not at the revision that If-Match names");
         responses.insert("412".to_owned(), mismatch.into());
         responses
     }
@@ -135,12 +135,12 @@ impl IntoResponses for ProblemResponses {
             ("503", "Send the same again, with the same Idempotency-Key, after `Retry-After` seconds"),
         ]
         .into_iter()
-        .map(|(status, description)| (status.to_owned(), problem_described(description).into()))
+        .map(|(status, description)| (status.to_owned(), describe_problem(description).into()))
         .collect()
     }
 }
 
-fn problem_described(description: &str) -> Described {
+fn describe_problem(description: &str) -> Described {
     let schema = Ref::from_schema_name(problem::ProblemDocument::name());
     ResponseBuilder::new()
         .description(description)
@@ -148,7 +148,7 @@ fn problem_described(description: &str) -> Described {
         .build()
 }
 
-fn recorded(description: &str) -> Described {
+fn describe_receipt(description: &str) -> Described {
     let header = |description: &str, r#type: Type| {
         HeaderBuilder::new()
             .schema(Some(ObjectBuilder::new().schema_type(r#type).build()))

@@ -232,7 +232,7 @@ fn has_completed_another(survivor: &prisoner::History, command_id: CommandId) ->
 fn refuse_circle(merge: &MergeRequest) -> Refusal {
     let MergeRequest { survivor, removed_number, .. } = merge;
     if removed_number == survivor {
-        return prisoner::self_merge(survivor);
+        return prisoner::refuse_self_merge(survivor);
     }
     Refusal::new(
         Rule::MergeCircle,

@@ -124,7 +124,7 @@ impl History {
             let (at, event_id) = (entry.effective_at, entry.event_id);
             match (&entry.event, &mut pom) {
                 (PrisonEvent::PomRegistered(registered), before) => {
-                    pom = Some(RosterPom::registered(before.take(), registered, at, event_id));
+                    pom = Some(RosterPom::register(before.take(), registered, at, event_id));
                 }
                 (event, Some(pom)) => pom.apply(event, at, event_id),
                 (_, None) => {}

@@ -78,7 +78,7 @@ impl Roster {
             PrisonEvent::PrisonJoinedOmic(joined) => self.joined = Some(joined.clone()),
             PrisonEvent::PomRegistered(registered) => {
                 let before = self.poms.remove(&registered.staff_id);
-                self.poms.insert(registered.staff_id, RosterPom::registered(before, registered, at, event_id));
+                self.poms.insert(registered.staff_id, RosterPom::register(before, registered, at, event_id));
             }
             PrisonEvent::PomDetailsChanged(_) | PrisonEvent::PomStatusChanged(_) => {
                 if let Some(pom) = event.staff_id().and_then(|staff_id| self.poms.get_mut(&staff_id)) {
@@ -104,7 +104,7 @@ impl Roster {
 impl RosterPom {
     /// The POM as registered. A POM on the roster already, because a registration was backdated,
     /// keeps the status.
-    pub(super) fn registered(
+    pub(super) fn register(
         before: Option<Self>,
         registered: &PomRegistered,
         at: DateTime<Utc>,
@@ -182,7 +182,7 @@ pub fn roster_periods(history: &History) -> Vec<RosterPeriod> {
         let periods = by_pom.entry(staff_id).or_default();
         let pom = match (&entry.event, periods.last()) {
             (PrisonEvent::PomRegistered(registered), last) => {
-                RosterPom::registered(last.map(|last| last.pom.clone()), registered, at, entry.event_id)
+                RosterPom::register(last.map(|last| last.pom.clone()), registered, at, entry.event_id)
             }
             (_, Some(last)) => {
                 let mut pom = last.pom.clone();

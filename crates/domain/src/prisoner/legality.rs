@@ -124,7 +124,7 @@ pub(super) fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEven
         },
         PrisonerEvent::PrisonerNumberRetired(retired) => {
             if retired.survivor == *number {
-                return Err(refusals::self_merge(number));
+                return Err(refusals::refuse_self_merge(number));
             }
             if state.primary_pom.is_some() || state.coworking_pom.is_some() {
                 return Err(Refusal::new(

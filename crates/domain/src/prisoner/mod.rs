@@ -35,6 +35,6 @@ pub use decide::{Context, DETAIL_LEN_MAX, NOTE_LEN_MAX, decide, merge_of};
 pub use event::*;
 pub use history::History;
 pub use period::{Period, period_at, periods};
-pub use refusals::self_merge;
+pub use refusals::refuse_self_merge;
 pub use responsibility::{OfficerRole, Responsibility, responsibility};
 pub use state::{Arrangements, ComRole, PomRole, State};

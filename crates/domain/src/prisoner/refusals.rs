@@ -78,7 +78,7 @@ pub(super) fn missing_override(number: &PrisonerNumber) -> Refusal {
 
 /// A number would be merged into itself.
 #[must_use]
-pub fn self_merge(number: &PrisonerNumber) -> Refusal {
+pub fn refuse_self_merge(number: &PrisonerNumber) -> Refusal {
     Refusal::new(
         Rule::MergeCircle,
         format!("{number} cannot be merged into itself. Check which number was removed and which survives."),

@@ -366,7 +366,7 @@ fn rule_10_a_merge_leaves_no_pom_in_both_roles() {
 }
 
 #[test]
-fn rule_10_a_number_is_not_self_merge() {
+fn rule_10_a_number_is_not_merged_into_itself() {
     check("03-01 tier C | TierAssigned\n03-02 retire A1234BC | !merge-circle");
 }
 

@@ -81,7 +81,7 @@ pub(super) async fn follows(run: &ContractRun) -> Result<(), BrokenPromise> {
     Ok(())
 }
 
-pub(super) async fn woken(run: &ContractRun) -> Result<(), BrokenPromise> {
+pub(super) async fn wake_followers(run: &ContractRun) -> Result<(), BrokenPromise> {
     let stream = run.stream().await?;
     let mut follower = run.log().follow_all(run.log().head().await?);
     let mut expected = NoStream;

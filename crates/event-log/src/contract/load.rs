@@ -63,7 +63,7 @@ pub(super) async fn load(run: &ContractRun) -> Result<(), BrokenPromise> {
 
     let mut acknowledged = Vec::new();
     for writer in writers {
-        acknowledged.extend(writer.joined().await?);
+        acknowledged.extend(writer.join().await?);
     }
     acknowledged.sort_unstable_by_key(|event| event.3);
     let end = acknowledged.last().map_or(start, |event| event.3);
@@ -72,7 +72,7 @@ pub(super) async fn load(run: &ContractRun) -> Result<(), BrokenPromise> {
     let read = read_all(run.log(), start).await?;
     compare("read", start, &read, &acknowledged)?;
     for (after, follower) in followers {
-        compare("followed", after, &follower.joined().await?, &acknowledged)?;
+        compare("followed", after, &follower.join().await?, &acknowledged)?;
     }
     let streams: Vec<Stream> =
         acknowledged.iter().map(|event| event.1.clone()).collect::<HashSet<_>>().into_iter().collect();
@@ -92,7 +92,7 @@ impl<T: Send + 'static> AbortingTask<T> {
         Self(tokio::spawn(work))
     }
 
-    async fn joined(mut self) -> Result<T, BrokenPromise> {
+    async fn join(mut self) -> Result<T, BrokenPromise> {
         (&mut self.0).await.map_err(|error| BrokenPromise(error.to_string()))?
     }
 }

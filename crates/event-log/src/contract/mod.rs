@@ -114,7 +114,7 @@ pub async fn check(handles: &[SharedLog], run: Uuid) -> ContractReport {
             "a follower starts anywhere, sees everything after it, and says when it has caught up",
             following::follows(&run).boxed(),
         ),
-        hold("a waiting follower is woken at once, whoever appends", following::woken(&run).boxed()),
+        hold("a waiting follower is woken at once, whoever appends", following::wake_followers(&run).boxed()),
         hold("under concurrent load nothing is lost, doubled, reordered or skipped", load::load(&run).boxed()),
     ];
     let mut report = ContractReport { promises: Vec::with_capacity(promises.len()) };

@@ -75,7 +75,7 @@ async fn known_cases_at(
 
 /// A case at an instant by its own history alone.
 fn at(history: &History, on: DateTime<Utc>) -> CaseAt {
-    match CasePeriodRow::at(history, on) {
+    match CasePeriodRow::find_at(history, on) {
         Some(period) => CaseAt::Case(Box::new(period)),
         None => CaseAt::NotYet(history.number().clone()),
     }

@@ -102,7 +102,7 @@ async fn cases_changed_since(
     };
     let filters = Arc::new(filters);
     map_histories(&state.log, numbers, point, move |history| {
-        let case = CasePeriodRow::at(&history, at)?;
+        let case = CasePeriodRow::find_at(&history, at)?;
         filters.iter().any(|filter| filter.passes(&case)).then(|| (history.number().clone(), case))
     })
     .await

@@ -25,7 +25,7 @@ use super::{
 };
 
 /// Draws one of the incidents of a stay in prison.
-pub(super) fn happen(world: &mut World, id: usize, case: &mut SimulatedCase) {
+pub(super) fn draw_incident(world: &mut World, id: usize, case: &mut SimulatedCase) {
     plan(world, id, case, CaseStep::Happen, 60, 340);
     let state = case.history.state();
     match world.random.below(100) {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 use self::{
-    incidents::{assign_tier, destinations, happen, name_com, plan_handover, void},
+    incidents::{assign_tier, destinations, draw_incident, name_com, plan_handover, void},
     merge::{duplicate, merge},
     pom_roles::allocate,
     recording::{note_roles, plan, record, shortly_before},
@@ -104,7 +104,7 @@ pub(crate) fn step(world: &mut World, id: usize, stay: u32, step: CaseStep) {
             CaseStep::Allocate => allocate(world, id, &mut case),
             CaseStep::PlanHandover => plan_handover(world, id, &mut case),
             CaseStep::NameCom => name_com(world, &mut case),
-            CaseStep::Happen => happen(world, id, &mut case),
+            CaseStep::Happen => draw_incident(world, id, &mut case),
             CaseStep::Void(revision) => void(world, id, &mut case, revision),
             CaseStep::RemoveOverride => {
                 let by = world.allocator(case.prison);

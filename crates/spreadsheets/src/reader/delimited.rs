@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     /// Draws rows as `number: cells`, with `|` between cells.
-    fn shown(bytes: &[u8]) -> String {
+    fn draw_rows(bytes: &[u8]) -> String {
         match sheet("test", bytes) {
             Ok(sheet) => {
                 let row = |row: &Row| {
@@ -143,7 +143,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        assert_eq!(shown(text.as_bytes()), expected);
+        assert_eq!(draw_rows(text.as_bytes()), expected);
     }
 
     #[test]
@@ -174,12 +174,12 @@ mod tests {
 
     #[test]
     fn the_encoding_is_found() {
-        assert_eq!(shown("\u{feff}Zoë;b\n".as_bytes()), "1: Zoë|b");
-        assert_eq!(shown("Zoë;b\n".as_bytes()), "1: Zoë|b");
-        assert_eq!(shown(b"Zo\xeb;\x93b\x94\n"), "1: Zoë|“b”");
+        assert_eq!(draw_rows("\u{feff}Zoë;b\n".as_bytes()), "1: Zoë|b");
+        assert_eq!(draw_rows("Zoë;b\n".as_bytes()), "1: Zoë|b");
+        assert_eq!(draw_rows(b"Zo\xeb;\x93b\x94\n"), "1: Zoë|“b”");
         let utf_16: Vec<u8> = "\u{feff}Zoë\tb\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert_eq!(shown(&utf_16), "1: Zoë|b");
-        assert!(shown(b"\x00\x01\x02").contains("neither a workbook nor text"));
-        assert_eq!(shown(b"\xa0A1234BC\xa0,b\n"), "1: A1234BC|b");
+        assert_eq!(draw_rows(&utf_16), "1: Zoë|b");
+        assert!(draw_rows(b"\x00\x01\x02").contains("neither a workbook nor text"));
+        assert_eq!(draw_rows(b"\xa0A1234BC\xa0,b\n"), "1: A1234BC|b");
     }
 }

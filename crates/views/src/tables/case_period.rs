@@ -257,7 +257,7 @@ impl CasePeriodRow {
 
     /// The row of the period that holds at an instant.
     #[must_use]
-    pub fn at(history: &History, at: DateTime<Utc>) -> Option<Self> {
+    pub fn find_at(history: &History, at: DateTime<Utc>) -> Option<Self> {
         let periods = periods(history);
         let period = period_at(&periods, at)?;
         Self::of(&PrisonerCaseRow::of(history, history.state())?, period.clone())

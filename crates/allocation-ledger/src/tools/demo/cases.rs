@@ -41,10 +41,10 @@ pub(super) fn number(index: usize) -> PrisonerNumber {
 
 /// The commands of every case, in order.
 pub(super) fn all(now: DateTime<Utc>) -> Vec<Vec<DemoStep>> {
-    (0..CASES).map(|index| DemoCase::new(index, now).steps()).chain([removed(now)]).collect()
+    (0..CASES).map(|index| DemoCase::new(index, now).steps()).chain([removed_number_steps(now)]).collect()
 }
 
-fn removed(now: DateTime<Utc>) -> Vec<DemoStep> {
+fn removed_number_steps(now: DateTime<Utc>) -> Vec<DemoStep> {
     let number: PrisonerNumber = REMOVED.parse().expect("a prisoner number by its format");
     let manager = community_manager(3);
     let retired = PrisonerNumberRetired { survivor: EXAMPLE.parse().expect("a prisoner number by its format") };

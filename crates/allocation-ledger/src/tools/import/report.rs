@@ -77,11 +77,11 @@ impl ImportReport<'_> {
         if recorded.row_count() > 0 {
             writeln!(out, "{recorded}\n").context("write the report")?;
         }
-        let refused = self.refused();
+        let refused = self.refused_rows_table();
         if refused.row_count() > 0 {
             writeln!(out, "{refused}\n").context("write the report")?;
         }
-        let warned = self.warned();
+        let warned = self.warnings_table();
         if warned.row_count() > 0 {
             writeln!(out, "{warned}\n").context("write the report")?;
         }
@@ -194,7 +194,7 @@ impl ImportReport<'_> {
         table
     }
 
-    fn refused(&self) -> Table {
+    fn refused_rows_table(&self) -> Table {
         let mut table = table(&["Row", "Prisoner", "Column", "Value", "Refused because"]);
         for planned in &self.plan.rows {
             if let Verdict::Refused(problem) = &planned.verdict {
@@ -207,7 +207,7 @@ impl ImportReport<'_> {
         table
     }
 
-    fn warned(&self) -> Table {
+    fn warnings_table(&self) -> Table {
         let mut table = table(&["Row", "Prisoner", "To be looked at"]);
         for planned in &self.plan.rows {
             let number = planned.row.prisoner_number.as_ref().map_or("", PrisonerNumber::as_str);

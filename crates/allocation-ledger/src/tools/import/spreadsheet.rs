@@ -120,7 +120,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let plan = if settings.dry_run {
         planned(match LogStore::open_existing(&settings.stores).await? {
             Some(store) => store.close_after(async |store| load(&store.log, &terms.prison, &numbers).await).await?,
-            None => HeldHistories::nothing(&terms.prison),
+            None => HeldHistories::of_empty_ledger(&terms.prison),
         })
     } else {
         LogStore::with(&settings.stores, async |store| {
