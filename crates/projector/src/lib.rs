@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `live` | replaces the rows that a batch of events touches, with the checkpoint |
 //! | `rebuild` | reads the log once, and fills a second schema with the rows of everything |
-//! | `build` | builds views by hand: the serving ones anew, or as of a past position |
+//! | `rebuild_by_hand` | builds views by hand: the serving ones anew, or as of a past position |
 //! | `rows` | deletes and writes the rows of cases and prisons, as `views` defines them |
 //! | `pg_copy` | rows to and from Postgres with `COPY` |
 //! | `checkpoint` | moves the checkpoint, and fences projectors that have lost their lock |
@@ -25,7 +25,6 @@
 //! To add a column or a view: see the crate `views`. Nothing changes here.
 
 mod any_history;
-mod build;
 mod checkpoint;
 mod error;
 mod event_buffer;
@@ -33,16 +32,17 @@ pub mod export;
 mod live;
 mod pg_copy;
 mod rebuild;
+mod rebuild_by_hand;
 mod rows;
 mod run;
 mod schema;
 mod status;
 mod verify;
 
-pub use build::{AsOfSchema, BuildError, RebuildScope, as_of_schemas, build_as_of, drop_unfinished, rebuild};
 pub use checkpoint::CHANNEL;
 pub use error::Error;
 pub use rebuild::BuildProgress;
+pub use rebuild_by_hand::{AsOfSchema, BuildError, RebuildScope, as_of_schemas, build_as_of, drop_unfinished, rebuild};
 pub use run::{FatalStop, Settings, Status, run};
 pub use schema::{OWNING_ROLE, READING_ROLES, SCHEMA, migrate, prepare};
 pub use status::{ViewStatus, ViewsStatus, position, status};

@@ -35,7 +35,7 @@ use event_log::LogError;
 
 use views::{VIEWS, VIEWS_VERSION, View};
 
-use crate::{build::BuildError, rebuild::BuildProgress};
+use crate::{rebuild::BuildProgress, rebuild_by_hand::BuildError};
 
 pub use self::{
     format::{ExportFormat, UnknownFormat},

@@ -20,8 +20,8 @@ use super::{
     table::{CellKind, ExportCell, ExportColumn, ExportTable},
 };
 use crate::{
-    build,
     pg_copy::{RawRow, RowCutter},
+    rebuild_by_hand,
     schema::{self, SCHEMA},
 };
 
@@ -73,7 +73,7 @@ pub async fn export_view_as_of(
     progress: impl Fn(ExportProgress) + Sync,
 ) -> Result<ExportSummary, ExportError> {
     let building = |building| progress(ExportProgress::Building(building));
-    build::with_view_as_of(log, views, position, view, building, async |connection| {
+    rebuild_by_hand::with_view_as_of(log, views, position, view, building, async |connection| {
         export(connection, view, on, format, open, &progress).await
     })
     .await?

@@ -3,8 +3,8 @@
 //!
 //! | file | told by | read by |
 //! |---|---|---|
-//! | `.xlsx`, `.ods` (and `.xls`, `.xlsb`) | its first bytes | [`workbook`] |
-//! | text with comma, semicolon or tab | having no such bytes | [`delimited`] |
+//! | `.xlsx`, `.ods` (and `.xls`, `.xlsb`) | its first bytes | `workbook` |
+//! | text with comma, semicolon or tab | having no such bytes | `delimited` |
 //!
 //! The content decides, not the file's name: a workbook saved as `.csv` is read as a workbook.
 
