@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{
     ledger::{Ledger, NOVAK, OKAFOR, SHAH},
     questions::{ask, ask_with, assert_ok, determinate_sentence, record},
-    snapshot::redacted,
+    snapshot::redact,
 };
 
 /// A prison with a case that two POMs and a community manager work on, a case that waits, and a
@@ -28,7 +28,7 @@ async fn ledger() -> Ledger {
 }
 
 async fn body(ledger: &Ledger, path: &str) -> Value {
-    redacted(assert_ok(&ask(ledger, path).await))
+    redact(assert_ok(&ask(ledger, path).await))
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn the_bodies_about_a_case_are_as_in_their_snapshots() {
     assert_json_snapshot!("events", body(&ledger, "/events?prisoner=A1234BC&type=AllocationMade").await);
     let asked = json!(["A1234BC", "A9999ZZ"]);
     let many = ask_with(&ledger, Method::POST, "/responsibilities?on=2026-03-01", Some(&asked)).await;
-    assert_json_snapshot!("responsibilities", redacted(assert_ok(&many)));
+    assert_json_snapshot!("responsibilities", redact(assert_ok(&many)));
 }
 
 #[tokio::test]

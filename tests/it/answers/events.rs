@@ -6,7 +6,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, PATIENCE,
+    HttpAnswer, PATIENCE,
     ledger::{Ledger, PRISON, SHAH, assert_refused},
     made_up_events::{append_to_made_up_cases, tiers},
     questions::{assert_ok, next_page},
@@ -19,11 +19,11 @@ async fn ledger_of_one_case() -> Ledger {
     ledger
 }
 
-async fn page(ledger: &Ledger, path: &str) -> Answer {
+async fn page(ledger: &Ledger, path: &str) -> HttpAnswer {
     ledger.client().get(path).await
 }
 
-fn position(answer: &Answer) -> u64 {
+fn position(answer: &HttpAnswer) -> u64 {
     answer.header("ledger-position").and_then(|value| value.parse().ok()).expect("a position")
 }
 
@@ -86,12 +86,12 @@ async fn a_search_for_rare_events_continues_from_page_to_page() {
 }
 
 /// A stream of events, as a client reads it.
-struct EventStream {
+struct SseReader {
     response: Response,
     text: String,
 }
 
-impl EventStream {
+impl SseReader {
     async fn open(ledger: &Ledger, path: &str, headers: &[(&str, &str)]) -> Self {
         let url = format!("{}{path}", ledger.client().base_url());
         let mut request = reqwest::Client::new().get(url).header("Accept", "text/event-stream");
@@ -135,7 +135,7 @@ impl EventStream {
 async fn a_stream_sends_new_events_and_resumes_after_the_last_event_id() {
     let ledger = ledger_of_one_case().await;
     let all = ledger.positions().await;
-    let mut stream = EventStream::open(&ledger, "/events", &[]).await;
+    let mut stream = SseReader::open(&ledger, "/events", &[]).await;
     for &expected in &all {
         let (id, event, data) = stream.event().await;
         assert_eq!((id, &data["position"], &data["type"]), (expected, &json!(expected), &json!(event)));
@@ -145,10 +145,10 @@ async fn a_stream_sends_new_events_and_resumes_after_the_last_event_id() {
     drop(stream);
     let next = position(&ledger.tier("A3333AA").await);
     let (after, last) = (format!("/events?after={}", all[0]), seen.to_string());
-    let mut resumed = EventStream::open(&ledger, &after, &[("Last-Event-ID", &last)]).await;
+    let mut resumed = SseReader::open(&ledger, &after, &[("Last-Event-ID", &last)]).await;
     assert_eq!(resumed.event().await.0, next);
 
-    let mut case = EventStream::open(&ledger, "/events?prisoner=A2222AA&type=AllocationMade,TierAssigned", &[]).await;
+    let mut case = SseReader::open(&ledger, "/events?prisoner=A2222AA&type=AllocationMade,TierAssigned", &[]).await;
     assert_eq!(case.event().await.0, seen);
     ledger.tier("A4444AA").await;
     ledger.allocate("A2222AA", SHAH).await;
@@ -165,7 +165,7 @@ async fn a_stream_sends_new_events_and_resumes_after_the_last_event_id() {
 #[tokio::test]
 async fn open_streams_do_not_delay_a_shutdown() {
     let ledger = ledger_of_one_case().await;
-    let mut idle = EventStream::open(&ledger, &format!("/events?after={}", ledger.event_count().await), &[]).await;
+    let mut idle = SseReader::open(&ledger, &format!("/events?after={}", ledger.event_count().await), &[]).await;
     assert!(idle.block().await.expect("no break").is_some());
     let started = Instant::now();
     let drained = async { while idle.block().await.expect("an end in order").is_some() {} };
@@ -193,7 +193,7 @@ mod log_in_postgres {
             head - 1
         );
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
-        let mut stream = EventStream::open(&ledger, "/events", &[]).await;
+        let mut stream = SseReader::open(&ledger, "/events", &[]).await;
         for expected in 1..head - 1 {
             assert_eq!(stream.event().await.0, expected);
         }

@@ -4,13 +4,13 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{
-    Answer,
+    HttpAnswer,
     commands::new_key,
     ledger::{Ledger, NOVAK, PRISON, SHAH, assert_recorded, assert_refused},
 };
 
 /// The numbers of the cases that a bulk reallocation moved.
-fn accepted(answer: &Answer) -> Vec<String> {
+fn list_accepted(answer: &HttpAnswer) -> Vec<String> {
     let cases = answer.body["accepted"].as_array().cloned().unwrap_or_default();
     cases.iter().map(|case| case["prisonerNumber"].as_str().unwrap_or_default().to_owned()).collect()
 }
@@ -31,7 +31,7 @@ async fn a_bulk_reallocation_moves_each_case_once() {
     });
     let answer = ledger.send(Method::POST, path, &first, &body).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    assert_eq!(accepted(&answer), ["A0000AA", "A0001AA"]);
+    assert_eq!(list_accepted(&answer), ["A0000AA", "A0001AA"]);
     assert_eq!(answer.body["accepted"][0]["events"][0]["type"], json!("Reallocated"));
     let refused_cases: Vec<_> = answer.body["refused"]
         .as_array()
@@ -52,7 +52,7 @@ async fn a_bulk_reallocation_moves_each_case_once() {
     let all = json!({"fromStaffId": SHAH, "toStaffId": NOVAK, "reason": "Leaving"});
     let second = new_key();
     let answer = ledger.send(Method::POST, path, &second, &all).await;
-    assert_eq!(accepted(&answer).len(), 19, "{}", answer.text);
+    assert_eq!(list_accepted(&answer).len(), 19, "{}", answer.text);
     assert_eq!(answer.body["refused"], json!([]));
     let count = ledger.event_count().await;
     assert_eq!(ledger.send(Method::POST, path, &second, &all).await.text, answer.text);

@@ -59,7 +59,7 @@ fn number(index: usize) -> String {
     format!("A{index:04}AA")
 }
 
-async fn nobody_holds(ledger: &Ledger, staff_id: i64) {
+async fn wait_until_pom_holds_no_case(ledger: &Ledger, staff_id: i64) {
     eventually("the POM to hold no cases", async || held_by(ledger.events().await, staff_id).is_empty().then_some(()))
         .await;
 }
@@ -81,7 +81,7 @@ async fn a_pom_who_becomes_inactive_loses_all_cases() {
     ledger.wait_for_policies().await;
     assert_eq!(ends(&ledger.events().await).len(), 0, "who is unavailable keeps the cases held");
     let status = ledger.status(SHAH, "INACTIVE").await;
-    nobody_holds(&ledger, SHAH).await;
+    wait_until_pom_holds_no_case(&ledger, SHAH).await;
     ledger.wait_for_policies().await;
     let events = ledger.events().await;
     let ends = ends(&events);
@@ -109,12 +109,12 @@ async fn a_role_restored_by_a_void_is_ended_again() {
     let ledger = Ledger::start().await;
     ledger.case("A1234BC", SHAH).await;
     ledger.status(SHAH, "INACTIVE").await;
-    nobody_holds(&ledger, SHAH).await;
+    wait_until_pom_holds_no_case(&ledger, SHAH).await;
     let end = ledger.case_events("A1234BC").await.last().expect("the end").entry.revision;
     let void = json!({"revision": end, "reason": "To see what happens"});
     let void = ledger.client().post("/prisoners/A1234BC/voids", &void).await;
     assert_recorded(&void);
-    nobody_holds(&ledger, SHAH).await;
+    wait_until_pom_holds_no_case(&ledger, SHAH).await;
     let events = ledger.case_events("A1234BC").await;
     let ends = ends(&events);
     assert_eq!(ends.len(), 2);
@@ -131,7 +131,7 @@ async fn a_backdated_status_ends_roles_at_its_date_or_now() {
     assert_recorded(&ledger.client().post("/prisoners/A0002AA/co-workers", &coworker).await);
     let status = json!({"status": "INACTIVE", "effectiveAt": "2026-03-10T09:00:00Z"});
     assert_recorded(&ledger.client().put(&format!("/prisons/LEI/poms/{SHAH}/status"), &status).await);
-    nobody_holds(&ledger, SHAH).await;
+    wait_until_pom_holds_no_case(&ledger, SHAH).await;
     let at = async |number: &str| ledger.case_events(number).await.last().expect("the end").entry.effective_at;
     assert_eq!(json!(at("A0001AA").await), json!("2026-03-10T09:00:00Z"));
     assert!(at("A0002AA").await > "2026-03-20T09:00:00Z".parse::<DateTime<Utc>>().expect("an instant"));
@@ -152,7 +152,7 @@ async fn a_policy_interrupted_anywhere_completes_after_a_restart() {
     for _ in 0..3 {
         ledger = ledger.kill_and_restart().await;
     }
-    nobody_holds(&ledger, SHAH).await;
+    wait_until_pom_holds_no_case(&ledger, SHAH).await;
     let settled = ledger.wait_for_policies().await;
     assert_eq!(ends(&ledger.events().await).len(), count, "each case once");
     let ledger = ledger.kill_and_restart().await;
@@ -171,7 +171,7 @@ async fn two_servers_apply_a_policy_once() {
     .await;
     let body = json!({"status": "INACTIVE"});
     assert_recorded(&other.client().put(&format!("/prisons/LEI/poms/{SHAH}/status"), &body).await);
-    nobody_holds(&ledger, SHAH).await;
+    wait_until_pom_holds_no_case(&ledger, SHAH).await;
     ledger.wait_for_policies().await;
     assert_eq!(ends(&ledger.events().await).len(), count);
     // Both servers know the case.
@@ -205,7 +205,7 @@ async fn a_case_allocated_at_the_moment_of_a_status_change_is_deallocated() {
         let (answers, _) = futures::join!(allocations, ledger.status(SHAH, "INACTIVE"));
         let accepted = answers.iter().filter(|answer| answer.status == 201).count();
         assert!(answers.iter().all(|answer| answer.status == 201 || answer.body["code"] == "pom-not-active"));
-        nobody_holds(&ledger, SHAH).await;
+        wait_until_pom_holds_no_case(&ledger, SHAH).await;
         ledger.wait_for_policies().await;
         let events = ledger.events().await;
         let in_round = |event: &&&StoredEvent| numbers.iter().any(|n| event.stream.to_string().ends_with(n.as_str()));

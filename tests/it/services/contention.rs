@@ -9,12 +9,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::{
-    Answer, Client,
+    Client, HttpAnswer,
     ledger::{Ledger, NOVAK, PRISON, SHAH, serve_commands},
 };
 
 /// Repeats a command while the service refuses it as contended.
-async fn send(client: &Client, method: Method, path: &str, body: serde_json::Value) -> Answer {
+async fn send(client: &Client, method: Method, path: &str, body: serde_json::Value) -> HttpAnswer {
     let key = Uuid::new_v4().to_string();
     loop {
         let answer = client.send(method.clone(), path, &[("Idempotency-Key", &key)], Some(&body)).await;

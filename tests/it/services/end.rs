@@ -13,10 +13,11 @@ async fn hold(database: &TestDatabase, lock: &'static str) -> Transaction<'stati
     holding
 }
 
-async fn somebody_waits(database: &TestDatabase) {
+async fn wait_for_lock_waiter(database: &TestDatabase) {
     let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
                                    WHERE datname = current_database() AND wait_event_type = 'Lock')";
-    eventually("somebody who waits", async || value::<bool>(database, waiting).await.then_some(())).await;
+    eventually("a transaction that waits for a lock", async || value::<bool>(database, waiting).await.then_some(()))
+        .await;
 }
 
 /// Sends SIGTERM to a service and waits until it takes no new work.
@@ -33,7 +34,7 @@ async fn a_shutdown_finishes_a_command_in_flight() {
     let holding = hold(&database, "SELECT FROM log.head FOR UPDATE").await;
     let client = command.client().clone();
     let sent = tokio::spawn(async move { client.post("/prisoners/A1234BC/tier", &tier("B2")).await });
-    somebody_waits(&database).await;
+    wait_for_lock_waiter(&database).await;
     begin_shutdown(&command).await;
     holding.commit().await.expect("let it go on");
     assert_recorded(&sent.await.expect("an answer"));
@@ -62,7 +63,7 @@ async fn stop_amid_a_batch() -> i64 {
     let command = service("command", &database.url, &database.url).await.into_ready().await;
     let holding = hold(&database, "LOCK TABLE views.case_period IN SHARE MODE").await;
     assert_recorded(&command.client().post("/prisoners/A1234BC/tier", &tier("B2")).await);
-    somebody_waits(&database).await;
+    wait_for_lock_waiter(&database).await;
     // The next batch is ready, but this projector must not take it.
     assert_recorded(&command.client().post("/prisoners/A1234BC/tier", &tier("A")).await);
     begin_shutdown(&projector).await;

@@ -13,7 +13,7 @@ mod start;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::support::{Answer, Program, TestDatabase, eventually};
+use crate::support::{HttpAnswer, Program, TestDatabase, eventually};
 
 /// Starts a service over a log and views that are given by URL.
 async fn service(role: &str, event_store: &str, views: &str) -> Program {
@@ -35,12 +35,12 @@ fn wait_for_reason<'a>(program: &'a Program, component: &'a str, what: &'a str) 
 }
 
 /// Asks once the views include a position.
-async fn ask(query: &Program, path: &str, position: &str) -> Answer {
+async fn ask(query: &Program, path: &str, position: &str) -> HttpAnswer {
     query.client().send(Method::GET, path, &[("Ledger-Position-At-Least", position)], None).await
 }
 
 /// The position in an answer.
-fn position(answer: &Answer) -> String {
+fn position(answer: &HttpAnswer) -> String {
     answer.header("ledger-position").expect("a position").to_owned()
 }
 

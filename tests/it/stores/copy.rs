@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    Answer, DataDir, Program, StandIn, TestDatabase, Tool, ToolOutput, database, eventually, run,
+    DataDir, HttpAnswer, Program, StandIn, TestDatabase, Tool, ToolOutput, database, eventually, run,
     whole_log::read_recorded,
 };
 
@@ -29,18 +29,18 @@ async fn generate_log(prisoners: &str) -> TestDatabase {
     database
 }
 
-fn copying<'a>(from: &'a str, to: &'a str) -> [&'a str; 6] {
+fn copy_arguments<'a>(from: &'a str, to: &'a str) -> [&'a str; 6] {
     ["copy", "--json", "--from", from, "--to", to]
 }
 
 async fn copy(from: &str, to: &str) -> Value {
-    let ran = run(&copying(from, to)).await;
+    let ran = run(&copy_arguments(from, to)).await;
     assert!(ran.status.success(), "{}", ran.stderr);
     serde_json::from_str(&ran.stdout).expect("one JSON object")
 }
 
-async fn refused(from: &str, to: &str) -> String {
-    let ran = run(&copying(from, to)).await;
+async fn assert_copy_refused(from: &str, to: &str) -> String {
+    let ran = run(&copy_arguments(from, to)).await;
     assert_eq!(ran.status.code(), Some(1), "{}", ran.stdout);
     ran.stderr
 }
@@ -111,7 +111,7 @@ async fn a_log_copied_to_kurrentdb_and_back_gives_the_same_answers() {
     let after = Program::serve_with(&["--event-store", &url, "--views", &views.url]).await;
     let known = events[events.len() / 2].recorded_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     let answer = async |program: &Program, question: &str| {
-        let Answer { status, body, .. } = program.client().get(question).await;
+        let HttpAnswer { status, body, .. } = program.client().get(question).await;
         (status, without_positions(&body.to_string()))
     };
     for (program, log) in [(&before, postgres(&began).await), (&after, kurrent(&server).await)] {
@@ -140,10 +140,10 @@ async fn an_interrupted_copy_continues_where_it_was() {
 
     let server = StandIn::start();
     let copy_of = kurrent(&server).await;
-    let killed = Tool::start(&copying(&began.url, &server.url()));
+    let killed = Tool::start(&copy_arguments(&began.url, &server.url()));
     eventually("a part of the copy", || holds_more_than(&copy_of, 300)).await;
     drop(killed);
-    let interrupted = Tool::start(&copying(&began.url, &server.url()));
+    let interrupted = Tool::start(&copy_arguments(&began.url, &server.url()));
     let part = read_recorded(&*copy_of).await.len() as u64;
     eventually("more of the copy", || holds_more_than(&copy_of, part + 300)).await;
     interrupted.signal(Signal::SIGINT);
@@ -157,7 +157,7 @@ async fn an_interrupted_copy_continues_where_it_was() {
 
     let back = database().await;
     let copy_of = postgres(&back).await;
-    let killed = Tool::start(&copying(&server.url(), &back.url));
+    let killed = Tool::start(&copy_arguments(&server.url(), &back.url));
     eventually("a part of the copy", || holds_more_than(&copy_of, 0)).await;
     drop(killed);
     let found = read_recorded(&*copy_of).await.len();
@@ -177,7 +177,7 @@ async fn a_target_with_other_events_is_refused_and_left_unchanged() {
         log.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event(0)]).await.expect("append");
     }
     for target in [&other.url, &server.url()] {
-        let said = refused(&one.url, target).await;
+        let said = assert_copy_refused(&one.url, target).await;
         assert!(said.contains("the log to copy into holds something else"), "{said}");
     }
     assert_eq!(read_recorded(&*postgres(&other).await).await.len(), 1);
@@ -188,7 +188,7 @@ async fn a_target_with_other_events_is_refused_and_left_unchanged() {
     copy(&one.url, &grown.url()).await;
     let log = kurrent(&grown).await;
     log.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event(0)]).await.expect("append");
-    let said = refused(&one.url, &grown.url()).await;
+    let said = assert_copy_refused(&one.url, &grown.url()).await;
     assert!(said.contains("where the log to copy has ended"), "{said}");
     // In the other direction it is an unfinished copy.
     assert_eq!(copy(&grown.url(), &one.url).await["copied"], json!(1));
@@ -199,7 +199,7 @@ async fn a_copy_stops_when_another_writer_appends_to_its_target() {
     let (began, server) = (generate_log("300").await, StandIn::start());
     let all = read_recorded(&*postgres(&began).await).await.len();
     let copy_of = kurrent(&server).await;
-    let copying = Tool::start(&copying(&began.url, &server.url()));
+    let copying = Tool::start(&copy_arguments(&began.url, &server.url()));
     eventually("a part of the copy", || holds_more_than(&copy_of, 100)).await;
     let run_id = Uuid::new_v4();
     let event = contract::made_up_event(CommandId(run_id).event_id(0), Utc::now());
@@ -214,12 +214,12 @@ async fn a_copy_stops_when_another_writer_appends_to_its_target() {
 #[tokio::test]
 async fn a_copy_onto_itself_or_from_nowhere_is_refused() {
     let (one, server) = (database().await, StandIn::start());
-    let said = refused(&one.url, &one.url).await;
+    let said = assert_copy_refused(&one.url, &one.url).await;
     assert!(said.contains("name the same log"), "{said}");
-    let said = refused(&server.url(), &one.url).await;
+    let said = assert_copy_refused(&server.url(), &one.url).await;
     assert!(said.contains("there is no ledger where --from says"), "{said}");
     let nowhere = DataDir::new();
-    let said = refused(nowhere.path().join("none").to_str().expect("UTF-8"), &one.url).await;
+    let said = assert_copy_refused(nowhere.path().join("none").to_str().expect("UTF-8"), &one.url).await;
     assert!(said.contains("there is no ledger where --from says"), "{said}");
 }
 

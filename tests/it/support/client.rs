@@ -18,7 +18,7 @@ const QUESTIONS_WITH_A_BODY: [&str; 3] = ["/responsibilities", "/handover-dates"
 
 /// An answer of the program.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// The body as it was sent.
@@ -27,7 +27,7 @@ pub struct Answer {
     pub body: Value,
 }
 
-impl Answer {
+impl HttpAnswer {
     /// The value of a header that was sent and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -61,20 +61,20 @@ impl Client {
         &self.base_url
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> HttpAnswer {
         self.send(Method::GET, path, &[], None).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub async fn post(&self, path: &str, body: &Value) -> HttpAnswer {
         self.send(Method::POST, path, &[], Some(body)).await
     }
 
-    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+    pub async fn put(&self, path: &str, body: &Value) -> HttpAnswer {
         self.send(Method::PUT, path, &[], Some(body)).await
     }
 
     /// Sends a request and panics if no answer arrives.
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> HttpAnswer {
         self.try_send(method.clone(), path, headers, body)
             .await
             .unwrap_or_else(|error| panic!("{method} {path} was not answered: {error:?}"))
@@ -87,7 +87,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&Value>,
-    ) -> reqwest::Result<Answer> {
+    ) -> reqwest::Result<HttpAnswer> {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.url_of(&method, path)));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -99,6 +99,6 @@ impl Client {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, headers, text, body })
+        Ok(HttpAnswer { status, headers, text, body })
     }
 }

@@ -24,7 +24,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Answer, eventually,
+    HttpAnswer, eventually,
     service_cluster::{CommandClients, ServiceCluster},
     whole_log::read_stored,
 };
@@ -177,7 +177,7 @@ impl CommandWriter {
     }
 
     /// Sends a command to one service or another until it is answered.
-    async fn send(&self, case: &str, what: &str) -> (Uuid, Answer) {
+    async fn send(&self, case: &str, what: &str) -> (Uuid, HttpAnswer) {
         let key = Uuid::new_v4();
         let key_text = key.to_string();
         let headers = [("Idempotency-Key", key_text.as_str())];

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Answer,
+    HttpAnswer,
     ledger::{Ledger, assert_refused, event_types},
 };
 
@@ -22,7 +22,7 @@ pub fn check_recorded<'a>(
     request: &'a str,
     body: Value,
     types: &'a [&'a str],
-) -> impl Future<Output = Answer> + 'a {
+) -> impl Future<Output = HttpAnswer> + 'a {
     let caller = std::panic::Location::caller();
     async move {
         let (method, path) = request.split_once(' ').expect("a method and a path");
@@ -61,7 +61,7 @@ pub fn check_refused<'a>(
     request: &'a str,
     body: Value,
     refusal: &'a str,
-) -> impl Future<Output = Answer> + 'a {
+) -> impl Future<Output = HttpAnswer> + 'a {
     let caller = std::panic::Location::caller();
     async move {
         let (method, path) = request.split_once(' ').expect("a method and a path");
@@ -78,7 +78,7 @@ pub fn check_refused<'a>(
 }
 
 /// Posts a body that may be no JSON.
-pub async fn send_raw(ledger: &Ledger, path: &str, content_type: Option<&str>, body: impl Into<String>) -> Answer {
+pub async fn send_raw(ledger: &Ledger, path: &str, content_type: Option<&str>, body: impl Into<String>) -> HttpAnswer {
     let url = format!("{}{path}", ledger.client().base_url());
     let mut request = reqwest::Client::new().post(url).body(body.into());
     if let Some(content_type) = content_type {
@@ -87,5 +87,5 @@ pub async fn send_raw(ledger: &Ledger, path: &str, content_type: Option<&str>, b
     let response = request.send().await.expect("an answer");
     let (status, headers) = (response.status(), response.headers().clone());
     let text = response.text().await.expect("a body");
-    Answer { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text }
+    HttpAnswer { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text }
 }

@@ -29,7 +29,7 @@ pub struct TestDatabase {
     pub store: EventStore,
 }
 
-struct SharedServer {
+struct SharedPostgres {
     server: Server,
     template: OnceCell<()>,
     // Never dropped, because the server lives as long as the process.
@@ -54,7 +54,7 @@ impl TestDatabase {
     }
 }
 
-static SERVER: OnceLock<SharedServer> = OnceLock::new();
+static SERVER: OnceLock<SharedPostgres> = OnceLock::new();
 static DATABASE_COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// Creates a database from the template, with an empty event log and empty views.
@@ -88,7 +88,7 @@ async fn database_from(template: &str) -> TestDatabase {
     TestDatabase { store: EventStore::beside(&url), url, name, pool }
 }
 
-fn shared_server() -> &'static SharedServer {
+fn shared_server() -> &'static SharedPostgres {
     SERVER.get_or_init(|| {
         // On a thread of its own: the caller is inside an async runtime, which must not block on
         // another.
@@ -98,7 +98,7 @@ fn shared_server() -> &'static SharedServer {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             let server =
                 runtime.block_on(Server::start_with(data_dir.path(), options)).expect("start the tests' server");
-            SharedServer { server, template: OnceCell::new(), _data_dir: data_dir }
+            SharedPostgres { server, template: OnceCell::new(), _data_dir: data_dir }
         })
         .join()
         .expect("start the tests' server")

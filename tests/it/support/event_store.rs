@@ -34,7 +34,7 @@ impl EventStore {
 
     /// The store that belongs to a test's database.
     pub fn beside(database_url: &str) -> Self {
-        let place = match Topology::chosen().is_log_on_stand_in {
+        let place = match Topology::from_environment().is_log_on_stand_in {
             true => Place::StandIn(Box::new(StandIn::start())),
             false => Place::Database { url: database_url.to_owned() },
         };
@@ -43,7 +43,7 @@ impl EventStore {
 
     /// Starts an empty store that can be stopped.
     pub async fn start() -> Self {
-        if Topology::chosen().is_log_on_stand_in {
+        if Topology::from_environment().is_log_on_stand_in {
             return Self::at(Place::StandIn(Box::new(StandIn::start())));
         }
         let data_dir = DataDir::new();

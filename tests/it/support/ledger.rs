@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
-use super::{Answer, Client, Program, TestDatabase, database, whole_log::read_stored};
+use super::{Client, HttpAnswer, Program, TestDatabase, database, whole_log::read_stored};
 
 /// A prison on OMiC since 2019, with four POMs.
 pub const PRISON: &str = "LEI";
@@ -83,13 +83,13 @@ impl Ledger {
     }
 
     /// Assigns tier `C1` to a case. A prison POM is recommended for it.
-    pub async fn tier(&self, number: &str) -> Answer {
+    pub async fn tier(&self, number: &str) -> HttpAnswer {
         let body = json!({"tier": "C1", "source": "DELIUS", "prison": PRISON, "effectiveAt": "2026-01-05T09:00:00Z"});
         assert_recorded(&self.client().post(&format!("/prisoners/{number}/tier"), &body).await).clone()
     }
 
     /// Allocates a case with tier `C1` to a prison POM at [`PRISON`].
-    pub async fn allocate(&self, number: &str, staff_id: i64) -> Answer {
+    pub async fn allocate(&self, number: &str, staff_id: i64) -> HttpAnswer {
         let body = json!({"prison": PRISON, "pom": {"staffId": staff_id}, "effectiveAt": "2026-02-02T09:00:00Z"});
         assert_recorded(&self.client().post(&format!("/prisoners/{number}/allocations"), &body).await).clone()
     }
@@ -100,13 +100,13 @@ impl Ledger {
         self.allocate(number, staff_id).await;
     }
 
-    pub async fn status(&self, staff_id: i64, status: &str) -> Answer {
+    pub async fn status(&self, staff_id: i64, status: &str) -> HttpAnswer {
         let path = format!("/prisons/{PRISON}/poms/{staff_id}/status");
         assert_recorded(&self.client().put(&path, &json!({ "status": status })).await).clone()
     }
 
     /// Sends a request with an idempotency key.
-    pub async fn send(&self, method: Method, path: &str, key: &str, body: &Value) -> Answer {
+    pub async fn send(&self, method: Method, path: &str, key: &str, body: &Value) -> HttpAnswer {
         self.client().send(method, path, &[("Idempotency-Key", key)], Some(body)).await
     }
 
@@ -190,14 +190,14 @@ pub fn history(number: &str, events: Vec<StoredEvent>) -> prisoner::History {
 
 /// Asserts that a command recorded events, instead of repeating an earlier answer.
 #[track_caller]
-pub fn assert_recorded(answer: &Answer) -> &Answer {
+pub fn assert_recorded(answer: &HttpAnswer) -> &HttpAnswer {
     assert_eq!(answer.status, 201, "{}", answer.text);
     answer
 }
 
 /// Asserts that the answer is a problem document with this status and code.
 #[track_caller]
-pub fn assert_refused<'a>(answer: &'a Answer, status: u16, code: &str) -> &'a Answer {
+pub fn assert_refused<'a>(answer: &'a HttpAnswer, status: u16, code: &str) -> &'a HttpAnswer {
     assert_eq!((answer.status.as_u16(), &answer.body["code"]), (status, &json!(code)), "{}", answer.text);
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     assert_eq!(answer.body["errorCode"], answer.body["code"]);
@@ -205,7 +205,7 @@ pub fn assert_refused<'a>(answer: &'a Answer, status: u16, code: &str) -> &'a An
 }
 
 /// The types of the events in an answer.
-pub fn event_types(answer: &Answer) -> Vec<String> {
+pub fn event_types(answer: &HttpAnswer) -> Vec<String> {
     let events = answer.body["events"].as_array().cloned().unwrap_or_default();
     events.iter().map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect()
 }

@@ -46,7 +46,7 @@ pub mod whole_log;
 
 use std::time::{Duration, Instant};
 
-pub use client::{Answer, Client};
+pub use client::{Client, HttpAnswer};
 pub use data_dir::DataDir;
 pub use database::{TestDatabase, bare_database, database};
 pub use event_store::EventStore;

@@ -65,7 +65,7 @@ impl Program {
     pub async fn serve_all(database: &TestDatabase) -> Self {
         let stores = database.arguments();
         let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
-        if !Topology::chosen().are_services_apart {
+        if !Topology::from_environment().are_services_apart {
             return Self::serve_with(&stores).await;
         }
         let [projector, command, query] = ["projector", "command", "query"].map(|role| {

@@ -37,7 +37,7 @@ enum ProxiedServer {
 /// The faults of all connections.
 #[derive(Clone, Copy, Debug)]
 struct Conditions {
-    fault: Fault,
+    fault: NetworkFault,
     /// How often all connections were ended.
     ends: usize,
     /// How often all open connections fell silent for good.
@@ -47,7 +47,7 @@ struct Conditions {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+enum NetworkFault {
     None,
     /// Everything is passed on late by this time.
     Slow(Duration),
@@ -77,7 +77,7 @@ impl Proxy {
         listener.set_nonblocking(true).expect("a listener for tokio");
         let address = listener.local_addr().expect("its address");
         let (conditions, seen) =
-            watch::channel(Conditions { fault: Fault::None, ends: 0, silences: 0, by_reset: false });
+            watch::channel(Conditions { fault: NetworkFault::None, ends: 0, silences: 0, by_reset: false });
         let to_lose = Arc::<AtomicUsize>::default();
         let proxy = Self { address, conditions, to_lose: Arc::clone(&to_lose) };
         std::thread::spawn(move || {
@@ -103,18 +103,18 @@ impl Proxy {
     /// Passes everything on from now on. Bytes that were held back in silence arrive now; lost
     /// bytes stay lost.
     pub fn pass(&self) {
-        self.set(Fault::None);
+        self.set(NetworkFault::None);
     }
 
     /// Passes everything on late from now on.
     pub fn delay(&self, by: Duration) {
-        self.set(Fault::Slow(by));
+        self.set(NetworkFault::Slow(by));
     }
 
     /// Passes nothing on from now on, without an error. New connections are accepted and stay
     /// silent.
     pub fn freeze(&self) {
-        self.set(Fault::Silent);
+        self.set(NetworkFault::Silent);
     }
 
     /// Silences the open connections for good without closing them. New connections are not
@@ -125,12 +125,12 @@ impl Proxy {
 
     /// Passes requests on and loses answers from now on.
     pub fn swallow_answers(&self) {
-        self.set(Fault::AnswersLost);
+        self.set(NetworkFault::AnswersLost);
     }
 
     /// Resets new connections from now on.
     pub fn refuse(&self) {
-        self.set(Fault::Refusing);
+        self.set(NetworkFault::Refusing);
     }
 
     /// Removes so many bytes from the answers that follow.
@@ -152,13 +152,13 @@ impl Proxy {
     /// any connection.
     pub fn renew(&self) {
         self.conditions.send_modify(|conditions| {
-            conditions.fault = Fault::None;
+            conditions.fault = NetworkFault::None;
             conditions.by_reset = true;
             conditions.ends += 1;
         });
     }
 
-    fn set(&self, fault: Fault) {
+    fn set(&self, fault: NetworkFault) {
         self.conditions.send_modify(|conditions| conditions.fault = fault);
     }
 
@@ -186,7 +186,7 @@ async fn take_connections(
             },
         };
         let Ok((client, _)) = client else { continue };
-        if conditions.borrow().fault == Fault::Refusing {
+        if conditions.borrow().fault == NetworkFault::Refusing {
             let _ = client.set_zero_linger();
             continue;
         }
@@ -255,17 +255,18 @@ async fn pass_on(
 ) {
     let mut buffer = vec![0; 64 * 1024];
     let silences = conditions.borrow().silences;
-    let is_silent = |conditions: &Conditions| conditions.fault == Fault::Silent || conditions.silences > silences;
+    let is_silent =
+        |conditions: &Conditions| conditions.fault == NetworkFault::Silent || conditions.silences > silences;
     while let Ok(count) = from.read(&mut buffer).await {
         // Bytes that arrive in silence are held back until it is over.
         let Ok(fault) = conditions.wait_for(|conditions| !is_silent(conditions)).await.map(|c| c.fault) else {
             return;
         };
-        if let Fault::Slow(by) = fault {
+        if let NetworkFault::Slow(by) = fault {
             tokio::time::sleep(by).await;
         }
         let lost = match to_lose {
-            Some(_) if fault == Fault::AnswersLost => count,
+            Some(_) if fault == NetworkFault::AnswersLost => count,
             Some(to_lose) => to_lose
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(count)))
                 .map_or(0, |left| left.min(count)),

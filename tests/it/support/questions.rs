@@ -4,23 +4,23 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Answer,
+    HttpAnswer,
     ledger::{Ledger, assert_recorded},
 };
 
 /// Asks once the views include everything recorded so far.
-pub async fn ask(ledger: &Ledger, path: &str) -> Answer {
+pub async fn ask(ledger: &Ledger, path: &str) -> HttpAnswer {
     ask_with(ledger, Method::GET, path, None).await
 }
 
 /// As [`ask`], with a method and a body.
-pub async fn ask_with(ledger: &Ledger, method: Method, path: &str, body: Option<&Value>) -> Answer {
+pub async fn ask_with(ledger: &Ledger, method: Method, path: &str, body: Option<&Value>) -> HttpAnswer {
     let head = ledger.event_count().await.to_string();
     ledger.client().send(method, path, &[("Ledger-Position-At-Least", &head)], body).await
 }
 
 /// Sends a command, given as `POST /path`, and asserts that it is recorded.
-pub async fn record(ledger: &Ledger, request: &str, body: Value) -> Answer {
+pub async fn record(ledger: &Ledger, request: &str, body: Value) -> HttpAnswer {
     let (method, path) = request.split_once(' ').expect("a method and a path");
     let method = method.parse().expect("a method");
     assert_recorded(&ledger.client().send(method, path, &[], Some(&body)).await).clone()
@@ -28,7 +28,7 @@ pub async fn record(ledger: &Ledger, request: &str, body: Value) -> Answer {
 
 /// Asserts that a question was answered, and returns the body.
 #[track_caller]
-pub fn assert_ok(answer: &Answer) -> &Value {
+pub fn assert_ok(answer: &HttpAnswer) -> &Value {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     &answer.body
@@ -36,13 +36,13 @@ pub fn assert_ok(answer: &Answer) -> &Value {
 
 /// The values of one member, of each item in a list.
 #[track_caller]
-pub fn members(answer: &Answer, member: &str) -> Vec<Value> {
+pub fn members(answer: &HttpAnswer, member: &str) -> Vec<Value> {
     let items = assert_ok(answer).as_array().unwrap_or_else(|| panic!("not a list: {}", answer.text));
     items.iter().map(|item| item[member].clone()).collect()
 }
 
 /// The path that the `Link` header names.
-pub fn next_page(answer: &Answer) -> Option<String> {
+pub fn next_page(answer: &HttpAnswer) -> Option<String> {
     let link = answer.header("link")?;
     assert!(link.ends_with("; rel=\"next\""), "{link}");
     Some(link.strip_prefix('<')?.split('>').next()?.to_owned())

@@ -22,7 +22,7 @@ pub struct Topology {
 
 impl Topology {
     /// The topology that the environment chooses.
-    pub fn chosen() -> Self {
+    pub fn from_environment() -> Self {
         let chosen = std::env::var("LEDGER_TESTS_TOPOLOGY").unwrap_or_default();
         match chosen.as_str() {
             "" | "single" => Self { are_services_apart: false, is_log_on_stand_in: false },
@@ -39,7 +39,7 @@ impl Topology {
 /// module named `single_program`, which `.ci/run` leaves out where the services are apart.
 #[track_caller]
 pub fn require_single_program() {
-    let are_apart = Topology::chosen().are_services_apart;
+    let are_apart = Topology::from_environment().are_services_apart;
     assert!(!are_apart, "this test is about the single program: leave it out with `--skip single_program::`");
 }
 
@@ -49,6 +49,6 @@ pub fn require_single_program() {
 /// named `log_in_postgres`, which `.ci/run` leaves out where the log is elsewhere.
 #[track_caller]
 pub fn require_log_in_postgres() {
-    let is_elsewhere = Topology::chosen().is_log_on_stand_in;
+    let is_elsewhere = Topology::from_environment().is_log_on_stand_in;
     assert!(!is_elsewhere, "this test is about a log in Postgres: leave it out with `--skip log_in_postgres::`");
 }

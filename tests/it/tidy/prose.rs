@@ -60,14 +60,14 @@ const EXCEPTIONS: &[Exception] = &[
 ];
 
 /// An occurrence of a pattern.
-struct Place<'a> {
+struct Occurrence<'a> {
     path: &'a str,
     line: usize,
     sentence: String,
 }
 
-fn places<'a>(regex: &Regex, file: &'a SourceFile, paragraphs: &[Paragraph]) -> Vec<Place<'a>> {
-    let mut places = Vec::new();
+fn find_occurrences<'a>(regex: &Regex, file: &'a SourceFile, paragraphs: &[Paragraph]) -> Vec<Occurrence<'a>> {
+    let mut occurrences = Vec::new();
     for paragraph in paragraphs {
         for found in regex.find_iter(&paragraph.text) {
             let found = found.expect("a pattern that ends");
@@ -76,17 +76,17 @@ fn places<'a>(regex: &Regex, file: &'a SourceFile, paragraphs: &[Paragraph]) -> 
             let start = found.end() - words.len();
             let line = paragraph.line + paragraph.text[..start].matches('\n').count();
             let sentence: String = paragraph.text[start..].chars().take(80).collect();
-            places.push(Place { path: &file.path, line, sentence: sentence.replace('\n', " ") });
+            occurrences.push(Occurrence { path: &file.path, line, sentence: sentence.replace('\n', " ") });
         }
     }
-    places.retain(|place| {
-        let line = file.text.lines().nth(place.line - 1).unwrap_or_default();
-        !EXCEPTIONS.iter().any(|exception| exception.path == place.path && line.contains(exception.words))
+    occurrences.retain(|occurrence| {
+        let line = file.text.lines().nth(occurrence.line - 1).unwrap_or_default();
+        !EXCEPTIONS.iter().any(|exception| exception.path == occurrence.path && line.contains(exception.words))
     });
-    places
+    occurrences
 }
 
-/// Counts each pattern in files, prints its places, and fails where it occurs too often.
+/// Counts each pattern in files, prints its occurrences, and fails where it occurs too often.
 #[track_caller]
 fn check(kind: &str, files: &[SourceFile], paragraphs_of: fn(&str) -> Vec<Paragraph>) {
     let paragraphs: Vec<_> = files.iter().map(|file| paragraphs_of(&file.text)).collect();
@@ -95,18 +95,21 @@ fn check(kind: &str, files: &[SourceFile], paragraphs_of: fn(&str) -> Vec<Paragr
     let mut too_frequent = Vec::new();
     for Pattern { name, regex, target } in PATTERNS {
         let regex = Regex::new(regex).expect("a regular expression");
-        let places: Vec<_> =
-            files.iter().zip(&paragraphs).flat_map(|(file, paragraphs)| places(&regex, file, paragraphs)).collect();
-        let rate = places.len() as f64 * 10_000.0 / words as f64;
-        println!("{kind}: {name}: {} in {words} words, {rate:.1} per 10,000 (target {target})", places.len());
-        for Place { path, line, sentence } in &places {
+        let occurrences: Vec<_> = files
+            .iter()
+            .zip(&paragraphs)
+            .flat_map(|(file, paragraphs)| find_occurrences(&regex, file, paragraphs))
+            .collect();
+        let rate = occurrences.len() as f64 * 10_000.0 / words as f64;
+        println!("{kind}: {name}: {} in {words} words, {rate:.1} per 10,000 (target {target})", occurrences.len());
+        for Occurrence { path, line, sentence } in &occurrences {
             println!("  {path}:{line}: {sentence}");
         }
         if rate > target {
             too_frequent.push(format!("{name}: {rate:.1} per 10,000 words of {kind}, at most {target}"));
         }
     }
-    assert!(too_frequent.is_empty(), "{}; the places are above", too_frequent.join("\n"));
+    assert!(too_frequent.is_empty(), "{}; the occurrences are above", too_frequent.join("\n"));
 }
 
 #[test]
