@@ -1,4 +1,7 @@
 //! The formats that a table can be written in.
+//!
+//! This module, `parquet_file` and `text` are one idea and depend on one another: a format chooses
+//! the writer of a table, and each writer has the interface that is declared here.
 
 use std::{
     io::{self, Write},

@@ -3,6 +3,9 @@
 //! All events are recorded by the command side, so the demonstration keeps every rule. The same day
 //! gives the same cases: they are laid out by number, not drawn at random, so that the commands
 //! printed always work.
+//!
+//! The modules `cases` and `roster` are one idea and depend on each other: the cases go to the POMs
+//! of the roster, and the roster's NOMIS contacts are of these cases.
 
 mod cases;
 mod roster;
