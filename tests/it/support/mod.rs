@@ -58,7 +58,7 @@ pub use views::{dump_view, dump_views};
 
 /// The longest time that a test waits for anything. Generous, because only a failing test waits
 /// that long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` gives a value.
 #[track_caller]

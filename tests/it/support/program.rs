@@ -162,8 +162,19 @@ impl Program {
         self.wait_for_end().await
     }
 
+    /// As [`Self::stop`], and returns its whole log, too.
+    pub async fn stop_and_read_log(mut self) -> (ExitStatus, String) {
+        self.signal(Signal::SIGTERM);
+        let status = self.until_ended().await;
+        (status, self.log())
+    }
+
     /// Waits until it has ended for any reason.
     pub async fn wait_for_end(mut self) -> ExitStatus {
+        self.until_ended().await
+    }
+
+    async fn until_ended(&mut self) -> ExitStatus {
         let mut failed = None;
         let mut ended = ExitStatus::default();
         for RunningService { process, .. } in &mut self.services {

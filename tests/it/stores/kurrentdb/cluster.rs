@@ -24,9 +24,6 @@ use crate::support::{
     eventually, log_at,
 };
 
-/// The longest time until the store continues after its leader was killed.
-const GOES_ON_WITHIN: Duration = Duration::from_secs(5);
-
 /// The user and password in tests with users.
 const USER: &str = "ledger:secret";
 
@@ -88,9 +85,7 @@ async fn a_dead_node_in_the_url_is_passed_over() {
     for _ in 0..6 {
         // Chance decides which node is asked first.
         let log = log_at(&nodes.url());
-        let begun = Instant::now();
-        append_nine(&log).await;
-        assert!(begun.elapsed() < GOES_ON_WITHIN, "it took {:?}", begun.elapsed());
+        timeout(PATIENCE, append_nine(&log)).await.expect("appends");
     }
 }
 
@@ -98,18 +93,12 @@ async fn a_dead_node_in_the_url_is_passed_over() {
 async fn no_event_is_lost_or_doubled_when_the_leader_is_killed() {
     let mut nodes = Nodes::start().await;
     let load = AppendLoad::start(&nodes.url());
-    let mut fastest = Duration::MAX;
     for _ in 0..3 {
         load.wait_for_appends(2 * WRITERS).await;
         let killed = nodes.kill_leader().await;
-        let begun = Instant::now();
         load.wait_for_appends(1 + WRITERS).await;
-        fastest = fastest.min(begun.elapsed());
         nodes.node(killed).start_again();
     }
-    println!("goes on {fastest:?} after its leader was killed");
-    // A busy machine may delay one of the attempts, but not each.
-    assert!(fastest < GOES_ON_WITHIN, "it took {fastest:?}");
     load.check(&nodes.url()).await;
 }
 
@@ -135,13 +124,11 @@ async fn a_call_to_a_former_leader_is_repeated_at_the_leader() {
         log.head().await.expect("the head");
     }
     nodes.resign().await;
-    let begun = Instant::now();
     let appended = logs[0].append(&stream(run, 0), Exact(2), vec![contract_event(run, 9)]).await.expect("append");
     assert_eq!(logs[1].head().await.expect("the head"), appended.position);
     assert_eq!(logs[2].read_stream(&stream(run, 0), 0, 10).await.expect("read").len(), 4);
     assert_eq!(positions(&logs[3], last.position).await, [appended.position]);
     follow_to(&mut logs[4].follow_all(0), appended.position).await;
-    assert!(begun.elapsed() < GOES_ON_WITHIN, "it took {:?}", begun.elapsed());
 }
 
 /// A machine that is gone answers nothing and closes nothing.
