@@ -12,10 +12,10 @@ use crate::{
     officer::{CommunityManager, Pom, PomKind, PomStatus, WorkingPattern},
     prison::{self, ContactSeen, Estate, PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
     prisoner::{
-        Allocate, AllocateCoworker, ChoiceReasons, Command, CommandKind, Deallocate, DeallocationTrigger, EndPomRole,
-        EntryVoided, HandoverPlanned, MergedHoldings, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired,
-        Reallocate, Release, ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, TierAssigned,
-        Transfer,
+        Allocate, AllocateCoworker, Arrangements, ChoiceReasons, Command, CommandKind, Deallocate, DeallocationTrigger,
+        EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings, OverrideReason, PrisonerNumberMerged,
+        PrisonerNumberRetired, Reallocate, Release, ResponsibilityOverridden, ResponsibilityOverrideReason,
+        ResponsibleService, TierAssigned, Transfer,
     },
     tier::{RoshLevel, Tier, TierSource},
 };
@@ -210,33 +210,24 @@ fn responsibility() -> impl Strategy<Value = ResponsibilityOverridden> {
 /// A removed number's end: its POMs, if any, are at its prison.
 fn held() -> impl Strategy<Value = MergedHoldings> {
     let poms = (prison(), prop::option::of(pom(102)), prop::option::of(pom(103)));
-    (
-        prop::option::of(poms),
-        prop::option::of(tier_assigned()),
-        prop::option::of(community_manager()),
-        prop::bool::ANY,
-        prop::option::of(responsibility()),
-    )
-        .prop_map(|(poms, tier, community_manager, is_planned, responsibility_override)| {
+    (prop::option::of(poms), prop::option::of(tier_assigned()), prop::option::of(community_manager()), arrangements())
+        .prop_map(|(poms, tier, community_manager, arrangements)| {
             let (prison, primary_pom, coworking_pom) =
                 poms.map_or((None, None, None), |(prison, primary, coworking)| (Some(prison), primary, coworking));
-            let handover_plan = is_planned.then(|| HandoverPlanned {
-                facts: Facts { recalled: true, ..Facts::default() },
-                start_date: None,
-                handover_date: None,
-                reason: HandoverReason::RecallCase,
-                earliest_release: None,
-            });
-            MergedHoldings {
-                prison,
-                primary_pom,
-                coworking_pom,
-                tier,
-                community_manager,
-                handover_plan,
-                responsibility_override,
-            }
+            MergedHoldings { prison, primary_pom, coworking_pom, tier, community_manager, arrangements }
         })
+}
+
+fn arrangements() -> impl Strategy<Value = Arrangements> {
+    let handover_plan = Just(HandoverPlanned {
+        facts: Facts { recalled: true, ..Facts::default() },
+        start_date: None,
+        handover_date: None,
+        reason: HandoverReason::RecallCase,
+        earliest_release: None,
+    });
+    (prop::option::of(handover_plan), prop::option::of(responsibility()))
+        .prop_map(|(handover_plan, responsibility_override)| Arrangements { handover_plan, responsibility_override })
 }
 
 fn pom(id: i64) -> impl Strategy<Value = Pom> + Clone {

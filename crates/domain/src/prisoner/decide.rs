@@ -15,7 +15,7 @@ use crate::{
     officer::{Pom, PomKind, PomStatus},
     prison,
     prisoner::{
-        Allocate, AllocateCoworker, AllocationMade, Arrangements, Choice, ChoiceReasons, Command, CoworkerAllocated,
+        Allocate, AllocateCoworker, AllocationMade, Choice, ChoiceReasons, Command, CoworkerAllocated,
         CoworkerDeallocated, CoworkerReallocated, Deallocated, DeallocationTrigger, EndPomRole, EntryVoided,
         HandoverPlanned, History, MergedHoldings, OfficerRole, OverrideReason, PrisonerEvent, PrisonerNumberMerged,
         Reallocate, Reallocated, RecommendationPolicy, ResponsibilityOverridden, ResponsibilityOverrideReason,
@@ -102,19 +102,10 @@ pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerge
             state.apply(entry);
         }
     }
-    let Arrangements { handover_plan, responsibility_override } = state.arrangements;
     PrisonerNumberMerged {
         removed_number: removed.number().clone(),
         history_ends_at: retired_revision,
-        held: MergedHoldings {
-            prison: state.prison,
-            primary_pom: state.primary_pom.map(|role| role.pom),
-            coworking_pom: state.coworking_pom.map(|role| role.pom),
-            tier: state.tier,
-            community_manager: state.community_manager.map(|role| role.manager),
-            handover_plan,
-            responsibility_override,
-        },
+        held: MergedHoldings::from(state),
     }
 }
 

@@ -18,6 +18,7 @@
 //! for a case that has it.
 
 mod allocation;
+mod choice;
 mod command;
 mod decide;
 mod event;
@@ -30,6 +31,7 @@ mod responsibility;
 mod state;
 
 pub use allocation::{Allocation, allocations};
+pub use choice::*;
 pub use command::*;
 pub use decide::{Context, DETAIL_LEN_MAX, NOTE_LEN_MAX, decide, merge_of};
 pub use event::*;
@@ -37,4 +39,4 @@ pub use history::History;
 pub use period::{Period, period_at, periods};
 pub use refusals::refuse_self_merge;
 pub use responsibility::{OfficerRole, Responsibility, responsibility};
-pub use state::{Arrangements, ComRole, PomRole, State};
+pub use state::{ComRole, PomRole, State};

@@ -6,10 +6,7 @@ use crate::{
     event::Entry,
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom},
-    prisoner::{
-        DeallocationTrigger, HandoverPlanned, MergedHoldings, PrisonerEvent, PrisonerNumberMerged,
-        ResponsibilityOverridden, TierAssigned,
-    },
+    prisoner::{Arrangements, DeallocationTrigger, MergedHoldings, PrisonerEvent, PrisonerNumberMerged, TierAssigned},
 };
 
 /// A POM's role on a case, primary or co-working.
@@ -32,38 +29,6 @@ pub struct ComRole {
     pub manager: CommunityManager,
     /// The effective time from which the COM is named.
     pub since: DateTime<Utc>,
-}
-
-/// The arrangements for a person in custody: all that ends when the person is released or leaves
-/// the scope of offender management, beside the POM roles (rule 6 in `docs/domain.md`). A transfer
-/// ends none of it.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Arrangements {
-    /// The handover plan.
-    pub handover_plan: Option<HandoverPlanned>,
-    /// The responsibility override.
-    pub responsibility_override: Option<ResponsibilityOverridden>,
-}
-
-impl Arrangements {
-    /// Takes over each arrangement of `other` that is missing here.
-    fn fill_from(&mut self, other: &Self) {
-        if self.handover_plan.is_none() {
-            self.handover_plan.clone_from(&other.handover_plan);
-        }
-        if self.responsibility_override.is_none() {
-            self.responsibility_override.clone_from(&other.responsibility_override);
-        }
-    }
-}
-
-impl From<&MergedHoldings> for Arrangements {
-    fn from(held: &MergedHoldings) -> Self {
-        Self {
-            handover_plan: held.handover_plan.clone(),
-            responsibility_override: held.responsibility_override.clone(),
-        }
-    }
 }
 
 /// A case at an instant. The default is a case that nothing has happened to.
@@ -228,6 +193,23 @@ impl State {
         if self.community_manager.is_none() {
             self.community_manager = held.community_manager.clone().map(|manager| ComRole { manager, since: at });
         }
-        self.arrangements.fill_from(&Arrangements::from(held));
+        let Arrangements { handover_plan, responsibility_override } = held.arrangements.clone();
+        let own = &mut self.arrangements;
+        own.handover_plan = own.handover_plan.take().or(handover_plan);
+        own.responsibility_override = own.responsibility_override.take().or(responsibility_override);
+    }
+}
+
+/// The holdings that a merge takes over from a case in this state.
+impl From<State> for MergedHoldings {
+    fn from(state: State) -> Self {
+        Self {
+            prison: state.prison,
+            primary_pom: state.primary_pom.map(|role| role.pom),
+            coworking_pom: state.coworking_pom.map(|role| role.pom),
+            tier: state.tier,
+            community_manager: state.community_manager.map(|role| role.manager),
+            arrangements: state.arrangements,
+        }
     }
 }

@@ -12,8 +12,8 @@ use domain::{
     generators::case_commands,
     identifier::PrisonCode,
     prisoner::{
-        Command, DeallocationTrigger, History, PrisonerEvent, PrisonerNumberMerged, ResponsibleService, period_at,
-        periods, responsibility,
+        Arrangements, Command, DeallocationTrigger, History, PrisonerEvent, PrisonerNumberMerged, ResponsibleService,
+        period_at, periods, responsibility,
     },
 };
 use proptest::prelude::*;
@@ -25,7 +25,8 @@ struct Auditor {
     tier: bool,
     prison: Option<String>,
     left: bool,
-    planned: bool,
+    /// Whether anything that a release ends is arranged, the override aside.
+    arranged: bool,
     primary: Option<i64>,
     coworker: Option<(i64, String)>,
     com: Option<String>,
@@ -64,8 +65,8 @@ impl Auditor {
                 }
                 match ended.trigger {
                     DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged => {
-                        must(self.primary.is_some() || !self.left || self.planned || self.overridden.is_some())?;
-                        (self.overridden, self.planned, self.left, self.prison) = (None, false, true, None);
+                        must(self.primary.is_some() || !self.left || self.arranged || self.overridden.is_some())?;
+                        (self.overridden, self.arranged, self.left, self.prison) = (None, false, true, None);
                     }
                     DeallocationTrigger::Transferred => {
                         (self.prison, self.left) = (ended.to_prison.as_ref().map(ToString::to_string), false);
@@ -103,7 +104,7 @@ impl Auditor {
                 must(self.primary.is_none() && self.coworker.is_none())?;
                 self.retired = true;
             }
-            PrisonerEvent::HandoverPlanned(_) => self.planned = true,
+            PrisonerEvent::HandoverPlanned(_) => self.arranged = true,
             PrisonerEvent::EntryVoided(_) => {}
         }
         must(self.primary.is_none() || self.primary != self.coworker_id())
@@ -135,10 +136,11 @@ impl Auditor {
         if self.prison.is_none() && held_at.is_some() {
             (self.prison, self.left) = (held_at, false);
         }
-        self.planned |= held.handover_plan.is_some();
+        let decision = held.arrangements.responsibility_override.as_ref();
+        let beside_override = Arrangements { responsibility_override: None, ..held.arrangements.clone() };
+        self.arranged |= beside_override != Arrangements::default();
         self.com = self.com.take().or(held.community_manager.as_ref().map(|manager| manager.name.clone()));
-        self.overridden =
-            self.overridden.or(held.responsibility_override.as_ref().map(|decision| decision.responsible));
+        self.overridden = self.overridden.or(decision.map(|decision| decision.responsible));
     }
 }
 
