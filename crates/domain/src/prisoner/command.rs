@@ -1,13 +1,16 @@
 //! The commands to a case.
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     command::commands,
     handover::Facts,
     identifier::{PrisonCode, StaffId},
     officer::CommunityManager,
+    prison,
     prisoner::{
         DeallocationTrigger, EntryVoided, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired,
-        ResponsibilityOverridden, TierAssigned,
+        RecommendationPolicy, ResponsibilityOverridden, TierAssigned,
     },
 };
 
@@ -77,6 +80,19 @@ impl Command {
             | Self::CompleteMerge(_) => None,
         }
     }
+}
+
+/// The circumstances of a decision beside the case's own past.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The recorder's clock.
+    pub now: DateTime<Utc>,
+    /// The effective time of the command; a time later than `now` is refused.
+    pub effective_at: DateTime<Utc>,
+    /// The prison named by a command that gives a role to a POM.
+    pub prison: Option<&'a prison::History>,
+    /// How the recommended kind of POM is worked out.
+    pub recommendation_policy: RecommendationPolicy,
 }
 
 /// The reasons for the choice of a POM, as given with an allocation or reallocation.

@@ -9,23 +9,23 @@
 //!
 //! 1. `event.rs`: the variant with its data, the prisons that it names, the roles that it changes;
 //! 2. `state.rs`: its effect on the state;
-//! 3. `legality.rs`: the states that it may follow;
-//! 4. `command.rs` and `decide.rs`: the command that makes it;
+//! 3. `command.rs`: the command that makes it;
+//! 4. `decide.rs`: the events of the command, and the states that the event may follow;
 //! 5. `tools/history/entry.rs` in `allocation-ledger`: the event in words.
 //!
 //! The compiler asks for most of these. The tests ask for a generator of the command
-//! (`generators.rs`) and a sample of the event (`tests/data/events.jsonl`), and the simulation's
-//! for a case that has it.
+//! (`generators.rs`) and a sample of the event (`tests/data/events.jsonl`).
 
 mod allocation;
+mod appointment;
 mod choice;
 mod command;
 mod decide;
 mod event;
 mod history;
-mod legality;
 pub mod lineage;
 mod period;
+mod pom_roles;
 mod refusals;
 mod responsibility;
 mod state;
@@ -33,10 +33,10 @@ mod state;
 pub use allocation::{Allocation, allocations};
 pub use choice::*;
 pub use command::*;
-pub use decide::{Context, DETAIL_LEN_MAX, NOTE_LEN_MAX, decide, merge_of};
+pub use decide::{decide, merge_of};
 pub use event::*;
 pub use history::History;
 pub use period::{Period, period_at, periods};
-pub use refusals::refuse_self_merge;
+pub use refusals::{DETAIL_LEN_MAX, NOTE_LEN_MAX, refuse_self_merge};
 pub use responsibility::{OfficerRole, Responsibility, responsibility};
 pub use state::{ComRole, PomRole, State};

@@ -1,0 +1,196 @@
+//! The appointment of a POM to a case: the POM on the roster of the prison (rule 1), and the choice
+//! with the recommendation and the reasons (rule 5).
+//!
+//! These rules hold when a command is decided, since a choice is judged by what was known when it
+//! was made. They are not looked at again when an entry before the appointment is backdated or
+//! voided.
+
+use super::{
+    pom_roles::primary,
+    refusals::{self, DETAIL_LEN_MAX, NOTE_LEN_MAX, refuse_long},
+};
+use crate::{
+    Refusal, Rule,
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    london,
+    officer::{Pom, PomKind, PomStatus},
+    prisoner::{
+        Allocate, AllocateCoworker, AllocationMade, Choice, ChoiceReasons, Context, CoworkerAllocated,
+        CoworkerReallocated, OfficerRole, OverrideReason, PrisonerEvent, Reallocate, Reallocated, RecommendationPolicy,
+        State, responsibility,
+    },
+    words::alternatives,
+};
+
+pub(super) fn allocate_case(
+    number: &PrisonerNumber,
+    state: &State,
+    allocate: &Allocate,
+    context: &Context<'_>,
+) -> Result<PrisonerEvent, Refusal> {
+    let pom = find_active_pom(&allocate.prison, allocate.staff_id, context)?;
+    let made = AllocationMade {
+        prison: allocate.prison.clone(),
+        choice: make_choice(number, state, &pom, &allocate.reasons, context)?,
+        pom,
+    };
+    Ok(PrisonerEvent::AllocationMade(made))
+}
+
+pub(super) fn reallocate_case(
+    number: &PrisonerNumber,
+    state: &State,
+    reallocate: &Reallocate,
+    context: &Context<'_>,
+) -> Result<PrisonerEvent, Refusal> {
+    let role = primary(number, state, &reallocate.prison)?;
+    if let Some(expected) = reallocate.expected_holder
+        && expected != role.pom.staff_id
+    {
+        return Err(refusals::other_holder(number, role, &format!("staff id {expected}")));
+    }
+    let pom_after = find_active_pom(&reallocate.prison, reallocate.staff_id, context)?;
+    refuse_long("reason", Some(&reallocate.reason), DETAIL_LEN_MAX)?;
+    Ok(PrisonerEvent::Reallocated(Reallocated {
+        prison: reallocate.prison.clone(),
+        pom_before: role.pom.clone(),
+        reason: reallocate.reason.clone(),
+        choice: make_choice(number, state, &pom_after, &reallocate.reasons, context)?,
+        pom_after,
+    }))
+}
+
+pub(super) fn allocate_coworker(
+    number: &PrisonerNumber,
+    state: &State,
+    allocate: &AllocateCoworker,
+    context: &Context<'_>,
+) -> Result<PrisonerEvent, Refusal> {
+    primary(number, state, &allocate.prison)?;
+    let pom = find_active_pom(&allocate.prison, allocate.staff_id, context)?;
+    let prison = allocate.prison.clone();
+    Ok(match &state.coworking_pom {
+        Some(role) => PrisonerEvent::CoworkerReallocated(CoworkerReallocated {
+            prison,
+            pom_before: role.pom.clone(),
+            pom_after: pom,
+        }),
+        None => PrisonerEvent::CoworkerAllocated(CoworkerAllocated { prison, pom }),
+    })
+}
+
+/// Rule 1: the POM, if the prison has joined OMiC and has that POM on its roster, active, at the
+/// effective time.
+fn find_active_pom(code: &PrisonCode, staff_id: StaffId, context: &Context<'_>) -> Result<Pom, Refusal> {
+    let at = context.effective_at;
+    let on = london::date(at).format("%-d %B %Y");
+    let joined = context.prison.and_then(|prison| prison.joined_at(at));
+    let Some(prison) = context.prison.filter(|_| joined.is_some()) else {
+        return Err(Refusal::new(
+            Rule::PrisonNotOnOmic,
+            format!("{code} had not joined OMiC on {on}. Record its onboarding, with a go-live date by then, first."),
+        ));
+    };
+    let Some(pom) = prison.pom_at(staff_id, at) else {
+        return Err(Refusal::new(
+            Rule::PomNotRegistered,
+            format!(
+                "No POM with staff id {staff_id} was on the roster of {code} on {on}. Register the POM there first, or choose one who is."
+            ),
+        ));
+    };
+    if pom.status != PomStatus::Active {
+        return Err(Refusal::new(
+            Rule::PomNotActive,
+            format!(
+                "{} (staff id {staff_id}) takes no new cases at {code} on {on}: the status is {}. Choose an active POM.",
+                pom.name,
+                pom.status.word(),
+            ),
+        ));
+    }
+    Ok(Pom { staff_id, name: pom.name, kind: pom.kind, email: pom.email })
+}
+
+/// Rule 5: the choice, with the recommendation at that moment.
+fn make_choice(
+    number: &PrisonerNumber,
+    state: &State,
+    pom: &Pom,
+    reasons: &ChoiceReasons,
+    context: &Context<'_>,
+) -> Result<Choice, Refusal> {
+    let tier = state.tier.as_ref().ok_or_else(|| refusals::unknown_tier(number))?;
+    let choice = Choice {
+        tier: tier.tier,
+        rosh_level: tier.rosh_level,
+        recommendation_policy: context.recommendation_policy,
+        recommended_pom_kind: recommend_kind(state, context),
+        override_reasons: reasons.override_reasons.clone(),
+        suitability_detail: reasons.suitability_detail.clone(),
+        override_detail: reasons.override_detail.clone(),
+        note: reasons.note.clone(),
+        nomis_booking_id: reasons.nomis_booking_id,
+    };
+    refuse_unreasoned(number, pom, &choice)?;
+    Ok(choice)
+}
+
+/// Rule 5: refuses a choice whose reasons are missing or too long.
+fn refuse_unreasoned(number: &PrisonerNumber, pom: &Pom, choice: &Choice) -> Result<(), Refusal> {
+    let name = |kind| match kind {
+        PomKind::Prison => "prison",
+        PomKind::Probation => "probation",
+    };
+    if let Some(recommended) = choice.recommended_pom_kind
+        && choice.is_override(pom.kind)
+        && choice.override_reasons.is_empty()
+    {
+        return Err(Refusal::new(
+            Rule::OverrideReasonsNeeded,
+            format!(
+                "A {} POM is recommended for {number} and {} is a {} POM. Say why, with overrideReasons: {}.",
+                name(recommended),
+                pom.name,
+                name(pom.kind),
+                alternatives::<OverrideReason>(),
+            ),
+        ));
+    }
+    let given = |detail: &Option<String>| detail.as_ref().is_some_and(|detail| !detail.trim().is_empty());
+    if choice.override_reasons.contains(&OverrideReason::Suitability) && !given(&choice.suitability_detail) {
+        return Err(Refusal::new(
+            Rule::SuitabilityDetailNeeded,
+            "The override reason SUITABILITY needs suitabilityDetail: say why the prisoner is suitable for the other kind of POM.",
+        ));
+    }
+    if choice.override_reasons.contains(&OverrideReason::Other) && !given(&choice.override_detail) {
+        return Err(Refusal::new(
+            Rule::OverrideDetailNeeded,
+            "The override reason OTHER needs overrideDetail: say what the reason is.",
+        ));
+    }
+    refuse_long("suitabilityDetail", choice.suitability_detail.as_ref(), DETAIL_LEN_MAX)?;
+    refuse_long("overrideDetail", choice.override_detail.as_ref(), DETAIL_LEN_MAX)?;
+    refuse_long("note", choice.note.as_ref(), NOTE_LEN_MAX)
+}
+
+fn recommend_kind(state: &State, context: &Context<'_>) -> Option<PomKind> {
+    let immigration_case = state.arrangements.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
+    if immigration_case || responsibility(state, context.effective_at).responsible == OfficerRole::Com {
+        return Some(PomKind::Prison);
+    }
+    let tier = state.tier.as_ref()?;
+    match context.recommendation_policy {
+        RecommendationPolicy::Tier if matches!(tier.tier.letter(), 'A' | 'B') => Some(PomKind::Probation),
+        RecommendationPolicy::Tier => Some(PomKind::Prison),
+        RecommendationPolicy::Rosh => {
+            use crate::tier::RoshLevel::{High, Low, Medium, VeryHigh};
+            match (tier.tier.letter(), tier.rosh_level) {
+                ('A', _) | (_, Some(VeryHigh | High)) => Some(PomKind::Probation),
+                (_, Some(Medium | Low)) => Some(PomKind::Prison),
+                (_, None) => None,
+            }
+        }
+    }
+}
