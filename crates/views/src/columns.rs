@@ -87,8 +87,20 @@ impl<T: Columns> Columns for Option<T> {
     }
 }
 
-/// Implements [`Columns`] for a struct, field by field.
+/// Implements [`Columns`] for a struct, field by field: one that is declared here, or one of
+/// another crate whose fields are named.
 macro_rules! columns {
+    (
+        $(#[$meta:meta])*
+        pub struct $struct:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty),+ $(,)? }
+    ) => {
+        $(#[$meta])*
+        pub struct $struct {
+            $($(#[$field_meta])* pub $field: $type),+
+        }
+
+        $crate::columns::columns!($struct { $($field: $type),+ });
+    };
     ($struct:ident { $($field:ident: $type:ty),+ $(,)? }) => {
         impl $crate::columns::Columns for $struct {
             const WIDTH: usize = 0 $(+ <$type as $crate::columns::Columns>::WIDTH)+;

@@ -16,12 +16,28 @@ use crate::{
 };
 
 /// Version of the views' definition: of their tables, and of the rules by which a history gives
-/// rows. Raise it with every change of either; a projector that finds views of another version
+/// rows. It rises with every change of either; a projector that finds views of another version
 /// rebuilds them when it starts.
 ///
-/// `definitions/` keeps the SQL of the version, so a test fails where the tables have changed under
-/// an old version.
-pub const VIEWS_VERSION: i32 = 4;
+/// `definition.sql` begins with it and keeps the SQL of the version, so a test fails where the
+/// tables have changed under an old version.
+pub const VIEWS_VERSION: i32 = version_of(include_str!("../definition.sql"));
+
+/// The words before the version in `definition.sql`.
+const BEFORE_VERSION: &str = "-- Version ";
+
+/// The version that a definition begins with.
+const fn version_of(definition: &str) -> i32 {
+    let bytes = definition.as_bytes();
+    let mut index = BEFORE_VERSION.len();
+    let mut version = 0;
+    while bytes[index].is_ascii_digit() {
+        version = version * 10 + (bytes[index] - b'0') as i32;
+        index += 1;
+    }
+    assert!(version > 0, "definition.sql begins with its version");
+    version
+}
 
 const INDEXES_SQL: &str = include_str!("indexes.sql");
 
@@ -79,7 +95,7 @@ fn literal(comment: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::{env, fs};
 
     use domain::{
         handover::Phase,
@@ -92,30 +108,46 @@ mod tests {
 
     use super::*;
 
-    /// Set to write the definition of a version that has none yet.
+    /// Set to write tables that have changed, under the next version.
     const RENEW: &str = "UPDATE_VIEWS";
+
+    /// The text of `definition.sql`. Its first line has a checksum beside the version, so that two
+    /// branches which change the tables cannot both take the next version unnoticed: they conflict.
+    fn definition(version: i32) -> String {
+        let tables = format!("{}\n{}", create_tables_sql(), create_keys_sql());
+        format!(
+            "{BEFORE_VERSION}{version} of the views; checksum of the tables: {:016x}.\n\
+             -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their\n\
+             -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version\n\
+             -- here by hand.\n\n{tables}",
+            checksum(&tables)
+        )
+    }
+
+    /// FNV-1a, which tells changed tables apart and needs no dependency.
+    fn checksum(text: &str) -> u64 {
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
 
     #[test]
     fn tables_change_only_with_their_version() {
-        let file = format!("definitions/{VIEWS_VERSION}.sql");
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(&file);
-        let sql = format!(
-            "-- Version {VIEWS_VERSION} of the views, as `UPDATE_VIEWS=1 cargo test -p views` wrote it. \
-             Never changed: a\n-- change of the tables is another version. Their declarations are in \
-             `src/tables/`.\n\n{}\n{}",
-            create_tables_sql(),
-            create_keys_sql()
-        );
-        if !path.exists() && std::env::var_os(RENEW).is_some() {
-            fs::write(&path, &sql).expect("write the definition");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/definition.sql");
+        let kept = fs::read_to_string(path).expect("read definition.sql");
+        if kept != definition(VIEWS_VERSION) && env::var_os(RENEW).is_some() {
+            fs::write(path, definition(VIEWS_VERSION + 1)).expect("write definition.sql");
+            return;
         }
-        let kept = fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("read {file}: {error}; {RENEW}=1 writes the definition of a new version"));
         assert!(
-            kept == sql,
-            "the tables are no longer those of version {VIEWS_VERSION} ({file}): raise VIEWS_VERSION, \
-             so that projectors rebuild the views, then write the new definition with {RENEW}=1"
+            kept == definition(VIEWS_VERSION),
+            "the tables are no longer those of version {VIEWS_VERSION}, which definition.sql keeps: {RENEW}=1 writes \
+             them there with the next version, so that projectors rebuild the views"
         );
+    }
+
+    #[test]
+    fn the_version_is_the_number_that_a_definition_begins_with() {
+        assert_eq!(version_of("-- Version 4 of the views"), 4);
+        assert_eq!(version_of("-- Version 120 of the views"), 120);
     }
 
     /// The columns whose comments list words of the enum, which must be all of them.

@@ -25,17 +25,17 @@
 //!
 //! 1. Declare it in the table's file in `tables`, with its comment: the data dictionary shows it.
 //!    Fill it in the function below the declaration; that is the column's rule.
-//! 2. Raise [`VIEWS_VERSION`]. Projectors rebuild the views when they next start.
-//!
-//! Then `UPDATE_VIEWS=1 cargo test -p views` writes the SQL of the new version to `definitions/`,
-//! and `UPDATE_DICTIONARY=1 cargo test -p tests --test it dictionary::` renews the dictionary.
+//! 2. `UPDATE_VIEWS=1 cargo test -p views` writes the new tables to `definition.sql`, with the next
+//!    [`VIEWS_VERSION`]: projectors rebuild the views when they next start. Where only the rule
+//!    changes, raise the version there by hand.
+//! 3. `UPDATE_DICTIONARY=1 cargo test -p tests --test it dictionary::` renews the dictionary.
 //!
 //! # To add a view
 //!
 //! 1. Write a file in `tables` that declares it and makes its rows.
 //! 2. Add a line to `views!` in `view`, and the call that makes its rows to `rows`.
 //! 3. Add its indexes, if it needs any, to `indexes.sql`.
-//! 4. Raise [`VIEWS_VERSION`], and renew the two files as for a column.
+//! 4. Renew the two files as for a column.
 //! 5. Write the statements that read it in a module of `query::present`.
 
 pub mod checkpoint;

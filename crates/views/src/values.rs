@@ -4,16 +4,14 @@ use std::fmt::{self, Write as _};
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use domain::{
-    handover::{HandoverReason, Phase},
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId, Username},
-    officer::{PomKind, PomStatus, WorkingPattern},
-    prison::Estate,
-    prisoner::{OfficerRole, OverrideReason, ResponsibilityOverrideReason, ResponsibleService},
+    officer::{PomKind, WorkingPattern},
+    prisoner::OverrideReason,
     tier::{RoshLevel, Tier},
 };
 use serde::{
     Deserialize, Serialize,
-    de::{IntoDeserializer, value::Error as WordError},
+    de::{DeserializeOwned, IntoDeserializer, value::Error as WordError},
 };
 use uuid::Uuid;
 
@@ -289,9 +287,9 @@ impl ColumnValue for Vec<OverrideReason> {
     }
 }
 
-/// Text identifiers as they are, enums as their JSON names: one spelling everywhere.
-macro_rules! text_values {
-    (identifiers: $($identifier:ty),*; words: $($word:ty),*) => {
+/// Text identifiers as they are.
+macro_rules! identifier_columns {
+    ($($identifier:ty),*) => {
         $(impl ColumnValue for $identifier {
             const SQL: &'static str = "text";
 
@@ -303,25 +301,38 @@ macro_rules! text_values {
                 std::str::from_utf8(bytes).ok()?.parse().ok()
             }
         })*
-        $(impl ColumnValue for $word {
+    };
+}
+identifier_columns!(PrisonerNumber, PrisonCode, Crn, Username);
+
+/// Enums as their JSON names: one spelling everywhere. Those of one table are in its file.
+macro_rules! word_columns {
+    ($($word:ty),*) => {
+        $(impl $crate::values::ColumnValue for $word {
             const SQL: &'static str = "text";
 
             fn write(&self, bytes: &mut Vec<u8>) {
-                write!(Utf8(bytes), "{}", JsonWord(self)).expect("its JSON is a text");
+                $crate::values::write_word(self, bytes);
             }
 
             fn read(bytes: &[u8]) -> Option<Self> {
-                let word = std::str::from_utf8(bytes).ok()?;
-                Self::deserialize(IntoDeserializer::<WordError>::into_deserializer(word)).ok()
+                $crate::values::read_word(bytes)
             }
         })*
     };
 }
-text_values!(
-    identifiers: PrisonerNumber, PrisonCode, Crn, Username;
-    words: AllocationKind, Estate, HandoverReason, OfficerRole, OverrideReason, Phase, PomKind,
-    PomStatus, ResponsibilityOverrideReason, ResponsibleService, RoshLevel, Tier
-);
+pub(crate) use word_columns;
+
+word_columns!(AllocationKind, OverrideReason, PomKind, RoshLevel, Tier);
+
+pub(crate) fn write_word(word: &impl Serialize, bytes: &mut Vec<u8>) {
+    write!(Utf8(bytes), "{}", JsonWord(word)).expect("its JSON is a text");
+}
+
+pub(crate) fn read_word<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let word = std::str::from_utf8(bytes).ok()?;
+    T::deserialize(IntoDeserializer::<WordError>::into_deserializer(word)).ok()
+}
 
 /// Shows a value that is a text in JSON without its quotation marks.
 struct JsonWord<'a, T>(&'a T);

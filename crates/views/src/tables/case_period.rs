@@ -17,7 +17,7 @@ use crate::{
     postgres_time::{day, instant, within_microseconds},
     table::table,
     tables::prisoner_case::PrisonerCaseRow,
-    values::PeriodEnd,
+    values::{PeriodEnd, word_columns},
 };
 
 table! {
@@ -120,74 +120,60 @@ table! {
     }
 }
 
-/// A POM in a role on a case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CasePom {
-    /// NOMIS staff id.
-    pub staff_id: StaffId,
-    /// "Surname, Forename" as known at the allocation.
-    pub name: String,
-    /// Prison or probation officer.
-    pub kind: PomKind,
-    /// Work e-mail address as known at the allocation.
-    pub email: Option<String>,
-    /// Since when the POM has the role.
-    pub since: DateTime<Utc>,
+columns! {
+    /// A POM in a role on a case.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct CasePom {
+        /// NOMIS staff id.
+        pub staff_id: StaffId,
+        /// "Surname, Forename" as known at the allocation.
+        pub name: String,
+        /// Prison or probation officer.
+        pub kind: PomKind,
+        /// Work e-mail address as known at the allocation.
+        pub email: Option<String>,
+        /// Since when the POM has the role.
+        pub since: DateTime<Utc>,
+    }
 }
 
-columns!(CasePom {
-    staff_id: StaffId,
-    name: String,
-    kind: PomKind,
-    email: Option<String>,
-    since: DateTime<Utc>,
-});
-
-/// The COM of a case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaseCom {
-    /// "Surname, Forename".
-    pub name: String,
-    /// Work e-mail address.
-    pub email: Option<String>,
-    /// Probation team.
-    pub team: Option<String>,
-    /// Local delivery unit.
-    pub ldu: Option<String>,
-    /// Since when the COM is named.
-    pub since: DateTime<Utc>,
+columns! {
+    /// The COM of a case.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct CaseCom {
+        /// "Surname, Forename".
+        pub name: String,
+        /// Work e-mail address.
+        pub email: Option<String>,
+        /// Probation team.
+        pub team: Option<String>,
+        /// Local delivery unit.
+        pub ldu: Option<String>,
+        /// Since when the COM is named.
+        pub since: DateTime<Utc>,
+    }
 }
 
-columns!(CaseCom {
-    name: String,
-    email: Option<String>,
-    team: Option<String>,
-    ldu: Option<String>,
-    since: DateTime<Utc>,
-});
-
-/// The handover plan of a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CasePlan {
-    /// Why the handover is as planned.
-    pub reason: HandoverReason,
-    /// London day from which the COM supports.
-    pub start_date: Option<NaiveDate>,
-    /// London day from which the COM is responsible.
-    pub handover_date: Option<NaiveDate>,
+columns! {
+    /// The handover plan of a case.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct CasePlan {
+        /// Why the handover is as planned.
+        pub reason: HandoverReason,
+        /// London day from which the COM supports.
+        pub start_date: Option<NaiveDate>,
+        /// London day from which the COM is responsible.
+        pub handover_date: Option<NaiveDate>,
+    }
 }
-
-columns!(CasePlan {
-    reason: HandoverReason,
-    start_date: Option<NaiveDate>,
-    handover_date: Option<NaiveDate>,
-});
 
 columns!(ResponsibilityOverridden {
     responsible: ResponsibleService,
     reason: ResponsibilityOverrideReason,
     detail: Option<String>,
 });
+
+word_columns!(HandoverReason, OfficerRole, Phase, ResponsibilityOverrideReason, ResponsibleService);
 
 impl CasePeriodRow {
     /// The row of one of a case's periods; `None` for a period that Postgres cannot tell from its

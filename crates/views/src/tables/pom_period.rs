@@ -10,7 +10,7 @@ use domain::{
 use crate::{
     postgres_time::{day, within_microseconds},
     table::table,
-    values::PeriodEnd,
+    values::{PeriodEnd, word_columns},
 };
 
 table! {
@@ -41,6 +41,8 @@ table! {
         reason: Option<String>,
     }
 }
+
+word_columns!(PomStatus);
 
 impl PomPeriodRow {
     /// The rows of a prison, each POM's in order.

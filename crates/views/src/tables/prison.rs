@@ -6,7 +6,7 @@ use domain::{
     prison::{Estate, History, Roster},
 };
 
-use crate::{postgres_time::day, table::table};
+use crate::{postgres_time::day, table::table, values::word_columns};
 
 table! {
     /// One row a prison that the ledger has heard of.
@@ -23,6 +23,8 @@ table! {
         estate: Option<Estate>,
     }
 }
+
+word_columns!(Estate);
 
 impl PrisonRow {
     /// The row of a prison, where `roster` is what holds after all its entries; `None` while
