@@ -123,14 +123,8 @@ async fn the_roster_counts_each_poms_caseload_by_tier() {
     let roster = ask(&ledger, "/prisons/LEI/poms?on=2026-02-12").await;
     assert_eq!(members(&roster, "name"), ["Byrne, Liam", "Novak, Jan", "Okafor, Grace", "Shah, Priya"]);
     assert_eq!(
-        assert_ok(&roster)[3],
-        json!({
-            "staffId": SHAH, "name": "Shah, Priya", "kind": "PRISON", "email": null, "status": "ACTIVE",
-            "returnsOn": null, "statusReason": null, "workingPattern": 1.0,
-            "caseload": {
-                "primary": {"total": 2, "byTier": {"D": 1, "E": 1}}, "coworking": {"total": 1, "byTier": {"C": 1}},
-            },
-        })
+        assert_ok(&roster)[3]["caseload"],
+        json!({"primary": {"total": 2, "byTier": {"D": 1, "E": 1}}, "coworking": {"total": 1, "byTier": {"C": 1}}})
     );
 }
 
@@ -138,9 +132,6 @@ async fn the_roster_counts_each_poms_caseload_by_tier() {
 async fn statistics_measure_the_days_to_allocation() {
     let ledger = ledger_of_five_cases().await;
     let statistics = ask(&ledger, "/prisons/LEI/statistics").await;
-    assert_eq!(
-        assert_ok(&statistics),
-        &json!([{"month": "2026-02", "allocations": 3, "reallocations": 0, "overrides": 0,
-            "daysToAllocate": {"mean": 25.3, "median": 25.0, "max": 27}}])
-    );
+    assert_eq!(members(&statistics, "allocations"), [3]);
+    assert_eq!(members(&statistics, "daysToAllocate"), [json!({"mean": 25.3, "median": 25.0, "max": 27})]);
 }

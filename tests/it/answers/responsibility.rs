@@ -19,16 +19,11 @@ async fn responsibility_passes_to_the_community_on_the_day_of_the_handover() {
     let answer = on("2026-03-01").await;
     let position = ledger.event_count().await;
     assert_eq!(answer.header("ledger-position"), Some(position.to_string().as_str()));
+    assert_eq!(assert_ok(&answer)["asOf"], json!({"position": position, "revision": 2}));
+    assert_eq!(assert_ok(&answer)["phase"], "CUSTODY_ONLY");
     assert_eq!(
-        assert_ok(&answer),
-        &json!({
-            "prisonerNumber": "A1234BC", "prison": "LEI", "on": "2026-03-01T00:00:00Z", "phase": "CUSTODY_ONLY",
-            "tier": "C1",
-            "responsible": {"role": "POM", "staffId": SHAH, "name": "Shah, Priya", "since": "2026-02-02T09:00:00Z"},
-            "supporting": null, "coworker": null,
-            "reason": {"code": "determinate", "startDate": "2026-04-17", "handoverDate": "2026-04-17"},
-            "override": null, "asOf": {"position": position, "revision": 2},
-        })
+        assert_ok(&answer)["responsible"],
+        json!({"role": "POM", "staffId": SHAH, "name": "Shah, Priya", "since": "2026-02-02T09:00:00Z"})
     );
     // The day of the handover begins at midnight in London: at 23:00 UTC on the day before.
     assert_eq!(assert_ok(&on("2026-04-16T22:59:59Z").await)["responsible"]["role"], "POM");

@@ -195,59 +195,55 @@ fn too_many_merges(number: &PrisonerNumber) -> Error {
 #[cfg(test)]
 pub(crate) mod tests {
     use domain::{
-        handover::{HandoverReason, Phase},
-        officer::PomKind,
-        prisoner::OfficerRole,
+        Entry,
+        event::RecordedBy,
+        identifier::CommandId,
+        prisoner::{History, PrisonerEvent},
     };
-    use views::{CaseCom, CasePlan, CasePom, PeriodEnd};
+    use serde_json::json;
+    use uuid::Uuid;
 
     use super::*;
 
-    fn instant(text: &str) -> DateTime<Utc> {
-        text.parse().expect("an instant")
-    }
-
-    /// A case whose COM supports, half a year before its handover.
+    /// A case whose COM supports, a few weeks before its handover.
     pub(crate) fn example() -> CasePeriodRow {
-        CasePeriodRow {
-            prisoner_number: "A1234BC".parse().expect("a number"),
-            valid_from: instant("2026-10-01T00:00:00Z"),
-            valid_to: PeriodEnd(Some(instant("2027-01-10T00:00:00Z"))),
-            revision: 6,
-            prison: Some("LEI".parse().expect("a prison")),
-            tier: Some("B2".parse().expect("a tier")),
-            rosh_level: None,
-            pom: Some(CasePom {
-                staff_id: 485_926.try_into().expect("a staff id"),
-                name: "Okafor, Grace".to_owned(),
-                kind: PomKind::Prison,
-                email: None,
-                since: instant("2026-03-01T09:00:00Z"),
-            }),
-            allocation_revision: Some(1),
-            coworker: None,
-            com: Some(CaseCom {
-                name: "Lee, Sam".to_owned(),
-                email: Some("sam.lee@example.org".to_owned()),
-                team: None,
-                ldu: None,
-                since: instant("2026-06-01T09:00:00Z"),
-            }),
-            phase: Phase::CustodyWithCom,
-            responsible: OfficerRole::Pom,
-            responsible_since: instant("2026-03-01T09:00:00Z"),
-            supporting: Some(OfficerRole::Com),
-            plan: Some(CasePlan {
-                reason: HandoverReason::Determinate,
-                start_date: Some("2026-10-01".parse().expect("a date")),
-                handover_date: Some("2027-01-10".parse().expect("a date")),
-            }),
-            responsibility_override: None,
-            waiting_since: None,
-            case_revision: 6,
-            crn: None,
-            merged_into: None,
-            ever_allocated: true,
-        }
+        let entries = [
+            ("2026-02-02T09:00:00Z", "TierAssigned", json!({"tier": "B2", "source": "DELIUS", "prison": "LEI"})),
+            (
+                "2026-03-01T09:00:00Z",
+                "AllocationMade",
+                json!({
+                    "prison": "LEI", "pom": {"staffId": 485_926, "name": "Okafor, Grace", "kind": "PRISON"},
+                    "tier": "B2", "recommendationPolicy": "TIER",
+                }),
+            ),
+            (
+                "2026-06-01T09:00:00Z",
+                "CommunityManagerAssigned",
+                json!({"name": "Lee, Sam", "email": "sam.lee@example.org"}),
+            ),
+            (
+                "2026-06-02T09:00:00Z",
+                "HandoverPlanned",
+                json!({"startDate": "2026-10-01", "handoverDate": "2027-01-10", "reason": "determinate"}),
+            ),
+        ];
+        let entry = |(revision, (effective_at, type_name, data)): (u64, (&str, &str, serde_json::Value))| {
+            let effective_at = effective_at.parse().expect("an instant");
+            let command_id = CommandId(Uuid::from_u128(revision.into()));
+            Entry {
+                event_id: command_id.event_id(0),
+                revision,
+                position: revision + 1,
+                effective_at,
+                recorded_at: effective_at,
+                recorded_by: RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "tests".into() },
+                command_id,
+                event: PrisonerEvent::deserialize_data(type_name, data).expect("an event"),
+            }
+        };
+        let entries = (0..).zip(entries).map(entry).collect();
+        let history = History::from_entries("A1234BC".parse().expect("a number"), entries);
+        CasePeriodRow::find_at(&history, "2026-11-23T10:00:00Z".parse().expect("an instant")).expect("a period")
     }
 }
