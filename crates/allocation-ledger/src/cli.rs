@@ -3,8 +3,8 @@
 use clap::Parser;
 
 use crate::{
+    logs_and_traces::{self, LogFormat, Telemetry},
     serve,
-    telemetry::{self, LogFormat, Telemetry},
     tools::{
         copy_log, demo, event_store, export, generate, handover_dates, history, import, prepare, projections, replay,
     },
@@ -17,7 +17,7 @@ pub struct Cli {
     #[command(subcommand)]
     command: Subcommand,
     #[command(flatten)]
-    telemetry: telemetry::Settings,
+    telemetry: logs_and_traces::Settings,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -76,7 +76,7 @@ impl Subcommand {
             | Self::Projections(_)
             | Self::Export(_)
             | Self::Copy(_)
-            | Self::EventStore(_) => telemetry::TOOL_LOG_FILTER,
+            | Self::EventStore(_) => logs_and_traces::TOOL_LOG_FILTER,
         }
     }
 }
@@ -87,7 +87,7 @@ impl Cli {
     /// # Errors
     /// As [`telemetry::start`].
     pub fn start_telemetry(&self) -> anyhow::Result<Telemetry> {
-        telemetry::start(&self.telemetry, self.command.log_filter())
+        logs_and_traces::start(&self.telemetry, self.command.log_filter())
     }
 
     /// How the reason of a failure is written: as the log is; but of a tool as text wherever it

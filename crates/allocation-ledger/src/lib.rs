@@ -3,7 +3,7 @@
 //! | question | module |
 //! |---|---|
 //! | which subcommands are there? | `cli` |
-//! | what do they have in common? | [`settings`], [`telemetry`], [`stdout`], [`interrupt`] |
+//! | what do they have in common? | [`shared_settings`], [`logs_and_traces`], [`stdout`], [`interrupt`] |
 //! | where is the ledger kept? | `stores` |
 //! | what runs when it serves, and how does it end? | [`serve`] |
 //! | what does every other subcommand do? | [`tools`] |
@@ -16,11 +16,11 @@
 
 mod cli;
 pub mod interrupt;
+pub mod logs_and_traces;
 pub mod serve;
-pub mod settings;
+pub mod shared_settings;
 pub mod stdout;
 mod stores;
-pub mod telemetry;
 pub mod temporary_directory;
 pub mod tools;
 
@@ -45,9 +45,12 @@ fn is_help(error: &clap::Error) -> bool {
 pub fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() && !is_help(&error) && telemetry::is_json_by_variable() => {
+        Err(error) if error.use_stderr() && !is_help(&error) && logs_and_traces::is_json_by_variable() => {
             let reason = error.to_string();
-            telemetry::tell_failure(telemetry::LogFormat::Json, reason.trim_start_matches("error: ").trim_end());
+            logs_and_traces::tell_failure(
+                logs_and_traces::LogFormat::Json,
+                reason.trim_start_matches("error: ").trim_end(),
+            );
             return ExitCode::from(USED_WRONGLY);
         }
         // The error in the words of `clap`, or the help that the user asked for.
@@ -57,7 +60,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The whole chain of causes, once.
         Err(error) => {
-            telemetry::tell_failure(cli.failure_format(), &format!("{error:#}"));
+            logs_and_traces::tell_failure(cli.failure_format(), &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use allocation_ledger::{serve, settings};
+use allocation_ledger::{serve, shared_settings};
 use anyhow::{Context as _, bail};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -32,7 +32,7 @@ const CASES_MAX: usize = 10_000;
 /// Measures commands over HTTP, then `GET …/responsibility`.
 pub(crate) async fn posts_and_gets(
     directory: &Path,
-    commands: &settings::CommandSettings,
+    commands: &shared_settings::CommandSettings,
     duration: Duration,
     table: &mut ResultTable,
 ) -> anyhow::Result<()> {
@@ -40,7 +40,7 @@ pub(crate) async fn posts_and_gets(
         listen: ([127, 0, 0, 1], 0).into(),
         trust_network: false,
         role: serve::Role::All,
-        stores: settings::StoreSettings::in_dir(directory.join("http")),
+        stores: shared_settings::StoreSettings::in_dir(directory.join("http")),
         commands: commands.clone(),
         lag_max: serve::LAG_MAX_SECONDS,
     })

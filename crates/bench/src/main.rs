@@ -12,7 +12,7 @@ mod table;
 
 use std::{env, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use allocation_ledger::{settings, telemetry, temporary_directory::temporary_directory};
+use allocation_ledger::{logs_and_traces, shared_settings, temporary_directory::temporary_directory};
 use anyhow::Context as _;
 use clap::Parser as _;
 use embedded_postgres::Server;
@@ -37,9 +37,9 @@ struct BenchCli {
     events: u64,
     /// How commands are decided.
     #[command(flatten)]
-    commands: settings::CommandSettings,
+    commands: shared_settings::CommandSettings,
     #[command(flatten)]
-    telemetry: telemetry::Settings,
+    telemetry: logs_and_traces::Settings,
 }
 
 /// The other measurements.
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &BenchCli) -> anyhow::Result<()> {
-    let telemetry = telemetry::start(&cli.telemetry, telemetry::TOOL_LOG_FILTER)?;
+    let telemetry = logs_and_traces::start(&cli.telemetry, logs_and_traces::TOOL_LOG_FILTER)?;
     let measured =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?.block_on(
             async {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use allocation_ledger::settings;
+use allocation_ledger::shared_settings;
 use anyhow::Context as _;
 use command::{Clock, Request, Service};
 use domain::{
@@ -107,7 +107,7 @@ pub(crate) async fn appends(server: &Server, duration: Duration, table: &mut Res
 /// Measures commands through load, decide and append, each on a case of its own.
 pub(crate) async fn commands(
     server: &Server,
-    commands: &settings::CommandSettings,
+    commands: &shared_settings::CommandSettings,
     duration: Duration,
     table: &mut ResultTable,
 ) -> anyhow::Result<()> {

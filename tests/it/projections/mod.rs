@@ -6,8 +6,8 @@
 mod as_of;
 mod beside;
 mod export;
-mod killed;
 mod live;
 mod rebuild;
+mod rebuild_killed;
 mod status;
 mod verify;

@@ -1,9 +1,10 @@
 //! The services under load, over a cluster of three nodes whose leader is killed and resigns.
 
-use crate::support::{EventStore, command_load::CommandLoad, service_cluster::ServiceCluster};
-
-/// Commands a second.
-const RATE: u32 = 200;
+use crate::support::{
+    EventStore,
+    command_load::{CommandLoad, RATE},
+    service_cluster::ServiceCluster,
+};
 
 /// Until another node leads, commands wait or are refused as in any outage. Then the services
 /// continue without help, and no client has to know a leader.

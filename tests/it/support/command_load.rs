@@ -29,6 +29,9 @@ use super::{
     whole_log::read_stored,
 };
 
+/// Commands a second, which two cores carry beside all the services of a cluster.
+pub const RATE: u32 = 200;
+
 /// The number of clients. With so many, an answer takes a fifth of the time that a client has for
 /// it, and the client can make up for an outage.
 const WRITERS: usize = 100;

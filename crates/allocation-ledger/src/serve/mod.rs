@@ -23,14 +23,16 @@ mod gauges;
 mod health;
 mod openapi;
 mod roles;
+mod settings;
 mod shutdown;
 
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::{Args, ValueEnum};
 use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+
+pub use self::settings::{LAG_MAX_SECONDS, Role, Settings};
 
 use self::{
     claim::Claim,
@@ -38,70 +40,10 @@ use self::{
     roles::{Roles, StopSignals, Wiring},
     shutdown::{count_signals, wait_for_signals, wait_until_raised},
 };
-use crate::{
-    settings,
-    stores::{self, LogStore, Stores},
-};
+use crate::stores::{self, LogStore, Stores};
 
 /// How long requests in flight may take at the end. Those that follow the log would never end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The default for how far the views may be behind the log. They follow within milliseconds; a
-/// rebuild swaps them within a second, and a projector takes over from another within some ten
-/// seconds. A longer lag is worth an alarm.
-pub const LAG_MAX_SECONDS: u64 = 30;
-
-/// The settings of `serve`.
-#[derive(Debug, Clone, Args)]
-pub struct Settings {
-    /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub listen: SocketAddr,
-    /// Let other machines in, without authentication. Only for a separate network, e.g. of
-    /// containers, in which a gateway that authenticates is the one way in
-    #[arg(long, env = "LEDGER_TRUST_NETWORK")]
-    pub trust_network: bool,
-    /// The role of this process
-    #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
-    pub role: Role,
-    /// Where the ledger is kept.
-    #[command(flatten)]
-    pub stores: settings::StoreSettings,
-    /// How commands are decided.
-    #[command(flatten)]
-    pub commands: settings::CommandSettings,
-    /// How many seconds the views may be behind the log before a service that answers from them is
-    /// not ready
-    #[arg(long, env = "LEDGER_LAG_MAX", value_name = "SECONDS", default_value_t = LAG_MAX_SECONDS)]
-    pub lag_max: u64,
-}
-
-/// The role of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Role {
-    /// Everything.
-    All,
-    /// Takes commands and follows up on them.
-    Command,
-    /// Keeps the views up with the log.
-    Projector,
-    /// Answers questions.
-    Query,
-}
-
-impl Role {
-    fn commands(self) -> bool {
-        matches!(self, Self::All | Self::Command)
-    }
-
-    fn projects(self) -> bool {
-        matches!(self, Self::All | Self::Projector)
-    }
-
-    fn answers(self) -> bool {
-        matches!(self, Self::All | Self::Query)
-    }
-}
 
 /// Serves until a signal ends it.
 ///

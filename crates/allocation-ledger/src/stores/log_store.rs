@@ -9,7 +9,7 @@ use event_log_postgres::PostgresLog;
 use sqlx::PgPool;
 
 use super::postgres::{lazy_pool, pool, start_embedded, url};
-use crate::settings;
+use crate::shared_settings;
 
 /// The pause between two tries to prepare the event log.
 const PREPARE_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ impl LogStore {
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub async fn open(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
+    pub async fn open(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
         let (backend, postgres) = connect_log(settings).await?;
         backend.migrate().await?;
         Self::connect(backend, postgres).await
@@ -39,7 +39,7 @@ impl LogStore {
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub async fn open_existing(settings: &settings::StoreSettings) -> anyhow::Result<Option<Self>> {
+    pub async fn open_existing(settings: &shared_settings::StoreSettings) -> anyhow::Result<Option<Self>> {
         if settings.event_store.is_none() && !embedded_postgres::exists(&settings.data_dir()?) {
             return Ok(None);
         }
@@ -67,7 +67,7 @@ impl LogStore {
     ///
     /// # Errors
     /// --event-store is not given, or is no URL of a store.
-    pub fn lazy(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
+    pub fn lazy(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
         let backend = LogBackend::lazy(settings)?;
         let (log, readers): (SharedLog, _) = match &backend {
             LogBackend::Postgres(pool) => in_postgres(PostgresLog::lazy(pool)),
@@ -108,7 +108,7 @@ impl LogStore {
     }
 
     /// The error of a tool that needs a ledger where there is none.
-    pub(super) fn missing_ledger_error(settings: &settings::StoreSettings) -> anyhow::Error {
+    pub(super) fn missing_ledger_error(settings: &shared_settings::StoreSettings) -> anyhow::Error {
         if settings.event_store.is_some() {
             return anyhow!("there is no ledger in the event store that --event-store names: is that the one meant?");
         }
@@ -150,7 +150,7 @@ impl LogStore {
     /// # Errors
     /// Why the log could not be opened, and those of the work.
     pub async fn with<T>(
-        settings: &settings::StoreSettings,
+        settings: &shared_settings::StoreSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         Self::open(settings).await?.close_after(work).await
@@ -161,7 +161,7 @@ impl LogStore {
     /// # Errors
     /// As [`LogStore::with`]; and where there is no log.
     pub async fn with_existing<T>(
-        settings: &settings::StoreSettings,
+        settings: &shared_settings::StoreSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let store = Self::open_existing(settings).await?.ok_or_else(|| Self::missing_ledger_error(settings))?;
@@ -226,7 +226,7 @@ pub(super) enum LogBackend {
 impl LogBackend {
     /// Connects to the log. Its schema stays as it is.
     pub(super) async fn connect(
-        settings: &settings::StoreSettings,
+        settings: &shared_settings::StoreSettings,
         postgres: Option<&embedded_postgres::Server>,
     ) -> anyhow::Result<Self> {
         match &settings.event_store {
@@ -241,7 +241,7 @@ impl LogBackend {
     }
 
     /// The place of the log, connected to when it is first used.
-    pub(super) fn lazy(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
+    pub(super) fn lazy(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
         match &settings.event_store {
             Some(url) if event_log_kurrentdb::is_url(url) => Ok(Self::Kurrent(settings.kurrent_log(url)?)),
             url => Ok(Self::Postgres(lazy_pool("--event-store", url.as_ref())?)),
@@ -274,7 +274,7 @@ impl LogBackend {
 
 /// Connects to the place of the log, and starts the embedded Postgres where the log is in it.
 async fn connect_log(
-    settings: &settings::StoreSettings,
+    settings: &shared_settings::StoreSettings,
 ) -> anyhow::Result<(LogBackend, Option<embedded_postgres::Server>)> {
     let postgres = if settings.event_store.is_none() { Some(start_embedded(settings).await?) } else { None };
     Ok((LogBackend::connect(settings, postgres.as_ref()).await?, postgres))

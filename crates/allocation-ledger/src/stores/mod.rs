@@ -17,7 +17,7 @@ pub(crate) use self::{
     log_store::LogStore,
     postgres::{connect_options, lazy_views},
 };
-use crate::settings;
+use crate::shared_settings;
 
 /// The event log and the views' database.
 pub struct Stores {
@@ -36,7 +36,7 @@ impl Stores {
     ///
     /// # Errors
     /// Which store could not be opened, and why.
-    pub async fn open(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
+    pub async fn open(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
         let connected = ConnectedStores::new(settings).await?;
         connected.backend.migrate().await?;
         projector::migrate(&connected.views).await.context("prepare the views' database")?;
@@ -47,7 +47,7 @@ impl Stores {
     ///
     /// # Errors
     /// As [`Stores::open`]; and where there is no log yet.
-    pub async fn open_existing(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
+    pub async fn open_existing(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
         if settings.is_embedded() && !embedded_postgres::exists(&settings.data_dir()?) {
             return Err(LogStore::missing_ledger_error(settings));
         }
@@ -66,7 +66,7 @@ impl Stores {
     /// # Errors
     /// As [`Stores::open_existing`], those of the work, or Postgres does not stop.
     pub async fn with_existing<T>(
-        settings: &settings::StoreSettings,
+        settings: &shared_settings::StoreSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let stores = Self::open_existing(settings).await?;
@@ -98,7 +98,7 @@ struct ConnectedStores {
 }
 
 impl ConnectedStores {
-    async fn new(settings: &settings::StoreSettings) -> anyhow::Result<Self> {
+    async fn new(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
         let postgres = if settings.is_embedded() { Some(start_embedded(settings).await?) } else { None };
         let backend = LogBackend::connect(settings, postgres.as_ref()).await?;
         let views = pool("--views", &url(settings.views.as_ref(), postgres.as_ref())).await?;

@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::settings;
+use crate::shared_settings;
 
 /// The database in the embedded Postgres, for the log (schema `log`) and the views (schema
 /// `views`).
@@ -22,7 +22,9 @@ const CONNECTIONS_MAX: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Starts the embedded Postgres, and makes the ledger's database in it.
-pub(super) async fn start_embedded(settings: &settings::StoreSettings) -> anyhow::Result<embedded_postgres::Server> {
+pub(super) async fn start_embedded(
+    settings: &shared_settings::StoreSettings,
+) -> anyhow::Result<embedded_postgres::Server> {
     let server = embedded_postgres::Server::start_with(&settings.data_dir()?, settings.postgres_options()).await?;
     server.create_database(DATABASE).await?;
     Ok(server)
@@ -37,7 +39,7 @@ pub(super) fn url(given: Option<&String>, postgres: Option<&embedded_postgres::S
 ///
 /// # Errors
 /// --views is not given, or is no URL of a database.
-pub(crate) fn lazy_views(settings: &settings::StoreSettings) -> anyhow::Result<PgPool> {
+pub(crate) fn lazy_views(settings: &shared_settings::StoreSettings) -> anyhow::Result<PgPool> {
     lazy_pool("--views", settings.views.as_ref())
 }
 

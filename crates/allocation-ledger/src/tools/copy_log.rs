@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    settings,
+    shared_settings,
     stdout::print_line,
     stores::LogStore,
 };
@@ -59,13 +59,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn stores(&self, place: &str, prefix: &StreamPrefix) -> settings::StoreSettings {
+    fn stores(&self, place: &str, prefix: &StreamPrefix) -> shared_settings::StoreSettings {
         let (data_dir, event_store) = match place.contains("://") {
             true => (None, Some(place.to_owned())),
             false => (Some(PathBuf::from(place)), None),
         };
         let postgres_bin = self.postgres_bin.clone();
-        settings::StoreSettings { data_dir, postgres_bin, event_store, stream_prefix: prefix.clone(), views: None }
+        shared_settings::StoreSettings {
+            data_dir,
+            postgres_bin,
+            event_store,
+            stream_prefix: prefix.clone(),
+            views: None,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    settings,
+    shared_settings,
     stdout::print_line,
     stores::LogStore,
 };
@@ -50,7 +50,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// The size of a history that was generated.

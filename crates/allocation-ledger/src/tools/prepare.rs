@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::{
-    settings,
+    shared_settings,
     stdout::print_line,
     stores::{self, LogStore},
 };
@@ -23,7 +23,7 @@ pub struct Settings {
     /// Where the ledger is kept; users in the URLs must own the databases and be allowed to make
     /// roles
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// Prepares the servers.

@@ -37,7 +37,7 @@ use tokio::{
 
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    settings,
+    shared_settings,
     stores::LogStore,
 };
 
@@ -91,7 +91,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// Reads an instant, or a London date, which means its last instant.

@@ -2,6 +2,8 @@
 
 mod calculate;
 mod facts;
+mod reason;
 
 pub use calculate::*;
 pub use facts::*;
+pub use reason::*;

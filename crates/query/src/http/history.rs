@@ -16,8 +16,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::Answer,
+    error_problem::prisoner_unknown,
     parameters::{KnownAtQuery, NoParams, Paging},
-    problem::prisoner_unknown,
 };
 use crate::{
     QueryState,

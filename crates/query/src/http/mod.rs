@@ -14,6 +14,7 @@
 mod answer;
 mod cases;
 mod compatible;
+mod error_problem;
 mod events;
 mod handover_dates;
 mod handovers;
@@ -26,7 +27,6 @@ mod periods;
 mod pom_cases;
 mod poms;
 mod position_at_least;
-mod problem;
 mod projections;
 mod responsibilities;
 mod responsibility;

@@ -18,9 +18,9 @@ use views::CasePeriodRow;
 
 use super::{
     answer::Answer,
+    error_problem::prisoner_unknown,
     officer::{Officer, Override, PomHolder, Reason},
     parameters::KnownAtQuery,
-    problem::prisoner_unknown,
 };
 use crate::{
     QueryState,

@@ -11,7 +11,7 @@ use http_api::{
     headers::{LEDGER_POSITION_AT_LEAST, parse},
 };
 
-use super::problem::views_behind;
+use super::error_problem::views_behind;
 use crate::QueryState;
 
 /// Holds a request back until the views are as far as it asks.

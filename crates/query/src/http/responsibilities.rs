@@ -17,7 +17,7 @@ use serde::{
 };
 use utoipa::ToSchema;
 
-use super::{answer::Answer, parameters::AsOfQuery, problem::known_case, responsibility::ResponsibilityAnswer};
+use super::{answer::Answer, error_problem::known_case, parameters::AsOfQuery, responsibility::ResponsibilityAnswer};
 use crate::{QueryState, handover_dates::LineError, past};
 
 /// Most numbers in one request: about a prison's cases.

@@ -18,9 +18,9 @@ use views::CasePeriodRow;
 
 use super::{
     answer::Answer,
+    error_problem::known_case,
     officer::{Officer, Override, PomHolder, Reason},
     parameters::AsOfQuery,
-    problem::known_case,
 };
 use crate::{QueryState, past};
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{answer::Answer, parameters::KnownAtQuery};
-use crate::{QueryState, past, present::allocation::AllocationMonth};
+use crate::{QueryState, past, present::allocation_months::AllocationMonth};
 
 /// The allocations of a month.
 #[derive(Debug, Serialize, ToSchema)]

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     Error, QueryState,
     present::{
-        allocation::{self, AllocationMonth, CountedAllocation},
+        allocation_months::{self, AllocationMonth, CountedAllocation},
         case_list::{self, CaseFilter, CaseList, CasePage, CaseSort},
         case_prison,
         nomis_contact::{self, ContactAtPrison, ContactList},
@@ -152,11 +152,11 @@ pub(crate) async fn months(
     known_at: Option<KnownAt>,
 ) -> Result<(u64, Vec<AllocationMonth>), PastError> {
     let Some(known_at) = known_at else {
-        let read = allocation::by_month(&state.views, prison).await?;
+        let read = allocation_months::by_month(&state.views, prison).await?;
         return Ok((read.position, read.rows));
     };
     let point = point_in_views(state, known_at).await?;
-    let mut counted = allocation::unchanged_since(&state.views, prison, point.position).await?;
+    let mut counted = allocation_months::unchanged_since(&state.views, prison, point.position).await?;
     let changed = case_prison::changed_since_at_prison(&state.views, prison, None, point.position).await?;
     let both: BTreeSet<PrisonerNumber> = changed.iter().cloned().collect();
     counted.retain(|counted| !both.contains(&counted.number));

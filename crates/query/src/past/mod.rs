@@ -15,18 +15,18 @@
 //!
 //! It knows nothing of HTTP: [`PastError`] is translated in `http`.
 
-mod cases;
+mod case_at;
+mod case_history;
 mod error;
 mod histories;
 mod lists;
 mod numbers;
 mod point;
-mod whole_case;
 
+pub use case_history::{CaseEntry, CasePeriod, WholeCase, whole_case};
 pub use error::PastError;
-pub use whole_case::{CaseEntry, CasePeriod, WholeCase, whole_case};
 
-pub(crate) use cases::{case_at, case_periods, cases_at};
+pub(crate) use case_at::{case_at, case_periods, cases_at};
+pub(crate) use case_history::{case_history, own_entries};
 pub(crate) use lists::{CaseListScope, case_lists, contacts, months, roster};
 pub(crate) use numbers::{case_numbers, merge_partner};
-pub(crate) use whole_case::{case_history, own_entries};

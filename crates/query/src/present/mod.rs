@@ -1,5 +1,4 @@
-//! The views (read models) as they are now, one module a table: each owns the SQL that begins from
-//! its table.
+//! The views (read models) as they are now, one module a table or a question: each owns its SQL.
 //!
 //! A statement reads the checkpoint beside its rows (`checkpoint LEFT JOIN …`), so that position
 //! and rows are of one snapshot and of one round trip. Where there is no row, the position comes
@@ -8,7 +7,8 @@
 //! A statement that reads a table's whole row selects [`ViewTable::select`] first; other columns it
 //! reads by name.
 
-pub(crate) mod allocation;
+pub(crate) mod allocation_in_force;
+pub(crate) mod allocation_months;
 pub(crate) mod case;
 pub(crate) mod case_list;
 pub(crate) mod case_prison;

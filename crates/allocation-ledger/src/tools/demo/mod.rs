@@ -20,7 +20,7 @@ use event_log::request_digest;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
 
-use crate::{serve, settings, temporary_directory::temporary_directory};
+use crate::{serve, shared_settings, temporary_directory::temporary_directory};
 
 /// Namespace of the demonstration's command ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6a1d_9c70_51b7_4b0e_8f0b_9d7c_3e5a_d001);
@@ -36,7 +36,7 @@ pub struct Settings {
     listen: SocketAddr,
     /// How commands are decided.
     #[command(flatten)]
-    commands: settings::CommandSettings,
+    commands: shared_settings::CommandSettings,
 }
 
 /// Serves a temporary ledger with the demonstration in it until a signal ends it, and removes it.
@@ -49,7 +49,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         listen: settings.listen,
         trust_network: false,
         role: serve::Role::All,
-        stores: settings::StoreSettings::in_dir(directory.path().to_owned()),
+        stores: shared_settings::StoreSettings::in_dir(directory.path().to_owned()),
         commands: settings.commands.clone(),
         lag_max: serve::LAG_MAX_SECONDS,
     })

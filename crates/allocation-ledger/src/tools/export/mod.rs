@@ -29,7 +29,7 @@ use self::destination::Destination;
 use super::projections::rebuild::{position_of, show as show_building};
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    settings,
+    shared_settings,
     stores::{LogStore, Stores},
 };
 
@@ -63,7 +63,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// The subject of an export.

@@ -25,7 +25,7 @@ use self::{
     entry::describe,
     period::{Stretch, stretches},
 };
-use crate::{settings, stores::LogStore};
+use crate::{shared_settings, stores::LogStore};
 
 /// The settings of `history`.
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// An entry as a line of JSON, in the shape that `GET /prisoners/{n}/history` answers.

@@ -35,7 +35,7 @@ use super::{
     record::{ImportRecorder, explain_interruption, load_prison},
     report::{count_of, note_unread_sheet, table},
 };
-use crate::{settings, stores::LogStore};
+use crate::{shared_settings, stores::LogStore};
 
 /// The settings of `import nomis-contacts`.
 #[derive(Debug, Args)]
@@ -60,9 +60,9 @@ pub struct Settings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
     #[command(flatten)]
-    commands: settings::CommandSettings,
+    commands: shared_settings::CommandSettings,
 }
 
 /// The settings of `nomis-contacts`.
@@ -75,7 +75,7 @@ pub struct ListSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// Imports the file and reports.

@@ -25,7 +25,7 @@ use super::{
     record::{ImportRecorder, explain_interruption, load},
     report::ImportReport,
 };
-use crate::{settings, stores::LogStore};
+use crate::{shared_settings, stores::LogStore};
 
 /// The settings of `import spreadsheet`.
 #[derive(Debug, Args)]
@@ -57,9 +57,9 @@ pub struct Settings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
     #[command(flatten)]
-    commands: settings::CommandSettings,
+    commands: shared_settings::CommandSettings,
 }
 
 /// An estate as the command line names it.

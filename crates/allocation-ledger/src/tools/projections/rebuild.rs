@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    settings,
+    shared_settings,
     stdout::print_line,
     stores::Stores,
 };
@@ -41,7 +41,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// Builds.

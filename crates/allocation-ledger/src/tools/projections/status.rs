@@ -6,7 +6,7 @@ use command::Clock;
 use projector::{AsOfSchema, ViewStatus, ViewsStatus};
 use serde_json::json;
 
-use crate::{settings, stdout::print_line, stores::Stores};
+use crate::{shared_settings, stdout::print_line, stores::Stores};
 
 /// The settings of `projections status`.
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// Prints the state of the views.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::rebuild::show;
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    settings,
+    shared_settings,
     stdout::print_line,
     stores::Stores,
 };
@@ -31,7 +31,7 @@ pub struct Settings {
     json: bool,
     /// Where the ledger is kept.
     #[command(flatten)]
-    stores: settings::StoreSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// Compares, and prints each difference.

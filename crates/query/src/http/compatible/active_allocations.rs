@@ -17,7 +17,7 @@ use super::{NO_STORE, rails_time};
 use crate::{
     QueryState,
     http::answer::Answer,
-    present::allocation::{self, AllocationInForce},
+    present::allocation_in_force::{self, AllocationInForce},
 };
 
 /// Most numbers in one request. That API had no limit; this is ten prisons' cases.
@@ -107,7 +107,7 @@ pub(in crate::http) async fn active_allocations(
     }
     // As in that API, a text that is no prisoner number has no allocation.
     let numbers: Vec<PrisonerNumber> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
-    let read = allocation::in_force_of_prisoners(&state.views, &numbers, state.now()).await?;
+    let read = allocation_in_force::in_force_of_prisoners(&state.views, &numbers, state.now()).await?;
     let data =
         read.rows.into_iter().filter_map(|held| Some((held.asked.clone()?, FirstApiAllocation::from(held)))).collect();
     let envelope = FirstApiAllocations { status: "ok", error_message: "", data: Some(data) };

@@ -14,7 +14,7 @@ use crate::{
     QueryState,
     http::answer::Answer,
     present::{
-        allocation,
+        allocation_in_force,
         roster::{self, RegisteredPom},
     },
 };
@@ -56,7 +56,7 @@ pub(in crate::http) async fn poms_by_ids(
     let staff_ids = staff_ids(&ids);
     let now = state.now();
     let poms = roster::by_staff_ids(&state.views, &staff_ids, now).await?;
-    let held = allocation::in_force_of_poms(&state.views, &staff_ids, now).await?;
+    let held = allocation_in_force::in_force_of_poms(&state.views, &staff_ids, now).await?;
     let position = poms.position.min(held.position);
     let poms = poms
         .rows

@@ -11,7 +11,7 @@ use views::{CasePeriodRow, PrisonerCaseRow};
 
 use super::{
     PastError,
-    cases::case_before_merge,
+    case_at::case_before_merge,
     histories::{FromEvents, Histories},
     point::Point,
 };
