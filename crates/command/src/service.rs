@@ -24,7 +24,7 @@ use domain::{
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId, Username},
     prison::{self, PrisonEvent},
-    prisoner::{self, PrisonerEvent, RecommendationPolicy},
+    prisoner::{self, PrisonerEvent, RecommendationPolicy, lineage::SurvivorChain},
 };
 use event_log::{
     AppendError, AppendReceipt, EXPORTED, ExpectedRevision, FollowerItem, LogError, Metadata, SharedLog, StoredEvent,
@@ -131,7 +131,10 @@ impl Service {
     /// # Errors
     /// [`Error`]; nothing was recorded, except perhaps where it says so.
     pub async fn execute(&self, request: Request) -> Result<Outcome, Error> {
-        let result = self.decide_and_record(&request).await;
+        let mut result = self.decide_and_record(&request).await;
+        if let (Err(Error::Refused(refusal)), Command::Prisoner(number, _)) = (&result, &request.command) {
+            result = Err(self.name_last_survivor(number, refusal.clone()).await.into());
+        }
         self.inner.metrics.count(&request.command, &result);
         result
     }
@@ -349,6 +352,31 @@ impl Service {
         let case = self.case(number).await?;
         self.inner.cases.refresh(&case).await?;
         Ok(case)
+    }
+
+    /// A number and those that its case goes on under, each with its case up to date with the log.
+    pub(crate) async fn load_survivors(
+        &self,
+        number: &PrisonerNumber,
+    ) -> Result<SurvivorChain<Arc<CachedCase>>, Error> {
+        let mut chain = SurvivorChain::new(number.clone(), self.case_now(number).await?);
+        loop {
+            let survivor = chain.last().found.read().history().retirement().map(|(_, survivor)| survivor.clone());
+            let Some(survivor) = survivor else { return Ok(chain) };
+            chain.check_next(&survivor).map_err(|circle| prisoner::refuse_closed_circle(&circle))?;
+            let case = self.case_now(&survivor).await?;
+            chain.push(survivor, case);
+        }
+    }
+
+    /// The refusal of a command to a retired number with the number that takes commands: the survivor
+    /// that it names may have been merged itself.
+    pub(crate) async fn name_last_survivor(&self, number: &PrisonerNumber, refusal: Refusal) -> Refusal {
+        let Some(survivor) = &refusal.survivor else { return refusal };
+        match self.load_survivors(survivor).await {
+            Ok(chain) => prisoner::refuse_retired_number(number, &chain.last().number),
+            Err(_) => refusal,
+        }
     }
 
     /// A prison that is up to date with the log.

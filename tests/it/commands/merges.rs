@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::ledger::{Ledger, OKAFOR, PRISON, SHAH, assert_recorded, assert_refused, event_types};
+use crate::support::ledger::{Ledger, NOVAK, OKAFOR, PRISON, SHAH, assert_recorded, assert_refused, event_types};
 
 #[tokio::test]
 async fn a_merge_retires_the_removed_number_and_the_survivor_takes_over() {
@@ -99,6 +99,35 @@ async fn merges_follow_chains_and_refuse_circles() {
     assert_eq!(Some(&head), ledger.positions().await.last());
     let merged = ledger.events().await.iter().filter(|e| e.entry.event.type_name() == "PrisonerNumberMerged").count();
     assert_eq!(merged, 4, "each retired number is taken over once");
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_number_at_the_end_of_a_chain_of_merges() {
+    let ledger = Ledger::start().await;
+    for number in ["A0001AA", "A0002AA", "A0003AA"] {
+        ledger.tier(number).await;
+    }
+    for (survivor, removed) in [("A0002AA", "A0001AA"), ("A0003AA", "A0002AA")] {
+        let path = format!("/prisoners/{survivor}/merges");
+        assert_recorded(&ledger.client().post(&path, &json!({ "removedNumber": removed })).await);
+    }
+    let sentence = "A0001AA was merged into A0003AA and takes no further commands. Use A0003AA.";
+    for (path, body) in [
+        ("tier", json!({"tier": "B"})),
+        ("allocations", json!({"prison": PRISON, "pom": {"staffId": SHAH}})),
+        ("releases", json!({})),
+        ("voids", json!({"revision": 0, "reason": "Wrong case"})),
+    ] {
+        let answer = ledger.client().post(&format!("/prisoners/A0001AA/{path}"), &body).await;
+        let refused = assert_refused(&answer, 422, "prisoner-number-retired");
+        assert_eq!((&refused.body["survivor"], &refused.body["detail"]), (&json!("A0003AA"), &json!(sentence)));
+    }
+    let bulk = json!({"fromStaffId": SHAH, "toStaffId": NOVAK, "prisonerNumbers": ["A0001AA"], "reason": "Leave"});
+    let answer = ledger.client().post("/prisons/LEI/reallocations", &bulk).await;
+    assert!(answer.text.contains(sentence), "{}", answer.text);
+    let first = json!({"nomis_offender_id": "A0001AA", "nomis_staff_id": SHAH, "allocated_at_tier": "C", "prison": PRISON});
+    let answer = ledger.client().post("/allocation", &first).await;
+    assert_eq!(answer.body["errorMessage"], json!(sentence), "{}", answer.text);
 }
 
 #[tokio::test]

@@ -11,26 +11,17 @@
 //! A number that was itself merged is replaced by the number that it was merged into, on both
 //! sides.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use domain::{
     Command, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, EventId, PrisonerNumber},
-    prisoner::{
-        self, PrisonerEvent, PrisonerNumberRetired,
-        lineage::{MergeCircle, SurvivorChain},
-        merge_of,
-    },
+    prisoner::{self, PrisonerEvent, PrisonerNumberRetired, merge_of},
 };
 use event_log::request_digest;
 use uuid::Uuid;
 
-use crate::{
-    Error, Outcome, Request, Service,
-    service::{CachedCase, answer_to_repeat},
-};
+use crate::{Error, Outcome, Request, Service, service::answer_to_repeat};
 
 /// How often a step is tried if one of its numbers is retired in between.
 const ATTEMPTS_MAX: usize = 4;
@@ -97,7 +88,7 @@ async fn retry_if_retired<T, F: Future<Output = Result<T, Error>>>(attempt: impl
 }
 
 async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, Error> {
-    let removed = load_chain(service, &merge.removed_number).await?;
+    let removed = service.load_survivors(&merge.removed_number).await?;
     for link in removed.links() {
         // Not in an `if let` condition, which would hold the lock beyond this line.
         let repeat = answer_to_repeat(&link.found.read(), merge.command_id, &merge.request_digest).transpose()?;
@@ -105,7 +96,7 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, E
             return complete_after(service, &link.number, retirement, merge).await;
         }
     }
-    let survivor = load_chain(service, &merge.survivor).await?;
+    let survivor = service.load_survivors(&merge.survivor).await?;
     if survivor.links().any(|link| link.number == merge.removed_number) {
         return Err(refuse_circle(merge).into());
     }
@@ -167,7 +158,7 @@ async fn try_complete(
     recorded_by: &RecordedBy,
     correlation_id: Uuid,
 ) -> Result<Option<Outcome>, Error> {
-    let chain = load_chain(service, removed).await?;
+    let chain = service.load_survivors(removed).await?;
     // If a survivor was retired before it took this number over, it never will; the last of the
     // chain does.
     for link in &chain.survivors {
@@ -206,18 +197,6 @@ fn completion_id(retirement: EventId, removed: &PrisonerNumber) -> CommandId {
     retirement.derive_command(&format!("merge {removed}"))
 }
 
-/// A number and those that its case goes on under, each with its case up to date with the log.
-async fn load_chain(service: &Service, number: &PrisonerNumber) -> Result<SurvivorChain<Arc<CachedCase>>, Error> {
-    let mut chain = SurvivorChain::new(number.clone(), service.case_now(number).await?);
-    loop {
-        let survivor = chain.last().found.read().history().retirement().map(|(_, survivor)| survivor.clone());
-        let Some(survivor) = survivor else { return Ok(chain) };
-        chain.check_next(&survivor).map_err(|circle| refuse_closed_circle(&circle))?;
-        let case = service.case_now(&survivor).await?;
-        chain.push(survivor, case);
-    }
-}
-
 /// Whether a survivor has taken over a number that this command retired. The caller has found that
 /// the command did not retire the number that it now names; if it retired another one, its id
 /// belongs to another request.
@@ -239,20 +218,6 @@ fn refuse_circle(merge: &MergeRequest) -> Refusal {
         format!(
             "{survivor} was itself merged into {removed_number}, so {removed_number} cannot be merged into it. Check \
              which number was removed and which survives."
-        ),
-    )
-}
-
-/// Two servers can retire numbers into each other at the same moment; then no number takes anything
-/// over.
-fn refuse_closed_circle(circle: &MergeCircle) -> Refusal {
-    let numbers: Vec<_> = circle.numbers.iter().map(PrisonerNumber::as_str).collect();
-    Refusal::new(
-        Rule::MergeCircle,
-        format!(
-            "{} were merged into each other at the same moment, so none of them is left to go on under. Record the \
-             case under another number, and tell whoever runs the ledger.",
-            numbers.join(" and ")
         ),
     )
 }

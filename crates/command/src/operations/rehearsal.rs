@@ -29,8 +29,11 @@ pub(super) async fn rehearse(
         if let Some(roster) = &roster {
             service.refresh_prison(roster).await?;
         }
-        let DecidedEvents { events, now, effective_at } =
-            service.decide_on_case(&history, roster.as_deref(), command, RequestTimes::default())?;
+        let decided = service.decide_on_case(&history, roster.as_deref(), command, RequestTimes::default());
+        let DecidedEvents { events, now, effective_at } = match decided {
+            Ok(decided) => decided,
+            Err(refusal) => return Err(service.name_last_survivor(number, refusal).await.into()),
+        };
         for event in events {
             let revision = history.entries().len() as u64;
             history.push(Entry {

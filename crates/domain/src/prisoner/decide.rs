@@ -34,7 +34,7 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
     check_effective_at(context.effective_at, context.now)?;
     let number = history.number();
     if let Some((_, survivor)) = history.retirement() {
-        return Err(refusals::retired_number(number, survivor));
+        return Err(refusals::refuse_retired_number(number, survivor));
     }
     let in_effect = history.in_effective_order();
     let split = in_effect.partition_point(|entry| entry.effective_at <= context.effective_at);
@@ -139,7 +139,7 @@ fn effect_of<'a>(
 /// Whether `event` may follow `state`.
 fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Result<(), Refusal> {
     if let Some(survivor) = &state.retired_into {
-        return Err(refusals::retired_number(number, survivor));
+        return Err(refusals::refuse_retired_number(number, survivor));
     }
     match event {
         PrisonerEvent::TierAssigned(_)

@@ -37,6 +37,8 @@ pub use decide::{decide, merge_of};
 pub use event::*;
 pub use history::History;
 pub use period::{Period, period_at, periods};
-pub use refusals::{DETAIL_LEN_MAX, NOTE_LEN_MAX, refuse_self_merge};
+pub use refusals::{
+    DETAIL_LEN_MAX, NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge,
+};
 pub use responsibility::{OfficerRole, Responsibility, responsibility};
 pub use state::{ComRole, PomRole, State};

@@ -5,7 +5,7 @@ use crate::{
     Entry, Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber},
     london,
-    prisoner::{PomRole, PrisonerEvent},
+    prisoner::{PomRole, PrisonerEvent, lineage::MergeCircle},
 };
 
 /// Longest detail of an override, in characters ("Streams and events" in `docs/domain.md`).
@@ -40,7 +40,9 @@ pub(super) fn describe_holder(role: &PomRole) -> String {
     format!("{} (staff id {}) at {}", role.pom.name, role.pom.staff_id, role.prison)
 }
 
-pub(super) fn retired_number(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Refusal {
+/// A number takes no commands: its case goes on under the survivor.
+#[must_use]
+pub fn refuse_retired_number(number: &PrisonerNumber, survivor: &PrisonerNumber) -> Refusal {
     Refusal {
         survivor: Some(survivor.clone()),
         ..Refusal::new(
@@ -98,5 +100,19 @@ pub fn refuse_self_merge(number: &PrisonerNumber) -> Refusal {
     Refusal::new(
         Rule::MergeCircle,
         format!("{number} cannot be merged into itself. Check which number was removed and which survives."),
+    )
+}
+
+/// Numbers were merged into each other, so that none is left for the case to go on under.
+#[must_use]
+pub fn refuse_closed_circle(circle: &MergeCircle) -> Refusal {
+    let numbers: Vec<_> = circle.numbers.iter().map(PrisonerNumber::as_str).collect();
+    Refusal::new(
+        Rule::MergeCircle,
+        format!(
+            "{} were merged into each other at the same moment, so none of them is left to go on under. Record the \
+             case under another number, and tell whoever runs the ledger.",
+            numbers.join(" and ")
+        ),
     )
 }
