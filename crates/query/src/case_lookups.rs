@@ -19,7 +19,7 @@ use crate::{
     Error,
     present::{
         STATEMENT_TIMEOUT_MS,
-        case::{self, CaseAt},
+        case::{self, PositionedCase},
     },
 };
 
@@ -37,8 +37,7 @@ const QUEUE_MAX: usize = 4_096;
 /// tells that a connection is dead.
 const ANSWER_MAX: Duration = Duration::from_millis(STATEMENT_TIMEOUT_MS + 2_000);
 
-/// A case, and the position in the log that it is of.
-type LookupResult = Result<(u64, CaseAt), Arc<Error>>;
+type LookupResult = Result<PositionedCase, Arc<Error>>;
 
 /// Looks cases up; clones share the statements.
 #[derive(Clone)]
@@ -67,7 +66,7 @@ impl CaseLookups {
     }
 
     /// A case at an instant; of a number that was merged, the survivor.
-    pub(crate) async fn case_at(&self, number: PrisonerNumber, instant: DateTime<Utc>) -> Result<(u64, CaseAt), Error> {
+    pub(crate) async fn case_at(&self, number: PrisonerNumber, instant: DateTime<Utc>) -> Result<PositionedCase, Error> {
         let gone = || Error::Views(sqlx::Error::WorkerCrashed);
         let (answer, result) = oneshot::channel();
         self.queue.send(CaseLookup { number, instant, answer }).await.map_err(|_| gone())?;
@@ -81,7 +80,7 @@ async fn cases_at(
     views: &PgPool,
     idle: &mut Option<PoolConnection<Postgres>>,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
-) -> Result<(u64, Vec<CaseAt>), Error> {
+) -> Result<Vec<PositionedCase>, Error> {
     let (found, connection) = match idle.take() {
         Some(connection) => match cases_at_on(connection, cases.clone()).await {
             Ok(answer) => answer,
@@ -96,7 +95,7 @@ async fn cases_at(
 async fn cases_at_on(
     mut connection: PoolConnection<Postgres>,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
-) -> Result<((u64, Vec<CaseAt>), PoolConnection<Postgres>), Error> {
+) -> Result<(Vec<PositionedCase>, PoolConnection<Postgres>), Error> {
     match timeout(ANSWER_MAX, case::each_at(&mut connection, cases)).await {
         Ok(found) => Ok((found?, connection)),
         Err(_) => {
@@ -130,9 +129,9 @@ async fn run_statements(views: PgPool, lookups: Arc<Mutex<mpsc::Receiver<CaseLoo
             batch.drain(..).map(|lookup| ((lookup.number, lookup.instant), lookup.answer)).unzip();
         // Sending fails where the caller has gone, which then needs no answer.
         match cases_at(&views, &mut idle, cases).await {
-            Ok((position, found)) => {
+            Ok(found) => {
                 for (answer, found) in answers.into_iter().zip(found) {
-                    let _ = answer.send(Ok((position, found)));
+                    let _ = answer.send(Ok(found));
                 }
             }
             Err(error) => {

@@ -20,6 +20,15 @@ async fn handovers_are_listed_as_starting_due_and_overdue() {
     let earlier = json!({"indeterminate": false, "sentenceStartDate": "2024-01-01",
         "conditionalReleaseDate": "2026-12-21", "calculatedOn": "2026-02-03", "effectiveAt": "2026-02-03T09:00:00Z"});
     record(&ledger, "POST /prisoners/A0004AA/handover-plans", earlier).await;
+    // The handover starts with the arrival at an open prison and ends later.
+    ledger.case("A0005AA", SHAH).await;
+    let open = json!({"indeterminate": true, "tariffDate": "2027-05-10", "openPrisonRulesApply": true,
+        "prisonArrivalDate": "2026-04-01", "calculatedOn": "2026-02-03", "effectiveAt": "2026-02-03T09:00:00Z"});
+    record(&ledger, "POST /prisoners/A0005AA/handover-plans", open).await;
+    // The COM is responsible at once, without a handover date.
+    ledger.case("A0006AA", SHAH).await;
+    let recall = json!({"indeterminate": false, "recalled": true, "effectiveAt": "2026-02-03T09:00:00Z"});
+    record(&ledger, "POST /prisoners/A0006AA/handover-plans", recall).await;
     let com = json!({"name": "Lee, Sam", "effectiveAt": "2026-03-01T09:00:00Z"});
     record(&ledger, "PUT /prisoners/A0001AA/community-manager", com).await;
     let decision =
@@ -47,17 +56,28 @@ async fn handovers_are_listed_as_starting_due_and_overdue() {
         );
     };
     // 17 April is the 30th day after 18 March, 7 April after 8 March.
-    check("on=2026-03-07", &[], &[], &[]).await;
-    check("on=2026-03-08", &["A0004AA"], &["A0004AA"], &[]).await;
-    let by_date = ["A0004AA", "A0001AA", "A0002AA"];
-    check("on=2026-03-18", &by_date, &by_date, &[]).await;
-    check("on=2026-04-16&within=0d", &[], &[], &["A0004AA"]).await;
-    check("on=2026-04-16&within=1d", &["A0001AA", "A0002AA"], &["A0001AA", "A0002AA"], &["A0004AA"]).await;
-    check("on=2026-04-17", &[], &[], &["A0004AA", "A0002AA"]).await;
+    check("on=2026-03-01", &[], &[], &[]).await;
+    check("on=2026-03-07", &["A0005AA"], &[], &[]).await;
+    check("on=2026-03-08", &["A0005AA"], &["A0004AA"], &[]).await;
+    check("on=2026-03-18", &["A0005AA"], &["A0004AA", "A0001AA", "A0002AA"], &[]).await;
+    check("on=2026-04-08&within=0d", &[], &[], &[]).await;
+    check("on=2026-04-09&within=0d", &[], &[], &["A0004AA"]).await;
+    check("on=2026-04-16&within=1d", &[], &["A0001AA", "A0002AA"], &["A0004AA"]).await;
+    check("on=2026-04-18", &[], &["A0005AA"], &["A0004AA"]).await;
+    check("on=2026-04-19", &[], &["A0005AA"], &["A0004AA", "A0002AA"]).await;
     let cases = ask(&ledger, "/prisons/LEI/cases?on=2026-03-18&sort=handoverDate").await;
-    assert_eq!(members(&cases, "prisonerNumber"), ["A0004AA", "A0001AA", "A0002AA", "A0003AA"]);
+    assert_eq!(members(&cases, "prisonerNumber"), ["A0004AA", "A0001AA", "A0002AA", "A0003AA", "A0005AA", "A0006AA"]);
     let cases = ask(&ledger, "/prisons/LEI/cases?on=2026-03-18&sort=-handoverStartDate").await;
-    assert_eq!(members(&cases, "prisonerNumber"), ["A0003AA", "A0002AA", "A0001AA", "A0004AA"]);
+    let expected = ["A0001AA", "A0002AA", "A0003AA", "A0004AA", "A0005AA", "A0006AA"];
+    assert_eq!(members(&cases, "prisonerNumber"), expected, "an absent date is last in either direction");
+    for (sort, expected) in [
+        ("phase", ["A0001AA", "A0002AA", "A0003AA", "A0004AA", "A0005AA", "A0006AA"]),
+        ("-phase", ["A0006AA", "A0005AA", "A0001AA", "A0002AA", "A0003AA", "A0004AA"]),
+    ] {
+        // On this day a COM supports on A0005AA and is responsible for A0006AA.
+        let cases = ask(&ledger, &format!("/prisons/LEI/cases?on=2026-04-02&sort={sort}")).await;
+        assert_eq!(members(&cases, "prisonerNumber"), expected, "{sort}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! All entries of a case.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, Utc};
 
@@ -86,6 +86,16 @@ impl History {
             PrisonerEvent::PrisonerNumberRetired(retired) => Some((entry, &retired.survivor)),
             _ => None,
         })
+    }
+
+    /// The history up to the retirement of the number: while no other number has taken the case over,
+    /// the case is still as it was left here.
+    #[must_use]
+    pub fn before_retirement(&self) -> Cow<'_, Self> {
+        match self.retirement() {
+            Some((retirement, _)) => Cow::Owned(self.prefix_while(|entry| entry.revision < retirement.revision)),
+            None => Cow::Borrowed(self),
+        }
     }
 
     /// The last entry that can have brought about `role`, which the case has now: the entry that

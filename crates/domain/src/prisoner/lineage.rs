@@ -132,6 +132,15 @@ impl RemovedNumbers {
         None
     }
 
+    /// Adds a number that was retired, with the position of its retirement. Callers must add the
+    /// numbers that others took over first: a number counts from the second half of its merge where
+    /// that is recorded.
+    pub fn add_retired(&mut self, history: &History) {
+        if let Some((retirement, _)) = history.retirement() {
+            self.unread.insert(retirement.position, history.number().clone());
+        }
+    }
+
     /// Adds the numbers merged into one that was looked up.
     pub fn add(&mut self, history: &History) {
         self.unread.extend(history.entries().iter().filter_map(|entry| match &entry.event {

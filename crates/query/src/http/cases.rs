@@ -54,8 +54,9 @@ pub(super) struct ListCasesQuery {
     /// Whether the case waits to be allocated.
     waiting: Option<bool>,
     /// `prisonerNumber`, `tier`, `pom`, `phase`, `handoverStartDate`, `handoverDate`,
-    /// `waitingSince` or `responsibleSince`; with `-` before it, descending. Cases that are alike
-    /// in it, by prisoner number.
+    /// `waitingSince` or `responsibleSince`; with `-` before it, descending. Phases are in the order
+    /// in which a case goes through them. Cases with equal values are by prisoner number, in either
+    /// direction.
     #[serde(default)]
     #[param(value_type = Option<String>, default = "prisonerNumber")]
     sort: SortParam,

@@ -59,15 +59,19 @@ impl<'de> Deserialize<'de> for HandoverWindow {
     }
 }
 
+/// A case is overdue for a COM on the second day after its handover date.
+const OVERDUE_AFTER_DAYS: u64 = 2;
+
 /// The handovers of a prison. Each list has at most 1,000 cases, the earliest; a prison holds about
 /// that many.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Handovers<'a> {
-    /// A COM comes in to support within the days asked for, by start date.
+    /// A COM comes in to support within the days asked for, by start date. A case whose start is its
+    /// handover date is under `due` alone.
     starting: Vec<CaseItem<'a>>,
     /// The COM becomes responsible within the days asked for, by handover date.
     due: Vec<CaseItem<'a>>,
-    /// The COM is responsible already, but none is named; longest first.
+    /// No COM is named on the second day after the handover date, or later; longest first.
     overdue: Vec<CaseItem<'a>>,
 }
 
@@ -88,6 +92,7 @@ pub(super) async fn handovers(
     let today = london::date(at);
     let days_ahead = |days| today.checked_add_days(Days::new(days)).unwrap_or(today);
     let ahead = Some((days_ahead(1), days_ahead(query.within.0)));
+    let lacks_com_since = today.checked_sub_days(Days::new(OVERDUE_AFTER_DAYS));
     let here = CaseFilter { prison: Some(prison.clone()), ..CaseFilter::default() };
     let list = |filter, by| CaseList {
         filter,
@@ -98,7 +103,7 @@ pub(super) async fn handovers(
     let asked = [
         list(CaseFilter { starts_within: ahead, ..here.clone() }, SortBy::HandoverStartDate),
         list(CaseFilter { due_within: ahead, ..here.clone() }, SortBy::HandoverDate),
-        list(CaseFilter { overdue: true, ..here }, SortBy::ResponsibleSince),
+        list(CaseFilter { lacks_com_since, ..here }, SortBy::HandoverDate),
     ];
     let (position, pages) = past::case_lists(&state, CaseListScope::Prison(&prison), asked, at, as_of.known_at).await?;
     let [starting, due, overdue] =

@@ -143,8 +143,7 @@ pub(super) async fn history_entry(
     PathParams((number, revision)): PathParams<(PrisonerNumber, u64)>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
-    let position = state.log.head().await.map_err(crate::Error::from)?;
-    let entries = past::own_entries(&state.log, &number).await?;
+    let (position, entries) = past::own_entries(&state.log, &number).await?;
     if entries.is_empty() {
         return Err(prisoner_unknown(&number).with_position(position));
     }

@@ -1,6 +1,8 @@
 //! `GET /subject-access-request`: everything held on a person, in the shape of HMPPS's subject
 //! access requests.
 
+use std::collections::BTreeSet;
+
 use axum::{
     extract::State,
     http::{HeaderValue, StatusCode, header},
@@ -125,14 +127,20 @@ pub(super) async fn subject_access_request(
                 .and_then(|Date(last)| last.checked_add_days(Days::new(1)))
                 .is_none_or(|after| instant < london::midnight(after))
     };
-    let (head, entries) = past::case_history(&state.log, &number, None).await?;
-    let mut numbers: Vec<PrisonerNumber> = entries.iter().map(|entry| entry.number.clone()).collect();
-    numbers.push(number.clone());
-    numbers.sort();
-    numbers.dedup();
-    let contacts = nomis_contact::of_prisoners(&state.views, &numbers).await?;
-    // History and contacts: what both of them include.
-    let position = head.min(contacts.position);
+    // The contacts are those of the person's numbers, which the history names. It is read up to the
+    // position of the contacts, so that the answer is of one position; where it names a further
+    // number then, the contacts are read again.
+    let mut numbers = BTreeSet::from([number.clone()]);
+    let (contacts, entries) = loop {
+        let contacts = nomis_contact::of_prisoners(&state.views, &numbers).await?;
+        let entries = past::case_history_to(&state.log, &number, contacts.position).await?;
+        let known = numbers.len();
+        numbers.extend(entries.iter().map(|entry| entry.number.clone()));
+        if numbers.len() == known {
+            break (contacts, entries);
+        }
+    };
+    let position = contacts.position;
     let content = SubjectAccessContent {
         prisoner_number: number,
         history: entries

@@ -1,8 +1,11 @@
 //! Single cases: at an instant, and from the first period to the last planned one.
 //!
 //! A number that was merged answers with the survivor; before anything was known under the
-//! survivor, with the numbers merged into it. The time before a merge always comes from the log,
-//! which goes at least as far as the views.
+//! survivor, with the numbers merged into it. The two halves of a merge are recorded one after the
+//! other: until anything is known of the survivor, the removed number answers as it was left.
+//!
+//! An answer is of one position. Where the views answer a part of it, the log is read up to their
+//! position, which it has always reached.
 
 use std::slice;
 
@@ -10,7 +13,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     identifier::PrisonerNumber,
     prisoner::{
-        History,
+        self, History,
         lineage::{PeriodBeforeMerge, periods_before_merges},
     },
 };
@@ -20,10 +23,13 @@ use views::{CasePeriodRow, PrisonerCaseRow};
 use super::{PastError, histories::Histories, point::Point};
 use crate::{
     Error, QueryState,
-    present::case::{self, CaseAt},
+    present::{
+        case::{self, CaseAt},
+        checkpoint, snapshot,
+    },
 };
 
-/// A case at an instant, and the position that the answer includes. Of the present it shares its
+/// A case at an instant, and the position that the answer is of. Of the present it shares its
 /// statement with the look-ups that come at the same time.
 pub(crate) async fn case_at(
     state: &QueryState,
@@ -33,15 +39,15 @@ pub(crate) async fn case_at(
 ) -> Result<(u64, CaseAt), PastError> {
     let Some(known_at) = known_at else {
         let (position, case) = state.cases.case_at(number.clone(), on).await?;
-        let mut histories = Histories::new(&state.log, Point::LATEST);
-        return Ok((position, or_before_merges(&mut histories, case, on).await?));
+        let mut histories = Histories::new(&state.log, Point { position });
+        return Ok((position, or_from_log(&mut histories, number, case, on).await?));
     };
     let (position, cases) = known_cases_at(state, slice::from_ref(number), on, known_at).await?;
     Ok((position, cases.into_iter().next().unwrap_or(CaseAt::Unknown)))
 }
 
 /// The cases of several numbers at an instant, in the order asked, and the position that all of
-/// them include.
+/// them are of.
 pub(crate) async fn cases_at(
     state: &QueryState,
     numbers: &[PrisonerNumber],
@@ -52,11 +58,16 @@ pub(crate) async fn cases_at(
         return known_cases_at(state, numbers, on, known_at).await;
     }
     let asked = numbers.iter().map(|number| (number.clone(), on)).collect();
-    let mut views = state.views.acquire().await.map_err(Error::from)?;
-    let (position, cases) = case::each_at(&mut views, asked).await?;
-    drop(views);
-    let mut histories = Histories::new(&state.log, Point::LATEST);
-    Ok((position, each_or_before_merges(&mut histories, cases, on).await?))
+    let mut views = snapshot(&state.views).await?;
+    let position = checkpoint::read(&mut *views).await?.position;
+    let found = case::each_at(&mut views, asked).await?;
+    views.commit().await.map_err(Error::from)?;
+    let mut histories = Histories::new(&state.log, Point { position });
+    let mut cases = Vec::with_capacity(numbers.len());
+    for (number, (_, case)) in numbers.iter().zip(found) {
+        cases.push(or_from_log(&mut histories, number, case, on).await?);
+    }
+    Ok((position, cases))
 }
 
 async fn known_cases_at(
@@ -68,77 +79,75 @@ async fn known_cases_at(
     let point = Point::of(&state.log, known_at).await?;
     let mut histories = Histories::new(&state.log, point);
     histories.read_survivors(numbers).await?;
-    let cases = numbers.iter().map(|number| Ok(histories.survivor(number)?.map_or(CaseAt::Unknown, |of| at(of, on))));
-    let cases = cases.collect::<Result<_, Error>>()?;
-    Ok((point.position, each_or_before_merges(&mut histories, cases, on).await?))
-}
-
-/// A case at an instant by its own history alone.
-fn at(history: &History, on: DateTime<Utc>) -> CaseAt {
-    match CasePeriodRow::find_at(history, on) {
-        Some(period) => CaseAt::Case(Box::new(period)),
-        None => CaseAt::NotYet(history.number().clone()),
+    let mut cases = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        cases.push(case_in_log(&mut histories, number, on).await?);
     }
+    Ok((point.position, cases))
 }
 
-async fn each_or_before_merges(
+/// A case as the views have it, or as the log has it where nothing had happened yet under the
+/// number that answers: it may have been known under others.
+async fn or_from_log(
     histories: &mut Histories<'_>,
-    mut cases: Vec<CaseAt>,
+    asked: &PrisonerNumber,
+    case: CaseAt,
     on: DateTime<Utc>,
-) -> Result<Vec<CaseAt>, Error> {
-    for case in &mut cases {
-        let by_itself = std::mem::replace(case, CaseAt::Unknown);
-        *case = or_before_merges(histories, by_itself, on).await?;
+) -> Result<CaseAt, Error> {
+    let CaseAt::NotYet(_) = case else { return Ok(case) };
+    histories.read_survivors(slice::from_ref(asked)).await?;
+    case_in_log(histories, asked, on).await
+}
+
+/// A case at an instant by the histories of its numbers; [`Histories::read_survivors`] must have
+/// read the number asked for.
+async fn case_in_log(histories: &mut Histories<'_>, asked: &PrisonerNumber, on: DateTime<Utc>) -> Result<CaseAt, Error> {
+    let Some(number) = histories.answering_number(asked)? else { return Ok(CaseAt::Unknown) };
+    let own = histories.get(&number).map(own_periods).unwrap_or_default();
+    let mut then = own.into_iter().find(|period| period.holds_at(on));
+    if then.is_none() {
+        then = periods_before(histories, asked, &number).await?.into_iter().find(|period| period.holds_at(on));
     }
-    Ok(cases)
+    Ok(then.map_or(CaseAt::NotYet(number), |period| CaseAt::Case(Box::new(period))))
 }
 
-/// A case to which nothing had happened yet under the surviving number may have been known under
-/// one that was merged into it.
-async fn or_before_merges(histories: &mut Histories<'_>, case: CaseAt, on: DateTime<Utc>) -> Result<CaseAt, Error> {
-    let CaseAt::NotYet(survivor) = &case else { return Ok(case) };
-    let before = cases_before_merges(histories, survivor).await?;
-    let then = before.into_iter().find(|case| case.holds_at(on));
-    Ok(then.map_or(case, |then| CaseAt::Case(Box::new(then))))
-}
-
-/// Every period of a case, past and planned, in order, and the position that the answer includes;
-/// `None` where nothing is known of the number. Those from before a merge need not adjoin.
+/// Every period of a case, past and planned, in order, and the position that the answer is of;
+/// `None` where nothing is known of the number. Those from before a merge need not adjoin. They all
+/// come from the log, which the time before a merge needs anyway.
 pub(crate) async fn case_periods(
     state: &QueryState,
-    number: &PrisonerNumber,
+    asked: &PrisonerNumber,
     known_at: Option<KnownAt>,
 ) -> Result<(u64, Option<Vec<CasePeriodRow>>), PastError> {
-    let (position, mut histories, case) = match known_at {
-        None => {
-            let (position, case) = case::periods(&state.views, number).await?;
-            (position, Histories::new(&state.log, Point::LATEST), case)
-        }
-        Some(known_at) => {
-            let point = Point::of(&state.log, known_at).await?;
-            let mut histories = Histories::new(&state.log, point);
-            histories.read_survivors(slice::from_ref(number)).await?;
-            let case = histories
-                .survivor(number)?
-                .map(|history: &History| (history.number().clone(), CasePeriodRow::all_of(history)));
-            (point.position, histories, case)
-        }
+    let point = match known_at {
+        None => Point { position: checkpoint::read(&state.views).await?.position },
+        Some(known_at) => Point::of(&state.log, known_at).await?,
     };
-    let Some((survivor, own)) = case else { return Ok((position, None)) };
-    let mut all = cases_before_merges(&mut histories, &survivor).await?;
-    all.extend(own);
-    Ok((position, Some(all)))
+    let mut histories = Histories::new(&state.log, point);
+    histories.read_survivors(slice::from_ref(asked)).await?;
+    let Some(number) = histories.answering_number(asked)? else { return Ok((point.position, None)) };
+    let mut all = periods_before(&mut histories, asked, &number).await?;
+    all.extend(histories.get(&number).map(own_periods).unwrap_or_default());
+    Ok((point.position, Some(all)))
 }
 
-/// The periods that the numbers merged into this one had before its own first one, in order, as
-/// answers for the survivor.
-async fn cases_before_merges(
+/// The periods of the number that answers for a case. One that was retired answers only while
+/// nothing is known of its survivor, and for all that time.
+fn own_periods(history: &History) -> Vec<CasePeriodRow> {
+    let Some(case) = PrisonerCaseRow::of(history, history.state()) else { return Vec::new() };
+    let periods = prisoner::periods(&history.before_retirement()).into_iter();
+    periods.filter_map(|period| CasePeriodRow::of(&case, period)).collect()
+}
+
+/// The periods of the time before the first one of the number that answers, in order, as answers
+/// for that number.
+async fn periods_before(
     histories: &mut Histories<'_>,
-    survivor: &PrisonerNumber,
+    asked: &PrisonerNumber,
+    number: &PrisonerNumber,
 ) -> Result<Vec<CasePeriodRow>, Error> {
-    histories.read([survivor.clone()]).await?;
-    let removed = histories.read_removed(survivor).await?;
-    let Some(survivor) = histories.get(survivor) else { return Ok(Vec::new()) };
+    let removed = histories.read_removed(asked).await?;
+    let Some(survivor) = histories.get(number) else { return Ok(Vec::new()) };
     let removed = removed.iter().filter_map(|(merged_at, number)| Some((*merged_at, histories.get(number)?)));
     let before = periods_before_merges(survivor, removed);
     Ok(before.iter().filter_map(|before| case_before_merge(survivor, before)).collect())

@@ -61,10 +61,7 @@ pub async fn whole_case(
     number: &PrisonerNumber,
     known_at: Option<KnownAt>,
 ) -> Result<Option<WholeCase>, PastError> {
-    let point = match known_at {
-        Some(known_at) => Point::of(log, known_at).await?,
-        None => Point::LATEST,
-    };
+    let point = Point::of(log, known_at).await?;
     let Some(EventsOfCase { survivor, removed }) = events_of_case(log, number, point).await? else { return Ok(None) };
     let history = &survivor.history;
     let before = periods_before_merges(history, removed.iter().map(|(merged_at, of)| (*merged_at, &of.history)));
@@ -73,7 +70,7 @@ pub async fn whole_case(
         Some(CasePeriod { number: before.removed.number().clone(), case, period: before.period })
     });
     let last = PrisonerCaseRow::of(history, history.state());
-    let own = periods(history).into_iter().filter_map(|period| {
+    let own = periods(&history.before_retirement()).into_iter().filter_map(|period| {
         let case = CasePeriodRow::of(last.as_ref()?, period.clone())?;
         Some(CasePeriod { number: history.number().clone(), case, period })
     });
@@ -81,30 +78,33 @@ pub async fn whole_case(
     Ok(Some(WholeCase { number, periods, entries: entries_in_order(survivor, removed) }))
 }
 
-/// [`WholeCase::entries`] as they were known at a point, and the position that they include; none
-/// where nothing was known.
+/// [`WholeCase::entries`] as they were known at a point, and its position; none where nothing was
+/// known.
 pub(crate) async fn case_history(
     log: &SharedLog,
     number: &PrisonerNumber,
     known_at: Option<KnownAt>,
 ) -> Result<(u64, Vec<CaseEntry>), PastError> {
-    let (position, point) = match known_at {
-        // Read before the history, so that the history goes at least as far.
-        None => (log.head().await.map_err(Error::from)?, Point::LATEST),
-        Some(known_at) => {
-            let point = Point::of(log, known_at).await?;
-            (point.position, point)
-        }
-    };
-    let case = events_of_case(log, number, point).await?;
-    Ok((position, case.map_or(Vec::new(), |case| entries_in_order(case.survivor, case.removed))))
+    let position = Point::of(log, known_at).await?.position;
+    Ok((position, case_history_to(log, number, position).await?))
 }
 
-/// Every entry recorded under this very number, in that order.
-pub(crate) async fn own_entries(log: &SharedLog, number: &PrisonerNumber) -> Result<Vec<CaseEntry>, Error> {
-    let read = log.read_streams(&[Stream::Prisoner(number.clone())]).await?;
+/// [`WholeCase::entries`] up to a position that the log has reached.
+pub(crate) async fn case_history_to(
+    log: &SharedLog,
+    number: &PrisonerNumber,
+    position: u64,
+) -> Result<Vec<CaseEntry>, Error> {
+    let case = events_of_case(log, number, Point { position }).await?;
+    Ok(case.map_or(Vec::new(), |case| entries_in_order(case.survivor, case.removed)))
+}
+
+/// Every entry recorded under this very number, in that order, and the position that they are of.
+pub(crate) async fn own_entries(log: &SharedLog, number: &PrisonerNumber) -> Result<(u64, Vec<CaseEntry>), Error> {
+    let position = log.head().await?;
+    let read = log.read_streams_to(&[Stream::Prisoner(number.clone())], position).await?;
     let events = read.into_iter().flatten().collect::<Vec<_>>();
-    Ok(EventsOfNumber::from_events(number.clone(), &events)?.into_entries().collect())
+    Ok((position, EventsOfNumber::from_events(number.clone(), &events)?.into_entries().collect()))
 }
 
 /// The events recorded under one number, and the history that they make.
@@ -146,13 +146,14 @@ struct EventsOfCase {
     removed: Vec<(u64, EventsOfNumber)>,
 }
 
-/// The events of the case that a number belongs to, as far as they were known at a point: the
-/// survivor's, and those of every number merged into it. `None` where nothing was known.
-async fn events_of_case(log: &SharedLog, number: &PrisonerNumber, point: Point) -> Result<Option<EventsOfCase>, Error> {
+/// The events of the case that a number belongs to, as far as they were known at a point: those of
+/// the number that answers, and those of every number under which the case was known before.
+/// `None` where nothing was known.
+async fn events_of_case(log: &SharedLog, asked: &PrisonerNumber, point: Point) -> Result<Option<EventsOfCase>, Error> {
     let mut histories = Histories::<EventsOfNumber>::new(log, point);
-    histories.read_survivors(std::slice::from_ref(number)).await?;
-    let Some(survivor) = histories.survivor(number)?.map(|of| of.history.number().clone()) else { return Ok(None) };
-    let removed = histories.read_removed(&survivor).await?;
+    histories.read_survivors(std::slice::from_ref(asked)).await?;
+    let Some(survivor) = histories.answering_number(asked)? else { return Ok(None) };
+    let removed = histories.read_removed(asked).await?;
     let removed =
         removed.into_iter().filter_map(|(merged_at, number)| Some((merged_at, histories.take(&number)?))).collect();
     Ok(histories.take(&survivor).map(|survivor| EventsOfCase { survivor, removed }))

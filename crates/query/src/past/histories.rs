@@ -9,7 +9,7 @@ use domain::{
     prison,
     prisoner::{
         History,
-        lineage::{RemovedNumbers, SurvivorChain},
+        lineage::{ChainLink, RemovedNumbers, SurvivorChain},
     },
 };
 use event_log::{LogError, RecordedEvent, SharedLog, history::fold};
@@ -95,19 +95,21 @@ impl<'l, H: FromEvents> Histories<'l, H> {
         Ok(())
     }
 
-    /// Reads the numbers that were merged into one that was read, and those that were merged into
-    /// them. Returns them with the position of each merge.
-    pub(super) async fn read_removed(
-        &mut self,
-        survivor: &PrisonerNumber,
-    ) -> Result<Vec<(u64, PrisonerNumber)>, Error> {
-        let mut removed = Vec::new();
-        let Some(survivor) = self.get(survivor) else { return Ok(removed) };
+    /// The numbers under which a case was known before it was known under the number that answers
+    /// for `asked`, each with the position of its merge: those that the number took over, those that
+    /// were merged into them, and those between `asked` and it that nothing took over yet. Reads all
+    /// of them; [`Self::read_survivors`] must have read `asked`.
+    pub(super) async fn read_removed(&mut self, asked: &PrisonerNumber) -> Result<Vec<(u64, PrisonerNumber)>, Error> {
+        let mut chain = self.known_chain(asked)?;
+        let Some(survivor) = chain.pop().and_then(|number| self.get(&number)) else { return Ok(Vec::new()) };
         let mut unread = RemovedNumbers::of(survivor.history());
+        let mut removed = Vec::new();
         loop {
             let next: Vec<(u64, PrisonerNumber)> = std::iter::from_fn(|| unread.take_next()).collect();
             if next.is_empty() {
-                return Ok(removed);
+                let Some(merged) = chain.pop() else { return Ok(removed) };
+                self.get(&merged).into_iter().for_each(|merged| unread.add_retired(merged.history()));
+                continue;
             }
             self.read(next.iter().map(|(_, number)| number.clone())).await?;
             let read = next.iter().filter_map(|(_, number)| self.get(number));
@@ -130,12 +132,20 @@ impl<'l, H: FromEvents> Histories<'l, H> {
         self.read.get(number)?.as_ref()
     }
 
-    /// The history that answers for a number: its own, or the survivor's once it had been merged.
-    /// `None` where nothing was known. [`Self::read_survivors`] must have read the number.
-    pub(super) fn survivor(&self, number: &PrisonerNumber) -> Result<Option<&H>, Error> {
+    /// The number whose history answers for a number: itself, or once it had been merged the
+    /// survivor, as soon as anything was known of that one. `None` where nothing was known.
+    /// [`Self::read_survivors`] must have read the number.
+    pub(super) fn answering_number(&self, asked: &PrisonerNumber) -> Result<Option<PrisonerNumber>, Error> {
+        Ok(self.known_chain(asked)?.pop())
+    }
+
+    /// The number and those that its case goes on under, in order, as far as anything was known of
+    /// them: the survivor of a merge whose second half is not recorded may have no history.
+    fn known_chain(&self, asked: &PrisonerNumber) -> Result<Vec<PrisonerNumber>, Error> {
         let survivor_of = |number: &PrisonerNumber| self.own(number)?.survivor.clone();
-        let chain = SurvivorChain::follow_all(number.clone(), survivor_of)?;
-        Ok(self.get(&chain.last().number))
+        let chain = SurvivorChain::follow_all(asked.clone(), survivor_of)?;
+        let numbers = chain.links().map(|ChainLink { number, .. }| number);
+        Ok(numbers.filter(|number| self.own(number).is_some()).cloned().collect())
     }
 }
 

@@ -34,6 +34,7 @@ use crate::{
         case_prison,
         nomis_contact::{self, ContactAtPrison, ContactList},
         roster::{self, PomCaseload, RegisteredPom},
+        snapshot,
     },
 };
 
@@ -44,7 +45,7 @@ pub(crate) enum CaseListScope<'a> {
     Pom(StaffId),
 }
 
-/// Pages of lists of cases, and the position that all of them include.
+/// Pages of lists of cases, and the position that all of them are of.
 pub(crate) async fn case_lists<const N: usize>(
     state: &QueryState,
     scope: CaseListScope<'_>,
@@ -56,13 +57,15 @@ pub(crate) async fn case_lists<const N: usize>(
         Some(known_at) => Some(point_in_views(state, known_at).await?),
         None => None,
     };
-    let mut position = u64::MAX;
+    let mut views = snapshot(&state.views).await?;
+    let mut position = 0;
     let mut found = Vec::with_capacity(N);
     for list in &lists {
-        let read = case_list::first(&state.views, list, at, point.map(|point| point.position)).await?;
-        position = position.min(read.position);
+        let read = case_list::first(&mut views, list, at, point.map(|point| point.position)).await?;
+        position = read.position;
         found.push(read.rows);
     }
+    views.commit().await.map_err(Error::from)?;
     if let Some(point) = point {
         position = point.position;
         let filters = lists.iter().map(|list| list.filter.clone()).collect();

@@ -9,9 +9,9 @@
 //! | which numbers are of one case? | `numbers` |
 //!
 //! Each function takes an optional [`KnownAt`](event_log::KnownAt). Without one, the answer is of
-//! the present: from the views, with the time before a merge from the log. With one, it is the
-//! answer that the views would have given, had the log ended there. Each function also answers the
-//! position that the answer includes.
+//! the present: from the views, with the time before a merge from the log up to the position of the
+//! views. With one, it is the answer that the views would have given, had the log ended there. Each
+//! function also answers the one position that the whole answer is of.
 //!
 //! It knows nothing of HTTP: [`PastError`] is translated in `http`.
 
@@ -27,6 +27,6 @@ pub use case_history::{CaseEntry, CasePeriod, WholeCase, whole_case};
 pub use error::PastError;
 
 pub(crate) use case_at::{case_at, case_periods, cases_at};
-pub(crate) use case_history::{case_history, own_entries};
+pub(crate) use case_history::{case_history, case_history_to, own_entries};
 pub(crate) use lists::{CaseListScope, case_lists, contacts, months, roster};
 pub(crate) use numbers::{case_numbers, merge_partner};

@@ -3,6 +3,7 @@
 use event_log::{KnownAt, SharedLog};
 
 use super::PastError;
+use crate::Error;
 
 /// Everything in the log up to a position, and nothing after it. An instant becomes a position
 /// before anything is read, so that a whole answer is of one point.
@@ -12,11 +13,12 @@ pub(super) struct Point {
 }
 
 impl Point {
-    /// All that the log has when it is read.
-    pub(super) const LATEST: Self = Self { position: u64::MAX };
-
-    /// The point that a caller names.
-    pub(super) async fn of(log: &SharedLog, known_at: KnownAt) -> Result<Self, PastError> {
-        Ok(Self { position: known_at.position(log).await? })
+    /// The point that a caller names, or else the end of the log.
+    pub(super) async fn of(log: &SharedLog, known_at: impl Into<Option<KnownAt>>) -> Result<Self, PastError> {
+        let position = match known_at.into() {
+            Some(known_at) => known_at.position(log).await?,
+            None => log.head().await.map_err(Error::from)?,
+        };
+        Ok(Self { position })
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::{NamedColumns, ViewRows, read_named};
 use crate::Error;
@@ -70,7 +70,7 @@ pub(crate) async fn in_force_of_prisoners(
 
 /// The allocations in force of these POMs, by POM and case.
 pub(crate) async fn in_force_of_poms(
-    views: &PgPool,
+    views: &mut PgConnection,
     staff_ids: &[StaffId],
     at: DateTime<Utc>,
 ) -> Result<ViewRows<AllocationInForce>, Error> {

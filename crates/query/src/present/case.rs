@@ -4,10 +4,10 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
-use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use views::{CasePeriodRow, Damage, ViewTable as _};
 
-use super::{NamedColumns, ViewRows, position, read_rows};
+use super::{NamedColumns, position};
 use crate::Error;
 
 /// A case at an instant.
@@ -15,7 +15,8 @@ use crate::Error;
 pub(crate) enum CaseAt {
     /// The ledger has never heard of the number.
     Unknown,
-    /// Nothing had happened to the case yet.
+    /// Nothing had happened yet under the number that the case goes on under. What was known under
+    /// the others is in the log.
     NotYet(PrisonerNumber),
     /// The case, under the surviving number.
     Case(Box<CasePeriodRow>),
@@ -24,22 +25,30 @@ pub(crate) enum CaseAt {
 /// Most merges in a row that are followed; a person has had two or three numbers.
 const MERGES_MAX: usize = 32;
 
+/// A case, and the position of the statement that answered: the position that the answer is of.
+pub(crate) type PositionedCase = (u64, CaseAt);
+
 /// Looks cases up, each at its own instant, in the order asked. One round trip answers all that
-/// have a period then; a second those that have none, and one more each merge in a row. The
-/// position is one that all of the answer includes.
+/// have a period then; a second those that have none, and one more each merge in a row. The answers
+/// are of one position where `views` is a [`super::snapshot`].
+///
+/// A number that was merged answers with the survivor. Where the views know nothing of the survivor
+/// yet, the second half of the merge is not recorded: the answer is then [`CaseAt::NotYet`], with
+/// the last number that they know.
 pub(crate) async fn each_at(
     views: &mut PgConnection,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
-) -> Result<(u64, Vec<CaseAt>), Error> {
-    let mut answer: Vec<CaseAt> = cases.iter().map(|_| CaseAt::Unknown).collect();
+) -> Result<Vec<PositionedCase>, Error> {
+    let mut answer: Vec<PositionedCase> = cases.iter().map(|_| (0, CaseAt::Unknown)).collect();
+    let lookups = cases.into_iter().enumerate();
     let mut open: Vec<OpenLookup> =
-        cases.into_iter().enumerate().map(|(place, (number, instant))| OpenLookup { place, number, instant }).collect();
-    let mut reached = look_up_periods(views, &mut open, &mut answer).await?;
+        lookups.map(|(place, (number, instant))| OpenLookup { place, number, instant, merged: None }).collect();
+    look_up_periods(views, &mut open, &mut answer).await?;
     for _ in 0..MERGES_MAX {
         if open.is_empty() {
-            return Ok((reached, answer));
+            return Ok(answer);
         }
-        reached = reached.min(look_up_cases(views, &mut open, &mut answer).await?);
+        look_up_cases(views, &mut open, &mut answer).await?;
     }
     Err(too_many_merges(&open[0].number))
 }
@@ -49,6 +58,8 @@ struct OpenLookup {
     place: usize,
     number: PrisonerNumber,
     instant: DateTime<Utc>,
+    /// The number that was merged into this one, where another was asked for.
+    merged: Option<PrisonerNumber>,
 }
 
 /// Answers the look-ups of cases that have a period at their instant and were not merged, from one
@@ -56,8 +67,8 @@ struct OpenLookup {
 async fn look_up_periods(
     views: &mut PgConnection,
     open: &mut Vec<OpenLookup>,
-    answer: &mut [CaseAt],
-) -> Result<u64, Error> {
+    answer: &mut [PositionedCase],
+) -> Result<(), Error> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "SELECT {}, (SELECT position FROM checkpoint) AS ledger_position
@@ -77,8 +88,9 @@ async fn look_up_periods(
         .fetch_all(&mut *views)
         .await?;
     if rows.is_empty() {
-        return Ok(u64::MAX);
+        return Ok(());
     }
+    let position = position(&rows)?;
     // A damaged row must not fail the other look-ups. It answers none here, and the statement of
     // `look_up_cases` reads it again where it is the one that answers.
     let mut periods: Vec<_> = rows.iter().filter_map(|row| CasePeriodRow::read_row(row).ok()).collect();
@@ -87,11 +99,11 @@ async fn look_up_periods(
         let holds =
             |period: &&CasePeriodRow| period.prisoner_number == lookup.number && period.holds_at(lookup.instant);
         match periods.iter().find(holds) {
-            Some(period) => answer[lookup.place] = CaseAt::Case(Box::new(period.clone())),
+            Some(period) => answer[lookup.place] = (position, CaseAt::Case(Box::new(period.clone()))),
             None => open.push(lookup),
         }
     }
-    position(&rows)
+    Ok(())
 }
 
 /// Answers the look-ups of unknown numbers, and of cases of which nothing is known at their
@@ -99,8 +111,8 @@ async fn look_up_periods(
 async fn look_up_cases(
     views: &mut PgConnection,
     open: &mut Vec<OpenLookup>,
-    answer: &mut [CaseAt],
-) -> Result<u64, Error> {
+    answer: &mut [PositionedCase],
+) -> Result<(), Error> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "SELECT {}, v.position AS ledger_position, asked.place, c.prisoner_number AS number,
@@ -116,52 +128,26 @@ async fn look_up_cases(
     let numbers: Vec<&str> = open.iter().map(|lookup| lookup.number.as_str()).collect();
     let instants: Vec<DateTime<Utc>> = open.iter().map(|lookup| lookup.instant).collect();
     let rows = sqlx::query(SQL.as_str()).bind(numbers).bind(instants).fetch_all(&mut *views).await?;
+    let position = position(&rows)?;
     let lookups = std::mem::take(open);
     for row in &rows {
         // Counted from 1; null in the one row that has the position alone.
         let place = row.try_get::<Option<i64>, _>("place")?.and_then(|place| usize::try_from(place - 1).ok());
-        let Some(&OpenLookup { place, instant, .. }) = place.and_then(|place| lookups.get(place)) else { continue };
-        match read_case(row)? {
-            CaseOrSurvivor::Survivor(number) => open.push(OpenLookup { place, number, instant }),
-            CaseOrSurvivor::Case(case) => answer[place] = case,
-        }
-    }
-    position(&rows)
-}
-
-/// A case's number, the survivor's where it was merged, and every period, past and planned, in
-/// order; `None` where the number is unknown.
-pub(crate) async fn periods(
-    views: &PgPool,
-    number: &PrisonerNumber,
-) -> Result<(u64, Option<(PrisonerNumber, Vec<CasePeriodRow>)>), Error> {
-    static SQL: LazyLock<String> = LazyLock::new(|| {
-        format!(
-            "SELECT {}, v.position AS ledger_position, c.prisoner_number AS number, c.merged_into AS survivor
-             FROM checkpoint v
-             LEFT JOIN prisoner_case c ON c.prisoner_number = $1
-             LEFT JOIN case_period   p ON p.prisoner_number = c.prisoner_number
-             ORDER BY p.valid_from",
-            CasePeriodRow::select("p")
-        )
-    });
-    let mut number = number.clone();
-    for _ in 0..MERGES_MAX {
-        let rows = sqlx::query(SQL.as_str()).bind(number.as_str()).fetch_all(views).await?;
-        let first = match rows.first() {
-            Some(row) => read_case(row)?,
-            None => CaseOrSurvivor::Case(CaseAt::Unknown),
-        };
-        match first {
-            CaseOrSurvivor::Survivor(survivor) => number = survivor,
-            CaseOrSurvivor::Case(CaseAt::Unknown) => return Ok((position(&rows)?, None)),
-            CaseOrSurvivor::Case(CaseAt::NotYet(_) | CaseAt::Case(_)) => {
-                let ViewRows { position, rows } = read_rows(&rows, |period, _| Ok(period))?;
-                return Ok((position, Some((number, rows))));
+        let Some(lookup) = place.and_then(|place| lookups.get(place)) else { continue };
+        match (read_case(row)?, &lookup.merged) {
+            (CaseOrSurvivor::Survivor(number), _) => open.push(OpenLookup {
+                place: lookup.place,
+                number,
+                instant: lookup.instant,
+                merged: Some(lookup.number.clone()),
+            }),
+            (CaseOrSurvivor::Case(CaseAt::Unknown), Some(merged)) => {
+                answer[lookup.place] = (position, CaseAt::NotYet(merged.clone()));
             }
+            (CaseOrSurvivor::Case(case), _) => answer[lookup.place] = (position, case),
         }
     }
-    Err(too_many_merges(&number))
+    Ok(())
 }
 
 enum CaseOrSurvivor {

@@ -1,13 +1,13 @@
 //! The table `checkpoint`: how far the views have come.
 
 use event_log::{Bookmark, LogError, SharedLog};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use views::checkpoint::Checkpoint;
 
 use crate::Error;
 
 /// Reads the checkpoint, in one round trip.
-pub(crate) async fn read(views: &PgPool) -> Result<Checkpoint, Error> {
+pub(crate) async fn read(views: impl PgExecutor<'_>) -> Result<Checkpoint, Error> {
     Ok(views::checkpoint::read(views).await?)
 }
 

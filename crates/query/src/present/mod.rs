@@ -2,7 +2,7 @@
 //!
 //! A statement reads the checkpoint beside its rows (`checkpoint LEFT JOIN …`), so that position
 //! and rows are of one snapshot and of one round trip. Where there is no row, the position comes
-//! alone, beside nulls.
+//! alone, beside nulls. The statements of one answer that needs several share a [`snapshot`].
 //!
 //! A statement that reads a table's whole row selects [`ViewTable::select`] first; other columns it
 //! reads by name.
@@ -18,7 +18,7 @@ pub(crate) mod roster;
 pub(crate) mod view_size;
 
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
-use sqlx::{Decode, Postgres, Row as _, Type, postgres::PgRow};
+use sqlx::{Decode, PgPool, Postgres, Row as _, Transaction, Type, postgres::PgRow};
 use views::{Damage, ViewTable};
 
 use crate::Error;
@@ -26,6 +26,11 @@ use crate::Error;
 /// How long a statement may run: far longer than any statement of these modules takes, far shorter
 /// than a caller's patience.
 pub(crate) const STATEMENT_TIMEOUT_MS: u64 = 10_000;
+
+/// One state of the views, and so one position, for the statements of an answer that needs several.
+pub(crate) async fn snapshot(views: &PgPool) -> Result<Transaction<'static, Postgres>, Error> {
+    Ok(views.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+}
 
 /// Rows and the position in the log that they are of.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The view `nomis_contact`, with `prison` for the move onto OMiC: POM contacts that are still in
 //! NOMIS.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use chrono::NaiveDate;
 use domain::{
@@ -151,7 +151,7 @@ pub(crate) async fn changed_since(views: &PgPool, list: &ContactList, position: 
 /// Every contact ever seen of these numbers, removed ones included.
 pub(crate) async fn of_prisoners(
     views: &PgPool,
-    numbers: &[PrisonerNumber],
+    numbers: &BTreeSet<PrisonerNumber>,
 ) -> Result<ViewRows<NomisContactRow>, Error> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(

@@ -7,7 +7,7 @@ use domain::{
     identifier::{PrisonCode, StaffId},
     prison::History,
 };
-use sqlx::{PgPool, Row as _};
+use sqlx::{PgConnection, PgPool, Row as _};
 use views::{PomPeriodRow, ViewTable as _};
 
 use super::{ViewRows, read_rows};
@@ -89,7 +89,7 @@ pub(crate) async fn with_caseloads(
 
 /// POMs by staff id, on whichever roster they are; of several, all.
 pub(crate) async fn by_staff_ids(
-    views: &PgPool,
+    views: &mut PgConnection,
     staff_ids: &[StaffId],
     at: DateTime<Utc>,
 ) -> Result<ViewRows<RegisteredPom>, Error> {

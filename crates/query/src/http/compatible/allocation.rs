@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use views::{CasePeriodRow, CasePom};
 
 use super::{LiveError, live_not_found, name_parts};
-use crate::{QueryState, http::answer::Answer, present::case::CaseAt};
+use crate::{QueryState, http::answer::Answer, past, present::case::CaseAt};
 
 /// The POMs of a case.
 #[derive(Debug, Serialize, ToSchema)]
@@ -120,7 +120,7 @@ fn manager<'a>(case: &'a CasePeriodRow, pom: &'a CasePom) -> LivePrimaryPom<'a> 
 /// number has none.
 pub(super) async fn look_up(state: &QueryState, number: &str) -> Result<(u64, Option<Box<CasePeriodRow>>), Problem> {
     let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok((0, None)) };
-    let (position, case) = state.cases.case_at(number, state.now()).await?;
+    let (position, case) = past::case_at(state, &number, state.now(), None).await?;
     Ok(match case {
         CaseAt::Case(case) => (position, Some(case)),
         CaseAt::Unknown | CaseAt::NotYet(_) => (position, None),

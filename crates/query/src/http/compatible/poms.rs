@@ -11,11 +11,12 @@ use utoipa::ToSchema;
 
 use super::{active_allocations::FirstApiAllocation, rails_time};
 use crate::{
-    QueryState,
+    Error, QueryState,
     http::answer::Answer,
     present::{
         allocation_in_force,
         roster::{self, RegisteredPom},
+        snapshot,
     },
 };
 
@@ -55,9 +56,11 @@ pub(in crate::http) async fn poms_by_ids(
 ) -> Result<Response, Problem> {
     let staff_ids = staff_ids(&ids);
     let now = state.now();
-    let poms = roster::by_staff_ids(&state.views, &staff_ids, now).await?;
-    let held = allocation_in_force::in_force_of_poms(&state.views, &staff_ids, now).await?;
-    let position = poms.position.min(held.position);
+    let mut views = snapshot(&state.views).await?;
+    let poms = roster::by_staff_ids(&mut views, &staff_ids, now).await?;
+    let held = allocation_in_force::in_force_of_poms(&mut views, &staff_ids, now).await?;
+    views.commit().await.map_err(Error::from)?;
+    let position = poms.position;
     let poms = poms
         .rows
         .into_iter()

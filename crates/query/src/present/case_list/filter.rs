@@ -31,12 +31,12 @@ pub(crate) struct CaseFilter {
     pub(crate) responsible: Option<OfficerRole>,
     pub(crate) allocated: Option<bool>,
     pub(crate) waiting: Option<bool>,
-    /// Handover starts in these days, both included.
+    /// Handover starts in these days, both included, and ends later than it starts.
     pub(crate) starts_within: Option<(NaiveDate, NaiveDate)>,
     /// The COM becomes responsible in these days, both included.
     pub(crate) due_within: Option<(NaiveDate, NaiveDate)>,
-    /// The COM is responsible, and none is named.
-    pub(crate) overdue: bool,
+    /// The COM is responsible, none is named, and the handover date is this day or earlier.
+    pub(crate) lacks_com_since: Option<NaiveDate>,
 }
 
 impl CaseFilter {
@@ -78,6 +78,9 @@ impl CaseFilter {
             Some(false) => sql.push(" AND p.waiting_since IS NULL"),
             None => &mut *sql,
         };
+        if self.starts_within.is_some() {
+            sql.push(" AND p.plan_start_date <> p.plan_handover_date");
+        }
         for (column, days) in [("p.plan_start_date", self.starts_within), ("p.plan_handover_date", self.due_within)] {
             if let Some((first, last)) = days {
                 // An override decides without regard to the plan.
@@ -89,8 +92,8 @@ impl CaseFilter {
                     .push_bind(last);
             }
         }
-        if self.overdue {
-            sql.push(" AND p.responsible = 'COM' AND p.com_name IS NULL");
+        if let Some(day) = self.lacks_com_since {
+            sql.push(" AND p.responsible = 'COM' AND p.com_name IS NULL AND p.plan_handover_date <= ").push_bind(day);
         }
     }
 
@@ -116,9 +119,14 @@ impl CaseFilter {
             && self.responsible.is_none_or(|responsible| case.responsible == responsible)
             && self.allocated.is_none_or(|allocated| case.pom.is_some() == allocated)
             && self.waiting.is_none_or(|waiting| case.waiting_since.is_some() == waiting)
+            && (self.starts_within.is_none() || case.plan.is_some_and(|plan| plan.start_date != plan.handover_date))
             && within(self.starts_within, case.plan.and_then(|plan| plan.start_date))
             && within(self.due_within, case.plan.and_then(|plan| plan.handover_date))
-            && (!self.overdue || case.responsible == OfficerRole::Com && case.com.is_none())
+            && self.lacks_com_since.is_none_or(|day| {
+                case.responsible == OfficerRole::Com
+                    && case.com.is_none()
+                    && case.plan.and_then(|plan| plan.handover_date).is_some_and(|handover| handover <= day)
+            })
     }
 }
 

@@ -13,7 +13,7 @@ mod tests;
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
 use http_api::page::{Cursor, Limit};
-use sqlx::{PgPool, Postgres, QueryBuilder, Row as _};
+use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use views::{CasePeriodRow, ViewTable as _};
 
 use super::{ViewRows, bigint, read_rows};
@@ -52,7 +52,7 @@ pub(crate) type KeyedCase = (String, CasePeriodRow);
 /// those to which nothing has happened after that position: the views are still as they were then
 /// for them.
 pub(crate) async fn first(
-    views: &PgPool,
+    views: &mut PgConnection,
     list: &CaseList,
     at: DateTime<Utc>,
     unchanged_since: Option<u64>,
@@ -78,8 +78,7 @@ impl CaseList {
     pub(crate) fn insert<'c>(&self, cases: impl IntoIterator<Item = &'c CasePeriodRow>, keyed: &mut Vec<KeyedCase>) {
         let follows = |key: &str, number: &PrisonerNumber| {
             self.after.as_ref().is_none_or(|(after_key, after_number)| {
-                let order = (key, number.as_str()).cmp(&(after_key, after_number));
-                if self.sort.descending { order.is_lt() } else { order.is_gt() }
+                self.sort.order((key, number.as_str()), (after_key, after_number)).is_gt()
             })
         };
         let found = cases
@@ -89,9 +88,7 @@ impl CaseList {
             .filter(|(key, case)| follows(key, &case.prisoner_number));
         keyed.extend(found.map(|(key, case)| (key, case.clone())));
         keyed.sort_by(|(key, case), (other_key, other)| {
-            let other = (other_key, other.prisoner_number.as_str());
-            let order = (key, case.prisoner_number.as_str()).cmp(&other);
-            if self.sort.descending { order.reverse() } else { order }
+            self.sort.order((key, case.prisoner_number.as_str()), (other_key, other.prisoner_number.as_str()))
         });
     }
 }
@@ -118,21 +115,18 @@ fn statement(list: &CaseList, at: DateTime<Utc>, unchanged_since: Option<u64>) -
             .push_bind(bigint(position));
     }
     if let Some((after_key, after_number)) = after {
-        sql.push(" AND ((")
-            .push(&key)
-            .push(r#") COLLATE "C", p.prisoner_number COLLATE "C") "#)
-            .push(if sort.descending { "< (" } else { "> (" })
+        sql.push(format_args!(r#" AND (({key}) COLLATE "C" {} "#, if sort.descending { "<" } else { ">" }))
             .push_bind(after_key.clone())
-            .push(", ")
+            .push(format_args!(r#" OR ({key}) COLLATE "C" = "#))
+            .push_bind(after_key.clone())
+            .push(r#" AND p.prisoner_number COLLATE "C" > "#)
             .push_bind(after_number.clone())
             .push(")");
     }
-    sql.push(format_args!(
-        r#" ORDER BY ({key}) COLLATE "C" {direction}, p.prisoner_number COLLATE "C" {direction} LIMIT "#
-    ))
-    .push_bind(rows_max)
-    .push(format_args!(
-        r#") page ON true ORDER BY page.sort_key COLLATE "C" {direction}, page.prisoner_number COLLATE "C" {direction}"#
-    ));
+    sql.push(format_args!(r#" ORDER BY ({key}) COLLATE "C" {direction}, p.prisoner_number COLLATE "C" LIMIT "#))
+        .push_bind(rows_max)
+        .push(format_args!(
+            r#") page ON true ORDER BY page.sort_key COLLATE "C" {direction}, page.prisoner_number COLLATE "C""#
+        ));
     sql
 }

@@ -1,7 +1,10 @@
 //! The order of a list of cases, twice as its filter is: as an expression of a statement, and as a
 //! text that is made of a case.
 
+use std::cmp::Ordering;
+
 use chrono::{DateTime, Utc};
+use domain::handover::Phase;
 use views::CasePeriodRow;
 
 /// The order of a list.
@@ -11,7 +14,8 @@ pub(crate) struct CaseSort {
     pub(crate) descending: bool,
 }
 
-/// The key of a list's order; cases with the same key are in the order of their numbers.
+/// The key of a list's order; cases with the same key are in the order of their numbers, whatever
+/// the direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum SortBy {
     #[default]
@@ -30,10 +34,10 @@ impl SortBy {
     fn text_of(self, case: &CasePeriodRow) -> Option<String> {
         let instant = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
         match self {
-            Self::PrisonerNumber => Some(String::new()),
+            Self::PrisonerNumber => Some(case.prisoner_number.to_string()),
             Self::Tier => case.tier.map(|tier| tier.to_string()),
             Self::PomName => case.pom.as_ref().map(|pom| pom.name.clone()),
-            Self::Phase => Some(case.phase.word().to_owned()),
+            Self::Phase => Some(phase_rank(case.phase).to_string()),
             Self::HandoverStartDate => case.plan.and_then(|plan| plan.start_date).map(|day| day.to_string()),
             Self::HandoverDate => case.plan.and_then(|plan| plan.handover_date).map(|day| day.to_string()),
             Self::WaitingSince => case.waiting_since.map(instant),
@@ -44,10 +48,10 @@ impl SortBy {
     /// A text that sorts as the thing itself, byte by byte; null where it is absent.
     fn text(self) -> &'static str {
         match self {
-            Self::PrisonerNumber => "''",
+            Self::PrisonerNumber => "p.prisoner_number",
             Self::Tier => "p.tier",
             Self::PomName => "p.pom_name",
-            Self::Phase => "p.phase",
+            Self::Phase => "CASE p.phase WHEN 'CUSTODY_ONLY' THEN '1' WHEN 'CUSTODY_WITH_COM' THEN '2' ELSE '3' END",
             Self::HandoverStartDate => "p.plan_start_date::text",
             Self::HandoverDate => "p.plan_handover_date::text",
             Self::WaitingSince => "to_char(p.waiting_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
@@ -56,7 +60,22 @@ impl SortBy {
     }
 }
 
+/// The place of a phase in the order in which a case goes through them.
+fn phase_rank(phase: Phase) -> u8 {
+    match phase {
+        Phase::CustodyOnly => 1,
+        Phase::CustodyWithCom => 2,
+        Phase::Community => 3,
+    }
+}
+
 impl CaseSort {
+    /// The order of two cases, each by its key and its number.
+    pub(super) fn order(self, (key, number): (&str, &str), (other_key, other_number): (&str, &str)) -> Ordering {
+        let by_key = key.cmp(other_key);
+        (if self.descending { by_key.reverse() } else { by_key }).then_with(|| number.cmp(other_number))
+    }
+
     /// The text to sort by, never null: absent values come last in either direction. No text comes
     /// after Unicode's last character, none before the empty one.
     pub(super) fn key(self) -> String {

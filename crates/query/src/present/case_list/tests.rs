@@ -47,7 +47,9 @@ fn cases_from_the_log_take_their_places_in_the_list() {
     let by_tier = CaseList { sort: CaseSort { by: SortBy::Tier, descending: false }, ..list.clone() };
     check_inserted(&by_tier, &["A0003AA", "A0001AA", "A0005AA", "A0004AA", "A0002AA"], false);
     let descending = CaseList { sort: CaseSort { by: SortBy::Tier, descending: true }, ..list.clone() };
-    check_inserted(&descending, &["A0004AA", "A0005AA", "A0001AA", "A0003AA", "A0002AA"], false);
+    check_inserted(&descending, &["A0004AA", "A0001AA", "A0005AA", "A0003AA", "A0002AA"], false);
+    let by_number = CaseList { sort: CaseSort { descending: true, ..CaseSort::default() }, ..list.clone() };
+    check_inserted(&by_number, &["A0005AA", "A0004AA", "A0003AA", "A0002AA", "A0001AA"], false);
     let after = Some(("B".to_owned(), "A0001AA".to_owned()));
     let page = CaseList { after, limit: serde_json::from_str("\"2\"").ok(), ..by_tier };
     check_inserted(&page, &["A0005AA", "A0004AA"], true);
@@ -73,7 +75,7 @@ fn the_statement_of_a_list_is_as_reviewed() {
         tier: Some("B".parse().expect("a tier")),
         phase: Some(Phase::Community),
         waiting: Some(true),
-        overdue: true,
+        lacks_com_since: Some("2026-03-01".parse().expect("a date")),
         ..all.filter.clone()
     };
     let filtered = CaseList {
