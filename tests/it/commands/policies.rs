@@ -7,6 +7,8 @@ use chrono::{DateTime, Duration, Utc};
 use domain::{
     Event, Stream,
     identifier::CommandId,
+    officer::PomStatus,
+    prison::{PomStatusChanged, PrisonEvent},
     prisoner::{DeallocationTrigger, PrisonerEvent},
 };
 use event_log::{ExpectedRevision, StoredEvent, encode};
@@ -16,7 +18,7 @@ use uuid::Uuid;
 
 use crate::support::{
     TestDatabase,
-    builders::{metadata, number_retired},
+    builders::{metadata, new_event, number_retired, prison_code, staff_id},
     eventually,
     ledger::{
         Ledger, NOVAK, OKAFOR, PRISON, SHAH, assert_recorded, assert_refused, event_types, history, serve_commands,
@@ -135,6 +137,48 @@ async fn a_backdated_status_ends_roles_at_its_date_or_now() {
     let at = async |number: &str| ledger.case_events(number).await.last().expect("the end").entry.effective_at;
     assert_eq!(json!(at("A0001AA").await), json!("2026-03-10T09:00:00Z"));
     assert!(at("A0002AA").await > "2026-03-20T09:00:00Z".parse::<DateTime<Utc>>().expect("an instant"));
+}
+
+#[tokio::test]
+async fn a_role_held_while_its_pom_was_inactive_ends_whatever_is_recorded_before_the_policy_acts() {
+    let ledger = Ledger::start().await;
+    ledger.case("A0001AA", SHAH).await;
+    ledger.case("A0002AA", NOVAK).await;
+    let Ledger { database, program } = ledger;
+    program.kill();
+    let log = database.log().await;
+    let stream = Stream::Prison(prison_code(PRISON));
+    let status = |id, status| {
+        new_event(&Event::Prison(PrisonEvent::PomStatusChanged(PomStatusChanged {
+            staff_id: staff_id(id),
+            status,
+            returns_on: None,
+            reason: None,
+        })))
+    };
+    let last = log.read_stream(&stream, 0, 100).await.expect("the stream").pop().expect("an event").revision;
+    let statuses = vec![status(SHAH, PomStatus::Inactive), status(SHAH, PomStatus::Active)];
+    let inactive = statuses[0].event_id;
+    log.append(&stream, ExpectedRevision::Exact(last), statuses).await.expect("append");
+    let ledger = Ledger { program: serve_commands(&database).await, database };
+    wait_until_pom_holds_no_case(&ledger, SHAH).await;
+    let events = ledger.case_events("A0001AA").await;
+    let ends = ends(&events);
+    assert_eq!(ends.iter().map(|end| end.metadata.causation_id).collect::<Vec<_>>(), [Some(inactive)]);
+
+    // A role that the active POM gets stays. So does one whose POM was active again by the time at
+    // which a backdated status was recorded.
+    let body = json!({"prison": PRISON, "pom": {"staffId": SHAH}});
+    assert_recorded(&ledger.client().post("/prisoners/A0001AA/allocations", &body).await);
+    for (status, day) in [("UNAVAILABLE", 12), ("ACTIVE", 14), ("INACTIVE", 10)] {
+        let body = json!({"status": status, "effectiveAt": format!("2026-03-{day}T09:00:00Z")});
+        let path = format!("/prisons/LEI/poms/{NOVAK}/status");
+        assert_recorded(&ledger.client().put(&path, &body).await);
+    }
+    let ledger = ledger.kill_and_restart().await;
+    ledger.wait_for_policies().await;
+    assert_eq!(held_by(ledger.events().await, SHAH), ["A0001AA"]);
+    assert_eq!(held_by(ledger.events().await, NOVAK), ["A0002AA"]);
 }
 
 /// Kills the program right after the status was acknowledged, and repeatedly while it works through

@@ -71,14 +71,16 @@ impl RoleHolders {
             return false;
         }
         pom.status = Some((at, is_inactive));
-        for &number in pom.may_hold.keys() {
-            let obligation = Obligation::EndOfRole { prison: code.clone(), staff_id, number: number.into() };
-            if is_inactive {
-                self.obligations.insert(obligation);
-            } else {
-                self.obligations.remove(&obligation);
-            }
+        if !is_inactive {
+            // What the POM held while inactive ends all the same.
+            return false;
         }
+        let ends = pom.may_hold.keys().map(|&number| Obligation::EndOfRole {
+            prison: code.clone(),
+            staff_id,
+            number: number.into(),
+        });
+        self.obligations.extend(ends);
         true
     }
 

@@ -130,7 +130,9 @@ fn each_role_of_an_inactive_pom_must_end() {
     check("d03 inactive\n d04 given", &[END]);
     check("d02 given\n d03 ended\n d04 inactive", &[]);
     check("d02 given\n d03 inactive\n d03 ended", &[]);
-    check("d02 given\n d03 inactive\n d04 active", &[]);
+    check("d02 given\n d03 inactive\n d03 ended\n d04 active\n d05 given", &[]);
+    // Whatever is recorded after the status.
+    check("d02 given\n d03 inactive\n d04 active", &[END]);
 }
 
 #[test]

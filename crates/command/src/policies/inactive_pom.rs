@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Command, Rule,
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
-    officer::PomStatus,
+    prison::InactiveStretch,
     prisoner::{self, EndPomRole},
 };
 use event_log::request_digest;
@@ -19,7 +19,7 @@ struct EndCause {
     since: DateTime<Utc>,
 }
 
-/// Ends the role of a POM on a case, if the POM is inactive at that prison.
+/// Ends the role of a POM on a case, if the POM held it while inactive at that prison.
 pub(super) async fn discharge(
     service: &Service,
     code: &PrisonCode,
@@ -52,8 +52,11 @@ pub(super) async fn discharge(
     }
 }
 
-/// Finds the event because of which the role must end; `None` if the POM is not inactive or does
-/// not hold the case.
+/// Finds the event because of which the role must end; `None` if the POM does not hold the case, or
+/// got it after the last time that the POM was inactive.
+///
+/// The POM's status counts as the log had it when each of the prison's events was recorded: a role
+/// that was held while the status was `INACTIVE` ends, even if the POM has become active since.
 ///
 /// The cause is the latest of three events: the one that made the POM inactive, the one that gave
 /// the role, and the voiding of an entry. So a role that comes back, or that is given at the moment
@@ -65,15 +68,7 @@ async fn find_cause(
     number: &PrisonerNumber,
 ) -> Result<Option<EndCause>, Error> {
     let prison = service.prison_now(code).await?;
-    let (status_event, status_position, status_since) = {
-        let prison = prison.read();
-        let history = prison.history();
-        let Some(pom) = history.roster().poms.get(&staff_id).filter(|pom| pom.status == PomStatus::Inactive) else {
-            return Ok(None);
-        };
-        let status_entry = history.entries().iter().find(|entry| entry.event_id == pom.status_event);
-        (pom.status_event, status_entry.map(|entry| entry.position), pom.status_since)
-    };
+    let stretches = prison.read().history().inactive_stretches(staff_id);
     let case = service.case_now(number).await?;
     let case = case.read();
     let state = case.history().state();
@@ -85,7 +80,10 @@ async fn find_cause(
         return Ok(None);
     };
     let given = case.history().origin_of(role);
-    let event_id =
-        given.filter(|entry| Some(entry.position) > status_position).map_or(status_event, |entry| entry.event_id);
-    Ok(Some(EndCause { event_id, since: status_since.max(role.since) }))
+    let is_held_in = |stretch: &&InactiveStretch| {
+        stretch.ends_at.is_none_or(|end| given.is_none_or(|entry| entry.position < end))
+    };
+    let Some(stretch) = stretches.iter().find(is_held_in) else { return Ok(None) };
+    let event_id = given.filter(|entry| entry.position > stretch.begins_at).map_or(stretch.cause, |entry| entry.event_id);
+    Ok(Some(EndCause { event_id, since: stretch.since.max(role.since) }))
 }

@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     event::Entry,
-    identifier::{PrisonCode, StaffId},
+    identifier::{EventId, PrisonCode, StaffId},
     london,
+    officer::PomStatus,
     prison::{PrisonEvent, PrisonJoinedOmic, Roster, RosterPom},
 };
 
@@ -113,24 +114,38 @@ impl History {
     /// One POM as the roster had it at an instant, by all that is known.
     #[must_use]
     pub fn pom_at(&self, staff_id: StaffId, instant: DateTime<Utc>) -> Option<RosterPom> {
-        let mut entries: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.effective_at <= instant && entry.event.staff_id() == Some(staff_id))
-            .collect();
-        entries.sort_by_key(|entry| entry.effective_at);
-        let mut pom: Option<RosterPom> = None;
-        for entry in entries {
-            let (at, event_id) = (entry.effective_at, entry.event_id);
-            match (&entry.event, &mut pom) {
-                (PrisonEvent::PomRegistered(registered), before) => {
-                    pom = Some(RosterPom::register(before.take(), registered, at, event_id));
-                }
-                (event, Some(pom)) => pom.apply(event, at, event_id),
-                (_, None) => {}
+        let entries = self.entries_on(staff_id).filter(|entry| entry.effective_at <= instant);
+        fold_pom(entries.collect())
+    }
+
+    /// The stretches of the log in which the status of a POM was `INACTIVE` by all that had been
+    /// recorded by then, in order. A backdated `INACTIVE` that a recorded `ACTIVE` already follows
+    /// begins none.
+    #[must_use]
+    pub fn inactive_stretches(&self, staff_id: StaffId) -> Vec<InactiveStretch> {
+        let recorded: Vec<_> = self.entries_on(staff_id).collect();
+        let mut stretches: Vec<InactiveStretch> = Vec::new();
+        for (index, entry) in recorded.iter().enumerate() {
+            let present = fold_pom(recorded[..=index].to_vec());
+            let open = stretches.last_mut().filter(|last| last.ends_at.is_none());
+            match (present.filter(|pom| pom.status == PomStatus::Inactive), open) {
+                (Some(pom), Some(open)) => (open.cause, open.since) = (pom.status_event, pom.status_since),
+                (Some(pom), None) => stretches.push(InactiveStretch {
+                    begins_at: entry.position,
+                    ends_at: None,
+                    cause: pom.status_event,
+                    since: pom.status_since,
+                }),
+                (None, Some(open)) => open.ends_at = Some(entry.position),
+                (None, None) => {}
             }
         }
-        pom
+        stretches
+    }
+
+    /// The entries on one POM, in the order recorded.
+    fn entries_on(&self, staff_id: StaffId) -> impl Iterator<Item = &Entry<PrisonEvent>> {
+        self.entries.iter().filter(move |entry| entry.event.staff_id() == Some(staff_id))
     }
 
     /// The move onto OMiC, if the go-live day had begun at an instant. The date takes effect by
@@ -151,4 +166,34 @@ impl History {
         }
         roster
     }
+}
+
+/// A stretch of the log in which a POM was inactive as far as the log had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InactiveStretch {
+    /// The position of the event that began it.
+    pub begins_at: u64,
+    /// The position of the event that ended it; `None` while it lasts.
+    pub ends_at: Option<u64>,
+    /// The event that gave the status.
+    pub cause: EventId,
+    /// The effective time of the status.
+    pub since: DateTime<Utc>,
+}
+
+/// A POM after these entries on that POM, given in the order recorded.
+fn fold_pom(mut entries: Vec<&Entry<PrisonEvent>>) -> Option<RosterPom> {
+    entries.sort_by_key(|entry| entry.effective_at);
+    let mut pom: Option<RosterPom> = None;
+    for entry in entries {
+        let (at, event_id) = (entry.effective_at, entry.event_id);
+        match (&entry.event, &mut pom) {
+            (PrisonEvent::PomRegistered(registered), _) => {
+                pom = Some(RosterPom::register(registered, at, event_id));
+            }
+            (event, Some(pom)) => pom.apply(event, at, event_id),
+            (_, None) => {}
+        }
+    }
+    pom
 }

@@ -13,5 +13,5 @@ mod roster;
 pub use command::{Command, CommandKind, ContactSeen};
 pub use decide::{Context, decide};
 pub use event::*;
-pub use history::History;
+pub use history::{History, InactiveStretch};
 pub use roster::{Contact, Roster, RosterPeriod, RosterPom, roster_periods};

@@ -77,8 +77,7 @@ impl Roster {
         match event {
             PrisonEvent::PrisonJoinedOmic(joined) => self.joined = Some(joined.clone()),
             PrisonEvent::PomRegistered(registered) => {
-                let before = self.poms.remove(&registered.staff_id);
-                self.poms.insert(registered.staff_id, RosterPom::register(before, registered, at, event_id));
+                self.poms.insert(registered.staff_id, RosterPom::register(registered, at, event_id));
             }
             PrisonEvent::PomDetailsChanged(_) | PrisonEvent::PomStatusChanged(_) => {
                 if let Some(pom) = event.staff_id().and_then(|staff_id| self.poms.get_mut(&staff_id)) {
@@ -102,23 +101,9 @@ impl Roster {
 }
 
 impl RosterPom {
-    /// The POM as registered. A POM on the roster already, because a registration was backdated,
-    /// keeps the status.
-    pub(super) fn register(
-        before: Option<Self>,
-        registered: &PomRegistered,
-        at: DateTime<Utc>,
-        event_id: EventId,
-    ) -> Self {
-        if let Some(before) = before {
-            return Self {
-                name: registered.name.clone(),
-                kind: registered.kind,
-                working_pattern: registered.working_pattern,
-                email: registered.email.clone().or(before.email.clone()),
-                ..before
-            };
-        }
+    /// The POM as registered. A registration that follows an earlier one, because that was
+    /// backdated, sets details and status anew.
+    pub(super) fn register(registered: &PomRegistered, at: DateTime<Utc>, event_id: EventId) -> Self {
         Self {
             staff_id: registered.staff_id,
             name: registered.name.clone(),
@@ -181,9 +166,7 @@ pub fn roster_periods(history: &History) -> Vec<RosterPeriod> {
         let Some(staff_id) = entry.event.staff_id() else { continue };
         let periods = by_pom.entry(staff_id).or_default();
         let pom = match (&entry.event, periods.last()) {
-            (PrisonEvent::PomRegistered(registered), last) => {
-                RosterPom::register(last.map(|last| last.pom.clone()), registered, at, entry.event_id)
-            }
+            (PrisonEvent::PomRegistered(registered), _) => RosterPom::register(registered, at, entry.event_id),
             (_, Some(last)) => {
                 let mut pom = last.pom.clone();
                 pom.apply(&entry.event, at, entry.event_id);

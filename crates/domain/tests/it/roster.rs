@@ -94,6 +94,48 @@ fn a_further_entry_corrects_a_date_that_was_too_late() {
 }
 
 #[test]
+fn a_registration_after_an_earlier_one_sets_details_and_status_anew() {
+    let mut history = lei();
+    check(&mut history, "2026-06-01", &register(101, PomKind::Prison), "recorded");
+    check(&mut history, "2026-02-01", &register(101, PomKind::Probation), "recorded");
+    let email = Command::ChangePomDetails(PomDetailsChanged {
+        staff_id: staff(101),
+        name: None,
+        kind: None,
+        working_pattern: None,
+        email: Some("pom@example.org".into()),
+    });
+    check(&mut history, "2026-03-01", &email, "recorded");
+    check(&mut history, "2026-04-01", &status(101, PomStatus::Inactive), "recorded");
+    let before = history.pom_at(staff(101), at("05-31")).expect("registered");
+    assert_eq!((before.status, before.kind, before.email.is_some()), (PomStatus::Inactive, PomKind::Probation, true));
+    let after = history.pom_at(staff(101), at("06-01")).expect("registered");
+    assert_eq!((after.status, after.kind, after.email.is_some()), (PomStatus::Active, PomKind::Prison, false));
+    assert_eq!(history.roster().poms.get(&staff(101)), Some(&after));
+    assert_eq!(roster_periods(&history).last().map(|period| &period.pom), Some(&after));
+}
+
+#[test]
+fn a_pom_is_inactive_in_the_stretches_of_the_log_that_had_it_so() {
+    let mut history = lei();
+    check(&mut history, "2026-02-01", &register(101, PomKind::Prison), "recorded");
+    let stretches = |history: &History| -> Vec<_> {
+        let found = history.inactive_stretches(staff(101)).into_iter();
+        found.map(|stretch| (stretch.begins_at, stretch.ends_at, stretch.since.format("%m-%d").to_string())).collect()
+    };
+    check(&mut history, "2026-03-10", &status(101, PomStatus::Inactive), "recorded");
+    assert_eq!(stretches(&history), [(2, None, "03-10".to_owned())]);
+    check(&mut history, "2026-03-05", &status(101, PomStatus::Inactive), "recorded");
+    check(&mut history, "2026-03-20", &status(101, PomStatus::Active), "recorded");
+    assert_eq!(stretches(&history), [(2, Some(4), "03-05".to_owned())]);
+    // A recorded ACTIVE already follows it.
+    check(&mut history, "2026-03-01", &status(101, PomStatus::Inactive), "recorded");
+    assert_eq!(stretches(&history), [(2, Some(4), "03-05".to_owned())]);
+    check(&mut history, "2026-04-01", &status(101, PomStatus::Inactive), "recorded");
+    assert_eq!(stretches(&history), [(2, Some(4), "03-05".to_owned()), (6, None, "04-01".to_owned())]);
+}
+
+#[test]
 fn only_an_unavailable_pom_has_a_date_of_return() {
     let mut history = lei();
     check(&mut history, "2026-03-02", &register(101, PomKind::Prison), "recorded");
