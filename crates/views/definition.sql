@@ -1,4 +1,4 @@
--- Version 4 of the views; checksum of the tables: 277212e93d0a1041.
+-- Version 5 of the views; checksum of the tables: 45ebcafa52397417.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -52,6 +52,8 @@ CREATE TABLE case_period (
     pom_email text,
     pom_since timestamptz,
     allocation_revision bigint,
+    taken_over_number text,
+    taken_over_revision bigint,
     coworker_staff_id bigint,
     coworker_name text,
     coworker_kind text,
@@ -73,6 +75,7 @@ CREATE TABLE case_period (
     override_reason text,
     override_detail text,
     waiting_since timestamptz,
+    waiting_reason text,
     case_revision bigint NOT NULL,
     crn text,
     merged_into text,
@@ -93,6 +96,8 @@ COMMENT ON COLUMN case_period.pom_kind IS 'Primary POM: PRISON or PROBATION.';
 COMMENT ON COLUMN case_period.pom_email IS 'Primary POM: e-mail address as known at the allocation.';
 COMMENT ON COLUMN case_period.pom_since IS 'Primary POM: since when.';
 COMMENT ON COLUMN case_period.allocation_revision IS 'Revision of the allocation or reallocation that made this POM primary (see view allocation); null where taken over in a merge.';
+COMMENT ON COLUMN case_period.taken_over_number IS 'Primary POM taken over in a merge: the number under which the allocation was recorded.';
+COMMENT ON COLUMN case_period.taken_over_revision IS 'Primary POM taken over in a merge: revision of that allocation under that number (see view allocation); null where the merge does not say.';
 COMMENT ON COLUMN case_period.coworker_staff_id IS 'Co-working POM: NOMIS staff id.';
 COMMENT ON COLUMN case_period.coworker_name IS 'Co-working POM: name.';
 COMMENT ON COLUMN case_period.coworker_kind IS 'Co-working POM: PRISON or PROBATION.';
@@ -114,6 +119,7 @@ COMMENT ON COLUMN case_period.override_responsible IS 'PRISON or PROBATION where
 COMMENT ON COLUMN case_period.override_reason IS 'Why it is overridden.';
 COMMENT ON COLUMN case_period.override_detail IS 'Detail of that reason.';
 COMMENT ON COLUMN case_period.waiting_since IS 'Since when the case waits to be allocated; null while it does not.';
+COMMENT ON COLUMN case_period.waiting_reason IS 'Why it waits: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.';
 COMMENT ON COLUMN case_period.case_revision IS 'The case''s revision, as in prisoner_case: repeated so that a look-up reads one table.';
 COMMENT ON COLUMN case_period.crn IS 'The case''s number in Delius, as in prisoner_case.';
 COMMENT ON COLUMN case_period.merged_into IS 'The surviving number, as in prisoner_case.';
@@ -179,7 +185,7 @@ COMMENT ON COLUMN allocation.override_detail IS 'Detail for OTHER.';
 COMMENT ON COLUMN allocation.reason IS 'For a reallocation: why the case moved.';
 COMMENT ON COLUMN allocation.note IS 'Note to the POM.';
 COMMENT ON COLUMN allocation.nomis_booking_id IS 'NOMIS booking, where a client of the first allocation API gave one.';
-COMMENT ON COLUMN allocation.days_waited IS 'For an allocation: whole days that the case had been waiting.';
+COMMENT ON COLUMN allocation.days_waited IS 'For an allocation: calendar days in London that the case had been waiting.';
 
 CREATE TABLE prison (
     prison_code text NOT NULL,

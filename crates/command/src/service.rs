@@ -369,8 +369,8 @@ impl Service {
         }
     }
 
-    /// The refusal of a command to a retired number with the number that takes commands: the survivor
-    /// that it names may have been merged itself.
+    /// The refusal of a command to a retired number with the number that takes commands: the
+    /// survivor that it names may have been merged itself.
     pub(crate) async fn name_last_survivor(&self, number: &PrisonerNumber, refusal: Refusal) -> Refusal {
         let Some(survivor) = &refusal.survivor else { return refusal };
         match self.load_survivors(survivor).await {

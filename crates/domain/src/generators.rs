@@ -4,6 +4,7 @@
 //! 109 or 999. How many of them are legal depends on the roster that a test sets up. To add a kind
 //! of command: its weight and its strategy, in the exhaustive matches below.
 
+use chrono::DateTime;
 use proptest::{prelude::*, sample::select, strategy::Union};
 
 use crate::{
@@ -12,10 +13,10 @@ use crate::{
     officer::{CommunityManager, Pom, PomKind, PomStatus, WorkingPattern},
     prison::{self, ContactSeen, Estate, PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
     prisoner::{
-        Allocate, AllocateCoworker, Arrangements, ChoiceReasons, Command, CommandKind, Deallocate, DeallocationTrigger,
-        EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings, OverrideReason, PrisonerNumberMerged,
-        PrisonerNumberRetired, Reallocate, Release, ResponsibilityOverridden, ResponsibilityOverrideReason,
-        ResponsibleService, TierAssigned, Transfer,
+        Allocate, AllocateCoworker, AllocationReference, Arrangements, ChoiceReasons, Command, CommandKind, Deallocate,
+        DeallocationTrigger, EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings, MergedPast, OfficerRole,
+        OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired, Reallocate, Release, ResponsibilityOverridden,
+        ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, Waiting, WaitingReason,
     },
     tier::{RoshLevel, Tier, TierSource},
 };
@@ -177,7 +178,7 @@ fn reasons() -> impl Strategy<Value = ChoiceReasons> {
 }
 
 fn community_manager() -> impl Strategy<Value = CommunityManager> {
-    select(vec!["Lee, Sam", "Shah, Priya"]).prop_map(|name| CommunityManager {
+    select(vec!["Lee, Sam", "Shah, Priya", "Unallocated"]).prop_map(|name| CommunityManager {
         name: name.to_owned(),
         email: Some("com@example.org".to_owned()),
         team: None,
@@ -210,12 +211,35 @@ fn responsibility() -> impl Strategy<Value = ResponsibilityOverridden> {
 /// A removed number's end: its POMs, if any, are at its prison.
 fn held() -> impl Strategy<Value = MergedHoldings> {
     let poms = (prison(), prop::option::of(pom(102)), prop::option::of(pom(103)));
-    (prop::option::of(poms), prop::option::of(tier_assigned()), prop::option::of(community_manager()), arrangements())
-        .prop_map(|(poms, tier, community_manager, arrangements)| {
+    let community_manager = prop::option::of(community_manager());
+    (prop::option::of(poms), prop::option::of(tier_assigned()), community_manager, arrangements(), past()).prop_map(
+        |(poms, tier, community_manager, arrangements, past)| {
             let (prison, primary_pom, coworking_pom) =
                 poms.map_or((None, None, None), |(prison, primary, coworking)| (Some(prison), primary, coworking));
-            MergedHoldings { prison, primary_pom, coworking_pom, tier, community_manager, arrangements }
-        })
+            MergedHoldings { prison, primary_pom, coworking_pom, tier, community_manager, arrangements, past }
+        },
+    )
+}
+
+/// The past of a removed number, which older merges do not carry.
+fn past() -> impl Strategy<Value = Option<MergedPast>> {
+    let long_ago = DateTime::UNIX_EPOCH;
+    let since = prop::option::of(Just(long_ago));
+    let waiting =
+        prop::option::of(select(WaitingReason::ALL).prop_map(move |reason| Waiting { since: long_ago, reason }));
+    let past = (prop::bool::ANY, since, waiting).prop_map(|(ever_allocated, since, waiting)| MergedPast {
+        ever_allocated,
+        crn: None,
+        left_at: since,
+        waiting,
+        primary_pom_since: since,
+        allocation: Some(AllocationReference { prisoner_number: prisoner_number("C1234BC"), revision: 1 }),
+        coworking_pom_since: since,
+        community_manager_since: since,
+        responsible: Some(OfficerRole::Pom),
+        responsible_since: since,
+    });
+    prop::option::of(past)
 }
 
 fn arrangements() -> impl Strategy<Value = Arrangements> {

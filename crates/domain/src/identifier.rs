@@ -94,6 +94,15 @@ text_identifier!(
     |text| has_shape(text, "AAA")
 );
 
+impl PrisonCode {
+    /// Whether this is one of the codes that NOMIS has for a person who is outside or on the way
+    /// between two prisons.
+    #[must_use]
+    pub fn is_in_transit(&self) -> bool {
+        matches!(self.as_str(), "OUT" | "TRN")
+    }
+}
+
 text_identifier!(
     /// Number of the case in Delius, e.g. `X123456`.
     Crn,

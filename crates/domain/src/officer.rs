@@ -50,6 +50,24 @@ pub struct CommunityManager {
     pub ldu: Option<String>,
 }
 
+impl CommunityManager {
+    /// The name under which Delius lists a case that has no COM.
+    const VACANCY: &str = "Unallocated";
+
+    /// Whether this names no person.
+    #[must_use]
+    pub fn is_vacancy(&self) -> bool {
+        self.name.trim().eq_ignore_ascii_case(Self::VACANCY)
+    }
+
+    /// Whether both are one person, as far as the ledger can tell: a COM has no staff id, and may
+    /// move to another team or LDU.
+    #[must_use]
+    pub fn is_same_person(&self, other: &Self) -> bool {
+        self.name == other.name && self.email == other.email
+    }
+}
+
 words! {
     /// Whether a POM takes and holds cases at a prison.
     PomStatus {

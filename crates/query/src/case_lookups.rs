@@ -66,7 +66,11 @@ impl CaseLookups {
     }
 
     /// A case at an instant; of a number that was merged, the survivor.
-    pub(crate) async fn case_at(&self, number: PrisonerNumber, instant: DateTime<Utc>) -> Result<PositionedCase, Error> {
+    pub(crate) async fn case_at(
+        &self,
+        number: PrisonerNumber,
+        instant: DateTime<Utc>,
+    ) -> Result<PositionedCase, Error> {
         let gone = || Error::Views(sqlx::Error::WorkerCrashed);
         let (answer, result) = oneshot::channel();
         self.queue.send(CaseLookup { number, instant, answer }).await.map_err(|_| gone())?;

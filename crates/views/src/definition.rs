@@ -101,7 +101,7 @@ mod tests {
         handover::Phase,
         officer::{PomKind, PomStatus},
         prison::Estate,
-        prisoner::OverrideReason,
+        prisoner::{OverrideReason, WaitingReason},
         tier::RoshLevel,
         words::Words,
     };
@@ -175,6 +175,7 @@ mod tests {
         assert_eq!(columns_that_list::<Phase>(), ["phase"]);
         assert_eq!(columns_that_list::<PomStatus>(), ["status"]);
         assert_eq!(columns_that_list::<RoshLevel>(), ["rosh_level"]);
+        assert_eq!(columns_that_list::<WaitingReason>(), ["waiting_reason"]);
         assert!(columns_that_list::<PomKind>().contains(&"pom_kind"));
     }
 

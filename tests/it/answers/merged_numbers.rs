@@ -174,15 +174,19 @@ async fn between_the_halves_of_a_merge_the_removed_number_answers_as_it_was_left
         assert_eq!(members(&periods, "to").last(), Some(&json!(null)), "{}", periods.text);
         let history = get(&question.replace("responsibility/periods", "history")).await;
         assert_eq!(members(&history, "type").last(), Some(&json!("PrisonerNumberRetired")));
-        let many = query.client().post(&format!("/responsibilities?on=2026-02-20{known_at}"), &json!(["A1111AA"])).await;
+        let many =
+            query.client().post(&format!("/responsibilities?on=2026-02-20{known_at}"), &json!(["A1111AA"])).await;
         assert_eq!(members(&many, "prisonerNumber"), ["A1111AA"]);
         let path = format!("/prisoners/A2222BB/responsibility?on=2026-02-20{known_at}");
         assert_refused(&get(&path).await, 404, "prisoner-unknown");
 
-        // A survivor that has a history of its own answers, and the removed number for the time before.
+        // A survivor that has a history of its own answers, and the removed number before that.
         for (day, tier) in [("2026-01-20", "C1"), ("2026-03-20", "B")] {
             let answer = get(&format!("/prisoners/A4444DD/responsibility?on={day}{known_at}")).await;
-            assert_eq!((&assert_ok(&answer)["tier"], &answer.body["prisonerNumber"]), (&json!(tier), &json!("A3333CC")));
+            assert_eq!(
+                (&assert_ok(&answer)["tier"], &answer.body["prisonerNumber"]),
+                (&json!(tier), &json!("A3333CC"))
+            );
         }
         let history = get(&format!("/prisoners/A4444DD/history?{known_at}").replace("?&", "?")).await;
         assert_eq!(members(&history, "prisonerNumber"), ["A4444DD", "A3333CC", "A4444DD"]);
@@ -222,7 +226,7 @@ async fn an_answer_through_a_merged_number_is_of_one_position() {
     for extent in one.into_iter().chain(other) {
         let (position, revision) = (extent["position"].as_u64(), extent["revision"].as_u64());
         let known = events.iter().filter(|event| Some(event.entry.position) <= position);
-        assert_eq!(known.map(|event| event.entry.revision).last(), revision, "{extent}");
+        assert_eq!(known.map(|event| event.entry.revision).next_back(), revision, "{extent}");
     }
 }
 

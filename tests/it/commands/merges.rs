@@ -125,7 +125,8 @@ async fn a_refusal_names_the_number_at_the_end_of_a_chain_of_merges() {
     let bulk = json!({"fromStaffId": SHAH, "toStaffId": NOVAK, "prisonerNumbers": ["A0001AA"], "reason": "Leave"});
     let answer = ledger.client().post("/prisons/LEI/reallocations", &bulk).await;
     assert!(answer.text.contains(sentence), "{}", answer.text);
-    let first = json!({"nomis_offender_id": "A0001AA", "nomis_staff_id": SHAH, "allocated_at_tier": "C", "prison": PRISON});
+    let first =
+        json!({"nomis_offender_id": "A0001AA", "nomis_staff_id": SHAH, "allocated_at_tier": "C", "prison": PRISON});
     let answer = ledger.client().post("/allocation", &first).await;
     assert_eq!(answer.body["errorMessage"], json!(sentence), "{}", answer.text);
 }

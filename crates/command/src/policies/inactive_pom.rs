@@ -80,10 +80,10 @@ async fn find_cause(
         return Ok(None);
     };
     let given = case.history().origin_of(role);
-    let is_held_in = |stretch: &&InactiveStretch| {
-        stretch.ends_at.is_none_or(|end| given.is_none_or(|entry| entry.position < end))
-    };
+    let is_held_in =
+        |stretch: &&InactiveStretch| stretch.ends_at.is_none_or(|end| given.is_none_or(|entry| entry.position < end));
     let Some(stretch) = stretches.iter().find(is_held_in) else { return Ok(None) };
-    let event_id = given.filter(|entry| entry.position > stretch.begins_at).map_or(stretch.cause, |entry| entry.event_id);
+    let event_id =
+        given.filter(|entry| entry.position > stretch.begins_at).map_or(stretch.cause, |entry| entry.event_id);
     Ok(Some(EndCause { event_id, since: stretch.since.max(role.since) }))
 }

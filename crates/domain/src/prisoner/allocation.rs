@@ -1,12 +1,10 @@
 //! The allocations of a case that are in effect.
 
-use chrono::{DateTime, Utc};
-
 use crate::{
     event::Entry,
     identifier::PrisonCode,
     officer::Pom,
-    prisoner::{Choice, History, PrisonerEvent, State},
+    prisoner::{Choice, History, PrisonerEvent, State, Waiting},
 };
 
 /// An allocation or a reallocation of the primary POM that was not voided.
@@ -24,15 +22,15 @@ pub struct Allocation<'a> {
     pub reason: Option<&'a str>,
     /// The choice and its reasons.
     pub choice: &'a Choice,
-    /// For an allocation: since when the case had been waiting, where it had been seen waiting.
-    pub waiting_since: Option<DateTime<Utc>>,
+    /// For an allocation: the wait that it ended, where the case had been seen waiting.
+    pub waiting: Option<Waiting>,
 }
 
 impl Allocation<'_> {
-    /// For how many whole days the case had been waiting.
+    /// For how many calendar days the case had been waiting.
     #[must_use]
     pub fn days_waited(&self) -> Option<i32> {
-        let days = (self.entry.effective_at - self.waiting_since?).num_days();
+        let days = self.waiting?.days_at(self.entry.effective_at);
         Some(i32::try_from(days).unwrap_or(i32::MAX))
     }
 }
@@ -43,7 +41,7 @@ pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
     let mut allocations = Vec::new();
     let mut state = State::default();
     for entry in history.in_effective_order() {
-        let waiting_since = state.waiting_since;
+        let waiting = state.waiting;
         state.apply(entry);
         allocations.extend(match &entry.event {
             PrisonerEvent::AllocationMade(made) => Some(Allocation {
@@ -53,7 +51,7 @@ pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
                 pom_before: None,
                 reason: None,
                 choice: &made.choice,
-                waiting_since,
+                waiting,
             }),
             PrisonerEvent::Reallocated(moved) => Some(Allocation {
                 entry,
@@ -62,7 +60,7 @@ pub fn allocations(history: &History) -> Vec<Allocation<'_>> {
                 pom_before: Some(&moved.pom_before),
                 reason: Some(&moved.reason),
                 choice: &moved.choice,
-                waiting_since: None,
+                waiting: None,
             }),
             _ => None,
         });

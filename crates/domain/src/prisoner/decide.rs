@@ -2,8 +2,8 @@
 //!
 //! This file has both lists: [`effect_of`] says which events each command makes, and [`check`] says
 //! which state each event may follow. New events are checked with [`check`], and so is every later
-//! entry when an entry is inserted before it or taken out (rule 8): a rule in [`effect_of`] alone is
-//! not looked at again then. The rules of a POM's appointment and roles are in `appointment.rs` and
+//! entry when an entry is inserted before it or taken out (rule 8): a rule in [`effect_of`] alone
+//! is not looked at again then. The rules of a POM's appointment and roles are in `appointment.rs` and
 //! `pom_roles.rs`, the refusals with their sentences in `refusals.rs`. "Rule N" is in
 //! `docs/domain.md`.
 
@@ -17,9 +17,9 @@ use crate::{
     identifier::PrisonerNumber,
     london,
     prisoner::{
-        Command, Context, Deallocate, DeallocationTrigger, EntryVoided, HandoverPlanned, History, MergedHoldings,
-        PrisonerEvent, PrisonerNumberMerged, Release, ResponsibilityOverridden, ResponsibilityOverrideReason,
-        ResponsibilityOverrideRemoved, State, Transfer,
+        Command, Context, Deallocate, DeallocationTrigger, EntryVoided, HandoverPlanned, History, PrisonerEvent,
+        Release, ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibilityOverrideRemoved, State,
+        Transfer,
     },
     refusal::check_effective_at,
 };
@@ -43,6 +43,9 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
     for entry in earlier {
         state.apply(entry);
     }
+    if earlier.is_empty() {
+        refuse_unknown(number, command)?;
+    }
     match effect_of(number, &state, command, context)? {
         Effect::TakeOut(void) => void_entry(history, &in_effect, void),
         Effect::Insert(events) => {
@@ -54,30 +57,6 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
             check_later(number, state, later.iter().copied())?;
             Ok(events)
         }
-    }
-}
-
-/// The data of the survivor's event for a number that was retired at `retired_revision` of its
-/// history.
-///
-/// # Panics
-/// If the history has no such revision.
-#[must_use]
-pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerged {
-    let index = usize::try_from(retired_revision).expect("a revision is an index");
-    let retirement = &removed.entries()[index];
-    let mut state = State::default();
-    for entry in removed.in_effective_order() {
-        // The retirement's own command has ended the open roles: what was held is what held before
-        // it.
-        if entry.command_id != retirement.command_id {
-            state.apply(entry);
-        }
-    }
-    PrisonerNumberMerged {
-        removed_number: removed.number().clone(),
-        history_ends_at: retired_revision,
-        held: MergedHoldings::from(state),
     }
 }
 
@@ -201,7 +180,6 @@ fn check_later<'a>(
 
 fn end_roles(number: &PrisonerNumber, state: &State, deallocate: Deallocate) -> Result<Vec<PrisonerEvent>, Refusal> {
     if deallocate.trigger == DeallocationTrigger::LegalStatusChanged {
-        refuse_unknown(number, state)?;
         return Ok(end_both_roles(state, deallocate.trigger, None));
     }
     let events = end_held_roles(state, deallocate.trigger);
@@ -233,7 +211,6 @@ fn override_responsibility(decision: &ResponsibilityOverridden) -> Result<Prison
 }
 
 fn release_person(number: &PrisonerNumber, state: &State, release: &Release) -> Result<Vec<PrisonerEvent>, Refusal> {
-    refuse_unknown(number, state)?;
     if let (Some(named), Some(held_at)) = (&release.prison, &state.prison)
         && named != held_at
     {
@@ -245,7 +222,6 @@ fn release_person(number: &PrisonerNumber, state: &State, release: &Release) -> 
 }
 
 fn transfer_person(number: &PrisonerNumber, state: &State, transfer: &Transfer) -> Result<Vec<PrisonerEvent>, Refusal> {
-    refuse_unknown(number, state)?;
     if state.prison.as_ref() == Some(&transfer.to_prison) {
         return Err(Refusal::new(
             Rule::NothingChanged,
@@ -296,12 +272,18 @@ fn void_entry(
     Ok(vec![PrisonerEvent::EntryVoided(void.clone())])
 }
 
-fn refuse_unknown(number: &PrisonerNumber, state: &State) -> Result<(), Refusal> {
-    if *state == State::default() {
-        return Err(Refusal::new(
-            Rule::PrisonerUnknown,
-            format!("The ledger knows nothing of {number} at that time. Check the number, or assign a tier first."),
-        ));
+/// Refuses to end what has not begun: at the effective time nothing had happened to the case.
+fn refuse_unknown(number: &PrisonerNumber, command: &Command) -> Result<(), Refusal> {
+    let ends = match command {
+        Command::Release(_) | Command::Transfer(_) => true,
+        Command::Deallocate(ended) => ended.trigger == DeallocationTrigger::LegalStatusChanged,
+        _ => false,
+    };
+    if !ends {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal::new(
+        Rule::PrisonerUnknown,
+        format!("The ledger knows nothing of {number} at that time. Check the number, or assign a tier first."),
+    ))
 }

@@ -8,7 +8,7 @@ use crate::{
     handover::{Facts, HandoverReason, NamedDate},
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom},
-    prisoner::Choice,
+    prisoner::{Choice, MergedPast},
     tier::{RoshLevel, Tier, TierSource},
     words::words,
 };
@@ -409,6 +409,9 @@ pub struct MergedHoldings {
     /// The arrangements.
     #[serde(flatten)]
     pub arrangements: Arrangements,
+    /// The facts of the past that answers and refusals look at; absent in older events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<MergedPast>,
 }
 
 /// Data of [`PrisonerEvent::PrisonerNumberMerged`].

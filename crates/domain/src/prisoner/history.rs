@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     event::Entry,
-    identifier::PrisonerNumber,
+    identifier::{CommandId, PrisonerNumber},
     prisoner::{PomRole, PrisonerEvent, State},
 };
 
@@ -88,8 +88,8 @@ impl History {
         })
     }
 
-    /// The history up to the retirement of the number: while no other number has taken the case over,
-    /// the case is still as it was left here.
+    /// The history up to the retirement of the number: while no other number has taken the case
+    /// over, the case is still as it was left here.
     #[must_use]
     pub fn before_retirement(&self) -> Cow<'_, Self> {
         match self.retirement() {
@@ -98,16 +98,19 @@ impl History {
         }
     }
 
+    /// The history before the first entry of a command.
+    #[must_use]
+    pub(super) fn before_command(&self, command_id: CommandId) -> Self {
+        self.prefix_while(|entry| entry.command_id != command_id)
+    }
+
     /// The last entry that can have brought about `role`, which the case has now: the entry that
     /// gave it, or a later void, which may have brought it back.
     #[must_use]
     pub fn origin_of(&self, role: &PomRole) -> Option<&Entry<PrisonerEvent>> {
         self.entries.iter().rev().find(|entry| match &entry.event {
             PrisonerEvent::EntryVoided(_) => true,
-            PrisonerEvent::PrisonerNumberMerged(_) => {
-                role.allocation_revision.is_none() && entry.effective_at == role.since
-            }
-            _ => role.allocation_revision == Some(entry.revision),
+            _ => role.given_by == entry.revision,
         })
     }
 

@@ -24,21 +24,23 @@ mod decide;
 mod event;
 mod history;
 pub mod lineage;
+mod merge;
 mod period;
 mod pom_roles;
 mod refusals;
 mod responsibility;
 mod state;
+mod waiting;
 
 pub use allocation::{Allocation, allocations};
 pub use choice::*;
 pub use command::*;
-pub use decide::{decide, merge_of};
+pub use decide::decide;
 pub use event::*;
 pub use history::History;
+pub use merge::{AllocationReference, MergedPast, merge_of};
 pub use period::{Period, period_at, periods};
-pub use refusals::{
-    DETAIL_LEN_MAX, NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge,
-};
+pub use refusals::{DETAIL_LEN_MAX, NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge};
 pub use responsibility::{OfficerRole, Responsibility, responsibility};
-pub use state::{ComRole, PomRole, State};
+pub use state::{ComRole, PomRole, RoleAllocation, State};
+pub use waiting::{Waiting, WaitingReason};

@@ -10,7 +10,7 @@ use crate::{
     identifier::StaffId,
     london,
     officer::CommunityManager,
-    prisoner::{History, OfficerRole, Responsibility, State, responsibility},
+    prisoner::{History, MergedHoldings, OfficerRole, PrisonerEvent, Responsibility, State, responsibility},
 };
 
 /// A stretch of time in which nothing about the case changes.
@@ -38,9 +38,13 @@ pub fn periods(history: &History) -> Vec<Period> {
     let mut periods: Vec<Period> = Vec::new();
     let mut state = State::default();
     let mut revision = 0;
+    let mut taken_over = None;
     for (index, entry) in entries.iter().enumerate() {
         state.apply(entry);
         revision = revision.max(entry.revision);
+        if let PrisonerEvent::PrisonerNumberMerged(merged) = &entry.event {
+            taken_over = TakenOverResponsibility::of(&merged.held).or(taken_over);
+        }
         let next = entries.get(index + 1).map(|next| next.effective_at);
         if next == Some(entry.effective_at) {
             continue;
@@ -53,14 +57,48 @@ pub fn periods(history: &History) -> Vec<Period> {
         for (index, &from) in boundaries.iter().enumerate() {
             let to = boundaries.get(index + 1).copied().or(next);
             let responsibility = responsibility(&state, from);
-            let responsible_since = periods
-                .last()
-                .filter(|last| officer(&last.state, last.responsibility) == officer(&state, responsibility))
-                .map_or(from, |last| last.responsible_since);
-            periods.push(Period { from, to, revision, state: state.clone(), responsibility, responsible_since });
+            let now_responsible = ResponsibleOfficer::of(&state, responsibility.responsible);
+            let before = periods.last().filter(|last| last.responsible_officer() == now_responsible);
+            let responsible_since = match (before, &taken_over) {
+                (Some(before), _) => before.responsible_since,
+                (None, Some(taken_over)) if taken_over.officer == now_responsible => taken_over.since,
+                (None, _) => from,
+            };
+            let period = Period { from, to, revision, state: state.clone(), responsibility, responsible_since };
+            match periods.last_mut().filter(|last| last.is_continued_by(&period)) {
+                Some(last) => *last = Period { from: last.from, ..period },
+                None => periods.push(period),
+            }
+            taken_over = None;
         }
     }
     periods
+}
+
+impl Period {
+    fn responsible_officer(&self) -> ResponsibleOfficer<'_> {
+        ResponsibleOfficer::of(&self.state, self.responsibility.responsible)
+    }
+
+    /// Whether nothing that an answer about the case shows changes with the next period. An entry
+    /// may say once more what holds already.
+    fn is_continued_by(&self, next: &Self) -> bool {
+        let (now, then) = (&self.state, &next.state);
+        let tier = |state: &State| state.tier.as_ref().map(|tier| (tier.tier, tier.rosh_level));
+        let plan = |state: &State| {
+            let plan = state.arrangements.handover_plan.as_ref();
+            plan.map(|plan| (plan.reason, plan.start_date, plan.handover_date))
+        };
+        self.responsibility == next.responsibility
+            && now.prison == then.prison
+            && tier(now) == tier(then)
+            && now.primary_pom == then.primary_pom
+            && now.coworking_pom == then.coworking_pom
+            && now.community_manager == then.community_manager
+            && plan(now) == plan(then)
+            && now.arrangements.responsibility_override == then.arrangements.responsibility_override
+            && now.waiting == then.waiting
+    }
 }
 
 /// The period that holds at `instant`, of periods in order.
@@ -89,13 +127,38 @@ fn planned_changes(
     instants.into_iter()
 }
 
-/// The officer in the responsible role, in a form that can be compared from period to period.
-fn officer(state: &State, responsibility: Responsibility) -> (OfficerRole, Option<StaffId>, Option<&CommunityManager>) {
-    match responsibility.responsible {
-        OfficerRole::Pom => (OfficerRole::Pom, state.primary_staff_id(), None),
-        OfficerRole::Com => {
-            // A COM has no staff id: two of one name are told apart by team and LDU.
-            (OfficerRole::Com, None, state.community_manager.as_ref().map(|role| &role.manager))
+/// The officer in the responsible role, in a form that can be compared from period to period: a
+/// POM's staff id, a COM's name and e-mail address, or a vacancy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ResponsibleOfficer<'a> {
+    Pom(Option<StaffId>),
+    Com(Option<(&'a str, Option<&'a str>)>),
+}
+
+impl<'a> ResponsibleOfficer<'a> {
+    fn of(state: &'a State, role: OfficerRole) -> Self {
+        Self::new(role, state.primary_staff_id(), state.community_manager.as_ref().map(|role| &role.manager))
+    }
+
+    fn new(role: OfficerRole, pom: Option<StaffId>, com: Option<&'a CommunityManager>) -> Self {
+        match role {
+            OfficerRole::Pom => Self::Pom(pom),
+            OfficerRole::Com => Self::Com(com.map(|com| (com.name.as_str(), com.email.as_deref()))),
         }
+    }
+}
+
+/// The officer who was responsible under a removed number at its end, and since when.
+struct TakenOverResponsibility<'a> {
+    officer: ResponsibleOfficer<'a>,
+    since: DateTime<Utc>,
+}
+
+impl<'a> TakenOverResponsibility<'a> {
+    fn of(held: &'a MergedHoldings) -> Option<Self> {
+        let past = held.past.as_ref()?;
+        let pom = held.primary_pom.as_ref().map(|pom| pom.staff_id);
+        let officer = ResponsibleOfficer::new(past.responsible?, pom, held.community_manager.as_ref());
+        Some(Self { officer, since: past.responsible_since? })
     }
 }

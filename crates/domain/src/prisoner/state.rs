@@ -6,7 +6,10 @@ use crate::{
     event::Entry,
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom},
-    prisoner::{Arrangements, DeallocationTrigger, MergedHoldings, PrisonerEvent, PrisonerNumberMerged, TierAssigned},
+    prisoner::{
+        AllocationReference, Arrangements, DeallocationTrigger, PrisonerEvent, PrisonerNumberMerged, TierAssigned,
+        Waiting, WaitingReason,
+    },
 };
 
 /// A POM's role on a case, primary or co-working.
@@ -18,8 +21,33 @@ pub struct PomRole {
     pub prison: PrisonCode,
     /// The effective time from which the POM has the role.
     pub since: DateTime<Utc>,
-    /// The revision that gave the role; `None` where it was taken over in a merge.
-    pub allocation_revision: Option<u64>,
+    /// The revision of the entry that gave the role: an allocation, or the merge in which the role
+    /// was taken over.
+    pub given_by: u64,
+    /// The allocation that gave the role.
+    pub allocation: RoleAllocation,
+}
+
+/// The allocation that gave a POM a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoleAllocation {
+    /// The entry of this case with this revision.
+    Own(u64),
+    /// One under a number that was merged into this one.
+    TakenOver(AllocationReference),
+    /// One under a number that was merged into this one by an entry that does not name it.
+    Unknown,
+}
+
+impl RoleAllocation {
+    /// The revision of an allocation of this case itself.
+    #[must_use]
+    pub fn own_revision(&self) -> Option<u64> {
+        match self {
+            Self::Own(revision) => Some(*revision),
+            Self::TakenOver(_) | Self::Unknown => None,
+        }
+    }
 }
 
 /// A COM's role on a case.
@@ -27,15 +55,16 @@ pub struct PomRole {
 pub struct ComRole {
     /// The COM.
     pub manager: CommunityManager,
-    /// The effective time from which the COM is named.
+    /// The effective time from which the COM is named. A COM who is named again with the same name
+    /// and e-mail address has been named all the time.
     pub since: DateTime<Utc>,
 }
 
 /// A case at an instant. The default is a case that nothing has happened to.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
-    /// The prison that holds the case. While there is a primary POM, that POM's prison. `None` once
-    /// released or out of scope.
+    /// The prison that holds the case. While there is a POM in either role, that POM's prison.
+    /// `None` once released or out of scope.
     pub prison: Option<PrisonCode>,
     /// The tier and what came with it.
     pub tier: Option<TierAssigned>,
@@ -52,8 +81,8 @@ pub struct State {
     /// The time at which the person was released or left the scope of offender management; `None`
     /// while in scope.
     pub left_at: Option<DateTime<Utc>>,
-    /// The time from which the case waits to be allocated at `prison`.
-    pub waiting_since: Option<DateTime<Utc>>,
+    /// The wait to be allocated at `prison`.
+    pub waiting: Option<Waiting>,
     /// Whether there ever was a primary POM.
     pub ever_allocated: bool,
     /// The surviving number, once merged.
@@ -84,15 +113,16 @@ impl State {
             pom: pom.clone(),
             prison: prison.clone(),
             since: at,
-            allocation_revision: Some(revision),
+            given_by: revision,
+            allocation: RoleAllocation::Own(revision),
         };
         match event {
             PrisonerEvent::TierAssigned(tier) => {
                 if tier.crn.is_some() {
                     self.crn.clone_from(&tier.crn);
                 }
-                if tier.prison.is_some() && self.primary_pom.is_none() {
-                    self.wait_at(tier.prison.clone(), at);
+                if tier.prison.is_some() && !self.has_pom() {
+                    self.arrive_at(tier.prison.clone(), Waiting { since: at, reason: WaitingReason::Received });
                 }
                 self.tier = Some(tier.clone());
             }
@@ -104,14 +134,16 @@ impl State {
                     DeallocationTrigger::Released | DeallocationTrigger::LegalStatusChanged => {
                         self.prison = None;
                         self.left_at = Some(at);
-                        self.waiting_since = None;
+                        self.waiting = None;
                         self.arrangements = Arrangements::default();
                     }
-                    DeallocationTrigger::Transferred => self.wait_at(ended.to_prison.clone(), at),
-                    DeallocationTrigger::PomInactive | DeallocationTrigger::Manual => {
-                        self.waiting_since = self.prison.as_ref().map(|_| at);
+                    DeallocationTrigger::Transferred => {
+                        let waiting = Waiting { since: at, reason: WaitingReason::Transferred };
+                        self.arrive_at(ended.to_prison.clone(), waiting);
                     }
-                    DeallocationTrigger::Merged => self.waiting_since = None,
+                    DeallocationTrigger::PomInactive => self.wait(at, WaitingReason::PomInactive),
+                    DeallocationTrigger::Manual => self.wait(at, WaitingReason::Deallocated),
+                    DeallocationTrigger::Merged => self.waiting = None,
                 }
             }
             PrisonerEvent::CoworkerAllocated(joined) => self.coworking_pom = Some(role(&joined.pom, &joined.prison)),
@@ -119,9 +151,7 @@ impl State {
                 self.coworking_pom = Some(role(&moved.pom_after, &moved.prison));
             }
             PrisonerEvent::CoworkerDeallocated(_) => self.coworking_pom = None,
-            PrisonerEvent::CommunityManagerAssigned(manager) => {
-                self.community_manager = Some(ComRole { manager: manager.clone(), since: at });
-            }
+            PrisonerEvent::CommunityManagerAssigned(manager) => self.name_com(manager, at),
             PrisonerEvent::CommunityManagerRemoved(_) => self.community_manager = None,
             PrisonerEvent::HandoverPlanned(plan) => self.arrangements.handover_plan = Some(plan.clone()),
             PrisonerEvent::ResponsibilityOverridden(decision) => {
@@ -130,86 +160,108 @@ impl State {
             PrisonerEvent::ResponsibilityOverrideRemoved(_) => self.arrangements.responsibility_override = None,
             // A void changes which entries are folded, not the fold: see `History`.
             PrisonerEvent::EntryVoided(_) => {}
-            PrisonerEvent::PrisonerNumberMerged(merged) => self.take_over(merged, at),
+            PrisonerEvent::PrisonerNumberMerged(merged) => self.take_over(merged, at, revision),
             PrisonerEvent::PrisonerNumberRetired(retired) => {
                 self.retired_into = Some(retired.survivor.clone());
-                self.waiting_since = None;
+                self.waiting = None;
             }
         }
+    }
+
+    /// Whether a POM has a role. The case then stays at that POM's prison.
+    fn has_pom(&self) -> bool {
+        self.primary_pom.is_some() || self.coworking_pom.is_some()
     }
 
     fn hold(&mut self, role: PomRole) {
         self.prison = Some(role.prison.clone());
         self.left_at = None;
         self.primary_pom = Some(role);
-        self.waiting_since = None;
+        self.waiting = None;
         self.ever_allocated = true;
     }
 
-    /// Waits at `prison` from `at`, or goes on waiting if it waits there already.
-    fn wait_at(&mut self, prison: Option<PrisonCode>, at: DateTime<Utc>) {
-        if self.prison != prison || self.waiting_since.is_none() {
-            self.waiting_since = prison.as_ref().map(|_| at);
+    /// Waits at `prison`, or goes on waiting if it waits there already.
+    fn arrive_at(&mut self, prison: Option<PrisonCode>, waiting: Waiting) {
+        if self.prison != prison || self.waiting.is_none() {
+            self.prison = prison;
+            self.wait(waiting.since, waiting.reason);
         }
-        self.prison = prison;
         self.left_at = None;
     }
 
-    /// Rule 10: the survivor takes over each thing that it has none of. If that made one person
-    /// both primary and co-working POM (rule 4), or left the two at different prisons, the primary
-    /// role is kept and the co-working one is not.
-    fn take_over(&mut self, merged: &PrisonerNumberMerged, at: DateTime<Utc>) {
+    /// Waits at the prison that holds the case. A case that is in transit waits nowhere.
+    fn wait(&mut self, since: DateTime<Utc>, reason: WaitingReason) {
+        let waits = self.prison.as_ref().is_some_and(|prison| !prison.is_in_transit());
+        self.waiting = waits.then_some(Waiting { since, reason });
+    }
+
+    fn name_com(&mut self, manager: &CommunityManager, at: DateTime<Utc>) {
+        let same = self.community_manager.as_ref().filter(|role| role.manager.is_same_person(manager));
+        let since = same.map_or(at, |role| role.since);
+        self.community_manager = (!manager.is_vacancy()).then(|| ComRole { manager: manager.clone(), since });
+    }
+
+    /// Rule 10: the survivor takes over each thing that it has none of. POM roles are taken over at
+    /// the survivor's prison alone; if that made one person both primary and co-working POM (rule
+    /// 4), the primary role is kept and the co-working one is not.
+    fn take_over(&mut self, merged: &PrisonerNumberMerged, at: DateTime<Utc>, revision: u64) {
         let held = &merged.held;
-        let role = |pom: &Pom| {
-            held.prison.as_ref().map(|prison| PomRole {
+        let past = held.past.as_ref();
+        if self.prison.is_none() {
+            match &held.prison {
+                Some(prison) => {
+                    self.prison = Some(prison.clone());
+                    self.left_at = None;
+                    match past {
+                        Some(past) => self.waiting = past.waiting,
+                        None => self.wait(at, WaitingReason::Merged),
+                    }
+                }
+                None => self.left_at = self.left_at.or(past.and_then(|past| past.left_at)),
+            }
+        }
+        if let Some(prison) = held.prison.as_ref().filter(|prison| self.prison.as_ref() == Some(*prison)) {
+            let role = |pom: &Pom, since: Option<DateTime<Utc>>, allocation| PomRole {
                 pom: pom.clone(),
                 prison: prison.clone(),
-                since: at,
-                allocation_revision: None,
-            })
-        };
-        if self.primary_pom.is_none()
-            && let Some(taken) = held.primary_pom.as_ref().and_then(role)
-        {
-            self.hold(taken);
+                since: since.unwrap_or(at),
+                given_by: revision,
+                allocation,
+            };
+            if self.primary_pom.is_none()
+                && let Some(pom) = &held.primary_pom
+            {
+                let allocation = past.and_then(|past| past.allocation.clone());
+                let allocation = allocation.map_or(RoleAllocation::Unknown, RoleAllocation::TakenOver);
+                self.hold(role(pom, past.and_then(|past| past.primary_pom_since), allocation));
+            }
+            if self.coworking_pom.is_none()
+                && let Some(pom) = &held.coworking_pom
+            {
+                let since = past.and_then(|past| past.coworking_pom_since);
+                self.coworking_pom = Some(role(pom, since, RoleAllocation::Unknown));
+            }
+            if self.primary_staff_id() == self.coworking_staff_id() {
+                self.coworking_pom = None;
+            }
         }
-        if self.coworking_pom.is_none() {
-            self.coworking_pom = held.coworking_pom.as_ref().and_then(role);
-        }
-        if let (Some(primary), Some(coworking)) = (&self.primary_pom, &self.coworking_pom)
-            && (primary.pom.staff_id == coworking.pom.staff_id || primary.prison != coworking.prison)
-        {
-            self.coworking_pom = None;
-        }
-        if self.prison.is_none() && held.prison.is_some() {
-            self.wait_at(held.prison.clone(), at);
-        }
+        self.ever_allocated |= past.map_or(held.primary_pom.is_some(), |past| past.ever_allocated);
         if self.tier.is_none() {
             self.tier.clone_from(&held.tier);
         }
         if self.crn.is_none() {
-            self.crn = held.tier.as_ref().and_then(|tier| tier.crn.clone());
+            let of_tier = || held.tier.as_ref().and_then(|tier| tier.crn.clone());
+            self.crn = past.and_then(|past| past.crn.clone()).or_else(of_tier);
         }
-        if self.community_manager.is_none() {
-            self.community_manager = held.community_manager.clone().map(|manager| ComRole { manager, since: at });
+        if self.community_manager.is_none()
+            && let Some(manager) = &held.community_manager
+        {
+            self.name_com(manager, past.and_then(|past| past.community_manager_since).unwrap_or(at));
         }
         let Arrangements { handover_plan, responsibility_override } = held.arrangements.clone();
         let own = &mut self.arrangements;
         own.handover_plan = own.handover_plan.take().or(handover_plan);
         own.responsibility_override = own.responsibility_override.take().or(responsibility_override);
-    }
-}
-
-/// The holdings that a merge takes over from a case in this state.
-impl From<State> for MergedHoldings {
-    fn from(state: State) -> Self {
-        Self {
-            prison: state.prison,
-            primary_pom: state.primary_pom.map(|role| role.pom),
-            coworking_pom: state.coworking_pom.map(|role| role.pom),
-            tier: state.tier,
-            community_manager: state.community_manager.map(|role| role.manager),
-            arrangements: state.arrangements,
-        }
     }
 }

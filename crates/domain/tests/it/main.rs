@@ -5,6 +5,7 @@ mod documents;
 mod format;
 mod handover;
 mod lineage;
+mod merges;
 mod properties;
 mod roster;
 mod rules;

@@ -4,7 +4,7 @@
 use domain::{
     Rule,
     identifier::CommandId,
-    prisoner::{Arrangements, Command, DeallocationTrigger, PrisonerEvent, RecommendationPolicy, merge_of},
+    prisoner::{Arrangements, DeallocationTrigger, PrisonerEvent, RecommendationPolicy, Waiting, WaitingReason},
 };
 use uuid::Uuid;
 
@@ -82,7 +82,7 @@ fn rule_4_when_the_primary_goes_and_a_coworker_stays_the_case_waits() {
          03-05 allocate 103  | !pom-is-coworker",
     );
     let state = case.history.state();
-    assert_eq!(state.waiting_since, Some(at("03-04")));
+    assert_eq!(state.waiting, Some(Waiting { since: at("03-04"), reason: WaitingReason::PomInactive }));
     assert!(state.coworking_pom.is_some() && state.primary_pom.is_none());
     case.read(
         "03-06 inactive 101  | !pom-not-holder
@@ -100,6 +100,32 @@ fn rule_4_a_coworker_stays_behind_at_no_other_prison() {
          03-05 allocate 101 at MDI | !case-at-another-prison
          03-06 transfer MDI       | CoworkerDeallocated Deallocated
          03-07 allocate 101 at MDI | AllocationMade",
+    );
+}
+
+/// A tier that names another prison would leave the co-working POM behind, and the case could be
+/// neither allocated nor transferred.
+#[test]
+fn rule_4_a_case_stays_where_a_pom_has_a_role() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-01 tier C LEI         | TierAssigned
+         03-02 allocate 101       | AllocationMade
+         03-03 cowork 103         | CoworkerAllocated
+         03-04 tier B MDI         | TierAssigned
+         03-05 inactive 101       | Deallocated
+         03-06 tier C MDI         | TierAssigned",
+    );
+    let state = case.history.state();
+    assert_eq!(state.prison.as_ref().map(|prison| prison.as_str()), Some("LEI"));
+    assert_eq!(state.waiting, Some(Waiting { since: at("03-05"), reason: WaitingReason::PomInactive }));
+    case.read(
+        "03-07 allocate 101 at MDI | !case-at-another-prison
+         03-07 allocate 101        | AllocationMade
+         03-08 inactive 101        | Deallocated
+         03-09 uncowork            | CoworkerDeallocated
+         03-10 tier C MDI          | TierAssigned
+         03-11 allocate 101 at MDI | AllocationMade",
     );
 }
 
@@ -179,7 +205,7 @@ fn rule_6_release_ends_roles_plan_and_overrides() {
     );
     let state = case.history.state();
     assert_eq!((state.prison, state.primary_pom, state.coworking_pom), (None, None, None));
-    assert_eq!((state.arrangements, state.waiting_since), (Arrangements::default(), None));
+    assert_eq!((state.arrangements, state.waiting), (Arrangements::default(), None));
 }
 
 #[test]
@@ -207,7 +233,7 @@ fn rule_6_a_change_of_legal_status_ends_the_arrangements_of_an_unallocated_case(
          03-06 legal-status  | Deallocated",
     );
     let state = case.history.state();
-    assert_eq!((state.prison, state.waiting_since), (None, None));
+    assert_eq!((state.prison, state.waiting), (None, None));
     assert_eq!(state.arrangements, Arrangements::default());
 }
 
@@ -226,7 +252,7 @@ fn rule_6_a_transfer_ends_both_roles_only() {
     case.read("03-07 transfer MDI  | Deallocated");
     let state = case.history.state();
     assert_eq!(state.prison.as_ref().map(|prison| prison.as_str()), Some("MDI"));
-    assert_eq!(state.waiting_since, Some(at("03-07")));
+    assert_eq!(state.waiting, Some(Waiting { since: at("03-07"), reason: WaitingReason::Transferred }));
     assert!(state.arrangements.handover_plan.is_some());
 }
 
@@ -310,66 +336,6 @@ fn rule_11_the_events_of_one_command_id_have_the_same_ids_each_time() {
     assert_ne!(command_id.event_id(0), CommandId(Uuid::from_u128(2)).event_id(0));
 }
 
-/// Merges `removed` into `survivor` as the two commands of a merge do.
-fn merge(survivor: &mut Case, removed: &mut Case, day: &str) -> Vec<PrisonerEvent> {
-    let retire = command(&["retire", survivor.history.number().as_str()]);
-    let mut events = removed.give(at(day), &retire).expect("a merge is not refused");
-    let merged = merge_of(&removed.history, removed.history.revision().expect("a retirement"));
-    events.extend(survivor.give(at(day), &Command::CompleteMerge(Box::new(merged))).expect("nor completed in vain"));
-    events
-}
-
-#[test]
-fn rule_10_the_survivor_takes_over_what_it_has_none_of() {
-    let mut removed = Case::new("B1234BC");
-    removed.read(
-        "03-01 tier A LEI        | TierAssigned
-         03-02 allocate 102      | AllocationMade
-         03-03 cowork 101        | CoworkerAllocated
-         03-03 com Lee           | CommunityManagerAssigned
-         03-04 plan recalled     | HandoverPlanned
-         03-05 override PRISON   | ResponsibilityOverridden",
-    );
-    let mut survivor = Case::new("A1234BC");
-    survivor.read("03-06 tier D | TierAssigned");
-    let events: Vec<_> = merge(&mut survivor, &mut removed, "03-07").iter().map(PrisonerEvent::type_name).collect();
-    assert_eq!(events, ["CoworkerDeallocated", "Deallocated", "PrisonerNumberRetired", "PrisonerNumberMerged"]);
-    removed.read("03-08 tier B | !prisoner-number-retired");
-    removed.read("03-06 tier B | !prisoner-number-retired");
-    let state = survivor.history.state();
-    assert_eq!(state.tier.as_ref().map(|tier| tier.tier.letter()), Some('D'), "the survivor keeps its own tier");
-    assert_eq!(state.primary_staff_id().map(|id| id.get()), Some(102));
-    assert_eq!(state.coworking_staff_id().map(|id| id.get()), Some(101));
-    assert!(state.community_manager.is_some() && state.arrangements.handover_plan.is_some());
-    survivor.read(
-        "who 03-06 | CustodyOnly: POM nobody
-         who 03-08 | CustodyWithCom: POM 102, COM Lee",
-    );
-    removed.read("who 03-08 | nothing");
-}
-
-#[test]
-fn rule_10_a_merge_leaves_no_pom_in_both_roles() {
-    let mut removed = Case::new("B1234BC");
-    removed.read("03-01 tier C LEI | TierAssigned\n03-02 allocate 103 | AllocationMade");
-    let mut survivor = Case::new("A1234BC");
-    survivor.read(
-        "03-01 tier C LEI   | TierAssigned
-         03-02 allocate 101 | AllocationMade
-         03-03 cowork 103   | CoworkerAllocated
-         03-04 inactive 101 | Deallocated",
-    );
-    merge(&mut survivor, &mut removed, "03-07");
-    let state = survivor.history.state();
-    assert_eq!(state.primary_staff_id().map(|id| id.get()), Some(103));
-    assert_eq!(state.coworking_pom, None);
-}
-
-#[test]
-fn rule_10_a_number_is_not_merged_into_itself() {
-    check("03-01 tier C | TierAssigned\n03-02 retire A1234BC | !merge-circle");
-}
-
 #[test]
 fn responsibility_follows_the_calendar() {
     check(
@@ -413,19 +379,58 @@ fn a_command_that_needs_a_case_refuses_an_unknown_number() {
     );
 }
 
+/// Its state is that of a case that nothing has happened to.
+#[test]
+fn a_case_that_has_nothing_left_is_known_all_the_same() {
+    for end in ["release", "transfer MDI", "legal-status"] {
+        check(&format!(
+            "03-01 com Lee | CommunityManagerAssigned
+             03-02 uncom   | CommunityManagerRemoved
+             02-01 {end}   | !prisoner-unknown
+             03-03 {end}   | Deallocated"
+        ));
+    }
+}
+
+#[test]
+fn a_com_named_unallocated_is_no_com() {
+    check(
+        "03-01 tier C LEI         | TierAssigned
+         03-02 plan recalled      | HandoverPlanned
+         03-03 com Lee            | CommunityManagerAssigned
+         who 03-03                | Community: COM Lee, POM nobody
+         03-04 com Unallocated    | CommunityManagerAssigned
+         who 03-04                | Community: COM nobody, POM nobody
+         03-05 uncom              | !no-community-manager
+         03-06 com unallocated    | CommunityManagerAssigned
+         who 03-06                | Community: COM nobody, POM nobody",
+    );
+}
+
 #[test]
 fn a_case_waits_from_its_tier_and_after_a_transfer() {
     let mut case = Case::new("A1234BC");
     let waiting = |case: &Case| {
         let state = case.history.state();
-        state.waiting_since.map(|since| (state.prison.expect("waits somewhere").to_string(), since))
+        state.waiting.map(|waiting| (state.prison.expect("waits somewhere").to_string(), waiting.since, waiting.reason))
     };
     case.read("03-01 tier C | TierAssigned");
     assert_eq!(waiting(&case), None);
     case.read("03-02 tier C LEI | TierAssigned\n03-03 tier B LEI | TierAssigned");
-    assert_eq!(waiting(&case), Some(("LEI".into(), at("03-02"))));
+    assert_eq!(waiting(&case), Some(("LEI".into(), at("03-02"), WaitingReason::Received)));
     case.read("03-04 transfer MDI | Deallocated");
-    assert_eq!(waiting(&case), Some(("MDI".into(), at("03-04"))));
+    assert_eq!(waiting(&case), Some(("MDI".into(), at("03-04"), WaitingReason::Transferred)));
     case.read("03-05 allocate 102 at MDI | AllocationMade");
     assert_eq!(waiting(&case), None);
+    case.read("03-06 deallocate | Deallocated");
+    assert_eq!(waiting(&case), Some(("MDI".into(), at("03-06"), WaitingReason::Deallocated)));
+    // In transit a case waits nowhere. The prison that it comes to next received it by a transfer.
+    for (day, transit) in [("03-07", "OUT"), ("03-08", "TRN")] {
+        case.read(&format!("{day} transfer {transit} | Deallocated"));
+        assert_eq!(waiting(&case), None, "{transit}");
+    }
+    case.read("03-09 tier C TRN | TierAssigned");
+    assert_eq!(waiting(&case), None);
+    case.read("03-10 transfer LEI | Deallocated");
+    assert_eq!(waiting(&case), Some(("LEI".into(), at("03-10"), WaitingReason::Transferred)));
 }

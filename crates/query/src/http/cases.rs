@@ -54,9 +54,9 @@ pub(super) struct ListCasesQuery {
     /// Whether the case waits to be allocated.
     waiting: Option<bool>,
     /// `prisonerNumber`, `tier`, `pom`, `phase`, `handoverStartDate`, `handoverDate`,
-    /// `waitingSince` or `responsibleSince`; with `-` before it, descending. Phases are in the order
-    /// in which a case goes through them. Cases with equal values are by prisoner number, in either
-    /// direction.
+    /// `waitingSince` or `responsibleSince`; with `-` before it, descending. Phases are in the
+    /// order in which a case goes through them. Cases with equal values are by prisoner number, in
+    /// either direction.
     #[serde(default)]
     #[param(value_type = Option<String>, default = "prisonerNumber")]
     sort: SortParam,
@@ -162,7 +162,7 @@ impl<'a> From<&'a CasePeriodRow> for CaseItem<'a> {
             com: Com::of(case),
             reason: case.plan.map(Reason::from),
             responsibility_override: case.responsibility_override.as_ref().map(Override::from),
-            waiting_since: case.waiting_since,
+            waiting_since: case.waiting.map(|waiting| waiting.since),
         }
     }
 }

@@ -66,8 +66,8 @@ const OVERDUE_AFTER_DAYS: u64 = 2;
 /// that many.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Handovers<'a> {
-    /// A COM comes in to support within the days asked for, by start date. A case whose start is its
-    /// handover date is under `due` alone.
+    /// A COM comes in to support within the days asked for, by start date. A case whose start is
+    /// its handover date is under `due` alone.
     starting: Vec<CaseItem<'a>>,
     /// The COM becomes responsible within the days asked for, by handover date.
     due: Vec<CaseItem<'a>>,

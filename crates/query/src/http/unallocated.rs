@@ -8,6 +8,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use domain::{
     identifier::{Crn, PrisonCode, PrisonerNumber},
+    prisoner::WaitingReason,
     tier::{RoshLevel, Tier},
 };
 use http_api::{ParamGroups, PathParams, Problem};
@@ -52,7 +53,9 @@ pub(super) struct WaitingCase<'a> {
     rosh_level: Option<RoshLevel>,
     /// Since when it waits.
     waiting_since: Option<DateTime<Utc>>,
-    /// For how many whole days.
+    /// Why it waits.
+    waiting_reason: Option<WaitingReason>,
+    /// For how many calendar days in London.
     days: Option<i64>,
     /// The co-working POM who stayed, where one did.
     coworker: Option<PomHolder<'a>>,
@@ -67,8 +70,9 @@ impl<'a> WaitingCase<'a> {
             crn: case.crn.as_ref().map(Crn::as_str),
             tier: case.tier,
             rosh_level: case.rosh_level,
-            waiting_since: case.waiting_since,
-            days: case.waiting_since.map(|since| (at - since).num_days()),
+            waiting_since: case.waiting.map(|waiting| waiting.since),
+            waiting_reason: case.waiting.map(|waiting| waiting.reason),
+            days: case.waiting.map(|waiting| waiting.days_at(at)),
             coworker: case.coworker.as_ref().map(PomHolder::from),
             reason: case.plan.map(Reason::from),
         }

@@ -101,7 +101,11 @@ async fn or_from_log(
 
 /// A case at an instant by the histories of its numbers; [`Histories::read_survivors`] must have
 /// read the number asked for.
-async fn case_in_log(histories: &mut Histories<'_>, asked: &PrisonerNumber, on: DateTime<Utc>) -> Result<CaseAt, Error> {
+async fn case_in_log(
+    histories: &mut Histories<'_>,
+    asked: &PrisonerNumber,
+    on: DateTime<Utc>,
+) -> Result<CaseAt, Error> {
     let Some(number) = histories.answering_number(asked)? else { return Ok(CaseAt::Unknown) };
     let own = histories.get(&number).map(own_periods).unwrap_or_default();
     let mut then = own.into_iter().find(|period| period.holds_at(on));

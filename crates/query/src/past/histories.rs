@@ -96,9 +96,9 @@ impl<'l, H: FromEvents> Histories<'l, H> {
     }
 
     /// The numbers under which a case was known before it was known under the number that answers
-    /// for `asked`, each with the position of its merge: those that the number took over, those that
-    /// were merged into them, and those between `asked` and it that nothing took over yet. Reads all
-    /// of them; [`Self::read_survivors`] must have read `asked`.
+    /// for `asked`, each with the position of its merge: those that the number took over, those
+    /// that were merged into them, and those between `asked` and it that no number took over yet.
+    /// Reads all of them; [`Self::read_survivors`] must have read `asked`.
     pub(super) async fn read_removed(&mut self, asked: &PrisonerNumber) -> Result<Vec<(u64, PrisonerNumber)>, Error> {
         let mut chain = self.known_chain(asked)?;
         let Some(survivor) = chain.pop().and_then(|number| self.get(&number)) else { return Ok(Vec::new()) };

@@ -17,7 +17,7 @@ pub(crate) struct AllocationInForce {
     pub(crate) staff_id: i64,
     pub(crate) email: Option<String>,
     pub(crate) since: DateTime<Utc>,
-    /// At the allocation; of a case taken over in a merge, now.
+    /// At the allocation; where that is not known after a merge, now.
     pub(crate) tier: Option<String>,
     pub(crate) override_reasons: Vec<String>,
     pub(crate) override_detail: Option<String>,
@@ -59,7 +59,8 @@ pub(crate) async fn in_force_of_prisoners(
         "    FROM chain
              JOIN case_period p ON p.prisoner_number = chain.prisoner_number
                                AND p.valid_from <= $2 AND p.valid_to > $2 AND p.pom_staff_id IS NOT NULL
-             LEFT JOIN allocation a ON a.prisoner_number = p.prisoner_number AND a.revision = p.allocation_revision
+             LEFT JOIN allocation a ON a.prisoner_number = coalesce(p.taken_over_number, p.prisoner_number)
+                                   AND a.revision = coalesce(p.taken_over_revision, p.allocation_revision)
              WHERE chain.merged_into IS NULL
          ) held ON true"
     );
@@ -79,7 +80,8 @@ pub(crate) async fn in_force_of_poms(
         in_force!(),
         " FROM checkpoint v
           LEFT JOIN case_period p ON p.pom_staff_id = ANY($1) AND p.valid_from <= $2 AND p.valid_to > $2
-          LEFT JOIN allocation a ON a.prisoner_number = p.prisoner_number AND a.revision = p.allocation_revision
+          LEFT JOIN allocation a ON a.prisoner_number = coalesce(p.taken_over_number, p.prisoner_number)
+                                AND a.revision = coalesce(p.taken_over_revision, p.allocation_revision)
           ORDER BY p.pom_staff_id, p.prisoner_number"
     );
     let staff_ids: Vec<i64> = staff_ids.iter().map(|id| id.get()).collect();

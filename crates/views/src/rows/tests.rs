@@ -107,10 +107,10 @@ fn a_case_without_entries_has_no_rows() {
 
 #[test]
 fn an_allocation_knows_its_wait_and_its_london_month() {
-    // The last minute of March in UTC is April in London, and two days and a bit are two days.
+    // The last minute of March in UTC is April in London, on the third day after that of the tier.
     let rows = rows(vec![("2026-03-29T09:00:00Z", tier()), ("2026-03-31T23:59:00Z", made(1))]);
     let allocation = &rows.allocation[0];
-    assert_eq!(allocation.days_waited, Some(2));
+    assert_eq!(allocation.days_waited, Some(3));
     assert_eq!(allocation.month.to_string(), "2026-04-01");
     assert!(allocation.is_override);
     assert_eq!((allocation.revision, allocation.kind), (1, AllocationKind::Allocation));
@@ -118,7 +118,7 @@ fn an_allocation_knows_its_wait_and_its_london_month() {
     assert_eq!((case.revision, case.position, case.ever_allocated), (1, 101, true));
     assert_eq!(case.crn.expect("a CRN").as_str(), "X123456");
     let last = rows.case_period.last().expect("a period");
-    assert_eq!((last.valid_to, last.allocation_revision, last.waiting_since), (PeriodEnd(None), Some(1), None));
+    assert_eq!((last.valid_to, last.allocation_revision, last.waiting), (PeriodEnd(None), Some(1), None));
 }
 
 #[test]

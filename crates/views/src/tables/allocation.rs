@@ -60,7 +60,7 @@ table! {
         note: Option<String>,
         /// NOMIS booking, where a client of the first allocation API gave one.
         nomis_booking_id: Option<i64>,
-        /// For an allocation: whole days that the case had been waiting.
+        /// For an allocation: calendar days in London that the case had been waiting.
         days_waited: Option<i32>,
     }
 }

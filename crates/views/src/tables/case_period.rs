@@ -6,8 +6,9 @@ use domain::{
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::PomKind,
     prisoner::{
-        Arrangements, History, OfficerRole, Period, PomRole, ResponsibilityOverridden, ResponsibilityOverrideReason,
-        ResponsibleService, State, period_at, periods,
+        AllocationReference, Arrangements, History, OfficerRole, Period, PomRole, ResponsibilityOverridden,
+        ResponsibilityOverrideReason, ResponsibleService, RoleAllocation, State, Waiting, WaitingReason, period_at,
+        periods,
     },
     tier::{RoshLevel, Tier},
 };
@@ -55,6 +56,15 @@ table! {
         /// Revision of the allocation or reallocation that made this POM primary (see view
         /// allocation); null where taken over in a merge.
         allocation_revision: Option<u64>,
+        /// The allocation of a primary POM that was taken over in a merge.
+        taken_over_allocation: Option<AllocationReference> {
+            /// Primary POM taken over in a merge: the number under which the allocation was
+            /// recorded.
+            taken_over_number,
+            /// Primary POM taken over in a merge: revision of that allocation under that number
+            /// (see view allocation); null where the merge does not say.
+            taken_over_revision,
+        },
         /// The co-working POM.
         coworker: Option<CasePom> {
             /// Co-working POM: NOMIS staff id.
@@ -107,8 +117,13 @@ table! {
             /// Detail of that reason.
             override_detail,
         },
-        /// Since when the case waits to be allocated; null while it does not.
-        waiting_since: Option<DateTime<Utc>>,
+        /// The wait to be allocated.
+        waiting: Option<Waiting> {
+            /// Since when the case waits to be allocated; null while it does not.
+            waiting_since,
+            /// Why it waits: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.
+            waiting_reason,
+        },
         /// The case's revision, as in prisoner_case: repeated so that a look-up reads one table.
         case_revision: u64,
         /// The case's number in Delius, as in prisoner_case.
@@ -173,7 +188,14 @@ columns!(ResponsibilityOverridden {
     detail: Option<String>,
 });
 
-word_columns!(HandoverReason, OfficerRole, Phase, ResponsibilityOverrideReason, ResponsibleService);
+columns!(AllocationReference { prisoner_number: PrisonerNumber, revision: u64 });
+
+columns!(Waiting {
+    since: DateTime<Utc>,
+    reason: WaitingReason,
+});
+
+word_columns!(HandoverReason, OfficerRole, Phase, ResponsibilityOverrideReason, ResponsibleService, WaitingReason);
 
 impl CasePeriodRow {
     /// The row of one of a case's periods; `None` for a period that Postgres cannot tell from its
@@ -188,7 +210,7 @@ impl CasePeriodRow {
             coworking_pom,
             community_manager,
             arrangements: Arrangements { handover_plan, responsibility_override },
-            waiting_since,
+            waiting,
             ..
         } = period.state;
         Some(Self {
@@ -199,7 +221,11 @@ impl CasePeriodRow {
             prison,
             tier: tier.as_ref().map(|tier| tier.tier),
             rosh_level: tier.as_ref().and_then(|tier| tier.rosh_level),
-            allocation_revision: primary_pom.as_ref().and_then(|role| role.allocation_revision),
+            allocation_revision: primary_pom.as_ref().and_then(|role| role.allocation.own_revision()),
+            taken_over_allocation: primary_pom.as_ref().and_then(|role| match &role.allocation {
+                RoleAllocation::TakenOver(reference) => Some(reference.clone()),
+                RoleAllocation::Own(_) | RoleAllocation::Unknown => None,
+            }),
             pom: primary_pom.map(CasePom::from),
             coworker: coworking_pom.map(CasePom::from),
             com: community_manager.map(|role| CaseCom {
@@ -219,7 +245,7 @@ impl CasePeriodRow {
                 handover_date: plan.handover_date.map(day),
             }),
             responsibility_override,
-            waiting_since: waiting_since.map(instant),
+            waiting: waiting.map(|waiting| Waiting { since: instant(waiting.since), ..waiting }),
             case_revision: case.revision,
             crn: case.crn.clone(),
             merged_into: case.merged_into.clone(),

@@ -118,7 +118,7 @@ impl CaseFilter {
             && self.phase.is_none_or(|phase| case.phase == phase)
             && self.responsible.is_none_or(|responsible| case.responsible == responsible)
             && self.allocated.is_none_or(|allocated| case.pom.is_some() == allocated)
-            && self.waiting.is_none_or(|waiting| case.waiting_since.is_some() == waiting)
+            && self.waiting.is_none_or(|waiting| case.waiting.is_some() == waiting)
             && (self.starts_within.is_none() || case.plan.is_some_and(|plan| plan.start_date != plan.handover_date))
             && within(self.starts_within, case.plan.and_then(|plan| plan.start_date))
             && within(self.due_within, case.plan.and_then(|plan| plan.handover_date))

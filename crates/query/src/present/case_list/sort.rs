@@ -40,7 +40,7 @@ impl SortBy {
             Self::Phase => Some(phase_rank(case.phase).to_string()),
             Self::HandoverStartDate => case.plan.and_then(|plan| plan.start_date).map(|day| day.to_string()),
             Self::HandoverDate => case.plan.and_then(|plan| plan.handover_date).map(|day| day.to_string()),
-            Self::WaitingSince => case.waiting_since.map(instant),
+            Self::WaitingSince => case.waiting.map(|waiting| instant(waiting.since)),
             Self::ResponsibleSince => Some(instant(case.responsible_since)),
         }
     }
