@@ -1,5 +1,6 @@
 //! The program's `projections` commands, and random ledgers for them.
 
+use domain::prison::{Command, ContactSeen};
 use event_log::SharedLog;
 use projector::{Settings, VIEWS};
 use proptest::{
@@ -55,6 +56,14 @@ pub async fn filled_ledger() -> (TestDatabase, RandomLedger) {
     let mut ledger = RandomLedger::new(&database.pool).await;
     assert!(ledger.case("Z0001ZZ", 1, tier("B2", Some("LEI"))).await);
     assert!(ledger.case("Z0001ZZ", 2, allocate("LEI", 102, "a note")).await);
+    // The random steps may record none.
+    let contact = ContactSeen {
+        prisoner_number: "Z0001ZZ".parse().expect("a prisoner number"),
+        staff_id: None,
+        name: Some("Okafor, Grace".to_owned()),
+        contact_type: "POM".to_owned(),
+    };
+    assert!(ledger.prison("LEI", 3, Command::RecordNomisContact(contact)).await);
     for step in steps(60) {
         ledger.take(step).await;
     }

@@ -3,8 +3,8 @@
 //! This file has both lists: [`effect_of`] says which events each command makes, and [`check`] says
 //! which state each event may follow. New events are checked with [`check`], and so is every later
 //! entry when an entry is inserted before it or taken out (rule 8): a rule in [`effect_of`] alone
-//! is not looked at again then. The rules of a POM's appointment and roles are in `appointment.rs` and
-//! `pom_roles.rs`, the refusals with their sentences in `refusals.rs`. "Rule N" is in
+//! is not looked at again then. The rules of a POM's appointment and roles are in `appointment.rs`
+//! and `pom_roles.rs`, the refusals with their sentences in `refusals.rs`. "Rule N" is in
 //! `docs/domain.md`.
 
 use super::{
