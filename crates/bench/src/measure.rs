@@ -77,11 +77,11 @@ fn recorded_by() -> RecordedBy {
     RecordedBy { username: "BENCH".parse().expect("by its format"), client: "allocation-ledger bench".to_owned() }
 }
 
-pub(crate) fn new_event(index: usize, command_id: CommandId) -> NewEvent {
+pub(crate) fn new_event(stream: &Stream, index: usize, command_id: CommandId) -> NewEvent {
     let digest = request_digest("bench", "", &());
     let now = Clock::system().now();
     let metadata = Metadata::new(now, recorded_by(), command_id, digest, command_id.0, None);
-    encode(&Event::Prisoner(PrisonerEvent::TierAssigned(tier())), index, &metadata, now)
+    encode(stream, &Event::Prisoner(PrisonerEvent::TierAssigned(tier())), index, &metadata, now)
 }
 
 /// Measures durable appends to the log, one event each, in events a second.
@@ -91,10 +91,9 @@ pub(crate) async fn appends(server: &Server, duration: Duration, table: &mut Res
         let rate = rate(callers, duration, |index| {
             let log = Arc::clone(&log);
             async move {
-                let events = vec![new_event(0, CommandId(Uuid::new_v4()))];
-                log.append(&Stream::Prisoner(number(index)), ExpectedRevision::NoStream, events)
-                    .await
-                    .context("append")?;
+                let stream = Stream::Prisoner(number(index));
+                let events = vec![new_event(&stream, 0, CommandId(Uuid::new_v4()))];
+                log.append(&stream, ExpectedRevision::NoStream, events).await.context("append")?;
                 Ok(())
             }
         })
@@ -144,7 +143,7 @@ pub(crate) async fn stream_of_100(server: &Server, table: &mut ResultTable) -> a
     let stream = Stream::Prisoner(number(0));
     for (expected, count) in [(ExpectedRevision::NoStream, 50), (ExpectedRevision::Exact(49), 50)] {
         let command_id = CommandId(Uuid::new_v4());
-        let events = (0..count).map(|index| new_event(index, command_id)).collect();
+        let events = (0..count).map(|index| new_event(&stream, index, command_id)).collect();
         log.append(&stream, expected, events).await.context("append")?;
     }
     let mut taken = Vec::new();
@@ -195,8 +194,9 @@ async fn fill(log: &SharedLog, events: u64) -> anyhow::Result<()> {
             let left = usize::try_from(events - index * EVENTS_A_CASE as u64).unwrap_or(usize::MAX);
             async move {
                 let command_id = CommandId(Uuid::new_v4());
-                let events = (0..left.min(EVENTS_A_CASE)).map(|index| new_event(index, command_id)).collect();
-                log.append(&Stream::Prisoner(number(index)), ExpectedRevision::NoStream, events).await
+                let stream = Stream::Prisoner(number(index));
+                let events = (0..left.min(EVENTS_A_CASE)).map(|index| new_event(&stream, index, command_id)).collect();
+                log.append(&stream, ExpectedRevision::NoStream, events).await
             }
         })
         .buffer_unordered(256)

@@ -22,13 +22,13 @@ use chrono::{DateTime, Utc};
 use domain::{
     Command, Entry, Event, Refusal, Rule, Stream,
     event::RecordedBy,
-    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId, Username},
+    identifier::{EventId, PrisonCode, PrisonerNumber, StaffId, Username},
     prison::{self, PrisonEvent},
     prisoner::{self, PrisonerEvent, RecommendationPolicy, lineage::SurvivorChain},
 };
 use event_log::{
-    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, FollowerItem, LogError, Metadata, SharedLog, StoredEvent,
-    encode, history::StreamHistory,
+    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, FollowerItem, LogError, Metadata, NewEvent, SharedLog,
+    StoredEvent, encode, history::StreamHistory,
 };
 use futures::stream::BoxStream;
 use prometheus_client::registry::Registry;
@@ -44,13 +44,16 @@ use crate::{
     idempotency_keys::IdempotencyKeys,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
-    streams::{CachedStream, LoadedStream, Streams},
+    streams::{CachedStream, Streams, answer_to_request},
 };
 
 /// Most decisions on one command: the first, one more after a refusal by cached streams, and one
 /// after each conflict. Of two servers that keep appending to one stream, each loses half of the
 /// time.
 const DECISIONS_MAX: usize = 12;
+
+/// Most ids that are tried for one command of the ledger's own. No caller can take even one.
+const OWN_IDS_MAX: usize = 16;
 
 /// How long a command waits for other commands of this process on the same stream; far longer than
 /// an append takes, far shorter than a caller's patience.
@@ -150,6 +153,21 @@ impl Service {
         }
     }
 
+    /// Executes a command of the ledger's own that follows from an event, under the first of its
+    /// ids that no other command has: a taken id stops nothing. `part` is that of
+    /// [`EventId::derive_command`], by which the request has its first id.
+    pub(crate) async fn execute_own(&self, mut request: Request, cause: EventId, part: &str) -> Result<Outcome, Error> {
+        for next in 2..=OWN_IDS_MAX {
+            match self.execute_or_from_now(request.clone()).await {
+                Err(Error::KeyReused { .. }) => {}
+                Ok(outcome) if outcome.last().metadata.causation_id != Some(cause) => {}
+                result => return result,
+            }
+            request.command_id = cause.derive_command(&format!("{part} {next}"));
+        }
+        self.execute_or_from_now(request).await
+    }
+
     async fn decide_and_record(&self, request: &Request) -> Result<Outcome, Error> {
         let times = RequestTimes::of(request);
         match &request.command {
@@ -166,7 +184,7 @@ impl Service {
     }
 
     /// Decides a command on a case, with its prison's roster if [`Self::roster_for`] has one.
-    pub(crate) fn decide_on_case(
+    fn decide_on_case(
         &self,
         case: &prisoner::History,
         roster: Option<&CachedPrison>,
@@ -223,7 +241,7 @@ impl Service {
         for _ in 0..DECISIONS_MAX {
             let decided = {
                 let loaded = cached.read();
-                if let Some(answer) = answer_to_repeat(&loaded, request.command_id, &request.request_digest) {
+                if let Some(answer) = answer_to_request(&loaded, request) {
                     if answer.is_ok() {
                         self.remember_key(request, stream);
                     }
@@ -277,8 +295,11 @@ impl Service {
             request.causation_id,
         );
         let events: Vec<Event> = decision.events.into_iter().map(Into::into).collect();
-        let encoded =
-            events.iter().enumerate().map(|(index, event)| encode(event, index, &metadata, decision.now)).collect();
+        let encoded: Vec<NewEvent> = events
+            .iter()
+            .enumerate()
+            .map(|(index, event)| encode(&stream, event, index, &metadata, decision.now))
+            .collect();
         let metrics = &self.inner.metrics;
         let appending = Instant::now();
         let span = tracing::info_span!(target: EXPORTED, "append");
@@ -300,7 +321,7 @@ impl Service {
                         stream: stream.clone(),
                         metadata: metadata.clone(),
                         entry: Entry {
-                            event_id: request.command_id.event_id(index),
+                            event_id: request.command_id.event_id(&stream, index),
                             revision: expected.next() + index as u64,
                             position,
                             effective_at: metadata.effective_at,
@@ -319,7 +340,7 @@ impl Service {
                 // The answer may have been lost after the commit. If the log cannot be read either,
                 // the caller gets the first error and sends the same request again.
                 if streams.refresh(cached).await.is_ok()
-                    && let Some(answer) = answer_to_repeat(&cached.read(), request.command_id, &request.request_digest)
+                    && let Some(answer) = answer_to_request(&cached.read(), request)
                 {
                     return answer.map(Some);
                 }
@@ -335,7 +356,7 @@ impl Service {
 
     /// The roster that the rules look at, for a command that gives a role to a POM; perhaps behind
     /// the log.
-    pub(crate) async fn roster_for(&self, command: &prisoner::Command) -> Result<Option<Arc<CachedPrison>>, Error> {
+    async fn roster_for(&self, command: &prisoner::Command) -> Result<Option<Arc<CachedPrison>>, Error> {
         match command.prison_of_new_role() {
             Some(code) => Ok(Some(self.inner.prisons.load(code).await?)),
             None => Ok(None),
@@ -371,7 +392,7 @@ impl Service {
 
     /// The refusal of a command to a retired number with the number that takes commands: the
     /// survivor that it names may have been merged itself.
-    pub(crate) async fn name_last_survivor(&self, number: &PrisonerNumber, refusal: Refusal) -> Refusal {
+    async fn name_last_survivor(&self, number: &PrisonerNumber, refusal: Refusal) -> Refusal {
         let Some(survivor) = &refusal.survivor else { return refusal };
         match self.load_survivors(survivor).await {
             Ok(chain) => prisoner::refuse_retired_number(number, &chain.last().number),
@@ -382,13 +403,8 @@ impl Service {
     /// A prison that is up to date with the log.
     pub(crate) async fn prison_now(&self, code: &PrisonCode) -> Result<Arc<CachedPrison>, Error> {
         let prison = self.inner.prisons.load(code).await?;
-        self.refresh_prison(&prison).await?;
+        self.inner.prisons.refresh(&prison).await?;
         Ok(prison)
-    }
-
-    /// Brings a prison up to date with the log.
-    pub(crate) async fn refresh_prison(&self, prison: &CachedPrison) -> Result<(), Error> {
-        Ok(self.inner.prisons.refresh(prison).await?)
     }
 
     /// Adds an event that was read from the log to its prison, if that is in the cache, so that
@@ -437,15 +453,15 @@ impl Service {
 }
 
 /// The events that `domain` decided on, and the times of the decision.
-pub(crate) struct DecidedEvents<E> {
-    pub(crate) events: Vec<E>,
-    pub(crate) now: DateTime<Utc>,
-    pub(crate) effective_at: DateTime<Utc>,
+struct DecidedEvents<E> {
+    events: Vec<E>,
+    now: DateTime<Utc>,
+    effective_at: DateTime<Utc>,
 }
 
 /// The times that a request brings to its decision.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct RequestTimes {
+#[derive(Clone, Copy)]
+struct RequestTimes {
     /// When the events are to take effect; `None`: when they are decided.
     effective_at: Option<DateTime<Utc>>,
     /// For a policy's command: when the event that caused it took effect.
@@ -465,18 +481,4 @@ impl RequestTimes {
 /// [`Error::Contended`] after [`TURN_WAIT_MAX`].
 async fn take_turn<'a>(turn: &'a Mutex<()>, stream: &Stream) -> Result<MutexGuard<'a, ()>, Error> {
     timeout(TURN_WAIT_MAX, turn.lock()).await.map_err(|_| Error::Contended { stream: stream.clone() })
-}
-
-/// The answer to a command that the stream holds already: its events, or [`Error::KeyReused`] if
-/// another request recorded them. `None` if the stream does not hold it.
-pub(crate) fn answer_to_repeat<H: StreamHistory>(
-    loaded: &LoadedStream<H>,
-    command_id: CommandId,
-    request_digest: &str,
-) -> Option<Result<Outcome, Error>> {
-    if loaded.request_digest(command_id)? == request_digest {
-        loaded.outcome_of(command_id).map(Ok)
-    } else {
-        Some(Err(Error::KeyReused { command_id }))
-    }
 }

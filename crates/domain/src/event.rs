@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 use crate::{
     identifier::{CommandId, EventId, InvalidValue, PrisonCode, PrisonerNumber, Username},
@@ -50,6 +51,18 @@ impl FromStr for Stream {
                 format: "`prisoner-` and a prisoner number, or `prison-` and a prison code",
             })
         }
+    }
+}
+
+impl CommandId {
+    /// The id of event number `index`, counted from 0, of those that the command records in a
+    /// stream. One key that is used for two streams gives events with different ids.
+    ///
+    /// Events from before ids depended on the stream keep their own: an id is read from the log,
+    /// and worked out for a new event alone.
+    #[must_use]
+    pub fn event_id(self, stream: &Stream, index: usize) -> EventId {
+        EventId(Uuid::new_v5(&self.0, format!("{stream} {index}").as_bytes()))
     }
 }
 

@@ -13,10 +13,11 @@ use crate::{
     officer::{CommunityManager, Pom, PomKind, PomStatus, WorkingPattern},
     prison::{self, ContactSeen, Estate, PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
     prisoner::{
-        Allocate, AllocateCoworker, AllocationReference, Arrangements, ChoiceReasons, Command, CommandKind, Deallocate,
-        DeallocationTrigger, EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings, MergedPast, OfficerRole,
-        OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired, Reallocate, Release, ResponsibilityOverridden,
-        ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, Waiting, WaitingReason,
+        Allocate, AllocateCoworker, AllocateWithTier, AllocationReference, Arrangements, ChoiceReasons, Command,
+        CommandKind, Deallocate, DeallocationTrigger, EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings,
+        MergedPast, OfficerRole, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired, Reallocate, Release,
+        ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, Waiting,
+        WaitingReason,
     },
     tier::{RoshLevel, Tier, TierSource},
 };
@@ -34,7 +35,7 @@ fn weight(kind: CommandKind) -> u32 {
     match kind {
         CommandKind::Allocate | CommandKind::Reallocate => 4,
         CommandKind::AssignTier | CommandKind::AllocateCoworker | CommandKind::PlanHandover | CommandKind::Void => 3,
-        CommandKind::EndPomRole => 2,
+        CommandKind::AllocateWithTier | CommandKind::EndPomRole => 2,
         CommandKind::Deallocate
         | CommandKind::RemoveCoworker
         | CommandKind::AssignCommunityManager
@@ -58,6 +59,15 @@ fn case_command(kind: CommandKind) -> BoxedStrategy<Command> {
             .prop_map(|(prison, staff_id, reasons)| {
                 let reason = "caseload".to_owned();
                 Command::Reallocate(Reallocate { prison, staff_id, expected_holder: None, reason, reasons })
+            })
+            .boxed(),
+        CommandKind::AllocateWithTier => (tier_assigned(), prison(), staff_id(), reasons(), prop::bool::ANY)
+            .prop_map(|(tier, prison, staff_id, reasons, may_move)| {
+                Command::AllocateWithTier(Box::new(AllocateWithTier {
+                    tier,
+                    allocate: Allocate { prison, staff_id, reasons },
+                    reallocation_reason: may_move.then(|| "as told".to_owned()),
+                }))
             })
             .boxed(),
         CommandKind::Deallocate => select(vec![DeallocationTrigger::Manual, DeallocationTrigger::LegalStatusChanged])

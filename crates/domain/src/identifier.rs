@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 /// A text that is not the identifier that it was taken for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -218,22 +218,75 @@ uuid_identifier!(
 );
 
 uuid_identifier!(
-    /// Identifies one event: UUIDv5 of the command id and the event's index in the command.
+    /// Identifies one event in the ledger: UUIDv5 of the command id, the stream and the event's
+    /// index in the command ([`CommandId::event_id`]).
     EventId
 );
 
+/// The first bytes of the ids of the ledger's own commands, which are of UUID version 8. Part of
+/// the published format, never to be changed.
+const OWN_COMMAND: [u8; 4] = [0x1e, 0xd9, 0xe2, 0x5e];
+
+/// The maker of a command of the ledger's own. Ids of different makers differ, whatever they are
+/// derived from: a caller may send an event id, or an import's name space, as the key of a bulk.
+#[derive(Debug, Clone, Copy)]
+enum OwnCommandMaker {
+    /// A request of several commands.
+    Request,
+    /// A policy, or a merge, because of an event.
+    Policy,
+    /// A tool that records what it finds in a file.
+    Tool,
+}
+
+impl OwnCommandMaker {
+    fn id(self, from: Uuid, name: &str) -> CommandId {
+        let maker = match self {
+            Self::Request => "request",
+            Self::Policy => "policy",
+            Self::Tool => "tool",
+        };
+        let mut bytes = Uuid::new_v5(&from, format!("{maker} {name}").as_bytes()).into_bytes();
+        bytes[..OWN_COMMAND.len()].copy_from_slice(&OWN_COMMAND);
+        CommandId(Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 impl CommandId {
-    /// The id of the command's event number `index`, counted from 0.
+    /// The id of the command that a caller sends with this idempotency key. `None` if the key is in
+    /// the name space of the ledger's own commands, which no caller may use: version 8, beginning
+    /// with `1ed9e25e`.
     #[must_use]
-    pub fn event_id(self, index: usize) -> EventId {
-        EventId(Uuid::new_v5(&self.0, index.to_string().as_bytes()))
+    pub fn from_key(key: Uuid) -> Option<Self> {
+        let id = Self(key);
+        (!id.is_of_the_ledger()).then_some(id)
+    }
+
+    /// Whether this is the id of a command of the ledger's own.
+    fn is_of_the_ledger(self) -> bool {
+        self.0.get_version_num() == 8 && self.0.as_bytes().starts_with(&OWN_COMMAND)
     }
 
     /// The id of a command that is part of this one and concerns `part` alone, e.g. one case of a
     /// bulk reallocation.
     #[must_use]
-    pub fn derive(self, part: &str) -> CommandId {
-        CommandId(Uuid::new_v5(&self.0, part.as_bytes()))
+    pub fn derive(self, part: &str) -> Self {
+        OwnCommandMaker::Request.id(self.0, part)
+    }
+
+    /// The id of a command that a tool makes of `content`, e.g. of a row of a file. The name space
+    /// tells the tools apart.
+    #[must_use]
+    pub fn of_content(namespace: Uuid, content: &str) -> Self {
+        OwnCommandMaker::Tool.id(namespace, content)
+    }
+
+    /// The id that [`Self::derive`] gave before the ledger's own commands had a name space of their
+    /// own. Callers can use it as a key, so it may recognise what was recorded then, together with
+    /// the digest of the request or the recorder, and must not be given to a new command.
+    #[must_use]
+    pub fn formerly_derived(self, part: &str) -> Self {
+        Self(Uuid::new_v5(&self.0, part.as_bytes()))
     }
 }
 
@@ -242,6 +295,55 @@ impl EventId {
     /// apart.
     #[must_use]
     pub fn derive_command(self, part: &str) -> CommandId {
-        CommandId(Uuid::new_v5(&self.0, part.as_bytes()))
+        OwnCommandMaker::Policy.id(self.0, part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ids are in logs: other ones would record once more what is recorded.
+    #[test]
+    fn the_ids_of_the_ledgers_own_commands_never_change() {
+        let id = Uuid::from_u128(1);
+        let ids = [
+            CommandId(id).derive("A1234BC"),
+            EventId(id).derive_command("A1234BC"),
+            CommandId::of_content(id, "A1234BC"),
+        ];
+        assert_eq!(
+            ids.map(|id| id.to_string()),
+            [
+                "1ed9e25e-87b2-87a8-94a7-c0eb6a5ccfea",
+                "1ed9e25e-7675-8079-aae6-ebe743fbdb21",
+                "1ed9e25e-3ae1-8273-963e-56bc53767b08"
+            ]
+        );
+    }
+
+    #[test]
+    fn no_key_of_a_caller_is_the_id_of_a_command_of_the_ledgers_own() {
+        for id in [Uuid::nil(), Uuid::from_u128(1), Uuid::max()] {
+            for own in [
+                CommandId(id).derive("A1234BC"),
+                EventId(id).derive_command("A1234BC"),
+                CommandId::of_content(id, "A1234BC"),
+            ] {
+                assert_eq!(CommandId::from_key(own.0), None, "{own}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_every_version_are_taken_from_callers() {
+        for version in 0..16_u128 {
+            let key = Uuid::from_u128(0x7d3f_0b0e_7f3a_0a58_9d10_3c2b_7d8b_6c11 | version << 76);
+            assert_eq!(CommandId::from_key(key), Some(CommandId(key)));
+        }
+        for text in ["1ed9e25e-7f3a-4a58-9d10-3c2b7d8b6c11", "00000000-7f3a-8a58-9d10-3c2b7d8b6c11"] {
+            let key = text.parse().expect("a UUID");
+            assert_eq!(CommandId::from_key(key), Some(CommandId(key)), "{text}");
+        }
     }
 }

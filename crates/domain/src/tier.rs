@@ -20,6 +20,13 @@ impl Tier {
     pub fn letter(self) -> char {
         self.letter
     }
+
+    /// Whether a client that gives this tier means one that the case has already: the same, or one
+    /// of which it names the letter alone.
+    #[must_use]
+    pub fn is_said_of(self, held: Self) -> bool {
+        self == held || self == Self { letter: held.letter, change_level: None }
+    }
 }
 
 impl FromStr for Tier {

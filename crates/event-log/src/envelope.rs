@@ -70,13 +70,19 @@ pub struct StoredEvent {
     pub entry: Entry<Event>,
 }
 
-/// Encodes event number `index` of a command, counted from 0.
+/// Encodes event number `index`, counted from 0, of those that a command records in a stream.
 ///
 /// # Panics
 /// Never for the domain's events: their data has no map with keys other than text, and no number
 /// that is not finite.
 #[must_use]
-pub fn encode(event: &Event, index: usize, metadata: &Metadata, recorded_at: DateTime<Utc>) -> NewEvent {
+pub fn encode(
+    stream: &Stream,
+    event: &Event,
+    index: usize,
+    metadata: &Metadata,
+    recorded_at: DateTime<Utc>,
+) -> NewEvent {
     struct Data<'a>(&'a Event);
     impl Serialize for Data<'_> {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -84,7 +90,7 @@ pub fn encode(event: &Event, index: usize, metadata: &Metadata, recorded_at: Dat
         }
     }
     NewEvent {
-        event_id: metadata.command_id.event_id(index),
+        event_id: metadata.command_id.event_id(stream, index),
         type_name: event.type_name().to_owned(),
         recorded_at,
         metadata: canonical(metadata),

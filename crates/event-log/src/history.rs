@@ -204,7 +204,7 @@ mod tests {
         let now: DateTime<Utc> = "2026-03-01T09:00:00Z".parse().expect("an instant");
         let command_id = CommandId(Uuid::from_u128(1));
         Entry {
-            event_id: command_id.event_id(0),
+            event_id: command_id.event_id(&Stream::Prison("LEI".parse().expect("a prison code")), 0),
             revision,
             position: revision + 7,
             effective_at: now,

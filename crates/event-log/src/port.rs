@@ -58,7 +58,7 @@ impl ExpectedRevision {
 /// An event about to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// UUIDv5 of the command id and the event's index.
+    /// UUIDv5 of the command id, the stream and the event's index.
     pub event_id: EventId,
     /// The event's type, e.g. `AllocationMade`.
     pub type_name: String,

@@ -59,13 +59,12 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandHeaders {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let headers = &parts.headers;
-        let command_id = parse(headers, &IDEMPOTENCY_KEY, "a UUID", |text| text.parse().ok())?;
         let correlation_id = parse(headers, &CORRELATION_ID, "a UUID", |text| text.parse().ok())?
             .or_else(|| parts.extensions.get().map(|&CorrelationId(id)| id));
         let recorded_by =
             parse(headers, &RECORDED_BY, "a username: 1 to 30 characters of A-Z, 0-9 and _", |text| text.parse().ok())?;
         Ok(Self {
-            command_id: CommandId(command_id.unwrap_or_else(Uuid::new_v4)),
+            command_id: command_id(headers)?,
             if_match: parse(headers, &header::IF_MATCH, "a revision in quotes, e.g. \"6\"", revision)?,
             correlation_id: correlation_id.unwrap_or_else(Uuid::new_v4),
             recorded_by,
@@ -95,6 +94,16 @@ pub fn parse<T>(
     value.to_str().ok().and_then(read).map(Some).ok_or_else(|| {
         let text = String::from_utf8_lossy(value.as_bytes());
         Problem::fault("header-invalid", Fault::header(name.as_str(), format!("`{text}` is not {expected}")))
+    })
+}
+
+/// The command id that a request has: its idempotency key, or one made up.
+fn command_id(headers: &HeaderMap) -> Result<CommandId, Problem> {
+    let key = parse(headers, &IDEMPOTENCY_KEY, "a UUID", |text| text.parse().ok())?;
+    let key = key.unwrap_or_else(Uuid::new_v4);
+    CommandId::from_key(key).ok_or_else(|| {
+        let detail = format!("`{key}` is a UUID that the ledger keeps for commands of its own; send another UUID");
+        Problem::fault("header-invalid", Fault::header(IDEMPOTENCY_KEY.as_str(), detail))
     })
 }
 

@@ -232,10 +232,11 @@ mod tests {
             team: None,
             ldu: None,
         }));
-        let new = encode(&event, 0, &metadata, at);
+        let stream = format!("prisoner-A{number:04}BC").parse().expect("a stream");
+        let new = encode(&stream, &event, 0, &metadata, at);
         RecordedEvent {
             position,
-            stream: format!("prisoner-A{number:04}BC").parse().expect("a stream"),
+            stream,
             revision,
             event_id: new.event_id,
             type_name: new.type_name,

@@ -192,7 +192,7 @@ impl SimulatedLog {
         index: usize,
         metadata: &Metadata,
     ) -> Entry<Event> {
-        let encoded = encode(&event, index, metadata, self.now);
+        let encoded = encode(&stream, &event, index, metadata, self.now);
         self.position += 1;
         let entry = Entry {
             event_id: encoded.event_id,

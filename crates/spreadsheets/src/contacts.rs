@@ -206,7 +206,7 @@ fn step(
 ) -> PlannedCommand {
     PlannedCommand {
         command: Command::Prison(code.clone(), command),
-        command_id: CommandId(Uuid::new_v5(&NAMESPACE, id.to_string().as_bytes())),
+        command_id: CommandId::of_content(NAMESPACE, &id.to_string()),
         request_digest: request_digest(operation, code.as_str(), body),
         effective_at: now,
     }

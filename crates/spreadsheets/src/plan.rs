@@ -4,22 +4,23 @@
 //!
 //! - The prison joins OMiC, and POMs new to its roster are registered, at London midnight of the
 //!   earliest date in the sheet, so that every allocation in it is legal.
-//! - A case gets its tier and its POM at London midnight of its date, both or neither: a row that a
+//! - A case gets its tier and its POM at London midnight of its date, by one command: a row that a
 //!   rule refuses leaves no trace.
 //! - The id of a command comes from the content of the row and not from its place. So an import
 //!   recognises the same row in another file, and continues where an interrupted one ended.
+//! - Where others have recorded since the plan was made, an import plans the rest again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Command, Entry, Refusal, Rule,
+    Command, Entry, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     london,
     officer::{PomKind, WorkingPattern},
     prison::{self, Estate, PomRegistered, PrisonJoinedOmic},
-    prisoner::{self, Allocate, ChoiceReasons, OverrideReason, RecommendationPolicy, TierAssigned},
+    prisoner::{self, Allocate, AllocateWithTier, ChoiceReasons, OverrideReason, RecommendationPolicy, TierAssigned},
     tier::TierSource,
 };
 use event_log::request_digest;
@@ -86,8 +87,8 @@ pub struct PlannedCommand {
 /// The outcome of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// The row is recorded by these commands, in this order.
-    Record(Vec<PlannedCommand>),
+    /// The row is recorded by this command.
+    Record(Box<PlannedCommand>),
     /// An earlier import recorded it.
     AlreadyRecorded,
     /// The row is refused.
@@ -202,12 +203,16 @@ fn verdict(
     poms: &Poms,
     terms: &ImportTerms,
 ) -> Verdict {
-    let ids = CaseIds::new(&terms.prison, case);
+    let command_id = row_id(&terms.prison, case);
     let unheard_of = prisoner::History::new(case.prisoner_number.clone());
-    let mut history = history.cloned().unwrap_or(unheard_of);
-    let recorded =
-        |history: &prisoner::History, id: CommandId| history.entries().iter().any(|entry| entry.command_id == id);
-    if recorded(&history, ids.allocation) {
+    let history = history.unwrap_or(&unheard_of);
+    let former_id = former_row_id(&terms.prison, case).formerly_derived("allocation");
+    let is_recorded = history.entries().iter().any(|entry| {
+        // A caller may have used a former id as a key, and cannot call itself an import.
+        entry.command_id == command_id
+            || entry.command_id == former_id && entry.recorded_by.client == terms.recorded_by.client
+    });
+    if is_recorded {
         return Verdict::AlreadyRecorded;
     }
     if let Some(problem) = poms.registration_problem(case, prison) {
@@ -220,36 +225,18 @@ fn verdict(
         prison: Some(prison),
         recommendation_policy: terms.recommendation_policy,
     };
-    let refused = |refusal: Refusal| {
-        let problem =
-            RowProblem { code: refusal.rule.code().to_owned(), column: None, value: None, reason: refusal.sentence };
-        Verdict::Refused(problem)
-    };
-    let mut steps = Vec::new();
-    if !recorded(&history, ids.tier) {
-        let assigned = TierAssigned {
-            tier: case.tier,
-            rosh_level: None,
-            source: TierSource::Manual,
-            crn: None,
-            prison: Some(terms.prison.clone()),
-        };
-        let digest = request_digest("tier", case.prisoner_number.as_str(), &(&assigned, effective_at));
-        let command = prisoner::Command::AssignTier(assigned);
-        match prisoner::decide(&history, &command, &context) {
-            Ok(events) => {
-                for (index, event) in events.into_iter().enumerate() {
-                    let revision = history.entries().len() as u64;
-                    history.push(entry(ids.tier, index, revision, effective_at, terms, event));
-                }
-            }
-            Err(refusal) => return refused(refusal),
-        }
-        let command = Command::Prisoner(case.prisoner_number.clone(), command);
-        steps.push(PlannedCommand { command, command_id: ids.tier, request_digest: digest, effective_at });
-    }
-    let allocate = |reasons: ChoiceReasons| {
-        prisoner::Command::Allocate(Allocate { prison: terms.prison.clone(), staff_id: case.staff_id, reasons })
+    let command = |reasons: ChoiceReasons| {
+        prisoner::Command::AllocateWithTier(Box::new(AllocateWithTier {
+            tier: TierAssigned {
+                tier: case.tier,
+                rosh_level: None,
+                source: TierSource::Manual,
+                crn: None,
+                prison: Some(terms.prison.clone()),
+            },
+            allocate: Allocate { prison: terms.prison.clone(), staff_id: case.staff_id, reasons },
+            reallocation_reason: None,
+        }))
     };
     let reasons = ChoiceReasons { note: case.note.clone(), ..ChoiceReasons::default() };
     let against_recommendation = ChoiceReasons {
@@ -257,74 +244,40 @@ fn verdict(
         override_detail: Some(OVERRIDE_DETAIL.to_owned()),
         ..reasons.clone()
     };
-    let mut command = allocate(reasons);
-    let mut decided = prisoner::decide(&history, &command, &context);
-    let is_override = decided.as_ref().is_err_and(|refusal| refusal.rule == Rule::OverrideReasonsNeeded);
-    if is_override {
-        command = allocate(against_recommendation);
-        decided = prisoner::decide(&history, &command, &context);
+    let mut planned = command(reasons);
+    let mut decided = prisoner::decide(history, &planned, &context);
+    if decided.as_ref().is_err_and(|refusal| refusal.rule == Rule::OverrideReasonsNeeded) {
+        planned = command(against_recommendation);
+        decided = prisoner::decide(history, &planned, &context);
     }
     if let Err(refusal) = decided {
-        return refused(refusal);
+        return Verdict::Refused(refusal.into());
     }
-    let body = json!({
-        "prison": terms.prison, "staffId": case.staff_id, "note": case.note, "override": is_override, "effectiveAt": effective_at,
-    });
-    steps.push(PlannedCommand {
-        request_digest: request_digest("allocations", case.prisoner_number.as_str(), &body),
-        command: Command::Prisoner(case.prisoner_number.clone(), command),
-        command_id: ids.allocation,
-        effective_at,
-    });
-    Verdict::Record(steps)
+    // Of the row alone, so that two imports of it at once send the same request.
+    let request_digest =
+        request_digest("spreadsheet-row", case.prisoner_number.as_str(), &row_content(&terms.prison, case));
+    let command = Command::Prisoner(case.prisoner_number.clone(), planned);
+    Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at }))
 }
 
-/// The ids of a row's commands, derived from its content.
-struct CaseIds {
-    tier: CommandId,
-    allocation: CommandId,
+/// What a row says of its case, which is what its ids are derived from.
+fn row_content(prison: &PrisonCode, case: &SheetCase) -> serde_json::Value {
+    json!(["spreadsheet row", prison, case.prisoner_number, case.tier, case.staff_id, case.allocated_on, case.note])
 }
 
-impl CaseIds {
-    fn new(prison: &PrisonCode, case: &SheetCase) -> Self {
-        let content = json!([
-            "spreadsheet row",
-            prison,
-            case.prisoner_number,
-            case.tier,
-            case.staff_id,
-            case.allocated_on,
-            case.note
-        ]);
-        let row = command_id(&content);
-        Self { tier: row.derive("tier"), allocation: row.derive("allocation") }
-    }
+/// The id of a row's command.
+fn row_id(prison: &PrisonCode, case: &SheetCase) -> CommandId {
+    command_id(&row_content(prison, case))
+}
+
+/// The id that the ids of a row's commands were derived from when the tier and the allocation were
+/// commands of their own.
+fn former_row_id(prison: &PrisonCode, case: &SheetCase) -> CommandId {
+    CommandId(NAMESPACE).formerly_derived(&row_content(prison, case).to_string())
 }
 
 fn command_id(content: &serde_json::Value) -> CommandId {
-    CommandId(Uuid::new_v5(&NAMESPACE, content.to_string().as_bytes()))
-}
-
-/// A provisional entry, with the members that a decision looks at.
-fn entry<E>(
-    id: CommandId,
-    index: usize,
-    revision: u64,
-    effective_at: DateTime<Utc>,
-    terms: &ImportTerms,
-    event: E,
-) -> Entry<E> {
-    Entry {
-        event_id: id.event_id(index),
-        revision,
-        // The position is unknown before the append, and no rule looks at it.
-        position: 0,
-        effective_at,
-        recorded_at: terms.now,
-        recorded_by: terms.recorded_by.clone(),
-        command_id: id,
-        event,
-    }
+    CommandId::of_content(NAMESPACE, &content.to_string())
 }
 
 /// The prison after the import: each planned command is decided and added to its history.
@@ -363,8 +316,17 @@ impl PlannedRoster<'_> {
         let events = prison::decide(&self.history, &command, &context).ok()?;
         let command_id = command_id(&json!(["spreadsheet prison", operation, code, body, from]));
         for (index, event) in events.into_iter().enumerate() {
-            let revision = self.history.entries().len() as u64;
-            self.history.push(entry(command_id, index, revision, effective_at, self.terms, event));
+            self.history.push(Entry {
+                event_id: command_id.event_id(&Stream::Prison(code.clone()), index),
+                revision: self.history.entries().len() as u64,
+                // The position is unknown before the append, and no rule looks at it.
+                position: 0,
+                effective_at,
+                recorded_at: self.terms.now,
+                recorded_by: self.terms.recorded_by.clone(),
+                command_id,
+                event,
+            });
         }
         let request_digest = request_digest(operation, code.as_str(), &(body, effective_at));
         Some(PlannedCommand { command: Command::Prison(code, command), command_id, request_digest, effective_at })

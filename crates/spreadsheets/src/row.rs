@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use chrono::NaiveDate;
 use domain::{
+    Refusal,
     identifier::{PrisonerNumber, StaffId},
     officer::PomKind,
     tier::Tier,
@@ -58,6 +59,13 @@ pub struct RowProblem {
     pub value: Option<String>,
     /// The reason in words.
     pub reason: String,
+}
+
+impl From<Refusal> for RowProblem {
+    /// The rule that refuses the row's case, as no column is at fault.
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.rule.code().to_owned(), column: None, value: None, reason: refusal.sentence }
+    }
 }
 
 /// A row with data.

@@ -10,6 +10,8 @@ mod history;
 mod idempotency_keys;
 mod log_in_postgres;
 mod merges;
+mod one_decision;
+mod own_ids;
 mod policies;
 mod problems;
 mod refusals;

@@ -342,6 +342,6 @@ async fn retire_by(database: &TestDatabase, removed: &str, survivor: &str, comma
     let stream = Stream::Prisoner(removed.parse().expect("a number"));
     let last = log.read_stream(&stream, 0, 100).await.expect("the stream").pop().expect("an event");
     let metadata = metadata(last.recorded_at + later, "SPO", command_id);
-    let event = encode(&number_retired(survivor), 0, &metadata, last.recorded_at);
+    let event = encode(&stream, &number_retired(survivor), 0, &metadata, last.recorded_at);
     log.append(&stream, ExpectedRevision::Exact(last.revision), vec![event]).await.expect("retired");
 }

@@ -92,7 +92,7 @@ async fn the_rules_accept_every_generated_event() {
             assert_eq!(entry.revision, index as u64);
             assert!(entry.effective_at <= entry.recorded_at, "{stored:?}");
             let of_command = events[..index].iter().filter(|one| one.entry.command_id == entry.command_id).count();
-            assert_eq!(entry.event_id, entry.command_id.event_id(of_command), "{stored:?}");
+            assert_eq!(entry.event_id, entry.command_id.event_id(stream, of_command), "{stored:?}");
             assert_eq!(metadata.request_digest.len(), 64);
             assert_eq!(metadata.causation_id.is_some(), is_caused(&entry.event), "{stored:?}");
         }

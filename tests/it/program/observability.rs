@@ -7,7 +7,10 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, extract::State, routing::post};
-use domain::{Stream, identifier::CommandId};
+use domain::{
+    Stream,
+    identifier::{CommandId, EventId},
+};
 use event_log::{ExpectedRevision, Metadata, NewEvent, SharedLog};
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use event_log_postgres::PostgresLog;
@@ -330,7 +333,7 @@ fn unreadable(data: &'static [u8]) -> NewEvent {
     let now = now();
     let metadata = metadata(now, "ZEBEDEE", command_id);
     NewEvent {
-        event_id: command_id.event_id(0),
+        event_id: EventId(command_id.0),
         type_name: "TierAssigned".to_owned(),
         recorded_at: now,
         metadata: serde_json_canonical(&metadata),

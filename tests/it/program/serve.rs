@@ -256,7 +256,7 @@ async fn a_client_that_does_not_read_does_not_delay_a_shutdown() {
     let manager =
         CommunityManager { name: "Lee, Sam".to_owned(), team: Some("x".repeat(400_000)), email: None, ldu: None };
     let named = Event::Prisoner(PrisonerEvent::CommunityManagerAssigned(manager));
-    let events = (0..50).map(|index| encode(&named, index, &metadata, effective_at)).collect();
+    let events = (0..50).map(|index| encode(&stream, &named, index, &metadata, effective_at)).collect();
     let log = PostgresLog::connect(&database.pool).await.expect("the log");
     log.append(&stream, ExpectedRevision::NoStream, events).await.expect("append");
 

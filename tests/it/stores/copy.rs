@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
-use domain::{Stream, identifier::CommandId};
+use domain::Stream;
 use event_log::{
     ExpectedRevision::{Exact, NoStream},
     NewEvent, RecordedEvent, SharedLog, contract,
@@ -172,7 +172,7 @@ async fn an_interrupted_copy_continues_where_it_was() {
 async fn a_target_with_other_events_is_refused_and_left_unchanged() {
     let (one, other, server) = (generate_log("20").await, database().await, StandIn::start());
     let run_id = Uuid::new_v4();
-    let event = |number| contract::made_up_event(CommandId(run_id).event_id(number), Utc::now());
+    let event = |number| contract::made_up_event(contract::made_up_event_id(run_id, number), Utc::now());
     for log in [postgres(&other).await, kurrent(&server).await] {
         log.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event(0)]).await.expect("append");
     }
@@ -202,7 +202,7 @@ async fn a_copy_stops_when_another_writer_appends_to_its_target() {
     let copying = Tool::start(&copy_arguments(&began.url, &server.url()));
     eventually("a part of the copy", || holds_more_than(&copy_of, 100)).await;
     let run_id = Uuid::new_v4();
-    let event = contract::made_up_event(CommandId(run_id).event_id(0), Utc::now());
+    let event = contract::made_up_event(contract::made_up_event_id(run_id, 0), Utc::now());
     copy_of.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event]).await.expect("append");
     let ended = copying.wait_for_end().await;
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
@@ -234,7 +234,7 @@ async fn recorded_times_are_copied_as_they_are() {
     for number in 0..20_usize {
         let event = NewEvent {
             recorded_at: now + TimeDelta::milliseconds(if number % 2 == 0 { 5_000 } else { 0 } + number as i64),
-            ..contract::made_up_event(CommandId(run_id).event_id(number), now)
+            ..contract::made_up_event(contract::made_up_event_id(run_id, number), now)
         };
         let expected = (number as u64 / 2).checked_sub(1).map_or(NoStream, Exact);
         let stream = contract::made_up_stream(run_id, number as u64 % 2);

@@ -113,7 +113,7 @@ async fn write(log: KurrentLog, run: Uuid, writer: usize, record: Arc<LoadRecord
             return;
         }
         let command = CommandId(run).derive(&format!("{writer}-{number}"));
-        let ids: Vec<EventId> = (0..1 + number % 3).map(|index| command.event_id(index)).collect();
+        let ids: Vec<EventId> = (0..1 + number % 3).map(|index| contract::made_up_event_id(command.0, index)).collect();
         let events: Vec<_> = ids.iter().map(|id| contract::made_up_event(*id, Utc::now())).collect();
         let appended = loop {
             match log.append(&stream, expected, events.clone()).await {

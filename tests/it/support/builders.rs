@@ -29,12 +29,13 @@ pub fn now() -> DateTime<Utc> {
 /// An event recorded now by a command of its own.
 pub fn new_event(event: &Event) -> NewEvent {
     let now = now();
-    encode(event, 0, &metadata(now, "TEST", CommandId(Uuid::new_v4())), now)
+    let stream = contract::made_up_stream(Uuid::new_v4(), 0);
+    encode(&stream, event, 0, &metadata(now, "TEST", CommandId(Uuid::new_v4())), now)
 }
 
 /// An event of the contract of stores, with a number in a run of the contract.
 pub fn contract_event(run: Uuid, number: usize) -> NewEvent {
-    contract::made_up_event(CommandId(run).event_id(number), Utc::now())
+    contract::made_up_event(contract::made_up_event_id(run, number), Utc::now())
 }
 
 pub fn prison_code(code: &str) -> PrisonCode {

@@ -226,8 +226,8 @@ async fn check_log(log: &SharedLog, acknowledged: &[AcknowledgedCommand]) {
         assert!(doubled.is_none(), "an event stands twice: {event:?} and {doubled:?}");
     }
     for command in acknowledged {
-        let Some(event) = by_id.remove(&command.key.event_id(0)) else { panic!("{command:?} is lost") };
         let stream = Stream::Prisoner(command.case.parse().expect("a prisoner number"));
+        let Some(event) = by_id.remove(&command.key.event_id(&stream, 0)) else { panic!("{command:?} is lost") };
         let stands = (&event.stream, event.entry.revision, event.entry.position);
         assert_eq!(stands, (&stream, command.revision, command.position), "{command:?} stands elsewhere");
         let Event::Prisoner(PrisonerEvent::CommunityManagerAssigned(manager)) = &event.entry.event else {

@@ -23,7 +23,8 @@ pub async fn append_to_made_up_cases(ledger: &Ledger, events: &[Event]) {
             let stream = Stream::Prisoner(format!("G{number:04}ZZ").parse().expect("a prisoner number"));
             let now = now();
             let metadata = metadata(now, "TEST", CommandId(Uuid::new_v4()));
-            let events = events.iter().enumerate().map(|(index, event)| encode(event, index, &metadata, now)).collect();
+            let encoded = |(index, event)| encode(&stream, event, index, &metadata, now);
+            let events = events.iter().enumerate().map(encoded).collect();
             log.append(&stream, ExpectedRevision::NoStream, events).await.expect("append");
         }
     });

@@ -157,7 +157,8 @@ impl RandomLedger {
         let Ok(events) = events else { return Vec::new() };
         self.commands += 1;
         let metadata = self.envelope(day);
-        let new = events.iter().enumerate().map(|(index, event)| encode(event, index, &metadata, Utc::now())).collect();
+        let encoded = |(index, event)| encode(&stream, event, index, &metadata, Utc::now());
+        let new = events.iter().enumerate().map(encoded).collect();
         let expected = revision.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
         let appended = self.log.append(&stream, expected, new).await.expect("append");
         let places = (expected.next()..).zip(appended.events);
@@ -166,7 +167,7 @@ impl RandomLedger {
             .zip(places)
             .enumerate()
             .map(|(index, (event, (revision, (position, recorded_at))))| Entry {
-                event_id: metadata.command_id.event_id(index),
+                event_id: metadata.command_id.event_id(&stream, index),
                 revision,
                 position,
                 effective_at: metadata.effective_at,

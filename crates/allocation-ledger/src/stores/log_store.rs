@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
+use domain::identifier::PrisonCode;
 use event_log::{OrderedError, OrderedEvent, SharedLog};
 use event_log_kurrentdb::KurrentLog;
 use event_log_postgres::PostgresLog;
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use super::postgres::{lazy_pool, pool, start_embedded, url};
 use crate::shared_settings;
@@ -128,6 +129,24 @@ impl LogStore {
         self.readers.as_ref()
     }
 
+    /// Waits until no other import of this prison runs on the log, so that imports of two files at
+    /// once end as if one had come after the other. The turn ends when it is dropped. A KurrentDB
+    /// server has nothing to wait for: there, imports at once take turns row by row.
+    ///
+    /// # Errors
+    /// Postgres is out of reach.
+    pub async fn take_import_turn(&self, prison: &PrisonCode) -> anyhow::Result<Option<ImportTurn>> {
+        let LogBackend::Postgres(pool) = &self.backend else { return Ok(None) };
+        let waiting = "wait for other imports of the prison";
+        let mut connection = PgConnection::connect_with(&pool.connect_options()).await.context(waiting)?;
+        sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
+            .bind(format!("allocation-ledger import {prison}"))
+            .execute(&mut connection)
+            .await
+            .context(waiting)?;
+        Ok(Some(ImportTurn { _connection: connection }))
+    }
+
     /// A writer of many streams' events in a given order, behind whatever the log holds.
     #[must_use]
     pub fn ordered_writer(&self) -> OrderedWriter {
@@ -191,6 +210,13 @@ impl LogStore {
             None => Ok(()),
         }
     }
+}
+
+/// A turn to import into a prison: a lock that Postgres releases when its connection closes, also
+/// that of a program that was killed.
+#[derive(Debug)]
+pub struct ImportTurn {
+    _connection: PgConnection,
 }
 
 /// Appends events of many streams in the order given, with their recorded times, to either kind of

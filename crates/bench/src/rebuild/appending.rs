@@ -60,7 +60,7 @@ async fn while_it_lasts<T>(
             let mut appended = 0_u64;
             while !done.load(Ordering::Relaxed) {
                 let stream = Stream::Prisoner(number(next.fetch_add(1, Ordering::Relaxed)));
-                let events = vec![new_event(0, CommandId(Uuid::new_v4()))];
+                let events = vec![new_event(&stream, 0, CommandId(Uuid::new_v4()))];
                 log.append(&stream, ExpectedRevision::NoStream, events).await.context("append")?;
                 appended += 1;
             }

@@ -1,7 +1,7 @@
 use domain::{
     Entry,
     event::RecordedBy,
-    identifier::CommandId,
+    identifier::{CommandId, EventId},
     officer::{Pom, PomKind, PomStatus},
     prison::{PomStatusChanged, PrisonEvent},
     prisoner::{AllocationMade, Choice, Deallocated, DeallocationTrigger, PrisonerNumberMerged, PrisonerNumberRetired},
@@ -80,7 +80,7 @@ fn stored_event(name: &str, effective_at: DateTime<Utc>) -> StoredEvent {
         stream,
         metadata: Metadata::new(effective_at, recorded_by.clone(), command_id, String::new(), Uuid::nil(), None),
         entry: Entry {
-            event_id: command_id.event_id(0),
+            event_id: EventId(Uuid::nil()),
             revision: 0,
             position: 1,
             effective_at,

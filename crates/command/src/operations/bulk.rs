@@ -67,25 +67,25 @@ pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Re
         (None, Some(numbers)) => numbers.clone(),
         (None, None) => service.cases_ever_held(&bulk.prison, bulk.from).await?,
     };
-    let numbers: Vec<PrisonerNumber> = stream::iter(candidates)
-        .map(|number| async move { Ok::<_, Error>((is_in_bulk(service, bulk, is_listed, &number).await?, number)) })
+    let moves: Vec<CaseMove> = stream::iter(candidates)
+        .map(|number| move_of(service, bulk, is_listed, number))
         .buffered(CONCURRENT_MAX)
-        .try_filter_map(|(is_in_bulk, number)| async move { Ok(is_in_bulk.then_some(number)) })
+        .try_filter_map(|case| async move { Ok(case) })
         .try_collect()
         .await?;
     let started = started.unwrap_or_else(|| {
         keys.remember(bulk.command_id, None, &bulk.request_digest);
-        keys.remember_bulk(bulk.command_id, numbers.clone())
+        keys.remember_bulk(bulk.command_id, moves.iter().map(|case| case.number.clone()).collect())
     });
     let started = &started;
     let mut outcome = BulkOutcome::default();
-    let mut cases = stream::iter(numbers)
-        .map(|number| async move {
-            let result = match started.refusal(&number) {
+    let mut cases = stream::iter(moves)
+        .map(|case| async move {
+            let result = match started.refusal(&case.number) {
                 Some(refusal) => Err(refusal.into()),
-                None => service.execute(request_for(bulk, &number)).await,
+                None => service.execute(request_for(bulk, &case)).await,
             };
-            (number, result)
+            (case.number, result)
         })
         .buffered(CONCURRENT_MAX);
     while let Some((number, result)) = cases.next().await {
@@ -101,32 +101,43 @@ pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Re
     Ok(outcome)
 }
 
-/// Whether the bulk must move this case, or has moved it already.
-async fn is_in_bulk(
+/// A case of a bulk, and the id of the command that moves it.
+struct CaseMove {
+    number: PrisonerNumber,
+    command_id: CommandId,
+}
+
+/// The move of a case that the bulk must move, or has moved already.
+async fn move_of(
     service: &Service,
     bulk: &BulkReallocation,
     is_listed: bool,
-    number: &PrisonerNumber,
-) -> Result<bool, Error> {
-    let command_id = bulk.command_id.derive(number.as_str());
-    let case = if is_listed { service.case(number).await? } else { service.case_now(number).await? };
+    number: PrisonerNumber,
+) -> Result<Option<CaseMove>, Error> {
+    let case = if is_listed { service.case(&number).await? } else { service.case_now(&number).await? };
     let case = case.read();
-    match case.request_digest(command_id) {
-        Some(digest) if digest != bulk.request_digest => Err(Error::KeyReused { command_id: bulk.command_id }),
-        Some(_) => Ok(true),
-        None => Ok(is_listed
-            || case
-                .history()
-                .state()
-                .primary_pom
-                .is_some_and(|role| role.pom.staff_id == bulk.from && role.prison == bulk.prison)),
+    // The second is from before the ledger's own commands had ids of their own.
+    for command_id in [bulk.command_id.derive(number.as_str()), bulk.command_id.formerly_derived(number.as_str())] {
+        match case.request_digest(command_id) {
+            Some(digest) if digest == bulk.request_digest => return Ok(Some(CaseMove { number, command_id })),
+            Some(_) => return Err(Error::KeyReused { command_id: bulk.command_id }),
+            None => {}
+        }
     }
+    let is_in_bulk = is_listed
+        || case
+            .history()
+            .state()
+            .primary_pom
+            .is_some_and(|role| role.pom.staff_id == bulk.from && role.prison == bulk.prison);
+    let command_id = bulk.command_id.derive(number.as_str());
+    Ok(is_in_bulk.then_some(CaseMove { number, command_id }))
 }
 
-fn request_for(bulk: &BulkReallocation, number: &PrisonerNumber) -> Request {
+fn request_for(bulk: &BulkReallocation, case: &CaseMove) -> Request {
     Request {
         command: Command::Prisoner(
-            number.clone(),
+            case.number.clone(),
             prisoner::Command::Reallocate(Reallocate {
                 prison: bulk.prison.clone(),
                 staff_id: bulk.to,
@@ -135,7 +146,7 @@ fn request_for(bulk: &BulkReallocation, number: &PrisonerNumber) -> Request {
                 reasons: bulk.reasons.clone(),
             }),
         ),
-        command_id: bulk.command_id.derive(number.as_str()),
+        command_id: case.command_id,
         request_digest: bulk.request_digest.clone(),
         recorded_by: bulk.recorded_by.clone(),
         correlation_id: bulk.correlation_id,

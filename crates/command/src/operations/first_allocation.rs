@@ -1,28 +1,27 @@
 //! An allocation as the first allocation API (2019) took it: a tier and a POM in one request.
 //!
-//! It allocates or reallocates, whichever the case needs, and assigns the tier first if it differs.
-//! Each part is a command of its own, with an id derived from the request's, so that a repeat
-//! records nothing twice. A rehearsal precedes the first command, so that nothing is recorded
-//! unless both would be accepted.
+//! It allocates or reallocates, whichever the case needs, and assigns the tier first if it differs:
+//! one command, so that all of it is recorded in one append or nothing is.
+//!
+//! Before there was such a command, each part was a command of its own. A repeat of such a request
+//! gets the answer of that time, and one of which the tier alone was recorded records the rest.
 
 use domain::{
     Command,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
-    prisoner::{self, ChoiceReasons, DETAIL_LEN_MAX, OverrideReason, TierAssigned},
+    prisoner::{self, Allocate, AllocateWithTier, ChoiceReasons, DETAIL_LEN_MAX, OverrideReason, TierAssigned},
     tier::{Tier, TierSource},
 };
 use uuid::Uuid;
 
-use super::rehearsal::rehearse;
-use crate::{Error, Request, Service, service::answer_to_repeat};
+use crate::{Error, Request, Service, streams::answer_to_repeat};
 
 /// Why a case that another POM holds moves; the first API had no word for it.
 const REALLOCATION_REASON: &str = "Allocated to another POM through the first allocation API";
 
-/// The parts of the request that are commands of their own.
-const TIER: &str = "tier";
-const ALLOCATION: &str = "allocation";
+/// The parts of a request that were commands of their own.
+const FORMER_PARTS: [&str; 2] = ["allocation", "tier"];
 
 /// A request to give a case a tier and a primary POM, with its envelope.
 #[derive(Debug, Clone)]
@@ -45,76 +44,44 @@ pub(crate) struct FirstAllocation {
 /// allocation.
 ///
 /// # Errors
-/// [`Error`]. After an outage the tier may be recorded without the allocation; a repeat records the
-/// rest.
+/// [`Error`].
 pub(crate) async fn allocate(service: &Service, request: FirstAllocation) -> Result<u64, Error> {
-    let command_id = request.command_id;
-    allocate_with_derived_keys(service, request).await.map_err(|error| error.with_key(command_id))
-}
-
-async fn allocate_with_derived_keys(service: &Service, request: FirstAllocation) -> Result<u64, Error> {
-    let keys = service.idempotency_keys();
-    keys.check(request.command_id, None, &request.request_digest)?;
-    let commands = {
-        let case = service.case_now(&request.number).await?;
-        let case = case.read();
-        let find_repeat = |part| answer_to_repeat(&case, request.command_id.derive(part), &request.request_digest);
-        // A repeat gets its answer, whatever has happened to the case since.
-        if let Some(outcome) = find_repeat(ALLOCATION).transpose()? {
-            return Ok(outcome.last().entry.position);
-        }
-        find_repeat(TIER).transpose()?;
-        commands(&case.history().state(), &request)
-    };
-    rehearse(service, &request.number, &commands).await?;
-    keys.remember(request.command_id, None, &request.request_digest);
-    let mut position = 0;
-    for command in commands {
-        let part = match &command {
-            prisoner::Command::AssignTier(_) => TIER,
-            _ => ALLOCATION,
-        };
-        let outcome = service.execute(Request {
-            command: Command::Prisoner(request.number.clone(), command),
-            command_id: request.command_id.derive(part),
-            request_digest: request.request_digest.clone(),
-            recorded_by: request.recorded_by.clone(),
-            correlation_id: request.correlation_id,
-            causation_id: None,
-            effective_at: None,
-            if_match: None,
-        });
-        position = outcome.await?.last().entry.position;
+    if let Some(position) = find_former_answer(service, &request).await? {
+        return Ok(position);
     }
-    Ok(position)
-}
-
-/// The commands that the case needs: at most a tier, and one allocation or reallocation, in this
-/// order.
-fn commands(state: &prisoner::State, request: &FirstAllocation) -> Vec<prisoner::Command> {
-    let mut commands = Vec::new();
-    let known = state.tier.as_ref();
-    if known.map(|known| known.tier) != Some(request.tier) {
-        commands.push(prisoner::Command::AssignTier(TierAssigned {
-            tier: request.tier,
-            rosh_level: known.and_then(|known| known.rosh_level),
-            source: TierSource::Manual,
-            crn: None,
-            prison: None,
-        }));
-    }
-    let (prison, staff_id, reasons) = (request.prison.clone(), request.staff_id, reasons(request));
-    commands.push(match state.primary_pom {
-        None => prisoner::Command::Allocate(prisoner::Allocate { prison, staff_id, reasons }),
-        Some(_) => prisoner::Command::Reallocate(prisoner::Reallocate {
-            prison,
-            staff_id,
-            expected_holder: None,
-            reason: REALLOCATION_REASON.to_owned(),
-            reasons,
-        }),
+    let reasons = reasons(&request);
+    let tier =
+        TierAssigned { tier: request.tier, rosh_level: None, source: TierSource::Manual, crn: None, prison: None };
+    let command = prisoner::Command::AllocateWithTier(Box::new(AllocateWithTier {
+        tier,
+        allocate: Allocate { prison: request.prison, staff_id: request.staff_id, reasons },
+        reallocation_reason: Some(REALLOCATION_REASON.to_owned()),
+    }));
+    let outcome = service.execute(Request {
+        command: Command::Prisoner(request.number, command),
+        command_id: request.command_id,
+        request_digest: request.request_digest,
+        recorded_by: request.recorded_by,
+        correlation_id: request.correlation_id,
+        causation_id: None,
+        effective_at: None,
+        if_match: None,
     });
-    commands
+    Ok(outcome.await?.last().entry.position)
+}
+
+/// The position of the allocation that this request recorded when its parts were commands of their
+/// own.
+async fn find_former_answer(service: &Service, request: &FirstAllocation) -> Result<Option<u64>, Error> {
+    let case = service.case_now(&request.number).await?;
+    let case = case.read();
+    let [allocation, tier] = FORMER_PARTS.map(|part| {
+        let command_id = request.command_id.formerly_derived(part);
+        answer_to_repeat(&case, command_id, &request.request_digest).transpose()
+    });
+    let with_key = |error: Error| error.with_key(request.command_id);
+    tier.map_err(with_key)?;
+    Ok(allocation.map_err(with_key)?.map(|outcome| outcome.last().entry.position))
 }
 
 /// The reason for an override: one of the ledger's words, or else `OTHER` with the client's text.

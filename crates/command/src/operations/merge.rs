@@ -6,28 +6,27 @@
 //!    no commands;
 //! 2. the survivor takes over what the removed number held ([`complete`]). The id of this command
 //!    is derived from the retirement, so the caller's request, its repeat and a policy all send the
-//!    same command.
+//!    same command. What was taken over is recognised by the number, whatever the command's id.
 //!
 //! A number that was itself merged is replaced by the number that it was merged into, on both
 //! sides.
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
     Command, Refusal, Rule, Stream,
     event::RecordedBy,
-    identifier::{CommandId, EventId, PrisonerNumber},
-    prisoner::{self, PrisonerEvent, PrisonerNumberRetired, merge_of},
+    identifier::{CommandId, PrisonerNumber},
+    prisoner::{self, PrisonerEvent, PrisonerNumberRetired, lineage::SurvivorChain, merge_of},
 };
 use event_log::request_digest;
 use uuid::Uuid;
 
-use crate::{Error, Outcome, Request, Service, service::answer_to_repeat};
+use crate::{Error, Outcome, Request, Service, service::CachedCase, streams::answer_to_repeat};
 
 /// How often a step is tried if one of its numbers is retired in between.
 const ATTEMPTS_MAX: usize = 4;
-
-/// Most events of a retirement: the ends of both POM roles, and the retirement itself.
-const RETIREMENT_EVENTS_MAX: usize = 3;
 
 /// A request to merge one number into another, with its envelope.
 #[derive(Debug, Clone)]
@@ -100,8 +99,11 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, E
     if survivor.links().any(|link| link.number == merge.removed_number) {
         return Err(refuse_circle(merge).into());
     }
-    if survivor.links().any(|link| has_completed_another(link.found.read().history(), merge.command_id)) {
-        return Err(Error::KeyReused { command_id: merge.command_id });
+    for number in numbers_taken_over(&survivor) {
+        if service.case_now(&number).await?.read().request_digest(merge.command_id).is_some() {
+            // The key has retired another number than the one that it comes with now.
+            return Err(Error::KeyReused { command_id: merge.command_id });
+        }
     }
     let (retiring, surviving) = (removed.last(), survivor.last());
     if retiring.number == surviving.number {
@@ -171,41 +173,39 @@ async fn try_complete(
         }
     }
     let Some(survivor) = chain.survivors.last() else { return Ok(None) };
-    let request = {
+    let part = format!("merge {removed}");
+    let (request, retirement) = {
         let case = chain.first.found.read();
         let Some((retirement, _)) = case.history().retirement() else { return Ok(None) };
-        Request {
+        let request = Request {
             command: Command::Prisoner(
                 survivor.number.clone(),
                 prisoner::Command::CompleteMerge(Box::new(merge_of(case.history(), retirement.revision))),
             ),
-            command_id: completion_id(retirement.event_id, removed),
+            command_id: retirement.event_id.derive_command(&part),
             request_digest: request_digest("complete-merge", removed.as_str(), &()),
             recorded_by: recorded_by.clone(),
             correlation_id,
             causation_id: Some(retirement.event_id),
             effective_at: Some(retirement.effective_at),
             if_match: None,
-        }
+        };
+        (request, retirement.event_id)
     };
-    service.execute_or_from_now(request).await.map(Some)
+    service.execute_own(request, retirement, &part).await.map(Some)
 }
 
-/// The id of the command that completes a merge. It depends on the number because a key that was
-/// used for two merges gives both retirements the same id.
-fn completion_id(retirement: EventId, removed: &PrisonerNumber) -> CommandId {
-    retirement.derive_command(&format!("merge {removed}"))
-}
-
-/// Whether a survivor has taken over a number that this command retired. The caller has found that
-/// the command did not retire the number that it now names; if it retired another one, its id
-/// belongs to another request.
-fn has_completed_another(survivor: &prisoner::History, command_id: CommandId) -> bool {
-    survivor.entries().iter().any(|entry| match &entry.event {
-        PrisonerEvent::PrisonerNumberMerged(merged) => (0..RETIREMENT_EVENTS_MAX)
-            .any(|index| entry.command_id == completion_id(command_id.event_id(index), &merged.removed_number)),
-        _ => false,
-    })
+/// The numbers that a number and those that its case goes on under have taken over.
+fn numbers_taken_over(chain: &SurvivorChain<Arc<CachedCase>>) -> Vec<PrisonerNumber> {
+    let mut numbers = Vec::new();
+    for link in chain.links() {
+        let case = link.found.read();
+        numbers.extend(case.history().entries().iter().filter_map(|entry| match &entry.event {
+            PrisonerEvent::PrisonerNumberMerged(merged) => Some(merged.removed_number.clone()),
+            _ => None,
+        }));
+    }
+    numbers
 }
 
 fn refuse_circle(merge: &MergeRequest) -> Refusal {

@@ -27,12 +27,13 @@ pub(super) async fn discharge(
     number: &PrisonerNumber,
 ) -> Result<(), Error> {
     let Some(cause) = find_cause(service, code, staff_id, number).await? else { return Ok(()) };
+    let part = number.as_str();
     let request = Request {
         command: Command::Prisoner(
             number.clone(),
             prisoner::Command::EndPomRole(EndPomRole { prison: code.clone(), staff_id }),
         ),
-        command_id: cause.event_id.derive_command(number.as_str()),
+        command_id: cause.event_id.derive_command(part),
         request_digest: request_digest(
             "end-pom-role",
             number.as_str(),
@@ -45,7 +46,7 @@ pub(super) async fn discharge(
         effective_at: Some(cause.since),
         if_match: None,
     };
-    match service.execute_or_from_now(request).await {
+    match service.execute_own(request, cause.event_id, part).await {
         // The role has ended already.
         Err(error) if error.is_refusal(Rule::PomNotHolder) || error.is_refusal(Rule::PrisonerNumberRetired) => Ok(()),
         result => result.map(drop),

@@ -12,7 +12,7 @@ use event_log::{
 };
 use uuid::Uuid;
 
-use crate::Outcome;
+use crate::{Error, Outcome, Request};
 
 /// A stream up to the revision that was read last. It may be behind the log.
 #[derive(Debug)]
@@ -58,6 +58,14 @@ impl<H: StreamHistory> LoadedStream<H> {
     /// The digest of the request that recorded a command here.
     pub(crate) fn request_digest(&self, command_id: CommandId) -> Option<&str> {
         self.commands.get(&command_id).map(|record| record.request_digest.as_str())
+    }
+
+    /// The command with this digest that was recorded here because of an event.
+    pub(crate) fn command_after(&self, cause: EventId, request_digest: &str) -> Option<CommandId> {
+        let mut commands = self.commands.iter();
+        let is_it =
+            |record: &CommandRecord| record.causation_id == Some(cause) && record.request_digest == request_digest;
+        commands.find(|(_, record)| is_it(record)).map(|(command_id, _)| *command_id)
     }
 
     /// The events that a command recorded here; `None` if it recorded none.
@@ -136,5 +144,30 @@ impl<H: StreamHistory> LoadedStream<H> {
             }
         }
         Ok(())
+    }
+}
+
+/// [`answer_to_repeat`] for a request. A command that follows from an event is known by that event,
+/// which no caller can name, whatever its id: programs before this one derived ids in another way.
+pub(crate) fn answer_to_request<H: StreamHistory>(
+    loaded: &LoadedStream<H>,
+    request: &Request,
+) -> Option<Result<Outcome, Error>> {
+    let digest = &request.request_digest;
+    let followed = request.causation_id.and_then(|cause| loaded.command_after(cause, digest));
+    answer_to_repeat(loaded, followed.unwrap_or(request.command_id), digest)
+}
+
+/// The answer to a command that the stream holds already: its events, or [`Error::KeyReused`] if
+/// another request recorded them. `None` if the stream does not hold it.
+pub(crate) fn answer_to_repeat<H: StreamHistory>(
+    loaded: &LoadedStream<H>,
+    command_id: CommandId,
+    request_digest: &str,
+) -> Option<Result<Outcome, Error>> {
+    if loaded.request_digest(command_id)? == request_digest {
+        loaded.outcome_of(command_id).map(Ok)
+    } else {
+        Some(Err(Error::KeyReused { command_id }))
     }
 }

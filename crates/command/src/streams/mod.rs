@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use event_log::{LogError, PAGE_EVENTS_MAX, SharedLog, StoredEvent, history::StreamHistory, lock};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::loaded_stream::LoadedStream;
+pub(crate) use self::loaded_stream::{LoadedStream, answer_to_repeat, answer_to_request};
 use self::loader::{LoadRequests, LoadResult, load_streams};
 
 /// A stream in the cache, shared by all requests that use it.

@@ -15,9 +15,9 @@ use crate::{
     london,
     officer::{Pom, PomKind, PomStatus},
     prisoner::{
-        Allocate, AllocateCoworker, AllocationMade, Choice, ChoiceReasons, Context, CoworkerAllocated,
-        CoworkerReallocated, OfficerRole, OverrideReason, PrisonerEvent, Reallocate, Reallocated, RecommendationPolicy,
-        State, responsibility,
+        Allocate, AllocateCoworker, AllocateWithTier, AllocationMade, Choice, ChoiceReasons, Context,
+        CoworkerAllocated, CoworkerReallocated, OfficerRole, OverrideReason, PrisonerEvent, Reallocate, Reallocated,
+        RecommendationPolicy, State, TierAssigned, responsibility,
     },
     words::alternatives,
 };
@@ -58,6 +58,40 @@ pub(super) fn reallocate_case(
         choice: make_choice(number, state, &pom_after, &reallocate.reasons, context)?,
         pom_after,
     }))
+}
+
+/// The tier, unless the case has it, and the allocation, or the reallocation where another POM
+/// holds the case.
+pub(super) fn allocate_with_tier(
+    number: &PrisonerNumber,
+    state: &State,
+    both: &AllocateWithTier,
+    context: &Context<'_>,
+) -> Result<Vec<PrisonerEvent>, Refusal> {
+    let mut state = state.clone();
+    let mut events = Vec::with_capacity(2);
+    let held = state.tier.as_ref();
+    if !held.is_some_and(|held| both.tier.tier.is_said_of(held.tier)) {
+        let rosh_level = both.tier.rosh_level.or(held.and_then(|held| held.rosh_level));
+        let assigned = PrisonerEvent::TierAssigned(TierAssigned { rosh_level, ..both.tier.clone() });
+        // The revision of a tier is of no account.
+        state.apply_event(&assigned, context.effective_at, 0);
+        events.push(assigned);
+    }
+    events.push(match (&state.primary_pom, &both.reallocation_reason) {
+        (Some(_), Some(reason)) => {
+            let reallocate = Reallocate {
+                prison: both.allocate.prison.clone(),
+                staff_id: both.allocate.staff_id,
+                expected_holder: None,
+                reason: reason.clone(),
+                reasons: both.allocate.reasons.clone(),
+            };
+            reallocate_case(number, &state, &reallocate, context)?
+        }
+        _ => allocate_case(number, &state, &both.allocate, context)?,
+    });
+    Ok(events)
 }
 
 pub(super) fn allocate_coworker(

@@ -25,6 +25,8 @@ commands! {
     Allocate(Allocate),
     /// Give the case to another primary POM.
     Reallocate(Reallocate),
+    /// Give the case a tier and a primary POM, both or neither.
+    AllocateWithTier(Box<AllocateWithTier>),
     /// End both POM roles.
     Deallocate(Deallocate),
     /// End the roles of a POM after the POM became inactive; sent by a policy.
@@ -63,6 +65,7 @@ impl Command {
         match self {
             Self::Allocate(allocate) => Some(&allocate.prison),
             Self::Reallocate(reallocate) => Some(&reallocate.prison),
+            Self::AllocateWithTier(both) => Some(&both.allocate.prison),
             Self::AllocateCoworker(allocate) => Some(&allocate.prison),
             Self::AssignTier(_)
             | Self::Deallocate(_)
@@ -135,6 +138,19 @@ pub struct Reallocate {
     pub reason: String,
     /// The reasons for this POM.
     pub reasons: ChoiceReasons,
+}
+
+/// Data of [`Command::AllocateWithTier`]: a tier and a primary POM in one request, as in the first
+/// allocation API and in the row of a spreadsheet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllocateWithTier {
+    /// The tier. It is not assigned again to a case that has it, and the RoSH level that the case
+    /// has stays where none is given.
+    pub tier: TierAssigned,
+    /// The prison, the POM and the reasons.
+    pub allocate: Allocate,
+    /// Why the case moves if another POM holds it; `None`: such a case is refused.
+    pub reallocation_reason: Option<String>,
 }
 
 /// Data of [`Command::Deallocate`].

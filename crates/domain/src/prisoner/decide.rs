@@ -8,7 +8,7 @@
 //! `docs/domain.md`.
 
 use super::{
-    appointment::{allocate_case, allocate_coworker, reallocate_case},
+    appointment::{allocate_case, allocate_coworker, allocate_with_tier, reallocate_case},
     pom_roles::{self, coworker, end_both_roles, end_coworker, end_held_roles, end_pom_role},
     refusals::{self, DETAIL_LEN_MAX, refuse_long},
 };
@@ -80,6 +80,7 @@ fn effect_of<'a>(
         Command::AssignTier(tier) => vec![PrisonerEvent::TierAssigned(tier.clone())],
         Command::Allocate(allocate) => vec![allocate_case(number, state, allocate, context)?],
         Command::Reallocate(reallocate) => vec![reallocate_case(number, state, reallocate, context)?],
+        Command::AllocateWithTier(both) => allocate_with_tier(number, state, both, context)?,
         Command::Deallocate(deallocate) => end_roles(number, state, *deallocate)?,
         Command::EndPomRole(end) => end_pom_role(number, state, end)?,
         Command::AllocateCoworker(allocate) => vec![allocate_coworker(number, state, allocate, context)?],

@@ -12,17 +12,17 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    Entry, Refusal,
+    Entry, Refusal, Stream,
     event::RecordedBy,
     handover::Facts,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, PomKind, PomStatus, WorkingPattern},
     prison,
     prisoner::{
-        self, Allocate, AllocateCoworker, ChoiceReasons, Command, Context, Deallocate, DeallocationTrigger, EndPomRole,
-        EntryVoided, History, OverrideReason, PrisonerEvent, PrisonerNumberRetired, Reallocate, RecommendationPolicy,
-        Release, ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer,
-        decide, period_at, periods,
+        self, Allocate, AllocateCoworker, AllocateWithTier, ChoiceReasons, Command, Context, Deallocate,
+        DeallocationTrigger, EndPomRole, EntryVoided, History, OverrideReason, PrisonerEvent, PrisonerNumberRetired,
+        Reallocate, RecommendationPolicy, Release, ResponsibilityOverridden, ResponsibilityOverrideReason,
+        ResponsibleService, TierAssigned, Transfer, decide, period_at, periods,
     },
     tier::TierSource,
 };
@@ -110,10 +110,11 @@ impl Case {
 pub fn record(history: &mut History, effective_at: DateTime<Utc>, events: &[PrisonerEvent]) {
     let recorded = history.entries().len() as u64;
     let command_id = CommandId(Uuid::from_u128(u128::from(recorded) + 1));
+    let stream = Stream::Prisoner(history.number().clone());
     for (index, event) in events.iter().enumerate() {
         let revision = history.entries().len() as u64;
         history.push(Entry {
-            event_id: command_id.event_id(index),
+            event_id: command_id.event_id(&stream, index),
             revision,
             position: revision + 1,
             effective_at,
@@ -159,6 +160,8 @@ pub fn command(words: &[&str]) -> Command {
         ["allocate", id] => allocate(id, lei(), &[]),
         ["allocate", id, "at", prison] => allocate(id, code(prison), &[]),
         ["allocate", id, "because", ref why @ ..] => allocate(id, lei(), why),
+        ["take", tier, id] => allocate_with_tier(tier, id, None),
+        ["take", tier, id, "because", reason] => allocate_with_tier(tier, id, Some(reason)),
         ["reallocate", id] => reallocate(id, lei(), None, &[]),
         ["reallocate", id, "at", prison] => reallocate(id, code(prison), None, &[]),
         ["reallocate", id, "from", holder] => reallocate(id, lei(), Some(staff(holder)), &[]),
@@ -223,6 +226,15 @@ fn allocate(id: &str, prison: PrisonCode, why: &[&str]) -> Command {
 fn reallocate(id: &str, prison: PrisonCode, expected_holder: Option<StaffId>, why: &[&str]) -> Command {
     let reason = "caseload".to_owned();
     Command::Reallocate(Reallocate { prison, staff_id: staff(id), expected_holder, reason, reasons: reasons(why) })
+}
+
+fn allocate_with_tier(tier: &str, id: &str, reallocation_reason: Option<&str>) -> Command {
+    let Command::AssignTier(tier) = tier_command(tier, None) else { panic!("a tier") };
+    Command::AllocateWithTier(Box::new(AllocateWithTier {
+        tier,
+        allocate: Allocate { prison: code("LEI"), staff_id: staff(id), reasons: ChoiceReasons::default() },
+        reallocation_reason: reallocation_reason.map(Into::into),
+    }))
 }
 
 fn responsibility_override(service: &str, reason: ResponsibilityOverrideReason) -> Command {
@@ -303,7 +315,7 @@ pub fn try_prison(history: &mut prison::History, day: &str, command: &prison::Co
         let revision = history.entries().len() as u64;
         let command_id = CommandId(Uuid::from_u128(u128::from(revision) + 1));
         history.push(Entry {
-            event_id: command_id.event_id(0),
+            event_id: command_id.event_id(&Stream::Prison(history.code().clone()), 0),
             revision,
             position: revision + 1,
             effective_at,

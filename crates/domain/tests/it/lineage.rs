@@ -1,7 +1,7 @@
 //! The merges between numbers, by example (rule 10 of `docs/domain.md`).
 
 use domain::{
-    Entry,
+    Entry, Stream,
     identifier::{CommandId, PrisonerNumber},
     prisoner::{
         History, MergedHoldings, PrisonerEvent, PrisonerNumberMerged, PrisonerNumberRetired, TierAssigned,
@@ -39,7 +39,7 @@ fn history(of: &str, entries: &[&str]) -> History {
         let position = position.parse().expect("a position");
         let command_id = CommandId(Uuid::from_u128(u128::from(position)));
         history.push(Entry {
-            event_id: command_id.event_id(0),
+            event_id: command_id.event_id(&Stream::Prisoner(history.number().clone()), 0),
             revision: history.entries().len() as u64,
             position,
             effective_at: at(day),

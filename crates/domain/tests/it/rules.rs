@@ -2,9 +2,10 @@
 //! comment.
 
 use domain::{
-    Rule,
-    identifier::CommandId,
+    Rule, Stream,
+    identifier::{CommandId, EventId},
     prisoner::{Arrangements, DeallocationTrigger, PrisonerEvent, RecommendationPolicy, Waiting, WaitingReason},
+    tier::RoshLevel,
 };
 use uuid::Uuid;
 
@@ -52,6 +53,32 @@ fn rule_3_allocate_needs_no_primary_and_reallocate_needs_another() {
          03-04 deallocate            | Deallocated
          03-05 deallocate            | !not-allocated",
     );
+}
+
+#[test]
+fn a_tier_and_a_pom_in_one_request_are_recorded_both_or_neither() {
+    check(
+        "03-01 take C 999               | !pom-not-registered
+         03-01 take B 101               | !override-reasons-needed
+         03-01 take C 101               | TierAssigned AllocationMade
+         03-02 take D 103               | !already-allocated
+         03-02 take D 101 because asked | !same-pom
+         03-02 take D 103 because asked | TierAssigned Reallocated
+         03-03 take D 101 because asked | Reallocated
+         03-04 tier C2                  | TierAssigned
+         03-05 take C 103 because asked | Reallocated
+         03-06 take C1 101 because asked | TierAssigned Reallocated
+         03-02 take E 101 because asked | !later-entry-conflict 4",
+    );
+}
+
+#[test]
+fn a_tier_without_a_rosh_level_leaves_the_one_that_the_case_has() {
+    let mut case = Case::new("A1234BC");
+    case.give(at("03-01"), &command(&["tier", "B/HIGH"])).expect("a tier");
+    let events = case.give(at("03-02"), &command(&["take", "D", "101"])).expect("an allocation");
+    let PrisonerEvent::TierAssigned(assigned) = &events[0] else { panic!("{events:?}") };
+    assert_eq!(assigned.rosh_level, Some(RoshLevel::High));
 }
 
 #[test]
@@ -326,14 +353,29 @@ fn rule_9_each_case_of_a_bulk_reallocation_has_a_command_id_of_its_own() {
     assert_eq!(bulk.derive("A1234BC"), bulk.derive("A1234BC"), "a repeat does nothing twice");
     assert_ne!(bulk.derive("A1234BC"), bulk.derive("B1234BC"));
     assert_ne!(bulk.derive("A1234BC"), bulk);
+    assert_ne!(bulk.derive("A1234BC"), bulk.formerly_derived("A1234BC"));
 }
 
 #[test]
 fn rule_11_the_events_of_one_command_id_have_the_same_ids_each_time() {
     let command_id = CommandId(Uuid::from_u128(1));
-    assert_eq!(command_id.event_id(0), command_id.event_id(0));
-    assert_ne!(command_id.event_id(0), command_id.event_id(1));
-    assert_ne!(command_id.event_id(0), CommandId(Uuid::from_u128(2)).event_id(0));
+    let [case, other, prison] =
+        ["prisoner-A1234BC", "prisoner-A1234BD", "prison-LEI"].map(|name| name.parse::<Stream>().expect("a stream"));
+    assert_eq!(command_id.event_id(&case, 0), command_id.event_id(&case, 0));
+    assert_ne!(command_id.event_id(&case, 0), command_id.event_id(&case, 1));
+    assert_ne!(command_id.event_id(&case, 0), CommandId(Uuid::from_u128(2)).event_id(&case, 0));
+    assert_ne!(command_id.event_id(&case, 0), command_id.event_id(&other, 0), "one key, two streams");
+    assert_ne!(command_id.event_id(&case, 0), command_id.event_id(&prison, 0), "one key, two streams");
+}
+
+/// The event id of a cause, an import's name space and a key are all UUIDs that a caller knows.
+#[test]
+fn rule_11_commands_of_different_makers_have_different_ids_whatever_they_are_derived_from() {
+    let known = Uuid::from_u128(1);
+    let part = CommandId(known).derive("A1234BC");
+    let policy = EventId(known).derive_command("A1234BC");
+    let row = CommandId::of_content(known, "A1234BC");
+    assert!(part != policy && policy != row && row != part, "{part} {policy} {row}");
 }
 
 #[test]

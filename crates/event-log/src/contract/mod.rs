@@ -37,7 +37,7 @@ use crate::{AppendError, LogError, SharedLog, error_chain};
 use run::ContractRun;
 
 pub use order::{find_disorder, find_earlier_time};
-pub use run::{made_up_event, made_up_stream};
+pub use run::{made_up_event, made_up_event_id, made_up_stream};
 
 /// How long one promise may take to try. One that takes longer counts as broken.
 const PROMISE_TIME_MAX: Duration = Duration::from_secs(120);

@@ -54,7 +54,7 @@ impl ContractRun {
 
     pub(super) fn event(&self) -> NewEvent {
         let number = self.events.fetch_add(1, Ordering::Relaxed);
-        made_up_event(CommandId(self.id).event_id(number), now())
+        made_up_event(made_up_event_id(self.id, number), now())
     }
 
     pub(super) fn some_events(&self, count: usize) -> Vec<NewEvent> {
@@ -82,6 +82,12 @@ pub fn made_up_stream(run: Uuid, number: u64) -> Stream {
     let (first, second, third) = (letter(), letter(), letter());
     let number = format!("{first}{rest:04}{second}{third}");
     Stream::Prisoner(number.parse().expect("made in the format of a prisoner number"))
+}
+
+/// The id of event number `number` of a run.
+#[must_use]
+pub fn made_up_event_id(run: Uuid, number: usize) -> EventId {
+    CommandId(run).event_id(&made_up_stream(run, 0), number)
 }
 
 /// An event that means nothing to the ledger.

@@ -183,7 +183,7 @@ pub(crate) mod tests {
     use domain::{
         Entry,
         event::RecordedBy,
-        identifier::CommandId,
+        identifier::{CommandId, EventId},
         prisoner::{History, PrisonerEvent},
     };
     use serde_json::json;
@@ -218,7 +218,7 @@ pub(crate) mod tests {
             let effective_at = effective_at.parse().expect("an instant");
             let command_id = CommandId(Uuid::from_u128(revision.into()));
             Entry {
-                event_id: command_id.event_id(0),
+                event_id: EventId(command_id.0),
                 revision,
                 position: revision + 1,
                 effective_at,

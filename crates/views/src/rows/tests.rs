@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Entry,
     event::RecordedBy,
-    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
+    identifier::{CommandId, EventId, PrisonCode, PrisonerNumber, StaffId},
     officer::{Pom, PomKind},
     prison::{Estate, NomisContactFound, NomisContactRemovalConfirmed, PomRegistered, PrisonEvent, PrisonJoinedOmic},
     prisoner::{
@@ -32,7 +32,7 @@ fn at(instant: &str) -> DateTime<Utc> {
 fn entry<E>(revision: u64, effective_at: &str, event: E) -> Entry<E> {
     let command_id = CommandId(Uuid::from_u128(u128::from(revision)));
     Entry {
-        event_id: command_id.event_id(0),
+        event_id: EventId(command_id.0),
         revision,
         position: 100 + revision,
         effective_at: at(effective_at),

@@ -1,7 +1,7 @@
 //! Falling behind, damage, outages, and views of another version.
 
 use chrono::Utc;
-use domain::{Stream, identifier::CommandId};
+use domain::{Stream, identifier::EventId};
 use event_log::{ExpectedRevision, NewEvent};
 use projector::{Settings, Status};
 use sqlx::Row as _;
@@ -118,7 +118,7 @@ async fn an_unreadable_event_stops_the_projector_with_a_report() {
     assert!(ledger.case("A1234BC", 1, tier("B", Some("LEI"))).await);
     let head = ledger.log.head().await.expect("the head");
     let stranger = NewEvent {
-        event_id: CommandId(Uuid::from_u128(7)).event_id(0),
+        event_id: EventId(Uuid::from_u128(7)),
         type_name: "PrisonerTeleported".into(),
         recorded_at: Utc::now(),
         metadata: ledger.metadata(1),

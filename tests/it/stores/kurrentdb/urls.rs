@@ -1,7 +1,6 @@
 //! URLs of a server: schemes, several nodes, users.
 
 use chrono::Utc;
-use domain::identifier::CommandId;
 use event_log::{AppendError, AppendReceipt, EventLog as _, ExpectedRevision::NoStream, contract};
 use uuid::Uuid;
 
@@ -11,7 +10,7 @@ use crate::support::log_at;
 /// Appends one event to the log of a URL.
 async fn append(url: &str) -> Result<AppendReceipt, AppendError> {
     let run = Uuid::new_v4();
-    let event = contract::made_up_event(CommandId(run).event_id(0), Utc::now());
+    let event = contract::made_up_event(contract::made_up_event_id(run, 0), Utc::now());
     log_at(url).append(&contract::made_up_stream(run, 0), NoStream, vec![event]).await
 }
 

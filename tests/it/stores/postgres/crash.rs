@@ -69,7 +69,7 @@ impl PlannedAppend {
 
     fn event_ids(self) -> Vec<EventId> {
         let command = CommandId(self.load).derive(&format!("{}-{}", self.writer, self.number));
-        (0..1 + self.number % 3).map(|index| command.event_id(index)).collect()
+        (0..1 + self.number % 3).map(|index| contract::made_up_event_id(command.0, index)).collect()
     }
 
     fn events(self) -> Vec<NewEvent> {

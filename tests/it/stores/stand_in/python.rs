@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use domain::{Stream, identifier::CommandId};
+use domain::Stream;
 use event_log::{
     EventLog as _,
     ExpectedRevision::{self, Exact, NoStream},
@@ -59,7 +59,7 @@ async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
     ];
     let mut expected = String::new();
     for (number, (stream, revision, recorded_at, data)) in recorded.into_iter().enumerate() {
-        let event_id = CommandId(run).event_id(number);
+        let event_id = event_log::contract::made_up_event_id(run, number);
         let metadata = r#"{"ledger":"x","schemaVersion":1}"#;
         let event = NewEvent {
             event_id,

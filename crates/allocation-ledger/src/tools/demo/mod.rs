@@ -121,7 +121,7 @@ impl DemoStep {
     }
 
     fn request(self) -> Request {
-        let command_id = CommandId(Uuid::new_v5(&NAMESPACE, self.label.as_bytes()));
+        let command_id = CommandId::of_content(NAMESPACE, &self.label);
         Request {
             request_digest: request_digest("demo", &self.label, &()),
             command: self.command,

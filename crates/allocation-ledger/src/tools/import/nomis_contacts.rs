@@ -108,6 +108,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         planned(&history).into_iter().map(|planned| planned.line).collect()
     } else {
         LogStore::with(&settings.stores, async |store| {
+            let _turn = store.take_import_turn(&settings.prison).await?;
             let planned = planned(&load_prison(&store.log, &settings.prison).await?);
             let recorded_by = RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() };
             let service = Service::new(store.log.clone(), commands);
@@ -210,7 +211,8 @@ async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> 
     for PlannedContact { mut line, step } in planned {
         if let Some(step) = step {
             match recorder.send(step).await {
-                Ok(()) => line.outcome = if line.row.is_some() { "recorded" } else { "removal-confirmed" },
+                Ok(outcome) if outcome.is_repeated() => line.outcome = "already-recorded",
+                Ok(_) => line.outcome = if line.row.is_some() { "recorded" } else { "removal-confirmed" },
                 Err(Error::Refused(refusal)) => {
                     line.outcome = "refused";
                     line.reason = Some(refusal.sentence);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Context as _;
-use command::{Error, Request, Service};
+use command::{Error, Outcome, Request, Service};
 use domain::{
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
@@ -14,8 +14,9 @@ use event_log::{
     history::{read_cases, read_prison},
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use indicatif::ProgressBar;
 use spreadsheets::{
-    plan::{HeldHistories, PlannedCommand, PlannedRow, Verdict},
+    plan::{HeldHistories, ImportPlan, PlannedCommand, PlannedRow, Verdict},
     row::RowProblem,
 };
 use uuid::Uuid;
@@ -26,6 +27,9 @@ const LOAD_STREAMS_MAX: usize = 256;
 /// Cases recorded side by side. The log carries many appends in one commit, so this is what makes
 /// an import fast; a case's own commands wait for one another.
 const CASES_AT_ONCE: usize = 64;
+
+/// How often a file is planned while others keep recording what refuses a part of the plan.
+const PLANS_MAX: usize = 8;
 
 /// Loads a prison.
 ///
@@ -63,7 +67,7 @@ impl ImportRecorder<'_> {
     ///
     /// # Errors
     /// Those of the command side.
-    pub async fn send(&self, step: PlannedCommand) -> Result<(), Error> {
+    pub async fn send(&self, step: PlannedCommand) -> Result<Outcome, Error> {
         let request = Request {
             command: step.command,
             command_id: step.command_id,
@@ -74,44 +78,98 @@ impl ImportRecorder<'_> {
             effective_at: Some(step.effective_at),
             if_match: None,
         };
-        self.service.execute(request).await.map(drop)
+        self.service.execute(request).await
     }
 
-    /// Sends the commands of all rows that have some, and gives each row's verdict after that: a
-    /// row that another writer has made illegal since the plan is refused.
+    /// Records a file: plans it on what the ledger holds, and sends the commands. Where a rule
+    /// refuses one, others have recorded since the plan, and the file is planned again, so that it
+    /// ends as if the import had begun after them. Answers the plan as it went.
     ///
     /// # Errors
     /// The store is out of reach or damaged. Events recorded until then stay recorded, and the next
     /// run of the import knows them.
-    pub async fn record_rows(&self, rows: Vec<PlannedRow>, recorded: impl Fn()) -> anyhow::Result<Vec<PlannedRow>> {
-        stream::iter(rows)
-            .map(|mut row| {
-                let recorded = &recorded;
-                async move {
-                    if let Verdict::Record(steps) = &row.verdict {
-                        for step in steps.clone() {
-                            match self.send(step).await {
-                                Ok(()) => {}
-                                Err(Error::Refused(refusal)) => {
-                                    row.verdict = Verdict::Refused(RowProblem {
-                                        code: refusal.rule.code().to_owned(),
-                                        column: None,
-                                        value: None,
-                                        reason: refusal.sentence,
-                                    });
-                                    break;
-                                }
-                                Err(error) => return Err(explain_interruption(error)),
-                            }
-                        }
-                        recorded();
+    pub async fn record(
+        &self,
+        plan: impl AsyncFn() -> anyhow::Result<ImportPlan>,
+        progress: &ProgressBar,
+    ) -> anyhow::Result<ImportPlan> {
+        let mut went = self.record_plan(plan().await?, progress).await?;
+        let mut plans_left = PLANS_MAX - 1;
+        while went.is_overtaken && plans_left > 0 {
+            plans_left -= 1;
+            went = went.then(self.record_plan(plan().await?, progress).await?);
+        }
+        Ok(went.plan)
+    }
+
+    /// Sends the commands of a plan: first those of the prison, then those of the rows.
+    async fn record_plan(&self, mut plan: ImportPlan, progress: &ProgressBar) -> anyhow::Result<RecordedPlan> {
+        let is_new = |row: &&PlannedRow| matches!(row.verdict, Verdict::Record(_));
+        progress.set_length(progress.position() + plan.rows.iter().filter(is_new).count() as u64);
+        for (sent, step) in plan.prison_steps.iter().enumerate() {
+            match self.send(step.clone()).await {
+                Ok(_) => {}
+                Err(Error::Refused(refusal)) => {
+                    // The first step is the move onto OMiC, where there is one.
+                    let registered = sent.saturating_sub(usize::from(plan.joined.is_some()));
+                    plan.joined = plan.joined.filter(|_| sent > 0);
+                    plan.registered.truncate(registered);
+                    let problem = RowProblem::from(refusal);
+                    for row in plan.rows.iter_mut().filter(|row| is_new(&&**row)) {
+                        row.verdict = Verdict::Refused(problem.clone());
                     }
-                    Ok(row)
+                    return Ok(RecordedPlan { plan, is_overtaken: true });
                 }
-            })
+                Err(error) => return Err(explain_interruption(error)),
+            }
+        }
+        let rows: Vec<(PlannedRow, bool)> = stream::iter(plan.rows)
+            .map(|row| self.record_row(row, progress))
             .buffered(CASES_AT_ONCE)
             .try_collect()
-            .await
+            .await?;
+        let is_overtaken = rows.iter().any(|(_, is_overtaken)| *is_overtaken);
+        plan.rows = rows.into_iter().map(|(row, _)| row).collect();
+        Ok(RecordedPlan { plan, is_overtaken })
+    }
+
+    /// Sends the command of a row that has one. Answers the row as it went, and whether another
+    /// writer has made it illegal since the plan.
+    async fn record_row(&self, mut row: PlannedRow, progress: &ProgressBar) -> anyhow::Result<(PlannedRow, bool)> {
+        let Verdict::Record(step) = &row.verdict else { return Ok((row, false)) };
+        match self.send((**step).clone()).await {
+            Ok(outcome) if outcome.is_repeated() => row.verdict = Verdict::AlreadyRecorded,
+            Ok(_) => progress.inc(1),
+            Err(Error::Refused(refusal)) => {
+                row.verdict = Verdict::Refused(refusal.into());
+                return Ok((row, true));
+            }
+            Err(error) => return Err(explain_interruption(error)),
+        }
+        Ok((row, false))
+    }
+}
+
+/// A plan as it went.
+struct RecordedPlan {
+    plan: ImportPlan,
+    /// Whether others have recorded something since the plan that refuses a part of it.
+    is_overtaken: bool,
+}
+
+impl RecordedPlan {
+    /// What both plans of one file recorded, and else what the later one says.
+    fn then(self, later: Self) -> Self {
+        let Self { plan: before, .. } = self;
+        let Self { mut plan, is_overtaken } = later;
+        plan.joined = before.joined.or(plan.joined);
+        plan.registered = before.registered.into_iter().chain(plan.registered).collect();
+        for (row, earlier) in plan.rows.iter_mut().zip(before.rows) {
+            if matches!(earlier.verdict, Verdict::Record(_)) {
+                *row = earlier;
+            }
+        }
+        Self { plan, is_overtaken }
     }
 }
 

@@ -14,7 +14,7 @@ use domain::{event::RecordedBy, identifier::PrisonCode, london, prison::Estate};
 use indicatif::{ProgressBar, ProgressStyle};
 use spreadsheets::{
     layout::{self, Mapping},
-    plan::{HeldHistories, ImportPlan, ImportTerms, Verdict, plan},
+    plan::{HeldHistories, ImportTerms, plan},
     reader,
     row::{FIELDS, table},
 };
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     CORRELATION_NAMESPACE, prison_code,
-    record::{ImportRecorder, explain_interruption, load},
+    record::{ImportRecorder, load},
     report::ImportReport,
 };
 use crate::{shared_settings, stores::LogStore};
@@ -124,14 +124,21 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         })
     } else {
         LogStore::with(&settings.stores, async |store| {
-            let plan = planned(load(&store.log, &terms.prison, &numbers).await?);
+            let _turn = store.take_import_turn(&terms.prison).await?;
             let service = Service::new(store.log.clone(), commands);
             let recorder = ImportRecorder {
                 service: &service,
                 recorded_by: terms.recorded_by.clone(),
                 correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
             };
-            record(&recorder, plan).await
+            // Drawn on standard error, and only where that is a terminal.
+            let progress = ProgressBar::new(0).with_style(
+                ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?,
+            );
+            let plan = async || Ok(planned(load(&store.log, &terms.prison, &numbers).await?));
+            let went = recorder.record(plan, &progress).await;
+            progress.finish_and_clear();
+            went
         })
         .await?
     };
@@ -153,19 +160,4 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         println!("{}", report.summary());
     }
     Ok(())
-}
-
-/// Records the plan, and answers the plan as it went.
-async fn record(recorder: &ImportRecorder<'_>, plan: ImportPlan) -> anyhow::Result<ImportPlan> {
-    for step in &plan.prison_steps {
-        recorder.send(step.clone()).await.map_err(explain_interruption)?;
-    }
-    let new = plan.rows.iter().filter(|row| matches!(row.verdict, Verdict::Record(_))).count();
-    // Drawn on standard error, and only where that is a terminal.
-    let progress = ProgressBar::new(new as u64).with_style(
-        ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?,
-    );
-    let rows = recorder.record_rows(plan.rows, || progress.inc(1)).await?;
-    progress.finish_and_clear();
-    Ok(ImportPlan { rows, ..plan })
 }
