@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{
     ledger::{BYRNE, Ledger, NOVAK, OKAFOR, PRISON, SHAH, assert_refused},
     questions::{ask, assert_ok, members, next_page, record},
+    random_numbers::RandomNumbers,
 };
 
 /// The second prison.
@@ -29,22 +30,6 @@ const STEPS: u64 = 75;
 
 /// The number of commands between two rounds of questions.
 const STEPS_BETWEEN: u64 = 25;
-
-/// Numbers that look random and are the same in every run (SplitMix64).
-struct RandomNumbers(u64);
-
-impl RandomNumbers {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % sides as u64) as usize
-    }
-
-    fn one_of<T: Copy>(&mut self, things: &[T]) -> T {
-        things[self.roll(things.len())]
-    }
-}
 
 /// Two prisons. One POM works at both.
 async fn start_with_two_prisons() -> Ledger {

@@ -13,6 +13,7 @@
 //! - [`Client`]: JSON over HTTP.
 //! - [`ledger::Ledger`]: a running ledger, and cases to begin with.
 //! - [`whole_log`]: all events of a log.
+//! - [`random_numbers`]: random numbers that a seed decides.
 //! - [`builders`]: values of the domain and events.
 //!
 //! Servers and files are removed however the tests end: see `watchdog`.
@@ -35,6 +36,7 @@ pub mod projections;
 mod proxy;
 pub mod questions;
 pub mod random_ledger;
+pub mod random_numbers;
 pub mod running_projector;
 pub mod service_cluster;
 pub mod snapshot;
