@@ -9,10 +9,12 @@
 //! ```
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
+    process::ExitStatus,
     thread,
     time::{Duration, Instant},
 };
@@ -24,7 +26,8 @@ use crate::{
     Durability, SUPERUSER,
     account::Account,
     binaries::{Binaries, VersionNeed},
-    postmaster::{POLL_INTERVAL, PidFile, Postmaster, ServerStatus, is_exiting, is_postmaster, process_exists},
+    postmaster::{POLL_INTERVAL, PidFile, Postmaster, ServerStatus, pid_in},
+    processes::{LeftOverProcesses, PatientWait, is_exiting, is_server, process_exists},
 };
 
 /// Longest path of a Unix socket, in bytes: 108 with the closing zero on Linux, 104 elsewhere.
@@ -33,12 +36,23 @@ const SOCKET_PATH_LEN_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 1
 /// The name that Postgres gives its socket on port 5432.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 
-/// How long a server may take to become ready: recovery after a crash replays at most
-/// `max_wal_size` of log.
-const START_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long the processes of a killed postmaster may take to end by themselves. Most end within
+/// milliseconds; one that works on a long statement would first finish it.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long the processes of a killed postmaster may take to release its shared memory.
-const LEFT_OVER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a start that something hinders may try again: the processes of a killed program or
+/// server take a moment to end, or are about to start a server of their own.
+const HINDRANCE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Words of a server that ended while starting, for reasons that pass by themselves. They are in
+/// English, as it runs in the C locale.
+const PASSING_REASONS: [&str; 3] = ["pre-existing shared memory block", "lock file", "was terminated by signal 9"];
+
+/// Words of a server that ended while starting, for a reason that another try does not mend.
+const LASTING_REASON: &str = "database files are incompatible with server";
+
+/// The most characters of the server's log in an error.
+const LAST_WORDS_LEN_MAX: usize = 2_000;
 
 /// The size in bytes from which a start renames the server's log.
 const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
@@ -69,9 +83,9 @@ pub(crate) fn dir_in(data_dir: &Path) -> PathBuf {
     data_dir.join("postgres")
 }
 
-/// The directory of the locks in a data directory.
-pub(crate) fn locks_dir_in(data_dir: &Path) -> PathBuf {
-    data_dir.join("locks")
+/// The log of the server in a data directory.
+pub(crate) fn log_path_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("postgres.log")
 }
 
 /// A private cluster in a data directory.
@@ -94,29 +108,30 @@ impl Cluster {
         dir_in(&self.data_dir)
     }
 
-    /// The directory of the locks.
-    pub(crate) fn locks_dir(&self) -> PathBuf {
-        locks_dir_in(&self.data_dir)
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
-    /// The server that runs on this cluster, once it takes connections; `None` if no server runs.
-    /// Waits for a server that is ending.
+    /// The server that runs or starts on this cluster; `None` if there is none. Waits for a server
+    /// that is ending.
     pub(crate) fn find_running(&self) -> anyhow::Result<Option<Postmaster>> {
         let dir = self.dir();
-        let deadline = Instant::now() + START_TIMEOUT;
-        while let Some(file) = PidFile::read(&dir)? {
-            let is_there = is_postmaster(file.pid, &dir);
-            if !is_there && !is_exiting(file.pid) {
+        let mut wait = PatientWait::begin(&dir);
+        while let Some(PidFile { pid, socket_dir, status }) = PidFile::read(&dir)? {
+            let is_there = is_server(pid, &dir);
+            if !is_there && !is_exiting(pid) {
                 return Ok(None);
             }
-            if let (true, ServerStatus::Ready, Some(socket_dir)) = (is_there, file.status, file.socket_dir) {
-                return Ok(Some(Postmaster { pid: file.pid, socket_dir, child: None }));
+            if let (true, ServerStatus::Starting | ServerStatus::Ready, Some(socket_dir)) =
+                (is_there, status, socket_dir)
+            {
+                return Ok(Some(Postmaster { pid, socket_dir, log_start: self.log_len(), child: None }));
             }
-            if Instant::now() > deadline {
+            if wait.is_in_vain() {
                 bail!(
-                    "the Postgres server (process {}) that runs in {} does not become ready: look into {}, or end \
+                    "the Postgres server (process {pid}) that runs in {} neither starts nor ends: look into {}, or end \
                      that process and start again",
-                    file.pid,
                     dir.display(),
                     self.log_path().display(),
                 );
@@ -126,9 +141,15 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Starts a server and waits until it takes connections. No server may be running. Makes the
-    /// cluster if it does not exist.
+    /// Starts a server, or joins the one that runs. It may still have to recover. Makes the cluster
+    /// if it does not exist.
+    ///
+    /// The caller must hold the lock for changes of the server, here and in
+    /// [`Cluster::start_existing`].
     pub(crate) fn start(&self) -> anyhow::Result<Postmaster> {
+        if let Some(running) = self.find_running()? {
+            return Ok(running);
+        }
         self.account.make_reachable(&self.data_dir)?;
         if !self.dir().join(VERSION_FILE).exists() {
             self.make()?;
@@ -140,22 +161,46 @@ impl Cluster {
     /// `socket_dir`. A missing cluster is an error: a new, empty one would look like a loss of all
     /// data.
     pub(crate) fn start_existing(&self, socket_dir: &Path) -> anyhow::Result<Postmaster> {
-        if !self.dir().join(VERSION_FILE).exists() {
-            bail!("the Postgres cluster {} is gone: bring it back, or restore a backup there", self.dir().display());
+        let dir = self.dir();
+        if !dir.join(VERSION_FILE).exists() {
+            let reason =
+                format!("the Postgres cluster {} is gone: bring it back, or restore a backup there", dir.display());
+            return Err(LastingError(reason).into());
         }
         self.account.make_private_dir(socket_dir)?;
-        let deadline = Instant::now() + LEFT_OVER_TIMEOUT;
+        let begun = Instant::now();
         loop {
-            self.remove_misleading_pid_file()?;
-            match self.start_once(socket_dir)? {
-                StartOutcome::Ready(postmaster) => return Ok(postmaster),
-                StartOutcome::LeftOverProcesses if Instant::now() < deadline => thread::sleep(10 * POLL_INTERVAL),
-                StartOutcome::LeftOverProcesses => bail!(
-                    "processes of an earlier Postgres server still work in {}: end them and start again",
-                    self.dir().display()
-                ),
+            if let Some(running) = self.find_running()? {
+                return Ok(running);
             }
+            let left_over = LeftOverProcesses::find(&dir);
+            let hindrance = if left_over.is_empty() {
+                self.remove_stale_lock_file(&PidFile::path(&dir))?;
+                self.remove_stale_lock_file(&socket_dir.join(format!("{SOCKET_NAME}.lock")))?;
+                match self.launch(socket_dir)? {
+                    LaunchOutcome::Launched(postmaster) => return Ok(postmaster),
+                    LaunchOutcome::Hindered(reason) => reason,
+                }
+            } else {
+                if begun.elapsed() > ORPHAN_PATIENCE {
+                    left_over.kill_orphans();
+                }
+                format!("the processes {} of another Postgres server work in it", left_over.pids())
+            };
+            if begun.elapsed() > HINDRANCE_TIMEOUT {
+                bail!(
+                    "Postgres does not start in {}: {hindrance}; if an earlier server still works there, end its \
+                     processes and start again",
+                    dir.display()
+                );
+            }
+            thread::sleep(10 * POLL_INTERVAL);
         }
+    }
+
+    /// The last words of a server that ended, from its log.
+    pub(crate) fn last_words(&self, postmaster: &Postmaster) -> String {
+        self.log_since(postmaster.log_start)
     }
 
     /// Makes the cluster under another name and renames it when it is complete, so that a cluster
@@ -209,7 +254,7 @@ impl Cluster {
             if !path.file_name().is_some_and(|name| name.as_bytes().starts_with(UNFINISHED_PREFIX.as_bytes())) {
                 continue;
             }
-            let deadline = Instant::now() + LEFT_OVER_TIMEOUT;
+            let deadline = Instant::now() + HINDRANCE_TIMEOUT;
             while let Err(error) = fs::remove_dir_all(&path) {
                 if Instant::now() > deadline {
                     return Err(error).with_context(|| format!("remove the unfinished cluster {}", path.display()));
@@ -220,25 +265,33 @@ impl Cluster {
         Ok(())
     }
 
-    /// Removes a `postmaster.pid` whose process id now belongs to another process, which Postgres
-    /// would take for a running server. Process ids repeat: in a container they start from 1 again.
-    /// If no process has that id, Postgres removes the file itself.
-    fn remove_misleading_pid_file(&self) -> anyhow::Result<()> {
-        let dir = self.dir();
-        match PidFile::read(&dir)? {
-            Some(file) if process_exists(file.pid) && !is_postmaster(file.pid, &dir) => {
-                let path = PidFile::path(&dir);
-                fs::remove_file(&path).with_context(|| format!("remove the stale {}", path.display()))
-            }
-            _ => Ok(()),
+    /// Removes a lock file that would mislead Postgres, which takes any process with the id in it
+    /// for a running server, be it another program or a zombie. If no process has that id, Postgres
+    /// removes the file itself. It refuses to start over an unfinished file.
+    ///
+    /// No process of a server may work on the cluster.
+    fn remove_stale_lock_file(&self, path: &Path) -> anyhow::Result<()> {
+        let content = match fs::read_to_string(path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+        };
+        let holder = pid_in(&content);
+        if holder.is_some_and(|pid| !process_exists(pid) || is_server(pid, &self.dir())) {
+            return Ok(());
         }
+        tracing::info!("removing {}, which a dead Postgres server left", path.display());
+        fs::remove_file(path).with_context(|| format!("remove the stale {}", path.display()))
     }
 
-    fn start_once(&self, socket_dir: &Path) -> anyhow::Result<StartOutcome> {
+    /// Starts a postmaster and waits until it is the one server on the cluster.
+    fn launch(&self, socket_dir: &Path) -> anyhow::Result<LaunchOutcome> {
+        let dir = self.dir();
         let log = self.open_log()?;
-        let log_start = log.metadata().context("look at the log of Postgres")?.len();
+        let log_start = self.log_len();
         let mut command = self.account.command(self.binaries.postgres());
-        command.arg("-D").arg(self.dir()).arg("-k").arg(socket_dir);
+        // In the cluster from its first moment, so that it is found there.
+        command.current_dir(&dir).arg("-D").arg(&dir).arg("-k").arg(socket_dir);
         for (name, value) in self.settings() {
             command.arg("-c").arg(format!("{name}={value}"));
         }
@@ -248,32 +301,37 @@ impl Cluster {
             .spawn()
             .with_context(|| format!("run {}", self.binaries.postgres().display()))?;
         let pid = i32::try_from(child.id()).context("read the process id of Postgres")?;
-        let deadline = Instant::now() + START_TIMEOUT;
+        let mut wait = PatientWait::begin(&dir);
         loop {
             if let Some(status) = child.try_wait().context("wait for Postgres")? {
-                let output = self.log_since(log_start);
-                // The server's messages are in English, as it runs in the C locale.
-                if output.contains("pre-existing shared memory block") {
-                    return Ok(StartOutcome::LeftOverProcesses);
-                }
-                bail!("Postgres ended while starting ({status}); it said: {}", output.trim());
+                return self.judge_end(status, log_start);
             }
-            match PidFile::read(&self.dir())? {
-                Some(PidFile { pid: ready, status: ServerStatus::Ready, .. }) if ready == pid => {
-                    let socket_dir = socket_dir.to_owned();
-                    return Ok(StartOutcome::Ready(Postmaster { pid, socket_dir, child: Some(child) }));
-                }
-                _ if Instant::now() > deadline => {
-                    Postmaster { pid, socket_dir: socket_dir.to_owned(), child: Some(child) }.stop(&self.dir())?;
-                    bail!(
-                        "Postgres was not ready after {} s: look into {}",
-                        START_TIMEOUT.as_secs(),
-                        self.log_path().display()
-                    );
-                }
-                _ => thread::sleep(POLL_INTERVAL),
+            let file = PidFile::read(&dir)?;
+            let is_launched = file.is_some_and(|file| file.pid == pid && file.status != ServerStatus::Beginning);
+            let postmaster =
+                |child| Postmaster { pid, socket_dir: socket_dir.to_owned(), log_start, child: Some(child) };
+            if is_launched {
+                return Ok(LaunchOutcome::Launched(postmaster(child)));
             }
+            if wait.is_in_vain() {
+                postmaster(child).stop(&dir)?;
+                bail!("Postgres did not begin to start: look into {}", self.log_path().display());
+            }
+            thread::sleep(POLL_INTERVAL);
         }
+    }
+
+    /// Whether another try may succeed after a server ended while starting.
+    fn judge_end(&self, status: ExitStatus, log_start: u64) -> anyhow::Result<LaunchOutcome> {
+        let words = self.log_since(log_start);
+        let reason = format!("Postgres ended while starting ({status}); it said: {words}");
+        if words.contains(LASTING_REASON) {
+            return Err(LastingError(reason).into());
+        }
+        if status.signal().is_some() || PASSING_REASONS.iter().any(|passing| words.contains(passing)) {
+            return Ok(LaunchOutcome::Hindered(reason));
+        }
+        bail!(reason)
     }
 
     /// The settings that differ from the server's defaults. They go on its command line, so that an
@@ -329,7 +387,7 @@ impl Cluster {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.data_dir.join("postgres.log")
+        log_path_in(&self.data_dir)
     }
 
     fn open_log(&self) -> anyhow::Result<File> {
@@ -346,18 +404,35 @@ impl Cluster {
             .with_context(|| format!("open {}", path.display()))
     }
 
-    /// The part of the server's log after its first `log_start` bytes.
+    fn log_len(&self) -> u64 {
+        fs::metadata(self.log_path()).map_or(0, |metadata| metadata.len())
+    }
+
+    /// The end of the part of the server's log after its first `log_start` bytes.
     fn log_since(&self, log_start: u64) -> String {
         let log = fs::read(self.log_path()).unwrap_or_default();
         let start = usize::try_from(log_start).unwrap_or(usize::MAX).min(log.len());
-        String::from_utf8_lossy(&log[start..]).into_owned()
+        let start = start.max(log.len().saturating_sub(LAST_WORDS_LEN_MAX));
+        String::from_utf8_lossy(&log[start..]).trim().to_owned()
     }
 }
 
-/// The outcome of one start.
-enum StartOutcome {
-    /// The server takes connections.
-    Ready(Postmaster),
-    /// Processes of a killed postmaster still hold its shared memory.
-    LeftOverProcesses,
+/// The outcome of one try to start a server.
+enum LaunchOutcome {
+    /// The server is the one on the cluster. It may have to recover.
+    Launched(Postmaster),
+    /// The server ended, for a reason that may pass.
+    Hindered(String),
 }
+
+/// The reason for a failed start, where another try cannot mend it.
+#[derive(Debug)]
+pub(crate) struct LastingError(String);
+
+impl fmt::Display for LastingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for LastingError {}

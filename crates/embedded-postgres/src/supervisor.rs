@@ -9,16 +9,19 @@
 //!
 //! A program that leaves stops the server if it can lock `postgres-use` exclusively, which means
 //! that it is the last. Each program that finds the server dead starts it again, unless another
-//! program was faster.
+//! program was faster. It tries again and again, with a growing pause, until the server is ready;
+//! it gives up only for a reason that another try cannot mend.
+//!
+//! A start takes the server to the point where it is the one server on the cluster. Recovery comes
+//! after that, without a lock, and clients wait for it.
 //!
 //! The watch is a thread and not a task, because it must outlive the caller's async runtime.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
@@ -27,18 +30,68 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use crate::{cluster::Cluster, postmaster::Postmaster};
+use crate::{
+    cluster::{Cluster, LastingError},
+    data_dir,
+    postmaster::Postmaster,
+};
 
 /// The pause between two looks at the server.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The pause before another try to restart the server.
-const RESTART_INTERVAL: Duration = Duration::from_secs(2);
+/// The pause after the first failed try to start the server again. Each further one doubles it.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
 
-/// The watch over a server.
+/// The longest pause between two tries. A server whose trouble has passed is back soon after.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The condition of a server, as its watch knows it.
+#[derive(Debug, Clone)]
+pub struct ServerCondition(Arc<Mutex<KnownCondition>>);
+
+#[derive(Debug)]
+struct KnownCondition {
+    postmaster_pid: i32,
+    failure: Option<StartFailure>,
+}
+
+/// The reason why a server is not there.
+#[derive(Debug, Clone)]
+pub struct StartFailure {
+    /// Failed tries to start the server since it was last ready.
+    pub tries: u32,
+    /// The reason of the last one.
+    pub reason: String,
+    /// Whether there will be no other try.
+    pub is_final: bool,
+}
+
+impl ServerCondition {
+    fn new(postmaster_pid: i32) -> Self {
+        Self(Arc::new(Mutex::new(KnownCondition { postmaster_pid, failure: None })))
+    }
+
+    /// The reason why the server is not there; `None` while it is, or is about to be.
+    #[must_use]
+    pub fn failure(&self) -> Option<StartFailure> {
+        self.lock().failure.clone()
+    }
+
+    /// The current process id of the server.
+    pub(crate) fn postmaster_pid(&self) -> i32 {
+        self.lock().postmaster_pid
+    }
+
+    /// A poisoned lock is as good as another: each change is one assignment.
+    fn lock(&self) -> MutexGuard<'_, KnownCondition> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The watch over a server, as the program that uses the server sees it.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    postmaster_pid: Arc<AtomicI32>,
+    condition: ServerCondition,
     socket_dir: PathBuf,
     /// Dropping the sender tells the thread to stop.
     stop: Option<Sender<()>>,
@@ -46,29 +99,36 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the server, or joins a running one, and watches it from then on.
+    /// Starts the server, or joins a running one, and watches it from then on. The server may still
+    /// have to recover.
     pub(crate) fn start(cluster: Cluster) -> anyhow::Result<Self> {
-        fs::create_dir_all(cluster.locks_dir())
-            .with_context(|| format!("make the directory {}", cluster.locks_dir().display()))?;
-        let change = open_lock(&cluster, "postgres-change")?;
-        let in_use = open_lock(&cluster, "postgres-use")?;
+        let change = data_dir::open_lock(cluster.data_dir(), "postgres-change")?;
+        let in_use = data_dir::open_lock(cluster.data_dir(), "postgres-use")?;
+        if let Err(TryLockError::WouldBlock) = change.try_lock() {
+            tracing::info!("waiting for another program that starts or stops Postgres");
+        }
         change.lock().context("wait for another program to finish starting or stopping Postgres")?;
         in_use.lock_shared().context("mark Postgres as used")?;
-        let postmaster = match cluster.find_running()? {
-            Some(postmaster) => postmaster,
-            None => cluster.start()?,
-        };
+        let postmaster = cluster.start()?;
         change.unlock().context("let others start and stop Postgres")?;
 
-        let postmaster_pid = Arc::new(AtomicI32::new(postmaster.pid));
+        let condition = ServerCondition::new(postmaster.pid);
         let socket_dir = postmaster.socket_dir.clone();
         let (stop, stopped) = mpsc::channel();
-        let watch = Watch { cluster, change, in_use, postmaster, postmaster_pid: Arc::clone(&postmaster_pid) };
+        let watch = Watch {
+            cluster,
+            change,
+            in_use,
+            socket_dir: socket_dir.clone(),
+            postmaster: Some(postmaster),
+            tries: 1,
+            condition: condition.clone(),
+        };
         let thread = thread::Builder::new()
             .name("postgres-watch".to_owned())
             .spawn(move || watch.run(&stopped))
             .context("start a thread")?;
-        Ok(Self { postmaster_pid, socket_dir, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { condition, socket_dir, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The directory of the server's socket. A restart does not change it.
@@ -76,9 +136,9 @@ impl Supervisor {
         &self.socket_dir
     }
 
-    /// The current process id of the server.
-    pub(crate) fn postmaster_pid(&self) -> i32 {
-        self.postmaster_pid.load(Ordering::Acquire)
+    /// The condition of the server.
+    pub(crate) fn condition(&self) -> &ServerCondition {
+        &self.condition
     }
 
     /// Leaves the server. Stops it and waits for its end if no other program uses it.
@@ -108,61 +168,90 @@ struct Watch {
     cluster: Cluster,
     change: File,
     in_use: File,
-    postmaster: Postmaster,
-    postmaster_pid: Arc<AtomicI32>,
+    socket_dir: PathBuf,
+    /// The server, unless it has ended.
+    postmaster: Option<Postmaster>,
+    /// Starts of the server since it was last ready.
+    tries: u32,
+    condition: ServerCondition,
 }
 
 impl Watch {
     fn run(mut self, stopped: &mpsc::Receiver<()>) -> anyhow::Result<()> {
-        let mut interval = WATCH_INTERVAL;
-        while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-            interval = WATCH_INTERVAL;
-            if !self.postmaster.has_ended(&self.cluster.dir()) {
-                continue;
-            }
-            let pid = self.postmaster.pid;
-            match self.restart() {
-                Ok(()) => tracing::warn!(
-                    pid,
-                    new_pid = self.postmaster.pid,
-                    "the Postgres server (process {pid}) had ended and runs again as process {}",
-                    self.postmaster.pid
-                ),
-                Err(error) => {
-                    tracing::error!(
-                        pid,
-                        "the Postgres server (process {pid}) ended and does not start again: {error:#}"
-                    );
-                    interval = RESTART_INTERVAL;
-                }
-            }
+        let mut pause = WATCH_INTERVAL;
+        while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+            pause = self.look();
         }
         self.leave()
     }
 
-    fn restart(&mut self) -> anyhow::Result<()> {
-        self.change.lock().context("wait for another program to start Postgres")?;
-        let postmaster = self.cluster.find_running().and_then(|running| match running {
-            Some(postmaster) => Ok(postmaster),
-            None => self.cluster.start_existing(&self.postmaster.socket_dir),
-        });
-        self.change.unlock().context("let others start and stop Postgres")?;
-        self.postmaster = postmaster?;
-        self.postmaster_pid.store(self.postmaster.pid, Ordering::Release);
-        Ok(())
+    /// Starts the server again if it has ended. Returns the pause before the next look.
+    fn look(&mut self) -> Duration {
+        let dir = self.cluster.dir();
+        if let Some(mut postmaster) = self.postmaster.take() {
+            if !postmaster.has_ended(&dir) {
+                if self.tries > 0 && postmaster.has_been_ready(&dir) {
+                    self.tries = 0;
+                    self.condition.lock().failure = None;
+                }
+                self.postmaster = Some(postmaster);
+                return WATCH_INTERVAL;
+            }
+            let pid = postmaster.pid;
+            tracing::warn!(pid, "the Postgres server (process {pid}) has ended");
+            if self.tries > 0 {
+                let words = self.cluster.last_words(&postmaster);
+                return self.put_off(&anyhow!("it ended before it was ready; it said: {words}"));
+            }
+        }
+        self.tries += 1;
+        match self.restart() {
+            Ok(postmaster) => {
+                let pid = postmaster.pid;
+                tracing::warn!(pid, "the Postgres server starts again, as process {pid}");
+                self.condition.lock().postmaster_pid = pid;
+                self.postmaster = Some(postmaster);
+                WATCH_INTERVAL
+            }
+            Err(error) => self.put_off(&error),
+        }
     }
 
-    fn leave(mut self) -> anyhow::Result<()> {
+    fn restart(&self) -> anyhow::Result<Postmaster> {
+        self.change.lock().context("wait for another program to start Postgres")?;
+        let postmaster = self.cluster.start_existing(&self.socket_dir);
+        self.change.unlock().context("let others start and stop Postgres")?;
+        postmaster
+    }
+
+    /// Reports a failed try. Returns the pause before the next one.
+    fn put_off(&self, error: &anyhow::Error) -> Duration {
+        let (tries, reason) = (self.tries, format!("{error:#}"));
+        let is_final = error.is::<LastingError>();
+        // Only the end of the watch ends a pause without end.
+        let pause = if is_final { Duration::MAX } else { pause_after(tries) };
+        if is_final {
+            tracing::error!("Postgres has ended and is not started again until this program is: {reason}");
+        } else {
+            tracing::error!(tries, "Postgres does not start (try {tries}), next try in {pause:?}: {reason}");
+        }
+        self.condition.lock().failure = Some(StartFailure { tries, reason, is_final });
+        pause
+    }
+
+    fn leave(self) -> anyhow::Result<()> {
         self.change.lock().context("wait for another program to finish starting or stopping Postgres")?;
         self.in_use.unlock().context("mark Postgres as no longer used here")?;
         match self.in_use.try_lock() {
             Ok(()) => {
-                let cluster_dir = self.cluster.dir();
-                if self.postmaster.has_ended(&cluster_dir) {
-                    // The server died. Another program may have restarted it and died since.
-                    return self.cluster.find_running()?.map_or(Ok(()), |postmaster| postmaster.stop(&cluster_dir));
-                }
-                self.postmaster.stop(&cluster_dir)
+                let dir = self.cluster.dir();
+                // If the server died, another program may have started it again and died since.
+                let mut known = self.postmaster;
+                let running = match known.take_if(|postmaster| !postmaster.has_ended(&dir)) {
+                    None => self.cluster.find_running()?,
+                    running => running,
+                };
+                running.map_or(Ok(()), |postmaster| postmaster.stop(&dir))
             }
             Err(TryLockError::WouldBlock) => Ok(()),
             Err(TryLockError::Error(error)) => Err(error).context("see whether another program uses Postgres"),
@@ -170,12 +259,19 @@ impl Watch {
     }
 }
 
-fn open_lock(cluster: &Cluster, name: &str) -> anyhow::Result<File> {
-    let path = cluster.locks_dir().join(name);
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("open the lock {}", path.display()))
+/// The pause after so many failed tries.
+fn pause_after(tries: u32) -> Duration {
+    RETRY_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(RETRY_PAUSE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_between_tries_grows_to_its_bound() {
+        let pauses: Vec<u128> = (1..8).map(|tries| pause_after(tries).as_millis()).collect();
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
+        assert_eq!(pause_after(u32::MAX), RETRY_PAUSE_MAX);
+    }
 }

@@ -14,17 +14,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use super::postmaster_pid;
 use crate::support::{
     DataDir, Program,
     builders::{metadata, now},
     database, eventually, run, run_with_input,
 };
-
-/// The process id of the Postgres server on a data directory, from its own file.
-fn postmaster_pid(dir: &DataDir) -> Option<i32> {
-    let content = std::fs::read_to_string(dir.path().join("postgres/postmaster.pid")).ok()?;
-    content.lines().next()?.parse().ok()
-}
 
 fn is_alive(pid: i32) -> bool {
     // A process that ended keeps its id until its parent has waited for it.

@@ -24,7 +24,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    HttpAnswer, eventually,
+    Client, HttpAnswer, eventually,
     service_cluster::{CommandClients, ServiceCluster},
     whole_log::read_stored,
 };
@@ -133,14 +133,21 @@ impl CommandLoad {
     /// Stops the clients after their current commands, and asserts that no command is lost or
     /// doubled.
     pub async fn finish(self, cluster: &ServiceCluster) -> LoadOutcome {
+        let (log, query) = (cluster.log().await, cluster.query.as_ref().expect("a query service"));
+        self.finish_at(&log, query.client(), cluster.verify()).await
+    }
+
+    /// As [`Self::finish`], on a log whose views another client answers from. `verify` must compare
+    /// the views with the log.
+    pub async fn finish_at(self, log: &SharedLog, query: &Client, verify: impl Future<Output = ()>) -> LoadOutcome {
         self.done.store(true, Ordering::Relaxed);
         let written = join_all(self.writers).await;
         let acknowledged: Vec<AcknowledgedCommand> =
             written.into_iter().flat_map(|writer| writer.expect("a client")).collect();
         assert!(acknowledged.len() > WRITERS, "{} commands are no load", acknowledged.len());
-        check_log(&cluster.log().await, &acknowledged).await;
-        cluster.verify().await;
-        check_answers(cluster, &acknowledged).await;
+        check_log(log, &acknowledged).await;
+        verify.await;
+        check_answers(query, &acknowledged).await;
         let mut waited: Vec<Duration> = acknowledged.iter().map(|command| command.waited).collect();
         waited.sort_unstable();
         LoadOutcome { commands: acknowledged.len(), resent: self.counts.resent.load(Ordering::Relaxed), waited }
@@ -240,7 +247,7 @@ async fn check_log(log: &SharedLog, acknowledged: &[AcknowledgedCommand]) {
 }
 
 /// Asserts that the answer about each case includes its last command.
-async fn check_answers(cluster: &ServiceCluster, acknowledged: &[AcknowledgedCommand]) {
+async fn check_answers(query: &Client, acknowledged: &[AcknowledgedCommand]) {
     let mut last: HashMap<&str, &AcknowledgedCommand> = HashMap::new();
     for command in acknowledged {
         let known = last.entry(&command.case).or_insert(command);
@@ -248,7 +255,6 @@ async fn check_answers(cluster: &ServiceCluster, acknowledged: &[AcknowledgedCom
             *known = command;
         }
     }
-    let query = cluster.query.as_ref().expect("a query service").client();
     for (case, command) in last {
         let answer = query.get(&format!("/prisoners/{case}/responsibility")).await;
         assert_eq!(answer.body["asOf"]["revision"], command.revision, "{case}: {}", answer.text);

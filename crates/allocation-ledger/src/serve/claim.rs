@@ -1,7 +1,7 @@
 //! One `serve` at a time on a data directory.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{Read as _, Seek as _, Write as _},
     path::Path,
 };
@@ -20,18 +20,10 @@ pub struct Claim {
 /// # Errors
 /// Another program serves it, and which; or the directory cannot be written.
 pub fn claim(data_dir: &Path) -> anyhow::Result<Claim> {
-    let locks_dir = data_dir.join("locks");
-    fs::create_dir_all(&locks_dir).with_context(|| {
-        format!("make the data directory {}: choose one that you may write to with --data-dir", data_dir.display())
+    let mut lock = embedded_postgres::open_lock(data_dir, "serve").with_context(|| {
+        format!("claim the data directory {}: choose one that you may write to with --data-dir", data_dir.display())
     })?;
-    let path = locks_dir.join("serve");
-    let mut lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("open the lock {}", path.display()))?;
+    let path = data_dir.join("locks/serve");
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {

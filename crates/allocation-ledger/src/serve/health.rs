@@ -2,26 +2,37 @@
 
 use std::sync::Arc;
 
-use event_log::SharedLog;
+use embedded_postgres::{ServerCondition, StartFailure};
 use http_api::health::{Component, Health};
 use tokio::sync::watch;
 
-use super::Role;
+use super::{Role, Settings};
+use crate::stores::LogStore;
 
 /// Adds the event log. A process that only answers questions does so from the views, so it is ready
 /// while the event store is away.
-pub(super) fn with_event_log(health: Health, log: &SharedLog, role: Role) -> Health {
-    let log = Arc::clone(log);
+pub(super) fn with_event_log(health: Health, store: &LogStore, settings: &Settings) -> Health {
+    let log = Arc::clone(&store.log);
+    let embedded = settings.stores.event_store.is_none().then(|| store.embedded_condition()).flatten();
     let check = move || {
         let log = Arc::clone(&log);
+        let failure = embedded.as_ref().and_then(ServerCondition::failure);
         async move {
+            if let Some(StartFailure { tries, is_final, .. }) = failure {
+                let (does, next) = if is_final {
+                    ("cannot be started again", "mend the reason that this program's log names, and restart it")
+                } else {
+                    ("does not start", "it is tried again, and this program's log names the reason")
+                };
+                return Component::down(format!("the embedded Postgres {does} (tries: {tries}): {next}"));
+            }
             match log.head().await {
                 Ok(position) => Component::up().with("position", position),
                 Err(error) => Component::failed(&error),
             }
         }
     };
-    match role {
+    match settings.role {
         Role::Query => health.with_dispensable("eventLog", check),
         Role::All | Role::Command | Role::Projector => health.with("eventLog", check),
     }

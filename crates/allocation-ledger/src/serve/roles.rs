@@ -69,7 +69,7 @@ impl<'a> Wiring<'a> {
             settings,
             log,
             stop,
-            health: with_event_log(health, &log.log, settings.role),
+            health: with_event_log(health, log, settings),
             router: Router::new(),
             openapi: openapi(),
             metrics,

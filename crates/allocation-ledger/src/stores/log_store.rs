@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use domain::identifier::PrisonCode;
+use embedded_postgres::ServerCondition;
 use event_log::{OrderedError, OrderedEvent, SharedLog};
 use event_log_kurrentdb::KurrentLog;
 use event_log_postgres::PostgresLog;
@@ -145,6 +146,12 @@ impl LogStore {
             .await
             .context(waiting)?;
         Ok(Some(ImportTurn { _connection: connection }))
+    }
+
+    /// The condition of the embedded Postgres, where there is one.
+    #[must_use]
+    pub fn embedded_condition(&self) -> Option<ServerCondition> {
+        self.postgres.as_ref().map(|server| server.condition().clone())
     }
 
     /// A writer of many streams' events in a given order, behind whatever the log holds.

@@ -6,6 +6,7 @@ mod log_store;
 mod postgres;
 
 use anyhow::Context as _;
+use embedded_postgres::{Server, is_interruption};
 use event_log::SharedLog;
 use sqlx::PgPool;
 
@@ -19,6 +20,10 @@ pub(crate) use self::{
 };
 use crate::shared_settings;
 
+/// How often the embedded Postgres may be interrupted, by the death of a process of it, while the
+/// stores are opened.
+const INTERRUPTIONS_MAX: u32 = 3;
+
 /// The event log and the views' database.
 pub struct Stores {
     /// The event log.
@@ -27,7 +32,7 @@ pub struct Stores {
     pub views: PgPool,
     backend: LogBackend,
     readers: Option<PgPool>,
-    postgres: Option<embedded_postgres::Server>,
+    postgres: Option<Server>,
 }
 
 impl Stores {
@@ -37,10 +42,25 @@ impl Stores {
     /// # Errors
     /// Which store could not be opened, and why.
     pub async fn open(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
-        let connected = ConnectedStores::new(settings).await?;
-        connected.backend.migrate().await?;
-        projector::migrate(&connected.views).await.context("prepare the views' database")?;
-        connected.open().await
+        let postgres = embedded(settings).await?;
+        let mut interruptions = 0;
+        loop {
+            let opening = async {
+                let connected = ConnectedStores::new(settings, postgres.as_ref()).await?;
+                connected.backend.migrate().await?;
+                projector::migrate(&connected.views).await.context("prepare the views' database")?;
+                connected.open().await
+            };
+            match (opening.await, &postgres) {
+                (Ok(stores), _) => return Ok(Self { postgres, ..stores }),
+                (Err(error), Some(server)) if interruptions < INTERRUPTIONS_MAX && is_interruption(&error) => {
+                    interruptions += 1;
+                    tracing::warn!("opening the stores again, as the embedded Postgres was interrupted: {error:#}");
+                    server.wait_until_ready().await?;
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
     }
 
     /// [`Stores::open`] for a program that only reads: the schemas stay as they are.
@@ -51,7 +71,9 @@ impl Stores {
         if settings.is_embedded() && !embedded_postgres::exists(&settings.data_dir()?) {
             return Err(LogStore::missing_ledger_error(settings));
         }
-        ConnectedStores::new(settings).await?.open().await
+        let postgres = embedded(settings).await?;
+        let stores = ConnectedStores::new(settings, postgres.as_ref()).await?.open().await?;
+        Ok(Self { postgres, ..stores })
     }
 
     /// The log and the views' database. Callers must close each, the views first.
@@ -94,20 +116,24 @@ impl Stores {
 struct ConnectedStores {
     views: PgPool,
     backend: LogBackend,
-    postgres: Option<embedded_postgres::Server>,
 }
 
 impl ConnectedStores {
-    async fn new(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
-        let postgres = if settings.is_embedded() { Some(start_embedded(settings).await?) } else { None };
-        let backend = LogBackend::connect(settings, postgres.as_ref()).await?;
-        let views = pool("--views", &url(settings.views.as_ref(), postgres.as_ref())).await?;
-        Ok(Self { views, backend, postgres })
+    async fn new(settings: &shared_settings::StoreSettings, postgres: Option<&Server>) -> anyhow::Result<Self> {
+        let backend = LogBackend::connect(settings, postgres).await?;
+        let views = pool("--views", &url(settings.views.as_ref(), postgres)).await?;
+        Ok(Self { views, backend })
     }
 
+    /// The stores, without the embedded Postgres.
     async fn open(self) -> anyhow::Result<Stores> {
-        let Self { views, backend, postgres } = self;
+        let Self { views, backend } = self;
         let (log, readers) = backend.open().await?;
-        Ok(Stores { log, views, backend, readers, postgres })
+        Ok(Stores { log, views, backend, readers, postgres: None })
     }
+}
+
+/// The embedded Postgres, started where a store is in it.
+async fn embedded(settings: &shared_settings::StoreSettings) -> anyhow::Result<Option<Server>> {
+    Ok(if settings.is_embedded() { Some(start_embedded(settings).await?) } else { None })
 }
