@@ -85,18 +85,13 @@ impl Period {
     fn is_continued_by(&self, next: &Self) -> bool {
         let (now, then) = (&self.state, &next.state);
         let tier = |state: &State| state.tier.as_ref().map(|tier| (tier.tier, tier.rosh_level));
-        let plan = |state: &State| {
-            let plan = state.arrangements.handover_plan.as_ref();
-            plan.map(|plan| (plan.reason, plan.start_date, plan.handover_date))
-        };
         self.responsibility == next.responsibility
             && now.prison == then.prison
             && tier(now) == tier(then)
             && now.primary_pom == then.primary_pom
             && now.coworking_pom == then.coworking_pom
             && now.community_manager == then.community_manager
-            && plan(now) == plan(then)
-            && now.arrangements.responsibility_override == then.arrangements.responsibility_override
+            && now.arrangements.looks_like(&then.arrangements)
             && now.waiting == then.waiting
     }
 }

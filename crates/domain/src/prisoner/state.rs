@@ -7,8 +7,8 @@ use crate::{
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom},
     prisoner::{
-        AllocationReference, Arrangements, DeallocationTrigger, PrisonerEvent, PrisonerNumberMerged, TierAssigned,
-        Waiting, WaitingReason,
+        AllocationReference, Arrangements, DeallocationTrigger, HandoverPlanned, PrisonerEvent, PrisonerNumberMerged,
+        TierAssigned, Waiting, WaitingReason,
     },
 };
 
@@ -263,5 +263,15 @@ impl State {
         let own = &mut self.arrangements;
         own.handover_plan = own.handover_plan.take().or(handover_plan);
         own.responsibility_override = own.responsibility_override.take().or(responsibility_override);
+    }
+}
+
+impl Arrangements {
+    /// Whether answers show the same of both: of a plan, its dates and the reason for them.
+    pub(super) fn looks_like(&self, other: &Self) -> bool {
+        let Self { handover_plan, responsibility_override } = self;
+        let shown = |plan: &HandoverPlanned| (plan.reason, plan.start_date, plan.handover_date);
+        handover_plan.as_ref().map(shown) == other.handover_plan.as_ref().map(shown)
+            && *responsibility_override == other.responsibility_override
     }
 }
