@@ -7,5 +7,6 @@ mod handover;
 mod lineage;
 mod merges;
 mod properties;
+mod responsibility;
 mod roster;
 mod rules;
