@@ -21,10 +21,10 @@ impl Tier {
         self.letter
     }
 
-    /// Whether a client that gives this tier means one that the case has already: the same, or one
-    /// of which it names the letter alone.
+    /// Whether a client that gives this tier may mean the tier that a case has already: the same
+    /// one, or one of which this is the letter alone.
     #[must_use]
-    pub fn is_said_of(self, held: Self) -> bool {
+    pub fn includes(self, held: Self) -> bool {
         self == held || self == Self { letter: held.letter, change_level: None }
     }
 }

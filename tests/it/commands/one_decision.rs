@@ -13,7 +13,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, DataDir, HttpAnswer, ToolOutput,
+    Client, DataDir, HttpAnswer, ToolOutput, eventually,
     ledger::{Ledger, NOVAK, PRISON, SHAH, serve_commands},
     run,
 };
@@ -23,9 +23,9 @@ type TierAndPom = (&'static str, i64);
 
 /// What the events of each case say, in the order recorded: tiers, and POMs with the tier that they
 /// were chosen by.
-async fn told_of_all(ledger: &Ledger) -> HashMap<String, Vec<String>> {
+async fn describe_cases(ledger: &Ledger) -> HashMap<String, Vec<String>> {
     let chosen = |what: &str, staff_id: i64, choice: &Choice| format!("{what} {staff_id} at {}", choice.tier);
-    let told = |event: Event| match event {
+    let describe = |event: Event| match event {
         Event::Prisoner(PrisonerEvent::TierAssigned(assigned)) => format!("tier {}", assigned.tier),
         Event::Prisoner(PrisonerEvent::AllocationMade(made)) => {
             chosen("allocated", made.pom.staff_id.get(), &made.choice)
@@ -38,14 +38,14 @@ async fn told_of_all(ledger: &Ledger) -> HashMap<String, Vec<String>> {
     let mut cases = HashMap::<String, Vec<String>>::new();
     for stored in ledger.events().await {
         if let Stream::Prisoner(number) = stored.stream {
-            cases.entry(number.to_string()).or_default().push(told(stored.entry.event));
+            cases.entry(number.to_string()).or_default().push(describe(stored.entry.event));
         }
     }
     cases
 }
 
-async fn told(ledger: &Ledger, number: &str) -> Vec<String> {
-    told_of_all(ledger).await.remove(number).unwrap_or_default()
+async fn describe_case(ledger: &Ledger, number: &str) -> Vec<String> {
+    describe_cases(ledger).await.remove(number).unwrap_or_default()
 }
 
 /// What requests one after the other say, the first on a case without a POM.
@@ -79,7 +79,7 @@ async fn two_first_allocations_at_once_end_as_one_after_the_other() {
         let clients = [ledger.client(), if round % 2 == 0 { ledger.client() } else { other.client() }];
         let (first, second) = futures::join!(allocate(clients[0], &number, one), allocate(clients[1], &number, two));
         let ok = [&first, &second].map(|answer| answer.body["status"] == "ok");
-        let got = told(&ledger, &number).await;
+        let got = describe_case(&ledger, &number).await;
         let allowed = match ok {
             [true, true] => vec![sequence(&[one, two]), sequence(&[two, one])],
             [true, false] => vec![sequence(&[one])],
@@ -106,7 +106,7 @@ async fn many_first_allocations_at_once_each_keep_their_own_tier() {
             requests.iter().enumerate().map(|(index, request)| allocate(clients[index % 2], &number, *request)),
         );
         let ok = answers.await.iter().filter(|answer| answer.body["status"] == "ok").count();
-        let events = told(&ledger, &number).await;
+        let events = describe_case(&ledger, &number).await;
         let choices: Vec<_> = events.iter().filter(|event| event.contains("allocated")).collect();
         assert_eq!(choices.len(), ok, "{number}: {events:?}");
         let mut tier = "";
@@ -172,7 +172,7 @@ async fn two_imports_at_once_end_as_one_after_the_other() {
         assert!(winner.iter().all(|row| *row == recorded), "{winner:?}");
         assert!(loser.iter().all(|row| *row == refused), "{loser:?}");
         let expected = sequence(&[if is_first { one } else { two }]);
-        let cases = told_of_all(&ledger).await;
+        let cases = describe_cases(&ledger).await;
         for number in &numbers {
             assert_eq!(cases[number], expected, "{number}");
         }
@@ -197,7 +197,7 @@ async fn an_import_and_requests_at_once_mix_on_no_case() {
         }
     };
     let ((), ran) = futures::join!(asked, import(&ledger, &file));
-    let cases = told_of_all(&ledger).await;
+    let cases = describe_cases(&ledger).await;
     for (number, (outcome, code)) in numbers.iter().zip(outcomes(&ran)) {
         let expected = match (outcome.as_str(), code.as_str()) {
             ("recorded", "") => sequence(&[row, request]),
@@ -228,4 +228,30 @@ async fn two_first_imports_of_a_prison_at_once_both_end_well() {
         let types = roster.iter().map(|event| event.entry.event.type_name());
         assert_eq!(types.filter(|name| ["PrisonJoinedOmic", "PomRegistered"].contains(name)).count(), 2);
     }
+}
+
+/// An import that has to wait says so on standard error, and goes on when the other one ends.
+#[tokio::test]
+async fn an_import_says_that_it_waits_for_another_one() {
+    let ledger = Ledger::empty().await;
+    let directory = DataDir::new();
+    let file = directory.path().join("cases.csv");
+    sheet(&file, &["A0001AA".to_owned()], ("C", SHAH));
+    let mut other = ledger.database.pool.acquire().await.expect("a connection");
+    let lock = "SELECT pg_advisory_lock(hashtextextended('allocation-ledger import LEI', 0))";
+    sqlx::query(lock).execute(&mut *other).await.expect("the turn of another import");
+    let waits = "SELECT EXISTS (SELECT FROM pg_locks
+                                 WHERE locktype = 'advisory' AND NOT granted
+                                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+    let release = async {
+        eventually("the import to wait", async || {
+            let waits: bool = sqlx::query_scalar(waits).fetch_one(&ledger.database.pool).await.expect("the locks");
+            waits.then_some(())
+        })
+        .await;
+        sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *other).await.expect("the end of the other import");
+    };
+    let ((), ran) = futures::join!(release, import(&ledger, &file));
+    assert_eq!(outcomes(&ran), [("recorded".to_owned(), String::new())]);
+    assert!(ran.stderr.contains("Another import into LEI is running."), "{}", ran.stderr);
 }

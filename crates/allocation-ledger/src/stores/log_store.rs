@@ -16,6 +16,12 @@ use crate::shared_settings;
 /// The pause between two tries to prepare the event log.
 const PREPARE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long an import waits for another one into the same prison, which takes seconds.
+const IMPORT_TURN_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// The SQLSTATE of a lock that was not free within `lock_timeout`.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 /// The event log without the views, which most tools do not need.
 pub struct LogStore {
     /// The event log.
@@ -135,16 +141,37 @@ impl LogStore {
     /// server has nothing to wait for: there, imports at once take turns row by row.
     ///
     /// # Errors
-    /// Postgres is out of reach.
+    /// The other import does not end within [`IMPORT_TURN_WAIT_MAX`], or Postgres is out of reach.
     pub async fn take_import_turn(&self, prison: &PrisonCode) -> anyhow::Result<Option<ImportTurn>> {
         let LogBackend::Postgres(pool) = &self.backend else { return Ok(None) };
-        let waiting = "wait for other imports of the prison";
-        let mut connection = PgConnection::connect_with(&pool.connect_options()).await.context(waiting)?;
-        sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
-            .bind(format!("allocation-ledger import {prison}"))
-            .execute(&mut connection)
+        let doing = "wait for other imports of the prison";
+        let mut connection = PgConnection::connect_with(&pool.connect_options()).await.context(doing)?;
+        let name = format!("allocation-ledger import {prison}");
+        let is_free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
+            .bind(&name)
+            .fetch_one(&mut connection)
             .await
-            .context(waiting)?;
+            .context(doing)?;
+        if !is_free {
+            let minutes = IMPORT_TURN_WAIT_MAX.as_secs() / 60;
+            eprintln!("Another import into {prison} is running. Waiting for it to end, {minutes} minutes at most.");
+            sqlx::query("SELECT set_config('lock_timeout', $1, false)")
+                .bind(format!("{}ms", IMPORT_TURN_WAIT_MAX.as_millis()))
+                .execute(&mut connection)
+                .await
+                .context(doing)?;
+            let waited = sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
+                .bind(&name)
+                .execute(&mut connection)
+                .await;
+            waited.map_err(|error| match error.as_database_error().and_then(|error| error.code()).as_deref() {
+                Some(LOCK_NOT_AVAILABLE) => anyhow!(
+                    "another import into {prison} has not ended within {minutes} minutes, and nothing was recorded: \
+                     run the same command again when it has ended, or end it if it hangs"
+                ),
+                _ => anyhow::Error::new(error).context(doing),
+            })?;
+        }
         Ok(Some(ImportTurn { _connection: connection }))
     }
 

@@ -62,10 +62,9 @@ impl<H: StreamHistory> LoadedStream<H> {
 
     /// The command with this digest that was recorded here because of an event.
     pub(crate) fn command_after(&self, cause: EventId, request_digest: &str) -> Option<CommandId> {
-        let mut commands = self.commands.iter();
-        let is_it =
+        let is_after =
             |record: &CommandRecord| record.causation_id == Some(cause) && record.request_digest == request_digest;
-        commands.find(|(_, record)| is_it(record)).map(|(command_id, _)| *command_id)
+        self.commands.iter().find_map(|(command_id, record)| is_after(record).then_some(*command_id))
     }
 
     /// The events that a command recorded here; `None` if it recorded none.

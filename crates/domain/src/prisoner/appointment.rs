@@ -71,7 +71,7 @@ pub(super) fn allocate_with_tier(
     let mut state = state.clone();
     let mut events = Vec::with_capacity(2);
     let held = state.tier.as_ref();
-    if !held.is_some_and(|held| both.tier.tier.is_said_of(held.tier)) {
+    if !held.is_some_and(|held| both.tier.tier.includes(held.tier)) {
         let rosh_level = both.tier.rosh_level.or(held.and_then(|held| held.rosh_level));
         let assigned = PrisonerEvent::TierAssigned(TierAssigned { rosh_level, ..both.tier.clone() });
         // The revision of a tier is of no account.

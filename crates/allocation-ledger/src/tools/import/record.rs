@@ -93,13 +93,13 @@ impl ImportRecorder<'_> {
         plan: impl AsyncFn() -> anyhow::Result<ImportPlan>,
         progress: &ProgressBar,
     ) -> anyhow::Result<ImportPlan> {
-        let mut went = self.record_plan(plan().await?, progress).await?;
+        let mut recorded = self.record_plan(plan().await?, progress).await?;
         let mut plans_left = PLANS_MAX - 1;
-        while went.is_overtaken && plans_left > 0 {
+        while recorded.is_overtaken && plans_left > 0 {
             plans_left -= 1;
-            went = went.then(self.record_plan(plan().await?, progress).await?);
+            recorded = recorded.merge_later(self.record_plan(plan().await?, progress).await?);
         }
-        Ok(went.plan)
+        Ok(recorded.plan)
     }
 
     /// Sends the commands of a plan: first those of the prison, then those of the rows.
@@ -159,7 +159,7 @@ struct RecordedPlan {
 
 impl RecordedPlan {
     /// What both plans of one file recorded, and else what the later one says.
-    fn then(self, later: Self) -> Self {
+    fn merge_later(self, later: Self) -> Self {
         let Self { plan: before, .. } = self;
         let Self { mut plan, is_overtaken } = later;
         plan.joined = before.joined.or(plan.joined);

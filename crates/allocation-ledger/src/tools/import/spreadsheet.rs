@@ -136,9 +136,9 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
                 ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?,
             );
             let plan = async || Ok(planned(load(&store.log, &terms.prison, &numbers).await?));
-            let went = recorder.record(plan, &progress).await;
+            let recorded = recorder.record(plan, &progress).await;
             progress.finish_and_clear();
-            went
+            recorded
         })
         .await?
     };
