@@ -89,12 +89,19 @@ impl Store {
         expected: ExpectedRevision,
         data: &[EventData],
     ) -> Result<(), Error> {
-        let options = AppendToStreamOptions::default().stream_state(stream_state(expected));
+        self.send_to(self.name(stream), stream_state(expected), data).await.map(drop)
+    }
+
+    /// Appends to the stream of this name on the server. Answers the revision of the last event.
+    pub(crate) async fn send_to(&self, name: String, expected: StreamState, data: &[EventData]) -> Result<u64, Error> {
+        let options = AppendToStreamOptions::default().stream_state(expected);
         let options = as_caller!(self.connection.address(), options);
-        let name = self.name(stream);
         let ask = |client: Client| {
             let (name, options, data) = (name.clone(), &options, data.to_vec());
-            async move { in_time(client.append_to_stream(name, options, data)).await.map(drop) }
+            async move {
+                let written = in_time(client.append_to_stream(name, options, data)).await?;
+                Ok(written.next_expected_version)
+            }
         };
         self.connection.call(ask).await
     }

@@ -23,6 +23,7 @@
 //! | `follow` | followers |
 //! | `wakeups` | waking followers, by one subscription |
 //! | `subscription` | one subscription, on a thread of its own |
+//! | `snapshots` | snapshots, in streams outside the ledger's prefix |
 //! | `remove` | removing what a trial wrote |
 //!
 //! ADRs 0012 and 0015 to 0017 record the decisions behind this store.
@@ -49,6 +50,7 @@ mod recorded_clock;
 mod remove;
 mod revisions;
 mod search;
+mod snapshots;
 mod store;
 mod stored;
 mod stream_reads;
@@ -65,6 +67,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 
 use event_log::{
     AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, LogError, NewEvent, PageNext, RecordedEvent,
+    Snapshot,
 };
 
 use self::{
@@ -182,5 +185,13 @@ impl EventLog for KurrentLog {
 
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {
         follow::follow(Arc::clone(&self.store), Arc::clone(&self.wakeups), after)
+    }
+
+    async fn load_snapshot(&self, name: &str) -> Result<Option<Snapshot>, LogError> {
+        self.store.load_snapshot(name).await
+    }
+
+    async fn save_snapshot(&self, name: &str, snapshot: &Snapshot) -> Result<bool, LogError> {
+        self.store.save_snapshot(name, snapshot).await
     }
 }

@@ -8,12 +8,17 @@ use kurrentdb::{Client, Error, Position, StreamState, TombstoneStreamOptions};
 use event_log::{LogError, PAGE_EVENTS_MAX};
 
 use crate::{
-    KurrentLog, STREAMS_READ_AT_ONCE, address::as_caller, connection::in_time, log_reads::ReadEnd, store::log_error,
+    KurrentLog, STREAMS_READ_AT_ONCE,
+    address::as_caller,
+    connection::in_time,
+    log_reads::ReadEnd,
+    store::{Store, log_error},
     stored::STREAM_DELETED,
 };
 
-/// Deletes all streams of a log for good, and answers how many it has deleted. Only for a log that
-/// was made for a trial: no later write to these streams can succeed.
+/// Deletes all streams of a log for good, and a snapshot, and answers how many streams of the log
+/// it has deleted. Only for a log that was made for a trial: no later write to these streams can
+/// succeed.
 ///
 /// Streams are deleted with a tombstone, because their names are never used again: the server then
 /// drops all of their events when it next scavenges. Of a stream that is deleted without one it
@@ -21,8 +26,9 @@ use crate::{
 ///
 /// # Errors
 /// [`LogError`], where the server is out of reach or refuses.
-pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
+pub async fn remove(log: &KurrentLog, snapshot_name: &str) -> Result<usize, LogError> {
     let store = &log.store;
+    store.remove_snapshot(snapshot_name).await?;
     let (mut streams, mut deleted) = (BTreeSet::new(), BTreeSet::new());
     let mut from = Position::start();
     loop {
@@ -49,22 +55,27 @@ pub async fn remove(log: &KurrentLog) -> Result<usize, LogError> {
     }
     streams.retain(|stream| !deleted.contains(stream));
     let count = streams.len();
-    let options = TombstoneStreamOptions::default().stream_state(StreamState::Any);
-    let options = &as_caller!(store.connection.address(), options);
     stream::iter(streams)
-        .map(|name| async move {
-            let ask = |client: Client| {
-                let name = name.clone();
-                async move { in_time(client.tombstone_stream(name, options)).await }
-            };
-            match store.connection.call(ask).await {
-                // An earlier try has deleted it, and its answer was lost.
-                Ok(_) | Err(Error::ResourceDeleted) => Ok(()),
-                Err(error) => Err(log_error(error)),
-            }
-        })
+        .map(|name| store.tombstone(name))
         .buffer_unordered(STREAMS_READ_AT_ONCE)
         .try_collect::<()>()
         .await?;
     Ok(count)
+}
+
+impl Store {
+    /// Deletes a stream for good, unless it is.
+    pub(crate) async fn tombstone(&self, name: String) -> Result<(), LogError> {
+        let options = TombstoneStreamOptions::default().stream_state(StreamState::Any);
+        let options = &as_caller!(self.connection.address(), options);
+        let ask = |client: Client| {
+            let name = name.clone();
+            async move { in_time(client.tombstone_stream(name, options)).await }
+        };
+        match self.connection.call(ask).await {
+            // Also where an earlier try has deleted it, and its answer was lost.
+            Ok(_) | Err(Error::ResourceDeleted) => Ok(()),
+            Err(error) => Err(log_error(error)),
+        }
+    }
 }

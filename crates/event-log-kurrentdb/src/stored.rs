@@ -70,6 +70,12 @@ impl StreamPrefix {
         name.strip_prefix(&self.0)?.parse().ok()
     }
 
+    /// The name of the stream on the server that holds a snapshot. No prefix may begin with its
+    /// first character, so it belongs to no ledger, whatever the prefix of that one.
+    pub(crate) fn snapshot_stream(&self, name: &str) -> String {
+        format!(".{self}snapshot-{name}")
+    }
+
     /// The name of the ledger's stream whose settings this system stream holds; nothing where it
     /// holds those of another stream.
     pub(crate) fn stream_of_settings<'a>(&self, system_stream: &'a str) -> Option<&'a str> {

@@ -101,7 +101,12 @@ impl Store {
         }
     }
 
-    async fn read_stream(&self, name: String, options: &ReadStreamOptions) -> Result<Vec<ResolvedEvent>, Error> {
+    /// Reads the stream of this name on the server.
+    pub(crate) async fn read_stream(
+        &self,
+        name: String,
+        options: &ReadStreamOptions,
+    ) -> Result<Vec<ResolvedEvent>, Error> {
         let options = as_caller!(self.connection.address(), options.clone());
         let ask = |client: Client| {
             let (name, options) = (name.clone(), &options);

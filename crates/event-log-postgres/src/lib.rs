@@ -12,6 +12,7 @@
 //! | `bulk` | reading thousands of events at a time |
 //! | `position` | finding the position at an instant |
 //! | `follow` | followers, and how they are woken |
+//! | `snapshots` | snapshots, one row each |
 //! | `error` | which errors of Postgres are outages and which are damage |
 //!
 //! The store keeps the promises of the port, and one more: positions are dense (1, 2, 3 …) and
@@ -33,6 +34,7 @@ mod position;
 mod read;
 mod schema;
 mod session;
+mod snapshots;
 mod statement_timeout;
 mod writer;
 
@@ -47,7 +49,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use event_log::{
     APPEND_EVENTS_MAX, AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, LogError, NewEvent,
-    RecordedEvent,
+    RecordedEvent, Snapshot,
 };
 
 use self::{bulk::BulkReader, follow::Wakeups, writer::AppendRequest};
@@ -201,5 +203,13 @@ impl EventLog for PostgresLog {
 
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {
         follow::follow(self.readers.clone(), Arc::clone(&self.wakeups), after)
+    }
+
+    async fn load_snapshot(&self, name: &str) -> Result<Option<Snapshot>, LogError> {
+        snapshots::load(&self.readers, name).await
+    }
+
+    async fn save_snapshot(&self, name: &str, snapshot: &Snapshot) -> Result<bool, LogError> {
+        snapshots::save(&self.readers, name, snapshot).await
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `port` | the [`EventLog`] trait: append, read, follow |
+//! | `port` | the [`EventLog`] trait: append, read, follow, snapshots |
 //! | [`contract`] | the port's promises, tried on a running store |
 //! | [`envelope`] | encoding and decoding events |
 //! | [`history`] | making histories of stored events |
@@ -31,10 +31,11 @@
 //!    [`LogError::Unavailable`].
 //! 4. Implement [`Pages`] and follow with [`follow()`]. Send a [`WakeUp`] for each append of this
 //!    process and, as far as the store can, of others.
-//! 5. Add an `OrderedWriter`, so that a log can be copied to the store.
-//! 6. Run [`contract::check`] on it in `tests/it/stores`, with several handles and with processes
+//! 5. Keep snapshots where no reader of events meets them.
+//! 6. Add an `OrderedWriter`, so that a log can be copied to the store.
+//! 7. Run [`contract::check`] on it in `tests/it/stores`, with several handles and with processes
 //!    that are killed.
-//! 7. Name it in the program: its URLs, the commands `event-store check` and `copy`.
+//! 8. Name it in the program: its URLs, the commands `event-store check` and `copy`.
 
 mod bookmark;
 pub mod contract;

@@ -13,6 +13,7 @@
 //!   ([`EventLog::position_at`]).
 //! - **Acknowledged is durable**: [`EventLog::append`] answers after the commit, never before.
 //! - **Exact bytes**: data and metadata come back as they were given.
+//! - **Snapshots** are no part of the log: no reader of events meets one, and a store may lose any.
 
 use std::sync::Arc;
 
@@ -152,6 +153,17 @@ pub enum LogError {
     },
 }
 
+/// The state that a reader has built from the log up to a position, kept beside the log: a cache,
+/// so that the reader's next start need not read the log from its beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The position of the last event that it is made of.
+    pub position: u64,
+    /// The reader's own format. The reader must check that these are bytes of its own, and that
+    /// they are of this log.
+    pub content: Bytes,
+}
+
 /// An item that a follower (subscription) gives out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowerItem {
@@ -221,4 +233,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// Follows the log after a position without end (a catch-up subscription). An error ends the
     /// stream, after all events before it; the caller should follow again from its last event.
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>>;
+
+    /// The last snapshot that was saved under a name; `None` where there is none.
+    async fn load_snapshot(&self, name: &str) -> Result<Option<Snapshot>, LogError>;
+
+    /// Saves a snapshot under a name, in the place of the one before. Answers `false`, and saves
+    /// nothing, where another writer has saved a newer one. A snapshot of a position beyond the
+    /// log's end is of another log, and gives way to any.
+    async fn save_snapshot(&self, name: &str, snapshot: &Snapshot) -> Result<bool, LogError>;
 }

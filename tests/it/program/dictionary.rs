@@ -192,7 +192,8 @@ async fn an_analyst_reads_everything() {
     let database = database().await;
     let mut analyst = analyst(&database).await;
     for DictionaryTable { schema, name, .. } in tables(&database.pool).await {
-        if (schema.as_str(), name.as_str()) == ("log", "migration") {
+        // The program's own: of no meaning to the ledger.
+        if schema == "log" && ["migration", "snapshot"].contains(&name.as_str()) {
             continue;
         }
         let select = format!("SELECT * FROM {schema}.{name} LIMIT 1");

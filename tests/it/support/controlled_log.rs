@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use domain::Stream;
 use event_log::{
     AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, LogError, NewEvent, RecordedEvent, SharedLog,
+    Snapshot,
 };
 use futures::{
     StreamExt as _, TryStreamExt as _,
@@ -175,6 +176,14 @@ impl EventLog for ControlledLogInner {
     async fn head(&self) -> Result<u64, LogError> {
         self.pass(ReadKind::Head);
         Ok(self.log.head().await?.min(self.end.load(Ordering::Relaxed)) * self.gaps.load(Ordering::Relaxed))
+    }
+
+    async fn load_snapshot(&self, name: &str) -> Result<Option<Snapshot>, LogError> {
+        self.log.load_snapshot(name).await
+    }
+
+    async fn save_snapshot(&self, name: &str, snapshot: &Snapshot) -> Result<bool, LogError> {
+        self.log.save_snapshot(name, snapshot).await
     }
 
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {

@@ -107,9 +107,11 @@ async fn check_kurrentdb(check: &CheckSettings) -> anyhow::Result<contract::Cont
     let handles: [SharedLog; 2] = [Arc::new(one.clone()), Arc::new(other)];
     let report = unless_interrupted(async { Ok(contract::check(&handles, run).await) }).await;
     print_report(&report);
-    let by_hand = || format!("delete the streams tried with: delete those that begin with `{prefix}` by hand");
+    let by_hand =
+        || format!("delete the streams tried with: delete those that begin with `{prefix}` or `.{prefix}` by hand");
     // An interrupted check may have appends under way, which make streams meanwhile.
-    while event_log_kurrentdb::remove(&one).await.with_context(by_hand)? > 0 {}
+    let snapshot = contract::snapshot_name(run);
+    while event_log_kurrentdb::remove(&one, &snapshot).await.with_context(by_hand)? > 0 {}
     report?.ok_or_else(|| interruption("the streams tried with are deleted again"))
 }
 

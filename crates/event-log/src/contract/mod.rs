@@ -5,7 +5,7 @@
 //! one that was not.
 //!
 //! Use it only on a store that holds nothing of value: a run leaves streams of made-up prisoner
-//! numbers behind, with events that no other part of the ledger can read.
+//! numbers behind, with events that no other part of the ledger can read, and a snapshot.
 //!
 //! | module | promises about |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | `reads` | order, pages, several streams at once |
 //! | `times` | recorded times, and the position at an instant |
 //! | `following` | followers (subscriptions) |
+//! | `snapshots` | snapshots, which are no events |
 //! | `load` | many concurrent writers and followers |
 //!
 //! To add a promise: write an `async fn(&ContractRun) -> Result<(), BrokenPromise>` in one of these
@@ -24,6 +25,7 @@ mod load;
 mod order;
 mod reads;
 mod run;
+mod snapshots;
 mod times;
 
 use std::{fmt, time::Duration};
@@ -38,6 +40,7 @@ use run::ContractRun;
 
 pub use order::{find_disorder, find_earlier_time};
 pub use run::{made_up_event, made_up_event_id, made_up_stream};
+pub use snapshots::snapshot_name;
 
 /// How long one promise may take to try. One that takes longer counts as broken.
 const PROMISE_TIME_MAX: Duration = Duration::from_secs(120);
@@ -115,6 +118,10 @@ pub async fn check(handles: &[SharedLog], run: Uuid) -> ContractReport {
             following::follows(&run).boxed(),
         ),
         hold("a waiting follower is woken at once, whoever appends", following::wake_followers(&run).boxed()),
+        hold(
+            "the newest snapshot comes back byte for byte, and no reader of events meets it",
+            snapshots::snapshots(&run).boxed(),
+        ),
         hold("under concurrent load nothing is lost, doubled, reordered or skipped", load::load(&run).boxed()),
     ];
     let mut report = ContractReport { promises: Vec::with_capacity(promises.len()) };

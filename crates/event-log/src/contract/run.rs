@@ -28,6 +28,10 @@ impl ContractRun {
         Self { handles: handles.to_vec(), id, streams: AtomicU64::new(0), events: AtomicUsize::new(0) }
     }
 
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
     pub(super) fn log(&self) -> &SharedLog {
         &self.handles[0]
     }
@@ -90,16 +94,23 @@ pub fn made_up_event_id(run: Uuid, number: usize) -> EventId {
     CommandId(run).event_id(&made_up_stream(run, 0), number)
 }
 
+/// The type of events that mean nothing to the ledger.
+const TYPE_NAME: &str = "ContractTried";
+
 /// An event that means nothing to the ledger.
 #[must_use]
 pub fn made_up_event(event_id: EventId, recorded_at: DateTime<Utc>) -> NewEvent {
     NewEvent {
         event_id,
-        type_name: "ContractTried".to_owned(),
+        type_name: TYPE_NAME.to_owned(),
         recorded_at,
         metadata: r#"{"schemaVersion":1}"#.into(),
         data: format!(r#"{{"eventId":"{event_id}"}}"#).into(),
     }
+}
+
+pub(super) fn is_made_up(event: &RecordedEvent) -> bool {
+    event.type_name == TYPE_NAME
 }
 
 /// Reads the log after a position, to its end.

@@ -6,6 +6,7 @@ mod cluster;
 mod damage;
 mod faults;
 mod shared_server;
+mod snapshots;
 mod urls;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use domain::Stream;
 use event_log::{
     EventLog as _,
     ExpectedRevision::{self, Exact, NoStream},
-    NewEvent,
+    NewEvent, Snapshot,
 };
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use kurrentdb::StreamState;
@@ -78,6 +78,8 @@ async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
         );
         expected.push('\n');
     }
+    let snapshot = Snapshot { position: log.head().await.expect("the head"), content: "no event".into() };
+    assert!(log.save_snapshot("policies", &snapshot).await.expect("save"), "an auditor sees no snapshot");
 
     assert_eq!(read(python, &server).await, expected);
 }
