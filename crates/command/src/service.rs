@@ -27,10 +27,9 @@ use domain::{
     prisoner::{self, PrisonerEvent, RecommendationPolicy, lineage::SurvivorChain},
 };
 use event_log::{
-    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, FollowerItem, LogError, Metadata, NewEvent, SharedLog,
-    StoredEvent, encode, history::StreamHistory,
+    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, Metadata, NewEvent, SharedLog, StoredEvent, encode,
+    history::StreamHistory,
 };
-use futures::stream::BoxStream;
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::{Mutex, MutexGuard},
@@ -416,9 +415,9 @@ impl Service {
         }
     }
 
-    /// Follows the log from after a position.
-    pub(crate) fn follow_log(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {
-        self.inner.log.follow_all(after)
+    /// The log, which the policies follow.
+    pub(crate) fn log(&self) -> &SharedLog {
+        &self.inner.log
     }
 
     /// The obligations that the policies have read from the log.

@@ -15,5 +15,6 @@ mod own_ids;
 mod policies;
 mod problems;
 mod refusals;
+mod restarts;
 mod servers;
 mod unreadable;

@@ -117,6 +117,11 @@ async fn each_service_works_with_the_rights_of_its_database_role_alone() {
         assert!(!program.log().contains("ERROR"), "{}", program.log());
         assert!(program.stop().await.success());
     }
+
+    // The command service leaves a snapshot of its index, and starts with it.
+    let command = start(&database, "command").await;
+    assert!(command.log().contains(&format!("the policies read the log from position {last}")), "{}", command.log());
+    assert!(command.stop().await.success());
 }
 
 /// `prepare` is a step of every upgrade. It then has nothing to do and needs no right to the views.
@@ -185,6 +190,9 @@ async fn no_service_has_the_rights_of_another() {
         "SELECT * FROM log.head FOR UPDATE",
         "INSERT INTO log.stream VALUES ('prison-LEI', 0)",
         "UPDATE log.migration SET success = false",
+        "INSERT INTO log.snapshot VALUES ('policies', 1, 'x')",
+        "UPDATE log.snapshot SET content = 'x'",
+        "DELETE FROM log.snapshot",
         "SELECT log.make_partition(90000000000, 90010000000)",
         "SELECT log.grant_roles()",
         "ALTER TABLE log.event DISABLE TRIGGER ALL",
@@ -202,10 +210,12 @@ async fn no_service_has_the_rights_of_another() {
         "ALTER SCHEMA views RENAME TO mine",
         "SET ROLE ledger_project",
     ];
+    let save = "SELECT log.save_snapshot('policies', 1, 'x')";
+    let load = "SELECT position FROM log.snapshot";
     for (service, also) in [
         ("command", &["SELECT position FROM views.checkpoint", "SET ROLE ledger_read"][..]),
-        ("projector", &[append, "SELECT log.make_room()", "SET ROLE ledger_append"]),
-        ("query", &[append, "SELECT log.make_room()", "SET ROLE ledger_append"]),
+        ("projector", &[append, save, load, "SELECT log.make_room()", "SET ROLE ledger_append"]),
+        ("query", &[append, save, load, "SELECT log.make_room()", "SET ROLE ledger_append"]),
     ] {
         let login = login(&database, service);
         let mut connection = PgConnection::connect(&database.url_for(&login)).await.expect("log in");

@@ -5,6 +5,8 @@ use domain::{
     Event,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, StaffId},
+    officer::PomStatus,
+    prison::{PomStatusChanged, PrisonEvent},
     prisoner::{PrisonerEvent, PrisonerNumberRetired, TierAssigned},
     tier::TierSource,
 };
@@ -66,4 +68,14 @@ pub fn tier_assigned(tier: &str) -> Event {
 pub fn number_retired(survivor: &str) -> Event {
     let survivor = survivor.parse().expect("a prisoner number");
     Event::Prisoner(PrisonerEvent::PrisonerNumberRetired(PrisonerNumberRetired { survivor }))
+}
+
+/// The event of a POM who becomes inactive.
+pub fn pom_inactive(staff: i64) -> Event {
+    Event::Prison(PrisonEvent::PomStatusChanged(PomStatusChanged {
+        staff_id: staff_id(staff),
+        status: PomStatus::Inactive,
+        returns_on: None,
+        reason: None,
+    }))
 }

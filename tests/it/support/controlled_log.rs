@@ -1,9 +1,9 @@
-//! An event log that a test controls: it can end early, seem to end far beyond its events, and hold
-//! a reader in the middle of a read.
+//! An event log that a test controls: it can end early, seem to end far beyond its events, hold a
+//! reader in the middle of a read, and refuse appends and snapshots.
 
 use std::sync::{
     Arc, Condvar, Mutex,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -37,6 +37,11 @@ struct ControlledLogInner {
     read: AtomicU64,
     gate: Mutex<Option<(ReadKind, Gate)>>,
     pages_wait: watch::Sender<bool>,
+    /// The positions after which the log was followed.
+    followed_after: Mutex<Vec<u64>>,
+    refuses_appends: AtomicBool,
+    refused_appends: AtomicU64,
+    refuses_snapshots: AtomicBool,
 }
 
 /// A way to read the log.
@@ -68,6 +73,10 @@ impl ControlledLog {
                 read: AtomicU64::new(0),
                 gate: Mutex::default(),
                 pages_wait: watch::Sender::new(false),
+                followed_after: Mutex::default(),
+                refuses_appends: AtomicBool::new(false),
+                refused_appends: AtomicU64::new(0),
+                refuses_snapshots: AtomicBool::new(false),
             }),
         }
     }
@@ -90,6 +99,24 @@ impl ControlledLog {
         self.inner.read.load(Ordering::Relaxed)
     }
 
+    /// The positions after which the log was followed so far.
+    pub fn followed_after(&self) -> Vec<u64> {
+        self.inner.followed_after.lock().expect("the positions").clone()
+    }
+
+    pub fn refuse_appends(&self) {
+        self.inner.refuses_appends.store(true, Ordering::Relaxed);
+    }
+
+    /// The number of appends refused so far.
+    pub fn refused_appends(&self) -> u64 {
+        self.inner.refused_appends.load(Ordering::Relaxed)
+    }
+
+    pub fn refuse_snapshots(&self) {
+        self.inner.refuses_snapshots.store(true, Ordering::Relaxed);
+    }
+
     /// Makes readers of pages wait, or lets them continue. A rebuild reads pages; a follower does
     /// not.
     pub fn let_pages_wait(&self, wait: bool) {
@@ -103,6 +130,10 @@ impl ControlledLog {
         *self.inner.gate.lock().expect("the gate") = Some((read, gate.clone()));
         gate
     }
+}
+
+fn refusal() -> LogError {
+    LogError::Unavailable("the test refuses this".into())
 }
 
 impl ControlledLogInner {
@@ -143,6 +174,10 @@ impl EventLog for ControlledLogInner {
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
     ) -> Result<AppendReceipt, AppendError> {
+        if self.refuses_appends.load(Ordering::Relaxed) {
+            self.refused_appends.fetch_add(1, Ordering::Relaxed);
+            return Err(refusal().into());
+        }
         self.log.append(stream, expected, events).await
     }
 
@@ -179,14 +214,21 @@ impl EventLog for ControlledLogInner {
     }
 
     async fn load_snapshot(&self, name: &str) -> Result<Option<Snapshot>, LogError> {
+        if self.refuses_snapshots.load(Ordering::Relaxed) {
+            return Err(refusal());
+        }
         self.log.load_snapshot(name).await
     }
 
     async fn save_snapshot(&self, name: &str, snapshot: &Snapshot) -> Result<bool, LogError> {
+        if self.refuses_snapshots.load(Ordering::Relaxed) {
+            return Err(refusal());
+        }
         self.log.save_snapshot(name, snapshot).await
     }
 
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {
+        self.followed_after.lock().expect("the positions").push(after);
         let end = self.end.load(Ordering::Relaxed);
         let shortened = self.log.follow_all(after).map_ok(move |followed| match followed {
             FollowerItem::Events(mut events) => {

@@ -5,7 +5,10 @@
 //! event that gave the role, so that backdated entries lose no holder. After an entry is voided,
 //! the caller lists again every POM who ever held the case.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -17,23 +20,28 @@ use domain::{
 
 use super::Obligation;
 
-/// The POMs of every prison, the cases that each may hold, and the obligations that follow.
-#[derive(Default)]
+/// The POMs of every prison, the cases that each may hold, and the obligations that follow. A clone
+/// shares the cases of each POM until they change.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct RoleHolders {
-    poms: HashMap<(PrisonCode, StaffId), PomCases>,
-    obligations: HashSet<Obligation>,
+    pub(super) poms: HashMap<(PrisonCode, StaffId), Arc<PomCases>>,
+    /// Those that wait for a policy.
+    pub(super) obligations: HashSet<Obligation>,
+    /// Those that a policy has taken and has not discharged yet. One that arises again meanwhile
+    /// waits.
+    pub(super) under_way: HashSet<Obligation>,
 }
 
 /// A POM at a prison.
-#[derive(Default)]
-struct PomCases {
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct PomCases {
     /// The status that is latest in effect: since when, and whether it is `INACTIVE`.
-    status: Option<(DateTime<Utc>, bool)>,
+    pub(super) status: Option<(DateTime<Utc>, bool)>,
     /// The cases that the POM may hold, each with the latest effective time at which an event gave
     /// the role.
-    may_hold: HashMap<PackedPrisonerNumber, DateTime<Utc>>,
+    pub(super) may_hold: HashMap<PackedPrisonerNumber, DateTime<Utc>>,
     /// Every case on which the POM ever had a role.
-    ever_held: BTreeSet<PackedPrisonerNumber>,
+    pub(super) ever_held: BTreeSet<PackedPrisonerNumber>,
 }
 
 impl PomCases {
@@ -42,22 +50,50 @@ impl PomCases {
     }
 }
 
-/// A prisoner number in its seven bytes: over the years the index holds millions.
+/// A prisoner number as one of the numbers that there can be, in their order: over the years the
+/// index holds millions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct PackedPrisonerNumber([u8; 7]);
+pub(super) struct PackedPrisonerNumber(u32);
+
+/// The first prisoner number. Its letters and digits are the shape of all.
+const FIRST_NUMBER: [u8; 7] = *b"A0000AA";
+
+/// How many characters there are in the place of one of [`FIRST_NUMBER`].
+fn choices(first: u8) -> u32 {
+    if first.is_ascii_digit() { 10 } else { 26 }
+}
+
+impl PackedPrisonerNumber {
+    /// `None` where there are not so many.
+    pub(super) fn new(number: u32) -> Option<Self> {
+        let count: u32 = FIRST_NUMBER.iter().map(|&first| choices(first)).product();
+        (number < count).then_some(Self(number))
+    }
+
+    pub(super) fn get(self) -> u32 {
+        self.0
+    }
+}
 
 impl From<&PrisonerNumber> for PackedPrisonerNumber {
     fn from(number: &PrisonerNumber) -> Self {
-        Self(number.as_str().as_bytes().try_into().expect("a prisoner number has seven characters"))
+        let places = number.as_str().bytes().zip(FIRST_NUMBER);
+        Self(places.fold(0, |packed, (byte, first)| packed * choices(first) + u32::from(byte - first)))
     }
 }
 
 impl From<PackedPrisonerNumber> for PrisonerNumber {
     fn from(packed: PackedPrisonerNumber) -> Self {
-        std::str::from_utf8(&packed.0)
+        let (mut number, mut rest) = (FIRST_NUMBER, packed.0);
+        for byte in number.iter_mut().rev() {
+            let choices = choices(*byte);
+            *byte += (rest % choices) as u8;
+            rest /= choices;
+        }
+        std::str::from_utf8(&number)
             .ok()
             .and_then(|number| number.parse().ok())
-            .expect("the bytes come from a prisoner number")
+            .expect("each place holds what it may hold")
     }
 }
 
@@ -66,7 +102,7 @@ impl RoleHolders {
     pub(super) fn observe_prison(&mut self, code: &PrisonCode, event: &PrisonEvent, at: DateTime<Utc>) -> bool {
         let Some((staff_id, status)) = event.new_status() else { return false };
         let is_inactive = status == PomStatus::Inactive;
-        let pom = self.poms.entry((code.clone(), staff_id)).or_default();
+        let pom = Arc::make_mut(self.poms.entry((code.clone(), staff_id)).or_default());
         if pom.status.is_some_and(|(since, _)| at < since) {
             return false;
         }
@@ -108,7 +144,7 @@ impl RoleHolders {
         let Some(pom) = self.poms.get_mut(&(prison.clone(), staff_id)) else { return };
         let packed = PackedPrisonerNumber::from(number);
         if pom.may_hold.get(&packed).is_some_and(|&since| since <= at) {
-            pom.may_hold.remove(&packed);
+            Arc::make_mut(pom).may_hold.remove(&packed);
             let number = number.clone();
             self.obligations.remove(&Obligation::EndOfRole { prison: prison.clone(), staff_id, number });
         }
@@ -121,7 +157,7 @@ impl RoleHolders {
         let mut may_have_more = false;
         for change in event.role_changes() {
             if let RoleChange::Given(prison, staff_id) = change {
-                let pom = self.poms.entry((prison.clone(), staff_id)).or_default();
+                let pom = Arc::make_mut(self.poms.entry((prison.clone(), staff_id)).or_default());
                 pom.ever_held.insert(packed);
                 pom.may_hold.entry(packed).and_modify(|since| *since = at.max(*since)).or_insert(at);
                 if pom.is_inactive() {
@@ -140,8 +176,11 @@ impl RoleHolders {
         pom.map(|pom| pom.ever_held.iter().map(|&number| number.into()).collect()).unwrap_or_default()
     }
 
-    /// Takes the obligations that are not `under_way`.
-    pub(super) fn take_obligations(&mut self, under_way: &HashSet<Obligation>) -> Vec<Obligation> {
-        self.obligations.extract_if(|obligation| !under_way.contains(obligation)).collect()
+    /// Takes the obligations that wait and are not under way. They are under way from now on.
+    pub(super) fn take_obligations(&mut self) -> Vec<Obligation> {
+        let Self { obligations, under_way, .. } = self;
+        let taken: Vec<_> = obligations.extract_if(|obligation| !under_way.contains(obligation)).collect();
+        under_way.extend(taken.iter().cloned());
+        taken
     }
 }

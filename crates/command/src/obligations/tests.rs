@@ -27,9 +27,20 @@ fn index_after(lines: &str) -> ObligationIndex {
 }
 
 fn stored_event(name: &str, effective_at: DateTime<Utc>) -> StoredEvent {
+    stored_event_about(name, effective_at, staff_id(), &number())
+}
+
+/// As [`stored_event`], about another POM or another case.
+pub(super) fn stored_event_about(
+    name: &str,
+    effective_at: DateTime<Utc>,
+    staff_id: StaffId,
+    number: &PrisonerNumber,
+) -> StoredEvent {
+    let pom = || Pom { staff_id, name: "Okafor, Grace".to_owned(), kind: PomKind::Prison, email: None };
     let status = |status| {
         Event::Prison(PrisonEvent::PomStatusChanged(PomStatusChanged {
-            staff_id: staff_id(),
+            staff_id,
             status,
             returns_on: None,
             reason: None,
@@ -61,7 +72,7 @@ fn stored_event(name: &str, effective_at: DateTime<Utc>) -> StoredEvent {
             survivor: "A9999ZZ".parse().expect("a number"),
         })),
         "taken over" => Event::Prisoner(PrisonerEvent::PrisonerNumberMerged(Box::new(PrisonerNumberMerged {
-            removed_number: number(),
+            removed_number: number.clone(),
             history_ends_at: 0,
             held: domain::prisoner::MergedHoldings::default(),
         }))),
@@ -72,7 +83,7 @@ fn stored_event(name: &str, effective_at: DateTime<Utc>) -> StoredEvent {
     let stream = match (&event, name) {
         (Event::Prison(_), _) => Stream::Prison(prison()),
         (_, "taken over") => Stream::Prisoner("A9999ZZ".parse().expect("a number")),
-        _ => Stream::Prisoner(number()),
+        _ => Stream::Prisoner(number.clone()),
     };
     let recorded_by = RecordedBy { username: "SPO".parse().expect("a username"), client: "test".to_owned() };
     let command_id = CommandId(Uuid::nil());
@@ -104,10 +115,6 @@ fn staff_id() -> StaffId {
     StaffId::try_from(1).expect("a staff id")
 }
 
-fn pom() -> Pom {
-    Pom { staff_id: staff_id(), name: "Okafor, Grace".to_owned(), kind: PomKind::Prison, email: None }
-}
-
 #[track_caller]
 fn check(lines: &str, expected: &[&str]) {
     let describe = |obligation: &Obligation| match obligation {
@@ -116,7 +123,7 @@ fn check(lines: &str, expected: &[&str]) {
         }
         Obligation::Merge { removed } => format!("the merge of {removed}"),
     };
-    let mut found: Vec<_> = index_after(lines).take(&HashSet::new()).iter().map(describe).collect();
+    let mut found: Vec<_> = index_after(lines).take().iter().map(describe).collect();
     found.sort();
     assert_eq!(found, expected, "after {lines}");
 }
@@ -155,10 +162,66 @@ fn the_merge_of_a_retired_number_must_be_completed() {
 fn no_obligation_is_given_out_before_the_log_has_been_read_to_its_end() {
     let index = index_after("d02 given\n d03 inactive");
     index.mark_behind();
-    assert!(index.take(&HashSet::new()).is_empty());
+    assert!(index.take().is_empty());
     index.mark_caught_up(2);
-    assert_eq!(index.take(&HashSet::new()).len(), 1);
-    assert!(index.take(&HashSet::new()).is_empty(), "an obligation was given out twice");
+    assert_eq!(index.take().len(), 1);
+    assert!(index.take().is_empty(), "an obligation was given out twice");
+}
+
+#[test]
+fn an_obligation_that_arises_again_while_under_way_waits_until_it_is_finished() {
+    let index = index_after("d02 given\n d03 inactive");
+    let taken = index.take();
+    index.observe(&stored_event("active", "2026-01-04T09:00:00Z".parse().expect("an instant")));
+    index.observe(&stored_event("inactive", "2026-01-05T09:00:00Z".parse().expect("an instant")));
+    assert_eq!((taken.len(), index.take()), (1, vec![]));
+    index.finish(&taken[0]);
+    assert_eq!(index.take(), taken);
+}
+
+/// So many events of which the index learns no more than that they are there.
+fn recorded_events(count: usize) -> Vec<RecordedEvent> {
+    let event = RecordedEvent {
+        position: 1,
+        stream: Stream::Prison(prison()),
+        revision: 0,
+        event_id: CommandId(Uuid::nil()).event_id(&Stream::Prison(prison()), 0),
+        type_name: "PomStatusChanged".to_owned(),
+        recorded_at: DateTime::UNIX_EPOCH,
+        metadata: "{}".into(),
+        data: "{}".into(),
+    };
+    vec![event; count]
+}
+
+#[test]
+fn an_index_is_saved_between_batches_alone() {
+    let index = ObligationIndex::default();
+    assert!(index.snapshot().is_none());
+    index.observe(&stored_event("given", DateTime::UNIX_EPOCH));
+    assert!(index.snapshot().is_none());
+    index.end_batch(&recorded_events(1));
+    assert!(index.snapshot().is_some());
+    index.observe(&stored_event("ended", DateTime::UNIX_EPOCH));
+    assert!(index.snapshot().is_none());
+}
+
+#[test]
+fn an_index_is_saved_after_the_first_catch_up_and_then_after_many_events() {
+    let index = ObligationIndex::default();
+    let is_due = || index.progress.borrow().is_save_due();
+    index.mark_caught_up(0);
+    assert!(!is_due() && !index.is_unsaved());
+    index.end_batch(&recorded_events(3));
+    assert!(is_due() && index.is_unsaved());
+    let saved = index.snapshot().expect("no batch is under way");
+    index.end_batch(&recorded_events(1));
+    index.mark_saved(&saved);
+    assert!(!is_due() && index.is_unsaved(), "the last event came after the snapshot");
+    index.end_batch(&recorded_events(UNSAVED_EVENTS_MAX as usize - 2));
+    assert!(!is_due());
+    index.end_batch(&recorded_events(1));
+    assert!(is_due());
 }
 
 #[tokio::test]

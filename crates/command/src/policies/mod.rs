@@ -6,17 +6,18 @@
 //! | an inactive POM holds no cases (rule 7) | each role that such a POM still has | `EndPomRole` |
 //! | a merge is completed (rule 10) | each retired number without a takeover | `CompleteMerge` |
 //!
-//! The policies follow the log from its start and keep an index of possible obligations
-//! (`obligations`). The index is a hint; a policy reads the streams up to the end of the log before
-//! it acts. The ids of its commands are derived from the event that caused them, so that running
-//! twice, from the start, or on two servers records nothing twice. A policy that fails is tried
-//! again, ever more slowly, and never given up.
+//! The policies follow the log and keep an index of possible obligations (`obligations`), which is
+//! saved now and then (`snapshots`). The index is a hint; a policy reads the streams up to the end
+//! of the log before it acts. The ids of its commands are derived from the event that caused them,
+//! so that running twice, from the start, or on two servers records nothing twice. A policy that
+//! fails is tried again, ever more slowly, and never given up.
 //!
 //! To add a policy: a variant of `Obligation`, the events that raise and settle it in
 //! `obligations`, and a file here that discharges it.
 
 mod inactive_pom;
 mod merge_completion;
+mod snapshots;
 
 use std::{collections::HashSet, future::Future, time::Duration};
 
@@ -26,6 +27,9 @@ use futures::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{Error, Service, obligations::Obligation};
+
+/// The name under which the event store keeps the snapshot of the index.
+pub const SNAPSHOT: &str = "policies";
 
 /// Most obligations discharged at a time: a POM's cases take a moment, and callers' commands go on
 /// beside them.
@@ -56,34 +60,44 @@ pub async fn run(service: Service, shutdown: impl Future<Output = ()>) {
     tokio::select! {
         () = follow(&service) => {}
         () = discharge_all(&service) => {}
+        () = snapshots::keep_saved(&service) => {}
         () = shutdown => {}
     }
+    snapshots::save_at_end(&service).await;
 }
 
 async fn follow(service: &Service) {
-    let index = service.obligations();
     let mut pause = RETRY_PAUSE_MIN;
     loop {
-        let mut pages = service.follow_log(index.position());
-        let error = loop {
-            let result = match pages.next().await {
-                Some(Ok(FollowerItem::Events(events))) => observe(service, &events).await,
-                Some(Ok(FollowerItem::CaughtUp { position })) => {
-                    index.mark_caught_up(position);
-                    Ok(())
-                }
-                Some(Err(error)) => Err(error.into()),
-                None => Err(LogError::Unavailable("the follower of the log ended".into()).into()),
-            };
-            match result {
-                Ok(()) => pause = RETRY_PAUSE_MIN,
-                Err(error) => break error,
-            }
+        let error = match snapshots::restore(service).await {
+            Ok(()) => follow_until_error(service, &mut pause).await,
+            Err(error) => error,
         };
-        index.mark_behind();
+        service.obligations().mark_behind();
         report(&error, "policies stopped following the log and will start again");
         sleep(pause).await;
         pause = (pause * 2).min(FOLLOW_PAUSE_MAX);
+    }
+}
+
+/// Follows the log from where the index ends. Resets the pause after a failure whenever it gets on.
+async fn follow_until_error(service: &Service, pause: &mut Duration) -> Error {
+    let index = service.obligations();
+    let mut pages = service.log().follow_all(index.position());
+    loop {
+        let result = match pages.next().await {
+            Some(Ok(FollowerItem::Events(events))) => observe(service, &events).await,
+            Some(Ok(FollowerItem::CaughtUp { position })) => {
+                index.mark_caught_up(position);
+                Ok(())
+            }
+            Some(Err(error)) => Err(error.into()),
+            None => Err(LogError::Unavailable("the follower of the log ended".into()).into()),
+        };
+        match result {
+            Ok(()) => *pause = RETRY_PAUSE_MIN,
+            Err(error) => return error,
+        }
     }
 }
 
@@ -121,25 +135,21 @@ async fn observe(service: &Service, events: &[RecordedEvent]) -> Result<(), Erro
         .buffer_unordered(LOOK_UPS_MAX)
         .try_collect::<()>()
         .await?;
-    if let Some(last) = events.last() {
-        index.advance_to(last.position);
-    }
+    index.end_batch(events);
     Ok(())
 }
 
 async fn discharge_all(service: &Service) {
     let index = service.obligations();
     let attempts = Semaphore::new(DISCHARGES_MAX);
-    let mut under_way = HashSet::new();
     let mut running = FuturesUnordered::new();
     loop {
-        for obligation in index.take(&under_way) {
-            under_way.insert(obligation.clone());
+        for obligation in index.take() {
             running.push(discharge_until_done(service, obligation, &attempts));
         }
         tokio::select! {
             Some(obligation) = running.next(), if !running.is_empty() => {
-                under_way.remove(&obligation);
+                index.finish(&obligation);
             }
             () = index.wait_for_more() => {}
         }
