@@ -3,10 +3,11 @@
 //!
 //! | measurement | how |
 //! |---|---|
-//! | rebuild, verify, export | the program itself, a process each: what a user waits for, and its memory (`tool`) |
+//! | rebuild, verify, export | the program, a process each: its time and memory (`tool`) |
 //! | COPY | the same rows out of Postgres and into it again (`copying`) |
-//! | one case's history, a prison's list as known earlier | in process, the second over HTTP (`asking`) |
-//! | appends alone and beside a rebuild | in process, on a log of made-up events only (`appending`) |
+//! | a case's history, a prison's list as known earlier | in process, the list over HTTP (`asking`) |
+//! | starts of a command service | in process, on a log of made-up events only (`starting`) |
+//! | appends alone, beside a rebuild | in process, on a log of made-up events only (`appending`) |
 //!
 //! The ledgers are measured one after the other, each in a temporary directory with durable
 //! settings, so that several sizes show how the cost grows.
@@ -14,6 +15,7 @@
 mod appending;
 mod asking;
 mod copying;
+mod starting;
 mod tool;
 
 use std::{
@@ -144,13 +146,28 @@ async fn on_server(
     let export_bytes = std::fs::metadata(file).context("look at the exported file")?.len();
     let history = in_stage("reading histories", asking::history(&log, &pool)).await?;
     let known_at = in_stage("asking what was known", asking::known_at(&log, &pool, &url)).await?;
-    let appends = match appends {
-        Some(alone) => Some(appending::measure_appends(&log, data_dir, alone).await?),
-        None => None,
+    let (starts, appends) = match appends {
+        Some(alone) => {
+            let starts = in_stage("starting the policies", starting::measure_starts(&log)).await?;
+            (Some(starts), Some(appending::measure_appends(&log, data_dir, alone).await?))
+        }
+        None => (None, None),
     };
     drop(log);
     pool.close().await;
-    Ok(LedgerFigures { events, generate, copied, rebuild, verify, export, export_bytes, history, known_at, appends })
+    Ok(LedgerFigures {
+        events,
+        generate,
+        copied,
+        rebuild,
+        verify,
+        export,
+        export_bytes,
+        history,
+        known_at,
+        starts,
+        appends,
+    })
 }
 
 /// Runs a measurement in process, unless it is interrupted, and names it on a terminal. The tools
@@ -180,6 +197,7 @@ struct LedgerFigures {
     export_bytes: u64,
     history: Duration,
     known_at: asking::KnownAtTimes,
+    starts: Option<starting::StartTimes>,
     appends: Option<appending::Appends>,
 }
 
@@ -210,6 +228,8 @@ impl LedgerFigures {
             "historyMedianSeconds": self.history.as_secs_f64(),
             "knownAtMedianSeconds": self.known_at.median.as_secs_f64(),
             "knownAtMaxSeconds": self.known_at.longest.as_secs_f64(),
+            "startFromLogSeconds": self.starts.map(|starts| starts.from_log.as_secs_f64()),
+            "startFromSnapshotSeconds": self.starts.map(|starts| starts.from_snapshot.as_secs_f64()),
             "appendsPerSecond": self.appends.as_ref().map(|appends| appends.alone),
             "appendsPerSecondDuringRebuild": self.appends.as_ref().map(|appends| appends.during),
         })
@@ -235,6 +255,8 @@ impl LedgerFigures {
             millis(self.known_at.longest),
             per_second(self.per_second(self.export.taken)),
             mebibytes(self.export_bytes / 1024),
+            self.starts.map_or_else(absent, |starts| seconds(starts.from_log)),
+            self.starts.map_or_else(absent, |starts| seconds(starts.from_snapshot)),
             appends(|appends| per_second(appends.alone)),
             appends(|appends| per_second(appends.during)),
             appends(|appends| format!("{:.2}", appends.during / appends.alone)),
@@ -243,7 +265,7 @@ impl LedgerFigures {
 }
 
 /// The measurements, and their goals at 5 million events on 2 cores.
-const ROWS: [(&str, &str); 18] = [
+const ROWS: [(&str, &str); 20] = [
     ("events in the log", ""),
     ("rows of all views", ""),
     ("generate", ""),
@@ -259,6 +281,8 @@ const ROWS: [(&str, &str); 18] = [
     ("the same, the longest", "under 1 s"),
     ("export of the log to Parquet", "over 300000/s"),
     ("the file's size", ""),
+    ("a command service ready, from the whole log", ""),
+    ("a command service ready, from its snapshot", "under 3 s"),
     ("appends alone, 64 callers", ""),
     ("appends beside a rebuild", ""),
     ("the second to the first", "at least 0.5"),
@@ -272,6 +296,7 @@ COPY: each view by COPY TO STDOUT (FORMAT binary) on one connection, into COPY F
 table after table, each a durable transaction; into empty tables with the same keys, indexes and checks (LIKE … INCLUDING ALL).
 history: read from the log and folded, in process, warm, 200 cases. A prison's list: GET /prisons/{code}/cases?known-at=&limit=1000
 over HTTP at the ten prisons with most cases, as known when half of today's log was there.
+ready: the policies have read the log to its end, in process; at the second start from the snapshot that the first left.
 appends: one event each to streams of their own, durable; alone, then from the start to the end of a rebuild.";
 
 fn seconds(taken: Duration) -> String {
