@@ -27,7 +27,7 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
 struct ServerProcess {
     pid: i32,
     parent: i32,
-    /// What it works on, in the words of Postgres; the command line for the postmaster.
+    /// Its work, in the words of Postgres; the command line for the postmaster.
     title: String,
     /// The processor time that it has used, in ticks of the kernel.
     ticks: u64,
