@@ -10,9 +10,9 @@
 
 use std::{
     fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
-    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _, process::ExitStatusExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _, net::UnixStream, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::ExitStatus,
     thread,
@@ -26,6 +26,7 @@ use crate::{
     Durability, SUPERUSER,
     account::Account,
     binaries::{Binaries, VersionNeed},
+    data_dir,
     postmaster::{POLL_INTERVAL, PidFile, Postmaster, ServerStatus, pid_in},
     processes::{LeftOverProcesses, PatientWait, is_exiting, is_server, process_exists},
 };
@@ -174,18 +175,20 @@ impl Cluster {
                 return Ok(running);
             }
             let left_over = LeftOverProcesses::find(&dir);
-            let hindrance = if left_over.is_empty() {
-                self.remove_stale_lock_file(&PidFile::path(&dir))?;
-                self.remove_stale_lock_file(&socket_dir.join(format!("{SOCKET_NAME}.lock")))?;
-                match self.launch(socket_dir)? {
-                    LaunchOutcome::Launched(postmaster) => return Ok(postmaster),
-                    LaunchOutcome::Hindered(reason) => reason,
-                }
-            } else {
+            let hindrance = if !left_over.is_empty() {
                 if begun.elapsed() > ORPHAN_PATIENCE {
                     left_over.kill_orphans();
                 }
                 format!("the processes {} of another Postgres server work in it", left_over.pids())
+            } else if let Some(lock) = self.lock_for_server(socket_dir)? {
+                self.remove_stale_lock_file(&PidFile::path(&dir))?;
+                self.remove_stale_lock_file(&socket_dir.join(format!("{SOCKET_NAME}.lock")))?;
+                match self.launch(socket_dir, lock)? {
+                    LaunchOutcome::Launched(postmaster) => return Ok(postmaster),
+                    LaunchOutcome::Hindered(reason) => reason,
+                }
+            } else {
+                "another Postgres server works in it that is no process here: is it in another container?".to_owned()
             };
             if begun.elapsed() > HINDRANCE_TIMEOUT {
                 bail!(
@@ -284,8 +287,20 @@ impl Cluster {
         fs::remove_file(path).with_context(|| format!("remove the stale {}", path.display()))
     }
 
+    /// Takes the lock that all processes of a server hold; `None` if a server holds it, or if one
+    /// answers that this program did not start. Such a server may be in another container on the
+    /// same volume, where its processes are invisible.
+    fn lock_for_server(&self, socket_dir: &Path) -> anyhow::Result<Option<File>> {
+        let lock = data_dir::open_lock(&self.data_dir, "postgres-server")?;
+        match lock.try_lock() {
+            Ok(()) => Ok(UnixStream::connect(socket_dir.join(SOCKET_NAME)).is_err().then_some(lock)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).context("take the lock of the Postgres server"),
+        }
+    }
+
     /// Starts a postmaster and waits until it is the one server on the cluster.
-    fn launch(&self, socket_dir: &Path) -> anyhow::Result<LaunchOutcome> {
+    fn launch(&self, socket_dir: &Path, lock: File) -> anyhow::Result<LaunchOutcome> {
         let dir = self.dir();
         let log = self.open_log()?;
         let log_start = self.log_len();
@@ -296,6 +311,8 @@ impl Cluster {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         let mut child = command
+            // Each process of the server inherits the lock, and the last one to end releases it.
+            .stdin(lock)
             .stdout(log.try_clone().context("share the log of Postgres")?)
             .stderr(log)
             .spawn()

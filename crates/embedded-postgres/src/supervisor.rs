@@ -1,11 +1,12 @@
 //! Watches the server, alone or together with other programs on the same data directory.
 //!
-//! There are two locks, which the kernel releases when a program dies, however it dies:
+//! There are three locks, which the kernel releases when a program dies, however it dies:
 //!
 //! | lock | held | by |
 //! |---|---|---|
 //! | `locks/postgres-change` | exclusively | the program that starts or stops the server, meanwhile |
 //! | `locks/postgres-use` | shared | each program that uses the server, while it does |
+//! | `locks/postgres-server` | together | the processes of the server, which inherit it |
 //!
 //! A program that leaves stops the server if it can lock `postgres-use` exclusively, which means
 //! that it is the last. Each program that finds the server dead starts it again, unless another

@@ -6,6 +6,7 @@ use std::{
     io::Write as _,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt},
+        net::UnixListener,
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
@@ -13,6 +14,7 @@ use std::{
 };
 
 use embedded_postgres::{Server, binaries_dir};
+use futures::future::join_all;
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use reqwest::Method;
 use serde_json::json;
@@ -117,6 +119,24 @@ async fn a_server_started_by_hand_is_joined_and_keeps_its_lock_files() {
     let stopping = tokio::spawn(server.stop());
     eventually("the server to end", async || by_hand.try_wait().expect("wait for it")).await;
     stopping.await.expect("a task").expect("stop Postgres");
+}
+
+/// Its processes are invisible, but its lock and its socket are not. Only one of two containers that
+/// share a volume may have a server.
+#[tokio::test]
+async fn no_server_starts_beside_one_in_another_container() {
+    let (by_lock, by_socket) = (DataDir::new(), DataDir::new());
+    for dir in [&by_lock, &by_socket] {
+        start(dir.path()).await.stop().await.expect("stop Postgres");
+    }
+    let lock = std::fs::File::open(by_lock.path().join("locks/postgres-server")).expect("the lock of a server");
+    lock.try_lock().expect("a lock that a stopped server has released");
+    let _socket = UnixListener::bind(by_socket.path().join("run/.s.PGSQL.5432")).expect("listen");
+    let starts = [&by_lock, &by_socket].map(|dir| Server::start(dir.path()));
+    for refused in join_all(starts).await {
+        let refusal = format!("{:#}", refused.expect_err("a start beside another server"));
+        assert!(refusal.contains("is it in another container?"), "{refusal}");
+    }
 }
 
 /// A process with a long statement does not notice that its server has died.

@@ -146,17 +146,22 @@ async fn no_command_is_lost_in_kills_at_random() {
     let mut killing = Killing { dir: DataDir::new(), program: None, clients: Arc::clone(&clients), random };
     killing.start_program().await;
     let load = CommandLoad::start(&clients, RATE);
+    let mut victims = Vec::new();
     let mut slowest: BTreeMap<Victim, Duration> = BTreeMap::new();
     for number in 1..=kills {
         let more = 1 + killing.random.roll(40);
         load.wait_for_acknowledgements(more).await;
-        let victim = killing.random.one_of(&VICTIMS);
+        if victims.is_empty() {
+            victims = VICTIMS.to_vec();
+        }
+        let victim = victims.swap_remove(killing.random.roll(victims.len()));
         println!("kill {number}: {victim:?}");
         let begun = Instant::now();
         killing.kill(victim).await;
         let longest = slowest.entry(victim).or_default();
         *longest = begun.elapsed().max(*longest);
     }
+    assert_eq!(slowest.len(), kills.min(VICTIMS.len()), "each kind of victim");
     load.wait_for_acknowledgements(50).await;
 
     let program = killing.program.take().expect("a program");
