@@ -226,18 +226,19 @@ fn held() -> impl Strategy<Value = MergedHoldings> {
         |(poms, tier, community_manager, arrangements, past)| {
             let (prison, primary_pom, coworking_pom) =
                 poms.map_or((None, None, None), |(prison, primary, coworking)| (Some(prison), primary, coworking));
+            let past = Some(past);
             MergedHoldings { prison, primary_pom, coworking_pom, tier, community_manager, arrangements, past }
         },
     )
 }
 
-/// The past of a removed number, which older merges do not carry.
-fn past() -> impl Strategy<Value = Option<MergedPast>> {
+/// The past of a removed number. Every merge carries it that is recorded now.
+fn past() -> impl Strategy<Value = MergedPast> {
     let long_ago = DateTime::UNIX_EPOCH;
     let since = prop::option::of(Just(long_ago));
     let waiting =
         prop::option::of(select(WaitingReason::ALL).prop_map(move |reason| Waiting { since: long_ago, reason }));
-    let past = (prop::bool::ANY, since, waiting).prop_map(|(ever_allocated, since, waiting)| MergedPast {
+    (prop::bool::ANY, since, waiting).prop_map(|(ever_allocated, since, waiting)| MergedPast {
         ever_allocated,
         crn: None,
         left_at: since,
@@ -248,8 +249,7 @@ fn past() -> impl Strategy<Value = Option<MergedPast>> {
         community_manager_since: since,
         responsible: Some(OfficerRole::Pom),
         responsible_since: since,
-    });
-    prop::option::of(past)
+    })
 }
 
 fn arrangements() -> impl Strategy<Value = Arrangements> {

@@ -123,6 +123,23 @@ async fn a_role_restored_by_a_void_is_ended_again() {
     assert_eq!(json!(ends[1].metadata.causation_id), void.body["events"][0]["eventId"]);
 }
 
+/// The survivor has the role from the merge on, and the POM was inactive before that.
+#[tokio::test]
+async fn a_role_taken_over_in_a_merge_ends_from_the_merge_on() {
+    let ledger = Ledger::start().await;
+    ledger.case("B0001BB", SHAH).await;
+    ledger.tier("A0001AA").await;
+    let merge = json!({"removedNumber": "B0001BB", "effectiveAt": "2026-03-15T09:00:00Z"});
+    assert_recorded(&ledger.client().post("/prisoners/A0001AA/merges", &merge).await);
+    assert_eq!(held_by(ledger.events().await, SHAH), ["A0001AA"]);
+    let status = json!({"status": "INACTIVE", "effectiveAt": "2026-03-10T09:00:00Z"});
+    assert_recorded(&ledger.client().put(&format!("/prisons/LEI/poms/{SHAH}/status"), &status).await);
+    wait_until_pom_holds_no_case(&ledger, SHAH).await;
+    let end = ledger.case_events("A0001AA").await.pop().expect("the end");
+    assert_eq!(ends(std::slice::from_ref(&end)).len(), 1);
+    assert_eq!(json!(end.entry.effective_at), json!("2026-03-15T09:00:00Z"));
+}
+
 #[tokio::test]
 async fn a_backdated_status_ends_roles_at_its_date_or_now() {
     let ledger = Ledger::start().await;

@@ -28,7 +28,7 @@ pub(super) async fn discharge(
 ) -> Result<(), Error> {
     let Some(cause) = find_cause(service, code, staff_id, number).await? else { return Ok(()) };
     let part = number.as_str();
-    let request = Request {
+    let mut request = Request {
         command: Command::Prisoner(
             number.clone(),
             prisoner::Command::EndPomRole(EndPomRole { prison: code.clone(), staff_id }),
@@ -46,9 +46,18 @@ pub(super) async fn discharge(
         effective_at: Some(cause.since),
         if_match: None,
     };
-    match service.execute_own(request, cause.event_id, part).await {
-        // The role has ended already.
-        Err(error) if error.is_refusal(Rule::PomNotHolder) || error.is_refusal(Rule::PrisonerNumberRetired) => Ok(()),
+    let mut result = service.execute_own(request.clone(), cause.event_id, part).await;
+    if result.as_ref().is_err_and(|error| error.is_refusal(Rule::PomNotHolder)) {
+        // The role has ended meanwhile. Or it was not held at the time from which it should end.
+        if find_cause(service, code, staff_id, number).await?.is_none() {
+            return Ok(());
+        }
+        request.effective_at = None;
+        result = service.execute_own(request, cause.event_id, part).await;
+    }
+    match result {
+        // The case goes on under another number.
+        Err(error) if error.is_refusal(Rule::PrisonerNumberRetired) => Ok(()),
         result => result.map(drop),
     }
 }
@@ -86,5 +95,5 @@ async fn find_cause(
     let Some(stretch) = stretches.iter().find(is_held_in) else { return Ok(None) };
     let event_id =
         given.filter(|entry| entry.position > stretch.begins_at).map_or(stretch.cause, |entry| entry.event_id);
-    Ok(Some(EndCause { event_id, since: stretch.since.max(role.since) }))
+    Ok(Some(EndCause { event_id, since: stretch.since.max(case.history().held_here_since(role)) }))
 }

@@ -54,7 +54,7 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
                 check(number, &state, event)?;
                 state.apply_event(event, context.effective_at, (history.entries().len() + index) as u64);
             }
-            check_later(number, state, later.iter().copied())?;
+            check_later(number, state, later.iter().copied(), &in_effect)?;
             Ok(events)
         }
     }
@@ -164,19 +164,32 @@ fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Resul
 }
 
 /// Whether `entries`, in effective order, may follow `state` one after the other; the first that
-/// may not is named.
+/// may not is named. `unchanged` is the history in effective order without the change: an entry
+/// that is not legal there was recorded when the rules were others, and no change is to blame.
 fn check_later<'a>(
     number: &PrisonerNumber,
     mut state: State,
     entries: impl IntoIterator<Item = &'a Entry<PrisonerEvent>>,
+    unchanged: &[&Entry<PrisonerEvent>],
 ) -> Result<(), Refusal> {
     for entry in entries {
-        if let Err(refusal) = check(number, &state, &entry.event) {
+        if let Err(refusal) = check(number, &state, &entry.event)
+            && is_legal_in(number, unchanged, entry)
+        {
             return Err(refusals::later_entry_conflict(entry, &refusal));
         }
         state.apply(entry);
     }
     Ok(())
+}
+
+/// Whether an entry of a history may follow the entries before it.
+fn is_legal_in(number: &PrisonerNumber, in_effect: &[&Entry<PrisonerEvent>], entry: &Entry<PrisonerEvent>) -> bool {
+    let mut state = State::default();
+    for earlier in in_effect.iter().take_while(|earlier| earlier.revision != entry.revision) {
+        state.apply(earlier);
+    }
+    check(number, &state, &entry.event).is_ok()
 }
 
 fn end_roles(number: &PrisonerNumber, state: &State, deallocate: Deallocate) -> Result<Vec<PrisonerEvent>, Refusal> {
@@ -269,7 +282,7 @@ fn void_entry(
     }
     refuse_long("reason", Some(&void.reason), DETAIL_LEN_MAX)?;
     let kept = in_effect.iter().copied().filter(|entry| entry.revision != void.revision);
-    check_later(number, State::default(), kept)?;
+    check_later(number, State::default(), kept, in_effect)?;
     Ok(vec![PrisonerEvent::EntryVoided(void.clone())])
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     event::Entry,
     identifier::{CommandId, PrisonerNumber},
-    prisoner::{PomRole, PrisonerEvent, State},
+    prisoner::{PomRole, PrisonerEvent, RoleChange, State},
 };
 
 /// One case's entries in the order recorded; the entry at index `i` has revision `i`.
@@ -104,14 +104,26 @@ impl History {
         self.prefix_while(|entry| entry.command_id != command_id)
     }
 
-    /// The last entry that can have brought about `role`, which the case has now: the entry that
-    /// gave it, or a later void, which may have brought it back.
+    /// The last entry that brought about `role`, which the case has now: the entry that gave it, or
+    /// the later void of an entry that had ended it.
     #[must_use]
     pub fn origin_of(&self, role: &PomRole) -> Option<&Entry<PrisonerEvent>> {
         self.entries.iter().rev().find(|entry| match &entry.event {
-            PrisonerEvent::EntryVoided(_) => true,
+            PrisonerEvent::EntryVoided(void) => {
+                let ended = RoleChange::Ended(&role.prison, role.pom.staff_id);
+                let voided = self.entries.iter().find(|entry| entry.revision == void.revision);
+                voided.is_some_and(|voided| voided.event.role_changes().contains(&ended))
+            }
             _ => role.given_by == entry.revision,
         })
+    }
+
+    /// The time from which this case has `role`, which is now its own: the effective time of the
+    /// entry that gave it. A role that was taken over in a merge is older than that.
+    #[must_use]
+    pub fn held_here_since(&self, role: &PomRole) -> DateTime<Utc> {
+        let given_by = self.entries.iter().find(|entry| entry.revision == role.given_by);
+        given_by.map_or(role.since, |entry| entry.effective_at)
     }
 
     /// The history as it was known when the log ended at `position`.

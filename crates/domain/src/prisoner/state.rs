@@ -203,8 +203,10 @@ impl State {
     }
 
     /// Rule 10: the survivor takes over each thing that it has none of. POM roles are taken over at
-    /// the survivor's prison alone; if that made one person both primary and co-working POM (rule
-    /// 4), the primary role is kept and the co-working one is not.
+    /// the survivor's prison alone, unless the merge was recorded before it said what had been:
+    /// such a merge gave the roles at the removed number's prison. If one person became both
+    /// primary and co-working POM (rule 4), or the two were left at different prisons, the primary
+    /// role is kept and the co-working one is not.
     fn take_over(&mut self, merged: &PrisonerNumberMerged, at: DateTime<Utc>, revision: u64) {
         let held = &merged.held;
         let past = held.past.as_ref();
@@ -221,7 +223,8 @@ impl State {
                 None => self.left_at = self.left_at.or(past.and_then(|past| past.left_at)),
             }
         }
-        if let Some(prison) = held.prison.as_ref().filter(|prison| self.prison.as_ref() == Some(*prison)) {
+        let gives_roles = |prison: &&PrisonCode| past.is_none() || self.prison.as_ref() == Some(*prison);
+        if let Some(prison) = held.prison.as_ref().filter(gives_roles) {
             let role = |pom: &Pom, since: Option<DateTime<Utc>>, allocation| PomRole {
                 pom: pom.clone(),
                 prison: prison.clone(),
@@ -242,7 +245,9 @@ impl State {
                 let since = past.and_then(|past| past.coworking_pom_since);
                 self.coworking_pom = Some(role(pom, since, RoleAllocation::Unknown));
             }
-            if self.primary_staff_id() == self.coworking_staff_id() {
+            if let (Some(primary), Some(coworking)) = (&self.primary_pom, &self.coworking_pom)
+                && (primary.pom.staff_id == coworking.pom.staff_id || primary.prison != coworking.prison)
+            {
                 self.coworking_pom = None;
             }
         }

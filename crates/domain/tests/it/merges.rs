@@ -1,10 +1,11 @@
 //! Rule 10 of `docs/domain.md`, by example: a merge carries the case to the surviving number.
 
 use domain::prisoner::{
-    AllocationReference, Command, PomRole, PrisonerEvent, RoleAllocation, Waiting, WaitingReason, merge_of, periods,
+    AllocationReference, Command, PomRole, PrisonerEvent, ResponsibilityOverrideReason, ResponsibilityOverrideRemoved,
+    ResponsibleService, RoleAllocation, Waiting, WaitingReason, merge_of, periods,
 };
 
-use crate::case::{Case, at, check, command, number};
+use crate::case::{Case, at, check, command, number, record};
 
 /// Merges `removed` into `survivor` as the two commands of a merge do.
 pub fn merge(survivor: &mut Case, removed: &mut Case, day: &str) -> Vec<PrisonerEvent> {
@@ -68,6 +69,60 @@ fn rule_10_pom_roles_are_taken_over_at_the_prison_of_the_survivor_alone() {
         assert_eq!(state.waiting.is_some(), primary.is_none(), "{survivor}");
         assert!(state.ever_allocated, "{survivor}");
     }
+}
+
+/// Without what had been, as the ledger recorded merges at first.
+fn without_past(merged: &PrisonerEvent) -> PrisonerEvent {
+    let PrisonerEvent::PrisonerNumberMerged(merged) = merged else { panic!("{merged:?} is no merge") };
+    let mut merged = merged.clone();
+    merged.held.past = None;
+    PrisonerEvent::PrisonerNumberMerged(merged)
+}
+
+/// The history of a case that takes over, by a merge without its past, POM 101 at LEI, while it
+/// waits at MDI, and is released from there as the rules of that time had it.
+fn merged_by_earlier_rules() -> Case {
+    let mut removed = Case::new("B1234BC");
+    removed.read("03-01 tier C LEI | TierAssigned\n03-02 allocate 101 | AllocationMade");
+    let released_from_lei = {
+        let mut other = Case::new("C1234BC");
+        other.read("03-01 tier C LEI | TierAssigned\n03-02 allocate 101 | AllocationMade");
+        other.give(at("03-09"), &command(&["release"])).expect("a release")
+    };
+    let mut case = Case::new("A1234BC");
+    case.read("03-04 tier C MDI | TierAssigned");
+    let events = merge(&mut Case::new("D1234BC"), &mut removed, "03-07");
+    record(&mut case.history, at("03-07"), &[without_past(events.last().expect("a merge"))]);
+    record(&mut case.history, at("03-09"), &released_from_lei);
+    case
+}
+
+#[test]
+fn rule_10_a_merge_without_its_past_gives_the_roles_where_they_were() {
+    let case = merged_by_earlier_rules();
+    let before_release = case.history.state_at(at("03-08"));
+    assert_eq!(before_release.primary_staff_id().map(|id| id.get()), Some(101));
+    assert_eq!(before_release.prison.as_ref().map(|prison| prison.as_str()), Some("LEI"));
+}
+
+#[test]
+fn rule_8_an_entry_that_was_recorded_by_other_rules_stops_no_earlier_entry() {
+    let mut case = merged_by_earlier_rules();
+    // By the rules of today nothing is there to be taken back.
+    let removal = PrisonerEvent::ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved {
+        responsible: ResponsibleService::Prison,
+        reason: ResponsibilityOverrideReason::PrisonerHasBeenRecalled,
+        detail: None,
+    });
+    record(&mut case.history, at("03-12"), &[removal]);
+    case.read(
+        "03-05 tier D      | TierAssigned
+         03-13 com Lee     | CommunityManagerAssigned
+         03-14 void 4      | EntryVoided
+         03-14 void 0      | EntryVoided
+         03-08 allocate 103 | !already-allocated
+         03-08 deallocate   | !later-entry-conflict 2",
+    );
 }
 
 #[test]

@@ -91,7 +91,8 @@ pub(super) fn end_inactive_roles(world: &mut World, id: usize, case: &mut Simula
         let Some(pom) = roster.roster().poms.get(&staff_id).filter(|pom| pom.status == PomStatus::Inactive) else {
             continue;
         };
-        let (since, cause) = (pom.status_since.max(role.since), cause(case, role, roster, pom.status_event));
+        let (since, cause) =
+            (pom.status_since.max(case.history.held_here_since(role)), cause(case, role, roster, pom.status_event));
         let metadata = CommandMetadata::by_inactive_pom(cause, since, case.history.number(), &role.prison, staff_id);
         let command = Command::EndPomRole(EndPomRole { prison: role.prison.clone(), staff_id });
         world.recorder.wait_a_moment(&mut world.random);
