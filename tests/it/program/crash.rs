@@ -121,8 +121,8 @@ async fn a_server_started_by_hand_is_joined_and_keeps_its_lock_files() {
     stopping.await.expect("a task").expect("stop Postgres");
 }
 
-/// Its processes are invisible, but its lock and its socket are not. Only one of two containers that
-/// share a volume may have a server.
+/// Its processes are invisible, but its lock and its socket are not. Only one of two containers
+/// that share a volume may have a server.
 #[tokio::test]
 async fn no_server_starts_beside_one_in_another_container() {
     let (by_lock, by_socket) = (DataDir::new(), DataDir::new());
