@@ -40,9 +40,9 @@ use tracing::Instrument as _;
 use crate::{
     Clock, Error, Outcome, Request,
     clock::cut_to_microseconds,
-    idempotency_keys::IdempotencyKeys,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
+    recent_keys::RecentKeys,
     streams::{CachedStream, Streams, answer_to_request},
 };
 
@@ -92,7 +92,7 @@ struct ServiceInner {
     cases: Streams<prisoner::History>,
     prisons: Streams<prison::History>,
     obligations: ObligationIndex,
-    idempotency_keys: IdempotencyKeys,
+    recent_keys: RecentKeys,
     merge_turn: Mutex<()>,
     metrics: CommandMetrics,
 }
@@ -106,7 +106,7 @@ impl Service {
                 cases: Streams::new(Arc::clone(&log), CASES_CACHED_MAX),
                 prisons: Streams::new(Arc::clone(&log), PRISONS_CACHED_MAX),
                 obligations: ObligationIndex::default(),
-                idempotency_keys: IdempotencyKeys::new(),
+                recent_keys: RecentKeys::new(),
                 merge_turn: Mutex::new(()),
                 metrics: CommandMetrics::new(),
                 log,
@@ -233,7 +233,7 @@ impl Service {
         decide: impl Fn(&H) -> Result<DecidedEvents<H::Event>, Refusal>,
     ) -> Result<Outcome, Error> {
         let stream = H::stream(key);
-        self.inner.idempotency_keys.check(request.command_id, Some(&stream), &request.request_digest)?;
+        self.inner.recent_keys.check(request.command_id, Some(&stream), &request.request_digest)?;
         let cached = streams.load(key).await?;
         let _turn = take_turn(&cached.turn, &stream).await?;
         let mut is_up_to_date = false;
@@ -350,7 +350,7 @@ impl Service {
     }
 
     fn remember_key(&self, request: &Request, stream: Stream) {
-        self.inner.idempotency_keys.remember(request.command_id, Some(stream), &request.request_digest);
+        self.inner.recent_keys.remember(request.command_id, Some(stream), &request.request_digest);
     }
 
     /// The roster that the rules look at, for a command that gives a role to a POM; perhaps behind
@@ -435,8 +435,8 @@ impl Service {
         self.inner.obligations.cases_ever_held(prison, staff_id, head).await
     }
 
-    pub(crate) fn idempotency_keys(&self) -> &IdempotencyKeys {
-        &self.inner.idempotency_keys
+    pub(crate) fn recent_keys(&self) -> &RecentKeys {
+        &self.inner.recent_keys
     }
 
     /// Waits until this process decides no other merge, so that two merges cannot close a circle

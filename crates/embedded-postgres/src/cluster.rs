@@ -274,12 +274,12 @@ impl Cluster {
     ///
     /// No process of a server may work on the cluster.
     fn remove_stale_lock_file(&self, path: &Path) -> anyhow::Result<()> {
-        let content = match fs::read_to_string(path) {
+        let content = match fs::read(path) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
-        let holder = pid_in(&content);
+        let holder = pid_in(&String::from_utf8_lossy(&content));
         if holder.is_some_and(|pid| !process_exists(pid) || is_server(pid, &self.dir())) {
             return Ok(());
         }

@@ -105,8 +105,8 @@ impl PidFile {
     /// is killed may leave it unfinished.
     pub(crate) fn read(cluster_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = Self::path(cluster_dir);
-        match fs::read_to_string(&path) {
-            Ok(content) => Ok(Self::parse(&content)),
+        match fs::read(&path) {
+            Ok(content) => Ok(Self::parse(&String::from_utf8_lossy(&content))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         }

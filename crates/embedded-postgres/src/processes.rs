@@ -155,10 +155,11 @@ pub(crate) fn process_exists(pid: i32) -> bool {
     signal::kill(Pid::from_raw(pid), None).is_ok()
 }
 
-/// Whether a command line that begins like this is that of the server program: `…/bin/postgres` for
-/// a postmaster, `postgres: …` for its children.
+/// Whether a command line that begins like this is that of the server program: `…/bin/postgres`, or
+/// its older name `…/bin/postmaster`, for a postmaster, `postgres: …` for its children.
 fn is_postgres(program: &str) -> bool {
-    program.starts_with("postgres:") || program.rsplit('/').next() == Some("postgres")
+    let name = program.rsplit('/').next();
+    program.starts_with("postgres:") || name.is_some_and(|name| matches!(name, "postgres" | "postmaster"))
 }
 
 fn names_cluster(title: &str, cluster_dir: &Path) -> bool {
@@ -219,6 +220,7 @@ mod tests {
         for (program, is) in [
             ("/usr/lib/postgresql/15/bin/postgres", true),
             ("/opt/my programs/bin/postgres", true),
+            ("/usr/lib/postgresql/15/bin/postmaster", true),
             ("postgres: ledger ledger [local] idle", true),
             ("postgres: startup recovering 000000010000000000000003", true),
             ("vi", false),

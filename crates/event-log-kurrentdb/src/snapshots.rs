@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use event_log::{LogError, Snapshot};
+use event_log::{LogError, Snapshot, error_chain};
 
 use crate::{
     address::as_caller,
@@ -132,7 +132,10 @@ impl Store {
             first_revision = first_revision.or(Some(revision));
             after = StreamState::StreamRevision(revision);
         }
-        self.truncate(&stream, first_revision.unwrap_or(0)).await?;
+        // The snapshot is complete without it.
+        if let Err(error) = self.truncate(&stream, first_revision.unwrap_or(0)).await {
+            tracing::warn!(cause = error_chain(&error), "older snapshots could not be hidden");
+        }
         Ok(true)
     }
 

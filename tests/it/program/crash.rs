@@ -70,9 +70,10 @@ async fn a_start_succeeds_over_the_lock_files_of_a_dead_server() {
     let pid = server.postmaster_pid().to_string();
     server.stop().await.expect("stop Postgres");
     let mut zombie = zombie().await;
+    let mut other = std::process::Command::new("sleep").arg("infinity").spawn().expect("another program");
     let holders = [
         ("a zombie", Some(zombie.id().to_string())),
-        ("another program", Some(std::process::id().to_string())),
+        ("another program", Some(other.id().to_string())),
         ("no process", Some(i32::MAX.to_string())),
         ("a server for a single user, dead", Some(format!("-{}", zombie.id()))),
         ("an unfinished file", None),
@@ -87,6 +88,7 @@ async fn a_start_succeeds_over_the_lock_files_of_a_dead_server() {
         server.stop().await.expect("stop Postgres");
     }
     zombie.wait().expect("wait for the zombie");
+    other.kill().and_then(|()| other.wait()).expect("end the other program");
 }
 
 /// The command line of a server that an operator starts need not name the cluster as this program

@@ -67,6 +67,8 @@ struct Killing {
     program: Option<Program>,
     clients: CommandClients,
     random: RandomNumbers,
+    /// The process id of the server that was killed last, until another one is there.
+    killed_server: Option<i32>,
 }
 
 impl Killing {
@@ -83,8 +85,12 @@ impl Killing {
         self.program.take().expect("a program").kill();
     }
 
-    async fn kill_server(&self) {
-        eventually("a server to kill", async || kill(postmaster_pid(&self.dir)?)).await;
+    async fn kill_server(&mut self) {
+        let killed = async || {
+            let pid = postmaster_pid(&self.dir)?;
+            kill(pid).map(|()| pid)
+        };
+        self.killed_server = Some(eventually("a server to kill", killed).await);
     }
 
     async fn kill_backend(&self) {
@@ -129,10 +135,15 @@ impl Killing {
                 self.program = Some(program);
             }
         }
-        match &mut self.program {
-            Some(program) => program.wait_until_ready().await,
-            None => self.start_program().await,
+        if self.program.is_none() {
+            self.start_program().await;
         }
+        // The program may answer before it notices that its server is gone.
+        if let Some(killed) = self.killed_server.take() {
+            let is_there = async || (postmaster_pid(&self.dir)? != killed).then_some(());
+            eventually("another server", is_there).await;
+        }
+        self.program.as_mut().expect("a program").wait_until_ready().await;
     }
 }
 
@@ -143,7 +154,8 @@ async fn no_command_is_lost_in_kills_at_random() {
     println!("{kills} kills, {SEED_VARIABLE}={seed}");
     let clients = CommandClients::default();
     let random = RandomNumbers(seed);
-    let mut killing = Killing { dir: DataDir::new(), program: None, clients: Arc::clone(&clients), random };
+    let mut killing =
+        Killing { dir: DataDir::new(), program: None, clients: Arc::clone(&clients), random, killed_server: None };
     killing.start_program().await;
     let load = CommandLoad::start(&clients, RATE);
     let mut victims = Vec::new();

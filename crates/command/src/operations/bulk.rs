@@ -5,7 +5,7 @@
 //! outage ends the whole with an error, and a repeat goes on where it ended.
 //!
 //! The cases of a bulk when it first came, and those that were refused, are remembered
-//! ([`crate::idempotency_keys`]): a repeat moves no case that came to the POM since, and none that
+//! ([`crate::recent_keys`]): a repeat moves no case that came to the POM since, and none that
 //! was refused. The log holds only the accepted commands, so after a restart, on another server, or
 //! when the memory is full, a repeat tries the refused cases once more, and a repeat without a list
 //! moves the cases that the POM holds by then.
@@ -58,7 +58,7 @@ pub(crate) struct BulkOutcome {
 /// # Errors
 /// [`Error::KeyReused`] if the bulk's id belongs to another bulk, before any case moves; an outage.
 pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Result<BulkOutcome, Error> {
-    let keys = service.idempotency_keys();
+    let keys = service.recent_keys();
     keys.check(bulk.command_id, None, &bulk.request_digest)?;
     let started = keys.bulk(bulk.command_id);
     let is_listed = bulk.numbers.is_some() || started.is_some();

@@ -60,7 +60,7 @@ impl Service {
     /// complete the merge.
     pub async fn merge(&self, request: MergeRequest) -> Result<Outcome, Error> {
         let _turn = self.take_merge_turn(&request.survivor).await?;
-        self.idempotency_keys().check(request.command_id, None, &request.request_digest)?;
+        self.recent_keys().check(request.command_id, None, &request.request_digest)?;
         retry_if_retired(|| try_merge(self, &request)).await
     }
 }

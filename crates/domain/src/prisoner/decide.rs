@@ -165,7 +165,8 @@ fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Resul
 
 /// Whether `entries`, in effective order, may follow `state` one after the other; the first that
 /// may not is named. `unchanged` is the history in effective order without the change: an entry
-/// that is not legal there was recorded when the rules were others, and no change is to blame.
+/// that breaks the same rule there was recorded when the rules were others, and no change is to
+/// blame.
 fn check_later<'a>(
     number: &PrisonerNumber,
     mut state: State,
@@ -174,7 +175,7 @@ fn check_later<'a>(
 ) -> Result<(), Refusal> {
     for entry in entries {
         if let Err(refusal) = check(number, &state, &entry.event)
-            && is_legal_in(number, unchanged, entry)
+            && broken_rule(number, unchanged, entry) != Some(refusal.rule)
         {
             return Err(refusals::later_entry_conflict(entry, &refusal));
         }
@@ -183,13 +184,17 @@ fn check_later<'a>(
     Ok(())
 }
 
-/// Whether an entry of a history may follow the entries before it.
-fn is_legal_in(number: &PrisonerNumber, in_effect: &[&Entry<PrisonerEvent>], entry: &Entry<PrisonerEvent>) -> bool {
+/// The rule that an entry of a history breaks after the entries before it, if it breaks one.
+fn broken_rule(
+    number: &PrisonerNumber,
+    in_effect: &[&Entry<PrisonerEvent>],
+    entry: &Entry<PrisonerEvent>,
+) -> Option<Rule> {
     let mut state = State::default();
     for earlier in in_effect.iter().take_while(|earlier| earlier.revision != entry.revision) {
         state.apply(earlier);
     }
-    check(number, &state, &entry.event).is_ok()
+    check(number, &state, &entry.event).err().map(|refusal| refusal.rule)
 }
 
 fn end_roles(number: &PrisonerNumber, state: &State, deallocate: Deallocate) -> Result<Vec<PrisonerEvent>, Refusal> {

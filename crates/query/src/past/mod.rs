@@ -2,9 +2,9 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | whose case is a number, at an instant or from first to last? | `cases` |
+//! | whose case is a number, at an instant or from first to last? | `case_at` |
 //! | which cases, POMs, allocations or contacts did a list have? | `lists` |
-//! | what happened to a case, under all of its numbers? | `whole_case` |
+//! | what happened to a case, under all of its numbers? | `case_history` |
 //! | how are histories read from the log, each once? | `histories` |
 //! | which numbers are of one case? | `numbers` |
 //!

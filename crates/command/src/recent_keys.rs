@@ -25,7 +25,7 @@ const KEYS_MAX: usize = 100_000;
 const BULKS_MAX: usize = 1_000;
 
 /// See the module's documentation.
-pub(crate) struct IdempotencyKeys {
+pub(crate) struct RecentKeys {
     requests: Cache<CommandId, KeyedRequest>,
     bulks: Cache<CommandId, Arc<StartedBulk>>,
 }
@@ -45,7 +45,7 @@ pub(crate) struct StartedBulk {
     refused: Mutex<HashMap<PrisonerNumber, Refusal>>,
 }
 
-impl IdempotencyKeys {
+impl RecentKeys {
     pub(crate) fn new() -> Self {
         Self { requests: Cache::new(KEYS_MAX), bulks: Cache::new(BULKS_MAX) }
     }
