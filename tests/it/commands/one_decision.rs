@@ -153,29 +153,35 @@ fn outcomes(ran: &ToolOutput) -> Vec<(String, String)> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_imports_at_once_end_as_one_after_the_other() {
+/// The outcomes of two imports at once of the same cases, by row, each checked with what the case
+/// says: one of the two was recorded, and the other was refused and left nothing behind.
+async fn import_twice_at_once(round: u8) -> [Vec<bool>; 2] {
     let ledger = Ledger::empty().await;
     let directory = DataDir::new();
-    let (one, two) = (("C", SHAH), ("D", NOVAK));
+    let sides = [("C", SHAH), ("D", NOVAK)];
+    let numbers: Vec<_> = (0..150).map(|case| format!("A{case:04}{}A", char::from(b'A' + round))).collect();
+    let files = sides.map(|side| directory.path().join(format!("{}.csv", side.0)));
+    for (file, side) in files.iter().zip(sides) {
+        sheet(file, &numbers, side);
+    }
+    let ran = join_all(files.iter().map(|file| import(&ledger, file))).await;
+    let [one, other] = [&ran[0], &ran[1]].map(outcomes);
+    let cases = describe_cases(&ledger).await;
+    let recorded = ("recorded".to_owned(), String::new());
+    let refused = ("refused".to_owned(), "already-allocated".to_owned());
+    for ((number, one), other) in numbers.iter().zip(&one).zip(&other) {
+        let side = usize::from(*one != recorded);
+        assert_eq!([one, other][side], &recorded, "{number}");
+        assert_eq!([one, other][1 - side], &refused, "{number}");
+        assert_eq!(cases[number], sequence(&[sides[side]]), "{number}");
+    }
+    [one, other].map(|rows| rows.into_iter().map(|row| row == recorded).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_imports_at_once_mix_on_no_case() {
     for round in 0..4 {
-        let numbers: Vec<_> = (0..150).map(|case| format!("A{case:04}{}A", char::from(b'A' + round))).collect();
-        let files = [one, two].map(|request| directory.path().join(format!("{}.csv", request.0)));
-        sheet(&files[0], &numbers, one);
-        sheet(&files[1], &numbers, two);
-        let ran = join_all(files.iter().map(|file| import(&ledger, file))).await;
-        let reports: Vec<_> = ran.iter().map(outcomes).collect();
-        let recorded = ("recorded".to_owned(), String::new());
-        let refused = ("refused".to_owned(), "already-allocated".to_owned());
-        let is_first = reports[0][0] == recorded;
-        let (winner, loser) = if is_first { (&reports[0], &reports[1]) } else { (&reports[1], &reports[0]) };
-        assert!(winner.iter().all(|row| *row == recorded), "{winner:?}");
-        assert!(loser.iter().all(|row| *row == refused), "{loser:?}");
-        let expected = sequence(&[if is_first { one } else { two }]);
-        let cases = describe_cases(&ledger).await;
-        for number in &numbers {
-            assert_eq!(cases[number], expected, "{number}");
-        }
+        import_twice_at_once(round).await;
     }
 }
 
@@ -230,28 +236,48 @@ async fn two_first_imports_of_a_prison_at_once_both_end_well() {
     }
 }
 
-/// An import that has to wait says so on standard error, and goes on when the other one ends.
-#[tokio::test]
-async fn an_import_says_that_it_waits_for_another_one() {
-    let ledger = Ledger::empty().await;
-    let directory = DataDir::new();
-    let file = directory.path().join("cases.csv");
-    sheet(&file, &["A0001AA".to_owned()], ("C", SHAH));
-    let mut other = ledger.database.pool.acquire().await.expect("a connection");
-    let lock = "SELECT pg_advisory_lock(hashtextextended('allocation-ledger import LEI', 0))";
-    sqlx::query(lock).execute(&mut *other).await.expect("the turn of another import");
-    let waits = "SELECT EXISTS (SELECT FROM pg_locks
-                                 WHERE locktype = 'advisory' AND NOT granted
-                                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
-    let release = async {
-        eventually("the import to wait", async || {
-            let waits: bool = sqlx::query_scalar(waits).fetch_one(&ledger.database.pool).await.expect("the locks");
-            waits.then_some(())
-        })
-        .await;
-        sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *other).await.expect("the end of the other import");
-    };
-    let ((), ran) = futures::join!(release, import(&ledger, &file));
-    assert_eq!(outcomes(&ran), [("recorded".to_owned(), String::new())]);
-    assert!(ran.stderr.contains("Another import into LEI is running."), "{}", ran.stderr);
+/// Imports into one prison take turns where the log is in Postgres.
+mod log_in_postgres {
+    use super::*;
+    use crate::support::topology::require_log_in_postgres;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn two_imports_at_once_end_as_one_after_the_other() {
+        require_log_in_postgres();
+        for round in 0..4 {
+            for rows in import_twice_at_once(round).await {
+                assert!(rows.iter().all(|recorded| *recorded == rows[0]), "{rows:?}");
+            }
+        }
+    }
+
+    /// An import that has to wait says so on standard error, and goes on when the other one ends.
+    #[tokio::test]
+    async fn an_import_says_that_it_waits_for_another_one() {
+        require_log_in_postgres();
+        let ledger = Ledger::empty().await;
+        let directory = DataDir::new();
+        let file = directory.path().join("cases.csv");
+        sheet(&file, &["A0001AA".to_owned()], ("C", SHAH));
+        let mut other = ledger.database.pool.acquire().await.expect("a connection");
+        let lock = "SELECT pg_advisory_lock(hashtextextended('allocation-ledger import LEI', 0))";
+        sqlx::query(lock).execute(&mut *other).await.expect("the turn of another import");
+        let waits = "SELECT EXISTS (SELECT FROM pg_locks
+                                     WHERE locktype = 'advisory' AND NOT granted
+                                       AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+        let release = async {
+            eventually("the import to wait", async || {
+                let waits: bool = sqlx::query_scalar(waits).fetch_one(&ledger.database.pool).await.expect("the locks");
+                waits.then_some(())
+            })
+            .await;
+            sqlx::query("SELECT pg_advisory_unlock_all()")
+                .execute(&mut *other)
+                .await
+                .expect("the end of the other import");
+        };
+        let ((), ran) = futures::join!(release, import(&ledger, &file));
+        assert_eq!(outcomes(&ran), [("recorded".to_owned(), String::new())]);
+        assert!(ran.stderr.contains("Another import into LEI is running."), "{}", ran.stderr);
+    }
 }
