@@ -85,7 +85,7 @@ impl Cli {
     /// Starts logging, as the command line asks for it.
     ///
     /// # Errors
-    /// As [`telemetry::start`].
+    /// As [`logs_and_traces::start`].
     pub fn start_telemetry(&self) -> anyhow::Result<Telemetry> {
         logs_and_traces::start(&self.telemetry, self.command.log_filter())
     }

@@ -152,7 +152,7 @@ impl Cluster {
             return Ok(running);
         }
         self.account.make_reachable(&self.data_dir)?;
-        if !self.dir().join(VERSION_FILE).exists() {
+        if !self.is_made()? {
             self.make()?;
         }
         self.start_existing(&self.socket_dir())
@@ -163,7 +163,7 @@ impl Cluster {
     /// data.
     pub(crate) fn start_existing(&self, socket_dir: &Path) -> anyhow::Result<Postmaster> {
         let dir = self.dir();
-        if !dir.join(VERSION_FILE).exists() {
+        if !self.is_made()? {
             let reason =
                 format!("the Postgres cluster {} is gone: bring it back, or restore a backup there", dir.display());
             return Err(LastingError(reason).into());
@@ -199,6 +199,12 @@ impl Cluster {
             }
             thread::sleep(10 * POLL_INTERVAL);
         }
+    }
+
+    /// Whether the cluster exists. An unreadable volume is an error, not a missing cluster.
+    fn is_made(&self) -> anyhow::Result<bool> {
+        let file = self.dir().join(VERSION_FILE);
+        file.try_exists().with_context(|| format!("look for {}", file.display()))
     }
 
     /// The last words of a server that ended, from its log.
@@ -323,12 +329,17 @@ impl Cluster {
             if let Some(status) = child.try_wait().context("wait for Postgres")? {
                 return self.judge_end(status, log_start);
             }
-            let file = PidFile::read(&dir)?;
-            let is_launched = file.is_some_and(|file| file.pid == pid && file.status != ServerStatus::Beginning);
             let postmaster =
                 |child| Postmaster { pid, socket_dir: socket_dir.to_owned(), log_start, child: Some(child) };
-            if is_launched {
-                return Ok(LaunchOutcome::Launched(postmaster(child)));
+            match PidFile::read(&dir) {
+                Ok(Some(file)) if file.pid == pid && file.status != ServerStatus::Beginning => {
+                    return Ok(LaunchOutcome::Launched(postmaster(child)));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    postmaster(child).stop(&dir)?;
+                    return Err(error);
+                }
             }
             if wait.is_in_vain() {
                 postmaster(child).stop(&dir)?;

@@ -5,7 +5,7 @@ use std::{
     fs::OpenOptions,
     io::Write as _,
     os::unix::{
-        fs::{MetadataExt as _, PermissionsExt},
+        fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt},
         net::UnixListener,
         process::CommandExt as _,
     },
@@ -15,7 +15,7 @@ use std::{
 
 use embedded_postgres::{Server, binaries_dir};
 use futures::future::join_all;
-use nix::{sys::stat::Mode, unistd::mkfifo};
+use nix::{fcntl::OFlag, sys::stat::Mode, unistd::mkfifo};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
@@ -181,15 +181,14 @@ impl RecoveryStop {
     }
 
     async fn let_go_on(self) {
-        let writing = tokio::task::spawn_blocking(move || {
-            let content = std::fs::read(&self.file)?;
-            // Waits for the reader.
-            let mut pipe = OpenOptions::new().write(true).open(&self.pipe)?;
-            // The end of the recovery cannot replace a pipe.
-            std::fs::rename(&self.file, &self.pipe)?;
-            pipe.write_all(&content)
-        });
-        writing.await.expect("a thread").expect("write to the pipe");
+        let content = std::fs::read(&self.file).expect("read the file");
+        // Opens only once there is a reader.
+        let mut options = OpenOptions::new();
+        options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        let mut pipe = eventually("a recovery", async || options.open(&self.pipe).ok()).await;
+        // The end of the recovery cannot replace a pipe.
+        std::fs::rename(&self.file, &self.pipe).expect("move the file back");
+        pipe.write_all(&content).expect("write to the pipe");
     }
 }
 

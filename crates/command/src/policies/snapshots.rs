@@ -78,10 +78,13 @@ async fn save(service: &Service) -> bool {
     let Ok(Some(saved)) = spawn_blocking(move || encoding.obligations().snapshot()).await else { return false };
     let position = saved.snapshot.position;
     match service.log().save_snapshot(SNAPSHOT, &saved.snapshot).await {
-        Ok(is_newest) => {
+        Ok(true) => {
             service.obligations().mark_saved(&saved);
-            tracing::debug!(position, is_newest, "the policies' index was saved as of position {position}");
+            tracing::debug!(position, "the policies' index was saved as of position {position}");
         }
+        // Another service's is newer, or is being saved. It may not be usable here, so it counts as
+        // none, and this one is tried again.
+        Ok(false) => tracing::debug!(position, "another service saved the policies' index"),
         Err(error) => {
             let reason = error_chain(&error);
             tracing::warn!(
