@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use chrono::SecondsFormat;
 use clap::{Args, ValueEnum};
 use command::Clock;
+use domain::text::Visible;
 use event_log::EXPORTED;
 use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_otlp::SpanExporter;
@@ -80,7 +81,8 @@ pub fn is_json_by_variable() -> bool {
 /// log, which may not have begun or may leave such lines out.
 pub fn tell_failure(format: LogFormat, reason: &str) {
     match format {
-        LogFormat::Text => eprintln!("error: {reason}"),
+        // It may name a sheet or a heading of a file.
+        LogFormat::Text => eprintln!("error: {}", Visible(reason)),
         LogFormat::Json => {
             let timestamp = Clock::system().now().to_rfc3339_opts(SecondsFormat::Micros, true);
             let message = format!("the program fails: {reason}");

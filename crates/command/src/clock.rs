@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
+use domain::moment::normalise;
 
 /// The machine's clock, or one that a test moves.
 #[derive(Clone)]
@@ -24,13 +25,8 @@ impl Clock {
     /// The time, in whole microseconds: the finest that every store and view can keep.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
-        cut_to_microseconds((self.0)())
+        normalise((self.0)())
     }
-}
-
-/// Cuts an instant to whole microseconds.
-pub(crate) fn cut_to_microseconds(instant: DateTime<Utc>) -> DateTime<Utc> {
-    instant.trunc_subsecs(6)
 }
 
 impl fmt::Debug for Clock {

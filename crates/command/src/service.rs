@@ -23,6 +23,7 @@ use domain::{
     Command, Entry, Event, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId, Username},
+    moment::normalise,
     prison::{self, PrisonEvent},
     prisoner::{self, PrisonerEvent, RecommendationPolicy, lineage::SurvivorChain},
 };
@@ -39,7 +40,6 @@ use tracing::Instrument as _;
 
 use crate::{
     Clock, Error, Outcome, Request,
-    clock::cut_to_microseconds,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
     recent_keys::RecentKeys,
@@ -469,7 +469,7 @@ struct RequestTimes {
 
 impl RequestTimes {
     fn of(request: &Request) -> Self {
-        let effective_at = request.effective_at.map(cut_to_microseconds);
+        let effective_at = request.effective_at.map(normalise);
         Self { effective_at, caused_at: request.causation_id.and(effective_at) }
     }
 }

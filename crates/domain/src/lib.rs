@@ -12,6 +12,7 @@
 //! | what may happen to a prison's roster? | [`prison`] |
 //! | when does a case go to the community? | [`handover`] |
 //! | which officer is responsible at an instant? | [`prisoner::responsibility`] |
+//! | which dates, instants and texts are taken from outside? | [`moment`], [`text`] |
 //! | which words do events, answers and views use? | [`words`] |
 //! | why was a command turned away, and which rules are there? | [`refusal`], [`rule`] |
 
@@ -22,11 +23,13 @@ pub mod generators;
 pub mod handover;
 pub mod identifier;
 pub mod london;
+pub mod moment;
 pub mod officer;
 pub mod prison;
 pub mod prisoner;
 pub mod refusal;
 pub mod rule;
+pub mod text;
 pub mod tier;
 pub mod words;
 

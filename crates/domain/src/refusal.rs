@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike as _, Utc};
 
-use crate::{Rule, identifier::PrisonerNumber};
+use crate::{Rule, identifier::PrisonerNumber, moment::YEARS};
 
 /// A rule's "no": the rule for programs, a sentence for a head of offender management.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,9 +25,6 @@ impl Refusal {
     }
 }
 
-/// The earliest year in which anything in a ledger of living people can have happened.
-const EFFECTIVE_YEAR_MIN: i32 = 1900;
-
 /// Refuses an effective time in the future, or so long ago that it is a slip of the pen.
 pub(crate) fn check_effective_at(effective_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
     if effective_at > now {
@@ -36,10 +33,10 @@ pub(crate) fn check_effective_at(effective_at: DateTime<Utc>, now: DateTime<Utc>
             "The effective time is in the future. An event can be backdated, never postdated.",
         ));
     }
-    if effective_at.year() < EFFECTIVE_YEAR_MIN {
+    if effective_at.year() < *YEARS.start() {
         return Err(Refusal::new(
             Rule::EffectiveTimeTooEarly,
-            format!("The effective time is before {EFFECTIVE_YEAR_MIN}. Check the year."),
+            format!("The effective time is before {}. Check the year.", YEARS.start()),
         ));
     }
     Ok(())

@@ -18,7 +18,7 @@ use std::{fmt, str::FromStr};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
-use domain::{Stream, identifier::EventId};
+use domain::{Stream, identifier::EventId, moment::normalise};
 use kurrentdb::EventData;
 use serde_json::value::RawValue;
 
@@ -155,7 +155,7 @@ fn metadata_parts(metadata: &Bytes) -> Option<(DateTime<Utc>, AppendId, Bytes)> 
     let (recorded_at, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'"')?)?;
     let (append, rest) = rest.strip_prefix(APPEND_ID)?.split_at_checked(16)?;
     let ledger = rest.strip_prefix(LEDGER)?.strip_suffix(b"}")?;
-    let recorded_at = DateTime::parse_from_rfc3339(str::from_utf8(recorded_at).ok()?).ok()?.to_utc();
+    let recorded_at = normalise(DateTime::parse_from_rfc3339(str::from_utf8(recorded_at).ok()?).ok()?.to_utc());
     let append = u64::from_str_radix(str::from_utf8(append).ok()?, 16).ok()?;
     Some((recorded_at, AppendId(append), metadata.slice_ref(ledger)))
 }

@@ -9,8 +9,8 @@ use std::{
     ops::Range,
 };
 
-use chrono::{DateTime, SubsecRound as _, Utc};
-use domain::Stream;
+use chrono::{DateTime, Utc};
+use domain::{Stream, moment::normalise};
 use uuid::Uuid;
 
 use event_log::{AppendReceipt, ExpectedRevision, NewEvent};
@@ -156,7 +156,7 @@ pub(crate) fn decide<'a>(assumed: &AssumedRevisions, appends: impl Iterator<Item
         let first_row = rows.streams.len();
         let first_revision = append.expected.next();
         for (revision, event) in (first_revision..).zip(&append.events) {
-            recorded_at = recorded_at.max(event.recorded_at.trunc_subsecs(6));
+            recorded_at = recorded_at.max(normalise(event.recorded_at));
             rows.push(name, revision, event, recorded_at);
         }
         let last = first_revision + append.events.len() as u64 - 1;

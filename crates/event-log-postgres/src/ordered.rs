@@ -14,7 +14,8 @@ use std::{
     fmt,
 };
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
+use domain::moment::normalise;
 use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 
 use event_log::{ExpectedRevision, LogError, OrderedError, OrderedEvent};
@@ -127,7 +128,7 @@ fn rows<'a>(after: u64, names: &'a [String], events: &'a [OrderedEvent]) -> Resu
     for ((position, name), OrderedEvent { revision, event, .. }) in (after + 1..).zip(names).zip(events) {
         let (revision, recorded_at) = (*revision, event.recorded_at);
         let before = times.insert(name, recorded_at).unwrap_or(DateTime::UNIX_EPOCH);
-        if recorded_at < before || recorded_at != recorded_at.trunc_subsecs(6) {
+        if recorded_at < before || recorded_at != normalise(recorded_at) {
             return Err(OrderedError::RecordedTime { position, recorded_at, before });
         }
         match moved.entry(name) {

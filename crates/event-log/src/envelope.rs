@@ -8,6 +8,7 @@ use domain::{
     Entry, Event, Stream,
     event::{RecordedBy, SCHEMA_VERSION},
     identifier::{CommandId, EventId},
+    moment::deserialize_stored,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -20,7 +21,8 @@ use crate::{LogError, NewEvent, RecordedEvent};
 pub struct Metadata {
     /// The version of the data's format.
     pub schema_version: u16,
-    /// When the event holds in the world.
+    /// When the event holds in the world. A stored leap second is read as the second after it.
+    #[serde(deserialize_with = "deserialize_stored")]
     pub effective_at: DateTime<Utc>,
     /// The person or service that recorded it, and the client used.
     pub recorded_by: RecordedBy,

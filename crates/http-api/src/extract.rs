@@ -8,21 +8,16 @@ use std::borrow::Cow;
 
 use axum::{
     extract::{
-        FromRequest, FromRequestParts, Path, Request,
+        FromRequest, FromRequestParts, Path, Query, RawPathParams, Request,
         path::ErrorKind,
         rejection::{BytesRejection, PathRejection},
     },
     http::{HeaderMap, StatusCode, Uri, header, request::Parts},
 };
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use crate::{
-    BODY_BYTES_MAX, Problem,
-    instant::{YEARS, is_in_range},
-    problem::Fault,
-};
+use crate::{BODY_BYTES_MAX, Problem, headers::whole_number, problem::Fault};
 
 /// A JSON body.
 #[derive(Debug, Clone, Copy)]
@@ -88,26 +83,7 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         json_problem(&path, &error.into_inner())
     })?;
     deserializer.end().map_err(|error| malformed_body_problem(&error))?;
-    refuse_effective_at_out_of_range(bytes)?;
     Ok(value)
-}
-
-/// Every command's body may have an effective time. One outside [`YEARS`] is a slip, which some
-/// stores could not hold, so it is refused here for all commands.
-fn refuse_effective_at_out_of_range(bytes: &[u8]) -> Result<(), Problem> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct EffectiveAt {
-        effective_at: Option<DateTime<Utc>>,
-    }
-    // The type that was read has judged a body without this member, or with another type of it.
-    match serde_json::from_slice(bytes) {
-        Ok(EffectiveAt { effective_at: Some(instant) }) if !is_in_range(instant) => {
-            let detail = format!("not in the years {} to {}; {WRITE_AN_INSTANT}", YEARS.start(), YEARS.end());
-            Err(Problem::fault("date-invalid", Fault::pointer("#/effectiveAt", detail)))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn malformed_body_problem(error: &serde_json::Error) -> Problem {
@@ -176,30 +152,21 @@ impl<'a> Complaint<'a> {
             Self::Unknown(field)
         } else if let Some(field) = quoted("missing field `") {
             Self::Missing(field)
-        } else if text.starts_with('`') && text.contains("` is not a ") {
+        } else if let Some((value, kind)) = text.rsplit_once("` is not ")
+            && value.starts_with('`')
+            && (kind.starts_with("a ") || kind.starts_with("an "))
+        {
             // The form of `domain::identifier::InvalidValue` and of
-            // `crate::instant::InvalidInstant`.
-            if text.contains("` is not a date") { Self::Date } else { Self::Identifier }
-        } else if NOT_A_DATE.contains(&text) {
-            Self::Date
+            // `domain::moment::InvalidMoment`. The value may hold anything, so the last such words
+            // count.
+            let is_moment = kind.starts_with("a date in ") || kind.starts_with("an instant in ");
+            if is_moment { Self::Date } else { Self::Identifier }
         } else {
             Self::Other
         }
     }
 }
 
-/// How chrono says that a text is not a date or instant.
-const NOT_A_DATE: [&str; 6] = [
-    "input is out of range",
-    "no possible date and time matching input",
-    "input is not enough for unique date and time",
-    "input contains invalid characters",
-    "premature end of input",
-    "trailing input",
-];
-
-const WRITE_A_DATE: &str = "write a date such as 2026-03-01";
-const WRITE_AN_INSTANT: &str = "write an instant such as 2026-03-01T09:00:00Z";
 const WRITE_A_UUID: &str = "write a UUID such as 0b5b2c5e-6e0a-4a0e-9c55-2a3c6d1f8e11";
 const WRITE_A_WHOLE_NUMBER: &str = "write a whole number";
 const WRITE_A_NUMBER: &str = "write a number such as 0.5";
@@ -208,10 +175,6 @@ const WRITE_A_TRUTH: &str = "write true or false";
 /// Puts a library's complaint into words that a caller can act on. Complaints of this project's own
 /// types are in such words already.
 fn in_words(complaint: &str) -> Cow<'_, str> {
-    if NOT_A_DATE.contains(&complaint) {
-        return format!("not a date or an instant; {WRITE_A_DATE}, {}", WRITE_AN_INSTANT.trim_start_matches("write "))
-            .into();
-    }
     if complaint.starts_with("UUID parsing failed") {
         return format!("not a UUID; {WRITE_A_UUID}").into();
     }
@@ -254,17 +217,23 @@ fn in_words(complaint: &str) -> Cow<'_, str> {
 /// Puts a library's name for an expected type into words.
 fn describe_expected(expected: &str) -> Cow<'_, str> {
     match expected {
-        "a formatted date string" => WRITE_A_DATE.into(),
-        "an RFC 3339 formatted date and time string" => WRITE_AN_INSTANT.into(),
         "a formatted UUID string" | "UUID" => WRITE_A_UUID.into(),
         "i64" | "u64" | "i32" | "u32" | "u16" | "u8" => WRITE_A_WHOLE_NUMBER.into(),
         "f64" | "f32" => WRITE_A_NUMBER.into(),
         "a boolean" => WRITE_A_TRUTH.into(),
         "a string" | "a borrowed string" => "write a text in quotes".into(),
         "a sequence" => "write an array".into(),
+        // The types of `domain::moment` expect an example.
+        example if example.contains(" such as ") => format!("write {example}").into(),
         other if other.starts_with("struct ") || other == "a map" => "write an object".into(),
         other => format!("expected is {other}").into(),
     }
+}
+
+/// Whether a text is a number with a plus sign, which `str::parse` and so serde would take as a
+/// second spelling of the number. No parameter of another kind looks like it.
+fn is_number_with_sign(text: &str) -> bool {
+    text.strip_prefix('+').is_some_and(|number| whole_number::<u128>(number).is_some())
 }
 
 /// The parameters in a path.
@@ -275,6 +244,12 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if let Ok(parameters) = RawPathParams::from_request_parts(parts, state).await
+            && let Some((_, number)) = parameters.iter().find(|(_, value)| is_number_with_sign(value))
+        {
+            let text = format!("`{number}` is not a whole number that fits here; {WRITE_A_WHOLE_NUMBER}.");
+            return Err(Problem::bad_request("identifier-invalid", text));
+        }
         match Path::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(error)) => {
@@ -312,7 +287,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 impl<T: DeserializeOwned> Params<T> {
     /// Reads the query of a URI.
     pub(crate) fn from_uri(uri: &Uri) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(uri).map(|axum::extract::Query(value)| Self(value)).map_err(|rejection| {
+        if let Ok(Query(parameters)) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            && let Some((name, number)) = parameters.iter().find(|(_, value)| is_number_with_sign(value))
+        {
+            let detail = format!("`{number}` is not a whole number that fits here; {WRITE_A_WHOLE_NUMBER}");
+            return Err(Problem::fault("parameter-invalid", Fault::parameter(name, detail)));
+        }
+        Query::try_from_uri(uri).map(|Query(value)| Self(value)).map_err(|rejection| {
             use std::error::Error as _;
             let text = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
             parameter_problem(&text)
@@ -347,8 +328,11 @@ fn parameter_problem(text: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::NaiveDate;
-    use domain::identifier::{PrisonerNumber, StaffId};
+    use domain::{
+        identifier::{PrisonerNumber, StaffId},
+        moment::{Date, Instant},
+    };
+    use serde::Deserialize;
     use serde_json::json;
 
     #[derive(Debug, Deserialize)]
@@ -357,8 +341,8 @@ mod tests {
     struct Example {
         pom: Pom,
         number: Option<PrisonerNumber>,
-        day: Option<NaiveDate>,
-        effective_at: Option<DateTime<Utc>>,
+        day: Option<Date>,
+        effective_at: Option<Instant>,
         list: Option<Vec<Pom>>,
         id: Option<uuid::Uuid>,
         count: Option<u8>,
@@ -399,7 +383,7 @@ mod tests {
 
     #[test]
     fn an_impossible_date_is_refused_as_a_date() {
-        for day in ["2026-02-30", "2026-13-01", "yesterday", "2026-01-01x", "2026", ""] {
+        for day in ["2026-02-30", "2026-13-01", "yesterday", "2026-1-1", " 2026-01-01", "2026", "", "` is not a tier"] {
             check(&json!({"pom": {"staffId": 1}, "day": day}).to_string(), "date-invalid", Some("#/day"));
         }
         for instant in ["2026-02-30T00:00:00Z", "2026-01-01T25:00:00Z", "2026-01-01", "2026-01-01T00:00:00"] {
@@ -421,9 +405,13 @@ mod tests {
     fn a_refusal_says_what_to_write() {
         check_words(
             r#"{"day":"2026-02-30"}"#,
-            "#/day: not a date or an instant; write a date such as 2026-03-01, an instant such as 2026-03-01T09:00:00Z.",
+            "#/day: `2026-02-30` is not a date in the years 1900 to 2199; write a date such as 2026-03-01.",
         );
         check_words(r#"{"day":1}"#, "#/day: integer 1 does not fit here; write a date such as 2026-03-01.");
+        check_words(
+            r#"{"effectiveAt":1}"#,
+            "#/effectiveAt: integer 1 does not fit here; write an instant such as 2026-03-01T09:00:00Z.",
+        );
         check_words(r#"{"id":"1"}"#, "#/id: not a UUID; write a UUID such as 0b5b2c5e-6e0a-4a0e-9c55-2a3c6d1f8e11.");
         check_words(r#"{"count":"1"}"#, "#/count: string \"1\" does not fit here; write a whole number.");
         check_words(r#"{"count":256}"#, "#/count: integer 256 does not fit here; write a whole number.");
@@ -435,7 +423,7 @@ mod tests {
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "kebab-case", deny_unknown_fields)]
     #[expect(dead_code, reason = "only whether it can be read is of interest")]
-    struct Query {
+    struct ExampleQuery {
         staff_id: Option<StaffId>,
         #[serde(default, deserialize_with = "crate::instant::optional_known_at")]
         known_at: Option<event_log::KnownAt>,
@@ -443,7 +431,8 @@ mod tests {
 
     async fn check_query(query: &str, code: &str, parameter: &str) {
         let request = Request::builder().uri(format!("/x?{query}")).body(()).expect("a request");
-        let refused = Params::<Query>::from_request_parts(&mut request.into_parts().0, &()).await.expect_err("refused");
+        let refused =
+            Params::<ExampleQuery>::from_request_parts(&mut request.into_parts().0, &()).await.expect_err("refused");
         let document = serde_json::to_value(refused.document()).expect("JSON");
         assert_eq!(document["code"], code, "{document}");
         assert_eq!(document["errors"][0]["parameter"], parameter, "{document}");
@@ -453,6 +442,7 @@ mod tests {
     async fn a_query_is_refused_with_its_code_and_parameter() {
         check_query("kown-at=5", "parameter-unknown", "kown-at").await;
         check_query("staff-id=x", "parameter-invalid", "staff-id").await;
+        check_query("staff-id=%2B5", "parameter-invalid", "staff-id").await;
         check_query("known-at=soon", "parameter-invalid", "known-at").await;
     }
 }

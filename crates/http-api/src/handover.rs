@@ -1,12 +1,12 @@
 //! The sentence facts in a request: the command side records them, the query side calculates with
 //! them.
 
-use chrono::{DateTime, NaiveDate, Utc};
-use domain::handover::Facts;
+use domain::{
+    handover::Facts,
+    moment::{Date, Instant},
+};
 use serde::{Deserialize, Deserializer, de};
 use utoipa::ToSchema;
-
-use crate::instant::optional_date;
 
 /// Sentence facts, all from NOMIS: all optional, but `indeterminate` where they are recorded.
 /// London dates.
@@ -18,23 +18,23 @@ pub struct FactsBody {
     /// other fact.
     pub indeterminate: Option<bool>,
     /// When the sentence began.
-    #[serde(default, deserialize_with = "optional_date")]
-    pub sentence_start_date: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub sentence_start_date: Option<Date>,
     /// Tariff expiry date (TED).
-    #[serde(default, deserialize_with = "optional_date")]
-    pub tariff_date: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub tariff_date: Option<Date>,
     /// Target hearing date (THD) of the parole board.
-    #[serde(default, deserialize_with = "optional_date")]
-    pub target_hearing_date: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub target_hearing_date: Option<Date>,
     /// Parole eligibility date (PED).
-    #[serde(default, deserialize_with = "optional_date")]
-    pub parole_eligibility_date: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub parole_eligibility_date: Option<Date>,
     /// Conditional release date (CRD).
-    #[serde(default, deserialize_with = "optional_date")]
-    pub conditional_release_date: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub conditional_release_date: Option<Date>,
     /// Automatic release date (ARD).
-    #[serde(default, deserialize_with = "optional_date")]
-    pub automatic_release_date: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub automatic_release_date: Option<Date>,
     /// A determinate sentence with parole.
     #[serde(default, deserialize_with = "null_is_false")]
     pub determinate_parole: bool,
@@ -66,17 +66,18 @@ pub struct FactsBody {
     #[serde(default, deserialize_with = "null_is_false")]
     pub womens_estate: bool,
     /// The day on which the category became open (women's estate).
-    #[serde(default, deserialize_with = "optional_date")]
-    pub category_active_since: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub category_active_since: Option<Date>,
     /// The day of arrival at the open prison (men's estate).
-    #[serde(default, deserialize_with = "optional_date")]
-    pub prison_arrival_date: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub prison_arrival_date: Option<Date>,
     /// "Today" for the calculation; absent, the London date of `effectiveAt`, and without that, of
     /// now.
-    #[serde(default, deserialize_with = "optional_date")]
-    pub calculated_on: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub calculated_on: Option<Date>,
     /// When the plan holds from; absent, from now.
-    pub effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub effective_at: Option<Instant>,
 }
 
 impl FactsBody {
@@ -85,12 +86,12 @@ impl FactsBody {
     pub fn into_facts(self) -> Facts {
         Facts {
             indeterminate: self.indeterminate.unwrap_or_default(),
-            sentence_start_date: self.sentence_start_date,
-            tariff_date: self.tariff_date,
-            target_hearing_date: self.target_hearing_date,
-            parole_eligibility_date: self.parole_eligibility_date,
-            conditional_release_date: self.conditional_release_date,
-            automatic_release_date: self.automatic_release_date,
+            sentence_start_date: self.sentence_start_date.map(Into::into),
+            tariff_date: self.tariff_date.map(Into::into),
+            target_hearing_date: self.target_hearing_date.map(Into::into),
+            parole_eligibility_date: self.parole_eligibility_date.map(Into::into),
+            conditional_release_date: self.conditional_release_date.map(Into::into),
+            automatic_release_date: self.automatic_release_date.map(Into::into),
             determinate_parole: self.determinate_parole,
             additional_indeterminate_sentence: self.additional_indeterminate_sentence,
             recalled: self.recalled,
@@ -101,9 +102,9 @@ impl FactsBody {
             in_open_conditions: self.in_open_conditions,
             open_prison_rules_apply: self.open_prison_rules_apply,
             womens_estate: self.womens_estate,
-            category_active_since: self.category_active_since,
-            prison_arrival_date: self.prison_arrival_date,
-            calculated_on: self.calculated_on,
+            category_active_since: self.category_active_since.map(Into::into),
+            prison_arrival_date: self.prison_arrival_date.map(Into::into),
+            calculated_on: self.calculated_on.map(Into::into),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! This module and `problem` depend on each other: a problem carries a header, and a malformed
 //! header is a problem.
 
+use std::str::FromStr;
+
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
@@ -107,8 +109,14 @@ fn command_id(headers: &HeaderMap) -> Result<CommandId, Problem> {
     })
 }
 
+/// The number that a text of digits alone writes: unlike `str::parse`, it takes no sign.
+#[must_use]
+pub fn whole_number<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
 fn revision(text: &str) -> Option<u64> {
-    text.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    whole_number(text.strip_prefix('"')?.strip_suffix('"')?)
 }
 
 fn client(headers: &HeaderMap) -> String {

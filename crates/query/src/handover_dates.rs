@@ -84,7 +84,7 @@ impl From<Result<HandoverDates, Refusal>> for HandoverDatesLine {
 pub fn answer(json: &[u8], today: NaiveDate) -> HandoverDatesLine {
     match from_json::<FactsBody>(json) {
         Ok(facts) => {
-            let today = facts.effective_at.map_or(today, london::date);
+            let today = facts.effective_at.map_or(today, |at| london::date(at.into()));
             work_out(&facts.into_facts(), today).into()
         }
         Err(problem) => HandoverDatesLine::Error { error: problem.into() },

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::moment::normalise;
 use event_log::{LogError, SharedLog};
 use http_api::health::Component;
 use sqlx::{
@@ -96,7 +97,7 @@ impl QueryState {
     /// views.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
     pub(crate) fn now(&self) -> DateTime<Utc> {
-        Utc::now().trunc_subsecs(6)
+        normalise(Utc::now())
     }
 
     /// How the views are: whether they can be read, how far they have come, and whether that is far

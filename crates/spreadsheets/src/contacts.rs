@@ -113,11 +113,13 @@ fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<ContactLine>> 
         Cell::Empty => None,
         cell => Some(value::staff_id(cell).map_err(|wrong| refused(Field::StaffId, wrong))?),
     };
-    let name = text(Field::PomName).map(|name| value::person_name(&name));
+    let read = |field: Field, text: String| value::text(text).map_err(|wrong| refused(field, wrong));
+    let name = read(Field::PomName, value::person_name(&cell(Field::PomName).to_string()))?;
     if staff_id.is_none() && name.is_none() {
         return Err(refused(Field::StaffId, "the row names nobody".to_owned()));
     }
-    let contact_type = text(Field::ContactType).unwrap_or_else(|| CONTACT_TYPE.to_owned());
+    let contact_type = read(Field::ContactType, cell(Field::ContactType).to_string())?;
+    let contact_type = contact_type.unwrap_or_else(|| CONTACT_TYPE.to_owned());
     Ok(ContactSeen { prisoner_number, staff_id, name, contact_type })
 }
 

@@ -173,19 +173,21 @@ impl RowCells<'_> {
                 format!("{}: {written} is too long ago; nobody was allocated to a POM then", Field::AllocatedOn),
             ));
         }
-        let name = [Field::PomName, Field::PomForename].map(|field| self.cell(field).to_string());
-        let pom_name = match name {
-            [surname, forename] if !surname.is_empty() && !forename.is_empty() => {
-                Some(format!("{surname}, {forename}"))
-            }
-            [name, _] => Some(value::person_name(&name)).filter(|name| !name.is_empty()),
+        let name = match [Field::PomName, Field::PomForename].map(|field| self.cell(field).to_string()) {
+            [surname, forename] if !surname.is_empty() && !forename.is_empty() => format!("{surname}, {forename}"),
+            [name, _] => value::person_name(&name),
         };
-        let note = Some(self.cell(Field::Note).to_string()).filter(|note| !note.is_empty());
+        let pom_name = value::text(name).map_err(|wrong| self.value_problem(Field::PomName, &wrong))?;
+        let note = self.value(Field::Note, value::lines)?;
         Ok(SheetCase { prisoner_number, tier, staff_id, pom_name, pom_kind, allocated_on, note })
     }
 
     fn value<T>(&self, field: Field, read: fn(&Cell) -> Result<T, ValueProblem>) -> Result<T, RowProblem> {
-        read(self.cell(field)).map_err(|wrong| self.problem(field, field.code(), format!("{field}: {wrong}")))
+        read(self.cell(field)).map_err(|wrong| self.value_problem(field, &wrong))
+    }
+
+    fn value_problem(&self, field: Field, wrong: &str) -> RowProblem {
+        self.problem(field, field.code(), format!("{field}: {wrong}"))
     }
 
     fn problem(&self, field: Field, code: &str, reason: String) -> RowProblem {

@@ -279,6 +279,59 @@ fn the_problem_of_a_row_is_named() {
     );
 }
 
+/// Workbooks hold characters that a terminal obeys, and texts of any length; the ledger takes from
+/// a file what it takes from a request.
+#[test]
+fn text_that_the_ledger_does_not_take_is_refused_with_its_row() {
+    let table = read(&[sheet(
+        "cases",
+        &format!(
+            "NOMS no|Tier|POM|Staff id|POM type|Date allocated|Notes\n\
+             A0001BC|B|Okafor\u{1b}[2J|485926|PO|24/07/2019|\n\
+             A0002BC|B|Okafor, Gra\0ce|485926|PO|24/07/2019|\n\
+             A0003BC|B|{}|485926|PO|24/07/2019|\n\
+             A0004BC|B|Okafor, Grace|485926|PO|24/07/2019|bell\u{7}here\n\
+             A0005BC|B|Okafor, Grace|485926|PO|24/07/2019|a\tb",
+            "x".repeat(501)
+        ),
+    )]);
+    let found: Vec<_> = table
+        .rows
+        .iter()
+        .map(|row| match &row.case {
+            Ok(case) => format!("{:?}", case.note),
+            Err(problem) => format!("{} {}", problem.code, problem.reason),
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "pom-name POM's name: the control character U+001B is not allowed in text",
+            "pom-name POM's name: the control character U+0000 is not allowed in text",
+            "pom-name POM's name: 501 characters; at most 500 are allowed",
+            "note note: the control character U+0007 is not allowed in text",
+            "Some(\"a\\tb\")",
+        ]
+    );
+}
+
+#[test]
+fn contacts_with_text_that_the_ledger_does_not_take_are_refused() {
+    let sheets = [sheet(
+        "contacts",
+        "Prisoner number|Name|Contact type\nA0001BC|Okafor\u{1b}, Grace|POM\nA0002BC|Okafor, Grace|P\0OM\n\
+         A0003BC|Okafor, Grace|POM",
+    )];
+    let layout = find(&sheets, None, &[], contacts::FIELDS).expect("contacts");
+    let found: Vec<_> = contacts::contacts(&sheets[0], &layout)
+        .into_iter()
+        .map(|(_, contact)| contact.map_or_else(|line| line.reason.unwrap_or_default(), |contact| contact.contact_type))
+        .collect();
+    assert!(found[0].starts_with("POM's name: the control character U+001B is not allowed"), "{found:?}");
+    assert!(found[1].starts_with("contact type: the control character U+0000 is not allowed"), "{found:?}");
+    assert_eq!(found[2], "POM");
+}
+
 #[test]
 fn contacts_in_another_sheet_are_not_taken_for_gone() {
     let sheets = [

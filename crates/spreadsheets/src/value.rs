@@ -8,7 +8,10 @@
 use chrono::{Datelike as _, Days, NaiveDate};
 use domain::{
     identifier::{PrisonerNumber, StaffId},
+    london,
+    moment::{Instant, YEARS},
     officer::PomKind,
+    text::{Lines, Text},
     tier::Tier,
 };
 
@@ -66,15 +69,29 @@ pub fn pom_kind(cell: &Cell) -> Result<PomKind, ValueProblem> {
 }
 
 /// A date: a date cell, day first with `/`, `-`, `.` or spaces, with the month's name, ISO, or a
-/// spreadsheet's serial number. A year of two digits is in this century, since OMiC is.
+/// spreadsheet's serial number. A year of two digits is in this century, since OMiC is. An instant
+/// with a time zone is a date in London.
 pub fn date(cell: &Cell) -> Result<NaiveDate, ValueProblem> {
-    let wrong = || "a date is needed, day first, such as 31/12/2019 or 31-Dec-19".to_owned();
-    match cell {
-        Cell::Empty => Err(EMPTY.to_owned()),
-        Cell::Date(date) => Ok(*date),
-        Cell::Number(serial) => date_of_serial(*serial).ok_or_else(wrong),
-        Cell::Text(text) => date_of_text(text).ok_or_else(wrong),
-    }
+    let date = match cell {
+        Cell::Empty => return Err(EMPTY.to_owned()),
+        Cell::Date(date) => Some(*date),
+        Cell::Number(serial) => date_of_serial(*serial),
+        Cell::Text(text) => date_of_text(text),
+    };
+    date.filter(|date| YEARS.contains(&date.year()))
+        .ok_or_else(|| "a date is needed, day first, such as 31/12/2019 or 31-Dec-19".to_owned())
+}
+
+/// Text in one line, by the rule that the ledger has for all text; `None` for an empty cell.
+pub fn text(text: String) -> Result<Option<String>, ValueProblem> {
+    let read = |text: String| Text::try_from(text).map(Into::into).map_err(|wrong| wrong.to_string());
+    Some(text).filter(|text| !text.is_empty()).map(read).transpose()
+}
+
+/// Text in lines, by the rule that the ledger has for all text; `None` for an empty cell.
+pub fn lines(cell: &Cell) -> Result<Option<String>, ValueProblem> {
+    let read = |text: String| Lines::try_from(text).map(Into::into).map_err(|wrong| wrong.to_string());
+    Some(cell.to_string()).filter(|text| !text.is_empty()).map(read).transpose()
 }
 
 /// A name as "Surname, Forename". `Grace Okafor` is turned round; a single word stays as it is.
@@ -120,6 +137,9 @@ fn date_of_text(text: &str) -> Option<NaiveDate> {
     if let Ok(serial) = text.parse::<f64>() {
         return date_of_serial(serial);
     }
+    if let Ok(instant) = text.parse::<Instant>() {
+        return Some(london::date(instant.into()));
+    }
     let text = text.to_lowercase();
     // The parts are runs of digits or of letters, with any separators between them.
     let mut parts: Vec<&str> = Vec::new();
@@ -136,9 +156,10 @@ fn date_of_text(text: &str) -> Option<NaiveDate> {
             rest = &rest[first.len_utf8()..];
             continue;
         }
-        // Words around a date: `Mon 1st of July`, `T` before a time.
+        // Words around a date: `Mon 1st of July`, `T` before a time. A `z` is a time zone, which
+        // only an instant as above has.
         let part = &rest[..len];
-        if !matches!(part, "st" | "nd" | "rd" | "th" | "of" | "t" | "z") && !is_weekday(part) {
+        if !matches!(part, "st" | "nd" | "rd" | "th" | "of" | "t") && !is_weekday(part) {
             parts.push(part);
         }
         rest = &rest[len..];
@@ -162,7 +183,7 @@ fn date_of_text(text: &str) -> Option<NaiveDate> {
         4 => year.parse().ok()?,
         _ => return None,
     };
-    NaiveDate::from_ymd_opt(year, month, day).filter(|date| date.year() > 0)
+    NaiveDate::from_ymd_opt(year, month, day)
 }
 
 fn month_of_name(name: &str) -> Option<u32> {
@@ -292,6 +313,14 @@ mod tests {
         ] {
             check(Cell::text(text), "2019-12-31");
         }
+        for instant in
+            ["2019-12-31T00:00:00Z", "2019-12-31T23:59:59.999Z", "2019-12-31T00:30:00+01:00", "2019-12-30T23:59:60Z"]
+        {
+            let expected = if instant.ends_with("+01:00") { "2019-12-30" } else { "2019-12-31" };
+            check(Cell::text(instant), expected);
+        }
+        check(Cell::text("2019-06-30T23:00:00Z"), "2019-07-01");
+        check(Cell::text("2019-07-01T00:00:00+01:00"), "2019-07-01");
         check(Cell::Number(43_830.0), "2019-12-31");
         check(Cell::text("01/02/2019"), "2019-02-01");
         check(Cell::text("1/2/19"), "2019-02-01");
@@ -308,8 +337,17 @@ mod tests {
             "12/2019",
             "",
             "31/12/2019 and later",
+            // A time zone, but no instant: which London date it is, is not for us to guess.
+            "2019-06-30 23:00:00Z",
+            "2019-06-30T23:00Z",
+            "31/12/1899",
+            "2200-01-01",
+            "0001-01-01",
         ] {
             check(Cell::text(wrong), "-");
+        }
+        for year in [-4_800, 1, 1_899, 2_200, 9_999, 262_142] {
+            check(Cell::Date(NaiveDate::from_ymd_opt(year, 6, 1).expect("a date")), "-");
         }
         check(Cell::Number(2019.0), "-");
     }

@@ -12,6 +12,7 @@ mod log_in_postgres;
 mod merges;
 mod one_decision;
 mod own_ids;
+mod points_in_time;
 mod policies;
 mod problems;
 mod refusals;

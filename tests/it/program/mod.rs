@@ -1,6 +1,7 @@
 //! The program itself: how it serves, its tools, and the data that they read and write.
 
 mod crash;
+mod dates;
 mod dictionary;
 mod embedded_postgres;
 mod generate;

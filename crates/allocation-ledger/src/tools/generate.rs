@@ -6,10 +6,13 @@
 use std::{pin::pin, time::Instant};
 
 use anyhow::{Context as _, bail};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use clap::{Args, value_parser};
 use command::Clock;
-use domain::london;
+use domain::{
+    london,
+    moment::{Date, YEARS},
+};
 use event_log::OrderedError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -44,7 +47,7 @@ pub struct Settings {
     seed: u64,
     /// Last day of the history
     #[arg(long, default_value = "2026-10-31", value_name = "DATE")]
-    until: NaiveDate,
+    until: Date,
     /// One JSON object when done
     #[arg(long)]
     json: bool,
@@ -66,8 +69,17 @@ struct HistorySize {
 /// The log holds events already, it is interrupted, or the store fails; what was written by then is
 /// a shorter history.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    if settings.until > london::date(Clock::system().now()) {
+    if last_day(settings) > london::date(Clock::system().now()) {
         bail!("--until {} is still to come: nothing can have been recorded then yet", settings.until);
+    }
+    if first_day(settings).year() < *YEARS.start() {
+        bail!(
+            "{} years up to {} would begin before {}, which the ledger does not record: give a later --until, or fewer \
+             --years",
+            settings.years,
+            settings.until,
+            YEARS.start()
+        );
     }
     let (HistorySize { events, cases }, seconds) = LogStore::with(&settings.stores, async |store| {
         let started = Instant::now();
@@ -76,7 +88,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     })
     .await?;
     let rate = (events as f64 / seconds).round();
-    let (prisons, seed, until) = (settings.prisons, settings.seed, settings.until);
+    let (prisons, seed, until) = (settings.prisons, settings.seed, last_day(settings));
     print_line(&if settings.json {
         json!({
             "events": events, "cases": cases, "prisons": prisons, "seconds": seconds, "eventsPerSecond": rate,
@@ -92,9 +104,14 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     })
 }
 
+/// The last day of the history.
+fn last_day(settings: &Settings) -> NaiveDate {
+    settings.until.into()
+}
+
 /// The first day of the history.
 fn first_day(settings: &Settings) -> NaiveDate {
-    years_before(settings.until, settings.years)
+    years_before(last_day(settings), settings.years)
 }
 
 async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<HistorySize> {
@@ -109,7 +126,7 @@ async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<HistoryS
         prisoners: settings.prisoners as usize,
         prisons: settings.prisons as usize,
         from: first_day(settings),
-        until: settings.until,
+        until: last_day(settings),
     };
     let seed = settings.seed;
     let (batches, mut waiting) = mpsc::channel::<Batch>(BATCHES_WAITING_MAX);

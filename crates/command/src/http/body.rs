@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use domain::moment::Instant;
 use event_log::request_digest;
 use http_api::{
     Problem,
@@ -52,5 +52,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CommandBody<T> {
 #[schema(as = OnlyEffectiveAt)]
 pub(super) struct OnlyEffectiveAtBody {
     /// When it holds from, in the past; absent, from now.
-    pub(super) effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(super) effective_at: Option<Instant>,
 }

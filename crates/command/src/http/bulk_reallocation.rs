@@ -8,6 +8,7 @@ use axum::{
 use domain::{
     Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
+    text::Text,
 };
 use http_api::{CommandHeaders, PathParams, Problem, event::EventDocument};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,6 @@ use super::{
     answer::{ProblemResponses, add_command_headers},
     choice::choice_body,
     refuse_if_match,
-    text::Text,
 };
 use crate::{Outcome, Service, operations::bulk};
 
@@ -132,7 +132,7 @@ pub(super) async fn reallocate_in_bulk(
         request_digest,
         correlation_id: headers.correlation_id,
         recorded_by: service.recorded_by(headers.recorded_by, headers.client),
-        effective_at: fields.effective_at,
+        effective_at: fields.effective_at.map(Into::into),
     };
     let outcome = bulk::reallocate(&service, &request).await?;
     let position = outcome.accepted.iter().map(|(_, moved)| moved.position()).max();

@@ -52,15 +52,16 @@ macro_rules! choice_body {
             override_reasons: Option<$crate::http::choice::OverrideReasons>,
             /// Why the prisoner is suitable for the other kind of POM; goes with `SUITABILITY`.
             #[schema(value_type = Option<String>, max_length = 175)]
-            suitability_detail: Option<$crate::http::text::Lines>,
+            suitability_detail: Option<domain::text::Lines>,
             /// The reason in words; goes with `OTHER`.
             #[schema(value_type = Option<String>, max_length = 175)]
-            override_detail: Option<$crate::http::text::Lines>,
+            override_detail: Option<domain::text::Lines>,
             /// Note to the POM.
             #[schema(value_type = Option<String>, max_length = 4000)]
-            note: Option<$crate::http::text::Lines>,
+            note: Option<domain::text::Lines>,
             /// When it holds from, in the past; absent, from now.
-            effective_at: Option<chrono::DateTime<chrono::Utc>>,
+            #[schema(value_type = Option<String>, format = DateTime)]
+            effective_at: Option<domain::moment::Instant>,
         }
 
         impl $name {

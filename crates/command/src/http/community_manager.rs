@@ -1,13 +1,12 @@
 //! `PUT /prisoners/{n}/community-manager`: name the COM.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
-use domain::{identifier::PrisonerNumber, officer, prisoner};
+use domain::{identifier::PrisonerNumber, moment::Instant, officer, prisoner, text::Text};
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case, text::Text};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;
 
 /// A COM.
@@ -28,7 +27,8 @@ pub(super) struct CommunityManagerBody {
     #[schema(value_type = Option<String>, max_length = 500)]
     ldu: Option<Text>,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// Name the COM.

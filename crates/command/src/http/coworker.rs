@@ -1,9 +1,9 @@
 //! `POST /prisoners/{n}/co-workers`: add a co-working POM, or replace the one there is.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber},
+    moment::Instant,
     prisoner,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
@@ -28,7 +28,8 @@ pub(super) struct AllocateCoworkerBody {
     #[serde(deserialize_with = "object")]
     pom: ChosenPom,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// Add a co-working POM, or replace the one there is.

@@ -1,9 +1,9 @@
 //! `POST /prisoners/{n}/deallocations`: end both POM roles.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::PrisonerNumber,
+    moment::Instant,
     prisoner::{self, DeallocationTrigger},
 };
 use http_api::{CommandHeaders, PathParams, Problem};
@@ -21,7 +21,8 @@ pub(super) struct DeallocateBody {
     /// The event that ends the roles.
     trigger: Trigger,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// The event that ends the roles; the other triggers have requests of their own.

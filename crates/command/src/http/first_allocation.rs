@@ -10,6 +10,7 @@ use axum::{
 };
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId, Username},
+    text::Lines,
     tier::Tier,
 };
 use http_api::{CommandHeaders, Problem, extract::from_json};
@@ -22,7 +23,6 @@ use super::{
     answer::{HeaderParams, ProblemResponses, add_command_headers},
     refuse_if_match,
     strict_object::StrictObject,
-    text::Lines,
 };
 use crate::{
     Error, Service,
@@ -140,7 +140,16 @@ fn staff_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StaffId, D::Er
 /// A booking as a number or, as some clients sent it, as text.
 fn booking<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let given = Option::<NumberOrText>::deserialize(deserializer)?;
-    given.map(|given| given.number().map_err(de::Error::custom)).transpose()
+    given.map(|given| given.number().and_then(exact_in_json).map_err(de::Error::custom)).transpose()
+}
+
+/// Refuses a number that JSON does not keep exactly: the event would hold another one, or one that
+/// cannot be read again.
+fn exact_in_json(number: i64) -> Result<i64, String> {
+    match number.unsigned_abs() < 1 << 53 {
+        true => Ok(number),
+        false => Err(format!("`{number}` is not a whole number that fits here; its amount must be below 2^53")),
+    }
 }
 
 #[derive(Deserialize)]
@@ -154,7 +163,12 @@ impl NumberOrText {
     fn number(self) -> Result<i64, String> {
         match self {
             Self::Number(number) => Ok(number),
-            Self::Text(text) => text.trim().parse().map_err(|_| format!("`{text}` is not a whole number")),
+            Self::Text(text) => {
+                let digits = text.trim();
+                // `parse` takes a plus sign, too.
+                let number = if digits.starts_with('+') { None } else { digits.parse().ok() };
+                number.ok_or_else(|| format!("`{text}` is not a whole number"))
+            }
         }
     }
 }

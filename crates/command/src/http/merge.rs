@@ -1,8 +1,7 @@
 //! `POST /prisoners/{n}/merges`: merge a removed number into `n`.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
-use domain::identifier::PrisonerNumber;
+use domain::{identifier::PrisonerNumber, moment::Instant};
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -19,7 +18,8 @@ pub(super) struct MergeBody {
     #[schema(value_type = String, example = "A5678DE")]
     removed_number: PrisonerNumber,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// Merge a removed number into this one. Answers with the events on the removed number, then those
@@ -45,7 +45,7 @@ pub(super) async fn merge_number(
         correlation_id: headers.correlation_id,
         if_match: headers.if_match,
         recorded_by: service.recorded_by(headers.recorded_by, headers.client),
-        effective_at: body.fields.effective_at,
+        effective_at: body.fields.effective_at.map(Into::into),
     };
     let outcome = service.merge(request).await?;
     Ok(RecordedResponse { command_id, outcome })

@@ -31,16 +31,15 @@ mod release;
 mod responsibility_override;
 mod responsibility_override_removal;
 mod strict_object;
-mod text;
 mod tier;
 mod transfer;
 mod void;
 
 use axum::Router;
-use chrono::{DateTime, Utc};
 use domain::{
     Command,
     identifier::{PrisonCode, PrisonerNumber},
+    moment::Instant,
     prison, prisoner,
 };
 use http_api::{CommandHeaders, Problem, problem::Fault};
@@ -110,7 +109,7 @@ async fn record_on_case<T>(
     headers: CommandHeaders,
     body: CommandBody<T>,
     operation: &str,
-    command: impl FnOnce(T) -> (prisoner::Command, Option<DateTime<Utc>>),
+    command: impl FnOnce(T) -> (prisoner::Command, Option<Instant>),
 ) -> Result<RecordedResponse, Problem> {
     let request_digest = body.digest(operation);
     let (command, effective_at) = command(body.fields);
@@ -123,7 +122,7 @@ async fn record_on_prison<T>(
     headers: CommandHeaders,
     body: CommandBody<T>,
     operation: &str,
-    command: impl FnOnce(T) -> (prison::Command, Option<DateTime<Utc>>),
+    command: impl FnOnce(T) -> (prison::Command, Option<Instant>),
 ) -> Result<RecordedResponse, Problem> {
     let request_digest = body.digest(operation);
     let (command, effective_at) = command(body.fields);
@@ -134,7 +133,7 @@ async fn record(
     service: &Service,
     headers: CommandHeaders,
     command: Command,
-    effective_at: Option<DateTime<Utc>>,
+    effective_at: Option<Instant>,
     request_digest: String,
 ) -> Result<RecordedResponse, Problem> {
     let command_id = headers.command_id;
@@ -144,7 +143,7 @@ async fn record(
         request_digest,
         correlation_id: headers.correlation_id,
         causation_id: None,
-        effective_at,
+        effective_at: effective_at.map(Into::into),
         if_match: headers.if_match,
         recorded_by: service.recorded_by(headers.recorded_by, headers.client),
     };

@@ -1,18 +1,17 @@
 //! `POST /prisons/{code}/nomis-contacts`: a POM contact was seen in NOMIS.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
+    moment::Instant,
     prison::{self, ContactSeen},
+    text::Text,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{
-    CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison, text::Text,
-};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison};
 use crate::Service;
 
 /// A POM contact in NOMIS; staff id or name says whose it is.
@@ -33,7 +32,8 @@ pub(super) struct NomisContactBody {
     #[schema(value_type = String, max_length = 500, example = "POM")]
     contact_type: Text,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// A POM contact was seen in NOMIS.

@@ -1,9 +1,9 @@
 //! `POST /prisons/{code}/onboarding`: take a prison onto OMiC.
 
 use axum::extract::State;
-use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     identifier::PrisonCode,
+    moment::{Date, Instant},
     prison::{self, Estate, PrisonJoinedOmic},
 };
 use http_api::{CommandHeaders, PathParams, Problem};
@@ -19,12 +19,13 @@ use crate::Service;
 #[schema(as = JoinOmic)]
 pub(super) struct JoinOmicBody {
     /// First London day on which cases are allocated here.
-    #[schema(example = "2019-03-01")]
-    go_live_date: NaiveDate,
+    #[schema(value_type = String, format = Date, example = "2019-03-01")]
+    go_live_date: Date,
     /// Kind of establishment.
     estate: Estate,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// Take a prison onto OMiC.
@@ -42,7 +43,7 @@ pub(super) async fn join_omic(
 ) -> Result<RecordedResponse, Problem> {
     record_on_prison(&service, code, headers, body, "join-omic", |body| {
         (
-            prison::Command::JoinOmic(PrisonJoinedOmic { go_live_date: body.go_live_date, estate: body.estate }),
+            prison::Command::JoinOmic(PrisonJoinedOmic { go_live_date: body.go_live_date.into(), estate: body.estate }),
             body.effective_at,
         )
     })

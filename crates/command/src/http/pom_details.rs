@@ -2,19 +2,18 @@
 //! address.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::{PrisonCode, StaffId},
+    moment::Instant,
     officer::{PomKind, WorkingPattern},
     prison::{self, PomDetailsChanged},
+    text::Text,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{
-    CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison, text::Text,
-};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison};
 use crate::Service;
 
 /// The details that change; an absent member stays as it is.
@@ -34,7 +33,8 @@ pub(super) struct ChangePomDetailsBody {
     #[schema(value_type = Option<String>, max_length = 500)]
     email: Option<Text>,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// Change a POM's name, kind, working pattern or e-mail address.

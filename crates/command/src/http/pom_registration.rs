@@ -1,19 +1,18 @@
 //! `POST /prisons/{code}/poms`: put a POM on a prison's roster.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::{PrisonCode, StaffId},
+    moment::Instant,
     officer::{PomKind, WorkingPattern},
     prison::{self, PomRegistered},
+    text::Text,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{
-    CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison, text::Text,
-};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison};
 use crate::Service;
 
 /// A POM.
@@ -36,7 +35,8 @@ pub(super) struct RegisterPomBody {
     #[schema(value_type = Option<String>, max_length = 500)]
     email: Option<Text>,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// Put a POM on a prison's roster, with status `ACTIVE`.

@@ -1,19 +1,18 @@
 //! `PUT /prisons/{code}/poms/{staffId}/status`: change a POM's status.
 
 use axum::extract::State;
-use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     identifier::{PrisonCode, StaffId},
+    moment::{Date, Instant},
     officer::PomStatus,
     prison::{self, PomStatusChanged},
+    text::Text,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{
-    CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison, text::Text,
-};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_prison};
 use crate::Service;
 
 /// A status.
@@ -25,12 +24,14 @@ pub(super) struct ChangePomStatusBody {
     /// deallocated).
     status: PomStatus,
     /// For `UNAVAILABLE`: the London day on which the POM is expected back, where known.
-    returns_on: Option<NaiveDate>,
+    #[schema(value_type = Option<String>, format = Date)]
+    returns_on: Option<Date>,
     /// Why the status changes.
     #[schema(value_type = Option<String>, max_length = 175)]
     reason: Option<Text>,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// Change a POM's status.
@@ -56,7 +57,7 @@ pub(super) async fn change_pom_status(
             prison::Command::ChangePomStatus(PomStatusChanged {
                 staff_id,
                 status: body.status,
-                returns_on: body.returns_on,
+                returns_on: body.returns_on.map(Into::into),
                 reason: body.reason.map(Into::into),
             }),
             body.effective_at,

@@ -4,6 +4,7 @@ use axum::extract::State;
 use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     prisoner,
+    text::Text,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 
@@ -12,7 +13,6 @@ use super::{
     choice::{ChosenPom, choice_body},
     record_on_case,
     strict_object::object,
-    text::Text,
 };
 use crate::Service;
 

@@ -1,9 +1,9 @@
 //! `POST /prisoners/{n}/releases`: the person was released.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber},
+    moment::Instant,
     prisoner,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
@@ -22,7 +22,8 @@ pub(super) struct ReleaseBody {
     #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<PrisonCode>,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// The person was released: POM roles, handover plan and override end.

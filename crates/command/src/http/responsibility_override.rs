@@ -1,16 +1,17 @@
 //! `PUT /prisoners/{n}/responsibility-override`: decide against the plan who is responsible.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::PrisonerNumber,
+    moment::Instant,
     prisoner::{self, ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService},
+    text::Lines,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case, text::Lines};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;
 
 /// The responsible service, and the reason for the override.
@@ -26,7 +27,8 @@ pub(super) struct OverrideResponsibilityBody {
     #[schema(value_type = Option<String>, max_length = 175)]
     detail: Option<Lines>,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// Decide against the plan who is responsible.

@@ -1,9 +1,9 @@
 //! `POST /prisoners/{n}/tier`: give a case a tier.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::{Crn, PrisonCode, PrisonerNumber},
+    moment::Instant,
     prisoner::{self, TierAssigned},
     tier::{RoshLevel, Tier, TierSource},
 };
@@ -35,7 +35,8 @@ pub(super) struct AssignTierBody {
     #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<PrisonCode>,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 fn manual() -> TierSource {

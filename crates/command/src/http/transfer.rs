@@ -1,9 +1,9 @@
 //! `POST /prisoners/{n}/transfers`: the person went to another prison.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber},
+    moment::Instant,
     prisoner,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
@@ -22,7 +22,8 @@ pub(super) struct TransferBody {
     #[schema(value_type = String, example = "MDI")]
     to_prison: PrisonCode,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// The person went to another prison: both POM roles end, and the case waits there.

@@ -1,16 +1,17 @@
 //! `POST /prisoners/{n}/voids`: an earlier entry was made in error.
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use domain::{
     identifier::PrisonerNumber,
+    moment::Instant,
     prisoner::{self, EntryVoided},
+    text::Text,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case, text::Text};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;
 
 /// An entry made in error.
@@ -25,7 +26,8 @@ pub(super) struct VoidBody {
     #[schema(value_type = String, max_length = 175, example = "Recorded on the wrong case")]
     reason: Text,
     /// When it holds from, in the past; absent, from now.
-    effective_at: Option<DateTime<Utc>>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
 }
 
 /// Void an entry that was made in error. It stays in the history and no longer counts.

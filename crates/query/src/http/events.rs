@@ -15,7 +15,7 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 use http_api::{
     Params, Problem,
     event::EventDocument,
-    headers::{LEDGER_POSITION, parse},
+    headers::{LEDGER_POSITION, parse, whole_number},
     page::Limit,
     problem::Fault,
 };
@@ -129,7 +129,7 @@ pub(super) async fn events(
         let detail = "a stream has no pages; leave it out";
         return Err(Problem::fault("parameter-invalid", Fault::parameter("limit", detail)));
     }
-    let last_seen = parse(&headers, &LAST_EVENT_ID, "a position in the ledger", |text| text.parse::<u64>().ok())?;
+    let last_seen = parse(&headers, &LAST_EVENT_ID, "a position in the ledger", whole_number::<u64>)?;
     if let Some(last_seen) = last_seen.filter(|last_seen| *last_seen > head) {
         return Err(Problem::fault("header-invalid", Fault::header(LAST_EVENT_ID.as_str(), ahead(last_seen))));
     }

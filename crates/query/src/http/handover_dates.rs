@@ -84,7 +84,7 @@ pub(super) async fn handover_dates(
     let today = london::date(state.now());
     let dates = match facts {
         OneOrManyFacts::One(facts) => {
-            let today = facts.effective_at.map_or(today, london::date);
+            let today = facts.effective_at.map_or(today, |at| london::date(at.into()));
             HandoverDatesAnswer::One(work_out(&facts.into_facts(), today)?)
         }
         OneOrManyFacts::Many(lines) => {

@@ -9,7 +9,7 @@ use axum::{
 };
 use chrono::Days;
 use domain::{identifier::PrisonCode, london};
-use http_api::{ParamGroups, PathParams, Problem, page::Limit};
+use http_api::{ParamGroups, PathParams, Problem, headers::whole_number, page::Limit};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
 
@@ -50,7 +50,7 @@ impl Default for HandoverWindow {
 impl<'de> Deserialize<'de> for HandoverWindow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        match text.strip_suffix('d').and_then(|days| days.parse().ok()) {
+        match text.strip_suffix('d').and_then(whole_number) {
             Some(days) if days <= WITHIN_DAYS_MAX => Ok(Self(days)),
             _ => Err(de::Error::custom(format_args!(
                 "`{text}` is not a number of days from 0d to {WITHIN_DAYS_MAX}d, e.g. 30d"

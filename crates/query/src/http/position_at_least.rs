@@ -8,7 +8,7 @@ use axum::{
 };
 use http_api::{
     Problem,
-    headers::{LEDGER_POSITION_AT_LEAST, parse},
+    headers::{LEDGER_POSITION_AT_LEAST, parse, whole_number},
 };
 
 use super::error_problem::views_behind;
@@ -16,9 +16,7 @@ use crate::QueryState;
 
 /// Holds a request back until the views are as far as it asks.
 pub(super) async fn wait_for_position(State(state): State<QueryState>, request: Request, next: Next) -> Response {
-    let at_least = parse(request.headers(), &LEDGER_POSITION_AT_LEAST, "a position in the ledger", |text| {
-        text.parse::<u64>().ok()
-    });
+    let at_least = parse(request.headers(), &LEDGER_POSITION_AT_LEAST, "a position in the ledger", whole_number::<u64>);
     let reached = match at_least {
         Ok(None) => Ok(true),
         Ok(Some(position)) => state.checkpoint.wait_for(position).await.map_err(Problem::from),

@@ -8,12 +8,13 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
+    moment::Date,
 };
-use http_api::{Params, Problem, event::EventDocument, headers::LEDGER_POSITION, instant::Date, problem::Fault};
+use http_api::{Params, Problem, event::EventDocument, headers::LEDGER_POSITION, problem::Fault};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use views::NomisContactRow;
@@ -121,10 +122,10 @@ pub(super) async fn subject_access_request(
 ) -> Result<Response, Problem> {
     let number = subject(query.prn.as_deref(), query.crn.as_deref())?;
     let within = |instant: DateTime<Utc>| {
-        query.from_date.is_none_or(|Date(first)| london::midnight(first) <= instant)
+        query.from_date.is_none_or(|first| london::midnight(first.into()) <= instant)
             && query
                 .to_date
-                .and_then(|Date(last)| last.checked_add_days(Days::new(1)))
+                .and_then(|last| NaiveDate::from(last).checked_add_days(Days::new(1)))
                 .is_none_or(|after| instant < london::midnight(after))
     };
     // The contacts are those of the person's numbers, which the history names. It is read up to the

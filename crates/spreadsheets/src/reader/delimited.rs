@@ -5,7 +5,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use anyhow::bail;
-use encoding_rs::{Encoding, WINDOWS_1252};
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use super::{Cell, Row, Sheet};
 
@@ -14,15 +14,18 @@ const DELIMITERS: [char; 3] = [',', ';', '\t'];
 /// The file as one sheet.
 pub fn sheet(name: &str, bytes: &[u8]) -> anyhow::Result<Sheet> {
     let text = decode(bytes);
-    if text.chars().any(|letter| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t' | '\u{b}' | '\u{c}')) {
+    // Any other control character is for the row that has it: see `value::text`.
+    if text.contains('\0') {
         bail!("the file is neither a workbook nor text: save it as .xlsx, .ods or .csv");
     }
+    // DOS programs end a file so.
+    let text = text.trim_end_matches('\u{1a}');
     // A first line `sep=;` is Excel's way to name the delimiter.
     let (delimiter, text, first_number) = match text.strip_prefix("sep=").and_then(|rest| rest.split_once('\n')) {
         Some((said, rest)) if said.trim_end_matches('\r').chars().count() == 1 => {
             (said.chars().next().unwrap_or(','), rest, 2)
         }
-        _ => (delimiter(&text), &*text, 1),
+        _ => (delimiter(text), text, 1),
     };
     let Records { records, open_quote } = records(text, delimiter);
     if let Some(record) = open_quote {
@@ -48,9 +51,14 @@ fn decode(bytes: &[u8]) -> Cow<'_, str> {
     if let Some((encoding, mark_len)) = Encoding::for_bom(bytes) {
         return encoding.decode_without_bom_handling(&bytes[mark_len..]).0;
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0,
+    match bytes {
+        // A heading begins with a letter of one byte, so this is UTF-16 without its mark.
+        [1..=255, 0, 1..=255, 0, ..] => UTF_16LE.decode_without_bom_handling(bytes).0,
+        [0, 1..=255, 0, 1..=255, ..] => UTF_16BE.decode_without_bom_handling(bytes).0,
+        _ => match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0,
+        },
     }
 }
 
@@ -179,6 +187,11 @@ mod tests {
         assert_eq!(draw_rows(b"Zo\xeb;\x93b\x94\n"), "1: Zoë|“b”");
         let utf_16: Vec<u8> = "\u{feff}Zoë\tb\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(draw_rows(&utf_16), "1: Zoë|b");
+        assert_eq!(draw_rows(&utf_16[2..]), "1: Zoë|b", "without its mark");
+        let big_endian: Vec<u8> = "Zoë\tb\r\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(draw_rows(&big_endian), "1: Zoë|b");
+        assert_eq!(draw_rows(b"a,b\r\n1,2\r\n\x1a"), "1: a|b\n2: 1|2");
+        assert_eq!(draw_rows(b"a,b\x07\n"), "1: a|b\u{7}");
         assert!(draw_rows(b"\x00\x01\x02").contains("neither a workbook nor text"));
         assert_eq!(draw_rows(b"\xa0A1234BC\xa0,b\n"), "1: A1234BC|b");
     }

@@ -4,7 +4,6 @@ use std::io::Cursor;
 
 use anyhow::Context as _;
 use calamine::{Data, Range, Reader as _, SheetVisible};
-use chrono::{NaiveDate, NaiveDateTime};
 
 use super::{Cell, Row, Sheet};
 
@@ -59,11 +58,8 @@ fn cell(data: &Data) -> Cell {
             date.as_datetime().map_or_else(|| Cell::Number(date.as_f64()), |instant| Cell::Date(instant.date()))
         }
         Data::DateTime(duration) => Cell::Number(duration.as_f64()),
-        Data::DateTimeIso(text) => text
-            .parse::<NaiveDate>()
-            .or_else(|_| text.parse::<NaiveDateTime>().map(|instant| instant.date()))
-            .map_or_else(|_| Cell::text(text), Cell::Date),
-        Data::DurationIso(text) => Cell::text(text),
+        // As text in ISO format, which `value::date` reads.
+        Data::DateTimeIso(text) | Data::DurationIso(text) => Cell::text(text),
         Data::Error(error) => Cell::text(&error.to_string()),
     }
 }

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use command::Clock;
-use domain::{Event, identifier::PrisonerNumber, london};
+use domain::{Event, identifier::PrisonerNumber, london, text::Visible};
 use event_log::KnownAt;
 use http_api::{event::EventDocument, instant::parse_known_at};
 use query::past::{CaseEntry, PastError, WholeCase, whole_case};
@@ -128,11 +128,11 @@ fn print_text(settings: &Settings, case: &WholeCase, known_until: DateTime<Utc>)
     writeln!(out, "{asked}{survivor}: {entries}, newest last{known}; times are London's")?;
     writeln!(out, "\nWHO WAS RESPONSIBLE")?;
     for stretch in stretches(&case.periods, known_until) {
-        writeln!(out, "\n{}", period_text(&case.number, &stretch))?;
+        writeln!(out, "\n{}", Visible(&period_text(&case.number, &stretch)))?;
     }
     writeln!(out, "\nWHAT HAPPENED")?;
     for entry in &case.entries {
-        writeln!(out, "\n{}", entry_text(&case.number, entry))?;
+        writeln!(out, "\n{}", Visible(&entry_text(&case.number, entry)))?;
     }
     out.flush()
 }

@@ -20,6 +20,7 @@ use domain::{
     event::RecordedBy,
     identifier::PrisonCode,
     prison::{self, Contact},
+    text::Visible,
 };
 use event_log::{PAGE_EVENTS_MAX, SharedLog};
 use serde_json::json;
@@ -175,7 +176,7 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
                 domain::london::date(contact.found_at).to_string(),
             ]);
         }
-        writeln!(out, "{table}\n").context("write the list")?;
+        writeln!(out, "{}\n", Visible(&table.to_string())).context("write the list")?;
         for (prison, count) in by_prison {
             writeln!(out, "{prison}: {} still to be removed from NOMIS.", count_of(count, "POM contact"))
                 .context("write the list")?;
@@ -252,7 +253,7 @@ fn report(settings: &Settings, lines: &[ContactLine], sheets_passed_over: &[(Str
             out.write_all(b"\n").context("write the report")?;
         }
         out.flush().context("write the report")?;
-        eprintln!("{summary}");
+        eprintln!("{}", Visible(&summary));
         return Ok(());
     }
     let mut table = table(&["Row", "Prisoner", "Staff id", "Name", "Contact type", "Outcome", "Reason"]);
@@ -268,8 +269,8 @@ fn report(settings: &Settings, lines: &[ContactLine], sheets_passed_over: &[(Str
         ]);
     }
     if table.row_count() > 0 {
-        writeln!(out, "{table}\n").context("write the report")?;
+        writeln!(out, "{}\n", Visible(&table.to_string())).context("write the report")?;
     }
-    writeln!(out, "{summary}").context("write the report")?;
+    writeln!(out, "{}", Visible(&summary)).context("write the report")?;
     out.flush().context("write the report")
 }

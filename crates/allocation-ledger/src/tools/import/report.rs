@@ -11,6 +11,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     officer::PomKind,
+    text::Visible,
     tier::Tier,
 };
 use serde::Serialize;
@@ -75,15 +76,15 @@ impl ImportReport<'_> {
     pub fn write_tables(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let recorded = self.recorded_by_pom();
         if recorded.row_count() > 0 {
-            writeln!(out, "{recorded}\n").context("write the report")?;
+            writeln!(out, "{}\n", Visible(&recorded.to_string())).context("write the report")?;
         }
         let refused = self.refused_rows_table();
         if refused.row_count() > 0 {
-            writeln!(out, "{refused}\n").context("write the report")?;
+            writeln!(out, "{}\n", Visible(&refused.to_string())).context("write the report")?;
         }
         let warned = self.warnings_table();
         if warned.row_count() > 0 {
-            writeln!(out, "{warned}\n").context("write the report")?;
+            writeln!(out, "{}\n", Visible(&warned.to_string())).context("write the report")?;
         }
         out.flush().context("write the report")
     }

@@ -7,10 +7,9 @@
 use std::{io, path::PathBuf};
 
 use anyhow::Context as _;
-use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use command::Service;
-use domain::{event::RecordedBy, identifier::PrisonCode, london, prison::Estate};
+use domain::{event::RecordedBy, identifier::PrisonCode, london, moment::Date, prison::Estate, text::Visible};
 use indicatif::{ProgressBar, ProgressStyle};
 use spreadsheets::{
     layout::{self, Mapping},
@@ -52,7 +51,7 @@ pub struct Settings {
     /// The prison's go-live date, where the prison has not joined OMiC yet. Default: the earliest
     /// date in the file
     #[arg(long, value_name = "DATE")]
-    go_live: Option<NaiveDate>,
+    go_live: Option<Date>,
     /// Report as JSON lines, one for each row of data
     #[arg(long)]
     json: bool,
@@ -109,7 +108,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let terms = ImportTerms {
         prison: settings.prison.clone(),
         estate: settings.estate.into(),
-        go_live: settings.go_live,
+        go_live: settings.go_live.map(Into::into),
         recommendation_policy: commands.recommendation_policy,
         now,
         recorded_by: RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() },
@@ -153,11 +152,11 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if settings.json {
         report.write_json(&mut out)?;
-        eprintln!("{}", report.summary());
+        eprintln!("{}", Visible(&report.summary()));
     } else {
         report.write_tables(&mut out)?;
         drop(out);
-        println!("{}", report.summary());
+        println!("{}", Visible(&report.summary()));
     }
     Ok(())
 }

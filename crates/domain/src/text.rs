@@ -1,0 +1,143 @@
+//! The text that the ledger takes from outside: from bodies and from files. One rule for all of
+//! them, so that every store, view and export can hold what is accepted, and a person can see it.
+//!
+//! Stored events hold plain strings: a text that is refused today must not make an old event
+//! unreadable.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// Longest [`Text`], in characters, unless a rule says less: bounds the size of an event.
+const LEN_MAX: usize = 500;
+
+/// The error of a text that is not taken; a fragment that fits after the name of the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidText {
+    /// Nothing in it can be seen.
+    #[error("blank; expected text")]
+    Blank,
+    /// It is longer than [`Text`] may be.
+    #[error("{len} characters; at most {LEN_MAX} are allowed")]
+    TooLong {
+        /// Its length in characters.
+        len: usize,
+    },
+    /// It holds a character that cannot be seen, or that not every store and reader keeps.
+    #[error("the control character U+{:04X} is not allowed in text", u32::from(*character))]
+    Control {
+        /// The character.
+        character: char,
+    },
+}
+
+/// Text in one line that is not blank, without the spaces around it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Text(String);
+
+impl TryFrom<String> for Text {
+    type Error = InvalidText;
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        let text = text.trim();
+        refuse_control_characters(text, |c| matches!(c, '\u{2028}' | '\u{2029}') || c.is_control())?;
+        match text.chars().count() {
+            _ if text.chars().all(is_invisible) => Err(InvalidText::Blank),
+            len if len > LEN_MAX => Err(InvalidText::TooLong { len }),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        text.0
+    }
+}
+
+/// Text in lines, as it was written. The rules decide how long it may be, and whether blank.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Lines(String);
+
+impl TryFrom<String> for Lines {
+    type Error = InvalidText;
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        refuse_control_characters(&text, |c| c.is_control() && !matches!(c, '\r' | '\n' | '\t'))?;
+        Ok(Self(text))
+    }
+}
+
+impl From<Lines> for String {
+    fn from(text: Lines) -> Self {
+        text.0
+    }
+}
+
+/// A text with its control characters written out, fit for a terminal, which might obey them.
+#[derive(Debug, Clone, Copy)]
+pub struct Visible<'a>(pub &'a str);
+
+impl fmt::Display for Visible<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\n' | '\t' => write!(f, "{c}"),
+            c if c.is_control() => write!(f, "{}", c.escape_unicode()),
+            c => write!(f, "{c}"),
+        })
+    }
+}
+
+fn refuse_control_characters(text: &str, is_control: fn(char) -> bool) -> Result<(), InvalidText> {
+    match text.chars().find(|&c| is_control(c) || is_noncharacter(c)) {
+        Some(character) => Err(InvalidText::Control { character }),
+        None => Ok(()),
+    }
+}
+
+/// The code points that Unicode reserves for programs' own use, which no text holds.
+fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// White space, and the marks of Unicode that have no shape of their own.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_one_line_that_can_be_seen() {
+        let read = |text: &str| Text::try_from(text.to_owned()).map(String::from);
+        assert_eq!(read(" Okafor, Grace "), Ok("Okafor, Grace".to_owned()));
+        // A joiner is part of emoji and of Persian words.
+        assert_eq!(read("👩\u{200d}🚒"), Ok("👩\u{200d}🚒".to_owned()));
+        for blank in ["", "  ", "\u{200b}\u{feff}", "\u{2066}\u{2069}\u{a0}"] {
+            assert_eq!(read(blank), Err(InvalidText::Blank), "{blank:?}");
+        }
+        for character in ['\0', '\u{7}', '\u{1b}', '\n', '\t', '\u{7f}', '\u{9b}', '\u{2028}', '\u{ffff}', '\u{fdd0}'] {
+            assert_eq!(read(&format!("a{character}b")), Err(InvalidText::Control { character }));
+        }
+        assert_eq!(read(&"x".repeat(501)), Err(InvalidText::TooLong { len: 501 }));
+        assert!(read(&"é".repeat(500)).is_ok());
+    }
+
+    #[test]
+    fn lines_hold_line_ends_and_tabs_and_no_other_control_character() {
+        let read = |text: &str| Lines::try_from(text.to_owned()).map(String::from);
+        assert_eq!(read(" a\r\n\tb "), Ok(" a\r\n\tb ".to_owned()));
+        for character in ['\0', '\u{7}', '\u{1b}', '\u{b}', '\u{7f}', '\u{85}', '\u{fffe}', '\u{10ffff}'] {
+            assert_eq!(read(&format!("a{character}b")), Err(InvalidText::Control { character }));
+        }
+    }
+
+    #[test]
+    fn a_terminal_obeys_no_shown_text() {
+        assert_eq!(Visible("a\u{1b}[2Jb\u{7}\u{9b}\nc").to_string(), "a\\u{1b}[2Jb\\u{7}\\u{9b}\nc");
+    }
+}
