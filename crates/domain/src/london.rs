@@ -4,9 +4,10 @@
 use chrono::{DateTime, Datelike as _, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Europe::London;
 
-/// The first and the last year that is reckoned with; what lies beyond is taken for their ends, so
-/// that no date, however absurd, is beyond what a calendar or a database can hold.
-const YEARS: std::ops::RangeInclusive<i32> = -4_000..=9_999;
+/// The first and the last year that is reckoned with. A stored date beyond them, from before
+/// [`crate::moment`] refused it, is taken for a date of the first or the last, so that no calendar
+/// or database is asked for more than it holds.
+const YEARS: std::ops::RangeInclusive<i32> = 1..=9_999;
 
 /// The instant at which `date` begins in London, summer time included.
 #[must_use]
@@ -55,9 +56,9 @@ mod tests {
     fn no_date_is_too_far_away() {
         // London was a minute and a quarter behind Greenwich before there was standard time, hence
         // the year before.
-        assert_eq!(date(DateTime::<Utc>::MIN_UTC).year(), -4_001);
+        assert_eq!(date(DateTime::<Utc>::MIN_UTC).year(), 0);
         assert_eq!(date(DateTime::<Utc>::MAX_UTC).year(), 9_999);
-        assert_eq!(midnight(NaiveDate::MIN).year(), -4_000);
+        assert_eq!(midnight(NaiveDate::MIN).year(), 1);
         assert_eq!(midnight(NaiveDate::MAX).year(), 9_999);
     }
 

@@ -1,8 +1,11 @@
-//! Times as Postgres can hold them: in whole microseconds, and none before 4713 BC.
+//! Times as Postgres and the readers of exports can hold them: in whole microseconds, in the years
+//! 1 to 9999. Postgres and Parquet hold more, but Python does not. The ledger accepts no other
+//! times; a stored event from before it refused them has the first or the last of these instead.
 //!
 //! Rows hold their times so, and compare equal to those that Postgres gives back.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, SubsecRound as _, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use domain::moment::normalise;
 
 use crate::values::PeriodEnd;
 
@@ -15,19 +18,25 @@ pub(crate) fn within_microseconds(
     to.is_none_or(|to| from < to).then_some((from, PeriodEnd(to)))
 }
 
-/// An instant as Postgres can hold it. Its latest instant is later than chrono's, so only the
-/// earliest needs care.
+/// An instant as Postgres and the readers of exports can hold it.
 pub(crate) fn instant(at: DateTime<Utc>) -> DateTime<Utc> {
-    at.trunc_subsecs(6).max(EARLIEST_DAY.and_time(NaiveTime::MIN).and_utc())
+    let begin = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
+    normalise(at).clamp(begin(EARLIEST_DAY), begin(LATEST_DAY))
 }
 
-/// A date as Postgres can hold it.
+/// A date as Postgres and the readers of exports can hold it.
 pub(crate) fn day(date: NaiveDate) -> NaiveDate {
-    date.max(EARLIEST_DAY)
+    date.clamp(EARLIEST_DAY, LATEST_DAY)
 }
 
-/// The first day of 4713 BC, which Postgres holds both as a date and as an instant.
-pub(crate) const EARLIEST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(-4712, 1, 1) {
+/// The first day of the year 1.
+pub(crate) const EARLIEST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(1, 1, 1) {
     Some(day) => day,
     None => NaiveDate::MIN,
+};
+
+/// The last day of the year 9999.
+pub(crate) const LATEST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(9_999, 12, 31) {
+    Some(day) => day,
+    None => NaiveDate::MAX,
 };

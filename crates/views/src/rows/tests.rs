@@ -1,6 +1,6 @@
 //! Rows of cases and prisons, from their histories.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     Entry,
     event::RecordedBy,
@@ -20,7 +20,7 @@ use super::*;
 use crate::{
     AllocationKind, CopyRows, Damage, HEADER, ViewTable,
     columns::{Fields, RowReader},
-    postgres_time::EARLIEST_DAY,
+    postgres_time::{EARLIEST_DAY, LATEST_DAY},
     tables::case_prison::prisons_held_at,
     values::PeriodEnd,
 };
@@ -283,11 +283,24 @@ fn periods_are_told_apart_by_microseconds() {
 }
 
 #[test]
-fn times_before_postgres_begin_with_it() {
+fn times_out_of_range_are_the_first_or_the_last_in_range() {
     let rows = rows(vec![("-9999-01-01T00:00:00Z", tier()), ("2026-03-01T09:00:00Z", made(1))]);
     assert_eq!(rows.case_period[0].valid_from.date_naive(), EARLIEST_DAY);
     assert_eq!(rows.prisoner_case.expect("a row").first_effective_at.date_naive(), EARLIEST_DAY);
     assert_eq!(rows.case_period.len(), 2);
+    let joined =
+        PrisonEvent::PrisonJoinedOmic(PrisonJoinedOmic { go_live_date: NaiveDate::MAX, estate: Estate::Womens });
+    let entries = vec![entry(0, "2026-01-02T00:00:00Z", joined)];
+    let rows = prison_rows(&prison::History::from_entries("LEI".parse().expect("a prison"), entries));
+    assert_eq!(rows.prison.expect("a row").go_live_date, Some(LATEST_DAY));
+}
+
+/// Postgres, unlike `chrono`, has one instant for a leap second and the second after it.
+#[test]
+fn a_leap_second_makes_no_period() {
+    let rows = rows(vec![("2016-12-31T23:59:60Z", tier()), ("2017-01-01T00:00:00Z", made(1))]);
+    assert_eq!(rows.case_period.len(), 1);
+    assert_eq!(rows.case_period[0].valid_from, at("2017-01-01T00:00:00Z"));
 }
 
 #[test]
