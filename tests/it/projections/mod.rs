@@ -3,6 +3,7 @@
 //! The ledgers are random ones, made by the domain's rules. The tests compare the views as Postgres
 //! writes their rows.
 
+mod accepted;
 mod as_of;
 mod beside;
 mod export;

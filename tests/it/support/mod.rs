@@ -9,7 +9,7 @@
 //!   faults of the network.
 //! - [`service_cluster::ServiceCluster`]: the services of a ledger, each a process.
 //! - [`command_load`], [`append_load`]: clients that write during faults, and checks of the log.
-//! - [`exported_file`]: the contents of exported files.
+//! - [`exported_file`]: the contents of exported files; [`python`]: Python to read them with.
 //! - [`Client`]: JSON over HTTP.
 //! - [`ledger::Ledger`]: a running ledger, and cases to begin with.
 //! - [`whole_log`]: all events of a log.
@@ -34,6 +34,7 @@ pub mod made_up_events;
 mod program;
 pub mod projections;
 mod proxy;
+pub mod python;
 pub mod questions;
 pub mod random_ledger;
 pub mod random_numbers;

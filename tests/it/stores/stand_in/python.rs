@@ -1,7 +1,5 @@
 //! The example for auditors in the documentation, with the official Python client.
 
-use std::process::Command;
-
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use domain::Stream;
 use event_log::{
@@ -15,32 +13,18 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{append, client};
-use crate::support::{StandIn, leave_out, run};
+use crate::support::{
+    StandIn,
+    python::{python_with, run_script},
+    run,
+};
 
 /// Reads the ledger's events as an auditor does.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples/kurrentdb_events.py");
 
-/// The Python that has the client, named by `LEDGER_TESTS_PYTHON` or found as `python3`.
-///
-/// Outside CI the tests of this module may be left out if the package is missing.
-fn python() -> Option<String> {
-    let named = std::env::var("LEDGER_TESTS_PYTHON").ok();
-    let must_run = named.is_some();
-    let python = named.unwrap_or_else(|| "python3".to_owned());
-    let imported = Command::new(&python).args(["-c", "import kurrentdbclient"]).output();
-    if imported.as_ref().is_ok_and(|imported| imported.status.success()) {
-        return Some(python);
-    }
-    let missing =
-        format!("{python} does not have the package kurrentdbclient: set LEDGER_TESTS_PYTHON to one that has");
-    assert!(!must_run, "{missing}: {imported:?}");
-    leave_out(&missing);
-    None
-}
-
 #[tokio::test]
 async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
-    let Some(python) = python() else { return };
+    let Some(python) = python_with("kurrentdbclient") else { return };
     let server = StandIn::start();
     let log = KurrentLog::new(&server.url(), &StreamPrefix::default()).expect("a URL");
     let run = Uuid::new_v4();
@@ -86,7 +70,7 @@ async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
 
 #[tokio::test]
 async fn python_prints_what_replay_prints() {
-    let Some(python) = python() else { return };
+    let Some(python) = python_with("kurrentdbclient") else { return };
     let server = StandIn::start();
     let url = server.url();
     let sizes = ["--prisoners", "20", "--years", "1", "--prisons", "2", "--seed", "7"];
@@ -100,9 +84,5 @@ async fn python_prints_what_replay_prints() {
 
 /// The output of the example for a server.
 async fn read(python: String, server: &StandIn) -> String {
-    let url = server.url();
-    let ran = tokio::task::spawn_blocking(move || Command::new(python).args([EXAMPLE, &url]).output());
-    let ran = ran.await.expect("a thread").expect("run the example");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    String::from_utf8(ran.stdout).expect("UTF-8")
+    run_script(python, vec![EXAMPLE.to_owned(), server.url()]).await
 }
