@@ -120,7 +120,7 @@ pub(crate) async fn commands(
                 .execute(Request {
                     command: Command::Prisoner(number(index), prisoner::Command::AssignTier(tier())),
                     command_id,
-                    request_digest: request_digest("bench", "", &()),
+                    request_digest: request_digest("bench", "", &()).into(),
                     recorded_by: recorded_by(),
                     correlation_id: command_id.0,
                     causation_id: None,

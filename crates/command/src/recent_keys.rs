@@ -16,7 +16,7 @@ use domain::{
 use event_log::lock;
 use quick_cache::sync::Cache;
 
-use crate::Error;
+use crate::{Error, RequestDigest};
 
 /// Most keys remembered: at the ledger's busiest, those of some hours, in some 20 MB.
 const KEYS_MAX: usize = 100_000;
@@ -36,6 +36,8 @@ struct KeyedRequest {
     /// The stream that it was recorded on; `None` if it concerns several streams.
     stream: Option<Stream>,
     request_digest: String,
+    /// The revision of the entry that it was answered with, where it recorded nothing.
+    answered_with: Option<u64>,
 }
 
 /// A bulk reallocation as it was when it first came.
@@ -55,18 +57,39 @@ impl RecentKeys {
         &self,
         command_id: CommandId,
         stream: Option<&Stream>,
-        request_digest: &str,
+        request_digest: &RequestDigest,
     ) -> Result<(), Error> {
         let is_reused = self.requests.get(&command_id).is_some_and(|earlier| {
-            earlier.request_digest != request_digest
+            earlier.request_digest != request_digest.as_str()
                 || matches!((&earlier.stream, stream), (Some(earlier), Some(stream)) if earlier != stream)
         });
         if is_reused { Err(Error::KeyReused { command_id }) } else { Ok(()) }
     }
 
     /// Remembers the request that came with a key.
-    pub(crate) fn remember(&self, command_id: CommandId, stream: Option<Stream>, request_digest: &str) {
-        self.requests.insert(command_id, KeyedRequest { stream, request_digest: request_digest.to_owned() });
+    pub(crate) fn remember(&self, command_id: CommandId, stream: Option<Stream>, request_digest: &RequestDigest) {
+        let request_digest = request_digest.as_str().to_owned();
+        self.requests.insert(command_id, KeyedRequest { stream, request_digest, answered_with: None });
+    }
+
+    /// Remembers a request that recorded nothing, because an entry of its stream says the same: its
+    /// key is spent, and must change nothing later.
+    pub(crate) fn remember_answer(
+        &self,
+        command_id: CommandId,
+        stream: Stream,
+        request_digest: &RequestDigest,
+        revision: u64,
+    ) {
+        let (stream, request_digest) = (Some(stream), request_digest.as_str().to_owned());
+        self.requests.insert(command_id, KeyedRequest { stream, request_digest, answered_with: Some(revision) });
+    }
+
+    /// The revision of the entry that a request was answered with, if it recorded nothing. Callers
+    /// must have checked the key.
+    pub(crate) fn entry_answered_with(&self, command_id: CommandId, stream: &Stream) -> Option<u64> {
+        let request = self.requests.get(&command_id)?;
+        request.answered_with.filter(|_| request.stream.as_ref() == Some(stream))
     }
 
     /// The bulk that started with this key, if it is remembered.

@@ -19,8 +19,8 @@ pub struct Request {
     /// The idempotency key: a request that is sent again with it gets the same answer and never a
     /// second event.
     pub command_id: CommandId,
-    /// Tells a repeat from another request with the same id: see [`event_log::request_digest`].
-    pub request_digest: String,
+    /// Tells a repeat from another request with the same id.
+    pub request_digest: RequestDigest,
     /// The person and the client that send it.
     pub recorded_by: RecordedBy,
     /// Links everything that belongs to one request across services.
@@ -31,6 +31,40 @@ pub struct Request {
     pub effective_at: Option<DateTime<Utc>>,
     /// The revision that the stream must be at, if the caller insists on one.
     pub if_match: Option<u64>,
+}
+
+/// The digest of a request, which tells a repeat from another request with the same id. It is made
+/// of the request as it was read ([`event_log::request_digest`]), so that a member that is null or
+/// absent, or an instant that is spelt in another way, makes no difference. The log keeps it with
+/// the events.
+#[derive(Debug, Clone)]
+pub struct RequestDigest {
+    digest: String,
+    /// The digest of the body as it was sent, which earlier programs kept with the events.
+    digest_as_sent: Option<String>,
+}
+
+impl RequestDigest {
+    /// The digest of a request that came with a body.
+    pub(crate) fn of_body(digest: String, digest_as_sent: String) -> Self {
+        Self { digest, digest_as_sent: Some(digest_as_sent) }
+    }
+
+    /// Whether events that the log keeps with the digest `kept` were recorded by the same request.
+    pub(crate) fn matches(&self, kept: &str) -> bool {
+        self.digest == kept || self.digest_as_sent.as_deref() == Some(kept)
+    }
+
+    /// The digest that is kept with the events of this request.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.digest
+    }
+}
+
+impl From<String> for RequestDigest {
+    fn from(digest: String) -> Self {
+        Self { digest, digest_as_sent: None }
+    }
 }
 
 /// The events that answer a request, in order: at least one.
@@ -66,7 +100,8 @@ impl Outcome {
         self.earlier.iter().fold(self.last.entry.position, |position, event| position.max(event.entry.position))
     }
 
-    /// Whether an earlier request with the same id recorded them.
+    /// Whether they were recorded before: by an earlier request with the same id, or as the same
+    /// fact.
     #[must_use]
     pub fn is_repeated(&self) -> bool {
         self.is_repeated

@@ -25,7 +25,7 @@ use domain::{
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId, Username},
     moment::normalise,
     prison::{self, PrisonEvent},
-    prisoner::{self, PrisonerEvent, RecommendationPolicy, lineage::SurvivorChain},
+    prisoner::{self, PrisonerEvent, RecommendationPolicy},
 };
 use event_log::{
     AppendError, AppendReceipt, EXPORTED, ExpectedRevision, Metadata, NewEvent, SharedLog, StoredEvent, encode,
@@ -200,7 +200,12 @@ impl Service {
             prison: roster.as_ref().map(|roster| roster.history()),
             recommendation_policy: self.inner.settings.recommendation_policy,
         };
-        Ok(DecidedEvents { events: prisoner::decide(case, command, &context)?, now, effective_at })
+        let events = prisoner::decide(case, command, &context)?;
+        let same_fact = match &events[..] {
+            [event] => prisoner::find_same_fact(case, event, effective_at),
+            _ => None,
+        };
+        Ok(DecidedEvents { events, now, effective_at, same_fact })
     }
 
     fn decide_on_prison(
@@ -215,6 +220,7 @@ impl Service {
             events: prison::decide(prison, command, &prison::Context { now, effective_at })?,
             now,
             effective_at,
+            same_fact: None,
         })
     }
 
@@ -233,9 +239,10 @@ impl Service {
         decide: impl Fn(&H) -> Result<DecidedEvents<H::Event>, Refusal>,
     ) -> Result<Outcome, Error> {
         let stream = H::stream(key);
-        self.inner.recent_keys.check(request.command_id, Some(&stream), &request.request_digest)?;
         let cached = streams.load(key).await?;
         let _turn = take_turn(&cached.turn, &stream).await?;
+        // Within the turn, since the request before this one may have spent the key.
+        self.inner.recent_keys.check(request.command_id, Some(&stream), &request.request_digest)?;
         let mut is_up_to_date = false;
         for _ in 0..DECISIONS_MAX {
             let decided = {
@@ -245,6 +252,11 @@ impl Service {
                         self.remember_key(request, stream);
                     }
                     return answer;
+                }
+                // A key that was answered without an event keeps its answer.
+                let answered_with = self.inner.recent_keys.entry_answered_with(request.command_id, &stream);
+                if let Some(answer) = answered_with.and_then(|revision| loaded.outcome_at(revision)) {
+                    return Ok(answer);
                 }
                 match request.if_match {
                     Some(expected) if loaded.revision() != Some(expected) => {
@@ -256,6 +268,14 @@ impl Service {
                 }
             };
             match decided {
+                // The same fact again, if the stream is up to date: it may not hold any more.
+                Ok((DecidedEvents { same_fact: Some(revision), .. }, _)) => {
+                    if is_up_to_date && let Some(answer) = cached.read().outcome_at(revision) {
+                        let keys = &self.inner.recent_keys;
+                        keys.remember_answer(request.command_id, stream, &request.request_digest, revision);
+                        return Ok(answer);
+                    }
+                }
                 Ok((decision, expected)) => {
                     if let Some(outcome) = self.append(streams, &cached, request, decision, expected).await? {
                         return Ok(outcome);
@@ -289,7 +309,7 @@ impl Service {
             decision.effective_at,
             request.recorded_by.clone(),
             request.command_id,
-            request.request_digest.clone(),
+            request.request_digest.as_str().to_owned(),
             request.correlation_id,
             request.causation_id,
         );
@@ -374,31 +394,6 @@ impl Service {
         Ok(case)
     }
 
-    /// A number and those that its case goes on under, each with its case up to date with the log.
-    pub(crate) async fn load_survivors(
-        &self,
-        number: &PrisonerNumber,
-    ) -> Result<SurvivorChain<Arc<CachedCase>>, Error> {
-        let mut chain = SurvivorChain::new(number.clone(), self.case_now(number).await?);
-        loop {
-            let survivor = chain.last().found.read().history().retirement().map(|(_, survivor)| survivor.clone());
-            let Some(survivor) = survivor else { return Ok(chain) };
-            chain.check_next(&survivor).map_err(|circle| prisoner::refuse_closed_circle(&circle))?;
-            let case = self.case_now(&survivor).await?;
-            chain.push(survivor, case);
-        }
-    }
-
-    /// The refusal of a command to a retired number with the number that takes commands: the
-    /// survivor that it names may have been merged itself.
-    async fn name_last_survivor(&self, number: &PrisonerNumber, refusal: Refusal) -> Refusal {
-        let Some(survivor) = &refusal.survivor else { return refusal };
-        match self.load_survivors(survivor).await {
-            Ok(chain) => prisoner::refuse_retired_number(number, &chain.last().number),
-            Err(_) => refusal,
-        }
-    }
-
     /// A prison that is up to date with the log.
     pub(crate) async fn prison_now(&self, code: &PrisonCode) -> Result<Arc<CachedPrison>, Error> {
         let prison = self.inner.prisons.load(code).await?;
@@ -456,6 +451,8 @@ struct DecidedEvents<E> {
     events: Vec<E>,
     now: DateTime<Utc>,
     effective_at: DateTime<Utc>,
+    /// The revision of the entry that says the same already; the events are then not recorded.
+    same_fact: Option<u64>,
 }
 
 /// The times that a request brings to its decision.

@@ -43,7 +43,7 @@ macro_rules! commands {
         $($(#[$variant_doc:meta])* $variant:ident $(($data:ty))? $({ $($fields:tt)* })?,)*
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Debug, Clone, PartialEq, serde::Serialize)]
         pub enum $command {
             $($(#[$variant_doc])* $variant $(($data))? $({ $($fields)* })?,)*
         }

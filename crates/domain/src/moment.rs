@@ -17,7 +17,7 @@
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Timelike as _, Utc};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The years of valid dates and instants. One outside them is a slip, and not every reader of an
 /// export could hold it.
@@ -54,7 +54,7 @@ impl InvalidMoment {
 pub struct Date(NaiveDate);
 
 /// An instant in [`YEARS`], in whole microseconds and without a leap second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Instant(DateTime<Utc>);
 
 impl From<Date> for NaiveDate {

@@ -14,13 +14,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Command, Entry, Rule, Stream,
+    Command, Entry, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     london,
     officer::{PomKind, WorkingPattern},
     prison::{self, Estate, PomRegistered, PrisonJoinedOmic},
-    prisoner::{self, Allocate, AllocateWithTier, ChoiceReasons, OverrideReason, RecommendationPolicy, TierAssigned},
+    prisoner::{
+        self, Allocate, AllocateWithTier, ChoiceReasons, OverrideReason, RecommendationPolicy, TierAssigned,
+        lineage::SurvivorChain,
+    },
     tier::TierSource,
 };
 use event_log::request_digest;
@@ -166,7 +169,10 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
             let pom_kind =
                 case.pom_kind.or_else(|| roster.kind_of(case.staff_id)).or_else(|| poms.kind_of(case.staff_id));
             let history = held.cases.get(&case.prisoner_number);
-            let verdict = verdict(case, history, &roster.history, &poms, terms);
+            let verdict = match verdict(case, history, &roster.history, &poms, terms) {
+                Ok(verdict) => verdict,
+                Err(refusal) => Verdict::Refused(name_last_survivor(case, refusal, &held.cases).into()),
+            };
             let warnings = match verdict {
                 Verdict::Refused(_) => Vec::new(),
                 Verdict::Record(_) | Verdict::AlreadyRecorded => poms.warnings(case, &roster.history),
@@ -202,7 +208,7 @@ fn verdict(
     prison: &prison::History,
     poms: &Poms,
     terms: &ImportTerms,
-) -> Verdict {
+) -> Result<Verdict, Refusal> {
     let command_id = row_id(&terms.prison, case);
     let unheard_of = prisoner::History::new(case.prisoner_number.clone());
     let history = history.unwrap_or(&unheard_of);
@@ -213,10 +219,10 @@ fn verdict(
             || entry.command_id == former_id && entry.recorded_by.client == terms.recorded_by.client
     });
     if is_recorded {
-        return Verdict::AlreadyRecorded;
+        return Ok(Verdict::AlreadyRecorded);
     }
     if let Some(problem) = poms.registration_problem(case, prison) {
-        return Verdict::Refused(problem);
+        return Ok(Verdict::Refused(problem));
     }
     let effective_at = london::midnight(case.allocated_on);
     let context = prisoner::Context {
@@ -250,14 +256,27 @@ fn verdict(
         planned = command(against_recommendation);
         decided = prisoner::decide(history, &planned, &context);
     }
-    if let Err(refusal) = decided {
-        return Verdict::Refused(refusal.into());
-    }
+    decided?;
     // Of the row alone, so that two imports of it at once send the same request.
     let request_digest =
         request_digest("spreadsheet-row", case.prisoner_number.as_str(), &row_content(&terms.prison, case));
     let command = Command::Prisoner(case.prisoner_number.clone(), planned);
-    Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at }))
+    Ok(Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at })))
+}
+
+/// The refusal of a retired number with the number that takes commands: the survivor that it names
+/// may have been merged itself.
+fn name_last_survivor(
+    case: &SheetCase,
+    refusal: Refusal,
+    cases: &HashMap<PrisonerNumber, prisoner::History>,
+) -> Refusal {
+    let Some(survivor) = refusal.survivor.clone() else { return refusal };
+    let survivor_of = |number: &PrisonerNumber| cases.get(number)?.retirement().map(|(_, survivor)| survivor.clone());
+    match SurvivorChain::follow_all(survivor, survivor_of) {
+        Ok(chain) => prisoner::refuse_retired_number(&case.prisoner_number, &chain.last().number),
+        Err(_) => refusal,
+    }
 }
 
 /// What a row says of its case, which is what its ids are derived from.

@@ -1,9 +1,12 @@
 //! Handovers: those of a prison, and dates calculated for facts that are not recorded.
 
+use domain::{Event, Stream, prisoner::PrisonerEvent};
+use event_log::ExpectedRevision;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
+    builders::new_event,
     ledger::{Ledger, SHAH, assert_refused},
     questions::{ask, ask_with, assert_ok, determinate_sentence, members, record},
 };
@@ -77,6 +80,24 @@ async fn handovers_are_listed_as_starting_due_and_overdue() {
         // On this day a COM supports on A0005AA and is responsible for A0006AA.
         let cases = ask(&ledger, &format!("/prisons/LEI/cases?on=2026-04-02&sort={sort}")).await;
         assert_eq!(members(&cases, "prisonerNumber"), expected, "{sort}");
+    }
+}
+
+/// The command side makes no such plan; the log may hold one.
+#[tokio::test]
+async fn a_start_without_a_handover_date_is_listed_now_as_it_is_known_at_a_position() {
+    let ledger = Ledger::start_all_roles().await;
+    ledger.case("A0001AA", SHAH).await;
+    let plan = json!({"indeterminate": false, "startDate": "2099-04-17", "reason": "determinate"});
+    let plan = serde_json::from_value(plan).expect("a plan");
+    let planned = new_event(&Event::Prisoner(PrisonerEvent::HandoverPlanned(plan)));
+    let stream = Stream::Prisoner("A0001AA".parse().expect("a number"));
+    ledger.log().await.append(&stream, ExpectedRevision::Exact(1), vec![planned]).await.expect("append");
+    let head = ledger.event_count().await;
+    for known_at in [String::new(), format!("&known-at={head}")] {
+        let answer = ask(&ledger, &format!("/prisons/LEI/handovers?on=2099-04-01{known_at}")).await;
+        let starting = &assert_ok(&answer)["starting"];
+        assert_eq!(starting[0]["prisonerNumber"], "A0001AA", "{known_at}: {starting}");
     }
 }
 

@@ -1,5 +1,11 @@
-//! Every command: the events it records, its headers, its repeats.
+//! Every command: the events it records, its headers, its repeats, and the digest by which repeats
+//! are recognised.
+//!
+//! The log keeps the digests: a snapshot holds them, so that a repeat of a request which an earlier
+//! program recorded is recognised. If one changes, let the program accept both.
 
+use event_log::StoredEvent;
+use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -21,6 +27,13 @@ async fn register_prison(ledger: &Ledger) {
     {
         ledger.register_pom(PRISON, staff_id, name, kind).await;
     }
+}
+
+/// The digests that the log keeps, with the types of their events.
+async fn kept_digests(ledger: &Ledger) -> String {
+    let events = ledger.events().await;
+    let line = |event: &StoredEvent| format!("{} {}\n", event.entry.event.type_name(), event.metadata.request_digest);
+    events.iter().map(line).collect()
 }
 
 #[tokio::test]
@@ -49,6 +62,7 @@ async fn every_command_to_a_prison_is_recorded_once() {
     let id = answer.body["events"][0]["data"]["contactId"].as_str().expect("an id").to_owned();
     let removal = format!("POST /prisons/LEI/nomis-contacts/{id}/removal");
     check_recorded(&ledger, &removal, json!({}), &["NomisContactRemovalConfirmed"]).await;
+    assert_snapshot!("digests_of_commands_to_a_prison", kept_digests(&ledger).await);
 }
 
 #[tokio::test]
@@ -87,6 +101,7 @@ async fn every_command_about_the_pom_of_a_case_is_recorded_once() {
     let merge = json!({"removedNumber": "A9999ZZ"});
     let merged = ["PrisonerNumberRetired", "PrisonerNumberMerged"];
     check_recorded(&ledger, "POST /prisoners/A1234BC/merges", merge, &merged).await;
+    assert_snapshot!("digests_about_the_pom", kept_digests(&ledger).await);
 }
 
 #[tokio::test]
@@ -113,4 +128,5 @@ async fn every_command_about_the_responsibility_for_a_case_is_recorded_once() {
     let nothing = at("2026-01-11", json!({}));
     let removal = "DELETE /prisoners/A1234BC/responsibility-override";
     check_recorded(&ledger, removal, nothing, &["ResponsibilityOverrideRemoved"]).await;
+    assert_snapshot!("digests_about_the_responsibility", kept_digests(&ledger).await);
 }

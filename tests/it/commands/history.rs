@@ -38,10 +38,12 @@ async fn an_answer_names_user_client_correlation_and_time() {
 #[tokio::test]
 async fn if_match_admits_one_command_per_revision() {
     let ledger = Ledger::start().await;
-    let tier = async |if_match: &str, key: &str| {
+    let assign = async |tier: &str, if_match: &str, key: &str| {
         let headers = [("If-Match", if_match), ("Idempotency-Key", key)];
-        ledger.client().send(Method::POST, "/prisoners/A1234BC/tier", &headers, Some(&json!({"tier": "A"}))).await
+        let body = json!({ "tier": tier });
+        ledger.client().send(Method::POST, "/prisoners/A1234BC/tier", &headers, Some(&body)).await
     };
+    let tier = async |if_match: &str, key: &str| assign("A", if_match, key).await;
     assert_refused(&tier("\"0\"", &new_key()).await, 412, "revision-mismatch");
     ledger.tier("A1234BC").await;
     let first = new_key();
@@ -50,7 +52,7 @@ async fn if_match_admits_one_command_per_revision() {
     assert_refused(&tier("\"0\"", &new_key()).await, 412, "revision-mismatch");
     assert_refused(&tier("\"7\"", &new_key()).await, 412, "revision-mismatch");
     let keys: Vec<_> = (0..20).map(|_| new_key()).collect();
-    let answers = join_all(keys.iter().map(|key| tier("\"1\"", key))).await;
+    let answers = join_all(keys.iter().map(|key| assign("B", "\"1\"", key))).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
     assert_eq!(answers.iter().filter(|answer| answer.status == 412).count(), 19);
 }

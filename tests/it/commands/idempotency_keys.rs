@@ -2,14 +2,94 @@
 
 use std::collections::HashSet;
 
+use domain::{Stream, identifier::CommandId};
+use event_log::{ExpectedRevision, Metadata, encode, request_digest};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{
+    builders::{metadata, now, tier_assigned},
     commands::new_key,
     ledger::{Ledger, NOVAK, SHAH, assert_recorded, assert_refused, serve_commands},
 };
+
+/// A request is what it says, and not how it is spelt.
+#[tokio::test]
+async fn a_repeat_may_spell_its_request_in_another_way() {
+    let ledger = Ledger::start().await;
+    ledger.tier("A1234BC").await;
+    let key = new_key();
+    let path = "/prisoners/A1234BC/allocations";
+    let body = json!({"prison": "LEI", "pom": {"staffId": SHAH}, "effectiveAt": "2026-02-02T09:00:00Z"});
+    let first = ledger.send(Method::POST, path, &key, &body).await;
+    assert_recorded(&first);
+    for (member, value) in [
+        ("note", Value::Null),
+        ("overrideReasons", Value::Null),
+        ("overrideReasons", json!([])),
+        ("effectiveAt", json!("2026-02-02T10:00:00+01:00")),
+        ("effectiveAt", json!("2026-02-02T09:00:00.000Z")),
+    ] {
+        let mut other = body.clone();
+        other[member] = value;
+        let again = ledger.send(Method::POST, path, &key, &other).await;
+        assert_eq!((again.status.as_u16(), &again.text), (200, &first.text), "{other}");
+    }
+    let mut other = body.clone();
+    other["note"] = json!("As before.");
+    assert_refused(&ledger.send(Method::POST, path, &key, &other).await, 422, "idempotency-key-reused");
+    let merge = json!({"removedNumber": "A1234BD", "effectiveAt": null});
+    let key = new_key();
+    let first = ledger.send(Method::POST, "/prisoners/A1234BC/merges", &key, &merge).await;
+    let again =
+        ledger.send(Method::POST, "/prisoners/A1234BC/merges", &key, &json!({"removedNumber": "A1234BD"})).await;
+    assert_eq!((assert_recorded(&first).text.as_str(), again.status.as_u16()), (again.text.as_str(), 200));
+}
+
+/// Two requests at once with one key: the turn of the second one comes when the key is spent.
+#[tokio::test]
+async fn a_key_that_the_same_fact_spends_is_refused_for_another_request_at_the_same_moment() {
+    let ledger = Ledger::start().await;
+    let path = "/prisoners/A1234BC/community-manager";
+    let manager = |name: &str| json!({ "name": name });
+    assert_recorded(&ledger.send(Method::PUT, path, &new_key(), &manager("Lee, Sam")).await);
+    for round in 0..20 {
+        let key = new_key();
+        let other = format!("Other, {round}");
+        let (first, second) = (manager("Lee, Sam"), manager(&other));
+        let answers =
+            tokio::join!(ledger.send(Method::PUT, path, &key, &first), ledger.send(Method::PUT, path, &key, &second));
+        let statuses = [answers.0.status.as_u16(), answers.1.status.as_u16()];
+        assert!([[200, 422], [422, 201]].contains(&statuses), "{round}: {statuses:?}");
+        if statuses[1] == 201 {
+            assert_recorded(&ledger.send(Method::PUT, path, &new_key(), &first).await);
+        }
+    }
+}
+
+/// Earlier programs kept a digest of the body as it was sent.
+#[tokio::test]
+async fn a_repeat_of_a_request_that_an_earlier_program_recorded_is_recognised() {
+    let ledger = Ledger::start().await;
+    let command_id = CommandId(Uuid::new_v4());
+    let body = json!({"tier": "A", "crn": null});
+    let event = tier_assigned("A");
+    let metadata = Metadata {
+        request_digest: request_digest("assign-tier", "/prisoners/A1234BC/tier", &body),
+        ..metadata(now(), "SPO", command_id)
+    };
+    let stream = Stream::Prisoner("A1234BC".parse().expect("a number"));
+    let event = encode(&stream, &event, 0, &metadata, now());
+    ledger.log().await.append(&stream, ExpectedRevision::NoStream, vec![event]).await.expect("append");
+    let key = command_id.to_string();
+    let again = ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &body).await;
+    assert_eq!(again.status, 200, "{}", again.text);
+    let other = json!({"tier": "B", "crn": null});
+    let refused = ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &other).await;
+    assert_refused(&refused, 422, "idempotency-key-reused");
+}
 
 #[tokio::test]
 async fn a_key_used_for_one_request_is_refused_for_another() {

@@ -17,5 +17,6 @@ mod policies;
 mod problems;
 mod refusals;
 mod restarts;
+mod same_fact;
 mod servers;
 mod unreadable;

@@ -337,7 +337,7 @@ async fn record_the_demonstration(database: &TestDatabase) {
     for (index, command) in (0u32..).zip(steps) {
         let command_id = CommandId(Uuid::from_u128(u128::from(index) + 1));
         let request = Request {
-            request_digest: request_digest("test", "late", &index),
+            request_digest: request_digest("test", "late", &index).into(),
             command: domain::Command::Prisoner(number.clone(), command),
             command_id,
             recorded_by: recorded_by("HOMD_LEI"),

@@ -14,10 +14,15 @@ use domain::{
     prison::Estate,
     prisoner::{History, PrisonerEvent},
 };
-use event_log::{StoredEvent, history::push};
+use event_log::{ExpectedRevision, StoredEvent, history::push};
 use serde_json::{Value, json};
 
-use crate::support::{DataDir, TestDatabase, ToolOutput, database, eventually, run, whole_log::read_stored};
+use crate::support::{
+    DataDir, TestDatabase, ToolOutput,
+    builders::{new_event, number_retired},
+    database, eventually, run,
+    whole_log::read_stored,
+};
 
 fn data(name: &str) -> String {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/spreadsheets")).join(name);
@@ -188,6 +193,28 @@ async fn rows_before_the_go_live_date_are_refused() {
     let PrisonerEvent::AllocationMade(made) = &cases["A0002BC"].entries()[1].event else { panic!("an allocation") };
     assert_eq!(made.choice.note.as_deref(), Some("known to the team"));
     assert_eq!(made.pom.kind, PomKind::Probation);
+}
+
+#[tokio::test]
+async fn a_row_of_a_number_that_was_merged_names_the_number_to_use() {
+    let database = database().await;
+    let log = database.log().await;
+    for (removed, survivor) in [("A0001BC", "A0002BC"), ("A0002BC", "A0003BC")] {
+        let stream = Stream::Prisoner(removed.parse().expect("a number"));
+        let retired = new_event(&number_retired(survivor));
+        log.append(&stream, ExpectedRevision::NoStream, vec![retired]).await.expect("append");
+    }
+    let dir = DataDir::new();
+    let file = dir.path().join("cases.csv");
+    let rows = "NOMS no,Tier,POM,Staff id,Type,Date allocated,Notes\n\
+                A0001BC,A,\"Okafor, Grace\",485926,PO,01/10/2019,\n";
+    std::fs::write(&file, rows).expect("write a file");
+    let file = file.to_str().expect("a path in UTF-8");
+    let import = ["import", "spreadsheet", file, "--prison", "LEI", "--go-live", "2019-09-02", "--json", "--dry-run"];
+    let report = lines(&tool(&database, &import).await);
+    assert_eq!(report[0]["code"], "prisoner-number-retired");
+    let reason = report[0].to_string();
+    assert!(reason.contains("Use A0003BC."), "{reason}");
 }
 
 /// Writes a file with many cases of six POMs.

@@ -337,7 +337,8 @@ async fn concurrent_writes_cause_no_false_differences() {
                     // A few cases repeatedly, so that the compared rows change during the
                     // comparison.
                     let number = format!("B{writer}{:03}BC", written % 7);
-                    let body = json!({"tier": "C1", "source": "DELIUS", "prison": "LEI"});
+                    let tier = ["C1", "D1"][written / 7 % 2];
+                    let body = json!({"tier": tier, "source": "DELIUS", "prison": "LEI"});
                     let answer = client.post(&format!("/prisoners/{number}/tier"), &body).await;
                     assert_eq!(answer.status, 201, "{}", answer.text);
                     written += 1;

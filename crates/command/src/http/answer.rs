@@ -33,7 +33,7 @@ pub(super) struct RecordedEvents {
     events: Vec<EventDocument>,
 }
 
-/// A command was recorded: 201, or 200 where an earlier request with the same key recorded it.
+/// A command was recorded: 201, or 200 where the same request or the same fact was recorded before.
 pub(super) struct RecordedResponse {
     pub(super) command_id: CommandId,
     pub(super) outcome: Outcome,
@@ -113,7 +113,10 @@ impl IntoResponses for CommandResponses {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         let mut responses: BTreeMap<String, RefOr<Described>> = ProblemResponses::responses();
         responses.insert("201".to_owned(), describe_receipt("Recorded").into());
-        responses.insert("200".to_owned(), describe_receipt("Recorded before, by a request with the same key").into());
+        responses.insert(
+            "200".to_owned(),
+            describe_receipt("Recorded before, by a request with the same key, or as the same fact").into(),
+        );
         let mismatch = describe_problem("The stream is not at the revision that If-Match names");
         responses.insert("412".to_owned(), mismatch.into());
         responses

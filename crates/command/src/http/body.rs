@@ -8,24 +8,46 @@ use http_api::{
     Problem,
     extract::{body_bytes, from_json, require_json},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::strict_object::StrictObject;
+use crate::RequestDigest;
 
 /// A command's body, and the parts of the request that identify a repeat. No body counts as an
 /// empty object, which `T` may refuse.
 pub(super) struct CommandBody<T> {
     pub(super) fields: T,
-    path: String,
-    sent: Value,
+    pub(super) sent: SentBody,
 }
 
-impl<T> CommandBody<T> {
-    /// The digest that tells a repeat of this request from another request with the same key.
-    pub(super) fn digest(&self, operation: &str) -> String {
-        request_digest(operation, &self.path, &self.sent)
+/// A body as it was sent, and the path that it was sent to.
+pub(super) struct SentBody {
+    path: String,
+    body: Value,
+}
+
+impl SentBody {
+    /// The digest that tells a repeat of this request from another request with the same key;
+    /// `read` is what the request says, as it was read.
+    pub(super) fn digest(&self, operation: &str, read: &impl Serialize) -> RequestDigest {
+        let mut read = serde_json::to_value(read).expect("a command is plain JSON");
+        remove_nulls(&mut read);
+        let digest_of = |body| request_digest(operation, &self.path, body);
+        RequestDigest::of_body(digest_of(&read), digest_of(&self.body))
+    }
+}
+
+/// Removes the members that are null, so that a digest outlives a further optional member.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        _ => {}
     }
 }
 
@@ -42,7 +64,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CommandBody<T> {
             is_json?;
         }
         let StrictObject(fields) = from_json(&bytes)?;
-        Ok(Self { fields, path, sent: from_json(&bytes)? })
+        Ok(Self { fields, sent: SentBody { path, body: from_json(&bytes)? } })
     }
 }
 

@@ -117,16 +117,19 @@ pub(super) async fn reallocate_in_bulk(
     body: CommandBody<BulkReallocationBody>,
 ) -> Result<Response, Problem> {
     refuse_if_match(&headers)?;
-    let request_digest = body.digest("reallocate-in-bulk");
     let command_id = headers.command_id;
     let mut fields = body.fields;
     let reasons = fields.take_choice_reasons();
+    let (from, to) = (fields.from_staff_id, fields.to_staff_id);
+    let (numbers, reason) = (fields.prisoner_numbers.map(|numbers| numbers.0), String::from(fields.reason));
+    let read = (from, to, &numbers, &reason, &reasons, fields.effective_at);
+    let request_digest = body.sent.digest("reallocate-in-bulk", &read);
     let request = bulk::BulkReallocation {
         prison,
-        from: fields.from_staff_id,
-        to: fields.to_staff_id,
-        numbers: fields.prisoner_numbers.map(|numbers| numbers.0),
-        reason: fields.reason.into(),
+        from,
+        to,
+        numbers,
+        reason,
         reasons,
         command_id,
         request_digest,

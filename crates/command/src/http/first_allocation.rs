@@ -91,17 +91,21 @@ pub(super) async fn allocate_first_api(
     body: CommandBody<Value>,
 ) -> Result<Response, Problem> {
     refuse_if_match(&headers)?;
-    let request_digest = body.digest("first-allocation");
-    let body = read(body.fields)?;
+    let CommandBody { fields, sent } = body;
+    let body = read(fields)?;
     let creator = body.created_by.as_deref().and_then(|text| Username::nearest(text.trim()));
     let command_id = headers.command_id;
+    let (override_reason, note) = (body.override_reason.map(String::from), body.note.map(String::from));
+    let who = (&body.nomis_offender_id, &body.prison, body.nomis_staff_id, body.nomis_booking_id);
+    let request_digest =
+        sent.digest("first-allocation", &(who, body.allocated_at_tier, &override_reason, &note, &creator));
     let request = FirstAllocation {
         number: body.nomis_offender_id,
         tier: body.allocated_at_tier,
         prison: body.prison,
         staff_id: body.nomis_staff_id,
-        override_reason: body.override_reason.map(Into::into),
-        note: body.note.map(Into::into),
+        override_reason,
+        note,
         nomis_booking_id: body.nomis_booking_id,
         command_id,
         request_digest,

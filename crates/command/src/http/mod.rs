@@ -50,7 +50,7 @@ use self::{
     answer::{CommandResponses, HeaderParams, IfMatchParam, RecordedResponse},
     body::{CommandBody, OnlyEffectiveAtBody},
 };
-use crate::{Request, Service};
+use crate::{Request, RequestDigest, Service};
 
 /// Every route of the command side. The path and the method are beside the handler; one line here
 /// both serves and describes it.
@@ -111,8 +111,8 @@ async fn record_on_case<T>(
     operation: &str,
     command: impl FnOnce(T) -> (prisoner::Command, Option<Instant>),
 ) -> Result<RecordedResponse, Problem> {
-    let request_digest = body.digest(operation);
     let (command, effective_at) = command(body.fields);
+    let request_digest = body.sent.digest(operation, &(&command, effective_at));
     record(service, headers, Command::Prisoner(number, command), effective_at, request_digest).await
 }
 
@@ -124,8 +124,8 @@ async fn record_on_prison<T>(
     operation: &str,
     command: impl FnOnce(T) -> (prison::Command, Option<Instant>),
 ) -> Result<RecordedResponse, Problem> {
-    let request_digest = body.digest(operation);
     let (command, effective_at) = command(body.fields);
+    let request_digest = body.sent.digest(operation, &(&command, effective_at));
     record(service, headers, Command::Prison(code, command), effective_at, request_digest).await
 }
 
@@ -134,7 +134,7 @@ async fn record(
     headers: CommandHeaders,
     command: Command,
     effective_at: Option<Instant>,
-    request_digest: String,
+    request_digest: RequestDigest,
 ) -> Result<RecordedResponse, Problem> {
     let command_id = headers.command_id;
     let request = Request {

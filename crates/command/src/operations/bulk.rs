@@ -20,7 +20,7 @@ use domain::{
 use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use crate::{Error, Outcome, Request, Service};
+use crate::{Error, Outcome, Request, RequestDigest, Service};
 
 /// Most cases listed in one bulk: a prison's POMs hold some 60 each, and the answer must come in
 /// time.
@@ -40,7 +40,7 @@ pub(crate) struct BulkReallocation {
     pub(crate) reason: String,
     pub(crate) reasons: ChoiceReasons,
     pub(crate) command_id: CommandId,
-    pub(crate) request_digest: String,
+    pub(crate) request_digest: RequestDigest,
     pub(crate) recorded_by: RecordedBy,
     pub(crate) correlation_id: Uuid,
     pub(crate) effective_at: Option<DateTime<Utc>>,
@@ -119,7 +119,7 @@ async fn move_of(
     // The second is from before the ledger's own commands had ids of their own.
     for command_id in [bulk.command_id.derive(number.as_str()), bulk.command_id.formerly_derived(number.as_str())] {
         match case.request_digest(command_id) {
-            Some(digest) if digest == bulk.request_digest => return Ok(Some(CaseMove { number, command_id })),
+            Some(digest) if bulk.request_digest.matches(digest) => return Ok(Some(CaseMove { number, command_id })),
             Some(_) => return Err(Error::KeyReused { command_id: bulk.command_id }),
             None => {}
         }

@@ -15,7 +15,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::{Error, Request, Service, streams::answer_to_repeat};
+use crate::{Error, Request, RequestDigest, Service, streams::answer_to_repeat};
 
 /// Why a case that another POM holds moves; the first API had no word for it.
 const REALLOCATION_REASON: &str = "Allocated to another POM through the first allocation API";
@@ -35,7 +35,7 @@ pub(crate) struct FirstAllocation {
     pub(crate) note: Option<String>,
     pub(crate) nomis_booking_id: Option<i64>,
     pub(crate) command_id: CommandId,
-    pub(crate) request_digest: String,
+    pub(crate) request_digest: RequestDigest,
     pub(crate) recorded_by: RecordedBy,
     pub(crate) correlation_id: Uuid,
 }

@@ -23,7 +23,7 @@ use domain::{
 use event_log::request_digest;
 use uuid::Uuid;
 
-use crate::{Error, Outcome, Request, Service, service::CachedCase, streams::answer_to_repeat};
+use crate::{Error, Outcome, Request, RequestDigest, Service, service::CachedCase, streams::answer_to_repeat};
 
 /// How often a step is tried if one of its numbers is retired in between.
 const ATTEMPTS_MAX: usize = 4;
@@ -38,8 +38,8 @@ pub struct MergeRequest {
     /// The idempotency key: a request that is sent again with it gets the same answer and never a
     /// second event.
     pub command_id: CommandId,
-    /// Tells a repeat from another request with the same id: see [`event_log::request_digest`].
-    pub request_digest: String,
+    /// Tells a repeat from another request with the same id.
+    pub request_digest: RequestDigest,
     /// The person and the client that send it.
     pub recorded_by: RecordedBy,
     /// Links everything that belongs to one request across services.
@@ -62,6 +62,31 @@ impl Service {
         let _turn = self.take_merge_turn(&request.survivor).await?;
         self.recent_keys().check(request.command_id, None, &request.request_digest)?;
         retry_if_retired(|| try_merge(self, &request)).await
+    }
+
+    /// A number and those that its case goes on under, each with its case up to date with the log.
+    pub(crate) async fn load_survivors(
+        &self,
+        number: &PrisonerNumber,
+    ) -> Result<SurvivorChain<Arc<CachedCase>>, Error> {
+        let mut chain = SurvivorChain::new(number.clone(), self.case_now(number).await?);
+        loop {
+            let survivor = chain.last().found.read().history().retirement().map(|(_, survivor)| survivor.clone());
+            let Some(survivor) = survivor else { return Ok(chain) };
+            chain.check_next(&survivor).map_err(|circle| prisoner::refuse_closed_circle(&circle))?;
+            let case = self.case_now(&survivor).await?;
+            chain.push(survivor, case);
+        }
+    }
+
+    /// The refusal of a command to a retired number with the number that takes commands: the
+    /// survivor that it names may have been merged itself.
+    pub(crate) async fn name_last_survivor(&self, number: &PrisonerNumber, refusal: Refusal) -> Refusal {
+        let Some(survivor) = &refusal.survivor else { return refusal };
+        match self.load_survivors(survivor).await {
+            Ok(chain) => prisoner::refuse_retired_number(number, &chain.last().number),
+            Err(_) => refusal,
+        }
     }
 }
 
@@ -183,7 +208,7 @@ async fn try_complete(
                 prisoner::Command::CompleteMerge(Box::new(merge_of(case.history(), retirement.revision))),
             ),
             command_id: retirement.event_id.derive_command(&part),
-            request_digest: request_digest("complete-merge", removed.as_str(), &()),
+            request_digest: request_digest("complete-merge", removed.as_str(), &()).into(),
             recorded_by: recorded_by.clone(),
             correlation_id,
             causation_id: Some(retirement.event_id),

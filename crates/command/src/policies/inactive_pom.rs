@@ -38,7 +38,8 @@ pub(super) async fn discharge(
             "end-pom-role",
             number.as_str(),
             &json!({ "prison": code.as_str(), "staffId": staff_id.get() }),
-        ),
+        )
+        .into(),
         recorded_by: recorded_by(),
         // Derived from the event, so that it is the same on every server.
         correlation_id: cause.event_id.derive_command("correlation").0,

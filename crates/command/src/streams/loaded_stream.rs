@@ -12,7 +12,7 @@ use event_log::{
 };
 use uuid::Uuid;
 
-use crate::{Error, Outcome, Request};
+use crate::{Error, Outcome, Request, RequestDigest};
 
 /// A stream up to the revision that was read last. It may be behind the log.
 #[derive(Debug)]
@@ -61,45 +61,51 @@ impl<H: StreamHistory> LoadedStream<H> {
     }
 
     /// The command with this digest that was recorded here because of an event.
-    pub(crate) fn command_after(&self, cause: EventId, request_digest: &str) -> Option<CommandId> {
-        let is_after =
-            |record: &CommandRecord| record.causation_id == Some(cause) && record.request_digest == request_digest;
+    pub(crate) fn command_after(&self, cause: EventId, request_digest: &RequestDigest) -> Option<CommandId> {
+        let is_after = |record: &CommandRecord| {
+            record.causation_id == Some(cause) && request_digest.matches(&record.request_digest)
+        };
         self.commands.iter().find_map(|(command_id, record)| is_after(record).then_some(*command_id))
     }
 
     /// The events that a command recorded here; `None` if it recorded none.
     pub(crate) fn outcome_of(&self, command_id: CommandId) -> Option<Outcome> {
         let record = self.commands.get(&command_id)?;
-        let stream = H::stream(self.history.key());
-        let events = self
-            .history
-            .entries()
-            .iter()
-            .skip(usize::try_from(record.first_revision).unwrap_or(usize::MAX))
-            .take(record.count)
-            .map(|entry| StoredEvent {
-                stream: stream.clone(),
-                metadata: Metadata {
-                    schema_version: record.schema_version,
-                    effective_at: entry.effective_at,
-                    recorded_by: entry.recorded_by.clone(),
-                    command_id,
-                    request_digest: record.request_digest.clone(),
-                    correlation_id: record.correlation_id,
-                    causation_id: record.causation_id,
-                },
-                entry: Entry {
-                    event_id: entry.event_id,
-                    revision: entry.revision,
-                    position: entry.position,
-                    effective_at: entry.effective_at,
-                    recorded_at: entry.recorded_at,
-                    recorded_by: entry.recorded_by.clone(),
-                    command_id,
-                    event: entry.event.clone().into(),
-                },
-            });
-        Outcome::new(events.collect(), true)
+        let first = usize::try_from(record.first_revision).unwrap_or(usize::MAX);
+        let entries = self.history.entries().iter().skip(first).take(record.count);
+        Outcome::new(entries.map(|entry| self.stored_event(entry, record)).collect(), true)
+    }
+
+    /// The event at a revision as the answer to a request that recorded nothing.
+    pub(crate) fn outcome_at(&self, revision: u64) -> Option<Outcome> {
+        let entry = self.history.entries().get(usize::try_from(revision).ok()?)?;
+        let record = self.commands.get(&entry.command_id)?;
+        Outcome::new(vec![self.stored_event(entry, record)], true)
+    }
+
+    fn stored_event(&self, entry: &Entry<H::Event>, record: &CommandRecord) -> StoredEvent {
+        StoredEvent {
+            stream: H::stream(self.history.key()),
+            metadata: Metadata {
+                schema_version: record.schema_version,
+                effective_at: entry.effective_at,
+                recorded_by: entry.recorded_by.clone(),
+                command_id: entry.command_id,
+                request_digest: record.request_digest.clone(),
+                correlation_id: record.correlation_id,
+                causation_id: record.causation_id,
+            },
+            entry: Entry {
+                event_id: entry.event_id,
+                revision: entry.revision,
+                position: entry.position,
+                effective_at: entry.effective_at,
+                recorded_at: entry.recorded_at,
+                recorded_by: entry.recorded_by.clone(),
+                command_id: entry.command_id,
+                event: entry.event.clone().into(),
+            },
+        }
     }
 
     /// Adds an event if it is the next one. Ignores an event that is here already, and one that
@@ -162,9 +168,9 @@ pub(crate) fn answer_to_request<H: StreamHistory>(
 pub(crate) fn answer_to_repeat<H: StreamHistory>(
     loaded: &LoadedStream<H>,
     command_id: CommandId,
-    request_digest: &str,
+    request_digest: &RequestDigest,
 ) -> Option<Result<Outcome, Error>> {
-    if loaded.request_digest(command_id)? == request_digest {
+    if request_digest.matches(loaded.request_digest(command_id)?) {
         loaded.outcome_of(command_id).map(Ok)
     } else {
         Some(Err(Error::KeyReused { command_id }))

@@ -1,5 +1,6 @@
 //! The commands to a prison.
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -30,7 +31,7 @@ commands! {
 }
 
 /// A POM contact as seen in NOMIS. It names the POM by staff id, by name, or by both.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ContactSeen {
     /// The number of the prisoner whose contact it is.
     pub prisoner_number: PrisonerNumber,

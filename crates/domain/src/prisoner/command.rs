@@ -1,6 +1,7 @@
 //! The commands to a case.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use crate::{
     command::commands,
@@ -99,7 +100,7 @@ pub struct Context<'a> {
 }
 
 /// The reasons for the choice of a POM, as given with an allocation or reallocation.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ChoiceReasons {
     /// The reasons against the recommended kind.
     pub override_reasons: Vec<OverrideReason>,
@@ -114,7 +115,7 @@ pub struct ChoiceReasons {
 }
 
 /// Data of [`Command::Allocate`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Allocate {
     /// The prison of the role.
     pub prison: PrisonCode,
@@ -125,7 +126,7 @@ pub struct Allocate {
 }
 
 /// Data of [`Command::Reallocate`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reallocate {
     /// The prison of the role.
     pub prison: PrisonCode,
@@ -142,7 +143,7 @@ pub struct Reallocate {
 
 /// Data of [`Command::AllocateWithTier`]: a tier and a primary POM in one request, as in the first
 /// allocation API and in the row of a spreadsheet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AllocateWithTier {
     /// The tier. It is not assigned again to a case that has it, and the RoSH level that the case
     /// has stays where none is given.
@@ -154,14 +155,14 @@ pub struct AllocateWithTier {
 }
 
 /// Data of [`Command::Deallocate`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Deallocate {
     /// `MANUAL` or `LEGAL_STATUS_CHANGED`; the other triggers have commands of their own.
     pub trigger: DeallocationTrigger,
 }
 
 /// Data of [`Command::EndPomRole`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EndPomRole {
     /// The prison at which the POM is inactive.
     pub prison: PrisonCode,
@@ -170,7 +171,7 @@ pub struct EndPomRole {
 }
 
 /// Data of [`Command::AllocateCoworker`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AllocateCoworker {
     /// The prison of the role.
     pub prison: PrisonCode,
@@ -179,7 +180,7 @@ pub struct AllocateCoworker {
 }
 
 /// Data of [`Command::Release`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Release {
     /// The prison of the release, if the caller names it; checked against the prison that the
     /// ledger knows.
@@ -187,7 +188,7 @@ pub struct Release {
 }
 
 /// Data of [`Command::Transfer`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Transfer {
     /// The prison that the person went to.
     pub to_prison: PrisonCode,

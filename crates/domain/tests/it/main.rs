@@ -10,3 +10,4 @@ mod properties;
 mod responsibility;
 mod roster;
 mod rules;
+mod same_fact;

@@ -378,11 +378,11 @@ proptest! {
         let all: Vec<Period> = earlier.chain(both).collect();
         match period_at(&all, instant) {
             Some(period) => {
-                let said = |periods: &[Period]| period_at(periods, instant).is_some_and(|said| {
-                    (shown(&said.state), said.responsibility, said.responsible_since)
+                let agrees_with = |periods: &[Period]| period_at(periods, instant).is_some_and(|other| {
+                    (shown(&other.state), other.responsibility, other.responsible_since)
                         == (shown(&period.state), period.responsibility, period.responsible_since)
                 });
-                prop_assert!(said(&own) || said(&theirs));
+                prop_assert!(agrees_with(&own) || agrees_with(&theirs));
             }
             None => prop_assert!(period_at(&own, instant).is_none() && period_at(&theirs, instant).is_none()),
         }

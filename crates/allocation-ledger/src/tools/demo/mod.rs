@@ -123,7 +123,7 @@ impl DemoStep {
     fn request(self) -> Request {
         let command_id = CommandId::of_content(NAMESPACE, &self.label);
         Request {
-            request_digest: request_digest("demo", &self.label, &()),
+            request_digest: request_digest("demo", &self.label, &()).into(),
             command: self.command,
             command_id,
             recorded_by: recorded_by(),

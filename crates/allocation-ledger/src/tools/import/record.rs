@@ -1,13 +1,13 @@
 //! The ledger's side of an import: what it holds, and sending commands to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Context as _;
 use command::{Error, Outcome, Request, Service};
 use domain::{
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
-    prison,
+    prison, prisoner,
 };
 use event_log::{
     SharedLog,
@@ -39,15 +39,22 @@ pub async fn load_prison(log: &SharedLog, code: &PrisonCode) -> anyhow::Result<p
     read_prison(&**log, code.clone(), None).await.context("read the prison's stream")
 }
 
-/// Loads a prison and cases.
+/// Loads a prison and cases, and the numbers that the cases go on under where they were merged.
 ///
 /// # Errors
 /// The log cannot be read.
 pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]) -> anyhow::Result<HeldHistories> {
-    let mut cases = HashMap::with_capacity(numbers.len());
-    for numbers in numbers.chunks(LOAD_STREAMS_MAX) {
-        let histories = read_cases(&**log, numbers, None).await.context("read the cases' streams")?;
-        cases.extend(histories.into_iter().map(|history| (history.number().clone(), history)));
+    let mut cases: HashMap<PrisonerNumber, prisoner::History> = HashMap::with_capacity(numbers.len());
+    let mut unread: Vec<PrisonerNumber> = numbers.to_vec();
+    while !unread.is_empty() {
+        for numbers in unread.chunks(LOAD_STREAMS_MAX) {
+            let histories = read_cases(&**log, numbers, None).await.context("read the cases' streams")?;
+            cases.extend(histories.into_iter().map(|history| (history.number().clone(), history)));
+        }
+        let survivors = cases.values().filter_map(|case| Some(case.retirement()?.1));
+        let unread_survivors: BTreeSet<_> =
+            survivors.filter(|survivor| !cases.contains_key(*survivor)).cloned().collect();
+        unread = unread_survivors.into_iter().collect();
     }
     Ok(HeldHistories { prison: load_prison(log, code).await?, cases })
 }
@@ -71,7 +78,7 @@ impl ImportRecorder<'_> {
         let request = Request {
             command: step.command,
             command_id: step.command_id,
-            request_digest: step.request_digest,
+            request_digest: step.request_digest.into(),
             recorded_by: self.recorded_by.clone(),
             correlation_id: self.correlation_id,
             causation_id: None,

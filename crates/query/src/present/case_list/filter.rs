@@ -79,7 +79,7 @@ impl CaseFilter {
             None => &mut *sql,
         };
         if self.starts_within.is_some() {
-            sql.push(" AND p.plan_start_date <> p.plan_handover_date");
+            sql.push(" AND p.plan_start_date IS DISTINCT FROM p.plan_handover_date");
         }
         for (column, days) in [("p.plan_start_date", self.starts_within), ("p.plan_handover_date", self.due_within)] {
             if let Some((first, last)) = days {
