@@ -70,6 +70,31 @@ async fn a_bulk_reallocation_moves_each_case_once() {
     }
     let pinned = ledger.client().send(Method::POST, path, &[("If-Match", "\"3\"")], Some(&all)).await;
     assert_refused(&pinned, 400, "header-invalid");
-    let third = ledger.send(Method::POST, path, &new_key(), &all).await;
-    assert_eq!(third.body, json!({"accepted": [], "refused": []}), "nothing is left to move");
+}
+
+#[tokio::test]
+async fn a_bulk_that_moved_nothing_has_spent_its_key() {
+    let ledger = Ledger::start().await;
+    let path = "/prisons/LEI/reallocations";
+    let all = json!({"fromStaffId": SHAH, "toStaffId": NOVAK, "reason": "Leaving"});
+    let listed = json!({"fromStaffId": SHAH, "toStaffId": NOVAK, "reason": "Leaving", "prisonerNumbers": ["A0001AA"]});
+    ledger.case("A0001AA", NOVAK).await;
+    for (body, refused) in [(all, 0), (listed, 1)] {
+        let key = new_key();
+        let answer = ledger.send(Method::POST, path, &key, &body).await;
+        assert_eq!(answer.body["accepted"], json!([]), "{}", answer.text);
+        assert_eq!(answer.body["refused"].as_array().map(Vec::len), Some(refused), "{}", answer.text);
+        // The POM gets a case that the bulk would move now.
+        let to = |pom: i64| json!({"prison": PRISON, "pom": {"staffId": pom}, "reason": "Back"});
+        assert_recorded(&ledger.client().post("/prisoners/A0001AA/reallocations", &to(SHAH)).await);
+        let count = ledger.event_count().await;
+        assert_eq!(ledger.send(Method::POST, path, &key, &body).await.text, answer.text, "{body}");
+        assert_refused(
+            &ledger.send(Method::PUT, "/prisons/LEI/poms/485928/status", &key, &json!({"status": "UNAVAILABLE"})).await,
+            422,
+            "idempotency-key-reused",
+        );
+        assert_eq!(ledger.event_count().await, count, "{body}");
+        assert_recorded(&ledger.client().post("/prisoners/A0001AA/reallocations", &to(NOVAK)).await);
+    }
 }

@@ -92,6 +92,17 @@ async fn a_repeat_of_a_request_that_an_earlier_program_recorded_is_recognised() 
 }
 
 #[tokio::test]
+async fn a_refused_command_leaves_its_key_free() {
+    let ledger = Ledger::start().await;
+    ledger.tier("A1234BC").await;
+    let key = new_key();
+    let path = "/prisoners/A1234BC/deallocations";
+    assert_refused(&ledger.send(Method::POST, path, &key, &json!({"trigger": "MANUAL"})).await, 422, "not-allocated");
+    let tier = json!({"tier": "D"});
+    assert_recorded(&ledger.send(Method::POST, "/prisoners/A1234BD/tier", &key, &tier).await);
+}
+
+#[tokio::test]
 async fn a_key_used_for_one_request_is_refused_for_another() {
     let ledger = Ledger::start().await;
     let (key, body) = (new_key(), json!({"tier": "A"}));

@@ -54,6 +54,7 @@ fn rule_10_pom_roles_are_taken_over_at_the_prison_of_the_survivor_alone() {
     };
     for (survivor, prison, primary, coworking) in [
         ("03-04 tier C LEI | TierAssigned", "LEI", Some(101), Some(103)),
+        ("", "LEI", Some(101), Some(103)),
         ("03-04 tier C     | TierAssigned", "LEI", Some(101), Some(103)),
         ("03-04 tier C MDI | TierAssigned\n03-05 release | Deallocated", "LEI", Some(101), Some(103)),
         ("03-04 tier C MDI | TierAssigned", "MDI", None, None),

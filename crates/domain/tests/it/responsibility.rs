@@ -1,7 +1,12 @@
 //! The responsible officer as time passes, by example: the table "Who is responsible" in
 //! `docs/domain.md`.
 
-use crate::case::check;
+use domain::{
+    officer::CommunityManager,
+    prisoner::{Command, PrisonerEvent, periods},
+};
+
+use crate::case::{Case, at, check, record};
 
 #[test]
 fn responsibility_follows_the_calendar() {
@@ -44,4 +49,45 @@ fn a_com_named_unallocated_is_no_com() {
          03-06 com unallocated    | CommunityManagerAssigned
          who 03-06                | Community: COM nobody, POM nobody",
     );
+}
+
+/// A COM of a team.
+fn manager(name: &str, email: Option<&str>, team: &str) -> CommunityManager {
+    CommunityManager { name: name.into(), email: email.map(Into::into), team: Some(team.into()), ldu: None }
+}
+
+#[test]
+fn a_com_named_again_goes_on_and_a_new_team_changes_the_details_alone() {
+    let mut case = Case::new("A1234BC");
+    case.read("03-01 tier C LEI | TierAssigned\n03-02 plan recalled | HandoverPlanned");
+    let lee = "lee@example.org";
+    for (day, manager, since) in [
+        ("03-03", manager("Lee", Some(lee), "North"), "03-03"),
+        ("03-04", manager("Lee", Some(lee), "South"), "03-03"),
+        ("03-05", manager("Lee", None, "South"), "03-05"),
+        ("03-06", manager("Shah", None, "South"), "03-06"),
+    ] {
+        case.give(at(day), &Command::AssignCommunityManager(manager.clone())).expect("a COM");
+        let state = case.history.state();
+        let role = state.community_manager.expect("a COM");
+        assert_eq!((role.manager, role.since), (manager, at(since)), "{day}");
+        let periods = periods(&case.history);
+        assert_eq!(periods.last().map(|last| (last.from, last.responsible_since)), Some((at(day), at(since))), "{day}");
+    }
+}
+
+/// Earlier programs recorded the same fact again.
+#[test]
+fn periods_in_which_nothing_changes_are_one_period() {
+    let mut case = Case::new("A1234BC");
+    case.read("03-01 tier C LEI | TierAssigned\n03-02 com Lee | CommunityManagerAssigned");
+    let before = periods(&case.history);
+    let again: Vec<PrisonerEvent> = case.history.entries().iter().map(|entry| entry.event.clone()).collect();
+    record(&mut case.history, at("03-03"), &again);
+    let after = periods(&case.history);
+    let bounds = |periods: &[domain::prisoner::Period]| -> Vec<_> {
+        periods.iter().map(|period| (period.from, period.to)).collect()
+    };
+    assert_eq!(bounds(&after), bounds(&before));
+    assert_eq!(after.last().map(|last| last.from), Some(at("03-02")));
 }
