@@ -1,4 +1,4 @@
--- Version 6 of the views; checksum of the tables: 45ebcafa52397417.
+-- Version 7 of the views; checksum of the tables: 5706a80780234607.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -19,6 +19,31 @@ COMMENT ON COLUMN checkpoint.position IS 'Position in the log of the last event 
 COMMENT ON COLUMN checkpoint.event_id IS 'That event''s id, by which the views are known to be of this log and of no other; null before the first.';
 COMMENT ON COLUMN checkpoint.recorded_at IS 'When that event was recorded; null before the first.';
 COMMENT ON COLUMN checkpoint.epoch IS 'Raised by each projector that takes over, so that one that lost its lock cannot write.';
+
+CREATE TABLE stream_aside (
+    stream text NOT NULL,
+    prisoner_number text,
+    prison_code text,
+    position bigint NOT NULL,
+    revision bigint NOT NULL,
+    event_id uuid NOT NULL,
+    event_type text NOT NULL,
+    merged_into text,
+    sql_state text NOT NULL,
+    reason text NOT NULL,
+    CONSTRAINT stream_aside_pkey PRIMARY KEY (stream)
+);
+COMMENT ON TABLE stream_aside IS 'Cases and prisons that the other tables leave out, as Postgres refuses their rows; empty in a sound ledger.';
+COMMENT ON COLUMN stream_aside.stream IS 'Stream of the events, e.g. prisoner-A1234BC.';
+COMMENT ON COLUMN stream_aside.prisoner_number IS 'Of a case: NOMS number.';
+COMMENT ON COLUMN stream_aside.prison_code IS 'Of a prison: agency code.';
+COMMENT ON COLUMN stream_aside.position IS 'Position in the log of the event from which on the rows are refused.';
+COMMENT ON COLUMN stream_aside.revision IS 'Revision of that event in its stream.';
+COMMENT ON COLUMN stream_aside.event_id IS 'That event''s id.';
+COMMENT ON COLUMN stream_aside.event_type IS 'That event''s type.';
+COMMENT ON COLUMN stream_aside.merged_into IS 'Of a case that was merged: the surviving number, whose questions are not answered either.';
+COMMENT ON COLUMN stream_aside.sql_state IS 'SQLSTATE with which Postgres refuses the rows, of class 22 or 23.';
+COMMENT ON COLUMN stream_aside.reason IS 'Postgres''s words for it.';
 
 CREATE TABLE prisoner_case (
     prisoner_number text NOT NULL,

@@ -166,7 +166,7 @@ pub(crate) async fn catch_up(server: &Server, events: u64, table: &mut ResultTab
     let (status, mut statuses) = watch::channel(projector::Status::Starting);
     let caught_up = async move {
         let reached = |status: &projector::Status| match status {
-            projector::Status::Running { position } => *position >= events,
+            projector::Status::Running { position, .. } => *position >= events,
             projector::Status::Stopped { .. } | projector::Status::Ended => true,
             _ => false,
         };

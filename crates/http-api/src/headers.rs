@@ -16,6 +16,8 @@ use crate::{Problem, problem::Fault};
 
 /// Out: how far the answer goes in the log.
 pub const LEDGER_POSITION: HeaderName = HeaderName::from_static("ledger-position");
+/// Out, of lists: how many cases and prisons the views leave out.
+pub const LEDGER_STREAMS_ASIDE: HeaderName = HeaderName::from_static("ledger-streams-aside");
 /// In: the answer must go at least this far.
 pub const LEDGER_POSITION_AT_LEAST: HeaderName = HeaderName::from_static("ledger-position-at-least");
 /// In and out: the command id.

@@ -1,8 +1,10 @@
 //! Whether the service is well: `/health`, `/health/liveness`, `/health/readiness`, `/ping`,
 //! `/info`, `/metrics`, in the shapes that HMPPS's tools read.
 //!
-//! A service that answers is alive. It is ready if every component that it needs is up; readiness
-//! names the components that are down. Each part of the program supplies its component.
+//! A service that answers is alive. It is ready if no component that it needs is down; readiness
+//! names the components that are down. A component that does its work with something left out is
+//! degraded, and so is the service then, which stays ready. Each part of the program supplies its
+//! component.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -33,11 +35,12 @@ pub struct Component {
     details: Map<String, Value>,
 }
 
-/// Up or down, in the words of HMPPS's tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// How well a component works, in the words of HMPPS's tools; the worse, the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 enum ComponentStatus {
     Up,
+    Degraded,
     Down,
 }
 
@@ -46,6 +49,14 @@ impl Component {
     #[must_use]
     pub fn up() -> Self {
         Self { status: ComponentStatus::Up, details: Map::new() }
+    }
+
+    /// The component works, and leaves so many cases and prisons out.
+    #[must_use]
+    pub fn with_streams_aside(streams: usize) -> Self {
+        Self { status: ComponentStatus::Degraded, details: Map::new() }
+            .with("streamsAside", streams)
+            .with("warning", "cases or prisons are left out: `allocation-ledger projections status` names them")
     }
 
     /// The component does not work. `why` is for an operator and must hold no secret.
@@ -126,8 +137,8 @@ impl Health {
             (*name, component)
         });
         let components = join_all(asked).await;
-        let is_down = components.iter().any(|(_, component)| component.status == ComponentStatus::Down);
-        (if is_down { ComponentStatus::Down } else { ComponentStatus::Up }, components)
+        let worst = components.iter().map(|(_, component)| component.status).max();
+        (worst.unwrap_or(ComponentStatus::Up), components)
     }
 
     async fn samples(&self) -> Vec<Sample> {
@@ -135,7 +146,7 @@ impl Health {
             name: "ledger_component_up",
             help: "Whether a component can do its work: 1 or 0",
             labels: vec![("component", name)],
-            value: f64::from(u8::from(component.status == ComponentStatus::Up)),
+            value: f64::from(u8::from(component.status != ComponentStatus::Down)),
         };
         self.check(false).await.1.into_iter().map(sample).collect()
     }
@@ -162,7 +173,7 @@ async fn readiness(State(health): State<Health>) -> Response {
     let (status, mut components) = health.check(true).await;
     components.retain(|(_, component)| component.status == ComponentStatus::Down);
     match status {
-        ComponentStatus::Up => answer(status, json!({"status": status})),
+        ComponentStatus::Up | ComponentStatus::Degraded => answer(status, json!({"status": ComponentStatus::Up})),
         ComponentStatus::Down => answer(status, json!({"status": status, "components": by_name(components)})),
     }
 }
@@ -182,7 +193,7 @@ async fn metrics(State(health): State<Health>) -> Response {
 
 fn answer(status: ComponentStatus, body: Value) -> Response {
     let code = match status {
-        ComponentStatus::Up => StatusCode::OK,
+        ComponentStatus::Up | ComponentStatus::Degraded => StatusCode::OK,
         ComponentStatus::Down => StatusCode::SERVICE_UNAVAILABLE,
     };
     (code, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()

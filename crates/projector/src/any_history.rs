@@ -1,8 +1,21 @@
 //! Histories of cases and prisons, built event by event.
 
 use chrono::{DateTime, Utc};
-use domain::{Entry, Event, Stream, prison, prisoner};
+use domain::{
+    Entry, Event, Stream,
+    identifier::{EventId, PrisonerNumber},
+    prison, prisoner,
+};
 use event_log::{LogError, history};
+
+/// The place of an event in the log, and its type.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventPlace {
+    pub(crate) position: u64,
+    pub(crate) revision: u64,
+    pub(crate) event_id: EventId,
+    pub(crate) event_type: &'static str,
+}
 
 /// The history of a case or of a prison.
 #[derive(Debug, Clone)]
@@ -19,6 +32,53 @@ impl AnyHistory {
         match stream {
             Stream::Prisoner(number) => Self::Case(prisoner::History::new(number.clone())),
             Stream::Prison(code) => Self::Prison(prison::History::new(code.clone())),
+        }
+    }
+
+    /// Its stream.
+    pub(crate) fn stream(&self) -> Stream {
+        match self {
+            Self::Case(history) => Stream::Prisoner(history.number().clone()),
+            Self::Prison(history) => Stream::Prison(history.code().clone()),
+        }
+    }
+
+    /// The history of its first `entries`.
+    pub(crate) fn prefix(&self, entries: usize) -> Self {
+        match self {
+            Self::Case(history) => Self::Case(prisoner::History::from_entries(
+                history.number().clone(),
+                history.entries()[..entries].to_vec(),
+            )),
+            Self::Prison(history) => Self::Prison(prison::History::from_entries(
+                history.code().clone(),
+                history.entries()[..entries].to_vec(),
+            )),
+        }
+    }
+
+    /// The place of the entry with a revision.
+    pub(crate) fn place_of(&self, revision: usize) -> EventPlace {
+        fn place<E>(entry: &Entry<E>, event_type: &'static str) -> EventPlace {
+            EventPlace { position: entry.position, revision: entry.revision, event_id: entry.event_id, event_type }
+        }
+        match self {
+            Self::Case(history) => {
+                let entry = &history.entries()[revision];
+                place(entry, entry.event.type_name())
+            }
+            Self::Prison(history) => {
+                let entry = &history.entries()[revision];
+                place(entry, entry.event.type_name())
+            }
+        }
+    }
+
+    /// Of a case that was merged into another, the surviving number.
+    pub(crate) fn merged_into(&self) -> Option<PrisonerNumber> {
+        match self {
+            Self::Case(history) => history.retirement().map(|(_, survivor)| survivor.clone()),
+            Self::Prison(_) => None,
         }
     }
 

@@ -1,7 +1,10 @@
 //! Why projecting ended.
 
+use domain::Stream;
 use event_log::{LogError, error_chain};
 use views::checkpoint::REBUILD_FROM_THIS_LOG;
+
+use crate::aside::{DataRefusal, STREAMS_ASIDE_MAX};
 
 /// Why projecting ended.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,32 @@ pub enum Error {
     /// The views cannot be written.
     #[error("write the views")]
     Views(#[from] sqlx::Error),
+    /// Postgres refuses the rows of too many streams for them to be put aside.
+    #[error(
+        "write the views: Postgres refuses the rows of more than {STREAMS_ASIDE_MAX} cases and prisons, so the program or \
+         the database is wrong; `projections status` lists the first of them where the views have come so far"
+    )]
+    TooManyAside {
+        /// The streams, of which one more is refused than may be aside, or several more.
+        streams: Vec<Stream>,
+    },
+    /// A rebuild that no operator asked for would lose a stream that the serving views have.
+    #[error(
+        "write the views: Postgres refuses the new rows of a stream, from its `{event_type}` at position {position} on, \
+         and the serving views have the stream; they are left as they are: go back to the program that made them, or \
+         void that entry, or put the stream aside with `allocation-ledger projections rebuild`"
+    )]
+    AsideInRebuild {
+        /// The position of the event from which on the rows are refused.
+        position: u64,
+        /// The event's type.
+        event_type: String,
+    },
+    /// A view that was built alone does not fit beside the others.
+    #[error(
+        "write the view: Postgres takes the rows of other cases and prisons than in the serving views: rebuild all views"
+    )]
+    OtherStreamsAside,
     /// Another projector has taken the views over; nothing was written.
     #[error("write the views: another projector has taken them over from the one with epoch {epoch}")]
     Fenced {
@@ -35,19 +64,17 @@ pub enum Error {
 
 impl Error {
     /// Whether trying again is useless until a person, or another version of the program, does
-    /// something: at an event that cannot be read, or rows that Postgres refuses, which is a bug
-    /// here.
+    /// something: at an event that cannot be read, or where too many streams would be aside.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Log(LogError::Damaged { .. }) => true,
-            Self::Views(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code.starts_with(DATA_EXCEPTION) || code.starts_with(INTEGRITY))
+            Self::Log(LogError::Damaged { .. })
+            | Self::TooManyAside { .. }
+            | Self::AsideInRebuild { .. }
+            | Self::OtherStreamsAside => true,
+            Self::Views(error) => DataRefusal::of(error).is_some(),
+            Self::Log(LogError::Unavailable(_)) | Self::OtherLog { .. } | Self::Fenced { .. } | Self::LockLost(_) => {
+                false
             }
-            Self::Log(LogError::Unavailable(_))
-            | Self::OtherLog { .. }
-            | Self::Views(_)
-            | Self::Fenced { .. }
-            | Self::LockLost(_) => false,
         }
     }
 
@@ -56,9 +83,3 @@ impl Error {
         format!("failed to {}", error_chain(self))
     }
 }
-
-/// SQLSTATE class of values that do not fit.
-const DATA_EXCEPTION: &str = "22";
-
-/// SQLSTATE class of broken constraints.
-const INTEGRITY: &str = "23";

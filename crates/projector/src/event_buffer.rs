@@ -103,13 +103,13 @@ impl BufferPartition {
     ///
     /// # Errors
     /// [`LogError::Damaged`] for the earliest event that cannot be read.
-    pub(crate) fn into_histories(self) -> Result<Vec<AnyHistory>, LogError> {
+    pub(crate) fn histories(&self) -> Result<Vec<AnyHistory>, LogError> {
         let mut histories: HashMap<Stream, AnyHistory> = HashMap::new();
         let compressed = self
             .compressed
-            .into_iter()
-            .map(|block| lz4_flex::decompress_size_prepended(&block).expect("memory gives back what was put into it"));
-        for block in compressed.chain([self.open]) {
+            .iter()
+            .map(|block| lz4_flex::decompress_size_prepended(block).expect("memory gives back what was put into it"));
+        for block in compressed.chain([self.open.clone()]) {
             let mut reader = EventReader(Bytes::from(block));
             while !reader.0.is_empty() {
                 let (stream, entry) = reader.event()?;
@@ -274,7 +274,7 @@ mod tests {
         let partitions = buffer.into_partitions();
         assert!(partitions.iter().any(|partition| partition.compressed.len() > 1), "blocks were compressed");
         let histories: Vec<_> =
-            partitions.into_iter().flat_map(|partition| partition.into_histories().expect("readable")).collect();
+            partitions.into_iter().flat_map(|partition| partition.histories().expect("readable")).collect();
         assert_eq!(histories.len(), STREAMS);
         for history in &histories {
             let AnyHistory::Case(case) = history else { panic!("a case") };
@@ -300,7 +300,7 @@ mod tests {
     fn check_damaged(events: &[RecordedEvent], position: u64) {
         let mut buffer = EventBuffer::new(1);
         let outcome = events.iter().try_for_each(|event| buffer.put(event)).and_then(|()| {
-            buffer.into_partitions().into_iter().try_for_each(|partition| partition.into_histories().map(|_| ()))
+            buffer.into_partitions().into_iter().try_for_each(|partition| partition.histories().map(|_| ()))
         });
         let found = match outcome {
             Err(LogError::Damaged { position, .. }) => Some(position),

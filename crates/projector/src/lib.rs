@@ -3,12 +3,14 @@
 //! | module | knows |
 //! |---|---|
 //! | `live` | replaces the rows that a batch of events touches, with the checkpoint |
+//! | `aside` | finds the streams whose rows Postgres refuses, and leaves them out |
 //! | `rebuild` | reads the log once, and fills a second schema with the rows of everything |
 //! | `rebuild_by_hand` | builds views by hand: the serving ones anew, or as of a past position |
 //! | `rows` | deletes and writes the rows of cases and prisons, as `views` defines them |
 //! | `pg_copy` | rows to and from Postgres with `COPY` |
 //! | `checkpoint` | moves the checkpoint, and fences projectors that have lost their lock |
 //! | `any_history` | histories, built event by event |
+//! | `blocking` | runs long work on threads that may block |
 //! | `event_buffer` | keeps millions of events small until all of a history's are there |
 //! | `verify` | compares every row with a replay of the log |
 //! | `status` | how far the views have come, how large they are |
@@ -18,13 +20,16 @@
 //!
 //! Promises: the rows are a function of the log's prefix, whatever the batches and restarts; rows
 //! and checkpoint change in one transaction; readers never see half a view; a projector that has
-//! lost its lock cannot write; an event that cannot be read is never skipped.
+//! lost its lock cannot write; an event that cannot be read is never skipped; a stream that the
+//! views leave out is named in them.
 //!
 //! Refuses to know: the clock, how the log is stored, and which questions the views answer.
 //!
 //! To add a column or a view: see the crate `views`. Nothing changes here.
 
 mod any_history;
+mod aside;
+mod blocking;
 mod checkpoint;
 mod error;
 mod event_buffer;
@@ -39,12 +44,13 @@ mod schema;
 mod status;
 mod verify;
 
+pub use aside::STREAMS_ASIDE_MAX;
 pub use checkpoint::CHANNEL;
 pub use error::Error;
 pub use rebuild::BuildProgress;
 pub use rebuild_by_hand::{AsOfSchema, BuildError, RebuildScope, as_of_schemas, build_as_of, drop_unfinished, rebuild};
 pub use run::{FatalStop, Settings, Status, run};
 pub use schema::{OWNING_ROLE, READING_ROLES, SCHEMA, migrate, prepare};
-pub use status::{ViewStatus, ViewsStatus, position, status};
+pub use status::{ViewStatus, ViewsStatus, position, status, streams_aside};
 pub use verify::{Difference, VerifyOutcome, verify};
-pub use views::{UnknownView, VIEWS, VIEWS_VERSION, View};
+pub use views::{UnknownView, VIEWS, VIEWS_VERSION, View, aside::StreamAside};

@@ -5,26 +5,36 @@
 //! later events belong to a later batch, and the views are the same however the log is cut into
 //! batches.
 //!
+//! Where Postgres refuses the rows of a batch as data, the batch is written again, stream by stream
+//! as far as needed, and the streams that are refused alone are put aside: see `aside`.
+//!
 //! | step | round trips |
 //! |---|---|
 //! | histories that are neither new nor in memory | one read of the log |
 //! | checkpoint, rows, notification, commit | some four and one to three for each table touched |
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    iter,
+    ops::Range,
+    sync::Arc,
+};
 
 use domain::{Entry, Event, Stream};
 use event_log::{
     Bookmark, EXPORTED, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata,
 };
 use quick_cache::{Weighter, unsync::Cache};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use tracing::Level;
 
-use views::{EncodedRows, checkpoint::Checkpoint};
+use views::{aside::StreamAside, checkpoint::Checkpoint};
 
 use crate::{
     Error,
     any_history::AnyHistory,
+    aside::{self, DataRefusal, STREAMS_ASIDE_MAX},
+    blocking::run_blocking,
     checkpoint,
     rows::{self, OwnerKeys},
 };
@@ -39,6 +49,8 @@ const STREAMS_READ_MAX: usize = 500;
 pub(crate) struct LiveProjection {
     log: SharedLog,
     histories: Cache<Stream, AnyHistory, EntryCount>,
+    /// The streams aside; `None` until they are read.
+    aside: Option<BTreeMap<Stream, StreamAside>>,
 }
 
 /// A history weighs as much as it has entries, and one more for itself.
@@ -89,12 +101,13 @@ impl BatchBlock {
 impl LiveProjection {
     /// A projector that remembers nothing yet.
     pub(crate) fn new(log: SharedLog) -> Self {
-        Self { log, histories: Cache::with_weighter(CACHED_ENTRIES_MAX as usize, CACHED_ENTRIES_MAX, EntryCount) }
+        let histories = Cache::with_weighter(CACHED_ENTRIES_MAX as usize, CACHED_ENTRIES_MAX, EntryCount);
+        Self { log, histories, aside: None }
     }
 
     /// Projects events that follow the checkpoint, and moves it. Where one of them cannot be read,
     /// or does not follow from the entries before it in its stream, those before it are projected
-    /// first.
+    /// first; and so where one of them would put too many streams aside.
     ///
     /// After an error the remembered histories may be wrong: callers must start with a new one.
     #[tracing::instrument(
@@ -107,28 +120,45 @@ impl LiveProjection {
         &mut self,
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
-        mut events: Vec<RecordedEvent>,
+        events: Vec<RecordedEvent>,
+    ) -> Result<(), Error> {
+        let events = Arc::new(events);
+        let mut ranges: Vec<Range<usize>> = iter::once(0..events.len()).collect();
+        while let Some(range) = ranges.pop() {
+            match self.project_range(connection, checkpoint, &events, range.clone()).await {
+                Err(Error::TooManyAside { .. }) if range.len() > 1 => {
+                    let middle = range.start + range.len() / 2;
+                    ranges.extend([middle..range.end, range.start..middle]);
+                }
+                outcome => outcome?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn project_range(
+        &mut self,
+        connection: &mut PgConnection,
+        checkpoint: &mut Checkpoint,
+        events: &Arc<Vec<RecordedEvent>>,
+        mut range: Range<usize>,
     ) -> Result<(), Error> {
         let after = checkpoint.position;
         let mut stopping = None;
         loop {
-            let (batch, unreadable);
-            (events, (batch, unreadable)) = run_blocking(move || {
-                let read = read_batch(&events, after);
-                (events, read)
-            })
-            .await;
+            let (shared, read) = (Arc::clone(events), range.clone());
+            let (batch, unreadable) = run_blocking(move || read_batch(&shared[read], after)).await;
             stopping = unreadable.or(stopping);
             let Some(EventBatch { last, touched }) = batch else { break };
             match self.histories_with(touched).await {
                 Ok(histories) => {
                     self.write(connection, checkpoint, last, histories).await?;
-                    log_included(events.iter().take_while(|event| event.position <= last.position));
+                    log_included(events[range].iter().take_while(|event| event.position <= last.position));
                     break;
                 }
                 Err(BatchBlock { position: Some(blocked), error }) => {
-                    let before = events.iter().take_while(|event| event.position < blocked).count();
-                    events.truncate(before);
+                    let before = events[range.clone()].iter().take_while(|event| event.position < blocked).count();
+                    range.end = range.start + before;
                     stopping = Some(error);
                 }
                 Err(BatchBlock { position: None, error }) => return Err(error.into()),
@@ -143,53 +173,99 @@ impl LiveProjection {
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
         last: Bookmark,
-        histories: Vec<(Stream, AnyHistory)>,
+        histories: Vec<AnyHistory>,
     ) -> Result<(), Error> {
-        let mut keys = OwnerKeys::default();
-        for (stream, _) in &histories {
-            match stream {
-                Stream::Prisoner(number) => keys.cases.push(number.to_string()),
-                Stream::Prison(code) => keys.prisons.push(code.to_string()),
-            }
+        let histories = Arc::new(histories);
+        let streams: Vec<Stream> = histories.iter().map(AnyHistory::stream).collect();
+        let aside = self.aside(connection).await?;
+        let is_any_aside = streams.iter().any(|stream| aside.contains_key(stream));
+        let is_written = !is_any_aside && write_together(connection, *checkpoint, last, &streams, &histories).await?;
+        if !is_written {
+            let mut transaction = begin_batch(connection, *checkpoint, last).await?;
+            let now_aside = write_apart(&mut transaction, &streams, &histories).await?;
+            commit_batch(transaction, last).await?;
+            self.take_in(&streams, now_aside);
         }
-        let (histories, encoded) = run_blocking(move || {
-            let mut encoded = EncodedRows::default();
-            histories.iter().for_each(|(_, history)| rows::add(history, &mut encoded));
-            (histories, encoded)
-        })
-        .await;
-
-        let mut transaction = connection.begin().await?;
-        // The checkpoint first: its lock makes a projector that takes over wait until the rows are
-        // in.
-        if !checkpoint::advance(&mut transaction, *checkpoint, last).await? {
-            return Err(Error::Fenced { epoch: checkpoint.epoch });
-        }
-        keys.delete(&mut transaction).await?;
-        rows::write(encoded, &mut transaction).await?;
-        checkpoint::notify(&mut transaction, last.position).await?;
-        transaction.commit().await?;
 
         let Bookmark { position, event_id, recorded_at } = last;
         *checkpoint = Checkpoint { position, event_id, recorded_at, ..*checkpoint };
-        for (stream, history) in histories {
+        let histories = Arc::unwrap_or_clone(histories);
+        for (stream, history) in streams.into_iter().zip(histories) {
             self.histories.insert(stream, history);
         }
         Ok(())
     }
 
-    /// The histories of the touched streams up to the batch's end.
-    async fn histories_with(
+    /// Tries the streams aside once more, since another version of the program may give rows that
+    /// Postgres takes. Their number is then known.
+    pub(crate) async fn try_aside_again(
         &mut self,
-        touched: HashMap<Stream, StreamTail>,
-    ) -> Result<Vec<(Stream, AnyHistory)>, BatchBlock> {
+        connection: &mut PgConnection,
+        checkpoint: Checkpoint,
+    ) -> Result<(), Error> {
+        let streams: Vec<Stream> = self.aside(connection).await?.keys().cloned().collect();
+        if streams.is_empty() {
+            return Ok(());
+        }
+        let histories = match aside::read_histories(&self.log, &streams, checkpoint.position).await {
+            Ok(histories) => histories,
+            // The projector stops at damage that the views do not include yet, and at no other.
+            Err(LogError::Damaged { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut transaction = connection.begin().await?;
+        if !checkpoint::lock(&mut transaction, checkpoint.epoch, checkpoint.position).await? {
+            return Err(Error::Fenced { epoch: checkpoint.epoch });
+        }
+        let now_aside = write_apart(&mut transaction, &streams, &histories).await?;
+        transaction.commit().await?;
+        self.take_in(&streams, now_aside);
+        let streams = self.streams_aside();
+        if streams > 0 {
+            tracing::warn!(streams, "the views leave out {streams} of the cases and prisons");
+        }
+        Ok(())
+    }
+
+    /// How many streams are aside, as far as is known.
+    pub(crate) fn streams_aside(&self) -> usize {
+        self.aside.as_ref().map_or(0, BTreeMap::len)
+    }
+
+    /// The streams aside. Only this projector changes them, so they are read once.
+    async fn aside(&mut self, connection: &mut PgConnection) -> Result<&mut BTreeMap<Stream, StreamAside>, Error> {
+        let aside = match self.aside.take() {
+            Some(aside) => aside,
+            None => aside::read(connection).await?.into_iter().map(|row| (row.stream.clone(), row)).collect(),
+        };
+        Ok(self.aside.insert(aside))
+    }
+
+    /// Takes in which of the streams are aside now, and logs what has changed.
+    fn take_in(&mut self, streams: &[Stream], now_aside: Vec<StreamAside>) {
+        let known = self.aside.get_or_insert_default();
+        let before: BTreeMap<&Stream, StreamAside> =
+            streams.iter().filter_map(|stream| Some((stream, known.remove(stream)?))).collect();
+        for row in &now_aside {
+            if before.get(&row.stream).is_none_or(|before| before.position != row.position) {
+                aside::log(row);
+            }
+        }
+        known.extend(now_aside.into_iter().map(|row| (row.stream.clone(), row)));
+        for (_, StreamAside { position, .. }) in before.iter().filter(|(stream, _)| !known.contains_key(**stream)) {
+            tracing::info!(position, "the stream that was put aside at position {position} is back in the views");
+        }
+    }
+
+    /// The histories of the touched streams up to the batch's end.
+    async fn histories_with(&mut self, touched: HashMap<Stream, StreamTail>) -> Result<Vec<AnyHistory>, BatchBlock> {
         let mut histories = Vec::with_capacity(touched.len());
         let mut missing = Vec::new();
         for (stream, tail) in touched {
             let remembered = self.histories.remove(&stream).map(|(_, history)| history);
             let history = remembered.unwrap_or_else(|| AnyHistory::new(&stream));
             if tail.revision == history.len() as u64 {
-                histories.push((stream, tail.append_to(history)?));
+                histories.push(tail.append_to(history)?);
             } else {
                 missing.push((stream, tail));
             }
@@ -212,7 +288,7 @@ impl LiveProjection {
                             .and_then(|stored| history.push(stored.entry))
                             .map_err(|error| BatchBlock::at(tail.position, error))?;
                     }
-                    Ok((stream, tail.append_to(history)?))
+                    tail.append_to(history)
                 };
                 tails.into_iter().zip(recorded).map(history_with).collect::<Result<Vec<_>, BatchBlock>>()
             });
@@ -254,6 +330,66 @@ impl StreamTail {
     }
 }
 
+/// Writes the rows of a batch in as few statements as there are tables; false, with nothing
+/// written, where Postgres refuses them as data.
+async fn write_together(
+    connection: &mut PgConnection,
+    checkpoint: Checkpoint,
+    last: Bookmark,
+    streams: &[Stream],
+    histories: &Arc<Vec<AnyHistory>>,
+) -> Result<bool, Error> {
+    let all = Arc::clone(histories);
+    let encoded = run_blocking(move || rows::encode(&all)).await;
+    let mut transaction = begin_batch(connection, checkpoint, last).await?;
+    OwnerKeys::of(streams).delete(&mut transaction).await?;
+    match rows::write(encoded, &mut transaction).await {
+        Ok(()) => commit_batch(transaction, last).await.map(|()| true),
+        Err(error) if DataRefusal::of(&error).is_some() => {
+            transaction.rollback().await?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Replaces the rows of streams, and puts those aside that Postgres refuses. Returns these.
+async fn write_apart(
+    connection: &mut PgConnection,
+    streams: &[Stream],
+    histories: &Arc<Vec<AnyHistory>>,
+) -> Result<Vec<StreamAside>, Error> {
+    OwnerKeys::of(streams).delete(connection).await?;
+    aside::delete(streams, connection).await?;
+    let aside = aside::write(histories, STREAMS_ASIDE_MAX, connection).await?;
+    aside::insert(&aside, connection).await?;
+    let all = aside::read(connection).await?;
+    if all.len() > STREAMS_ASIDE_MAX {
+        return Err(Error::TooManyAside { streams: all.into_iter().map(|row| row.stream).collect() });
+    }
+    Ok(aside)
+}
+
+/// Begins a transaction that moves the checkpoint. The checkpoint first: its lock makes a projector
+/// that takes over wait until the rows are in.
+async fn begin_batch(
+    connection: &mut PgConnection,
+    checkpoint: Checkpoint,
+    last: Bookmark,
+) -> Result<Transaction<'_, Postgres>, Error> {
+    let mut transaction = connection.begin().await?;
+    if checkpoint::advance(&mut transaction, checkpoint, last).await? {
+        Ok(transaction)
+    } else {
+        Err(Error::Fenced { epoch: checkpoint.epoch })
+    }
+}
+
+async fn commit_batch(mut transaction: Transaction<'_, Postgres>, last: Bookmark) -> Result<(), Error> {
+    checkpoint::notify(&mut transaction, last.position).await?;
+    Ok(transaction.commit().await?)
+}
+
 /// Logs of each event that the views include it, so that a request can be followed by its
 /// correlation id up to here. There are as many lines as events, so they are at the level `debug`.
 fn log_included<'a>(taken_in: impl Iterator<Item = &'a RecordedEvent>) {
@@ -292,16 +428,4 @@ fn read_batch(events: &[RecordedEvent], after: u64) -> (Option<EventBatch>, Opti
         tail.entries.push(stored.entry);
     }
     (batch, None)
-}
-
-/// Runs work that would keep the threads that serve requests busy for too long.
-pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only a runtime that is shutting down drops its tasks, and it does not come back here.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }

@@ -6,6 +6,7 @@
 //!    rows, and
 //! 3. finished rows go in by `COPY` on several connections, while the threads go on.
 //! 4. Keys and indexes are made over the finished tables.
+//! 5. Streams whose rows Postgres has refused, in 3 or in 4, are tried alone and put aside.
 //!
 //! Services append all the while, and must keep at least half of their speed. So half of the cores
 //! make rows, and as many connections that write them keep the server as busy. Where events were
@@ -14,6 +15,7 @@
 //! uses the schema before it is swapped in, so a half-filled one does no harm.
 
 use std::{
+    collections::BTreeSet,
     num::NonZero,
     sync::{
         Arc,
@@ -21,18 +23,22 @@ use std::{
     },
 };
 
+use domain::Stream;
 use event_log::{Bookmark, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
 use futures::future::{try_join, try_join_all};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, mpsc};
 
-use views::{EncodedRows, VIEWS_VERSION, View, checkpoint::Checkpoint};
+use views::{EncodedRows, Owner, VIEWS, VIEWS_VERSION, checkpoint::Checkpoint};
 
 use crate::{
-    Error, checkpoint,
+    Error,
+    aside::{self, DataRefusal, STREAMS_ASIDE_MAX},
+    blocking::run_blocking,
+    checkpoint,
     event_buffer::{BufferPartition, EventBuffer},
-    live::run_blocking,
-    rows, schema,
+    rows::{self, OwnerKeys},
+    schema,
 };
 
 /// Most threads that make rows; more would only wait for the server, and each has a part of the log
@@ -56,8 +62,6 @@ pub(crate) struct RebuildTarget<'a> {
     pub(crate) to: u64,
     /// The epoch of the projector that fills it.
     pub(crate) epoch: i64,
-    /// The only view to fill; all where there is none.
-    pub(crate) only: Option<View>,
 }
 
 /// How far filling has come.
@@ -107,7 +111,7 @@ pub(crate) async fn fill(
     schema::create(&mut transaction, target.schema).await?;
     transaction.commit().await?;
 
-    write(buffer.into_partitions(), target, &progress).await?;
+    let mut refused = write(buffer.into_partitions(), target, &progress).await?;
     progress(BuildProgress::Indexing);
 
     let checkpoint = Checkpoint {
@@ -125,7 +129,13 @@ pub(crate) async fn fill(
     if head.is_none() || log.head().await.ok() != head {
         sqlx::query("SET max_parallel_maintenance_workers TO 0").execute(&mut connection).await?;
     }
-    schema::add_keys(&mut connection).await?;
+    refused.extend(add_keys(&mut connection).await?);
+    if refused.len() > STREAMS_ASIDE_MAX {
+        return Err(Error::TooManyAside { streams: refused });
+    }
+    let histories = aside::read_histories(log, &refused, last.position).await?;
+    let aside = aside::write(&histories, STREAMS_ASIDE_MAX, &mut connection).await?;
+    aside::insert(&aside, &mut connection).await?;
     checkpoint::insert(&mut connection, checkpoint).await?;
     schema::analyze(&mut connection).await?;
     connection.close().await?;
@@ -172,25 +182,51 @@ pub(crate) async fn buffer_events(
     try_join(putting, reading).await
 }
 
-/// Makes the rows of all partitions and writes them.
+/// Adds keys and indexes. Rows of which the keys are not unique are deleted, with all others of
+/// their streams. Returns these streams.
+async fn add_keys(connection: &mut PgConnection) -> Result<Vec<Stream>, Error> {
+    match schema::add_keys(connection).await {
+        Ok(()) => return Ok(Vec::new()),
+        Err(error) if DataRefusal::of(&error).is_some() => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut streams = BTreeSet::new();
+    for view in VIEWS {
+        let (key, owner) = (view.key().join(", "), view.key()[0]);
+        let sql = format!(
+            "SELECT DISTINCT {owner} FROM (SELECT {key} FROM {view} GROUP BY {key} HAVING count(*) > 1) AS doubled"
+        );
+        let owners: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut *connection).await?;
+        streams.extend(owners.iter().filter_map(|owner| match view.owner() {
+            Owner::Case => owner.parse().ok().map(Stream::Prisoner),
+            Owner::Prison => owner.parse().ok().map(Stream::Prison),
+        }));
+    }
+    OwnerKeys::of(&streams).delete(connection).await?;
+    schema::add_keys(connection).await?;
+    Ok(streams.into_iter().collect())
+}
+
+/// Makes the rows of all partitions and writes them. Returns the streams whose rows are refused.
 async fn write(
     partitions: Vec<BufferPartition>,
     target: &RebuildTarget<'_>,
     progress: &(impl Fn(BuildProgress) + Sync),
-) -> Result<(), Error> {
-    let (only, parts, written) = (target.only, partitions.len(), &AtomicUsize::new(0));
+) -> Result<Vec<Stream>, Error> {
+    let (parts, written) = (partitions.len(), &AtomicUsize::new(0));
     let partitions = Arc::new(std::sync::Mutex::new(partitions));
-    let (finished, waiting) = mpsc::channel::<EncodedRows>(WAITING_MAX);
+    // Of a partition that is refused, the histories are needed again. Kept in the meantime they
+    // would take ten times the memory of the events.
+    let (finished, waiting) = mpsc::channel::<(BufferPartition, EncodedRows)>(WAITING_MAX);
     let threads = (std::thread::available_parallelism().map_or(1, NonZero::get) / 2).clamp(1, THREADS_MAX);
     let making = try_join_all((0..threads).map(|_| {
         let (partitions, finished) = (Arc::clone(&partitions), finished.clone());
         run_blocking(move || {
             let next = || partitions.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
             while let Some(partition) = next() {
-                let mut encoded = EncodedRows::of(only);
-                partition.into_histories()?.iter().for_each(|history| rows::add(history, &mut encoded));
+                let encoded = rows::encode(&partition.histories()?);
                 // The receiver is gone where rows could not be written; the other half says why.
-                if finished.blocking_send(encoded).is_err() {
+                if finished.blocking_send((partition, encoded)).is_err() {
                     break;
                 }
             }
@@ -204,19 +240,41 @@ async fn write(
         schema::choose(&mut connection, target.schema).await?;
         // The commit of the swap makes everything before it durable, too.
         sqlx::query("SET synchronous_commit TO off").execute(&mut connection).await?;
+        let mut refused = Vec::new();
         loop {
             let next = waiting.lock().await.recv().await;
             match next {
-                Some(encoded) => {
-                    rows::write(encoded, &mut connection).await?;
+                Some((partition, encoded)) => {
+                    if aside::try_to_write(encoded, &mut connection).await?.is_some() {
+                        let refused_max = STREAMS_ASIDE_MAX.saturating_sub(refused.len());
+                        refused.extend(write_accepted(partition, refused_max, &mut connection).await?);
+                        if refused.len() > STREAMS_ASIDE_MAX {
+                            return Err(Error::TooManyAside { streams: refused });
+                        }
+                    }
                     let written = written.fetch_add(1, Ordering::Relaxed) + 1;
                     progress(BuildProgress::Writing { written, parts });
                 }
-                None => return Ok(connection.close().await?),
+                None => {
+                    connection.close().await?;
+                    return Ok(refused);
+                }
             }
         }
     }));
     let making = async { Ok::<_, Error>(making.await?) };
-    try_join(making, taking_in).await?;
-    Ok(())
+    let (_, refused) = try_join(making, taking_in).await?;
+    Ok(refused.into_iter().flatten().collect())
+}
+
+/// Writes the rows of a partition as far as Postgres takes them. Returns the streams whose rows it
+/// refuses.
+async fn write_accepted(
+    partition: BufferPartition,
+    refused_max: usize,
+    connection: &mut PgConnection,
+) -> Result<Vec<Stream>, Error> {
+    let histories = Arc::new(run_blocking(move || partition.histories()).await?);
+    let refused = aside::write_accepted(&histories, refused_max, connection).await?;
+    Ok(refused.into_iter().map(|index| histories[index].stream()).collect())
 }

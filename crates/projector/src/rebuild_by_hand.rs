@@ -24,7 +24,7 @@ use views::{
 };
 
 use crate::{
-    Error, checkpoint,
+    Error, aside, checkpoint,
     live::LiveProjection,
     rebuild::{self, BuildProgress, RebuildTarget},
     schema::{self, BUILDING, SCHEMA},
@@ -154,23 +154,21 @@ pub async fn build_as_of(
     builder.end(outcome).await
 }
 
-/// Builds one view as it was when the log ended at `position`, calls `read`, and drops the view
-/// again. The view is in the schema chosen on the connection that `read` is given.
+/// Builds the views as they were when the log ended at `position`, calls `read`, and drops them
+/// again. They are in the schema chosen on the connection that `read` is given.
 ///
 /// # Errors
 /// [`BuildError`]. An error of `read` is the caller's to handle: it is in the answer.
-pub(crate) async fn with_view_as_of<T>(
+pub(crate) async fn with_views_as_of<T>(
     log: &SharedLog,
     views: &PgPool,
     position: u64,
-    view: View,
     progress: impl Fn(BuildProgress) + Sync,
     read: impl AsyncFnOnce(&mut PgConnection) -> T,
 ) -> Result<T, BuildError> {
     let builder = ViewBuilder::begin(views).await?;
     let outcome = async {
-        let target =
-            RebuildTarget { options: &builder.options, schema: BUILDING, to: position, epoch: 0, only: Some(view) };
+        let target = RebuildTarget { options: &builder.options, schema: BUILDING, to: position, epoch: 0 };
         rebuild::fill(log, &target, progress).await?;
         let mut connection = PgConnection::connect_with(&builder.options).await?;
         schema::choose(&mut connection, BUILDING).await?;
@@ -291,28 +289,25 @@ impl ViewBuilder {
         what: RebuildScope,
         progress: impl Fn(BuildProgress) + Sync,
     ) -> Result<u64, BuildError> {
-        let only = match what {
-            RebuildScope::One(view) => Some(view),
-            RebuildScope::All | RebuildScope::AllOfOtherLog => None,
-        };
+        let is_one = matches!(what, RebuildScope::One(_));
         let mut serving = PgConnection::connect_with(&self.options).await?;
         schema::choose(&mut serving, SCHEMA).await?;
         let served = read_checkpoint(&mut serving).await?;
-        if only.is_some() && served.version != VIEWS_VERSION {
+        if is_one && served.version != VIEWS_VERSION {
             return Err(BuildError::OtherVersion { found: served.version });
         }
         if what != RebuildScope::AllOfOtherLog {
             checkpoint::check_is_of(served, log).await?;
         }
         // One view goes beside the others at their position, so the others need not be moved on.
-        let to = if only.is_some() { served.position } else { log.head().await? };
-        let target = RebuildTarget { options: &self.options, schema: BUILDING, to, epoch: 0, only };
+        let to = if is_one { served.position } else { log.head().await? };
+        let target = RebuildTarget { options: &self.options, schema: BUILDING, to, epoch: 0 };
         let mut built = rebuild::fill(log, &target, &progress).await?;
         let mut building = PgConnection::connect_with(&self.options).await?;
         schema::choose(&mut building, BUILDING).await?;
         let mut live = LiveProjection::new(log.clone());
         loop {
-            let to = if only.is_some() { read_checkpoint(&mut serving).await?.position } else { u64::MAX };
+            let to = if is_one { read_checkpoint(&mut serving).await?.position } else { u64::MAX };
             for _ in 0..CATCH_UP_PAGES_MAX {
                 if catch_up(log, &mut live, &mut building, &mut built, to).await? <= LAST_EVENTS_MAX {
                     break;
@@ -338,7 +333,7 @@ impl ViewBuilder {
     ) -> Result<(), BuildError> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         check_free(&mut connection, name, replace).await?;
-        let target = RebuildTarget { options: &self.options, schema: BUILDING, to: position, epoch: 0, only: None };
+        let target = RebuildTarget { options: &self.options, schema: BUILDING, to: position, epoch: 0 };
         rebuild::fill(log, &target, progress).await?;
         let what = format!("{AS_OF}{position}. Made by hand and kept up by nobody; drop it when it is of no more use.");
         let mut transaction = connection.begin().await?;
@@ -424,6 +419,10 @@ async fn swap_in(
         RebuildScope::All | RebuildScope::AllOfOtherLog => schema::replace(serving, BUILDING).await,
         // Beside the other views only at their very position.
         RebuildScope::One(_) if built.position != served.position => return Ok(false),
+        // A stream is in all views or in none.
+        RebuildScope::One(_) if aside::read(&mut *serving).await? != aside::read(&mut *building).await? => {
+            return Err(Error::OtherStreamsAside);
+        }
         RebuildScope::One(view) => schema::replace_view(serving, BUILDING, view).await,
     };
     if !schema::succeeded_or_locked(replaced)? {

@@ -5,10 +5,18 @@
 //! search path does, so that the same statements fill the serving views, a rebuild beside them, and
 //! the views as of a past date.
 
+use domain::Stream;
 use sqlx::{AssertSqlSafe, PgConnection};
 use views::{EncodedRows, Owner, VIEWS, case_rows, prison_rows};
 
 use crate::{any_history::AnyHistory, pg_copy};
+
+/// The rows of histories, of all views.
+pub(crate) fn encode(histories: &[AnyHistory]) -> EncodedRows {
+    let mut encoded = EncodedRows::default();
+    histories.iter().for_each(|history| add(history, &mut encoded));
+    encoded
+}
 
 /// Adds the rows of a history.
 pub(crate) fn add(history: &AnyHistory, rows: &mut EncodedRows) {
@@ -31,12 +39,24 @@ pub(crate) async fn write(rows: EncodedRows, connection: &mut PgConnection) -> R
 #[derive(Debug, Default)]
 pub(crate) struct OwnerKeys {
     /// Prisoner numbers.
-    pub(crate) cases: Vec<String>,
+    cases: Vec<String>,
     /// Prison codes.
-    pub(crate) prisons: Vec<String>,
+    prisons: Vec<String>,
 }
 
 impl OwnerKeys {
+    /// The owners of the rows of streams.
+    pub(crate) fn of<'s>(streams: impl IntoIterator<Item = &'s Stream>) -> Self {
+        let mut keys = Self::default();
+        for stream in streams {
+            match stream {
+                Stream::Prisoner(number) => keys.cases.push(number.to_string()),
+                Stream::Prison(code) => keys.prisons.push(code.to_string()),
+            }
+        }
+        keys
+    }
+
     /// Deletes their rows from all tables.
     pub(crate) async fn delete(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         for view in VIEWS {

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction, postgres::PgConnectOptions};
 
-use views::{VIEWS, VIEWS_VERSION, View, checkpoint::Checkpoint, create_keys_sql, create_tables_sql};
+use views::{VIEWS, VIEWS_VERSION, View, aside, checkpoint::Checkpoint, create_keys_sql, create_tables_sql};
 
 use crate::{BuildError, Error, checkpoint};
 
@@ -119,20 +119,26 @@ pub(crate) async fn migrate_on(connection: &mut PgConnection) -> Result<(), Erro
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('allocation-ledger views migration', 0))")
         .execute(&mut *transaction)
         .await?;
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
-        .bind(format!("{SCHEMA}.checkpoint"))
-        .fetch_one(&mut *transaction)
-        .await?;
-    if !exists {
+    if !has_table(&mut transaction, "checkpoint").await? {
         // A schema without a checkpoint was left half made by hand; nothing in it is worth keeping.
         drop_schema(&mut transaction, SCHEMA).await?;
         create(&mut transaction, SCHEMA).await?;
         add_keys(&mut transaction).await?;
         let start = Checkpoint { version: VIEWS_VERSION, position: 0, event_id: None, recorded_at: None, epoch: 0 };
         checkpoint::insert(&mut transaction, start).await?;
+    } else if !has_table(&mut transaction, "stream_aside").await? {
+        // Views of an older version serve on until they are rebuilt, and questions ask for it.
+        execute(&mut transaction, format!("SET LOCAL search_path TO {SCHEMA}; {}", aside::CREATE_TABLE_SQL)).await?;
+        let_read(&mut transaction, SCHEMA).await?;
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// Whether the serving schema has a table.
+pub(crate) async fn has_table(connection: &mut PgConnection, table: &str) -> Result<bool, sqlx::Error> {
+    let table = format!("{SCHEMA}.{table}");
+    sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table).fetch_one(connection).await
 }
 
 /// The name of the schema that the projector with this epoch fills beside the serving one. No two
@@ -146,8 +152,13 @@ pub(crate) fn next_name(epoch: i64) -> String {
 pub(crate) async fn create(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     execute(connection, format!("CREATE SCHEMA {name}; SET LOCAL search_path TO {name}")).await?;
     execute(connection, create_tables_sql()).await?;
+    let_read(connection, name).await
+}
+
+/// Lets [`READING_ROLES`] read all tables of a schema.
+pub(crate) async fn let_read(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
     for role in READING_ROLES {
-        execute(connection, grant_sql(name, role)).await?;
+        execute(connection, grant_sql(schema, role)).await?;
     }
     Ok(())
 }

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use event_log::{Lag, SharedLog};
 use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _};
 
-use views::{VIEWS, VIEWS_VERSION, View};
+use views::{VIEWS, VIEWS_VERSION, View, aside::StreamAside};
 
 use crate::{
-    Error,
+    Error, aside,
     checkpoint::is_of,
     schema::{self, SCHEMA},
 };
@@ -25,6 +25,8 @@ pub struct ViewsStatus {
     pub lag: Lag,
     /// Each view, in the order of [`VIEWS`].
     pub views: Vec<ViewStatus>,
+    /// Cases and prisons that the views leave out, by stream.
+    pub aside: Vec<StreamAside>,
     /// Schemas that are being filled at the moment.
     pub building: Vec<String>,
 }
@@ -73,6 +75,16 @@ pub async fn position(views: &PgPool) -> Result<u64, Error> {
     Ok(position.unsigned_abs())
 }
 
+/// How many cases and prisons the views in a schema leave out.
+///
+/// # Errors
+/// The views cannot be read, or there are none.
+pub async fn streams_aside(views: &PgPool, schema: &str) -> Result<usize, Error> {
+    let sql = format!("SELECT count(*) FROM {schema}.stream_aside");
+    let streams: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(views).await?;
+    Ok(usize::try_from(streams).unwrap_or_default())
+}
+
 /// Reads the state of the serving views; version, position and rows are of one moment. `None` where
 /// there are no views yet.
 ///
@@ -108,6 +120,12 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatu
             bytes: row.try_get::<i64, _>("bytes")?.unsigned_abs(),
         });
     }
+    // Views of a version before they could leave anything out have no such table.
+    let aside = if tables.iter().any(|table| table == "stream_aside") {
+        aside::read(&mut *transaction).await?
+    } else {
+        Vec::new()
+    };
     let building = schema::schemas_being_built(&mut transaction, checkpoint.epoch).await?;
     transaction.commit().await?;
     let is_of_log = is_of(checkpoint, log).await?;
@@ -118,6 +136,7 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatu
         is_of_log,
         lag,
         views: each,
+        aside,
         building,
     }))
 }

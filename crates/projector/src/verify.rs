@@ -7,7 +7,7 @@
 //! 3. Differences are checked a second time, with nothing hashed: the histories concerned are
 //!    folded up to the position of a new snapshot, their rows put into temporary tables, and
 //!    Postgres tells which rows differ. So events that are recorded meanwhile cause no false
-//!    report.
+//!    report. The streams aside are checked so, too: their rows must be refused once more.
 //!
 //! The replay shares nothing with the stored rows but the definition of the rows in the crate
 //! `views`.
@@ -23,25 +23,30 @@ use std::{
 };
 
 use domain::Stream;
-use event_log::{SharedLog, decode};
+use event_log::SharedLog;
 use futures::future::{try_join, try_join_all};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction};
 
 use views::{
     CopyRows, EncodedRows, Owner, VIEWS, VIEWS_VERSION, View,
+    aside::StreamAside,
     checkpoint::{self, Checkpoint},
 };
 
 use crate::{
     BuildError, Error,
     any_history::AnyHistory,
+    aside,
+    blocking::run_blocking,
     checkpoint::check_is_of,
     event_buffer::BufferPartition,
-    live::run_blocking,
     pg_copy::{RawRow, RowCutter, each_row},
     rebuild::{BuildProgress, THREADS_MAX, buffer_events},
     rows, schema,
 };
+
+/// The table of the streams that the views leave out.
+const STREAM_ASIDE: &str = "stream_aside";
 
 /// Cases and prisons that are checked a second time in one transaction.
 const SECOND_LOOK_MAX: usize = 200;
@@ -49,8 +54,10 @@ const SECOND_LOOK_MAX: usize = 200;
 /// A row that is not as the log says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
-    /// The view.
-    pub view: View,
+    /// The table: a view, or `stream_aside`.
+    pub table: &'static str,
+    /// The columns of its key.
+    pub key: &'static [&'static str],
     /// The row as it is stored, a JSON object by column; `None` where it is missing.
     pub stored: Option<String>,
     /// The row as the log says; `None` where there should be no such row.
@@ -68,6 +75,8 @@ pub struct VerifyOutcome {
     pub rows: u64,
     /// Rows that are not as the log says.
     pub differences: u64,
+    /// Cases and prisons that the views leave out, by stream.
+    pub aside: Vec<StreamAside>,
 }
 
 /// Compares the views in `schema`, or one of them, with the log; `report` is told of each
@@ -102,13 +111,14 @@ pub async fn verify(
         for view in &selected {
             stored.read(&mut transaction, *view).await?;
         }
+        let aside = aside::read(&mut *transaction).await?;
         // Ended as soon as the rows are read: an old snapshot would keep Postgres from tidying up.
         transaction.commit().await?;
-        Ok::<_, Error>(stored)
+        Ok::<_, Error>((stored, aside))
     };
     let buffering =
         buffer_events(log, position, |read| progress(BuildProgress::Reading { position: read, to: position }));
-    let (stored, (buffer, last)) = try_join(reading, buffering).await?;
+    let ((stored, aside), (buffer, last)) = try_join(reading, buffering).await?;
     // They may have been put in place since.
     let is_other = (last.position, last.recorded_at) != (position, checkpoint.recorded_at);
     if is_other || checkpoint.event_id.is_some_and(|id| last.event_id != Some(id)) {
@@ -118,6 +128,7 @@ pub async fn verify(
     let rows = stored.rows.len() as u64;
     let (stored, mut suspects) = compare(stored, buffer.into_partitions(), only, &progress).await?;
     suspects.extend(stored.find_unexpected(&mut connection, schema, &selected).await?);
+    suspects.extend(aside.iter().map(|row| Subject::of_stream(&row.stream)));
     let mut differences = 0;
     let suspects: Vec<Subject> = suspects.into_iter().collect();
     for subjects in suspects.chunks(SECOND_LOOK_MAX) {
@@ -127,7 +138,7 @@ pub async fn verify(
         }
     }
     connection.close().await.map_err(Error::from)?;
-    Ok(VerifyOutcome { position, head: log.head().await?, rows, differences })
+    Ok(VerifyOutcome { position, head: log.head().await?, rows, differences, aside })
 }
 
 /// Begins a transaction that sees the views in `schema` as they are now, and goes on seeing them
@@ -197,10 +208,10 @@ impl Subject {
         }
     }
 
-    fn of_history(history: &AnyHistory) -> Self {
-        match history {
-            AnyHistory::Case(history) => Self::Case(history.number().to_string()),
-            AnyHistory::Prison(history) => Self::Prison(history.code().to_string()),
+    fn of_stream(stream: &Stream) -> Self {
+        match stream {
+            Stream::Prisoner(number) => Self::Case(number.to_string()),
+            Stream::Prison(code) => Self::Prison(code.to_string()),
         }
     }
 
@@ -291,9 +302,9 @@ async fn compare(
             let mut suspects = BTreeSet::new();
             let next = || partitions.lock().unwrap_or_else(PoisonError::into_inner).pop();
             while let Some(partition) = next() {
-                for history in partition.into_histories()? {
+                for history in partition.histories()? {
                     if !is_stored(&stored, &history, only) {
-                        suspects.insert(Subject::of_history(&history));
+                        suspects.insert(Subject::of_stream(&history.stream()));
                     }
                 }
                 // The receiver is gone once another thread has failed, or the caller has given up.
@@ -347,36 +358,34 @@ async fn second_look(
     subjects: &[Subject],
 ) -> Result<Vec<Difference>, Error> {
     let (mut transaction, Checkpoint { position, .. }) = snapshot(connection, schema, selected).await?;
-    let mut expected = EncodedRows::default();
     let streams: Vec<Stream> = subjects.iter().filter_map(Subject::stream).collect();
-    for (stream, events) in streams.iter().zip(log.read_streams(&streams).await?) {
-        let mut history = AnyHistory::new(stream);
-        for event in events.iter().take_while(|event| event.position <= position) {
-            history.push(decode(event)?.entry)?;
-        }
-        rows::add(&history, &mut expected);
-    }
-    // Temporary tables come first on the search path, so from here on a view's bare name means the
-    // expected rows.
-    for view in VIEWS {
-        let sql = format!("CREATE TEMPORARY TABLE {view} (LIKE {schema}.{view}) ON COMMIT DROP");
+    let histories = aside::read_histories(log, &streams, position).await?;
+    // Temporary tables come first on the search path, so from here on a table's bare name means the
+    // expected rows. They refuse the rows that the views refuse.
+    for table in VIEWS.map(View::name).into_iter().chain([STREAM_ASIDE]) {
+        let sql = format!(
+            "CREATE TEMPORARY TABLE {table} (LIKE {schema}.{table} INCLUDING CONSTRAINTS INCLUDING INDEXES) ON COMMIT DROP"
+        );
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
     }
-    rows::write(expected, &mut transaction).await?;
+    let aside = aside::write(&histories, subjects.len(), &mut transaction).await?;
+    aside::insert(&aside, &mut transaction).await?;
     let keys: Vec<String> = subjects.iter().cloned().map(Subject::into_text).collect();
+    let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
     let mut differences = Vec::new();
-    for &view in selected {
-        let (key, first) = (view.key().join(", "), view.key()[0]);
+    let tables = selected.iter().map(|view| (view.name(), view.key(), &keys));
+    for (table, key, owners) in tables.chain([(STREAM_ASIDE, &["stream"][..], &names)]) {
+        let (columns, first) = (key.join(", "), key[0]);
         let sql = format!(
             "SELECT to_jsonb(stored)::text AS stored, to_jsonb(expected)::text AS expected
-               FROM (SELECT * FROM {schema}.{view} WHERE {first} = ANY($1)) AS stored
-               FULL JOIN {view} AS expected USING ({key})
+               FROM (SELECT * FROM {schema}.{table} WHERE {first} = ANY($1)) AS stored
+               FULL JOIN {table} AS expected USING ({columns})
               WHERE stored IS DISTINCT FROM expected
-              ORDER BY {key}"
+              ORDER BY {columns}"
         );
-        for row in sqlx::query(AssertSqlSafe(sql)).bind(&keys).fetch_all(&mut *transaction).await? {
+        for row in sqlx::query(AssertSqlSafe(sql)).bind(owners).fetch_all(&mut *transaction).await? {
             let read = |column| -> Result<Option<String>, Error> { Ok(row.try_get(column)?) };
-            differences.push(Difference { view, stored: read("stored")?, expected: read("expected")? });
+            differences.push(Difference { table, key, stored: read("stored")?, expected: read("expected")? });
         }
     }
     transaction.rollback().await?;

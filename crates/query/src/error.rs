@@ -5,6 +5,7 @@ use std::sync::Arc;
 use domain::prisoner::lineage::MergeCircle;
 use event_log::LogError;
 use http_api::health::Component;
+use views::aside::StreamAside;
 
 /// An outage, damage, or a bug; never the caller's fault. Its message is logged, so it names no
 /// person.
@@ -22,6 +23,9 @@ pub enum Error {
     /// A statement failed that several look-ups shared.
     #[error(transparent)]
     Shared(Arc<Error>),
+    /// The views leave out the case or the prison that is asked about.
+    #[error("the views leave out what is asked about, from its `{}` at position {} on", .0.event_type, .0.position)]
+    Aside(Box<StreamAside>),
     /// A view holds a value that it cannot hold.
     #[error(transparent)]
     Damaged(#[from] views::Damage),

@@ -108,9 +108,10 @@ impl QueryState {
 
     async fn check_health(&self) -> Result<Component, Error> {
         let checkpoint = present::checkpoint::read(&self.views).await?;
+        let streams_aside = present::aside::count(&self.views).await?;
         self.checkpoint.record(checkpoint.position);
         let head = match timeout(HEAD_TIME_MAX, self.log.head()).await {
-            Ok(Err(LogError::Unavailable(_))) | Err(_) => return Ok(self.without_log(checkpoint)),
+            Ok(Err(LogError::Unavailable(_))) | Err(_) => return Ok(self.without_log(checkpoint, streams_aside)),
             Ok(answer) => answer?,
         };
         self.head.store(head, Ordering::Relaxed);
@@ -132,7 +133,7 @@ impl QueryState {
                 "the views lack events, the first of them recorded {lag} s ago; {max} s are allowed"
             ))
         } else {
-            Component::up()
+            up(streams_aside)
         };
         Ok(component
             .with("position", checkpoint.position)
@@ -142,14 +143,19 @@ impl QueryState {
 
     /// How the views are while the log is away: as well as they were when it was last there, since
     /// without a log no client can append what they would lack.
-    fn without_log(&self, checkpoint: Checkpoint) -> Component {
+    fn without_log(&self, checkpoint: Checkpoint, streams_aside: usize) -> Component {
         let component = if checkpoint.position < self.head.load(Ordering::Relaxed) {
             Component::down("the event store is away, and it is not known that the views have all that is in it")
         } else {
-            Component::up()
+            up(streams_aside)
         };
         component.with("position", checkpoint.position).with("version", checkpoint.version)
     }
+}
+
+/// Views that can be read and are as far as they should be.
+fn up(streams_aside: usize) -> Component {
+    if streams_aside == 0 { Component::up() } else { Component::with_streams_aside(streams_aside) }
 }
 
 /// A pool of read-only sessions on the views in `schema`. Connects when first used.

@@ -14,6 +14,7 @@
 //! | what is sent with `COPY`? | `pg_copy` |
 //! | which statements make the tables, in which version? | `definition` |
 //! | how far have the views come? | [`checkpoint`] |
+//! | which cases and prisons do the tables leave out? | [`aside`] |
 //!
 //! Promises: the rows are a pure function of a history, and live projection, rebuild, verification
 //! and the answers about the past all call it; a row that was encoded is read back equal; a stored
@@ -38,6 +39,7 @@
 //! 4. Renew the two files as for a column.
 //! 5. Write the statements that read it in a module of `query::present`.
 
+pub mod aside;
 pub mod checkpoint;
 mod columns;
 mod definition;

@@ -5,6 +5,7 @@
 
 mod accepted;
 mod as_of;
+mod aside;
 mod beside;
 mod export;
 mod live;

@@ -184,7 +184,7 @@ async fn a_changed_cell_of_any_column_is_found() {
             // A changed key makes another row, and the previous one is missing.
             let count = if view.key().contains(&column.as_str()) { 2 } else { 1 };
             assert_eq!(found.len(), count, "{view}.{column}: {found:?}");
-            assert!(found.iter().all(|difference| difference.view == view), "{view}.{column}: {found:?}");
+            assert!(found.iter().all(|difference| difference.table == view.name()), "{view}.{column}: {found:?}");
             execute(pool, &format!("TRUNCATE views.{view}; INSERT INTO views.{view} TABLE public.saved_{view}")).await;
         }
     }
@@ -201,7 +201,7 @@ async fn a_missing_row_of_any_view_is_found() {
         execute(pool, &format!("CREATE TABLE public.saved_{view} AS TABLE views.{view}; {removed}")).await;
         let found = differences(&ledger, pool).await;
         assert_eq!(found.len(), 1, "{view}: {found:?}");
-        assert!(found[0].view == view && found[0].stored.is_none(), "{view}: {found:?}");
+        assert!(found[0].table == view.name() && found[0].stored.is_none(), "{view}: {found:?}");
         execute(pool, &format!("TRUNCATE views.{view}; INSERT INTO views.{view} TABLE public.saved_{view}")).await;
     }
     // A view without rows lacks all of them.

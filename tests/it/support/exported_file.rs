@@ -31,10 +31,19 @@ pub fn read(file: &Path) -> Cells {
 
 /// The position in the metadata of a Parquet file.
 pub fn position(file: &Path) -> u64 {
+    number(file, "ledger_position")
+}
+
+/// The number of streams that a view leaves out, in the metadata of a Parquet file.
+pub fn streams_aside(file: &Path) -> u64 {
+    number(file, "ledger_streams_aside")
+}
+
+fn number(file: &Path, key: &str) -> u64 {
     let metadata = open(file).metadata().file_metadata().clone();
     let pairs = metadata.key_value_metadata().expect("metadata");
-    let position = pairs.iter().find(|pair| pair.key == "ledger_position").and_then(|pair| pair.value.as_deref());
-    position.expect("a position").parse().expect("a number")
+    let value = pairs.iter().find(|pair| pair.key == key).and_then(|pair| pair.value.as_deref());
+    value.expect(key).parse().expect("a number")
 }
 
 /// The columns of a Parquet file with their types.

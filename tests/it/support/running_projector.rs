@@ -73,7 +73,7 @@ impl RunningProjector {
     pub async fn wait_for_position(self, wanted: u64) -> Self {
         self.wait_for_status(
             &format!("position {wanted}"),
-            |status| matches!(status, Status::Running { position } if *position >= wanted),
+            |status| matches!(status, Status::Running { position, .. } if *position >= wanted),
         )
         .await;
         self

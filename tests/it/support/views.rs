@@ -15,13 +15,18 @@ pub async fn dump_views(pool: &PgPool, schema: &str) -> String {
     for view in VIEWS {
         dump.push_str(&format!("{view}\n{}", dump_view(pool, schema, view).await));
     }
+    dump.push_str(&format!("stream_aside\n{}", dump_table(pool, schema, "stream_aside").await));
     dump
 }
 
 /// The rows of a view, in a fixed order.
 pub async fn dump_view(pool: &PgPool, schema: &str, view: View) -> String {
+    dump_table(pool, schema, view.name()).await
+}
+
+async fn dump_table(pool: &PgPool, schema: &str, table: &str) -> String {
     let mut connection = pool.acquire().await.expect("a connection");
-    let copy = format!("COPY (SELECT * FROM {schema}.{view} t ORDER BY t::text COLLATE \"C\") TO STDOUT");
+    let copy = format!("COPY (SELECT * FROM {schema}.{table} t ORDER BY t::text COLLATE \"C\") TO STDOUT");
     let rows = connection.copy_out_raw(&copy).await.expect("the view");
     let rows: Vec<_> = rows.try_collect().await.expect("its rows");
     String::from_utf8(rows.concat()).expect("text")

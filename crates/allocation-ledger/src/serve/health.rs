@@ -79,7 +79,10 @@ fn projector_component(status: &projector::Status, failure: Option<&str>) -> Com
         projector::Status::Starting => ("starting", None),
         projector::Status::StandBy => ("standby", None),
         projector::Status::Rebuilding { position, .. } => ("rebuilding", Some(*position)),
-        projector::Status::Running { position } => ("running", Some(*position)),
+        projector::Status::Running { position, streams_aside: 0 } => ("running", Some(*position)),
+        projector::Status::Running { position, streams_aside } => {
+            return Component::with_streams_aside(*streams_aside).with("state", "running").with("position", *position);
+        }
         projector::Status::Ended => ("ended", None),
     };
     let component = if status.is_ready() { Component::up() } else { Component::down("not at work yet") };
@@ -113,8 +116,10 @@ mod tests {
         );
         check(&policies_component(true, Some("panicked")), "DOWN", "stopped", Some("panicked"));
 
-        let running = projector::Status::Running { position: 7 };
+        let running = projector::Status::Running { position: 7, streams_aside: 0 };
         check(&projector_component(&running, None), "UP", "running", None);
+        let lacking = projector::Status::Running { position: 7, streams_aside: 2 };
+        check(&projector_component(&lacking, None), "DEGRADED", "running", None);
         check(&projector_component(&running, Some("panicked")), "DOWN", "stopped", Some("panicked"));
         let stopped = projector::Status::Stopped { reason: "position 8".to_owned() };
         check(&projector_component(&stopped, Some("run the projector")), "DOWN", "stopped", Some("position 8"));

@@ -137,7 +137,7 @@ impl ServingLedger {
         let Some(projecting) = &self.roles.projecting else { return Ok(()) };
         let head = self.log.log.head().await.context("find the end of the log")?;
         let reached = |status: &projector::Status| match status {
-            projector::Status::Running { position } => *position >= head,
+            projector::Status::Running { position, .. } => *position >= head,
             projector::Status::Stopped { .. } | projector::Status::Ended => true,
             _ => false,
         };

@@ -34,7 +34,7 @@ pub async fn export_log(
     open: impl OpenOutput,
     progress: impl Fn(u64),
 ) -> Result<ExportSummary, ExportError> {
-    let table = ExportTable { name: NAME, position: to, columns: COLUMNS.clone() };
+    let table = ExportTable { name: NAME, position: to, streams_aside: None, columns: COLUMNS.clone() };
     let pipe = Pipe::new(move |pages: PieceReceiver<Vec<RecordedEvent>>| {
         write(pages, LogParts::new(&table, is_by_month, format, open))
     })?;
@@ -55,7 +55,7 @@ pub async fn export_log(
     };
     reading.await?;
     let rows = pipe.finish().await?;
-    Ok(ExportSummary { rows, position: to })
+    Ok(ExportSummary { rows, position: to, streams_aside: 0 })
 }
 
 /// Writes pages as they come; answers how many events there were.

@@ -50,6 +50,8 @@ pub struct ExportSummary {
     pub rows: u64,
     /// The position in the log of the last event that they include.
     pub position: u64,
+    /// How many cases and prisons the view leaves out.
+    pub streams_aside: usize,
 }
 
 /// How far an export of a view has come.

@@ -192,7 +192,8 @@ fn primitive(
 /// differences.
 fn properties(table: &ExportTable) -> WriterProperties {
     let about = [("ledger_table", table.name.to_owned()), ("ledger_position", table.position.to_string())];
-    let about = about.map(|(key, value)| KeyValue::new(key.to_owned(), value)).to_vec();
+    let aside = table.streams_aside.map(|streams| ("ledger_streams_aside", streams.to_string()));
+    let about = about.into_iter().chain(aside).map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect();
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_key_value_metadata(Some(about))

@@ -81,6 +81,8 @@ pub(crate) struct ExportTable {
     pub(crate) name: &'static str,
     /// The position in the log of the last event that it includes.
     pub(crate) position: u64,
+    /// How many cases and prisons it leaves out; `None` for the log, which has all.
+    pub(crate) streams_aside: Option<usize>,
     /// Its columns.
     pub(crate) columns: Vec<ExportColumn>,
 }

@@ -20,6 +20,7 @@ use super::{
     table::{CellKind, ExportCell, ExportColumn, ExportTable},
 };
 use crate::{
+    aside,
     pg_copy::{RawRow, RowCutter},
     rebuild_by_hand,
     schema::{self, SCHEMA},
@@ -56,8 +57,8 @@ pub async fn export_view(
     Ok(exported)
 }
 
-/// [`export_view`] of a view as it was when the log ended at `position`: it is built for that
-/// beside the serving one, and dropped again.
+/// [`export_view`] of a view as it was when the log ended at `position`: the views are built for
+/// that beside the serving ones, and dropped again.
 ///
 /// # Errors
 /// As [`export_view`]; or it cannot be built.
@@ -73,7 +74,7 @@ pub async fn export_view_as_of(
     progress: impl Fn(ExportProgress) + Sync,
 ) -> Result<ExportSummary, ExportError> {
     let building = |building| progress(ExportProgress::Building(building));
-    rebuild_by_hand::with_view_as_of(log, views, position, view, building, async |connection| {
+    rebuild_by_hand::with_views_as_of(log, views, position, building, async |connection| {
         export(connection, view, on, format, open, &progress).await
     })
     .await?
@@ -102,6 +103,7 @@ async fn export(
         return Err(ExportError::OtherVersion { found: checkpoint.version });
     }
     let position = checkpoint.position;
+    let streams_aside = aside::read(&mut *transaction).await?.len();
     let columns = columns(&mut transaction, view).await?;
     let condition = match on {
         None => "true".to_owned(),
@@ -122,7 +124,7 @@ async fn export(
         names.join(", "),
         view.key().join(", ")
     );
-    let table = ExportTable { name: view.name(), position, columns };
+    let table = ExportTable { name: view.name(), position, streams_aside: Some(streams_aside), columns };
     let written = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&written);
     let pipe = Pipe::new(move |pieces| write(&table, pieces, format, open, &counter))?;
@@ -150,7 +152,7 @@ async fn export(
     let ended = transaction.rollback().await;
     let rows = pipe.finish().await?;
     ended?;
-    Ok(ExportSummary { rows, position })
+    Ok(ExportSummary { rows, position, streams_aside })
 }
 
 /// Writes rows as they come; answers how many there were.

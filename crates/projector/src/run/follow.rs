@@ -76,8 +76,9 @@ impl Projector<'_> {
         mut near: u64,
     ) -> Result<(), Error> {
         let mut live = LiveProjection::new(self.log.clone());
+        with_timeout(BATCH_MAX, live.try_aside_again(connection, *checkpoint)).await?;
         let mut read_ahead = ReadAhead::start(&self.log, checkpoint.position);
-        self.report_running(*checkpoint);
+        self.report_running(*checkpoint, &live);
         while let Some((mut events, failed)) = read_ahead.next().await {
             while !events.is_empty() {
                 let rest = events.split_off(events.len().min(self.settings.batch_events_max));
@@ -88,7 +89,7 @@ impl Projector<'_> {
                 let projection = live.project(connection, checkpoint, std::mem::replace(&mut events, rest));
                 with_timeout(BATCH_MAX, projection).await?;
                 drop(batch);
-                self.report_running(*checkpoint);
+                self.report_running(*checkpoint, &live);
                 // Finding out may take reading the events that the views lack, so it is not asked
                 // again before those are projected.
                 if was_full && checkpoint.position >= near {
@@ -109,7 +110,8 @@ impl Projector<'_> {
         Ok(())
     }
 
-    fn report_running(&self, checkpoint: Checkpoint) {
-        self.status.send_replace(Status::Running { position: checkpoint.position });
+    fn report_running(&self, checkpoint: Checkpoint, live: &LiveProjection) {
+        let streams_aside = live.streams_aside();
+        self.status.send_replace(Status::Running { position: checkpoint.position, streams_aside });
     }
 }

@@ -11,13 +11,14 @@
 //!
 //! and starts again from 1 when the database, the log or the lock is lost. Where the views are of
 //! another log, it tries again until they have been rebuilt. It ends at an event that cannot be
-//! read and at rows that Postgres refuses: trying again would not help, and skipping would make the
-//! views wrong. When told to end, it finishes the batch under way.
+//! read, and where it would have to put too many streams aside: trying again would not help, and
+//! skipping would make the views wrong. When told to end, it finishes the batch under way.
 
 mod follow;
 mod lock;
 mod rebuild_decision;
 mod status;
+mod stopped_rebuild;
 mod takeover;
 
 use std::{convert::Infallible, time::Duration};
@@ -73,9 +74,9 @@ const RETRY_RESET: Duration = Duration::from_secs(10);
 /// `views` says how to connect; the projector's connections are its own.
 ///
 /// # Errors
-/// [`FatalStop`] at an event that cannot be read, or at rows that Postgres refuses. The views
-/// then include everything before that event. Stand-bys take over and, unless they are another
-/// version of the program, stop at the same event.
+/// [`FatalStop`] at an event that cannot be read, or that would put too many streams aside, and
+/// where a rebuild would lose a stream. The views then include everything before that event.
+/// Stand-bys take over and, unless they are another version of the program, stop at the same event.
 pub async fn run(
     log: SharedLog,
     views: PgPool,

@@ -19,6 +19,8 @@ pub enum Status {
     Running {
         /// The position that the views have come to.
         position: u64,
+        /// How many cases and prisons the views leave out.
+        streams_aside: usize,
     },
     /// It cannot reach the database or the log, or the views are of another log; it tries again by
     /// itself.

@@ -11,10 +11,12 @@ use axum::{
 };
 use http_api::{
     Problem,
-    headers::LEDGER_POSITION,
+    headers::{LEDGER_POSITION, LEDGER_STREAMS_ASIDE},
     page::{self, Cursor},
 };
 use serde::Serialize;
+
+use crate::past::ListExtent;
 
 /// A JSON answer that includes the log up to a position.
 #[derive(Debug)]
@@ -23,11 +25,17 @@ pub(crate) struct Answer<T> {
     body: T,
     tag: Option<String>,
     next: Option<HeaderValue>,
+    streams_aside: Option<usize>,
 }
 
 impl<T: Serialize> Answer<T> {
     pub(crate) fn new(position: u64, body: T) -> Self {
-        Self { position, body, tag: None, next: None }
+        Self { position, body, tag: None, next: None, streams_aside: None }
+    }
+
+    /// A list, which says how many cases and prisons the views leave out.
+    pub(crate) fn list(ListExtent { position, streams_aside }: ListExtent, body: T) -> Self {
+        Self { streams_aside: Some(streams_aside), ..Self::new(position, body) }
     }
 
     /// Sets the entity tag. Needed by an answer that says when it was asked, whose bytes are never
@@ -67,10 +75,13 @@ impl<T: Serialize> IntoResponse for Answer<T> {
                 format!("W/\"{:016x}\"", hasher.finish())
             }
         };
-        let mut headers = HeaderMap::with_capacity(5);
+        let mut headers = HeaderMap::with_capacity(6);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(LEDGER_POSITION, HeaderValue::from(self.position));
+        if let Some(streams) = self.streams_aside {
+            headers.insert(LEDGER_STREAMS_ASIDE, HeaderValue::from(streams));
+        }
         if let Ok(tag) = HeaderValue::try_from(tag) {
             headers.insert(header::ETAG, tag);
         }

@@ -1,9 +1,10 @@
 //! Maps the errors of the query side to problem documents.
 
-use domain::{Rule, identifier::PrisonerNumber};
+use axum::http::StatusCode;
+use domain::{Rule, Stream, identifier::PrisonerNumber};
 use event_log::LogError;
 use http_api::{Problem, problem::Fault};
-use views::CasePeriodRow;
+use views::{CasePeriodRow, aside::StreamAside};
 
 use crate::{Error, checkpoint_watch, error::is_outage, past::PastError, present::case::CaseAt};
 
@@ -31,6 +32,7 @@ impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
         match error {
             Error::Shared(error) => Self::from(&**error),
+            Error::Aside(aside) => damaged(aside),
             Error::Views(error) if is_outage(error) => {
                 tracing::warn!(error = error as &dyn std::error::Error, "the views cannot be read for now");
                 Problem::unavailable("views-unavailable", "The views cannot be read for now. Please try again.")
@@ -71,7 +73,24 @@ pub(super) fn known_case<'c>(case: &'c CaseAt, asked: &PrisonerNumber) -> Result
             format!("Nothing had happened to {number} yet at the time asked about."),
         )),
         CaseAt::Unknown => Err(prisoner_unknown(asked)),
+        CaseAt::Damaged(aside) => Err(damaged(aside)),
     }
+}
+
+/// The views leave out the case or the prison.
+pub(super) fn damaged(aside: &StreamAside) -> Problem {
+    let StreamAside { stream, position, revision, event_type, .. } = aside;
+    tracing::warn!(position, event = event_type, "a question about a stream that is aside cannot be answered");
+    let (code, what) = match stream {
+        Stream::Prisoner(number) => ("case-damaged", format!("The case of {number}")),
+        Stream::Prison(code) => ("prison-damaged", format!("The roster of {code}")),
+    };
+    let detail = format!(
+        "{what} cannot be shown: its {event_type} at position {position}, revision {revision}, gives what the views \
+         cannot hold. Nothing is lost. Please tell the operator: once that entry is voided, or the program mended, the \
+         answer comes back by itself."
+    );
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, detail)
 }
 
 /// Nothing is known of the number.

@@ -105,9 +105,9 @@ pub(super) async fn handovers(
         list(CaseFilter { due_within: ahead, ..here.clone() }, SortBy::HandoverDate),
         list(CaseFilter { lacks_com_since, ..here }, SortBy::HandoverDate),
     ];
-    let (position, pages) = past::case_lists(&state, CaseListScope::Prison(&prison), asked, at, as_of.known_at).await?;
+    let (extent, pages) = past::case_lists(&state, CaseListScope::Prison(&prison), asked, at, as_of.known_at).await?;
     let [starting, due, overdue] =
         pages.each_ref().map(|CasePage { cases, .. }| cases.iter().map(CaseItem::from).collect());
     let answer = Handovers { starting, due, overdue };
-    Ok(Answer::new(position, answer).into_response())
+    Ok(Answer::list(extent, answer).into_response())
 }

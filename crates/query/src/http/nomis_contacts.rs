@@ -122,8 +122,8 @@ async fn page(
         None => ContactFilter::InNomis,
     };
     let list = ContactList { prison, filter, after, limit: paging.limit };
-    let (position, contacts) = past::contacts(state, &list, known.known_at).await?;
+    let (extent, contacts) = past::contacts(state, &list, known.known_at).await?;
     let (contacts, next) = list.page(contacts);
     let contacts: Vec<ContactInNomis> = contacts.into_iter().map(ContactInNomis::from).collect();
-    Ok(Answer::new(position, contacts).with_next(next.as_ref(), uri).into_response())
+    Ok(Answer::list(extent, contacts).with_next(next.as_ref(), uri).into_response())
 }

@@ -47,6 +47,10 @@ fn complete_operation(operation: &mut Operation) {
     }
     for (status, description) in [
         ("400", "The request cannot be read; `errors` says where"),
+        (
+            "500",
+            "A fault inside the ledger, or a case or a roster that the views leave out: `case-damaged`, `prison-damaged`",
+        ),
         ("503", "A store is out of reach, or the views are behind; send the same again after `Retry-After` seconds"),
     ] {
         operation.responses.responses.entry(status.to_owned()).or_insert_with(|| describe_problem(description).into());
@@ -74,6 +78,12 @@ fn add_headers(response: &mut Response, is_paged: bool) {
         response.headers.insert(name.to_owned(), header.into());
     };
     header("Ledger-Position", Type::Integer, "How far in the ledger the answer goes, where it depends on the ledger");
+    header(
+        "Ledger-Streams-Aside",
+        Type::Integer,
+        "Of lists and statistics: how many cases and prisons they leave out because the views cannot hold them; 0 in a \
+         sound ledger",
+    );
     if has_body {
         header("ETag", Type::String, "Changes when the answer does; for If-None-Match");
     }

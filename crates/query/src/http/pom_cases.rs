@@ -76,7 +76,7 @@ pub(super) async fn pom_cases(
         ..CaseFilter::default()
     };
     let list = CaseList { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
-    let (position, [page]) = past::case_lists(&state, CaseListScope::Pom(staff_id), [list], at, as_of.known_at).await?;
+    let (extent, [page]) = past::case_lists(&state, CaseListScope::Pom(staff_id), [list], at, as_of.known_at).await?;
     let items: Vec<HeldCase<'_>> = page.cases.iter().map(|case| HeldCase::new(case, staff_id)).collect();
-    Ok(Answer::new(position, items).with_next(page.next.as_ref(), &uri).into_response())
+    Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
 }

@@ -103,7 +103,7 @@ pub(super) async fn poms(
     PathParams(prison): PathParams<PrisonCode>,
     Params(as_of): Params<AsOfQuery>,
 ) -> Result<Response, Problem> {
-    let (position, poms) = past::roster(&state, &prison, as_of.on(&state), as_of.known_at).await?;
+    let (extent, poms) = past::roster(&state, &prison, as_of.on(&state), as_of.known_at).await?;
     let poms: Vec<PomOnRoster> = poms.into_iter().map(PomOnRoster::from).collect();
-    Ok(Answer::new(position, poms).into_response())
+    Ok(Answer::list(extent, poms).into_response())
 }

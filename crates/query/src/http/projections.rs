@@ -14,8 +14,9 @@ use views::VIEWS;
 use super::{answer::Answer, parameters::NoParams};
 use crate::{
     QueryState,
+    past::ListExtent,
     present::{
-        checkpoint,
+        aside, checkpoint,
         view_size::{self, RowCount, ViewSize},
     },
 };
@@ -77,6 +78,7 @@ pub(super) async fn projections(
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
     let checkpoint = checkpoint::read(&state.views).await?;
+    let streams_aside = aside::count(&state.views).await?;
     let missing = Lag::measure(&state.log, checkpoint.position).await.map_err(crate::Error::from)?;
     let lag = missing.since.map(|since| state.now() - since);
     let is_of_log = checkpoint::is_of(checkpoint, &state.log).await.map_err(crate::Error::from)?;
@@ -108,5 +110,5 @@ pub(super) async fn projections(
             }
         })
         .collect();
-    Ok(Answer::new(checkpoint.position, projections).into_response())
+    Ok(Answer::list(ListExtent { position: checkpoint.position, streams_aside }, projections).into_response())
 }

@@ -70,7 +70,7 @@ pub(super) async fn statistics(
     PathParams(prison): PathParams<PrisonCode>,
     Params(KnownAtQuery { known_at }): Params<KnownAtQuery>,
 ) -> Result<Response, Problem> {
-    let (position, months) = past::months(&state, &prison, known_at).await?;
+    let (extent, months) = past::months(&state, &prison, known_at).await?;
     let months: Vec<MonthStatistics> = months.into_iter().map(MonthStatistics::from).collect();
-    Ok(Answer::new(position, months).into_response())
+    Ok(Answer::list(extent, months).into_response())
 }

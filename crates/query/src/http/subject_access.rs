@@ -20,7 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use views::NomisContactRow;
 
 use super::answer::Answer;
-use crate::{QueryState, past, present::nomis_contact};
+use crate::{QueryState, past};
 
 /// Which person, and from when to when.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -133,7 +133,7 @@ pub(super) async fn subject_access_request(
     // number then, the contacts are read again.
     let mut numbers = BTreeSet::from([number.clone()]);
     let (contacts, entries) = loop {
-        let contacts = nomis_contact::of_prisoners(&state.views, &numbers).await?;
+        let contacts = past::contacts_of_prisoners(&state, &numbers).await?;
         let entries = past::case_history_to(&state.log, &number, contacts.position).await?;
         let known = numbers.len();
         numbers.extend(entries.iter().map(|entry| entry.number.clone()));

@@ -97,8 +97,7 @@ pub(super) async fn unallocated(
         CaseFilter { prison: Some(prison.clone()), tier: query.tier, waiting: Some(true), ..CaseFilter::default() };
     let longest_first = CaseSort { by: SortBy::WaitingSince, descending: false };
     let list = CaseList { filter, sort: longest_first, after, limit: Some(paging.limit) };
-    let (position, [page]) =
-        past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
+    let (extent, [page]) = past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<WaitingCase<'_>> = page.cases.iter().map(|case| WaitingCase::new(case, at)).collect();
-    Ok(Answer::new(position, items).with_next(page.next.as_ref(), &uri).into_response())
+    Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
 }

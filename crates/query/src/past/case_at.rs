@@ -124,7 +124,7 @@ pub(crate) async fn case_periods(
     known_at: Option<KnownAt>,
 ) -> Result<(u64, Option<Vec<CasePeriodRow>>), PastError> {
     let point = match known_at {
-        None => Point { position: checkpoint::read(&state.views).await?.position },
+        None => Point { position: case::check_undamaged(&state.views, asked).await? },
         Some(known_at) => Point::of(&state.log, known_at).await?,
     };
     let mut histories = Histories::new(&state.log, point);

@@ -16,10 +16,13 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
+use domain::{
+    Stream,
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+};
 use event_log::KnownAt;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use views::CasePeriodRow;
+use views::{CasePeriodRow, NomisContactRow, aside::StreamAside};
 
 use super::{
     PastError,
@@ -29,7 +32,9 @@ use super::{
 use crate::{
     Error, QueryState,
     present::{
+        ViewRows,
         allocation_months::{self, AllocationMonth, CountedAllocation},
+        aside,
         case_list::{self, CaseFilter, CaseList, CasePage, CaseSort},
         case_prison,
         nomis_contact::{self, ContactAtPrison, ContactList},
@@ -45,38 +50,56 @@ pub(crate) enum CaseListScope<'a> {
     Pom(StaffId),
 }
 
-/// Pages of lists of cases, and the position that all of them are of.
+/// How far a list goes, and how much it leaves out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListExtent {
+    /// The position in the log that it includes.
+    pub(crate) position: u64,
+    /// How many cases and prisons the views leave out.
+    pub(crate) streams_aside: usize,
+}
+
+impl ListExtent {
+    /// The extent of rows of the present.
+    pub(crate) fn of<T>(read: &ViewRows<T>) -> Self {
+        Self { position: read.position, streams_aside: read.aside.len() }
+    }
+}
+
+/// Pages of lists of cases, and the extent that all of them have.
 pub(crate) async fn case_lists<const N: usize>(
     state: &QueryState,
     scope: CaseListScope<'_>,
     lists: [CaseList; N],
     at: DateTime<Utc>,
     known_at: Option<KnownAt>,
-) -> Result<(u64, [CasePage; N]), PastError> {
+) -> Result<(ListExtent, [CasePage; N]), PastError> {
     let point = match known_at {
         Some(known_at) => Some(point_in_views(state, known_at).await?),
         None => None,
     };
     let mut views = snapshot(&state.views).await?;
-    let mut position = 0;
+    let mut extent = ListExtent { position: 0, streams_aside: 0 };
     let mut found = Vec::with_capacity(N);
     for list in &lists {
         let read = case_list::first(&mut views, list, at, point.map(|point| point.position)).await?;
-        position = read.position;
+        extent = ListExtent::of(&read);
         found.push(read.rows);
     }
     views.commit().await.map_err(Error::from)?;
     if let Some(point) = point {
-        position = point.position;
+        extent.position = point.position;
         let filters = lists.iter().map(|list| list.filter.clone()).collect();
         let changed = cases_changed_since(state, scope, point, at, filters).await?;
+        // A stream that has gone aside since the first statement is missing among those changed.
+        extent.streams_aside = extent.streams_aside.max(aside::count(&state.views).await?);
         for (list, keyed) in lists.iter().zip(&mut found) {
             keyed.retain(|(_, case)| !changed.contains_key(&case.prisoner_number));
             list.insert(changed.values(), keyed);
         }
     }
     let mut found = found.into_iter();
-    Ok((position, lists.map(|list| list.page(found.next().unwrap_or_default()))))
+    Ok((extent, lists.map(|list| list.page(found.next().unwrap_or_default()))))
 }
 
 /// The point that a caller names, once the views have come as far: they say which cases may be in a
@@ -111,21 +134,24 @@ async fn cases_changed_since(
     .await
 }
 
-/// A prison's POMs by name with the cases that each holds there, and the position that the answer
-/// includes.
+/// A prison's POMs by name with the cases that each holds there, and the extent of the answer.
+///
+/// # Errors
+/// [`Error::Aside`] where the views leave out the prison, or as any list.
 pub(crate) async fn roster(
     state: &QueryState,
     prison: &PrisonCode,
     at: DateTime<Utc>,
     known_at: Option<KnownAt>,
-) -> Result<(u64, Vec<(RegisteredPom, PomCaseload)>), PastError> {
+) -> Result<(ListExtent, Vec<(RegisteredPom, PomCaseload)>), PastError> {
     if known_at.is_none() {
         let read = roster::with_caseloads(&state.views, prison, at).await?;
-        return Ok((read.position, read.rows));
+        check_has_prison(&read.aside, prison)?;
+        return Ok((ListExtent::of(&read), read.rows));
     }
     let filter = CaseFilter { prison: Some(prison.clone()), ..CaseFilter::default() };
     let all = CaseList { filter, sort: CaseSort::default(), after: None, limit: None };
-    let (position, [here]) = case_lists(state, CaseListScope::Prison(prison), [all], at, known_at).await?;
+    let (extent, [here]) = case_lists(state, CaseListScope::Prison(prison), [all], at, known_at).await?;
     let mut loads: BTreeMap<StaffId, PomCaseload> = BTreeMap::new();
     for case in here.cases {
         let letter = case.tier.map(|tier| tier.to_string().chars().take(1).collect::<String>());
@@ -136,7 +162,7 @@ pub(crate) async fn roster(
             *loads.entry(pom.staff_id).or_default().coworking.entry(letter).or_default() += 1;
         }
     }
-    let history = prison_history(&state.log, prison.clone(), Point { position }).await?;
+    let history = prison_history(&state.log, prison.clone(), Point { position: extent.position }).await?;
     let mut poms: Vec<(RegisteredPom, PomCaseload)> = RegisteredPom::of(&history, at)
         .into_iter()
         .map(|pom| {
@@ -145,20 +171,22 @@ pub(crate) async fn roster(
         })
         .collect();
     poms.sort_by(|(pom, _), (other, _)| (&pom.pom.name, pom.pom.staff_id).cmp(&(&other.pom.name, other.pom.staff_id)));
-    Ok((position, poms))
+    Ok((extent, poms))
 }
 
-/// A prison's allocations by month, and the position that the answer includes.
+/// A prison's allocations by month, and the extent of the answer.
 pub(crate) async fn months(
     state: &QueryState,
     prison: &PrisonCode,
     known_at: Option<KnownAt>,
-) -> Result<(u64, Vec<AllocationMonth>), PastError> {
+) -> Result<(ListExtent, Vec<AllocationMonth>), PastError> {
     let Some(known_at) = known_at else {
         let read = allocation_months::by_month(&state.views, prison).await?;
-        return Ok((read.position, read.rows));
+        return Ok((ListExtent::of(&read), read.rows));
     };
     let point = point_in_views(state, known_at).await?;
+    // Before and after the rows: a stream that goes aside in between is missing in some of them.
+    let aside_before = aside::count(&state.views).await?;
     let mut counted = allocation_months::unchanged_since(&state.views, prison, point.position).await?;
     let changed = case_prison::changed_since_at_prison(&state.views, prison, None, point.position).await?;
     let both: BTreeSet<PrisonerNumber> = changed.iter().cloned().collect();
@@ -167,23 +195,31 @@ pub(crate) async fn months(
     let of_changed: Vec<Vec<CountedAllocation>> =
         map_histories(&state.log, changed, point, move |history| Some(CountedAllocation::of(&history, &here))).await?;
     counted.extend(of_changed.into_iter().flatten());
-    Ok((point.position, AllocationMonth::of(counted)))
+    let streams_aside = aside::count(&state.views).await?.max(aside_before);
+    Ok((ListExtent { position: point.position, streams_aside }, AllocationMonth::of(counted)))
 }
 
 /// The first POM contacts of a list, at least one more than make a page where there are as many;
-/// and the position that the answer includes.
+/// and the extent of the answer.
+///
+/// # Errors
+/// [`Error::Aside`] where the views leave out the prison that is asked about, or as any list.
 pub(crate) async fn contacts(
     state: &QueryState,
     list: &ContactList,
     known_at: Option<KnownAt>,
-) -> Result<(u64, Vec<ContactAtPrison>), PastError> {
+) -> Result<(ListExtent, Vec<ContactAtPrison>), PastError> {
     let Some(known_at) = known_at else {
         let read = nomis_contact::first(&state.views, list, None).await?;
-        return Ok((read.position, read.rows));
+        list.prison.iter().try_for_each(|prison| check_has_prison(&read.aside, prison))?;
+        return Ok((ListExtent::of(&read), read.rows));
     };
     let point = point_in_views(state, known_at).await?;
     let read = nomis_contact::first(&state.views, list, Some(point.position)).await?;
+    list.prison.iter().try_for_each(|prison| check_has_prison(&read.aside, prison))?;
     let changed = nomis_contact::changed_since(&state.views, list, point.position).await?;
+    let streams_aside = aside::count(&state.views).await?.max(read.aside.len());
+    let extent = ListExtent { position: point.position, streams_aside };
     let mut contacts = Vec::new();
     let mut histories =
         stream::iter(changed.clone()).map(|prison| prison_history(&state.log, prison, point)).buffered(READS_MAX);
@@ -195,5 +231,60 @@ pub(crate) async fn contacts(
     }
     contacts.extend(read.rows.into_iter().filter(|contact| !changed.contains(&contact.contact.prison_code)));
     contacts.sort_by_key(ContactAtPrison::key);
-    Ok((point.position, contacts))
+    Ok((extent, contacts))
+}
+
+/// Every POM contact ever seen of some numbers, removed ones included. Those of a prison that the
+/// views leave out come from the log, so that nothing is left out.
+pub(crate) async fn contacts_of_prisoners(
+    state: &QueryState,
+    numbers: &BTreeSet<PrisonerNumber>,
+) -> Result<ViewRows<NomisContactRow>, Error> {
+    let mut read = nomis_contact::of_prisoners(&state.views, numbers).await?;
+    for aside in std::mem::take(&mut read.aside) {
+        let Stream::Prison(code) = aside.stream else { continue };
+        let history = prison_history(&state.log, code, Point { position: read.position }).await?;
+        let contacts = NomisContactRow::all_of(&history, history.roster());
+        read.rows.extend(contacts.into_iter().filter(|contact| numbers.contains(&contact.prisoner_number)));
+    }
+    read.rows.sort_by_key(|contact| (contact.found_at, contact.prison_code.clone(), contact.contact_id));
+    Ok(read)
+}
+
+/// Fails where the views leave out a prison.
+fn check_has_prison(aside: &[StreamAside], prison: &PrisonCode) -> Result<(), Error> {
+    let stream = Stream::Prison(prison.clone());
+    let found = aside.iter().find(|aside| aside.stream == stream);
+    found.map_or(Ok(()), |found| Err(Error::Aside(Box::new(found.clone()))))
+}
+
+/// Fails where one of the streams aside named any of the POMs at a position: as one on the roster,
+/// or as the primary POM of the case.
+pub(crate) async fn check_names_no_pom(
+    state: &QueryState,
+    aside: Vec<StreamAside>,
+    position: u64,
+    staff_ids: &[StaffId],
+    at: DateTime<Utc>,
+) -> Result<(), Error> {
+    let point = Point { position };
+    for aside in aside {
+        let names_one = match &aside.stream {
+            Stream::Prisoner(number) => {
+                let holders: Vec<StaffId> = map_histories(&state.log, vec![number.clone()], point, move |history| {
+                    CasePeriodRow::find_at(&history, at)?.pom.map(|pom| pom.staff_id)
+                })
+                .await?;
+                holders.iter().any(|holder| staff_ids.contains(holder))
+            }
+            Stream::Prison(code) => {
+                let history = prison_history(&state.log, code.clone(), point).await?;
+                RegisteredPom::of(&history, at).iter().any(|of| staff_ids.contains(&of.pom.staff_id))
+            }
+        };
+        if names_one {
+            return Err(Error::Aside(Box::new(aside)));
+        }
+    }
+    Ok(())
 }

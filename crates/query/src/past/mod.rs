@@ -11,7 +11,8 @@
 //! Each function takes an optional [`KnownAt`](event_log::KnownAt). Without one, the answer is of
 //! the present: from the views, with the time before a merge from the log up to the position of the
 //! views. With one, it is the answer that the views would have given, had the log ended there. Each
-//! function also answers the one position that the whole answer is of.
+//! function also answers the one position that the whole answer is of; of a list, its
+//! [`ListExtent`].
 //!
 //! It knows nothing of HTTP: [`PastError`] is translated in `http`.
 
@@ -28,5 +29,7 @@ pub use error::PastError;
 
 pub(crate) use case_at::{case_at, case_periods, cases_at};
 pub(crate) use case_history::{case_history, case_history_to, own_entries};
-pub(crate) use lists::{CaseListScope, case_lists, contacts, months, roster};
+pub(crate) use lists::{
+    CaseListScope, ListExtent, case_lists, check_names_no_pom, contacts, contacts_of_prisoners, months, roster,
+};
 pub(crate) use numbers::{case_numbers, merge_partner};

@@ -2,9 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, postgres::PgRow};
 
-use super::{NamedColumns, ViewRows, read_named};
+use super::{
+    NamedColumns, ViewRows,
+    aside::{damaged_case, damaged_cases, read_damaged_case, streams_aside},
+    read_named,
+};
 use crate::Error;
 
 /// A primary POM's holding of a case, with the allocation that it came from.
@@ -37,6 +41,9 @@ macro_rules! in_force {
 }
 
 /// The allocations in force of these numbers, merged ones followed; numbers without one are absent.
+///
+/// # Errors
+/// [`Error::Aside`] where the case of any of them is damaged: it would look as if it had none.
 pub(crate) async fn in_force_of_prisoners(
     views: &PgPool,
     numbers: &[PrisonerNumber],
@@ -45,14 +52,23 @@ pub(crate) async fn in_force_of_prisoners(
     // `UNION`, not `UNION ALL`: a circle, which the rules refuse, would come to an end all the
     // same.
     const SQL: &str = concat!(
-        "WITH RECURSIVE chain AS (
+        "WITH RECURSIVE ",
+        damaged_cases!(),
+        ", chain AS (
              SELECT asked.number AS asked, c.prisoner_number, c.merged_into
              FROM unnest($1::text[]) AS asked (number) JOIN prisoner_case c ON c.prisoner_number = asked.number
              UNION
              SELECT chain.asked, c.prisoner_number, c.merged_into
              FROM chain JOIN prisoner_case c ON c.prisoner_number = chain.merged_into
          )
-         SELECT v.position AS ledger_position, held.*
+         SELECT v.position AS ledger_position, held.*, ",
+        streams_aside!(),
+        ", ",
+        damaged_case!(
+            "damaged.number = ANY($1) OR damaged.number IN (SELECT prisoner_number FROM chain
+                                                            UNION ALL SELECT merged_into FROM chain)"
+        ),
+        "
          FROM checkpoint v LEFT JOIN LATERAL (
              SELECT chain.asked, ",
         in_force!(),
@@ -66,17 +82,29 @@ pub(crate) async fn in_force_of_prisoners(
     );
     let numbers: Vec<&str> = numbers.iter().map(PrisonerNumber::as_str).collect();
     let rows = sqlx::query(SQL).bind(numbers).bind(at).fetch_all(views).await?;
+    // The condition is of no row in particular.
+    rows.first().map_or(Ok(()), check_undamaged)?;
     read_named(&rows, "case_period", "prisoner_number", |row| AllocationInForce::read(row, Some(row.get("asked")?)))
 }
 
 /// The allocations in force of these POMs, by POM and case.
+///
+/// # Errors
+/// [`Error::Aside`] where any of the cases is damaged: the allocation may be that of a number that
+/// was merged into it, and would look as if it had no note.
 pub(crate) async fn in_force_of_poms(
     views: &mut PgConnection,
     staff_ids: &[StaffId],
     at: DateTime<Utc>,
 ) -> Result<ViewRows<AllocationInForce>, Error> {
     const SQL: &str = concat!(
-        "SELECT v.position AS ledger_position, ",
+        "WITH RECURSIVE ",
+        damaged_cases!(),
+        " SELECT v.position AS ledger_position, ",
+        streams_aside!(),
+        ", ",
+        damaged_case!("damaged.number = p.prisoner_number"),
+        ", ",
         in_force!(),
         " FROM checkpoint v
           LEFT JOIN case_period p ON p.pom_staff_id = ANY($1) AND p.valid_from <= $2 AND p.valid_to > $2
@@ -86,7 +114,15 @@ pub(crate) async fn in_force_of_poms(
     );
     let staff_ids: Vec<i64> = staff_ids.iter().map(|id| id.get()).collect();
     let rows = sqlx::query(SQL).bind(staff_ids).bind(at).fetch_all(views).await?;
+    for row in &rows {
+        check_undamaged(row)?;
+    }
     read_named(&rows, "case_period", "prisoner_number", |row| AllocationInForce::read(row, None))
+}
+
+/// Fails where the case of a row is damaged.
+fn check_undamaged(row: &PgRow) -> Result<(), Error> {
+    read_damaged_case(row)?.map_or(Ok(()), |aside| Err(Error::Aside(aside)))
 }
 
 impl AllocationInForce {

@@ -11,7 +11,7 @@ use domain::{
 use sqlx::PgPool;
 use views::{AllocationKind, AllocationRow};
 
-use super::{NamedColumns, ViewRows, bigint, read_named};
+use super::{NamedColumns, ViewRows, aside::streams_aside, bigint, read_named};
 use crate::Error;
 
 /// The allocations of a prison in a month.
@@ -126,8 +126,10 @@ fn median(days: &[i32]) -> Option<f64> {
 
 /// A prison's months in which there was anything, in order.
 pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<ViewRows<AllocationMonth>, Error> {
-    const SQL: &str = "
-        SELECT v.position AS ledger_position, m.*
+    const SQL: &str = concat!(
+        "SELECT v.position AS ledger_position, ",
+        streams_aside!(),
+        ", m.*
         FROM checkpoint v LEFT JOIN LATERAL (
             SELECT month,
                    count(*) FILTER (WHERE kind = 'ALLOCATION')   AS allocations,
@@ -140,7 +142,8 @@ pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<View
             WHERE prison = $1
             GROUP BY month
         ) m ON true
-        ORDER BY m.month";
+        ORDER BY m.month"
+    );
     let rows = sqlx::query(SQL).bind(prison.as_str()).fetch_all(views).await?;
     read_named(&rows, "allocation", "month", |row| {
         Ok(AllocationMonth {

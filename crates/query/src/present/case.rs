@@ -4,10 +4,14 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
-use views::{CasePeriodRow, Damage, ViewTable as _};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
+use views::{CasePeriodRow, Damage, ViewTable as _, aside::StreamAside};
 
-use super::{NamedColumns, position};
+use super::{
+    NamedColumns,
+    aside::{damaged_case, damaged_cases, read_damaged_case, streams_aside},
+    position,
+};
 use crate::Error;
 
 /// A case at an instant.
@@ -20,6 +24,8 @@ pub(crate) enum CaseAt {
     NotYet(PrisonerNumber),
     /// The case, under the surviving number.
     Case(Box<CasePeriodRow>),
+    /// The views leave out the case, or a number that was merged into it.
+    Damaged(Box<StreamAside>),
 }
 
 /// Most merges in a row that are followed; a person has had two or three numbers.
@@ -71,10 +77,11 @@ async fn look_up_periods(
 ) -> Result<(), Error> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "SELECT {}, (SELECT position FROM checkpoint) AS ledger_position
+            "SELECT {}, (SELECT position FROM checkpoint) AS ledger_position, {}
              FROM case_period p
              WHERE p.prisoner_number = ANY($1) AND p.valid_from <= $2 AND p.valid_to > $3",
-            CasePeriodRow::select("p")
+            CasePeriodRow::select("p"),
+            streams_aside!()
         )
     });
     let numbers: Vec<&str> = open.iter().map(|lookup| lookup.number.as_str()).collect();
@@ -87,7 +94,8 @@ async fn look_up_periods(
         .bind(instants().min())
         .fetch_all(&mut *views)
         .await?;
-    if rows.is_empty() {
+    // Where a stream is aside, which case is damaged takes the statement of `look_up_cases`.
+    if rows.first().is_none_or(|row| !matches!(row.try_get::<Option<&str>, _>("streams_aside"), Ok(None))) {
         return Ok(());
     }
     let position = position(&rows)?;
@@ -115,14 +123,17 @@ async fn look_up_cases(
 ) -> Result<(), Error> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "SELECT {}, v.position AS ledger_position, asked.place, c.prisoner_number AS number,
-                    c.merged_into AS survivor
+            "WITH RECURSIVE {}
+             SELECT {}, v.position AS ledger_position, asked.place, c.prisoner_number AS number,
+                    c.merged_into AS survivor, {}
              FROM checkpoint v
              LEFT JOIN unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS asked (number, instant, place) ON true
              LEFT JOIN prisoner_case c ON c.prisoner_number = asked.number
              LEFT JOIN case_period   p ON p.prisoner_number = c.prisoner_number
                                       AND p.valid_from <= asked.instant AND p.valid_to > asked.instant",
-            CasePeriodRow::select("p")
+            damaged_cases!(),
+            CasePeriodRow::select("p"),
+            damaged_case!("damaged.number = asked.number")
         )
     });
     let numbers: Vec<&str> = open.iter().map(|lookup| lookup.number.as_str()).collect();
@@ -150,6 +161,34 @@ async fn look_up_cases(
     Ok(())
 }
 
+/// How far the views have come, if the case of a number is not damaged; in one round trip.
+///
+/// # Errors
+/// [`Error::Aside`] where it is, or the database fails.
+pub(crate) async fn check_undamaged(views: &PgPool, number: &PrisonerNumber) -> Result<u64, Error> {
+    const SQL: &str = concat!(
+        "WITH RECURSIVE ",
+        damaged_cases!(),
+        ", chain (number, merged_into) AS (
+             SELECT prisoner_number, merged_into FROM prisoner_case WHERE prisoner_number = $1
+             UNION
+             SELECT c.prisoner_number, c.merged_into
+             FROM chain JOIN prisoner_case c ON c.prisoner_number = chain.merged_into
+         )
+         SELECT v.position AS ledger_position, ",
+        damaged_case!(
+            "damaged.number = $1 OR damaged.number IN (SELECT number FROM chain UNION ALL SELECT merged_into FROM chain)"
+        ),
+        " FROM checkpoint v"
+    );
+    let rows = sqlx::query(SQL).bind(number.as_str()).fetch_all(views).await?;
+    let position = position(&rows)?;
+    match rows.first().map(read_damaged_case).transpose()?.flatten() {
+        Some(aside) => Err(Error::Aside(aside)),
+        None => Ok(position),
+    }
+}
+
 enum CaseOrSurvivor {
     Case(CaseAt),
     Survivor(PrisonerNumber),
@@ -157,6 +196,9 @@ enum CaseOrSurvivor {
 
 /// Reads a period, the number of its case and the number that survived it.
 fn read_case(row: &PgRow) -> Result<CaseOrSurvivor, Error> {
+    if let Some(aside) = read_damaged_case(row)? {
+        return Ok(CaseOrSurvivor::Case(CaseAt::Damaged(aside)));
+    }
     let case = NamedColumns { table: "prisoner_case", key: "number", row };
     let Some(number) = case.optional_word("number")? else { return Ok(CaseOrSurvivor::Case(CaseAt::Unknown)) };
     if let Some(survivor) = case.optional_word("survivor")? {

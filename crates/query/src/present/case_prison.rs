@@ -26,7 +26,8 @@ pub(crate) async fn changed_since_at_prison(
     numbers(&query.fetch_all(views).await?)
 }
 
-/// The same of the prisons where the POM has ever been on the roster.
+/// The same of the prisons where the POM has ever been on the roster, or may have been: of a prison
+/// that the views leave out, nothing is known here.
 pub(crate) async fn changed_since_around_pom(
     views: &PgPool,
     staff_id: StaffId,
@@ -36,7 +37,8 @@ pub(crate) async fn changed_since_around_pom(
     const SQL: &str = "
         SELECT DISTINCT seen.prisoner_number
         FROM case_prison seen JOIN prisoner_case c ON c.prisoner_number = seen.prisoner_number
-        WHERE seen.prison IN (SELECT prison_code FROM pom_period WHERE staff_id = $1)
+        WHERE seen.prison IN (SELECT prison_code FROM pom_period WHERE staff_id = $1
+                              UNION ALL SELECT prison_code FROM stream_aside WHERE prison_code IS NOT NULL)
           AND seen.first_position <= $2 AND c.position > $2
           AND (seen.left_position IS NULL OR seen.left_position > $2 OR seen.left_at >= $3)";
     let query = sqlx::query(SQL).bind(staff_id.get()).bind(bigint(position)).bind(at);

@@ -2,13 +2,15 @@
 //!
 //! A statement reads the checkpoint beside its rows (`checkpoint LEFT JOIN …`), so that position
 //! and rows are of one snapshot and of one round trip. Where there is no row, the position comes
-//! alone, beside nulls. The statements of one answer that needs several share a [`snapshot`].
+//! alone, beside nulls. The statements of one answer that needs several share a [`snapshot`]. A
+//! list reads the streams aside in the same way as the position (`aside`).
 //!
 //! A statement that reads a table's whole row selects [`ViewTable::select`] first; other columns it
 //! reads by name.
 
 pub(crate) mod allocation_in_force;
 pub(crate) mod allocation_months;
+pub(crate) mod aside;
 pub(crate) mod case;
 pub(crate) mod case_list;
 pub(crate) mod case_prison;
@@ -19,7 +21,7 @@ pub(crate) mod view_size;
 
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
 use sqlx::{Decode, PgPool, Postgres, Row as _, Transaction, Type, postgres::PgRow};
-use views::{Damage, ViewTable};
+use views::{Damage, ViewTable, aside::StreamAside};
 
 use crate::Error;
 
@@ -36,6 +38,8 @@ pub(crate) async fn snapshot(views: &PgPool) -> Result<Transaction<'static, Post
 #[derive(Debug)]
 pub(crate) struct ViewRows<T> {
     pub(crate) position: u64,
+    /// The cases and prisons of which there are no rows.
+    pub(crate) aside: Vec<StreamAside>,
     pub(crate) rows: Vec<T>,
 }
 
@@ -81,38 +85,45 @@ impl<'r> NamedColumns<'r> {
     }
 }
 
-/// Reads the rows of a statement that begins from `checkpoint LEFT JOIN`, by name. A row whose key
-/// is null is the position alone.
+/// Reads the rows of a statement that begins from `checkpoint LEFT JOIN` and selects the streams
+/// aside, by name. A row whose key is null is the position alone.
 fn read_named<T>(
     rows: &[PgRow],
     table: &'static str,
     key: &'static str,
     read: impl Fn(NamedColumns<'_>) -> Result<T, Error>,
 ) -> Result<ViewRows<T>, Error> {
-    let position = position(rows)?;
+    let (position, aside) = extent(rows)?;
     let mut answer = Vec::with_capacity(rows.len());
     for row in rows {
         if !sqlx::ValueRef::is_null(&row.try_get_raw(key)?) {
             answer.push(read(NamedColumns { table, key, row })?);
         }
     }
-    Ok(ViewRows { position, rows: answer })
+    Ok(ViewRows { position, aside, rows: answer })
 }
 
-/// Reads the rows of a statement that begins from `checkpoint LEFT JOIN` and selects the columns of
-/// a table first; `convert` adds what the statement selects beside them.
+/// Reads the rows of a statement that begins from `checkpoint LEFT JOIN`, selects the streams aside
+/// and, before them, the columns of a table; `convert` adds what the statement selects beside them.
 fn read_rows<R: ViewTable, T>(
     rows: &[PgRow],
     convert: impl Fn(R, &PgRow) -> Result<T, Error>,
 ) -> Result<ViewRows<T>, Error> {
-    let position = position(rows)?;
+    let (position, aside) = extent(rows)?;
     let mut answer = Vec::with_capacity(rows.len());
     for row in rows {
         if let Some(found) = R::read_joined_row(row)? {
             answer.push(convert(found, row)?);
         }
     }
-    Ok(ViewRows { position, rows: answer })
+    Ok(ViewRows { position, aside, rows: answer })
+}
+
+/// The position and the streams aside beside the rows.
+fn extent(rows: &[PgRow]) -> Result<(u64, Vec<StreamAside>), Error> {
+    let position = position(rows)?;
+    let aside = rows.first().map_or(Ok(Vec::new()), aside::read_streams)?;
+    Ok((position, aside))
 }
 
 /// The position beside the rows. Where there is no row at all, the checkpoint is missing: the views

@@ -13,7 +13,7 @@ use sqlx::{PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 use views::{NomisContactRow, ViewTable as _};
 
-use super::{NamedColumns, ViewRows, bigint, read_rows};
+use super::{NamedColumns, ViewRows, aside::streams_aside, bigint, read_rows};
 use crate::Error;
 
 /// A POM contact in NOMIS, and when its prison went onto OMiC.
@@ -60,7 +60,7 @@ pub(crate) async fn first(
     // this short.
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
-            r#"SELECT page.*, v.position AS ledger_position
+            r#"SELECT page.*, v.position AS ledger_position, {}
                FROM checkpoint v LEFT JOIN LATERAL (
                    SELECT {}, p.go_live_date
                    FROM nomis_contact n JOIN prison p ON p.prison_code = n.prison_code
@@ -74,6 +74,7 @@ pub(crate) async fn first(
                    LIMIT $6
                ) page ON true
                ORDER BY page.prison_code COLLATE "C", page.prisoner_number COLLATE "C", page.contact_id"#,
+            streams_aside!(),
             NomisContactRow::select("n")
         )
     });
@@ -155,11 +156,12 @@ pub(crate) async fn of_prisoners(
 ) -> Result<ViewRows<NomisContactRow>, Error> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
-            r#"SELECT {}, v.position AS ledger_position
+            r#"SELECT {}, v.position AS ledger_position, {}
                FROM checkpoint v
                LEFT JOIN nomis_contact n ON n.prisoner_number = ANY($1)
                ORDER BY n.found_at, n.prison_code COLLATE "C", n.contact_id"#,
-            NomisContactRow::select("n")
+            NomisContactRow::select("n"),
+            streams_aside!()
         )
     });
     let numbers: Vec<&str> = numbers.iter().map(PrisonerNumber::as_str).collect();

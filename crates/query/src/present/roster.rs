@@ -10,7 +10,7 @@ use domain::{
 use sqlx::{PgConnection, PgPool, Row as _};
 use views::{PomPeriodRow, ViewTable as _};
 
-use super::{ViewRows, read_rows};
+use super::{ViewRows, aside::streams_aside, read_rows};
 use crate::Error;
 
 /// A POM of a prison at an instant.
@@ -34,8 +34,9 @@ fn select() -> String {
         "{},
          (SELECT min(first.valid_from) FROM pom_period first
           WHERE first.prison_code = pom.prison_code AND first.staff_id = pom.staff_id) AS registered,
-         v.position AS ledger_position",
-        PomPeriodRow::select("pom")
+         v.position AS ledger_position, {}",
+        PomPeriodRow::select("pom"),
+        streams_aside!()
     )
 }
 
@@ -67,7 +68,7 @@ pub(crate) async fn with_caseloads(
         )
     });
     let rows = sqlx::query(SQL.as_str()).bind(prison.as_str()).bind(at).fetch_all(views).await?;
-    let ViewRows { position, rows } = read_rows(&rows, |pom, row| {
+    let ViewRows { position, aside, rows } = read_rows(&rows, |pom, row| {
         let registered = row.try_get("registered")?;
         let is_primary: Option<bool> = row.try_get("is_primary")?;
         let cases: Option<i64> = row.try_get("cases")?;
@@ -84,7 +85,7 @@ pub(crate) async fn with_caseloads(
             by_tier.insert(tier, cases.unsigned_abs());
         }
     }
-    Ok(ViewRows { position, rows: poms })
+    Ok(ViewRows { position, aside, rows: poms })
 }
 
 /// POMs by staff id, on whichever roster they are; of several, all.

@@ -26,7 +26,10 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use self::destination::Destination;
-use super::projections::rebuild::{position_of, show as show_building};
+use super::projections::{
+    rebuild::{position_of, show as show_building},
+    status::and_aside,
+};
 use crate::{
     interrupt::{interruption, unless_interrupted},
     shared_settings,
@@ -264,16 +267,19 @@ fn show(bar: &ProgressBar, written: u64, of: u64) {
 }
 
 /// Tells what was exported.
-fn tell(settings: &Settings, format: ExportFormat, ExportSummary { rows, position }: ExportSummary, seconds: f64) {
+fn tell(settings: &Settings, format: ExportFormat, exported: ExportSummary, seconds: f64) {
+    let ExportSummary { rows, position, streams_aside } = exported;
     let (what, to) = (settings.what.name(), name(&settings.output));
     if settings.json {
         let summary = json!({
-            "what": what, "format": format.ending(), "output": to, "rows": rows, "position": position, "seconds": seconds,
+            "what": what, "format": format.ending(), "output": to, "rows": rows, "position": position,
+            "streamsAside": streams_aside, "seconds": seconds,
         });
         if is_stdout(&settings.output) { eprintln!("{summary}") } else { println!("{summary}") }
     } else {
         let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
-        eprintln!("{rows} of {what} as of position {position} to {to}, in {seconds:.1} s");
+        let aside = and_aside(streams_aside);
+        eprintln!("{rows} of {what} as of position {position} to {to}, in {seconds:.1} s{aside}");
     }
 }
 

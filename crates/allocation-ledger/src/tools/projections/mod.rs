@@ -2,7 +2,7 @@
 //! exporting them.
 
 pub(super) mod rebuild;
-mod status;
+pub(super) mod status;
 mod verify;
 
 use clap::Subcommand;

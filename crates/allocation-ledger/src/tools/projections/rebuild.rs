@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use projector::{BuildProgress, RebuildScope, View};
 use serde_json::json;
 
+use super::status::and_aside;
 use crate::{
     interrupt::{interruption, unless_interrupted},
     shared_settings,
@@ -81,13 +82,18 @@ async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {
         }
     };
     bar.finish_and_clear();
+    let streams_aside = projector::streams_aside(&stores.views, schema).await?;
     let seconds = started.elapsed().as_secs_f64();
     print_line(&if settings.json {
         let view = settings.view.map(View::name);
-        json!({"schema": schema, "view": view, "position": position, "seconds": seconds}).to_string()
+        json!({
+            "schema": schema, "view": view, "position": position, "streamsAside": streams_aside, "seconds": seconds,
+        })
+        .to_string()
     } else {
         let what = settings.view.map_or("all views".to_owned(), |view| format!("view {view}"));
-        format!("built in {seconds:.1} s: {what} of schema {schema}, up to position {position}")
+        let aside = and_aside(streams_aside);
+        format!("built in {seconds:.1} s: {what} of schema {schema}, up to position {position}{aside}")
     })
 }
 

@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use clap::Args;
 use command::Clock;
-use projector::{AsOfSchema, ViewStatus, ViewsStatus};
-use serde_json::json;
+use projector::{AsOfSchema, StreamAside, ViewStatus, ViewsStatus};
+use serde_json::{Value, json};
 
 use crate::{shared_settings, stdout::print_line, stores::Stores};
 
@@ -44,11 +44,40 @@ fn json_lines(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
             "rows": rows, "bytes": bytes, "state": views.state(),
         })
     });
+    let aside = views.aside.iter().map(aside_json);
     let building = views.building.iter().map(|schema| json!({"schema": schema, "state": "BUILDING"}));
     let as_of =
         as_of.iter().map(|AsOfSchema { schema, what }| json!({"schema": schema, "state": "AS_OF", "what": what}));
-    let lines: Vec<String> = each.chain(building).chain(as_of).map(|line| line.to_string()).collect();
+    let lines: Vec<String> = each.chain(aside).chain(building).chain(as_of).map(|line| line.to_string()).collect();
     lines.join("\n")
+}
+
+/// A stream that the views leave out, as a JSON line.
+pub(super) fn aside_json(aside: &StreamAside) -> Value {
+    json!({
+        "stream": aside.stream.to_string(), "state": "ASIDE", "position": aside.position, "revision": aside.revision,
+        "eventId": aside.event_id.0, "eventType": aside.event_type, "mergedInto": aside.merged_into,
+        "sqlState": aside.sql_state, "reason": aside.reason,
+    })
+}
+
+/// A stream that the views leave out, in words.
+pub(super) fn aside_text(aside: &StreamAside) -> String {
+    let StreamAside { stream, position, revision, event_id, event_type, sql_state, reason, .. } = aside;
+    format!(
+        "aside: {stream}, from its {event_type} on (position {position}, revision {revision}, event {}): Postgres refuses \
+         its rows: {reason} ({sql_state})",
+        event_id.0
+    )
+}
+
+/// Ends a sentence with the number of streams aside, if any is.
+pub(in crate::tools) fn and_aside(streams: usize) -> String {
+    match streams {
+        0 => String::new(),
+        1 => "; 1 case or prison is left out".to_owned(),
+        _ => format!("; {streams} cases and prisons are left out"),
+    }
 }
 
 fn table(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
@@ -83,6 +112,7 @@ fn table(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
              `allocation-ledger projections rebuild --of-other-log`",
         );
     }
+    text.extend(views.aside.iter().map(|aside| format!("\n{}", aside_text(aside))));
     text.extend(views.building.iter().map(|schema| format!("\nbeing built: schema {schema}")));
     text.extend(as_of.iter().map(|AsOfSchema { schema, what }| format!("\nschema {schema}: {what}")));
     text

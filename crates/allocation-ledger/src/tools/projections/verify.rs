@@ -9,7 +9,10 @@ use projector::{Difference, VerifyOutcome, View};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::rebuild::show;
+use super::{
+    rebuild::show,
+    status::{and_aside, aside_json, aside_text},
+};
 use crate::{
     interrupt::{interruption, unless_interrupted},
     shared_settings,
@@ -37,20 +40,23 @@ pub struct Settings {
 /// Compares, and prints each difference.
 ///
 /// # Errors
-/// There is a difference, or the log or the views cannot be read.
+/// There is a difference, or the views leave something out, or the log or the views cannot be read.
 pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     let started = Instant::now();
     let compare = async |stores: &Stores| unless_interrupted(compare(settings, stores)).await;
     let Some(verified) = Stores::with_existing(&settings.stores, compare).await? else {
         return Err(interruption("nothing has been changed, and not everything compared"));
     };
-    let VerifyOutcome { position, head, rows, differences } = verified;
+    let VerifyOutcome { position, head, rows, differences, aside } = verified;
     let seconds = started.elapsed().as_secs_f64();
+    for stream in &aside {
+        print_line(&if settings.json { aside_json(stream).to_string() } else { aside_text(stream) })?;
+    }
     print_line(&if settings.json {
         let schema = &settings.schema;
         json!({
             "schema": schema, "position": position, "head": head, "rows": rows, "differences": differences,
-            "seconds": seconds,
+            "streamsAside": aside.len(), "seconds": seconds,
         })
         .to_string()
     } else {
@@ -59,11 +65,18 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
         let behind = if position < head { format!("; the log goes on to position {head}") } else { String::new() };
         format!(
             "{rows} rows compared with a replay of the log up to position {position}, in {seconds:.1} s: \
-             {outcome}{behind}"
+             {outcome}{behind}{}",
+            and_aside(aside.len())
         )
     })?;
     if differences > 0 {
         bail!("the views are not what the log says: `projections rebuild` builds them anew");
+    }
+    if !aside.is_empty() {
+        bail!(
+            "the views leave out cases or prisons, which are named above: void the entries that are named, or run a \
+             program that can show them"
+        );
     }
     Ok(())
 }
@@ -111,7 +124,7 @@ enum DifferenceKind {
 }
 
 impl From<Difference> for DifferenceReport {
-    fn from(Difference { view, stored, expected }: Difference) -> Self {
+    fn from(Difference { table, key, stored, expected }: Difference) -> Self {
         // Postgres wrote it, so it is an object.
         let object = |text: String| serde_json::from_str::<Map<String, Value>>(&text).unwrap_or_default();
         let (stored, expected) = (stored.map(object), expected.map(object));
@@ -126,8 +139,8 @@ impl From<Difference> for DifferenceReport {
         };
         let either = expected.as_ref().or(stored.as_ref());
         let value = |column: &str| either.and_then(|row| row.get(column)).cloned().unwrap_or_default();
-        let key = view.key().iter().map(|&column| (column.to_owned(), value(column))).collect();
-        Self { view: view.name(), kind, key, columns, stored, expected }
+        let key = key.iter().map(|&column| (column.to_owned(), value(column))).collect();
+        Self { view: table, kind, key, columns, stored, expected }
     }
 }
 

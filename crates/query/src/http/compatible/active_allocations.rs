@@ -17,6 +17,7 @@ use super::{NO_STORE, rails_time};
 use crate::{
     QueryState,
     http::answer::Answer,
+    past::ListExtent,
     present::allocation_in_force::{self, AllocationInForce},
 };
 
@@ -108,10 +109,11 @@ pub(in crate::http) async fn active_allocations(
     // As in that API, a text that is no prisoner number has no allocation.
     let numbers: Vec<PrisonerNumber> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
     let read = allocation_in_force::in_force_of_prisoners(&state.views, &numbers, state.now()).await?;
+    let extent = ListExtent::of(&read);
     let data =
         read.rows.into_iter().filter_map(|held| Some((held.asked.clone()?, FirstApiAllocation::from(held)))).collect();
     let envelope = FirstApiAllocations { status: "ok", error_message: "", data: Some(data) };
-    Ok(Answer::new(read.position, envelope).into_response())
+    Ok(Answer::list(extent, envelope).into_response())
 }
 
 /// That API's refusal, a 200.

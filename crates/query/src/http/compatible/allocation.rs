@@ -11,7 +11,12 @@ use utoipa::ToSchema;
 use views::{CasePeriodRow, CasePom};
 
 use super::{LiveError, live_not_found, name_parts};
-use crate::{QueryState, http::answer::Answer, past, present::case::CaseAt};
+use crate::{
+    QueryState,
+    http::{answer::Answer, error_problem::damaged},
+    past,
+    present::case::CaseAt,
+};
 
 /// The POMs of a case.
 #[derive(Debug, Serialize, ToSchema)]
@@ -116,14 +121,15 @@ fn manager<'a>(case: &'a CasePeriodRow, pom: &'a CasePom) -> LivePrimaryPom<'a> 
     }
 }
 
-/// The case as it is now, if there is one. As in the live service, a text that is no prisoner
-/// number has none.
+/// The case as it is now, if there is one; a problem where it is damaged. As in the live service, a
+/// text that is no prisoner number has none.
 pub(super) async fn look_up(state: &QueryState, number: &str) -> Result<(u64, Option<Box<CasePeriodRow>>), Problem> {
     let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok((0, None)) };
     let (position, case) = past::case_at(state, &number, state.now(), None).await?;
     Ok(match case {
         CaseAt::Case(case) => (position, Some(case)),
         CaseAt::Unknown | CaseAt::NotYet(_) => (position, None),
+        CaseAt::Damaged(aside) => return Err(damaged(&aside).with_position(position)),
     })
 }
 

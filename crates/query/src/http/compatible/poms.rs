@@ -13,6 +13,7 @@ use super::{active_allocations::FirstApiAllocation, rails_time};
 use crate::{
     Error, QueryState,
     http::answer::Answer,
+    past::{self, ListExtent},
     present::{
         allocation_in_force,
         roster::{self, RegisteredPom},
@@ -60,7 +61,8 @@ pub(in crate::http) async fn poms_by_ids(
     let poms = roster::by_staff_ids(&mut views, &staff_ids, now).await?;
     let held = allocation_in_force::in_force_of_poms(&mut views, &staff_ids, now).await?;
     views.commit().await.map_err(Error::from)?;
-    let position = poms.position;
+    let extent = ListExtent::of(&poms);
+    past::check_names_no_pom(&state, poms.aside, extent.position, &staff_ids, now).await?;
     let poms = poms
         .rows
         .into_iter()
@@ -82,7 +84,7 @@ pub(in crate::http) async fn poms_by_ids(
                 .collect(),
         })
         .collect();
-    Ok(Answer::new(position, FirstApiPoms { poms }).into_response())
+    Ok(Answer::list(extent, FirstApiPoms { poms }).into_response())
 }
 
 /// The numbers in a text, whatever is between them: that API was also called with `id=1&id=2`.

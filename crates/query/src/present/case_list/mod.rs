@@ -16,7 +16,7 @@ use http_api::page::{Cursor, Limit};
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use views::{CasePeriodRow, ViewTable as _};
 
-use super::{ViewRows, bigint, read_rows};
+use super::{ViewRows, aside::streams_aside, bigint, read_rows};
 use crate::Error;
 
 pub(crate) use self::{
@@ -98,9 +98,9 @@ fn statement(list: &CaseList, at: DateTime<Utc>, unchanged_since: Option<u64>) -
     let rows_max = limit.map_or(i64::MAX, |limit| i64::try_from(limit.rows() + 1).unwrap_or(i64::MAX));
     let key = sort.key();
     let direction = if sort.descending { "DESC" } else { "ASC" };
-    let mut sql =
-        QueryBuilder::new("SELECT page.*, v.position AS ledger_position FROM checkpoint v LEFT JOIN LATERAL (");
-    sql.push("SELECT ")
+    let mut sql = QueryBuilder::new("SELECT page.*, v.position AS ledger_position, ");
+    sql.push(streams_aside!())
+        .push(" FROM checkpoint v LEFT JOIN LATERAL (SELECT ")
         .push(CasePeriodRow::select("p"))
         .push(", ")
         .push(&key)
