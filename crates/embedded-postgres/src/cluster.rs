@@ -398,7 +398,8 @@ impl Cluster {
         ];
         match self.durability {
             Durability::PowerLoss => settings.push(("fsync", "on")),
-            Durability::ProcessDeath => settings.push(("fsync", "off")),
+            // Many tests share a server.
+            Durability::ProcessDeath => settings.extend([("fsync", "off"), ("max_connections", "300")]),
         }
         settings
     }
