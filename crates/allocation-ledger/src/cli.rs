@@ -17,21 +17,21 @@ pub struct Cli {
     #[command(subcommand)]
     command: Subcommand,
     #[command(flatten)]
-    telemetry: logs_and_traces::Settings,
+    telemetry: logs_and_traces::TelemetrySettings,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
     /// Serve the ledger over HTTP, over an embedded Postgres unless told otherwise
-    Serve(serve::Settings),
+    Serve(serve::ServeSettings),
     /// Make on servers of your own what services need that log in with no more rights than their
     /// work takes
-    Prepare(prepare::Settings),
+    Prepare(prepare::PrepareSettings),
     /// Serve a temporary ledger with a small realistic prison in it, to look around in
-    Demo(demo::Settings),
+    Demo(demo::DemoSettings),
     /// Write a made-up history of a whole country into an empty ledger, to try things out at full
     /// size
-    Generate(generate::Settings),
+    Generate(generate::GenerateSettings),
     /// Take in what a prison has in files
     #[command(subcommand)]
     Import(import::Import),
@@ -40,18 +40,18 @@ enum Subcommand {
     NomisContacts(import::nomis_contacts::ListSettings),
     /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is
     /// recorded
-    HandoverDates(handover_dates::Settings),
+    HandoverDates(handover_dates::HandoverDatesSettings),
     /// Show everything that happened to a case
-    History(history::Settings),
+    History(history::HistorySettings),
     /// Print the events of the log, in order, one JSON object a line
-    Replay(replay::Settings),
+    Replay(replay::ReplaySettings),
     /// Look after the views: how they are, build them anew, compare them with the log
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
     /// Write a view or the log to a file: the same as `projections export`
-    Export(export::Settings),
+    Export(export::ExportSettings),
     /// Copy the event log of a ledger into another store, event by event
-    Copy(copy_log::Settings),
+    Copy(copy_log::CopySettings),
     /// Look into an event store
     #[command(subcommand)]
     EventStore(event_store::EventStoreCommand),

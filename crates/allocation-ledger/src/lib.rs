@@ -11,7 +11,7 @@
 //! No rule of the business is here, no SQL about events or views, and no route but those of the
 //! program itself.
 //!
-//! To add a subcommand: a module in `tools` with its `Settings` (a `clap::Args`) and `run`, a
+//! To add a subcommand: a module in `tools` with its settings (a `clap::Args`) and `run`, a
 //! variant and two arms in `cli`.
 
 mod cli;

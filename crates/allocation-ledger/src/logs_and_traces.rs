@@ -37,7 +37,7 @@ pub const TOOL_LOG_FILTER: &str = "warn,sqlx_core::pool=error,sqlx::pool=error,s
 
 /// How the program logs.
 #[derive(Debug, Clone, Args)]
-pub struct Settings {
+pub struct TelemetrySettings {
     /// The filter of the log: a level (error, warn, info, debug, trace), or levels by part, e.g.
     /// `info,projector=debug`. Default: `info` for `serve` and `demo`, `warn` for the tools
     #[arg(long, env = "LEDGER_LOG", value_name = "FILTER", global = true)]
@@ -56,7 +56,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl Settings {
+impl TelemetrySettings {
     /// How lines of the log are written.
     #[must_use]
     pub fn format(&self) -> LogFormat {
@@ -104,7 +104,7 @@ pub struct Telemetry {
 ///
 /// # Errors
 /// The filter, or the variables of OpenTelemetry, cannot be read.
-pub fn start(settings: &Settings, default_filter: &str) -> anyhow::Result<Telemetry> {
+pub fn start(settings: &TelemetrySettings, default_filter: &str) -> anyhow::Result<Telemetry> {
     let filter = match &settings.log {
         Some(filter) => EnvFilter::try_new(filter)
             .with_context(|| format!("read `{filter}`, given by --log or LEDGER_LOG, as a filter of the log"))?,

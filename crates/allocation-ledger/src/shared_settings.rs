@@ -101,8 +101,8 @@ impl CommandSettings {
     ///
     /// # Errors
     /// The user who runs the program cannot be looked up.
-    pub fn command_settings(&self) -> anyhow::Result<command::Settings> {
-        Ok(command::Settings {
+    pub fn command_settings(&self) -> anyhow::Result<command::ServiceSettings> {
+        Ok(command::ServiceSettings {
             clock: command::Clock::system(),
             recommendation_policy: match self.recommendation_policy {
                 RecommendationSetting::Tier => RecommendationPolicy::Tier,

@@ -36,7 +36,7 @@ pub(crate) async fn posts_and_gets(
     duration: Duration,
     table: &mut ResultTable,
 ) -> anyhow::Result<()> {
-    let running = serve::ServingLedger::start(&serve::Settings {
+    let running = serve::ServingLedger::start(&serve::ServeSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         trust_network: false,
         role: serve::Role::All,

@@ -39,7 +39,7 @@ struct BenchCli {
     #[command(flatten)]
     commands: shared_settings::CommandSettings,
     #[command(flatten)]
-    telemetry: logs_and_traces::Settings,
+    telemetry: logs_and_traces::TelemetrySettings,
 }
 
 /// The other measurements.
@@ -47,7 +47,7 @@ struct BenchCli {
 enum BenchSubject {
     /// Measure building the views, comparing them, exporting the log, and asking about the past, on
     /// large ledgers
-    Rebuild(rebuild::Settings),
+    Rebuild(rebuild::RebuildBenchSettings),
 }
 
 fn main() -> ExitCode {

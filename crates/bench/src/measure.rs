@@ -174,7 +174,7 @@ pub(crate) async fn catch_up(server: &Server, events: u64, table: &mut ResultTab
         let _ = statuses.wait_for(reached).await;
     };
     let started = Instant::now();
-    projector::run(log, views, projector::Settings::default(), status, caught_up)
+    projector::run(log, views, projector::ProjectorSettings::default(), status, caught_up)
         .await
         .context("project the events of the benchmark")?;
     let taken = started.elapsed();

@@ -42,5 +42,5 @@ mod streams;
 pub use clock::Clock;
 pub use http::{openapi, router};
 pub use operations::merge::MergeRequest;
-pub use request::{Error, Outcome, Request, RequestDigest};
-pub use service::{Service, Settings};
+pub use request::{CommandError, Outcome, Request, RequestDigest};
+pub use service::{Service, ServiceSettings};

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Error, Outcome};
+use crate::{CommandError, Outcome};
 
 /// The counts of one command side.
 pub(crate) struct CommandMetrics {
@@ -49,7 +49,7 @@ impl CommandMetrics {
     }
 
     /// Counts a command by its type and outcome.
-    pub(crate) fn count(&self, command: &Command, result: &Result<Outcome, Error>) {
+    pub(crate) fn count(&self, command: &Command, result: &Result<Outcome, CommandError>) {
         let outcome = match result {
             Ok(outcome) if outcome.is_repeated() => "repeated",
             Ok(_) => "recorded",

@@ -16,7 +16,7 @@ use domain::{
 use event_log::lock;
 use quick_cache::sync::Cache;
 
-use crate::{Error, RequestDigest};
+use crate::{CommandError, RequestDigest};
 
 /// Most keys remembered: at the ledger's busiest, those of some hours, in some 20 MB.
 const KEYS_MAX: usize = 100_000;
@@ -58,12 +58,12 @@ impl RecentKeys {
         command_id: CommandId,
         stream: Option<&Stream>,
         request_digest: &RequestDigest,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CommandError> {
         let is_reused = self.requests.get(&command_id).is_some_and(|earlier| {
             earlier.request_digest != request_digest.as_str()
                 || matches!((&earlier.stream, stream), (Some(earlier), Some(stream)) if earlier != stream)
         });
-        if is_reused { Err(Error::KeyReused { command_id }) } else { Ok(()) }
+        if is_reused { Err(CommandError::KeyReused { command_id }) } else { Ok(()) }
     }
 
     /// Remembers the request that came with a key.

@@ -116,7 +116,7 @@ impl Outcome {
 
 /// Why nothing was recorded, as far as is known.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub enum CommandError {
     /// A rule refuses the command.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -155,7 +155,7 @@ pub enum Error {
     Broken(#[source] Arc<dyn std::error::Error + Send + Sync>),
 }
 
-impl Error {
+impl CommandError {
     /// The variant in a word, for metrics and for the log. The whole text may name a person, which
     /// the log must not.
     #[must_use]
@@ -186,7 +186,7 @@ impl Error {
     }
 }
 
-impl From<Arc<LogError>> for Error {
+impl From<Arc<LogError>> for CommandError {
     fn from(error: Arc<LogError>) -> Self {
         match *error {
             LogError::Unavailable(_) => Self::Unavailable(error),
@@ -195,7 +195,7 @@ impl From<Arc<LogError>> for Error {
     }
 }
 
-impl From<LogError> for Error {
+impl From<LogError> for CommandError {
     fn from(error: LogError) -> Self {
         Arc::new(error).into()
     }

@@ -39,7 +39,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
-    Clock, Error, Outcome, Request,
+    Clock, CommandError, Outcome, Request,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
     recent_keys::RecentKeys,
@@ -71,7 +71,7 @@ pub(crate) type CachedPrison = CachedStream<prison::History>;
 
 /// The settings of the command side.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ServiceSettings {
     /// The source of the time.
     pub clock: Clock,
     /// How to work out the recommended kind of POM.
@@ -88,7 +88,7 @@ pub struct Service {
 
 struct ServiceInner {
     log: SharedLog,
-    settings: Settings,
+    settings: ServiceSettings,
     cases: Streams<prisoner::History>,
     prisons: Streams<prison::History>,
     obligations: ObligationIndex,
@@ -100,7 +100,7 @@ struct ServiceInner {
 impl Service {
     /// The command side over `log`. Must be called inside a Tokio runtime.
     #[must_use]
-    pub fn new(log: SharedLog, settings: Settings) -> Self {
+    pub fn new(log: SharedLog, settings: ServiceSettings) -> Self {
         Self {
             inner: Arc::new(ServiceInner {
                 cases: Streams::new(Arc::clone(&log), CASES_CACHED_MAX),
@@ -131,10 +131,10 @@ impl Service {
     /// Decides a request and records its events, unless they are recorded already.
     ///
     /// # Errors
-    /// [`Error`]; nothing was recorded, except perhaps where it says so.
-    pub async fn execute(&self, request: Request) -> Result<Outcome, Error> {
+    /// [`CommandError`]; nothing was recorded, except perhaps where it says so.
+    pub async fn execute(&self, request: Request) -> Result<Outcome, CommandError> {
         let mut result = self.decide_and_record(&request).await;
-        if let (Err(Error::Refused(refusal)), Command::Prisoner(number, _)) = (&result, &request.command) {
+        if let (Err(CommandError::Refused(refusal)), Command::Prisoner(number, _)) = (&result, &request.command) {
             result = Err(self.name_last_survivor(number, refusal.clone()).await.into());
         }
         self.inner.metrics.count(&request.command, &result);
@@ -143,7 +143,7 @@ impl Service {
 
     /// Executes a request that records a fact: if later entries keep it from taking effect at the
     /// time asked for, it takes effect from now.
-    pub(crate) async fn execute_or_from_now(&self, request: Request) -> Result<Outcome, Error> {
+    pub(crate) async fn execute_or_from_now(&self, request: Request) -> Result<Outcome, CommandError> {
         match self.execute(request.clone()).await {
             Err(error) if error.is_refusal(Rule::LaterEntryConflict) => {
                 self.execute(Request { effective_at: None, ..request }).await
@@ -155,10 +155,15 @@ impl Service {
     /// Executes a command of the ledger's own that follows from an event, under the first of its
     /// ids that no other command has: a taken id stops nothing. `part` is that of
     /// [`EventId::derive_command`], by which the request has its first id.
-    pub(crate) async fn execute_own(&self, mut request: Request, cause: EventId, part: &str) -> Result<Outcome, Error> {
+    pub(crate) async fn execute_own(
+        &self,
+        mut request: Request,
+        cause: EventId,
+        part: &str,
+    ) -> Result<Outcome, CommandError> {
         for next in 2..=OWN_IDS_MAX {
             match self.execute_or_from_now(request.clone()).await {
-                Err(Error::KeyReused { .. }) => {}
+                Err(CommandError::KeyReused { .. }) => {}
                 Ok(outcome) if outcome.last().metadata.causation_id != Some(cause) => {}
                 result => return result,
             }
@@ -167,7 +172,7 @@ impl Service {
         self.execute_or_from_now(request).await
     }
 
-    async fn decide_and_record(&self, request: &Request) -> Result<Outcome, Error> {
+    async fn decide_and_record(&self, request: &Request) -> Result<Outcome, CommandError> {
         let times = RequestTimes::of(request);
         match &request.command {
             Command::Prisoner(number, command) => {
@@ -237,7 +242,7 @@ impl Service {
         roster: Option<&CachedPrison>,
         request: &Request,
         decide: impl Fn(&H) -> Result<DecidedEvents<H::Event>, Refusal>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, CommandError> {
         let stream = H::stream(key);
         let cached = streams.load(key).await?;
         let _turn = take_turn(&cached.turn, &stream).await?;
@@ -259,12 +264,14 @@ impl Service {
                     return Ok(answer);
                 }
                 match request.if_match {
-                    Some(expected) if loaded.revision() != Some(expected) => {
-                        Err(Error::RevisionMismatch { stream: stream.clone(), expected, actual: loaded.revision() })
-                    }
+                    Some(expected) if loaded.revision() != Some(expected) => Err(CommandError::RevisionMismatch {
+                        stream: stream.clone(),
+                        expected,
+                        actual: loaded.revision(),
+                    }),
                     _ => decide(loaded.history())
                         .map(|decision| (decision, loaded.expected_revision()))
-                        .map_err(Error::from),
+                        .map_err(CommandError::from),
                 }
             };
             match decided {
@@ -291,7 +298,7 @@ impl Service {
             is_up_to_date = true;
             self.inner.metrics.retries.inc();
         }
-        Err(Error::Contended { stream })
+        Err(CommandError::Contended { stream })
     }
 
     /// Appends the decided events. `None` if the stream has moved on, perhaps by an earlier try of
@@ -303,7 +310,7 @@ impl Service {
         request: &Request,
         decision: DecidedEvents<H::Event>,
         expected: ExpectedRevision,
-    ) -> Result<Option<Outcome>, Error> {
+    ) -> Result<Option<Outcome>, CommandError> {
         let stream = request.command.stream();
         let metadata = Metadata::new(
             decision.effective_at,
@@ -365,7 +372,7 @@ impl Service {
                 }
                 Err(error.into())
             }
-            Err(error @ AppendError::Count { .. }) => Err(Error::Broken(Arc::new(error))),
+            Err(error @ AppendError::Count { .. }) => Err(CommandError::Broken(Arc::new(error))),
         }
     }
 
@@ -375,7 +382,7 @@ impl Service {
 
     /// The roster that the rules look at, for a command that gives a role to a POM; perhaps behind
     /// the log.
-    async fn roster_for(&self, command: &prisoner::Command) -> Result<Option<Arc<CachedPrison>>, Error> {
+    async fn roster_for(&self, command: &prisoner::Command) -> Result<Option<Arc<CachedPrison>>, CommandError> {
         match command.prison_of_new_role() {
             Some(code) => Ok(Some(self.inner.prisons.load(code).await?)),
             None => Ok(None),
@@ -383,19 +390,19 @@ impl Service {
     }
 
     /// A case from the cache, perhaps behind the log.
-    pub(crate) async fn case(&self, number: &PrisonerNumber) -> Result<Arc<CachedCase>, Error> {
+    pub(crate) async fn case(&self, number: &PrisonerNumber) -> Result<Arc<CachedCase>, CommandError> {
         Ok(self.inner.cases.load(number).await?)
     }
 
     /// A case that is up to date with the log.
-    pub(crate) async fn case_now(&self, number: &PrisonerNumber) -> Result<Arc<CachedCase>, Error> {
+    pub(crate) async fn case_now(&self, number: &PrisonerNumber) -> Result<Arc<CachedCase>, CommandError> {
         let case = self.case(number).await?;
         self.inner.cases.refresh(&case).await?;
         Ok(case)
     }
 
     /// A prison that is up to date with the log.
-    pub(crate) async fn prison_now(&self, code: &PrisonCode) -> Result<Arc<CachedPrison>, Error> {
+    pub(crate) async fn prison_now(&self, code: &PrisonCode) -> Result<Arc<CachedPrison>, CommandError> {
         let prison = self.inner.prisons.load(code).await?;
         self.inner.prisons.refresh(&prison).await?;
         Ok(prison)
@@ -403,7 +410,7 @@ impl Service {
 
     /// Adds an event that was read from the log to its prison, if that is in the cache, so that
     /// rosters stay fresh on every server.
-    pub(crate) fn observe_prison(&self, code: &PrisonCode, event: &StoredEvent) -> Result<(), Error> {
+    pub(crate) fn observe_prison(&self, code: &PrisonCode, event: &StoredEvent) -> Result<(), CommandError> {
         match self.inner.prisons.get(code) {
             Some(prison) => Ok(prison.observe(std::slice::from_ref(event))?),
             None => Ok(()),
@@ -425,7 +432,7 @@ impl Service {
         &self,
         prison: &PrisonCode,
         staff_id: StaffId,
-    ) -> Result<Vec<PrisonerNumber>, Error> {
+    ) -> Result<Vec<PrisonerNumber>, CommandError> {
         let head = self.inner.log.head().await?;
         self.inner.obligations.cases_ever_held(prison, staff_id, head).await
     }
@@ -436,7 +443,7 @@ impl Service {
 
     /// Waits until this process decides no other merge, so that two merges cannot close a circle
     /// between them.
-    pub(crate) async fn take_merge_turn(&self, survivor: &PrisonerNumber) -> Result<MutexGuard<'_, ()>, Error> {
+    pub(crate) async fn take_merge_turn(&self, survivor: &PrisonerNumber) -> Result<MutexGuard<'_, ()>, CommandError> {
         take_turn(&self.inner.merge_turn, &Stream::Prisoner(survivor.clone())).await
     }
 
@@ -474,7 +481,7 @@ impl RequestTimes {
 /// Waits for a turn on `stream`.
 ///
 /// # Errors
-/// [`Error::Contended`] after [`TURN_WAIT_MAX`].
-async fn take_turn<'a>(turn: &'a Mutex<()>, stream: &Stream) -> Result<MutexGuard<'a, ()>, Error> {
-    timeout(TURN_WAIT_MAX, turn.lock()).await.map_err(|_| Error::Contended { stream: stream.clone() })
+/// [`CommandError::Contended`] after [`TURN_WAIT_MAX`].
+async fn take_turn<'a>(turn: &'a Mutex<()>, stream: &Stream) -> Result<MutexGuard<'a, ()>, CommandError> {
+    timeout(TURN_WAIT_MAX, turn.lock()).await.map_err(|_| CommandError::Contended { stream: stream.clone() })
 }

@@ -1,7 +1,7 @@
 //! Followers: the pages that they read on a KurrentDB server.
 //!
-//! Followers are woken by the one subscription of [`Wakeups`]. A follower that finds events which
-//! the subscription did not announce has it replaced.
+//! Followers are woken by the one subscription of [`KurrentWakeups`]. A follower that finds events
+//! which the subscription did not announce has it replaced.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use futures::stream::BoxStream;
 
 use event_log::{FollowerItem, LogError, LogPage, PageNext, Pages};
 
-use crate::{revisions::RevisionCheck, store::Store, wakeups::Wakeups};
+use crate::{revisions::RevisionCheck, store::Store, wakeups::KurrentWakeups};
 
 struct KurrentPages {
     store: Arc<Store>,
-    wakeups: Arc<Wakeups>,
+    wakeups: Arc<KurrentWakeups>,
     revisions: RevisionCheck,
 }
 
 /// Follows the log after a position.
 pub(crate) fn follow(
     store: Arc<Store>,
-    wakeups: Arc<Wakeups>,
+    wakeups: Arc<KurrentWakeups>,
     after: u64,
 ) -> BoxStream<'static, Result<FollowerItem, LogError>> {
     let wake_ups = wakeups.subscribe();

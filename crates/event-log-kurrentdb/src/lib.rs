@@ -72,12 +72,12 @@ use event_log::{
 
 use self::{
     address::ServerAddress, connection::ServerConnection, paging::PageStart, revisions::RevisionCheck, store::Store,
-    wakeups::Wakeups,
+    wakeups::KurrentWakeups,
 };
 
 pub use self::{
     address::InvalidUrl,
-    ordered::OrderedWriter,
+    ordered::KurrentOrderedWriter,
     remove::remove,
     stored::{InvalidPrefix, StreamPrefix},
 };
@@ -97,7 +97,7 @@ pub fn is_url(url: &str) -> bool {
 #[derive(Clone)]
 pub struct KurrentLog {
     store: Arc<Store>,
-    wakeups: Arc<Wakeups>,
+    wakeups: Arc<KurrentWakeups>,
 }
 
 impl KurrentLog {
@@ -109,7 +109,7 @@ impl KurrentLog {
     pub fn new(url: &str, prefix: &StreamPrefix) -> Result<Self, InvalidUrl> {
         let address = ServerAddress::new(url)?;
         let store = Arc::new(Store::new(ServerConnection::new(address), prefix.clone()));
-        let wakeups = Arc::new(Wakeups::new(Arc::clone(&store)));
+        let wakeups = Arc::new(KurrentWakeups::new(Arc::clone(&store)));
         Ok(Self { store, wakeups })
     }
 }

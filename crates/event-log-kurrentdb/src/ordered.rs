@@ -32,19 +32,19 @@ const APPEND_BYTES_MAX: usize = 512 * 1024;
 const TRIES_MAX: u32 = 3;
 
 /// Appends events of many streams in the order given.
-pub struct OrderedWriter {
+pub struct KurrentOrderedWriter {
     log: KurrentLog,
     id: AppendId,
     batch: Option<BatchAppendClient>,
 }
 
-impl fmt::Debug for OrderedWriter {
+impl fmt::Debug for KurrentOrderedWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OrderedWriter").field("log", &self.log).finish_non_exhaustive()
+        f.debug_struct("KurrentOrderedWriter").field("log", &self.log).finish_non_exhaustive()
     }
 }
 
-impl OrderedWriter {
+impl KurrentOrderedWriter {
     /// A writer to a log.
     #[must_use]
     pub fn new(log: &KurrentLog) -> Self {

@@ -28,7 +28,7 @@ use crate::{
 const REPLACE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The wake-ups of the followers, and the thread that hears of new events.
-pub(crate) struct Wakeups {
+pub(crate) struct KurrentWakeups {
     /// The position is the highest that was announced.
     sender: Arc<watch::Sender<WakeUp>>,
     store: Arc<Store>,
@@ -41,7 +41,7 @@ struct Listener {
     _guard: SubscriptionGuard,
 }
 
-impl Wakeups {
+impl KurrentWakeups {
     pub(crate) fn new(store: Arc<Store>) -> Self {
         Self { sender: Arc::default(), store, listener: Mutex::new(None) }
     }

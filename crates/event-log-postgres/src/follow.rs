@@ -22,14 +22,14 @@ use crate::read::{self, DensePage};
 const CHANNEL: &str = "allocation_ledger_log";
 
 /// The wake-ups of the followers, and the task that hears of them from Postgres.
-pub(crate) struct Wakeups {
+pub(crate) struct PostgresWakeups {
     /// The position is that of the last event that this process appended.
     sender: Arc<watch::Sender<WakeUp>>,
     options: PgConnectOptions,
     listener: OnceLock<AbortHandle>,
 }
 
-impl Wakeups {
+impl PostgresWakeups {
     pub(crate) fn new(options: PgConnectOptions) -> Self {
         Self { sender: Arc::default(), options, listener: OnceLock::new() }
     }
@@ -52,7 +52,7 @@ impl Wakeups {
     }
 }
 
-impl Drop for Wakeups {
+impl Drop for PostgresWakeups {
     fn drop(&mut self) {
         if let Some(listener) = self.listener.get() {
             listener.abort();
@@ -63,8 +63,8 @@ impl Drop for Wakeups {
 /// Wakes the followers where it is news that the log has grown to this position.
 ///
 /// Any database user may notify the channel, so a notification is a reason to look, and never says
-/// where the log ends. An append of this process is no news: [`Wakeups::wake`] has woken the
-/// followers already.
+/// where the log ends. An append of this process is no news: [`PostgresWakeups::wake`] has woken
+/// the followers already.
 fn announce(sender: &watch::Sender<WakeUp>, position: u64) {
     sender.send_if_modified(|wake_up| {
         let is_news = position > wake_up.position;
@@ -108,7 +108,7 @@ async fn listen(pool: &PgPool, sender: &watch::Sender<WakeUp>) -> Result<(), sql
 struct PostgresPages {
     readers: PgPool,
     /// Keeps the listening task alive while a follower reads.
-    _wakeups: Arc<Wakeups>,
+    _wakeups: Arc<PostgresWakeups>,
 }
 
 impl Pages for PostgresPages {
@@ -128,7 +128,7 @@ impl Pages for PostgresPages {
 /// Follows the log after a position.
 pub(crate) fn follow(
     readers: PgPool,
-    wakeups: Arc<Wakeups>,
+    wakeups: Arc<PostgresWakeups>,
     after: u64,
 ) -> BoxStream<'static, Result<FollowerItem, LogError>> {
     let wake_ups = wakeups.subscribe();

@@ -52,9 +52,9 @@ use event_log::{
     RecordedEvent, Snapshot,
 };
 
-use self::{bulk::BulkReader, follow::Wakeups, writer::AppendRequest};
+use self::{bulk::BulkReader, follow::PostgresWakeups, writer::AppendRequest};
 
-pub use self::ordered::OrderedWriter;
+pub use self::ordered::PostgresOrderedWriter;
 pub use self::schema::{MigrateError, PARTITION_EVENTS, grant_roles, migrate};
 
 /// Most appends that wait for the writer. Further callers wait until there is room.
@@ -75,7 +75,7 @@ pub struct PostgresLog {
     queue: mpsc::Sender<AppendRequest>,
     readers: PgPool,
     bulk: Arc<BulkReader>,
-    wakeups: Arc<Wakeups>,
+    wakeups: Arc<PostgresWakeups>,
 }
 
 impl PostgresLog {
@@ -101,7 +101,8 @@ impl PostgresLog {
             .clone()
             .min_connections(0)
             .connect_lazy_with(options.clone().application_name("allocation-ledger log reader"));
-        let wakeups = Arc::new(Wakeups::new(options.clone().application_name("allocation-ledger log listener")));
+        let wakeups =
+            Arc::new(PostgresWakeups::new(options.clone().application_name("allocation-ledger log listener")));
         let (queue, requests) = mpsc::channel(QUEUE_APPENDS_MAX);
         let options = options.application_name("allocation-ledger log writer");
         tokio::spawn(writer::run(options, requests, Arc::clone(&wakeups)));

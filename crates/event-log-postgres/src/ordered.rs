@@ -30,19 +30,19 @@ use crate::{
 
 /// Appends batches of events of many streams in the order given. It has a connection of its own,
 /// opened when first needed.
-pub struct OrderedWriter {
+pub struct PostgresOrderedWriter {
     options: PgConnectOptions,
     session: Option<WriterSession>,
 }
 
-impl fmt::Debug for OrderedWriter {
+impl fmt::Debug for PostgresOrderedWriter {
     /// Leaves out the settings, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OrderedWriter").finish_non_exhaustive()
+        f.debug_struct("PostgresOrderedWriter").finish_non_exhaustive()
     }
 }
 
-impl OrderedWriter {
+impl PostgresOrderedWriter {
     /// A writer to the log in the database of `pool`, which must have been
     /// [migrated](crate::migrate).
     #[must_use]

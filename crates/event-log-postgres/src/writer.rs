@@ -38,7 +38,7 @@ use event_log::{AppendError, AppendReceipt, ExpectedRevision, LogError};
 use crate::{
     batch::{self, Append, AppendVerdict, DecidedBatch, LogEnd},
     error,
-    follow::Wakeups,
+    follow::PostgresWakeups,
     schema,
     session::{BatchError, BatchResult, WriterSession},
 };
@@ -62,7 +62,11 @@ pub(crate) struct AppendRequest {
 }
 
 /// Appends all requests that arrive, until all senders are gone.
-pub(crate) async fn run(options: PgConnectOptions, mut requests: mpsc::Receiver<AppendRequest>, wakeups: Arc<Wakeups>) {
+pub(crate) async fn run(
+    options: PgConnectOptions,
+    mut requests: mpsc::Receiver<AppendRequest>,
+    wakeups: Arc<PostgresWakeups>,
+) {
     let mut writer = BatchWriter { options, session: None, wakeups };
     while let Some(first) = requests.recv().await {
         // The callers that were just answered may send their next appends, which then travel in
@@ -114,7 +118,7 @@ struct LostAppend {
 struct BatchWriter {
     options: PgConnectOptions,
     session: Option<WriterSession>,
-    wakeups: Arc<Wakeups>,
+    wakeups: Arc<PostgresWakeups>,
 }
 
 impl BatchWriter {

@@ -19,7 +19,7 @@ use views::{
     aside::{AS_JSON, StreamAside},
 };
 
-use crate::{Error, any_history::AnyHistory, blocking::run_blocking, rows};
+use crate::{ProjectorError, any_history::AnyHistory, blocking::run_blocking, rows};
 
 /// Most streams aside. More are no damage of single cases: the program or the database is wrong.
 pub const STREAMS_ASIDE_MAX: usize = 20;
@@ -54,15 +54,15 @@ const INTEGRITY: &str = "23";
 /// Returns the streams that are put aside, for [`insert`].
 ///
 /// # Errors
-/// [`Error::TooManyAside`] where they are more than `streams_max`, or the database fails.
+/// [`ProjectorError::TooManyAside`] where they are more than `streams_max`, or the database fails.
 pub(crate) async fn write(
     histories: &Arc<Vec<AnyHistory>>,
     streams_max: usize,
     connection: &mut PgConnection,
-) -> Result<Vec<StreamAside>, Error> {
+) -> Result<Vec<StreamAside>, ProjectorError> {
     let refused = write_accepted(histories, streams_max, connection).await?;
     if refused.len() > streams_max {
-        return Err(Error::TooManyAside {
+        return Err(ProjectorError::TooManyAside {
             streams: refused.into_iter().map(|index| histories[index].stream()).collect(),
         });
     }

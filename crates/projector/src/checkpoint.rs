@@ -7,7 +7,7 @@ use event_log::{Bookmark, LogError, SharedLog};
 use sqlx::{AssertSqlSafe, PgConnection};
 use views::checkpoint::{COLUMNS, Checkpoint};
 
-use crate::Error;
+use crate::ProjectorError;
 
 /// The channel on which Postgres tells listeners (`LISTEN views`) that the views have come further;
 /// the payload is the position.
@@ -22,9 +22,9 @@ pub(crate) async fn is_of(checkpoint: Checkpoint, log: &SharedLog) -> Result<boo
     Bookmark { position, event_id, recorded_at }.is_in(log).await
 }
 
-/// Fails with [`Error::OtherLog`] unless the views are of the log.
-pub(crate) async fn check_is_of(checkpoint: Checkpoint, log: &SharedLog) -> Result<(), Error> {
-    if is_of(checkpoint, log).await? { Ok(()) } else { Err(Error::OtherLog { position: checkpoint.position }) }
+/// Fails with [`ProjectorError::OtherLog`] unless the views are of the log.
+pub(crate) async fn check_is_of(checkpoint: Checkpoint, log: &SharedLog) -> Result<(), ProjectorError> {
+    if is_of(checkpoint, log).await? { Ok(()) } else { Err(ProjectorError::OtherLog { position: checkpoint.position }) }
 }
 
 /// Writes the checkpoint of views that have none yet.

@@ -8,7 +8,7 @@ use crate::aside::{DataRefusal, STREAMS_ASIDE_MAX};
 
 /// Why projecting ended.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ProjectorError {
     /// The log cannot be read: out of reach, or damaged at a position.
     #[error("read the event log")]
     Log(#[from] LogError),
@@ -62,7 +62,7 @@ pub enum Error {
     LockLost(#[source] sqlx::Error),
 }
 
-impl Error {
+impl ProjectorError {
     /// Whether trying again is useless until a person, or another version of the program, does
     /// something: at an event that cannot be read, or where too many streams would be aside.
     pub(crate) fn is_final(&self) -> bool {

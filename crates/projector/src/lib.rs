@@ -46,10 +46,10 @@ mod verify;
 
 pub use aside::STREAMS_ASIDE_MAX;
 pub use checkpoint::CHANNEL;
-pub use error::Error;
+pub use error::ProjectorError;
 pub use rebuild::BuildProgress;
 pub use rebuild_by_hand::{AsOfSchema, BuildError, RebuildScope, as_of_schemas, build_as_of, drop_unfinished, rebuild};
-pub use run::{FatalStop, Settings, Status, run};
+pub use run::{FatalStop, ProjectorSettings, Status, run};
 pub use schema::{OWNING_ROLE, READING_ROLES, SCHEMA, migrate, prepare};
 pub use status::{ViewStatus, ViewsStatus, position, status, streams_aside};
 pub use verify::{Difference, VerifyOutcome, verify};

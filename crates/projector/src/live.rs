@@ -31,7 +31,7 @@ use tracing::Level;
 use views::{aside::StreamAside, checkpoint::Checkpoint};
 
 use crate::{
-    Error,
+    ProjectorError,
     any_history::AnyHistory,
     aside::{self, DataRefusal, STREAMS_ASIDE_MAX},
     blocking::run_blocking,
@@ -121,12 +121,12 @@ impl LiveProjection {
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
         events: Vec<RecordedEvent>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ProjectorError> {
         let events = Arc::new(events);
         let mut ranges: Vec<Range<usize>> = iter::once(0..events.len()).collect();
         while let Some(range) = ranges.pop() {
             match self.project_range(connection, checkpoint, &events, range.clone()).await {
-                Err(Error::TooManyAside { .. }) if range.len() > 1 => {
+                Err(ProjectorError::TooManyAside { .. }) if range.len() > 1 => {
                     let middle = range.start + range.len() / 2;
                     ranges.extend([middle..range.end, range.start..middle]);
                 }
@@ -142,7 +142,7 @@ impl LiveProjection {
         checkpoint: &mut Checkpoint,
         events: &Arc<Vec<RecordedEvent>>,
         mut range: Range<usize>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ProjectorError> {
         let after = checkpoint.position;
         let mut stopping = None;
         loop {
@@ -174,7 +174,7 @@ impl LiveProjection {
         checkpoint: &mut Checkpoint,
         last: Bookmark,
         histories: Vec<AnyHistory>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ProjectorError> {
         let histories = Arc::new(histories);
         let streams: Vec<Stream> = histories.iter().map(AnyHistory::stream).collect();
         let aside = self.aside(connection).await?;
@@ -202,7 +202,7 @@ impl LiveProjection {
         &mut self,
         connection: &mut PgConnection,
         checkpoint: Checkpoint,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ProjectorError> {
         let streams: Vec<Stream> = self.aside(connection).await?.keys().cloned().collect();
         if streams.is_empty() {
             return Ok(());
@@ -215,7 +215,7 @@ impl LiveProjection {
         };
         let mut transaction = connection.begin().await?;
         if !checkpoint::lock(&mut transaction, checkpoint.epoch, checkpoint.position).await? {
-            return Err(Error::Fenced { epoch: checkpoint.epoch });
+            return Err(ProjectorError::Fenced { epoch: checkpoint.epoch });
         }
         let now_aside = write_apart(&mut transaction, &streams, &histories).await?;
         transaction.commit().await?;
@@ -233,7 +233,10 @@ impl LiveProjection {
     }
 
     /// The streams aside. Only this projector changes them, so they are read once.
-    async fn aside(&mut self, connection: &mut PgConnection) -> Result<&mut BTreeMap<Stream, StreamAside>, Error> {
+    async fn aside(
+        &mut self,
+        connection: &mut PgConnection,
+    ) -> Result<&mut BTreeMap<Stream, StreamAside>, ProjectorError> {
         let aside = match self.aside.take() {
             Some(aside) => aside,
             None => aside::read(connection).await?.into_iter().map(|row| (row.stream.clone(), row)).collect(),
@@ -338,7 +341,7 @@ async fn write_together(
     last: Bookmark,
     streams: &[Stream],
     histories: &Arc<Vec<AnyHistory>>,
-) -> Result<bool, Error> {
+) -> Result<bool, ProjectorError> {
     let all = Arc::clone(histories);
     let encoded = run_blocking(move || rows::encode(&all)).await;
     let mut transaction = begin_batch(connection, checkpoint, last).await?;
@@ -358,14 +361,14 @@ async fn write_apart(
     connection: &mut PgConnection,
     streams: &[Stream],
     histories: &Arc<Vec<AnyHistory>>,
-) -> Result<Vec<StreamAside>, Error> {
+) -> Result<Vec<StreamAside>, ProjectorError> {
     OwnerKeys::of(streams).delete(connection).await?;
     aside::delete(streams, connection).await?;
     let aside = aside::write(histories, STREAMS_ASIDE_MAX, connection).await?;
     aside::insert(&aside, connection).await?;
     let all = aside::read(connection).await?;
     if all.len() > STREAMS_ASIDE_MAX {
-        return Err(Error::TooManyAside { streams: all.into_iter().map(|row| row.stream).collect() });
+        return Err(ProjectorError::TooManyAside { streams: all.into_iter().map(|row| row.stream).collect() });
     }
     Ok(aside)
 }
@@ -376,16 +379,16 @@ async fn begin_batch(
     connection: &mut PgConnection,
     checkpoint: Checkpoint,
     last: Bookmark,
-) -> Result<Transaction<'_, Postgres>, Error> {
+) -> Result<Transaction<'_, Postgres>, ProjectorError> {
     let mut transaction = connection.begin().await?;
     if checkpoint::advance(&mut transaction, checkpoint, last).await? {
         Ok(transaction)
     } else {
-        Err(Error::Fenced { epoch: checkpoint.epoch })
+        Err(ProjectorError::Fenced { epoch: checkpoint.epoch })
     }
 }
 
-async fn commit_batch(mut transaction: Transaction<'_, Postgres>, last: Bookmark) -> Result<(), Error> {
+async fn commit_batch(mut transaction: Transaction<'_, Postgres>, last: Bookmark) -> Result<(), ProjectorError> {
     checkpoint::notify(&mut transaction, last.position).await?;
     Ok(transaction.commit().await?)
 }

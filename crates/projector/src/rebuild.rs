@@ -32,7 +32,7 @@ use tokio::sync::{Mutex, mpsc};
 use views::{EncodedRows, Owner, VIEWS, VIEWS_VERSION, checkpoint::Checkpoint};
 
 use crate::{
-    Error,
+    ProjectorError,
     aside::{self, DataRefusal, STREAMS_ASIDE_MAX},
     blocking::run_blocking,
     checkpoint,
@@ -102,7 +102,7 @@ pub(crate) async fn fill(
     log: &SharedLog,
     target: &RebuildTarget<'_>,
     progress: impl Fn(BuildProgress) + Sync,
-) -> Result<Checkpoint, Error> {
+) -> Result<Checkpoint, ProjectorError> {
     let to = target.to;
     let head = log.head().await.ok();
     let (buffer, last) = buffer_events(log, to, |position| progress(BuildProgress::Reading { position, to })).await?;
@@ -131,7 +131,7 @@ pub(crate) async fn fill(
     }
     refused.extend(add_keys(&mut connection).await?);
     if refused.len() > STREAMS_ASIDE_MAX {
-        return Err(Error::TooManyAside { streams: refused });
+        return Err(ProjectorError::TooManyAside { streams: refused });
     }
     let histories = aside::read_histories(log, &refused, last.position).await?;
     let aside = aside::write(&histories, STREAMS_ASIDE_MAX, &mut connection).await?;
@@ -147,14 +147,14 @@ pub(crate) async fn buffer_events(
     log: &SharedLog,
     to: u64,
     progress: impl Fn(u64),
-) -> Result<(EventBuffer, Bookmark), Error> {
+) -> Result<(EventBuffer, Bookmark), ProjectorError> {
     let (pages, mut incoming) = mpsc::channel::<Vec<RecordedEvent>>(WAITING_MAX);
     let putting = run_blocking(move || {
         let mut buffer = EventBuffer::new(to);
         while let Some(page) = incoming.blocking_recv() {
             page.iter().try_for_each(|event| buffer.put(event))?;
         }
-        Ok::<_, Error>(buffer)
+        Ok::<_, ProjectorError>(buffer)
     });
     let reading = async move {
         let mut last = Bookmark::START;
@@ -163,7 +163,7 @@ pub(crate) async fn buffer_events(
             // No further than `to`: damage beyond it concerns the projector that follows the log.
             let limit = to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) as usize;
             if limit == 0 {
-                return Ok::<_, Error>(last);
+                return Ok::<_, ProjectorError>(last);
             }
             let mut page = log.read_all(after, limit).await?;
             let read = page.len();
@@ -184,7 +184,7 @@ pub(crate) async fn buffer_events(
 
 /// Adds keys and indexes. Rows of which the keys are not unique are deleted, with all others of
 /// their streams. Returns these streams.
-async fn add_keys(connection: &mut PgConnection) -> Result<Vec<Stream>, Error> {
+async fn add_keys(connection: &mut PgConnection) -> Result<Vec<Stream>, ProjectorError> {
     match schema::add_keys(connection).await {
         Ok(()) => return Ok(Vec::new()),
         Err(error) if DataRefusal::of(&error).is_some() => {}
@@ -212,7 +212,7 @@ async fn write(
     partitions: Vec<BufferPartition>,
     target: &RebuildTarget<'_>,
     progress: &(impl Fn(BuildProgress) + Sync),
-) -> Result<Vec<Stream>, Error> {
+) -> Result<Vec<Stream>, ProjectorError> {
     let (parts, written) = (partitions.len(), &AtomicUsize::new(0));
     let partitions = Arc::new(std::sync::Mutex::new(partitions));
     // Of a partition that is refused, the histories are needed again. Kept in the meantime they
@@ -249,7 +249,7 @@ async fn write(
                         let refused_max = STREAMS_ASIDE_MAX.saturating_sub(refused.len());
                         refused.extend(write_accepted(partition, refused_max, &mut connection).await?);
                         if refused.len() > STREAMS_ASIDE_MAX {
-                            return Err(Error::TooManyAside { streams: refused });
+                            return Err(ProjectorError::TooManyAside { streams: refused });
                         }
                     }
                     let written = written.fetch_add(1, Ordering::Relaxed) + 1;
@@ -262,7 +262,7 @@ async fn write(
             }
         }
     }));
-    let making = async { Ok::<_, Error>(making.await?) };
+    let making = async { Ok::<_, ProjectorError>(making.await?) };
     let (_, refused) = try_join(making, taking_in).await?;
     Ok(refused.into_iter().flatten().collect())
 }
@@ -273,7 +273,7 @@ async fn write_accepted(
     partition: BufferPartition,
     refused_max: usize,
     connection: &mut PgConnection,
-) -> Result<Vec<Stream>, Error> {
+) -> Result<Vec<Stream>, ProjectorError> {
     let histories = Arc::new(run_blocking(move || partition.histories()).await?);
     let refused = aside::write_accepted(&histories, refused_max, connection).await?;
     Ok(refused.into_iter().map(|index| histories[index].stream()).collect())

@@ -24,7 +24,7 @@ use views::{
 };
 
 use crate::{
-    Error, aside, checkpoint,
+    ProjectorError, aside, checkpoint,
     live::LiveProjection,
     rebuild::{self, BuildProgress, RebuildTarget},
     schema::{self, BUILDING, SCHEMA},
@@ -87,7 +87,7 @@ pub enum BuildError {
     },
     /// The log or the database failed.
     #[error(transparent)]
-    Failed(#[from] Error),
+    Failed(#[from] ProjectorError),
 }
 
 impl From<sqlx::Error> for BuildError {
@@ -203,7 +203,7 @@ async fn check_free(connection: &mut PgConnection, name: &str, replace: bool) ->
 ///
 /// # Errors
 /// The database fails.
-pub async fn drop_unfinished(views: &PgPool) -> Result<(), Error> {
+pub async fn drop_unfinished(views: &PgPool) -> Result<(), ProjectorError> {
     let mut connection = PgConnection::connect_with(&schema::as_owner(&views.connect_options()).await?).await?;
     for _ in 0..DROP_TRIES {
         if schema::begin_building(&mut connection).await? {
@@ -231,7 +231,7 @@ pub struct AsOfSchema {
 ///
 /// # Errors
 /// The database fails.
-pub async fn as_of_schemas(views: &PgPool) -> Result<Vec<AsOfSchema>, Error> {
+pub async fn as_of_schemas(views: &PgPool) -> Result<Vec<AsOfSchema>, ProjectorError> {
     let found: Vec<(String, String)> = sqlx::query_as(
         "SELECT nspname::text, obj_description(oid, 'pg_namespace')
            FROM pg_namespace
@@ -356,7 +356,7 @@ async fn catch_up(
     building: &mut PgConnection,
     built: &mut Checkpoint,
     to: u64,
-) -> Result<usize, Error> {
+) -> Result<usize, ProjectorError> {
     let mut page = log.read_all(built.position, PAGE_EVENTS_MAX).await?;
     page.truncate(page.partition_point(|event| event.position <= to));
     let events = page.len();
@@ -376,7 +376,7 @@ async fn swap(
     building: &mut PgConnection,
     built: &mut Checkpoint,
     what: RebuildScope,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<u64>, ProjectorError> {
     let mut transaction = schema::begin_swap(serving).await?;
     if swap_in(log, live, &mut transaction, building, built, what).await? {
         checkpoint::notify(&mut transaction, built.position).await?;
@@ -396,7 +396,7 @@ async fn swap_in(
     building: &mut PgConnection,
     built: &mut Checkpoint,
     what: RebuildScope,
-) -> Result<bool, Error> {
+) -> Result<bool, ProjectorError> {
     // The table and not the row: a projector that waited for the row would hold the table, which is
     // dropped below. Readers go on.
     let still = sqlx::query("LOCK TABLE checkpoint IN SHARE ROW EXCLUSIVE MODE").execute(&mut *serving).await;
@@ -404,7 +404,7 @@ async fn swap_in(
         return Ok(false);
     }
     let served = read_checkpoint(&mut *serving).await?;
-    let other_log = || Error::OtherLog { position: served.position };
+    let other_log = || ProjectorError::OtherLog { position: served.position };
     // Views never go back; but those of another log give way where that was asked for.
     if checkpoint::is_of(served, log).await? {
         while built.position < served.position {
@@ -421,7 +421,7 @@ async fn swap_in(
         RebuildScope::One(_) if built.position != served.position => return Ok(false),
         // A stream is in all views or in none.
         RebuildScope::One(_) if aside::read(&mut *serving).await? != aside::read(&mut *building).await? => {
-            return Err(Error::OtherStreamsAside);
+            return Err(ProjectorError::OtherStreamsAside);
         }
         RebuildScope::One(view) => schema::replace_view(serving, BUILDING, view).await,
     };
@@ -431,7 +431,7 @@ async fn swap_in(
     // Only now: while the swap may have to be tried again, the new views are moved on under the
     // epoch that they began with.
     if !matches!(what, RebuildScope::One(_)) && !checkpoint::set_epoch(serving, served.epoch + 1).await? {
-        return Err(Error::Fenced { epoch: served.epoch });
+        return Err(ProjectorError::Fenced { epoch: served.epoch });
     }
     Ok(true)
 }

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Trans
 
 use views::{VIEWS, VIEWS_VERSION, View, aside, checkpoint::Checkpoint, create_keys_sql, create_tables_sql};
 
-use crate::{BuildError, Error, checkpoint};
+use crate::{BuildError, ProjectorError, checkpoint};
 
 /// The schema that `query` reads.
 pub const SCHEMA: &str = "views";
@@ -27,7 +27,7 @@ pub(crate) const BUILDING: &str = "views_building";
 ///
 /// # Errors
 /// The views' database is out of reach or refuses.
-pub async fn migrate(views: &PgPool) -> Result<(), Error> {
+pub async fn migrate(views: &PgPool) -> Result<(), ProjectorError> {
     let mut connection = PgConnection::connect_with(&as_owner(&views.connect_options()).await?).await?;
     migrate_on(&mut connection).await?;
     connection.close().await?;
@@ -40,7 +40,7 @@ pub async fn migrate(views: &PgPool) -> Result<(), Error> {
 ///
 /// # Errors
 /// The views' database is out of reach or refuses.
-pub async fn prepare(views: &PgPool) -> Result<(), Error> {
+pub async fn prepare(views: &PgPool) -> Result<(), ProjectorError> {
     let mut connection = views.acquire().await?;
     let mut transaction = connection.begin().await?;
     for role in [OWNING_ROLE].into_iter().chain(READING_ROLES) {
@@ -113,7 +113,7 @@ pub(crate) async fn as_owner(options: &PgConnectOptions) -> Result<PgConnectOpti
 }
 
 /// [`migrate`] on a connection.
-pub(crate) async fn migrate_on(connection: &mut PgConnection) -> Result<(), Error> {
+pub(crate) async fn migrate_on(connection: &mut PgConnection) -> Result<(), ProjectorError> {
     let mut transaction = connection.begin().await?;
     // Two programs that start at once would both find nothing and both make it.
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('allocation-ledger views migration', 0))")
@@ -256,10 +256,13 @@ pub(crate) async fn analyze(connection: &mut PgConnection) -> Result<(), sqlx::E
 
 /// Drops the schemas that interrupted rebuilds have left, if the checkpoint's epoch is still in
 /// force. A schema of a later epoch is a successor's work and stays, whatever the fence says.
-pub(crate) async fn drop_leftovers(connection: &mut PgConnection, checkpoint: Checkpoint) -> Result<(), Error> {
+pub(crate) async fn drop_leftovers(
+    connection: &mut PgConnection,
+    checkpoint: Checkpoint,
+) -> Result<(), ProjectorError> {
     let mut transaction = connection.begin().await?;
     if !checkpoint::lock(&mut transaction, checkpoint.epoch, checkpoint.position).await? {
-        return Err(Error::Fenced { epoch: checkpoint.epoch });
+        return Err(ProjectorError::Fenced { epoch: checkpoint.epoch });
     }
     let names: Vec<String> =
         sqlx::query_scalar("SELECT nspname::text FROM pg_namespace WHERE starts_with(nspname::text, $1)")
@@ -289,7 +292,7 @@ pub(crate) async fn drop_leftovers(connection: &mut PgConnection, checkpoint: Ch
 
 /// Takes the lock of the schema [`BUILDING`] for as long as the connection lasts, and drops the
 /// schema that a dead holder left. False where another build is under way.
-pub(crate) async fn begin_building(connection: &mut PgConnection) -> Result<bool, Error> {
+pub(crate) async fn begin_building(connection: &mut PgConnection) -> Result<bool, ProjectorError> {
     let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
         .bind(BUILDING_LOCK)
         .fetch_one(&mut *connection)
@@ -308,10 +311,14 @@ const BUILDING_LOCK: &str = "allocation-ledger builds views";
 ///
 /// Waits only briefly for readers that use the serving views at that moment, since later readers
 /// wait behind it. Returns false where they have not finished; the caller must try again.
-pub(crate) async fn swap(connection: &mut PgConnection, next: &str, filled: Checkpoint) -> Result<bool, Error> {
+pub(crate) async fn swap(
+    connection: &mut PgConnection,
+    next: &str,
+    filled: Checkpoint,
+) -> Result<bool, ProjectorError> {
     let mut transaction = begin_swap(connection).await?;
     if !checkpoint::lock(&mut transaction, filled.epoch, filled.position).await? {
-        return Err(Error::Fenced { epoch: filled.epoch });
+        return Err(ProjectorError::Fenced { epoch: filled.epoch });
     }
     if !succeeded_or_locked(replace(&mut transaction, next).await)? {
         transaction.rollback().await?;

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _};
 use views::{VIEWS, VIEWS_VERSION, View, aside::StreamAside};
 
 use crate::{
-    Error, aside,
+    ProjectorError, aside,
     checkpoint::is_of,
     schema::{self, SCHEMA},
 };
@@ -69,7 +69,7 @@ impl ViewsStatus {
 ///
 /// # Errors
 /// The views cannot be read, or there are none.
-pub async fn position(views: &PgPool) -> Result<u64, Error> {
+pub async fn position(views: &PgPool) -> Result<u64, ProjectorError> {
     let sql = format!("SELECT position FROM {SCHEMA}.checkpoint");
     let position: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(views).await?;
     Ok(position.unsigned_abs())
@@ -79,7 +79,7 @@ pub async fn position(views: &PgPool) -> Result<u64, Error> {
 ///
 /// # Errors
 /// The views cannot be read, or there are none.
-pub async fn streams_aside(views: &PgPool, schema: &str) -> Result<usize, Error> {
+pub async fn streams_aside(views: &PgPool, schema: &str) -> Result<usize, ProjectorError> {
     let sql = format!("SELECT count(*) FROM {schema}.stream_aside");
     let streams: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(views).await?;
     Ok(usize::try_from(streams).unwrap_or_default())
@@ -90,7 +90,7 @@ pub async fn streams_aside(views: &PgPool, schema: &str) -> Result<usize, Error>
 ///
 /// # Errors
 /// The log or the views cannot be read.
-pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatus>, Error> {
+pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatus>, ProjectorError> {
     let mut connection = views.acquire().await?;
     let tables: Vec<String> = sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = $1")
         .bind(SCHEMA)

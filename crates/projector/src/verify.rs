@@ -34,7 +34,7 @@ use views::{
 };
 
 use crate::{
-    BuildError, Error,
+    BuildError, ProjectorError,
     any_history::AnyHistory,
     aside,
     blocking::run_blocking,
@@ -94,12 +94,12 @@ pub async fn verify(
     mut report: impl FnMut(Difference),
 ) -> Result<VerifyOutcome, BuildError> {
     schema::check_exists(views, schema).await?;
-    let mut connection = PgConnection::connect_with(&views.connect_options()).await.map_err(Error::from)?;
+    let mut connection = PgConnection::connect_with(&views.connect_options()).await.map_err(ProjectorError::from)?;
     let selected: Vec<View> = VIEWS.into_iter().filter(|view| only.is_none_or(|only| only == *view)).collect();
 
     // Views of another version may lack a table that is locked below.
     let (transaction, checkpoint) = snapshot(&mut connection, schema, &[]).await?;
-    transaction.rollback().await.map_err(Error::from)?;
+    transaction.rollback().await.map_err(ProjectorError::from)?;
     if checkpoint.version != VIEWS_VERSION {
         return Err(BuildError::OtherVersion { found: checkpoint.version });
     }
@@ -114,7 +114,7 @@ pub async fn verify(
         let aside = aside::read(&mut *transaction).await?;
         // Ended as soon as the rows are read: an old snapshot would keep Postgres from tidying up.
         transaction.commit().await?;
-        Ok::<_, Error>((stored, aside))
+        Ok::<_, ProjectorError>((stored, aside))
     };
     let buffering =
         buffer_events(log, position, |read| progress(BuildProgress::Reading { position: read, to: position }));
@@ -122,7 +122,7 @@ pub async fn verify(
     // They may have been put in place since.
     let is_other = (last.position, last.recorded_at) != (position, checkpoint.recorded_at);
     if is_other || checkpoint.event_id.is_some_and(|id| last.event_id != Some(id)) {
-        return Err(Error::OtherLog { position }.into());
+        return Err(ProjectorError::OtherLog { position }.into());
     }
 
     let rows = stored.rows.len() as u64;
@@ -137,7 +137,7 @@ pub async fn verify(
             report(difference);
         }
     }
-    connection.close().await.map_err(Error::from)?;
+    connection.close().await.map_err(ProjectorError::from)?;
     Ok(VerifyOutcome { position, head: log.head().await?, rows, differences, aside })
 }
 
@@ -147,7 +147,7 @@ async fn snapshot<'c>(
     connection: &'c mut PgConnection,
     schema: &str,
     selected: &[View],
-) -> Result<(Transaction<'c, Postgres>, Checkpoint), Error> {
+) -> Result<(Transaction<'c, Postgres>, Checkpoint), ProjectorError> {
     let mut transaction = connection.begin().await?;
     sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *transaction).await?;
     schema::choose_here(&mut transaction, schema).await?;
@@ -236,7 +236,7 @@ fn hash(view: View, bytes: &[u8]) -> u64 {
 }
 
 impl StoredHashes {
-    async fn read(&mut self, connection: &mut PgConnection, view: View) -> Result<(), Error> {
+    async fn read(&mut self, connection: &mut PgConnection, view: View) -> Result<(), ProjectorError> {
         let query = format!("SELECT {} FROM {view}", view.column_list());
         each_row(connection, &query, |row| {
             let key = hash(view, row.first(view.key().len()));
@@ -263,7 +263,7 @@ impl StoredHashes {
         connection: &mut PgConnection,
         schema: &str,
         selected: &[View],
-    ) -> Result<BTreeSet<Subject>, Error> {
+    ) -> Result<BTreeSet<Subject>, ProjectorError> {
         let mut subjects = std::mem::take(&mut self.ambiguous);
         self.rows.retain(|_, row| !row.is_expected.load(Ordering::Relaxed));
         if self.rows.is_empty() {
@@ -290,7 +290,7 @@ async fn compare(
     partitions: Vec<BufferPartition>,
     only: Option<View>,
     progress: &(impl Fn(BuildProgress) + Sync),
-) -> Result<(StoredHashes, BTreeSet<Subject>), Error> {
+) -> Result<(StoredHashes, BTreeSet<Subject>), ProjectorError> {
     let parts = partitions.len();
     let partitions = Arc::new(Mutex::new(partitions));
     let stored = Arc::new(stored);
@@ -312,7 +312,7 @@ async fn compare(
                     break;
                 }
             }
-            Ok::<_, Error>(suspects)
+            Ok::<_, ProjectorError>(suspects)
         })
     }));
     drop(done);
@@ -356,7 +356,7 @@ async fn second_look(
     schema: &str,
     selected: &[View],
     subjects: &[Subject],
-) -> Result<Vec<Difference>, Error> {
+) -> Result<Vec<Difference>, ProjectorError> {
     let (mut transaction, Checkpoint { position, .. }) = snapshot(connection, schema, selected).await?;
     let streams: Vec<Stream> = subjects.iter().filter_map(Subject::stream).collect();
     let histories = aside::read_histories(log, &streams, position).await?;
@@ -384,7 +384,7 @@ async fn second_look(
               ORDER BY {columns}"
         );
         for row in sqlx::query(AssertSqlSafe(sql)).bind(owners).fetch_all(&mut *transaction).await? {
-            let read = |column| -> Result<Option<String>, Error> { Ok(row.try_get(column)?) };
+            let read = |column| -> Result<Option<String>, ProjectorError> { Ok(row.try_get(column)?) };
             differences.push(Difference { table, key, stored: read("stored")?, expected: read("expected")? });
         }
     }

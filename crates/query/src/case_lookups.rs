@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    Error,
+    QueryError,
     present::{
         STATEMENT_TIMEOUT_MS,
         case::{self, PositionedCase},
@@ -37,7 +37,7 @@ const QUEUE_MAX: usize = 4_096;
 /// tells that a connection is dead.
 const ANSWER_MAX: Duration = Duration::from_millis(STATEMENT_TIMEOUT_MS + 2_000);
 
-type LookupResult = Result<PositionedCase, Arc<Error>>;
+type LookupResult = Result<PositionedCase, Arc<QueryError>>;
 
 /// Looks cases up; clones share the statements.
 #[derive(Clone)]
@@ -70,11 +70,11 @@ impl CaseLookups {
         &self,
         number: PrisonerNumber,
         instant: DateTime<Utc>,
-    ) -> Result<PositionedCase, Error> {
-        let gone = || Error::Views(sqlx::Error::WorkerCrashed);
+    ) -> Result<PositionedCase, QueryError> {
+        let gone = || QueryError::Views(sqlx::Error::WorkerCrashed);
         let (answer, result) = oneshot::channel();
         self.queue.send(CaseLookup { number, instant, answer }).await.map_err(|_| gone())?;
-        result.await.map_err(|_| gone())?.map_err(Error::Shared)
+        result.await.map_err(|_| gone())?.map_err(QueryError::Shared)
     }
 }
 
@@ -84,7 +84,7 @@ async fn cases_at(
     views: &PgPool,
     idle: &mut Option<PoolConnection<Postgres>>,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
-) -> Result<Vec<PositionedCase>, Error> {
+) -> Result<Vec<PositionedCase>, QueryError> {
     let (found, connection) = match idle.take() {
         Some(connection) => match cases_at_on(connection, cases.clone()).await {
             Ok(answer) => answer,
@@ -99,7 +99,7 @@ async fn cases_at(
 async fn cases_at_on(
     mut connection: PoolConnection<Postgres>,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
-) -> Result<(Vec<PositionedCase>, PoolConnection<Postgres>), Error> {
+) -> Result<(Vec<PositionedCase>, PoolConnection<Postgres>), QueryError> {
     match timeout(ANSWER_MAX, case::each_at(&mut connection, cases)).await {
         Ok(found) => Ok((found?, connection)),
         Err(_) => {

@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{Error, present};
+use crate::{QueryError, present};
 
 /// How long a caller is kept waiting. The views follow within milliseconds; a caller of views that
 /// are this far behind should rather be told.
@@ -68,20 +68,20 @@ impl CheckpointWatch {
 
     /// Waits until the views have come to `position`, at most [`WAIT_MAX`]; false where they have
     /// not.
-    pub(crate) async fn wait_for(&self, position: u64) -> Result<bool, Error> {
+    pub(crate) async fn wait_for(&self, position: u64) -> Result<bool, QueryError> {
         self.wait_for_within(position, WAIT_MAX).await
     }
 
     /// Waits until the views have come to `position`, at most `patience`; false where they have
     /// not.
-    pub(crate) async fn wait_for_within(&self, position: u64, patience: Duration) -> Result<bool, Error> {
+    pub(crate) async fn wait_for_within(&self, position: u64, patience: Duration) -> Result<bool, QueryError> {
         match tokio::time::timeout(patience, self.wait(position)).await {
             Ok(outcome) => outcome.map(|()| true),
             Err(_) => Ok(false),
         }
     }
 
-    async fn wait(&self, position: u64) -> Result<(), Error> {
+    async fn wait(&self, position: u64) -> Result<(), QueryError> {
         let CheckpointWatchInner { views, latest, reader } = &*self.shared;
         let mut readings = latest.subscribe();
         loop {

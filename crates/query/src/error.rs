@@ -10,7 +10,7 @@ use views::aside::StreamAside;
 /// An outage, damage, or a bug; never the caller's fault. Its message is logged, so it names no
 /// person.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum QueryError {
     /// The views' database cannot answer.
     #[error("read the views")]
     Views(#[from] sqlx::Error),
@@ -22,7 +22,7 @@ pub enum Error {
     MergeCircle(#[from] MergeCircle),
     /// A statement failed that several look-ups shared.
     #[error(transparent)]
-    Shared(Arc<Error>),
+    Shared(Arc<QueryError>),
     /// The views leave out the case or the prison that is asked about.
     #[error("the views leave out what is asked about, from its `{}` at position {} on", .0.event_type, .0.position)]
     Aside(Box<StreamAside>),
@@ -31,10 +31,10 @@ pub enum Error {
     Damaged(#[from] views::Damage),
 }
 
-impl From<Error> for Component {
-    fn from(error: Error) -> Self {
+impl From<QueryError> for Component {
+    fn from(error: QueryError) -> Self {
         match &error {
-            Error::Views(cause) if is_unprepared(cause) => Component::down(
+            QueryError::Views(cause) if is_unprepared(cause) => Component::down(
                 "waiting for the projector to prepare the views; or this login may not read them, not being in the role \
                  ledger_read",
             ),

@@ -19,7 +19,7 @@ use domain::{
 use event_log::{LogError, RecordedEvent, SharedLog, StoredEvent, decode};
 
 use crate::{
-    Error,
+    QueryError,
     past::{case_numbers, merge_partner},
 };
 
@@ -66,7 +66,7 @@ impl EventFilter {
     ///
     /// # Errors
     /// The log is out of reach or damaged.
-    pub async fn of_case(mut self, log: &SharedLog, number: &PrisonerNumber) -> Result<Self, Error> {
+    pub async fn of_case(mut self, log: &SharedLog, number: &PrisonerNumber) -> Result<Self, QueryError> {
         self.numbers = Some(case_numbers(log, number).await?);
         Ok(self)
     }

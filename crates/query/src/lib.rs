@@ -28,6 +28,6 @@ pub mod past;
 mod present;
 mod state;
 
-pub use error::Error;
+pub use error::QueryError;
 pub use http::{openapi, responsibility_period, router};
 pub use state::{QueryState, connect};

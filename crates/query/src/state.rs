@@ -23,7 +23,7 @@ use tokio::{
 use views::checkpoint::Checkpoint;
 
 use crate::{
-    Error, case_lookups::CaseLookups, checkpoint_watch::CheckpointWatch, present, present::STATEMENT_TIMEOUT_MS,
+    QueryError, case_lookups::CaseLookups, checkpoint_watch::CheckpointWatch, present, present::STATEMENT_TIMEOUT_MS,
 };
 
 /// How long a request waits for a connection before its caller is told to come back.
@@ -106,7 +106,7 @@ impl QueryState {
         self.check_health().await.unwrap_or_else(Component::from)
     }
 
-    async fn check_health(&self) -> Result<Component, Error> {
+    async fn check_health(&self) -> Result<Component, QueryError> {
         let checkpoint = present::checkpoint::read(&self.views).await?;
         let streams_aside = present::aside::count(&self.views).await?;
         self.checkpoint.record(checkpoint.position);

@@ -256,5 +256,5 @@ async fn a_circle_of_merges_is_an_error_instead_of_an_endless_read() {
     }
     let number = numbers[0].parse().expect("a number");
     let read = tokio::time::timeout(Duration::from_secs(60), whole_case(&log, &number, None)).await.expect("an end");
-    assert!(matches!(read, Err(PastError::Failure(query::Error::MergeCircle { .. }))), "{read:?}");
+    assert!(matches!(read, Err(PastError::Failure(query::QueryError::MergeCircle { .. }))), "{read:?}");
 }

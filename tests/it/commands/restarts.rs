@@ -4,7 +4,7 @@
 mod log_in_postgres;
 
 use bytes::Bytes;
-use command::{Clock, Service, Settings, policies, policies::SNAPSHOT};
+use command::{Clock, Service, ServiceSettings, policies, policies::SNAPSHOT};
 use domain::{Stream, prisoner::RecommendationPolicy};
 use event_log::{ExpectedRevision, SharedLog, Snapshot};
 use serde_json::json;
@@ -27,7 +27,7 @@ struct RunningPolicies {
 
 impl RunningPolicies {
     fn start(log: SharedLog) -> Self {
-        let settings = Settings {
+        let settings = ServiceSettings {
             clock: Clock::system(),
             recommendation_policy: RecommendationPolicy::default(),
             local_user: "SPO".parse().expect("a username"),

@@ -309,7 +309,7 @@ async fn record_the_demonstration(database: &TestDatabase) {
     let log = Arc::new(PostgresLog::connect(&database.pool).await.expect("the log"));
     let at = |clock: &'static str| {
         let now: DateTime<Utc> = clock.parse().expect("an instant");
-        let settings = command::Settings {
+        let settings = command::ServiceSettings {
             clock: Clock::new(move || now),
             recommendation_policy: domain::prisoner::RecommendationPolicy::default(),
             local_user: "HOMD_LEI".parse().expect("a username"),

@@ -1,6 +1,6 @@
 //! `rebuild --as-of`: the views as of a position, in a schema of their own.
 
-use projector::{Settings, VIEWS};
+use projector::{ProjectorSettings, VIEWS};
 use serde_json::Value;
 use sqlx::Connection as _;
 
@@ -22,7 +22,7 @@ async fn views_rebuilt_as_of_a_position_equal_those_served_then() {
     for position in [0, 1, head / 3, head / 2, head - 1, head] {
         log.end_at(position);
         if position > 0 {
-            RunningProjector::start(&log.shared(), &database.pool, Settings::default())
+            RunningProjector::start(&log.shared(), &database.pool, ProjectorSettings::default())
                 .wait_for_position(position)
                 .await;
         }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use nix::sys::signal::Signal;
-use projector::Settings;
+use projector::ProjectorSettings;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -151,7 +151,7 @@ async fn a_second_rebuild_is_refused_while_one_is_under_way() {
     // A projector that starts leaves the schema of a running builder alone and drops that of a dead
     // one.
     let head = ledger.log.head().await.expect("the head");
-    let start = || RunningProjector::start(&ledger.log, &database.pool, Settings::default());
+    let start = || RunningProjector::start(&ledger.log, &database.pool, ProjectorSettings::default());
     start().wait_for_position(head).await.drop_now();
     assert_eq!(schemas(&database.pool).await, ["views", "views_building"]);
     builder.close().await.expect("let go of the lock");
@@ -165,8 +165,9 @@ async fn a_second_rebuild_is_refused_while_one_is_under_way() {
 async fn the_projector_continues_on_the_rebuilt_views() {
     let (database, mut ledger, _) = projected_ledger().await;
     let head = ledger.log.head().await.expect("the head");
-    let mut running =
-        RunningProjector::start(&ledger.log, &database.pool, Settings::default()).wait_for_position(head).await;
+    let mut running = RunningProjector::start(&ledger.log, &database.pool, ProjectorSettings::default())
+        .wait_for_position(head)
+        .await;
     for day in 1..=3 {
         assert_success(run_projections(&database, &["rebuild"]).await);
         assert!(ledger.case("Z0002ZZ", day, tier("C", None)).await);

@@ -2,7 +2,7 @@
 
 use domain::prison::{Command, ContactSeen};
 use event_log::SharedLog;
-use projector::{Settings, VIEWS};
+use projector::{ProjectorSettings, VIEWS};
 use proptest::{
     prelude::*,
     strategy::ValueTree as _,
@@ -84,7 +84,7 @@ pub async fn projected_ledger() -> (TestDatabase, RandomLedger, String) {
 /// Runs a projector until it has followed the log to its end.
 pub async fn project(log: &SharedLog, views: &PgPool) {
     let head = log.head().await.expect("the head");
-    RunningProjector::start(log, views, Settings::default()).wait_for_position(head).await;
+    RunningProjector::start(log, views, ProjectorSettings::default()).wait_for_position(head).await;
 }
 
 pub async fn count(pool: &PgPool, sql: &str) -> i64 {

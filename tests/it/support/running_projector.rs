@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use event_log::SharedLog;
 use event_log_postgres::PostgresLog;
-use projector::{Settings, Status};
+use projector::{ProjectorSettings, Status};
 use sqlx::PgPool;
 use tokio::{
     sync::{oneshot, watch},
@@ -24,7 +24,7 @@ pub struct RunningProjector {
 }
 
 impl RunningProjector {
-    pub fn start(log: &SharedLog, views: &PgPool, settings: Settings) -> Self {
+    pub fn start(log: &SharedLog, views: &PgPool, settings: ProjectorSettings) -> Self {
         let (sender, status) = watch::channel(Status::Starting);
         let task = tokio::spawn(run(log.clone(), views.clone(), settings, sender)).abort_handle();
         Self { status, task }
@@ -36,7 +36,11 @@ impl RunningProjector {
         let log = ControlledLog::new(log);
         // Without this, a short rebuild might end before the test has seen it begin.
         log.let_pages_wait(true);
-        let watched = Self::start(&log.shared(), views, Settings { rebuild_events_min: 0, ..Settings::default() });
+        let watched = Self::start(
+            &log.shared(),
+            views,
+            ProjectorSettings { rebuild_events_min: 0, ..ProjectorSettings::default() },
+        );
         watched.wait_for_status("a rebuild", |status| matches!(status, Status::Rebuilding { .. })).await;
         log.let_pages_wait(false);
         watched
@@ -44,7 +48,7 @@ impl RunningProjector {
 
     /// Starts a projector as a process would run it: with one thread and connections of its own.
     /// Its thread is held when it reads the log in this way.
-    pub async fn start_gated(database_url: &str, settings: Settings, read: ReadKind) -> (Self, Gate) {
+    pub async fn start_gated(database_url: &str, settings: ProjectorSettings, read: ReadKind) -> (Self, Gate) {
         let (sender, status) = watch::channel(Status::Starting);
         let (started, starting) = oneshot::channel();
         let url = database_url.to_owned();
@@ -106,7 +110,7 @@ impl Drop for RunningProjector {
     }
 }
 
-async fn run(log: SharedLog, views: PgPool, settings: Settings, status: watch::Sender<Status>) {
+async fn run(log: SharedLog, views: PgPool, settings: ProjectorSettings, status: watch::Sender<Status>) {
     // The status has the result too.
     let _ = projector::run(log, views, settings, status, std::future::pending()).await;
 }

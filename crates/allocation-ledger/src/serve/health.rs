@@ -6,12 +6,12 @@ use embedded_postgres::{ServerCondition, StartFailure};
 use http_api::health::{Component, Health};
 use tokio::sync::watch;
 
-use super::{Role, Settings};
+use super::{Role, ServeSettings};
 use crate::stores::LogStore;
 
 /// Adds the event log. A process that only answers questions does so from the views, so it is ready
 /// while the event store is away.
-pub(super) fn with_event_log(health: Health, store: &LogStore, settings: &Settings) -> Health {
+pub(super) fn with_event_log(health: Health, store: &LogStore, settings: &ServeSettings) -> Health {
     let log = Arc::clone(&store.log);
     let embedded = settings.stores.event_store.is_none().then(|| store.embedded_condition()).flatten();
     let check = move || {

@@ -32,7 +32,7 @@ use anyhow::{Context as _, anyhow, bail};
 use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
-pub use self::settings::{LAG_MAX_SECONDS, Role, Settings};
+pub use self::settings::{LAG_MAX_SECONDS, Role, ServeSettings};
 
 use self::{
     claim::Claim,
@@ -49,7 +49,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// The ledger cannot start, or a part of it fails.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &ServeSettings) -> anyhow::Result<()> {
     let running = ServingLedger::start(settings).await?;
     // A reader of standard output that has gone is no failure: requests are still answered.
     let _ = writeln!(std::io::stdout(), "allocation-ledger listens on {}", running.url());
@@ -75,7 +75,7 @@ impl ServingLedger {
     /// # Errors
     /// The address is taken or not allowed, the data directory is taken, a store cannot be opened,
     /// or a signal came.
-    pub async fn start(settings: &Settings) -> anyhow::Result<Self> {
+    pub async fn start(settings: &ServeSettings) -> anyhow::Result<Self> {
         let signals = count_signals()?;
         tokio::select! {
             running = Self::start_parts(settings, signals.clone()) => running,
@@ -83,7 +83,7 @@ impl ServingLedger {
         }
     }
 
-    async fn start_parts(settings: &Settings, signals: watch::Receiver<u32>) -> anyhow::Result<Self> {
+    async fn start_parts(settings: &ServeSettings, signals: watch::Receiver<u32>) -> anyhow::Result<Self> {
         check_listen(settings.listen, settings.trust_network)?;
         let listener = TcpListener::bind(settings.listen).await.with_context(|| {
             format!("listen on {}: is another program listening there? Choose another with --listen", settings.listen)
@@ -198,8 +198,8 @@ impl ServingLedger {
 
 /// Opens the stores that the role uses, and claims the data directory where an embedded Postgres is
 /// one of them.
-async fn open_stores(settings: &Settings) -> anyhow::Result<(Option<Claim>, LogStore, Option<PgPool>)> {
-    let Settings { stores, role, .. } = settings;
+async fn open_stores(settings: &ServeSettings) -> anyhow::Result<(Option<Claim>, LogStore, Option<PgPool>)> {
+    let ServeSettings { stores, role, .. } = settings;
     Ok(match role {
         Role::All => {
             let claim = if stores.is_embedded() { Some(claim::claim(&stores.data_dir()?)?) } else { None };

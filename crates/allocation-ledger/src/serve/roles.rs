@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use utoipa::openapi::OpenApi;
 
 use super::{
-    Settings, gauges,
+    ServeSettings, gauges,
     health::{with_event_log, with_policies, with_projector},
     openapi::{documentation, openapi},
     shutdown::{Worker, wait_until_raised},
@@ -36,7 +36,7 @@ impl StopSignals {
 
 /// A serving process while its roles are put together.
 pub(super) struct Wiring<'a> {
-    settings: &'a Settings,
+    settings: &'a ServeSettings,
     log: &'a LogStore,
     stop: &'a StopSignals,
     health: Health,
@@ -58,7 +58,7 @@ pub(super) struct Roles {
 
 impl<'a> Wiring<'a> {
     /// The parts that every role has: the event log in the health and in the metrics.
-    pub(super) fn new(settings: &'a Settings, log: &'a LogStore, stop: &'a StopSignals) -> Self {
+    pub(super) fn new(settings: &'a ServeSettings, log: &'a LogStore, stop: &'a StopSignals) -> Self {
         let metrics = Metrics::default();
         let health = Health::new("allocation-ledger", env!("CARGO_PKG_VERSION"), metrics.clone());
         gauges::log(&metrics, &log.log);
@@ -114,7 +114,7 @@ impl<'a> Wiring<'a> {
                 () = prepared => {}
                 () = told_to_stop => return Ok(()),
             }
-            let running = projector::run(log, views, projector::Settings::default(), status, stopped);
+            let running = projector::run(log, views, projector::ProjectorSettings::default(), status, stopped);
             running.await.context("keep the views up with the log")
         });
         self.health = with_projector(self.health, statuses.clone(), worker.failure());

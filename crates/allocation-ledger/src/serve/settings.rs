@@ -13,7 +13,7 @@ pub const LAG_MAX_SECONDS: u64 = 30;
 
 /// The settings of `serve`.
 #[derive(Debug, Clone, Args)]
-pub struct Settings {
+pub struct ServeSettings {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,

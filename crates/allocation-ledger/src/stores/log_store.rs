@@ -186,9 +186,9 @@ impl LogStore {
     pub fn ordered_writer(&self) -> OrderedWriter {
         match &self.backend {
             LogBackend::Postgres(pool) => {
-                OrderedWriter::Postgres(Box::new(event_log_postgres::OrderedWriter::new(pool)))
+                OrderedWriter::Postgres(Box::new(event_log_postgres::PostgresOrderedWriter::new(pool)))
             }
-            LogBackend::Kurrent(log) => OrderedWriter::Kurrent(event_log_kurrentdb::OrderedWriter::new(log)),
+            LogBackend::Kurrent(log) => OrderedWriter::Kurrent(event_log_kurrentdb::KurrentOrderedWriter::new(log)),
         }
     }
 
@@ -258,9 +258,9 @@ pub struct ImportTurn {
 #[derive(Debug)]
 pub enum OrderedWriter {
     /// To one in Postgres.
-    Postgres(Box<event_log_postgres::OrderedWriter>),
+    Postgres(Box<event_log_postgres::PostgresOrderedWriter>),
     /// To one on a KurrentDB server.
-    Kurrent(event_log_kurrentdb::OrderedWriter),
+    Kurrent(event_log_kurrentdb::KurrentOrderedWriter),
 }
 
 impl OrderedWriter {

@@ -35,7 +35,7 @@ const BATCHES_AHEAD: usize = 4;
 
 /// The settings of `copy`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct CopySettings {
     /// The log to copy: `postgres://…`, `kurrentdb://…`, or the data directory of a ledger
     #[arg(long, value_name = "URL|DIR")]
     from: String,
@@ -58,7 +58,7 @@ pub struct Settings {
     json: bool,
 }
 
-impl Settings {
+impl CopySettings {
     fn stores(&self, place: &str, prefix: &StreamPrefix) -> shared_settings::StoreSettings {
         let (data_dir, event_store) = match place.contains("://") {
             true => (None, Some(place.to_owned())),
@@ -80,7 +80,7 @@ impl Settings {
 /// # Errors
 /// The target holds something else, the two differ at the end, one of them is out of reach, or it
 /// is interrupted.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &CopySettings) -> anyhow::Result<()> {
     let (from, to) = (&settings.from, &settings.to);
     let (from_prefix, to_prefix) = (&settings.from_stream_prefix, &settings.to_stream_prefix);
     if normalise_place(from) == normalise_place(to) && from_prefix == to_prefix {

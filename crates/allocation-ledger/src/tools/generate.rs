@@ -32,7 +32,7 @@ const BATCHES_WAITING_MAX: usize = 2;
 
 /// The settings of `generate`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct GenerateSettings {
     /// People in prison at a time
     #[arg(long, default_value_t = 88_000, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
     prisoners: u32,
@@ -68,7 +68,7 @@ struct HistorySize {
 /// # Errors
 /// The log holds events already, it is interrupted, or the store fails; what was written by then is
 /// a shorter history.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &GenerateSettings) -> anyhow::Result<()> {
     if last_day(settings) > london::date(Clock::system().now()) {
         bail!("--until {} is still to come: nothing can have been recorded then yet", settings.until);
     }
@@ -105,16 +105,16 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// The last day of the history.
-fn last_day(settings: &Settings) -> NaiveDate {
+fn last_day(settings: &GenerateSettings) -> NaiveDate {
     settings.until.into()
 }
 
 /// The first day of the history.
-fn first_day(settings: &Settings) -> NaiveDate {
+fn first_day(settings: &GenerateSettings) -> NaiveDate {
     years_before(last_day(settings), settings.years)
 }
 
-async fn write(settings: &Settings, store: &LogStore) -> anyhow::Result<HistorySize> {
+async fn write(settings: &GenerateSettings, store: &LogStore) -> anyhow::Result<HistorySize> {
     let head = store.log.head().await.context("look where the log ends")?;
     if head > 0 {
         bail!(

@@ -14,7 +14,7 @@ use domain::london;
 
 /// The settings of `handover-dates`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct HandoverDatesSettings {
     /// File of facts, one JSON object a line; absent or `-`: standard input
     file: Option<PathBuf>,
 }
@@ -24,7 +24,7 @@ pub struct Settings {
 /// # Errors
 /// The file cannot be read or the answers cannot be written; a line at fault is answered, not an
 /// error.
-pub fn run(settings: &Settings) -> anyhow::Result<()> {
+pub fn run(settings: &HandoverDatesSettings) -> anyhow::Result<()> {
     match settings.file.as_deref() {
         Some(path) if path.as_os_str() != "-" => {
             let file = File::open(path).with_context(|| {

@@ -19,7 +19,7 @@ use crate::{
 
 /// The settings of `prepare`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct PrepareSettings {
     /// Where the ledger is kept; users in the URLs must own the databases and be allowed to make
     /// roles
     #[command(flatten)]
@@ -30,8 +30,8 @@ pub struct Settings {
 ///
 /// # Errors
 /// A server is out of reach, or the user may not do what it takes.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let Settings { stores } = settings;
+pub async fn run(settings: &PrepareSettings) -> anyhow::Result<()> {
+    let PrepareSettings { stores } = settings;
     if stores.event_store.is_none() && stores.views.is_none() {
         bail!("say what to prepare with --event-store and --views: a Postgres of the program's own needs no preparing");
     }

@@ -54,7 +54,7 @@ const BAR_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The settings of `replay`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct ReplaySettings {
     /// Begin with the event at this position
     #[arg(long, value_name = "POSITION", conflicts_with_all = ["after", "since"])]
     from: Option<u64>,
@@ -108,11 +108,11 @@ fn parse_until(text: &str) -> Result<DateTime<Utc>, String> {
 /// # Errors
 /// There is no such position, the log is out of reach or damaged, or it was interrupted without
 /// `--follow`.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &ReplaySettings) -> anyhow::Result<()> {
     LogStore::with_existing(&settings.stores, async |store| replay(settings, &store.log).await).await
 }
 
-async fn replay(settings: &Settings, log: &SharedLog) -> anyhow::Result<()> {
+async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()> {
     let progress = Arc::new(PrintProgress::default());
     let (pages, received) = mpsc::channel(PAGES_AHEAD);
     let (outcome, mut printed) = oneshot::channel();
@@ -168,7 +168,7 @@ struct PositionRange {
 }
 
 impl PositionRange {
-    async fn of(settings: &Settings, log: &SharedLog) -> anyhow::Result<Self> {
+    async fn of(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<Self> {
         let head = log.head().await.context("find the end of the log")?;
         let check = |position: u64, allowed: u64| {
             if position > allowed {
@@ -203,7 +203,7 @@ impl PositionRange {
     }
 }
 
-async fn build_filter(settings: &Settings, log: &SharedLog) -> anyhow::Result<EventFilter> {
+async fn build_filter(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<EventFilter> {
     let wanted = EventFilter::new(settings.types.iter().copied(), settings.prison.clone());
     let Some(number) = &settings.prisoner else { return Ok(wanted) };
     let wanted = wanted.of_case(log, number).await.with_context(|| format!("look up the case of {number}"))?;

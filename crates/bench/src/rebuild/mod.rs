@@ -56,7 +56,7 @@ const NATIONAL_PRISONS: u64 = 120;
 
 /// The settings of `bench rebuild`.
 #[derive(Debug, clap::Args)]
-pub struct Settings {
+pub struct RebuildBenchSettings {
     /// About so many events in a made-up ledger; several sizes, parted by commas, are measured one
     /// after the other
     #[arg(long, default_value = "5000000", value_name = "EVENTS", value_delimiter = ',', conflicts_with = "data_dir",
@@ -78,7 +78,7 @@ pub struct Settings {
 ///
 /// # Errors
 /// There is no ledger, or a measurement fails.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &RebuildBenchSettings) -> anyhow::Result<()> {
     let columns = measure(settings).await?;
     if settings.json {
         columns.iter().try_for_each(|figures| print_line(&figures.json().to_string()))
@@ -90,7 +90,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 /// The message after an interruption.
 const GONE: &str = "nothing more is measured, and a ledger made up for it is gone";
 
-async fn measure(settings: &Settings) -> anyhow::Result<Vec<LedgerFigures>> {
+async fn measure(settings: &RebuildBenchSettings) -> anyhow::Result<Vec<LedgerFigures>> {
     if let Some(data_dir) = &settings.data_dir {
         if !embedded_postgres::exists(data_dir) {
             bail!("there is no ledger in {}: leave out --data-dir to measure on a made-up one", data_dir.display());

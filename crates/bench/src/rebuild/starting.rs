@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use command::{Clock, Service, Settings, policies};
+use command::{Clock, Service, ServiceSettings, policies};
 use event_log::SharedLog;
 use tokio::{sync::oneshot, time::sleep};
 
@@ -35,7 +35,7 @@ pub(super) async fn measure_starts(log: &SharedLog) -> anyhow::Result<StartTimes
 
 /// Starts the policies, and stops them when they have read the log to its end.
 async fn start(log: &SharedLog) -> anyhow::Result<Duration> {
-    let settings = Settings {
+    let settings = ServiceSettings {
         clock: Clock::system(),
         recommendation_policy: domain::prisoner::RecommendationPolicy::default(),
         local_user: "BENCH".parse().context("a username")?,

@@ -3,15 +3,15 @@
 use event_log::error_chain;
 use http_api::Problem;
 
-use crate::Error;
+use crate::CommandError;
 
 /// Every problem has one status and one stable code. Causes inside the ledger are logged here and
 /// not sent.
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
         match error {
-            Error::Refused(refusal) => refusal.into(),
-            Error::RevisionMismatch { stream, expected, actual } => {
+            CommandError::Refused(refusal) => refusal.into(),
+            CommandError::RevisionMismatch { stream, expected, actual } => {
                 let actual =
                     actual.map_or_else(|| "nothing is recorded of it yet".to_owned(), |at| format!("it is at {at}"));
                 Problem::precondition_failed(
@@ -19,29 +19,29 @@ impl From<Error> for Problem {
                     format!("{stream} is not at revision {expected}: {actual}. Read it again, then decide again."),
                 )
             }
-            Error::KeyReused { command_id } => Problem::unprocessable(
+            CommandError::KeyReused { command_id } => Problem::unprocessable(
                 "idempotency-key-reused",
                 format!(
                     "The Idempotency-Key {command_id} was used for another request. Use a new key for a new request."
                 ),
             ),
-            Error::Contended { stream } => Problem::unavailable(
+            CommandError::Contended { stream } => Problem::unavailable(
                 "stream-contended",
                 format!("Others kept recording on {stream}. Send the same again, with the same Idempotency-Key."),
             ),
-            Error::NotCaughtUp => Problem::unavailable(
+            CommandError::NotCaughtUp => Problem::unavailable(
                 "policies-behind",
                 "Which cases the POM holds is still being read from the event log. Send the same again, with the same \
              Idempotency-Key.",
             ),
-            Error::Unavailable(cause) => {
+            CommandError::Unavailable(cause) => {
                 tracing::warn!(error = %error_chain(&*cause), "the event store cannot be reached");
                 Problem::unavailable(
                     "event-store-unavailable",
                     "The event store cannot be reached. Send the same again, with the same Idempotency-Key.",
                 )
             }
-            Error::Broken(cause) => {
+            CommandError::Broken(cause) => {
                 tracing::error!(error = %error_chain(&*cause), "a command could not be recorded");
                 Problem::internal()
             }

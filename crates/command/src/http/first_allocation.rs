@@ -25,7 +25,7 @@ use super::{
     strict_object::StrictObject,
 };
 use crate::{
-    Error, Service,
+    CommandError, Service,
     operations::first_allocation::{FirstAllocation, allocate},
 };
 
@@ -116,7 +116,7 @@ pub(super) async fn allocate_first_api(
         Ok(position) => {
             (FirstAnswer { status: "ok", error_message: String::new(), data: Some(Value::Null) }, Some(position))
         }
-        Err(Error::Refused(refusal)) => {
+        Err(CommandError::Refused(refusal)) => {
             (FirstAnswer { status: "error", error_message: refusal.sentence, data: None }, None)
         }
         Err(error) => return Err(error.into()),

@@ -28,7 +28,7 @@ use tokio::{
 
 pub(crate) use self::saved_index::UnusableSnapshot;
 use self::{role_holders::RoleHolders, saved_index::encode};
-use crate::Error;
+use crate::CommandError;
 
 /// How long a question waits until the index has read up to what was the log's end when the
 /// question came.
@@ -145,17 +145,20 @@ impl ObligationIndex {
     /// waits.
     ///
     /// # Errors
-    /// [`Error::NotCaughtUp`] if the log is not read that far within [`CATCH_UP_WAIT_MAX`].
+    /// [`CommandError::NotCaughtUp`] if the log is not read that far within [`CATCH_UP_WAIT_MAX`].
     pub(crate) async fn cases_ever_held(
         &self,
         prison: &PrisonCode,
         staff_id: StaffId,
         head: u64,
-    ) -> Result<Vec<PrisonerNumber>, Error> {
+    ) -> Result<Vec<PrisonerNumber>, CommandError> {
         let mut progress = self.progress.subscribe();
         let has_read = progress.wait_for(|progress| progress.position >= head);
         // The sender lives as long as this index, so only the wait can fail.
-        timeout(CATCH_UP_WAIT_MAX, has_read).await.map_err(|_| Error::NotCaughtUp)?.map_err(|_| Error::NotCaughtUp)?;
+        timeout(CATCH_UP_WAIT_MAX, has_read)
+            .await
+            .map_err(|_| CommandError::NotCaughtUp)?
+            .map_err(|_| CommandError::NotCaughtUp)?;
         Ok(lock(&self.state).holders.cases_ever_held(prison, staff_id))
     }
 

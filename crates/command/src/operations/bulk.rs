@@ -20,7 +20,7 @@ use domain::{
 use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use crate::{Error, Outcome, Request, RequestDigest, Service};
+use crate::{CommandError, Outcome, Request, RequestDigest, Service};
 
 /// Most cases listed in one bulk: a prison's POMs hold some 60 each, and the answer must come in
 /// time.
@@ -56,8 +56,9 @@ pub(crate) struct BulkOutcome {
 /// Moves the cases.
 ///
 /// # Errors
-/// [`Error::KeyReused`] if the bulk's id belongs to another bulk, before any case moves; an outage.
-pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Result<BulkOutcome, Error> {
+/// [`CommandError::KeyReused`] if the bulk's id belongs to another bulk, before any case moves; an
+/// outage.
+pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Result<BulkOutcome, CommandError> {
     let keys = service.recent_keys();
     keys.check(bulk.command_id, None, &bulk.request_digest)?;
     let started = keys.bulk(bulk.command_id);
@@ -91,7 +92,7 @@ pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Re
     while let Some((number, result)) = cases.next().await {
         match result {
             Ok(moved) => outcome.accepted.push((number, moved)),
-            Err(Error::Refused(refusal)) => {
+            Err(CommandError::Refused(refusal)) => {
                 started.refuse(number.clone(), refusal.clone());
                 outcome.refused.push((number, refusal));
             }
@@ -113,14 +114,14 @@ async fn move_of(
     bulk: &BulkReallocation,
     is_listed: bool,
     number: PrisonerNumber,
-) -> Result<Option<CaseMove>, Error> {
+) -> Result<Option<CaseMove>, CommandError> {
     let case = if is_listed { service.case(&number).await? } else { service.case_now(&number).await? };
     let case = case.read();
     // The second is from before the ledger's own commands had ids of their own.
     for command_id in [bulk.command_id.derive(number.as_str()), bulk.command_id.formerly_derived(number.as_str())] {
         match case.request_digest(command_id) {
             Some(digest) if bulk.request_digest.matches(digest) => return Ok(Some(CaseMove { number, command_id })),
-            Some(_) => return Err(Error::KeyReused { command_id: bulk.command_id }),
+            Some(_) => return Err(CommandError::KeyReused { command_id: bulk.command_id }),
             None => {}
         }
     }

@@ -15,7 +15,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::{Error, Request, RequestDigest, Service, streams::answer_to_repeat};
+use crate::{CommandError, Request, RequestDigest, Service, streams::answer_to_repeat};
 
 /// Why a case that another POM holds moves; the first API had no word for it.
 const REALLOCATION_REASON: &str = "Allocated to another POM through the first allocation API";
@@ -44,8 +44,8 @@ pub(crate) struct FirstAllocation {
 /// allocation.
 ///
 /// # Errors
-/// [`Error`].
-pub(crate) async fn allocate(service: &Service, request: FirstAllocation) -> Result<u64, Error> {
+/// [`CommandError`].
+pub(crate) async fn allocate(service: &Service, request: FirstAllocation) -> Result<u64, CommandError> {
     if let Some(position) = find_former_answer(service, &request).await? {
         return Ok(position);
     }
@@ -72,14 +72,14 @@ pub(crate) async fn allocate(service: &Service, request: FirstAllocation) -> Res
 
 /// The position of the allocation that this request recorded when its parts were commands of their
 /// own.
-async fn find_former_answer(service: &Service, request: &FirstAllocation) -> Result<Option<u64>, Error> {
+async fn find_former_answer(service: &Service, request: &FirstAllocation) -> Result<Option<u64>, CommandError> {
     let case = service.case_now(&request.number).await?;
     let case = case.read();
     let [allocation, tier] = FORMER_PARTS.map(|part| {
         let command_id = request.command_id.formerly_derived(part);
         answer_to_repeat(&case, command_id, &request.request_digest).transpose()
     });
-    let with_key = |error: Error| error.with_key(request.command_id);
+    let with_key = |error: CommandError| error.with_key(request.command_id);
     tier.map_err(with_key)?;
     Ok(allocation.map_err(with_key)?.map(|outcome| outcome.last().entry.position))
 }

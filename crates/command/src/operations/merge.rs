@@ -23,7 +23,7 @@ use domain::{
 use event_log::request_digest;
 use uuid::Uuid;
 
-use crate::{Error, Outcome, Request, RequestDigest, Service, service::CachedCase, streams::answer_to_repeat};
+use crate::{CommandError, Outcome, Request, RequestDigest, Service, service::CachedCase, streams::answer_to_repeat};
 
 /// How often a step is tried if one of its numbers is retired in between.
 const ATTEMPTS_MAX: usize = 4;
@@ -56,9 +56,9 @@ impl Service {
     /// recorded.
     ///
     /// # Errors
-    /// [`Error`]. After an outage the removed number may be retired already; the policies then
-    /// complete the merge.
-    pub async fn merge(&self, request: MergeRequest) -> Result<Outcome, Error> {
+    /// [`CommandError`]. After an outage the removed number may be retired already; the policies
+    /// then complete the merge.
+    pub async fn merge(&self, request: MergeRequest) -> Result<Outcome, CommandError> {
         let _turn = self.take_merge_turn(&request.survivor).await?;
         self.recent_keys().check(request.command_id, None, &request.request_digest)?;
         retry_if_retired(|| try_merge(self, &request)).await
@@ -68,7 +68,7 @@ impl Service {
     pub(crate) async fn load_survivors(
         &self,
         number: &PrisonerNumber,
-    ) -> Result<SurvivorChain<Arc<CachedCase>>, Error> {
+    ) -> Result<SurvivorChain<Arc<CachedCase>>, CommandError> {
         let mut chain = SurvivorChain::new(number.clone(), self.case_now(number).await?);
         loop {
             let survivor = chain.last().found.read().history().retirement().map(|(_, survivor)| survivor.clone());
@@ -97,11 +97,13 @@ pub(crate) async fn complete(
     removed: &PrisonerNumber,
     recorded_by: &RecordedBy,
     correlation_id: Uuid,
-) -> Result<Option<Outcome>, Error> {
+) -> Result<Option<Outcome>, CommandError> {
     retry_if_retired(|| try_complete(service, removed, recorded_by, correlation_id)).await
 }
 
-async fn retry_if_retired<T, F: Future<Output = Result<T, Error>>>(attempt: impl Fn() -> F) -> Result<T, Error> {
+async fn retry_if_retired<T, F: Future<Output = Result<T, CommandError>>>(
+    attempt: impl Fn() -> F,
+) -> Result<T, CommandError> {
     let mut attempts = 1;
     loop {
         match attempt().await {
@@ -111,7 +113,7 @@ async fn retry_if_retired<T, F: Future<Output = Result<T, Error>>>(attempt: impl
     }
 }
 
-async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, Error> {
+async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, CommandError> {
     let removed = service.load_survivors(&merge.removed_number).await?;
     for link in removed.links() {
         // Not in an `if let` condition, which would hold the lock beyond this line.
@@ -127,7 +129,7 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, E
     for number in numbers_taken_over(&survivor) {
         if service.case_now(&number).await?.read().request_digest(merge.command_id).is_some() {
             // The key has retired another number than the one that it comes with now.
-            return Err(Error::KeyReused { command_id: merge.command_id });
+            return Err(CommandError::KeyReused { command_id: merge.command_id });
         }
     }
     let (retiring, surviving) = (removed.last(), survivor.last());
@@ -145,7 +147,7 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, E
     let actual = surviving.found.read().revision();
     if let Some(expected) = merge.if_match.filter(|&expected| actual != Some(expected)) {
         let stream = Stream::Prisoner(surviving.number.clone());
-        return Err(Error::RevisionMismatch { stream, expected, actual });
+        return Err(CommandError::RevisionMismatch { stream, expected, actual });
     }
     let request = Request {
         command: Command::Prisoner(
@@ -171,7 +173,7 @@ async fn complete_after(
     removed: &PrisonerNumber,
     retirement: Outcome,
     merge: &MergeRequest,
-) -> Result<Outcome, Error> {
+) -> Result<Outcome, CommandError> {
     let mut outcome = retirement;
     if let Some(completion) = complete(service, removed, &merge.recorded_by, merge.correlation_id).await? {
         outcome.extend(completion);
@@ -184,7 +186,7 @@ async fn try_complete(
     removed: &PrisonerNumber,
     recorded_by: &RecordedBy,
     correlation_id: Uuid,
-) -> Result<Option<Outcome>, Error> {
+) -> Result<Option<Outcome>, CommandError> {
     let chain = service.load_survivors(removed).await?;
     // If a survivor was retired before it took this number over, it never will; the last of the
     // chain does.

@@ -11,7 +11,7 @@ use event_log::request_digest;
 use serde_json::json;
 
 use super::recorded_by;
-use crate::{Error, Request, Service};
+use crate::{CommandError, Request, Service};
 
 /// The event because of which a role must end, and when the end takes effect.
 struct EndCause {
@@ -25,7 +25,7 @@ pub(super) async fn discharge(
     code: &PrisonCode,
     staff_id: StaffId,
     number: &PrisonerNumber,
-) -> Result<(), Error> {
+) -> Result<(), CommandError> {
     let Some(cause) = find_cause(service, code, staff_id, number).await? else { return Ok(()) };
     let part = number.as_str();
     let mut request = Request {
@@ -77,7 +77,7 @@ async fn find_cause(
     code: &PrisonCode,
     staff_id: StaffId,
     number: &PrisonerNumber,
-) -> Result<Option<EndCause>, Error> {
+) -> Result<Option<EndCause>, CommandError> {
     let prison = service.prison_now(code).await?;
     let stretches = prison.read().history().inactive_stretches(staff_id);
     let case = service.case_now(number).await?;

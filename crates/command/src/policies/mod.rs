@@ -26,7 +26,7 @@ use event_log::{FollowerItem, LogError, RecordedEvent, decode};
 use futures::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
 use tokio::{sync::Semaphore, time::sleep};
 
-use crate::{Error, Service, obligations::Obligation};
+use crate::{CommandError, Service, obligations::Obligation};
 
 /// The name under which the event store keeps the snapshot of the index.
 pub const SNAPSHOT: &str = "policies";
@@ -81,7 +81,7 @@ async fn follow(service: &Service) {
 }
 
 /// Follows the log from where the index ends. Resets the pause after a failure whenever it gets on.
-async fn follow_until_error(service: &Service, pause: &mut Duration) -> Error {
+async fn follow_until_error(service: &Service, pause: &mut Duration) -> CommandError {
     let index = service.obligations();
     let mut pages = service.log().follow_all(index.position());
     loop {
@@ -101,7 +101,7 @@ async fn follow_until_error(service: &Service, pause: &mut Duration) -> Error {
     }
 }
 
-async fn observe(service: &Service, events: &[RecordedEvent]) -> Result<(), Error> {
+async fn observe(service: &Service, events: &[RecordedEvent]) -> Result<(), CommandError> {
     let index = service.obligations();
     let mut cases_with_voids = HashSet::new();
     for recorded in events {
@@ -130,7 +130,7 @@ async fn observe(service: &Service, events: &[RecordedEvent]) -> Result<(), Erro
             for entry in case.read().history().entries() {
                 index.list_holders(&number, &entry.event, entry.effective_at);
             }
-            Ok::<_, Error>(())
+            Ok::<_, CommandError>(())
         })
         .buffer_unordered(LOOK_UPS_MAX)
         .try_collect::<()>()
@@ -179,15 +179,15 @@ async fn discharge_until_done(service: &Service, obligation: Obligation, attempt
 }
 
 /// Logs an error without its text, which may name a case if it is the sentence of a refusal.
-fn report(error: &Error, what: &str) {
+fn report(error: &CommandError, what: &str) {
     let kind = error.kind();
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     match error {
-        Error::Unavailable(_) | Error::Contended { .. } | Error::NotCaughtUp => {
+        CommandError::Unavailable(_) | CommandError::Contended { .. } | CommandError::NotCaughtUp => {
             tracing::warn!(kind, cause, "{what}");
         }
-        Error::Refused(refusal) => tracing::error!(kind, code = refusal.rule.code(), "{what}"),
-        Error::RevisionMismatch { .. } | Error::KeyReused { .. } | Error::Broken(_) => {
+        CommandError::Refused(refusal) => tracing::error!(kind, code = refusal.rule.code(), "{what}"),
+        CommandError::RevisionMismatch { .. } | CommandError::KeyReused { .. } | CommandError::Broken(_) => {
             tracing::error!(kind, cause, "{what}");
         }
     }

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::SNAPSHOT;
-use crate::{Error, Service, obligations::UnusableSnapshot};
+use crate::{CommandError, Service, obligations::UnusableSnapshot};
 
 /// The shortest time between two snapshots, so that a log which is being filled is not slowed down.
 const SAVE_PAUSE: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ const END_WAIT_MAX: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The log is out of reach, so that it is not known whether there is a snapshot.
-pub(super) async fn restore(service: &Service) -> Result<(), Error> {
+pub(super) async fn restore(service: &Service) -> Result<(), CommandError> {
     let (index, log) = (service.obligations(), service.log());
     if index.position() > 0 {
         return Ok(());

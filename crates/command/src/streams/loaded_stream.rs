@@ -12,7 +12,7 @@ use event_log::{
 };
 use uuid::Uuid;
 
-use crate::{Error, Outcome, Request, RequestDigest};
+use crate::{CommandError, Outcome, Request, RequestDigest};
 
 /// A stream up to the revision that was read last. It may be behind the log.
 #[derive(Debug)]
@@ -157,22 +157,23 @@ impl<H: StreamHistory> LoadedStream<H> {
 pub(crate) fn answer_to_request<H: StreamHistory>(
     loaded: &LoadedStream<H>,
     request: &Request,
-) -> Option<Result<Outcome, Error>> {
+) -> Option<Result<Outcome, CommandError>> {
     let digest = &request.request_digest;
     let followed = request.causation_id.and_then(|cause| loaded.command_after(cause, digest));
     answer_to_repeat(loaded, followed.unwrap_or(request.command_id), digest)
 }
 
-/// The answer to a command that the stream holds already: its events, or [`Error::KeyReused`] if
-/// another request recorded them. `None` if the stream does not hold it.
+/// The answer to a command that the stream holds already: its events, or
+/// [`CommandError::KeyReused`] if another request recorded them. `None` if the stream does not hold
+/// it.
 pub(crate) fn answer_to_repeat<H: StreamHistory>(
     loaded: &LoadedStream<H>,
     command_id: CommandId,
     request_digest: &RequestDigest,
-) -> Option<Result<Outcome, Error>> {
+) -> Option<Result<Outcome, CommandError>> {
     if request_digest.matches(loaded.request_digest(command_id)?) {
         loaded.outcome_of(command_id).map(Ok)
     } else {
-        Some(Err(Error::KeyReused { command_id }))
+        Some(Err(CommandError::KeyReused { command_id }))
     }
 }

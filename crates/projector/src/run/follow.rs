@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use views::checkpoint::Checkpoint;
 
 use super::{Projector, Status, with_timeout};
-use crate::{Error, checkpoint::check_is_of, live::LiveProjection};
+use crate::{ProjectorError, checkpoint::check_is_of, live::LiveProjection};
 
 /// How long a batch may take, its histories read and its rows written: far longer than any does.
 /// The way to Postgres may have gone silent for the batch's connection alone.
@@ -74,7 +74,7 @@ impl Projector<'_> {
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
         mut near: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ProjectorError> {
         let mut live = LiveProjection::new(self.log.clone());
         with_timeout(BATCH_MAX, live.try_aside_again(connection, *checkpoint)).await?;
         let mut read_ahead = ReadAhead::start(&self.log, checkpoint.position);

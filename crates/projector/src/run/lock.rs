@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::watch, time::sleep};
 
 use super::{Status, with_timeout};
-use crate::{Error, schema};
+use crate::{ProjectorError, schema};
 
 /// How often a stand-by asks whether the lock is free, and the holder whether it still has it.
 pub(super) const LOCK_INTERVAL: Duration = Duration::from_millis(500);
@@ -30,7 +30,10 @@ impl ProjectorLock {
     /// Waits for the lock. Asks again and again rather than waiting inside Postgres: a statement
     /// that waits keeps its snapshot, which would keep Postgres from vacuuming for as long as the
     /// projector stands by.
-    pub(super) async fn take(options: &PgConnectOptions, status: &watch::Sender<Status>) -> Result<Self, Error> {
+    pub(super) async fn take(
+        options: &PgConnectOptions,
+        status: &watch::Sender<Status>,
+    ) -> Result<Self, ProjectorError> {
         let life = [("idle_session_timeout", LOCK_LIFE.as_millis().to_string())];
         let options = options.clone().options(life);
         let mut connection = with_timeout(LOCK_TIMEOUT, PgConnection::connect_with(&options)).await?;

@@ -35,14 +35,14 @@ pub use self::status::{FatalStop, Status};
 
 use self::lock::{LOCK_LIFE, ProjectorLock};
 use crate::{
-    Error,
+    ProjectorError,
     checkpoint::check_is_of,
     schema::{self, SCHEMA},
 };
 
 /// How a projector works. The defaults fit; tests choose others.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ProjectorSettings {
     /// Most events in one transaction: as many as keep a reader waiting for some tens of
     /// milliseconds.
     pub batch_events_max: usize,
@@ -51,7 +51,7 @@ pub struct Settings {
     pub rebuild_events_min: u64,
 }
 
-impl Default for Settings {
+impl Default for ProjectorSettings {
     fn default() -> Self {
         Self { batch_events_max: 1_000, rebuild_events_min: 20_000 }
     }
@@ -80,7 +80,7 @@ const RETRY_RESET: Duration = Duration::from_secs(10);
 pub async fn run(
     log: SharedLog,
     views: PgPool,
-    settings: Settings,
+    settings: ProjectorSettings,
     status: watch::Sender<Status>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), FatalStop> {
@@ -132,7 +132,7 @@ fn connect_options(views: &PgPool) -> PgConnectOptions {
 struct Projector<'a> {
     log: SharedLog,
     options: PgConnectOptions,
-    settings: Settings,
+    settings: ProjectorSettings,
     status: &'a watch::Sender<Status>,
     /// Held while a batch is projected.
     batch: Mutex<()>,
@@ -144,7 +144,7 @@ impl Projector<'_> {
         loop {
             let begun = Instant::now();
             let Err(error) = self.session().await;
-            if let Error::Fenced { epoch } = error {
+            if let ProjectorError::Fenced { epoch } = error {
                 // Not a failure: another projector, or a rebuild by hand, has gone on from where
                 // this one was.
                 tracing::info!(epoch, "the views have been taken over from the projector with epoch {epoch}");
@@ -165,16 +165,16 @@ impl Projector<'_> {
     }
 
     /// Waits for the lock and projects for as long as it holds.
-    async fn session(&self) -> Result<Infallible, Error> {
+    async fn session(&self) -> Result<Infallible, ProjectorError> {
         let mut lock = ProjectorLock::take(&self.options, self.status).await?;
         tokio::select! {
             biased;
-            lost = lock.until_lost() => Err(Error::LockLost(lost)),
+            lost = lock.until_lost() => Err(ProjectorError::LockLost(lost)),
             failed = self.project() => failed,
         }
     }
 
-    async fn project(&self) -> Result<Infallible, Error> {
+    async fn project(&self) -> Result<Infallible, ProjectorError> {
         let options = schema::as_owner(&self.options).await?;
         let mut connection = PgConnection::connect_with(&options).await?;
         schema::migrate_on(&mut connection).await?;

@@ -8,7 +8,7 @@ use views::{VIEWS_VERSION, aside::StreamAside, checkpoint::Checkpoint};
 
 use super::{Projector, Status, lock::LOCK_INTERVAL, stopped_rebuild};
 use crate::{
-    Error,
+    ProjectorError,
     aside::{self, STREAMS_ASIDE_MAX},
     rebuild::{self, BuildProgress},
     schema::{self, SCHEMA},
@@ -45,11 +45,11 @@ impl Projector<'_> {
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
         head: u64,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ProjectorError> {
         let next = schema::next_name(checkpoint.epoch);
         let aside = stopped_rebuild::still_aside(&self.log, head, &next, connection).await?;
         if aside.len() > STREAMS_ASIDE_MAX {
-            return Err(Error::TooManyAside { streams: aside.into_iter().map(|row| row.stream).collect() });
+            return Err(ProjectorError::TooManyAside { streams: aside.into_iter().map(|row| row.stream).collect() });
         }
         let (lost, _) = lost_and_later(aside, connection, *checkpoint).await?;
         if let Some(lost) = lost.into_iter().next() {
@@ -68,15 +68,15 @@ impl Projector<'_> {
             progress(BuildProgress::Reading { position: 0, to });
             match rebuild::fill(&self.log, &target, progress).await {
                 Ok(filled) => break filled,
-                Err(Error::Log(LogError::Damaged { position, .. }))
+                Err(ProjectorError::Log(LogError::Damaged { position, .. }))
                     if checkpoint.position < position && position <= to =>
                 {
                     to = position - 1;
                 }
-                Err(Error::TooManyAside { streams }) => {
+                Err(ProjectorError::TooManyAside { streams }) => {
                     schema::drop_schema(connection, &next).await?;
                     stopped_rebuild::remember(&streams, connection).await?;
-                    return Err(Error::TooManyAside { streams });
+                    return Err(ProjectorError::TooManyAside { streams });
                 }
                 Err(error) => return Err(error),
             }
@@ -94,7 +94,11 @@ impl Projector<'_> {
 
 /// Fails where the views in the schema `next` lack a stream that the serving ones have: these are
 /// then better.
-async fn check_loses_nothing(connection: &mut PgConnection, next: &str, serving: Checkpoint) -> Result<(), Error> {
+async fn check_loses_nothing(
+    connection: &mut PgConnection,
+    next: &str,
+    serving: Checkpoint,
+) -> Result<(), ProjectorError> {
     let added = aside::read_in(next, &mut *connection).await?;
     let (lost, later) = lost_and_later(added, connection, serving).await?;
     later.iter().for_each(aside::log);
@@ -117,6 +121,6 @@ async fn lost_and_later(
     Ok(aside.into_iter().partition(|row| row.position <= serving.position))
 }
 
-fn loses(StreamAside { position, event_type, .. }: StreamAside) -> Error {
-    Error::AsideInRebuild { position, event_type }
+fn loses(StreamAside { position, event_type, .. }: StreamAside) -> ProjectorError {
+    ProjectorError::AsideInRebuild { position, event_type }
 }

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use views::{VIEWS_VERSION, aside::StreamAside};
 
 use crate::{
-    Error, aside,
+    ProjectorError, aside,
     schema::{self, SCHEMA},
 };
 
@@ -52,7 +52,7 @@ pub(super) async fn still_aside(
     head: u64,
     next: &str,
     connection: &mut PgConnection,
-) -> Result<Vec<StreamAside>, Error> {
+) -> Result<Vec<StreamAside>, ProjectorError> {
     let streams = read(connection).await?;
     if streams.is_empty() {
         return Ok(Vec::new());

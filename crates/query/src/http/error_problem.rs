@@ -6,7 +6,7 @@ use event_log::LogError;
 use http_api::{Problem, problem::Fault};
 use views::{CasePeriodRow, aside::StreamAside};
 
-use crate::{Error, checkpoint_watch, error::is_outage, past::PastError, present::case::CaseAt};
+use crate::{QueryError, checkpoint_watch, error::is_outage, past::PastError, present::case::CaseAt};
 
 impl From<PastError> for Problem {
     fn from(error: PastError) -> Self {
@@ -22,29 +22,32 @@ impl From<PastError> for Problem {
     }
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
         Self::from(&error)
     }
 }
 
-impl From<&Error> for Problem {
-    fn from(error: &Error) -> Self {
+impl From<&QueryError> for Problem {
+    fn from(error: &QueryError) -> Self {
         match error {
-            Error::Shared(error) => Self::from(&**error),
-            Error::Aside(aside) => damaged(aside),
-            Error::Views(error) if is_outage(error) => {
+            QueryError::Shared(error) => Self::from(&**error),
+            QueryError::Aside(aside) => damaged(aside),
+            QueryError::Views(error) if is_outage(error) => {
                 tracing::warn!(error = error as &dyn std::error::Error, "the views cannot be read for now");
                 Problem::unavailable("views-unavailable", "The views cannot be read for now. Please try again.")
             }
-            Error::Log(LogError::Unavailable(source)) => {
+            QueryError::Log(LogError::Unavailable(source)) => {
                 tracing::warn!(
                     error = source.as_ref() as &dyn std::error::Error,
                     "the event log cannot be read for now"
                 );
                 Problem::unavailable("event-store-unavailable", "The event store cannot be reached. Please try again.")
             }
-            Error::Views(_) | Error::Log(LogError::Damaged { .. }) | Error::MergeCircle { .. } | Error::Damaged(_) => {
+            QueryError::Views(_)
+            | QueryError::Log(LogError::Damaged { .. })
+            | QueryError::MergeCircle { .. }
+            | QueryError::Damaged(_) => {
                 tracing::error!(error = error as &dyn std::error::Error, "a question cannot be answered");
                 Problem::internal()
             }

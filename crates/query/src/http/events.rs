@@ -28,7 +28,7 @@ use utoipa::IntoParams;
 
 use super::answer::Answer;
 use crate::{
-    Error, QueryState,
+    QueryError, QueryState,
     feed::{self, EventFilter, EventType},
 };
 
@@ -108,7 +108,7 @@ pub(super) async fn events(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let head = state.log.head().await.map_err(Error::from)?;
+    let head = state.log.head().await.map_err(QueryError::from)?;
     let mut filter = EventFilter::new(query.types.map(|EventTypes(types)| types).unwrap_or_default(), query.prison);
     if let Some(number) = &query.prisoner {
         filter = filter.of_case(&state.log, number).await?;
@@ -120,7 +120,7 @@ pub(super) async fn events(
     let after = query.after.unwrap_or_default();
     if !wants_stream(&headers) {
         let limit = query.limit.unwrap_or_default().rows();
-        let page = feed::page(&state.log, &mut filter, after, head, limit).await.map_err(Error::from)?;
+        let page = feed::page(&state.log, &mut filter, after, head, limit).await.map_err(QueryError::from)?;
         let events: Vec<EventDocument> = page.events.iter().map(EventDocument::from).collect();
         let next = page.is_more.then_some(page.position);
         return Ok(Answer::new(page.position, events).with_next_after(next, &uri).into_response());
@@ -191,7 +191,7 @@ impl EventStream {
         head: u64,
         ending: watch::Receiver<bool>,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, QueryError> {
         // A case's events are found by its numbers; only those after the log's end are searched for
         // among all events.
         let (page, follow_after) = match filter.of_case_alone(log, after, head).await? {
@@ -210,7 +210,7 @@ impl EventStream {
     }
 
     /// The next bytes to send, as soon as there are any; `None` when the service ends.
-    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    async fn next(&mut self) -> Result<Option<Bytes>, QueryError> {
         loop {
             if *self.ending.borrow() {
                 return Ok(None);
@@ -238,7 +238,7 @@ impl EventStream {
 
     /// The next of the events read that pass the filter, as many as one chunk takes; `None` where
     /// there are none.
-    fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+    fn chunk(&mut self) -> Result<Option<Bytes>, QueryError> {
         let mut chunk = String::new();
         while chunk.len() < CHUNK_BYTES
             && let Some(recorded) = self.page.next()
@@ -273,7 +273,7 @@ fn json_error(recorded: &LogEvent, error: &serde_json::Error) -> LogError {
 }
 
 /// Logs why a stream ends; its client only sees that it does.
-fn log_failure(error: LogError) -> Error {
+fn log_failure(error: LogError) -> QueryError {
     tracing::warn!(error = &error as &dyn std::error::Error, "a stream of events ends before its client wanted it to");
     error.into()
 }

@@ -79,9 +79,9 @@ pub(super) async fn projections(
 ) -> Result<Response, Problem> {
     let checkpoint = checkpoint::read(&state.views).await?;
     let streams_aside = aside::count(&state.views).await?;
-    let missing = Lag::measure(&state.log, checkpoint.position).await.map_err(crate::Error::from)?;
+    let missing = Lag::measure(&state.log, checkpoint.position).await.map_err(crate::QueryError::from)?;
     let lag = missing.since.map(|since| state.now() - since);
-    let is_of_log = checkpoint::is_of(checkpoint, &state.log).await.map_err(crate::Error::from)?;
+    let is_of_log = checkpoint::is_of(checkpoint, &state.log).await.map_err(crate::QueryError::from)?;
     let state_of_views = match (is_of_log, missing.events) {
         (false, _) => ProjectionState::OtherLog,
         (true, 0) => ProjectionState::Current,

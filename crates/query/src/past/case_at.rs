@@ -22,7 +22,7 @@ use views::{CasePeriodRow, PrisonerCaseRow};
 
 use super::{PastError, histories::Histories, point::Point};
 use crate::{
-    Error, QueryState,
+    QueryError, QueryState,
     present::{
         case::{self, CaseAt},
         checkpoint, snapshot,
@@ -61,7 +61,7 @@ pub(crate) async fn cases_at(
     let mut views = snapshot(&state.views).await?;
     let position = checkpoint::read(&mut *views).await?.position;
     let found = case::each_at(&mut views, asked).await?;
-    views.commit().await.map_err(Error::from)?;
+    views.commit().await.map_err(QueryError::from)?;
     let mut histories = Histories::new(&state.log, Point { position });
     let mut cases = Vec::with_capacity(numbers.len());
     for (number, (_, case)) in numbers.iter().zip(found) {
@@ -93,7 +93,7 @@ async fn or_from_log(
     asked: &PrisonerNumber,
     case: CaseAt,
     on: DateTime<Utc>,
-) -> Result<CaseAt, Error> {
+) -> Result<CaseAt, QueryError> {
     let CaseAt::NotYet(_) = case else { return Ok(case) };
     histories.read_survivors(slice::from_ref(asked)).await?;
     case_in_log(histories, asked, on).await
@@ -105,7 +105,7 @@ async fn case_in_log(
     histories: &mut Histories<'_>,
     asked: &PrisonerNumber,
     on: DateTime<Utc>,
-) -> Result<CaseAt, Error> {
+) -> Result<CaseAt, QueryError> {
     let Some(number) = histories.answering_number(asked)? else { return Ok(CaseAt::Unknown) };
     let own = histories.get(&number).map(own_periods).unwrap_or_default();
     let mut then = own.into_iter().find(|period| period.holds_at(on));
@@ -149,7 +149,7 @@ async fn periods_before(
     histories: &mut Histories<'_>,
     asked: &PrisonerNumber,
     number: &PrisonerNumber,
-) -> Result<Vec<CasePeriodRow>, Error> {
+) -> Result<Vec<CasePeriodRow>, QueryError> {
     let removed = histories.read_removed(asked).await?;
     let Some(survivor) = histories.get(number) else { return Ok(Vec::new()) };
     let removed = removed.iter().filter_map(|(merged_at, number)| Some((*merged_at, histories.get(number)?)));

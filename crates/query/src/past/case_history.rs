@@ -15,7 +15,7 @@ use super::{
     histories::{FromEvents, Histories},
     point::Point,
 };
-use crate::Error;
+use crate::QueryError;
 
 /// An entry of a case's history.
 #[derive(Debug)]
@@ -94,13 +94,13 @@ pub(crate) async fn case_history_to(
     log: &SharedLog,
     number: &PrisonerNumber,
     position: u64,
-) -> Result<Vec<CaseEntry>, Error> {
+) -> Result<Vec<CaseEntry>, QueryError> {
     let case = events_of_case(log, number, Point { position }).await?;
     Ok(case.map_or(Vec::new(), |case| entries_in_order(case.survivor, case.removed)))
 }
 
 /// Every entry recorded under this very number, in that order, and the position that they are of.
-pub(crate) async fn own_entries(log: &SharedLog, number: &PrisonerNumber) -> Result<(u64, Vec<CaseEntry>), Error> {
+pub(crate) async fn own_entries(log: &SharedLog, number: &PrisonerNumber) -> Result<(u64, Vec<CaseEntry>), QueryError> {
     let position = log.head().await?;
     let read = log.read_streams_to(&[Stream::Prisoner(number.clone())], position).await?;
     let events = read.into_iter().flatten().collect::<Vec<_>>();
@@ -149,7 +149,11 @@ struct EventsOfCase {
 /// The events of the case that a number belongs to, as far as they were known at a point: those of
 /// the number that answers, and those of every number under which the case was known before.
 /// `None` where nothing was known.
-async fn events_of_case(log: &SharedLog, asked: &PrisonerNumber, point: Point) -> Result<Option<EventsOfCase>, Error> {
+async fn events_of_case(
+    log: &SharedLog,
+    asked: &PrisonerNumber,
+    point: Point,
+) -> Result<Option<EventsOfCase>, QueryError> {
     let mut histories = Histories::<EventsOfNumber>::new(log, point);
     histories.read_survivors(std::slice::from_ref(asked)).await?;
     let Some(survivor) = histories.answering_number(asked)? else { return Ok(None) };

@@ -2,7 +2,7 @@
 
 use event_log::KnownAtError;
 
-use crate::Error;
+use crate::QueryError;
 
 /// Why a question about the past has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum PastError {
     ViewsBehind,
     /// An outage, damage or a bug.
     #[error(transparent)]
-    Failure(#[from] Error),
+    Failure(#[from] QueryError),
 }
 
 impl From<KnownAtError> for PastError {

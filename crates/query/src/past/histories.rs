@@ -16,7 +16,7 @@ use event_log::{LogError, RecordedEvent, SharedLog, history::fold};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::point::Point;
-use crate::Error;
+use crate::QueryError;
 
 /// Streams read from the log at once; bounds the memory of an answer.
 const STREAMS_READ_MAX: usize = 250;
@@ -65,7 +65,7 @@ impl<'l, H: FromEvents> Histories<'l, H> {
     }
 
     /// Reads those of the numbers that were not read yet.
-    pub(super) async fn read(&mut self, numbers: impl IntoIterator<Item = PrisonerNumber>) -> Result<(), Error> {
+    pub(super) async fn read(&mut self, numbers: impl IntoIterator<Item = PrisonerNumber>) -> Result<(), QueryError> {
         let unread: BTreeSet<PrisonerNumber> =
             numbers.into_iter().filter(|number| !self.read.contains_key(number)).collect();
         self.read.extend(unread.iter().map(|number| (number.clone(), None)));
@@ -85,7 +85,7 @@ impl<'l, H: FromEvents> Histories<'l, H> {
 
     /// Reads the numbers and, of those that had been merged, the numbers that they were merged
     /// into.
-    pub(super) async fn read_survivors(&mut self, numbers: &[PrisonerNumber]) -> Result<(), Error> {
+    pub(super) async fn read_survivors(&mut self, numbers: &[PrisonerNumber]) -> Result<(), QueryError> {
         let mut numbers = numbers.to_vec();
         while !numbers.is_empty() {
             self.read(numbers.iter().cloned()).await?;
@@ -99,7 +99,10 @@ impl<'l, H: FromEvents> Histories<'l, H> {
     /// for `asked`, each with the position of its merge: those that the number took over, those
     /// that were merged into them, and those between `asked` and it that no number took over yet.
     /// Reads all of them; [`Self::read_survivors`] must have read `asked`.
-    pub(super) async fn read_removed(&mut self, asked: &PrisonerNumber) -> Result<Vec<(u64, PrisonerNumber)>, Error> {
+    pub(super) async fn read_removed(
+        &mut self,
+        asked: &PrisonerNumber,
+    ) -> Result<Vec<(u64, PrisonerNumber)>, QueryError> {
         let mut chain = self.known_chain(asked)?;
         let Some(survivor) = chain.pop().and_then(|number| self.get(&number)) else { return Ok(Vec::new()) };
         let mut unread = RemovedNumbers::of(survivor.history());
@@ -135,13 +138,13 @@ impl<'l, H: FromEvents> Histories<'l, H> {
     /// The number whose history answers for a number: itself, or once it had been merged the
     /// survivor, as soon as anything was known of that one. `None` where nothing was known.
     /// [`Self::read_survivors`] must have read the number.
-    pub(super) fn answering_number(&self, asked: &PrisonerNumber) -> Result<Option<PrisonerNumber>, Error> {
+    pub(super) fn answering_number(&self, asked: &PrisonerNumber) -> Result<Option<PrisonerNumber>, QueryError> {
         Ok(self.known_chain(asked)?.pop())
     }
 
     /// The number and those that its case goes on under, in order, as far as anything was known of
     /// them: the survivor of a merge whose second half is not recorded may have no history.
-    fn known_chain(&self, asked: &PrisonerNumber) -> Result<Vec<PrisonerNumber>, Error> {
+    fn known_chain(&self, asked: &PrisonerNumber) -> Result<Vec<PrisonerNumber>, QueryError> {
         let survivor_of = |number: &PrisonerNumber| self.own(number)?.survivor.clone();
         let chain = SurvivorChain::follow_all(asked.clone(), survivor_of)?;
         let numbers = chain.links().map(|ChainLink { number, .. }| number);
@@ -156,7 +159,7 @@ pub(super) async fn map_histories<T: Send + 'static, C: Default + Extend<T>>(
     numbers: Vec<PrisonerNumber>,
     point: Point,
     fold: impl Fn(History) -> Option<T> + Clone + Send + 'static,
-) -> Result<C, Error> {
+) -> Result<C, QueryError> {
     map_streams(log, numbers, point, move |number, events| Ok(fold(History::from_events(number, events)?))).await
 }
 
@@ -167,7 +170,7 @@ async fn map_streams<T: Send + 'static, C: Default + Extend<T>>(
     numbers: Vec<PrisonerNumber>,
     point: Point,
     make: impl Fn(PrisonerNumber, &[RecordedEvent]) -> Result<Option<T>, LogError> + Clone + Send + 'static,
-) -> Result<C, Error> {
+) -> Result<C, QueryError> {
     let mut reads = stream::iter(chunks(numbers))
         .map(|numbers| {
             let make = make.clone();
@@ -190,7 +193,11 @@ async fn map_streams<T: Send + 'static, C: Default + Extend<T>>(
 }
 
 /// A prison's history as it was known at a point.
-pub(super) async fn prison_history(log: &SharedLog, code: PrisonCode, point: Point) -> Result<prison::History, Error> {
+pub(super) async fn prison_history(
+    log: &SharedLog,
+    code: PrisonCode,
+    point: Point,
+) -> Result<prison::History, QueryError> {
     let read = log.read_streams_to(&[Stream::Prison(code.clone())], point.position).await?;
     Ok(run_blocking(move || fold(code, read.iter().flatten())).await?)
 }

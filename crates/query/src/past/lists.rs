@@ -30,7 +30,7 @@ use super::{
     point::Point,
 };
 use crate::{
-    Error, QueryState,
+    QueryError, QueryState,
     present::{
         ViewRows,
         allocation_months::{self, AllocationMonth, CountedAllocation},
@@ -86,7 +86,7 @@ pub(crate) async fn case_lists<const N: usize>(
         extent = ListExtent::of(&read);
         found.push(read.rows);
     }
-    views.commit().await.map_err(Error::from)?;
+    views.commit().await.map_err(QueryError::from)?;
     if let Some(point) = point {
         extent.position = point.position;
         let filters = lists.iter().map(|list| list.filter.clone()).collect();
@@ -117,7 +117,7 @@ async fn cases_changed_since(
     point: Point,
     at: DateTime<Utc>,
     filters: Vec<CaseFilter>,
-) -> Result<BTreeMap<PrisonerNumber, CasePeriodRow>, Error> {
+) -> Result<BTreeMap<PrisonerNumber, CasePeriodRow>, QueryError> {
     let numbers = match scope {
         CaseListScope::Prison(prison) => {
             case_prison::changed_since_at_prison(&state.views, prison, Some(at), point.position).await?
@@ -137,7 +137,7 @@ async fn cases_changed_since(
 /// A prison's POMs by name with the cases that each holds there, and the extent of the answer.
 ///
 /// # Errors
-/// [`Error::Aside`] where the views leave out the prison, or as any list.
+/// [`QueryError::Aside`] where the views leave out the prison, or as any list.
 pub(crate) async fn roster(
     state: &QueryState,
     prison: &PrisonCode,
@@ -203,7 +203,7 @@ pub(crate) async fn months(
 /// and the extent of the answer.
 ///
 /// # Errors
-/// [`Error::Aside`] where the views leave out the prison that is asked about, or as any list.
+/// [`QueryError::Aside`] where the views leave out the prison that is asked about, or as any list.
 pub(crate) async fn contacts(
     state: &QueryState,
     list: &ContactList,
@@ -239,7 +239,7 @@ pub(crate) async fn contacts(
 pub(crate) async fn contacts_of_prisoners(
     state: &QueryState,
     numbers: &BTreeSet<PrisonerNumber>,
-) -> Result<ViewRows<NomisContactRow>, Error> {
+) -> Result<ViewRows<NomisContactRow>, QueryError> {
     let mut read = nomis_contact::of_prisoners(&state.views, numbers).await?;
     for aside in std::mem::take(&mut read.aside) {
         let Stream::Prison(code) = aside.stream else { continue };
@@ -252,10 +252,10 @@ pub(crate) async fn contacts_of_prisoners(
 }
 
 /// Fails where the views leave out a prison.
-fn check_has_prison(aside: &[StreamAside], prison: &PrisonCode) -> Result<(), Error> {
+fn check_has_prison(aside: &[StreamAside], prison: &PrisonCode) -> Result<(), QueryError> {
     let stream = Stream::Prison(prison.clone());
     let found = aside.iter().find(|aside| aside.stream == stream);
-    found.map_or(Ok(()), |found| Err(Error::Aside(Box::new(found.clone()))))
+    found.map_or(Ok(()), |found| Err(QueryError::Aside(Box::new(found.clone()))))
 }
 
 /// Fails where one of the streams aside named any of the POMs at a position: as one on the roster,
@@ -266,7 +266,7 @@ pub(crate) async fn check_names_no_pom(
     position: u64,
     staff_ids: &[StaffId],
     at: DateTime<Utc>,
-) -> Result<(), Error> {
+) -> Result<(), QueryError> {
     let point = Point { position };
     for aside in aside {
         let names_one = match &aside.stream {
@@ -283,7 +283,7 @@ pub(crate) async fn check_names_no_pom(
             }
         };
         if names_one {
-            return Err(Error::Aside(Box::new(aside)));
+            return Err(QueryError::Aside(Box::new(aside)));
         }
     }
     Ok(())

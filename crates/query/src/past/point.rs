@@ -3,7 +3,7 @@
 use event_log::{KnownAt, SharedLog};
 
 use super::PastError;
-use crate::Error;
+use crate::QueryError;
 
 /// Everything in the log up to a position, and nothing after it. An instant becomes a position
 /// before anything is read, so that a whole answer is of one point.
@@ -17,7 +17,7 @@ impl Point {
     pub(super) async fn of(log: &SharedLog, known_at: impl Into<Option<KnownAt>>) -> Result<Self, PastError> {
         let position = match known_at.into() {
             Some(known_at) => known_at.position(log).await?,
-            None => log.head().await.map_err(Error::from)?,
+            None => log.head().await.map_err(QueryError::from)?,
         };
         Ok(Self { position })
     }

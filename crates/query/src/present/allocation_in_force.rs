@@ -9,7 +9,7 @@ use super::{
     aside::{damaged_case, damaged_cases, read_damaged_case, streams_aside},
     read_named,
 };
-use crate::Error;
+use crate::QueryError;
 
 /// A primary POM's holding of a case, with the allocation that it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,12 +43,12 @@ macro_rules! in_force {
 /// The allocations in force of these numbers, merged ones followed; numbers without one are absent.
 ///
 /// # Errors
-/// [`Error::Aside`] where the case of any of them is damaged: it would look as if it had none.
+/// [`QueryError::Aside`] where the case of any of them is damaged: it would look as if it had none.
 pub(crate) async fn in_force_of_prisoners(
     views: &PgPool,
     numbers: &[PrisonerNumber],
     at: DateTime<Utc>,
-) -> Result<ViewRows<AllocationInForce>, Error> {
+) -> Result<ViewRows<AllocationInForce>, QueryError> {
     // `UNION`, not `UNION ALL`: a circle, which the rules refuse, would come to an end all the
     // same.
     const SQL: &str = concat!(
@@ -90,13 +90,13 @@ pub(crate) async fn in_force_of_prisoners(
 /// The allocations in force of these POMs, by POM and case.
 ///
 /// # Errors
-/// [`Error::Aside`] where any of the cases is damaged: the allocation may be that of a number that
-/// was merged into it, and would look as if it had no note.
+/// [`QueryError::Aside`] where any of the cases is damaged: the allocation may be that of a number
+/// that was merged into it, and would look as if it had no note.
 pub(crate) async fn in_force_of_poms(
     views: &mut PgConnection,
     staff_ids: &[StaffId],
     at: DateTime<Utc>,
-) -> Result<ViewRows<AllocationInForce>, Error> {
+) -> Result<ViewRows<AllocationInForce>, QueryError> {
     const SQL: &str = concat!(
         "WITH RECURSIVE ",
         damaged_cases!(),
@@ -121,12 +121,12 @@ pub(crate) async fn in_force_of_poms(
 }
 
 /// Fails where the case of a row is damaged.
-fn check_undamaged(row: &PgRow) -> Result<(), Error> {
-    read_damaged_case(row)?.map_or(Ok(()), |aside| Err(Error::Aside(aside)))
+fn check_undamaged(row: &PgRow) -> Result<(), QueryError> {
+    read_damaged_case(row)?.map_or(Ok(()), |aside| Err(QueryError::Aside(aside)))
 }
 
 impl AllocationInForce {
-    fn read(row: NamedColumns<'_>, asked: Option<String>) -> Result<Self, Error> {
+    fn read(row: NamedColumns<'_>, asked: Option<String>) -> Result<Self, QueryError> {
         Ok(Self {
             asked,
             number: row.word("prisoner_number")?,

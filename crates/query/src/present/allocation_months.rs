@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use views::{AllocationKind, AllocationRow};
 
 use super::{NamedColumns, ViewRows, aside::streams_aside, bigint, read_named};
-use crate::Error;
+use crate::QueryError;
 
 /// The allocations of a prison in a month.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +46,7 @@ pub(crate) async fn unchanged_since(
     views: &PgPool,
     prison: &PrisonCode,
     position: u64,
-) -> Result<Vec<CountedAllocation>, Error> {
+) -> Result<Vec<CountedAllocation>, QueryError> {
     const SQL: &str = "
         SELECT a.prisoner_number, a.month, a.kind = 'REALLOCATION' AS is_reallocation, a.is_override, a.days_waited
         FROM allocation a JOIN prisoner_case c ON c.prisoner_number = a.prisoner_number
@@ -125,7 +125,7 @@ fn median(days: &[i32]) -> Option<f64> {
 }
 
 /// A prison's months in which there was anything, in order.
-pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<ViewRows<AllocationMonth>, Error> {
+pub(crate) async fn by_month(views: &PgPool, prison: &PrisonCode) -> Result<ViewRows<AllocationMonth>, QueryError> {
     const SQL: &str = concat!(
         "SELECT v.position AS ledger_position, ",
         streams_aside!(),

@@ -7,7 +7,7 @@
 use sqlx::{PgPool, Row as _, postgres::PgRow};
 use views::aside::StreamAside;
 
-use crate::Error;
+use crate::QueryError;
 
 /// A select item: the streams aside, as JSON; null where there is none.
 macro_rules! streams_aside {
@@ -45,13 +45,13 @@ macro_rules! damaged_case {
 pub(super) use damaged_case;
 
 /// The streams aside, of a row that selects [`streams_aside!`].
-pub(super) fn read_streams(row: &PgRow) -> Result<Vec<StreamAside>, Error> {
+pub(super) fn read_streams(row: &PgRow) -> Result<Vec<StreamAside>, QueryError> {
     let json: Option<&str> = row.try_get("streams_aside")?;
     json.map_or(Ok(Vec::new()), |json| serde_json::from_str(json).map_err(|error| decode_error(error).into()))
 }
 
 /// The stream aside for which a case is damaged, of a row that selects [`damaged_case!`].
-pub(super) fn read_damaged_case(row: &PgRow) -> Result<Option<Box<StreamAside>>, Error> {
+pub(super) fn read_damaged_case(row: &PgRow) -> Result<Option<Box<StreamAside>>, QueryError> {
     let json: Option<&str> = row.try_get("damaged_case")?;
     Ok(json.map(serde_json::from_str).transpose().map_err(decode_error)?)
 }
@@ -61,7 +61,7 @@ fn decode_error(error: serde_json::Error) -> sqlx::Error {
 }
 
 /// How many streams are aside.
-pub(crate) async fn count(views: &PgPool) -> Result<usize, Error> {
+pub(crate) async fn count(views: &PgPool) -> Result<usize, QueryError> {
     let streams: i64 = sqlx::query_scalar("SELECT count(*) FROM stream_aside").fetch_one(views).await?;
     Ok(usize::try_from(streams).unwrap_or_default())
 }

@@ -12,7 +12,7 @@ use super::{
     aside::{damaged_case, damaged_cases, read_damaged_case, streams_aside},
     position,
 };
-use crate::Error;
+use crate::QueryError;
 
 /// A case at an instant.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) type PositionedCase = (u64, CaseAt);
 pub(crate) async fn each_at(
     views: &mut PgConnection,
     cases: Vec<(PrisonerNumber, DateTime<Utc>)>,
-) -> Result<Vec<PositionedCase>, Error> {
+) -> Result<Vec<PositionedCase>, QueryError> {
     let mut answer: Vec<PositionedCase> = cases.iter().map(|_| (0, CaseAt::Unknown)).collect();
     let lookups = cases.into_iter().enumerate();
     let mut open: Vec<OpenLookup> =
@@ -74,7 +74,7 @@ async fn look_up_periods(
     views: &mut PgConnection,
     open: &mut Vec<OpenLookup>,
     answer: &mut [PositionedCase],
-) -> Result<(), Error> {
+) -> Result<(), QueryError> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "SELECT {}, (SELECT position FROM checkpoint) AS ledger_position, {}
@@ -120,7 +120,7 @@ async fn look_up_cases(
     views: &mut PgConnection,
     open: &mut Vec<OpenLookup>,
     answer: &mut [PositionedCase],
-) -> Result<(), Error> {
+) -> Result<(), QueryError> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "WITH RECURSIVE {}
@@ -164,8 +164,8 @@ async fn look_up_cases(
 /// How far the views have come, if the case of a number is not damaged; in one round trip.
 ///
 /// # Errors
-/// [`Error::Aside`] where it is, or the database fails.
-pub(crate) async fn check_undamaged(views: &PgPool, number: &PrisonerNumber) -> Result<u64, Error> {
+/// [`QueryError::Aside`] where it is, or the database fails.
+pub(crate) async fn check_undamaged(views: &PgPool, number: &PrisonerNumber) -> Result<u64, QueryError> {
     const SQL: &str = concat!(
         "WITH RECURSIVE ",
         damaged_cases!(),
@@ -184,7 +184,7 @@ pub(crate) async fn check_undamaged(views: &PgPool, number: &PrisonerNumber) -> 
     let rows = sqlx::query(SQL).bind(number.as_str()).fetch_all(views).await?;
     let position = position(&rows)?;
     match rows.first().map(read_damaged_case).transpose()?.flatten() {
-        Some(aside) => Err(Error::Aside(aside)),
+        Some(aside) => Err(QueryError::Aside(aside)),
         None => Ok(position),
     }
 }
@@ -195,7 +195,7 @@ enum CaseOrSurvivor {
 }
 
 /// Reads a period, the number of its case and the number that survived it.
-fn read_case(row: &PgRow) -> Result<CaseOrSurvivor, Error> {
+fn read_case(row: &PgRow) -> Result<CaseOrSurvivor, QueryError> {
     if let Some(aside) = read_damaged_case(row)? {
         return Ok(CaseOrSurvivor::Case(CaseAt::Damaged(aside)));
     }
@@ -211,8 +211,8 @@ fn read_case(row: &PgRow) -> Result<CaseOrSurvivor, Error> {
 }
 
 /// The rules refuse a circle of merges, so the view is wrong.
-fn too_many_merges(number: &PrisonerNumber) -> Error {
-    Error::Damaged(Damage {
+fn too_many_merges(number: &PrisonerNumber) -> QueryError {
+    QueryError::Damaged(Damage {
         table: "prisoner_case",
         column: "merged_into",
         row: number.to_string(),

@@ -6,7 +6,7 @@ use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
 use sqlx::PgPool;
 
 use super::{NamedColumns, bigint};
-use crate::Error;
+use crate::QueryError;
 
 /// The cases to which something has happened after `position`, of those that by then had been seen
 /// at the prison. Where an instant is given, only those that may have been there at it, by what was
@@ -16,7 +16,7 @@ pub(crate) async fn changed_since_at_prison(
     prison: &PrisonCode,
     at: Option<DateTime<Utc>>,
     position: u64,
-) -> Result<Vec<PrisonerNumber>, Error> {
+) -> Result<Vec<PrisonerNumber>, QueryError> {
     const SQL: &str = "
         SELECT seen.prisoner_number
         FROM case_prison seen JOIN prisoner_case c ON c.prisoner_number = seen.prisoner_number
@@ -33,7 +33,7 @@ pub(crate) async fn changed_since_around_pom(
     staff_id: StaffId,
     at: DateTime<Utc>,
     position: u64,
-) -> Result<Vec<PrisonerNumber>, Error> {
+) -> Result<Vec<PrisonerNumber>, QueryError> {
     const SQL: &str = "
         SELECT DISTINCT seen.prisoner_number
         FROM case_prison seen JOIN prisoner_case c ON c.prisoner_number = seen.prisoner_number
@@ -45,7 +45,7 @@ pub(crate) async fn changed_since_around_pom(
     numbers(&query.fetch_all(views).await?)
 }
 
-fn numbers(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<PrisonerNumber>, Error> {
+fn numbers(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<PrisonerNumber>, QueryError> {
     let key = "prisoner_number";
     rows.iter().map(|row| NamedColumns { table: "case_prison", key, row }.word(key)).collect()
 }

@@ -4,10 +4,10 @@ use event_log::{Bookmark, LogError, SharedLog};
 use sqlx::{PgExecutor, PgPool};
 use views::checkpoint::Checkpoint;
 
-use crate::Error;
+use crate::QueryError;
 
 /// Reads the checkpoint, in one round trip.
-pub(crate) async fn read(views: impl PgExecutor<'_>) -> Result<Checkpoint, Error> {
+pub(crate) async fn read(views: impl PgExecutor<'_>) -> Result<Checkpoint, QueryError> {
     Ok(views::checkpoint::read(views).await?)
 }
 
@@ -22,6 +22,6 @@ pub(crate) async fn is_of(checkpoint: Checkpoint, log: &SharedLog) -> Result<boo
 }
 
 /// The version of the views' server, in its own words.
-pub(crate) async fn server_version(views: &PgPool) -> Result<String, Error> {
+pub(crate) async fn server_version(views: &PgPool) -> Result<String, QueryError> {
     Ok(sqlx::query_scalar("SELECT version()").fetch_one(views).await?)
 }

@@ -23,14 +23,14 @@ use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
 use sqlx::{Decode, PgPool, Postgres, Row as _, Transaction, Type, postgres::PgRow};
 use views::{Damage, ViewTable, aside::StreamAside};
 
-use crate::Error;
+use crate::QueryError;
 
 /// How long a statement may run: far longer than any statement of these modules takes, far shorter
 /// than a caller's patience.
 pub(crate) const STATEMENT_TIMEOUT_MS: u64 = 10_000;
 
 /// One state of the views, and so one position, for the statements of an answer that needs several.
-pub(crate) async fn snapshot(views: &PgPool) -> Result<Transaction<'static, Postgres>, Error> {
+pub(crate) async fn snapshot(views: &PgPool) -> Result<Transaction<'static, Postgres>, QueryError> {
     Ok(views.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
 }
 
@@ -54,23 +54,23 @@ struct NamedColumns<'r> {
 
 impl<'r> NamedColumns<'r> {
     /// A column's value.
-    fn get<T: Decode<'r, Postgres> + Type<Postgres>>(self, column: &'static str) -> Result<T, Error> {
+    fn get<T: Decode<'r, Postgres> + Type<Postgres>>(self, column: &'static str) -> Result<T, QueryError> {
         Ok(self.row.try_get(column)?)
     }
 
     /// A column that counts and is never negative.
-    fn count(self, column: &'static str) -> Result<u64, Error> {
+    fn count(self, column: &'static str) -> Result<u64, QueryError> {
         let value: i64 = self.get(column)?;
         u64::try_from(value).map_err(|_| self.damage(column, &value.to_string()))
     }
 
     /// A column that holds one of the domain's words, or an identifier, as its text.
-    fn word<T: DeserializeOwned>(self, column: &'static str) -> Result<T, Error> {
+    fn word<T: DeserializeOwned>(self, column: &'static str) -> Result<T, QueryError> {
         self.optional_word(column)?.ok_or_else(|| self.damage(column, "null"))
     }
 
     /// The same, where it may be null.
-    fn optional_word<T: DeserializeOwned>(self, column: &'static str) -> Result<Option<T>, Error> {
+    fn optional_word<T: DeserializeOwned>(self, column: &'static str) -> Result<Option<T>, QueryError> {
         let text: Option<&str> = self.get(column)?;
         text.map(|text| {
             T::deserialize(IntoDeserializer::<WordError>::into_deserializer(text))
@@ -79,9 +79,9 @@ impl<'r> NamedColumns<'r> {
         .transpose()
     }
 
-    fn damage(self, column: &'static str, value: &str) -> Error {
+    fn damage(self, column: &'static str, value: &str) -> QueryError {
         let row = self.row.try_get::<&str, _>(self.key).unwrap_or("a row without a key").to_owned();
-        Error::Damaged(Damage { table: self.table, column, row, value: value.to_owned() })
+        QueryError::Damaged(Damage { table: self.table, column, row, value: value.to_owned() })
     }
 }
 
@@ -91,8 +91,8 @@ fn read_named<T>(
     rows: &[PgRow],
     table: &'static str,
     key: &'static str,
-    read: impl Fn(NamedColumns<'_>) -> Result<T, Error>,
-) -> Result<ViewRows<T>, Error> {
+    read: impl Fn(NamedColumns<'_>) -> Result<T, QueryError>,
+) -> Result<ViewRows<T>, QueryError> {
     let (position, aside) = extent(rows)?;
     let mut answer = Vec::with_capacity(rows.len());
     for row in rows {
@@ -107,8 +107,8 @@ fn read_named<T>(
 /// and, before them, the columns of a table; `convert` adds what the statement selects beside them.
 fn read_rows<R: ViewTable, T>(
     rows: &[PgRow],
-    convert: impl Fn(R, &PgRow) -> Result<T, Error>,
-) -> Result<ViewRows<T>, Error> {
+    convert: impl Fn(R, &PgRow) -> Result<T, QueryError>,
+) -> Result<ViewRows<T>, QueryError> {
     let (position, aside) = extent(rows)?;
     let mut answer = Vec::with_capacity(rows.len());
     for row in rows {
@@ -120,7 +120,7 @@ fn read_rows<R: ViewTable, T>(
 }
 
 /// The position and the streams aside beside the rows.
-fn extent(rows: &[PgRow]) -> Result<(u64, Vec<StreamAside>), Error> {
+fn extent(rows: &[PgRow]) -> Result<(u64, Vec<StreamAside>), QueryError> {
     let position = position(rows)?;
     let aside = rows.first().map_or(Ok(Vec::new()), aside::read_streams)?;
     Ok((position, aside))
@@ -128,8 +128,8 @@ fn extent(rows: &[PgRow]) -> Result<(u64, Vec<StreamAside>), Error> {
 
 /// The position beside the rows. Where there is no row at all, the checkpoint is missing: the views
 /// are being put in place.
-fn position(rows: &[PgRow]) -> Result<u64, Error> {
-    let row = rows.first().ok_or(Error::Views(sqlx::Error::RowNotFound))?;
+fn position(rows: &[PgRow]) -> Result<u64, QueryError> {
+    let row = rows.first().ok_or(QueryError::Views(sqlx::Error::RowNotFound))?;
     NamedColumns { table: "checkpoint", key: "ledger_position", row }.count("ledger_position")
 }
 

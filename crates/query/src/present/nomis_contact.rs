@@ -14,7 +14,7 @@ use uuid::Uuid;
 use views::{NomisContactRow, ViewTable as _};
 
 use super::{NamedColumns, ViewRows, aside::streams_aside, bigint, read_rows};
-use crate::Error;
+use crate::QueryError;
 
 /// A POM contact in NOMIS, and when its prison went onto OMiC.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +55,7 @@ pub(crate) async fn first(
     views: &PgPool,
     list: &ContactList,
     unchanged_since: Option<u64>,
-) -> Result<ViewRows<ContactAtPrison>, Error> {
+) -> Result<ViewRows<ContactAtPrison>, QueryError> {
     // The order is that of the key, byte by byte; the partial index on outstanding contacts keeps
     // this short.
     static SQL: LazyLock<String> = LazyLock::new(|| {
@@ -133,7 +133,11 @@ impl ContactList {
 }
 
 /// The prisons of a list to which something has happened after `position`, in order.
-pub(crate) async fn changed_since(views: &PgPool, list: &ContactList, position: u64) -> Result<Vec<PrisonCode>, Error> {
+pub(crate) async fn changed_since(
+    views: &PgPool,
+    list: &ContactList,
+    position: u64,
+) -> Result<Vec<PrisonCode>, QueryError> {
     const SQL: &str = r#"
         SELECT prison_code FROM prison
         WHERE position > $1 AND ($2::text IS NULL OR prison_code = $2)
@@ -153,7 +157,7 @@ pub(crate) async fn changed_since(views: &PgPool, list: &ContactList, position: 
 pub(crate) async fn of_prisoners(
     views: &PgPool,
     numbers: &BTreeSet<PrisonerNumber>,
-) -> Result<ViewRows<NomisContactRow>, Error> {
+) -> Result<ViewRows<NomisContactRow>, QueryError> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             r#"SELECT {}, v.position AS ledger_position, {}
@@ -176,7 +180,7 @@ impl ContactAtPrison {
         (prison_code.to_string(), prisoner_number.to_string(), *contact_id)
     }
 
-    fn read(contact: NomisContactRow, row: &PgRow) -> Result<Self, Error> {
+    fn read(contact: NomisContactRow, row: &PgRow) -> Result<Self, QueryError> {
         Ok(Self { contact, go_live_date: row.try_get("go_live_date")? })
     }
 }

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool, Row as _};
 use views::{PomPeriodRow, ViewTable as _};
 
 use super::{ViewRows, aside::streams_aside, read_rows};
-use crate::Error;
+use crate::QueryError;
 
 /// A POM of a prison at an instant.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +45,7 @@ pub(crate) async fn with_caseloads(
     views: &PgPool,
     prison: &PrisonCode,
     at: DateTime<Utc>,
-) -> Result<ViewRows<(RegisteredPom, PomCaseload)>, Error> {
+) -> Result<ViewRows<(RegisteredPom, PomCaseload)>, QueryError> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             r#"WITH held AS (
@@ -93,7 +93,7 @@ pub(crate) async fn by_staff_ids(
     views: &mut PgConnection,
     staff_ids: &[StaffId],
     at: DateTime<Utc>,
-) -> Result<ViewRows<RegisteredPom>, Error> {
+) -> Result<ViewRows<RegisteredPom>, QueryError> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "SELECT {}

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, PgPool, Row as _};
 use views::View;
 
-use crate::Error;
+use crate::QueryError;
 
 /// RowCount of a table up to this size on disk are counted, in some milliseconds; those of a larger
 /// one are estimated.
@@ -28,7 +28,7 @@ pub(crate) enum RowCount {
 }
 
 /// Reads how large a view is.
-pub(crate) async fn read(views: &PgPool, view: View) -> Result<ViewSize, Error> {
+pub(crate) async fn read(views: &PgPool, view: View) -> Result<ViewSize, QueryError> {
     let sizes = sqlx::query(
         "SELECT coalesce(pg_table_size(oid), 0) AS table_bytes,
                 coalesce(pg_total_relation_size(oid), 0) AS bytes,

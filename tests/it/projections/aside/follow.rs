@@ -1,7 +1,7 @@
 //! A projector that follows the log, and one that rebuilds: the same streams are aside.
 
 use domain::{officer::PomKind, prison};
-use projector::{Settings, Status};
+use projector::{ProjectorSettings, Status};
 
 use super::{DOUBLED, REFUSED, case_aside, case_with_com, com, mend, refuse, streams_aside, void};
 use crate::support::{
@@ -14,8 +14,8 @@ use crate::support::{
 };
 
 /// Settings that never rebuild: the projector follows every event.
-fn batches_of(batch_events_max: usize) -> Settings {
-    Settings { batch_events_max, rebuild_events_min: u64::MAX }
+fn batches_of(batch_events_max: usize) -> ProjectorSettings {
+    ProjectorSettings { batch_events_max, rebuild_events_min: u64::MAX }
 }
 
 #[tokio::test(flavor = "multi_thread")]

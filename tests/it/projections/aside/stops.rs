@@ -3,7 +3,7 @@
 use chrono::Utc;
 use domain::{Stream, identifier::CommandId};
 use event_log::{ExpectedRevision, NewEvent, SharedLog};
-use projector::{STREAMS_ASIDE_MAX, Settings, Status};
+use projector::{ProjectorSettings, STREAMS_ASIDE_MAX, Status};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ const VERSION: &str = "SELECT version::bigint FROM views.checkpoint";
 /// in pages. It does so to rebuild, and not to follow the log.
 async fn stop(log: &SharedLog, views: &PgPool) -> (String, u64) {
     let log = ControlledLog::new(log);
-    let settings = Settings { rebuild_events_min: 0, ..Settings::default() };
+    let settings = ProjectorSettings { rebuild_events_min: 0, ..ProjectorSettings::default() };
     let report = RunningProjector::start(&log.shared(), views, settings).wait_for_stop().await;
     (report, log.read())
 }
@@ -41,7 +41,7 @@ async fn the_projector_stops_before_too_many_streams_are_aside() {
             last = case_with_com(&mut ledger, &format!("A{index:04}BC"), REFUSED).await;
         }
         case_with_com(&mut ledger, "B0001BC", "Lee, Sam").await;
-        let settings = Settings { batch_events_max, rebuild_events_min: u64::MAX };
+        let settings = ProjectorSettings { batch_events_max, rebuild_events_min: u64::MAX };
         let stopped = RunningProjector::start(&ledger.log, &database.pool, settings).wait_for_stop().await;
         assert!(stopped.contains("more than 20 cases and prisons"), "{stopped}");
         assert_eq!(count(&database.pool, "SELECT position FROM views.checkpoint").await.unsigned_abs(), last - 1);
@@ -180,7 +180,7 @@ async fn an_unreadable_event_still_stops_the_projector() {
             execute(&database.pool, "DROP SCHEMA views CASCADE").await;
             RunningProjector::start_rebuilding(&ledger.log, &database.pool).await
         } else {
-            RunningProjector::start(&ledger.log, &database.pool, Settings::default())
+            RunningProjector::start(&ledger.log, &database.pool, ProjectorSettings::default())
         };
         let stopped = running.wait_for_stop().await;
         assert!(stopped.contains(&format!("position {}:", position + 1)), "{stopped}");
@@ -199,7 +199,7 @@ async fn an_outage_puts_no_stream_aside() {
     execute(&database.pool, "CREATE TABLE public.full ()").await;
     let first = case_with_com(&mut ledger, "A0001BC", REFUSED).await;
     let head = case_with_com(&mut ledger, "A0002BC", FULL_DISK).await;
-    let running = RunningProjector::start(&ledger.log, &database.pool, Settings::default());
+    let running = RunningProjector::start(&ledger.log, &database.pool, ProjectorSettings::default());
     let is_full = |status: &Status| matches!(status, Status::Retrying { reason } if reason.contains("no space left"));
     running.wait_for_status("another try", is_full).await;
     assert_eq!(streams_aside(&database.pool, "views").await, []);

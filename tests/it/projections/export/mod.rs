@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Datelike as _, Utc};
 use event_log::{RecordedEvent, SharedLog, envelope::decode_metadata};
-use projector::{Settings, VIEWS};
+use projector::{ProjectorSettings, VIEWS};
 use sqlx::{AssertSqlSafe, Row as _};
 use tempfile::TempDir;
 
@@ -305,7 +305,7 @@ async fn an_export_as_of_a_position_equals_the_export_made_then() {
     let head = ledger.log.head().await.expect("the head");
     let then = head / 2;
     log.end_at(then);
-    RunningProjector::start(&log.shared(), &database.pool, Settings::default()).wait_for_position(then).await;
+    RunningProjector::start(&log.shared(), &database.pool, ProjectorSettings::default()).wait_for_position(then).await;
     let file = |name: &str, view: &str| directory.path().join(format!("{name}-{view}.parquet"));
     for view in VIEWS {
         export_to(&database, view.name(), &file("then", view.name()), &[]).await;
@@ -398,7 +398,7 @@ async fn the_log_is_exported_by_month() {
 async fn an_export_reads_one_position_throughout() {
     let (database, mut ledger, _) = projected_ledger().await;
     let directory = directory();
-    let watched = RunningProjector::start(&ledger.log, &database.pool, Settings::default());
+    let watched = RunningProjector::start(&ledger.log, &database.pool, ProjectorSettings::default());
     let file = directory.path().join("prisoner_case.parquet");
     for day in 0..6 {
         assert!(ledger.case("Z0001ZZ", 3 + day, tier(["A", "B2", "C"][day as usize % 3], None)).await);

@@ -7,7 +7,7 @@ mod recovery;
 mod rows;
 mod take_over;
 
-use projector::Settings;
+use projector::ProjectorSettings;
 use sqlx::PgPool;
 
 use crate::support::{dump_views, random_ledger::RandomLedger, running_projector::RunningProjector};
@@ -26,8 +26,8 @@ async fn count(pool: &PgPool, sql: &'static str) -> i64 {
 }
 
 /// Settings that never rebuild: the projector follows every event.
-fn settings_of_batches(batch_events_max: usize) -> Settings {
-    Settings { batch_events_max, rebuild_events_min: u64::MAX }
+fn settings_of_batches(batch_events_max: usize) -> ProjectorSettings {
+    ProjectorSettings { batch_events_max, rebuild_events_min: u64::MAX }
 }
 
 /// Starts a projector on views that are far behind. It follows the log, or rebuilds them.

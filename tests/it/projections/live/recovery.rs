@@ -3,7 +3,7 @@
 use chrono::Utc;
 use domain::{Stream, identifier::EventId};
 use event_log::{ExpectedRevision, NewEvent};
-use projector::{Settings, Status};
+use projector::{ProjectorSettings, Status};
 use sqlx::Row as _;
 use uuid::Uuid;
 
@@ -28,10 +28,10 @@ async fn missing_events_are_counted_once() {
     let log = ControlledLog::new(&ledger.log);
     log.stretch(1_000);
     projector::migrate(&database.pool).await.expect("empty views");
-    let settings = Settings { batch_events_max: 5, rebuild_events_min: 2 * head };
+    let settings = ProjectorSettings { batch_events_max: 5, rebuild_events_min: 2 * head };
     RunningProjector::start(&log.shared(), &database.pool, settings).wait_for_position(head).await;
     assert_eq!(log.read(), head);
-    let settings = Settings { batch_events_max: 5, rebuild_events_min: head / 2 };
+    let settings = ProjectorSettings { batch_events_max: 5, rebuild_events_min: head / 2 };
     drop_views(&database.pool).await;
     projector::migrate(&database.pool).await.expect("empty views");
     let watched = RunningProjector::start(&log.shared(), &database.pool, settings);
@@ -44,7 +44,7 @@ async fn a_projector_that_falls_far_behind_rebuilds() {
     let database = database().await;
     let mut ledger = RandomLedger::new(&database.pool).await;
     assert!(ledger.case("A0000BC", 1, tier("B", Some("LEI"))).await);
-    let settings = Settings { batch_events_max: 5, rebuild_events_min: 20 };
+    let settings = ProjectorSettings { batch_events_max: 5, rebuild_events_min: 20 };
     let head = ledger.log.head().await.expect("the head");
     let watched = RunningProjector::start(&ledger.log, &database.pool, settings).wait_for_position(head).await;
     let served = "SELECT oid::bigint FROM pg_namespace WHERE nspname = 'views'";

@@ -1,6 +1,6 @@
 //! The rows follow from the log alone, whatever the batches.
 
-use projector::Settings;
+use projector::ProjectorSettings;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -40,7 +40,7 @@ fn rows_depend_on_the_events_alone_and_not_on_batches() {
                 drop_views(&database.pool).await;
                 // An empty log has nothing to rebuild.
                 let rebuilding = match end {
-                    0 => RunningProjector::start(&log.shared(), &database.pool, Settings::default()),
+                    0 => RunningProjector::start(&log.shared(), &database.pool, ProjectorSettings::default()),
                     _ => RunningProjector::start_rebuilding(&log.shared(), &database.pool).await,
                 };
                 rebuilding.wait_for_position(end).await;

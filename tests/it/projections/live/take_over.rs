@@ -1,6 +1,6 @@
 //! One projector writes; a standby takes over from it.
 
-use projector::{Settings, Status};
+use projector::{ProjectorSettings, Status};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{count, drop_views, dump, settings_of_batches};
@@ -116,7 +116,7 @@ async fn an_older_epoch_cannot_drop_tables_that_a_successor_fills() {
     let mut ledger = RandomLedger::new(&database.pool).await;
     assert!(ledger.case("A1234BC", 1, tier("B", Some("LEI"))).await);
     drop_views(&database.pool).await;
-    let settings = Settings { rebuild_events_min: 0, ..Settings::default() };
+    let settings = ProjectorSettings { rebuild_events_min: 0, ..ProjectorSettings::default() };
     let (paused, gate) = RunningProjector::start_gated(&database.url, settings, ReadKind::Head).await;
     gate.wait_until_held().await;
     let epoch: i64 = sqlx::query_scalar("UPDATE views.checkpoint SET epoch = epoch + 1 RETURNING epoch")

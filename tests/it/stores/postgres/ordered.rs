@@ -6,7 +6,7 @@ use event_log::{
     ExpectedRevision::{self, Exact},
     OrderedError, OrderedEvent, contract,
 };
-use event_log_postgres::OrderedWriter;
+use event_log_postgres::PostgresOrderedWriter;
 use uuid::Uuid;
 
 use super::{contract_event, empty_log};
@@ -21,13 +21,13 @@ fn at(run: Uuid, stream: u64, revision: u64, seconds: i64) -> OrderedEvent {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordered_append_keeps_the_order_given_or_appends_nothing() {
     let (database, log) = empty_log().await;
-    let mut writer = OrderedWriter::new(&database.pool);
+    let mut writer = PostgresOrderedWriter::new(&database.pool);
     let run = Uuid::new_v4();
     let first = [at(run, 1, 0, 1), at(run, 2, 0, 1), at(run, 1, 1, 2), at(run, 3, 0, 5)];
     assert_eq!(writer.append(0, &first).await.expect("append"), 4);
 
     let refused = |events: Vec<OrderedEvent>, after| {
-        let mut writer = OrderedWriter::new(&database.pool);
+        let mut writer = PostgresOrderedWriter::new(&database.pool);
         async move { writer.append(after, &events).await.expect_err("refused") }
     };
     let moved = refused(vec![at(run, 4, 0, 6)], 3).await;
@@ -60,7 +60,7 @@ async fn an_ordered_append_keeps_the_order_given_or_appends_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordered_append_takes_times_that_run_backwards_between_streams() {
     let (database, log) = empty_log().await;
-    let mut writer = OrderedWriter::new(&database.pool);
+    let mut writer = PostgresOrderedWriter::new(&database.pool);
     let run = Uuid::new_v4();
     let seconds = [1, 5, 3, 4, 6, 2, 7];
     let given: Vec<_> = (0..).zip(seconds).map(|(stream, seconds)| at(run, stream, 0, seconds)).collect();

@@ -30,7 +30,7 @@ const CASES_AT_ONCE: usize = 32;
 
 /// The settings of `demo`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Settings {
+pub struct DemoSettings {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -43,9 +43,9 @@ pub struct Settings {
 ///
 /// # Errors
 /// It cannot start, or a part of it fails.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
     let directory = temporary_directory("allocation-ledger-demo-")?;
-    let running = serve::ServingLedger::start(&serve::Settings {
+    let running = serve::ServingLedger::start(&serve::ServeSettings {
         listen: settings.listen,
         trust_network: false,
         role: serve::Role::All,

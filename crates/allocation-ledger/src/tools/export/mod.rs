@@ -38,7 +38,7 @@ use crate::{
 
 /// The settings of `export`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct ExportSettings {
     /// The name of a view, or `log`
     #[arg(value_name = "VIEW|log")]
     what: ExportSubject,
@@ -108,7 +108,7 @@ enum Partition {
 ///
 /// # Errors
 /// The export is refused or fails; the output is then as it was.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
     let started = Instant::now();
     let format = format(settings)?;
     let exported = match settings.what {
@@ -142,7 +142,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 }
 
 /// The format asked for; else the one that the output's name ends in.
-fn format(settings: &Settings) -> anyhow::Result<ExportFormat> {
+fn format(settings: &ExportSettings) -> anyhow::Result<ExportFormat> {
     match (settings.what, settings.partition) {
         (ExportSubject::View(view), Some(_)) => {
             bail!("only the log is exported by month: leave out --partition to export {view}")
@@ -178,7 +178,7 @@ fn is_stdout(output: &Path) -> bool {
 
 /// Exports. Answers `None` where the reader went away.
 async fn export(
-    settings: &Settings,
+    settings: &ExportSettings,
     format: ExportFormat,
     log: &SharedLog,
     views: Option<&PgPool>,
@@ -213,7 +213,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 async fn write(
-    settings: &Settings,
+    settings: &ExportSettings,
     format: ExportFormat,
     log: &SharedLog,
     views: Option<&PgPool>,
@@ -267,7 +267,7 @@ fn show(bar: &ProgressBar, written: u64, of: u64) {
 }
 
 /// Tells what was exported.
-fn tell(settings: &Settings, format: ExportFormat, exported: ExportSummary, seconds: f64) {
+fn tell(settings: &ExportSettings, format: ExportFormat, exported: ExportSummary, seconds: f64) {
     let ExportSummary { rows, position, streams_aside } = exported;
     let (what, to) = (settings.what.name(), name(&settings.output));
     if settings.json {

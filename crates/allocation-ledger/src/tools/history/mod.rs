@@ -29,7 +29,7 @@ use crate::{shared_settings, stores::LogStore};
 
 /// The settings of `history`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct HistorySettings {
     /// The prisoner number, e.g. A1234BC
     prisoner_number: PrisonerNumber,
     /// Leave out what was recorded after this position, instant or London date
@@ -58,7 +58,7 @@ struct EntryLine<'a> {
 ///
 /// # Errors
 /// Nothing is known of the number, or the ledger cannot be read.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &HistorySettings) -> anyhow::Result<()> {
     let read = LogStore::with_existing(&settings.stores, async |store| read(settings, store).await);
     let (case, known_until) = read.await?;
     let printed = if settings.json { print_json(&case) } else { print_text(settings, &case, known_until) };
@@ -71,8 +71,8 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
 
 /// Reads the case, and the instant up to which it is known: periods that begin later were planned
 /// then.
-async fn read(settings: &Settings, store: &LogStore) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
-    let Settings { prisoner_number: number, known_at, .. } = settings;
+async fn read(settings: &HistorySettings, store: &LogStore) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
+    let HistorySettings { prisoner_number: number, known_at, .. } = settings;
     let reading = || format!("read the history of {number}");
     let case = match whole_case(&store.log, number, *known_at).await {
         Err(ahead @ PastError::Ahead { .. }) => return Err(ahead.into()),
@@ -114,7 +114,7 @@ fn print_json(case: &WholeCase) -> io::Result<()> {
     out.flush()
 }
 
-fn print_text(settings: &Settings, case: &WholeCase, known_until: DateTime<Utc>) -> io::Result<()> {
+fn print_text(settings: &HistorySettings, case: &WholeCase, known_until: DateTime<Utc>) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let entries =
         if case.entries.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", case.entries.len()) };

@@ -29,9 +29,9 @@ pub enum Import {
     ///
     /// Exit status 0 when every row was dealt with, refused ones included; 1 when the file could
     /// not be read. Running it again records nothing new.
-    Spreadsheet(Box<spreadsheet::Settings>),
+    Spreadsheet(Box<spreadsheet::SpreadsheetSettings>),
     /// A CSV of POM contacts seen in NOMIS
-    NomisContacts(Box<nomis_contacts::Settings>),
+    NomisContacts(Box<nomis_contacts::NomisContactsSettings>),
 }
 
 /// Runs the subcommand.

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use command::{Clock, Error, Service};
+use command::{Clock, CommandError, Service};
 use domain::{
     Stream,
     event::RecordedBy,
@@ -40,7 +40,7 @@ use crate::{shared_settings, stores::LogStore};
 
 /// The settings of `import nomis-contacts`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct NomisContactsSettings {
     /// The contacts: a CSV (or .xlsx, .ods) with prisoner number, staff id or name or both, and
     /// contact type
     file: PathBuf,
@@ -83,7 +83,7 @@ pub struct ListSettings {
 ///
 /// # Errors
 /// The file cannot be read as a list of contacts, or the ledger cannot be reached.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
     let commands = settings.commands.command_settings()?;
     let now = commands.clock.now();
     let file = reader::read(&settings.file)?;
@@ -214,7 +214,7 @@ async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> 
             match recorder.send(step).await {
                 Ok(outcome) if outcome.is_repeated() => line.outcome = "already-recorded",
                 Ok(_) => line.outcome = if line.row.is_some() { "recorded" } else { "removal-confirmed" },
-                Err(Error::Refused(refusal)) => {
+                Err(CommandError::Refused(refusal)) => {
                     line.outcome = "refused";
                     line.reason = Some(refusal.sentence);
                 }
@@ -226,7 +226,11 @@ async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> 
     Ok(lines)
 }
 
-fn report(settings: &Settings, lines: &[ContactLine], sheets_passed_over: &[(String, usize)]) -> anyhow::Result<()> {
+fn report(
+    settings: &NomisContactsSettings,
+    lines: &[ContactLine],
+    sheets_passed_over: &[(String, usize)],
+) -> anyhow::Result<()> {
     let mut counts = BTreeMap::<&str, usize>::new();
     for line in lines {
         *counts.entry(line.outcome).or_default() += 1;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use anyhow::Context as _;
-use command::{Error, Outcome, Request, Service};
+use command::{CommandError, Outcome, Request, Service};
 use domain::{
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
@@ -74,7 +74,7 @@ impl ImportRecorder<'_> {
     ///
     /// # Errors
     /// Those of the command side.
-    pub async fn send(&self, step: PlannedCommand) -> Result<Outcome, Error> {
+    pub async fn send(&self, step: PlannedCommand) -> Result<Outcome, CommandError> {
         let request = Request {
             command: step.command,
             command_id: step.command_id,
@@ -116,7 +116,7 @@ impl ImportRecorder<'_> {
         for (sent, step) in plan.prison_steps.iter().enumerate() {
             match self.send(step.clone()).await {
                 Ok(_) => {}
-                Err(Error::Refused(refusal)) => {
+                Err(CommandError::Refused(refusal)) => {
                     // The first step is the move onto OMiC, where there is one.
                     let registered = sent.saturating_sub(usize::from(plan.joined.is_some()));
                     plan.joined = plan.joined.filter(|_| sent > 0);
@@ -147,7 +147,7 @@ impl ImportRecorder<'_> {
         match self.send((**step).clone()).await {
             Ok(outcome) if outcome.is_repeated() => row.verdict = Verdict::AlreadyRecorded,
             Ok(_) => progress.inc(1),
-            Err(Error::Refused(refusal)) => {
+            Err(CommandError::Refused(refusal)) => {
                 row.verdict = Verdict::Refused(refusal.into());
                 return Ok((row, true));
             }
@@ -181,7 +181,7 @@ impl RecordedPlan {
 }
 
 /// An import that could not go on, and what to do.
-pub fn explain_interruption(error: Error) -> anyhow::Error {
+pub fn explain_interruption(error: CommandError) -> anyhow::Error {
     anyhow::Error::new(error).context(
         "the import was interrupted: run the same command again, what is recorded already is not recorded twice",
     )

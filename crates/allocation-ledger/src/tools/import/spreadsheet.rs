@@ -28,7 +28,7 @@ use crate::{shared_settings, stores::LogStore};
 
 /// The settings of `import spreadsheet`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct SpreadsheetSettings {
     /// The prison's spreadsheet: .xlsx, .ods or .csv
     file: PathBuf,
     /// The prison whose cases these are, e.g. LEI
@@ -94,7 +94,7 @@ fn mapping(text: &str) -> anyhow::Result<Mapping> {
 ///
 /// # Errors
 /// The file cannot be read as a list of cases, or the ledger cannot be reached.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     let commands = settings.commands.command_settings()?;
     let now = commands.clock.now();
     // Before the stores are opened: a wrong file is told at once.

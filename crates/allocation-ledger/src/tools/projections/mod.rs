@@ -13,14 +13,14 @@ use super::export;
 #[derive(Debug, Subcommand)]
 pub enum ProjectionsCommand {
     /// Show how far each view has come, how large it is, and what is being built
-    Status(status::Settings),
+    Status(status::StatusSettings),
     /// Build the views anew from the log, beside the serving ones, or as they were at an earlier
     /// point
-    Rebuild(rebuild::Settings),
+    Rebuild(rebuild::RebuildSettings),
     /// Replay the log and compare every row of every view with it
-    Verify(verify::Settings),
+    Verify(verify::VerifySettings),
     /// Write a view or the log to a file: CSV, JSON lines or Parquet
-    Export(export::Settings),
+    Export(export::ExportSettings),
 }
 
 /// Runs the subcommand.

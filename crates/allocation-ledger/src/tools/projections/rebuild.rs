@@ -20,7 +20,7 @@ use crate::{
 
 /// The settings of `projections rebuild`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct RebuildSettings {
     /// Build this view alone; the others stay as they are
     #[arg(long, value_name = "NAME", conflicts_with = "as_of")]
     view: Option<View>,
@@ -49,7 +49,7 @@ pub struct Settings {
 ///
 /// # Errors
 /// It is refused or fails; the serving views are then as they were.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &RebuildSettings) -> anyhow::Result<()> {
     Stores::with_existing(&settings.stores, async |stores| {
         if unless_interrupted(build(settings, stores)).await?.is_some() {
             return Ok(());
@@ -62,7 +62,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     .await
 }
 
-async fn build(settings: &Settings, stores: &Stores) -> anyhow::Result<()> {
+async fn build(settings: &RebuildSettings, stores: &Stores) -> anyhow::Result<()> {
     let started = Instant::now();
     let bar = ProgressBar::no_length();
     let show = |progress| show(&bar, progress);

@@ -10,7 +10,7 @@ use crate::{shared_settings, stdout::print_line, stores::Stores};
 
 /// The settings of `projections status`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct StatusSettings {
     /// One JSON object a line for each view
     #[arg(long)]
     json: bool,
@@ -23,7 +23,7 @@ pub struct Settings {
 ///
 /// # Errors
 /// The ledger cannot be read.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &StatusSettings) -> anyhow::Result<()> {
     let (views, as_of) = Stores::with_existing(&settings.stores, read).await?;
     print_line(&if settings.json { json_lines(&views, &as_of) } else { table(&views, &as_of) })
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// The settings of `projections verify`.
 #[derive(Debug, Args)]
-pub struct Settings {
+pub struct VerifySettings {
     /// Compare this view alone
     #[arg(long, value_name = "NAME")]
     view: Option<View>,
@@ -41,7 +41,7 @@ pub struct Settings {
 ///
 /// # Errors
 /// There is a difference, or the views leave something out, or the log or the views cannot be read.
-pub async fn run(settings: &Settings) -> anyhow::Result<()> {
+pub async fn run(settings: &VerifySettings) -> anyhow::Result<()> {
     let started = Instant::now();
     let compare = async |stores: &Stores| unless_interrupted(compare(settings, stores)).await;
     let Some(verified) = Stores::with_existing(&settings.stores, compare).await? else {
@@ -81,7 +81,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn compare(settings: &Settings, stores: &Stores) -> anyhow::Result<VerifyOutcome> {
+async fn compare(settings: &VerifySettings, stores: &Stores) -> anyhow::Result<VerifyOutcome> {
     let bar = ProgressBar::no_length();
     let mut printed = Ok(());
     let report = |difference| {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{active_allocations::FirstApiAllocation, rails_time};
 use crate::{
-    Error, QueryState,
+    QueryError, QueryState,
     http::answer::Answer,
     past::{self, ListExtent},
     present::{
@@ -60,7 +60,7 @@ pub(in crate::http) async fn poms_by_ids(
     let mut views = snapshot(&state.views).await?;
     let poms = roster::by_staff_ids(&mut views, &staff_ids, now).await?;
     let held = allocation_in_force::in_force_of_poms(&mut views, &staff_ids, now).await?;
-    views.commit().await.map_err(Error::from)?;
+    views.commit().await.map_err(QueryError::from)?;
     let extent = ListExtent::of(&poms);
     past::check_names_no_pom(&state, poms.aside, extent.position, &staff_ids, now).await?;
     let poms = poms

@@ -17,7 +17,7 @@ use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use views::{CasePeriodRow, ViewTable as _};
 
 use super::{ViewRows, aside::streams_aside, bigint, read_rows};
-use crate::Error;
+use crate::QueryError;
 
 pub(crate) use self::{
     filter::{CaseFilter, RoleFilter},
@@ -56,7 +56,7 @@ pub(crate) async fn first(
     list: &CaseList,
     at: DateTime<Utc>,
     unchanged_since: Option<u64>,
-) -> Result<ViewRows<KeyedCase>, Error> {
+) -> Result<ViewRows<KeyedCase>, QueryError> {
     let rows = statement(list, at, unchanged_since).build().fetch_all(views).await?;
     read_rows(&rows, |case, row| Ok((row.try_get("sort_key")?, case)))
 }
