@@ -12,7 +12,7 @@
 //! the present: from the views, with the time before a merge from the log up to the position of the
 //! views. With one, it is the answer that the views would have given, had the log ended there. Each
 //! function also answers the one position that the whole answer is of; of a list, its
-//! [`ListExtent`].
+//! `ListExtent`.
 //!
 //! It knows nothing of HTTP: [`PastError`] is translated in `http`.
 
