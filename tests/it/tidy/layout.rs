@@ -1,4 +1,4 @@
-//! The length of lines and files.
+//! The length of lines and files, and the modules that files belong to.
 
 use super::sources;
 
@@ -59,4 +59,27 @@ fn a_file_has_at_most_500_lines() {
     }
     println!("{}", long.join("\n"));
     assert!(long.is_empty(), "files of more than {FILE_LINES_MAX} lines; see above");
+}
+
+/// A file that no module declares is not compiled: its tests pass because they never run.
+#[test]
+fn every_file_is_a_module() {
+    let files = sources::rust_files();
+    let mut orphans = Vec::new();
+    for file in &files {
+        let (directory, name) = file.path.rsplit_once('/').expect("a file in a directory");
+        if ["lib.rs", "main.rs", "mod.rs", "build.rs"].contains(&name) {
+            continue;
+        }
+        let declaration = format!("mod {};", name.trim_end_matches(".rs"));
+        let is_declared = files
+            .iter()
+            .filter(|other| other.path.rsplit_once('/').is_some_and(|(its, _)| its == directory))
+            .chain(files.iter().filter(|other| other.path == format!("{directory}.rs")))
+            .any(|other| other.text.lines().any(|line| line.ends_with(&declaration)));
+        if !is_declared {
+            orphans.push(file.path.as_str());
+        }
+    }
+    assert!(orphans.is_empty(), "no module declares {}", orphans.join(", "));
 }
