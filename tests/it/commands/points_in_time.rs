@@ -264,9 +264,17 @@ async fn a_booking_that_json_does_not_keep_exactly_is_refused() {
         ledger.client().post("/allocation", &allocation).await
     };
     let before = ledger.event_count().await;
-    for booking in
-        [json!(i64::MAX), json!(i64::MIN), json!(1_i64 << 53), json!("9223372036854775807"), json!("+5"), json!(1e30)]
-    {
+    for booking in [
+        json!(i64::MAX),
+        json!(i64::MIN),
+        json!(1_i64 << 53),
+        json!("9223372036854775807"),
+        json!("+5"),
+        json!(1e30),
+        json!(0.5),
+        json!(true),
+        json!([]),
+    ] {
         let answer = allocate(booking.clone()).await;
         assert_eq!(
             (answer.status.as_u16(), &answer.body["errors"][0]["pointer"]),
@@ -274,6 +282,7 @@ async fn a_booking_that_json_does_not_keep_exactly_is_refused() {
             "{booking}: {}",
             answer.text
         );
+        assert!(answer.text.contains("not a whole number"), "{booking}: {}", answer.text);
     }
     assert_eq!(ledger.event_count().await, before, "nothing is recorded");
     let answer = allocate(json!((1_i64 << 53) - 1)).await;

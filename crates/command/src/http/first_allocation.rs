@@ -157,7 +157,7 @@ fn exact_in_json(number: i64) -> Result<i64, String> {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "not a whole number; write one such as 1153753")]
 enum NumberOrText {
     Number(i64),
     Text(String),
