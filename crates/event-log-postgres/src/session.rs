@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    Connection as _, FromRow, PgConnection, Row as _,
+    postgres::{PgConnectOptions, PgRow},
+};
 
 use event_log::ExpectedRevision;
 
@@ -50,13 +53,24 @@ pub(crate) enum BatchResult {
 }
 
 /// A row that `log.append` answers.
-#[derive(sqlx::FromRow)]
 struct AppendAnswer {
     head_position: i64,
     head_recorded_at: DateTime<Utc>,
     appended: bool,
     elsewhere_streams: Option<Vec<String>>,
     elsewhere_revisions: Option<Vec<Option<i64>>>,
+}
+
+impl FromRow<'_, PgRow> for AppendAnswer {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            head_position: row.try_get("head_position")?,
+            head_recorded_at: row.try_get("head_recorded_at")?,
+            appended: row.try_get("appended")?,
+            elsewhere_streams: row.try_get("elsewhere_streams")?,
+            elsewhere_revisions: row.try_get("elsewhere_revisions")?,
+        })
+    }
 }
 
 impl WriterSession {

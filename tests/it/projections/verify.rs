@@ -58,8 +58,9 @@ async fn row_count(pool: &PgPool, schema: &str) -> i64 {
 
 /// The row of a view that meets a condition, as JSON.
 async fn row(pool: &PgPool, view: &str, condition: &str) -> Value {
-    let sql = format!("SELECT to_jsonb(t) FROM views.{view} t WHERE {condition}");
-    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.expect("a row")
+    let sql = format!("SELECT to_jsonb(t)::text FROM views.{view} t WHERE {condition}");
+    let row: String = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.expect("a row");
+    serde_json::from_str(&row).expect("JSON")
 }
 
 /// A changed cell, a missing row and an extra row are reported with their keys and both rows. A
