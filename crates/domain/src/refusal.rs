@@ -4,6 +4,10 @@ use chrono::{DateTime, Datelike as _, Utc};
 
 use crate::{Rule, identifier::PrisonerNumber, moment::YEARS};
 
+/// Longest detail of an override, and longest reason of a command, in characters ("Streams and
+/// events" in `docs/domain.md`).
+pub const DETAIL_LEN_MAX: usize = 175;
+
 /// A rule's "no": the rule for programs, a sentence for a head of offender management.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence}")]
@@ -40,4 +44,15 @@ pub(crate) fn check_effective_at(effective_at: DateTime<Utc>, now: DateTime<Utc>
         ));
     }
     Ok(())
+}
+
+/// Refuses a text with more characters than a rule allows.
+pub(crate) fn refuse_long(field: &str, text: Option<&String>, len_max: usize) -> Result<(), Refusal> {
+    match text.map(|text| text.chars().count()) {
+        Some(len) if len > len_max => Err(Refusal::new(
+            Rule::DetailTooLong,
+            format!("{field} has {len} characters; at most {len_max} are allowed. Shorten it."),
+        )),
+        _ => Ok(()),
+    }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-/// Longest [`Text`], in characters, unless a rule says less: bounds the size of an event.
+/// Longest [`Text`], in characters: bounds the size of an event.
 const LEN_MAX: usize = 500;
 
 /// The error of a text that is not taken; a fragment that fits after the name of the field.
@@ -39,18 +39,35 @@ pub struct Text(String);
 impl TryFrom<String> for Text {
     type Error = InvalidText;
     fn try_from(text: String) -> Result<Self, InvalidText> {
-        let text = text.trim();
-        refuse_control_characters(text, |c| matches!(c, '\u{2028}' | '\u{2029}') || c.is_control())?;
-        match text.chars().count() {
-            _ if text.chars().all(is_invisible) => Err(InvalidText::Blank),
+        let line = read_line(&text)?;
+        match line.chars().count() {
             len if len > LEN_MAX => Err(InvalidText::TooLong { len }),
-            _ => Ok(Self(text.to_owned())),
+            _ => Ok(Self(line.to_owned())),
         }
     }
 }
 
 impl From<Text> for String {
     fn from(text: Text) -> Self {
+        text.0
+    }
+}
+
+/// The reason for a command: text in one line that is not blank, without the spaces around it. The
+/// rules decide how long it may be.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ReasonText(String);
+
+impl TryFrom<String> for ReasonText {
+    type Error = InvalidText;
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        read_line(&text).map(|line| Self(line.to_owned()))
+    }
+}
+
+impl From<ReasonText> for String {
+    fn from(text: ReasonText) -> Self {
         text.0
     }
 }
@@ -88,6 +105,19 @@ impl fmt::Display for Visible<'_> {
     }
 }
 
+/// Whether nothing in a text can be seen. Every rule that asks for a text asks this.
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(is_invisible)
+}
+
+/// A line that is not blank, without the spaces around it.
+fn read_line(text: &str) -> Result<&str, InvalidText> {
+    let text = text.trim();
+    refuse_control_characters(text, |c| matches!(c, '\u{2028}' | '\u{2029}') || c.is_control())?;
+    if is_blank(text) { Err(InvalidText::Blank) } else { Ok(text) }
+}
+
 fn refuse_control_characters(text: &str, is_control: fn(char) -> bool) -> Result<(), InvalidText> {
     match text.chars().find(|&c| is_control(c) || is_noncharacter(c)) {
         Some(character) => Err(InvalidText::Control { character }),
@@ -100,11 +130,17 @@ fn is_noncharacter(c: char) -> bool {
     matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
 }
 
-/// White space, and the marks of Unicode that have no shape of their own.
+/// White space, and the characters that have no shape of their own: those with the property
+/// `Default_Ignorable_Code_Point` of Unicode (`DerivedCoreProperties.txt`, the same in versions 12
+/// to 16), the marks of interlinear annotation, and the Braille pattern without dots.
 fn is_invisible(c: char) -> bool {
     c.is_whitespace()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
+        || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}')
+        || matches!(c, '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}')
+        || matches!(c, '\u{e0000}'..='\u{e0fff}')
+        || matches!(c, '\u{2800}' | '\u{fff9}'..='\u{fffb}')
 }
 
 #[cfg(test)]
@@ -125,6 +161,24 @@ mod tests {
         }
         assert_eq!(read(&"x".repeat(501)), Err(InvalidText::TooLong { len: 501 }));
         assert!(read(&"é".repeat(500)).is_ok());
+        assert!(ReasonText::try_from("x".repeat(501)).is_ok(), "the rules bound a reason");
+        assert_eq!(ReasonText::try_from("\u{202e} ".to_owned()), Err(InvalidText::Blank));
+    }
+
+    #[test]
+    fn a_text_of_characters_without_a_shape_is_blank() {
+        // The first and the last of each range of `Default_Ignorable_Code_Point`.
+        for c in "\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\u{17b5}\u{180b}\u{180f}\u{200b}\u{200f}\u{202a}\u{202e}\
+            \u{2060}\u{206f}\u{3164}\u{fe00}\u{fe0f}\u{feff}\u{ffa0}\u{fff0}\u{fff8}\u{1bca0}\u{1bca3}\u{1d173}\u{1d17a}\
+            \u{e0000}\u{e0001}\u{e0020}\u{e007f}\u{e0100}\u{e01ef}\u{e0fff}\u{2800}\u{fffb}\u{a0}\u{3000}"
+            .chars()
+        {
+            assert!(is_blank(&format!(" {c}{c}")), "U+{:04X}", u32::from(c));
+            assert!(!is_blank(&format!("{c}a")), "U+{:04X}", u32::from(c));
+        }
+        for seen in ["-", ".", "é", "\u{1161}", "\u{2801}", "\u{3165}", "\u{fffd}", "👩", "\u{2010}", "\u{600}"] {
+            assert!(!is_blank(seen), "{seen:?}");
+        }
     }
 
     #[test]

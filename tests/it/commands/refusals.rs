@@ -37,6 +37,7 @@ async fn a_choice_of_pom_against_the_rules_is_refused_by_code() {
     };
     check_refused(&ledger, allocations, with("SUITABILITY", json!("x")), "422 suitability-detail-needed").await;
     check_refused(&ledger, allocations, with("OTHER", Value::Null), "422 override-detail-needed").await;
+    check_refused(&ledger, allocations, with("OTHER", json!("\u{feff}\u{202e}")), "422 override-detail-needed").await;
     check_refused(&ledger, allocations, with("OTHER", json!("x".repeat(176))), "422 detail-too-long").await;
     assert_recorded(&ledger.client().post("/prisoners/A1234BD/tier", &json!({"tier": "C"})).await);
     assert_recorded(
@@ -74,6 +75,8 @@ async fn a_command_to_a_case_against_the_rules_is_refused_by_code() {
     let other = json!({"responsible": "PRISON", "reason": "OTHER", "detail": " "});
     let decision = format!("PUT {case}/responsibility-override");
     check_refused(&ledger, &decision, other, "422 override-detail-needed").await;
+    let unseen = json!({"responsible": "PRISON", "reason": "OTHER", "detail": "\u{3164}\u{e0041}"});
+    check_refused(&ledger, &decision, unseen, "422 override-detail-needed").await;
     let facts = json!({"indeterminate": false, "conditionalReleaseDate": "2040-01-01"});
     check_refused(&ledger, &format!("POST {case}/handover-plans"), facts, "422 sentence-start-unknown").await;
     let held = json!({"prison": "MDI"});
@@ -89,6 +92,34 @@ async fn a_command_to_a_case_against_the_rules_is_refused_by_code() {
     check_refused(&ledger, &format!("POST {case}/tier"), late, "422 effective-time-in-future").await;
 }
 
+/// However long it is, the sentence names the rule's own limit.
+#[tokio::test]
+async fn a_long_reason_is_refused_by_one_rule_wherever_it_is() {
+    let ledger = Ledger::start().await;
+    ledger.case("A1234BC", SHAH).await;
+    for len in [176, 501, 100_000] {
+        let reason = "é".repeat(len);
+        let sentence = format!("reason has {len} characters; at most 175 are allowed. Shorten it.");
+        for (request, body) in [
+            (format!("PUT /prisons/LEI/poms/{SHAH}/status"), json!({"status": "UNAVAILABLE", "reason": reason})),
+            (
+                "POST /prisoners/A1234BC/reallocations".to_owned(),
+                json!({"prison": PRISON, "pom": {"staffId": NOVAK}, "reason": reason}),
+            ),
+            ("POST /prisoners/A1234BC/voids".to_owned(), json!({"revision": 1, "reason": reason})),
+        ] {
+            let refused = check_refused(&ledger, &request, body, "422 detail-too-long").await;
+            assert_eq!(refused.body["detail"], json!(sentence), "{request}");
+        }
+        let bulk = json!({"fromStaffId": SHAH, "toStaffId": NOVAK, "reason": reason});
+        let answer = ledger.client().post("/prisons/LEI/reallocations", &bulk).await;
+        assert!(answer.text.contains(&sentence), "{}", answer.text);
+    }
+    let detail = json!({"responsible": "PRISON", "reason": "PRISONER_HAS_BEEN_RECALLED", "detail": " ".repeat(176)});
+    let decision = "PUT /prisoners/A1234BC/responsibility-override";
+    check_refused(&ledger, decision, detail, "422 detail-too-long").await;
+}
+
 #[tokio::test]
 async fn a_command_to_a_prison_against_the_rules_is_refused_by_code() {
     let ledger = Ledger::start().await;
@@ -101,6 +132,10 @@ async fn a_command_to_a_prison_against_the_rules_is_refused_by_code() {
     check_refused(&ledger, "PATCH /prisons/LEI/poms/1", json!({"name": "X"}), "422 pom-not-registered").await;
     let active = json!({"status": "ACTIVE"});
     check_refused(&ledger, &format!("PUT /prisons/LEI/poms/{SHAH}/status"), active, "422 nothing-changed").await;
+    let back = json!({"status": "ACTIVE", "reason": "Back from leave"});
+    let status = format!("/prisons/LEI/poms/{SHAH}/status");
+    assert_recorded(&ledger.client().put(&status, &back).await);
+    check_refused(&ledger, &format!("PUT {status}"), back, "422 nothing-changed").await;
     let contact = json!({"prisonerNumber": "A1234BC", "contactType": "POM"});
     check_refused(&ledger, "POST /prisons/LEI/nomis-contacts", contact, "422 contact-without-person").await;
     let contact = json!({"prisonerNumber": "A1234BC", "contactType": "POM", "staffId": 5});

@@ -8,7 +8,7 @@ use axum::{
 use domain::{
     Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
-    text::Text,
+    text::ReasonText,
 };
 use http_api::{CommandHeaders, PathParams, Problem, event::EventDocument};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ choice_body! {
         prisoner_numbers: Option<ListedNumbers>,
         /// Why the cases move.
         #[schema(value_type = String, max_length = 175, example = "Leaving the prison")]
-        reason: Text,
+        reason: ReasonText,
     }
 }
 

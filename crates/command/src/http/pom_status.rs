@@ -6,7 +6,7 @@ use domain::{
     moment::{Date, Instant},
     officer::PomStatus,
     prison::{self, PomStatusChanged},
-    text::Text,
+    text::ReasonText,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
@@ -28,7 +28,7 @@ pub(super) struct ChangePomStatusBody {
     returns_on: Option<Date>,
     /// Why the status changes.
     #[schema(value_type = Option<String>, max_length = 175)]
-    reason: Option<Text>,
+    reason: Option<ReasonText>,
     /// When it holds from, in the past; absent, from now.
     #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,

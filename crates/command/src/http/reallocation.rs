@@ -4,7 +4,7 @@ use axum::extract::State;
 use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     prisoner,
-    text::Text,
+    text::ReasonText,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 
@@ -28,7 +28,7 @@ choice_body! {
         pom: ChosenPom,
         /// Why the case moves.
         #[schema(value_type = String, max_length = 175, example = "Returning from long leave")]
-        reason: Text,
+        reason: ReasonText,
     }
 }
 

@@ -5,7 +5,7 @@ use domain::{
     identifier::PrisonerNumber,
     moment::Instant,
     prisoner::{self, EntryVoided},
-    text::Text,
+    text::ReasonText,
 };
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
@@ -24,7 +24,7 @@ pub(super) struct VoidBody {
     revision: u64,
     /// Why it was wrong.
     #[schema(value_type = String, max_length = 175, example = "Recorded on the wrong case")]
-    reason: Text,
+    reason: ReasonText,
     /// When it holds from, in the past; absent, from now.
     #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,

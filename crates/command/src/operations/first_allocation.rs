@@ -10,7 +10,9 @@ use domain::{
     Command,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
-    prisoner::{self, Allocate, AllocateWithTier, ChoiceReasons, DETAIL_LEN_MAX, OverrideReason, TierAssigned},
+    prisoner::{self, Allocate, AllocateWithTier, ChoiceReasons, OverrideReason, TierAssigned},
+    refusal::DETAIL_LEN_MAX,
+    text::is_blank,
     tier::{Tier, TierSource},
 };
 use uuid::Uuid;
@@ -88,9 +90,9 @@ async fn find_former_answer(service: &Service, request: &FirstAllocation) -> Res
 /// The first API had no member for the detail that some reasons need, so the note serves as it, or
 /// else the word itself.
 fn reasons(request: &FirstAllocation) -> ChoiceReasons {
-    let given = request.override_reason.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    let given = request.override_reason.as_deref().map(str::trim).filter(|text| !is_blank(text));
     let detail = |word: &str| {
-        let fits = |note: &&str| !note.is_empty() && note.chars().count() <= DETAIL_LEN_MAX;
+        let fits = |note: &&str| !is_blank(note) && note.chars().count() <= DETAIL_LEN_MAX;
         Some(request.note.as_deref().map(str::trim).filter(fits).unwrap_or(word).to_owned())
     };
     let mut reasons = ChoiceReasons {

@@ -9,8 +9,8 @@ use crate::{
     prison::{
         Command, ContactSeen, History, NomisContactFound, NomisContactRemovalConfirmed, PrisonEvent, Roster, RosterPom,
     },
-    prisoner::DETAIL_LEN_MAX,
-    refusal::check_effective_at,
+    refusal::{DETAIL_LEN_MAX, check_effective_at, refuse_long},
+    text::is_blank,
 };
 
 /// The circumstances of a decision beside the prison's own past.
@@ -46,13 +46,7 @@ fn event_of(code: &PrisonCode, roster: &Roster, command: &Command) -> Result<Pri
         Command::RegisterPom(registered) => PrisonEvent::PomRegistered(registered.clone()),
         Command::ChangePomDetails(changed) => PrisonEvent::PomDetailsChanged(changed.clone()),
         Command::ChangePomStatus(changed) => {
-            let len = changed.reason.as_ref().map_or(0, |reason| reason.chars().count());
-            if len > DETAIL_LEN_MAX {
-                return Err(Refusal::new(
-                    Rule::DetailTooLong,
-                    format!("reason has {len} characters; at most {DETAIL_LEN_MAX} are allowed. Shorten it."),
-                ));
-            }
+            refuse_long("reason", changed.reason.as_ref(), DETAIL_LEN_MAX)?;
             if changed.returns_on.is_some() && changed.status != PomStatus::Unavailable {
                 return Err(Refusal::new(
                     Rule::ReturnDateNeedsUnavailable,
@@ -71,7 +65,7 @@ fn event_of(code: &PrisonCode, roster: &Roster, command: &Command) -> Result<Pri
 }
 
 fn contact(code: &PrisonCode, seen: &ContactSeen) -> Result<NomisContactFound, Refusal> {
-    if seen.staff_id.is_none() && seen.name.as_ref().is_none_or(|name| name.trim().is_empty()) {
+    if seen.staff_id.is_none() && seen.name.as_ref().is_none_or(|name| is_blank(name)) {
         return Err(Refusal::new(
             Rule::ContactWithoutPerson,
             format!("The POM contact of {} names nobody. Give a staff id or a name.", seen.prisoner_number),
@@ -130,7 +124,9 @@ fn check(history: &History, roster: &Roster, event: &PrisonEvent) -> Result<(), 
         }
         PrisonEvent::PomStatusChanged(changed) => {
             let pom = registered(changed.staff_id)?;
-            refuse_unchanged(code, pom, changed.status != pom.status || changed.returns_on != pom.returns_on)
+            let differs =
+                changed.status != pom.status || changed.returns_on != pom.returns_on || changed.reason != pom.reason;
+            refuse_unchanged(code, pom, differs)
         }
         PrisonEvent::NomisContactFound(found) => match roster.contacts.get(&found.contact_id) {
             Some(contact) if contact.removed_at.is_none() => Err(Refusal::new(

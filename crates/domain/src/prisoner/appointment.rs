@@ -7,7 +7,7 @@
 
 use super::{
     pom_roles::primary,
-    refusals::{self, DETAIL_LEN_MAX, NOTE_LEN_MAX, refuse_long},
+    refusals::{self, NOTE_LEN_MAX},
 };
 use crate::{
     Refusal, Rule,
@@ -19,6 +19,8 @@ use crate::{
         CoworkerAllocated, CoworkerReallocated, OfficerRole, OverrideReason, PrisonerEvent, Reallocate, Reallocated,
         RecommendationPolicy, State, TierAssigned, responsibility,
     },
+    refusal::{DETAIL_LEN_MAX, refuse_long},
+    text::is_blank,
     words::alternatives,
 };
 
@@ -191,7 +193,7 @@ fn refuse_unreasoned(number: &PrisonerNumber, pom: &Pom, choice: &Choice) -> Res
             ),
         ));
     }
-    let given = |detail: &Option<String>| detail.as_ref().is_some_and(|detail| !detail.trim().is_empty());
+    let given = |detail: &Option<String>| detail.as_ref().is_some_and(|detail| !is_blank(detail));
     if choice.override_reasons.contains(&OverrideReason::Suitability) && !given(&choice.suitability_detail) {
         return Err(Refusal::new(
             Rule::SuitabilityDetailNeeded,

@@ -10,7 +10,7 @@
 use super::{
     appointment::{allocate_case, allocate_coworker, allocate_with_tier, reallocate_case},
     pom_roles::{self, coworker, end_both_roles, end_coworker, end_held_roles, end_pom_role},
-    refusals::{self, DETAIL_LEN_MAX, refuse_long},
+    refusals,
 };
 use crate::{
     Entry, Refusal, Rule, handover,
@@ -21,7 +21,8 @@ use crate::{
         Release, ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibilityOverrideRemoved, State,
         Transfer,
     },
-    refusal::check_effective_at,
+    refusal::{DETAIL_LEN_MAX, check_effective_at, refuse_long},
+    text::is_blank,
 };
 
 /// Decides a command: one event or more, all of them effective at the context's time, or the first
@@ -218,8 +219,8 @@ fn plan_handover(facts: &handover::Facts, context: &Context<'_>) -> Result<Priso
 }
 
 fn override_responsibility(decision: &ResponsibilityOverridden) -> Result<PrisonerEvent, Refusal> {
-    let detail = decision.detail.as_ref().filter(|detail| !detail.trim().is_empty());
-    if decision.reason == ResponsibilityOverrideReason::Other && detail.is_none() {
+    let detail = decision.detail.as_ref();
+    if decision.reason == ResponsibilityOverrideReason::Other && detail.is_none_or(|detail| is_blank(detail)) {
         return Err(Refusal::new(
             Rule::OverrideDetailNeeded,
             "The reason OTHER needs a detail: say what the reason is.",

@@ -40,7 +40,7 @@ pub use event::*;
 pub use history::History;
 pub use merge::{AllocationReference, MergedPast, merge_of};
 pub use period::{Period, period_at, periods};
-pub use refusals::{DETAIL_LEN_MAX, NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge};
+pub use refusals::{NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge};
 pub use responsibility::{OfficerRole, Responsibility, responsibility};
 pub use state::{ComRole, PomRole, RoleAllocation, State, find_same_fact};
 pub use waiting::{Waiting, WaitingReason};

@@ -8,21 +8,8 @@ use crate::{
     prisoner::{PomRole, PrisonerEvent, lineage::MergeCircle},
 };
 
-/// Longest detail of an override, in characters ("Streams and events" in `docs/domain.md`).
-pub const DETAIL_LEN_MAX: usize = 175;
-
 /// Longest note to a POM, in characters: some two pages, and a bound on what one event can weigh.
 pub const NOTE_LEN_MAX: usize = 4_000;
-
-pub(super) fn refuse_long(field: &str, text: Option<&String>, len_max: usize) -> Result<(), Refusal> {
-    match text.map(|text| text.chars().count()) {
-        Some(len) if len > len_max => Err(Refusal::new(
-            Rule::DetailTooLong,
-            format!("{field} has {len} characters; at most {len_max} are allowed. Shorten it."),
-        )),
-        _ => Ok(()),
-    }
-}
 
 pub(super) fn later_entry_conflict(entry: &Entry<PrisonerEvent>, refusal: &Refusal) -> Refusal {
     let sentence = format!(

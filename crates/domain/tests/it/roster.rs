@@ -152,6 +152,48 @@ fn only_an_unavailable_pom_has_a_date_of_return() {
 }
 
 #[test]
+fn the_same_status_for_another_reason_is_a_change() {
+    let mut history = lei();
+    check(&mut history, "2026-03-02", &register(101, PomKind::Prison), "recorded");
+    let away = |returns_on: &str, reason: Option<&str>| {
+        Command::ChangePomStatus(PomStatusChanged {
+            staff_id: staff(101),
+            status: PomStatus::Unavailable,
+            returns_on: returns_on.parse().ok(),
+            reason: reason.map(Into::into),
+        })
+    };
+    check(&mut history, "2026-03-03", &away("2026-05-01", Some("Leave")), "recorded");
+    let first = history.roster().poms[&staff(101)].clone();
+    check(&mut history, "2026-03-04", &away("2026-05-01", Some("Leave")), "nothing-changed");
+    check(&mut history, "2026-03-05", &away("2026-05-01", Some("Secondment")), "recorded");
+    let pom = &history.roster().poms[&staff(101)];
+    assert_eq!(pom.reason.as_deref(), Some("Secondment"));
+    assert_eq!((pom.status_since, pom.status_event), (first.status_since, first.status_event), "the status goes on");
+    check(&mut history, "2026-03-05", &away("2026-05-01", Some("Secondment")), "nothing-changed");
+    check(&mut history, "2026-03-06", &away("2026-06-01", Some("Secondment")), "recorded");
+    check(&mut history, "2026-03-07", &away("2026-06-01", None), "recorded");
+    check(&mut history, "2026-03-08", &away("2026-06-01", None), "nothing-changed");
+}
+
+#[test]
+fn the_reason_for_a_status_has_at_most_as_many_characters_as_a_detail() {
+    let mut history = lei();
+    check(&mut history, "2026-03-02", &register(101, PomKind::Prison), "recorded");
+    let away = |reason: String| {
+        let status = PomStatus::Unavailable;
+        Command::ChangePomStatus(PomStatusChanged {
+            staff_id: staff(101),
+            status,
+            returns_on: None,
+            reason: Some(reason),
+        })
+    };
+    check(&mut history, "2026-03-03", &away("é".repeat(176)), "detail-too-long");
+    check(&mut history, "2026-03-03", &away("é".repeat(175)), "recorded");
+}
+
+#[test]
 fn a_contact_is_in_nomis_until_its_removal_is_confirmed() {
     let mut history = lei();
     let seen = |staff_id: Option<i64>, name: Option<&str>| ContactSeen {
@@ -166,7 +208,10 @@ fn a_contact_is_in_nomis_until_its_removal_is_confirmed() {
     assert_ne!(seen(Some(101), Some("Okafor, Grace")).contact_id(history.code()), contact_id);
     let found = Command::RecordNomisContact(contact);
     let removed = Command::ConfirmNomisContactRemoval { contact_id };
-    check(&mut history, "2026-03-01", &Command::RecordNomisContact(seen(None, Some(" "))), "contact-without-person");
+    for blank in [" ", "\u{feff}", "\u{202e}\u{115f}"] {
+        let unnamed = Command::RecordNomisContact(seen(None, Some(blank)));
+        check(&mut history, "2026-03-01", &unnamed, "contact-without-person");
+    }
     check(&mut history, "2026-03-01", &removed, "nomis-contact-unknown");
     check(&mut history, "2026-03-02", &found, "recorded");
     check(&mut history, "2026-03-03", &found, "nomis-contact-known");

@@ -130,6 +130,22 @@ fn rule_4_a_coworker_stays_behind_at_no_other_prison() {
     );
 }
 
+#[test]
+fn a_waiting_case_is_allocated_at_another_prison_without_a_transfer() {
+    let mut case = Case::new("A1234BC");
+    let prison = |case: &Case| case.history.state().prison.map(|prison| prison.to_string());
+    case.read("03-01 tier C LEI | TierAssigned");
+    assert_eq!(prison(&case).as_deref(), Some("LEI"));
+    case.read("03-02 allocate 101 at MDI | AllocationMade");
+    let state = case.history.state();
+    assert_eq!((prison(&case).as_deref(), state.waiting), (Some("MDI"), None));
+    // Whatever the case waits for.
+    case.read("03-03 deallocate | Deallocated\n03-04 allocate 101 | AllocationMade");
+    case.read("03-05 inactive 101 | Deallocated\n03-06 allocate 101 at MDI | AllocationMade");
+    case.read("03-07 transfer LEI | Deallocated\n03-08 allocate 101 at MDI | AllocationMade");
+    assert_eq!(prison(&case).as_deref(), Some("MDI"));
+}
+
 /// A tier that names another prison would leave the co-working POM behind, and the case could be
 /// neither allocated nor transferred.
 #[test]
@@ -169,6 +185,13 @@ fn rule_5_the_other_kind_of_pom_needs_reasons() {
          03-04 reallocate 103                              | !override-reasons-needed
          03-04 reallocate 103 because CONTINUITY           | Reallocated",
     );
+    // Neither can be seen, and no white space is among them.
+    for blank in ["\u{feff}", "\u{202e}\u{2060}", "\u{3164}", "\u{e0041}"] {
+        for reason in ["OTHER", "SUITABILITY"] {
+            let code = format!("{}-detail-needed", if reason == "OTHER" { "override" } else { "suitability" });
+            check(&format!("03-01 tier A | TierAssigned\n03-02 allocate 101 because {reason}={blank} | !{code}"));
+        }
+    }
     let long = "x".repeat(176);
     check(&format!("03-01 tier A | TierAssigned\n03-02 allocate 101 because OTHER={long} | !detail-too-long"));
     check(&format!("03-01 tier A | TierAssigned\n03-02 allocate 101 because OTHER={} | AllocationMade", &long[1..]));

@@ -15,6 +15,7 @@ use std::{fmt, path::Path};
 
 use anyhow::{Context as _, ensure};
 use chrono::NaiveDate;
+use domain::text::is_blank;
 
 /// The largest file in bytes. A prison's spreadsheet has some thousand rows and less than a
 /// megabyte; a larger file is something else.
@@ -56,7 +57,7 @@ impl Row {
 /// A cell. Its text is what a spreadsheet program would show.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// An empty cell, or one with white space only.
+    /// An empty cell, or one in which nothing can be seen.
     Empty,
     /// Text without white space around it; never empty.
     Text(String),
@@ -74,7 +75,7 @@ impl Cell {
         // which it does not.
         let text =
             text.trim_matches(|letter: char| letter.is_whitespace() || matches!(letter, '\u{200b}' | '\u{feff}'));
-        if text.is_empty() { Self::Empty } else { Self::Text(text.to_owned()) }
+        if is_blank(text) { Self::Empty } else { Self::Text(text.to_owned()) }
     }
 }
 
