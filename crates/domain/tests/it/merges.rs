@@ -1,8 +1,11 @@
 //! Rule 10 of `docs/domain.md`, by example: a merge carries the case to the surviving number.
 
-use domain::prisoner::{
-    AllocationReference, Command, PomRole, PrisonerEvent, ResponsibilityOverrideReason, ResponsibilityOverrideRemoved,
-    ResponsibleService, RoleAllocation, Waiting, WaitingReason, merge_of, periods,
+use domain::{
+    identifier::PrisonCode,
+    prisoner::{
+        AllocationReference, Command, PomRole, PrisonerEvent, ResponsibilityOverrideReason,
+        ResponsibilityOverrideRemoved, ResponsibleService, RoleAllocation, Waiting, WaitingReason, merge_of, periods,
+    },
 };
 
 use crate::case::{Case, at, check, command, number, record};
@@ -211,6 +214,31 @@ fn rule_10_a_merge_leaves_no_pom_in_both_roles() {
     merge(&mut survivor, &mut removed, "03-07");
     let state = survivor.history.state();
     assert_eq!(state.primary_staff_id().map(|id| id.get()), Some(103));
+    assert_eq!(state.coworking_pom, None);
+}
+
+/// By a merge without its past, a case has a co-working POM at a prison that does not hold it.
+#[test]
+fn rule_10_a_role_at_a_prison_that_does_not_hold_the_case_is_carried_no_further() {
+    let mut removed = Case::new("C1234BC");
+    removed.read(
+        "03-01 tier C LEI   | TierAssigned
+         03-02 allocate 101 | AllocationMade
+         03-03 cowork 103   | CoworkerAllocated
+         03-04 inactive 101 | Deallocated",
+    );
+    let mut between = Case::new("B1234BC");
+    between.read("03-04 tier C MDI | TierAssigned");
+    let events = merge(&mut Case::new("D1234BC"), &mut removed, "03-07");
+    record(&mut between.history, at("03-07"), &[without_past(events.last().expect("a merge"))]);
+    let held = between.history.state();
+    let prison = |prison: &PrisonCode| prison.to_string();
+    assert_eq!(held.prison.as_ref().map(prison).as_deref(), Some("MDI"));
+    assert_eq!(held.coworking_pom.as_ref().map(|role| prison(&role.prison)).as_deref(), Some("LEI"));
+    let mut survivor = Case::new("A1234BC");
+    merge(&mut survivor, &mut between, "03-08");
+    let state = survivor.history.state();
+    assert_eq!(state.prison.as_ref().map(prison).as_deref(), Some("MDI"));
     assert_eq!(state.coworking_pom, None);
 }
 

@@ -11,12 +11,11 @@ use domain::{
     Entry, Event, Stream,
     generators::case_commands,
     handover::Facts,
-    identifier::{PrisonCode, StaffId},
-    officer::{CommunityManager, Pom},
+    identifier::PrisonCode,
+    officer::CommunityManager,
     prisoner::{
-        Arrangements, Command, DeallocationTrigger, History, OfficerRole, Period, PomRole, PrisonerEvent,
-        PrisonerNumberMerged, PrisonerNumberRetired, ResponsibleService, State, TierAssigned,
-        lineage::periods_before_merges, merge_of, period_at, periods, responsibility,
+        Arrangements, Command, DeallocationTrigger, History, PrisonerEvent, PrisonerNumberMerged, ResponsibleService,
+        State, TierAssigned, period_at, periods, responsibility,
     },
     tier::TierSource,
 };
@@ -182,13 +181,13 @@ fn entries_in_effect(history: &History) -> Vec<(u64, DateTime<Utc>, PrisonerEven
 
 /// Commands with their effective times: twenty instants, so that many coincide and many are
 /// backdated.
-fn commands() -> impl Strategy<Value = Vec<(DateTime<Utc>, Command)>> {
+pub fn commands() -> impl Strategy<Value = Vec<(DateTime<Utc>, Command)>> {
     let step = (0..20i64).prop_map(|days| at("03-01") + TimeDelta::days(days * 5));
     prop::collection::vec((step, case_commands(|_| true)), 1..25)
 }
 
 /// What answers show of a state. A period goes on while the rest changes.
-fn shown(state: &State) -> State {
+pub fn shown(state: &State) -> State {
     let mut state = State { crn: None, left_at: None, ever_allocated: false, ..state.clone() };
     if let Some(tier) = &mut state.tier {
         *tier = TierAssigned { source: TierSource::Manual, crn: None, prison: None, ..tier.clone() };
@@ -197,21 +196,6 @@ fn shown(state: &State) -> State {
         (plan.facts, plan.earliest_release) = (Facts::default(), None);
     }
     state
-}
-
-/// A role without the entry that gave it.
-fn role(role: &Option<PomRole>) -> Option<(&Pom, &PrisonCode, DateTime<Utc>)> {
-    role.as_ref().map(|role| (&role.pom, &role.prison, role.since))
-}
-
-/// The officer in the responsible role.
-fn responsible(period: &Period) -> (OfficerRole, Option<StaffId>, Option<&CommunityManager>) {
-    let role = period.responsibility.responsible;
-    let com = period.state.community_manager.as_ref().map(|role| &role.manager);
-    match role {
-        OfficerRole::Pom => (role, period.state.primary_staff_id(), None),
-        OfficerRole::Com => (role, None, com),
-    }
 }
 
 proptest! {
@@ -323,68 +307,6 @@ proptest! {
                 prop_assert_eq!(shown(&period.state), shown(&state));
             }
             None => prop_assert!(state == Default::default() || state.retired_into.is_some()),
-        }
-    }
-
-    /// Whatever an answer or a refusal looks at: what a merged case says of the time before the
-    /// merge is what the one or the other number said.
-    #[test]
-    fn a_merged_case_says_of_the_past_what_one_of_its_numbers_said(
-        removed_commands in commands(),
-        survivor_commands in commands(),
-        days in 0..120i64,
-    ) {
-        let is_of_merge = |command: &Command| matches!(command, Command::Retire(_) | Command::CompleteMerge(_));
-        let case_after = |number: &str, commands: Vec<(DateTime<Utc>, Command)>| {
-            let mut case = Case::new(number);
-            for (effective_at, command) in commands.iter().filter(|(_, command)| !is_of_merge(command)) {
-                let _ = case.give(*effective_at, command);
-            }
-            case
-        };
-        let mut removed = case_after("B1234BC", removed_commands);
-        let mut survivor = case_after("A1234BC", survivor_commands);
-        let (one, other) = (survivor.history.clone(), removed.history.clone());
-        let merged_at = at("12-01");
-        let retire = Command::Retire(PrisonerNumberRetired { survivor: one.number().clone() });
-        removed.give(merged_at, &retire).expect("a merge is not refused");
-        let merged = merge_of(&removed.history, removed.history.revision().expect("a retirement"));
-        survivor.give(merged_at, &Command::CompleteMerge(Box::new(merged))).expect("a merge is not refused");
-
-        let (own, theirs, both) = (one.state_at(merged_at), other.state_at(merged_at), survivor.history.state());
-        prop_assert!(role(&both.primary_pom) == role(&own.primary_pom) || role(&both.primary_pom) == role(&theirs.primary_pom));
-        let coworker = role(&both.coworking_pom);
-        prop_assert!([role(&own.coworking_pom), role(&theirs.coworking_pom), None].contains(&coworker));
-        prop_assert!([&own.community_manager, &theirs.community_manager].contains(&&both.community_manager));
-        prop_assert!([own.waiting, theirs.waiting, None].contains(&both.waiting));
-        prop_assert!(both.waiting.is_none() || both.primary_pom.is_none());
-        prop_assert!([&own.prison, &theirs.prison].contains(&&both.prison));
-        prop_assert!([&own.crn, &theirs.crn].contains(&&both.crn));
-        prop_assert!(both.prison.is_some() || [own.left_at, theirs.left_at].contains(&both.left_at));
-        prop_assert_eq!(both.ever_allocated, own.ever_allocated || theirs.ever_allocated);
-        prop_assert!([&own.tier, &theirs.tier].contains(&&both.tier));
-
-        let (own, theirs, both) = (periods(&one), periods(&other), periods(&survivor.history));
-        let last = period_at(&both, merged_at).expect("the merge begins a period");
-        let before = [period_at(&own, merged_at), period_at(&theirs, merged_at)].into_iter().flatten();
-        match before.into_iter().find(|before| responsible(before) == responsible(last)) {
-            Some(before) => prop_assert_eq!(last.responsible_since, before.responsible_since),
-            None => prop_assert_eq!(last.responsible_since, merged_at),
-        }
-
-        let instant = at("02-20") + TimeDelta::days(days);
-        let earlier = periods_before_merges(&survivor.history, [(1, &removed.history)]);
-        let earlier = earlier.into_iter().map(|before| before.period);
-        let all: Vec<Period> = earlier.chain(both).collect();
-        match period_at(&all, instant) {
-            Some(period) => {
-                let agrees_with = |periods: &[Period]| period_at(periods, instant).is_some_and(|other| {
-                    (shown(&other.state), other.responsibility, other.responsible_since)
-                        == (shown(&period.state), period.responsibility, period.responsible_since)
-                });
-                prop_assert!(agrees_with(&own) || agrees_with(&theirs));
-            }
-            None => prop_assert!(period_at(&own, instant).is_none() && period_at(&theirs, instant).is_none()),
         }
     }
 }
