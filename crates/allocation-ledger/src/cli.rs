@@ -1,6 +1,12 @@
 //! The command line, which hands over to the module of each subcommand.
 
-use clap::Parser;
+use std::ffi::OsString;
+
+use clap::{
+    Parser,
+    error::{ContextKind, ContextValue},
+};
+use domain::text::Excerpt;
 
 use crate::{
     logs_and_traces::{self, LogFormat, Telemetry},
@@ -82,6 +88,24 @@ impl Subcommand {
 }
 
 impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// The error of `clap`, which quotes what it refuses as every refusal does.
+    pub fn parse_from_arguments(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments).map_err(|mut error| {
+            for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
+                if let Some(ContextValue::String(refused)) = error.get(kind) {
+                    let excerpt = Excerpt(refused).to_string();
+                    error.insert(kind, ContextValue::String(excerpt));
+                }
+            }
+            error
+        })
+    }
+
     /// Starts logging, as the command line asks for it.
     ///
     /// # Errors
@@ -125,6 +149,42 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    #[track_caller]
+    fn check_refusal(arguments: &[&str]) {
+        // A help that was asked for is no refusal.
+        let Some(error) = super::Cli::parse_from_arguments(arguments).err().filter(clap::Error::use_stderr) else {
+            return;
+        };
+        let (text, given) = (error.render().to_string(), &arguments[..arguments.len() - 1]);
+        assert!(text.chars().count() < 1_500, "{given:?}: {text:.1500}");
+        let unseen = |c: char| c != '\n' && c.is_control() || matches!(c, '\u{202e}' | '\u{feff}');
+        assert!(!text.contains(unseen), "{given:?}: {text:?}");
+    }
+
+    #[test]
+    fn a_refusal_of_the_command_line_is_short_and_can_be_seen() {
+        let hostile = format!("x\u{1b}[2J\u{202e}\u{feff}{}", "y".repeat(100_000));
+        check_refusal(&["allocation-ledger", &hostile]);
+        check_refusal(&["allocation-ledger", &format!("--{hostile}")]);
+        let mut command = super::Cli::command();
+        command.build();
+        let mut checked = 0;
+        let mut paths = vec![(vec!["allocation-ledger".to_owned()], &command)];
+        while let Some((path, command)) = paths.pop() {
+            for inner in command.get_subcommands() {
+                paths.push(([&path[..], &[inner.get_name().to_owned()]].concat(), inner));
+            }
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            for argument in command.get_arguments() {
+                let flag = argument.get_long().map(|long| format!("--{long}"));
+                let given = flag.iter().map(String::as_str).chain([hostile.as_str()]);
+                check_refusal(&path.iter().copied().chain(given).collect::<Vec<_>>());
+                checked += 1;
+            }
+        }
+        assert!(checked > 100, "only {checked} arguments were tried");
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

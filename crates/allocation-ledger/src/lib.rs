@@ -27,7 +27,6 @@ pub mod tools;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use mimalloc::MiMalloc;
 
 /// Requests, events and rows are many small pieces of memory: a sixth of the time of a request went
@@ -43,7 +42,7 @@ fn is_help(error: &clap::Error) -> bool {
 /// Runs the program: exit status 0 when done, 1 when refused or failed, 2 when used wrongly.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::Cli::parse_from_arguments(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && !is_help(&error) && logs_and_traces::is_json_by_variable() => {
             let reason = error.to_string();

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use chrono::SecondsFormat;
 use clap::{Args, ValueEnum};
 use command::Clock;
-use domain::text::Visible;
+use domain::text::{Excerpt, Visible};
 use event_log::EXPORTED;
 use opentelemetry::{KeyValue, trace::TracerProvider as _};
 use opentelemetry_otlp::SpanExporter;
@@ -106,8 +106,9 @@ pub struct Telemetry {
 /// The filter, or the variables of OpenTelemetry, cannot be read.
 pub fn start(settings: &TelemetrySettings, default_filter: &str) -> anyhow::Result<Telemetry> {
     let filter = match &settings.log {
-        Some(filter) => EnvFilter::try_new(filter)
-            .with_context(|| format!("read `{filter}`, given by --log or LEDGER_LOG, as a filter of the log"))?,
+        Some(filter) => EnvFilter::try_new(filter).with_context(|| {
+            format!("read `{}`, given by --log or LEDGER_LOG, as a filter of the log", Excerpt(filter))
+        })?,
         None => EnvFilter::new(default_filter),
     };
     let filter = filter.add_directive(format!("{EXPORTED}=off").parse().context("leave out what is exported")?);

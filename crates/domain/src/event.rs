@@ -237,7 +237,8 @@ macro_rules! event_types {
                 deserializer: D,
             ) -> Result<Self, D::Error> {
                 let Some(event_type) = $type::from_name(type_name) else {
-                    return Err(serde::de::Error::custom(format_args!("unknown event type `{type_name}`")));
+                    let shown = $crate::text::Excerpt(type_name);
+                    return Err(serde::de::Error::custom(format_args!("unknown event type `{shown}`")));
                 };
                 match event_type {
                     $($type::$variant => {

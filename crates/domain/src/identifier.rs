@@ -8,9 +8,11 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
+use crate::text::Excerpt;
+
 /// A text that is not the identifier that it was taken for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not a {what}: {format}")]
+#[error("`{}` is not a {what}: {format}", Excerpt(.value))]
 pub struct InvalidValue {
     /// The kind of identifier, in words, e.g. "prisoner number".
     pub what: &'static str,

@@ -19,6 +19,8 @@ use std::{fmt, ops::RangeInclusive, str::FromStr};
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Timelike as _, Utc};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::text::Excerpt;
+
 /// The years of valid dates and instants. One outside them is a slip, and not every reader of an
 /// export could hold it.
 pub const YEARS: RangeInclusive<i32> = 1900..=2199;
@@ -29,12 +31,9 @@ const DATE_EXAMPLE: &str = "a date such as 2026-03-01";
 /// An example of an instant, for sentences.
 const INSTANT_EXAMPLE: &str = "an instant such as 2026-03-01T09:00:00Z";
 
-/// Longest part of a wrong text that its error repeats, in characters.
-const SHOWN_LEN_MAX: usize = 100;
-
 /// The error of a text that is not a point in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is not {what} in the years {} to {}; write {example}", YEARS.start(), YEARS.end())]
+#[error("`{}` is not {what} in the years {} to {}; write {example}", Excerpt(.value), YEARS.start(), YEARS.end())]
 pub struct InvalidMoment {
     value: String,
     what: &'static str,
@@ -45,7 +44,7 @@ impl InvalidMoment {
     /// `what` and `example` are parts of the sentence: "a date", "a date such as 2026-03-01".
     #[must_use]
     pub fn new(value: &str, what: &'static str, example: &'static str) -> Self {
-        Self { value: value.chars().take(SHOWN_LEN_MAX).collect(), what, example }
+        Self { value: value.to_owned(), what, example }
     }
 }
 

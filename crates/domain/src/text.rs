@@ -11,6 +11,9 @@ use serde::Deserialize;
 /// Longest [`Text`], in characters: bounds the size of an event.
 const LEN_MAX: usize = 500;
 
+/// Longest part of a refused text that its refusal repeats, in characters.
+const EXCERPT_LEN_MAX: usize = 100;
+
 /// The error of a text that is not taken; a fragment that fits after the name of the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
@@ -105,6 +108,23 @@ impl fmt::Display for Visible<'_> {
     }
 }
 
+/// A text that was refused, as each refusal repeats it: cut where it is long, and with the
+/// characters written out that cannot be seen or that a terminal might obey.
+#[derive(Debug, Clone, Copy)]
+pub struct Excerpt<'a>(pub &'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.chars();
+        rest.by_ref().take(EXCERPT_LEN_MAX).try_for_each(|c| match c {
+            ' ' => write!(f, " "),
+            c if c.is_control() || is_invisible(c) || is_noncharacter(c) => write!(f, "{}", c.escape_unicode()),
+            c => write!(f, "{c}"),
+        })?;
+        rest.next().map_or(Ok(()), |_| write!(f, "…"))
+    }
+}
+
 /// Whether nothing in a text can be seen. Every rule that asks for a text asks this.
 #[must_use]
 pub fn is_blank(text: &str) -> bool {
@@ -179,6 +199,19 @@ mod tests {
         for seen in ["-", ".", "é", "\u{1161}", "\u{2801}", "\u{3165}", "\u{fffd}", "👩", "\u{2010}", "\u{600}"] {
             assert!(!is_blank(seen), "{seen:?}");
         }
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_can_be_seen() {
+        let excerpt = |text: &str| Excerpt(text).to_string();
+        assert_eq!(excerpt("Okafor, Zoë 👩"), "Okafor, Zoë 👩");
+        assert_eq!(
+            excerpt("a\u{1b}[2J\n\u{202e}b\u{a0}\u{e0041}\u{ffff}"),
+            "a\\u{1b}[2J\\u{a}\\u{202e}b\\u{a0}\\u{e0041}\\u{ffff}"
+        );
+        assert_eq!(excerpt(&"é".repeat(100)), "é".repeat(100));
+        assert_eq!(excerpt(&"é".repeat(101)), format!("{}…", "é".repeat(100)));
+        assert_eq!(excerpt(&"\0".repeat(1_000_000)), format!("{}…", "\\u{0}".repeat(100)));
     }
 
     #[test]

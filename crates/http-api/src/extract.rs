@@ -14,6 +14,7 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, Uri, header, request::Parts},
 };
+use domain::text::Excerpt;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -180,20 +181,21 @@ fn in_words(complaint: &str) -> Cow<'_, str> {
     }
     if let Some(rest) = complaint.strip_prefix("invalid type: ").or_else(|| complaint.strip_prefix("invalid value: ")) {
         let (given, expected) = rest.rsplit_once(", expected ").unwrap_or((rest, ""));
-        return format!("{} does not fit here; {}", given.replace("`", ""), describe_expected(expected)).into();
+        let given = given.replace('`', "");
+        return format!("{} does not fit here; {}", Excerpt(&given), describe_expected(expected)).into();
     }
     if let Some(rest) = complaint.strip_prefix("unknown variant `") {
-        let (given, known) = rest.split_once("`, expected ").unwrap_or((rest, ""));
-        return format!("`{given}` is not one of: {}", known.trim_start_matches("one of ").replace("` or `", "`, `"))
-            .into();
+        let (given, known) = rest.rsplit_once("`, expected ").unwrap_or((rest, ""));
+        let known = known.trim_start_matches("one of ").replace("` or `", "`, `");
+        return format!("`{}` is not one of: {known}", Excerpt(given)).into();
     }
     if let Some(rest) = complaint.strip_prefix("unknown field `") {
-        return match rest.split_once("`, expected ") {
+        return match rest.rsplit_once("`, expected ") {
             Some((given, known)) => {
                 let known = known.trim_start_matches("one of ").replace("` or `", "`, `");
-                format!("`{given}` is not known here; known are: {known}").into()
+                format!("`{}` is not known here; known are: {known}", Excerpt(given)).into()
             }
-            None => format!("`{}` is not known here", rest.split('`').next().unwrap_or(rest)).into(),
+            None => format!("`{}` is not known here", Excerpt(rest.split('`').next().unwrap_or(rest))).into(),
         };
     }
     if let Some(field) = complaint.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
@@ -236,6 +238,10 @@ fn is_number_with_sign(text: &str) -> bool {
     text.strip_prefix('+').is_some_and(|number| whole_number::<u128>(number).is_some())
 }
 
+fn not_a_whole_number(text: &str) -> String {
+    format!("`{}` is not a whole number that fits here; {WRITE_A_WHOLE_NUMBER}", Excerpt(text))
+}
+
 /// The parameters in a path.
 #[derive(Debug, Clone, Copy)]
 pub struct PathParams<T>(pub T);
@@ -247,8 +253,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
         if let Ok(parameters) = RawPathParams::from_request_parts(parts, state).await
             && let Some((_, number)) = parameters.iter().find(|(_, value)| is_number_with_sign(value))
         {
-            let text = format!("`{number}` is not a whole number that fits here; {WRITE_A_WHOLE_NUMBER}.");
-            return Err(Problem::bad_request("identifier-invalid", text));
+            return Err(Problem::bad_request("identifier-invalid", format!("{}.", not_a_whole_number(number))));
         }
         match Path::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
@@ -257,9 +262,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
                     ErrorKind::DeserializeError { message, .. } => in_words(&message).into_owned(),
                     ErrorKind::ParseError { value, .. }
                     | ErrorKind::ParseErrorAtIndex { value, .. }
-                    | ErrorKind::ParseErrorAtKey { value, .. } => {
-                        format!("`{value}` is not a whole number that fits here; {WRITE_A_WHOLE_NUMBER}")
-                    }
+                    | ErrorKind::ParseErrorAtKey { value, .. } => not_a_whole_number(&value),
                     kind => kind.to_string(),
                 };
                 Err(Problem::bad_request("identifier-invalid", format!("{text}.")))
@@ -290,8 +293,7 @@ impl<T: DeserializeOwned> Params<T> {
         if let Ok(Query(parameters)) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             && let Some((name, number)) = parameters.iter().find(|(_, value)| is_number_with_sign(value))
         {
-            let detail = format!("`{number}` is not a whole number that fits here; {WRITE_A_WHOLE_NUMBER}");
-            return Err(Problem::fault("parameter-invalid", Fault::parameter(name, detail)));
+            return Err(Problem::fault("parameter-invalid", Fault::parameter(name, not_a_whole_number(number))));
         }
         Query::try_from_uri(uri).map(|Query(value)| Self(value)).map_err(|rejection| {
             use std::error::Error as _;
@@ -303,7 +305,7 @@ impl<T: DeserializeOwned> Params<T> {
 
 /// The refusal of a parameter that an operation does not have.
 pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
-    let detail = format!("`{name}` is not known here; known are: `{}`", known.join("`, `"));
+    let detail = format!("`{}` is not known here; known are: `{}`", Excerpt(name), known.join("`, `"));
     Problem::fault("parameter-unknown", Fault::parameter(name, detail))
 }
 
@@ -314,7 +316,8 @@ fn parameter_problem(text: &str) -> Problem {
         Some((parameter, complaint)) if parameter.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
             (Some(parameter), complaint)
         }
-        _ => (None, text),
+        // The name of an unknown parameter may be any text.
+        _ => (None, text.rfind(": unknown field `").map_or(text, |at| &text[at + ": ".len()..])),
     };
     match Complaint::of(complaint) {
         Complaint::Unknown(name) => Problem::fault("parameter-unknown", Fault::parameter(name, in_words(complaint))),
@@ -441,6 +444,7 @@ mod tests {
     #[tokio::test]
     async fn a_query_is_refused_with_its_code_and_parameter() {
         check_query("kown-at=5", "parameter-unknown", "kown-at").await;
+        check_query("a%3A%20b=5", "parameter-unknown", "a: b").await;
         check_query("staff-id=x", "parameter-invalid", "staff-id").await;
         check_query("staff-id=%2B5", "parameter-invalid", "staff-id").await;
         check_query("known-at=soon", "parameter-invalid", "known-at").await;

@@ -9,7 +9,10 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
-use domain::identifier::{CommandId, Username};
+use domain::{
+    identifier::{CommandId, Username},
+    text::Excerpt,
+};
 use uuid::Uuid;
 
 use crate::{Problem, problem::Fault};
@@ -97,7 +100,10 @@ pub fn parse<T>(
     let Some(value) = headers.get(name) else { return Ok(None) };
     value.to_str().ok().and_then(read).map(Some).ok_or_else(|| {
         let text = String::from_utf8_lossy(value.as_bytes());
-        Problem::fault("header-invalid", Fault::header(name.as_str(), format!("`{text}` is not {expected}")))
+        Problem::fault(
+            "header-invalid",
+            Fault::header(name.as_str(), format!("`{}` is not {expected}", Excerpt(&text))),
+        )
     })
 }
 

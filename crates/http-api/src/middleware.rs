@@ -10,6 +10,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use domain::text::Excerpt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument as _, field};
 
@@ -45,7 +46,7 @@ pub fn add_middleware(router: Router, metrics: Metrics) -> Router {
 async fn refuse_unknown_path(uri: Uri) -> Problem {
     Problem::not_found(
         "path-unknown",
-        format!("There is nothing at {}. GET /openapi.json lists what there is.", uri.path()),
+        format!("There is nothing at {}. GET /openapi.json lists what there is.", Excerpt(uri.path())),
     )
 }
 
@@ -53,7 +54,11 @@ async fn refuse_unknown_method(method: Method, uri: Uri) -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method-not-allowed",
-        format!("{method} is not possible on {}. The Allow header lists what is.", uri.path()),
+        format!(
+            "{} is not possible on {}. The Allow header lists what is.",
+            Excerpt(method.as_str()),
+            Excerpt(uri.path())
+        ),
     )
 }
 

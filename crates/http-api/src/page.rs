@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::http::{HeaderValue, Uri};
+use domain::text::Excerpt;
 use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
 
 use crate::{Problem, problem::Fault};
@@ -48,7 +49,10 @@ impl<'de> Deserialize<'de> for Limit {
         let text = Cow::<str>::deserialize(deserializer)?;
         match text.parse() {
             Ok(rows) if (1..=LIMIT_MAX).contains(&rows) => Ok(Self(rows)),
-            _ => Err(de::Error::custom(format_args!("`{text}` is not a number of rows from 1 to {LIMIT_MAX}"))),
+            _ => Err(de::Error::custom(format_args!(
+                "`{}` is not a number of rows from 1 to {LIMIT_MAX}",
+                Excerpt(&text)
+            ))),
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{Refusal, Rule, identifier::InvalidValue, rule::RuleKind};
+use domain::{Refusal, Rule, identifier::InvalidValue, rule::RuleKind, text::Excerpt};
 use event_log::LogError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -60,19 +60,24 @@ pub struct Fault {
 
 impl Fault {
     /// A fault in the body.
-    pub fn pointer(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: Some(pointer.into()), parameter: None, header: None, detail: detail.into() }
+    pub fn pointer(pointer: impl AsRef<str>, detail: impl Into<String>) -> Self {
+        Self { pointer: Some(place(pointer)), parameter: None, header: None, detail: detail.into() }
     }
 
     /// A fault of a path or query parameter.
-    pub fn parameter(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: None, parameter: Some(name.into()), header: None, detail: detail.into() }
+    pub fn parameter(name: impl AsRef<str>, detail: impl Into<String>) -> Self {
+        Self { pointer: None, parameter: Some(place(name)), header: None, detail: detail.into() }
     }
 
     /// A fault of a header.
-    pub fn header(name: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: None, parameter: None, header: Some(name.into()), detail: detail.into() }
+    pub fn header(name: impl AsRef<str>, detail: impl Into<String>) -> Self {
+        Self { pointer: None, parameter: None, header: Some(place(name)), detail: detail.into() }
     }
+}
+
+/// A place in a request, which the caller may have made up.
+fn place(name: impl AsRef<str>) -> String {
+    Excerpt(name.as_ref()).to_string()
 }
 
 /// The document that is sent; public for the OpenAPI description.
@@ -187,8 +192,8 @@ impl Problem {
 
     /// Adds the path of the request.
     #[must_use]
-    pub fn with_instance(mut self, path: impl Into<String>) -> Self {
-        self.0.instance = Some(path.into());
+    pub fn with_instance(mut self, path: impl AsRef<str>) -> Self {
+        self.0.instance = Some(place(path));
         self
     }
 

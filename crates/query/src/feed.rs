@@ -15,6 +15,7 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     prison::PrisonEvent,
     prisoner::PrisonerEvent,
+    text::Excerpt,
 };
 use event_log::{LogError, RecordedEvent, SharedLog, StoredEvent, decode};
 
@@ -39,7 +40,7 @@ impl FromStr for EventType {
     fn from_str(text: &str) -> Result<Self, String> {
         let known = || PrisonerEvent::TYPE_NAMES.iter().chain(PrisonEvent::TYPE_NAMES).copied();
         known().find(|name| *name == text.trim()).map(Self).ok_or_else(|| {
-            format!("`{text}` is not a type of event; those are {}", known().collect::<Vec<_>>().join(", "))
+            format!("`{}` is not a type of event; those are {}", Excerpt(text), known().collect::<Vec<_>>().join(", "))
         })
     }
 }

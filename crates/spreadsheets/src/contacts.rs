@@ -11,6 +11,7 @@ use domain::{
     Command,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     prison::{self, ContactSeen},
+    text::Excerpt,
 };
 use event_log::request_digest;
 use serde::Serialize;
@@ -75,8 +76,8 @@ pub fn check_whole_list(sheets: &[Sheet], layout: &Layout) -> anyhow::Result<()>
         layout.passed_over.is_empty(),
         "there are contacts in more than one sheet (`{}`, {}): bring them together in one, or say with --sheet which one \
          is the whole list",
-        sheets[layout.sheet].name,
-        layout.passed_over.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        Excerpt(&sheets[layout.sheet].name),
+        layout.passed_over.iter().map(|(name, _)| format!("`{}`", Excerpt(name))).collect::<Vec<_>>().join(", ")
     );
     Ok(())
 }
@@ -95,16 +96,16 @@ pub fn contacts(sheet: &Sheet, layout: &Layout) -> Vec<ContactRow> {
 
 fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<ContactLine>> {
     let cell = |field: Field| layout.columns.get(&field).map_or(&Cell::Empty, |&column| row.cell(column));
-    let text = |field: Field| Some(cell(field).to_string()).filter(|text| !text.is_empty());
+    let excerpt = |field: Field| Some(Excerpt(&cell(field).to_string()).to_string()).filter(|text| !text.is_empty());
     let refused = |field: Field, wrong: String| {
         Box::new(ContactLine {
             row: Some(row.number),
             outcome: "refused",
             prisoner_number: value::prisoner_number(cell(Field::PrisonerNumber)).ok(),
             staff_id: None,
-            name: text(Field::PomName),
-            contact_type: text(Field::ContactType),
-            reason: Some(format!("{field}: {wrong} (`{}`)", cell(field))),
+            name: excerpt(Field::PomName),
+            contact_type: excerpt(Field::ContactType),
+            reason: Some(format!("{field}: {wrong} (`{}`)", Excerpt(&cell(field).to_string()))),
         })
     };
     let prisoner_number =

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{anyhow, bail, ensure};
+use domain::text::Excerpt;
 
 use super::{
     heading::{self, Field},
@@ -33,6 +34,9 @@ const FIT_SHARE_MIN: f64 = 0.3;
 
 /// The share of cells that must be prisoner numbers in a column without a telling heading.
 const UNNAMED_SHARE_MIN: f64 = 0.6;
+
+/// The number of headings that an error lists.
+const COLUMNS_SHOWN_MAX: usize = 50;
 
 /// The fields to look for in a file.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +79,7 @@ pub fn mapping(text: &str, field_set: FieldSet) -> anyhow::Result<Mapping> {
     let field = field_set
         .fields()
         .find(|known| plain(known.name()) == plain(field))
-        .ok_or_else(|| anyhow!("there is no field `{}`. Fields: {}", field.trim(), names()))?;
+        .ok_or_else(|| anyhow!("there is no field `{}`. Fields: {}", Excerpt(field.trim()), names()))?;
     Ok(Mapping { column: column.trim().to_owned(), field })
 }
 
@@ -120,8 +124,8 @@ pub fn find(
     if let Some(name) = sheet_name
         && !sheets.iter().any(asked_for)
     {
-        let names: Vec<_> = sheets.iter().map(|sheet| format!("`{}`", sheet.name)).collect();
-        bail!("there is no sheet `{name}`. The sheets are: {}", names.join(", "));
+        let names: Vec<_> = sheets.iter().map(|sheet| format!("`{}`", Excerpt(&sheet.name))).collect();
+        bail!("there is no sheet `{}`. The sheets are: {}", Excerpt(name), names.join(", "));
     }
     let mut candidates = Vec::new();
     let mut nearest: Option<(&Sheet, Header)> = None;
@@ -381,7 +385,7 @@ fn not_found(
         if column_named(&headings, &mapping.column).is_none() {
             return anyhow!(
                 "--map names the column `{}`, which is not there. Columns seen: {}",
-                mapping.column,
+                Excerpt(&mapping.column),
                 column_list(sheet, header.row)
             );
         }
@@ -395,8 +399,14 @@ fn not_found(
 }
 
 fn column_list(sheet: &Sheet, row: usize) -> String {
-    let headings: Vec<_> = sheet.rows[row].filled().map(|cell| format!("`{cell}`")).collect();
-    format!("{} (sheet `{}`, row {})", headings.join(", "), sheet.name, sheet.rows[row].number)
+    let row = &sheet.rows[row];
+    let shown = row.filled().take(COLUMNS_SHOWN_MAX);
+    let mut headings: Vec<_> = shown.map(|cell| format!("`{}`", Excerpt(&cell.to_string()))).collect();
+    let others = row.filled().count() - headings.len();
+    if others > 0 {
+        headings.push(format!("{others} more"));
+    }
+    format!("{} (sheet `{}`, row {})", headings.join(", "), Excerpt(&sheet.name), row.number)
 }
 
 /// The first row near the top with most filled cells, for a sheet in which no row names a field.
@@ -416,7 +426,7 @@ pub fn check_mappings(sheet: &Sheet, layout: &Layout, mappings: &[Mapping]) -> a
         ensure!(
             column_named(&headings, &mapping.column).is_some(),
             "--map names the column `{}`, which is not there. Columns seen: {}",
-            mapping.column,
+            Excerpt(&mapping.column),
             column_list(sheet, layout.header)
         );
     }

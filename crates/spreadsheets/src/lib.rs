@@ -21,6 +21,8 @@
 
 pub mod contacts;
 pub mod heading;
+#[cfg(test)]
+mod hostile_tests;
 pub mod layout;
 pub mod plan;
 pub mod reader;

@@ -8,6 +8,7 @@ use domain::{
     Refusal,
     identifier::{PrisonerNumber, StaffId},
     officer::PomKind,
+    text::Excerpt,
     tier::Tier,
 };
 
@@ -53,9 +54,9 @@ pub struct RowProblem {
     /// A stable code for programs: that of a field ([`Field::code`]), `duplicate`,
     /// `date-in-future`, `date-too-early`, or that of the rule that refuses.
     pub code: String,
-    /// The heading of the column at fault.
+    /// The heading of the column at fault, as refusals quote it.
     pub column: Option<String>,
-    /// The value in that column.
+    /// The value in that column, as refusals quote it.
     pub value: Option<String>,
     /// The reason in words.
     pub reason: String,
@@ -193,8 +194,8 @@ impl RowCells<'_> {
     fn problem(&self, field: Field, code: &str, reason: String) -> RowProblem {
         RowProblem {
             code: code.to_owned(),
-            column: Some(self.layout.heading(self.sheet, field)),
-            value: Some(self.cell(field).to_string()),
+            column: Some(Excerpt(&self.layout.heading(self.sheet, field)).to_string()),
+            value: Some(Excerpt(&self.cell(field).to_string()).to_string()),
             reason,
         }
     }

@@ -21,7 +21,7 @@ use super::{
     row::{CaseTable, DataRow, FIELDS, table},
 };
 
-fn today() -> NaiveDate {
+pub(super) fn today() -> NaiveDate {
     "2026-11-24".parse().expect("a date")
 }
 
@@ -345,7 +345,7 @@ fn contacts_in_another_sheet_are_not_taken_for_gone() {
     contacts::check_whole_list(&sheets, &found(Some("a wing"))).expect("said to be the whole list");
 }
 
-fn terms() -> ImportTerms {
+pub(super) fn terms() -> ImportTerms {
     let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().expect("an instant");
     ImportTerms {
         prison: "LEI".parse().expect("a prison"),

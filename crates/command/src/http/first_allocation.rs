@@ -10,7 +10,7 @@ use axum::{
 };
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId, Username},
-    text::Lines,
+    text::{Excerpt, Lines},
     tier::Tier,
 };
 use http_api::{CommandHeaders, Problem, extract::from_json};
@@ -171,7 +171,7 @@ impl NumberOrText {
                 let digits = text.trim();
                 // `parse` takes a plus sign, too.
                 let number = if digits.starts_with('+') { None } else { digits.parse().ok() };
-                number.ok_or_else(|| format!("`{text}` is not a whole number"))
+                number.ok_or_else(|| format!("`{}` is not a whole number", Excerpt(&text)))
             }
         }
     }

@@ -12,6 +12,7 @@ use domain::{
     handover::Phase,
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     prisoner::OfficerRole,
+    text::Excerpt,
     tier::{RoshLevel, Tier},
 };
 use http_api::{ParamGroups, PathParams, Problem};
@@ -101,8 +102,9 @@ impl<'de> Deserialize<'de> for SortParam {
             "responsibleSince" => SortBy::ResponsibleSince,
             _ => {
                 return Err(de::Error::custom(format_args!(
-                    "`{text}` is not an order: prisonerNumber, tier, pom, phase, handoverStartDate, handoverDate, \
-                     waitingSince or responsibleSince, with - before it for descending"
+                    "`{}` is not an order: prisonerNumber, tier, pom, phase, handoverStartDate, handoverDate, \
+                     waitingSince or responsibleSince, with - before it for descending",
+                    Excerpt(&text)
                 )));
             }
         };

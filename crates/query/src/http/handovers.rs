@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::Days;
-use domain::{identifier::PrisonCode, london};
+use domain::{identifier::PrisonCode, london, text::Excerpt};
 use http_api::{ParamGroups, PathParams, Problem, headers::whole_number, page::Limit};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
@@ -53,7 +53,8 @@ impl<'de> Deserialize<'de> for HandoverWindow {
         match text.strip_suffix('d').and_then(whole_number) {
             Some(days) if days <= WITHIN_DAYS_MAX => Ok(Self(days)),
             _ => Err(de::Error::custom(format_args!(
-                "`{text}` is not a number of days from 0d to {WITHIN_DAYS_MAX}d, e.g. 30d"
+                "`{}` is not a number of days from 0d to {WITHIN_DAYS_MAX}d, e.g. 30d",
+                Excerpt(&text)
             ))),
         }
     }

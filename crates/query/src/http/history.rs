@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
-use domain::{Rule, identifier::PrisonerNumber, prisoner::PrisonerEvent};
+use domain::{Rule, identifier::PrisonerNumber, prisoner::PrisonerEvent, text::Excerpt};
 use http_api::{ParamGroups, Params, PathParams, Problem, event::EventDocument, instant::DateOrInstant, page::Cursor};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
@@ -52,7 +52,10 @@ impl<'de> Deserialize<'de> for CaseEventTypes {
             .map(|name| {
                 PrisonerEvent::TYPE_NAMES.iter().find(|known| **known == name.trim()).copied().ok_or_else(|| {
                     let known = PrisonerEvent::TYPE_NAMES.join(", ");
-                    de::Error::custom(format_args!("`{name}` is not a type of event of a case, which are {known}"))
+                    de::Error::custom(format_args!(
+                        "`{}` is not a type of event of a case, which are {known}",
+                        Excerpt(name)
+                    ))
                 })
             })
             .collect::<Result<_, _>>()

@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use anyhow::Context as _;
 use calamine::{Data, Range, Reader as _, SheetVisible};
+use domain::text::Excerpt;
 
 use super::{Cell, Row, Sheet};
 
@@ -21,8 +22,9 @@ pub fn sheets(bytes: &[u8]) -> anyhow::Result<Vec<Sheet>> {
         .into_iter()
         .filter(|sheet| sheet.typ == calamine::SheetType::WorkSheet)
         .map(|sheet| {
-            let range =
-                workbook.worksheet_range(&sheet.name).with_context(|| format!("read the sheet `{}`", sheet.name))?;
+            let range = workbook
+                .worksheet_range(&sheet.name)
+                .with_context(|| format!("read the sheet `{}`", Excerpt(&sheet.name)))?;
             Ok(Sheet { hidden: sheet.visible != SheetVisible::Visible, rows: rows(&range), name: sheet.name })
         })
         .collect()
