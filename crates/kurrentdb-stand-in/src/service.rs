@@ -4,13 +4,14 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
+    body::Body,
     extract::State,
     http,
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use prost::{Message, bytes::Bytes};
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Request, Status, Streaming, codec::ProstCodec, metadata::BinaryMetadataValue, server::Grpc};
@@ -55,7 +56,7 @@ pub struct ServerState {
 }
 
 type SharedServer = State<Arc<ServerState>>;
-type HttpRequest = http::Request<axum::body::Body>;
+type HttpRequest = http::Request<Body>;
 
 /// All paths.
 pub fn routes(server: Arc<ServerState>) -> Router {
@@ -70,7 +71,7 @@ pub fn routes(server: Arc<ServerState>) -> Router {
         // Every client may call these.
         .route("/event_store.client.server_features.ServerFeatures/GetSupportedMethods", post(supported_methods))
         .route("/event_store.client.gossip.Gossip/Read", post(gossip))
-        .fallback(async || Status::unimplemented("the stand-in does not do this").into_http::<axum::body::Body>())
+        .fallback(async || Status::unimplemented("the stand-in does not do this").into_http::<Body>())
         .with_state(server)
 }
 
@@ -89,7 +90,7 @@ async fn admit(State(server): SharedServer, request: HttpRequest, next: Next) ->
             Status::unauthenticated("")
         }
     };
-    refusal.into_http::<axum::body::Body>()
+    refusal.into_http::<Body>()
 }
 
 /// Lets the calls pass that this node may answer. A node that follows answers only reads, and only
@@ -112,7 +113,7 @@ async fn lead(State(server): SharedServer, request: HttpRequest, next: Next) -> 
             ],
         ),
     };
-    refusal.into_http::<axum::body::Body>()
+    refusal.into_http::<Body>()
 }
 
 fn grpc<Answer: Message + 'static, Asked: Message + Default + 'static>() -> Grpc<ProstCodec<Answer, Asked>> {
@@ -152,7 +153,14 @@ async fn append(State(server): SharedServer, request: HttpRequest) -> Response {
         };
         Ok(tonic::Response::new(AppendResp { result: Some(result) }))
     });
-    grpc().client_streaming(answer, request).await.into_response()
+    grpc().client_streaming(answer, with_whole_body(request)).await.into_response()
+}
+
+/// The request, with an error where the client cut its body short. `tonic` takes a call that was
+/// cancelled for one that has come to its end, so a part of an append would be written.
+fn with_whole_body(request: HttpRequest) -> HttpRequest {
+    let cut = |_| Status::aborted("the client cut the call short");
+    request.map(|body| Body::from_stream(body.into_data_stream().map_err(cut)))
 }
 
 async fn batch_append(State(server): SharedServer, request: HttpRequest) -> Response {

@@ -1,10 +1,14 @@
 //! Appending to the stand-in, and its expected revisions.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use kurrentdb::{
     AppendToStreamOptions, BatchAppendOptions, CurrentRevision, Error, EventData, ReadAllOptions, ReadStreamOptions,
     StreamPosition, StreamState,
 };
+use serde_json::json;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{append, client, client_of, events, numbers, position, read, read_all, revisions_of_refusal};
@@ -90,6 +94,35 @@ async fn a_repeated_append_gets_the_first_answer() {
     append(&client, "b", StreamState::Any, [2]).await.expect("an id of another stream");
     assert_eq!(numbers(&read(&client, "a", ReadStreamOptions::default()).await.expect("read"))[4], (4, 1));
     assert_eq!(numbers(&read(&client, "b", ReadStreamOptions::default()).await.expect("read")), [(0, 2)]);
+}
+
+/// A client that gives up leaves the call in the middle of its events.
+#[tokio::test]
+async fn an_append_that_is_cut_short_is_written_whole_or_not_at_all() {
+    const APPENDS: u64 = 60;
+    const EVENTS: u64 = 64;
+    let server = StandIn::start();
+    let client = client(&server);
+    let large = |number| {
+        let data = "x".repeat(8 * 1024);
+        EventData::json("Counted", &json!({ "number": number, "data": data })).expect("an event").id(Uuid::new_v4())
+    };
+    let options = AppendToStreamOptions::default().stream_state(StreamState::NoStream);
+    let mut cut = 0;
+    for index in 0..APPENDS {
+        let events: Vec<EventData> = (0..EVENTS).map(large).collect();
+        let call = client.append_to_stream(format!("a-{index}"), &options, events);
+        cut += u32::from(timeout(Duration::from_micros(index * 50), call).await.is_err());
+    }
+    assert!(cut > 20, "only {cut} calls were cut short");
+    // The server has taken in what was sent before this.
+    append(&client, "b", StreamState::NoStream, [1]).await.expect("append");
+    for index in 0..APPENDS {
+        match read(&client, &format!("a-{index}"), ReadStreamOptions::default()).await {
+            Ok(events) => assert_eq!(events.len() as u64, EVENTS, "of the append {index}"),
+            Err(error) => assert!(matches!(error, Error::ResourceNotFound), "{error:?}"),
+        }
+    }
 }
 
 #[tokio::test]
