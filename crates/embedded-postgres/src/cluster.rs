@@ -12,7 +12,7 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions, TryLockError},
     io,
-    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _, net::UnixStream, process::ExitStatusExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::ExitStatus,
     thread,
@@ -28,7 +28,8 @@ use crate::{
     binaries::{Binaries, VersionNeed},
     data_dir,
     postmaster::{POLL_INTERVAL, PidFile, Postmaster, ServerStatus, pid_in},
-    processes::{LeftOverProcesses, PatientWait, is_exiting, is_server, process_exists},
+    processes::{LeftOverProcesses, PatientWait, is_exiting, is_server, may_be_server, process_exists},
+    socket::has_listener,
 };
 
 /// Longest path of a Unix socket, in bytes: 108 with the closing zero on Linux, 104 elsewhere.
@@ -276,7 +277,8 @@ impl Cluster {
 
     /// Removes a lock file that would mislead Postgres, which takes any process with the id in it
     /// for a running server, be it another program or a zombie. If no process has that id, Postgres
-    /// removes the file itself. It refuses to start over an unfinished file.
+    /// removes the file itself. Where this program may not know whether it is a server, Postgres is
+    /// left to judge. It refuses to start over an unfinished file.
     ///
     /// No process of a server may work on the cluster.
     fn remove_stale_lock_file(&self, path: &Path) -> anyhow::Result<()> {
@@ -286,7 +288,7 @@ impl Cluster {
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
         let holder = pid_in(&String::from_utf8_lossy(&content));
-        if holder.is_some_and(|pid| !process_exists(pid) || is_server(pid, &self.dir())) {
+        if holder.is_some_and(|pid| !process_exists(pid) || may_be_server(pid, &self.dir())) {
             return Ok(());
         }
         tracing::info!("removing {}, which a dead Postgres server left", path.display());
@@ -299,7 +301,7 @@ impl Cluster {
     fn lock_for_server(&self, socket_dir: &Path) -> anyhow::Result<Option<File>> {
         let lock = data_dir::open_lock(&self.data_dir, "postgres-server")?;
         match lock.try_lock() {
-            Ok(()) => Ok(UnixStream::connect(socket_dir.join(SOCKET_NAME)).is_err().then_some(lock)),
+            Ok(()) => Ok((!has_listener(&socket_dir.join(SOCKET_NAME))).then_some(lock)),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error).context("take the lock of the Postgres server"),
         }

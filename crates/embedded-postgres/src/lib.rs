@@ -10,6 +10,7 @@
 //! | `data_dir` | the data directory and its locks |
 //! | `processes` | which processes belong to a server, and whether they live and work |
 //! | `postmaster` | `postmaster.pid`: whether a server runs, its status, how to end it |
+//! | `socket` | whether a server listens |
 //! | `supervisor` | how a server that died is started again, and which program stops it |
 //!
 //! Promises:
@@ -32,6 +33,7 @@ mod data_dir;
 mod fetch;
 mod postmaster;
 mod processes;
+mod socket;
 mod supervisor;
 
 use std::{

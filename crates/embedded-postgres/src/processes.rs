@@ -7,7 +7,7 @@
 //! Every process of a server works in the directory of the cluster and is named `postgres`.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -33,32 +33,57 @@ struct ServerProcess {
     ticks: u64,
 }
 
+/// Where a process of Postgres works, as far as this program may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WorkPlace {
+    /// In the cluster.
+    Cluster,
+    /// Somewhere else.
+    Elsewhere,
+    /// The kernel does not tell: root in a container must not see where another user's process
+    /// works.
+    Unknown,
+}
+
 impl ServerProcess {
-    /// The process, if it belongs to a server on `cluster_dir` and lives. Works with `/proc` only.
-    fn read(pid: i32, cluster_dir: &Path) -> Option<Self> {
+    /// The process, if it is one of Postgres and lives, with its place. Works with `/proc` only.
+    fn read(pid: i32, cluster_dir: &Path) -> Option<(Self, WorkPlace)> {
         let command_line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let command_line = String::from_utf8_lossy(&command_line);
-        if !is_postgres(command_line.split('\0').next()?) {
+        let arguments: Vec<&str> = command_line.trim_end_matches('\0').split('\0').collect();
+        if !is_postgres(arguments.first()?) {
             return None;
         }
-        let title = command_line.replace('\0', " ");
-        // The numbers of the directories, as two containers may have equal paths.
-        let number = |dir: &Path| fs::metadata(dir).map(|metadata| (metadata.dev(), metadata.ino()));
-        let is_there = match (number(Path::new(&format!("/proc/{pid}/cwd"))), number(cluster_dir)) {
-            (Ok(its), Ok(cluster)) => its == cluster,
-            _ => names_cluster(&title, cluster_dir),
+        let proc = PathBuf::from(format!("/proc/{pid}"));
+        let place = match (DirectoryNumber::of(&proc.join("cwd")), DirectoryNumber::of(cluster_dir)) {
+            (Ok(its), Ok(cluster)) if its == cluster => WorkPlace::Cluster,
+            (Ok(_), Ok(_)) => WorkPlace::Elsewhere,
+            // A server works for the owner of its cluster alone.
+            _ if !have_one_owner(&proc, cluster_dir) => WorkPlace::Elsewhere,
+            _ => place_by_arguments(&arguments, cluster_dir),
         };
         let ProcessState { parent, ticks, .. } = ProcessState::read(pid)?;
-        is_there.then_some(Self { pid, parent, title, ticks })
+        Some((Self { pid, parent, title: arguments.join(" "), ticks }, place))
     }
 
     /// The processes of all servers on `cluster_dir`; none on a machine without `/proc`.
     fn all(cluster_dir: &Path) -> Vec<Self> {
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter_map(|pid| Self::read(pid, cluster_dir))
-            .collect()
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        Self::in_cluster(pids.filter_map(|pid| Self::read(pid, cluster_dir)).collect())
+    }
+
+    /// Those that work in the cluster, and the children of those whose own place is unknown.
+    fn in_cluster(found: Vec<(Self, WorkPlace)>) -> Vec<Self> {
+        let is_there = |(_, place): &(Self, WorkPlace)| *place == WorkPlace::Cluster;
+        let (there, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_there);
+        let mut all: Vec<Self> = there.into_iter().map(|(process, _)| process).collect();
+        let parents: Vec<i32> = all.iter().map(|process| process.pid).collect();
+        let children = others
+            .into_iter()
+            .filter(|(process, place)| *place == WorkPlace::Unknown && parents.contains(&process.parent));
+        all.extend(children.map(|(process, _)| process));
+        all
     }
 
     /// Whether it is the child of a postmaster that is dead.
@@ -134,7 +159,7 @@ impl PatientWait {
 /// Whether the process belongs to a server on `cluster_dir` and lives.
 pub(crate) fn is_server(pid: i32, cluster_dir: &Path) -> bool {
     if Path::new("/proc/self/cmdline").exists() {
-        return ServerProcess::read(pid, cluster_dir).is_some();
+        return matches!(ServerProcess::read(pid, cluster_dir), Some((_, WorkPlace::Cluster)));
     }
     // This machine has no /proc, as a Mac has none.
     let output = Command::new("ps").args(["-o", "args=", "-p", &pid.to_string()]).stdin(Stdio::null()).output();
@@ -142,6 +167,12 @@ pub(crate) fn is_server(pid: i32, cluster_dir: &Path) -> bool {
         let title = String::from_utf8_lossy(&output.stdout);
         title.split(' ').next().is_some_and(is_postgres) && names_cluster(&title, cluster_dir)
     })
+}
+
+/// Whether the process belongs to a server on `cluster_dir`, or may: its place is unknown.
+pub(crate) fn may_be_server(pid: i32, cluster_dir: &Path) -> bool {
+    let place = ServerProcess::read(pid, cluster_dir).map(|(_, place)| place);
+    place == Some(WorkPlace::Unknown) || is_server(pid, cluster_dir)
 }
 
 /// Whether the process is exiting but has not released all its resources yet. Its command line is
@@ -160,6 +191,36 @@ pub(crate) fn process_exists(pid: i32) -> bool {
 fn is_postgres(program: &str) -> bool {
     let name = program.rsplit('/').next();
     program.starts_with("postgres:") || name.is_some_and(|name| matches!(name, "postgres" | "postmaster"))
+}
+
+/// The number of a directory: two containers may have equal paths.
+#[derive(Debug, PartialEq, Eq)]
+struct DirectoryNumber(u64, u64);
+
+impl DirectoryNumber {
+    fn of(dir: &Path) -> io::Result<Self> {
+        fs::metadata(dir).map(|metadata| Self(metadata.dev(), metadata.ino()))
+    }
+}
+
+fn have_one_owner(one: &Path, other: &Path) -> bool {
+    let owner = |path: &Path| fs::metadata(path).map(|metadata| metadata.uid());
+    matches!((owner(one), owner(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// The place of a process by its command line. A postmaster names its cluster there, unless it was
+/// started by hand with a variable; its children have a title in that place.
+fn place_by_arguments(arguments: &[&str], cluster_dir: &Path) -> WorkPlace {
+    let after = arguments.iter().skip_while(|argument| **argument != "-D").nth(1).copied();
+    let joined = || arguments.iter().find_map(|argument| argument.strip_prefix("-D").filter(|dir| !dir.is_empty()));
+    // A relative path is one of the directory in which the process was started.
+    let named = after.or_else(joined).map(Path::new).filter(|dir| dir.is_absolute());
+    let Some(named) = named else { return WorkPlace::Unknown };
+    let is_same = match (DirectoryNumber::of(named), DirectoryNumber::of(cluster_dir)) {
+        (Ok(named), Ok(cluster)) => named == cluster,
+        _ => named == cluster_dir,
+    };
+    if is_same { WorkPlace::Cluster } else { WorkPlace::Elsewhere }
 }
 
 fn names_cluster(title: &str, cluster_dir: &Path) -> bool {
@@ -232,11 +293,48 @@ mod tests {
     }
 
     #[test]
+    fn a_postmaster_whose_directory_is_not_shown_is_known_by_its_command_line() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let cluster = dir.path().join("data dir").join("postgres");
+        fs::create_dir_all(&cluster).expect("a directory");
+        let path = cluster.to_str().expect("a path in UTF-8");
+        let (detour, other) = (format!("{path}/../postgres"), dir.path().to_str().expect("a path in UTF-8"));
+        for (arguments, place) in [
+            (&["postgres", "-D", path, "-k", "/run"][..], WorkPlace::Cluster),
+            (&["/usr/lib/postgresql/15/bin/postgres", "-k", "/run", &format!("-D{detour}")], WorkPlace::Cluster),
+            (&["postgres", "-D", other], WorkPlace::Elsewhere),
+            (&["postgres", "-D", &format!("{path}.new")], WorkPlace::Elsewhere),
+            (&["postgres", "-D", "data dir/postgres"], WorkPlace::Unknown),
+            (&["postgres"], WorkPlace::Unknown),
+            (&["postgres: checkpointer "], WorkPlace::Unknown),
+            (&["postgres", "-D"], WorkPlace::Unknown),
+        ] {
+            assert_eq!(place_by_arguments(arguments, &cluster), place, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_child_whose_directory_is_not_shown_belongs_to_the_server_of_its_parent() {
+        let process =
+            |pid, parent, title: &str, place| (ServerProcess { pid, parent, title: title.to_owned(), ticks: 0 }, place);
+        let found = vec![
+            process(12, 10, "postgres: startup", WorkPlace::Unknown),
+            process(10, 1, "postgres -D /data/postgres", WorkPlace::Cluster),
+            process(22, 20, "postgres: startup", WorkPlace::Unknown),
+            process(20, 1, "postgres", WorkPlace::Unknown),
+            process(13, 10, "postgres: checkpointer", WorkPlace::Elsewhere),
+            process(30, 1, "postgres -D /other", WorkPlace::Elsewhere),
+        ];
+        let pids: Vec<i32> = ServerProcess::in_cluster(found).iter().map(|process| process.pid).collect();
+        assert_eq!(pids, [10, 12], "a child of an unknown postmaster is never killed as an orphan");
+    }
+
+    #[test]
     fn a_live_process_that_is_not_postgres_is_no_server() {
         let own = i32::try_from(std::process::id()).expect("a process id");
         let dir = std::env::current_dir().expect("a directory");
         assert!(process_exists(own));
-        assert!(!is_server(own, &dir));
+        assert!(!is_server(own, &dir) && !may_be_server(own, &dir));
         assert!(!is_exiting(own));
         assert!(LeftOverProcesses::find(&dir).is_empty());
     }

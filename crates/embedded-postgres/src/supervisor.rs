@@ -10,8 +10,8 @@
 //!
 //! A program that leaves stops the server if it can lock `postgres-use` exclusively, which means
 //! that it is the last. Each program that finds the server dead starts it again, unless another
-//! program was faster. It tries again and again, with a growing pause, until the server is ready;
-//! it gives up only for a reason that another try cannot mend.
+//! program was faster. It tries again and again, with a growing pause, until the server is ready
+//! and stays so; it gives up only for a reason that another try cannot mend.
 //!
 //! A start takes the server to the point where it is the one server on the cluster. Recovery comes
 //! after that, without a lock, and clients wait for it.
@@ -26,7 +26,7 @@ use std::{
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
@@ -46,6 +46,10 @@ const RETRY_PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause between two tries. A server whose trouble has passed is back soon after.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// How long a server must have been ready before its end counts as a new trouble, and it is started
+/// again at once. One that dies each time as soon as it is ready must not be started without end.
+const STEADY_AFTER: Duration = Duration::from_secs(2);
+
 /// The condition of a server, as its watch knows it.
 #[derive(Debug, Clone)]
 pub struct ServerCondition(Arc<Mutex<KnownCondition>>);
@@ -59,7 +63,7 @@ struct KnownCondition {
 /// The reason why a server is not there.
 #[derive(Debug, Clone)]
 pub struct StartFailure {
-    /// Failed tries to start the server since it was last ready.
+    /// Tries to start the server since it was last ready and stayed so.
     pub tries: u32,
     /// The reason of the last one.
     pub reason: String,
@@ -122,7 +126,7 @@ impl Supervisor {
             in_use,
             socket_dir: socket_dir.clone(),
             postmaster: Some(postmaster),
-            tries: 1,
+            trouble: Trouble { tries: 1, ready_at: None },
             condition: condition.clone(),
         };
         let thread = thread::Builder::new()
@@ -172,8 +176,7 @@ struct Watch {
     socket_dir: PathBuf,
     /// The server, unless it has ended.
     postmaster: Option<Postmaster>,
-    /// Starts of the server since it was last ready.
-    tries: u32,
+    trouble: Trouble,
     condition: ServerCondition,
 }
 
@@ -191,8 +194,8 @@ impl Watch {
         let dir = self.cluster.dir();
         if let Some(mut postmaster) = self.postmaster.take() {
             if !postmaster.has_ended(&dir) {
-                if self.tries > 0 && postmaster.has_been_ready(&dir) {
-                    self.tries = 0;
+                if self.trouble.tries > 0 && postmaster.has_been_ready(&dir) {
+                    self.trouble.note_ready(Instant::now());
                     self.condition.lock().failure = None;
                 }
                 self.postmaster = Some(postmaster);
@@ -200,12 +203,13 @@ impl Watch {
             }
             let pid = postmaster.pid;
             tracing::warn!(pid, "the Postgres server (process {pid}) has ended");
-            if self.tries > 0 {
+            if self.trouble.tries > 0 {
+                let when = if self.trouble.ready_at.is_some() { "as soon as" } else { "before" };
                 let words = self.cluster.last_words(&postmaster);
-                return self.put_off(&anyhow!("it ended before it was ready; it said: {words}"));
+                return self.put_off(&anyhow!("it ended {when} it was ready; it said: {words}"));
             }
         }
-        self.tries += 1;
+        self.trouble.begin_try();
         match self.restart() {
             Ok(postmaster) => {
                 let pid = postmaster.pid;
@@ -227,10 +231,10 @@ impl Watch {
 
     /// Reports a failed try. Returns the pause before the next one.
     fn put_off(&self, error: &anyhow::Error) -> Duration {
-        let (tries, reason) = (self.tries, format!("{error:#}"));
+        let (tries, reason) = (self.trouble.tries, format!("{error:#}"));
         let is_final = error.is::<LastingError>();
         // Only the end of the watch ends a pause without end.
-        let pause = if is_final { Duration::MAX } else { pause_after(tries) };
+        let pause = if is_final { Duration::MAX } else { self.trouble.pause() };
         if is_final {
             tracing::error!("Postgres has ended and is not started again until this program is: {reason}");
         } else {
@@ -260,9 +264,32 @@ impl Watch {
     }
 }
 
-/// The pause after so many failed tries.
-fn pause_after(tries: u32) -> Duration {
-    RETRY_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(RETRY_PAUSE_MAX)
+/// The starts of a server until it is ready and stays so.
+#[derive(Debug)]
+struct Trouble {
+    /// How often it was started; 0 while there is no trouble.
+    tries: u32,
+    /// When the server of the last try was first seen to be ready.
+    ready_at: Option<Instant>,
+}
+
+impl Trouble {
+    fn begin_try(&mut self) {
+        *self = Self { tries: self.tries.saturating_add(1), ready_at: None };
+    }
+
+    /// Takes in that the server is ready. The trouble ends if it has been so for long enough.
+    fn note_ready(&mut self, now: Instant) {
+        let ready_at = *self.ready_at.get_or_insert(now);
+        if now.duration_since(ready_at) >= STEADY_AFTER {
+            self.tries = 0;
+        }
+    }
+
+    /// The pause before the next try.
+    fn pause(&self) -> Duration {
+        RETRY_PAUSE_MIN.saturating_mul(2_u32.saturating_pow(self.tries.saturating_sub(1))).min(RETRY_PAUSE_MAX)
+    }
 }
 
 #[cfg(test)]
@@ -271,8 +298,28 @@ mod tests {
 
     #[test]
     fn the_pause_between_tries_grows_to_its_bound() {
+        let pause_after = |tries| Trouble { tries, ready_at: None }.pause();
         let pauses: Vec<u128> = (1..8).map(|tries| pause_after(tries).as_millis()).collect();
         assert_eq!(pauses, [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000]);
         assert_eq!(pause_after(u32::MAX), RETRY_PAUSE_MAX);
+    }
+
+    #[test]
+    fn a_server_that_dies_as_soon_as_it_is_ready_is_started_with_a_growing_pause() {
+        let mut now = Instant::now();
+        let mut trouble = Trouble { tries: 0, ready_at: None };
+        let mut pauses = Vec::new();
+        for _ in 0..4 {
+            trouble.begin_try();
+            for _ in 0..15 {
+                now += WATCH_INTERVAL;
+                trouble.note_ready(now);
+            }
+            pauses.push(trouble.pause().as_millis());
+        }
+        assert_eq!(pauses, [500, 1_000, 2_000, 4_000]);
+        now += STEADY_AFTER;
+        trouble.note_ready(now);
+        assert_eq!(trouble.tries, 0, "it has stayed ready");
     }
 }
