@@ -8,6 +8,10 @@ use domain::text::Excerpt;
 
 use super::{Cell, Row, Sheet};
 
+/// The numbers of the days in the calendar of spreadsheet programs, which ends with the year 9999.
+/// `calamine` panics at numbers far beyond it.
+const DAYS: std::ops::Range<f64> = 0.0..2_958_466.0;
+
 /// Whether these are the bytes of a workbook: a zip archive, or the container of old Excel files.
 pub fn is_workbook(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
@@ -56,12 +60,31 @@ fn cell(data: &Data) -> Cell {
         Data::Float(number) => Cell::Number(*number),
         Data::String(text) => Cell::text(text),
         Data::Bool(truth) => Cell::text(if *truth { "TRUE" } else { "FALSE" }),
-        Data::DateTime(date) if date.is_datetime() => {
+        Data::DateTime(date) if date.is_datetime() && DAYS.contains(&date.as_f64()) => {
             date.as_datetime().map_or_else(|| Cell::Number(date.as_f64()), |instant| Cell::Date(instant.date()))
         }
-        Data::DateTime(duration) => Cell::Number(duration.as_f64()),
+        Data::DateTime(number) => Cell::Number(number.as_f64()),
         // As text in ISO format, which `value::date` reads.
         Data::DateTimeIso(text) | Data::DurationIso(text) => Cell::text(text),
         Data::Error(error) => Cell::text(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use calamine::{ExcelDateTime, ExcelDateTimeType};
+
+    use super::*;
+
+    #[test]
+    fn a_number_beyond_the_calendar_is_no_date() {
+        let read = |number| cell(&Data::DateTime(ExcelDateTime::new(number, ExcelDateTimeType::DateTime, false)));
+        let day = |text: &str| Cell::Date(text.parse().expect("a date"));
+        assert_eq!(read(43_739.5), day("2019-10-01"));
+        assert_eq!(read(2_958_465.0), day("9999-12-31"));
+        for number in [-1.0, 2_958_466.0, 1e10, 1e300, -1e300, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(read(number), Cell::Number(number));
+        }
+        assert!(matches!(read(f64::NAN), Cell::Number(_)));
     }
 }
