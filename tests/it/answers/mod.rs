@@ -11,6 +11,7 @@ mod freshness;
 mod handovers;
 mod history;
 mod lists;
+mod merge_chains;
 mod merge_facts;
 mod merged_numbers;
 mod nomis_contacts;
