@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, fmt};
 
+use domain::text::Excerpt;
 use futures::{
     FutureExt as _,
     future::{BoxFuture, Shared},
@@ -46,7 +47,7 @@ impl ServerAddress {
         let invalid = |what: &str| InvalidUrl { what: what.to_owned() };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid("it has no `://`"))?;
         if !SCHEMES.contains(&scheme) {
-            return Err(invalid(&format!("`{scheme}` is none of {}", SCHEMES.join(", "))));
+            return Err(invalid(&format!("`{}` is none of {}", Excerpt(scheme), SCHEMES.join(", "))));
         }
         let host_at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (path, query) = rest[host_at..].split_once('?').unwrap_or((&rest[host_at..], ""));

@@ -18,7 +18,7 @@ use std::{fmt, str::FromStr};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
-use domain::{Stream, identifier::EventId, moment::normalise};
+use domain::{Stream, identifier::EventId, moment::normalise, text::Excerpt};
 use kurrentdb::EventData;
 use serde_json::value::RawValue;
 
@@ -31,7 +31,7 @@ pub struct StreamPrefix(String);
 
 /// A text that cannot be the prefix of stream names.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no prefix of streams: letters, digits, `-` and `_` are allowed")]
+#[error("`{}` is no prefix of streams: letters, digits, `-` and `_` are allowed", Excerpt(.0))]
 pub struct InvalidPrefix(String);
 
 impl Default for StreamPrefix {

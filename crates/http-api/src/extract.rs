@@ -190,13 +190,11 @@ fn in_words(complaint: &str) -> Cow<'_, str> {
         return format!("`{}` is not one of: {known}", Excerpt(given)).into();
     }
     if let Some(rest) = complaint.strip_prefix("unknown field `") {
-        return match rest.rsplit_once("`, expected ") {
-            Some((given, known)) => {
-                let known = known.trim_start_matches("one of ").replace("` or `", "`, `");
-                format!("`{}` is not known here; known are: {known}", Excerpt(given)).into()
-            }
-            None => format!("`{}` is not known here", Excerpt(rest.split('`').next().unwrap_or(rest))).into(),
-        };
+        let known = rest.strip_suffix("`, there are no fields").map(|given| (given, ""));
+        let (given, known) = known.or_else(|| rest.rsplit_once("`, expected ")).unwrap_or((rest, ""));
+        let known = known.trim_start_matches("one of ").replace("` or `", "`, `");
+        let known = if known.is_empty() { known } else { format!("; known are: {known}") };
+        return format!("`{}` is not known here{known}", Excerpt(given)).into();
     }
     if let Some(field) = complaint.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
         return format!("`{field}` is missing and has to be given").into();
@@ -310,15 +308,20 @@ pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
 }
 
 /// `text` comes from `serde_path_to_error`: the parameter, a colon and the complaint, or the
-/// complaint alone.
+/// complaint alone. The name of an unknown parameter may be any text.
 fn parameter_problem(text: &str) -> Problem {
-    let (parameter, complaint) = match text.split_once(": ") {
+    let is_unknown = |&(at, words): &(usize, &str)| {
+        let named = text[at + words.len()..].strip_prefix(&text[..at]);
+        named.is_some_and(|rest| rest.starts_with('`'))
+    };
+    let unknown = text.match_indices(": unknown field `").find(is_unknown);
+    let unknown = unknown.map(|(at, _)| (None, &text[at + ": ".len()..]));
+    let (parameter, complaint) = unknown.unwrap_or_else(|| match text.split_once(": ") {
         Some((parameter, complaint)) if parameter.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
             (Some(parameter), complaint)
         }
-        // The name of an unknown parameter may be any text.
-        _ => (None, text.rfind(": unknown field `").map_or(text, |at| &text[at + ": ".len()..])),
-    };
+        _ => (None, text),
+    });
     match Complaint::of(complaint) {
         Complaint::Unknown(name) => Problem::fault("parameter-unknown", Fault::parameter(name, in_words(complaint))),
         Complaint::Missing(name) => Problem::fault("parameter-missing", Fault::parameter(name, in_words(complaint))),

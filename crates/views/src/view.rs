@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use domain::text::Excerpt;
+
 use crate::{
     columns::{SqlType, ViewColumn},
     pg_copy::CopyRows,
@@ -178,7 +180,7 @@ impl FromStr for View {
 
 /// No view has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no view `{name}`; the views are {}", VIEWS.map(View::name).join(", "))]
+#[error("there is no view `{}`; the views are {}", Excerpt(.name), VIEWS.map(View::name).join(", "))]
 pub struct UnknownView {
     name: String,
 }

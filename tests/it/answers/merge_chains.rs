@@ -73,7 +73,7 @@ fn without_number(body: &Value) -> Value {
     body
 }
 
-/// What is said of one number on each day, by each question that asks for a day.
+/// The answers about one number on each day, by each question that asks for a day.
 async fn said_of(ledger: &Ledger, number: &str, known_at: &str) -> BTreeMap<(&'static str, &'static str), Value> {
     let mut said = BTreeMap::new();
     let periods = ask(ledger, &format!("/prisoners/{number}/responsibility/periods?{known_at}")).await;

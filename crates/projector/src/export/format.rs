@@ -8,6 +8,8 @@ use std::{
     str::FromStr,
 };
 
+use domain::text::Excerpt;
+
 use super::{
     parquet_file::ParquetFile,
     table::{CellKind, ExportCell, ExportTable},
@@ -49,7 +51,7 @@ impl FromStr for ExportFormat {
 
 /// There is no such format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no format `{name}`; the formats are csv, jsonl and parquet")]
+#[error("there is no format `{}`; the formats are csv, jsonl and parquet", Excerpt(.name))]
 pub struct UnknownFormat {
     name: String,
 }
