@@ -107,8 +107,7 @@ impl QueryState {
     }
 
     async fn check_health(&self) -> Result<Component, QueryError> {
-        let checkpoint = present::checkpoint::read(&self.views).await?;
-        let streams_aside = present::aside::count(&self.views).await?;
+        let (checkpoint, streams_aside) = present::checkpoint::read_with_aside(&self.views).await?;
         self.checkpoint.record(checkpoint.position);
         let head = match timeout(HEAD_TIME_MAX, self.log.head()).await {
             Ok(Err(LogError::Unavailable(_))) | Err(_) => return Ok(self.without_log(checkpoint, streams_aside)),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::{
     ledger::{Ledger, PRISON, SHAH, assert_refused},
-    questions::{ask, assert_ok, record},
+    questions::{ask, assert_ok, next_page, record},
 };
 
 #[tokio::test]
@@ -64,4 +64,30 @@ async fn an_unchanged_answer_is_not_sent_again() {
     record(&ledger, "POST /prisoners/A1234BC/tier", json!({"tier": "D"})).await;
     let after = ask(&ledger, "/prisoners/A1234BC/responsibility").await;
     assert_ne!(before.header("etag"), after.header("etag"));
+}
+
+#[tokio::test]
+async fn a_page_is_sent_again_once_another_follows_it() {
+    let ledger = Ledger::start_all_roles().await;
+    ledger.case("A0001AA", SHAH).await;
+    let tier = |tier| json!({"tier": tier, "source": "DELIUS", "prison": "MDI"});
+    record(&ledger, "POST /prisoners/A0003AA/tier", tier("C1")).await;
+    let paths = ["/prisons/LEI/cases?limit=1", "/poms/485928/cases?limit=1", "/prisoners/A0003AA/history?limit=1"];
+    let mut last_pages = Vec::new();
+    for path in paths {
+        let last = ask(&ledger, path).await;
+        assert_ok(&last);
+        assert_eq!(next_page(&last), None, "{path}");
+        last_pages.push(last);
+    }
+    ledger.case("A0002AA", SHAH).await;
+    record(&ledger, "POST /prisoners/A0003AA/tier", tier("D")).await;
+    let head = ledger.event_count().await.to_string();
+    for (path, last) in paths.iter().zip(&last_pages) {
+        let tag = last.header("etag").expect("a tag");
+        let headers = [("If-None-Match", tag), ("Ledger-Position-At-Least", head.as_str())];
+        let again = ledger.client().send(Method::GET, path, &headers, None).await;
+        assert_eq!((again.status.as_u16(), &again.body), (200, &last.body), "{path}");
+        assert!(next_page(&again).is_some(), "{path}");
+    }
 }

@@ -1,7 +1,7 @@
 //! An answer and its headers: its position in the log, its entity tag, `no-store`, and the link to
 //! the next page.
 
-use std::hash::{DefaultHasher, Hasher as _};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::{
     extract::Request,
@@ -72,6 +72,9 @@ impl<T: Serialize> IntoResponse for Answer<T> {
             None => {
                 let mut hasher = DefaultHasher::new();
                 hasher.write(&body);
+                // A client that gets a 304 keeps the headers that it has, so what they say counts.
+                self.streams_aside.hash(&mut hasher);
+                self.next.hash(&mut hasher);
                 format!("W/\"{:016x}\"", hasher.finish())
             }
         };

@@ -5,7 +5,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use event_log::Lag;
-use futures::future::try_join_all;
 use http_api::{Params, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,10 +12,10 @@ use views::VIEWS;
 
 use super::{answer::Answer, parameters::NoParams};
 use crate::{
-    QueryState,
+    QueryError, QueryState,
     past::ListExtent,
     present::{
-        aside, checkpoint,
+        checkpoint, snapshot,
         view_size::{self, RowCount, ViewSize},
     },
 };
@@ -77,17 +76,21 @@ pub(super) async fn projections(
     State(state): State<QueryState>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
-    let checkpoint = checkpoint::read(&state.views).await?;
-    let streams_aside = aside::count(&state.views).await?;
-    let missing = Lag::measure(&state.log, checkpoint.position).await.map_err(crate::QueryError::from)?;
+    let mut views = snapshot(&state.views).await?;
+    let (checkpoint, streams_aside) = checkpoint::read_with_aside(&mut *views).await?;
+    let mut sizes = Vec::with_capacity(VIEWS.len());
+    for view in VIEWS {
+        sizes.push(view_size::read(&mut views, view).await?);
+    }
+    views.commit().await.map_err(QueryError::from)?;
+    let missing = Lag::measure(&state.log, checkpoint.position).await.map_err(QueryError::from)?;
     let lag = missing.since.map(|since| state.now() - since);
-    let is_of_log = checkpoint::is_of(checkpoint, &state.log).await.map_err(crate::QueryError::from)?;
+    let is_of_log = checkpoint::is_of(checkpoint, &state.log).await.map_err(QueryError::from)?;
     let state_of_views = match (is_of_log, missing.events) {
         (false, _) => ProjectionState::OtherLog,
         (true, 0) => ProjectionState::Current,
         (true, _) => ProjectionState::Behind,
     };
-    let sizes = try_join_all(VIEWS.map(|view| view_size::read(&state.views, view))).await?;
     let projections: Vec<Projection> = VIEWS
         .into_iter()
         .zip(sizes)

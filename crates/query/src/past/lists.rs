@@ -7,8 +7,8 @@
 //! 1. cases to which nothing has happened since: the views still say of them what they said then;
 //! 2. cases to which something has: their streams are read from the log and folded up to the point.
 //!
-//! In this order, each by a statement of its own: a case that changes in between is found by both,
-//! and both say the same. The other way round neither would find it.
+//! Which cases are of which kind, and how many streams the views leave out, is read in one snapshot
+//! of the views, so that each case is in one of the two, and none is missing that is not counted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,8 +20,9 @@ use domain::{
     Stream,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
 };
-use event_log::KnownAt;
+use event_log::{KnownAt, SharedLog};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use sqlx::PgConnection;
 use views::{CasePeriodRow, NomisContactRow, aside::StreamAside};
 
 use super::{
@@ -34,7 +35,6 @@ use crate::{
     present::{
         ViewRows,
         allocation_months::{self, AllocationMonth, CountedAllocation},
-        aside,
         case_list::{self, CaseFilter, CaseList, CasePage, CaseSort},
         case_prison,
         nomis_contact::{self, ContactAtPrison, ContactList},
@@ -64,6 +64,17 @@ impl ListExtent {
     pub(crate) fn of<T>(read: &ViewRows<T>) -> Self {
         Self { position: read.position, streams_aside: read.aside.len() }
     }
+
+    /// The extent of a list as known at a point, for which the rows were read.
+    ///
+    /// # Errors
+    /// [`PastError::ViewsBehind`] where the views have gone back since they had come to the point.
+    fn at<T>(point: Point, read: &ViewRows<T>) -> Result<Self, PastError> {
+        if read.position < point.position {
+            return Err(PastError::ViewsBehind);
+        }
+        Ok(Self { position: point.position, ..Self::of(read) })
+    }
 }
 
 /// Pages of lists of cases, and the extent that all of them have.
@@ -83,18 +94,18 @@ pub(crate) async fn case_lists<const N: usize>(
     let mut found = Vec::with_capacity(N);
     for list in &lists {
         let read = case_list::first(&mut views, list, at, point.map(|point| point.position)).await?;
-        extent = ListExtent::of(&read);
+        extent = point.map_or_else(|| Ok(ListExtent::of(&read)), |point| ListExtent::at(point, &read))?;
         found.push(read.rows);
     }
+    let changed = match point {
+        Some(point) => Some((point, numbers_changed_since(&mut views, scope, at, point).await?)),
+        None => None,
+    };
     views.commit().await.map_err(QueryError::from)?;
-    if let Some(point) = point {
-        extent.position = point.position;
+    if let Some((point, numbers)) = changed {
         let filters = lists.iter().map(|list| list.filter.clone()).collect();
-        let changed = cases_changed_since(state, scope, point, at, filters).await?;
-        // A stream that has gone aside since the first statement is missing among those changed.
-        extent.streams_aside = extent.streams_aside.max(aside::count(&state.views).await?);
+        let changed = cases_then(&state.log, numbers, point, at, filters).await?;
         for (list, keyed) in lists.iter().zip(&mut found) {
-            keyed.retain(|(_, case)| !changed.contains_key(&case.prisoner_number));
             list.insert(changed.values(), keyed);
         }
     }
@@ -109,25 +120,33 @@ async fn point_in_views(state: &QueryState, known_at: KnownAt) -> Result<Point, 
     if state.checkpoint.wait_for(point.position).await? { Ok(point) } else { Err(PastError::ViewsBehind) }
 }
 
-/// The cases to which something has happened since the point, as they were known then; those that
-/// pass a filter.
-async fn cases_changed_since(
-    state: &QueryState,
+/// The cases of a scope to which something has happened since the point.
+async fn numbers_changed_since(
+    views: &mut PgConnection,
     scope: CaseListScope<'_>,
+    at: DateTime<Utc>,
+    point: Point,
+) -> Result<Vec<PrisonerNumber>, QueryError> {
+    match scope {
+        CaseListScope::Prison(prison) => {
+            case_prison::changed_since_at_prison(views, prison, Some(at), point.position).await
+        }
+        CaseListScope::Pom(staff_id) => {
+            case_prison::changed_since_around_pom(views, staff_id, at, point.position).await
+        }
+    }
+}
+
+/// Cases as they were known at the point; those that pass a filter.
+async fn cases_then(
+    log: &SharedLog,
+    numbers: Vec<PrisonerNumber>,
     point: Point,
     at: DateTime<Utc>,
     filters: Vec<CaseFilter>,
 ) -> Result<BTreeMap<PrisonerNumber, CasePeriodRow>, QueryError> {
-    let numbers = match scope {
-        CaseListScope::Prison(prison) => {
-            case_prison::changed_since_at_prison(&state.views, prison, Some(at), point.position).await?
-        }
-        CaseListScope::Pom(staff_id) => {
-            case_prison::changed_since_around_pom(&state.views, staff_id, at, point.position).await?
-        }
-    };
     let filters = Arc::new(filters);
-    map_histories(&state.log, numbers, point, move |history| {
+    map_histories(log, numbers, point, move |history| {
         let case = CasePeriodRow::find_at(&history, at)?;
         filters.iter().any(|filter| filter.passes(&case)).then(|| (history.number().clone(), case))
     })
@@ -185,18 +204,15 @@ pub(crate) async fn months(
         return Ok((ListExtent::of(&read), read.rows));
     };
     let point = point_in_views(state, known_at).await?;
-    // Before and after the rows: a stream that goes aside in between is missing in some of them.
-    let aside_before = aside::count(&state.views).await?;
-    let mut counted = allocation_months::unchanged_since(&state.views, prison, point.position).await?;
-    let changed = case_prison::changed_since_at_prison(&state.views, prison, None, point.position).await?;
-    let both: BTreeSet<PrisonerNumber> = changed.iter().cloned().collect();
-    counted.retain(|counted| !both.contains(&counted.number));
+    let mut views = snapshot(&state.views).await?;
+    let read = allocation_months::unchanged_since(&mut *views, prison, point.position).await?;
+    let changed = case_prison::changed_since_at_prison(&mut *views, prison, None, point.position).await?;
+    views.commit().await.map_err(QueryError::from)?;
+    let extent = ListExtent::at(point, &read)?;
     let here = prison.clone();
     let of_changed: Vec<Vec<CountedAllocation>> =
         map_histories(&state.log, changed, point, move |history| Some(CountedAllocation::of(&history, &here))).await?;
-    counted.extend(of_changed.into_iter().flatten());
-    let streams_aside = aside::count(&state.views).await?.max(aside_before);
-    Ok((ListExtent { position: point.position, streams_aside }, AllocationMonth::of(counted)))
+    Ok((extent, AllocationMonth::of(read.rows.into_iter().chain(of_changed.into_iter().flatten()))))
 }
 
 /// The first POM contacts of a list, at least one more than make a page where there are as many;
@@ -215,21 +231,22 @@ pub(crate) async fn contacts(
         return Ok((ListExtent::of(&read), read.rows));
     };
     let point = point_in_views(state, known_at).await?;
-    let read = nomis_contact::first(&state.views, list, Some(point.position)).await?;
+    let mut views = snapshot(&state.views).await?;
+    let read = nomis_contact::first(&mut *views, list, Some(point.position)).await?;
+    let changed = nomis_contact::changed_since(&mut *views, list, point.position).await?;
+    views.commit().await.map_err(QueryError::from)?;
     list.prison.iter().try_for_each(|prison| check_has_prison(&read.aside, prison))?;
-    let changed = nomis_contact::changed_since(&state.views, list, point.position).await?;
-    let streams_aside = aside::count(&state.views).await?.max(read.aside.len());
-    let extent = ListExtent { position: point.position, streams_aside };
+    let extent = ListExtent::at(point, &read)?;
     let mut contacts = Vec::new();
     let mut histories =
-        stream::iter(changed.clone()).map(|prison| prison_history(&state.log, prison, point)).buffered(READS_MAX);
+        stream::iter(changed).map(|prison| prison_history(&state.log, prison, point)).buffered(READS_MAX);
     // By prison first: once a page is full, those to come are on later pages.
     while contacts.len() <= list.limit.rows()
         && let Some(history) = histories.try_next().await?
     {
         contacts.extend(list.of(&history));
     }
-    contacts.extend(read.rows.into_iter().filter(|contact| !changed.contains(&contact.contact.prison_code)));
+    contacts.extend(read.rows);
     contacts.sort_by_key(ContactAtPrison::key);
     Ok((extent, contacts))
 }

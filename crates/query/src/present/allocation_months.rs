@@ -8,10 +8,10 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber},
     prisoner::History,
 };
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use views::{AllocationKind, AllocationRow};
 
-use super::{NamedColumns, ViewRows, aside::streams_aside, bigint, read_named};
+use super::{ViewRows, aside::streams_aside, bigint, read_named};
 use crate::QueryError;
 
 /// The allocations of a prison in a month.
@@ -43,17 +43,22 @@ pub(crate) struct CountedAllocation {
 /// The allocations that count at a prison, of cases to which nothing has happened after a position:
 /// the view is still as it was then for them.
 pub(crate) async fn unchanged_since(
-    views: &PgPool,
+    views: impl PgExecutor<'_>,
     prison: &PrisonCode,
     position: u64,
-) -> Result<Vec<CountedAllocation>, QueryError> {
-    const SQL: &str = "
-        SELECT a.prisoner_number, a.month, a.kind = 'REALLOCATION' AS is_reallocation, a.is_override, a.days_waited
-        FROM allocation a JOIN prisoner_case c ON c.prisoner_number = a.prisoner_number
-        WHERE a.prison = $1 AND c.position <= $2";
+) -> Result<ViewRows<CountedAllocation>, QueryError> {
+    const SQL: &str = concat!(
+        "SELECT v.position AS ledger_position, ",
+        streams_aside!(),
+        ", counted.*
+        FROM checkpoint v LEFT JOIN LATERAL (
+            SELECT a.prisoner_number, a.month, a.kind = 'REALLOCATION' AS is_reallocation, a.is_override, a.days_waited
+            FROM allocation a JOIN prisoner_case c ON c.prisoner_number = a.prisoner_number
+            WHERE a.prison = $1 AND c.position <= $2
+        ) counted ON true"
+    );
     let rows = sqlx::query(SQL).bind(prison.as_str()).bind(bigint(position)).fetch_all(views).await?;
-    let convert = |row| {
-        let row = NamedColumns { table: "allocation", key: "prisoner_number", row };
+    read_named(&rows, "allocation", "prisoner_number", |row| {
         Ok(CountedAllocation {
             number: row.word("prisoner_number")?,
             month: row.get("month")?,
@@ -61,8 +66,7 @@ pub(crate) async fn unchanged_since(
             is_override: row.get("is_override")?,
             days_waited: row.get("days_waited")?,
         })
-    };
-    rows.iter().map(convert).collect()
+    })
 }
 
 impl CountedAllocation {

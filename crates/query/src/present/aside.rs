@@ -4,7 +4,7 @@
 //! lacks. A look-up of a case selects [`damaged_case!`] beside [`damaged_cases!`]. A case is
 //! damaged where any number that was merged into it is aside, since its past is theirs, too.
 
-use sqlx::{PgPool, Row as _, postgres::PgRow};
+use sqlx::{Row as _, postgres::PgRow};
 use views::aside::StreamAside;
 
 use crate::QueryError;
@@ -58,10 +58,4 @@ pub(super) fn read_damaged_case(row: &PgRow) -> Result<Option<Box<StreamAside>>,
 
 fn decode_error(error: serde_json::Error) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
-}
-
-/// How many streams are aside.
-pub(crate) async fn count(views: &PgPool) -> Result<usize, QueryError> {
-    let streams: i64 = sqlx::query_scalar("SELECT count(*) FROM stream_aside").fetch_one(views).await?;
-    Ok(usize::try_from(streams).unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
-use sqlx::PgPool;
+use sqlx::PgExecutor;
 
 use super::{NamedColumns, bigint};
 use crate::QueryError;
@@ -12,7 +12,7 @@ use crate::QueryError;
 /// at the prison. Where an instant is given, only those that may have been there at it, by what was
 /// known then. For these the views may differ from what they were then.
 pub(crate) async fn changed_since_at_prison(
-    views: &PgPool,
+    views: impl PgExecutor<'_>,
     prison: &PrisonCode,
     at: Option<DateTime<Utc>>,
     position: u64,
@@ -29,7 +29,7 @@ pub(crate) async fn changed_since_at_prison(
 /// The same of the prisons where the POM has ever been on the roster, or may have been: of a prison
 /// that the views leave out, nothing is known here.
 pub(crate) async fn changed_since_around_pom(
-    views: &PgPool,
+    views: impl PgExecutor<'_>,
     staff_id: StaffId,
     at: DateTime<Utc>,
     position: u64,

@@ -1,14 +1,22 @@
 //! The table `checkpoint`: how far the views have come.
 
 use event_log::{Bookmark, LogError, SharedLog};
-use sqlx::{PgExecutor, PgPool};
-use views::checkpoint::Checkpoint;
+use sqlx::{AssertSqlSafe, PgExecutor, PgPool};
+use views::checkpoint::{COLUMNS, Checkpoint};
 
+use super::aside::{read_streams, streams_aside};
 use crate::QueryError;
 
 /// Reads the checkpoint, in one round trip.
 pub(crate) async fn read(views: impl PgExecutor<'_>) -> Result<Checkpoint, QueryError> {
     Ok(views::checkpoint::read(views).await?)
+}
+
+/// Reads the checkpoint with the number of streams aside, in one round trip.
+pub(crate) async fn read_with_aside(views: impl PgExecutor<'_>) -> Result<(Checkpoint, usize), QueryError> {
+    let sql = format!("SELECT {COLUMNS}, {} FROM checkpoint", streams_aside!());
+    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(views).await?;
+    Ok((Checkpoint::of_row(&row)?, read_streams(&row)?.len()))
 }
 
 /// Whether the views are of a log: the last event that they include is then in it.

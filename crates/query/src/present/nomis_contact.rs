@@ -9,7 +9,7 @@ use domain::{
     prison::History,
 };
 use http_api::page::{Cursor, Limit};
-use sqlx::{PgPool, Row as _, postgres::PgRow};
+use sqlx::{PgExecutor, PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 use views::{NomisContactRow, ViewTable as _};
 
@@ -52,7 +52,7 @@ pub(crate) struct ContactList {
 /// of prisons to which nothing has happened after that position: the views are still as they were
 /// then for them.
 pub(crate) async fn first(
-    views: &PgPool,
+    views: impl PgExecutor<'_>,
     list: &ContactList,
     unchanged_since: Option<u64>,
 ) -> Result<ViewRows<ContactAtPrison>, QueryError> {
@@ -134,7 +134,7 @@ impl ContactList {
 
 /// The prisons of a list to which something has happened after `position`, in order.
 pub(crate) async fn changed_since(
-    views: &PgPool,
+    views: impl PgExecutor<'_>,
     list: &ContactList,
     position: u64,
 ) -> Result<Vec<PrisonCode>, QueryError> {

@@ -1,6 +1,6 @@
 //! How large the views are.
 
-use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use views::View;
 
 use crate::QueryError;
@@ -28,7 +28,7 @@ pub(crate) enum RowCount {
 }
 
 /// Reads how large a view is.
-pub(crate) async fn read(views: &PgPool, view: View) -> Result<ViewSize, QueryError> {
+pub(crate) async fn read(views: &mut PgConnection, view: View) -> Result<ViewSize, QueryError> {
     let sizes = sqlx::query(
         "SELECT coalesce(pg_table_size(oid), 0) AS table_bytes,
                 coalesce(pg_total_relation_size(oid), 0) AS bytes,
@@ -37,7 +37,7 @@ pub(crate) async fn read(views: &PgPool, view: View) -> Result<ViewSize, QueryEr
           WHERE oid = to_regclass($1)",
     )
     .bind(view.name())
-    .fetch_optional(views)
+    .fetch_optional(&mut *views)
     .await?;
     let Some(sizes) = sizes else { return Ok(ViewSize { rows: None, bytes: 0 }) };
     let bytes = |column: &str| Ok::<_, sqlx::Error>(sizes.try_get::<i64, _>(column)?.unsigned_abs());

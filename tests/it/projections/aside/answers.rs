@@ -48,7 +48,7 @@ fn assert_damaged(answer: &HttpAnswer, code: &str, event: &str, position: u64) {
 }
 
 /// The questions about a prison, a POM or all of the ledger that leave nothing out silently.
-const LISTS: [&str; 9] = [
+pub(super) const LISTS: [&str; 9] = [
     "/prisons/LEI/cases",
     "/prisons/LEI/unallocated",
     "/prisons/LEI/handovers",
@@ -141,6 +141,36 @@ async fn a_damaged_case_answers_500_until_it_is_mended_and_the_others_go_on() {
     eventually("a sound ledger", async || (client.get("/health").await.body["status"] == "UP").then_some(())).await;
 }
 
+/// A case of another prison goes aside, so the rows of the list stay as they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_sent_again_once_the_number_of_streams_aside_has_changed() {
+    let ledger = ledger().await;
+    ledger.join_omic("MDI").await;
+    let case = json!({"tier": "C1", "source": "DELIUS", "prison": "MDI", "effectiveAt": "2026-01-05T09:00:00Z"});
+    let known = record(&ledger, Method::POST, "/prisoners/A0006AA/tier", &case).await;
+    let poll = async |path: &str, tag: &str, position: u64| {
+        let headers = [("If-None-Match", tag), ("Ledger-Position-At-Least", &*position.to_string())];
+        let answer = ledger.client().send(Method::GET, path, &headers, None).await;
+        let header = |name| answer.header(name).unwrap_or_default().to_owned();
+        (answer.status.as_u16(), header("ledger-streams-aside"), header("etag"))
+    };
+    let rows_stay = |path: &&&str| **path != "/projections";
+    let paths =
+        LISTS.iter().filter(rows_stay).flat_map(|path| [(*path).to_owned(), format!("{path}?known-at={known}")]);
+    let mut tags = Vec::new();
+    for path in paths.chain([format!("/poms/{NOVAK}")]) {
+        let (status, streams, tag) = poll(&path, "none", known).await;
+        assert_eq!((status, streams.as_str()), (200, "0"), "{path}");
+        tags.push((path, tag));
+    }
+    let position = damage_case(&ledger, "A0006AA").await;
+    for (path, before) in tags {
+        let (status, streams, tag) = poll(&path, &before, position).await;
+        assert_eq!((status, streams.as_str()), (200, "1"), "{path}");
+        assert_eq!(poll(&path, &tag, position).await, (304, "1".to_owned(), tag), "{path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_and_the_projector_say_how_many_streams_are_aside() {
     let ledger = ledger().await;
@@ -208,7 +238,7 @@ async fn the_roster_of_a_damaged_prison_answers_500_and_its_cases_go_on() {
     for path in ["/prisons/MDI/poms", "/prisons/MDI/nomis-contacts", "/poms/7", "/poms/8"] {
         assert_damaged(&get(&ledger, path, position).await, "prison-damaged", "PomRegistered", position);
     }
-    // What the log has, no list as it was known and no answer to the person leaves out.
+    // No list as it was known and no answer to the person leaves out what the log has.
     let tier = json!({"tier": "B1", "source": "DELIUS", "effectiveAt": "2026-02-20T09:00:00Z"});
     let changed = record(&ledger, Method::POST, "/prisoners/A0006AA/tier", &tier).await;
     let person = get(&ledger, "/subject-access-request?prn=A0008AA", changed).await;

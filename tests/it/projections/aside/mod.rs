@@ -6,6 +6,7 @@
 mod answers;
 mod builds;
 mod follow;
+mod one_position;
 mod stops;
 
 use domain::{
