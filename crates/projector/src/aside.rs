@@ -12,7 +12,7 @@
 use std::{iter, ops::Range, sync::Arc};
 
 use domain::Stream;
-use event_log::{LogError, SharedLog, decode};
+use event_log::{LogError, RecordedEvent, SharedLog, decode};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgExecutor};
 use views::{
     EncodedRows,
@@ -68,7 +68,7 @@ pub(crate) async fn write(
     }
     let mut aside = Vec::new();
     for index in refused {
-        aside.extend(place(&histories[index], connection).await?);
+        aside.extend(place(histories, index, connection).await?);
     }
     Ok(aside)
 }
@@ -117,11 +117,16 @@ pub(crate) async fn try_to_write(
     }
 }
 
-/// Writes the rows of one history, or finds out why Postgres refuses them.
-async fn place(history: &AnyHistory, connection: &mut PgConnection) -> Result<Option<StreamAside>, sqlx::Error> {
-    let all = rows::encode(std::slice::from_ref(history));
+/// Writes the rows of one of the histories, or finds out why Postgres refuses them.
+async fn place(
+    histories: &Arc<Vec<AnyHistory>>,
+    index: usize,
+    connection: &mut PgConnection,
+) -> Result<Option<StreamAside>, sqlx::Error> {
+    let history = &histories[index];
+    let all = encode_prefix(histories, index, history.len()).await;
     let Some(DataRefusal { sql_state, reason }) = try_to_write(all, connection).await? else { return Ok(None) };
-    let origin = history.place_of(find_origin(history, connection).await?);
+    let origin = history.place_of(find_origin(histories, index, connection).await?);
     Ok(Some(StreamAside {
         stream: history.stream(),
         position: origin.position,
@@ -134,22 +139,33 @@ async fn place(history: &AnyHistory, connection: &mut PgConnection) -> Result<Op
     }))
 }
 
-/// The revision of the event from which on the rows of a history are refused.
-async fn find_origin(history: &AnyHistory, connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
-    let (mut refused, mut step) = (history.len(), 1);
+/// The rows of the first entries of one of the histories. A roster may have thousands of entries.
+async fn encode_prefix(histories: &Arc<Vec<AnyHistory>>, index: usize, entries: usize) -> EncodedRows {
+    let histories = Arc::clone(histories);
+    run_blocking(move || rows::encode(&[histories[index].prefix(entries)])).await
+}
+
+/// The revision of the event from which on the rows of one of the histories are refused.
+async fn find_origin(
+    histories: &Arc<Vec<AnyHistory>>,
+    index: usize,
+    connection: &mut PgConnection,
+) -> Result<usize, sqlx::Error> {
+    let len = histories[index].len();
+    let (mut refused, mut step) = (len, 1);
     let mut accepted = loop {
         let shorter = refused.saturating_sub(step);
-        if is_accepted(history, shorter, connection).await? {
+        if is_accepted(histories, index, shorter, connection).await? {
             break shorter;
         }
         refused = shorter;
-        if history.len() - refused >= SINGLE_STEPS {
+        if len - refused >= SINGLE_STEPS {
             step *= 2;
         }
     };
     while refused - accepted > 1 {
         let middle = accepted + (refused - accepted) / 2;
-        if is_accepted(history, middle, connection).await? {
+        if is_accepted(histories, index, middle, connection).await? {
             accepted = middle;
         } else {
             refused = middle;
@@ -158,15 +174,20 @@ async fn find_origin(history: &AnyHistory, connection: &mut PgConnection) -> Res
     Ok(accepted)
 }
 
-/// Whether Postgres takes the rows of a history's first entries. None are left.
-async fn is_accepted(history: &AnyHistory, entries: usize, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+/// Whether Postgres takes the rows of the first entries of one of the histories. None are left.
+async fn is_accepted(
+    histories: &Arc<Vec<AnyHistory>>,
+    index: usize,
+    entries: usize,
+    connection: &mut PgConnection,
+) -> Result<bool, sqlx::Error> {
     // A history without entries has no rows.
     if entries == 0 {
         return Ok(true);
     }
+    let encoded = encode_prefix(histories, index, entries).await;
     let mut attempt = connection.begin().await?;
-    let written = rows::write(rows::encode(&[history.prefix(entries)]), &mut attempt).await;
-    let outcome = match written {
+    let outcome = match rows::write(encoded, &mut attempt).await {
         Ok(()) => true,
         Err(error) => DataRefusal::of(&error).map(|_| false).ok_or(error)?,
     };
@@ -180,41 +201,54 @@ pub(crate) async fn read_histories(
     streams: &[Stream],
     position: u64,
 ) -> Result<Arc<Vec<AnyHistory>>, LogError> {
-    let mut histories = Vec::with_capacity(streams.len());
-    for (stream, events) in streams.iter().zip(log.read_streams_to(streams, position).await?) {
-        let mut history = AnyHistory::new(stream);
-        for event in &events {
-            history.push(decode(event)?.entry)?;
-        }
-        histories.push(history);
-    }
-    Ok(Arc::new(histories))
+    let (recorded, streams) = (log.read_streams_to(streams, position).await?, streams.to_vec());
+    run_blocking(move || {
+        let history_of = |(stream, events): (&Stream, &Vec<RecordedEvent>)| {
+            let mut history = AnyHistory::new(stream);
+            for event in events {
+                history.push(decode(event)?.entry)?;
+            }
+            Ok(history)
+        };
+        streams.iter().zip(&recorded).map(history_of).collect::<Result<Vec<_>, LogError>>().map(Arc::new)
+    })
+    .await
 }
 
 /// Adds streams to those aside in the chosen schema.
 pub(crate) async fn insert(aside: &[StreamAside], connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    insert_into("stream_aside", aside, connection).await
+}
+
+/// Adds streams to a table with the columns of `stream_aside`.
+pub(crate) async fn insert_into(
+    table: &str,
+    aside: &[StreamAside],
+    connection: &mut PgConnection,
+) -> Result<(), sqlx::Error> {
+    let sql = format!(
+        "INSERT INTO {table} (stream, prisoner_number, prison_code, position, revision, event_id, event_type,
+                              merged_into, sql_state, reason)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+    );
     for row in aside {
         let (number, code) = match &row.stream {
             Stream::Prisoner(number) => (Some(number.as_str()), None),
             Stream::Prison(code) => (None, Some(code.as_str())),
         };
-        sqlx::query(
-            "INSERT INTO stream_aside (stream, prisoner_number, prison_code, position, revision, event_id, event_type,
-                                       merged_into, sql_state, reason)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        )
-        .bind(row.stream.to_string())
-        .bind(number)
-        .bind(code)
-        .bind(row.position.cast_signed())
-        .bind(row.revision.cast_signed())
-        .bind(row.event_id.0)
-        .bind(&row.event_type)
-        .bind(row.merged_into.as_ref().map(|number| number.as_str()))
-        .bind(&row.sql_state)
-        .bind(&row.reason)
-        .execute(&mut *connection)
-        .await?;
+        sqlx::query(AssertSqlSafe(sql.as_str()))
+            .bind(row.stream.to_string())
+            .bind(number)
+            .bind(code)
+            .bind(row.position.cast_signed())
+            .bind(row.revision.cast_signed())
+            .bind(row.event_id.0)
+            .bind(&row.event_type)
+            .bind(row.merged_into.as_ref().map(|number| number.as_str()))
+            .bind(&row.sql_state)
+            .bind(&row.reason)
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }

@@ -196,21 +196,27 @@ impl LiveProjection {
         Ok(())
     }
 
-    /// Tries the streams aside once more, since another version of the program may give rows that
-    /// Postgres takes. Their number is then known.
-    pub(crate) async fn try_aside_again(
+    /// The streams aside.
+    pub(crate) async fn streams_aside(&mut self, connection: &mut PgConnection) -> Result<Vec<Stream>, ProjectorError> {
+        Ok(self.aside(connection).await?.keys().cloned().collect())
+    }
+
+    /// Tries a stream aside once more, since another version of the program may give rows that
+    /// Postgres takes. In a transaction of its own, as finding the event to name takes many tries.
+    pub(crate) async fn try_again(
         &mut self,
         connection: &mut PgConnection,
         checkpoint: Checkpoint,
+        stream: Stream,
     ) -> Result<(), ProjectorError> {
-        let streams: Vec<Stream> = self.aside(connection).await?.keys().cloned().collect();
-        if streams.is_empty() {
-            return Ok(());
-        }
+        let streams = [stream];
         let histories = match aside::read_histories(&self.log, &streams, checkpoint.position).await {
             Ok(histories) => histories,
             // The projector stops at damage that the views do not include yet, and at no other.
-            Err(LogError::Damaged { .. }) => return Ok(()),
+            Err(error @ LogError::Damaged { position, .. }) => {
+                tracing::warn!(position, "a stream that is aside is not tried again: {error}");
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
         };
         let mut transaction = connection.begin().await?;
@@ -220,15 +226,11 @@ impl LiveProjection {
         let now_aside = write_apart(&mut transaction, &streams, &histories).await?;
         transaction.commit().await?;
         self.take_in(&streams, now_aside);
-        let streams = self.streams_aside();
-        if streams > 0 {
-            tracing::warn!(streams, "the views leave out {streams} of the cases and prisons");
-        }
         Ok(())
     }
 
     /// How many streams are aside, as far as is known.
-    pub(crate) fn streams_aside(&self) -> usize {
+    pub(crate) fn count_aside(&self) -> usize {
         self.aside.as_ref().map_or(0, BTreeMap::len)
     }
 

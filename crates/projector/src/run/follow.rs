@@ -76,7 +76,13 @@ impl Projector<'_> {
         mut near: u64,
     ) -> Result<(), ProjectorError> {
         let mut live = LiveProjection::new(self.log.clone());
-        with_timeout(BATCH_MAX, live.try_aside_again(connection, *checkpoint)).await?;
+        for stream in live.streams_aside(connection).await? {
+            with_timeout(BATCH_MAX, live.try_again(connection, *checkpoint, stream)).await?;
+        }
+        let streams = live.count_aside();
+        if streams > 0 {
+            tracing::warn!(streams, "the views leave out {streams} of the cases and prisons");
+        }
         let mut read_ahead = ReadAhead::start(&self.log, checkpoint.position);
         self.report_running(*checkpoint, &live);
         while let Some((mut events, failed)) = read_ahead.next().await {
@@ -111,7 +117,7 @@ impl Projector<'_> {
     }
 
     fn report_running(&self, checkpoint: Checkpoint, live: &LiveProjection) {
-        let streams_aside = live.streams_aside();
+        let streams_aside = live.count_aside();
         self.status.send_replace(Status::Running { position: checkpoint.position, streams_aside });
     }
 }

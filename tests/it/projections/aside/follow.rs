@@ -1,22 +1,19 @@
 //! A projector that follows the log, and one that rebuilds: the same streams are aside.
 
 use domain::{officer::PomKind, prison};
-use projector::{ProjectorSettings, Status};
+use projector::Status;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::{DOUBLED, REFUSED, case_aside, case_with_com, com, mend, refuse, streams_aside, void};
+use super::{DOUBLED, REFUSED, WAITING, batches_of, case_aside, case_with_com, com, mend, refuse, streams_aside, void};
 use crate::support::{
+    Program,
     builders::staff_id,
     controlled_log::ControlledLog,
-    database, dump_views,
+    database, dump_views, eventually,
     projections::{count, execute, project},
     random_ledger::{RandomLedger, tier},
     running_projector::RunningProjector,
 };
-
-/// Settings that never rebuild: the projector follows every event.
-fn batches_of(batch_events_max: usize) -> ProjectorSettings {
-    ProjectorSettings { batch_events_max, rebuild_events_min: u64::MAX }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_case_is_put_aside_and_the_others_go_on() {
@@ -113,6 +110,53 @@ async fn a_mended_program_takes_the_case_back_when_it_starts() {
     mend(&database.pool).await;
     project(&ledger.log, &database.pool).await;
     assert_eq!(dump_views(&database.pool, "views").await, whole);
+}
+
+/// Finding the event to name takes many tries, so that several long rosters would not fit in the
+/// time that one transaction has.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_stream_aside_comes_back_in_a_transaction_of_its_own() {
+    let database = database().await;
+    let mut ledger = RandomLedger::new(&database.pool).await;
+    refuse(&database.pool).await;
+    case_with_com(&mut ledger, "A0001BC", REFUSED).await;
+    let second = case_with_com(&mut ledger, "A0002BC", REFUSED).await;
+    assert!(ledger.case("A0002BC", 3, com(WAITING)).await);
+    project(&ledger.log, &database.pool).await;
+    assert_eq!(streams_aside(&database.pool, "views").await.len(), 2);
+    execute(&database.pool, "ALTER TABLE views.case_period DROP CONSTRAINT refused").await;
+    let mut holder = PgConnection::connect(&database.url).await.expect("a connection");
+    sqlx::raw_sql("SELECT pg_advisory_lock(7)").execute(&mut holder).await.expect("the lock");
+    let running = RunningProjector::start(&ledger.log, &database.pool, batches_of(100));
+    let rest = [case_aside("A0002BC", second)];
+    eventually("the first case", async || (streams_aside(&database.pool, "views").await == rest).then_some(())).await;
+    holder.close().await.expect("let go of the lock");
+    running.wait_for_position(second + 1).await;
+    assert_eq!(streams_aside(&database.pool, "views").await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_aside_that_cannot_be_read_is_logged_and_keeps_back_no_other() {
+    let database = database().await;
+    let mut ledger = RandomLedger::new(&database.pool).await;
+    refuse(&database.pool).await;
+    let damaged = case_with_com(&mut ledger, "A0001BC", REFUSED).await;
+    case_with_com(&mut ledger, "A0002BC", REFUSED).await;
+    project(&ledger.log, &database.pool).await;
+    assert_eq!(streams_aside(&database.pool, "views").await.len(), 2);
+    mend(&database.pool).await;
+    let sql = format!(
+        "BEGIN; SET LOCAL session_replication_role = replica;
+         UPDATE log.event SET type = 'Teleported' WHERE position = {damaged}; COMMIT"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&database.pool).await.expect("harm the log");
+    let stores = ["--event-store", &*database.url, "--views", &*database.url];
+    let program = Program::serve_with(&[&["--role", "projector"], &stores[..]].concat()).await;
+    let rest = [case_aside("A0001BC", damaged)];
+    eventually("the other case", async || (streams_aside(&database.pool, "views").await == rest).then_some(())).await;
+    let (_, log) = program.stop_and_read_log().await;
+    assert!(log.contains("is not tried again") && log.contains(&format!("position {damaged}")), "{log}");
+    assert!(!log.contains("A0001BC"), "a log names no person: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

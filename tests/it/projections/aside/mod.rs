@@ -13,6 +13,7 @@ use domain::{
     officer::CommunityManager,
     prisoner::{Command, EntryVoided},
 };
+use projector::ProjectorSettings;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::support::{
@@ -77,6 +78,11 @@ async fn mend(pool: &PgPool) {
     for table in ["case_period", "allocation", "pom_period"] {
         execute(pool, &format!("ALTER TABLE views.{table} DROP CONSTRAINT refused")).await;
     }
+}
+
+/// Settings that follow every event; only a stop is followed by a rebuild.
+fn batches_of(batch_events_max: usize) -> ProjectorSettings {
+    ProjectorSettings { batch_events_max, rebuild_events_min: u64::MAX }
 }
 
 fn com(name: &str) -> Command {
