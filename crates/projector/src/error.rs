@@ -28,7 +28,8 @@ pub enum ProjectorError {
     /// Postgres refuses the rows of too many streams for them to be put aside.
     #[error(
         "write the views: Postgres refuses the rows of more than {STREAMS_ASIDE_MAX} cases and prisons, so the program or \
-         the database is wrong; `projections status` lists the first of them where the views have come so far"
+         the database is wrong; `projections status` lists those for which a projector has stopped, and it goes on once \
+         no more than {STREAMS_ASIDE_MAX} are left"
     )]
     TooManyAside {
         /// The streams, of which one more is refused than may be aside, or several more.
@@ -38,7 +39,8 @@ pub enum ProjectorError {
     #[error(
         "write the views: Postgres refuses the new rows of a stream, from its `{event_type}` at position {position} on, \
          and the serving views have the stream; they are left as they are: go back to the program that made them, or \
-         void that entry, or put the stream aside with `allocation-ledger projections rebuild`"
+         void that entry, or put the stream aside with `allocation-ledger projections rebuild`; `projections status` \
+         names the stream"
     )]
     AsideInRebuild {
         /// The position of the event from which on the rows are refused.
@@ -64,18 +66,23 @@ pub enum ProjectorError {
 
 impl ProjectorError {
     /// Whether trying again is useless until a person, or another version of the program, does
-    /// something: at an event that cannot be read, or where too many streams would be aside.
+    /// something: at an event that cannot be read.
     pub(crate) fn is_final(&self) -> bool {
         match self {
-            Self::Log(LogError::Damaged { .. })
+            Self::Log(LogError::Damaged { .. }) | Self::OtherStreamsAside => true,
+            Self::Views(error) => DataRefusal::of(error).is_some(),
+            Self::Log(LogError::Unavailable(_))
             | Self::TooManyAside { .. }
             | Self::AsideInRebuild { .. }
-            | Self::OtherStreamsAside => true,
-            Self::Views(error) => DataRefusal::of(error).is_some(),
-            Self::Log(LogError::Unavailable(_)) | Self::OtherLog { .. } | Self::Fenced { .. } | Self::LockLost(_) => {
-                false
-            }
+            | Self::OtherLog { .. }
+            | Self::Fenced { .. }
+            | Self::LockLost(_) => false,
         }
+    }
+
+    /// Whether events further on in the log, such as voids, may mend it.
+    pub(crate) fn is_mended_by_events(&self) -> bool {
+        matches!(self, Self::TooManyAside { .. } | Self::AsideInRebuild { .. })
     }
 
     /// The error and its causes, in one line.

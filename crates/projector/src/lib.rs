@@ -16,7 +16,7 @@
 //! | `status` | how far the views have come, how large they are |
 //! | [`export`] | views and the log, taken away as CSV, JSON lines and Parquet |
 //! | `schema` | makes the schema, drops left-overs, swaps a rebuilt one in |
-//! | `run` | one active projector a database, stand-bys, outages, stopping at what cannot be read |
+//! | `run` | one active projector a database, stand-bys, outages, stopping and going on |
 //!
 //! Promises: the rows are a function of the log's prefix, whatever the batches and restarts; rows
 //! and checkpoint change in one transaction; readers never see half a view; a projector that has
@@ -49,7 +49,7 @@ pub use checkpoint::CHANNEL;
 pub use error::ProjectorError;
 pub use rebuild::BuildProgress;
 pub use rebuild_by_hand::{AsOfSchema, BuildError, RebuildScope, as_of_schemas, build_as_of, drop_unfinished, rebuild};
-pub use run::{FatalStop, ProjectorSettings, Status, run};
+pub use run::{FatalStop, ProjectorSettings, Status, StoppedStream, run};
 pub use schema::{OWNING_ROLE, READING_ROLES, SCHEMA, migrate, prepare};
 pub use status::{ViewStatus, ViewsStatus, position, status, streams_aside};
 pub use verify::{Difference, VerifyOutcome, verify};

@@ -129,7 +129,7 @@ pub(crate) async fn migrate_on(connection: &mut PgConnection) -> Result<(), Proj
     } else if !has_table(&mut transaction, "stream_aside").await? {
         // Views of an older version serve on until they are rebuilt, and questions ask for it.
         execute(&mut transaction, format!("SET LOCAL search_path TO {SCHEMA}; {}", aside::CREATE_TABLE_SQL)).await?;
-        let_read(&mut transaction, SCHEMA).await?;
+        let_read_table(&mut transaction, &format!("{SCHEMA}.stream_aside")).await?;
     }
     transaction.commit().await?;
     Ok(())
@@ -155,10 +155,22 @@ pub(crate) async fn create(connection: &mut PgConnection, name: &str) -> Result<
     let_read(connection, name).await
 }
 
-/// Lets [`READING_ROLES`] read all tables of a schema.
-pub(crate) async fn let_read(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
+/// Lets [`READING_ROLES`] read all tables of a schema that is being made.
+async fn let_read(connection: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
     for role in READING_ROLES {
-        execute(connection, grant_sql(schema, role)).await?;
+        let grants = format!(
+            "GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role};"
+        );
+        execute(connection, grant_sql(role, &grants)).await?;
+    }
+    Ok(())
+}
+
+/// Lets [`READING_ROLES`] read a table that is added to a schema: a right to another table that an
+/// operator has taken away stays away.
+pub(crate) async fn let_read_table(connection: &mut PgConnection, table: &str) -> Result<(), sqlx::Error> {
+    for role in READING_ROLES {
+        execute(connection, grant_sql(role, &format!("GRANT SELECT ON {table} TO {role};"))).await?;
     }
     Ok(())
 }
@@ -402,19 +414,10 @@ async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx:
     Ok(())
 }
 
-/// Lets `role` read the schema's views, and makes the role first where it does not exist. Without
-/// the right to make roles, it does nothing.
-fn grant_sql(schema: &str, role: &str) -> String {
-    format!(
-        "DO $do$
-         BEGIN
-             {}
-             GRANT USAGE ON SCHEMA {schema} TO {role};
-             GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role};
-         END
-         $do$",
-        make_role_sql(role)
-    )
+/// Grants rights to `role`, and makes the role first where it does not exist. Without the right to
+/// make roles, it does nothing.
+fn grant_sql(role: &str, grants: &str) -> String {
+    format!("DO $do$ BEGIN {} {grants} END $do$", make_role_sql(role))
 }
 
 /// The part of a block that makes a role, or ends the block where that is not allowed. Roles belong

@@ -9,6 +9,7 @@ use views::{VIEWS, VIEWS_VERSION, View, aside::StreamAside};
 use crate::{
     ProjectorError, aside,
     checkpoint::is_of,
+    run::{StoppedStream, stopped_rebuild},
     schema::{self, SCHEMA},
 };
 
@@ -27,6 +28,8 @@ pub struct ViewsStatus {
     pub views: Vec<ViewStatus>,
     /// Cases and prisons that the views leave out, by stream.
     pub aside: Vec<StreamAside>,
+    /// Cases and prisons for which an automatic rebuild stopped, by stream.
+    pub stopped: Vec<StoppedStream>,
     /// Schemas that are being filled at the moment.
     pub building: Vec<String>,
 }
@@ -120,12 +123,11 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatu
             bytes: row.try_get::<i64, _>("bytes")?.unsigned_abs(),
         });
     }
+    let is_there = |name: &str| tables.iter().any(|table| table == name);
     // Views of a version before they could leave anything out have no such table.
-    let aside = if tables.iter().any(|table| table == "stream_aside") {
-        aside::read(&mut *transaction).await?
-    } else {
-        Vec::new()
-    };
+    let aside = if is_there("stream_aside") { aside::read(&mut *transaction).await? } else { Vec::new() };
+    let stopped =
+        if is_there(stopped_rebuild::TABLE) { stopped_rebuild::read_all(&mut transaction).await? } else { Vec::new() };
     let building = schema::schemas_being_built(&mut transaction, checkpoint.epoch).await?;
     transaction.commit().await?;
     let is_of_log = is_of(checkpoint, log).await?;
@@ -137,6 +139,7 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatu
         lag,
         views: each,
         aside,
+        stopped,
         building,
     }))
 }

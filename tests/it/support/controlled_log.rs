@@ -35,6 +35,8 @@ struct ControlledLogInner {
     gaps: AtomicU64,
     /// Events read in pages so far.
     read: AtomicU64,
+    heads: AtomicU64,
+    stream_reads: AtomicU64,
     gate: Mutex<Option<(ReadKind, Gate)>>,
     pages_wait: watch::Sender<bool>,
     /// The positions after which the log was followed.
@@ -71,6 +73,8 @@ impl ControlledLog {
                 end: AtomicU64::new(u64::MAX),
                 gaps: AtomicU64::new(1),
                 read: AtomicU64::new(0),
+                heads: AtomicU64::new(0),
+                stream_reads: AtomicU64::new(0),
                 gate: Mutex::default(),
                 pages_wait: watch::Sender::new(false),
                 followed_after: Mutex::default(),
@@ -97,6 +101,16 @@ impl ControlledLog {
     /// The number of events read in pages. A follower does not read in pages.
     pub fn read(&self) -> u64 {
         self.inner.read.load(Ordering::Relaxed)
+    }
+
+    /// How often the log was asked for its end.
+    pub fn heads(&self) -> u64 {
+        self.inner.heads.load(Ordering::Relaxed)
+    }
+
+    /// How often streams were read, some at a time.
+    pub fn stream_reads(&self) -> u64 {
+        self.inner.stream_reads.load(Ordering::Relaxed)
     }
 
     /// The positions after which the log was followed so far.
@@ -186,6 +200,7 @@ impl EventLog for ControlledLogInner {
     }
 
     async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+        self.stream_reads.fetch_add(1, Ordering::Relaxed);
         self.pass(ReadKind::Streams);
         self.log.read_streams(streams).await
     }
@@ -209,6 +224,7 @@ impl EventLog for ControlledLogInner {
     }
 
     async fn head(&self) -> Result<u64, LogError> {
+        self.heads.fetch_add(1, Ordering::Relaxed);
         self.pass(ReadKind::Head);
         Ok(self.log.head().await?.min(self.end.load(Ordering::Relaxed)) * self.gaps.load(Ordering::Relaxed))
     }

@@ -11,18 +11,24 @@
 //!
 //! and starts again from 1 when the database, the log or the lock is lost. Where the views are of
 //! another log, it tries again until they have been rebuilt. It ends at an event that cannot be
-//! read, and where it would have to put too many streams aside: trying again would not help, and
-//! skipping would make the views wrong. When told to end, it finishes the batch under way.
+//! read: trying again would not help, and skipping would make the views wrong. When told to end, it
+//! finishes the batch under way.
+//!
+//! Where it would have to put too many streams aside, or would lose one by a rebuild, it stops and
+//! leaves the views as they are. It looks on in the log, at once and each time the log has gone on:
+//! where the refused streams have been mended by then, it rebuilds the views up to the log's end.
+//! Between two looks it lets go of the lock, so that a mended program may take over.
 
 mod follow;
 mod lock;
 mod rebuild_decision;
 mod status;
-mod stopped_rebuild;
+pub(crate) mod stopped_rebuild;
 mod takeover;
 
-use std::{convert::Infallible, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
+use domain::Stream;
 use event_log::SharedLog;
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::{
@@ -31,7 +37,10 @@ use tokio::{
 };
 use views::checkpoint::read as read_checkpoint;
 
-pub use self::status::{FatalStop, Status};
+pub use self::{
+    status::{FatalStop, Status},
+    stopped_rebuild::StoppedStream,
+};
 
 use self::lock::{LOCK_LIFE, ProjectorLock};
 use crate::{
@@ -65,6 +74,14 @@ const END_MAX: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// The longest pause before a projector that has stopped looks again. It begins with [`RETRY_MIN`],
+/// and doubles with each look: in a log that goes on all the time, each look tries the refused
+/// streams.
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How long the log and the views may take to say how far they are.
+const EXTENT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A projector that worked for so long before it failed tries again as if for the first time.
 const RETRY_RESET: Duration = Duration::from_secs(10);
 
@@ -74,9 +91,9 @@ const RETRY_RESET: Duration = Duration::from_secs(10);
 /// `views` says how to connect; the projector's connections are its own.
 ///
 /// # Errors
-/// [`FatalStop`] at an event that cannot be read, or that would put too many streams aside, and
-/// where a rebuild would lose a stream. The views then include everything before that event.
-/// Stand-bys take over and, unless they are another version of the program, stop at the same event.
+/// [`FatalStop`] at an event that cannot be read. The views then include everything before that
+/// event. Stand-bys take over and, unless they are another version of the program, stop at the same
+/// event.
 pub async fn run(
     log: SharedLog,
     views: PgPool,
@@ -84,8 +101,14 @@ pub async fn run(
     status: watch::Sender<Status>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), FatalStop> {
-    let projector =
-        Projector { log, options: connect_options(&views), settings, status: &status, batch: Mutex::default() };
+    let projector = Projector {
+        log,
+        options: connect_options(&views),
+        settings,
+        status: &status,
+        batch: Mutex::default(),
+        look: Mutex::default(),
+    };
     let between_batches = async {
         shutdown.await;
         // The lock is given in the order asked for: no batch begins after this.
@@ -104,11 +127,17 @@ pub async fn run(
             Ok(())
         }
         Some(stopped) => {
-            let reason = &stopped.reason;
-            tracing::error!(reason, "the projector has stopped: {reason}");
-            status.send_replace(Status::Stopped { reason: reason.clone() });
+            report_stopped(&status, &stopped.reason);
             Err(stopped)
         }
+    }
+}
+
+/// Reports that the projector has stopped, and logs it once however often it looks again.
+fn report_stopped(status: &watch::Sender<Status>, reason: &str) {
+    let stopped = Status::Stopped { reason: reason.to_owned() };
+    if status.send_if_modified(|status| std::mem::replace(status, stopped.clone()) != stopped) {
+        tracing::error!(reason, "the projector has stopped: {reason}");
     }
 }
 
@@ -136,11 +165,33 @@ struct Projector<'a> {
     status: &'a watch::Sender<Status>,
     /// Held while a batch is projected.
     batch: Mutex<()>,
+    /// Its last look at the streams that Postgres refuses.
+    look: Mutex<Look>,
+}
+
+/// A look at the streams that Postgres refuses.
+#[derive(Debug, Default)]
+struct Look {
+    /// The streams for which the projector stopped, also where they could not be stored
+    /// (`stopped_rebuild`).
+    suspects: BTreeSet<Stream>,
+    /// How far the log and the views had come.
+    extent: Extent,
+}
+
+/// How far the log and the views have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Extent {
+    /// The log's end.
+    head: u64,
+    /// Version and position of the views.
+    version: i32,
+    position: u64,
 }
 
 impl Projector<'_> {
     async fn until_stopped(&self) -> FatalStop {
-        let mut pause = RETRY_MIN;
+        let (mut pause, mut look_pause) = (RETRY_MIN, RETRY_MIN);
         loop {
             let begun = Instant::now();
             let Err(error) = self.session().await;
@@ -154,6 +205,11 @@ impl Projector<'_> {
             if error.is_final() {
                 return FatalStop { reason };
             }
+            if error.is_mended_by_events() {
+                report_stopped(self.status, &reason);
+                self.wait_for_change(&mut look_pause).await;
+                continue;
+            }
             if begun.elapsed() > RETRY_RESET {
                 pause = RETRY_MIN;
             }
@@ -162,6 +218,32 @@ impl Projector<'_> {
             sleep(pause).await;
             pause = RETRY_MAX.min(pause * 2);
         }
+    }
+
+    /// Waits until the log or the views, which another program may move on, are no longer as they
+    /// were at the last look.
+    async fn wait_for_change(&self, pause: &mut Duration) {
+        let before = self.look.lock().await.extent;
+        loop {
+            sleep(*pause).await;
+            *pause = LOOK_PAUSE_MAX.min(*pause * 2);
+            if self.extent().await.is_some_and(|now| now != before) {
+                return;
+            }
+        }
+    }
+
+    /// How far the log and the views have come; `None` where one of them does not say so.
+    async fn extent(&self) -> Option<Extent> {
+        let read = async {
+            let head = self.log.head().await?;
+            let mut connection = PgConnection::connect_with(&schema::as_owner(&self.options).await?).await?;
+            schema::choose(&mut connection, SCHEMA).await?;
+            let checkpoint = read_checkpoint(&mut connection).await?;
+            connection.close().await?;
+            Ok::<_, ProjectorError>(Extent { head, version: checkpoint.version, position: checkpoint.position })
+        };
+        with_timeout(EXTENT_TIMEOUT, read).await.ok()
     }
 
     /// Waits for the lock and projects for as long as it holds.
@@ -193,10 +275,18 @@ impl Projector<'_> {
         loop {
             check_is_of(checkpoint, &self.log).await?;
             let head = self.log.head().await?;
-            if self.must_rebuild(checkpoint, head).await? {
-                self.rebuild(&options, &mut connection, &mut checkpoint, head).await?;
+            let has_stopped = !stopped_rebuild::read(&mut connection).await?.is_empty();
+            if has_stopped || self.must_rebuild(checkpoint, head).await? {
+                self.rebuild(&options, &mut connection, &mut checkpoint, head, Vec::new()).await?;
             }
-            self.follow(&mut connection, &mut checkpoint, head).await?;
+            match self.follow(&mut connection, &mut checkpoint, head).await {
+                // Events further on may have mended some of the streams.
+                Err(ProjectorError::TooManyAside { streams }) => {
+                    let head = self.log.head().await?;
+                    self.rebuild(&options, &mut connection, &mut checkpoint, head, streams).await?;
+                }
+                followed => followed?,
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tokio::time::sleep;
 use views::{VIEWS_VERSION, aside::StreamAside, checkpoint::Checkpoint};
 
-use super::{Projector, Status, lock::LOCK_INTERVAL, stopped_rebuild};
+use super::{Extent, Look, Projector, Status, lock::LOCK_INTERVAL, stopped_rebuild};
 use crate::{
     ProjectorError,
     aside::{self, STREAMS_ASIDE_MAX},
@@ -37,23 +37,31 @@ impl Projector<'_> {
 
     /// Builds the views up to `head` beside the serving ones and puts them in their place. Where an
     /// event that the serving views do not include cannot be read, builds up to the event before
-    /// it: following the log will meet it. Where an earlier try stopped for streams that would be
-    /// aside, and they still would, stops at once.
+    /// it: following the log will meet it.
+    ///
+    /// The streams that are `refused`, and those for which an earlier try stopped, are tried alone
+    /// first: where that is reason enough to stop, the log is not read.
     pub(super) async fn rebuild(
         &self,
         options: &PgConnectOptions,
         connection: &mut PgConnection,
         checkpoint: &mut Checkpoint,
         head: u64,
+        refused: Vec<Stream>,
     ) -> Result<(), ProjectorError> {
         let next = schema::next_name(checkpoint.epoch);
-        let aside = stopped_rebuild::still_aside(&self.log, head, &next, connection).await?;
-        if aside.len() > STREAMS_ASIDE_MAX {
-            return Err(ProjectorError::TooManyAside { streams: aside.into_iter().map(|row| row.stream).collect() });
-        }
-        let (lost, _) = lost_and_later(aside, connection, *checkpoint).await?;
-        if let Some(lost) = lost.into_iter().next() {
-            return Err(loses(lost));
+        let remembered = stopped_rebuild::read(connection).await?;
+        let Look { suspects, extent } = &mut *self.look.lock().await;
+        *extent = Extent { head, version: checkpoint.version, position: checkpoint.position };
+        suspects.extend(remembered.iter().map(|row| row.stream.clone()).chain(refused));
+        let streams: Vec<Stream> = suspects.iter().cloned().collect();
+        let aside = stopped_rebuild::try_alone(&self.log, head, &next, &streams, connection).await?;
+        if let Some((reason, streams)) = reason_to_stop(aside, connection, *checkpoint).await? {
+            let is_remembered = remembered.len() == streams.len() && streams.iter().all(|row| remembered.contains(row));
+            return Err(match is_remembered {
+                true => reason,
+                false => stop(reason, &streams, &next, connection, *checkpoint).await,
+            });
         }
         let mut to = head;
         let filled = loop {
@@ -74,39 +82,84 @@ impl Projector<'_> {
                     to = position - 1;
                 }
                 Err(ProjectorError::TooManyAside { streams }) => {
-                    schema::drop_schema(connection, &next).await?;
-                    stopped_rebuild::remember(&streams, connection).await?;
-                    return Err(ProjectorError::TooManyAside { streams });
+                    suspects.extend(streams.iter().cloned());
+                    let reason = ProjectorError::TooManyAside { streams };
+                    let streams: Vec<Stream> = suspects.iter().cloned().collect();
+                    // The schema holds rows of most of them.
+                    let tried = async {
+                        schema::drop_schema(connection, &next).await?;
+                        stopped_rebuild::try_alone(&self.log, to, &next, &streams, connection).await
+                    };
+                    return Err(match tried.await {
+                        Ok(aside) => stop(reason, &aside, &next, connection, *checkpoint).await,
+                        Err(error) => {
+                            warn_not_remembered(&error);
+                            reason
+                        }
+                    });
                 }
                 Err(error) => return Err(error),
             }
         };
-        check_loses_nothing(connection, &next, *checkpoint).await?;
+        let added = aside::read_in(&next, &mut *connection).await?;
+        let (lost, later) = lost_and_later(added, connection, *checkpoint).await?;
+        later.iter().for_each(aside::log);
+        if let Some(first) = lost.first() {
+            suspects.extend(lost.iter().map(|row| row.stream.clone()));
+            return Err(stop(loses(first), &lost, &next, connection, *checkpoint).await);
+        }
         while !schema::swap(connection, &next, filled).await? {
             tracing::info!("the rebuilt views wait for readers of the old ones");
             sleep(LOCK_INTERVAL).await;
         }
         tracing::info!(position = filled.position, "the views are rebuilt up to position {}", filled.position);
+        suspects.clear();
         *checkpoint = filled;
         Ok(())
     }
 }
 
-/// Fails where the views in the schema `next` lack a stream that the serving ones have: these are
-/// then better.
-async fn check_loses_nothing(
+/// The reason why a rebuild that leaves out these streams must not take the place of the serving
+/// views, with the streams that it is for.
+async fn reason_to_stop(
+    aside: Vec<StreamAside>,
     connection: &mut PgConnection,
-    next: &str,
     serving: Checkpoint,
-) -> Result<(), ProjectorError> {
-    let added = aside::read_in(next, &mut *connection).await?;
-    let (lost, later) = lost_and_later(added, connection, serving).await?;
-    later.iter().for_each(aside::log);
-    let streams: Vec<Stream> = lost.iter().map(|row| row.stream.clone()).collect();
-    let Some(first) = lost.into_iter().next() else { return Ok(()) };
-    schema::drop_schema(connection, next).await?;
-    stopped_rebuild::remember(&streams, connection).await?;
-    Err(loses(first))
+) -> Result<Option<(ProjectorError, Vec<StreamAside>)>, sqlx::Error> {
+    if aside.len() > STREAMS_ASIDE_MAX {
+        let streams = aside.iter().map(|row| row.stream.clone()).collect();
+        return Ok(Some((ProjectorError::TooManyAside { streams }, aside)));
+    }
+    let (lost, _) = lost_and_later(aside, connection, serving).await?;
+    Ok(lost.first().map(loses).map(|reason| (reason, lost)))
+}
+
+/// Drops the schema `next` and remembers the streams for which its rebuild stops. Returns the error
+/// to stop with: the reason, also where this fails.
+async fn stop(
+    reason: ProjectorError,
+    streams: &[StreamAside],
+    next: &str,
+    connection: &mut PgConnection,
+    serving: Checkpoint,
+) -> ProjectorError {
+    let stopping = async {
+        schema::drop_schema(connection, next).await?;
+        stopped_rebuild::remember(streams, serving, connection).await
+    };
+    match stopping.await {
+        Err(fenced @ ProjectorError::Fenced { .. }) => fenced,
+        Err(error) => {
+            warn_not_remembered(&error);
+            reason
+        }
+        Ok(()) => reason,
+    }
+}
+
+fn warn_not_remembered(error: &ProjectorError) {
+    let reason = error.report();
+    tracing::warn!(reason, "the streams for which the rebuild stops are not kept for `projections status`: {reason}");
 }
 
 /// Of the streams that a rebuild leaves out: those that the serving views have, and those that
@@ -121,6 +174,6 @@ async fn lost_and_later(
     Ok(aside.into_iter().partition(|row| row.position <= serving.position))
 }
 
-fn loses(StreamAside { position, event_type, .. }: StreamAside) -> ProjectorError {
-    ProjectorError::AsideInRebuild { position, event_type }
+fn loses(StreamAside { position, event_type, .. }: &StreamAside) -> ProjectorError {
+    ProjectorError::AsideInRebuild { position: *position, event_type: event_type.clone() }
 }

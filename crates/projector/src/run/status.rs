@@ -28,7 +28,8 @@ pub enum Status {
         /// The error, with its causes.
         reason: String,
     },
-    /// It met an event or rows that it cannot go on from. A person must act.
+    /// It met an event or rows that it cannot go on from. A person must act. Where it met rows, it
+    /// goes on by itself once they are mended.
     Stopped {
         /// The error, with its position.
         reason: String,
@@ -50,7 +51,7 @@ impl Status {
     }
 }
 
-/// The projector met an event or rows that it cannot go on from.
+/// The projector met an event that it cannot go on from.
 #[derive(Debug, thiserror::Error)]
 #[error("project the event log: {reason}")]
 pub struct FatalStop {

@@ -1,67 +1,106 @@
-//! Remembers the streams for which a rebuild stopped. A program that is started again and again
-//! then tries these streams alone, and does not read the whole log each time.
+//! Remembers the streams for which a rebuild stopped, with the event from which on Postgres refuses
+//! their rows. A program that looks again, or is started again and again, then tries these streams
+//! alone, and does not read the whole log each time.
 //!
 //! They are in a table of the serving schema, which is dropped with the schema when a rebuild takes
 //! its place.
 
 use domain::Stream;
 use event_log::{LogError, SharedLog};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use views::{VIEWS_VERSION, aside::StreamAside};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use views::{
+    VIEWS_VERSION,
+    aside::{AS_JSON, StreamAside},
+    checkpoint::Checkpoint,
+};
 
 use crate::{
-    ProjectorError, aside,
+    ProjectorError, aside, checkpoint,
     schema::{self, SCHEMA},
 };
 
+/// The table, which may not be there.
+pub(crate) const TABLE: &str = "stopped_rebuild";
+
+/// A stream for which a rebuild stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoppedStream {
+    /// The version of the views that the rebuild was of.
+    pub version: i32,
+    /// The stream, with the event from which on Postgres refuses the rows of that version.
+    pub aside: StreamAside,
+}
+
 /// Remembers that a rebuild as this program's version stopped for streams, and for no others.
-pub(super) async fn remember(streams: &[Stream], connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
+///
+/// # Errors
+/// [`ProjectorError::Fenced`] where another projector has taken the views over: what stopped this
+/// one may be no concern of the views that are served now. Or the database fails.
+pub(super) async fn remember(
+    aside: &[StreamAside],
+    checkpoint: Checkpoint,
+    connection: &mut PgConnection,
+) -> Result<(), ProjectorError> {
     let mut transaction = connection.begin().await?;
+    if !checkpoint::lock(&mut transaction, checkpoint.epoch, checkpoint.position).await? {
+        return Err(ProjectorError::Fenced { epoch: checkpoint.epoch });
+    }
+    let table = format!("{SCHEMA}.{TABLE}");
     sqlx::raw_sql(AssertSqlSafe(format!(
-        "CREATE TABLE IF NOT EXISTS {SCHEMA}.stopped_rebuild (version integer NOT NULL, stream text NOT NULL);
-         COMMENT ON TABLE {SCHEMA}.stopped_rebuild IS
-             'Streams for which an automatic rebuild stopped, and the version of the views that it makes.';
-         DELETE FROM {SCHEMA}.stopped_rebuild"
+        "DROP TABLE IF EXISTS {table};
+         CREATE TABLE {table} (LIKE {SCHEMA}.stream_aside, version integer NOT NULL DEFAULT {VIEWS_VERSION});
+         COMMENT ON TABLE {table} IS
+             'Streams for which an automatic rebuild stopped, and the version of the views that it makes.'"
     )))
     .execute(&mut *transaction)
     .await?;
-    schema::let_read(&mut transaction, SCHEMA).await?;
-    sqlx::query(AssertSqlSafe(format!("INSERT INTO {SCHEMA}.stopped_rebuild SELECT $1, unnest($2::text[])")))
-        .bind(VIEWS_VERSION)
-        .bind(names)
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await
+    schema::let_read_table(&mut transaction, &table).await?;
+    aside::insert_into(&table, aside, &mut transaction).await?;
+    Ok(transaction.commit().await?)
 }
 
 /// The streams for which a rebuild as this program's version stopped.
-async fn read(connection: &mut PgConnection) -> Result<Vec<Stream>, sqlx::Error> {
-    if !schema::has_table(connection, "stopped_rebuild").await? {
+pub(super) async fn read(connection: &mut PgConnection) -> Result<Vec<StreamAside>, sqlx::Error> {
+    if !schema::has_table(connection, TABLE).await? {
         return Ok(Vec::new());
     }
-    let sql = format!("SELECT stream FROM {SCHEMA}.stopped_rebuild WHERE version = $1");
-    let names: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).bind(VIEWS_VERSION).fetch_all(connection).await?;
-    names.iter().map(|name| name.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))).collect()
+    let all = read_all(connection).await?.into_iter();
+    Ok(all.filter(|stopped| stopped.version == VIEWS_VERSION).map(|stopped| stopped.aside).collect())
 }
 
-/// Of the streams for which a rebuild stopped, those that Postgres still refuses, as they are when
-/// the log ends at `head`. Nothing is left of the schema `next`, in which they are tried.
-pub(super) async fn still_aside(
+/// The streams for which a rebuild stopped, by stream. The table must be there.
+pub(crate) async fn read_all(connection: &mut PgConnection) -> Result<Vec<StoppedStream>, sqlx::Error> {
+    let sql =
+        format!("SELECT version, {AS_JSON}::text AS aside FROM {SCHEMA}.{TABLE} aside ORDER BY stream COLLATE \"C\"");
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await?;
+    let read = |row: &sqlx::postgres::PgRow| {
+        let aside = serde_json::from_str(row.try_get("aside")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        Ok(StoppedStream { version: row.try_get("version")?, aside })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Tries streams alone, as they are when the log ends at `to`, and returns those that Postgres
+/// refuses. Nothing is left of the schema `next`, in which they are tried.
+pub(super) async fn try_alone(
     log: &SharedLog,
-    head: u64,
+    mut to: u64,
     next: &str,
+    streams: &[Stream],
     connection: &mut PgConnection,
 ) -> Result<Vec<StreamAside>, ProjectorError> {
-    let streams = read(connection).await?;
     if streams.is_empty() {
         return Ok(Vec::new());
     }
-    let histories = match aside::read_histories(log, &streams, head).await {
-        Ok(histories) => histories,
-        // The rebuild finds out whether the damage concerns it.
-        Err(LogError::Damaged { .. }) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
+    let histories = loop {
+        match aside::read_histories(log, streams, to).await {
+            Ok(histories) => break histories,
+            // A rebuild goes no further, either.
+            Err(LogError::Damaged { position, .. }) if 0 < position && position <= to => to = position - 1,
+            // A rebuild finds out whether the damage concerns it.
+            Err(LogError::Damaged { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        }
     };
     let mut trial = connection.begin().await?;
     schema::create(&mut trial, next).await?;

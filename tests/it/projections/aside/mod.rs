@@ -6,6 +6,7 @@
 mod answers;
 mod builds;
 mod follow;
+mod goes_on;
 mod one_position;
 mod stops;
 

@@ -3,7 +3,8 @@
 use anyhow::Context as _;
 use clap::Args;
 use command::Clock;
-use projector::{AsOfSchema, StreamAside, ViewStatus, ViewsStatus};
+use domain::Stream;
+use projector::{AsOfSchema, STREAMS_ASIDE_MAX, StoppedStream, StreamAside, ViewStatus, ViewsStatus};
 use serde_json::{Value, json};
 
 use crate::{shared_settings, stdout::print_line, stores::Stores};
@@ -45,10 +46,12 @@ fn json_lines(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
         })
     });
     let aside = views.aside.iter().map(aside_json);
+    let stopped = views.stopped.iter().map(|stopped| stopped_json(stopped, views.stopped.len()));
     let building = views.building.iter().map(|schema| json!({"schema": schema, "state": "BUILDING"}));
     let as_of =
         as_of.iter().map(|AsOfSchema { schema, what }| json!({"schema": schema, "state": "AS_OF", "what": what}));
-    let lines: Vec<String> = each.chain(aside).chain(building).chain(as_of).map(|line| line.to_string()).collect();
+    let lines: Vec<String> =
+        each.chain(aside).chain(stopped).chain(building).chain(as_of).map(|line| line.to_string()).collect();
     lines.join("\n")
 }
 
@@ -63,12 +66,47 @@ pub(super) fn aside_json(aside: &StreamAside) -> Value {
 
 /// A stream that the views leave out, in words.
 pub(super) fn aside_text(aside: &StreamAside) -> String {
+    format!("aside: {}", refusal_text(aside, "its rows"))
+}
+
+fn refusal_text(aside: &StreamAside, rows: &str) -> String {
     let StreamAside { stream, position, revision, event_id, event_type, sql_state, reason, .. } = aside;
     format!(
-        "aside: {stream}, from its {event_type} on (position {position}, revision {revision}, event {}): Postgres refuses \
-         its rows: {reason} ({sql_state})",
+        "{stream}, from its {event_type} on (position {position}, revision {revision}, event {}): Postgres refuses \
+         {rows}: {reason} ({sql_state})",
         event_id.0
     )
+}
+
+/// A stream for which an automatic rebuild stopped, one of several, as a JSON line.
+fn stopped_json(stopped: &StoppedStream, streams: usize) -> Value {
+    let mut line = aside_json(&stopped.aside);
+    line["state"] = json!("STOPPED_REBUILD");
+    line["version"] = json!(stopped.version);
+    line["toDo"] = json!(to_do(&stopped.aside, streams));
+    line
+}
+
+/// A stream for which an automatic rebuild stopped, one of several, in words.
+fn stopped_text(StoppedStream { version, aside }: &StoppedStream, streams: usize) -> String {
+    let refusal = refusal_text(aside, &format!("its rows of version {version} of the views"));
+    format!("stopped a rebuild: {refusal}; to go on, {}", to_do(aside, streams))
+}
+
+/// The ways on from a stream for which a rebuild stopped, one of several. A prison takes no void,
+/// nor does a number that was merged.
+fn to_do(aside: &StreamAside, streams: usize) -> String {
+    let is_voidable = matches!(aside.stream, Stream::Prisoner(_)) && aside.merged_into.is_none();
+    let void = if is_voidable { "void that entry, or " } else { "" };
+    if streams > STREAMS_ASIDE_MAX {
+        format!(
+            "{void}run a mended program: the projector goes on by itself once no more than {STREAMS_ASIDE_MAX} are refused"
+        )
+    } else {
+        format!(
+            "{void}go back to the program that made the views, or run `projections rebuild`, which leaves the stream out"
+        )
+    }
 }
 
 /// Ends a sentence with the number of streams aside, if any is.
@@ -113,6 +151,8 @@ fn table(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
         );
     }
     text.extend(views.aside.iter().map(|aside| format!("\n{}", aside_text(aside))));
+    let stopped = views.stopped.iter().map(|stopped| stopped_text(stopped, views.stopped.len()));
+    text.extend(stopped.map(|stopped| format!("\n{stopped}")));
     text.extend(views.building.iter().map(|schema| format!("\nbeing built: schema {schema}")));
     text.extend(as_of.iter().map(|AsOfSchema { schema, what }| format!("\nschema {schema}: {what}")));
     text
