@@ -48,7 +48,9 @@ pub use aside::STREAMS_ASIDE_MAX;
 pub use checkpoint::CHANNEL;
 pub use error::ProjectorError;
 pub use rebuild::BuildProgress;
-pub use rebuild_by_hand::{AsOfSchema, BuildError, RebuildScope, as_of_schemas, build_as_of, drop_unfinished, rebuild};
+pub use rebuild_by_hand::{
+    AsOfSchema, BuildError, BuiltViews, RebuildScope, as_of_schemas, build_as_of, drop_unfinished, rebuild,
+};
 pub use run::{FatalStop, ProjectorSettings, Status, StoppedStream, run};
 pub use schema::{OWNING_ROLE, READING_ROLES, SCHEMA, migrate, prepare};
 pub use status::{ViewStatus, ViewsStatus, position, status, streams_aside};

@@ -113,8 +113,16 @@ pub enum RebuildScope {
     AllOfOtherLog,
 }
 
+/// Views that were built, at the moment at which they were put in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuiltViews {
+    /// Position of the last event that they include.
+    pub position: u64,
+    /// How many cases and prisons they leave out.
+    pub streams_aside: usize,
+}
+
 /// Builds the serving views anew, or one of them, and puts them in the place of the old ones.
-/// Returns the position that they have come to.
 ///
 /// # Errors
 /// [`BuildError`]; the serving views are then as they were.
@@ -123,7 +131,7 @@ pub async fn rebuild(
     views: &PgPool,
     what: RebuildScope,
     progress: impl Fn(BuildProgress) + Sync,
-) -> Result<u64, BuildError> {
+) -> Result<BuiltViews, BuildError> {
     schema::migrate(views).await?;
     let mut builder = ViewBuilder::begin(views).await?;
     let outcome = builder.rebuild(log, what, progress).await;
@@ -143,7 +151,7 @@ pub async fn build_as_of(
     name: &str,
     replace: bool,
     progress: impl Fn(BuildProgress) + Sync,
-) -> Result<(), BuildError> {
+) -> Result<BuiltViews, BuildError> {
     check_name(name)?;
     let head = log.head().await?;
     if position > head {
@@ -288,7 +296,7 @@ impl ViewBuilder {
         log: &SharedLog,
         what: RebuildScope,
         progress: impl Fn(BuildProgress) + Sync,
-    ) -> Result<u64, BuildError> {
+    ) -> Result<BuiltViews, BuildError> {
         let is_one = matches!(what, RebuildScope::One(_));
         let mut serving = PgConnection::connect_with(&self.options).await?;
         schema::choose(&mut serving, SCHEMA).await?;
@@ -316,8 +324,8 @@ impl ViewBuilder {
             }
             // A build that has lost the lock may have lost the schema to another one.
             self.lock.ping().await?;
-            if let Some(position) = swap(log, &mut live, &mut serving, &mut building, &mut built, what).await? {
-                return Ok(position);
+            if let Some(built) = swap(log, &mut live, &mut serving, &mut building, &mut built, what).await? {
+                return Ok(built);
             }
             sleep(SWAP_PAUSE).await;
         }
@@ -330,7 +338,7 @@ impl ViewBuilder {
         name: &str,
         replace: bool,
         progress: impl Fn(BuildProgress) + Sync,
-    ) -> Result<(), BuildError> {
+    ) -> Result<BuiltViews, BuildError> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         check_free(&mut connection, name, replace).await?;
         let target = RebuildTarget { options: &self.options, schema: BUILDING, to: position, epoch: 0 };
@@ -341,10 +349,11 @@ impl ViewBuilder {
         if check_free(&mut transaction, name, replace).await? {
             schema::drop_schema(&mut transaction, name).await?;
         }
+        let streams_aside = aside::read_in(BUILDING, &mut *transaction).await?.len();
         schema::keep(&mut transaction, BUILDING, name, &what).await?;
         transaction.commit().await?;
         connection.close().await?;
-        Ok(())
+        Ok(BuiltViews { position, streams_aside })
     }
 }
 
@@ -367,8 +376,7 @@ async fn catch_up(
     Ok(events)
 }
 
-/// Puts the new views in the place of the serving ones and returns their position; `None` where the
-/// caller must try again.
+/// Puts the new views in the place of the serving ones; `None` where the caller must try again.
 async fn swap(
     log: &SharedLog,
     live: &mut LiveProjection,
@@ -376,12 +384,13 @@ async fn swap(
     building: &mut PgConnection,
     built: &mut Checkpoint,
     what: RebuildScope,
-) -> Result<Option<u64>, ProjectorError> {
+) -> Result<Option<BuiltViews>, ProjectorError> {
     let mut transaction = schema::begin_swap(serving).await?;
     if swap_in(log, live, &mut transaction, building, built, what).await? {
+        let streams_aside = aside::read(&mut *transaction).await?.len();
         checkpoint::notify(&mut transaction, built.position).await?;
         transaction.commit().await?;
-        Ok(Some(built.position))
+        Ok(Some(BuiltViews { position: built.position, streams_aside }))
     } else {
         // At once: until then the views cannot be moved on.
         transaction.rollback().await?;

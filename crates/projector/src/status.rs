@@ -78,12 +78,12 @@ pub async fn position(views: &PgPool) -> Result<u64, ProjectorError> {
     Ok(position.unsigned_abs())
 }
 
-/// How many cases and prisons the views in a schema leave out.
+/// How many cases and prisons the serving views leave out.
 ///
 /// # Errors
 /// The views cannot be read, or there are none.
-pub async fn streams_aside(views: &PgPool, schema: &str) -> Result<usize, ProjectorError> {
-    let sql = format!("SELECT count(*) FROM {schema}.stream_aside");
+pub async fn streams_aside(views: &PgPool) -> Result<usize, ProjectorError> {
+    let sql = format!("SELECT count(*) FROM {SCHEMA}.stream_aside");
     let streams: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(views).await?;
     Ok(usize::try_from(streams).unwrap_or_default())
 }

@@ -33,7 +33,7 @@ pub(super) fn views(metrics: &Metrics, log: &SharedLog, views: &PgPool) {
             };
             let help = "Position of the last event that a view includes";
             let mut samples = of_each("ledger_projection_position", help, position as f64).to_vec();
-            if let Ok(streams) = projector::streams_aside(&views, projector::SCHEMA).await {
+            if let Ok(streams) = projector::streams_aside(&views).await {
                 let help = "Cases and prisons that the views leave out, as Postgres refuses their rows";
                 samples.push(sample("ledger_projection_streams_aside", help, streams as f64));
             }

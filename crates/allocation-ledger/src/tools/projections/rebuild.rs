@@ -7,7 +7,7 @@ use clap::Args;
 use event_log::{KnownAt, SharedLog};
 use http_api::instant::parse_known_at;
 use indicatif::{ProgressBar, ProgressStyle};
-use projector::{BuildProgress, RebuildScope, View};
+use projector::{BuildProgress, BuiltViews, RebuildScope, View};
 use serde_json::json;
 
 use super::status::and_aside;
@@ -66,11 +66,11 @@ async fn build(settings: &RebuildSettings, stores: &Stores) -> anyhow::Result<()
     let started = Instant::now();
     let bar = ProgressBar::no_length();
     let show = |progress| show(&bar, progress);
-    let (position, schema) = match (settings.as_of, &settings.schema) {
+    let (BuiltViews { position, streams_aside }, schema) = match (settings.as_of, &settings.schema) {
         (Some(as_of), Some(schema)) => {
-            let position = position_of(&stores.log, as_of).await?;
-            projector::build_as_of(&stores.log, &stores.views, position, schema, settings.replace, show).await?;
-            (position, schema.as_str())
+            let (position, replace) = (position_of(&stores.log, as_of).await?, settings.replace);
+            let built = projector::build_as_of(&stores.log, &stores.views, position, schema, replace, show).await?;
+            (built, schema.as_str())
         }
         _ => {
             let what = match settings.view {
@@ -82,7 +82,6 @@ async fn build(settings: &RebuildSettings, stores: &Stores) -> anyhow::Result<()
         }
     };
     bar.finish_and_clear();
-    let streams_aside = projector::streams_aside(&stores.views, schema).await?;
     let seconds = started.elapsed().as_secs_f64();
     print_line(&if settings.json {
         let view = settings.view.map(View::name);
