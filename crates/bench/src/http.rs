@@ -62,7 +62,7 @@ async fn measure(running: &serve::ServingLedger, duration: Duration, table: &mut
         )
     })
     .await?;
-    table.writes(&format!("commands over HTTP, {WRITERS} connections"), posts.rate, 2.0);
+    table.writes(&format!("commands over HTTP, {WRITERS} connections"), posts.rate, 0.4);
     running.wait_for_views().await?;
     let cases = &posts.asked[..posts.asked.len().min(CASES_MAX)];
     let ask = |index: u64| {
@@ -70,7 +70,7 @@ async fn measure(running: &serve::ServingLedger, duration: Duration, table: &mut
         format!("GET /prisoners/{number}/responsibility HTTP/1.1\r\nHost: {address}\r\n\r\n")
     };
     let alone = rate_over_http(&address, 1, duration / 2, ask).await?;
-    table.push("GET …/responsibility, 1 connection, median", millis(alone.median), String::new(), "under 1 ms");
+    table.time("GET …/responsibility, 1 connection, median", millis(alone.median), "under 1 ms");
     let gets = rate_over_http(&address, READERS, duration, ask).await?;
     table.reads(&format!("GET …/responsibility, {READERS} connections"), gets.rate, 0.5);
     Ok(())

@@ -1,18 +1,22 @@
 //! `bench`: the speed of the ledger on this machine, compared with Postgres alone.
 //!
 //! Everything runs in one process, on an embedded Postgres in a temporary directory with durable
-//! settings. The floor is `pgbench`, which inserts one row of the same kind in a transaction and
-//! selects one row by key. The goals are ratios to that floor.
+//! settings. `yardstick` measures Postgres, and most goals are ratios to it.
 
-mod floor;
 mod http;
 mod measure;
 mod rebuild;
 mod table;
+mod yardstick;
 
-use std::{env, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{env, path::Path, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 
-use allocation_ledger::{logs_and_traces, shared_settings, temporary_directory::temporary_directory};
+use allocation_ledger::{
+    interrupt::{interruption, unless_interrupted},
+    logs_and_traces, shared_settings,
+    stdout::print_line,
+    temporary_directory::temporary_directory,
+};
 use anyhow::Context as _;
 use clap::Parser as _;
 use embedded_postgres::Server;
@@ -20,8 +24,13 @@ use event_log::SharedLog;
 use event_log_postgres::PostgresLog;
 use sqlx::PgPool;
 
+use self::table::ResultTable;
+
 /// The beginning of the names of temporary directories.
 const TEMPORARY: &str = "allocation-ledger-bench-";
+
+/// The message after an interruption.
+const GONE: &str = "nothing more is measured, and a ledger made up for it is gone";
 
 /// Measure the ledger on this machine, beside what Postgres alone can do here
 #[derive(Debug, clap::Parser)]
@@ -29,11 +38,11 @@ const TEMPORARY: &str = "allocation-ledger-bench-";
 struct BenchCli {
     #[command(subcommand)]
     subject: Option<BenchSubject>,
-    /// Seconds that each measurement runs
-    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    /// Seconds that each rate of transactions, commands and requests is measured
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Events in the log when catching up is measured
-    #[arg(long, default_value_t = 1_000_000, value_name = "EVENTS")]
+    /// Events that are copied, filled into a log, and caught up on
+    #[arg(long, default_value_t = 1_000_000, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
     /// How commands are decided.
     #[command(flatten)]
@@ -45,8 +54,8 @@ struct BenchCli {
 /// The other measurements.
 #[derive(Debug, clap::Subcommand)]
 enum BenchSubject {
-    /// Measure building the views, comparing them, exporting the log, and asking about the past, on
-    /// large ledgers
+    /// Measure building the views, comparing them, exporting the log, asking about the past, and
+    /// starting the program, on large ledgers
     Rebuild(rebuild::RebuildBenchSettings),
 }
 
@@ -81,26 +90,38 @@ fn run(cli: &BenchCli) -> anyhow::Result<()> {
 /// Measures, and prints the table.
 ///
 /// # Errors
-/// Postgres or `pgbench` is missing, or a measurement fails.
+/// Postgres or `pgbench` is missing, a measurement fails, or the user interrupts it.
 async fn run_here(cli: &BenchCli) -> anyhow::Result<()> {
+    yardstick::find_pgbench()?;
     let directory = temporary_directory(TEMPORARY)?;
-    let server = Server::start(directory.path()).await?;
-    let outcome = measure(&server, directory.path(), cli).await;
+    let measured =
+        with_server(directory.path(), async |server| unless_interrupted(measure(server, directory.path(), cli)).await);
+    print_line(&measured.await?.ok_or_else(|| interruption(GONE))?.to_string())
+}
+
+/// Starts a server on a data directory, works with it, and stops it.
+async fn with_server<T>(data_dir: &Path, work: impl AsyncFnOnce(&Server) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let mut starting = pin!(Server::start(data_dir));
+    let Some(server) = unless_interrupted(&mut starting).await? else {
+        // A start cannot be broken off: it would go on while its directory is removed.
+        starting.await?.stop().await?;
+        return Err(interruption(GONE));
+    };
+    let outcome = work(&server).await;
     server.stop().await?;
     outcome
 }
 
-async fn measure(server: &Server, directory: &Path, cli: &BenchCli) -> anyhow::Result<()> {
+async fn measure(server: &Server, directory: &Path, cli: &BenchCli) -> anyhow::Result<ResultTable> {
     let duration = Duration::from_secs(cli.seconds);
-    let floor = floor::Floor::measure(server, directory, duration).await?;
-    let mut table = table::ResultTable::new(floor);
+    yardstick::prepare(server).await?;
+    let mut table = ResultTable::new(yardstick::measure_pgbench(server, directory, duration).await?);
     measure::appends(server, duration, &mut table).await?;
     measure::commands(server, &cli.commands, duration, &mut table).await?;
     measure::stream_of_100(server, &mut table).await?;
     http::posts_and_gets(directory, &cli.commands, duration, &mut table).await?;
-    measure::catch_up(server, cli.events, &mut table).await?;
-    println!("{table}");
-    Ok(())
+    measure::fill_and_catch_up(server, cli.events, &mut table).await?;
+    Ok(table)
 }
 
 /// Makes a database with an empty log.

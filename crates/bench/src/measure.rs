@@ -24,10 +24,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream, stream::FuturesUnordere
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{
-    fresh_log,
-    table::{ResultTable, per_second},
-};
+use crate::{fresh_log, table::ResultTable, yardstick};
 
 /// Runs `callers` at once, each of which calls `once` repeatedly with numbers of its own. Answers
 /// the rate.
@@ -86,7 +83,7 @@ pub(crate) fn new_event(stream: &Stream, index: usize, command_id: CommandId) ->
 
 /// Measures durable appends to the log, one event each, in events a second.
 pub(crate) async fn appends(server: &Server, duration: Duration, table: &mut ResultTable) -> anyhow::Result<()> {
-    for (callers, goal) in [(64, 6.0), (256, 9.0)] {
+    for (callers, goal) in [(64, 1.3), (256, 1.9)] {
         let (log, _) = fresh_log(server, &format!("appends_{callers}")).await?;
         let rate = rate(callers, duration, |index| {
             let log = Arc::clone(&log);
@@ -133,7 +130,7 @@ pub(crate) async fn commands(
         }
     })
     .await?;
-    table.writes("commands on distinct cases, 64 callers", rate, 5.0);
+    table.writes("commands on distinct cases, 64 callers", rate, 1.1);
     Ok(())
 }
 
@@ -155,14 +152,19 @@ pub(crate) async fn stream_of_100(server: &Server, table: &mut ResultTable) -> a
         taken.push(started.elapsed());
     }
     taken.sort_unstable();
-    table.push("load and fold a stream of 100 events, median", millis(taken[100]), String::new(), "under 2 ms");
+    table.time("load and fold a stream of 100 events, median", millis(taken[100]), "under 2 ms");
     Ok(())
 }
 
-/// Measures the projector from empty views to the end of a long log.
-pub(crate) async fn catch_up(server: &Server, events: u64, table: &mut ResultTable) -> anyhow::Result<()> {
+/// Measures filling a log, and the projector from empty views to its end, beside `COPY`.
+pub(crate) async fn fill_and_catch_up(server: &Server, events: u64, table: &mut ResultTable) -> anyhow::Result<()> {
+    let copy = yardstick::measure_copy(server, events).await?;
+    table.bulk(&format!("COPY of {events} rows like events, out and in"), copy, copy, "");
     let (log, views) = fresh_log(server, "catch_up").await?;
+    let started = Instant::now();
     fill(&log, events).await?;
+    let rate = events as f64 / started.elapsed().as_secs_f64();
+    table.bulk(&format!("filling a log with {events} events, {EVENTS_A_CASE} an append"), rate, copy, "");
     let (status, mut statuses) = watch::channel(projector::Status::Starting);
     let caught_up = async move {
         let reached = |status: &projector::Status| match status {
@@ -177,17 +179,17 @@ pub(crate) async fn catch_up(server: &Server, events: u64, table: &mut ResultTab
     projector::run(log, views, projector::ProjectorSettings::default(), status, caught_up)
         .await
         .context("project the events of the benchmark")?;
-    let taken = started.elapsed();
-    let rate = per_second(events as f64 / taken.as_secs_f64());
-    let what = format!("projector catching up on {events} events, rows and checkpoint durable");
-    table.push(&what, rate, String::new(), "over 60000/s");
+    let rate = events as f64 / started.elapsed().as_secs_f64();
+    table.bulk(&format!("projector catching up on {events} events"), rate, copy, "over 60000/s");
     Ok(())
 }
 
-/// Fills the log with cases of twelve events each, which a case has after two years.
+/// The events of a case after two years.
+const EVENTS_A_CASE: usize = 12;
+const _: () = assert!(EVENTS_A_CASE <= APPEND_EVENTS_MAX);
+
+/// Fills the log with cases of [`EVENTS_A_CASE`] events each.
 async fn fill(log: &SharedLog, events: u64) -> anyhow::Result<()> {
-    const EVENTS_A_CASE: usize = 12;
-    const _: () = assert!(EVENTS_A_CASE <= APPEND_EVENTS_MAX);
     let cases = events.div_ceil(EVENTS_A_CASE as u64);
     stream::iter(0..cases)
         .map(|index| {

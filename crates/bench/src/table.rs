@@ -4,49 +4,60 @@ use std::fmt;
 
 use comfy_table::CellAlignment;
 
-use crate::floor::Floor;
+use crate::yardstick::{INSERTERS, Pgbench, SELECTERS};
 
-/// The measurements, beside the floor.
+/// The measurements, beside the yardsticks.
 pub(crate) struct ResultTable {
-    floor: Floor,
+    pgbench: Pgbench,
     rows: Vec<[String; 4]>,
 }
 
 impl ResultTable {
-    pub(crate) fn new(floor: Floor) -> Self {
-        let mut table = Self { floor, rows: Vec::new() };
-        table.push("pgbench insert, 1 client", per_second(floor.insert_1_client), "1.0".into(), "");
-        let ratio = table.times_one_client(floor.insert_64_clients);
-        table.push("pgbench insert, 64 clients", per_second(floor.insert_64_clients), ratio, "");
-        table.push("pgbench -S, 16 clients", per_second(floor.select_16_clients), "1.0 (select)".into(), "");
-        let ratio = table.times_select(floor.select_prepared_16_clients);
-        table.push("pgbench -S prepared, 16 clients", per_second(floor.select_prepared_16_clients), ratio, "");
+    pub(crate) fn new(pgbench: Pgbench) -> Self {
+        let mut table = Self { pgbench, rows: Vec::new() };
+        let row = |what: &str, clients| format!("pgbench {what}, {clients} clients");
+        table.push_rate(
+            &row("insert, a row a transaction", INSERTERS),
+            pgbench.insert,
+            table.to_insert(pgbench.insert),
+            "",
+        );
+        table.push_rate(&row("-S, a row by key", SELECTERS), pgbench.select, table.to_select(pgbench.select), "");
+        let ratio = table.to_select(pgbench.select_prepared);
+        table.push_rate(&row("-S, the same prepared", SELECTERS), pgbench.select_prepared, ratio, "");
         table
     }
 
-    /// Adds a rate of durable writes, as a multiple of pgbench with one client.
+    /// Adds a rate of durable writes, as a multiple of pgbench's inserts.
     pub(crate) fn writes(&mut self, what: &str, rate: f64, goal: f64) {
-        let ratio = self.times_one_client(rate);
-        self.push(what, per_second(rate), ratio, &format!("at least {goal:.0} times"));
+        self.push_rate(what, rate, self.to_insert(rate), &format!("at least {goal} times"));
     }
 
-    /// Adds a rate of reads, as a multiple of pgbench selecting by key.
+    /// Adds a rate of reads, as a multiple of pgbench's selects.
     pub(crate) fn reads(&mut self, what: &str, rate: f64, goal: f64) {
-        let ratio = self.times_select(rate);
-        self.push(what, per_second(rate), ratio, &format!("at least {goal} times"));
+        self.push_rate(what, rate, self.to_select(rate), &format!("at least {goal} times"));
     }
 
-    /// Adds any other figure, with the goal in words.
-    pub(crate) fn push(&mut self, what: &str, figure: String, ratio: String, goal: &str) {
-        self.rows.push([what.to_owned(), figure, ratio, goal.to_owned()]);
+    /// Adds a rate of events in bulk, as a multiple of the rate of `COPY`.
+    pub(crate) fn bulk(&mut self, what: &str, rate: f64, copy: f64, goal: &str) {
+        self.push_rate(what, rate, format!("{:.2} (COPY)", rate / copy), goal);
     }
 
-    fn times_one_client(&self, rate: f64) -> String {
-        format!("{:.1}", rate / self.floor.insert_1_client)
+    /// Adds a time, which has no yardstick.
+    pub(crate) fn time(&mut self, what: &str, time: String, goal: &str) {
+        self.rows.push([what.to_owned(), time, String::new(), goal.to_owned()]);
     }
 
-    fn times_select(&self, rate: f64) -> String {
-        format!("{:.2} (select)", rate / self.floor.select_16_clients)
+    fn push_rate(&mut self, what: &str, rate: f64, ratio: String, goal: &str) {
+        self.rows.push([what.to_owned(), per_second(rate), ratio, goal.to_owned()]);
+    }
+
+    fn to_insert(&self, rate: f64) -> String {
+        format!("{:.2} (insert)", rate / self.pgbench.insert)
+    }
+
+    fn to_select(&self, rate: f64) -> String {
+        format!("{:.2} (select)", rate / self.pgbench.select)
     }
 }
 
@@ -61,8 +72,8 @@ impl fmt::Display for ResultTable {
         table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header([
             "measured",
             "figure",
-            "times pgbench",
-            "goal",
+            "times the yardstick",
+            "goal on 2 cores",
         ]);
         table.add_rows(&self.rows);
         for index in [1, 2] {
@@ -70,6 +81,18 @@ impl fmt::Display for ResultTable {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        table.fmt(f)
+        write!(f, "{table}\n{WHAT_IS_MEASURED}")
     }
 }
+
+/// The exact meaning of the figures.
+const WHAT_IS_MEASURED: &str = "\
+The yardsticks are Postgres alone, on a server with the same settings in the same run; each ratio names its own: a rate divided
+by that of pgbench's inserts, of its selects, or of COPY. Writes are durable when they count.
+insert: pgbench inserts a row as wide as an event in each transaction, prepared. select: pgbench -S, each statement sent as text.
+COPY: rows as wide as an event by COPY TO STDOUT (FORMAT binary) on one connection, into COPY FROM STDIN (FORMAT binary) on
+another as they come, in one transaction, into a table with the log's two indexes.
+appends: one event each, to a stream of its own, in process. commands: load, decide and append, each for a case of its own.
+HTTP: a serving ledger in this process; the client shares the cores with it.
+filling: 256 appends at a time, each to a stream of its own. catching up: the projector, from empty views to the end of the
+log, with its rows and its checkpoint durable.";

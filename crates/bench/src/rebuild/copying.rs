@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use futures::TryStreamExt as _;
 use projector::{SCHEMA, VIEWS};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::yardstick::copy;
 
 /// The schema of the copies during the measurement.
 const COPIES: &str = "bench_copies";
@@ -27,7 +28,7 @@ pub(super) async fn copy_views(url: &str) -> anyhow::Result<RowCopy> {
         tables.push_str(&format!("CREATE TABLE {COPIES}.{view} (LIKE {SCHEMA}.{view} INCLUDING ALL);"));
     }
     sqlx::raw_sql(AssertSqlSafe(tables)).execute(&mut to).await.context("make the tables to copy into")?;
-    let copied = copy(&mut from, &mut to).await;
+    let copied = copy_all(&mut from, &mut to).await;
     let dropped = sqlx::raw_sql(AssertSqlSafe(format!("DROP SCHEMA {COPIES} CASCADE"))).execute(&mut to).await;
     let copied = copied.context("copy the rows of the views")?;
     dropped.context("drop the copies")?;
@@ -36,21 +37,14 @@ pub(super) async fn copy_views(url: &str) -> anyhow::Result<RowCopy> {
     Ok(copied)
 }
 
-async fn copy(from: &mut PgConnection, to: &mut PgConnection) -> Result<RowCopy, sqlx::Error> {
+async fn copy_all(from: &mut PgConnection, to: &mut PgConnection) -> Result<RowCopy, sqlx::Error> {
     // A checkpoint first, so that the copy does not pay for pages that earlier work left to be
     // written.
     sqlx::raw_sql("CHECKPOINT").execute(&mut *to).await?;
     let started = Instant::now();
     let mut rows = 0;
     for view in VIEWS {
-        let out = format!("COPY {SCHEMA}.{view} TO STDOUT (FORMAT binary)");
-        let into = format!("COPY {COPIES}.{view} FROM STDIN (FORMAT binary)");
-        let mut coming = from.copy_out_raw(&out).await?;
-        let mut going = to.copy_in_raw(&into).await?;
-        while let Some(bytes) = coming.try_next().await? {
-            going.send(bytes).await?;
-        }
-        rows += going.finish().await?;
+        rows += copy(from, to, &format!("{SCHEMA}.{view}"), &format!("{COPIES}.{view}")).await?;
     }
     Ok(RowCopy { rows, taken: started.elapsed() })
 }

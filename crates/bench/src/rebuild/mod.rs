@@ -6,8 +6,14 @@
 //! | rebuild, verify, export | the program, a process each: its time and memory (`tool`) |
 //! | COPY | the same rows out of Postgres and into it again (`copying`) |
 //! | a case's history, a prison's list as known earlier | in process, the list over HTTP (`asking`) |
-//! | starts of a command service | in process, on a log of made-up events only (`starting`) |
-//! | appends alone, beside a rebuild | in process, on a log of made-up events only (`appending`) |
+//!
+//! On a ledger of made-up events only:
+//!
+//! | measurement | how |
+//! |---|---|
+//! | starts of a command service and of the single program | a process each (`starting`) |
+//! | pgbench | `yardstick` |
+//! | appends alone, beside a rebuild | in process (`appending`) |
 //!
 //! The ledgers are measured one after the other, each in a temporary directory with durable
 //! settings, so that several sizes show how the cost grows.
@@ -32,14 +38,13 @@ use allocation_ledger::{
 };
 use anyhow::{Context as _, bail};
 use comfy_table::CellAlignment;
-use embedded_postgres::Server;
 use event_log::SharedLog;
 use event_log_postgres::PostgresLog;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::{TEMPORARY, measure::millis, table::per_second};
+use crate::{GONE, TEMPORARY, measure::millis, table::per_second, with_server, yardstick};
 
 /// The variable that makes this program behave as `allocation-ledger`: [`tool`] runs it so, in a
 /// process of its own.
@@ -66,8 +71,8 @@ pub struct RebuildBenchSettings {
     /// appended to it
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Seconds that appends alone are measured
-    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    /// Seconds that pgbench, and appends alone, are measured
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// A JSON object a line for each ledger, instead of the table
     #[arg(long)]
@@ -87,97 +92,104 @@ pub async fn run(settings: &RebuildBenchSettings) -> anyhow::Result<()> {
     }
 }
 
-/// The message after an interruption.
-const GONE: &str = "nothing more is measured, and a ledger made up for it is gone";
-
 async fn measure(settings: &RebuildBenchSettings) -> anyhow::Result<Vec<LedgerFigures>> {
     if let Some(data_dir) = &settings.data_dir {
         if !embedded_postgres::exists(data_dir) {
             bail!("there is no ledger in {}: leave out --data-dir to measure on a made-up one", data_dir.display());
         }
-        return Ok(vec![on_ledger(data_dir, None, None).await?]);
+        return Ok(vec![on_ledger(data_dir).await?]);
     }
+    yardstick::find_pgbench()?;
     let mut columns = Vec::new();
     for events in &settings.events {
         let directory = temporary_directory(TEMPORARY)?;
         let share = |national: u64| (events * national / NATIONAL_EVENTS).max(1).to_string();
         let (prisoners, prisons) = (share(NATIONAL_PRISONERS), share(NATIONAL_PRISONS));
         let data_dir = directory.path().join("ledger");
-        let generated = tool::run(&["generate", "--prisoners", &prisoners, "--prisons", &prisons], &data_dir).await?;
-        let seconds = Duration::from_secs(settings.seconds);
-        columns.push(on_ledger(&data_dir, Some(generated.taken), Some(seconds)).await?);
+        let generate = tool::run(&["generate", "--prisoners", &prisoners, "--prisons", &prisons], &data_dir).await?;
+        let figures = on_ledger(&data_dir).await?;
+        let made_up = on_made_up_ledger(&data_dir, generate.taken, Duration::from_secs(settings.seconds)).await?;
+        columns.push(LedgerFigures { made_up: Some(made_up), ..figures });
     }
     Ok(columns)
 }
 
-/// Takes all measurements on one ledger, which must have events. Appends to it if a duration is
-/// given.
-async fn on_ledger(
-    data_dir: &Path,
-    generate: Option<Duration>,
-    appends: Option<Duration>,
-) -> anyhow::Result<LedgerFigures> {
-    let server = Server::start(data_dir).await?;
-    let outcome = on_server(&server, data_dir, generate, appends).await;
-    server.stop().await?;
-    outcome
+/// Takes the measurements that append nothing, on a ledger which must have events.
+async fn on_ledger(data_dir: &Path) -> anyhow::Result<LedgerFigures> {
+    with_server(data_dir, async |server| {
+        let url = server.url(DATABASE);
+        let (log, pool) = open_log(&url).await?;
+        let events = log.head().await.context("look where the log ends")?;
+        checkpoint(&pool).await?;
+        let rebuild = tool::run(&["projections", "rebuild"], data_dir).await?;
+        let copied = in_stage("copying rows", copying::copy_views(&url)).await?;
+        checkpoint(&pool).await?;
+        let verify = tool::run(&["projections", "verify"], data_dir).await?;
+        let exports = temporary_directory(TEMPORARY)?;
+        let file = exports.path().join("log.parquet");
+        let file = file.to_str().context("a temporary directory with a name in UTF-8")?;
+        let export = tool::run(&["export", "log", "--output", file], data_dir).await?;
+        let export_bytes = std::fs::metadata(file).context("look at the exported file")?.len();
+        let history = in_stage("reading histories", asking::history(&log, &pool)).await?;
+        let known_at = in_stage("asking what was known", asking::known_at(&log, &pool, &url)).await?;
+        drop(log);
+        pool.close().await;
+        Ok(LedgerFigures { events, copied, rebuild, verify, export, export_bytes, history, known_at, made_up: None })
+    })
+    .await
 }
 
-async fn on_server(
-    server: &Server,
+/// Takes the measurements that may append, on a ledger of made-up events whose views are built.
+/// Appends come last: they leave views and policies behind.
+async fn on_made_up_ledger(
     data_dir: &Path,
-    generate: Option<Duration>,
-    appends: Option<Duration>,
-) -> anyhow::Result<LedgerFigures> {
-    let url = server.url(DATABASE);
-    let pool = PgPool::connect(&url).await.context("connect to the ledger")?;
-    let log: SharedLog = Arc::new(PostgresLog::connect(&pool).await.context("open the event log")?);
-    let events = log.head().await.context("look where the log ends")?;
-
-    checkpoint(&pool).await?;
-    let rebuild = tool::run(&["projections", "rebuild"], data_dir).await?;
-    let copied = in_stage("copying rows", copying::copy_views(&url)).await?;
-    checkpoint(&pool).await?;
-    let verify = tool::run(&["projections", "verify"], data_dir).await?;
-    let exports = temporary_directory(TEMPORARY)?;
-    let file = exports.path().join("log.parquet");
-    let file = file.to_str().context("a temporary directory with a name in UTF-8")?;
-    let export = tool::run(&["export", "log", "--output", file], data_dir).await?;
-    let export_bytes = std::fs::metadata(file).context("look at the exported file")?.len();
-    let history = in_stage("reading histories", asking::history(&log, &pool)).await?;
-    let known_at = in_stage("asking what was known", asking::known_at(&log, &pool, &url)).await?;
-    let (starts, appends) = match appends {
-        Some(alone) => {
-            let starts = in_stage("starting the policies", starting::measure_starts(&log)).await?;
-            (Some(starts), Some(appending::measure_appends(&log, data_dir, alone).await?))
-        }
-        None => (None, None),
-    };
-    drop(log);
-    pool.close().await;
-    Ok(LedgerFigures {
-        events,
-        generate,
-        copied,
-        rebuild,
-        verify,
-        export,
-        export_bytes,
-        history,
-        known_at,
-        starts,
-        appends,
+    generate: Duration,
+    duration: Duration,
+) -> anyhow::Result<MadeUpLedgerFigures> {
+    let new_machines = with_server(data_dir, async |server| {
+        let url = server.url(DATABASE);
+        let (log, pool) = open_log(&url).await?;
+        let starts = starting::measure_on_new_machines(&log, &url).await?;
+        drop(log);
+        pool.close().await;
+        Ok(starts)
     })
+    .await?;
+    let single_program = starting::measure_single_program(data_dir).await?;
+    with_server(data_dir, async |server| {
+        yardstick::prepare(server).await?;
+        let scripts = temporary_directory(TEMPORARY)?;
+        let inserting = yardstick::measure_inserts(server, scripts.path(), duration);
+        let inserts = in_stage("inserting by pgbench", inserting).await?;
+        let (log, pool) = open_log(&server.url(DATABASE)).await?;
+        let appends = appending::measure_appends(&log, data_dir, duration).await?;
+        drop(log);
+        pool.close().await;
+        Ok(MadeUpLedgerFigures { generate, new_machines, single_program, inserts, appends })
+    })
+    .await
+}
+
+async fn open_log(url: &str) -> anyhow::Result<(SharedLog, PgPool)> {
+    let pool = PgPool::connect(url).await.context("connect to the ledger")?;
+    let log = Arc::new(PostgresLog::connect(&pool).await.context("open the event log")?);
+    Ok((log, pool))
 }
 
 /// Runs a measurement in process, unless it is interrupted, and names it on a terminal. The tools
 /// show their progress themselves.
 async fn in_stage<T>(stage: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let spinner = ProgressBar::new_spinner().with_message(stage);
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    let spinner = spinner(stage);
     let done = unless_interrupted(work).await;
     spinner.finish_and_clear();
     done?.ok_or_else(|| interruption(GONE))
+}
+
+/// Names a measurement on a terminal while it is taken.
+fn spinner(stage: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(stage);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
 }
 
 /// Makes a checkpoint, so that earlier work does not count for the next measurement.
@@ -189,7 +201,6 @@ async fn checkpoint(pool: &PgPool) -> anyhow::Result<()> {
 /// The measurements on one ledger.
 struct LedgerFigures {
     events: u64,
-    generate: Option<Duration>,
     copied: copying::RowCopy,
     rebuild: tool::ToolRun,
     verify: tool::ToolRun,
@@ -197,8 +208,17 @@ struct LedgerFigures {
     export_bytes: u64,
     history: Duration,
     known_at: asking::KnownAtTimes,
-    starts: Option<starting::StartTimes>,
-    appends: Option<appending::Appends>,
+    made_up: Option<MadeUpLedgerFigures>,
+}
+
+/// The measurements that are taken only on a ledger of made-up events.
+struct MadeUpLedgerFigures {
+    generate: Duration,
+    new_machines: starting::NewMachineStarts,
+    single_program: Duration,
+    /// The rate of pgbench's inserts.
+    inserts: f64,
+    appends: appending::Appends,
 }
 
 impl LedgerFigures {
@@ -211,10 +231,11 @@ impl LedgerFigures {
     }
 
     fn json(&self) -> Value {
+        let made_up = |figure: fn(&MadeUpLedgerFigures) -> f64| self.made_up.as_ref().map(figure);
         json!({
             "events": self.events,
             "rows": self.copied.rows,
-            "generateSeconds": self.generate.map(|taken| taken.as_secs_f64()),
+            "generateSeconds": made_up(|figures| figures.generate.as_secs_f64()),
             "copySeconds": self.copied.taken.as_secs_f64(),
             "rebuildSeconds": self.rebuild.taken.as_secs_f64(),
             "rebuildTimesCopy": self.ratio(),
@@ -228,21 +249,25 @@ impl LedgerFigures {
             "historyMedianSeconds": self.history.as_secs_f64(),
             "knownAtMedianSeconds": self.known_at.median.as_secs_f64(),
             "knownAtMaxSeconds": self.known_at.longest.as_secs_f64(),
-            "startFromLogSeconds": self.starts.map(|starts| starts.from_log.as_secs_f64()),
-            "startFromSnapshotSeconds": self.starts.map(|starts| starts.from_snapshot.as_secs_f64()),
-            "appendsPerSecond": self.appends.as_ref().map(|appends| appends.alone),
-            "appendsPerSecondDuringRebuild": self.appends.as_ref().map(|appends| appends.during),
+            "commandReadyFromLogSeconds": made_up(|figures| figures.new_machines.command_from_log.as_secs_f64()),
+            "commandReadySeconds": made_up(|figures| figures.new_machines.command.as_secs_f64()),
+            "singleReadyOnNewMachineSeconds": made_up(|figures| figures.new_machines.single.as_secs_f64()),
+            "singleReadySeconds": made_up(|figures| figures.single_program.as_secs_f64()),
+            "pgbenchInsertsPerSecond": made_up(|figures| figures.inserts),
+            "appendsPerSecond": made_up(|figures| figures.appends.alone),
+            "appendsTimesPgbench": made_up(MadeUpLedgerFigures::appends_times_pgbench),
+            "appendsPerSecondDuringRebuild": made_up(|figures| figures.appends.during),
         })
     }
 
     /// The cells of the ledger's column, one for each of [`ROWS`].
     fn cells(&self) -> [String; ROWS.len()] {
-        let absent = || "–".to_owned();
-        let appends = |figure: fn(&appending::Appends) -> String| self.appends.as_ref().map_or_else(absent, figure);
+        let made_up =
+            |figure: fn(&MadeUpLedgerFigures) -> String| self.made_up.as_ref().map_or_else(|| "–".to_owned(), figure);
         [
             self.events.to_string(),
             self.copied.rows.to_string(),
-            self.generate.map_or_else(absent, seconds),
+            made_up(|figures| seconds(figures.generate)),
             seconds(self.copied.taken),
             seconds(self.rebuild.taken),
             per_second(self.per_second(self.rebuild.taken)),
@@ -255,37 +280,51 @@ impl LedgerFigures {
             millis(self.known_at.longest),
             per_second(self.per_second(self.export.taken)),
             mebibytes(self.export_bytes / 1024),
-            self.starts.map_or_else(absent, |starts| seconds(starts.from_log)),
-            self.starts.map_or_else(absent, |starts| seconds(starts.from_snapshot)),
-            appends(|appends| per_second(appends.alone)),
-            appends(|appends| per_second(appends.during)),
-            appends(|appends| format!("{:.2}", appends.during / appends.alone)),
+            made_up(|figures| hundredths(figures.new_machines.command_from_log)),
+            made_up(|figures| hundredths(figures.new_machines.command)),
+            made_up(|figures| hundredths(figures.new_machines.single)),
+            made_up(|figures| hundredths(figures.single_program)),
+            made_up(|figures| per_second(figures.inserts)),
+            made_up(|figures| per_second(figures.appends.alone)),
+            made_up(|figures| format!("{:.2}", figures.appends_times_pgbench())),
+            made_up(|figures| per_second(figures.appends.during)),
+            made_up(|figures| format!("{:.2}", figures.appends.during / figures.appends.alone)),
         ]
     }
 }
 
-/// The measurements, and their goals at 5 million events on 2 cores.
-const ROWS: [(&str, &str); 20] = [
-    ("events in the log", ""),
+impl MadeUpLedgerFigures {
+    fn appends_times_pgbench(&self) -> f64 {
+        self.appends.alone / self.inserts
+    }
+}
+
+/// The measurements and their goals; the first row is the head of the table.
+const ROWS: [(&str, &str); 24] = [
+    ("events in the log", "goal: 5 million events, 2 cores"),
     ("rows of all views", ""),
-    ("generate", ""),
-    ("COPY of the same rows, out and in", ""),
+    ("generate the log", ""),
+    ("COPY of the rows of all views, out and in", ""),
     ("rebuild of all views", "under 60 s"),
     ("rebuild, events", ""),
-    ("rebuild, times COPY", "at most 4"),
+    ("rebuild, time divided by COPY's", "at most 4"),
     ("rebuild, peak memory", "under 1536 MiB"),
-    ("verify", "about a rebuild"),
+    ("verify all views", "about a rebuild"),
     ("verify, peak memory", "under 1536 MiB"),
     ("history of one case, median", "under 5 ms"),
     ("a prison's list as known earlier, median", "under 1 s"),
-    ("the same, the longest", "under 1 s"),
-    ("export of the log to Parquet", "over 300000/s"),
-    ("the file's size", ""),
-    ("a command service ready, from the whole log", ""),
-    ("a command service ready, from its snapshot", "under 3 s"),
+    ("a prison's list as known earlier, longest", "under 1 s"),
+    ("export of the log to Parquet, events", "over 300000/s"),
+    ("export of the log to Parquet, size of the file", ""),
+    ("command service ready, first start: whole log read", ""),
+    ("command service ready, new machine", "under 3 s"),
+    ("single program ready, new machine", "under 3 s"),
+    ("single program ready, with its own Postgres", "under 3 s"),
+    ("pgbench insert, a row a transaction, 64 clients", ""),
     ("appends alone, 64 callers", ""),
-    ("appends beside a rebuild", ""),
-    ("the second to the first", "at least 0.5"),
+    ("appends alone, rate divided by pgbench's", "at least 1.3"),
+    ("appends beside a rebuild, 64 callers", ""),
+    ("appends beside a rebuild, rate divided by alone", "at least 0.5"),
 ];
 
 /// The exact meaning of the figures.
@@ -296,11 +335,18 @@ COPY: each view by COPY TO STDOUT (FORMAT binary) on one connection, into COPY F
 table after table, each a durable transaction; into empty tables with the same keys, indexes and checks (LIKE … INCLUDING ALL).
 history: read from the log and folded, in process, warm, 200 cases. A prison's list: GET /prisons/{code}/cases?known-at=&limit=1000
 over HTTP at the ten prisons with most cases, as known when half of today's log was there.
-ready: the policies have read the log to its end, in process; at the second start from the snapshot that the first left.
+ready: from the start of the process until GET /health/readiness answers 200. The first command service finds no snapshot of
+its policies in the event store, and leaves one, with which the later starts begin. A new machine has no file of the ledger: log and
+views are on a server elsewhere. The last start is that on the data directory, and Postgres starts with it.
+pgbench: each transaction inserts a row as wide as an event, on the same server, prepared.
 appends: one event each to streams of their own, durable; alone, then from the start to the end of a rebuild.";
 
 fn seconds(taken: Duration) -> String {
     format!("{:.1} s", taken.as_secs_f64())
+}
+
+fn hundredths(taken: Duration) -> String {
+    format!("{:.2} s", taken.as_secs_f64())
 }
 
 fn mebibytes(kib: u64) -> String {

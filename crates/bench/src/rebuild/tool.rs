@@ -18,7 +18,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{AS_PROGRAM, GONE};
+use super::AS_PROGRAM;
+use crate::GONE;
 
 /// The pause between two looks at the memory of the process. The kernel keeps the peak, so only the
 /// last moment is missed.
@@ -33,37 +34,50 @@ pub(super) struct ToolRun {
     pub(super) peak_kib: u64,
 }
 
-/// Runs a tool on the ledger in `data_dir`. The tool shows its own progress. If this program is
-/// interrupted, it asks the tool to end and waits: a killed tool would leave a server or unfinished
+/// This program as `allocation-ledger`, which knows no ledger but the one that its arguments name.
+pub(super) fn program() -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+    command
+        .env(AS_PROGRAM, "1")
+        // These variables would name another ledger.
+        .env_remove("LEDGER_EVENT_STORE")
+        .env_remove("LEDGER_VIEWS")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+/// Asks a process to end, and waits until it has. A killed one would leave a server or unfinished
 /// views behind.
+pub(super) async fn end(child: &mut Child) -> anyhow::Result<ExitStatus> {
+    if let Some(pid) = child.id() {
+        // The process may have ended already, if the terminal's Ctrl-C reached it, too.
+        let _ = kill(Pid::from_raw(i32::try_from(pid).context("a process id")?), Signal::SIGTERM);
+    }
+    Ok(child.wait().await?)
+}
+
+/// Runs a tool on the ledger in `data_dir`. The tool shows its own progress. If this program is
+/// interrupted, it asks the tool to end and waits.
 ///
 /// # Errors
 /// The tool does not start, or fails.
 pub(super) async fn run(arguments: &[&str], data_dir: &Path) -> anyhow::Result<ToolRun> {
     let what = arguments.join(" ");
-    let program = std::env::current_exe().context("find this program")?;
     let started = Instant::now();
-    let mut child = Command::new(program)
+    let mut child = program()?
         .args(arguments)
-        .env(AS_PROGRAM, "1")
         // The tool then prints its result on standard output, which is ignored.
         .arg("--json")
         .arg("--data-dir")
         .arg(data_dir)
-        // These variables would name another ledger.
-        .env_remove("LEDGER_EVENT_STORE")
-        .env_remove("LEDGER_VIEWS")
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("start `{what}`"))?;
     let pid = child.id().with_context(|| format!("find the process of `{what}`"))?;
     let ended = unless_interrupted(wait_with_peak(&mut child, pid)).await;
     let Some((exit, peak_kib)) = ended.with_context(|| format!("wait for `{what}`"))? else {
-        // The process may have ended already, if the terminal's Ctrl-C reached it, too.
-        let _ = kill(Pid::from_raw(i32::try_from(pid).context("a process id")?), Signal::SIGTERM);
-        child.wait().await.with_context(|| format!("wait for `{what}`"))?;
+        end(&mut child).await.with_context(|| format!("wait for `{what}`"))?;
         return Err(interruption(GONE));
     };
     if !exit.success() {
