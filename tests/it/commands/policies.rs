@@ -140,6 +140,54 @@ async fn a_role_taken_over_in_a_merge_ends_from_the_merge_on() {
     assert_eq!(json!(end.entry.effective_at), json!("2026-03-15T09:00:00Z"));
 }
 
+/// The POM held both numbers: where the survivor's own role ends, the merge takes over the other.
+#[tokio::test]
+async fn a_role_that_the_end_of_another_brings_back_from_a_merge_ends_too() {
+    let ledger = Ledger::start().await;
+    ledger.case("A0001AA", SHAH).await;
+    ledger.case("B0001BB", SHAH).await;
+    let merge = json!({"removedNumber": "B0001BB", "effectiveAt": "2026-03-15T09:00:00Z"});
+    assert_recorded(&ledger.client().post("/prisoners/A0001AA/merges", &merge).await);
+    let status = json!({"status": "INACTIVE", "effectiveAt": "2026-03-10T09:00:00Z"});
+    assert_recorded(&ledger.client().put(&format!("/prisons/LEI/poms/{SHAH}/status"), &status).await);
+    wait_until_pom_holds_no_case(&ledger, SHAH).await;
+    let events = ledger.case_events("A0001AA").await;
+    let times: Vec<_> = ends(&events).iter().map(|end| json!(end.entry.effective_at)).collect();
+    assert_eq!(times, ["2026-03-10T09:00:00Z", "2026-03-15T09:00:00Z"]);
+}
+
+/// The roles that a merge takes over depend on the entries before it, also on those recorded later.
+#[tokio::test]
+async fn a_role_that_a_backdated_entry_brings_back_from_a_merge_ends() {
+    let ledger = Ledger::start().await;
+    ledger.case("A0001AA", NOVAK).await;
+    let elsewhere = json!({"tier": "C1", "source": "MANUAL", "prison": "MDI", "effectiveAt": "2026-03-01T08:00:00Z"});
+    for number in ["A0002AA", "A0003AA"] {
+        assert_recorded(&ledger.client().post(&format!("/prisoners/{number}/tier"), &elsewhere).await);
+    }
+    for index in 1..=3 {
+        let removed = format!("B000{index}BB");
+        ledger.case(&removed, SHAH).await;
+        let merge = json!({"removedNumber": removed, "effectiveAt": "2026-03-15T09:00:00Z"});
+        assert_recorded(&ledger.client().post(&format!("/prisoners/A000{index}AA/merges"), &merge).await);
+    }
+    ledger.status(SHAH, "INACTIVE").await;
+    ledger.wait_for_policies().await;
+    let at = "2026-03-10T09:00:00Z";
+    let backdated = [
+        ("A0001AA/deallocations", json!({"trigger": "MANUAL", "effectiveAt": at})),
+        ("A0002AA/transfers", json!({"toPrison": PRISON, "effectiveAt": at})),
+        ("A0003AA/tier", json!({"tier": "C2", "source": "MANUAL", "prison": PRISON, "effectiveAt": at})),
+    ];
+    for (path, body) in backdated {
+        let number = &path[..7];
+        assert!(ends(&ledger.case_events(number).await).is_empty());
+        assert_recorded(&ledger.client().post(&format!("/prisoners/{path}"), &body).await);
+        wait_until_pom_holds_no_case(&ledger, SHAH).await;
+        assert_eq!(ends(&ledger.case_events(number).await).len(), 1, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_backdated_status_ends_roles_at_its_date_or_now() {
     let ledger = Ledger::start().await;

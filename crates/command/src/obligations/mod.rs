@@ -132,6 +132,12 @@ impl ObligationIndex {
         }
     }
 
+    /// Whether the case has merges that may take roles over, so that any further event of the case
+    /// may decide which of them it has.
+    pub(crate) fn has_merged_roles(&self, number: &PrisonerNumber) -> bool {
+        lock(&self.state).holders.has_merged_roles(number)
+    }
+
     /// Lists the POMs to whom an event gave a role, whether or not the role has ended since.
     pub(crate) fn list_holders(&self, number: &PrisonerNumber, event: &PrisonerEvent, at: DateTime<Utc>) {
         let mut state = lock(&self.state);

@@ -3,7 +3,8 @@
 //! A POM may be listed for a case that has gone to another POM, and is never missing for a case
 //! that the POM holds. An end takes a POM off a case only if it is not earlier in effect than the
 //! event that gave the role, so that backdated entries lose no holder. After an entry is voided,
-//! the caller lists again every POM who ever held the case.
+//! and after any entry of a case with merges that carry roles, the caller lists again every POM who
+//! ever held the case.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -25,6 +26,8 @@ use super::Obligation;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct RoleHolders {
     pub(super) poms: HashMap<(PrisonCode, StaffId), Arc<PomCases>>,
+    /// The cases with merges that carry POM roles.
+    pub(super) merged: BTreeSet<PackedPrisonerNumber>,
     /// Those that wait for a policy.
     pub(super) obligations: HashSet<Obligation>,
     /// Those that a policy has taken and has not discharged yet. One that arises again meanwhile
@@ -129,6 +132,9 @@ impl RoleHolders {
             }
             PrisonerEvent::PrisonerNumberMerged(merged) => {
                 self.obligations.remove(&Obligation::Merge { removed: merged.removed_number.clone() });
+                if !event.role_changes().is_empty() {
+                    self.merged.insert(number.into());
+                }
             }
             _ => {}
         }
@@ -168,6 +174,10 @@ impl RoleHolders {
             }
         }
         may_have_more
+    }
+
+    pub(super) fn has_merged_roles(&self, number: &PrisonerNumber) -> bool {
+        self.merged.contains(&number.into())
     }
 
     /// Every case on which a POM ever had a role at a prison.

@@ -5,6 +5,7 @@
 //! | [`FORMAT`] | 4 bytes |
 //! | the last event | position, id in 16 bytes, recorded time |
 //! | the POMs | their number; each with prison, staff id, status, cases ever held, cases it may hold |
+//! | the cases with merges that carry roles | their number; each |
 //! | the obligations, those under way too | their number; each with its kind, and the names in it |
 //! | digest | SHA-256 of all before it |
 //!
@@ -34,7 +35,7 @@ use super::{
 /// The number of this format. It rises with a change of the bytes, of the meaning of an event for
 /// the index, or of how a policy discharges an obligation: an index that an earlier version saved
 /// may lack a holder, or an obligation that the earlier policy took for discharged.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const FORMAT_BYTES: usize = size_of::<u32>();
 const DIGEST_BYTES: usize = 32;
@@ -75,11 +76,7 @@ pub(super) fn encode(holders: &RoleHolders, last_event: Bookmark) -> Vec<u8> {
                 out.instant(since);
             }
         }
-        out.count(pom.ever_held.len());
-        let mut before = 0;
-        for &number in &pom.ever_held {
-            out.distance(&mut before, number);
-        }
+        out.cases(&pom.ever_held);
         let mut may_hold: Vec<_> = pom.may_hold.iter().collect();
         may_hold.sort_unstable();
         out.count(may_hold.len());
@@ -89,6 +86,7 @@ pub(super) fn encode(holders: &RoleHolders, last_event: Bookmark) -> Vec<u8> {
             out.instant(since);
         }
     }
+    out.cases(&holders.merged);
     // Those under way are not done: if the process ends now, the next one must do them.
     let mut obligations: Vec<_> = holders.obligations.union(&holders.under_way).collect();
     obligations.sort_unstable();
@@ -156,6 +154,14 @@ impl Packer {
         self.0.extend_from_slice(prison.as_str().as_bytes());
     }
 
+    fn cases(&mut self, numbers: &BTreeSet<PackedPrisonerNumber>) {
+        self.count(numbers.len());
+        let mut before = 0;
+        for &number in numbers {
+            self.distance(&mut before, number);
+        }
+    }
+
     fn distance(&mut self, before: &mut u32, number: PackedPrisonerNumber) {
         self.number((number.get() - *before).into());
         *before = number.get();
@@ -177,6 +183,7 @@ impl Unpacker<'_> {
             let key = (self.prison()?, self.staff_id()?);
             holders.poms.insert(key, Arc::new(self.pom()?));
         }
+        holders.merged = self.cases()?;
         for _ in 0..self.number()? {
             holders.obligations.insert(self.obligation()?);
         }
@@ -189,16 +196,22 @@ impl Unpacker<'_> {
             inactive @ (1 | 2) => Some((self.instant()?, inactive == 2)),
             _ => return None,
         };
-        let (mut ever_held, mut may_hold) = (Vec::new(), HashMap::new());
-        let mut before = 0;
-        for _ in 0..self.number()? {
-            ever_held.push(self.distance(&mut before)?);
-        }
+        let ever_held = self.cases()?;
+        let mut may_hold = HashMap::new();
         let mut before = 0;
         for _ in 0..self.number()? {
             may_hold.insert(self.distance(&mut before)?, self.instant()?);
         }
-        Some(PomCases { status, may_hold, ever_held: BTreeSet::from_iter(ever_held) })
+        Some(PomCases { status, may_hold, ever_held })
+    }
+
+    fn cases(&mut self) -> Option<BTreeSet<PackedPrisonerNumber>> {
+        let mut numbers = Vec::new();
+        let mut before = 0;
+        for _ in 0..self.number()? {
+            numbers.push(self.distance(&mut before)?);
+        }
+        Some(BTreeSet::from_iter(numbers))
     }
 
     fn obligation(&mut self) -> Option<Obligation> {

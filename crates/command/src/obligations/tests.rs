@@ -76,6 +76,17 @@ pub(super) fn stored_event_about(
             history_ends_at: 0,
             held: domain::prisoner::MergedHoldings::default(),
         }))),
+        "taken over with a role" => {
+            Event::Prisoner(PrisonerEvent::PrisonerNumberMerged(Box::new(PrisonerNumberMerged {
+                removed_number: "B1234BC".parse().expect("a number"),
+                history_ends_at: 0,
+                held: domain::prisoner::MergedHoldings {
+                    prison: Some(prison()),
+                    primary_pom: Some(pom()),
+                    ..Default::default()
+                },
+            })))
+        }
         "inactive" => status(PomStatus::Inactive),
         "active" => status(PomStatus::Active),
         other => panic!("no event is called {other}"),

@@ -19,14 +19,31 @@ struct EndCause {
     since: DateTime<Utc>,
 }
 
-/// Ends the role of a POM on a case, if the POM held it while inactive at that prison.
+/// Ends the roles of a POM on a case that the POM held while inactive at that prison: where the end
+/// of one brings back another from a merge, that one as well.
 pub(super) async fn discharge(
     service: &Service,
     code: &PrisonCode,
     staff_id: StaffId,
     number: &PrisonerNumber,
 ) -> Result<(), CommandError> {
-    let Some(cause) = find_cause(service, code, staff_id, number).await? else { return Ok(()) };
+    let mut ended = None;
+    while let Some(cause) = find_cause(service, code, staff_id, number).await?
+        && ended != Some(cause.event_id)
+    {
+        ended = Some(cause.event_id);
+        end_role(service, code, staff_id, number, cause).await?;
+    }
+    Ok(())
+}
+
+async fn end_role(
+    service: &Service,
+    code: &PrisonCode,
+    staff_id: StaffId,
+    number: &PrisonerNumber,
+    cause: EndCause,
+) -> Result<(), CommandError> {
     let part = number.as_str();
     let mut request = Request {
         command: Command::Prisoner(
@@ -69,9 +86,10 @@ pub(super) async fn discharge(
 /// The POM's status counts as the log had it when each of the prison's events was recorded: a role
 /// that was held while the status was `INACTIVE` ends, even if the POM has become active since.
 ///
-/// The cause is the latest of three events: the one that made the POM inactive, the one that gave
-/// the role, and the voiding of an entry. So a role that comes back, or that is given at the moment
-/// at which the POM becomes inactive, is an obligation of its own.
+/// The cause is the later of two events: the one that made the POM inactive, and the one that
+/// brought about the role, such as a void, or the end of a role before a merge that then takes
+/// another over. So a role that comes back, or that is given at the moment at which the POM becomes
+/// inactive, is an obligation of its own.
 async fn find_cause(
     service: &Service,
     code: &PrisonCode,
@@ -83,18 +101,16 @@ async fn find_cause(
     let case = service.case_now(number).await?;
     let case = case.read();
     let state = case.history().state();
-    let Some(role) = [&state.primary_pom, &state.coworking_pom]
-        .into_iter()
-        .flatten()
-        .find(|role| role.pom.staff_id == staff_id && role.prison == *code)
-    else {
+    let Some(role) = state.roles().find(|role| role.pom.staff_id == staff_id && role.prison == *code) else {
         return Ok(None);
     };
-    let given = case.history().origin_of(role);
-    let is_held_in =
-        |stretch: &&InactiveStretch| stretch.ends_at.is_none_or(|end| given.is_none_or(|entry| entry.position < end));
+    let held_from = case.history().origin_of_holder(code, staff_id);
+    let is_held_in = |stretch: &&InactiveStretch| {
+        stretch.ends_at.is_none_or(|end| held_from.is_none_or(|entry| entry.position < end))
+    };
     let Some(stretch) = stretches.iter().find(is_held_in) else { return Ok(None) };
+    let origin = case.history().origin_of(role);
     let event_id =
-        given.filter(|entry| entry.position > stretch.begins_at).map_or(stretch.cause, |entry| entry.event_id);
+        origin.filter(|entry| entry.position > stretch.begins_at).map_or(stretch.cause, |entry| entry.event_id);
     Ok(Some(EndCause { event_id, since: stretch.since.max(case.history().held_here_since(role)) }))
 }

@@ -35,7 +35,7 @@ pub const SNAPSHOT: &str = "policies";
 /// beside them.
 const DISCHARGES_MAX: usize = 16;
 
-/// Most cases loaded at a time to find their former holders, after an entry was voided.
+/// Most cases loaded at a time to find their former holders.
 const LOOK_UPS_MAX: usize = 64;
 
 /// The pause after a failure, doubled with each further one …
@@ -103,28 +103,30 @@ async fn follow_until_error(service: &Service, pause: &mut Duration) -> CommandE
 
 async fn observe(service: &Service, events: &[RecordedEvent]) -> Result<(), CommandError> {
     let index = service.obligations();
-    let mut cases_with_voids = HashSet::new();
+    let mut cases_in_doubt = HashSet::new();
     for recorded in events {
         let case_event = match &recorded.stream {
             Stream::Prisoner(_) => PrisonerEventType::from_name(&recorded.type_name),
             Stream::Prison(_) => None,
         };
+        // A void may be of the end of a role. A backdated end, or a tier with a prison, may be the
+        // reason for which a later merge takes a role over.
+        if let Stream::Prisoner(number) = &recorded.stream
+            && (case_event == Some(PrisonerEventType::EntryVoided) || index.has_merged_roles(number))
+        {
+            cases_in_doubt.insert(number.clone());
+        }
         if case_event.is_some_and(|event_type| !event_type.may_change_roles()) {
             continue;
         }
         let stored = decode(recorded)?;
         index.observe(&stored);
-        match &stored.stream {
-            Stream::Prison(code) => service.observe_prison(code, &stored)?,
-            Stream::Prisoner(number) if case_event == Some(PrisonerEventType::EntryVoided) => {
-                cases_with_voids.insert(number.clone());
-            }
-            Stream::Prisoner(_) => {}
+        if let Stream::Prison(code) = &stored.stream {
+            service.observe_prison(code, &stored)?;
         }
     }
-    // The voided entry may be the end of a role, so every POM who ever held such a case may hold it
-    // again.
-    stream::iter(cases_with_voids)
+    // Every POM whom an entry of such a case names may hold it again.
+    stream::iter(cases_in_doubt)
         .map(|number| async move {
             let case = service.case_now(&number).await?;
             for entry in case.read().history().entries() {

@@ -102,6 +102,11 @@ impl State {
         self.coworking_pom.as_ref().map(|role| role.pom.staff_id)
     }
 
+    /// The roles that POMs have: the primary one first.
+    pub fn roles(&self) -> impl Iterator<Item = &PomRole> {
+        [&self.primary_pom, &self.coworking_pom].into_iter().flatten()
+    }
+
     /// Takes in the next event in effective order.
     pub fn apply(&mut self, entry: &Entry<PrisonerEvent>) {
         self.apply_event(&entry.event, entry.effective_at, entry.revision);

@@ -84,7 +84,7 @@ pub(crate) fn end_roles_of_inactive_pom(world: &mut World, id: usize) {
 
 /// Ends the roles of inactive POMs, and plans a new allocation of the case.
 pub(super) fn end_inactive_roles(world: &mut World, id: usize, case: &mut SimulatedCase, state: &State) {
-    for role in [&state.primary_pom, &state.coworking_pom].into_iter().flatten() {
+    for role in state.roles() {
         let Some(&prison) = world.prison_indexes.get(&role.prison) else { continue };
         let roster = &world.prisons[prison].history;
         let staff_id = role.pom.staff_id;
