@@ -6,15 +6,16 @@
 //! | what are a request, its outcome and its errors? | [`request`] |
 //! | how is a request decided and recorded exactly once? | `service` |
 //! | how are streams loaded, many at a time, and cached? | `streams` |
-//! | which request came with an idempotency key, on another stream? | `recent_keys` |
+//! | which request has an idempotency key, where it recorded nothing? | `idempotency_keys` |
 //! | which requests take more than one command? | `operations` |
+//! | which cases did a bulk have when it first came? | `started_bulk` |
 //! | which commands follow from events without a caller? | [`policies`] |
 //! | which of them are due? | `obligations` |
 //! | how many commands came, and with which outcome? | `metrics` |
 //! | what does `POST …` take and answer? | `http` |
 //!
 //! A module uses the ones below it: `http` and `policies` use `operations`, these use `service`,
-//! and `service` uses `streams`, `recent_keys` and `obligations`.
+//! `idempotency_keys` extends `service`, and that uses `streams`, `started_bulk` and `obligations`.
 //!
 //! No other crate appends commands' events to a log that serves. This crate knows no view and no
 //! SQL; every rule that it applies is in `domain`.
@@ -30,13 +31,14 @@
 
 mod clock;
 mod http;
+mod idempotency_keys;
 mod metrics;
 mod obligations;
 mod operations;
 pub mod policies;
-mod recent_keys;
 pub mod request;
 mod service;
+mod started_bulk;
 mod streams;
 
 pub use clock::Clock;

@@ -17,6 +17,8 @@ pub(crate) struct CommandMetrics {
     pub(crate) append_seconds: Histogram,
     /// Appends that found their stream moved on.
     pub(crate) append_conflicts: Counter,
+    /// Keys with which two services recorded on two streams.
+    pub(crate) key_collisions: Counter,
     /// Decisions that were made again, after a conflict or after a refusal by cached streams.
     pub(crate) retries: Counter,
 }
@@ -33,6 +35,7 @@ impl CommandMetrics {
             commands: Family::default(),
             append_seconds: seconds(),
             append_conflicts: Counter::default(),
+            key_collisions: Counter::default(),
             retries: Counter::default(),
         }
     }
@@ -44,6 +47,8 @@ impl CommandMetrics {
         registry.register("ledger_append_duration_seconds", help, self.append_seconds.clone());
         let help = "Appends that found their stream moved on";
         registry.register("ledger_append_conflicts", help, self.append_conflicts.clone());
+        let help = "Idempotency keys that were recorded on two streams";
+        registry.register("ledger_idempotency_key_collisions", help, self.key_collisions.clone());
         let help = "Decisions made again, by what the log had meanwhile";
         registry.register("ledger_command_retries", help, self.retries.clone());
     }

@@ -6,17 +6,15 @@
 //! 3. Decide (`domain`). A refusal is final only if stream and roster are up to date with the log;
 //!    otherwise bring both up to date and go back to step 2.
 //! 4. Append at the expected revision, which is the one that was decided on (optimistic
-//!    concurrency). On a conflict, bring both up to date and go back to step 2.
+//!    concurrency). On a conflict, bring both up to date and go back to step 2. The append spends
+//!    the idempotency key, or refuses it if it belongs to another stream or request.
 //!
 //! If the answer to an append is lost, the stream tells whether the command was recorded. Recorded
 //! events go into the cached streams at once. A cached roster may be older than the log when a
 //! command is *accepted*; if a case goes to a POM at the moment at which that POM becomes inactive,
 //! [`crate::policies`] puts it right.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -32,18 +30,15 @@ use event_log::{
     history::StreamHistory,
 };
 use prometheus_client::registry::Registry;
-use tokio::{
-    sync::{Mutex, MutexGuard},
-    time::timeout,
-};
+use tokio::sync::{Mutex, MutexGuard};
 use tracing::Instrument as _;
 
 use crate::{
     Clock, CommandError, Outcome, Request,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
-    recent_keys::RecentKeys,
-    streams::{CachedStream, Streams, answer_to_request},
+    started_bulk::RunningBulks,
+    streams::{CachedStream, Streams, answer_to_request, answer_to_spent_key, take_turn},
 };
 
 /// Most decisions on one command: the first, one more after a refusal by cached streams, and one
@@ -53,10 +48,6 @@ const DECISIONS_MAX: usize = 12;
 
 /// Most ids that are tried for one command of the ledger's own. No caller can take even one.
 const OWN_IDS_MAX: usize = 16;
-
-/// How long a command waits for other commands of this process on the same stream; far longer than
-/// an append takes, far shorter than a caller's patience.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Most cases in the cache: some 7 kB each, ten entries of a typical case.
 const CASES_CACHED_MAX: usize = 20_000;
@@ -92,7 +83,7 @@ struct ServiceInner {
     cases: Streams<prisoner::History>,
     prisons: Streams<prison::History>,
     obligations: ObligationIndex,
-    recent_keys: RecentKeys,
+    running_bulks: RunningBulks,
     merge_turn: Mutex<()>,
     metrics: CommandMetrics,
 }
@@ -106,7 +97,7 @@ impl Service {
                 cases: Streams::new(Arc::clone(&log), CASES_CACHED_MAX),
                 prisons: Streams::new(Arc::clone(&log), PRISONS_CACHED_MAX),
                 obligations: ObligationIndex::default(),
-                recent_keys: RecentKeys::new(),
+                running_bulks: RunningBulks::default(),
                 merge_turn: Mutex::new(()),
                 metrics: CommandMetrics::new(),
                 log,
@@ -246,22 +237,15 @@ impl Service {
         let stream = H::stream(key);
         let cached = streams.load(key).await?;
         let _turn = take_turn(&cached.turn, &stream).await?;
-        // Within the turn, since the request before this one may have spent the key.
-        self.inner.recent_keys.check(request.command_id, Some(&stream), &request.request_digest)?;
         let mut is_up_to_date = false;
+        // Whether the key was spent on this stream, and its events are not among those read. The
+        // next reading finds them, unless the outcome of their append was unknown to the store.
+        let mut is_awaited = false;
         for _ in 0..DECISIONS_MAX {
             let decided = {
                 let loaded = cached.read();
                 if let Some(answer) = answer_to_request(&loaded, request) {
-                    if answer.is_ok() {
-                        self.remember_key(request, stream);
-                    }
                     return answer;
-                }
-                // A key that was answered without an event keeps its answer.
-                let answered_with = self.inner.recent_keys.entry_answered_with(request.command_id, &stream);
-                if let Some(answer) = answered_with.and_then(|revision| loaded.outcome_at(revision)) {
-                    return Ok(answer);
                 }
                 match request.if_match {
                     Some(expected) if loaded.revision() != Some(expected) => Err(CommandError::RevisionMismatch {
@@ -274,22 +258,38 @@ impl Service {
                         .map_err(CommandError::from),
                 }
             };
-            match decided {
+            let error = match decided {
                 // The same fact again, if the stream is up to date: it may not hold any more.
                 Ok((DecidedEvents { same_fact: Some(revision), .. }, _)) => {
-                    if is_up_to_date && let Some(answer) = cached.read().outcome_at(revision) {
-                        let keys = &self.inner.recent_keys;
-                        keys.remember_answer(request.command_id, stream, &request.request_digest, revision);
-                        return Ok(answer);
+                    if is_up_to_date {
+                        let answer = revision.to_string();
+                        let spent = self.spend_key(request.command_id, &request.request_digest, answer).await?;
+                        let loaded = cached.read();
+                        let answer = answer_to_spent_key(&loaded, request, &spent)?;
+                        match answer.or_else(|| loaded.outcome_at(revision).filter(|_| is_awaited)) {
+                            Some(answer) => return Ok(answer),
+                            None => is_awaited = true,
+                        }
                     }
+                    None
                 }
-                Ok((decision, expected)) => {
-                    if let Some(outcome) = self.append(streams, &cached, request, decision, expected).await? {
-                        return Ok(outcome);
-                    }
+                Ok((decision, expected)) => match self.append(streams, &cached, request, decision, expected).await {
+                    Ok(Some(outcome)) => return Ok(outcome),
+                    Ok(None) => None,
+                    Err(error @ CommandError::KeyReused { .. }) => Some(error),
+                    Err(error) => return Err(error),
+                },
+                Err(error) => Some(error),
+            };
+            // Only a stream that is up to date tells that it refuses, or that the key is not its
+            // own. A key that was answered without an event keeps its answer.
+            if let Some(error) = error.filter(|_| is_up_to_date) {
+                let Some(spent) = self.spent_key(request.command_id).await? else { return Err(error) };
+                match answer_to_spent_key(&cached.read(), request, &spent)? {
+                    Some(answer) => return Ok(answer),
+                    None if is_awaited => return Err(error),
+                    None => is_awaited = true,
                 }
-                Err(error) if is_up_to_date => return Err(error),
-                Err(_) => {}
             }
             streams.refresh(&cached).await?;
             if let Some(roster) = roster {
@@ -329,7 +329,12 @@ impl Service {
         let metrics = &self.inner.metrics;
         let appending = Instant::now();
         let span = tracing::info_span!(target: EXPORTED, "append");
-        let appended = self.inner.log.append(&stream, expected, encoded).instrument(span).await;
+        let log = &self.inner.log;
+        let appending_events = match request.command_id {
+            own if own.is_of_the_ledger() => log.append(&stream, expected, encoded),
+            key => log.append_with_key(&stream, expected, encoded, key),
+        };
+        let appended = appending_events.instrument(span).await;
         metrics.append_seconds.observe(appending.elapsed().as_secs_f64());
         match appended {
             // Equal event ids do not make it the same request, so the caller looks into the stream
@@ -338,6 +343,7 @@ impl Service {
                 metrics.append_conflicts.inc();
                 Ok(None)
             }
+            Err(AppendError::KeyTaken { .. }) => Err(CommandError::KeyReused { command_id: request.command_id }),
             Ok(appended) => {
                 let events: Vec<_> = events
                     .into_iter()
@@ -359,7 +365,6 @@ impl Service {
                     })
                     .collect();
                 cached.observe(&events)?;
-                self.remember_key(request, stream);
                 Ok(Outcome::new(events, false))
             }
             Err(AppendError::Log(error)) => {
@@ -374,10 +379,6 @@ impl Service {
             }
             Err(error @ AppendError::Count { .. }) => Err(CommandError::Broken(Arc::new(error))),
         }
-    }
-
-    fn remember_key(&self, request: &Request, stream: Stream) {
-        self.inner.recent_keys.remember(request.command_id, Some(stream), &request.request_digest);
     }
 
     /// The roster that the rules look at, for a command that gives a role to a POM; perhaps behind
@@ -437,8 +438,19 @@ impl Service {
         self.inner.obligations.cases_ever_held(prison, staff_id, head).await
     }
 
-    pub(crate) fn recent_keys(&self) -> &RecentKeys {
-        &self.inner.recent_keys
+    pub(crate) fn running_bulks(&self) -> &RunningBulks {
+        &self.inner.running_bulks
+    }
+
+    /// Counts the keys that the log has met on two streams since the last count.
+    pub(crate) fn count_key_collisions(&self) {
+        let counted = &self.inner.metrics.key_collisions;
+        counted.inc_by(self.inner.log.key_collisions().saturating_sub(counted.get()));
+    }
+
+    /// The time by this service's clock.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.inner.settings.clock.now()
     }
 
     /// Waits until this process decides no other merge, so that two merges cannot close a circle
@@ -476,12 +488,4 @@ impl RequestTimes {
         let effective_at = request.effective_at.map(normalise);
         Self { effective_at, caused_at: request.causation_id.and(effective_at) }
     }
-}
-
-/// Waits for a turn on `stream`.
-///
-/// # Errors
-/// [`CommandError::Contended`] after [`TURN_WAIT_MAX`].
-async fn take_turn<'a>(turn: &'a Mutex<()>, stream: &Stream) -> Result<MutexGuard<'a, ()>, CommandError> {
-    timeout(TURN_WAIT_MAX, turn.lock()).await.map_err(|_| CommandError::Contended { stream: stream.clone() })
 }

@@ -265,7 +265,8 @@ impl CommandId {
     }
 
     /// Whether this is the id of a command of the ledger's own.
-    fn is_of_the_ledger(self) -> bool {
+    #[must_use]
+    pub fn is_of_the_ledger(self) -> bool {
         self.0.get_version_num() == 8 && self.0.as_bytes().starts_with(&OWN_COMMAND)
     }
 

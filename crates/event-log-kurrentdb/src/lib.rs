@@ -11,6 +11,9 @@
 //! | `append` | appending, and finding the outcome of an append whose answer was lost |
 //! | `ordered` | appending events of many streams in a given order, recorded times kept |
 //! | `stream_reads` | reading single streams, and telling what is missing from them |
+//! | `keys` | idempotency keys, in memory |
+//! | `last_keys` | reading the keys at the log's end |
+//! | `saved_keys` | the keys in a snapshot, for the next start |
 //! | `log_reads` | single reads of the whole log |
 //! | `search` | finding the ledger's next event past what others have written |
 //! | `paging` | reading the whole log in pages, and telling what is missing from them |
@@ -43,12 +46,15 @@ mod follow;
 mod gaps;
 mod head;
 mod instants;
+mod keys;
+mod last_keys;
 mod log_reads;
 mod ordered;
 mod paging;
 mod recorded_clock;
 mod remove;
 mod revisions;
+mod saved_keys;
 mod search;
 mod snapshots;
 mod store;
@@ -62,16 +68,16 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::Stream;
+use domain::{Stream, identifier::CommandId};
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 
 use event_log::{
-    AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, LogError, NewEvent, PageNext, RecordedEvent,
-    Snapshot,
+    AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, KeySpending, LogError, NewEvent, PageNext,
+    RecordedEvent, Snapshot, SpentKey,
 };
 
 use self::{
-    address::ServerAddress, connection::ServerConnection, paging::PageStart, revisions::RevisionCheck, store::Store,
+    address::ServerAddress, connection::ServerConnection, revisions::RevisionCheck, store::Store,
     wakeups::KurrentWakeups,
 };
 
@@ -134,6 +140,50 @@ impl EventLog for KurrentLog {
         Ok(appended)
     }
 
+    async fn append_with_key(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+        key: CommandId,
+    ) -> Result<AppendReceipt, AppendError> {
+        self.store.ensure_keys().await?;
+        let at = events.iter().map(|event| event.recorded_at).fold(DateTime::UNIX_EPOCH, Ord::max);
+        let held = self.store.keys.hold(key, stream, at).map_err(|spent| AppendError::KeyTaken { spent })?;
+        let appended = self.append(stream, expected, events).await;
+        if let Err(AppendError::Conflict { .. } | AppendError::Count { .. }) = appended {
+            held.release();
+        }
+        appended
+    }
+
+    async fn spend_key(&self, key: CommandId, spent: SpentKey, at: DateTime<Utc>) -> Result<KeySpending, LogError> {
+        self.store.ensure_keys().await?;
+        Ok(self.store.keys.spend(key, spent, at))
+    }
+
+    async fn replace_answer(&self, key: CommandId, spent: SpentKey) -> Result<(), LogError> {
+        self.store.keys.replace_answer(key, spent);
+        Ok(())
+    }
+
+    async fn spent_key(&self, key: CommandId) -> Result<Option<SpentKey>, LogError> {
+        self.store.ensure_keys().await?;
+        Ok(self.store.keys.find(key))
+    }
+
+    async fn learn_keys(&self) -> Result<(), LogError> {
+        self.store.learn_keys().await
+    }
+
+    async fn save_keys(&self) -> Result<(), LogError> {
+        self.store.save_keys().await
+    }
+
+    fn key_collisions(&self) -> u64 {
+        self.store.keys.collisions()
+    }
+
     async fn read_stream(
         &self,
         stream: &Stream,
@@ -162,15 +212,7 @@ impl EventLog for KurrentLog {
     }
 
     async fn event_at(&self, position: u64) -> Result<Option<RecordedEvent>, LogError> {
-        let Some(before) = position.checked_sub(1) else { return Ok(None) };
-        // Read from its own position: the way from the event before it may be long.
-        let start = PageStart::Event(position);
-        let found = self.store.page_from(start, before, 1, &mut RevisionCheck::after(before)).await?;
-        let Some(page) = found else { return Ok(None) };
-        match (page.events.into_iter().find(|event| event.position == position), page.next) {
-            (None, PageNext::Damage(error)) => Err(error),
-            (event, _) => Ok(event),
-        }
+        self.store.event_at(position).await
     }
 
     async fn head(&self) -> Result<u64, LogError> {
@@ -184,7 +226,15 @@ impl EventLog for KurrentLog {
     }
 
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {
-        follow::follow(Arc::clone(&self.store), Arc::clone(&self.wakeups), after)
+        let store = Arc::clone(&self.store);
+        let mut end = after;
+        let learn_keys = move |item: &FollowerItem| {
+            if let FollowerItem::Events(events) = item {
+                store.keys.observe(end, events);
+                end = events.last().map_or(end, |last| last.position);
+            }
+        };
+        follow::follow(Arc::clone(&self.store), Arc::clone(&self.wakeups), after).inspect_ok(learn_keys).boxed()
     }
 
     async fn load_snapshot(&self, name: &str) -> Result<Option<Snapshot>, LogError> {

@@ -125,6 +125,19 @@ impl Store {
         page.ok_or_else(|| LogError::Damaged { position: from, what: "the event that stood here is gone".to_owned() })
     }
 
+    /// The event at a position, if there is one.
+    pub(crate) async fn event_at(self: &Arc<Self>, position: u64) -> Result<Option<RecordedEvent>, LogError> {
+        let Some(before) = position.checked_sub(1) else { return Ok(None) };
+        // Read from its own position: the way from the event before it may be long.
+        let start = PageStart::Event(position);
+        let found = self.page_from(start, before, 1, &mut RevisionCheck::after(before)).await?;
+        let Some(page) = found else { return Ok(None) };
+        match (page.events.into_iter().find(|event| event.position == position), page.next) {
+            (None, PageNext::Damage(error)) => Err(error),
+            (event, _) => Ok(event),
+        }
+    }
+
     /// Reads from a start on, and answers the events after `after`. Answers nothing where the page
     /// cannot begin there.
     pub(crate) async fn page_from(

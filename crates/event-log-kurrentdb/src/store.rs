@@ -13,6 +13,7 @@ use crate::{
     connection::{ServerConnection, describe},
     gaps::KnownPositions,
     head::SharedHeadSearch,
+    keys::KeyMemory,
     recorded_clock::RecordedClock,
     revisions::LastRevisions,
     stored::StreamPrefix,
@@ -31,6 +32,7 @@ pub(crate) struct Store {
     pub(crate) times: TimeIndex,
     pub(crate) positions: KnownPositions,
     pub(crate) head_search: SharedHeadSearch,
+    pub(crate) keys: KeyMemory,
     /// Held while a caller reads on to find an instant: others would read the same events. This is
     /// not a task of its own, unlike the searches: a caller that leaves needs no answer, and the
     /// next one begins where it stopped.
@@ -50,6 +52,7 @@ impl Store {
             times: TimeIndex::default(),
             positions: KnownPositions::default(),
             head_search: SharedHeadSearch::default(),
+            keys: KeyMemory::default(),
             finding_instant: Mutex::new(()),
             searching: Mutex::new(()),
         }

@@ -1,8 +1,9 @@
 //! Decides a batch of appends: which of them succeed, and the rows that they make. No IO.
 //!
 //! A batch is decided on *assumed* revisions of its streams: at first, those that its callers
-//! expect (optimistic concurrency). The store appends the batch only if they are the actual ones.
-//! Otherwise it answers the actual ones, and the batch is decided again.
+//! expect (optimistic concurrency). The store appends the batch only if they are the actual ones,
+//! and if no key in it was spent on something else. Otherwise it answers the actual ones, or the
+//! keys that are taken, and the batch is decided again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +14,7 @@ use chrono::{DateTime, Utc};
 use domain::{Stream, moment::normalise};
 use uuid::Uuid;
 
-use event_log::{AppendReceipt, ExpectedRevision, NewEvent};
+use event_log::{AppendReceipt, ExpectedRevision, NewEvent, SpentKey};
 
 /// The end of the log; by default, of an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,12 +34,14 @@ pub(crate) struct Append {
     pub(crate) expected: ExpectedRevision,
     /// At least one.
     pub(crate) events: Vec<NewEvent>,
+    /// The key of the command, where it came with one.
+    pub(crate) key: Option<Uuid>,
 }
 
 impl Append {
-    pub(crate) fn new(stream: Stream, expected: ExpectedRevision, events: Vec<NewEvent>) -> Self {
+    pub(crate) fn new(stream: Stream, expected: ExpectedRevision, events: Vec<NewEvent>, key: Option<Uuid>) -> Self {
         let stream_name = stream.to_string();
-        Self { stream, stream_name, expected, events }
+        Self { stream, stream_name, expected, events, key }
     }
 
     /// Whether the stream has events at every revision that this append would have written. Then
@@ -50,6 +53,14 @@ impl Append {
 
 /// The assumed revisions of streams, by the streams' names.
 pub(crate) type AssumedRevisions = HashMap<String, ExpectedRevision>;
+
+/// The state of the log on which a batch is decided.
+#[derive(Debug, Default)]
+pub(crate) struct Assumptions {
+    pub(crate) revisions: AssumedRevisions,
+    /// The keys that were spent, and on what. All others are assumed to be free.
+    pub(crate) spent_keys: HashMap<Uuid, SpentKey>,
+}
 
 /// Assumes for each stream the highest revision that one of its callers expects.
 pub(crate) fn assume_revisions<'a>(appends: impl Iterator<Item = &'a Append>) -> AssumedRevisions {
@@ -75,6 +86,11 @@ pub(crate) enum AppendVerdict {
     Lost {
         /// The revision at which the stream is.
         actual: ExpectedRevision,
+    },
+    /// Its key was spent on something else.
+    KeyTaken {
+        /// The request that it was spent on.
+        spent: SpentKey,
     },
 }
 
@@ -128,6 +144,14 @@ pub(crate) struct StreamMoves<'a> {
     pub(crate) after: Vec<i64>,
 }
 
+/// The keys that a batch spends, as columns for `unnest`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpentKeys<'a> {
+    pub(crate) keys: Vec<Uuid>,
+    /// The streams that the keys are spent on.
+    pub(crate) streams: Vec<&'a str>,
+}
+
 /// A decided batch.
 #[derive(Debug)]
 pub(crate) struct DecidedBatch<'a> {
@@ -136,22 +160,34 @@ pub(crate) struct DecidedBatch<'a> {
     /// The events of the appends that won.
     pub(crate) rows: EventRows<'a>,
     pub(crate) moves: StreamMoves<'a>,
+    /// Absent in a copy of a log, which takes the events as they are.
+    pub(crate) keys: Option<SpentKeys<'a>>,
 }
 
 /// Decides appends in order. Each sees the effect of those before it.
-pub(crate) fn decide<'a>(assumed: &AssumedRevisions, appends: impl Iterator<Item = &'a Append>) -> DecidedBatch<'a> {
+pub(crate) fn decide<'a>(assumed: &Assumptions, appends: impl Iterator<Item = &'a Append>) -> DecidedBatch<'a> {
     let mut verdicts = Vec::new();
     let mut rows = EventRows::default();
+    let mut keys: HashMap<Uuid, &str> = HashMap::new();
     let mut moved: BTreeMap<&str, (ExpectedRevision, u64)> = BTreeMap::new();
     // Postgres keeps microseconds, and an answer must say what a reader will read.
     let mut recorded_at = DateTime::UNIX_EPOCH;
     for append in appends {
         let name = append.stream_name.as_str();
-        let before = assumed.get(name).copied().unwrap_or(ExpectedRevision::NoStream);
+        let before = assumed.revisions.get(name).copied().unwrap_or(ExpectedRevision::NoStream);
         let actual = moved.get(name).map_or(before, |&(_, revision)| ExpectedRevision::Exact(revision));
         if actual != append.expected {
             verdicts.push(AppendVerdict::Lost { actual });
             continue;
+        }
+        if let Some(key) = append.key {
+            let spent_before = || keys.get(&key).map(|&stream| SpentKey { request: stream.to_owned(), answer: None });
+            let spent = assumed.spent_keys.get(&key).cloned().or_else(spent_before);
+            if let Some(spent) = spent.filter(|spent| spent.request != name) {
+                verdicts.push(AppendVerdict::KeyTaken { spent });
+                continue;
+            }
+            keys.insert(key, name);
         }
         let first_row = rows.streams.len();
         let first_revision = append.expected.next();
@@ -172,7 +208,8 @@ pub(crate) fn decide<'a>(assumed: &AssumedRevisions, appends: impl Iterator<Item
         });
         moves.after.push(after.cast_signed());
     }
-    DecidedBatch { verdicts, rows, moves }
+    let (keys, streams) = keys.into_iter().unzip();
+    DecidedBatch { verdicts, rows, moves, keys: Some(SpentKeys { keys, streams }) }
 }
 
 #[cfg(test)]
@@ -194,7 +231,13 @@ mod tests {
             data: "{}".into(),
         };
         let stream = Stream::Prisoner(number.parse().expect("a prisoner number"));
-        Append::new(stream, expected, seconds.iter().map(event).collect())
+        Append::new(stream, expected, seconds.iter().map(event).collect(), None)
+    }
+
+    const KEY: Uuid = Uuid::from_u128(1);
+
+    fn keyed(number: &str, expected: ExpectedRevision) -> Append {
+        Append { key: Some(KEY), ..append(number, expected, &[6]) }
     }
 
     /// Decides appends on a log that ends at position 10, second 5, in which `A0001AA` is at
@@ -203,8 +246,8 @@ mod tests {
     #[track_caller]
     fn check(appends: &[Append], verdicts: &[&str], moved: &[(&str, Option<i64>, i64)]) {
         let end = LogEnd { position: 10, recorded_at: EPOCH + TimeDelta::seconds(5) };
-        let assumed = AssumedRevisions::from([("prisoner-A0001AA".to_owned(), Exact(3))]);
-        let decided = decide(&assumed, appends.iter());
+        let revisions = AssumedRevisions::from([("prisoner-A0001AA".to_owned(), Exact(3))]);
+        let decided = decide(&Assumptions { revisions, ..Assumptions::default() }, appends.iter());
         let shown: Vec<String> = decided
             .verdicts
             .iter()
@@ -224,6 +267,7 @@ mod tests {
                     text
                 }
                 AppendVerdict::Lost { actual } => format!("at {actual:?}"),
+                AppendVerdict::KeyTaken { spent } => format!("key of {}", spent.request),
             })
             .collect();
         assert_eq!(shown, verdicts);
@@ -268,6 +312,31 @@ mod tests {
             &["r0 p11@6", "at Exact(0)", "r1 p12@6", "at Exact(1)"],
             &[("prisoner-A0002AA", None, 1)],
         );
+    }
+
+    #[test]
+    fn of_two_streams_in_a_batch_one_gets_a_key() {
+        check(
+            &[keyed("A0002AA", NoStream), keyed("A0003AA", NoStream), keyed("A0002AA", Exact(0))],
+            &["r0 p11@6", "key of prisoner-A0002AA", "r1 p12@6"],
+            &[("prisoner-A0002AA", None, 1)],
+        );
+        // One that lost at its revision spends no key.
+        check(
+            &[keyed("A0001AA", NoStream), keyed("A0003AA", NoStream)],
+            &["at Exact(3)", "r0 p11@6"],
+            &[("prisoner-A0003AA", None, 0)],
+        );
+    }
+
+    #[test]
+    fn a_key_that_was_spent_before_is_taken_for_all_but_its_stream() {
+        let spent = SpentKey { request: "prisoner-A0002AA".to_owned(), answer: None };
+        let assumed = Assumptions { spent_keys: HashMap::from([(KEY, spent.clone())]), ..Assumptions::default() };
+        let appends = [keyed("A0002AA", NoStream), keyed("A0003AA", NoStream)];
+        let decided = decide(&assumed, appends.iter());
+        assert_eq!(decided.verdicts, [AppendVerdict::Won(0..1), AppendVerdict::KeyTaken { spent }]);
+        assert_eq!(decided.keys, Some(SpentKeys { keys: vec![KEY], streams: vec!["prisoner-A0002AA"] }));
     }
 
     #[test]

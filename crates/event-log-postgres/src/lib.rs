@@ -7,6 +7,7 @@
 //! | `session` | one connection of a writer, and `log.append` on it |
 //! | `writer` | the one task of this process that appends, one transaction a batch |
 //! | `ordered` | appending events of many streams in a given order, recorded times kept |
+//! | `keys` | idempotency keys: spent in the transaction of the events, or by the writer |
 //! | `read` | all statements that read events |
 //! | `statement_timeout` | the time limit of readers' statements |
 //! | `bulk` | reading thousands of events at a time |
@@ -29,6 +30,7 @@ mod batch;
 mod bulk;
 mod error;
 mod follow;
+mod keys;
 mod ordered;
 mod position;
 mod read;
@@ -42,17 +44,21 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::Stream;
+use domain::{Stream, identifier::CommandId};
 use futures::stream::BoxStream;
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use event_log::{
-    APPEND_EVENTS_MAX, AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, LogError, NewEvent,
-    RecordedEvent, Snapshot,
+    APPEND_EVENTS_MAX, AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, KeySpending, LogError,
+    NewEvent, RecordedEvent, Snapshot, SpentKey,
 };
 
-use self::{bulk::BulkReader, follow::PostgresWakeups, writer::AppendRequest};
+use self::{
+    bulk::BulkReader,
+    follow::PostgresWakeups,
+    writer::{AppendRequest, WriterRequest},
+};
 
 pub use self::ordered::PostgresOrderedWriter;
 pub use self::schema::{MigrateError, PARTITION_EVENTS, grant_roles, migrate};
@@ -72,7 +78,7 @@ const IDLE_IN_TRANSACTION_MAX: Duration = Duration::from_secs(5);
 /// An event log in Postgres. A handle: clones share the connections. Needs a Tokio runtime.
 #[derive(Clone)]
 pub struct PostgresLog {
-    queue: mpsc::Sender<AppendRequest>,
+    queue: mpsc::Sender<WriterRequest>,
     readers: PgPool,
     bulk: Arc<BulkReader>,
     wakeups: Arc<PostgresWakeups>,
@@ -110,11 +116,39 @@ impl PostgresLog {
         Self { queue, readers, bulk, wakeups }
     }
 
+    async fn append_events(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+        key: Option<CommandId>,
+    ) -> Result<AppendReceipt, AppendError> {
+        if events.is_empty() || events.len() > APPEND_EVENTS_MAX {
+            return Err(AppendError::Count { stream: stream.clone(), count: events.len() });
+        }
+        if expected.next() > REVISION_MAX {
+            let actual = read::revision(&self.readers, stream).await?;
+            return Err(AppendError::Conflict { stream: stream.clone(), expected, actual });
+        }
+        let (answer, answered) = oneshot::channel();
+        let append = batch::Append::new(stream.clone(), expected, events, key.map(|key| key.0));
+        self.send(WriterRequest::Append(AppendRequest { append, answer })).await?;
+        answered.await.map_err(|_| writer_has_ended())?
+    }
+
+    async fn send(&self, request: WriterRequest) -> Result<(), LogError> {
+        self.queue.send(request).await.map_err(|_| writer_has_ended())
+    }
+
     /// The pool of connections for reading, for metrics.
     #[must_use]
     pub fn readers(&self) -> &PgPool {
         &self.readers
     }
+}
+
+fn writer_has_ended() -> LogError {
+    LogError::Unavailable("the writer of the event log has ended".into())
 }
 
 impl fmt::Debug for PostgresLog {
@@ -152,18 +186,29 @@ impl EventLog for PostgresLog {
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
     ) -> Result<AppendReceipt, AppendError> {
-        if events.is_empty() || events.len() > APPEND_EVENTS_MAX {
-            return Err(AppendError::Count { stream: stream.clone(), count: events.len() });
-        }
-        if expected.next() > REVISION_MAX {
-            let actual = read::revision(&self.readers, stream).await?;
-            return Err(AppendError::Conflict { stream: stream.clone(), expected, actual });
-        }
-        let (answer, answered) = oneshot::channel();
-        let request = AppendRequest { append: batch::Append::new(stream.clone(), expected, events), answer };
-        let gone = || LogError::Unavailable("the writer of the event log has ended".into());
-        self.queue.send(request).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        self.append_events(stream, expected, events, None).await
+    }
+
+    async fn append_with_key(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+        key: CommandId,
+    ) -> Result<AppendReceipt, AppendError> {
+        self.append_events(stream, expected, events, Some(key)).await
+    }
+
+    async fn spend_key(&self, key: CommandId, spent: SpentKey, _: DateTime<Utc>) -> Result<KeySpending, LogError> {
+        self.spend(key, spent, false).await
+    }
+
+    async fn replace_answer(&self, key: CommandId, spent: SpentKey) -> Result<(), LogError> {
+        self.spend(key, spent, true).await.map(drop)
+    }
+
+    async fn spent_key(&self, key: CommandId) -> Result<Option<SpentKey>, LogError> {
+        keys::find(&self.readers, key).await
     }
 
     async fn read_stream(

@@ -97,7 +97,8 @@ impl PostgresOrderedWriter {
                     return Ok(end);
                 }
                 BatchResult::Elsewhere(actual) => return Err(revision_error(&actual, &decided, after)),
-                BatchResult::NoRoom => {
+                // No key is taken in a batch that names none.
+                BatchResult::NoRoom | BatchResult::KeysTaken(_) => {
                     execute(&mut session.connection, "ROLLBACK").await?;
                     session.last_place =
                         schema::make_room(&mut session.connection).await.map_err(|error| log_error(error, after))?;
@@ -149,7 +150,7 @@ fn rows<'a>(after: u64, names: &'a [String], events: &'a [OrderedEvent]) -> Resu
         moves.before.push(before);
         moves.after.push(last.cast_signed());
     }
-    Ok(DecidedBatch { verdicts: Vec::new(), rows, moves })
+    Ok(DecidedBatch { verdicts: Vec::new(), rows, moves, keys: None })
 }
 
 /// Names the first stream, in the streams' order, that is at another revision than the batch

@@ -7,18 +7,24 @@ use sqlx::{
     Connection as _, FromRow, PgConnection, Row as _,
     postgres::{PgConnectOptions, PgRow},
 };
+use uuid::Uuid;
 
-use event_log::ExpectedRevision;
+use event_log::{ExpectedRevision, KeySpending, SpentKey};
 
 use crate::{
     batch::{AssumedRevisions, DecidedBatch, LogEnd},
     schema,
 };
 
+/// Keys spent after which old ones are removed.
+const REMOVAL_PERIOD: usize = 1_000;
+
 /// A connection, and the last position up to which it may append before a partition must be made.
 pub(crate) struct WriterSession {
     pub(crate) connection: PgConnection,
     pub(crate) last_place: u64,
+    /// Keys spent since old ones were removed.
+    keys_spent: usize,
 }
 
 /// The reason why a batch failed.
@@ -48,6 +54,8 @@ pub(crate) enum BatchResult {
     /// Nothing was written: these streams are not at the revisions that the batch assumes, but at
     /// these.
     Elsewhere(AssumedRevisions),
+    /// Nothing was written: these keys were spent on something else.
+    KeysTaken(Vec<(Uuid, SpentKey)>),
     /// Nothing was written: the log has grown beyond the partitions that the session knows.
     NoRoom,
 }
@@ -59,6 +67,9 @@ struct AppendAnswer {
     appended: bool,
     elsewhere_streams: Option<Vec<String>>,
     elsewhere_revisions: Option<Vec<Option<i64>>>,
+    taken_keys: Option<Vec<Uuid>>,
+    taken_requests: Option<Vec<String>>,
+    taken_answers: Option<Vec<Option<String>>>,
 }
 
 impl FromRow<'_, PgRow> for AppendAnswer {
@@ -69,8 +80,30 @@ impl FromRow<'_, PgRow> for AppendAnswer {
             appended: row.try_get("appended")?,
             elsewhere_streams: row.try_get("elsewhere_streams")?,
             elsewhere_revisions: row.try_get("elsewhere_revisions")?,
+            taken_keys: row.try_get("taken_keys")?,
+            taken_requests: row.try_get("taken_requests")?,
+            taken_answers: row.try_get("taken_answers")?,
         })
     }
+}
+
+impl AppendAnswer {
+    fn keys_taken(&mut self) -> Option<Vec<(Uuid, SpentKey)>> {
+        let keys = self.taken_keys.take()?;
+        let (requests, answers) = (self.taken_requests.take()?, self.taken_answers.take()?);
+        let spent = requests.into_iter().zip(answers).map(|(request, answer)| SpentKey { request, answer });
+        Some(keys.into_iter().zip(spent).collect())
+    }
+}
+
+/// Keys that are spent on requests which record nothing themselves, as columns for a statement.
+#[derive(Default)]
+pub(crate) struct KeySpendings<'a> {
+    pub(crate) keys: Vec<Uuid>,
+    pub(crate) requests: Vec<&'a str>,
+    pub(crate) answers: Vec<Option<&'a str>>,
+    /// Whether the answer takes the place of the one before.
+    pub(crate) replaces_answers: Vec<bool>,
 }
 
 impl WriterSession {
@@ -88,35 +121,48 @@ impl WriterSession {
         .execute(&mut connection)
         .await?;
         let last_place = schema::make_room(&mut connection).await?;
-        Ok(Self { connection, last_place })
+        // The first keys of a session remove some old ones, for a service that is stopped often.
+        Ok(Self { connection, last_place, keys_spent: REMOVAL_PERIOD })
     }
 
     /// Sends a decided batch, of at least one event.
     pub(crate) async fn append(&mut self, decided: &DecidedBatch<'_>) -> Result<BatchResult, BatchError> {
-        let DecidedBatch { rows, moves, .. } = decided;
+        let DecidedBatch { rows, moves, keys, .. } = decided;
+        let statement = match keys {
+            Some(_) => "SELECT * FROM log.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            None => {
+                "SELECT *, NULL::uuid[] AS taken_keys, NULL::text[] AS taken_requests, NULL::text[] AS taken_answers
+                   FROM log.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+            }
+        };
+        let mut append = sqlx::query_as(statement)
+            .bind(&moves.streams)
+            .bind(&moves.before)
+            .bind(&moves.after)
+            .bind(&rows.streams)
+            .bind(&rows.revisions)
+            .bind(&rows.event_ids)
+            .bind(&rows.types)
+            .bind(&rows.recorded_at)
+            .bind(&rows.metadata)
+            .bind(&rows.data)
+            .bind(self.last_place.cast_signed());
+        if let Some(keys) = keys {
+            append = append.bind(&keys.keys).bind(&keys.streams);
+        }
         // There is only one row. But to fetch all rows waits for the end of the transaction, and to
         // fetch one does not.
-        let answers: Vec<AppendAnswer> =
-            sqlx::query_as("SELECT * FROM log.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
-                .bind(&moves.streams)
-                .bind(&moves.before)
-                .bind(&moves.after)
-                .bind(&rows.streams)
-                .bind(&rows.revisions)
-                .bind(&rows.event_ids)
-                .bind(&rows.types)
-                .bind(&rows.recorded_at)
-                .bind(&rows.metadata)
-                .bind(&rows.data)
-                .bind(self.last_place.cast_signed())
-                .fetch_all(&mut self.connection)
-                .await?;
-        let Some(answer) = answers.into_iter().next() else {
+        let answers: Vec<AppendAnswer> = append.fetch_all(&mut self.connection).await?;
+        let Some(mut answer) = answers.into_iter().next() else {
             return Err(BatchError::Damaged { position: 0, what: "`log.append` answers nothing".to_owned() });
         };
         let position = answer.head_position.cast_unsigned();
         if answer.appended {
+            self.keys_spent += keys.as_ref().map_or(0, |keys| keys.keys.len());
             return Ok(BatchResult::Appended { before: LogEnd { position, recorded_at: answer.head_recorded_at } });
+        }
+        if let Some(taken) = answer.keys_taken() {
+            return Ok(BatchResult::KeysTaken(taken));
         }
         let (Some(streams), Some(revisions)) = (answer.elsewhere_streams, answer.elsewhere_revisions) else {
             return Ok(BatchResult::NoRoom);
@@ -126,6 +172,41 @@ impl WriterSession {
             None => ExpectedRevision::NoStream,
         };
         Ok(BatchResult::Elsewhere(streams.into_iter().zip(revisions.into_iter().map(actual)).collect()))
+    }
+
+    /// Spends keys, and answers for each, in order, once that is durable.
+    pub(crate) async fn spend_keys(&mut self, spendings: &KeySpendings<'_>) -> Result<Vec<KeySpending>, BatchError> {
+        let statement = "SELECT is_first, spent_on, answered_with FROM log.spend_keys($1, $2, $3, $4)";
+        let rows: Vec<(bool, Option<String>, Option<String>)> = sqlx::query_as(statement)
+            .bind(&spendings.keys)
+            .bind(&spendings.requests)
+            .bind(&spendings.answers)
+            .bind(&spendings.replaces_answers)
+            .fetch_all(&mut self.connection)
+            .await?;
+        if rows.len() != spendings.keys.len() {
+            let what = "`log.spend_keys` does not answer for each key".to_owned();
+            return Err(BatchError::Damaged { position: 0, what });
+        }
+        self.keys_spent += rows.len();
+        let spending = |(is_first, request, answer): (bool, Option<String>, Option<String>)| match request {
+            Some(request) if !is_first => KeySpending::Before(SpentKey { request, answer }),
+            _ => KeySpending::First,
+        };
+        Ok(rows.into_iter().map(spending).collect())
+    }
+
+    /// Removes some keys of which the time is over, where that is due: as many at a time as do not
+    /// keep the next batch waiting. It stays due until none is left.
+    pub(crate) async fn remove_old_keys(&mut self) -> Result<(), sqlx::Error> {
+        if self.keys_spent < REMOVAL_PERIOD {
+            return Ok(());
+        }
+        let removed: i64 = sqlx::query_scalar("SELECT log.remove_old_keys()").fetch_one(&mut self.connection).await?;
+        if removed == 0 {
+            self.keys_spent = 0;
+        }
+        Ok(())
     }
 
     /// Makes the next partition once events go into the last one, long before it is needed.

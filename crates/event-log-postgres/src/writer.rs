@@ -7,9 +7,10 @@
 //! 1. It locks the head row. The writers of all processes queue for this lock.
 //! 2. It reads the revisions of the batch's streams, in a statement of its own, so that its
 //!    snapshot is taken after the lock.
-//! 3. Where every stream is at the revision that the batch assumes, it inserts the events, moves
-//!    the streams and the head, and notifies the followers. Where a stream is not, it answers the
-//!    actual revisions and writes nothing; the writer decides the batch again and sends it again.
+//! 3. Where every stream is at the revision that the batch assumes, and no key in it was spent on
+//!    something else, it spends the keys, inserts the events, moves the streams and the head, and
+//!    notifies the followers. Otherwise it answers the actual revisions, or the keys that are
+//!    taken, and writes nothing; the writer decides the batch again and sends it again.
 //! 4. It commits, and answers when the batch is durable. Only then does the writer answer the
 //!    callers.
 //!
@@ -22,6 +23,9 @@
 //! Where the connection breaks, it is unknown whether the commit happened. The writer connects
 //! again and sends the same batch once more; events that are in the log are then found as repeats.
 //! If that fails too, the callers learn that the store is out of reach.
+//!
+//! Keys that are spent on requests which record nothing wait in the same queue. `log.spend_keys`
+//! takes the head row's lock first, as an append does.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,14 +37,14 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use event_log::{AppendError, AppendReceipt, ExpectedRevision, LogError};
+use event_log::{AppendError, AppendReceipt, ExpectedRevision, KeySpending, LogError, SpentKey};
 
 use crate::{
-    batch::{self, Append, AppendVerdict, DecidedBatch, LogEnd},
+    batch::{self, Append, AppendVerdict, Assumptions, DecidedBatch, LogEnd},
     error,
     follow::PostgresWakeups,
     schema,
-    session::{BatchError, BatchResult, WriterSession},
+    session::{BatchError, BatchResult, KeySpendings, WriterSession},
 };
 
 /// A batch is closed when it has this many events. Beyond some hundred events the cost of a commit
@@ -61,10 +65,51 @@ pub(crate) struct AppendRequest {
     pub(crate) answer: oneshot::Sender<Result<AppendReceipt, AppendError>>,
 }
 
-/// Appends all requests that arrive, until all senders are gone.
+/// A key to be spent on a request that records nothing itself, and the caller that waits for its
+/// answer.
+#[derive(Debug)]
+pub(crate) struct SpendRequest {
+    pub(crate) key: Uuid,
+    pub(crate) spent: SpentKey,
+    /// Whether the answer takes the place of the one before.
+    pub(crate) replaces_answer: bool,
+    pub(crate) answer: oneshot::Sender<Result<KeySpending, LogError>>,
+}
+
+/// A request to the writer.
+#[derive(Debug)]
+pub(crate) enum WriterRequest {
+    Append(AppendRequest),
+    Spend(SpendRequest),
+}
+
+/// The requests that are answered together.
+#[derive(Default)]
+struct RequestBatch {
+    event_count: usize,
+    appends: Vec<AppendRequest>,
+    spends: Vec<SpendRequest>,
+}
+
+impl RequestBatch {
+    fn push(&mut self, request: WriterRequest) {
+        match request {
+            WriterRequest::Append(request) => {
+                self.event_count += request.append.events.len();
+                self.appends.push(request);
+            }
+            WriterRequest::Spend(request) => {
+                self.event_count += 1;
+                self.spends.push(request);
+            }
+        }
+    }
+}
+
+/// Answers all requests that arrive, until all senders are gone.
 pub(crate) async fn run(
     options: PgConnectOptions,
-    mut requests: mpsc::Receiver<AppendRequest>,
+    mut requests: mpsc::Receiver<WriterRequest>,
     wakeups: Arc<PostgresWakeups>,
 ) {
     let mut writer = BatchWriter { options, session: None, wakeups };
@@ -79,15 +124,20 @@ pub(crate) async fn run(
             }
             waiting = requests.len();
         }
-        let mut event_count = first.append.events.len();
-        let mut batch = vec![first];
-        while event_count < BATCH_EVENTS_MAX
+        let mut batch = RequestBatch::default();
+        batch.push(first);
+        while batch.event_count < BATCH_EVENTS_MAX
             && let Ok(request) = requests.try_recv()
         {
-            event_count += request.append.events.len();
             batch.push(request);
         }
-        writer.append_batch(batch).await;
+        if !batch.appends.is_empty() {
+            writer.append_batch(batch.appends).await;
+        }
+        if !batch.spends.is_empty() {
+            writer.spend_batch(batch.spends).await;
+        }
+        writer.remove_old_keys().await;
     }
 }
 
@@ -97,6 +147,8 @@ enum AppendOutcome {
     Appended(AppendReceipt),
     /// The stream is at another revision.
     Lost { actual: ExpectedRevision },
+    /// The key was spent on something else.
+    KeyTaken { spent: SpentKey },
 }
 
 /// The outcomes of a batch that was appended at what was the log's end.
@@ -105,6 +157,7 @@ fn outcomes(decided: DecidedBatch<'_>, before: LogEnd) -> Vec<AppendOutcome> {
     let outcome = |verdict| match verdict {
         AppendVerdict::Won(range) => AppendOutcome::Appended(rows.receipt(range, before)),
         AppendVerdict::Lost { actual } => AppendOutcome::Lost { actual },
+        AppendVerdict::KeyTaken { spent } => AppendOutcome::KeyTaken { spent },
     };
     verdicts.into_iter().map(outcome).collect()
 }
@@ -127,23 +180,72 @@ impl BatchWriter {
         let mut tries = 0;
         let error = loop {
             tries += 1;
-            let error = match timeout(BATCH_TIME_MAX, self.commit(&batch)).await {
-                Ok(Ok(outcomes)) => return self.answer(batch, outcomes).await,
-                Ok(Err(error)) => error,
-                Err(_) => BatchError::Overdue,
-            };
-            // A transaction that was under way ends with the connection.
-            self.session = None;
-            let hopeless = match &error {
-                BatchError::Postgres(error) => error::damage(error).is_some(),
-                BatchError::Overdue | BatchError::Damaged { .. } => true,
-            };
-            if hopeless || tries == BATCH_TRIES_MAX {
-                break error;
+            match timeout(BATCH_TIME_MAX, self.commit(&batch)).await.unwrap_or(Err(BatchError::Overdue)) {
+                Ok(outcomes) => return self.answer(batch, outcomes).await,
+                Err(error) if self.is_last_try(&error, tries) => break error,
+                Err(_) => {}
             }
         };
-        let answers = batch.into_iter().map(|request| request.answer);
-        fail(&error, answers);
+        fail(&error, batch.into_iter().map(|request| request.answer));
+    }
+
+    /// Spends keys and answers all of their callers. After a lost answer the same is sent again: a
+    /// key that it has spent by then is answered as spent before, on the same request.
+    async fn spend_batch(&mut self, batch: Vec<SpendRequest>) {
+        let mut spendings = KeySpendings::default();
+        for request in &batch {
+            spendings.keys.push(request.key);
+            spendings.requests.push(&request.spent.request);
+            spendings.answers.push(request.spent.answer.as_deref());
+            spendings.replaces_answers.push(request.replaces_answer);
+        }
+        let mut tries = 0;
+        let result = loop {
+            tries += 1;
+            match timeout(BATCH_TIME_MAX, self.spend(&spendings)).await.unwrap_or(Err(BatchError::Overdue)) {
+                Ok(spent) => break Ok(spent),
+                Err(error) if self.is_last_try(&error, tries) => break Err(error),
+                Err(_) => {}
+            }
+        };
+        match result {
+            Ok(spent) => {
+                for (request, spent) in batch.into_iter().zip(spent) {
+                    let _ = request.answer.send(Ok(spent));
+                }
+            }
+            Err(error) => fail(&error, batch.into_iter().map(|request| request.answer)),
+        }
+    }
+
+    /// Gives the connection up after a failure: a transaction that was under way ends with it.
+    /// Answers whether another try is of no use.
+    fn is_last_try(&mut self, error: &BatchError, tries: usize) -> bool {
+        self.session = None;
+        let is_hopeless = match error {
+            BatchError::Postgres(error) => error::damage(error).is_some(),
+            BatchError::Overdue | BatchError::Damaged { .. } => true,
+        };
+        is_hopeless || tries == BATCH_TRIES_MAX
+    }
+
+    async fn spend(&mut self, spendings: &KeySpendings<'_>) -> Result<Vec<KeySpending>, BatchError> {
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => none.insert(WriterSession::open(&self.options).await?),
+        };
+        session.spend_keys(spendings).await
+    }
+
+    /// Removes old keys between two batches, where that is due. After a failure they are left for
+    /// the next time.
+    async fn remove_old_keys(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let removed = timeout(BATCH_TIME_MAX, session.remove_old_keys()).await;
+        if !matches!(removed, Ok(Ok(()))) {
+            tracing::warn!("cannot remove old idempotency keys from the event log");
+            self.session = None;
+        }
     }
 
     /// Commits the appends of a batch that can be committed. Answers one outcome for each append.
@@ -153,10 +255,10 @@ impl BatchWriter {
             none => none.insert(WriterSession::open(&self.options).await?),
         };
         let appends = || batch.iter().map(|request| &request.append);
-        let mut assumed = batch::assume_revisions(appends());
+        let mut assumed = Assumptions { revisions: batch::assume_revisions(appends()), ..Assumptions::default() };
         loop {
             let decided = batch::decide(&assumed, appends());
-            // No stream is at a revision that an append expects.
+            // No append can succeed.
             if decided.rows.streams.is_empty() {
                 return Ok(outcomes(decided, LogEnd::default()));
             }
@@ -167,7 +269,8 @@ impl BatchWriter {
                     session.make_room(end).await;
                     return Ok(outcomes(decided, before));
                 }
-                BatchResult::Elsewhere(streams) => assumed.extend(streams),
+                BatchResult::Elsewhere(streams) => assumed.revisions.extend(streams),
+                BatchResult::KeysTaken(keys) => assumed.spent_keys.extend(keys),
                 // Other processes have filled the partitions that this one knew.
                 BatchResult::NoRoom => session.last_place = schema::make_room(&mut session.connection).await?,
             }
@@ -187,6 +290,9 @@ impl BatchWriter {
                     candidates.push(LostAppend { request, actual });
                 }
                 AppendOutcome::Lost { actual } => LostAppend { request, actual }.turn_away(),
+                AppendOutcome::KeyTaken { spent } => {
+                    let _ = request.answer.send(Err(AppendError::KeyTaken { spent }));
+                }
             }
         }
         if candidates.is_empty() {
@@ -280,13 +386,13 @@ impl LostAppend {
     }
 }
 
-/// Tells all callers that their append failed.
-fn fail(error: &BatchError, answers: impl Iterator<Item = oneshot::Sender<Result<AppendReceipt, AppendError>>>) {
+/// Tells all callers that their request failed.
+fn fail<T, E: From<LogError>>(error: &BatchError, answers: impl Iterator<Item = oneshot::Sender<Result<T, E>>>) {
     match error {
         BatchError::Postgres(error) => {
-            tracing::warn!(error = error as &dyn std::error::Error, "cannot append to the event log");
+            tracing::warn!(error = error as &dyn std::error::Error, "cannot write to the event log");
         }
-        BatchError::Overdue => tracing::warn!("cannot append to the event log: Postgres does not answer"),
+        BatchError::Overdue => tracing::warn!("cannot write to the event log: Postgres does not answer"),
         BatchError::Damaged { position, what } => tracing::error!(position, "the event log is damaged: {what}"),
     }
     for answer in answers {

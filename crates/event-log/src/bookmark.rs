@@ -35,9 +35,14 @@ impl Bookmark {
         if self.position == 0 {
             return Ok(true);
         }
-        Ok(log.event_at(self.position).await?.is_some_and(|event| {
-            self.event_id.is_none_or(|id| id == event.event_id)
-                && self.recorded_at.is_none_or(|recorded_at| recorded_at == event.recorded_at)
-        }))
+        Ok(log.event_at(self.position).await?.is_some_and(|event| self.marks(&event)))
+    }
+
+    /// Whether this is the event.
+    #[must_use]
+    pub fn marks(self, event: &RecordedEvent) -> bool {
+        self.position == event.position
+            && self.event_id.is_none_or(|id| id == event.event_id)
+            && self.recorded_at.is_none_or(|recorded_at| recorded_at == event.recorded_at)
     }
 }

@@ -32,10 +32,11 @@
 //! 4. Implement [`Pages`] and follow with [`follow()`]. Send a [`WakeUp`] for each append of this
 //!    process and, as far as the store can, of others.
 //! 5. Keep snapshots where no reader of events meets them.
-//! 6. Add an `OrderedWriter`, so that a log can be copied to the store.
-//! 7. Run [`contract::check`] on it in `tests/it/stores`, with several handles and with processes
+//! 6. Keep idempotency keys ([`SpentKey`]): in the transaction of the events, or in memory.
+//! 7. Add an `OrderedWriter`, so that a log can be copied to the store.
+//! 8. Run [`contract::check`] on it in `tests/it/stores`, with several handles and with processes
 //!    that are killed.
-//! 8. Name it in the program: its URLs, the commands `event-store check` and `copy`.
+//! 9. Name it in the program: its URLs, the commands `event-store check` and `copy`.
 
 mod bookmark;
 pub mod contract;

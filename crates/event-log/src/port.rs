@@ -12,6 +12,8 @@
 //!   everything before the first event that was recorded after an instant was known at it
 //!   ([`EventLog::position_at`]).
 //! - **Acknowledged is durable**: [`EventLog::append`] answers after the commit, never before.
+//! - **A key means one request**: for 24 hours at least, a key that was recorded on one stream, or
+//!   spent on a request that recorded nothing, is refused for any other ([`SpentKey`]).
 //! - **Exact bytes**: data and metadata come back as they were given.
 //! - **Snapshots** are no part of the log: no reader of events meets one, and a store may lose any.
 
@@ -20,7 +22,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use domain::{Stream, identifier::EventId};
+use domain::{
+    Stream,
+    identifier::{CommandId, EventId},
+};
 use futures::stream::BoxStream;
 
 /// Most events in one append, which are the events of one command. Merges and releases make three;
@@ -129,10 +134,48 @@ pub enum AppendError {
         /// How many events were given.
         count: usize,
     },
+    /// The key belongs to another request: nothing was appended.
+    #[error("the key was spent on {}", .spent.request)]
+    KeyTaken {
+        /// The request that it was spent on.
+        spent: SpentKey,
+    },
     /// The store cannot answer. The append may have happened: the caller should send the same
     /// again.
     #[error("append events")]
     Log(#[from] LogError),
+}
+
+/// The use of a key (`Idempotency-Key`).
+///
+/// A stream knows for ever which commands it holds, so a key that is used again for its own stream
+/// is no question to the store. The store keeps a key from another stream, and from another request
+/// where the first one recorded nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpentKey {
+    /// The name of the stream on which the request recorded; or, of a request that recorded nothing
+    /// itself, its digest.
+    pub request: String,
+    /// The answer that a repeat of a request that recorded nothing itself gets, in the caller's own
+    /// format.
+    pub answer: Option<String>,
+}
+
+impl SpentKey {
+    /// The use of a key by an append to a stream.
+    #[must_use]
+    pub fn on_stream(stream: &Stream) -> Self {
+        Self { request: stream.to_string(), answer: None }
+    }
+}
+
+/// The outcome of spending a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySpending {
+    /// The key was not known, and is spent from now on.
+    First,
+    /// The key was spent before: on this, whether the same request or another.
+    Before(SpentKey),
 }
 
 /// The reason why the log cannot be read or written.
@@ -190,6 +233,48 @@ pub trait EventLog: Send + Sync + 'static {
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
     ) -> Result<AppendReceipt, AppendError>;
+
+    /// As [`EventLog::append`], for a command that came with a key: the key is spent with the
+    /// events, or nothing is appended ([`AppendError::KeyTaken`]).
+    ///
+    /// A store that cannot keep keys exactly refuses what it knows: a key that was spent through
+    /// this handle, and one that was recorded in the day before its first answer.
+    async fn append_with_key(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+        key: CommandId,
+    ) -> Result<AppendReceipt, AppendError>;
+
+    /// Spends a key on a request that records nothing itself, and answers once that is durable, as
+    /// far as the store keeps such keys. `at` is the recorder's clock.
+    async fn spend_key(&self, key: CommandId, spent: SpentKey, at: DateTime<Utc>) -> Result<KeySpending, LogError>;
+
+    /// Gives a key another answer, where it was spent on this request.
+    async fn replace_answer(&self, key: CommandId, spent: SpentKey) -> Result<(), LogError>;
+
+    /// The use of a key; `None` where it is not known.
+    async fn spent_key(&self, key: CommandId) -> Result<Option<SpentKey>, LogError>;
+
+    /// Learns the keys of the last day, for a store that has them in memory. It does so before its
+    /// first answer about a key; a service that is to be ready at once calls this first, and again
+    /// before it follows the log: a follower learns the keys that it meets.
+    async fn learn_keys(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    /// Saves the keys of events beside the log, for the next start of a store that has them in
+    /// memory. A cache, as a snapshot is.
+    async fn save_keys(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    /// How many keys this handle has met on two streams within a day: a store that keeps keys
+    /// exactly has none.
+    fn key_collisions(&self) -> u64 {
+        0
+    }
 
     /// Reads a stream from a revision on, at most `limit` events. A stream that does not exist is
     /// empty.

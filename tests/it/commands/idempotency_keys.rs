@@ -178,6 +178,60 @@ async fn a_key_is_refused_for_another_request_on_any_stream() {
     reused("/prisoners/A0003AA/tier", &merged, &tier).await;
 }
 
+/// On any store: the keys at the log's end are known before a service takes a command.
+#[tokio::test]
+async fn a_key_is_refused_on_another_stream_after_a_restart_and_keeps_its_answer_on_its_own() {
+    let ledger = Ledger::start().await;
+    let (of_case, of_roster) = (new_key(), new_key());
+    let tier = json!({"tier": "A"});
+    let pom = json!({"staffId": 7, "name": "New, Ann", "kind": "PRISON"});
+    let first = ledger.send(Method::POST, "/prisoners/A0001AA/tier", &of_case, &tier).await;
+    assert_recorded(&first);
+    assert_recorded(&ledger.send(Method::POST, "/prisons/LEI/poms", &of_roster, &pom).await);
+    let ledger = ledger.kill_and_restart().await;
+    let other = serve_commands(&ledger.database).await;
+    let count = ledger.event_count().await;
+    let bulk = json!({"fromStaffId": 1, "toStaffId": 2, "reason": "Leaving"});
+    let merge = json!({"removedNumber": "A0009AA"});
+    for client in [ledger.client(), other.client()] {
+        for key in [&of_case, &of_roster] {
+            let headers = [("Idempotency-Key", key.as_str())];
+            for (path, body) in [
+                ("/prisoners/A0002AA/tier", &tier),
+                ("/prisoners/A0002AA/merges", &merge),
+                ("/prisons/MDI/reallocations", &bulk),
+            ] {
+                let answer = client.send(Method::POST, path, &headers, Some(body)).await;
+                assert_refused(&answer, 422, "idempotency-key-reused");
+            }
+        }
+        let headers = [("Idempotency-Key", of_case.as_str())];
+        let again = client.send(Method::POST, "/prisoners/A0001AA/tier", &headers, Some(&tier)).await;
+        assert_eq!((again.status.as_u16(), &again.text), (200, &first.text));
+    }
+    assert_eq!(ledger.event_count().await, count);
+}
+
+#[tokio::test]
+async fn of_two_cases_sent_one_key_at_once_one_records() {
+    let ledger = Ledger::start().await;
+    let before = ledger.event_count().await;
+    for round in 0..20 {
+        let key = new_key();
+        let tier = json!({"tier": "A"});
+        let paths = ["A", "B"].map(|letter| format!("/prisoners/{letter}{round:04}AA/tier"));
+        let answers = join_all(paths.iter().map(|path| ledger.send(Method::POST, path, &key, &tier))).await;
+        let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 422], "{answers:?}");
+        for (path, first) in paths.iter().zip(&answers).filter(|(_, answer)| answer.status == 201) {
+            let again = ledger.send(Method::POST, path, &key, &tier).await;
+            assert_eq!((again.status.as_u16(), &again.text), (200, &first.text));
+        }
+    }
+    assert_eq!(ledger.event_count().await, before + 20);
+}
+
 #[tokio::test]
 async fn a_command_sent_twenty_times_at_once_is_recorded_once() {
     let ledger = Ledger::start().await;
@@ -210,4 +264,114 @@ async fn a_command_sent_twenty_times_at_once_is_recorded_once() {
         assert_recorded(answer);
     }
     assert_eq!(ledger.types("A1234BD").await.len(), tiers.len());
+}
+
+/// A case that moves, one that is refused, and one that another try has moved or refused already.
+#[tokio::test]
+async fn two_tries_of_a_bulk_at_two_services_at_once_get_one_answer() {
+    let ledger = Ledger::start().await;
+    let other = serve_commands(&ledger.database).await;
+    let path = "/prisons/LEI/reallocations";
+    let numbers: Vec<_> = (1..=8).map(|number| format!("A{number:04}AA")).collect();
+    for (index, number) in numbers.iter().enumerate() {
+        ledger.case(number, if index % 3 == 2 { NOVAK } else { SHAH }).await;
+    }
+    // To NOVAK and back, with a list; then all that he holds.
+    for (round, (from, to, listed)) in
+        [(SHAH, NOVAK, true), (NOVAK, SHAH, true), (SHAH, NOVAK, false), (NOVAK, SHAH, false)].into_iter().enumerate()
+    {
+        let mut body = json!({"fromStaffId": from, "toStaffId": to, "reason": "Leaving"});
+        if listed {
+            body["prisonerNumbers"] = json!(numbers);
+        }
+        let (key, body) = (new_key(), &body);
+        let headers = [("Idempotency-Key", key.as_str())];
+        let clients = [ledger.client(), other.client(), ledger.client(), other.client()];
+        let before = ledger.positions().await.len();
+        let tries = clients.map(|client| client.send(Method::POST, path, &headers, Some(body)));
+        let answers = join_all(tries).await;
+        let count = ledger.positions().await.len();
+        assert_eq!(answers[0].status, 200, "{round}: {}", answers[0].text);
+        let accepted = answers[0].body["accepted"].as_array().expect("the cases that moved").len();
+        assert!(accepted > 1 && count == before + accepted, "{round}: {before} to {count}: {}", answers[0].text);
+        for answer in &answers {
+            assert_eq!((answer.status.as_u16(), &answer.text), (200, &answers[0].text), "{round}");
+        }
+        let again = other.client().send(Method::POST, path, &headers, Some(body)).await;
+        assert_eq!((again.status.as_u16(), &again.text), (200, &answers[0].text), "{round}");
+        assert_eq!(ledger.positions().await.len(), count, "{round}");
+    }
+}
+
+mod log_in_postgres {
+    use super::*;
+    use crate::support::topology::require_log_in_postgres;
+
+    #[tokio::test]
+    async fn of_two_services_sent_one_key_for_two_cases_at_once_one_records() {
+        require_log_in_postgres();
+        let ledger = Ledger::start().await;
+        let other = serve_commands(&ledger.database).await;
+        let before = ledger.event_count().await;
+        let tier = json!({"tier": "A"});
+        for round in 0..20 {
+            let key = new_key();
+            let headers = [("Idempotency-Key", key.as_str())];
+            let (headers, tier) = (&headers, &tier);
+            let sent = [(ledger.client(), "A"), (other.client(), "B")].map(|(client, letter)| async move {
+                client.send(Method::POST, &format!("/prisoners/{letter}{round:04}AA/tier"), headers, Some(tier)).await
+            });
+            let answers = join_all(sent).await;
+            let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+            statuses.sort_unstable();
+            assert_eq!(statuses, [201, 422], "{answers:?}");
+        }
+        assert_eq!(ledger.event_count().await, before + 20);
+    }
+
+    /// The log keeps the answer: after a restart, a late repeat changes nothing that is newer.
+    #[tokio::test]
+    async fn a_key_that_was_spent_without_an_event_keeps_its_answer_after_a_restart() {
+        require_log_in_postgres();
+        let ledger = Ledger::start().await;
+        for number in ["A0001AA", "A0002AA"] {
+            ledger.case(number, SHAH).await;
+        }
+        let merge = json!({"removedNumber": "A0008AA"});
+        assert_recorded(&ledger.send(Method::POST, "/prisoners/A0001AA/merges", &new_key(), &merge).await);
+        let tier = json!({"tier": "A"});
+        ledger.send(Method::POST, "/prisoners/A0003AA/tier", &new_key(), &tier).await;
+        let bulk = |numbers: Value| json!({"fromStaffId": NOVAK, "toStaffId": SHAH, "reason": "Leaving", "prisonerNumbers": numbers});
+        let mut all = bulk(Value::Null);
+        all.as_object_mut().expect("an object").remove("prisonerNumbers");
+        let refused = bulk(json!(["A0002AA"]));
+        let requests = [
+            ("/prisoners/A0003AA/tier", &tier),
+            ("/prisons/LEI/reallocations", &all),
+            ("/prisons/LEI/reallocations", &refused),
+            ("/prisoners/A0001AA/merges", &merge),
+        ]
+        .map(|(path, body)| (new_key(), path, body));
+        let mut answers = Vec::new();
+        for (key, path, body) in &requests {
+            let answer = ledger.send(Method::POST, path, key, body).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+            answers.push(answer.text);
+        }
+        // By now each would do something.
+        assert_recorded(&ledger.client().post("/prisoners/A0003AA/tier", &json!({"tier": "B"})).await);
+        let to_novak = json!({"prison": "LEI", "pom": {"staffId": NOVAK}, "reason": "Leaving"});
+        assert_recorded(&ledger.client().post("/prisoners/A0002AA/reallocations", &to_novak).await);
+        let ledger = ledger.kill_and_restart().await;
+        let count = ledger.event_count().await;
+        for ((key, path, body), answer) in requests.iter().zip(&answers) {
+            let again = ledger.send(Method::POST, path, key, body).await;
+            assert_eq!((again.status.as_u16(), &again.text), (200, answer), "{path}");
+            let other = ledger.send(Method::POST, "/prisoners/A0005AA/tier", key, &tier).await;
+            assert_refused(&other, 422, "idempotency-key-reused");
+            let other = ledger.send(Method::POST, "/prisoners/A0003AA/tier", key, &json!({"tier": "C"})).await;
+            assert_refused(&other, 422, "idempotency-key-reused");
+        }
+        assert_eq!(ledger.event_count().await, count);
+    }
 }

@@ -6,6 +6,7 @@ mod contention;
 mod end;
 mod failover;
 mod faults;
+mod keys;
 mod kills;
 mod other_log;
 mod roles;

@@ -212,10 +212,12 @@ async fn no_service_has_the_rights_of_another() {
     ];
     let save = "SELECT log.save_snapshot('policies', 1, 'x')";
     let load = "SELECT position FROM log.snapshot";
+    let spend = "SELECT * FROM log.spend_keys(ARRAY[gen_random_uuid()], ARRAY['x'], ARRAY['x'], ARRAY[false])";
+    let keys = "SELECT request FROM log.idempotency_key";
     for (service, also) in [
         ("command", &["SELECT position FROM views.checkpoint", "SET ROLE ledger_read"][..]),
-        ("projector", &[append, save, load, "SELECT log.make_room()", "SET ROLE ledger_append"]),
-        ("query", &[append, save, load, "SELECT log.make_room()", "SET ROLE ledger_append"]),
+        ("projector", &[append, save, load, spend, keys, "SELECT log.make_room()", "SET ROLE ledger_append"]),
+        ("query", &[append, save, load, spend, keys, "SELECT log.make_room()", "SET ROLE ledger_append"]),
     ] {
         let login = login(&database, service);
         let mut connection = PgConnection::connect(&database.url_for(&login)).await.expect("log in");

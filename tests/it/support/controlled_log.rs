@@ -8,10 +8,10 @@ use std::sync::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::Stream;
+use domain::{Stream, identifier::CommandId};
 use event_log::{
-    AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, LogError, NewEvent, RecordedEvent, SharedLog,
-    Snapshot,
+    AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, KeySpending, LogError, NewEvent,
+    RecordedEvent, SharedLog, Snapshot, SpentKey,
 };
 use futures::{
     StreamExt as _, TryStreamExt as _,
@@ -151,6 +151,14 @@ fn refusal() -> LogError {
 }
 
 impl ControlledLogInner {
+    fn refuse_append(&self) -> Result<(), LogError> {
+        if !self.refuses_appends.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.refused_appends.fetch_add(1, Ordering::Relaxed);
+        Err(refusal())
+    }
+
     fn pass(&self, read: ReadKind) {
         let gate = self.gate.lock().expect("the gate").clone();
         if let Some((held, gate)) = gate
@@ -188,11 +196,39 @@ impl EventLog for ControlledLogInner {
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
     ) -> Result<AppendReceipt, AppendError> {
-        if self.refuses_appends.load(Ordering::Relaxed) {
-            self.refused_appends.fetch_add(1, Ordering::Relaxed);
-            return Err(refusal().into());
-        }
+        self.refuse_append()?;
         self.log.append(stream, expected, events).await
+    }
+
+    async fn append_with_key(
+        &self,
+        stream: &Stream,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+        key: CommandId,
+    ) -> Result<AppendReceipt, AppendError> {
+        self.refuse_append()?;
+        self.log.append_with_key(stream, expected, events, key).await
+    }
+
+    async fn spend_key(&self, key: CommandId, spent: SpentKey, at: DateTime<Utc>) -> Result<KeySpending, LogError> {
+        self.log.spend_key(key, spent, at).await
+    }
+
+    async fn replace_answer(&self, key: CommandId, spent: SpentKey) -> Result<(), LogError> {
+        self.log.replace_answer(key, spent).await
+    }
+
+    async fn spent_key(&self, key: CommandId) -> Result<Option<SpentKey>, LogError> {
+        self.log.spent_key(key).await
+    }
+
+    async fn learn_keys(&self) -> Result<(), LogError> {
+        self.log.learn_keys().await
+    }
+
+    async fn save_keys(&self) -> Result<(), LogError> {
+        self.log.save_keys().await
     }
 
     async fn read_stream(&self, stream: &Stream, from: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {

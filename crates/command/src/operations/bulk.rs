@@ -4,11 +4,13 @@
 //! repeat of the bulk moves nothing twice. Each command succeeds or is refused on its own; an
 //! outage ends the whole with an error, and a repeat goes on where it ended.
 //!
-//! The cases of a bulk when it first came, and those that were refused, are remembered
-//! ([`crate::recent_keys`]): a repeat moves no case that came to the POM since, and none that
-//! was refused. The log holds only the accepted commands, so after a restart, on another server, or
-//! when the memory is full, a repeat tries the refused cases once more, and a repeat without a list
-//! moves the cases that the POM holds by then.
+//! The cases of a bulk when it first came, and those that were refused, are kept with its key
+//! ([`StartedBulk`]), as long as the log keeps that: a repeat moves no case that came to the POM
+//! since, and none that was refused. Later, the log holds only the accepted commands: a repeat
+//! tries the refused cases once more, and a repeat without a list moves the cases that the POM
+//! holds by then.
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -17,10 +19,13 @@ use domain::{
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     prisoner::{self, ChoiceReasons, Reallocate},
 };
+use event_log::SpentKey;
 use futures::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use crate::{CommandError, Outcome, Request, RequestDigest, Service};
+use crate::{
+    CommandError, Outcome, Request, RequestDigest, Service, idempotency_keys::answer_of, started_bulk::StartedBulk,
+};
 
 /// Most cases listed in one bulk: a prison's POMs hold some 60 each, and the answer must come in
 /// time.
@@ -59,26 +64,68 @@ pub(crate) struct BulkOutcome {
 /// [`CommandError::KeyReused`] if the bulk's id belongs to another bulk, before any case moves; an
 /// outage.
 pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Result<BulkOutcome, CommandError> {
-    let keys = service.recent_keys();
-    keys.check(bulk.command_id, None, &bulk.request_digest)?;
-    let started = keys.bulk(bulk.command_id);
-    let is_listed = bulk.numbers.is_some() || started.is_some();
-    let candidates = match (&started, &bulk.numbers) {
-        (Some(started), _) => started.numbers.clone(),
-        (None, Some(numbers)) => numbers.clone(),
-        (None, None) => service.cases_ever_held(&bulk.prison, bulk.from).await?,
+    let (started, moves) = match service.spent_key(bulk.command_id).await? {
+        Some(spent) => resume(service, bulk, spent).await?,
+        None => start(service, bulk).await?,
     };
-    let moves: Vec<CaseMove> = stream::iter(candidates)
+    let outcome = move_cases(service, bulk, &started, moves).await;
+    // Before the answer, which a repeat must get again.
+    if started.take_unsaved() {
+        let spent = SpentKey { request: bulk.request_digest.as_str().to_owned(), answer: Some(started.save()) };
+        service.log().replace_answer(bulk.command_id, spent).await?;
+    }
+    outcome
+}
+
+/// Goes on with a bulk that has started, on the cases that it had then.
+async fn resume(
+    service: &Service,
+    bulk: &BulkReallocation,
+    spent: SpentKey,
+) -> Result<(Arc<StartedBulk>, Vec<CaseMove>), CommandError> {
+    let saved = answer_of(spent, bulk.command_id, &bulk.request_digest)?;
+    let started = StartedBulk::restore(&saved).map_err(|error| CommandError::Broken(Arc::new(error)))?;
+    let started = service.running_bulks().share(bulk.command_id, started);
+    let moves = moves_of(service, bulk, true, started.numbers.clone()).await?;
+    Ok((started, moves))
+}
+
+/// Starts a bulk. Where another try of it has started meanwhile, goes on with that one.
+async fn start(service: &Service, bulk: &BulkReallocation) -> Result<(Arc<StartedBulk>, Vec<CaseMove>), CommandError> {
+    let candidates = match &bulk.numbers {
+        Some(numbers) => numbers.clone(),
+        None => service.cases_ever_held(&bulk.prison, bulk.from).await?,
+    };
+    let moves = moves_of(service, bulk, bulk.numbers.is_some(), candidates).await?;
+    let started = StartedBulk::new(moves.iter().map(|case| case.number.clone()).collect());
+    let saved = started.save();
+    let spent = service.spend_key(bulk.command_id, &bulk.request_digest, saved.clone()).await?;
+    if spent.answer.as_ref() != Some(&saved) || spent.request != bulk.request_digest.as_str() {
+        return resume(service, bulk, spent).await;
+    }
+    Ok((service.running_bulks().share(bulk.command_id, started), moves))
+}
+
+async fn moves_of(
+    service: &Service,
+    bulk: &BulkReallocation,
+    is_listed: bool,
+    candidates: Vec<PrisonerNumber>,
+) -> Result<Vec<CaseMove>, CommandError> {
+    stream::iter(candidates)
         .map(|number| move_of(service, bulk, is_listed, number))
         .buffered(CONCURRENT_MAX)
         .try_filter_map(|case| async move { Ok(case) })
         .try_collect()
-        .await?;
-    let started = started.unwrap_or_else(|| {
-        keys.remember(bulk.command_id, None, &bulk.request_digest);
-        keys.remember_bulk(bulk.command_id, moves.iter().map(|case| case.number.clone()).collect())
-    });
-    let started = &started;
+        .await
+}
+
+async fn move_cases(
+    service: &Service,
+    bulk: &BulkReallocation,
+    started: &StartedBulk,
+    moves: Vec<CaseMove>,
+) -> Result<BulkOutcome, CommandError> {
     let mut outcome = BulkOutcome::default();
     let mut cases = stream::iter(moves)
         .map(|case| async move {

@@ -20,10 +20,13 @@ use domain::{
     identifier::{CommandId, PrisonerNumber},
     prisoner::{self, PrisonerEvent, PrisonerNumberRetired, lineage::SurvivorChain, merge_of},
 };
-use event_log::request_digest;
+use event_log::{SpentKey, request_digest};
 use uuid::Uuid;
 
-use crate::{CommandError, Outcome, Request, RequestDigest, Service, service::CachedCase, streams::answer_to_repeat};
+use crate::{
+    CommandError, Outcome, Request, RequestDigest, Service, idempotency_keys::answer_of, service::CachedCase,
+    streams::answer_to_repeat,
+};
 
 /// How often a step is tried if one of its numbers is retired in between.
 const ATTEMPTS_MAX: usize = 4;
@@ -60,7 +63,12 @@ impl Service {
     /// then complete the merge.
     pub async fn merge(&self, request: MergeRequest) -> Result<Outcome, CommandError> {
         let _turn = self.take_merge_turn(&request.survivor).await?;
-        self.recent_keys().check(request.command_id, None, &request.request_digest)?;
+        // A key that was spent on an append is recognised by the streams, and by the append.
+        if let Some(SpentKey { request: digest, answer: Some(_) }) = self.spent_key(request.command_id).await?
+            && !request.request_digest.matches(&digest)
+        {
+            return Err(CommandError::KeyReused { command_id: request.command_id });
+        }
         retry_if_retired(|| try_merge(self, &request)).await
     }
 
@@ -141,6 +149,9 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, C
             case.history().retirement().and_then(|(entry, _)| case.outcome_of(entry.command_id))
         };
         if let Some(retirement) = earlier {
+            // The answer is found in the log, at any time.
+            let spent = service.spend_key(merge.command_id, &merge.request_digest, String::new()).await?;
+            answer_of(spent, merge.command_id, &merge.request_digest)?;
             return complete_after(service, &first.number, retirement, merge).await;
         }
     }

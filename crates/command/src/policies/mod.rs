@@ -69,7 +69,7 @@ pub async fn run(service: Service, shutdown: impl Future<Output = ()>) {
 async fn follow(service: &Service) {
     let mut pause = RETRY_PAUSE_MIN;
     loop {
-        let error = match snapshots::restore(service).await {
+        let error = match prepare(service).await {
             Ok(()) => follow_until_error(service, &mut pause).await,
             Err(error) => error,
         };
@@ -78,6 +78,13 @@ async fn follow(service: &Service) {
         sleep(pause).await;
         pause = (pause * 2).min(FOLLOW_PAUSE_MAX);
     }
+}
+
+/// Takes the snapshot, and then learns the keys up to the log's end, so that the follower misses
+/// none.
+async fn prepare(service: &Service) -> Result<(), CommandError> {
+    snapshots::restore(service).await?;
+    Ok(service.log().learn_keys().await?)
 }
 
 /// Follows the log from where the index ends. Resets the pause after a failure whenever it gets on.
@@ -138,6 +145,7 @@ async fn observe(service: &Service, events: &[RecordedEvent]) -> Result<(), Comm
         .try_collect::<()>()
         .await?;
     index.end_batch(events);
+    service.count_key_collisions();
     Ok(())
 }
 

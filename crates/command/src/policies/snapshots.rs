@@ -1,10 +1,11 @@
-//! The snapshot of the index in the event store: loaded at the start, saved now and then.
+//! The snapshot of the index in the event store: loaded at the start, saved now and then, and with
+//! it the idempotency keys of a store that has them in memory.
 //!
 //! All command services on a log share one snapshot, and the newest stays.
 
 use std::time::Duration;
 
-use event_log::error_chain;
+use event_log::{LogError, error_chain};
 use tokio::{
     task::spawn_blocking,
     time::{sleep, timeout},
@@ -85,14 +86,15 @@ async fn save(service: &Service) -> bool {
         // Another service's is newer, or is being saved. It may not be usable here, so it counts as
         // none, and this one is tried again.
         Ok(false) => tracing::debug!(position, "another service saved the policies' index"),
-        Err(error) => {
-            let reason = error_chain(&error);
-            tracing::warn!(
-                position,
-                reason,
-                "the policies' index was not saved, so the next start reads more of the log: {reason}"
-            );
-        }
+        Err(error) => report(position, &error, "the policies' index was"),
+    }
+    if let Err(error) = service.log().save_keys().await {
+        report(position, &error, "the idempotency keys were");
     }
     true
+}
+
+fn report(position: u64, error: &LogError, what: &str) {
+    let reason = error_chain(error);
+    tracing::warn!(position, reason, "{what} not saved, so the next start reads more of the log: {reason}");
 }

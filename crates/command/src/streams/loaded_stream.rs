@@ -7,7 +7,7 @@ use domain::{
     identifier::{CommandId, EventId},
 };
 use event_log::{
-    ExpectedRevision, LogError, Metadata, RecordedEvent, StoredEvent, decode,
+    ExpectedRevision, LogError, Metadata, RecordedEvent, SpentKey, StoredEvent, decode,
     history::{self, StreamHistory},
 };
 use uuid::Uuid;
@@ -175,5 +175,27 @@ pub(crate) fn answer_to_repeat<H: StreamHistory>(
         loaded.outcome_of(command_id).map(Ok)
     } else {
         Some(Err(CommandError::KeyReused { command_id }))
+    }
+}
+
+/// The answer to a request of which the key was spent: the entry that it was answered with, where
+/// it recorded nothing. `None` where a request has recorded on this stream with the key since it
+/// was read.
+///
+/// # Errors
+/// [`CommandError::KeyReused`] where the key was spent on another request.
+pub(crate) fn answer_to_spent_key<H: StreamHistory>(
+    loaded: &LoadedStream<H>,
+    request: &Request,
+    spent: &SpentKey,
+) -> Result<Option<Outcome>, CommandError> {
+    if *spent == SpentKey::on_stream(&H::stream(loaded.history().key())) {
+        return Ok(None);
+    }
+    let revision = spent.answer.as_deref().and_then(|answer| answer.parse().ok());
+    let is_same = request.request_digest.matches(&spent.request);
+    match revision.filter(|_| is_same).and_then(|revision| loaded.outcome_at(revision)) {
+        Some(answer) => Ok(Some(answer)),
+        None => Err(CommandError::KeyReused { command_id: request.command_id }),
     }
 }

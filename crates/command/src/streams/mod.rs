@@ -9,13 +9,26 @@
 mod loaded_stream;
 mod loader;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
 
+use domain::Stream;
 use event_log::{LogError, PAGE_EVENTS_MAX, SharedLog, StoredEvent, history::StreamHistory, lock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{MutexGuard, mpsc, oneshot},
+    time::timeout,
+};
 
-pub(crate) use self::loaded_stream::{LoadedStream, answer_to_repeat, answer_to_request};
+use crate::CommandError;
+
+pub(crate) use self::loaded_stream::{LoadedStream, answer_to_repeat, answer_to_request, answer_to_spent_key};
 use self::loader::{LoadRequests, LoadResult, load_streams};
+
+/// How long a command waits for other commands of this process on the same stream; far longer than
+/// an append takes, far shorter than a caller's patience.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A stream in the cache, shared by all requests that use it.
 #[derive(Debug)]
@@ -113,4 +126,15 @@ impl<H: StreamHistory> Streams<H> {
             from += page.len() as u64;
         }
     }
+}
+
+/// Waits for a turn on `stream`.
+///
+/// # Errors
+/// [`CommandError::Contended`] after [`TURN_WAIT_MAX`].
+pub(crate) async fn take_turn<'a>(
+    turn: &'a tokio::sync::Mutex<()>,
+    stream: &Stream,
+) -> Result<MutexGuard<'a, ()>, CommandError> {
+    timeout(TURN_WAIT_MAX, turn.lock()).await.map_err(|_| CommandError::Contended { stream: stream.clone() })
 }

@@ -38,7 +38,7 @@ impl Store {
     }
 
     /// Returns when the server does not answer what it could answer at once, with the error.
-    async fn wait_until_unresponsive(&self, client: &Client) -> Error {
+    pub(crate) async fn wait_until_unresponsive(&self, client: &Client) -> Error {
         let options = ReadAllOptions::default().position(StreamPosition::End).backwards().max_count(1);
         let options = as_caller!(self.connection.address(), options);
         loop {

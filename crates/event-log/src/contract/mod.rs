@@ -10,6 +10,7 @@
 //! | module | promises about |
 //! |---|---|
 //! | `appends` | optimistic concurrency, idempotent appends, exact bytes |
+//! | `keys` | idempotency keys |
 //! | `reads` | order, pages, several streams at once |
 //! | `times` | recorded times, and the position at an instant |
 //! | `following` | followers (subscriptions) |
@@ -21,6 +22,7 @@
 
 mod appends;
 mod following;
+mod keys;
 mod load;
 mod order;
 mod reads;
@@ -98,6 +100,12 @@ pub async fn check(handles: &[SharedLog], run: Uuid) -> ContractReport {
         hold("the same append again gets the first answer again", appends::repeats(&run).boxed()),
         hold("an append of no events, or of too many, is refused", appends::counts(&run).boxed()),
         hold("metadata and data come back byte for byte", appends::bytes(&run).boxed()),
+        hold("a key that was recorded on a stream is refused for any other request", keys::one_request(&run).boxed()),
+        hold(
+            "a key of a request that recorded nothing keeps its answer, and is refused for any other request",
+            keys::without_events(&run).boxed(),
+        ),
+        hold("of requests that are sent at once with one key, one is recorded", keys::at_once(&run).boxed()),
         hold(
             "positions rise in the order of the answers, and the log reads in their order",
             reads::order(&run).boxed(),

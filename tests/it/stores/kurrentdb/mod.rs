@@ -5,6 +5,7 @@ mod check;
 mod cluster;
 mod damage;
 mod faults;
+mod keys;
 mod shared_server;
 mod snapshots;
 mod urls;

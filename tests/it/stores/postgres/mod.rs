@@ -2,6 +2,7 @@
 //! its state after kills of the writing process and of the server.
 
 mod crash;
+mod keys;
 mod ordered;
 
 use std::{

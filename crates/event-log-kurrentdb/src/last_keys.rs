@@ -1,0 +1,86 @@
+//! Reading the idempotency keys at the log's end.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta};
+use kurrentdb::{Client, Error, ReadAllOptions, StreamPosition};
+
+use event_log::{Bookmark, LogError};
+
+use crate::{
+    address::as_caller,
+    keys::{KEPT, KEYS_MAX, RecordedKey},
+    store::{Store, log_error},
+    stored::recorded_event,
+};
+
+/// How far recorded times may run backwards along the log: a search for those of a day goes on for
+/// as long beyond it.
+const DISORDER_MAX: TimeDelta = TimeDelta::minutes(10);
+
+impl Store {
+    /// Reads the keys at the log's end, unless that was done.
+    pub(crate) async fn ensure_keys(self: &Arc<Self>) -> Result<(), LogError> {
+        if self.keys.known_to().is_some() {
+            return Ok(());
+        }
+        let _turn = self.keys.reading.lock().await;
+        // Another caller may have read them meanwhile.
+        if self.keys.known_to().is_some() { Ok(()) } else { self.read_keys().await }
+    }
+
+    /// Reads the keys at the log's end: those of the last day, or those that are new.
+    pub(crate) async fn learn_keys(self: &Arc<Self>) -> Result<(), LogError> {
+        let _turn = self.keys.reading.lock().await;
+        self.read_keys().await
+    }
+
+    async fn read_keys(self: &Arc<Self>) -> Result<(), LogError> {
+        if self.keys.known_to().is_none() {
+            self.restore_keys().await;
+        }
+        let known_to = self.keys.known_to().map(|known_to| known_to.position);
+        let (keys, end) = self.read_last_keys(known_to).await.map_err(log_error)?;
+        self.keys.learn(keys.into_iter().rev(), end);
+        Ok(())
+    }
+
+    /// Reads the log backward from its end, down to a position or beyond a day. Answers the keys,
+    /// the last first, each with its position, and the log's last event.
+    async fn read_last_keys(&self, down_to: Option<u64>) -> Result<(Vec<(u64, RecordedKey)>, Bookmark), Error> {
+        let options = ReadAllOptions::default().position(StreamPosition::End).backwards().filter(self.filter());
+        let options = &as_caller!(self.connection.address(), options);
+        let ask = |client: Client| async move {
+            let reading = async {
+                let mut read = client.read_all(options).await?;
+                let (mut keys, mut end, mut latest) = (Vec::new(), Bookmark::START, DateTime::UNIX_EPOCH);
+                while keys.len() < KEYS_MAX
+                    && let Some(event) = read.next().await?
+                {
+                    let Some(event) = event.event.filter(|event| self.prefix.stream(event.stream_id()).is_some())
+                    else {
+                        continue;
+                    };
+                    if down_to.is_some_and(|known| event.position.commit <= known) {
+                        break;
+                    }
+                    let Ok((recorded, _)) = recorded_event(&self.prefix, event) else { continue };
+                    if end.position == 0 {
+                        end = Bookmark::from(&recorded);
+                    }
+                    latest = latest.max(recorded.recorded_at);
+                    if latest - recorded.recorded_at > KEPT + DISORDER_MAX {
+                        break;
+                    }
+                    keys.extend(RecordedKey::of(&recorded).map(|key| (recorded.position, key)));
+                }
+                Ok((keys, end))
+            };
+            tokio::select! {
+                read = reading => read,
+                error = self.wait_until_unresponsive(&client) => Err(error),
+            }
+        };
+        self.connection.call(ask).await
+    }
+}
