@@ -313,7 +313,8 @@ mod tests {
         learn(3, 25);
         assert_eq!(memory.find(key(1)), None);
         assert!(memory.find(key(2)).is_some() && memory.find(key(3)).is_some());
-        assert_eq!((lock(&memory.state).times.len(), lock(&memory.state).spent.len()), (2, 2));
+        let state = lock(&memory.state);
+        assert_eq!((state.times.len(), state.spent.len()), (2, 2));
     }
 
     #[test]
