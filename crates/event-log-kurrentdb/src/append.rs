@@ -13,7 +13,7 @@
 //! read back: the stream shows what happened.
 
 use domain::Stream;
-use kurrentdb::{AppendToStreamOptions, Client, CurrentRevision, Error, EventData, StreamState};
+use kurrentdb_protocol::ExpectedRevision as StreamState;
 
 use event_log::{
     APPEND_EVENTS_MAX, AppendError, AppendReceipt,
@@ -22,7 +22,7 @@ use event_log::{
 };
 
 use crate::{
-    address::as_caller,
+    client::{Appended, CallError, NewServerEvent, NodeClient},
     connection::in_time,
     store::{Store, log_error},
     stored::{AppendId, event_data},
@@ -45,14 +45,11 @@ impl Store {
         }
         self.read_last(stream, expected).await?;
         let id = AppendId::new();
-        let data: Vec<EventData> =
+        let data: Vec<NewServerEvent> =
             events.iter().map(|event| event_data(event, self.clock.advance_to(event.recorded_at), id)).collect();
         let actual = match self.send(stream, expected, &data).await {
-            Ok(()) => None,
-            Err(Error::WrongExpectedVersion { current, .. }) => Some(match current {
-                CurrentRevision::Current(revision) => Exact(revision),
-                CurrentRevision::NoStream => NoStream,
-            }),
+            Ok(_) => None,
+            Err(CallError::WrongRevision { current }) => Some(current.map_or(NoStream, Exact)),
             Err(error) => return Err(log_error(error).into()),
         };
         let conflict = |actual| AppendError::Conflict { stream: stream.clone(), expected, actual };
@@ -83,27 +80,23 @@ impl Store {
         }
     }
 
-    pub(crate) async fn send(
+    async fn send(
         &self,
         stream: &Stream,
         expected: ExpectedRevision,
-        data: &[EventData],
-    ) -> Result<(), Error> {
-        self.send_to(self.name(stream), stream_state(expected), data).await.map(drop)
+        data: &[NewServerEvent],
+    ) -> Result<Appended, CallError> {
+        self.send_to(&self.name(stream), stream_state(expected), data).await
     }
 
-    /// Appends to the stream of this name on the server. Answers the revision of the last event.
-    pub(crate) async fn send_to(&self, name: String, expected: StreamState, data: &[EventData]) -> Result<u64, Error> {
-        let options = AppendToStreamOptions::default().stream_state(expected);
-        let options = as_caller!(self.connection.address(), options);
-        let ask = |client: Client| {
-            let (name, options, data) = (name.clone(), &options, data.to_vec());
-            async move {
-                let written = in_time(client.append_to_stream(name, options, data)).await?;
-                Ok(written.next_expected_version)
-            }
-        };
-        self.connection.call(ask).await
+    /// Appends to the stream of this name on the server.
+    pub(crate) async fn send_to(
+        &self,
+        name: &str,
+        expected: StreamState,
+        data: &[NewServerEvent],
+    ) -> Result<Appended, CallError> {
+        self.connection.call(async |client: NodeClient| in_time(client.append(name, expected, data)).await).await
     }
 
     /// Reads an append back: the answer to it, where its events are at the revisions after the
@@ -129,7 +122,7 @@ impl Store {
 
 pub(crate) fn stream_state(expected: ExpectedRevision) -> StreamState {
     match expected {
-        NoStream => StreamState::NoStream,
-        Exact(revision) => StreamState::StreamRevision(revision),
+        NoStream => StreamState::NoStream(()),
+        Exact(revision) => StreamState::Exact(revision),
     }
 }

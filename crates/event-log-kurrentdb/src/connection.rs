@@ -1,15 +1,13 @@
-//! The connection to the server: the official client, replaced where it has lost its node.
+//! The connection to the server: a client of the node that leads, replaced where it was lost.
 //!
-//! The client ends for good when its first connection fails, and does not look for another node
-//! when the one it uses dies. So every call goes through [`ServerConnection::call`], which limits
-//! its time, tries again where that can help, and makes a new client for that. Each client has a
-//! runtime of its own, so that any task which it leaves running ends with it.
+//! Every call goes through [`ServerConnection::call`], which limits its time, tries again where
+//! that can help, and looks for the leader anew for that.
 
 use std::{
     error::Error as StdError,
     future::Future,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -19,15 +17,14 @@ use futures::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use kurrentdb::{Client, Error, GrpcConnectionError};
 use tokio::{
-    task::{JoinError, spawn_blocking},
+    task::JoinError,
     time::{sleep, timeout},
 };
 
 use event_log::lock;
 
-use crate::address::{ClientSession, ServerAddress};
+use crate::client::{CallError, Node, NodeClient, ServerAddress, connect_to_leader};
 
 /// How long the server may be silent within one try. A healthy server needs a small part of it for
 /// any call.
@@ -37,67 +34,64 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// that is gone.
 const TRIES_MAX: u32 = 3;
 
-/// The pauses before a new client is made grow from the first to the second while no client reaches
-/// the server.
+/// The pauses before the leader is looked for again grow from the first to the second while none is
+/// reached.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Nodes that are kept: more than a cluster has.
+const KNOWN_NODES_MAX: usize = 16;
 
 /// The connection to the server, shared by all users of one store.
 pub(crate) struct ServerConnection {
     address: ServerAddress,
-    session: Mutex<Option<PendingSession>>,
-    /// How many clients in a row did not reach the server.
+    session: Mutex<Option<Arc<Session>>>,
+    /// The nodes that others have named, to be asked for the leader besides those in the URL.
+    known_nodes: Arc<Mutex<Vec<Node>>>,
+    /// How many sessions in a row ended before the server answered a call.
     failures: AtomicU32,
 }
 
-/// A session that a task is making. All callers that wait share it, and the task goes on to its end
+/// A client that a task is making. All callers that wait share it, and the task goes on to its end
 /// where none of them waits so long.
-type PendingSession = Shared<BoxFuture<'static, Result<Arc<ClientSession>, Error>>>;
+struct Session(Shared<BoxFuture<'static, Result<NodeClient, CallError>>>);
 
 impl ServerConnection {
     pub(crate) fn new(address: ServerAddress) -> Self {
-        Self { address, session: Mutex::default(), failures: AtomicU32::default() }
+        Self { address, session: Mutex::default(), known_nodes: Arc::default(), failures: AtomicU32::default() }
     }
 
-    pub(crate) fn address(&self) -> &ServerAddress {
-        &self.address
-    }
-
-    /// Calls the server, and again on a new client where the connection was lost. It must be safe
+    /// Calls the server, and again on a new session where the connection was lost. It must be safe
     /// to run `ask` twice. Where `ask` reads an answer piece by piece, it must limit each piece to
     /// [`SILENCE_MAX`] itself.
-    pub(crate) async fn call<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Error>
+    pub(crate) async fn call<T, F>(&self, ask: impl Fn(NodeClient) -> F) -> Result<T, CallError>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, CallError>>,
     {
         let mut tries = 0;
+        let mut unreached = None;
         loop {
             tries += 1;
-            let session = self.session().await?;
-            let answer = ask(session.client.clone()).await;
+            let session = self.session();
+            let answer = match session.0.clone().await {
+                Ok(client) => ask(client).await,
+                Err(error) => Err(error),
+            };
             match &answer {
-                Err(error) if is_outage(error) => {
-                    tracing::debug!(
-                        error = error as &dyn std::error::Error,
-                        "the event store did not answer try {tries}"
-                    );
-                    // The client follows a redirect to the leader by itself. A second such answer
-                    // says that it did not reach the leader, or that there is none for now.
-                    if matches!(error, Error::NotLeaderException(_)) && tries == 1 {
-                        sleep(PAUSE_MIN).await;
-                    } else {
-                        self.give_up(&session);
-                    }
+                Err(error) if error.is_outage() => {
+                    tracing::debug!(error = error as &dyn StdError, "the event store did not answer try {tries}");
+                    self.give_up(&session, error);
                     // A silent server has cost the time of two tries.
-                    tries += u32::from(matches!(error, Error::DeadlineExceeded));
+                    tries += u32::from(matches!(error, CallError::Silent));
                     if tries >= TRIES_MAX {
-                        return match error {
-                            Error::GrpcConnectionError(_) | Error::ConnectionClosed => {
-                                let why = session.why_unreached.clone().await;
-                                Err(Error::GrpcConnectionError(GrpcConnectionError::Grpc(why)))
-                            }
-                            _ => answer,
+                        return match (answer, unreached) {
+                            // The node named a leader, and this is why that was not reached.
+                            (Err(CallError::NotLeader(_)), Some(unreached)) => Err(unreached),
+                            (answer, _) => answer,
                         };
+                    }
+                    if let CallError::Unreached(_) = error {
+                        unreached = Some(error.clone());
                     }
                 }
                 // A refusal counts as well: the server was reached.
@@ -109,95 +103,58 @@ impl ServerConnection {
         }
     }
 
-    /// Answers the client in use, or a new one where making that one failed.
-    async fn session(&self) -> Result<Arc<ClientSession>, Error> {
-        let making = {
-            let mut place = self.place();
-            if place.as_ref().and_then(Shared::peek).is_some_and(Result::is_err) {
-                *place = None;
-            }
-            place.get_or_insert_with(|| self.make()).clone()
-        };
-        making.await
+    /// A client of the leader, for a call that ends by itself when the connection is lost.
+    pub(crate) async fn client(&self) -> Result<NodeClient, CallError> {
+        self.call(async |client| Ok(client)).await
     }
 
-    fn make(&self) -> PendingSession {
+    fn session(&self) -> Arc<Session> {
+        Arc::clone(lock(&self.session).get_or_insert_with(|| self.begin_session(None)))
+    }
+
+    /// Ends a session that has failed, unless another caller has done so. A node that does not lead
+    /// has named the leader, which is gone to at once.
+    fn give_up(&self, failed: &Arc<Session>, error: &CallError) {
+        let mut session = lock(&self.session);
+        if session.as_ref().is_some_and(|session| Arc::ptr_eq(session, failed)) {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+            *session = match error {
+                CallError::NotLeader(Some(leader)) => Some(self.begin_session(Some(leader.clone()))),
+                _ => None,
+            };
+        }
+    }
+
+    fn begin_session(&self, leader: Option<Node>) -> Arc<Session> {
         let pause = match self.failures.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             failures => PAUSE_MAX.min(PAUSE_MIN * 2_u32.saturating_pow(failures.min(10) - 1)),
         };
-        let address = self.address.clone();
-        let made = tokio::spawn(async move {
+        let (address, known_nodes) = (self.address.clone(), Arc::clone(&self.known_nodes));
+        let connecting = tokio::spawn(async move {
             sleep(pause).await;
-            spawn_blocking(move || address.connect().map(Arc::new)).await
+            let known = lock(&known_nodes).clone();
+            let found = connect_to_leader(&address, leader.as_ref(), &known).await?;
+            let mut known = lock(&known_nodes);
+            // A node that was cut off from the others may name itself alone.
+            let earlier = std::mem::replace(&mut *known, found.members);
+            for node in earlier {
+                if !known.contains(&node) && known.len() < KNOWN_NODES_MAX {
+                    known.push(node);
+                }
+            }
+            Ok(found.client)
         });
-        made.map(|made| flatten_join(made.and_then(|made| made))).boxed().shared()
-    }
-
-    /// Drops a client that has failed, unless another caller has done so.
-    fn give_up(&self, failed: &Arc<ClientSession>) {
-        let mut place = self.place();
-        let made = place.as_ref().and_then(Shared::peek);
-        if made.is_some_and(|made| made.as_ref().is_ok_and(|session| Arc::ptr_eq(session, failed))) {
-            *place = None;
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn place(&self) -> MutexGuard<'_, Option<PendingSession>> {
-        lock(&self.session)
+        Arc::new(Session(connecting.map(flatten_join).boxed().shared()))
     }
 }
 
 /// Limits an answer to [`SILENCE_MAX`].
-pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(SILENCE_MAX, answer).await.unwrap_or(Err(Error::DeadlineExceeded))
+pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+    timeout(SILENCE_MAX, answer).await.unwrap_or(Err(CallError::Silent))
 }
 
 /// The result of a task, where a task that panicked or was cancelled has failed.
-pub(crate) fn flatten_join<T>(task: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
-    task.unwrap_or_else(|error| Err(Error::InitializationError(error.to_string())))
-}
-
-/// Describes an error of [`ServerConnection::call`] for a log or a terminal.
-pub(crate) fn describe(error: Error) -> Box<dyn StdError + Send + Sync> {
-    match error {
-        Error::AccessDenied => {
-            "access denied: are the user and the password in the URL right, and may this user read `$all`?".into()
-        }
-        Error::GrpcConnectionError(GrpcConnectionError::Grpc(why)) => why.into(),
-        Error::NotLeaderException(leader) => {
-            format!("the node does not lead, and its leader, {}:{}, was not reached", leader.host, leader.port).into()
-        }
-        error => error.into(),
-    }
-}
-
-/// Whether the same call may succeed when it is tried again.
-pub(crate) fn is_outage(error: &Error) -> bool {
-    match error {
-        Error::ServerError(_) | Error::Grpc { .. } => !is_invalid_position(error),
-        Error::NotLeaderException(_)
-        | Error::ConnectionClosed
-        | Error::GrpcConnectionError(_)
-        | Error::DeadlineExceeded => true,
-        Error::InternalParsingError(_)
-        | Error::AccessDenied
-        | Error::ResourceAlreadyExists
-        | Error::ResourceNotFound
-        | Error::ResourceDeleted
-        | Error::UnsupportedFeature
-        | Error::InternalClientError
-        | Error::InitializationError(_)
-        | Error::IllegalStateError(_)
-        | Error::WrongExpectedVersion { .. } => false,
-    }
-}
-
-/// Whether the call failed because its position is within one of the server's records. The server
-/// says so in words only; older versions say no more than that the read failed.
-pub(crate) fn is_invalid_position(error: &Error) -> bool {
-    let (Error::ServerError(what) | Error::Grpc { message: what, .. }) = error else { return false };
-    let what = what.to_ascii_lowercase();
-    ["invalid position", "invalidposition", "readallresult: error"].iter().any(|words| what.contains(words))
+pub(crate) fn flatten_join<T>(task: Result<Result<T, CallError>, JoinError>) -> Result<T, CallError> {
+    task.unwrap_or_else(|error| Err(CallError::TaskEnded(error.to_string())))
 }

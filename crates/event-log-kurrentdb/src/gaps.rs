@@ -9,11 +9,12 @@ use std::{
     },
 };
 
-use kurrentdb::{Position, SubscriptionEvent};
-
 use event_log::lock;
 
-use crate::stored::StreamPrefix;
+use crate::{
+    client::{ServerPosition, SubscriptionMessage},
+    stored::StreamPrefix,
+};
 
 /// Gaps that are kept. Beyond these the narrowest is dropped: a reader that crosses it searches it
 /// again.
@@ -64,10 +65,10 @@ impl KnownPositions {
     }
 
     /// The place at which to begin reading the events after the event at a position.
-    pub(crate) fn place_after(&self, position: u64) -> Position {
+    pub(crate) fn place_after(&self, position: u64) -> ServerPosition {
         match self.gap_after(position) {
-            Some(before) => Position { commit: before, prepare: 0 },
-            None => Position { commit: position, prepare: position },
+            Some(before) => ServerPosition { commit: before, prepare: 0 },
+            None => ServerPosition { commit: position, prepare: position },
         }
     }
 
@@ -135,19 +136,18 @@ impl GapTracker {
     }
 
     /// Takes what the subscription has sent next. Answers the gap that it proves, if it proves one.
-    pub(crate) fn observe(&mut self, event: &SubscriptionEvent) -> Option<LogGap> {
-        match event {
-            SubscriptionEvent::EventAppeared(event) => {
-                let event = event.get_original_event();
+    pub(crate) fn observe(&mut self, message: &SubscriptionMessage) -> Option<LogGap> {
+        match message {
+            SubscriptionMessage::Event(event) => {
                 let gap = LogGap { after: self.after, before: event.position.commit };
-                let name = event.stream_id();
+                let name = &event.stream;
                 if self.prefix.stream(name).is_some() || self.prefix.stream_of_settings(name).is_some() {
                     self.after = gap.before;
                     self.checkpoint = None;
                 }
                 Some(gap)
             }
-            SubscriptionEvent::Checkpoint(Position { commit, .. }) => {
+            SubscriptionMessage::Checkpoint(ServerPosition { commit, .. }) => {
                 let earlier = self.checkpoint.replace(*commit)?;
                 (earlier < *commit).then_some(LogGap { after: self.after, before: earlier })
             }
@@ -194,7 +194,7 @@ mod tests {
     fn check(checkpoints: &[(u64, Option<u64>)]) {
         let mut tracker = GapTracker::new(&StreamPrefix::default(), 1);
         for &(commit, before) in checkpoints {
-            let gap = tracker.observe(&SubscriptionEvent::Checkpoint(Position { commit, prepare: commit }));
+            let gap = tracker.observe(&SubscriptionMessage::Checkpoint(ServerPosition { commit, prepare: commit }));
             assert_eq!(gap, before.map(|before| LogGap { after: 1, before }), "at {commit}");
         }
     }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta};
-use kurrentdb::{Client, Error, ReadAllOptions, StreamPosition};
 
 use event_log::{Bookmark, LogError};
 
 use crate::{
-    address::as_caller,
+    client::{CallError, LogRead, NodeClient},
     keys::{KEPT, KEYS_MAX, RecordedKey},
     store::{Store, log_error},
     stored::recorded_event,
@@ -47,20 +46,18 @@ impl Store {
 
     /// Reads the log backward from its end, down to a position or beyond a day. Answers the keys,
     /// the last first, each with its position, and the log's last event.
-    async fn read_last_keys(&self, down_to: Option<u64>) -> Result<(Vec<(u64, RecordedKey)>, Bookmark), Error> {
-        let options = ReadAllOptions::default().position(StreamPosition::End).backwards().filter(self.filter());
-        let options = &as_caller!(self.connection.address(), options);
-        let ask = |client: Client| async move {
+    async fn read_last_keys(&self, down_to: Option<u64>) -> Result<(Vec<(u64, RecordedKey)>, Bookmark), CallError> {
+        let ask = async |client: NodeClient| {
             let reading = async {
-                let mut read = client.read_all(options).await?;
+                let read = LogRead::Backwards { count: u64::MAX, filter: Some(self.filter()) };
+                let mut read = client.read_all(read).await?;
                 let (mut keys, mut end, mut latest) = (Vec::new(), Bookmark::START, DateTime::UNIX_EPOCH);
                 while keys.len() < KEYS_MAX
                     && let Some(event) = read.next().await?
                 {
-                    let Some(event) = event.event.filter(|event| self.prefix.stream(event.stream_id()).is_some())
-                    else {
+                    if !self.owns(&event) {
                         continue;
-                    };
+                    }
                     if down_to.is_some_and(|known| event.position.commit <= known) {
                         break;
                     }

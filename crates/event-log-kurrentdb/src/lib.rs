@@ -1,11 +1,9 @@
-//! The event log on a KurrentDB server or cluster (formerly EventStoreDB), through its official
-//! client.
+//! The event log on a KurrentDB server or cluster (formerly EventStoreDB).
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `address` | reading URLs, and making clients |
-//! | `connection` | calls with time limits, and replacing clients that have failed |
-//! | `diagnose` | finding out why no node was reached |
+//! | `client` | the calls of the server's protocol, to one node |
+//! | `connection` | calls with time limits, and looking for the leader again |
 //! | `stored` | the form that events have on the server |
 //! | `store` | what all reading and writing shares |
 //! | `append` | appending, and finding the outcome of an append whose answer was lost |
@@ -25,11 +23,11 @@
 //! | `gaps` | stretches of the log that hold no event of the ledger |
 //! | `follow` | followers |
 //! | `wakeups` | waking followers, by one subscription |
-//! | `subscription` | one subscription, on a thread of its own |
+//! | `subscription` | one subscription |
 //! | `snapshots` | snapshots, in streams outside the ledger's prefix |
 //! | `remove` | removing what a trial wrote |
 //!
-//! ADRs 0012 and 0015 to 0017 record the decisions behind this store.
+//! ADRs 0012, 0015 to 0017 and 0024 record the decisions behind this store.
 //!
 //! The store keeps the promises of the port. Positions are the server's commit positions, which
 //! have gaps. The log shares its server with other users: it is the streams with its prefix, and
@@ -38,10 +36,9 @@
 //! The server must tell the position of events that are read by stream (version 22.6 or later), and
 //! the user must be allowed to read `$all`.
 
-mod address;
 mod append;
+mod client;
 mod connection;
-mod diagnose;
 mod follow;
 mod gaps;
 mod head;
@@ -77,25 +74,24 @@ use event_log::{
 };
 
 use self::{
-    address::ServerAddress, connection::ServerConnection, revisions::RevisionCheck, store::Store,
+    client::ServerAddress, connection::ServerConnection, revisions::RevisionCheck, store::Store,
     wakeups::KurrentWakeups,
 };
 
 pub use self::{
-    address::InvalidUrl,
+    client::InvalidUrl,
     ordered::KurrentOrderedWriter,
     remove::remove,
     stored::{InvalidPrefix, StreamPrefix},
 };
 
-/// Streams that are read side by side. Each read takes some 40 ms, so one after the other is too
-/// slow.
+/// Streams that are read side by side: one after the other, each would wait for a round trip.
 const STREAMS_READ_AT_ONCE: usize = 64;
 
 /// Whether a URL names a KurrentDB server.
 #[must_use]
 pub fn is_url(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(scheme, _)| address::SCHEMES.contains(&scheme))
+    url.split_once("://").is_some_and(|(scheme, _)| client::SCHEMES.contains(&scheme))
 }
 
 /// An event log on a KurrentDB server. A handle: clones share the connection. Needs a Tokio

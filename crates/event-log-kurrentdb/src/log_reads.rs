@@ -6,13 +6,10 @@
 
 use std::sync::Arc;
 
-use kurrentdb::{Client, Error, Position, ReadAllOptions, ResolvedEvent};
-
 use crate::{
-    address::as_caller,
-    connection::{in_time, is_invalid_position},
+    client::{CallError, LogRead, NodeClient, ServerEvent, ServerPosition},
+    connection::in_time,
     store::Store,
-    subscription::stream_position,
 };
 
 /// Says whether the log goes on after the events of one read.
@@ -33,19 +30,16 @@ impl Store {
     pub(crate) async fn read_all(
         self: &Arc<Self>,
         last: u64,
-        from: Position,
+        from: ServerPosition,
         count: usize,
-    ) -> Result<(Vec<ResolvedEvent>, ReadEnd), Error> {
-        let options = ReadAllOptions::default().position(stream_position(from)).filter(self.filter()).max_count(count);
-        let options = &as_caller!(self.connection.address(), options);
-        let ask = |client: Client| async move {
+    ) -> Result<(Vec<ServerEvent>, ReadEnd), CallError> {
+        let ask = async |client: NodeClient| {
             let mut events = Vec::new();
-            let end = match collect(&client, options, count, &mut events).await {
+            let read = LogRead::Forwards { from, count: count as u64, filter: Some(self.filter()) };
+            let end = match collect(&client, read, count, &mut events).await {
                 Ok(end) => end,
-                Err(Error::DeadlineExceeded) if events.last().is_some_and(|last| position(last) > from) => {
-                    ReadEnd::Quiet
-                }
-                Err(Error::DeadlineExceeded) => ReadEnd::NothingBefore(self.search(last, from).await?),
+                Err(CallError::Silent) if events.last().is_some_and(|last| last.position > from) => ReadEnd::Quiet,
+                Err(CallError::Silent) => ReadEnd::NothingBefore(self.search(last, from).await?),
                 Err(error) => return Err(error),
             };
             Ok((events, end))
@@ -57,20 +51,18 @@ impl Store {
     ///
     /// This read has no filter, so the server answers at once whatever is there: its silence says
     /// nothing about the event.
-    pub(crate) async fn is_at(&self, at: u64) -> Result<bool, Error> {
+    pub(crate) async fn is_at(&self, at: u64) -> Result<bool, CallError> {
         if at == 0 {
             return Ok(true);
         }
-        let place = stream_position(Position { commit: at, prepare: at });
-        let options = ReadAllOptions::default().position(place).max_count(1);
-        let options = &as_caller!(self.connection.address(), options);
-        let ask = |client: Client| async move {
+        let ask = async |client: NodeClient| {
+            let read = LogRead::Forwards { from: ServerPosition { commit: at, prepare: at }, count: 1, filter: None };
             let mut events = Vec::new();
-            collect(&client, options, 1, &mut events).await.map(|_| events)
+            collect(&client, read, 1, &mut events).await.map(|_| events)
         };
         match self.connection.call(ask).await {
-            Ok(read) => Ok(read.first().is_some_and(|first| position(first).commit == at && self.owns(first))),
-            Err(error) if is_invalid_position(&error) => Ok(false),
+            Ok(read) => Ok(read.first().is_some_and(|first| first.position.commit == at && self.owns(first))),
+            Err(CallError::InvalidPosition) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -81,12 +73,12 @@ impl Store {
 /// A server that filters ends its answer only when it has found one event more, which may never
 /// come. It may not even begin its answer before it has found the first.
 pub(crate) async fn collect(
-    client: &Client,
-    options: &ReadAllOptions,
+    client: &NodeClient,
+    read: LogRead,
     count: usize,
-    events: &mut Vec<ResolvedEvent>,
-) -> Result<ReadEnd, Error> {
-    let mut read = in_time(client.read_all(options)).await?;
+    events: &mut Vec<ServerEvent>,
+) -> Result<ReadEnd, CallError> {
+    let mut read = in_time(client.read_all(read)).await?;
     while events.len() < count {
         match in_time(read.next()).await? {
             Some(event) => events.push(event),
@@ -94,9 +86,4 @@ pub(crate) async fn collect(
         }
     }
     Ok(ReadEnd::More)
-}
-
-/// The position of an event.
-pub(crate) fn position(event: &ResolvedEvent) -> Position {
-    event.event.as_ref().map_or_else(Position::start, |event| event.position)
 }

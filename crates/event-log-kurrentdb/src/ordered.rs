@@ -2,13 +2,11 @@
 //!
 //! The server promises an order within a stream only, so each append waits for the answer to the
 //! one before it. All go out on one long call (batch append): there an append waits for one round
-//! trip only, while calls of their own would also wait for the client's connection to send what it
-//! buffers. The expected revision of each stream keeps other writers out.
+//! trip only. The expected revision of each stream keeps other writers out.
 
 use std::fmt;
 
 use domain::Stream;
-use kurrentdb::{BatchAppendClient, BatchAppendOptions, Client, Error, EventData};
 
 use event_log::{
     APPEND_EVENTS_MAX,
@@ -18,8 +16,8 @@ use event_log::{
 
 use crate::{
     KurrentLog,
-    address::as_caller,
     append::stream_state,
+    client::{BatchCall, CallError, NewServerEvent},
     connection::in_time,
     stored::{AppendId, event_data},
 };
@@ -35,7 +33,7 @@ const TRIES_MAX: u32 = 3;
 pub struct KurrentOrderedWriter {
     log: KurrentLog,
     id: AppendId,
-    batch: Option<BatchAppendClient>,
+    batch: Option<BatchCall>,
 }
 
 impl fmt::Debug for KurrentOrderedWriter {
@@ -77,30 +75,22 @@ impl KurrentOrderedWriter {
 
     async fn append_to(&mut self, stream: &Stream, revision: u64, events: &[NewEvent]) -> Result<u64, OrderedError> {
         let expected = revision.checked_sub(1).map_or(NoStream, Exact);
-        let data: Vec<EventData> = events.iter().map(|event| event_data(event, event.recorded_at, self.id)).collect();
+        let data: Vec<NewServerEvent> =
+            events.iter().map(|event| event_data(event, event.recorded_at, self.id)).collect();
         let store = self.log.store.clone();
         let mut tries = 0;
         loop {
             tries += 1;
-            let name = store.name(stream);
             let sent = match self.batch().await {
-                Ok(Some(batch)) => {
-                    let sent = in_time(batch.append_to_stream(&name, stream_state(expected), data.clone())).await;
-                    sent.map(|sent| sent.current_position())
-                }
-                Ok(None) => store.send(stream, expected, &data).await.map(|()| None),
+                Ok(batch) => in_time(batch.append(&store.name(stream), stream_state(expected), &data)).await,
                 Err(error) => Err(error),
             };
             let error = match sent {
-                Ok(Some(position)) => return Ok(position.commit),
-                Ok(None) => None,
-                Err(error) => {
-                    // The call ends with its first failure, and does not say reliably which append
-                    // failed.
-                    self.batch = None;
-                    Some(error)
-                }
+                Ok(appended) => return Ok(appended.position),
+                Err(error) => error,
             };
+            // The call ends with its first failure.
+            self.batch = None;
             if let Some(appended) = store.read_back(stream, expected, events, self.id).await? {
                 return Ok(appended.position);
             }
@@ -109,25 +99,18 @@ impl KurrentOrderedWriter {
                 return Err(OrderedError::Revision { stream: stream.to_string(), revision, actual });
             }
             if tries == TRIES_MAX {
-                let silent = Error::DeadlineExceeded;
-                return Err(LogError::Unavailable(Box::new(error.unwrap_or(silent))).into());
+                return Err(LogError::Unavailable(error.into()).into());
             }
         }
     }
 
-    /// The call on which to append. Answers nothing where the server has no batch append.
-    async fn batch(&mut self) -> Result<Option<&BatchAppendClient>, Error> {
-        if self.batch.is_none() {
-            let connection = &self.log.store.connection;
-            let options = &as_caller!(connection.address(), BatchAppendOptions::default());
-            let ask = |client: Client| async move { in_time(client.batch_append(options)).await };
-            match connection.call(ask).await {
-                Ok(batch) => self.batch = Some(batch),
-                Err(Error::UnsupportedFeature) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.batch.as_ref())
+    /// The call on which to append.
+    async fn batch(&mut self) -> Result<&mut BatchCall, CallError> {
+        let batch = match self.batch.take() {
+            Some(batch) => batch,
+            None => self.log.store.connection.client().await?.batch_append(),
+        };
+        Ok(self.batch.insert(batch))
     }
 }
 

@@ -9,15 +9,13 @@
 
 use std::sync::Arc;
 
-use kurrentdb::{Error, Position, ResolvedEvent};
-
 use event_log::{LogError, LogPage, PAGE_EVENTS_MAX, PageNext, RecordedEvent};
 
 use crate::{
-    connection::is_invalid_position,
-    log_reads::{ReadEnd, position},
+    client::{CallError, ServerEvent, ServerPosition},
+    log_reads::ReadEnd,
     revisions::RevisionCheck,
-    store::{Store, log_error, stored_event},
+    store::{Store, log_error},
     stored::recorded_event,
 };
 
@@ -39,7 +37,7 @@ struct PageCursor {
     /// `from`.
     last: u64,
     /// The next read begins here. It includes the event at this position.
-    from: Position,
+    from: ServerPosition,
     /// Whether the event at `from` was dealt with.
     has_passed_from: bool,
 }
@@ -47,8 +45,8 @@ struct PageCursor {
 impl PageCursor {
     fn new(start: PageStart, after: u64) -> Self {
         let (last, from) = match start {
-            PageStart::Event(at) => (at, Position { commit: at, prepare: at }),
-            PageStart::GapEnd(before) => (after, Position { commit: before, prepare: 0 }),
+            PageStart::Event(at) => (at, ServerPosition { commit: at, prepare: at }),
+            PageStart::GapEnd(before) => (after, ServerPosition { commit: before, prepare: 0 }),
         };
         Self { after, last, from, has_passed_from: false }
     }
@@ -65,7 +63,7 @@ impl PageCursor {
     }
 
     /// Moves on to an event that was read. Answers whether the event is a new one of the page.
-    fn advance(&mut self, at: Position) -> bool {
+    fn advance(&mut self, at: ServerPosition) -> bool {
         let is_known = at.commit <= self.after || (at <= self.from && self.has_passed_from);
         self.from = self.from.max(at);
         if is_known {
@@ -78,7 +76,7 @@ impl PageCursor {
 
     /// Moves on past a stretch that holds no event of the ledger.
     fn skip_to(&mut self, before: u64) {
-        self.from = self.from.max(Position { commit: before, prepare: 0 });
+        self.from = self.from.max(ServerPosition { commit: before, prepare: 0 });
     }
 }
 
@@ -156,7 +154,7 @@ impl Store {
         let Some((mut read, mut end)) = self.first_read(start, &cursor, limit).await? else { return Ok(None) };
         let next = loop {
             for event in read {
-                let at = position(&event);
+                let at = event.position;
                 if !cursor.advance(at) {
                     continue;
                 }
@@ -197,17 +195,17 @@ impl Store {
         start: PageStart,
         cursor: &PageCursor,
         limit: usize,
-    ) -> Result<Option<(Vec<ResolvedEvent>, ReadEnd)>, LogError> {
+    ) -> Result<Option<(Vec<ServerEvent>, ReadEnd)>, LogError> {
         let mut has_stalled = false;
         loop {
             let (read, end) = match self.read_all(cursor.last, cursor.from, cursor.read_count(limit)).await {
                 // The server refuses a position within one of its records.
-                Err(error) if is_invalid_position(&error) => return Ok(None),
+                Err(CallError::InvalidPosition) => return Ok(None),
                 read => read.map_err(log_error)?,
             };
             let PageStart::Event(at @ 1..) = start else { return Ok(Some((read, end))) };
             match read.first() {
-                Some(first) if position(first).commit == at => {
+                Some(first) if first.position.commit == at => {
                     if self.owns(first) {
                         self.positions.note_event(at);
                     }
@@ -217,7 +215,7 @@ impl Store {
                 // which may go to a node that answers.
                 None if !matches!(end, ReadEnd::LogEnd) && self.is_at(at).await.map_err(log_error)? => {
                     if std::mem::replace(&mut has_stalled, true) {
-                        return Err(log_error(Error::DeadlineExceeded));
+                        return Err(log_error(CallError::Silent));
                     }
                 }
                 _ => return Ok(None),
@@ -229,15 +227,14 @@ impl Store {
     /// is not an event of the ledger.
     async fn checked_event(
         &self,
-        event: ResolvedEvent,
+        event: ServerEvent,
         revisions: &mut RevisionCheck,
     ) -> Result<Option<RecordedEvent>, LogError> {
-        let event = stored_event(event)?;
         let position = event.position.commit;
-        if let Some(name) = self.prefix.stream_of_settings(event.stream_id()) {
+        if let Some(name) = self.prefix.stream_of_settings(&event.stream) {
             return self.check_settings(name, &event.data, position).await.map(|()| None);
         }
-        if self.prefix.stream(event.stream_id()).is_none() {
+        if self.prefix.stream(&event.stream).is_none() {
             return Ok(None);
         }
         let (event, _) = recorded_event(&self.prefix, event)?;

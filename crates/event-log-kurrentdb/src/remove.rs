@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kurrentdb::{Client, Error, Position, StreamState, TombstoneStreamOptions};
 
 use event_log::{LogError, PAGE_EVENTS_MAX};
 
 use crate::{
     KurrentLog, STREAMS_READ_AT_ONCE,
-    address::as_caller,
+    client::{CallError, NodeClient, ServerPosition},
     connection::in_time,
     log_reads::ReadEnd,
     store::{Store, log_error},
@@ -30,26 +29,25 @@ pub async fn remove(log: &KurrentLog, snapshot_name: &str) -> Result<usize, LogE
     let store = &log.store;
     store.remove_snapshot(snapshot_name).await?;
     let (mut streams, mut deleted) = (BTreeSet::new(), BTreeSet::new());
-    let mut from = Position::start();
+    let mut from = ServerPosition::default();
     loop {
         let (read, end) = store.read_all(from.commit, from, PAGE_EVENTS_MAX).await.map_err(log_error)?;
         for event in &read {
-            let event = event.get_original_event();
             from = event.position;
             // The settings are deleted with their stream. Streams of others that begin with the
             // prefix are left alone.
-            if store.prefix.stream(event.stream_id()).is_none() {
+            if store.prefix.stream(&event.stream).is_none() {
                 continue;
             }
-            let streams = match event.event_type.as_str() {
+            let streams = match event.type_name.as_str() {
                 STREAM_DELETED => &mut deleted,
                 _ => &mut streams,
             };
-            streams.insert(event.stream_id().to_owned());
+            streams.insert(event.stream.clone());
         }
         match end {
             ReadEnd::LogEnd => break,
-            ReadEnd::NothingBefore(before) => from = Position { commit: before, prepare: 0 },
+            ReadEnd::NothingBefore(before) => from = ServerPosition { commit: before, prepare: 0 },
             ReadEnd::More | ReadEnd::Quiet => {}
         }
     }
@@ -66,15 +64,9 @@ pub async fn remove(log: &KurrentLog, snapshot_name: &str) -> Result<usize, LogE
 impl Store {
     /// Deletes a stream for good, unless it is.
     pub(crate) async fn tombstone(&self, name: String) -> Result<(), LogError> {
-        let options = TombstoneStreamOptions::default().stream_state(StreamState::Any);
-        let options = &as_caller!(self.connection.address(), options);
-        let ask = |client: Client| {
-            let name = name.clone();
-            async move { in_time(client.tombstone_stream(name, options)).await }
-        };
-        match self.connection.call(ask).await {
+        match self.connection.call(async |client: NodeClient| in_time(client.tombstone(&name)).await).await {
             // Also where an earlier try has deleted it, and its answer was lost.
-            Ok(_) | Err(Error::ResourceDeleted) => Ok(()),
+            Ok(()) | Err(CallError::StreamDeleted) => Ok(()),
             Err(error) => Err(log_error(error)),
         }
     }

@@ -3,19 +3,19 @@
 //! A search is a subscription, because a subscription tells how far it is. Everything that it has
 //! passed over is known from then on, also when it is cut off.
 
-use std::{ops::ControlFlow, sync::Arc, thread, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use kurrentdb::{Error, Position, SubscriptionEvent};
 use tokio::{
-    sync::mpsc,
+    sync::watch,
     time::{Instant, timeout},
 };
 
 use crate::{
+    client::{CallError, ServerPosition, SubscriptionMessage},
     connection::{SILENCE_MAX, flatten_join},
     gaps::GapTracker,
     store::Store,
-    subscription::{Subscription, SubscriptionGuard},
+    subscription::subscribe,
 };
 
 /// How long a search goes on before the read is tried again from where the search is. Without this
@@ -29,50 +29,39 @@ impl Store {
     ///
     /// The search is a task of its own, because others wait for its end: a caller may drop the
     /// stream that it reads in the middle.
-    pub(crate) async fn search(self: &Arc<Self>, last: u64, from: Position) -> Result<u64, Error> {
+    pub(crate) async fn search(self: &Arc<Self>, last: u64, from: ServerPosition) -> Result<u64, CallError> {
         let store = Arc::clone(self);
         let searching = tokio::spawn(async move { store.search_in_turn(last, from).await });
         flatten_join(searching.await)
     }
 
-    async fn search_in_turn(&self, last: u64, from: Position) -> Result<u64, Error> {
+    async fn search_in_turn(&self, last: u64, from: ServerPosition) -> Result<u64, CallError> {
         let turn = timeout(SILENCE_MAX, self.searching.lock()).await;
         // A search that waited was usually for the same event as the one before it, so it uses what
         // that one found, even if that one did not finish.
         if let Some(before) = self.positions.gap_after(last).filter(|before| *before > from.commit) {
             return Ok(before);
         }
-        let Ok(_turn) = turn else { return Err(Error::DeadlineExceeded) };
-        let (sender, mut gaps) = mpsc::unbounded_channel();
+        let Ok(_turn) = turn else { return Err(CallError::Silent) };
         let mut tracker = GapTracker::new(&self.prefix, last);
-        let observe = move |event| {
-            let gap = tracker.observe(&event);
-            let is_at_end = matches!(event, SubscriptionEvent::EventAppeared(_) | SubscriptionEvent::CaughtUp(_));
-            match gap.map_or(Ok(()), |gap| sender.send(gap)) {
-                Ok(()) if !is_at_end => ControlFlow::Continue(()),
-                _ => ControlFlow::Break(()),
+        let (mut passed, deadline) = (from.commit, Instant::now() + SEARCH_TIME_MAX);
+        let (heard, mut hearing) = watch::channel(());
+        let listening = subscribe(&self.connection, self.filter(), from, |message| {
+            heard.send_replace(());
+            if let Some(gap) = tracker.observe(&message) {
+                self.positions.note_gap(gap);
+                passed = gap.before;
             }
-        };
-        let address = self.connection.address().clone();
-        let subscription = Subscription { address, filter: self.filter(), after: from };
-        let guard = SubscriptionGuard::default();
-        let stop = guard.stop_flag();
-        thread::Builder::new()
-            .name("kurrentdb-search".to_owned())
-            .spawn(move || {
-                if let Err(why) = subscription.listen(&stop, observe) {
-                    tracing::debug!("a search of the event store has ended: {why}");
-                }
-            })
-            .map_err(|error| Error::InitializationError(error.to_string()))?;
-        let mut passed = from.commit;
-        let deadline = Instant::now() + SEARCH_TIME_MAX;
-        while Instant::now() < deadline
-            && let Ok(Some(gap)) = timeout(SILENCE_MAX, gaps.recv()).await
-        {
-            self.positions.note_gap(gap);
-            passed = gap.before;
+            let is_at_end = matches!(message, SubscriptionMessage::Event(_) | SubscriptionMessage::CaughtUp);
+            if is_at_end || Instant::now() > deadline { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let silence = async { while let Ok(Ok(())) = timeout(SILENCE_MAX, hearing.changed()).await {} };
+        tokio::select! {
+            ended = listening => if let Err(why) = ended {
+                tracing::debug!("a search of the event store has ended: {why}");
+            },
+            () = silence => {}
         }
-        if passed > from.commit { Ok(passed) } else { Err(Error::DeadlineExceeded) }
+        if passed > from.commit { Ok(passed) } else { Err(CallError::Silent) }
     }
 }

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use kurrentdb::{Client, Error, EventData, ReadStreamOptions, RecordedEvent, StreamPosition, StreamState};
+use kurrentdb_protocol::{ExpectedRevision as StreamState, StreamStart};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use event_log::{LogError, Snapshot, error_chain};
 
 use crate::{
-    address::as_caller,
+    client::{CallError, NewServerEvent, NodeClient, ServerEvent, StreamRead},
     connection::in_time,
     store::{Store, log_error},
 };
@@ -42,9 +42,9 @@ struct Part {
 }
 
 impl Part {
-    fn of(event: &RecordedEvent) -> Option<Self> {
-        let part = || serde_json::from_slice(&event.custom_metadata).ok();
-        (event.event_type == TYPE_NAME).then(part).flatten()
+    fn of(event: &ServerEvent) -> Option<Self> {
+        let part = || serde_json::from_slice(&event.metadata).ok();
+        (event.type_name == TYPE_NAME).then(part).flatten()
     }
 }
 
@@ -59,7 +59,7 @@ struct PartialSnapshot {
 impl PartialSnapshot {
     /// Adds the event before those that were read so far. Forgets them where it is no part of the
     /// same snapshot.
-    fn with_earlier(before: Option<Self>, event: RecordedEvent) -> Option<Self> {
+    fn with_earlier(before: Option<Self>, event: ServerEvent) -> Option<Self> {
         let part = Part::of(&event)?;
         match before {
             Some(mut read) if (Part { part: part.part + 1, ..part }) == read.part => {
@@ -85,24 +85,20 @@ impl PartialSnapshot {
 impl Store {
     pub(crate) async fn load_snapshot(&self, name: &str) -> Result<Option<Snapshot>, LogError> {
         let stream = self.prefix.snapshot_stream(name);
-        let options = ReadStreamOptions::default().position(StreamPosition::End).backwards();
-        let options = &as_caller!(self.connection.address(), options);
-        let ask = |client: Client| {
-            let stream = stream.clone();
-            async move {
-                let mut read = in_time(client.read_stream(stream, options)).await?;
-                let mut found = None;
-                while let Some(event) = in_time(read.next()).await? {
-                    found = event.event.and_then(|event| PartialSnapshot::with_earlier(found, event));
-                    if found.as_ref().is_some_and(PartialSnapshot::is_complete) {
-                        return Ok(found.map(PartialSnapshot::into_snapshot));
-                    }
+        let ask = async |client: NodeClient| {
+            let backwards = StreamRead { start: StreamStart::End(()), count: u64::MAX };
+            let mut read = in_time(client.read_stream(&stream, backwards)).await?;
+            let mut found = None;
+            while let Some(event) = in_time(read.next()).await? {
+                found = PartialSnapshot::with_earlier(found, event);
+                if found.as_ref().is_some_and(PartialSnapshot::is_complete) {
+                    return Ok(found.map(PartialSnapshot::into_snapshot));
                 }
-                Ok(None)
             }
+            Ok(None)
         };
         match self.connection.call(ask).await {
-            Err(Error::ResourceNotFound) => Ok(None),
+            Err(CallError::StreamNotFound) => Ok(None),
             read => read.map_err(snapshot_error),
         }
     }
@@ -121,16 +117,21 @@ impl Store {
             let end = snapshot.content.len().min(begin + PART_BYTES_MAX);
             let metadata = Part { snapshot: id, position: snapshot.position, part, parts };
             let metadata = serde_json::to_vec(&metadata).map_err(|error| LogError::Unavailable(error.into()))?;
-            let event = EventData::binary(TYPE_NAME, snapshot.content.slice(begin..end)).metadata(metadata.into());
-            let event = event.id(Uuid::new_v4());
-            let revision = match self.send_to(stream.clone(), after, &[event]).await {
-                Ok(revision) => revision,
+            let event = NewServerEvent {
+                id: Uuid::new_v4(),
+                type_name: TYPE_NAME.to_owned(),
+                is_json: false,
+                metadata: metadata.into(),
+                data: snapshot.content.slice(begin..end),
+            };
+            let revision = match self.send_to(&stream, after, &[event]).await {
+                Ok(appended) => appended.revision,
                 // Another writer saves one at the same time.
-                Err(Error::WrongExpectedVersion { .. }) => return Ok(false),
+                Err(CallError::WrongRevision { .. }) => return Ok(false),
                 Err(error) => return Err(snapshot_error(error)),
             };
             first_revision = first_revision.or(Some(revision));
-            after = StreamState::StreamRevision(revision);
+            after = StreamState::Exact(revision);
         }
         // The snapshot is complete without it.
         if let Err(error) = self.truncate(&stream, first_revision.unwrap_or(0)).await {
@@ -152,32 +153,37 @@ impl Store {
         let settings = last.map_or_else(|| Ok(Map::<String, Value>::new()), |last| serde_json::from_slice(&last.data));
         let mut settings = settings.map_err(|error| LogError::Unavailable(error.into()))?;
         settings.insert("$tb".to_owned(), before.into());
-        let event = EventData::json("$metadata", &settings).map_err(|error| LogError::Unavailable(error.into()))?;
-        match self.send_to(name, end, &[event.id(Uuid::new_v4())]).await {
+        let event = NewServerEvent {
+            id: Uuid::new_v4(),
+            type_name: "$metadata".to_owned(),
+            is_json: true,
+            metadata: Bytes::new(),
+            data: serde_json::to_vec(&settings).map_err(|error| LogError::Unavailable(error.into()))?.into(),
+        };
+        match self.send_to(&name, end, &[event]).await {
             // They have just been changed by another, and the next snapshot truncates further.
-            Ok(_) | Err(Error::WrongExpectedVersion { .. }) => Ok(()),
+            Ok(_) | Err(CallError::WrongRevision { .. }) => Ok(()),
             Err(error) => Err(snapshot_error(error)),
         }
     }
 
     /// The state of a stream, and its last event that is visible.
-    async fn last_event(&self, stream: &str) -> Result<(StreamState, Option<RecordedEvent>), Error> {
-        let options = ReadStreamOptions::default().position(StreamPosition::End).backwards().max_count(1);
-        match self.read_stream(stream.to_owned(), &options).await {
-            Ok(read) => Ok(match read.into_iter().next().and_then(|read| read.event) {
-                Some(last) => (StreamState::StreamRevision(last.revision), Some(last)),
+    async fn last_event(&self, stream: &str) -> Result<(StreamState, Option<ServerEvent>), CallError> {
+        match self.read_stream(stream, StreamRead::LAST).await {
+            Ok(read) => Ok(match read.into_iter().next() {
+                Some(last) => (StreamState::Exact(last.revision), Some(last)),
                 // An operator has truncated all of it.
-                None => (StreamState::Any, None),
+                None => (StreamState::Any(()), None),
             }),
-            Err(Error::ResourceNotFound) => Ok((StreamState::NoStream, None)),
+            Err(CallError::StreamNotFound) => Ok((StreamState::NoStream(()), None)),
             Err(error) => Err(error),
         }
     }
 }
 
-fn snapshot_error(error: Error) -> LogError {
+fn snapshot_error(error: CallError) -> LogError {
     match error {
-        Error::ResourceDeleted => {
+        CallError::StreamDeleted => {
             LogError::Unavailable("the stream of snapshots was deleted for good on the server".into())
         }
         error => log_error(error),

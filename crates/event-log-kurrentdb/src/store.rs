@@ -3,14 +3,17 @@
 //! The modules `head`, `log_reads` and `store` are one idea and depend on one another: the store
 //! holds the search for the log's head, and the search reads the store's log.
 
+use std::sync::Arc;
+
 use domain::Stream;
-use kurrentdb::{Error, ResolvedEvent, SubscriptionFilter};
+use kurrentdb_protocol::{FilterBy, FilterExpression, FilterOptions, FilterWindow};
 use tokio::sync::Mutex;
 
 use event_log::{LogError, RecordedEvent};
 
 use crate::{
-    connection::{ServerConnection, describe},
+    client::{CallError, ServerEvent},
+    connection::ServerConnection,
     gaps::KnownPositions,
     head::SharedHeadSearch,
     keys::KeyMemory,
@@ -25,7 +28,8 @@ const SEARCH_WINDOW_EVENTS: u32 = 1_000;
 
 /// The connection, and what this process remembers of the log.
 pub(crate) struct Store {
-    pub(crate) connection: ServerConnection,
+    /// Shared with the task that listens, which keeps no store alive.
+    pub(crate) connection: Arc<ServerConnection>,
     pub(crate) prefix: StreamPrefix,
     pub(crate) clock: RecordedClock,
     pub(crate) revisions: LastRevisions,
@@ -45,7 +49,7 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(connection: ServerConnection, prefix: StreamPrefix) -> Self {
         Self {
-            connection,
+            connection: Arc::new(connection),
             prefix,
             clock: RecordedClock::default(),
             revisions: LastRevisions::default(),
@@ -73,8 +77,8 @@ impl Store {
     }
 
     /// Whether an event is one of this ledger.
-    pub(crate) fn owns(&self, event: &ResolvedEvent) -> bool {
-        event.event.as_ref().is_some_and(|event| self.prefix.stream(event.stream_id()).is_some())
+    pub(crate) fn owns(&self, event: &ServerEvent) -> bool {
+        self.prefix.stream(&event.stream).is_some()
     }
 
     /// The name of a stream on the server.
@@ -82,32 +86,27 @@ impl Store {
         self.prefix.name(stream)
     }
 
-    /// Selects the ledger's streams and their settings, by prefix alone: the client takes prefixes
-    /// or a regular expression, and drops one of the two where it is given both.
-    pub(crate) fn filter(&self) -> SubscriptionFilter {
-        SubscriptionFilter::on_stream_name()
-            .add_prefix(self.prefix.to_string())
-            .add_prefix(format!("$${}", self.prefix))
-            .max(SEARCH_WINDOW_EVENTS)
+    /// Selects the ledger's streams and their settings.
+    pub(crate) fn filter(&self) -> FilterOptions {
+        let prefix = vec![self.prefix.to_string(), format!("$${}", self.prefix)];
+        FilterOptions {
+            by: Some(FilterBy::Stream(FilterExpression { regex: String::new(), prefix })),
+            window: Some(FilterWindow::Max(SEARCH_WINDOW_EVENTS)),
+            checkpoint_interval_multiplier: 1,
+        }
     }
 }
 
 /// Translates an error of the server for a reader. A reader that can say more about an error must
 /// handle it first.
-pub(crate) fn log_error(error: Error) -> LogError {
+pub(crate) fn log_error(error: CallError) -> LogError {
     match error {
-        Error::ResourceDeleted => deletion_error(0),
-        error => LogError::Unavailable(describe(error)),
+        CallError::StreamDeleted => deletion_error(0),
+        error => LogError::Unavailable(error.into()),
     }
 }
 
 /// That a stream was deleted or truncated; the position is 0 where none is known.
 pub(crate) fn deletion_error(position: u64) -> LogError {
     LogError::Damaged { position, what: "a stream was deleted or truncated on the server".to_owned() }
-}
-
-/// The event itself. The ledger's streams hold no links to other events.
-pub(crate) fn stored_event(event: ResolvedEvent) -> Result<kurrentdb::RecordedEvent, LogError> {
-    let nothing = || LogError::Damaged { position: 0, what: "the server answers an event that is none".to_owned() };
-    event.event.ok_or_else(nothing)
 }

@@ -11,18 +11,18 @@
 //! In the metadata, `recordedAt` is the recorded time to the microsecond, `appendId` is the call
 //! that wrote the event, and `ledger` is the ledger's metadata, byte for byte.
 //!
-//! The server's own time of an event is not used: its client reads whole seconds of it, and it may
-//! run backwards with the server's clock.
+//! The server's own time of an event is not used: it may run backwards with the server's clock.
 
 use std::{fmt, str::FromStr};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{Stream, identifier::EventId, moment::normalise, text::Excerpt};
-use kurrentdb::EventData;
 use serde_json::value::RawValue;
 
 use event_log::{LogError, NewEvent, RecordedEvent};
+
+use crate::client::{NewServerEvent, ServerEvent};
 
 /// The prefix of the names of all streams of a ledger on the server. A stream belongs to the ledger
 /// if the rest of its name is that of one of the ledger's streams.
@@ -100,7 +100,7 @@ const APPEND_ID: &[u8] = br#"","appendId":""#;
 const LEDGER: &[u8] = br#"","ledger":"#;
 
 /// Encodes an event for the server.
-pub(crate) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: AppendId) -> EventData {
+pub(crate) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: AppendId) -> NewServerEvent {
     let mut metadata = BytesMut::with_capacity(event.metadata.len() + 96);
     metadata.put(RECORDED_AT);
     metadata.put(recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true).as_bytes());
@@ -109,23 +109,22 @@ pub(crate) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: A
     metadata.put(LEDGER);
     metadata.put(&*event.metadata);
     metadata.put_u8(b'}');
-    // The client passes data through unchanged only where all of its bytes are one JSON value. All
-    // data that the ledger writes is.
-    let json = serde_json::from_slice::<&RawValue>(&event.data).ok().filter(|raw| raw.get().len() == event.data.len());
-    let data = json.and_then(|raw| EventData::json(&event.type_name, &raw).ok());
-    data.unwrap_or_else(|| EventData::binary(&event.type_name, event.data.clone()))
-        .id(event.event_id.0)
-        .metadata(metadata.freeze())
+    // All data that the ledger writes is JSON. Other data must not be marked so.
+    let is_json = serde_json::from_slice::<&RawValue>(&event.data).is_ok();
+    NewServerEvent {
+        id: event.event_id.0,
+        type_name: event.type_name.clone(),
+        is_json,
+        metadata: metadata.freeze(),
+        data: event.data.clone(),
+    }
 }
 
 /// Decodes an event of the server. Answers the event and the call that wrote it.
-pub(crate) fn recorded_event(
-    prefix: &StreamPrefix,
-    event: kurrentdb::RecordedEvent,
-) -> Result<(RecordedEvent, AppendId), LogError> {
+pub(crate) fn recorded_event(prefix: &StreamPrefix, event: ServerEvent) -> Result<(RecordedEvent, AppendId), LogError> {
     let position = event.position.commit;
     let damaged = |what: String| LogError::Damaged { position, what };
-    if event.event_type == STREAM_DELETED {
+    if event.type_name == STREAM_DELETED {
         return Err(damaged("its stream was deleted for good".to_owned()));
     }
     if position == u64::MAX {
@@ -133,16 +132,16 @@ pub(crate) fn recorded_event(
         return Err(LogError::Unavailable(too_old.into()));
     }
     let stream = prefix
-        .stream(event.stream_id())
+        .stream(&event.stream)
         .ok_or_else(|| damaged(format!("its stream is none of a ledger with the prefix `{prefix}`")))?;
-    let (recorded_at, append, metadata) = metadata_parts(&event.custom_metadata)
-        .ok_or_else(|| damaged(format!("the metadata of this `{}` were not written by a ledger", event.event_type)))?;
+    let (recorded_at, append, metadata) = metadata_parts(&event.metadata)
+        .ok_or_else(|| damaged(format!("the metadata of this `{}` were not written by a ledger", event.type_name)))?;
     let recorded = RecordedEvent {
         position,
         stream,
         revision: event.revision,
         event_id: EventId(event.id),
-        type_name: event.event_type,
+        type_name: event.type_name,
         recorded_at,
         metadata,
         data: event.data,

@@ -7,14 +7,14 @@
 
 use bytes::Bytes;
 use domain::Stream;
-use kurrentdb::{Client, Error, ReadStreamOptions, ResolvedEvent, StreamPosition};
+use kurrentdb_protocol::StreamStart;
 
 use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent, StreamOrder};
 
 use crate::{
-    address::as_caller,
+    client::{CallError, NodeClient, ServerEvent, StreamRead},
     connection::in_time,
-    store::{Store, deletion_error, log_error, stored_event},
+    store::{Store, deletion_error, log_error},
     stored::{AppendId, hides_events, recorded_event},
 };
 
@@ -44,21 +44,21 @@ impl Store {
         if limit == 0 || from_revision > REVISION_MAX {
             return Ok(Vec::new());
         }
-        let options = ReadStreamOptions::default().max_count(limit.min(PAGE_EVENTS_MAX));
-        let options = options.position(StreamPosition::Position(from_revision));
-        let read = match self.read_stream(self.name(stream), &options).await {
+        let count = limit.min(PAGE_EVENTS_MAX) as u64;
+        let read = StreamRead { start: StreamStart::Revision(from_revision), count };
+        let read = match self.read_stream(&self.name(stream), read).await {
             Ok(read) => read,
-            Err(Error::ResourceNotFound) => {
+            Err(CallError::StreamNotFound) => {
                 self.check_never_deleted(stream).await?;
                 return Ok(Vec::new());
             }
-            Err(Error::ResourceDeleted) => return Err(deletion_error(0)),
+            Err(CallError::StreamDeleted) => return Err(deletion_error(0)),
             Err(error) => return Err(log_error(error)),
         };
         let mut events: Vec<(RecordedEvent, AppendId)> = Vec::with_capacity(read.len());
         let mut order = StreamOrder::from_revision(from_revision);
         for event in read {
-            let (event, append) = recorded_event(&self.prefix, stored_event(event)?)?;
+            let (event, append) = recorded_event(&self.prefix, event)?;
             order.accept(&event)?;
             self.note_event(&event);
             events.push((event, append));
@@ -85,38 +85,31 @@ impl Store {
 
     /// The revision of a stream's last event.
     pub(crate) async fn revision(&self, stream: &Stream) -> Result<ExpectedRevision, LogError> {
-        let options = ReadStreamOptions::default().position(StreamPosition::End).backwards().max_count(1);
-        match self.read_stream(self.name(stream), &options).await {
+        match self.read_stream(&self.name(stream), StreamRead::LAST).await {
             Ok(read) => match read.into_iter().next() {
                 Some(last) => {
-                    let (last, _) = recorded_event(&self.prefix, stored_event(last)?)?;
+                    let (last, _) = recorded_event(&self.prefix, last)?;
                     self.note_event(&last);
                     Ok(ExpectedRevision::Exact(last.revision))
                 }
                 None => Err(deletion_error(0)),
             },
-            Err(Error::ResourceNotFound) => self.check_never_deleted(stream).await.map(|()| ExpectedRevision::NoStream),
-            Err(Error::ResourceDeleted) => Err(deletion_error(0)),
+            Err(CallError::StreamNotFound) => {
+                self.check_never_deleted(stream).await.map(|()| ExpectedRevision::NoStream)
+            }
+            Err(CallError::StreamDeleted) => Err(deletion_error(0)),
             Err(error) => Err(log_error(error)),
         }
     }
 
     /// Reads the stream of this name on the server.
-    pub(crate) async fn read_stream(
-        &self,
-        name: String,
-        options: &ReadStreamOptions,
-    ) -> Result<Vec<ResolvedEvent>, Error> {
-        let options = as_caller!(self.connection.address(), options.clone());
-        let ask = |client: Client| {
-            let (name, options) = (name.clone(), &options);
-            async move {
-                let (mut events, mut read) = (Vec::new(), in_time(client.read_stream(name, options)).await?);
-                while let Some(event) = in_time(read.next()).await? {
-                    events.push(event);
-                }
-                Ok(events)
+    pub(crate) async fn read_stream(&self, name: &str, read: StreamRead) -> Result<Vec<ServerEvent>, CallError> {
+        let ask = async |client: NodeClient| {
+            let (mut events, mut read) = (Vec::new(), in_time(client.read_stream(name, read)).await?);
+            while let Some(event) = in_time(read.next()).await? {
+                events.push(event);
             }
+            Ok(events)
         };
         self.connection.call(ask).await
     }
@@ -144,14 +137,10 @@ impl Store {
 
     /// Reads the latest settings of a stream, and the position of the event that made them.
     async fn stream_settings(&self, name: &str) -> Result<Option<(Bytes, u64)>, LogError> {
-        let options = ReadStreamOptions::default().position(StreamPosition::End).backwards().max_count(1);
-        match self.read_stream(format!("$${name}"), &options).await {
-            Ok(read) => {
-                let event = read.into_iter().next().and_then(|read| read.event);
-                Ok(event.map(|event| (event.data, event.position.commit)))
-            }
+        match self.read_stream(&format!("$${name}"), StreamRead::LAST).await {
+            Ok(read) => Ok(read.into_iter().next().map(|event| (event.data, event.position.commit))),
             // A stream that was deleted for good leaves its settings deleted too.
-            Err(Error::ResourceNotFound | Error::ResourceDeleted) => Ok(None),
+            Err(CallError::StreamNotFound | CallError::StreamDeleted) => Ok(None),
             Err(error) => Err(log_error(error)),
         }
     }

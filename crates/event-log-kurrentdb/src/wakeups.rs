@@ -9,25 +9,24 @@
 use std::{
     ops::ControlFlow,
     sync::{Arc, Mutex, Weak},
-    thread,
     time::{Duration, Instant},
 };
 
-use kurrentdb::SubscriptionEvent;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use event_log::{FOLLOW_POLL_INTERVAL, WakeUp, lock};
 
 use crate::{
+    client::{CallError, SubscriptionMessage},
     gaps::GapTracker,
     store::Store,
-    subscription::{StopFlag, Subscription, SubscriptionGuard},
+    subscription::subscribe,
 };
 
-/// How long a listening thread is kept before it may be replaced: it needs a while to connect.
+/// How long a listening task is kept before it may be replaced: it needs a while to connect.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The wake-ups of the followers, and the thread that hears of new events.
+/// The wake-ups of the followers, and the task that hears of new events.
 pub(crate) struct KurrentWakeups {
     /// The position is the highest that was announced.
     sender: Arc<watch::Sender<WakeUp>>,
@@ -35,10 +34,10 @@ pub(crate) struct KurrentWakeups {
     listener: Mutex<Option<Listener>>,
 }
 
-/// One thread that listens.
+/// One task that listens. It ends when this is dropped.
 struct Listener {
     started_at: Instant,
-    _guard: SubscriptionGuard,
+    _task: JoinSet<()>,
 }
 
 impl KurrentWakeups {
@@ -55,14 +54,14 @@ impl KurrentWakeups {
         self.sender.subscribe()
     }
 
-    /// Starts to listen, unless a thread listens already. A reader that has come to the log's end
+    /// Starts to listen, unless a task listens already. A reader that has come to the log's end
     /// calls this. Any earlier, the subscription would send the events that are still to be read.
     pub(crate) fn listen(&self) {
         lock(&self.listener).get_or_insert_with(|| self.start_listener());
     }
 
     /// Reports that a follower has found events by itself, the last of them at this position. Where
-    /// the listening thread did not announce them, it is replaced.
+    /// the listening task did not announce them, it is replaced.
     pub(crate) fn report_found(&self, position: u64) {
         if self.sender.borrow().position >= position {
             return;
@@ -75,18 +74,9 @@ impl KurrentWakeups {
     }
 
     fn start_listener(&self) -> Listener {
-        let guard = SubscriptionGuard::default();
-        let thread = ListenerThread {
-            sender: Arc::downgrade(&self.sender),
-            store: Arc::downgrade(&self.store),
-            stop: guard.stop_flag(),
-        };
-        let spawned = thread::Builder::new().name("kurrentdb-wakeups".to_owned()).spawn(move || thread.run());
-        if let Err(error) = spawned {
-            // The followers still look by themselves.
-            tracing::error!(error = &error as &dyn std::error::Error, "cannot start a thread to be woken by");
-        }
-        Listener { started_at: Instant::now(), _guard: guard }
+        let mut task = JoinSet::new();
+        task.spawn(listen(Arc::downgrade(&self.sender), Arc::downgrade(&self.store)));
+        Listener { started_at: Instant::now(), _task: task }
     }
 }
 
@@ -100,62 +90,41 @@ fn announce(sender: &watch::Sender<WakeUp>, position: u64) {
     });
 }
 
-/// The state of the listening thread. It keeps nothing alive: the thread ends where no follower or
-/// store is left.
-struct ListenerThread {
-    sender: Weak<watch::Sender<WakeUp>>,
-    store: Weak<Store>,
-    stop: StopFlag,
-}
-
-impl ListenerThread {
-    /// Listens, and subscribes again whenever the subscription ends. Followers look by themselves
-    /// meanwhile.
-    fn run(self) {
-        while !self.stop.is_set() {
-            let Some(ended) = self.subscribe() else { return };
-            if self.stop.is_set() {
-                return;
-            }
-            let why = match ended {
-                Ok(()) => continue,
-                Err(why) => why,
-            };
+/// Listens, and subscribes again whenever the subscription ends. Followers look by themselves
+/// meanwhile. This keeps nothing alive: it ends where no follower or store is left.
+async fn listen(sender: Weak<watch::Sender<WakeUp>>, store: Weak<Store>) {
+    while let Some(ended) = subscribe_once(&sender, &store).await {
+        if let Err(why) = ended {
             tracing::warn!(
                 "the subscription to the event store has ended: {why}; followers look every {} s until it works again",
                 FOLLOW_POLL_INTERVAL.as_secs()
             );
-            thread::sleep(FOLLOW_POLL_INTERVAL);
+            sleep(FOLLOW_POLL_INTERVAL).await;
         }
     }
+}
 
-    /// Listens until the subscription ends, from the last event of the ledger that this process
-    /// knows: followers read those before it. Answers nothing where the store or its followers are
-    /// gone.
-    fn subscribe(&self) -> Option<Result<(), String>> {
-        let store = self.store.upgrade()?;
+/// Listens until the subscription ends, from the last event of the ledger that this process knows:
+/// followers read those before it. Answers nothing where the store or its followers are gone.
+async fn subscribe_once(sender: &Weak<watch::Sender<WakeUp>>, store: &Weak<Store>) -> Option<Result<(), CallError>> {
+    let (connection, filter, mut tracker, after) = {
+        let store = store.upgrade()?;
         let last_event = store.positions.last_event();
-        let mut tracker = GapTracker::new(&store.prefix, last_event);
-        let address = store.connection.address().clone();
-        let after = store.positions.place_after(last_event);
-        let subscription = Subscription { address, filter: store.filter(), after };
-        drop(store);
-        Some(subscription.listen(&self.stop, |event| {
-            let (Some(sender), Some(store)) = (self.sender.upgrade(), self.store.upgrade()) else {
-                return ControlFlow::Break(());
-            };
-            if let Some(gap) = tracker.observe(&event) {
-                store.positions.note_gap(gap);
-            }
-            match event {
-                SubscriptionEvent::EventAppeared(event) if store.owns(&event) => {
-                    announce(&sender, event.get_original_event().position.commit);
-                }
-                // Events may have come before the subscription began: a reason to look.
-                SubscriptionEvent::Confirmed(_) => sender.send_modify(|wake_up| wake_up.hints += 1),
-                _ => {}
-            }
-            ControlFlow::Continue(())
-        }))
-    }
+        let tracker = GapTracker::new(&store.prefix, last_event);
+        (Arc::clone(&store.connection), store.filter(), tracker, store.positions.place_after(last_event))
+    };
+    let listening = subscribe(&connection, filter, after, |message| {
+        let (Some(sender), Some(store)) = (sender.upgrade(), store.upgrade()) else { return ControlFlow::Break(()) };
+        if let Some(gap) = tracker.observe(&message) {
+            store.positions.note_gap(gap);
+        }
+        match message {
+            SubscriptionMessage::Event(event) if store.owns(&event) => announce(&sender, event.position.commit),
+            // Events may have come before the subscription began: a reason to look.
+            SubscriptionMessage::Confirmed => sender.send_modify(|wake_up| wake_up.hints += 1),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    });
+    Some(listening.await)
 }

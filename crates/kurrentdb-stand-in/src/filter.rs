@@ -17,15 +17,16 @@ use prost::bytes::Bytes;
 use tonic::Status;
 use uuid::Uuid;
 
+use kurrentdb_protocol::{FilterBy, FilterExpression, FilterOptions, FilterWindow};
+
 use crate::{
     log::Log,
     requests::not_given,
     streams::{AllStreams, EventRecord},
-    wire::{FilterBy, FilterExpression, FilterOptions},
 };
 
 /// How many events a filter looks at for one page by default, and how many it finds at most.
-const FILTER_WINDOW_DEFAULT: u32 = 32;
+const FILTER_WINDOW_DEFAULT: usize = 32;
 const FILTER_FOUND_MAX: usize = 32;
 
 /// The number in this stream's last event is how many events a filter looks at in a second. Without
@@ -64,7 +65,10 @@ impl ReadFilter {
                 NamePattern::Regex(Regex::new(&regex).map_err(|error| Status::invalid_argument(error.to_string()))?)
             }
         };
-        let window = options.window_max.unwrap_or(FILTER_WINDOW_DEFAULT) as usize;
+        let window = match options.window.ok_or_else(|| not_given("the window of a filter"))? {
+            FilterWindow::Max(events) => events as usize,
+            FilterWindow::Page(()) => FILTER_WINDOW_DEFAULT,
+        };
         let checkpoint_interval = window * options.checkpoint_interval_multiplier as usize;
         if checkpoint_interval == 0 {
             return Err(Status::invalid_argument("a filter's window and checkpoint interval are not 0"));

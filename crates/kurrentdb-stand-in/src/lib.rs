@@ -18,7 +18,8 @@
 //! | `rules` | the rules of writing: expected revisions, repeated ids, deleted streams |
 //! | `streams` | all events in memory, by stream |
 //! | `log` | the file of events, and the lead |
-//! | `wire` | the messages of the protocol |
+//!
+//! The messages are those of the crate `kurrentdb-protocol`.
 
 #![expect(clippy::result_large_err, reason = "a gRPC status is what the protocol's functions fail with")]
 
@@ -30,7 +31,6 @@ mod requests;
 mod rules;
 mod service;
 mod streams;
-mod wire;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use kurrentdb_protocol::{
+    AllStart, Checkpoint, EventPosition, FilterOption, PointReached, Position, ReadContent, ReadCount, ReadEvent,
+    ReadFrom, ReadOptions, ReadResp, RecordedEvent, StreamIdentifier, StreamNotFound, StreamStart,
+    SubscriptionConfirmation, Timestamp,
+};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use uuid::Uuid;
@@ -12,11 +17,6 @@ use crate::{
     log::Log,
     requests::{not_given, stream_deleted, stream_name, uuid_from_server},
     streams::{AllStreams, EventRecord, StreamLookup},
-    wire::{
-        AllStart, Checkpoint, EventPosition, PointReached, Position, ReadContent, ReadCount, ReadEvent, ReadFrom,
-        ReadOptions, ReadResp, RecordedEvent, StreamIdentifier, StreamNotFound, StreamStart, SubscriptionConfirmation,
-        Timestamp,
-    },
 };
 
 /// Most events that are fetched at once.
@@ -47,7 +47,10 @@ pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions) -> Answ
 }
 
 async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &AnswerSender) -> Result<(), Status> {
-    let filter = options.filter.map(ReadFilter::new).transpose()?;
+    let filter = match options.filter.ok_or_else(|| not_given("a filter, or that there is none"))? {
+        FilterOption::Filter(filter) => Some(ReadFilter::new(filter)?),
+        FilterOption::NoFilter(()) => None,
+    };
     let from = options.from.ok_or_else(|| not_given("stream or $all"))?;
     let is_forwards = options.direction == 0;
     let compatibility = options.control.map_or(0, |control| control.compatibility);
@@ -172,7 +175,8 @@ async fn read_all(
             }
         }
     };
-    while count > 0 {
+    // A server stops a read whose client has gone, also where the read finds nothing to send.
+    while count > 0 && !out.messages.is_closed() {
         let page: Vec<_> = {
             let streams = log.read();
             let all = streams.all();
@@ -312,7 +316,7 @@ async fn subscribe_filtered(
     let (mut checkpoint, mut sent) = (after, (0, 0));
     loop {
         let (mut looked_at, mut page_start) = (0, checkpoint);
-        loop {
+        while !out.messages.is_closed() {
             let page = filter.page(&log.read(), next);
             next += page.len();
             charge_search(log, page.len()).await;

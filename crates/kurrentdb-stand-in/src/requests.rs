@@ -6,7 +6,7 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use crate::wire::{self, StreamIdentifier};
+use kurrentdb_protocol::{self as protocol, StreamIdentifier};
 
 pub fn stream_name(stream: Option<StreamIdentifier>) -> Result<String, Status> {
     stream.map(|stream| stream.stream_name).filter(|name| !name.is_empty()).ok_or_else(|| not_given("a stream"))
@@ -33,25 +33,25 @@ pub fn status(code: Code, message: String, trailers: &[(&'static str, &str)]) ->
     Status::with_metadata(code, message, metadata)
 }
 
-pub fn uuid_from_client(id: Option<wire::Uuid>) -> Result<Uuid, Status> {
+pub fn uuid_from_client(id: Option<protocol::Uuid>) -> Result<Uuid, Status> {
     match id.and_then(|id| id.value) {
-        Some(wire::UuidValue::Structured(id)) => {
+        Some(protocol::UuidValue::Structured(id)) => {
             Ok(Uuid::from_u64_pair(id.most_significant_bits.cast_unsigned(), id.least_significant_bits.cast_unsigned()))
         }
-        Some(wire::UuidValue::Text(id)) => id.parse().map_err(|_| Status::invalid_argument("an id is no UUID")),
+        Some(protocol::UuidValue::Text(id)) => id.parse().map_err(|_| Status::invalid_argument("an id is no UUID")),
         None => Err(not_given("an event's id")),
     }
 }
 
-pub fn uuid_from_server(id: Uuid, as_text: bool) -> wire::Uuid {
+pub fn uuid_from_server(id: Uuid, as_text: bool) -> protocol::Uuid {
     let value = if as_text {
-        wire::UuidValue::Text(id.to_string())
+        protocol::UuidValue::Text(id.to_string())
     } else {
         let (most, least) = id.as_u64_pair();
-        wire::UuidValue::Structured(wire::StructuredUuid {
+        protocol::UuidValue::Structured(protocol::StructuredUuid {
             most_significant_bits: most.cast_signed(),
             least_significant_bits: least.cast_signed(),
         })
     };
-    wire::Uuid { value: Some(value) }
+    protocol::Uuid { value: Some(value) }
 }

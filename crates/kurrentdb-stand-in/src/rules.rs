@@ -11,14 +11,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use kurrentdb_protocol::ExpectedRevision;
 use prost::bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{
-    streams::{AllStreams, EventRecord, METADATA_TYPE, REVISION_DELETED},
-    wire::ExpectedRevision,
-};
+use crate::streams::{AllStreams, EventRecord, METADATA_TYPE, REVISION_DELETED};
 
 /// A write that a client requests.
 #[derive(Debug)]

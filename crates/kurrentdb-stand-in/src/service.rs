@@ -12,9 +12,16 @@ use axum::{
     routing::post,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kurrentdb_protocol::{
+    self as protocol, AnyMessage, AppendContent, AppendReq, AppendResp, AppendResult, BatchAppendReq, BatchAppendResp,
+    BatchAppendResult, ClusterInfo, DeleteReq, DeleteResp, EndPoint, ExpectedRevision, MemberInfo, NodeState, Position,
+    ProposedMessage, ReadReq, RpcStatus, StreamIdentifier, Success, SuccessPosition, SuccessRevision, SupportedMethod,
+    SupportedMethods, WriteOptions, WrongExpectedVersion, WrongExpectedVersionDetail, method,
+};
 use prost::{Message, bytes::Bytes};
 use tokio::sync::{mpsc, watch};
-use tonic::{Code, Request, Status, Streaming, codec::ProstCodec, metadata::BinaryMetadataValue, server::Grpc};
+use tonic::{Code, Request, Status, Streaming, metadata::BinaryMetadataValue, server::Grpc};
+use tonic_prost::ProstCodec;
 use tower::service_fn;
 use uuid::Uuid;
 
@@ -24,12 +31,6 @@ use crate::{
     read,
     requests::{not_given, status, stream_deleted, stream_name, uuid_from_client, uuid_from_server},
     rules::{ProposedEvent, StreamChange, Write},
-    wire::{
-        self, AnyMessage, AppendContent, AppendReq, AppendResp, AppendResult, BatchAppendReq, BatchAppendResp,
-        BatchAppendResult, ClusterInfo, DeleteReq, DeleteResp, EndPoint, ExpectedRevision, MemberInfo, NodeState,
-        Position, ProposedMessage, ReadReq, RpcStatus, StreamIdentifier, Success, SuccessPosition, SuccessRevision,
-        SupportedMethod, SupportedMethods, WriteOptions, WrongExpectedVersion, WrongExpectedVersionDetail,
-    },
 };
 
 /// The version of KurrentDB that this server imitates.
@@ -61,16 +62,16 @@ type HttpRequest = http::Request<Body>;
 /// All paths.
 pub fn routes(server: Arc<ServerState>) -> Router {
     Router::new()
-        .route("/event_store.client.streams.Streams/Read", post(read))
-        .route("/event_store.client.streams.Streams/Append", post(append))
-        .route("/event_store.client.streams.Streams/BatchAppend", post(batch_append))
-        .route("/event_store.client.streams.Streams/Delete", post(delete))
-        .route("/event_store.client.streams.Streams/Tombstone", post(tombstone))
+        .route(method::READ, post(read))
+        .route(method::APPEND, post(append))
+        .route(method::BATCH_APPEND, post(batch_append))
+        .route(method::DELETE, post(delete))
+        .route(method::TOMBSTONE, post(tombstone))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), lead))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&server), admit))
         // Every client may call these.
-        .route("/event_store.client.server_features.ServerFeatures/GetSupportedMethods", post(supported_methods))
-        .route("/event_store.client.gossip.Gossip/Read", post(gossip))
+        .route(method::SUPPORTED_METHODS, post(supported_methods))
+        .route(method::GOSSIP, post(gossip))
         .fallback(async || Status::unimplemented("the stand-in does not do this").into_http::<Body>())
         .with_state(server)
 }
@@ -240,7 +241,7 @@ fn batch_result(
             batch_error(Code::AlreadyExists, "WrongExpectedVersion", detail)
         }
         WriteOutcome::StreamDeleted => {
-            let detail = wire::StreamNotFound { stream: stream.cloned() };
+            let detail = protocol::StreamNotFound { stream: stream.cloned() };
             batch_error(Code::NotFound, "StreamDeleted", Some(any("event_store.client.StreamDeleted", &detail)))
         }
     }

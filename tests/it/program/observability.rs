@@ -19,7 +19,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value::Value as AnyValue},
     trace::v1::Span,
 };
-use prost_of_opentelemetry::Message as _;
+use prost::Message as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -73,6 +73,10 @@ async fn no_command_is_lost_in_network_faults_before_the_views() {
     cluster.wait_until_ready().await;
     load.wait_for_acknowledgements(200).await;
     let query = cluster.part(ServiceName::Query).client().clone();
+    eventually("views that have caught up so far", async || {
+        (query.get("/prisoners/A0100AA/responsibility").await.status == 200).then_some(())
+    })
+    .await;
     // Silences the connections of look-ups for good, without an error.
     let look_up = async || {
         let answer = query.get("/prisoners/A0100AA/responsibility");

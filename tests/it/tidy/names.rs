@@ -8,7 +8,7 @@ use super::sources;
 const STREAMS: [&str; 2] = ["crates/domain/src/prison/", "crates/domain/src/prisoner/"];
 
 /// Messages of KurrentDB's protocol, named by its authors.
-const PROTOCOL: &str = "crates/kurrentdb-stand-in/src/wire/";
+const PROTOCOL: &str = "crates/kurrentdb-protocol/";
 
 const KEYWORDS: [&str; 4] = ["struct", "enum", "trait", "type"];
 

@@ -1,28 +1,26 @@
 //! Backward: from the log's end back to the last event of the ledger, past all that others have
 //! written since.
 
-use kurrentdb::{Client, Error, ReadAllOptions, StreamPosition};
 use tokio::time::sleep;
 
 use crate::{
-    address::as_caller,
+    client::{CallError, LogRead, NodeClient},
     connection::SILENCE_MAX,
-    log_reads::{collect, position},
+    log_reads::collect,
     store::Store,
 };
 
 impl Store {
     /// Looks backward from the end. The server does not say how far it is, so it may be silent for
     /// as long as it answers [another question](Self::wait_until_unresponsive).
-    pub(super) async fn backward(&self) -> Result<u64, Error> {
-        let options = ReadAllOptions::default().position(StreamPosition::End).backwards().filter(self.filter());
-        let options = &as_caller!(self.connection.address(), options);
-        let ask = |client: Client| async move {
+    pub(super) async fn backward(&self) -> Result<u64, CallError> {
+        let ask = async |client: NodeClient| {
             let looking = async {
-                let mut read = client.read_all(options).await?;
+                let read = LogRead::Backwards { count: u64::MAX, filter: Some(self.filter()) };
+                let mut read = client.read_all(read).await?;
                 while let Some(event) = read.next().await? {
                     if self.owns(&event) {
-                        return Ok(position(&event).commit);
+                        return Ok(event.position.commit);
                     }
                 }
                 Ok(0)
@@ -38,12 +36,11 @@ impl Store {
     }
 
     /// Returns when the server does not answer what it could answer at once, with the error.
-    pub(crate) async fn wait_until_unresponsive(&self, client: &Client) -> Error {
-        let options = ReadAllOptions::default().position(StreamPosition::End).backwards().max_count(1);
-        let options = as_caller!(self.connection.address(), options);
+    pub(crate) async fn wait_until_unresponsive(&self, client: &NodeClient) -> CallError {
         loop {
             sleep(SILENCE_MAX).await;
-            if let Err(error) = collect(client, &options, 1, &mut Vec::new()).await {
+            if let Err(error) = collect(client, LogRead::Backwards { count: 1, filter: None }, 1, &mut Vec::new()).await
+            {
                 return error;
             }
         }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use futures::future::try_join;
-use kurrentdb::{Error, Position};
 use tokio::time::sleep;
 
 use event_log::FOLLOW_POLL_INTERVAL;
 
 use crate::{
-    connection::is_invalid_position,
-    log_reads::{ReadEnd, position},
+    client::{CallError, ServerPosition},
+    log_reads::ReadEnd,
     store::Store,
 };
 
@@ -20,7 +19,7 @@ const NEWER_EVENTS_MAX: usize = 100;
 impl Store {
     /// Looks forward from the last known event, and from a later one where this process meets one
     /// meanwhile. Answers nothing where the end is too far or no event is known.
-    pub(super) async fn forward(self: &Arc<Self>) -> Result<Option<u64>, Error> {
+    pub(super) async fn forward(self: &Arc<Self>) -> Result<Option<u64>, CallError> {
         loop {
             let known = self.positions.last_event();
             tokio::select! {
@@ -32,7 +31,7 @@ impl Store {
 
     /// Looks forward from each event that this process meets from now on, until the end is near one
     /// of them.
-    pub(super) async fn forward_from_later(self: &Arc<Self>) -> Result<u64, Error> {
+    pub(super) async fn forward_from_later(self: &Arc<Self>) -> Result<u64, CallError> {
         loop {
             self.wait_for_event_after(self.positions.last_event()).await;
             if let Some(head) = self.forward().await? {
@@ -49,7 +48,7 @@ impl Store {
 
     /// Looks forward from a known event. Answers nothing where no event is known, the known one is
     /// gone, or many have come since.
-    async fn forward_from(self: &Arc<Self>, known: u64) -> Result<Option<u64>, Error> {
+    async fn forward_from(self: &Arc<Self>, known: u64) -> Result<Option<u64>, CallError> {
         if known == 0 && self.positions.gap_after(0).is_none() {
             return Ok(None);
         }
@@ -57,7 +56,7 @@ impl Store {
         let is_there = self.is_at(known);
         let newer = self.read_all(last, from, NEWER_EVENTS_MAX);
         let (is_there, mut newer) = match try_join(is_there, newer).await {
-            Err(error) if is_invalid_position(&error) => (false, (Vec::new(), ReadEnd::LogEnd)),
+            Err(CallError::InvalidPosition) => (false, (Vec::new(), ReadEnd::LogEnd)),
             read => read?,
         };
         if !is_there {
@@ -67,7 +66,7 @@ impl Store {
         loop {
             let (read, end) = newer;
             for event in &read {
-                (last, from) = (position(event).commit, from.max(position(event)));
+                (last, from) = (event.position.commit, from.max(event.position));
                 if self.owns(event) {
                     head = last;
                     self.positions.note_event(head);
@@ -76,7 +75,7 @@ impl Store {
             match end {
                 ReadEnd::LogEnd => return Ok(Some(head)),
                 ReadEnd::More => return Ok(None),
-                ReadEnd::NothingBefore(before) => from = from.max(Position { commit: before, prepare: 0 }),
+                ReadEnd::NothingBefore(before) => from = from.max(ServerPosition { commit: before, prepare: 0 }),
                 ReadEnd::Quiet => {}
             }
             newer = self.read_all(last, from, NEWER_EVENTS_MAX).await?;

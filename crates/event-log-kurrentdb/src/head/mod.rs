@@ -22,11 +22,11 @@ use futures::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use kurrentdb::Error;
 
 use event_log::{LogError, lock};
 
 use crate::{
+    client::CallError,
     connection::flatten_join,
     store::{Store, log_error},
 };
@@ -38,7 +38,7 @@ pub(crate) type SharedHeadSearch = Mutex<Option<HeadSearch>>;
 pub(crate) struct HeadSearch {
     /// Whether it is too late to share this search: its answer may be older than the question.
     has_begun: Arc<AtomicBool>,
-    head: Shared<BoxFuture<'static, Result<u64, Error>>>,
+    head: Shared<BoxFuture<'static, Result<u64, CallError>>>,
 }
 
 impl Store {
@@ -74,7 +74,7 @@ impl Store {
         HeadSearch { has_begun, head: head.boxed().shared() }
     }
 
-    async fn find_head(self: &Arc<Self>) -> Result<u64, Error> {
+    async fn find_head(self: &Arc<Self>) -> Result<u64, CallError> {
         if let Some(head) = self.forward().await? {
             return Ok(head);
         }

@@ -322,17 +322,25 @@ async fn an_idle_server_does_not_reset_the_position_of_a_log() {
     let before = searched_count(&client).await;
     server.signal(Signal::SIGSTOP);
     let asking = tokio::spawn(async move { head(&log).await });
-    eventually("a search", async || is_searching().then_some(())).await;
+    let read = eventually("a read", async || Some(unread_bytes(&server)).filter(|bytes| *bytes > 0)).await;
+    // The read has waited for long enough when more is sent.
+    eventually("a search", async || (unread_bytes(&server) > read + 100).then_some(())).await;
     server.signal(Signal::SIGCONT);
     assert_eq!(asking.await.expect("no panic"), last.position);
     let again = searched_count(&client).await - before;
     assert!(again < AGAIN_MAX, "{again}");
 }
 
-/// Whether a thread of this process searches a log, for this test or another.
-fn is_searching() -> bool {
-    let threads = std::fs::read_dir("/proc/self/task").expect("the threads").filter_map(Result::ok);
-    let mut names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
-    // The system keeps the first 15 bytes.
-    names.any(|name| name.starts_with("kurrentdb-searc"))
+/// The bytes that have come for a server and that it has not read.
+fn unread_bytes(server: &StandIn) -> u64 {
+    let port = server.address().rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).expect("a port");
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the sockets");
+    let unread = sockets.lines().skip(1).filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let (_, local_port) = fields[1].split_once(':')?;
+        let is_connection = fields[3] == "01";
+        let (_, unread) = fields[4].split_once(':').filter(|_| is_connection)?;
+        (u16::from_str_radix(local_port, 16) == Ok(port)).then(|| u64::from_str_radix(unread, 16).ok()).flatten()
+    });
+    unread.sum()
 }

@@ -21,8 +21,8 @@ pub struct ReadOptions {
     pub direction: i32,
     #[prost(oneof = "ReadCount", tags = "5, 6")]
     pub count: Option<ReadCount>,
-    #[prost(message, optional, tag = "7")]
-    pub filter: Option<FilterOptions>,
+    #[prost(oneof = "FilterOption", tags = "7, 8")]
+    pub filter: Option<FilterOption>,
     #[prost(message, optional, tag = "9")]
     pub uuid_option: Option<UuidOption>,
     #[prost(message, optional, tag = "10")]
@@ -79,15 +79,33 @@ pub enum ReadCount {
     Subscription(()),
 }
 
+/// Must be given, also where there is no filter.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum FilterOption {
+    #[prost(message, tag = "7")]
+    Filter(FilterOptions),
+    #[prost(message, tag = "8")]
+    NoFilter(()),
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct FilterOptions {
     #[prost(oneof = "FilterBy", tags = "1, 2")]
     pub by: Option<FilterBy>,
-    /// How many events are looked at before a checkpoint; absent: the server's page.
-    #[prost(uint32, optional, tag = "3")]
-    pub window_max: Option<u32>,
+    #[prost(oneof = "FilterWindow", tags = "3, 4")]
+    pub window: Option<FilterWindow>,
     #[prost(uint32, tag = "5")]
     pub checkpoint_interval_multiplier: u32,
+}
+
+/// How many events are looked at before a checkpoint.
+#[derive(Clone, Copy, PartialEq, Oneof)]
+pub enum FilterWindow {
+    #[prost(uint32, tag = "3")]
+    Max(u32),
+    /// The server's page.
+    #[prost(message, tag = "4")]
+    Page(()),
 }
 
 #[derive(Clone, PartialEq, Oneof)]

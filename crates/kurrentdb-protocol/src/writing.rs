@@ -14,6 +14,18 @@ pub struct WriteOptions {
     pub stream: Option<StreamIdentifier>,
     #[prost(oneof = "ExpectedRevision", tags = "2, 3, 4, 5")]
     pub expected: Option<ExpectedRevision>,
+    /// How long the write may take; of `BatchAppend` alone.
+    #[prost(message, optional, tag = "7")]
+    pub deadline: Option<Duration>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct Duration {
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+    #[prost(int32, tag = "2")]
+    pub nanos: i32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Oneof)]

@@ -1,8 +1,20 @@
-//! The messages of the protocol that are used: `event_store.client.streams` and its neighbours.
-//! Unused fields are left out, and messages that have the same form on the wire are declared once.
+//! The protocol of KurrentDB (formerly EventStoreDB): the methods and messages that the store of
+//! events and its stand-in server use, each declared once for both.
 //!
-//! `reading` and `writing` are `event_store.client.streams`; `server` has the other services.
+//! Names of messages and fields are those of the server's public `.proto` files, which describe
+//! them. Unused fields are left out, and messages that have the same form on the wire are declared
+//! once.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `method` | the paths of the methods |
+//! | `reading` | reads and subscriptions |
+//! | `writing` | appends and deletes |
+//! | `server` | the server itself: its methods and its cluster |
 
+#![allow(missing_docs, reason = "the server's `.proto` files describe the messages")]
+
+pub mod method;
 mod reading;
 mod server;
 mod writing;
