@@ -15,7 +15,7 @@
 //! | `service` | the services of the protocol, by path |
 //! | `read` | reads and subscriptions |
 //! | `filter` | filters of `$all`, and how fast they search |
-//! | `rules` | the rules of writing: expected revisions, repeated ids, deleted streams |
+//! | `write_rules` | the rules of writing: expected revisions, repeated ids, deleted streams |
 //! | `streams` | all events in memory, by stream |
 //! | `log` | the file of events, and the lead |
 //!
@@ -28,9 +28,9 @@ mod filter;
 mod log;
 mod read;
 mod requests;
-mod rules;
 mod service;
 mod streams;
+mod write_rules;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

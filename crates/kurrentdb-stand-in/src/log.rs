@@ -31,8 +31,8 @@ use uuid::Uuid;
 
 use crate::{
     clock,
-    rules::{self, ProposedEvent, RecentIds, Write, WriteDecision},
     streams::{AllStreams, EventRecord},
+    write_rules::{self, ProposedEvent, RecentIds, Write, WriteDecision},
 };
 
 /// The header of a file, so that no event has position 0.
@@ -305,7 +305,7 @@ impl LogWriter {
 
     /// Does a write, but does not flush it.
     fn apply(&mut self, write: &Write) -> WriteOutcome {
-        match rules::decide(&self.streams, &self.recent, write) {
+        match write_rules::decide(&self.streams, &self.recent, write) {
             WriteDecision::Write { write: (stream, first, events), metadata } => {
                 let last = events.len() - 1;
                 let mut outcome = WriteOutcome::Done { revision: None, position: None };

@@ -30,7 +30,7 @@ use crate::{
     log::{Leader, Log, WriteOutcome},
     read,
     requests::{not_given, status, stream_deleted, stream_name, uuid_from_client, uuid_from_server},
-    rules::{ProposedEvent, StreamChange, Write},
+    write_rules::{ProposedEvent, StreamChange, Write},
 };
 
 /// The version of KurrentDB that this server imitates.

@@ -6,7 +6,7 @@
 
 mod dependencies;
 mod documents;
-mod edges;
+mod input_types;
 mod layout;
 mod names;
 mod prose;

@@ -1,4 +1,4 @@
-//! The events of a case: the published format, which ADR 0005 in `docs/adr/` describes.
+//! The events of a case: the published format, which ADR 0006 in `docs/adr/` describes.
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
