@@ -98,19 +98,21 @@ async fn find_cause(
 ) -> Result<Option<EndCause>, CommandError> {
     let prison = service.prison_now(code).await?;
     let stretches = prison.read().history().inactive_stretches(staff_id);
+    if stretches.is_empty() {
+        return Ok(None);
+    }
     let case = service.case_now(number).await?;
     let case = case.read();
     let state = case.history().state();
     let Some(role) = state.roles().find(|role| role.pom.staff_id == staff_id && role.prison == *code) else {
         return Ok(None);
     };
-    let held_from = case.history().origin_of_holder(code, staff_id);
+    let origins = case.history().origins_of(role);
     let is_held_in = |stretch: &&InactiveStretch| {
-        stretch.ends_at.is_none_or(|end| held_from.is_none_or(|entry| entry.position < end))
+        stretch.ends_at.is_none_or(|end| origins.of_holder.is_none_or(|entry| entry.position < end))
     };
     let Some(stretch) = stretches.iter().find(is_held_in) else { return Ok(None) };
-    let origin = case.history().origin_of(role);
-    let event_id =
-        origin.filter(|entry| entry.position > stretch.begins_at).map_or(stretch.cause, |entry| entry.event_id);
+    let brought_about_later = origins.of_role.filter(|entry| entry.position > stretch.begins_at);
+    let event_id = brought_about_later.map_or(stretch.cause, |entry| entry.event_id);
     Ok(Some(EndCause { event_id, since: stretch.since.max(case.history().held_here_since(role)) }))
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     event::Entry,
-    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
+    identifier::{CommandId, PrisonerNumber},
     prisoner::{PomRole, PrisonerEvent, State},
 };
 
@@ -102,33 +102,6 @@ impl History {
     #[must_use]
     pub(super) fn before_command(&self, command_id: CommandId) -> Self {
         self.prefix_while(|entry| entry.command_id != command_id)
-    }
-
-    /// The entry that brought about `role`, which the case has now: since that one was recorded,
-    /// the same entry gave the role at any position of the log.
-    ///
-    /// It may be another entry than the one that gave the role: a void of the end of the role, or a
-    /// backdated entry through which an earlier merge takes the role over.
-    #[must_use]
-    pub fn origin_of(&self, role: &PomRole) -> Option<&Entry<PrisonerEvent>> {
-        self.origin_of_state(|state| {
-            state.roles().any(|held| {
-                (held.pom.staff_id, &held.prison, held.given_by) == (role.pom.staff_id, &role.prison, role.given_by)
-            })
-        })
-    }
-
-    /// The entry since which the log has had a POM in a role on the case, whichever entry gave the
-    /// role.
-    #[must_use]
-    pub fn origin_of_holder(&self, prison: &PrisonCode, staff_id: StaffId) -> Option<&Entry<PrisonerEvent>> {
-        self.origin_of_state(|state| state.roles().any(|held| held.pom.staff_id == staff_id && held.prison == *prison))
-    }
-
-    /// The first of the last entries after each of which `holds` was true of all that was recorded
-    /// by then.
-    fn origin_of_state(&self, holds: impl Fn(&State) -> bool) -> Option<&Entry<PrisonerEvent>> {
-        self.entries.iter().rev().take_while(|last| holds(&self.known_at_position(last.position).state())).last()
     }
 
     /// The time from which this case has `role`, which is now its own: the effective time of the

@@ -1,13 +1,18 @@
 //! The entry that brought about a role, which decides for how long the role is held.
 
-use domain::prisoner::PomRole;
+use domain::{
+    Entry,
+    prisoner::{History, PomRole, PrisonerEvent, RoleOrigins},
+};
+use proptest::prelude::*;
 
-use crate::{case::Case, merges::merge};
+use crate::{case::Case, merges::merge, properties::commands};
 
 /// The revisions of the entries that brought about the primary and the co-working role.
 fn origins(case: &Case) -> [Option<u64>; 2] {
     let state = case.history.state();
-    let origin_of = |role: &Option<PomRole>| case.history.origin_of(role.as_ref()?).map(|entry| entry.revision);
+    let origin_of =
+        |role: &Option<PomRole>| case.history.origins_of(role.as_ref()?).of_role.map(|entry| entry.revision);
     [origin_of(&state.primary_pom), origin_of(&state.coworking_pom)]
 }
 
@@ -44,4 +49,31 @@ fn a_role_originates_in_the_void_of_its_end_and_in_no_other_void() {
     assert_eq!(origins(&case), [Some(1), Some(6)], "the void of the end of the other role");
     case.read("03-08 inactive 101 | Deallocated\n03-09 void 7 | EntryVoided");
     assert_eq!(origins(&case), [Some(8), Some(6)]);
+}
+
+/// The first of the last entries after each of which the history had a role, as it was known then.
+fn origin_among_prefixes(history: &History, is_role: impl Fn(&PomRole) -> bool) -> Option<&Entry<PrisonerEvent>> {
+    let has_role =
+        |last: &&Entry<PrisonerEvent>| history.known_at_position(last.position).state().roles().any(&is_role);
+    history.entries().iter().rev().take_while(has_role).last()
+}
+
+proptest! {
+    #[test]
+    fn origins_agree_with_what_was_known_at_each_position(commands in commands()) {
+        let mut case = Case::new("A1234BC");
+        for (effective_at, command) in commands {
+            let _ = case.give(effective_at, &command);
+            let history = &case.history;
+            for role in history.state().roles() {
+                let is_of_holder =
+                    |held: &PomRole| held.pom.staff_id == role.pom.staff_id && held.prison == role.prison;
+                let expected = RoleOrigins {
+                    of_role: origin_among_prefixes(history, |held| is_of_holder(held) && held.given_by == role.given_by),
+                    of_holder: origin_among_prefixes(history, is_of_holder),
+                };
+                prop_assert_eq!(history.origins_of(role), expected);
+            }
+        }
+    }
 }

@@ -117,7 +117,8 @@ fn cause(
 ) -> domain::identifier::EventId {
     let position = roster.entries().iter().rev().find(|entry| entry.event_id == status_event);
     case.history
-        .origin_of(role)
+        .origins_of(role)
+        .of_role
         .filter(|entry| Some(entry.position) > position.map(|entry| entry.position))
         .map_or(status_event, |entry| entry.event_id)
 }
