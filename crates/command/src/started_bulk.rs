@@ -3,10 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, Weak},
 };
 
 use domain::{
@@ -15,14 +12,28 @@ use domain::{
 };
 use event_log::lock;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex as TurnMutex, MutexGuard as TurnGuard};
 
 /// A bulk reallocation that has started.
 pub(crate) struct StartedBulk {
     /// Its cases.
     pub(crate) numbers: Vec<PrisonerNumber>,
     refused: Mutex<HashMap<PrisonerNumber, Refusal>>,
-    /// Whether the log lacks a refusal.
-    is_unsaved: AtomicBool,
+    /// How many refusals the log has. A try holds it while it saves them.
+    saved_count: TurnMutex<usize>,
+}
+
+/// The turn of a try to have the log keep the refusals. One that is dropped before its end leaves
+/// them to the next try.
+pub(crate) struct SaveTurn<'a> {
+    saved_count: TurnGuard<'a, usize>,
+}
+
+impl SaveTurn<'_> {
+    /// Notes that the log has so many refusals.
+    pub(crate) fn end(mut self, count: usize) {
+        *self.saved_count = count;
+    }
 }
 
 /// A bulk as the log keeps it.
@@ -44,7 +55,7 @@ struct SavedRefusal {
 
 impl StartedBulk {
     pub(crate) fn new(numbers: Vec<PrisonerNumber>) -> Self {
-        Self { numbers, refused: Mutex::default(), is_unsaved: AtomicBool::new(false) }
+        Self { numbers, refused: Mutex::default(), saved_count: TurnMutex::default() }
     }
 
     /// A bulk that [`Self::save`] wrote. A refusal by a rule that this program does not know is
@@ -56,8 +67,8 @@ impl StartedBulk {
             let SavedRefusal { number, sentence, later_entry, survivor, .. } = saved;
             Some((number, Refusal { rule: *rule, sentence, later_entry, survivor }))
         };
-        let refused = Mutex::new(refused.into_iter().filter_map(refusal).collect());
-        Ok(Self { numbers, refused, is_unsaved: AtomicBool::new(false) })
+        let refused: HashMap<_, _> = refused.into_iter().filter_map(refusal).collect();
+        Ok(Self { numbers, saved_count: TurnMutex::new(refused.len()), refused: Mutex::new(refused) })
     }
 
     /// # Panics
@@ -78,16 +89,27 @@ impl StartedBulk {
         lock(&self.refused).get(number).cloned()
     }
 
-    /// Remembers why a case was not moved.
+    /// Remembers why a case was not moved. The first refusal of a case is the one that counts.
     pub(crate) fn refuse(&self, number: PrisonerNumber, refusal: Refusal) {
-        if lock(&self.refused).insert(number, refusal).is_none() {
-            self.is_unsaved.store(true, Ordering::Relaxed);
-        }
+        lock(&self.refused).entry(number).or_insert(refusal);
     }
 
-    /// Whether there are refusals that were not taken to be saved.
-    pub(crate) fn take_unsaved(&self) -> bool {
-        self.is_unsaved.swap(false, Ordering::Relaxed)
+    /// Takes over the refusals that the log has. They come first: another service has answered with
+    /// them.
+    pub(crate) fn add_refusals(&self, saved: &Self) {
+        lock(&self.refused).extend(lock(&saved.refused).drain());
+    }
+
+    /// The number of cases that were refused.
+    pub(crate) fn refusal_count(&self) -> usize {
+        lock(&self.refused).len()
+    }
+
+    /// The turn to save the refusals; `None` once the log has them all. Waits while another try
+    /// saves them: no try is answered before they are durable.
+    pub(crate) async fn take_save_turn(&self) -> Option<SaveTurn<'_>> {
+        let saved_count = self.saved_count.lock().await;
+        (self.refusal_count() > *saved_count).then_some(SaveTurn { saved_count })
     }
 }
 
@@ -107,5 +129,58 @@ impl RunningBulks {
         let bulk = Arc::new(bulk);
         running.insert(command_id, Arc::downgrade(&bulk));
         bulk
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::poll;
+    use tokio::pin;
+
+    use super::*;
+
+    fn number(text: &str) -> PrisonerNumber {
+        text.parse().expect("a prisoner number")
+    }
+
+    fn refusal(rule: Rule) -> Refusal {
+        Refusal { rule, sentence: rule.code().to_owned(), later_entry: None, survivor: None }
+    }
+
+    fn started() -> StartedBulk {
+        StartedBulk::new(["A0001AA", "A0002AA"].map(number).to_vec())
+    }
+
+    #[tokio::test]
+    async fn a_try_waits_until_the_refusals_of_another_are_saved_and_saves_them_where_that_fails() {
+        let bulk = started();
+        assert!(bulk.take_save_turn().await.is_none(), "nothing to save");
+        bulk.refuse(number("A0001AA"), refusal(Rule::PomNotHolder));
+        let failing = bulk.take_save_turn().await.expect("a turn");
+        let second = bulk.take_save_turn();
+        pin!(second);
+        assert!(poll!(&mut second).is_pending(), "answered before the refusal was durable");
+        drop(failing);
+        let second = second.await.expect("the turn that failed is left to the next try");
+        second.end(1);
+        assert!(bulk.take_save_turn().await.is_none(), "saved twice");
+        bulk.refuse(number("A0002AA"), refusal(Rule::PomNotHolder));
+        assert!(bulk.take_save_turn().await.is_some(), "one refusal more");
+    }
+
+    #[tokio::test]
+    async fn refusals_of_two_services_add_up_and_the_saved_ones_count() {
+        let (one, other) = (started(), started());
+        one.refuse(number("A0001AA"), refusal(Rule::PomNotHolder));
+        for text in ["A0001AA", "A0002AA"] {
+            other.refuse(number(text), refusal(Rule::PomNotActive));
+        }
+        other.refuse(number("A0002AA"), refusal(Rule::NotAllocated));
+        let saved = StartedBulk::restore(&one.save()).expect("a saved bulk");
+        assert!(saved.take_save_turn().await.is_none(), "the log has them");
+        other.add_refusals(&saved);
+        let both = StartedBulk::restore(&other.save()).expect("a saved bulk");
+        let rules = ["A0001AA", "A0002AA"].map(|text| both.refusal(&number(text)).map(|refusal| refusal.rule));
+        assert_eq!(rules, [Some(Rule::PomNotHolder), Some(Rule::PomNotActive)]);
     }
 }

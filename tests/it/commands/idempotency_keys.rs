@@ -374,4 +374,27 @@ mod log_in_postgres {
         }
         assert_eq!(ledger.event_count().await, count);
     }
+    /// Of two services that try a bulk at once, one may be refused a case that the other then
+    /// moves.
+    #[tokio::test]
+    async fn a_case_that_a_bulk_has_moved_is_answered_as_moved_whatever_another_try_was_refused() {
+        require_log_in_postgres();
+        let ledger = Ledger::start().await;
+        ledger.case("A0001AA", SHAH).await;
+        let (key, path) = (new_key(), "/prisons/LEI/reallocations");
+        let body =
+            json!({"fromStaffId": SHAH, "toStaffId": NOVAK, "reason": "Leaving", "prisonerNumbers": ["A0001AA"]});
+        let first = ledger.send(Method::POST, path, &key, &body).await;
+        assert_eq!(first.body["accepted"][0]["prisonerNumber"], "A0001AA", "{}", first.text);
+        let (log, command_id) = (ledger.database.log().await, CommandId(key.parse().expect("a key")));
+        let mut spent = log.spent_key(command_id).await.expect("read").expect("spent");
+        let mut saved: Value = serde_json::from_str(spent.answer.as_deref().expect("an answer")).expect("JSON");
+        saved["refused"] = json!([{"number": "A0001AA", "code": "pom-not-active", "sentence": "Not active."}]);
+        spent.answer = Some(saved.to_string());
+        log.replace_answer(command_id, spent).await.expect("saved");
+        let ledger = ledger.kill_and_restart().await;
+        let count = ledger.event_count().await;
+        assert_eq!(ledger.send(Method::POST, path, &key, &body).await.text, first.text);
+        assert_eq!(ledger.event_count().await, count);
+    }
 }

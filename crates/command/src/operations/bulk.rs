@@ -70,11 +70,34 @@ pub(crate) async fn reallocate(service: &Service, bulk: &BulkReallocation) -> Re
     };
     let outcome = move_cases(service, bulk, &started, moves).await;
     // Before the answer, which a repeat must get again.
-    if started.take_unsaved() {
-        let spent = SpentKey { request: bulk.request_digest.as_str().to_owned(), answer: Some(started.save()) };
-        service.log().replace_answer(bulk.command_id, spent).await?;
+    save_refusals(service, bulk, &started).await?;
+    let BulkOutcome { accepted, refused } = outcome?;
+    let as_saved = |(number, refusal)| {
+        let saved = started.refusal(&number).unwrap_or(refusal);
+        (number, saved)
+    };
+    Ok(BulkOutcome { accepted, refused: refused.into_iter().map(as_saved).collect() })
+}
+
+/// Has the log keep the refusals of all tries, those that another service has saved included.
+/// Two services that save at the same moment do not see each other: the log then has the refusals
+/// of the later one, and a repeat tries the other's cases once more.
+async fn save_refusals(service: &Service, bulk: &BulkReallocation, started: &StartedBulk) -> Result<(), CommandError> {
+    let Some(turn) = started.take_save_turn().await else { return Ok(()) };
+    if let Some(spent) = service.spent_key(bulk.command_id).await? {
+        started.add_refusals(&restore(bulk, spent)?);
     }
-    outcome
+    let count = started.refusal_count();
+    let spent = SpentKey { request: bulk.request_digest.as_str().to_owned(), answer: Some(started.save()) };
+    service.log().replace_answer(bulk.command_id, spent).await?;
+    turn.end(count);
+    Ok(())
+}
+
+/// The bulk as its key has it.
+fn restore(bulk: &BulkReallocation, spent: SpentKey) -> Result<StartedBulk, CommandError> {
+    let saved = answer_of(spent, bulk.command_id, &bulk.request_digest)?;
+    StartedBulk::restore(&saved).map_err(|error| CommandError::Broken(Arc::new(error)))
 }
 
 /// Goes on with a bulk that has started, on the cases that it had then.
@@ -83,9 +106,7 @@ async fn resume(
     bulk: &BulkReallocation,
     spent: SpentKey,
 ) -> Result<(Arc<StartedBulk>, Vec<CaseMove>), CommandError> {
-    let saved = answer_of(spent, bulk.command_id, &bulk.request_digest)?;
-    let started = StartedBulk::restore(&saved).map_err(|error| CommandError::Broken(Arc::new(error)))?;
-    let started = service.running_bulks().share(bulk.command_id, started);
+    let started = service.running_bulks().share(bulk.command_id, restore(bulk, spent)?);
     let moves = moves_of(service, bulk, true, started.numbers.clone()).await?;
     Ok((started, moves))
 }
@@ -129,10 +150,7 @@ async fn move_cases(
     let mut outcome = BulkOutcome::default();
     let mut cases = stream::iter(moves)
         .map(|case| async move {
-            let result = match started.refusal(&case.number) {
-                Some(refusal) => Err(refusal.into()),
-                None => service.execute(request_for(bulk, &case)).await,
-            };
+            let result = move_case(service, bulk, started, &case).await;
             (case.number, result)
         })
         .buffered(CONCURRENT_MAX);
@@ -147,6 +165,22 @@ async fn move_cases(
         }
     }
     Ok(outcome)
+}
+
+/// Moves a case, unless it was refused. A move that the stream has comes first: a try on another
+/// service may have moved a case that this one was refused.
+async fn move_case(
+    service: &Service,
+    bulk: &BulkReallocation,
+    started: &StartedBulk,
+    case: &CaseMove,
+) -> Result<Outcome, CommandError> {
+    if let Some(refusal) = started.refusal(&case.number)
+        && service.case_now(&case.number).await?.read().request_digest(case.command_id).is_none()
+    {
+        return Err(refusal.into());
+    }
+    service.execute(request_for(bulk, case)).await
 }
 
 /// A case of a bulk, and the id of the command that moves it.
