@@ -301,7 +301,11 @@ impl Cluster {
     fn lock_for_server(&self, socket_dir: &Path) -> anyhow::Result<Option<File>> {
         let lock = data_dir::open_lock(&self.data_dir, "postgres-server")?;
         match lock.try_lock() {
-            Ok(()) => Ok((!has_listener(&socket_dir.join(SOCKET_NAME))).then_some(lock)),
+            Ok(()) => {
+                let socket = socket_dir.join(SOCKET_NAME);
+                let is_used = has_listener(&socket).with_context(|| format!("try to reach {}", socket.display()))?;
+                Ok((!is_used).then_some(lock))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error).context("take the lock of the Postgres server"),
         }

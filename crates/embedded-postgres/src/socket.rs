@@ -1,24 +1,33 @@
 //! Asks whether a server listens on a socket, without waiting for it.
 
-use std::{os::unix::net::UnixStream, path::Path, sync::mpsc, thread, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    path::Path,
+};
 
-/// How long a client may wait to be connected before it counts as connected. Without a server, or
-/// with one whose queue has room, it does not wait.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
+use tokio::{net::UnixStream, runtime};
 
 /// Whether a server listens on the socket. One that takes no connections, because it is stopped or
 /// its queue is full, listens as well: a client that waited for it could wait for ever.
-pub(crate) fn has_listener(path: &Path) -> bool {
-    let (answer, answered) = mpsc::channel();
-    let path = path.to_owned();
-    // The thread may outlive the question, and ends with the server.
-    thread::spawn(move || answer.send(UnixStream::connect(path).is_ok()));
-    answered.recv_timeout(CONNECT_TIME_MAX).unwrap_or(true)
+///
+/// The caller must be on a thread that may block.
+///
+/// # Errors
+/// The machine has no room for another socket, and does not answer.
+pub(crate) fn has_listener(path: &Path) -> io::Result<bool> {
+    // Tokio's sockets do not wait, which the standard library's do until the queue has room.
+    let connected = runtime::Builder::new_current_thread().enable_io().build()?.block_on(UnixStream::connect(path));
+    Ok(match connected {
+        Ok(_) => true,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::UnixSocket;
+    use std::fs;
+
+    use tokio::{net::UnixSocket, task::spawn_blocking};
 
     use super::*;
 
@@ -27,17 +36,27 @@ mod tests {
     async fn a_server_that_takes_no_connections_is_one_that_listens() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("socket");
-        assert!(!has_listener(&path), "there is no socket");
+        let is_heard = async || {
+            let path = path.clone();
+            spawn_blocking(move || has_listener(&path)).await.expect("no panic").expect("an answer")
+        };
+        assert!(!is_heard().await, "there is no socket");
         let socket = UnixSocket::new_stream().expect("a socket");
         socket.bind(&path).expect("bind");
-        assert!(!has_listener(&path), "a socket on which no server listens yet");
+        assert!(!is_heard().await, "a socket on which no server listens yet");
         let server = socket.listen(1).expect("listen");
         let mut clients = Vec::new();
-        while let Ok(client) = tokio::net::UnixStream::connect(&path).await {
+        while let Ok(client) = UnixStream::connect(&path).await {
             clients.push(client);
         }
-        assert!(!clients.is_empty() && has_listener(&path), "the queue is full");
+        assert!(!clients.is_empty() && is_heard().await, "the queue is full");
+        let tasks = || fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+        let before = tasks();
+        for _ in 0..20 {
+            assert!(is_heard().await, "the queue is full");
+        }
+        assert!(tasks() < before + 20, "each question leaves a thread behind");
         drop((server, clients));
-        assert!(!has_listener(&path), "the socket of a dead server");
+        assert!(!is_heard().await, "the socket of a dead server");
     }
 }
