@@ -260,6 +260,7 @@ impl Projector<'_> {
         let options = schema::as_owner(&self.options).await?;
         let mut connection = PgConnection::connect_with(&options).await?;
         schema::migrate_on(&mut connection).await?;
+        stopped_rebuild::drop_former_table(&mut connection).await?;
         schema::choose(&mut connection, SCHEMA).await?;
         // Before they are taken over: a projector of their own log may be about to go on with them.
         check_is_of(read_checkpoint(&mut connection).await?, &self.log).await?;

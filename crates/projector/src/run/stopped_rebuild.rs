@@ -59,6 +59,21 @@ pub(super) async fn remember(
     Ok(transaction.commit().await?)
 }
 
+/// Drops a table of the form that it once had, without the event: a rebuild finds the streams anew.
+pub(super) async fn drop_former_table(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let is_former: bool = sqlx::query_scalar(
+        "SELECT to_regclass($1) IS NOT NULL
+            AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'position')",
+    )
+    .bind(format!("{SCHEMA}.{TABLE}"))
+    .fetch_one(&mut *connection)
+    .await?;
+    if is_former {
+        sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE IF EXISTS {SCHEMA}.{TABLE}"))).execute(connection).await?;
+    }
+    Ok(())
+}
+
 /// The streams for which a rebuild as this program's version stopped.
 pub(super) async fn read(connection: &mut PgConnection) -> Result<Vec<StreamAside>, sqlx::Error> {
     if !schema::has_table(connection, TABLE).await? {

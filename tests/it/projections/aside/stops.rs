@@ -79,8 +79,16 @@ async fn an_automatic_rebuild_that_would_lose_a_case_stops_and_the_old_views_ser
     // A supervisor may start the program again and again, and other cases move on meanwhile. Only
     // another version of the program begins the rebuild once more.
     let other_version = "UPDATE views.stopped_rebuild SET version = version - 1";
-    for (before, rebuilds, letter) in [("", true, "A"), ("", false, "B"), (other_version, true, "C"), ("", false, "D")]
-    {
+    // An earlier program remembered less.
+    let former = "ALTER TABLE views.stopped_rebuild DROP COLUMN position";
+    for (before, rebuilds, letter) in [
+        ("", true, "A"),
+        ("", false, "B"),
+        (other_version, true, "C"),
+        ("", false, "D"),
+        (former, true, "E"),
+        ("", false, "F"),
+    ] {
         execute(&database.pool, before).await;
         let (stopped, read) = stop(&ledger.log, &database.pool).await;
         assert!(stopped.contains(&format!("`CommunityManagerAssigned` at position {position}")), "{stopped}");
