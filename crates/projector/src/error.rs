@@ -48,6 +48,12 @@ pub enum ProjectorError {
         /// The event's type.
         event_type: String,
     },
+    /// Postgres takes the rows of each stream alone that it refused in a rebuild.
+    #[error(
+        "write the views: Postgres refused the rows of more than {STREAMS_ASIDE_MAX} cases and prisons in a rebuild, and \
+         takes those of each alone"
+    )]
+    RefusedTogether,
     /// A view that was built alone does not fit beside the others.
     #[error(
         "write the view: Postgres takes the rows of other cases and prisons than in the serving views: rebuild all views"
@@ -74,6 +80,7 @@ impl ProjectorError {
             Self::Log(LogError::Unavailable(_))
             | Self::TooManyAside { .. }
             | Self::AsideInRebuild { .. }
+            | Self::RefusedTogether
             | Self::OtherLog { .. }
             | Self::Fenced { .. }
             | Self::LockLost(_) => false,

@@ -95,6 +95,7 @@ impl Projector<'_> {
                 let projection = live.project(connection, checkpoint, std::mem::replace(&mut events, rest));
                 with_timeout(BATCH_MAX, projection).await?;
                 drop(batch);
+                *self.stop.lock().await = None;
                 self.report_running(*checkpoint, &live);
                 // Finding out may take reading the events that the views lack, so it is not asked
                 // again before those are projected.

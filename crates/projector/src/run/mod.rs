@@ -108,6 +108,7 @@ pub async fn run(
         status: &status,
         batch: Mutex::default(),
         look: Mutex::default(),
+        stop: Mutex::default(),
     };
     let between_batches = async {
         shutdown.await;
@@ -128,17 +129,20 @@ pub async fn run(
         }
         Some(stopped) => {
             report_stopped(&status, &stopped.reason);
+            log_stopped(&stopped.reason);
             Err(stopped)
         }
     }
 }
 
-/// Reports that the projector has stopped, and logs it once however often it looks again.
+/// Reports that the projector has stopped.
 fn report_stopped(status: &watch::Sender<Status>, reason: &str) {
     let stopped = Status::Stopped { reason: reason.to_owned() };
-    if status.send_if_modified(|status| std::mem::replace(status, stopped.clone()) != stopped) {
-        tracing::error!(reason, "the projector has stopped: {reason}");
-    }
+    status.send_if_modified(|status| std::mem::replace(status, stopped.clone()) != stopped);
+}
+
+fn log_stopped(reason: &str) {
+    tracing::error!(reason, "the projector has stopped: {reason}");
 }
 
 /// The pool's way to the database, with settings by which the server soon notices that this program
@@ -167,6 +171,18 @@ struct Projector<'a> {
     batch: Mutex<()>,
     /// Its last look at the streams that Postgres refuses.
     look: Mutex<Look>,
+    /// Its last stop; absent once it has gone on.
+    stop: Mutex<Option<Stop>>,
+}
+
+/// A stop at streams that Postgres refuses.
+#[derive(Debug)]
+struct Stop {
+    /// The reason that was logged. The status may have been another since, as another projector
+    /// that has stopped takes the lock for its looks as well.
+    reason: String,
+    /// The pause before the next look.
+    look_pause: Duration,
 }
 
 /// A look at the streams that Postgres refuses.
@@ -191,7 +207,7 @@ struct Extent {
 
 impl Projector<'_> {
     async fn until_stopped(&self) -> FatalStop {
-        let (mut pause, mut look_pause) = (RETRY_MIN, RETRY_MIN);
+        let mut pause = RETRY_MIN;
         loop {
             let begun = Instant::now();
             let Err(error) = self.session().await;
@@ -207,7 +223,13 @@ impl Projector<'_> {
             }
             if error.is_mended_by_events() {
                 report_stopped(self.status, &reason);
-                self.wait_for_change(&mut look_pause).await;
+                let mut stop = self.stop.lock().await;
+                let stop = stop.get_or_insert_with(|| Stop { reason: String::new(), look_pause: RETRY_MIN });
+                if stop.reason != reason {
+                    log_stopped(&reason);
+                    stop.reason = reason;
+                }
+                self.wait_for_change(&mut stop.look_pause).await;
                 continue;
             }
             if begun.elapsed() > RETRY_RESET {

@@ -91,6 +91,8 @@ impl Projector<'_> {
                         stopped_rebuild::try_alone(&self.log, to, &next, &streams, connection).await
                     };
                     return Err(match tried.await {
+                        // Nothing is left that an event could mend.
+                        Ok(aside) if aside.is_empty() => ProjectorError::RefusedTogether,
                         Ok(aside) => stop(reason, &aside, &next, connection, *checkpoint).await,
                         Err(error) => {
                             warn_not_remembered(&error);
@@ -114,6 +116,7 @@ impl Projector<'_> {
         }
         tracing::info!(position = filled.position, "the views are rebuilt up to position {}", filled.position);
         suspects.clear();
+        *self.stop.lock().await = None;
         *checkpoint = filled;
         Ok(())
     }
