@@ -29,7 +29,7 @@ impl PostgresLog {
     }
 }
 
-/// The use of a key, today or yesterday.
+/// The use of a key, today or yesterday; or tomorrow, by a clock that was ahead.
 pub(crate) async fn find(pool: &PgPool, key: CommandId) -> Result<Option<SpentKey>, LogError> {
     let statement = sqlx::query_as(
         "SELECT spent.request, spent.answer

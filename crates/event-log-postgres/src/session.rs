@@ -197,14 +197,23 @@ impl WriterSession {
     }
 
     /// Removes some keys of which the time is over, where that is due: as many at a time as do not
-    /// keep the next batch waiting. It stays due until none is left.
+    /// keep the next batch waiting. It stays due until none is left, or Postgres refuses.
+    ///
+    /// # Errors
+    /// The connection is of no more use.
     pub(crate) async fn remove_old_keys(&mut self) -> Result<(), sqlx::Error> {
         if self.keys_spent < REMOVAL_PERIOD {
             return Ok(());
         }
-        let removed: i64 = sqlx::query_scalar("SELECT log.remove_old_keys()").fetch_one(&mut self.connection).await?;
-        if removed == 0 {
-            self.keys_spent = 0;
+        let removed = sqlx::query_scalar("SELECT log.remove_old_keys()").fetch_one(&mut self.connection).await;
+        match removed {
+            Ok(0_i64) => self.keys_spent = 0,
+            Ok(_) => {}
+            Err(sqlx::Error::Database(error)) => {
+                tracing::warn!(%error, "cannot remove old idempotency keys from the event log: {error}");
+                self.keys_spent = 0;
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -150,6 +150,32 @@ async fn appends_remove_all_old_keys() {
     .await;
 }
 
+/// A session that was given up for each failure would try again at once.
+#[tokio::test]
+async fn a_removal_of_old_keys_that_fails_is_not_tried_again_with_each_append() {
+    let (database, log) = empty_log().await;
+    // A sequence keeps its numbers where the transaction fails.
+    let fail = "CREATE SEQUENCE public.tries;
+                CREATE OR REPLACE FUNCTION log.remove_old_keys(OUT removed bigint) LANGUAGE plpgsql AS $$
+                BEGIN
+                    PERFORM nextval('public.tries');
+                    RAISE EXCEPTION 'no';
+                END $$";
+    execute(&database.pool, fail).await.expect("a function that fails");
+    let [key] = new_keys();
+    let stream = contract::made_up_stream(key.0, 0);
+    for number in 0..6_u64 {
+        let expected = number.checked_sub(1).map_or(NoStream, Exact);
+        let events = vec![contract_event(key.0, number as usize)];
+        log.append_with_key(&stream, expected, events, key).await.expect("append");
+    }
+    let tries: Option<i64> = sqlx::query_scalar("SELECT pg_sequence_last_value('public.tries')")
+        .fetch_one(&database.pool)
+        .await
+        .expect("count the tries");
+    assert_eq!(tries, Some(1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_spent_while_others_append_and_old_keys_are_removed() {
     let (database, log) = empty_log().await;
