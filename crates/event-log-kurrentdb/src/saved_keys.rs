@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use domain::identifier::{CommandId, EventId};
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use event_log::{Bookmark, LogError, Snapshot, error_chain};
 
@@ -34,15 +35,24 @@ struct SavedKeys {
 impl Store {
     /// Saves the keys of events, if there are new ones.
     pub(crate) async fn save_keys(self: &Arc<Self>) -> Result<(), LogError> {
-        let Some((keys, end)) = self.keys.unsaved() else { return Ok(()) };
+        let store = Arc::clone(self);
+        // There may be hundreds of thousands.
+        let encoded = spawn_blocking(move || store.encode_unsaved_keys()).await;
+        let Some(snapshot) = encoded.map_err(|error| LogError::Unavailable(error.into()))?? else { return Ok(()) };
+        // Otherwise another service saves some, and may fail.
+        if self.save_snapshot(NAME, &snapshot).await? {
+            self.keys.mark_saved(snapshot.position);
+        }
+        Ok(())
+    }
+
+    fn encode_unsaved_keys(&self) -> Result<Option<Snapshot>, LogError> {
+        let Some((keys, end)) = self.keys.unsaved() else { return Ok(None) };
         let keys = keys.into_iter().map(|RecordedKey { key, stream, at }| (key, at, stream)).collect();
         let Bookmark { position, event_id, recorded_at } = end;
         let saved = SavedKeys { format: FORMAT, position, event_id, recorded_at, keys };
         let content = serde_json::to_vec(&saved).map_err(|error| LogError::Unavailable(error.into()))?;
-        self.save_snapshot(NAME, &Snapshot { position, content: content.into() }).await?;
-        // Where another service has saved newer ones, they are as good.
-        self.keys.mark_saved(position);
-        Ok(())
+        Ok(Some(Snapshot { position, content: content.into() }))
     }
 
     /// Takes the keys that were saved, if they are of this log.

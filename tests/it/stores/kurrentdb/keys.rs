@@ -3,8 +3,17 @@
 
 use domain::identifier::CommandId;
 use event_log::{KeySpending, NewEvent, Snapshot, SpentKey};
+use futures::stream::BoxStream;
+use tokio::time::timeout;
 
 use super::*;
+use crate::support::PATIENCE;
+
+/// Waits for the next item; one that does not come fails the test.
+async fn follow_on(followed: &mut BoxStream<'static, Result<FollowerItem, LogError>>) {
+    let next = timeout(PATIENCE, followed.next()).await;
+    next.expect("an item before patience ends").expect("a follower").expect("follow");
+}
 
 fn keyed_event(run: Uuid, number: usize, key: CommandId) -> Vec<NewEvent> {
     let mut event = contract_event(run, number);
@@ -29,7 +38,7 @@ async fn a_key_recorded_on_two_streams_by_two_processes_is_counted_by_each() {
         assert_eq!(log.key_collisions(), 0);
         let mut followed = log.follow_all(0);
         eventually("the key to be counted", async || {
-            followed.next().await.expect("a follower").expect("follow");
+            follow_on(&mut followed).await;
             (log.key_collisions() == 1).then_some(())
         })
         .await;
@@ -51,7 +60,7 @@ async fn a_follower_teaches_a_process_the_keys_of_others() {
     one.append_with_key(&stream(run, 0), NoStream, keyed_event(run, 0, key), key).await.expect("append");
     let mut followed = two.follow_all(0);
     let spent = eventually("the key", async || {
-        followed.next().await.expect("a follower").expect("follow");
+        follow_on(&mut followed).await;
         two.spent_key(key).await.expect("a key")
     })
     .await;
