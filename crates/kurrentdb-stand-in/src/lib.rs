@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `service` | the services of the protocol, by path |
 //! | `read` | reads and subscriptions |
+//! | `pace` | how many events a second an answer gives out |
 //! | `filter` | filters of `$all`, and how fast they search |
 //! | `write_rules` | the rules of writing: expected revisions, repeated ids, deleted streams |
 //! | `streams` | all events in memory, by stream |
@@ -26,13 +27,14 @@
 mod clock;
 mod filter;
 mod log;
+mod pace;
 mod read;
 mod requests;
 mod service;
 mod streams;
 mod write_rules;
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::Write as _, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -50,7 +52,7 @@ use log::{ClusterMember, Leader, Log};
 
 /// A test double of a KurrentDB server
 #[derive(Debug, Parser)]
-struct Arguments {
+pub struct Arguments {
     /// Address to listen on; port 0 takes a free port.
     #[arg(long, default_value = "127.0.0.1:2113")]
     listen: SocketAddr,
@@ -73,20 +75,38 @@ struct Arguments {
     /// How long an election of a leader takes.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
     election_ms: u64,
+    /// How long an append takes at least, as on a server whose disk needs this long for a flush.
+    /// Appends that come meanwhile are flushed together.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+    append_ms: u64,
+    /// How many events a second one read of `$all`, or one subscription to it, gives out at most.
+    /// Without it there is no limit.
+    #[arg(long, value_name = "EVENTS")]
+    read_rate: Option<NonZeroU32>,
 }
 
 /// Runs the server with the arguments of this process until it is killed.
 ///
 /// # Errors
+/// As [`run`].
+pub fn main() -> anyhow::Result<()> {
+    run(Arguments::parse())
+}
+
+/// Runs the server until this process ends.
+///
+/// # Errors
 /// It cannot listen, or cannot read its file of events or its certificate.
 #[tokio::main]
-pub async fn main() -> anyhow::Result<()> {
-    let Arguments { listen, data, user, certificate, key, nodes, election_ms } = Arguments::parse();
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { listen, data, user, certificate, key, nodes, election_ms, append_ms, read_rate } = arguments;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen {listen}"))?;
     let address = listener.local_addr()?;
     let is_member = !nodes.is_empty();
     let member = ClusterMember { address, election: Duration::from_millis(election_ms) };
-    let log = Log::open(&data, is_member.then_some(member)).with_context(|| format!("open {}", data.display()))?;
+    let flush = Duration::from_millis(append_ms);
+    let log = Log::open(&data, is_member.then_some(member), flush);
+    let log = log.with_context(|| format!("open {}", data.display()))?;
 
     let (end, ends) = watch::channel(());
     let (mut end_signal, mut resign_signal) =
@@ -115,7 +135,7 @@ pub async fn main() -> anyhow::Result<()> {
         tokio::spawn(report_lead(log.leader()));
     }
     let nodes = if is_member { nodes } else { vec![address] };
-    let routes = service::routes(Arc::new(service::ServerState { log, address, nodes, ends, user }));
+    let routes = service::routes(Arc::new(service::ServerState { log, address, nodes, ends, user, read_rate }));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     server.add_routes(Routes::from(routes)).serve_with_incoming(incoming).await.context("serve")
 }

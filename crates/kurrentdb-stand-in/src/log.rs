@@ -120,12 +120,14 @@ struct LogWriter {
     leader: watch::Sender<Leader>,
     /// Absent where the server is not a node of a cluster.
     member: Option<ClusterMember>,
+    /// How long a flush takes at least.
+    flush_time: Duration,
 }
 
 impl Log {
     /// Opens or makes the file, and starts the writing thread. A server that is not a node of a
-    /// cluster leads from now on.
-    pub fn open(path: &Path, member: Option<ClusterMember>) -> anyhow::Result<Self> {
+    /// cluster leads from now on. A flush takes at least `flush_time`.
+    pub fn open(path: &Path, member: Option<ClusterMember>, flush_time: Duration) -> anyhow::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let flushed = Arc::new(RwLock::new(AllStreams::default()));
         let (announce, grown) = watch::channel(());
@@ -141,6 +143,7 @@ impl Log {
             announce,
             leader,
             member,
+            flush_time,
         };
         writer.take_in()?;
         if member.is_none() {
@@ -380,8 +383,10 @@ impl LogWriter {
     /// Flushes all events to the disk and shows them to readers.
     fn flush(&mut self) -> anyhow::Result<()> {
         if !self.events.is_empty() {
+            let started = Instant::now();
             self.file.write_all(&self.bytes)?;
             self.file.sync_data()?;
+            std::thread::sleep(self.flush_time.saturating_sub(started.elapsed()));
             self.bytes.clear();
             self.show();
         }

@@ -1,6 +1,6 @@
 //! Reads and subscriptions: pages of events, turned into the messages of an answer.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use kurrentdb_protocol::{
     AllStart, Checkpoint, EventPosition, FilterOption, PointReached, Position, ReadContent, ReadCount, ReadEvent,
@@ -15,6 +15,7 @@ use crate::{
     clock,
     filter::{ReadFilter, SEARCHED_STREAM, charge_search, searched_event},
     log::Log,
+    pace::Pace,
     requests::{not_given, stream_deleted, stream_name, uuid_from_server},
     streams::{AllStreams, EventRecord, StreamLookup},
 };
@@ -32,12 +33,15 @@ const ANSWER_BUFFER: usize = 64;
 /// The messages of an answer, as they are made.
 pub type AnswerReceiver = mpsc::Receiver<Result<ReadResp, Status>>;
 
-/// Starts to answer a request. Subscriptions end without an error when `ends` changes.
-pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions) -> AnswerReceiver {
+/// Starts to answer a request. Subscriptions end without an error when `ends` changes. Reads of
+/// `$all` give out at most `rate` events a second.
+pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions, rate: Option<NonZeroU32>) -> AnswerReceiver {
     let (messages, answer) = mpsc::channel(ANSWER_BUFFER);
     tokio::spawn(async move {
-        let out =
-            AnswerSender { messages, uuid_as_text: options.uuid_option.is_some_and(|option| option.text.is_some()) };
+        let uuid_as_text = options.uuid_option.is_some_and(|option| option.text.is_some());
+        let is_all = matches!(options.from, Some(ReadFrom::All(_)));
+        let pace = rate.filter(|_| is_all).map(Pace::new);
+        let out = AnswerSender { messages, uuid_as_text, pace };
         if let Err(status) = read(&log, ends, options, &out).await {
             // The client may be gone.
             let _ = out.messages.send(Err(status)).await;
@@ -410,6 +414,7 @@ fn point_reached((commit_position, prepare_position): (u64, u64)) -> PointReache
 struct AnswerSender {
     messages: mpsc::Sender<Result<ReadResp, Status>>,
     uuid_as_text: bool,
+    pace: Option<Pace>,
 }
 
 impl AnswerSender {
@@ -419,6 +424,9 @@ impl AnswerSender {
     }
 
     async fn send_event(&self, event: &EventRecord) -> Result<(), Status> {
+        if let Some(pace) = &self.pace {
+            pace.wait().await;
+        }
         let content_type = if event.is_json { "application/json" } else { "application/octet-stream" };
         let id = Uuid::from_slice(&event.id).expect("an id that was written as one");
         let metadata = [

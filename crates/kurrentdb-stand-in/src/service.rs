@@ -1,6 +1,6 @@
 //! The services of the protocol: the handler of each path, and the answers that outcomes get.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{
     Router,
@@ -54,6 +54,8 @@ pub struct ServerState {
     pub ends: watch::Receiver<()>,
     /// The name and password of the only user that may read and write streams.
     pub user: Option<String>,
+    /// How many events a second one read of `$all` gives out at most.
+    pub read_rate: Option<NonZeroU32>,
 }
 
 type SharedServer = State<Arc<ServerState>>;
@@ -124,7 +126,7 @@ fn grpc<Answer: Message + 'static, Asked: Message + Default + 'static>() -> Grpc
 async fn read(State(server): SharedServer, request: HttpRequest) -> Response {
     let answer = service_fn(async |request: Request<ReadReq>| {
         let options = request.into_inner().options.ok_or_else(|| not_given("options"))?;
-        let answer = read::answer(server.log.clone(), server.ends.clone(), options);
+        let answer = read::answer(server.log.clone(), server.ends.clone(), options, server.read_rate);
         Ok(tonic::Response::new(receive(answer)))
     });
     grpc().server_streaming(answer, request).await.into_response()

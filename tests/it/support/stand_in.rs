@@ -68,6 +68,12 @@ impl StandIn {
         Self::start_with(Arc::new(directory), "127.0.0.1:0", arguments)
     }
 
+    /// Starts a stand-in with further arguments, such as those that make it slow.
+    pub fn start_with_arguments(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::start_with(Arc::new(DataDir::new()), "127.0.0.1:0", arguments)
+    }
+
     fn start_with(directory: Arc<DataDir>, listen: &str, arguments: Vec<String>) -> Self {
         let (server, address) = StandInProcess::start(listen, &directory.path().join("events"), &arguments);
         Self { address, arguments, server: Some(server), directory }

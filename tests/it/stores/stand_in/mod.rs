@@ -3,6 +3,7 @@
 
 mod appends;
 mod python;
+mod slow;
 mod streams;
 mod subscriptions;
 
