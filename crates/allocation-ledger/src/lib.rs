@@ -7,6 +7,7 @@
 //! | where is the ledger kept? | `stores` |
 //! | what runs when it serves, and how does it end? | [`serve`] |
 //! | what does every other subcommand do? | [`tools`] |
+//! | what is made on a server to try things out, and removed again? | [`trial`] |
 //!
 //! No rule of the business is here, no SQL about events or views, and no route but those of the
 //! program itself.
@@ -23,6 +24,7 @@ pub mod stdout;
 mod stores;
 pub mod temporary_directory;
 pub mod tools;
+pub mod trial;
 
 use std::process::ExitCode;
 

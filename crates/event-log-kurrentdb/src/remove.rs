@@ -11,13 +11,17 @@ use crate::{
     client::{CallError, NodeClient, ServerPosition},
     connection::in_time,
     log_reads::ReadEnd,
+    saved_keys,
     store::{Store, log_error},
     stored::STREAM_DELETED,
 };
 
-/// Deletes all streams of a log for good, and a snapshot, and answers how many streams of the log
-/// it has deleted. Only for a log that was made for a trial: no later write to these streams can
-/// succeed.
+/// The names of the snapshots that the store keeps for itself.
+const OWN_SNAPSHOTS: [&str; 1] = [saved_keys::NAME];
+
+/// Deletes all streams of a log for good, and its snapshots of these names, and answers how many
+/// streams of the log it has deleted. Only for a log that was made for a trial: no later write to
+/// these streams can succeed.
 ///
 /// Streams are deleted with a tombstone, because their names are never used again: the server then
 /// drops all of their events when it next scavenges. Of a stream that is deleted without one it
@@ -25,9 +29,11 @@ use crate::{
 ///
 /// # Errors
 /// [`LogError`], where the server is out of reach or refuses.
-pub async fn remove(log: &KurrentLog, snapshot_name: &str) -> Result<usize, LogError> {
+pub async fn remove(log: &KurrentLog, snapshots: &[&str]) -> Result<usize, LogError> {
     let store = &log.store;
-    store.remove_snapshot(snapshot_name).await?;
+    for name in OWN_SNAPSHOTS.iter().chain(snapshots) {
+        store.remove_snapshot(name).await?;
+    }
     let (mut streams, mut deleted) = (BTreeSet::new(), BTreeSet::new());
     let mut from = ServerPosition::default();
     loop {

@@ -15,7 +15,7 @@ use event_log::{Bookmark, LogError, Snapshot, error_chain};
 use crate::{keys::RecordedKey, store::Store};
 
 /// The snapshot's name.
-const NAME: &str = "keys";
+pub(crate) const NAME: &str = "keys";
 
 /// The number of the format. It rises with a change of [`SavedKeys`], or of which events have keys.
 const FORMAT: u32 = 1;

@@ -8,12 +8,12 @@ use clap::{Args, Subcommand};
 use event_log::{EventLog as _, SharedLog, contract};
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use event_log_postgres::PostgresLog;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    stores,
+    trial::{self, TrialDatabase},
 };
 
 /// The subcommands of `event-store`.
@@ -65,26 +65,16 @@ fn print_report(tried: &anyhow::Result<Option<contract::ContractReport>>) {
 }
 
 async fn check_postgres(check: &CheckSettings) -> anyhow::Result<contract::ContractReport> {
-    let server = stores::connect_options("the argument of `event-store check`", &check.url)?;
-    let mut connection = PgConnection::connect_with(&server).await.context("connect to the server")?;
-    // The events tried with are of no use to a ledger, so they must not come near one.
-    let database = format!("ledger_check_{}", Uuid::new_v4().simple());
-    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {database}")))
-        .execute(&mut connection)
-        .await
-        .context("make a database to try in: name a user who may (`ALTER ROLE … CREATEDB`)")?;
-    let report = unless_interrupted(try_in(server.database(&database))).await;
+    let database = TrialDatabase::create("the argument of `event-store check`", &check.url, "check").await?;
+    let report = unless_interrupted(try_in(&database.url())).await;
     // Printed now, as the check took minutes and cleaning up may fail.
     print_report(&report);
-    sqlx::query(AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)")))
-        .execute(&mut connection)
-        .await
-        .with_context(|| format!("drop the database {database}, which was made to try in: drop it by hand"))?;
+    database.remove().await?;
     report?.ok_or_else(|| interruption("the database tried in is dropped again"))
 }
 
-async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::ContractReport> {
-    let pool = PgPool::connect_with(database).await.context("connect to the database to try in")?;
+async fn try_in(database: &str) -> anyhow::Result<contract::ContractReport> {
+    let pool = PgPool::connect(database).await.context("connect to the database to try in")?;
     event_log_postgres::migrate(&pool).await.context("prepare an event log")?;
     // Two ways to one store, as two processes would have.
     let mut handles: Vec<SharedLog> = Vec::new();
@@ -99,7 +89,7 @@ async fn try_in(database: PgConnectOptions) -> anyhow::Result<contract::Contract
 
 async fn check_kurrentdb(check: &CheckSettings) -> anyhow::Result<contract::ContractReport> {
     let run = Uuid::new_v4();
-    let prefix = prefix_to_try_with(&check.stream_prefix, run);
+    let prefix = trial::stream_prefix("check", &check.stream_prefix, run);
     let open = || KurrentLog::new(&check.url, &prefix);
     // Two ways to one store, as two processes would have.
     let (one, other) = (open()?, open()?);
@@ -111,13 +101,6 @@ async fn check_kurrentdb(check: &CheckSettings) -> anyhow::Result<contract::Cont
         || format!("delete the streams tried with: delete those that begin with `{prefix}` or `.{prefix}` by hand");
     // An interrupted check may have appends under way, which make streams meanwhile.
     let snapshot = contract::snapshot_name(run);
-    while event_log_kurrentdb::remove(&one, &snapshot).await.with_context(by_hand)? > 0 {}
+    while event_log_kurrentdb::remove(&one, &[&snapshot]).await.with_context(by_hand)? > 0 {}
     report?.ok_or_else(|| interruption("the streams tried with are deleted again"))
-}
-
-/// A prefix that is not in use. It must not begin as that of a ledger on the server does, which
-/// would take the streams for its own.
-fn prefix_to_try_with(ledger: &StreamPrefix, run: Uuid) -> StreamPrefix {
-    let begin = if ledger.to_string().starts_with('c') { "trial" } else { "check" };
-    format!("{begin}-{}-", run.simple()).parse().expect("letters, digits and hyphens")
 }
