@@ -24,7 +24,7 @@ use tokio::{
 
 use event_log::lock;
 
-use crate::client::{CallError, Node, NodeClient, ServerAddress, connect_to_leader};
+use crate::client::{CallError, LeaderAddress, Node, NodeClient, ServerAddress, connect_to_leader};
 
 /// How long the server may be silent within one try. A healthy server needs a small part of it for
 /// any call.
@@ -106,6 +106,11 @@ impl ServerConnection {
     /// A client of the leader, for a call that ends by itself when the connection is lost.
     pub(crate) async fn client(&self) -> Result<NodeClient, CallError> {
         self.call(async |client| Ok(client)).await
+    }
+
+    /// How another client reaches the leader.
+    pub(crate) async fn leader(&self) -> Result<LeaderAddress, CallError> {
+        self.address.of_leader(&self.client().await?.node)
     }
 
     fn session(&self) -> Arc<Session> {

@@ -74,12 +74,15 @@ use event_log::{
 };
 
 use self::{
-    client::ServerAddress, connection::ServerConnection, revisions::RevisionCheck, store::Store,
+    client::ServerAddress,
+    connection::ServerConnection,
+    revisions::RevisionCheck,
+    store::{Store, log_error},
     wakeups::KurrentWakeups,
 };
 
 pub use self::{
-    client::InvalidUrl,
+    client::{InvalidUrl, LeaderAddress},
     ordered::KurrentOrderedWriter,
     remove::remove,
     stored::{InvalidPrefix, StreamPrefix},
@@ -113,6 +116,17 @@ impl KurrentLog {
         let store = Arc::new(Store::new(ServerConnection::new(address), prefix.clone()));
         let wakeups = Arc::new(KurrentWakeups::new(Arc::clone(&store)));
         Ok(Self { store, wakeups })
+    }
+
+    /// How another client than this store reaches the node that leads.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`], where no node that leads is reached, or the user may not read
+    /// `$all`.
+    pub async fn leader(&self) -> Result<LeaderAddress, LogError> {
+        // The node that a URL names is taken at its word until it refuses a call.
+        self.head().await?;
+        self.store.connection.leader().await.map_err(log_error)
     }
 }
 

@@ -1,8 +1,12 @@
 //! Finding the node that leads.
 
+use std::sync::Arc;
+
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use kurrentdb_protocol::NodeState;
+use rustls::ClientConfig;
 use tokio::time::timeout;
+use tonic::metadata::{Ascii, MetadataValue};
 
 use super::{CallError, Node, NodeClient, ServerAddress, connect::Connector};
 
@@ -12,6 +16,32 @@ pub(crate) struct LeaderConnection {
     /// The nodes of the cluster, to be asked when this one has gone; none where the URL names a
     /// single node.
     pub(crate) members: Vec<Node>,
+}
+
+/// How another client than the store reaches the node that leads, as the URL of the server says.
+#[derive(Debug, Clone)]
+pub struct LeaderAddress {
+    /// A name or an address, an IPv6 address without brackets.
+    pub host: String,
+    /// `HOST:PORT`, as in a URL.
+    pub authority: String,
+    /// Absent where the connection is not encrypted.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// The header that names the user, where the URL does.
+    pub authorization: Option<MetadataValue<Ascii>>,
+}
+
+impl ServerAddress {
+    /// Says how to reach one of the nodes.
+    pub(crate) fn of_leader(&self, node: &Node) -> Result<LeaderAddress, CallError> {
+        let tls = self.tls.as_ref().map(|settings| settings.client_config().map(Arc::new)).transpose();
+        Ok(LeaderAddress {
+            host: node.host.clone(),
+            authority: node.to_string(),
+            tls: tls.map_err(CallError::Unreached)?,
+            authorization: self.authorization.clone(),
+        })
+    }
 }
 
 /// Connects to the node that leads: to `leader`, where another node has named it. A URL that names

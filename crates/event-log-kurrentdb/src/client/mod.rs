@@ -40,7 +40,7 @@ use uuid::Uuid;
 
 use self::{connect::Connector, tls::TlsSettings};
 
-pub use self::address::InvalidUrl;
+pub use self::{address::InvalidUrl, leader::LeaderAddress};
 pub(crate) use self::{
     address::{Node, SCHEMES, ServerAddress},
     batch::BatchCall,
@@ -129,6 +129,7 @@ pub(crate) enum SubscriptionMessage {
 /// A client of one node. A handle: clones share the connection.
 #[derive(Clone)]
 pub(crate) struct NodeClient {
+    pub(crate) node: Node,
     channel: Channel,
     authorization: Option<MetadataValue<Ascii>>,
     connection_name: MetadataValue<Ascii>,
@@ -145,7 +146,7 @@ impl NodeClient {
     async fn connect_without_limit(connector: &Connector<'_>, node: &Node) -> Result<Self, String> {
         let (address, channel) = (connector.address, connector.open(node).await?);
         let (authorization, connection_name) = (address.authorization.clone(), address.connection_name.clone());
-        let client = Self { channel, authorization, connection_name };
+        let client = Self { node: node.clone(), channel, authorization, connection_name };
         // Connecting alone does not tell whether a server of this protocol is there.
         match client.supported_methods().await {
             Ok(_) => Ok(client),
