@@ -4,21 +4,18 @@
 //! requests are made beforehand, connections are kept alive, and of each answer only the status is
 //! read.
 
-use std::{
-    path::Path,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Mutex, time::Duration};
 
 use allocation_ledger::{serve, shared_settings};
 use anyhow::{Context as _, bail};
+use domain::identifier::PrisonerNumber;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
 use crate::{
-    measure::{millis, number, rate},
+    measure::{MeasuredCalls, calls, millis, number},
     table::ResultTable,
 };
 
@@ -52,70 +49,58 @@ pub(crate) async fn posts_and_gets(
 
 async fn measure(running: &serve::ServingLedger, duration: Duration, table: &mut ResultTable) -> anyhow::Result<()> {
     let address = running.url().trim_start_matches("http://").to_owned();
-    let posts = rate_over_http(&address, WRITERS, duration, |index| {
-        let body = r#"{"tier":"B2","source":"DELIUS","crn":"X123456","prison":"LEI"}"#;
-        let number = number(index);
-        format!(
-            "POST /prisoners/{number}/tier HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
+    let posts = calls_over_http(&address, WRITERS, duration, async |connection, index| {
+        connection.ask(&tier_request(&address, &number(index), "B2")).await.map(drop)
     })
     .await?;
     table.writes(&format!("commands over HTTP, {WRITERS} connections"), posts.rate, 0.4);
     running.wait_for_views().await?;
-    let cases = &posts.asked[..posts.asked.len().min(CASES_MAX)];
-    let ask = |index: u64| {
+    let cases = &posts.indexes[..posts.indexes.len().min(CASES_MAX)];
+    let ask = async |connection: &mut Connection, index: u64| {
         let number = number(cases[usize::try_from(index).unwrap_or(0) % cases.len()]);
-        format!("GET /prisoners/{number}/responsibility HTTP/1.1\r\nHost: {address}\r\n\r\n")
+        let request = format!("GET /prisoners/{number}/responsibility HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        connection.ask(&request).await.map(drop)
     };
-    let alone = rate_over_http(&address, 1, duration / 2, ask).await?;
+    let alone = calls_over_http(&address, 1, duration / 2, ask).await?;
     table.time("GET …/responsibility, 1 connection, median", millis(alone.median), "under 1 ms");
-    let gets = rate_over_http(&address, READERS, duration, ask).await?;
+    let gets = calls_over_http(&address, READERS, duration, ask).await?;
     table.reads(&format!("GET …/responsibility, {READERS} connections"), gets.rate, 0.5);
     Ok(())
 }
 
-struct HttpMeasurement {
-    rate: f64,
-    median: Duration,
-    /// The indexes of the answered requests, at least one.
-    asked: Vec<u64>,
-}
-
-async fn rate_over_http(
+/// As [`calls`], with a connection for each caller.
+pub(crate) async fn calls_over_http(
     address: &str,
     connections: u64,
     duration: Duration,
-    request: impl Fn(u64) -> String,
-) -> anyhow::Result<HttpMeasurement> {
+    once: impl AsyncFn(&mut Connection, u64) -> anyhow::Result<()>,
+) -> anyhow::Result<MeasuredCalls> {
     let mut pool = Vec::new();
     for _ in 0..connections {
         pool.push(Connection::open(address).await?);
     }
-    let pool = Mutex::new(pool);
-    let taken = Mutex::new(Vec::new());
-    let rate = rate(connections, duration, |index| {
-        let request = request(index);
-        let (pool, taken) = (&pool, &taken);
-        async move {
-            // There are as many callers as connections, so one is always free.
-            let connection = pool.lock().ok().and_then(|mut pool| pool.pop());
-            let mut connection = connection.context("take a connection")?;
-            let started = Instant::now();
-            connection.ask(&request).await?;
-            if let (Ok(mut pool), Ok(mut taken)) = (pool.lock(), taken.lock()) {
-                taken.push((started.elapsed(), index));
-                pool.push(connection);
-            }
-            Ok(())
+    let (pool, once) = (&Mutex::new(pool), &once);
+    calls(connections, duration, |index| async move {
+        // There are as many callers as connections, so one is always free.
+        let connection = pool.lock().ok().and_then(|mut pool| pool.pop());
+        let mut connection = connection.context("take a connection")?;
+        once(&mut connection, index).await?;
+        if let Ok(mut pool) = pool.lock() {
+            pool.push(connection);
         }
+        Ok(())
     })
-    .await?;
-    let mut taken = taken.into_inner().unwrap_or_default();
-    taken.sort_unstable();
-    let (median, _) = taken.get(taken.len() / 2).copied().context("no request was answered")?;
-    Ok(HttpMeasurement { rate, median, asked: taken.into_iter().map(|(_, index)| index).collect() })
+    .await
+}
+
+/// A request to give the case of a prisoner a tier.
+pub(crate) fn tier_request(address: &str, number: &PrisonerNumber, tier: &str) -> String {
+    let body = format!(r#"{{"tier":"{tier}","source":"DELIUS","crn":"X123456","prison":"LEI"}}"#);
+    format!(
+        "POST /prisoners/{number}/tier HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A kept-alive connection.
@@ -131,30 +116,33 @@ impl Connection {
         Ok(Self { stream, answer: Vec::with_capacity(4096) })
     }
 
-    /// Sends a request and reads the answer, which must be a success with a length.
-    pub(crate) async fn ask(&mut self, request: &str) -> anyhow::Result<()> {
+    /// Sends a request and reads the answer, which must be a success with a length. Returns its
+    /// head.
+    pub(crate) async fn ask(&mut self, request: &str) -> anyhow::Result<&str> {
         self.stream.write_all(request.as_bytes()).await.context("send a request")?;
         self.answer.clear();
-        loop {
+        let head_len = loop {
             if self.stream.read_buf(&mut self.answer).await.context("read an answer")? == 0 {
                 bail!("the ledger closed the connection");
             }
             let Some(head_len) = self.answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
             let head = std::str::from_utf8(&self.answer[..head_len]).context("read an answer's head")?;
-            let body_len: usize = head
-                .lines()
-                .filter_map(|line| line.split_once(':'))
-                .find_map(|(name, value)| {
-                    name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-                })
-                .context("find an answer's length")?;
+            let body_len = header(head, "content-length").and_then(|length| length.parse().ok());
+            let body_len: usize = body_len.context("find an answer's length")?;
             if self.answer.len() < head_len + 4 + body_len {
                 continue;
             }
             if !head.starts_with("HTTP/1.1 2") {
                 bail!("the ledger answered: {}", String::from_utf8_lossy(&self.answer));
             }
-            return Ok(());
-        }
+            break head_len;
+        };
+        std::str::from_utf8(&self.answer[..head_len]).context("read an answer's head")
     }
+}
+
+/// The value of a header in an answer's head.
+pub(crate) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let mut headers = head.lines().filter_map(|line| line.split_once(':'));
+    headers.find_map(|(its_name, value)| its_name.eq_ignore_ascii_case(name).then(|| value.trim()))
 }

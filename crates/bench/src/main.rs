@@ -5,6 +5,8 @@
 
 mod http;
 mod measure;
+mod program;
+mod progress;
 mod rebuild;
 mod table;
 mod yardstick;
@@ -30,7 +32,7 @@ use self::table::ResultTable;
 const TEMPORARY: &str = "allocation-ledger-bench-";
 
 /// The message after an interruption.
-const GONE: &str = "nothing more is measured, and a ledger made up for it is gone";
+const GONE: &str = "nothing more is measured, and what was made to measure on is gone";
 
 /// Measure the ledger on this machine, beside what Postgres alone can do here
 #[derive(Debug, clap::Parser)]
@@ -60,7 +62,7 @@ enum BenchSubject {
 }
 
 fn main() -> ExitCode {
-    if env::var_os(rebuild::AS_PROGRAM).is_some() {
+    if env::var_os(program::AS_PROGRAM).is_some() {
         return allocation_ledger::main();
     }
     match run(&BenchCli::parse()) {

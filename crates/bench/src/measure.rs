@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -28,7 +28,7 @@ use crate::{fresh_log, table::ResultTable, yardstick};
 
 /// Runs `callers` at once, each of which calls `once` repeatedly with numbers of its own. Answers
 /// the rate.
-pub(crate) async fn rate<F, Fut>(callers: u64, duration: Duration, once: F) -> anyhow::Result<f64>
+async fn rate<F, Fut>(callers: u64, duration: Duration, once: F) -> anyhow::Result<f64>
 where
     F: Fn(u64) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
@@ -53,7 +53,45 @@ where
     Ok(counts.iter().sum::<u64>() as f64 / started.elapsed().as_secs_f64())
 }
 
-/// The prisoner number with this index, of 1.7 million.
+/// Calls that were measured one by one.
+pub(crate) struct MeasuredCalls {
+    /// Calls a second.
+    pub(crate) rate: f64,
+    pub(crate) median: Duration,
+    /// The indexes of the calls, at least one.
+    pub(crate) indexes: Vec<u64>,
+}
+
+/// As [`rate`], and measures each call.
+pub(crate) async fn calls<F, Fut>(callers: u64, duration: Duration, once: F) -> anyhow::Result<MeasuredCalls>
+where
+    F: Fn(u64) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let taken = Mutex::new(Vec::new());
+    let rate = rate(callers, duration, |index| {
+        let (call, taken) = (once(index), &taken);
+        async move {
+            let started = Instant::now();
+            call.await?;
+            if let Ok(mut taken) = taken.lock() {
+                taken.push((started.elapsed(), index));
+            }
+            Ok(())
+        }
+    })
+    .await?;
+    let mut taken = taken.into_inner().unwrap_or_default();
+    taken.sort_unstable();
+    let (median, _) = taken.get(taken.len() / 2).copied().context("nothing was answered")?;
+    Ok(MeasuredCalls { rate, median, indexes: taken.into_iter().map(|(_, index)| index).collect() })
+}
+
+/// The first index of prisoner numbers that no simulated case has, since those count up from the
+/// first.
+pub(crate) const UNUSED_NUMBER: u64 = 100_000_000;
+
+/// The prisoner number with this index, of 175 million.
 pub(crate) fn number(index: u64) -> PrisonerNumber {
     let letter = |value: u64| char::from(b'A' + u8::try_from(value % 26).unwrap_or(0));
     let (digits, rest) = (index % 10_000, index / 10_000);

@@ -68,21 +68,22 @@ pub(crate) fn per_second(rate: f64) -> String {
 
 impl fmt::Display for ResultTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header([
-            "measured",
-            "figure",
-            "times the yardstick",
-            "goal on 2 cores",
-        ]);
-        table.add_rows(&self.rows);
-        for index in [1, 2] {
-            if let Some(column) = table.column_mut(index) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        write!(f, "{table}\n{WHAT_IS_MEASURED}")
+        write_table(f, ["measured", "figure", "times the yardstick", "goal on 2 cores"], &self.rows)?;
+        write!(f, "\n{WHAT_IS_MEASURED}")
     }
+}
+
+/// Writes a table whose figures and ratios are aligned.
+pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, header: [&str; 4], rows: &[[String; 4]]) -> fmt::Result {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header(header);
+    table.add_rows(rows);
+    for index in [1, 2] {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    write!(f, "{table}")
 }
 
 /// The exact meaning of the figures.

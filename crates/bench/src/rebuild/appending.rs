@@ -15,15 +15,14 @@ use event_log::{ExpectedRevision, SharedLog};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{in_stage, tool};
-use crate::measure::{new_event, number};
+use crate::{
+    measure::{UNUSED_NUMBER, new_event, number},
+    program,
+    progress::in_stage,
+};
 
 /// The number of callers that append at a time.
 const CALLERS: u64 = 64;
-
-/// The first index of prisoner numbers that no simulated case has, since those count up from the
-/// first.
-const FIRST_NUMBER: u64 = 100_000_000;
 
 /// Rates of durable appends, in appends a second.
 #[derive(Debug, Clone, Copy)]
@@ -34,13 +33,13 @@ pub(super) struct Appends {
 
 /// Measures appends for a while, then from the start of a rebuild to its end.
 pub(super) async fn measure_appends(log: &SharedLog, data_dir: &Path, duration: Duration) -> anyhow::Result<Appends> {
-    let next = Arc::new(AtomicU64::new(FIRST_NUMBER));
+    let next = Arc::new(AtomicU64::new(UNUSED_NUMBER));
     let waiting = async {
         tokio::time::sleep(duration).await;
         Ok(())
     };
     let (alone, ()) = in_stage("appending", while_it_lasts(log, &next, waiting)).await?;
-    let rebuild = tool::run(&["projections", "rebuild"], data_dir);
+    let rebuild = program::run(&["projections", "rebuild"], data_dir);
     let (during, _) = while_it_lasts(log, &next, rebuild).await?;
     Ok(Appends { alone, during })
 }

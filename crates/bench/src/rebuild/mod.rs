@@ -3,7 +3,7 @@
 //!
 //! | measurement | how |
 //! |---|---|
-//! | rebuild, verify, export | the program, a process each: its time and memory (`tool`) |
+//! | rebuild, verify, export | the program, a process each: its time and memory (`program`) |
 //! | COPY | the same rows out of Postgres and into it again (`copying`) |
 //! | a case's history, a prison's list as known earlier | in process, the list over HTTP (`asking`) |
 //!
@@ -22,7 +22,6 @@ mod appending;
 mod asking;
 mod copying;
 mod starting;
-mod tool;
 
 use std::{
     fmt,
@@ -31,33 +30,18 @@ use std::{
     time::Duration,
 };
 
-use allocation_ledger::{
-    interrupt::{interruption, unless_interrupted},
-    stdout::print_line,
-    temporary_directory::temporary_directory,
-};
+use allocation_ledger::{stdout::print_line, temporary_directory::temporary_directory};
 use anyhow::{Context as _, bail};
 use comfy_table::CellAlignment;
 use event_log::SharedLog;
 use event_log_postgres::PostgresLog;
-use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::{GONE, TEMPORARY, measure::millis, table::per_second, with_server, yardstick};
-
-/// The variable that makes this program behave as `allocation-ledger`: [`tool`] runs it so, in a
-/// process of its own.
-pub(crate) const AS_PROGRAM: &str = "BENCH_AS_PROGRAM";
+use crate::{TEMPORARY, measure::millis, program, progress::in_stage, table::per_second, with_server, yardstick};
 
 /// The ledger's database in the embedded Postgres.
 const DATABASE: &str = "ledger";
-
-/// The size of a national ledger: events in ten years, people in prison at a time, and prisons.
-/// Smaller ledgers have fewer prisons of the same size.
-const NATIONAL_EVENTS: u64 = 5_000_000;
-const NATIONAL_PRISONERS: u64 = 88_000;
-const NATIONAL_PRISONS: u64 = 120;
 
 /// The settings of `bench rebuild`.
 #[derive(Debug, clap::Args)]
@@ -103,10 +87,9 @@ async fn measure(settings: &RebuildBenchSettings) -> anyhow::Result<Vec<LedgerFi
     let mut columns = Vec::new();
     for events in &settings.events {
         let directory = temporary_directory(TEMPORARY)?;
-        let share = |national: u64| (events * national / NATIONAL_EVENTS).max(1).to_string();
-        let (prisoners, prisons) = (share(NATIONAL_PRISONERS), share(NATIONAL_PRISONS));
         let data_dir = directory.path().join("ledger");
-        let generate = tool::run(&["generate", "--prisoners", &prisoners, "--prisons", &prisons], &data_dir).await?;
+        let arguments = program::generate_arguments(*events);
+        let generate = program::run(&arguments.each_ref().map(String::as_str), &data_dir).await?;
         let figures = on_ledger(&data_dir).await?;
         let made_up = on_made_up_ledger(&data_dir, generate.taken, Duration::from_secs(settings.seconds)).await?;
         columns.push(LedgerFigures { made_up: Some(made_up), ..figures });
@@ -121,14 +104,14 @@ async fn on_ledger(data_dir: &Path) -> anyhow::Result<LedgerFigures> {
         let (log, pool) = open_log(&url).await?;
         let events = log.head().await.context("look where the log ends")?;
         checkpoint(&pool).await?;
-        let rebuild = tool::run(&["projections", "rebuild"], data_dir).await?;
+        let rebuild = program::run(&["projections", "rebuild"], data_dir).await?;
         let copied = in_stage("copying rows", copying::copy_views(&url)).await?;
         checkpoint(&pool).await?;
-        let verify = tool::run(&["projections", "verify"], data_dir).await?;
+        let verify = program::run(&["projections", "verify"], data_dir).await?;
         let exports = temporary_directory(TEMPORARY)?;
         let file = exports.path().join("log.parquet");
         let file = file.to_str().context("a temporary directory with a name in UTF-8")?;
-        let export = tool::run(&["export", "log", "--output", file], data_dir).await?;
+        let export = program::run(&["export", "log", "--output", file], data_dir).await?;
         let export_bytes = std::fs::metadata(file).context("look at the exported file")?.len();
         let history = in_stage("reading histories", asking::history(&log, &pool)).await?;
         let known_at = in_stage("asking what was known", asking::known_at(&log, &pool, &url)).await?;
@@ -176,22 +159,6 @@ async fn open_log(url: &str) -> anyhow::Result<(SharedLog, PgPool)> {
     Ok((log, pool))
 }
 
-/// Runs a measurement in process, unless it is interrupted, and names it on a terminal. The tools
-/// show their progress themselves.
-async fn in_stage<T>(stage: &'static str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let spinner = spinner(stage);
-    let done = unless_interrupted(work).await;
-    spinner.finish_and_clear();
-    done?.ok_or_else(|| interruption(GONE))
-}
-
-/// Names a measurement on a terminal while it is taken.
-fn spinner(stage: &'static str) -> ProgressBar {
-    let spinner = ProgressBar::new_spinner().with_message(stage);
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    spinner
-}
-
 /// Makes a checkpoint, so that earlier work does not count for the next measurement.
 async fn checkpoint(pool: &PgPool) -> anyhow::Result<()> {
     sqlx::raw_sql("CHECKPOINT").execute(pool).await.context("have Postgres write its pages")?;
@@ -202,9 +169,9 @@ async fn checkpoint(pool: &PgPool) -> anyhow::Result<()> {
 struct LedgerFigures {
     events: u64,
     copied: copying::RowCopy,
-    rebuild: tool::ToolRun,
-    verify: tool::ToolRun,
-    export: tool::ToolRun,
+    rebuild: program::ToolRun,
+    verify: program::ToolRun,
+    export: program::ToolRun,
     export_bytes: u64,
     history: Duration,
     known_at: asking::KnownAtTimes,

@@ -4,34 +4,17 @@
 //! A start on a new machine has an empty data directory and an empty home: the stores are servers
 //! elsewhere, and whatever makes it fast has to be in them.
 
-use std::{
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
-use allocation_ledger::{
-    interrupt::{interruption, unless_interrupted},
-    logs_and_traces::TOOL_LOG_FILTER,
-    temporary_directory::temporary_directory,
-};
+use allocation_ledger::temporary_directory::temporary_directory;
 use anyhow::{Context as _, bail};
 use command::policies;
 use event_log::SharedLog;
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::Child,
-    time::sleep,
+
+use crate::{
+    TEMPORARY,
+    program::{self, ServingProcess},
 };
-
-use super::{spinner, tool};
-use crate::{GONE, TEMPORARY, http::Connection};
-
-/// The pause between two questions whether the program is ready.
-const LOOK: Duration = Duration::from_millis(5);
-
-/// How long a start may take. A log of many million events is read in minutes.
-const READY_MAX: Duration = Duration::from_secs(1_800);
 
 /// The times of starts on new machines, with log and views in a server elsewhere.
 #[derive(Debug, Clone, Copy)]
@@ -83,49 +66,10 @@ pub(super) async fn measure_single_program(data_dir: &Path) -> anyhow::Result<Du
 /// Starts the program to serve, waits until it is ready, and ends it. Answers the time until it was
 /// ready.
 async fn time_until_ready(arguments: &[&str], data_dir: &Path) -> anyhow::Result<Duration> {
-    let spinner = spinner("starting the program");
-    let started = Instant::now();
-    let mut child = tool::program()?
-        .args(["serve", "--listen", "127.0.0.1:0", "--log", TOOL_LOG_FILTER])
-        .args(arguments)
-        .arg("--data-dir")
-        .arg(data_dir)
-        .env("HOME", data_dir)
-        .env_remove("XDG_DATA_HOME")
-        .stdout(Stdio::piped())
-        // The terminal's Ctrl-C must not reach it: a second signal would end it before its
-        // Postgres.
-        .process_group(0)
-        .spawn()
-        .context("start `serve`")?;
-    let ready = unless_interrupted(wait_until_ready(&mut child, started)).await;
-    let taken = started.elapsed();
-    let exit = tool::end(&mut child).await.context("end `serve`")?;
-    spinner.finish_and_clear();
-    match ready? {
-        None => Err(interruption(GONE)),
-        Some(()) if !exit.success() => bail!("`serve` ended with {exit}"),
-        Some(()) => Ok(taken),
-    }
-}
-
-async fn wait_until_ready(child: &mut Child, started: Instant) -> anyhow::Result<()> {
-    let stdout = child.stdout.take().context("read what `serve` prints")?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).await.context("read what `serve` prints")?;
-    let Some((_, address)) = line.trim().split_once("http://") else {
-        bail!("`serve` ended before it listened");
-    };
-    let request = format!("GET /health/readiness HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    loop {
-        let asked = async { Connection::open(address).await?.ask(&request).await };
-        let Err(unready) = asked.await else { return Ok(()) };
-        if let Some(exit) = child.try_wait().context("look whether `serve` runs")? {
-            bail!("`serve` ended with {exit} before it was ready");
-        }
-        if started.elapsed() > READY_MAX {
-            return Err(unready.context(format!("wait for `serve` to be ready, for {} s", READY_MAX.as_secs())));
-        }
-        sleep(LOOK).await;
-    }
+    let mut command = program::program()?;
+    command.env("LEDGER_DATA_DIR", data_dir).env("HOME", data_dir).env_remove("XDG_DATA_HOME");
+    let running = ServingProcess::start(command, arguments).await?;
+    let taken = running.ready_after;
+    running.end().await?;
+    Ok(taken)
 }
