@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The program in two images:
+# The program, and `bench`, which measures it, in two images:
 #
 #   docker build --target services .     for services whose stores run elsewhere; docker-compose.yml uses it
 #   docker build --target embedded .     with the Postgres server programs, for one container with everything
@@ -14,8 +14,8 @@ COPY . .
 # is stripped: a panic says its place without symbols.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --package allocation-ledger \
-    && install -D --strip target/release/allocation-ledger /out/allocation-ledger
+    cargo build --release --locked --package allocation-ledger --package bench \
+    && install -D --strip --target-directory /out target/release/allocation-ledger target/release/bench
 
 FROM debian:bookworm-slim AS runtime
 # ca-certificates: the authorities for TLS to a store. curl: for the health check. Both as Debian has
@@ -27,7 +27,7 @@ RUN apt-get update \
     && groupadd --gid 2000 ledger \
     && useradd --uid 2000 --gid ledger --no-create-home --home-dir /var/lib/allocation-ledger --shell /usr/sbin/nologin ledger \
     && install --directory --owner ledger --group ledger --mode 0700 /var/lib/allocation-ledger
-COPY --from=builder /out/allocation-ledger /usr/local/bin/allocation-ledger
+COPY --from=builder /out/ /usr/local/bin/
 USER 2000:2000
 # The loopback address of a container is its own, so the program listens on all addresses. It
 # refuses to start until LEDGER_TRUST_NETWORK=true says that only a gateway that authenticates can

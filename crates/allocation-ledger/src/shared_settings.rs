@@ -97,6 +97,13 @@ enum RecommendationSetting {
 }
 
 impl CommandSettings {
+    /// The settings as arguments of `serve`.
+    #[must_use]
+    pub fn arguments(&self) -> [String; 2] {
+        let policy = self.recommendation_policy.to_possible_value().expect("no value is skipped");
+        ["--recommendation-policy".to_owned(), policy.get_name().to_owned()]
+    }
+
     /// The settings in the form that the command side takes.
     ///
     /// # Errors

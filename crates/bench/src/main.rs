@@ -2,7 +2,11 @@
 //!
 //! Everything runs in one process, on an embedded Postgres in a temporary directory with durable
 //! settings. `yardstick` measures Postgres, and most goals are ratios to it.
+//!
+//! `bench rebuild` measures large ledgers (`rebuild`), and `bench --event-store` a KurrentDB server
+//! of an operator (`event_store`).
 
+mod event_store;
 mod http;
 mod measure;
 mod program;
@@ -43,9 +47,12 @@ struct BenchCli {
     /// Seconds that each rate of transactions, commands and requests is measured
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
-    /// Events that are copied, filled into a log, and caught up on
+    /// Events that are copied, filled into a log, and caught up on; with --event-store, about so
+    /// many that are made up
     #[arg(long, default_value_t = 1_000_000, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
+    #[command(flatten)]
+    server: event_store::ServerBenchSettings,
     /// How commands are decided.
     #[command(flatten)]
     commands: shared_settings::CommandSettings,
@@ -79,9 +86,17 @@ fn run(cli: &BenchCli) -> anyhow::Result<()> {
     let measured =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?.block_on(
             async {
-                match &cli.subject {
-                    Some(BenchSubject::Rebuild(settings)) => rebuild::run(settings).await,
-                    None => run_here(cli).await,
+                match (&cli.subject, &cli.server.event_store) {
+                    (Some(BenchSubject::Rebuild(settings)), _) => rebuild::run(settings).await,
+                    (None, Some(url)) => {
+                        let scale = event_store::Scale {
+                            duration: Duration::from_secs(cli.seconds),
+                            events: cli.events,
+                            command_arguments: cli.commands.arguments(),
+                        };
+                        event_store::run(url, &cli.server, &scale).await
+                    }
+                    (None, None) => run_here(cli).await,
                 }
             },
         );

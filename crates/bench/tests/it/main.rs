@@ -1,5 +1,7 @@
 //! The benchmark, run briefly. Its figures are not judged: a busy machine is slow.
 
+mod event_store;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
