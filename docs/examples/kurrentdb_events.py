@@ -16,9 +16,10 @@ from kurrentdbclient import KurrentDBClient
 
 def line(event, prefix):
     """An event as a line. The recorded bytes are copied, not parsed and written again."""
-    # {"recordedAt":"…","appendId":"…","ledger":…}
+    # {"eventId":"…","recordedAt":"…","appendId":"…","ledger":…}
     stored = event.metadata
-    recorded_at = json.loads(stored)["recordedAt"]
+    envelope = json.loads(stored)
+    recorded_at = envelope["recordedAt"]
     # The shorter of three and six digits, where both say the same.
     recorded_at = re.sub(r"(\.000)?000Z$", "Z", recorded_at)
     _, mark, metadata = stored.partition(b'"ledger":')
@@ -27,7 +28,8 @@ def line(event, prefix):
     head = {
         "stream": event.stream_name.removeprefix(prefix),
         "revision": event.stream_position,
-        "eventId": str(event.id),
+        # Earlier versions wrote the ledger's id as the server's.
+        "eventId": envelope.get("eventId", str(event.id)),
         "type": event.type,
         "recordedAt": recorded_at,
     }

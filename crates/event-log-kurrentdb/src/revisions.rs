@@ -22,10 +22,10 @@ impl Default for LastRevisions {
 }
 
 impl LastRevisions {
-    pub(crate) fn note(&self, event: &RecordedEvent) {
-        let known = self.0.get(&event.stream);
-        if known.is_none_or(|known| known < event.revision) {
-            self.0.insert(event.stream.clone(), event.revision);
+    pub(crate) fn note(&self, stream: &Stream, revision: u64) {
+        let known = self.0.get(stream);
+        if known.is_none_or(|known| known < revision) {
+            self.0.insert(stream.clone(), revision);
         }
     }
 

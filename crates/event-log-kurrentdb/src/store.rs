@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use domain::Stream;
 use kurrentdb_protocol::{FilterBy, FilterExpression, FilterOptions, FilterWindow};
 use tokio::sync::Mutex;
@@ -64,10 +65,15 @@ impl Store {
 
     /// Remembers an event of the ledger.
     pub(crate) fn note_event(&self, event: &RecordedEvent) {
+        self.note(&event.stream, event.revision, event.position, event.recorded_at);
+    }
+
+    /// As [`Self::note_event`], for an event of which this is known.
+    pub(crate) fn note(&self, stream: &Stream, revision: u64, position: u64, recorded_at: DateTime<Utc>) {
         // The clock first: a revision that is known must have reached it.
-        self.clock.advance_to(event.recorded_at);
-        self.positions.note_event(event.position);
-        self.revisions.note(event);
+        self.clock.advance_to(recorded_at);
+        self.positions.note_event(position);
+        self.revisions.note(stream, revision);
     }
 
     /// Forgets all positions. Called where they turn out to be those of another log.

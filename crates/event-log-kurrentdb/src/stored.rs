@@ -3,13 +3,19 @@
 //! | on the server | holds |
 //! |---|---|
 //! | stream | the prefix and the stream's name, `ledger-prisoner-A1234BC` |
-//! | event id and type | those of the ledger |
+//! | event id | made of the ledger's event id and the `appendId` (UUIDv5) |
+//! | type | the ledger's |
 //! | data | the ledger's, byte for byte; marked as JSON |
-//! | metadata | `{"recordedAt":"…","appendId":"…","ledger":…}`, see below |
+//! | metadata | `{"eventId":"…","recordedAt":"…","appendId":"…","ledger":…}`, see below |
 //! | position | the event's commit position |
 //!
-//! In the metadata, `recordedAt` is the recorded time to the microsecond, `appendId` is the call
-//! that wrote the event, and `ledger` is the ledger's metadata, byte for byte.
+//! In the metadata, `eventId` is the ledger's event id, `recordedAt` is the recorded time to the
+//! microsecond, `appendId` is the call that wrote the event, and `ledger` is the ledger's metadata,
+//! byte for byte.
+//!
+//! So the server takes two appends for the same only where they are tries of one call. Earlier
+//! versions wrote the ledger's event id as the server's, and no `eventId`. Logs hold both forms for
+//! ever, and both are read.
 //!
 //! The server's own time of an event is not used: it may run backwards with the server's clock.
 
@@ -19,6 +25,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::{Stream, identifier::EventId, moment::normalise, text::Excerpt};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use event_log::{LogError, NewEvent, RecordedEvent};
 
@@ -84,24 +91,36 @@ impl StreamPrefix {
 }
 
 /// Identifies the call that wrote an event, so that a writer can tell its own events from those of
-/// another try.
+/// another call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AppendId(u64);
 
 impl AppendId {
     pub(crate) fn new() -> Self {
         // The lower half of a UUID: the upper half has the fixed version bits.
-        Self(uuid::Uuid::new_v4().as_u64_pair().1)
+        Self(Uuid::new_v4().as_u64_pair().1)
+    }
+
+    /// The id that the server sees for an event of this call: the same at each try.
+    fn server_id(self, event_id: EventId) -> Uuid {
+        Uuid::new_v5(&event_id.0, &self.0.to_be_bytes())
     }
 }
 
-const RECORDED_AT: &[u8] = br#"{"recordedAt":""#;
+const EVENT_ID: &[u8] = br#"{"eventId":""#;
+const RECORDED_AT: &[u8] = br#"","recordedAt":""#;
+/// As [`RECORDED_AT`] in an event without [`EVENT_ID`].
+const RECORDED_AT_FIRST: &[u8] = br#"{"recordedAt":""#;
+/// The length of a UUID with hyphens.
+const EVENT_ID_LEN: usize = 36;
 const APPEND_ID: &[u8] = br#"","appendId":""#;
 const LEDGER: &[u8] = br#"","ledger":"#;
 
 /// Encodes an event for the server.
 pub(crate) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: AppendId) -> NewServerEvent {
-    let mut metadata = BytesMut::with_capacity(event.metadata.len() + 96);
+    let mut metadata = BytesMut::with_capacity(event.metadata.len() + 160);
+    metadata.put(EVENT_ID);
+    metadata.put(event.event_id.to_string().as_bytes());
     metadata.put(RECORDED_AT);
     metadata.put(recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true).as_bytes());
     metadata.put(APPEND_ID);
@@ -112,7 +131,7 @@ pub(crate) fn event_data(event: &NewEvent, recorded_at: DateTime<Utc>, append: A
     // All data that the ledger writes is JSON. Other data must not be marked so.
     let is_json = serde_json::from_slice::<&RawValue>(&event.data).is_ok();
     NewServerEvent {
-        id: event.event_id.0,
+        id: append.server_id(event.event_id),
         type_name: event.type_name.clone(),
         is_json,
         metadata: metadata.freeze(),
@@ -134,29 +153,47 @@ pub(crate) fn recorded_event(prefix: &StreamPrefix, event: ServerEvent) -> Resul
     let stream = prefix
         .stream(&event.stream)
         .ok_or_else(|| damaged(format!("its stream is none of a ledger with the prefix `{prefix}`")))?;
-    let (recorded_at, append, metadata) = metadata_parts(&event.metadata)
+    let StoredMetadata { event_id, recorded_at, append, ledger } = StoredMetadata::parse(&event.metadata)
         .ok_or_else(|| damaged(format!("the metadata of this `{}` were not written by a ledger", event.type_name)))?;
     let recorded = RecordedEvent {
         position,
         stream,
         revision: event.revision,
-        event_id: EventId(event.id),
+        event_id: event_id.unwrap_or(EventId(event.id)),
         type_name: event.type_name,
         recorded_at,
-        metadata,
+        metadata: ledger,
         data: event.data,
     };
     Ok((recorded, append))
 }
 
-fn metadata_parts(metadata: &Bytes) -> Option<(DateTime<Utc>, AppendId, Bytes)> {
-    let rest = metadata.strip_prefix(RECORDED_AT)?;
-    let (recorded_at, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'"')?)?;
-    let (append, rest) = rest.strip_prefix(APPEND_ID)?.split_at_checked(16)?;
-    let ledger = rest.strip_prefix(LEDGER)?.strip_suffix(b"}")?;
-    let recorded_at = normalise(DateTime::parse_from_rfc3339(str::from_utf8(recorded_at).ok()?).ok()?.to_utc());
-    let append = u64::from_str_radix(str::from_utf8(append).ok()?, 16).ok()?;
-    Some((recorded_at, AppendId(append), metadata.slice_ref(ledger)))
+/// The server's metadata of an event.
+struct StoredMetadata {
+    /// Absent where the server's event id is the ledger's.
+    event_id: Option<EventId>,
+    recorded_at: DateTime<Utc>,
+    append: AppendId,
+    ledger: Bytes,
+}
+
+impl StoredMetadata {
+    fn parse(metadata: &Bytes) -> Option<Self> {
+        let (event_id, rest) = match metadata.strip_prefix(EVENT_ID) {
+            Some(rest) => {
+                let (event_id, rest) = rest.split_at_checked(EVENT_ID_LEN)?;
+                let event_id = Uuid::parse_str(str::from_utf8(event_id).ok()?).ok()?;
+                (Some(EventId(event_id)), rest.strip_prefix(RECORDED_AT)?)
+            }
+            None => (None, metadata.strip_prefix(RECORDED_AT_FIRST)?),
+        };
+        let (recorded_at, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'"')?)?;
+        let (append, rest) = rest.strip_prefix(APPEND_ID)?.split_at_checked(16)?;
+        let ledger = rest.strip_prefix(LEDGER)?.strip_suffix(b"}")?;
+        let recorded_at = normalise(DateTime::parse_from_rfc3339(str::from_utf8(recorded_at).ok()?).ok()?.to_utc());
+        let append = AppendId(u64::from_str_radix(str::from_utf8(append).ok()?, 16).ok()?);
+        Some(Self { event_id, recorded_at, append, ledger: metadata.slice_ref(ledger) })
+    }
 }
 
 /// The type of the event (tombstone) by which the server deletes a stream for good.

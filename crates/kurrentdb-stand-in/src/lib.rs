@@ -15,6 +15,7 @@
 //! | `service` | the services of the protocol, by path |
 //! | `read` | reads and subscriptions |
 //! | `pace` | how many events a second an answer gives out |
+//! | `calls` | the calls of clients, for tests |
 //! | `filter` | filters of `$all`, and how fast they search |
 //! | `write_rules` | the rules of writing: expected revisions, repeated ids, deleted streams |
 //! | `streams` | all events in memory, by stream |
@@ -24,6 +25,7 @@
 
 #![expect(clippy::result_large_err, reason = "a gRPC status is what the protocol's functions fail with")]
 
+mod calls;
 mod clock;
 mod filter;
 mod log;

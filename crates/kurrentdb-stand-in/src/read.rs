@@ -12,8 +12,9 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
+    calls::{CALLS_STREAM, last_calls, note_call},
     clock,
-    filter::{ReadFilter, SEARCHED_STREAM, charge_search, searched_event},
+    filter::{ReadFilter, SEARCHED_STREAM, charge_search, searched_count},
     log::Log,
     pace::Pace,
     requests::{not_given, stream_deleted, stream_name, uuid_from_server},
@@ -62,10 +63,12 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
         (ReadFrom::Stream(stream), ReadCount::Count(count)) => {
             let name = stream_name(stream.stream)?;
             let start = stream.start.ok_or_else(|| not_given("a revision"))?;
+            note_call("read", &name);
             read_stream(log, name, start, is_forwards, count, compatibility, out).await
         }
         (ReadFrom::All(all), ReadCount::Count(count)) => {
             let start = all.start.ok_or_else(|| not_given("a position"))?;
+            note_call(if is_forwards { "read" } else { "read backwards" }, "$all");
             read_all(log, start, is_forwards, count, filter.as_ref(), out).await
         }
         (_, ReadCount::Subscription(())) if !is_forwards => {
@@ -114,8 +117,13 @@ async fn read_stream(
     out: &AnswerSender,
 ) -> Result<(), Status> {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if name == SEARCHED_STREAM {
-        return out.send_event(&searched_event()).await;
+    let made_up = match name.as_str() {
+        SEARCHED_STREAM => Some(searched_count().to_string()),
+        CALLS_STREAM => Some(last_calls()),
+        _ => None,
+    };
+    if let Some(data) = made_up {
+        return out.send_event(&EventRecord::made_up(name, data)).await;
     }
     let found = match log.read().find(&name) {
         StreamLookup::Tombstoned => return Err(stream_deleted(&name)),

@@ -26,6 +26,7 @@ use tower::service_fn;
 use uuid::Uuid;
 
 use crate::{
+    calls::note_call,
     clock,
     log::{Leader, Log, WriteOutcome},
     read,
@@ -146,6 +147,7 @@ async fn append(State(server): SharedServer, request: HttpRequest) -> Response {
             };
             proposed.push(message);
         }
+        note_call("append", &stream);
         let change = StreamChange::Append(new_events(proposed)?);
         let result = match write(&server.log, Write { stream: stream.clone(), expected, change }).await? {
             WriteOutcome::Done { revision, position } => AppendResult::Success(success(revision, position)),
@@ -205,6 +207,7 @@ async fn batch_append_all(
         let stream = options.stream.clone();
         let expected = options.expected;
         let queued = target(Some(options)).and_then(|(stream, expected)| {
+            note_call("batch append", &stream);
             let change = StreamChange::Append(new_events(proposed)?);
             Ok(log.write(Write { stream, expected, change }))
         });

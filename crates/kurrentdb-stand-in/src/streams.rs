@@ -46,6 +46,20 @@ pub struct EventRecord {
     pub ends_commit: bool,
 }
 
+impl EventRecord {
+    /// The only event of a stream that this server makes up when it is read.
+    pub fn made_up(stream: String, data: String) -> Self {
+        Self {
+            stream,
+            id: vec![0; 16],
+            event_type: "Told".to_owned(),
+            is_json: true,
+            data: data.into(),
+            ..Self::default()
+        }
+    }
+}
+
 /// All events.
 #[derive(Debug, Default)]
 pub struct AllStreams {

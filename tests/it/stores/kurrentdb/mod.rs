@@ -6,6 +6,7 @@ mod cluster;
 mod damage;
 mod faults;
 mod keys;
+mod round_trips;
 mod shared_server;
 mod snapshots;
 mod urls;
@@ -16,7 +17,7 @@ use domain::Stream;
 use event_log::{
     AppendError, AppendReceipt, EventLog as _,
     ExpectedRevision::{Exact, NoStream},
-    FollowerItem, LogError, SharedLog, contract,
+    FollowerItem, LogError, RecordedEvent, SharedLog, contract,
 };
 use event_log_kurrentdb::KurrentLog;
 use futures::{StreamExt as _, future::join_all};
@@ -24,7 +25,11 @@ use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{StandIn, builders::contract_event, eventually, log_at};
+use crate::support::{
+    StandIn,
+    builders::{contract_event, event_of_earlier_version},
+    eventually, log_at,
+};
 
 fn log(server: &StandIn) -> KurrentLog {
     log_at(&server.url())
@@ -39,6 +44,13 @@ fn client(server: &StandIn) -> Client {
 async fn write_foreign(client: &Client, stream: &str) {
     let event = EventData::json("Foreign", &json!({"of": "others"})).expect("an event");
     client.append_to_stream(stream, &AppendToStreamOptions::default(), event).await.expect("write");
+}
+
+/// The data of the one event in a stream that the stand-in makes up.
+async fn made_up_data(client: &Client, stream: &str) -> Value {
+    let mut read = client.read_stream(stream, &ReadStreamOptions::default()).await.expect("read");
+    let event = read.next().await.expect("read").expect("an event");
+    serde_json::from_slice(&event.get_original_event().data).expect("JSON")
 }
 
 fn stream(run: Uuid, number: u64) -> Stream {
@@ -114,11 +126,39 @@ async fn an_event_is_stored_as_readable_json() {
     let name = format!("ledger-{}", stream(run, 0));
     let mut read = client(&server).read_stream(name, &ReadStreamOptions::default()).await.expect("read");
     let kept = read.next().await.expect("read").and_then(|event| event.event).expect("an event");
-    assert_eq!((kept.id, kept.event_type.as_str(), kept.is_json), (given.event_id.0, "ContractTried", true));
+    assert_ne!(kept.id, given.event_id.0, "the server's id is that of the call");
+    assert_eq!((kept.event_type.as_str(), kept.is_json), ("ContractTried", true));
     assert_eq!(kept.data, given.data);
     let metadata: Value = serde_json::from_slice(&kept.custom_metadata).expect("JSON");
     let recorded_at = appended.events[0].1.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     assert_eq!((&metadata["recordedAt"], &metadata["ledger"]), (&json!(recorded_at), &json!({"schemaVersion": 1})));
+    assert_eq!(metadata["eventId"], json!(given.event_id));
+}
+
+/// A log may begin with events that an earlier version wrote.
+#[tokio::test]
+async fn events_of_an_earlier_version_are_read_and_repeated_beside_those_of_this_one() {
+    let server = StandIn::start();
+    let (log, run) = (log(&server), Uuid::new_v4());
+    let events = [0, 1, 2].map(|number| contract_event(run, number));
+    let name = format!("ledger-{}", stream(run, 0));
+    let earlier: Vec<_> = events[..2].iter().map(event_of_earlier_version).collect();
+    client(&server).append_to_stream(name, &AppendToStreamOptions::default(), earlier).await.expect("append");
+    let later = log.append(&stream(run, 0), Exact(1), vec![events[2].clone()]).await.expect("append");
+
+    let read = log.read_all(0, 10).await.expect("read");
+    assert_eq!(read, log.read_stream(&stream(run, 0), 0, 10).await.expect("read"));
+    let given = |event: &RecordedEvent| (event.event_id, event.recorded_at, event.metadata.clone(), event.data.clone());
+    let expected = events.each_ref().map(|event| {
+        (event.event_id, domain::moment::normalise(event.recorded_at), event.metadata.clone(), event.data.clone())
+    });
+    assert_eq!(read.iter().map(given).collect::<Vec<_>>(), expected);
+
+    let again = log.append(&stream(run, 0), NoStream, events[..2].to_vec()).await.expect("the same");
+    let answered: Vec<_> = read[..2].iter().map(|event| (event.position, event.recorded_at)).collect();
+    assert_eq!((again.repeated, again.revision, again.events), (true, 1, answered));
+    let across = log.append(&stream(run, 0), Exact(0), events[1..].to_vec()).await.expect("the same");
+    assert_eq!((across.repeated, across.position), (true, later.position));
 }
 
 #[tokio::test]

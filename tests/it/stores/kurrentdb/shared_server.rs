@@ -10,13 +10,13 @@ use event_log::{
 };
 use event_log_kurrentdb::KurrentLog;
 use futures::{FutureExt as _, StreamExt as _, future::join_all, stream::BoxStream};
-use kurrentdb::{AppendToStreamOptions, Client, EventData, ReadStreamOptions, StreamMetadata, StreamMetadataBuilder};
+use kurrentdb::{AppendToStreamOptions, Client, EventData, StreamMetadata, StreamMetadataBuilder};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
-use super::{append_nine, client, contract_event, log, positions, stream};
+use super::{append_nine, client, contract_event, log, made_up_data, positions, stream};
 use crate::support::{StandIn, eventually, log_at};
 
 /// Foreign events in one append.
@@ -68,9 +68,7 @@ async fn start_search(log: &KurrentLog, client: &Client) -> JoinHandle<u64> {
 
 /// The number of events that the server has searched so far.
 async fn searched_count(client: &Client) -> u64 {
-    let mut read = client.read_stream("$stand-in-searched", &ReadStreamOptions::default()).await.expect("read");
-    let event = read.next().await.expect("read").expect("an event");
-    serde_json::from_slice(&event.get_original_event().data).expect("a number")
+    made_up_data(client, "$stand-in-searched").await.as_u64().expect("a number")
 }
 
 /// Waits until a call no longer makes the server search the foreign events.

@@ -8,13 +8,14 @@ use event_log::{
     NewEvent, Snapshot,
 };
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
-use kurrentdb::StreamState;
+use kurrentdb::{AppendToStreamOptions, StreamState};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{append, client};
 use crate::support::{
     StandIn,
+    builders::event_of_earlier_version,
     python::{python_with, run_script},
     run,
 };
@@ -44,7 +45,7 @@ async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
     let mut expected = String::new();
     for (number, (stream, revision, recorded_at, data)) in recorded.into_iter().enumerate() {
         let event_id = event_log::contract::made_up_event_id(run, number);
-        let metadata = r#"{"ledger":"x","schemaVersion":1}"#;
+        let metadata = r#"{"eventId":"y","ledger":"x","schemaVersion":1}"#;
         let event = NewEvent {
             event_id,
             type_name: "ContractTried".to_owned(),
@@ -52,7 +53,14 @@ async fn an_auditor_reads_the_ledgers_events_byte_for_byte_with_python() {
             metadata: metadata.into(),
             data: data.into(),
         };
-        log.append(&stream, revision, vec![event]).await.expect("append");
+        // The second as an earlier version wrote it.
+        if number == 1 {
+            let (name, options) = (format!("ledger-{stream}"), AppendToStreamOptions::default());
+            let event = event_of_earlier_version(&event);
+            client(&server).append_to_stream(name, &options, event).await.expect("append");
+        } else {
+            log.append(&stream, revision, vec![event]).await.expect("append");
+        }
         append(&client(&server), "somebody-elses", StreamState::Any, [number as u64]).await.expect("append");
         expected += &format!(
             r#"{{"stream":"{stream}","revision":{},"eventId":"{}","type":"ContractTried","recordedAt":{},"metadata":{metadata},"data":{data}}}"#,
