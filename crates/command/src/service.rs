@@ -30,7 +30,10 @@ use event_log::{
     history::StreamHistory,
 };
 use prometheus_client::registry::Registry;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    try_join,
+};
 use tracing::Instrument as _;
 
 use crate::{
@@ -167,7 +170,8 @@ impl Service {
         let times = RequestTimes::of(request);
         match &request.command {
             Command::Prisoner(number, command) => {
-                let roster = self.roster_for(command).await?;
+                // The case, too, so that one does not wait for the other.
+                let (roster, _) = try_join!(self.roster_for(command), self.case(number))?;
                 let decide = |case: &prisoner::History| self.decide_on_case(case, roster.as_deref(), command, times);
                 self.decide_and_append(&self.inner.cases, number, roster.as_deref(), request, decide).await
             }
@@ -291,10 +295,13 @@ impl Service {
                     None => is_awaited = true,
                 }
             }
-            streams.refresh(&cached).await?;
-            if let Some(roster) = roster {
-                self.inner.prisons.refresh(roster).await?;
-            }
+            let refresh_roster = async {
+                match roster {
+                    Some(roster) => self.inner.prisons.refresh(roster).await,
+                    None => Ok(()),
+                }
+            };
+            try_join!(streams.refresh(&cached), refresh_roster)?;
             is_up_to_date = true;
             self.inner.metrics.retries.inc();
         }

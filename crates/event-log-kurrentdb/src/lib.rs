@@ -211,6 +211,14 @@ impl EventLog for KurrentLog {
             .await
     }
 
+    async fn load_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+        stream::iter(streams.to_vec())
+            .map(|stream| async move { self.store.whole_stream_or_new(&stream).await })
+            .buffered(STREAMS_READ_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
         let page = self.store.page(after, limit, &mut RevisionCheck::after(after)).await?;
         match page.next {

@@ -7,6 +7,7 @@
 
 use bytes::Bytes;
 use domain::Stream;
+use futures::future::join;
 use kurrentdb_protocol::StreamStart;
 
 use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent, StreamOrder};
@@ -21,6 +22,11 @@ use crate::{
 /// The highest revision that is asked for. The server counts revisions with signed numbers, and
 /// some values have a special meaning.
 pub(crate) const REVISION_MAX: u64 = u32::MAX as u64;
+
+/// At most so many events from a revision on.
+fn page(from_revision: u64, limit: usize) -> StreamRead {
+    StreamRead { start: StreamStart::Revision(from_revision), count: limit.min(PAGE_EVENTS_MAX) as u64 }
+}
 
 impl Store {
     /// Reads at most `limit` events of a stream, from a revision on.
@@ -44,17 +50,36 @@ impl Store {
         if limit == 0 || from_revision > REVISION_MAX {
             return Ok(Vec::new());
         }
-        let count = limit.min(PAGE_EVENTS_MAX) as u64;
-        let read = StreamRead { start: StreamStart::Revision(from_revision), count };
-        let read = match self.read_stream(&self.name(stream), read).await {
-            Ok(read) => read,
-            Err(CallError::StreamNotFound) => {
-                self.check_never_deleted(stream).await?;
-                return Ok(Vec::new());
-            }
-            Err(CallError::StreamDeleted) => return Err(deletion_error(0)),
-            Err(error) => return Err(log_error(error)),
-        };
+        match self.read_stream(&self.name(stream), page(from_revision, limit)).await {
+            Err(CallError::StreamNotFound) => self.check_never_deleted(stream).await.map(|()| Vec::new()),
+            read => self.recorded_events(from_revision, read),
+        }
+    }
+
+    /// Reads the first events of a stream that may be new. So its settings, which say whether it
+    /// was deleted, are read at the same time, unless this process has met the stream.
+    ///
+    /// Both reads find what was deleted before this call. A deletion between the two may be missed,
+    /// as may one just after them: the append that follows is then answered with another revision.
+    async fn first_events(&self, stream: &Stream) -> Result<Vec<RecordedEvent>, LogError> {
+        if self.revisions.has(stream, 0) {
+            return self.stream(stream, 0, PAGE_EVENTS_MAX).await;
+        }
+        let name = self.name(stream);
+        let reads = join(self.read_stream(&name, page(0, PAGE_EVENTS_MAX)), self.check_never_deleted(stream));
+        match reads.await {
+            (Err(CallError::StreamNotFound), never_deleted) => never_deleted.map(|()| Vec::new()),
+            (read, _) => Ok(self.recorded_events(0, read)?.into_iter().map(|(event, _)| event).collect()),
+        }
+    }
+
+    /// Checks what was read of a stream from a revision on.
+    fn recorded_events(
+        &self,
+        from_revision: u64,
+        read: Result<Vec<ServerEvent>, CallError>,
+    ) -> Result<Vec<(RecordedEvent, AppendId)>, LogError> {
+        let read = read.map_err(log_error)?;
         let mut events: Vec<(RecordedEvent, AppendId)> = Vec::with_capacity(read.len());
         let mut order = StreamOrder::from_revision(from_revision);
         for event in read {
@@ -72,15 +97,24 @@ impl Store {
 
     /// Reads a stream whole. A stream that does not exist is empty.
     pub(crate) async fn whole_stream(&self, stream: &Stream) -> Result<Vec<RecordedEvent>, LogError> {
-        let mut events = Vec::new();
-        loop {
+        let first = self.stream(stream, 0, PAGE_EVENTS_MAX).await?;
+        self.with_rest(stream, first).await
+    }
+
+    /// As [`Self::whole_stream`], for a stream that may be new.
+    pub(crate) async fn whole_stream_or_new(&self, stream: &Stream) -> Result<Vec<RecordedEvent>, LogError> {
+        let first = self.first_events(stream).await?;
+        self.with_rest(stream, first).await
+    }
+
+    async fn with_rest(&self, stream: &Stream, first: Vec<RecordedEvent>) -> Result<Vec<RecordedEvent>, LogError> {
+        let (mut page_len, mut events) = (first.len(), first);
+        while page_len == PAGE_EVENTS_MAX {
             let page = self.stream(stream, events.len() as u64, PAGE_EVENTS_MAX).await?;
-            let is_last = page.len() < PAGE_EVENTS_MAX;
+            page_len = page.len();
             events.extend(page);
-            if is_last {
-                return Ok(events);
-            }
         }
+        Ok(events)
     }
 
     /// The revision of a stream's last event.

@@ -289,6 +289,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// that does not exist is empty.
     async fn read_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError>;
 
+    /// As [`EventLog::read_streams`], for the streams of commands, which may be new: a store may
+    /// make more than one call at once for each, to answer sooner.
+    async fn load_streams(&self, streams: &[Stream]) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
+        self.read_streams(streams).await
+    }
+
     /// As [`EventLog::read_streams`], but only events up to a position.
     async fn read_streams_to(&self, streams: &[Stream], position: u64) -> Result<Vec<Vec<RecordedEvent>>, LogError> {
         let mut read = self.read_streams(streams).await?;

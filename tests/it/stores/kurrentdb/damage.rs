@@ -78,6 +78,7 @@ async fn a_stream_that_was_deleted_or_truncated_is_damage() {
         harm(&client, &format!("ledger-{harmed}"), done).await;
         is_damage(what, log.read_stream(&harmed, 0, 10).await);
         is_damage(what, log.read_streams(&[sound.clone(), harmed.clone()]).await);
+        is_damage(what, super::log(&server).load_streams(std::slice::from_ref(&harmed)).await);
         assert_eq!(log.read_stream(&sound, 0, 10).await.expect("read").len(), 3, "{what}");
         let (events, end) = read_to_damage(&log).await;
         assert_eq!(events.len(), 9, "{what}: what stands before is read");

@@ -3,6 +3,7 @@
 use kurrentdb::{StreamMetadata, StreamMetadataBuilder};
 
 use super::*;
+use crate::support::{Program, ledger::assert_recorded};
 
 /// The calls that concern a stream and its settings, in the order in which they came.
 async fn calls(client: &Client, stream: &str) -> Vec<String> {
@@ -77,4 +78,54 @@ async fn an_append_waits_until_the_server_shows_the_event_in_its_place() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Answers are lost for a while, so the calls that are seen meanwhile did not wait for one another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_on_a_known_case_is_one_call_and_on_a_new_case_two_in_sequence() {
+    let server = StandIn::start();
+    let (proxy, client) = (server.proxy(), client(&server));
+    let serve = async || Program::serve_with(&["--role", "command", "--event-store", &proxy.url()]).await;
+    let program = serve().await;
+    let tier = async |program: &Program, number: &str, tier: &str| {
+        let path = format!("/prisoners/{number}/tier");
+        assert_recorded(&program.client().post(&path, &json!({ "tier": tier })).await);
+    };
+    let calls = async |number: &str| calls(&client, &format!("ledger-prisoner-{number}")).await;
+    let both_reads = async |number: &str| {
+        eventually("a stream and its settings to be read", async || {
+            let mut calls = calls(number).await;
+            calls.sort();
+            (calls == ["read $$it", "read it"]).then_some(())
+        })
+        .await;
+    };
+    tier(&program, "A1111AA", "A").await;
+
+    proxy.swallow_answers();
+    let recorded = async {
+        let second = async {
+            both_reads("A2222AA").await;
+            tier(&program, "A3333AA", "A").await;
+        };
+        let faults = async {
+            both_reads("A3333AA").await;
+            assert_eq!(calls("A2222AA").await.len(), 2, "one load waited for the other");
+            proxy.renew();
+        };
+        tokio::join!(tier(&program, "A2222AA", "A"), second, faults);
+    };
+    recorded.await;
+
+    tier(&program, "A4444AA", "A").await;
+    let mut of_new = calls("A4444AA").await;
+    assert_eq!(of_new.pop().as_deref(), Some("append it"));
+    of_new.sort();
+    assert_eq!(of_new, ["read $$it", "read it"]);
+    tier(&program, "A4444AA", "B").await;
+    assert_eq!(calls("A4444AA").await[3..], ["append it"]);
+    // A service that has yet to load the case, and knows from the log that it is none that is new.
+    let other = serve().await;
+    tier(&other, "A4444AA", "C").await;
+    assert_eq!(calls("A4444AA").await[4..], ["read it", "append it"]);
 }
