@@ -20,6 +20,7 @@
 //! | `recorded_clock` | keeping recorded times from running backwards |
 //! | `revisions` | the last revisions of streams |
 //! | `time_index` | recorded times along the log |
+//! | `saved_times` | the time index in a snapshot, for the next process |
 //! | `gaps` | stretches of the log that hold no event of the ledger |
 //! | `follow` | followers |
 //! | `wakeups` | waking followers, by one subscription |
@@ -52,6 +53,7 @@ mod recorded_clock;
 mod remove;
 mod revisions;
 mod saved_keys;
+mod saved_times;
 mod search;
 mod snapshots;
 mod store;
@@ -183,11 +185,14 @@ impl EventLog for KurrentLog {
     }
 
     async fn learn_keys(&self) -> Result<(), LogError> {
+        // A follower that begins now then extends the time index.
+        self.store.restore_times().await;
         self.store.learn_keys().await
     }
 
     async fn save_keys(&self) -> Result<(), LogError> {
-        self.store.save_keys().await
+        self.store.save_keys().await?;
+        self.store.save_times(1).await
     }
 
     fn key_collisions(&self) -> u64 {

@@ -11,13 +11,13 @@ use crate::{
     client::{CallError, NodeClient, ServerPosition},
     connection::in_time,
     log_reads::ReadEnd,
-    saved_keys,
+    saved_keys, saved_times,
     store::{Store, log_error},
     stored::STREAM_DELETED,
 };
 
 /// The names of the snapshots that the store keeps for itself.
-const OWN_SNAPSHOTS: [&str; 1] = [saved_keys::NAME];
+const OWN_SNAPSHOTS: [&str; 2] = [saved_keys::NAME, saved_times::NAME];
 
 /// Deletes all streams of a log for good, and its snapshots of these names, and answers how many
 /// streams of the log it has deleted. Only for a log that was made for a trial: no later write to

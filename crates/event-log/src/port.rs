@@ -265,7 +265,7 @@ pub trait EventLog: Send + Sync + 'static {
     }
 
     /// Saves the keys of events beside the log, for the next start of a store that has them in
-    /// memory. A cache, as a snapshot is.
+    /// memory, and what else such a store remembers of the log. A cache, as a snapshot is.
     async fn save_keys(&self) -> Result<(), LogError> {
         Ok(())
     }

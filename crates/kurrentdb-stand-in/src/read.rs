@@ -68,7 +68,7 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
         }
         (ReadFrom::All(all), ReadCount::Count(count)) => {
             let start = all.start.ok_or_else(|| not_given("a position"))?;
-            note_call(if is_forwards { "read" } else { "read backwards" }, "$all");
+            note_call(if is_forwards { "read" } else { "read backwards" }, whole_log_from(&start));
             read_all(log, start, is_forwards, count, filter.as_ref(), out).await
         }
         (_, ReadCount::Subscription(())) if !is_forwards => {
@@ -85,9 +85,11 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
             subscribe(log, ends, SubscriptionCursor::Stream { name, next }, out).await
         }
         (ReadFrom::All(all), ReadCount::Subscription(())) => {
+            let start = all.start.ok_or_else(|| not_given("a position"))?;
+            note_call("subscribe", whole_log_from(&start));
             let (next, after) = {
                 let streams = log.read();
-                match all.start.ok_or_else(|| not_given("a position"))? {
+                match start {
                     AllStart::Start(()) => (0, (0, 0)),
                     AllStart::End(()) => {
                         (streams.all().len(), streams.all().last().map_or((0, 0), |last| position_pair(last)))
@@ -104,6 +106,14 @@ async fn read(log: &Log, ends: watch::Receiver<()>, options: ReadOptions, out: &
                 None => subscribe(log, ends, SubscriptionCursor::All { next, after }, out).await,
             }
         }
+    }
+}
+
+/// The whole log as the target of a call.
+fn whole_log_from(start: &AllStart) -> &'static str {
+    match start {
+        AllStart::Start(()) => "$all from its start",
+        AllStart::Position(_) | AllStart::End(()) => "$all",
     }
 }
 

@@ -5,10 +5,12 @@ mod check;
 mod cluster;
 mod damage;
 mod faults;
+mod instants;
 mod keys;
 mod round_trips;
 mod shared_server;
 mod snapshots;
+mod starts;
 mod urls;
 
 use std::sync::Arc;
