@@ -50,8 +50,11 @@ struct KeyState {
     under_way: HashMap<CommandId, (String, usize)>,
     bytes: usize,
     has_forgotten_early: bool,
-    /// The last event of the log up to which its keys are known; absent before its end was read.
+    /// The last event of the log up to which its keys are known, as those that were saved are
+    /// before the log's end is read.
     known_to: Option<Bookmark>,
+    /// Whether the log's end was read.
+    is_complete: bool,
     /// The position up to which the keys were saved.
     saved_to: u64,
     collisions: u64,
@@ -123,7 +126,7 @@ impl KeyState {
         let RecordedKey { key, stream, at } = recorded;
         let spent = SpentKey { request: stream, answer: None };
         match self.spent.get(&key).filter(|known| at - known.at <= KEPT) {
-            Some(known) if known.spent.answer.is_none() && known.spent != spent && self.known_to.is_some() => {
+            Some(known) if known.spent.answer.is_none() && known.spent != spent && self.is_complete => {
                 self.collisions += 1;
                 tracing::warn!(position, "an idempotency key was recorded on two streams");
             }
@@ -134,9 +137,14 @@ impl KeyState {
 }
 
 impl KeyMemory {
-    /// The last event up to which the keys of the log are known; `None` before its end was read.
+    /// The last event up to which the keys of the log are known; `None` where none are.
     pub(crate) fn known_to(&self) -> Option<Bookmark> {
         lock(&self.state).known_to
+    }
+
+    /// Whether the keys were read up to the log's end, so that an unknown key is free.
+    pub(crate) fn is_complete(&self) -> bool {
+        lock(&self.state).is_complete
     }
 
     /// Adds the keys of events, each with its position, up to an event, in their order: the first
@@ -146,6 +154,7 @@ impl KeyMemory {
         for (position, recorded) in keys {
             state.learn(position, recorded);
         }
+        state.is_complete = true;
         // A follower may have come further meanwhile.
         if state.known_to.is_none_or(|known_to| known_to.position < end.position) {
             state.known_to = Some(end);

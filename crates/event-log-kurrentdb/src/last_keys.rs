@@ -20,12 +20,12 @@ const DISORDER_MAX: TimeDelta = TimeDelta::minutes(10);
 impl Store {
     /// Reads the keys at the log's end, unless that was done.
     pub(crate) async fn ensure_keys(self: &Arc<Self>) -> Result<(), LogError> {
-        if self.keys.known_to().is_some() {
+        if self.keys.is_complete() {
             return Ok(());
         }
         let _turn = self.keys.reading.lock().await;
         // Another caller may have read them meanwhile.
-        if self.keys.known_to().is_some() { Ok(()) } else { self.read_keys().await }
+        if self.keys.is_complete() { Ok(()) } else { self.read_keys().await }
     }
 
     /// Reads the keys at the log's end: those of the last day, or those that are new.

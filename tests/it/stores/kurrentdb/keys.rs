@@ -1,6 +1,8 @@
 //! Idempotency keys on KurrentDB: from the log's end, from followers, and counted where two
 //! processes recorded one.
 
+use std::time::Duration;
+
 use domain::identifier::CommandId;
 use event_log::{KeySpending, NewEvent, Snapshot, SpentKey};
 use futures::stream::BoxStream;
@@ -105,4 +107,31 @@ async fn a_start_takes_the_saved_keys_unless_they_are_doubted_and_those_recorded
             assert_eq!(spent, Some(SpentKey::on_stream(&stream(run, number as u64))), "{member}");
         }
     }
+}
+
+/// The saved keys are there a moment before those that were recorded since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_about_a_key_at_a_start_waits_for_the_keys_recorded_since_they_were_saved() {
+    let server = StandIn::start();
+    let (one, proxy, client) = (log(&server), server.proxy(), client(&server));
+    let run = Uuid::new_v4();
+    let [saved, later] = [CommandId(Uuid::new_v4()), CommandId(Uuid::new_v4())];
+    one.append_with_key(&stream(run, 0), NoStream, keyed_event(run, 0, saved), saved).await.expect("append");
+    one.learn_keys().await.expect("learn the keys");
+    one.save_keys().await.expect("save");
+    one.append_with_key(&stream(run, 1), NoStream, keyed_event(run, 1, later), later).await.expect("append");
+
+    let next = log_at(&proxy.url());
+    let reads_backwards = async || {
+        let calls = made_up_data(&client, "$stand-in-calls").await;
+        calls.as_array().expect("a list").iter().filter(|call| **call == json!("read backwards $all")).count()
+    };
+    let before = reads_backwards().await;
+    proxy.delay(Duration::from_millis(500));
+    let ask = async |key| next.spent_key(key).await.expect("a key").is_some();
+    let late = async {
+        eventually("a look at the log's end", async || (reads_backwards().await > before).then_some(())).await;
+        ask(later).await
+    };
+    assert_eq!(tokio::join!(ask(saved), late), (true, true));
 }
