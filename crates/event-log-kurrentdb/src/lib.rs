@@ -28,7 +28,7 @@
 //! | `snapshots` | snapshots, in streams outside the ledger's prefix |
 //! | `remove` | removing what a trial wrote |
 //!
-//! ADRs 0012, 0015 to 0017, 0024 and 0025 record the decisions behind this store.
+//! ADRs 0012, 0015 to 0017 and 0024 to 0027 record the decisions behind this store.
 //!
 //! The store keeps the promises of the port. Positions are the server's commit positions, which
 //! have gaps. The log shares its server with other users: it is the streams with its prefix, and

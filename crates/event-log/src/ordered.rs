@@ -22,7 +22,9 @@ pub struct OrderedEvent {
 /// The reason why a batch was not appended.
 ///
 /// Where a store appends a batch whole, none of it was appended. An exception is an unreachable
-/// log: then it is unknown, and [`head`](crate::EventLog::head) tells.
+/// log: then it is unknown, and [`head`](crate::EventLog::head) tells. Where a store appends a
+/// batch in parts, the log has its first events, and none after those unless one was
+/// [overtaken](OrderedError::Overtaken).
 #[derive(Debug, thiserror::Error)]
 pub enum OrderedError {
     /// Another writer has appended, or the caller has lost count.
@@ -56,6 +58,31 @@ pub enum OrderedError {
         recorded_at: DateTime<Utc>,
         /// Recorded time of the event before it in its stream, where the batch has that event.
         before: DateTime<Utc>,
+    },
+    /// The store has recorded an event after one that comes later in the order, or not at all: what
+    /// it has is no beginning of the events given.
+    #[error("later events were recorded before revision {revision} of {stream}")]
+    Overtaken {
+        /// The stream of the first event that was overtaken.
+        stream: String,
+        /// Its revision.
+        revision: u64,
+        /// The reason why it is not in the log, where it is not.
+        #[source]
+        reason: Option<Box<OrderedError>>,
+    },
+    /// The store does not take an event of this size.
+    #[error(
+        "revision {revision} of {stream} has {bytes} bytes, more than the event store takes in one append; an operator \
+         may raise the limit of the store"
+    )]
+    TooLarge {
+        /// The stream.
+        stream: String,
+        /// The revision of the event, or of the first of several.
+        revision: u64,
+        /// The size of the data and the metadata.
+        bytes: usize,
     },
     /// The store cannot answer.
     #[error("append events in order")]

@@ -17,6 +17,7 @@
 //! | `pace` | how many events a second an answer gives out |
 //! | `calls` | the calls of clients, for tests |
 //! | `filter` | filters of `$all`, and how fast they search |
+//! | `late_append` | an append that is done late, for tests |
 //! | `write_rules` | the rules of writing: expected revisions, repeated ids, deleted streams |
 //! | `streams` | all events in memory, by stream |
 //! | `log` | the file of events, and the lead |
@@ -28,6 +29,7 @@
 mod calls;
 mod clock;
 mod filter;
+mod late_append;
 mod log;
 mod pace;
 mod read;
@@ -85,6 +87,10 @@ pub struct Arguments {
     /// Without it there is no limit.
     #[arg(long, value_name = "EVENTS")]
     read_rate: Option<NonZeroU32>,
+    /// Does the append with this number on each batch call after the one that follows it, if that
+    /// comes within 100 ms: a server does not promise the order of a call's appends.
+    #[arg(long, value_name = "NUMBER")]
+    late_append: Option<usize>,
 }
 
 /// Runs the server with the arguments of this process until it is killed.
@@ -101,7 +107,8 @@ pub fn main() -> anyhow::Result<()> {
 /// It cannot listen, or cannot read its file of events or its certificate.
 #[tokio::main]
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { listen, data, user, certificate, key, nodes, election_ms, append_ms, read_rate } = arguments;
+    let Arguments { listen, data, user, certificate, key, nodes, election_ms, append_ms, read_rate, late_append } =
+        arguments;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen {listen}"))?;
     let address = listener.local_addr()?;
     let is_member = !nodes.is_empty();
@@ -137,7 +144,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         tokio::spawn(report_lead(log.leader()));
     }
     let nodes = if is_member { nodes } else { vec![address] };
-    let routes = service::routes(Arc::new(service::ServerState { log, address, nodes, ends, user, read_rate }));
+    let routes =
+        service::routes(Arc::new(service::ServerState { log, address, nodes, ends, user, read_rate, late_append }));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     server.add_routes(Routes::from(routes)).serve_with_incoming(incoming).await.context("serve")
 }

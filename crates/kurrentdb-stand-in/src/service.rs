@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use kurrentdb_protocol::{
     self as protocol, AnyMessage, AppendContent, AppendReq, AppendResp, AppendResult, BatchAppendReq, BatchAppendResp,
     BatchAppendResult, ClusterInfo, DeleteReq, DeleteResp, EndPoint, ExpectedRevision, MemberInfo, NodeState, Position,
@@ -28,6 +28,7 @@ use uuid::Uuid;
 use crate::{
     calls::note_call,
     clock,
+    late_append::with_late_message,
     log::{Leader, Log, WriteOutcome},
     read,
     requests::{not_given, status, stream_deleted, stream_name, uuid_from_client, uuid_from_server},
@@ -57,6 +58,8 @@ pub struct ServerState {
     pub user: Option<String>,
     /// How many events a second one read of `$all` gives out at most.
     pub read_rate: Option<NonZeroU32>,
+    /// The append of each batch call that is done after the one that follows it.
+    pub late_append: Option<usize>,
 }
 
 type SharedServer = State<Arc<ServerState>>;
@@ -103,21 +106,24 @@ async fn lead(State(server): SharedServer, request: HttpRequest, next: Next) -> 
     let is_read = request.uri().path().ends_with("/Read");
     let asks_for_leader = request.headers().get("requires-leader").is_some_and(|value| value == "true");
     let leader = *server.log.leader().borrow();
-    let refusal = match leader {
-        Leader::This => return next.run(request).await,
-        _ if is_read && !asks_for_leader => return next.run(request).await,
-        Leader::Unknown => not_ready(),
-        Leader::Other(leader) => status(
-            Code::NotFound,
-            "Leader info available".to_owned(),
-            &[
-                ("exception", "not-leader"),
-                ("leader-endpoint-host", &leader.ip().to_string()),
-                ("leader-endpoint-port", &leader.port().to_string()),
-            ],
-        ),
-    };
-    refusal.into_http::<Body>()
+    if leader == Leader::This || (is_read && !asks_for_leader) {
+        return next.run(request).await;
+    }
+    not_leader(leader).into_http::<Body>()
+}
+
+/// The refusal of a node that does not lead.
+fn not_leader(leader: Leader) -> Status {
+    let Leader::Other(leader) = leader else { return not_ready() };
+    status(
+        Code::NotFound,
+        "Leader info available".to_owned(),
+        &[
+            ("exception", "not-leader"),
+            ("leader-endpoint-host", &leader.ip().to_string()),
+            ("leader-endpoint-port", &leader.port().to_string()),
+        ],
+    )
 }
 
 fn grpc<Answer: Message + 'static, Asked: Message + Default + 'static>() -> Grpc<ProstCodec<Answer, Asked>> {
@@ -171,7 +177,8 @@ fn with_whole_body(request: HttpRequest) -> HttpRequest {
 async fn batch_append(State(server): SharedServer, request: HttpRequest) -> Response {
     let answer = service_fn(async |request: Request<Streaming<BatchAppendReq>>| {
         let (answers, answer) = mpsc::channel(64);
-        tokio::spawn(batch_append_all(server.log.clone(), request.into_inner(), answers));
+        let messages = with_late_message(request.into_inner(), server.late_append);
+        tokio::spawn(batch_append_all(server.log.clone(), messages, answers));
         Ok(tonic::Response::new(receive(answer)))
     });
     grpc().streaming(answer, request).await.into_response()
@@ -180,15 +187,15 @@ async fn batch_append(State(server): SharedServer, request: HttpRequest) -> Resp
 /// Queues the appends of a call in their order, and answers each when it is done.
 async fn batch_append_all(
     log: Log,
-    mut messages: Streaming<BatchAppendReq>,
+    mut messages: impl Stream<Item = Result<BatchAppendReq, Status>> + Unpin,
     answers: mpsc::Sender<Result<BatchAppendResp, Status>>,
 ) {
     let mut unfinished: HashMap<Vec<u8>, (WriteOptions, Vec<ProposedMessage>)> = HashMap::new();
     loop {
-        let message = match messages.message().await {
-            Ok(Some(message)) => message,
-            Ok(None) => return,
-            Err(status) => {
+        let message = match messages.next().await {
+            Some(Ok(message)) => message,
+            None => return,
+            Some(Err(status)) => {
                 let _ = answers.send(Err(status)).await;
                 return;
             }
@@ -211,13 +218,21 @@ async fn batch_append_all(
             let change = StreamChange::Append(new_events(proposed)?);
             Ok(log.write(Write { stream, expected, change }))
         });
-        let answers = answers.clone();
+        let (answers, leader) = (answers.clone(), log.leader());
         tokio::spawn(async move {
             let result = match queued {
                 Ok(outcome) => match outcome.await {
                     Ok(outcome) => batch_result(outcome, stream.as_ref(), expected),
-                    Err(_) => return,
+                    // The end of the call, with all of its appends.
+                    Err(_) => {
+                        let refusal = not_leader(*leader.borrow());
+                        let _ = answers.send(Err(refusal)).await;
+                        return;
+                    }
                 },
+                Err(status) if status.metadata().contains_key("maximum-append-size") => {
+                    batch_error(status.code(), "MaximumAppendSizeExceeded", None)
+                }
                 Err(status) => batch_error(status.code(), status.message(), None),
             };
             let _ = answers.send(Ok(BatchAppendResp { correlation_id, result: Some(result), stream })).await;

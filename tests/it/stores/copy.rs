@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    DataDir, HttpAnswer, Program, StandIn, TestDatabase, Tool, ToolOutput, database, eventually, run,
+    DataDir, HttpAnswer, Nodes, Program, StandIn, TestDatabase, Tool, ToolOutput, database, eventually, log_at, run,
     whole_log::read_recorded,
 };
 
@@ -206,9 +206,61 @@ async fn a_copy_stops_when_another_writer_appends_to_its_target() {
     copy_of.append(&contract::made_up_stream(run_id, 0), NoStream, vec![event]).await.expect("append");
     let ended = copying.wait_for_end().await;
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("somebody else records in the log to copy into"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("another program records in the log to copy into"), "{}", ended.stderr);
     let found = read_recorded(&*copy_of).await.len();
     assert!(found < all, "it stopped at {found} of {all}");
+}
+
+/// The connection is cut while appends are in flight, and later the leader resigns.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_over_a_lost_connection_or_a_new_leader_ends_exact() {
+    let began = generate_log("300").await;
+    let events = read_recorded(&*postgres(&began).await).await;
+    let (server, nodes) = (StandIn::start(), Nodes::start().await);
+    let proxy = server.proxy();
+    let targets: [(String, SharedLog); 2] =
+        [(proxy.url(), kurrent(&server).await), (nodes.url(), Arc::new(log_at(&nodes.url())))];
+    for (url, copy_of) in targets {
+        for _ in 0..3 {
+            eventually("a leader", async || copy_of.head().await.ok()).await;
+            let found = read_recorded(&*copy_of).await.len() as u64;
+            let mut copying = Tool::start(&copy_arguments(&began.url, &url));
+            eventually("more of the copy", async || {
+                if copying.is_running() { holds_more_than(&copy_of, found).await } else { Some(()) }
+            })
+            .await;
+            if url == proxy.url() {
+                proxy.cut();
+            } else {
+                nodes.resign().await;
+            }
+            let ended = copying.wait_for_end().await;
+            assert!(ended.status.success() || ended.stderr.contains("reach the event store"), "{}", ended.stderr);
+        }
+        eventually("a leader", async || copy_of.head().await.ok()).await;
+        let copied = copy(&began.url, &url).await;
+        assert_eq!(copied["events"], json!(events.len()));
+        let found = read_recorded(&*copy_of).await;
+        assert!(found.iter().map(|copy| copy.event_id).eq(events.iter().map(|event| event.event_id)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_to_a_server_that_changes_the_order_is_called_no_copy() {
+    let began = generate_log("60").await;
+    let events = read_recorded(&*postgres(&began).await).await.len();
+    let server = StandIn::start_with_late_append(20);
+    let said = assert_copy_refused(&began.url, &server.url()).await;
+    assert!(said.contains("is no copy any more, from the event at position"), "{said}");
+    assert!(said.contains("--to-stream-prefix") && said.contains("--one-at-a-time"), "{said}");
+    let said = assert_copy_refused(&began.url, &server.url()).await;
+    assert!(said.contains("the log to copy into holds something else"), "{said}");
+
+    let url = server.url();
+    let elsewhere = ["--to-stream-prefix", "other-", "--one-at-a-time"];
+    let arguments = [&copy_arguments(&began.url, &url)[..], &elsewhere].concat();
+    let copied: Value = serde_json::from_str(&tell(&arguments).await).expect("one JSON object");
+    assert_eq!(copied["copied"], json!(events));
 }
 
 #[tokio::test]

@@ -60,6 +60,13 @@ impl StandIn {
         Self::start_with(Arc::new(DataDir::new()), "127.0.0.1:0", vec!["--user".to_owned(), user.to_owned()])
     }
 
+    /// Starts a stand-in that, on each batch call, does the append with this number after the one
+    /// that follows it.
+    pub fn start_with_late_append(number: usize) -> Self {
+        let arguments = vec!["--late-append".to_owned(), number.to_string()];
+        Self::start_with(Arc::new(DataDir::new()), "127.0.0.1:0", arguments)
+    }
+
     /// As [`Self::start_for_user`], with TLS: see [`Self::secure_url`].
     pub fn start_secure(user: &str) -> Self {
         let directory = DataDir::new();

@@ -6,8 +6,8 @@ use anyhow::{Context as _, anyhow};
 use domain::identifier::PrisonCode;
 use embedded_postgres::ServerCondition;
 use event_log::{OrderedError, OrderedEvent, SharedLog};
-use event_log_kurrentdb::KurrentLog;
-use event_log_postgres::PostgresLog;
+use event_log_kurrentdb::{KurrentLog, KurrentOrderedWriter};
+use event_log_postgres::{PostgresLog, PostgresOrderedWriter};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 use super::postgres::{lazy_pool, pool, start_embedded, url};
@@ -181,14 +181,22 @@ impl LogStore {
         self.postgres.as_ref().map(|server| server.condition().clone())
     }
 
-    /// A writer of many streams' events in a given order, behind whatever the log holds.
+    /// A writer of many streams' events in a given order, behind whatever the log holds. To a
+    /// KurrentDB server it sends many appends ahead of their answers.
     #[must_use]
     pub fn ordered_writer(&self) -> OrderedWriter {
         match &self.backend {
-            LogBackend::Postgres(pool) => {
-                OrderedWriter::Postgres(Box::new(event_log_postgres::PostgresOrderedWriter::new(pool)))
-            }
-            LogBackend::Kurrent(log) => OrderedWriter::Kurrent(event_log_kurrentdb::KurrentOrderedWriter::new(log)),
+            LogBackend::Postgres(pool) => OrderedWriter::Postgres(Box::new(PostgresOrderedWriter::new(pool))),
+            LogBackend::Kurrent(log) => OrderedWriter::Kurrent(KurrentOrderedWriter::new(log)),
+        }
+    }
+
+    /// As [`LogStore::ordered_writer`], with one append in flight.
+    #[must_use]
+    pub fn one_at_a_time_writer(&self) -> OrderedWriter {
+        match &self.backend {
+            LogBackend::Postgres(_) => self.ordered_writer(),
+            LogBackend::Kurrent(log) => OrderedWriter::Kurrent(KurrentOrderedWriter::one_at_a_time(log)),
         }
     }
 
@@ -258,9 +266,9 @@ pub struct ImportTurn {
 #[derive(Debug)]
 pub enum OrderedWriter {
     /// To one in Postgres.
-    Postgres(Box<event_log_postgres::PostgresOrderedWriter>),
+    Postgres(Box<PostgresOrderedWriter>),
     /// To one on a KurrentDB server.
-    Kurrent(event_log_kurrentdb::KurrentOrderedWriter),
+    Kurrent(KurrentOrderedWriter),
 }
 
 impl OrderedWriter {

@@ -15,7 +15,7 @@ use self::{
     postgres::{pool, start_embedded, url},
 };
 pub(crate) use self::{
-    log_store::LogStore,
+    log_store::{LogStore, OrderedWriter},
     postgres::{connect_options, lazy_views},
 };
 use crate::shared_settings;

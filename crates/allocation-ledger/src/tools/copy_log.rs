@@ -3,8 +3,11 @@
 //! 1. The target must be empty or hold the beginning of the source's log, from an earlier copy that
 //!    was not finished. A target that holds anything else is left alone, and nothing is copied.
 //! 2. The rest is appended in the order of the source, with the events' ids, bytes and recorded
-//!    times.
+//!    times. While a batch is appended, the one before it is read back.
 //! 3. Both are read from the start and compared.
+//!
+//! To a KurrentDB server, many appends are in flight. However the copy ends, the target holds the
+//! beginning of the source's log, or the error says that it is no copy any more.
 //!
 //! Only positions differ in the target. The views are derived and not copied: a ledger that serves
 //! the target builds them.
@@ -13,6 +16,7 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use domain::identifier::EventId;
 use event_log::{LogError, NewEvent, OrderedError, OrderedEvent, RecordedEvent, SharedLog};
 use event_log_kurrentdb::StreamPrefix;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,7 +27,7 @@ use crate::{
     interrupt::{interruption, unless_interrupted},
     shared_settings,
     stdout::print_line,
-    stores::LogStore,
+    stores::{LogStore, OrderedWriter},
 };
 
 /// Events read and appended at once: enough to spread the cost of a commit, few enough to stop soon
@@ -50,6 +54,10 @@ pub struct CopySettings {
     /// server
     #[arg(long, value_name = "PREFIX", default_value_t)]
     to_stream_prefix: StreamPrefix,
+    /// Keep one append in flight to a KurrentDB server, for one that does not keep the order of
+    /// many; slower by far
+    #[arg(long)]
+    one_at_a_time: bool,
     /// Directory of the server programs `postgres` and `initdb`. Default: looked for
     #[arg(long, env = "LEDGER_POSTGRES_BIN", value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
@@ -93,7 +101,7 @@ pub async fn run(settings: &CopySettings) -> anyhow::Result<()> {
     let CopyOutcome { events, found, since } = source
         .close_after(async |source| {
             let target = LogStore::open(&target).await.context("open the log to copy into")?;
-            target.close_after(async |target| copy(source, target).await).await
+            target.close_after(async |target| copy(settings, source, target).await).await
         })
         .await?;
     print_line(&if settings.json {
@@ -118,7 +126,7 @@ struct CopyOutcome {
     since: bool,
 }
 
-async fn copy(source: &LogStore, target: &LogStore) -> anyhow::Result<CopyOutcome> {
+async fn copy(settings: &CopySettings, source: &LogStore, target: &LogStore) -> anyhow::Result<CopyOutcome> {
     let reading = "read the log to copy";
     let end = source.log.head().await.context(reading)?;
     let bar = ProgressBar::new(end);
@@ -127,16 +135,23 @@ async fn copy(source: &LogStore, target: &LogStore) -> anyhow::Result<CopyOutcom
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     bar.enable_steady_tick(Duration::from_millis(200));
-    let outcome = copy_to(source, target, end, &bar).await;
+    let writer = if settings.one_at_a_time { target.one_at_a_time_writer() } else { target.ordered_writer() };
+    let outcome = copy_to(&source.log, &target.log, writer, end, &bar).await;
     bar.finish_and_clear();
     let (events, found) = outcome?;
     let since = source.log.head().await.context(reading)? > end;
     Ok(CopyOutcome { events, found, since })
 }
 
-async fn copy_to(source: &LogStore, target: &LogStore, end: u64, bar: &ProgressBar) -> anyhow::Result<(u64, u64)> {
+async fn copy_to(
+    source: &SharedLog,
+    target: &SharedLog,
+    writer: OrderedWriter,
+    end: u64,
+    bar: &ProgressBar,
+) -> anyhow::Result<(u64, u64)> {
     bar.set_prefix("comparing");
-    let found = unless_interrupted(compare(&source.log, &target.log, end, bar)).await?;
+    let found = unless_interrupted(compare(source, target, end, bar)).await?;
     let Some(found) = found else { return Err(interruption("nothing was copied yet")) };
     if let Some(differs) = found.differs {
         bail!(
@@ -146,10 +161,10 @@ async fn copy_to(source: &LogStore, target: &LogStore, end: u64, bar: &ProgressB
     }
 
     bar.set_prefix("copying");
-    append(source, target, end, &found, bar).await?;
+    append(source, target, writer, end, &found, bar).await?;
 
     bar.set_prefix("verifying");
-    let both = unless_interrupted(compare(&source.log, &target.log, end, bar)).await?;
+    let both = unless_interrupted(compare(source, target, end, bar)).await?;
     let Some(both) = both else { return Err(interruption("all is copied and not compared: run the same again")) };
     match both {
         CommonBeginning { differs: None, after, .. } if after == end => Ok((both.events, found.events)),
@@ -162,63 +177,92 @@ async fn copy_to(source: &LogStore, target: &LogStore, end: u64, bar: &ProgressB
 
 /// Appends what the target lacks, batch by batch.
 async fn append(
-    source: &LogStore,
-    target: &LogStore,
+    source: &SharedLog,
+    target: &SharedLog,
+    mut writer: OrderedWriter,
     end: u64,
     found: &CommonBeginning,
     bar: &ProgressBar,
 ) -> anyhow::Result<()> {
-    let mut batches = EventBatches::read(&source.log, found.after, end);
-    let mut writer = target.ordered_writer();
+    let mut batches = EventBatches::read(source, found.after, end);
     let (mut events, mut target_end) = (found.events, found.target_after);
+    let mut appended = AppendedBatch { after: target_end, ids: Vec::new() };
     let mut signalled = std::pin::pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
-    loop {
+    let is_interrupted = loop {
         let batch = tokio::select! {
             biased;
-            _ = &mut signalled => {
-                return Err(interruption(&format!("{events} events are copied; the same again copies the rest")));
-            }
+            _ = &mut signalled => break true,
             batch = batches.next() => batch?,
         };
-        let Some(last) = batch.last().map(|last| last.position) else { return Ok(()) };
-        let count = batch.len() as u64;
+        let Some(last) = batch.last().map(|last| last.position) else { break false };
+        let places: Vec<u64> = batch.iter().map(|event| event.position).collect();
         let ordered: Vec<OrderedEvent> = batch.into_iter().map(into_ordered).collect();
-        target_end = match writer.append(target_end, &ordered).await {
-            Ok(end) => {
-                check_alone(target, target_end, &ordered).await?;
-                end
-            }
-            Err(error) => return Err(explain_append_error(error, events)),
-        };
-        events += count;
+        let (written, checked) = tokio::join!(writer.append(target_end, &ordered), appended.check_alone(target, 0));
+        checked?;
+        let ids = ordered.iter().map(|one| one.event.event_id).collect();
+        appended = AppendedBatch { after: target_end, ids };
+        target_end = written.map_err(|error| explain_append_error(error, events, &places, &ordered))?;
+        events += ordered.len() as u64;
         show(bar, last, events);
+    };
+    // Nothing is appended any more: another event at the end is another writer's.
+    appended.check_alone(target, 1).await?;
+    match is_interrupted {
+        true => Err(interruption(&format!("{events} events are copied; the same again copies the rest"))),
+        false => Ok(()),
     }
 }
 
-/// Checks that no other event has come between those just appended. A store that checks each stream
-/// by itself does not notice that.
-async fn check_alone(target: &LogStore, after: u64, appended: &[OrderedEvent]) -> anyhow::Result<()> {
-    let stand = target.log.read_all(after, appended.len() + 1).await.context("read what was copied")?;
-    if !stand.iter().map(|event| event.event_id).eq(appended.iter().map(|one| one.event.event_id)) {
-        bail!(
-            "somebody else records in the log to copy into, after position {after}: it is no copy any more, do not use it as one"
-        );
-    }
-    Ok(())
+/// The batch that was appended last.
+struct AppendedBatch {
+    /// The position in the target after which it was appended.
+    after: u64,
+    ids: Vec<EventId>,
 }
 
-/// Says what to do about an append that failed: go on, wait, or find the other writer.
-fn explain_append_error(error: OrderedError, events: u64) -> anyhow::Error {
+impl AppendedBatch {
+    /// Checks that no other event has come between these and, of those that follow, among the next
+    /// `further`. A store that checks each stream by itself does not notice that.
+    async fn check_alone(&self, target: &SharedLog, further: usize) -> anyhow::Result<()> {
+        let Self { after, ids } = self;
+        let found = target
+            .read_all(*after, ids.len() + further)
+            .await
+            .context("read back what was copied; the same again goes on")?;
+        if !found.iter().map(|event| event.event_id).eq(ids.iter().copied()) {
+            bail!(
+                "another program records in the log to copy into, after position {after}: it is no copy any more, do not \
+                 use it as one"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Says what to do about an append that failed: go on, wait, find the other writer, or begin anew
+/// elsewhere. `places` has the positions of the events in the source.
+fn explain_append_error(error: OrderedError, events: u64, places: &[u64], ordered: &[OrderedEvent]) -> anyhow::Error {
     let context = match &error {
+        OrderedError::Overtaken { stream, revision, .. } => {
+            let is_it = |one: &OrderedEvent| one.revision == *revision && one.stream.to_string() == *stream;
+            let place = ordered.iter().position(is_it).and_then(|index| places.get(index));
+            let place = place.map_or_else(String::new, |place| format!(" at position {place} of the log to copy"));
+            format!(
+                "the log to copy into is no copy any more, from the event{place} on: copy into another place, such as one \
+                 with another --to-stream-prefix. With --one-at-a-time this cannot happen"
+            )
+        }
         OrderedError::Moved { .. } | OrderedError::Revision { .. } => {
-            "somebody else records in the log to copy into, or the log to copy leaves out events of this stream"
+            "another program records in the log to copy into, or the log to copy leaves out events of this stream"
                 .to_owned()
         }
-        OrderedError::RecordedTime { .. } | OrderedError::Log(LogError::Damaged { .. }) => {
-            format!("{events} events are copied, and the next cannot be")
+        OrderedError::RecordedTime { .. }
+        | OrderedError::TooLarge { .. }
+        | OrderedError::Log(LogError::Damaged { .. }) => {
+            format!("{events} events or more are copied, and the next cannot be")
         }
         OrderedError::Log(LogError::Unavailable(_)) => {
-            format!("write to the log to copy into: {events} events are copied, the same again goes on")
+            format!("write to the log to copy into: {events} events or more are copied, the same again goes on")
         }
     };
     anyhow::Error::new(error).context(context)

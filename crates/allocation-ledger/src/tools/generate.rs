@@ -158,6 +158,12 @@ async fn write(settings: &GenerateSettings, store: &LogStore) -> anyhow::Result<
                 "another program records in this ledger: it ends at position {head} instead of {after}. Generate into a \
                  ledger of its own"
             ),
+            Err(error @ OrderedError::Overtaken { .. }) => {
+                return Err(anyhow::Error::new(error).context(
+                    "the log is no beginning of the history: generate into another ledger, such as one with another \
+                     --stream-prefix",
+                ));
+            }
             Err(error) => return Err(anyhow::Error::new(error).context("write the events")),
         };
         generated.events += batch.events.len() as u64;

@@ -43,7 +43,7 @@ use self::{connect::Connector, tls::TlsSettings};
 pub use self::{address::InvalidUrl, leader::LeaderAddress};
 pub(crate) use self::{
     address::{Node, SCHEMES, ServerAddress},
-    batch::BatchCall,
+    batch::{BatchAnswer, BatchCall},
     error::CallError,
     leader::connect_to_leader,
 };

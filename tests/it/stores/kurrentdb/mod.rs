@@ -7,6 +7,7 @@ mod damage;
 mod faults;
 mod instants;
 mod keys;
+mod ordered;
 mod round_trips;
 mod shared_server;
 mod snapshots;
