@@ -1,11 +1,15 @@
 //! Bulk reallocation of a POM's cases.
 
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::support::{
-    HttpAnswer,
-    commands::new_key,
+    Client, HttpAnswer,
+    commands::{new_key, service_on},
+    controlled_log::ControlledLog,
+    eventually,
     ledger::{Ledger, NOVAK, PRISON, SHAH, assert_recorded, assert_refused},
 };
 
@@ -70,6 +74,29 @@ async fn a_bulk_reallocation_moves_each_case_once() {
     }
     let pinned = ledger.client().send(Method::POST, path, &[("If-Match", "\"3\"")], Some(&all)).await;
     assert_refused(&pinned, 400, "header-invalid");
+}
+
+/// The event store answers no append before many of them are in flight.
+#[tokio::test]
+async fn the_cases_of_a_bulk_move_many_at_a_time() {
+    let ledger = Ledger::start().await;
+    let numbers: Vec<String> = (0..100).map(|index| format!("A{index:04}AA")).collect();
+    join_all(numbers.iter().map(|number| ledger.case(number, SHAH))).await;
+    let log = ControlledLog::new(&ledger.log().await);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let client = Client::new(&format!("http://{}", listener.local_addr().expect("an address")));
+    let router = command::router(service_on(log.shared()));
+    tokio::spawn(async { axum::serve(listener, router).await });
+
+    log.let_appends_wait(true);
+    let body = json!({
+        "fromStaffId": SHAH, "toStaffId": NOVAK, "reason": "Leaving", "prisonerNumbers": numbers,
+    });
+    let moving = tokio::spawn(async move { client.post("/prisons/LEI/reallocations", &body).await });
+    eventually("many moves in flight", async || (log.waiting_appends() > 48).then_some(())).await;
+    log.let_appends_wait(false);
+    let answer = moving.await.expect("a task");
+    assert_eq!(list_accepted(&answer), numbers, "{}", answer.text);
 }
 
 #[tokio::test]

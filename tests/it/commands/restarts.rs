@@ -4,15 +4,17 @@
 mod log_in_postgres;
 
 use bytes::Bytes;
-use command::{Clock, Service, ServiceSettings, policies, policies::SNAPSHOT};
-use domain::{Stream, prisoner::RecommendationPolicy};
-use event_log::{ExpectedRevision, SharedLog, Snapshot};
+use command::{Service, policies, policies::SNAPSHOT};
+use domain::Stream;
+use event_log::{ExpectedRevision, PAGE_EVENTS_MAX, SharedLog, Snapshot};
+use futures::future::join_all;
 use serde_json::json;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::support::{
     TestDatabase,
     builders::{new_event, pom_inactive},
+    commands::service_on,
     controlled_log::ControlledLog,
     eventually,
     ledger::{Ledger, NOVAK, OKAFOR, SHAH, serve_commands},
@@ -27,12 +29,7 @@ struct RunningPolicies {
 
 impl RunningPolicies {
     fn start(log: SharedLog) -> Self {
-        let settings = ServiceSettings {
-            clock: Clock::system(),
-            recommendation_policy: RecommendationPolicy::default(),
-            local_user: "SPO".parse().expect("a username"),
-        };
-        let service = Service::new(log, settings);
+        let service = service_on(log);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(policies::run(service.clone(), async { drop(stopped.await) }));
         Self { service, stop, task }
@@ -165,6 +162,31 @@ async fn an_obligation_under_way_when_a_service_ends_is_discharged_by_the_next()
     let running = RunningPolicies::start(controlled.shared());
     wait_until_role_has_ended(&log).await;
     assert_eq!(controlled.followed_after(), [head], "the event that caused it is not read again");
+    running.stop().await;
+}
+
+/// The event store answers no append before many of them are in flight.
+#[tokio::test]
+async fn the_roles_of_an_inactive_pom_end_many_at_a_time() {
+    const CASES: usize = 100;
+    let ledger = Ledger::start().await;
+    let numbers: Vec<String> = (0..CASES).map(|index| format!("A{index:04}AA")).collect();
+    join_all(numbers.iter().map(|number| ledger.case(number, SHAH))).await;
+    let database = stop(ledger).await;
+    let log = database.log().await;
+    make_inactive(&log).await;
+    let waiting = ControlledLog::new(&log);
+    waiting.let_appends_wait(true);
+    let running = RunningPolicies::start(waiting.shared());
+    eventually("many ends of roles in flight", async || (waiting.waiting_appends() > 48).then_some(())).await;
+    waiting.let_appends_wait(false);
+    eventually("the end of each role, once", async || {
+        let events = log.read_all(0, PAGE_EVENTS_MAX).await.expect("read");
+        let ended = events.iter().filter(|event| event.type_name == "Deallocated").count();
+        assert!(ended <= CASES, "{ended} ends of {CASES} roles");
+        (ended == CASES).then_some(())
+    })
+    .await;
     running.stop().await;
 }
 

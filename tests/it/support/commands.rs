@@ -1,5 +1,8 @@
 //! Commands to a ledger, sent and checked.
 
+use command::{Clock, Service, ServiceSettings};
+use domain::prisoner::RecommendationPolicy;
+use event_log::SharedLog;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -8,6 +11,16 @@ use super::{
     HttpAnswer,
     ledger::{Ledger, assert_refused, event_types},
 };
+
+/// A command service in this process.
+pub fn service_on(log: SharedLog) -> Service {
+    let settings = ServiceSettings {
+        clock: Clock::system(),
+        recommendation_policy: RecommendationPolicy::default(),
+        local_user: "SPO".parse().expect("a username"),
+    };
+    Service::new(log, settings)
+}
 
 /// A new idempotency key.
 pub fn new_key() -> String {

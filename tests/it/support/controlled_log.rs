@@ -39,6 +39,8 @@ struct ControlledLogInner {
     stream_reads: AtomicU64,
     gate: Mutex<Option<(ReadKind, Gate)>>,
     pages_wait: watch::Sender<bool>,
+    appends_wait: watch::Sender<bool>,
+    waiting_appends: AtomicU64,
     /// The positions after which the log was followed.
     followed_after: Mutex<Vec<u64>>,
     refuses_appends: AtomicBool,
@@ -77,6 +79,8 @@ impl ControlledLog {
                 stream_reads: AtomicU64::new(0),
                 gate: Mutex::default(),
                 pages_wait: watch::Sender::new(false),
+                appends_wait: watch::Sender::new(false),
+                waiting_appends: AtomicU64::new(0),
                 followed_after: Mutex::default(),
                 refuses_appends: AtomicBool::new(false),
                 refused_appends: AtomicU64::new(0),
@@ -127,6 +131,16 @@ impl ControlledLog {
         self.inner.refused_appends.load(Ordering::Relaxed)
     }
 
+    /// Makes appends wait, or lets them continue.
+    pub fn let_appends_wait(&self, wait: bool) {
+        self.inner.appends_wait.send_replace(wait);
+    }
+
+    /// The number of appends that have been made to wait so far.
+    pub fn waiting_appends(&self) -> u64 {
+        self.inner.waiting_appends.load(Ordering::Relaxed)
+    }
+
     pub fn refuse_snapshots(&self) {
         self.inner.refuses_snapshots.store(true, Ordering::Relaxed);
     }
@@ -151,7 +165,13 @@ fn refusal() -> LogError {
 }
 
 impl ControlledLogInner {
-    fn refuse_append(&self) -> Result<(), LogError> {
+    async fn admit_append(&self) -> Result<(), LogError> {
+        let mut waiting = self.appends_wait.subscribe();
+        if *waiting.borrow() {
+            self.waiting_appends.fetch_add(1, Ordering::Relaxed);
+            // The sender is in `self` and cannot be dropped before.
+            let _ = waiting.wait_for(|wait| !wait).await;
+        }
         if !self.refuses_appends.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -196,7 +216,7 @@ impl EventLog for ControlledLogInner {
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
     ) -> Result<AppendReceipt, AppendError> {
-        self.refuse_append()?;
+        self.admit_append().await?;
         self.log.append(stream, expected, events).await
     }
 
@@ -207,7 +227,7 @@ impl EventLog for ControlledLogInner {
         events: Vec<NewEvent>,
         key: CommandId,
     ) -> Result<AppendReceipt, AppendError> {
-        self.refuse_append()?;
+        self.admit_append().await?;
         self.log.append_with_key(stream, expected, events, key).await
     }
 

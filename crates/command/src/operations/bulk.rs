@@ -31,8 +31,9 @@ use crate::{
 /// time.
 pub(crate) const CASES_MAX: usize = 1_000;
 
-/// Most cases of one bulk under way at a time, so that a bulk leaves room for other callers.
-const CONCURRENT_MAX: usize = 16;
+/// Most cases of one bulk under way at a time: each waits for several answers of the event store,
+/// and a bulk leaves room for other callers.
+const CONCURRENT_MAX: usize = 64;
 
 /// A request to move cases, with its envelope.
 #[derive(Debug, Clone)]

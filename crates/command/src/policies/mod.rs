@@ -31,9 +31,9 @@ use crate::{CommandError, Service, obligations::Obligation};
 /// The name under which the event store keeps the snapshot of the index.
 pub const SNAPSHOT: &str = "policies";
 
-/// Most obligations discharged at a time: a POM's cases take a moment, and callers' commands go on
-/// beside them.
-const DISCHARGES_MAX: usize = 16;
+/// Most obligations discharged at a time: each waits for several answers of the event store, a POM
+/// may have a thousand cases, and callers' commands go on beside them.
+const DISCHARGES_MAX: usize = 64;
 
 /// Most cases loaded at a time to find their former holders.
 const LOOK_UPS_MAX: usize = 64;

@@ -23,6 +23,7 @@ use domain::{
     text::Visible,
 };
 use event_log::{PAGE_EVENTS_MAX, SharedLog};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use spreadsheets::{
     contacts::{ContactLine, FIELDS, PlannedContact, check_whole_list, contacts, plan},
@@ -37,6 +38,9 @@ use super::{
     report::{count_of, note_unread_sheet, table},
 };
 use crate::{shared_settings, stores::LogStore};
+
+/// Prisons read side by side.
+const PRISONS_AT_ONCE: usize = 32;
 
 /// The settings of `import nomis-contacts`.
 #[derive(Debug, Args)]
@@ -199,14 +203,15 @@ async fn load_prisons(log: &SharedLog) -> anyhow::Result<Vec<prison::History>> {
             Stream::Prisoner(_) => None,
         }));
     }
-    let mut prisons = Vec::with_capacity(codes.len());
-    for code in &codes {
-        prisons.push(load_prison(log, code).await?);
-    }
-    Ok(prisons)
+    stream::iter(codes)
+        .map(|code| async move { load_prison(log, &code).await })
+        .buffered(PRISONS_AT_ONCE)
+        .try_collect()
+        .await
 }
 
-/// Sends the commands, one after the other as they all go to one stream.
+/// Sends the commands, one after the other: they all go to one stream, and each is decided on what
+/// the one before it has recorded there.
 async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> anyhow::Result<Vec<ContactLine>> {
     let mut lines = Vec::with_capacity(planned.len());
     for PlannedContact { mut line, step } in planned {
