@@ -19,7 +19,7 @@ use futures::{
 };
 use tokio::{
     task::JoinError,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use event_log::lock;
@@ -37,7 +37,12 @@ const TRIES_MAX: u32 = 3;
 /// The pauses before the leader is looked for again grow from the first to the second while none is
 /// reached.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// How long a call waits for a connection where the last few could not be made: longer than the
+/// pause, so that a server that has returned is met. Health probes wait for two seconds, perhaps
+/// for a call after another one, and then want to hear the reason.
+const AWAY_WAIT_MAX: Duration = Duration::from_millis(900);
 
 /// Nodes that are kept: more than a cluster has.
 const KNOWN_NODES_MAX: usize = 16;
@@ -50,6 +55,8 @@ pub(crate) struct ServerConnection {
     known_nodes: Arc<Mutex<Vec<Node>>>,
     /// How many sessions in a row ended before the server answered a call.
     failures: AtomicU32,
+    /// When and why the last of them failed.
+    last_failure: Mutex<Option<(Instant, CallError)>>,
 }
 
 /// A client that a task is making. All callers that wait share it, and the task goes on to its end
@@ -58,7 +65,13 @@ struct Session(Shared<BoxFuture<'static, Result<NodeClient, CallError>>>);
 
 impl ServerConnection {
     pub(crate) fn new(address: ServerAddress) -> Self {
-        Self { address, session: Mutex::default(), known_nodes: Arc::default(), failures: AtomicU32::default() }
+        Self {
+            address,
+            session: Mutex::default(),
+            known_nodes: Arc::default(),
+            failures: AtomicU32::default(),
+            last_failure: Mutex::default(),
+        }
     }
 
     /// Calls the server, and again on a new session where the connection was lost. It must be safe
@@ -68,12 +81,22 @@ impl ServerConnection {
     where
         F: Future<Output = Result<T, CallError>>,
     {
+        let away = self.last_failure_while_away().map(|failure| (Instant::now() + AWAY_WAIT_MAX, failure));
         let mut tries = 0;
         let mut unreached = None;
         loop {
             tries += 1;
             let session = self.session();
-            let answer = match session.0.clone().await {
+            let connecting = session.0.clone();
+            let connected = match &away {
+                None => connecting.await,
+                Some((deadline, failure)) => match timeout_at(*deadline, connecting).await {
+                    Ok(connected) => connected,
+                    // The session goes on connecting, for the calls to come.
+                    Err(_) => return Err(failure.clone()),
+                },
+            };
+            let answer = match connected {
                 Ok(client) => ask(client).await,
                 Err(error) => Err(error),
             };
@@ -83,7 +106,8 @@ impl ServerConnection {
                     self.give_up(&session, error);
                     // A silent server has cost the time of two tries.
                     tries += u32::from(matches!(error, CallError::Silent));
-                    if tries >= TRIES_MAX {
+                    let has_waited = away.as_ref().is_none_or(|(deadline, _)| Instant::now() >= *deadline);
+                    if tries >= TRIES_MAX && has_waited {
                         return match (answer, unreached) {
                             // The node named a leader, and this is why that was not reached.
                             (Err(CallError::NotLeader(_)), Some(unreached)) => Err(unreached),
@@ -101,6 +125,13 @@ impl ServerConnection {
                 }
             }
         }
+    }
+
+    /// The last failure, where so many sessions in a row have failed that the server is away.
+    fn last_failure_while_away(&self) -> Option<CallError> {
+        (self.failures.load(Ordering::Relaxed) >= TRIES_MAX)
+            .then(|| Some(lock(&self.last_failure).as_ref()?.1.clone()))
+            .flatten()
     }
 
     /// A client of the leader, for a call that ends by itself when the connection is lost.
@@ -122,6 +153,7 @@ impl ServerConnection {
     fn give_up(&self, failed: &Arc<Session>, error: &CallError) {
         let mut session = lock(&self.session);
         if session.as_ref().is_some_and(|session| Arc::ptr_eq(session, failed)) {
+            *lock(&self.last_failure) = Some((Instant::now(), error.clone()));
             self.failures.fetch_add(1, Ordering::Relaxed);
             *session = match error {
                 CallError::NotLeader(Some(leader)) => Some(self.begin_session(Some(leader.clone()))),
@@ -133,7 +165,10 @@ impl ServerConnection {
     fn begin_session(&self, leader: Option<Node>) -> Arc<Session> {
         let pause = match self.failures.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
-            failures => PAUSE_MAX.min(PAUSE_MIN * 2_u32.saturating_pow(failures.min(10) - 1)),
+            failures => {
+                let since = lock(&self.last_failure).as_ref().map_or(Duration::ZERO, |(at, _)| at.elapsed());
+                PAUSE_MAX.min(PAUSE_MIN * 2_u32.saturating_pow(failures.min(10) - 1)).saturating_sub(since)
+            }
         };
         let (address, known_nodes) = (self.address.clone(), Arc::clone(&self.known_nodes));
         let connecting = tokio::spawn(async move {

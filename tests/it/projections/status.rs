@@ -7,7 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::support::projections::{
     LOCK, assert_success, count, execute, filled_ledger, projected_ledger, run_projections,
 };
-use crate::support::{DataDir, Program, TestDatabase, eventually, random_ledger::tier, run};
+use crate::support::{DataDir, Program, StandIn, TestDatabase, eventually, random_ledger::tier, run};
 
 async fn status(database: &TestDatabase) -> Vec<Value> {
     let said = assert_success(run_projections(database, &["status", "--json"]).await);
@@ -99,6 +99,15 @@ async fn status_reports_missing_views_and_a_missing_ledger() {
         let ran = run(&["projections", command, "--data-dir", data_dir]).await;
         assert_eq!(ran.status.code(), Some(1), "{ran:?}");
         assert!(ran.stderr.contains("there is no ledger in"), "{}", ran.stderr);
+    }
+    // The log is elsewhere, and only the views would be here.
+    let store = StandIn::start();
+    for command in ["status", "verify", "rebuild"] {
+        let ran = run(&["projections", command, "--event-store", &store.url(), "--data-dir", data_dir]).await;
+        assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+        let what_to_do = "there are no views yet in";
+        assert!(ran.stderr.contains(what_to_do) && ran.stderr.contains("`allocation-ledger serve`"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("no ledger"), "{}", ran.stderr);
     }
 }
 

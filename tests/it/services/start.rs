@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{ask, position, service, tier, unready_reason, value, wait_for_reason};
 use crate::support::{
-    Program, TestDatabase, bare_database,
+    DataDir, Program, StandIn, TestDatabase, bare_database,
     builders::{new_event, tier_assigned},
     database, eventually,
     ledger::assert_recorded,
@@ -77,11 +77,43 @@ async fn services_that_start_in_any_order_become_ready() {
 #[tokio::test]
 async fn services_that_start_before_their_stores_become_ready() {
     let nowhere = "postgres://ledger@127.0.0.1:1/ledger";
-    for (role, component) in [("command", "eventLog"), ("projector", "projector"), ("query", "views")] {
+    for (role, component) in [
+        ("command", "eventLog"),
+        ("projector", "projector"),
+        ("query", "views"),
+        ("all", "eventLog"),
+        ("all", "projector"),
+    ] {
         let program = service(role, nowhere, nowhere).await;
         eventually("a reason", async || unready_reason(&program, component).await).await;
         assert_eq!(program.client().get("/health/liveness").await.status, 200, "{role}");
         assert!(program.stop().await.success(), "{role} ends all the same");
+    }
+}
+
+/// With its views in a database elsewhere, and in an embedded Postgres.
+#[tokio::test]
+async fn a_single_program_waits_for_its_event_store() {
+    let (elsewhere, embedded) = (bare_database().await, DataDir::new());
+    let places = [["--views", &elsewhere.url], ["--data-dir", embedded.path().to_str().expect("a path in UTF-8")]];
+    for views in places {
+        let mut store = StandIn::start();
+        store.kill();
+        let url = store.url();
+        let arguments = [&["--role", "all", "--event-store", &url], &views[..]].concat();
+        let program = Program::start(&arguments).await;
+        wait_for_reason(&program, "eventLog", "reach the event store: 127.0.0.1").await;
+        assert_eq!(program.client().get("/health/liveness").await.status, 200);
+        let refused = program.client().post("/prisoners/A1234BC/tier", &tier("B2")).await;
+        assert_eq!((refused.status.as_u16(), refused.header("retry-after").is_some()), (503, true), "{}", refused.text);
+
+        store.start_again();
+        let program = program.into_ready().await;
+        let answer = program.client().post("/prisoners/A1234BC/tier", &tier("B2")).await;
+        let position = position(assert_recorded(&answer));
+        let answer = ask(&program, "/prisoners/A1234BC/responsibility", &position).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["tier"]), (200, &json!("B2")), "{}", answer.text);
+        assert!(program.stop().await.success());
     }
 }
 

@@ -7,9 +7,8 @@
 //! | `query` | | questions | reads | reads |
 //! | `all` | all of these | everything | | |
 //!
-//! A role by itself starts whether or not its stores are there, and says in its readiness what it
-//! waits for; so services can be started in any order. `all` fails where a store cannot be opened,
-//! as no other process could prepare it.
+//! Every role starts whether or not the servers that its URLs name are there, and says in its
+//! readiness what it waits for; so services and servers can be started in any order.
 //!
 //! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered, then
 //! policies and the projector stop, then connections are closed, then Postgres stops. The projector
@@ -40,7 +39,7 @@ use self::{
     roles::{Roles, StopSignals, Wiring},
     shutdown::{count_signals, wait_for_signals, wait_until_raised},
 };
-use crate::stores::{self, LogStore, Stores};
+use crate::stores::{self, LogStore};
 
 /// How long requests in flight may take at the end. Those that follow the log would never end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -203,7 +202,7 @@ async fn open_stores(settings: &ServeSettings) -> anyhow::Result<(Option<Claim>,
     Ok(match role {
         Role::All => {
             let claim = if stores.is_embedded() { Some(claim::claim(&stores.data_dir()?)?) } else { None };
-            let (log, views) = Stores::open(stores).await?.into_parts();
+            let (log, views) = stores::open_to_serve(stores).await?;
             (claim, log, Some(views))
         }
         Role::Command => (None, LogStore::lazy(stores)?, None),

@@ -84,6 +84,16 @@ impl LogStore {
         Ok(Self { log, backend, readers, postgres: None })
     }
 
+    /// The log in the embedded Postgres, with its schema up to date.
+    pub(super) async fn prepare_embedded(
+        settings: &shared_settings::StoreSettings,
+        postgres: Option<&embedded_postgres::Server>,
+    ) -> anyhow::Result<Self> {
+        let backend = LogBackend::connect(settings, postgres).await?;
+        backend.migrate().await?;
+        Self::connect(backend, None).await
+    }
+
     /// Brings the log's schema up to date, where it has one, and gives the services' roles their
     /// rights to it.
     ///
@@ -240,7 +250,7 @@ impl LogStore {
         outcome.and_then(|outcome| closed.map(|()| outcome))
     }
 
-    /// As [`Stores::close`].
+    /// Closes what was opened and stops the embedded Postgres, unless another program uses it.
     ///
     /// # Errors
     /// Postgres does not stop.

@@ -5,7 +5,9 @@
 mod log_store;
 mod postgres;
 
-use anyhow::Context as _;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
 use embedded_postgres::{Server, is_interruption};
 use event_log::SharedLog;
 use sqlx::PgPool;
@@ -24,7 +26,46 @@ use crate::shared_settings;
 /// stores are opened.
 const INTERRUPTIONS_MAX: u32 = 3;
 
-/// The event log and the views' database.
+/// Opens the stores for `serve`. Those in the embedded Postgres, which is started where it is not
+/// running, are brought up to date. Those on other servers are connected to when they are first
+/// used: until then each use of them fails as an outage.
+///
+/// # Errors
+/// The embedded Postgres could not be started or used, or a URL is none of a store.
+pub(crate) async fn open_to_serve(settings: &shared_settings::StoreSettings) -> anyhow::Result<(LogStore, PgPool)> {
+    let postgres = embedded(settings).await?;
+    let mut interruptions = 0;
+    loop {
+        let opening = async {
+            let log = match settings.event_store {
+                Some(_) => LogStore::lazy(settings)?,
+                None => LogStore::prepare_embedded(settings, postgres.as_ref()).await?,
+            };
+            let views = match settings.views {
+                Some(_) => lazy_views(settings)?,
+                None => prepare_embedded_views(postgres.as_ref()).await?,
+            };
+            anyhow::Ok((log, views))
+        };
+        match (opening.await, &postgres) {
+            (Ok((log, views)), _) => return Ok((LogStore { postgres, ..log }, views)),
+            (Err(error), Some(server)) if interruptions < INTERRUPTIONS_MAX && is_interruption(&error) => {
+                interruptions += 1;
+                tracing::warn!("opening the stores again, as the embedded Postgres was interrupted: {error:#}");
+                server.wait_until_ready().await?;
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+}
+
+async fn prepare_embedded_views(postgres: Option<&Server>) -> anyhow::Result<PgPool> {
+    let views = pool("--views", &url(None, postgres)).await?;
+    projector::migrate(&views).await.context("prepare the views' database")?;
+    Ok(views)
+}
+
+/// The event log and the views' database of a ledger that exists.
 pub struct Stores {
     /// The event log.
     pub log: SharedLog,
@@ -36,50 +77,22 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens the stores and brings their schemas up to date. Starts the embedded Postgres where it
-    /// is needed and not running.
+    /// Opens the stores with their schemas as they are.
     ///
     /// # Errors
-    /// Which store could not be opened, and why.
-    pub async fn open(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
-        let postgres = embedded(settings).await?;
-        let mut interruptions = 0;
-        loop {
-            let opening = async {
-                let connected = ConnectedStores::new(settings, postgres.as_ref()).await?;
-                connected.backend.migrate().await?;
-                projector::migrate(&connected.views).await.context("prepare the views' database")?;
-                connected.open().await
-            };
-            match (opening.await, &postgres) {
-                (Ok(stores), _) => return Ok(Self { postgres, ..stores }),
-                (Err(error), Some(server)) if interruptions < INTERRUPTIONS_MAX && is_interruption(&error) => {
-                    interruptions += 1;
-                    tracing::warn!("opening the stores again, as the embedded Postgres was interrupted: {error:#}");
-                    server.wait_until_ready().await?;
-                }
-                (Err(error), _) => return Err(error),
-            }
-        }
-    }
-
-    /// [`Stores::open`] for a program that only reads: the schemas stay as they are.
-    ///
-    /// # Errors
-    /// As [`Stores::open`]; and where there is no log yet.
+    /// There is no log or no views yet, or which store could not be opened, and why.
     pub async fn open_existing(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
         if settings.is_embedded() && !embedded_postgres::exists(&settings.data_dir()?) {
-            return Err(LogStore::missing_ledger_error(settings));
+            return Err(match settings.event_store {
+                Some(_) => missing_views_error(&settings.data_dir()?),
+                None => LogStore::missing_ledger_error(settings),
+            });
         }
         let postgres = embedded(settings).await?;
-        let stores = ConnectedStores::new(settings, postgres.as_ref()).await?.open().await?;
-        Ok(Self { postgres, ..stores })
-    }
-
-    /// The log and the views' database. Callers must close each, the views first.
-    #[must_use]
-    pub fn into_parts(self) -> (LogStore, PgPool) {
-        (LogStore { log: self.log, backend: self.backend, readers: self.readers, postgres: self.postgres }, self.views)
+        let backend = LogBackend::connect(settings, postgres.as_ref()).await?;
+        let views = pool("--views", &url(settings.views.as_ref(), postgres.as_ref())).await?;
+        let (log, readers) = backend.open().await?;
+        Ok(Self { log, views, backend, readers, postgres })
     }
 
     /// Opens existing stores, does some work with them, and closes them however the work ends. An
@@ -112,25 +125,13 @@ impl Stores {
     }
 }
 
-/// The databases, connected to, with their schemas as they are.
-struct ConnectedStores {
-    views: PgPool,
-    backend: LogBackend,
-}
-
-impl ConnectedStores {
-    async fn new(settings: &shared_settings::StoreSettings, postgres: Option<&Server>) -> anyhow::Result<Self> {
-        let backend = LogBackend::connect(settings, postgres).await?;
-        let views = pool("--views", &url(settings.views.as_ref(), postgres)).await?;
-        Ok(Self { views, backend })
-    }
-
-    /// The stores, without the embedded Postgres.
-    async fn open(self) -> anyhow::Result<Stores> {
-        let Self { views, backend } = self;
-        let (log, readers) = backend.open().await?;
-        Ok(Stores { log, views, backend, readers, postgres: None })
-    }
+/// The error of a tool that needs the views in a data directory that has none.
+fn missing_views_error(data_dir: &Path) -> anyhow::Error {
+    anyhow!(
+        "there are no views yet in {}: start `allocation-ledger serve` with the same settings, which makes them, or say \
+         where they are with --views or --data-dir",
+        data_dir.display()
+    )
 }
 
 /// The embedded Postgres, started where a store is in it.

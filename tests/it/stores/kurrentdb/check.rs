@@ -8,7 +8,7 @@ use kurrentdb::{AppendToStreamOptions, ReadAllOptions, StreamMetadataBuilder, St
 use nix::sys::signal::Signal;
 
 use super::{append_nine, client, log};
-use crate::support::{Nodes, StandIn, Tool, eventually, run};
+use crate::support::{Nodes, Program, StandIn, Tool, eventually, run};
 
 /// The type of the last event in each stream that a check made.
 async fn last_types(server: &StandIn) -> BTreeMap<String, String> {
@@ -83,20 +83,41 @@ async fn a_check_works_on_a_cluster_with_tls_and_a_user() {
     assert!(checked.status.success(), "{}{}", checked.stdout, checked.stderr);
 }
 
-/// Asserts the messages of `event-store check` and of `serve` about a server that they cannot
-/// reach.
+/// A database that is not there either.
+const VIEWS: &str = "postgres://127.0.0.1:1/ledger";
+
+/// Asserts the messages of `event-store check`, and of the readiness of `serve`, about a server
+/// that they cannot reach.
 async fn assert_reported(url: &str, what: &[&str]) {
-    let check = ["event-store", "check", url];
-    let views = "postgres://127.0.0.1:1/ledger";
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--event-store", url, "--views", views];
-    for arguments in [&check[..], &serve] {
-        let ran = run(arguments).await;
-        assert_eq!(ran.status.code(), Some(1), "{url}: {}{}", ran.stdout, ran.stderr);
-        // A service reports it in its log.
-        let is_reason = |line: &&str| line.starts_with("error: ") || line.contains("\"reason\":");
-        let said = ran.stderr.lines().find(is_reason).unwrap_or_default();
-        assert!(what.iter().all(|what| said.contains(what)), "{url}: {}", ran.stderr);
-        assert!(!ran.stderr.contains("secret"), "{url}: {}", ran.stderr);
+    assert_refused(&["event-store", "check", url], what).await;
+    let program = Program::start(&["--event-store", url, "--views", VIEWS]).await;
+    eventually(url, async || {
+        let readiness = program.client().get("/health/readiness").await;
+        let said = readiness.body["components"]["eventLog"]["details"]["error"].as_str()?;
+        assert!(!readiness.text.contains("secret"), "{url}: {said}");
+        what.iter().all(|what| said.contains(what)).then_some(())
+    })
+    .await;
+    let (_, log) = program.stop_and_read_log().await;
+    assert!(!log.contains("secret"), "{url}: {log}");
+}
+
+/// Asserts the message of a program that ends.
+async fn assert_refused(arguments: &[&str], what: &[&str]) {
+    let ran = run(arguments).await;
+    assert_eq!(ran.status.code(), Some(1), "{arguments:?}: {}{}", ran.stdout, ran.stderr);
+    // A service reports it in its log.
+    let is_reason = |line: &&str| line.starts_with("error: ") || line.contains("\"reason\":");
+    let said = ran.stderr.lines().find(is_reason).unwrap_or_default();
+    assert!(what.iter().all(|what| said.contains(what)), "{arguments:?}: {}", ran.stderr);
+    assert!(!ran.stderr.contains("secret"), "{arguments:?}: {}", ran.stderr);
+}
+
+/// Asserts the messages of `event-store check` and of `serve` about a URL that they cannot use.
+async fn assert_url_refused(url: &str, what: &[&str]) {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--event-store", url, "--views", VIEWS];
+    for arguments in [&["event-store", "check", url][..], &serve] {
+        assert_refused(arguments, what).await;
     }
 }
 
@@ -146,7 +167,7 @@ async fn a_check_names_an_unusable_file_from_the_url() {
     let broken = file("broken.pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
     let none = file("none.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     for path in [&missing, &empty, &broken, &none] {
-        assert_reported(&format!("kurrentdb://127.0.0.1:1?tlsCaFile={path}"), &["`tlsCaFile`", path]).await;
+        assert_url_refused(&format!("kurrentdb://127.0.0.1:1?tlsCaFile={path}"), &["`tlsCaFile`", path]).await;
     }
     let server = StandIn::start_secure("ledger:secret");
     let certificate = server.authority().display().to_string();
@@ -157,7 +178,7 @@ async fn a_check_names_an_unusable_file_from_the_url() {
         (&certificate, &certificate, "`userKeyFile`", &certificate),
     ] {
         let user = format!("userCertFile={certificate}&userKeyFile={key}");
-        assert_reported(&format!("kurrentdb://127.0.0.1:1?{user}"), &[name, path]).await;
+        assert_url_refused(&format!("kurrentdb://127.0.0.1:1?{user}"), &[name, path]).await;
     }
 }
 
