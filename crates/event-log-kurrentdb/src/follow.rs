@@ -9,12 +9,12 @@ use futures::stream::BoxStream;
 
 use event_log::{FollowerItem, LogError, LogPage, PageNext, Pages};
 
-use crate::{revisions::RevisionCheck, store::Store, wakeups::KurrentWakeups};
+use crate::{paging::PageReader, store::Store, wakeups::KurrentWakeups};
 
 struct KurrentPages {
     store: Arc<Store>,
     wakeups: Arc<KurrentWakeups>,
-    revisions: RevisionCheck,
+    reader: PageReader,
 }
 
 /// Follows the log after a position.
@@ -24,13 +24,13 @@ pub(crate) fn follow(
     after: u64,
 ) -> BoxStream<'static, Result<FollowerItem, LogError>> {
     let wake_ups = wakeups.subscribe();
-    let pages = KurrentPages { store, wakeups, revisions: RevisionCheck::after(after) };
+    let pages = KurrentPages { store, wakeups, reader: PageReader::following(after) };
     event_log::follow(pages, wake_ups, after)
 }
 
 impl Pages for KurrentPages {
     async fn page_after(&mut self, position: u64, limit: usize) -> Result<LogPage, LogError> {
-        let page = self.store.page(position, limit, &mut self.revisions).await?;
+        let page = self.store.page(position, limit, &mut self.reader).await?;
         if matches!(page.next, PageNext::LogEnd) {
             self.wakeups.listen();
         }

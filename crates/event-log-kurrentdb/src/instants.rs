@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use event_log::{LogError, PAGE_EVENTS_MAX, PageNext, error_chain};
+use event_log::{LogError, PAGE_EVENTS_MAX, PageNext};
 
-use crate::{revisions::RevisionCheck, store::Store, time_index::MARK_EVENTS};
+use crate::{paging::PageReader, store::Store, time_index::MARK_EVENTS};
 
 /// The events that a search must have added to the time index for it to be saved: they are read in
 /// less than a second.
@@ -23,9 +23,9 @@ impl Store {
             let _turn = self.finding_instant.lock().await;
             self.restore_times().await;
             let mut end = self.times.end();
-            let mut revisions = RevisionCheck::after(end);
+            let mut reader = PageReader::following(end);
             while self.times.latest() <= instant {
-                let page = self.page(end, PAGE_EVENTS_MAX, &mut revisions).await?;
+                let page = self.page(end, PAGE_EVENTS_MAX, &mut reader).await?;
                 match (page.events.last(), page.next) {
                     (_, PageNext::LogEnd) => break,
                     (Some(last), _) => end = last.position,
@@ -34,14 +34,11 @@ impl Store {
                 }
             }
             self.times.mark_restored();
-            if let Err(error) = self.save_times(SAVE_EVENTS_MIN).await {
-                let reason = error_chain(&error);
-                tracing::warn!(reason, "the index of recorded times was not saved: {reason}");
-            }
+            self.save_times(SAVE_EVENTS_MIN).await;
         }
         let mut found = self.times.before_instant(instant);
         loop {
-            let page = self.page(found, MARK_EVENTS, &mut RevisionCheck::after(found)).await?;
+            let page = self.page(found, MARK_EVENTS, &mut PageReader::after(found)).await?;
             let earlier = page.events.iter().take_while(|event| event.recorded_at <= instant).count();
             found = earlier.checked_sub(1).map_or(found, |last| page.events[last].position);
             match page.next {

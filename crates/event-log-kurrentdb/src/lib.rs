@@ -78,7 +78,7 @@ use event_log::{
 use self::{
     client::ServerAddress,
     connection::ServerConnection,
-    revisions::RevisionCheck,
+    paging::PageReader,
     store::{Store, log_error},
     wakeups::KurrentWakeups,
 };
@@ -191,8 +191,8 @@ impl EventLog for KurrentLog {
     }
 
     async fn save_keys(&self) -> Result<(), LogError> {
-        self.store.save_keys().await?;
-        self.store.save_times(1).await
+        self.store.save_times(1).await;
+        self.store.save_keys().await
     }
 
     fn key_collisions(&self) -> u64 {
@@ -225,13 +225,27 @@ impl EventLog for KurrentLog {
     }
 
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
-        let page = self.store.page(after, limit, &mut RevisionCheck::after(after)).await?;
+        let page = self.store.page(after, limit, &mut PageReader::after(after)).await?;
         match page.next {
             PageNext::Damage(error) if page.events.is_empty() => return Err(error),
             PageNext::Damage(_) | PageNext::MoreEvents => {}
             PageNext::LogEnd => self.wakeups.listen(),
         }
         Ok(page.events)
+    }
+
+    /// By a follower, which reads ahead.
+    fn read_pages(&self, after: u64, up_to: u64) -> BoxStream<'_, Result<Vec<RecordedEvent>, LogError>> {
+        // None once the last page has been given.
+        let following = (after < up_to).then(|| self.follow_all(after));
+        stream::try_unfold(following, move |following| async move {
+            let Some(mut following) = following else { return Ok(None) };
+            let Some(FollowerItem::Events(mut page)) = following.try_next().await? else { return Ok(None) };
+            let is_last = page.last().is_some_and(|last| last.position >= up_to);
+            page.truncate(page.partition_point(|event| event.position <= up_to));
+            Ok((!page.is_empty()).then_some((page, (!is_last).then_some(following))))
+        })
+        .boxed()
     }
 
     async fn event_at(&self, position: u64) -> Result<Option<RecordedEvent>, LogError> {

@@ -10,14 +10,65 @@
 use std::sync::Arc;
 
 use event_log::{LogError, LogPage, PAGE_EVENTS_MAX, PageNext, RecordedEvent};
+use tokio::task::JoinSet;
 
 use crate::{
     client::{CallError, ServerEvent, ServerPosition},
+    connection::flatten_join,
     log_reads::ReadEnd,
     revisions::RevisionCheck,
     store::{Store, log_error},
     stored::recorded_event,
 };
+
+/// The state of one reader between its pages.
+pub(crate) struct PageReader {
+    revisions: RevisionCheck,
+    reads_ahead: bool,
+    ahead: Option<ReadAhead>,
+}
+
+/// Events that were read from the server, and whether the log goes on after them.
+type EventsRead = (Vec<ServerEvent>, ReadEnd);
+
+/// A read that is under way while its reader deals with the page before it.
+struct ReadAhead {
+    from: ServerPosition,
+    count: usize,
+    /// The task ends when this is dropped.
+    reading: JoinSet<Result<EventsRead, CallError>>,
+}
+
+impl PageReader {
+    /// A reader of one page after a position.
+    pub(crate) fn after(position: u64) -> Self {
+        Self { revisions: RevisionCheck::after(position), reads_ahead: false, ahead: None }
+    }
+
+    /// A reader of page after page: the server sends the next one while this one is decoded.
+    pub(crate) fn following(position: u64) -> Self {
+        Self { reads_ahead: true, ..Self::after(position) }
+    }
+
+    /// Begins to read what the next page needs, if that begins after the last of these events.
+    fn read_ahead(&mut self, store: &Arc<Store>, (read, end): &EventsRead, limit: usize) {
+        let (true, ReadEnd::More, Some(last)) = (self.reads_ahead, end, read.last()) else { return };
+        let after = last.position.commit;
+        let cursor = PageCursor::new(PageStart::Event(after), after);
+        let (from, count) = (cursor.from, cursor.read_count(limit));
+        let (store, mut reading) = (Arc::clone(store), JoinSet::new());
+        reading.spawn(async move { store.read_all(after, from, count).await });
+        self.ahead = Some(ReadAhead { from, count, reading });
+    }
+
+    /// The events that were read ahead from this place. Nothing where there are none, where the
+    /// read failed, or where it met the log's end: the log may have grown since.
+    async fn take_ahead(&mut self, from: ServerPosition, count: usize) -> Option<EventsRead> {
+        let ahead = self.ahead.take().filter(|ahead| (ahead.from, ahead.count) == (from, count));
+        let read = ahead?.reading.join_next().await?;
+        flatten_join(read).ok().filter(|(_, end)| !matches!(end, ReadEnd::LogEnd))
+    }
+}
 
 /// Where reading a page begins.
 #[derive(Clone, Copy)]
@@ -86,9 +137,9 @@ impl Store {
         self: &Arc<Self>,
         after: u64,
         limit: usize,
-        revisions: &mut RevisionCheck,
+        reader: &mut PageReader,
     ) -> Result<LogPage, LogError> {
-        let page = self.page_after(after, limit, revisions).await?;
+        let page = self.page_after(after, limit, reader).await?;
         self.times.note_page(after, &page.events);
         Ok(page)
     }
@@ -97,29 +148,29 @@ impl Store {
         self: &Arc<Self>,
         after: u64,
         limit: usize,
-        revisions: &mut RevisionCheck,
+        reader: &mut PageReader,
     ) -> Result<LogPage, LogError> {
         if let Some(before) = self.positions.gap_after(after) {
-            if let Some(page) = self.page_from(PageStart::GapEnd(before), after, limit, revisions).await? {
+            if let Some(page) = self.page_from(PageStart::GapEnd(before), after, limit, reader).await? {
                 return Ok(page);
             }
             self.forget_positions();
         }
-        if let Some(page) = self.page_from(PageStart::Event(after), after, limit, revisions).await? {
+        if let Some(page) = self.page_from(PageStart::Event(after), after, limit, reader).await? {
             return Ok(page);
         }
         // No event of the ledger is at this position. Most such callers want to begin with the
         // event at the position after it. For others the way leads from an event that is known to
         // be before it.
         let next = PageStart::Event(after.saturating_add(1));
-        if let Some(page) = self.page_from(next, after, limit, revisions).await? {
+        if let Some(page) = self.page_from(next, after, limit, reader).await? {
             return Ok(page);
         }
         if self.head().await? <= after {
             return Ok(LogPage { events: Vec::new(), next: PageNext::LogEnd });
         }
         let from = self.times.before_position(after);
-        let page = self.page_from(PageStart::Event(from), after, limit, revisions).await?;
+        let page = self.page_from(PageStart::Event(from), after, limit, reader).await?;
         page.ok_or_else(|| LogError::Damaged { position: from, what: "the event that stood here is gone".to_owned() })
     }
 
@@ -128,7 +179,7 @@ impl Store {
         let Some(before) = position.checked_sub(1) else { return Ok(None) };
         // Read from its own position: the way from the event before it may be long.
         let start = PageStart::Event(position);
-        let found = self.page_from(start, before, 1, &mut RevisionCheck::after(before)).await?;
+        let found = self.page_from(start, before, 1, &mut PageReader::after(before)).await?;
         let Some(page) = found else { return Ok(None) };
         match (page.events.into_iter().find(|event| event.position == position), page.next) {
             (None, PageNext::Damage(error)) => Err(error),
@@ -143,7 +194,7 @@ impl Store {
         start: PageStart,
         after: u64,
         limit: usize,
-        revisions: &mut RevisionCheck,
+        reader: &mut PageReader,
     ) -> Result<Option<LogPage>, LogError> {
         let limit = limit.min(PAGE_EVENTS_MAX);
         let mut events: Vec<RecordedEvent> = Vec::new();
@@ -151,7 +202,9 @@ impl Store {
             return Ok(Some(LogPage { events, next: PageNext::MoreEvents }));
         }
         let mut cursor = PageCursor::new(start, after);
-        let Some((mut read, mut end)) = self.first_read(start, &cursor, limit).await? else { return Ok(None) };
+        let Some(first) = self.first_read(start, &cursor, limit, reader).await? else { return Ok(None) };
+        reader.read_ahead(self, &first, limit);
+        let (mut read, mut end) = first;
         let next = loop {
             for event in read {
                 let at = event.position;
@@ -161,7 +214,7 @@ impl Store {
                 if events.len() == limit {
                     return Ok(Some(LogPage { events, next: PageNext::MoreEvents }));
                 }
-                match self.checked_event(event, revisions).await {
+                match self.checked_event(event, &mut reader.revisions).await {
                     Ok(Some(event)) => {
                         cursor.last = event.position;
                         events.push(event);
@@ -195,10 +248,17 @@ impl Store {
         start: PageStart,
         cursor: &PageCursor,
         limit: usize,
-    ) -> Result<Option<(Vec<ServerEvent>, ReadEnd)>, LogError> {
+        reader: &mut PageReader,
+    ) -> Result<Option<EventsRead>, LogError> {
+        let (from, count) = (cursor.from, cursor.read_count(limit));
+        let mut ahead = reader.take_ahead(from, count).await;
         let mut has_stalled = false;
         loop {
-            let (read, end) = match self.read_all(cursor.last, cursor.from, cursor.read_count(limit)).await {
+            let read = match ahead.take() {
+                Some(read) => Ok(read),
+                None => self.read_all(cursor.last, from, count).await,
+            };
+            let (read, end) = match read {
                 // The server refuses a position within one of its records.
                 Err(CallError::InvalidPosition) => return Ok(None),
                 read => read.map_err(log_error)?,

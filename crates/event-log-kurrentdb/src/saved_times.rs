@@ -68,7 +68,15 @@ impl Store {
     }
 
     /// Saves the times, where they have at least so many events more than those that were saved.
-    pub(crate) async fn save_times(self: &Arc<Self>, events_min: usize) -> Result<(), LogError> {
+    /// The next process can do without them, so a failure is only logged.
+    pub(crate) async fn save_times(self: &Arc<Self>, events_min: usize) {
+        if let Err(error) = self.try_to_save_times(events_min).await {
+            let reason = error_chain(&error);
+            tracing::warn!(reason, "the index of recorded times was not saved: {reason}");
+        }
+    }
+
+    async fn try_to_save_times(self: &Arc<Self>, events_min: usize) -> Result<(), LogError> {
         let Some(times) = self.times.unsaved(events_min) else { return Ok(()) };
         // Where that is not newer than what another process has saved, the other is as good.
         self.save_snapshot(NAME, &encode(&times)?).await?;

@@ -26,7 +26,10 @@ use domain::{
     Stream,
     identifier::{CommandId, EventId},
 };
-use futures::stream::BoxStream;
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 
 /// Most events in one append, which are the events of one command. Merges and releases make three;
 /// the rest is a reserve.
@@ -307,6 +310,24 @@ pub trait EventLog: Send + Sync + 'static {
     /// Reads the log after a position (0: from the start), at most `limit` events. Where damage is
     /// ahead, the events before it come first: an error means that the very next event is damaged.
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError>;
+
+    /// Reads the log after a position, page by page, up to another position or to the log's end.
+    /// Long readers should use this: a store may read the next page ahead. An error is the last
+    /// item.
+    fn read_pages(&self, after: u64, up_to: u64) -> BoxStream<'_, Result<Vec<RecordedEvent>, LogError>> {
+        stream::try_unfold(after, move |after| async move {
+            // No further than asked for: damage beyond that does not concern the reader.
+            let limit = up_to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) as usize;
+            if limit == 0 {
+                return Ok(None);
+            }
+            let mut page = self.read_all(after, limit).await?;
+            let next = page.last().map_or(up_to, |last| last.position);
+            page.truncate(page.partition_point(|event| event.position <= up_to));
+            Ok((!page.is_empty()).then_some((page, next)))
+        })
+        .boxed()
+    }
 
     /// The event at a position, if there is one.
     async fn event_at(&self, position: u64) -> Result<Option<RecordedEvent>, LogError> {

@@ -24,8 +24,11 @@ use std::{
 };
 
 use domain::Stream;
-use event_log::{Bookmark, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog};
-use futures::future::{try_join, try_join_all};
+use event_log::{Bookmark, LogError, RecordedEvent, SharedLog};
+use futures::{
+    TryStreamExt as _,
+    future::{try_join, try_join_all},
+};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::sync::{Mutex, mpsc};
 
@@ -158,26 +161,18 @@ pub(crate) async fn buffer_events(
     });
     let reading = async move {
         let mut last = Bookmark::START;
-        loop {
-            let after = last.position;
-            // No further than `to`: damage beyond it concerns the projector that follows the log.
-            let limit = to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) as usize;
-            if limit == 0 {
-                return Ok::<_, ProjectorError>(last);
-            }
-            let mut page = log.read_all(after, limit).await?;
-            let read = page.len();
-            page.truncate(page.partition_point(|event| event.position <= to));
-            let whole = page.len() == read && read > 0;
+        let mut read = log.read_pages(0, to);
+        while let Some(page) = read.try_next().await? {
             if let Some(event) = page.last() {
                 last = event.into();
                 progress(event.position);
             }
             // The receiver is gone where an event could not be put; the other half says why.
-            if pages.send(page).await.is_err() || !whole {
-                return Ok(last);
+            if pages.send(page).await.is_err() {
+                break;
             }
         }
+        Ok::<_, ProjectorError>(last)
     };
     try_join(putting, reading).await
 }

@@ -7,18 +7,20 @@
 //! 3. Both are read from the start and compared.
 //!
 //! To a KurrentDB server, many appends are in flight. However the copy ends, the target holds the
-//! beginning of the source's log, or the error says that it is no copy any more.
+//! beginning of the source's log; or this run, or the next one when it compares, says that it is no
+//! copy any more.
 //!
 //! Only positions differ in the target. The views are derived and not copied: a ledger that serves
 //! the target builds them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, pin::pin, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use domain::identifier::EventId;
 use event_log::{LogError, NewEvent, OrderedError, OrderedEvent, RecordedEvent, SharedLog};
 use event_log_kurrentdb::StreamPrefix;
+use futures::{StreamExt as _, TryStreamExt as _};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -30,8 +32,8 @@ use crate::{
     stores::{LogStore, OrderedWriter},
 };
 
-/// Events read and appended at once: enough to spread the cost of a commit, few enough to stop soon
-/// when interrupted.
+/// Events appended at once: enough to spread the cost of a commit, few enough to stop soon when
+/// interrupted.
 const BATCH_EVENTS: usize = 1_000;
 
 /// Batches read ahead of the appending or the comparison.
@@ -187,7 +189,7 @@ async fn append(
     let mut batches = EventBatches::read(source, found.after, end);
     let (mut events, mut target_end) = (found.events, found.target_after);
     let mut appended = AppendedBatch { after: target_end, ids: Vec::new() };
-    let mut signalled = std::pin::pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
+    let mut signalled = pin!(unless_interrupted(std::future::pending::<anyhow::Result<()>>()));
     let is_interrupted = loop {
         let batch = tokio::select! {
             biased;
@@ -338,25 +340,21 @@ fn show(bar: &ProgressBar, position: u64, events: u64) {
 struct EventBatches(mpsc::Receiver<anyhow::Result<Vec<RecordedEvent>>>);
 
 impl EventBatches {
-    fn read(log: &SharedLog, mut after: u64, end: u64) -> Self {
+    fn read(log: &SharedLog, after: u64, end: u64) -> Self {
         let (read, reading) = mpsc::channel(BATCHES_AHEAD);
         let log = log.clone();
         tokio::spawn(async move {
-            while after < end {
-                let batch = log.read_all(after, BATCH_EVENTS).await.map(|mut batch| {
-                    batch.truncate(batch.partition_point(|event| event.position <= end));
-                    batch
-                });
-                match &batch {
-                    Ok(batch) => match batch.last() {
-                        Some(last) => after = last.position,
-                        None => return,
-                    },
-                    Err(_) => after = end,
-                }
-                // The receiver is gone where the two logs differ, or after an interruption.
-                if read.send(batch.map_err(anyhow::Error::from)).await.is_err() {
-                    return;
+            let mut pages = log.read_pages(after, end).map_err(anyhow::Error::from);
+            while let Some(page) = pages.next().await {
+                let batches = match page {
+                    Ok(page) => page.chunks(BATCH_EVENTS).map(|batch| Ok(batch.to_vec())).collect(),
+                    Err(error) => vec![Err(error)],
+                };
+                for batch in batches {
+                    // The receiver is gone where the two logs differ, or after an interruption.
+                    if read.send(batch).await.is_err() {
+                        return;
+                    }
                 }
             }
         });

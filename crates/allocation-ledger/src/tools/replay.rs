@@ -253,10 +253,10 @@ fn events<'a>(
                 None => (Vec::new(), after),
             };
             let go_on = follow || first.is_empty();
-            let rest = if go_on && after < up_to {
-                follow_pages(log, after, up_to, follow).boxed()
-            } else {
-                stream::empty().boxed()
+            let rest = match go_on && after < up_to {
+                true if follow => follow_pages(log, after, up_to).boxed(),
+                true => log.read_pages(after, up_to),
+                false => stream::empty().boxed(),
             };
             stream::iter(first).chain(rest)
         })
@@ -264,8 +264,8 @@ fn events<'a>(
         .boxed()
 }
 
-/// The events after a position of the log up to another, or up to its end unless `follow` is set.
-fn follow_pages(log: &SharedLog, after: u64, up_to: u64, follow: bool) -> impl Stream<Item = ReplayPage> + use<> {
+/// The events after a position of the log up to another, as they come.
+fn follow_pages(log: &SharedLog, after: u64, up_to: u64) -> impl Stream<Item = ReplayPage> + use<> {
     // None once the last page has been given.
     stream::unfold(Some(log.follow_all(after)), move |pages| async move {
         let mut pages = pages?;
@@ -276,8 +276,7 @@ fn follow_pages(log: &SharedLog, after: u64, up_to: u64, follow: bool) -> impl S
                     page.retain(|event| event.position <= up_to);
                     return Some((Ok(page), (!is_last).then_some(pages)));
                 }
-                Ok(FollowerItem::CaughtUp { .. }) if follow => {}
-                Ok(FollowerItem::CaughtUp { .. }) => return None,
+                Ok(FollowerItem::CaughtUp { .. }) => {}
                 Err(error) => return Some((Err(error), None)),
             }
         }

@@ -6,7 +6,8 @@ use std::{io, sync::LazyLock};
 use bytes::Bytes;
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, Utc};
 use domain::Stream;
-use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, envelope::decode_metadata};
+use event_log::{LogError, RecordedEvent, SharedLog, envelope::decode_metadata};
+use futures::TryStreamExt as _;
 use serde::de::IgnoredAny;
 
 use super::{
@@ -39,14 +40,11 @@ pub async fn export_log(
         write(pages, LogParts::new(&table, is_by_month, format, open))
     })?;
     let reading = async {
-        let mut after = 0;
-        // No further than `to`: damage beyond it does not concern this export.
-        while let limit @ 1.. = to.saturating_sub(after).min(PAGE_EVENTS_MAX as u64) {
-            let mut page = log.read_all(after, limit as usize).await?;
-            page.truncate(page.partition_point(|event| event.position <= to));
-            let Some(last) = page.last() else { break };
-            after = last.position;
-            progress(after);
+        let mut read = log.read_pages(0, to);
+        while let Some(page) = read.try_next().await? {
+            if let Some(last) = page.last() {
+                progress(last.position);
+            }
             if !pipe.send(page).await {
                 break;
             }

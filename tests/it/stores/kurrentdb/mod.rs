@@ -8,6 +8,7 @@ mod faults;
 mod instants;
 mod keys;
 mod ordered;
+mod pages;
 mod round_trips;
 mod shared_server;
 mod snapshots;

@@ -22,7 +22,7 @@ use domain::{
     prison::{self, Contact},
     text::Visible,
 };
-use event_log::{PAGE_EVENTS_MAX, SharedLog};
+use event_log::SharedLog;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 use spreadsheets::{
@@ -192,11 +192,8 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
 /// Every prison that the log knows.
 async fn load_prisons(log: &SharedLog) -> anyhow::Result<Vec<prison::History>> {
     let mut codes = BTreeSet::new();
-    let mut after = 0;
-    loop {
-        let events = log.read_all(after, PAGE_EVENTS_MAX).await.context("read the log")?;
-        let Some(last) = events.last() else { break };
-        after = last.position;
+    let mut pages = log.read_pages(0, u64::MAX);
+    while let Some(events) = pages.try_next().await.context("read the log")? {
         // Not decoded: a log is mostly cases, and the stream's name is enough.
         codes.extend(events.into_iter().filter_map(|event| match event.stream {
             Stream::Prison(code) => Some(code),
