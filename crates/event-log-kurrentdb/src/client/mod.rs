@@ -293,7 +293,12 @@ impl EventReader {
             match self.content().await? {
                 None => return Ok(None),
                 Some(ReadContent::Event(event)) => return stored_event(event.event).map(Some),
-                Some(ReadContent::StreamNotFound(_)) => return Err(CallError::StreamNotFound),
+                Some(ReadContent::StreamNotFound(_)) => {
+                    // To the answer's end, which comes at once. After too many answers that were
+                    // cut off, the connection takes what still comes of them for an attack.
+                    self.content().await?;
+                    return Err(CallError::StreamNotFound);
+                }
                 Some(_) => {}
             }
         }

@@ -10,17 +10,31 @@ use crate::{
     store::Store,
 };
 
+/// Events in the first read.
+const LAST_EVENTS: u64 = 8;
+
 impl Store {
     /// Looks backward from the end. The server does not say how far it is, so it may be silent for
     /// as long as it answers [another question](Self::wait_until_unresponsive).
     pub(super) async fn backward(&self) -> Result<u64, CallError> {
         let ask = async |client: NodeClient| {
             let looking = async {
-                let read = LogRead::Backwards { count: u64::MAX, filter: Some(self.filter()) };
-                let mut read = client.read_all(read).await?;
-                while let Some(event) = read.next().await? {
-                    if self.owns(&event) {
-                        return Ok(event.position.commit);
+                // The last event is nearly always one of the ledger. An answer without a bound
+                // would still be on its way, for a stream that the connection has forgotten, and
+                // too many such frames end the connection.
+                for count in [LAST_EVENTS, u64::MAX] {
+                    let read = LogRead::Backwards { count, filter: Some(self.filter()) };
+                    let (mut read, mut found) = (client.read_all(read).await?, 0);
+                    while found < count
+                        && let Some(event) = read.next().await?
+                    {
+                        found += 1;
+                        if self.owns(&event) {
+                            return Ok(event.position.commit);
+                        }
+                    }
+                    if found < count {
+                        break;
                     }
                 }
                 Ok(0)

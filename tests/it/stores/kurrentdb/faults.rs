@@ -6,14 +6,16 @@
 
 use std::time::Duration;
 
-use event_log::{EventLog as _, FollowerItem};
+use event_log::{APPEND_EVENTS_MAX, EventLog as _, ExpectedRevision::NoStream, FollowerItem, contract::made_up_stream};
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::append_nine;
 use crate::support::{
     PATIENCE, Proxy, StandIn,
     append_load::{AppendLoad, WRITERS},
+    builders::contract_event,
     eventually, log_at,
     whole_log::read_recorded,
 };
@@ -159,4 +161,29 @@ async fn no_event_is_lost_or_doubled_when_subscriptions_end_without_an_error() {
         server.end_subscriptions();
     }
     load.check(&server.url()).await;
+}
+
+/// The proxy lets no connection be made anew. A connection ends by itself after too many frames of
+/// answers that were cut off.
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_for_the_end_of_a_growing_log_keep_their_connection() {
+    let server = StandIn::start();
+    let proxy = server.proxy();
+    let (writer, log) = (log_at(&server.url()), log_at(&proxy.url()));
+    let run = Uuid::new_v4();
+    let grow = async |number: usize| {
+        let first = number * APPEND_EVENTS_MAX;
+        let events = (first..first + APPEND_EVENTS_MAX).map(|event| contract_event(run, event)).collect();
+        writer.append(&made_up_stream(run, number as u64), NoStream, events).await.expect("append").position
+    };
+    for number in 0..60 {
+        grow(number).await;
+    }
+    log.head().await.expect("the end");
+    proxy.refuse();
+    for number in 60..260 {
+        grow(2 * number).await;
+        let end = grow(2 * number + 1).await;
+        assert_eq!(log.head().await.expect("the connection"), end);
+    }
 }
