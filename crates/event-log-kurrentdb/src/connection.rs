@@ -129,9 +129,8 @@ impl ServerConnection {
 
     /// The last failure, where so many sessions in a row have failed that the server is away.
     fn last_failure_while_away(&self) -> Option<CallError> {
-        (self.failures.load(Ordering::Relaxed) >= TRIES_MAX)
-            .then(|| Some(lock(&self.last_failure).as_ref()?.1.clone()))
-            .flatten()
+        let is_away = self.failures.load(Ordering::Relaxed) >= TRIES_MAX;
+        lock(&self.last_failure).as_ref().filter(|_| is_away).map(|(_, failure)| failure.clone())
     }
 
     /// A client of the leader, for a call that ends by itself when the connection is lost.

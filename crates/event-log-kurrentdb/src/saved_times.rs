@@ -39,32 +39,38 @@ struct SavedTimes {
 }
 
 impl Store {
-    /// Takes the times that were saved, if they are of this log, unless that was done. Where they
-    /// cannot be read, this is tried again with the next search.
+    /// Takes the times that were saved, if they can be used, unless that was done. Where the server
+    /// does not answer, this is tried again with the next search.
     pub(crate) async fn restore_times(self: &Arc<Self>) {
         if self.times.is_restored() {
             return;
         }
         match self.saved_times().await {
-            Ok(Some(saved)) => self.times.restore(saved),
-            Ok(None) => {}
+            Ok(Ok(saved)) => {
+                if let Some(saved) = saved {
+                    self.times.restore(saved);
+                }
+                self.times.mark_restored();
+            }
+            Ok(Err(reason)) => {
+                tracing::warn!(reason, "the saved index of recorded times cannot be used: {reason}");
+                self.times.mark_restored();
+            }
             Err(error) => {
                 let reason = error_chain(&error);
-                tracing::warn!(reason, "the saved index of recorded times cannot be used: {reason}");
-                return;
+                tracing::warn!(reason, "the saved index of recorded times cannot be read: {reason}");
             }
         }
-        self.times.mark_restored();
     }
 
-    async fn saved_times(self: &Arc<Self>) -> Result<Option<LogTimes>, LogError> {
-        let Some(snapshot) = self.load_snapshot(NAME).await? else { return Ok(None) };
-        let saved = decode(&snapshot)
-            .ok_or_else(|| LogError::Unavailable("it is damaged, or not in the format of this program".into()))?;
-        match self.event_at(saved.end.position).await?.is_some_and(|event| saved.end.marks(&event)) {
-            true => Ok(Some(saved)),
-            false => Err(LogError::Unavailable("it is of another log".into())),
-        }
+    /// The times that were saved, or the reason why they cannot be used.
+    async fn saved_times(self: &Arc<Self>) -> Result<Result<Option<LogTimes>, &'static str>, LogError> {
+        let Some(snapshot) = self.load_snapshot(NAME).await? else { return Ok(Ok(None)) };
+        let Some(saved) = decode(&snapshot) else {
+            return Ok(Err("it is damaged, or not in the format of this program"));
+        };
+        let is_of_log = self.event_at(saved.end.position).await?.is_some_and(|event| saved.end.marks(&event));
+        Ok(if is_of_log { Ok(Some(saved)) } else { Err("it is of another log") })
     }
 
     /// Saves the times, where they have at least so many events more than those that were saved.
