@@ -91,6 +91,9 @@ pub struct Arguments {
     /// comes within 100 ms: a server does not promise the order of a call's appends.
     #[arg(long, value_name = "NUMBER")]
     late_append: Option<usize>,
+    /// How long after its last message the answer to a read ends: the two need not travel together.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
+    late_end_ms: u64,
 }
 
 /// Runs the server with the arguments of this process until it is killed.
@@ -107,13 +110,13 @@ pub fn main() -> anyhow::Result<()> {
 /// It cannot listen, or cannot read its file of events or its certificate.
 #[tokio::main]
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { listen, data, user, certificate, key, nodes, election_ms, append_ms, read_rate, late_append } =
-        arguments;
+    let Arguments { listen, data, user, certificate, key, nodes, .. } = arguments;
+    let Arguments { election_ms, append_ms, read_rate, late_append, late_end_ms, .. } = arguments;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen {listen}"))?;
     let address = listener.local_addr()?;
     let is_member = !nodes.is_empty();
     let member = ClusterMember { address, election: Duration::from_millis(election_ms) };
-    let flush = Duration::from_millis(append_ms);
+    let (flush, late_end) = (Duration::from_millis(append_ms), Duration::from_millis(late_end_ms));
     let log = Log::open(&data, is_member.then_some(member), flush);
     let log = log.with_context(|| format!("open {}", data.display()))?;
 
@@ -144,8 +147,16 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         tokio::spawn(report_lead(log.leader()));
     }
     let nodes = if is_member { nodes } else { vec![address] };
-    let routes =
-        service::routes(Arc::new(service::ServerState { log, address, nodes, ends, user, read_rate, late_append }));
+    let routes = service::routes(Arc::new(service::ServerState {
+        log,
+        address,
+        nodes,
+        ends,
+        user,
+        read_rate,
+        late_append,
+        late_end,
+    }));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     server.add_routes(Routes::from(routes)).serve_with_incoming(incoming).await.context("serve")
 }

@@ -1,13 +1,16 @@
 //! Reads and subscriptions: pages of events, turned into the messages of an answer.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use kurrentdb_protocol::{
     AllStart, Checkpoint, EventPosition, FilterOption, PointReached, Position, ReadContent, ReadCount, ReadEvent,
     ReadFrom, ReadOptions, ReadResp, RecordedEvent, StreamIdentifier, StreamNotFound, StreamStart,
     SubscriptionConfirmation, Timestamp,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -35,8 +38,15 @@ const ANSWER_BUFFER: usize = 64;
 pub type AnswerReceiver = mpsc::Receiver<Result<ReadResp, Status>>;
 
 /// Starts to answer a request. Subscriptions end without an error when `ends` changes. Reads of
-/// `$all` give out at most `rate` events a second.
-pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions, rate: Option<NonZeroU32>) -> AnswerReceiver {
+/// `$all` give out at most `rate` events a second. An answer ends `late_end` after its last
+/// message.
+pub fn answer(
+    log: Log,
+    ends: watch::Receiver<()>,
+    options: ReadOptions,
+    rate: Option<NonZeroU32>,
+    late_end: Duration,
+) -> AnswerReceiver {
     let (messages, answer) = mpsc::channel(ANSWER_BUFFER);
     tokio::spawn(async move {
         let uuid_as_text = options.uuid_option.is_some_and(|option| option.text.is_some());
@@ -47,6 +57,7 @@ pub fn answer(log: Log, ends: watch::Receiver<()>, options: ReadOptions, rate: O
             // The client may be gone.
             let _ = out.messages.send(Err(status)).await;
         }
+        sleep(late_end).await;
     });
     answer
 }

@@ -1,6 +1,6 @@
 //! The services of the protocol: the handler of each path, and the answers that outcomes get.
 
-use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -60,6 +60,8 @@ pub struct ServerState {
     pub read_rate: Option<NonZeroU32>,
     /// The append of each batch call that is done after the one that follows it.
     pub late_append: Option<usize>,
+    /// How long after its last message the answer to a read ends.
+    pub late_end: Duration,
 }
 
 type SharedServer = State<Arc<ServerState>>;
@@ -133,7 +135,7 @@ fn grpc<Answer: Message + 'static, Asked: Message + Default + 'static>() -> Grpc
 async fn read(State(server): SharedServer, request: HttpRequest) -> Response {
     let answer = service_fn(async |request: Request<ReadReq>| {
         let options = request.into_inner().options.ok_or_else(|| not_given("options"))?;
-        let answer = read::answer(server.log.clone(), server.ends.clone(), options, server.read_rate);
+        let answer = read::answer(server.log.clone(), server.ends.clone(), options, server.read_rate, server.late_end);
         Ok(tonic::Response::new(receive(answer)))
     });
     grpc().server_streaming(answer, request).await.into_response()

@@ -88,6 +88,11 @@ impl Proxy {
         proxy
     }
 
+    /// A further proxy in front of this one, to make two faults at a time.
+    pub fn proxy(&self) -> Self {
+        Self::in_front_of(ProxiedServer::Tcp(self.address))
+    }
+
     /// The URL by which clients of a KurrentDB server reach it.
     pub fn url(&self) -> String {
         format!("kurrentdb://{}?tls=false", self.address)

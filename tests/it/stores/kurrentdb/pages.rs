@@ -7,8 +7,8 @@ use event_log_kurrentdb::KurrentLog;
 use futures::TryStreamExt as _;
 use uuid::Uuid;
 
-use super::{client, log, stream, write_foreign};
-use crate::support::{StandIn, builders::contract_event, whole_log::read_recorded};
+use super::{client, log, made_up_data, stream, write_foreign};
+use crate::support::{StandIn, builders::contract_event, eventually, whole_log::read_recorded};
 
 /// Appends full streams, and now and then an event that does not belong to the ledger.
 async fn append_streams(log: &KurrentLog, server: &kurrentdb::Client, run: Uuid, streams: Range<u64>) {
@@ -47,4 +47,19 @@ async fn a_reader_of_many_pages_gets_each_event_once_while_others_write() {
     assert_eq!(part, read[10..=read.len() / 2]);
     let whole: Vec<_> = reader.read_pages(0, u64::MAX).try_concat().await.expect("the log");
     assert_eq!(whole, read);
+}
+
+/// Its reader takes the first page alone, and not the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_asks_for_the_next_page_before_its_reader_does() {
+    let server = StandIn::start();
+    let (writer, other) = (log(&server), client(&server));
+    append_streams(&writer, &other, Uuid::new_v4(), 0..140).await;
+    let mut following = log(&server).follow_all(0);
+    following.try_next().await.expect("a log that can be read").expect("a page");
+    eventually("a read of the second page", async || {
+        let calls = made_up_data(&other, "$stand-in-calls").await;
+        calls.as_array()?.iter().any(|call| call == "read $all").then_some(())
+    })
+    .await;
 }
