@@ -52,7 +52,7 @@ use tonic::{
     transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 
-use log::{ClusterMember, Leader, Log};
+use log::{ClusterMember, FlushPace, Leader, Log};
 
 /// A test double of a KurrentDB server
 #[derive(Debug, Parser)]
@@ -83,6 +83,9 @@ pub struct Arguments {
     /// Appends that come meanwhile are flushed together.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 0)]
     append_ms: u64,
+    /// How many events a second are appended at most. Without it there is no limit.
+    #[arg(long, value_name = "EVENTS")]
+    append_rate: Option<NonZeroU32>,
     /// How many events a second one read of `$all`, or one subscription to it, gives out at most.
     /// Without it there is no limit.
     #[arg(long, value_name = "EVENTS")]
@@ -111,13 +114,14 @@ pub fn main() -> anyhow::Result<()> {
 #[tokio::main]
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { listen, data, user, certificate, key, nodes, .. } = arguments;
-    let Arguments { election_ms, append_ms, read_rate, late_append, late_end_ms, .. } = arguments;
+    let Arguments { election_ms, append_ms, append_rate, read_rate, late_append, late_end_ms, .. } = arguments;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listen {listen}"))?;
     let address = listener.local_addr()?;
     let is_member = !nodes.is_empty();
     let member = ClusterMember { address, election: Duration::from_millis(election_ms) };
-    let (flush, late_end) = (Duration::from_millis(append_ms), Duration::from_millis(late_end_ms));
-    let log = Log::open(&data, is_member.then_some(member), flush);
+    let pace = FlushPace { time: Duration::from_millis(append_ms), events_per_second: append_rate };
+    let late_end = Duration::from_millis(late_end_ms);
+    let log = Log::open(&data, is_member.then_some(member), pace);
     let log = log.with_context(|| format!("open {}", data.display()))?;
 
     let (end, ends) = watch::channel(());

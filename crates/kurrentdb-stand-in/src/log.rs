@@ -18,6 +18,7 @@ use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     net::SocketAddr,
+    num::NonZeroU32,
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc},
     time::{Duration, Instant},
@@ -103,6 +104,23 @@ enum WriterRequest {
     Resign,
 }
 
+/// How slowly a server flushes.
+#[derive(Debug, Clone, Copy)]
+pub struct FlushPace {
+    /// How long a flush takes at least.
+    pub time: Duration,
+    /// How many events a second are flushed at most.
+    pub events_per_second: Option<NonZeroU32>,
+}
+
+impl FlushPace {
+    /// How long a flush of so many events takes at least.
+    fn time_of(self, events: usize) -> Duration {
+        let seconds = Duration::from_secs(events.try_into().unwrap_or(u64::MAX));
+        self.events_per_second.map_or(self.time, |rate| self.time.max(seconds / rate.get()))
+    }
+}
+
 /// The state of the writing thread.
 #[derive(Debug)]
 struct LogWriter {
@@ -120,14 +138,13 @@ struct LogWriter {
     leader: watch::Sender<Leader>,
     /// Absent where the server is not a node of a cluster.
     member: Option<ClusterMember>,
-    /// How long a flush takes at least.
-    flush_time: Duration,
+    pace: FlushPace,
 }
 
 impl Log {
     /// Opens or makes the file, and starts the writing thread. A server that is not a node of a
-    /// cluster leads from now on. A flush takes at least `flush_time`.
-    pub fn open(path: &Path, member: Option<ClusterMember>, flush_time: Duration) -> anyhow::Result<Self> {
+    /// cluster leads from now on.
+    pub fn open(path: &Path, member: Option<ClusterMember>, pace: FlushPace) -> anyhow::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
         let flushed = Arc::new(RwLock::new(AllStreams::default()));
         let (announce, grown) = watch::channel(());
@@ -143,7 +160,7 @@ impl Log {
             announce,
             leader,
             member,
-            flush_time,
+            pace,
         };
         writer.take_in()?;
         if member.is_none() {
@@ -386,7 +403,7 @@ impl LogWriter {
             let started = Instant::now();
             self.file.write_all(&self.bytes)?;
             self.file.sync_data()?;
-            std::thread::sleep(self.flush_time.saturating_sub(started.elapsed()));
+            std::thread::sleep(self.pace.time_of(self.events.len()).saturating_sub(started.elapsed()));
             self.bytes.clear();
             self.show();
         }

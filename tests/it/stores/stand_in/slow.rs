@@ -46,3 +46,13 @@ async fn a_read_of_the_log_gives_out_no_more_than_its_rate() {
     // The first event is due at once, and the last 59 hundredths of a second after it.
     assert!(taken >= Duration::from_millis(590), "60 events took {taken:?}");
 }
+
+#[tokio::test]
+async fn appends_are_no_more_than_their_rate() {
+    let server = StandIn::start_with_arguments(&["--append-rate", "100"]);
+    let client = client(&server);
+    let started = Instant::now();
+    append(&client, "a", StreamState::NoStream, 0..60).await.expect("append");
+    let taken = started.elapsed();
+    assert!(taken >= Duration::from_millis(600), "60 events took {taken:?}");
+}
