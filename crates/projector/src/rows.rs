@@ -1,9 +1,9 @@
 //! Replaces the rows of cases and prisons.
 //!
-//! The tables have one writer, this crate, and one way in, `COPY`; live projection deletes the rows
-//! of the cases and prisons that a batch touches first. Statements name no schema: the connection's
-//! search path does, so that the same statements fill the serving views, a rebuild beside them, and
-//! the views as of a past date.
+//! The tables have one writer, this crate, and one form of rows, that of `COPY`; live projection
+//! deletes the rows of the cases and prisons that a batch touches first. Statements name no schema:
+//! the connection's search path does, so that the same statements fill the serving views, a rebuild
+//! beside them, and the views as of a past date.
 
 use domain::Stream;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -26,11 +26,19 @@ pub(crate) fn add(history: &AnyHistory, rows: &mut EncodedRows) {
     }
 }
 
-/// Writes rows: one round trip or two for each table that has any.
+/// Most values of a table that go in by `INSERT`. The server prepares such a statement in a few
+/// milliseconds; with more values it would take longer than the wait that it spares.
+const INSERTED_VALUES_MAX: usize = 2_000;
+
+/// Writes rows: two round trips for each table that has any.
 pub(crate) async fn write(rows: EncodedRows, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     for (view, copy) in rows {
-        let statement = format!("COPY {view} ({}) FROM STDIN (FORMAT binary)", view.column_list());
-        pg_copy::send(copy, connection, &statement).await?;
+        let target = format!("{view} ({})", view.column_list());
+        if copy.values() <= INSERTED_VALUES_MAX {
+            pg_copy::insert(copy, connection, &target).await?;
+        } else {
+            pg_copy::send(copy, connection, &format!("COPY {target} FROM STDIN (FORMAT binary)")).await?;
+        }
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub const END: i16 = -1;
 #[derive(Debug, Default)]
 pub struct CopyRows {
     bytes: Vec<u8>,
+    values: usize,
 }
 
 impl CopyRows {
@@ -26,12 +27,19 @@ impl CopyRows {
         let width = i16::try_from(T::WIDTH).expect("Postgres has at most 1,600 columns a table");
         self.bytes.extend_from_slice(&width.to_be_bytes());
         row.write(&mut self.bytes);
+        self.values += T::WIDTH;
     }
 
     /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// The number of values, of all columns of all rows.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        self.values
     }
 
     /// The rows as they are sent, without the end; no bytes at all where there are no rows.
