@@ -1,4 +1,4 @@
--- Version 7 of the views; checksum of the tables: 5706a80780234607.
+-- Version 8 of the views; checksum of the tables: c4fb409f7482d5b6.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -90,7 +90,7 @@ CREATE TABLE case_period (
     com_ldu text,
     com_since timestamptz,
     phase text NOT NULL,
-    responsible text NOT NULL,
+    responsible text,
     responsible_since timestamptz NOT NULL,
     supporting text,
     plan_reason text,
@@ -133,9 +133,9 @@ COMMENT ON COLUMN case_period.com_email IS 'COM: e-mail address.';
 COMMENT ON COLUMN case_period.com_team IS 'COM: probation team.';
 COMMENT ON COLUMN case_period.com_ldu IS 'COM: local delivery unit.';
 COMMENT ON COLUMN case_period.com_since IS 'COM: since when named.';
-COMMENT ON COLUMN case_period.phase IS 'CUSTODY_ONLY, CUSTODY_WITH_COM or COMMUNITY.';
-COMMENT ON COLUMN case_period.responsible IS 'The responsible role: POM or COM, filled or not.';
-COMMENT ON COLUMN case_period.responsible_since IS 'Since when that officer (or that vacancy) has been responsible without a break.';
+COMMENT ON COLUMN case_period.phase IS 'CUSTODY_ONLY, CUSTODY_WITH_COM, COMMUNITY or NOT_IN_CUSTODY.';
+COMMENT ON COLUMN case_period.responsible IS 'The responsible role: POM or COM, filled or not; null when not in custody.';
+COMMENT ON COLUMN case_period.responsible_since IS 'Since when that officer (or that vacancy) has been responsible, or the case not in custody, without a break.';
 COMMENT ON COLUMN case_period.supporting IS 'The supporting role: POM, COM or null.';
 COMMENT ON COLUMN case_period.plan_reason IS 'Reason of the handover plan in effect.';
 COMMENT ON COLUMN case_period.plan_start_date IS 'Handover start date of that plan, London.';

@@ -4,7 +4,7 @@
 use chrono::NaiveDate;
 use domain::{
     Refusal,
-    handover::{Facts, HandoverReason, NamedDate, Phase, phase_on, plan},
+    handover::{Facts, HandoverReason, NamedDate, PlannedPhase, phase_on, plan},
     london,
 };
 use http_api::{Problem, extract::from_json, handover::FactsBody};
@@ -99,9 +99,9 @@ pub fn work_out(facts: &Facts, today: NaiveDate) -> Result<HandoverDates, Refusa
     let today = facts.calculated_on.unwrap_or(today);
     let plan = plan(facts, today)?;
     let responsibility = match phase_on(plan.reason, plan.start_date, plan.handover_date, today) {
-        Phase::CustodyOnly => HandoverResponsibility::CustodyOnly,
-        Phase::CustodyWithCom => HandoverResponsibility::CustodyWithCom,
-        Phase::Community => HandoverResponsibility::Community,
+        PlannedPhase::CustodyOnly => HandoverResponsibility::CustodyOnly,
+        PlannedPhase::CustodyWithCom => HandoverResponsibility::CustodyWithCom,
+        PlannedPhase::Community => HandoverResponsibility::Community,
     };
     Ok(HandoverDates {
         start_date: plan.start_date,

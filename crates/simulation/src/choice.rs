@@ -25,7 +25,7 @@ pub(crate) fn pick_any_pom(world: &mut World, prison: usize) -> StaffId {
 pub(crate) fn choose_pom(world: &mut World, case: &SimulatedCase, state: &State) -> Option<StaffId> {
     let now = world.recorder.now();
     let immigration = state.arrangements.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
-    let community = responsibility(state, now).responsible == OfficerRole::Com;
+    let community = responsibility(state, now).responsible == Some(OfficerRole::Com);
     let high = state.tier.as_ref().is_some_and(|tier| matches!(tier.tier.letter(), 'A' | 'B'));
     let recommended = if high && !immigration && !community { PomKind::Probation } else { PomKind::Prison };
     let against = world.random.percent(4);

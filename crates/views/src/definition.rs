@@ -98,10 +98,9 @@ mod tests {
     use std::{env, fs};
 
     use domain::{
-        handover::Phase,
         officer::{PomKind, PomStatus},
         prison::Estate,
-        prisoner::{OverrideReason, WaitingReason},
+        prisoner::{OverrideReason, Phase, WaitingReason},
         tier::RoshLevel,
         words::Words,
     };

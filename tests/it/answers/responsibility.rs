@@ -36,6 +36,25 @@ async fn responsibility_passes_to_the_community_on_the_day_of_the_handover() {
 }
 
 #[tokio::test]
+async fn no_officer_is_responsible_for_a_released_person() {
+    let ledger = Ledger::start_all_roles().await;
+    ledger.case("A1234BC", SHAH).await;
+    let plan = determinate_sentence();
+    record(&ledger, "POST /prisoners/A1234BC/handover-plans", plan).await;
+    record(&ledger, "POST /prisoners/A1234BC/releases", json!({"effectiveAt": "2026-06-01T09:00:00Z"})).await;
+
+    let released = ask(&ledger, "/prisoners/A1234BC/responsibility?on=2026-06-02").await;
+    let nobody = json!({"role": null, "staffId": null, "name": null, "since": "2026-06-01T09:00:00Z",
+        "vacancy": "NOT_IN_CUSTODY"});
+    for (member, expected) in [("phase", json!("NOT_IN_CUSTODY")), ("responsible", nobody), ("supporting", json!(null))]
+    {
+        assert_eq!(assert_ok(&released)[member], expected, "{member}");
+    }
+    let live = ask(&ledger, "/api/handovers/A1234BC").await;
+    assert_eq!(live.status.as_u16(), 404);
+}
+
+#[tokio::test]
 async fn responsibility_names_the_community_manager_the_override_and_the_coworker() {
     let ledger = Ledger::start_all_roles().await;
     ledger.case("A1234BC", SHAH).await;

@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 
 use domain::{
-    handover::{HandoverReason, Phase},
+    handover::HandoverReason,
     officer::{PomKind, PomStatus},
     prison::Estate,
-    prisoner::{OfficerRole, OverrideReason, ResponsibilityOverrideReason, ResponsibleService},
+    prisoner::{OfficerRole, OverrideReason, Phase, ResponsibilityOverrideReason, ResponsibleService},
     tier::{RoshLevel, TierSource},
     words::Words,
 };

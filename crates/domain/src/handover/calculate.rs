@@ -5,7 +5,7 @@ use chrono::{Days, Months, NaiveDate};
 
 use crate::{
     Refusal, Rule,
-    handover::{Facts, HandoverReason, NamedDate, Phase, ReleaseDateName},
+    handover::{Facts, HandoverReason, NamedDate, PlannedPhase, ReleaseDateName},
 };
 
 /// Handover dates and the reason for them.
@@ -72,15 +72,15 @@ pub fn phase_on(
     start_date: Option<NaiveDate>,
     handover_date: Option<NaiveDate>,
     day: NaiveDate,
-) -> Phase {
+) -> PlannedPhase {
     use HandoverReason as Reason;
     match (reason, handover_date) {
-        (Reason::AdditionalIsp | Reason::ReleaseDateUnknown, _) => Phase::CustodyOnly,
-        (Reason::RecallThdOver12Months | Reason::ThdOver12Months, _) => Phase::CustodyWithCom,
-        (_, None) => Phase::Community,
-        (_, Some(handover_date)) if day >= handover_date => Phase::Community,
-        (_, Some(handover_date)) if day >= start_date.unwrap_or(handover_date) => Phase::CustodyWithCom,
-        (_, Some(_)) => Phase::CustodyOnly,
+        (Reason::AdditionalIsp | Reason::ReleaseDateUnknown, _) => PlannedPhase::CustodyOnly,
+        (Reason::RecallThdOver12Months | Reason::ThdOver12Months, _) => PlannedPhase::CustodyWithCom,
+        (_, None) => PlannedPhase::Community,
+        (_, Some(handover_date)) if day >= handover_date => PlannedPhase::Community,
+        (_, Some(handover_date)) if day >= start_date.unwrap_or(handover_date) => PlannedPhase::CustodyWithCom,
+        (_, Some(_)) => PlannedPhase::CustodyOnly,
     }
 }
 

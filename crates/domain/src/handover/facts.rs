@@ -78,14 +78,13 @@ pub struct NamedDate {
     pub date: NaiveDate,
 }
 
-words! {
-    /// Where a case is between custody and community, on a day.
-    Phase {
-        /// The POM is responsible, alone.
-        CustodyOnly => "CUSTODY_ONLY",
-        /// The POM is responsible, a COM supports.
-        CustodyWithCom => "CUSTODY_WITH_COM",
-        /// The COM is responsible, the POM supports.
-        Community => "COMMUNITY",
-    }
+/// Where a handover plan puts a case on a day, in the order in which a case goes through them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PlannedPhase {
+    /// The POM is responsible, alone.
+    CustodyOnly,
+    /// The POM is responsible, a COM supports.
+    CustodyWithCom,
+    /// The COM is responsible, the POM supports.
+    Community,
 }

@@ -213,7 +213,7 @@ fn refuse_unreasoned(number: &PrisonerNumber, pom: &Pom, choice: &Choice) -> Res
 
 fn recommend_kind(state: &State, context: &Context<'_>) -> Option<PomKind> {
     let immigration_case = state.arrangements.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
-    if immigration_case || responsibility(state, context.effective_at).responsible == OfficerRole::Com {
+    if immigration_case || responsibility(state, context.effective_at).responsible == Some(OfficerRole::Com) {
         return Some(PomKind::Prison);
     }
     let tier = state.tier.as_ref()?;

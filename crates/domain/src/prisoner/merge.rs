@@ -28,7 +28,7 @@ pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerge
     let number = removed.number();
     let state = before.state();
     let past = MergedPast {
-        responsible: last.map(|last| last.responsibility.responsible),
+        responsible: last.and_then(|last| last.responsibility.responsible),
         responsible_since: last.map(|last| last.responsible_since),
         ..MergedPast::of(number, &state)
     };
@@ -78,7 +78,8 @@ pub struct MergedPast {
     /// The time from which the COM was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub community_manager_since: Option<DateTime<Utc>>,
-    /// The responsible role; absent where nothing had happened yet.
+    /// The responsible role; absent where nothing had happened yet, or the case was not in custody.
+    /// Earlier merges say `POM` of a case that was not in custody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub responsible: Option<OfficerRole>,
     /// The time from which the officer in that role, or its vacancy, was responsible without a

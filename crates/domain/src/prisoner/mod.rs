@@ -43,6 +43,6 @@ pub use merge::{AllocationReference, MergedPast, merge_of};
 pub use origin::RoleOrigins;
 pub use period::{Period, period_at, periods};
 pub use refusals::{NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge};
-pub use responsibility::{OfficerRole, Responsibility, responsibility};
+pub use responsibility::{OfficerRole, Phase, Responsibility, responsibility};
 pub use state::{ComRole, PomRole, RoleAllocation, State, find_same_fact};
 pub use waiting::{Waiting, WaitingReason};

@@ -123,22 +123,24 @@ fn planned_changes(
 }
 
 /// The officer in the responsible role, in a form that can be compared from period to period: a
-/// POM's staff id, a COM's name and e-mail address, or a vacancy.
+/// POM's staff id, a COM's name and e-mail address, a vacancy, or that there is no such role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ResponsibleOfficer<'a> {
     Pom(Option<StaffId>),
     Com(Option<(&'a str, Option<&'a str>)>),
+    NotInCustody,
 }
 
 impl<'a> ResponsibleOfficer<'a> {
-    fn of(state: &'a State, role: OfficerRole) -> Self {
+    fn of(state: &'a State, role: Option<OfficerRole>) -> Self {
         Self::new(role, state.primary_staff_id(), state.community_manager.as_ref().map(|role| &role.manager))
     }
 
-    fn new(role: OfficerRole, pom: Option<StaffId>, com: Option<&'a CommunityManager>) -> Self {
+    fn new(role: Option<OfficerRole>, pom: Option<StaffId>, com: Option<&'a CommunityManager>) -> Self {
         match role {
-            OfficerRole::Pom => Self::Pom(pom),
-            OfficerRole::Com => Self::Com(com.map(|com| (com.name.as_str(), com.email.as_deref()))),
+            None => Self::NotInCustody,
+            Some(OfficerRole::Pom) => Self::Pom(pom),
+            Some(OfficerRole::Com) => Self::Com(com.map(|com| (com.name.as_str(), com.email.as_deref()))),
         }
     }
 }
@@ -152,8 +154,13 @@ struct TakenOverResponsibility<'a> {
 impl<'a> TakenOverResponsibility<'a> {
     fn of(held: &'a MergedHoldings) -> Option<Self> {
         let past = held.past.as_ref()?;
+        if let Some(left_at) = past.left_at {
+            // An earlier merge names a role, and since when that was vacant.
+            let since = past.responsible_since.filter(|_| past.responsible.is_none());
+            return Some(Self { officer: ResponsibleOfficer::NotInCustody, since: since.unwrap_or(left_at) });
+        }
         let pom = held.primary_pom.as_ref().map(|pom| pom.staff_id);
-        let officer = ResponsibleOfficer::new(past.responsible?, pom, held.community_manager.as_ref());
+        let officer = ResponsibleOfficer::new(Some(past.responsible?), pom, held.community_manager.as_ref());
         Some(Self { officer, since: past.responsible_since? })
     }
 }

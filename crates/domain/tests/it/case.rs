@@ -101,8 +101,9 @@ impl Case {
             prisoner::OfficerRole::Pom => format!("POM {pom}"),
             prisoner::OfficerRole::Com => format!("COM {com}"),
         };
+        let responsible = period.responsibility.responsible.map_or("nobody".into(), officer);
         let supporting = period.responsibility.supporting.map_or(String::new(), |role| format!(", {}", officer(role)));
-        format!("{:?}: {}{supporting}", period.responsibility.phase, officer(period.responsibility.responsible))
+        format!("{:?}: {}{supporting}", period.responsibility.phase, responsible)
     }
 }
 

@@ -4,16 +4,16 @@
 use chrono::{Days, NaiveDate};
 use domain::{
     Rule,
-    handover::{Facts, HandoverReason, Phase, phase_on, plan},
+    handover::{Facts, HandoverReason, PlannedPhase, phase_on, plan},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn phase_name(phase: Phase) -> &'static str {
+fn phase_name(phase: PlannedPhase) -> &'static str {
     match phase {
-        Phase::CustodyOnly => "CustodyOnly",
-        Phase::CustodyWithCom => "CustodyWithCom",
-        Phase::Community => "Community",
+        PlannedPhase::CustodyOnly => "CustodyOnly",
+        PlannedPhase::CustodyWithCom => "CustodyWithCom",
+        PlannedPhase::Community => "Community",
     }
 }
 
@@ -258,15 +258,15 @@ fn the_phase_follows_from_the_day_and_the_plan() {
         let day = day.parse().expect("a date");
         assert_eq!(phase_on(HandoverReason::IndeterminateOpen, Some(start), Some(handover), day), phase, "{day}");
     };
-    check("2024-12-31", Phase::CustodyOnly);
-    check("2025-01-01", Phase::CustodyWithCom);
-    check("2025-02-28", Phase::CustodyWithCom);
-    check("2025-03-01", Phase::Community);
+    check("2024-12-31", PlannedPhase::CustodyOnly);
+    check("2025-01-01", PlannedPhase::CustodyWithCom);
+    check("2025-02-28", PlannedPhase::CustodyWithCom);
+    check("2025-03-01", PlannedPhase::Community);
     for &reason in HandoverReason::ALL {
         let expected = match reason {
-            HandoverReason::AdditionalIsp | HandoverReason::ReleaseDateUnknown => Phase::CustodyOnly,
-            HandoverReason::RecallThdOver12Months | HandoverReason::ThdOver12Months => Phase::CustodyWithCom,
-            _ => Phase::Community,
+            HandoverReason::AdditionalIsp | HandoverReason::ReleaseDateUnknown => PlannedPhase::CustodyOnly,
+            HandoverReason::RecallThdOver12Months | HandoverReason::ThdOver12Months => PlannedPhase::CustodyWithCom,
+            _ => PlannedPhase::Community,
         };
         assert_eq!(phase_on(reason, None, None, start), expected, "{reason:?}");
         assert!(!reason.label().is_empty());

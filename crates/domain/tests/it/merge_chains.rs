@@ -26,12 +26,13 @@ fn role(role: &Option<PomRole>) -> Option<(&Pom, &PrisonCode, DateTime<Utc>)> {
 }
 
 /// The officer in the responsible role.
-fn responsible(period: &Period) -> (OfficerRole, Option<StaffId>, Option<&CommunityManager>) {
+fn responsible(period: &Period) -> (Option<OfficerRole>, Option<StaffId>, Option<&CommunityManager>) {
     let role = period.responsibility.responsible;
     let com = period.state.community_manager.as_ref().map(|role| &role.manager);
     match role {
-        OfficerRole::Pom => (role, period.state.primary_staff_id(), None),
-        OfficerRole::Com => (role, None, com),
+        None => (role, None, None),
+        Some(OfficerRole::Pom) => (role, period.state.primary_staff_id(), None),
+        Some(OfficerRole::Com) => (role, None, com),
     }
 }
 

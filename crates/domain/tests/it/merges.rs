@@ -3,7 +3,7 @@
 use domain::{
     identifier::PrisonCode,
     prisoner::{
-        AllocationReference, Command, PomRole, PrisonerEvent, ResponsibilityOverrideReason,
+        AllocationReference, Command, OfficerRole, PomRole, PrisonerEvent, ResponsibilityOverrideReason,
         ResponsibilityOverrideRemoved, ResponsibleService, RoleAllocation, Waiting, WaitingReason, merge_of, periods,
     },
 };
@@ -46,6 +46,26 @@ fn rule_10_the_survivor_takes_over_what_it_has_none_of() {
          who 03-08 | CustodyWithCom: POM 102, COM Lee",
     );
     removed.read("who 03-08 | nothing");
+}
+
+#[test]
+fn rule_10_a_case_that_had_left_custody_has_left_it_since_then() {
+    // Earlier merges name the POM as the responsible role of such a case.
+    for named in [None, Some(OfficerRole::Pom)] {
+        let mut removed = Case::new("B1234BC");
+        removed
+            .read("03-01 tier C LEI | TierAssigned\n03-02 allocate 101 | AllocationMade\n03-03 release | Deallocated");
+        removed.give(at("03-05"), &command(&["retire", "A1234BC"])).expect("a merge is not refused");
+        let mut merged = merge_of(&removed.history, removed.history.revision().expect("a retirement"));
+        let past = merged.held.past.as_mut().expect("a past");
+        assert_eq!((past.responsible, past.responsible_since), (None, Some(at("03-03"))));
+        past.responsible = named;
+        let mut survivor = Case::new("A1234BC");
+        survivor.give(at("03-05"), &Command::CompleteMerge(Box::new(merged))).expect("nor completed in vain");
+        let periods = periods(&survivor.history);
+        let last = periods.last().expect("a period");
+        assert_eq!((last.responsibility.responsible, last.responsible_since), (None, at("03-03")), "{named:?}");
+    }
 }
 
 #[test]

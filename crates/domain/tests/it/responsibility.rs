@@ -37,6 +37,25 @@ fn responsibility_follows_the_calendar() {
 }
 
 #[test]
+fn no_officer_is_responsible_for_a_case_that_is_not_in_custody() {
+    check(
+        "03-01 tier C LEI      | TierAssigned
+         03-02 allocate 101    | AllocationMade
+         03-03 release         | Deallocated
+         who 03-04             | NotInCustody: nobody
+         03-05 com Lee         | CommunityManagerAssigned
+         03-05 override PROBATION | ResponsibilityOverridden
+         who 03-05             | NotInCustody: nobody
+         03-06 tier C LEI      | TierAssigned
+         who 03-07             | Community: COM Lee, POM nobody
+         03-08 unoverride      | ResponsibilityOverrideRemoved
+         03-09 allocate 101    | AllocationMade
+         03-10 legal-status      | Deallocated
+         who 03-11             | NotInCustody: nobody",
+    );
+}
+
+#[test]
 fn a_com_named_unallocated_is_no_com() {
     check(
         "03-01 tier C LEI         | TierAssigned

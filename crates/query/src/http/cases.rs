@@ -9,9 +9,8 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
-    handover::Phase,
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
-    prisoner::OfficerRole,
+    prisoner::{OfficerRole, Phase},
     text::Excerpt,
     tier::{RoshLevel, Tier},
 };

@@ -14,8 +14,8 @@ use views::{CasePeriodRow, CasePlan, CasePom};
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Officer<'a> {
-    /// The officer's role.
-    role: OfficerRole,
+    /// The officer's role; null of a case that is not in custody.
+    role: Option<OfficerRole>,
     /// A POM's staff id. A COM has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<i64>, example = 485_926)]
@@ -30,12 +30,12 @@ pub(super) struct Officer<'a> {
     /// Of the responsible officer: responsible since when, without a break.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<DateTime<Utc>>,
-    /// Says that the role is vacant.
+    /// Says why there is no officer.
     #[serde(skip_serializing_if = "Option::is_none")]
     vacancy: Option<Vacancy>,
 }
 
-/// Why a role has no officer.
+/// Why there is no officer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum Vacancy {
@@ -43,6 +43,8 @@ pub(super) enum Vacancy {
     NotAllocated,
     /// No COM is named.
     ComNotNamed,
+    /// The person is released, or no longer sentenced: no officer is responsible.
+    NotInCustody,
 }
 
 impl<'a> Officer<'a> {
@@ -57,13 +59,14 @@ impl<'a> Officer<'a> {
 
     /// The supporting officer, if a role supports.
     pub(super) fn supporting(case: &'a CasePeriodRow) -> Option<Self> {
-        case.supporting.map(|role| Self::in_role(case, role))
+        case.supporting.map(|role| Self::in_role(case, Some(role)))
     }
 
-    fn in_role(case: &'a CasePeriodRow, role: OfficerRole) -> Self {
+    fn in_role(case: &'a CasePeriodRow, role: Option<OfficerRole>) -> Self {
         let vacant = Self { role, staff_id: None, name: None, email: None, since: None, vacancy: None };
         match role {
-            OfficerRole::Pom => match &case.pom {
+            None => Self { vacancy: Some(Vacancy::NotInCustody), ..vacant },
+            Some(OfficerRole::Pom) => match &case.pom {
                 Some(pom) => Self {
                     staff_id: Some(Some(pom.staff_id.get())),
                     name: Some(&pom.name),
@@ -72,7 +75,7 @@ impl<'a> Officer<'a> {
                 },
                 None => Self { staff_id: Some(None), vacancy: Some(Vacancy::NotAllocated), ..vacant },
             },
-            OfficerRole::Com => match &case.com {
+            Some(OfficerRole::Com) => match &case.com {
                 Some(com) => Self { name: Some(&com.name), email: Some(com.email.as_deref()), ..vacant },
                 None => Self { vacancy: Some(Vacancy::ComNotNamed), ..vacant },
             },

@@ -7,8 +7,8 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
-    handover::Phase,
     identifier::{PrisonCode, PrisonerNumber},
+    prisoner::Phase,
     tier::Tier,
 };
 use http_api::{Params, PathParams, Problem};

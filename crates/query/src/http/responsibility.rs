@@ -7,8 +7,8 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
-    handover::Phase,
     identifier::{PrisonCode, PrisonerNumber},
+    prisoner::Phase,
     tier::Tier,
 };
 use http_api::{Params, PathParams, Problem};
@@ -128,7 +128,7 @@ pub(super) mod tests {
         let vacant = CasePeriodRow {
             pom: None,
             com: None,
-            responsible: OfficerRole::Com,
+            responsible: Some(OfficerRole::Com),
             supporting: Some(OfficerRole::Pom),
             ..example()
         };
@@ -144,5 +144,21 @@ pub(super) mod tests {
             answer["supporting"],
             json!({"role": "POM", "staffId": null, "name": null, "vacancy": "NOT_ALLOCATED"})
         );
+    }
+
+    #[test]
+    fn no_officer_is_responsible_for_a_case_that_is_not_in_custody() {
+        let left =
+            CasePeriodRow { pom: None, phase: Phase::NotInCustody, responsible: None, supporting: None, ..example() };
+        let answer = json!(ResponsibilityAnswer::new(&left, instant("2026-11-23T10:00:00Z"), 81_233));
+        assert_eq!(answer["phase"], "NOT_IN_CUSTODY");
+        assert_eq!(
+            answer["responsible"],
+            json!({
+                "role": null, "staffId": null, "name": null, "since": "2026-03-01T09:00:00Z",
+                "vacancy": "NOT_IN_CUSTODY",
+            })
+        );
+        assert_eq!(answer["supporting"], json!(null));
     }
 }

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    handover::{HandoverReason, Phase},
+    handover::HandoverReason,
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::PomKind,
     prisoner::{
-        AllocationReference, Arrangements, History, OfficerRole, Period, PomRole, ResponsibilityOverridden,
+        AllocationReference, Arrangements, History, OfficerRole, Period, Phase, PomRole, ResponsibilityOverridden,
         ResponsibilityOverrideReason, ResponsibleService, RoleAllocation, State, Waiting, WaitingReason, period_at,
         periods,
     },
@@ -91,11 +91,12 @@ table! {
             /// COM: since when named.
             com_since,
         },
-        /// CUSTODY_ONLY, CUSTODY_WITH_COM or COMMUNITY.
+        /// CUSTODY_ONLY, CUSTODY_WITH_COM, COMMUNITY or NOT_IN_CUSTODY.
         phase: Phase,
-        /// The responsible role: POM or COM, filled or not.
-        responsible: OfficerRole,
-        /// Since when that officer (or that vacancy) has been responsible without a break.
+        /// The responsible role: POM or COM, filled or not; null when not in custody.
+        responsible: Option<OfficerRole>,
+        /// Since when that officer (or that vacancy) has been responsible, or the case not in
+        /// custody, without a break.
         responsible_since: DateTime<Utc>,
         /// The supporting role: POM, COM or null.
         supporting: Option<OfficerRole>,

@@ -51,10 +51,8 @@ fn says_the_same(one: &Stretch, other: &Stretch) -> bool {
 
 fn who(period: &Period) -> String {
     let Period { state, responsibility, .. } = period;
-    if state.left_at.is_some() {
-        return "nobody".to_owned();
-    }
-    let mut who = officer(state, responsibility.responsible);
+    let Some(responsible) = responsibility.responsible else { return "nobody".to_owned() };
+    let mut who = officer(state, responsible);
     if let Some(prison) = &state.prison {
         who.push_str(&format!(", at {prison}"));
     }

@@ -34,14 +34,14 @@ pub(in crate::http) struct LiveHandover<'a> {
 }
 
 impl<'a> LiveHandover<'a> {
-    fn new(case: &'a CasePeriodRow, plan: CasePlan) -> Self {
-        let com = case.com.as_ref().filter(|_| case.responsible == OfficerRole::Com);
-        let pom = case.pom.as_ref().filter(|_| case.responsible == OfficerRole::Pom);
+    fn new(case: &'a CasePeriodRow, plan: CasePlan, responsible: OfficerRole) -> Self {
+        let com = case.com.as_ref().filter(|_| responsible == OfficerRole::Com);
+        let pom = case.pom.as_ref().filter(|_| responsible == OfficerRole::Pom);
         Self {
             noms_number: &case.prisoner_number,
             handover_date: plan.handover_date,
             handover_start_date: plan.start_date,
-            responsibility: case.responsible,
+            responsibility: responsible,
             responsible_com_name: com.map(|com| com.name.as_str()),
             responsible_com_email: com.and_then(|com| com.email.as_deref()),
             responsible_pom_name: pom.map(|pom| pom.name.as_str()),
@@ -61,10 +61,10 @@ pub(in crate::http) async fn handover(
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
     let (position, case) = look_up(&state, &number).await?;
-    let planned = case.as_deref().and_then(|case| Some((case, case.plan?)));
+    let planned = case.as_deref().and_then(|case| Some((case, case.plan?, case.responsible?)));
     Ok(planned.map_or_else(
         || live_not_found(position, "Not found"),
-        |(case, plan)| Answer::new(position, LiveHandover::new(case, plan)).into_response(),
+        |(case, plan, responsible)| Answer::new(position, LiveHandover::new(case, plan, responsible)).into_response(),
     ))
 }
 
@@ -78,16 +78,15 @@ mod tests {
     fn only_the_responsible_officer_is_named() {
         let case = example();
         assert_eq!(
-            json!(LiveHandover::new(&case, case.plan.expect("a plan"))),
+            json!(LiveHandover::new(&case, case.plan.expect("a plan"), OfficerRole::Pom)),
             json!({
                 "nomsNumber": "A1234BC", "handoverDate": "2027-01-10", "handoverStartDate": "2026-10-01",
                 "responsibility": "POM", "responsibleComName": null, "responsibleComEmail": null,
                 "responsiblePomName": "Okafor, Grace", "responsiblePomNomisId": 485_926,
             })
         );
-        let case = CasePeriodRow { responsible: OfficerRole::Com, ..example() };
         assert_eq!(
-            json!(LiveHandover::new(&case, case.plan.expect("a plan"))),
+            json!(LiveHandover::new(&case, case.plan.expect("a plan"), OfficerRole::Com)),
             json!({
                 "nomsNumber": "A1234BC", "handoverDate": "2027-01-10", "handoverStartDate": "2026-10-01",
                 "responsibility": "COM", "responsibleComName": "Lee, Sam", "responsibleComEmail": "sam.lee@example.org",

@@ -3,9 +3,8 @@
 
 use chrono::NaiveDate;
 use domain::{
-    handover::Phase,
     identifier::{PrisonCode, StaffId},
-    prisoner::OfficerRole,
+    prisoner::{OfficerRole, Phase},
     tier::Tier,
 };
 use sqlx::{Postgres, QueryBuilder};
@@ -116,14 +115,14 @@ impl CaseFilter {
                     .is_some_and(|of_case| of_case == tier || is_letter_of(&tier.to_string(), &of_case.to_string()))
             })
             && self.phase.is_none_or(|phase| case.phase == phase)
-            && self.responsible.is_none_or(|responsible| case.responsible == responsible)
+            && self.responsible.is_none_or(|responsible| case.responsible == Some(responsible))
             && self.allocated.is_none_or(|allocated| case.pom.is_some() == allocated)
             && self.waiting.is_none_or(|waiting| case.waiting.is_some() == waiting)
             && (self.starts_within.is_none() || case.plan.is_some_and(|plan| plan.start_date != plan.handover_date))
             && within(self.starts_within, case.plan.and_then(|plan| plan.start_date))
             && within(self.due_within, case.plan.and_then(|plan| plan.handover_date))
             && self.lacks_com_since.is_none_or(|day| {
-                case.responsible == OfficerRole::Com
+                case.responsible == Some(OfficerRole::Com)
                     && case.com.is_none()
                     && case.plan.and_then(|plan| plan.handover_date).is_some_and(|handover| handover <= day)
             })

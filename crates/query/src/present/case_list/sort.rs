@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use chrono::{DateTime, Utc};
-use domain::handover::Phase;
+use domain::prisoner::Phase;
 use views::CasePeriodRow;
 
 /// The order of a list.
@@ -51,7 +51,10 @@ impl SortBy {
             Self::PrisonerNumber => "p.prisoner_number",
             Self::Tier => "p.tier",
             Self::PomName => "p.pom_name",
-            Self::Phase => "CASE p.phase WHEN 'CUSTODY_ONLY' THEN '1' WHEN 'CUSTODY_WITH_COM' THEN '2' ELSE '3' END",
+            Self::Phase => {
+                "CASE p.phase WHEN 'CUSTODY_ONLY' THEN '1' WHEN 'CUSTODY_WITH_COM' THEN '2' \
+                  WHEN 'COMMUNITY' THEN '3' ELSE '4' END"
+            }
             Self::HandoverStartDate => "p.plan_start_date::text",
             Self::HandoverDate => "p.plan_handover_date::text",
             Self::WaitingSince => "to_char(p.waiting_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')",
@@ -66,6 +69,7 @@ fn phase_rank(phase: Phase) -> u8 {
         Phase::CustodyOnly => 1,
         Phase::CustodyWithCom => 2,
         Phase::Community => 3,
+        Phase::NotInCustody => 4,
     }
 }
 

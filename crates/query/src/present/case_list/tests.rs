@@ -1,6 +1,6 @@
 //! Lists of cases: the SQL that is put together for them, and the same order without the views.
 
-use domain::{handover::Phase, identifier::PrisonCode};
+use domain::{identifier::PrisonCode, prisoner::Phase};
 
 use super::*;
 use crate::present::case::tests::example;
