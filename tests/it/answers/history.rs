@@ -58,15 +58,19 @@ async fn a_history_includes_voided_entries_and_orders_them_by_effect() {
 async fn a_subject_access_request_returns_history_and_contacts() {
     let ledger = Ledger::start_all_roles().await;
     ledger.case("A1234BC", SHAH).await;
-    let contact =
-        json!({"prisonerNumber": "A1234BC", "staffId": 7, "contactType": "POM", "effectiveAt": "2026-01-02T09:00:00Z"});
+    let contact = json!({"prisonerNumber": "A1234BC", "staffId": 7, "name": "LEE, SAM", "contactType": "POM", "effectiveAt": "2026-01-02T09:00:00Z"});
     record(&ledger, "POST /prisons/LEI/nomis-contacts", contact).await;
     let all = ask(&ledger, "/subject-access-request?prn=A1234BC").await;
     let content = &assert_ok(&all)["content"];
     assert_eq!(content["prisonerNumber"], "A1234BC");
     assert_eq!(content["history"].as_array().map(Vec::len), Some(2));
-    assert_eq!(content["history"][1]["data"]["pom"]["name"], "Shah, Priya");
-    assert_eq!(content["nomisContacts"][0]["staffId"], 7);
+    assert_eq!(content["history"][1]["data"]["pom"], json!({"surname": "Shah", "kind": "PRISON"}));
+    assert_eq!(content["nomisContacts"][0]["surname"], "LEE");
+    for text in ["staffId", "recordedBy", "commandId", "Priya", "SAM"] {
+        assert!(!all.text.contains(text), "{text} in {}", all.text);
+    }
+    let blanks = ask(&ledger, "/subject-access-request?prn=A1234BC&crn=&fromDate=&toDate=%20").await;
+    assert_eq!(assert_ok(&blanks)["content"], *content);
     let some = ask(&ledger, "/subject-access-request?prn=A1234BC&fromDate=2026-02-02&toDate=2026-02-02").await;
     assert_eq!(assert_ok(&some)["content"]["history"].as_array().map(Vec::len), Some(1));
     assert_eq!(assert_ok(&some)["content"]["nomisContacts"], json!([]));
@@ -78,6 +82,8 @@ async fn a_subject_access_request_returns_history_and_contacts() {
         ("prn=A1234BC&crn=X123456", 400),
         ("prn=1234", 400),
         ("prn=A1234BC&fromDate=yesterday", 400),
+        ("prn=A1234BC&fromDate=2026-02-03&toDate=2026-02-02", 400),
+        ("prn=&crn=", 400),
     ] {
         let answer = ask(&ledger, &format!("/subject-access-request?{query}")).await;
         assert_eq!(answer.status.as_u16(), status, "{query}: {}", answer.text);

@@ -182,6 +182,10 @@ async fn every_date_and_instant_in_a_query_is_read_by_one_rule() {
         for wrong in
             wrong.into_iter().filter(|wrong| !(wrong.bytes().all(|b| b.is_ascii_digit()) && name == "known-at"))
         {
+            // A blank parameter of a subject access request counts as absent.
+            if path == "/subject-access-request" && wrong.trim().is_empty() {
+                continue;
+            }
             let uri = format!("{path}?{name}={}", escape(wrong));
             let body = (method == Method::POST).then(|| json!(["A1234BC"]));
             let answer = ledger.client().send(method.clone(), &uri, &[], body.as_ref()).await;

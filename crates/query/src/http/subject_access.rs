@@ -1,5 +1,5 @@
 //! `GET /subject-access-request`: everything held on a person, in the shape of HMPPS's subject
-//! access requests.
+//! access requests. The answer goes to the person, so it has staff by their surnames alone.
 
 use std::collections::BTreeSet;
 
@@ -10,35 +10,46 @@ use axum::{
 };
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::{
-    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    identifier::{PrisonCode, PrisonerNumber},
     london,
     moment::Date,
 };
-use http_api::{Params, Problem, event::EventDocument, headers::LEDGER_POSITION, problem::Fault};
-use serde::{Deserialize, Serialize};
+use event_log::StoredEvent;
+use http_api::{Params, Problem, headers::LEDGER_POSITION, problem::Fault};
+use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer as _};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use views::NomisContactRow;
 
-use super::answer::Answer;
+use super::{answer::Answer, compatible::name_parts};
 use crate::{QueryState, past};
 
-/// Which person, and from when to when.
+/// Which person, and from when to when. A blank parameter counts as absent.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SubjectAccessQuery {
     /// Prisoner number.
     #[param(example = "A1234BC")]
+    #[serde(default, deserialize_with = "blank_is_absent")]
     prn: Option<String>,
     /// Number in Delius; the ledger does not find people by it.
     #[param(example = "X123456")]
+    #[serde(default, deserialize_with = "blank_is_absent")]
     crn: Option<String>,
     /// First London day, by effective time.
     #[param(value_type = Option<String>, format = Date)]
+    #[serde(default, deserialize_with = "blank_is_absent")]
     from_date: Option<Date>,
     /// Last London day, by effective time.
     #[param(value_type = Option<String>, format = Date)]
+    #[serde(default, deserialize_with = "blank_is_absent")]
     to_date: Option<Date>,
+}
+
+fn blank_is_absent<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.filter(|text| !text.trim().is_empty()).map(|text| T::deserialize(text.into_deserializer())).transpose()
 }
 
 /// Everything held on a person.
@@ -69,11 +80,59 @@ struct HeldEntry {
     /// The number that it was recorded under.
     #[schema(value_type = String)]
     prisoner_number: PrisonerNumber,
+    /// Its 0-based place among the entries of that number, by which a later entry names it.
+    revision: u64,
+    /// The type of the event.
+    #[serde(rename = "type")]
+    #[schema(example = "TierAssigned")]
+    type_name: &'static str,
+    /// When it holds in the world.
+    effective_at: DateTime<Utc>,
+    /// When the ledger learnt of it.
+    recorded_at: DateTime<Utc>,
     /// Whether it was voided later.
     voided: bool,
-    /// The event.
-    #[serde(flatten)]
-    event: EventDocument,
+    /// The event's data. An officer has `surname`, and neither id nor e-mail address.
+    #[schema(value_type = Object)]
+    data: Value,
+}
+
+impl HeldEntry {
+    fn new(number: &PrisonerNumber, voided: bool, stored: &StoredEvent) -> Self {
+        let entry = &stored.entry;
+        let data = entry.event.serialize_data(serde_json::value::Serializer).expect("an event's data is JSON");
+        Self {
+            prisoner_number: number.clone(),
+            revision: entry.revision,
+            type_name: entry.event.type_name(),
+            effective_at: entry.effective_at,
+            recorded_at: entry.recorded_at,
+            voided,
+            data: with_surnames_alone(data),
+        }
+    }
+}
+
+/// An event's data with the surnames of officers in the place of their names, and without their
+/// ids and addresses. The name of a release date is no officer's: it has a date beside it.
+fn with_surnames_alone(data: Value) -> Value {
+    match data {
+        Value::Object(members) => {
+            let is_named_date = members.contains_key("date");
+            let kept = members.into_iter().filter_map(|(member, value)| match (member.as_str(), value) {
+                ("staffId" | "email", _) => None,
+                ("name", Value::String(name)) if !is_named_date => Some(("surname".into(), surname(&name).into())),
+                (_, value) => Some((member, with_surnames_alone(value))),
+            });
+            Value::Object(kept.collect::<Map<_, _>>())
+        }
+        Value::Array(values) => values.into_iter().map(with_surnames_alone).collect(),
+        value => value,
+    }
+}
+
+fn surname(name: &str) -> &str {
+    name_parts(name).0
 }
 
 /// A POM contact seen in NOMIS.
@@ -84,8 +143,8 @@ struct HeldContact {
     prison: PrisonCode,
     #[schema(value_type = String)]
     prisoner_number: PrisonerNumber,
-    staff_id: Option<i64>,
-    name: Option<String>,
+    /// The POM's surname.
+    surname: Option<String>,
     contact_type: String,
     found_at: DateTime<Utc>,
     removed_at: Option<DateTime<Utc>>,
@@ -96,8 +155,7 @@ impl From<NomisContactRow> for HeldContact {
         Self {
             prison: contact.prison_code,
             prisoner_number: contact.prisoner_number,
-            staff_id: contact.staff_id.map(StaffId::get),
-            name: contact.name,
+            surname: contact.name.as_deref().map(surname).map(Into::into),
             contact_type: contact.contact_type,
             found_at: contact.found_at,
             removed_at: contact.removed_at,
@@ -113,7 +171,7 @@ impl From<NomisContactRow> for HeldContact {
         (status = 200, body = SubjectAccess),
         (status = 204, description = "Nothing is held."),
         (status = 209, body = http_api::problem::ProblemDocument, description = "A `crn`: not an identifier that this service finds people by."),
-        (status = 400, body = http_api::problem::ProblemDocument, description = "Neither `prn` nor `crn`, both, or not a number or date."),
+        (status = 400, body = http_api::problem::ProblemDocument, description = "Neither `prn` nor `crn`, both, not a number or date, or a first day after the last."),
     ),
 )]
 pub(super) async fn subject_access_request(
@@ -121,6 +179,12 @@ pub(super) async fn subject_access_request(
     Params(query): Params<SubjectAccessQuery>,
 ) -> Result<Response, Problem> {
     let number = subject(query.prn.as_deref(), query.crn.as_deref())?;
+    if let (Some(first), Some(last)) = (query.from_date, query.to_date)
+        && NaiveDate::from(first) > NaiveDate::from(last)
+    {
+        let detail = format!("{} is after toDate, {}", NaiveDate::from(first), NaiveDate::from(last));
+        return Err(Problem::fault("parameter-invalid", Fault::parameter("fromDate", detail)));
+    }
     let within = |instant: DateTime<Utc>| {
         query.from_date.is_none_or(|first| london::midnight(first.into()) <= instant)
             && query
@@ -147,11 +211,7 @@ pub(super) async fn subject_access_request(
         history: entries
             .iter()
             .filter(|entry| within(entry.stored.entry.effective_at))
-            .map(|entry| HeldEntry {
-                prisoner_number: entry.number.clone(),
-                voided: entry.voided_by.is_some(),
-                event: EventDocument::from(&entry.stored),
-            })
+            .map(|entry| HeldEntry::new(&entry.number, entry.voided_by.is_some(), &entry.stored))
             .collect(),
         nomis_contacts: contacts
             .rows
@@ -193,6 +253,22 @@ fn subject(prn: Option<&str>, crn: Option<&str>) -> Result<PrisonerNumber, Probl
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The sample of each event, as the domain keeps it.
+    const EVENTS: &str = include_str!("../../../domain/tests/data/events.jsonl");
+
+    #[test]
+    fn no_event_names_staff_but_by_surname() {
+        for line in EVENTS.lines().filter(|line| !line.is_empty()) {
+            let sample: Value = serde_json::from_str(line).expect("a sample");
+            let told = with_surnames_alone(sample["data"].clone()).to_string();
+            for member in ["staffId", "email", "username", "Grace", "Tunde"] {
+                assert!(!told.contains(member), "{member} in {told}");
+            }
+            assert_eq!(told.contains("Okafor"), line.contains("Okafor"), "{told}");
+            assert_eq!(told.matches(r#""name""#).count(), line.matches(r#""earliestRelease":{"#).count(), "{told}");
+        }
+    }
 
     #[test]
     fn a_person_is_found_by_prisoner_number_only() {

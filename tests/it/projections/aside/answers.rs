@@ -229,7 +229,7 @@ async fn the_roster_of_a_damaged_prison_answers_500_and_its_cases_go_on() {
     let case = json!({"tier": "C1", "source": "DELIUS", "prison": "MDI", "effectiveAt": "2026-01-05T09:00:00Z"});
     record(&ledger, Method::POST, "/prisoners/A0006AA/tier", &case).await;
     ledger.register_pom("MDI", 8, "Patel, Asha", "PRISON").await;
-    let contact = json!({"prisonerNumber": "A0008AA", "staffId": 8, "contactType": "POM"});
+    let contact = json!({"prisonerNumber": "A0008AA", "staffId": 8, "name": "Patel, Asha", "contactType": "POM"});
     record(&ledger, Method::POST, "/prisons/MDI/nomis-contacts", &contact).await;
     let allocation = json!({"prison": "MDI", "pom": {"staffId": 8}, "effectiveAt": "2026-02-02T09:00:00Z"});
     let known = record(&ledger, Method::POST, "/prisoners/A0006AA/allocations", &allocation).await;
@@ -242,7 +242,7 @@ async fn the_roster_of_a_damaged_prison_answers_500_and_its_cases_go_on() {
     let tier = json!({"tier": "B1", "source": "DELIUS", "effectiveAt": "2026-02-20T09:00:00Z"});
     let changed = record(&ledger, Method::POST, "/prisoners/A0006AA/tier", &tier).await;
     let person = get(&ledger, "/subject-access-request?prn=A0008AA", changed).await;
-    assert_eq!(person.body["content"]["nomisContacts"][0]["staffId"], 8, "{}: {}", person.status, person.text);
+    assert_eq!(person.body["content"]["nomisContacts"][0]["surname"], "Patel", "{}: {}", person.status, person.text);
     for path in [
         "/prisons/MDI/cases".to_owned(),
         "/poms/8/cases".to_owned(),
