@@ -1,8 +1,8 @@
 //! `replay`: the log as JSON lines, whole or filtered, up to its end or continuously.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    process::{Child, Stdio},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    process::{Child, Command, Stdio},
     sync::mpsc,
 };
 
@@ -158,6 +158,28 @@ async fn replay_raw_prints_the_recorded_bytes() {
 }
 
 #[tokio::test]
+async fn replay_digest_is_that_of_the_raw_lines() {
+    let ledger = ledger().await;
+    for up_to in [None, Some("7")] {
+        let range: Vec<_> = up_to.into_iter().flat_map(|position| ["--to", position]).collect();
+        let raw = replay(&ledger, &[&["--raw"], &range[..]].concat()).await.stdout;
+        let position = raw.lines().count();
+        let mut sha256sum = Command::new("sha256sum")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sha256sum of Debian");
+        sha256sum.stdin.take().expect("its input").write_all(raw.as_bytes()).expect("write");
+        let told = String::from_utf8(sha256sum.wait_with_output().expect("its output").stdout).expect("a digest");
+        let sha256 = told.split(' ').next().expect("a digest");
+        let digest = replay(&ledger, &[&["--digest"], &range[..]].concat()).await;
+        assert_eq!(digest.stdout, format!("position {position}, {position} events, SHA-256 {sha256}\n"), "{up_to:?}");
+        let json = replay(&ledger, &[&["--digest", "--json"], &range[..]].concat()).await;
+        assert_eq!(lines(&json), [json!({"position": position, "events": position, "sha256": sha256})]);
+    }
+}
+
+#[tokio::test]
 async fn an_invalid_replay_is_refused_with_a_sentence() {
     let ledger = ledger().await;
     let head = ledger.event_count().await;
@@ -282,12 +304,13 @@ mod log_in_postgres {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("harm the log");
         };
         let check = async |position: u64| {
-            for raw in [&[][..], &["--raw"], &["--follow"], &["--prison", PRISON]] {
+            for raw in [&[][..], &["--raw"], &["--digest"], &["--follow"], &["--prison", PRISON]] {
                 let ran = replay(&ledger, raw).await;
                 assert_eq!(ran.status.code(), Some(1), "{raw:?}: {}", ran.stderr);
                 assert!(ran.stderr.contains(&format!("damaged at position {position}:")), "{raw:?}: {}", ran.stderr);
                 if !raw.contains(&"--prison") {
-                    assert_eq!(ran.stdout.lines().count() as u64, position - 1, "{raw:?}");
+                    let printed = if raw.contains(&"--digest") { 0 } else { position - 1 };
+                    assert_eq!(ran.stdout.lines().count() as u64, printed, "{raw:?}");
                 }
             }
         };

@@ -70,7 +70,10 @@ pub async fn run(settings: &VerifySettings) -> anyhow::Result<()> {
         )
     })?;
     if differences > 0 {
-        bail!("the views are not what the log says: `projections rebuild` builds them anew");
+        bail!(
+            "the views and the log differ, and either may have been changed: compare the log's digest (`replay --digest`) \
+             with one that is kept elsewhere first; if the log is sound, `projections rebuild` builds the views anew"
+        );
     }
     if !aside.is_empty() {
         bail!(

@@ -5,16 +5,16 @@
 //! program can read; at the first that it cannot, all lines before have been written, and the error
 //! names the position.
 //!
-//! `--raw` leaves the position out and takes everything else as recorded: positions are the
-//! store's, while the order of the log, a stream and the revision in it say which event it is in
-//! any store. So two stores that hold the same ledger give the same bytes.
+//! `printer` makes the lines. `--raw` leaves the position out and takes everything else as
+//! recorded: positions are the store's, while the order of the log, a stream and the revision in it
+//! say which event it is in any store. So two stores that hold the same ledger give the same bytes,
+//! and `--digest` the same digest of them.
+
+mod printer;
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    io::{self, IsTerminal as _},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -28,13 +28,12 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_api::instant::{DateOrInstant, parse_known_at};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use query::feed::{EventFilter, EventType};
-use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
 
+use self::printer::{PrintProgress, Printer};
 use crate::{
     interrupt::{interruption, unless_interrupted},
     shared_settings,
@@ -86,7 +85,11 @@ pub struct ReplaySettings {
     /// store of this ledger
     #[arg(long)]
     raw: bool,
-    /// JSON lines, which is what it prints in any case
+    /// The SHA-256 of the bytes that --raw prints, in the place of them, with the position and the
+    /// number of events; nothing where the log cannot be read to there
+    #[arg(long, conflicts_with_all = ["raw", "from", "after", "since", "types", "prison", "prisoner", "follow"])]
+    digest: bool,
+    /// JSON lines, which is what it prints in any case; with --digest a JSON object
     #[arg(long)]
     json: bool,
     /// Where the ledger is kept.
@@ -119,12 +122,16 @@ async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()
     let work = async {
         let range = PositionRange::of(settings, log).await?;
         let wanted = build_filter(settings, log).await?;
-        let print = Printer { wanted: wanted.clone(), raw: settings.raw, reached: 0, progress: Arc::clone(&progress) };
+        let print = Printer::new(wanted.clone(), settings.raw || settings.digest, Arc::clone(&progress));
+        let digest = settings.digest.then_some((range.to.unwrap_or(range.head), settings.json));
         // A thread that the program's end does not wait for, as it may hang on a reader that has
         // stopped reading.
         std::thread::spawn(move || {
             // The receiver is gone only where the program is ending.
-            let _ = outcome.send(print.all(received));
+            let _ = outcome.send(match digest {
+                Some((position, as_json)) => print.digest(received, position, as_json),
+                None => print.all(received),
+            });
         });
         let reading = read(log, &wanted, range, settings.follow, pages);
         let bar = bar(range, settings.follow);
@@ -152,6 +159,7 @@ async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()
     let _ = timeout(LAST_LINE_WAIT_MAX, printed).await;
     match progress.position.load(Ordering::Relaxed) {
         _ if settings.follow => Ok(()),
+        _ if settings.digest => Err(interruption("no digest was made")),
         0 => Err(interruption("nothing was printed")),
         position => Err(interruption(&format!("printed up to position {position}; go on with --after {position}"))),
     }
@@ -283,123 +291,6 @@ fn follow_pages(log: &SharedLog, after: u64, up_to: u64) -> impl Stream<Item = R
     })
 }
 
-/// The state that the printing thread shares with the rest.
-#[derive(Default)]
-struct PrintProgress {
-    /// The position up to which everything is printed.
-    position: AtomicU64,
-    /// Set to make the printing end after the current line.
-    stop: AtomicBool,
-}
-
-/// Makes lines of events and prints them.
-struct Printer {
-    wanted: EventFilter,
-    raw: bool,
-    /// The position of the last event looked at, whose line may be printed yet or not.
-    reached: u64,
-    progress: Arc<PrintProgress>,
-}
-
-impl Printer {
-    /// Prints what comes, to its end or to the first error.
-    fn all(mut self, mut pages: mpsc::Receiver<ReplayPage>) -> anyhow::Result<()> {
-        let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
-        let printed = loop {
-            match pages.blocking_recv() {
-                None => break Ok(()),
-                Some(Err(error)) => break Err(error.into()),
-                Some(Ok(page)) => {
-                    if let Err(error) = self.page(&page, &mut out) {
-                        break Err(error);
-                    }
-                    if self.progress.stop.load(Ordering::Relaxed) {
-                        break Ok(());
-                    }
-                    // A follower wants to see what there is; and only what is printed may be gone
-                    // on from.
-                    if let Err(error) = out.flush() {
-                        break Err(error.into());
-                    }
-                    self.progress.position.store(self.reached, Ordering::Relaxed);
-                }
-            }
-        };
-        // The lines before an error are printed, whatever the error is.
-        let flushed = out.flush().map_err(anyhow::Error::from);
-        if flushed.is_ok() {
-            self.progress.position.store(self.reached, Ordering::Relaxed);
-        }
-        match printed.and(flushed) {
-            // The reader has read enough, as `head` does.
-            Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(()),
-            printed => printed.context("replay the log"),
-        }
-    }
-
-    fn page(&mut self, page: &[RecordedEvent], out: &mut impl io::Write) -> anyhow::Result<()> {
-        for recorded in page {
-            if self.progress.stop.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            if let Some(stored) = self.wanted.select(recorded)? {
-                if self.raw {
-                    serde_json::to_writer(&mut *out, &RawLine::of(recorded)?).map_err(io::Error::from)?;
-                } else {
-                    let line = http_api::event::EventDocument::from(&stored);
-                    serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
-                }
-                out.write_all(b"\n")?;
-            }
-            self.reached = recorded.position;
-        }
-        Ok(())
-    }
-}
-
-fn is_broken_pipe(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
-}
-
-/// An event as recorded: what every store of the ledger holds alike.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RawLine<'a> {
-    stream: String,
-    revision: u64,
-    event_id: uuid::Uuid,
-    r#type: &'a str,
-    recorded_at: DateTime<Utc>,
-    metadata: &'a RawValue,
-    data: &'a RawValue,
-}
-
-impl<'a> RawLine<'a> {
-    fn of(recorded: &'a RecordedEvent) -> Result<Self, LogError> {
-        Ok(Self {
-            stream: recorded.stream.to_string(),
-            revision: recorded.revision,
-            event_id: recorded.event_id.0,
-            r#type: &recorded.type_name,
-            recorded_at: recorded.recorded_at,
-            metadata: verbatim(&recorded.metadata, "metadata", recorded)?,
-            data: verbatim(&recorded.data, "data", recorded)?,
-        })
-    }
-}
-
-/// Bytes that a line can hold as they are: canonical JSON, which begins and ends with its value and
-/// has no line breaks. Other bytes would not come out unchanged.
-fn verbatim<'a>(bytes: &'a [u8], part: &str, recorded: &RecordedEvent) -> Result<&'a RawValue, LogError> {
-    serde_json::from_slice::<&RawValue>(bytes)
-        .ok()
-        .filter(|value| value.get().len() == bytes.len() && !bytes.contains(&b'\n') && !bytes.contains(&b'\r'))
-        .ok_or_else(|| LogError::Damaged {
-            position: recorded.position,
-            what: format!("the {part} of this `{}` is not canonical JSON", recorded.type_name),
-        })
-}
-
 /// A bar on standard error, where that is a terminal and the lines go elsewhere.
 fn bar(range: PositionRange, follow: bool) -> ProgressBar {
     if follow || io::stdout().is_terminal() {
@@ -413,38 +304,6 @@ fn bar(range: PositionRange, follow: bool) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::identifier::EventId;
-
-    fn recorded(data: &str) -> RecordedEvent {
-        RecordedEvent {
-            position: 7,
-            stream: "prison-LEI".parse().expect("a stream"),
-            revision: 2,
-            event_id: EventId(uuid::Uuid::nil()),
-            type_name: "PomRegistered".to_owned(),
-            recorded_at: DateTime::UNIX_EPOCH,
-            metadata: b"{}".as_slice().into(),
-            data: data.as_bytes().to_vec().into(),
-        }
-    }
-
-    #[test]
-    fn raw_lines_hold_the_recorded_bytes_and_no_position() {
-        let event = recorded(r#"{"a":1.0,"b":"\u00e9"}"#);
-        let line = serde_json::to_string(&RawLine::of(&event).expect("sound")).expect("JSON");
-        assert_eq!(
-            line,
-            r#"{"stream":"prison-LEI","revision":2,"eventId":"00000000-0000-0000-0000-000000000000","type":"PomRegistered","recordedAt":"1970-01-01T00:00:00Z","metadata":{},"data":{"a":1.0,"b":"\u00e9"}}"#
-        );
-    }
-
-    #[test]
-    fn bytes_that_are_not_canonical_json_are_damage() {
-        for wrong in ["", "nonsense", " {}", "{} ", "{}\n", "{\n}", "{}{}"] {
-            let error = RawLine::of(&recorded(wrong)).err().expect(wrong).to_string();
-            assert!(error.contains("damaged at position 7: the data of this `PomRegistered`"), "{error}");
-        }
-    }
 
     #[test]
     fn until_takes_times_and_no_position() {
