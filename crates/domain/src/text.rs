@@ -84,6 +84,10 @@ impl TryFrom<String> for Lines {
     type Error = InvalidText;
     fn try_from(text: String) -> Result<Self, InvalidText> {
         refuse_control_characters(&text, |c| c.is_control() && !matches!(c, '\r' | '\n' | '\t'))?;
+        // The rules have their own word for a blank text.
+        if !is_blank(&text) {
+            refuse_control_characters(&text, turns_direction)?;
+        }
         Ok(Self(text))
     }
 }
@@ -94,7 +98,8 @@ impl From<Lines> for String {
     }
 }
 
-/// A text with its control characters written out, fit for a terminal, which might obey them.
+/// A text with its control characters written out, fit for a terminal, which might obey them. So
+/// are the characters that turn the direction of the text.
 #[derive(Debug, Clone, Copy)]
 pub struct Visible<'a>(pub &'a str);
 
@@ -102,7 +107,7 @@ impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| match c {
             '\n' | '\t' => write!(f, "{c}"),
-            c if c.is_control() => write!(f, "{}", c.escape_unicode()),
+            c if c.is_control() || turns_direction(c) => write!(f, "{}", c.escape_unicode()),
             c => write!(f, "{c}"),
         })
     }
@@ -134,8 +139,11 @@ pub fn is_blank(text: &str) -> bool {
 /// A line that is not blank, without the spaces around it.
 fn read_line(text: &str) -> Result<&str, InvalidText> {
     let text = text.trim();
-    refuse_control_characters(text, |c| matches!(c, '\u{2028}' | '\u{2029}') || c.is_control())?;
-    if is_blank(text) { Err(InvalidText::Blank) } else { Ok(text) }
+    if is_blank(text) {
+        return Err(InvalidText::Blank);
+    }
+    refuse_control_characters(text, |c| matches!(c, '\u{2028}' | '\u{2029}') || c.is_control() || turns_direction(c))?;
+    Ok(text)
 }
 
 fn refuse_control_characters(text: &str, is_control: fn(char) -> bool) -> Result<(), InvalidText> {
@@ -143,6 +151,12 @@ fn refuse_control_characters(text: &str, is_control: fn(char) -> bool) -> Result
         Some(character) => Err(InvalidText::Control { character }),
         None => Ok(()),
     }
+}
+
+/// The characters that make the text after them run the other way, against its own letters: a name
+/// could read as another one. Texts in Arabic or Hebrew need none of them.
+fn turns_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The code points that Unicode reserves for programs' own use, which no text holds.
@@ -176,7 +190,9 @@ mod tests {
         for blank in ["", "  ", "\u{200b}\u{feff}", "\u{2066}\u{2069}\u{a0}"] {
             assert_eq!(read(blank), Err(InvalidText::Blank), "{blank:?}");
         }
-        for character in ['\0', '\u{7}', '\u{1b}', '\n', '\t', '\u{7f}', '\u{9b}', '\u{2028}', '\u{ffff}', '\u{fdd0}'] {
+        let controls = ['\0', '\u{7}', '\u{1b}', '\n', '\t', '\u{7f}', '\u{9b}', '\u{2028}', '\u{ffff}', '\u{fdd0}'];
+        let directions = ['\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}'];
+        for character in controls.into_iter().chain(directions) {
             assert_eq!(read(&format!("a{character}b")), Err(InvalidText::Control { character }));
         }
         assert_eq!(read(&"x".repeat(501)), Err(InvalidText::TooLong { len: 501 }));
@@ -218,13 +234,14 @@ mod tests {
     fn lines_hold_line_ends_and_tabs_and_no_other_control_character() {
         let read = |text: &str| Lines::try_from(text.to_owned()).map(String::from);
         assert_eq!(read(" a\r\n\tb "), Ok(" a\r\n\tb ".to_owned()));
-        for character in ['\0', '\u{7}', '\u{1b}', '\u{b}', '\u{7f}', '\u{85}', '\u{fffe}', '\u{10ffff}'] {
+        for character in ['\0', '\u{7}', '\u{1b}', '\u{b}', '\u{7f}', '\u{85}', '\u{202e}', '\u{fffe}', '\u{10ffff}'] {
             assert_eq!(read(&format!("a{character}b")), Err(InvalidText::Control { character }));
         }
+        assert_eq!(read("\u{202e}\u{feff}"), Ok("\u{202e}\u{feff}".to_owned()), "blank, which the rules judge");
     }
 
     #[test]
     fn a_terminal_obeys_no_shown_text() {
-        assert_eq!(Visible("a\u{1b}[2Jb\u{7}\u{9b}\nc").to_string(), "a\\u{1b}[2Jb\\u{7}\\u{9b}\nc");
+        assert_eq!(Visible("a\u{1b}[2Jb\u{7}\u{9b}\nc\u{202e}d").to_string(), "a\\u{1b}[2Jb\\u{7}\\u{9b}\nc\\u{202e}d");
     }
 }
