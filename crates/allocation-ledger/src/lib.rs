@@ -44,6 +44,10 @@ fn is_help(error: &clap::Error) -> bool {
 /// Runs the program: exit status 0 when done, 1 when refused or failed, 2 when used wrongly.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything is started that would take memory from a file.
+    if let Some(answered) = spreadsheets::reader::answer_if_asked() {
+        return answered;
+    }
     let cli = match cli::Cli::parse_from_arguments(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && !is_help(&error) && logs_and_traces::is_json_by_variable() => {

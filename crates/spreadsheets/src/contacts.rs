@@ -91,7 +91,11 @@ pub fn contacts(sheet: &Sheet, layout: &Layout) -> Vec<ContactRow> {
     let cases = |row: &&Row| !matches!(row_kind(sheet, layout, row), RowKind::Blank | RowKind::Total);
     // A row that looks like a note counts as an unreadable contact: passing it over might confirm a
     // removal.
-    sheet.rows[layout.header + 1..].iter().filter(cases).map(|row| (row.number, contact(layout, row))).collect()
+    sheet.rows[layout.header + 1..]
+        .iter()
+        .filter(cases)
+        .map(|row| (row.number, contact(layout, &sheet.data_row(row))))
+        .collect()
 }
 
 fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<ContactLine>> {

@@ -120,7 +120,7 @@ fn odd_cells() -> Vec<Cell> {
 fn sheet(headings: &[&str], rows: Vec<Vec<Cell>>) -> Sheet {
     let headings = headings.iter().map(|heading| Cell::text(heading)).collect();
     let rows = (1..).zip([headings].into_iter().chain(rows)).map(|(number, cells)| Row { number, cells }).collect();
-    Sheet { name: "cases".to_owned(), hidden: false, rows }
+    Sheet { name: "cases".to_owned(), rows, ..Sheet::default() }
 }
 
 #[track_caller]

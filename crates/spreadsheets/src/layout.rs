@@ -18,7 +18,7 @@ use domain::text::Excerpt;
 
 use super::{
     heading::{self, Field},
-    reader::{Cell, Row, Sheet},
+    reader::{Cell, Row, Sheet, refuse_unread},
     value,
 };
 
@@ -120,7 +120,7 @@ pub fn find(
     mappings: &[Mapping],
     field_set: FieldSet,
 ) -> anyhow::Result<Layout> {
-    let asked_for = |sheet: &Sheet| sheet_name.is_none_or(|name| same_name(&sheet.name, name));
+    let asked_for = |sheet: &Sheet| sheet_name.is_none_or(|name| sheet.is_named(name));
     if let Some(name) = sheet_name
         && !sheets.iter().any(asked_for)
     {
@@ -142,6 +142,11 @@ pub fn find(
     // Of equals, the first.
     let best =
         candidates.iter().rev().max_by_key(|&&(_, _, current, cases)| (cases > 0, current, cases)).map(|best| best.0);
+    let is_current = |best| candidates.iter().any(|&(index, _, current, cases)| index == best && current && cases > 0);
+    if !best.is_some_and(is_current) {
+        // The cases may be in a sheet that could not be read.
+        refuse_unread(sheets, sheet_name)?;
+    }
     if let Some(best) = best {
         let mut passed_over = Vec::new();
         let mut found = None;
@@ -156,11 +161,6 @@ pub fn find(
         return found.map(|layout| Layout { passed_over, ..layout }).ok_or_else(|| anyhow!("no sheet was chosen"));
     }
     Err(not_found(sheets, nearest.as_ref().map(|(sheet, header)| (*sheet, header)), mappings, field_set))
-}
-
-/// Whether a person would take two names of sheets for the same.
-fn same_name(one: &str, other: &str) -> bool {
-    one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
 /// Whether a sheet's name says that its cases are over, or an example.
@@ -295,7 +295,10 @@ fn weight(field: Field, name: &str, field_set: FieldSet) -> u32 {
 /// several columns.
 fn headings(sheet: &Sheet, row: usize) -> Vec<Vec<String>> {
     let own = &sheet.rows[row];
-    let above = row.checked_sub(1).map(|above| &sheet.rows[above]).filter(|above| above.filled().count() > 1);
+    let above = row
+        .checked_sub(1)
+        .map(|above| &sheet.rows[above])
+        .filter(|above| above.number + 1 == own.number && above.filled().count() > 1);
     let mut spanning = String::new();
     (0..own.cells.len())
         .map(|column| {
@@ -344,7 +347,7 @@ fn share_fitting(sheet: &Sheet, row: usize, column: usize, field: Field) -> Opti
             Field::Tier => value::tier(cell).is_ok(),
             Field::StaffId => value::staff_id(cell).is_ok(),
             Field::PomKind => value::pom_kind(cell).is_ok(),
-            Field::AllocatedOn => value::date(cell).is_ok(),
+            Field::AllocatedOn => value::date(&sheet.dated(cell)).is_ok(),
             Field::PomName | Field::PomForename | Field::ContactType => {
                 matches!(cell, Cell::Text(text) if text.chars().any(char::is_alphabetic))
                     && value::prisoner_number(cell).is_err()

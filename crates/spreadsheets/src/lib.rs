@@ -11,9 +11,10 @@
 //! | what does a cell say? | [`value`] |
 //! | what does a row of allocations say? | [`row`] |
 //! | which commands would record the allocations? | [`plan`] |
+//! | which remarks on the reading are there, beside the outcomes of the rows? | [`remarks`] |
 //! | which commands would record a list of contacts seen in NOMIS? | [`contacts`] |
 //!
-//! Everything but [`reader::read`], which reads the file, is a pure function of its arguments. The
+//! Everything but [`reader`], which reads the file, is a pure function of its arguments. The
 //! program records a plan, and reports it.
 //!
 //! To add a heading: a line in [`heading::weight`] and in its tests. To add a way to write a value:
@@ -24,8 +25,11 @@ pub mod heading;
 #[cfg(test)]
 mod hostile_tests;
 pub mod layout;
+#[cfg(test)]
+mod odd_files_tests;
 pub mod plan;
 pub mod reader;
+pub mod remarks;
 pub mod row;
 #[cfg(test)]
 mod tests;

@@ -103,18 +103,23 @@ pub fn table(sheet: &Sheet, layout: &Layout, today: NaiveDate) -> CaseTable {
     let mut table =
         CaseTable { sheet: sheet.name.clone(), rows: Vec::new(), blank_rows: 0, total_rows: 0, note_rows: Vec::new() };
     let mut accepted = HashMap::<PrisonerNumber, u32>::new();
-    let mut blank_rows = 0;
     let mut data_row = 0;
+    let mut before = sheet.rows[layout.header].number;
     for row in &sheet.rows[layout.header + 1..] {
-        match row_kind(sheet, layout, row) {
-            RowKind::Blank => {
-                blank_rows += 1;
-                continue;
-            }
+        let kind = row_kind(sheet, layout, row);
+        if kind == RowKind::Blank {
+            continue;
+        }
+        // Blank rows after the last filled one do not count.
+        table.blank_rows += row.number.saturating_sub(before + 1);
+        before = row.number;
+        match kind {
+            RowKind::Blank => {}
             RowKind::Total => table.total_rows += 1,
             RowKind::Note => table.note_rows.push(row.number),
             RowKind::Data => {
                 data_row += 1;
+                let row = &*sheet.data_row(row);
                 let cells = RowCells { sheet, layout, row };
                 let case = cells.case(today).and_then(|case| match accepted.get(&case.prisoner_number) {
                     Some(first) => Err(cells.problem(
@@ -131,8 +136,6 @@ pub fn table(sheet: &Sheet, layout: &Layout, today: NaiveDate) -> CaseTable {
                 table.rows.push(DataRow { number: row.number, data_row, prisoner_number, case });
             }
         }
-        // Blank rows after the last filled one do not count.
-        table.blank_rows += std::mem::take(&mut blank_rows);
     }
     table
 }
@@ -158,7 +161,8 @@ impl RowCells<'_> {
             Cell::Empty => None,
             _ => Some(self.value(Field::PomKind, value::pom_kind)?),
         };
-        let allocated_on = self.value(Field::AllocatedOn, value::date)?;
+        let allocated_on = value::date(&self.sheet.dated(self.cell(Field::AllocatedOn)))
+            .map_err(|wrong| self.value_problem(Field::AllocatedOn, &wrong))?;
         let written = allocated_on.format("%-d %B %Y");
         if allocated_on > today {
             return Err(self.problem(

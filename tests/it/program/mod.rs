@@ -8,6 +8,7 @@ mod generate;
 mod help;
 mod history;
 mod hostile_files;
+mod hostile_workbooks;
 mod import;
 mod kills;
 mod observability;

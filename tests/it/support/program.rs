@@ -304,6 +304,15 @@ pub async fn run_in(environment: &[(&str, &str)], arguments: &[&str]) -> ToolOut
     run_command(command, "").await
 }
 
+/// As [`run`], with no more memory than this, in KiB.
+pub async fn run_within(memory_kib: u64, arguments: &[&str]) -> ToolOutput {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -d {memory_kib} && exec \"$0\" \"$@\""), EXECUTABLE]).args(arguments);
+    // Memory that the allocator and the threads reserve for later is not used, and would count.
+    command.envs([("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("TOKIO_WORKER_THREADS", "2")]);
+    run_command(command, "").await
+}
+
 /// As [`run`], with a standard input.
 pub async fn run_with_input(arguments: &[&str], input: &str) -> ToolOutput {
     run_command(command(arguments), input).await

@@ -22,8 +22,8 @@ const LAX_READERS: [&str; 6] = [
     "NaiveDate::from_str",
 ];
 
-/// Arguments of such a type that a function of ours reads.
-const READ_BY_FUNCTION: [&str; 1] = ["until: Option<DateTime<Utc>>,"];
+/// Arguments and fields of such a type that a function of ours reads.
+const READ_BY_FUNCTION: [&str; 2] = ["until: Option<DateTime<Utc>>,", "Date(#[serde(with = \"days\")] NaiveDate),"];
 
 #[test]
 fn dates_and_instants_come_in_by_the_types_of_the_domain() {

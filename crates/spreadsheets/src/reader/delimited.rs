@@ -1,139 +1,160 @@
-//! Reads text files: UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1252.
-//! The fields are separated by comma, semicolon or tab; quoted fields may contain any of these, and
-//! line ends.
+//! Reads tables of text: fields separated by comma, semicolon or tab. Quoted fields may contain any
+//! of these, and line ends.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{collections::BTreeMap, iter::Peekable, str::Chars};
 
-use anyhow::bail;
-use encoding_rs::{Encoding, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use anyhow::{bail, ensure};
 
-use super::{Cell, Row, Sheet};
+use super::{
+    builder::{Room, SheetBuilder},
+    decode::{decode, without_end},
+    sheet::{Cell, Sheet},
+    xml::PIECE_MAX,
+};
 
 const DELIMITERS: [char; 3] = [',', ';', '\t'];
 
+/// The beginning of the text that tells the delimiter.
+const SAMPLE_LEN: usize = 1 << 18;
+
 /// The file as one sheet.
+///
+/// # Errors
+/// It is no text, or text of another kind than a table, or larger than a sheet may be.
 pub fn sheet(name: &str, bytes: &[u8]) -> anyhow::Result<Sheet> {
-    let text = decode(bytes);
-    // Any other control character is for the row that has it: see `value::text`.
-    if text.contains('\0') {
-        bail!("the file is neither a workbook nor text: save it as .xlsx, .ods or .csv");
-    }
-    // DOS programs end a file so.
-    let text = text.trim_end_matches('\u{1a}');
+    let decoded = decode(bytes)?;
+    let text = without_end(&decoded.text);
     // A first line `sep=;` is Excel's way to name the delimiter.
-    let (delimiter, text, first_number) = match text.strip_prefix("sep=").and_then(|rest| rest.split_once('\n')) {
+    let (delimiter, text, first_row) = match text.strip_prefix("sep=").and_then(|rest| rest.split_once('\n')) {
         Some((said, rest)) if said.trim_end_matches('\r').chars().count() == 1 => {
             (said.chars().next().unwrap_or(','), rest, 2)
         }
         _ => (delimiter(text), text, 1),
     };
-    let Records { records, open_quote } = records(text, delimiter);
-    if let Some(record) = open_quote {
+    let mut builder = SheetBuilder::new(Room::FILE, 0);
+    if let Some(remark) = decoded.remark {
+        builder.remark(remark);
+    }
+    let mut fields = Fields::new(text, delimiter);
+    for Field { record, column, text, .. } in &mut fields {
+        let row = record.saturating_add(first_row);
+        ensure!(text.len() <= PIECE_MAX, "the text in row {row} has more than {} MiB", PIECE_MAX >> 20);
+        builder.put(u32::try_from(row).unwrap_or(u32::MAX), column, Cell::text(&text))?;
+    }
+    if let Some(record) = fields.open_quote() {
         bail!(
             "the quotation mark that opens a field in row {} is never closed: close it, or leave it out",
-            record + first_number
+            record + first_row
         );
     }
-    let rows = (first_number..)
-        .zip(records)
-        .map(|(number, fields)| {
-            let mut cells: Vec<_> = fields.iter().map(|field| Cell::text(field)).collect();
-            while cells.last() == Some(&Cell::Empty) {
-                cells.pop();
-            }
-            Row { number: u32::try_from(number).unwrap_or(u32::MAX), cells }
-        })
-        .collect();
-    Ok(Sheet { name: name.to_owned(), hidden: false, rows })
-}
-
-fn decode(bytes: &[u8]) -> Cow<'_, str> {
-    if let Some((encoding, mark_len)) = Encoding::for_bom(bytes) {
-        return encoding.decode_without_bom_handling(&bytes[mark_len..]).0;
-    }
-    match bytes {
-        // A heading begins with a letter of one byte, so this is UTF-16 without its mark.
-        [1..=255, 0, 1..=255, 0, ..] => UTF_16LE.decode_without_bom_handling(bytes).0,
-        [0, 1..=255, 0, 1..=255, ..] => UTF_16BE.decode_without_bom_handling(bytes).0,
-        _ => match std::str::from_utf8(bytes) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) => WINDOWS_1252.decode_without_bom_handling(bytes).0,
-        },
-    }
+    builder.finish(name.to_owned(), false).map(|(sheet, _)| sheet)
 }
 
 /// Finds the delimiter that splits the text into the most even table.
 fn delimiter(text: &str) -> char {
+    let sample = &text[..text.floor_char_boundary(SAMPLE_LEN)];
+    // A row that is cut off is shorter than it should be.
+    let sample =
+        if sample.len() < text.len() { sample.rsplit_once('\n').map_or(sample, |(rows, _)| rows) } else { sample };
     let evenness = |delimiter: char| {
         let mut lengths = BTreeMap::<usize, usize>::new();
-        for record in records(text, delimiter).records {
-            if record.len() > 1 {
-                *lengths.entry(record.len()).or_default() += 1;
-            }
+        for field in Fields::new(sample, delimiter).filter(|field| field.is_last && field.column > 0) {
+            *lengths.entry(field.column).or_default() += 1;
         }
         // The number of fields beyond the first, in the rows of the most frequent length.
-        lengths.into_iter().map(|(len, count)| (count * (len - 1), count)).max_by_key(|&(_, count)| count)
+        lengths.into_iter().map(|(more, count)| (count * more, count)).max_by_key(|&(_, count)| count)
     };
     DELIMITERS.into_iter().rev().max_by_key(|&delimiter| evenness(delimiter)).unwrap_or(',')
 }
 
-struct Records {
-    records: Vec<Vec<String>>,
-    /// The record, counted from 0, in which a quotation mark is never closed.
-    open_quote: Option<usize>,
+/// A field of a record, which count from 0.
+struct Field {
+    record: usize,
+    column: usize,
+    text: String,
+    /// Whether it is the last one of its record.
+    is_last: bool,
 }
 
-/// Splits a text into records. Line ends may be of any system. Blank lines are records, so that
-/// counting gives the row numbers that a spreadsheet program shows; the `csv` crate would drop
-/// them.
-fn records(text: &str, delimiter: char) -> Records {
-    let mut records = Vec::new();
-    let mut record = Vec::new();
-    let mut field = String::new();
-    // Whether a quotation mark may still open the field, and whether one is open.
-    let (mut at_start, mut quoted) = (true, false);
-    let mut opened_in = 0;
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' if quoted && letters.peek() == Some(&'"') => {
-                letters.next();
-                field.push('"');
-            }
-            '"' if quoted => quoted = false,
-            letter if quoted => field.push(letter),
-            '"' if at_start => {
-                (at_start, quoted) = (false, true);
-                opened_in = records.len();
-            }
-            letter if letter == delimiter => {
-                record.push(std::mem::take(&mut field));
-                at_start = true;
-            }
-            '\r' | '\n' => {
-                if letter == '\r' && letters.peek() == Some(&'\n') {
-                    letters.next();
+/// The fields of a text, one at a time: a record may have as many as the text has characters. Line
+/// ends may be of any system. Blank lines are records, so that counting gives the row numbers that
+/// a spreadsheet program shows; the `csv` crate would drop them.
+struct Fields<'a> {
+    letters: Peekable<Chars<'a>>,
+    delimiter: char,
+    record: usize,
+    column: usize,
+    /// Whether a field is still to come: after a delimiter there is one, even at the end.
+    is_due: bool,
+    /// The record in which a quotation mark is open.
+    quoted_in: Option<usize>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(text: &'a str, delimiter: char) -> Self {
+        Self { letters: text.chars().peekable(), delimiter, record: 0, column: 0, is_due: false, quoted_in: None }
+    }
+
+    /// The record in which a quotation mark is never closed.
+    fn open_quote(&self) -> Option<usize> {
+        self.quoted_in
+    }
+
+    fn end(&mut self, text: String, is_last: bool) -> Option<Field> {
+        let field = Field { record: self.record, column: self.column, text, is_last };
+        self.is_due = !is_last;
+        (self.record, self.column) = if is_last { (self.record + 1, 0) } else { (self.record, self.column + 1) };
+        Some(field)
+    }
+}
+
+/// Adds a letter to a field, unless the field is longer than it may be by now: then it is refused,
+/// and needs no more memory for that.
+fn push(text: &mut String, letter: char) {
+    if text.len() <= PIECE_MAX {
+        text.push(letter);
+    }
+}
+
+impl Iterator for Fields<'_> {
+    type Item = Field;
+
+    fn next(&mut self) -> Option<Field> {
+        let mut text = String::new();
+        // A quotation mark opens a field only at its beginning.
+        let mut at_start = true;
+        while let Some(letter) = self.letters.next() {
+            match letter {
+                '"' if self.quoted_in.is_some() && self.letters.peek() == Some(&'"') => {
+                    self.letters.next();
+                    push(&mut text, '"');
                 }
-                record.push(std::mem::take(&mut field));
-                records.push(std::mem::take(&mut record));
-                at_start = true;
-            }
-            letter => {
-                field.push(letter);
-                at_start = false;
+                '"' if self.quoted_in.is_some() => self.quoted_in = None,
+                letter if self.quoted_in.is_some() => push(&mut text, letter),
+                '"' if at_start => {
+                    at_start = false;
+                    self.quoted_in = Some(self.record);
+                }
+                letter if letter == self.delimiter => return self.end(text, false),
+                '\r' | '\n' => {
+                    if letter == '\r' && self.letters.peek() == Some(&'\n') {
+                        self.letters.next();
+                    }
+                    return self.end(text, true);
+                }
+                letter => {
+                    push(&mut text, letter);
+                    at_start = false;
+                }
             }
         }
+        if self.is_due || !text.is_empty() { self.end(text, true) } else { None }
     }
-    if !field.is_empty() || !record.is_empty() {
-        record.push(field);
-        records.push(record);
-    }
-    Records { records, open_quote: quoted.then_some(opened_in) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::sheet::Row, *};
 
     /// Draws rows as `number: cells`, with `|` between cells.
     fn draw_rows(bytes: &[u8]) -> String {
@@ -159,9 +180,11 @@ mod tests {
         check("a,b,c\n1,2,3\n", "1: a|b|c\n2: 1|2|3");
         check("a;b;c\r\n1;2,5;3\r\n", "1: a|b|c\n2: 1|2,5|3");
         check("a\tb\n1, 2\t3\n", "1: a|b\n2: 1, 2|3");
-        check("Title\n\na;b;c\nX, Y;2;3\nX, Z;2;3\n", "1: Title\n2: \n3: a|b|c\n4: X, Y|2|3\n5: X, Z|2|3");
+        check("Title\n\na;b;c\nX, Y;2;3\nX, Z;2;3\n", "1: Title\n3: a|b|c\n4: X, Y|2|3\n5: X, Z|2|3");
         check("sep=;\r\na;b\r\n", "2: a|b");
         check("one column\nA1234BC", "1: one column\n2: A1234BC");
+        let long = format!("a;b\n{}", "1,5;2\n".repeat(49_000));
+        assert!(draw_rows(long.as_bytes()).ends_with("49001: 1,5|2"), "a sample tells");
     }
 
     #[test]
@@ -169,6 +192,7 @@ mod tests {
         check("a,b\n\"x, \"\"y\"\"\nz\",2\n3,4\n", "1: a|b\n2: x, \"y\"\nz|2\n3: 3|4");
         check("a,b\n5\" pipe,2\n", "1: a|b\n2: 5\" pipe|2");
         check("a,b\n\"B\" wing,2\n", "1: a|b\n2: B wing|2");
+        check("a,b\n\"\",2\n3,\"\"", "1: a|b\n2: |2\n3: 3");
         check(
             "a,b\n1,2\n\"oops,2\n3,4\n",
             "the quotation mark that opens a field in row 3 is never closed: close it, or leave it out",
@@ -177,22 +201,23 @@ mod tests {
 
     #[test]
     fn row_numbers_count_blank_lines() {
-        check("\n\na,b\r\r1,2\n ,\n3,4", "1: \n2: \n3: a|b\n4: \n5: 1|2\n6: \n7: 3|4");
+        check("\n\na,b\r\r1,2\n ,\n3,4", "3: a|b\n5: 1|2\n7: 3|4");
     }
 
     #[test]
-    fn the_encoding_is_found() {
-        assert_eq!(draw_rows("\u{feff}Zoë;b\n".as_bytes()), "1: Zoë|b");
-        assert_eq!(draw_rows("Zoë;b\n".as_bytes()), "1: Zoë|b");
-        assert_eq!(draw_rows(b"Zo\xeb;\x93b\x94\n"), "1: Zoë|“b”");
-        let utf_16: Vec<u8> = "\u{feff}Zoë\tb\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert_eq!(draw_rows(&utf_16), "1: Zoë|b");
-        assert_eq!(draw_rows(&utf_16[2..]), "1: Zoë|b", "without its mark");
-        let big_endian: Vec<u8> = "Zoë\tb\r\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
-        assert_eq!(draw_rows(&big_endian), "1: Zoë|b");
-        assert_eq!(draw_rows(b"a,b\r\n1,2\r\n\x1a"), "1: a|b\n2: 1|2");
-        assert_eq!(draw_rows(b"a,b\x07\n"), "1: a|b\u{7}");
-        assert!(draw_rows(b"\x00\x01\x02").contains("neither a workbook nor text"));
+    fn the_end_of_a_file_of_dos_is_no_row() {
+        for end in ["\u{1a}", "\r\n\u{1a}", "\r\n\u{1a}\u{1a}\0\0\0", "\u{1a}\r\n", "\r\n\r\n"] {
+            check(&format!("a,b\r\n1,2{end}"), "1: a|b\n2: 1|2");
+        }
+        check("a,b\r\n1,2\u{1a}3\r\n", "1: a|b\n2: 1|2\u{1a}3");
         assert_eq!(draw_rows(b"\xa0A1234BC\xa0,b\n"), "1: A1234BC|b");
+    }
+
+    #[test]
+    fn a_text_of_nothing_but_separators_costs_nothing_and_one_long_field_is_refused() {
+        check(&"\n".repeat(1 << 22), "");
+        check(&",".repeat(1 << 22), "");
+        check(&format!("a{}b\n1,2", ",".repeat(20_000)), "1: a\n2: 1|2");
+        check(&format!("a,b\n1,{}", "x".repeat(2 << 20)), "the text in row 2 has more than 1 MiB");
     }
 }

@@ -3,92 +3,49 @@
 //!
 //! | file | told by | read by |
 //! |---|---|---|
-//! | `.xlsx`, `.ods` (and `.xls`, `.xlsb`) | its first bytes | `workbook` |
-//! | text with comma, semicolon or tab | having no such bytes | `delimited` |
+//! | `.xlsx` | its first bytes, and its parts | `xlsx`, with `archive`, `xml`, `styles`, `escapes` |
+//! | `.xlsb` | its first bytes, and its parts | `xlsb`, with `archive`, `binary` |
+//! | `.ods` | its first bytes, and its parts | `ods`, with `archive`, `xml` |
+//! | `.xls` | its first bytes | `xls`, with `compound`, `binary` |
+//! | text with comma, semicolon or tab | having no such bytes | `delimited`, with `decode` |
 //!
 //! The content decides, not the file's name: a workbook saved as `.csv` is read as a workbook.
+//!
+//! A file is read in a process of its own (`apart`), cell by cell. `builder` puts the cells
+//! together and has the limits. None of these trusts the file: not its lengths, not its ranges.
 
+mod apart;
+mod archive;
+mod binary;
+mod builder;
+mod compound;
+mod day;
+mod decode;
 mod delimited;
-mod workbook;
+mod escapes;
+mod ods;
+mod sheet;
+mod strings;
+mod styles;
+#[cfg(test)]
+mod tests;
+mod xls;
+mod xlsb;
+mod xlsx;
+mod xml;
 
-use std::{fmt, path::Path};
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use chrono::NaiveDate;
-use domain::text::is_blank;
+
+pub use self::{
+    apart::answer_if_asked,
+    sheet::{Cell, DAMAGED, DAY_ZERO_OF_1904, Marks, Row, Sheet, column_letters, refuse_unread},
+};
 
 /// The largest file in bytes. A prison's spreadsheet has some thousand rows and less than a
 /// megabyte; a larger file is something else.
 const FILE_LEN_MAX: u64 = 64 << 20;
-
-/// A sheet of a file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sheet {
-    /// The name on the sheet's tab; for a text file, the file's name.
-    pub name: String,
-    /// Whether a spreadsheet program hides the sheet.
-    pub hidden: bool,
-    /// The rows from the first filled one on, including blank rows between them.
-    pub rows: Vec<Row>,
-}
-
-/// One row of a sheet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The row number in a spreadsheet program, from 1.
-    pub number: u32,
-    /// The cells from column A on.
-    pub cells: Vec<Cell>,
-}
-
-impl Row {
-    /// The cell in a column, counted from 0. Cells beyond the last one are empty.
-    #[must_use]
-    pub fn cell(&self, column: usize) -> &Cell {
-        self.cells.get(column).unwrap_or(&Cell::Empty)
-    }
-
-    /// The cells that are not empty.
-    pub fn filled(&self) -> impl Iterator<Item = &Cell> {
-        self.cells.iter().filter(|cell| **cell != Cell::Empty)
-    }
-}
-
-/// A cell. Its text is what a spreadsheet program would show.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Cell {
-    /// An empty cell, or one in which nothing can be seen.
-    Empty,
-    /// Text without white space around it; never empty.
-    Text(String),
-    /// A number.
-    Number(f64),
-    /// A date, without its time of day.
-    Date(NaiveDate),
-}
-
-impl Cell {
-    /// Makes a cell from text.
-    #[must_use]
-    pub fn text(text: &str) -> Self {
-        // Spreadsheets often contain no-break spaces, which `trim` removes, and invisible marks,
-        // which it does not.
-        let text =
-            text.trim_matches(|letter: char| letter.is_whitespace() || matches!(letter, '\u{200b}' | '\u{feff}'));
-        if is_blank(text) { Self::Empty } else { Self::Text(text.to_owned()) }
-    }
-}
-
-impl fmt::Display for Cell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => Ok(()),
-            Self::Text(text) => f.write_str(text),
-            Self::Number(number) => number.fmt(f),
-            Self::Date(date) => date.fmt(f),
-        }
-    }
-}
 
 /// The sheets of a file, with the file's bytes.
 #[derive(Debug)]
@@ -99,10 +56,10 @@ pub struct File {
     pub bytes: Vec<u8>,
 }
 
-/// Reads a file.
+/// Reads a file, in a process of its own.
 ///
 /// # Errors
-/// The file cannot be opened, is too large, or has no rows and columns.
+/// The file cannot be opened, is too large, takes too much to read, or has no rows and columns.
 pub fn read(path: &Path) -> anyhow::Result<File> {
     let shown = path.display();
     let about = std::fs::metadata(path).with_context(|| format!("open {shown}: is the name right?"))?;
@@ -113,13 +70,30 @@ pub fn read(path: &Path) -> anyhow::Result<File> {
         about.len() >> 20
     );
     let bytes = std::fs::read(path).with_context(|| format!("read {shown}"))?;
-    let sheets = if workbook::is_workbook(&bytes) {
-        workbook::sheets(&bytes)
-    } else {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        delimited::sheet(&name, &bytes).map(|sheet| vec![sheet])
-    }
-    .with_context(|| format!("read {shown} as a spreadsheet (.xlsx, .ods or .csv)"))?;
-    ensure!(sheets.iter().any(|sheet| !sheet.rows.is_empty()), "{shown} is empty: give a spreadsheet with rows");
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    // The program of this crate's own tests is none that can be asked to read; the tests of the
+    // program read apart.
+    let read = if cfg!(test) { sheets(&name, &bytes) } else { apart::read(&name, &bytes) };
+    let sheets = read.with_context(|| format!("read {shown} as a spreadsheet (.xlsx, .ods or .csv)"))?;
+    let is_something = |sheet: &Sheet| !sheet.rows.is_empty() || sheet.marks.unread.is_some();
+    ensure!(sheets.iter().any(is_something), "{shown} is empty: give a spreadsheet with rows");
     Ok(File { sheets, bytes })
+}
+
+/// Reads the sheets of a file in this process.
+fn sheets(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Sheet>> {
+    if bytes.starts_with(compound::SIGNATURE) {
+        return xls::sheets(bytes);
+    }
+    if !bytes.starts_with(b"PK\x03\x04") {
+        return delimited::sheet(name, bytes).map(|sheet| vec![sheet]);
+    }
+    let mut archive = archive::Archive::open(bytes)?;
+    if archive.has(xlsb::WORKBOOK) {
+        xlsb::sheets(&mut archive)
+    } else if archive.has("content.xml") {
+        ods::sheets(&mut archive)
+    } else {
+        xlsx::sheets(&mut archive)
+    }
 }

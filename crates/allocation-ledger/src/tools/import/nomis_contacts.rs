@@ -29,6 +29,7 @@ use spreadsheets::{
     contacts::{ContactLine, FIELDS, PlannedContact, check_whole_list, contacts, plan},
     heading::Field,
     layout, reader,
+    remarks::remarks,
 };
 use uuid::Uuid;
 
@@ -122,7 +123,7 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         })
         .await?
     };
-    report(settings, &lines, &layout.passed_over)
+    report(settings, &lines, &layout.passed_over, &remarks(&file.sheets, &layout))
 }
 
 /// Lists the contacts that are still in NOMIS, by prison that has joined OMiC.
@@ -232,6 +233,7 @@ fn report(
     settings: &NomisContactsSettings,
     lines: &[ContactLine],
     sheets_passed_over: &[(String, usize)],
+    remarks: &[String],
 ) -> anyhow::Result<()> {
     let mut counts = BTreeMap::<&str, usize>::new();
     for line in lines {
@@ -245,6 +247,10 @@ fn report(
         if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") },
         settings.prison
     );
+    for remark in remarks {
+        summary.push('\n');
+        summary.push_str(remark);
+    }
     for (name, contacts) in sheets_passed_over {
         summary.push('\n');
         summary.push_str(&note_unread_sheet(name, *contacts, "contact"));

@@ -50,6 +50,8 @@ pub struct ImportReport<'a> {
     pub table: &'a row::CaseTable,
     /// Other sheets that look like cases: name and number of cases.
     pub sheets_passed_over: &'a [(String, usize)],
+    /// The remarks on the reading of the sheet, in sentences.
+    pub remarks: &'a [String],
     /// The rows and what became of them, or would.
     pub plan: &'a ImportPlan,
     /// Whether nothing was recorded on purpose.
@@ -125,6 +127,7 @@ impl ImportReport<'_> {
                 rows => format!(" ({})", rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
             }
         ));
+        lines.extend_from_slice(self.remarks);
         for (name, cases) in self.sheets_passed_over {
             lines.push(note_unread_sheet(name, *cases, "case"));
         }

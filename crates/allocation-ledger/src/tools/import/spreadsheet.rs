@@ -15,6 +15,7 @@ use spreadsheets::{
     layout::{self, Mapping},
     plan::{HeldHistories, ImportTerms, plan},
     reader,
+    remarks::remarks,
     row::{FIELDS, table},
 };
 use uuid::Uuid;
@@ -146,6 +147,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
         prison: &settings.prison,
         table: &table,
         sheets_passed_over: &layout.passed_over,
+        remarks: &remarks(&file.sheets, &layout),
         plan: &plan,
         dry_run: settings.dry_run,
     };

@@ -1,0 +1,109 @@
+//! Files that prisons have sent, or could: odd in one place, and right everywhere else. Each is
+//! read up to its cases.
+
+use std::path::PathBuf;
+
+use super::{
+    layout::find,
+    reader,
+    remarks::remarks,
+    row::{FIELDS, table},
+    tests::today,
+};
+
+/// The cases of a file, as `row: number tier staff-id date, name`; the reasons of the rows that are
+/// refused; and the remarks.
+fn read(name: &str) -> (Vec<String>, Vec<String>) {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/spreadsheets/odd")).join(name);
+    let file = reader::read(&path).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    let layout = find(&file.sheets, None, &[], FIELDS).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    let rows = table(&file.sheets[layout.sheet], &layout, today()).rows;
+    let rows = rows.iter().map(|row| match &row.case {
+        Ok(case) => format!(
+            "{}: {} {} {}, {}",
+            row.number,
+            case.prisoner_number,
+            case.tier,
+            case.allocated_on,
+            case.pom_name.as_deref().unwrap_or("-")
+        ),
+        Err(problem) => format!("{}: {}", row.number, problem.reason),
+    });
+    (rows.collect(), remarks(&file.sheets, &layout))
+}
+
+#[track_caller]
+fn check(name: &str, expected: &[&str], expected_remarks: &[&str]) {
+    let (rows, remarks) = read(name);
+    assert_eq!(rows, expected, "{name}");
+    assert_eq!(remarks, expected_remarks, "{name}");
+}
+
+const FIRST: &str = "2: A0001BC C 2019-07-01, Okafor, Grace";
+const SECOND: &str = "3: A0002BC C 2019-07-01, Okafor, Grace";
+
+#[test]
+fn a_day_number_counts_from_the_workbooks_own_first_day() {
+    check("days-from-1904.xlsx", &[FIRST, SECOND], &[]);
+}
+
+#[test]
+fn an_odd_cell_anywhere_costs_no_other_cell() {
+    check("error-of-a-new-kind.xlsx", &[FIRST, SECOND], &[]);
+    check("error-in-another-sheet.xlsx", &[FIRST, SECOND], &[]);
+    check("damage-in-another-sheet.xlsx", &[FIRST], &[]);
+}
+
+#[test]
+fn a_stray_cell_far_away_costs_nothing() {
+    check("blank-in-the-last-cell.xlsx", &[FIRST], &[]);
+    check("last-cell-of-another-sheet.xlsx", &[FIRST], &[]);
+    check("wide-and-long.xlsx", &[FIRST], &[]);
+}
+
+#[test]
+fn a_text_file_is_read_in_its_own_encoding_to_its_own_end() {
+    check(
+        "one-stray-byte.csv",
+        &["2: A0001BC C 2019-07-01, Zoë, Renée", SECOND],
+        &["The file is text in UTF-8 but for 1 byte in line 3, which was read as Windows-1252."],
+    );
+    check("bell.csv", &["2: note: the control character U+0007 is not allowed in text", SECOND], &[]);
+    check("dos-end.csv", &[FIRST], &[]);
+    check("utf-16-without-a-mark.csv", &[FIRST], &[]);
+}
+
+#[test]
+fn what_a_spreadsheet_program_shows_beside_the_cells_is_read_or_said() {
+    check(
+        "hidden-rows.xlsx",
+        &[FIRST, SECOND, "4: A0003BC C 2019-07-01, Okafor, Grace"],
+        &["Row 3 is hidden in the sheet, and was read like the others."],
+    );
+    check(
+        "merged-pom.xlsx",
+        &[FIRST, SECOND, "4: A0003BC B 2019-07-01, Okafor, Grace"],
+        &["2 rows (3 to 4) have cells that are merged with a row above, and took their values from there."],
+    );
+    check(
+        "two-row-heading.xlsx",
+        &["3: A0001BC C 2019-07-01, Okafor, Grace", "4: A0002BC C 2019-07-01, Okafor, Grace"],
+        &[],
+    );
+    check(
+        "two-tiers.csv",
+        &["2: A0001BC B 2019-07-01, Okafor, Grace"],
+        &[
+            "More than one column is headed as the tier: B `Tier` was read, and G `Tier` not.",
+            "More than one column is headed as the date of allocation: F `Date allocated` was read, and H `Date allocated` not.",
+        ],
+    );
+}
+
+#[test]
+fn a_web_page_saved_as_a_spreadsheet_is_refused_for_what_it_is() {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/spreadsheets/odd/web-page.xls"));
+    let refused = format!("{:#}", reader::read(&path).expect_err("no spreadsheet"));
+    assert!(refused.contains("it is a web page saved as a spreadsheet"), "{refused}");
+    assert!(refused.ends_with("open it in a spreadsheet program and save it as .xlsx or .csv"), "{refused}");
+}

@@ -1,0 +1,140 @@
+//! Reads a file in a process of its own, so that no file can take the program down that asks for
+//! it: the process has little memory and little time, and ends with its answer.
+//!
+//! The process is this program once more, with one argument that no subcommand has. It gets the
+//! bytes of the file on its standard input and answers in JSON on its standard output. It opens no
+//! file and no connection, and gets none of the variables, which may hold passwords.
+
+use std::{
+    ffi::OsStr,
+    io::{self, BufReader, BufWriter, Read as _, Write as _},
+    os::unix::process::ExitStatusExt as _,
+    process::{Command, ExitCode, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use nix::{
+    sys::{
+        resource::{Resource, setrlimit},
+        signal::{Signal, kill},
+    },
+    unistd::Pid,
+};
+
+use super::{Sheet, sheets};
+
+/// The argument that asks this program to read apart.
+const ARGUMENT: &str = "read-spreadsheet-apart";
+
+/// The memory that the process may write to, in bytes. With the program itself, of which it uses
+/// little, it stays below 256 MiB. The largest file within the limits of the reader fits in.
+///
+/// The limit is on data and not on addresses: the allocator reserves a gibibyte of addresses before
+/// the program begins, and the program itself takes more of them than the limit.
+const MEMORY_MAX: u64 = 192 << 20;
+
+/// The time on a processor that the process may take, in seconds. A prison's spreadsheet takes a
+/// tenth of one.
+const CPU_SECONDS_MAX: u64 = 60;
+
+/// The time that the process may take, however busy the machine is.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// The answer of the process: the sheets, or the reason why there are none.
+type Answer = Result<Vec<Sheet>, String>;
+
+/// Reads the sheets of a file apart.
+///
+/// # Errors
+/// The file cannot be read as a spreadsheet, or not within the limits.
+pub fn read(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Sheet>> {
+    let program = std::env::current_exe().context("find the file of this program")?;
+    let mut process = Command::new(program)
+        .args([ARGUMENT, name, &bytes.len().to_string()])
+        .env_clear()
+        // The allocator would take its reserve from the limit.
+        .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("start the process that reads the spreadsheet")?;
+    let input = process.stdin.take().context("write to the process that reads")?;
+    let output = process.stdout.take().context("read from the process that reads")?;
+    let id = Pid::from_raw(i32::try_from(process.id()).context("name the process that reads")?);
+    let (ended, has_ended) = mpsc::channel::<()>();
+    let answer = thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut input = input;
+            // A process that has ended has answered, or its status says why not.
+            let _ = input.write_all(bytes);
+        });
+        scope.spawn(move || {
+            if has_ended.recv_timeout(WAIT_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // It is this process's own until it has been waited for, below.
+                let _ = kill(id, Signal::SIGKILL);
+            }
+        });
+        let answer: serde_json::Result<Answer> = serde_json::from_reader(BufReader::new(output));
+        drop(ended);
+        answer
+    });
+    let status = process.wait().context("wait for the process that reads")?;
+    match answer {
+        Ok(Ok(sheets)) => Ok(sheets),
+        Ok(Err(reason)) => bail!(reason),
+        Err(_) => Err(ended_early(status)),
+    }
+}
+
+/// The reason why the process ended without an answer.
+fn ended_early(status: ExitStatus) -> anyhow::Error {
+    match status.signal().and_then(|signal| Signal::try_from(signal).ok()) {
+        Some(Signal::SIGABRT) => anyhow!(
+            "it takes more than {} MiB of memory, far more than a prison's spreadsheet can need: save the sheet of \
+             cases alone in a new file, as .xlsx or .csv",
+            MEMORY_MAX >> 20
+        ),
+        Some(Signal::SIGXCPU | Signal::SIGKILL) => anyhow!(
+            "it takes more than {CPU_SECONDS_MAX} seconds, far more than a prison's spreadsheet can need: save the \
+             sheet of cases alone in a new file, as .xlsx or .csv"
+        ),
+        _ => anyhow!("it is damaged: open it in a spreadsheet program and save it anew, as .xlsx or .csv"),
+    }
+}
+
+/// Answers, if this process was started to read a file apart. The program has to ask this first.
+pub fn answer_if_asked() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().as_deref() != Some(OsStr::new(ARGUMENT)) {
+        return None;
+    }
+    let name = arguments.next().unwrap_or_default().to_string_lossy().into_owned();
+    let len = arguments.next().and_then(|len| len.to_str()?.parse().ok()).unwrap_or_default();
+    let answer: Answer = answer(&name, len).map_err(|reason| format!("{reason:#}"));
+    let mut output = BufWriter::new(io::stdout().lock());
+    let told = serde_json::to_writer(&mut output, &answer).map_err(io::Error::from).and_then(|()| output.flush());
+    Some(if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn answer(name: &str, len: usize) -> anyhow::Result<Vec<Sheet>> {
+    limit().context("limit the process that reads the spreadsheet")?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).context("take the file into memory")?;
+    io::stdin().lock().read_to_end(&mut bytes).context("take the file into memory")?;
+    sheets(name, &bytes)
+}
+
+fn limit() -> nix::Result<()> {
+    setrlimit(Resource::RLIMIT_DATA, MEMORY_MAX, MEMORY_MAX)?;
+    setrlimit(Resource::RLIMIT_CPU, CPU_SECONDS_MAX, CPU_SECONDS_MAX)?;
+    // The content of the file is personal, and not for a dump of the memory.
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // Where the machine has no memory left, this process goes first. It is a courtesy: some
+    // containers do not allow it.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    Ok(())
+}
