@@ -67,11 +67,20 @@ pub struct PlannedContact {
 }
 
 /// Refuses a file with contacts in more than one sheet: a contact in another sheet would be taken
-/// for one that has gone from NOMIS.
+/// for one that has gone from NOMIS. The user may have named the sheet that is the whole list.
 ///
 /// # Errors
-/// Other sheets hold contacts, too.
-pub fn check_whole_list(sheets: &[Sheet], layout: &Layout) -> anyhow::Result<()> {
+/// Other sheets hold contacts, too, or could not be read.
+pub fn check_whole_list(sheets: &[Sheet], layout: &Layout, sheet_name: Option<&str>) -> anyhow::Result<()> {
+    if let Some((sheet, reason)) =
+        sheets.iter().find_map(|sheet| sheet.marks.unread.as_ref().map(|reason| (sheet, reason)))
+    {
+        ensure!(
+            sheet_name.is_some(),
+            "the sheet `{}` cannot be read, and may hold contacts: {reason}. Say with --sheet which sheet is the whole list",
+            Excerpt(&sheet.name)
+        );
+    }
     ensure!(
         layout.passed_over.is_empty(),
         "there are contacts in more than one sheet (`{}`, {}): bring them together in one, or say with --sheet which one \

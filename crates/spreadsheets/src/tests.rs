@@ -360,9 +360,20 @@ fn contacts_in_another_sheet_are_not_taken_for_gone() {
         sheet("Notes", "Prisoner number|Name"),
     ];
     let found = |name| find(&sheets, name, &[], contacts::FIELDS).expect("contacts");
-    let error = contacts::check_whole_list(&sheets, &found(None)).expect_err("not all of the list").to_string();
+    let check = |sheets: &[Sheet], name| contacts::check_whole_list(sheets, &found(name), name);
+    let error = check(&sheets, None).expect_err("not all of the list").to_string();
     assert!(error.starts_with("there are contacts in more than one sheet (`A wing`, `Leavers`): "), "{error}");
-    contacts::check_whole_list(&sheets, &found(Some("a wing"))).expect("said to be the whole list");
+    check(&sheets, Some("a wing")).expect("said to be the whole list");
+
+    let mut unread = sheets[..1].to_vec();
+    unread.push(Sheet {
+        name: "B wing".to_owned(),
+        marks: Marks { unread: Some("it is damaged".to_owned()), ..Marks::default() },
+        ..Sheet::default()
+    });
+    let error = check(&unread, None).expect_err("not all of the list").to_string();
+    assert!(error.starts_with("the sheet `B wing` cannot be read, and may hold contacts: it is damaged. "), "{error}");
+    check(&unread, Some("a wing")).expect("said to be the whole list");
 }
 
 pub(super) fn terms() -> ImportTerms {

@@ -11,6 +11,7 @@ mod hostile_files;
 mod hostile_workbooks;
 mod import;
 mod kills;
+mod nomis_contacts;
 mod observability;
 mod openapi;
 mod refused_texts;

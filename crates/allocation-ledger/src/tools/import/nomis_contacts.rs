@@ -59,6 +59,9 @@ pub struct NomisContactsSettings {
     /// confirmed removed
     #[arg(long)]
     complete: bool,
+    /// A complete list without contacts is meant so: the prison has none in NOMIS any more
+    #[arg(long, requires = "complete")]
+    none: bool,
     /// Show what would be recorded, and record nothing
     #[arg(long)]
     dry_run: bool,
@@ -101,9 +104,21 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
     );
     let sheet = &file.sheets[layout.sheet];
     if settings.complete {
-        check_whole_list(&file.sheets, &layout).with_context(|| format!("take {shown} for the whole list"))?;
+        check_whole_list(&file.sheets, &layout, settings.sheet.as_deref())
+            .with_context(|| format!("take {shown} for the whole list"))?;
     }
     let rows = contacts(sheet, &layout);
+    // An empty list is more often a filter or a failed export than a prison without contacts.
+    ensure!(
+        !settings.complete || settings.none || !rows.is_empty(),
+        "{shown} lists no contacts, so --complete would confirm that every contact known before is gone. If there are \
+         none in NOMIS any more, say so with --none"
+    );
+    ensure!(
+        !settings.none || rows.is_empty(),
+        "--none says that there are no contacts in NOMIS any more, but {shown} lists {}",
+        count_of(rows.len(), "contact")
+    );
 
     let planned = |history: &prison::History| plan(rows, history, settings.complete, now);
     let lines = if settings.dry_run {

@@ -1,0 +1,40 @@
+//! `import nomis-contacts --complete`: an empty list is no reason to take every contact for gone.
+
+use std::path::Path;
+
+use crate::support::{DataDir, ToolOutput, database, run};
+
+const HEADINGS: &str = "Prisoner number,Staff ID,Name,Contact type\n";
+
+async fn import(file: &Path, rows: &str, more: &[&str], stores: &[String]) -> ToolOutput {
+    std::fs::write(file, format!("{HEADINGS}{rows}")).expect("write a file");
+    let file = file.to_str().expect("a path in UTF-8");
+    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+    run(&[&["import", "nomis-contacts", file, "--prison", "LEI"], more, &stores].concat()).await
+}
+
+#[tokio::test]
+async fn a_complete_list_without_contacts_is_refused_unless_it_is_said_to_be_empty() {
+    let database = database().await;
+    let dir = DataDir::new();
+    let file = dir.path().join("contacts.csv");
+    let stores = database.arguments();
+    let import = async |rows: &str, more: &[&str]| import(&file, rows, more, &stores).await;
+    let contact = "A0001BC,485926,\"Okafor, Grace\",POM\n";
+    assert!(import(contact, &[]).await.status.success());
+
+    for rows in ["", "\n\n,,,\n", "Total,1,,\n"] {
+        let ran = import(rows, &["--complete"]).await;
+        assert_eq!(ran.status.code(), Some(1), "{rows:?}: {}", ran.stdout);
+        assert!(ran.stderr.contains("lists no contacts"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("say so with --none"), "{}", ran.stderr);
+    }
+    let ran = import(contact, &["--complete", "--none"]).await;
+    assert_eq!(ran.status.code(), Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("lists 1 contact"), "{}", ran.stderr);
+    assert_eq!(import("", &["--none"]).await.status.code(), Some(2), "only of a complete list");
+
+    let ran = import("", &["--complete", "--none"]).await;
+    assert!(ran.status.success(), "{}", ran.stderr);
+    assert!(ran.stdout.contains("1 removal confirmed"), "{}", ran.stdout);
+}
