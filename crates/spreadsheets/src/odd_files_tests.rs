@@ -45,6 +45,11 @@ const SECOND: &str = "3: A0002BC C 2019-07-01, Okafor, Grace";
 #[test]
 fn a_day_number_counts_from_the_workbooks_own_first_day() {
     check("days-from-1904.xlsx", &[FIRST, SECOND], &[]);
+    // Of another program: twenty cases, one a day.
+    let (rows, remarks) = read("days-from-1904.xls");
+    assert_eq!((rows.len(), remarks), (20, Vec::new()));
+    assert_eq!(rows[0], "2: A0001BC B 2019-07-02, Okafor, Zoë");
+    assert_eq!(rows[19], "21: A0020BC A 2019-07-21, Okafor, Zoë");
 }
 
 #[test]
