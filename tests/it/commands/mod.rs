@@ -19,4 +19,5 @@ mod refusals;
 mod restarts;
 mod same_fact;
 mod servers;
+mod tiers;
 mod unreadable;

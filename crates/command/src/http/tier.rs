@@ -19,8 +19,9 @@ use http_api::{CommandHeaders, PathParams, Problem};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = AssignTier)]
 pub(super) struct AssignTierBody {
-    /// A letter A to G, optionally with a change level 0 to 3.
-    #[schema(value_type = String, pattern = "^[A-G][0-3]?$", example = "B2")]
+    /// A letter A to G, optionally with a change level 0 to 3 and an `S` for a case that is not
+    /// supervised now.
+    #[schema(value_type = String, pattern = "^[A-G][0-3]?S?$", example = "B2")]
     tier: Tier,
     /// Risk of serious harm, where known.
     rosh_level: Option<RoshLevel>,

@@ -35,7 +35,7 @@ use crate::{
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListCasesQuery {
-    /// Tier; a letter alone means all its change levels.
+    /// Tier; a letter alone means all its change levels, with or without the `S`.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
     /// Where the case is between custody and community.

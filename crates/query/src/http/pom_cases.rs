@@ -29,7 +29,7 @@ use crate::{
 pub(super) struct PomCasesQuery {
     /// `PRIMARY` or `COWORKING`; absent, either.
     role: Option<RoleOnCase>,
-    /// Tier; a letter alone means all its change levels.
+    /// Tier; a letter alone means all its change levels, with or without the `S`.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
     /// As for a prison's cases.

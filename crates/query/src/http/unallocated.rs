@@ -32,7 +32,7 @@ use crate::{
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct UnallocatedQuery {
-    /// Tier; a letter alone means all its change levels.
+    /// Tier; a letter alone means all its change levels, with or without the `S`.
     #[param(value_type = Option<String>, example = "B")]
     tier: Option<Tier>,
 }
