@@ -167,7 +167,8 @@ fn is_noncharacter(c: char) -> bool {
 /// White space, and the characters that have no shape of their own: those with the property
 /// `Default_Ignorable_Code_Point` of Unicode (`DerivedCoreProperties.txt`, the same in versions 12
 /// to 16), the marks of interlinear annotation, and the Braille pattern without dots.
-fn is_invisible(c: char) -> bool {
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
     c.is_whitespace()
         || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}')
         || matches!(c, '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')

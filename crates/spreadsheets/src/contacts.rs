@@ -23,7 +23,8 @@ use crate::{
     layout::{FieldSet, Layout, RowKind, row_kind},
     plan::PlannedCommand,
     reader::{Cell, Row, Sheet},
-    value,
+    staff::spelling,
+    value::{self, absence_of_name},
 };
 
 /// The fields that a list of contacts must have, and may have.
@@ -86,7 +87,7 @@ pub fn check_whole_list(sheets: &[Sheet], layout: &Layout, sheet_name: Option<&s
         "there are contacts in more than one sheet (`{}`, {}): bring them together in one, or say with --sheet which one \
          is the whole list",
         Excerpt(&sheets[layout.sheet].name),
-        layout.passed_over.iter().map(|(name, _)| format!("`{}`", Excerpt(name))).collect::<Vec<_>>().join(", ")
+        layout.passed_over.iter().map(|sheet| format!("`{}`", Excerpt(&sheet.name))).collect::<Vec<_>>().join(", ")
     );
     Ok(())
 }
@@ -128,7 +129,11 @@ fn contact(layout: &Layout, row: &Row) -> Result<ContactSeen, Box<ContactLine>> 
         cell => Some(value::staff_id(cell).map_err(|wrong| refused(Field::StaffId, wrong))?),
     };
     let read = |field: Field, text: String| value::text(text).map_err(|wrong| refused(field, wrong));
-    let name = read(Field::PomName, value::person_name(&cell(Field::PomName).to_string()))?;
+    let written = cell(Field::PomName).to_string();
+    let name = match written.is_empty() || absence_of_name(&written).is_some() {
+        true => None,
+        false => read(Field::PomName, value::person_name(&written).text)?,
+    };
     if staff_id.is_none() && name.is_none() {
         return Err(refused(Field::StaffId, "the row names nobody".to_owned()));
     }
@@ -160,6 +165,7 @@ pub fn plan(
                 continue;
             }
         };
+        let contact = with_known_spelling(contact, history);
         let contact_id = contact.contact_id(code);
         let first = seen.insert(contact_id);
         let before = known.get(&contact_id);
@@ -210,6 +216,23 @@ pub fn plan(
         }
     }
     planned
+}
+
+/// A contact without a staff id under the spelling of its name that the ledger has: its id is made
+/// of the name, and a name that is read otherwise today would be another contact.
+fn with_known_spelling(contact: ContactSeen, history: &prison::History) -> ContactSeen {
+    let Some(name) = contact.name.as_deref().filter(|_| contact.staff_id.is_none()) else { return contact };
+    let is_same = |found: &&prison::NomisContactFound| {
+        found.staff_id.is_none()
+            && found.prisoner_number == contact.prisoner_number
+            && found.contact_type.eq_ignore_ascii_case(&contact.contact_type)
+            && found.name.as_deref().is_some_and(|known| spelling(known) == spelling(name))
+    };
+    let known = history.roster().contacts.values().map(|known| &known.found).find(is_same);
+    match known {
+        Some(found) => ContactSeen { name: found.name.clone(), ..contact },
+        None => contact,
+    }
 }
 
 fn step(

@@ -9,9 +9,11 @@
 //! | which sheets, rows and cells does the file hold? | [`reader`] |
 //! | which sheet, header row and columns hold the cases? | [`layout`], by [`heading`] |
 //! | what does a cell say? | [`value`] |
+//! | which POM has a name, where the sheet has no staff ids? | [`staff`] |
 //! | what does a row of allocations say? | [`row`] |
 //! | which commands would record the allocations? | [`plan`] |
 //! | which remarks on the reading are there, beside the outcomes of the rows? | [`remarks`] |
+//! | which file has the refused rows, to be corrected? | [`refused`] |
 //! | which commands would record a list of contacts seen in NOMIS? | [`contacts`] |
 //!
 //! Everything but [`reader`], which reads the file, is a pure function of its arguments. The
@@ -26,11 +28,15 @@ pub mod heading;
 mod hostile_tests;
 pub mod layout;
 #[cfg(test)]
+mod meaning_tests;
+#[cfg(test)]
 mod odd_files_tests;
 pub mod plan;
 pub mod reader;
+pub mod refused;
 pub mod remarks;
 pub mod row;
+pub mod staff;
 #[cfg(test)]
 mod tests;
 pub mod value;

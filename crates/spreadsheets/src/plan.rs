@@ -5,10 +5,14 @@
 //! - The prison joins OMiC, and POMs new to its roster are registered, at London midnight of the
 //!   earliest date in the sheet, so that every allocation in it is legal.
 //! - A case gets its tier and its POM at London midnight of its date, by one command: a row that a
-//!   rule refuses leaves no trace.
+//!   rule refuses leaves no trace. A case that no POM has gets its tier alone, and waits since its
+//!   date of arrival.
 //! - The id of a command comes from the content of the row and not from its place. So an import
 //!   recognises the same row in another file, and continues where an interrupted one ended.
 //! - Where others have recorded since the plan was made, an import plans the rest again.
+
+mod poms;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -30,7 +34,8 @@ use event_log::request_digest;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::row::{DataRow, RowProblem, SheetCase};
+use super::row::{DataRow, RowCase, RowProblem, SheetCase};
+use poms::{Poms, commonest};
 
 /// The namespace of the command ids of spreadsheet imports. It must never change: later imports
 /// recognise earlier ones by it.
@@ -105,10 +110,23 @@ pub struct PlannedRow {
     pub row: DataRow,
     /// The POM's kind, from the row, the other rows of the POM, or the roster.
     pub pom_kind: Option<PomKind>,
+    /// The POM's name on the roster, as it is after the import.
+    pub roster_name: Option<String>,
     /// The outcome.
     pub verdict: Verdict,
     /// Doubts that a person should look at, although the row is recorded.
     pub warnings: Vec<String>,
+}
+
+impl PlannedRow {
+    /// A row with its outcome. A refused row has no warnings.
+    fn new(row: DataRow, verdict: Verdict, warnings: Vec<String>) -> Self {
+        let warnings = match verdict {
+            Verdict::Refused(_) => Vec::new(),
+            Verdict::Record(_) | Verdict::AlreadyRecorded => row.doubts.iter().cloned().chain(warnings).collect(),
+        };
+        Self { row, pom_kind: None, roster_name: None, verdict, warnings }
+    }
 }
 
 /// The plan of an import.
@@ -129,7 +147,7 @@ pub struct ImportPlan {
 pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> ImportPlan {
     let poms = Poms::new(&rows);
     let mut roster = PlannedRoster { history: held.prison, terms, steps: Vec::new() };
-    let earliest = rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.allocated_on).min();
+    let earliest = rows.iter().filter_map(DataRow::allocated).map(|case| case.allocated_on).min();
     let mut joined = None;
     let mut registrations = BTreeMap::new();
     if let Some(earliest) = earliest {
@@ -160,24 +178,34 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
         .into_iter()
         .map(|row| {
             let case = match &row.case {
-                Ok(case) => case,
+                Ok(RowCase::Allocated(case)) => case,
+                Ok(RowCase::Waiting(case)) => {
+                    let history = held.cases.get(&case.prisoner_number);
+                    let verdict = match waiting::verdict(case, history, &roster.history, terms) {
+                        Ok(verdict) => verdict,
+                        Err(refusal) => {
+                            Verdict::Refused(name_last_survivor(&case.prisoner_number, refusal, &held.cases).into())
+                        }
+                    };
+                    return PlannedRow::new(row, verdict, Vec::new());
+                }
                 Err(problem) => {
                     let verdict = Verdict::Refused(problem.clone());
-                    return PlannedRow { pom_kind: None, verdict, warnings: Vec::new(), row };
+                    return PlannedRow::new(row, verdict, Vec::new());
                 }
             };
             let pom_kind =
                 case.pom_kind.or_else(|| roster.kind_of(case.staff_id)).or_else(|| poms.kind_of(case.staff_id));
+            let roster_name = roster.history.roster().poms.get(&case.staff_id).map(|pom| pom.name.clone());
             let history = held.cases.get(&case.prisoner_number);
             let verdict = match verdict(case, history, &roster.history, &poms, terms) {
                 Ok(verdict) => verdict,
-                Err(refusal) => Verdict::Refused(name_last_survivor(case, refusal, &held.cases).into()),
+                Err(refusal) => {
+                    Verdict::Refused(name_last_survivor(&case.prisoner_number, refusal, &held.cases).into())
+                }
             };
-            let warnings = match verdict {
-                Verdict::Refused(_) => Vec::new(),
-                Verdict::Record(_) | Verdict::AlreadyRecorded => poms.warnings(case, &roster.history),
-            };
-            PlannedRow { pom_kind, verdict, warnings, row }
+            let warnings = poms.warnings(case, &roster.history);
+            PlannedRow { pom_kind, roster_name, ..PlannedRow::new(row, verdict, warnings) }
         })
         .collect();
 
@@ -185,7 +213,7 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
     let needed: BTreeSet<_> = rows
         .iter()
         .filter(|planned| matches!(planned.verdict, Verdict::Record(_)))
-        .filter_map(|planned| planned.row.case.as_ref().ok().map(|case| case.staff_id))
+        .filter_map(|planned| planned.row.allocated().map(|case| case.staff_id))
         .collect();
     if needed.is_empty() {
         return ImportPlan { joined: None, registered: Vec::new(), prison_steps: Vec::new(), rows };
@@ -267,14 +295,14 @@ fn verdict(
 /// The refusal of a retired number with the number that takes commands: the survivor that it names
 /// may have been merged itself.
 fn name_last_survivor(
-    case: &SheetCase,
+    number: &PrisonerNumber,
     refusal: Refusal,
     cases: &HashMap<PrisonerNumber, prisoner::History>,
 ) -> Refusal {
     let Some(survivor) = refusal.survivor.clone() else { return refusal };
     let survivor_of = |number: &PrisonerNumber| cases.get(number)?.retirement().map(|(_, survivor)| survivor.clone());
     match SurvivorChain::follow_all(survivor, survivor_of) {
-        Ok(chain) => prisoner::refuse_retired_number(&case.prisoner_number, &chain.last().number),
+        Ok(chain) => prisoner::refuse_retired_number(number, &chain.last().number),
         Err(_) => refusal,
     }
 }
@@ -354,120 +382,4 @@ impl PlannedRoster<'_> {
     fn kind_of(&self, staff_id: StaffId) -> Option<PomKind> {
         self.history.roster().poms.get(&staff_id).map(|pom| pom.kind)
     }
-}
-
-/// The POMs in the sheet, as its rows describe them.
-#[derive(Debug, Default)]
-struct Poms {
-    by_id: BTreeMap<StaffId, Sightings>,
-    /// The number of rows for each name and staff id.
-    by_name: HashMap<String, BTreeMap<StaffId, usize>>,
-}
-
-/// The number of times that each name and kind is beside a staff id, in order of first appearance.
-#[derive(Debug, Default)]
-struct Sightings {
-    names: Vec<(String, usize)>,
-    kinds: Vec<(PomKind, usize)>,
-}
-
-impl Poms {
-    fn new(rows: &[DataRow]) -> Self {
-        let mut poms = Self::default();
-        for case in rows.iter().filter_map(|row| row.case.as_ref().ok()) {
-            let sightings = poms.by_id.entry(case.staff_id).or_default();
-            if let Some(name) = &case.pom_name {
-                count(&mut sightings.names, name.clone());
-                *poms.by_name.entry(spelling(name)).or_default().entry(case.staff_id).or_default() += 1;
-            }
-            if let Some(kind) = case.pom_kind {
-                count(&mut sightings.kinds, kind);
-            }
-        }
-        poms
-    }
-
-    fn kind_of(&self, staff_id: StaffId) -> Option<PomKind> {
-        self.by_id.get(&staff_id).and_then(|pom| commonest(&pom.kinds)).copied()
-    }
-
-    /// The reason why a POM cannot be registered, if the roster lacks the POM.
-    fn registration_problem(&self, case: &SheetCase, prison: &prison::History) -> Option<RowProblem> {
-        if prison.roster().poms.contains_key(&case.staff_id) {
-            return None;
-        }
-        let sightings = self.by_id.get(&case.staff_id)?;
-        let what = if sightings.names.is_empty() {
-            super::heading::Field::PomName
-        } else if sightings.kinds.is_empty() {
-            super::heading::Field::PomKind
-        } else {
-            return None;
-        };
-        Some(RowProblem {
-            code: what.code().to_owned(),
-            column: Some(what.name().to_owned()),
-            value: Some(String::new()),
-            reason: format!(
-                "{what}: staff id {} is not on the roster of {}, and no row says it; fill it in, or register the POM first",
-                case.staff_id,
-                prison.code()
-            ),
-        })
-    }
-
-    /// The contradictions of a row with other rows or the roster about its POM.
-    fn warnings(&self, case: &SheetCase, prison: &prison::History) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let Some(pom) = prison.roster().poms.get(&case.staff_id) else { return warnings };
-        let word = |kind| match kind {
-            PomKind::Prison => "prison",
-            PomKind::Probation => "probation",
-        };
-        if let Some(kind) = case.pom_kind.filter(|kind| *kind != pom.kind) {
-            warnings.push(format!(
-                "this row calls {} a {} POM, the roster says {}",
-                pom.name,
-                word(kind),
-                word(pom.kind)
-            ));
-        }
-        if let Some(name) = &case.pom_name {
-            if spelling(name) != spelling(&pom.name) {
-                warnings.push(format!("staff id {} is {} on the roster, {name} in this row", case.staff_id, pom.name));
-            }
-            let ids = self.by_name.get(&spelling(name));
-            let others = ids.into_iter().flatten().filter(|(id, _)| **id != case.staff_id);
-            if let Some((other, rows)) = others.max_by_key(|(_, rows)| **rows)
-                && ids.and_then(|ids| ids.get(&case.staff_id)).is_some_and(|own| own <= rows)
-            {
-                warnings.push(format!("{name} has the staff id {other} in other rows, {} in this one", case.staff_id));
-            }
-        }
-        warnings
-    }
-}
-
-/// The form in which names are compared: the words in lower case, in alphabetical order.
-fn spelling(name: &str) -> String {
-    let mut words: Vec<_> = name
-        .to_lowercase()
-        .split(|letter: char| !letter.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect();
-    words.sort();
-    words.join(" ")
-}
-
-fn count<T: PartialEq>(counts: &mut Vec<(T, usize)>, value: T) {
-    match counts.iter_mut().find(|(known, _)| *known == value) {
-        Some((_, count)) => *count += 1,
-        None => counts.push((value, 1)),
-    }
-}
-
-/// The most frequent value; of equals, the first.
-fn commonest<T>(counts: &[(T, usize)]) -> Option<&T> {
-    counts.iter().rev().max_by_key(|(_, count)| *count).map(|(value, _)| value)
 }

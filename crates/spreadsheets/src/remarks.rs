@@ -6,9 +6,8 @@ use std::collections::BTreeSet;
 use domain::text::Excerpt;
 
 use super::{
-    heading::{self, Field},
     layout::Layout,
-    reader::{Cell, Sheet, column_letters},
+    reader::{Sheet, column_letters},
 };
 
 /// The most rows, or runs of rows, that a sentence lists.
@@ -21,7 +20,6 @@ pub fn remarks(sheets: &[Sheet], layout: &Layout) -> Vec<String> {
     let header = sheet.rows[layout.header].number;
     let below = |rows: &BTreeSet<u32>| rows.iter().copied().filter(|row| *row > header).collect::<Vec<_>>();
     let mut remarks = sheet.marks.remarks.clone();
-    remarks.extend(columns_of_one_meaning(sheet, layout));
     for (&field, column) in &layout.columns {
         if sheet.marks.hidden_columns.contains(column) {
             remarks.push(format!("Column {} ({field}) is hidden in the sheet, and was read.", column_letters(*column)));
@@ -52,37 +50,6 @@ pub fn remarks(sheets: &[Sheet], layout: &Layout) -> Vec<String> {
     remarks
 }
 
-/// The columns that were not read although they are headed as one that was.
-fn columns_of_one_meaning(sheet: &Sheet, layout: &Layout) -> Vec<String> {
-    let headings = &sheet.rows[layout.header];
-    let shown = |column: usize| format!("{} `{}`", column_letters(column), Excerpt(&headings.cell(column).to_string()));
-    let is_read = |column: &usize| layout.columns.values().any(|read| read == column);
-    let mut sentences = Vec::new();
-    for (&field, &column) in &layout.columns {
-        // Names and notes may well be in several columns, and those of other people are.
-        if matches!(field, Field::PomName | Field::PomForename | Field::Note) {
-            continue;
-        }
-        let Cell::Text(heading) = headings.cell(column) else { continue };
-        let has_its_meaning = |other: &usize| match headings.cell(*other) {
-            Cell::Text(text) => {
-                heading::normal(text) == heading::normal(heading) || heading::weight(field, text) >= heading::TRUSTED
-            }
-            Cell::Empty | Cell::Number(_) | Cell::Date(_) => false,
-        };
-        let others: Vec<_> =
-            (0..headings.cells.len()).filter(|other| !is_read(other)).filter(has_its_meaning).map(shown).collect();
-        if !others.is_empty() {
-            sentences.push(format!(
-                "More than one column is headed as the {field}: {} was read, and {} not.",
-                shown(column),
-                others.join(", ")
-            ));
-        }
-    }
-    sentences
-}
-
 /// Rows in words, as the beginning of a sentence, and the verb for them.
 fn rows_in_words<'a>(rows: &[u32], one: &'a str, several: &'a str) -> (String, &'a str) {
     if let [row] = rows {
@@ -110,9 +77,9 @@ mod tests {
 
     use super::{
         super::{
-            layout::find,
-            reader::{Marks, Row},
+            reader::{Cell, Marks, Row},
             row::FIELDS,
+            tests::find,
         },
         *,
     };
@@ -160,15 +127,6 @@ mod tests {
                 "Row 4 has cells that are merged with a row above, and took their values from there.",
                 "2 rows (3 to 4) are coloured. Colours are not read: what they mean has to be in a column.",
             ],
-        );
-    }
-
-    #[test]
-    fn columns_of_one_meaning_are_told_apart() {
-        check(
-            "Prison number|Tier|Staff id|POM type|Date allocated|TIER|Notes",
-            Marks::default(),
-            &["More than one column is headed as the tier: B `Tier` was read, and F `TIER` not."],
         );
     }
 

@@ -1,7 +1,7 @@
 //! Reads rows into cases, or into the problem of a row. Pure, and without the ledger: whether a
 //! case is allocated already is for [`super::plan`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::NaiveDate;
 use domain::{
@@ -16,20 +16,72 @@ use super::{
     heading::Field,
     layout::{FieldSet, Layout, RowKind, row_kind},
     reader::{Cell, Row, Sheet},
-    value::{self, ValueProblem},
+    staff::{KnownStaff, StaffDirectory},
+    value::{self, AbsentValue, DateColumn, PersonName, PomKindWords, ValueProblem, absence_of_name},
 };
 
 /// The fields that a spreadsheet of allocations must have, and may have.
 pub const FIELDS: FieldSet = FieldSet {
     needed: &[Field::PrisonerNumber, Field::Tier, Field::StaffId, Field::AllocatedOn],
-    welcome: &[Field::PomName, Field::PomForename, Field::PomKind, Field::Note],
+    welcome: &[Field::PomName, Field::PomForename, Field::PomKind, Field::Note, Field::LeftOn, Field::ArrivedOn],
 };
 
 /// An allocation before this date is a typing error: offender management in its present form began
 /// later.
 const EARLIEST_YEAR: i32 = 2000;
 
-/// A case, as far as the sheet alone can tell.
+/// The terms on which the rows of a sheet are read.
+#[derive(Debug, Clone, Copy)]
+pub struct TableTerms<'a> {
+    /// The current date in London.
+    pub today: NaiveDate,
+    /// The user's words for kinds of POM.
+    pub pom_kinds: &'a PomKindWords,
+    /// The staff ids of POMs by name, for a sheet that has no column of them.
+    pub staff: &'a StaffDirectory,
+}
+
+/// The case that a row tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowCase {
+    /// A POM has the case.
+    Allocated(SheetCase),
+    /// No POM has the case.
+    Waiting(WaitingRow),
+}
+
+impl RowCase {
+    /// The number of the case.
+    #[must_use]
+    pub fn prisoner_number(&self) -> &PrisonerNumber {
+        match self {
+            Self::Allocated(case) => &case.prisoner_number,
+            Self::Waiting(case) => &case.prisoner_number,
+        }
+    }
+
+    /// The case's tier.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        match self {
+            Self::Allocated(case) => case.tier,
+            Self::Waiting(case) => case.tier,
+        }
+    }
+}
+
+/// A case that no POM has, as far as the sheet alone can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingRow {
+    /// The number of the case.
+    pub prisoner_number: PrisonerNumber,
+    /// The case's tier.
+    pub tier: Tier,
+    /// The date of arrival; absent where the sheet does not say it.
+    pub since: Option<NaiveDate>,
+}
+
+/// A case with its POM, as far as the sheet alone can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SheetCase {
     /// The number of the case.
@@ -52,7 +104,7 @@ pub struct SheetCase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowProblem {
     /// A stable code for programs: that of a field ([`Field::code`]), `duplicate`,
-    /// `date-in-future`, `date-too-early`, or that of the rule that refuses.
+    /// `date-in-future`, `date-too-early`, `has-left`, or that of the rule that refuses.
     pub code: String,
     /// The heading of the column at fault, as refusals quote it.
     pub column: Option<String>,
@@ -79,7 +131,20 @@ pub struct DataRow {
     /// The prisoner number, if it is readable.
     pub prisoner_number: Option<PrisonerNumber>,
     /// The case, or the problem of the row.
-    pub case: Result<SheetCase, RowProblem>,
+    pub case: Result<RowCase, RowProblem>,
+    /// Doubts about how the row was read, which a person should look at.
+    pub doubts: Vec<String>,
+}
+
+impl DataRow {
+    /// The case with its POM, if that is what the row says.
+    #[must_use]
+    pub fn allocated(&self) -> Option<&SheetCase> {
+        match &self.case {
+            Ok(RowCase::Allocated(case)) => Some(case),
+            _ => None,
+        }
+    }
 }
 
 /// The content of a sheet.
@@ -95,17 +160,73 @@ pub struct CaseTable {
     pub total_rows: u32,
     /// The row numbers of headings and notes.
     pub note_rows: Vec<u32>,
+    /// How the dates of allocation are written.
+    pub allocated_on: DateColumn,
+    /// The kind of POM that each word of the sheet was read as.
+    pub kind_words: BTreeMap<String, PomKind>,
 }
+
+impl CaseTable {
+    /// How values were understood, in sentences.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.kind_words.is_empty() {
+            let words = self.kind_words.iter().zip(std::iter::once("was read ").chain(std::iter::repeat("")));
+            let words = words.map(|((word, kind), read)| match kind {
+                PomKind::Prison => format!("`{word}` {read}as a prison POM"),
+                PomKind::Probation => format!("`{word}` {read}as a probation POM"),
+            });
+            notes.push(format!("{}.", words.collect::<Vec<_>>().join(", ")));
+        }
+        match (self.allocated_on.day_first_row, self.allocated_on.month_first_row) {
+            (None, Some(row)) => notes.push(format!(
+                "Dates of allocation were read month first, since row {row} can only be meant so. Look at each of them."
+            )),
+            (Some(day_row), Some(month_row)) => notes.push(format!(
+                "Dates of allocation are written day first (row {day_row}) and month first (row {month_row}): each that \
+                 may be two dates is refused."
+            )),
+            (_, None) => {}
+        }
+        notes
+    }
+}
+
+/// The number of words for kinds of POM that a report explains.
+const KIND_WORDS_MAX: usize = 12;
 
 /// Reads every row below the header.
 #[must_use]
-pub fn table(sheet: &Sheet, layout: &Layout, today: NaiveDate) -> CaseTable {
-    let mut table =
-        CaseTable { sheet: sheet.name.clone(), rows: Vec::new(), blank_rows: 0, total_rows: 0, note_rows: Vec::new() };
+pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable {
+    let below = &sheet.rows[layout.header + 1..];
+    let dates = |field: Field| match layout.columns.get(&field) {
+        Some(&column) => DateColumn::of(
+            below
+                .iter()
+                .filter(|row| row_kind(sheet, layout, row) == RowKind::Data)
+                .map(|row| (row.number, sheet.dated(row.cell(column)))),
+        ),
+        None => DateColumn::default(),
+    };
+    let columns = DateColumns {
+        allocated: dates(Field::AllocatedOn),
+        left: dates(Field::LeftOn),
+        arrived: dates(Field::ArrivedOn),
+    };
+    let mut table = CaseTable {
+        sheet: sheet.name.clone(),
+        rows: Vec::new(),
+        blank_rows: 0,
+        total_rows: 0,
+        note_rows: Vec::new(),
+        allocated_on: columns.allocated.clone(),
+        kind_words: BTreeMap::new(),
+    };
     let mut accepted = HashMap::<PrisonerNumber, u32>::new();
     let mut data_row = 0;
     let mut before = sheet.rows[layout.header].number;
-    for row in &sheet.rows[layout.header + 1..] {
+    for row in below {
         let kind = row_kind(sheet, layout, row);
         if kind == RowKind::Blank {
             continue;
@@ -120,24 +241,38 @@ pub fn table(sheet: &Sheet, layout: &Layout, today: NaiveDate) -> CaseTable {
             RowKind::Data => {
                 data_row += 1;
                 let row = &*sheet.data_row(row);
-                let cells = RowCells { sheet, layout, row };
-                let case = cells.case(today).and_then(|case| match accepted.get(&case.prisoner_number) {
+                let cells = RowCells { sheet, layout, row, terms, columns: &columns };
+                let mut doubts = Vec::new();
+                let case = cells.case(&mut doubts).and_then(|case| match accepted.get(case.prisoner_number()) {
                     Some(first) => Err(cells.problem(
                         Field::PrisonerNumber,
                         "duplicate",
-                        format!("duplicate: {} is in row {first} already, and that row counts", case.prisoner_number),
+                        format!("duplicate: {} is in row {first} already, and that row counts", case.prisoner_number()),
                     )),
                     None => Ok(case),
                 });
                 if let Ok(case) = &case {
-                    accepted.insert(case.prisoner_number.clone(), row.number);
+                    accepted.insert(case.prisoner_number().clone(), row.number);
+                }
+                let kind = cells.cell(Field::PomKind);
+                if table.kind_words.len() < KIND_WORDS_MAX
+                    && let Ok(known) = value::pom_kind(kind, terms.pom_kinds)
+                {
+                    table.kind_words.insert(Excerpt(&kind.to_string()).to_string(), known);
                 }
                 let prisoner_number = value::prisoner_number(cells.cell(Field::PrisonerNumber)).ok();
-                table.rows.push(DataRow { number: row.number, data_row, prisoner_number, case });
+                table.rows.push(DataRow { number: row.number, data_row, prisoner_number, case, doubts });
             }
         }
     }
     table
+}
+
+/// How the columns of dates are written.
+struct DateColumns {
+    allocated: DateColumn,
+    left: DateColumn,
+    arrived: DateColumn,
 }
 
 /// The cells of a row by field.
@@ -145,6 +280,14 @@ struct RowCells<'a> {
     sheet: &'a Sheet,
     layout: &'a Layout,
     row: &'a Row,
+    terms: TableTerms<'a>,
+    columns: &'a DateColumns,
+}
+
+/// The POM that a row names.
+enum RowPom {
+    Known { staff_id: StaffId, name: Option<String>, kind: Option<PomKind> },
+    Nobody,
 }
 
 impl RowCells<'_> {
@@ -153,41 +296,131 @@ impl RowCells<'_> {
     }
 
     /// Reads the case, or answers the first problem in the order of the fields.
-    fn case(&self, today: NaiveDate) -> Result<SheetCase, RowProblem> {
+    fn case(&self, doubts: &mut Vec<String>) -> Result<RowCase, RowProblem> {
         let prisoner_number = self.value(Field::PrisonerNumber, value::prisoner_number)?;
+        self.refuse_left()?;
         let tier = self.value(Field::Tier, value::tier)?;
-        let staff_id = self.value(Field::StaffId, value::staff_id)?;
+        let (staff_id, pom_name, listed_kind) = match self.pom(doubts)? {
+            RowPom::Known { staff_id, name, kind } => (staff_id, name, kind),
+            RowPom::Nobody => {
+                let since = match self.cell(Field::ArrivedOn) {
+                    Cell::Empty => None,
+                    _ => Some(self.past_date(Field::ArrivedOn, &self.columns.arrived, doubts)?),
+                };
+                if since.is_none() {
+                    doubts.push("no POM has the case: it waits since today, as no date of arrival is known".to_owned());
+                }
+                if *self.cell(Field::AllocatedOn) != Cell::Empty {
+                    doubts.push("no POM has the case, and its date of allocation was not read".to_owned());
+                }
+                if !matches!(value::note(self.cell(Field::Note)), Ok(None)) {
+                    doubts.push("no POM has the case, and its note was not recorded".to_owned());
+                }
+                return Ok(RowCase::Waiting(WaitingRow { prisoner_number, tier, since }));
+            }
+        };
         let pom_kind = match self.cell(Field::PomKind) {
-            Cell::Empty => None,
-            _ => Some(self.value(Field::PomKind, value::pom_kind)?),
+            Cell::Empty => listed_kind,
+            _ => Some(self.value(Field::PomKind, |cell| value::pom_kind(cell, self.terms.pom_kinds))?),
         };
-        let allocated_on = value::date(&self.sheet.dated(self.cell(Field::AllocatedOn)))
-            .map_err(|wrong| self.value_problem(Field::AllocatedOn, &wrong))?;
-        let written = allocated_on.format("%-d %B %Y");
-        if allocated_on > today {
-            return Err(self.problem(
-                Field::AllocatedOn,
-                "date-in-future",
-                format!("date in the future: {written} has not come yet"),
-            ));
-        }
-        if allocated_on < NaiveDate::from_ymd_opt(EARLIEST_YEAR, 1, 1).unwrap_or(NaiveDate::MIN) {
-            return Err(self.problem(
-                Field::AllocatedOn,
-                "date-too-early",
-                format!("{}: {written} is too long ago; nobody was allocated to a POM then", Field::AllocatedOn),
-            ));
-        }
-        let name = match [Field::PomName, Field::PomForename].map(|field| self.cell(field).to_string()) {
-            [surname, forename] if !surname.is_empty() && !forename.is_empty() => format!("{surname}, {forename}"),
-            [name, _] => value::person_name(&name),
-        };
-        let pom_name = value::text(name).map_err(|wrong| self.value_problem(Field::PomName, &wrong))?;
-        let note = self.value(Field::Note, value::lines)?;
-        Ok(SheetCase { prisoner_number, tier, staff_id, pom_name, pom_kind, allocated_on, note })
+        let allocated_on = self.past_date(Field::AllocatedOn, &self.columns.allocated, doubts)?;
+        let note = self.value(Field::Note, value::note)?;
+        Ok(RowCase::Allocated(SheetCase { prisoner_number, tier, staff_id, pom_name, pom_kind, allocated_on, note }))
     }
 
-    fn value<T>(&self, field: Field, read: fn(&Cell) -> Result<T, ValueProblem>) -> Result<T, RowProblem> {
+    /// Refuses a person who has left the prison, or whose allocation has ended.
+    fn refuse_left(&self) -> Result<(), RowProblem> {
+        let cell = self.cell(Field::LeftOn);
+        if *cell == Cell::Empty || is_word_for_no(&cell.to_string()) {
+            return Ok(());
+        }
+        let left = match self.columns.left.read(&self.sheet.dated(cell)) {
+            Ok((date, _)) if date > self.terms.today => return Ok(()),
+            Ok((date, _)) => format!("has left on {}", date.format("%-d %B %Y")),
+            Err(_) => format!("has left: the sheet says `{}`", Excerpt(&cell.to_string())),
+        };
+        Err(self.problem(Field::LeftOn, "has-left", format!("{left}; only current cases are recorded")))
+    }
+
+    /// The POM's staff id and name. A cell that has something else in it than a name is no reason
+    /// to take the case for one that waits, unless it says so.
+    fn pom(&self, doubts: &mut Vec<String>) -> Result<RowPom, RowProblem> {
+        let has_ids = self.layout.columns.contains_key(&Field::StaffId);
+        let has_names = self.layout.columns.contains_key(&Field::PomName);
+        let is_id_blank = *self.cell(Field::StaffId) == Cell::Empty;
+        let written = self.written_name();
+        let absence = written.as_deref().map(absence_of_name);
+        if has_names && is_id_blank && matches!(absence, None | Some(Some(AbsentValue::Vacancy))) {
+            return Ok(RowPom::Nobody);
+        }
+        let staff_id = if has_ids { Some(self.value(Field::StaffId, value::staff_id)?) } else { None };
+        let name = match (&written, absence) {
+            (Some(_), Some(Some(absent))) => {
+                let wrong = match absent {
+                    AbsentValue::Error => "an error of a formula is no name",
+                    AbsentValue::Placeholder => "this is no name; write the POM's name, or leave the cell empty",
+                    AbsentValue::Vacancy => "it says that no POM has the case, beside a staff id",
+                };
+                return Err(self.value_problem(Field::PomName, wrong));
+            }
+            (Some(_), _) => {
+                let PersonName { text, is_unclear } = self.person_name();
+                if is_unclear {
+                    doubts.push(format!(
+                        "the POM's name is kept as it was written, `{}`: write it as `Surname, Forename`",
+                        Excerpt(&text)
+                    ));
+                }
+                value::text(text).map_err(|wrong| self.value_problem(Field::PomName, &wrong))?
+            }
+            (None, _) => None,
+        };
+        if let Some(staff_id) = staff_id {
+            return Ok(RowPom::Known { staff_id, name, kind: None });
+        }
+        let found = self.terms.staff.find(name.as_deref().unwrap_or_default());
+        let KnownStaff { staff_id, kind } =
+            found.map_err(|wrong| self.problem(Field::PomName, Field::StaffId.code(), format!("staff id: {wrong}")))?;
+        Ok(RowPom::Known { staff_id, name, kind })
+    }
+
+    /// The name as it is in the sheet; `None` if its cells are empty.
+    fn written_name(&self) -> Option<String> {
+        let [surname, forename] = [Field::PomName, Field::PomForename].map(|field| self.cell(field).to_string());
+        match (surname.is_empty(), forename.is_empty()) {
+            (true, true) => None,
+            (false, true) => Some(surname),
+            _ => Some(format!("{surname}, {forename}")),
+        }
+    }
+
+    fn person_name(&self) -> PersonName {
+        match [Field::PomName, Field::PomForename].map(|field| self.cell(field).to_string()) {
+            [surname, forename] if !surname.is_empty() && !forename.is_empty() => {
+                value::name_of_parts(&surname, &forename)
+            }
+            [name, _] => value::person_name(&name),
+        }
+    }
+
+    /// A date that has come, in this century.
+    fn past_date(&self, field: Field, column: &DateColumn, doubts: &mut Vec<String>) -> Result<NaiveDate, RowProblem> {
+        let (date, doubt) =
+            column.read(&self.sheet.dated(self.cell(field))).map_err(|wrong| self.value_problem(field, &wrong))?;
+        doubts.extend(doubt);
+        let written = date.format("%-d %B %Y");
+        if date > self.terms.today {
+            let reason = format!("date in the future: {written} has not come yet");
+            return Err(self.problem(field, "date-in-future", reason));
+        }
+        if date < NaiveDate::from_ymd_opt(EARLIEST_YEAR, 1, 1).unwrap_or(NaiveDate::MIN) {
+            let reason = format!("{field}: {written} is too long ago; nobody was allocated to a POM then");
+            return Err(self.problem(field, "date-too-early", reason));
+        }
+        Ok(date)
+    }
+
+    fn value<T>(&self, field: Field, read: impl Fn(&Cell) -> Result<T, ValueProblem>) -> Result<T, RowProblem> {
         read(self.cell(field)).map_err(|wrong| self.value_problem(field, &wrong))
     }
 
@@ -203,4 +436,11 @@ impl RowCells<'_> {
             reason,
         }
     }
+}
+
+/// Whether a cell in a column of leaving says that the person is there.
+fn is_word_for_no(text: &str) -> bool {
+    let letters: String = text.chars().filter(|letter| letter.is_alphanumeric()).collect();
+    matches!(letters.to_ascii_uppercase().as_str(), "" | "N" | "NO" | "NA" | "NONE" | "NULL" | "FALSE" | "0" | "TBC")
+        && !value::is_formula_error(text)
 }

@@ -15,10 +15,12 @@ use serde_json::{Value, json};
 use super::{
     contacts,
     heading::Field,
-    layout::{self, Layout, find, mapping},
+    layout::{self, FieldSet, Layout, Mapping, UnreadSheet, mapping},
     plan::{HeldHistories, ImportPlan, ImportTerms, Verdict, plan},
     reader::{self, Cell, Marks, Row, Sheet},
-    row::{CaseTable, DataRow, FIELDS, table},
+    row::{CaseTable, DataRow, FIELDS, RowCase, TableTerms},
+    staff::StaffDirectory,
+    value::PomKindWords,
 };
 
 pub(super) fn today() -> NaiveDate {
@@ -29,15 +31,30 @@ fn data(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/spreadsheets")).join(name)
 }
 
-fn read(sheets: &[Sheet]) -> CaseTable {
+pub(super) fn find(
+    sheets: &[Sheet],
+    sheet_name: Option<&str>,
+    mappings: &[Mapping],
+    field_set: FieldSet,
+) -> anyhow::Result<Layout> {
+    layout::find(sheets, sheet_name, mappings, field_set, &PomKindWords::default())
+}
+
+pub(super) fn table(sheet: &Sheet, layout: &Layout) -> CaseTable {
+    let (pom_kinds, staff) = (PomKindWords::default(), StaffDirectory::default());
+    super::row::table(sheet, layout, TableTerms { today: today(), pom_kinds: &pom_kinds, staff: &staff })
+}
+
+pub(super) fn read(sheets: &[Sheet]) -> CaseTable {
     let layout = find(sheets, None, &[], FIELDS).expect("the cases are found");
-    table(&sheets[layout.sheet], &layout, today())
+    table(&sheets[layout.sheet], &layout)
 }
 
 /// The content of a row, in the form of the truth files.
 fn truth(row: &DataRow) -> Value {
     match &row.case {
-        Ok(case) => json!({
+        Ok(RowCase::Waiting(case)) => json!({ "waits": case.prisoner_number }),
+        Ok(RowCase::Allocated(case)) => json!({
             "dataRow": row.data_row, "ok": true, "prisonerNumber": case.prisoner_number, "tier": case.tier,
             "staffId": case.staff_id, "pomKind": case.pom_kind, "allocatedOn": case.allocated_on,
         }),
@@ -76,7 +93,7 @@ fn the_csv_file_of_moorland_is_read_as_its_truth_file_says() {
     let table = check_truth("MDI-allocations.csv", "MDI-truth.jsonl");
     assert_eq!((table.sheet.as_str(), table.blank_rows, table.total_rows), ("MDI-allocations", 0, 0));
     let notes: Vec<_> =
-        table.rows.iter().filter_map(|row| row.case.as_ref().ok().and_then(|case| case.note.as_deref())).collect();
+        table.rows.iter().filter_map(|row| row.allocated().and_then(|case| case.note.as_deref())).collect();
     assert_eq!(notes[0], "see wing diary, do not share; \"high profile\", 2 x ACCT\nreview due");
 }
 
@@ -101,7 +118,7 @@ fn a_sheet_that_cannot_be_read_fails_the_file_only_where_the_cases_may_be_in_it(
 }
 
 /// A sheet drawn as text: one line for a row, with `|` between cells.
-fn sheet(name: &str, drawn: &str) -> Sheet {
+pub(super) fn sheet(name: &str, drawn: &str) -> Sheet {
     let rows = (1..)
         .zip(drawn.lines())
         .map(|(number, line)| Row { number, cells: line.split('|').map(Cell::text).collect() })
@@ -174,7 +191,8 @@ fn the_sheet_with_current_cases_is_read() {
     let sheets = [guidance, sheet("Leavers", &drawn(9)), sheet("Current", &drawn(3)), sheet("Sheet4", &drawn(1))];
     let layout = find(&sheets, None, &[], FIELDS).expect("the cases are found");
     assert_eq!(layout.sheet, 2);
-    assert_eq!(layout.passed_over, [("Leavers".to_owned(), 9), ("Sheet4".to_owned(), 1)]);
+    let unread = |name: &str, cases, is_over| UnreadSheet { name: name.to_owned(), cases, is_over };
+    assert_eq!(layout.passed_over, [unread("Leavers", 9, true), unread("Sheet4", 1, false)]);
     assert_eq!(find(&sheets, Some("leavers "), &[], FIELDS).expect("asked for").sheet, 1);
     let hidden = [Sheet { hidden: true, ..sheets[2].clone() }, sheets[3].clone()];
     assert_eq!(find(&hidden, None, &[], FIELDS).expect("the cases are found").sheet, 1);
@@ -190,7 +208,7 @@ fn missing_columns_are_named() {
         error,
         "no column was found for: tier (tier), staff id (staffId), date of allocation (allocatedOn). \
          Columns seen: `Prison number`, `Band`, `Worker`, `When` (sheet `cases`, row 1). \
-         Say which they are with --map, e.g. --map \"Ref no=tier\""
+         Say which they are with --map, e.g. --map \"Band=tier\""
     );
     let mappings =
         |texts: &[&str]| texts.iter().map(|text| mapping(text, FIELDS).expect("a mapping")).collect::<Vec<_>>();
@@ -210,7 +228,8 @@ fn missing_columns_are_named() {
     let error = mapping("Band=tire", FIELDS).expect_err("no such field").to_string();
     assert_eq!(
         error,
-        "there is no field `tire`. Fields: prisonerNumber, tier, staffId, allocatedOn, pomName, pomForename, pomKind, note"
+        "there is no field `tire`. Fields: prisonerNumber, tier, staffId, allocatedOn, pomName, pomForename, pomKind, \
+         note, leftOn, arrivedOn"
     );
     mapping("Band", FIELDS).expect_err("no `=`");
     let letter = [sheet("letter", "Dear head of offender management,\nplease find the list enclosed.")];
@@ -264,7 +283,7 @@ fn the_problem_of_a_row_is_named() {
         "NOMS no|Tier|POM|Staff id|POM type|Date allocated\n\
          A0001BC|B|Okafor, Grace|485926|PO|24/11/2026\n\
          A0002BC|B|Okafor, Grace|485926|PO|25/11/2026\n\
-         A0003BC|B|Okafor, Grace|485926|PO|12/31/2019\n\
+         A0003BC|B|Okafor, Grace|485926|PO|31/12/2019 at noon\n\
          A0004BC|B|Okafor, Grace|485926|PO|\n\
          A0005BC|B|Okafor, Grace|485926|POM|01/02/2019\n\
          A0006BC|B|Okafor, Grace|TBC|PO|01/02/2019\n\
@@ -287,11 +306,11 @@ fn the_problem_of_a_row_is_named() {
         found,
         [
             "date-in-future | Date allocated | 25/11/2026 | date in the future: 25 November 2026 has not come yet",
-            "allocated-on | Date allocated | 12/31/2019 | date of allocation: a date is needed, day first, such as 31/12/2019 or 31-Dec-19",
+            "allocated-on | Date allocated | 31/12/2019 at noon | date of allocation: a date is needed, day first, such as 31/12/2019 or 31-Dec-19",
             "allocated-on | Date allocated |  | date of allocation: it is empty",
             "pom-kind | POM type | POM | POM kind: prison (PRO) or probation (PO) is needed",
             "staff-id | Staff id | TBC | staff id: a whole number is needed, such as 485926",
-            "tier | Tier | X | tier: a letter A to G is needed, with or without a change level 0 to 3, such as A or B2",
+            "tier | Tier | X | tier: a letter A to G is needed, with or without a change level 0 to 3 and an S, such as A, B2 or B2S",
             "prisoner-number | NOMS no |  | prisoner number: it is empty",
             "duplicate | NOMS no | A0001BC | duplicate: A0001BC is in row 2 already, and that row counts",
             "date-too-early | Date allocated | 01/02/1919 | date of allocation: 1 February 1919 is too long ago; nobody was allocated to a POM then",
@@ -319,7 +338,7 @@ fn text_that_the_ledger_does_not_take_is_refused_with_its_row() {
         .rows
         .iter()
         .map(|row| match &row.case {
-            Ok(case) => format!("{:?}", case.note),
+            Ok(_) => format!("{:?}", row.allocated().and_then(|case| case.note.as_deref())),
             Err(problem) => format!("{} {}", problem.code, problem.reason),
         })
         .collect();

@@ -104,7 +104,7 @@ async fn odd_values_in_a_spreadsheet_are_recorded_whole_or_refused() {
     let dir = DataDir::new();
     let headings = ["NOMS no", "Tier", "POM", "Staff id", "Type", "Date allocated", "Notes"];
     let good = |number: usize| {
-        let cells = [&*format!("A{number:04}BC"), "A", "Okafor, Grace", "485926", "PO", "01/10/2019", "known"];
+        let cells = [&*format!("A{number:04}BC"), "A", "Okafor, Grace", "485926", "PO", "31/10/2019", "known"];
         cells.map(str::to_owned).to_vec()
     };
     let (text, rows) = file_of(&headings, good);
@@ -120,7 +120,7 @@ async fn odd_values_in_a_spreadsheet_are_recorded_whole_or_refused() {
     assert!(ran.status.success(), "{}", ran.stderr);
     let (recorded, refused) = check_report(&ran.stdout);
     assert!(recorded.contains(&format!("A{rows:04}BC")), "the good row is recorded");
-    assert!(recorded.len() > 80 && refused.len() > 100, "{} and {}", recorded.len(), refused.len());
+    assert!(recorded.len() > 60 && refused.len() > 100, "{} and {}", recorded.len(), refused.len());
 
     let log = database.log().await;
     let mut types = std::collections::BTreeMap::<String, Vec<&str>>::new();

@@ -10,6 +10,7 @@ mod history;
 mod hostile_files;
 mod hostile_workbooks;
 mod import;
+mod import_meaning;
 mod kills;
 mod nomis_contacts;
 mod observability;

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use domain::text::is_invisible;
+
 /// A field that a column may hold, in a spreadsheet of allocations or a list of contacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Field {
@@ -23,6 +25,10 @@ pub enum Field {
     PomKind,
     /// The date of the allocation.
     AllocatedOn,
+    /// The date on which the person left the prison, or came to have no POM there.
+    LeftOn,
+    /// The date on which the person came to the prison.
+    ArrivedOn,
     /// Comments.
     Note,
     /// The kind of a contact in NOMIS.
@@ -41,6 +47,8 @@ impl Field {
             Self::PomForename => "pomForename",
             Self::PomKind => "pomKind",
             Self::AllocatedOn => "allocatedOn",
+            Self::LeftOn => "leftOn",
+            Self::ArrivedOn => "arrivedOn",
             Self::Note => "note",
             Self::ContactType => "contactType",
         }
@@ -57,6 +65,8 @@ impl Field {
             Self::PomForename => "pom-forename",
             Self::PomKind => "pom-kind",
             Self::AllocatedOn => "allocated-on",
+            Self::LeftOn => "left-on",
+            Self::ArrivedOn => "arrived-on",
             Self::Note => "note",
             Self::ContactType => "contact-type",
         }
@@ -73,6 +83,8 @@ impl Field {
             Self::PomForename => "POM's forename",
             Self::PomKind => "POM kind",
             Self::AllocatedOn => "date of allocation",
+            Self::LeftOn => "date of leaving",
+            Self::ArrivedOn => "date of arrival",
             Self::Note => "note",
             Self::ContactType => "contact type",
         }
@@ -109,6 +121,8 @@ pub fn weight(field: Field, heading: &str) -> u32 {
         Field::PomForename => heading.pom_forename(),
         Field::PomKind => heading.pom_kind(),
         Field::AllocatedOn => heading.allocated_on(),
+        Field::LeftOn => heading.left_on(),
+        Field::ArrivedOn => heading.arrived_on(),
         Field::Note => heading.note(),
         Field::ContactType => heading.contact_type(),
     }
@@ -140,7 +154,7 @@ struct Heading {
 }
 
 const ID_WORDS: &[&str] = &["id", "ids", "no", "code", "ref"];
-const ALLOCATION_WORDS: &[&str] = &["allocated", "allocation", "alloc", "allocate", "assigned", "assignment"];
+const ALLOCATION_WORDS: &[&str] = &["allocated", "allocation", "alloc", "allocd", "allocate", "assigned", "assignment"];
 const TIME_WORDS: &[&str] = &["date", "on", "since", "from", "when", "start", "started", "dated"];
 const OTHER_PERSON_WORDS: &[&str] =
     &["com", "coms", "community", "keyworker", "coworker", "coworking", "secondary", "second", "spo", "homd"];
@@ -155,8 +169,16 @@ const OTHER_DATE_WORDS: &[&str] = &[
     "ended",
     "expiry",
     "deallocated",
+    "deallocation",
     "unallocated",
     "transfer",
+    "transferred",
+    "released",
+    "discharge",
+    "discharged",
+    "left",
+    "leaving",
+    "departed",
     "tariff",
     "parole",
     "hearing",
@@ -172,6 +194,7 @@ const OTHER_DATE_WORDS: &[&str] = &[
     "reception",
     "received",
     "arrival",
+    "arrived",
     "updated",
     "contact",
     "meeting",
@@ -179,6 +202,40 @@ const OTHER_DATE_WORDS: &[&str] = &[
     "due",
     "target",
 ];
+const LEAVING_WORDS: &[&str] = &["left", "leaving", "released", "discharged", "discharge", "transferred", "departed"];
+/// Words that make another thing of a date of leaving: a time to come, a time until then, another
+/// event.
+const NO_LEAVING_WORDS: &[&str] = &[
+    "in",
+    "from",
+    "planned",
+    "expected",
+    "due",
+    "not",
+    "day",
+    "days",
+    "time",
+    "weeks",
+    "months",
+    "years",
+    "serve",
+    "sentence",
+    "licence",
+    "conditional",
+    "automatic",
+    "tariff",
+    "reception",
+    "received",
+    "review",
+    "target",
+    "early",
+    "earliest",
+    "eligible",
+    "eligibility",
+];
+const ARRIVAL_WORDS: &[&str] = &["arrival", "arrived", "reception", "received"];
+const NO_ARRIVAL_WORDS: &[&str] =
+    &["sentence", "report", "oasys", "referral", "contact", "parole", "from", "by", "prison"];
 const OFFICER_WORDS: &[&str] =
     &["pom", "poms", "os", "om", "supervisor", "staff", "officer", "manager", "caseworker", "employee"];
 const KIND_WORDS: &[&str] = &["type", "grade", "kind", "role", "band", "rank"];
@@ -320,6 +377,7 @@ impl Heading {
         match self.text.as_str() {
             _ if self.other_person || self.other_time || self.other_date => 0,
             _ if self.allocation && self.when => CERTAIN,
+            _ if self.officer && self.when && self.has(&["given", "allocd"]) => 90,
             _ if self.has(&["by", "to"]) => 0,
             _ if self.allocation
                 && (self.words.len() == 1 || self.officer && self.has(&["allocated", "assigned", "allocation"])) =>
@@ -330,6 +388,28 @@ impl Heading {
             "start" | "started" | "start date" | "date started" | "date start" => 80,
             "from" | "date from" | "from date" | "since" | "effective from" | "effective date" => 65,
             "date" => 60,
+            _ => 0,
+        }
+    }
+
+    fn left_on(&self) -> u32 {
+        match self.text.as_str() {
+            _ if self.other_person || self.other_time || self.has(NO_LEAVING_WORDS) => 0,
+            "left" | "left on" | "date left" | "leaving date" | "date of leaving" | "date out" | "out date" => CERTAIN,
+            _ if self.has(&["deallocated", "deallocation"]) => 90,
+            _ if self.officer => 0,
+            "transfer date" | "date of transfer" | "transfer out" | "leaver" | "gone" | "date gone" => 90,
+            _ if self.has(LEAVING_WORDS) && (self.words.len() == 1 || self.when || self.has(&["out", "to"])) => 90,
+            "end date" | "date ended" | "ended" | "ended on" | "date to" | "to date" => 70,
+            _ => 0,
+        }
+    }
+
+    fn arrived_on(&self) -> u32 {
+        match self.text.as_str() {
+            _ if self.other_person || self.other_time || self.officer || self.has(NO_ARRIVAL_WORDS) => 0,
+            "transferred in" | "date transferred in" | "transfer in" | "date in" => 80,
+            _ if self.has(ARRIVAL_WORDS) && (self.words.len() == 1 || self.when) => 90,
             _ => 0,
         }
     }
@@ -380,6 +460,8 @@ fn words(heading: &str) -> Vec<String> {
         let lower_follows = |distance: usize| letters.get(index + distance).is_some_and(|next| next.is_lowercase());
         let starts_word = before.is_lowercase() || before.is_uppercase() && lower_follows(1) && lower_follows(2);
         match letter {
+            // Such as a soft hyphen, in the middle of a word.
+            _ if !letter.is_whitespace() && is_invisible(letter) => continue,
             _ if letter.is_uppercase() && starts_word => {
                 spaced.push(' ');
                 spaced.extend(letter.to_lowercase());

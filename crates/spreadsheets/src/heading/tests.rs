@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ALLOCATIONS: [Field; 8] = [
+const ALLOCATIONS: [Field; 10] = [
     Field::PrisonerNumber,
     Field::Tier,
     Field::StaffId,
@@ -10,6 +10,8 @@ const ALLOCATIONS: [Field; 8] = [
     Field::PomForename,
     Field::PomKind,
     Field::AllocatedOn,
+    Field::LeftOn,
+    Field::ArrivedOn,
     Field::Note,
 ];
 
@@ -127,7 +129,38 @@ fn usual_headings_name_their_field() {
             "Date allocated to OM",
             "Date",
             "allocatedOn",
+            "Alloc'd",
+            "Date alloc'd",
+            "Date given to POM",
+            "POM since",
         ],
+    );
+    check(
+        Some(Field::LeftOn),
+        &[
+            "Left",
+            "Left on",
+            "Date left",
+            "Released",
+            "Released on",
+            "Date released",
+            "Transferred",
+            "Transferred out",
+            "Transferred to",
+            "Date transferred",
+            "Date of transfer",
+            "Date out",
+            "Discharged",
+            "Date of discharge",
+            "Deallocated",
+            "Date deallocated",
+            "End date",
+            "leftOn",
+        ],
+    );
+    check(
+        Some(Field::ArrivedOn),
+        &["Date of arrival", "Arrived", "Arrived on", "Received", "Date received", "Reception date", "Transferred in"],
     );
     check(Some(Field::Note), &["Comments", "Notes", "Remarks", "Comment", "Additional info", "OMU comments"]);
 }
@@ -167,6 +200,20 @@ fn other_headings_name_no_field() {
             "Handover date",
             "POM contact date",
             "Last updated",
+            "Days left to serve",
+            "Time left",
+            "Planned release date",
+            "Release date",
+            "Transferred from",
+            "Sentence end date",
+            "Report received",
         ],
     );
+}
+
+#[test]
+fn characters_that_cannot_be_seen_are_no_part_of_a_heading() {
+    check(Some(Field::PrisonerNumber), &["Prison\u{200b} number", "\u{feff}NOMS no", "NO\u{ad}MS no"]);
+    check(Some(Field::StaffId), &["Staff\u{2060} id", "Staff\u{200e} id"]);
+    check(Some(Field::AllocatedOn), &["Date allo\u{ad}cated"]);
 }

@@ -28,8 +28,10 @@ use serde_json::json;
 use spreadsheets::{
     contacts::{ContactLine, FIELDS, PlannedContact, check_whole_list, contacts, plan},
     heading::Field,
-    layout, reader,
+    layout::{self, UnreadSheet},
+    reader,
     remarks::remarks,
+    value::PomKindWords,
 };
 use uuid::Uuid;
 
@@ -96,7 +98,7 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
     let now = commands.clock.now();
     let file = reader::read(&settings.file)?;
     let shown = settings.file.display();
-    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &[], FIELDS)
+    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &[], FIELDS, &PomKindWords::default())
         .with_context(|| format!("find the contacts in {shown}"))?;
     ensure!(
         [Field::StaffId, Field::PomName].iter().any(|field| layout.columns.contains_key(field)),
@@ -247,7 +249,7 @@ async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> 
 fn report(
     settings: &NomisContactsSettings,
     lines: &[ContactLine],
-    sheets_passed_over: &[(String, usize)],
+    sheets_passed_over: &[UnreadSheet],
     remarks: &[String],
 ) -> anyhow::Result<()> {
     let mut counts = BTreeMap::<&str, usize>::new();
@@ -266,9 +268,9 @@ fn report(
         summary.push('\n');
         summary.push_str(remark);
     }
-    for (name, contacts) in sheets_passed_over {
+    for sheet in sheets_passed_over {
         summary.push('\n');
-        summary.push_str(&note_unread_sheet(name, *contacts, "contact"));
+        summary.push_str(&note_unread_sheet(sheet, "contact"));
     }
     if settings.dry_run {
         summary.push_str("\nDry run: nothing was recorded.");

@@ -1,9 +1,14 @@
 //! The report of an import: JSON lines, one for each row of data, or tables for people.
 //!
-//! Only the JSON lines go to standard output, so that a program can read them; the summary, for
-//! people, goes to standard error then.
+//! A report begins with the field of each column, which is the first thing to check.
+//!
+//! Only the JSON lines go to standard output, so that a program can read them; the reading and the
+//! summary, for people, go to standard error then.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+};
 
 use anyhow::Context as _;
 use chrono::NaiveDate;
@@ -16,8 +21,9 @@ use domain::{
 };
 use serde::Serialize;
 use spreadsheets::{
+    layout::{SheetReading, UnreadSheet},
     plan::{ImportPlan, PlannedRow, Verdict},
-    row,
+    row::{self, RowCase},
 };
 
 /// One row of data in the report. Every member is always there.
@@ -34,11 +40,15 @@ struct RowLine<'a> {
     pom_name: Option<&'a str>,
     pom_kind: Option<PomKind>,
     allocated_on: Option<NaiveDate>,
+    /// Since when a case without a POM waits, where the sheet says it.
+    waiting_since: Option<NaiveDate>,
     code: Option<&'a str>,
     column: Option<&'a str>,
     value: Option<&'a str>,
     reason: Option<&'a str>,
     warnings: &'a [String],
+    /// The field of each column; in the first line alone, since it is the same for all.
+    reading: Option<&'a SheetReading>,
 }
 
 /// The parts of a report.
@@ -48,8 +58,10 @@ pub struct ImportReport<'a> {
     pub prison: &'a PrisonCode,
     /// The rows of the sheet.
     pub table: &'a row::CaseTable,
-    /// Other sheets that look like cases: name and number of cases.
-    pub sheets_passed_over: &'a [(String, usize)],
+    /// The field of each column.
+    pub reading: &'a SheetReading,
+    /// Other sheets that look like cases.
+    pub sheets_passed_over: &'a [UnreadSheet],
     /// The remarks on the reading of the sheet, in sentences.
     pub remarks: &'a [String],
     /// The rows and what became of them, or would.
@@ -64,18 +76,27 @@ impl ImportReport<'_> {
     /// # Errors
     /// Those of `out`.
     pub fn write_json(&self, out: &mut impl Write) -> anyhow::Result<()> {
-        for planned in &self.plan.rows {
-            serde_json::to_writer(&mut *out, &self.line(planned)).context("write the report")?;
+        for (index, planned) in self.plan.rows.iter().enumerate() {
+            let reading = (index == 0).then_some(self.reading);
+            let line = RowLine { reading, ..self.line(planned) };
+            serde_json::to_writer(&mut *out, &line).context("write the report")?;
             out.write_all(b"\n").context("write the report")?;
         }
         out.flush().context("write the report")
     }
 
-    /// Writes tables of what was recorded and of what was refused.
+    /// The field of each column, in lines.
+    #[must_use]
+    pub fn describe_reading(&self) -> String {
+        self.reading.to_string()
+    }
+
+    /// Writes the field of each column, and tables of what was recorded and of what was refused.
     ///
     /// # Errors
     /// Those of `out`.
     pub fn write_tables(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        writeln!(out, "{}", Visible(&self.describe_reading())).context("write the report")?;
         let recorded = self.recorded_by_pom();
         if recorded.row_count() > 0 {
             writeln!(out, "{}\n", Visible(&recorded.to_string())).context("write the report")?;
@@ -108,6 +129,10 @@ impl ImportReport<'_> {
         }
         let count = |wanted: fn(&Verdict) -> bool| self.plan.rows.iter().filter(|row| wanted(&row.verdict)).count();
         let already = count(|verdict| *verdict == Verdict::AlreadyRecorded);
+        let is_waiting = |row: &&PlannedRow| {
+            matches!(row.verdict, Verdict::Record(_)) && matches!(row.row.case, Ok(RowCase::Waiting(_)))
+        };
+        let waiting = self.plan.rows.iter().filter(is_waiting).count();
         lines.push(format!(
             "Sheet `{}`: {} of data: {} {}, {} refused{}.",
             self.table.sheet,
@@ -117,6 +142,18 @@ impl ImportReport<'_> {
             count(|verdict| matches!(verdict, Verdict::Refused(_))),
             if already > 0 { format!(", {already} already recorded before") } else { String::new() },
         ));
+        if waiting > 0 {
+            let verb = if self.dry_run { "would wait" } else { "wait" };
+            lines.push(format!("Of those recorded, {waiting} have no POM, and {verb} to be allocated."));
+        }
+        if self.table.allocated_on.is_month_first() {
+            let read = self.plan.rows.iter().filter(|row| row.row.allocated().is_some()).count();
+            lines.push(format!(
+                "{} of allocation {} read month first: look at each.",
+                count_of(read, "date"),
+                were(read)
+            ));
+        }
         lines.push(format!(
             "Passed over: {}, {} of totals, {} of headings or notes{}.",
             count_of(self.table.blank_rows as usize, "blank row"),
@@ -128,9 +165,7 @@ impl ImportReport<'_> {
             }
         ));
         lines.extend_from_slice(self.remarks);
-        for (name, cases) in self.sheets_passed_over {
-            lines.push(note_unread_sheet(name, *cases, "case"));
-        }
+        lines.extend(self.sheets_passed_over.iter().map(|sheet| note_unread_sheet(sheet, "case")));
         if self.dry_run {
             lines.push("Dry run: nothing was recorded.".to_owned());
         }
@@ -138,7 +173,7 @@ impl ImportReport<'_> {
     }
 
     fn line<'a>(&'a self, planned: &'a PlannedRow) -> RowLine<'a> {
-        let case = planned.row.case.as_ref().ok();
+        let case = planned.row.allocated();
         let problem = match &planned.verdict {
             Verdict::Refused(problem) => Some(problem),
             Verdict::Record(_) | Verdict::AlreadyRecorded => None,
@@ -154,16 +189,21 @@ impl ImportReport<'_> {
                 Verdict::Refused(_) => "refused",
             },
             prisoner_number: planned.row.prisoner_number.as_ref(),
-            tier: case.map(|case| case.tier),
+            tier: planned.row.case.as_ref().ok().map(RowCase::tier),
             staff_id: case.map(|case| case.staff_id),
             pom_name: case.and_then(|case| case.pom_name.as_deref()),
             pom_kind: planned.pom_kind,
             allocated_on: case.map(|case| case.allocated_on),
+            waiting_since: match &planned.row.case {
+                Ok(RowCase::Waiting(waiting)) => waiting.since,
+                _ => None,
+            },
             code: problem.map(|problem| problem.code.as_str()),
             column: problem.and_then(|problem| problem.column.as_deref()),
             value: problem.and_then(|problem| problem.value.as_deref()),
             reason: problem.map(|problem| problem.reason.as_str()),
             warnings: &planned.warnings,
+            reading: None,
         }
     }
 
@@ -177,9 +217,10 @@ impl ImportReport<'_> {
         }
         let mut caseloads = BTreeMap::<StaffId, Caseload<'_>>::new();
         for planned in self.plan.rows.iter().filter(|planned| matches!(planned.verdict, Verdict::Record(_))) {
-            let Ok(case) = &planned.row.case else { continue };
+            let Some(case) = planned.row.allocated() else { continue };
             let caseload = caseloads.entry(case.staff_id).or_default();
-            caseload.name = case.pom_name.as_deref().unwrap_or(caseload.name);
+            // As the ledger has it: the rows may spell it in several ways.
+            caseload.name = planned.roster_name.as_deref().unwrap_or_default();
             caseload.kind = planned.pom_kind;
             caseload.cases += 1;
             *caseload.by_tier.entry(case.tier.letter()).or_default() += 1;
@@ -198,29 +239,97 @@ impl ImportReport<'_> {
         table
     }
 
+    /// The refused rows. A reason that several rows have is said once.
     fn refused_rows_table(&self) -> Table {
-        let mut table = table(&["Row", "Prisoner", "Column", "Value", "Refused because"]);
+        let mut groups = RowGroups::default();
         for planned in &self.plan.rows {
             if let Verdict::Refused(problem) = &planned.verdict {
-                let number = planned.row.prisoner_number.as_ref().map_or("", PrisonerNumber::as_str);
                 let column = problem.column.as_deref().unwrap_or_default();
-                let value = problem.value.as_deref().unwrap_or_default();
-                table.add_row([&planned.row.number.to_string(), number, column, value, &problem.reason]);
+                groups.add((column, problem.reason.as_str()), planned, problem.value.as_deref().unwrap_or_default());
             }
+        }
+        let mut table = table(&["Row", "Prisoner", "Column", "Value", "Refused because"]);
+        for ((column, reason), group) in groups.groups {
+            table.add_row([&group.rows(), &group.prisoner(), column, group.value(), reason]);
         }
         table
     }
 
+    /// The doubts that a person should look at. A doubt about several rows is said once.
     fn warnings_table(&self) -> Table {
-        let mut table = table(&["Row", "Prisoner", "To be looked at"]);
+        let mut groups = RowGroups::default();
         for planned in &self.plan.rows {
-            let number = planned.row.prisoner_number.as_ref().map_or("", PrisonerNumber::as_str);
             for warning in &planned.warnings {
-                table.add_row([&planned.row.number.to_string(), number, warning]);
+                groups.add(("", warning.as_str()), planned, "");
             }
+        }
+        let mut table = table(&["Row", "Prisoner", "To be looked at"]);
+        for ((_, warning), group) in groups.groups {
+            table.add_row([group.rows().as_str(), &group.prisoner(), warning]);
         }
         table
     }
+}
+
+/// Rows that have the same text, in the order of their first rows.
+#[derive(Default)]
+struct RowGroups<'a> {
+    groups: Vec<(RowsText<'a>, RowGroup<'a>)>,
+    places: HashMap<RowsText<'a>, usize>,
+}
+
+/// The column and the sentence that rows share.
+type RowsText<'a> = (&'a str, &'a str);
+
+impl<'a> RowGroups<'a> {
+    fn add(&mut self, text: RowsText<'a>, planned: &'a PlannedRow, value: &'a str) {
+        let number = planned.row.prisoner_number.as_ref().map_or("", PrisonerNumber::as_str);
+        let row = (planned.row.number, number, value);
+        let place = *self.places.entry(text).or_insert(self.groups.len());
+        match self.groups.get_mut(place) {
+            Some((_, group)) => group.0.push(row),
+            None => self.groups.push((text, RowGroup(vec![row]))),
+        }
+    }
+}
+
+/// The row numbers, prisoner numbers and values of the rows with one text.
+struct RowGroup<'a>(Vec<(u32, &'a str, &'a str)>);
+
+impl<'a> RowGroup<'a> {
+    fn rows(&self) -> String {
+        let list = list_rows(self.0.iter().map(|(row, ..)| *row));
+        if self.0.len() == 1 { list } else { format!("{} rows: {list}", self.0.len()) }
+    }
+
+    fn prisoner(&self) -> String {
+        match self.0.as_slice() {
+            [(_, number, _)] => (*number).to_owned(),
+            several => format!("{} cases", several.len()),
+        }
+    }
+
+    /// The value that all rows have.
+    fn value(&self) -> &'a str {
+        let (_, _, first) = self.0.first().copied().unwrap_or((0, "", ""));
+        if self.0.iter().all(|(_, _, value)| *value == first) { first } else { "…" }
+    }
+}
+
+/// Row numbers in ascending order, those in a row as a range: `2-4, 9`.
+fn list_rows(rows: impl Iterator<Item = u32>) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for row in rows {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == row => *last = row,
+            _ => ranges.push((row, row)),
+        }
+    }
+    let shown = ranges.iter().map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 /// An empty table in the style of all reports.
@@ -233,12 +342,44 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// The note on a sheet that holds cases or contacts and was not read.
-pub fn note_unread_sheet(name: &str, count: usize, what: &str) -> String {
-    format!("The sheet `{name}` has {} too and was not read: --sheet \"{name}\" reads it.", count_of(count, what))
+/// The note on a sheet that holds cases or contacts and was not read. The cases of a sheet of
+/// leavers are not to be read as current ones.
+pub fn note_unread_sheet(sheet: &UnreadSheet, what: &str) -> String {
+    let UnreadSheet { name, cases, is_over } = sheet;
+    let count = count_of(*cases, what);
+    if *is_over {
+        return format!(
+            "The sheet `{name}` has {count} that are over, as its name or its dates of leaving say, and was not read."
+        );
+    }
+    format!("The sheet `{name}` has {count} too and was not read: --sheet \"{name}\" reads it.")
 }
 
 /// `1 row`, `2 rows`.
 pub fn count_of(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn were(count: usize) -> &'static str {
+    if count == 1 { "was" } else { "were" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sheet_of_leavers_is_not_offered_as_current() {
+        let sheet = |is_over| UnreadSheet { name: "Old".to_owned(), cases: 45, is_over };
+        let note = note_unread_sheet(&sheet(true), "case");
+        assert!(note.contains("has 45 cases that are over") && !note.contains("--sheet"), "{note}");
+        assert!(note_unread_sheet(&sheet(false), "case").ends_with("--sheet \"Old\" reads it."));
+    }
+
+    #[test]
+    fn row_numbers_are_listed_as_ranges() {
+        let list = |rows: &[u32]| list_rows(rows.iter().copied());
+        assert_eq!(list(&[2]), "2");
+        assert_eq!(list(&[2, 3, 4, 9, 11, 12]), "2-4, 9, 11-12");
+    }
 }

@@ -4,25 +4,36 @@
 //! Exit status: 0 when every row was dealt with, refused ones included, since the report is the
 //! answer; 1 when the file could not be read or the import could not go on; 2 for wrong usage.
 
-use std::{io, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 use command::Service;
-use domain::{event::RecordedBy, identifier::PrisonCode, london, moment::Date, prison::Estate, text::Visible};
+use domain::{
+    event::RecordedBy, identifier::PrisonCode, london, moment::Date, officer::PomKind, prison::Estate, text::Visible,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use spreadsheets::{
-    layout::{self, Mapping},
-    plan::{HeldHistories, ImportTerms, plan},
-    reader,
+    heading::Field,
+    layout::{self, Layout, Mapping, reading},
+    plan::{HeldHistories, ImportPlan, ImportTerms, Verdict, plan},
+    reader::{self, Sheet},
+    refused::{RefusedRow, refused_csv},
     remarks::remarks,
-    row::{FIELDS, table},
+    row::{CaseTable, FIELDS, TableTerms, table},
+    staff::StaffDirectory,
+    value::{PomKindWords, pom_kind_word},
 };
 use uuid::Uuid;
 
 use super::{
     CORRELATION_NAMESPACE, prison_code,
-    record::{ImportRecorder, load},
+    record::{ImportRecorder, load, load_prison},
     report::ImportReport,
 };
 use crate::{shared_settings, stores::LogStore};
@@ -39,10 +50,17 @@ pub struct SpreadsheetSettings {
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
     /// The field that a column holds, where its heading does not tell: its heading or letter, and
-    /// one of prisonerNumber, tier, staffId, pomName, pomForename, pomKind, allocatedOn, note. May
-    /// be given several times
+    /// one of prisonerNumber, tier, staffId, pomName, pomForename, pomKind, allocatedOn, leftOn,
+    /// arrivedOn, note. May be given several times
     #[arg(long = "map", value_name = "COLUMN=FIELD", value_parser = mapping)]
     mappings: Vec<Mapping>,
+    /// The kind of POM that a word of the sheet means: the word, and PRISON or PROBATION, e.g.
+    /// "B4=PRISON". May be given several times
+    #[arg(long = "pom-kind", value_name = "WORD=KIND", value_parser = pom_kind_word)]
+    pom_kinds: Vec<(String, PomKind)>,
+    /// Write the refused rows to a CSV file, each with its reason, to be corrected and imported
+    #[arg(long, value_name = "FILE.csv")]
+    refused: Option<PathBuf>,
     /// Show what would be recorded, and record nothing
     #[arg(long)]
     dry_run: bool,
@@ -99,12 +117,25 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     let commands = settings.commands.command_settings()?;
     let now = commands.clock.now();
     // Before the stores are opened: a wrong file is told at once.
+    if let Some(path) = &settings.refused {
+        check_other_file(path, &settings.file)?;
+    }
+    let pom_kinds: PomKindWords = settings.pom_kinds.iter().cloned().collect();
     let file = reader::read(&settings.file)?;
-    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &settings.mappings, FIELDS)
+    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &settings.mappings, FIELDS, &pom_kinds)
         .with_context(|| format!("find the cases in {}", settings.file.display()))?;
     let sheet = &file.sheets[layout.sheet];
     layout::check_mappings(sheet, &layout, &settings.mappings)?;
-    let table = table(sheet, &layout, london::date(now));
+    let staff = if layout.columns.contains_key(&Field::StaffId) {
+        StaffDirectory::default()
+    } else {
+        find_staff(settings, &file.sheets, &layout, &pom_kinds).await?
+    };
+    let table = table(sheet, &layout, TableTerms { today: london::date(now), pom_kinds: &pom_kinds, staff: &staff });
+    ensure_staff_ids(settings, sheet, &layout, &table)?;
+    let mut reading = reading(sheet, &layout, FIELDS);
+    reading.notes.extend(staff.source().map(str::to_owned));
+    reading.notes.extend(table.notes());
 
     let terms = ImportTerms {
         prison: settings.prison.clone(),
@@ -114,8 +145,10 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
         now,
         recorded_by: RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() },
     };
+    // Before anything is recorded: a file that cannot be written is told at once.
+    let refused_file = settings.refused.as_deref().map(create_file).transpose()?;
     let numbers: Vec<_> =
-        table.rows.iter().filter_map(|row| row.case.as_ref().ok()).map(|case| case.prisoner_number.clone()).collect();
+        table.rows.iter().filter_map(|row| Some(row.case.as_ref().ok()?.prisoner_number().clone())).collect();
     let planned = |held: HeldHistories| plan(table.rows.clone(), held, &terms);
     let plan = if settings.dry_run {
         planned(match LogStore::open_existing(&settings.stores).await? {
@@ -146,19 +179,87 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     let report = ImportReport {
         prison: &settings.prison,
         table: &table,
+        reading: &reading,
         sheets_passed_over: &layout.passed_over,
         remarks: &remarks(&file.sheets, &layout),
         plan: &plan,
         dry_run: settings.dry_run,
     };
+    let mut summary = report.summary();
+    if let Some((path, mut refused_file)) = refused_file {
+        let refused = refused_rows(&plan);
+        let csv = refused_csv(sheet, &layout, &table, &refused);
+        refused_file.write_all(csv.as_bytes()).with_context(|| format!("write to {}", path.display()))?;
+        write!(summary, "\nThe refused rows are in {}, to be corrected and imported.", path.display())
+            .context("write the summary")?;
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     if settings.json {
         report.write_json(&mut out)?;
-        eprintln!("{}", Visible(&report.summary()));
+        eprintln!("{}\n{}", Visible(&report.describe_reading()), Visible(&summary));
     } else {
         report.write_tables(&mut out)?;
         drop(out);
-        println!("{}", Visible(&report.summary()));
+        println!("{}", Visible(&summary));
     }
     Ok(())
+}
+
+fn create_file(path: &Path) -> anyhow::Result<(&Path, File)> {
+    let file = File::create(path).with_context(|| format!("create {} for the refused rows", path.display()))?;
+    Ok((path, file))
+}
+
+/// Refuses to write the refused rows over the file that is imported.
+fn check_other_file(refused: &Path, file: &Path) -> anyhow::Result<()> {
+    let place = |path: &Path| path.canonicalize().ok();
+    ensure!(
+        place(refused).is_none() || place(refused) != place(file),
+        "--refused names {}, which is the file to import: name another file",
+        refused.display()
+    );
+    Ok(())
+}
+
+/// The staff ids by name, for a sheet without a column of them: from another sheet of the file, and
+/// from the prison's roster.
+async fn find_staff(
+    settings: &SpreadsheetSettings,
+    sheets: &[Sheet],
+    layout: &Layout,
+    pom_kinds: &PomKindWords,
+) -> anyhow::Result<StaffDirectory> {
+    let mut staff = StaffDirectory::of_sheets(sheets, layout.sheet, pom_kinds);
+    if let Some(store) = LogStore::open_existing(&settings.stores).await? {
+        let prison = store.close_after(async |store| load_prison(&store.log, &settings.prison).await).await?;
+        staff.add_roster(prison.roster());
+    }
+    Ok(staff)
+}
+
+/// Refuses a sheet without a column of staff ids in which no POM was found by name.
+fn ensure_staff_ids(
+    settings: &SpreadsheetSettings,
+    sheet: &Sheet,
+    layout: &Layout,
+    table: &CaseTable,
+) -> anyhow::Result<()> {
+    let has_ids = layout.columns.contains_key(&Field::StaffId);
+    let lacks_id = |code: &str| code == Field::StaffId.code();
+    let are_missing = table.rows.iter().any(|row| row.case.as_ref().is_err_and(|problem| lacks_id(&problem.code)));
+    if !has_ids && are_missing && !table.rows.iter().any(|row| row.allocated().is_some()) {
+        return Err(layout::no_staff_ids(sheet, layout, FIELDS))
+            .with_context(|| format!("find the POMs in {}", settings.file.display()));
+    }
+    Ok(())
+}
+
+fn refused_rows(plan: &ImportPlan) -> Vec<RefusedRow<'_>> {
+    plan.rows
+        .iter()
+        .filter_map(|planned| match &planned.verdict {
+            Verdict::Refused(problem) => Some(RefusedRow { number: planned.row.number, reason: &problem.reason }),
+            Verdict::Record(_) | Verdict::AlreadyRecorded => None,
+        })
+        .collect()
 }
