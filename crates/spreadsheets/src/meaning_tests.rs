@@ -311,7 +311,7 @@ fn the_reading_names_each_column_by_its_letter_and_says_what_was_not_read() {
         \x20 staff id           <- E  \"POM ID\"\n\
         \x20 POM kind           <- F  \"POM type\"\n\
         \x20 date of allocation <- G  \"Date allocated\"\n\
-         Not read: A \"#\", H \"Tier\" (column C was taken for the tier), \
+         Not read: A \"#\" (it counts the rows, and is no staff id), H \"Tier\" (column C was taken for the tier), \
          I \"Date allocated\" (column G was taken for the date of allocation), J \"COM\".\n"
     );
     let json = serde_json::to_value(&reading).expect("JSON");

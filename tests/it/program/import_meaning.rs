@@ -74,7 +74,7 @@ async fn a_report_begins_with_what_was_read_for_what() {
     for expected in [
         "  prisoner number    <- B  \"Prison number\"\n",
         "  staff id           <- E  \"Staff id\"\n",
-        "Not read: A \"No\", H \"Tier\" (column C was taken for the tier), I \"COM\".\n",
+        "Not read: A \"No\" (it counts the rows, and is no staff id), H \"Tier\" (column C was taken for the tier), I \"COM\".\n",
         "`PO` was read as a probation POM.",
     ] {
         assert!(ran.stdout.contains(expected), "{expected}\n{}", ran.stdout);
@@ -150,7 +150,8 @@ async fn a_sheet_without_staff_ids_takes_them_from_the_roster_by_name() {
     let file = desk.write("counted.csv", counted);
     let ran = desk.import(&file, &[]).await;
     assert_eq!(ran.status.code(), Some(1), "{}", ran.stdout);
-    for expected in ["no column was found for: staff id (staffId)", "the roster has none of these names"] {
+    let counter = "`No` counts the rows, and is no staff id.";
+    for expected in ["no column was found for: staff id (staffId)", counter, "the roster has none of these names"] {
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     }
     assert!(read_stored(&*desk.database.log().await).await.is_empty(), "no row counter is a POM");

@@ -84,7 +84,8 @@ pub fn header(sheet: &Sheet, search: ColumnSearch<'_>) -> Option<Header> {
         let worth = |field: &Field| if field_set.needed.contains(field) { 1_000 } else { 300 };
         let named: u32 = columns.iter().map(|(field, assigned)| worth(field) + assigned.weight).sum();
         // A row is no less the header for a column that turned out to count the rows.
-        let counted = if counters.is_empty() { 0 } else { worth(&Field::StaffId) + heading::CERTAIN };
+        let lacks_ids = !columns.contains_key(&Field::StaffId) && !counters.is_empty();
+        let counted = if lacks_ids { worth(&Field::StaffId) + heading::CERTAIN } else { 0 };
         let score = named + counted;
         if best.as_ref().is_none_or(|best| best.score < score) {
             let columns = columns.into_iter().map(|(field, assigned)| (field, assigned.column)).collect();
@@ -129,9 +130,27 @@ fn assign(sheet: &Sheet, row: usize, search: ColumnSearch<'_>) -> (BTreeMap<Fiel
             Some(ids) if !mapped.contains_key(&Field::StaffId) && is_counter(sheet, row, *ids, &assigned) => {
                 counters.insert(ids.column);
             }
-            _ => return (assigned, counters),
+            _ => {
+                counters.extend(unclaimed_counters(sheet, row, &headings, &assigned, search.field_set));
+                return (assigned, counters);
+            }
         }
     }
+}
+
+/// The columns that count the rows under a heading that might be one of staff ids, such as `No`.
+fn unclaimed_counters(
+    sheet: &Sheet,
+    row: usize,
+    headings: &[Vec<String>],
+    assigned: &BTreeMap<Field, AssignedColumn>,
+    field_set: FieldSet,
+) -> Vec<usize> {
+    let may_be_ids = |names: &[String]| names.iter().any(|name| weight(Field::StaffId, name, field_set) > 0);
+    let is_free = |column: usize| !assigned.values().any(|taken| taken.column == column);
+    (0..headings.len())
+        .filter(|&column| may_be_ids(&headings[column]) && is_free(column) && is_counter_column(sheet, row, column))
+        .collect()
 }
 
 /// The columns that each field might have, with the strength of the claim.

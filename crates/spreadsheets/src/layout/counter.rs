@@ -7,6 +7,10 @@ use std::collections::{HashMap, HashSet};
 /// hundreds of thousands.
 pub const LEAST_UNSURE_ID: i64 = 1_000;
 
+/// From this number on, an id in a column that is headed as staff ids is one, even if it is in no
+/// other row.
+const LEAST_SURE_ID: i64 = 100_000;
+
 /// Whether numbers, each with the POM's name in its row, count the rows: 1, 2, 3 …, or another
 /// number in each row although names repeat. A heading that can be trusted needs more of a proof.
 pub fn counts_rows(numbers: &[(i64, Option<String>)], is_trusted: bool) -> bool {
@@ -14,7 +18,8 @@ pub fn counts_rows(numbers: &[(i64, Option<String>)], is_trusted: bool) -> bool 
     if numbers.len() < rows_min {
         return false;
     }
-    is_running(numbers) || is_new_in_each_row(numbers, repeated_min)
+    let are_ids = is_trusted && numbers.iter().all(|(number, _)| *number >= LEAST_SURE_ID);
+    is_running(numbers) || !are_ids && is_new_in_each_row(numbers, repeated_min)
 }
 
 /// 0 or 1 first, and mostly one more in the next row. A sheet may have lost rows, and may count
@@ -68,6 +73,7 @@ mod tests {
         check((false, false), &[485_900, 485_901, 485_902, 485_900, 485_901, 485_902], "a b c a b c");
         check((false, false), &[485_901, 485_902, 485_903], "");
         check((true, false), &[485_926, 485_927, 485_928], "a a b");
+        check((true, false), &[485_926, 485_927, 485_928, 485_929], "a a a a");
         check((false, false), &[], "");
     }
 }

@@ -47,5 +47,5 @@ pub async fn run(import: &Import) -> anyhow::Result<()> {
 
 /// Reads a prison code in any case.
 fn prison_code(text: &str) -> Result<PrisonCode, InvalidValue> {
-    text.trim().to_uppercase().parse()
+    text.trim().to_ascii_uppercase().parse()
 }

@@ -28,7 +28,7 @@ use serde_json::json;
 use spreadsheets::{
     contacts::{ContactLine, FIELDS, PlannedContact, check_whole_list, contacts, plan},
     heading::Field,
-    layout::{self, UnreadSheet},
+    layout::{self, SheetReading, UnreadSheet, reading},
     reader,
     remarks::remarks,
     value::PomKindWords,
@@ -140,7 +140,8 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         })
         .await?
     };
-    report(settings, &lines, &layout.passed_over, &remarks(&file.sheets, &layout))
+    let reading = reading(sheet, &layout, FIELDS);
+    report(settings, &reading, &lines, &layout.passed_over, &remarks(&file.sheets, &layout))
 }
 
 /// Lists the contacts that are still in NOMIS, by prison that has joined OMiC.
@@ -248,6 +249,7 @@ async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> 
 
 fn report(
     settings: &NomisContactsSettings,
+    reading: &SheetReading,
     lines: &[ContactLine],
     sheets_passed_over: &[UnreadSheet],
     remarks: &[String],
@@ -282,9 +284,10 @@ fn report(
             out.write_all(b"\n").context("write the report")?;
         }
         out.flush().context("write the report")?;
-        eprintln!("{}", Visible(&summary));
+        eprintln!("{}\n{}", Visible(&reading.to_string()), Visible(&summary));
         return Ok(());
     }
+    writeln!(out, "{}", Visible(&reading.to_string())).context("write the report")?;
     let mut table = table(&["Row", "Prisoner", "Staff id", "Name", "Contact type", "Outcome", "Reason"]);
     for line in lines.iter().filter(|line| line.outcome != "already-recorded") {
         table.add_row([
