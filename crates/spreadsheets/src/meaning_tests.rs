@@ -320,6 +320,19 @@ fn the_reading_names_each_column_by_its_letter_and_says_what_was_not_read() {
 }
 
 #[test]
+fn a_column_of_unknown_words_for_kinds_of_pom_is_explained() {
+    let drawn = "Prison number|Tier|POM|Staff id|Type|Date allocated\n\
+                 A0001BC|C|Okafor, Grace|485926|Band 6|01/07/2019";
+    let sheets = [sheet("cases", drawn)];
+    let layout = find(&sheets, None, &[], FIELDS).expect("found");
+    let reading = reading(&sheets[0], &layout, FIELDS).to_string();
+    assert!(reading.contains("E \"Type\" (its words are no known kinds of POM"), "{reading}");
+    let rows = planned(table(&sheets[0], &layout));
+    let Verdict::Refused(problem) = &rows[0].verdict else { panic!("{rows:?}") };
+    assert!(problem.reason.contains("--pom-kind"), "{}", problem.reason);
+}
+
+#[test]
 fn a_word_for_a_kind_of_pom_is_what_the_user_says() {
     let drawn = "Prison number|Tier|POM|Staff id|Type|Date allocated\n\
                  A0001BC|C|Okafor, Grace|485926|Band 6|01/07/2019\nA0002BC|C|Lee, Sam|485927|PO|01/07/2019";

@@ -79,6 +79,7 @@ async fn a_report_begins_with_what_was_read_for_what() {
     ] {
         assert!(ran.stdout.contains(expected), "{expected}\n{}", ran.stdout);
     }
+    assert!(!ran.stdout.contains("Grace, Okafor"), "one name for a POM: {}", ran.stdout);
     let report = desk.report(&file, &[]).await;
     assert_eq!(report.len(), 2, "a line a row");
     assert_eq!(report[0]["reading"]["columns"][1]["field"], "prisonerNumber");

@@ -4,9 +4,11 @@
 //! weighed together: an id of an officer is a staff id, an id of a prisoner is the prisoner number,
 //! and `NOMIS ID` may be either, which only the cells below it can tell (see [`super::layout`]).
 
+mod words;
+
 use std::fmt;
 
-use domain::text::is_invisible;
+use words::{contains_phrase, words};
 
 /// A field that a column may hold, in a spreadsheet of allocations or a list of contacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,24 +114,12 @@ pub fn normal(heading: &str) -> String {
 /// The weight with which `heading` names `field`.
 #[must_use]
 pub fn weight(field: Field, heading: &str) -> u32 {
-    let heading = Heading::new(heading);
-    match field {
-        Field::PrisonerNumber => heading.prisoner_number(),
-        Field::Tier => heading.tier(),
-        Field::StaffId => heading.staff_id(),
-        Field::PomName => heading.pom_name(),
-        Field::PomForename => heading.pom_forename(),
-        Field::PomKind => heading.pom_kind(),
-        Field::AllocatedOn => heading.allocated_on(),
-        Field::LeftOn => heading.left_on(),
-        Field::ArrivedOn => heading.arrived_on(),
-        Field::Note => heading.note(),
-        Field::ContactType => heading.contact_type(),
-    }
+    Heading::new(heading).weight(field)
 }
 
 /// A heading with the traits that the weights of the fields look at.
-struct Heading {
+#[derive(Debug, Clone)]
+pub struct Heading {
     words: Vec<String>,
     /// The words, one space apart.
     text: String,
@@ -241,7 +231,33 @@ const OFFICER_WORDS: &[&str] =
 const KIND_WORDS: &[&str] = &["type", "grade", "kind", "role", "band", "rank"];
 
 impl Heading {
-    fn new(heading: &str) -> Self {
+    /// The weight with which the heading names `field`.
+    #[must_use]
+    pub fn weight(&self, field: Field) -> u32 {
+        match field {
+            Field::PrisonerNumber => self.prisoner_number(),
+            Field::Tier => self.tier(),
+            Field::StaffId => self.staff_id(),
+            Field::PomName => self.pom_name(),
+            Field::PomForename => self.pom_forename(),
+            Field::PomKind => self.pom_kind(),
+            Field::AllocatedOn => self.allocated_on(),
+            Field::LeftOn => self.left_on(),
+            Field::ArrivedOn => self.arrived_on(),
+            Field::Note => self.note(),
+            Field::ContactType => self.contact_type(),
+        }
+    }
+
+    /// The heading in the form in which headings are compared.
+    #[must_use]
+    pub fn normal(&self) -> &str {
+        &self.text
+    }
+
+    /// Reads a heading.
+    #[must_use]
+    pub fn new(heading: &str) -> Self {
         let words = words(heading);
         let text = words.join(" ");
         let has = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
@@ -443,49 +459,6 @@ impl Heading {
             _ => 0,
         }
     }
-}
-
-fn contains_phrase(text: &str, phrase: &str) -> bool {
-    format!(" {text} ").contains(&format!(" {phrase} "))
-}
-
-/// The words of a heading, with the spellings of "number" made one: `NOMS No.`, `NOMSNumber` and
-/// `noms  number` are the same.
-fn words(heading: &str) -> Vec<String> {
-    let mut spaced = String::with_capacity(heading.len() + 8);
-    let mut before = ' ';
-    let letters: Vec<char> = heading.chars().collect();
-    for (index, &letter) in letters.iter().enumerate() {
-        // `StaffId` and `NOMSNumber` are two words, `POMs` and `NOMIS` are one.
-        let lower_follows = |distance: usize| letters.get(index + distance).is_some_and(|next| next.is_lowercase());
-        let starts_word = before.is_lowercase() || before.is_uppercase() && lower_follows(1) && lower_follows(2);
-        match letter {
-            // Such as a soft hyphen, in the middle of a word.
-            _ if !letter.is_whitespace() && is_invisible(letter) => continue,
-            _ if letter.is_uppercase() && starts_word => {
-                spaced.push(' ');
-                spaced.extend(letter.to_lowercase());
-            }
-            _ if letter.is_alphanumeric() => spaced.extend(letter.to_lowercase()),
-            '\'' | '’' => {}
-            '#' => spaced.push_str(" no "),
-            '&' => spaced.push_str(" and "),
-            _ => spaced.push(' '),
-        }
-        before = letter;
-    }
-    spaced
-        .split_whitespace()
-        .map(|word| match word {
-            "number" | "num" | "nos" | "numbers" | "nr" => "no",
-            "identifier" => "id",
-            "reference" => "ref",
-            "dt" => "date",
-            "tier1" => "tier",
-            word => word,
-        })
-        .map(str::to_owned)
-        .collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{
     counter::{self, counts_rows},
 };
 use crate::{
-    heading::{self, Field},
+    heading::{self, Field, Heading},
     reader::{Cell, Row, Sheet},
     staff::spelling,
     value::{self, PomKindWords},
@@ -146,7 +146,8 @@ fn unclaimed_counters(
     assigned: &BTreeMap<Field, AssignedColumn>,
     field_set: FieldSet,
 ) -> Vec<usize> {
-    let may_be_ids = |names: &[String]| names.iter().any(|name| weight(Field::StaffId, name, field_set) > 0);
+    let may_be_ids =
+        |names: &[String]| names.iter().any(|name| weight(Field::StaffId, &Heading::new(name), field_set) > 0);
     let is_free = |column: usize| !assigned.values().any(|taken| taken.column == column);
     (0..headings.len())
         .filter(|&column| may_be_ids(&headings[column]) && is_free(column) && is_counter_column(sheet, row, column))
@@ -164,6 +165,7 @@ fn claims(
     let field_set = search.field_set;
     let mut claims = Vec::new();
     for (column, names) in headings.iter().enumerate() {
+        let names: Vec<Heading> = names.iter().map(|name| Heading::new(name)).collect();
         if mapped.values().any(|taken| taken.column == column) {
             continue;
         }
@@ -227,18 +229,15 @@ fn counted(cell: &Cell) -> Option<i64> {
     }
 }
 
-/// As [`heading::weight`]. In a list of contacts, which names no other person but the prisoner, a
+/// As [`Heading::weight`]. In a list of contacts, which names no other person but the prisoner, a
 /// bare `name` is the contact's.
-pub fn weight(field: Field, name: &str, field_set: FieldSet) -> u32 {
-    let contacts = field_set.fields().any(|field| field == Field::ContactType);
-    if contacts && field == Field::PomName {
-        return match heading::normal(name).as_str() {
-            "contact name" | "contacts name" => heading::CERTAIN,
-            "name" | "contact" => 50,
-            _ => heading::weight(field, name),
-        };
+pub fn weight(field: Field, name: &Heading, field_set: FieldSet) -> u32 {
+    match name.normal() {
+        _ if field != Field::PomName || !field_set.is_of_contacts() => name.weight(field),
+        "contact name" | "contacts name" => heading::CERTAIN,
+        "name" | "contact" => 50,
+        _ => name.weight(field),
     }
-    heading::weight(field, name)
 }
 
 /// The names of each column: its heading, and its heading after the one above it, which may span

@@ -42,6 +42,12 @@ pub struct FieldSet {
 }
 
 impl FieldSet {
+    /// Whether the fields are those of a list of contacts.
+    #[must_use]
+    pub fn is_of_contacts(self) -> bool {
+        self.fields().any(|field| field == Field::ContactType)
+    }
+
     /// All fields, in the order of the report.
     pub fn fields(self) -> impl Iterator<Item = Field> {
         self.needed.iter().chain(self.welcome).copied()

@@ -27,7 +27,7 @@ pub fn not_found(sheets: &[Sheet], nearest: Option<(&Sheet, &Header)>, search: C
             "no row was found that heads the columns {}. Columns seen: {}.{}",
             list_fields(field_set.needed),
             if seen.is_empty() { "none".to_owned() } else { seen },
-            example.map(|example| format!(" Say what they are with --map, e.g. {example}")).unwrap_or_default()
+            example.map(|example| format!(" Say what they are with {example}")).unwrap_or_default()
         );
     };
     let headings = headings(sheet, header.row);
@@ -79,7 +79,7 @@ fn missing(
         "no column was found for: {}. Columns seen: {}.{counted}{}",
         list_fields(fields),
         column_list(sheet, row),
-        example.map(|example| format!(" Say which they are with --map, e.g. {example}")).unwrap_or_default()
+        example.map(|example| format!(" Say which they are with {example}")).unwrap_or_default()
     )
 }
 
@@ -90,6 +90,9 @@ fn list_fields(fields: &[Field]) -> String {
 /// A `--map` that would do for this sheet: a column that is not taken, with cells that suit a
 /// missing field; else the first column that is not taken.
 fn example(sheet: &Sheet, row: usize, taken: &[usize], fields: &[Field], search: ColumnSearch<'_>) -> Option<String> {
+    if search.field_set.is_of_contacts() {
+        return Some("a heading such as `prisoner number`".to_owned());
+    }
     let free: Vec<usize> = (0..sheet.rows[row].cells.len())
         .filter(|column| !taken.contains(column) && *sheet.rows[row].cell(*column) != Cell::Empty)
         .collect();
@@ -107,7 +110,7 @@ fn example(sheet: &Sheet, row: usize, taken: &[usize], fields: &[Field], search:
     let is_plain =
         heading.len() <= 40 && !heading.contains(['"', '`', '$', '\\']) && heading == Excerpt(&heading).to_string();
     let named = if is_plain { heading } else { column_letters(column) };
-    Some(format!("--map \"{named}={}\"", field.name()))
+    Some(format!("--map, e.g. --map \"{named}={}\"", field.name()))
 }
 
 fn heading_of(sheet: &Sheet, row: usize, column: usize) -> String {

@@ -12,12 +12,15 @@ use super::{
     is_over,
 };
 use crate::{
-    heading::Field,
+    heading::{Field, Heading},
     reader::{Cell, Sheet, column_letters},
 };
 
 /// The weight from which on a heading says another column of a field that has one.
 const SECOND_WEIGHT_MIN: u32 = 60;
+
+/// The number of unread columns that a reading has; a sheet may have thousands.
+const UNREAD_MAX: usize = 100;
 
 /// The number of unread columns that a text lists.
 const UNREAD_SHOWN_MAX: usize = 30;
@@ -63,16 +66,19 @@ pub fn reading(sheet: &Sheet, layout: &Layout, field_set: FieldSet) -> SheetRead
         if layout.counters.contains(&column) {
             return Some("it counts the rows, and is no staff id".to_owned());
         }
-        let named = |field: &Field| {
-            names
-                .get(column)
-                .is_some_and(|names| names.iter().any(|name| weight(*field, name, field_set) >= SECOND_WEIGHT_MIN))
-        };
-        let field = field_set.fields().filter(|field| layout.columns.contains_key(field)).find(named)?;
-        Some(format!("column {} was taken for the {field}", column_letters(layout.columns[&field])))
+        let names: Vec<Heading> = names.get(column)?.iter().map(|name| Heading::new(name)).collect();
+        let named = |field: &Field| names.iter().any(|name| weight(*field, name, field_set) >= SECOND_WEIGHT_MIN);
+        let field = field_set.fields().find(named)?;
+        Some(match layout.columns.get(&field) {
+            Some(taken) => format!("column {} was taken for the {field}", column_letters(*taken)),
+            None if field == Field::PomKind => {
+                "its words are no known kinds of POM: say what they mean with --pom-kind \"WORD=PRISON\"".to_owned()
+            }
+            None => format!("its cells do not look like a {field}"),
+        })
     };
     let last = layout.columns.values().copied().max().unwrap_or(0);
-    let columns = (0..header.cells.len().max(last + 1))
+    let columns: Vec<_> = (0..header.cells.len().max(last + 1))
         .filter_map(|column| {
             let heading = match header.cell(column) {
                 Cell::Empty => String::new(),
@@ -87,6 +93,12 @@ pub fn reading(sheet: &Sheet, layout: &Layout, field_set: FieldSet) -> SheetRead
                 note: if field.is_some() { None } else { note_on(column) },
             })
         })
+        .scan(0, |unread, column: ColumnReading| {
+            *unread += usize::from(column.field.is_none());
+            Some((*unread, column))
+        })
+        .filter(|(unread, column)| column.field.is_some() || *unread <= UNREAD_MAX)
+        .map(|(_, column)| column)
         .collect();
     let mut notes = Vec::new();
     if is_over(&sheet.name) {

@@ -63,9 +63,13 @@ impl Poms {
             column: Some(what.name().to_owned()),
             value: Some(String::new()),
             reason: format!(
-                "{what}: staff id {} is not on the roster of {}, and no row says it; fill it in, or register the POM first",
+                "{what}: staff id {} is not on the roster of {}, and no row says it; fill it in{}, or register the POM first",
                 case.staff_id,
-                prison.code()
+                prison.code(),
+                match what {
+                    Field::PomKind => ", say with --pom-kind what the words of the sheet mean",
+                    _ => "",
+                }
             ),
         })
     }
