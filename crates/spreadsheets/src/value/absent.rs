@@ -35,6 +35,15 @@ const PLACEHOLDERS: &[&str] = &[
     "TOFOLLOW",
     "TRUE",
     "FALSE",
+    "NK",
+    "POM",
+    "OMU",
+    "PO",
+    "AGENCY",
+    "STAFF",
+    "OFFICER",
+    "DUTYPOM",
+    "SEENOTES",
     "X",
     "XX",
     "XXX",
@@ -45,7 +54,7 @@ const UNDECIDED_WORDS: &[&str] = &["TBC", "TBA", "TBD", "TBN", "UNKNOWN"];
 
 /// Words that make a vacancy of any name that they are in: `Vacant (Band 4)`.
 const VACANCY_WORDS: &[&str] =
-    &["UNALLOCATED", "UNALLOC", "UNASSIGNED", "VACANT", "VACANCY", "AWAITING", "DEALLOCATED"];
+    &["UNALLOCATED", "UNALLOC", "UNASSIGNED", "UNFILLED", "VACANT", "VACANCY", "AWAITING", "DEALLOCATED", "ALLOCATION"];
 
 /// Texts that are a vacancy where they are all that a cell says.
 const VACANCIES: &[&str] = &[
@@ -66,6 +75,9 @@ const VACANCIES: &[&str] = &[
     "WAITING",
     "WAITINGLIST",
 ];
+
+/// Beginnings that no name has, with the next word after `not`, `not yet` or `to be`.
+const BEGINNINGS: &[&[&str]] = &[&["NOT", "YET"], &["NOT"], &["TO", "BE"]];
 
 /// Surnames that a program might write in the place of a value.
 const SURNAMES: &[&str] = &["NULL", "NA", "NIL", "PENDING"];
@@ -97,6 +109,13 @@ pub fn absence_of_name(name: &str) -> Option<AbsentValue> {
     let has_word = |list: &[&str]| words(&upper).any(|word| list.contains(&word));
     if has_word(VACANCY_WORDS) || VACANCIES.contains(&squash(&upper).as_str()) {
         return Some(AbsentValue::Vacancy);
+    }
+    let all: Vec<&str> = words(&upper).collect();
+    if let Some(beginning) =
+        BEGINNINGS.iter().find(|beginning| all.starts_with(beginning) && all.len() > beginning.len())
+    {
+        let is_vacancy = ["ALLOCATED", "ASSIGNED", "FILLED"].contains(&all[beginning.len()]);
+        return Some(if is_vacancy { AbsentValue::Vacancy } else { AbsentValue::Placeholder });
     }
     let (surname, forenames) = upper.split_once(',').unwrap_or((&upper, ""));
     let mut forenames = forenames.split(',').filter(|part| !part.trim().is_empty()).peekable();
@@ -203,12 +222,24 @@ mod tests {
             "Okafor, NULL",
             "TRUE",
             "To be confirmed",
+            "Not known yet",
+            "to be decided in May",
+            "POM",
+            "N/K",
         ] {
             assert_eq!(absence_of_name(placeholder), Some(AbsentValue::Placeholder), "{placeholder}");
         }
-        for vacancy in
-            ["Unallocated", "VACANT", "Vacant, Vacant", "Vacant post (Band 4)", "none", "No POM", "not yet allocated"]
-        {
+        for vacancy in [
+            "Unallocated",
+            "VACANT",
+            "Vacant, Vacant",
+            "Vacant post (Band 4)",
+            "none",
+            "No POM",
+            "not yet allocated",
+            "To be allocated soon",
+            "pending allocation",
+        ] {
             assert_eq!(absence_of_name(vacancy), Some(AbsentValue::Vacancy), "{vacancy}");
         }
         for name in

@@ -184,7 +184,15 @@ fn visible_text(cell: &Cell) -> String {
 
 /// As [`visible_text`], of a cell that must not be empty.
 fn identifier_text(cell: &Cell) -> Result<String, ValueProblem> {
-    if *cell == Cell::Empty { Err(EMPTY.to_owned()) } else { Ok(visible_text(cell)) }
+    if *cell == Cell::Empty {
+        return Err(EMPTY.to_owned());
+    }
+    let text = visible_text(cell);
+    // The rest may read exactly as it should.
+    match text.chars().find(|letter| letter.is_control() && !letter.is_whitespace()) {
+        Some(control) => Err(format!("it has the control character U+{:04X}", u32::from(control))),
+        None => Ok(text),
+    }
 }
 
 fn without_blanks(text: &str) -> String {
@@ -217,6 +225,8 @@ mod tests {
         {
             check(marked, Some("A1234BC"));
         }
+        let control = prisoner_number(&Cell::text("A12\u{7}34BC"));
+        assert_eq!(control, Err("it has the control character U+0007".to_owned()));
         for two in ["A1234BC A1235BC", "A1234BC/A1235BC", "A1234BC\nA1235BC", "A1234BC?", "A1234BC*"] {
             check(two, None);
         }

@@ -74,7 +74,9 @@ pub fn person_name(text: &str) -> PersonName {
         // Nothing but titles and grades.
         [] => unclear(),
         [surname, forename] => clear(format!("{}, {}", surname.join(" "), forename.join(" "))),
-        [words] if bare.contains(',') || words.len() == 1 && !words[0].contains('.') => clear(words.join(" ")),
+        [words] if words.len() == 1 && (bare.contains(',') || !words[0].contains('.')) => clear(words.join(" ")),
+        // `Jane Smith, NPS` and `De Souza, Mrs`.
+        [_] if bare.contains(',') => unclear(),
         [words] => {
             let words = apart_initials(words);
             match surname_of(&words) {
@@ -218,7 +220,9 @@ fn surname_of(words: &[&str]) -> Option<std::ops::Range<usize>> {
     // `Smith J`, `van der Berg J R`; `J Smith`.
     let last_initials = words.iter().rev().take_while(|word| is_initials(word)).count();
     let first_initials = words.iter().take_while(|word| is_initials(word)).count();
-    if first_initials == len {
+    // `Smith JR` and `Amy NG`.
+    let is_initials_or_name = |word: &&str| is_shouted(word) && word.chars().count() == 2 && !is_particle(word);
+    if first_initials == len || words.iter().any(is_initials_or_name) {
         return None;
     }
     let is_one_surname = |from: usize, to: usize| to - from == 1 || from + particles(from) + 1 == to;
@@ -260,6 +264,8 @@ fn surname_of(words: &[&str]) -> Option<std::ops::Range<usize>> {
     // `MacLeod Iain`.
     match (is_clan_name(words[0]), is_clan_name(words[len - 1])) {
         (true, false) => (len == 2).then_some(0..1),
+        // `Smith-Jones Amy` or `Mary-Ann Smith`.
+        (false, false) if words[0].contains('-') && !words[len - 1].contains('-') => None,
         _ => Some(len - 1..len),
     }
 }
@@ -287,7 +293,7 @@ fn is_forename(word: &str) -> bool {
 
 /// A word that is a surname by its form: `MacLeod`, `McDonald`, `O'Neill`.
 fn is_clan_name(word: &str) -> bool {
-    ["Mac", "Mc", "O'", "O’"]
+    ["Mac", "Mc", "O'", "O’", "D'", "D’", "d'", "d’"]
         .into_iter()
         .any(|prefix| word.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(char::is_uppercase)))
 }
@@ -319,6 +325,8 @@ mod tests {
             ("Okafor,", "Okafor"),
             ("McDonald", "McDonald"),
             ("MacLeod Iain", "MacLeod, Iain"),
+            ("d'Arcy Jane", "d'Arcy, Jane"),
+            ("Jane Smith-Jones", "Smith-Jones, Jane"),
             ("Iain MacLeod", "MacLeod, Iain"),
             ("Mary-Ann O'Neill", "O'Neill, Mary-Ann"),
             ("O’NEILL Grace", "O’NEILL, Grace"),
@@ -400,6 +408,11 @@ mod tests {
             "Jane Smith (NPS",
             "De Souza",
             "DE SOUZA MARIA",
+            "Jane Smith, NPS",
+            "Smith JR",
+            "JR Smith",
+            "Amy NG",
+            "Smith-Jones Amy",
             "J R",
             "Team 4",
             "jane.smith@justice.gov.uk",

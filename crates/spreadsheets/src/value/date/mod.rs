@@ -190,7 +190,8 @@ fn date_of_text(text: &str) -> Option<WrittenDate> {
         for word in ["t", "at "] {
             scanner.rest = scanner.rest.strip_prefix(word).unwrap_or(scanner.rest).trim_start();
         }
-        Some(scanner.time()?)
+        let is_year_first = lower.bytes().take(4).all(|byte| byte.is_ascii_digit());
+        Some(scanner.time(is_year_first)?)
     };
     let is_its_day = |date: &NaiveDate| weekday.is_none_or(|weekday| date.weekday() == weekday);
     let in_london = |date: NaiveDate| match time {
@@ -307,13 +308,16 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn time(&mut self) -> Option<TimeOfDay> {
+    /// The rest as a time of day, after a date that may begin with the year.
+    fn time(&mut self, is_year_first: bool) -> Option<TimeOfDay> {
         let hour = small(self.digits())?;
         let (mut minute, mut second) = (0, 0);
-        let has_minutes = self.accept(":") || self.accept(".");
+        let has_minutes = self.accept(":");
+        let mut has_seconds = false;
         if has_minutes {
             minute = two_digits(self.digits())?;
-            if self.accept(":") || self.accept(".") {
+            has_seconds = self.accept(":");
+            if has_seconds {
                 second = two_digits(self.digits())?;
                 if self.accept(".") || self.accept(",") {
                     (!self.digits().is_empty()).then_some(())?;
@@ -327,6 +331,10 @@ impl<'a> Scanner<'a> {
             None => (has_minutes && hour <= 23).then_some(hour)?,
         };
         self.skip(char::is_whitespace);
+        // `10:30-11:30` is a time from and to.
+        if !has_seconds && !is_year_first && self.rest.starts_with(['+', '-']) {
+            return None;
+        }
         let offset = if self.rest.is_empty() { None } else { Some(self.offset()?) };
         let since_midnight = TimeDelta::seconds((hour * 3600 + minute * 60 + second).into());
         (minute <= 59 && second <= 59 && self.rest.is_empty()).then_some(TimeOfDay { since_midnight, offset })
