@@ -171,6 +171,26 @@ async fn a_sheet_without_staff_ids_takes_them_from_the_roster_by_name() {
 }
 
 #[tokio::test]
+async fn people_who_have_left_are_refused_in_one_line() {
+    let desk = Desk::new().await;
+    let row = |number: u32, left: &str| format!("A{number:04}BC,C,\"Okafor, Grace\",485926,PO,01/07/2019,{left}\n");
+    let headings = "NOMS no,Tier,POM,Staff id,Type,Date allocated,Left on\n";
+    let here = row(1, "");
+    let file = desk.write("cases.csv", &format!("{headings}{here}{}", row(2, "03/03/2024")));
+    let ran = desk.import(&file, &["--dry-run"]).await;
+    assert!(ran.stdout.contains("has left on 3 March 2024; only current cases are recorded"), "{}", ran.stdout);
+    let more = [row(2, "03/03/2024"), row(3, "04/03/2024"), row(4, "Yes")].concat();
+    let file = desk.write("cases.csv", &format!("{headings}{here}{more}"));
+    let ran = desk.import(&file, &["--dry-run"]).await;
+    assert_eq!(ran.stdout.matches("only current cases are recorded").count(), 1, "{}", ran.stdout);
+    assert!(ran.stdout.contains("3 rows: 3-5"), "{}", ran.stdout);
+    let report = desk.report(&file, &[]).await;
+    let outcomes: Vec<_> = report.iter().map(|line| json!([line["outcome"], line["code"]])).collect();
+    let left = json!(["refused", "has-left"]);
+    assert_eq!(outcomes, [json!(["recorded", null]), left.clone(), left.clone(), left]);
+}
+
+#[tokio::test]
 async fn the_command_line_says_which_kind_of_pom_a_word_means() {
     let desk = Desk::new().await;
     let file = desk.write(

@@ -101,7 +101,7 @@ pub fn reading(sheet: &Sheet, layout: &Layout, field_set: FieldSet) -> SheetRead
         .map(|(_, column)| column)
         .collect();
     let mut notes = Vec::new();
-    if is_over(&sheet.name) {
+    if is_over(&sheet.name) && !layout.columns.contains_key(&Field::LeftOn) {
         notes.push(format!(
             "The name of the sheet `{}` says that its cases are over; they are read as current ones.",
             Excerpt(&sheet.name)

@@ -26,6 +26,9 @@ use spreadsheets::{
     row::{self, RowCase},
 };
 
+/// The reason of several people who have left, on several days.
+const ALL_LEFT: &str = "has left; only current cases are recorded";
+
 /// One row of data in the report. Every member is always there.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -245,12 +248,24 @@ impl ImportReport<'_> {
         for planned in &self.plan.rows {
             if let Verdict::Refused(problem) = &planned.verdict {
                 let column = problem.column.as_deref().unwrap_or_default();
-                groups.add((column, problem.reason.as_str()), planned, problem.value.as_deref().unwrap_or_default());
+                let value = problem.value.as_deref().unwrap_or_default();
+                // The dates on which they left differ, and are in the column of values.
+                let (reason, own) = match problem.code.as_str() {
+                    "has-left" => (ALL_LEFT, problem.reason.as_str()),
+                    _ => (problem.reason.as_str(), problem.reason.as_str()),
+                };
+                groups.add((column, reason), RowInGroup::new(planned, value, own));
             }
         }
         let mut table = table(&["Row", "Prisoner", "Column", "Value", "Refused because"]);
         for ((column, reason), group) in groups.groups {
-            table.add_row([&group.rows(), &group.prisoner(), column, group.value(), reason]);
+            table.add_row([
+                &group.rows(),
+                &group.prisoner(),
+                column,
+                group.value(),
+                group.own_reason().unwrap_or(reason),
+            ]);
         }
         table
     }
@@ -260,7 +275,7 @@ impl ImportReport<'_> {
         let mut groups = RowGroups::default();
         for planned in &self.plan.rows {
             for warning in &planned.warnings {
-                groups.add(("", warning.as_str()), planned, "");
+                groups.add(("", warning.as_str()), RowInGroup::new(planned, "", warning));
             }
         }
         let mut table = table(&["Row", "Prisoner", "To be looked at"]);
@@ -282,9 +297,7 @@ struct RowGroups<'a> {
 type RowsText<'a> = (&'a str, &'a str);
 
 impl<'a> RowGroups<'a> {
-    fn add(&mut self, text: RowsText<'a>, planned: &'a PlannedRow, value: &'a str) {
-        let number = planned.row.prisoner_number.as_ref().map_or("", PrisonerNumber::as_str);
-        let row = (planned.row.number, number, value);
+    fn add(&mut self, text: RowsText<'a>, row: RowInGroup<'a>) {
         let place = *self.places.entry(text).or_insert(self.groups.len());
         match self.groups.get_mut(place) {
             Some((_, group)) => group.0.push(row),
@@ -293,26 +306,49 @@ impl<'a> RowGroups<'a> {
     }
 }
 
-/// The row numbers, prisoner numbers and values of the rows with one text.
-struct RowGroup<'a>(Vec<(u32, &'a str, &'a str)>);
+/// The rows with one text.
+struct RowGroup<'a>(Vec<RowInGroup<'a>>);
+
+/// A row of a group, with the text that it has on its own.
+struct RowInGroup<'a> {
+    row: u32,
+    prisoner_number: &'a str,
+    value: &'a str,
+    reason: &'a str,
+}
+
+impl<'a> RowInGroup<'a> {
+    fn new(planned: &'a PlannedRow, value: &'a str, reason: &'a str) -> Self {
+        let prisoner_number = planned.row.prisoner_number.as_ref().map_or("", PrisonerNumber::as_str);
+        Self { row: planned.row.number, prisoner_number, value, reason }
+    }
+}
 
 impl<'a> RowGroup<'a> {
     fn rows(&self) -> String {
-        let list = list_rows(self.0.iter().map(|(row, ..)| *row));
+        let list = list_rows(self.0.iter().map(|row| row.row));
         if self.0.len() == 1 { list } else { format!("{} rows: {list}", self.0.len()) }
     }
 
     fn prisoner(&self) -> String {
         match self.0.as_slice() {
-            [(_, number, _)] => (*number).to_owned(),
+            [row] => row.prisoner_number.to_owned(),
             several => format!("{} cases", several.len()),
         }
     }
 
     /// The value that all rows have.
     fn value(&self) -> &'a str {
-        let (_, _, first) = self.0.first().copied().unwrap_or((0, "", ""));
-        if self.0.iter().all(|(_, _, value)| *value == first) { first } else { "…" }
+        let first = self.0.first().map_or("", |row| row.value);
+        if self.0.iter().all(|row| row.value == first) { first } else { "…" }
+    }
+
+    /// The text of a row that is alone.
+    fn own_reason(&self) -> Option<&'a str> {
+        match self.0.as_slice() {
+            [row] => Some(row.reason),
+            _ => None,
+        }
     }
 }
 
