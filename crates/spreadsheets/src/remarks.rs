@@ -40,7 +40,7 @@ pub fn remarks(sheets: &[Sheet], layout: &Layout) -> Vec<String> {
     let coloured = below(&sheet.marks.coloured_rows);
     if !coloured.is_empty() {
         let (rows, are) = rows_in_words(&coloured, "is", "are");
-        remarks.push(format!("{rows} {are} coloured. Colours are not read: what they mean has to be in a column."));
+        remarks.push(format!("{rows} {are} coloured. Colours are not read: their meaning has to be in a column."));
     }
     for other in sheets {
         if let Some(reason) = &other.marks.unread {
@@ -125,7 +125,7 @@ mod tests {
                 "Column B (tier) is hidden in the sheet, and was read.",
                 "Row 3 is hidden in the sheet, and was read like the others.",
                 "Row 4 has cells that are merged with a row above, and took their values from there.",
-                "2 rows (3 to 4) are coloured. Colours are not read: what they mean has to be in a column.",
+                "2 rows (3 to 4) are coloured. Colours are not read: their meaning has to be in a column.",
             ],
         );
     }
