@@ -171,7 +171,7 @@ CREATE TABLE allocation (
     effective_at timestamptz NOT NULL,
     month date NOT NULL,
     recorded_at timestamptz NOT NULL,
-    recorded_by text NOT NULL,
+    recorded_by text,
     prison text NOT NULL,
     staff_id bigint NOT NULL,
     pom_kind text NOT NULL,
@@ -195,7 +195,7 @@ COMMENT ON COLUMN allocation.kind IS 'ALLOCATION or REALLOCATION.';
 COMMENT ON COLUMN allocation.effective_at IS 'When it holds from.';
 COMMENT ON COLUMN allocation.month IS 'First day of its London month.';
 COMMENT ON COLUMN allocation.recorded_at IS 'When the ledger learnt of it.';
-COMMENT ON COLUMN allocation.recorded_by IS 'Username of who recorded it.';
+COMMENT ON COLUMN allocation.recorded_by IS 'Username of the recorder; null where the request named no user.';
 COMMENT ON COLUMN allocation.prison IS 'Where.';
 COMMENT ON COLUMN allocation.staff_id IS 'The primary POM.';
 COMMENT ON COLUMN allocation.pom_kind IS 'PRISON or PROBATION.';

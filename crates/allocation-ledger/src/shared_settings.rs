@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
-use domain::{identifier::Username, prisoner::RecommendationPolicy};
+use domain::{event::RecordedBy, identifier::Username, prisoner::RecommendationPolicy};
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
-use nix::unistd::{Uid, User};
+use nix::unistd::Uid;
 
 /// Where the ledger is kept.
 #[derive(Debug, Clone, Default, Args)]
@@ -105,29 +105,31 @@ impl CommandSettings {
     }
 
     /// The settings in the form that the command side takes.
-    ///
-    /// # Errors
-    /// The user who runs the program cannot be looked up.
-    pub fn command_settings(&self) -> anyhow::Result<command::ServiceSettings> {
-        Ok(command::ServiceSettings {
+    #[must_use]
+    pub fn command_settings(&self) -> command::ServiceSettings {
+        command::ServiceSettings {
             clock: command::Clock::system(),
             recommendation_policy: match self.recommendation_policy {
                 RecommendationSetting::Tier => RecommendationPolicy::Tier,
                 RecommendationSetting::Rosh => RecommendationPolicy::Rosh,
             },
-            local_user: local_user()?,
-        })
+        }
     }
 }
 
-/// The user who runs the program, as a username of the ledger: the default for who records.
-///
-/// # Errors
-/// The user cannot be looked up.
-pub fn local_user() -> anyhow::Result<Username> {
-    let uid = Uid::current();
-    let name = User::from_uid(uid)
-        .with_context(|| format!("look up the user {uid}"))?
-        .map_or_else(|| format!("UID_{uid}"), |user| user.name);
-    Username::nearest(&name).with_context(|| format!("make a username of `{name}`"))
+/// The recorder of the events that a tool records.
+#[derive(Debug, Clone, Args)]
+pub struct RecorderSettings {
+    /// The username that events are recorded under, in any case, e.g. AB12345_GEN or an e-mail
+    /// address. Default: the events say that no user was named
+    #[arg(long, value_name = "USERNAME", value_parser = Username::read)]
+    recorded_by: Option<Username>,
+}
+
+impl RecorderSettings {
+    /// The recorder, with the client that the events name.
+    #[must_use]
+    pub fn recorded_by(&self, client: &str) -> RecordedBy {
+        RecordedBy { username: self.recorded_by.clone(), client: client.to_owned() }
+    }
 }

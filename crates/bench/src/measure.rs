@@ -109,7 +109,7 @@ pub(crate) fn tier() -> TierAssigned {
 }
 
 fn recorded_by() -> RecordedBy {
-    RecordedBy { username: "BENCH".parse().expect("by its format"), client: "allocation-ledger bench".to_owned() }
+    RecordedBy { username: Some("BENCH".parse().expect("by its format")), client: "allocation-ledger bench".to_owned() }
 }
 
 pub(crate) fn new_event(stream: &Stream, index: usize, command_id: CommandId) -> NewEvent {
@@ -146,7 +146,7 @@ pub(crate) async fn commands(
     table: &mut ResultTable,
 ) -> anyhow::Result<()> {
     let (log, _) = fresh_log(server, "commands").await?;
-    let service = Service::new(log, commands.command_settings()?);
+    let service = Service::new(log, commands.command_settings());
     let rate = rate(64, duration, |index| {
         let service = service.clone();
         async move {
@@ -159,6 +159,7 @@ pub(crate) async fn commands(
                     recorded_by: recorded_by(),
                     correlation_id: command_id.0,
                     causation_id: None,
+                    provenance: None,
                     effective_at: None,
                     if_match: None,
                 })

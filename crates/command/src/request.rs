@@ -8,7 +8,7 @@ use domain::{
     event::RecordedBy,
     identifier::{CommandId, EventId},
 };
-use event_log::{LogError, StoredEvent};
+use event_log::{LogError, Provenance, StoredEvent};
 use uuid::Uuid;
 
 /// A command with its envelope.
@@ -27,6 +27,8 @@ pub struct Request {
     pub correlation_id: Uuid,
     /// For a policy's command: the event that caused it.
     pub causation_id: Option<EventId>,
+    /// For a command that a tool has read from a file: the place in the file.
+    pub provenance: Option<Box<Provenance>>,
     /// When the events are to take effect; `None`: when they are decided.
     pub effective_at: Option<DateTime<Utc>>,
     /// The revision that the stream must be at, if the caller insists on one.

@@ -19,8 +19,7 @@ use std::{sync::Arc, time::Instant};
 use chrono::{DateTime, Utc};
 use domain::{
     Command, Entry, Event, Refusal, Rule, Stream,
-    event::RecordedBy,
-    identifier::{EventId, PrisonCode, PrisonerNumber, StaffId, Username},
+    identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
     moment::normalise,
     prison::{self, PrisonEvent},
     prisoner::{self, PrisonerEvent, RecommendationPolicy},
@@ -70,8 +69,6 @@ pub struct ServiceSettings {
     pub clock: Clock,
     /// How to work out the recommended kind of POM.
     pub recommendation_policy: RecommendationPolicy,
-    /// The local user: the recorder of requests that name no person.
-    pub local_user: Username,
 }
 
 /// The command side of one process; clones share everything.
@@ -326,7 +323,8 @@ impl Service {
             request.request_digest.as_str().to_owned(),
             request.correlation_id,
             request.causation_id,
-        );
+        )
+        .with_provenance(request.provenance.clone());
         let events: Vec<Event> = decision.events.into_iter().map(Into::into).collect();
         let encoded: Vec<NewEvent> = events
             .iter()
@@ -464,11 +462,6 @@ impl Service {
     /// between them.
     pub(crate) async fn take_merge_turn(&self, survivor: &PrisonerNumber) -> Result<MutexGuard<'_, ()>, CommandError> {
         take_turn(&self.inner.merge_turn, &Stream::Prisoner(survivor.clone())).await
-    }
-
-    /// The recorder of a request: `username`, or the local user if the request names no person.
-    pub(crate) fn recorded_by(&self, username: Option<Username>, client: String) -> RecordedBy {
-        RecordedBy { username: username.unwrap_or_else(|| self.inner.settings.local_user.clone()), client }
     }
 }
 

@@ -255,8 +255,8 @@ pub(crate) use event_types;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedBy {
-    /// The person or service account.
-    pub username: Username,
+    /// The person or service account; `None` where the request named no user.
+    pub username: Option<Username>,
     /// The client that sent the command, e.g. `manage-poms` or `allocation-ledger import`.
     pub client: String,
 }

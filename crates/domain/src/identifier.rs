@@ -24,7 +24,7 @@ pub struct InvalidValue {
 
 /// A text identifier: a newtype over `String` that can only be made by parsing.
 macro_rules! text_identifier {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $format:literal, $valid:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $format:expr, $valid:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -114,29 +114,33 @@ text_identifier!(
 );
 
 text_identifier!(
-    /// The NOMIS or service username of a recorder.
+    /// The username of a recorder as HMPPS sign-on has it, in upper case: that of a NOMIS account,
+    /// of a service, or an e-mail address.
     Username,
     "username",
-    "1 to 30 characters of A-Z, 0-9 and _",
+    Username::FORMAT,
     |text| {
-        (1..=USERNAME_LEN_MAX).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        let is_allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"_.-@'".contains(&b);
+        (1..=USERNAME_LEN_MAX).contains(&text.len()) && text.bytes().all(is_allowed)
     }
 );
 
-/// Longest username, as NOMIS has them.
-const USERNAME_LEN_MAX: usize = 30;
+/// Longest username: an e-mail address has no more characters.
+const USERNAME_LEN_MAX: usize = 254;
 
 impl Username {
-    /// The username nearest to a name from elsewhere: its first 30 characters in capitals, with `_`
-    /// for those that no username has. `None` if the name is empty.
-    #[must_use]
-    pub fn nearest(name: &str) -> Option<Self> {
-        let letters = name.chars().take(USERNAME_LEN_MAX).map(|c| match c.to_ascii_uppercase() {
-            c if c.is_ascii_uppercase() || c.is_ascii_digit() => c,
-            _ => '_',
-        });
-        letters.collect::<String>().parse().ok()
+    /// The format, in words.
+    pub const FORMAT: &str = "1 to 254 characters of A-Z, 0-9, _, ., -, @ and '";
+
+    /// Reads a username as people and programs write it: with space around it, and in any case.
+    ///
+    /// # Errors
+    /// [`InvalidValue`] where a character is none of a username. No character is replaced.
+    pub fn read(text: &str) -> Result<Self, InvalidValue> {
+        text.trim()
+            .to_ascii_uppercase()
+            .parse()
+            .map_err(|invalid: InvalidValue| InvalidValue { value: text.to_owned(), ..invalid })
     }
 }
 
@@ -336,6 +340,26 @@ mod tests {
                 assert_eq!(CommandId::from_key(own.0), None, "{own}");
             }
         }
+    }
+
+    #[test]
+    fn a_username_is_folded_to_upper_case_and_no_character_is_replaced() {
+        let read = |text: &str| Username::read(text).map(String::from).ok();
+        let longest = "A".repeat(254);
+        for (given, folded) in [
+            ("AB12345_GEN", "AB12345_GEN"),
+            (" pk000223 ", "PK000223"),
+            ("mary.o'neil-smith@justice.gov.uk", "MARY.O'NEIL-SMITH@JUSTICE.GOV.UK"),
+            (longest.to_lowercase().as_str(), longest.as_str()),
+        ] {
+            assert_eq!(read(given).as_deref(), Some(folded), "{given}");
+        }
+        let too_long = "a".repeat(255);
+        for refused in ["", " ", "Frank Smith", "frank\u{301}", "straße", "a+b@c", "a\u{0}b", "a\nb", "ＡＢ", &too_long]
+        {
+            assert_eq!(read(refused), None, "{refused:?}");
+        }
+        assert_eq!("mary".parse::<Username>().ok(), None, "the log holds one spelling");
     }
 
     #[test]

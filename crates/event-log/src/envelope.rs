@@ -36,6 +36,27 @@ pub struct Metadata {
     /// The event on which a policy acted, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<EventId>,
+    /// The place in a file that an imported event was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Box<Provenance>>,
+}
+
+/// The place in a file that an imported event was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Provenance {
+    /// The file's name, without its folders.
+    pub file: String,
+    /// Lower-case hexadecimal SHA-256 of the file.
+    pub sha256: String,
+    /// The name of the sheet.
+    pub sheet: String,
+    /// The row, as a spreadsheet program numbers it. Absent where several rows led to the event, as
+    /// to the registration of a POM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<u32>,
+    /// The run of the import.
+    pub run: Uuid,
 }
 
 impl Metadata {
@@ -57,7 +78,14 @@ impl Metadata {
             request_digest,
             correlation_id,
             causation_id,
+            provenance: None,
         }
+    }
+
+    /// The same metadata with a place in a file.
+    #[must_use]
+    pub fn with_provenance(self, provenance: Option<Box<Provenance>>) -> Self {
+        Self { provenance, ..self }
     }
 }
 

@@ -54,7 +54,7 @@ mod stream_order;
 
 pub use bookmark::Bookmark;
 pub use diagnostics::{EXPORTED, error_chain};
-pub use envelope::{Metadata, StoredEvent, decode, encode};
+pub use envelope::{Metadata, Provenance, StoredEvent, decode, encode};
 pub use follow::{FOLLOW_POLL_INTERVAL, LogPage, PageNext, Pages, WakeUp, follow};
 pub use known_at::{KnownAt, KnownAtError};
 pub use lag::{Lag, has_more_than};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::Event;
-use event_log::StoredEvent;
+use event_log::{Provenance, StoredEvent};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -40,6 +40,9 @@ pub struct EventDocument {
     /// The event that a policy acted on, where one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<Uuid>,
+    /// The place in a file that an imported event was read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<ProvenanceDocument>,
     /// What happened; its members depend on the type.
     #[serde(serialize_with = "serialize_data")]
     #[schema(value_type = Object)]
@@ -51,10 +54,37 @@ pub struct EventDocument {
 #[serde(rename_all = "camelCase")]
 #[schema(as = RecordedBy)]
 pub struct RecorderDocument {
-    /// The person or service account.
-    pub username: String,
+    /// The person or service account, in upper case; null where the request named no user.
+    #[schema(required)]
+    pub username: Option<String>,
     /// The client that sent the command.
     pub client: String,
+}
+
+/// The place in a file that an imported event was read from.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Provenance)]
+pub struct ProvenanceDocument {
+    /// The file's name, without its folders.
+    #[schema(example = "LEI-allocations.xlsx")]
+    pub file: String,
+    /// Lower-case hexadecimal SHA-256 of the file.
+    pub sha256: String,
+    /// The name of the sheet.
+    pub sheet: String,
+    /// The row, as a spreadsheet program numbers it; absent where several rows led to the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<u32>,
+    /// The run of the import.
+    pub run: Uuid,
+}
+
+impl From<&Provenance> for ProvenanceDocument {
+    fn from(provenance: &Provenance) -> Self {
+        let Provenance { file, sha256, sheet, row, run } = provenance;
+        Self { file: file.clone(), sha256: sha256.clone(), sheet: sheet.clone(), row: *row, run: *run }
+    }
 }
 
 fn serialize_data<S: Serializer>(event: &Event, serializer: S) -> Result<S::Ok, S::Error> {
@@ -74,12 +104,13 @@ impl From<&StoredEvent> for EventDocument {
             effective_at: entry.effective_at,
             recorded_at: entry.recorded_at,
             recorded_by: RecorderDocument {
-                username: entry.recorded_by.username.to_string(),
+                username: entry.recorded_by.username.as_ref().map(ToString::to_string),
                 client: entry.recorded_by.client.clone(),
             },
             command_id: entry.command_id.0,
             correlation_id: metadata.correlation_id,
             causation_id: metadata.causation_id.map(|id| id.0),
+            provenance: metadata.provenance.as_deref().map(ProvenanceDocument::from),
             data: entry.event.clone(),
         }
     }

@@ -68,8 +68,8 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandHeaders {
         let headers = &parts.headers;
         let correlation_id = parse(headers, &CORRELATION_ID, "a UUID", |text| text.parse().ok())?
             .or_else(|| parts.extensions.get().map(|&CorrelationId(id)| id));
-        let recorded_by =
-            parse(headers, &RECORDED_BY, "a username: 1 to 30 characters of A-Z, 0-9 and _", |text| text.parse().ok())?;
+        let username = format!("a username: {}", Username::FORMAT);
+        let recorded_by = parse(headers, &RECORDED_BY, &username, |text| Username::read(text).ok())?;
         Ok(Self {
             command_id: command_id(headers)?,
             if_match: parse(headers, &header::IF_MATCH, "a revision in quotes, e.g. \"6\"", revision)?,

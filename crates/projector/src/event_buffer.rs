@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Entry, Event, Stream,
     event::RecordedBy,
-    identifier::{CommandId, EventId},
+    identifier::{CommandId, EventId, Username},
 };
 use event_log::{
     LogError, RecordedEvent,
@@ -88,7 +88,8 @@ impl BufferPartition {
         writer.instant(recorded.recorded_at);
         writer.number(u64::from(metadata.schema_version));
         writer.instant(metadata.effective_at);
-        writer.text(metadata.recorded_by.username.as_str());
+        // No username is empty.
+        writer.text(metadata.recorded_by.username.as_ref().map_or("", Username::as_str));
         writer.text(&metadata.recorded_by.client);
         writer.bytes(metadata.command_id.0.as_bytes());
         writer.bytes(&recorded.data);
@@ -169,7 +170,8 @@ impl EventReader {
         let recorded_at = self.instant();
         let schema_version = u16::try_from(self.number()).expect(WRITTEN);
         let effective_at = self.instant();
-        let username = self.text().try_into().expect(WRITTEN);
+        let username = self.text();
+        let username = (!username.is_empty()).then(|| username.try_into().expect(WRITTEN));
         let recorded_by = RecordedBy { username, client: self.text() };
         let command_id = CommandId(self.uuid());
         let recorded = RecordedEvent {
@@ -223,7 +225,8 @@ mod tests {
 
     fn recorded(number: usize, revision: u64, position: u64) -> RecordedEvent {
         let at: DateTime<Utc> = "2026-03-01T09:00:00.123456789Z".parse().expect("an instant");
-        let by = RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "tests".into() };
+        let username = (!position.is_multiple_of(2)).then(|| "HOMD_LEI".parse().expect("a username"));
+        let by = RecordedBy { username, client: "tests".into() };
         let command_id = CommandId(Uuid::from_u128(u128::from(position)));
         let metadata = Metadata::new(at, by, command_id, "digest".into(), Uuid::nil(), None);
         let event = Event::Prisoner(PrisonerEvent::CommunityManagerAssigned(CommunityManager {

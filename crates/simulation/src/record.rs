@@ -108,7 +108,7 @@ impl CommandMetadata {
 
 /// The recorder of a command. The username must be valid.
 pub(crate) fn recorded_by(username: &str, client: &str) -> RecordedBy {
-    RecordedBy { username: username.parse().expect("a username by its format"), client: client.to_owned() }
+    RecordedBy { username: Some(username.parse().expect("a username by its format")), client: client.to_owned() }
 }
 
 /// The end of the log: its time, its position and the events that are not handed over yet.

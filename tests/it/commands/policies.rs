@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration, Utc};
 use domain::{
     Event, Stream,
-    identifier::CommandId,
+    identifier::{CommandId, Username},
     officer::PomStatus,
     prison::{PomStatusChanged, PrisonEvent},
     prisoner::{DeallocationTrigger, PrisonerEvent},
@@ -92,7 +92,7 @@ async fn a_pom_who_becomes_inactive_loses_all_cases() {
     for end in ends {
         assert_eq!(json!(end.metadata.causation_id), cause["eventId"]);
         assert_eq!(json!(end.metadata.effective_at), cause["effectiveAt"]);
-        assert_eq!(end.entry.recorded_by.username.as_str(), "LEDGER_POLICY");
+        assert_eq!(end.entry.recorded_by.username.as_ref().map(Username::as_str), Some("LEDGER_POLICY"));
         assert_eq!(end.entry.recorded_by.client, "policy");
     }
     let state = ledger.state("B0001BB").await;
@@ -343,7 +343,11 @@ async fn a_merge_interrupted_between_its_steps_is_completed() {
     ledger.wait_for_policies().await;
     assert_eq!(ledger.types("A0002AA").await, ["TierAssigned", "PrisonerNumberRetired"]);
     assert_eq!(events.len(), 2);
-    assert!(events.iter().all(|event| event.entry.recorded_by.username.as_str() == "LEDGER_POLICY"));
+    assert!(
+        events
+            .iter()
+            .all(|event| event.entry.recorded_by.username.as_ref().map(Username::as_str) == Some("LEDGER_POLICY"))
+    );
     let settled = ledger.wait_for_policies().await;
     let merge = |removed: &str| json!({ "removedNumber": removed });
     let again = ledger.client().post("/prisoners/A0003AA/merges", &merge("A0001AA")).await;

@@ -312,7 +312,6 @@ async fn record_the_demonstration(database: &TestDatabase) {
         let settings = command::ServiceSettings {
             clock: Clock::new(move || now),
             recommendation_policy: domain::prisoner::RecommendationPolicy::default(),
-            local_user: "HOMD_LEI".parse().expect("a username"),
         };
         (Service::new(log.clone(), settings), now)
     };
@@ -343,6 +342,7 @@ async fn record_the_demonstration(database: &TestDatabase) {
             recorded_by: recorded_by("HOMD_LEI"),
             correlation_id: command_id.0,
             causation_id: None,
+            provenance: None,
             effective_at: Some(now - Duration::from_secs(24 * 3600 * 25) + Duration::from_secs(u64::from(index))),
             if_match: None,
         };

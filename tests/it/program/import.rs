@@ -55,14 +55,16 @@ async fn events(database: &TestDatabase) -> Vec<StoredEvent> {
     read_stored(&*database.log().await).await
 }
 
-/// The events of each stream, without their positions and times of recording.
+/// The events of each stream, without their positions, times of recording and runs.
 fn events_by_stream(events: &[StoredEvent]) -> BTreeMap<String, Vec<Value>> {
     let mut told = BTreeMap::<String, Vec<Value>>::new();
     for event in events {
+        let mut metadata = serde_json::to_value(&event.metadata).expect("JSON");
+        assert!(metadata["provenance"]["run"].take().is_string(), "{metadata}");
         told.entry(event.stream.to_string()).or_default().push(json!([
             event.entry.event_id,
             event.entry.revision,
-            event.metadata,
+            metadata,
             event.entry.event.type_name(),
             serde_json::to_value(&event.entry.event).expect("JSON"),
         ]));

@@ -11,6 +11,7 @@ mod hostile_files;
 mod hostile_workbooks;
 mod import;
 mod import_meaning;
+mod import_runs;
 mod kills;
 mod nomis_contacts;
 mod observability;

@@ -198,7 +198,7 @@ fn path_and_body() -> impl Strategy<Value = (&'static str, String, Value)> {
             let number = case.strip_prefix("/prisoners/").unwrap_or_default();
             let allocation = json!({
                 "nomis_staff_id": staff_id, "nomis_offender_id": number, "nomis_booking_id": booking,
-                "allocated_at_tier": "C", "prison": prison, "note": note, "override_reason": note, "created_by": note,
+                "allocated_at_tier": "C", "prison": prison, "note": note, "override_reason": note, "created_by": "frank",
             });
             ("POST", "/allocation".to_owned(), allocation)
         }),

@@ -117,6 +117,7 @@ fn request(number: &str, command: prisoner::Command, command_id: CommandId) -> R
         recorded_by: recorded_by("SPO"),
         correlation_id: command_id.0,
         causation_id: None,
+        provenance: None,
         effective_at: None,
         if_match: None,
     }
@@ -127,11 +128,7 @@ fn request(number: &str, command: prisoner::Command, command_id: CommandId) -> R
 async fn the_key_of_an_append_that_failed_is_free_for_its_case_and_for_no_other() {
     let mut server = StandIn::start();
     let log = Arc::new(log_at(&server.url()));
-    let settings = ServiceSettings {
-        clock: Clock::system(),
-        recommendation_policy: RecommendationPolicy::default(),
-        local_user: "SPO".parse().expect("a username"),
-    };
+    let settings = ServiceSettings { clock: Clock::system(), recommendation_policy: RecommendationPolicy::default() };
     let service = Service::new(log.clone(), settings);
     let [first, same_fact, refused] = std::array::from_fn(|_| CommandId(Uuid::new_v4()));
     let tier = || prisoner::Command::AssignTier(manual_tier("B2"));

@@ -14,11 +14,7 @@ use super::{
 
 /// A command service in this process.
 pub fn service_on(log: SharedLog) -> Service {
-    let settings = ServiceSettings {
-        clock: Clock::system(),
-        recommendation_policy: RecommendationPolicy::default(),
-        local_user: "SPO".parse().expect("a username"),
-    };
+    let settings = ServiceSettings { clock: Clock::system(), recommendation_policy: RecommendationPolicy::default() };
     Service::new(log, settings)
 }
 

@@ -82,7 +82,7 @@ impl<'a> Wiring<'a> {
     /// # Errors
     /// The settings for commands are not usable.
     pub(super) fn with_command(mut self) -> anyhow::Result<Self> {
-        let service = command::Service::new(Arc::clone(&self.log.log), self.settings.commands.command_settings()?);
+        let service = command::Service::new(Arc::clone(&self.log.log), self.settings.commands.command_settings());
         let policies = command::policies::run(service.clone(), wait_until_raised(&self.stop.working));
         let worker = Worker::start("policies", &self.stop.working, async {
             policies.await;

@@ -91,7 +91,8 @@ pub(super) struct HeaderParams {
     /// Ties together what belongs to one request across services. Made up and answered if absent.
     #[param(rename = "X-Correlation-Id")]
     correlation_id: Option<Uuid>,
-    /// Who records, where no authentication is configured: 1 to 30 characters of A-Z, 0-9 and _.
+    /// The username of the recorder, in any case: 1 to 254 characters of A-Z, 0-9, _, ., -, @ and
+    /// '. Without it, the event says that the request named no user.
     #[param(rename = "X-Recorded-By", example = "AB12345_GEN")]
     recorded_by: Option<String>,
 }

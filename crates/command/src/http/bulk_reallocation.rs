@@ -7,6 +7,7 @@ use axum::{
 };
 use domain::{
     Refusal, Rule,
+    event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     text::ReasonText,
 };
@@ -134,7 +135,7 @@ pub(super) async fn reallocate_in_bulk(
         command_id,
         request_digest,
         correlation_id: headers.correlation_id,
-        recorded_by: service.recorded_by(headers.recorded_by, headers.client),
+        recorded_by: RecordedBy { username: headers.recorded_by, client: headers.client },
         effective_at: fields.effective_at.map(Into::into),
     };
     let outcome = bulk::reallocate(&service, &request).await?;

@@ -9,8 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
+    event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber, StaffId, Username},
-    text::{Excerpt, Lines},
+    text::{Excerpt, Lines, is_blank},
     tier::Tier,
 };
 use http_api::{CommandHeaders, Problem, extract::from_json};
@@ -50,8 +51,10 @@ pub(super) struct FirstAllocationBody {
     /// The prison.
     #[schema(value_type = String, example = "LEI")]
     prison: PrisonCode,
-    /// The username of the person that allocates.
-    created_by: Option<String>,
+    /// The username of the person that allocates, in any case.
+    #[serde(default, deserialize_with = "creator")]
+    #[schema(value_type = Option<String>)]
+    created_by: Option<Username>,
     /// Why a POM of the other kind: one of the ledger's override reasons, or free text.
     #[schema(value_type = Option<String>)]
     override_reason: Option<Lines>,
@@ -93,7 +96,7 @@ pub(super) async fn allocate_first_api(
     refuse_if_match(&headers)?;
     let CommandBody { fields, sent } = body;
     let body = read(fields)?;
-    let creator = body.created_by.as_deref().and_then(|text| Username::nearest(text.trim()));
+    let creator = body.created_by;
     let command_id = headers.command_id;
     let (override_reason, note) = (body.override_reason.map(String::from), body.note.map(String::from));
     let who = (&body.nomis_offender_id, &body.prison, body.nomis_staff_id, body.nomis_booking_id);
@@ -110,7 +113,7 @@ pub(super) async fn allocate_first_api(
         command_id,
         request_digest,
         correlation_id: headers.correlation_id,
-        recorded_by: service.recorded_by(creator.or(headers.recorded_by), headers.client),
+        recorded_by: RecordedBy { username: creator.or(headers.recorded_by), client: headers.client },
     };
     let (answer, position) = match allocate(&service, request).await {
         Ok(position) => {
@@ -145,6 +148,13 @@ fn staff_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StaffId, D::Er
 fn booking<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let given = Option::<NumberOrText>::deserialize(deserializer)?;
     given.map(|given| given.number().and_then(exact_in_json).map_err(de::Error::custom)).transpose()
+}
+
+/// A username in any case; a blank one names no user.
+fn creator<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Username>, D::Error> {
+    let given = Option::<String>::deserialize(deserializer)?;
+    let given = given.filter(|text| !is_blank(text));
+    given.map(|text| Username::read(&text).map_err(de::Error::custom)).transpose()
 }
 
 /// Refuses a number that JSON does not keep exactly: the event would hold another one, or one that

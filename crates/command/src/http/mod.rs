@@ -38,6 +38,7 @@ mod void;
 use axum::Router;
 use domain::{
     Command,
+    event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
     moment::Instant,
     prison, prisoner,
@@ -143,9 +144,10 @@ async fn record(
         request_digest,
         correlation_id: headers.correlation_id,
         causation_id: None,
+        provenance: None,
         effective_at: effective_at.map(Into::into),
         if_match: headers.if_match,
-        recorded_by: service.recorded_by(headers.recorded_by, headers.client),
+        recorded_by: RecordedBy { username: headers.recorded_by, client: headers.client },
     };
     let outcome = service.execute(request).await?;
     Ok(RecordedResponse { command_id, outcome })

@@ -234,6 +234,7 @@ fn request_for(bulk: &BulkReallocation, case: &CaseMove) -> Request {
         recorded_by: bulk.recorded_by.clone(),
         correlation_id: bulk.correlation_id,
         causation_id: None,
+        provenance: None,
         effective_at: bulk.effective_at,
         if_match: None,
     }

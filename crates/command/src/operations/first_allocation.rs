@@ -66,6 +66,7 @@ pub(crate) async fn allocate(service: &Service, request: FirstAllocation) -> Res
         recorded_by: request.recorded_by,
         correlation_id: request.correlation_id,
         causation_id: None,
+        provenance: None,
         effective_at: None,
         if_match: None,
     });

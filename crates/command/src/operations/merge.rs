@@ -170,6 +170,7 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, C
         recorded_by: merge.recorded_by.clone(),
         correlation_id: merge.correlation_id,
         causation_id: None,
+        provenance: None,
         effective_at: merge.effective_at,
         if_match: None,
     };
@@ -225,6 +226,7 @@ async fn try_complete(
             recorded_by: recorded_by.clone(),
             correlation_id,
             causation_id: Some(retirement.event_id),
+            provenance: None,
             effective_at: Some(retirement.effective_at),
             if_match: None,
         };

@@ -61,6 +61,7 @@ async fn end_role(
         // Derived from the event, so that it is the same on every server.
         correlation_id: cause.event_id.derive_command("correlation").0,
         causation_id: Some(cause.event_id),
+        provenance: None,
         effective_at: Some(cause.since),
         if_match: None,
     };

@@ -48,7 +48,7 @@ const FOLLOW_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The policies as the recorder of their events.
 fn recorded_by() -> RecordedBy {
-    RecordedBy { username: "LEDGER_POLICY".parse().expect("a username"), client: "policy".to_owned() }
+    RecordedBy { username: Some("LEDGER_POLICY".parse().expect("a username")), client: "policy".to_owned() }
 }
 
 /// Follows the log and discharges obligations, until `shutdown`.

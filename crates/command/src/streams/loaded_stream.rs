@@ -7,7 +7,7 @@ use domain::{
     identifier::{CommandId, EventId},
 };
 use event_log::{
-    ExpectedRevision, LogError, Metadata, RecordedEvent, SpentKey, StoredEvent, decode,
+    ExpectedRevision, LogError, Metadata, Provenance, RecordedEvent, SpentKey, StoredEvent, decode,
     history::{self, StreamHistory},
 };
 use uuid::Uuid;
@@ -31,6 +31,7 @@ struct CommandRecord {
     request_digest: String,
     correlation_id: Uuid,
     causation_id: Option<EventId>,
+    provenance: Option<Box<Provenance>>,
 }
 
 impl<H: StreamHistory> LoadedStream<H> {
@@ -94,6 +95,7 @@ impl<H: StreamHistory> LoadedStream<H> {
                 request_digest: record.request_digest.clone(),
                 correlation_id: record.correlation_id,
                 causation_id: record.causation_id,
+                provenance: record.provenance.clone(),
             },
             entry: Entry {
                 event_id: entry.event_id,
@@ -124,6 +126,7 @@ impl<H: StreamHistory> LoadedStream<H> {
             request_digest: metadata.request_digest.clone(),
             correlation_id: metadata.correlation_id,
             causation_id: metadata.causation_id,
+            provenance: metadata.provenance.clone(),
         });
         Ok(())
     }

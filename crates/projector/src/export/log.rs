@@ -5,7 +5,7 @@ use std::{io, sync::LazyLock};
 
 use bytes::Bytes;
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, Utc};
-use domain::Stream;
+use domain::{Stream, identifier::Username};
 use event_log::{LogError, RecordedEvent, SharedLog, envelope::decode_metadata};
 use futures::TryStreamExt as _;
 use serde::de::IgnoredAny;
@@ -83,7 +83,7 @@ static COLUMNS: LazyLock<Vec<ExportColumn>> = LazyLock::new(|| {
         ("type", CellKind::Word, false),
         ("recorded_at", CellKind::Timestamp, false),
         ("effective_at", CellKind::Timestamp, false),
-        ("recorded_by", CellKind::Word, false),
+        ("recorded_by", CellKind::Word, true),
         ("client", CellKind::Word, false),
         ("command_id", CellKind::Uuid, false),
         ("correlation_id", CellKind::Uuid, false),
@@ -114,7 +114,7 @@ fn row(event: &RecordedEvent, write: impl FnOnce(&[ExportCell<'_>]) -> io::Resul
         ExportCell::Text(&event.type_name),
         ExportCell::BigInt(event.recorded_at.timestamp_micros()),
         ExportCell::BigInt(metadata.effective_at.timestamp_micros()),
-        ExportCell::Text(metadata.recorded_by.username.as_str()),
+        ExportCell::from(metadata.recorded_by.username.as_ref().map(Username::as_str)),
         ExportCell::Text(&metadata.recorded_by.client),
         ExportCell::Uuid(metadata.command_id.0.into_bytes()),
         ExportCell::Uuid(metadata.correlation_id.into_bytes()),

@@ -265,7 +265,10 @@ pub(crate) mod tests {
                 position: revision + 1,
                 effective_at,
                 recorded_at: effective_at,
-                recorded_by: RecordedBy { username: "HOMD_LEI".parse().expect("a username"), client: "tests".into() },
+                recorded_by: RecordedBy {
+                    username: Some("HOMD_LEI".parse().expect("a username")),
+                    client: "tests".into(),
+                },
                 command_id,
                 event: PrisonerEvent::deserialize_data(type_name, data).expect("an event"),
             }

@@ -30,8 +30,8 @@ table! {
         month: NaiveDate,
         /// When the ledger learnt of it.
         recorded_at: DateTime<Utc>,
-        /// Username of who recorded it.
-        recorded_by: Username,
+        /// Username of the recorder; null where the request named no user.
+        recorded_by: Option<Username>,
         /// Where.
         prison: PrisonCode,
         /// The primary POM.

@@ -189,7 +189,7 @@ fn rows(events: &[RecordedEvent]) -> Cells {
             Some(event.type_name.clone()),
             instant(event.recorded_at),
             instant(metadata.effective_at),
-            Some(metadata.recorded_by.username.as_str().to_owned()),
+            metadata.recorded_by.username.map(String::from),
             Some(metadata.recorded_by.client),
             Some(metadata.command_id.0.to_string()),
             Some(metadata.correlation_id.to_string()),

@@ -129,6 +129,7 @@ impl DemoStep {
             recorded_by: recorded_by(),
             correlation_id: command_id.0,
             causation_id: None,
+            provenance: None,
             effective_at: Some(self.at),
             if_match: None,
         }
@@ -137,7 +138,7 @@ impl DemoStep {
 
 fn recorded_by() -> RecordedBy {
     RecordedBy {
-        username: "HOMD_LEI".parse().expect("a username by its format"),
+        username: Some("HOMD_LEI".parse().expect("a username by its format")),
         client: "allocation-ledger demo".to_owned(),
     }
 }

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use command::Clock;
 use domain::{Event, identifier::PrisonerNumber, london, text::Visible};
-use event_log::KnownAt;
+use event_log::{KnownAt, Provenance};
 use http_api::{event::EventDocument, instant::parse_known_at};
 use query::past::{CaseEntry, PastError, WholeCase, whole_case};
 use serde::Serialize;
@@ -160,13 +160,20 @@ fn entry_text(number: &PrisonerNumber, of_case: &CaseEntry) -> String {
     };
     said.remarks.iter().for_each(|remark| line(remark));
     let under = if of_case.number == *number { String::new() } else { format!(" under {}", of_case.number) };
+    let by = match &entry.recorded_by.username {
+        Some(username) => format!("by {username}"),
+        None => "by no named user".to_owned(),
+    };
     line(&format!(
-        "entry {}{under}, position {}, recorded {} by {} with {}",
+        "entry {}{under}, position {}, recorded {} {by} with {}",
         entry.revision,
         entry.position,
         london::clock(entry.recorded_at),
-        entry.recorded_by.username,
         entry.recorded_by.client
     ));
+    if let Some(Provenance { file, sha256, sheet, row, run }) = of_case.stored.metadata.provenance.as_deref() {
+        let row = row.map(|row| format!(", row {row}")).unwrap_or_default();
+        line(&format!("from {file}, sheet {sheet}{row}; run {run}, SHA-256 {sha256}"));
+    }
     text
 }

@@ -10,6 +10,7 @@
 pub mod nomis_contacts;
 mod record;
 mod report;
+mod source;
 pub mod spreadsheet;
 
 use clap::Subcommand;

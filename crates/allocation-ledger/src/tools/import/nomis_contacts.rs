@@ -17,7 +17,6 @@ use clap::Args;
 use command::{Clock, CommandError, Service};
 use domain::{
     Stream,
-    event::RecordedBy,
     identifier::PrisonCode,
     prison::{self, Contact},
     text::Visible,
@@ -39,6 +38,7 @@ use super::{
     CORRELATION_NAMESPACE, prison_code,
     record::{ImportRecorder, explain_interruption, load_prison},
     report::{count_of, note_unread_sheet, table},
+    source::ImportSource,
 };
 use crate::{shared_settings, stores::LogStore};
 
@@ -74,6 +74,8 @@ pub struct NomisContactsSettings {
     stores: shared_settings::StoreSettings,
     #[command(flatten)]
     commands: shared_settings::CommandSettings,
+    #[command(flatten)]
+    recorder: shared_settings::RecorderSettings,
 }
 
 /// The settings of `nomis-contacts`.
@@ -94,7 +96,7 @@ pub struct ListSettings {
 /// # Errors
 /// The file cannot be read as a list of contacts, or the ledger cannot be reached.
 pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
-    let commands = settings.commands.command_settings()?;
+    let commands = settings.commands.command_settings();
     let now = commands.clock.now();
     let file = reader::read(&settings.file)?;
     let shown = settings.file.display();
@@ -133,10 +135,11 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         LogStore::with(&settings.stores, async |store| {
             let _turn = store.take_import_turn(&settings.prison).await?;
             let planned = planned(&load_prison(&store.log, &settings.prison).await?);
-            let recorded_by = RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() };
+            let recorded_by = settings.recorder.recorded_by(super::CLIENT);
             let service = Service::new(store.log.clone(), commands);
             let correlation_id = Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes);
-            record(&ImportRecorder { service: &service, recorded_by, correlation_id }, planned).await
+            let source = ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name);
+            record(&ImportRecorder { service: &service, recorded_by, correlation_id, source }, planned).await
         })
         .await?
     };
@@ -232,7 +235,7 @@ async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> 
     let mut lines = Vec::with_capacity(planned.len());
     for PlannedContact { mut line, step } in planned {
         if let Some(step) = step {
-            match recorder.send(step).await {
+            match recorder.send(step, line.row).await {
                 Ok(outcome) if outcome.is_repeated() => line.outcome = "already-recorded",
                 Ok(_) => line.outcome = if line.row.is_some() { "recorded" } else { "removal-confirmed" },
                 Err(CommandError::Refused(refusal)) => {

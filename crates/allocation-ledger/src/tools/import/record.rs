@@ -21,6 +21,8 @@ use spreadsheets::{
 };
 use uuid::Uuid;
 
+use super::source::ImportSource;
+
 /// Streams in one read of the log; bounds the memory that a read takes.
 const LOAD_STREAMS_MAX: usize = 256;
 
@@ -68,14 +70,16 @@ pub struct ImportRecorder<'a> {
     pub recorded_by: RecordedBy,
     /// Ties together everything that one file brought in.
     pub correlation_id: Uuid,
+    /// The file and the run, which the events name.
+    pub source: ImportSource,
 }
 
 impl ImportRecorder<'_> {
-    /// Sends one command.
+    /// Sends one command, of a row where one is given.
     ///
     /// # Errors
     /// Those of the command side.
-    pub async fn send(&self, step: PlannedCommand) -> Result<Outcome, CommandError> {
+    pub async fn send(&self, step: PlannedCommand, row: Option<u32>) -> Result<Outcome, CommandError> {
         let request = Request {
             command: step.command,
             command_id: step.command_id,
@@ -83,6 +87,7 @@ impl ImportRecorder<'_> {
             recorded_by: self.recorded_by.clone(),
             correlation_id: self.correlation_id,
             causation_id: None,
+            provenance: Some(self.source.provenance(row)),
             effective_at: Some(step.effective_at),
             if_match: None,
         };
@@ -115,7 +120,7 @@ impl ImportRecorder<'_> {
         let is_new = |row: &&PlannedRow| matches!(row.verdict, Verdict::Record(_));
         progress.set_length(progress.position() + plan.rows.iter().filter(is_new).count() as u64);
         for (sent, step) in plan.prison_steps.iter().enumerate() {
-            match self.send(step.clone()).await {
+            match self.send(step.clone(), None).await {
                 Ok(_) => {}
                 Err(CommandError::Refused(refusal)) => {
                     // The first step is the move onto OMiC, where there is one.
@@ -145,7 +150,7 @@ impl ImportRecorder<'_> {
     /// writer has made it illegal since the plan.
     async fn record_row(&self, mut row: PlannedRow, progress: &ProgressBar) -> anyhow::Result<(PlannedRow, bool)> {
         let Verdict::Record(step) = &row.verdict else { return Ok((row, false)) };
-        match self.send((**step).clone()).await {
+        match self.send((**step).clone(), Some(row.row.number)).await {
             Ok(outcome) if outcome.is_repeated() => row.verdict = Verdict::AlreadyRecorded,
             Ok(_) => progress.inc(1),
             Err(CommandError::Refused(refusal)) => {

@@ -14,9 +14,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 use command::Service;
-use domain::{
-    event::RecordedBy, identifier::PrisonCode, london, moment::Date, officer::PomKind, prison::Estate, text::Visible,
-};
+use domain::{identifier::PrisonCode, london, moment::Date, officer::PomKind, prison::Estate, text::Visible};
 use indicatif::{ProgressBar, ProgressStyle};
 use spreadsheets::{
     heading::Field,
@@ -35,6 +33,7 @@ use super::{
     CORRELATION_NAMESPACE, prison_code,
     record::{ImportRecorder, load, load_prison},
     report::ImportReport,
+    source::ImportSource,
 };
 use crate::{shared_settings, stores::LogStore};
 
@@ -78,6 +77,8 @@ pub struct SpreadsheetSettings {
     stores: shared_settings::StoreSettings,
     #[command(flatten)]
     commands: shared_settings::CommandSettings,
+    #[command(flatten)]
+    recorder: shared_settings::RecorderSettings,
 }
 
 /// An estate as the command line names it.
@@ -114,7 +115,7 @@ fn mapping(text: &str) -> anyhow::Result<Mapping> {
 /// # Errors
 /// The file cannot be read as a list of cases, or the ledger cannot be reached.
 pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
-    let commands = settings.commands.command_settings()?;
+    let commands = settings.commands.command_settings();
     let now = commands.clock.now();
     // Before the stores are opened: a wrong file is told at once.
     if let Some(path) = &settings.refused {
@@ -137,13 +138,14 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     reading.notes.extend(staff.source().map(str::to_owned));
     reading.notes.extend(table.notes());
 
+    let source = ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name);
     let terms = ImportTerms {
         prison: settings.prison.clone(),
         estate: settings.estate.into(),
         go_live: settings.go_live.map(Into::into),
         recommendation_policy: commands.recommendation_policy,
         now,
-        recorded_by: RecordedBy { username: commands.local_user.clone(), client: super::CLIENT.to_owned() },
+        recorded_by: settings.recorder.recorded_by(super::CLIENT),
     };
     // Before anything is recorded: a file that cannot be written is told at once.
     let refused_file = settings.refused.as_deref().map(create_file).transpose()?;
@@ -163,6 +165,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
                 service: &service,
                 recorded_by: terms.recorded_by.clone(),
                 correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
+                source: source.clone(),
             };
             // Drawn on standard error, and only where that is a terminal.
             let progress = ProgressBar::new(0).with_style(

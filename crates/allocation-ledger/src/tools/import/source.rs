@@ -1,0 +1,43 @@
+//! The file that an import reads, as the events of the import name it.
+
+use std::{fmt::Write as _, path::Path};
+
+use domain::text::{Excerpt, Text};
+use event_log::Provenance;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+/// A sheet of a file, read by one run of an import.
+#[derive(Debug, Clone)]
+pub struct ImportSource {
+    file: String,
+    sha256: String,
+    sheet: String,
+    run: Uuid,
+}
+
+impl ImportSource {
+    /// A source that a new run reads.
+    #[must_use]
+    pub fn of_new_run(path: &Path, bytes: &[u8], sheet: &str) -> Self {
+        let mut sha256 = String::with_capacity(64);
+        for byte in Sha256::digest(bytes) {
+            // Writing to a string cannot fail.
+            let _ = write!(sha256, "{byte:02x}");
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Self { file: recordable(&name), sha256, sheet: recordable(sheet), run: Uuid::new_v4() }
+    }
+
+    /// The provenance of an event that one row led to, or several where none is given.
+    #[must_use]
+    pub fn provenance(&self, row: Option<u32>) -> Box<Provenance> {
+        let Self { file, sha256, sheet, run } = self.clone();
+        Box::new(Provenance { file, sha256, sheet, row, run })
+    }
+}
+
+/// A name as it is, or with the characters escaped that no text of the ledger has.
+fn recordable(name: &str) -> String {
+    Text::try_from(name.to_owned()).map_or_else(|_| Excerpt(name).to_string(), String::from)
+}
