@@ -11,7 +11,10 @@ use crate::{
     handover::{Facts, HandoverReason},
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom, PomKind, PomStatus, WorkingPattern},
-    prison::{self, ContactSeen, Estate, PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
+    prison::{
+        self, ContactSeen, Estate, GoLiveCorrection, PomDetailsChanged, PomRegistered, PomStatusChanged,
+        PrisonJoinedOmic,
+    },
     prisoner::{
         Allocate, AllocateCoworker, AllocateWithTier, AllocationReference, Arrangements, ChoiceReasons, Command,
         CommandKind, Deallocate, DeallocationTrigger, EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings,
@@ -117,6 +120,17 @@ fn prison_command(kind: prison::CommandKind) -> BoxedStrategy<prison::Command> {
             estate: Estate::MensClosed,
         }))
         .boxed(),
+        prison::CommandKind::JoinOmicUnlisted => Just(prison::Command::JoinOmicUnlisted(PrisonJoinedOmic {
+            go_live_date: chrono::NaiveDate::from_ymd_opt(2026, 1, 2).expect("a date"),
+            estate: Estate::Womens,
+        }))
+        .boxed(),
+        prison::CommandKind::CorrectGoLiveDate => (1..28_u32)
+            .prop_map(|day| {
+                let go_live_date = chrono::NaiveDate::from_ymd_opt(2025, 12, day).expect("a date");
+                prison::Command::CorrectGoLiveDate(GoLiveCorrection { go_live_date, reason: None })
+            })
+            .boxed(),
         prison::CommandKind::RegisterPom => (staff_id(), pom_kind(), working_pattern())
             .prop_map(|(staff_id, kind, working_pattern)| {
                 let name = format!("Surname{staff_id}, Forename");

@@ -117,6 +117,10 @@ rules! {
 
         /// The prison has joined OMiC before.
         AlreadyOnOmic => "already-on-omic",
+        /// The program's list of prisons lacks the prison.
+        PrisonUnlisted => "prison-unlisted",
+        /// Allocations that hold are earlier than the corrected go-live date.
+        AllocationsBeforeGoLive => "allocations-before-go-live",
         /// The POM is on the roster already.
         PomAlreadyRegistered => "pom-already-registered",
         /// A date of return goes with the status `UNAVAILABLE` alone.

@@ -37,7 +37,12 @@ pub(crate) enum PomStep {
 pub(crate) fn onboard(world: &mut World, prison: usize) {
     let (go_live_date, estate) = (world.prisons[prison].go_live, world.prisons[prison].estate);
     let by = recorded_by(&format!("HOMD_{}", world.prisons[prison].code), "manage-poms");
-    record(world, prison, "join-omic", "onboarding", &Command::JoinOmic(PrisonJoinedOmic { go_live_date, estate }), by);
+    let joined = PrisonJoinedOmic { go_live_date, estate };
+    let command = match world.prisons[prison].code.listed_name() {
+        Some(_) => Command::JoinOmic(joined),
+        None => Command::JoinOmicUnlisted(joined),
+    };
+    record(world, prison, "join-omic", "onboarding", &command, by);
     let poms = world.prisons[prison].capacity / CASES_PER_POM + 2;
     let probation = (poms * 3 / 10).max(1);
     for index in 0..poms {

@@ -54,6 +54,8 @@ pub struct ImportTerms {
     /// The prison's go-live date, for the case that it must join OMiC; absent, the earliest date in
     /// the sheet.
     pub go_live: Option<NaiveDate>,
+    /// Whether the prison may be one that the program's list of prisons lacks.
+    pub unlisted_prison: bool,
     /// The policy that recommends a kind of POM.
     pub recommendation_policy: RecommendationPolicy,
     /// The current time.
@@ -338,7 +340,11 @@ impl PlannedRoster<'_> {
     /// Plans the move onto OMiC. Answers whether the rules allow it.
     fn join(&mut self, joined: &PrisonJoinedOmic, earliest: NaiveDate) -> bool {
         let from = earliest.min(joined.go_live_date);
-        let step = self.step("onboarding", prison::Command::JoinOmic(joined.clone()), joined, from);
+        let command = match self.terms.unlisted_prison {
+            true => prison::Command::JoinOmicUnlisted(joined.clone()),
+            false => prison::Command::JoinOmic(joined.clone()),
+        };
+        let step = self.step("onboarding", command, joined, from);
         let Some(step) = step else { return false };
         self.steps.push(step);
         true

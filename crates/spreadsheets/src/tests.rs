@@ -400,6 +400,7 @@ pub(super) fn terms() -> ImportTerms {
     ImportTerms {
         prison: "LEI".parse().expect("a prison"),
         estate: Estate::MensClosed,
+        unlisted_prison: false,
         go_live: None,
         recommendation_policy: RecommendationPolicy::Tier,
         now,

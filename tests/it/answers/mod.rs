@@ -18,3 +18,4 @@ mod nomis_contacts;
 mod refusals;
 mod responsibility;
 mod single_program;
+mod unknown_prison;

@@ -6,6 +6,7 @@
 mod bulk;
 mod every_command;
 mod first_allocation_api;
+mod go_live;
 mod history;
 mod idempotency_keys;
 mod log_in_postgres;

@@ -134,12 +134,16 @@ fn sheet(path: &Path, numbers: &[String], (tier, staff_id): TierAndPom) {
     std::fs::write(path, rows).expect("write a file");
 }
 
-async fn import(ledger: &Ledger, file: &Path) -> ToolOutput {
+/// Imports a sheet of a prison that has joined, or joins on the day of its rows.
+async fn import(ledger: &Ledger, file: &Path, go_live: &[&str]) -> ToolOutput {
     let stores = ledger.database.arguments();
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     let file = file.to_str().expect("a path in UTF-8");
-    run(&[&["import", "spreadsheet", file, "--prison", PRISON, "--json"], &stores[..]].concat()).await
+    run(&[&["import", "spreadsheet", file, "--prison", PRISON, "--json"], go_live, &stores[..]].concat()).await
 }
+
+/// The go-live date of a prison that joins by an import.
+const GO_LIVE: [&str; 2] = ["--go-live", "2019-07-01"];
 
 /// The outcome and code of each row of a report.
 #[track_caller]
@@ -164,7 +168,7 @@ async fn import_twice_at_once(round: u8) -> [Vec<bool>; 2] {
     for (file, side) in files.iter().zip(sides) {
         sheet(file, &numbers, side);
     }
-    let ran = join_all(files.iter().map(|file| import(&ledger, file))).await;
+    let ran = join_all(files.iter().map(|file| import(&ledger, file, &GO_LIVE))).await;
     let [one, other] = [&ran[0], &ran[1]].map(outcomes);
     let cases = describe_cases(&ledger).await;
     let recorded = ("recorded".to_owned(), String::new());
@@ -202,7 +206,7 @@ async fn an_import_and_requests_at_once_mix_on_no_case() {
             assert_eq!(answer.body["status"], "ok", "{}", answer.text);
         }
     };
-    let ((), ran) = futures::join!(asked, import(&ledger, &file));
+    let ((), ran) = futures::join!(asked, import(&ledger, &file, &[]));
     let cases = describe_cases(&ledger).await;
     for (number, (outcome, code)) in numbers.iter().zip(outcomes(&ran)) {
         let expected = match (outcome.as_str(), code.as_str()) {
@@ -227,7 +231,7 @@ async fn two_first_imports_of_a_prison_at_once_both_end_well() {
         let files = ["one.csv", "two.csv"].map(|name| directory.path().join(name));
         sheet(&files[0], &first, ("C", SHAH));
         sheet(&files[1], &second, ("D", SHAH));
-        for ran in join_all(files.iter().map(|file| import(&ledger, file))).await {
+        for ran in join_all(files.iter().map(|file| import(&ledger, file, &GO_LIVE))).await {
             assert!(outcomes(&ran).iter().all(|(outcome, _)| outcome == "recorded"), "{}", ran.stdout);
         }
         let roster = ledger.events().await;
@@ -276,7 +280,7 @@ mod log_in_postgres {
                 .await
                 .expect("the end of the other import");
         };
-        let ((), ran) = futures::join!(release, import(&ledger, &file));
+        let ((), ran) = futures::join!(release, import(&ledger, &file, &GO_LIVE));
         assert_eq!(outcomes(&ran), [("recorded".to_owned(), String::new())]);
         assert!(ran.stderr.contains("Another import into LEI is running."), "{}", ran.stderr);
     }

@@ -112,7 +112,7 @@ async fn odd_values_in_a_spreadsheet_are_recorded_whole_or_refused() {
     std::fs::write(&file, text).expect("write a file");
     let file = file.to_str().expect("a path in UTF-8");
     let stores = database.arguments();
-    let import: Vec<&str> = ["import", "spreadsheet", file, "--prison", "LEI", "--json"]
+    let import: Vec<&str> = ["import", "spreadsheet", file, "--prison", "LEI", "--go-live", "2019-10-01", "--json"]
         .into_iter()
         .chain(stores.iter().map(String::as_str))
         .collect();

@@ -88,7 +88,7 @@ fn cases(events: Vec<StoredEvent>) -> BTreeMap<String, History> {
 async fn check_truth(prison: &str, file: &str, truth: &str) {
     let database = database().await;
     let file = data(file);
-    let import = ["import", "spreadsheet", &file, "--prison", prison, "--json"];
+    let import = ["import", "spreadsheet", &file, "--prison", prison, "--go-live", "2000-01-01", "--json"];
 
     let dry = lines(&tool(&database, &[&import[..], &["--dry-run"]].concat()).await);
     assert!(events(&database).await.is_empty(), "a dry run records nothing");
@@ -154,7 +154,9 @@ async fn a_csv_file_imports_as_its_rows_say() {
 async fn the_report_in_text_has_a_summary() {
     let database = database().await;
     let file = data("LEI-allocations.xlsx");
-    let ran = tool(&database, &["import", "spreadsheet", &file, "--prison", "lei", "--estate", "MENS_OPEN"]).await;
+    let import =
+        ["import", "spreadsheet", &file, "--prison", "lei", "--estate", "MENS_OPEN", "--go-live", "2018-11-03"];
+    let ran = tool(&database, &import).await;
     assert!(ran.status.success(), "{}", ran.stderr);
     for expected in [
         "LEI taken onto OMiC, go-live date 2018-11-03.\n6 POMs new on the roster.\n\
@@ -242,7 +244,7 @@ async fn an_import_killed_half_way_and_repeated_ends_as_if_run_once() {
     let file = dir.path().join("cases.csv");
     large_file(&file, CASES);
     let file = file.to_str().expect("a path in UTF-8");
-    let import = ["import", "spreadsheet", file, "--prison", "LEI", "--json"];
+    let import = ["import", "spreadsheet", file, "--prison", "LEI", "--go-live", "2019-07-01", "--json"];
 
     let once = database().await;
     assert_eq!(lines(&tool(&once, &import).await).len(), CASES as usize);
@@ -347,7 +349,8 @@ async fn contacts_are_recorded_and_their_removal_is_confirmed() {
     assert!(outstanding(&[]).await.is_empty(), "the prison has not joined OMiC");
 
     let spreadsheet = data("LEI-allocations.xlsx");
-    assert!(tool(&database, &["import", "spreadsheet", &spreadsheet, "--prison", "LEI"]).await.status.success());
+    let import_cases = ["import", "spreadsheet", &spreadsheet, "--prison", "LEI", "--go-live", "2018-11-03"];
+    assert!(tool(&database, &import_cases).await.status.success());
     let mut listed = outstanding(&[]).await;
     listed.sort();
     assert_eq!(listed, ["A0001BC", "A0002BC"]);

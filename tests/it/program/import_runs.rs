@@ -1,5 +1,5 @@
 //! One run of an import: the file, the sheet, the row, the run and the recorder that its events
-//! name.
+//! name, and the prison that joins by it.
 
 use domain::Stream;
 use event_log::StoredEvent;
@@ -86,4 +86,31 @@ async fn an_import_without_a_recorder_says_that_no_user_was_named() {
     let wrong = office.import(TWO_CASES, &["--recorded-by", "Mary Smith"]).await;
     assert_eq!(wrong.status.code(), Some(2), "{}", wrong.stderr);
     assert!(wrong.stderr.contains("is not a username"), "{}", wrong.stderr);
+}
+
+#[tokio::test]
+async fn a_new_prison_needs_a_go_live_date_and_a_code_that_is_listed() {
+    let office = Office::new().await;
+    let refused = office.import(TWO_CASES, &[]).await;
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+    for part in ["LEI (Leeds) is new to this ledger", "--go-live DATE", "earliest date in the sheet is 2019-07-01"] {
+        assert!(refused.stderr.contains(part), "{}", refused.stderr);
+    }
+    assert!(office.events().await.is_empty(), "nothing is recorded");
+
+    let file = office.dir.path().join("cases.csv");
+    std::fs::write(&file, format!("{HEADINGS}{TWO_CASES}")).expect("write a file");
+    let file = file.to_str().expect("a path in UTF-8");
+    let import = ["import", "spreadsheet", file, "--prison", "LEE", "--go-live", "2019-07-01"];
+    let refused = office.tool(&import).await;
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("LEI (Leeds)"), "{}", refused.stderr);
+    assert!(office.events().await.is_empty(), "nothing is recorded");
+    let unlisted = office.tool(&[&import[..], &["--unlisted-prison"]].concat()).await;
+    assert!(unlisted.stdout.contains("2 recorded"), "{}\n{}", unlisted.stdout, unlisted.stderr);
+    // The ledger has it by now.
+    let again = office.tool(&import).await;
+    assert!(again.stdout.contains("2 already recorded before"), "{}\n{}", again.stdout, again.stderr);
+    let other_date = office.tool(&["import", "spreadsheet", file, "--prison", "LEE", "--go-live", "2019-06-01"]).await;
+    assert!(other_date.stderr.contains("go-live date 2019-07-01 already"), "{}", other_date.stderr);
 }

@@ -18,6 +18,7 @@ mod coworker_removal;
 mod deallocation;
 mod error_problem;
 mod first_allocation;
+mod go_live_date;
 mod handover_plan;
 mod merge;
 mod nomis_contact;
@@ -58,6 +59,7 @@ use crate::{Request, RequestDigest, Service};
 fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(onboarding::join_omic))
+        .routes(routes!(go_live_date::correct_go_live_date))
         .routes(routes!(pom_registration::register_pom))
         .routes(routes!(pom_details::change_pom_details))
         .routes(routes!(pom_status::change_pom_status))

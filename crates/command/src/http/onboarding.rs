@@ -23,12 +23,16 @@ pub(super) struct JoinOmicBody {
     go_live_date: Date,
     /// Kind of establishment.
     estate: Estate,
+    /// Whether the prison is one that the program's list of prisons lacks.
+    #[serde(default)]
+    unlisted_prison: bool,
     /// When it holds from, in the past; absent, from now.
     #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
-/// Take a prison onto OMiC.
+/// Take a prison onto OMiC. Its code must be in the program's list of prisons, unless the request
+/// says that it is unlisted.
 #[utoipa::path(
     post, path = "/prisons/{code}/onboarding", tag = "Prisons",
     params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
@@ -42,10 +46,12 @@ pub(super) async fn join_omic(
     body: CommandBody<JoinOmicBody>,
 ) -> Result<RecordedResponse, Problem> {
     record_on_prison(&service, code, headers, body, "join-omic", |body| {
-        (
-            prison::Command::JoinOmic(PrisonJoinedOmic { go_live_date: body.go_live_date.into(), estate: body.estate }),
-            body.effective_at,
-        )
+        let joined = PrisonJoinedOmic { go_live_date: body.go_live_date.into(), estate: body.estate };
+        let command = match body.unlisted_prison {
+            true => prison::Command::JoinOmicUnlisted(joined),
+            false => prison::Command::JoinOmic(joined),
+        };
+        (command, body.effective_at)
     })
     .await
 }

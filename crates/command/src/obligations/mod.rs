@@ -45,6 +45,8 @@ pub(crate) enum Obligation {
     EndOfRole { prison: PrisonCode, staff_id: StaffId, number: PrisonerNumber },
     /// Complete the merge of a retired number, which its survivor may not have taken over.
     Merge { removed: PrisonerNumber },
+    /// Report the allocations at a prison that may be earlier than its corrected go-live date.
+    GoLiveReport { prison: PrisonCode },
 }
 
 /// For the log, which must name no prisoner.
@@ -55,6 +57,7 @@ impl fmt::Display for Obligation {
                 write!(f, "the end of a role of inactive POM {staff_id} at {prison}")
             }
             Self::Merge { removed: _ } => write!(f, "a merge"),
+            Self::GoLiveReport { prison } => write!(f, "the report on the corrected go-live date of {prison}"),
         }
     }
 }
@@ -158,14 +161,33 @@ impl ObligationIndex {
         staff_id: StaffId,
         head: u64,
     ) -> Result<Vec<PrisonerNumber>, CommandError> {
-        let mut progress = self.progress.subscribe();
-        let has_read = progress.wait_for(|progress| progress.position >= head);
-        // The sender lives as long as this index, so only the wait can fail.
-        timeout(CATCH_UP_WAIT_MAX, has_read)
-            .await
-            .map_err(|_| CommandError::NotCaughtUp)?
-            .map_err(|_| CommandError::NotCaughtUp)?;
+        self.wait_for(head).await?;
         Ok(lock(&self.state).holders.cases_ever_held(prison, staff_id))
+    }
+
+    /// Every case on which any POM ever had a role at a prison, up to position `head`, for which it
+    /// waits.
+    ///
+    /// # Errors
+    /// As [`Self::cases_ever_held`].
+    pub(crate) async fn cases_ever_at(
+        &self,
+        prison: &PrisonCode,
+        head: u64,
+    ) -> Result<Vec<PrisonerNumber>, CommandError> {
+        self.wait_for(head).await?;
+        Ok(lock(&self.state).holders.cases_ever_at(prison))
+    }
+
+    /// Waits until the log has been read up to a position.
+    async fn wait_for(&self, position: u64) -> Result<(), CommandError> {
+        let mut progress = self.progress.subscribe();
+        let has_read = progress.wait_for(|progress| progress.position >= position);
+        // The sender lives as long as this index, so only the wait can fail.
+        match timeout(CATCH_UP_WAIT_MAX, has_read).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(CommandError::NotCaughtUp),
+        }
     }
 
     /// Takes the obligations that are not under way; none before the log has been read to its end

@@ -7,13 +7,14 @@
 //! ever held the case.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use chrono::{DateTime, Utc};
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
+    london,
     officer::PomStatus,
     prison::PrisonEvent,
     prisoner::{PrisonerEvent, RoleChange},
@@ -28,6 +29,8 @@ pub(super) struct RoleHolders {
     pub(super) poms: HashMap<(PrisonCode, StaffId), Arc<PomCases>>,
     /// The cases with merges that carry POM roles.
     pub(super) merged: BTreeSet<PackedPrisonerNumber>,
+    /// The corrected go-live date of each prison that has one: its first instant.
+    pub(super) go_live: BTreeMap<PrisonCode, DateTime<Utc>>,
     /// Those that wait for a policy.
     pub(super) obligations: HashSet<Obligation>,
     /// Those that a policy has taken and has not discharged yet. One that arises again meanwhile
@@ -103,6 +106,10 @@ impl From<PackedPrisonerNumber> for PrisonerNumber {
 impl RoleHolders {
     /// Adds an event of a prison. Answers whether there may be more obligations than before.
     pub(super) fn observe_prison(&mut self, code: &PrisonCode, event: &PrisonEvent, at: DateTime<Utc>) -> bool {
+        if let PrisonEvent::GoLiveDateCorrected(corrected) = event {
+            self.go_live.insert(code.clone(), london::midnight(corrected.go_live_date));
+            return self.obligations.insert(Obligation::GoLiveReport { prison: code.clone() });
+        }
         let Some((staff_id, status)) = event.new_status() else { return false };
         let is_inactive = status == PomStatus::Inactive;
         let pom = Arc::make_mut(self.poms.entry((code.clone(), staff_id)).or_default());
@@ -166,6 +173,10 @@ impl RoleHolders {
                 let pom = Arc::make_mut(self.poms.entry((prison.clone(), staff_id)).or_default());
                 pom.ever_held.insert(packed);
                 pom.may_hold.entry(packed).and_modify(|since| *since = at.max(*since)).or_insert(at);
+                // Decided on the roster as it was before the correction.
+                if self.go_live.get(prison).is_some_and(|&go_live| at < go_live) {
+                    may_have_more |= self.obligations.insert(Obligation::GoLiveReport { prison: prison.clone() });
+                }
                 if pom.is_inactive() {
                     let (prison, number) = (prison.clone(), number.clone());
                     self.obligations.insert(Obligation::EndOfRole { prison, staff_id, number });
@@ -184,6 +195,13 @@ impl RoleHolders {
     pub(super) fn cases_ever_held(&self, prison: &PrisonCode, staff_id: StaffId) -> Vec<PrisonerNumber> {
         let pom = self.poms.get(&(prison.clone(), staff_id));
         pom.map(|pom| pom.ever_held.iter().map(|&number| number.into()).collect()).unwrap_or_default()
+    }
+
+    /// Every case on which any POM ever had a role at a prison.
+    pub(super) fn cases_ever_at(&self, prison: &PrisonCode) -> Vec<PrisonerNumber> {
+        let at_prison = self.poms.iter().filter(|((code, _), _)| code == prison);
+        let numbers: BTreeSet<_> = at_prison.flat_map(|(_, pom)| pom.ever_held.iter().copied()).collect();
+        numbers.into_iter().map(PrisonerNumber::from).collect()
     }
 
     /// Takes the obligations that wait and are not under way. They are under way from now on.

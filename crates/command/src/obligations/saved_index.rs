@@ -6,6 +6,7 @@
 //! | the last event | position, id in 16 bytes, recorded time |
 //! | the POMs | their number; each with prison, staff id, status, cases ever held, cases it may hold |
 //! | the cases with merges that carry roles | their number; each |
+//! | the corrected go-live dates | their number; each with its prison |
 //! | the obligations, those under way too | their number; each with its kind, and the names in it |
 //! | digest | SHA-256 of all before it |
 //!
@@ -35,7 +36,7 @@ use super::{
 /// The number of this format. It rises with a change of the bytes, of the meaning of an event for
 /// the index, or of how a policy discharges an obligation: an index that an earlier version saved
 /// may lack a holder, or an obligation that the earlier policy took for discharged.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 const FORMAT_BYTES: usize = size_of::<u32>();
 const DIGEST_BYTES: usize = 32;
@@ -87,6 +88,11 @@ pub(super) fn encode(holders: &RoleHolders, last_event: Bookmark) -> Vec<u8> {
         }
     }
     out.cases(&holders.merged);
+    out.count(holders.go_live.len());
+    for (prison, &go_live) in &holders.go_live {
+        out.prison(prison);
+        out.instant(go_live);
+    }
     // Those under way are not done: if the process ends now, the next one must do them.
     let mut obligations: Vec<_> = holders.obligations.union(&holders.under_way).collect();
     obligations.sort_unstable();
@@ -102,6 +108,10 @@ pub(super) fn encode(holders: &RoleHolders, last_event: Bookmark) -> Vec<u8> {
             Obligation::Merge { removed } => {
                 out.0.push(1);
                 out.distance(&mut 0, removed.into());
+            }
+            Obligation::GoLiveReport { prison } => {
+                out.0.push(2);
+                out.prison(prison);
             }
         }
     }
@@ -185,6 +195,9 @@ impl Unpacker<'_> {
         }
         holders.merged = self.cases()?;
         for _ in 0..self.number()? {
+            holders.go_live.insert(self.prison()?, self.instant()?);
+        }
+        for _ in 0..self.number()? {
             holders.obligations.insert(self.obligation()?);
         }
         Some((holders, last_event))
@@ -222,6 +235,7 @@ impl Unpacker<'_> {
                 number: self.distance(&mut 0)?.into(),
             }),
             1 => Some(Obligation::Merge { removed: self.distance(&mut 0)?.into() }),
+            2 => Some(Obligation::GoLiveReport { prison: self.prison()? }),
             _ => None,
         }
     }

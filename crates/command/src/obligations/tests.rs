@@ -3,7 +3,7 @@ use domain::{
     event::RecordedBy,
     identifier::{CommandId, EventId},
     officer::{Pom, PomKind, PomStatus},
-    prison::{PomStatusChanged, PrisonEvent},
+    prison::{GoLiveDateCorrected, PomStatusChanged, PrisonEvent},
     prisoner::{AllocationMade, Choice, Deallocated, DeallocationTrigger, PrisonerNumberMerged, PrisonerNumberRetired},
 };
 use event_log::Metadata;
@@ -87,6 +87,11 @@ pub(super) fn stored_event_about(
                 },
             })))
         }
+        "corrected to d05" => Event::Prison(PrisonEvent::GoLiveDateCorrected(GoLiveDateCorrected {
+            go_live_date: chrono::NaiveDate::from_ymd_opt(2026, 1, 5).expect("a date"),
+            go_live_date_before: chrono::NaiveDate::from_ymd_opt(2026, 1, 1).expect("a date"),
+            reason: None,
+        })),
         "inactive" => status(PomStatus::Inactive),
         "active" => status(PomStatus::Active),
         other => panic!("no event is called {other}"),
@@ -133,6 +138,7 @@ fn check(lines: &str, expected: &[&str]) {
             format!("the end of POM {staff_id}'s role at {prison} on {number}")
         }
         Obligation::Merge { removed } => format!("the merge of {removed}"),
+        Obligation::GoLiveReport { prison } => format!("the report on {prison}"),
     };
     let mut found: Vec<_> = index_after(lines).take().iter().map(describe).collect();
     found.sort();
@@ -140,6 +146,20 @@ fn check(lines: &str, expected: &[&str]) {
 }
 
 const END: &str = "the end of POM 1's role at LEI on A1234BC";
+
+#[test]
+fn a_corrected_go_live_date_and_an_earlier_allocation_after_it_are_reported() {
+    check("d09 corrected to d05", &["the report on LEI"]);
+    let index = index_after("d02 given\nd09 corrected to d05");
+    assert_eq!(index.take().len(), 1);
+    let at = |day: &str| format!("2026-01-{day}T09:00:00Z").parse().expect("an instant");
+    index.observe(&stored_event("given", at("06")));
+    assert_eq!(index.take(), []);
+    index.observe(&stored_event("given", at("04")));
+    assert_eq!(index.take(), [], "the report is under way");
+    index.finish(&Obligation::GoLiveReport { prison: prison() });
+    assert_eq!(index.take(), [Obligation::GoLiveReport { prison: prison() }]);
+}
 
 #[test]
 fn each_role_of_an_inactive_pom_must_end() {

@@ -2,4 +2,5 @@
 
 pub(crate) mod bulk;
 pub(crate) mod first_allocation;
+pub(crate) mod go_live;
 pub(crate) mod merge;

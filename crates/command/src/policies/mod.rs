@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | an inactive POM holds no cases (rule 7) | each role that such a POM still has | `EndPomRole` |
 //! | a merge is completed (rule 10) | each retired number without a takeover | `CompleteMerge` |
+//! | no allocation is earlier than the go-live date (rule 1) | each prison with a corrected date | none: it reports |
 //!
 //! The policies follow the log and keep an index of possible obligations (`obligations`), which is
 //! saved now and then (`snapshots`). The index is a hint; a policy reads the streams up to the end
@@ -15,6 +16,7 @@
 //! To add a policy: a variant of `Obligation`, the events that raise and settle it in
 //! `obligations`, and a file here that discharges it.
 
+mod go_live;
 mod inactive_pom;
 mod merge_completion;
 mod snapshots;
@@ -177,6 +179,7 @@ async fn discharge_until_done(service: &Service, obligation: Obligation, attempt
                     inactive_pom::discharge(service, prison, *staff_id, number).await
                 }
                 Obligation::Merge { removed } => merge_completion::discharge(service, removed).await,
+                Obligation::GoLiveReport { prison } => go_live::discharge(service, prison).await,
             }
         };
         match attempt.await {

@@ -1,5 +1,6 @@
 //! The commands to a prison.
 
+use chrono::NaiveDate;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -15,6 +16,10 @@ commands! {
 
     /// Take the prison onto OMiC.
     JoinOmic(PrisonJoinedOmic),
+    /// The same for a prison that the program's list of prisons lacks.
+    JoinOmicUnlisted(PrisonJoinedOmic),
+    /// Correct the go-live date.
+    CorrectGoLiveDate(GoLiveCorrection),
     /// Put a POM on the roster.
     RegisterPom(PomRegistered),
     /// Change a POM's name, kind, working pattern or e-mail address.
@@ -28,6 +33,15 @@ commands! {
         /// The contact.
         contact_id: Uuid,
     },
+}
+
+/// Data of [`Command::CorrectGoLiveDate`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GoLiveCorrection {
+    /// The right date.
+    pub go_live_date: NaiveDate,
+    /// The reason, in the words of the recorder.
+    pub reason: Option<String>,
 }
 
 /// A POM contact as seen in NOMIS. It names the POM by staff id, by name, or by both.

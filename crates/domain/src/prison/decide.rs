@@ -8,6 +8,7 @@ use crate::{
     officer::PomStatus,
     prison::{
         Command, ContactSeen, History, NomisContactFound, NomisContactRemovalConfirmed, PrisonEvent, Roster, RosterPom,
+        go_live,
     },
     refusal::{DETAIL_LEN_MAX, check_effective_at, refuse_long},
     text::is_blank,
@@ -27,7 +28,8 @@ pub struct Context {
 /// A backdated command is judged by the roster at its effective time. It cannot make a later entry
 /// illegal (rule 8 in `docs/domain.md`): nothing on a roster is ever taken away, and a later entry
 /// that then repeats what holds already changes nothing. So a further entry corrects a status with
-/// too late a date, or a POM registered too late.
+/// too late a date, or a POM registered too late. Only a correction of the go-live date must come
+/// after those before it.
 ///
 /// # Errors
 /// A [`Refusal`] with the code and the sentence of the rule.
@@ -37,12 +39,22 @@ pub fn decide(history: &History, command: &Command, context: &Context) -> Result
     let roster = history.roster_at(context.effective_at);
     let event = event_of(code, &roster, command)?;
     check(history, &roster, &event)?;
+    if matches!(event, PrisonEvent::GoLiveDateCorrected(_)) {
+        go_live::refuse_backdated(history, context.effective_at)?;
+    }
     Ok(vec![event])
 }
 
 fn event_of(code: &PrisonCode, roster: &Roster, command: &Command) -> Result<PrisonEvent, Refusal> {
     Ok(match command {
-        Command::JoinOmic(joined) => PrisonEvent::PrisonJoinedOmic(joined.clone()),
+        Command::JoinOmic(_) if code.listed_name().is_none() => {
+            return Err(Refusal::new(
+                Rule::PrisonUnlisted,
+                format!("{} Check the code, or say that the prison is unlisted.", code.unlisted_sentence()),
+            ));
+        }
+        Command::JoinOmic(joined) | Command::JoinOmicUnlisted(joined) => PrisonEvent::PrisonJoinedOmic(joined.clone()),
+        Command::CorrectGoLiveDate(correction) => go_live::correct(code, roster, correction)?,
         Command::RegisterPom(registered) => PrisonEvent::PomRegistered(registered.clone()),
         Command::ChangePomDetails(changed) => PrisonEvent::PomDetailsChanged(changed.clone()),
         Command::ChangePomStatus(changed) => {
@@ -104,6 +116,7 @@ fn check(history: &History, roster: &Roster, event: &PrisonEvent) -> Result<(), 
             )),
             None => Ok(()),
         },
+        PrisonEvent::GoLiveDateCorrected(_) => Ok(()),
         PrisonEvent::PomRegistered(new) => match roster.poms.get(&new.staff_id) {
             Some(pom) => Err(Refusal::new(
                 Rule::PomAlreadyRegistered,

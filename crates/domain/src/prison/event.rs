@@ -18,6 +18,8 @@ event_types! {
 
     /// The prison went onto OMiC, or will on a planned date.
     PrisonJoinedOmic(PrisonJoinedOmic),
+    /// The go-live date that was recorded before was wrong.
+    GoLiveDateCorrected(GoLiveDateCorrected),
     /// A POM was put on the roster, with status `ACTIVE`.
     PomRegistered(PomRegistered),
     /// A POM's name, kind, working pattern or e-mail address changed.
@@ -38,7 +40,10 @@ impl PrisonEvent {
             Self::PomRegistered(event) => Some(event.staff_id),
             Self::PomDetailsChanged(event) => Some(event.staff_id),
             Self::PomStatusChanged(event) => Some(event.staff_id),
-            Self::PrisonJoinedOmic(_) | Self::NomisContactFound(_) | Self::NomisContactRemovalConfirmed(_) => None,
+            Self::PrisonJoinedOmic(_)
+            | Self::GoLiveDateCorrected(_)
+            | Self::NomisContactFound(_)
+            | Self::NomisContactRemovalConfirmed(_) => None,
         }
     }
 
@@ -49,6 +54,7 @@ impl PrisonEvent {
             Self::PomRegistered(registered) => Some((registered.staff_id, PomStatus::Active)),
             Self::PomStatusChanged(changed) => Some((changed.staff_id, changed.status)),
             Self::PrisonJoinedOmic(_)
+            | Self::GoLiveDateCorrected(_)
             | Self::PomDetailsChanged(_)
             | Self::NomisContactFound(_)
             | Self::NomisContactRemovalConfirmed(_) => None,
@@ -62,6 +68,7 @@ impl PrisonEvent {
             Self::NomisContactFound(found) => Some(found),
             Self::NomisContactRemovalConfirmed(removed) => Some(&removed.contact),
             Self::PrisonJoinedOmic(_)
+            | Self::GoLiveDateCorrected(_)
             | Self::PomRegistered(_)
             | Self::PomDetailsChanged(_)
             | Self::PomStatusChanged(_) => None,
@@ -89,6 +96,19 @@ pub struct PrisonJoinedOmic {
     pub go_live_date: NaiveDate,
     /// Kind of establishment.
     pub estate: Estate,
+}
+
+/// Data of [`PrisonEvent::GoLiveDateCorrected`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GoLiveDateCorrected {
+    /// First London day on which cases are allocated here.
+    pub go_live_date: NaiveDate,
+    /// The date that was wrong.
+    pub go_live_date_before: NaiveDate,
+    /// The reason, in the words of its recorder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Data of [`PrisonEvent::PomRegistered`].

@@ -150,13 +150,11 @@ impl History {
 
     /// The move onto OMiC, if the go-live day had begun at an instant. The date takes effect by
     /// itself, whenever it was recorded: a prison that is put into the ledger years after its
-    /// go-live day was on OMiC all the while.
+    /// go-live day was on OMiC all the while. Where the date was corrected, the corrected one
+    /// counts for all instants.
     #[must_use]
     pub fn joined_at(&self, instant: DateTime<Utc>) -> Option<&PrisonJoinedOmic> {
-        self.entries.iter().find_map(|entry| match &entry.event {
-            PrisonEvent::PrisonJoinedOmic(joined) if london::midnight(joined.go_live_date) <= instant => Some(joined),
-            _ => None,
-        })
+        self.roster.joined.as_ref().filter(|joined| london::midnight(joined.go_live_date) <= instant)
     }
 
     fn fold(&self, until: DateTime<Utc>) -> Roster {

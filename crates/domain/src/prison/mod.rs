@@ -7,11 +7,15 @@
 mod command;
 mod decide;
 mod event;
+mod go_live;
 mod history;
+mod listed;
 mod roster;
 
-pub use command::{Command, CommandKind, ContactSeen};
+pub use command::{Command, CommandKind, ContactSeen, GoLiveCorrection};
 pub use decide::{Context, decide};
 pub use event::*;
+pub use go_live::{EarlyAllocation, find_early_allocation, refuse_go_live_after};
 pub use history::{History, InactiveStretch};
+pub use listed::LIST_DATE;
 pub use roster::{Contact, Roster, RosterPeriod, RosterPom, roster_periods};

@@ -4,7 +4,8 @@ use domain::{
     identifier::StaffId,
     officer::{PomKind, PomStatus},
     prison::{
-        Command, ContactSeen, Estate, History, PomDetailsChanged, PomStatusChanged, PrisonJoinedOmic, roster_periods,
+        Command, ContactSeen, Estate, GoLiveCorrection, History, PomDetailsChanged, PomStatusChanged, PrisonJoinedOmic,
+        roster_periods,
     },
 };
 
@@ -46,6 +47,34 @@ fn a_go_live_day_in_the_past_counts_from_that_day_whenever_it_was_recorded() {
     check(&mut history, "2026-09-01", &join("2026-02-01"), "recorded");
     assert!(history.joined_at(at("01-31")).is_none());
     assert!(history.joined_at(at("02-01")).is_some());
+}
+
+#[test]
+fn a_corrected_go_live_date_counts_for_all_time() {
+    let correct = |go_live_date: &str| {
+        let go_live_date = go_live_date.parse().expect("a date");
+        Command::CorrectGoLiveDate(GoLiveCorrection { go_live_date, reason: None })
+    };
+    let mut history = lei();
+    check(&mut history, "2026-03-01", &correct("2026-02-01"), "prison-not-on-omic");
+    check(&mut history, "2026-03-01", &join("2026-02-01"), "recorded");
+    check(&mut history, "2026-03-02", &correct("2026-02-01"), "nothing-changed");
+    check(&mut history, "2026-03-05", &correct("2026-02-10"), "recorded");
+    assert!(history.joined_at(at("02-09")).is_none() && history.joined_at(at("02-10")).is_some());
+    assert_eq!(history.joined_at(at("02-10")).expect("joined").estate, Estate::Womens);
+    check(&mut history, "2026-03-04", &correct("2026-01-10"), "later-entry-conflict");
+    check(&mut history, "2026-03-06", &correct("2026-01-10"), "recorded");
+    assert!(history.joined_at(at("01-10")).is_some());
+    assert_eq!(history.roster().joined, history.joined_at(at("12-31")).cloned());
+    check(&mut history, "2026-03-07", &join("2026-01-01"), "already-on-omic");
+}
+
+#[test]
+fn a_prison_that_the_list_lacks_joins_only_as_an_unlisted_one() {
+    let mut history = History::new("LEE".parse().expect("a prison code"));
+    check(&mut history, "2026-03-01", &join("2026-02-01"), "prison-unlisted");
+    let Command::JoinOmic(joined) = join("2026-02-01") else { panic!("a move onto OMiC") };
+    check(&mut history, "2026-03-01", &Command::JoinOmicUnlisted(joined), "recorded");
 }
 
 #[test]

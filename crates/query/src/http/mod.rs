@@ -19,6 +19,7 @@ mod events;
 mod handover_dates;
 mod handovers;
 mod history;
+mod known_prison;
 mod nomis_contacts;
 mod officer;
 mod openapi_conventions;
@@ -75,6 +76,7 @@ fn routes() -> OpenApiRouter<QueryState> {
 /// The HTTP API of a query side.
 pub fn router(state: QueryState) -> Router {
     Router::from(routes())
+        .layer(middleware::from_fn_with_state(state.clone(), known_prison::refuse_unknown_prison))
         .layer(middleware::from_fn_with_state(state.clone(), position_at_least::wait_for_position))
         .layer(middleware::from_fn(answer::answer_not_modified))
         .with_state(state)

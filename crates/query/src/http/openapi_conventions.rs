@@ -17,11 +17,20 @@ impl Modify for Conventions {
     fn modify(&self, openapi: &mut OpenApi) {
         let schemas = &mut openapi.components.get_or_insert_default().schemas;
         schemas.entry(problem::ProblemDocument::name().into_owned()).or_insert_with(problem::ProblemDocument::schema);
-        for path in openapi.paths.paths.values_mut() {
+        for (template, path) in &mut openapi.paths.paths {
             let PathItem { get, post, .. } = path;
+            if template.starts_with("/prisons/") {
+                get.iter_mut().for_each(add_unknown_prison);
+            }
             get.iter_mut().chain(post).for_each(complete_operation);
         }
     }
+}
+
+/// Adds the answer about a prison that neither the list of prisons nor the ledger has.
+fn add_unknown_prison(operation: &mut Operation) {
+    let problem = describe_problem("`prison-unknown`: neither the list of prisons nor the ledger has the prison");
+    operation.responses.responses.entry("404".to_owned()).or_insert_with(|| problem.into());
 }
 
 fn complete_operation(operation: &mut Operation) {

@@ -7,6 +7,7 @@
 //!
 //! A dry run ends with the plan. Only the command side appends.
 
+mod first_prison;
 pub mod nomis_contacts;
 mod record;
 mod report;

@@ -35,7 +35,7 @@ use spreadsheets::{
 use uuid::Uuid;
 
 use super::{
-    CORRELATION_NAMESPACE, prison_code,
+    CORRELATION_NAMESPACE, first_prison, prison_code,
     record::{ImportRecorder, explain_interruption, load_prison},
     report::{count_of, note_unread_sheet, table},
     source::ImportSource,
@@ -54,6 +54,9 @@ pub struct NomisContactsSettings {
     /// The prison that the contacts are of, e.g. LEI
     #[arg(long, value_parser = prison_code)]
     prison: PrisonCode,
+    /// The prison is one that the program's list of prisons lacks
+    #[arg(long)]
+    unlisted_prison: bool,
     /// The sheet to read. Default: the one with most contacts
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
@@ -123,6 +126,7 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         "--none says that there are no contacts in NOMIS any more, but {shown} lists {}",
         count_of(rows.len(), "contact")
     );
+    first_prison::check_listed(&settings.stores, &settings.prison, settings.unlisted_prison).await?;
 
     let planned = |history: &prison::History| plan(rows, history, settings.complete, now);
     let lines = if settings.dry_run {
@@ -182,6 +186,9 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
         }
     } else if outstanding.is_empty() {
         let note = match &settings.prison {
+            Some(code) if code.listed_name().is_none() && prisons.iter().all(prison::History::is_empty) => {
+                format!("{} The ledger knows nothing of it either: check --prison.", code.unlisted_sentence())
+            }
             Some(code) if !prisons.iter().any(|history| joined(&history)) => {
                 format!("{code} has not joined OMiC, so nothing has to be removed there yet.")
             }

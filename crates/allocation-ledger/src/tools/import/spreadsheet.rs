@@ -23,14 +23,14 @@ use spreadsheets::{
     reader::{self, Sheet},
     refused::{RefusedRow, refused_csv},
     remarks::remarks,
-    row::{CaseTable, FIELDS, TableTerms, table},
+    row::{CaseTable, DataRow, FIELDS, TableTerms, table},
     staff::StaffDirectory,
     value::{PomKindWords, pom_kind_word},
 };
 use uuid::Uuid;
 
 use super::{
-    CORRELATION_NAMESPACE, prison_code,
+    CORRELATION_NAMESPACE, first_prison, prison_code,
     record::{ImportRecorder, load, load_prison},
     report::ImportReport,
     source::ImportSource,
@@ -66,10 +66,13 @@ pub struct SpreadsheetSettings {
     /// The prison's estate, where the prison has not joined OMiC yet
     #[arg(long, value_enum, ignore_case = true, default_value_t = EstateName::MensClosed)]
     estate: EstateName,
-    /// The prison's go-live date, where the prison has not joined OMiC yet. Default: the earliest
-    /// date in the file
+    /// The prison's go-live date, where the prison has not joined OMiC yet. Without it, a terminal
+    /// asks whether the earliest date in the file is right
     #[arg(long, value_name = "DATE")]
     go_live: Option<Date>,
+    /// The prison is one that the program's list of prisons lacks
+    #[arg(long)]
+    unlisted_prison: bool,
     /// Report as JSON lines, one for each row of data
     #[arg(long)]
     json: bool,
@@ -110,6 +113,19 @@ fn mapping(text: &str) -> anyhow::Result<Mapping> {
     layout::mapping(text, FIELDS)
 }
 
+/// The terms with the go-live date of a prison that joins OMiC by this import.
+fn settle_go_live(terms: ImportTerms, rows: &[DataRow], held: HeldHistories) -> anyhow::Result<ImportTerms> {
+    first_prison::check_go_live(&held.prison, terms.go_live)?;
+    if terms.go_live.is_some() {
+        return Ok(terms);
+    }
+    let go_live = match plan(rows.to_vec(), held, &terms).joined {
+        Some(joined) => Some(first_prison::confirm_go_live(&terms.prison, joined.go_live_date)?),
+        None => None,
+    };
+    Ok(ImportTerms { go_live, ..terms })
+}
+
 /// Imports the file and reports.
 ///
 /// # Errors
@@ -138,11 +154,13 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     reading.notes.extend(staff.source().map(str::to_owned));
     reading.notes.extend(table.notes());
 
+    first_prison::check_listed(&settings.stores, &settings.prison, settings.unlisted_prison).await?;
     let source = ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name);
     let terms = ImportTerms {
         prison: settings.prison.clone(),
         estate: settings.estate.into(),
         go_live: settings.go_live.map(Into::into),
+        unlisted_prison: settings.unlisted_prison,
         recommendation_policy: commands.recommendation_policy,
         now,
         recorded_by: settings.recorder.recorded_by(super::CLIENT),
@@ -151,14 +169,16 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     let refused_file = settings.refused.as_deref().map(create_file).transpose()?;
     let numbers: Vec<_> =
         table.rows.iter().filter_map(|row| Some(row.case.as_ref().ok()?.prisoner_number().clone())).collect();
-    let planned = |held: HeldHistories| plan(table.rows.clone(), held, &terms);
     let plan = if settings.dry_run {
-        planned(match LogStore::open_existing(&settings.stores).await? {
+        let held = match LogStore::open_existing(&settings.stores).await? {
             Some(store) => store.close_after(async |store| load(&store.log, &terms.prison, &numbers).await).await?,
             None => HeldHistories::of_empty_ledger(&terms.prison),
-        })
+        };
+        first_prison::check_go_live(&held.prison, terms.go_live)?;
+        plan(table.rows.clone(), held, &terms)
     } else {
         LogStore::with(&settings.stores, async |store| {
+            let terms = settle_go_live(terms, &table.rows, load(&store.log, &settings.prison, &numbers).await?)?;
             let _turn = store.take_import_turn(&terms.prison).await?;
             let service = Service::new(store.log.clone(), commands);
             let recorder = ImportRecorder {
@@ -171,7 +191,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
             let progress = ProgressBar::new(0).with_style(
                 ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?,
             );
-            let plan = async || Ok(planned(load(&store.log, &terms.prison, &numbers).await?));
+            let plan = async || Ok(plan(table.rows.clone(), load(&store.log, &terms.prison, &numbers).await?, &terms));
             let recorded = recorder.record(plan, &progress).await;
             progress.finish_and_clear();
             recorded

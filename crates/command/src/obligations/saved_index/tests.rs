@@ -12,7 +12,8 @@ enum Step {
 }
 
 fn event() -> impl Strategy<Value = Step> {
-    let names = ["given", "ended", "retired", "taken over", "taken over with a role", "inactive", "active"];
+    let names =
+        ["given", "ended", "retired", "taken over", "taken over with a role", "inactive", "active", "corrected to d05"];
     (prop::sample::select(names.to_vec()), 1..10_u32, 1..3_i64, 0..3_u32)
         .prop_map(|(name, day, pom, case)| Step::Event(name, day, pom, case))
 }
@@ -148,7 +149,7 @@ fn an_altered_snapshot_or_one_in_another_format_is_refused() {
 /// added at the end: those of an event that changes roles belong here, too, with a new digest.
 #[test]
 fn the_index_of_the_sample_events_is_that_of_this_format() {
-    const SAMPLES: usize = 21;
+    const SAMPLES: usize = 23;
     let mut holders = RoleHolders::default();
     let template = stored_event_about("given", DateTime::UNIX_EPOCH, staff_id(1), &number(0));
     for line in include_str!("../../../../domain/tests/data/events.jsonl").lines().take(SAMPLES) {
@@ -164,7 +165,7 @@ fn the_index_of_the_sample_events_is_that_of_this_format() {
     let digest: String = bytes[bytes.len() - 4..].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(
         (FORMAT, digest.as_str()),
-        (2, "d974991a"),
+        (3, "b68b37ee"),
         "an index that an earlier version saved has other bytes, or another meaning, than one of this version: raise \
          FORMAT, and correct this line"
     );

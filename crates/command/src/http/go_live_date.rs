@@ -1,0 +1,66 @@
+//! `PUT /prisons/{code}/go-live-date`: correct the go-live date of a prison.
+
+use axum::extract::State;
+use domain::{
+    Command,
+    event::RecordedBy,
+    identifier::PrisonCode,
+    moment::{Date, Instant},
+    prison::{self, GoLiveCorrection},
+    text::ReasonText,
+};
+use http_api::{CommandHeaders, PathParams, Problem};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse};
+use crate::{Request, Service, operations::go_live};
+
+/// The right go-live date of a prison.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = GoLiveCorrection)]
+pub(super) struct GoLiveDateBody {
+    /// First London day on which cases are allocated here.
+    #[schema(value_type = String, format = Date, example = "2019-03-01")]
+    go_live_date: Date,
+    /// Why the date before was wrong.
+    #[schema(value_type = Option<String>, max_length = 175, example = "The date was of another prison")]
+    reason: Option<ReasonText>,
+    /// When the correction was made, in the past; absent, now. The date counts for all time either
+    /// way.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    effective_at: Option<Instant>,
+}
+
+/// Correct the go-live date of a prison. The corrected date counts for all time. A later one is
+/// refused while allocations at the prison are earlier, and the refusal names their cases.
+#[utoipa::path(
+    put, path = "/prisons/{code}/go-live-date", tag = "Prisons",
+    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    request_body = GoLiveDateBody,
+    responses(CommandResponses),
+)]
+pub(super) async fn correct_go_live_date(
+    State(service): State<Service>,
+    PathParams(code): PathParams<PrisonCode>,
+    headers: CommandHeaders,
+    body: CommandBody<GoLiveDateBody>,
+) -> Result<RecordedResponse, Problem> {
+    let GoLiveDateBody { go_live_date, reason, effective_at } = body.fields;
+    let correction = GoLiveCorrection { go_live_date: go_live_date.into(), reason: reason.map(Into::into) };
+    let command_id = headers.command_id;
+    let request = Request {
+        command: Command::Prison(code.clone(), prison::Command::CorrectGoLiveDate(correction.clone())),
+        command_id,
+        request_digest: body.sent.digest("correct-go-live-date", &(&correction, effective_at)),
+        correlation_id: headers.correlation_id,
+        causation_id: None,
+        provenance: None,
+        effective_at: effective_at.map(Into::into),
+        if_match: headers.if_match,
+        recorded_by: RecordedBy { username: headers.recorded_by, client: headers.client },
+    };
+    let outcome = go_live::correct(&service, &code, &correction, request).await?;
+    Ok(RecordedResponse { command_id, outcome })
+}
