@@ -190,6 +190,26 @@ async fn people_who_have_left_are_refused_in_one_line() {
     assert_eq!(outcomes, [json!(["recorded", null]), left.clone(), left.clone(), left]);
 }
 
+/// The id of a contact is made of its name. A name that is read otherwise than before must not make
+/// a contact seem gone.
+#[tokio::test]
+async fn a_contact_is_the_same_in_another_spelling_of_its_name() {
+    let desk = Desk::new().await;
+    let contacts = async |rows: &str| {
+        let file = desk.write("contacts.csv", &format!("Prisoner number,Name,Contact type\n{rows}"));
+        let stores = desk.database.arguments();
+        let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+        let import = ["import", "nomis-contacts", &file, "--prison", "LEI", "--complete", "--json"];
+        let ran = run(&[&import[..], &stores].concat()).await;
+        let lines = ran.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
+        lines.map(|line: Value| column(&line, "outcome")).collect::<Vec<_>>()
+    };
+    assert_eq!(contacts("A0001BC,\"Berg, Jan van der\",POM\nA0002BC,\"Okafor, Grace\",POM\n").await, ["recorded"; 2]);
+    assert_eq!(contacts("A0001BC,Jan van der Berg,POM\nA0002BC,Mrs OKAFOR Grace,POM\n").await, ["already-recorded"; 2]);
+    let outcomes = contacts("A0001BC,Jan van den Berg,POM\nA0002BC,Grace Okafor,POM\n").await;
+    assert_eq!(outcomes, ["recorded", "already-recorded", "removal-confirmed"]);
+}
+
 #[tokio::test]
 async fn the_command_line_says_which_kind_of_pom_a_word_means() {
     let desk = Desk::new().await;
