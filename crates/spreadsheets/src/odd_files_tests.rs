@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use super::{
     layout::reading,
-    reader,
+    reader::{self, Marks, Sheet},
     remarks::remarks,
     row::{FIELDS, RowCase},
-    tests::{find, table},
+    tests::{find, sheet, table},
 };
 
 fn open(name: &str) -> reader::File {
@@ -118,4 +118,24 @@ fn a_web_page_saved_as_a_spreadsheet_is_refused_for_what_it_is() {
     let refused = format!("{:#}", reader::read(&path).expect_err("no spreadsheet"));
     assert!(refused.contains("it is a web page saved as a spreadsheet"), "{refused}");
     assert!(refused.ends_with("open it in a spreadsheet program and save it as .xlsx or .csv"), "{refused}");
+}
+
+#[test]
+fn a_sheet_that_cannot_be_read_fails_the_file_only_where_the_cases_may_be_in_it() {
+    let marks = Marks { unread: Some("it is damaged".to_owned()), ..Marks::default() };
+    let unread = Sheet { name: "Lookup".to_owned(), marks, ..Sheet::default() };
+    let cases = |name| sheet(name, "Prison no|Tier|Staff id|Date allocated\nA1234BC|B|485926|01/02/2019");
+    let find = |sheets: &[Sheet], name| find(sheets, name, &[], FIELDS).map_err(|error| format!("{error:#}"));
+    let may_be = "the sheet `Lookup` cannot be read, and may be the one to read: it is damaged. If another one is, name \
+                  it with --sheet";
+
+    let with_cases = [unread.clone(), cases("Cases")];
+    assert_eq!(find(&with_cases, None).map(|layout| layout.sheet), Ok(1));
+    assert_eq!(find(&with_cases, Some("lookup")), Err("the sheet `Lookup` cannot be read: it is damaged".to_owned()));
+    let with_leavers = [cases("Leavers"), unread.clone()];
+    assert_eq!(find(&with_leavers, None), Err(may_be.to_owned()));
+    assert_eq!(find(&with_leavers, Some("Leavers")).map(|layout| layout.sheet), Ok(0));
+    assert_eq!(find(&[sheet("Notes", "a note"), unread.clone()], None), Err(may_be.to_owned()));
+    let hidden = [cases("Leavers"), Sheet { hidden: true, ..unread }];
+    assert_eq!(find(&hidden, None).map(|layout| layout.sheet), Ok(0));
 }

@@ -97,26 +97,6 @@ fn the_csv_file_of_moorland_is_read_as_its_truth_file_says() {
     assert_eq!(notes[0], "see wing diary, do not share; \"high profile\", 2 x ACCT\nreview due");
 }
 
-#[test]
-fn a_sheet_that_cannot_be_read_fails_the_file_only_where_the_cases_may_be_in_it() {
-    let marks = Marks { unread: Some("it is damaged".to_owned()), ..Marks::default() };
-    let unread = Sheet { name: "Lookup".to_owned(), marks, ..Sheet::default() };
-    let cases = |name| sheet(name, "Prison no|Tier|Staff id|Date allocated\nA1234BC|B|485926|01/02/2019");
-    let find = |sheets: &[Sheet], name| find(sheets, name, &[], FIELDS).map_err(|error| format!("{error:#}"));
-    let may_be = "the sheet `Lookup` cannot be read, and may be the one to read: it is damaged. If another one is, name \
-                  it with --sheet";
-
-    let with_cases = [unread.clone(), cases("Cases")];
-    assert_eq!(find(&with_cases, None).map(|layout| layout.sheet), Ok(1));
-    assert_eq!(find(&with_cases, Some("lookup")), Err("the sheet `Lookup` cannot be read: it is damaged".to_owned()));
-    let with_leavers = [cases("Leavers"), unread.clone()];
-    assert_eq!(find(&with_leavers, None), Err(may_be.to_owned()));
-    assert_eq!(find(&with_leavers, Some("Leavers")).map(|layout| layout.sheet), Ok(0));
-    assert_eq!(find(&[sheet("Notes", "a note"), unread.clone()], None), Err(may_be.to_owned()));
-    let hidden = [cases("Leavers"), Sheet { hidden: true, ..unread }];
-    assert_eq!(find(&hidden, None).map(|layout| layout.sheet), Ok(0));
-}
-
 /// A sheet drawn as text: one line for a row, with `|` between cells.
 pub(super) fn sheet(name: &str, drawn: &str) -> Sheet {
     let rows = (1..)
@@ -177,6 +157,25 @@ fn headings_may_span_two_rows() {
         "Prisoner|||Offender manager||\nNumber|Name|Tier|Name|ID|Type|Start\nA1234BC|Smith, Al|B|Okafor, Grace|485926|PO|01/02/2019",
         2,
         "prisonerNumber=Number, tier=Tier, staffId=ID, pomName=Name, pomKind=Type, allocatedOn=Start",
+    );
+}
+
+#[test]
+fn a_heading_may_be_in_either_of_two_rows() {
+    // As merged cells are, and without merges.
+    for above in ["NOMS number|Tier|POM|||Date allocated", "NOMS number|Tier||||Date allocated"] {
+        check_columns(
+            &format!("{above}\n||POM name|Staff ID|Type|\nA1234BC|B|Okafor, Grace|485926|PO|01/02/2019"),
+            2,
+            "prisonerNumber=NOMS number, tier=Tier, staffId=Staff ID, pomName=POM name, pomKind=Type, \
+             allocatedOn=Date allocated",
+        );
+    }
+    // A first case with little in it is no second row of headings.
+    check_columns(
+        "NOMS number|Tier|POM|Staff ID|Type|Date allocated\nA1234BC|||||\nA1234BD|B|Okafor, Grace|485926|PO|01/02/2019",
+        1,
+        "prisonerNumber=NOMS number, tier=Tier, staffId=Staff ID, pomName=POM, pomKind=Type, allocatedOn=Date allocated",
     );
 }
 

@@ -241,32 +241,44 @@ pub fn weight(field: Field, name: &Heading, field_set: FieldSet) -> u32 {
 }
 
 /// The names of each column: its heading, and its heading after the one above it, which may span
-/// several columns.
+/// several columns. In a row of nothing but headings, a column without one of its own has the one
+/// above it: the headings are in two rows.
 pub fn headings(sheet: &Sheet, row: usize) -> Vec<Vec<String>> {
     let own = &sheet.rows[row];
     let above = row
         .checked_sub(1)
         .map(|above| &sheet.rows[above])
         .filter(|above| above.number + 1 == own.number && above.filled().count() > 1);
+    let is_heading = |cell: &Cell| matches!(cell, Cell::Text(_)) && value::prisoner_number(cell).is_err();
+    let second = above.filter(|_| own.filled().all(is_heading));
     let mut spanning = String::new();
-    (0..own.cells.len())
+    (0..own.cells.len().max(second.map_or(0, |above| above.cells.len())))
         .map(|column| {
             if let Some(Cell::Text(text)) = above.map(|above| above.cell(column)) {
                 spanning.clone_from(text);
             }
-            match own.cell(column) {
+            match (own.cell(column), second.map(|above| above.cell(column))) {
                 // Whole sentences are guidance; numbers and dates are data.
-                Cell::Text(text) if text.chars().count() <= 60 => {
+                (Cell::Text(text), _) if text.chars().count() <= 60 => {
                     let mut names = vec![text.clone()];
                     if !spanning.is_empty() {
                         names.push(format!("{spanning} {text}"));
                     }
                     names
                 }
+                (Cell::Empty, Some(Cell::Text(text))) if text.chars().count() <= 60 => vec![text.clone()],
                 _ => Vec::new(),
             }
         })
         .collect()
+}
+
+/// The heading of a column as written, in its row or the row above.
+pub fn heading_of(sheet: &Sheet, row: usize, column: usize) -> String {
+    match sheet.rows[row].cell(column) {
+        Cell::Empty => headings(sheet, row).get(column).and_then(|names| names.first().cloned()).unwrap_or_default(),
+        cell => cell.to_string(),
+    }
 }
 
 /// Finds the column that the user calls `name`: by its heading, else by its letter.

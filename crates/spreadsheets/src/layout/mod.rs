@@ -26,7 +26,7 @@ use super::{
     reader::{Cell, Row, Sheet, refuse_unread},
     value::{self, PomKindWords},
 };
-use columns::{ColumnSearch, Header, header};
+use columns::{ColumnSearch, Header, header, heading_of};
 
 pub use columns::is_counter_column;
 pub use not_found::check_mappings;
@@ -116,7 +116,7 @@ impl Layout {
     pub fn heading(&self, sheet: &Sheet, field: Field) -> String {
         self.columns
             .get(&field)
-            .map(|&column| sheet.rows[self.header].cell(column).to_string())
+            .map(|&column| heading_of(sheet, self.header, column))
             .filter(|heading| !heading.is_empty())
             .unwrap_or_else(|| field.name().to_owned())
     }

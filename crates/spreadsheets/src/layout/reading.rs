@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::{
     FieldSet, Layout,
-    columns::{headings, weight},
+    columns::{heading_of, headings, weight},
     is_over,
 };
 use crate::{
     heading::{Field, Heading},
-    reader::{Cell, Sheet, column_letters},
+    reader::{Sheet, column_letters},
 };
 
 /// The weight from which on a heading says another column of a field that has one.
@@ -78,12 +78,9 @@ pub fn reading(sheet: &Sheet, layout: &Layout, field_set: FieldSet) -> SheetRead
         })
     };
     let last = layout.columns.values().copied().max().unwrap_or(0);
-    let columns: Vec<_> = (0..header.cells.len().max(last + 1))
+    let columns: Vec<_> = (0..names.len().max(header.cells.len()).max(last + 1))
         .filter_map(|column| {
-            let heading = match header.cell(column) {
-                Cell::Empty => String::new(),
-                cell => Excerpt(&cell.to_string()).to_string(),
-            };
+            let heading = Excerpt(&heading_of(sheet, layout.header, column)).to_string();
             let field = field_of(column);
             (field.is_some() || !heading.is_empty()).then(|| ColumnReading {
                 column: column_letters(column),
