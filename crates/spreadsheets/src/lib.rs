@@ -13,6 +13,7 @@
 //! | what does a row of allocations say? | [`row`] |
 //! | which commands would record the allocations? | [`plan`] |
 //! | which remarks on the reading are there, beside the outcomes of the rows? | [`remarks`] |
+//! | how does a sheet differ from the ledger, and which commands would record that? | [`compare`] |
 //! | which file has the refused rows, to be corrected? | [`refused`] |
 //! | which commands would record a list of contacts seen in NOMIS? | [`contacts`] |
 //!
@@ -22,6 +23,8 @@
 //! To add a heading: a line in [`heading::weight`] and in its tests. To add a way to write a value:
 //! a line in [`value`] and in its tests.
 
+mod attempt;
+pub mod compare;
 pub mod contacts;
 pub mod heading;
 #[cfg(test)]
@@ -32,6 +35,8 @@ mod meaning_tests;
 #[cfg(test)]
 mod odd_files_tests;
 pub mod plan;
+mod planned_command;
+mod planned_roster;
 pub mod reader;
 pub mod refused;
 pub mod remarks;
@@ -40,3 +45,5 @@ pub mod staff;
 #[cfg(test)]
 mod tests;
 pub mod value;
+
+pub use planned_roster::IMPORT_UNDONE;

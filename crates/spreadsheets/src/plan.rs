@@ -16,53 +16,27 @@ mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Command, Entry, Refusal, Rule, Stream,
-    event::RecordedBy,
-    identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
+    Command, Entry, Refusal,
+    identifier::{CommandId, PrisonCode, PrisonerNumber},
     london,
     officer::{PomKind, WorkingPattern},
-    prison::{self, Estate, PomRegistered, PrisonJoinedOmic},
-    prisoner::{
-        self, Allocate, AllocateWithTier, ChoiceReasons, OverrideReason, RecommendationPolicy, TierAssigned,
-        lineage::SurvivorChain,
-    },
+    prison::{self, PomRegistered, PrisonJoinedOmic, RosterPom},
+    prisoner::{self, Allocate, AllocateWithTier, ChoiceReasons, TierAssigned, lineage::SurvivorChain},
     tier::TierSource,
 };
 use event_log::request_digest;
 use serde_json::json;
-use uuid::Uuid;
 
-use super::row::{DataRow, RowCase, RowProblem, SheetCase};
+pub use super::planned_command::{ImportTerms, PlannedCommand};
+use super::{
+    attempt::{RowAttempt, find_attempt, voided_warning},
+    compare::{RowChange, change},
+    planned_command::{NAMESPACE, decide_with_reasons},
+    planned_roster::PlannedRoster,
+    row::{DataRow, RowCase, RowProblem, SheetCase},
+};
 use poms::{Poms, commonest};
-
-/// The namespace of the command ids of spreadsheet imports. It must never change: later imports
-/// recognise earlier ones by it.
-const NAMESPACE: Uuid = Uuid::from_u128(0x0f6d_7a52_8c1e_4f0b_b3a9_52e4_17c8_d902);
-
-/// The override detail of imported cases whose POM is not of the recommended kind.
-const OVERRIDE_DETAIL: &str = "as it stood in the prison's spreadsheet";
-
-/// The settings of an import, beside the sheet.
-#[derive(Debug, Clone)]
-pub struct ImportTerms {
-    /// The prison that holds the cases.
-    pub prison: PrisonCode,
-    /// The prison's estate, for the case that it must join OMiC.
-    pub estate: Estate,
-    /// The prison's go-live date, for the case that it must join OMiC; absent, the earliest date in
-    /// the sheet.
-    pub go_live: Option<NaiveDate>,
-    /// Whether the prison may be one that the program's list of prisons lacks.
-    pub unlisted_prison: bool,
-    /// The policy that recommends a kind of POM.
-    pub recommendation_policy: RecommendationPolicy,
-    /// The current time.
-    pub now: DateTime<Utc>,
-    /// The user and the client that record.
-    pub recorded_by: RecordedBy,
-}
 
 /// The ledger's histories of the prison and the cases in a sheet.
 #[derive(Debug, Clone)]
@@ -79,19 +53,6 @@ impl HeldHistories {
     pub fn of_empty_ledger(prison: &PrisonCode) -> Self {
         Self { prison: prison::History::new(prison.clone()), cases: HashMap::new() }
     }
-}
-
-/// A command to be sent.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlannedCommand {
-    /// The command itself.
-    pub command: Command,
-    /// The command's id.
-    pub command_id: CommandId,
-    /// The digest of the request, by which a repeat is recognised.
-    pub request_digest: String,
-    /// The effective time.
-    pub effective_at: DateTime<Utc>,
 }
 
 /// The outcome of a row.
@@ -138,6 +99,8 @@ pub struct ImportPlan {
     pub joined: Option<PrisonJoinedOmic>,
     /// POMs new to the roster.
     pub registered: Vec<PomRegistered>,
+    /// POMs who became inactive when an import was undone, and are active again.
+    pub reactivated: Vec<RosterPom>,
     /// The commands of the prison and its roster, which must be sent first and in this order.
     pub prison_steps: Vec<PlannedCommand>,
     /// Every row of data, in the order of the sheet.
@@ -150,8 +113,10 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
     let poms = Poms::new(&rows);
     let mut roster = PlannedRoster { history: held.prison, terms, steps: Vec::new() };
     let earliest = rows.iter().filter_map(DataRow::allocated).map(|case| case.allocated_on).min();
+    let earliest = earliest.map(|earliest| terms.changes_on.map_or(earliest, |on| earliest.min(on)));
     let mut joined = None;
     let mut registrations = BTreeMap::new();
+    let reactivations = roster.reactivate_undone(poms.by_id.keys());
     if let Some(earliest) = earliest {
         if roster.history.roster().joined.is_none() {
             let new = PrisonJoinedOmic { go_live_date: terms.go_live.unwrap_or(earliest), estate: terms.estate };
@@ -189,7 +154,9 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
                             Verdict::Refused(name_last_survivor(&case.prisoner_number, refusal, &held.cases).into())
                         }
                     };
-                    return PlannedRow::new(row, verdict, Vec::new());
+                    let attempt = history.map(|history| (history, waiting::attempt(case, history, terms)));
+                    let warnings = earlier_record_warning(&verdict, attempt).into_iter().collect();
+                    return PlannedRow::new(row, verdict, warnings);
                 }
                 Err(problem) => {
                     let verdict = Verdict::Refused(problem.clone());
@@ -206,7 +173,9 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
                     Verdict::Refused(name_last_survivor(&case.prisoner_number, refusal, &held.cases).into())
                 }
             };
-            let warnings = poms.warnings(case, &roster.history);
+            let mut warnings = poms.warnings(case, &roster.history);
+            let attempt = history.map(|history| (history, attempt(case, history, terms)));
+            warnings.extend(earlier_record_warning(&verdict, attempt));
             PlannedRow { pom_kind, roster_name, ..PlannedRow::new(row, verdict, warnings) }
         })
         .collect();
@@ -218,7 +187,13 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
         .filter_map(|planned| planned.row.allocated().map(|case| case.staff_id))
         .collect();
     if needed.is_empty() {
-        return ImportPlan { joined: None, registered: Vec::new(), prison_steps: Vec::new(), rows };
+        return ImportPlan {
+            joined: None,
+            registered: Vec::new(),
+            reactivated: Vec::new(),
+            prison_steps: Vec::new(),
+            rows,
+        };
     }
     let mut prison_steps = roster.steps;
     let mut registered = Vec::new();
@@ -228,7 +203,14 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
             prison_steps.push(step);
         }
     }
-    ImportPlan { joined, registered, prison_steps, rows }
+    let mut reactivated = Vec::new();
+    for (pom, step) in reactivations {
+        if needed.contains(&pom.staff_id) {
+            reactivated.push(pom);
+            prison_steps.push(step);
+        }
+    }
+    ImportPlan { joined, registered, reactivated, prison_steps, rows }
 }
 
 /// The outcome of a case, with a roster that has everything that the import adds to it.
@@ -239,18 +221,18 @@ fn verdict(
     poms: &Poms,
     terms: &ImportTerms,
 ) -> Result<Verdict, Refusal> {
-    let command_id = row_id(&terms.prison, case);
     let unheard_of = prisoner::History::new(case.prisoner_number.clone());
     let history = history.unwrap_or(&unheard_of);
-    let former_id = former_row_id(&terms.prison, case).formerly_derived("allocation");
-    let is_recorded = history.entries().iter().any(|entry| {
-        // A caller may have used a former id as a key, and cannot call itself an import.
-        entry.command_id == command_id
-            || entry.command_id == former_id && entry.recorded_by.client == terms.recorded_by.client
-    });
-    if is_recorded {
-        return Ok(Verdict::AlreadyRecorded);
+    match change(case, history, prison, terms)? {
+        RowChange::NotHeld => {}
+        RowChange::None => return Ok(Verdict::AlreadyRecorded),
+        RowChange::Due(planned) => return Ok(Verdict::Record(planned)),
     }
+    let content = row_content(&terms.prison, case);
+    let command_id = match attempt(case, history, terms) {
+        RowAttempt::Recorded => return Ok(Verdict::AlreadyRecorded),
+        RowAttempt::Due { command_id, .. } => command_id,
+    };
     if let Some(problem) = poms.registration_problem(case, prison) {
         return Ok(Verdict::Refused(problem));
     }
@@ -274,24 +256,30 @@ fn verdict(
             reallocation_reason: None,
         }))
     };
-    let reasons = ChoiceReasons { note: case.note.clone(), ..ChoiceReasons::default() };
-    let against_recommendation = ChoiceReasons {
-        override_reasons: vec![OverrideReason::Other],
-        override_detail: Some(OVERRIDE_DETAIL.to_owned()),
-        ..reasons.clone()
-    };
-    let mut planned = command(reasons);
-    let mut decided = prisoner::decide(history, &planned, &context);
-    if decided.as_ref().is_err_and(|refusal| refusal.rule == Rule::OverrideReasonsNeeded) {
-        planned = command(against_recommendation);
-        decided = prisoner::decide(history, &planned, &context);
-    }
-    decided?;
+    let planned = decide_with_reasons(history, &context, case, command)?;
     // Of the row alone, so that two imports of it at once send the same request.
-    let request_digest =
-        request_digest("spreadsheet-row", case.prisoner_number.as_str(), &row_content(&terms.prison, case));
+    let request_digest = request_digest("spreadsheet-row", case.prisoner_number.as_str(), &content);
     let command = Command::Prisoner(case.prisoner_number.clone(), planned);
     Ok(Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at })))
+}
+
+/// The command that records a row, or that one has.
+fn attempt(case: &SheetCase, history: &prisoner::History, terms: &ImportTerms) -> RowAttempt {
+    let former_id = former_row_id(&terms.prison, case).formerly_derived("allocation");
+    // A caller may have used a former id as a key, and cannot call itself an import.
+    let is_former =
+        |entry: &Entry<_>| entry.command_id == former_id && entry.recorded_by.client == terms.recorded_by.client;
+    find_attempt(history, &row_content(&terms.prison, case), is_former)
+}
+
+/// The warning that a row that is recorded was recorded before, where it was.
+fn earlier_record_warning(verdict: &Verdict, attempt: Option<(&prisoner::History, RowAttempt)>) -> Option<String> {
+    match (verdict, attempt?) {
+        (Verdict::Record(_), (history, RowAttempt::Due { voided: Some(revision), .. })) => {
+            Some(voided_warning(history, revision))
+        }
+        _ => None,
+    }
 }
 
 /// The refusal of a retired number with the number that takes commands: the survivor that it names
@@ -314,78 +302,8 @@ fn row_content(prison: &PrisonCode, case: &SheetCase) -> serde_json::Value {
     json!(["spreadsheet row", prison, case.prisoner_number, case.tier, case.staff_id, case.allocated_on, case.note])
 }
 
-/// The id of a row's command.
-fn row_id(prison: &PrisonCode, case: &SheetCase) -> CommandId {
-    command_id(&row_content(prison, case))
-}
-
 /// The id that the ids of a row's commands were derived from when the tier and the allocation were
 /// commands of their own.
 fn former_row_id(prison: &PrisonCode, case: &SheetCase) -> CommandId {
     CommandId(NAMESPACE).formerly_derived(&row_content(prison, case).to_string())
-}
-
-fn command_id(content: &serde_json::Value) -> CommandId {
-    CommandId::of_content(NAMESPACE, &content.to_string())
-}
-
-/// The prison after the import: each planned command is decided and added to its history.
-struct PlannedRoster<'a> {
-    history: prison::History,
-    terms: &'a ImportTerms,
-    steps: Vec<PlannedCommand>,
-}
-
-impl PlannedRoster<'_> {
-    /// Plans the move onto OMiC. Answers whether the rules allow it.
-    fn join(&mut self, joined: &PrisonJoinedOmic, earliest: NaiveDate) -> bool {
-        let from = earliest.min(joined.go_live_date);
-        let command = match self.terms.unlisted_prison {
-            true => prison::Command::JoinOmicUnlisted(joined.clone()),
-            false => prison::Command::JoinOmic(joined.clone()),
-        };
-        let step = self.step("onboarding", command, joined, from);
-        let Some(step) = step else { return false };
-        self.steps.push(step);
-        true
-    }
-
-    fn register(&mut self, registered: &PomRegistered, earliest: NaiveDate) -> Option<PlannedCommand> {
-        self.step("poms", prison::Command::RegisterPom(registered.clone()), registered, earliest)
-    }
-
-    /// Plans a command that the prison's rules allow. If they refuse it, the rules for cases refuse
-    /// the rows that need it, with their own sentence.
-    fn step(
-        &mut self,
-        operation: &str,
-        command: prison::Command,
-        body: &impl serde::Serialize,
-        from: NaiveDate,
-    ) -> Option<PlannedCommand> {
-        let code = self.history.code().clone();
-        let effective_at = london::midnight(from);
-        let context = prison::Context { now: self.terms.now, effective_at };
-        let events = prison::decide(&self.history, &command, &context).ok()?;
-        let command_id = command_id(&json!(["spreadsheet prison", operation, code, body, from]));
-        for (index, event) in events.into_iter().enumerate() {
-            self.history.push(Entry {
-                event_id: command_id.event_id(&Stream::Prison(code.clone()), index),
-                revision: self.history.entries().len() as u64,
-                // The position is unknown before the append, and no rule looks at it.
-                position: 0,
-                effective_at,
-                recorded_at: self.terms.now,
-                recorded_by: self.terms.recorded_by.clone(),
-                command_id,
-                event,
-            });
-        }
-        let request_digest = request_digest(operation, code.as_str(), &(body, effective_at));
-        Some(PlannedCommand { command: Command::Prison(code, command), command_id, request_digest, effective_at })
-    }
-
-    fn kind_of(&self, staff_id: StaffId) -> Option<PomKind> {
-        self.history.roster().poms.get(&staff_id).map(|pom| pom.kind)
-    }
 }

@@ -30,6 +30,9 @@ pub const FIELDS: FieldSet = FieldSet {
 /// later.
 const EARLIEST_YEAR: i32 = 2000;
 
+/// The code of a row that says of a person that they have left the prison.
+pub const HAS_LEFT: &str = "has-left";
+
 /// The terms on which the rows of a sheet are read.
 #[derive(Debug, Clone, Copy)]
 pub struct TableTerms<'a> {
@@ -132,6 +135,8 @@ pub struct DataRow {
     pub prisoner_number: Option<PrisonerNumber>,
     /// The case, or the problem of the row.
     pub case: Result<RowCase, RowProblem>,
+    /// The day on which the person was released, where a column says both how and when.
+    pub released_on: Option<NaiveDate>,
     /// Doubts about how the row was read, which a person should look at.
     pub doubts: Vec<String>,
 }
@@ -261,7 +266,8 @@ pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable
                     table.kind_words.insert(Excerpt(&kind.to_string()).to_string(), known);
                 }
                 let prisoner_number = value::prisoner_number(cells.cell(Field::PrisonerNumber)).ok();
-                table.rows.push(DataRow { number: row.number, data_row, prisoner_number, case, doubts });
+                let released_on = cells.released_on();
+                table.rows.push(DataRow { number: row.number, data_row, prisoner_number, case, released_on, doubts });
             }
         }
     }
@@ -339,7 +345,21 @@ impl RowCells<'_> {
             Ok((date, _)) => format!("has left on {}", date.format("%-d %B %Y")),
             Err(_) => format!("has left: the sheet says `{}`", Excerpt(&cell.to_string())),
         };
-        Err(self.problem(Field::LeftOn, "has-left", format!("{left}; only current cases are recorded")))
+        Err(self.problem(Field::LeftOn, HAS_LEFT, format!("{left}; only current cases are recorded")))
+    }
+
+    /// The day of a release, in a column that is headed as one. A column of leaving, or of releases
+    /// and transfers, does not say how.
+    fn released_on(&self) -> Option<NaiveDate> {
+        let heading = self.layout.heading(self.sheet, Field::LeftOn).to_lowercase();
+        let says_how = ["released", "discharged"].iter().any(|word| heading.contains(word));
+        if !says_how || ["left", "transfer", "moved"].iter().any(|word| heading.contains(word)) {
+            return None;
+        }
+        match self.columns.left.read(&self.sheet.dated(self.cell(Field::LeftOn))) {
+            Ok((date, None)) if date <= self.terms.today => Some(date),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// The POM's staff id and name. A cell that has something else in it than a name is no reason

@@ -400,6 +400,7 @@ pub(super) fn terms() -> ImportTerms {
         prison: "LEI".parse().expect("a prison"),
         estate: Estate::MensClosed,
         unlisted_prison: false,
+        changes_on: None,
         go_live: None,
         recommendation_policy: RecommendationPolicy::Tier,
         now,

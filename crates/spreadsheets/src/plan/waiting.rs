@@ -1,15 +1,19 @@
 //! Plans a row of a case that no POM has: the case gets its tier, and waits at the prison.
 
 use domain::{
-    Command, Refusal, Rule, london, prison,
+    Command, Refusal, london, prison,
     prisoner::{self, PrisonerEvent, TierAssigned, find_same_fact},
     tier::TierSource,
 };
 use event_log::request_digest;
 use serde_json::json;
 
-use super::{ImportTerms, PlannedCommand, Verdict, command_id};
-use crate::row::WaitingRow;
+use super::{ImportTerms, PlannedCommand, Verdict};
+use crate::{
+    attempt::{RowAttempt, find_attempt},
+    compare::{RowChange, refuse_held, waiting_change},
+    row::WaitingRow,
+};
 
 /// The outcome of a case that no POM has.
 pub(super) fn verdict(
@@ -18,25 +22,19 @@ pub(super) fn verdict(
     prison: &prison::History,
     terms: &ImportTerms,
 ) -> Result<Verdict, Refusal> {
-    // Without the day of the import, so that the next day's import of the row recognises it.
-    let content = json!(["spreadsheet waiting row", terms.prison, case.prisoner_number, case.tier, case.since]);
-    let command_id = command_id(&content);
     let unheard_of = prisoner::History::new(case.prisoner_number.clone());
     let history = history.unwrap_or(&unheard_of);
-    if history.entries().iter().any(|entry| entry.command_id == command_id) {
-        return Ok(Verdict::AlreadyRecorded);
+    match waiting_change(case, history, prison, terms)? {
+        RowChange::NotHeld => {}
+        RowChange::None => return Ok(Verdict::AlreadyRecorded),
+        RowChange::Due(planned) => return Ok(Verdict::Record(planned)),
     }
+    let command_id = match attempt(case, history, terms) {
+        RowAttempt::Recorded => return Ok(Verdict::AlreadyRecorded),
+        RowAttempt::Due { command_id, .. } => command_id,
+    };
+    refuse_held(history)?;
     let state = history.state();
-    if let Some(role) = &state.primary_pom {
-        return Err(Refusal::new(
-            Rule::AlreadyAllocated,
-            format!(
-                "{} is allocated to {} (staff id {}) at {}, and the sheet names no POM. Deallocate the case first, or \
-                 leave the row out.",
-                case.prisoner_number, role.pom.name, role.pom.staff_id, role.prison
-            ),
-        ));
-    }
     let is_here = state.prison.as_ref() == Some(&terms.prison) && state.waiting.is_some();
     if is_here && state.tier.as_ref().is_some_and(|held| case.tier.includes(held.tier)) {
         return Ok(Verdict::AlreadyRecorded);
@@ -60,7 +58,19 @@ pub(super) fn verdict(
     };
     let command = prisoner::Command::AssignTier(assigned);
     prisoner::decide(history, &command, &context)?;
-    let request_digest = request_digest("spreadsheet-waiting-row", case.prisoner_number.as_str(), &content);
+    let request_digest =
+        request_digest("spreadsheet-waiting-row", case.prisoner_number.as_str(), &row_content(case, terms));
     let command = Command::Prisoner(case.prisoner_number.clone(), command);
     Ok(Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at })))
+}
+
+/// The command that records a row, or that one has.
+pub(super) fn attempt(case: &WaitingRow, history: &prisoner::History, terms: &ImportTerms) -> RowAttempt {
+    find_attempt(history, &row_content(case, terms), |_| false)
+}
+
+/// The content of a row, from which its ids are derived: without the day of the import, so that the
+/// next day's import of the row recognises it.
+fn row_content(case: &WaitingRow, terms: &ImportTerms) -> serde_json::Value {
+    json!(["spreadsheet waiting row", terms.prison, case.prisoner_number, case.tier, case.since])
 }

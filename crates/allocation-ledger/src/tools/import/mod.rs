@@ -7,12 +7,16 @@
 //!
 //! A dry run ends with the plan. Only the command side appends.
 
+mod compare;
+mod compare_report;
 mod first_prison;
 pub mod nomis_contacts;
 mod record;
 mod report;
 mod source;
 pub mod spreadsheet;
+pub mod undo;
+mod undo_report;
 
 use clap::Subcommand;
 use domain::identifier::{InvalidValue, PrisonCode};
@@ -34,6 +38,12 @@ pub enum Import {
     Spreadsheet(Box<spreadsheet::SpreadsheetSettings>),
     /// A CSV of POM contacts seen in NOMIS
     NomisContacts(Box<nomis_contacts::NomisContactsSettings>),
+    /// Take back what one run of an import recorded: its entries of cases are voided, last first,
+    /// as far as nothing later depends on them
+    ///
+    /// A row whose entries were voided can be imported again. Running it again voids what was kept
+    /// before and can be voided by now.
+    Undo(Box<undo::UndoSettings>),
 }
 
 /// Runs the subcommand.
@@ -44,6 +54,7 @@ pub async fn run(import: &Import) -> anyhow::Result<()> {
     match import {
         Import::Spreadsheet(settings) => spreadsheet::run(settings).await,
         Import::NomisContacts(settings) => nomis_contacts::run(settings).await,
+        Import::Undo(settings) => undo::run(settings).await,
     }
 }
 

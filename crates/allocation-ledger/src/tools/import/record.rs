@@ -123,10 +123,12 @@ impl ImportRecorder<'_> {
             match self.send(step.clone(), None).await {
                 Ok(_) => {}
                 Err(CommandError::Refused(refusal)) => {
-                    // The first step is the move onto OMiC, where there is one.
-                    let registered = sent.saturating_sub(usize::from(plan.joined.is_some()));
+                    // The first step is the move onto OMiC, where there is one. POMs who are active
+                    // again come after the new ones.
+                    let poms = sent.saturating_sub(usize::from(plan.joined.is_some()));
                     plan.joined = plan.joined.filter(|_| sent > 0);
-                    plan.registered.truncate(registered);
+                    plan.reactivated.truncate(poms.saturating_sub(plan.registered.len()));
+                    plan.registered.truncate(poms);
                     let problem = RowProblem::from(refusal);
                     for row in plan.rows.iter_mut().filter(|row| is_new(&&**row)) {
                         row.verdict = Verdict::Refused(problem.clone());
@@ -177,6 +179,7 @@ impl RecordedPlan {
         let Self { mut plan, is_overtaken } = later;
         plan.joined = before.joined.or(plan.joined);
         plan.registered = before.registered.into_iter().chain(plan.registered).collect();
+        plan.reactivated = before.reactivated.into_iter().chain(plan.reactivated).collect();
         for (row, earlier) in plan.rows.iter_mut().zip(before.rows) {
             if matches!(earlier.verdict, Verdict::Record(_)) {
                 *row = earlier;

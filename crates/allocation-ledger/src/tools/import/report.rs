@@ -251,7 +251,7 @@ impl ImportReport<'_> {
                 let value = problem.value.as_deref().unwrap_or_default();
                 // The dates on which they left differ, and are in the column of values.
                 let (reason, own) = match problem.code.as_str() {
-                    "has-left" => (ALL_LEFT, problem.reason.as_str()),
+                    row::HAS_LEFT => (ALL_LEFT, problem.reason.as_str()),
                     _ => (problem.reason.as_str(), problem.reason.as_str()),
                 };
                 groups.add((column, reason), RowInGroup::new(planned, value, own));

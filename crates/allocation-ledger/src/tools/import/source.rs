@@ -29,6 +29,12 @@ impl ImportSource {
         Self { file: recordable(&name), sha256, sheet: recordable(sheet), run: Uuid::new_v4() }
     }
 
+    /// The run that reads it.
+    #[must_use]
+    pub fn run(&self) -> Uuid {
+        self.run
+    }
+
     /// The provenance of an event that one row led to, or several where none is given.
     #[must_use]
     pub fn provenance(&self, row: Option<u32>) -> Box<Provenance> {

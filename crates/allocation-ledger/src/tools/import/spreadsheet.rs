@@ -5,7 +5,6 @@
 //! answer; 1 when the file could not be read or the import could not go on; 2 for wrong usage.
 
 use std::{
-    fmt::Write as _,
     fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -13,8 +12,16 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
-use command::Service;
-use domain::{identifier::PrisonCode, london, moment::Date, officer::PomKind, prison::Estate, text::Visible};
+use command::{Service, ServiceSettings};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber},
+    london,
+    moment::Date,
+    officer::PomKind,
+    prison::Estate,
+    text::Visible,
+};
+use event_log::SharedLog;
 use indicatif::{ProgressBar, ProgressStyle};
 use spreadsheets::{
     heading::Field,
@@ -30,9 +37,12 @@ use spreadsheets::{
 use uuid::Uuid;
 
 use super::{
-    CORRELATION_NAMESPACE, first_prison, prison_code,
+    CORRELATION_NAMESPACE,
+    compare::{CompareSettings, Comparison, Progress},
+    compare_report::ComparisonReport,
+    first_prison, prison_code,
     record::{ImportRecorder, load, load_prison},
-    report::ImportReport,
+    report::{ImportReport, note_unread_sheet},
     source::ImportSource,
 };
 use crate::{shared_settings, stores::LogStore};
@@ -73,6 +83,8 @@ pub struct SpreadsheetSettings {
     /// The prison is one that the program's list of prisons lacks
     #[arg(long)]
     unlisted_prison: bool,
+    #[command(flatten)]
+    comparison: CompareSettings,
     /// Report as JSON lines, one for each row of data
     #[arg(long)]
     json: bool,
@@ -161,14 +173,25 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
         estate: settings.estate.into(),
         go_live: settings.go_live.map(Into::into),
         unlisted_prison: settings.unlisted_prison,
+        changes_on: settings.comparison.changes_on(),
         recommendation_policy: commands.recommendation_policy,
         now,
         recorded_by: settings.recorder.recorded_by(super::CLIENT),
     };
     // Before anything is recorded: a file that cannot be written is told at once.
-    let refused_file = settings.refused.as_deref().map(create_file).transpose()?;
-    let numbers: Vec<_> =
-        table.rows.iter().filter_map(|row| Some(row.case.as_ref().ok()?.prisoner_number().clone())).collect();
+    let refused_file = settings.refused.as_deref().map(RefusedFile::create).transpose()?;
+    let remarks = remarks(&file.sheets, &layout);
+    if settings.comparison.is_comparison() {
+        let (report, closing) = compare(settings, &table, terms, commands, &file.bytes, &source).await?;
+        let mut notes = remarks;
+        notes.extend(layout.passed_over.iter().map(|sheet| note_unread_sheet(sheet, "case")));
+        if let Some(refused_file) = refused_file {
+            notes.push(refused_file.write(&refused_csv(sheet, &layout, &table, &report.refused_rows()))?);
+        }
+        notes.extend(closing);
+        return report.write(settings.json, &reading, &notes);
+    }
+    let numbers = numbers(&table);
     let plan = if settings.dry_run {
         let held = match LogStore::open_existing(&settings.stores).await? {
             Some(store) => store.close_after(async |store| load(&store.log, &terms.prison, &numbers).await).await?,
@@ -181,12 +204,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
             let terms = settle_go_live(terms, &table.rows, load(&store.log, &settings.prison, &numbers).await?)?;
             let _turn = store.take_import_turn(&terms.prison).await?;
             let service = Service::new(store.log.clone(), commands);
-            let recorder = ImportRecorder {
-                service: &service,
-                recorded_by: terms.recorded_by.clone(),
-                correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
-                source: source.clone(),
-            };
+            let recorder = recorder(&service, &terms, &file.bytes, &source);
             // Drawn on standard error, and only where that is a terminal.
             let progress = ProgressBar::new(0).with_style(
                 ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?,
@@ -204,18 +222,16 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
         table: &table,
         reading: &reading,
         sheets_passed_over: &layout.passed_over,
-        remarks: &remarks(&file.sheets, &layout),
+        remarks: &remarks,
         plan: &plan,
         dry_run: settings.dry_run,
     };
-    let mut summary = report.summary();
-    if let Some((path, mut refused_file)) = refused_file {
-        let refused = refused_rows(&plan);
-        let csv = refused_csv(sheet, &layout, &table, &refused);
-        refused_file.write_all(csv.as_bytes()).with_context(|| format!("write to {}", path.display()))?;
-        write!(summary, "\nThe refused rows are in {}, to be corrected and imported.", path.display())
-            .context("write the summary")?;
+    let mut summary = vec![report.summary()];
+    if let Some(refused_file) = refused_file {
+        summary.push(refused_file.write(&refused_csv(sheet, &layout, &table, &refused_rows(&plan)))?);
     }
+    summary.extend(closing_remarks(settings, &plan, source.run()));
+    let summary = summary.join("\n");
     let mut out = io::BufWriter::new(io::stdout().lock());
     if settings.json {
         report.write_json(&mut out)?;
@@ -228,9 +244,23 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn create_file(path: &Path) -> anyhow::Result<(&Path, File)> {
-    let file = File::create(path).with_context(|| format!("create {} for the refused rows", path.display()))?;
-    Ok((path, file))
+/// The file for the refused rows.
+struct RefusedFile<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> RefusedFile<'a> {
+    fn create(path: &'a Path) -> anyhow::Result<Self> {
+        let file = File::create(path).with_context(|| format!("create {} for the refused rows", path.display()))?;
+        Ok(Self { path, file })
+    }
+
+    /// Writes the rows, and answers the sentence about them.
+    fn write(mut self, csv: &str) -> anyhow::Result<String> {
+        self.file.write_all(csv.as_bytes()).with_context(|| format!("write to {}", self.path.display()))?;
+        Ok(format!("The refused rows are in {}, to be corrected and imported.", self.path.display()))
+    }
 }
 
 /// Refuses to write the refused rows over the file that is imported.
@@ -285,4 +315,88 @@ fn refused_rows(plan: &ImportPlan) -> Vec<RefusedRow<'_>> {
             Verdict::Record(_) | Verdict::AlreadyRecorded => None,
         })
         .collect()
+}
+
+/// The numbers of the cases in the rows that can be read.
+fn numbers(table: &CaseTable) -> Vec<PrisonerNumber> {
+    table.rows.iter().filter_map(|row| Some(row.case.as_ref().ok()?.prisoner_number().clone())).collect()
+}
+
+fn recorder<'s>(service: &'s Service, terms: &ImportTerms, bytes: &[u8], source: &ImportSource) -> ImportRecorder<'s> {
+    ImportRecorder {
+        service,
+        recorded_by: terms.recorded_by.clone(),
+        correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, bytes),
+        source: source.clone(),
+    }
+}
+
+/// The sentences after the summary: POMs who are active again, the go-live date, and the run.
+fn closing_remarks(settings: &SpreadsheetSettings, plan: &ImportPlan, run: Uuid) -> Vec<String> {
+    let mut remarks = Vec::new();
+    for pom in &plan.reactivated {
+        let is = if settings.dry_run { "would be" } else { "is" };
+        remarks.push(format!("{} (staff id {}) {is} active again, after an undone import.", pom.name, pom.staff_id));
+    }
+    if let (true, Some(joined), None) = (settings.dry_run, &plan.joined, settings.go_live) {
+        remarks.push(format!(
+            "The go-live date {} is the earliest in the sheet. The import asks whether it is right: say it with --go-live \
+             DATE.",
+            joined.go_live_date
+        ));
+    }
+    let has_recorded = plan.rows.iter().any(|row| matches!(row.verdict, Verdict::Record(_)));
+    if !settings.dry_run && has_recorded {
+        remarks.push(format!("Run {run}: `allocation-ledger import undo {run}` takes it back."));
+    }
+    remarks
+}
+
+/// Compares the sheet with the ledger, and records the differences where that is asked for.
+async fn compare(
+    settings: &SpreadsheetSettings,
+    table: &CaseTable,
+    terms: ImportTerms,
+    commands: ServiceSettings,
+    bytes: &[u8],
+    source: &ImportSource,
+) -> anyhow::Result<(ComparisonReport, Vec<String>)> {
+    let comparison = &settings.comparison;
+    if settings.dry_run || terms.changes_on.is_none() {
+        let compare = async |log: Option<&SharedLog>| {
+            let compared = Comparison::read(log, comparison, table, &terms).await?;
+            if terms.changes_on.is_none() {
+                return Ok((compared.report(None), Vec::new()));
+            }
+            compared.check_departures()?;
+            let plan = compared.plan();
+            let mut report = compared.report(Some((&plan, Progress::Planned)));
+            compared.record_departures(None, &mut report).await?;
+            Ok((report, closing_remarks(settings, &plan, source.run())))
+        };
+        return match LogStore::open_existing(&settings.stores).await? {
+            Some(store) => store.close_after(async |store| compare(Some(&store.log)).await).await,
+            None => compare(None).await,
+        };
+    }
+    LogStore::with_existing(&settings.stores, async |store| {
+        let numbers = numbers(table);
+        let terms = settle_go_live(terms, &table.rows, load(&store.log, &settings.prison, &numbers).await?)?;
+        let _turn = store.take_import_turn(&terms.prison).await?;
+        let compared = Comparison::read(Some(&store.log), comparison, table, &terms).await?;
+        compared.check_departures()?;
+        let service = Service::new(store.log.clone(), commands);
+        let recorder = recorder(&service, &terms, bytes, source);
+        let plan = async || Ok(plan(table.rows.clone(), load(&store.log, &terms.prison, &numbers).await?, &terms));
+        let plan = recorder.record(plan, &ProgressBar::hidden()).await?;
+        let mut report = compared.report(Some((&plan, Progress::Recorded)));
+        compared.record_departures(Some(&recorder), &mut report).await?;
+        let mut remarks = closing_remarks(settings, &plan, source.run());
+        if remarks.is_empty() && report.has_departure() {
+            let run = source.run();
+            remarks.push(format!("Run {run}: `allocation-ledger import undo {run}` takes it back."));
+        }
+        Ok((report, remarks))
+    })
+    .await
 }

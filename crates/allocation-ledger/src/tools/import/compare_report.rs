@@ -1,0 +1,285 @@
+//! The report of a comparison of a sheet with the ledger.
+
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+    officer::Pom,
+    prisoner,
+    text::Visible,
+    tier::Tier,
+};
+use serde_json::json;
+use spreadsheets::{
+    compare::{Departure, RowDifference},
+    layout::SheetReading,
+    plan::ImportTerms,
+    refused::RefusedRow,
+    row::{DataRow, RowCase, RowProblem},
+};
+
+use super::report::{count_of, table};
+
+/// A case that differs between sheet and ledger.
+#[derive(Debug, Clone)]
+pub struct ComparedCase {
+    number: Option<PrisonerNumber>,
+    row: Option<u32>,
+    kind: ComparedKind,
+    tier: Option<Tier>,
+    tier_before: Option<Tier>,
+    staff_id: Option<StaffId>,
+    pom_before: Option<Pom>,
+    /// The words of the row of a gone case.
+    remark: Option<String>,
+    outcome: DifferenceOutcome,
+    /// Doubts that a person should look at.
+    warnings: Vec<String>,
+}
+
+/// How a case differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ComparedKind {
+    New,
+    Changed,
+    /// A POM holds it, and the sheet names no POM.
+    Unallocated,
+    Gone,
+    Unreadable,
+}
+
+/// The outcome of a difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DifferenceOutcome {
+    /// Nothing: it is listed.
+    Listed,
+    /// It would be recorded.
+    WouldRecord,
+    /// It was recorded.
+    Recorded,
+    /// An earlier import recorded the row.
+    RecordedBefore,
+    /// It is refused, for this reason.
+    Refused(String),
+}
+
+impl ComparedCase {
+    /// The case of a row; `None` where the row says what the ledger has.
+    pub fn of_row(
+        row: u32,
+        case: &RowCase,
+        difference: RowDifference,
+        outcome: DifferenceOutcome,
+        warnings: &[String],
+    ) -> Option<Self> {
+        let staff_id = match case {
+            RowCase::Allocated(case) => Some(case.staff_id),
+            RowCase::Waiting(_) => None,
+        };
+        let (kind, tier_before, pom_before) = match difference {
+            RowDifference::None => return None,
+            RowDifference::New => (ComparedKind::New, None, None),
+            RowDifference::Changed { tier_before, pom_before } => {
+                let kind = match (staff_id, &pom_before) {
+                    (None, Some(_)) => ComparedKind::Unallocated,
+                    _ => ComparedKind::Changed,
+                };
+                (kind, tier_before, pom_before)
+            }
+        };
+        Some(Self {
+            number: Some(case.prisoner_number().clone()),
+            row: Some(row),
+            kind,
+            tier: Some(case.tier()),
+            tier_before,
+            staff_id,
+            pom_before,
+            remark: None,
+            outcome,
+            warnings: warnings.to_vec(),
+        })
+    }
+
+    /// A case of the prison that the sheet lacks, or has in a row that says that the person has
+    /// left.
+    pub fn gone(history: &prisoner::History, left: Option<(u32, &str)>) -> Self {
+        let state = history.state();
+        Self {
+            number: Some(history.number().clone()),
+            row: left.map(|(row, _)| row),
+            remark: left.map(|(_, said)| said.to_owned()),
+            kind: ComparedKind::Gone,
+            tier: None,
+            tier_before: state.tier.map(|held| held.tier),
+            staff_id: None,
+            pom_before: state.primary_pom.map(|role| role.pom),
+            outcome: DifferenceOutcome::Listed,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn differences(&self) -> Vec<&'static str> {
+        match self.kind {
+            ComparedKind::New => vec!["new"],
+            ComparedKind::Gone => vec!["gone"],
+            ComparedKind::Unallocated => vec!["unallocated"],
+            ComparedKind::Unreadable => vec!["unreadable"],
+            ComparedKind::Changed => {
+                let words = [(self.tier_before.is_some(), "re-tiered"), (self.pom_before.is_some(), "reallocated")];
+                words.into_iter().filter_map(|(applies, word)| applies.then_some(word)).collect()
+            }
+        }
+    }
+
+    fn outcome(&self) -> (&'static str, Option<&str>) {
+        match &self.outcome {
+            DifferenceOutcome::Listed => ("listed", self.remark.as_deref()),
+            DifferenceOutcome::WouldRecord => ("would-record", None),
+            DifferenceOutcome::Recorded => ("recorded", None),
+            DifferenceOutcome::RecordedBefore => ("already-recorded", None),
+            DifferenceOutcome::Refused(reason) => ("refused", Some(reason)),
+        }
+    }
+}
+
+/// The differences between a sheet and the ledger.
+#[derive(Debug)]
+pub struct ComparisonReport {
+    prison: PrisonCode,
+    sheet: String,
+    /// The differences, those of rows first.
+    pub cases: Vec<ComparedCase>,
+    /// How many rows say what the ledger has.
+    pub unchanged: usize,
+}
+
+impl ComparisonReport {
+    /// A report without differences.
+    pub fn new(terms: &ImportTerms, sheet: &str) -> Self {
+        Self { prison: terms.prison.clone(), sheet: sheet.to_owned(), cases: Vec::new(), unchanged: 0 }
+    }
+
+    /// Adds a row that cannot be read.
+    pub fn add_unreadable(&mut self, row: &DataRow, problem: &RowProblem) {
+        self.cases.push(ComparedCase {
+            number: row.prisoner_number.clone(),
+            row: Some(row.number),
+            kind: ComparedKind::Unreadable,
+            tier: None,
+            tier_before: None,
+            staff_id: None,
+            pom_before: None,
+            remark: None,
+            outcome: DifferenceOutcome::Refused(problem.reason.clone()),
+            warnings: Vec::new(),
+        });
+    }
+
+    /// Notes the outcome of a departure.
+    pub fn set_departure(&mut self, departure: &Departure, outcome: DifferenceOutcome) {
+        let of_case = |case: &&mut ComparedCase| {
+            case.kind == ComparedKind::Gone && case.number.as_ref() == Some(&departure.number)
+        };
+        if let Some(case) = self.cases.iter_mut().find(of_case) {
+            case.outcome = outcome;
+        }
+    }
+
+    /// Whether a departure was recorded.
+    pub fn has_departure(&self) -> bool {
+        self.cases.iter().any(|case| case.kind == ComparedKind::Gone && case.outcome == DifferenceOutcome::Recorded)
+    }
+
+    /// The rows that are refused.
+    #[must_use]
+    pub fn refused_rows(&self) -> Vec<RefusedRow<'_>> {
+        self.cases
+            .iter()
+            .filter_map(|case| match (case.row, &case.outcome) {
+                (Some(number), DifferenceOutcome::Refused(reason)) => Some(RefusedRow { number, reason }),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Writes JSON lines, with the reading and the summary on standard error; or the reading, a
+    /// table and the summary. `remarks` come after the summary.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn write(&self, is_json: bool, reading: &SheetReading, remarks: &[String]) -> anyhow::Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let summary = [&[self.summary()], remarks].concat().join("\n");
+        if is_json {
+            for case in &self.cases {
+                let (outcome, reason) = case.outcome();
+                let before = case.pom_before.as_ref();
+                let line = json!({
+                    "row": case.row, "prisonerNumber": case.number, "differences": case.differences(),
+                    "tier": case.tier, "tierBefore": case.tier_before, "staffId": case.staff_id,
+                    "staffIdBefore": before.map(|pom| pom.staff_id), "pomBefore": before.map(|pom| &pom.name),
+                    "outcome": outcome, "reason": reason, "warnings": case.warnings,
+                });
+                writeln!(out, "{line}").context("write the report")?;
+            }
+            out.flush().context("write the report")?;
+            eprintln!("{}\n{}", Visible(&reading.to_string()), Visible(&summary));
+            return Ok(());
+        }
+        writeln!(out, "{}", Visible(&reading.to_string())).context("write the report")?;
+        let mut shown = table(&["Row", "Prisoner", "Difference", "Ledger", "Sheet", "Outcome"]);
+        for case in &self.cases {
+            let tier = |tier: Option<Tier>| tier.map(|tier| format!("tier {tier}"));
+            let pom = case.pom_before.as_ref().map(|pom| format!("{} ({})", pom.name, pom.staff_id));
+            let in_ledger: Vec<_> = [tier(case.tier_before), pom].into_iter().flatten().collect();
+            let in_sheet = [tier(case.tier), case.staff_id.map(|id| format!("staff id {id}"))];
+            let (outcome, reason) = case.outcome();
+            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            let warnings: String = case.warnings.iter().map(|warning| format!("; look at it: {warning}")).collect();
+            shown.add_row([
+                case.row.map(|row| row.to_string()).unwrap_or_default(),
+                case.number.as_ref().map(ToString::to_string).unwrap_or_default(),
+                case.differences().join(", "),
+                in_ledger.join(", "),
+                in_sheet.into_iter().flatten().collect::<Vec<_>>().join(", "),
+                format!("{}{reason}{warnings}", outcome.replace('-', " ")),
+            ]);
+        }
+        if shown.row_count() > 0 {
+            writeln!(out, "{}\n", Visible(&shown.to_string())).context("write the report")?;
+        }
+        writeln!(out, "{}", Visible(&summary)).context("write the report")?;
+        out.flush().context("write the report")
+    }
+
+    /// The summary, a sentence a line.
+    fn summary(&self) -> String {
+        let count = |word: &str| self.cases.iter().filter(|case| case.differences().contains(&word)).count();
+        let [new, gone, retiered, reallocated, unallocated, unreadable] =
+            ["new", "gone", "re-tiered", "reallocated", "unallocated", "unreadable"].map(count);
+        let mut lines = vec![format!(
+            "Sheet `{}` beside the ledger, at {}: {new} new, {gone} gone, {retiered} re-tiered, {reallocated} reallocated, \
+             {unallocated} unallocated, {} unchanged, {unreadable} unreadable.",
+            self.sheet, self.prison, self.unchanged,
+        )];
+        let is_listed =
+            |case: &&ComparedCase| case.kind == ComparedKind::Gone && case.outcome == DifferenceOutcome::Listed;
+        let staying = self.cases.iter().filter(is_listed).count();
+        if staying > 0 {
+            lines.push(format!(
+                "{} gone from the sheet, and {} in the ledger as before: name a case that left with --apply and --released \
+                 NUMBER=DATE or --transferred NUMBER=CODE@DATE.",
+                if staying == 1 { "1 case is".to_owned() } else { format!("{staying} cases are") },
+                if staying == 1 { "stays" } else { "stay" },
+            ));
+        }
+        let without_number = self.cases.iter().filter(|case| case.number.is_none()).count();
+        if staying > 0 && without_number > 0 {
+            let rows = count_of(without_number, "row");
+            lines.push(format!("{rows} without a readable prisoner number may be of a case that seems gone."));
+        }
+        lines.join("\n")
+    }
+}

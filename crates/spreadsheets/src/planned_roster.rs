@@ -1,0 +1,118 @@
+//! The prison's side of a plan: its move onto OMiC, and the POMs that the sheet needs on its
+//! roster.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::{
+    Command, Entry, Stream,
+    identifier::StaffId,
+    london,
+    officer::{PomKind, PomStatus},
+    prison::{self, PomRegistered, PomStatusChanged, PrisonJoinedOmic, RosterPom},
+};
+use event_log::request_digest;
+use serde_json::json;
+
+use super::planned_command::{ImportTerms, PlannedCommand, command_id};
+
+/// The reason of the voids, and of a POM's status, where an import is undone. A later import of the
+/// POM's cases takes that status back.
+pub const IMPORT_UNDONE: &str = "import undone";
+
+/// The prison after the import: each planned command is decided and added to its history.
+pub(super) struct PlannedRoster<'a> {
+    pub(super) history: prison::History,
+    pub(super) terms: &'a ImportTerms,
+    pub(super) steps: Vec<PlannedCommand>,
+}
+
+impl PlannedRoster<'_> {
+    /// Plans the move onto OMiC. Answers whether the rules allow it.
+    pub(super) fn join(&mut self, joined: &PrisonJoinedOmic, earliest: NaiveDate) -> bool {
+        let from = earliest.min(joined.go_live_date);
+        let command = match self.terms.unlisted_prison {
+            true => prison::Command::JoinOmicUnlisted(joined.clone()),
+            false => prison::Command::JoinOmic(joined.clone()),
+        };
+        let step = self.step("onboarding", command, joined, from);
+        let Some(step) = step else { return false };
+        self.steps.push(step);
+        true
+    }
+
+    pub(super) fn register(&mut self, registered: &PomRegistered, earliest: NaiveDate) -> Option<PlannedCommand> {
+        self.step("poms", prison::Command::RegisterPom(registered.clone()), registered, earliest)
+    }
+
+    /// Plans a command that the prison's rules allow. If they refuse it, the rules for cases refuse
+    /// the rows that need it, with their own sentence.
+    fn step(
+        &mut self,
+        operation: &str,
+        command: prison::Command,
+        body: &impl serde::Serialize,
+        from: NaiveDate,
+    ) -> Option<PlannedCommand> {
+        let id = json!(["spreadsheet prison", operation, self.history.code(), body, from]);
+        self.step_at(operation, command, body, &id, london::midnight(from))
+    }
+
+    /// The same from an instant on, by a command with the id of this content.
+    fn step_at(
+        &mut self,
+        operation: &str,
+        command: prison::Command,
+        body: &impl serde::Serialize,
+        id: &serde_json::Value,
+        effective_at: DateTime<Utc>,
+    ) -> Option<PlannedCommand> {
+        let code = self.history.code().clone();
+        // Another machine's clock may be ahead of this one.
+        let recorded_at = self.history.entries().last().map(|last| last.recorded_at);
+        let now = recorded_at.map_or(self.terms.now, |recorded_at| recorded_at.max(self.terms.now));
+        let context = prison::Context { now, effective_at };
+        let events = prison::decide(&self.history, &command, &context).ok()?;
+        let command_id = command_id(id);
+        for (index, event) in events.into_iter().enumerate() {
+            self.history.push(Entry {
+                event_id: command_id.event_id(&Stream::Prison(code.clone()), index),
+                revision: self.history.entries().len() as u64,
+                // The position is unknown before the append, and no rule looks at it.
+                position: 0,
+                effective_at,
+                recorded_at: self.terms.now,
+                recorded_by: self.terms.recorded_by.clone(),
+                command_id,
+                event,
+            });
+        }
+        let request_digest = request_digest(operation, code.as_str(), &(body, effective_at));
+        Some(PlannedCommand { command: Command::Prison(code, command), command_id, request_digest, effective_at })
+    }
+
+    /// Plans that POMs of the sheet are active again, who became inactive when the import that had
+    /// registered them was undone: from the moment at which they became inactive, as if the undone
+    /// import had never been.
+    pub(super) fn reactivate_undone<'s>(
+        &mut self,
+        staff_ids: impl Iterator<Item = &'s StaffId>,
+    ) -> Vec<(RosterPom, PlannedCommand)> {
+        let is_undone =
+            |pom: &RosterPom| pom.status == PomStatus::Inactive && pom.reason.as_deref() == Some(IMPORT_UNDONE);
+        let poms = &self.history.roster().poms;
+        let undone: Vec<_> = staff_ids.filter_map(|id| poms.get(id)).filter(|pom| is_undone(pom)).cloned().collect();
+        let step = |pom: RosterPom| {
+            let status =
+                PomStatusChanged { staff_id: pom.staff_id, status: PomStatus::Active, returns_on: None, reason: None };
+            let command = prison::Command::ChangePomStatus(status.clone());
+            // A POM may be reactivated after each undo.
+            let id = json!(["spreadsheet prison", "pom-status", self.history.code(), status, pom.status_event]);
+            let step = self.step_at("pom-status", command, &status, &id, pom.status_since)?;
+            Some((pom, step))
+        };
+        undone.into_iter().filter_map(step).collect()
+    }
+
+    pub(super) fn kind_of(&self, staff_id: StaffId) -> Option<PomKind> {
+        self.history.roster().poms.get(&staff_id).map(|pom| pom.kind)
+    }
+}
