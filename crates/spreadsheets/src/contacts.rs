@@ -23,7 +23,7 @@ use crate::{
     layout::{FieldSet, Layout, RowKind, row_kind},
     plan::PlannedCommand,
     reader::{Cell, Row, Sheet},
-    staff::spelling,
+    staff::{name_words, spelling},
     value::{self, absence_of_name},
 };
 
@@ -222,15 +222,24 @@ pub fn plan(
 /// of the name, and a name that is read otherwise today would be another contact.
 fn with_known_spelling(contact: ContactSeen, history: &prison::History) -> ContactSeen {
     let Some(name) = contact.name.as_deref().filter(|_| contact.staff_id.is_none()) else { return contact };
-    let is_same = |found: &&prison::NomisContactFound| {
-        found.staff_id.is_none()
-            && found.prisoner_number == contact.prisoner_number
-            && found.contact_type.eq_ignore_ascii_case(&contact.contact_type)
-            && found.name.as_deref().is_some_and(|known| spelling(known) == spelling(name))
-    };
-    let known = history.roster().contacts.values().map(|known| &known.found).find(is_same);
-    match known {
-        Some(found) => ContactSeen { name: found.name.clone(), ..contact },
+    let known: Vec<&str> = history
+        .roster()
+        .contacts
+        .values()
+        .map(|known| &known.found)
+        .filter(|found| {
+            found.staff_id.is_none()
+                && found.prisoner_number == contact.prisoner_number
+                && found.contact_type.eq_ignore_ascii_case(&contact.contact_type)
+        })
+        .filter_map(|found| found.name.as_deref())
+        .filter(|known| name_words(known) == name_words(name))
+        .collect();
+    // The same words in another order may be another person's name.
+    let as_spelt = known.iter().find(|known| spelling(known) == spelling(name));
+    let same = as_spelt.or(if let [known] = known.as_slice() { Some(known) } else { None });
+    match same.map(|known| (*known).to_owned()) {
+        Some(known) => ContactSeen { name: Some(known), ..contact },
         None => contact,
     }
 }
@@ -248,5 +257,56 @@ fn step(
         command_id: CommandId::of_content(NAMESPACE, &id.to_string()),
         request_digest: request_digest(operation, code.as_str(), body),
         effective_at: now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Entry, Stream, event::RecordedBy};
+
+    use super::*;
+
+    fn seen(name: &str) -> ContactSeen {
+        ContactSeen {
+            prisoner_number: "A0001BC".parse().expect("a number"),
+            staff_id: None,
+            name: Some(name.to_owned()),
+            contact_type: CONTACT_TYPE.to_owned(),
+        }
+    }
+
+    fn known(names: &[&str]) -> prison::History {
+        let code: PrisonCode = "LEI".parse().expect("a prison");
+        let now: DateTime<Utc> = "2026-11-24T12:00:00Z".parse().expect("an instant");
+        let mut history = prison::History::new(code.clone());
+        for name in names {
+            let command = prison::Command::RecordNomisContact(seen(name));
+            let context = prison::Context { now, effective_at: now };
+            let command_id = CommandId::of_content(NAMESPACE, name);
+            for event in prison::decide(&history, &command, &context).expect("allowed") {
+                history.push(Entry {
+                    event_id: command_id.event_id(&Stream::Prison(code.clone()), 0),
+                    revision: history.entries().len() as u64,
+                    position: 0,
+                    effective_at: now,
+                    recorded_at: now,
+                    recorded_by: RecordedBy { username: None, client: "test".to_owned() },
+                    command_id,
+                    event,
+                });
+            }
+        }
+        history
+    }
+
+    #[test]
+    fn a_contact_is_another_one_in_another_order_of_words_only_where_both_are_known() {
+        let both = known(&["James, Thomas", "Thomas, James"]);
+        for name in ["James, Thomas", "Thomas, James"] {
+            assert_eq!(with_known_spelling(seen(name), &both).name.as_deref(), Some(name));
+        }
+        assert_eq!(with_known_spelling(seen("THOMAS, James"), &both).name.as_deref(), Some("Thomas, James"));
+        let one = known(&["Berg, Jan van der"]);
+        assert_eq!(with_known_spelling(seen("van der Berg, Jan"), &one).name.as_deref(), Some("Berg, Jan van der"));
     }
 }

@@ -6,8 +6,7 @@ use super::{
     heading::Field,
     layout::{UnreadSheet, mapping, reading},
     plan::{HeldHistories, PlannedRow, Verdict, plan},
-    reader::Sheet,
-    refused::{RefusedRow, refused_csv},
+    reader::{DAY_ZERO_OF_1904, Sheet},
     row::{CaseTable, DataRow, FIELDS, RowCase, TableTerms},
     staff::StaffDirectory,
     tests::{find, read, sheet, table, terms, today},
@@ -31,7 +30,7 @@ fn short(row: &DataRow) -> String {
     format!("{}: {said}{}", row.number, if row.doubts.is_empty() { "" } else { " !" })
 }
 
-fn shorts(table: &CaseTable) -> Vec<String> {
+pub(super) fn shorts(table: &CaseTable) -> Vec<String> {
     table.rows.iter().map(short).collect()
 }
 
@@ -341,7 +340,7 @@ fn a_word_for_a_kind_of_pom_is_what_the_user_says() {
         .map(|text| super::value::pom_kind_word(text).expect("a word"))
         .into_iter()
         .collect();
-    let layout = super::layout::find(&sheets, None, &[], FIELDS, &pom_kinds).expect("found");
+    let layout = super::layout::find(&sheets, None, &[], FIELDS, &pom_kinds, today()).expect("found");
     let staff = StaffDirectory::default();
     let table =
         super::row::table(&sheets[0], &layout, TableTerms { today: today(), pom_kinds: &pom_kinds, staff: &staff });
@@ -350,35 +349,42 @@ fn a_word_for_a_kind_of_pom_is_what_the_user_says() {
     assert_eq!(table.notes(), ["`Band 6` was read as a prison POM, `PO` as a prison POM."]);
 }
 
-/// The refused rows alone must be read as they were in the whole sheet.
 #[test]
-fn the_file_of_refused_rows_is_read_as_the_sheet_was() {
-    let drawn = "#|Prisoner|||Offender manager||||\n\
-                 No|Number|Name|Tier|Name|ID|Type|Start|Comments\n\
-                 1|A0001BC|Ash|B|Okafor, Grace|485926|PO|12/31/2019|\n\
-                 2|A0002BC|Bee|X|Okafor, Grace|485926|PO|03/04/2019|=1+1\n\
-                 3|A0003BC|Cox|B|Okafor, Grace|485926|PO|05/06/2019|a \"b\", c\n\
-                 9|A004BC|Dee|B|Okafor, Grace|485926|PO|07/08/2019|";
-    let sheets = [sheet("cases", drawn)];
-    let layout = find(&sheets, None, &[], FIELDS).expect("found");
-    let whole = table(&sheets[0], &layout);
-    let reason = |row: &DataRow| row.case.as_ref().err().map(|problem| problem.reason.clone());
-    let reasons: Vec<_> = whole.rows.iter().filter_map(|row| Some((row.number, reason(row)?))).collect();
-    assert_eq!(reasons.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [4, 6]);
-    let refused: Vec<_> = reasons.iter().map(|(number, reason)| RefusedRow { number: *number, reason }).collect();
-    let csv = refused_csv(&sheets[0], &layout, &whole, &refused);
-    let corrected = csv.replace("\"X\"", "\"A\"").replace("A004BC", "A0004BC");
-    let path = std::env::temp_dir().join(format!("refused-{}.csv", std::process::id()));
-    std::fs::write(&path, corrected).expect("write a file");
-    let file = super::reader::read(&path);
-    std::fs::remove_file(&path).expect("remove the file");
-    let again = read(&file.expect("the file is read").sheets);
+fn a_person_may_have_arrived_before_the_first_allocations_and_waits_since_then() {
+    let drawn = "Prison number|Tier|POM|Staff id|POM type|Date allocated|Received\n\
+                 A0001BC|B||||| 04/05/1998\n\
+                 A0002BC|B|Okafor, Grace|485926|PRO|01/07/1998|04/05/1998\n\
+                 A0003BC|B|Okafor, Grace|485926|PRO|01/01/2000|04/05/1998";
+    let table = read(&[sheet("cases", drawn)]);
     assert_eq!(
-        shorts(&again),
-        ["2: A 485926 Okafor, Grace 2019-03-04", "3: B 485926 Okafor, Grace 2019-07-08"],
-        "{csv}"
+        shorts(&table),
+        ["2: B waits since 1998-05-04", "3: date-too-early", "4: B 485926 Okafor, Grace 2000-01-01"]
     );
-    assert_eq!(again.rows[0].allocated().expect("a case").note.as_deref(), Some("=1+1"));
-    assert!(csv.contains("\"Refused because\""), "{csv}");
-    assert!(csv.contains(&reasons[0].1), "{csv}");
+    let rows = planned(table);
+    assert!(matches!(rows[0].verdict, Verdict::Record(_)), "{rows:?}");
+}
+
+/// A sheet is over for what its rows would be refused for, and for nothing else.
+#[test]
+fn a_sheet_is_over_only_where_nearly_all_of_its_rows_would_be_refused_as_left() {
+    let headings = "Prison number|Tier|POM|Staff id|POM type|Date allocated|Released\n";
+    let case = |number: u32, left: &str| format!("A{number:04}BC|C|Okafor, Grace|485926|PRO|01/07/2019|{left}\n");
+    let sheets = |left: &str| {
+        let all: String = (1..=9).map(|number| case(number, left)).collect();
+        [sheet("Sheet1", &format!("{headings}{}", case(11, ""))), sheet("Sheet2", &format!("{headings}{all}"))]
+    };
+    for there in ["No", "N/A", "no", "-", "25/11/2026", "TBC", "0"] {
+        assert_eq!(find(&sheets(there), None, &[], FIELDS).expect("found").sheet, 1, "{there}");
+    }
+    for gone in ["Yes", "24/11/2026", "#N/A", "to Leeds"] {
+        let layout = find(&sheets(gone), None, &[], FIELDS).expect("found");
+        assert_eq!((layout.sheet, layout.passed_over[0].is_over), (0, true), "{gone}");
+    }
+    let of_1904 = |day: &str| {
+        let [one, mut many] = sheets(day);
+        many.marks.day_zero = DAY_ZERO_OF_1904;
+        [one, many]
+    };
+    assert_eq!(find(&of_1904("44889"), None, &[], FIELDS).expect("found").sheet, 1, "25 November 2026");
+    assert_eq!(find(&of_1904("44888"), None, &[], FIELDS).expect("found").sheet, 0, "24 November 2026");
 }

@@ -3,19 +3,25 @@
 //!
 //! The file must be read as the sheet was, although it has fewer rows to tell the columns by. So it
 //! has the columns that were read and those that no one could take for a field; dates that could be
-//! read are in ISO format; and a heading that could not be trusted is replaced.
+//! read are in ISO format, and one that might be read in this file alone has a mark; and a heading
+//! that could not be trusted is replaced.
 
 use std::collections::HashMap;
 
 use super::{
     heading::{self, Field},
     layout::Layout,
-    reader::{Cell, Row, Sheet},
-    row::{CaseTable, FIELDS},
+    reader::{Cell, Sheet},
+    row::{CaseTable, DateColumns, FIELDS},
+    value,
 };
 
 /// The mark by which Excel reads a CSV as UTF-8.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// The end of a date that could not be read, and could be in a file with fewer rows: with it, it is
+/// refused there, too.
+const UNREAD_DATE: &str = " ?";
 
 /// A refused row: its number in the sheet, and the reason.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +52,8 @@ pub fn refused_csv(sheet: &Sheet, layout: &Layout, table: &CaseTable, refused: &
     let reasons: HashMap<u32, &str> = refused.iter().map(|row| (row.number, row.reason)).collect();
     for row in &sheet.rows[layout.header + 1..] {
         let Some(reason) = reasons.get(&row.number) else { continue };
-        let cells = columns.iter().map(|(column, field)| cell_text(row, *column, *field, table));
+        let row = sheet.data_row(row);
+        let cells = columns.iter().map(|(column, field)| cell_text(sheet, row.cell(*column), *field, &table.dates));
         push_record(&mut csv, cells.chain([row.number.to_string(), (*reason).to_owned()]));
     }
     csv
@@ -82,14 +89,16 @@ fn trusted_heading(field: Field, written: &str) -> String {
     .to_owned()
 }
 
-fn cell_text(row: &Row, column: usize, field: Option<Field>, table: &CaseTable) -> String {
-    let cell = row.cell(column);
-    let date = match field {
-        // The other rows, which tell how the date was meant, are not in the file.
-        Some(Field::AllocatedOn) => table.allocated_on.read(cell).ok(),
-        _ => None,
-    };
-    date.map_or_else(|| cell.to_string(), |(date, _)| date.to_string())
+fn cell_text(sheet: &Sheet, cell: &Cell, field: Option<Field>, dates: &DateColumns) -> String {
+    let text = cell.to_string();
+    // The other rows, which tell how a date was meant, are not in the file; nor is the first day of
+    // the workbook's calendar.
+    let Some(column) = field.and_then(|field| dates.of(field)) else { return text };
+    match column.read(&sheet.dated(cell)) {
+        Ok((date, _)) => date.to_string(),
+        Err(_) if value::date(&Cell::text(&text)).is_ok() => format!("{text}{UNREAD_DATE}"),
+        Err(_) => text,
+    }
 }
 
 fn push_record(csv: &mut String, fields: impl Iterator<Item = String>) {
@@ -107,3 +116,6 @@ fn push_record(csv: &mut String, fields: impl Iterator<Item = String>) {
     }
     csv.push_str("\r\n");
 }
+
+#[cfg(test)]
+mod tests;

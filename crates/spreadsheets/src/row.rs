@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use chrono::NaiveDate;
+use chrono::{Datelike as _, NaiveDate};
 use domain::{
     Refusal,
     identifier::{PrisonerNumber, StaffId},
@@ -17,7 +17,7 @@ use super::{
     layout::{FieldSet, Layout, RowKind, row_kind},
     reader::{Cell, Row, Sheet},
     staff::{KnownStaff, StaffDirectory},
-    value::{self, AbsentValue, DateColumn, PersonName, PomKindWords, ValueProblem, absence_of_name},
+    value::{self, AbsentValue, CellDeparture, DateColumn, PersonName, PomKindWords, ValueProblem, absence_of_name},
 };
 
 /// The fields that a spreadsheet of allocations must have, and may have.
@@ -165,8 +165,8 @@ pub struct CaseTable {
     pub total_rows: u32,
     /// The row numbers of headings and notes.
     pub note_rows: Vec<u32>,
-    /// How the dates of allocation are written.
-    pub allocated_on: DateColumn,
+    /// How the dates are written.
+    pub dates: DateColumns,
     /// The kind of POM that each word of the sheet was read as.
     pub kind_words: BTreeMap<String, PomKind>,
 }
@@ -184,7 +184,7 @@ impl CaseTable {
             });
             notes.push(format!("{}.", words.collect::<Vec<_>>().join(", ")));
         }
-        match (self.allocated_on.day_first_row, self.allocated_on.month_first_row) {
+        match (self.dates.allocated_on.day_first_row, self.dates.allocated_on.month_first_row) {
             (None, Some(row)) => notes.push(format!(
                 "Dates of allocation were read month first, since row {row} can only be meant so. Look at each of them."
             )),
@@ -206,18 +206,16 @@ const KIND_WORDS_MAX: usize = 12;
 pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable {
     let below = &sheet.rows[layout.header + 1..];
     let dates = |field: Field| match layout.columns.get(&field) {
-        Some(&column) => DateColumn::of(
-            below
-                .iter()
-                .filter(|row| row_kind(sheet, layout, row) == RowKind::Data)
-                .map(|row| (row.number, sheet.dated(row.cell(column)))),
-        ),
+        Some(&column) => {
+            let data = below.iter().filter(|row| row_kind(sheet, layout, row) == RowKind::Data);
+            DateColumn::of_rows(sheet, data, column)
+        }
         None => DateColumn::default(),
     };
-    let columns = DateColumns {
-        allocated: dates(Field::AllocatedOn),
-        left: dates(Field::LeftOn),
-        arrived: dates(Field::ArrivedOn),
+    let dates = DateColumns {
+        allocated_on: dates(Field::AllocatedOn),
+        left_on: dates(Field::LeftOn),
+        arrived_on: dates(Field::ArrivedOn),
     };
     let mut table = CaseTable {
         sheet: sheet.name.clone(),
@@ -225,7 +223,7 @@ pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable
         blank_rows: 0,
         total_rows: 0,
         note_rows: Vec::new(),
-        allocated_on: columns.allocated.clone(),
+        dates: dates.clone(),
         kind_words: BTreeMap::new(),
     };
     let mut accepted = HashMap::<PrisonerNumber, u32>::new();
@@ -246,7 +244,7 @@ pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable
             RowKind::Data => {
                 data_row += 1;
                 let row = &*sheet.data_row(row);
-                let cells = RowCells { sheet, layout, row, terms, columns: &columns };
+                let cells = RowCells { sheet, layout, row, terms, dates: &dates };
                 let mut doubts = Vec::new();
                 let case = cells.case(&mut doubts).and_then(|case| match accepted.get(case.prisoner_number()) {
                     Some(first) => Err(cells.problem(
@@ -275,10 +273,27 @@ pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable
 }
 
 /// How the columns of dates are written.
-struct DateColumns {
-    allocated: DateColumn,
-    left: DateColumn,
-    arrived: DateColumn,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DateColumns {
+    /// The dates of allocation.
+    pub allocated_on: DateColumn,
+    /// The dates of leaving.
+    pub left_on: DateColumn,
+    /// The dates of arrival.
+    pub arrived_on: DateColumn,
+}
+
+impl DateColumns {
+    /// The column of a field; `None` if the field is no date.
+    #[must_use]
+    pub fn of(&self, field: Field) -> Option<&DateColumn> {
+        match field {
+            Field::AllocatedOn => Some(&self.allocated_on),
+            Field::LeftOn => Some(&self.left_on),
+            Field::ArrivedOn => Some(&self.arrived_on),
+            _ => None,
+        }
+    }
 }
 
 /// The cells of a row by field.
@@ -287,7 +302,7 @@ struct RowCells<'a> {
     layout: &'a Layout,
     row: &'a Row,
     terms: TableTerms<'a>,
-    columns: &'a DateColumns,
+    dates: &'a DateColumns,
 }
 
 /// The POM that a row names.
@@ -311,7 +326,7 @@ impl RowCells<'_> {
             RowPom::Nobody => {
                 let since = match self.cell(Field::ArrivedOn) {
                     Cell::Empty => None,
-                    _ => Some(self.past_date(Field::ArrivedOn, &self.columns.arrived, doubts)?),
+                    _ => Some(self.past_date(Field::ArrivedOn, &self.dates.arrived_on, doubts)?),
                 };
                 if since.is_none() {
                     doubts.push("no POM has the case: it waits since today, as no date of arrival is known".to_owned());
@@ -329,7 +344,7 @@ impl RowCells<'_> {
             Cell::Empty => listed_kind,
             _ => Some(self.value(Field::PomKind, |cell| value::pom_kind(cell, self.terms.pom_kinds))?),
         };
-        let allocated_on = self.past_date(Field::AllocatedOn, &self.columns.allocated, doubts)?;
+        let allocated_on = self.past_date(Field::AllocatedOn, &self.dates.allocated_on, doubts)?;
         let note = self.value(Field::Note, value::note)?;
         Ok(RowCase::Allocated(SheetCase { prisoner_number, tier, staff_id, pom_name, pom_kind, allocated_on, note }))
     }
@@ -337,13 +352,10 @@ impl RowCells<'_> {
     /// Refuses a person who has left the prison, or whose allocation has ended.
     fn refuse_left(&self) -> Result<(), RowProblem> {
         let cell = self.cell(Field::LeftOn);
-        if *cell == Cell::Empty || is_word_for_no(&cell.to_string()) {
-            return Ok(());
-        }
-        let left = match self.columns.left.read(&self.sheet.dated(cell)) {
-            Ok((date, _)) if date > self.terms.today => return Ok(()),
-            Ok((date, _)) => format!("has left on {}", date.format("%-d %B %Y")),
-            Err(_) => format!("has left: the sheet says `{}`", Excerpt(&cell.to_string())),
+        let left = match value::departure(self.sheet, cell, &self.dates.left_on, self.terms.today) {
+            None => return Ok(()),
+            Some(CellDeparture::On(date)) => format!("has left on {}", date.format("%-d %B %Y")),
+            Some(CellDeparture::Said) => format!("has left: the sheet says `{}`", Excerpt(&cell.to_string())),
         };
         Err(self.problem(Field::LeftOn, HAS_LEFT, format!("{left}; only current cases are recorded")))
     }
@@ -356,7 +368,7 @@ impl RowCells<'_> {
         if !says_how || ["left", "transfer", "moved"].iter().any(|word| heading.contains(word)) {
             return None;
         }
-        match self.columns.left.read(&self.sheet.dated(self.cell(Field::LeftOn))) {
+        match self.dates.left_on.read(&self.sheet.dated(self.cell(Field::LeftOn))) {
             Ok((date, None)) if date <= self.terms.today => Some(date),
             Ok(_) | Err(_) => None,
         }
@@ -423,7 +435,8 @@ impl RowCells<'_> {
         }
     }
 
-    /// A date that has come, in this century.
+    /// A date that has come. One of allocation is in this century, too; a lifer may have arrived
+    /// before.
     fn past_date(&self, field: Field, column: &DateColumn, doubts: &mut Vec<String>) -> Result<NaiveDate, RowProblem> {
         let (date, doubt) =
             column.read(&self.sheet.dated(self.cell(field))).map_err(|wrong| self.value_problem(field, &wrong))?;
@@ -433,7 +446,7 @@ impl RowCells<'_> {
             let reason = format!("date in the future: {written} has not come yet");
             return Err(self.problem(field, "date-in-future", reason));
         }
-        if date < NaiveDate::from_ymd_opt(EARLIEST_YEAR, 1, 1).unwrap_or(NaiveDate::MIN) {
+        if field == Field::AllocatedOn && date.year() < EARLIEST_YEAR {
             let reason = format!("{field}: {written} is too long ago; nobody was allocated to a POM then");
             return Err(self.problem(field, "date-too-early", reason));
         }
@@ -456,11 +469,4 @@ impl RowCells<'_> {
             reason,
         }
     }
-}
-
-/// Whether a cell in a column of leaving says that the person is there.
-fn is_word_for_no(text: &str) -> bool {
-    let letters: String = text.chars().filter(|letter| letter.is_alphanumeric()).collect();
-    matches!(letters.to_ascii_uppercase().as_str(), "" | "N" | "NO" | "NA" | "NONE" | "NULL" | "FALSE" | "0" | "TBC")
-        && !value::is_formula_error(text)
 }

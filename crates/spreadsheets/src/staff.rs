@@ -9,7 +9,7 @@ use super::{
     heading::{self, Field},
     layout::is_counter_column,
     reader::{Cell, Sheet, column_letters},
-    value::{self, PomKindWords, absence_of_name, person_name},
+    value::{self, PersonName, PomKindWords, absence_of_name, person_name},
 };
 
 /// The number of rows from the top of a sheet among which its headings are sought.
@@ -21,10 +21,21 @@ const ID_SHARE_MIN: f64 = 0.6;
 /// Staff ids by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StaffDirectory {
+    /// By [`spelling`].
     ids: HashMap<String, BTreeSet<StaffId>>,
+    /// By [`name_words`].
+    by_words: HashMap<String, SameWords>,
     kinds: HashMap<StaffId, PomKind>,
     /// Where the ids come from, in a sentence.
     sheet: Option<String>,
+}
+
+/// The POMs whose names have the same words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct SameWords {
+    ids: BTreeSet<StaffId>,
+    /// Whether one of the names is unclear, so that the order of its words says nothing.
+    has_unclear: bool,
 }
 
 /// A POM found by name.
@@ -48,8 +59,15 @@ impl StaffDirectory {
     /// Adds the POMs on a prison's roster.
     pub fn add_roster(&mut self, roster: &prison::Roster) {
         for (staff_id, pom) in &roster.poms {
-            self.ids.entry(spelling(&pom.name)).or_default().insert(*staff_id);
+            self.add(&pom.name, *staff_id);
         }
+    }
+
+    fn add(&mut self, name: &str, staff_id: StaffId) {
+        self.ids.entry(spelling(name)).or_default().insert(staff_id);
+        let same = self.by_words.entry(name_words(name)).or_default();
+        same.ids.insert(staff_id);
+        same.has_unclear |= person_name(name).is_unclear;
     }
 
     /// Where the staff ids of a sheet come from, in a sentence; `None` where no sheet lists them.
@@ -58,12 +76,18 @@ impl StaffDirectory {
         self.sheet.as_deref()
     }
 
-    /// Finds the POM of that name.
+    /// Finds the POM of that name. Where the name or a listed one is unclear, the order of the
+    /// words does not count, and all names that have the same words are one.
     ///
     /// # Errors
     /// There is none, or more than one.
     pub fn find(&self, name: &str) -> Result<KnownStaff, String> {
-        let ids: Vec<StaffId> = self.ids.get(&spelling(name)).into_iter().flatten().copied().collect();
+        let by_words = self.by_words.get(&name_words(name));
+        let ids = match by_words.filter(|same| same.has_unclear || person_name(name).is_unclear) {
+            Some(same) => Some(&same.ids),
+            None => self.ids.get(&spelling(name)),
+        };
+        let ids: Vec<StaffId> = ids.into_iter().flatten().copied().collect();
         match ids.as_slice() {
             [staff_id] => Ok(KnownStaff { staff_id: *staff_id, kind: self.kinds.get(staff_id).copied() }),
             [] => Err(format!(
@@ -101,7 +125,7 @@ fn of_sheet(sheet: &Sheet, pom_kinds: &PomKindWords) -> Option<StaffDirectory> {
         if name.text.is_empty() || absence_of_name(&name.text).is_some() {
             continue;
         }
-        list.ids.entry(spelling(&name.text)).or_default().insert(staff_id);
+        list.add(&name.text, staff_id);
         if let Some(Ok(kind)) = columns.kind.map(|column| value::pom_kind(row.cell(column), pom_kinds)) {
             list.kinds.insert(staff_id, kind);
         }
@@ -150,12 +174,92 @@ fn staff_columns(sheet: &Sheet, row: usize) -> Option<StaffColumns> {
     Some(StaffColumns { header: row, name, forename, staff_id, kind })
 }
 
-/// The form in which names are compared: the words in lower case, in alphabetical order.
+/// The form in which names are compared: in lower case, without the signs between words. `James,
+/// Thomas` and `Thomas, James` are two people; only where it could not be told which part is the
+/// surname does the order of the words not count.
 #[must_use]
 pub fn spelling(name: &str) -> String {
-    let name = person_name(name).text.to_lowercase();
-    let mut words: Vec<&str> =
-        name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let PersonName { text, is_unclear } = person_name(name);
+    if is_unclear {
+        return name_words(name);
+    }
+    let lower = text.to_lowercase();
+    lower.split(',').map(|part| words(part).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
+}
+
+/// The words of a name in lower case, in alphabetical order. A sign between two names is a word.
+#[must_use]
+pub fn name_words(name: &str) -> String {
+    let mut lower = person_name(name).text.to_lowercase();
+    for sign in NAME_SEPARATORS {
+        lower = lower.replace(sign, &format!(" {sign} "));
+    }
+    let mut words: Vec<&str> = words(&lower).collect();
     words.sort_unstable();
     words.join(" ")
+}
+
+/// The signs between the names of two people: `Smith / Jones`.
+const NAME_SEPARATORS: [char; 4] = ['/', '&', '+', ';'];
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_alphanumeric() && !NAME_SEPARATORS.contains(&letter))
+        .filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(names: &[(&str, i64)]) -> StaffDirectory {
+        let mut staff = StaffDirectory::default();
+        for (name, id) in names {
+            staff.add(name, id.to_string().parse().expect("a staff id"));
+        }
+        staff
+    }
+
+    /// Looks names up: the staff id of each, `-` for none, and `several`.
+    #[track_caller]
+    fn check(names: &[(&str, i64)], expected: &[(&str, &str)]) {
+        let staff = directory(names);
+        for (name, expected) in expected {
+            let found = match staff.find(name) {
+                Ok(found) => found.staff_id.to_string(),
+                Err(wrong) if wrong.contains("has several") => "several".to_owned(),
+                Err(_) => "-".to_owned(),
+            };
+            assert_eq!(found, *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn surname_and_forename_are_not_taken_for_one_another() {
+        let james = ("James, Thomas", 1);
+        check(
+            &[james],
+            &[("James, Thomas", "1"), ("JAMES, Thomas", "1"), ("Thomas James", "1"), ("Thomas, James", "-")],
+        );
+        check(&[james, ("Thomas, James", 2)], &[("James, Thomas", "1"), ("Thomas, James", "2")]);
+        check(&[("Smith-Jones, Amy", 3)], &[("Smith Jones, Amy", "3"), ("Jones, Amy Smith", "-")]);
+    }
+
+    #[test]
+    fn an_unclear_name_is_found_by_its_words_if_one_pom_has_them() {
+        let maria = ("De Souza, Maria", 1);
+        check(&[maria], &[("DE SOUZA MARIA", "1"), ("DE Souza Maria", "1")]);
+        check(&[("DE SOUZA MARIA", 1)], &[("De Souza, Maria", "1"), ("Maria DE SOUZA", "1")]);
+        check(&[maria, ("Maria, De Souza", 2)], &[("DE SOUZA MARIA", "several"), ("De Souza, Maria", "1")]);
+        check(&[maria, ("DE SOUZA MARIA", 2)], &[("De Souza, Maria", "several")]);
+        check(&[maria, ("DE SOUZA MARIA", 1)], &[("De Souza, Maria", "1")]);
+    }
+
+    #[test]
+    fn two_names_in_a_cell_are_not_the_name_of_one_pom() {
+        let thomas = ("Thomas, James", 1);
+        for two in ["Thomas / James", "Thomas/James", "James & Thomas", "Thomas; James", "Thomas + James"] {
+            check(&[thomas], &[(two, "-")]);
+            assert_ne!(name_words("Thomas, James"), name_words(two), "{two}");
+        }
+    }
 }

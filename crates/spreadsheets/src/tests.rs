@@ -37,7 +37,7 @@ pub(super) fn find(
     mappings: &[Mapping],
     field_set: FieldSet,
 ) -> anyhow::Result<Layout> {
-    layout::find(sheets, sheet_name, mappings, field_set, &PomKindWords::default())
+    layout::find(sheets, sheet_name, mappings, field_set, &PomKindWords::default(), today())
 }
 
 pub(super) fn table(sheet: &Sheet, layout: &Layout) -> CaseTable {

@@ -20,7 +20,7 @@ async fn a_go_live_date_is_corrected_and_allows_earlier_allocations() {
     let path = format!("/prisons/{PRISON}/go-live-date");
     let late = json!({"goLiveDate": "2026-03-01", "reason": "a typing error"});
     let answer = assert_recorded(&ledger.client().put(&path, &late).await).clone();
-    assert_eq!(event_types(&answer), ["GoLiveDateCorrected"]);
+    assert_eq!(event_types(&answer), ["PrisonOmicDateCorrected"]);
     assert_eq!(
         answer.body["events"][0]["data"],
         json!({"goLiveDate": "2026-03-01", "goLiveDateBefore": "2019-01-01", "reason": "a typing error"})
@@ -28,7 +28,7 @@ async fn a_go_live_date_is_corrected_and_allows_earlier_allocations() {
     let refused = ledger.client().post("/prisoners/A1234BC/allocations", &allocation).await;
     assert_refused(&refused, 422, "prison-not-on-omic");
     let body = json!({"goLiveDate": "2019-02-01"});
-    check_recorded(&ledger, &format!("PUT {path}"), body.clone(), &["GoLiveDateCorrected"]).await;
+    check_recorded(&ledger, &format!("PUT {path}"), body.clone(), &["PrisonOmicDateCorrected"]).await;
     assert_refused(&ledger.client().put(&path, &body).await, 422, "nothing-changed");
     assert_recorded(&ledger.client().post("/prisoners/A1234BC/allocations", &allocation).await);
     assert_refused(&ledger.client().put("/prisons/MDI/go-live-date", &body).await, 422, "prison-not-on-omic");

@@ -106,7 +106,7 @@ impl From<PackedPrisonerNumber> for PrisonerNumber {
 impl RoleHolders {
     /// Adds an event of a prison. Answers whether there may be more obligations than before.
     pub(super) fn observe_prison(&mut self, code: &PrisonCode, event: &PrisonEvent, at: DateTime<Utc>) -> bool {
-        if let PrisonEvent::GoLiveDateCorrected(corrected) = event {
+        if let PrisonEvent::PrisonOmicDateCorrected(corrected) = event {
             self.go_live.insert(code.clone(), london::midnight(corrected.go_live_date));
             return self.obligations.insert(Obligation::GoLiveReport { prison: code.clone() });
         }

@@ -3,7 +3,7 @@ use domain::{
     event::RecordedBy,
     identifier::{CommandId, EventId},
     officer::{Pom, PomKind, PomStatus},
-    prison::{GoLiveDateCorrected, PomStatusChanged, PrisonEvent},
+    prison::{PomStatusChanged, PrisonEvent, PrisonOmicDateCorrected},
     prisoner::{AllocationMade, Choice, Deallocated, DeallocationTrigger, PrisonerNumberMerged, PrisonerNumberRetired},
 };
 use event_log::Metadata;
@@ -87,7 +87,7 @@ pub(super) fn stored_event_about(
                 },
             })))
         }
-        "corrected to d05" => Event::Prison(PrisonEvent::GoLiveDateCorrected(GoLiveDateCorrected {
+        "corrected to d05" => Event::Prison(PrisonEvent::PrisonOmicDateCorrected(PrisonOmicDateCorrected {
             go_live_date: chrono::NaiveDate::from_ymd_opt(2026, 1, 5).expect("a date"),
             go_live_date_before: chrono::NaiveDate::from_ymd_opt(2026, 1, 1).expect("a date"),
             reason: None,

@@ -39,7 +39,7 @@ pub fn decide(history: &History, command: &Command, context: &Context) -> Result
     let roster = history.roster_at(context.effective_at);
     let event = event_of(code, &roster, command)?;
     check(history, &roster, &event)?;
-    if matches!(event, PrisonEvent::GoLiveDateCorrected(_)) {
+    if matches!(event, PrisonEvent::PrisonOmicDateCorrected(_)) {
         go_live::refuse_backdated(history, context.effective_at)?;
     }
     Ok(vec![event])
@@ -116,7 +116,7 @@ fn check(history: &History, roster: &Roster, event: &PrisonEvent) -> Result<(), 
             )),
             None => Ok(()),
         },
-        PrisonEvent::GoLiveDateCorrected(_) => Ok(()),
+        PrisonEvent::PrisonOmicDateCorrected(_) => Ok(()),
         PrisonEvent::PomRegistered(new) => match roster.poms.get(&new.staff_id) {
             Some(pom) => Err(Refusal::new(
                 Rule::PomAlreadyRegistered,

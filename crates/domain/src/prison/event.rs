@@ -19,7 +19,7 @@ event_types! {
     /// The prison went onto OMiC, or will on a planned date.
     PrisonJoinedOmic(PrisonJoinedOmic),
     /// The go-live date that was recorded before was wrong.
-    GoLiveDateCorrected(GoLiveDateCorrected),
+    PrisonOmicDateCorrected(PrisonOmicDateCorrected),
     /// A POM was put on the roster, with status `ACTIVE`.
     PomRegistered(PomRegistered),
     /// A POM's name, kind, working pattern or e-mail address changed.
@@ -41,7 +41,7 @@ impl PrisonEvent {
             Self::PomDetailsChanged(event) => Some(event.staff_id),
             Self::PomStatusChanged(event) => Some(event.staff_id),
             Self::PrisonJoinedOmic(_)
-            | Self::GoLiveDateCorrected(_)
+            | Self::PrisonOmicDateCorrected(_)
             | Self::NomisContactFound(_)
             | Self::NomisContactRemovalConfirmed(_) => None,
         }
@@ -54,7 +54,7 @@ impl PrisonEvent {
             Self::PomRegistered(registered) => Some((registered.staff_id, PomStatus::Active)),
             Self::PomStatusChanged(changed) => Some((changed.staff_id, changed.status)),
             Self::PrisonJoinedOmic(_)
-            | Self::GoLiveDateCorrected(_)
+            | Self::PrisonOmicDateCorrected(_)
             | Self::PomDetailsChanged(_)
             | Self::NomisContactFound(_)
             | Self::NomisContactRemovalConfirmed(_) => None,
@@ -68,7 +68,7 @@ impl PrisonEvent {
             Self::NomisContactFound(found) => Some(found),
             Self::NomisContactRemovalConfirmed(removed) => Some(&removed.contact),
             Self::PrisonJoinedOmic(_)
-            | Self::GoLiveDateCorrected(_)
+            | Self::PrisonOmicDateCorrected(_)
             | Self::PomRegistered(_)
             | Self::PomDetailsChanged(_)
             | Self::PomStatusChanged(_) => None,
@@ -98,10 +98,10 @@ pub struct PrisonJoinedOmic {
     pub estate: Estate,
 }
 
-/// Data of [`PrisonEvent::GoLiveDateCorrected`].
+/// Data of [`PrisonEvent::PrisonOmicDateCorrected`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GoLiveDateCorrected {
+pub struct PrisonOmicDateCorrected {
     /// First London day on which cases are allocated here.
     pub go_live_date: NaiveDate,
     /// The date that was wrong.

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{GoLiveCorrection, GoLiveDateCorrected, History, PrisonEvent, Roster};
+use super::{GoLiveCorrection, History, PrisonEvent, PrisonOmicDateCorrected, Roster};
 use crate::{
     Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber},
@@ -98,7 +98,7 @@ pub(super) fn correct(
             format!("The go-live date of {code} is {} already.", joined.go_live_date.format("%-d %B %Y")),
         ));
     }
-    Ok(PrisonEvent::GoLiveDateCorrected(GoLiveDateCorrected {
+    Ok(PrisonEvent::PrisonOmicDateCorrected(PrisonOmicDateCorrected {
         go_live_date: correction.go_live_date,
         go_live_date_before: joined.go_live_date,
         reason: correction.reason.clone(),
@@ -108,7 +108,7 @@ pub(super) fn correct(
 /// Refuses a correction that would take effect before one that is recorded: the older one would
 /// count.
 pub(super) fn refuse_backdated(history: &History, effective_at: DateTime<Utc>) -> Result<(), Refusal> {
-    let is_later_correction = |event: &PrisonEvent| matches!(event, PrisonEvent::GoLiveDateCorrected(_));
+    let is_later_correction = |event: &PrisonEvent| matches!(event, PrisonEvent::PrisonOmicDateCorrected(_));
     match history.entries().iter().find(|entry| entry.effective_at > effective_at && is_later_correction(&entry.event))
     {
         Some(later) => Err(Refusal {

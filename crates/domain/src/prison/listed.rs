@@ -1,11 +1,11 @@
 //! The establishments of England and Wales, for the places where a prison is first named: a slip of
 //! the pen there would begin another prison.
 //!
-//! Source: the prison register of HMPPS (`ministryofjustice/prison-register` on GitHub, the active
-//! establishments of its migrations up to version 1.63), and for Millsike, which opened later, the
-//! code that the services of HMPPS have for it. Read on 29 November 2026. The copy of the register
-//! may lack an establishment that was added to it by hand: an operator then says that the prison is
-//! unlisted, and a later version of this file has it.
+//! Source: the prison register of HMPPS (`ministryofjustice/prison-register` on GitHub), the active
+//! establishments of those of its migrations that were at hand, and for Millsike, which opened
+//! later, the code that the services of HMPPS have for it. Read on 29 November 2026. The list may
+//! lack an establishment: an operator then says that the prison is unlisted, and a later version of
+//! this file has it.
 //!
 //! Transfers, releases, tiers and stored events are judged by the format of a code alone.
 

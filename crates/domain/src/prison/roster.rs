@@ -76,7 +76,7 @@ impl Roster {
     pub(super) fn apply_event(&mut self, event: &PrisonEvent, at: DateTime<Utc>, event_id: EventId) {
         match event {
             PrisonEvent::PrisonJoinedOmic(joined) => self.joined = Some(joined.clone()),
-            PrisonEvent::GoLiveDateCorrected(corrected) => {
+            PrisonEvent::PrisonOmicDateCorrected(corrected) => {
                 if let Some(joined) = &mut self.joined {
                     joined.go_live_date = corrected.go_live_date;
                 }

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use views::NomisContactRow;
 
-use super::{answer::Answer, compatible::name_parts};
+use super::answer::Answer;
 use crate::{QueryState, past};
 
 /// Which person, and from when to when. A blank parameter counts as absent.
@@ -131,8 +131,12 @@ fn with_surnames_alone(data: Value) -> Value {
     }
 }
 
+/// The surname of "Surname, Forename", and the last word of a name that has no comma.
 fn surname(name: &str) -> &str {
-    name_parts(name).0
+    match name.split_once(',') {
+        Some((surname, _)) => surname.trim(),
+        None => name.split_whitespace().last().unwrap_or_default(),
+    }
 }
 
 /// A POM contact seen in NOMIS.
@@ -256,6 +260,18 @@ mod tests {
 
     /// The sample of each event, as the domain keeps it.
     const EVENTS: &str = include_str!("../../../domain/tests/data/events.jsonl");
+
+    #[test]
+    fn a_surname_is_told_without_the_forename() {
+        for (name, expected) in [
+            ("Okafor-Lee, Grace", "Okafor-Lee"),
+            ("De Souza , Maria", "De Souza"),
+            ("Jane Smith", "Smith"),
+            ("Lee", "Lee"),
+        ] {
+            assert_eq!(surname(name), expected, "{name}");
+        }
+    }
 
     #[test]
     fn no_event_names_staff_but_by_surname() {

@@ -25,7 +25,7 @@ pub fn counts_rows(numbers: &[(i64, Option<String>)], is_trusted: bool) -> bool 
 /// 0 or 1 first, and mostly one more in the next row. A sheet may have lost rows, and may count
 /// anew in each part.
 fn is_running(numbers: &[(i64, Option<String>)]) -> bool {
-    let steps: Vec<i64> = numbers.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    let steps: Vec<i64> = numbers.windows(2).map(|pair| pair[1].0.saturating_sub(pair[0].0)).collect();
     let count = |wanted: fn(i64) -> bool| steps.iter().filter(|step| wanted(**step)).count();
     let is_low = numbers.iter().map(|(number, _)| *number).min().is_some_and(|least| least <= 1);
     is_low && (count(|step| step == 1) * 2 >= steps.len() || count(|step| step > 0) == steps.len())
@@ -64,6 +64,13 @@ mod tests {
         check((true, true), &[10, 20, 30, 40], "a a b b");
         check((true, false), &[1, 2], "a b");
         check((true, false), &[1], "a");
+    }
+
+    /// A cell may hold any number.
+    #[test]
+    fn numbers_at_both_ends_of_the_range_are_compared() {
+        check((false, false), &[i64::MAX, i64::MIN, i64::MAX, i64::MIN], "");
+        check((true, true), &[i64::MIN, 0, i64::MAX], "");
     }
 
     #[test]

@@ -19,12 +19,13 @@ mod reading;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{anyhow, bail};
+use chrono::NaiveDate;
 use domain::text::Excerpt;
 
 use super::{
     heading::{self, Field},
     reader::{Cell, Row, Sheet, refuse_unread},
-    value::{self, PomKindWords},
+    value::{self, DateColumn, PomKindWords},
 };
 use columns::{ColumnSearch, Header, header, heading_of};
 
@@ -122,7 +123,8 @@ impl Layout {
     }
 }
 
-/// Finds the cases in a file. `pom_kinds` are the user's words for kinds of POM.
+/// Finds the cases in a file. `pom_kinds` are the user's words for kinds of POM; `today` tells the
+/// dates of leaving that have come from those to come.
 ///
 /// # Errors
 /// There is no sheet of that name, or no row has the headings that are needed. The message lists
@@ -133,6 +135,7 @@ pub fn find(
     mappings: &[Mapping],
     field_set: FieldSet,
     pom_kinds: &PomKindWords,
+    today: NaiveDate,
 ) -> anyhow::Result<Layout> {
     let search = ColumnSearch { mappings, field_set, pom_kinds };
     let asked_for = |sheet: &Sheet| sheet_name.is_none_or(|name| sheet.is_named(name));
@@ -150,7 +153,7 @@ pub fn find(
             let cases = count_cases(sheet, &header);
             candidates.push(Candidate {
                 index,
-                is_over: is_over(&sheet.name) || is_left(sheet, &header),
+                is_over: is_over(&sheet.name) || is_left(sheet, &header, today),
                 header,
                 cases,
             });
@@ -244,10 +247,12 @@ fn count_cases(sheet: &Sheet, header: &Header) -> usize {
     case_rows(sheet, header).count()
 }
 
-/// Whether nearly all cases of a sheet have a date of leaving, or another word in its place.
-fn is_left(sheet: &Sheet, header: &Header) -> bool {
+/// Whether nearly all cases of a sheet have left, as their rows would be refused for.
+fn is_left(sheet: &Sheet, header: &Header, today: NaiveDate) -> bool {
     let Some(&column) = header.columns.get(&Field::LeftOn) else { return false };
-    let left = case_rows(sheet, header).filter(|row| *row.cell(column) != Cell::Empty).count();
+    let dates = DateColumn::of_rows(sheet, case_rows(sheet, header), column);
+    let has_left = |row: &&Row| value::departure(sheet, sheet.data_row(row).cell(column), &dates, today).is_some();
+    let left = case_rows(sheet, header).filter(has_left).count();
     left > 0 && left * 10 >= count_cases(sheet, header) * 8
 }
 

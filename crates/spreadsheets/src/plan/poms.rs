@@ -7,7 +7,7 @@ use domain::{identifier::StaffId, officer::PomKind, prison};
 use crate::{
     heading::Field,
     row::{DataRow, RowProblem, SheetCase},
-    staff::spelling,
+    staff::{name_words, spelling},
 };
 
 /// The POMs in the sheet, as its rows describe them.
@@ -91,7 +91,8 @@ impl Poms {
             ));
         }
         if let Some(name) = &case.pom_name {
-            if spelling(name) != spelling(&pom.name) {
+            // The staff id says who it is: another order of the words is no other person.
+            if name_words(name) != name_words(&pom.name) {
                 warnings.push(format!("staff id {} is {} on the roster, {name} in this row", case.staff_id, pom.name));
             }
             let ids = self.by_name.get(&spelling(name));

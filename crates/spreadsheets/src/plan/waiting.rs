@@ -1,8 +1,11 @@
 //! Plans a row of a case that no POM has: the case gets its tier, and waits at the prison.
 
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Command, Refusal, london, prison,
-    prisoner::{self, PrisonerEvent, TierAssigned, find_same_fact},
+    Command, Entry, Refusal, Rule, Stream,
+    identifier::CommandId,
+    london, prison,
+    prisoner::{self, PrisonerEvent, State, TierAssigned},
     tier::TierSource,
 };
 use event_log::request_digest;
@@ -35,29 +38,30 @@ pub(super) fn verdict(
     };
     refuse_held(history)?;
     let state = history.state();
-    let is_here = state.prison.as_ref() == Some(&terms.prison) && state.waiting.is_some();
-    if is_here && state.tier.as_ref().is_some_and(|held| case.tier.includes(held.tier)) {
+    if waits_so(&state, case, terms) {
         return Ok(Verdict::AlreadyRecorded);
     }
     let effective_at = london::midnight(case.since.unwrap_or_else(|| london::date(terms.now)));
-    let assigned = TierAssigned {
+    let command = prisoner::Command::AssignTier(TierAssigned {
         tier: case.tier,
         rosh_level: None,
         source: TierSource::Manual,
         crn: None,
         prison: Some(terms.prison.clone()),
-    };
-    if find_same_fact(history, &PrisonerEvent::TierAssigned(assigned.clone()), effective_at).is_some() {
-        return Ok(Verdict::AlreadyRecorded);
-    }
+    });
     let context = prisoner::Context {
         now: terms.now,
         effective_at,
         prison: Some(prison),
         recommendation_policy: terms.recommendation_policy,
     };
-    let command = prisoner::Command::AssignTier(assigned);
-    prisoner::decide(history, &command, &context)?;
+    let events = prisoner::decide(history, &command, &context)?;
+    // A tier is legal at any time. Whether the case waits depends on the later entries.
+    let mut after = history.clone();
+    add(&mut after, events, command_id, effective_at, terms);
+    if !waits_so(&after.state(), case, terms) {
+        return Err(refuse_no_wait(case, &after, effective_at, terms));
+    }
     let request_digest =
         request_digest("spreadsheet-waiting-row", case.prisoner_number.as_str(), &row_content(case, terms));
     let command = Command::Prisoner(case.prisoner_number.clone(), command);
@@ -74,3 +78,84 @@ pub(super) fn attempt(case: &WaitingRow, history: &prisoner::History, terms: &Im
 fn row_content(case: &WaitingRow, terms: &ImportTerms) -> serde_json::Value {
     json!(["spreadsheet waiting row", terms.prison, case.prisoner_number, case.tier, case.since])
 }
+
+/// Whether a case waits at the prison with the tier of its row.
+fn waits_so(state: &State, case: &WaitingRow, terms: &ImportTerms) -> bool {
+    state.waiting.is_some()
+        && state.prison.as_ref() == Some(&terms.prison)
+        && state.tier.as_ref().is_some_and(|held| case.tier.includes(held.tier))
+}
+
+/// Adds the events of a command to a history, as if they were recorded.
+fn add(
+    history: &mut prisoner::History,
+    events: Vec<PrisonerEvent>,
+    command_id: CommandId,
+    effective_at: DateTime<Utc>,
+    terms: &ImportTerms,
+) {
+    let stream = Stream::Prisoner(history.number().clone());
+    for (index, event) in events.into_iter().enumerate() {
+        history.push(Entry {
+            event_id: command_id.event_id(&stream, index),
+            revision: history.entries().len() as u64,
+            // The position is unknown before the append, and no rule looks at it.
+            position: 0,
+            effective_at,
+            recorded_at: terms.now,
+            recorded_by: terms.recorded_by.clone(),
+            command_id,
+            event,
+        });
+    }
+}
+
+/// The refusal of a row whose case does not wait although it has the row's tier: the sentence says
+/// what the ledger holds of a later time.
+fn refuse_no_wait(
+    case: &WaitingRow,
+    after: &prisoner::History,
+    effective_at: DateTime<Utc>,
+    terms: &ImportTerms,
+) -> Refusal {
+    let (number, prison) = (&case.prisoner_number, &terms.prison);
+    let state = after.state();
+    let from = in_words(london::date(effective_at));
+    let newest_tier = after.in_effective_order().into_iter().rev().find_map(|entry| match &entry.event {
+        PrisonerEvent::TierAssigned(assigned) => Some((assigned.tier, london::date(entry.effective_at))),
+        _ => None,
+    });
+    let sentence = if let Some(left_at) = state.left_at {
+        format!(
+            "{number} was released, or left the scope of offender management, on {}, and so does not wait at {prison} \
+             since {from}. If the person has come back, give the date of the return as the date of arrival; otherwise \
+             leave the row out.",
+            in_words(london::date(left_at))
+        )
+    } else if state.prison.as_ref() != Some(prison) {
+        let held_at = state.prison.as_ref().map_or("no prison", |held_at| held_at.as_str());
+        format!(
+            "By the ledger {number} is at {held_at}, and so does not wait at {prison} since {from}. If the person has \
+             come to {prison} after that, give the day as the date of arrival; otherwise leave the row out."
+        )
+    } else if let Some((tier, assigned_on)) = newest_tier
+        && !case.tier.includes(tier)
+    {
+        format!(
+            "The ledger has a newer tier of {number}: {tier} since {}, so that tier {} from {from} does not hold now. \
+             Give the tier that the case has now, or leave the row out.",
+            in_words(assigned_on),
+            case.tier
+        )
+    } else {
+        format!("By the ledger {number} is at {prison} and does not wait to be allocated. Leave the row out.")
+    };
+    Refusal::new(Rule::LaterEntryConflict, sentence)
+}
+
+fn in_words(date: NaiveDate) -> String {
+    date.format("%-d %B %Y").to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -40,8 +40,15 @@ const MEMORY_MAX: u64 = 192 << 20;
 /// tenth of one.
 const CPU_SECONDS_MAX: u64 = 60;
 
+/// The further seconds until the kernel kills the process. At the second limit it does not say why,
+/// and so not where the two are the same.
+const CPU_SECONDS_MORE: u64 = 5;
+
 /// The time that the process may take, however busy the machine is.
-const WAIT_MAX: Duration = Duration::from_secs(300);
+const WAIT_MAX: Duration = Duration::from_mins(5);
+
+/// The exit code of a program in Rust that has panicked.
+const PANICKED: i32 = 101;
 
 /// The answer of the process: the sheets, or the reason why there are none.
 type Answer = Result<Vec<Sheet>, String>;
@@ -52,11 +59,18 @@ type Answer = Result<Vec<Sheet>, String>;
 /// The file cannot be read as a spreadsheet, or not within the limits.
 pub fn read(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Sheet>> {
     let program = std::env::current_exe().context("find the file of this program")?;
-    let mut process = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args([ARGUMENT, name, &bytes.len().to_string()])
         .env_clear()
         // The allocator would take its reserve from the limit.
-        .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
+        .env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+    answer_of(&mut command, bytes, WAIT_MAX)
+}
+
+/// Starts the process that reads, gives it the file, and waits for its answer.
+fn answer_of(command: &mut Command, bytes: &[u8], wait_max: Duration) -> anyhow::Result<Vec<Sheet>> {
+    let mut process = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -66,43 +80,60 @@ pub fn read(name: &str, bytes: &[u8]) -> anyhow::Result<Vec<Sheet>> {
     let output = process.stdout.take().context("read from the process that reads")?;
     let id = Pid::from_raw(i32::try_from(process.id()).context("name the process that reads")?);
     let (ended, has_ended) = mpsc::channel::<()>();
-    let answer = thread::scope(|scope| {
+    let (answer, is_late) = thread::scope(|scope| {
         scope.spawn(move || {
             let mut input = input;
             // A process that has ended has answered, or its status says why not.
             let _ = input.write_all(bytes);
         });
-        scope.spawn(move || {
-            if has_ended.recv_timeout(WAIT_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let clock = scope.spawn(move || {
+            let is_late = has_ended.recv_timeout(wait_max) == Err(mpsc::RecvTimeoutError::Timeout);
+            if is_late {
                 // It is this process's own until it has been waited for, below.
                 let _ = kill(id, Signal::SIGKILL);
             }
+            is_late
         });
         let answer: serde_json::Result<Answer> = serde_json::from_reader(BufReader::new(output));
         drop(ended);
-        answer
+        (answer, clock.join().unwrap_or_default())
     });
     let status = process.wait().context("wait for the process that reads")?;
     match answer {
         Ok(Ok(sheets)) => Ok(sheets),
         Ok(Err(reason)) => bail!(reason),
-        Err(_) => Err(ended_early(status)),
+        Err(_) => Err(ended_early(status, is_late.then_some(wait_max))),
     }
 }
 
-/// The reason why the process ended without an answer.
-fn ended_early(status: ExitStatus) -> anyhow::Error {
+/// The reason why the process ended without an answer, or was ended after a wait.
+fn ended_early(status: ExitStatus, waited: Option<Duration>) -> anyhow::Error {
+    const ALONE: &str = "save the sheet of cases alone in a new file, as .xlsx or .csv";
+    if let Some(waited) = waited {
+        return anyhow!(
+            "it was not read within {} seconds. This machine may be busy: try again later, or {ALONE}",
+            waited.as_secs()
+        );
+    }
     match status.signal().and_then(|signal| Signal::try_from(signal).ok()) {
         Some(Signal::SIGABRT) => anyhow!(
-            "it takes more than {} MiB of memory, far more than a prison's spreadsheet can need: save the sheet of \
-             cases alone in a new file, as .xlsx or .csv",
+            "it takes more than {} MiB of memory, far more than a prison's spreadsheet can need: {ALONE}",
             MEMORY_MAX >> 20
         ),
-        Some(Signal::SIGXCPU | Signal::SIGKILL) => anyhow!(
-            "it takes more than {CPU_SECONDS_MAX} seconds, far more than a prison's spreadsheet can need: save the \
-             sheet of cases alone in a new file, as .xlsx or .csv"
+        Some(Signal::SIGXCPU) => anyhow!(
+            "it takes more than {CPU_SECONDS_MAX} seconds, far more than a prison's spreadsheet can need: {ALONE}"
         ),
-        _ => anyhow!("it is damaged: open it in a spreadsheet program and save it anew, as .xlsx or .csv"),
+        Some(Signal::SIGKILL) => anyhow!(
+            "the process that reads it was killed. This machine or its container may have no memory left: try again \
+             when it has, or {ALONE}"
+        ),
+        _ if status.code() == Some(PANICKED) => {
+            anyhow!("it is damaged: open it in a spreadsheet program and save it anew, as .xlsx or .csv")
+        }
+        _ => anyhow!(
+            "the process that reads it ended without an answer ({status}). The file need not be the reason: check that \
+             this program can be started on this machine, and in its container if it has one"
+        ),
     }
 }
 
@@ -130,11 +161,45 @@ fn answer(name: &str, len: usize) -> anyhow::Result<Vec<Sheet>> {
 
 fn limit() -> nix::Result<()> {
     setrlimit(Resource::RLIMIT_DATA, MEMORY_MAX, MEMORY_MAX)?;
-    setrlimit(Resource::RLIMIT_CPU, CPU_SECONDS_MAX, CPU_SECONDS_MAX)?;
+    setrlimit(Resource::RLIMIT_CPU, CPU_SECONDS_MAX, CPU_SECONDS_MAX + CPU_SECONDS_MORE)?;
     // The content of the file is personal, and not for a dump of the memory.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     // Where the machine has no memory left, this process goes first. It is a courtesy: some
     // containers do not allow it.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reason that is given where this shell script runs in the place of the reader.
+    fn reason(script: &str) -> String {
+        let mut command = Command::new("/bin/sh");
+        answer_of(command.args(["-c", script]), b"a file", WAIT_MAX).expect_err("no answer").to_string()
+    }
+
+    #[test]
+    fn a_process_that_ends_without_an_answer_is_told_by_its_end() {
+        for (script, sentence) in [
+            ("kill -ABRT $$", "it takes more than 192 MiB of memory"),
+            ("kill -XCPU $$", "it takes more than 60 seconds"),
+            ("kill -KILL $$", "the process that reads it was killed. This machine or its container may have no memory"),
+            ("exit 101", "it is damaged"),
+            ("exit 127", "the process that reads it ended without an answer (exit status: 127)"),
+            ("kill -TERM $$", "the process that reads it ended without an answer (signal: 15 (SIGTERM))"),
+            ("echo hello", "the process that reads it ended without an answer (exit status: 0)"),
+        ] {
+            let reason = reason(script);
+            assert!(reason.starts_with(sentence), "{script}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_is_ended_and_the_wait_is_told() {
+        let mut command = Command::new("sleep");
+        let ended = answer_of(command.arg("86400"), b"a file", Duration::from_millis(1)).expect_err("no answer");
+        assert!(ended.to_string().starts_with("it was not read within 0 seconds"), "{ended}");
+    }
 }

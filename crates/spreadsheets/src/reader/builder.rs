@@ -50,6 +50,17 @@ impl Room {
         self.text -= len;
         Ok(())
     }
+
+    /// Takes the room of so many cells, the last of them in a row and a column.
+    fn take_cells(&mut self, count: usize, row: u32, column: usize) -> anyhow::Result<()> {
+        ensure!(
+            count <= self.cells,
+            "it has more than {CELLS_MAX} cells, up to {}: give the sheet of one prison's cases alone",
+            name_of(row, column)
+        );
+        self.cells -= count;
+        Ok(())
+    }
 }
 
 /// A merge: its first row and column, and its last. Rows count from 1, columns from 0.
@@ -102,13 +113,7 @@ impl SheetBuilder {
             self.room.rows -= 1;
         }
         if cells.len() <= column {
-            let more = column + 1 - cells.len();
-            ensure!(
-                more <= self.room.cells,
-                "it has more than {CELLS_MAX} cells, up to {}: give the sheet of one prison's cases alone",
-                name_of(row, column)
-            );
-            self.room.cells -= more;
+            self.room.take_cells(column + 1 - cells.len(), row, column)?;
             cells.resize(column + 1, Cell::Empty);
         }
         cells[column] = cell;
@@ -177,19 +182,30 @@ impl SheetBuilder {
     }
 
     /// Gives each filled row of a merge the value of the merge, in the first column of the merge.
-    /// The further columns are for [`Sheet::data_row`], which knows rows of data from headings.
+    /// The further columns are for [`Sheet::data_row`], which knows rows of data from headings;
+    /// their room is taken here, where the limits are.
     fn fill_merges(&mut self) -> anyhow::Result<()> {
-        for Merge { first: (first_row, first_column), last: (last_row, last_column) } in
-            std::mem::take(&mut self.merges)
-        {
-            if first_row > last_row || first_column > last_column || first_column >= COLUMNS_MAX {
+        // A merge over whole rows or columns is decoration, and names far more cells than there
+        // are. Beyond the widest row no column has a heading, and so none is read.
+        let width = self.rows.values().map(Vec::len).max().unwrap_or(0);
+        let mut merges = std::mem::take(&mut self.merges);
+        merges.sort_by_key(|merge| merge.first);
+        // The last row in each column of the merges so far.
+        let mut merged_up_to = vec![0; width];
+        for Merge { first: (first_row, first_column), last: (last_row, last_column) } in merges {
+            if first_row > last_row || first_column > last_column || first_column >= width {
                 continue;
             }
-            // A merge over whole rows or columns is decoration, and names far more cells than there
-            // are.
-            let last_column = last_column.min(COLUMNS_MAX - 1);
+            let last_column = last_column.min(width - 1);
             let value = self.rows.get(&first_row).and_then(|cells| cells.get(first_column)).cloned();
             let Some(value) = value.filter(|value| *value != Cell::Empty) else { continue };
+            // No program lets merges overlap. A file could repeat a large one many times.
+            let columns = &mut merged_up_to[first_column..=last_column];
+            if columns.iter().any(|last| *last >= first_row) {
+                continue;
+            }
+            columns.fill(last_row);
+            let copies = last_column - first_column;
             let rows: Vec<u32> = self.rows.range(first_row..=last_row).map(|(row, _)| *row).collect();
             for row in rows {
                 // A value of its own that a cell inside a merge may have cannot be seen.
@@ -197,7 +213,11 @@ impl SheetBuilder {
                     self.put(row, first_column, value.clone())?;
                     self.marks.merged_rows.insert(row);
                 }
-                if last_column > first_column {
+                if copies > 0 {
+                    self.room.take_cells(copies, row, last_column)?;
+                    if let Cell::Text(text) = &value {
+                        self.room.take_text(text.len() * copies)?;
+                    }
                     self.marks.merged_columns.entry(row).or_default().push((first_column, last_column));
                 }
             }
@@ -321,6 +341,54 @@ mod tests {
             .collect();
         assert_eq!(drawn, ["2: A0001BC||Okafor|Okafor", "3: A0001BC||Okafor|Okafor", "5: A0001BC||Okafor|Okafor"]);
         assert_eq!(sheet.marks.merged_rows, BTreeSet::from([3, 5]));
+    }
+
+    /// A sheet with a value in A1 and numbers in the rows below it, as wide as a sheet may be.
+    fn wide(value: &Cell, rows: u32) -> SheetBuilder {
+        let mut builder = SheetBuilder::new(Room::FILE, 0);
+        builder.put(1, 0, value.clone()).expect("room");
+        for row in 2..=rows {
+            builder.put(row, 0, Cell::Number(1.0)).expect("room");
+        }
+        builder.put(1, COLUMNS_MAX - 1, Cell::Number(1.0)).expect("room");
+        builder
+    }
+
+    #[test]
+    fn a_merge_over_columns_takes_the_room_of_its_copies() {
+        let whole_row = |row| Merge { first: (row, 0), last: (row, GRID_COLUMNS) };
+        let mut builder = wide(&Cell::text(&"x".repeat(1 << 20)), 1);
+        builder.merge(whole_row(1)).expect("room");
+        let refused = builder.finish("test".to_owned(), false).map(drop).expect_err("a limit").to_string();
+        assert!(refused.contains("more than 32 MiB"), "{refused}");
+
+        let mut builder = wide(&Cell::Number(1.0), 3_000);
+        for row in 1..=3_000 {
+            builder.merge(whole_row(row)).expect("room");
+        }
+        let refused = builder.finish("test".to_owned(), false).map(drop).expect_err("a limit").to_string();
+        assert!(refused.contains("more than 1000000 cells, up to SR19"), "{refused}");
+
+        // A title over whole rows, of a table that is narrow.
+        let mut builder = SheetBuilder::new(Room::FILE, 0);
+        builder.put(1, 0, Cell::text(&"x".repeat(1 << 20))).expect("room");
+        builder.put(2, 3, Cell::text("Tier")).expect("room");
+        builder.merge(whole_row(1)).expect("room");
+        assert_eq!(finish(builder).marks.merged_columns, BTreeMap::from([(1, vec![(0, 3)])]));
+    }
+
+    #[test]
+    fn a_merge_that_overlaps_another_one_counts_for_nothing() {
+        let mut builder = wide(&Cell::text(&"x".repeat(1 << 10)), 4);
+        builder.put(2, 1, Cell::text("y")).expect("room");
+        for _ in 0..MERGES_MAX - 1 {
+            builder.merge(Merge { first: (1, 0), last: (3, COLUMNS_MAX - 2) }).expect("room");
+        }
+        builder.merge(Merge { first: (2, 1), last: (4, 2) }).expect("room");
+        let sheet = finish(builder);
+        let merged = vec![(0, COLUMNS_MAX - 2)];
+        assert_eq!(sheet.marks.merged_columns, BTreeMap::from([(1, merged.clone()), (2, merged.clone()), (3, merged)]));
+        assert_eq!(sheet.marks.merged_rows, BTreeSet::from([2, 3]));
     }
 
     #[test]

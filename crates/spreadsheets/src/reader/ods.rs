@@ -198,7 +198,7 @@ impl Table {
         if cells.is_empty() {
             return Ok(());
         }
-        for row in (self.row + 1..=self.row.saturating_add(repeats)).take_while(|row| *row <= GRID_ROWS) {
+        for row in (self.row.saturating_add(1)..=self.row.saturating_add(repeats)).take_while(|row| *row <= GRID_ROWS) {
             if hidden {
                 self.builder.hide_row(row);
             }

@@ -11,7 +11,7 @@ use super::{
     builder::{GRID_ROWS, Merge, Room, SHEETS_MAX, SheetBuilder, Tab, sheets_of},
     compound::CompoundFile,
     day,
-    sheet::{Cell, DAY_ZERO_OF_1904, Sheet},
+    sheet::{Cell, DAMAGED, DAY_ZERO_OF_1904, Sheet},
     strings::Strings,
     styles::{CellStyle, STYLES_MAX, is_date_by_number, is_date_format},
 };
@@ -186,7 +186,7 @@ impl Book {
                 }
                 kind::FORMULA_TEXT => {
                     if let Some((place, style)) = formula.take() {
-                        put(builder, place, Cell::text(&self.letters.text(&mut record)?), style)?;
+                        put(builder, place, self.letters.cell(&mut record), style)?;
                     }
                 }
                 kind::FORMULA
@@ -216,7 +216,7 @@ impl Book {
                             [.., 0xff, 0xff] => Cell::Empty,
                             value => self.number(Bytes(value).f64()?, style),
                         },
-                        _ => Cell::text(&self.letters.text(&mut record)?),
+                        _ => self.letters.cell(&mut record),
                     };
                     put(builder, place, cell, style)?;
                 }
@@ -252,6 +252,12 @@ fn has_colour(record: &mut Bytes<'_>) -> anyhow::Result<bool> {
 }
 
 impl Letters {
+    /// The cell of the text at the end of a record. One that goes on in the next records, as a long
+    /// one of a formula does, is not put together: no cell of a list of cases is as long.
+    fn cell(self, record: &mut Bytes<'_>) -> Cell {
+        self.text(record).map_or_else(|_| Cell::text(DAMAGED), |text| Cell::text(&text))
+    }
+
     /// The next text, with its length in two bytes before it.
     fn text(self, record: &mut Bytes<'_>) -> anyhow::Result<String> {
         let len = usize::from(record.u16()?);

@@ -44,6 +44,20 @@ const PLACEHOLDERS: &[&str] = &[
     "OFFICER",
     "DUTYPOM",
     "SEENOTES",
+    "NPS",
+    "COM",
+    "COVER",
+    "NIGHTSTAFF",
+    "DITTO",
+    "SAME",
+    "ASABOVE",
+    "SAMEASABOVE",
+    "ALLOCATED",
+    "LEAVER",
+    "ONLEAVE",
+    "MATERNITYLEAVE",
+    "SICKLEAVE",
+    "LONGTERMSICK",
     "X",
     "XX",
     "XXX",
@@ -79,11 +93,12 @@ const VACANCIES: &[&str] = &[
 /// Beginnings that no name has, with the next word after `not`, `not yet` or `to be`.
 const BEGINNINGS: &[&[&str]] = &[&["NOT", "YET"], &["NOT"], &["TO", "BE"]];
 
-/// Surnames that a program might write in the place of a value.
-const SURNAMES: &[&str] = &["NULL", "NA", "NIL", "PENDING"];
+/// Surnames that are a placeholder where no forename follows.
+const SURNAMES: &[&str] =
+    &["NULL", "NA", "NIL", "PENDING", "BLANK", "PO", "OFFICER", "AGENCY", "STAFF", "COVER", "SAME", "LEAVER"];
 
 /// Whether a text is the error of a formula in any spreadsheet program: `#N/A`, `#REF!`, `#SPILL!`,
-/// `Err:502`. Programs add codes, so the form is what counts.
+/// `Err:502`, `Error 2042`. Programs add codes, so the form is what counts.
 #[must_use]
 pub fn is_formula_error(text: &str) -> bool {
     let text = text.trim();
@@ -92,8 +107,10 @@ pub fn is_formula_error(text: &str) -> bool {
         let is_code = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"/_!?".contains(&byte);
         return letters >= 2 && code.bytes().all(is_code);
     }
-    text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("err:"))
-        && text[4..].bytes().all(|byte| byte.is_ascii_digit())
+    ["err:", "error "].iter().any(|start| {
+        let code = text.get(..start.len()).filter(|begun| begun.eq_ignore_ascii_case(start));
+        code.is_some() && text[start.len()..].bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Whether a text says that there is no value, in the place of a name.
@@ -181,12 +198,24 @@ mod tests {
             "#ERROR!",
             "#WERT!",
             "Err:502",
+            "Error 2042",
         ] {
             assert!(is_formula_error(error), "{error}");
             assert_eq!(absence_of_name(error), Some(AbsentValue::Error), "{error}");
             assert!(is_absent_note(error), "{error}");
         }
-        for other in ["#", "#1", "# 1", "N/A", "#1 priority", "#N/A since May", "#late", "Err: see file", "é:502"] {
+        for other in [
+            "#",
+            "#1",
+            "# 1",
+            "N/A",
+            "#1 priority",
+            "#N/A since May",
+            "#late",
+            "Err: see file",
+            "é:502",
+            "error in May",
+        ] {
             assert!(!is_formula_error(other), "{other}");
         }
     }
@@ -226,6 +255,13 @@ mod tests {
             "to be decided in May",
             "POM",
             "N/K",
+            "NPS",
+            "Ditto",
+            "as above",
+            "On leave",
+            "Maternity leave",
+            "Allocated",
+            "Night staff",
         ] {
             assert_eq!(absence_of_name(placeholder), Some(AbsentValue::Placeholder), "{placeholder}");
         }
@@ -242,9 +278,22 @@ mod tests {
         ] {
             assert_eq!(absence_of_name(vacancy), Some(AbsentValue::Vacancy), "{vacancy}");
         }
-        for name in
-            ["Okafor, Grace", "Null, Christopher", "Na, Min-ji", "Nunn", "Ng A", "O'Neill", "Vacanti, Ann", "Okafor,"]
-        {
+        for name in [
+            "Okafor, Grace",
+            "Blank, Sue",
+            "Po, Li",
+            "Officer, Amy",
+            "Agency, Sue",
+            "Ditton, Al",
+            "Leaver, Jo",
+            "Null, Christopher",
+            "Na, Min-ji",
+            "Nunn",
+            "Ng A",
+            "O'Neill",
+            "Vacanti, Ann",
+            "Okafor,",
+        ] {
             assert_eq!(absence_of_name(name), None, "{name}");
         }
     }

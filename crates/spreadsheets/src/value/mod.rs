@@ -8,6 +8,7 @@
 
 mod absent;
 mod date;
+mod departure;
 mod name;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use domain::{
 
 pub use absent::{AbsentValue, absence_of_name, is_absent_note, is_formula_error};
 pub use date::{DateColumn, DateOrder, WrittenDate, date};
+pub use departure::{CellDeparture, departure};
 pub use name::{PersonName, name_of_parts, person_name};
 
 use super::reader::Cell;

@@ -235,8 +235,13 @@ fn surname_of(words: &[&str]) -> Option<std::ops::Range<usize>> {
     let first_shouted = words.iter().take_while(shouted).count();
     let last_shouted = words.iter().rev().take_while(shouted).count();
     if first_shouted < len && last_shouted < len {
+        // `DE Souza Maria` and `AL Smith`: only a part of the surname is in capitals, or another
+        // word is.
+        let is_all_particles = |shouted: &[&str]| shouted.iter().all(|word| is_particle(word));
         match (first_shouted, last_shouted) {
             (0, 0) => {}
+            (first, 0) if is_all_particles(&words[..first]) => return None,
+            (0, last) if is_all_particles(&words[len - last..]) => return None,
             (first, 0) => return Some(0..first),
             (0, last) => {
                 let from = words[..len - last].iter().rev().take_while(|word| is_particle(word)).count();
@@ -412,6 +417,11 @@ mod tests {
             "Smith JR",
             "JR Smith",
             "Amy NG",
+            "DE Souza Maria",
+            "VAN DER Berg Jan",
+            "AL Smith",
+            "Smith DE",
+            "Jan VAN DER",
             "Smith-Jones Amy",
             "J R",
             "Team 4",

@@ -18,6 +18,7 @@ use command::{Clock, CommandError, Service};
 use domain::{
     Stream,
     identifier::PrisonCode,
+    london,
     prison::{self, Contact},
     text::Visible,
 };
@@ -103,7 +104,8 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
     let now = commands.clock.now();
     let file = reader::read(&settings.file)?;
     let shown = settings.file.display();
-    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &[], FIELDS, &PomKindWords::default())
+    let today = london::date(now);
+    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &[], FIELDS, &PomKindWords::default(), today)
         .with_context(|| format!("find the contacts in {shown}"))?;
     ensure!(
         [Field::StaffId, Field::PomName].iter().any(|field| layout.columns.contains_key(field)),

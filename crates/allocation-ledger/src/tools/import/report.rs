@@ -149,7 +149,7 @@ impl ImportReport<'_> {
             let verb = if self.dry_run { "would wait" } else { "wait" };
             lines.push(format!("Of those recorded, {waiting} have no POM, and {verb} to be allocated."));
         }
-        if self.table.allocated_on.is_month_first() {
+        if self.table.dates.allocated_on.is_month_first() {
             let read = self.plan.rows.iter().filter(|row| row.row.allocated().is_some()).count();
             lines.push(format!(
                 "{} of allocation {} read month first: look at each.",

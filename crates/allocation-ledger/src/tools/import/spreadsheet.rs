@@ -151,7 +151,8 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     }
     let pom_kinds: PomKindWords = settings.pom_kinds.iter().cloned().collect();
     let file = reader::read(&settings.file)?;
-    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &settings.mappings, FIELDS, &pom_kinds)
+    let today = london::date(now);
+    let layout = layout::find(&file.sheets, settings.sheet.as_deref(), &settings.mappings, FIELDS, &pom_kinds, today)
         .with_context(|| format!("find the cases in {}", settings.file.display()))?;
     let sheet = &file.sheets[layout.sheet];
     layout::check_mappings(sheet, &layout, &settings.mappings)?;
@@ -160,7 +161,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     } else {
         find_staff(settings, &file.sheets, &layout, &pom_kinds).await?
     };
-    let table = table(sheet, &layout, TableTerms { today: london::date(now), pom_kinds: &pom_kinds, staff: &staff });
+    let table = table(sheet, &layout, TableTerms { today, pom_kinds: &pom_kinds, staff: &staff });
     ensure_staff_ids(settings, sheet, &layout, &table)?;
     let mut reading = reading(sheet, &layout, FIELDS);
     reading.notes.extend(staff.source().map(str::to_owned));

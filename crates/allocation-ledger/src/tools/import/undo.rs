@@ -205,7 +205,7 @@ impl RunRecords {
                     PrisonEvent::NomisContactFound(_) | PrisonEvent::NomisContactRemovalConfirmed(_) => {
                         self.contacts += 1;
                     }
-                    PrisonEvent::GoLiveDateCorrected(_) | PrisonEvent::PomDetailsChanged(_) => {}
+                    PrisonEvent::PrisonOmicDateCorrected(_) | PrisonEvent::PomDetailsChanged(_) => {}
                 }
             }
             // A decoded event is of its stream's kind.

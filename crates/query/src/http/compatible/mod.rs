@@ -34,7 +34,7 @@ fn live_not_found(position: u64, message: &'static str) -> Response {
 }
 
 /// A POM's name, which the ledger keeps as "Surname, Forename", in its two parts.
-pub(super) fn name_parts(name: &str) -> (&str, &str) {
+fn name_parts(name: &str) -> (&str, &str) {
     name.split_once(',').map_or((name.trim(), ""), |(surname, forename)| (surname.trim(), forename.trim()))
 }
 

@@ -65,7 +65,8 @@ fn repeated_cells_and_rows_are_as_many_as_are_filled() {
          <table:table-row table:number-rows-repeated='1048570'><table:table-cell table:number-columns-repeated='16384'/>\
          </table:table-row>\
          <table:table-row table:number-rows-repeated='2'><table:table-cell table:number-columns-repeated='3'/>{cell}\
-         </table:table-row><table:table-row table:number-rows-repeated='4294967295'><table:table-cell/></table:table-row>"
+         </table:table-row><table:table-row table:number-rows-repeated='4294967295'><table:table-cell/></table:table-row>\
+         <table:table-row table:number-rows-repeated='2'>{cell}</table:table-row>"
     ));
     assert_eq!(draw(&bytes), "[One]\n1: 1|1\n1048572: |||1|1\n1048573: |||1|1");
 }

@@ -134,6 +134,21 @@ fn an_error_is_an_error_whatever_its_code_and_a_text_without_its_place_is_damage
 }
 
 #[test]
+fn a_text_that_goes_over_the_end_of_its_record_is_a_damaged_cell_alone() {
+    let long = "x".repeat(9_000);
+    let (here, rest) = long.split_at(8_000);
+    let records = [
+        cell(0x0006, 0, 0, 0, &[0, 0, 0, 0, 0, 0, 0xff, 0xff]),
+        record(0x0207, &[&9_000_u16.to_le_bytes(), &[0], here.as_bytes()]),
+        record(0x003c, &[&[0], rest.as_bytes()]),
+        cell(0x0204, 0, 1, 0, &[&9_000_u16.to_le_bytes()[..], &[0], here.as_bytes()].concat()),
+        cell(0x0204, 0, 2, 0, &text("next")),
+    ]
+    .concat();
+    assert_eq!(draw(&workbook(&[], &[("One", records)])), "[One]\n1: #DAMAGED!|#DAMAGED!|next");
+}
+
+#[test]
 fn the_marks_of_a_sheet_are_handed_on() {
     let number = 42_185_f64.to_le_bytes();
     let records = [

@@ -12,7 +12,7 @@ use domain::{
 };
 
 use super::{EMPTY, ValueProblem, visible_text};
-use crate::reader::Cell;
+use crate::reader::{Cell, Row, Sheet};
 
 const NO_DATE: &str = "a date is needed, day first, such as 31/12/2019 or 31-Dec-19";
 
@@ -79,6 +79,11 @@ impl DateColumn {
             known.get_or_insert(row);
         }
         column
+    }
+
+    /// Looks at the cells that rows of a sheet have in a column.
+    pub fn of_rows<'a>(sheet: &Sheet, rows: impl Iterator<Item = &'a Row>, column: usize) -> Self {
+        Self::of(rows.map(|row| (row.number, sheet.dated(sheet.data_row(row).cell(column)).into_owned())))
     }
 
     /// Whether the column is read month first.

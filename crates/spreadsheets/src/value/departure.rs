@@ -1,0 +1,34 @@
+//! Reads cells in a column of dates of leaving.
+
+use chrono::NaiveDate;
+
+use super::{DateColumn, is_formula_error};
+use crate::reader::{Cell, Sheet};
+
+/// How a cell says that a person has left the prison, or that an allocation has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CellDeparture {
+    /// On a date that has come.
+    On(NaiveDate),
+    /// In other words.
+    Said,
+}
+
+/// The departure that a cell of a column tells; `None` if the person is there today.
+#[must_use]
+pub fn departure(sheet: &Sheet, cell: &Cell, column: &DateColumn, today: NaiveDate) -> Option<CellDeparture> {
+    if *cell == Cell::Empty || is_word_for_no(&cell.to_string()) {
+        return None;
+    }
+    match column.read(&sheet.dated(cell)) {
+        Ok((date, _)) => (date <= today).then_some(CellDeparture::On(date)),
+        Err(_) => Some(CellDeparture::Said),
+    }
+}
+
+/// Whether a cell in a column of leaving says that the person is there.
+fn is_word_for_no(text: &str) -> bool {
+    let letters: String = text.chars().filter(|letter| letter.is_alphanumeric()).collect();
+    matches!(letters.to_ascii_uppercase().as_str(), "" | "N" | "NO" | "NA" | "NONE" | "NULL" | "FALSE" | "0" | "TBC")
+        && !is_formula_error(text)
+}
