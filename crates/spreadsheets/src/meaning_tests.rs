@@ -256,6 +256,22 @@ fn a_sheet_without_staff_ids_takes_them_from_a_list_of_poms_in_the_file() {
 }
 
 #[test]
+fn each_column_of_dates_says_that_it_was_read_month_first() {
+    let drawn = "Prison number|Tier|POM|Staff id|POM type|Date allocated|Received|Left on\n\
+                 A0001BC|C|Okafor, Grace|485926|PRO|01/07/2018|12/31/2018|01/13/2046\n\
+                 A0002BC|C|Okafor, Grace|485926|PRO|01/07/2018|01/02/2018|02/11/2045\n\
+                 A0003BC|C|Okafor, Grace|485926|PRO|01/07/2018||#N/A";
+    let table = read(&[sheet("cases", drawn)]);
+    let expected = ["2: C 485926 Okafor, Grace 2018-07-01 !", "3: C 485926 Okafor, Grace 2018-07-01 !", "4: left-on"];
+    assert_eq!(shorts(&table), expected);
+    for dates in
+        ["Dates of leaving were read month first, since row 2", "Dates of arrival were read month first, since row 2"]
+    {
+        assert!(table.notes().iter().any(|note| note.starts_with(dates)), "{:?}", table.notes());
+    }
+}
+
+#[test]
 fn people_who_have_left_are_refused_and_their_sheet_is_not_taken_for_the_current_one() {
     let drawn = "Prison number|Tier|POM|Staff id|POM type|Date allocated|Left on\n\
                  A0001BC|C|Okafor, Grace|485926|PRO|01/07/2019|03/03/2024\n\
@@ -275,7 +291,7 @@ fn people_who_have_left_are_refused_and_their_sheet_is_not_taken_for_the_current
                 format!("4: {here}"),
                 format!("5: {here}"),
                 format!("6: {here}"),
-                "7: has-left".to_owned()
+                "7: left-on".to_owned()
             ],
             "{heading}"
         );
@@ -373,10 +389,10 @@ fn a_sheet_is_over_only_where_nearly_all_of_its_rows_would_be_refused_as_left() 
         let all: String = (1..=9).map(|number| case(number, left)).collect();
         [sheet("Sheet1", &format!("{headings}{}", case(11, ""))), sheet("Sheet2", &format!("{headings}{all}"))]
     };
-    for there in ["No", "N/A", "no", "-", "25/11/2026", "TBC", "0"] {
+    for there in ["No", "N/A", "no", "-", "25/11/2026", "TBC", "0", "#N/A"] {
         assert_eq!(find(&sheets(there), None, &[], FIELDS).expect("found").sheet, 1, "{there}");
     }
-    for gone in ["Yes", "24/11/2026", "#N/A", "to Leeds"] {
+    for gone in ["Yes", "24/11/2026", "to Leeds"] {
         let layout = find(&sheets(gone), None, &[], FIELDS).expect("found");
         assert_eq!((layout.sheet, layout.passed_over[0].is_over), (0, true), "{gone}");
     }

@@ -125,7 +125,9 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
             }
         }
         for (&staff_id, pom) in &poms.by_id {
-            if !roster.history.roster().poms.contains_key(&staff_id)
+            if let Some((registered, step)) = pom.earliest.and_then(|from| roster.register_earlier(staff_id, from)) {
+                registrations.insert(staff_id, (registered, step));
+            } else if !roster.history.roster().poms.contains_key(&staff_id)
                 && let (Some(name), Some(kind)) = (commonest(&pom.names), commonest(&pom.kinds))
             {
                 let registered = PomRegistered {
@@ -155,7 +157,8 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
                         }
                     };
                     let attempt = history.map(|history| (history, waiting::attempt(case, history, terms)));
-                    let warnings = earlier_record_warning(&verdict, attempt).into_iter().collect();
+                    let mut warnings: Vec<_> = earlier_record_warning(&verdict, attempt).into_iter().collect();
+                    warnings.extend(history.and_then(|held| waiting::other_prison_warning(&verdict, held, terms)));
                     return PlannedRow::new(row, verdict, warnings);
                 }
                 Err(problem) => {

@@ -7,7 +7,7 @@ use domain::{
     identifier::StaffId,
     london,
     officer::{PomKind, PomStatus},
-    prison::{self, PomRegistered, PomStatusChanged, PrisonJoinedOmic, RosterPom},
+    prison::{self, PomRegistered, PomStatusChanged, PrisonEvent, PrisonJoinedOmic, RosterPom},
 };
 use event_log::request_digest;
 use serde_json::json;
@@ -41,6 +41,27 @@ impl PlannedRoster<'_> {
 
     pub(super) fn register(&mut self, registered: &PomRegistered, earliest: NaiveDate) -> Option<PlannedCommand> {
         self.step("poms", prison::Command::RegisterPom(registered.clone()), registered, earliest)
+    }
+
+    /// Plans that a POM is on the roster from an earlier day: one whom an import has registered,
+    /// from the first day in its own sheet.
+    pub(super) fn register_earlier(
+        &mut self,
+        staff_id: StaffId,
+        from: NaiveDate,
+    ) -> Option<(PomRegistered, PlannedCommand)> {
+        let registered = self.history.in_effective_order().into_iter().find_map(|entry| match &entry.event {
+            PrisonEvent::PomRegistered(registered) if registered.staff_id == staff_id => Some((registered, entry)),
+            _ => None,
+        });
+        let (registered, entry) = registered?;
+        let is_imported = entry.recorded_by.client == self.terms.recorded_by.client;
+        if !is_imported || entry.effective_at <= london::midnight(from) {
+            return None;
+        }
+        let registered = registered.clone();
+        let step = self.register(&registered, from)?;
+        Some((registered, step))
     }
 
     /// Plans a command that the prison's rules allow. If they refuse it, the rules for cases refuse

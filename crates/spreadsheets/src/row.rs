@@ -184,15 +184,21 @@ impl CaseTable {
             });
             notes.push(format!("{}.", words.collect::<Vec<_>>().join(", ")));
         }
-        match (self.dates.allocated_on.day_first_row, self.dates.allocated_on.month_first_row) {
-            (None, Some(row)) => notes.push(format!(
-                "Dates of allocation were read month first, since row {row} can only be meant so. Look at each of them."
-            )),
-            (Some(day_row), Some(month_row)) => notes.push(format!(
-                "Dates of allocation are written day first (row {day_row}) and month first (row {month_row}): each that \
-                 may be two dates is refused."
-            )),
-            (_, None) => {}
+        for (dates, column) in [
+            ("Dates of allocation", &self.dates.allocated_on),
+            ("Dates of leaving", &self.dates.left_on),
+            ("Dates of arrival", &self.dates.arrived_on),
+        ] {
+            match (column.day_first_row, column.month_first_row) {
+                (None, Some(row)) => notes.push(format!(
+                    "{dates} were read month first, since row {row} can only be meant so. Look at each of them."
+                )),
+                (Some(day_row), Some(month_row)) => notes.push(format!(
+                    "{dates} are written day first (row {day_row}) and month first (row {month_row}): each that may be \
+                     two dates is refused."
+                )),
+                (_, None) => {}
+            }
         }
         notes
     }
@@ -319,7 +325,7 @@ impl RowCells<'_> {
     /// Reads the case, or answers the first problem in the order of the fields.
     fn case(&self, doubts: &mut Vec<String>) -> Result<RowCase, RowProblem> {
         let prisoner_number = self.value(Field::PrisonerNumber, value::prisoner_number)?;
-        self.refuse_left()?;
+        self.refuse_left(doubts)?;
         let tier = self.value(Field::Tier, value::tier)?;
         let (staff_id, pom_name, listed_kind) = match self.pom(doubts)? {
             RowPom::Known { staff_id, name, kind } => (staff_id, name, kind),
@@ -350,10 +356,20 @@ impl RowCells<'_> {
     }
 
     /// Refuses a person who has left the prison, or whose allocation has ended.
-    fn refuse_left(&self) -> Result<(), RowProblem> {
+    fn refuse_left(&self, doubts: &mut Vec<String>) -> Result<(), RowProblem> {
         let cell = self.cell(Field::LeftOn);
         let left = match value::departure(self.sheet, cell, &self.dates.left_on, self.terms.today) {
-            None => return Ok(()),
+            None => {
+                // A date of leaving that is to come may be one that has come, read the other way.
+                let read = self.dates.left_on.read(&self.sheet.dated(cell));
+                doubts
+                    .extend(read.ok().and_then(|(_, doubt)| doubt).map(|doubt| format!("{}: {doubt}", Field::LeftOn)));
+                return Ok(());
+            }
+            Some(CellDeparture::Unknown) => {
+                let wrong = "an error of a formula does not say whether the person has left";
+                return Err(self.value_problem(Field::LeftOn, wrong));
+            }
             Some(CellDeparture::On(date)) => format!("has left on {}", date.format("%-d %B %Y")),
             Some(CellDeparture::Said) => format!("has left: the sheet says `{}`", Excerpt(&cell.to_string())),
         };

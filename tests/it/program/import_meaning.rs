@@ -55,6 +55,23 @@ impl Desk {
     }
 }
 
+/// The refused row is older than the first that was recorded, and so than its POM's registration.
+#[tokio::test]
+async fn a_corrected_row_has_its_pom_on_the_roster_from_its_own_day_on() {
+    let desk = Desk::new().await;
+    let headings = "NOMS no,Tier,POM,Staff id,Type,Date allocated\n";
+    let row = |number, tier, date| format!("A000{number}BC,{tier},\"Okafor, Grace\",485926,PO,{date}\n");
+    let [old, new] = [row(1, "", "07/01/2019"), row(2, "C", "01/07/2019")];
+    let first = desk.report(&desk.write("cases.csv", &[headings, &old, &new].concat()), &[]).await;
+    assert_eq!([&first[0]["outcome"], &first[1]["outcome"]], ["refused", "recorded"]);
+    let corrected = desk.write("corrected.csv", &[headings, &row(1, "D", "07/01/2019")].concat());
+    let report = desk.report(&corrected, &[]).await;
+    assert_eq!(report[0]["outcome"], "recorded", "{report:?}");
+    let case = desk.case("A0001BC").await.state();
+    assert_eq!(case.primary_pom.expect("a POM").pom.name, "Okafor, Grace");
+    assert_eq!(desk.report(&corrected, &[]).await[0]["outcome"], "already-recorded");
+}
+
 fn column(line: &Value, member: &str) -> Value {
     line[member].clone()
 }
@@ -152,7 +169,9 @@ async fn a_sheet_without_staff_ids_takes_them_from_the_roster_by_name() {
     let ran = desk.import(&file, &[]).await;
     assert_eq!(ran.status.code(), Some(1), "{}", ran.stdout);
     let counter = "`No` counts the rows, and is no staff id.";
-    for expected in ["no column was found for: staff id (staffId)", counter, "the roster has none of these names"] {
+    for expected in
+        ["no column was found for: staff id (staffId)", counter, "no POM on the roster has one of these names"]
+    {
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     }
     assert!(read_stored(&*desk.database.log().await).await.is_empty(), "no row counter is a POM");

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use domain::{
     Command,
-    event::RecordedBy,
     identifier::PrisonCode,
     moment::{Date, Instant},
     prison::{self, GoLiveCorrection},
@@ -13,8 +12,8 @@ use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse};
-use crate::{Request, Service, operations::go_live};
+use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, request};
+use crate::{Service, operations::go_live};
 
 /// The right go-live date of a prison.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -50,17 +49,9 @@ pub(super) async fn correct_go_live_date(
     let GoLiveDateBody { go_live_date, reason, effective_at } = body.fields;
     let correction = GoLiveCorrection { go_live_date: go_live_date.into(), reason: reason.map(Into::into) };
     let command_id = headers.command_id;
-    let request = Request {
-        command: Command::Prison(code.clone(), prison::Command::CorrectGoLiveDate(correction.clone())),
-        command_id,
-        request_digest: body.sent.digest("correct-go-live-date", &(&correction, effective_at)),
-        correlation_id: headers.correlation_id,
-        causation_id: None,
-        provenance: None,
-        effective_at: effective_at.map(Into::into),
-        if_match: headers.if_match,
-        recorded_by: RecordedBy { username: headers.recorded_by, client: headers.client },
-    };
+    let request_digest = body.sent.digest("correct-go-live-date", &(&correction, effective_at));
+    let command = Command::Prison(code.clone(), prison::Command::CorrectGoLiveDate(correction.clone()));
+    let request = request(headers, command, effective_at, request_digest);
     let outcome = go_live::correct(&service, &code, &correction, request).await?;
     Ok(RecordedResponse { command_id, outcome })
 }

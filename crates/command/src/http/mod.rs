@@ -140,9 +140,20 @@ async fn record(
     request_digest: RequestDigest,
 ) -> Result<RecordedResponse, Problem> {
     let command_id = headers.command_id;
-    let request = Request {
+    let outcome = service.execute(request(headers, command, effective_at, request_digest)).await?;
+    Ok(RecordedResponse { command_id, outcome })
+}
+
+/// The request of a command that a caller has sent.
+fn request(
+    headers: CommandHeaders,
+    command: Command,
+    effective_at: Option<Instant>,
+    request_digest: RequestDigest,
+) -> Request {
+    Request {
         command,
-        command_id,
+        command_id: headers.command_id,
         request_digest,
         correlation_id: headers.correlation_id,
         causation_id: None,
@@ -150,9 +161,7 @@ async fn record(
         effective_at: effective_at.map(Into::into),
         if_match: headers.if_match,
         recorded_by: RecordedBy { username: headers.recorded_by, client: headers.client },
-    };
-    let outcome = service.execute(request).await?;
-    Ok(RecordedResponse { command_id, outcome })
+    }
 }
 
 /// Refuses an `If-Match` header on a request that concerns several streams; to ignore the header

@@ -25,7 +25,7 @@ use domain::text::Excerpt;
 use super::{
     heading::{self, Field},
     reader::{Cell, Row, Sheet, refuse_unread},
-    value::{self, DateColumn, PomKindWords},
+    value::{self, CellDeparture, DateColumn, PomKindWords},
 };
 use columns::{ColumnSearch, Header, header, heading_of};
 
@@ -251,7 +251,10 @@ fn count_cases(sheet: &Sheet, header: &Header) -> usize {
 fn is_left(sheet: &Sheet, header: &Header, today: NaiveDate) -> bool {
     let Some(&column) = header.columns.get(&Field::LeftOn) else { return false };
     let dates = DateColumn::of_rows(sheet, case_rows(sheet, header), column);
-    let has_left = |row: &&Row| value::departure(sheet, sheet.data_row(row).cell(column), &dates, today).is_some();
+    let has_left = |row: &&Row| {
+        let departure = value::departure(sheet, sheet.data_row(row).cell(column), &dates, today);
+        matches!(departure, Some(CellDeparture::On(_) | CellDeparture::Said))
+    };
     let left = case_rows(sheet, header).filter(has_left).count();
     left > 0 && left * 10 >= count_cases(sheet, header) * 8
 }

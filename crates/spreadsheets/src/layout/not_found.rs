@@ -55,9 +55,16 @@ pub fn not_found(sheets: &[Sheet], nearest: Option<(&Sheet, &Header)>, search: C
 /// name.
 pub fn no_staff_ids(sheet: &Sheet, layout: &Layout, search: ColumnSearch<'_>) -> anyhow::Error {
     let counters: Vec<usize> = layout.counters.iter().copied().collect();
-    let taken: Vec<usize> = layout.columns.values().chain(&layout.counters).copied().collect();
-    missing(sheet, layout.header, &taken, &counters, &[Field::StaffId], search)
-        .context("no sheet of the file lists the POMs with their staff numbers, and the roster has none of these names")
+    let taken: Vec<usize> = (0..sheet.rows[layout.header].cells.len())
+        .filter(|column| {
+            let is_read = layout.columns.values().chain(&layout.counters).any(|taken| taken == column);
+            let is_id = |cell: &Cell| fits(sheet, cell, Field::StaffId, counter::LEAST_UNSURE_ID, search.pom_kinds);
+            is_read || share_fitting(sheet, layout.header, *column, is_id).is_none_or(|share| share < 0.5)
+        })
+        .collect();
+    missing(sheet, layout.header, &taken, &counters, &[Field::StaffId], search).context(
+        "no other sheet and no POM on the roster has one of these names with a staff number, in the same words",
+    )
 }
 
 fn missing(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::NaiveDate;
 use domain::{identifier::StaffId, officer::PomKind, prison};
 
 use crate::{
@@ -23,6 +24,8 @@ pub(super) struct Poms {
 pub(super) struct Sightings {
     pub(super) names: Vec<(String, usize)>,
     pub(super) kinds: Vec<(PomKind, usize)>,
+    /// The earliest date of allocation.
+    pub(super) earliest: Option<NaiveDate>,
 }
 
 impl Poms {
@@ -30,6 +33,8 @@ impl Poms {
         let mut poms = Self::default();
         for case in rows.iter().filter_map(DataRow::allocated) {
             let sightings = poms.by_id.entry(case.staff_id).or_default();
+            let earliest = sightings.earliest.get_or_insert(case.allocated_on);
+            *earliest = case.allocated_on.min(*earliest);
             if let Some(name) = &case.pom_name {
                 count(&mut sightings.names, name.clone());
                 *poms.by_name.entry(spelling(name)).or_default().entry(case.staff_id).or_default() += 1;

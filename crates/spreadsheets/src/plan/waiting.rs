@@ -68,6 +68,19 @@ pub(super) fn verdict(
     Ok(Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at })))
 }
 
+/// The doubt about a row that takes a waiting case from another prison.
+pub(super) fn other_prison_warning(
+    verdict: &Verdict,
+    history: &prisoner::History,
+    terms: &ImportTerms,
+) -> Option<String> {
+    let state = history.state();
+    let prison = state.prison.filter(|prison| *prison != terms.prison)?;
+    matches!(verdict, Verdict::Record(_)).then(|| {
+        format!("by the ledger {} waits at {prison}; the row has it wait at {}", history.number(), terms.prison)
+    })
+}
+
 /// The command that records a row, or that one has.
 pub(super) fn attempt(case: &WaitingRow, history: &prisoner::History, terms: &ImportTerms) -> RowAttempt {
     find_attempt(history, &row_content(case, terms), |_| false)

@@ -14,7 +14,7 @@ use super::{
     archive::Archive,
     builder::{COLUMNS_MAX, GRID_ROWS, Merge, Room, SheetBuilder, unread},
     sheet::{Cell, Sheet},
-    xml::{PIECE_MAX, Xml, attribute, push_reference},
+    xml::{PIECE_MAX, Xml, attribute, push_text},
 };
 
 /// The most sheets and styles of a workbook.
@@ -350,12 +350,7 @@ fn shown_text(xml: &mut Xml<impl BufRead>) -> anyhow::Result<String> {
                 depth -= 1;
             }
             Event::Eof => bail!("its end is missing"),
-            event if aside.is_none() && paragraphs > 0 => match event {
-                Event::Text(piece) => text.push_str(&piece.xml10_content()),
-                Event::CData(piece) => text.push_str(&piece.xml10_content()),
-                Event::GeneralRef(reference) => push_reference(&reference, &mut text),
-                _ => {}
-            },
+            event if aside.is_none() && paragraphs > 0 => push_text(&event, &mut text),
             _ => {}
         }
         ensure!(text.len() <= PIECE_MAX, "a text in it has more than {} MiB", PIECE_MAX >> 20);

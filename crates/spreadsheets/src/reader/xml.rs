@@ -93,12 +93,7 @@ impl<R: BufRead> Xml<R> {
                     depth -= 1;
                 }
                 Event::Eof => bail!("it is damaged: its end is missing"),
-                event if text_from.is_some() && other_from.is_none() => match event {
-                    Event::Text(piece) => text.push_str(&piece.xml10_content()),
-                    Event::CData(piece) => text.push_str(&piece.xml10_content()),
-                    Event::GeneralRef(reference) => push_reference(&reference, &mut text),
-                    _ => {}
-                },
+                event if text_from.is_some() && other_from.is_none() => push_text(&event, &mut text),
                 _ => {}
             }
             ensure!(text.len() <= PIECE_MAX, "a text in it has more than {} MiB", PIECE_MAX >> 20);
@@ -107,9 +102,19 @@ impl<R: BufRead> Xml<R> {
     }
 }
 
+/// Appends the text of a piece of text; of any other event there is none.
+pub fn push_text(event: &Event<'_>, text: &mut String) {
+    match event {
+        Event::Text(piece) => text.push_str(&piece.xml10_content()),
+        Event::CData(piece) => text.push_str(&piece.xml10_content()),
+        Event::GeneralRef(reference) => push_reference(reference, text),
+        _ => {}
+    }
+}
+
 /// Appends the character that a reference such as `&amp;` or `&#27;` stands for. One that stands
 /// for nothing is kept as written; the character 0 is kept, since the rules for text name it.
-pub fn push_reference(reference: &BytesRef<'_>, text: &mut String) {
+fn push_reference(reference: &BytesRef<'_>, text: &mut String) {
     let name: &str = reference;
     if let Some(known) = resolve_predefined_entity(name) {
         text.push_str(known);

@@ -12,12 +12,19 @@ pub enum CellDeparture {
     On(NaiveDate),
     /// In other words.
     Said,
+    /// An error of a formula, which says neither that the person has left nor that the person is
+    /// there.
+    Unknown,
 }
 
 /// The departure that a cell of a column tells; `None` if the person is there today.
 #[must_use]
 pub fn departure(sheet: &Sheet, cell: &Cell, column: &DateColumn, today: NaiveDate) -> Option<CellDeparture> {
-    if *cell == Cell::Empty || is_word_for_no(&cell.to_string()) {
+    let text = cell.to_string();
+    if is_formula_error(&text) {
+        return Some(CellDeparture::Unknown);
+    }
+    if *cell == Cell::Empty || is_word_for_no(&text) {
         return None;
     }
     match column.read(&sheet.dated(cell)) {
@@ -30,5 +37,4 @@ pub fn departure(sheet: &Sheet, cell: &Cell, column: &DateColumn, today: NaiveDa
 fn is_word_for_no(text: &str) -> bool {
     let letters: String = text.chars().filter(|letter| letter.is_alphanumeric()).collect();
     matches!(letters.to_ascii_uppercase().as_str(), "" | "N" | "NO" | "NA" | "NONE" | "NULL" | "FALSE" | "0" | "TBC")
-        && !is_formula_error(text)
 }

@@ -18,8 +18,31 @@ pub struct PersonName {
 /// ones only.
 const NAME_LEN_MAX: usize = 4_000;
 
-const TITLES: &[&str] =
-    &["MR", "MRS", "MS", "MISS", "MX", "DR", "PROF", "PROFESSOR", "SIR", "DAME", "REV", "REVD", "REVEREND"];
+const TITLES: &[&str] = &[
+    "MR",
+    "MRS",
+    "MS",
+    "MISS",
+    "MX",
+    "DR",
+    "PROF",
+    "PROFESSOR",
+    "SIR",
+    "DAME",
+    "REV",
+    "REVD",
+    "REVEREND",
+    "SGT",
+    "SUPT",
+    "CAPT",
+    "INSP",
+    "CPL",
+    "BSC",
+    "MSC",
+    "PHD",
+    "MBE",
+    "OBE",
+];
 
 /// Grades that no name has, in any spelling.
 const GRADES: &[&str] = &["PSO", "SPO", "POM", "HOMD", "NPS", "HMPS", "HMPPS", "HMP"];
@@ -225,6 +248,12 @@ fn surname_of(words: &[&str]) -> Option<std::ops::Range<usize>> {
     if first_initials == len || words.iter().any(is_initials_or_name) {
         return None;
     }
+    // `Mc Donald Ian` and `O NEILL Grace`, written apart; `Jane Smith Jr`.
+    let is_apart = |word: &&str| ["O", "Mc", "Mac", "MC", "MAC"].contains(word);
+    let is_junior = |word: &str| ["Jr", "Jr.", "Jnr", "Sr", "Sr.", "Snr"].contains(&word);
+    if words[..len - 1].iter().any(is_apart) || is_junior(words[len - 1]) {
+        return None;
+    }
     let is_one_surname = |from: usize, to: usize| to - from == 1 || from + particles(from) + 1 == to;
     if first_initials == 0 && last_initials > 0 {
         let surname = 0..len - last_initials;
@@ -279,7 +308,7 @@ fn surname_of(words: &[&str]) -> Option<std::ops::Range<usize>> {
 fn is_initials(word: &str) -> bool {
     let letters = word.chars().filter(|letter| letter.is_alphabetic()).count();
     let is_upper = word.chars().all(|letter| letter.is_uppercase() || letter == '.');
-    is_upper && (letters == 1 || letters <= 3 && word.matches('.').count() >= letters - 1)
+    letters == 1 || is_upper && letters <= 3 && word.matches('.').count() >= letters - 1
 }
 
 /// A word in capitals, such as `O’NEILL` or `McDONALD`.
@@ -353,6 +382,8 @@ mod tests {
             ("Smith J", "Smith, J"),
             ("Smith J.", "Smith, J."),
             ("SMITH J", "SMITH, J"),
+            ("smith j", "smith, j"),
+            ("patel r", "patel, r"),
             ("Ng A", "Ng, A"),
             ("van der Berg J", "van der Berg, J"),
             ("J van der Berg", "van der Berg, J"),
@@ -381,6 +412,9 @@ mod tests {
     fn titles_and_grades_are_no_part_of_a_name() {
         check(&[
             ("Mr J. Smith", "Smith, J."),
+            ("Sgt Pepper", "Pepper"),
+            ("Supt. Smith", "Smith"),
+            ("Jane Smith BSc", "Smith, Jane"),
             ("Mr Smith", "Smith"),
             ("PO Smith", "Smith"),
             ("PO SMITH", "SMITH"),
@@ -415,6 +449,10 @@ mod tests {
             "DE SOUZA MARIA",
             "Jane Smith, NPS",
             "Smith JR",
+            "Jane Smith Jr",
+            "O NEILL Grace",
+            "Mc Donald Ian",
+            "O Neill",
             "JR Smith",
             "Amy NG",
             "DE Souza Maria",

@@ -4,7 +4,7 @@ use domain::prisoner::{Context, History, Release, Transfer};
 
 use super::*;
 use crate::{
-    plan::{HeldHistories, plan},
+    plan::{HeldHistories, PlannedRow, plan},
     row::RowCase,
     tests::{read, sheet, terms},
 };
@@ -46,16 +46,22 @@ fn history(commands: &[(&str, prisoner::Command)]) -> History {
     history
 }
 
-/// The outcome of the one row of a sheet: `recorded`, `already`, or the code and the sentence of
-/// its refusal. A row that is recorded waits afterwards.
-fn outcome(row: &str, commands: &[(&str, prisoner::Command)]) -> String {
-    let (terms, held) = (terms(), history(commands));
+/// The plan of the first row of a sheet.
+fn planned(row: &str, held: &History) -> PlannedRow {
+    let terms = terms();
     let drawn = format!("NOMS no|Tier|POM|Staff id|Type|Date allocated|Received\n{row}");
     // A second row, by which the columns are told.
     let drawn = format!("{drawn}\nA0002BC|C|Okafor, Grace|485926|PO|01/07/2019|01/06/2019");
     let mut histories = HeldHistories::of_empty_ledger(&terms.prison);
     histories.cases.insert(held.number().clone(), held.clone());
-    let planned = plan(read(&[sheet("cases", &drawn)]).rows, histories, &terms).rows.swap_remove(0);
+    plan(read(&[sheet("cases", &drawn)]).rows, histories, &terms).rows.swap_remove(0)
+}
+
+/// The outcome of the one row of a sheet: `recorded`, `already`, or the code and the sentence of
+/// its refusal. A row that is recorded waits afterwards.
+fn outcome(row: &str, commands: &[(&str, prisoner::Command)]) -> String {
+    let (terms, held) = (terms(), history(commands));
+    let planned = planned(row, &held);
     match planned.verdict {
         Verdict::AlreadyRecorded => "already".to_owned(),
         Verdict::Refused(problem) => format!("{}: {}", problem.code, problem.reason),
@@ -103,6 +109,14 @@ fn a_case_that_went_to_another_prison_since_is_not_said_to_wait() {
         "{refused}"
     );
     assert_eq!(outcome("A0001BC|B|||||02/03/2024", &moved), "recorded");
+    let waits = [("2019-05-01", tier("B", "MDI"))];
+    assert_eq!(outcome("A0001BC|B|||||02/03/2020", &waits), "recorded");
+    let warning = |prison| {
+        let (held, row) = (history(&[("2019-05-01", tier("B", prison))]), "A0001BC|C|||||02/03/2020");
+        planned(row, &held).warnings
+    };
+    assert_eq!(warning("MDI"), ["by the ledger A0001BC waits at MDI; the row has it wait at LEI"]);
+    assert!(warning("LEI").is_empty());
     let on_the_way = [("2019-05-01", tier("B", "LEI")), ("2023-02-03", transfer("TRN"))];
     assert!(outcome("A0001BC|B|||||02/03/2020", &on_the_way).contains("is at TRN"));
 }
