@@ -106,11 +106,17 @@ pub struct Visible<'a>(pub &'a str);
 impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|c| match c {
-            '\n' | '\t' => write!(f, "{c}"),
-            c if c.is_control() || turns_direction(c) => write!(f, "{}", c.escape_unicode()),
+            c if acts_on_terminal(c) => write!(f, "{}", c.escape_unicode()),
             c => write!(f, "{c}"),
         })
     }
+}
+
+/// Whether a terminal might obey a character instead of showing it, or show the text after it in
+/// the other direction. Line ends and tabs do as they are meant to.
+#[must_use]
+pub fn acts_on_terminal(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t') || turns_direction(c)
 }
 
 /// A text that was refused, as each refusal repeats it: cut where it is long, and with the

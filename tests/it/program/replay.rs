@@ -17,7 +17,7 @@ use crate::support::{
     ledger::{Ledger, NOVAK, PRISON, SHAH},
     made_up_events::{append_to_made_up_cases, tiers},
     questions::record,
-    run, spawn,
+    run, run_on_terminal, spawn,
 };
 
 /// The prison to which one case was transferred.
@@ -201,6 +201,9 @@ async fn an_invalid_replay_is_refused_with_a_sentence() {
     let unknown = replay(&ledger, &["--prisoner", "Z9999ZZ"]).await;
     assert_eq!(unknown.status.code(), Some(1));
     assert!(unknown.stderr.contains("nothing is known of Z9999ZZ"), "{}", unknown.stderr);
+    let unlisted = replay(&ledger, &["--prison", "LEE"]).await;
+    assert_eq!((unlisted.status.code(), unlisted.stdout.as_str()), (Some(1), ""));
+    assert!(unlisted.stderr.contains("LEE is not in the list of prisons"), "{}", unlisted.stderr);
     for wrong in
         [["--type", "Nonsense"], ["--since", "soon"], ["--until", "7"], ["--prison", "leeds"], ["--from", "-1"]]
     {
@@ -333,6 +336,30 @@ mod log_in_postgres {
         );
         harm("DELETE FROM log.event WHERE position = 4").await;
         check(4).await;
+    }
+
+    /// Events of earlier versions may hold characters that a terminal obeys.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_terminal_is_sent_no_character_that_it_might_obey() {
+        require_log_in_postgres();
+        let ledger = ledger().await;
+        let harmful = "\u{9b}2J\u{202e}";
+        let sql = format!(
+            "BEGIN; SET LOCAL session_replication_role = replica;
+             UPDATE log.event
+                SET data = convert_to(replace(convert_from(data, 'UTF8'), '\"name\":\"', '\"name\":\"{harmful}'), 'UTF8')
+              WHERE type = 'PomRegistered'; COMMIT"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&ledger.database.pool).await.expect("put them into names");
+        let store = ledger.database.store.arguments();
+        let store = store.each_ref().map(String::as_str);
+        for tool in [&["replay"][..], &["replay", "--raw"], &["export", "log"]] {
+            let piped = run(&[tool, &store].concat()).await;
+            assert!(piped.stdout.contains(harmful), "{tool:?}: {}{}", piped.stdout, piped.stderr);
+            let shown = run_on_terminal(&[tool, &store].concat()).await.stdout;
+            assert!(shown.contains("\\u009b2J\\u202e"), "{tool:?}: {shown}");
+            assert_eq!(shown.chars().find(|c| *c != '\r' && domain::text::acts_on_terminal(*c)), None, "{tool:?}");
+        }
     }
 
     /// An unknown type may be a damaged name of a type that is asked for.

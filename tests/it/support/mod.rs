@@ -53,7 +53,7 @@ pub use client::{Client, HttpAnswer};
 pub use data_dir::DataDir;
 pub use database::{TestDatabase, bare_database, database};
 pub use event_store::EventStore;
-pub use program::{Program, Tool, ToolOutput, run, run_in, run_with_input, run_within, spawn};
+pub use program::{Program, Tool, ToolOutput, run, run_in, run_on_terminal, run_with_input, run_within, spawn};
 pub use proxy::Proxy;
 pub use stand_in::{Nodes, StandIn, log_at};
 pub use topology::Topology;

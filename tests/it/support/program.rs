@@ -313,6 +313,14 @@ pub async fn run_within(memory_kib: u64, arguments: &[&str]) -> ToolOutput {
     run_command(command, "").await
 }
 
+/// As [`run`], with a terminal for its standard output. `script` of Debian is one.
+pub async fn run_on_terminal(arguments: &[&str]) -> ToolOutput {
+    let quoted: Vec<_> = [EXECUTABLE].iter().chain(arguments).map(|argument| format!("'{argument}'")).collect();
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &format!("{} 2>/dev/null", quoted.join(" ")), "/dev/null"]);
+    run_command(command, "").await
+}
+
 /// As [`run`], with a standard input.
 pub async fn run_with_input(arguments: &[&str], input: &str) -> ToolOutput {
     run_command(command(arguments), input).await

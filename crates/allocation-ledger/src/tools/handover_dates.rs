@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, Write as _},
+    io::{self, BufRead, BufReader, Write as _},
     path::PathBuf,
 };
 
@@ -11,6 +11,8 @@ use anyhow::Context as _;
 use clap::Args;
 use command::Clock;
 use domain::london;
+
+use crate::stdout;
 
 /// The settings of `handover-dates`.
 #[derive(Debug, Args)]
@@ -37,7 +39,7 @@ pub fn run(settings: &HandoverDatesSettings) -> anyhow::Result<()> {
 }
 
 fn answer(facts: impl BufRead) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = stdout::lock();
     for line in facts.split(b'\n') {
         let line = line.context("read a line of facts")?;
         let line = line.trim_ascii();

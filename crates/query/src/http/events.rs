@@ -26,7 +26,7 @@ use tokio::{
 };
 use utoipa::IntoParams;
 
-use super::answer::Answer;
+use super::{answer::Answer, known_prison::require_known};
 use crate::{
     QueryError, QueryState,
     feed::{self, EventFilter, EventType},
@@ -108,6 +108,9 @@ pub(super) async fn events(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
+    if let Some(prison) = &query.prison {
+        require_known(&state, prison).await?;
+    }
     let head = state.log.head().await.map_err(QueryError::from)?;
     let mut filter = EventFilter::new(query.types.map(|EventTypes(types)| types).unwrap_or_default(), query.prison);
     if let Some(number) = &query.prisoner {

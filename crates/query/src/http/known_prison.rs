@@ -6,10 +6,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use domain::identifier::PrisonCode;
+use domain::{Stream, identifier::PrisonCode};
 use http_api::Problem;
 
-use crate::{QueryState, present::prison};
+use crate::{QueryError, QueryState, present::prison};
 
 /// The code of the problem.
 const CODE: &str = "prison-unknown";
@@ -20,15 +20,25 @@ pub(super) async fn refuse_unknown_prison(State(state): State<QueryState>, reque
     let below = request.uri().path().strip_prefix("/prisons/");
     let code = below.and_then(|rest| rest.split('/').next()?.parse::<PrisonCode>().ok());
     let Some(unlisted) = code.filter(|code| code.listed_name().is_none()) else { return next.run(request).await };
-    match prison::is_named(&state.views, &unlisted).await {
-        Ok(true) => next.run(request).await,
-        Ok(false) => {
-            let detail = format!(
-                "{} The ledger knows nothing of it either. Please check the code.",
-                unlisted.unlisted_sentence()
-            );
-            Problem::not_found(CODE, detail).into_response()
-        }
-        Err(error) => Problem::from(error).into_response(),
+    match require_known(&state, &unlisted).await {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     }
+}
+
+/// Refuses a prison that neither the list nor the ledger has.
+pub(super) async fn require_known(state: &QueryState, prison: &PrisonCode) -> Result<(), Problem> {
+    if prison.listed_name().is_some() || is_known(state, prison).await? {
+        return Ok(());
+    }
+    let sentence = prison.unlisted_sentence();
+    let detail = format!("{sentence} The ledger knows nothing of it either. Please check the code.");
+    Err(Problem::not_found(CODE, detail))
+}
+
+/// Whether the ledger knows a prison. Its own events are asked of the log, which is ahead of the
+/// views; the cases that were ever held there are found by the views alone.
+async fn is_known(state: &QueryState, prison: &PrisonCode) -> Result<bool, QueryError> {
+    let events = state.log.read_stream(&Stream::Prison(prison.clone()), 0, 1).await?;
+    Ok(!events.is_empty() || prison::is_named(&state.views, prison).await?)
 }

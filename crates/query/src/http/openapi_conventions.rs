@@ -5,7 +5,7 @@ use utoipa::{
     Modify, PartialSchema as _, ToSchema as _,
     openapi::{
         ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type,
-        path::{Operation, PathItem},
+        path::{Operation, Parameter, PathItem},
     },
 };
 
@@ -19,12 +19,20 @@ impl Modify for Conventions {
         schemas.entry(problem::ProblemDocument::name().into_owned()).or_insert_with(problem::ProblemDocument::schema);
         for (template, path) in &mut openapi.paths.paths {
             let PathItem { get, post, .. } = path;
-            if template.starts_with("/prisons/") {
-                get.iter_mut().for_each(add_unknown_prison);
-            }
+            let asks_about_prison = |get: &&mut Operation| {
+                template.starts_with("/prisons/") || parameters(get).any(|parameter| parameter.name == "prison")
+            };
+            get.iter_mut().filter(asks_about_prison).for_each(add_unknown_prison);
             get.iter_mut().chain(post).for_each(complete_operation);
         }
     }
+}
+
+fn parameters(operation: &Operation) -> impl Iterator<Item = &Parameter> {
+    operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    })
 }
 
 /// Adds the answer about a prison that neither the list of prisons nor the ledger has.
@@ -34,11 +42,7 @@ fn add_unknown_prison(operation: &mut Operation) {
 }
 
 fn complete_operation(operation: &mut Operation) {
-    let is_paged = operation
-        .parameters
-        .iter()
-        .flatten()
-        .any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == "after"));
+    let is_paged = parameters(operation).any(|parameter| parameter.name == "after");
     let summary = operation.summary.clone().unwrap_or_default();
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else { continue };

@@ -18,6 +18,7 @@ use projector::export::OpenOutput;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::synced_file::SyncedFile;
+use crate::stdout;
 
 /// The destination of an export. Dropped before it is complete, it leaves nothing behind.
 pub(super) enum Destination {
@@ -48,7 +49,7 @@ pub(super) enum StreamTarget {
 impl StreamTarget {
     fn open(&self) -> io::Result<Box<dyn Write + Send>> {
         Ok(match self {
-            Self::Stdout => Box::new(io::stdout()),
+            Self::Stdout => stdout::unlocked(),
             Self::Special(path) => Box::new(File::options().write(true).open(path)?),
         })
     }

@@ -25,7 +25,7 @@ use self::{
     entry::describe,
     period::{Stretch, stretches},
 };
-use crate::{shared_settings, stores::LogStore};
+use crate::{shared_settings, stdout, stores::LogStore};
 
 /// The settings of `history`.
 #[derive(Debug, Args)]
@@ -97,7 +97,7 @@ async fn read(settings: &HistorySettings, store: &LogStore) -> anyhow::Result<(W
 }
 
 fn print_json(case: &WholeCase) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::lock();
     for period in &case.periods {
         serde_json::to_writer(&mut out, &query::responsibility_period(period))?;
         out.write_all(b"\n")?;
@@ -115,7 +115,7 @@ fn print_json(case: &WholeCase) -> io::Result<()> {
 }
 
 fn print_text(settings: &HistorySettings, case: &WholeCase, known_until: DateTime<Utc>) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::lock();
     let entries =
         if case.entries.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", case.entries.len()) };
     let asked = &settings.prisoner_number;

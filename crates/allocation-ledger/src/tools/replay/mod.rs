@@ -141,7 +141,8 @@ async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()
             tokio::select! {
                 outcome = &mut printed => {
                     bar.finish_and_clear();
-                    return outcome.context("print the events")?;
+                    let lines = outcome.context("print the events")??;
+                    return require_known_prison(settings, lines);
                 }
                 () = &mut reading, if !is_read => is_read = true,
                 () = sleep(BAR_INTERVAL), if !bar.is_hidden() => {
@@ -220,6 +221,17 @@ async fn build_filter(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Res
         bail!("nothing is known of {number}: is that the number meant?");
     }
     Ok(wanted)
+}
+
+/// Refuses a prison of which nothing was printed and which is not in the list of prisons: a slip of
+/// the pen would look like a prison without events.
+fn require_known_prison(settings: &ReplaySettings, lines: u64) -> anyhow::Result<()> {
+    match settings.prison.as_ref().filter(|prison| prison.listed_name().is_none()) {
+        Some(prison) if lines == 0 && !settings.follow => {
+            bail!("{} No event asked for names it either. Please check the code", prison.unlisted_sentence())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A page of events, or why there is none.

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::ReplayPage;
-use crate::stdout::print_line;
+use crate::stdout::{self, print_line};
 
 /// The state that the printing thread shares with the rest.
 #[derive(Default)]
@@ -35,42 +35,46 @@ pub(super) struct Printer {
     raw: bool,
     /// The position of the last event looked at, whose line may be printed yet or not.
     reached: u64,
+    /// The lines made.
+    lines: u64,
     progress: Arc<PrintProgress>,
 }
 
 impl Printer {
     /// A printer of the wanted events, as recorded where they are to be `raw`.
     pub(super) fn new(wanted: EventFilter, raw: bool, progress: Arc<PrintProgress>) -> Self {
-        Self { wanted, raw, reached: 0, progress }
+        Self { wanted, raw, reached: 0, lines: 0, progress }
     }
 
-    /// Prints the digest of the lines of what comes, up to `position`, where all of it comes.
+    /// Prints the digest of the lines of what comes, up to `position`, where all of it comes. Returns
+    /// the number of lines.
     pub(super) fn digest(
         mut self,
         mut pages: mpsc::Receiver<ReplayPage>,
         position: u64,
         as_json: bool,
-    ) -> anyhow::Result<()> {
-        let mut lines = LineDigest::default();
+    ) -> anyhow::Result<u64> {
+        let mut digest = LineDigest::default();
         while let Some(page) = pages.blocking_recv() {
-            self.page(&page.context("replay the log")?, &mut lines).context("replay the log")?;
+            self.page(&page.context("replay the log")?, &mut digest).context("replay the log")?;
             if self.progress.stop.load(Ordering::Relaxed) {
-                return Ok(());
+                return Ok(self.lines);
             }
             self.progress.position.store(self.reached, Ordering::Relaxed);
         }
-        let LineDigest { sha256, events } = lines;
-        let sha256 = format!("{:x}", sha256.finalize());
+        let events = self.lines;
+        let sha256 = format!("{:x}", digest.0.finalize());
         print_line(&if as_json {
             json!({ "position": position, "events": events, "sha256": sha256 }).to_string()
         } else {
             format!("position {position}, {events} events, SHA-256 {sha256}")
-        })
+        })?;
+        Ok(events)
     }
 
-    /// Prints what comes, to its end or to the first error.
-    pub(super) fn all(mut self, mut pages: mpsc::Receiver<ReplayPage>) -> anyhow::Result<()> {
-        let mut out = io::BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    /// Prints what comes, to its end or to the first error. Returns the number of lines.
+    pub(super) fn all(mut self, mut pages: mpsc::Receiver<ReplayPage>) -> anyhow::Result<u64> {
+        let mut out = stdout::lock();
         let printed = loop {
             match pages.blocking_recv() {
                 None => break Ok(()),
@@ -98,8 +102,8 @@ impl Printer {
         }
         match printed.and(flushed) {
             // The reader has read enough, as `head` does.
-            Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(()),
-            printed => printed.context("replay the log"),
+            Err(error) if error.downcast_ref().is_some_and(is_broken_pipe) => Ok(self.lines),
+            printed => printed.map(|()| self.lines).context("replay the log"),
         }
     }
 
@@ -116,6 +120,7 @@ impl Printer {
                     serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
                 }
                 out.write_all(b"\n")?;
+                self.lines += 1;
             }
             self.reached = recorded.position;
         }
@@ -123,18 +128,13 @@ impl Printer {
     }
 }
 
-/// Takes lines for a digest, and counts them.
+/// Takes lines for a digest.
 #[derive(Default)]
-struct LineDigest {
-    sha256: Sha256,
-    events: u64,
-}
+struct LineDigest(Sha256);
 
 impl io::Write for LineDigest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.sha256.update(bytes);
-        // A line has one line break, its last byte: `verbatim` lets no other through.
-        self.events += u64::from(bytes.ends_with(b"\n"));
+        self.0.update(bytes);
         Ok(bytes.len())
     }
 
