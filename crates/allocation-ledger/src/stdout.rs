@@ -44,8 +44,8 @@ pub fn ignore_broken_pipe(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// Writes text to a terminal, with each character that it might obey as `\u009b`. JSON stays the same
-/// JSON.
+/// Writes text to a terminal, with each character that it might obey as `\u009b`. JSON stays the
+/// same JSON.
 struct TerminalText<W> {
     terminal: W,
     /// The end of what came, which may be the beginning of a character or of a line end.

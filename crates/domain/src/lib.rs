@@ -17,6 +17,7 @@
 //! | why was a command turned away, and which rules are there? | [`refusal`], [`rule`] |
 
 pub mod command;
+mod effective_time;
 pub mod event;
 #[cfg(feature = "generators")]
 pub mod generators;

@@ -1,8 +1,6 @@
 //! The refusal of a command by a rule.
 
-use chrono::{DateTime, Datelike as _, Utc};
-
-use crate::{Rule, identifier::PrisonerNumber, moment::YEARS};
+use crate::{Rule, identifier::PrisonerNumber};
 
 /// Longest detail of an override, and longest reason of a command, in characters ("Streams and
 /// events" in `docs/domain.md`).
@@ -27,23 +25,6 @@ impl Refusal {
     pub fn new(rule: Rule, sentence: impl Into<String>) -> Self {
         Self { rule, sentence: sentence.into(), later_entry: None, survivor: None }
     }
-}
-
-/// Refuses an effective time in the future, or so long ago that it is a slip of the pen.
-pub(crate) fn check_effective_at(effective_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
-    if effective_at > now {
-        return Err(Refusal::new(
-            Rule::EffectiveTimeInFuture,
-            "The effective time is in the future. An event can be backdated, never postdated.",
-        ));
-    }
-    if effective_at.year() < *YEARS.start() {
-        return Err(Refusal::new(
-            Rule::EffectiveTimeTooEarly,
-            format!("The effective time is before {}. Check the year.", YEARS.start()),
-        ));
-    }
-    Ok(())
 }
 
 /// Refuses a text with more characters than a rule allows.

@@ -29,9 +29,9 @@ use event_log::{
 
 use crate::{
     client::{Appended, CallError, NewServerEvent, NodeClient},
-    connection::{SILENCE_MAX, in_time},
+    event_format::{AppendId, event_data},
+    retries::{SILENCE_MAX, in_time},
     store::{Store, log_error},
-    stored::{AppendId, event_data},
     stream_reads::REVISION_MAX,
 };
 

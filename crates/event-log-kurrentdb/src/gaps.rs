@@ -13,7 +13,7 @@ use event_log::lock;
 
 use crate::{
     client::{ServerPosition, SubscriptionMessage},
-    stored::StreamPrefix,
+    event_format::StreamPrefix,
 };
 
 /// Gaps that are kept. Beyond these the narrowest is dropped: a reader that crosses it searches it

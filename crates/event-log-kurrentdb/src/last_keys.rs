@@ -8,9 +8,9 @@ use event_log::{Bookmark, LogError};
 
 use crate::{
     client::{CallError, LogRead, NodeClient},
+    event_format::recorded_event,
     keys::{KEPT, KEYS_MAX, RecordedKey},
     store::{Store, log_error},
-    stored::recorded_event,
 };
 
 /// How far recorded times may run backwards along the log: a search for those of a day goes on for

@@ -3,8 +3,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `client` | the calls of the server's protocol, to one node |
-//! | `connection` | calls with time limits, and looking for the leader again |
-//! | `stored` | the form that events have on the server |
+//! | `retries` | calls with time limits, and looking for the leader again |
+//! | `event_format` | the form that events have on the server |
 //! | `store` | what all reading and writing shares |
 //! | `append` | appending, and finding the outcome of an append whose answer was lost |
 //! | `ordered` | appending events of many streams in a given order, recorded times kept |
@@ -39,7 +39,7 @@
 
 mod append;
 mod client;
-mod connection;
+mod event_format;
 mod follow;
 mod gaps;
 mod head;
@@ -51,13 +51,13 @@ mod ordered;
 mod paging;
 mod recorded_clock;
 mod remove;
+mod retries;
 mod revisions;
 mod saved_keys;
 mod saved_times;
 mod search;
 mod snapshots;
 mod store;
-mod stored;
 mod stream_reads;
 mod subscription;
 mod time_index;
@@ -77,17 +77,17 @@ use event_log::{
 
 use self::{
     client::ServerAddress,
-    connection::ServerConnection,
     paging::PageReader,
+    retries::ServerConnection,
     store::{Store, log_error},
     wakeups::KurrentWakeups,
 };
 
 pub use self::{
     client::{InvalidUrl, LeaderAddress},
+    event_format::{InvalidPrefix, StreamPrefix},
     ordered::KurrentOrderedWriter,
     remove::remove,
-    stored::{InvalidPrefix, StreamPrefix},
 };
 
 /// Streams that are read side by side: one after the other, each would wait for a round trip.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::{
     client::{CallError, LogRead, NodeClient, ServerEvent, ServerPosition},
-    connection::in_time,
+    retries::in_time,
     store::Store,
 };
 

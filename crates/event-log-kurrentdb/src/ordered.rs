@@ -26,8 +26,8 @@ use crate::{
     KurrentLog, STREAMS_READ_AT_ONCE,
     append::stream_state,
     client::{BatchAnswer, BatchCall, CallError, NewServerEvent},
-    connection::in_time,
-    stored::{AppendId, event_data},
+    event_format::{AppendId, event_data},
+    retries::in_time,
 };
 
 /// Most appends sent from the first in flight on. Servers were seen to take 7,000 a second with so

@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 
 use crate::{
     client::{CallError, ServerEvent, ServerPosition},
-    connection::flatten_join,
+    event_format::recorded_event,
     log_reads::ReadEnd,
+    retries::flatten_join,
     revisions::RevisionCheck,
     store::{Store, log_error},
-    stored::recorded_event,
 };
 
 /// The state of one reader between its pages.

@@ -9,11 +9,11 @@ use event_log::{LogError, PAGE_EVENTS_MAX};
 use crate::{
     KurrentLog, STREAMS_READ_AT_ONCE,
     client::{CallError, NodeClient, ServerPosition},
-    connection::in_time,
+    event_format::STREAM_DELETED,
     log_reads::ReadEnd,
+    retries::in_time,
     saved_keys, saved_times,
     store::{Store, log_error},
-    stored::STREAM_DELETED,
 };
 
 /// The names of the snapshots that the store keeps for itself.

@@ -12,8 +12,8 @@ use tokio::{
 
 use crate::{
     client::{CallError, ServerPosition, SubscriptionMessage},
-    connection::{SILENCE_MAX, flatten_join},
     gaps::GapTracker,
+    retries::{SILENCE_MAX, flatten_join},
     store::Store,
     subscription::subscribe,
 };

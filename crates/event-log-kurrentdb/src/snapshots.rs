@@ -20,7 +20,7 @@ use event_log::{LogError, Snapshot, error_chain};
 
 use crate::{
     client::{CallError, NewServerEvent, NodeClient, ServerEvent, StreamRead},
-    connection::in_time,
+    retries::in_time,
     store::{Store, log_error},
 };
 

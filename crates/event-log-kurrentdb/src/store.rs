@@ -14,13 +14,13 @@ use event_log::{LogError, RecordedEvent};
 
 use crate::{
     client::{CallError, ServerEvent},
-    connection::ServerConnection,
+    event_format::StreamPrefix,
     gaps::KnownPositions,
     head::SharedHeadSearch,
     keys::KeyMemory,
     recorded_clock::RecordedClock,
+    retries::ServerConnection,
     revisions::LastRevisions,
-    stored::StreamPrefix,
     time_index::TimeIndex,
 };
 

@@ -14,9 +14,9 @@ use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent, Stre
 
 use crate::{
     client::{CallError, NodeClient, ServerEvent, StreamRead},
-    connection::in_time,
+    event_format::{AppendId, hides_events, recorded_event},
+    retries::in_time,
     store::{Store, deletion_error, log_error},
-    stored::{AppendId, hides_events, recorded_event},
 };
 
 /// The highest revision that is asked for. The server counts revisions with signed numbers, and

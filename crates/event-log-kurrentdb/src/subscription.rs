@@ -6,7 +6,7 @@ use kurrentdb_protocol::FilterOptions;
 
 use crate::{
     client::{CallError, ServerPosition, SubscriptionMessage},
-    connection::{ServerConnection, in_time},
+    retries::{ServerConnection, in_time},
 };
 
 /// Listens to the events after a position until `observe` breaks or the subscription ends by

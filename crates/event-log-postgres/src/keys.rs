@@ -9,8 +9,8 @@ use event_log::{KeySpending, LogError, SpentKey};
 
 use crate::{
     PostgresLog,
+    answer_timeout::with_timeout,
     error::log_error,
-    statement_timeout::with_timeout,
     writer::{SpendRequest, WriterRequest},
     writer_has_ended,
 };

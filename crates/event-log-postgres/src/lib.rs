@@ -9,9 +9,9 @@
 //! | `ordered` | appending events of many streams in a given order, recorded times kept |
 //! | `keys` | idempotency keys: spent in the transaction of the events, or by the writer |
 //! | `read` | all statements that read events |
-//! | `statement_timeout` | the time limit of readers' statements |
-//! | `bulk` | reading thousands of events at a time |
-//! | `position` | finding the position at an instant |
+//! | `answer_timeout` | the time limit of readers' statements |
+//! | `copy_pages` | reading thousands of events at a time |
+//! | `instants` | finding the position at an instant |
 //! | `follow` | followers, and how they are woken |
 //! | `snapshots` | snapshots, one row each |
 //! | `error` | which errors of Postgres are outages and which are damage |
@@ -26,18 +26,18 @@
 //! The migrations are frozen: they are checked byte for byte at each start, so a change goes into a
 //! new one.
 
+mod answer_timeout;
 mod batch;
-mod bulk;
+mod copy_pages;
 mod error;
 mod follow;
+mod instants;
 mod keys;
 mod ordered;
-mod position;
 mod read;
 mod schema;
 mod session;
 mod snapshots;
-mod statement_timeout;
 mod writer;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -55,7 +55,7 @@ use event_log::{
 };
 
 use self::{
-    bulk::BulkReader,
+    copy_pages::BulkReader,
     follow::PostgresWakeups,
     writer::{AppendRequest, WriterRequest},
 };
@@ -229,7 +229,7 @@ impl EventLog for PostgresLog {
     }
 
     async fn read_all(&self, after: u64, limit: usize) -> Result<Vec<RecordedEvent>, LogError> {
-        if limit >= bulk::EVENTS_MIN {
+        if limit >= copy_pages::EVENTS_MIN {
             match self.bulk.page(after, limit).await {
                 // The read below finds the sound events before the damage.
                 Err(LogError::Damaged { .. }) => {}
@@ -244,7 +244,7 @@ impl EventLog for PostgresLog {
     }
 
     async fn position_at(&self, instant: DateTime<Utc>) -> Result<u64, LogError> {
-        position::position_at(&self.readers, instant).await
+        instants::position_at(&self.readers, instant).await
     }
 
     fn follow_all(&self, after: u64) -> BoxStream<'static, Result<FollowerItem, LogError>> {

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use event_log::{ExpectedRevision, LogError, PAGE_EVENTS_MAX, RecordedEvent, StreamOrder};
 
 use crate::{
+    answer_timeout::with_timeout,
     error::{log_error, unreadable},
-    statement_timeout::with_timeout,
 };
 
 /// A page of the log, its positions counted.

@@ -4,7 +4,7 @@ use sqlx::PgPool;
 
 use event_log::{LogError, Snapshot};
 
-use crate::{error::log_error, read::bigint, statement_timeout::with_timeout};
+use crate::{answer_timeout::with_timeout, error::log_error, read::bigint};
 
 pub(crate) async fn load(pool: &PgPool, name: &str) -> Result<Option<Snapshot>, LogError> {
     let statement = sqlx::query_as("SELECT position, content FROM log.snapshot WHERE name = $1").bind(name);

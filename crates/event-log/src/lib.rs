@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `port` | the [`EventLog`] trait: append, read, follow, snapshots |
 //! | [`contract`] | the port's promises, tried on a running store |
-//! | [`envelope`] | encoding and decoding events |
+//! | [`stored_event`] | encoding and decoding events |
 //! | [`history`] | making histories of stored events |
 //! | `known_at` | points in what the ledger knew |
 //! | `follow` | followers (subscriptions), for all stores |
@@ -18,7 +18,7 @@
 //! | `bookmark` | a reader's last event |
 //! | `lag` | how far a reader is behind |
 //! | `request_digest` | telling a retry from another request |
-//! | `diagnostics`, `lock` | helpers that the crates above share |
+//! | `error_chain`, `mutex` | helpers that the crates above share |
 //!
 //! # To add a store
 //!
@@ -40,26 +40,26 @@
 
 mod bookmark;
 pub mod contract;
-mod diagnostics;
-pub mod envelope;
+mod error_chain;
 mod follow;
 pub mod history;
 mod known_at;
 mod lag;
-mod lock;
+mod mutex;
 mod ordered;
 mod port;
 mod request_digest;
+pub mod stored_event;
 mod stream_order;
 
 pub use bookmark::Bookmark;
-pub use diagnostics::{EXPORTED, error_chain};
-pub use envelope::{Metadata, Provenance, StoredEvent, decode, encode};
+pub use error_chain::{EXPORTED, error_chain};
 pub use follow::{FOLLOW_POLL_INTERVAL, LogPage, PageNext, Pages, WakeUp, follow};
 pub use known_at::{KnownAt, KnownAtError};
 pub use lag::{Lag, has_more_than};
-pub use lock::lock;
+pub use mutex::lock;
 pub use ordered::{OrderedError, OrderedEvent};
 pub use port::*;
 pub use request_digest::request_digest;
+pub use stored_event::{Metadata, Provenance, StoredEvent, decode, encode};
 pub use stream_order::StreamOrder;

@@ -9,7 +9,7 @@
 //! | which headers travel with a command? | [`headers`] |
 //! | how does a URL write a point in time? | [`instant`] |
 //! | how is a long list paged? | [`page`] |
-//! | which facts do handover dates come from? | [`handover`] |
+//! | which facts do handover dates come from? | [`sentence_facts`] |
 //! | is the service well, and how busy is it? | [`health`], [`metrics`] |
 //! | which trace does a request belong to? | [`trace`] |
 //! | which middleware does every route have? | [`add_middleware`] |
@@ -18,7 +18,6 @@
 
 pub mod event;
 pub mod extract;
-pub mod handover;
 pub mod headers;
 pub mod health;
 pub mod instant;
@@ -27,6 +26,7 @@ mod middleware;
 pub mod page;
 mod param_groups;
 pub mod problem;
+pub mod sentence_facts;
 pub mod trace;
 
 pub use extract::{JsonBody, Params, PathParams};

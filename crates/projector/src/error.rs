@@ -4,7 +4,7 @@ use domain::Stream;
 use event_log::{LogError, error_chain};
 use views::checkpoint::REBUILD_FROM_THIS_LOG;
 
-use crate::aside::{DataRefusal, STREAMS_ASIDE_MAX};
+use crate::set_aside::{DataRefusal, STREAMS_ASIDE_MAX};
 
 /// Why projecting ended.
 #[derive(Debug, thiserror::Error)]

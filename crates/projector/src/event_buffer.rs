@@ -20,7 +20,7 @@ use domain::{
 };
 use event_log::{
     LogError, RecordedEvent,
-    envelope::{decode_event, decode_metadata},
+    stored_event::{decode_event, decode_metadata},
 };
 use uuid::Uuid;
 

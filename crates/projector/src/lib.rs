@@ -3,7 +3,7 @@
 //! | module | knows |
 //! |---|---|
 //! | `live` | replaces the rows that a batch of events touches, with the checkpoint |
-//! | `aside` | finds the streams whose rows Postgres refuses, and leaves them out |
+//! | `set_aside` | finds the streams whose rows Postgres refuses, and leaves them out |
 //! | `rebuild` | reads the log once, and fills a second schema with the rows of everything |
 //! | `rebuild_by_hand` | builds views by hand: the serving ones anew, or as of a past position |
 //! | `rows` | deletes and writes the rows of cases and prisons, as `views` defines them |
@@ -13,9 +13,10 @@
 //! | `blocking` | runs long work on threads that may block |
 //! | `event_buffer` | keeps millions of events small until all of a history's are there |
 //! | `verify` | compares every row with a replay of the log |
-//! | `status` | how far the views have come, how large they are |
+//! | `views_status` | how far the views have come, how large they are |
 //! | [`export`] | views and the log, taken away as CSV, JSON lines and Parquet |
-//! | `schema` | makes the schema, drops left-overs, swaps a rebuilt one in |
+//! | `schema` | makes the schemas, drops left-overs |
+//! | `swap` | puts filled views in the place of the serving ones |
 //! | `run` | one active projector a database, stand-bys, outages, stopping and going on |
 //!
 //! Promises: the rows are a function of the log's prefix, whatever the batches and restarts; rows
@@ -28,7 +29,6 @@
 //! To add a column or a view: see the crate `views`. Nothing changes here.
 
 mod any_history;
-mod aside;
 mod blocking;
 mod checkpoint;
 mod error;
@@ -41,10 +41,11 @@ mod rebuild_by_hand;
 mod rows;
 mod run;
 mod schema;
-mod status;
+mod set_aside;
+mod swap;
 mod verify;
+mod views_status;
 
-pub use aside::STREAMS_ASIDE_MAX;
 pub use checkpoint::CHANNEL;
 pub use error::ProjectorError;
 pub use rebuild::BuildProgress;
@@ -53,6 +54,7 @@ pub use rebuild_by_hand::{
 };
 pub use run::{FatalStop, ProjectorSettings, Status, StoppedStream, run};
 pub use schema::{OWNING_ROLE, READING_ROLES, SCHEMA, migrate, prepare};
-pub use status::{ViewStatus, ViewsStatus, position, status, streams_aside};
+pub use set_aside::STREAMS_ASIDE_MAX;
 pub use verify::{Difference, VerifyOutcome, verify};
-pub use views::{UnknownView, VIEWS, VIEWS_VERSION, View, aside::StreamAside};
+pub use views::{UnknownView, VIEWS, VIEWS_VERSION, View, stream_aside::StreamAside};
+pub use views_status::{ViewStatus, ViewsStatus, position, status, streams_aside};

@@ -22,21 +22,21 @@ use std::{
 
 use domain::{Entry, Event, Stream};
 use event_log::{
-    Bookmark, EXPORTED, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, envelope::decode_metadata,
+    Bookmark, EXPORTED, LogError, PAGE_EVENTS_MAX, RecordedEvent, SharedLog, decode, stored_event::decode_metadata,
 };
 use quick_cache::{Weighter, unsync::Cache};
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use tracing::Level;
 
-use views::{aside::StreamAside, checkpoint::Checkpoint};
+use views::{checkpoint::Checkpoint, stream_aside::StreamAside};
 
 use crate::{
     ProjectorError,
     any_history::AnyHistory,
-    aside::{self, DataRefusal, STREAMS_ASIDE_MAX},
     blocking::run_blocking,
     checkpoint,
     rows::{self, OwnerKeys},
+    set_aside::{self, DataRefusal, STREAMS_ASIDE_MAX},
 };
 
 /// Most entries of histories kept in memory between batches: some 100 MB.
@@ -210,7 +210,7 @@ impl LiveProjection {
         stream: Stream,
     ) -> Result<(), ProjectorError> {
         let streams = [stream];
-        let histories = match aside::read_histories(&self.log, &streams, checkpoint.position).await {
+        let histories = match set_aside::read_histories(&self.log, &streams, checkpoint.position).await {
             Ok(histories) => histories,
             // The projector stops at damage that the views do not include yet, and at no other.
             Err(error @ LogError::Damaged { position, .. }) => {
@@ -241,7 +241,7 @@ impl LiveProjection {
     ) -> Result<&mut BTreeMap<Stream, StreamAside>, ProjectorError> {
         let aside = match self.aside.take() {
             Some(aside) => aside,
-            None => aside::read(connection).await?.into_iter().map(|row| (row.stream.clone(), row)).collect(),
+            None => set_aside::read(connection).await?.into_iter().map(|row| (row.stream.clone(), row)).collect(),
         };
         Ok(self.aside.insert(aside))
     }
@@ -253,7 +253,7 @@ impl LiveProjection {
             streams.iter().filter_map(|stream| Some((stream, known.remove(stream)?))).collect();
         for row in &now_aside {
             if before.get(&row.stream).is_none_or(|before| before.position != row.position) {
-                aside::log(row);
+                set_aside::log(row);
             }
         }
         known.extend(now_aside.into_iter().map(|row| (row.stream.clone(), row)));
@@ -365,10 +365,10 @@ async fn write_apart(
     histories: &Arc<Vec<AnyHistory>>,
 ) -> Result<Vec<StreamAside>, ProjectorError> {
     OwnerKeys::of(streams).delete(connection).await?;
-    aside::delete(streams, connection).await?;
-    let aside = aside::write(histories, STREAMS_ASIDE_MAX, connection).await?;
-    aside::insert(&aside, connection).await?;
-    let all = aside::read(connection).await?;
+    set_aside::delete(streams, connection).await?;
+    let aside = set_aside::write(histories, STREAMS_ASIDE_MAX, connection).await?;
+    set_aside::insert(&aside, connection).await?;
+    let all = set_aside::read(connection).await?;
     if all.len() > STREAMS_ASIDE_MAX {
         return Err(ProjectorError::TooManyAside { streams: all.into_iter().map(|row| row.stream).collect() });
     }

@@ -36,12 +36,12 @@ use views::{EncodedRows, Owner, VIEWS, VIEWS_VERSION, checkpoint::Checkpoint};
 
 use crate::{
     ProjectorError,
-    aside::{self, DataRefusal, STREAMS_ASIDE_MAX},
     blocking::run_blocking,
     checkpoint,
     event_buffer::{BufferPartition, EventBuffer},
     rows::{self, OwnerKeys},
     schema,
+    set_aside::{self, DataRefusal, STREAMS_ASIDE_MAX},
 };
 
 /// Most threads that make rows; more would only wait for the server, and each has a part of the log
@@ -136,9 +136,9 @@ pub(crate) async fn fill(
     if refused.len() > STREAMS_ASIDE_MAX {
         return Err(ProjectorError::TooManyAside { streams: refused });
     }
-    let histories = aside::read_histories(log, &refused, last.position).await?;
-    let aside = aside::write(&histories, STREAMS_ASIDE_MAX, &mut connection).await?;
-    aside::insert(&aside, &mut connection).await?;
+    let histories = set_aside::read_histories(log, &refused, last.position).await?;
+    let aside = set_aside::write(&histories, STREAMS_ASIDE_MAX, &mut connection).await?;
+    set_aside::insert(&aside, &mut connection).await?;
     checkpoint::insert(&mut connection, checkpoint).await?;
     schema::analyze(&mut connection).await?;
     connection.close().await?;
@@ -240,7 +240,7 @@ async fn write(
             let next = waiting.lock().await.recv().await;
             match next {
                 Some((partition, encoded)) => {
-                    if aside::try_to_write(encoded, &mut connection).await?.is_some() {
+                    if set_aside::try_to_write(encoded, &mut connection).await?.is_some() {
                         let refused_max = STREAMS_ASIDE_MAX.saturating_sub(refused.len());
                         refused.extend(write_accepted(partition, refused_max, &mut connection).await?);
                         if refused.len() > STREAMS_ASIDE_MAX {
@@ -270,6 +270,6 @@ async fn write_accepted(
     connection: &mut PgConnection,
 ) -> Result<Vec<Stream>, ProjectorError> {
     let histories = Arc::new(run_blocking(move || partition.histories()).await?);
-    let refused = aside::write_accepted(&histories, refused_max, connection).await?;
+    let refused = set_aside::write_accepted(&histories, refused_max, connection).await?;
     Ok(refused.into_iter().map(|index| histories[index].stream()).collect())
 }

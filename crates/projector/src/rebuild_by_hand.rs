@@ -24,10 +24,11 @@ use views::{
 };
 
 use crate::{
-    ProjectorError, aside, checkpoint,
+    ProjectorError, checkpoint,
     live::LiveProjection,
     rebuild::{self, BuildProgress, RebuildTarget},
     schema::{self, BUILDING, SCHEMA},
+    set_aside, swap,
 };
 
 /// Most events that may be missing when the serving views are stopped: some tens of milliseconds'
@@ -349,7 +350,7 @@ impl ViewBuilder {
         if check_free(&mut transaction, name, replace).await? {
             schema::drop_schema(&mut transaction, name).await?;
         }
-        let streams_aside = aside::read_in(BUILDING, &mut *transaction).await?.len();
+        let streams_aside = set_aside::read_in(BUILDING, &mut *transaction).await?.len();
         schema::keep(&mut transaction, BUILDING, name, &what).await?;
         transaction.commit().await?;
         connection.close().await?;
@@ -385,9 +386,9 @@ async fn swap(
     built: &mut Checkpoint,
     what: RebuildScope,
 ) -> Result<Option<BuiltViews>, ProjectorError> {
-    let mut transaction = schema::begin_swap(serving).await?;
+    let mut transaction = swap::begin_swap(serving).await?;
     if swap_in(log, live, &mut transaction, building, built, what).await? {
-        let streams_aside = aside::read(&mut *transaction).await?.len();
+        let streams_aside = set_aside::read(&mut *transaction).await?.len();
         checkpoint::notify(&mut transaction, built.position).await?;
         transaction.commit().await?;
         Ok(Some(BuiltViews { position: built.position, streams_aside }))
@@ -409,7 +410,7 @@ async fn swap_in(
     // The table and not the row: a projector that waited for the row would hold the table, which is
     // dropped below. Readers go on.
     let still = sqlx::query("LOCK TABLE checkpoint IN SHARE ROW EXCLUSIVE MODE").execute(&mut *serving).await;
-    if !schema::succeeded_or_locked(still.map(|_| ()))? {
+    if !swap::succeeded_or_locked(still.map(|_| ()))? {
         return Ok(false);
     }
     let served = read_checkpoint(&mut *serving).await?;
@@ -425,16 +426,16 @@ async fn swap_in(
         return Err(other_log());
     }
     let replaced = match what {
-        RebuildScope::All | RebuildScope::AllOfOtherLog => schema::replace(serving, BUILDING).await,
+        RebuildScope::All | RebuildScope::AllOfOtherLog => swap::replace(serving, BUILDING).await,
         // Beside the other views only at their very position.
         RebuildScope::One(_) if built.position != served.position => return Ok(false),
         // A stream is in all views or in none.
-        RebuildScope::One(_) if aside::read(&mut *serving).await? != aside::read(&mut *building).await? => {
+        RebuildScope::One(_) if set_aside::read(&mut *serving).await? != set_aside::read(&mut *building).await? => {
             return Err(ProjectorError::OtherStreamsAside);
         }
-        RebuildScope::One(view) => schema::replace_view(serving, BUILDING, view).await,
+        RebuildScope::One(view) => swap::replace_view(serving, BUILDING, view).await,
     };
-    if !schema::succeeded_or_locked(replaced)? {
+    if !swap::succeeded_or_locked(replaced)? {
         return Ok(false);
     }
     // Only now: while the swap may have to be tried again, the new views are moved on under the

@@ -1,8 +1,8 @@
 //! The schemas that hold views: the serving one, and others beside it while a rebuild fills them.
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Transaction, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 
-use views::{VIEWS, VIEWS_VERSION, View, aside, checkpoint::Checkpoint, create_keys_sql, create_tables_sql};
+use views::{VIEWS, VIEWS_VERSION, checkpoint::Checkpoint, create_keys_sql, create_tables_sql, stream_aside};
 
 use crate::{BuildError, ProjectorError, checkpoint};
 
@@ -128,7 +128,8 @@ pub(crate) async fn migrate_on(connection: &mut PgConnection) -> Result<(), Proj
         checkpoint::insert(&mut transaction, start).await?;
     } else if !has_table(&mut transaction, "stream_aside").await? {
         // Views of an older version serve on until they are rebuilt, and questions ask for it.
-        execute(&mut transaction, format!("SET LOCAL search_path TO {SCHEMA}; {}", aside::CREATE_TABLE_SQL)).await?;
+        execute(&mut transaction, format!("SET LOCAL search_path TO {SCHEMA}; {}", stream_aside::CREATE_TABLE_SQL))
+            .await?;
         let_read_table(&mut transaction, &format!("{SCHEMA}.stream_aside")).await?;
     }
     transaction.commit().await?;
@@ -317,61 +318,6 @@ pub(crate) async fn begin_building(connection: &mut PgConnection) -> Result<bool
 
 const BUILDING_LOCK: &str = "allocation-ledger builds views";
 
-/// Puts the filled schema `next` in the place of the serving one, in one transaction, if `epoch` is
-/// still in force and the views do not go back by it. Readers see all of the one or all of the
-/// other.
-///
-/// Waits only briefly for readers that use the serving views at that moment, since later readers
-/// wait behind it. Returns false where they have not finished; the caller must try again.
-pub(crate) async fn swap(
-    connection: &mut PgConnection,
-    next: &str,
-    filled: Checkpoint,
-) -> Result<bool, ProjectorError> {
-    let mut transaction = begin_swap(connection).await?;
-    if !checkpoint::lock(&mut transaction, filled.epoch, filled.position).await? {
-        return Err(ProjectorError::Fenced { epoch: filled.epoch });
-    }
-    if !succeeded_or_locked(replace(&mut transaction, next).await)? {
-        transaction.rollback().await?;
-        return Ok(false);
-    }
-    checkpoint::notify(&mut transaction, filled.position).await?;
-    transaction.commit().await?;
-    Ok(true)
-}
-
-/// Begins a transaction on the serving views that gives up soon where it would have to wait for a
-/// lock.
-pub(crate) async fn begin_swap(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
-    execute(
-        &mut transaction,
-        format!("SET LOCAL lock_timeout = '{SWAP_LOCK_TIMEOUT_MS}ms'; SET LOCAL search_path TO {SCHEMA}"),
-    )
-    .await?;
-    Ok(transaction)
-}
-
-/// Puts a schema in the place of the serving one.
-pub(crate) async fn replace(connection: &mut PgConnection, next: &str) -> Result<(), sqlx::Error> {
-    execute(connection, format!("DROP SCHEMA {SCHEMA} CASCADE; ALTER SCHEMA {next} RENAME TO {SCHEMA}")).await
-}
-
-/// Puts one view of a schema in the place of the serving one, and drops the rest of the schema.
-/// Waits for readers that have read the checkpoint and may read the view next: their snapshot lacks
-/// its new rows.
-pub(crate) async fn replace_view(connection: &mut PgConnection, next: &str, view: View) -> Result<(), sqlx::Error> {
-    execute(
-        connection,
-        format!(
-            "LOCK TABLE {SCHEMA}.checkpoint IN ACCESS EXCLUSIVE MODE;
-             DROP TABLE {SCHEMA}.{view}; ALTER TABLE {next}.{view} SET SCHEMA {SCHEMA}; DROP SCHEMA {next} CASCADE"
-        ),
-    )
-    .await
-}
-
 /// Renames a schema, and comments it.
 pub(crate) async fn keep(connection: &mut PgConnection, from: &str, name: &str, what: &str) -> Result<(), sqlx::Error> {
     execute(
@@ -381,35 +327,12 @@ pub(crate) async fn keep(connection: &mut PgConnection, from: &str, name: &str, 
     .await
 }
 
-/// Whether a statement succeeded; false where others held a lock for too long.
-pub(crate) fn succeeded_or_locked(outcome: Result<(), sqlx::Error>) -> Result<bool, sqlx::Error> {
-    match outcome {
-        Ok(()) => Ok(true),
-        Err(error) if is_lock_conflict(&error) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// How long a swap waits for each table's readers. It must be shorter than the second after which
-/// Postgres looks for a deadlock: where a reader holds one table and wants another, the swap gives
-/// way and the reader never fails.
-const SWAP_LOCK_TIMEOUT_MS: u32 = 250;
-
-fn is_lock_conflict(error: &sqlx::Error) -> bool {
-    const LOCK_NOT_AVAILABLE: &str = "55P03";
-    const DEADLOCK_DETECTED: &str = "40P01";
-    error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .is_some_and(|code| code == LOCK_NOT_AVAILABLE || code == DEADLOCK_DETECTED)
-}
-
 pub(crate) async fn drop_schema(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
     execute(connection, format!("DROP SCHEMA IF EXISTS {name} CASCADE")).await
 }
 
 /// Runs statements made of our own constants and numbers.
-async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
+pub(crate) async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
     Ok(())
 }

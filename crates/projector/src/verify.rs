@@ -29,20 +29,19 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Row a
 
 use views::{
     CopyRows, EncodedRows, Owner, VIEWS, VIEWS_VERSION, View,
-    aside::StreamAside,
     checkpoint::{self, Checkpoint},
+    stream_aside::StreamAside,
 };
 
 use crate::{
     BuildError, ProjectorError,
     any_history::AnyHistory,
-    aside,
     blocking::run_blocking,
     checkpoint::check_is_of,
     event_buffer::BufferPartition,
     pg_copy::{RawRow, RowCutter, each_row},
     rebuild::{BuildProgress, THREADS_MAX, buffer_events},
-    rows, schema,
+    rows, schema, set_aside,
 };
 
 /// The table of the streams that the views leave out.
@@ -111,7 +110,7 @@ pub async fn verify(
         for view in &selected {
             stored.read(&mut transaction, *view).await?;
         }
-        let aside = aside::read(&mut *transaction).await?;
+        let aside = set_aside::read(&mut *transaction).await?;
         // Ended as soon as the rows are read: an old snapshot would keep Postgres from tidying up.
         transaction.commit().await?;
         Ok::<_, ProjectorError>((stored, aside))
@@ -359,7 +358,7 @@ async fn second_look(
 ) -> Result<Vec<Difference>, ProjectorError> {
     let (mut transaction, Checkpoint { position, .. }) = snapshot(connection, schema, selected).await?;
     let streams: Vec<Stream> = subjects.iter().filter_map(Subject::stream).collect();
-    let histories = aside::read_histories(log, &streams, position).await?;
+    let histories = set_aside::read_histories(log, &streams, position).await?;
     // Temporary tables come first on the search path, so from here on a table's bare name means the
     // expected rows. They refuse the rows that the views refuse.
     for table in VIEWS.map(View::name).into_iter().chain([STREAM_ASIDE]) {
@@ -368,8 +367,8 @@ async fn second_look(
         );
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
     }
-    let aside = aside::write(&histories, subjects.len(), &mut transaction).await?;
-    aside::insert(&aside, &mut transaction).await?;
+    let aside = set_aside::write(&histories, subjects.len(), &mut transaction).await?;
+    set_aside::insert(&aside, &mut transaction).await?;
     let keys: Vec<String> = subjects.iter().cloned().map(Subject::into_text).collect();
     let names: Vec<String> = streams.iter().map(Stream::to_string).collect();
     let mut differences = Vec::new();

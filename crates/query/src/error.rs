@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::prisoner::lineage::MergeCircle;
 use event_log::LogError;
 use http_api::health::Component;
-use views::aside::StreamAside;
+use views::stream_aside::StreamAside;
 
 /// An outage, damage, or a bug; never the caller's fault. Its message is logged, so it names no
 /// person.

@@ -7,7 +7,7 @@ use domain::{
     handover::{Facts, HandoverReason, NamedDate, PlannedPhase, phase_on, plan},
     london,
 };
-use http_api::{Problem, extract::from_json, handover::FactsBody};
+use http_api::{Problem, extract::from_json, sentence_facts::FactsBody};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -7,6 +7,7 @@
 //! | which of the log's events does a reader get? | [`feed`] |
 //! | how do many look-ups at once stay quick? | `case_lookups` |
 //! | how does a caller get an answer that includes its own write? | `checkpoint_watch` |
+//! | are the views there, and far enough? | `health` |
 //! | what does `GET …` take and answer? | `http` |
 //! | what do handover dates come to, with nothing recorded? | [`handover_dates`] |
 //!
@@ -23,6 +24,7 @@ mod checkpoint_watch;
 mod error;
 pub mod feed;
 pub mod handover_dates;
+mod health;
 mod http;
 pub mod past;
 mod present;

@@ -11,7 +11,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    aside, checkpoint,
+    checkpoint, stream_aside,
     view::{VIEWS, View},
 };
 
@@ -44,7 +44,7 @@ const INDEXES_SQL: &str = include_str!("indexes.sql");
 /// The statements that make the tables, without keys and indexes.
 #[must_use]
 pub fn create_tables_sql() -> String {
-    let mut sql = format!("{}\n{}", checkpoint::CREATE_TABLE_SQL, aside::CREATE_TABLE_SQL);
+    let mut sql = format!("{}\n{}", checkpoint::CREATE_TABLE_SQL, stream_aside::CREATE_TABLE_SQL);
     for view in VIEWS {
         sql.push('\n');
         create_table(view, &mut sql).expect("a string takes all that is written");

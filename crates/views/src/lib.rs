@@ -14,7 +14,7 @@
 //! | what is sent with `COPY`? | `pg_copy` |
 //! | which statements make the tables, in which version? | `definition` |
 //! | how far have the views come? | [`checkpoint`] |
-//! | which cases and prisons do the tables leave out? | [`aside`] |
+//! | which cases and prisons do the tables leave out? | [`stream_aside`] |
 //!
 //! Promises: the rows are a pure function of a history, and live projection, rebuild, verification
 //! and the answers about the past all call it; a row that was encoded is read back equal; a stored
@@ -39,13 +39,13 @@
 //! 4. Renew the two files as for a column.
 //! 5. Write the statements that read it in a module of `query::present`.
 
-pub mod aside;
 pub mod checkpoint;
 mod columns;
 mod definition;
 mod pg_copy;
 mod postgres_time;
 mod rows;
+pub mod stream_aside;
 mod table;
 mod tables;
 mod values;

@@ -3,13 +3,13 @@
 //! The ledgers are random ones, made by the domain's rules. The tests compare the views as Postgres
 //! writes their rows.
 
-mod accepted;
+mod accepted_input;
 mod as_of;
 mod aside;
-mod beside;
 mod export;
 mod live;
 mod rebuild;
+mod rebuild_beside_service;
 mod rebuild_killed;
 mod status;
 mod verify;

@@ -7,7 +7,7 @@
 mod dependencies;
 mod documents;
 mod input_types;
-mod layout;
+mod lengths;
 mod names;
 mod prose;
 mod sources;

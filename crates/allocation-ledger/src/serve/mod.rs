@@ -16,8 +16,8 @@
 //! when they are sent again, so none is lost and none is doubled. A second signal ends the program
 //! at once; the next start uses a Postgres that is left over.
 
-mod claim;
 mod connection;
+mod directory_claim;
 mod gauges;
 mod health;
 mod openapi;
@@ -34,8 +34,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 pub use self::settings::{LAG_MAX_SECONDS, Role, ServeSettings};
 
 use self::{
-    claim::Claim,
     connection::EndingListener,
+    directory_claim::Claim,
     roles::{Roles, StopSignals, Wiring},
     shutdown::{count_signals, wait_for_signals, wait_until_raised},
 };
@@ -201,7 +201,7 @@ async fn open_stores(settings: &ServeSettings) -> anyhow::Result<(Option<Claim>,
     let ServeSettings { stores, role, .. } = settings;
     Ok(match role {
         Role::All => {
-            let claim = if stores.is_embedded() { Some(claim::claim(&stores.data_dir()?)?) } else { None };
+            let claim = if stores.is_embedded() { Some(directory_claim::claim(&stores.data_dir()?)?) } else { None };
             let (log, views) = stores::open_to_serve(stores).await?;
             (claim, log, Some(views))
         }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
-use http_api::{CommandHeaders, PathParams, Problem, handover::FactsBody, problem::Fault};
+use http_api::{CommandHeaders, PathParams, Problem, problem::Fault, sentence_facts::FactsBody};
 
 use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;

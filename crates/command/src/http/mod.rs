@@ -17,7 +17,7 @@ mod coworker;
 mod coworker_removal;
 mod deallocation;
 mod error_problem;
-mod first_allocation;
+mod first_api_allocation;
 mod go_live_date;
 mod handover_plan;
 mod merge;
@@ -81,7 +81,7 @@ fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(transfer::transfer))
         .routes(routes!(void::void_entry))
         .routes(routes!(merge::merge_number))
-        .routes(routes!(first_allocation::allocate_first_api))
+        .routes(routes!(first_api_allocation::allocate_first_api))
 }
 
 /// The HTTP API of a command side.

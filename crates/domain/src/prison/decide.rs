@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Refusal, Rule,
+    effective_time::check_effective_at,
     identifier::{PrisonCode, StaffId},
     officer::PomStatus,
     prison::{
         Command, ContactSeen, History, NomisContactFound, NomisContactRemovalConfirmed, PrisonEvent, Roster, RosterPom,
         go_live,
     },
-    refusal::{DETAIL_LEN_MAX, check_effective_at, refuse_long},
+    refusal::{DETAIL_LEN_MAX, refuse_long},
     text::is_blank,
 };
 

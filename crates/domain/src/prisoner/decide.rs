@@ -3,17 +3,19 @@
 //! This file has both lists: [`effect_of`] says which events each command makes, and [`check`] says
 //! which state each event may follow. New events are checked with [`check`], and so is every later
 //! entry when an entry is inserted before it or taken out (rule 8): a rule in [`effect_of`] alone
-//! is not looked at again then. The rules of a POM's appointment and roles are in `appointment.rs`
-//! and `pom_roles.rs`, the refusals with their sentences in `refusals.rs`. "Rule N" is in
-//! `docs/domain.md`.
+//! is not looked at again then. The rules of allocating and of POM roles are in `allocate.rs` and
+//! `pom_role_rules.rs`, the sentences that several of them share in `shared_refusals.rs`. "Rule N"
+//! is in `docs/domain.md`.
 
 use super::{
-    appointment::{allocate_case, allocate_coworker, allocate_with_tier, reallocate_case},
-    pom_roles::{self, coworker, end_both_roles, end_coworker, end_held_roles, end_pom_role},
-    refusals,
+    allocate::{allocate_case, allocate_coworker, allocate_with_tier, reallocate_case},
+    pom_role_rules::{self, coworker, end_both_roles, end_coworker, end_held_roles, end_pom_role},
+    shared_refusals,
 };
 use crate::{
-    Entry, Refusal, Rule, handover,
+    Entry, Refusal, Rule,
+    effective_time::check_effective_at,
+    handover,
     identifier::PrisonerNumber,
     london,
     prisoner::{
@@ -21,7 +23,7 @@ use crate::{
         Release, ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibilityOverrideRemoved, State,
         Transfer,
     },
-    refusal::{DETAIL_LEN_MAX, check_effective_at, refuse_long},
+    refusal::{DETAIL_LEN_MAX, refuse_long},
     text::is_blank,
 };
 
@@ -35,7 +37,7 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
     check_effective_at(context.effective_at, context.now)?;
     let number = history.number();
     if let Some((_, survivor)) = history.retirement() {
-        return Err(refusals::refuse_retired_number(number, survivor));
+        return Err(shared_refusals::refuse_retired_number(number, survivor));
     }
     let in_effect = history.in_effective_order();
     let split = in_effect.partition_point(|entry| entry.effective_at <= context.effective_at);
@@ -91,14 +93,18 @@ fn effect_of<'a>(
         }
         Command::AssignCommunityManager(manager) => vec![PrisonerEvent::CommunityManagerAssigned(manager.clone())],
         Command::RemoveCommunityManager => {
-            let role = state.community_manager.as_ref().ok_or_else(|| refusals::missing_community_manager(number))?;
+            let role =
+                state.community_manager.as_ref().ok_or_else(|| shared_refusals::missing_community_manager(number))?;
             vec![PrisonerEvent::CommunityManagerRemoved(role.manager.clone())]
         }
         Command::PlanHandover(facts) => vec![plan_handover(facts, context)?],
         Command::OverrideResponsibility(decision) => vec![override_responsibility(decision)?],
         Command::RemoveResponsibilityOverride => {
-            let decision =
-                state.arrangements.responsibility_override.clone().ok_or_else(|| refusals::missing_override(number))?;
+            let decision = state
+                .arrangements
+                .responsibility_override
+                .clone()
+                .ok_or_else(|| shared_refusals::missing_override(number))?;
             vec![PrisonerEvent::ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved {
                 responsible: decision.responsible,
                 reason: decision.reason,
@@ -120,7 +126,7 @@ fn effect_of<'a>(
 /// Whether `event` may follow `state`.
 fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Result<(), Refusal> {
     if let Some(survivor) = &state.retired_into {
-        return Err(refusals::refuse_retired_number(number, survivor));
+        return Err(shared_refusals::refuse_retired_number(number, survivor));
     }
     match event {
         PrisonerEvent::TierAssigned(_)
@@ -129,15 +135,15 @@ fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Resul
         | PrisonerEvent::ResponsibilityOverridden(_)
         | PrisonerEvent::EntryVoided(_)
         | PrisonerEvent::PrisonerNumberMerged(_) => Ok(()),
-        PrisonerEvent::AllocationMade(made) => pom_roles::check_allocation(number, state, made),
-        PrisonerEvent::Reallocated(moved) => pom_roles::check_reallocation(number, state, moved),
-        PrisonerEvent::Deallocated(ended) => pom_roles::check_deallocation(number, state, ended),
-        PrisonerEvent::CoworkerAllocated(joined) => pom_roles::check_coworker_allocation(number, state, joined),
-        PrisonerEvent::CoworkerReallocated(moved) => pom_roles::check_coworker_reallocation(number, state, moved),
-        PrisonerEvent::CoworkerDeallocated(ended) => pom_roles::check_coworker_deallocation(number, state, ended),
+        PrisonerEvent::AllocationMade(made) => pom_role_rules::check_allocation(number, state, made),
+        PrisonerEvent::Reallocated(moved) => pom_role_rules::check_reallocation(number, state, moved),
+        PrisonerEvent::Deallocated(ended) => pom_role_rules::check_deallocation(number, state, ended),
+        PrisonerEvent::CoworkerAllocated(joined) => pom_role_rules::check_coworker_allocation(number, state, joined),
+        PrisonerEvent::CoworkerReallocated(moved) => pom_role_rules::check_coworker_reallocation(number, state, moved),
+        PrisonerEvent::CoworkerDeallocated(ended) => pom_role_rules::check_coworker_deallocation(number, state, ended),
         PrisonerEvent::CommunityManagerRemoved(manager) => match &state.community_manager {
             Some(role) if role.manager == *manager => Ok(()),
-            _ => Err(refusals::missing_community_manager(number)),
+            _ => Err(shared_refusals::missing_community_manager(number)),
         },
         PrisonerEvent::ResponsibilityOverrideRemoved(removed) => match &state.arrangements.responsibility_override {
             Some(decision)
@@ -147,11 +153,11 @@ fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Resul
             {
                 Ok(())
             }
-            _ => Err(refusals::missing_override(number)),
+            _ => Err(shared_refusals::missing_override(number)),
         },
         PrisonerEvent::PrisonerNumberRetired(retired) => {
             if retired.survivor == *number {
-                return Err(refusals::refuse_self_merge(number));
+                return Err(shared_refusals::refuse_self_merge(number));
             }
             if state.primary_pom.is_some() || state.coworking_pom.is_some() {
                 return Err(Refusal::new(
@@ -178,7 +184,7 @@ fn check_later<'a>(
         if let Err(refusal) = check(number, &state, &entry.event)
             && broken_rule(number, unchanged, entry) != Some(refusal.rule)
         {
-            return Err(refusals::later_entry_conflict(entry, &refusal));
+            return Err(shared_refusals::later_entry_conflict(entry, &refusal));
         }
         state.apply(entry);
     }
@@ -203,7 +209,7 @@ fn end_roles(number: &PrisonerNumber, state: &State, deallocate: Deallocate) -> 
         return Ok(end_both_roles(state, deallocate.trigger, None));
     }
     let events = end_held_roles(state, deallocate.trigger);
-    if events.is_empty() { Err(refusals::missing_primary_pom(number)) } else { Ok(events) }
+    if events.is_empty() { Err(shared_refusals::missing_primary_pom(number)) } else { Ok(events) }
 }
 
 fn plan_handover(facts: &handover::Facts, context: &Context<'_>) -> Result<PrisonerEvent, Refusal> {
@@ -234,7 +240,7 @@ fn release_person(number: &PrisonerNumber, state: &State, release: &Release) -> 
     if let (Some(named), Some(held_at)) = (&release.prison, &state.prison)
         && named != held_at
     {
-        return Err(refusals::other_prison(number, held_at, named));
+        return Err(shared_refusals::other_prison(number, held_at, named));
     }
     // If the ledger was never told the prison, the caller may name it.
     let told = State { prison: state.prison.clone().or_else(|| release.prison.clone()), ..state.clone() };

@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    identifier::{Crn, PrisonerNumber},
+    identifier::{Crn, PrisonCode, PrisonerNumber},
+    officer::Pom,
     prisoner::{
-        History, MergedHoldings, OfficerRole, PomRole, PrisonerNumberMerged, RoleAllocation, State, Waiting, period_at,
-        periods,
+        Arrangements, History, MergedHoldings, OfficerRole, PomRole, PrisonerNumberMerged, RoleAllocation, State,
+        Waiting, WaitingReason, period_at, periods,
     },
 };
 
@@ -47,6 +48,76 @@ pub fn merge_of(removed: &History, retired_revision: u64) -> PrisonerNumberMerge
             past: Some(past),
             prison,
         },
+    }
+}
+
+impl State {
+    /// Rule 10: the survivor takes over each thing that it has none of. POM roles are taken over at
+    /// the survivor's prison alone, unless the merge was recorded before it said what had been:
+    /// such a merge gave the roles at the removed number's prison. If one person became both
+    /// primary and co-working POM (rule 4), or the two were left at different prisons, the primary
+    /// role is kept and the co-working one is not.
+    pub(super) fn take_over(&mut self, merged: &PrisonerNumberMerged, at: DateTime<Utc>, revision: u64) {
+        let held = &merged.held;
+        let past = held.past.as_ref();
+        if self.prison.is_none() {
+            match &held.prison {
+                Some(prison) => {
+                    self.prison = Some(prison.clone());
+                    self.left_at = None;
+                    match past {
+                        Some(past) => self.waiting = past.waiting,
+                        None => self.wait(at, WaitingReason::Merged),
+                    }
+                }
+                None => self.left_at = self.left_at.or(past.and_then(|past| past.left_at)),
+            }
+        }
+        let gives_roles = |prison: &&PrisonCode| past.is_none() || self.prison.as_ref() == Some(*prison);
+        if let Some(prison) = held.prison.as_ref().filter(gives_roles) {
+            let role = |pom: &Pom, since: Option<DateTime<Utc>>, allocation| PomRole {
+                pom: pom.clone(),
+                prison: prison.clone(),
+                since: since.unwrap_or(at),
+                given_by: revision,
+                allocation,
+            };
+            if self.primary_pom.is_none()
+                && let Some(pom) = &held.primary_pom
+            {
+                let allocation = past.and_then(|past| past.allocation.clone());
+                let allocation = allocation.map_or(RoleAllocation::Unknown, RoleAllocation::TakenOver);
+                self.hold(role(pom, past.and_then(|past| past.primary_pom_since), allocation));
+            }
+            if self.coworking_pom.is_none()
+                && let Some(pom) = &held.coworking_pom
+            {
+                let since = past.and_then(|past| past.coworking_pom_since);
+                self.coworking_pom = Some(role(pom, since, RoleAllocation::Unknown));
+            }
+            if let (Some(primary), Some(coworking)) = (&self.primary_pom, &self.coworking_pom)
+                && (primary.pom.staff_id == coworking.pom.staff_id || primary.prison != coworking.prison)
+            {
+                self.coworking_pom = None;
+            }
+        }
+        self.ever_allocated |= past.map_or(held.primary_pom.is_some(), |past| past.ever_allocated);
+        if self.tier.is_none() {
+            self.tier.clone_from(&held.tier);
+        }
+        if self.crn.is_none() {
+            let of_tier = || held.tier.as_ref().and_then(|tier| tier.crn.clone());
+            self.crn = past.and_then(|past| past.crn.clone()).or_else(of_tier);
+        }
+        if self.community_manager.is_none()
+            && let Some(manager) = &held.community_manager
+        {
+            self.name_com(manager, past.and_then(|past| past.community_manager_since).unwrap_or(at));
+        }
+        let Arrangements { handover_plan, responsibility_override } = held.arrangements.clone();
+        let own = &mut self.arrangements;
+        own.handover_plan = own.handover_plan.take().or(handover_plan);
+        own.responsibility_override = own.responsibility_override.take().or(responsibility_override);
     }
 }
 

@@ -16,33 +16,35 @@
 //! The compiler asks for most of these. The tests ask for a generator of the command
 //! (`generators.rs`) and a sample of the event (`tests/data/events.jsonl`).
 
-mod allocation;
-mod appointment;
-mod choice;
+mod allocate;
+mod allocations_in_effect;
 mod command;
 mod decide;
 mod event;
 mod history;
 pub mod lineage;
 mod merge;
-mod origin;
 mod period;
-mod pom_roles;
-mod refusals;
+mod pom_choice;
+mod pom_role_rules;
 mod responsibility;
+mod role_origin;
+mod same_fact;
+mod shared_refusals;
 mod state;
 mod waiting;
 
-pub use allocation::{Allocation, allocations};
-pub use choice::*;
+pub use allocations_in_effect::{Allocation, allocations};
 pub use command::*;
 pub use decide::decide;
 pub use event::*;
 pub use history::History;
 pub use merge::{AllocationReference, MergedPast, merge_of};
-pub use origin::RoleOrigins;
 pub use period::{Period, period_at, periods};
-pub use refusals::{NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge};
+pub use pom_choice::*;
 pub use responsibility::{OfficerRole, Phase, Responsibility, responsibility};
-pub use state::{ComRole, PomRole, RoleAllocation, State, find_same_fact};
+pub use role_origin::RoleOrigins;
+pub use same_fact::find_same_fact;
+pub use shared_refusals::{NOTE_LEN_MAX, refuse_closed_circle, refuse_retired_number, refuse_self_merge};
+pub use state::{ComRole, PomRole, RoleAllocation, State};
 pub use waiting::{Waiting, WaitingReason};

@@ -7,8 +7,8 @@ use crate::{
     identifier::{Crn, PrisonCode, PrisonerNumber, StaffId},
     officer::{CommunityManager, Pom},
     prisoner::{
-        AllocationReference, Arrangements, DeallocationTrigger, HandoverPlanned, History, PrisonerEvent,
-        PrisonerNumberMerged, TierAssigned, Waiting, WaitingReason,
+        AllocationReference, Arrangements, DeallocationTrigger, HandoverPlanned, PrisonerEvent, TierAssigned, Waiting,
+        WaitingReason,
     },
 };
 
@@ -178,7 +178,7 @@ impl State {
         self.primary_pom.is_some() || self.coworking_pom.is_some()
     }
 
-    fn hold(&mut self, role: PomRole) {
+    pub(super) fn hold(&mut self, role: PomRole) {
         self.prison = Some(role.prison.clone());
         self.left_at = None;
         self.primary_pom = Some(role);
@@ -196,83 +196,15 @@ impl State {
     }
 
     /// Waits at the prison that holds the case. A case that is in transit waits nowhere.
-    fn wait(&mut self, since: DateTime<Utc>, reason: WaitingReason) {
+    pub(super) fn wait(&mut self, since: DateTime<Utc>, reason: WaitingReason) {
         let waits = self.prison.as_ref().is_some_and(|prison| !prison.is_in_transit());
         self.waiting = waits.then_some(Waiting { since, reason });
     }
 
-    fn name_com(&mut self, manager: &CommunityManager, at: DateTime<Utc>) {
+    pub(super) fn name_com(&mut self, manager: &CommunityManager, at: DateTime<Utc>) {
         let same = self.community_manager.as_ref().filter(|role| role.manager.is_same_person(manager));
         let since = same.map_or(at, |role| role.since);
         self.community_manager = (!manager.is_vacancy()).then(|| ComRole { manager: manager.clone(), since });
-    }
-
-    /// Rule 10: the survivor takes over each thing that it has none of. POM roles are taken over at
-    /// the survivor's prison alone, unless the merge was recorded before it said what had been:
-    /// such a merge gave the roles at the removed number's prison. If one person became both
-    /// primary and co-working POM (rule 4), or the two were left at different prisons, the primary
-    /// role is kept and the co-working one is not.
-    fn take_over(&mut self, merged: &PrisonerNumberMerged, at: DateTime<Utc>, revision: u64) {
-        let held = &merged.held;
-        let past = held.past.as_ref();
-        if self.prison.is_none() {
-            match &held.prison {
-                Some(prison) => {
-                    self.prison = Some(prison.clone());
-                    self.left_at = None;
-                    match past {
-                        Some(past) => self.waiting = past.waiting,
-                        None => self.wait(at, WaitingReason::Merged),
-                    }
-                }
-                None => self.left_at = self.left_at.or(past.and_then(|past| past.left_at)),
-            }
-        }
-        let gives_roles = |prison: &&PrisonCode| past.is_none() || self.prison.as_ref() == Some(*prison);
-        if let Some(prison) = held.prison.as_ref().filter(gives_roles) {
-            let role = |pom: &Pom, since: Option<DateTime<Utc>>, allocation| PomRole {
-                pom: pom.clone(),
-                prison: prison.clone(),
-                since: since.unwrap_or(at),
-                given_by: revision,
-                allocation,
-            };
-            if self.primary_pom.is_none()
-                && let Some(pom) = &held.primary_pom
-            {
-                let allocation = past.and_then(|past| past.allocation.clone());
-                let allocation = allocation.map_or(RoleAllocation::Unknown, RoleAllocation::TakenOver);
-                self.hold(role(pom, past.and_then(|past| past.primary_pom_since), allocation));
-            }
-            if self.coworking_pom.is_none()
-                && let Some(pom) = &held.coworking_pom
-            {
-                let since = past.and_then(|past| past.coworking_pom_since);
-                self.coworking_pom = Some(role(pom, since, RoleAllocation::Unknown));
-            }
-            if let (Some(primary), Some(coworking)) = (&self.primary_pom, &self.coworking_pom)
-                && (primary.pom.staff_id == coworking.pom.staff_id || primary.prison != coworking.prison)
-            {
-                self.coworking_pom = None;
-            }
-        }
-        self.ever_allocated |= past.map_or(held.primary_pom.is_some(), |past| past.ever_allocated);
-        if self.tier.is_none() {
-            self.tier.clone_from(&held.tier);
-        }
-        if self.crn.is_none() {
-            let of_tier = || held.tier.as_ref().and_then(|tier| tier.crn.clone());
-            self.crn = past.and_then(|past| past.crn.clone()).or_else(of_tier);
-        }
-        if self.community_manager.is_none()
-            && let Some(manager) = &held.community_manager
-        {
-            self.name_com(manager, past.and_then(|past| past.community_manager_since).unwrap_or(at));
-        }
-        let Arrangements { handover_plan, responsibility_override } = held.arrangements.clone();
-        let own = &mut self.arrangements;
-        own.handover_plan = own.handover_plan.take().or(handover_plan);
-        own.responsibility_override = own.responsibility_override.take().or(responsibility_override);
     }
 }
 
@@ -284,76 +216,4 @@ impl Arrangements {
         handover_plan.as_ref().map(shown) == other.handover_plan.as_ref().map(shown)
             && *responsibility_override == other.responsibility_override
     }
-}
-
-/// Finds the same fact: the revision of the entry by which the case has already, at `at`, what an
-/// event would say from then on ("The same fact again" in `docs/domain.md`). Every member of their
-/// data is equal, but for the day on which a plan was calculated. `None` where the event says
-/// something new, or is not a tier, a COM, a plan or an override.
-///
-/// A tier that names a prison says something new where the case is no longer there.
-#[must_use]
-pub fn find_same_fact(history: &History, event: &PrisonerEvent, at: DateTime<Utc>) -> Option<u64> {
-    let in_effect = history.in_effective_order();
-    let earlier = &in_effect[..in_effect.partition_point(|entry| entry.effective_at <= at)];
-    let mut state = State::default();
-    let mut held_by = None;
-    for entry in earlier {
-        let was_held = is_held(&state, event);
-        state.apply(entry);
-        held_by = match (was_held, is_held(&state, event)) {
-            (_, false) => None,
-            (true, true) if entry.event.event_type() != event.event_type() => held_by,
-            (_, true) => Some(entry.revision),
-        };
-    }
-    if let PrisonerEvent::CommunityManagerAssigned(manager) = event
-        && manager.is_vacancy()
-        && state.community_manager.is_none()
-    {
-        let is_about_com = |event: &PrisonerEvent| {
-            matches!(event, PrisonerEvent::CommunityManagerAssigned(_) | PrisonerEvent::CommunityManagerRemoved(_))
-        };
-        let last = earlier.iter().rev().find(|entry| is_about_com(&entry.event))?;
-        return (last.event == *event).then_some(last.revision);
-    }
-    let mut after = state.clone();
-    after.apply_event(event, at, u64::MAX);
-    let stays = after.prison == state.prison && after.waiting == state.waiting && after.left_at == state.left_at;
-    held_by.filter(|_| stays)
-}
-
-/// Whether a state has what an event says.
-fn is_held(state: &State, event: &PrisonerEvent) -> bool {
-    match event {
-        PrisonerEvent::TierAssigned(tier) => state.tier.as_ref() == Some(tier),
-        PrisonerEvent::CommunityManagerAssigned(manager) => {
-            state.community_manager.as_ref().is_some_and(|role| role.manager == *manager)
-        }
-        PrisonerEvent::HandoverPlanned(plan) => {
-            let held = state.arrangements.handover_plan.as_ref();
-            held.is_some_and(|held| without_calculation_day(held) == without_calculation_day(plan))
-        }
-        PrisonerEvent::ResponsibilityOverridden(decision) => {
-            state.arrangements.responsibility_override.as_ref() == Some(decision)
-        }
-        PrisonerEvent::AllocationMade(_)
-        | PrisonerEvent::Reallocated(_)
-        | PrisonerEvent::Deallocated(_)
-        | PrisonerEvent::CoworkerAllocated(_)
-        | PrisonerEvent::CoworkerReallocated(_)
-        | PrisonerEvent::CoworkerDeallocated(_)
-        | PrisonerEvent::CommunityManagerRemoved(_)
-        | PrisonerEvent::ResponsibilityOverrideRemoved(_)
-        | PrisonerEvent::EntryVoided(_)
-        | PrisonerEvent::PrisonerNumberMerged(_)
-        | PrisonerEvent::PrisonerNumberRetired(_) => false,
-    }
-}
-
-/// A plan without the day on which it was calculated.
-fn without_calculation_day(plan: &HandoverPlanned) -> HandoverPlanned {
-    let mut plan = plan.clone();
-    plan.facts.calculated_on = None;
-    plan
 }

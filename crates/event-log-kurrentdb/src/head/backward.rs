@@ -5,8 +5,8 @@ use tokio::time::sleep;
 
 use crate::{
     client::{CallError, LogRead, NodeClient},
-    connection::SILENCE_MAX,
     log_reads::collect,
+    retries::SILENCE_MAX,
     store::Store,
 };
 

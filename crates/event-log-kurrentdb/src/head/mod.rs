@@ -27,7 +27,7 @@ use event_log::{LogError, lock};
 
 use crate::{
     client::CallError,
-    connection::flatten_join,
+    retries::flatten_join,
     store::{Store, log_error},
 };
 

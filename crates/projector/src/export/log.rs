@@ -6,7 +6,7 @@ use std::{io, sync::LazyLock};
 use bytes::Bytes;
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime, Utc};
 use domain::{Stream, identifier::Username};
-use event_log::{LogError, RecordedEvent, SharedLog, envelope::decode_metadata};
+use event_log::{LogError, RecordedEvent, SharedLog, stored_event::decode_metadata};
 use futures::TryStreamExt as _;
 use serde::de::IgnoredAny;
 

@@ -20,10 +20,10 @@ use super::{
     table::{CellKind, ExportCell, ExportColumn, ExportTable},
 };
 use crate::{
-    aside,
     pg_copy::{RawRow, RowCutter},
     rebuild_by_hand,
     schema::{self, SCHEMA},
+    set_aside,
 };
 
 /// Bytes that are handed to the writer at once.
@@ -103,7 +103,7 @@ async fn export(
         return Err(ExportError::OtherVersion { found: checkpoint.version });
     }
     let position = checkpoint.position;
-    let streams_aside = aside::read(&mut *transaction).await?.len();
+    let streams_aside = set_aside::read(&mut *transaction).await?.len();
     let columns = columns(&mut transaction, view).await?;
     let condition = match on {
         None => "true".to_owned(),

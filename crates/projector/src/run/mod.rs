@@ -6,7 +6,7 @@
 //! 2. makes sure that the views are of its log, while it has changed nothing,
 //! 3. raises the epoch, so that the projector that held the lock before can no longer write, even
 //!    if it was only paused (`takeover`),
-//! 4. rebuilds the views where they are of another version or far behind (`rebuild_decision`),
+//! 4. rebuilds the views where they are of another version or far behind (`automatic_rebuild`),
 //! 5. follows the log from the checkpoint, batch by batch (`follow`),
 //!
 //! and starts again from 1 when the database, the log or the lock is lost. Where the views are of
@@ -19,10 +19,10 @@
 //! where the refused streams have been mended by then, it rebuilds the views up to the log's end.
 //! Between two looks it lets go of the lock, so that a mended program may take over.
 
+mod automatic_rebuild;
 mod follow;
 mod lock;
-mod rebuild_decision;
-mod status;
+mod projector_status;
 pub(crate) mod stopped_rebuild;
 mod takeover;
 
@@ -38,7 +38,7 @@ use tokio::{
 use views::checkpoint::read as read_checkpoint;
 
 pub use self::{
-    status::{FatalStop, Status},
+    projector_status::{FatalStop, Status},
     stopped_rebuild::StoppedStream,
 };
 

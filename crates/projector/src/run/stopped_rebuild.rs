@@ -10,13 +10,14 @@ use event_log::{LogError, SharedLog};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use views::{
     VIEWS_VERSION,
-    aside::{AS_JSON, StreamAside},
     checkpoint::Checkpoint,
+    stream_aside::{AS_JSON, StreamAside},
 };
 
 use crate::{
-    ProjectorError, aside, checkpoint,
+    ProjectorError, checkpoint,
     schema::{self, SCHEMA},
+    set_aside,
 };
 
 /// The table, which may not be there.
@@ -55,7 +56,7 @@ pub(super) async fn remember(
     .execute(&mut *transaction)
     .await?;
     schema::let_read_table(&mut transaction, &table).await?;
-    aside::insert_into(&table, aside, &mut transaction).await?;
+    set_aside::insert_into(&table, aside, &mut transaction).await?;
     Ok(transaction.commit().await?)
 }
 
@@ -108,7 +109,7 @@ pub(super) async fn try_alone(
         return Ok(Vec::new());
     }
     let histories = loop {
-        match aside::read_histories(log, streams, to).await {
+        match set_aside::read_histories(log, streams, to).await {
             Ok(histories) => break histories,
             // A rebuild goes no further, either.
             Err(LogError::Damaged { position, .. }) if 0 < position && position <= to => to = position - 1,
@@ -120,7 +121,7 @@ pub(super) async fn try_alone(
     let mut trial = connection.begin().await?;
     schema::create(&mut trial, next).await?;
     schema::add_keys(&mut trial).await?;
-    let aside = aside::write(&histories, streams.len(), &mut trial).await?;
+    let aside = set_aside::write(&histories, streams.len(), &mut trial).await?;
     trial.rollback().await?;
     Ok(aside)
 }

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use domain::{Rule, Stream, identifier::PrisonerNumber};
 use event_log::LogError;
 use http_api::{Problem, problem::Fault};
-use views::{CasePeriodRow, aside::StreamAside};
+use views::{CasePeriodRow, stream_aside::StreamAside};
 
 use crate::{QueryError, checkpoint_watch, error::is_outage, past::PastError, present::case::CaseAt};
 

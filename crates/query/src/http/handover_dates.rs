@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::london;
-use http_api::{JsonBody, Params, Problem, handover::FactsBody};
+use http_api::{JsonBody, Params, Problem, sentence_facts::FactsBody};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{

@@ -10,7 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{answer::Answer, parameters::KnownAtQuery};
-use crate::{QueryState, past, present::allocation_months::AllocationMonth};
+use crate::{QueryState, past, present::statistics::AllocationMonth};
 
 /// The allocations of a month.
 #[derive(Debug, Serialize, ToSchema)]

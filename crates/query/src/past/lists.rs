@@ -23,7 +23,7 @@ use domain::{
 use event_log::{KnownAt, SharedLog};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::PgConnection;
-use views::{CasePeriodRow, NomisContactRow, aside::StreamAside};
+use views::{CasePeriodRow, NomisContactRow, stream_aside::StreamAside};
 
 use super::{
     PastError,
@@ -34,12 +34,12 @@ use crate::{
     QueryError, QueryState,
     present::{
         ViewRows,
-        allocation_months::{self, AllocationMonth, CountedAllocation},
         case_list::{self, CaseFilter, CaseList, CasePage, CaseSort},
         case_prison,
         nomis_contact::{self, ContactAtPrison, ContactList},
         roster::{self, PomCaseload, RegisteredPom},
         snapshot,
+        statistics::{self, AllocationMonth, CountedAllocation},
     },
 };
 
@@ -200,12 +200,12 @@ pub(crate) async fn months(
     known_at: Option<KnownAt>,
 ) -> Result<(ListExtent, Vec<AllocationMonth>), PastError> {
     let Some(known_at) = known_at else {
-        let read = allocation_months::by_month(&state.views, prison).await?;
+        let read = statistics::by_month(&state.views, prison).await?;
         return Ok((ListExtent::of(&read), read.rows));
     };
     let point = point_in_views(state, known_at).await?;
     let mut views = snapshot(&state.views).await?;
-    let read = allocation_months::unchanged_since(&mut *views, prison, point.position).await?;
+    let read = statistics::unchanged_since(&mut *views, prison, point.position).await?;
     let changed = case_prison::changed_since_at_prison(&mut *views, prison, None, point.position).await?;
     views.commit().await.map_err(QueryError::from)?;
     let extent = ListExtent::at(point, &read)?;

@@ -5,9 +5,8 @@ use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
 use sqlx::{PgConnection, PgPool, postgres::PgRow};
 
 use super::{
-    NamedColumns, ViewRows,
-    aside::{damaged_case, damaged_cases, read_damaged_case, streams_aside},
-    read_named,
+    NamedColumns, ViewRows, read_named,
+    streams_aside::{damaged_case, damaged_cases, read_damaged_case, streams_aside},
 };
 use crate::QueryError;
 

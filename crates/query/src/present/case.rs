@@ -5,12 +5,11 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
 use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
-use views::{CasePeriodRow, Damage, ViewTable as _, aside::StreamAside};
+use views::{CasePeriodRow, Damage, ViewTable as _, stream_aside::StreamAside};
 
 use super::{
-    NamedColumns,
-    aside::{damaged_case, damaged_cases, read_damaged_case, streams_aside},
-    position,
+    NamedColumns, position,
+    streams_aside::{damaged_case, damaged_cases, read_damaged_case, streams_aside},
 };
 use crate::QueryError;
 

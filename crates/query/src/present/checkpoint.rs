@@ -4,7 +4,7 @@ use event_log::{Bookmark, LogError, SharedLog};
 use sqlx::{AssertSqlSafe, PgExecutor, PgPool};
 use views::checkpoint::{COLUMNS, Checkpoint};
 
-use super::aside::{read_streams, streams_aside};
+use super::streams_aside::{read_streams, streams_aside};
 use crate::QueryError;
 
 /// Reads the checkpoint, in one round trip.

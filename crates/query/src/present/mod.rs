@@ -3,14 +3,12 @@
 //! A statement reads the checkpoint beside its rows (`checkpoint LEFT JOIN …`), so that position
 //! and rows are of one snapshot and of one round trip. Where there is no row, the position comes
 //! alone, beside nulls. The statements of one answer that needs several share a [`snapshot`]. A
-//! list reads the streams aside in the same way as the position (`aside`).
+//! list reads the streams aside in the same way as the position (`streams_aside`).
 //!
 //! A statement that reads a table's whole row selects [`ViewTable::select`] first; other columns it
 //! reads by name.
 
 pub(crate) mod allocation_in_force;
-pub(crate) mod allocation_months;
-pub(crate) mod aside;
 pub(crate) mod case;
 pub(crate) mod case_list;
 pub(crate) mod case_prison;
@@ -18,11 +16,13 @@ pub(crate) mod checkpoint;
 pub(crate) mod nomis_contact;
 pub(crate) mod prison;
 pub(crate) mod roster;
+pub(crate) mod statistics;
+pub(crate) mod streams_aside;
 pub(crate) mod view_size;
 
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as WordError};
 use sqlx::{Decode, PgPool, Postgres, Row as _, Transaction, Type, postgres::PgRow};
-use views::{Damage, ViewTable, aside::StreamAside};
+use views::{Damage, ViewTable, stream_aside::StreamAside};
 
 use crate::QueryError;
 
@@ -123,7 +123,7 @@ fn read_rows<R: ViewTable, T>(
 /// The position and the streams aside beside the rows.
 fn extent(rows: &[PgRow]) -> Result<(u64, Vec<StreamAside>), QueryError> {
     let position = position(rows)?;
-    let aside = rows.first().map_or(Ok(Vec::new()), aside::read_streams)?;
+    let aside = rows.first().map_or(Ok(Vec::new()), streams_aside::read_streams)?;
     Ok((position, aside))
 }
 

@@ -13,7 +13,7 @@ use sqlx::{PgExecutor, PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 use views::{NomisContactRow, ViewTable as _};
 
-use super::{NamedColumns, ViewRows, aside::streams_aside, bigint, read_rows};
+use super::{NamedColumns, ViewRows, bigint, read_rows, streams_aside::streams_aside};
 use crate::QueryError;
 
 /// A POM contact in NOMIS, and when its prison went onto OMiC.

@@ -10,7 +10,7 @@ use domain::{
 use sqlx::{PgConnection, PgPool, Row as _};
 use views::{PomPeriodRow, ViewTable as _};
 
-use super::{ViewRows, aside::streams_aside, read_rows};
+use super::{ViewRows, read_rows, streams_aside::streams_aside};
 use crate::QueryError;
 
 /// A POM of a prison at an instant.

@@ -5,7 +5,7 @@ mod refusals;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Datelike as _, Utc};
-use event_log::{RecordedEvent, SharedLog, envelope::decode_metadata};
+use event_log::{RecordedEvent, SharedLog, stored_event::decode_metadata};
 use projector::{ProjectorSettings, VIEWS};
 use sqlx::{AssertSqlSafe, Row as _};
 use tempfile::TempDir;

@@ -22,7 +22,7 @@ use domain::{
     prisoner::{self, EntryVoided, PrisonerEventType, RecommendationPolicy, RoleChange},
 };
 use event_log::{
-    Provenance, RecordedEvent, SharedLog, decode, envelope::decode_metadata, history::read_cases, request_digest,
+    Provenance, RecordedEvent, SharedLog, decode, history::read_cases, request_digest, stored_event::decode_metadata,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;

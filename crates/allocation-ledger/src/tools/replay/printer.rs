@@ -46,8 +46,8 @@ impl Printer {
         Self { wanted, raw, reached: 0, lines: 0, progress }
     }
 
-    /// Prints the digest of the lines of what comes, up to `position`, where all of it comes. Returns
-    /// the number of lines.
+    /// Prints the digest of the lines of what comes, up to `position`, where all of it comes.
+    /// Returns the number of lines.
     pub(super) fn digest(
         mut self,
         mut pages: mpsc::Receiver<ReplayPage>,

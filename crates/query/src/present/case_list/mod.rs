@@ -16,7 +16,7 @@ use http_api::page::{Cursor, Limit};
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use views::{CasePeriodRow, ViewTable as _};
 
-use super::{ViewRows, aside::streams_aside, bigint, read_rows};
+use super::{ViewRows, bigint, read_rows, streams_aside::streams_aside};
 use crate::QueryError;
 
 pub(crate) use self::{

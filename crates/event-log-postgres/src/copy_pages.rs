@@ -14,9 +14,9 @@ use uuid::Uuid;
 use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, lock};
 
 use crate::{
+    answer_timeout::{ANSWER_MAX, in_time, no_answer},
     error::{log_error, unreadable},
     read::{self, DensePage, PageCounter},
-    statement_timeout::{ANSWER_MAX, in_time, no_answer},
 };
 
 /// Pages of this many events are worth a statement that Postgres must plan each time.

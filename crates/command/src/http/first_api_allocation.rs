@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     CommandError, Service,
-    operations::first_allocation::{FirstAllocation, allocate},
+    operations::first_api_allocation::{FirstAllocation, allocate},
 };
 
 /// An allocation as the first API knew it.

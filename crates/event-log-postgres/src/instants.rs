@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 use event_log::LogError;
 
-use crate::{error::log_error, read, statement_timeout::with_timeout};
+use crate::{answer_timeout::with_timeout, error::log_error, read};
 
 /// Events before the position found by bisection that are searched for one recorded later.
 const LOOK_BACK_EVENTS: u64 = 2_000;

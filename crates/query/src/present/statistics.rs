@@ -11,7 +11,7 @@ use domain::{
 use sqlx::{PgExecutor, PgPool};
 use views::{AllocationKind, AllocationRow};
 
-use super::{ViewRows, aside::streams_aside, bigint, read_named};
+use super::{ViewRows, bigint, read_named, streams_aside::streams_aside};
 use crate::QueryError;
 
 /// The allocations of a prison in a month.

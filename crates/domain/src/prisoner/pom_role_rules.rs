@@ -4,7 +4,7 @@
 //! The checks look at the case's own history alone, so that they hold for later entries, too, when
 //! an entry before them is backdated or voided.
 
-use super::refusals;
+use super::shared_refusals;
 use crate::{
     Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
@@ -17,14 +17,14 @@ use crate::{
 /// Whether a primary POM may take the case.
 pub(super) fn check_allocation(number: &PrisonerNumber, state: &State, made: &AllocationMade) -> Result<(), Refusal> {
     if state.tier.is_none() {
-        return Err(refusals::unknown_tier(number));
+        return Err(shared_refusals::unknown_tier(number));
     }
     if let Some(role) = &state.primary_pom {
         return Err(Refusal::new(
             Rule::AlreadyAllocated,
             format!(
                 "{number} is already allocated to {}. Reallocate the case instead.",
-                refusals::describe_holder(role)
+                shared_refusals::describe_holder(role)
             ),
         ));
     }
@@ -35,7 +35,7 @@ pub(super) fn check_allocation(number: &PrisonerNumber, state: &State, made: &Al
             Rule::CaseAtAnotherPrison,
             format!(
                 "{number} still has a co-working POM, {}. Record the transfer, or end that role, first.",
-                refusals::describe_holder(role)
+                shared_refusals::describe_holder(role)
             ),
         ));
     }
@@ -46,10 +46,10 @@ pub(super) fn check_allocation(number: &PrisonerNumber, state: &State, made: &Al
 pub(super) fn check_reallocation(number: &PrisonerNumber, state: &State, moved: &Reallocated) -> Result<(), Refusal> {
     let role = primary(number, state, &moved.prison)?;
     if role.pom.staff_id != moved.pom_before.staff_id {
-        return Err(refusals::other_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
+        return Err(shared_refusals::other_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
     }
     if role.pom.staff_id == moved.pom_after.staff_id {
-        return Err(refusals::same_pom(number, role, "primary"));
+        return Err(shared_refusals::same_pom(number, role, "primary"));
     }
     refuse_coworker_as_primary(number, state, moved.pom_after.staff_id)
 }
@@ -65,13 +65,13 @@ pub(super) fn check_deallocation(number: &PrisonerNumber, state: &State, ended: 
     if let (Some(held_at), Some(named)) = (&state.prison, &ended.prison)
         && held_at != named
     {
-        return Err(refusals::other_prison(number, held_at, named));
+        return Err(shared_refusals::other_prison(number, held_at, named));
     }
     match (&state.primary_pom, &ended.pom) {
         (Some(role), Some(pom)) if role.pom.staff_id == pom.staff_id => Ok(()),
         (None, None) => refuse_left(number, state, ended.trigger),
-        (Some(role), _) => Err(refusals::other_holder(number, role, "the POM named")),
-        (None, Some(_)) => Err(refusals::missing_primary_pom(number)),
+        (Some(role), _) => Err(shared_refusals::other_holder(number, role, "the POM named")),
+        (None, Some(_)) => Err(shared_refusals::missing_primary_pom(number)),
     }
 }
 
@@ -85,7 +85,7 @@ pub(super) fn check_coworker_allocation(
     if let Some(role) = &state.coworking_pom {
         return Err(Refusal::new(
             Rule::AlreadyAllocated,
-            format!("{number} already has a co-working POM, {}.", refusals::describe_holder(role)),
+            format!("{number} already has a co-working POM, {}.", shared_refusals::describe_holder(role)),
         ));
     }
     refuse_primary_as_coworker(number, state, joined.pom.staff_id)
@@ -100,10 +100,10 @@ pub(super) fn check_coworker_reallocation(
     primary(number, state, &moved.prison)?;
     let role = coworker(number, state)?;
     if role.pom.staff_id != moved.pom_before.staff_id {
-        return Err(refusals::other_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
+        return Err(shared_refusals::other_holder(number, role, &format!("staff id {}", moved.pom_before.staff_id)));
     }
     if role.pom.staff_id == moved.pom_after.staff_id {
-        return Err(refusals::same_pom(number, role, "co-working"));
+        return Err(shared_refusals::same_pom(number, role, "co-working"));
     }
     refuse_primary_as_coworker(number, state, moved.pom_after.staff_id)
 }
@@ -118,7 +118,7 @@ pub(super) fn check_coworker_deallocation(
     if role.pom.staff_id == ended.pom.staff_id {
         Ok(())
     } else {
-        Err(refusals::other_holder(number, role, &format!("staff id {}", ended.pom.staff_id)))
+        Err(shared_refusals::other_holder(number, role, &format!("staff id {}", ended.pom.staff_id)))
     }
 }
 
@@ -128,8 +128,8 @@ pub(super) fn primary<'a>(
     state: &'a State,
     prison: &PrisonCode,
 ) -> Result<&'a PomRole, Refusal> {
-    let role = state.primary_pom.as_ref().ok_or_else(|| refusals::missing_primary_pom(number))?;
-    if role.prison == *prison { Ok(role) } else { Err(refusals::other_prison(number, &role.prison, prison)) }
+    let role = state.primary_pom.as_ref().ok_or_else(|| shared_refusals::missing_primary_pom(number))?;
+    if role.prison == *prison { Ok(role) } else { Err(shared_refusals::other_prison(number, &role.prison, prison)) }
 }
 
 /// The co-working POM's role, if the case has one.
@@ -159,7 +159,7 @@ fn refuse_coworker_as_primary(number: &PrisonerNumber, state: &State, staff_id: 
             Rule::PomIsCoworker,
             format!(
                 "{} is the co-working POM of {number}; the primary POM has to be somebody else. End the co-working role first.",
-                refusals::describe_holder(role)
+                shared_refusals::describe_holder(role)
             ),
         )),
         _ => Ok(()),
@@ -172,7 +172,7 @@ fn refuse_primary_as_coworker(number: &PrisonerNumber, state: &State, staff_id: 
             Rule::PomIsPrimary,
             format!(
                 "{} is the primary POM of {number}; the co-working POM has to be somebody else.",
-                refusals::describe_holder(role)
+                shared_refusals::describe_holder(role)
             ),
         )),
         _ => Ok(()),

@@ -5,7 +5,7 @@
 //! damaged where any number that was merged into it is aside, since its past is theirs, too.
 
 use sqlx::{Row as _, postgres::PgRow};
-use views::aside::StreamAside;
+use views::stream_aside::StreamAside;
 
 use crate::QueryError;
 

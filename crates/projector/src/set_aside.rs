@@ -16,7 +16,7 @@ use event_log::{LogError, RecordedEvent, SharedLog, decode};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgExecutor};
 use views::{
     EncodedRows,
-    aside::{AS_JSON, StreamAside},
+    stream_aside::{AS_JSON, StreamAside},
 };
 
 use crate::{ProjectorError, any_history::AnyHistory, blocking::run_blocking, rows};

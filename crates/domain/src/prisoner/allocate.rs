@@ -6,8 +6,8 @@
 //! voided.
 
 use super::{
-    pom_roles::primary,
-    refusals::{self, NOTE_LEN_MAX},
+    pom_role_rules::primary,
+    shared_refusals::{self, NOTE_LEN_MAX},
 };
 use crate::{
     Refusal, Rule,
@@ -49,7 +49,7 @@ pub(super) fn reallocate_case(
     if let Some(expected) = reallocate.expected_holder
         && expected != role.pom.staff_id
     {
-        return Err(refusals::other_holder(number, role, &format!("staff id {expected}")));
+        return Err(shared_refusals::other_holder(number, role, &format!("staff id {expected}")));
     }
     let pom_after = find_active_pom(&reallocate.prison, reallocate.staff_id, context)?;
     refuse_long("reason", Some(&reallocate.reason), DETAIL_LEN_MAX)?;
@@ -156,7 +156,7 @@ fn make_choice(
     reasons: &ChoiceReasons,
     context: &Context<'_>,
 ) -> Result<Choice, Refusal> {
-    let tier = state.tier.as_ref().ok_or_else(|| refusals::unknown_tier(number))?;
+    let tier = state.tier.as_ref().ok_or_else(|| shared_refusals::unknown_tier(number))?;
     let choice = Choice {
         tier: tier.tier,
         rosh_level: tier.rosh_level,

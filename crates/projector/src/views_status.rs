@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use event_log::{Lag, SharedLog};
 use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _};
 
-use views::{VIEWS, VIEWS_VERSION, View, aside::StreamAside};
+use views::{VIEWS, VIEWS_VERSION, View, stream_aside::StreamAside};
 
 use crate::{
-    ProjectorError, aside,
+    ProjectorError,
     checkpoint::is_of,
     run::{StoppedStream, stopped_rebuild},
     schema::{self, SCHEMA},
+    set_aside,
 };
 
 /// The state of the serving views. They move together, so position and version are of all.
@@ -125,7 +126,7 @@ pub async fn status(log: &SharedLog, views: &PgPool) -> Result<Option<ViewsStatu
     }
     let is_there = |name: &str| tables.iter().any(|table| table == name);
     // Views of a version before they could leave anything out have no such table.
-    let aside = if is_there("stream_aside") { aside::read(&mut *transaction).await? } else { Vec::new() };
+    let aside = if is_there("stream_aside") { set_aside::read(&mut *transaction).await? } else { Vec::new() };
     let stopped =
         if is_there(stopped_rebuild::TABLE) { stopped_rebuild::read_all(&mut transaction).await? } else { Vec::new() };
     let building = schema::schemas_being_built(&mut transaction, checkpoint.epoch).await?;

@@ -4,14 +4,15 @@ use domain::Stream;
 use event_log::{LogError, has_more_than};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 use tokio::time::sleep;
-use views::{VIEWS_VERSION, aside::StreamAside, checkpoint::Checkpoint};
+use views::{VIEWS_VERSION, checkpoint::Checkpoint, stream_aside::StreamAside};
 
 use super::{Extent, Look, Projector, Status, lock::LOCK_INTERVAL, stopped_rebuild};
 use crate::{
     ProjectorError,
-    aside::{self, STREAMS_ASIDE_MAX},
     rebuild::{self, BuildProgress},
     schema::{self, SCHEMA},
+    set_aside::{self, STREAMS_ASIDE_MAX},
+    swap,
 };
 
 /// A rebuild is some five times as fast as following up, so it pays when more than this part of the
@@ -103,14 +104,14 @@ impl Projector<'_> {
                 Err(error) => return Err(error),
             }
         };
-        let added = aside::read_in(&next, &mut *connection).await?;
+        let added = set_aside::read_in(&next, &mut *connection).await?;
         let (lost, later) = lost_and_later(added, connection, *checkpoint).await?;
-        later.iter().for_each(aside::log);
+        later.iter().for_each(set_aside::log);
         if let Some(first) = lost.first() {
             suspects.extend(lost.iter().map(|row| row.stream.clone()));
             return Err(stop(loses(first), &lost, &next, connection, *checkpoint).await);
         }
-        while !schema::swap(connection, &next, filled).await? {
+        while !swap::swap(connection, &next, filled).await? {
             tracing::info!("the rebuilt views wait for readers of the old ones");
             sleep(LOCK_INTERVAL).await;
         }
@@ -172,7 +173,7 @@ async fn lost_and_later(
     connection: &mut PgConnection,
     serving: Checkpoint,
 ) -> Result<(Vec<StreamAside>, Vec<StreamAside>), sqlx::Error> {
-    let before = aside::read_in(SCHEMA, connection).await?;
+    let before = set_aside::read_in(SCHEMA, connection).await?;
     aside.retain(|row| before.iter().all(|before| before.stream != row.stream));
     Ok(aside.into_iter().partition(|row| row.position <= serving.position))
 }
