@@ -1,4 +1,4 @@
--- Version 8 of the views; checksum of the tables: 5f8d4157007c1156.
+-- Version 9 of the views; checksum of the tables: b578a66342765c87.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -186,7 +186,9 @@ CREATE TABLE allocation (
     reason text,
     note text,
     nomis_booking_id bigint,
-    days_waited integer
+    days_waited integer,
+    waiting_since timestamptz,
+    waited_because text
 );
 COMMENT ON TABLE allocation IS 'One row an allocation or reallocation of a primary POM, voided ones left out.';
 COMMENT ON COLUMN allocation.prisoner_number IS 'NOMS number.';
@@ -211,6 +213,8 @@ COMMENT ON COLUMN allocation.reason IS 'For a reallocation: why the case moved.'
 COMMENT ON COLUMN allocation.note IS 'Note to the POM.';
 COMMENT ON COLUMN allocation.nomis_booking_id IS 'NOMIS booking, where a client of the first allocation API gave one.';
 COMMENT ON COLUMN allocation.days_waited IS 'For an allocation: calendar days in London that the case had been waiting.';
+COMMENT ON COLUMN allocation.waiting_since IS 'For an allocation: since when it had been waiting at the prison.';
+COMMENT ON COLUMN allocation.waited_because IS 'What began that wait: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.';
 
 CREATE TABLE prison (
     prison_code text NOT NULL,

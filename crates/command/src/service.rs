@@ -298,9 +298,13 @@ impl Service {
                     None => Ok(()),
                 }
             };
+            let revisions = || (cached.read().revision(), roster.map(|roster| roster.read().revision()));
+            let decided_at = revisions();
             try_join!(streams.refresh(&cached), refresh_roster)?;
             is_up_to_date = true;
-            self.inner.metrics.retries.inc();
+            if revisions() != decided_at {
+                self.inner.metrics.retries.inc();
+            }
         }
         Err(CommandError::Contended { stream })
     }

@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(columns_that_list::<Phase>(), ["phase"]);
         assert_eq!(columns_that_list::<PomStatus>(), ["status"]);
         assert_eq!(columns_that_list::<RoshLevel>(), ["rosh_level"]);
-        assert_eq!(columns_that_list::<WaitingReason>(), ["waiting_reason"]);
+        assert_eq!(columns_that_list::<WaitingReason>(), ["waiting_reason", "waited_because"]);
         assert!(columns_that_list::<PomKind>().contains(&"pom_kind"));
     }
 

@@ -9,7 +9,7 @@ use domain::{
     prison::{Estate, NomisContactFound, NomisContactRemovalConfirmed, PomRegistered, PrisonEvent, PrisonJoinedOmic},
     prisoner::{
         AllocationMade, Choice, CoworkerAllocated, Deallocated, DeallocationTrigger, EntryVoided, OverrideReason,
-        PrisonerEvent, PrisonerNumberRetired, Reallocated, RecommendationPolicy, TierAssigned,
+        PrisonerEvent, PrisonerNumberRetired, Reallocated, RecommendationPolicy, TierAssigned, WaitingReason,
     },
     tier::TierSource,
 };
@@ -111,6 +111,8 @@ fn an_allocation_knows_its_wait_and_its_london_month() {
     let rows = rows(vec![("2026-03-29T09:00:00Z", tier()), ("2026-03-31T23:59:00Z", made(1))]);
     let allocation = &rows.allocation[0];
     assert_eq!(allocation.days_waited, Some(3));
+    assert_eq!(allocation.waiting_since, Some("2026-03-29T09:00:00Z".parse().expect("an instant")));
+    assert_eq!(allocation.waited_because, Some(WaitingReason::Received));
     assert_eq!(allocation.month.to_string(), "2026-04-01");
     assert!(allocation.is_override);
     assert_eq!((allocation.revision, allocation.kind), (1, AllocationKind::Allocation));
@@ -132,7 +134,7 @@ fn a_reallocation_names_who_held_the_case() {
     assert_eq!(reallocation.kind, AllocationKind::Reallocation);
     assert_eq!(reallocation.staff_id_before.map(StaffId::get), Some(1));
     assert_eq!(reallocation.staff_id.get(), 2);
-    assert_eq!((reallocation.reason.as_deref(), reallocation.days_waited), (Some("caseload"), None));
+    assert_eq!((reallocation.reason.as_deref(), reallocation.waited_because), (Some("caseload"), None));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId, Username},
     london,
     officer::PomKind,
-    prisoner::{self, Choice, History, OverrideReason},
+    prisoner::{self, Choice, History, OverrideReason, WaitingReason},
     tier::{RoshLevel, Tier},
 };
 
@@ -62,6 +62,10 @@ table! {
         nomis_booking_id: Option<i64>,
         /// For an allocation: calendar days in London that the case had been waiting.
         days_waited: Option<i32>,
+        /// For an allocation: since when it had been waiting at the prison.
+        waiting_since: Option<DateTime<Utc>>,
+        /// What began that wait: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.
+        waited_because: Option<WaitingReason>,
     }
 }
 
@@ -114,6 +118,8 @@ impl AllocationRow {
             note,
             nomis_booking_id,
             days_waited: allocation.days_waited(),
+            waiting_since: allocation.waiting.map(|waiting| instant(waiting.since)),
+            waited_because: allocation.waiting.map(|waiting| waiting.reason),
         }
     }
 }

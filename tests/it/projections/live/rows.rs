@@ -83,7 +83,7 @@ async fn rows_equal_the_history_of_a_case() {
         start(&ledger, &database.pool, rebuilds).await.wait_for_position(head).await;
         let row = sqlx::query(
             "SELECT p.valid_to = 'infinity' AS open, p.pom_name, p.pom_kind, p.pom_email, p.tier, p.phase, p.responsible,
-                    a.kind, a.month::text, a.days_waited, a.note, a.override_reasons, a.is_override, a.recorded_by
+                    a.kind, a.month::text, a.days_waited, a.waited_because, a.note, a.override_reasons, a.is_override, a.recorded_by
              FROM views.case_period p JOIN views.allocation a
                ON a.prisoner_number = p.prisoner_number AND a.revision = p.allocation_revision
              WHERE p.prisoner_number = $1",
@@ -103,6 +103,7 @@ async fn rows_equal_the_history_of_a_case() {
             ("responsible", Some("POM")),
             ("kind", Some("ALLOCATION")),
             ("month", Some("2026-03-01")),
+            ("waited_because", Some("RECEIVED")),
             ("note", Some("tab\t, nul \u{fffd}, \\N and \"ünïcode\"")),
             ("recorded_by", Some("HOMD_LEI")),
         ];
