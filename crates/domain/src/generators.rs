@@ -19,8 +19,8 @@ use crate::{
         Allocate, AllocateCoworker, AllocateWithTier, AllocationReference, Arrangements, ChoiceReasons, Command,
         CommandKind, Deallocate, DeallocationTrigger, EndPomRole, EntryVoided, HandoverPlanned, MergedHoldings,
         MergedPast, OfficerRole, OverrideReason, PrisonerNumberMerged, PrisonerNumberRetired, Reallocate, Release,
-        ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer, Waiting,
-        WaitingReason,
+        ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibleService, TierAssigned, Transfer,
+        VoidEntries, Waiting, WaitingReason,
     },
     tier::{RoshLevel, Tier, TierSource},
 };
@@ -38,7 +38,7 @@ fn weight(kind: CommandKind) -> u32 {
     match kind {
         CommandKind::Allocate | CommandKind::Reallocate => 4,
         CommandKind::AssignTier | CommandKind::AllocateCoworker | CommandKind::PlanHandover | CommandKind::Void => 3,
-        CommandKind::AllocateWithTier | CommandKind::EndPomRole => 2,
+        CommandKind::AllocateWithTier | CommandKind::EndPomRole | CommandKind::VoidEntries => 2,
         CommandKind::Deallocate
         | CommandKind::RemoveCoworker
         | CommandKind::AssignCommunityManager
@@ -94,6 +94,11 @@ fn case_command(kind: CommandKind) -> BoxedStrategy<Command> {
         CommandKind::Transfer => prison().prop_map(|to_prison| Command::Transfer(Transfer { to_prison })).boxed(),
         CommandKind::Void => (0..12u64)
             .prop_map(|revision| Command::Void(EntryVoided { revision, reason: "entered in error".to_owned() }))
+            .boxed(),
+        CommandKind::VoidEntries => prop::collection::btree_set(0..12u64, 1..4)
+            .prop_map(|revisions| {
+                Command::VoidEntries(VoidEntries { revisions, reason: "entered in error".to_owned() })
+            })
             .boxed(),
         CommandKind::Retire => {
             Just(Command::Retire(PrisonerNumberRetired { survivor: prisoner_number("B1234BC") })).boxed()

@@ -1,5 +1,7 @@
 //! The commands to a case.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -52,6 +54,8 @@ commands! {
     Transfer(Transfer),
     /// An earlier entry was made in error.
     Void(EntryVoided),
+    /// Several earlier entries were made in error: all of them are voided, or none.
+    VoidEntries(VoidEntries),
     /// On the removed number: retire it.
     Retire(PrisonerNumberRetired),
     /// On the surviving number: take over what the removed number held.
@@ -80,6 +84,7 @@ impl Command {
             | Self::Release(_)
             | Self::Transfer(_)
             | Self::Void(_)
+            | Self::VoidEntries(_)
             | Self::Retire(_)
             | Self::CompleteMerge(_) => None,
         }
@@ -185,6 +190,15 @@ pub struct Release {
     /// The prison of the release, if the caller names it; checked against the prison that the
     /// ledger knows.
     pub prison: Option<PrisonCode>,
+}
+
+/// Data of [`Command::VoidEntries`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VoidEntries {
+    /// The revisions of the entries.
+    pub revisions: BTreeSet<u64>,
+    /// The reason for the voids.
+    pub reason: String,
 }
 
 /// Data of [`Command::Transfer`].

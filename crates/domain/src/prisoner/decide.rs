@@ -21,7 +21,7 @@ use crate::{
     prisoner::{
         Command, Context, Deallocate, DeallocationTrigger, EntryVoided, HandoverPlanned, History, PrisonerEvent,
         Release, ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibilityOverrideRemoved, State,
-        Transfer,
+        Transfer, VoidEntries,
     },
     refusal::{DETAIL_LEN_MAX, refuse_long},
     text::is_blank,
@@ -50,7 +50,7 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
         refuse_unknown(number, command)?;
     }
     match effect_of(number, &state, command, context)? {
-        Effect::TakeOut(void) => void_entry(history, &in_effect, void),
+        Effect::TakeOut(voids) => void_entries(history, &in_effect, voids),
         Effect::Insert(events) => {
             // The new events one after the other, then all that is already recorded for later.
             for (index, event) in events.iter().enumerate() {
@@ -64,21 +64,21 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
 }
 
 /// How a command changes the past.
-enum Effect<'a> {
+enum Effect {
     /// It puts these events into it, at the effective time.
     Insert(Vec<PrisonerEvent>),
-    /// It takes an entry out of it.
-    TakeOut(&'a EntryVoided),
+    /// It takes entries out of it.
+    TakeOut(Vec<EntryVoided>),
 }
 
 /// The effect of a command on a case in `state`. Refuses only commands that give no event or that
 /// the roster forbids; whether the events may follow `state` is for [`check`].
-fn effect_of<'a>(
+fn effect_of(
     number: &PrisonerNumber,
     state: &State,
-    command: &'a Command,
+    command: &Command,
     context: &Context<'_>,
-) -> Result<Effect<'a>, Refusal> {
+) -> Result<Effect, Refusal> {
     Ok(Effect::Insert(match command {
         Command::AssignTier(tier) => vec![PrisonerEvent::TierAssigned(tier.clone())],
         Command::Allocate(allocate) => vec![allocate_case(number, state, allocate, context)?],
@@ -119,7 +119,12 @@ fn effect_of<'a>(
             events
         }
         Command::CompleteMerge(merged) => vec![PrisonerEvent::PrisonerNumberMerged(merged.clone())],
-        Command::Void(void) => return Ok(Effect::TakeOut(void)),
+        Command::Void(void) => return Ok(Effect::TakeOut(vec![void.clone()])),
+        Command::VoidEntries(VoidEntries { revisions, reason }) => {
+            // The last entry first, as a person would void them one by one.
+            let void = |&revision: &u64| EntryVoided { revision, reason: reason.clone() };
+            return Ok(Effect::TakeOut(revisions.iter().rev().map(void).collect()));
+        }
     }))
 }
 
@@ -257,13 +262,28 @@ fn transfer_person(number: &PrisonerNumber, state: &State, transfer: &Transfer) 
     Ok(end_both_roles(state, DeallocationTrigger::Transferred, Some(transfer.to_prison.clone())))
 }
 
-/// Rule 8 for voids: the whole history without the entry must be legal. `in_effect` is the history
-/// in effective order.
-fn void_entry(
+/// Rule 8 for voids: the whole history without the entries must be legal. `in_effect` is the
+/// history in effective order.
+fn void_entries(
     history: &History,
     in_effect: &[&Entry<PrisonerEvent>],
-    void: &EntryVoided,
+    voids: Vec<EntryVoided>,
 ) -> Result<Vec<PrisonerEvent>, Refusal> {
+    let number = history.number();
+    if voids.is_empty() {
+        return Err(Refusal::new(
+            Rule::EntryUnknown,
+            format!("No entry of {number} was named to be voided. Name one."),
+        ));
+    }
+    voids.iter().try_for_each(|void| check_voidable(history, void))?;
+    let is_kept = |entry: &&Entry<PrisonerEvent>| voids.iter().all(|void| void.revision != entry.revision);
+    check_later(number, State::default(), in_effect.iter().copied().filter(is_kept), in_effect)?;
+    Ok(voids.into_iter().map(PrisonerEvent::EntryVoided).collect())
+}
+
+/// Whether the entry that a void names is one that can be voided.
+fn check_voidable(history: &History, void: &EntryVoided) -> Result<(), Refusal> {
     let number = history.number();
     let Some(entry) = history.entries().iter().find(|entry| entry.revision == void.revision) else {
         return Err(Refusal::new(
@@ -292,10 +312,7 @@ fn void_entry(
             ),
         ));
     }
-    refuse_long("reason", Some(&void.reason), DETAIL_LEN_MAX)?;
-    let kept = in_effect.iter().copied().filter(|entry| entry.revision != void.revision);
-    check_later(number, State::default(), kept, in_effect)?;
-    Ok(vec![PrisonerEvent::EntryVoided(void.clone())])
+    refuse_long("reason", Some(&void.reason), DETAIL_LEN_MAX)
 }
 
 /// Refuses to end what has not begun: at the effective time nothing had happened to the case.

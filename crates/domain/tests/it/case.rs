@@ -22,7 +22,7 @@ use domain::{
         self, Allocate, AllocateCoworker, AllocateWithTier, ChoiceReasons, Command, Context, Deallocate,
         DeallocationTrigger, EndPomRole, EntryVoided, History, OverrideReason, PrisonerEvent, PrisonerNumberRetired,
         Reallocate, RecommendationPolicy, Release, ResponsibilityOverridden, ResponsibilityOverrideReason,
-        ResponsibleService, TierAssigned, Transfer, decide, period_at, periods,
+        ResponsibleService, TierAssigned, Transfer, VoidEntries, decide, period_at, periods,
     },
     tier::TierSource,
 };
@@ -187,6 +187,10 @@ pub fn command(words: &[&str]) -> Command {
         ["transfer", prison] => Command::Transfer(Transfer { to_prison: code(prison) }),
         ["void", revision] => Command::Void(EntryVoided {
             revision: revision.parse().expect("a revision"),
+            reason: "entered in error".into(),
+        }),
+        ["void", ref revisions @ ..] => Command::VoidEntries(VoidEntries {
+            revisions: revisions.iter().map(|revision| revision.parse().expect("a revision")).collect(),
             reason: "entered in error".into(),
         }),
         ["retire", survivor] => Command::Retire(PrisonerNumberRetired { survivor: number(survivor) }),

@@ -222,15 +222,20 @@ proptest! {
         for (effective_at, command) in commands {
             let decided = case.decide(effective_at, &command);
             let in_effect = entries_in_effect(&case.history);
-            if let Command::Void(void) = &command {
-                let found = in_effect.iter().any(|(revision, _, _)| *revision == void.revision);
+            let voids = match &command {
+                Command::Void(void) => BTreeSet::from([void.revision]),
+                Command::VoidEntries(voids) => voids.revisions.clone(),
+                _ => BTreeSet::new(),
+            };
+            if !voids.is_empty() {
+                let found = voids.iter().all(|void| in_effect.iter().any(|(revision, _, _)| revision == void));
                 let retired = case.history.state().retired_into.is_some();
                 let kept: Vec<_> = in_effect
                     .iter()
-                    .filter(|(revision, _, _)| *revision != void.revision)
+                    .filter(|(revision, _, _)| !voids.contains(revision))
                     .map(|(_, at, event)| (*at, event.clone()))
                     .collect();
-                let merge = case.history.entries().iter().any(|entry| entry.revision == void.revision
+                let merge = case.history.entries().iter().any(|entry| voids.contains(&entry.revision)
                     && matches!(entry.event, PrisonerEvent::PrisonerNumberMerged(_)));
                 prop_assert_eq!(decided.is_ok(), found && !retired && !merge && is_legal(&kept), "{:?}", command);
             } else {

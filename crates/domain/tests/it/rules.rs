@@ -1,10 +1,15 @@
 //! The rules of the domain design, by example; the number of the rule is in each test's name or
 //! comment.
 
+use std::collections::BTreeSet;
+
 use domain::{
     Rule, Stream,
     identifier::{CommandId, EventId},
-    prisoner::{Arrangements, DeallocationTrigger, PrisonerEvent, RecommendationPolicy, Waiting, WaitingReason},
+    prisoner::{
+        Arrangements, Command, DeallocationTrigger, PrisonerEvent, RecommendationPolicy, VoidEntries, Waiting,
+        WaitingReason,
+    },
     tier::RoshLevel,
 };
 use uuid::Uuid;
@@ -358,6 +363,27 @@ fn rule_8_a_void_takes_an_entry_out_of_the_past() {
          03-23 allocate 103    | AllocationMade",
     );
     assert_eq!(case.history.voided_by(2), Some(3));
+}
+
+#[test]
+fn rule_8_several_entries_are_voided_together_or_not_at_all() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-01 take C 101      | TierAssigned AllocationMade
+         03-02 void 0          | !later-entry-conflict 1
+         03-20 reallocate 103  | Reallocated
+         03-21 void 0 1        | !later-entry-conflict 2
+         03-21 void 1 7        | !entry-unknown
+         03-21 void 0 1 2      | EntryVoided EntryVoided EntryVoided
+         03-21 void 0 1        | !entry-already-voided
+         03-22 void 3 4        | !entry-not-voidable
+         who 03-20             | nothing
+         03-23 take C 103      | TierAssigned AllocationMade",
+    );
+    let voided_by: Vec<_> = (0..3).map(|revision| case.history.voided_by(revision)).collect();
+    assert_eq!(voided_by, [Some(5), Some(4), Some(3)], "the last entry first");
+    let none = Command::VoidEntries(VoidEntries { revisions: BTreeSet::new(), reason: "a slip".into() });
+    assert_eq!(case.give(at("03-24"), &none).map_err(|refusal| refusal.rule), Err(Rule::EntryUnknown));
 }
 
 #[test]
