@@ -12,6 +12,7 @@ mod hostile_workbooks;
 mod import;
 mod import_meaning;
 mod import_runs;
+mod import_undo;
 mod kills;
 mod nomis_contacts;
 mod observability;

@@ -16,7 +16,6 @@ mod report;
 mod source;
 pub mod spreadsheet;
 pub mod undo;
-mod undo_report;
 
 use clap::Subcommand;
 use domain::identifier::{InvalidValue, PrisonCode};

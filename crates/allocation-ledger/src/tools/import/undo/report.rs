@@ -6,13 +6,18 @@ use anyhow::Context as _;
 use chrono::NaiveDate;
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
+    prison::PrisonEventType,
     text::Visible,
 };
 use event_log::Provenance;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::report::{count_of, table};
+use super::run_records::RunContact;
+use crate::tools::import::report::{count_of, table};
+
+/// The reason why contacts stay.
+const CONTACTS_STAY: &str = "entries on contacts cannot be voided";
 
 /// An entry that the run recorded, with its outcome.
 #[derive(Debug, Clone)]
@@ -22,7 +27,7 @@ pub struct UndoneEntry {
     /// The entry's revision.
     pub revision: u64,
     /// The type of its event.
-    pub event_type: &'static str,
+    pub event_type: String,
     /// The outcome.
     pub outcome: EntryOutcome,
 }
@@ -38,9 +43,9 @@ impl UndoneEntry {
 /// The outcome of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryOutcome {
-    /// It was voided.
+    /// This undo voided it, perhaps before it was interrupted and begun again.
     Voided,
-    /// It had been voided before.
+    /// It had been voided otherwise.
     VoidedBefore,
     /// It counts as before: the sentence of the rule that keeps it.
     Kept(String),
@@ -62,13 +67,16 @@ pub struct UndonePom {
 /// The outcome of a POM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PomOutcome {
-    /// The POM became `INACTIVE`.
+    /// This undo made the POM `INACTIVE`, perhaps before it was interrupted and begun again.
     Inactive,
-    /// The POM was `INACTIVE` before.
+    /// The POM had become `INACTIVE` otherwise.
     InactiveBefore,
     /// The POM holds so many cases, and stays as before.
     Holds(usize),
-    /// The POM stays as before: the sentence of the rule.
+    /// The POM holds no case, but entries of so many cases gave the POM a role that has ended. The
+    /// POM stays as before.
+    Named(usize),
+    /// The POM stays as before, for the reason in this sentence.
     Kept(String),
 }
 
@@ -87,12 +95,48 @@ pub struct UndoReport {
     pub poms: Vec<UndonePom>,
     /// The go-live dates of the prisons that the run took onto OMiC.
     pub go_live_dates: BTreeMap<PrisonCode, NaiveDate>,
-    /// How many entries on contacts in NOMIS stay.
-    pub kept_contacts: usize,
+    /// The prisons that cannot be read, each with the sentence that says so.
+    pub damaged_prisons: BTreeMap<PrisonCode, String>,
+    /// The contacts in NOMIS, which stay.
+    pub contacts: Vec<RunContact>,
 }
 
 impl UndoReport {
-    /// Writes a JSON line for each entry, each POM and each go-live date.
+    /// A report on nothing yet.
+    pub fn new(run: Uuid, provenance: Provenance, dry_run: bool) -> Self {
+        Self {
+            run,
+            provenance,
+            dry_run,
+            entries: Vec::new(),
+            poms: Vec::new(),
+            go_live_dates: BTreeMap::new(),
+            damaged_prisons: BTreeMap::new(),
+            contacts: Vec::new(),
+        }
+    }
+
+    /// The refusal to undo a run that recorded nothing but contacts in NOMIS: the run, and the way
+    /// to correct it.
+    pub fn refusal(&self) -> Option<String> {
+        let RunContact { prison, .. } = self.contacts.first().filter(|_| self.entries.is_empty())?;
+        let Provenance { file, .. } = &self.provenance;
+        let seen =
+            self.contacts.iter().filter(|contact| contact.event_type == PrisonEventType::NomisContactFound).count();
+        let gone = self.contacts.len() - seen;
+        Some(format!(
+            "run {} of {file} is one of `import nomis-contacts`: it recorded {} as seen in NOMIS and {} as gone from \
+             there, at {prison}. Contacts cannot be undone. Import the list as it should be with `allocation-ledger \
+             import nomis-contacts FILE --prison {prison} --complete`: it confirms that the contacts which the list lacks \
+             are gone, and records those which it has",
+            self.run,
+            count_of(seen, "contact"),
+            count_of(gone, "contact"),
+        ))
+    }
+
+    /// Writes a JSON line for each entry, each POM, each go-live date, each prison that cannot be
+    /// read and each contact.
     ///
     /// # Errors
     /// Those of `out`.
@@ -116,6 +160,7 @@ impl UndoReport {
                 PomOutcome::Inactive => ("inactive".to_owned(), None),
                 PomOutcome::InactiveBefore => ("already-inactive".to_owned(), None),
                 PomOutcome::Holds(cases) => ("kept".to_owned(), Some(format!("holds {}", count_of(*cases, "case")))),
+                PomOutcome::Named(cases) => ("kept".to_owned(), Some(explain_named(*cases))),
                 PomOutcome::Kept(reason) => ("kept".to_owned(), Some(reason.clone())),
             };
             line(json!({
@@ -125,6 +170,16 @@ impl UndoReport {
         }
         for (prison, go_live_date) in &self.go_live_dates {
             line(json!({ "run": self.run, "prison": prison, "goLiveDate": go_live_date, "outcome": "kept" }))?;
+        }
+        for (prison, damage) in &self.damaged_prisons {
+            line(json!({ "run": self.run, "prison": prison, "outcome": "kept", "reason": damage }))?;
+        }
+        for RunContact { prison, event_type, contact } in &self.contacts {
+            line(json!({
+                "run": self.run, "prison": prison, "type": event_type.name(), "contactId": contact.contact_id,
+                "prisonerNumber": contact.prisoner_number, "staffId": contact.staff_id, "name": contact.name,
+                "contactType": contact.contact_type, "outcome": "kept", "reason": CONTACTS_STAY,
+            }))?;
         }
         out.flush().context("write the report")
     }
@@ -137,7 +192,7 @@ impl UndoReport {
         let mut kept = table(&["Prisoner", "Entry", "Event", "Not voided because"]);
         for entry in &self.entries {
             if let EntryOutcome::Kept(reason) = &entry.outcome {
-                kept.add_row([entry.number.as_str(), &entry.revision.to_string(), entry.event_type, reason]);
+                kept.add_row([entry.number.as_str(), &entry.revision.to_string(), &entry.event_type, reason]);
             }
         }
         if kept.row_count() > 0 {
@@ -148,7 +203,7 @@ impl UndoReport {
     }
 
     /// The summary, a sentence a line.
-    fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         let count = |wanted: fn(&EntryOutcome) -> bool| self.entries.iter().filter(|e| wanted(&e.outcome)).count();
         let voided = count(|outcome| *outcome == EntryOutcome::Voided);
         let before = count(|outcome| *outcome == EntryOutcome::VoidedBefore);
@@ -167,24 +222,30 @@ impl UndoReport {
                 PomOutcome::Inactive => "is INACTIVE now (import undone)".to_owned(),
                 PomOutcome::InactiveBefore => "was INACTIVE before".to_owned(),
                 PomOutcome::Holds(cases) => format!("holds {} and stays on the roster", count_of(*cases, "case")),
-                PomOutcome::Kept(reason) => format!("stays on the roster: {reason}"),
+                PomOutcome::Named(cases) => format!("stays on the roster: {}", explain_named(*cases)),
+                PomOutcome::Kept(reason) => format!("stays as before: {}", reason.trim_end_matches('.')),
             };
             lines.push(format!("{name} (staff id {staff_id}) at {prison} {what}."));
+        }
+        for (prison, damage) in &self.damaged_prisons {
+            lines.push(format!("The POMs and the go-live date of {prison} stay as before. {damage}"));
         }
         for (prison, go_live_date) in &self.go_live_dates {
             lines.push(format!(
                 "{prison} stays on OMiC with go-live date {go_live_date}: `PUT /prisons/{prison}/go-live-date` corrects it."
             ));
         }
-        if self.kept_contacts > 0 {
-            lines.push(format!(
-                "{} on contacts in NOMIS stay: entries of a prison cannot be voided.",
-                if self.kept_contacts == 1 { "1 entry".to_owned() } else { format!("{} entries", self.kept_contacts) }
-            ));
+        if !self.contacts.is_empty() {
+            lines.push(format!("{} in NOMIS: {CONTACTS_STAY}.", count_of(self.contacts.len(), "contact")));
         }
         if self.dry_run {
             lines.push("Dry run: nothing was recorded.".to_owned());
         }
         lines.join("\n")
     }
+}
+
+fn explain_named(cases: usize) -> String {
+    let (entries, name) = if cases == 1 { ("an entry", "names") } else { ("entries", "name") };
+    format!("{entries} of {} still {name} the POM", count_of(cases, "case"))
 }
