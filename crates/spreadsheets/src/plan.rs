@@ -33,7 +33,7 @@ use super::{
     attempt::{RowAttempt, find_attempt, voided_warning},
     compare::{RowChange, change},
     planned_command::{NAMESPACE, decide_with_reasons},
-    planned_roster::PlannedRoster,
+    planned_roster::{PlannedRoster, SheetPom},
     row::{DataRow, RowCase, RowProblem, SheetCase},
 };
 use poms::{Poms, commonest};
@@ -116,7 +116,12 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
     let earliest = earliest.map(|earliest| terms.changes_on.map_or(earliest, |on| earliest.min(on)));
     let mut joined = None;
     let mut registrations = BTreeMap::new();
-    let reactivations = roster.reactivate_undone(poms.by_id.keys());
+    let of_sheet = poms.by_id.iter().map(|(&staff_id, pom)| SheetPom {
+        staff_id,
+        name: commonest(&pom.names),
+        kind: commonest(&pom.kinds).copied(),
+    });
+    let reactivations = roster.reactivate_undone(of_sheet);
     if let Some(earliest) = earliest {
         if roster.history.roster().joined.is_none() {
             let new = PrisonJoinedOmic { go_live_date: terms.go_live.unwrap_or(earliest), estate: terms.estate };
@@ -207,10 +212,10 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
         }
     }
     let mut reactivated = Vec::new();
-    for (pom, step) in reactivations {
+    for (pom, steps) in reactivations {
         if needed.contains(&pom.staff_id) {
             reactivated.push(pom);
-            prison_steps.push(step);
+            prison_steps.extend(steps);
         }
     }
     ImportPlan { joined, registered, reactivated, prison_steps, rows }

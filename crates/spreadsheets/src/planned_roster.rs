@@ -1,13 +1,15 @@
 //! The prison's side of a plan: its move onto OMiC, and the POMs that the sheet needs on its
 //! roster.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
     Command, Entry, Stream,
     identifier::StaffId,
     london,
     officer::{PomKind, PomStatus},
-    prison::{self, PomRegistered, PomStatusChanged, PrisonEvent, PrisonJoinedOmic, RosterPom},
+    prison::{self, PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonEvent, PrisonJoinedOmic, RosterPom},
 };
 use event_log::request_digest;
 use serde_json::json;
@@ -17,6 +19,13 @@ use super::planned_command::{ImportTerms, PlannedCommand, command_id};
 /// The reason of the voids, and of a POM's status, where an import is undone. A later import of the
 /// POM's cases takes that status back.
 pub const IMPORT_UNDONE: &str = "import undone";
+
+/// A POM as the rows of a sheet say it: the commonest name and kind.
+pub(super) struct SheetPom<'s> {
+    pub(super) staff_id: StaffId,
+    pub(super) name: Option<&'s String>,
+    pub(super) kind: Option<PomKind>,
+}
 
 /// The prison after the import: each planned command is decided and added to its history.
 pub(super) struct PlannedRoster<'a> {
@@ -50,16 +59,18 @@ impl PlannedRoster<'_> {
         staff_id: StaffId,
         from: NaiveDate,
     ) -> Option<(PomRegistered, PlannedCommand)> {
-        let registered = self.history.in_effective_order().into_iter().find_map(|entry| match &entry.event {
-            PrisonEvent::PomRegistered(registered) if registered.staff_id == staff_id => Some((registered, entry)),
-            _ => None,
-        });
-        let (registered, entry) = registered?;
-        let is_imported = entry.recorded_by.client == self.terms.recorded_by.client;
-        if !is_imported || entry.effective_at <= london::midnight(from) {
+        let mut entries = self.history.in_effective_order().into_iter();
+        let is_of_pom = |event: &PrisonEvent| event.staff_id() == Some(staff_id);
+        let first =
+            entries.find(|entry| matches!(entry.event, PrisonEvent::PomRegistered(_)) && is_of_pom(&entry.event))?;
+        let is_imported = first.recorded_by.client == self.terms.recorded_by.client;
+        if !is_imported || first.effective_at <= london::midnight(from) {
             return None;
         }
-        let registered = registered.clone();
+        // As corrected on that day, where a wrong registration was undone.
+        let known = self.history.roster_at(first.effective_at).poms.get(&staff_id)?.clone();
+        let RosterPom { name, kind, working_pattern, email, .. } = known;
+        let registered = PomRegistered { staff_id, name, kind, working_pattern, email };
         let step = self.register(&registered, from)?;
         Some((registered, step))
     }
@@ -112,25 +123,64 @@ impl PlannedRoster<'_> {
 
     /// Plans that POMs of the sheet are active again, who became inactive when the import that had
     /// registered them was undone: from the moment at which they became inactive, as if the undone
-    /// import had never been.
+    /// import had never been. So each has the name and the kind that the sheet has now.
     pub(super) fn reactivate_undone<'s>(
         &mut self,
-        staff_ids: impl Iterator<Item = &'s StaffId>,
-    ) -> Vec<(RosterPom, PlannedCommand)> {
+        poms: impl Iterator<Item = SheetPom<'s>>,
+    ) -> Vec<(RosterPom, Vec<PlannedCommand>)> {
         let is_undone =
             |pom: &RosterPom| pom.status == PomStatus::Inactive && pom.reason.as_deref() == Some(IMPORT_UNDONE);
-        let poms = &self.history.roster().poms;
-        let undone: Vec<_> = staff_ids.filter_map(|id| poms.get(id)).filter(|pom| is_undone(pom)).cloned().collect();
-        let step = |pom: RosterPom| {
+        let on_roster = &self.history.roster().poms;
+        let undone = poms.filter_map(|of_sheet| Some((on_roster.get(&of_sheet.staff_id)?, of_sheet)));
+        let undone: Vec<_> =
+            undone.filter(|(pom, _)| is_undone(pom)).map(|(pom, of_sheet)| (pom.clone(), of_sheet)).collect();
+        let mut reactivated = Vec::with_capacity(undone.len());
+        for (pom, of_sheet) in undone {
+            // Before the status: an import that ends between the two finds the POM still undone.
+            let mut steps = self.correct_undone(&pom, &of_sheet);
             let status =
                 PomStatusChanged { staff_id: pom.staff_id, status: PomStatus::Active, returns_on: None, reason: None };
             let command = prison::Command::ChangePomStatus(status.clone());
             // A POM may be reactivated after each undo.
             let id = json!(["spreadsheet prison", "pom-status", self.history.code(), status, pom.status_event]);
-            let step = self.step_at("pom-status", command, &status, &id, pom.status_since)?;
-            Some((pom, step))
-        };
-        undone.into_iter().filter_map(step).collect()
+            let Some(step) = self.step_at("pom-status", command, &status, &id, pom.status_since) else { continue };
+            steps.push(step);
+            let pom = self.history.roster().poms.get(&pom.staff_id).cloned().unwrap_or(pom);
+            reactivated.push((pom, steps));
+        }
+        reactivated
+    }
+
+    /// Plans that a POM whose registration was undone has the name and the kind of the sheet, since
+    /// each registration. Where a person has registered or changed the POM, the roster is right.
+    fn correct_undone(&mut self, pom: &RosterPom, of_sheet: &SheetPom<'_>) -> Vec<PlannedCommand> {
+        let mut registered_at = BTreeSet::new();
+        for entry in self.history.entries().iter().filter(|entry| entry.event.staff_id() == Some(pom.staff_id)) {
+            match entry.event {
+                PrisonEvent::PomRegistered(_) => drop(registered_at.insert(entry.effective_at)),
+                PrisonEvent::PomDetailsChanged(_) => {}
+                _ => continue,
+            }
+            if entry.recorded_by.client != self.terms.recorded_by.client {
+                return Vec::new();
+            }
+        }
+        let mut steps = Vec::new();
+        for at in registered_at {
+            let Some(known) = self.history.roster_at(at).poms.get(&pom.staff_id).cloned() else { continue };
+            let details = PomDetailsChanged {
+                staff_id: pom.staff_id,
+                name: of_sheet.name.filter(|name| **name != known.name).cloned(),
+                kind: of_sheet.kind.filter(|kind| *kind != known.kind),
+                working_pattern: None,
+                email: None,
+            };
+            let command = prison::Command::ChangePomDetails(details.clone());
+            let id = json!(["spreadsheet prison", "pom-details", self.history.code(), details, at, pom.status_event]);
+            // Details that are right already are no change, which the rules refuse.
+            steps.extend(self.step_at("pom-details", command, &details, &id, at));
+        }
+        steps
     }
 
     pub(super) fn kind_of(&self, staff_id: StaffId) -> Option<PomKind> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use domain::{
     Event, Stream,
-    officer::PomStatus,
+    officer::{PomKind, PomStatus},
     prison::RosterPom,
     prisoner::{DeallocationTrigger, PrisonerEvent},
 };
@@ -267,6 +267,46 @@ async fn a_run_of_contacts_is_refused_with_a_way_to_correct_it() {
     contacts("A0001BC,485926,\"Okafor, Grace\",POM\n", &["--complete"]).await;
     let left: Vec<Value> = outstanding().await.iter().map(|line| line["prisonerNumber"].clone()).collect();
     assert_eq!(left, ["A0001BC"]);
+}
+
+#[tokio::test]
+async fn a_corrected_row_gives_an_undone_pom_the_right_name_and_kind() {
+    let ledger = Ledger::empty().await;
+    let desk = Desk::at(&ledger.database);
+    let wrong = "A0001BC,C,\"Shaw, Priya\",485928,PO,01/10/2019\nA0002BC,C,\"Novak, Jan\",485929,PO,01/10/2019\n";
+    let run = desk.import(wrong, &[]).await;
+    // One from an earlier day, so that the POM has two registrations.
+    let earlier = desk.import("A0003BC,C,\"Shaw, Priya\",485928,PO,01/08/2019\n", &[]).await;
+    let renamed = json!({"name": "Novak-Bell, Jan"});
+    let path = format!("/prisons/{PRISON}/poms/{NOVAK}");
+    assert_recorded(&ledger.client().send(reqwest::Method::PATCH, &path, &[], Some(&renamed)).await);
+    desk.undo(&earlier).await;
+    desk.undo(&run).await;
+    let undone = json!({"status": "INACTIVE", "reason": "import undone"});
+    assert_recorded(&ledger.client().put(&format!("/prisons/{PRISON}/poms/{NOVAK}/status"), &undone).await);
+
+    let right = "A0001BC,C,\"Shah, Priya\",485928,PRO,01/10/2019\nA0002BC,C,\"Novak, Jan\",485929,PRO,01/10/2019\n\
+                 A0003BC,C,\"Shah, Priya\",485928,PRO,01/08/2019\n\
+                 A0005BC,C,\"Shah, Priya\",485928,PRO,01/07/2019\n";
+    let again = desk.import(right, &[]).await;
+    let roster = desk.roster().await;
+    let shown = |staff_id: i64| (roster[&staff_id].name.as_str(), roster[&staff_id].kind, roster[&staff_id].status);
+    assert_eq!(shown(SHAH), ("Shah, Priya", PomKind::Prison, PomStatus::Active));
+    assert_eq!(shown(NOVAK), ("Novak-Bell, Jan", PomKind::Probation, PomStatus::Active), "as a person has it");
+    for number in ["A0001BC", "A0003BC", "A0005BC"] {
+        let role = ledger.state(number).await.primary_pom.expect("a POM");
+        assert_eq!((role.pom.name.as_str(), role.pom.kind), ("Shah, Priya", PomKind::Prison), "{number}");
+    }
+    let count = desk.events().await.len();
+    let file = desk.file("again.csv", &format!("{HEADINGS}{right}"));
+    let repeated = lines(&desk.tool(&["import", "spreadsheet", &file, "--prison", PRISON, "--json"]).await);
+    assert!(repeated.iter().all(|line| line["outcome"] == "already-recorded"), "{repeated:?}");
+    assert_eq!(desk.events().await.len(), count);
+
+    // The POM is as new once more after the next undo.
+    desk.undo(&again).await;
+    desk.import(wrong, &[]).await;
+    assert_eq!(desk.roster().await[&SHAH].name, "Shaw, Priya");
 }
 
 /// The report of an undo of its rows, without the run.

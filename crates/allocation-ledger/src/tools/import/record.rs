@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use anyhow::Context as _;
 use command::{CommandError, Outcome, Request, Service};
 use domain::{
+    Command,
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
     prison, prisoner,
@@ -123,12 +124,18 @@ impl ImportRecorder<'_> {
             match self.send(step.clone(), None).await {
                 Ok(_) => {}
                 Err(CommandError::Refused(refusal)) => {
-                    // The first step is the move onto OMiC, where there is one. POMs who are active
-                    // again come after the new ones.
-                    let poms = sent.saturating_sub(usize::from(plan.joined.is_some()));
+                    // The first step is the move onto OMiC, where there is one.
                     plan.joined = plan.joined.filter(|_| sent > 0);
-                    plan.reactivated.truncate(poms.saturating_sub(plan.registered.len()));
-                    plan.registered.truncate(poms);
+                    let sent = &plan.prison_steps[..sent];
+                    let count = |is_kind: fn(&prison::Command) -> bool| {
+                        let commands = sent.iter().filter_map(|step| match &step.command {
+                            Command::Prison(_, command) => Some(command),
+                            Command::Prisoner(..) => None,
+                        });
+                        commands.filter(|command| is_kind(command)).count()
+                    };
+                    plan.registered.truncate(count(|command| matches!(command, prison::Command::RegisterPom(_))));
+                    plan.reactivated.truncate(count(|command| matches!(command, prison::Command::ChangePomStatus(_))));
                     let problem = RowProblem::from(refusal);
                     for row in plan.rows.iter_mut().filter(|row| is_new(&&**row)) {
                         row.verdict = Verdict::Refused(problem.clone());
