@@ -1,7 +1,8 @@
-//! `import undo` beside everything else that goes on: policies, commands over HTTP, other undos,
-//! kills, and damage.
+//! `import undo`: what stays and what goes, with policies that act on it, and its report.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+mod meanwhile;
+
+use std::collections::BTreeMap;
 
 use domain::{
     Event, Stream,
@@ -10,12 +11,11 @@ use domain::{
     prisoner::{DeallocationTrigger, PrisonerEvent},
 };
 use event_log::{StoredEvent, history};
-use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use crate::support::{
-    DataDir, TestDatabase, Tool, ToolOutput, database, eventually,
-    ledger::{self, Ledger, NOVAK, OKAFOR, PRISON, SHAH, assert_recorded},
+    DataDir, TestDatabase, ToolOutput, database,
+    ledger::{Ledger, NOVAK, OKAFOR, PRISON, SHAH, assert_recorded},
     run,
     whole_log::read_stored,
 };
@@ -105,14 +105,6 @@ fn reason_of(lines: &[Value], staff_id: i64) -> &str {
     let line = lines.iter().find(|line| line["staffId"] == staff_id).expect("a line of the POM");
     assert_eq!(line["outcome"], "kept", "{line}");
     line["reason"].as_str().expect("a reason")
-}
-
-/// Rows of cases of one POM.
-fn rows(count: usize) -> String {
-    (0..count).fold(String::new(), |mut rows, index| {
-        let _ = writeln!(rows, "A{index:04}BC,C,\"Shah, Priya\",485928,PRO,01/07/2019");
-        rows
-    })
 }
 
 /// A POM whom a kept entry names must not become inactive: the void of the later entry would give
@@ -307,111 +299,6 @@ async fn a_corrected_row_gives_an_undone_pom_the_right_name_and_kind() {
     desk.undo(&again).await;
     desk.import(wrong, &[]).await;
     assert_eq!(desk.roster().await[&SHAH].name, "Shaw, Priya");
-}
-
-/// The report of an undo of its rows, without the run.
-fn without_run(lines: Vec<Value>) -> Vec<Value> {
-    let without = |mut line: Value| {
-        assert!(line["run"].take().is_string(), "{line}");
-        line
-    };
-    lines.into_iter().map(without).collect()
-}
-
-#[tokio::test]
-async fn an_undo_that_is_killed_and_repeated_has_the_report_of_one_that_was_not() {
-    const CASES: usize = 300;
-    let (once, killed) = (database().await, database().await);
-    let (once, killed) = (Desk::at(&once), Desk::at(&killed));
-    let run = once.import(&rows(CASES), &[]).await;
-    let expected = without_run(once.undo(&run).await);
-    assert_eq!(expected.len(), 2 * CASES + 2);
-    assert!(expected[..2 * CASES].iter().all(|line| line["outcome"] == "voided"));
-
-    let run = killed.import(&rows(CASES), &[]).await;
-    let imported = killed.database.log().await.head().await.expect("the end of the log");
-    let stores = killed.database.arguments();
-    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
-    let tool = Tool::start(&[&["import", "undo", &run], &stores[..]].concat());
-    eventually("a void", async || {
-        (killed.database.log().await.head().await.expect("the end of the log") > imported).then_some(())
-    })
-    .await;
-    drop(tool);
-    assert_eq!(without_run(killed.undo(&run).await), expected);
-    let count = killed.events().await.len();
-    assert_eq!(count, once.events().await.len(), "nothing is voided twice");
-    assert_eq!(without_run(killed.undo(&run).await), expected, "also of one that has ended");
-    let dry = lines(&killed.tool(&["import", "undo", &run, "--dry-run", "--json"]).await);
-    assert!(dry[..2 * CASES].iter().all(|line| line["outcome"] == "already-voided"), "a dry run voids nothing");
-    assert_eq!(killed.events().await.len(), count);
-}
-
-#[tokio::test]
-async fn two_undos_of_a_run_at_once_have_the_same_report() {
-    let database = database().await;
-    let desk = Desk::at(&database);
-    let run = desk.import(&format!("{}{}", rows(40), TWO_CASES.lines().last().expect("a row")), &[]).await;
-    let imported = desk.events().await.len();
-    let (one, other) = tokio::join!(desk.undo(&run), desk.undo(&run));
-    assert_eq!(one, other);
-    let voided = one.iter().filter(|line| line["outcome"] == "voided").count();
-    let inactive = one.iter().filter(|line| line["outcome"] == "inactive").count();
-    assert_eq!(desk.events().await.len(), imported + voided + inactive, "each is recorded once: {one:?}");
-}
-
-/// Commands over HTTP take no turn. Each case ends as if the command or the undo had come first.
-/// The undo begins with the first case and the commands with the last, so that they meet.
-#[tokio::test]
-async fn a_command_over_http_during_an_undo_comes_before_or_after_it() {
-    const CASES: usize = 600;
-    const COMMANDS_AT_ONCE: usize = 8;
-    let ledger = Ledger::empty().await;
-    let desk = Desk::at(&ledger.database);
-    let run = desk.import(&rows(CASES), &[]).await;
-    ledger.register_pom(PRISON, NOVAK, "Novak, Jan", "PRISON").await;
-    let imported = ledger.event_count().await;
-    let commands = async {
-        eventually("the first void", async || (ledger.event_count().await > imported).then_some(())).await;
-        let moved = json!({"prison": PRISON, "pom": {"staffId": NOVAK}, "reason": "Wing move"});
-        let move_case = async |index: usize| {
-            let number = format!("A{index:04}BC");
-            (ledger.client().post(&format!("/prisoners/{number}/reallocations"), &moved).await, number)
-        };
-        stream::iter((0..CASES).rev()).map(move_case).buffer_unordered(COMMANDS_AT_ONCE).collect::<Vec<_>>().await
-    };
-    let (undone, answers) = tokio::join!(desk.undo(&run), commands);
-
-    let mut undone_of = BTreeMap::<&str, Vec<&str>>::new();
-    for line in &undone {
-        if let Some(number) = line["prisonerNumber"].as_str() {
-            undone_of.entry(number).or_default().push(line["outcome"].as_str().expect("an outcome"));
-        }
-    }
-    let mut cases = BTreeMap::<String, Vec<StoredEvent>>::new();
-    for event in ledger.events().await {
-        if let Stream::Prisoner(number) = &event.stream {
-            cases.entry(number.to_string()).or_default().push(event);
-        }
-    }
-    for (answer, number) in &answers {
-        let events = &cases[number];
-        let types: Vec<_> = events.iter().map(|event| event.entry.event.type_name()).collect();
-        let state = ledger::history(number, events.clone()).state();
-        let holder = state.primary_staff_id().map(|id| id.get());
-        let outcome = if answer.status == 201 {
-            assert_eq!(types, ["TierAssigned", "AllocationMade", "Reallocated"], "{number}");
-            assert_eq!(holder, Some(NOVAK), "{number}");
-            "kept"
-        } else {
-            assert_eq!(answer.body["code"], "not-allocated", "{}", answer.text);
-            assert_eq!(types, ["TierAssigned", "AllocationMade", "EntryVoided", "EntryVoided"], "{number}");
-            assert_eq!((holder, state.tier), (None, None), "{number}");
-            "voided"
-        };
-        assert_eq!(undone_of[number.as_str()], [outcome; 2], "{number}: {types:?}");
-    }
-    println!("{} of {CASES} commands came first", answers.iter().filter(|(answer, _)| answer.status == 201).count());
 }
 
 /// These tests harm the tables of the log.
