@@ -36,7 +36,7 @@ use super::{
     planned_roster::{PlannedRoster, SheetPom},
     row::{DataRow, RowCase, RowProblem, SheetCase},
 };
-use poms::{Poms, commonest};
+use poms::Poms;
 
 /// The ledger's histories of the prison and the cases in a sheet.
 #[derive(Debug, Clone)]
@@ -133,7 +133,7 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
             if let Some((registered, step)) = pom.earliest.and_then(|from| roster.register_earlier(staff_id, from)) {
                 registrations.insert(staff_id, (registered, step));
             } else if !roster.history.roster().poms.contains_key(&staff_id)
-                && let (Some(name), Some(kind)) = (commonest(&pom.names), commonest(&pom.kinds))
+                && let (Some(name), Some(kind)) = (pom.names.commonest(), pom.kinds.commonest())
             {
                 let registered = PomRegistered {
                     staff_id,

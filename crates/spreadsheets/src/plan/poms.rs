@@ -1,6 +1,10 @@
 //! The POMs of a sheet: what its rows say of each, and where they contradict one another.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+};
 
 use chrono::NaiveDate;
 use domain::{identifier::StaffId, officer::PomKind, prison};
@@ -15,17 +19,78 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Poms {
     pub(super) by_id: BTreeMap<StaffId, Sightings>,
-    /// The number of rows for each name and staff id.
-    by_name: HashMap<String, BTreeMap<StaffId, usize>>,
+    /// The staff ids beside each name.
+    by_name: HashMap<String, NameSightings>,
 }
 
-/// The number of times that each name and kind is beside a staff id, in order of first appearance.
+/// The names and kinds beside a staff id.
 #[derive(Debug, Default)]
 pub(super) struct Sightings {
-    pub(super) names: Vec<(String, usize)>,
-    pub(super) kinds: Vec<(PomKind, usize)>,
+    pub(super) names: Tally<String>,
+    pub(super) kinds: Tally<PomKind>,
     /// The earliest date of allocation.
     pub(super) earliest: Option<NaiveDate>,
+}
+
+/// The number of rows for each staff id beside a name.
+#[derive(Debug, Default)]
+struct NameSightings {
+    by_id: HashMap<StaffId, usize>,
+    /// The two ids with most rows; of equals, the higher ids. A row compares its own id with the
+    /// first of the others.
+    commonest: [Option<(usize, StaffId)>; 2],
+}
+
+impl NameSightings {
+    fn count(&mut self, staff_id: StaffId) {
+        let rows = self.by_id.entry(staff_id).or_default();
+        *rows += 1;
+        let counted = (*rows, staff_id);
+        let others = self.commonest.iter().flatten().filter(|(_, other)| *other != staff_id);
+        let mut ranked: Vec<_> = others.copied().chain([counted]).collect();
+        ranked.sort_unstable_by_key(|&counted| Reverse(counted));
+        self.commonest = [ranked.first().copied(), ranked.get(1).copied()];
+    }
+
+    /// Another staff id that has this name in as many rows as `staff_id` or in more.
+    fn rival_of(&self, staff_id: StaffId) -> Option<StaffId> {
+        let own = *self.by_id.get(&staff_id)?;
+        let (rows, rival) = self.commonest.into_iter().flatten().find(|(_, other)| *other != staff_id)?;
+        (own <= rows).then_some(rival)
+    }
+}
+
+/// How often each of several values was seen.
+#[derive(Debug)]
+pub(super) struct Tally<T>(HashMap<T, Tallied>);
+
+/// The count of a value, and its place in the order of first appearance.
+#[derive(Debug, Clone, Copy)]
+struct Tallied {
+    place: usize,
+    count: usize,
+}
+
+impl<T> Default for Tally<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T: Eq + Hash> Tally<T> {
+    fn count(&mut self, value: T) {
+        let place = self.0.len();
+        self.0.entry(value).or_insert(Tallied { place, count: 0 }).count += 1;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The most frequent value; of equals, the first.
+    pub(super) fn commonest(&self) -> Option<&T> {
+        self.0.iter().max_by_key(|(_, tallied)| (tallied.count, Reverse(tallied.place))).map(|(value, _)| value)
+    }
 }
 
 impl Poms {
@@ -36,18 +101,18 @@ impl Poms {
             let earliest = sightings.earliest.get_or_insert(case.allocated_on);
             *earliest = case.allocated_on.min(*earliest);
             if let Some(name) = &case.pom_name {
-                count(&mut sightings.names, name.clone());
-                *poms.by_name.entry(spelling(name)).or_default().entry(case.staff_id).or_default() += 1;
+                sightings.names.count(name.clone());
+                poms.by_name.entry(spelling(name)).or_default().count(case.staff_id);
             }
             if let Some(kind) = case.pom_kind {
-                count(&mut sightings.kinds, kind);
+                sightings.kinds.count(kind);
             }
         }
         poms
     }
 
     pub(super) fn kind_of(&self, staff_id: StaffId) -> Option<PomKind> {
-        self.by_id.get(&staff_id).and_then(|pom| commonest(&pom.kinds)).copied()
+        self.by_id.get(&staff_id).and_then(|pom| pom.kinds.commonest()).copied()
     }
 
     /// The reason why a POM cannot be registered, if the roster lacks the POM.
@@ -100,26 +165,48 @@ impl Poms {
             if name_words(name) != name_words(&pom.name) {
                 warnings.push(format!("staff id {} is {} on the roster, {name} in this row", case.staff_id, pom.name));
             }
-            let ids = self.by_name.get(&spelling(name));
-            let others = ids.into_iter().flatten().filter(|(id, _)| **id != case.staff_id);
-            if let Some((other, rows)) = others.max_by_key(|(_, rows)| **rows)
-                && ids.and_then(|ids| ids.get(&case.staff_id)).is_some_and(|own| own <= rows)
-            {
-                warnings.push(format!("{name} has the staff id {other} in other rows, {} in this one", case.staff_id));
+            let rival = self.by_name.get(&spelling(name)).and_then(|ids| ids.rival_of(case.staff_id));
+            if let Some(rival) = rival {
+                warnings.push(format!("{name} has the staff id {rival} in other rows, {} in this one", case.staff_id));
             }
         }
         warnings
     }
 }
 
-fn count<T: PartialEq>(counts: &mut Vec<(T, usize)>, value: T) {
-    match counts.iter_mut().find(|(known, _)| *known == value) {
-        Some((_, count)) => *count += 1,
-        None => counts.push((value, 1)),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The most frequent value; of equals, the first.
-pub(super) fn commonest<T>(counts: &[(T, usize)]) -> Option<&T> {
-    counts.iter().rev().max_by_key(|(_, count)| *count).map(|(value, _)| value)
+    fn id(id: u32) -> StaffId {
+        StaffId::try_from(i64::from(id) + 1).expect("a staff id")
+    }
+
+    #[test]
+    fn the_commonest_value_is_the_first_of_equals() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.commonest(), None::<&&str>);
+        for (value, commonest) in [("b", "b"), ("a", "b"), ("a", "a"), ("b", "b"), ("c", "b")] {
+            tally.count(value);
+            assert_eq!(tally.commonest(), Some(&commonest));
+        }
+    }
+
+    #[test]
+    fn a_rival_has_the_name_in_as_many_rows() {
+        let mut sightings = NameSightings::default();
+        let mut counts = BTreeMap::<u32, usize>::new();
+        // Any order of ids that repeats.
+        for step in 0..400_u32 {
+            let counted = (step * step + 3 * step) % 7;
+            sightings.count(id(counted));
+            *counts.entry(counted).or_default() += 1;
+            for own in 0..8 {
+                let others = counts.iter().filter(|(other, _)| **other != own);
+                let most = others.max_by_key(|(_, rows)| **rows);
+                let rival = most.filter(|(_, rows)| counts.get(&own).is_some_and(|own| own <= rows));
+                assert_eq!(sightings.rival_of(id(own)), rival.map(|(other, _)| id(*other)), "{own} of {counts:?}");
+            }
+        }
+    }
 }
