@@ -152,6 +152,15 @@ impl PrisonCode {
         ESTABLISHMENTS.get(index).map(|(_, name)| *name)
     }
 
+    /// The code of the establishment with this name, where the list has it. Letter case, spaces and
+    /// punctuation make no difference.
+    #[must_use]
+    pub fn of_listed_name(name: &str) -> Option<Self> {
+        let wanted = plain(name);
+        let (code, _) = ESTABLISHMENTS.iter().find(|(_, name)| plain(name) == wanted)?;
+        code.parse().ok()
+    }
+
     /// The sentence that refuses to begin a prison which the list lacks, with the establishments
     /// whose codes differ in one letter.
     #[must_use]
@@ -164,6 +173,11 @@ impl PrisonCode {
     }
 }
 
+/// A name without letter case, spaces and punctuation.
+fn plain(name: &str) -> String {
+    name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,8 +188,16 @@ mod tests {
         for (code, name) in ESTABLISHMENTS {
             let code: PrisonCode = code.parse().expect("a prison code");
             assert_eq!(code.listed_name(), Some(*name));
+            assert_eq!(PrisonCode::of_listed_name(&name.to_uppercase()), Some(code.clone()), "{name} is of one prison");
             assert!(!code.is_in_transit());
         }
+    }
+
+    #[test]
+    fn a_name_that_the_list_lacks_is_of_no_prison() {
+        let of_name = |name: &str| PrisonCode::of_listed_name(name).map(|code| code.to_string());
+        assert_eq!(of_name("guy's  marsh").as_deref(), Some("GMI"));
+        assert_eq!([of_name(""), of_name("Leed"), of_name("Leeds and Hull")], [None, None, None]);
     }
 
     #[test]
