@@ -1,8 +1,13 @@
 //! How a sheet differs from the ledger, and the commands that record the differences: for the next
 //! sheet of a prison whose cases the ledger has already.
 //!
+//! A command of a comparison leads to what the sheet says now, or is refused: a legal one may be
+//! overtaken by entries that the ledger has of a later time.
+//!
 //! A case that the sheet lacks is never ended for that reason: a filter of the spreadsheet program,
 //! or a typing error in its number, hides it as well.
+
+use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use domain::{
@@ -11,19 +16,27 @@ use domain::{
     london,
     officer::Pom,
     prison,
-    prisoner::{self, Allocate, AllocateWithTier, Release, TierAssigned, Transfer},
+    prisoner::{
+        self, Allocate, AllocateWithTier, Deallocated, DeallocationTrigger, PrisonerEvent, Release, TierAssigned,
+        Transfer,
+    },
     tier::{Tier, TierSource},
 };
 use event_log::request_digest;
 use serde_json::json;
 
 use super::{
-    planned_command::{ImportTerms, PlannedCommand, command_id, decide_with_reasons},
-    row::{SheetCase, WaitingRow},
+    later_entries::{at_prison_since, check_tier_holds, describe_place, in_words, refuse},
+    leaving::{Leaving, UnclearLeaving},
+    planned_command::{ImportTerms, PlannedCommand, command_id, decide_with_reasons, foresee},
+    row::{CaseTable, DataRow, SheetCase, WaitingRow},
 };
 
 /// The reason of a reallocation that a sheet shows.
 const REALLOCATION_REASON: &str = "as the prison's spreadsheet has it";
+
+/// The advice about a change that is too early.
+const CHANGE_ADVICE: &str = "Give --apply that day or a later one, or leave the row out.";
 
 /// How a row differs from what the ledger has of its case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,25 +113,59 @@ pub(super) fn change(
         RowDifference::None => return Ok(RowChange::None),
         RowDifference::Changed { pom_before, .. } => pom_before,
     };
+    check_day(history, on, &terms.prison)?;
     let context = context_on(on, prison, terms);
     let tier = tier_now(case.tier, history, terms);
     let planned = match pom_before {
-        Some(_) => decide_with_reasons(history, &context, case, |reasons| {
-            let (prison, staff_id) = (terms.prison.clone(), case.staff_id);
-            prisoner::Command::AllocateWithTier(Box::new(AllocateWithTier {
-                tier: TierAssigned { rosh_level: None, ..tier.clone() },
-                allocate: Allocate { prison, staff_id, reasons },
-                reallocation_reason: Some(REALLOCATION_REASON.to_owned()),
-            }))
-        })?,
-        None => {
-            let planned = prisoner::Command::AssignTier(tier);
-            prisoner::decide(history, &planned, &context)?;
-            planned
+        Some(_) => {
+            check_no_newer_pom(case, history, on)?;
+            decide_with_reasons(history, &context, case, |reasons| {
+                let (prison, staff_id) = (terms.prison.clone(), case.staff_id);
+                prisoner::Command::AllocateWithTier(Box::new(AllocateWithTier {
+                    tier: TierAssigned { rosh_level: None, ..tier.clone() },
+                    allocate: Allocate { prison, staff_id, reasons },
+                    reallocation_reason: Some(REALLOCATION_REASON.to_owned()),
+                }))
+            })?
         }
+        None => prisoner::Command::AssignTier(tier),
     };
+    let after = foresee(history, &planned, &context, terms)?;
+    check_tier_holds(&after, case.tier, context.effective_at, CHANGE_ADVICE)?;
     let content = json!(["change", case.tier, case.staff_id, on]);
-    Ok(RowChange::Due(Box::new(planned_command(history, &terms.prison, planned, on, &content))))
+    Ok(RowChange::Due(Box::new(command_at_revision(history, &terms.prison, planned, on, &content))))
+}
+
+/// Refuses a change of a day on which the case was not at the prison yet.
+fn check_day(history: &prisoner::History, on: NaiveDate, prison: &PrisonCode) -> Result<(), Refusal> {
+    match at_prison_since(history, prison) {
+        Some(since) if since > on => Err(refuse(format!(
+            "By the ledger {} is at {prison} since {}, and a change from {} is of an earlier time. {CHANGE_ADVICE}",
+            history.number(),
+            in_words(since),
+            in_words(on),
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a reallocation of a day before the POM in the ledger took the case.
+fn check_no_newer_pom(case: &SheetCase, history: &prisoner::History, on: NaiveDate) -> Result<(), Refusal> {
+    let Some(role) = history.state().primary_pom else { return Ok(()) };
+    let since = london::date(history.held_here_since(&role));
+    if since <= on {
+        return Ok(());
+    }
+    Err(refuse(format!(
+        "The ledger has a newer POM of {}: {} (staff id {}) since {}, so that staff id {} from {} does not hold now. \
+         {CHANGE_ADVICE}",
+        history.number(),
+        role.pom.name,
+        role.pom.staff_id,
+        in_words(since),
+        case.staff_id,
+        in_words(on),
+    )))
 }
 
 /// The change that a row of a case without a POM makes. The row ends no allocation: an empty cell
@@ -135,10 +182,13 @@ pub(super) fn waiting_change(
         RowDifference::None => return Ok(RowChange::None),
         RowDifference::Changed { .. } => refuse_held(history)?,
     }
+    check_day(history, on, &terms.prison)?;
     let planned = prisoner::Command::AssignTier(tier_now(case.tier, history, terms));
-    prisoner::decide(history, &planned, &context_on(on, prison, terms))?;
+    let context = context_on(on, prison, terms);
+    let after = foresee(history, &planned, &context, terms)?;
+    check_tier_holds(&after, case.tier, context.effective_at, CHANGE_ADVICE)?;
     let content = json!(["change", case.tier, null, on]);
-    Ok(RowChange::Due(Box::new(planned_command(history, &terms.prison, planned, on, &content))))
+    Ok(RowChange::Due(Box::new(command_at_revision(history, &terms.prison, planned, on, &content))))
 }
 
 /// Refuses a row without a POM for a case that a POM holds.
@@ -177,44 +227,118 @@ fn tier_now(tier: Tier, history: &prisoner::History, terms: &ImportTerms) -> Tie
     }
 }
 
-/// How a case left the prison, as a person says it.
+/// A case that left the prison, as the user or a row says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departure {
     /// The case.
     pub number: PrisonerNumber,
-    /// The London day.
-    pub on: NaiveDate,
-    /// The prison that the person went to; `None` for a release.
-    pub to_prison: Option<PrisonCode>,
+    /// When and how it left.
+    pub leaving: Leaving,
+}
+
+impl Departure {
+    /// Whether the ledger has the departure from a prison on its day.
+    #[must_use]
+    pub fn is_recorded(&self, history: &prisoner::History, prison: &PrisonCode) -> bool {
+        let Leaving { on, to_prison } = &self.leaving;
+        let trigger = match to_prison {
+            Some(_) => DeallocationTrigger::Transferred,
+            None => DeallocationTrigger::Released,
+        };
+        history.in_effective_order().into_iter().any(|entry| {
+            matches!(&entry.event, PrisonerEvent::Deallocated(Deallocated { prison: from, trigger: by, to_prison: to, .. })
+                if from.as_ref() == Some(prison) && *by == trigger && to == to_prison)
+                && london::date(entry.effective_at) == *on
+        })
+    }
+}
+
+/// The rows of a case that say that it has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowsOfDeparture {
+    /// The row, the first of several.
+    pub row: u32,
+    /// The words of the rows: `row 3 says released on 2 January 2020`.
+    pub says: String,
+    /// When and how the case left, where its rows agree on both.
+    pub leaving: Result<Leaving, UnclearLeaving>,
+}
+
+/// The cases that rows say have left, by number. Several rows of a case are one where they agree;
+/// else none of them says when and how the case left.
+#[must_use]
+pub fn departures(table: &CaseTable) -> BTreeMap<PrisonerNumber, RowsOfDeparture> {
+    let mut rows_of: BTreeMap<&PrisonerNumber, Vec<&DataRow>> = BTreeMap::new();
+    for row in &table.rows {
+        if let (Some(number), Some(_)) = (&row.prisoner_number, &row.left) {
+            rows_of.entry(number).or_default().push(row);
+        }
+    }
+    let of_rows = |(number, rows): (&PrisonerNumber, Vec<&DataRow>)| {
+        let mut left = rows.iter().filter_map(|row| Some((row.number, row.left.as_ref()?)));
+        let (row, first) = left.clone().next()?;
+        let agree = left.all(|(_, other)| other.leaving == first.leaving);
+        let words = |row: &&DataRow| Some(format!("row {} {}", row.number, row.left.as_ref()?.says()));
+        let (says, leaving) = match agree {
+            true => (format!("row {row} {}", first.says()), first.leaving.clone()),
+            false => {
+                let says = rows.iter().filter_map(words).collect::<Vec<_>>().join(", and ");
+                (says.clone(), Err(UnclearLeaving { says, is_wrong: false }))
+            }
+        };
+        Some((number.clone(), RowsOfDeparture { row, says, leaving }))
+    };
+    rows_of.into_iter().filter_map(of_rows).collect()
 }
 
 /// The command that records a departure.
 ///
 /// # Errors
-/// The rules refuse it.
+/// The rules refuse it, or the ledger has the case at the prison at a later time.
 pub fn plan_departure(
     departure: &Departure,
     history: &prisoner::History,
     terms: &ImportTerms,
 ) -> Result<PlannedCommand, Refusal> {
-    let planned = match &departure.to_prison {
+    let Leaving { on, to_prison } = &departure.leaving;
+    let planned = match to_prison {
         Some(to_prison) => prisoner::Command::Transfer(Transfer { to_prison: to_prison.clone() }),
         None => prisoner::Command::Release(Release { prison: Some(terms.prison.clone()) }),
     };
     let context = prisoner::Context {
         now: terms.now,
-        effective_at: london::midnight(departure.on),
+        effective_at: london::midnight(*on),
         prison: None,
         recommendation_policy: terms.recommendation_policy,
     };
-    prisoner::decide(history, &planned, &context)?;
-    let content = json!(["departure", departure.to_prison, departure.on]);
-    Ok(planned_command(history, &terms.prison, planned, departure.on, &content))
+    let after = foresee(history, &planned, &context, terms)?;
+    // A tier that names the prison is legal after a departure, and brings the case back.
+    if let Some(since) = at_prison_since(&after, &terms.prison) {
+        return Err(refuse(format!(
+            "By the ledger {} is at {} on {}, which is after {}: a departure on that day does not hold. Give the day on \
+             which the case left after that.",
+            departure.number,
+            terms.prison,
+            in_words(since),
+            in_words(*on),
+        )));
+    }
+    let content = json!(["departure", to_prison, on]);
+    Ok(command_at_revision(history, &terms.prison, planned, *on, &content))
 }
 
-/// A command on a case as it is: the same change is another command once something else has been
-/// recorded of the case.
-fn planned_command(
+/// Why a case has not gone from the prison by a sheet that lacks it, as a sentence without its end.
+#[must_use]
+pub fn describe_absence(history: &prisoner::History, prison: &PrisonCode) -> String {
+    if history.is_empty() {
+        return format!("the ledger knows nothing of {}", history.number());
+    }
+    format!("by the ledger {}", describe_place(history, prison))
+}
+
+/// A command on a case as it is at a revision: the same change is another command once something
+/// else has been recorded of the case.
+fn command_at_revision(
     history: &prisoner::History,
     prison: &PrisonCode,
     planned: prisoner::Command,
@@ -230,3 +354,6 @@ fn planned_command(
         effective_at: london::midnight(on),
     }
 }
+
+#[cfg(test)]
+mod tests;

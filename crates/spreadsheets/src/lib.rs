@@ -11,6 +11,7 @@
 //! | what does a cell say? | [`value`] |
 //! | which POM has a name, where the sheet has no staff ids? | [`staff`] |
 //! | what does a row of allocations say? | [`row`] |
+//! | what does a row say of a person who has left? | [`leaving`] |
 //! | which commands would record the allocations? | [`plan`] |
 //! | which remarks on the reading are there, beside the outcomes of the rows? | [`remarks`] |
 //! | how does a sheet differ from the ledger, and which commands would record that? | [`compare`] |
@@ -26,10 +27,13 @@
 mod attempt;
 pub mod compare;
 pub mod contacts;
+mod date_columns;
 pub mod heading;
 #[cfg(test)]
 mod hostile_tests;
+mod later_entries;
 pub mod layout;
+pub mod leaving;
 #[cfg(test)]
 mod meaning_tests;
 #[cfg(test)]

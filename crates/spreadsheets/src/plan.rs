@@ -32,6 +32,7 @@ pub use super::planned_command::{ImportTerms, PlannedCommand};
 use super::{
     attempt::{RowAttempt, find_attempt, voided_warning},
     compare::{RowChange, change},
+    later_entries::{in_words, newest_tier, refuse_moved_on},
     planned_command::{NAMESPACE, decide_with_reasons},
     planned_roster::{PlannedRoster, SheetPom},
     row::{DataRow, RowCase, RowProblem, SheetCase},
@@ -184,6 +185,7 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
             let mut warnings = poms.warnings(case, &roster.history);
             let attempt = history.map(|history| (history, attempt(case, history, terms)));
             warnings.extend(earlier_record_warning(&verdict, attempt));
+            warnings.extend(history.and_then(|history| newer_tier_warning(&verdict, case, history)));
             PlannedRow { pom_kind, roster_name, ..PlannedRow::new(row, verdict, warnings) }
         })
         .collect();
@@ -238,6 +240,7 @@ fn verdict(
     }
     let content = row_content(&terms.prison, case);
     let command_id = match attempt(case, history, terms) {
+        RowAttempt::Recorded if terms.changes_on.is_some() => return Err(refuse_moved_on(history, &terms.prison)),
         RowAttempt::Recorded => return Ok(Verdict::AlreadyRecorded),
         RowAttempt::Due { command_id, .. } => command_id,
     };
@@ -288,6 +291,19 @@ fn earlier_record_warning(verdict: &Verdict, attempt: Option<(&prisoner::History
         }
         _ => None,
     }
+}
+
+/// The warning that a newer tier in the ledger replaces that of the row.
+fn newer_tier_warning(verdict: &Verdict, case: &SheetCase, history: &prisoner::History) -> Option<String> {
+    let Verdict::Record(step) = verdict else { return None };
+    let (newest, since) = newest_tier(history)?;
+    let is_replaced = since > london::date(step.effective_at) && !case.tier.includes(newest);
+    is_replaced.then(|| {
+        format!(
+            "the ledger has a newer tier, {newest} since {}: it holds now, and not that of this row",
+            in_words(since)
+        )
+    })
 }
 
 /// The refusal of a retired number with the number that takes commands: the survivor that it names

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Command, Refusal, Rule,
+    Command, Entry, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode},
     prison::Estate,
@@ -58,6 +58,48 @@ pub struct PlannedCommand {
 /// The id of a command that is made of this content.
 pub(super) fn command_id(content: &serde_json::Value) -> CommandId {
     CommandId::of_content(NAMESPACE, &content.to_string())
+}
+
+/// The entries that the events of a command become in a stream that has `recorded` entries.
+pub(super) fn foreseen_entries<E>(
+    stream: &Stream,
+    recorded: usize,
+    events: Vec<E>,
+    command_id: CommandId,
+    effective_at: DateTime<Utc>,
+    terms: &ImportTerms,
+) -> impl Iterator<Item = Entry<E>> {
+    events.into_iter().enumerate().map(move |(index, event)| Entry {
+        event_id: command_id.event_id(stream, index),
+        revision: (recorded + index) as u64,
+        // The position is unknown before the append, and no rule looks at it.
+        position: 0,
+        effective_at,
+        recorded_at: terms.now,
+        recorded_by: terms.recorded_by.clone(),
+        command_id,
+        event,
+    })
+}
+
+/// The history of a case as it is after a command.
+///
+/// # Errors
+/// The rules refuse the command.
+pub(super) fn foresee(
+    history: &prisoner::History,
+    command: &prisoner::Command,
+    context: &prisoner::Context<'_>,
+    terms: &ImportTerms,
+) -> Result<prisoner::History, Refusal> {
+    let events = prisoner::decide(history, command, context)?;
+    let stream = Stream::Prisoner(history.number().clone());
+    let recorded = history.entries().len();
+    // An id that no command has: the rules look at none.
+    let id = command_id(&serde_json::json!(["foreseen", history.number(), recorded]));
+    let mut after = history.clone();
+    foreseen_entries(&stream, recorded, events, id, context.effective_at, terms).for_each(|entry| after.push(entry));
+    Ok(after)
 }
 
 /// The command, with reasons where it goes against the recommendation, if the rules allow it.

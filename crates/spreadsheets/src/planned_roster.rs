@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Command, Entry, Stream,
+    Command, Stream,
     identifier::StaffId,
     london,
     officer::{PomKind, PomStatus},
@@ -14,7 +14,7 @@ use domain::{
 use event_log::request_digest;
 use serde_json::json;
 
-use super::planned_command::{ImportTerms, PlannedCommand, command_id};
+use super::planned_command::{ImportTerms, PlannedCommand, command_id, foreseen_entries};
 
 /// The reason of the voids, and of a POM's status, where an import is undone. A later import of the
 /// POM's cases takes that status back.
@@ -104,18 +104,9 @@ impl PlannedRoster<'_> {
         let context = prison::Context { now, effective_at };
         let events = prison::decide(&self.history, &command, &context).ok()?;
         let command_id = command_id(id);
-        for (index, event) in events.into_iter().enumerate() {
-            self.history.push(Entry {
-                event_id: command_id.event_id(&Stream::Prison(code.clone()), index),
-                revision: self.history.entries().len() as u64,
-                // The position is unknown before the append, and no rule looks at it.
-                position: 0,
-                effective_at,
-                recorded_at: self.terms.now,
-                recorded_by: self.terms.recorded_by.clone(),
-                command_id,
-                event,
-            });
+        let (stream, recorded) = (Stream::Prison(code.clone()), self.history.entries().len());
+        for entry in foreseen_entries(&stream, recorded, events, command_id, effective_at, self.terms) {
+            self.history.push(entry);
         }
         let request_digest = request_digest(operation, code.as_str(), &(body, effective_at));
         Some(PlannedCommand { command: Command::Prison(code, command), command_id, request_digest, effective_at })

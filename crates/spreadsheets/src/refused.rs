@@ -9,10 +9,11 @@
 use std::collections::HashMap;
 
 use super::{
+    date_columns::DateColumns,
     heading::{self, Field},
     layout::Layout,
     reader::{Cell, Sheet},
-    row::{CaseTable, DateColumns, FIELDS},
+    row::{CaseTable, FIELDS},
     value,
 };
 
@@ -82,6 +83,9 @@ fn trusted_heading(field: Field, written: &str) -> String {
         Field::PomKind => "POM type",
         Field::AllocatedOn => "Date allocated",
         Field::LeftOn => "Left on",
+        Field::ReleasedOn => "Released on",
+        Field::TransferredOn => "Transferred on",
+        Field::TransferredTo => "Transferred to",
         Field::ArrivedOn => "Date of arrival",
         Field::Note => "Notes",
         Field::ContactType => "Contact type",

@@ -13,17 +13,29 @@ use domain::{
 };
 
 use super::{
+    date_columns::DateColumns,
     heading::Field,
     layout::{FieldSet, Layout, RowKind, row_kind},
+    leaving::{LeavingColumns, LeavingRow},
     reader::{Cell, Row, Sheet},
     staff::{KnownStaff, StaffDirectory},
-    value::{self, AbsentValue, CellDeparture, DateColumn, PersonName, PomKindWords, ValueProblem, absence_of_name},
+    value::{self, AbsentValue, PersonName, PomKindWords, ValueProblem, absence_of_name},
 };
 
 /// The fields that a spreadsheet of allocations must have, and may have.
 pub const FIELDS: FieldSet = FieldSet {
     needed: &[Field::PrisonerNumber, Field::Tier, Field::StaffId, Field::AllocatedOn],
-    welcome: &[Field::PomName, Field::PomForename, Field::PomKind, Field::Note, Field::LeftOn, Field::ArrivedOn],
+    welcome: &[
+        Field::PomName,
+        Field::PomForename,
+        Field::PomKind,
+        Field::Note,
+        Field::LeftOn,
+        Field::ReleasedOn,
+        Field::TransferredOn,
+        Field::TransferredTo,
+        Field::ArrivedOn,
+    ],
 };
 
 /// An allocation before this date is a typing error: offender management in its present form began
@@ -135,8 +147,8 @@ pub struct DataRow {
     pub prisoner_number: Option<PrisonerNumber>,
     /// The case, or the problem of the row.
     pub case: Result<RowCase, RowProblem>,
-    /// The day on which the person was released, where a column says both how and when.
-    pub released_on: Option<NaiveDate>,
+    /// When and how the person left, if the row is no case for that reason.
+    pub left: Option<LeavingRow>,
     /// Doubts about how the row was read, which a person should look at.
     pub doubts: Vec<String>,
 }
@@ -184,23 +196,14 @@ impl CaseTable {
             });
             notes.push(format!("{}.", words.collect::<Vec<_>>().join(", ")));
         }
-        for (dates, column) in [
-            ("Dates of allocation", &self.dates.allocated_on),
-            ("Dates of leaving", &self.dates.left_on),
-            ("Dates of arrival", &self.dates.arrived_on),
-        ] {
-            match (column.day_first_row, column.month_first_row) {
-                (None, Some(row)) => notes.push(format!(
-                    "{dates} were read month first, since row {row} can only be meant so. Look at each of them."
-                )),
-                (Some(day_row), Some(month_row)) => notes.push(format!(
-                    "{dates} are written day first (row {day_row}) and month first (row {month_row}): each that may be \
-                     two dates is refused."
-                )),
-                (_, None) => {}
-            }
-        }
+        notes.extend(self.dates.notes());
         notes
+    }
+
+    /// The numbers of the cases in the rows that can be read.
+    #[must_use]
+    pub fn case_numbers(&self) -> Vec<PrisonerNumber> {
+        self.rows.iter().filter_map(|row| Some(row.case.as_ref().ok()?.prisoner_number().clone())).collect()
     }
 }
 
@@ -211,18 +214,8 @@ const KIND_WORDS_MAX: usize = 12;
 #[must_use]
 pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable {
     let below = &sheet.rows[layout.header + 1..];
-    let dates = |field: Field| match layout.columns.get(&field) {
-        Some(&column) => {
-            let data = below.iter().filter(|row| row_kind(sheet, layout, row) == RowKind::Data);
-            DateColumn::of_rows(sheet, data, column)
-        }
-        None => DateColumn::default(),
-    };
-    let dates = DateColumns {
-        allocated_on: dates(Field::AllocatedOn),
-        left_on: dates(Field::LeftOn),
-        arrived_on: dates(Field::ArrivedOn),
-    };
+    let data = below.iter().filter(|row| row_kind(sheet, layout, row) == RowKind::Data);
+    let dates = DateColumns::of_rows(sheet, &layout.columns, data);
     let mut table = CaseTable {
         sheet: sheet.name.clone(),
         rows: Vec::new(),
@@ -252,14 +245,19 @@ pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable
                 let row = &*sheet.data_row(row);
                 let cells = RowCells { sheet, layout, row, terms, dates: &dates };
                 let mut doubts = Vec::new();
-                let case = cells.case(&mut doubts).and_then(|case| match accepted.get(case.prisoner_number()) {
-                    Some(first) => Err(cells.problem(
-                        Field::PrisonerNumber,
-                        "duplicate",
-                        format!("duplicate: {} is in row {first} already, and that row counts", case.prisoner_number()),
-                    )),
-                    None => Ok(case),
-                });
+                let leaving = cells.leaving().read(row);
+                let case =
+                    cells.case(&leaving, &mut doubts).and_then(|case| match accepted.get(case.prisoner_number()) {
+                        Some(first) => Err(cells.problem(
+                            Field::PrisonerNumber,
+                            "duplicate",
+                            format!(
+                                "duplicate: {} is in row {first} already, and that row counts",
+                                case.prisoner_number()
+                            ),
+                        )),
+                        None => Ok(case),
+                    });
                 if let Ok(case) = &case {
                     accepted.insert(case.prisoner_number().clone(), row.number);
                 }
@@ -270,36 +268,12 @@ pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable
                     table.kind_words.insert(Excerpt(&kind.to_string()).to_string(), known);
                 }
                 let prisoner_number = value::prisoner_number(cells.cell(Field::PrisonerNumber)).ok();
-                let released_on = cells.released_on();
-                table.rows.push(DataRow { number: row.number, data_row, prisoner_number, case, released_on, doubts });
+                let left = leaving.ok().flatten().filter(|_| prisoner_number.is_some());
+                table.rows.push(DataRow { number: row.number, data_row, prisoner_number, case, left, doubts });
             }
         }
     }
     table
-}
-
-/// How the columns of dates are written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DateColumns {
-    /// The dates of allocation.
-    pub allocated_on: DateColumn,
-    /// The dates of leaving.
-    pub left_on: DateColumn,
-    /// The dates of arrival.
-    pub arrived_on: DateColumn,
-}
-
-impl DateColumns {
-    /// The column of a field; `None` if the field is no date.
-    #[must_use]
-    pub fn of(&self, field: Field) -> Option<&DateColumn> {
-        match field {
-            Field::AllocatedOn => Some(&self.allocated_on),
-            Field::LeftOn => Some(&self.left_on),
-            Field::ArrivedOn => Some(&self.arrived_on),
-            _ => None,
-        }
-    }
 }
 
 /// The cells of a row by field.
@@ -323,16 +297,21 @@ impl RowCells<'_> {
     }
 
     /// Reads the case, or answers the first problem in the order of the fields.
-    fn case(&self, doubts: &mut Vec<String>) -> Result<RowCase, RowProblem> {
+    fn case(
+        &self,
+        leaving: &Result<Option<LeavingRow>, Field>,
+        doubts: &mut Vec<String>,
+    ) -> Result<RowCase, RowProblem> {
         let prisoner_number = self.value(Field::PrisonerNumber, value::prisoner_number)?;
-        self.refuse_left(doubts)?;
+        self.refuse_left(leaving)?;
+        doubts.extend(self.leaving().doubts(self.row));
         let tier = self.value(Field::Tier, value::tier)?;
         let (staff_id, pom_name, listed_kind) = match self.pom(doubts)? {
             RowPom::Known { staff_id, name, kind } => (staff_id, name, kind),
             RowPom::Nobody => {
                 let since = match self.cell(Field::ArrivedOn) {
                     Cell::Empty => None,
-                    _ => Some(self.past_date(Field::ArrivedOn, &self.dates.arrived_on, doubts)?),
+                    _ => Some(self.past_date(Field::ArrivedOn, doubts)?),
                 };
                 if since.is_none() {
                     doubts.push("no POM has the case: it waits since today, as no date of arrival is known".to_owned());
@@ -350,43 +329,28 @@ impl RowCells<'_> {
             Cell::Empty => listed_kind,
             _ => Some(self.value(Field::PomKind, |cell| value::pom_kind(cell, self.terms.pom_kinds))?),
         };
-        let allocated_on = self.past_date(Field::AllocatedOn, &self.dates.allocated_on, doubts)?;
+        let allocated_on = self.past_date(Field::AllocatedOn, doubts)?;
         let note = self.value(Field::Note, value::note)?;
         Ok(RowCase::Allocated(SheetCase { prisoner_number, tier, staff_id, pom_name, pom_kind, allocated_on, note }))
     }
 
-    /// Refuses a person who has left the prison, or whose allocation has ended.
-    fn refuse_left(&self, doubts: &mut Vec<String>) -> Result<(), RowProblem> {
-        let cell = self.cell(Field::LeftOn);
-        let left = match value::departure(self.sheet, cell, &self.dates.left_on, self.terms.today) {
-            None => {
-                // A date of leaving that is to come may be one that has come, read the other way.
-                let read = self.dates.left_on.read(&self.sheet.dated(cell));
-                doubts
-                    .extend(read.ok().and_then(|(_, doubt)| doubt).map(|doubt| format!("{}: {doubt}", Field::LeftOn)));
-                return Ok(());
-            }
-            Some(CellDeparture::Unknown) => {
-                let wrong = "an error of a formula does not say whether the person has left";
-                return Err(self.value_problem(Field::LeftOn, wrong));
-            }
-            Some(CellDeparture::On(date)) => format!("has left on {}", date.format("%-d %B %Y")),
-            Some(CellDeparture::Said) => format!("has left: the sheet says `{}`", Excerpt(&cell.to_string())),
-        };
-        Err(self.problem(Field::LeftOn, HAS_LEFT, format!("{left}; only current cases are recorded")))
+    fn leaving(&self) -> LeavingColumns<'_> {
+        let (sheet, columns) = (self.sheet, &self.layout.columns);
+        LeavingColumns { sheet, columns, dates: self.dates, today: self.terms.today }
     }
 
-    /// The day of a release, in a column that is headed as one. A column of leaving, or of releases
-    /// and transfers, does not say how.
-    fn released_on(&self) -> Option<NaiveDate> {
-        let heading = self.layout.heading(self.sheet, Field::LeftOn).to_lowercase();
-        let says_how = ["released", "discharged"].iter().any(|word| heading.contains(word));
-        if !says_how || ["left", "transfer", "moved"].iter().any(|word| heading.contains(word)) {
-            return None;
-        }
-        match self.dates.left_on.read(&self.sheet.dated(self.cell(Field::LeftOn))) {
-            Ok((date, None)) if date <= self.terms.today => Some(date),
-            Ok(_) | Err(_) => None,
+    /// Refuses a person who has left the prison, or whose allocation has ended.
+    fn refuse_left(&self, leaving: &Result<Option<LeavingRow>, Field>) -> Result<(), RowProblem> {
+        match leaving {
+            Ok(None) => Ok(()),
+            Ok(Some(left)) => {
+                let reason = format!("{}; only current cases are recorded", left.sentence);
+                Err(self.problem(left.field, HAS_LEFT, reason))
+            }
+            Err(field) => {
+                let wrong = "an error of a formula does not say whether the person has left";
+                Err(self.value_problem(*field, wrong))
+            }
         }
     }
 
@@ -453,9 +417,9 @@ impl RowCells<'_> {
 
     /// A date that has come. One of allocation is in this century, too; a lifer may have arrived
     /// before.
-    fn past_date(&self, field: Field, column: &DateColumn, doubts: &mut Vec<String>) -> Result<NaiveDate, RowProblem> {
-        let (date, doubt) =
-            column.read(&self.sheet.dated(self.cell(field))).map_err(|wrong| self.value_problem(field, &wrong))?;
+    fn past_date(&self, field: Field, doubts: &mut Vec<String>) -> Result<NaiveDate, RowProblem> {
+        let read = |cell: &Cell| self.dates.read(field, &self.sheet.dated(cell));
+        let (date, doubt) = self.value(field, read)?;
         doubts.extend(doubt);
         let written = date.format("%-d %B %Y");
         if date > self.terms.today {

@@ -228,7 +228,7 @@ fn missing_columns_are_named() {
     assert_eq!(
         error,
         "there is no field `tire`. Fields: prisonerNumber, tier, staffId, allocatedOn, pomName, pomForename, pomKind, \
-         note, leftOn, arrivedOn"
+         note, leftOn, releasedOn, transferredOn, transferredTo, arrivedOn"
     );
     mapping("Band", FIELDS).expect_err("no `=`");
     let letter = [sheet("letter", "Dear head of offender management,\nplease find the list enclosed.")];

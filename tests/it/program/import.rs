@@ -256,7 +256,7 @@ async fn an_import_killed_half_way_and_repeated_ends_as_if_run_once() {
             .args(import)
             .args(killed.arguments())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("start the program");
         let more = recorded + 200;
@@ -266,7 +266,12 @@ async fn an_import_killed_half_way_and_repeated_ends_as_if_run_once() {
         })
         .await;
         child.kill().expect("kill the program");
-        child.wait().expect("wait for the program");
+        let said = child.wait_with_output().expect("wait for the program").stderr;
+        let last = events(&killed).await.pop().expect("an event");
+        let run = serde_json::to_value(&last.metadata).expect("JSON")["provenance"]["run"].clone();
+        let said = String::from_utf8(said).expect("UTF-8");
+        let undo = format!("`allocation-ledger import undo {}` takes it back", run.as_str().expect("a run"));
+        assert!(said.contains(&undo), "{said}");
     }
     assert!(recorded < 2 * CASES as usize, "it was killed half-way");
 

@@ -1,5 +1,5 @@
-//! One run of an import after another: what the events say of a run, undoing it, importing its rows
-//! again, and comparing a later sheet with the ledger.
+//! One run of an import after another: what the events say of a run, undoing it, and importing its
+//! rows again.
 
 use std::collections::BTreeMap;
 
@@ -15,31 +15,31 @@ use sha2::{Digest as _, Sha256};
 
 use crate::support::{DataDir, TestDatabase, ToolOutput, database, run, whole_log::read_stored};
 
-const HEADINGS: &str = "NOMS no,Tier,POM,Staff id,Type,Date allocated\n";
+pub(super) const HEADINGS: &str = "NOMS no,Tier,POM,Staff id,Type,Date allocated\n";
 
 /// A prison's sheets, and the ledger that they are imported into.
-struct Office {
+pub(super) struct Office {
     database: TestDatabase,
-    dir: DataDir,
+    pub(super) dir: DataDir,
 }
 
 impl Office {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self { database: database().await, dir: DataDir::new() }
     }
 
-    async fn tool(&self, arguments: &[&str]) -> ToolOutput {
+    pub(super) async fn tool(&self, arguments: &[&str]) -> ToolOutput {
         let stores = self.database.arguments();
         let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
         run(&[arguments, &stores].concat()).await
     }
 
     /// Runs an import of these rows of the prison LEI.
-    async fn import(&self, rows: &str, more: &[&str]) -> ToolOutput {
+    pub(super) async fn import(&self, rows: &str, more: &[&str]) -> ToolOutput {
         self.import_sheet(&format!("{HEADINGS}{rows}"), more).await
     }
 
-    async fn import_sheet(&self, sheet: &str, more: &[&str]) -> ToolOutput {
+    pub(super) async fn import_sheet(&self, sheet: &str, more: &[&str]) -> ToolOutput {
         let file = self.dir.path().join("LEI cases.csv");
         std::fs::write(&file, sheet).expect("write a file");
         let file = file.to_str().expect("a path in UTF-8");
@@ -47,15 +47,15 @@ impl Office {
     }
 
     /// Imports rows into a prison that joins by that, and answers the run.
-    async fn import_first(&self, rows: &str) -> String {
+    pub(super) async fn import_first(&self, rows: &str) -> String {
         self.import(rows, &["--go-live", "2019-07-01", "--recorded-by", "Mary.O'Neil@justice.gov.uk"]).await.run()
     }
 
-    async fn events(&self) -> Vec<StoredEvent> {
+    pub(super) async fn events(&self) -> Vec<StoredEvent> {
         read_stored(&*self.database.log().await).await
     }
 
-    async fn states(&self) -> BTreeMap<String, State> {
+    pub(super) async fn states(&self) -> BTreeMap<String, State> {
         let mut cases = BTreeMap::new();
         for stored in self.events().await {
             if let Stream::Prisoner(number) = &stored.stream {
@@ -67,7 +67,7 @@ impl Office {
     }
 
     /// The staff id of the POM who holds each case, and the tier.
-    async fn holders(&self) -> BTreeMap<String, String> {
+    pub(super) async fn holders(&self) -> BTreeMap<String, String> {
         let states = self.states().await.into_iter();
         let holder = |state: State| {
             let pom = state.primary_staff_id().map_or("-".to_owned(), |id| id.to_string());
@@ -77,7 +77,7 @@ impl Office {
     }
 }
 
-trait Ran {
+pub(super) trait Ran {
     fn lines(&self) -> Vec<Value>;
     fn run(&self) -> String;
 }
@@ -97,7 +97,7 @@ impl Ran for ToolOutput {
     }
 }
 
-fn outcomes(lines: &[Value]) -> Vec<&str> {
+pub(super) fn outcomes(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|line| line["outcome"].as_str().expect("an outcome")).collect()
 }
 
@@ -254,186 +254,25 @@ async fn an_undo_keeps_what_later_entries_depend_on_and_says_so() {
     assert!(nowhere.stderr.contains("no event is of run"), "{}", nowhere.stderr);
 }
 
-const FOUR_CASES: &str = "A0001BC,C,\"Shah, Priya\",485928,PRO,01/07/2019\n\
-                          A0002BC,B,\"Okafor, Grace\",485926,PO,01/10/2019\n\
-                          A0003BC,C,\"Shah, Priya\",485928,PRO,01/10/2019\n\
-                          A0004BC,C,\"Shah, Priya\",485928,PRO,01/10/2019\n";
-
-const NEXT_MONTH: &str = "A0001BC,C,\"Shah, Priya\",485928,PRO,01/07/2019\n\
-                          A0002BC,A,\"Okafor, Grace\",485926,PO,01/10/2019\n\
-                          A0003BC,D,\"Novak, Jan\",485929,PRO,01/10/2019\n\
-                          A0005BC,C,\"Novak, Jan\",485929,PRO,02/12/2019\n\
-                          A0006BC,C,\"Novak, Jan\",485929,PRO,31/13/2019\n";
-
-/// Each difference with its number and its outcome.
-fn differences(lines: &[Value]) -> Vec<String> {
-    let words = |value: &Value| {
-        let words: Vec<_> = value.as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-        words.join("+")
-    };
-    let line = |line: &Value| {
-        let number = line["prisonerNumber"].as_str().expect("a number");
-        format!("{number} {} {}", words(&line["differences"]), line["outcome"].as_str().expect("an outcome"))
-    };
-    lines.iter().map(line).collect()
-}
-
 #[tokio::test]
-async fn a_later_sheet_is_compared_with_the_ledger_and_applied() {
+async fn an_import_names_its_run_once_and_before_it_records_and_only_where_it_does() {
     let office = Office::new().await;
-    office.import_first(FOUR_CASES).await;
-    let before = office.events().await.len();
-    let compared = office.import(NEXT_MONTH, &["--compare"]).await;
-    assert_eq!(
-        differences(&compared.lines()),
-        [
-            "A0002BC re-tiered listed",
-            "A0003BC re-tiered+reallocated listed",
-            "A0005BC new listed",
-            "A0006BC unreadable refused",
-            "A0004BC gone listed",
-        ]
-    );
-    let summary = "1 new, 1 gone, 2 re-tiered, 1 reallocated, 0 unallocated, 1 unchanged, 1 unreadable.";
-    assert!(compared.stderr.contains(summary), "{}", compared.stderr);
-    assert_eq!(office.events().await.len(), before, "a comparison records nothing");
+    let named = |ran: &ToolOutput| format!("{}{}", ran.stdout, ran.stderr).matches("Run ").count();
+    let dry = office.import(TWO_CASES, &["--go-live", "2019-07-01", "--dry-run"]).await;
+    assert_eq!((dry.lines().len(), named(&dry)), (2, 0), "{}", dry.stderr);
+    let first = office.import(TWO_CASES, &["--go-live", "2019-07-01"]).await;
+    let sentence = format!("Run {run}: `allocation-ledger import undo {run}` takes it back.", run = first.run());
+    assert_eq!(first.stderr.lines().next(), Some(sentence.as_str()), "before the report");
+    assert_eq!(named(&first), 1, "{}", first.stderr);
+    let again = office.import(TWO_CASES, &[]).await;
+    assert_eq!((outcomes(&again.lines()), named(&again)), (vec!["already-recorded"; 2], 0), "{}", again.stderr);
 
-    let apply = ["--apply", "2019-12-05"];
-    let dry = office.import(NEXT_MONTH, &[&apply[..], &["--dry-run"]].concat()).await;
-    assert_eq!(differences(&dry.lines())[1], "A0003BC re-tiered+reallocated would-record");
-    assert_eq!(office.events().await.len(), before, "a dry run records nothing");
-
-    let applied = office.import(NEXT_MONTH, &apply).await;
-    assert_eq!(
-        differences(&applied.lines()),
-        [
-            "A0002BC re-tiered recorded",
-            "A0003BC re-tiered+reallocated recorded",
-            "A0005BC new recorded",
-            "A0006BC unreadable refused",
-            "A0004BC gone listed",
-        ]
-    );
-    let holders: Vec<_> = office.holders().await.into_values().collect();
-    assert_eq!(holders, ["485928 C", "485926 A", "485929 D", "485928 C", "485929 C"], "who is gone is not released");
-    let events = office.events().await;
-    let effective = |number: &str, revision: usize| {
-        let of_case = events.iter().filter(|event| event.stream.to_string() == format!("prisoner-{number}"));
-        of_case.map(|event| event.entry.effective_at.to_rfc3339()).nth(revision).expect("an entry")
-    };
-    assert_eq!(effective("A0002BC", 2), "2019-12-05T00:00:00+00:00");
-    assert_eq!(effective("A0003BC", 3), "2019-12-05T00:00:00+00:00");
-    assert_eq!(effective("A0005BC", 1), "2019-12-02T00:00:00+00:00", "a new case has the date of its row");
-
-    let again = office.import(NEXT_MONTH, &apply).await;
-    assert_eq!(differences(&again.lines()), ["A0006BC unreadable refused", "A0004BC gone listed"]);
-    assert_eq!(office.events().await.len(), events.len(), "the ledger has it all");
-}
-
-#[tokio::test]
-async fn cases_that_no_pom_has_are_undone_compared_and_applied_too() {
-    let office = Office::new().await;
-    let sheet = |rows: &str| format!("{},Received\n{rows}", HEADINGS.trim_end());
-    let first = sheet(
-        "A0001BC,B,,,,,02/12/2019\nA0002BC,C,Unallocated,,,,02/12/2019\n\
-         A0003BC,C,\"Shah, Priya\",485928,PRO,01/07/2019,\n",
-    );
-    let run = office.import_sheet(&first, &["--go-live", "2019-07-01"]).await.run();
-    let undone = office.tool(&["import", "undo", &run, "--json"]).await.lines();
-    assert_eq!(outcomes(&undone), ["voided", "voided", "voided", "voided", "inactive", "kept"]);
-    assert!(office.states().await.values().all(|state| *state == State::default()));
-    let again = office.import_sheet(&first, &[]).await.lines();
-    assert_eq!(outcomes(&again), ["recorded"; 3]);
-    let said = "an earlier import recorded this row as entry 0, which was voided since (import undone)";
-    assert_eq!(again[0]["warnings"], json!([said]));
-    let compared = office.import_sheet(&first, &["--compare"]).await;
-    assert!(compared.lines().is_empty() && compared.stderr.contains("3 unchanged"), "{}", compared.stderr);
-    assert!(compared.stderr.starts_with("Read from the sheet `LEI cases`"), "{}", compared.stderr);
-
-    let next = sheet(
-        "A0001BC,A,,,,,02/12/2019\nA0002BC,C,,,,,02/12/2019\nA0003BC,C,,,,,\nA0004BC,B,,,,,03/12/2019\n\
-         A0005BC,,,,,,03/12/2019\n",
-    );
-    let refused = office.dir.path().join("refused.csv");
-    let to_file = ["--refused", refused.to_str().expect("a path in UTF-8")];
-    let rows_in_file = || std::fs::read_to_string(&refused).expect("the refused rows").lines().count() - 1;
-    let compared = office.import_sheet(&next, &[&["--compare"], &to_file[..]].concat()).await;
-    let expected = |outcome: &str, unallocated: &str| {
-        [
-            format!("A0001BC re-tiered {outcome}"),
-            format!("A0003BC unallocated {unallocated}"),
-            format!("A0004BC new {outcome}"),
-            "A0005BC unreadable refused".to_owned(),
-        ]
-    };
-    assert_eq!(differences(&compared.lines()), expected("listed", "listed"));
-    assert_eq!(rows_in_file(), 1);
-    let apply = [&["--apply", "2019-12-20"], &to_file[..]].concat();
-    let dry = office.import_sheet(&next, &[&apply[..], &["--dry-run"]].concat()).await;
-    assert_eq!(differences(&dry.lines()), expected("would-record", "refused"));
-    let applied = office.import_sheet(&next, &apply).await;
-    assert_eq!(differences(&applied.lines()), expected("recorded", "refused"));
-    assert_eq!(rows_in_file(), 2);
-    let reason = applied.lines()[1]["reason"].as_str().expect("a reason").to_owned();
-    assert!(reason.contains("is allocated to Shah, Priya") && reason.contains("names no POM"), "{reason}");
-    let holders: Vec<_> = office.holders().await.into_values().collect();
-    assert_eq!(holders, ["- A", "- C", "485928 C", "- B"], "a row without a POM ends no allocation");
-    let waiting = office.states().await["A0001BC"].waiting.expect("it waits");
-    assert_eq!(waiting.since.to_rfc3339(), "2019-12-02T00:00:00+00:00");
-    let re_tiered = office.events().await.into_iter().rfind(|event| event.stream.to_string() == "prisoner-A0001BC");
-    assert_eq!(re_tiered.expect("an entry").entry.effective_at.to_rfc3339(), "2019-12-20T00:00:00+00:00");
-
-    // The ledger has another tier by now than the row that was recorded before.
-    let back = office.import_sheet(&first, &["--apply", "2019-12-27"]).await;
-    assert_eq!(differences(&back.lines()), ["A0001BC re-tiered recorded", "A0004BC gone listed"]);
-    let undone = office.tool(&["import", "undo", &back.run(), "--json"]).await.lines();
-    assert_eq!(outcomes(&undone), ["voided"]);
-    assert_eq!(office.holders().await["A0001BC"], "- A");
-}
-
-#[tokio::test]
-async fn a_case_whose_row_says_when_it_was_released_is_released_by_that() {
-    let office = Office::new().await;
-    office.import_first(FOUR_CASES).await;
-    let rows: String = FOUR_CASES
-        .lines()
-        .map(|row| format!("{row},{}\n", if row.starts_with("A0002BC") { "02/01/2020" } else { "" }))
-        .collect();
-    let sheet = |heading: &str| format!("{},{heading}\n{rows}", HEADINGS.trim_end());
-    let compared = office.import_sheet(&sheet("Released"), &["--compare"]).await;
-    assert_eq!(differences(&compared.lines()), ["A0002BC gone listed"]);
-    let as_left = ["--map", "Released or transferred=leftOn", "--apply", "2020-01-06"];
-    let unclear = office.import_sheet(&sheet("Released or transferred"), &as_left).await;
-    assert_eq!(differences(&unclear.lines()), ["A0002BC gone listed"], "it may be a transfer");
-    let applied = office.import_sheet(&sheet("Released"), &["--apply", "2020-01-06"]).await;
-    assert_eq!(differences(&applied.lines()), ["A0002BC gone recorded"]);
-    let left_at = office.states().await["A0002BC"].left_at.expect("released");
-    assert_eq!(left_at.to_rfc3339(), "2020-01-02T00:00:00+00:00");
-}
-
-#[tokio::test]
-async fn a_case_that_is_gone_leaves_only_as_the_user_says() {
-    let office = Office::new().await;
-    office.import_first(FOUR_CASES).await;
-    let sheet = "A0001BC,C,\"Shah, Priya\",485928,PRO,01/07/2019\n";
-    let wrong = office.import(sheet, &["--apply", "2020-01-06", "--released", "A0001BC=2020-01-02"]).await;
-    assert_eq!(wrong.status.code(), Some(1));
-    assert!(wrong.stderr.contains("A0001BC is not gone"), "{}", wrong.stderr);
-    for more in [&["--released", "A0002BC=2020-01-02"][..], &["--apply", "2020-01-06", "--released", "A0002BC"]] {
-        assert_eq!(office.import(sheet, more).await.status.code(), Some(2));
-    }
-    let left = [
-        &["--apply", "2020-01-06", "--released", "a0002bc=2020-01-02"][..],
-        &["--transferred", "A0003BC=MDI@2020-01-03"],
-    ];
-    let ran = office.import(sheet, &left.concat()).await;
-    assert_eq!(differences(&ran.lines()), ["A0002BC gone recorded", "A0003BC gone recorded", "A0004BC gone listed"]);
-    let states = office.states().await;
-    assert!(states["A0002BC"].left_at.is_some());
-    assert_eq!(states["A0003BC"].prison.as_ref().map(|prison| prison.as_str()), Some("MDI"));
-    assert!(states["A0004BC"].primary_pom.is_some());
-    // The run is undone as any other.
-    let undone = office.tool(&["import", "undo", &ran.run(), "--json"]).await.lines();
-    assert_eq!(outcomes(&undone), ["voided", "voided"]);
-    assert!(office.states().await.values().all(|state| state.primary_pom.is_some()));
+    // A run that records that a case left, and nothing else, is named too.
+    let row = TWO_CASES.lines().next().expect("a row");
+    let released = ["--apply", "2020-01-06", "--released", "A0002BC=2020-01-02"];
+    let dry = office.import(row, &[&released[..], &["--dry-run"]].concat()).await;
+    assert_eq!((outcomes(&dry.lines()), named(&dry)), (vec!["would-record"], 0), "{}", dry.stderr);
+    let left = office.import(row, &released).await;
+    assert_eq!((outcomes(&left.lines()), named(&left)), (vec!["recorded"], 1), "{}", left.stderr);
+    assert!(left.stderr.starts_with(&format!("Run {}: ", left.run())), "{}", left.stderr);
 }

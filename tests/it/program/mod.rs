@@ -10,6 +10,8 @@ mod history;
 mod hostile_files;
 mod hostile_workbooks;
 mod import;
+mod import_compare;
+mod import_files;
 mod import_meaning;
 mod import_runs;
 mod import_undo;

@@ -4,6 +4,7 @@
 //! weighed together: an id of an officer is a staff id, an id of a prisoner is the prisoner number,
 //! and `NOMIS ID` may be either, which only the cells below it can tell (see [`super::layout`]).
 
+mod leaving;
 mod words;
 
 use std::fmt;
@@ -29,6 +30,12 @@ pub enum Field {
     AllocatedOn,
     /// The date on which the person left the prison, or came to have no POM there.
     LeftOn,
+    /// The date on which the person was released.
+    ReleasedOn,
+    /// The date on which the person went to another prison.
+    TransferredOn,
+    /// The prison that the person went to.
+    TransferredTo,
     /// The date on which the person came to the prison.
     ArrivedOn,
     /// Comments.
@@ -50,6 +57,9 @@ impl Field {
             Self::PomKind => "pomKind",
             Self::AllocatedOn => "allocatedOn",
             Self::LeftOn => "leftOn",
+            Self::ReleasedOn => "releasedOn",
+            Self::TransferredOn => "transferredOn",
+            Self::TransferredTo => "transferredTo",
             Self::ArrivedOn => "arrivedOn",
             Self::Note => "note",
             Self::ContactType => "contactType",
@@ -67,7 +77,10 @@ impl Field {
             Self::PomForename => "pom-forename",
             Self::PomKind => "pom-kind",
             Self::AllocatedOn => "allocated-on",
-            Self::LeftOn => "left-on",
+            // One code for each date of leaving: programs knew the code before the ways were told
+            // apart.
+            Self::LeftOn | Self::ReleasedOn | Self::TransferredOn => "left-on",
+            Self::TransferredTo => "transferred-to",
             Self::ArrivedOn => "arrived-on",
             Self::Note => "note",
             Self::ContactType => "contact-type",
@@ -86,6 +99,9 @@ impl Field {
             Self::PomKind => "POM kind",
             Self::AllocatedOn => "date of allocation",
             Self::LeftOn => "date of leaving",
+            Self::ReleasedOn => "date of release",
+            Self::TransferredOn => "date of transfer",
+            Self::TransferredTo => "prison after a transfer",
             Self::ArrivedOn => "date of arrival",
             Self::Note => "note",
             Self::ContactType => "contact type",
@@ -192,37 +208,6 @@ const OTHER_DATE_WORDS: &[&str] = &[
     "due",
     "target",
 ];
-const LEAVING_WORDS: &[&str] = &["left", "leaving", "released", "discharged", "discharge", "transferred", "departed"];
-/// Words that make another thing of a date of leaving: a time to come, a time until then, another
-/// event.
-const NO_LEAVING_WORDS: &[&str] = &[
-    "in",
-    "from",
-    "planned",
-    "expected",
-    "due",
-    "not",
-    "day",
-    "days",
-    "time",
-    "weeks",
-    "months",
-    "years",
-    "serve",
-    "sentence",
-    "licence",
-    "conditional",
-    "automatic",
-    "tariff",
-    "reception",
-    "received",
-    "review",
-    "target",
-    "early",
-    "earliest",
-    "eligible",
-    "eligibility",
-];
 const ARRIVAL_WORDS: &[&str] = &["arrival", "arrived", "reception", "received"];
 const NO_ARRIVAL_WORDS: &[&str] =
     &["sentence", "report", "oasys", "referral", "contact", "parole", "from", "by", "prison"];
@@ -242,7 +227,7 @@ impl Heading {
             Field::PomForename => self.pom_forename(),
             Field::PomKind => self.pom_kind(),
             Field::AllocatedOn => self.allocated_on(),
-            Field::LeftOn => self.left_on(),
+            Field::LeftOn | Field::ReleasedOn | Field::TransferredOn | Field::TransferredTo => self.leaving(field),
             Field::ArrivedOn => self.arrived_on(),
             Field::Note => self.note(),
             Field::ContactType => self.contact_type(),
@@ -404,19 +389,6 @@ impl Heading {
             "start" | "started" | "start date" | "date started" | "date start" => 80,
             "from" | "date from" | "from date" | "since" | "effective from" | "effective date" => 65,
             "date" => 60,
-            _ => 0,
-        }
-    }
-
-    fn left_on(&self) -> u32 {
-        match self.text.as_str() {
-            _ if self.other_person || self.other_time || self.has(NO_LEAVING_WORDS) => 0,
-            "left" | "left on" | "date left" | "leaving date" | "date of leaving" | "date out" | "out date" => CERTAIN,
-            _ if self.has(&["deallocated", "deallocation"]) => 90,
-            _ if self.officer => 0,
-            "transfer date" | "date of transfer" | "transfer out" | "leaver" | "gone" | "date gone" => 90,
-            _ if self.has(LEAVING_WORDS) && (self.words.len() == 1 || self.when || self.has(&["out", "to"])) => 90,
-            "end date" | "date ended" | "ended" | "ended on" | "date to" | "to date" => 70,
             _ => 0,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const ALLOCATIONS: [Field; 10] = [
+const ALLOCATIONS: [Field; 13] = [
     Field::PrisonerNumber,
     Field::Tier,
     Field::StaffId,
@@ -11,6 +11,9 @@ const ALLOCATIONS: [Field; 10] = [
     Field::PomKind,
     Field::AllocatedOn,
     Field::LeftOn,
+    Field::ReleasedOn,
+    Field::TransferredOn,
+    Field::TransferredTo,
     Field::ArrivedOn,
     Field::Note,
 ];
@@ -141,22 +144,34 @@ fn usual_headings_name_their_field() {
             "Left",
             "Left on",
             "Date left",
-            "Released",
-            "Released on",
-            "Date released",
-            "Transferred",
-            "Transferred out",
-            "Transferred to",
-            "Date transferred",
-            "Date of transfer",
             "Date out",
-            "Discharged",
-            "Date of discharge",
             "Deallocated",
             "Date deallocated",
             "End date",
             "leftOn",
+            "Released / transferred",
+            "Date released or transferred",
         ],
+    );
+    check(
+        Some(Field::ReleasedOn),
+        &["Released", "Released on", "Date released", "Discharged", "Date of discharge", "releasedOn"],
+    );
+    check(
+        Some(Field::TransferredOn),
+        &[
+            "Transferred",
+            "Transferred out",
+            "Date transferred",
+            "Date of transfer",
+            "Transfer date",
+            "Date transferred to",
+            "transferredOn",
+        ],
+    );
+    check(
+        Some(Field::TransferredTo),
+        &["Transferred to", "Prison transferred to", "Moved to", "Receiving prison", "Destination", "transferredTo"],
     );
     check(
         Some(Field::ArrivedOn),

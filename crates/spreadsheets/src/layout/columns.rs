@@ -320,6 +320,7 @@ pub fn fits(sheet: &Sheet, cell: &Cell, field: Field, id_min: i64, pom_kinds: &P
             matches!(cell, Cell::Text(text) if text.chars().any(char::is_alphabetic))
                 && value::prisoner_number(cell).is_err()
         }
-        Field::LeftOn | Field::Note => true,
+        Field::TransferredTo => value::listed_prison(cell).is_ok(),
+        Field::LeftOn | Field::ReleasedOn | Field::TransferredOn | Field::Note => true,
     }
 }

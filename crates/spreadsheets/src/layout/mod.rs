@@ -23,9 +23,11 @@ use chrono::NaiveDate;
 use domain::text::Excerpt;
 
 use super::{
+    date_columns::DateColumns,
     heading::{self, Field},
+    leaving::LeavingColumns,
     reader::{Cell, Row, Sheet, refuse_unread},
-    value::{self, CellDeparture, DateColumn, PomKindWords},
+    value::{self, PomKindWords},
 };
 use columns::{ColumnSearch, Header, header, heading_of};
 
@@ -249,17 +251,14 @@ fn count_cases(sheet: &Sheet, header: &Header) -> usize {
 
 /// Whether nearly all cases of a sheet have left, as their rows would be refused for.
 fn is_left(sheet: &Sheet, header: &Header, today: NaiveDate) -> bool {
-    let Some(&column) = header.columns.get(&Field::LeftOn) else { return false };
-    let dates = DateColumn::of_rows(sheet, case_rows(sheet, header), column);
-    let has_left = |row: &&Row| {
-        let departure = value::departure(sheet, sheet.data_row(row).cell(column), &dates, today);
-        matches!(departure, Some(CellDeparture::On(_) | CellDeparture::Said))
-    };
+    let dates = DateColumns::of_rows(sheet, &header.columns, case_rows(sheet, header));
+    let leaving = LeavingColumns { sheet, columns: &header.columns, dates: &dates, today };
+    let has_left = |row: &&Row| matches!(leaving.read(&sheet.data_row(row)), Ok(Some(_)));
     let left = case_rows(sheet, header).filter(has_left).count();
     left > 0 && left * 10 >= count_cases(sheet, header) * 8
 }
 
-fn case_rows<'a>(sheet: &'a Sheet, header: &Header) -> impl Iterator<Item = &'a Row> {
+fn case_rows<'a>(sheet: &'a Sheet, header: &Header) -> impl Iterator<Item = &'a Row> + Clone {
     let column = header.columns.get(&Field::PrisonerNumber).copied();
     let is_case = move |row: &&Row| column.is_some_and(|column| value::prisoner_number(row.cell(column)).is_ok());
     sheet.rows.iter().skip(header.row + 1).filter(is_case)

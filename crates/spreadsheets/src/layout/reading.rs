@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     heading::{Field, Heading},
+    leaving::LEAVING_FIELDS,
     reader::{Sheet, column_letters},
 };
 
@@ -37,6 +38,9 @@ pub struct SheetReading {
     pub columns: Vec<ColumnReading>,
     /// How values were understood, in sentences.
     pub notes: Vec<String>,
+    /// Remarks on rows, columns and sheets that are hidden, merged, coloured or not read, in
+    /// sentences. A text has them after the outcomes of the rows.
+    pub remarks: Vec<String>,
 }
 
 /// The reading of a column.
@@ -56,7 +60,7 @@ pub struct ColumnReading {
     pub note: Option<String>,
 }
 
-/// Describes how a sheet is read. Callers add to its notes.
+/// Describes how a sheet is read. Callers add to its notes and remarks.
 #[must_use]
 pub fn reading(sheet: &Sheet, layout: &Layout, field_set: FieldSet) -> SheetReading {
     let header = &sheet.rows[layout.header];
@@ -98,13 +102,13 @@ pub fn reading(sheet: &Sheet, layout: &Layout, field_set: FieldSet) -> SheetRead
         .map(|(_, column)| column)
         .collect();
     let mut notes = Vec::new();
-    if is_over(&sheet.name) && !layout.columns.contains_key(&Field::LeftOn) {
+    if is_over(&sheet.name) && !LEAVING_FIELDS.iter().any(|field| layout.columns.contains_key(field)) {
         notes.push(format!(
             "The name of the sheet `{}` says that its cases are over; they are read as current ones.",
             Excerpt(&sheet.name)
         ));
     }
-    SheetReading { sheet: sheet.name.clone(), header_row: header.number, columns, notes }
+    SheetReading { sheet: sheet.name.clone(), header_row: header.number, columns, notes, remarks: Vec::new() }
 }
 
 impl fmt::Display for SheetReading {

@@ -1,11 +1,9 @@
 //! Plans a row of a case that no POM has: the case gets its tier, and waits at the prison.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use domain::{
-    Command, Entry, Refusal, Rule, Stream,
-    identifier::CommandId,
-    london, prison,
-    prisoner::{self, PrisonerEvent, State, TierAssigned},
+    Command, Refusal, london, prison,
+    prisoner::{self, State, TierAssigned},
     tier::TierSource,
 };
 use event_log::request_digest;
@@ -15,8 +13,13 @@ use super::{ImportTerms, PlannedCommand, Verdict};
 use crate::{
     attempt::{RowAttempt, find_attempt},
     compare::{RowChange, refuse_held, waiting_change},
+    later_entries::{check_tier_holds, in_words, refuse, refuse_moved_on},
+    planned_command::foresee,
     row::WaitingRow,
 };
+
+/// The advice about a tier that a newer one replaces.
+const TIER_ADVICE: &str = "Give the tier that the case has now, or leave the row out.";
 
 /// The outcome of a case that no POM has.
 pub(super) fn verdict(
@@ -33,6 +36,7 @@ pub(super) fn verdict(
         RowChange::Due(planned) => return Ok(Verdict::Record(planned)),
     }
     let command_id = match attempt(case, history, terms) {
+        RowAttempt::Recorded if terms.changes_on.is_some() => return Err(refuse_moved_on(history, &terms.prison)),
         RowAttempt::Recorded => return Ok(Verdict::AlreadyRecorded),
         RowAttempt::Due { command_id, .. } => command_id,
     };
@@ -55,10 +59,8 @@ pub(super) fn verdict(
         prison: Some(prison),
         recommendation_policy: terms.recommendation_policy,
     };
-    let events = prisoner::decide(history, &command, &context)?;
     // A tier is legal at any time. Whether the case waits depends on the later entries.
-    let mut after = history.clone();
-    add(&mut after, events, command_id, effective_at, terms);
+    let after = foresee(history, &command, &context, terms)?;
     if !waits_so(&after.state(), case, terms) {
         return Err(refuse_no_wait(case, &after, effective_at, terms));
     }
@@ -99,30 +101,6 @@ fn waits_so(state: &State, case: &WaitingRow, terms: &ImportTerms) -> bool {
         && state.tier.as_ref().is_some_and(|held| case.tier.includes(held.tier))
 }
 
-/// Adds the events of a command to a history, as if they were recorded.
-fn add(
-    history: &mut prisoner::History,
-    events: Vec<PrisonerEvent>,
-    command_id: CommandId,
-    effective_at: DateTime<Utc>,
-    terms: &ImportTerms,
-) {
-    let stream = Stream::Prisoner(history.number().clone());
-    for (index, event) in events.into_iter().enumerate() {
-        history.push(Entry {
-            event_id: command_id.event_id(&stream, index),
-            revision: history.entries().len() as u64,
-            // The position is unknown before the append, and no rule looks at it.
-            position: 0,
-            effective_at,
-            recorded_at: terms.now,
-            recorded_by: terms.recorded_by.clone(),
-            command_id,
-            event,
-        });
-    }
-}
-
 /// The refusal of a row whose case does not wait although it has the row's tier: the sentence says
 /// what the ledger holds of a later time.
 fn refuse_no_wait(
@@ -134,10 +112,6 @@ fn refuse_no_wait(
     let (number, prison) = (&case.prisoner_number, &terms.prison);
     let state = after.state();
     let from = in_words(london::date(effective_at));
-    let newest_tier = after.in_effective_order().into_iter().rev().find_map(|entry| match &entry.event {
-        PrisonerEvent::TierAssigned(assigned) => Some((assigned.tier, london::date(entry.effective_at))),
-        _ => None,
-    });
     let sentence = if let Some(left_at) = state.left_at {
         format!(
             "{number} was released, or left the scope of offender management, on {}, and so does not wait at {prison} \
@@ -151,23 +125,12 @@ fn refuse_no_wait(
             "By the ledger {number} is at {held_at}, and so does not wait at {prison} since {from}. If the person has \
              come to {prison} after that, give the day as the date of arrival; otherwise leave the row out."
         )
-    } else if let Some((tier, assigned_on)) = newest_tier
-        && !case.tier.includes(tier)
-    {
-        format!(
-            "The ledger has a newer tier of {number}: {tier} since {}, so that tier {} from {from} does not hold now. \
-             Give the tier that the case has now, or leave the row out.",
-            in_words(assigned_on),
-            case.tier
-        )
+    } else if let Err(newer_tier) = check_tier_holds(after, case.tier, effective_at, TIER_ADVICE) {
+        return newer_tier;
     } else {
         format!("By the ledger {number} is at {prison} and does not wait to be allocated. Leave the row out.")
     };
-    Refusal::new(Rule::LaterEntryConflict, sentence)
-}
-
-fn in_words(date: NaiveDate) -> String {
-    date.format("%-d %B %Y").to_string()
+    refuse(sentence)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub fn departure(sheet: &Sheet, cell: &Cell, column: &DateColumn, today: NaiveDa
     if is_formula_error(&text) {
         return Some(CellDeparture::Unknown);
     }
-    if *cell == Cell::Empty || is_word_for_no(&text) {
+    if says_no(cell) {
         return None;
     }
     match column.read(&sheet.dated(cell)) {
@@ -34,7 +34,8 @@ pub fn departure(sheet: &Sheet, cell: &Cell, column: &DateColumn, today: NaiveDa
 }
 
 /// Whether a cell in a column of leaving says that the person is there.
-fn is_word_for_no(text: &str) -> bool {
-    let letters: String = text.chars().filter(|letter| letter.is_alphanumeric()).collect();
+#[must_use]
+pub fn says_no(cell: &Cell) -> bool {
+    let letters: String = cell.to_string().chars().filter(|letter| letter.is_alphanumeric()).collect();
     matches!(letters.to_ascii_uppercase().as_str(), "" | "N" | "NO" | "NA" | "NONE" | "NULL" | "FALSE" | "0" | "TBC")
 }

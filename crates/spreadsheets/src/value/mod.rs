@@ -10,6 +10,7 @@ mod absent;
 mod date;
 mod departure;
 mod name;
+mod prison;
 
 use std::collections::BTreeMap;
 
@@ -23,8 +24,9 @@ use domain::{
 
 pub use absent::{AbsentValue, absence_of_name, is_absent_note, is_formula_error};
 pub use date::{DateColumn, DateOrder, WrittenDate, date};
-pub use departure::{CellDeparture, departure};
+pub use departure::{CellDeparture, departure, says_no};
 pub use name::{PersonName, name_of_parts, person_name};
+pub use prison::listed_prison;
 
 use super::reader::Cell;
 

@@ -2,35 +2,40 @@
 //! has by now.
 //!
 //! `--compare` lists the differences. `--apply` records those that rows say, and the departures
-//! that the user names. A case that the sheet lacks is listed, and stays as it is.
+//! that rows or the user name. Any other case that the sheet lacks is listed, and stays as it is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use chrono::NaiveDate;
 use clap::Args;
-use command::CommandError;
+use command::{CommandError, Service};
 use domain::{
-    Stream,
+    Refusal, Stream,
     identifier::{PrisonCode, PrisonerNumber},
     moment::Date,
     prisoner,
 };
-use event_log::{SharedLog, decode, history::read_cases};
+use event_log::{SharedLog, decode};
 use futures::TryStreamExt as _;
+use indicatif::ProgressBar;
 use spreadsheets::{
-    compare::{Departure, difference, plan_departure, waiting_difference},
-    plan::{HeldHistories, ImportPlan, ImportTerms, PlannedRow, Verdict, plan},
-    row::{CaseTable, DataRow, HAS_LEFT, RowCase},
+    compare::{
+        Departure, RowsOfDeparture, departures, describe_absence, difference, plan_departure, waiting_difference,
+    },
+    leaving::Leaving,
+    plan::{HeldHistories, ImportPlan, PlannedCommand, PlannedRow, Verdict},
+    row::RowCase,
 };
 
 use super::{
     compare_report::{ComparedCase, ComparisonReport, DifferenceOutcome},
-    prison_code,
-    record::{ImportRecorder, explain_interruption, load},
+    first_prison, prison_code,
+    record::{ImportRecorder, explain_interruption, load_cases},
+    report::NOTHING_RECORDED,
+    sheet_import::SheetImport,
 };
-
-/// Streams in one read of the log; bounds the memory that a read takes.
-const LOAD_STREAMS_MAX: usize = 256;
+use crate::stores::LogStore;
 
 /// The settings of a comparison.
 #[derive(Debug, Clone, Args)]
@@ -40,8 +45,8 @@ pub struct CompareSettings {
     #[arg(long, conflicts_with = "apply")]
     compare: bool,
     /// Record those differences as of this day. New cases are recorded as of the date in their row.
-    /// Cases that the sheet lacks stay as they are, but for those named with --released and
-    /// --transferred
+    /// Cases that the sheet lacks stay as they are, but for those that a row says were released or
+    /// transferred on a day, and those named with --released and --transferred
     #[arg(long, value_name = "DATE")]
     apply: Option<Date>,
     /// With --apply: a case that the sheet lacks was released on a day. May be given several times
@@ -62,8 +67,26 @@ impl CompareSettings {
 
     /// The day from which the differences hold, where they are to be recorded.
     #[must_use]
-    pub fn changes_on(&self) -> Option<chrono::NaiveDate> {
+    pub fn changes_on(&self) -> Option<NaiveDate> {
         self.apply.map(Into::into)
+    }
+
+    /// Refuses days to come.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn check_days(&self, today: NaiveDate) -> anyhow::Result<()> {
+        let applied = self.changes_on().map(|on| ("--apply", on));
+        let released = self.released.iter().map(|departure| ("--released", departure.leaving.on));
+        let transferred = self.transferred.iter().map(|departure| ("--transferred", departure.leaving.on));
+        for (option, on) in applied.into_iter().chain(released).chain(transferred) {
+            ensure!(
+                on <= today,
+                "{option} names {}, which is to come: give a day that has come; nothing was read or recorded",
+                on.format("%-d %B %Y")
+            );
+        }
+        Ok(())
     }
 
     /// The departures that the user names.
@@ -74,201 +97,270 @@ impl CompareSettings {
 
 fn released(text: &str) -> anyhow::Result<Departure> {
     let (number, on) = text.split_once('=').context("write the number, `=` and the day, e.g. A1234BC=2026-03-01")?;
-    Ok(Departure { number: prisoner_number(number)?, on: day(on)?, to_prison: None })
+    Ok(Departure { number: prisoner_number(number)?, leaving: Leaving { on: day(on)?, to_prison: None } })
 }
 
 fn transferred(text: &str) -> anyhow::Result<Departure> {
     let parts = text.split_once('=').and_then(|(number, to)| Some((number, to.split_once('@')?)));
     let (number, (code, on)) =
         parts.context("write the number, `=`, the prison, `@` and the day, e.g. A1234BC=MDI@2026-03-01")?;
-    Ok(Departure { number: prisoner_number(number)?, on: day(on)?, to_prison: Some(prison_code(code)?) })
+    let leaving = Leaving { on: day(on)?, to_prison: Some(prison_code(code)?) };
+    Ok(Departure { number: prisoner_number(number)?, leaving })
 }
 
 fn prisoner_number(text: &str) -> anyhow::Result<PrisonerNumber> {
     Ok(text.trim().to_uppercase().parse()?)
 }
 
-fn day(text: &str) -> anyhow::Result<chrono::NaiveDate> {
+fn day(text: &str) -> anyhow::Result<NaiveDate> {
     Ok(text.trim().parse::<Date>()?.into())
 }
 
-/// A sheet that is compared with the ledger.
-pub struct Comparison<'a> {
-    /// The wishes of the user.
-    pub settings: &'a CompareSettings,
-    /// The rows of the sheet.
-    pub table: &'a CaseTable,
-    /// The terms of the import.
-    pub terms: &'a ImportTerms,
+/// Compares a sheet with the ledger, and records the differences where that is asked for. Answers
+/// the report, and the sentences after it.
+///
+/// # Errors
+/// A departure is named of a case that is not gone, or the ledger cannot be reached.
+pub async fn compare(
+    settings: &CompareSettings,
+    import: SheetImport<'_>,
+) -> anyhow::Result<(ComparisonReport, Vec<String>)> {
+    if import.dry_run || settings.changes_on().is_none() {
+        let listed = async |log: Option<&SharedLog>| Comparison::read(log, settings, &import).await?.list();
+        return match LogStore::open_existing(import.stores).await? {
+            Some(store) => store.close_after(async |store| listed(Some(&store.log)).await).await,
+            None => listed(None).await,
+        };
+    }
+    LogStore::with_existing(import.stores, async |store| {
+        let held = import.load(&store.log).await?;
+        let import = import.with_go_live(held)?;
+        let _turn = store.take_import_turn(&import.terms.prison).await?;
+        let comparison = Comparison::read(Some(&store.log), settings, &import).await?;
+        comparison.check_departures()?;
+        let service = Service::new(store.log.clone(), import.commands.clone());
+        let recorder = import.recorder(&service);
+        let plan = import.record(&store.log, &recorder, &ProgressBar::hidden()).await?;
+        let departures = comparison.record_departures(&recorder).await?;
+        Ok((comparison.report(Some(&plan), departures), import.closing_remarks(&plan)))
+    })
+    .await
+}
+
+/// The outcomes of departures by case.
+type DepartureOutcomes = BTreeMap<PrisonerNumber, DifferenceOutcome>;
+
+/// A sheet beside what the ledger has.
+struct Comparison<'a> {
+    settings: &'a CompareSettings,
+    import: &'a SheetImport<'a>,
+    /// The prison, and the cases of the sheet.
+    held: HeldHistories,
     /// The cases that a POM at the prison holds, or that wait there.
     held_here: BTreeMap<PrisonerNumber, prisoner::History>,
-    /// The cases of the sheet, and the prison.
-    held: HeldHistories,
+    /// The other cases of which the user names a departure.
+    named_elsewhere: BTreeMap<PrisonerNumber, prisoner::History>,
+    /// The cases that rows say have left.
+    left: BTreeMap<PrisonerNumber, RowsOfDeparture>,
 }
 
 impl<'a> Comparison<'a> {
-    /// Reads what the ledger has of the prison's cases and of the sheet's.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub async fn read(
+    /// Reads what the ledger has of the prison's cases, of the sheet's and of those that the user
+    /// names.
+    async fn read(
         log: Option<&SharedLog>,
         settings: &'a CompareSettings,
-        table: &'a CaseTable,
-        terms: &'a ImportTerms,
+        import: &'a SheetImport<'a>,
     ) -> anyhow::Result<Self> {
+        let prison = &import.terms.prison;
         let (held, held_here) = match log {
-            Some(log) => {
-                let held = load(log, &terms.prison, &numbers(table)).await?;
-                (held, load_held_at(log, &terms.prison).await?)
-            }
-            None => (HeldHistories::of_empty_ledger(&terms.prison), BTreeMap::new()),
+            Some(log) => (import.load(log).await?, load_held_at(log, prison).await?),
+            None => (HeldHistories::of_empty_ledger(prison), BTreeMap::new()),
         };
-        Ok(Self { settings, table, terms, held_here, held })
+        let named: BTreeSet<_> = settings.departures().map(|departure| departure.number.clone()).collect();
+        let elsewhere: Vec<_> = named.into_iter().filter(|number| !held_here.contains_key(number)).collect();
+        let histories = match log {
+            Some(log) => load_cases(log, &elsewhere).await?,
+            None => elsewhere.into_iter().map(prisoner::History::new).collect(),
+        };
+        let named_elsewhere = histories.into_iter().map(|history| (history.number().clone(), history)).collect();
+        let left = departures(import.table);
+        Ok(Self { settings, import, held, held_here, named_elsewhere, left })
     }
 
-    /// The differences; what would become of them where `plan` is given.
-    #[must_use]
-    pub fn report(&self, planned: Option<(&ImportPlan, Progress)>) -> ComparisonReport {
-        let mut report = ComparisonReport::new(self.terms, &self.table.sheet);
-        let planned_rows: HashMap<u32, &PlannedRow> = planned
-            .iter()
-            .flat_map(|(plan, _)| plan.rows.iter().map(|planned| (planned.row.number, planned)))
-            .collect();
-        for row in &self.table.rows {
+    /// The report without anything recorded: with what `--apply` would record, where it is given.
+    fn list(&self) -> anyhow::Result<(ComparisonReport, Vec<String>)> {
+        if self.settings.changes_on().is_none() {
+            return Ok((self.report(None, BTreeMap::new()), Vec::new()));
+        }
+        first_prison::check_go_live(&self.held.prison, self.import.terms.go_live)?;
+        self.check_departures()?;
+        let plan = self.import.plan(self.held.clone());
+        let mut outcomes = self.known_outcomes();
+        for departure in self.due_departures() {
+            let outcome = match self.plan_departure(&departure) {
+                Ok(_) => DifferenceOutcome::WouldRecord,
+                Err(refusal) => DifferenceOutcome::Refused(refusal.sentence),
+            };
+            outcomes.insert(departure.number, outcome);
+        }
+        let mut closing = self.import.closing_remarks(&plan);
+        closing.push(NOTHING_RECORDED.to_owned());
+        Ok((self.report(Some(&plan), outcomes), closing))
+    }
+
+    /// The differences of the rows, then the cases that are gone. Where a plan is given, each row
+    /// has its outcome by the plan; the others are listed.
+    fn report(&self, plan: Option<&ImportPlan>, mut departures: DepartureOutcomes) -> ComparisonReport {
+        let (table, terms) = (self.import.table, &self.import.terms);
+        let mut report = ComparisonReport::new(terms, &table.sheet);
+        let planned_rows: HashMap<u32, &PlannedRow> =
+            plan.iter().flat_map(|plan| plan.rows.iter().map(|planned| (planned.row.number, planned))).collect();
+        for row in &table.rows {
             let planned_row = planned_rows.get(&row.number);
             let case = match &row.case {
                 Ok(case) => case,
                 // The case is listed as gone, if the ledger has it here.
-                Err(problem) if problem.code == HAS_LEFT => continue,
+                Err(_) if row.left.is_some() => continue,
                 Err(problem) => {
                     report.add_unreadable(row, problem);
                     continue;
                 }
             };
-            let outcome = match (planned_row.map(|planned| &planned.verdict), planned.map(|(_, progress)| progress)) {
-                (Some(Verdict::Record(_)), Some(Progress::Planned)) => DifferenceOutcome::WouldRecord,
-                (Some(Verdict::Record(_)), _) => DifferenceOutcome::Recorded,
-                (Some(Verdict::AlreadyRecorded), _) => DifferenceOutcome::RecordedBefore,
-                (Some(Verdict::Refused(problem)), _) => DifferenceOutcome::Refused(problem.reason.clone()),
-                (None, _) => DifferenceOutcome::Listed,
+            let outcome = match planned_row.map(|planned| &planned.verdict) {
+                Some(Verdict::Record(_)) if self.import.dry_run => DifferenceOutcome::WouldRecord,
+                Some(Verdict::Record(_)) => DifferenceOutcome::Recorded,
+                Some(Verdict::AlreadyRecorded) => DifferenceOutcome::RecordedBefore,
+                Some(Verdict::Refused(problem)) => DifferenceOutcome::Refused(problem.reason.clone()),
+                None => DifferenceOutcome::Listed,
             };
             let warnings = planned_row.map_or(&row.doubts, |planned| &planned.warnings);
             let unheard_of = prisoner::History::new(case.prisoner_number().clone());
             let history = self.held.cases.get(case.prisoner_number()).unwrap_or(&unheard_of);
             let difference = match case {
-                RowCase::Allocated(case) => difference(case, history, &self.terms.prison),
-                RowCase::Waiting(case) => waiting_difference(case, history, &self.terms.prison),
+                RowCase::Allocated(case) => difference(case, history, &terms.prison),
+                RowCase::Waiting(case) => waiting_difference(case, history, &terms.prison),
             };
             match ComparedCase::of_row(row.number, case, difference, outcome, warnings) {
                 Some(case) => report.cases.push(case),
                 None => report.unchanged += 1,
             }
         }
-        let left: HashMap<&PrisonerNumber, (u32, &str)> = self
-            .table
-            .rows
-            .iter()
-            .filter_map(|row| Some((row.prisoner_number.as_ref()?, (row.number, left_as_row_says(row)?))))
-            .collect();
-        report.cases.extend(self.gone().map(|case| ComparedCase::gone(case, left.get(case.number()).copied())));
+        // A case whose departure was recorded before is at the prison no longer.
+        let recorded = self.named_elsewhere.values().filter(|case| departures.contains_key(case.number()));
+        let gone: BTreeMap<_, _> = self.gone().chain(recorded).map(|case| (case.number(), case)).collect();
+        report.cases.extend(gone.into_iter().map(|(number, case)| {
+            let outcome = departures.remove(number).unwrap_or(DifferenceOutcome::Listed);
+            ComparedCase::gone(case, self.left.get(number), outcome)
+        }));
         report
+    }
+
+    /// The numbers of the rows that do not say that the person has left.
+    fn numbers_there(&self) -> BTreeSet<&PrisonerNumber> {
+        let there = self.import.table.rows.iter().filter(|row| row.left.is_none());
+        there.filter_map(|row| row.prisoner_number.as_ref()).collect()
+    }
+
+    /// The numbers that merged numbers of the sheet go on under.
+    fn survivors_there(&self) -> BTreeSet<&PrisonerNumber> {
+        self.held.cases.values().filter_map(|case| Some(case.retirement()?.1)).collect()
     }
 
     /// The cases of the prison that the sheet lacks, or has among those who left.
     fn gone(&self) -> impl Iterator<Item = &prisoner::History> {
-        let there = self.table.rows.iter().filter(|row| left_as_row_says(row).is_none());
-        let named: BTreeSet<&PrisonerNumber> = there.filter_map(|row| row.prisoner_number.as_ref()).collect();
-        // A number that was merged names the case that it goes on under.
-        let survivors = self.held.cases.values().filter_map(|case| Some(case.retirement()?.1));
-        let survivors: BTreeSet<&PrisonerNumber> = survivors.collect();
-        self.held_here.values().filter(move |case| !named.contains(case.number()) && !survivors.contains(case.number()))
+        let (there, survivors) = (self.numbers_there(), self.survivors_there());
+        self.held_here.values().filter(move |case| !there.contains(case.number()) && !survivors.contains(case.number()))
     }
 
-    /// Refuses departures of cases that are not gone from the sheet.
-    ///
-    /// # Errors
-    /// There is one.
-    pub fn check_departures(&self) -> anyhow::Result<()> {
-        let gone: BTreeSet<&PrisonerNumber> = self.gone().map(prisoner::History::number).collect();
+    /// Refuses departures that the user names of cases that are not gone from the sheet. One that
+    /// is recorded already is none of them.
+    fn check_departures(&self) -> anyhow::Result<()> {
+        let (there, survivors) = (self.numbers_there(), self.survivors_there());
+        let prison = &self.import.terms.prison;
         let mut named = BTreeSet::new();
-        for Departure { number, .. } in self.settings.departures() {
-            if !gone.contains(number) {
-                bail!(
-                    "{number} is not gone: the sheet has it, or no POM at {} holds it; nothing was recorded",
-                    self.terms.prison
-                );
-            }
+        for departure in self.settings.departures() {
+            let number = &departure.number;
             if !named.insert(number) {
                 bail!("two departures of {number} are named: leave one out; nothing was recorded");
             }
+            if there.contains(number) {
+                bail!("{number} is not gone: the sheet has it; nothing was recorded");
+            }
+            if survivors.contains(number) {
+                bail!(
+                    "{number} is not gone: the sheet has it under a number that was merged into it; nothing was recorded"
+                );
+            }
+            if let Some(history) = self.named_elsewhere.get(number)
+                && !departure.is_recorded(history, prison)
+            {
+                bail!(
+                    "{number} is not gone from {prison} on that day: {}; nothing was recorded",
+                    describe_absence(history, prison)
+                );
+            }
         }
         Ok(())
     }
 
-    /// The departures that the user names, and those that rows say of other cases.
-    fn departures(&self) -> Vec<Departure> {
-        let mut departures: Vec<Departure> = self.settings.departures().cloned().collect();
-        let named: BTreeSet<PrisonerNumber> = departures.iter().map(|departure| departure.number.clone()).collect();
-        let gone: BTreeSet<&PrisonerNumber> = self.gone().map(prisoner::History::number).collect();
-        departures.extend(self.table.rows.iter().filter_map(|row| {
-            let (number, on) = (row.prisoner_number.as_ref()?, row.released_on?);
-            let is_open = gone.contains(number) && !named.contains(number);
-            is_open.then(|| Departure { number: number.clone(), on, to_prison: None })
-        }));
-        departures
+    /// The outcomes of departures that need no command: those recorded before, and rows with a
+    /// wrong value.
+    fn known_outcomes(&self) -> DepartureOutcomes {
+        let recorded = self.named_elsewhere.keys().map(|number| (number.clone(), DifferenceOutcome::RecordedBefore));
+        let named: BTreeSet<&PrisonerNumber> = self.settings.departures().map(|departure| &departure.number).collect();
+        let wrong = self.left.iter().filter_map(|(number, rows)| {
+            let is_wrong = rows.leaving.as_ref().is_err_and(|unclear| unclear.is_wrong) && !named.contains(number);
+            is_wrong.then(|| (number.clone(), DifferenceOutcome::Refused(rows.says.clone())))
+        });
+        recorded.chain(wrong).collect()
     }
 
-    /// Plans the rows on what was read.
-    #[must_use]
-    pub fn plan(&self) -> ImportPlan {
-        plan(self.table.rows.clone(), self.held.clone(), self.terms)
-    }
-
-    /// Records the departures that the user or a row names, and notes the outcome of each in the
-    /// report.
-    ///
-    /// # Errors
-    /// The store is out of reach or damaged.
-    pub async fn record_departures(
-        &self,
-        recorder: Option<&ImportRecorder<'_>>,
-        report: &mut ComparisonReport,
-    ) -> anyhow::Result<()> {
-        for departure in &self.departures() {
-            let Some(history) = self.held_here.get(&departure.number) else { continue };
-            let outcome = match (plan_departure(departure, history, self.terms), recorder) {
-                (Err(refusal), _) => DifferenceOutcome::Refused(refusal.sentence),
-                (Ok(_), None) => DifferenceOutcome::WouldRecord,
-                (Ok(step), Some(recorder)) => match recorder.send(step, None).await {
-                    Ok(_) => DifferenceOutcome::Recorded,
-                    Err(CommandError::Refused(refusal)) => DifferenceOutcome::Refused(refusal.sentence),
-                    Err(error) => return Err(explain_interruption(error)),
-                },
+    /// The departures to be recorded: those that the user names, and those that rows say of other
+    /// cases.
+    fn due_departures(&self) -> Vec<Departure> {
+        let named: BTreeMap<&PrisonerNumber, &Departure> =
+            self.settings.departures().map(|departure| (&departure.number, departure)).collect();
+        let due = |case: &prisoner::History| {
+            let number = case.number();
+            let of_rows = || {
+                let leaving = self.left.get(number)?.leaving.clone().ok()?;
+                Some(Departure { number: number.clone(), leaving })
             };
-            report.set_departure(departure, outcome);
-        }
-        Ok(())
+            named.get(number).copied().cloned().or_else(of_rows)
+        };
+        self.gone().filter_map(due).collect()
     }
-}
 
-/// The words of a row that says that the person has left.
-fn left_as_row_says(row: &DataRow) -> Option<&str> {
-    row.case.as_ref().err().filter(|problem| problem.code == HAS_LEFT).map(|problem| problem.reason.as_str())
-}
+    fn plan_departure(&self, departure: &Departure) -> Result<PlannedCommand, Refusal> {
+        let unheard_of = prisoner::History::new(departure.number.clone());
+        let history = self.held_here.get(&departure.number).unwrap_or(&unheard_of);
+        plan_departure(departure, history, &self.import.terms)
+    }
 
-/// How far a plan has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// Nothing is recorded.
-    Planned,
-    /// Its commands were sent.
-    Recorded,
-}
-
-/// The numbers of the rows that can be read.
-fn numbers(table: &CaseTable) -> Vec<PrisonerNumber> {
-    table.rows.iter().filter_map(|row| Some(row.case.as_ref().ok()?.prisoner_number().clone())).collect()
+    /// Records the departures that the user or a row names. Answers the outcome of each.
+    async fn record_departures(&self, recorder: &ImportRecorder<'_>) -> anyhow::Result<DepartureOutcomes> {
+        let mut outcomes = self.known_outcomes();
+        for departure in self.due_departures() {
+            let outcome = match self.plan_departure(&departure) {
+                Err(refusal) => DifferenceOutcome::Refused(refusal.sentence),
+                Ok(step) => {
+                    recorder.announce_run();
+                    // A departure that the user names is not of a row.
+                    let rows = self.left.get(&departure.number);
+                    let rows = rows.filter(|rows| rows.leaving.as_ref() == Ok(&departure.leaving));
+                    let row = rows.map(|rows| rows.row);
+                    match recorder.send(step, row).await {
+                        Ok(_) => DifferenceOutcome::Recorded,
+                        Err(CommandError::Refused(refusal)) => DifferenceOutcome::Refused(refusal.sentence),
+                        Err(error) => return Err(explain_interruption(error)),
+                    }
+                }
+            };
+            outcomes.insert(departure.number, outcome);
+        }
+        Ok(outcomes)
+    }
 }
 
 /// The cases that are at a prison: those that a POM there holds, and those that wait there.
@@ -294,12 +386,10 @@ async fn load_held_at(
     }
     let ever_here: Vec<_> = ever_here.into_iter().collect();
     let mut held_here = BTreeMap::new();
-    for numbers in ever_here.chunks(LOAD_STREAMS_MAX) {
-        for history in read_cases(&**log, numbers, None).await.context("read the cases' streams")? {
-            let state = history.state();
-            if state.prison.as_ref() == Some(prison) && state.left_at.is_none() && state.retired_into.is_none() {
-                held_here.insert(history.number().clone(), history);
-            }
+    for history in load_cases(log, &ever_here).await? {
+        let state = history.state();
+        if state.prison.as_ref() == Some(prison) && state.left_at.is_none() && state.retired_into.is_none() {
+            held_here.insert(history.number().clone(), history);
         }
     }
     Ok(held_here)

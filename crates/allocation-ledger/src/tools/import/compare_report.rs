@@ -12,7 +12,7 @@ use domain::{
 };
 use serde_json::json;
 use spreadsheets::{
-    compare::{Departure, RowDifference},
+    compare::{RowDifference, RowsOfDeparture},
     layout::SheetReading,
     plan::ImportTerms,
     refused::RefusedRow,
@@ -98,24 +98,31 @@ impl ComparedCase {
             pom_before,
             remark: None,
             outcome,
-            warnings: warnings.to_vec(),
+            // The doubts are about a case that waits.
+            warnings: if kind == ComparedKind::Unallocated { Vec::new() } else { warnings.to_vec() },
         })
     }
 
-    /// A case of the prison that the sheet lacks, or has in a row that says that the person has
-    /// left.
-    pub fn gone(history: &prisoner::History, left: Option<(u32, &str)>) -> Self {
+    /// A case of the prison that the sheet lacks, or has in rows that say that the person has left.
+    pub fn gone(history: &prisoner::History, left: Option<&RowsOfDeparture>, outcome: DifferenceOutcome) -> Self {
         let state = history.state();
+        let remark = |rows: &RowsOfDeparture| match &rows.leaving {
+            Ok(_) => rows.says.clone(),
+            Err(_) => format!(
+                "{}. Say when and how it left, with --released NUMBER=DATE or --transferred NUMBER=CODE@DATE",
+                rows.says
+            ),
+        };
         Self {
             number: Some(history.number().clone()),
-            row: left.map(|(row, _)| row),
-            remark: left.map(|(_, said)| said.to_owned()),
+            row: left.map(|rows| rows.row),
+            remark: left.map(remark),
             kind: ComparedKind::Gone,
             tier: None,
             tier_before: state.tier.map(|held| held.tier),
             staff_id: None,
             pom_before: state.primary_pom.map(|role| role.pom),
-            outcome: DifferenceOutcome::Listed,
+            outcome,
             warnings: Vec::new(),
         }
     }
@@ -177,21 +184,6 @@ impl ComparisonReport {
         });
     }
 
-    /// Notes the outcome of a departure.
-    pub fn set_departure(&mut self, departure: &Departure, outcome: DifferenceOutcome) {
-        let of_case = |case: &&mut ComparedCase| {
-            case.kind == ComparedKind::Gone && case.number.as_ref() == Some(&departure.number)
-        };
-        if let Some(case) = self.cases.iter_mut().find(of_case) {
-            case.outcome = outcome;
-        }
-    }
-
-    /// Whether a departure was recorded.
-    pub fn has_departure(&self) -> bool {
-        self.cases.iter().any(|case| case.kind == ComparedKind::Gone && case.outcome == DifferenceOutcome::Recorded)
-    }
-
     /// The rows that are refused.
     #[must_use]
     pub fn refused_rows(&self) -> Vec<RefusedRow<'_>> {
@@ -205,15 +197,15 @@ impl ComparisonReport {
     }
 
     /// Writes JSON lines, with the reading and the summary on standard error; or the reading, a
-    /// table and the summary. `remarks` come after the summary.
+    /// table and the summary. The remarks on the reading, and `closing`, come after the summary.
     ///
     /// # Errors
     /// Standard output cannot be written.
-    pub fn write(&self, is_json: bool, reading: &SheetReading, remarks: &[String]) -> anyhow::Result<()> {
+    pub fn write(&self, is_json: bool, reading: &SheetReading, closing: &[String]) -> anyhow::Result<()> {
         let mut out = io::BufWriter::new(io::stdout().lock());
-        let summary = [&[self.summary()], remarks].concat().join("\n");
+        let summary = [&[self.summary()], reading.remarks.as_slice(), closing].concat().join("\n");
         if is_json {
-            for case in &self.cases {
+            for (index, case) in self.cases.iter().enumerate() {
                 let (outcome, reason) = case.outcome();
                 let before = case.pom_before.as_ref();
                 let line = json!({
@@ -221,6 +213,7 @@ impl ComparisonReport {
                     "tier": case.tier, "tierBefore": case.tier_before, "staffId": case.staff_id,
                     "staffIdBefore": before.map(|pom| pom.staff_id), "pomBefore": before.map(|pom| &pom.name),
                     "outcome": outcome, "reason": reason, "warnings": case.warnings,
+                    "reading": (index == 0).then_some(reading),
                 });
                 writeln!(out, "{line}").context("write the report")?;
             }

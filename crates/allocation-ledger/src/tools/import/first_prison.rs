@@ -10,18 +10,23 @@ use domain::{identifier::PrisonCode, prison};
 use super::record::load_prison;
 use crate::{shared_settings::StoreSettings, stores::LogStore};
 
-/// Refuses a prison that neither the program's list nor the ledger has, unless the user says that
-/// it is unlisted.
+/// Refuses a prison that the program's list lacks and that is not known by what the ledger has of
+/// it, unless the user says that it is unlisted.
 ///
 /// # Errors
 /// There is no such prison, or the ledger cannot be read.
-pub async fn check_listed(stores: &StoreSettings, code: &PrisonCode, is_unlisted: bool) -> anyhow::Result<()> {
+pub async fn check_listed(
+    stores: &StoreSettings,
+    code: &PrisonCode,
+    is_unlisted: bool,
+    is_known: impl Fn(&prison::History) -> bool,
+) -> anyhow::Result<()> {
     if is_unlisted || code.listed_name().is_some() {
         return Ok(());
     }
     // The ledger alone may know it, and is not begun for a prison that is none.
     let is_known = match LogStore::open_existing(stores).await? {
-        Some(store) => store.close_after(async |store| Ok(!load_prison(&store.log, code).await?.is_empty())).await?,
+        Some(store) => store.close_after(async |store| Ok(is_known(&load_prison(&store.log, code).await?))).await?,
         None => false,
     };
     ensure!(

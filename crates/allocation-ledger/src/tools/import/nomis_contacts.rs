@@ -24,11 +24,12 @@ use domain::{
 };
 use event_log::SharedLog;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
 use serde_json::json;
 use spreadsheets::{
     contacts::{ContactLine, FIELDS, PlannedContact, check_whole_list, contacts, plan},
     heading::Field,
-    layout::{self, SheetReading, UnreadSheet, reading},
+    layout::{self, SheetReading, reading},
     reader,
     remarks::remarks,
     value::PomKindWords,
@@ -38,7 +39,7 @@ use uuid::Uuid;
 use super::{
     CORRELATION_NAMESPACE, first_prison, prison_code,
     record::{ImportRecorder, explain_interruption, load_prison},
-    report::{count_of, note_unread_sheet, table},
+    report::{NOTHING_RECORDED, count_of, note_unread_sheet, table},
     source::ImportSource,
 };
 use crate::{shared_settings, stores::LogStore};
@@ -49,8 +50,8 @@ const PRISONS_AT_ONCE: usize = 32;
 /// The settings of `import nomis-contacts`.
 #[derive(Debug, Args)]
 pub struct NomisContactsSettings {
-    /// The contacts: a CSV (or .xlsx, .ods) with prisoner number, staff id or name or both, and
-    /// contact type
+    /// The contacts: a .csv, .xlsx, .xlsb, .xls or .ods with prisoner number, staff id or name or
+    /// both, and contact type
     file: PathBuf,
     /// The prison that the contacts are of, e.g. LEI
     #[arg(long, value_parser = prison_code)]
@@ -128,7 +129,8 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         "--none says that there are no contacts in NOMIS any more, but {shown} lists {}",
         count_of(rows.len(), "contact")
     );
-    first_prison::check_listed(&settings.stores, &settings.prison, settings.unlisted_prison).await?;
+    let is_known = |prison: &prison::History| !prison.is_empty();
+    first_prison::check_listed(&settings.stores, &settings.prison, settings.unlisted_prison, is_known).await?;
 
     let planned = |history: &prison::History| plan(rows, history, settings.complete, now);
     let lines = if settings.dry_run {
@@ -145,12 +147,14 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
             let service = Service::new(store.log.clone(), commands);
             let correlation_id = Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes);
             let source = ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name);
-            record(&ImportRecorder { service: &service, recorded_by, correlation_id, source }, planned).await
+            record(&ImportRecorder::new(&service, recorded_by, correlation_id, source), planned).await
         })
         .await?
     };
-    let reading = reading(sheet, &layout, FIELDS);
-    report(settings, &reading, &lines, &layout.passed_over, &remarks(&file.sheets, &layout))
+    let mut reading = reading(sheet, &layout, FIELDS);
+    reading.remarks = remarks(&file.sheets, &layout);
+    reading.remarks.extend(layout.passed_over.iter().map(|sheet| note_unread_sheet(sheet, "contact")));
+    report(settings, &reading, &lines)
 }
 
 /// Lists the contacts that are still in NOMIS, by prison that has joined OMiC.
@@ -259,13 +263,16 @@ async fn record(recorder: &ImportRecorder<'_>, planned: Vec<PlannedContact>) -> 
     Ok(lines)
 }
 
-fn report(
-    settings: &NomisContactsSettings,
-    reading: &SheetReading,
-    lines: &[ContactLine],
-    sheets_passed_over: &[UnreadSheet],
-    remarks: &[String],
-) -> anyhow::Result<()> {
+/// A line of the report with `--json`.
+#[derive(Serialize)]
+struct ReportLine<'a> {
+    #[serde(flatten)]
+    line: &'a ContactLine,
+    /// The reading of the sheet; in the first line alone.
+    reading: Option<&'a SheetReading>,
+}
+
+fn report(settings: &NomisContactsSettings, reading: &SheetReading, lines: &[ContactLine]) -> anyhow::Result<()> {
     let mut counts = BTreeMap::<&str, usize>::new();
     for line in lines {
         *counts.entry(line.outcome).or_default() += 1;
@@ -278,21 +285,19 @@ fn report(
         if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") },
         settings.prison
     );
-    for remark in remarks {
+    for remark in &reading.remarks {
         summary.push('\n');
         summary.push_str(remark);
     }
-    for sheet in sheets_passed_over {
-        summary.push('\n');
-        summary.push_str(&note_unread_sheet(sheet, "contact"));
-    }
     if settings.dry_run {
-        summary.push_str("\nDry run: nothing was recorded.");
+        summary.push('\n');
+        summary.push_str(NOTHING_RECORDED);
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     if settings.json {
-        for line in lines {
-            serde_json::to_writer(&mut out, line).context("write the report")?;
+        for (index, line) in lines.iter().enumerate() {
+            let line = ReportLine { line, reading: (index == 0).then_some(reading) };
+            serde_json::to_writer(&mut out, &line).context("write the report")?;
             out.write_all(b"\n").context("write the report")?;
         }
         out.flush().context("write the report")?;

@@ -1,6 +1,9 @@
 //! The ledger's side of an import: what it holds, and sending commands to it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Once,
+};
 
 use anyhow::Context as _;
 use command::{CommandError, Outcome, Request, Service};
@@ -43,6 +46,18 @@ pub async fn load_prison(log: &SharedLog, code: &PrisonCode) -> anyhow::Result<p
     read_prison(&**log, code.clone(), None).await.context("read the prison's stream")
 }
 
+/// Loads cases, by reads of a bounded size.
+///
+/// # Errors
+/// The log cannot be read.
+pub async fn load_cases(log: &SharedLog, numbers: &[PrisonerNumber]) -> anyhow::Result<Vec<prisoner::History>> {
+    let mut cases = Vec::with_capacity(numbers.len());
+    for numbers in numbers.chunks(LOAD_STREAMS_MAX) {
+        cases.extend(read_cases(&**log, numbers, None).await.context("read the cases' streams")?);
+    }
+    Ok(cases)
+}
+
 /// Loads a prison and cases, and the numbers that the cases go on under where they were merged.
 ///
 /// # Errors
@@ -51,10 +66,8 @@ pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]
     let mut cases: HashMap<PrisonerNumber, prisoner::History> = HashMap::with_capacity(numbers.len());
     let mut unread: Vec<PrisonerNumber> = numbers.to_vec();
     while !unread.is_empty() {
-        for numbers in unread.chunks(LOAD_STREAMS_MAX) {
-            let histories = read_cases(&**log, numbers, None).await.context("read the cases' streams")?;
-            cases.extend(histories.into_iter().map(|history| (history.number().clone(), history)));
-        }
+        let histories = load_cases(log, &unread).await?;
+        cases.extend(histories.into_iter().map(|history| (history.number().clone(), history)));
         let survivors = cases.values().filter_map(|case| Some(case.retirement()?.1));
         let unread_survivors: BTreeSet<_> =
             survivors.filter(|survivor| !cases.contains_key(*survivor)).cloned().collect();
@@ -65,17 +78,28 @@ pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]
 
 /// Sends commands as one import.
 pub struct ImportRecorder<'a> {
-    /// The command side.
-    pub service: &'a Service,
-    /// The user and client that the events are recorded by.
-    pub recorded_by: RecordedBy,
-    /// Ties together everything that one file brought in.
-    pub correlation_id: Uuid,
-    /// The file and the run, which the events name.
-    pub source: ImportSource,
+    service: &'a Service,
+    recorded_by: RecordedBy,
+    correlation_id: Uuid,
+    source: ImportSource,
+    announced: Once,
 }
 
-impl ImportRecorder<'_> {
+impl<'a> ImportRecorder<'a> {
+    /// A recorder of events by this user and client. `correlation_id` ties together everything that
+    /// one file brought in; the events name the file and the run of `source`.
+    #[must_use]
+    pub fn new(service: &'a Service, recorded_by: RecordedBy, correlation_id: Uuid, source: ImportSource) -> Self {
+        Self { service, recorded_by, correlation_id, source, announced: Once::new() }
+    }
+
+    /// Names the run, and the command that takes it back, on standard error, once: before the first
+    /// command, so that a run that is interrupted can be undone.
+    pub fn announce_run(&self) {
+        let run = self.source.run();
+        self.announced.call_once(|| eprintln!("Run {run}: `allocation-ledger import undo {run}` takes it back."));
+    }
+
     /// Sends one command, of a row where one is given.
     ///
     /// # Errors
@@ -119,7 +143,11 @@ impl ImportRecorder<'_> {
     /// Sends the commands of a plan: first those of the prison, then those of the rows.
     async fn record_plan(&self, mut plan: ImportPlan, progress: &ProgressBar) -> anyhow::Result<RecordedPlan> {
         let is_new = |row: &&PlannedRow| matches!(row.verdict, Verdict::Record(_));
-        progress.set_length(progress.position() + plan.rows.iter().filter(is_new).count() as u64);
+        let due = plan.rows.iter().filter(is_new).count();
+        if due > 0 {
+            self.announce_run();
+        }
+        progress.set_length(progress.position() + due as u64);
         for (sent, step) in plan.prison_steps.iter().enumerate() {
             match self.send(step.clone(), None).await {
                 Ok(_) => {}

@@ -21,10 +21,15 @@ use domain::{
 };
 use serde::Serialize;
 use spreadsheets::{
+    heading::Field,
     layout::{SheetReading, UnreadSheet},
     plan::{ImportPlan, PlannedRow, Verdict},
     row::{self, RowCase},
+    value::DateColumn,
 };
+
+/// The last sentence of a dry run.
+pub const NOTHING_RECORDED: &str = "Dry run: nothing was recorded.";
 
 /// The reason of several people who have left, on several days.
 const ALL_LEFT: &str = "has left; only current cases are recorded";
@@ -61,12 +66,8 @@ pub struct ImportReport<'a> {
     pub prison: &'a PrisonCode,
     /// The rows of the sheet.
     pub table: &'a row::CaseTable,
-    /// The field of each column.
+    /// The field of each column, and remarks on the reading.
     pub reading: &'a SheetReading,
-    /// Other sheets that look like cases.
-    pub sheets_passed_over: &'a [UnreadSheet],
-    /// The remarks on the reading of the sheet, in sentences.
-    pub remarks: &'a [String],
     /// The rows and what became of them, or would.
     pub plan: &'a ImportPlan,
     /// Whether nothing was recorded on purpose.
@@ -149,7 +150,7 @@ impl ImportReport<'_> {
             let verb = if self.dry_run { "would wait" } else { "wait" };
             lines.push(format!("Of those recorded, {waiting} have no POM, and {verb} to be allocated."));
         }
-        if self.table.dates.allocated_on.is_month_first() {
+        if self.table.dates.of(Field::AllocatedOn).is_some_and(DateColumn::is_month_first) {
             let read = self.plan.rows.iter().filter(|row| row.row.allocated().is_some()).count();
             lines.push(format!(
                 "{} of allocation {} read month first: look at each.",
@@ -167,10 +168,9 @@ impl ImportReport<'_> {
                 rows => format!(" ({})", rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
             }
         ));
-        lines.extend_from_slice(self.remarks);
-        lines.extend(self.sheets_passed_over.iter().map(|sheet| note_unread_sheet(sheet, "case")));
+        lines.extend_from_slice(&self.reading.remarks);
         if self.dry_run {
-            lines.push("Dry run: nothing was recorded.".to_owned());
+            lines.push(NOTHING_RECORDED.to_owned());
         }
         lines.join("\n")
     }

@@ -39,9 +39,7 @@ fn history(commands: &[(&str, prisoner::Command)]) -> History {
         let effective_at = midnight(date);
         let context =
             Context { now: terms.now, effective_at, prison: None, recommendation_policy: terms.recommendation_policy };
-        let events = prisoner::decide(&history, command, &context).expect("a legal command");
-        let content = json!(history.entries().len());
-        add(&mut history, events, crate::planned_command::command_id(&content), effective_at, &terms);
+        history = foresee(&history, command, &context, &terms).expect("a legal command");
     }
     history
 }
@@ -73,9 +71,7 @@ fn outcome(row: &str, commands: &[(&str, prisoner::Command)]) -> String {
                 prison: None,
                 recommendation_policy: terms.recommendation_policy,
             };
-            let events = prisoner::decide(&held, command, &context).expect("a legal command");
-            let mut after = held;
-            add(&mut after, events, step.command_id, step.effective_at, &terms);
+            let after = foresee(&held, command, &context, &terms).expect("a legal command");
             let Ok(RowCase::Waiting(case)) = &planned.row.case else { panic!("{:?}", planned.row) };
             assert!(waits_so(&after.state(), case, &terms), "{row}: {:?}", after.state());
             "recorded".to_owned()

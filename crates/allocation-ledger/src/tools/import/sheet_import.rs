@@ -1,0 +1,131 @@
+//! One import of a prison's sheet: its rows, its terms and its ledger, whether the whole sheet is
+//! recorded or its differences.
+
+use command::{Service, ServiceSettings};
+use domain::prison;
+use event_log::SharedLog;
+use indicatif::ProgressBar;
+use spreadsheets::{
+    plan::{HeldHistories, ImportPlan, ImportTerms, plan},
+    row::CaseTable,
+};
+use uuid::Uuid;
+
+use super::{
+    first_prison,
+    record::{ImportRecorder, load},
+    source::ImportSource,
+};
+use crate::{shared_settings::StoreSettings, stores::LogStore};
+
+/// An import of a sheet.
+#[derive(Debug, Clone)]
+pub struct SheetImport<'a> {
+    /// The stores of the ledger.
+    pub stores: &'a StoreSettings,
+    /// The rows of the sheet.
+    pub table: &'a CaseTable,
+    /// The terms on which they are planned.
+    pub terms: ImportTerms,
+    /// The settings of the command side.
+    pub commands: ServiceSettings,
+    /// The file and the run, which the events name.
+    pub source: ImportSource,
+    /// Ties together everything that one file brought in.
+    pub correlation_id: Uuid,
+    /// Whether nothing is to be recorded.
+    pub dry_run: bool,
+}
+
+impl SheetImport<'_> {
+    /// Plans the rows on what a ledger holds.
+    #[must_use]
+    pub fn plan(&self, held: HeldHistories) -> ImportPlan {
+        plan(self.table.rows.clone(), held, &self.terms)
+    }
+
+    /// Loads the histories of the prison and of the cases in the sheet.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn load(&self, log: &SharedLog) -> anyhow::Result<HeldHistories> {
+        load(log, &self.terms.prison, &self.table.case_numbers()).await
+    }
+
+    /// Plans the rows on what the ledger holds, which may not be begun.
+    ///
+    /// # Errors
+    /// The log cannot be read, or the go-live date is another one than the prison's.
+    pub async fn plan_dry(&self) -> anyhow::Result<ImportPlan> {
+        let held = match LogStore::open_existing(self.stores).await? {
+            Some(store) => store.close_after(async |store| self.load(&store.log).await).await?,
+            None => HeldHistories::of_empty_ledger(&self.terms.prison),
+        };
+        first_prison::check_go_live(&held.prison, self.terms.go_live)?;
+        Ok(self.plan(held))
+    }
+
+    /// The import with the go-live date of a prison that joins OMiC by it.
+    ///
+    /// # Errors
+    /// The date is another one than the prison's, or the user does not confirm it.
+    pub fn with_go_live(mut self, held: HeldHistories) -> anyhow::Result<Self> {
+        first_prison::check_go_live(&held.prison, self.terms.go_live)?;
+        if self.terms.go_live.is_none()
+            && let Some(joined) = self.plan(held).joined
+        {
+            self.terms.go_live = Some(first_prison::confirm_go_live(&self.terms.prison, joined.go_live_date)?);
+        }
+        Ok(self)
+    }
+
+    /// Records the rows, and answers the plan as it went.
+    ///
+    /// # Errors
+    /// The store is out of reach or damaged.
+    pub async fn record(
+        &self,
+        log: &SharedLog,
+        recorder: &ImportRecorder<'_>,
+        progress: &ProgressBar,
+    ) -> anyhow::Result<ImportPlan> {
+        let plan = async || Ok(self.plan(self.load(log).await?));
+        recorder.record(plan, progress).await
+    }
+
+    /// The recorder of the import.
+    #[must_use]
+    pub fn recorder<'s>(&self, service: &'s Service) -> ImportRecorder<'s> {
+        ImportRecorder::new(service, self.terms.recorded_by.clone(), self.correlation_id, self.source.clone())
+    }
+
+    /// The sentences after the summary: POMs who are active again, and the go-live date.
+    #[must_use]
+    pub fn closing_remarks(&self, plan: &ImportPlan) -> Vec<String> {
+        let mut remarks = Vec::new();
+        for pom in &plan.reactivated {
+            let is = if self.dry_run { "would be" } else { "is" };
+            remarks
+                .push(format!("{} (staff id {}) {is} active again, after an undone import.", pom.name, pom.staff_id));
+        }
+        if let (true, Some(joined), None) = (self.dry_run, &plan.joined, self.terms.go_live) {
+            remarks.push(format!(
+                "The go-live date {} is the earliest in the sheet. The import asks whether it is right: say it with \
+                 --go-live DATE.",
+                joined.go_live_date
+            ));
+        }
+        remarks
+    }
+
+    /// Refuses a prison that neither the program's list nor the ledger's prisons on OMiC have,
+    /// unless the user says that it is unlisted.
+    ///
+    /// # Errors
+    /// There is no such prison, or the ledger cannot be read.
+    pub async fn check_listed(&self) -> anyhow::Result<()> {
+        // Contacts of NOMIS alone do not make a prison that has joined.
+        let is_known = |prison: &prison::History| prison.roster().joined.is_some();
+        first_prison::check_listed(self.stores, &self.terms.prison, self.terms.unlisted_prison, is_known).await
+    }
+}

@@ -1,0 +1,66 @@
+//! The columns of dates that a table has, each with the way in which its dates are written.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+
+use super::{
+    heading::Field,
+    reader::{Cell, Row, Sheet},
+    value::{DateColumn, ValueProblem},
+};
+
+/// The fields that are dates.
+const DATES: [Field; 5] =
+    [Field::AllocatedOn, Field::LeftOn, Field::ReleasedOn, Field::TransferredOn, Field::ArrivedOn];
+
+/// How the columns of dates are written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DateColumns(BTreeMap<Field, DateColumn>);
+
+impl DateColumns {
+    /// Looks at the cells of the rows in each column of dates.
+    pub fn of_rows<'a>(
+        sheet: &Sheet,
+        columns: &BTreeMap<Field, usize>,
+        rows: impl Iterator<Item = &'a Row> + Clone,
+    ) -> Self {
+        let column = |field: Field| Some((field, DateColumn::of_rows(sheet, rows.clone(), *columns.get(&field)?)));
+        Self(DATES.into_iter().filter_map(column).collect())
+    }
+
+    /// The column of a field; `None` if the field is no date, or has no column.
+    #[must_use]
+    pub fn of(&self, field: Field) -> Option<&DateColumn> {
+        self.0.get(&field)
+    }
+
+    /// Reads a cell of a field's column, as [`DateColumn::read`]. A field without a column is read
+    /// as one whose cells prove nothing.
+    ///
+    /// # Errors
+    /// The cell holds no date, or may hold two.
+    pub fn read(&self, field: Field, cell: &Cell) -> Result<(NaiveDate, Option<String>), ValueProblem> {
+        self.of(field).unwrap_or(&DateColumn::default()).read(cell)
+    }
+
+    /// How the dates were understood, in sentences, where they are not all day first.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (field, column) in &self.0 {
+            let dates = field.words().replacen("date", "Dates", 1);
+            match (column.day_first_row, column.month_first_row) {
+                (None, Some(row)) => notes.push(format!(
+                    "{dates} were read month first, since row {row} can only be meant so. Look at each of them."
+                )),
+                (Some(day_row), Some(month_row)) => notes.push(format!(
+                    "{dates} are written day first (row {day_row}) and month first (row {month_row}): each that may be \
+                     two dates is refused."
+                )),
+                (_, None) => {}
+            }
+        }
+        notes
+    }
+}
