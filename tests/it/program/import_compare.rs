@@ -1,10 +1,19 @@
 //! Comparing a later sheet of a prison with the ledger, and recording the differences.
 
-use domain::prisoner::State;
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    process::{Command, Stdio},
+};
+
+use domain::{
+    Event,
+    prisoner::{PrisonerEvent, State},
+};
 use serde_json::{Value, json};
 
 use super::import_runs::{HEADINGS, Office, Ran, outcomes};
-use crate::support::ToolOutput;
+use crate::support::{ToolOutput, eventually};
 
 const FOUR_CASES: &str = "A0001BC,C,\"Shah, Priya\",485928,PRO,01/07/2019\n\
                           A0002BC,B,\"Okafor, Grace\",485926,PO,01/10/2019\n\
@@ -392,4 +401,59 @@ async fn a_row_of_a_case_that_has_gone_on_is_refused_and_not_passed_over() {
     let reasons: Vec<_> = back.iter().map(|line| line["reason"].as_str().expect("a reason")).collect();
     assert!(reasons[0].contains("was released") && reasons[0].contains("on 2 January 2020"), "{reasons:?}");
     assert!(reasons[1].starts_with("By the ledger A0003BC is at MDI."), "{reasons:?}");
+}
+
+/// How often each case has left, by the log.
+async fn departures(office: &Office) -> BTreeMap<String, usize> {
+    let mut departures = BTreeMap::new();
+    for stored in office.events().await {
+        if let Event::Prisoner(PrisonerEvent::Deallocated(_)) = &stored.entry.event {
+            *departures.entry(stored.stream.to_string()).or_default() += 1;
+        }
+    }
+    departures
+}
+
+#[tokio::test]
+async fn departures_that_are_killed_and_repeated_are_recorded_once() {
+    const CASES: usize = 240;
+    let office = Office::new().await;
+    let number = |case: usize| format!("A{case:04}BC");
+    let row = |case: usize| format!("{},C,\"Shah, Priya\",485928,PRO,01/07/2019", number(case));
+    let rows: String = (0..CASES).map(|case| row(case) + "\n").collect();
+    office.import_first(&rows).await;
+    // The first case is there, a half of the others left by their rows, and the user names the rest.
+    let mut sheet = format!("{},Released\n{},\n", HEADINGS.trim_end(), row(0));
+    let mut arguments: Vec<String> = ["--apply", "2020-01-06"].map(str::to_owned).to_vec();
+    for case in 1..CASES {
+        if case % 2 == 0 {
+            writeln!(sheet, "{},02/01/2020", row(case)).expect("write");
+        } else {
+            arguments.extend(["--released".to_owned(), format!("{}=2020-01-03", number(case))]);
+        }
+    }
+    let file = office.dir.path().join("left.csv");
+    std::fs::write(&file, sheet).expect("write a file");
+    let import = ["import", "spreadsheet", file.to_str().expect("a path in UTF-8"), "--prison", "LEI", "--json"];
+    let import: Vec<&str> = import.into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    for kill in 1..=2 {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_allocation-ledger-under-test"))
+            .args(&import)
+            .args(office.database.arguments())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start the program");
+        let some = async || (departures(&office).await.len() >= 20 * kill).then_some(());
+        eventually("some departures to be recorded", some).await;
+        child.kill().expect("kill the program");
+        child.wait().expect("wait for the program");
+    }
+    let ran = office.tool(&import).await.lines();
+    let is_done = |line: &Value| matches!(line["outcome"].as_str(), Some("recorded" | "already-recorded"));
+    assert!(ran.iter().all(is_done), "{ran:?}");
+    let left = departures(&office).await;
+    assert_eq!(left.len(), CASES - 1);
+    assert!(left.values().all(|times| *times == 1), "{left:?}");
+    assert_eq!(office.states().await[&number(0)].left_at, None);
 }

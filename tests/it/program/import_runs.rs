@@ -19,7 +19,7 @@ pub(super) const HEADINGS: &str = "NOMS no,Tier,POM,Staff id,Type,Date allocated
 
 /// A prison's sheets, and the ledger that they are imported into.
 pub(super) struct Office {
-    database: TestDatabase,
+    pub(super) database: TestDatabase,
     pub(super) dir: DataDir,
 }
 
