@@ -6,21 +6,21 @@
 //! transfer with its day and the prison. Nothing is guessed: a day in a column such as `Left on`
 //! does not say how.
 
-use std::collections::BTreeMap;
-
 use chrono::NaiveDate;
 use domain::{identifier::PrisonCode, text::Excerpt};
 
 use super::{
-    date_columns::DateColumns,
+    date_columns::{DateColumns, FieldDates},
     heading::Field,
     reader::{Cell, Row, Sheet},
     value::{self, CellDeparture, says_no},
 };
 
-/// The fields by which a row says that the person has left, in the order in which a reason quotes
-/// them.
+/// The fields by which a row says that the person has left.
 pub const LEAVING_FIELDS: [Field; 4] = [Field::LeftOn, Field::ReleasedOn, Field::TransferredOn, Field::TransferredTo];
+
+/// Those of them that are dates.
+pub const LEAVING_DATES: [Field; 3] = [Field::LeftOn, Field::ReleasedOn, Field::TransferredOn];
 
 /// The way in which a person left a prison.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub struct Leaving {
 /// A row that says that the person has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeavingRow {
-    /// The field of the first column that says it.
-    pub field: Field,
+    /// The first column that says it.
+    pub column: usize,
     /// The sentence for it, without an end: `has left on 2 January 2020`.
     pub sentence: String,
     /// When and how the person left, where columns say both.
@@ -71,88 +71,112 @@ impl UnclearLeaving {
     }
 }
 
+/// A cell of a column of leaving with an error of a formula, which says neither that the person has
+/// left nor that the person is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FormulaErrorCell {
+    /// The field of the column.
+    pub field: Field,
+    /// The column.
+    pub column: usize,
+}
+
 /// The columns of a sheet that say that people have left.
 #[derive(Debug, Clone, Copy)]
 pub struct LeavingColumns<'a> {
     /// The sheet.
     pub sheet: &'a Sheet,
-    /// The column of each field.
-    pub columns: &'a BTreeMap<Field, usize>,
-    /// How its columns of dates are written.
+    /// Its columns of dates.
     pub dates: &'a DateColumns,
+    /// Its column of prisons after a transfer.
+    pub prison: Option<usize>,
     /// The current date in London: a date of leaving may be to come.
     pub today: NaiveDate,
 }
 
-impl LeavingColumns<'_> {
+/// The signs in a row that the person has left.
+struct LeavingSigns<'a> {
+    /// The columns with a day that has come.
+    dated: Vec<(&'a FieldDates, NaiveDate)>,
+    /// The columns with a mark, or with other words.
+    said: Vec<(&'a FieldDates, CellDeparture)>,
+    /// The cell of the prison, where it is filled.
+    prison: Option<&'a Cell>,
+}
+
+impl<'a> LeavingColumns<'a> {
     /// Reads a row; `None` if the person is there today.
     ///
     /// # Errors
-    /// The column of this field has an error of a formula, which says neither that the person has
-    /// left nor that the person is there.
-    pub fn read(&self, row: &Row) -> Result<Option<LeavingRow>, Field> {
-        let mut dated = Vec::new();
-        let mut said = Vec::new();
-        for (field, column) in self.date_columns() {
-            match value::departure(self.sheet, self.cell(row, field), column, self.today) {
-                None => {}
-                Some(CellDeparture::Unknown) => return Err(field),
-                Some(CellDeparture::On(date)) => dated.push((field, date)),
-                Some(CellDeparture::Said) => said.push(field),
+    /// A cell has an error of a formula.
+    pub fn read(&self, row: &Row) -> Result<Option<LeavingRow>, FormulaErrorCell> {
+        let signs = self.signs(row)?;
+        let said = signs.said.first().map(|(of, _)| of.column);
+        let prison = self.prison.filter(|_| signs.prison.is_some() && !self.is_to_come(row));
+        let (column, sentence) = match (signs.dated.first(), said.or(prison)) {
+            (Some((of, date)), _) => (of.column, format!("has left on {}", in_words(*date))),
+            (None, Some(column)) => {
+                let written = row.cell(column).to_string();
+                (column, format!("has left: the sheet says `{}`", Excerpt(&written)))
             }
-        }
-        let to_prison = self.cell(row, Field::TransferredTo);
-        if value::is_formula_error(&to_prison.to_string()) {
-            return Err(Field::TransferredTo);
-        }
-        let to_prison = Some(to_prison).filter(|cell| !says_no(cell));
-        // A transfer that is planned for a day has its prison by then.
-        let prison_alone = to_prison.filter(|_| dated.is_empty() && said.is_empty() && !self.is_to_come(row));
-        let (field, sentence) = match (dated.first(), said.first().copied()) {
-            (Some((field, date)), _) => (*field, format!("has left on {}", in_words(*date))),
-            (None, Some(field)) => (field, self.quote(row, field)),
-            (None, None) if prison_alone.is_some() => (Field::TransferredTo, self.quote(row, Field::TransferredTo)),
             (None, None) => return Ok(None),
         };
-        let leaving = self.leaving(row, &dated, &said, to_prison);
-        Ok(Some(LeavingRow { field, sentence, leaving }))
+        Ok(Some(LeavingRow { column, sentence, leaving: self.leaving(row, &signs) }))
     }
 
     /// Doubts about the dates of a person who is there today: a date of leaving that is to come may
     /// be one that has come, read the other way.
     pub fn doubts(&self, row: &Row) -> Vec<String> {
-        let doubt = |field: Field| {
-            let (_, doubt) = self.date(row, field)?;
-            doubt.map(|doubt| format!("{field}: {doubt}"))
-        };
-        LEAVING_FIELDS.into_iter().filter_map(doubt).collect()
+        let doubt = |of: &FieldDates| self.date(row, of)?.1.map(|doubt| format!("{}: {doubt}", of.field));
+        self.dates().filter_map(doubt).collect()
     }
 
-    /// When and how the person left, from the fields with a day, those with other words, and the
-    /// cell of the prison.
-    fn leaving(
-        &self,
-        row: &Row,
-        dated: &[(Field, NaiveDate)],
-        said: &[Field],
-        to_prison: Option<&Cell>,
-    ) -> Result<Leaving, UnclearLeaving> {
-        let Some(&(_, on)) = dated.first() else { return Err(UnclearLeaving::incomplete("says no day")) };
-        if let Some((_, other)) = dated.iter().find(|(_, other)| *other != on) {
+    fn signs<'r>(&self, row: &'r Row) -> Result<LeavingSigns<'r>, FormulaErrorCell>
+    where
+        'a: 'r,
+    {
+        let mut signs = LeavingSigns { dated: Vec::new(), said: Vec::new(), prison: None };
+        for of in self.dates() {
+            match value::departure(self.sheet, row.cell(of.column), &of.dates, self.today) {
+                None => {}
+                Some(CellDeparture::Unknown) => {
+                    return Err(FormulaErrorCell { field: of.field, column: of.column });
+                }
+                Some(CellDeparture::On(date)) => signs.dated.push((of, date)),
+                Some(words) => signs.said.push((of, words)),
+            }
+        }
+        if let Some(column) = self.prison {
+            let cell = row.cell(column);
+            if value::is_formula_error(&cell.to_string()) {
+                return Err(FormulaErrorCell { field: Field::TransferredTo, column });
+            }
+            signs.prison = Some(cell).filter(|cell| !says_no(cell));
+        }
+        Ok(signs)
+    }
+
+    /// When and how the person left.
+    fn leaving(&self, row: &Row, signs: &LeavingSigns<'_>) -> Result<Leaving, UnclearLeaving> {
+        let Some(&(_, on)) = signs.dated.first() else { return Err(UnclearLeaving::incomplete("says no day")) };
+        if let Some((_, other)) = signs.dated.iter().find(|(_, other)| *other != on) {
             return Err(UnclearLeaving::incomplete(format!("says {} and {}", in_words(on), in_words(*other))));
         }
-        if let Some(field) = said.first() {
-            let cell = self.cell(row, *field).to_string();
-            return Err(UnclearLeaving::incomplete(format!("says `{}` beside {}", Excerpt(&cell), in_words(on))));
+        if let Some((of, _)) = signs.said.iter().find(|(_, words)| *words == CellDeparture::Said) {
+            let written = row.cell(of.column).to_string();
+            return Err(UnclearLeaving::incomplete(format!("says `{}` beside {}", Excerpt(&written), in_words(on))));
         }
-        if dated.iter().any(|(field, _)| self.date(row, *field).is_none_or(|(_, doubt)| doubt.is_some())) {
+        if signs.dated.iter().any(|(of, _)| self.date(row, of).is_none_or(|(_, doubt)| doubt.is_some())) {
             return Err(UnclearLeaving::incomplete(format!(
                 "says {}, if the column is month first: write the month's name",
                 in_words(on)
             )));
         }
-        let has = |field: Field| dated.iter().any(|(dated, _)| *dated == field);
-        match (has(Field::ReleasedOn), has(Field::TransferredOn), to_prison) {
+        // A mark says how, beside a day in another column.
+        let dated = signs.dated.iter().map(|(of, _)| of.field);
+        let fields: Vec<Field> = dated.chain(signs.said.iter().map(|(of, _)| of.field)).collect();
+        let has = |field: Field| fields.contains(&field);
+        match (has(Field::ReleasedOn), has(Field::TransferredOn), signs.prison) {
             (true, false, None) => Ok(Leaving { on, to_prison: None }),
             (true, ..) => Err(UnclearLeaving {
                 says: "says that the person was released, and was transferred".to_owned(),
@@ -171,25 +195,17 @@ impl LeavingColumns<'_> {
         }
     }
 
-    fn date_columns(&self) -> impl Iterator<Item = (Field, &value::DateColumn)> {
-        LEAVING_FIELDS.into_iter().filter_map(|field| Some((field, self.dates.of(field)?)))
+    fn dates(&self) -> impl Iterator<Item = &'a FieldDates> {
+        self.dates.iter().filter(|of| LEAVING_DATES.contains(&of.field))
     }
 
-    fn date(&self, row: &Row, field: Field) -> Option<(NaiveDate, Option<String>)> {
-        self.dates.of(field)?.read(&self.sheet.dated(self.cell(row, field))).ok()
+    fn date(&self, row: &Row, of: &FieldDates) -> Option<(NaiveDate, Option<String>)> {
+        of.dates.read(&self.sheet.dated(row.cell(of.column))).ok()
     }
 
-    /// Whether a date of leaving is to come.
+    /// Whether a date of leaving is to come: the prison of a transfer is known by then.
     fn is_to_come(&self, row: &Row) -> bool {
-        LEAVING_FIELDS.into_iter().filter_map(|field| self.date(row, field)).any(|(date, _)| date > self.today)
-    }
-
-    fn quote(&self, row: &Row, field: Field) -> String {
-        format!("has left: the sheet says `{}`", Excerpt(&self.cell(row, field).to_string()))
-    }
-
-    fn cell<'r>(&self, row: &'r Row, field: Field) -> &'r Cell {
-        self.columns.get(&field).map_or(&Cell::Empty, |&column| row.cell(column))
+        self.dates().filter_map(|of| self.date(row, of)).any(|(date, _)| date > self.today)
     }
 }
 
@@ -227,6 +243,8 @@ mod tests {
         for heading in ["Released", "Released on", "Date released", "Discharged", "Date of discharge"] {
             check(heading, "02/01/2020", "says released on 2 January 2020");
             check(heading, "yes", "says no day");
+            check(&format!("Left on|{heading}"), "02/01/2020|Y", "says released on 2 January 2020");
+            check(&format!("{heading}|{heading}"), "Y|02/01/2020", "says released on 2 January 2020");
         }
         for heading in ["Left", "Date out", "Released or transferred on", "Deallocated", "End date"] {
             check(heading, "02/01/2020", "does not say whether the person was released or transferred");
@@ -246,6 +264,8 @@ mod tests {
             let lacks = "`Scotland` is neither the code nor the name of a prison in the list of 29 November 2026";
             check(&headings, "Scotland|02/01/2020", &format!("does not name the prison: {lacks}"));
         }
+        check("Transferred|Date out", "MDI|02/01/2020", "says transferred to MDI on 2 January 2020");
+        check("Transferred|Transferred to|Date out", "Y|MDI|02/01/2020", "says transferred to MDI on 2 January 2020");
         check("Moved to|Date out", "Leeds|02/01/2020", "says transferred to LEI on 2 January 2020");
         check("Transferred|Transferred to", "02/01/2020|No", "does not say to which prison the person went");
         let both = "says that the person was released, and was transferred";
@@ -266,6 +286,20 @@ mod tests {
             let problem = row.case.expect_err("it may have left").reason;
             assert!(problem.contains("an error of a formula does not say") && row.left.is_none(), "{cells}: {problem}");
         }
+    }
+
+    #[test]
+    fn each_column_of_leaving_is_read() {
+        let cases = ["|02/01/2020||", "03/01/2020|||", "||04/01/2020|", "|||05/01/2020", "|||"];
+        let rows = cases.iter().enumerate().map(|(row, left)| format!("A000{row}BC|C|485926|01/07/2019|{left}"));
+        let rows: Vec<String> = rows.collect();
+        let headings = "NOMS no|Tier|Staff id|Date allocated|Left on|Date left|Released|Released on";
+        let left = |row: &DataRow| Some(row.left.as_ref()?.says());
+        let found: Vec<_> =
+            read(&[sheet("cases", &format!("{headings}\n{}", rows.join("\n")))]).rows.iter().map(left).collect();
+        let no_way = "does not say whether the person was released or transferred".to_owned();
+        let released = |day: &str| Some(format!("says released on {day} January 2020"));
+        assert_eq!(found, [Some(no_way.clone()), Some(no_way), released("4"), released("5"), None]);
     }
 
     #[test]

@@ -9,12 +9,11 @@
 use std::collections::HashMap;
 
 use super::{
-    date_columns::DateColumns,
     heading::{self, Field},
     layout::Layout,
     reader::{Cell, Sheet},
     row::{CaseTable, FIELDS},
-    value,
+    value::{self, DateColumn},
 };
 
 /// The mark by which Excel reads a CSV as UTF-8.
@@ -37,10 +36,9 @@ pub struct RefusedRow<'a> {
 #[must_use]
 pub fn refused_csv(sheet: &Sheet, layout: &Layout, table: &CaseTable, refused: &[RefusedRow<'_>]) -> String {
     let header = &sheet.rows[layout.header];
-    let field_of = |column: usize| layout.columns.iter().find(|(_, taken)| **taken == column).map(|(field, _)| *field);
     let width = sheet.rows.iter().skip(layout.header).map(|row| row.cells.len()).max().unwrap_or(0);
     let columns: Vec<(usize, Option<Field>)> = (0..width)
-        .map(|column| (column, field_of(column)))
+        .map(|column| (column, layout.field_of(column)))
         .filter(|(column, field)| field.is_some() || is_harmless(layout, *column, header.cell(*column)))
         .collect();
     let headings = columns.iter().map(|(column, field)| match field {
@@ -54,7 +52,8 @@ pub fn refused_csv(sheet: &Sheet, layout: &Layout, table: &CaseTable, refused: &
     for row in &sheet.rows[layout.header + 1..] {
         let Some(reason) = reasons.get(&row.number) else { continue };
         let row = sheet.data_row(row);
-        let cells = columns.iter().map(|(column, field)| cell_text(sheet, row.cell(*column), *field, &table.dates));
+        let cells =
+            columns.iter().map(|(column, _)| cell_text(sheet, row.cell(*column), table.dates.of_column(*column)));
         push_record(&mut csv, cells.chain([row.number.to_string(), (*reason).to_owned()]));
     }
     csv
@@ -93,11 +92,11 @@ fn trusted_heading(field: Field, written: &str) -> String {
     .to_owned()
 }
 
-fn cell_text(sheet: &Sheet, cell: &Cell, field: Option<Field>, dates: &DateColumns) -> String {
+fn cell_text(sheet: &Sheet, cell: &Cell, dates: Option<&DateColumn>) -> String {
     let text = cell.to_string();
     // The other rows, which tell how a date was meant, are not in the file; nor is the first day of
     // the workbook's calendar.
-    let Some(column) = field.and_then(|field| dates.of(field)) else { return text };
+    let Some(column) = dates else { return text };
     match column.read(&sheet.dated(cell)) {
         Ok((date, _)) => date.to_string(),
         Err(_) if value::date(&Cell::text(&text)).is_ok() => format!("{text}{UNREAD_DATE}"),

@@ -16,7 +16,7 @@ use super::{
     date_columns::DateColumns,
     heading::Field,
     layout::{FieldSet, Layout, RowKind, row_kind},
-    leaving::{LeavingColumns, LeavingRow},
+    leaving::{FormulaErrorCell, LeavingColumns, LeavingRow},
     reader::{Cell, Row, Sheet},
     staff::{KnownStaff, StaffDirectory},
     value::{self, AbsentValue, PersonName, PomKindWords, ValueProblem, absence_of_name},
@@ -215,7 +215,7 @@ const KIND_WORDS_MAX: usize = 12;
 pub fn table(sheet: &Sheet, layout: &Layout, terms: TableTerms<'_>) -> CaseTable {
     let below = &sheet.rows[layout.header + 1..];
     let data = below.iter().filter(|row| row_kind(sheet, layout, row) == RowKind::Data);
-    let dates = DateColumns::of_rows(sheet, &layout.columns, data);
+    let dates = DateColumns::of_rows(sheet, layout.read_columns(), data);
     let mut table = CaseTable {
         sheet: sheet.name.clone(),
         rows: Vec::new(),
@@ -299,7 +299,7 @@ impl RowCells<'_> {
     /// Reads the case, or answers the first problem in the order of the fields.
     fn case(
         &self,
-        leaving: &Result<Option<LeavingRow>, Field>,
+        leaving: &Result<Option<LeavingRow>, FormulaErrorCell>,
         doubts: &mut Vec<String>,
     ) -> Result<RowCase, RowProblem> {
         let prisoner_number = self.value(Field::PrisonerNumber, value::prisoner_number)?;
@@ -335,21 +335,21 @@ impl RowCells<'_> {
     }
 
     fn leaving(&self) -> LeavingColumns<'_> {
-        let (sheet, columns) = (self.sheet, &self.layout.columns);
-        LeavingColumns { sheet, columns, dates: self.dates, today: self.terms.today }
+        let prison = self.layout.columns.get(&Field::TransferredTo).copied();
+        LeavingColumns { sheet: self.sheet, dates: self.dates, prison, today: self.terms.today }
     }
 
     /// Refuses a person who has left the prison, or whose allocation has ended.
-    fn refuse_left(&self, leaving: &Result<Option<LeavingRow>, Field>) -> Result<(), RowProblem> {
+    fn refuse_left(&self, leaving: &Result<Option<LeavingRow>, FormulaErrorCell>) -> Result<(), RowProblem> {
         match leaving {
             Ok(None) => Ok(()),
             Ok(Some(left)) => {
                 let reason = format!("{}; only current cases are recorded", left.sentence);
-                Err(self.problem(left.field, HAS_LEFT, reason))
+                Err(self.problem_in(left.column, HAS_LEFT, reason))
             }
-            Err(field) => {
-                let wrong = "an error of a formula does not say whether the person has left";
-                Err(self.value_problem(*field, wrong))
+            Err(FormulaErrorCell { field, column }) => {
+                let reason = format!("{field}: an error of a formula does not say whether the person has left");
+                Err(self.problem_in(*column, field.code(), reason))
             }
         }
     }
@@ -446,6 +446,16 @@ impl RowCells<'_> {
             code: code.to_owned(),
             column: Some(Excerpt(&self.layout.heading(self.sheet, field)).to_string()),
             value: Some(Excerpt(&self.cell(field).to_string()).to_string()),
+            reason,
+        }
+    }
+
+    /// A problem in a column that may be another than the first of its field.
+    fn problem_in(&self, column: usize, code: &str, reason: String) -> RowProblem {
+        RowProblem {
+            code: code.to_owned(),
+            column: Some(Excerpt(&self.layout.heading_of(self.sheet, column)).to_string()),
+            value: Some(Excerpt(&self.row.cell(column).to_string()).to_string()),
             reason,
         }
     }

@@ -239,6 +239,8 @@ async fn a_departure_that_is_named_again_is_recorded_once_and_holds_nothing_up()
             refused.stderr
         );
     }
+    let unknown = office.import(sheet, &["--apply", "2020-01-06", "--released", "A0009BC=2020-01-02"]).await;
+    assert!(unknown.stderr.contains("that day: the ledger knows nothing of A0009BC"), "{}", unknown.stderr);
     let there = office.import(FOUR_CASES, &first).await;
     assert!(there.stderr.contains("A0002BC is not gone: the sheet has it"), "{}", there.stderr);
     assert_eq!(office.events().await.len(), recorded + 2);
@@ -422,7 +424,7 @@ async fn departures_that_are_killed_and_repeated_are_recorded_once() {
     let row = |case: usize| format!("{},C,\"Shah, Priya\",485928,PRO,01/07/2019", number(case));
     let rows: String = (0..CASES).map(|case| row(case) + "\n").collect();
     office.import_first(&rows).await;
-    // The first case is there, a half of the others left by their rows, and the user names the rest.
+    // The first case is there. Half of the others left by their rows, and the user names the rest.
     let mut sheet = format!("{},Released\n{},\n", HEADINGS.trim_end(), row(0));
     let mut arguments: Vec<String> = ["--apply", "2020-01-06"].map(str::to_owned).to_vec();
     for case in 1..CASES {

@@ -42,11 +42,9 @@ impl Heading {
     /// The weight with which the heading names a field of leaving.
     pub(super) fn leaving(&self, field: Field) -> u32 {
         match self.text.as_str() {
-            "moved to" | "gone to" | "sent to" | "destination" | "receiving prison" | "receiving establishment"
-                if field == Field::TransferredTo =>
-            {
-                70
-            }
+            "moved to" | "gone to" if field == Field::TransferredTo => 70,
+            // Where its cells are prisons.
+            "transferred" if field == Field::TransferredTo => 80,
             _ if field == self.way_of_leaving() => self.left_in_any_way(),
             _ => 0,
         }

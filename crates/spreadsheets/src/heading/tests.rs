@@ -171,7 +171,7 @@ fn usual_headings_name_their_field() {
     );
     check(
         Some(Field::TransferredTo),
-        &["Transferred to", "Prison transferred to", "Moved to", "Receiving prison", "Destination", "transferredTo"],
+        &["Transferred to", "Prison transferred to", "Moved to", "Gone to", "transferredTo"],
     );
     check(
         Some(Field::ArrivedOn),
@@ -222,6 +222,8 @@ fn other_headings_name_no_field() {
             "Transferred from",
             "Sentence end date",
             "Report received",
+            "Receiving prison",
+            "Destination",
         ],
     );
 }

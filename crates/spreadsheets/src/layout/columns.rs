@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     heading::{self, Field, Heading},
+    leaving::LEAVING_DATES,
     reader::{Cell, Row, Sheet},
     staff::spelling,
     value::{self, PomKindWords},
@@ -46,6 +47,8 @@ pub struct Header {
     pub columns: BTreeMap<Field, usize>,
     /// The columns that count the rows, and might have been taken for staff ids.
     pub counters: BTreeSet<usize>,
+    /// Further columns of dates of leaving, from the left.
+    pub more_leaving: Vec<(Field, usize)>,
     /// How well the row heads the fields.
     pub score: u32,
 }
@@ -73,7 +76,7 @@ pub fn header(sheet: &Sheet, search: ColumnSearch<'_>) -> Option<Header> {
         if sheet.rows[row].filled().any(|cell| value::prisoner_number(cell).is_ok()) {
             continue;
         }
-        let (columns, counters) = assign(sheet, row, search);
+        let AssignedColumns { columns, counters, more_leaving } = assign(sheet, row, search);
         let named = columns.iter().filter(|(_, assigned)| assigned.weight > 0).count();
         // A title is one cell, and may contain a telling word.
         if named == 0 || field_set.needed.len() > 1 && sheet.rows[row].filled().count() == 1 {
@@ -89,7 +92,7 @@ pub fn header(sheet: &Sheet, search: ColumnSearch<'_>) -> Option<Header> {
         let score = named + counted;
         if best.as_ref().is_none_or(|best| best.score < score) {
             let columns = columns.into_iter().map(|(field, assigned)| (field, assigned.column)).collect();
-            best = Some(Header { row, columns, counters, score });
+            best = Some(Header { row, columns, counters, more_leaving, score });
         }
     }
     best
@@ -102,9 +105,18 @@ struct AssignedColumn {
     weight: u32,
 }
 
-/// Gives each field the column that suits it best, and answers the columns that were set aside
-/// because they count the rows. A column has one field at most.
-fn assign(sheet: &Sheet, row: usize, search: ColumnSearch<'_>) -> (BTreeMap<Field, AssignedColumn>, BTreeSet<usize>) {
+/// The columns below a row of headings.
+struct AssignedColumns {
+    columns: BTreeMap<Field, AssignedColumn>,
+    /// The columns that were set aside because they count the rows.
+    counters: BTreeSet<usize>,
+    /// Further columns of dates of leaving. A person has left by any of them, and must not be taken
+    /// for a current case because another column is empty.
+    more_leaving: Vec<(Field, usize)>,
+}
+
+/// Gives each field the column that suits it best. A column has one field at most.
+fn assign(sheet: &Sheet, row: usize, search: ColumnSearch<'_>) -> AssignedColumns {
     let headings = headings(sheet, row);
     let mut mapped = BTreeMap::new();
     for mapping in search.mappings {
@@ -132,7 +144,15 @@ fn assign(sheet: &Sheet, row: usize, search: ColumnSearch<'_>) -> (BTreeMap<Fiel
             }
             _ => {
                 counters.extend(unclaimed_counters(sheet, row, &headings, &assigned, search.field_set));
-                return (assigned, counters);
+                let is_more = |field: Field, claim: AssignedColumn| {
+                    let is_free = !assigned.values().any(|taken| taken.column == claim.column);
+                    LEAVING_DATES.contains(&field) && claim.weight >= heading::TRUSTED && is_free
+                };
+                let more = claims.iter().filter(|(_, field, claim)| is_more(*field, *claim));
+                // The headings of leaving name one field each.
+                let more: BTreeMap<usize, Field> = more.map(|(_, field, claim)| (claim.column, *field)).collect();
+                let more_leaving = more.into_iter().map(|(column, field)| (field, column)).collect();
+                return AssignedColumns { columns: assigned, counters, more_leaving };
             }
         }
     }
@@ -321,6 +341,8 @@ pub fn fits(sheet: &Sheet, cell: &Cell, field: Field, id_min: i64, pom_kinds: &P
                 && value::prisoner_number(cell).is_err()
         }
         Field::TransferredTo => value::listed_prison(cell).is_ok(),
-        Field::LeftOn | Field::ReleasedOn | Field::TransferredOn | Field::Note => true,
+        // A column `Transferred` may have the prisons.
+        Field::TransferredOn => value::listed_prison(cell).is_err(),
+        Field::LeftOn | Field::ReleasedOn | Field::Note => true,
     }
 }

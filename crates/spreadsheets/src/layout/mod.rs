@@ -97,6 +97,8 @@ pub struct Layout {
     pub columns: BTreeMap<Field, usize>,
     /// The columns that count the rows, and might have been taken for staff ids.
     pub counters: BTreeSet<usize>,
+    /// Further columns of dates of leaving, from the left.
+    pub more_leaving: Vec<(Field, usize)>,
     /// Other sheets that seem to hold cases.
     pub passed_over: Vec<UnreadSheet>,
 }
@@ -113,6 +115,23 @@ pub struct UnreadSheet {
 }
 
 impl Layout {
+    /// The heading of a column as written.
+    #[must_use]
+    pub fn heading_of(&self, sheet: &Sheet, column: usize) -> String {
+        heading_of(sheet, self.header, column)
+    }
+
+    /// Every column that is read, with its field.
+    pub fn read_columns(&self) -> impl Iterator<Item = (Field, usize)> + Clone {
+        read_columns(&self.columns, &self.more_leaving)
+    }
+
+    /// The field of a column, if it is read.
+    #[must_use]
+    pub fn field_of(&self, column: usize) -> Option<Field> {
+        self.read_columns().find(|(_, read)| *read == column).map(|(field, _)| field)
+    }
+
     /// The heading of a field's column as written, or the field's own name if there is no such
     /// column.
     #[must_use]
@@ -123,6 +142,13 @@ impl Layout {
             .filter(|heading| !heading.is_empty())
             .unwrap_or_else(|| field.name().to_owned())
     }
+}
+
+fn read_columns(
+    columns: &BTreeMap<Field, usize>,
+    more_leaving: &[(Field, usize)],
+) -> impl Iterator<Item = (Field, usize)> + Clone {
+    columns.iter().map(|(&field, &column)| (field, column)).chain(more_leaving.iter().copied())
 }
 
 /// Finds the cases in a file. `pom_kinds` are the user's words for kinds of POM; `today` tells the
@@ -191,6 +217,7 @@ pub fn find(
             header: header.row,
             columns: header.columns,
             counters: header.counters,
+            more_leaving: header.more_leaving,
             passed_over,
         })
         .ok_or_else(|| anyhow!("no sheet was chosen"))
@@ -251,8 +278,10 @@ fn count_cases(sheet: &Sheet, header: &Header) -> usize {
 
 /// Whether nearly all cases of a sheet have left, as their rows would be refused for.
 fn is_left(sheet: &Sheet, header: &Header, today: NaiveDate) -> bool {
-    let dates = DateColumns::of_rows(sheet, &header.columns, case_rows(sheet, header));
-    let leaving = LeavingColumns { sheet, columns: &header.columns, dates: &dates, today };
+    let columns = read_columns(&header.columns, &header.more_leaving);
+    let dates = DateColumns::of_rows(sheet, columns, case_rows(sheet, header));
+    let prison = header.columns.get(&Field::TransferredTo).copied();
+    let leaving = LeavingColumns { sheet, dates: &dates, prison, today };
     let has_left = |row: &&Row| matches!(leaving.read(&sheet.data_row(row)), Ok(Some(_)));
     let left = case_rows(sheet, header).filter(has_left).count();
     left > 0 && left * 10 >= count_cases(sheet, header) * 8

@@ -65,7 +65,6 @@ pub struct ColumnReading {
 pub fn reading(sheet: &Sheet, layout: &Layout, field_set: FieldSet) -> SheetReading {
     let header = &sheet.rows[layout.header];
     let names = headings(sheet, layout.header);
-    let field_of = |column: usize| layout.columns.iter().find(|(_, taken)| **taken == column).map(|(field, _)| *field);
     let note_on = |column: usize| {
         if layout.counters.contains(&column) {
             return Some("it counts the rows, and is no staff id".to_owned());
@@ -81,11 +80,11 @@ pub fn reading(sheet: &Sheet, layout: &Layout, field_set: FieldSet) -> SheetRead
             None => format!("its cells do not look like a {field}"),
         })
     };
-    let last = layout.columns.values().copied().max().unwrap_or(0);
+    let last = layout.read_columns().map(|(_, column)| column).max().unwrap_or(0);
     let columns: Vec<_> = (0..names.len().max(header.cells.len()).max(last + 1))
         .filter_map(|column| {
             let heading = Excerpt(&heading_of(sheet, layout.header, column)).to_string();
-            let field = field_of(column);
+            let field = layout.field_of(column);
             (field.is_some() || !heading.is_empty()).then(|| ColumnReading {
                 column: column_letters(column),
                 heading,

@@ -10,6 +10,8 @@ use crate::reader::{Cell, Sheet};
 pub enum CellDeparture {
     /// On a date that has come.
     On(NaiveDate),
+    /// By a mark such as `Y`, without a day.
+    Marked,
     /// In other words.
     Said,
     /// An error of a formula, which says neither that the person has left nor that the person is
@@ -29,6 +31,7 @@ pub fn departure(sheet: &Sheet, cell: &Cell, column: &DateColumn, today: NaiveDa
     }
     match column.read(&sheet.dated(cell)) {
         Ok((date, _)) => (date <= today).then_some(CellDeparture::On(date)),
+        Err(_) if is_mark(&text) => Some(CellDeparture::Marked),
         Err(_) => Some(CellDeparture::Said),
     }
 }
@@ -38,4 +41,8 @@ pub fn departure(sheet: &Sheet, cell: &Cell, column: &DateColumn, today: NaiveDa
 pub fn says_no(cell: &Cell) -> bool {
     let letters: String = cell.to_string().chars().filter(|letter| letter.is_alphanumeric()).collect();
     matches!(letters.to_ascii_uppercase().as_str(), "" | "N" | "NO" | "NA" | "NONE" | "NULL" | "FALSE" | "0" | "TBC")
+}
+
+fn is_mark(text: &str) -> bool {
+    matches!(text.trim().to_ascii_uppercase().as_str(), "Y" | "YES" | "X" | "TRUE")
 }
