@@ -13,6 +13,7 @@
 //! | what does a row of allocations say? | [`row`] |
 //! | what does a row say of a person who has left? | [`leaving`] |
 //! | which commands would record the allocations? | [`plan`] |
+//! | which command records a row, and has one done so? | `row_command` |
 //! | which remarks on the reading are there, beside the outcomes of the rows? | [`remarks`] |
 //! | how does a sheet differ from the ledger, and which commands would record that? | [`compare`] |
 //! | which file has the refused rows, to be corrected? | [`refused`] |
@@ -24,7 +25,6 @@
 //! To add a heading: a line in [`heading::weight`] and in its tests. To add a way to write a value:
 //! a line in [`value`] and in its tests.
 
-mod attempt;
 pub mod compare;
 pub mod contacts;
 mod date_columns;
@@ -45,6 +45,7 @@ pub mod reader;
 pub mod refused;
 pub mod remarks;
 pub mod row;
+mod row_command;
 pub mod staff;
 #[cfg(test)]
 mod tests;

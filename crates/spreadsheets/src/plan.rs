@@ -30,12 +30,12 @@ use serde_json::json;
 
 pub use super::planned_command::{ImportTerms, PlannedCommand};
 use super::{
-    attempt::{RowAttempt, find_attempt, voided_warning},
     compare::{RowChange, change},
     later_entries::{in_words, newest_tier, refuse_moved_on},
     planned_command::{NAMESPACE, decide_with_reasons},
     planned_roster::{PlannedRoster, SheetPom},
     row::{DataRow, RowCase, RowProblem, SheetCase},
+    row_command::{RowAttempt, find_attempt, voided_warning},
 };
 use poms::Poms;
 
@@ -119,8 +119,8 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
     let mut registrations = BTreeMap::new();
     let of_sheet = poms.by_id.iter().map(|(&staff_id, pom)| SheetPom {
         staff_id,
-        name: commonest(&pom.names),
-        kind: commonest(&pom.kinds).copied(),
+        name: pom.names.commonest(),
+        kind: pom.kinds.commonest().copied(),
     });
     let reactivations = roster.reactivate_undone(of_sheet);
     if let Some(earliest) = earliest {

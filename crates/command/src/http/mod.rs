@@ -8,9 +8,9 @@
 
 mod allocation;
 mod answer;
-mod body;
 mod bulk_reallocation;
 mod choice;
+mod command_body;
 mod community_manager;
 mod community_manager_removal;
 mod coworker;
@@ -50,7 +50,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     answer::{CommandResponses, HeaderParams, IfMatchParam, RecordedResponse},
-    body::{CommandBody, OnlyEffectiveAtBody},
+    command_body::{CommandBody, OnlyEffectiveAtBody},
 };
 use crate::{Request, RequestDigest, Service};
 

@@ -1,12 +1,13 @@
-//! The appointment of a POM to a case: the POM on the roster of the prison (rule 1), and the choice
+//! The allocation of a case to a POM: the POM on the roster of the prison (rule 1), and the choice
 //! with the recommendation and the reasons (rule 5).
 //!
 //! These rules hold when a command is decided, since a choice is judged by what was known when it
-//! was made. They are not looked at again when an entry before the appointment is backdated or
+//! was made. They are not looked at again when an entry before the allocation is backdated or
 //! voided.
 
 use super::{
     pom_role_rules::primary,
+    recommended_kind::recommend_kind,
     shared_refusals::{self, NOTE_LEN_MAX},
 };
 use crate::{
@@ -16,8 +17,8 @@ use crate::{
     officer::{Pom, PomKind, PomStatus},
     prisoner::{
         Allocate, AllocateCoworker, AllocateWithTier, AllocationMade, Choice, ChoiceReasons, Context,
-        CoworkerAllocated, CoworkerReallocated, OfficerRole, OverrideReason, PrisonerEvent, Reallocate, Reallocated,
-        RecommendationPolicy, State, TierAssigned, responsibility,
+        CoworkerAllocated, CoworkerReallocated, OverrideReason, PrisonerEvent, Reallocate, Reallocated, State,
+        TierAssigned,
     },
     refusal::{DETAIL_LEN_MAX, refuse_long},
     text::is_blank,
@@ -209,24 +210,4 @@ fn refuse_unreasoned(number: &PrisonerNumber, pom: &Pom, choice: &Choice) -> Res
     refuse_long("suitabilityDetail", choice.suitability_detail.as_ref(), DETAIL_LEN_MAX)?;
     refuse_long("overrideDetail", choice.override_detail.as_ref(), DETAIL_LEN_MAX)?;
     refuse_long("note", choice.note.as_ref(), NOTE_LEN_MAX)
-}
-
-fn recommend_kind(state: &State, context: &Context<'_>) -> Option<PomKind> {
-    let immigration_case = state.arrangements.handover_plan.as_ref().is_some_and(|plan| plan.facts.immigration_case);
-    if immigration_case || responsibility(state, context.effective_at).responsible == Some(OfficerRole::Com) {
-        return Some(PomKind::Prison);
-    }
-    let tier = state.tier.as_ref()?;
-    match context.recommendation_policy {
-        RecommendationPolicy::Tier if matches!(tier.tier.letter(), 'A' | 'B') => Some(PomKind::Probation),
-        RecommendationPolicy::Tier => Some(PomKind::Prison),
-        RecommendationPolicy::Rosh => {
-            use crate::tier::RoshLevel::{High, Low, Medium, VeryHigh};
-            match (tier.tier.letter(), tier.rosh_level) {
-                ('A', _) | (_, Some(VeryHigh | High)) => Some(PomKind::Probation),
-                (_, Some(Medium | Low)) => Some(PomKind::Prison),
-                (_, None) => None,
-            }
-        }
-    }
 }

@@ -27,6 +27,7 @@ mod merge;
 mod period;
 mod pom_choice;
 mod pom_role_rules;
+mod recommended_kind;
 mod responsibility;
 mod role_origin;
 mod same_fact;

@@ -11,11 +11,11 @@ use serde_json::json;
 
 use super::{ImportTerms, PlannedCommand, Verdict};
 use crate::{
-    attempt::{RowAttempt, find_attempt},
     compare::{RowChange, refuse_held, waiting_change},
     later_entries::{check_tier_holds, in_words, refuse, refuse_moved_on},
     planned_command::foresee,
     row::WaitingRow,
+    row_command::{RowAttempt, find_attempt},
 };
 
 /// The advice about a tier that a newer one replaces.

@@ -1,6 +1,6 @@
 //! The report of a comparison of a sheet with the ledger.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
 use anyhow::Context as _;
 use domain::{
@@ -20,6 +20,7 @@ use spreadsheets::{
 };
 
 use super::report::{count_of, table};
+use crate::stdout;
 
 /// A case that differs between sheet and ledger.
 #[derive(Debug, Clone)]
@@ -202,7 +203,7 @@ impl ComparisonReport {
     /// # Errors
     /// Standard output cannot be written.
     pub fn write(&self, is_json: bool, reading: &SheetReading, closing: &[String]) -> anyhow::Result<()> {
-        let mut out = io::BufWriter::new(io::stdout().lock());
+        let mut out = stdout::lock();
         let summary = [&[self.summary()], reading.remarks.as_slice(), closing].concat().join("\n");
         if is_json {
             for (index, case) in self.cases.iter().enumerate() {

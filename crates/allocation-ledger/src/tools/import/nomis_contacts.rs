@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Write as _},
+    io::Write as _,
     path::PathBuf,
 };
 
@@ -42,7 +42,7 @@ use super::{
     report::{NOTHING_RECORDED, count_of, note_unread_sheet, table},
     source::ImportSource,
 };
-use crate::{shared_settings, stores::LogStore};
+use crate::{shared_settings, stdout, stores::LogStore};
 
 /// Prisons read side by side.
 const PRISONS_AT_ONCE: usize = 32;
@@ -176,7 +176,7 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
         .flat_map(|history| history.roster().contacts.values().map(|contact| (history.code(), contact)))
         .filter(|(_, contact)| contact.removed_at.is_none())
         .collect();
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::lock();
     if settings.json {
         for (prison, contact) in outstanding {
             let line = json!({
@@ -293,7 +293,7 @@ fn report(settings: &NomisContactsSettings, reading: &SheetReading, lines: &[Con
         summary.push('\n');
         summary.push_str(NOTHING_RECORDED);
     }
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::lock();
     if settings.json {
         for (index, line) in lines.iter().enumerate() {
             let line = ReportLine { line, reading: (index == 0).then_some(reading) };

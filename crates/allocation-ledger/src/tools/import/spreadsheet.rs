@@ -4,7 +4,7 @@
 //! Exit status: 0 when every row was dealt with, refused ones included, since the report is the
 //! answer; 1 when the file could not be read or the import could not go on; 2 for wrong usage.
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -34,7 +34,7 @@ use super::{
     sheet_import::SheetImport,
     source::ImportSource,
 };
-use crate::{shared_settings, stores::LogStore};
+use crate::{shared_settings, stdout, stores::LogStore};
 
 /// The settings of `import spreadsheet`.
 #[derive(Debug, Args)]
@@ -189,7 +189,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     }
     summary.extend(import.closing_remarks(&plan));
     let summary = summary.join("\n");
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::lock();
     if settings.json {
         report.write_json(&mut out)?;
         eprintln!("{}\n{}", Visible(&report.describe_reading()), Visible(&summary));

@@ -18,10 +18,7 @@ mod poms;
 mod report;
 mod run_records;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -43,7 +40,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use uuid::Uuid;
 
 use self::{report::UndoReport, run_records::RunRecords};
-use crate::{shared_settings, stores::LogStore};
+use crate::{shared_settings, stdout, stores::LogStore};
 
 /// The namespace of the command ids of an undo. It must never change: an undo that was interrupted
 /// goes on by it.
@@ -75,7 +72,7 @@ pub struct UndoSettings {
 /// There is no such run, it is one of `import nomis-contacts`, or the ledger cannot be reached.
 pub async fn run(settings: &UndoSettings) -> anyhow::Result<()> {
     let report = LogStore::with_existing(&settings.stores, async |store| undo(settings, store).await).await?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = stdout::lock();
     if settings.json {
         report.write_json(&mut out)?;
     }
