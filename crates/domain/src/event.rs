@@ -163,19 +163,19 @@ pub struct MisplacedEvent {
 macro_rules! event_types {
     (
         $(#[$doc:meta])* events: $event:ident, types: $type:ident;
-        $($(#[$variant_doc:meta])* $variant:ident($data:ty),)*
+        $($(#[doc = $variant_doc:literal])* $variant:ident($data:ty),)*
     ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "type", content = "data")]
         pub enum $event {
-            $($(#[$variant_doc])* $variant($data),)*
+            $($(#[doc = $variant_doc])* $variant($data),)*
         }
 
         #[doc = concat!("The type of a [`", stringify!($event), "`].")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $type {
-            $($(#[$variant_doc])* $variant,)*
+            $($(#[doc = $variant_doc])* $variant,)*
         }
 
         impl $type {
@@ -187,6 +187,14 @@ macro_rules! event_types {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => stringify!($variant),)*
+                }
+            }
+
+            /// What happened, in a sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($variant_doc),*).trim_ascii(),)*
                 }
             }
 
@@ -203,6 +211,22 @@ macro_rules! event_types {
         impl $event {
             /// The names of all types of this kind of stream.
             pub const TYPE_NAMES: &'static [&'static str] = &[$(stringify!($variant)),*];
+
+            /// Every type, with the schema of its data.
+            #[cfg(feature = "openapi")]
+            #[must_use]
+            pub fn schemas() -> Vec<$crate::event::EventTypeSchema> {
+                vec![$({
+                    let mut referred = Vec::new();
+                    <$data as utoipa::ToSchema>::schemas(&mut referred);
+                    $crate::event::EventTypeSchema {
+                        name: stringify!($variant),
+                        meaning: $type::$variant.meaning(),
+                        data: <$data as utoipa::PartialSchema>::schema(),
+                        referred,
+                    }
+                }),*]
+            }
 
             /// The event's type.
             #[must_use]
@@ -250,6 +274,29 @@ macro_rules! event_types {
     };
 }
 pub(crate) use event_types;
+
+/// A type of event: its meaning, and the schema of its data.
+#[cfg(feature = "openapi")]
+#[derive(Clone)]
+pub struct EventTypeSchema {
+    /// The name of the type.
+    pub name: &'static str,
+    /// What happened, in a sentence.
+    pub meaning: &'static str,
+    /// Its data.
+    pub data: utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>,
+    /// The schemas that its data refers to, by name.
+    pub referred: Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)>,
+}
+
+#[cfg(feature = "openapi")]
+impl EventTypeSchema {
+    /// Every type of event, those of a case before those of a prison.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        [PrisonerEvent::schemas(), PrisonEvent::schemas()].concat()
+    }
+}
 
 /// The recorder of an event and the client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -14,6 +14,7 @@
 //! | which officer is responsible at an instant? | [`prisoner::responsibility`] |
 //! | which dates, instants and texts are taken from outside? | [`moment`], [`text`] |
 //! | which words do events, answers and views use? | [`words`] |
+//! | how does an HTTP API describe them? | `openapi`, a module of the feature of that name |
 //! | why was a command turned away, and which rules are there? | [`refusal`], [`rule`] |
 
 pub mod command;
@@ -26,6 +27,8 @@ pub mod identifier;
 pub mod london;
 pub mod moment;
 pub mod officer;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod prison;
 pub mod prisoner;
 pub mod refusal;

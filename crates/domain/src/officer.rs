@@ -20,6 +20,7 @@ words! {
 
 /// A Prison Offender Manager as known when an event was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Pom {
     /// NOMIS staff id.
@@ -35,6 +36,8 @@ pub struct Pom {
 
 /// A Community Offender Manager; has no staff id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = RecordedCommunityManager))]
 #[serde(rename_all = "camelCase")]
 pub struct CommunityManager {
     /// "Surname, Forename".

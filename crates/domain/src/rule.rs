@@ -16,11 +16,11 @@ pub enum RuleKind {
 
 /// Makes [`Rule`] from one list: each kind with its rules, each rule with its code.
 macro_rules! rules {
-    ($($kind:ident { $($(#[$doc:meta])* $rule:ident => $code:literal,)* })*) => {
+    ($($kind:ident { $($(#[doc = $doc:literal])* $rule:ident => $code:literal,)* })*) => {
         /// A rule that a command can break.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Rule {
-            $($($(#[$doc])* $rule,)*)*
+            $($($(#[doc = $doc])* $rule,)*)*
         }
 
         impl Rule {
@@ -33,6 +33,14 @@ macro_rules! rules {
             pub const fn code(self) -> &'static str {
                 match self {
                     $($(Self::$rule => $code,)*)*
+                }
+            }
+
+            /// Why the rule says no, in a sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $($(Self::$rule => concat!($($doc),*).trim_ascii(),)*)*
                 }
             }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 
 /// Longest [`Text`], in characters: bounds the size of an event.
-const LEN_MAX: usize = 500;
+pub const LEN_MAX: usize = 500;
 
 /// Longest part of a refused text that its refusal repeats, in characters.
 const EXCERPT_LEN_MAX: usize = 100;

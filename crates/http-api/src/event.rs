@@ -1,11 +1,18 @@
 //! An event as the API shows it: in the answer to a command, in a history, in a feed.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use domain::Event;
+use domain::{Event, prison::PrisonEvent, prisoner::PrisonerEvent};
 use event_log::{Provenance, StoredEvent};
 use serde::{Serialize, Serializer};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Type, schema::Schema},
+};
 use uuid::Uuid;
+
+use crate::problem_code::open_words;
 
 /// An event in its envelope.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -16,7 +23,7 @@ pub struct EventDocument {
     pub event_id: Uuid,
     /// Its type.
     #[serde(rename = "type")]
-    #[schema(example = "TierAssigned")]
+    #[schema(value_type = EventTypeName)]
     pub type_name: &'static str,
     /// Version of its data's format.
     pub schema_version: u16,
@@ -39,14 +46,42 @@ pub struct EventDocument {
     pub correlation_id: Uuid,
     /// The event that a policy acted on, where one did.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub causation_id: Option<Uuid>,
     /// The place in a file that an imported event was read from.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub provenance: Option<ProvenanceDocument>,
-    /// What happened; its members depend on the type.
+    /// What happened. The member of the schema `EventData` that has the name of the type describes
+    /// it.
     #[serde(serialize_with = "serialize_data")]
     #[schema(value_type = Object)]
     pub data: Event,
+}
+
+/// The schema of the name of a type of event.
+#[derive(Debug, Clone, Copy)]
+pub struct EventTypeName;
+
+impl PartialSchema for EventTypeName {
+    fn schema() -> RefOr<Schema> {
+        let names = PrisonerEvent::TYPE_NAMES.iter().chain(PrisonEvent::TYPE_NAMES).copied();
+        open_words("Type of event. Later versions may have further ones.", names)
+    }
+}
+
+impl ToSchema for EventTypeName {
+    fn name() -> Cow<'static, str> {
+        "EventType".into()
+    }
+}
+
+/// The schema of a text of event types with commas between them, in a query.
+#[must_use]
+pub fn event_types_schema(names: &[&str]) -> RefOr<Schema> {
+    let any = names.join("|");
+    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(format!("^(?:{any})(?:,(?:{any}))*$")));
+    schema.into()
 }
 
 /// The person and the client that recorded an event.
@@ -75,6 +110,7 @@ pub struct ProvenanceDocument {
     pub sheet: String,
     /// The row, as a spreadsheet program numbers it; absent where several rows led to the event.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub row: Option<u32>,
     /// The run of the import.
     pub run: Uuid,

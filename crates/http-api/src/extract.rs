@@ -18,7 +18,7 @@ use domain::text::Excerpt;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use crate::{BODY_BYTES_MAX, Problem, headers::whole_number, problem::Fault};
+use crate::{BODY_BYTES_MAX, Problem, ProblemCode, headers::whole_number, problem::Fault};
 
 /// A JSON body.
 #[derive(Debug, Clone, Copy)]
@@ -42,12 +42,11 @@ pub async fn body_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<a
     axum::body::Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-large",
+                ProblemCode::BodyTooLarge,
                 format!("A request body has at most {BODY_BYTES_MAX} bytes. Please send it in several requests."),
             )
         }
-        _ => Problem::bad_request("body-incomplete", "The request body ended before its end."),
+        _ => Problem::new(ProblemCode::BodyIncomplete, "The request body ended before its end."),
     })
 }
 
@@ -65,8 +64,7 @@ pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
         Some("application/json") => Ok(()),
         Some(other) if other.starts_with("application/") && other.ends_with("+json") => Ok(()),
         _ => Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "content-type-unsupported",
+            ProblemCode::ContentTypeUnsupported,
             "A request body is JSON; please send it with the header Content-Type: application/json.",
         )),
     }
@@ -88,7 +86,7 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 fn malformed_body_problem(error: &serde_json::Error) -> Problem {
-    Problem::bad_request("json-malformed", format!("The request body is not JSON: {error}."))
+    Problem::new(ProblemCode::JsonMalformed, format!("The request body is not JSON: {error}."))
 }
 
 fn json_problem(path: &serde_path_to_error::Path, error: &serde_json::Error) -> Problem {
@@ -102,15 +100,15 @@ fn json_problem(path: &serde_path_to_error::Path, error: &serde_json::Error) -> 
     let code = match Complaint::of(text) {
         Complaint::Unknown(field) => {
             enter(&mut pointer, field);
-            "field-unknown"
+            ProblemCode::FieldUnknown
         }
         Complaint::Missing(field) => {
             enter(&mut pointer, field);
-            "field-missing"
+            ProblemCode::FieldMissing
         }
-        Complaint::Identifier => "identifier-invalid",
-        Complaint::Date => "date-invalid",
-        Complaint::Other => "field-invalid",
+        Complaint::Identifier => ProblemCode::IdentifierInvalid,
+        Complaint::Date => ProblemCode::DateInvalid,
+        Complaint::Other => ProblemCode::FieldInvalid,
     };
     Problem::fault(code, Fault::pointer(pointer, in_words(text)))
 }
@@ -251,7 +249,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
         if let Ok(parameters) = RawPathParams::from_request_parts(parts, state).await
             && let Some((_, number)) = parameters.iter().find(|(_, value)| is_number_with_sign(value))
         {
-            return Err(Problem::bad_request("identifier-invalid", format!("{}.", not_a_whole_number(number))));
+            return Err(Problem::new(ProblemCode::IdentifierInvalid, format!("{}.", not_a_whole_number(number))));
         }
         match Path::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
@@ -263,7 +261,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathPar
                     | ErrorKind::ParseErrorAtKey { value, .. } => not_a_whole_number(&value),
                     kind => kind.to_string(),
                 };
-                Err(Problem::bad_request("identifier-invalid", format!("{text}.")))
+                Err(Problem::new(ProblemCode::IdentifierInvalid, format!("{text}.")))
             }
             Err(rejection) => {
                 tracing::error!(error = %rejection, "a route and its handler disagree about the path");
@@ -291,7 +289,10 @@ impl<T: DeserializeOwned> Params<T> {
         if let Ok(Query(parameters)) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             && let Some((name, number)) = parameters.iter().find(|(_, value)| is_number_with_sign(value))
         {
-            return Err(Problem::fault("parameter-invalid", Fault::parameter(name, not_a_whole_number(number))));
+            return Err(Problem::fault(
+                ProblemCode::ParameterInvalid,
+                Fault::parameter(name, not_a_whole_number(number)),
+            ));
         }
         Query::try_from_uri(uri).map(|Query(value)| Self(value)).map_err(|rejection| {
             use std::error::Error as _;
@@ -304,7 +305,7 @@ impl<T: DeserializeOwned> Params<T> {
 /// The refusal of a parameter that an operation does not have.
 pub(crate) fn unknown_parameter(name: &str, known: &[&str]) -> Problem {
     let detail = format!("`{}` is not known here; known are: `{}`", Excerpt(name), known.join("`, `"));
-    Problem::fault("parameter-unknown", Fault::parameter(name, detail))
+    Problem::fault(ProblemCode::ParameterUnknown, Fault::parameter(name, detail))
 }
 
 /// `text` comes from `serde_path_to_error`: the parameter, a colon and the complaint, or the
@@ -323,11 +324,16 @@ fn parameter_problem(text: &str) -> Problem {
         _ => (None, text),
     });
     match Complaint::of(complaint) {
-        Complaint::Unknown(name) => Problem::fault("parameter-unknown", Fault::parameter(name, in_words(complaint))),
-        Complaint::Missing(name) => Problem::fault("parameter-missing", Fault::parameter(name, in_words(complaint))),
-        Complaint::Identifier | Complaint::Date | Complaint::Other => {
-            Problem::fault("parameter-invalid", Fault::parameter(parameter.unwrap_or("query"), in_words(complaint)))
+        Complaint::Unknown(name) => {
+            Problem::fault(ProblemCode::ParameterUnknown, Fault::parameter(name, in_words(complaint)))
         }
+        Complaint::Missing(name) => {
+            Problem::fault(ProblemCode::ParameterMissing, Fault::parameter(name, in_words(complaint)))
+        }
+        Complaint::Identifier | Complaint::Date | Complaint::Other => Problem::fault(
+            ProblemCode::ParameterInvalid,
+            Fault::parameter(parameter.unwrap_or("query"), in_words(complaint)),
+        ),
     }
 }
 

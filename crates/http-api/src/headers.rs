@@ -15,7 +15,7 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::{Problem, problem::Fault};
+use crate::{Problem, ProblemCode, problem::Fault};
 
 /// Out: how far the answer goes in the log.
 pub const LEDGER_POSITION: HeaderName = HeaderName::from_static("ledger-position");
@@ -101,7 +101,7 @@ pub fn parse<T>(
     value.to_str().ok().and_then(read).map(Some).ok_or_else(|| {
         let text = String::from_utf8_lossy(value.as_bytes());
         Problem::fault(
-            "header-invalid",
+            ProblemCode::HeaderInvalid,
             Fault::header(name.as_str(), format!("`{}` is not {expected}", Excerpt(&text))),
         )
     })
@@ -113,7 +113,7 @@ fn command_id(headers: &HeaderMap) -> Result<CommandId, Problem> {
     let key = key.unwrap_or_else(Uuid::new_v4);
     CommandId::from_key(key).ok_or_else(|| {
         let detail = format!("`{key}` is a UUID that the ledger keeps for commands of its own; send another UUID");
-        Problem::fault("header-invalid", Fault::header(IDEMPOTENCY_KEY.as_str(), detail))
+        Problem::fault(ProblemCode::HeaderInvalid, Fault::header(IDEMPOTENCY_KEY.as_str(), detail))
     })
 }
 

@@ -6,9 +6,17 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
 use domain::{
     london,
     moment::{Date, Instant, InvalidMoment},
+    openapi::LondonDate,
 };
 use event_log::KnownAt;
 use serde::{Deserialize, Deserializer, de};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, RefOr, Type,
+        schema::{AnyOfBuilder, Schema},
+    },
+};
 
 use crate::headers::whole_number;
 
@@ -51,6 +59,31 @@ impl<'de> Deserialize<'de> for DateOrInstant {
         with_offset_sign(&text).parse().map_err(de::Error::custom)
     }
 }
+
+impl PartialSchema for DateOrInstant {
+    fn schema() -> RefOr<Schema> {
+        Schema::from(AnyOfBuilder::new().item(LondonDate::schema()).item(Instant::schema()).build()).into()
+    }
+}
+
+impl ToSchema for DateOrInstant {}
+
+/// The schema of a point in what the ledger knew.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownAtParam;
+
+impl PartialSchema for KnownAtParam {
+    fn schema() -> RefOr<Schema> {
+        let position = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .description(Some("A position in the ledger."))
+            .minimum(Some(0_i64));
+        let any = AnyOfBuilder::new().item(position).item(LondonDate::schema()).item(Instant::schema());
+        Schema::from(any.build()).into()
+    }
+}
+
+impl ToSchema for KnownAtParam {}
 
 /// Reads a point in what the ledger knew. A London date is its last instant: what was known when
 /// that day was over.

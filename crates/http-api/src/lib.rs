@@ -3,6 +3,7 @@
 //! | question | module |
 //! |---|---|
 //! | how does an error answer look? | [`problem`] |
+//! | which codes do error answers have, and what do they mean? | [`ProblemCode`] |
 //! | how are bodies, paths and query parameters read, and refused? | [`extract`] |
 //! | how do operations share query parameters? | [`ParamGroups`] |
 //! | how does an event look in an answer? | [`event`] |
@@ -26,6 +27,7 @@ mod middleware;
 pub mod page;
 mod param_groups;
 pub mod problem;
+mod problem_code;
 pub mod sentence_facts;
 pub mod trace;
 
@@ -34,3 +36,4 @@ pub use headers::CommandHeaders;
 pub use middleware::{BODY_BYTES_MAX, add_middleware};
 pub use param_groups::ParamGroups;
 pub use problem::Problem;
+pub use problem_code::ProblemCode;

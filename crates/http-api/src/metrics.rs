@@ -8,7 +8,6 @@
 //! and never sentences. So the number of series is bounded, and nothing that a client sends shows.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, atomic::AtomicU64},
@@ -72,7 +71,7 @@ struct RequestLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProblemLabels {
-    code: Cow<'static, str>,
+    code: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -172,7 +171,7 @@ impl Metrics {
         method: &'static str,
         route: Route,
         status: StatusCode,
-        problem: Option<Cow<'static, str>>,
+        problem: Option<&'static str>,
         took: Duration,
     ) {
         let MetricsInner { requests, problems, seconds, .. } = &*self.inner;
@@ -239,7 +238,7 @@ mod tests {
         });
         metrics.add_sampler(move || std::future::ready(vec![log.clone()]));
         metrics.add_sampler(|| std::future::ready(Vec::new()));
-        let problem = Some("path-unknown".into());
+        let problem = Some("path-unknown");
         metrics.count_answer("GET", Route(None), StatusCode::NOT_FOUND, problem, Duration::from_millis(2));
         let text = metrics.text(std::future::ready(vec![views])).await;
         for line in [

@@ -6,7 +6,7 @@ use std::{any::Any, time::Instant};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderValue, Method, StatusCode, Uri},
+    http::{HeaderValue, Method, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -15,7 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument as _, field};
 
 use crate::{
-    Problem,
+    Problem, ProblemCode,
     headers::{CORRELATION_ID, CorrelationId},
     metrics::{self, Metrics, Route},
     trace::{TRACERESPONSE, Trace},
@@ -45,15 +45,14 @@ pub fn add_middleware(router: Router, metrics: Metrics) -> Router {
 
 async fn refuse_unknown_path(uri: Uri) -> Problem {
     Problem::not_found(
-        "path-unknown",
+        ProblemCode::PathUnknown,
         format!("There is nothing at {}. GET /openapi.json lists what there is.", Excerpt(uri.path())),
     )
 }
 
 async fn refuse_unknown_method(method: Method, uri: Uri) -> Problem {
     Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method-not-allowed",
+        ProblemCode::MethodNotAllowed,
         format!(
             "{} is not possible on {}. The Allow header lists what is.",
             Excerpt(method.as_str()),
@@ -89,7 +88,7 @@ async fn observe_request(State(metrics): State<Metrics>, mut request: Request, n
 
     let problem = response.extensions_mut().remove::<Problem>();
     let code = problem.as_ref().map(Problem::code);
-    if let Some(own) = trace.end(response.status(), code.as_deref()) {
+    if let Some(own) = trace.end(response.status(), code) {
         response.headers_mut().insert(TRACERESPONSE, own);
     }
     metrics.count_answer(method, route, response.status(), code, started_at.elapsed());
@@ -114,7 +113,7 @@ mod tests {
     use super::*;
     use axum::{
         body::Body as RawBody,
-        http::header,
+        http::{StatusCode, header},
         routing::{get, post},
     };
     use serde_json::Value;

@@ -11,8 +11,12 @@ use std::{
 use axum::http::{HeaderValue, Uri};
 use domain::text::Excerpt;
 use serde::{Deserialize, Deserializer, Serialize, de, de::DeserializeOwned};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Type, schema::Schema},
+};
 
-use crate::{Problem, problem::Fault};
+use crate::{Problem, ProblemCode, problem::Fault};
 
 /// Rows in a page if the caller does not say.
 pub const LIMIT_DEFAULT: u16 = 50;
@@ -62,6 +66,14 @@ impl<'de> Deserialize<'de> for Limit {
 #[serde(transparent)]
 pub struct Cursor(String);
 
+impl PartialSchema for Cursor {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some("^(?:[0-9a-f]{2})+$")).into()
+    }
+}
+
+impl ToSchema for Cursor {}
+
 impl Cursor {
     /// The cursor after the row with this key: its JSON in hexadecimal, which needs no escaping in
     /// a URL.
@@ -88,7 +100,7 @@ impl Cursor {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .ok_or_else(|| {
                 Problem::fault(
-                    "cursor-invalid",
+                    ProblemCode::CursorInvalid,
                     Fault::parameter("after", "not a cursor of this list; take it from the Link header of a page"),
                 )
             })

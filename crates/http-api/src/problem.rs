@@ -2,20 +2,20 @@
 //! too.
 //!
 //! A problem tells the caller what to do, and nothing of the inside; the code that handles an
-//! internal error logs it. The `code` of a problem is stable and listed in `docs/api.md`.
+//! internal error logs it. The `code` of a problem is one of the registry, [`ProblemCode`].
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{Refusal, Rule, identifier::InvalidValue, rule::RuleKind, text::Excerpt};
+use domain::{Refusal, identifier::InvalidValue, text::Excerpt};
 use event_log::LogError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::headers::LEDGER_POSITION;
+use crate::{ProblemCode, headers::LEDGER_POSITION};
 
 /// The media type of problem documents.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -31,7 +31,7 @@ pub struct Problem(Box<ProblemMembers>);
 #[derive(Debug, Clone, PartialEq)]
 struct ProblemMembers {
     status: StatusCode,
-    code: Cow<'static, str>,
+    code: ProblemCode,
     detail: String,
     errors: Vec<Fault>,
     later_entry: Option<u64>,
@@ -47,12 +47,15 @@ struct ProblemMembers {
 pub struct Fault {
     /// Where in the body: a JSON pointer as a URI fragment, e.g. `#/pom/staffId`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub pointer: Option<String>,
     /// Which path or query parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub parameter: Option<String>,
     /// Which header.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub header: Option<String>,
     /// The fault in words.
     pub detail: String,
@@ -80,7 +83,8 @@ fn place(name: impl AsRef<str>) -> String {
     Excerpt(name.as_ref()).to_string()
 }
 
-/// The document that is sent; public for the OpenAPI description.
+/// Why a request was not answered as asked: an RFC 9457 document with the members of the HMPPS
+/// `ErrorResponse`.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Problem)]
@@ -96,20 +100,25 @@ pub struct ProblemDocument<'a> {
     detail: &'a str,
     /// The path of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     instance: Option<&'a str>,
     /// Stable code of the kind of problem.
-    code: &'a str,
+    #[schema(value_type = ProblemCode)]
+    code: &'static str,
     /// The parts of the request that are at fault.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
     /// For `later-entry-conflict`: the revision of the entry in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     later_entry: Option<u64>,
     /// For `prisoner-number-retired`: the number to use instead.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     survivor: Option<&'a str>,
     /// HMPPS `ErrorResponse`: the code again.
-    error_code: &'a str,
+    #[schema(value_type = ProblemCode)]
+    error_code: &'static str,
     /// HMPPS `ErrorResponse`: the detail again.
     user_message: &'a str,
     /// HMPPS `ErrorResponse`: the detail again; the faults are in `errors`.
@@ -119,57 +128,40 @@ pub struct ProblemDocument<'a> {
 }
 
 impl Problem {
-    /// A problem with a status, a code and a sentence.
-    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+    /// A problem with a code, whose status it has, and a sentence. A problem that passes says when
+    /// to try again.
+    pub fn new(code: impl Into<ProblemCode>, detail: impl Into<String>) -> Self {
+        let code = code.into();
+        let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self(Box::new(ProblemMembers {
             status,
-            code: code.into(),
+            code,
             detail: detail.into(),
             errors: Vec::new(),
             later_entry: None,
             survivor: None,
             instance: None,
-            retry_after: None,
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
             position: None,
         }))
     }
 
-    /// 400: the request cannot be read.
-    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    /// A problem with a code of any status, answered with 404: there is no such thing.
+    pub fn not_found(code: impl Into<ProblemCode>, detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(code, detail);
+        problem.0.status = StatusCode::NOT_FOUND;
+        problem
     }
 
-    /// 400 for one faulty part of the request, whose own words serve as the problem's.
+    /// A problem of one faulty part of the request, whose own words serve as the problem's.
     #[must_use]
-    pub fn fault(code: &'static str, fault: Fault) -> Self {
+    pub fn fault(code: ProblemCode, fault: Fault) -> Self {
         let place = fault.pointer.as_deref().or(fault.parameter.as_deref()).or(fault.header.as_deref());
         let detail = match place {
             Some(place) => format!("{place}: {}.", fault.detail),
             None => format!("{}.", fault.detail),
         };
-        Self::bad_request(code, detail).with_fault(fault)
-    }
-
-    /// 404: there is no such thing.
-    pub fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, code, detail)
-    }
-
-    /// 412: the caller insisted on a revision that is not the current one.
-    pub fn precondition_failed(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::PRECONDITION_FAILED, code, detail)
-    }
-
-    /// 422: the request is understood and refused.
-    pub fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
-    }
-
-    /// 503 with `Retry-After`: trying the same again helps.
-    pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
-        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
-        problem.0.retry_after = Some(RETRY_AFTER);
-        problem
+        Self::new(code, detail).with_fault(fault)
     }
 
     /// 500: a bug or damage. The answer does not name the cause, so the code that answers must have
@@ -177,8 +169,7 @@ impl Problem {
     #[must_use]
     pub fn internal() -> Self {
         Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal-error",
+            ProblemCode::InternalError,
             "Something went wrong in the ledger. It has been logged; the correlation id of this answer finds it.",
         )
     }
@@ -212,8 +203,8 @@ impl Problem {
 
     /// The stable code.
     #[must_use]
-    pub fn code(&self) -> Cow<'static, str> {
-        self.0.code.clone()
+    pub fn code(&self) -> &'static str {
+        self.0.code.code()
     }
 
     /// The sentence.
@@ -225,17 +216,18 @@ impl Problem {
     /// The document as it is sent.
     #[must_use]
     pub fn document(&self) -> ProblemDocument<'_> {
-        let type_uri = format!("/problems/{}", self.0.code);
+        let code = self.0.code.code();
+        let type_uri = format!("/problems/{code}");
         ProblemDocument {
-            title: title(&self.0.code),
+            title: self.0.code.title(),
             status: self.0.status.as_u16(),
             detail: &self.0.detail,
             instance: self.0.instance.as_deref(),
-            code: &self.0.code,
+            code,
             errors: &self.0.errors,
             later_entry: self.0.later_entry,
             survivor: self.0.survivor.as_deref(),
-            error_code: &self.0.code,
+            error_code: code,
             user_message: &self.0.detail,
             developer_message: &self.0.detail,
             more_info: type_uri.clone(),
@@ -246,25 +238,16 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let mut problem = Self::new(status(refusal.rule), refusal.rule.code(), refusal.sentence);
+        let mut problem = Self::new(refusal.rule, refusal.sentence);
         problem.0.later_entry = refusal.later_entry;
         problem.0.survivor = refusal.survivor.map(String::from);
         problem
     }
 }
 
-/// The status of an answer to a command that breaks a rule.
-fn status(rule: Rule) -> StatusCode {
-    match rule.kind() {
-        // The status that reading the case has.
-        RuleKind::SubjectUnknown => StatusCode::NOT_FOUND,
-        RuleKind::NotPermitted => StatusCode::UNPROCESSABLE_ENTITY,
-    }
-}
-
 impl From<InvalidValue> for Problem {
     fn from(invalid: InvalidValue) -> Self {
-        Self::bad_request("identifier-invalid", format!("{invalid}."))
+        Self::new(ProblemCode::IdentifierInvalid, format!("{invalid}."))
     }
 }
 
@@ -272,7 +255,7 @@ impl From<&LogError> for Problem {
     fn from(error: &LogError) -> Self {
         match error {
             LogError::Unavailable(_) => {
-                Self::unavailable("event-store-unavailable", "The event store cannot be reached. Please try again.")
+                Self::new(ProblemCode::EventStoreUnavailable, "The event store cannot be reached. Please try again.")
             }
             LogError::Damaged { .. } => Self::internal(),
         }
@@ -299,27 +282,10 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The kind of problem in words: its code, with the names that are written in capitals.
-fn title(code: &str) -> String {
-    let mut words: Vec<String> = code
-        .split('-')
-        .map(|word| match word {
-            "pom" | "com" | "json" | "nomis" | "crn" => word.to_uppercase(),
-            "omic" => "OMiC".to_owned(),
-            word => word.to_owned(),
-        })
-        .collect();
-    if let Some(first) = words.first_mut()
-        && let Some(initial) = first.get(..1).map(str::to_uppercase)
-    {
-        first.replace_range(..1, &initial);
-    }
-    words.join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::Rule;
     use serde_json::json;
 
     #[test]

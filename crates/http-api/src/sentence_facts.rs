@@ -6,7 +6,10 @@ use domain::{
     moment::{Date, Instant},
 };
 use serde::{Deserialize, Deserializer, de};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Type, schema::Schema},
+};
 
 /// Sentence facts, all from NOMIS: all optional, but `indeterminate` where they are recorded.
 /// London dates.
@@ -18,66 +21,99 @@ pub struct FactsBody {
     /// other fact.
     pub indeterminate: Option<bool>,
     /// When the sentence began.
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     pub sentence_start_date: Option<Date>,
     /// Tariff expiry date (TED).
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     pub tariff_date: Option<Date>,
     /// Target hearing date (THD) of the parole board.
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     pub target_hearing_date: Option<Date>,
     /// Parole eligibility date (PED).
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     pub parole_eligibility_date: Option<Date>,
     /// Conditional release date (CRD).
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     pub conditional_release_date: Option<Date>,
     /// Automatic release date (ARD).
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     pub automatic_release_date: Option<Date>,
     /// A determinate sentence with parole.
     #[serde(default, deserialize_with = "null_is_false")]
+    #[schema(value_type = Option<bool>)]
     pub determinate_parole: bool,
     /// Another indeterminate sentence is still to be served.
     #[serde(default, deserialize_with = "null_is_false")]
+    #[schema(value_type = Option<bool>)]
     pub additional_indeterminate_sentence: bool,
     /// Recalled from licence.
     #[serde(default, deserialize_with = "null_is_false")]
+    #[schema(value_type = Option<bool>)]
     pub recalled: bool,
     /// An immigration case.
     #[serde(default, deserialize_with = "null_is_false")]
+    #[schema(value_type = Option<bool>)]
     pub immigration_case: bool,
     /// The parole board decided against release.
     #[serde(default, deserialize_with = "null_is_false")]
+    #[schema(value_type = Option<bool>)]
     pub parole_outcome_not_release: bool,
     /// MAPPA level 0 to 3, where known.
     #[serde(default, deserialize_with = "mappa_level")]
+    #[schema(minimum = 0, maximum = 3)]
     pub mappa_level: Option<u8>,
     /// Early allocation to the community team was agreed.
     #[serde(default, deserialize_with = "null_is_false")]
+    #[schema(value_type = Option<bool>)]
     pub early_allocation: bool,
     /// In open conditions; chooses the reason.
     #[serde(default, deserialize_with = "null_is_false")]
+    #[schema(value_type = Option<bool>)]
     pub in_open_conditions: bool,
     /// The open-prison rules apply; chooses the start date.
     #[serde(default, deserialize_with = "null_is_false")]
+    #[schema(value_type = Option<bool>)]
     pub open_prison_rules_apply: bool,
     /// Held in the women's estate.
     #[serde(default, deserialize_with = "null_is_false")]
+    #[schema(value_type = Option<bool>)]
     pub womens_estate: bool,
     /// The day on which the category became open (women's estate).
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     pub category_active_since: Option<Date>,
     /// The day of arrival at the open prison (men's estate).
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     pub prison_arrival_date: Option<Date>,
     /// "Today" for the calculation; absent, the London date of `effectiveAt`, and without that, of
     /// now.
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     pub calculated_on: Option<Date>,
     /// When the plan holds from; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub effective_at: Option<Instant>,
+}
+
+/// The schema of the facts where a plan is recorded: those of [`FactsBody`], of which
+/// `indeterminate` must be said.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanFacts;
+
+impl PartialSchema for PlanFacts {
+    fn schema() -> RefOr<Schema> {
+        let RefOr::T(Schema::Object(mut facts)) = FactsBody::schema() else { return FactsBody::schema() };
+        let indeterminate = ObjectBuilder::new()
+            .schema_type(Type::Boolean)
+            .description(Some("An indeterminate sentence: life, or imprisonment for public protection."));
+        facts.properties.insert("indeterminate".to_owned(), indeterminate.into());
+        facts.required = vec!["indeterminate".to_owned()];
+        facts.description = Some("Sentence facts, all from NOMIS. London dates.".to_owned());
+        Schema::Object(facts).into()
+    }
+}
+
+impl ToSchema for PlanFacts {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        FactsBody::schemas(schemas);
+    }
 }
 
 impl FactsBody {

@@ -22,7 +22,6 @@ pub struct HandoverDates {
     /// The reason for the dates.
     pub reason: HandoverReason,
     /// The release date counted back from.
-    #[schema(value_type = Option<Object>, example = json!({"name": "CRD", "date": "2026-01-01"}))]
     pub earliest_release: Option<NamedDate>,
     /// The officer responsible on the day of the calculation.
     pub responsibility: HandoverResponsibility,
@@ -56,6 +55,7 @@ pub enum HandoverDatesLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LineError {
     /// Stable code.
+    #[schema(value_type = http_api::ProblemCode)]
     pub code: String,
     /// A sentence.
     pub detail: String,
@@ -63,7 +63,7 @@ pub struct LineError {
 
 impl From<Problem> for LineError {
     fn from(problem: Problem) -> Self {
-        Self { code: problem.code().into_owned(), detail: problem.detail().to_owned() }
+        Self { code: problem.code().to_owned(), detail: problem.detail().to_owned() }
     }
 }
 

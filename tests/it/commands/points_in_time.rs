@@ -74,11 +74,12 @@ fn document() -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).expect("the document")).expect("JSON")
 }
 
-fn schema<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+/// The schema that a schema refers to, directly or as one of several.
+fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     let one_of = schema["oneOf"].as_array().and_then(|schemas| schemas.iter().find(|one| one.get("$ref").is_some()));
     let schema = one_of.unwrap_or(schema);
     match schema["$ref"].as_str() {
-        Some(reference) => document.pointer(reference.trim_start_matches('#')).expect("a schema"),
+        Some(reference) => resolve(document, document.pointer(&reference[1..]).expect("a schema")),
         None => schema,
     }
 }
@@ -105,9 +106,9 @@ fn operations(document: &Value) -> Vec<(Method, String, &Value)> {
 fn members(document: &Value) -> Vec<MomentInput> {
     let mut members = Vec::new();
     for (method, path, operation) in operations(document) {
-        let body = schema(document, &operation["requestBody"]["content"]["application/json"]["schema"]);
+        let body = resolve(document, &operation["requestBody"]["content"]["application/json"]["schema"]);
         for (name, member) in body["properties"].as_object().unwrap_or(&Map::new()) {
-            let is_date = match member["format"].as_str() {
+            let is_date = match resolve(document, member)["format"].as_str() {
                 Some("date") => true,
                 Some("date-time") => false,
                 _ => continue,

@@ -1,5 +1,7 @@
 //! The program itself: how it serves, its tools, and the data that they read and write.
 
+mod api_document;
+mod api_examples;
 mod crash;
 mod dates;
 mod dictionary;
@@ -19,6 +21,7 @@ mod kills;
 mod nomis_contacts;
 mod observability;
 mod openapi;
+mod pages;
 mod refused_texts;
 mod replay;
 mod routes;

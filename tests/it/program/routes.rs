@@ -7,9 +7,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The routes of the program itself, which `docs/operating.md` describes for operators.
-const UNDESCRIBED: [&str; 7] =
-    ["/health", "/health/liveness", "/health/readiness", "/info", "/metrics", "/openapi.json", "/ping"];
+/// The routes of the program itself: its pages, and those that `docs/operating.md` describes for
+/// operators.
+const UNDESCRIBED: [&str; 11] = [
+    "/",
+    "/event-types",
+    "/health",
+    "/health/liveness",
+    "/health/readiness",
+    "/info",
+    "/metrics",
+    "/openapi.json",
+    "/ping",
+    "/problems",
+    "/problems/{code}",
+];
 
 /// Collects the files that the crates are built from, but for the test server.
 fn collect_sources(folder: &Path, sources: &mut Vec<PathBuf>) {

@@ -11,7 +11,8 @@
 //! - [`command_load`], [`append_load`]: clients that write during faults, and checks of the log.
 //! - [`exported_file`]: the contents of exported files; [`python`]: Python to read them with.
 //! - [`Client`]: JSON over HTTP.
-//! - [`ledger::Ledger`]: a running ledger, and cases to begin with.
+//! - [`ledger::Ledger`]: a running ledger, and cases to begin with;
+//!   [`demonstration::Demonstration`]: one with the demonstration in it.
 //! - [`whole_log`]: all events of a log.
 //! - [`random_numbers`]: random numbers that a seed decides.
 //! - [`builders`]: values of the domain and events.
@@ -27,6 +28,7 @@ pub mod commands;
 pub mod controlled_log;
 mod data_dir;
 mod database;
+pub mod demonstration;
 mod event_store;
 pub mod exported_file;
 pub mod ledger;

@@ -16,11 +16,15 @@
 //! when they are sent again, so none is lost and none is doubled. A second signal ends the program
 //! at once; the next start uses a Postgres that is left over.
 
+mod api_document;
 mod connection;
 mod directory_claim;
+mod event_page;
 mod gauges;
 mod health;
+mod html;
 mod openapi;
+mod pages;
 mod roles;
 mod settings;
 mod shutdown;

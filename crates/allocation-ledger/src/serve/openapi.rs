@@ -1,10 +1,10 @@
 //! The OpenAPI document of the program, and the pages that show it.
 
-use std::sync::Arc;
-
-use axum::{Json, Router, routing::get};
+use axum::{Router, body::Bytes, http::header, routing::get};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_swagger_ui::SwaggerUi;
+
+use super::{api_document, pages};
 
 /// The head of the OpenAPI document; each role adds its operations.
 pub(super) fn openapi() -> OpenApi {
@@ -13,7 +13,8 @@ pub(super) fn openapi() -> OpenApi {
             InfoBuilder::new()
                 .title("Allocation ledger")
                 .description(Some(
-                    "Who is responsible for a person in prison: recorded as events, answered for any moment.",
+                    "Who is responsible for a person in prison: recorded as events, answered for any moment. \
+                     `/event-types` has the data of each type of event, `/problems` the codes of errors.",
                 ))
                 .version(env!("CARGO_PKG_VERSION"))
                 .license(Some(utoipa::openapi::LicenseBuilder::new().name("MIT").build()))
@@ -22,10 +23,14 @@ pub(super) fn openapi() -> OpenApi {
         .build()
 }
 
-/// Routes `/openapi.json`, and at `/docs` a browser for it whose assets are in the program.
-pub(super) fn documentation(openapi: OpenApi) -> Router {
+/// Routes `/openapi.json`, at `/docs` a browser for it whose assets are in the program, and the
+/// pages for people.
+pub(super) fn documentation(openapi: &OpenApi) -> Router {
+    let document = api_document::complete(openapi);
     let config = utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true);
     let browser: Router = SwaggerUi::new("/docs").config(config).into();
-    let openapi = Arc::new(openapi);
-    Router::new().route("/openapi.json", get(async move || Json(openapi))).merge(browser)
+    let text = Bytes::from(document.to_string());
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    let served = get(async move || (content_type, text));
+    Router::new().route("/openapi.json", served).merge(browser).merge(pages::router(&document))
 }

@@ -144,7 +144,7 @@ impl<'a> Wiring<'a> {
 
     /// The routes of all roles, with those of the health and of the documentation.
     pub(super) fn finish(self) -> (Router, Metrics, Roles) {
-        let router = self.router.merge(health::router(self.health)).merge(documentation(self.openapi));
+        let router = self.router.merge(health::router(self.health)).merge(documentation(&self.openapi));
         (router, self.metrics, self.roles)
     }
 }

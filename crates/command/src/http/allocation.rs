@@ -20,7 +20,6 @@ choice_body! {
     #[schema(as = Allocate)]
     pub(super) struct AllocateBody {
         /// Where the case is held.
-        #[schema(value_type = String, example = "LEI")]
         prison: PrisonCode,
         /// The primary POM.
         #[serde(deserialize_with = "object")]
@@ -30,9 +29,12 @@ choice_body! {
 
 /// Give a case that has no primary POM to one.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/allocations", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = AllocateBody,
+    post, path = "/prisoners/{n}/allocations", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1198AA"), HeaderParams, IfMatchParam),
+    request_body(
+        content = AllocateBody,
+        example = json!({"prison": "LEI", "pom": {"staffId": 485_926}, "note": "Please see within ten working days."}),
+    ),
     responses(CommandResponses),
 )]
 pub(super) async fn allocate(

@@ -93,7 +93,7 @@ pub(super) struct HeaderParams {
     correlation_id: Option<Uuid>,
     /// The username of the recorder, in any case: 1 to 254 characters of A-Z, 0-9, _, ., -, @ and
     /// '. Without it, the event says that the request named no user.
-    #[param(rename = "X-Recorded-By", example = "AB12345_GEN")]
+    #[param(rename = "X-Recorded-By", pattern = "^[A-Za-z0-9_.@'-]{1,254}$")]
     recorded_by: Option<String>,
 }
 
@@ -102,8 +102,9 @@ pub(super) struct HeaderParams {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "described, not read")]
 pub(super) struct IfMatchParam {
-    /// `"<revision>"`: do this only if the stream is at that revision.
-    #[param(rename = "If-Match", example = "\"3\"")]
+    /// `"<revision>"`, in quotes: do this only if the case or the roster is at that revision. The
+    /// `ETag` of an earlier answer can be sent as it is.
+    #[param(rename = "If-Match", pattern = "^\"[0-9]{1,19}\"$")]
     if_match: Option<String>,
 }
 

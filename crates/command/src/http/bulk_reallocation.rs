@@ -28,16 +28,13 @@ choice_body! {
     #[schema(as = BulkReallocation)]
     pub(super) struct BulkReallocationBody {
         /// The POM who holds the cases.
-        #[schema(value_type = i64, minimum = 1, example = 485_926)]
         from_staff_id: StaffId,
         /// The POM who takes them.
-        #[schema(value_type = i64, minimum = 1, example = 485_927)]
         to_staff_id: StaffId,
         /// The cases; absent, all that the first holds at this prison as primary POM.
-        #[schema(value_type = Option<Vec<String>>, max_items = 1000, example = json!(["A1234BC"]))]
+        #[schema(value_type = Option<Vec<PrisonerNumber>>, max_items = 1000)]
         prisoner_numbers: Option<ListedNumbers>,
         /// Why the cases move.
-        #[schema(value_type = String, max_length = 175, example = "Leaving the prison")]
         reason: ReasonText,
     }
 }
@@ -74,6 +71,7 @@ pub(super) struct BulkAnswer {
 #[serde(rename_all = "camelCase")]
 struct AcceptedCase {
     /// The case's number.
+    #[schema(value_type = PrisonerNumber)]
     prisoner_number: String,
     /// The case's revision afterwards.
     revision: u64,
@@ -86,26 +84,32 @@ struct AcceptedCase {
 #[serde(rename_all = "camelCase")]
 struct RefusedCase {
     /// The case's number.
+    #[schema(value_type = PrisonerNumber)]
     prisoner_number: String,
     /// The rule's stable code.
-    #[schema(value_type = String)]
+    #[schema(value_type = http_api::ProblemCode)]
     code: Rule,
     /// The rule's sentence.
     detail: String,
     /// The revision of the later entry that is in the way, if one is.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     later_entry: Option<u64>,
     /// The number to use instead, where the case was merged.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PrisonerNumber>, nullable = false)]
     survivor: Option<String>,
 }
 
 /// Move a POM's cases to another POM. Each case moves or is refused on its own; sending the same
 /// again, with the same key, does nothing twice and goes on where it ended.
 #[utoipa::path(
-    post, path = "/prisons/{code}/reallocations", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams),
-    request_body = BulkReallocationBody,
+    post, path = "/prisons/{code}/reallocations", tag = "Commands to a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HeaderParams),
+    request_body(
+        content = BulkReallocationBody,
+        example = json!({"fromStaffId": 485_926, "toStaffId": 485_952, "prisonerNumbers": ["A1013AA"], "reason": "Leaving the prison"}),
+    ),
     responses(
         (status = 200, description = "What became of each case", body = BulkAnswer),
         ProblemResponses,

@@ -13,14 +13,13 @@ const OVERRIDE_REASONS_MAX: usize = 16;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ChosenPom {
     /// NOMIS staff id.
-    #[schema(value_type = i64, minimum = 1, example = 485_926)]
     pub(super) staff_id: StaffId,
 }
 
 /// Override reasons, each once, in the order given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(try_from = "Vec<OverrideReason>")]
-#[schema(value_type = Vec<OverrideReason>, example = json!(["SUITABILITY"]))]
+#[schema(value_type = Vec<OverrideReason>, max_items = 16, example = json!(["SUITABILITY"]))]
 pub(super) struct OverrideReasons(pub(super) Vec<OverrideReason>);
 
 impl TryFrom<Vec<OverrideReason>> for OverrideReasons {
@@ -51,16 +50,15 @@ macro_rules! choice_body {
             /// The reasons, if the POM is not of the recommended kind.
             override_reasons: Option<$crate::http::choice::OverrideReasons>,
             /// Why the prisoner is suitable for the other kind of POM; goes with `SUITABILITY`.
-            #[schema(value_type = Option<String>, max_length = 175)]
+            #[schema(value_type = Option<domain::openapi::Detail>)]
             suitability_detail: Option<domain::text::Lines>,
             /// The reason in words; goes with `OTHER`.
-            #[schema(value_type = Option<String>, max_length = 175)]
+            #[schema(value_type = Option<domain::openapi::Detail>)]
             override_detail: Option<domain::text::Lines>,
             /// Note to the POM.
-            #[schema(value_type = Option<String>, max_length = 4000)]
+            #[schema(value_type = Option<domain::openapi::Note>)]
             note: Option<domain::text::Lines>,
             /// When it holds from, in the past; absent, from now.
-            #[schema(value_type = Option<String>, format = DateTime)]
             effective_at: Option<domain::moment::Instant>,
         }
 

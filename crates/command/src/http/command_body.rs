@@ -74,6 +74,5 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CommandBody<T> {
 #[schema(as = OnlyEffectiveAt)]
 pub(super) struct OnlyEffectiveAtBody {
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) effective_at: Option<Instant>,
 }

@@ -15,27 +15,25 @@ use crate::Service;
 #[schema(as = CommunityManager)]
 pub(super) struct CommunityManagerBody {
     /// "Surname, Forename".
-    #[schema(value_type = String, max_length = 500, example = "Lee, Sam")]
     name: Text,
     /// Work e-mail address.
-    #[schema(value_type = Option<String>, max_length = 500)]
     email: Option<Text>,
     /// Probation team.
-    #[schema(value_type = Option<String>, max_length = 500)]
     team: Option<Text>,
     /// Local delivery unit (LDU).
-    #[schema(value_type = Option<String>, max_length = 500)]
     ldu: Option<Text>,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Name the COM.
 #[utoipa::path(
-    put, path = "/prisoners/{n}/community-manager", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = CommunityManagerBody,
+    put, path = "/prisoners/{n}/community-manager", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1198AA"), HeaderParams, IfMatchParam),
+    request_body(
+        content = CommunityManagerBody,
+        example = json!({"name": "Shah, Priya", "email": "shah@probation.example", "team": "Leeds B", "ldu": "West Yorkshire"}),
+    ),
     responses(CommandResponses),
 )]
 pub(super) async fn assign_community_manager(

@@ -11,9 +11,9 @@ use crate::Service;
 
 /// The COM no longer has the case.
 #[utoipa::path(
-    delete, path = "/prisoners/{n}/community-manager", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = Option<OnlyEffectiveAtBody>,
+    delete, path = "/prisoners/{n}/community-manager", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1003AA"), HeaderParams, IfMatchParam),
+    request_body(content = Option<OnlyEffectiveAtBody>, example = json!({})),
     responses(CommandResponses),
 )]
 pub(super) async fn remove_community_manager(

@@ -22,21 +22,19 @@ use crate::Service;
 #[schema(as = AllocateCoworker)]
 pub(super) struct AllocateCoworkerBody {
     /// Where the case is held.
-    #[schema(value_type = String, example = "LEI")]
     prison: PrisonCode,
     /// The co-working POM.
     #[serde(deserialize_with = "object")]
     pom: ChosenPom,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Add a co-working POM, or replace the one there is.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/co-workers", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = AllocateCoworkerBody,
+    post, path = "/prisoners/{n}/co-workers", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1002AA"), HeaderParams, IfMatchParam),
+    request_body(content = AllocateCoworkerBody, example = json!({"prison": "LEI", "pom": {"staffId": 485_970}})),
     responses(CommandResponses),
 )]
 pub(super) async fn allocate_coworker(

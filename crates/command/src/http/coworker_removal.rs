@@ -11,9 +11,9 @@ use crate::Service;
 
 /// End the co-working POM's role.
 #[utoipa::path(
-    delete, path = "/prisoners/{n}/co-workers/current", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = Option<OnlyEffectiveAtBody>,
+    delete, path = "/prisoners/{n}/co-workers/current", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1001AA"), HeaderParams, IfMatchParam),
+    request_body(content = Option<OnlyEffectiveAtBody>, example = json!({})),
     responses(CommandResponses),
 )]
 pub(super) async fn remove_coworker(

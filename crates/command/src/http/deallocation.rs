@@ -21,7 +21,6 @@ pub(super) struct DeallocateBody {
     /// The event that ends the roles.
     trigger: Trigger,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
@@ -38,9 +37,9 @@ pub(super) enum Trigger {
 
 /// End both POM roles.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/deallocations", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = DeallocateBody,
+    post, path = "/prisoners/{n}/deallocations", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1004AA"), HeaderParams, IfMatchParam),
+    request_body(content = DeallocateBody, example = json!({"trigger": "MANUAL"})),
     responses(CommandResponses),
 )]
 pub(super) async fn deallocate(

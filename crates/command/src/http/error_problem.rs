@@ -1,7 +1,7 @@
 //! Maps the errors of the command side to problem documents.
 
 use event_log::error_chain;
-use http_api::Problem;
+use http_api::{Problem, ProblemCode};
 
 use crate::CommandError;
 
@@ -14,30 +14,30 @@ impl From<CommandError> for Problem {
             CommandError::RevisionMismatch { stream, expected, actual } => {
                 let actual =
                     actual.map_or_else(|| "nothing is recorded of it yet".to_owned(), |at| format!("it is at {at}"));
-                Problem::precondition_failed(
-                    "revision-mismatch",
+                Problem::new(
+                    ProblemCode::RevisionMismatch,
                     format!("{stream} is not at revision {expected}: {actual}. Read it again, then decide again."),
                 )
             }
-            CommandError::KeyReused { command_id } => Problem::unprocessable(
-                "idempotency-key-reused",
+            CommandError::KeyReused { command_id } => Problem::new(
+                ProblemCode::IdempotencyKeyReused,
                 format!(
                     "The Idempotency-Key {command_id} was used for another request. Use a new key for a new request."
                 ),
             ),
-            CommandError::Contended { stream } => Problem::unavailable(
-                "stream-contended",
+            CommandError::Contended { stream } => Problem::new(
+                ProblemCode::StreamContended,
                 format!("Others kept recording on {stream}. Send the same again, with the same Idempotency-Key."),
             ),
-            CommandError::NotCaughtUp => Problem::unavailable(
-                "policies-behind",
+            CommandError::NotCaughtUp => Problem::new(
+                ProblemCode::PoliciesBehind,
                 "Which cases the POM holds is still being read from the event log. Send the same again, with the same \
              Idempotency-Key.",
             ),
             CommandError::Unavailable(cause) => {
                 tracing::warn!(error = %error_chain(&*cause), "the event store cannot be reached");
-                Problem::unavailable(
-                    "event-store-unavailable",
+                Problem::new(
+                    ProblemCode::EventStoreUnavailable,
                     "The event store cannot be reached. Send the same again, with the same Idempotency-Key.",
                 )
             }

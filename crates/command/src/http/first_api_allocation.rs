@@ -36,30 +36,25 @@ use crate::{
 pub(super) struct FirstAllocationBody {
     /// The POM.
     #[serde(deserialize_with = "staff_id")]
-    #[schema(value_type = i64, example = 485_926)]
+    #[schema(value_type = StaffId)]
     nomis_staff_id: StaffId,
     /// The prisoner.
-    #[schema(value_type = String, example = "A1234BC")]
     nomis_offender_id: PrisonerNumber,
     /// The booking.
     #[serde(default, deserialize_with = "booking")]
     #[schema(value_type = Option<i64>)]
     nomis_booking_id: Option<i64>,
     /// The tier.
-    #[schema(value_type = String, example = "A")]
     allocated_at_tier: Tier,
     /// The prison.
-    #[schema(value_type = String, example = "LEI")]
     prison: PrisonCode,
     /// The username of the person that allocates, in any case.
     #[serde(default, deserialize_with = "creator")]
     #[schema(value_type = Option<String>)]
     created_by: Option<Username>,
     /// Why a POM of the other kind: one of the ledger's override reasons, or free text.
-    #[schema(value_type = Option<String>)]
     override_reason: Option<Lines>,
     /// Note to the POM.
-    #[schema(value_type = Option<String>)]
     note: Option<Lines>,
     /// The POM's e-mail address; the roster's is the one that counts.
     #[expect(dead_code, reason = "part of the first API; the ledger has the roster's")]
@@ -76,6 +71,7 @@ pub(super) struct FirstAnswer {
     error_message: String,
     /// Null where it is `ok`, absent where it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     data: Option<Value>,
 }
 
@@ -85,7 +81,10 @@ pub(super) struct FirstAnswer {
 #[utoipa::path(
     post, path = "/allocation", tag = "First allocation API", operation_id = "allocate_first_api",
     params(HeaderParams),
-    request_body = FirstAllocationBody,
+    request_body(
+        content = FirstAllocationBody,
+        example = json!({"nomis_staff_id": 485_926, "nomis_offender_id": "A1197AA", "allocated_at_tier": "F", "prison": "LEI", "created_by": "HOMD_LEI"}),
+    ),
     responses((status = 200, description = "Allocated, or refused by a rule", body = FirstAnswer), ProblemResponses),
 )]
 pub(super) async fn allocate_first_api(

@@ -21,23 +21,24 @@ use crate::{Service, operations::go_live};
 #[schema(as = GoLiveCorrection)]
 pub(super) struct GoLiveDateBody {
     /// First London day on which cases are allocated here.
-    #[schema(value_type = String, format = Date, example = "2019-03-01")]
+    #[schema(value_type = domain::openapi::LondonDate)]
     go_live_date: Date,
     /// Why the date before was wrong.
-    #[schema(value_type = Option<String>, max_length = 175, example = "The date was of another prison")]
     reason: Option<ReasonText>,
     /// When the correction was made, in the past; absent, now. The date counts for all time either
     /// way.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Correct the go-live date of a prison. The corrected date counts for all time. A later one is
 /// refused while allocations at the prison are earlier, and the refusal names their cases.
 #[utoipa::path(
-    put, path = "/prisons/{code}/go-live-date", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
-    request_body = GoLiveDateBody,
+    put, path = "/prisons/{code}/go-live-date", tag = "Commands to a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    request_body(
+        content = GoLiveDateBody,
+        example = json!({"goLiveDate": "2018-11-03", "reason": "The date was of another prison"}),
+    ),
     responses(CommandResponses),
 )]
 pub(super) async fn correct_go_live_date(

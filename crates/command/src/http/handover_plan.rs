@@ -2,16 +2,23 @@
 
 use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
-use http_api::{CommandHeaders, PathParams, Problem, problem::Fault, sentence_facts::FactsBody};
+use http_api::{
+    CommandHeaders, PathParams, Problem, ProblemCode,
+    problem::Fault,
+    sentence_facts::{FactsBody, PlanFacts},
+};
 
 use super::{CommandBody, CommandResponses, HeaderParams, IfMatchParam, RecordedResponse, record_on_case};
 use crate::Service;
 
 /// Work out a case's handover dates and record them.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/handover-plans", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = FactsBody,
+    post, path = "/prisoners/{n}/handover-plans", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1199AA"), HeaderParams, IfMatchParam),
+    request_body(
+        content = PlanFacts,
+        example = json!({"indeterminate": false, "sentenceStartDate": "2024-01-01", "conditionalReleaseDate": "2030-01-01"}),
+    ),
     responses(CommandResponses),
 )]
 pub(super) async fn plan_handover(
@@ -23,7 +30,7 @@ pub(super) async fn plan_handover(
     // A recorded plan counts for years, so it must not rest on a fact that the client left out.
     if body.fields.indeterminate.is_none() {
         return Err(Problem::fault(
-            "field-missing",
+            ProblemCode::FieldMissing,
             Fault::pointer("#/indeterminate", "missing field `indeterminate`"),
         ));
     }

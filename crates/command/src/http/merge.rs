@@ -15,19 +15,17 @@ use crate::{MergeRequest, Service};
 #[schema(as = Merge)]
 pub(super) struct MergeBody {
     /// The number that was removed.
-    #[schema(value_type = String, example = "A5678DE")]
     removed_number: PrisonerNumber,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Merge a removed number into this one. Answers with the events on the removed number, then those
 /// on this one.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/merges", tag = "Cases",
-    params(("n" = String, Path, description = "The surviving prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = MergeBody,
+    post, path = "/prisoners/{n}/merges", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "The surviving prisoner number", example = "A1196AA"), HeaderParams, IfMatchParam),
+    request_body(content = MergeBody, example = json!({"removedNumber": "A1195AA"})),
     responses(CommandResponses),
 )]
 pub(super) async fn merge_number(

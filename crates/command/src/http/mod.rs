@@ -44,7 +44,7 @@ use domain::{
     moment::Instant,
     prison, prisoner,
 };
-use http_api::{CommandHeaders, Problem, problem::Fault};
+use http_api::{CommandHeaders, Problem, ProblemCode, problem::Fault};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -96,14 +96,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 #[derive(OpenApi)]
-#[openapi(
-    components(schemas(answer::RecordedEvents, http_api::problem::ProblemDocument)),
-    tags(
-        (name = "Cases", description = "What happens to a case"),
-        (name = "Prisons", description = "A prison's roster and its move onto OMiC"),
-        (name = "First allocation API", description = "As the allocation API of 2019 took and answered it"),
-    ),
-)]
+#[openapi(components(schemas(answer::RecordedEvents, http_api::problem::ProblemDocument)))]
 struct Description;
 
 async fn record_on_case<T>(
@@ -170,7 +163,7 @@ fn refuse_if_match(headers: &CommandHeaders) -> Result<(), Problem> {
     match headers.if_match {
         None => Ok(()),
         Some(_) => Err(Problem::fault(
-            "header-invalid",
+            ProblemCode::HeaderInvalid,
             Fault::header("if-match", "this request concerns several streams, so there is no one revision to match"),
         )),
     }

@@ -20,27 +20,25 @@ use crate::Service;
 #[schema(as = NomisContact)]
 pub(super) struct NomisContactBody {
     /// The prisoner whose POM contact it is.
-    #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: PrisonerNumber,
     /// The POM's staff id, where NOMIS has it.
-    #[schema(value_type = Option<i64>, minimum = 1, example = 485_926)]
     staff_id: Option<StaffId>,
     /// The POM's name, where NOMIS has it.
-    #[schema(value_type = Option<String>, max_length = 500)]
     name: Option<Text>,
     /// Contact type as NOMIS has it.
-    #[schema(value_type = String, max_length = 500, example = "POM")]
     contact_type: Text,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// A POM contact was seen in NOMIS.
 #[utoipa::path(
-    post, path = "/prisons/{code}/nomis-contacts", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
-    request_body = NomisContactBody,
+    post, path = "/prisons/{code}/nomis-contacts", tag = "Commands to a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    request_body(
+        content = NomisContactBody,
+        example = json!({"prisonerNumber": "A1198AA", "staffId": 485_926, "contactType": "POM"}),
+    ),
     responses(CommandResponses),
 )]
 pub(super) async fn record_nomis_contact(

@@ -12,14 +12,17 @@ use crate::Service;
 
 /// A POM contact seen before is gone from NOMIS.
 #[utoipa::path(
-    post, path = "/prisons/{code}/nomis-contacts/{id}/removal", tag = "Prisons",
+    post, path = "/prisons/{code}/nomis-contacts/{id}/removal", tag = "Commands to a prison",
     params(
-        ("code" = String, Path, description = "Prison code", example = "LEI"),
-        ("id" = Uuid, Path, description = "The contact's id, as its event and the list of contacts give it"),
+        ("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        (
+            "id" = Uuid, Path, description = "The contact's id, as its event and the list of contacts give it",
+            example = "678a2bdd-631e-50d3-bd8a-eeb7212091dd",
+        ),
         HeaderParams,
         IfMatchParam,
     ),
-    request_body = Option<OnlyEffectiveAtBody>,
+    request_body(content = Option<OnlyEffectiveAtBody>, example = json!({})),
     responses(CommandResponses),
 )]
 pub(super) async fn confirm_nomis_contact_removal(

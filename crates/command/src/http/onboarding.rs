@@ -19,7 +19,7 @@ use crate::Service;
 #[schema(as = JoinOmic)]
 pub(super) struct JoinOmicBody {
     /// First London day on which cases are allocated here.
-    #[schema(value_type = String, format = Date, example = "2019-03-01")]
+    #[schema(value_type = domain::openapi::LondonDate)]
     go_live_date: Date,
     /// Kind of establishment.
     estate: Estate,
@@ -27,16 +27,15 @@ pub(super) struct JoinOmicBody {
     #[serde(default)]
     unlisted_prison: bool,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Take a prison onto OMiC. Its code must be in the program's list of prisons, unless the request
 /// says that it is unlisted.
 #[utoipa::path(
-    post, path = "/prisons/{code}/onboarding", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
-    request_body = JoinOmicBody,
+    post, path = "/prisons/{code}/onboarding", tag = "Commands to a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "BXI"), HeaderParams, IfMatchParam),
+    request_body(content = JoinOmicBody, example = json!({"goLiveDate": "2019-03-01", "estate": "MENS_CLOSED"})),
     responses(CommandResponses),
 )]
 pub(super) async fn join_omic(

@@ -22,31 +22,30 @@ use crate::Service;
 #[schema(as = ChangePomDetails)]
 pub(super) struct ChangePomDetailsBody {
     /// "Surname, Forename".
-    #[schema(value_type = Option<String>, max_length = 500)]
     name: Option<Text>,
     /// Prison or probation POM.
     kind: Option<PomKind>,
     /// Share of full time, 0.1 to 1.0 in tenths.
-    #[schema(value_type = Option<f64>, minimum = 0.1, maximum = 1.0, example = 0.6)]
     working_pattern: Option<WorkingPattern>,
     /// Work e-mail address.
-    #[schema(value_type = Option<String>, max_length = 500)]
     email: Option<Text>,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Change a POM's name, kind, working pattern or e-mail address.
 #[utoipa::path(
-    patch, path = "/prisons/{code}/poms/{staffId}", tag = "Prisons",
+    patch, path = "/prisons/{code}/poms/{staffId}", tag = "Commands to a prison",
     params(
-        ("code" = String, Path, description = "Prison code", example = "LEI"),
-        ("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926),
+        ("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        ("staffId" = inline(StaffId), Path, description = "NOMIS staff id", example = 485_926),
         HeaderParams,
         IfMatchParam,
     ),
-    request_body = ChangePomDetailsBody,
+    request_body(
+        content = ChangePomDetailsBody,
+        example = json!({"email": "grace.okafor@prison.example", "workingPattern": 0.8}),
+    ),
     responses(CommandResponses),
 )]
 pub(super) async fn change_pom_details(

@@ -21,29 +21,27 @@ use crate::Service;
 #[schema(as = RegisterPom)]
 pub(super) struct RegisterPomBody {
     /// NOMIS staff id.
-    #[schema(value_type = i64, minimum = 1, example = 485_926)]
     staff_id: StaffId,
     /// "Surname, Forename".
-    #[schema(value_type = String, max_length = 500, example = "Okafor, Grace")]
     name: Text,
     /// Prison or probation POM.
     kind: PomKind,
     /// Share of full time, 0.1 to 1.0 in tenths; absent, full time.
-    #[schema(value_type = Option<f64>, minimum = 0.1, maximum = 1.0, example = 1.0)]
     working_pattern: Option<WorkingPattern>,
     /// Work e-mail address.
-    #[schema(value_type = Option<String>, max_length = 500)]
     email: Option<Text>,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Put a POM on a prison's roster, with status `ACTIVE`.
 #[utoipa::path(
-    post, path = "/prisons/{code}/poms", tag = "Prisons",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
-    request_body = RegisterPomBody,
+    post, path = "/prisons/{code}/poms", tag = "Commands to a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    request_body(
+        content = RegisterPomBody,
+        example = json!({"staffId": 490_001, "name": "Novak, Eva", "kind": "PROBATION", "workingPattern": 0.6}),
+    ),
     responses(CommandResponses),
 )]
 pub(super) async fn register_pom(

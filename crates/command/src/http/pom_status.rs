@@ -24,26 +24,24 @@ pub(super) struct ChangePomStatusBody {
     /// deallocated).
     status: PomStatus,
     /// For `UNAVAILABLE`: the London day on which the POM is expected back, where known.
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<domain::openapi::LondonDate>)]
     returns_on: Option<Date>,
     /// Why the status changes.
-    #[schema(value_type = Option<String>, max_length = 175)]
     reason: Option<ReasonText>,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Change a POM's status.
 #[utoipa::path(
-    put, path = "/prisons/{code}/poms/{staffId}/status", tag = "Prisons",
+    put, path = "/prisons/{code}/poms/{staffId}/status", tag = "Commands to a prison",
     params(
-        ("code" = String, Path, description = "Prison code", example = "LEI"),
-        ("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926),
+        ("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        ("staffId" = inline(StaffId), Path, description = "NOMIS staff id", example = 485_967),
         HeaderParams,
         IfMatchParam,
     ),
-    request_body = ChangePomStatusBody,
+    request_body(content = ChangePomStatusBody, example = json!({"status": "UNAVAILABLE", "reason": "Long leave"})),
     responses(CommandResponses),
 )]
 pub(super) async fn change_pom_status(

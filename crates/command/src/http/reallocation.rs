@@ -21,22 +21,23 @@ choice_body! {
     #[schema(as = Reallocate)]
     pub(super) struct ReallocateBody {
         /// Where the case is held.
-        #[schema(value_type = String, example = "LEI")]
         prison: PrisonCode,
         /// The new primary POM.
         #[serde(deserialize_with = "object")]
         pom: ChosenPom,
         /// Why the case moves.
-        #[schema(value_type = String, max_length = 175, example = "Returning from long leave")]
         reason: ReasonText,
     }
 }
 
 /// Give a case to another primary POM.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/reallocations", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = ReallocateBody,
+    post, path = "/prisoners/{n}/reallocations", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"), HeaderParams, IfMatchParam),
+    request_body(
+        content = ReallocateBody,
+        example = json!({"prison": "LEI", "pom": {"staffId": 485_952}, "reason": "Caseloads evened out", "overrideReasons": ["CONTINUITY"]}),
+    ),
     responses(CommandResponses),
 )]
 pub(super) async fn reallocate(

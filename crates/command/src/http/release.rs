@@ -19,18 +19,16 @@ use crate::Service;
 #[schema(as = Release)]
 pub(super) struct ReleaseBody {
     /// The prison; checked against the prison at which the ledger knows the case to be held.
-    #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<PrisonCode>,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// The person was released: POM roles, handover plan and override end.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/releases", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = Option<ReleaseBody>,
+    post, path = "/prisoners/{n}/releases", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1007AA"), HeaderParams, IfMatchParam),
+    request_body(content = Option<ReleaseBody>, example = json!({"prison": "LEI"})),
     responses(CommandResponses),
 )]
 pub(super) async fn release(

@@ -24,18 +24,20 @@ pub(super) struct OverrideResponsibilityBody {
     /// The reason; `OTHER` needs a detail.
     reason: ResponsibilityOverrideReason,
     /// The reason in words; goes with `OTHER`.
-    #[schema(value_type = Option<String>, max_length = 175)]
+    #[schema(value_type = Option<domain::openapi::Detail>)]
     detail: Option<Lines>,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Decide against the plan who is responsible.
 #[utoipa::path(
-    put, path = "/prisoners/{n}/responsibility-override", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = OverrideResponsibilityBody,
+    put, path = "/prisoners/{n}/responsibility-override", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1010AA"), HeaderParams, IfMatchParam),
+    request_body(
+        content = OverrideResponsibilityBody,
+        example = json!({"responsible": "PROBATION", "reason": "OTHER", "detail": "Agreed with the community team"}),
+    ),
     responses(CommandResponses),
 )]
 pub(super) async fn override_responsibility(

@@ -21,22 +21,18 @@ use http_api::{CommandHeaders, PathParams, Problem};
 pub(super) struct AssignTierBody {
     /// A letter A to G, optionally with a change level 0 to 3 and an `S` for a case that is not
     /// supervised now.
-    #[schema(value_type = String, pattern = "^[A-G][0-3]?S?$", example = "B2")]
     tier: Tier,
     /// Risk of serious harm, where known.
     rosh_level: Option<RoshLevel>,
     /// `DELIUS`, or `MANUAL` for a tier that was entered by hand.
     #[serde(default = "manual")]
-    #[schema(value_type = Option<TierSource>, default = "MANUAL")]
+    #[schema(default = "MANUAL")]
     source: TierSource,
     /// The case's number in Delius, where known.
-    #[schema(value_type = Option<String>, example = "X123456")]
     crn: Option<Crn>,
     /// Where the case is held, so that it can be seen waiting there.
-    #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<PrisonCode>,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
@@ -46,9 +42,9 @@ fn manual() -> TierSource {
 
 /// Give a case a tier.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/tier", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = AssignTierBody,
+    post, path = "/prisoners/{n}/tier", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1199AA"), HeaderParams, IfMatchParam),
+    request_body(content = AssignTierBody, example = json!({"tier": "C1", "source": "MANUAL", "prison": "LEI"})),
     responses(CommandResponses),
 )]
 pub(super) async fn assign_tier(

@@ -19,18 +19,16 @@ use crate::Service;
 #[schema(as = Transfer)]
 pub(super) struct TransferBody {
     /// The prison that the person went to.
-    #[schema(value_type = String, example = "MDI")]
     to_prison: PrisonCode,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// The person went to another prison: both POM roles end, and the case waits there.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/transfers", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = TransferBody,
+    post, path = "/prisoners/{n}/transfers", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1011AA"), HeaderParams, IfMatchParam),
+    request_body(content = TransferBody, example = json!({"toPrison": "MDI"})),
     responses(CommandResponses),
 )]
 pub(super) async fn transfer(

@@ -23,18 +23,16 @@ pub(super) struct VoidBody {
     #[schema(example = 3)]
     revision: u64,
     /// Why it was wrong.
-    #[schema(value_type = String, max_length = 175, example = "Recorded on the wrong case")]
     reason: ReasonText,
     /// When it holds from, in the past; absent, from now.
-    #[schema(value_type = Option<String>, format = DateTime)]
     effective_at: Option<Instant>,
 }
 
 /// Void an entry that was made in error. It stays in the history and no longer counts.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/voids", tag = "Cases",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HeaderParams, IfMatchParam),
-    request_body = VoidBody,
+    post, path = "/prisoners/{n}/voids", tag = "Commands to a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1012AA"), HeaderParams, IfMatchParam),
+    request_body(content = VoidBody, example = json!({"revision": 4, "reason": "Recorded on the wrong case"})),
     responses(CommandResponses),
 )]
 pub(super) async fn void_entry(

@@ -8,6 +8,7 @@ use crate::words::words;
 /// Sentence facts, all from NOMIS and supplied by the caller; London dates. Kept on the event as
 /// they were given, so that a date can be explained years later.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Facts {
     /// An indeterminate sentence: life, or imprisonment for public protection.
@@ -71,6 +72,7 @@ words! {
 
 /// A release date and which one it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NamedDate {
     /// The name of the date.
     pub name: ReleaseDateName,

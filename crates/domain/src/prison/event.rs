@@ -90,6 +90,7 @@ words! {
 
 /// Data of [`PrisonEvent::PrisonJoinedOmic`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PrisonJoinedOmic {
     /// First London day on which cases are allocated here.
@@ -100,6 +101,7 @@ pub struct PrisonJoinedOmic {
 
 /// Data of [`PrisonEvent::PrisonOmicDateCorrected`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PrisonOmicDateCorrected {
     /// First London day on which cases are allocated here.
@@ -113,6 +115,7 @@ pub struct PrisonOmicDateCorrected {
 
 /// Data of [`PrisonEvent::PomRegistered`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PomRegistered {
     /// NOMIS staff id.
@@ -130,6 +133,7 @@ pub struct PomRegistered {
 
 /// Data of [`PrisonEvent::PomDetailsChanged`]: only what changed is present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PomDetailsChanged {
     /// NOMIS staff id.
@@ -150,6 +154,7 @@ pub struct PomDetailsChanged {
 
 /// Data of [`PrisonEvent::PomStatusChanged`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PomStatusChanged {
     /// NOMIS staff id.
@@ -166,6 +171,7 @@ pub struct PomStatusChanged {
 
 /// Data of [`PrisonEvent::NomisContactFound`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NomisContactFound {
     /// Identifies the contact within the prison: UUIDv5 of what it says, so that the same contact
@@ -185,6 +191,7 @@ pub struct NomisContactFound {
 
 /// Data of [`PrisonEvent::NomisContactRemovalConfirmed`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NomisContactRemovalConfirmed {
     /// The contact, as it was found.

@@ -177,6 +177,7 @@ impl PrisonerEventType {
 
 /// Data of [`PrisonerEvent::TierAssigned`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct TierAssigned {
     /// The tier.
@@ -196,6 +197,7 @@ pub struct TierAssigned {
 
 /// Data of [`PrisonerEvent::AllocationMade`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AllocationMade {
     /// The prison of the role.
@@ -209,6 +211,7 @@ pub struct AllocationMade {
 
 /// Data of [`PrisonerEvent::Reallocated`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Reallocated {
     /// The prison of the role.
@@ -244,6 +247,7 @@ words! {
 
 /// Data of [`PrisonerEvent::Deallocated`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Deallocated {
     /// The prison that held the case; absent if the ledger was never told.
@@ -262,6 +266,7 @@ pub struct Deallocated {
 
 /// Data of [`PrisonerEvent::CoworkerAllocated`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CoworkerAllocated {
     /// The prison of the role.
@@ -272,6 +277,7 @@ pub struct CoworkerAllocated {
 
 /// Data of [`PrisonerEvent::CoworkerReallocated`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CoworkerReallocated {
     /// The prison of the role.
@@ -284,6 +290,7 @@ pub struct CoworkerReallocated {
 
 /// Data of [`PrisonerEvent::CoworkerDeallocated`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CoworkerDeallocated {
     /// The prison of the role.
@@ -296,18 +303,22 @@ pub struct CoworkerDeallocated {
 
 /// Data of [`PrisonerEvent::HandoverPlanned`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct HandoverPlanned {
     /// The sentence facts that the dates were worked out from.
     #[serde(flatten)]
     pub facts: Facts,
-    /// London day from which a COM supports; absent where the policy fixes none.
+    /// London day from which a COM supports; null where the policy fixes none.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub start_date: Option<NaiveDate>,
-    /// London day from which the COM is responsible; absent where the policy fixes none.
+    /// London day from which the COM is responsible; null where the policy fixes none.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub handover_date: Option<NaiveDate>,
     /// The reason for the dates.
     pub reason: HandoverReason,
     /// The release date that the plan counts back from.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub earliest_release: Option<NamedDate>,
 }
 
@@ -339,6 +350,7 @@ words! {
 
 /// Data of [`PrisonerEvent::ResponsibilityOverridden`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ResponsibilityOverridden {
     /// The service that is responsible now.
@@ -352,6 +364,7 @@ pub struct ResponsibilityOverridden {
 
 /// Data of [`PrisonerEvent::ResponsibilityOverrideRemoved`]: the override that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ResponsibilityOverrideRemoved {
     /// The service that was responsible by the override.
@@ -365,6 +378,7 @@ pub struct ResponsibilityOverrideRemoved {
 
 /// Data of [`PrisonerEvent::EntryVoided`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EntryVoided {
     /// The revision of the entry made in error.
@@ -377,6 +391,7 @@ pub struct EntryVoided {
 /// the scope of offender management, beside the POM roles (rule 6 in `docs/domain.md`). A transfer
 /// ends none of it, and a merge takes over each (rule 10).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Arrangements {
     /// The handover plan.
@@ -389,6 +404,7 @@ pub struct Arrangements {
 
 /// The roles and facts of a case when its number was removed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MergedHoldings {
     /// The prison that held the case.
@@ -416,6 +432,7 @@ pub struct MergedHoldings {
 
 /// Data of [`PrisonerEvent::PrisonerNumberMerged`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PrisonerNumberMerged {
     /// The number that was removed.
@@ -428,6 +445,7 @@ pub struct PrisonerNumberMerged {
 
 /// Data of [`PrisonerEvent::PrisonerNumberRetired`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PrisonerNumberRetired {
     /// The number under which the case goes on.

@@ -124,6 +124,7 @@ impl State {
 /// What the past of a removed number says at its end, for answers and refusals that look at it.
 /// Merges that were recorded before there was such data have none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct MergedPast {
     /// Whether there ever was a primary POM.
@@ -185,6 +186,7 @@ impl MergedPast {
 
 /// An allocation or reallocation, by the number under which it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct AllocationReference {
     /// The number.

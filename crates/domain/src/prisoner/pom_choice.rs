@@ -37,6 +37,7 @@ words! {
 
 /// The choice of a POM, in the data of an allocation and of a reallocation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Choice {
     /// The case's tier at that moment.

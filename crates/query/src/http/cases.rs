@@ -16,7 +16,10 @@ use domain::{
 };
 use http_api::{ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Type, schema::Schema},
+};
 use views::CasePeriodRow;
 
 use super::{
@@ -36,7 +39,7 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub(super) struct ListCasesQuery {
     /// Tier; a letter alone means all its change levels, with or without the `S`.
-    #[param(value_type = Option<String>, example = "B")]
+    #[param(inline)]
     tier: Option<Tier>,
     /// Where the case is between custody and community.
     #[param(inline)]
@@ -45,7 +48,7 @@ pub(super) struct ListCasesQuery {
     #[param(inline)]
     responsible: Option<OfficerRole>,
     /// Staff id of a POM who holds the case.
-    #[param(value_type = Option<i64>, example = 485_926)]
+    #[param(inline)]
     pom: Option<StaffId>,
     /// With `pom`: `PRIMARY` or `COWORKING`; absent, either.
     role: Option<RoleOnCase>,
@@ -58,7 +61,7 @@ pub(super) struct ListCasesQuery {
     /// order in which a case goes through them. Cases with equal values are by prisoner number, in
     /// either direction.
     #[serde(default)]
-    #[param(value_type = Option<String>, default = "prisonerNumber")]
+    #[param(inline, value_type = Option<SortParam>)]
     sort: SortParam,
 }
 
@@ -86,28 +89,40 @@ impl From<RoleOnCase> for RoleFilter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct SortParam(pub(super) CaseSort);
 
+/// The orders by their names in a query.
+const SORTS: [(&str, SortBy); 8] = [
+    ("prisonerNumber", SortBy::PrisonerNumber),
+    ("tier", SortBy::Tier),
+    ("pom", SortBy::PomName),
+    ("phase", SortBy::Phase),
+    ("handoverStartDate", SortBy::HandoverStartDate),
+    ("handoverDate", SortBy::HandoverDate),
+    ("waitingSince", SortBy::WaitingSince),
+    ("responsibleSince", SortBy::ResponsibleSince),
+];
+
+impl PartialSchema for SortParam {
+    fn schema() -> RefOr<Schema> {
+        let names = SORTS.iter().flat_map(|(name, _)| [(*name).to_owned(), format!("-{name}")]);
+        let orders = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        orders.default(Some("prisonerNumber".into())).into()
+    }
+}
+
+impl ToSchema for SortParam {}
+
 impl<'de> Deserialize<'de> for SortParam {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         let (name, descending) = text.strip_prefix('-').map_or((&*text, false), |name| (name, true));
-        let by = match name {
-            "prisonerNumber" => SortBy::PrisonerNumber,
-            "tier" => SortBy::Tier,
-            "pom" => SortBy::PomName,
-            "phase" => SortBy::Phase,
-            "handoverStartDate" => SortBy::HandoverStartDate,
-            "handoverDate" => SortBy::HandoverDate,
-            "waitingSince" => SortBy::WaitingSince,
-            "responsibleSince" => SortBy::ResponsibleSince,
-            _ => {
-                return Err(de::Error::custom(format_args!(
-                    "`{}` is not an order: prisonerNumber, tier, pom, phase, handoverStartDate, handoverDate, \
-                     waitingSince or responsibleSince, with - before it for descending",
-                    Excerpt(&text)
-                )));
-            }
-        };
-        Ok(Self(CaseSort { by, descending }))
+        match SORTS.iter().find(|(known, _)| *known == name) {
+            Some((_, by)) => Ok(Self(CaseSort { by: *by, descending })),
+            None => Err(de::Error::custom(format_args!(
+                "`{}` is not an order: prisonerNumber, tier, pom, phase, handoverStartDate, handoverDate, waitingSince \
+                 or responsibleSince, with - before it for descending",
+                Excerpt(&text)
+            ))),
+        }
     }
 }
 
@@ -116,16 +131,13 @@ impl<'de> Deserialize<'de> for SortParam {
 #[serde(rename_all = "camelCase")]
 pub(super) struct CaseItem<'a> {
     /// The number.
-    #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: &'a PrisonerNumber,
     /// The number in Delius.
-    #[schema(example = "X123456")]
+    #[schema(value_type = Option<Crn>)]
     crn: Option<&'a str>,
     /// Where the case is held.
-    #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<&'a PrisonCode>,
     /// The tier.
-    #[schema(value_type = Option<String>, example = "B2")]
     tier: Option<Tier>,
     /// Risk of serious harm.
     rosh_level: Option<RoshLevel>,
@@ -170,8 +182,8 @@ impl<'a> From<&'a CasePeriodRow> for CaseItem<'a> {
 
 /// A prison's cases.
 #[utoipa::path(
-    get, path = "/prisons/{code}/cases", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), AsOfQuery, ListCasesQuery, Paging),
+    get, path = "/prisons/{code}/cases", tag = "Questions about a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), AsOfQuery, ListCasesQuery, Paging),
     responses((status = 200, body = Vec<CaseItem>)),
 )]
 pub(super) async fn prison_cases(

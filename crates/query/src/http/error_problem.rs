@@ -1,9 +1,8 @@
 //! Maps the errors of the query side to problem documents.
 
-use axum::http::StatusCode;
 use domain::{Rule, Stream, identifier::PrisonerNumber};
 use event_log::LogError;
-use http_api::{Problem, problem::Fault};
+use http_api::{Problem, ProblemCode, problem::Fault};
 use views::{CasePeriodRow, stream_aside::StreamAside};
 
 use crate::{QueryError, checkpoint_watch, error::is_outage, past::PastError, present::case::CaseAt};
@@ -14,7 +13,7 @@ impl From<PastError> for Problem {
             PastError::Ahead { position, head } => {
                 let detail =
                     format!("{position} is past the ledger's end, which is at position {head}; ask for an earlier one");
-                Problem::fault("parameter-invalid", Fault::parameter("known-at", detail))
+                Problem::fault(ProblemCode::ParameterInvalid, Fault::parameter("known-at", detail))
             }
             PastError::ViewsBehind => views_behind(),
             PastError::Failure(error) => error.into(),
@@ -35,14 +34,14 @@ impl From<&QueryError> for Problem {
             QueryError::Aside(aside) => damaged(aside),
             QueryError::Views(error) if is_outage(error) => {
                 tracing::warn!(error = error as &dyn std::error::Error, "the views cannot be read for now");
-                Problem::unavailable("views-unavailable", "The views cannot be read for now. Please try again.")
+                Problem::new(ProblemCode::ViewsUnavailable, "The views cannot be read for now. Please try again.")
             }
             QueryError::Log(LogError::Unavailable(source)) => {
                 tracing::warn!(
                     error = source.as_ref() as &dyn std::error::Error,
                     "the event log cannot be read for now"
                 );
-                Problem::unavailable("event-store-unavailable", "The event store cannot be reached. Please try again.")
+                Problem::new(ProblemCode::EventStoreUnavailable, "The event store cannot be reached. Please try again.")
             }
             QueryError::Views(_)
             | QueryError::Log(LogError::Damaged { .. })
@@ -57,8 +56,8 @@ impl From<&QueryError> for Problem {
 
 /// The views did not come as far in time as a request asks.
 pub(super) fn views_behind() -> Problem {
-    Problem::unavailable(
-        "views-behind",
+    Problem::new(
+        ProblemCode::ViewsBehind,
         format!(
             "The views have not come to the position asked for within {} s. GET /projections says how far they are. \
              Please try again.",
@@ -72,7 +71,7 @@ pub(super) fn known_case<'c>(case: &'c CaseAt, asked: &PrisonerNumber) -> Result
     match case {
         CaseAt::Case(case) => Ok(case),
         CaseAt::NotYet(number) => Err(Problem::not_found(
-            Rule::PrisonerUnknown.code(),
+            Rule::PrisonerUnknown,
             format!("Nothing had happened to {number} yet at the time asked about."),
         )),
         CaseAt::Unknown => Err(prisoner_unknown(asked)),
@@ -85,21 +84,18 @@ pub(super) fn damaged(aside: &StreamAside) -> Problem {
     let StreamAside { stream, position, revision, event_type, .. } = aside;
     tracing::warn!(position, event = event_type, "a question about a stream that is aside cannot be answered");
     let (code, what) = match stream {
-        Stream::Prisoner(number) => ("case-damaged", format!("The case of {number}")),
-        Stream::Prison(code) => ("prison-damaged", format!("The roster of {code}")),
+        Stream::Prisoner(number) => (ProblemCode::CaseDamaged, format!("The case of {number}")),
+        Stream::Prison(code) => (ProblemCode::PrisonDamaged, format!("The roster of {code}")),
     };
     let detail = format!(
         "{what} cannot be shown: its {event_type} at position {position}, revision {revision}, gives what the views \
          cannot hold. Nothing is lost. Please tell the operator: once that entry is voided, or the program mended, the \
          answer comes back by itself."
     );
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, detail)
+    Problem::new(code, detail)
 }
 
 /// Nothing is known of the number.
 pub(super) fn prisoner_unknown(asked: &PrisonerNumber) -> Problem {
-    Problem::not_found(
-        Rule::PrisonerUnknown.code(),
-        format!("The ledger knows nothing of {asked}. Please check the number."),
-    )
+    Problem::not_found(Rule::PrisonerUnknown, format!("The ledger knows nothing of {asked}. Please check the number."))
 }

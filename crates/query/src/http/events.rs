@@ -9,12 +9,16 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     response::{IntoResponse as _, Response},
 };
-use domain::identifier::{PrisonCode, PrisonerNumber};
+use domain::{
+    identifier::{PrisonCode, PrisonerNumber},
+    prison::PrisonEvent,
+    prisoner::PrisonerEvent,
+};
 use event_log::{FollowerItem, LogError, RecordedEvent as LogEvent, SharedLog};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http_api::{
-    Params, Problem,
-    event::EventDocument,
+    Params, Problem, ProblemCode,
+    event::{EventDocument, event_types_schema},
     headers::{LEDGER_POSITION, parse, whole_number},
     page::Limit,
     problem::Fault,
@@ -24,7 +28,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::Instant,
 };
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 
 use super::{answer::Answer, known_prison::require_known};
 use crate::{
@@ -58,13 +65,13 @@ pub(super) struct EventsQuery {
     after: Option<u64>,
     /// Event types, with commas between them.
     #[serde(rename = "type")]
-    #[param(value_type = Option<String>, example = "AllocationMade,Reallocated")]
+    #[param(inline)]
     types: Option<EventTypes>,
     /// Events of this prison's roster, and of cases that name it.
-    #[param(value_type = Option<String>, example = "LEI")]
+    #[param(inline)]
     prison: Option<PrisonCode>,
     /// Events of this prisoner's case, those under numbers merged with it included.
-    #[param(value_type = Option<String>, example = "A1234BC")]
+    #[param(inline)]
     prisoner: Option<PrisonerNumber>,
     /// Most events in a page; not for a stream.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 50)]
@@ -75,6 +82,14 @@ pub(super) struct EventsQuery {
 #[derive(Debug)]
 struct EventTypes(Vec<EventType>);
 
+impl PartialSchema for EventTypes {
+    fn schema() -> RefOr<Schema> {
+        event_types_schema(&[PrisonerEvent::TYPE_NAMES, PrisonEvent::TYPE_NAMES].concat())
+    }
+}
+
+impl ToSchema for EventTypes {}
+
 impl<'de> Deserialize<'de> for EventTypes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
@@ -82,8 +97,9 @@ impl<'de> Deserialize<'de> for EventTypes {
     }
 }
 
-/// The events of the ledger in its own order, after a position: a page, or with `Accept:
-/// text/event-stream` a stream that goes on with new ones.
+/// The events of the ledger in its own order, after a position.
+///
+/// A page; or with `Accept: text/event-stream` a stream that goes on with new events.
 ///
 /// Every event wanted comes exactly once and in order of position. `Ledger-Position` of a page says
 /// how far it goes: nothing wanted up to there is missing, so go on after it. A page may be short,
@@ -93,7 +109,7 @@ impl<'de> Deserialize<'de> for EventTypes {
 /// client that comes back with `Last-Event-ID` misses nothing. A block with an `id` alone says that
 /// nothing up to there was wanted.
 #[utoipa::path(
-    get, path = "/events", tag = "Answers",
+    get, path = "/events", tag = "The log and the views",
     params(
         EventsQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "For a stream: where to go on; goes before `after`"),
@@ -118,7 +134,7 @@ pub(super) async fn events(
     }
     let ahead = |position: u64| format!("the log ends at position {head}; there is no position {position} yet");
     if let Some(after) = query.after.filter(|after| *after > head) {
-        return Err(Problem::fault("parameter-invalid", Fault::parameter("after", ahead(after))));
+        return Err(Problem::fault(ProblemCode::ParameterInvalid, Fault::parameter("after", ahead(after))));
     }
     let after = query.after.unwrap_or_default();
     if !wants_stream(&headers) {
@@ -130,14 +146,17 @@ pub(super) async fn events(
     }
     if query.limit.is_some() {
         let detail = "a stream has no pages; leave it out";
-        return Err(Problem::fault("parameter-invalid", Fault::parameter("limit", detail)));
+        return Err(Problem::fault(ProblemCode::ParameterInvalid, Fault::parameter("limit", detail)));
     }
     let last_seen = parse(&headers, &LAST_EVENT_ID, "a position in the ledger", whole_number::<u64>)?;
     if let Some(last_seen) = last_seen.filter(|last_seen| *last_seen > head) {
-        return Err(Problem::fault("header-invalid", Fault::header(LAST_EVENT_ID.as_str(), ahead(last_seen))));
+        return Err(Problem::fault(
+            ProblemCode::HeaderInvalid,
+            Fault::header(LAST_EVENT_ID.as_str(), ahead(last_seen)),
+        ));
     }
     let permit = state.stream_permit().ok_or_else(|| {
-        Problem::unavailable("too-many-streams", "As many follow the events as this service allows. Please try again.")
+        Problem::new(ProblemCode::TooManyStreams, "As many follow the events as this service allows. Please try again.")
     })?;
     let events = EventStream::new(&state.log, filter, last_seen.unwrap_or(after), head, state.ending(), permit).await?;
     Ok(respond(events, head))

@@ -18,9 +18,18 @@ use serde::{
     },
 };
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Ref, RefOr,
+        schema::{ArrayBuilder, OneOfBuilder, Schema},
+    },
+};
 
-use super::{parameters::NoParams, responsibilities::check_count};
+use super::{
+    parameters::NoParams,
+    responsibilities::{NUMBERS_MAX, check_count},
+};
 use crate::{
     QueryState,
     handover_dates::{HandoverDates, HandoverDatesLine, answer, work_out},
@@ -32,6 +41,21 @@ pub(super) enum OneOrManyFacts {
     One(Box<FactsBody>),
     /// Each as it was sent, so that one that cannot be read spoils no other.
     Many(Vec<Box<RawValue>>),
+}
+
+impl PartialSchema for OneOrManyFacts {
+    fn schema() -> RefOr<Schema> {
+        let facts = Ref::from_schema_name(FactsBody::name());
+        let many = ArrayBuilder::new().items(facts.clone()).max_items(Some(NUMBERS_MAX));
+        Schema::from(OneOfBuilder::new().item(facts).item(many).build()).into()
+    }
+}
+
+impl ToSchema for OneOrManyFacts {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((FactsBody::name().into_owned(), FactsBody::schema()));
+        FactsBody::schemas(schemas);
+    }
 }
 
 impl<'de> Deserialize<'de> for OneOrManyFacts {
@@ -69,8 +93,12 @@ enum HandoverDatesAnswer {
 /// up to 1,000 is answered with an array in the same order; a line that cannot be read or worked
 /// out has `{"error":{"code","detail"}}` in its place.
 #[utoipa::path(
-    post, path = "/handover-dates", tag = "Answers",
-    request_body(content = FactsBody, description = "One object, or an array of up to 1,000"),
+    post, path = "/handover-dates", tag = "Questions about a case",
+    request_body(
+        content = OneOrManyFacts,
+        description = "One object, or an array of up to 1,000",
+        example = json!({"sentenceStartDate": "2024-01-01", "conditionalReleaseDate": "2030-01-01"}),
+    ),
     responses(
         (status = 200, body = HandoverDatesAnswer),
         (status = 422, body = http_api::problem::ProblemDocument, description = "`sentence-start-unknown`"),

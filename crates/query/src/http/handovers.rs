@@ -33,7 +33,11 @@ const WITHIN_DAYS_MAX: u64 = 36_525;
 pub(super) struct HandoversQuery {
     /// Days ahead, e.g. `30d`, today not counted.
     #[serde(default)]
-    #[param(value_type = Option<String>, default = "30d")]
+    #[param(
+        value_type = Option<String>,
+        default = "30d",
+        pattern = "^0*(?:[0-9]{1,4}|[12][0-9]{4}|3[0-5][0-9]{3}|36[0-4][0-9]{2}|365[01][0-9]|3652[0-5])d$"
+    )]
     within: HandoverWindow,
 }
 
@@ -80,8 +84,8 @@ pub(super) struct Handovers<'a> {
 ///
 /// A case whose responsibility is overridden neither begins nor is due: its plan does not decide.
 #[utoipa::path(
-    get, path = "/prisons/{code}/handovers", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), HandoversQuery, AsOfQuery),
+    get, path = "/prisons/{code}/handovers", tag = "Questions about a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HandoversQuery, AsOfQuery),
     responses((status = 200, body = Handovers)),
 )]
 pub(super) async fn handovers(

@@ -10,9 +10,17 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use domain::{Rule, identifier::PrisonerNumber, prisoner::PrisonerEvent, text::Excerpt};
-use http_api::{ParamGroups, Params, PathParams, Problem, event::EventDocument, instant::DateOrInstant, page::Cursor};
+use http_api::{
+    ParamGroups, Params, PathParams, Problem,
+    event::{EventDocument, event_types_schema},
+    instant::DateOrInstant,
+    page::Cursor,
+};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
 
 use super::{
     answer::Answer,
@@ -30,20 +38,28 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
     /// Entries that hold from this instant or London date on.
-    #[param(value_type = Option<String>, example = "2026-01-01")]
+    #[param(inline)]
     from: Option<DateOrInstant>,
     /// Entries that hold from before this instant or London date.
-    #[param(value_type = Option<String>, example = "2027-01-01")]
+    #[param(inline)]
     to: Option<DateOrInstant>,
     /// Event types, with commas between them.
     #[serde(rename = "type")]
-    #[param(value_type = Option<String>, example = "AllocationMade,Reallocated")]
+    #[param(inline)]
     types: Option<CaseEventTypes>,
 }
 
 /// Event types of a case.
 #[derive(Debug)]
 struct CaseEventTypes(BTreeSet<&'static str>);
+
+impl PartialSchema for CaseEventTypes {
+    fn schema() -> RefOr<Schema> {
+        event_types_schema(PrisonerEvent::TYPE_NAMES)
+    }
+}
+
+impl ToSchema for CaseEventTypes {}
 
 impl<'de> Deserialize<'de> for CaseEventTypes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -68,7 +84,6 @@ impl<'de> Deserialize<'de> for CaseEventTypes {
 #[serde(rename_all = "camelCase")]
 pub(super) struct HistoryEntry {
     /// The number that it was recorded under.
-    #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: PrisonerNumber,
     /// The revision, under the same number, of the entry that voided this one; null where none did.
     voided_by: Option<u64>,
@@ -92,8 +107,8 @@ impl From<&CaseEntry> for HistoryEntry {
 /// In the order in which things hold in the world. Of numbers that were merged, all histories in
 /// one, each entry with its number. Read from the log itself, so it is never behind.
 #[utoipa::path(
-    get, path = "/prisoners/{n}/history", tag = "Answers",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), HistoryQuery, KnownAtQuery, Paging),
+    get, path = "/prisoners/{n}/history", tag = "Questions about a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"), HistoryQuery, KnownAtQuery, Paging),
     responses(
         (status = 200, body = Vec<HistoryEntry>),
         (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`"),
@@ -131,10 +146,10 @@ pub(super) async fn history(
 /// One entry, by its revision under this very number: what the `Location` of a command's answer
 /// leads to.
 #[utoipa::path(
-    get, path = "/prisoners/{n}/history/{revision}", tag = "Answers",
+    get, path = "/prisoners/{n}/history/{revision}", tag = "Questions about a case",
     params(
-        ("n" = String, Path, description = "Prisoner number", example = "A1234BC"),
-        ("revision" = u64, Path, description = "0-based place in the number's history"),
+        ("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"),
+        ("revision" = u64, Path, description = "0-based place in the number's history", example = 0),
     ),
     responses(
         (status = 200, body = HistoryEntry),
@@ -152,7 +167,7 @@ pub(super) async fn history_entry(
     }
     let entry = entries.iter().find(|entry| entry.stored.entry.revision == revision).ok_or_else(|| {
         Problem::not_found(
-            Rule::EntryUnknown.code(),
+            Rule::EntryUnknown,
             format!("The history of {number} has no entry with revision {revision}."),
         )
         .with_position(position)

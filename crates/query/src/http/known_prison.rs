@@ -7,12 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{Stream, identifier::PrisonCode};
-use http_api::Problem;
+use http_api::{Problem, ProblemCode};
 
 use crate::{QueryError, QueryState, present::prison};
-
-/// The code of the problem.
-const CODE: &str = "prison-unknown";
 
 /// Refuses a request below `/prisons/{code}` of which the prison is unknown. A code that is none is
 /// for the handler to refuse.
@@ -33,7 +30,7 @@ pub(super) async fn require_known(state: &QueryState, prison: &PrisonCode) -> Re
     }
     let sentence = prison.unlisted_sentence();
     let detail = format!("{sentence} The ledger knows nothing of it either. Please check the code.");
-    Err(Problem::not_found(CODE, detail))
+    Err(Problem::new(ProblemCode::PrisonUnknown, detail))
 }
 
 /// Whether the ledger knows a prison. Its own events are asked of the log, which is ahead of the

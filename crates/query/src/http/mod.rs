@@ -91,12 +91,4 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 #[derive(OpenApi)]
-#[openapi(
-    tags(
-        (name = "Answers", description = "Who is responsible, and everything around it."),
-        (name = "Live service", description = "As the live \"Manage POM cases\" service answers, for its clients."),
-        // "First allocation API" is declared by the command side, which takes a request of it: a
-        // name may appear only once in the document of both.
-    ),
-)]
 struct Description;

@@ -43,14 +43,12 @@ type ListQuery = (NomisContactsQuery, KnownAtQuery, Paging);
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContactInNomis {
     /// The prison.
-    #[schema(value_type = String, example = "LEI")]
     prison: PrisonCode,
     /// Since which London day the prison is on OMiC, or will be; null where it has not joined.
     go_live_date: Option<NaiveDate>,
     /// Identifies the contact; what its removal is confirmed with.
     id: Uuid,
     /// Whose contact it is.
-    #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: PrisonerNumber,
     /// The contact's staff id, where NOMIS gives one.
     staff_id: Option<i64>,
@@ -82,8 +80,8 @@ impl From<ContactAtPrison> for ContactInNomis {
 
 /// The POM contacts that are still in NOMIS at a prison, by prisoner.
 #[utoipa::path(
-    get, path = "/prisons/{code}/nomis-contacts", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), NomisContactsQuery, KnownAtQuery, Paging),
+    get, path = "/prisons/{code}/nomis-contacts", tag = "Questions about a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), NomisContactsQuery, KnownAtQuery, Paging),
     responses((status = 200, body = Vec<ContactInNomis>)),
 )]
 pub(super) async fn prison_nomis_contacts(
@@ -97,7 +95,7 @@ pub(super) async fn prison_nomis_contacts(
 
 /// The POM contacts that are still in NOMIS, by prison and prisoner.
 #[utoipa::path(
-    get, path = "/nomis-contacts", tag = "Answers",
+    get, path = "/nomis-contacts", tag = "Questions about a prison",
     params(NomisContactsQuery, KnownAtQuery, Paging),
     responses((status = 200, body = Vec<ContactInNomis>)),
 )]

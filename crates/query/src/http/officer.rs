@@ -29,9 +29,11 @@ pub(super) struct Officer<'a> {
     email: Option<Option<&'a str>>,
     /// Of the responsible officer: responsible since when, without a break.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     since: Option<DateTime<Utc>>,
     /// Says why there is no officer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     vacancy: Option<Vacancy>,
 }
 
@@ -97,6 +99,7 @@ pub(super) struct PomHolder<'a> {
     kind: PomKind,
     /// Work e-mail address, where the roster has one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     email: Option<&'a str>,
     /// Since when.
     since: DateTime<Utc>,

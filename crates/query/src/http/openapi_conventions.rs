@@ -5,12 +5,12 @@ use utoipa::{
     Modify, PartialSchema as _, ToSchema as _,
     openapi::{
         ContentBuilder, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type,
-        path::{Operation, Parameter, PathItem},
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
     },
 };
 
-/// Adds to each operation the descriptions and headers of its answers, the media type of its
-/// problems, and the problems that every operation may answer with.
+/// Adds to each operation the headers that it reads, the descriptions and headers of its answers,
+/// the media type of its problems, and the answers that every operation may have.
 pub(super) struct Conventions;
 
 impl Modify for Conventions {
@@ -23,10 +23,17 @@ impl Modify for Conventions {
                 template.starts_with("/prisons/") || parameters(get).any(|parameter| parameter.name == "prison")
             };
             get.iter_mut().filter(asks_about_prison).for_each(add_unknown_prison);
+            if let Some(get) = get.as_mut().filter(|_| template != UNTAGGED) {
+                add_not_modified(get);
+            }
+            post.iter_mut().for_each(add_body_problems);
             get.iter_mut().chain(post).for_each(complete_operation);
         }
     }
 }
+
+/// The question whose answer has no entity tag.
+const UNTAGGED: &str = "/status";
 
 fn parameters(operation: &Operation) -> impl Iterator<Item = &Parameter> {
     operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
@@ -41,7 +48,36 @@ fn add_unknown_prison(operation: &mut Operation) {
     operation.responses.responses.entry("404".to_owned()).or_insert_with(|| problem.into());
 }
 
+/// Adds the header of a client that has an answer, and the answer that it still holds.
+fn add_not_modified(operation: &mut Operation) {
+    let description = "The `ETag` of an answer that the caller has: where it still holds, the answer is a 304";
+    add_header_parameter(operation, "If-None-Match", None, description);
+    let not_modified = ResponseBuilder::new().description("The caller has the answer already").build();
+    operation.responses.responses.insert("304".to_owned(), not_modified.into());
+}
+
+/// Adds the answers to a body that is not read.
+fn add_body_problems(operation: &mut Operation) {
+    for (status, description) in [("413", "The body is too large"), ("415", "The body is not JSON")] {
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| describe_problem(description).into());
+    }
+}
+
+fn add_header_parameter(operation: &mut Operation, name: &str, pattern: Option<&str>, description: &str) {
+    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(pattern);
+    let parameter = ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .description(Some(description))
+        .schema(Some(schema.build()))
+        .build();
+    operation.parameters.get_or_insert_default().push(parameter.into());
+}
+
 fn complete_operation(operation: &mut Operation) {
+    let description = "The position that the answer must include at least, such as the `Ledger-Position` of a command; \
+                       the answer waits for it for a short time";
+    add_header_parameter(operation, "Ledger-Position-At-Least", Some("^[0-9]{1,19}$"), description);
     let is_paged = parameters(operation).any(|parameter| parameter.name == "after");
     let summary = operation.summary.clone().unwrap_or_default();
     for (status, response) in &mut operation.responses.responses {
@@ -69,7 +105,6 @@ fn complete_operation(operation: &mut Operation) {
         operation.responses.responses.entry(status.to_owned()).or_insert_with(|| describe_problem(description).into());
     }
 }
-
 fn refers_to_problem(content: &utoipa::openapi::Content) -> bool {
     let problem = Ref::from_schema_name(problem::ProblemDocument::name());
     matches!(&content.schema, Some(RefOr::Ref(schema)) if schema.ref_location == problem.ref_location)

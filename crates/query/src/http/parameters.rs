@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use event_log::KnownAt;
 use http_api::{
     Problem,
-    instant::{DateOrInstant, optional_known_at},
+    instant::{DateOrInstant, KnownAtParam, optional_known_at},
     page::{Cursor, Limit},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -18,12 +18,12 @@ use crate::QueryState;
 #[into_params(parameter_in = Query)]
 pub(super) struct AsOfQuery {
     /// Asks about this instant, or about the start of this London date; absent, about now.
-    #[param(value_type = Option<String>, example = "2026-03-01")]
+    #[param(inline)]
     on: Option<DateOrInstant>,
     /// Asks what was known then: an instant, the end of a London date, or a position in the ledger;
     /// absent, what is known now.
     #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
+    #[param(inline, value_type = Option<KnownAtParam>)]
     pub(super) known_at: Option<KnownAt>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct KnownAtQuery {
     /// Asks what was known then: an instant, the end of a London date, or a position in the ledger;
     /// absent, what is known now.
     #[serde(default, deserialize_with = "optional_known_at")]
-    #[param(value_type = Option<String>, example = "81233")]
+    #[param(inline, value_type = Option<KnownAtParam>)]
     pub(super) known_at: Option<KnownAt>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct KnownAtQuery {
 #[into_params(parameter_in = Query)]
 pub(super) struct Paging {
     /// Cursor of the page before.
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     after: Option<Cursor>,
     /// Rows in a page.
     #[serde(default)]

@@ -32,19 +32,16 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct ResponsibilityPeriod<'a> {
     /// The number; of one that was merged, the survivor.
-    #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: &'a PrisonerNumber,
     /// First instant.
     from: DateTime<Utc>,
     /// First instant after it; null while nothing known ends it.
     to: Option<DateTime<Utc>>,
     /// Where the case is held.
-    #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<&'a PrisonCode>,
     /// Where the case is between custody and community.
     phase: Phase,
     /// The tier.
-    #[schema(value_type = Option<String>, example = "B2")]
     tier: Option<Tier>,
     /// The responsible officer.
     responsible: Officer<'a>,
@@ -85,8 +82,8 @@ impl<'a> From<&'a CasePeriodRow> for ResponsibilityPeriod<'a> {
 /// Those from before anything was known under the surviving number of a merge come from the removed
 /// number's own history, and need not adjoin.
 #[utoipa::path(
-    get, path = "/prisoners/{n}/responsibility/periods", tag = "Answers",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), KnownAtQuery),
+    get, path = "/prisoners/{n}/responsibility/periods", tag = "Questions about a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"), KnownAtQuery),
     responses(
         (status = 200, body = Vec<ResponsibilityPeriod>),
         (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`"),

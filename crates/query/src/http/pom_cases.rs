@@ -30,11 +30,11 @@ pub(super) struct PomCasesQuery {
     /// `PRIMARY` or `COWORKING`; absent, either.
     role: Option<RoleOnCase>,
     /// Tier; a letter alone means all its change levels, with or without the `S`.
-    #[param(value_type = Option<String>, example = "B")]
+    #[param(inline)]
     tier: Option<Tier>,
     /// As for a prison's cases.
     #[serde(default)]
-    #[param(value_type = Option<String>, default = "prisonerNumber")]
+    #[param(inline, value_type = Option<SortParam>)]
     sort: SortParam,
 }
 
@@ -57,8 +57,8 @@ impl<'a> HeldCase<'a> {
 
 /// The cases that a POM holds, in either role.
 #[utoipa::path(
-    get, path = "/poms/{staffId}/cases", tag = "Answers",
-    params(("staffId" = i64, Path, description = "NOMIS staff id", example = 485_926), AsOfQuery, PomCasesQuery, Paging),
+    get, path = "/poms/{staffId}/cases", tag = "Questions about a prison",
+    params(("staffId" = inline(StaffId), Path, description = "NOMIS staff id", example = 485_926), AsOfQuery, PomCasesQuery, Paging),
     responses((status = 200, body = Vec<HeldCase>)),
 )]
 pub(super) async fn pom_cases(

@@ -94,8 +94,8 @@ impl From<(RegisteredPom, PomCaseload)> for PomOnRoster {
 
 /// A prison's POMs by name, whatever their status, with the cases that each holds.
 #[utoipa::path(
-    get, path = "/prisons/{code}/poms", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), AsOfQuery),
+    get, path = "/prisons/{code}/poms", tag = "Questions about a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), AsOfQuery),
     responses((status = 200, body = Vec<PomOnRoster>)),
 )]
 pub(super) async fn poms(

@@ -69,7 +69,7 @@ enum ProjectionState {
 
 /// How far each view has come, how far it lags behind the log, and how large it is.
 #[utoipa::path(
-    get, path = "/projections", tag = "Answers",
+    get, path = "/projections", tag = "The log and the views",
     responses((status = 200, body = Vec<Projection>)),
 )]
 pub(super) async fn projections(

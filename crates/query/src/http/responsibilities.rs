@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::PrisonerNumber;
-use http_api::{JsonBody, Params, Problem, problem::Fault};
+use http_api::{JsonBody, Params, Problem, ProblemCode, problem::Fault};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{
@@ -15,7 +15,13 @@ use serde::{
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Ref, RefOr,
+        schema::{ArrayBuilder, OneOfBuilder, Schema},
+    },
+};
 
 use super::{answer::Answer, error_problem::known_case, parameters::AsOfQuery, responsibility::ResponsibilityAnswer};
 use crate::{QueryState, handover_dates::LineError, past};
@@ -24,35 +30,51 @@ use crate::{QueryState, handover_dates::LineError, past};
 pub(super) const NUMBERS_MAX: usize = 1_000;
 
 /// The numbers: `{"prisonerNumbers": […]}`, or the array alone.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[derive(Debug)]
+pub(super) struct AskedNumbers(Vec<PrisonerNumber>);
+
+/// The numbers in an object.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct PrisonerNumbers {
     /// Up to 1,000 numbers.
-    #[schema(value_type = Vec<String>, example = json!(["A1234BC"]))]
+    #[schema(max_items = 1000)]
     prisoner_numbers: Vec<PrisonerNumber>,
 }
 
-impl<'de> Deserialize<'de> for PrisonerNumbers {
+/// The schema of the body: the numbers in an object, or the array alone.
+struct PrisonerNumbersBody;
+
+impl PartialSchema for PrisonerNumbersBody {
+    fn schema() -> RefOr<Schema> {
+        let named = Ref::from_schema_name(PrisonerNumbers::name());
+        let alone = Ref::from_schema_name(PrisonerNumber::name());
+        let alone = ArrayBuilder::new().items(alone).max_items(Some(NUMBERS_MAX));
+        Schema::from(OneOfBuilder::new().item(named).item(alone).build()).into()
+    }
+}
+
+impl ToSchema for PrisonerNumbersBody {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((PrisonerNumbers::name().into_owned(), PrisonerNumbers::schema()));
+        PrisonerNumbers::schemas(schemas);
+    }
+}
+
+impl<'de> Deserialize<'de> for AskedNumbers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase", deny_unknown_fields)]
-        struct NumbersObject {
-            prisoner_numbers: Vec<PrisonerNumber>,
-        }
         struct NumbersVisitor;
         impl<'de> de::Visitor<'de> for NumbersVisitor {
-            type Value = PrisonerNumbers;
+            type Value = AskedNumbers;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array of prisoner numbers, or an object with one in prisonerNumbers")
             }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, numbers: A) -> Result<PrisonerNumbers, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(numbers))
-                    .map(|prisoner_numbers| PrisonerNumbers { prisoner_numbers })
+            fn visit_seq<A: de::SeqAccess<'de>>(self, numbers: A) -> Result<AskedNumbers, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(numbers)).map(AskedNumbers)
             }
-            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<PrisonerNumbers, A::Error> {
-                let NumbersObject { prisoner_numbers } =
-                    NumbersObject::deserialize(MapAccessDeserializer::new(members))?;
-                Ok(PrisonerNumbers { prisoner_numbers })
+            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<AskedNumbers, A::Error> {
+                let named = PrisonerNumbers::deserialize(MapAccessDeserializer::new(members))?;
+                Ok(AskedNumbers(named.prisoner_numbers))
             }
         }
         deserializer.deserialize_any(NumbersVisitor)
@@ -66,7 +88,6 @@ enum ResponsibilityLine<'a> {
     Known(Box<ResponsibilityAnswer<'a>>),
     #[serde(rename_all = "camelCase")]
     Unknown {
-        #[schema(value_type = String)]
         prisoner_number: &'a PrisonerNumber,
         error: LineError,
     },
@@ -77,9 +98,13 @@ enum ResponsibilityLine<'a> {
 /// A number that the ledger does not know is answered in its place:
 /// `{"prisonerNumber":…,"error":{"code","detail"}}`.
 #[utoipa::path(
-    post, path = "/responsibilities", tag = "Answers",
+    post, path = "/responsibilities", tag = "Questions about a case",
     params(AsOfQuery),
-    request_body = PrisonerNumbers,
+    request_body(
+        content = PrisonerNumbersBody,
+        description = "An object, or the array alone",
+        example = json!({"prisonerNumbers": ["A1000AA", "A1001AA"]}),
+    ),
     responses(
         (status = 200, body = Vec<ResponsibilityLine>),
         (status = 400, body = http_api::problem::ProblemDocument, description = "`identifier-invalid`, `too-many`"),
@@ -88,7 +113,7 @@ enum ResponsibilityLine<'a> {
 pub(super) async fn responsibilities(
     State(state): State<QueryState>,
     Params(as_of): Params<AsOfQuery>,
-    JsonBody(PrisonerNumbers { prisoner_numbers: numbers }): JsonBody<PrisonerNumbers>,
+    JsonBody(AskedNumbers(numbers)): JsonBody<AskedNumbers>,
 ) -> Result<Response, Problem> {
     check_count(numbers.len())?;
     let on = as_of.on(&state);
@@ -110,7 +135,7 @@ pub(super) fn check_count(lines: usize) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!("{lines} are too many for one request; please send at most {NUMBERS_MAX} at a time");
-    Err(Problem::fault("too-many", Fault::pointer("#", detail)))
+    Err(Problem::fault(ProblemCode::TooMany, Fault::pointer("#", detail)))
 }
 
 #[cfg(test)]
@@ -120,8 +145,8 @@ mod tests {
     #[test]
     fn numbers_come_as_an_array_or_named() {
         for body in [r#"["A1234BC","A1234BD"]"#, r#"{"prisonerNumbers":["A1234BC","A1234BD"]}"#] {
-            let asked: PrisonerNumbers = http_api::extract::from_json(body.as_bytes()).expect("numbers");
-            assert_eq!(asked.prisoner_numbers.len(), 2);
+            let asked: AskedNumbers = http_api::extract::from_json(body.as_bytes()).expect("numbers");
+            assert_eq!(asked.0.len(), 2);
         }
         for (body, code, pointer) in [
             (r#"["A1234BC","x"]"#, "identifier-invalid", "#/1"),
@@ -129,7 +154,7 @@ mod tests {
             (r#"{"numbers":[]}"#, "field-unknown", "#/numbers"),
             ("7", "field-invalid", "#"),
         ] {
-            let problem = http_api::extract::from_json::<PrisonerNumbers>(body.as_bytes()).expect_err("refused");
+            let problem = http_api::extract::from_json::<AskedNumbers>(body.as_bytes()).expect_err("refused");
             let document = serde_json::to_value(problem.document()).expect("JSON");
             assert_eq!(
                 (&document["code"], &document["errors"][0]["pointer"]),

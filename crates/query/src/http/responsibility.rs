@@ -30,17 +30,14 @@ use crate::{QueryState, past};
 #[schema(as = Responsibility)]
 pub(super) struct ResponsibilityAnswer<'a> {
     /// The number; of one that was merged, the survivor.
-    #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: &'a PrisonerNumber,
     /// Where the case is held; null once released.
-    #[schema(value_type = Option<String>, example = "LEI")]
     prison: Option<&'a PrisonCode>,
     /// The instant asked about.
     on: DateTime<Utc>,
     /// Where the case is between custody and community.
     phase: Phase,
     /// The tier.
-    #[schema(value_type = Option<String>, example = "B2")]
     tier: Option<Tier>,
     /// The responsible officer.
     responsible: Officer<'a>,
@@ -91,8 +88,8 @@ impl<'a> ResponsibilityAnswer<'a> {
 /// answers. A vacant role is an answer: `responsible.vacancy` says `NOT_ALLOCATED` or
 /// `COM_NOT_NAMED`. The entity tag changes when the answer does, `on` and `asOf.position` aside.
 #[utoipa::path(
-    get, path = "/prisoners/{n}/responsibility", tag = "Answers",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC"), AsOfQuery),
+    get, path = "/prisoners/{n}/responsibility", tag = "Questions about a case",
+    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"), AsOfQuery),
     responses(
         (status = 200, body = ResponsibilityAnswer),
         (status = 304, description = "The caller has the answer already."),

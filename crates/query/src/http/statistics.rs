@@ -61,8 +61,8 @@ impl From<AllocationMonth> for MonthStatistics {
 
 /// A prison's allocations by month, in order; months without any are left out.
 #[utoipa::path(
-    get, path = "/prisons/{code}/statistics", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), KnownAtQuery),
+    get, path = "/prisons/{code}/statistics", tag = "Questions about a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), KnownAtQuery),
     responses((status = 200, body = Vec<MonthStatistics>)),
 )]
 pub(super) async fn statistics(

@@ -15,7 +15,7 @@ use domain::{
     moment::Date,
 };
 use event_log::StoredEvent;
-use http_api::{Params, Problem, headers::LEDGER_POSITION, problem::Fault};
+use http_api::{Params, Problem, ProblemCode, event::EventTypeName, headers::LEDGER_POSITION, problem::Fault};
 use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer as _};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -30,19 +30,18 @@ use crate::{QueryState, past};
 #[into_params(parameter_in = Query)]
 pub(super) struct SubjectAccessQuery {
     /// Prisoner number.
-    #[param(example = "A1234BC")]
+    #[param(inline, value_type = Option<PrisonerNumber>)]
     #[serde(default, deserialize_with = "blank_is_absent")]
     prn: Option<String>,
     /// Number in Delius; the ledger does not find people by it.
-    #[param(example = "X123456")]
     #[serde(default, deserialize_with = "blank_is_absent")]
     crn: Option<String>,
     /// First London day, by effective time.
-    #[param(value_type = Option<String>, format = Date)]
+    #[param(inline, value_type = Option<domain::openapi::LondonDate>)]
     #[serde(default, deserialize_with = "blank_is_absent")]
     from_date: Option<Date>,
     /// Last London day, by effective time.
-    #[param(value_type = Option<String>, format = Date)]
+    #[param(inline, value_type = Option<domain::openapi::LondonDate>)]
     #[serde(default, deserialize_with = "blank_is_absent")]
     to_date: Option<Date>,
 }
@@ -64,7 +63,6 @@ pub(super) struct SubjectAccess {
 #[serde(rename_all = "camelCase")]
 struct SubjectAccessContent {
     /// The number asked for.
-    #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: PrisonerNumber,
     /// Every entry of the case's history, voided ones included, under each number that the person
     /// has had.
@@ -78,13 +76,12 @@ struct SubjectAccessContent {
 #[serde(rename_all = "camelCase")]
 struct HeldEntry {
     /// The number that it was recorded under.
-    #[schema(value_type = String)]
     prisoner_number: PrisonerNumber,
     /// Its 0-based place among the entries of that number, by which a later entry names it.
     revision: u64,
     /// The type of the event.
     #[serde(rename = "type")]
-    #[schema(example = "TierAssigned")]
+    #[schema(value_type = EventTypeName)]
     type_name: &'static str,
     /// When it holds in the world.
     effective_at: DateTime<Utc>,
@@ -143,9 +140,7 @@ fn surname(name: &str) -> &str {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct HeldContact {
-    #[schema(value_type = String)]
     prison: PrisonCode,
-    #[schema(value_type = String)]
     prisoner_number: PrisonerNumber,
     /// The POM's surname.
     surname: Option<String>,
@@ -169,7 +164,7 @@ impl From<NomisContactRow> for HeldContact {
 
 /// Everything held on a person, for a subject access request.
 #[utoipa::path(
-    get, path = "/subject-access-request", tag = "Answers",
+    get, path = "/subject-access-request", tag = "Questions about a case",
     params(SubjectAccessQuery),
     responses(
         (status = 200, body = SubjectAccess),
@@ -187,7 +182,7 @@ pub(super) async fn subject_access_request(
         && NaiveDate::from(first) > NaiveDate::from(last)
     {
         let detail = format!("{} is after toDate, {}", NaiveDate::from(first), NaiveDate::from(last));
-        return Err(Problem::fault("parameter-invalid", Fault::parameter("fromDate", detail)));
+        return Err(Problem::fault(ProblemCode::ParameterInvalid, Fault::parameter("fromDate", detail)));
     }
     let within = |instant: DateTime<Utc>| {
         query.from_date.is_none_or(|first| london::midnight(first.into()) <= instant)
@@ -238,19 +233,17 @@ pub(super) async fn subject_access_request(
 fn subject(prn: Option<&str>, crn: Option<&str>) -> Result<PrisonerNumber, Problem> {
     match (prn, crn) {
         (Some(prn), None) => prn.parse().map_err(|invalid: domain::identifier::InvalidValue| {
-            Problem::fault("parameter-invalid", Fault::parameter("prn", invalid.to_string()))
+            Problem::fault(ProblemCode::ParameterInvalid, Fault::parameter("prn", invalid.to_string()))
         }),
+        // 209 is HMPPS's answer to an identifier that a service does not know people by.
         (None, Some(_)) => Err(Problem::new(
-            // HMPPS's answer to an identifier that a service does not know people by; 209 is a
-            // valid status.
-            StatusCode::from_u16(209).unwrap_or(StatusCode::BAD_REQUEST),
-            "identifier-not-recognised",
+            ProblemCode::IdentifierNotRecognised,
             "The ledger finds people by prisoner number (prn), not by crn.",
         )),
         (Some(_), Some(_)) => {
-            Err(Problem::bad_request("identifiers-both", "Please give either a prn or a crn, not both."))
+            Err(Problem::new(ProblemCode::IdentifiersBoth, "Please give either a prn or a crn, not both."))
         }
-        (None, None) => Err(Problem::bad_request("parameter-missing", "Please give a prn, a prisoner number.")),
+        (None, None) => Err(Problem::new(ProblemCode::ParameterMissing, "Please give a prn, a prisoner number.")),
     }
 }
 

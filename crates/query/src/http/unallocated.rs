@@ -33,7 +33,7 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub(super) struct UnallocatedQuery {
     /// Tier; a letter alone means all its change levels, with or without the `S`.
-    #[param(value_type = Option<String>, example = "B")]
+    #[param(inline)]
     tier: Option<Tier>,
 }
 
@@ -42,12 +42,11 @@ pub(super) struct UnallocatedQuery {
 #[serde(rename_all = "camelCase")]
 pub(super) struct WaitingCase<'a> {
     /// The number.
-    #[schema(value_type = String, example = "A1234BC")]
     prisoner_number: &'a PrisonerNumber,
     /// The number in Delius.
+    #[schema(value_type = Option<Crn>)]
     crn: Option<&'a str>,
     /// The tier, which it needs before it is allocated.
-    #[schema(value_type = Option<String>, example = "B2")]
     tier: Option<Tier>,
     /// Risk of serious harm.
     rosh_level: Option<RoshLevel>,
@@ -81,8 +80,8 @@ impl<'a> WaitingCase<'a> {
 
 /// The cases that wait to be allocated at a prison, longest first.
 #[utoipa::path(
-    get, path = "/prisons/{code}/unallocated", tag = "Answers",
-    params(("code" = String, Path, description = "Prison code", example = "LEI"), AsOfQuery, UnallocatedQuery, Paging),
+    get, path = "/prisons/{code}/unallocated", tag = "Questions about a prison",
+    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), AsOfQuery, UnallocatedQuery, Paging),
     responses((status = 200, body = Vec<WaitingCase>)),
 )]
 pub(super) async fn unallocated(

@@ -90,8 +90,8 @@ fn override_reason(reasons: &[String], mut detail: Option<String>) -> Option<Str
 /// The allocations in force of these numbers, as the first allocation API answered; numbers without
 /// one are absent.
 #[utoipa::path(
-    post, path = "/allocation/active", tag = "First allocation API",
-    request_body(content = Vec<String>, description = "Prisoner numbers", example = json!(["A1234BC"])),
+    post, path = "/allocation/active", tag = "First allocation API", operation_id = "first_api_allocations",
+    request_body(content = Vec<String>, description = "Prisoner numbers", example = json!(["A1000AA"])),
     responses((status = 200, body = FirstApiAllocations)),
 )]
 pub(in crate::http) async fn active_allocations(

@@ -7,7 +7,13 @@ use axum::{
 use domain::identifier::PrisonerNumber;
 use http_api::Problem;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, Ref, RefOr, Type,
+        schema::{OneOfBuilder, Schema},
+    },
+};
 use views::{CasePeriodRow, CasePom};
 
 use super::{LiveError, live_not_found, name_parts};
@@ -27,12 +33,23 @@ pub(in crate::http) struct LiveAllocation<'a> {
 }
 
 /// A co-working POM, or `{}`.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum LiveSecondaryPom<'a> {
     Pom(LiveStaffMember<'a>),
     None {},
 }
+
+impl PartialSchema for LiveSecondaryPom<'_> {
+    fn schema() -> RefOr<Schema> {
+        let pom = Ref::from_schema_name(LiveStaffMember::name());
+        let none = ObjectBuilder::new().schema_type(Type::Object).max_properties(Some(0));
+        let either = OneOfBuilder::new().description(Some("A co-working POM, or `{}`.")).item(pom).item(none);
+        Schema::from(either.build()).into()
+    }
+}
+
+impl ToSchema for LiveSecondaryPom<'_> {}
 
 /// A POM.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,8 +88,8 @@ struct LivePrison<'a> {
 
 /// The POMs of a case, as the live service answers.
 #[utoipa::path(
-    get, path = "/api/allocation/{n}", tag = "Live service",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
+    get, path = "/api/allocation/{n}", tag = "Live service", operation_id = "live_allocation",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1000AA")),
     responses(
         (status = 200, body = LiveAllocation),
         (status = 404, body = LiveError, description = "`Not ready for allocation` or `Not allocated`"),
@@ -95,8 +112,8 @@ pub(in crate::http) async fn allocation(
 
 /// The primary POM of a case, as the live service answers.
 #[utoipa::path(
-    get, path = "/api/allocation/{n}/primary_pom", tag = "Live service",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
+    get, path = "/api/allocation/{n}/primary_pom", tag = "Live service", operation_id = "live_primary_pom",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1000AA")),
     responses(
         (status = 200, body = LivePrimaryPom),
         (status = 404, body = LiveError, description = "`Not ready for allocation` or `Not allocated`"),

@@ -18,12 +18,10 @@ use crate::{QueryState, http::answer::Answer};
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::http) struct LiveHandover<'a> {
-    #[schema(value_type = String)]
     noms_number: &'a PrisonerNumber,
     handover_date: Option<NaiveDate>,
     handover_start_date: Option<NaiveDate>,
     /// `POM` or `COM`.
-    #[schema(value_type = String)]
     responsibility: OfficerRole,
     /// Where the COM is responsible.
     responsible_com_name: Option<&'a str>,
@@ -52,8 +50,8 @@ impl<'a> LiveHandover<'a> {
 
 /// A case's handover, as the live service answers.
 #[utoipa::path(
-    get, path = "/api/handovers/{n}", tag = "Live service",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1234BC")),
+    get, path = "/api/handovers/{n}", tag = "Live service", operation_id = "live_handover",
+    params(("n" = String, Path, description = "Prisoner number", example = "A1000AA")),
     responses((status = 200, body = LiveHandover), (status = 404, body = LiveError, description = "`Not found`")),
 )]
 pub(in crate::http) async fn handover(

@@ -47,7 +47,7 @@ struct FirstApiPom {
 /// POMs by staff id, as the first allocation API answered, with the cases that they hold; unknown
 /// ones are absent.
 #[utoipa::path(
-    get, path = "/poms/{ids}", tag = "First allocation API",
+    get, path = "/poms/{ids}", tag = "First allocation API", operation_id = "first_api_poms",
     params(("ids" = String, Path, description = "Staff ids with commas between them", example = "485926,485927")),
     responses((status = 200, body = FirstApiPoms)),
 )]

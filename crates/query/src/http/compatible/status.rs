@@ -24,7 +24,7 @@ pub(in crate::http) struct DatabaseStatus {
 
 /// That the views' database answers, as the first allocation API said it.
 #[utoipa::path(
-    get, path = "/status", tag = "First allocation API",
+    get, path = "/status", tag = "First allocation API", operation_id = "first_api_status",
     responses((status = 200, body = DatabaseStatus)),
 )]
 pub(in crate::http) async fn status(State(state): State<QueryState>) -> Result<Response, Problem> {

@@ -1,0 +1,272 @@
+//! The registry of problem codes: each code of an error answer, its status, its meaning and the
+//! remedy. The OpenAPI document and the pages at `/problems/{code}` are made of it, and
+//! `docs/api.md` is checked against it. The codes of rules come from [`Rule`].
+//!
+//! To add a code: one line here, and its row in `docs/api.md`.
+
+use domain::{Rule, rule::RuleKind};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, RefOr, Type,
+        schema::{AnyOfBuilder, Schema},
+    },
+};
+
+/// Makes [`ProblemCode`] from one list: each code with its status, its meaning and the remedy.
+macro_rules! problem_codes {
+    ($($variant:ident => $code:literal, $status:literal, $meaning:literal, $remedy:literal;)*) => {
+        /// The stable code of a problem.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ProblemCode {
+            $(#[doc = $meaning] $variant,)*
+            /// A rule says no.
+            Rule(Rule),
+        }
+
+        impl ProblemCode {
+            /// The codes that are of no rule.
+            const WITHOUT_RULE: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The code, in kebab case; part of the published API and listed in `docs/api.md`.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $code,)*
+                    Self::Rule(rule) => rule.code(),
+                }
+            }
+
+            /// The HTTP status of an answer with the code.
+            #[must_use]
+            pub fn status(self) -> u16 {
+                match self {
+                    $(Self::$variant => $status,)*
+                    Self::Rule(rule) => match rule.kind() {
+                        // The status that reading the case has.
+                        RuleKind::SubjectUnknown => 404,
+                        RuleKind::NotPermitted => 422,
+                    },
+                }
+            }
+
+            /// What the code means, in a sentence.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $meaning,)*
+                    Self::Rule(rule) => rule.meaning(),
+                }
+            }
+
+            /// What to do, in a sentence or two.
+            #[must_use]
+            pub const fn remedy(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $remedy,)*
+                    Self::Rule(rule) => remedy_of_rule(rule),
+                }
+            }
+        }
+    };
+}
+
+problem_codes! {
+    JsonMalformed => "json-malformed", 400, "The body is not JSON.",
+        "Send the body as one JSON value. `detail` says at which line and column it breaks.";
+    BodyIncomplete => "body-incomplete", 400, "The body ended before its announced length.",
+        "Send the request again. If it happens again, look for a proxy that cuts requests short.";
+    BodyTooLarge => "body-too-large", 413, "The body is larger than a request may be.",
+        "Send it in several requests. `detail` says how many bytes are allowed.";
+    ContentTypeUnsupported => "content-type-unsupported", 415, "The body is not announced as JSON.",
+        "Send the header `Content-Type: application/json`.";
+    TooMany => "too-many", 400, "The request has more entries than one request may have.",
+        "Send the entries in several requests.";
+    FieldUnknown => "field-unknown", 400, "The body has a field that this request does not have.",
+        "Correct its name, or leave it out. `errors` points at it.";
+    FieldMissing => "field-missing", 400, "The body lacks a field that the request needs.",
+        "Add the field that `errors` names.";
+    FieldInvalid => "field-invalid", 400, "A field has a value that does not fit it.",
+        "Correct the field that `errors` points at. Its `detail` says what to write.";
+    IdentifierInvalid => "identifier-invalid", 400, "An identifier is not of its format.",
+        "Compare it with the format that `detail` gives, such as A1234BC for a prisoner number.";
+    DateInvalid => "date-invalid", 400, "A date or an instant is none, or is not in the years 1900 to 2199.",
+        "Write a date as 2026-03-01 and an instant as 2026-03-01T09:00:00Z.";
+    ParameterUnknown => "parameter-unknown", 400, "The query has a parameter that this request does not have.",
+        "Correct its name, or leave it out. `detail` lists the parameters that there are.";
+    ParameterInvalid => "parameter-invalid", 400, "A query parameter has a value that does not fit it.",
+        "Correct the parameter that `errors` names. A position must not be past the end of the ledger.";
+    ParameterMissing => "parameter-missing", 400, "The query lacks a parameter that the request needs.",
+        "Add the parameter that `detail` names.";
+    CursorInvalid => "cursor-invalid", 400, "The cursor in `after` is none of this list.",
+        "Follow the address in the `Link` header of the page before, or leave `after` out to begin anew.";
+    IdentifiersBoth => "identifiers-both", 400, "The request has both a prn and a crn.",
+        "Send the prisoner number, `prn`, alone.";
+    IdentifierNotRecognised => "identifier-not-recognised", 209, "The ledger does not find people by a crn.",
+        "Ask with the prisoner number, `prn`.";
+    HeaderInvalid => "header-invalid", 400, "A header has a value that does not fit it.",
+        "Correct the header that `errors` names, or leave it out.";
+    PathUnknown => "path-unknown", 404, "There is nothing at this address.",
+        "Compare the path with `/docs`. A service of one role answers only the paths of that role.";
+    MethodNotAllowed => "method-not-allowed", 405, "The address does not take this method.",
+        "Use one of the methods that the `Allow` header lists.";
+    PrisonUnknown => "prison-unknown", 404, "Neither the list of prisons nor the ledger has the prison.",
+        "Check the code of the prison.";
+    RevisionMismatch => "revision-mismatch", 412, "The case or the roster is not at the revision that `If-Match` names.",
+        "Read it again, then decide again, and send the revision that you have read.";
+    IdempotencyKeyReused => "idempotency-key-reused", 422, "The Idempotency-Key belongs to another request.",
+        "Use a new key for a new request. Send an old key only with the request that it was made for.";
+    EventStoreUnavailable => "event-store-unavailable", 503, "The event store is out of reach.",
+        "Wait as long as `Retry-After` says, then send the same request again.";
+    ViewsUnavailable => "views-unavailable", 503, "The Postgres of the views is out of reach.",
+        "Wait as long as `Retry-After` says, then send the same request again.";
+    ViewsBehind => "views-behind", 503, "The views have not come to the position that the request asks for.",
+        "Wait as long as `Retry-After` says, then send the same request again. `GET /projections` says how far the \
+         views are.";
+    TooManyStreams => "too-many-streams", 503, "The service has as many followers of `/events` as it allows.",
+        "Wait as long as `Retry-After` says, then open the stream again; or read `/events` in pages.";
+    PoliciesBehind => "policies-behind", 503, "After a start, the service does not know yet which cases a POM holds.",
+        "Wait as long as `Retry-After` says, then send the same request again, with the same Idempotency-Key.";
+    StreamContended => "stream-contended", 503, "Other callers keep recording on the same case or prison.",
+        "Wait as long as `Retry-After` says, then send the same request again, with the same Idempotency-Key.";
+    InternalError => "internal-error", 500, "A fault inside the ledger.",
+        "Tell the operator the `X-Correlation-Id` of the answer: it finds the cause in the log.";
+    CaseDamaged => "case-damaged", 500, "The views leave the case out, because they cannot hold its rows.",
+        "Tell the operator. The events are in the log, and the answer comes back by itself once the entry is voided or \
+         the program mended.";
+    PrisonDamaged => "prison-damaged", 500, "The views leave the prison's roster out, because they cannot hold its rows.",
+        "Tell the operator. The events are in the log, and the answer comes back by itself once the program is mended.";
+}
+
+const fn remedy_of_rule(rule: Rule) -> &'static str {
+    match rule {
+        Rule::PrisonerUnknown => "Check the prisoner number. A case begins with its first tier.",
+        Rule::EffectiveTimeInFuture | Rule::EffectiveTimeTooEarly => {
+            "Correct `effectiveAt`, or leave it out for now. An entry can be backdated, and not postdated."
+        }
+        Rule::LaterEntryConflict => {
+            "Void the later entry first, whose revision is in `laterEntry`, or use a later `effectiveAt`."
+        }
+        Rule::PrisonerNumberRetired => "Send the command to the number in `survivor`.",
+        Rule::MergeCircle => "Check both numbers: one of them was merged into the other before.",
+        Rule::RolesRemain => "End the POM roles on the removed number first, with a deallocation.",
+        Rule::NothingChanged => "Nothing is left to do, or the request names the wrong value: read the case again.",
+        Rule::DetailTooLong => "Shorten the text. `detail` says how many characters are allowed.",
+        Rule::PrisonNotOnOmic => {
+            "Record the prison's onboarding first, or correct its go-live date, or use a later `effectiveAt`."
+        }
+        Rule::PomNotRegistered => "Check the staff id, or put the POM on the prison's roster first.",
+        Rule::PomNotActive => "Choose another POM, or set the POM's status to `ACTIVE` first.",
+        Rule::TierUnknown => "Give the case a tier first.",
+        Rule::AlreadyAllocated => "Reallocate the case instead, or deallocate it first.",
+        Rule::NotAllocated => "Allocate the case first.",
+        Rule::SamePom => "Nothing is left to do, or the staff id is not the one that you mean.",
+        Rule::PomNotHolder | Rule::CaseAtAnotherPrison => "Read the case again, then decide again.",
+        Rule::PomIsCoworker => "Choose another primary POM, or end the co-working role first.",
+        Rule::PomIsPrimary => "Choose another co-working POM.",
+        Rule::NoCoworker | Rule::NoCommunityManager | Rule::NoResponsibilityOverride => {
+            "Nothing is left to take back: read the case again."
+        }
+        Rule::CoworkerRemains => "Void or end the co-working role first.",
+        Rule::OverrideReasonsNeeded => "Choose a POM of the recommended kind, or send `overrideReasons`.",
+        Rule::SuitabilityDetailNeeded => "Send `suitabilityDetail`: why the prisoner is suitable.",
+        Rule::OverrideDetailNeeded => "Send the detail that goes with `OTHER`.",
+        Rule::SentenceStartUnknown => "Send `sentenceStartDate`.",
+        Rule::EntryUnknown => "Take the revision from the history of this very number.",
+        Rule::EntryAlreadyVoided => "Nothing is left to do.",
+        Rule::EntryNotVoidable => "Record a further entry that puts it right.",
+        Rule::AlreadyOnOmic => "Nothing is left to do. A wrong go-live date is corrected by `PUT …/go-live-date`.",
+        Rule::PrisonUnlisted => "Check the code of the prison, or send `unlistedPrison`.",
+        Rule::AllocationsBeforeGoLive => "Void the allocations that `detail` names, or use an earlier date.",
+        Rule::PomAlreadyRegistered => {
+            "Nothing is left to do. Details of a POM are changed by `PATCH …/poms/{staffId}`."
+        }
+        Rule::ReturnDateNeedsUnavailable => "Leave `returnsOn` out, or send the status `UNAVAILABLE`.",
+        Rule::NomisContactKnown => "Nothing is left to do.",
+        Rule::NomisContactUnknown => "Take the id from the prison's list of contacts.",
+        Rule::ContactWithoutPerson => "Send `staffId` or `name`.",
+    }
+}
+
+impl ProblemCode {
+    /// Every code: those of the requests as such, then those of the rules.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::WITHOUT_RULE.iter().copied().chain(Rule::ALL.iter().copied().map(Self::Rule))
+    }
+
+    /// The code of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|code| code.code() == name)
+    }
+
+    /// The code in words: with the names that are written in capitals.
+    #[must_use]
+    pub fn title(self) -> String {
+        let mut words: Vec<String> = self
+            .code()
+            .split('-')
+            .map(|word| match word {
+                "pom" | "com" | "json" | "nomis" | "crn" => word.to_uppercase(),
+                "omic" => "OMiC".to_owned(),
+                word => word.to_owned(),
+            })
+            .collect();
+        if let Some(first) = words.first_mut()
+            && let Some(initial) = first.get(..1).map(str::to_uppercase)
+        {
+            first.replace_range(..1, &initial);
+        }
+        words.join(" ")
+    }
+}
+
+impl From<Rule> for ProblemCode {
+    fn from(rule: Rule) -> Self {
+        Self::Rule(rule)
+    }
+}
+
+/// The codes that there are, and any other text: a later version of the program has more.
+impl PartialSchema for ProblemCode {
+    fn schema() -> RefOr<Schema> {
+        open_words(
+            "Stable code of a kind of problem. Later versions may have further ones.",
+            Self::all().map(Self::code),
+        )
+    }
+}
+
+impl ToSchema for ProblemCode {}
+
+/// The schema of a text that is one of these words today. A client must take others, too.
+pub(crate) fn open_words(description: &str, words: impl Iterator<Item = &'static str>) -> RefOr<Schema> {
+    let known = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+    let other = ObjectBuilder::new().schema_type(Type::String);
+    Schema::from(AnyOfBuilder::new().description(Some(description)).item(known).item(other).build()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_code_is_one_kind_of_problem() {
+        let codes: Vec<_> = ProblemCode::all().map(ProblemCode::code).collect();
+        assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len(), "{codes:?}");
+        for code in ProblemCode::all() {
+            assert_eq!(ProblemCode::from_name(code.code()), Some(code));
+            for sentence in [code.meaning(), code.remedy()] {
+                assert!(sentence.ends_with('.') && sentence.starts_with(char::is_uppercase), "{code:?}: {sentence}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_title_has_the_spelling_of_names() {
+        assert_eq!(ProblemCode::from(Rule::PomNotActive).title(), "POM not active");
+        assert_eq!(ProblemCode::from(Rule::PrisonNotOnOmic).title(), "Prison not on OMiC");
+    }
+}
