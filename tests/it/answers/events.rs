@@ -157,6 +157,7 @@ async fn a_stream_sends_new_events_and_resumes_after_the_last_event_id() {
     let get = async |path: &str, headers: &[(&str, &str)]| ledger.client().send(Method::GET, path, headers, None).await;
     assert_refused(&get("/events", &ahead).await, 400, "header-invalid");
     assert_refused(&get("/events", &[stream[0], ("Last-Event-ID", "x")]).await, 400, "header-invalid");
+    assert_refused(&get("/events", &[("Last-Event-ID", "x")]).await, 400, "header-invalid");
     assert_refused(&get("/events?limit=5", &stream).await, 400, "parameter-invalid");
 }
 

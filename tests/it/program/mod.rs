@@ -25,6 +25,7 @@ mod pages;
 mod refused_texts;
 mod replay;
 mod routes;
+mod schemathesis;
 mod serve;
 
 use nix::{

@@ -1,6 +1,6 @@
 //! Python with packages, for tests that try what readers of the ledger use.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use super::leave_out;
 
@@ -20,6 +20,16 @@ pub fn python_with(packages: &str) -> Option<String> {
     assert!(!must_run, "{missing}: {imported:?}");
     leave_out(&missing);
     None
+}
+
+/// Runs a Python program in this environment to its end, in a folder of its own, as it may leave
+/// files behind.
+pub async fn run_tool(python: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(python);
+    command.args(arguments).envs(environment.iter().copied()).current_dir(folder.path());
+    let ran = tokio::task::spawn_blocking(move || command.output());
+    ran.await.expect("a thread").expect("run Python")
 }
 
 /// Runs a script and returns its output.

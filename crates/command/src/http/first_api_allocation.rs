@@ -50,7 +50,7 @@ pub(super) struct FirstAllocationBody {
     prison: PrisonCode,
     /// The username of the person that allocates, in any case.
     #[serde(default, deserialize_with = "creator")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9_.@'-]{0,254}$")]
     created_by: Option<Username>,
     /// Why a POM of the other kind: one of the ledger's override reasons, or free text.
     override_reason: Option<Lines>,

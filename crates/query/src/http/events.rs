@@ -112,7 +112,10 @@ impl<'de> Deserialize<'de> for EventTypes {
     get, path = "/events", tag = "The log and the views",
     params(
         EventsQuery,
-        ("Last-Event-ID" = Option<u64>, Header, description = "For a stream: where to go on; goes before `after`"),
+        (
+            "Last-Event-ID" = Option<String>, Header, pattern = "^[0-9]{1,19}$",
+            description = "For a stream: where to go on; goes before `after`",
+        ),
     ),
     responses(
         (status = 200, content((Vec<EventDocument> = "application/json"), (String = "text/event-stream"))),
@@ -137,6 +140,7 @@ pub(super) async fn events(
         return Err(Problem::fault(ProblemCode::ParameterInvalid, Fault::parameter("after", ahead(after))));
     }
     let after = query.after.unwrap_or_default();
+    let last_seen = parse(&headers, &LAST_EVENT_ID, "a position in the ledger", whole_number::<u64>)?;
     if !wants_stream(&headers) {
         let limit = query.limit.unwrap_or_default().rows();
         let page = feed::page(&state.log, &mut filter, after, head, limit).await.map_err(QueryError::from)?;
@@ -148,7 +152,6 @@ pub(super) async fn events(
         let detail = "a stream has no pages; leave it out";
         return Err(Problem::fault(ProblemCode::ParameterInvalid, Fault::parameter("limit", detail)));
     }
-    let last_seen = parse(&headers, &LAST_EVENT_ID, "a position in the ledger", whole_number::<u64>)?;
     if let Some(last_seen) = last_seen.filter(|last_seen| *last_seen > head) {
         return Err(Problem::fault(
             ProblemCode::HeaderInvalid,
