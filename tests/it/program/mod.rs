@@ -7,6 +7,7 @@ mod dates;
 mod dictionary;
 mod embedded_postgres;
 mod generate;
+mod generated_client;
 mod help;
 mod history;
 mod hostile_files;
