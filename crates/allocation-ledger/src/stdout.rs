@@ -95,7 +95,7 @@ impl<W: Write> Write for TerminalText<W> {
 mod tests {
     use super::*;
 
-    /// What a terminal is sent where the bytes come in pieces of this length.
+    /// The text that a terminal is sent where the bytes come in pieces of this length.
     fn sent(bytes: &[u8], piece: usize) -> String {
         let mut text = TerminalText::new(Vec::new());
         bytes.chunks(piece).for_each(|piece| text.write_all(piece).expect("memory"));

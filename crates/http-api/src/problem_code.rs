@@ -50,7 +50,7 @@ macro_rules! problem_codes {
                 }
             }
 
-            /// What the code means, in a sentence.
+            /// The meaning of the code, in a sentence.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self {
@@ -59,7 +59,7 @@ macro_rules! problem_codes {
                 }
             }
 
-            /// What to do, in a sentence or two.
+            /// The remedy, in a sentence or two.
             #[must_use]
             pub const fn remedy(self) -> &'static str {
                 match self {

@@ -1,8 +1,8 @@
 //! Finds the cases in a file: the sheet, the header row, and the field of each column.
 //!
 //! 1. Each row near the top of each sheet is tried as the header row. Its headings are weighed
-//!    against each field by [`weight`](super::heading::weight), and against the cells below them, which tell a
-//!    prisoner's `NOMIS ID` from a POM's.
+//!    against each field by [`weight`](super::heading::weight), and against the cells below them,
+//!    which tell a prisoner's `NOMIS ID` from a POM's.
 //! 2. The row that finds most fields is the sheet's header row; of equals, the first.
 //! 3. The sheet with most cases is read. A hidden sheet, an example (`Example`), or one whose cases
 //!    are over, as its name (`Leavers`) or a column of dates of leaving says, is read only if there
