@@ -29,6 +29,7 @@ pub mod trial;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use event_log::error_chain;
 use mimalloc::MiMalloc;
 
 /// Requests, events and rows are many small pieces of memory: a sixth of the time of a request went
@@ -65,7 +66,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The whole chain of causes, once.
         Err(error) => {
-            logs_and_traces::tell_failure(cli.failure_format(), &format!("{error:#}"));
+            logs_and_traces::tell_failure(cli.failure_format(), &error_chain(&*error));
             ExitCode::FAILURE
         }
     }

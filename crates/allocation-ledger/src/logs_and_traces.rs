@@ -13,7 +13,7 @@ use std::{
     panic,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use chrono::SecondsFormat;
 use clap::{Args, ValueEnum};
 use command::Clock;
@@ -106,7 +106,7 @@ pub struct Telemetry {
 /// The filter, or the variables of OpenTelemetry, cannot be read.
 pub fn start(settings: &TelemetrySettings, default_filter: &str) -> anyhow::Result<Telemetry> {
     let filter = match &settings.log {
-        Some(filter) => EnvFilter::try_new(filter).with_context(|| {
+        Some(filter) => read_filter(filter).with_context(|| {
             format!("read `{}`, given by --log or LEDGER_LOG, as a filter of the log", Excerpt(filter))
         })?,
         None => EnvFilter::new(default_filter),
@@ -134,6 +134,21 @@ pub fn start(settings: &TelemetrySettings, default_filter: &str) -> anyhow::Resu
     Ok(Telemetry { spans })
 }
 
+/// Reads a filter. A word that is no level would be taken for a part of the program, and silence
+/// all others.
+fn read_filter(filter: &str) -> anyhow::Result<EnvFilter> {
+    let is_word = |directive: &&str| !directive.is_empty() && !directive.contains(['=', '[']);
+    let words = filter.split(',').map(str::trim).filter(is_word);
+    if let Some(word) = words.into_iter().find(|word| word.parse::<LevelFilter>().is_err()) {
+        bail!(
+            "`{}` is no level: give error, warn, info, debug, trace or off, or a part with its level, such as \
+             projector=debug",
+            Excerpt(word)
+        );
+    }
+    Ok(EnvFilter::try_new(filter)?)
+}
+
 impl Telemetry {
     /// Exports the last spans.
     pub fn end(self) {
@@ -151,15 +166,20 @@ where
 {
     let lines = fmt::layer().with_writer(io::stderr);
     match format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal() && !is_set("NO_COLOR")).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     }
+}
+
+/// Whether a variable of the environment is there and not empty, as `NO_COLOR` asks
+/// (<https://no-color.org>).
+fn is_set(name: &str) -> bool {
+    env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// The exporter of spans, set up by the variables of OpenTelemetry:
 /// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 fn build_exporter() -> anyhow::Result<Option<SdkTracerProvider>> {
-    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is = |name, wanted| env::var(name).is_ok_and(|value| value.eq_ignore_ascii_case(wanted));
     let endpoint = is_set("OTEL_EXPORTER_OTLP_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
     if !endpoint || is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {

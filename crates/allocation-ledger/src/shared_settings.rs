@@ -1,13 +1,21 @@
 //! Settings that several subcommands share: flags with the same names as environment variables.
 //! There is no file.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use domain::{event::RecordedBy, identifier::Username, prisoner::RecommendationPolicy};
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use nix::unistd::Uid;
+
+/// Reads an identifier in any case: on a command line it is typed by hand.
+///
+/// # Errors
+/// It has not the form of such an identifier.
+pub fn identifier<T: FromStr>(text: &str) -> Result<T, T::Err> {
+    text.trim().to_ascii_uppercase().parse()
+}
 
 /// Where the ledger is kept.
 #[derive(Debug, Clone, Default, Args)]

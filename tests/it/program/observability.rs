@@ -177,6 +177,8 @@ async fn a_failed_start_logs_its_reason() {
         (&json, serve(&["--event-store", "mysql://nowhere"]), 1, "--event-store must be a URL"),
         (&json, serve(&["--role", "query", "--log", "off"]), 1, "a role by itself needs --event-store"),
         (&json, serve(&["--log", "x=["]), 1, "as a filter of the log"),
+        (&json, serve(&["--log", "infoo"]), 1, "`infoo` is no level: give error, warn, info"),
+        (&json, serve(&["--log", "info,banana"]), 1, "`banana` is no level"),
         (&json, serve(&["--lag-max", "soon"]), 2, "invalid value 'soon' for '--lag-max"),
         (&json, vec!["prepare"], 1, "say what to prepare"),
     ] {

@@ -111,6 +111,7 @@ async fn replay_filters_by_type_prison_and_case() {
     let elsewhere = elsewhere.await;
     assert_eq!(elsewhere.len(), 2);
     assert_eq!(positions(&ledger, &["--prison", ELSEWHERE]).await, elsewhere);
+    assert_eq!(positions(&ledger, &["--prison", "mdi"]).await, elsewhere);
     // The merge lists the events of the removed number.
     let merge = positions_where(&ledger, of_type(&["PrisonerNumberMerged"])).await;
     assert!(positions(&ledger, &["--prison", PRISON]).await.contains(&merge[0]));
@@ -122,7 +123,7 @@ async fn replay_filters_by_type_prison_and_case() {
     let merged = merged.await;
     assert!(merged.len() >= 5);
     assert_eq!(positions(&ledger, &["--prisoner", "A3333AA"]).await, merged);
-    assert_eq!(positions(&ledger, &["--prisoner", "A2222AA"]).await, merged);
+    assert_eq!(positions(&ledger, &["--prisoner", "a2222aa"]).await, merged);
     assert_eq!(
         positions(&ledger, &["--prisoner", "A2222AA", "--type", "AllocationMade", "--prison", PRISON]).await.len(),
         1
@@ -210,6 +211,21 @@ async fn an_invalid_replay_is_refused_with_a_sentence() {
         assert_eq!(replay(&ledger, &wrong).await.status.code(), Some(2), "{wrong:?}");
     }
     assert_eq!(replay(&ledger, &["--from", "1", "--after", "1"]).await.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_database_out_of_reach_is_told_with_the_reason_once() {
+    let ledger = ledger().await;
+    let elsewhere = ledger.database.url.replace(&ledger.database.name, "nosuchdb");
+    for (url, reason) in [
+        (elsewhere.as_str(), "names: database \"nosuchdb\" does not exist"),
+        ("postgres://nobody@127.0.0.1:1/ledger", "is its server running, and the URL right?: Connection refused"),
+    ] {
+        let ran = run(&["replay", "--event-store", url]).await;
+        assert_eq!(ran.status.code(), Some(1));
+        assert_eq!(ran.stderr.matches(reason).count(), 1, "{}", ran.stderr);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    }
 }
 
 /// A running `replay --follow`, and the lines that it prints.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use sqlx::{
-    PgPool,
+    Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::timeout;
 
 use crate::shared_settings;
 
@@ -20,6 +21,9 @@ const CONNECTIONS_MAX: u32 = 16;
 
 /// How long a request waits for a connection before the database counts as out of reach.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection is waited for that is to say why none could be had.
+const REASON_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Starts the embedded Postgres, and makes the ledger's database in it.
 pub(super) async fn start_embedded(
@@ -61,8 +65,21 @@ fn pool_options() -> PgPoolOptions {
 /// Connects to a database named by the setting `flag`.
 pub(super) async fn pool(flag: &str, url: &str) -> anyhow::Result<PgPool> {
     let options = connect_options(flag, url)?;
-    pool_options().connect_with(options).await.with_context(|| {
-        format!("connect to the database that {flag} names: is its server running, and the URL right?")
+    let failed = match pool_options().connect_with(options.clone()).await {
+        Ok(pool) => return Ok(pool),
+        // A pool tries until its time is over, and then says no more than that.
+        Err(sqlx::Error::PoolTimedOut) => timeout(REASON_WAIT_MAX, PgConnection::connect_with(&options))
+            .await
+            .ok()
+            .and_then(Result::err)
+            .unwrap_or(sqlx::Error::PoolTimedOut),
+        Err(error) => error,
+    };
+    let connecting = format!("connect to the database that {flag} names");
+    Err(match failed {
+        // The server is there, and this is what it says. The rest is of its source code.
+        sqlx::Error::Database(refusal) => anyhow!("{connecting}: {}", refusal.message()),
+        error => anyhow::Error::from(error).context(format!("{connecting}: is its server running, and the URL right?")),
     })
 }
 

@@ -25,12 +25,17 @@ use self::{
     entry::describe,
     period::{Stretch, stretches},
 };
-use crate::{shared_settings, stdout, stores::LogStore};
+use crate::{
+    shared_settings::{self, identifier},
+    stdout,
+    stores::LogStore,
+};
 
 /// The settings of `history`.
 #[derive(Debug, Args)]
 pub struct HistorySettings {
     /// The prisoner number, e.g. A1234BC
+    #[arg(value_parser = identifier::<PrisonerNumber>)]
     prisoner_number: PrisonerNumber,
     /// Leave out what was recorded after this position, instant or London date
     #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]

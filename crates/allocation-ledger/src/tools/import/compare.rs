@@ -30,12 +30,12 @@ use spreadsheets::{
 
 use super::{
     compare_report::{ComparedCase, ComparisonReport, DifferenceOutcome},
-    first_prison, prison_code,
+    first_prison,
     record::{ImportRecorder, explain_interruption, load_cases},
     report::NOTHING_RECORDED,
     sheet_import::SheetImport,
 };
-use crate::stores::LogStore;
+use crate::{shared_settings::identifier, stores::LogStore};
 
 /// The settings of a comparison.
 #[derive(Debug, Clone, Args)]
@@ -104,7 +104,7 @@ fn transferred(text: &str) -> anyhow::Result<Departure> {
     let parts = text.split_once('=').and_then(|(number, to)| Some((number, to.split_once('@')?)));
     let (number, (code, on)) =
         parts.context("write the number, `=`, the prison, `@` and the day, e.g. A1234BC=MDI@2026-03-01")?;
-    let leaving = Leaving { on: day(on)?, to_prison: Some(prison_code(code)?) };
+    let leaving = Leaving { on: day(on)?, to_prison: Some(identifier(code)?) };
     Ok(Departure { number: prisoner_number(number)?, leaving })
 }
 

@@ -20,7 +20,6 @@ pub mod spreadsheet;
 pub mod undo;
 
 use clap::Subcommand;
-use domain::identifier::{InvalidValue, PrisonCode};
 use uuid::Uuid;
 
 /// Namespace of the correlation ids of imports: what came from one file is tied together.
@@ -57,9 +56,4 @@ pub async fn run(import: &Import) -> anyhow::Result<()> {
         Import::NomisContacts(settings) => nomis_contacts::run(settings).await,
         Import::Undo(settings) => undo::run(settings).await,
     }
-}
-
-/// Reads a prison code in any case.
-fn prison_code(text: &str) -> Result<PrisonCode, InvalidValue> {
-    text.trim().to_ascii_uppercase().parse()
 }

@@ -37,12 +37,16 @@ use spreadsheets::{
 use uuid::Uuid;
 
 use super::{
-    CORRELATION_NAMESPACE, first_prison, prison_code,
+    CORRELATION_NAMESPACE, first_prison,
     record::{ImportRecorder, explain_interruption, load_prison},
     report::{NOTHING_RECORDED, count_of, note_unread_sheet, table},
     source::ImportSource,
 };
-use crate::{shared_settings, stdout, stores::LogStore};
+use crate::{
+    shared_settings::{self, identifier},
+    stdout,
+    stores::LogStore,
+};
 
 /// Prisons read side by side.
 const PRISONS_AT_ONCE: usize = 32;
@@ -54,7 +58,7 @@ pub struct NomisContactsSettings {
     /// both, and contact type
     file: PathBuf,
     /// The prison that the contacts are of, e.g. LEI
-    #[arg(long, value_parser = prison_code)]
+    #[arg(long, value_parser = identifier::<PrisonCode>)]
     prison: PrisonCode,
     /// The prison is one that the program's list of prisons lacks
     #[arg(long)]
@@ -87,7 +91,7 @@ pub struct NomisContactsSettings {
 #[derive(Debug, Args)]
 pub struct ListSettings {
     /// List this prison only, e.g. LEI
-    #[arg(long, value_parser = prison_code)]
+    #[arg(long, value_parser = identifier::<PrisonCode>)]
     prison: Option<PrisonCode>,
     /// Write JSON lines
     #[arg(long)]

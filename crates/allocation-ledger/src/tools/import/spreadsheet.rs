@@ -27,14 +27,17 @@ use uuid::Uuid;
 use super::{
     CORRELATION_NAMESPACE,
     compare::{CompareSettings, compare},
-    prison_code,
     record::load_prison,
     refused_file::RefusedFile,
     report::{ImportReport, note_unread_sheet},
     sheet_import::SheetImport,
     source::ImportSource,
 };
-use crate::{shared_settings, stdout, stores::LogStore};
+use crate::{
+    shared_settings::{self, identifier},
+    stdout,
+    stores::LogStore,
+};
 
 /// The settings of `import spreadsheet`.
 #[derive(Debug, Args)]
@@ -42,7 +45,7 @@ pub struct SpreadsheetSettings {
     /// The prison's spreadsheet: .xlsx, .xlsb, .xls, .ods or .csv
     file: PathBuf,
     /// The prison whose cases these are, e.g. LEI
-    #[arg(long, value_parser = prison_code)]
+    #[arg(long, value_parser = identifier::<PrisonCode>)]
     prison: PrisonCode,
     /// The sheet to read. Default: the one with most cases
     #[arg(long, value_name = "NAME")]

@@ -36,7 +36,7 @@ use tokio::{
 use self::printer::{PrintProgress, Printer};
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    shared_settings,
+    shared_settings::{self, identifier},
     stores::LogStore,
 };
 
@@ -73,10 +73,10 @@ pub struct ReplaySettings {
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     types: Vec<EventType>,
     /// Only events of this prison's roster, and those of cases that name it
-    #[arg(long, value_name = "LEI")]
+    #[arg(long, value_name = "LEI", value_parser = identifier::<PrisonCode>)]
     prison: Option<PrisonCode>,
     /// Only events of this prisoner's case, those under numbers merged with it included
-    #[arg(long, value_name = "A1234BC")]
+    #[arg(long, value_name = "A1234BC", value_parser = identifier::<PrisonerNumber>)]
     prisoner: Option<PrisonerNumber>,
     /// Go on with new events as they are recorded, until Ctrl-C
     #[arg(long)]
