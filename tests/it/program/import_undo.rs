@@ -1,5 +1,7 @@
-//! `import undo`: what stays and what goes, with policies that act on it, and its report.
+//! `import undo`: which entries and POMs stay and which go, with policies that act on them, and its
+//! report.
 
+mod inactive_poms;
 mod meanwhile;
 
 use std::collections::BTreeMap;

@@ -49,7 +49,8 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 const FOLLOW_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// The policies as the recorder of their events.
-fn recorded_by() -> RecordedBy {
+#[must_use]
+pub fn recorded_by() -> RecordedBy {
     RecordedBy { username: Some("LEDGER_POLICY".parse().expect("a username")), client: "policy".to_owned() }
 }
 

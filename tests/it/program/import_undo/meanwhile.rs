@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// Rows of cases of one POM.
-fn rows(count: usize) -> String {
+pub(super) fn rows(count: usize) -> String {
     (0..count).fold(String::new(), |mut rows, index| {
         let _ = writeln!(rows, "A{index:04}BC,C,\"Shah, Priya\",485928,PRO,01/07/2019");
         rows

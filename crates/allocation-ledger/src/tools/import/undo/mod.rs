@@ -2,9 +2,10 @@
 //!
 //! Nothing is deleted. Entries of cases are voided, last first, as far as nothing later depends on
 //! them: the rules decide that. The entries of one command are one decision, and are voided
-//! together or kept together. A prison's entries cannot be voided. A POM whom the run put on the
-//! roster, and whom no entry of a case names any more, becomes `INACTIVE`; the go-live date stays.
-//! A row whose entries were voided can be imported again.
+//! together or kept together. Where the policy of rule 7 has ended a role that they gave, its entry
+//! is voided with them: voided alone, it would come back. A prison's entries cannot be voided. A
+//! POM whom the run put on the roster, and whom no entry of a case names any more, becomes
+//! `INACTIVE`; the go-live date stays. A row whose entries were voided can be imported again.
 //!
 //! Other writers go on meanwhile. Each void is decided on all that the case has when it is
 //! appended, and each status on all that the prison has. So the undo of a case comes before or
@@ -48,6 +49,10 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x53c1_6e0b_2f7d_4c19_8a3e_b54d_90f2_6a1
 
 /// Streams in one read of the log; bounds the memory that a read takes.
 const LOAD_STREAMS_MAX: usize = 256;
+
+/// Most decisions on one command of the run or on one POM: each but the first comes after another
+/// writer's change.
+const DECISIONS_MAX: usize = 12;
 
 /// The settings of `import undo`.
 #[derive(Debug, Args)]

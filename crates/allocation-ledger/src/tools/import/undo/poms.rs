@@ -24,14 +24,11 @@ use serde_json::json;
 use spreadsheets::IMPORT_UNDONE;
 
 use super::{
-    LOAD_STREAMS_MAX, RunUndo, command_id, explain_kept, read_readable_cases, read_readable_prison,
+    DECISIONS_MAX, LOAD_STREAMS_MAX, RunUndo, command_id, explain_kept, read_readable_cases, read_readable_prison,
     report::{PomOutcome, UndoneEntry, UndonePom},
     run_records::RunPoms,
 };
 use crate::tools::import::CLIENT;
-
-/// Most decisions on one POM: each but the first comes after another writer's change of the roster.
-const DECISIONS_MAX: usize = 12;
 
 /// A POM at a prison.
 type PomAt = (PrisonCode, StaffId);

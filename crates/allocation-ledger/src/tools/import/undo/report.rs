@@ -19,7 +19,10 @@ use crate::tools::import::report::{count_of, table};
 /// The reason why contacts stay.
 const CONTACTS_STAY: &str = "entries on contacts cannot be voided";
 
-/// An entry that the run recorded, with its outcome.
+/// The reason why an entry is voided that is not of the run.
+const ENDED_BY_POLICY: &str = "the POM was inactive, and so lost the role that the run gave (rule 7)";
+
+/// An entry that the run recorded, or that is voided with one, and its outcome.
 #[derive(Debug, Clone)]
 pub struct UndoneEntry {
     /// The case.
@@ -28,6 +31,9 @@ pub struct UndoneEntry {
     pub revision: u64,
     /// The type of its event.
     pub event_type: String,
+    /// Whether the policy of rule 7 recorded it, and not the run: it ended a role that the run
+    /// gave, and is voided with the entry that gave it.
+    pub is_by_policy: bool,
     /// The outcome.
     pub outcome: EntryOutcome,
 }
@@ -142,12 +148,13 @@ impl UndoReport {
     /// Those of `out`.
     pub fn write_json(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let mut line = |line: serde_json::Value| writeln!(out, "{line}").context("write the report");
-        for UndoneEntry { number, revision, event_type, outcome } in &self.entries {
+        for UndoneEntry { number, revision, event_type, is_by_policy, outcome } in &self.entries {
+            let why_voided = is_by_policy.then_some(ENDED_BY_POLICY);
             let (outcome, reason) = match outcome {
-                EntryOutcome::Voided if self.dry_run => ("would-void".to_owned(), None),
-                EntryOutcome::Voided => ("voided".to_owned(), None),
-                EntryOutcome::VoidedBefore => ("already-voided".to_owned(), None),
-                EntryOutcome::Kept(reason) => ("kept".to_owned(), Some(reason)),
+                EntryOutcome::Voided if self.dry_run => ("would-void", why_voided),
+                EntryOutcome::Voided => ("voided", why_voided),
+                EntryOutcome::VoidedBefore => ("already-voided", None),
+                EntryOutcome::Kept(reason) => ("kept", Some(reason.as_str())),
             };
             line(json!({
                 "run": self.run, "prisonerNumber": number, "revision": revision, "type": event_type,
@@ -204,7 +211,8 @@ impl UndoReport {
 
     /// The summary, a sentence a line.
     pub fn summary(&self) -> String {
-        let count = |wanted: fn(&EntryOutcome) -> bool| self.entries.iter().filter(|e| wanted(&e.outcome)).count();
+        let (by_policy, of_run): (Vec<_>, Vec<_>) = self.entries.iter().partition(|entry| entry.is_by_policy);
+        let count = |wanted: fn(&EntryOutcome) -> bool| of_run.iter().filter(|entry| wanted(&entry.outcome)).count();
         let voided = count(|outcome| *outcome == EntryOutcome::Voided);
         let before = count(|outcome| *outcome == EntryOutcome::VoidedBefore);
         let kept = count(|outcome| matches!(outcome, EntryOutcome::Kept(_)));
@@ -216,6 +224,14 @@ impl UndoReport {
             if self.dry_run { "would be voided" } else { "voided" },
             if before > 0 { format!(", {before} voided before") } else { String::new() },
         )];
+        if !by_policy.is_empty() {
+            let (entries, were) = if by_policy.len() == 1 { ("entry", "was") } else { ("entries", "were") };
+            let were = if self.dry_run { "would be" } else { were };
+            lines.push(format!(
+                "{} {entries} in which the policy of rule 7 ended a role {were} voided with them.",
+                by_policy.len()
+            ));
+        }
         for UndonePom { prison, staff_id, name, outcome } in &self.poms {
             let what = match outcome {
                 PomOutcome::Inactive if self.dry_run => "would become INACTIVE (import undone)".to_owned(),
