@@ -3,6 +3,7 @@
 
 mod inactive_poms;
 mod meanwhile;
+mod turns;
 
 use std::collections::BTreeMap;
 

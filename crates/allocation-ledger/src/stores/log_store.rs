@@ -1,6 +1,6 @@
 //! The event log alone, opened as the settings say.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use domain::identifier::PrisonCode;
@@ -18,6 +18,9 @@ const PREPARE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long an import waits for another one into the same prison, which takes seconds.
 const IMPORT_TURN_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// The step that fails where Postgres is out of reach while an import waits for its turn.
+const TAKE_TURN: &str = "wait for other imports of the prison";
 
 /// The SQLSTATE of a lock that was not free within `lock_timeout`.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
@@ -153,34 +156,19 @@ impl LogStore {
     /// # Errors
     /// The other import does not end within [`IMPORT_TURN_WAIT_MAX`], or Postgres is out of reach.
     pub async fn take_import_turn(&self, prison: &PrisonCode) -> anyhow::Result<Option<ImportTurn>> {
+        self.take_import_turns(&BTreeSet::from([prison.clone()])).await
+    }
+
+    /// [`LogStore::take_import_turn`] of several prisons, one after the other, by one connection.
+    ///
+    /// # Errors
+    /// As [`LogStore::take_import_turn`].
+    pub async fn take_import_turns(&self, prisons: &BTreeSet<PrisonCode>) -> anyhow::Result<Option<ImportTurn>> {
         let LogBackend::Postgres(pool) = &self.backend else { return Ok(None) };
-        let doing = "wait for other imports of the prison";
-        let mut connection = PgConnection::connect_with(&pool.connect_options()).await.context(doing)?;
-        let name = format!("allocation-ledger import {prison}");
-        let is_free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
-            .bind(&name)
-            .fetch_one(&mut connection)
-            .await
-            .context(doing)?;
-        if !is_free {
-            let minutes = IMPORT_TURN_WAIT_MAX.as_secs() / 60;
-            eprintln!("Another import into {prison} is running. Waiting for it to end, {minutes} minutes at most.");
-            sqlx::query("SELECT set_config('lock_timeout', $1, false)")
-                .bind(format!("{}ms", IMPORT_TURN_WAIT_MAX.as_millis()))
-                .execute(&mut connection)
-                .await
-                .context(doing)?;
-            let waited = sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))")
-                .bind(&name)
-                .execute(&mut connection)
-                .await;
-            waited.map_err(|error| match error.as_database_error().and_then(|error| error.code()).as_deref() {
-                Some(LOCK_NOT_AVAILABLE) => anyhow!(
-                    "another import into {prison} has not ended within {minutes} minutes, and nothing was recorded: \
-                     run the same command again when it has ended, or end it if it hangs"
-                ),
-                _ => anyhow::Error::new(error).context(doing),
-            })?;
+        let mut connection = PgConnection::connect_with(&pool.connect_options()).await.context(TAKE_TURN)?;
+        // In the set's order, so that no two programs wait for each other.
+        for prison in prisons {
+            lock_imports(&mut connection, prison).await?;
         }
         Ok(Some(ImportTurn { _connection: connection }))
     }
@@ -264,8 +252,8 @@ impl LogStore {
     }
 }
 
-/// A turn to import into a prison: a lock that Postgres releases when its connection closes, also
-/// that of a program that was killed.
+/// A turn to import into one or more prisons: locks that Postgres releases when their connection
+/// closes, also that of a program that was killed.
 #[derive(Debug)]
 pub struct ImportTurn {
     _connection: PgConnection,
@@ -356,6 +344,35 @@ async fn connect_log(
 ) -> anyhow::Result<(LogBackend, Option<embedded_postgres::Server>)> {
     let postgres = if settings.event_store.is_none() { Some(start_embedded(settings).await?) } else { None };
     Ok((LogBackend::connect(settings, postgres.as_ref()).await?, postgres))
+}
+
+/// Waits until no other connection has the lock on imports into the prison.
+async fn lock_imports(connection: &mut PgConnection, prison: &PrisonCode) -> anyhow::Result<()> {
+    let name = format!("allocation-ledger import {prison}");
+    let is_free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
+        .bind(&name)
+        .fetch_one(&mut *connection)
+        .await
+        .context(TAKE_TURN)?;
+    if is_free {
+        return Ok(());
+    }
+    let minutes = IMPORT_TURN_WAIT_MAX.as_secs() / 60;
+    eprintln!("Another import into {prison} is running. Waiting for it to end, {minutes} minutes at most.");
+    sqlx::query("SELECT set_config('lock_timeout', $1, false)")
+        .bind(format!("{}ms", IMPORT_TURN_WAIT_MAX.as_millis()))
+        .execute(&mut *connection)
+        .await
+        .context(TAKE_TURN)?;
+    let waited =
+        sqlx::query("SELECT pg_advisory_lock(hashtextextended($1, 0))").bind(&name).execute(&mut *connection).await;
+    waited.map(drop).map_err(|error| match error.as_database_error().and_then(|error| error.code()).as_deref() {
+        Some(LOCK_NOT_AVAILABLE) => anyhow!(
+            "another import into {prison} has not ended within {minutes} minutes, and nothing was recorded: run the \
+             same command again when it has ended, or end it if it hangs"
+        ),
+        _ => anyhow::Error::new(error).context(TAKE_TURN),
+    })
 }
 
 fn in_postgres(log: PostgresLog) -> (SharedLog, Option<PgPool>) {

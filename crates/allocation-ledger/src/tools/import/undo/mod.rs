@@ -100,14 +100,14 @@ async fn undo(settings: &UndoSettings, store: &LogStore) -> anyhow::Result<UndoR
         report.contacts = records.contacts;
         return Ok(report);
     }
-    let mut turns = Vec::new();
-    if !settings.dry_run {
-        for prison in records.prisons.clone() {
-            turns.push(store.take_import_turn(&prison).await?);
-        }
+    let _turns = if settings.dry_run {
+        None
+    } else {
+        let turns = store.take_import_turns(&records.prisons).await?;
         // The run itself may have gone on until its turn ended.
         records.read_on(&store.log).await?;
-    }
+        turns
+    };
     // Before the first void: an undo must not end half-way because a prison cannot be read.
     let prisons = read_prisons(&store.log, &records.rosters).await?;
     let clock = Clock::system();

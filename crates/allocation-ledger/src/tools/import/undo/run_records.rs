@@ -8,6 +8,7 @@ use domain::{
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
     officer::PomStatus,
     prison::{NomisContactFound, PrisonEvent, PrisonEventType},
+    prisoner::PrisonerEvent,
 };
 use event_log::{Provenance, RecordedEvent, SharedLog, decode, stored_event::decode_metadata};
 use futures::TryStreamExt as _;
@@ -38,7 +39,7 @@ pub(super) struct RunRecords {
     pub(super) provenance: Option<Provenance>,
     /// The run's entries by case.
     pub(super) cases: BTreeMap<PrisonerNumber, RunEntries>,
-    /// The prisons that the run's events name.
+    /// The prisons that the run was of.
     pub(super) prisons: BTreeSet<PrisonCode>,
     /// The prisons whose rosters, or moves onto OMiC, have events of the run.
     pub(super) rosters: BTreeSet<PrisonCode>,
@@ -102,7 +103,7 @@ impl RunRecords {
                 let entries = self.cases.entry(number.clone()).or_default();
                 entries.insert(recorded.revision, recorded.type_name.clone());
                 if let Ok(Event::Prisoner(event)) = event {
-                    self.prisons.extend(event.named_prisons().cloned());
+                    self.prisons.extend(run_prison(&event).cloned());
                 }
             }
             Stream::Prison(code) => {
@@ -133,5 +134,14 @@ impl RunRecords {
             PrisonEvent::PrisonOmicDateCorrected(_) | PrisonEvent::PomDetailsChanged(_) => {}
         }
         self.rosters.insert(code.clone());
+    }
+}
+
+/// The prison into which a run imported the event of a case. A prison to which a person went is
+/// none of the run's: its imports and the undo are in no way of each other.
+fn run_prison(event: &PrisonerEvent) -> Option<&PrisonCode> {
+    match event {
+        PrisonerEvent::Deallocated(ended) => ended.prison.as_ref(),
+        event => event.named_prisons().next(),
     }
 }
