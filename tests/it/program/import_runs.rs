@@ -89,7 +89,7 @@ impl Ran for ToolOutput {
         self.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
-    /// The run that the summary names.
+    /// The run that the import names on standard error.
     #[track_caller]
     fn run(&self) -> String {
         let named = self.stderr.lines().find_map(|line| line.strip_prefix("Run ")?.split(':').next());
@@ -251,7 +251,7 @@ async fn an_undo_keeps_what_later_entries_depend_on_and_says_so() {
     assert!(office.holders().await.values().all(|holder| holder == "- -"));
     let nowhere = office.tool(&["import", "undo", "7d3f0b0e-7f3a-4a58-9d10-3c2b7d8b6c11"]).await;
     assert_eq!(nowhere.status.code(), Some(1));
-    assert!(nowhere.stderr.contains("no event is of run"), "{}", nowhere.stderr);
+    assert!(nowhere.stderr.contains("the run that the import named on standard error"), "{}", nowhere.stderr);
 }
 
 #[tokio::test]

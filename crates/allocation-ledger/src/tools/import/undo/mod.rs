@@ -57,7 +57,7 @@ const DECISIONS_MAX: usize = 12;
 /// The settings of `import undo`.
 #[derive(Debug, Args)]
 pub struct UndoSettings {
-    /// The run, as the report of the import and `history` name it
+    /// The run, as the import names it on standard error, and `history` with each entry
     run: Uuid,
     /// Show what would be undone, and record nothing
     #[arg(long)]
@@ -93,7 +93,11 @@ async fn undo(settings: &UndoSettings, store: &LogStore) -> anyhow::Result<UndoR
     let mut records = RunRecords::new(settings.run);
     records.read_on(&store.log).await?;
     let Some(provenance) = records.provenance.clone() else {
-        bail!("no event is of run {}: is it the run that a report, or `history` of a case, shows?", settings.run);
+        bail!(
+            "no event is of run {}: is it the run that the import named on standard error, or that `history` of a case \
+             shows?",
+            settings.run
+        );
     };
     let mut report = UndoReport::new(settings.run, provenance, settings.dry_run);
     if records.is_of_contacts() {
