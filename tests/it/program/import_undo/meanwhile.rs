@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use domain::{Event, Stream, officer::PomStatus, prison::PrisonEvent};
+use domain::{Event, Stream, officer::PomStatus, prison::PrisonEvent, prisoner::PrisonerEvent};
 use event_log::StoredEvent;
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
@@ -168,4 +168,57 @@ async fn a_status_given_over_http_during_an_undo_comes_before_or_after_it() {
         assert_eq!(statuses, expected, "{line}");
     }
     println!("{} of {POMS} commands came first", undone.iter().filter(|line| line["reason"].is_string()).count());
+}
+
+/// The undo must not look once for all POMs: while it is busy with the first, a person may give the
+/// last one a case.
+#[tokio::test]
+async fn a_pom_whom_a_person_gives_a_case_during_an_undo_stays_on_the_roster() {
+    const POMS: i64 = 200;
+    const GIVEN: i64 = 20;
+    let ledger = Ledger::empty().await;
+    let desk = Desk::at(&ledger.database);
+    let row = |pom: i64| format!("A{pom:04}BC,C,\"Novak, Jan\",{},PRO,01/07/2019\n", NOVAK + pom);
+    let run = desk.import(&(0..POMS).map(row).collect::<String>(), &[]).await;
+    // The last ones first, since the undo begins with the first.
+    let given: Vec<(String, i64)> =
+        (POMS - GIVEN..POMS).rev().map(|pom| (format!("B{pom:04}BC"), NOVAK + pom)).collect();
+    for (number, _) in &given {
+        ledger.tier(number).await;
+    }
+    // An undo records the voids first: two for each case.
+    let voided = ledger.events().await.len() + 2 * POMS as usize;
+    let commands = async {
+        eventually("the first status", async || (desk.events().await.len() > voided).then_some(())).await;
+        for (number, staff_id) in &given {
+            let allocation = json!({"prison": PRISON, "pom": {"staffId": staff_id}});
+            let answer = ledger.client().post(&format!("/prisoners/{number}/allocations"), &allocation).await;
+            assert!(answer.status == 201 || answer.body["code"] == "pom-not-active", "{}", answer.text);
+        }
+    };
+    let (undone, ()) = tokio::join!(desk.undo(&run), commands);
+
+    let mut statuses = BTreeMap::<i64, u64>::new();
+    let mut allocations = BTreeMap::<i64, u64>::new();
+    for event in desk.events().await {
+        match event.entry.event {
+            Event::Prison(PrisonEvent::PomStatusChanged(changed)) => {
+                statuses.insert(changed.staff_id.get(), event.entry.position);
+            }
+            Event::Prisoner(PrisonerEvent::AllocationMade(made)) if event.metadata.provenance.is_none() => {
+                allocations.insert(made.pom.staff_id.get(), event.entry.position);
+            }
+            _ => {}
+        }
+    }
+    let mut came_first = 0;
+    for (staff_id, allocated_at) in allocations {
+        // The undo decides on a POM after the status of the one before.
+        let before = statuses.range(..staff_id).next_back().map(|(_, &position)| position);
+        if before.is_some_and(|before| allocated_at < before) {
+            assert_eq!(super::reason_of(&undone, staff_id), "holds 1 case");
+            came_first += 1;
+        }
+    }
+    println!("{came_first} of {GIVEN} allocations came first");
 }

@@ -8,13 +8,15 @@
 //! `INACTIVE`; the go-live date stays. A row whose entries were voided can be imported again.
 //!
 //! Other writers go on meanwhile. Each void is decided on all that the case has when it is
-//! appended, and each status on all that the prison has. So the undo of a case comes before or
-//! after another command on it, and never between two events of it.
+//! appended, and each status on all that the prison has, and on all that the log has of the POM's
+//! cases a moment before. So the undo of a case comes before or after another command on it, and
+//! never between two events of it.
 //!
 //! An undo that was interrupted goes on when it is repeated, and its report is that of an undo that
 //! was not: the ids of its commands tell which voids are its own.
 
 mod cases;
+mod given_roles;
 mod poms;
 mod report;
 mod run_records;
