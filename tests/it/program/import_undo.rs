@@ -1,6 +1,7 @@
 //! `import undo`: which entries and POMs stay and which go, with policies that act on them, and its
 //! report.
 
+mod earlier_schema;
 mod inactive_poms;
 mod meanwhile;
 mod turns;

@@ -51,26 +51,10 @@ impl LogStore {
     /// # Errors
     /// Why it could not be opened.
     pub async fn open_existing(settings: &shared_settings::StoreSettings) -> anyhow::Result<Option<Self>> {
-        if settings.event_store.is_none() && !embedded_postgres::exists(&settings.data_dir()?) {
-            return Ok(None);
+        match connect_existing_log(settings).await? {
+            Some((backend, postgres)) => Ok(Some(Self::connect(backend, postgres).await?)),
+            None => Ok(None),
         }
-        let (backend, postgres) = connect_log(settings).await?;
-        let looking = "look for the event log";
-        let is_there = match &backend {
-            LogBackend::Postgres(pool) => sqlx::query_scalar("SELECT to_regclass('log.head') IS NOT NULL")
-                .fetch_one(pool)
-                .await
-                .context(looking)?,
-            LogBackend::Kurrent(log) => event_log::EventLog::head(log).await.context(looking)? > 0,
-        };
-        if !is_there {
-            backend.close().await;
-            if let Some(server) = postgres {
-                server.stop().await?;
-            }
-            return Ok(None);
-        }
-        Ok(Some(Self::connect(backend, postgres).await?))
     }
 
     /// The log that --event-store names, for a service that may be started before its server, or
@@ -215,7 +199,8 @@ impl LogStore {
         Self::open(settings).await?.close_after(work).await
     }
 
-    /// [`LogStore::with`] for a program that only reads: fails where there is no log.
+    /// [`LogStore::with`] for a program that only reads: fails where there is no log, and leaves
+    /// the schema of one as it is.
     ///
     /// # Errors
     /// As [`LogStore::with`]; and where there is no log.
@@ -225,6 +210,21 @@ impl LogStore {
     ) -> anyhow::Result<T> {
         let store = Self::open_existing(settings).await?.ok_or_else(|| Self::missing_ledger_error(settings))?;
         store.close_after(work).await
+    }
+
+    /// [`LogStore::with`] for a program that writes to a ledger and begins none: fails where there
+    /// is no log, and brings the schema of one up to date.
+    ///
+    /// # Errors
+    /// As [`LogStore::with`]; and where there is no log.
+    pub async fn with_existing_to_write<T>(
+        settings: &shared_settings::StoreSettings,
+        work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let existing = connect_existing_log(settings).await?;
+        let (backend, postgres) = existing.ok_or_else(|| Self::missing_ledger_error(settings))?;
+        backend.migrate().await?;
+        Self::connect(backend, postgres).await?.close_after(work).await
     }
 
     /// Does some work, and closes the log however the work ends. An error of the work comes before
@@ -344,6 +344,31 @@ async fn connect_log(
 ) -> anyhow::Result<(LogBackend, Option<embedded_postgres::Server>)> {
     let postgres = if settings.event_store.is_none() { Some(start_embedded(settings).await?) } else { None };
     Ok((LogBackend::connect(settings, postgres.as_ref()).await?, postgres))
+}
+
+/// As [`connect_log`]. Answers `None` where there is no log, and makes none.
+async fn connect_existing_log(
+    settings: &shared_settings::StoreSettings,
+) -> anyhow::Result<Option<(LogBackend, Option<embedded_postgres::Server>)>> {
+    if settings.event_store.is_none() && !embedded_postgres::exists(&settings.data_dir()?) {
+        return Ok(None);
+    }
+    let (backend, postgres) = connect_log(settings).await?;
+    let looking = "look for the event log";
+    let is_there = match &backend {
+        LogBackend::Postgres(pool) => {
+            sqlx::query_scalar("SELECT to_regclass('log.head') IS NOT NULL").fetch_one(pool).await.context(looking)?
+        }
+        LogBackend::Kurrent(log) => event_log::EventLog::head(log).await.context(looking)? > 0,
+    };
+    if !is_there {
+        backend.close().await;
+        if let Some(server) = postgres {
+            server.stop().await?;
+        }
+        return Ok(None);
+    }
+    Ok(Some((backend, postgres)))
 }
 
 /// Waits until no other connection has the lock on imports into the prison.

@@ -132,7 +132,7 @@ pub async fn compare(
             None => listed(None).await,
         };
     }
-    LogStore::with_existing(import.stores, async |store| {
+    LogStore::with_existing_to_write(import.stores, async |store| {
         let held = import.load(&store.log).await?;
         let import = import.with_go_live(held)?;
         let _turn = store.take_import_turn(&import.terms.prison).await?;

@@ -78,7 +78,12 @@ pub struct UndoSettings {
 /// # Errors
 /// There is no such run, it is one of `import nomis-contacts`, or the ledger cannot be reached.
 pub async fn run(settings: &UndoSettings) -> anyhow::Result<()> {
-    let report = LogStore::with_existing(&settings.stores, async |store| undo(settings, store).await).await?;
+    let undo = async |store: &LogStore| undo(settings, store).await;
+    let report = if settings.dry_run {
+        LogStore::with_existing(&settings.stores, undo).await?
+    } else {
+        LogStore::with_existing_to_write(&settings.stores, undo).await?
+    };
     let mut out = stdout::lock();
     if settings.json {
         report.write_json(&mut out)?;
