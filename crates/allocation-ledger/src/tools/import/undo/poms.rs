@@ -1,11 +1,11 @@
 //! The undo of a run's POMs: a POM whom the run made active becomes `INACTIVE`.
 //!
-//! A POM stays as before
+//! The undo keeps a POM
 //!
-//! - while an entry of a case that counts gives the POM a role there, also one that has ended
-//!   since: a void of its end would give the case back, and an inactive POM loses each case
+//! - whom an entry still names: one that counts gives the POM a role there, perhaps a role that has
+//!   ended since. A void of its end would give the case back, and an inactive POM loses each case
 //!   (rule 7);
-//! - where another writer has registered or changed the POM after the run.
+//! - whom another writer has registered or changed after the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,9 +53,9 @@ impl RunUndo<'_> {
         Ok(outcomes)
     }
 
-    /// Makes a POM inactive, unless the POM is to stay as before. Another change of the roster in
-    /// between is read, and the POM is decided on again. Each decision is made on the end of the log:
-    /// with many POMs, other writers have time to give the last one a case.
+    /// Makes a POM inactive, but no POM who is to stay as before. Another change of the roster in
+    /// between is read, and the POM is decided on again. Each decision is made on the end of the
+    /// log: with many POMs, other writers have time to give the last one a case.
     async fn deactivate(
         &self,
         prison: &mut prison::History,
