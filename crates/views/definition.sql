@@ -1,4 +1,4 @@
--- Version 9 of the views; checksum of the tables: b578a66342765c87.
+-- Version 9 of the views; checksum of the tables: b1fcc1c33988e952.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -213,7 +213,7 @@ COMMENT ON COLUMN allocation.reason IS 'For a reallocation: why the case moved.'
 COMMENT ON COLUMN allocation.note IS 'Note to the POM.';
 COMMENT ON COLUMN allocation.nomis_booking_id IS 'NOMIS booking, where a client of the first allocation API gave one.';
 COMMENT ON COLUMN allocation.days_waited IS 'For an allocation: calendar days in London that the case had been waiting.';
-COMMENT ON COLUMN allocation.waiting_since IS 'For an allocation: since when it had been waiting at the prison.';
+COMMENT ON COLUMN allocation.waiting_since IS 'For an allocation: since when it had been waiting.';
 COMMENT ON COLUMN allocation.waited_because IS 'What began that wait: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.';
 
 CREATE TABLE prison (

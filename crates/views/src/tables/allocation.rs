@@ -62,7 +62,7 @@ table! {
         nomis_booking_id: Option<i64>,
         /// For an allocation: calendar days in London that the case had been waiting.
         days_waited: Option<i32>,
-        /// For an allocation: since when it had been waiting at the prison.
+        /// For an allocation: since when it had been waiting.
         waiting_since: Option<DateTime<Utc>>,
         /// What began that wait: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.
         waited_because: Option<WaitingReason>,
