@@ -19,7 +19,9 @@ mod source;
 pub mod spreadsheet;
 pub mod undo;
 
+use anyhow::Context as _;
 use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
 use uuid::Uuid;
 
 /// Namespace of the correlation ids of imports: what came from one file is tied together.
@@ -56,4 +58,11 @@ pub async fn run(import: &Import) -> anyhow::Result<()> {
         Import::NomisContacts(settings) => nomis_contacts::run(settings).await,
         Import::Undo(settings) => undo::run(settings).await,
     }
+}
+
+/// A bar for the progress over so many cases. It is drawn on standard error, and only where that is
+/// a terminal.
+fn progress_bar(cases: u64) -> anyhow::Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?;
+    Ok(ProgressBar::new(cases).with_style(style))
 }

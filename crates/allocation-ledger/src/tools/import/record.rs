@@ -28,7 +28,7 @@ use uuid::Uuid;
 use super::source::ImportSource;
 
 /// Streams in one read of the log; bounds the memory that a read takes.
-const LOAD_STREAMS_MAX: usize = 256;
+pub const LOAD_STREAMS_MAX: usize = 256;
 
 /// Cases recorded side by side. The log carries many appends in one commit, so this is what makes
 /// an import fast; a case's own commands wait for one another. With more of them, neither kind of

@@ -10,7 +10,6 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use command::Service;
 use domain::{identifier::PrisonCode, london, moment::Date, officer::PomKind, prison::Estate, text::Visible};
-use indicatif::{ProgressBar, ProgressStyle};
 use spreadsheets::{
     heading::Field,
     layout::{self, Layout, Mapping, reading},
@@ -212,10 +211,7 @@ async fn record(import: SheetImport<'_>) -> anyhow::Result<ImportPlan> {
         let _turn = store.take_import_turn(&import.terms.prison).await?;
         let service = Service::new(store.log.clone(), import.commands.clone());
         let recorder = import.recorder(&service);
-        // Drawn on standard error, and only where that is a terminal.
-        let progress = ProgressBar::new(0).with_style(
-            ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?,
-        );
+        let progress = super::progress_bar(0)?;
         let recorded = import.record(&store.log, &recorder, &progress).await;
         progress.finish_and_clear();
         recorded

@@ -14,11 +14,11 @@ use serde_json::json;
 use spreadsheets::IMPORT_UNDONE;
 
 use super::{
-    DECISIONS_MAX, LOAD_STREAMS_MAX, Readable, RunUndo, command_id, explain_kept, read_readable_case,
-    read_readable_cases,
+    DECISIONS_MAX, Readable, RunUndo, command_id, explain_kept, read_readable_case, read_readable_cases,
     report::{EntryOutcome, UndoneEntry},
     run_records::RunEntries,
 };
+use crate::tools::import::record::LOAD_STREAMS_MAX;
 
 /// Cases undone side by side.
 const CASES_AT_ONCE: usize = 64;

@@ -39,7 +39,6 @@ use event_log::{
     history::{read_case, read_cases, read_prison},
     request_digest,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 use uuid::Uuid;
 
 use self::{report::UndoReport, run_records::RunRecords};
@@ -48,9 +47,6 @@ use crate::{shared_settings, stdout, stores::LogStore};
 /// The namespace of the command ids of an undo. It must never change: an undo that was interrupted
 /// goes on by it.
 const NAMESPACE: Uuid = Uuid::from_u128(0x53c1_6e0b_2f7d_4c19_8a3e_b54d_90f2_6a17);
-
-/// Streams in one read of the log; bounds the memory that a read takes.
-const LOAD_STREAMS_MAX: usize = 256;
 
 /// Most decisions on one command of the run or on one POM: each but the first comes after another
 /// writer's change.
@@ -155,10 +151,7 @@ impl RunUndo<'_> {
         prisons: BTreeMap<PrisonCode, Readable<prison::History>>,
         report: &mut UndoReport,
     ) -> anyhow::Result<()> {
-        // Drawn on standard error, and only where that is a terminal.
-        let progress = ProgressBar::new(records.cases.len() as u64).with_style(
-            ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?,
-        );
+        let progress = super::progress_bar(records.cases.len() as u64)?;
         let entries = self.void_entries(&records.cases, &progress).await;
         progress.finish_and_clear();
         report.entries = entries?;
