@@ -219,7 +219,10 @@ async fn a_database_out_of_reach_is_told_with_the_reason_once() {
     let elsewhere = ledger.database.url.replace(&ledger.database.name, "nosuchdb");
     for (url, reason) in [
         (elsewhere.as_str(), "names: database \"nosuchdb\" does not exist"),
-        ("postgres://nobody@127.0.0.1:1/ledger", "is its server running, and the URL right?: Connection refused"),
+        (
+            "postgres://nobody@127.0.0.1:1/ledger",
+            "is its server running, and the URL right?: error communicating with database: Connection refused",
+        ),
     ] {
         let ran = run(&["replay", "--event-store", url]).await;
         assert_eq!(ran.status.code(), Some(1));

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Desk, TWO_CASES, lines, meanwhile::rows, outcomes};
 use crate::support::{
     eventually,
-    ledger::{Ledger, NOVAK, SHAH, assert_recorded},
+    ledger::{Ledger, NOVAK, PRISON, SHAH, assert_recorded},
 };
 
 /// Waits until the policy has ended a role, so that the case has so many entries.
@@ -50,9 +50,9 @@ async fn a_run_whose_poms_a_person_made_inactive_is_undone_with_what_the_policy_
     assert!(text.contains("1 entry in which the policy of rule 7 ended a role was voided with them."), "{text}");
 }
 
-/// Of the two runs, only the later one gave the role that the policy ended.
+/// The case had the POM by a run of its own before the policy ended the role.
 #[tokio::test]
-async fn an_undo_voids_no_end_of_a_role_that_another_run_gave() {
+async fn an_undo_of_a_reallocation_gives_the_case_back_also_where_the_policy_ended_it() {
     let ledger = Ledger::empty().await;
     let desk = Desk::at(&ledger.database);
     let first = desk.import(TWO_CASES, &[]).await;
@@ -67,6 +67,25 @@ async fn an_undo_voids_no_end_of_a_role_that_another_run_gave() {
     ledger.wait_for_policies().await;
     let holder = ledger.state("A0001BC").await.primary_staff_id().map(|id| id.get());
     assert_eq!(holder, Some(SHAH), "the case is back with the POM of the first run");
+}
+
+/// The case of an inactive POM would go back to the POM otherwise.
+#[tokio::test]
+async fn an_undo_voids_no_end_of_a_role_that_another_run_gave() {
+    let ledger = Ledger::empty().await;
+    let desk = Desk::at(&ledger.database);
+    let first = desk.import(TWO_CASES, &[]).await;
+    let inactive = json!({"status": "INACTIVE", "effectiveAt": "2020-01-01T09:00:00Z"});
+    assert_recorded(&ledger.client().put(&format!("/prisons/{PRISON}/poms/{SHAH}/status"), &inactive).await);
+    wait_for_end(&ledger, "A0001BC", 3).await;
+    let later = desk.import("A0001BC,D,\"Novak, Jan\",485929,PRO,01/02/2020\n", &[]).await;
+    let undone = desk.undo(&later).await;
+    assert_eq!(outcomes(&undone), ["A0001BC 3 voided", "A0001BC 4 voided", "485929 inactive"]);
+    let count = ledger.event_count().await;
+    assert_eq!(ledger.wait_for_policies().await, count, "the policy has nothing to end");
+
+    let undone = desk.undo(&first).await;
+    assert_eq!(outcomes(&undone)[..3], ["A0001BC 0 voided", "A0001BC 1 voided", "A0001BC 2 voided"]);
 }
 
 #[tokio::test]
