@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, Utc};
 use domain::{
     Command, Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber},
@@ -26,9 +26,10 @@ use event_log::request_digest;
 use serde_json::json;
 
 use super::{
-    later_entries::{at_prison_since, check_tier_holds, describe_place, in_words, refuse},
+    day_words::{describe_day, describe_moment},
+    later_entries::{advise_void, at_prison_since, check_tier_holds, describe_place, find_effective_time, refuse},
     leaving::{Leaving, UnclearLeaving},
-    planned_command::{ImportTerms, PlannedCommand, command_id, decide_with_reasons, foresee},
+    planned_command::{ImportTerms, PlannedCommand, command_id, decide_with_reasons, decision_time, foresee},
     row::{CaseTable, DataRow, SheetCase, WaitingRow},
 };
 
@@ -113,58 +114,82 @@ pub(super) fn change(
         RowDifference::None => return Ok(RowChange::None),
         RowDifference::Changed { pom_before, .. } => pom_before,
     };
-    check_day(history, on, &terms.prison)?;
-    let context = context_on(on, prison, terms);
+    let effective_at = find_effective_time(history, on);
+    check_arrival(history, effective_at, &terms.prison)?;
+    let context = context_at(effective_at, history, prison, terms);
     let tier = tier_now(case.tier, history, terms);
     let planned = match pom_before {
-        Some(_) => {
-            check_no_newer_pom(case, history, on)?;
-            decide_with_reasons(history, &context, case, |reasons| {
-                let (prison, staff_id) = (terms.prison.clone(), case.staff_id);
-                prisoner::Command::AllocateWithTier(Box::new(AllocateWithTier {
-                    tier: TierAssigned { rosh_level: None, ..tier.clone() },
-                    allocate: Allocate { prison, staff_id, reasons },
-                    reallocation_reason: Some(REALLOCATION_REASON.to_owned()),
-                }))
-            })?
-        }
+        Some(_) => decide_with_reasons(history, &context, case, |reasons| {
+            let (prison, staff_id) = (terms.prison.clone(), case.staff_id);
+            prisoner::Command::AllocateWithTier(Box::new(AllocateWithTier {
+                tier: TierAssigned { rosh_level: None, ..tier.clone() },
+                allocate: Allocate { prison, staff_id, reasons },
+                reallocation_reason: Some(REALLOCATION_REASON.to_owned()),
+            }))
+        })
+        // The rules may refuse it because of that newer POM: the reason names it.
+        .map_err(|refusal| refuse_newer_pom(case, history, effective_at).unwrap_or(refusal))?,
         None => prisoner::Command::AssignTier(tier),
     };
     let after = foresee(history, &planned, &context, terms)?;
-    check_tier_holds(&after, case.tier, context.effective_at, CHANGE_ADVICE)?;
+    check_pom_holds(case, &after, &terms.prison, effective_at)?;
+    check_tier_holds(&after, case.tier, effective_at, CHANGE_ADVICE)?;
     let content = json!(["change", case.tier, case.staff_id, on]);
-    Ok(RowChange::Due(Box::new(command_at_revision(history, &terms.prison, planned, on, &content))))
+    Ok(RowChange::Due(Box::new(command_at_revision(history, &terms.prison, planned, effective_at, &content))))
 }
 
-/// Refuses a change of a day on which the case was not at the prison yet.
-fn check_day(history: &prisoner::History, on: NaiveDate, prison: &PrisonCode) -> Result<(), Refusal> {
+/// Refuses a change of a time at which the case was not at the prison yet.
+fn check_arrival(history: &prisoner::History, effective_at: DateTime<Utc>, prison: &PrisonCode) -> Result<(), Refusal> {
     match at_prison_since(history, prison) {
-        Some(since) if since > on => Err(refuse(format!(
-            "By the ledger {} is at {prison} since {}, and a change from {} is of an earlier time. {CHANGE_ADVICE}",
+        Some(since) if since.effective_at > effective_at => Err(refuse(format!(
+            "By the ledger {} is at {prison} since {}, and a change from {} is of an earlier time. {CHANGE_ADVICE} {}",
             history.number(),
-            in_words(since),
-            in_words(on),
+            describe_moment(since.effective_at),
+            describe_moment(effective_at),
+            advise_void(history.number(), since.revision),
         ))),
         _ => Ok(()),
     }
 }
 
-/// Refuses a reallocation of a day before the POM in the ledger took the case.
-fn check_no_newer_pom(case: &SheetCase, history: &prisoner::History, on: NaiveDate) -> Result<(), Refusal> {
-    let Some(role) = history.state().primary_pom else { return Ok(()) };
-    let since = london::date(history.held_here_since(&role));
-    if since <= on {
+/// Refuses a change after which the POM of the row does not hold the case at the prison.
+fn check_pom_holds(
+    case: &SheetCase,
+    after: &prisoner::History,
+    prison: &PrisonCode,
+    effective_at: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    let holder = after.state().primary_pom;
+    if holder.is_some_and(|role| role.pom.staff_id == case.staff_id && role.prison == *prison) {
         return Ok(());
     }
-    Err(refuse(format!(
+    Err(refuse_newer_pom(case, after, effective_at).unwrap_or_else(|| {
+        refuse(format!(
+            "By the ledger {}, so that staff id {} from {} does not hold now. {CHANGE_ADVICE}",
+            describe_place(after, prison),
+            case.staff_id,
+            describe_moment(effective_at),
+        ))
+    }))
+}
+
+/// The refusal of a change of a time before the POM in the ledger took the case, where it is one.
+fn refuse_newer_pom(case: &SheetCase, history: &prisoner::History, effective_at: DateTime<Utc>) -> Option<Refusal> {
+    let role = history.state().primary_pom?;
+    let since = history.held_here_since(&role);
+    if since <= effective_at {
+        return None;
+    }
+    Some(refuse(format!(
         "The ledger has a newer POM of {}: {} (staff id {}) since {}, so that staff id {} from {} does not hold now. \
-         {CHANGE_ADVICE}",
+         {CHANGE_ADVICE} {}",
         history.number(),
         role.pom.name,
         role.pom.staff_id,
-        in_words(since),
+        describe_moment(since),
         case.staff_id,
-        in_words(on),
+        describe_moment(effective_at),
+        advise_void(history.number(), role.given_by),
     )))
 }
 
@@ -182,13 +207,14 @@ pub(super) fn waiting_change(
         RowDifference::None => return Ok(RowChange::None),
         RowDifference::Changed { .. } => refuse_held(history)?,
     }
-    check_day(history, on, &terms.prison)?;
+    let effective_at = find_effective_time(history, on);
+    check_arrival(history, effective_at, &terms.prison)?;
     let planned = prisoner::Command::AssignTier(tier_now(case.tier, history, terms));
-    let context = context_on(on, prison, terms);
+    let context = context_at(effective_at, history, prison, terms);
     let after = foresee(history, &planned, &context, terms)?;
-    check_tier_holds(&after, case.tier, context.effective_at, CHANGE_ADVICE)?;
+    check_tier_holds(&after, case.tier, effective_at, CHANGE_ADVICE)?;
     let content = json!(["change", case.tier, null, on]);
-    Ok(RowChange::Due(Box::new(command_at_revision(history, &terms.prison, planned, on, &content))))
+    Ok(RowChange::Due(Box::new(command_at_revision(history, &terms.prison, planned, effective_at, &content))))
 }
 
 /// Refuses a row without a POM for a case that a POM holds.
@@ -207,10 +233,15 @@ pub(super) fn refuse_held(history: &prisoner::History) -> Result<(), Refusal> {
     ))
 }
 
-fn context_on<'a>(on: NaiveDate, prison: &'a prison::History, terms: &ImportTerms) -> prisoner::Context<'a> {
+fn context_at<'a>(
+    effective_at: DateTime<Utc>,
+    history: &prisoner::History,
+    prison: &'a prison::History,
+    terms: &ImportTerms,
+) -> prisoner::Context<'a> {
     prisoner::Context {
-        now: terms.now,
-        effective_at: london::midnight(on),
+        now: decision_time(history, terms),
+        effective_at,
         prison: Some(prison),
         recommendation_policy: terms.recommendation_policy,
     }
@@ -305,9 +336,10 @@ pub fn plan_departure(
         Some(to_prison) => prisoner::Command::Transfer(Transfer { to_prison: to_prison.clone() }),
         None => prisoner::Command::Release(Release { prison: Some(terms.prison.clone()) }),
     };
+    let effective_at = find_effective_time(history, *on);
     let context = prisoner::Context {
-        now: terms.now,
-        effective_at: london::midnight(*on),
+        now: decision_time(history, terms),
+        effective_at,
         prison: None,
         recommendation_policy: terms.recommendation_policy,
     };
@@ -316,15 +348,16 @@ pub fn plan_departure(
     if let Some(since) = at_prison_since(&after, &terms.prison) {
         return Err(refuse(format!(
             "By the ledger {} is at {} on {}, which is after {}: a departure on that day does not hold. Give the day on \
-             which the case left after that.",
+             which the case left after that. {}",
             departure.number,
             terms.prison,
-            in_words(since),
-            in_words(*on),
+            describe_moment(since.effective_at),
+            describe_day(*on),
+            advise_void(&departure.number, since.revision),
         )));
     }
     let content = json!(["departure", to_prison, on]);
-    Ok(command_at_revision(history, &terms.prison, planned, *on, &content))
+    Ok(command_at_revision(history, &terms.prison, planned, effective_at, &content))
 }
 
 /// Why a case has not gone from the prison by a sheet that lacks it, as a sentence without its end.
@@ -342,7 +375,7 @@ fn command_at_revision(
     history: &prisoner::History,
     prison: &PrisonCode,
     planned: prisoner::Command,
-    on: NaiveDate,
+    effective_at: DateTime<Utc>,
     content: &serde_json::Value,
 ) -> PlannedCommand {
     let number = history.number();
@@ -351,7 +384,7 @@ fn command_at_revision(
         command: Command::Prisoner(number.clone(), planned),
         command_id: command_id(&content),
         request_digest: request_digest("spreadsheet-comparison", number.as_str(), &content),
-        effective_at: london::midnight(on),
+        effective_at,
     }
 }
 

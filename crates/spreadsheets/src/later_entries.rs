@@ -3,27 +3,39 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::{
-    Refusal, Rule,
+    Entry, Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber},
     london,
     prisoner::{self, PrisonerEvent},
     tier::Tier,
 };
 
-/// The date in words.
-pub(super) fn in_words(date: NaiveDate) -> String {
-    date.format("%-d %B %Y").to_string()
-}
+use super::day_words::{describe_day, describe_moment};
 
 /// A refusal because of later entries.
 pub(super) fn refuse(sentence: String) -> Refusal {
     Refusal::new(Rule::LaterEntryConflict, sentence)
 }
 
-/// The newest tier in effect, and the London day from which it holds.
-pub(super) fn newest_tier(history: &prisoner::History) -> Option<(Tier, NaiveDate)> {
+/// The effective time of what a sheet says of a London day: after everything that the ledger has of
+/// that day, as the sheet is the later word. Entries of one instant hold in the order recorded.
+pub(super) fn find_effective_time(history: &prisoner::History, on: NaiveDate) -> DateTime<Utc> {
+    let entries = history.in_effective_order().into_iter().map(|entry| entry.effective_at);
+    entries.filter(|at| london::date(*at) == on).fold(london::midnight(on), Ord::max)
+}
+
+/// How to take back a later entry that is wrong, as a sentence.
+pub(super) fn advise_void(number: &PrisonerNumber, revision: u64) -> String {
+    format!(
+        "If entry {revision} of the case is wrong, void it first, with its revision and a reason: POST \
+         /prisoners/{number}/voids."
+    )
+}
+
+/// The newest tier in effect, and the entry that gave it.
+pub(super) fn newest_tier(history: &prisoner::History) -> Option<(Tier, &Entry<PrisonerEvent>)> {
     history.in_effective_order().into_iter().rev().find_map(|entry| match &entry.event {
-        PrisonerEvent::TierAssigned(assigned) => Some((assigned.tier, london::date(entry.effective_at))),
+        PrisonerEvent::TierAssigned(assigned) => Some((assigned.tier, entry)),
         _ => None,
     })
 }
@@ -38,25 +50,30 @@ pub(super) fn check_tier_holds(
 ) -> Result<(), Refusal> {
     match newest_tier(after) {
         Some((newest, since)) if !tier.includes(newest) => Err(refuse(format!(
-            "The ledger has a newer tier of {}: {newest} since {}, so that tier {tier} from {} does not hold now. {advice}",
+            "The ledger has a newer tier of {}: {newest} since {}, so that tier {tier} from {} does not hold now. \
+             {advice} {}",
             after.number(),
-            in_words(since),
-            in_words(london::date(effective_at)),
+            describe_moment(since.effective_at),
+            describe_moment(effective_at),
+            advise_void(after.number(), since.revision),
         ))),
         _ => Ok(()),
     }
 }
 
-/// The London day from which a case is at a prison without a break; `None` if it is elsewhere.
-pub(super) fn at_prison_since(history: &prisoner::History, prison: &PrisonCode) -> Option<NaiveDate> {
+/// The entry since which a case is at a prison without a break; `None` if it is elsewhere.
+pub(super) fn at_prison_since<'a>(
+    history: &'a prisoner::History,
+    prison: &PrisonCode,
+) -> Option<&'a Entry<PrisonerEvent>> {
     let mut state = prisoner::State::default();
     let mut since = None;
     for entry in history.in_effective_order() {
         state.apply(entry);
         let is_there = state.prison.as_ref() == Some(prison);
-        since = if is_there { since.or(Some(entry.effective_at)) } else { None };
+        since = if is_there { since.or(Some(entry)) } else { None };
     }
-    since.map(london::date)
+    since
 }
 
 /// The place of a case that is not at `prison`, or waits there, as a sentence without its end.
@@ -66,7 +83,7 @@ pub(super) fn describe_place(history: &prisoner::History, prison: &PrisonCode) -
         return format!("{number} was merged into {survivor}");
     }
     if let Some(left_at) = state.left_at {
-        let on = in_words(london::date(left_at));
+        let on = describe_day(london::date(left_at));
         return format!("{number} was released, or left the scope of offender management, on {on}");
     }
     match (&state.prison, &state.primary_pom) {

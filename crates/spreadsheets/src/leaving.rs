@@ -11,6 +11,7 @@ use domain::{identifier::PrisonCode, text::Excerpt};
 
 use super::{
     date_columns::{DateColumns, FieldDates},
+    day_words::describe_day,
     heading::Field,
     reader::{Cell, Row, Sheet},
     value::{self, CellDeparture, says_no},
@@ -47,9 +48,9 @@ impl LeavingRow {
     #[must_use]
     pub fn says(&self) -> String {
         match &self.leaving {
-            Ok(Leaving { on, to_prison: None }) => format!("says released on {}", in_words(*on)),
+            Ok(Leaving { on, to_prison: None }) => format!("says released on {}", describe_day(*on)),
             Ok(Leaving { on, to_prison: Some(prison) }) => {
-                format!("says transferred to {prison} on {}", in_words(*on))
+                format!("says transferred to {prison} on {}", describe_day(*on))
             }
             Err(unclear) => unclear.says.clone(),
         }
@@ -114,7 +115,7 @@ impl<'a> LeavingColumns<'a> {
         let said = signs.said.first().map(|(of, _)| of.column);
         let prison = self.prison.filter(|_| signs.prison.is_some() && !self.is_to_come(row));
         let (column, sentence) = match (signs.dated.first(), said.or(prison)) {
-            (Some((of, date)), _) => (of.column, format!("has left on {}", in_words(*date))),
+            (Some((of, date)), _) => (of.column, format!("has left on {}", describe_day(*date))),
             (None, Some(column)) => {
                 let written = row.cell(column).to_string();
                 (column, format!("has left: the sheet says `{}`", Excerpt(&written)))
@@ -160,16 +161,20 @@ impl<'a> LeavingColumns<'a> {
     fn leaving(&self, row: &Row, signs: &LeavingSigns<'_>) -> Result<Leaving, UnclearLeaving> {
         let Some(&(_, on)) = signs.dated.first() else { return Err(UnclearLeaving::incomplete("says no day")) };
         if let Some((_, other)) = signs.dated.iter().find(|(_, other)| *other != on) {
-            return Err(UnclearLeaving::incomplete(format!("says {} and {}", in_words(on), in_words(*other))));
+            return Err(UnclearLeaving::incomplete(format!("says {} and {}", describe_day(on), describe_day(*other))));
         }
         if let Some((of, _)) = signs.said.iter().find(|(_, words)| *words == CellDeparture::Said) {
             let written = row.cell(of.column).to_string();
-            return Err(UnclearLeaving::incomplete(format!("says `{}` beside {}", Excerpt(&written), in_words(on))));
+            return Err(UnclearLeaving::incomplete(format!(
+                "says `{}` beside {}",
+                Excerpt(&written),
+                describe_day(on)
+            )));
         }
         if signs.dated.iter().any(|(of, _)| self.date(row, of).is_none_or(|(_, doubt)| doubt.is_some())) {
             return Err(UnclearLeaving::incomplete(format!(
                 "says {}, if the column is month first: write the month's name",
-                in_words(on)
+                describe_day(on)
             )));
         }
         // A mark says how, beside a day in another column.
@@ -207,10 +212,6 @@ impl<'a> LeavingColumns<'a> {
     fn is_to_come(&self, row: &Row) -> bool {
         self.dates().filter_map(|of| self.date(row, of)).any(|(date, _)| date > self.today)
     }
-}
-
-fn in_words(date: NaiveDate) -> String {
-    date.format("%-d %B %Y").to_string()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! | which command records a row, and has one done so? | `row_command` |
 //! | which remarks on the reading are there, beside the outcomes of the rows? | [`remarks`] |
 //! | how does a sheet differ from the ledger, and which commands would record that? | [`compare`] |
+//! | how does a sentence name a day or a time? | [`day_words`] |
 //! | which file has the refused rows, to be corrected? | [`refused`] |
 //! | which commands would record a list of contacts seen in NOMIS? | [`contacts`] |
 //!
@@ -28,6 +29,7 @@
 pub mod compare;
 pub mod contacts;
 mod date_columns;
+pub mod day_words;
 pub mod heading;
 #[cfg(test)]
 mod hostile_tests;

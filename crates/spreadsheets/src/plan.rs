@@ -31,7 +31,8 @@ use serde_json::json;
 pub use super::planned_command::{ImportTerms, PlannedCommand};
 use super::{
     compare::{RowChange, change},
-    later_entries::{in_words, newest_tier, refuse_moved_on},
+    day_words::describe_moment,
+    later_entries::{newest_tier, refuse_moved_on},
     planned_command::{NAMESPACE, decide_with_reasons},
     planned_roster::{PlannedRoster, SheetPom},
     row::{DataRow, RowCase, RowProblem, SheetCase},
@@ -297,11 +298,11 @@ fn earlier_record_warning(verdict: &Verdict, attempt: Option<(&prisoner::History
 fn newer_tier_warning(verdict: &Verdict, case: &SheetCase, history: &prisoner::History) -> Option<String> {
     let Verdict::Record(step) = verdict else { return None };
     let (newest, since) = newest_tier(history)?;
-    let is_replaced = since > london::date(step.effective_at) && !case.tier.includes(newest);
+    let is_replaced = since.effective_at > step.effective_at && !case.tier.includes(newest);
     is_replaced.then(|| {
         format!(
             "the ledger has a newer tier, {newest} since {}: it holds now, and not that of this row",
-            in_words(since)
+            describe_moment(since.effective_at)
         )
     })
 }

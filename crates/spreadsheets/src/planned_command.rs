@@ -82,6 +82,12 @@ pub(super) fn foreseen_entries<E>(
     })
 }
 
+/// The time at which a command on a case is decided, as the command side has it: the clock of
+/// another machine may be ahead, and the plan may be made a while after the import began.
+pub(super) fn decision_time(history: &prisoner::History, terms: &ImportTerms) -> DateTime<Utc> {
+    history.entries().last().map_or(terms.now, |last| last.recorded_at.max(terms.now))
+}
+
 /// The history of a case as it is after a command.
 ///
 /// # Errors

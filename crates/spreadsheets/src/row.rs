@@ -14,6 +14,7 @@ use domain::{
 
 use super::{
     date_columns::DateColumns,
+    day_words::describe_day,
     heading::Field,
     layout::{FieldSet, Layout, RowKind, row_kind},
     leaving::{FormulaErrorCell, LeavingColumns, LeavingRow},
@@ -421,7 +422,7 @@ impl RowCells<'_> {
         let read = |cell: &Cell| self.dates.read(field, &self.sheet.dated(cell));
         let (date, doubt) = self.value(field, read)?;
         doubts.extend(doubt);
-        let written = date.format("%-d %B %Y");
+        let written = describe_day(date);
         if date > self.terms.today {
             let reason = format!("date in the future: {written} has not come yet");
             return Err(self.problem(field, "date-in-future", reason));

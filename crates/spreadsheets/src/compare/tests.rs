@@ -1,6 +1,6 @@
 //! The next sheet beside a ledger that has gone on since.
 
-use domain::Stream;
+use domain::{Entry, Stream};
 
 use super::{
     super::{
@@ -84,10 +84,23 @@ impl Ledger {
         &self.0.cases[&number.parse().expect("a number")]
     }
 
-    /// Records a command on a case as of a day.
-    fn send(&mut self, number: &str, on: &str, command: prisoner::Command) {
-        let on = on.parse().expect("a date");
-        self.record(&command_at_revision(self.case(number), &terms().prison, command, on, &json!("test")));
+    /// Records a command on a case as of a time.
+    fn send(&mut self, number: &str, at: &str, command: prisoner::Command) {
+        let at = at.parse().expect("an instant");
+        self.record(&command_at_revision(self.case(number), &terms().prison, command, at, &json!(at)));
+    }
+
+    /// Records a tier as HTTP does, which names the prison.
+    fn send_tier(&mut self, number: &str, tier: &str, at: &str) {
+        let tier = tier_now(tier.parse().expect("a tier"), self.case(number), &terms());
+        self.send(number, at, prisoner::Command::AssignTier(tier));
+    }
+
+    /// Voids an entry of a case.
+    fn void(&mut self, number: &str, revision: u64) {
+        let reason = "meant for another case".to_owned();
+        let void = prisoner::Command::Void(prisoner::EntryVoided { revision, reason });
+        self.send(number, "2026-11-24T11:00:00Z", void);
     }
 }
 
@@ -115,18 +128,35 @@ fn a_change_before_a_newer_one_is_refused() {
         |tier: &str, pom: &str, on: &str| ledger.record_rows(&[row("A0001BC", tier, pom, "01/07/2019")], Some(on));
     assert_eq!(apply("B", SHAH, "2026-03-02"), ["recorded"]);
     let newer = "The ledger has a newer tier of A0001BC: B since 2 March 2026, so that tier D from 2 February 2026 does \
-                 not hold now. Give --apply that day or a later one, or leave the row out.";
+                 not hold now. Give --apply that day or a later one, or leave the row out. If entry 2 of the case is \
+                 wrong, void it first, with its revision and a reason: POST /prisoners/A0001BC/voids.";
     assert_eq!(apply("D", SHAH, "2026-02-02"), [newer]);
     // Okafor has the case on that day, Hussain on no day.
     for (pom, staff_id) in [(OKAFOR, "485926"), ("Hussain, Nadia|485927|PO", "485927")] {
         let newer = format!(
             "The ledger has a newer POM of A0001BC: Shah, Priya (staff id 485928) since 2 March 2026, so that staff id \
-             {staff_id} from 2 February 2026 does not hold now. Give --apply that day or a later one, or leave the row out."
+             {staff_id} from 2 February 2026 does not hold now. Give --apply that day or a later one, or leave the row out. \
+             If entry 3 of the case is wrong, void it first, with its revision and a reason: POST \
+             /prisoners/A0001BC/voids."
         );
         assert_eq!(apply("B", pom, "2026-02-02"), [newer]);
     }
     assert_eq!(apply("D", OKAFOR, "2026-03-03"), ["recorded"]);
     assert_eq!(apply("D", OKAFOR, "2026-03-03"), ["already"]);
+}
+
+#[test]
+fn a_change_after_which_another_pom_holds_the_case_is_refused() {
+    let mut ledger = Ledger::of_import(&[row("A0001BC", "C", OKAFOR, "01/07/2019")]);
+    let trigger = DeallocationTrigger::Manual;
+    let deallocate = prisoner::Command::Deallocate(prisoner::Deallocate { trigger });
+    ledger.send("A0001BC", "2026-02-01T00:00:00Z", deallocate);
+    assert_eq!(ledger.record_rows(&[row("A0001BC", "C", SHAH, "02/03/2026")], None), ["recorded"]);
+    let changed = [row("A0001BC", "C", "Hussain, Nadia|485927|PO", "02/03/2026")];
+    let newer = "The ledger has a newer POM of A0001BC: Shah, Priya (staff id 485928) since 2 March 2026, so that staff \
+                 id 485927 from 5 January 2026 does not hold now. ";
+    check_refused(&ledger.record_rows(&changed, Some("2026-01-05")), newer);
+    assert_eq!(ledger.record_rows(&changed, Some("2026-03-02")), ["recorded"]);
 }
 
 #[test]
@@ -153,11 +183,11 @@ fn a_row_of_a_case_that_moved_on_is_refused() {
     let rows = [rows, vec![waiting]].concat();
     let mut ledger = Ledger::of_import(&rows);
     let to_prison = "MDI".parse().expect("a code");
-    ledger.send("A0001BC", "2026-01-05", prisoner::Command::Release(Release { prison: None }));
-    ledger.send("A0002BC", "2026-01-05", prisoner::Command::Transfer(Transfer { to_prison }));
+    ledger.send("A0001BC", "2026-01-05T00:00:00Z", prisoner::Command::Release(Release { prison: None }));
+    ledger.send("A0002BC", "2026-01-05T00:00:00Z", prisoner::Command::Transfer(Transfer { to_prison }));
     let trigger = DeallocationTrigger::Manual;
-    ledger.send("A0003BC", "2026-01-05", prisoner::Command::Deallocate(prisoner::Deallocate { trigger }));
-    ledger.send("A0004BC", "2026-01-05", prisoner::Command::Release(Release { prison: None }));
+    ledger.send("A0003BC", "2026-01-05T00:00:00Z", prisoner::Command::Deallocate(prisoner::Deallocate { trigger }));
+    ledger.send("A0004BC", "2026-01-05T00:00:00Z", prisoner::Command::Release(Release { prison: None }));
     let refused = ledger.record_rows(&rows, Some("2026-02-02"));
     let left = "was released, or left the scope of offender management, on 5 January 2026";
     let places = [
@@ -192,22 +222,107 @@ fn a_departure_before_a_later_entry_at_the_prison_is_refused() {
         Ledger::of_import(&[row("A0001BC", "C", OKAFOR, "01/07/2019"), waiting_row("A0002BC", "C", "02/12/2019")]);
     let (terms, number) = (terms(), |number: &str| number.parse().expect("a number"));
     for case in ["A0001BC", "A0002BC"] {
-        ledger.send(
-            case,
-            "2026-01-05",
-            prisoner::Command::AssignTier(tier_now("B".parse().expect("a tier"), ledger.case(case), &terms)),
-        );
+        ledger.send_tier(case, "B", "2026-01-05T10:00:00Z");
         for to_prison in [None, Some("MDI")] {
             let departure = |on| Departure { number: number(case), leaving: leaving(on, to_prison) };
             let early = plan_departure(&departure("2026-01-04"), ledger.case(case), &terms).expect_err("a later tier");
             let sentence = format!(
-                "By the ledger {case} is at LEI on 5 January 2026, which is after 4 January 2026: a departure on that \
+                "By the ledger {case} is at LEI on 5 January 2026, 10:00, which is after 4 January 2026: a departure on that \
                  day does not hold."
             );
             assert!(early.sentence.starts_with(&sentence), "{}", early.sentence);
             plan_departure(&departure("2026-01-05"), ledger.case(case), &terms).expect("the day of the tier");
         }
     }
+}
+
+#[test]
+fn a_sheet_of_a_day_comes_after_what_the_ledger_has_of_that_day() {
+    let on = "2026-03-02";
+    for at in ["2026-03-02T10:00:00Z", "2026-03-02T23:59:59Z"] {
+        let rows = [row("A0001BC", "C", OKAFOR, "01/07/2019"), waiting_row("A0002BC", "C", "02/12/2019")];
+        let mut ledger = Ledger::of_import(&rows);
+        ledger.send_tier("A0001BC", "B", at);
+        ledger.send_tier("A0002BC", "B", at);
+        let changed = [row("A0001BC", "D", OKAFOR, "01/07/2019"), waiting_row("A0002BC", "D", "02/12/2019")];
+        assert_eq!(ledger.record_rows(&changed, Some(on)), ["recorded"; 2]);
+        assert_eq!(ledger.record_rows(&changed, Some(on)), ["already"; 2]);
+        // Another POM of the day, as HTTP has it, and the sheet's after that.
+        let reallocate = prisoner::Command::Reallocate(prisoner::Reallocate {
+            prison: terms().prison,
+            staff_id: "485928".parse().expect("a staff id"),
+            expected_holder: None,
+            reason: "Wing move".to_owned(),
+            reasons: prisoner::ChoiceReasons::default(),
+        });
+        assert_eq!(ledger.record_rows(&[row("A0003BC", "C", SHAH, "01/07/2019")], None), ["recorded"]);
+        ledger.send("A0001BC", at, reallocate);
+        assert_eq!(ledger.record_rows(&changed[..1], Some(on)), ["recorded"]);
+        let entries = ledger.case("A0001BC").in_effective_order();
+        assert_eq!(entries.last().expect("an entry").effective_at.to_rfc3339(), at.replace('Z', "+00:00"));
+    }
+}
+
+#[test]
+fn a_later_time_is_named_with_the_entry_to_void() {
+    let mut ledger = Ledger::of_import(&[row("A0001BC", "C", OKAFOR, "01/07/2019")]);
+    ledger.send_tier("A0001BC", "B", "2026-03-03T10:00:00Z");
+    let changed = [row("A0001BC", "D", OKAFOR, "01/07/2019")];
+    let newer = "The ledger has a newer tier of A0001BC: B since 3 March 2026, 10:00, so that tier D from 2 March 2026 \
+                 does not hold now. Give --apply that day or a later one, or leave the row out. If entry 2 of the case is \
+                 wrong, void it first, with its revision and a reason: POST /prisoners/A0001BC/voids.";
+    assert_eq!(ledger.record_rows(&changed, Some("2026-03-02")), [newer]);
+    ledger.void("A0001BC", 2);
+    assert_eq!(ledger.record_rows(&changed, Some("2026-03-02")), ["recorded"]);
+}
+
+#[test]
+fn a_departure_on_the_day_of_a_later_tier_or_before_a_voided_one_is_recorded() {
+    for to_prison in [None, Some("MDI")] {
+        let mut ledger = Ledger::of_import(&[row("A0001BC", "C", OKAFOR, "01/07/2019")]);
+        let number: PrisonerNumber = "A0001BC".parse().expect("a number");
+        ledger.send_tier("A0001BC", "B", "2026-01-05T10:00:00Z");
+        let departure = |on: &str| Departure { number: number.clone(), leaving: leaving(on, to_prison) };
+        let early =
+            plan_departure(&departure("2026-01-02"), ledger.case("A0001BC"), &terms()).expect_err("a later tier");
+        let advice = "If entry 2 of the case is wrong, void it first, with its revision and a reason: POST \
+                      /prisoners/A0001BC/voids.";
+        assert!(early.sentence.ends_with(advice), "{}", early.sentence);
+        let (on, mut voided) = ("2026-01-05", Ledger(ledger.0.clone()));
+        let step = plan_departure(&departure(on), ledger.case("A0001BC"), &terms()).expect("the day of the tier");
+        ledger.record(&step);
+        assert!(departure(on).is_recorded(ledger.case("A0001BC"), &terms().prison));
+        assert_ne!(ledger.case("A0001BC").state().prison, Some(terms().prison));
+        voided.void("A0001BC", 2);
+        let on = "2026-01-02";
+        let step = plan_departure(&departure(on), voided.case("A0001BC"), &terms()).expect("no later entry");
+        voided.record(&step);
+        assert!(departure(on).is_recorded(voided.case("A0001BC"), &terms().prison));
+    }
+}
+
+#[test]
+fn a_plan_is_decided_when_it_is_made_and_not_when_the_import_began() {
+    let mut ledger = Ledger::of_import(&[row("A0001BC", "C", OKAFOR, "01/07/2019")]);
+    let later = ImportTerms { now: "2026-11-24T12:00:05Z".parse().expect("an instant"), ..terms() };
+    let tier = tier_now("B".parse().expect("a tier"), ledger.case("A0001BC"), &later);
+    let entry = Entry {
+        event_id: command_id(&json!("later")).event_id(&Stream::Prisoner(ledger.case("A0001BC").number().clone()), 0),
+        revision: 2,
+        position: 0,
+        effective_at: later.now,
+        recorded_at: later.now,
+        recorded_by: later.recorded_by.clone(),
+        command_id: command_id(&json!("later")),
+        event: PrisonerEvent::TierAssigned(tier),
+    };
+    ledger.0.cases.get_mut(&"A0001BC".parse().expect("a number")).expect("a case").push(entry);
+    let (_, rows) = ledger.plan(&[row("A0001BC", "D", OKAFOR, "01/07/2019")], Some("2026-11-24"));
+    assert!(
+        matches!(&rows[0].verdict, Verdict::Record(step) if step.effective_at == later.now),
+        "{:?}",
+        rows[0].verdict
+    );
 }
 
 #[test]

@@ -12,7 +12,8 @@ use serde_json::json;
 use super::{ImportTerms, PlannedCommand, Verdict};
 use crate::{
     compare::{RowChange, refuse_held, waiting_change},
-    later_entries::{check_tier_holds, in_words, refuse, refuse_moved_on},
+    day_words::describe_day,
+    later_entries::{check_tier_holds, refuse, refuse_moved_on},
     planned_command::foresee,
     row::WaitingRow,
     row_command::{RowAttempt, find_attempt},
@@ -111,13 +112,13 @@ fn refuse_no_wait(
 ) -> Refusal {
     let (number, prison) = (&case.prisoner_number, &terms.prison);
     let state = after.state();
-    let from = in_words(london::date(effective_at));
+    let from = describe_day(london::date(effective_at));
     let sentence = if let Some(left_at) = state.left_at {
         format!(
             "{number} was released, or left the scope of offender management, on {}, and so does not wait at {prison} \
              since {from}. If the person has come back, give the date of the return as the date of arrival; otherwise \
              leave the row out.",
-            in_words(london::date(left_at))
+            describe_day(london::date(left_at))
         )
     } else if state.prison.as_ref() != Some(prison) {
         let held_at = state.prison.as_ref().map_or("no prison", |held_at| held_at.as_str());

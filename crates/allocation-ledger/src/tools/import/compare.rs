@@ -23,6 +23,7 @@ use spreadsheets::{
     compare::{
         Departure, RowsOfDeparture, departures, describe_absence, difference, plan_departure, waiting_difference,
     },
+    day_words::describe_day,
     leaving::Leaving,
     plan::{HeldHistories, ImportPlan, PlannedCommand, PlannedRow, Verdict},
     row::RowCase,
@@ -83,7 +84,7 @@ impl CompareSettings {
             ensure!(
                 on <= today,
                 "{option} names {}, which is to come: give a day that has come; nothing was read or recorded",
-                on.format("%-d %B %Y")
+                describe_day(on)
             );
         }
         Ok(())

@@ -124,7 +124,8 @@ fn a_tier_that_a_newer_one_replaces_is_not_said_to_hold() {
         assert_eq!(
             outcome("A0001BC|C|||||02/03/2020", &newer),
             "later-entry-conflict: The ledger has a newer tier of A0001BC: D1 since 3 February 2021, so that tier C \
-             from 2 March 2020 does not hold now. Give the tier that the case has now, or leave the row out."
+             from 2 March 2020 does not hold now. Give the tier that the case has now, or leave the row out. If entry 1 of \
+             the case is wrong, void it first, with its revision and a reason: POST /prisoners/A0001BC/voids."
         );
         assert_eq!(outcome("A0001BC|D|||||02/03/2020", &newer), "already");
         assert_eq!(outcome("A0001BC|C|||||02/03/2022", &newer), "recorded");

@@ -12,7 +12,10 @@ use domain::{
 };
 
 use super::{EMPTY, ValueProblem, visible_text};
-use crate::reader::{Cell, Row, Sheet};
+use crate::{
+    day_words::describe_day,
+    reader::{Cell, Row, Sheet},
+};
 
 const NO_DATE: &str = "a date is needed, day first, such as 31/12/2019 or 31-Dec-19";
 
@@ -100,7 +103,6 @@ impl DateColumn {
     pub fn read(&self, cell: &Cell) -> Result<(NaiveDate, Option<String>), ValueProblem> {
         let written = date(cell)?;
         let needed = |date: Option<NaiveDate>| date.ok_or_else(|| NO_DATE.to_owned());
-        let words = |date: NaiveDate| date.format("%-d %B %Y").to_string();
         match (self.day_first_row, self.month_first_row) {
             (_, None) => Ok((needed(written.day_first)?, None)),
             (None, Some(row)) => {
@@ -110,10 +112,10 @@ impl DateColumn {
                     format!(
                         "the date is {}, but row {row} of the column is written month first: check that a program has \
                          not taken the month for the day",
-                        words(date)
+                        describe_day(date)
                     )
                 } else {
-                    format!("the date was read month first, as {}: row {row} can only be meant so", words(date))
+                    format!("the date was read month first, as {}: row {row} can only be meant so", describe_day(date))
                 };
                 Ok((date, Some(warning)))
             }
@@ -121,13 +123,13 @@ impl DateColumn {
                 (Some(one), Some(other)) if one != other => Err(format!(
                     "it may be {} or {}: the column has dates with the day first (row {day_row}) and with the month \
                      first (row {month_row}). Write the month's name",
-                    words(one),
-                    words(other)
+                    describe_day(one),
+                    describe_day(other)
                 )),
                 (Some(date), _) => Ok((date, None)),
                 (None, date) => {
                     let date = needed(date)?;
-                    Ok((date, Some(format!("the date was read month first, as {}", words(date)))))
+                    Ok((date, Some(format!("the date was read month first, as {}", describe_day(date)))))
                 }
             },
         }
