@@ -71,14 +71,21 @@ pub fn difference(case: &SheetCase, history: &prisoner::History, prison: &Prison
     }
 }
 
+/// Whether a case is at a prison: a POM there holds it, or it waits there.
+#[must_use]
+pub fn is_at(history: &prisoner::History, prison: &PrisonCode) -> bool {
+    let state = history.state();
+    state.prison.as_ref() == Some(prison) && state.left_at.is_none() && state.retired_into.is_none()
+}
+
 /// How a row of a case without a POM differs from what the ledger has of its case: with the POM
 /// before, where one holds it.
 #[must_use]
 pub fn waiting_difference(case: &WaitingRow, history: &prisoner::History, prison: &PrisonCode) -> RowDifference {
-    let state = history.state();
-    if state.prison.as_ref() != Some(prison) || state.left_at.is_some() || state.retired_into.is_some() {
+    if !is_at(history, prison) {
         return RowDifference::New;
     }
+    let state = history.state();
     let held = state.tier.map(|held| held.tier);
     let tier_before = held.filter(|held| !case.tier.includes(*held));
     let pom_before = state.primary_pom.map(|role| role.pom);
@@ -325,7 +332,8 @@ pub fn departures(table: &CaseTable) -> BTreeMap<PrisonerNumber, RowsOfDeparture
 /// The command that records a departure.
 ///
 /// # Errors
-/// The rules refuse it, or the ledger has the case at the prison at a later time.
+/// The rules refuse it, or the ledger has the case at another place, or at the prison at a later
+/// time.
 pub fn plan_departure(
     departure: &Departure,
     history: &prisoner::History,
@@ -344,6 +352,14 @@ pub fn plan_departure(
         recommendation_policy: terms.recommendation_policy,
     };
     let after = foresee(history, &planned, &context, terms)?;
+    if !is_at(history, &terms.prison) {
+        return Err(refuse(format!(
+            "By the ledger {}: {} leaves {} no more.",
+            describe_place(history, &terms.prison),
+            departure.number,
+            terms.prison
+        )));
+    }
     // A tier that names the prison is legal after a departure, and brings the case back.
     if let Some(since) = at_prison_since(&after, &terms.prison) {
         return Err(refuse(format!(
@@ -385,6 +401,7 @@ fn command_at_revision(
         command_id: command_id(&content),
         request_digest: request_digest("spreadsheet-comparison", number.as_str(), &content),
         effective_at,
+        if_match: history.revision(),
     }
 }
 

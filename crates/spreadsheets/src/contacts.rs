@@ -257,6 +257,7 @@ fn step(
         command_id: CommandId::of_content(NAMESPACE, &id.to_string()),
         request_digest: request_digest(operation, code.as_str(), body),
         effective_at: now,
+        if_match: None,
     }
 }
 

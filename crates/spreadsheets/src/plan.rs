@@ -272,7 +272,7 @@ fn verdict(
     // Of the row alone, so that two imports of it at once send the same request.
     let request_digest = request_digest("spreadsheet-row", case.prisoner_number.as_str(), &content);
     let command = Command::Prisoner(case.prisoner_number.clone(), planned);
-    Ok(Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at })))
+    Ok(Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at, if_match: None })))
 }
 
 /// The command that records a row, or that one has.

@@ -53,6 +53,8 @@ pub struct PlannedCommand {
     pub request_digest: String,
     /// The effective time.
     pub effective_at: DateTime<Utc>,
+    /// The revision of the history that the plan was made on, where it holds for that one alone.
+    pub if_match: Option<u64>,
 }
 
 /// The id of a command that is made of this content.

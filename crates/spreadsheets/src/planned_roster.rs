@@ -109,7 +109,13 @@ impl PlannedRoster<'_> {
             self.history.push(entry);
         }
         let request_digest = request_digest(operation, code.as_str(), &(body, effective_at));
-        Some(PlannedCommand { command: Command::Prison(code, command), command_id, request_digest, effective_at })
+        Some(PlannedCommand {
+            command: Command::Prison(code, command),
+            command_id,
+            request_digest,
+            effective_at,
+            if_match: None,
+        })
     }
 
     /// Plans that POMs of the sheet are active again, who became inactive when the import that had

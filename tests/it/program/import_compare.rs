@@ -1,5 +1,7 @@
 //! Comparing a later sheet of a prison with the ledger, and recording the differences.
 
+mod meanwhile;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,

@@ -68,7 +68,7 @@ pub(super) fn verdict(
     let request_digest =
         request_digest("spreadsheet-waiting-row", case.prisoner_number.as_str(), &row_content(case, terms));
     let command = Command::Prisoner(case.prisoner_number.clone(), command);
-    Ok(Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at })))
+    Ok(Verdict::Record(Box::new(PlannedCommand { command, command_id, request_digest, effective_at, if_match: None })))
 }
 
 /// The doubt about a row that takes a waiting case from another prison.

@@ -4,14 +4,18 @@
 //! `--compare` lists the differences. `--apply` records those that rows say, and the departures
 //! that rows or the user name. Any other case that the sheet lacks is listed, and stays as it is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    slice,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use chrono::NaiveDate;
 use clap::Args;
 use command::{CommandError, Service};
 use domain::{
-    Refusal, Stream,
+    Stream,
     identifier::{PrisonCode, PrisonerNumber},
     moment::Date,
     prisoner,
@@ -21,18 +25,18 @@ use futures::TryStreamExt as _;
 use indicatif::ProgressBar;
 use spreadsheets::{
     compare::{
-        Departure, RowsOfDeparture, departures, describe_absence, difference, plan_departure, waiting_difference,
+        Departure, RowsOfDeparture, departures, describe_absence, difference, is_at, plan_departure, waiting_difference,
     },
     day_words::describe_day,
     leaving::Leaving,
-    plan::{HeldHistories, ImportPlan, PlannedCommand, PlannedRow, Verdict},
+    plan::{HeldHistories, ImportPlan, PlannedRow, Verdict},
     row::RowCase,
 };
 
 use super::{
     compare_report::{ComparedCase, ComparisonReport, DifferenceOutcome},
     first_prison,
-    record::{ImportRecorder, explain_interruption, load_cases},
+    record::{ImportRecorder, PLANS_MAX, explain_interruption, load_cases, refuse_contended},
     report::NOTHING_RECORDED,
     sheet_import::SheetImport,
 };
@@ -142,7 +146,7 @@ pub async fn compare(
         let service = Service::new(store.log.clone(), import.commands.clone());
         let recorder = import.recorder(&service);
         let plan = import.record(&store.log, &recorder, &ProgressBar::hidden()).await?;
-        let departures = comparison.record_departures(&recorder).await?;
+        let departures = comparison.record_departures(&store.log, &recorder).await?;
         Ok((comparison.report(Some(&plan), departures), import.closing_remarks(&plan)))
     })
     .await
@@ -198,8 +202,8 @@ impl<'a> Comparison<'a> {
         self.check_departures()?;
         let plan = self.import.plan(self.held.clone());
         let mut outcomes = self.known_outcomes();
-        for departure in self.due_departures() {
-            let outcome = match self.plan_departure(&departure) {
+        for (departure, history) in self.due_departures() {
+            let outcome = match plan_departure(&departure, history, &self.import.terms) {
                 Ok(_) => DifferenceOutcome::WouldRecord,
                 Err(refusal) => DifferenceOutcome::Refused(refusal.sentence),
             };
@@ -317,9 +321,9 @@ impl<'a> Comparison<'a> {
         recorded.chain(wrong).collect()
     }
 
-    /// The departures to be recorded: those that the user names, and those that rows say of other
-    /// cases.
-    fn due_departures(&self) -> Vec<Departure> {
+    /// The departures to be recorded, with what was read of the case: those that the user names,
+    /// and those that rows say of other cases.
+    fn due_departures(&self) -> Vec<(Departure, &prisoner::History)> {
         let named: BTreeMap<&PrisonerNumber, &Departure> =
             self.settings.departures().map(|departure| (&departure.number, departure)).collect();
         let due = |case: &prisoner::History| {
@@ -330,37 +334,55 @@ impl<'a> Comparison<'a> {
             };
             named.get(number).copied().cloned().or_else(of_rows)
         };
-        self.gone().filter_map(due).collect()
-    }
-
-    fn plan_departure(&self, departure: &Departure) -> Result<PlannedCommand, Refusal> {
-        let unheard_of = prisoner::History::new(departure.number.clone());
-        let history = self.held_here.get(&departure.number).unwrap_or(&unheard_of);
-        plan_departure(departure, history, &self.import.terms)
+        self.gone().filter_map(|case| Some((due(case)?, case))).collect()
     }
 
     /// Records the departures that the user or a row names. Answers the outcome of each.
-    async fn record_departures(&self, recorder: &ImportRecorder<'_>) -> anyhow::Result<DepartureOutcomes> {
+    async fn record_departures(
+        &self,
+        log: &SharedLog,
+        recorder: &ImportRecorder<'_>,
+    ) -> anyhow::Result<DepartureOutcomes> {
         let mut outcomes = self.known_outcomes();
-        for departure in self.due_departures() {
-            let outcome = match self.plan_departure(&departure) {
-                Err(refusal) => DifferenceOutcome::Refused(refusal.sentence),
-                Ok(step) => {
-                    recorder.announce_run();
-                    // A departure that the user names is not of a row.
-                    let rows = self.left.get(&departure.number);
-                    let rows = rows.filter(|rows| rows.leaving.as_ref() == Ok(&departure.leaving));
-                    let row = rows.map(|rows| rows.row);
-                    match recorder.send(step, row).await {
-                        Ok(_) => DifferenceOutcome::Recorded,
-                        Err(CommandError::Refused(refusal)) => DifferenceOutcome::Refused(refusal.sentence),
-                        Err(error) => return Err(explain_interruption(error)),
-                    }
-                }
-            };
+        for (departure, history) in self.due_departures() {
+            let outcome = self.record_departure(log, recorder, &departure, history).await?;
             outcomes.insert(departure.number, outcome);
         }
         Ok(outcomes)
+    }
+
+    /// Records a departure. Where others have recorded on the case since it was read, it is read
+    /// and planned again: an entry that they have may bring the case back.
+    async fn record_departure(
+        &self,
+        log: &SharedLog,
+        recorder: &ImportRecorder<'_>,
+        departure: &Departure,
+        history: &prisoner::History,
+    ) -> anyhow::Result<DifferenceOutcome> {
+        let (number, terms) = (&departure.number, &self.import.terms);
+        // A departure that the user names is not of a row.
+        let rows = self.left.get(number).filter(|rows| rows.leaving.as_ref() == Ok(&departure.leaving));
+        let mut history = Cow::Borrowed(history);
+        for _ in 0..PLANS_MAX {
+            let step = match plan_departure(departure, &history, terms) {
+                Ok(step) => step,
+                Err(refusal) => return Ok(DifferenceOutcome::Refused(refusal.sentence)),
+            };
+            recorder.announce_run();
+            match recorder.send(step, rows.map(|rows| rows.row)).await {
+                Ok(_) => return Ok(DifferenceOutcome::Recorded),
+                Err(CommandError::Refused(refusal)) => return Ok(DifferenceOutcome::Refused(refusal.sentence)),
+                Err(CommandError::RevisionMismatch { .. }) => {}
+                Err(error) => return Err(explain_interruption(error)),
+            }
+            let read = load_cases(log, slice::from_ref(number)).await?;
+            history = Cow::Owned(read.into_iter().next().unwrap_or_else(|| prisoner::History::new(number.clone())));
+            if departure.is_recorded(&history, &terms.prison) {
+                return Ok(DifferenceOutcome::RecordedBefore);
+            }
+        }
+        Ok(DifferenceOutcome::Refused(refuse_contended(&Stream::Prisoner(number.clone())).sentence))
     }
 }
 
@@ -388,8 +410,7 @@ async fn load_held_at(
     let ever_here: Vec<_> = ever_here.into_iter().collect();
     let mut held_here = BTreeMap::new();
     for history in load_cases(log, &ever_here).await? {
-        let state = history.state();
-        if state.prison.as_ref() == Some(prison) && state.left_at.is_none() && state.retired_into.is_none() {
+        if is_at(&history, prison) {
             held_here.insert(history.number().clone(), history);
         }
     }

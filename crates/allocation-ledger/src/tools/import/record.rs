@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use command::{CommandError, Outcome, Request, Service};
 use domain::{
-    Command,
+    Command, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
     prison, prisoner,
@@ -35,8 +35,8 @@ pub const LOAD_STREAMS_MAX: usize = 256;
 /// event store was seen to get faster by much.
 const CASES_AT_ONCE: usize = 256;
 
-/// How often a file is planned while others keep recording what refuses a part of the plan.
-const PLANS_MAX: usize = 8;
+/// How often a file, or a departure, is planned while others keep recording what refuses a part of the plan.
+pub(super) const PLANS_MAX: usize = 8;
 
 /// Loads a prison.
 ///
@@ -114,14 +114,15 @@ impl<'a> ImportRecorder<'a> {
             causation_id: None,
             provenance: Some(self.source.provenance(row)),
             effective_at: Some(step.effective_at),
-            if_match: None,
+            if_match: step.if_match,
         };
         self.service.execute(request).await
     }
 
     /// Records a file: plans it on what the ledger holds, and sends the commands. Where a rule
-    /// refuses one, others have recorded since the plan, and the file is planned again, so that it
-    /// ends as if the import had begun after them. Answers the plan as it went.
+    /// refuses one, or a case is no more as it was planned on, others have recorded since the plan,
+    /// and the file is planned again, so that it ends as if the import had begun after them. Answers
+    /// the plan as it went.
     ///
     /// # Errors
     /// The store is out of reach or damaged. Events recorded until then stay recorded, and the next
@@ -184,7 +185,7 @@ impl<'a> ImportRecorder<'a> {
     }
 
     /// Sends the command of a row that has one. Answers the row as it went, and whether another
-    /// writer has made it illegal since the plan.
+    /// writer has made it illegal, or has changed the case that it was planned on.
     async fn record_row(&self, mut row: PlannedRow, progress: &ProgressBar) -> anyhow::Result<(PlannedRow, bool)> {
         let Verdict::Record(step) = &row.verdict else { return Ok((row, false)) };
         match self.send((**step).clone(), Some(row.row.number)).await {
@@ -192,6 +193,10 @@ impl<'a> ImportRecorder<'a> {
             Ok(_) => progress.inc(1),
             Err(CommandError::Refused(refusal)) => {
                 row.verdict = Verdict::Refused(refusal.into());
+                return Ok((row, true));
+            }
+            Err(CommandError::RevisionMismatch { stream, .. }) => {
+                row.verdict = Verdict::Refused(refuse_contended(&stream).into());
                 return Ok((row, true));
             }
             Err(error) => return Err(explain_interruption(error)),
@@ -222,6 +227,14 @@ impl RecordedPlan {
         }
         Self { plan, is_overtaken }
     }
+}
+
+/// The refusal of a change of a case that others changed each time that it was planned.
+pub fn refuse_contended(stream: &Stream) -> Refusal {
+    Refusal::new(
+        Rule::LaterEntryConflict,
+        format!("{stream} is being changed by others, and this change was not recorded: run the same command again."),
+    )
 }
 
 /// An import that could not go on, and what to do.
