@@ -30,7 +30,7 @@ use super::{
     later_entries::{advise_void, at_prison_since, check_tier_holds, describe_place, find_effective_time, refuse},
     leaving::{Leaving, UnclearLeaving},
     planned_command::{ImportTerms, PlannedCommand, command_id, decide_with_reasons, decision_time, foresee},
-    row::{CaseTable, DataRow, SheetCase, WaitingRow},
+    row::{DataRow, SheetCase, WaitingRow},
 };
 
 /// The reason of a reallocation that a sheet shows.
@@ -274,11 +274,11 @@ pub struct Departure {
     pub leaving: Leaving,
 }
 
-impl Departure {
-    /// Whether the ledger has the departure from a prison on its day.
+impl Leaving {
+    /// Whether the ledger has the departure of a case from a prison on its day.
     #[must_use]
     pub fn is_recorded(&self, history: &prisoner::History, prison: &PrisonCode) -> bool {
-        let Leaving { on, to_prison } = &self.leaving;
+        let Self { on, to_prison } = self;
         let trigger = match to_prison {
             Some(_) => DeallocationTrigger::Transferred,
             None => DeallocationTrigger::Released,
@@ -300,16 +300,36 @@ pub struct RowsOfDeparture {
     pub says: String,
     /// When and how the case left, where its rows agree on both.
     pub leaving: Result<Leaving, UnclearLeaving>,
+    /// A row, the first of several, that has the case as one that is at the prison.
+    pub row_there: Option<u32>,
+}
+
+impl RowsOfDeparture {
+    /// The row that has the case as one that is at the prison, where the sheet contradicts itself:
+    /// the departure is not one that the ledger has, after which the case may have come back.
+    #[must_use]
+    pub fn contradiction(&self, history: Option<&prisoner::History>, prison: &PrisonCode) -> Option<u32> {
+        let is_recorded = match (&self.leaving, history) {
+            (Ok(leaving), Some(history)) => leaving.is_recorded(history, prison),
+            _ => false,
+        };
+        self.row_there.filter(|_| !is_recorded)
+    }
 }
 
 /// The cases that rows say have left, by number. Several rows of a case are one where they agree;
 /// else none of them says when and how the case left.
 #[must_use]
-pub fn departures(table: &CaseTable) -> BTreeMap<PrisonerNumber, RowsOfDeparture> {
+pub fn find_departures(rows: &[DataRow]) -> BTreeMap<PrisonerNumber, RowsOfDeparture> {
     let mut rows_of: BTreeMap<&PrisonerNumber, Vec<&DataRow>> = BTreeMap::new();
-    for row in &table.rows {
-        if let (Some(number), Some(_)) = (&row.prisoner_number, &row.left) {
-            rows_of.entry(number).or_default().push(row);
+    let mut there: BTreeMap<&PrisonerNumber, u32> = BTreeMap::new();
+    for row in rows {
+        match (&row.prisoner_number, &row.left) {
+            (Some(number), Some(_)) => rows_of.entry(number).or_default().push(row),
+            (Some(number), None) => {
+                there.entry(number).or_insert(row.number);
+            }
+            (None, _) => {}
         }
     }
     let of_rows = |(number, rows): (&PrisonerNumber, Vec<&DataRow>)| {
@@ -324,7 +344,8 @@ pub fn departures(table: &CaseTable) -> BTreeMap<PrisonerNumber, RowsOfDeparture
                 (says.clone(), Err(UnclearLeaving { says, is_wrong: false }))
             }
         };
-        Some((number.clone(), RowsOfDeparture { row, says, leaving }))
+        let row_there = there.get(number).copied();
+        Some((number.clone(), RowsOfDeparture { row, says, leaving, row_there }))
     };
     rows_of.into_iter().filter_map(of_rows).collect()
 }

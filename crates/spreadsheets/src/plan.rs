@@ -30,12 +30,12 @@ use serde_json::json;
 
 pub use super::planned_command::{ImportTerms, PlannedCommand};
 use super::{
-    compare::{RowChange, change},
+    compare::{RowChange, change, find_departures},
     day_words::describe_moment,
     later_entries::{newest_tier, refuse_moved_on},
     planned_command::{NAMESPACE, decide_with_reasons},
     planned_roster::{PlannedRoster, SheetPom},
-    row::{DataRow, RowCase, RowProblem, SheetCase},
+    row::{DataRow, HAS_LEFT, RowCase, RowProblem, SheetCase},
     row_command::{RowAttempt, find_attempt, voided_warning},
 };
 use poms::Poms;
@@ -112,6 +112,7 @@ pub struct ImportPlan {
 /// Plans the outcome of every row.
 #[must_use]
 pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> ImportPlan {
+    let rows = if terms.changes_on.is_some() { refuse_contradictions(rows, &held, &terms.prison) } else { rows };
     let poms = Poms::new(&rows);
     let mut roster = PlannedRoster { history: held.prison, terms, steps: Vec::new() };
     let earliest = rows.iter().filter_map(DataRow::allocated).map(|case| case.allocated_on).min();
@@ -222,6 +223,24 @@ pub fn plan(rows: Vec<DataRow>, held: HeldHistories, terms: &ImportTerms) -> Imp
         }
     }
     ImportPlan { joined, registered, reactivated, prison_steps, rows }
+}
+
+/// The rows of a comparison, with those refused that have a case as one that is at the prison,
+/// while another row says that it has left.
+fn refuse_contradictions(mut rows: Vec<DataRow>, held: &HeldHistories, prison: &PrisonCode) -> Vec<DataRow> {
+    let mut left = find_departures(&rows);
+    left.retain(|number, rows| rows.contradiction(held.cases.get(number), prison).is_some());
+    for row in rows.iter_mut().filter(|row| row.case.is_ok()) {
+        if let Some(departure) = row.prisoner_number.as_ref().and_then(|number| left.get(number)) {
+            row.case = Err(RowProblem {
+                code: HAS_LEFT.to_owned(),
+                column: None,
+                value: None,
+                reason: departure.says.clone(),
+            });
+        }
+    }
+    rows
 }
 
 /// The outcome of a case, with a roster that has everything that the import adds to it.

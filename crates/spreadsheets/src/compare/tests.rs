@@ -291,13 +291,13 @@ fn a_departure_on_the_day_of_a_later_tier_or_before_a_voided_one_is_recorded() {
         let (on, mut voided) = ("2026-01-05", Ledger(ledger.0.clone()));
         let step = plan_departure(&departure(on), ledger.case("A0001BC"), &terms()).expect("the day of the tier");
         ledger.record(&step);
-        assert!(departure(on).is_recorded(ledger.case("A0001BC"), &terms().prison));
+        assert!(departure(on).leaving.is_recorded(ledger.case("A0001BC"), &terms().prison));
         assert_ne!(ledger.case("A0001BC").state().prison, Some(terms().prison));
         voided.void("A0001BC", 2);
         let on = "2026-01-02";
         let step = plan_departure(&departure(on), voided.case("A0001BC"), &terms()).expect("no later entry");
         voided.record(&step);
-        assert!(departure(on).is_recorded(voided.case("A0001BC"), &terms().prison));
+        assert!(departure(on).leaving.is_recorded(voided.case("A0001BC"), &terms().prison));
     }
 }
 
@@ -332,11 +332,12 @@ fn a_departure_is_recorded_by_its_day_and_way() {
     let departure =
         |on, to_prison| Departure { number: PrisonerNumber::clone(&number), leaving: leaving(on, to_prison) };
     let transfer = departure("2026-01-05", Some("MDI"));
-    assert!(!transfer.is_recorded(ledger.case("A0001BC"), &terms.prison));
+    assert!(!transfer.leaving.is_recorded(ledger.case("A0001BC"), &terms.prison));
     let step = plan_departure(&transfer, ledger.case("A0001BC"), &terms).expect("a legal departure");
     ledger.record(&step);
-    let recorded =
-        |other: &Departure, prison: &str| other.is_recorded(ledger.case("A0001BC"), &prison.parse().expect("a code"));
+    let recorded = |other: &Departure, prison: &str| {
+        other.leaving.is_recorded(ledger.case("A0001BC"), &prison.parse().expect("a code"))
+    };
     assert!(recorded(&transfer, "LEI"));
     assert!(!recorded(&transfer, "WWI"), "from another prison");
     for other in [("2026-01-06", Some("MDI")), ("2026-01-05", Some("WWI")), ("2026-01-05", None)] {
@@ -351,7 +352,7 @@ fn rows_of_one_departure_are_one_only_where_they_agree() {
         let here = "A0009BC|C|485926|01/07/2019|||\nA0008BC|C|485926|01/07/2019|||";
         let rows = rows.split('/').map(|cells| format!("A0001BC|C|485926|2019-07-01|{cells}\n"));
         let table = read(&[sheet("cases", &format!("{headings}\n{}{here}", rows.collect::<String>()))]);
-        let mut found = departures(&table);
+        let mut found = find_departures(&table.rows);
         let found = found.remove(&"A0001BC".parse().expect("a number")).expect("a departure");
         (found.says, found.leaving.ok())
     };

@@ -25,7 +25,8 @@ use futures::TryStreamExt as _;
 use indicatif::ProgressBar;
 use spreadsheets::{
     compare::{
-        Departure, RowsOfDeparture, departures, describe_absence, difference, is_at, plan_departure, waiting_difference,
+        Departure, RowsOfDeparture, describe_absence, difference, find_departures, is_at, plan_departure,
+        waiting_difference,
     },
     day_words::describe_day,
     leaving::Leaving,
@@ -163,8 +164,8 @@ struct Comparison<'a> {
     held: HeldHistories,
     /// The cases that a POM at the prison holds, or that wait there.
     held_here: BTreeMap<PrisonerNumber, prisoner::History>,
-    /// The other cases of which the user names a departure.
-    named_elsewhere: BTreeMap<PrisonerNumber, prisoner::History>,
+    /// The other cases of which the user names, or rows say, that they have left.
+    elsewhere: BTreeMap<PrisonerNumber, prisoner::History>,
     /// The cases that rows say have left.
     left: BTreeMap<PrisonerNumber, RowsOfDeparture>,
 }
@@ -182,21 +183,22 @@ impl<'a> Comparison<'a> {
             Some(log) => (import.load(log).await?, load_held_at(log, prison).await?),
             None => (HeldHistories::of_empty_ledger(prison), BTreeMap::new()),
         };
-        let named: BTreeSet<_> = settings.departures().map(|departure| departure.number.clone()).collect();
-        let elsewhere: Vec<_> = named.into_iter().filter(|number| !held_here.contains_key(number)).collect();
+        let left = find_departures(&import.table.rows);
+        let named = settings.departures().map(|departure| &departure.number);
+        let numbers: BTreeSet<_> = named.chain(left.keys()).cloned().collect();
+        let elsewhere: Vec<_> = numbers.into_iter().filter(|number| !held_here.contains_key(number)).collect();
         let histories = match log {
             Some(log) => load_cases(log, &elsewhere).await?,
             None => elsewhere.into_iter().map(prisoner::History::new).collect(),
         };
-        let named_elsewhere = histories.into_iter().map(|history| (history.number().clone(), history)).collect();
-        let left = departures(import.table);
-        Ok(Self { settings, import, held, held_here, named_elsewhere, left })
+        let elsewhere = histories.into_iter().map(|history| (history.number().clone(), history)).collect();
+        Ok(Self { settings, import, held, held_here, elsewhere, left })
     }
 
     /// The report without anything recorded: with what `--apply` would record, where it is given.
     fn list(&self) -> anyhow::Result<(ComparisonReport, Vec<String>)> {
         if self.settings.changes_on().is_none() {
-            return Ok((self.report(None, BTreeMap::new()), Vec::new()));
+            return Ok((self.report(None, self.recorded_before().collect()), Vec::new()));
         }
         first_prison::check_go_live(&self.held.prison, self.import.terms.go_live)?;
         self.check_departures()?;
@@ -224,9 +226,10 @@ impl<'a> Comparison<'a> {
         for row in &table.rows {
             let planned_row = planned_rows.get(&row.number);
             let case = match &row.case {
-                Ok(case) => case,
-                // The case is listed as gone, if the ledger has it here.
+                // The case has a line of its own below.
                 Err(_) if row.left.is_some() => continue,
+                Ok(case) if self.find_contradiction(case.prisoner_number()).is_some() => continue,
+                Ok(case) => case,
                 Err(problem) => {
                     report.add_unreadable(row, problem);
                     continue;
@@ -251,14 +254,54 @@ impl<'a> Comparison<'a> {
                 None => report.unchanged += 1,
             }
         }
-        // A case whose departure was recorded before is at the prison no longer.
-        let recorded = self.named_elsewhere.values().filter(|case| departures.contains_key(case.number()));
-        let gone: BTreeMap<_, _> = self.gone().chain(recorded).map(|case| (case.number(), case)).collect();
-        report.cases.extend(gone.into_iter().map(|(number, case)| {
+        // Each case that rows or the user say has left has a line, wherever the ledger has it.
+        let here = self.left.keys().filter_map(|number| self.held_here.get(number));
+        let cases = self.gone().chain(here).chain(self.elsewhere.values());
+        let left: BTreeMap<_, _> = cases.map(|case| (case.number(), case)).collect();
+        let survivors = self.survivors_there();
+        report.cases.extend(left.into_iter().map(|(number, case)| {
             let outcome = departures.remove(number).unwrap_or(DifferenceOutcome::Listed);
-            ComparedCase::gone(case, self.left.get(number), outcome)
+            self.describe_departure(case, outcome, &survivors)
         }));
         report
+    }
+
+    /// The line of a case that the sheet lacks, or that rows or the user say has left.
+    fn describe_departure(
+        &self,
+        case: &prisoner::History,
+        outcome: DifferenceOutcome,
+        survivors: &BTreeSet<&PrisonerNumber>,
+    ) -> ComparedCase {
+        let (number, rows) = (case.number(), self.left.get(case.number()));
+        let row = rows.map(|rows| rows.row);
+        if let Some((rows, there)) = rows.zip(self.find_contradiction(number)) {
+            let reason = format!(
+                "{}, and row {there} has the case as one that is here: correct the row that is wrong",
+                rows.says
+            );
+            return ComparedCase::contradictory(case, row, reason, outcome);
+        }
+        let is_here = self.held_here.contains_key(number);
+        let is_gone = is_here && !survivors.contains(number) && rows.is_none_or(|rows| rows.row_there.is_none());
+        let reason = rows.map(|rows| match &rows.leaving {
+            _ if !is_here => format!("{}; {}", rows.says, describe_absence(case, &self.import.terms.prison)),
+            _ if !is_gone => {
+                format!("{}, and the sheet has the case under a number that was merged into it", rows.says)
+            }
+            Ok(_) => rows.says.clone(),
+            Err(_) => format!(
+                "{}. Say when and how it left, with --released NUMBER=DATE or --transferred NUMBER=CODE@DATE",
+                rows.says
+            ),
+        });
+        ComparedCase::gone(case, row, reason, outcome, is_gone)
+    }
+
+    /// The row that has a case as one that is here, where another row says that it has left.
+    fn find_contradiction(&self, number: &PrisonerNumber) -> Option<u32> {
+        let history = self.held.cases.get(number).or_else(|| self.elsewhere.get(number));
+        self.left.get(number)?.contradiction(history, &self.import.terms.prison)
     }
 
     /// The numbers of the rows that do not say that the person has left.
@@ -297,8 +340,8 @@ impl<'a> Comparison<'a> {
                     "{number} is not gone: the sheet has it under a number that was merged into it; nothing was recorded"
                 );
             }
-            if let Some(history) = self.named_elsewhere.get(number)
-                && !departure.is_recorded(history, prison)
+            if let Some(history) = self.elsewhere.get(number)
+                && !departure.leaving.is_recorded(history, prison)
             {
                 bail!(
                     "{number} is not gone from {prison} on that day: {}; nothing was recorded",
@@ -309,32 +352,44 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
+    /// The outcomes of the departures that the ledger has.
+    fn recorded_before(&self) -> impl Iterator<Item = (PrisonerNumber, DifferenceOutcome)> {
+        // A case may have come back since, and have a row as one that is here.
+        let came_back = self.left.iter().filter(|(_, rows)| rows.row_there.is_some());
+        let came_back = came_back.filter_map(|(number, _)| self.held_here.get(number));
+        let is_recorded = |history: &&prisoner::History| {
+            let departure = self.find_departure(history.number());
+            departure.is_some_and(|departure| departure.leaving.is_recorded(history, &self.import.terms.prison))
+        };
+        let recorded = self.elsewhere.values().chain(came_back).filter(is_recorded);
+        recorded.map(|history| (history.number().clone(), DifferenceOutcome::RecordedBefore))
+    }
+
     /// The outcomes of departures that need no command: those recorded before, and rows with a
     /// wrong value.
     fn known_outcomes(&self) -> DepartureOutcomes {
-        let recorded = self.named_elsewhere.keys().map(|number| (number.clone(), DifferenceOutcome::RecordedBefore));
         let named: BTreeSet<&PrisonerNumber> = self.settings.departures().map(|departure| &departure.number).collect();
-        let wrong = self.left.iter().filter_map(|(number, rows)| {
-            let is_wrong = rows.leaving.as_ref().is_err_and(|unclear| unclear.is_wrong) && !named.contains(number);
-            is_wrong.then(|| (number.clone(), DifferenceOutcome::Refused(rows.says.clone())))
+        let wrong = self.gone().filter_map(|case| {
+            let rows = self.left.get(case.number()).filter(|_| !named.contains(case.number()))?;
+            let is_wrong = rows.leaving.as_ref().is_err_and(|unclear| unclear.is_wrong);
+            is_wrong.then(|| (case.number().clone(), DifferenceOutcome::Refused(rows.says.clone())))
         });
-        recorded.chain(wrong).collect()
+        self.recorded_before().chain(wrong).collect()
+    }
+
+    /// The departure of a case that the user names, or else that rows say.
+    fn find_departure(&self, number: &PrisonerNumber) -> Option<Departure> {
+        let of_rows = || {
+            let leaving = self.left.get(number)?.leaving.clone().ok()?;
+            Some(Departure { number: number.clone(), leaving })
+        };
+        self.settings.departures().find(|departure| departure.number == *number).cloned().or_else(of_rows)
     }
 
     /// The departures to be recorded, with what was read of the case: those that the user names,
     /// and those that rows say of other cases.
     fn due_departures(&self) -> Vec<(Departure, &prisoner::History)> {
-        let named: BTreeMap<&PrisonerNumber, &Departure> =
-            self.settings.departures().map(|departure| (&departure.number, departure)).collect();
-        let due = |case: &prisoner::History| {
-            let number = case.number();
-            let of_rows = || {
-                let leaving = self.left.get(number)?.leaving.clone().ok()?;
-                Some(Departure { number: number.clone(), leaving })
-            };
-            named.get(number).copied().cloned().or_else(of_rows)
-        };
-        self.gone().filter_map(|case| Some((due(case)?, case))).collect()
+        self.gone().filter_map(|case| Some((self.find_departure(case.number())?, case))).collect()
     }
 
     /// Records the departures that the user or a row names. Answers the outcome of each.
@@ -378,7 +433,7 @@ impl<'a> Comparison<'a> {
             }
             let read = load_cases(log, slice::from_ref(number)).await?;
             history = Cow::Owned(read.into_iter().next().unwrap_or_else(|| prisoner::History::new(number.clone())));
-            if departure.is_recorded(&history, &terms.prison) {
+            if departure.leaving.is_recorded(&history, &terms.prison) {
                 return Ok(DifferenceOutcome::RecordedBefore);
             }
         }

@@ -12,7 +12,7 @@ use domain::{
 };
 use serde_json::json;
 use spreadsheets::{
-    compare::{RowDifference, RowsOfDeparture},
+    compare::RowDifference,
     layout::SheetReading,
     plan::ImportTerms,
     refused::RefusedRow,
@@ -32,9 +32,11 @@ pub struct ComparedCase {
     tier_before: Option<Tier>,
     staff_id: Option<StaffId>,
     pom_before: Option<Pom>,
-    /// The words of the row of a gone case.
+    /// Why the case is listed alone, where there is more to say than that.
     remark: Option<String>,
     outcome: DifferenceOutcome,
+    /// Whether the ledger has the case here, and the sheet lacks it.
+    is_gone_from_here: bool,
     /// Doubts that a person should look at.
     warnings: Vec<String>,
 }
@@ -47,6 +49,8 @@ enum ComparedKind {
     /// A POM holds it, and the sheet names no POM.
     Unallocated,
     Gone,
+    /// One row says that it has left, and another has it as one that is here.
+    Contradictory,
     Unreadable,
 }
 
@@ -99,39 +103,51 @@ impl ComparedCase {
             pom_before,
             remark: None,
             outcome,
+            is_gone_from_here: false,
             // The doubts are about a case that waits.
             warnings: if kind == ComparedKind::Unallocated { Vec::new() } else { warnings.to_vec() },
         })
     }
 
-    /// A case of the prison that the sheet lacks, or has in rows that say that the person has left.
-    pub fn gone(history: &prisoner::History, left: Option<&RowsOfDeparture>, outcome: DifferenceOutcome) -> Self {
+    /// A case that the sheet lacks, or that rows or the user say has left.
+    pub fn gone(
+        history: &prisoner::History,
+        row: Option<u32>,
+        remark: Option<String>,
+        outcome: DifferenceOutcome,
+        is_gone_from_here: bool,
+    ) -> Self {
         let state = history.state();
-        let remark = |rows: &RowsOfDeparture| match &rows.leaving {
-            Ok(_) => rows.says.clone(),
-            Err(_) => format!(
-                "{}. Say when and how it left, with --released NUMBER=DATE or --transferred NUMBER=CODE@DATE",
-                rows.says
-            ),
-        };
         Self {
             number: Some(history.number().clone()),
-            row: left.map(|rows| rows.row),
-            remark: left.map(remark),
+            row,
             kind: ComparedKind::Gone,
             tier: None,
             tier_before: state.tier.map(|held| held.tier),
             staff_id: None,
             pom_before: state.primary_pom.map(|role| role.pom),
+            remark,
             outcome,
+            is_gone_from_here,
             warnings: Vec::new(),
         }
+    }
+
+    /// A case of which one row says that it has left, while another has it as one that is here.
+    pub fn contradictory(
+        history: &prisoner::History,
+        row: Option<u32>,
+        reason: String,
+        outcome: DifferenceOutcome,
+    ) -> Self {
+        Self { kind: ComparedKind::Contradictory, ..Self::gone(history, row, Some(reason), outcome, false) }
     }
 
     fn differences(&self) -> Vec<&'static str> {
         match self.kind {
             ComparedKind::New => vec!["new"],
             ComparedKind::Gone => vec!["gone"],
+            ComparedKind::Contradictory => vec!["contradictory"],
             ComparedKind::Unallocated => vec!["unallocated"],
             ComparedKind::Unreadable => vec!["unreadable"],
             ComparedKind::Changed => {
@@ -181,6 +197,7 @@ impl ComparisonReport {
             pom_before: None,
             remark: None,
             outcome: DifferenceOutcome::Refused(problem.reason.clone()),
+            is_gone_from_here: false,
             warnings: Vec::new(),
         });
     }
@@ -258,8 +275,14 @@ impl ComparisonReport {
              {unallocated} unallocated, {} unchanged, {unreadable} unreadable.",
             self.sheet, self.prison, self.unchanged,
         )];
-        let is_listed =
-            |case: &&ComparedCase| case.kind == ComparedKind::Gone && case.outcome == DifferenceOutcome::Listed;
+        let contradictory = count("contradictory");
+        if contradictory > 0 {
+            lines.push(format!(
+                "The sheet contradicts itself in {}: nothing is recorded of them.",
+                count_of(contradictory, "case")
+            ));
+        }
+        let is_listed = |case: &&ComparedCase| case.is_gone_from_here && case.outcome == DifferenceOutcome::Listed;
         let staying = self.cases.iter().filter(is_listed).count();
         if staying > 0 {
             lines.push(format!(
