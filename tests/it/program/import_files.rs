@@ -1,11 +1,12 @@
 //! The files that an import reads and writes: the file of the refused rows, the remarks on how a
 //! file was read, and the prison that its rows are of.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::{os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use serde_json::json;
 
 use super::import_runs::{HEADINGS, Office, Ran as _};
+use crate::support::spawn;
 
 /// A case, and a row that is refused.
 const ROWS: &str = "A0001BC,C,\"Shah, Priya\",485928,PRO,01/07/2019\nA0002BC,,\"Shah, Priya\",485928,PRO,01/07/2019\n";
@@ -80,4 +81,45 @@ async fn contacts_of_nomis_do_not_make_a_prison_that_is_on_omic() {
     let unlisted = office.tool(&[&import[..], &["--unlisted-prison"]].concat()).await;
     assert!(unlisted.stdout.contains("1 recorded, 1 refused"), "{}{}", unlisted.stdout, unlisted.stderr);
     assert!(office.tool(&contacts).await.stdout.contains("1 already recorded"), "the ledger has it by now");
+}
+
+/// `/dev/full` is a disk without room. It is written to and never replaced.
+#[tokio::test]
+async fn a_report_says_what_was_recorded_although_the_file_of_refused_rows_cannot_be_written() {
+    let office = Office::new().await;
+    let full = ["--refused", "/dev/full"];
+    let imported = office.import(ROWS, &[&full[..], &["--go-live", "2019-07-01"]].concat()).await;
+    let compared = office.import(ROWS, &[&full[..], &["--apply", "2020-01-06"]].concat()).await;
+    for (ran, outcome) in [(imported, "\"outcome\":\"recorded\""), (compared, "\"outcome\":\"refused\"")] {
+        assert_eq!(ran.status.code(), Some(1), "{}", ran.stderr);
+        assert!(ran.stdout.contains(outcome), "{}", ran.stdout);
+        for part in ["what it says was recorded is recorded", "/dev/full", "No space left"] {
+            assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+        }
+    }
+    assert_eq!(office.holders().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_is_no_failure_of_an_import() {
+    let office = Office::new().await;
+    let (cases, contacts) = (office.dir.path().join("cases.csv"), office.dir.path().join("contacts.csv"));
+    std::fs::write(&cases, format!("{HEADINGS}{ROWS}")).expect("write a file");
+    std::fs::write(&contacts, "Prisoner number,Staff ID,Contact type\nA0001BC,485926,POM\n").expect("write a file");
+    let (cases, contacts) = (cases.to_str().expect("UTF-8"), contacts.to_str().expect("UTF-8"));
+    let stores = office.database.arguments();
+    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+    for import in [
+        &["import", "spreadsheet", cases, "--prison", "LEI", "--go-live", "2019-07-01"][..],
+        &["import", "spreadsheet", cases, "--prison", "LEI", "--apply", "2020-01-06"],
+        &["import", "nomis-contacts", contacts, "--prison", "LEI"],
+    ] {
+        for more in [&[][..], &["--json"]] {
+            let mut child = spawn(&[import, more, &stores].concat(), Stdio::piped());
+            drop(child.stdout.take());
+            let status = child.wait().expect("wait for the program");
+            assert_eq!(status.code(), Some(0), "{import:?} {more:?}");
+        }
+    }
+    assert_eq!(office.holders().await.len(), 1);
 }

@@ -1,8 +1,7 @@
 //! The report of a comparison of a sheet with the ledger.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
-use anyhow::Context as _;
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     officer::Pom,
@@ -220,26 +219,34 @@ impl ComparisonReport {
     /// # Errors
     /// Standard output cannot be written.
     pub fn write(&self, is_json: bool, reading: &SheetReading, closing: &[String]) -> anyhow::Result<()> {
-        let mut out = stdout::lock();
         let summary = [&[self.summary()], reading.remarks.as_slice(), closing].concat().join("\n");
+        let written = if is_json { self.write_json(reading) } else { self.write_table(reading, &summary) };
         if is_json {
-            for (index, case) in self.cases.iter().enumerate() {
-                let (outcome, reason) = case.outcome();
-                let before = case.pom_before.as_ref();
-                let line = json!({
-                    "row": case.row, "prisonerNumber": case.number, "differences": case.differences(),
-                    "tier": case.tier, "tierBefore": case.tier_before, "staffId": case.staff_id,
-                    "staffIdBefore": before.map(|pom| pom.staff_id), "pomBefore": before.map(|pom| &pom.name),
-                    "outcome": outcome, "reason": reason, "warnings": case.warnings,
-                    "reading": (index == 0).then_some(reading),
-                });
-                writeln!(out, "{line}").context("write the report")?;
-            }
-            out.flush().context("write the report")?;
             eprintln!("{}\n{}", Visible(&reading.to_string()), Visible(&summary));
-            return Ok(());
         }
-        writeln!(out, "{}", Visible(&reading.to_string())).context("write the report")?;
+        stdout::ignore_broken_pipe(written)
+    }
+
+    fn write_json(&self, reading: &SheetReading) -> io::Result<()> {
+        let mut out = stdout::lock();
+        for (index, case) in self.cases.iter().enumerate() {
+            let (outcome, reason) = case.outcome();
+            let before = case.pom_before.as_ref();
+            let line = json!({
+                "row": case.row, "prisonerNumber": case.number, "differences": case.differences(),
+                "tier": case.tier, "tierBefore": case.tier_before, "staffId": case.staff_id,
+                "staffIdBefore": before.map(|pom| pom.staff_id), "pomBefore": before.map(|pom| &pom.name),
+                "outcome": outcome, "reason": reason, "warnings": case.warnings,
+                "reading": (index == 0).then_some(reading),
+            });
+            writeln!(out, "{line}")?;
+        }
+        out.flush()
+    }
+
+    fn write_table(&self, reading: &SheetReading, summary: &str) -> io::Result<()> {
+        let mut out = stdout::lock();
+        writeln!(out, "{}", Visible(&reading.to_string()))?;
         let mut shown = table(&["Row", "Prisoner", "Difference", "Ledger", "Sheet", "Outcome"]);
         for case in &self.cases {
             let tier = |tier: Option<Tier>| tier.map(|tier| format!("tier {tier}"));
@@ -259,10 +266,10 @@ impl ComparisonReport {
             ]);
         }
         if shown.row_count() > 0 {
-            writeln!(out, "{}\n", Visible(&shown.to_string())).context("write the report")?;
+            writeln!(out, "{}\n", Visible(&shown.to_string()))?;
         }
-        writeln!(out, "{}", Visible(&summary)).context("write the report")?;
-        out.flush().context("write the report")
+        writeln!(out, "{}", Visible(summary))?;
+        out.flush()
     }
 
     /// The summary, a sentence a line.

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write as _,
+    io::{self, Write as _},
     path::PathBuf,
 };
 
@@ -297,18 +297,28 @@ fn report(settings: &NomisContactsSettings, reading: &SheetReading, lines: &[Con
         summary.push('\n');
         summary.push_str(NOTHING_RECORDED);
     }
+    stdout::ignore_broken_pipe(write_report(settings, reading, lines, &summary))
+}
+
+fn write_report(
+    settings: &NomisContactsSettings,
+    reading: &SheetReading,
+    lines: &[ContactLine],
+    summary: &str,
+) -> io::Result<()> {
     let mut out = stdout::lock();
     if settings.json {
         for (index, line) in lines.iter().enumerate() {
             let line = ReportLine { line, reading: (index == 0).then_some(reading) };
-            serde_json::to_writer(&mut out, &line).context("write the report")?;
-            out.write_all(b"\n").context("write the report")?;
+            serde_json::to_writer(&mut out, &line)?;
+            out.write_all(b"\n")?;
         }
-        out.flush().context("write the report")?;
-        eprintln!("{}\n{}", Visible(&reading.to_string()), Visible(&summary));
-        return Ok(());
+        // A reader that has gone from standard output takes no words from standard error.
+        let written = out.flush();
+        eprintln!("{}\n{}", Visible(&reading.to_string()), Visible(summary));
+        return written;
     }
-    writeln!(out, "{}", Visible(&reading.to_string())).context("write the report")?;
+    writeln!(out, "{}", Visible(&reading.to_string()))?;
     let mut table = table(&["Row", "Prisoner", "Staff id", "Name", "Contact type", "Outcome", "Reason"]);
     for line in lines.iter().filter(|line| line.outcome != "already-recorded") {
         table.add_row([
@@ -322,8 +332,8 @@ fn report(settings: &NomisContactsSettings, reading: &SheetReading, lines: &[Con
         ]);
     }
     if table.row_count() > 0 {
-        writeln!(out, "{}\n", Visible(&table.to_string())).context("write the report")?;
+        writeln!(out, "{}\n", Visible(&table.to_string()))?;
     }
-    writeln!(out, "{}", Visible(&summary)).context("write the report")?;
-    out.flush().context("write the report")
+    writeln!(out, "{}", Visible(summary))?;
+    out.flush()
 }

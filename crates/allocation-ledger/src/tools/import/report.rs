@@ -7,10 +7,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Write,
+    io::{self, Write},
 };
 
-use anyhow::Context as _;
 use chrono::NaiveDate;
 use comfy_table::{ContentArrangement, Table, presets};
 use domain::{
@@ -79,14 +78,14 @@ impl ImportReport<'_> {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write_json(&self, out: &mut impl Write) -> anyhow::Result<()> {
+    pub fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         for (index, planned) in self.plan.rows.iter().enumerate() {
             let reading = (index == 0).then_some(self.reading);
             let line = RowLine { reading, ..self.line(planned) };
-            serde_json::to_writer(&mut *out, &line).context("write the report")?;
-            out.write_all(b"\n").context("write the report")?;
+            serde_json::to_writer(&mut *out, &line)?;
+            out.write_all(b"\n")?;
         }
-        out.flush().context("write the report")
+        out.flush()
     }
 
     /// The field of each column, in lines.
@@ -99,21 +98,21 @@ impl ImportReport<'_> {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write_tables(&self, out: &mut impl Write) -> anyhow::Result<()> {
-        writeln!(out, "{}", Visible(&self.describe_reading())).context("write the report")?;
+    pub fn write_tables(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "{}", Visible(&self.describe_reading()))?;
         let recorded = self.recorded_by_pom();
         if recorded.row_count() > 0 {
-            writeln!(out, "{}\n", Visible(&recorded.to_string())).context("write the report")?;
+            writeln!(out, "{}\n", Visible(&recorded.to_string()))?;
         }
         let refused = self.refused_rows_table();
         if refused.row_count() > 0 {
-            writeln!(out, "{}\n", Visible(&refused.to_string())).context("write the report")?;
+            writeln!(out, "{}\n", Visible(&refused.to_string()))?;
         }
         let warned = self.warnings_table();
         if warned.row_count() > 0 {
-            writeln!(out, "{}\n", Visible(&warned.to_string())).context("write the report")?;
+            writeln!(out, "{}\n", Visible(&warned.to_string()))?;
         }
-        out.flush().context("write the report")
+        out.flush()
     }
 
     /// The summary, a sentence a line.

@@ -4,7 +4,7 @@
 //! Exit status: 0 when every row was dealt with, refused ones included, since the report is the
 //! answer; 1 when the file could not be read or the import could not go on; 2 for wrong usage.
 
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -169,12 +169,12 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     import.check_listed().await?;
     if settings.comparison.is_comparison() {
         let (report, remarks) = compare(&settings.comparison, import).await?;
-        let mut closing = Vec::new();
-        if let Some(refused_file) = refused_file {
-            closing.push(refused_file.write(&refused_csv(sheet, &layout, &table, &report.refused_rows()))?);
-        }
-        closing.extend(remarks);
-        return report.write(settings.json, &reading, &closing);
+        // The report says all that was recorded, whatever becomes of the file.
+        let to_file = |file: RefusedFile<'_>| file.write(&refused_csv(sheet, &layout, &table, &report.refused_rows()));
+        let file = refused_file.map(to_file);
+        let closing: Vec<String> = file.iter().flatten().cloned().chain(remarks).collect();
+        report.write(settings.json, &reading, &closing)?;
+        return check_refused_file(file);
     }
     let plan = if import.dry_run { import.plan_dry().await? } else { record(import.clone()).await? };
 
@@ -186,21 +186,31 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
         dry_run: settings.dry_run,
     };
     let mut summary = vec![report.summary()];
-    if let Some(refused_file) = refused_file {
-        summary.push(refused_file.write(&refused_csv(sheet, &layout, &table, &refused_rows(&plan)))?);
-    }
+    let to_file = |file: RefusedFile<'_>| file.write(&refused_csv(sheet, &layout, &table, &refused_rows(&plan)));
+    let file = refused_file.map(to_file);
+    summary.extend(file.iter().flatten().cloned());
     summary.extend(import.closing_remarks(&plan));
     let summary = summary.join("\n");
     let mut out = stdout::lock();
-    if settings.json {
-        report.write_json(&mut out)?;
+    let written = if settings.json {
+        let written = report.write_json(&mut out);
         eprintln!("{}\n{}", Visible(&report.describe_reading()), Visible(&summary));
+        written
     } else {
-        report.write_tables(&mut out)?;
-        drop(out);
-        println!("{}", Visible(&summary));
-    }
-    Ok(())
+        let written = report.write_tables(&mut out);
+        written.and_then(|()| writeln!(out, "{}", Visible(&summary))).and_then(|()| out.flush())
+    };
+    stdout::ignore_broken_pipe(written)?;
+    check_refused_file(file)
+}
+
+/// The error of the file of refused rows, where there is one: once the report is out, as what it
+/// says is done.
+fn check_refused_file(written: Option<anyhow::Result<String>>) -> anyhow::Result<()> {
+    written.transpose().map(drop).context(
+        "the report above holds, and what it says was recorded is recorded; the refused rows were not written, so run \
+         the same command again with another --refused",
+    )
 }
 
 /// Records the rows, and answers the plan as it went.
