@@ -205,6 +205,20 @@ async fn an_invalid_replay_is_refused_with_a_sentence() {
     let unlisted = replay(&ledger, &["--prison", "LEE"]).await;
     assert_eq!((unlisted.status.code(), unlisted.stdout.as_str()), (Some(1), ""));
     assert!(unlisted.stderr.contains("LEE is not in the list of prisons"), "{}", unlisted.stderr);
+    // A prison that the ledger knows may have no event in a part of the log, or of a type.
+    let joined = json!({
+        "goLiveDate": "2019-01-01", "estate": "MENS_CLOSED", "unlistedPrison": true,
+        "effectiveAt": "2019-01-01T00:00:00Z",
+    });
+    record(&ledger, "POST /prisons/LEE/onboarding", joined).await;
+    let (head, quiet) = (ledger.event_count().await, "3");
+    let to_head = head.to_string();
+    for narrowed in [["--to", quiet], ["--after", &to_head], ["--until", "2019-01-01"], ["--type", "AllocationMade"]] {
+        let ran = replay(&ledger, &[&["--prison", "LEE"], &narrowed[..]].concat()).await;
+        assert_eq!((ran.status.code(), ran.stdout.as_str()), (Some(0), ""), "{narrowed:?}: {}", ran.stderr);
+    }
+    let known = replay(&ledger, &["--prison", "LEE"]).await;
+    assert_eq!((known.status.code(), lines(&known).len()), (Some(0), 1), "{}", known.stderr);
     for wrong in
         [["--type", "Nonsense"], ["--since", "soon"], ["--until", "7"], ["--prison", "leeds"], ["--from", "-1"]]
     {

@@ -122,6 +122,7 @@ async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()
     let work = async {
         let range = PositionRange::of(settings, log).await?;
         let wanted = build_filter(settings, log).await?;
+        let is_prison_known = is_prison_known(settings, log).await?;
         let print = Printer::new(wanted.clone(), settings.raw || settings.digest, Arc::clone(&progress));
         let digest = settings.digest.then_some((range.to.unwrap_or(range.head), settings.json));
         // A thread that the program's end does not wait for, as it may hang on a reader that has
@@ -142,7 +143,7 @@ async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()
                 outcome = &mut printed => {
                     bar.finish_and_clear();
                     let lines = outcome.context("print the events")??;
-                    return require_known_prison(settings, lines);
+                    return if is_prison_known { Ok(()) } else { require_named_prison(settings, range, lines) };
                 }
                 () = &mut reading, if !is_read => is_read = true,
                 () = sleep(BAR_INTERVAL), if !bar.is_hidden() => {
@@ -223,11 +224,24 @@ async fn build_filter(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Res
     Ok(wanted)
 }
 
-/// Refuses a prison of which nothing was printed and which is not in the list of prisons: a slip of
-/// the pen would look like a prison without events.
-fn require_known_prison(settings: &ReplaySettings, lines: u64) -> anyhow::Result<()> {
-    match settings.prison.as_ref().filter(|prison| prison.listed_name().is_none()) {
-        Some(prison) if lines == 0 && !settings.follow => {
+/// Whether the list of prisons or the ledger has the prison asked for; a prison need not be asked
+/// for.
+async fn is_prison_known(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<bool> {
+    let Some(prison) = settings.prison.as_ref().filter(|prison| prison.listed_name().is_none()) else {
+        return Ok(true);
+    };
+    let events = log.read_stream(&domain::Stream::Prison(prison.clone()), 0, 1).await.context("look up the prison")?;
+    Ok(!events.is_empty())
+}
+
+/// Refuses a prison that is unknown, where the whole log has no event that names it: a slip of the
+/// pen would look like a prison without events. A part of the log may be without events of a prison
+/// that only cases name.
+fn require_named_prison(settings: &ReplaySettings, range: PositionRange, lines: u64) -> anyhow::Result<()> {
+    let is_whole = range.after == 0 && range.to.is_some_and(|to| to >= range.head) && !settings.follow;
+    let is_narrowed = !settings.types.is_empty() || settings.prisoner.is_some();
+    match &settings.prison {
+        Some(prison) if lines == 0 && is_whole && !is_narrowed => {
             bail!("{} No event asked for names it either. Please check the code", prison.unlisted_sentence())
         }
         _ => Ok(()),
