@@ -58,7 +58,7 @@ pub enum RowDifference {
 
 /// How a row differs from what the ledger has of its case.
 #[must_use]
-pub fn difference(case: &SheetCase, history: &prisoner::History, prison: &PrisonCode) -> RowDifference {
+pub fn find_difference(case: &SheetCase, history: &prisoner::History, prison: &PrisonCode) -> RowDifference {
     let state = history.state();
     let Some(role) = state.primary_pom.filter(|role| role.prison == *prison && state.retired_into.is_none()) else {
         return RowDifference::New;
@@ -81,7 +81,7 @@ pub fn is_at(history: &prisoner::History, prison: &PrisonCode) -> bool {
 /// How a row of a case without a POM differs from what the ledger has of its case: with the POM
 /// before, where one holds it.
 #[must_use]
-pub fn waiting_difference(case: &WaitingRow, history: &prisoner::History, prison: &PrisonCode) -> RowDifference {
+pub fn find_waiting_difference(case: &WaitingRow, history: &prisoner::History, prison: &PrisonCode) -> RowDifference {
     if !is_at(history, prison) {
         return RowDifference::New;
     }
@@ -109,14 +109,14 @@ pub(super) enum RowChange {
 }
 
 /// The change that a row makes to what the ledger has of its case.
-pub(super) fn change(
+pub(super) fn plan_change(
     case: &SheetCase,
     history: &prisoner::History,
     prison: &prison::History,
     terms: &ImportTerms,
 ) -> Result<RowChange, Refusal> {
     let Some(on) = terms.changes_on else { return Ok(RowChange::NotHeld) };
-    let pom_before = match difference(case, history, &terms.prison) {
+    let pom_before = match find_difference(case, history, &terms.prison) {
         RowDifference::New => return Ok(RowChange::NotHeld),
         RowDifference::None => return Ok(RowChange::None),
         RowDifference::Changed { pom_before, .. } => pom_before,
@@ -202,14 +202,14 @@ fn refuse_newer_pom(case: &SheetCase, history: &prisoner::History, effective_at:
 
 /// The change that a row of a case without a POM makes. The row ends no allocation: an empty cell
 /// may be a mistake.
-pub(super) fn waiting_change(
+pub(super) fn plan_waiting_change(
     case: &WaitingRow,
     history: &prisoner::History,
     prison: &prison::History,
     terms: &ImportTerms,
 ) -> Result<RowChange, Refusal> {
     let Some(on) = terms.changes_on else { return Ok(RowChange::NotHeld) };
-    match waiting_difference(case, history, &terms.prison) {
+    match find_waiting_difference(case, history, &terms.prison) {
         RowDifference::New => return Ok(RowChange::NotHeld),
         RowDifference::None => return Ok(RowChange::None),
         RowDifference::Changed { .. } => refuse_held(history)?,

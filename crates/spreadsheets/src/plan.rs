@@ -30,7 +30,7 @@ use serde_json::json;
 
 pub use super::planned_command::{ImportTerms, PlannedCommand};
 use super::{
-    compare::{RowChange, change, find_departures},
+    compare::{RowChange, find_departures, plan_change},
     day_words::describe_moment,
     later_entries::{newest_tier, refuse_moved_on},
     planned_command::{NAMESPACE, decide_with_reasons},
@@ -253,7 +253,7 @@ fn verdict(
 ) -> Result<Verdict, Refusal> {
     let unheard_of = prisoner::History::new(case.prisoner_number.clone());
     let history = history.unwrap_or(&unheard_of);
-    match change(case, history, prison, terms)? {
+    match plan_change(case, history, prison, terms)? {
         RowChange::NotHeld => {}
         RowChange::None => return Ok(Verdict::AlreadyRecorded),
         RowChange::Due(planned) => return Ok(Verdict::Record(planned)),

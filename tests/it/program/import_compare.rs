@@ -323,7 +323,7 @@ async fn two_rows_of_a_case_that_was_released_are_one_only_where_they_agree() {
 }
 
 #[tokio::test]
-async fn a_day_to_come_is_refused_before_anything_is_recorded() {
+async fn a_day_in_the_future_is_refused_before_anything_is_recorded() {
     let office = Office::new().await;
     office.import_first(FOUR_CASES).await;
     let before = office.events().await.len();
@@ -337,7 +337,7 @@ async fn a_day_to_come_is_refused_before_anything_is_recorded() {
         for more in [more.to_vec(), [more, &["--dry-run"]].concat()] {
             let refused: ToolOutput = office.import(sheet, &more).await;
             assert_eq!(refused.status.code(), Some(1), "{}", refused.stdout);
-            let sentence = format!("{option} names 1 January 2199, which is to come");
+            let sentence = format!("{option} names 1 January 2199, which must not be in the future");
             assert!(refused.stderr.contains(&sentence), "{}", refused.stderr);
             assert!(refused.stdout.is_empty(), "{}", refused.stdout);
         }

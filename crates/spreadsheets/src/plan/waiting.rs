@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{ImportTerms, PlannedCommand, Verdict};
 use crate::{
-    compare::{RowChange, refuse_held, waiting_change},
+    compare::{RowChange, plan_waiting_change, refuse_held},
     day_words::describe_day,
     later_entries::{check_tier_holds, refuse, refuse_moved_on},
     planned_command::foresee,
@@ -31,7 +31,7 @@ pub(super) fn verdict(
 ) -> Result<Verdict, Refusal> {
     let unheard_of = prisoner::History::new(case.prisoner_number.clone());
     let history = history.unwrap_or(&unheard_of);
-    match waiting_change(case, history, prison, terms)? {
+    match plan_waiting_change(case, history, prison, terms)? {
         RowChange::NotHeld => {}
         RowChange::None => return Ok(Verdict::AlreadyRecorded),
         RowChange::Due(planned) => return Ok(Verdict::Record(planned)),

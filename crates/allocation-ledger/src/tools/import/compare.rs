@@ -25,8 +25,8 @@ use futures::TryStreamExt as _;
 use indicatif::ProgressBar;
 use spreadsheets::{
     compare::{
-        Departure, RowsOfDeparture, describe_absence, difference, find_departures, is_at, plan_departure,
-        waiting_difference,
+        Departure, RowsOfDeparture, describe_absence, find_departures, find_difference, find_waiting_difference, is_at,
+        plan_departure,
     },
     day_words::describe_day,
     leaving::Leaving,
@@ -56,11 +56,11 @@ pub struct CompareSettings {
     #[arg(long, value_name = "DATE")]
     apply: Option<Date>,
     /// With --apply: a case that the sheet lacks was released on a day. May be given several times
-    #[arg(long, value_name = "NUMBER=DATE", requires = "apply", value_parser = released)]
+    #[arg(long, value_name = "NUMBER=DATE", requires = "apply", value_parser = parse_release)]
     released: Vec<Departure>,
     /// With --apply: a case that the sheet lacks went to another prison on a day. May be given
     /// several times
-    #[arg(long, value_name = "NUMBER=CODE@DATE", requires = "apply", value_parser = transferred)]
+    #[arg(long, value_name = "NUMBER=CODE@DATE", requires = "apply", value_parser = parse_transfer)]
     transferred: Vec<Departure>,
 }
 
@@ -77,7 +77,7 @@ impl CompareSettings {
         self.apply.map(Into::into)
     }
 
-    /// Refuses days to come.
+    /// Refuses days in the future.
     ///
     /// # Errors
     /// There is one.
@@ -88,7 +88,7 @@ impl CompareSettings {
         for (option, on) in applied.into_iter().chain(released).chain(transferred) {
             ensure!(
                 on <= today,
-                "{option} names {}, which is to come: give a day that has come; nothing was read or recorded",
+                "{option} names {}, which must not be in the future; nothing was read or recorded",
                 describe_day(on)
             );
         }
@@ -101,24 +101,24 @@ impl CompareSettings {
     }
 }
 
-fn released(text: &str) -> anyhow::Result<Departure> {
+fn parse_release(text: &str) -> anyhow::Result<Departure> {
     let (number, on) = text.split_once('=').context("write the number, `=` and the day, e.g. A1234BC=2026-03-01")?;
-    Ok(Departure { number: prisoner_number(number)?, leaving: Leaving { on: day(on)?, to_prison: None } })
+    Ok(Departure { number: parse_prisoner_number(number)?, leaving: Leaving { on: parse_day(on)?, to_prison: None } })
 }
 
-fn transferred(text: &str) -> anyhow::Result<Departure> {
+fn parse_transfer(text: &str) -> anyhow::Result<Departure> {
     let parts = text.split_once('=').and_then(|(number, to)| Some((number, to.split_once('@')?)));
     let (number, (code, on)) =
         parts.context("write the number, `=`, the prison, `@` and the day, e.g. A1234BC=MDI@2026-03-01")?;
-    let leaving = Leaving { on: day(on)?, to_prison: Some(identifier(code)?) };
-    Ok(Departure { number: prisoner_number(number)?, leaving })
+    let leaving = Leaving { on: parse_day(on)?, to_prison: Some(identifier(code)?) };
+    Ok(Departure { number: parse_prisoner_number(number)?, leaving })
 }
 
-fn prisoner_number(text: &str) -> anyhow::Result<PrisonerNumber> {
+fn parse_prisoner_number(text: &str) -> anyhow::Result<PrisonerNumber> {
     Ok(text.trim().to_uppercase().parse()?)
 }
 
-fn day(text: &str) -> anyhow::Result<NaiveDate> {
+fn parse_day(text: &str) -> anyhow::Result<NaiveDate> {
     Ok(text.trim().parse::<Date>()?.into())
 }
 
@@ -246,8 +246,8 @@ impl<'a> Comparison<'a> {
             let unheard_of = prisoner::History::new(case.prisoner_number().clone());
             let history = self.held.cases.get(case.prisoner_number()).unwrap_or(&unheard_of);
             let difference = match case {
-                RowCase::Allocated(case) => difference(case, history, &terms.prison),
-                RowCase::Waiting(case) => waiting_difference(case, history, &terms.prison),
+                RowCase::Allocated(case) => find_difference(case, history, &terms.prison),
+                RowCase::Waiting(case) => find_waiting_difference(case, history, &terms.prison),
             };
             match ComparedCase::of_row(row.number, case, difference, outcome, warnings) {
                 Some(case) => report.cases.push(case),

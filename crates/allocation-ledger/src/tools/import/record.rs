@@ -35,7 +35,8 @@ pub const LOAD_STREAMS_MAX: usize = 256;
 /// event store was seen to get faster by much.
 const CASES_AT_ONCE: usize = 256;
 
-/// How often a file, or a departure, is planned while others keep recording what refuses a part of the plan.
+/// How often a file, or a departure, is planned while others keep recording what refuses a part of
+/// the plan.
 pub(super) const PLANS_MAX: usize = 8;
 
 /// Loads a prison.
@@ -120,9 +121,9 @@ impl<'a> ImportRecorder<'a> {
     }
 
     /// Records a file: plans it on what the ledger holds, and sends the commands. Where a rule
-    /// refuses one, or a case is no more as it was planned on, others have recorded since the plan,
-    /// and the file is planned again, so that it ends as if the import had begun after them. Answers
-    /// the plan as it went.
+    /// refuses one, or a case has changed, others have recorded since the plan. The file is planned
+    /// again then, so that it ends as if the import had begun after them. Answers the plan as it
+    /// went.
     ///
     /// # Errors
     /// The store is out of reach or damaged. Events recorded until then stay recorded, and the next
