@@ -151,7 +151,6 @@ scalar_schemas! {
         .description(Some("Share of full time, in tenths."))
         .minimum(Some(0.1))
         .maximum(Some(1.0))
-        .multiple_of(Some(0.1))
         .examples([0.6]),
     LondonDate => date_schema(),
     Instant => instant_schema(),

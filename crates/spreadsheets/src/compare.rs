@@ -148,12 +148,12 @@ pub(super) fn plan_change(
 /// Refuses a change of a time at which the case was not at the prison yet.
 fn check_arrival(history: &prisoner::History, effective_at: DateTime<Utc>, prison: &PrisonCode) -> Result<(), Refusal> {
     match at_prison_since(history, prison) {
-        Some(since) if since.effective_at > effective_at => Err(refuse(format!(
+        Some(since) if since.effective_at > effective_at => Err(refuse(&format!(
             "By the ledger {} is at {prison} since {}, and a change from {} is of an earlier time. {CHANGE_ADVICE} {}",
             history.number(),
             describe_moment(since.effective_at),
             describe_moment(effective_at),
-            advise_void(history.number(), since.revision),
+            advise_void(history, since.revision),
         ))),
         _ => Ok(()),
     }
@@ -171,7 +171,7 @@ fn check_pom_holds(
         return Ok(());
     }
     Err(refuse_newer_pom(case, after, effective_at).unwrap_or_else(|| {
-        refuse(format!(
+        refuse(&format!(
             "By the ledger {}, so that staff id {} from {} does not hold now. {CHANGE_ADVICE}",
             describe_place(after, prison),
             case.staff_id,
@@ -187,7 +187,7 @@ fn refuse_newer_pom(case: &SheetCase, history: &prisoner::History, effective_at:
     if since <= effective_at {
         return None;
     }
-    Some(refuse(format!(
+    Some(refuse(&format!(
         "The ledger has a newer POM of {}: {} (staff id {}) since {}, so that staff id {} from {} does not hold now. \
          {CHANGE_ADVICE} {}",
         history.number(),
@@ -196,7 +196,7 @@ fn refuse_newer_pom(case: &SheetCase, history: &prisoner::History, effective_at:
         describe_moment(since),
         case.staff_id,
         describe_moment(effective_at),
-        advise_void(history.number(), role.given_by),
+        advise_void(history, role.given_by),
     )))
 }
 
@@ -374,7 +374,7 @@ pub fn plan_departure(
     };
     let after = foresee(history, &planned, &context, terms)?;
     if !is_at(history, &terms.prison) {
-        return Err(refuse(format!(
+        return Err(refuse(&format!(
             "By the ledger {}: {} leaves {} no more.",
             describe_place(history, &terms.prison),
             departure.number,
@@ -383,14 +383,14 @@ pub fn plan_departure(
     }
     // A tier that names the prison is legal after a departure, and brings the case back.
     if let Some(since) = at_prison_since(&after, &terms.prison) {
-        return Err(refuse(format!(
+        return Err(refuse(&format!(
             "By the ledger {} is at {} on {}, which is after {}: a departure on that day does not hold. Give the day on \
              which the case left after that. {}",
             departure.number,
             terms.prison,
             describe_moment(since.effective_at),
             describe_day(*on),
-            advise_void(&departure.number, since.revision),
+            advise_void(&after, since.revision),
         )));
     }
     let content = json!(["departure", to_prison, on]);

@@ -13,8 +13,8 @@ use domain::{
 use super::day_words::{describe_day, describe_moment};
 
 /// A refusal because of later entries.
-pub(super) fn refuse(sentence: String) -> Refusal {
-    Refusal::new(Rule::LaterEntryConflict, sentence)
+pub(super) fn refuse(sentence: &str) -> Refusal {
+    Refusal::new(Rule::LaterEntryConflict, sentence.trim_end())
 }
 
 /// The effective time of what a sheet says of a London day: after everything that the ledger has of
@@ -24,8 +24,17 @@ pub(super) fn find_effective_time(history: &prisoner::History, on: NaiveDate) ->
     entries.filter(|at| london::date(*at) == on).fold(london::midnight(on), Ord::max)
 }
 
-/// How to take back a later entry that is wrong, as a sentence.
-pub(super) fn advise_void(number: &PrisonerNumber, revision: u64) -> String {
+/// How to take back a later entry that is wrong, as a sentence; none of an entry that cannot be
+/// voided.
+pub(super) fn advise_void(history: &prisoner::History, revision: u64) -> String {
+    let entry = usize::try_from(revision).ok().and_then(|index| history.entries().get(index));
+    let is_of_merge = entry.is_none_or(|entry| {
+        matches!(entry.event, PrisonerEvent::PrisonerNumberMerged(_) | PrisonerEvent::PrisonerNumberRetired(_))
+    });
+    if is_of_merge {
+        return String::new();
+    }
+    let number = history.number();
     format!(
         "If entry {revision} of the case is wrong, void it first, with its revision and a reason: POST \
          /prisoners/{number}/voids."
@@ -49,13 +58,13 @@ pub(super) fn check_tier_holds(
     advice: &str,
 ) -> Result<(), Refusal> {
     match newest_tier(after) {
-        Some((newest, since)) if !tier.includes(newest) => Err(refuse(format!(
+        Some((newest, since)) if !tier.includes(newest) => Err(refuse(&format!(
             "The ledger has a newer tier of {}: {newest} since {}, so that tier {tier} from {} does not hold now. \
              {advice} {}",
             after.number(),
             describe_moment(since.effective_at),
             describe_moment(effective_at),
-            advise_void(after.number(), since.revision),
+            advise_void(after, since.revision),
         ))),
         _ => Ok(()),
     }
@@ -102,7 +111,7 @@ pub(super) fn refuse_moved_on(history: &prisoner::History, prison: &PrisonCode) 
     if let Some((_, survivor)) = history.retirement() {
         return prisoner::refuse_retired_number(number, survivor);
     }
-    refuse(format!(
+    refuse(&format!(
         "By the ledger {}. An earlier import recorded this row before that. If the row is right again, give it the date \
          from which it is; otherwise leave the row out.",
         describe_place(history, prison)

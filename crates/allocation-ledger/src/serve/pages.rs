@@ -6,7 +6,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::Path,
+    extract::{Path, rejection::PathRejection},
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{Html, IntoResponse, Response},
     routing::get,
@@ -116,7 +116,9 @@ fn problems() -> String {
 }
 
 /// `GET /problems/{code}`: a page, or JSON where the caller accepts that and no page.
-async fn problem(Path(name): Path<String>, headers: HeaderMap) -> Response {
+async fn problem(name: Result<Path<String>, PathRejection>, headers: HeaderMap) -> Response {
+    // A name that is no text is no code either.
+    let name = name.map(|Path(name)| name).unwrap_or_default();
     let Some(code) = ProblemCode::from_name(&name) else {
         let detail = format!("`{}` is no code of a problem. GET /problems lists the codes.", Excerpt(&name));
         return Problem::new(ProblemCode::PathUnknown, detail).into_response();

@@ -131,7 +131,7 @@ fn refuse_no_wait(
     } else {
         format!("By the ledger {number} is at {prison} and does not wait to be allocated. Leave the row out.")
     };
-    refuse(sentence)
+    refuse(&sentence)
 }
 
 #[cfg(test)]

@@ -146,7 +146,9 @@ pub async fn compare(
         comparison.check_departures()?;
         let service = Service::new(store.log.clone(), import.commands.clone());
         let recorder = import.recorder(&service);
-        let plan = import.record(&store.log, &recorder, &ProgressBar::hidden()).await?;
+        // Planned on what the report compares with: a case that has changed since is overtaken.
+        let held = Some(comparison.held.clone());
+        let plan = import.record(&store.log, held, &recorder, &ProgressBar::hidden()).await?;
         let departures = comparison.record_departures(&store.log, &recorder).await?;
         Ok((comparison.report(Some(&plan), departures), import.closing_remarks(&plan)))
     })
@@ -228,7 +230,12 @@ impl<'a> Comparison<'a> {
             let case = match &row.case {
                 // The case has a line of its own below.
                 Err(_) if row.left.is_some() => continue,
-                Ok(case) if self.find_contradiction(case.prisoner_number()).is_some() => continue,
+                Ok(case)
+                    if self.find_contradiction(case.prisoner_number()).is_some()
+                        && !planned_row.is_some_and(|planned| matches!(planned.verdict, Verdict::Record(_))) =>
+                {
+                    continue;
+                }
                 Ok(case) => case,
                 Err(problem) => {
                     report.add_unreadable(row, problem);
@@ -300,7 +307,7 @@ impl<'a> Comparison<'a> {
 
     /// The row that has a case as one that is here, where another row says that it has left.
     fn find_contradiction(&self, number: &PrisonerNumber) -> Option<u32> {
-        let history = self.held.cases.get(number).or_else(|| self.elsewhere.get(number));
+        let history = self.held_here.get(number).or_else(|| self.elsewhere.get(number));
         self.left.get(number)?.contradiction(history, &self.import.terms.prison)
     }
 

@@ -82,6 +82,10 @@ impl ComparedCase {
             RowCase::Waiting(_) => None,
         };
         let (kind, tier_before, pom_before) = match difference {
+            // A command of another writer came between, and the row was recorded after it.
+            RowDifference::None if matches!(outcome, DifferenceOutcome::Recorded) => {
+                (ComparedKind::Changed, None, None)
+            }
             RowDifference::None => return None,
             RowDifference::New => (ComparedKind::New, None, None),
             RowDifference::Changed { tier_before, pom_before } => {
@@ -150,7 +154,12 @@ impl ComparedCase {
             ComparedKind::Unallocated => vec!["unallocated"],
             ComparedKind::Unreadable => vec!["unreadable"],
             ComparedKind::Changed => {
-                let words = [(self.tier_before.is_some(), "re-tiered"), (self.pom_before.is_some(), "reallocated")];
+                let is_plain = self.tier_before.is_none() && self.pom_before.is_none();
+                let words = [
+                    (self.tier_before.is_some(), "re-tiered"),
+                    (self.pom_before.is_some(), "reallocated"),
+                    (is_plain, "changed-meanwhile"),
+                ];
                 words.into_iter().filter_map(|(applies, word)| applies.then_some(word)).collect()
             }
         }

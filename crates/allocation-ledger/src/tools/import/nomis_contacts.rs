@@ -308,13 +308,13 @@ fn write_report(
 ) -> io::Result<()> {
     let mut out = stdout::lock();
     if settings.json {
-        for (index, line) in lines.iter().enumerate() {
+        // A reader that has gone from standard output takes no words from standard error.
+        let written = lines.iter().enumerate().try_for_each(|(index, line)| {
             let line = ReportLine { line, reading: (index == 0).then_some(reading) };
             serde_json::to_writer(&mut out, &line)?;
-            out.write_all(b"\n")?;
-        }
-        // A reader that has gone from standard output takes no words from standard error.
-        let written = out.flush();
+            out.write_all(b"\n")
+        });
+        let written = written.and_then(|()| out.flush());
         eprintln!("{}\n{}", Visible(&reading.to_string()), Visible(summary));
         return written;
     }

@@ -1,6 +1,8 @@
 //! One import of a prison's sheet: its rows, its terms and its ledger, whether the whole sheet is
 //! recorded or its differences.
 
+use std::sync::Mutex;
+
 use command::{Service, ServiceSettings};
 use domain::prison;
 use event_log::SharedLog;
@@ -79,17 +81,26 @@ impl SheetImport<'_> {
         Ok(self)
     }
 
-    /// Records the rows, and answers the plan as it went.
+    /// Records the rows, and answers the plan as it went. The first plan is made on `held`, where
+    /// the caller has read it already, and otherwise on what the ledger holds.
     ///
     /// # Errors
     /// The store is out of reach or damaged.
     pub async fn record(
         &self,
         log: &SharedLog,
+        held: Option<HeldHistories>,
         recorder: &ImportRecorder<'_>,
         progress: &ProgressBar,
     ) -> anyhow::Result<ImportPlan> {
-        let plan = async || Ok(self.plan(self.load(log).await?));
+        let first = Mutex::new(held);
+        let plan = async || {
+            let held = event_log::lock(&first).take();
+            Ok(self.plan(match held {
+                Some(held) => held,
+                None => self.load(log).await?,
+            }))
+        };
         recorder.record(plan, progress).await
     }
 

@@ -222,7 +222,7 @@ async fn record(import: SheetImport<'_>) -> anyhow::Result<ImportPlan> {
         let service = Service::new(store.log.clone(), import.commands.clone());
         let recorder = import.recorder(&service);
         let progress = super::progress_bar(0)?;
-        let recorded = import.record(&store.log, &recorder, &progress).await;
+        let recorded = import.record(&store.log, None, &recorder, &progress).await;
         progress.finish_and_clear();
         recorded
     })
