@@ -172,7 +172,9 @@ const fn remedy_of_rule(rule: Rule) -> &'static str {
         Rule::SuitabilityDetailNeeded => "Send `suitabilityDetail`: why the prisoner is suitable.",
         Rule::OverrideDetailNeeded => "Send the detail that goes with `OTHER`.",
         Rule::SentenceStartUnknown => "Send `sentenceStartDate`.",
-        Rule::EntryUnknown => "Take the revision from the history of this very number.",
+        Rule::EntryUnknown => {
+            "Take the revision from the history of this very number. A question for such an entry is answered 404."
+        }
         Rule::EntryAlreadyVoided => "Nothing is left to do.",
         Rule::EntryNotVoidable => "Record a further entry that puts it right.",
         Rule::AlreadyOnOmic => "Nothing is left to do. A wrong go-live date is corrected by `PUT …/go-live-date`.",

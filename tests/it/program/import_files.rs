@@ -109,17 +109,20 @@ async fn a_reader_that_has_gone_is_no_failure_of_an_import() {
     let (cases, contacts) = (cases.to_str().expect("UTF-8"), contacts.to_str().expect("UTF-8"));
     let stores = office.database.arguments();
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
-    for import in [
-        &["import", "spreadsheet", cases, "--prison", "LEI", "--go-live", "2019-07-01"][..],
-        &["import", "spreadsheet", cases, "--prison", "LEI", "--apply", "2020-01-06"],
-        &["import", "nomis-contacts", contacts, "--prison", "LEI"],
-    ] {
+    let lose_reader = |command: &[&str]| {
         for more in [&[][..], &["--json"]] {
-            let mut child = spawn(&[import, more, &stores].concat(), Stdio::piped());
+            let mut child = spawn(&[command, more, &stores].concat(), Stdio::piped());
             drop(child.stdout.take());
             let status = child.wait().expect("wait for the program");
-            assert_eq!(status.code(), Some(0), "{import:?} {more:?}");
+            assert_eq!(status.code(), Some(0), "{command:?} {more:?}");
         }
-    }
+    };
+    lose_reader(&["import", "spreadsheet", cases, "--prison", "LEI", "--go-live", "2019-07-01"]);
+    lose_reader(&["import", "spreadsheet", cases, "--prison", "LEI", "--apply", "2020-01-06"]);
+    lose_reader(&["import", "nomis-contacts", contacts, "--prison", "LEI"]);
+    lose_reader(&["nomis-contacts"]);
     assert_eq!(office.holders().await.len(), 1);
+    let events = office.events().await;
+    let provenance = events.iter().find_map(|event| event.metadata.provenance.as_ref()).expect("an imported event");
+    lose_reader(&["import", "undo", &provenance.run.to_string(), "--dry-run"]);
 }

@@ -202,9 +202,18 @@ async fn an_invalid_replay_is_refused_with_a_sentence() {
     let unknown = replay(&ledger, &["--prisoner", "Z9999ZZ"]).await;
     assert_eq!(unknown.status.code(), Some(1));
     assert!(unknown.stderr.contains("nothing is known of Z9999ZZ"), "{}", unknown.stderr);
-    let unlisted = replay(&ledger, &["--prison", "LEE"]).await;
-    assert_eq!((unlisted.status.code(), unlisted.stdout.as_str()), (Some(1), ""));
-    assert!(unlisted.stderr.contains("LEE is not in the list of prisons"), "{}", unlisted.stderr);
+    for narrowed in [
+        &[][..],
+        &["--to", "3"],
+        &["--after", &head.to_string()],
+        &["--until", "2019-01-01"],
+        &["--type", "TierAssigned"],
+        &["--prisoner", "A1111AA"],
+    ] {
+        let unlisted = replay(&ledger, &[&["--prison", "LEE"], narrowed].concat()).await;
+        assert_eq!((unlisted.status.code(), unlisted.stdout.as_str()), (Some(1), ""), "{narrowed:?}");
+        assert!(unlisted.stderr.contains("LEE is not in the list of prisons"), "{}", unlisted.stderr);
+    }
     // A prison that the ledger knows may have no event in a part of the log, or of a type.
     let joined = json!({
         "goLiveDate": "2019-01-01", "estate": "MENS_CLOSED", "unlistedPrison": true,

@@ -103,7 +103,7 @@ impl CompareSettings {
 
 fn parse_release(text: &str) -> anyhow::Result<Departure> {
     let (number, on) = text.split_once('=').context("write the number, `=` and the day, e.g. A1234BC=2026-03-01")?;
-    Ok(Departure { number: parse_prisoner_number(number)?, leaving: Leaving { on: parse_day(on)?, to_prison: None } })
+    Ok(Departure { number: identifier(number)?, leaving: Leaving { on: parse_day(on)?, to_prison: None } })
 }
 
 fn parse_transfer(text: &str) -> anyhow::Result<Departure> {
@@ -111,11 +111,7 @@ fn parse_transfer(text: &str) -> anyhow::Result<Departure> {
     let (number, (code, on)) =
         parts.context("write the number, `=`, the prison, `@` and the day, e.g. A1234BC=MDI@2026-03-01")?;
     let leaving = Leaving { on: parse_day(on)?, to_prison: Some(identifier(code)?) };
-    Ok(Departure { number: parse_prisoner_number(number)?, leaving })
-}
-
-fn parse_prisoner_number(text: &str) -> anyhow::Result<PrisonerNumber> {
-    Ok(text.trim().to_uppercase().parse()?)
+    Ok(Departure { number: identifier(number)?, leaving })
 }
 
 fn parse_day(text: &str) -> anyhow::Result<NaiveDate> {

@@ -171,7 +171,10 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
         None => load_prisons(&store.log).await,
     })
     .await?;
+    stdout::ignore_broken_pipe(write_list(settings, &prisons))
+}
 
+fn write_list(settings: &ListSettings, prisons: &[prison::History]) -> io::Result<()> {
     let now = Clock::system().now();
     let joined = |history: &&prison::History| history.roster().is_on_omic(now);
     let outstanding: Vec<(&PrisonCode, &Contact)> = prisons
@@ -192,7 +195,7 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
                 "contactType": contact.found.contact_type,
                 "foundAt": contact.found_at,
             });
-            writeln!(out, "{line}").context("write the list")?;
+            writeln!(out, "{line}")?;
         }
     } else if outstanding.is_empty() {
         let note = match &settings.prison {
@@ -204,7 +207,7 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
             }
             _ => "No POM contacts are left to be removed from NOMIS.".to_owned(),
         };
-        writeln!(out, "{note}").context("write the list")?;
+        writeln!(out, "{note}")?;
     } else {
         let mut table = table(&["Prison", "Prisoner", "Staff id", "Name", "Contact type", "Seen on"]);
         let mut by_prison = BTreeMap::<&PrisonCode, usize>::new();
@@ -219,13 +222,12 @@ pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
                 domain::london::date(contact.found_at).to_string(),
             ]);
         }
-        writeln!(out, "{}\n", Visible(&table.to_string())).context("write the list")?;
+        writeln!(out, "{}\n", Visible(&table.to_string()))?;
         for (prison, count) in by_prison {
-            writeln!(out, "{prison}: {} still to be removed from NOMIS.", count_of(count, "POM contact"))
-                .context("write the list")?;
+            writeln!(out, "{prison}: {} still to be removed from NOMIS.", count_of(count, "POM contact"))?;
         }
     }
-    out.flush().context("write the list")
+    out.flush()
 }
 
 /// Every prison that the log knows.

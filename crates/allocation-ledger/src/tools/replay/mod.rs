@@ -122,7 +122,6 @@ async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()
     let work = async {
         let range = PositionRange::of(settings, log).await?;
         let wanted = build_filter(settings, log).await?;
-        let is_prison_known = is_prison_known(settings, log).await?;
         let print = Printer::new(wanted.clone(), settings.raw || settings.digest, Arc::clone(&progress));
         let digest = settings.digest.then_some((range.to.unwrap_or(range.head), settings.json));
         // A thread that the program's end does not wait for, as it may hang on a reader that has
@@ -143,7 +142,7 @@ async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()
                 outcome = &mut printed => {
                     bar.finish_and_clear();
                     let lines = outcome.context("print the events")??;
-                    return if is_prison_known { Ok(()) } else { require_named_prison(settings, range, lines) };
+                    return require_known_prison(settings, log, lines).await;
                 }
                 () = &mut reading, if !is_read => is_read = true,
                 () = sleep(BAR_INTERVAL), if !bar.is_hidden() => {
@@ -224,28 +223,22 @@ async fn build_filter(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Res
     Ok(wanted)
 }
 
-/// Whether the list of prisons or the ledger has the prison asked for; a prison need not be asked
-/// for.
-async fn is_prison_known(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<bool> {
-    let Some(prison) = settings.prison.as_ref().filter(|prison| prison.listed_name().is_none()) else {
-        return Ok(true);
-    };
-    let events = log.read_stream(&domain::Stream::Prison(prison.clone()), 0, 1).await.context("look up the prison")?;
-    Ok(!events.is_empty())
-}
-
-/// Refuses a prison that is unknown, where the whole log has no event that names it: a slip of the
-/// pen would look like a prison without events. A part of the log may be without events of a prison
-/// that only cases name.
-fn require_named_prison(settings: &ReplaySettings, range: PositionRange, lines: u64) -> anyhow::Result<()> {
-    let is_whole = range.after == 0 && range.to.is_some_and(|to| to >= range.head) && !settings.follow;
-    let is_narrowed = !settings.types.is_empty() || settings.prisoner.is_some();
-    match &settings.prison {
-        Some(prison) if lines == 0 && is_whole && !is_narrowed => {
-            bail!("{} No event asked for names it either. Please check the code", prison.unlisted_sentence())
+/// Refuses a prison of which nothing was printed, where neither the list of prisons nor the whole
+/// log names it: a slip of the pen would look like a prison without events.
+async fn require_known_prison(settings: &ReplaySettings, log: &SharedLog, lines: u64) -> anyhow::Result<()> {
+    let unlisted = settings.prison.as_ref().filter(|prison| prison.listed_name().is_none());
+    let Some(prison) = unlisted.filter(|_| lines == 0) else { return Ok(()) };
+    // Cases alone may name it, so its own stream does not tell.
+    let mut named = EventFilter::new([], Some(prison.clone()));
+    let mut pages = log.read_pages(0, log.head().await.context("find the end of the log")?);
+    while let Some(page) = pages.try_next().await? {
+        for event in &page {
+            if named.select(event)?.is_some() {
+                return Ok(());
+            }
         }
-        _ => Ok(()),
     }
+    bail!("{} No event of the ledger names it either. Please check the code", prison.unlisted_sentence())
 }
 
 /// A page of events, or why there is none.

@@ -82,12 +82,12 @@ pub async fn run(settings: &UndoSettings) -> anyhow::Result<()> {
     };
     let mut out = stdout::lock();
     if settings.json {
-        report.write_json(&mut out)?;
+        stdout::ignore_broken_pipe(report.write_json(&mut out))?;
     }
     match report.refusal() {
         Some(refusal) => bail!(refusal),
         None if settings.json => eprintln!("{}", Visible(&report.summary())),
-        None => report.write_text(&mut out)?,
+        None => stdout::ignore_broken_pipe(report.write_text(&mut out))?,
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! The report of `import undo`.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
-use anyhow::Context as _;
 use chrono::NaiveDate;
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
@@ -146,8 +148,8 @@ impl UndoReport {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write_json(&self, out: &mut impl Write) -> anyhow::Result<()> {
-        let mut line = |line: serde_json::Value| writeln!(out, "{line}").context("write the report");
+    pub fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut line = |line: serde_json::Value| writeln!(out, "{line}");
         for UndoneEntry { number, revision, event_type, is_by_policy, outcome } in &self.entries {
             let why_voided = is_by_policy.then_some(ENDED_BY_POLICY);
             let (outcome, reason) = match outcome {
@@ -188,14 +190,14 @@ impl UndoReport {
                 "contactType": contact.contact_type, "outcome": "kept", "reason": CONTACTS_STAY,
             }))?;
         }
-        out.flush().context("write the report")
+        out.flush()
     }
 
     /// Writes a table of the entries that could not be voided, and sentences.
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write_text(&self, out: &mut impl Write) -> anyhow::Result<()> {
+    pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         let mut kept = table(&["Prisoner", "Entry", "Event", "Not voided because"]);
         for entry in &self.entries {
             if let EntryOutcome::Kept(reason) = &entry.outcome {
@@ -203,10 +205,10 @@ impl UndoReport {
             }
         }
         if kept.row_count() > 0 {
-            writeln!(out, "{}\n", Visible(&kept.to_string())).context("write the report")?;
+            writeln!(out, "{}\n", Visible(&kept.to_string()))?;
         }
-        writeln!(out, "{}", Visible(&self.summary())).context("write the report")?;
-        out.flush().context("write the report")
+        writeln!(out, "{}", Visible(&self.summary()))?;
+        out.flush()
     }
 
     /// The summary, a sentence a line.
