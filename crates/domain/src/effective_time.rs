@@ -5,7 +5,10 @@ use chrono::{DateTime, Datelike as _, Utc};
 use crate::{Refusal, Rule, moment::YEARS};
 
 /// Refuses an effective time in the future, or so long ago that it is a slip of the pen.
-pub(crate) fn check_effective_at(effective_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
+///
+/// # Errors
+/// The refusal.
+pub fn check_effective_at(effective_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Refusal> {
     if effective_at > now {
         return Err(Refusal::new(
             Rule::EffectiveTimeInFuture,

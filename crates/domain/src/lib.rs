@@ -38,6 +38,7 @@ pub mod tier;
 pub mod words;
 
 pub use command::Command;
+pub use effective_time::check_effective_at;
 pub use event::{Entry, Event, Stream};
 pub use refusal::Refusal;
 pub use rule::Rule;

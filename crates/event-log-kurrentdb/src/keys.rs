@@ -99,24 +99,29 @@ impl KeyState {
         if let Some(before) = self.spent.insert(key, KnownKey { spent, at }) {
             self.bytes -= bytes_of(&before.spent);
         }
-        self.forget(at);
+        if self.bytes > BYTES_MAX && !std::mem::replace(&mut self.has_forgotten_early, true) {
+            tracing::warn!("the memory of idempotency keys is full: the oldest are forgotten within a day");
+        }
+        while self.bytes > BYTES_MAX {
+            self.forget_oldest();
+        }
     }
 
-    /// Forgets the keys of which the time is over, and those for which there is no room.
+    /// Forgets the keys of which the time is over, by this process's clock: an event's time is that
+    /// of another service's clock, which may be a day ahead.
     fn forget(&mut self, now: DateTime<Utc>) {
-        while let Some(&(at, key)) = self.times.front()
-            && (now - at > KEPT || self.bytes > BYTES_MAX)
+        while self.times.front().is_some_and(|&(at, _)| now - at > KEPT) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((at, key)) = self.times.pop_front() else { return };
+        // A key that was spent again since has a later time as well.
+        if let Entry::Occupied(known) = self.spent.entry(key)
+            && known.get().at == at
         {
-            self.times.pop_front();
-            // A key that was spent again since has a later time as well.
-            if let Entry::Occupied(known) = self.spent.entry(key)
-                && known.get().at == at
-            {
-                self.bytes -= bytes_of(&known.remove().spent);
-            }
-            if now - at <= KEPT && !std::mem::replace(&mut self.has_forgotten_early, true) {
-                tracing::warn!("the memory of idempotency keys is full: the oldest are forgotten within a day");
-            }
+            self.bytes -= bytes_of(&known.remove().spent);
         }
     }
 
@@ -308,9 +313,8 @@ mod tests {
         memory.spend(key(number), SpentKey { request: "a request".to_owned(), answer: Some(answer) }, at(hours))
     }
 
-    /// Also where no request comes to this process, and all keys are those of other services.
     #[test]
-    fn a_key_is_forgotten_after_a_day_and_not_before() {
+    fn a_key_is_forgotten_after_a_day_of_this_clock_and_not_before() {
         let memory = KeyMemory::default();
         let learn = |number: usize, hours: i64| {
             let recorded = RecordedKey { key: key(number), stream: format!("prisoner-{number}"), at: at(hours) };
@@ -318,12 +322,15 @@ mod tests {
         };
         learn(1, 0);
         learn(2, 24);
-        assert!(memory.find(key(1)).is_some());
-        learn(3, 25);
+        // The clock of the service that recorded it is two days ahead.
+        learn(3, 73);
+        spend(&memory, 4, String::new(), 24);
+        assert!((1..=4).all(|number| memory.find(key(number)).is_some()));
+        spend(&memory, 5, String::new(), 25);
         assert_eq!(memory.find(key(1)), None);
-        assert!(memory.find(key(2)).is_some() && memory.find(key(3)).is_some());
+        assert!((2..=5).all(|number| memory.find(key(number)).is_some()));
         let state = lock(&memory.state);
-        assert_eq!((state.times.len(), state.spent.len()), (2, 2));
+        assert_eq!((state.times.len(), state.spent.len()), (4, 4));
     }
 
     #[test]

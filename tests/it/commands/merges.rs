@@ -49,6 +49,10 @@ async fn a_merge_retires_the_removed_number_and_the_survivor_takes_over() {
     assert_eq!(again.status, 200, "{}", again.text);
     assert_eq!(event_types(&again).len(), 4, "merged already: the events of the first time");
     assert_eq!(again.body["events"][3], *merged);
+    // A time that is refused where something is to be recorded is refused here too.
+    let postdated = json!({"removedNumber": "A0001AA", "effectiveAt": "2199-01-01T00:00:00Z"});
+    let answer = ledger.client().post("/prisoners/A0002AA/merges", &postdated).await;
+    assert_refused(&answer, 422, "effective-time-in-future");
     assert_eq!(ledger.event_count().await, count);
 }
 

@@ -104,7 +104,7 @@ fn effect_of(
                 .arrangements
                 .responsibility_override
                 .clone()
-                .ok_or_else(|| shared_refusals::missing_override(number))?;
+                .ok_or_else(|| shared_refusals::missing_override(number, None))?;
             vec![PrisonerEvent::ResponsibilityOverrideRemoved(ResponsibilityOverrideRemoved {
                 responsible: decision.responsible,
                 reason: decision.reason,
@@ -158,7 +158,7 @@ fn check(number: &PrisonerNumber, state: &State, event: &PrisonerEvent) -> Resul
             {
                 Ok(())
             }
-            _ => Err(shared_refusals::missing_override(number)),
+            other => Err(shared_refusals::missing_override(number, other.as_ref())),
         },
         PrisonerEvent::PrisonerNumberRetired(retired) => {
             if retired.survivor == *number {

@@ -5,7 +5,7 @@ use crate::{
     Entry, Refusal, Rule,
     identifier::{PrisonCode, PrisonerNumber},
     london,
-    prisoner::{PomRole, PrisonerEvent, lineage::MergeCircle},
+    prisoner::{PomRole, PrisonerEvent, ResponsibilityOverridden, lineage::MergeCircle},
 };
 
 /// Longest note to a POM, in characters: some two pages, and a bound on what one event can weigh.
@@ -77,8 +77,17 @@ pub(super) fn missing_community_manager(number: &PrisonerNumber) -> Refusal {
     Refusal::new(Rule::NoCommunityManager, format!("{number} has no such COM at that time."))
 }
 
-pub(super) fn missing_override(number: &PrisonerNumber) -> Refusal {
-    Refusal::new(Rule::NoResponsibilityOverride, format!("Responsibility for {number} is not overridden at that time."))
+/// There is no override to take back, or another one is in effect than the one taken back.
+pub(super) fn missing_override(number: &PrisonerNumber, in_effect: Option<&ResponsibilityOverridden>) -> Refusal {
+    let sentence = match in_effect {
+        None => format!("Responsibility for {number} is not overridden at that time."),
+        Some(other) => format!(
+            "The override of responsibility for {number} at that time is another than the one taken back: to {}, reason {}.",
+            other.responsible.word(),
+            other.reason.word()
+        ),
+    };
+    Refusal::new(Rule::NoResponsibilityOverride, sentence)
 }
 
 /// A number would be merged into itself.

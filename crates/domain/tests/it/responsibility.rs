@@ -3,7 +3,7 @@
 
 use domain::{
     officer::CommunityManager,
-    prisoner::{Command, PrisonerEvent, periods},
+    prisoner::{Command, EntryVoided, PrisonerEvent, periods},
 };
 
 use crate::case::{Case, at, check, record};
@@ -93,6 +93,21 @@ fn a_com_named_again_goes_on_and_a_new_team_changes_the_details_alone() {
         let periods = periods(&case.history);
         assert_eq!(periods.last().map(|last| (last.from, last.responsible_since)), Some((at(day), at(since))), "{day}");
     }
+}
+
+#[test]
+fn an_override_that_a_removal_names_is_not_voided_although_an_earlier_one_is_in_effect() {
+    let mut case = Case::new("A1234BC");
+    case.read(
+        "03-01 tier C LEI         | TierAssigned
+         03-02 override PRISON    | ResponsibilityOverridden
+         03-03 override PROBATION | ResponsibilityOverridden
+         03-04 unoverride         | ResponsibilityOverrideRemoved
+         03-05 void 2             | !later-entry-conflict 3",
+    );
+    let void = Command::Void(EntryVoided { revision: 2, reason: "A slip of the pen".to_owned() });
+    let sentence = case.decide(at("03-05"), &void).expect_err("a later entry").sentence;
+    assert!(sentence.contains("another than the one taken back: to PRISON"), "{sentence}");
 }
 
 /// Earlier programs recorded the same fact again.
