@@ -20,7 +20,7 @@ use embedded_postgres::Server;
 use event_log::{
     APPEND_EVENTS_MAX, ExpectedRevision, Metadata, NewEvent, SharedLog, encode, history::fold, request_digest,
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream, stream::FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream, stream::FuturesUnordered};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -215,7 +215,7 @@ pub(crate) async fn fill_and_catch_up(server: &Server, events: u64, table: &mut 
         let _ = statuses.wait_for(reached).await;
     };
     let started = Instant::now();
-    projector::run(log, views, projector::ProjectorSettings::default(), status, caught_up)
+    projector::run(log, views, projector::ProjectorSettings::default(), status, caught_up.boxed())
         .await
         .context("project the events of the benchmark")?;
     let rate = events as f64 / started.elapsed().as_secs_f64();

@@ -28,6 +28,7 @@ use event_log::{
     AppendError, AppendReceipt, EXPORTED, ExpectedRevision, Metadata, NewEvent, SharedLog, StoredEvent, encode,
     history::StreamHistory,
 };
+use futures::{FutureExt as _, future::BoxFuture};
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::{Mutex, MutexGuard},
@@ -123,13 +124,16 @@ impl Service {
     ///
     /// # Errors
     /// [`CommandError`]; nothing was recorded, except perhaps where it says so.
-    pub async fn execute(&self, request: Request) -> Result<Outcome, CommandError> {
-        let mut result = self.decide_and_record(&request).await;
-        if let (Err(CommandError::Refused(refusal)), Command::Prisoner(number, _)) = (&result, &request.command) {
-            result = Err(self.name_last_survivor(number, refusal.clone()).await.into());
+    pub fn execute(&self, request: Request) -> BoxFuture<'_, Result<Outcome, CommandError>> {
+        async move {
+            let mut result = self.decide_and_record(&request).await;
+            if let (Err(CommandError::Refused(refusal)), Command::Prisoner(number, _)) = (&result, &request.command) {
+                result = Err(self.name_last_survivor(number, refusal.clone()).await.into());
+            }
+            self.inner.metrics.count(&request.command, &result);
+            result
         }
-        self.inner.metrics.count(&request.command, &result);
-        result
+        .boxed()
     }
 
     /// Executes a request that records a fact: if later entries keep it from taking effect at the
@@ -223,7 +227,7 @@ impl Service {
 
     /// The time of a decision: this clock's, or the latest that the ledger has recorded, where
     /// another server's clock is ahead of this one.
-    fn time_of_decision(&self, recorded_at: [Option<DateTime<Utc>>; 3]) -> DateTime<Utc> {
+    pub(crate) fn time_of_decision(&self, recorded_at: [Option<DateTime<Utc>>; 3]) -> DateTime<Utc> {
         recorded_at.into_iter().flatten().fold(self.inner.settings.clock.now(), Ord::max)
     }
 

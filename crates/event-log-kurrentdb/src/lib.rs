@@ -68,7 +68,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{Stream, identifier::CommandId};
-use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 
 use event_log::{
     AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, KeySpending, LogError, NewEvent, PageNext,
@@ -125,10 +125,13 @@ impl KurrentLog {
     /// # Errors
     /// [`LogError::Unavailable`], where no node that leads is reached, or the user may not read
     /// `$all`.
-    pub async fn leader(&self) -> Result<LeaderAddress, LogError> {
-        // The node that a URL names is taken at its word until it refuses a call.
-        self.head().await?;
-        self.store.connection.leader().await.map_err(log_error)
+    pub fn leader(&self) -> BoxFuture<'_, Result<LeaderAddress, LogError>> {
+        async move {
+            // The node that a URL names is taken at its word until it refuses a call.
+            self.head().await?;
+            self.store.connection.leader().await.map_err(log_error)
+        }
+        .boxed()
     }
 }
 

@@ -14,7 +14,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use domain::Stream;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use event_log::{
     APPEND_EVENTS_MAX,
@@ -106,51 +106,54 @@ impl KurrentOrderedWriter {
     /// # Errors
     /// A stream is not at the revision that its next event expects; the server has lost the order,
     /// refuses an event, or is out of reach.
-    pub async fn append(&mut self, events: &[OrderedEvent]) -> Result<Option<u64>, OrderedError> {
-        let appends = divide(events);
-        // The position of each append; none where it is not known to be in the log.
-        let mut positions: Vec<Option<u64>> = vec![None; appends.len()];
-        let (mut begin, mut failures) = (0, 0);
-        loop {
-            let SendOutcome { sent, failure } = self.send(&appends[begin..], &mut positions[begin..]).await;
-            let end = begin + sent;
-            if failure.is_some() {
-                self.finder.find_lost(&appends[begin..end], &mut positions[begin..end]).await?;
-            }
-            let error_of = |index: usize| {
-                let (refused, error) = failure.as_ref()?;
-                refused.is_none_or(|refused| begin + refused == index).then_some(error)
-            };
-            if let Some(first) = find_overtaken(&positions) {
-                let (append, error) = (&appends[first], error_of(first));
-                let reason = match positions[first] {
-                    Some(_) => None,
-                    None => match self.finder.check_acceptable(append, error).await {
-                        Err(reason) => Some(reason),
-                        Ok(()) => error.map(|error| LogError::Unavailable(error.clone().into()).into()),
-                    },
+    pub fn append<'a>(&'a mut self, events: &'a [OrderedEvent]) -> BoxFuture<'a, Result<Option<u64>, OrderedError>> {
+        async move {
+            let appends = divide(events);
+            // The position of each append; none where it is not known to be in the log.
+            let mut positions: Vec<Option<u64>> = vec![None; appends.len()];
+            let (mut begin, mut failures) = (0, 0);
+            loop {
+                let SendOutcome { sent, failure } = self.send(&appends[begin..], &mut positions[begin..]).await;
+                let end = begin + sent;
+                if failure.is_some() {
+                    self.finder.find_lost(&appends[begin..end], &mut positions[begin..end]).await?;
+                }
+                let error_of = |index: usize| {
+                    let (refused, error) = failure.as_ref()?;
+                    refused.is_none_or(|refused| begin + refused == index).then_some(error)
                 };
-                return Err(OrderedError::Overtaken {
-                    stream: append.stream.to_string(),
-                    revision: append.first_revision,
-                    reason: reason.map(Box::new),
-                });
+                if let Some(first) = find_overtaken(&positions) {
+                    let (append, error) = (&appends[first], error_of(first));
+                    let reason = match positions[first] {
+                        Some(_) => None,
+                        None => match self.finder.check_acceptable(append, error).await {
+                            Err(reason) => Some(reason),
+                            Ok(()) => error.map(|error| LogError::Unavailable(error.clone().into()).into()),
+                        },
+                    };
+                    return Err(OrderedError::Overtaken {
+                        stream: append.stream.to_string(),
+                        revision: append.first_revision,
+                        reason: reason.map(Box::new),
+                    });
+                }
+                let arrived = positions.iter().take_while(|position| position.is_some()).count();
+                let Some((_, error)) = failure.as_ref().filter(|_| arrived < appends.len()) else { break };
+                if arrived < end {
+                    self.finder.check_acceptable(&appends[arrived], error_of(arrived)).await?;
+                }
+                // Events that the log had before are refused, and found.
+                if !matches!(error, CallError::WrongRevision { .. }) || arrived == begin {
+                    failures += 1;
+                }
+                if failures == TRIES_MAX {
+                    return Err(LogError::Unavailable(error.clone().into()).into());
+                }
+                begin = arrived;
             }
-            let arrived = positions.iter().take_while(|position| position.is_some()).count();
-            let Some((_, error)) = failure.as_ref().filter(|_| arrived < appends.len()) else { break };
-            if arrived < end {
-                self.finder.check_acceptable(&appends[arrived], error_of(arrived)).await?;
-            }
-            // Events that the log had before are refused, and found.
-            if !matches!(error, CallError::WrongRevision { .. }) || arrived == begin {
-                failures += 1;
-            }
-            if failures == TRIES_MAX {
-                return Err(LogError::Unavailable(error.clone().into()).into());
-            }
-            begin = arrived;
+            Ok(positions.last().copied().flatten())
         }
-        Ok(positions.last().copied().flatten())
+        .boxed()
     }
 
     /// Sends appends in their order and notes the position of each that is acknowledged. Ends when

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 
 use event_log::{LogError, PAGE_EVENTS_MAX};
 
@@ -29,42 +29,45 @@ const OWN_SNAPSHOTS: [&str; 2] = [saved_keys::NAME, saved_times::NAME];
 ///
 /// # Errors
 /// [`LogError`], where the server is out of reach or refuses.
-pub async fn remove(log: &KurrentLog, snapshots: &[&str]) -> Result<usize, LogError> {
-    let store = &log.store;
-    for name in OWN_SNAPSHOTS.iter().chain(snapshots) {
-        store.remove_snapshot(name).await?;
-    }
-    let (mut streams, mut deleted) = (BTreeSet::new(), BTreeSet::new());
-    let mut from = ServerPosition::default();
-    loop {
-        let (read, end) = store.read_all(from.commit, from, PAGE_EVENTS_MAX).await.map_err(log_error)?;
-        for event in &read {
-            from = event.position;
-            // The settings are deleted with their stream. Streams of others that begin with the
-            // prefix are left alone.
-            if store.prefix.stream(&event.stream).is_none() {
-                continue;
+pub fn remove<'a>(log: &'a KurrentLog, snapshots: &'a [&str]) -> BoxFuture<'a, Result<usize, LogError>> {
+    async move {
+        let store = &log.store;
+        for name in OWN_SNAPSHOTS.iter().chain(snapshots) {
+            store.remove_snapshot(name).await?;
+        }
+        let (mut streams, mut deleted) = (BTreeSet::new(), BTreeSet::new());
+        let mut from = ServerPosition::default();
+        loop {
+            let (read, end) = store.read_all(from.commit, from, PAGE_EVENTS_MAX).await.map_err(log_error)?;
+            for event in &read {
+                from = event.position;
+                // The settings are deleted with their stream. Streams of others that begin with the
+                // prefix are left alone.
+                if store.prefix.stream(&event.stream).is_none() {
+                    continue;
+                }
+                let streams = match event.type_name.as_str() {
+                    STREAM_DELETED => &mut deleted,
+                    _ => &mut streams,
+                };
+                streams.insert(event.stream.clone());
             }
-            let streams = match event.type_name.as_str() {
-                STREAM_DELETED => &mut deleted,
-                _ => &mut streams,
-            };
-            streams.insert(event.stream.clone());
+            match end {
+                ReadEnd::LogEnd => break,
+                ReadEnd::NothingBefore(before) => from = ServerPosition { commit: before, prepare: 0 },
+                ReadEnd::More | ReadEnd::Quiet => {}
+            }
         }
-        match end {
-            ReadEnd::LogEnd => break,
-            ReadEnd::NothingBefore(before) => from = ServerPosition { commit: before, prepare: 0 },
-            ReadEnd::More | ReadEnd::Quiet => {}
-        }
+        streams.retain(|stream| !deleted.contains(stream));
+        let count = streams.len();
+        stream::iter(streams)
+            .map(|name| store.tombstone(name))
+            .buffer_unordered(STREAMS_READ_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        Ok(count)
     }
-    streams.retain(|stream| !deleted.contains(stream));
-    let count = streams.len();
-    stream::iter(streams)
-        .map(|name| store.tombstone(name))
-        .buffer_unordered(STREAMS_READ_AT_ONCE)
-        .try_collect::<()>()
-        .await?;
-    Ok(count)
+    .boxed()
 }
 
 impl Store {

@@ -1,5 +1,6 @@
 //! The schema `log`: its migrations and the partitions of its events.
 
+use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{
     Connection as _, PgConnection, PgPool, SqlSafeStr as _,
     migrate::{Migration, MigrationType, Migrator},
@@ -40,17 +41,20 @@ pub enum MigrateError {
 ///
 /// # Errors
 /// The database is out of reach, or this role may not migrate it.
-pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
-    let migrator = migrator();
-    // On a connection of its own that is closed at the end: the migrator's lock belongs to the
-    // session, and would outlive a failure in a pooled one.
-    let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
-    if !is_up_to_date(&migrator, &mut connection).await? {
-        migrator.run_direct(None, &mut connection, false).await?;
-        make_room(&mut connection).await?;
+pub fn migrate(pool: &PgPool) -> BoxFuture<'_, Result<(), MigrateError>> {
+    async move {
+        let migrator = migrator();
+        // On a connection of its own that is closed at the end: the migrator's lock belongs to the
+        // session, and would outlive a failure in a pooled one.
+        let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+        if !is_up_to_date(&migrator, &mut connection).await? {
+            migrator.run_direct(None, &mut connection, false).await?;
+            make_room(&mut connection).await?;
+        }
+        connection.close().await?;
+        Ok(())
     }
-    connection.close().await?;
-    Ok(())
+    .boxed()
 }
 
 fn migrator() -> Migrator {

@@ -15,6 +15,7 @@ use domain::{
     prison::{self, PrisonEvent},
     prisoner::{self, PrisonerEvent},
 };
+use futures::{FutureExt as _, future::BoxFuture};
 
 use crate::{EventLog, LogError, RecordedEvent, decode};
 
@@ -104,24 +105,24 @@ impl StreamHistory for prison::History {
 ///
 /// # Errors
 /// [`LogError`], where the log cannot be read or holds what a case cannot have.
-pub async fn read_case(
+pub fn read_case(
     log: &dyn EventLog,
     number: PrisonerNumber,
     up_to: Option<u64>,
-) -> Result<prisoner::History, LogError> {
-    read_one(log, number, up_to).await
+) -> BoxFuture<'_, Result<prisoner::History, LogError>> {
+    async move { read_one(log, number, up_to).await }.boxed()
 }
 
 /// Reads a prison's history, as [`read_case`] does a case's.
 ///
 /// # Errors
 /// As [`read_case`].
-pub async fn read_prison(
+pub fn read_prison(
     log: &dyn EventLog,
     code: PrisonCode,
     up_to: Option<u64>,
-) -> Result<prison::History, LogError> {
-    read_one(log, code, up_to).await
+) -> BoxFuture<'_, Result<prison::History, LogError>> {
+    async move { read_one(log, code, up_to).await }.boxed()
 }
 
 /// Reads the histories of several cases at once, in the order asked, as [`read_case`] does one's.
@@ -129,14 +130,17 @@ pub async fn read_prison(
 ///
 /// # Errors
 /// As [`read_case`].
-pub async fn read_cases(
-    log: &dyn EventLog,
-    numbers: &[PrisonerNumber],
+pub fn read_cases<'a>(
+    log: &'a dyn EventLog,
+    numbers: &'a [PrisonerNumber],
     up_to: Option<u64>,
-) -> Result<Vec<prisoner::History>, LogError> {
-    let streams: Vec<Stream> = numbers.iter().map(prisoner::History::stream).collect();
-    let read = read_streams(log, &streams, up_to).await?;
-    numbers.iter().zip(&read).map(|(number, events)| fold(number.clone(), events)).collect()
+) -> BoxFuture<'a, Result<Vec<prisoner::History>, LogError>> {
+    async move {
+        let streams: Vec<Stream> = numbers.iter().map(prisoner::History::stream).collect();
+        let read = read_streams(log, &streams, up_to).await?;
+        numbers.iter().zip(&read).map(|(number, events)| fold(number.clone(), events)).collect()
+    }
+    .boxed()
 }
 
 async fn read_one<H: StreamHistory>(log: &dyn EventLog, key: H::Key, up_to: Option<u64>) -> Result<H, LogError> {

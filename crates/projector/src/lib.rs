@@ -48,7 +48,7 @@ mod views_status;
 
 pub use checkpoint::CHANNEL;
 pub use error::ProjectorError;
-pub use rebuild::BuildProgress;
+pub use rebuild::{BuildObserver, BuildProgress};
 pub use rebuild_by_hand::{
     AsOfSchema, BuildError, BuiltViews, RebuildScope, as_of_schemas, build_as_of, drop_unfinished, rebuild,
 };

@@ -100,11 +100,14 @@ pub enum BuildProgress {
     },
 }
 
+/// Is told how far a build has come.
+pub type BuildObserver<'a> = &'a (dyn Fn(BuildProgress) + Sync);
+
 /// Makes the target's schema and fills it; `progress` is told how far it has come.
 pub(crate) async fn fill(
     log: &SharedLog,
     target: &RebuildTarget<'_>,
-    progress: impl Fn(BuildProgress) + Sync,
+    progress: BuildObserver<'_>,
 ) -> Result<Checkpoint, ProjectorError> {
     let to = target.to;
     let head = log.head().await.ok();
@@ -114,7 +117,7 @@ pub(crate) async fn fill(
     schema::create(&mut transaction, target.schema).await?;
     transaction.commit().await?;
 
-    let mut refused = write(buffer.into_partitions(), target, &progress).await?;
+    let mut refused = write(buffer.into_partitions(), target, progress).await?;
     progress(BuildProgress::Indexing);
 
     let checkpoint = Checkpoint {
@@ -206,7 +209,7 @@ async fn add_keys(connection: &mut PgConnection) -> Result<Vec<Stream>, Projecto
 async fn write(
     partitions: Vec<BufferPartition>,
     target: &RebuildTarget<'_>,
-    progress: &(impl Fn(BuildProgress) + Sync),
+    progress: BuildObserver<'_>,
 ) -> Result<Vec<Stream>, ProjectorError> {
     let (parts, written) = (partitions.len(), &AtomicUsize::new(0));
     let partitions = Arc::new(std::sync::Mutex::new(partitions));

@@ -15,6 +15,7 @@
 use std::time::Duration;
 
 use event_log::{PAGE_EVENTS_MAX, SharedLog};
+use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::time::sleep;
 
@@ -26,7 +27,7 @@ use views::{
 use crate::{
     ProjectorError, checkpoint,
     live::LiveProjection,
-    rebuild::{self, BuildProgress, RebuildTarget},
+    rebuild::{self, BuildObserver, BuildProgress, RebuildTarget},
     schema::{self, BUILDING, SCHEMA},
     set_aside, swap,
 };
@@ -127,16 +128,19 @@ pub struct BuiltViews {
 ///
 /// # Errors
 /// [`BuildError`]; the serving views are then as they were.
-pub async fn rebuild(
-    log: &SharedLog,
-    views: &PgPool,
+pub fn rebuild<'a>(
+    log: &'a SharedLog,
+    views: &'a PgPool,
     what: RebuildScope,
-    progress: impl Fn(BuildProgress) + Sync,
-) -> Result<BuiltViews, BuildError> {
-    schema::migrate(views).await?;
-    let mut builder = ViewBuilder::begin(views).await?;
-    let outcome = builder.rebuild(log, what, progress).await;
-    builder.end(outcome).await
+    progress: BuildObserver<'a>,
+) -> BoxFuture<'a, Result<BuiltViews, BuildError>> {
+    async move {
+        schema::migrate(views).await?;
+        let mut builder = ViewBuilder::begin(views).await?;
+        let outcome = builder.rebuild(log, what, progress).await;
+        builder.end(outcome).await
+    }
+    .boxed()
 }
 
 /// Builds the views as they were when the log ended at `position`, in the schema `name` beside the
@@ -145,22 +149,25 @@ pub async fn rebuild(
 ///
 /// # Errors
 /// [`BuildError`]; a schema of that name is then as it was.
-pub async fn build_as_of(
-    log: &SharedLog,
-    views: &PgPool,
+pub fn build_as_of<'a>(
+    log: &'a SharedLog,
+    views: &'a PgPool,
     position: u64,
-    name: &str,
+    name: &'a str,
     replace: bool,
-    progress: impl Fn(BuildProgress) + Sync,
-) -> Result<BuiltViews, BuildError> {
-    check_name(name)?;
-    let head = log.head().await?;
-    if position > head {
-        return Err(BuildError::PastEnd { position, head });
+    progress: BuildObserver<'a>,
+) -> BoxFuture<'a, Result<BuiltViews, BuildError>> {
+    async move {
+        check_name(name)?;
+        let head = log.head().await?;
+        if position > head {
+            return Err(BuildError::PastEnd { position, head });
+        }
+        let builder = ViewBuilder::begin(views).await?;
+        let outcome = builder.build_as_of(log, position, name, replace, progress).await;
+        builder.end(outcome).await
     }
-    let builder = ViewBuilder::begin(views).await?;
-    let outcome = builder.build_as_of(log, position, name, replace, progress).await;
-    builder.end(outcome).await
+    .boxed()
 }
 
 /// Builds the views as they were when the log ended at `position`, calls `read`, and drops them
@@ -172,7 +179,7 @@ pub(crate) async fn with_views_as_of<T>(
     log: &SharedLog,
     views: &PgPool,
     position: u64,
-    progress: impl Fn(BuildProgress) + Sync,
+    progress: BuildObserver<'_>,
     read: impl AsyncFnOnce(&mut PgConnection) -> T,
 ) -> Result<T, BuildError> {
     let builder = ViewBuilder::begin(views).await?;
@@ -296,7 +303,7 @@ impl ViewBuilder {
         &mut self,
         log: &SharedLog,
         what: RebuildScope,
-        progress: impl Fn(BuildProgress) + Sync,
+        progress: BuildObserver<'_>,
     ) -> Result<BuiltViews, BuildError> {
         let is_one = matches!(what, RebuildScope::One(_));
         let mut serving = PgConnection::connect_with(&self.options).await?;
@@ -311,7 +318,7 @@ impl ViewBuilder {
         // One view goes beside the others at their position, so the others need not be moved on.
         let to = if is_one { served.position } else { log.head().await? };
         let target = RebuildTarget { options: &self.options, schema: BUILDING, to, epoch: 0 };
-        let mut built = rebuild::fill(log, &target, &progress).await?;
+        let mut built = rebuild::fill(log, &target, progress).await?;
         let mut building = PgConnection::connect_with(&self.options).await?;
         schema::choose(&mut building, BUILDING).await?;
         let mut live = LiveProjection::new(log.clone());
@@ -338,7 +345,7 @@ impl ViewBuilder {
         position: u64,
         name: &str,
         replace: bool,
-        progress: impl Fn(BuildProgress) + Sync,
+        progress: BuildObserver<'_>,
     ) -> Result<BuiltViews, BuildError> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         check_free(&mut connection, name, replace).await?;

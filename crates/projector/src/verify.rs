@@ -24,7 +24,10 @@ use std::{
 
 use domain::Stream;
 use event_log::SharedLog;
-use futures::future::{try_join, try_join_all};
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, try_join, try_join_all},
+};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction};
 
 use views::{
@@ -40,7 +43,7 @@ use crate::{
     checkpoint::check_is_of,
     event_buffer::BufferPartition,
     pg_copy::{RawRow, RowCutter, each_row},
-    rebuild::{BuildProgress, THREADS_MAX, buffer_events},
+    rebuild::{BuildObserver, BuildProgress, THREADS_MAX, buffer_events},
     rows, schema, set_aside,
 };
 
@@ -84,60 +87,65 @@ pub struct VerifyOutcome {
 /// # Errors
 /// [`BuildError::OtherVersion`], or the log or the database fails: an event that cannot be read is
 /// named by its position.
-pub async fn verify(
-    log: &SharedLog,
-    views: &PgPool,
-    schema: &str,
+pub fn verify<'a>(
+    log: &'a SharedLog,
+    views: &'a PgPool,
+    schema: &'a str,
     only: Option<View>,
-    progress: impl Fn(BuildProgress) + Sync,
-    mut report: impl FnMut(Difference),
-) -> Result<VerifyOutcome, BuildError> {
-    schema::check_exists(views, schema).await?;
-    let mut connection = PgConnection::connect_with(&views.connect_options()).await.map_err(ProjectorError::from)?;
-    let selected: Vec<View> = VIEWS.into_iter().filter(|view| only.is_none_or(|only| only == *view)).collect();
+    progress: BuildObserver<'a>,
+    report: &'a mut (dyn FnMut(Difference) + Send),
+) -> BoxFuture<'a, Result<VerifyOutcome, BuildError>> {
+    async move {
+        schema::check_exists(views, schema).await?;
+        let mut connection =
+            PgConnection::connect_with(&views.connect_options()).await.map_err(ProjectorError::from)?;
+        let selected: Vec<View> = VIEWS.into_iter().filter(|view| only.is_none_or(|only| only == *view)).collect();
 
-    // Views of another version may lack a table that is locked below.
-    let (transaction, checkpoint) = snapshot(&mut connection, schema, &[]).await?;
-    transaction.rollback().await.map_err(ProjectorError::from)?;
-    if checkpoint.version != VIEWS_VERSION {
-        return Err(BuildError::OtherVersion { found: checkpoint.version });
-    }
-    check_is_of(checkpoint, log).await?;
-    let (mut transaction, checkpoint) = snapshot(&mut connection, schema, &selected).await?;
-    let position = checkpoint.position;
-    let reading = async {
-        let mut stored = StoredHashes::default();
-        for view in &selected {
-            stored.read(&mut transaction, *view).await?;
+        // Views of another version may lack a table that is locked below.
+        let (transaction, checkpoint) = snapshot(&mut connection, schema, &[]).await?;
+        transaction.rollback().await.map_err(ProjectorError::from)?;
+        if checkpoint.version != VIEWS_VERSION {
+            return Err(BuildError::OtherVersion { found: checkpoint.version });
         }
-        let aside = set_aside::read(&mut *transaction).await?;
-        // Ended as soon as the rows are read: an old snapshot would keep Postgres from tidying up.
-        transaction.commit().await?;
-        Ok::<_, ProjectorError>((stored, aside))
-    };
-    let buffering =
-        buffer_events(log, position, |read| progress(BuildProgress::Reading { position: read, to: position }));
-    let ((stored, aside), (buffer, last)) = try_join(reading, buffering).await?;
-    // They may have been put in place since.
-    let is_other = (last.position, last.recorded_at) != (position, checkpoint.recorded_at);
-    if is_other || checkpoint.event_id.is_some_and(|id| last.event_id != Some(id)) {
-        return Err(ProjectorError::OtherLog { position }.into());
-    }
+        check_is_of(checkpoint, log).await?;
+        let (mut transaction, checkpoint) = snapshot(&mut connection, schema, &selected).await?;
+        let position = checkpoint.position;
+        let reading = async {
+            let mut stored = StoredHashes::default();
+            for view in &selected {
+                stored.read(&mut transaction, *view).await?;
+            }
+            let aside = set_aside::read(&mut *transaction).await?;
+            // Ended as soon as the rows are read: an old snapshot would keep Postgres from tidying
+            // up.
+            transaction.commit().await?;
+            Ok::<_, ProjectorError>((stored, aside))
+        };
+        let buffering =
+            buffer_events(log, position, |read| progress(BuildProgress::Reading { position: read, to: position }));
+        let ((stored, aside), (buffer, last)) = try_join(reading, buffering).await?;
+        // They may have been put in place since.
+        let is_other = (last.position, last.recorded_at) != (position, checkpoint.recorded_at);
+        if is_other || checkpoint.event_id.is_some_and(|id| last.event_id != Some(id)) {
+            return Err(ProjectorError::OtherLog { position }.into());
+        }
 
-    let rows = stored.rows.len() as u64;
-    let (stored, mut suspects) = compare(stored, buffer.into_partitions(), only, &progress).await?;
-    suspects.extend(stored.find_unexpected(&mut connection, schema, &selected).await?);
-    suspects.extend(aside.iter().map(|row| Subject::of_stream(&row.stream)));
-    let mut differences = 0;
-    let suspects: Vec<Subject> = suspects.into_iter().collect();
-    for subjects in suspects.chunks(SECOND_LOOK_MAX) {
-        for difference in second_look(log, &mut connection, schema, &selected, subjects).await? {
-            differences += 1;
-            report(difference);
+        let rows = stored.rows.len() as u64;
+        let (stored, mut suspects) = compare(stored, buffer.into_partitions(), only, progress).await?;
+        suspects.extend(stored.find_unexpected(&mut connection, schema, &selected).await?);
+        suspects.extend(aside.iter().map(|row| Subject::of_stream(&row.stream)));
+        let mut differences = 0;
+        let suspects: Vec<Subject> = suspects.into_iter().collect();
+        for subjects in suspects.chunks(SECOND_LOOK_MAX) {
+            for difference in second_look(log, &mut connection, schema, &selected, subjects).await? {
+                differences += 1;
+                report(difference);
+            }
         }
+        connection.close().await.map_err(ProjectorError::from)?;
+        Ok(VerifyOutcome { position, head: log.head().await?, rows, differences, aside })
     }
-    connection.close().await.map_err(ProjectorError::from)?;
-    Ok(VerifyOutcome { position, head: log.head().await?, rows, differences, aside })
+    .boxed()
 }
 
 /// Begins a transaction that sees the views in `schema` as they are now, and goes on seeing them
@@ -288,7 +296,7 @@ async fn compare(
     stored: StoredHashes,
     partitions: Vec<BufferPartition>,
     only: Option<View>,
-    progress: &(impl Fn(BuildProgress) + Sync),
+    progress: BuildObserver<'_>,
 ) -> Result<(StoredHashes, BTreeSet<Subject>), ProjectorError> {
     let parts = partitions.len();
     let partitions = Arc::new(Mutex::new(partitions));

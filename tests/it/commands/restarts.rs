@@ -7,7 +7,7 @@ use bytes::Bytes;
 use command::{Service, policies, policies::SNAPSHOT};
 use domain::Stream;
 use event_log::{ExpectedRevision, PAGE_EVENTS_MAX, SharedLog, Snapshot};
-use futures::future::join_all;
+use futures::{FutureExt as _, future::join_all};
 use serde_json::json;
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -31,7 +31,7 @@ impl RunningPolicies {
     fn start(log: SharedLog) -> Self {
         let service = service_on(log);
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(policies::run(service.clone(), async { drop(stopped.await) }));
+        let task = tokio::spawn(policies::run(service.clone(), async { drop(stopped.await) }.boxed()));
         Self { service, stop, task }
     }
 

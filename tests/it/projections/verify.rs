@@ -138,7 +138,8 @@ async fn manual_changes_are_reported_until_a_rebuild_repairs_them() {
 /// Compares in process, which is fast.
 async fn differences(ledger: &RandomLedger, pool: &PgPool) -> Vec<Difference> {
     let mut differences = Vec::new();
-    let verified = projector::verify(&ledger.log, pool, "views", None, |_| {}, |found| differences.push(found)).await;
+    let verified =
+        projector::verify(&ledger.log, pool, "views", None, &|_| {}, &mut |found| differences.push(found)).await;
     assert_eq!(verified.expect("a comparison").differences, differences.len() as u64);
     differences
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use event_log::SharedLog;
 use event_log_postgres::PostgresLog;
+use futures::FutureExt as _;
 use projector::{ProjectorSettings, Status};
 use sqlx::PgPool;
 use tokio::{
@@ -112,5 +113,5 @@ impl Drop for RunningProjector {
 
 async fn run(log: SharedLog, views: PgPool, settings: ProjectorSettings, status: watch::Sender<Status>) {
     // The status has the result too.
-    let _ = projector::run(log, views, settings, status, std::future::pending()).await;
+    let _ = projector::run(log, views, settings, status, std::future::pending().boxed()).await;
 }

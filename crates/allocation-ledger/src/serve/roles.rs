@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::Router;
+use futures::FutureExt as _;
 use http_api::{
     health::{self, Health},
     metrics::Metrics,
@@ -83,7 +84,7 @@ impl<'a> Wiring<'a> {
     /// The settings for commands are not usable.
     pub(super) fn with_command(mut self) -> anyhow::Result<Self> {
         let service = command::Service::new(Arc::clone(&self.log.log), self.settings.commands.command_settings());
-        let policies = command::policies::run(service.clone(), wait_until_raised(&self.stop.working));
+        let policies = command::policies::run(service.clone(), wait_until_raised(&self.stop.working).boxed());
         let worker = Worker::start("policies", &self.stop.working, async {
             policies.await;
             Ok(())
@@ -114,7 +115,7 @@ impl<'a> Wiring<'a> {
                 () = prepared => {}
                 () = told_to_stop => return Ok(()),
             }
-            let running = projector::run(log, views, projector::ProjectorSettings::default(), status, stopped);
+            let running = projector::run(log, views, projector::ProjectorSettings::default(), status, stopped.boxed());
             running.await.context("keep the views up with the log")
         });
         self.health = with_projector(self.health, statuses.clone(), worker.failure());

@@ -18,9 +18,11 @@ use domain::{
     Command, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonerNumber},
+    moment::normalise,
     prisoner::{self, PrisonerEvent, PrisonerNumberRetired, lineage::SurvivorChain, merge_of},
 };
 use event_log::{SpentKey, request_digest};
+use futures::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use crate::{
@@ -61,15 +63,18 @@ impl Service {
     /// # Errors
     /// [`CommandError`]. After an outage the removed number may be retired already; the policies
     /// then complete the merge.
-    pub async fn merge(&self, request: MergeRequest) -> Result<Outcome, CommandError> {
-        let _turn = self.take_merge_turn(&request.survivor).await?;
-        // A key that was spent on an append is recognised by the streams, and by the append.
-        if let Some(SpentKey { request: digest, answer: Some(_) }) = self.spent_key(request.command_id).await?
-            && !request.request_digest.matches(&digest)
-        {
-            return Err(CommandError::KeyReused { command_id: request.command_id });
+    pub fn merge(&self, request: MergeRequest) -> BoxFuture<'_, Result<Outcome, CommandError>> {
+        async move {
+            let _turn = self.take_merge_turn(&request.survivor).await?;
+            // A key that was spent on an append is recognised by the streams, and by the append.
+            if let Some(SpentKey { request: digest, answer: Some(_) }) = self.spent_key(request.command_id).await?
+                && !request.request_digest.matches(&digest)
+            {
+                return Err(CommandError::KeyReused { command_id: request.command_id });
+            }
+            retry_if_retired(|| try_merge(self, &request)).await
         }
-        retry_if_retired(|| try_merge(self, &request)).await
+        .boxed()
     }
 
     /// A number and those that its case goes on under, each with its case up to date with the log.
@@ -149,6 +154,10 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, C
             case.history().retirement().and_then(|(entry, _)| case.outcome_of(entry.command_id))
         };
         if let Some(retirement) = earlier {
+            // No decision looks at the time, as nothing is recorded.
+            if let Some(effective_at) = merge.effective_at {
+                domain::check_effective_at(normalise(effective_at), service.time_of_decision([None; 3]))?;
+            }
             // The answer is found in the log, at any time.
             let spent = service.spend_key(merge.command_id, &merge.request_digest, String::new()).await?;
             answer_of(spent, merge.command_id, &merge.request_digest)?;

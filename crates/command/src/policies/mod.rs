@@ -21,11 +21,11 @@ mod inactive_pom;
 mod merge_completion;
 mod snapshots;
 
-use std::{collections::HashSet, future::Future, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use domain::{Stream, event::RecordedBy, prisoner::PrisonerEventType};
 use event_log::{FollowerItem, LogError, RecordedEvent, decode};
-use futures::{StreamExt, TryStreamExt, stream, stream::FuturesUnordered};
+use futures::{FutureExt as _, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::FuturesUnordered};
 use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{CommandError, Service, obligations::Obligation};
@@ -58,15 +58,18 @@ pub fn recorded_by() -> RecordedBy {
 ///
 /// No policy acts before the log has been read to its end, as a later event may settle what an
 /// earlier one raised.
-pub async fn run(service: Service, shutdown: impl Future<Output = ()>) {
-    let _follower = service.obligations().guard_follower();
-    tokio::select! {
-        () = follow(&service) => {}
-        () = discharge_all(&service) => {}
-        () = snapshots::keep_saved(&service) => {}
-        () = shutdown => {}
+pub fn run(service: Service, shutdown: BoxFuture<'static, ()>) -> BoxFuture<'static, ()> {
+    async move {
+        let _follower = service.obligations().guard_follower();
+        tokio::select! {
+            () = follow(&service) => {}
+            () = discharge_all(&service) => {}
+            () = snapshots::keep_saved(&service) => {}
+            () = shutdown => {}
+        }
+        snapshots::save_at_end(&service).await;
     }
-    snapshots::save_at_end(&service).await;
+    .boxed()
 }
 
 async fn follow(service: &Service) {

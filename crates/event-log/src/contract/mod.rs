@@ -88,57 +88,66 @@ pub struct Promise {
 ///
 /// # Panics
 /// Where `handles` is empty.
-pub async fn check(handles: &[SharedLog], run: Uuid) -> ContractReport {
-    assert!(!handles.is_empty(), "a store to try is needed");
-    let run = ContractRun::new(handles, run);
-    let promises = vec![
-        hold(
-            "an append succeeds at the expected revision only, and a conflict says the actual one",
-            appends::revisions(&run).boxed(),
-        ),
-        hold("the events of an append stand together or not at all", appends::atomic(&run).boxed()),
-        hold("the same append again gets the first answer again", appends::repeats(&run).boxed()),
-        hold("an append of no events, or of too many, is refused", appends::counts(&run).boxed()),
-        hold("metadata and data come back byte for byte", appends::bytes(&run).boxed()),
-        hold("a key that was recorded on a stream is refused for any other request", keys::one_request(&run).boxed()),
-        hold(
-            "a key of a request that recorded nothing keeps its answer, and is refused for any other request",
-            keys::without_events(&run).boxed(),
-        ),
-        hold("of requests that are sent at once with one key, one is recorded", keys::at_once(&run).boxed()),
-        hold(
-            "positions rise in the order of the answers, and the log reads in their order",
-            reads::order(&run).boxed(),
-        ),
-        hold("a stream reads from any revision, with a limit", reads::stream_pages(&run).boxed()),
-        hold("the log reads from any position, with a limit", reads::log_pages(&run).boxed()),
-        hold(
-            "streams read together come in the order asked; one that does not exist is empty",
-            reads::many(&run).boxed(),
-        ),
-        hold(
-            "recorded time never runs backwards in a stream, and is answered as it is kept",
-            times::recorded_times(&run).boxed(),
-        ),
-        hold("what was known at an instant ends before the first event recorded later", times::instants(&run).boxed()),
-        hold(
-            "a follower starts anywhere, sees everything after it, and says when it has caught up",
-            following::follows(&run).boxed(),
-        ),
-        hold("a waiting follower is woken at once, whoever appends", following::wake_followers(&run).boxed()),
-        hold(
-            "the newest snapshot comes back byte for byte, and no reader of events meets it",
-            snapshots::snapshots(&run).boxed(),
-        ),
-        hold("under concurrent load nothing is lost, doubled, reordered or skipped", load::load(&run).boxed()),
-    ];
-    let mut report = ContractReport { promises: Vec::with_capacity(promises.len()) };
-    // One after the other: they share the log's positions and the machine, and a broken promise
-    // must not break others.
-    for promise in promises {
-        report.promises.push(promise.await);
+pub fn check(handles: &[SharedLog], run: Uuid) -> BoxFuture<'_, ContractReport> {
+    async move {
+        assert!(!handles.is_empty(), "a store to try is needed");
+        let run = ContractRun::new(handles, run);
+        let promises = vec![
+            hold(
+                "an append succeeds at the expected revision only, and a conflict says the actual one",
+                appends::revisions(&run).boxed(),
+            ),
+            hold("the events of an append stand together or not at all", appends::atomic(&run).boxed()),
+            hold("the same append again gets the first answer again", appends::repeats(&run).boxed()),
+            hold("an append of no events, or of too many, is refused", appends::counts(&run).boxed()),
+            hold("metadata and data come back byte for byte", appends::bytes(&run).boxed()),
+            hold(
+                "a key that was recorded on a stream is refused for any other request",
+                keys::one_request(&run).boxed(),
+            ),
+            hold(
+                "a key of a request that recorded nothing keeps its answer, and is refused for any other request",
+                keys::without_events(&run).boxed(),
+            ),
+            hold("of requests that are sent at once with one key, one is recorded", keys::at_once(&run).boxed()),
+            hold(
+                "positions rise in the order of the answers, and the log reads in their order",
+                reads::order(&run).boxed(),
+            ),
+            hold("a stream reads from any revision, with a limit", reads::stream_pages(&run).boxed()),
+            hold("the log reads from any position, with a limit", reads::log_pages(&run).boxed()),
+            hold(
+                "streams read together come in the order asked; one that does not exist is empty",
+                reads::many(&run).boxed(),
+            ),
+            hold(
+                "recorded time never runs backwards in a stream, and is answered as it is kept",
+                times::recorded_times(&run).boxed(),
+            ),
+            hold(
+                "what was known at an instant ends before the first event recorded later",
+                times::instants(&run).boxed(),
+            ),
+            hold(
+                "a follower starts anywhere, sees everything after it, and says when it has caught up",
+                following::follows(&run).boxed(),
+            ),
+            hold("a waiting follower is woken at once, whoever appends", following::wake_followers(&run).boxed()),
+            hold(
+                "the newest snapshot comes back byte for byte, and no reader of events meets it",
+                snapshots::snapshots(&run).boxed(),
+            ),
+            hold("under concurrent load nothing is lost, doubled, reordered or skipped", load::load(&run).boxed()),
+        ];
+        let mut report = ContractReport { promises: Vec::with_capacity(promises.len()) };
+        // One after the other: they share the log's positions and the machine, and a broken promise
+        // must not break others.
+        for promise in promises {
+            report.promises.push(promise.await);
+        }
+        report
     }
-    report
+    .boxed()
 }
 
 /// Why a promise was broken.

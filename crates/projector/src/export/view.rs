@@ -74,7 +74,7 @@ pub async fn export_view_as_of(
     progress: impl Fn(ExportProgress) + Sync,
 ) -> Result<ExportSummary, ExportError> {
     let building = |building| progress(ExportProgress::Building(building));
-    rebuild_by_hand::with_views_as_of(log, views, position, building, async |connection| {
+    rebuild_by_hand::with_views_as_of(log, views, position, &building, async |connection| {
         export(connection, view, on, format, open, &progress).await
     })
     .await?

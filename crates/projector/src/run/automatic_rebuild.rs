@@ -75,7 +75,7 @@ impl Projector<'_> {
                 }
             };
             progress(BuildProgress::Reading { position: 0, to });
-            match rebuild::fill(&self.log, &target, progress).await {
+            match rebuild::fill(&self.log, &target, &progress).await {
                 Ok(filled) => break filled,
                 Err(ProjectorError::Log(LogError::Damaged { position, .. }))
                     if checkpoint.position < position && position <= to =>

@@ -30,6 +30,7 @@ use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 use domain::Stream;
 use event_log::SharedLog;
+use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::{
     sync::{Mutex, watch},
@@ -94,45 +95,48 @@ const RETRY_RESET: Duration = Duration::from_secs(10);
 /// [`FatalStop`] at an event that cannot be read. The views then include everything before that
 /// event. Stand-bys take over and, unless they are another version of the program, stop at the same
 /// event.
-pub async fn run(
+pub fn run(
     log: SharedLog,
     views: PgPool,
     settings: ProjectorSettings,
     status: watch::Sender<Status>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), FatalStop> {
-    let projector = Projector {
-        log,
-        options: connect_options(&views),
-        settings,
-        status: &status,
-        batch: Mutex::default(),
-        look: Mutex::default(),
-        stop: Mutex::default(),
-    };
-    let between_batches = async {
-        shutdown.await;
-        // The lock is given in the order asked for: no batch begins after this.
-        let _ = timeout(END_MAX, projector.batch.lock()).await;
-    };
-    // Dropping the projector then leaves nothing half done: Postgres rolls an open transaction back
-    // and frees the lock.
-    let stopped = tokio::select! {
-        biased;
-        () = between_batches => None,
-        stopped = projector.until_stopped() => Some(stopped),
-    };
-    match stopped {
-        None => {
-            status.send_replace(Status::Ended);
-            Ok(())
-        }
-        Some(stopped) => {
-            report_stopped(&status, &stopped.reason);
-            log_stopped(&stopped.reason);
-            Err(stopped)
+    shutdown: BoxFuture<'static, ()>,
+) -> BoxFuture<'static, Result<(), FatalStop>> {
+    async move {
+        let projector = Projector {
+            log,
+            options: connect_options(&views),
+            settings,
+            status: &status,
+            batch: Mutex::default(),
+            look: Mutex::default(),
+            stop: Mutex::default(),
+        };
+        let between_batches = async {
+            shutdown.await;
+            // The lock is given in the order asked for: no batch begins after this.
+            let _ = timeout(END_MAX, projector.batch.lock()).await;
+        };
+        // Dropping the projector then leaves nothing half done: Postgres rolls an open transaction
+        // back and frees the lock.
+        let stopped = tokio::select! {
+            biased;
+            () = between_batches => None,
+            stopped = projector.until_stopped() => Some(stopped),
+        };
+        match stopped {
+            None => {
+                status.send_replace(Status::Ended);
+                Ok(())
+            }
+            Some(stopped) => {
+                report_stopped(&status, &stopped.reason);
+                log_stopped(&stopped.reason);
+                Err(stopped)
+            }
         }
     }
+    .boxed()
 }
 
 /// Reports that the projector has stopped.

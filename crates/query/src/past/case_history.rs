@@ -7,6 +7,7 @@ use domain::{
     prisoner::{History, Period, lineage::periods_before_merges, periods},
 };
 use event_log::{KnownAt, LogError, RecordedEvent, SharedLog, StoredEvent, decode, history::push};
+use futures::{FutureExt as _, future::BoxFuture};
 use views::{CasePeriodRow, PrisonerCaseRow};
 
 use super::{
@@ -56,26 +57,31 @@ pub struct CasePeriod {
 ///
 /// # Errors
 /// [`PastError::Ahead`], or the log is out of reach or damaged.
-pub async fn whole_case(
-    log: &SharedLog,
-    number: &PrisonerNumber,
+pub fn whole_case<'a>(
+    log: &'a SharedLog,
+    number: &'a PrisonerNumber,
     known_at: Option<KnownAt>,
-) -> Result<Option<WholeCase>, PastError> {
-    let point = Point::of(log, known_at).await?;
-    let Some(EventsOfCase { survivor, removed }) = events_of_case(log, number, point).await? else { return Ok(None) };
-    let history = &survivor.history;
-    let before = periods_before_merges(history, removed.iter().map(|(merged_at, of)| (*merged_at, &of.history)));
-    let before = before.into_iter().filter_map(|before| {
-        let case = case_before_merge(history, &before)?;
-        Some(CasePeriod { number: before.removed.number().clone(), case, period: before.period })
-    });
-    let last = PrisonerCaseRow::of(history, history.state());
-    let own = periods(&history.before_retirement()).into_iter().filter_map(|period| {
-        let case = CasePeriodRow::of(last.as_ref()?, period.clone())?;
-        Some(CasePeriod { number: history.number().clone(), case, period })
-    });
-    let (number, periods) = (history.number().clone(), before.chain(own).collect());
-    Ok(Some(WholeCase { number, periods, entries: entries_in_order(survivor, removed) }))
+) -> BoxFuture<'a, Result<Option<WholeCase>, PastError>> {
+    async move {
+        let point = Point::of(log, known_at).await?;
+        let Some(EventsOfCase { survivor, removed }) = events_of_case(log, number, point).await? else {
+            return Ok(None);
+        };
+        let history = &survivor.history;
+        let before = periods_before_merges(history, removed.iter().map(|(merged_at, of)| (*merged_at, &of.history)));
+        let before = before.into_iter().filter_map(|before| {
+            let case = case_before_merge(history, &before)?;
+            Some(CasePeriod { number: before.removed.number().clone(), case, period: before.period })
+        });
+        let last = PrisonerCaseRow::of(history, history.state());
+        let own = periods(&history.before_retirement()).into_iter().filter_map(|period| {
+            let case = CasePeriodRow::of(last.as_ref()?, period.clone())?;
+            Some(CasePeriod { number: history.number().clone(), case, period })
+        });
+        let (number, periods) = (history.number().clone(), before.chain(own).collect());
+        Ok(Some(WholeCase { number, periods, entries: entries_in_order(survivor, removed) }))
+    }
+    .boxed()
 }
 
 /// [`WholeCase::entries`] as they were known at a point, and its position; none where nothing was

@@ -65,7 +65,7 @@ pub async fn run(settings: &RebuildSettings) -> anyhow::Result<()> {
 async fn build(settings: &RebuildSettings, stores: &Stores) -> anyhow::Result<()> {
     let started = Instant::now();
     let bar = ProgressBar::no_length();
-    let show = |progress| show(&bar, progress);
+    let show = &|progress| show(&bar, progress);
     let (BuiltViews { position, streams_aside }, schema) = match (settings.as_of, &settings.schema) {
         (Some(as_of), Some(schema)) => {
             let (position, replace) = (position_of(&stores.log, as_of).await?, settings.replace);

@@ -87,7 +87,7 @@ pub async fn run(settings: &VerifySettings) -> anyhow::Result<()> {
 async fn compare(settings: &VerifySettings, stores: &Stores) -> anyhow::Result<VerifyOutcome> {
     let bar = ProgressBar::no_length();
     let mut printed = Ok(());
-    let report = |difference| {
+    let mut report = |difference| {
         let difference = DifferenceReport::from(difference);
         let line = if settings.json { json!(difference).to_string() } else { difference.to_string() };
         if printed.is_ok() {
@@ -96,7 +96,7 @@ async fn compare(settings: &VerifySettings, stores: &Stores) -> anyhow::Result<V
     };
     let progress = |progress| show(&bar, progress);
     let verified =
-        projector::verify(&stores.log, &stores.views, &settings.schema, settings.view, progress, report).await;
+        projector::verify(&stores.log, &stores.views, &settings.schema, settings.view, &progress, &mut report).await;
     bar.finish_and_clear();
     printed?;
     verified.context("compare the views with the log")
