@@ -36,6 +36,7 @@ pub(crate) async fn posts_and_gets(
     let running = serve::ServingLedger::start(&serve::ServeSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         trust_network: false,
+        hosts: Vec::new(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.join("http")),
         commands: commands.clone(),

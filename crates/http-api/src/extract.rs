@@ -4,7 +4,7 @@
 //! The types that they read must have `#[serde(deny_unknown_fields)]`, so that a misspelt field or
 //! parameter is refused by name instead of counting as absent.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     extract::{
@@ -17,8 +17,12 @@ use axum::{
 use domain::text::Excerpt;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
+use tokio::time::timeout;
 
 use crate::{BODY_BYTES_MAX, Problem, ProblemCode, headers::whole_number, problem::Fault};
+
+/// How long a body may take to come.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A JSON body.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +41,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 /// Reads a request's body.
 ///
 /// # Errors
-/// `body-too-large`, or `body-incomplete` where the connection broke.
+/// `body-too-large`, `body-slow`, or `body-incomplete` where the connection broke.
 pub async fn body_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<axum::body::Bytes, Problem> {
-    axum::body::Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
+    let Ok(body) = timeout(BODY_TIME_MAX, axum::body::Bytes::from_request(request, state)).await else {
+        let seconds = BODY_TIME_MAX.as_secs();
+        return Err(Problem::new(ProblemCode::BodySlow, format!("The body did not come within {seconds} seconds.")));
+    };
+    body.map_err(|rejection| match rejection {
         BytesRejection::FailedToBufferBody(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(
                 ProblemCode::BodyTooLarge,

@@ -11,16 +11,20 @@
 //! | how does a URL write a point in time? | [`instant`] |
 //! | how is a long list paged? | [`page`] |
 //! | which facts do handover dates come from? | [`sentence_facts`] |
+//! | which requests of browsers are refused? | [`HostNames`] |
 //! | is the service well, and how busy is it? | [`health`], [`metrics`] |
+//! | has the client closed its side of the connection? | [`InputEnd`] |
 //! | which trace does a request belong to? | [`trace`] |
 //! | which middleware does every route have? | [`add_middleware`] |
 //!
 //! It knows no route and no answer of either side.
 
+mod browser_guard;
 pub mod event;
 pub mod extract;
 pub mod headers;
 pub mod health;
+mod input_end;
 pub mod instant;
 pub mod metrics;
 mod middleware;
@@ -31,8 +35,10 @@ mod problem_code;
 pub mod sentence_facts;
 pub mod trace;
 
+pub use browser_guard::HostNames;
 pub use extract::{JsonBody, Params, PathParams};
 pub use headers::CommandHeaders;
+pub use input_end::InputEnd;
 pub use middleware::{BODY_BYTES_MAX, add_middleware};
 pub use param_groups::ParamGroups;
 pub use problem::Problem;

@@ -16,6 +16,7 @@ use tracing::{Instrument as _, field};
 
 use crate::{
     Problem, ProblemCode,
+    browser_guard::{HostNames, guard_browsers},
     headers::{CORRELATION_ID, CorrelationId},
     metrics::{self, Metrics, Route},
     trace::{TRACERESPONSE, Trace},
@@ -28,16 +29,18 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 ///
 /// - a body of at most [`BODY_BYTES_MAX`];
 /// - unknown paths and methods, and panics, answered with problems;
+/// - requests to a host other than `hosts`, and from pages of other sites, refused;
 /// - a correlation id, given or made up, in the log and in the answer, and the trace that it
 ///   belongs to;
 /// - each answer counted, each problem's `instance` filled in.
-pub fn add_middleware(router: Router, metrics: Metrics) -> Router {
+pub fn add_middleware(router: Router, metrics: Metrics, hosts: HostNames) -> Router {
     router
         .fallback(refuse_unknown_path)
         .method_not_allowed_fallback(refuse_unknown_method)
-        // One layer of three: each `.layer` costs every request two allocations and a dynamic call.
+        // One layer of four: each `.layer` costs every request two allocations and a dynamic call.
         .layer((
             middleware::from_fn_with_state(metrics, observe_request),
+            middleware::from_fn_with_state(hosts, guard_browsers),
             CatchPanicLayer::custom(answer_panic as fn(Box<dyn Any + Send>) -> Response),
             DefaultBodyLimit::max(BODY_BYTES_MAX),
         ))
@@ -134,14 +137,15 @@ mod tests {
                     }
                 }),
             );
-        let response = add_middleware(router, Metrics::default()).call(request).await.expect("never fails");
+        let response =
+            add_middleware(router, Metrics::default(), HostNames::default()).call(request).await.expect("never fails");
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
         (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
     fn request(method: &str, path: &str) -> axum::http::request::Builder {
-        Request::builder().method(method).uri(path)
+        Request::builder().method(method).uri(path).header(header::HOST, "localhost")
     }
 
     #[track_caller]

@@ -80,6 +80,8 @@ problem_codes! {
         "Send it in several requests. `detail` says how many bytes are allowed.";
     ContentTypeUnsupported => "content-type-unsupported", 415, "The body is not announced as JSON.",
         "Send the header `Content-Type: application/json`.";
+    BodySlow => "body-slow", 408, "The body did not come in time.",
+        "Send the request again, all of it at once.";
     TooMany => "too-many", 400, "The request has more entries than one request may have.",
         "Send the entries in several requests.";
     FieldUnknown => "field-unknown", 400, "The body has a field that this request does not have.",
@@ -106,6 +108,10 @@ problem_codes! {
         "Ask with the prisoner number, `prn`.";
     HeaderInvalid => "header-invalid", 400, "A header has a value that does not fit it.",
         "Correct the header that `errors` names, or leave it out.";
+    HostUnknown => "host-unknown", 421, "The request names a host that is not the ledger's.",
+        "Ask for it under its own name. The operator adds a name with `--host`.";
+    OriginForeign => "origin-foreign", 403, "A page of another site asked a browser to send the request.",
+        "Record from the ledger's own pages, or from a program that is no browser.";
     PathUnknown => "path-unknown", 404, "There is nothing at this address.",
         "Compare the path with `/docs`. A service of one role answers only the paths of that role.";
     MethodNotAllowed => "method-not-allowed", 405, "The address does not take this method.",

@@ -28,6 +28,10 @@ use crate::{
 /// A page that is left short says where to go on.
 pub const SCAN_EVENTS_MAX: usize = 20_000;
 
+/// Bytes of events after which a page ends. A client that does not take its answer holds as much
+/// memory.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Events read at once in the search for a few among many.
 const SCAN_PAGE_EVENTS: usize = 2_000;
 
@@ -163,8 +167,25 @@ pub(crate) struct FeedPage {
     pub(crate) is_more: bool,
 }
 
-/// At most `limit` of the events after a position that pass. May hold fewer, or none, and yet not
-/// be the last: see [`SCAN_EVENTS_MAX`].
+/// The room that is left on a page.
+struct PageRoom {
+    events: usize,
+    bytes: usize,
+}
+
+impl PageRoom {
+    fn is_full(&self) -> bool {
+        self.events == 0 || self.bytes == 0
+    }
+
+    fn take(&mut self, event: &RecordedEvent) {
+        self.events -= 1;
+        self.bytes = self.bytes.saturating_sub(event.data.len() + event.metadata.len());
+    }
+}
+
+/// At most `limit` of the events after a position that pass, and no more than fill
+/// [`PAGE_BYTES_MAX`]. May hold fewer, or none, and yet not be the last: see [`SCAN_EVENTS_MAX`].
 pub(crate) async fn page(
     log: &SharedLog,
     filter: &mut EventFilter,
@@ -172,9 +193,10 @@ pub(crate) async fn page(
     head: u64,
     limit: usize,
 ) -> Result<FeedPage, LogError> {
+    let room = PageRoom { events: limit, bytes: PAGE_BYTES_MAX };
     match filter.of_case_alone(log, after, head).await? {
-        Some(of_case) => page_of_case(filter, &of_case, head, limit),
-        None => page_of_log(log, filter, after, head, limit).await,
+        Some(of_case) => page_of_case(filter, &of_case, head, room),
+        None => page_of_log(log, filter, after, head, room).await,
     }
 }
 
@@ -182,12 +204,12 @@ fn page_of_case(
     filter: &mut EventFilter,
     of_case: &[RecordedEvent],
     head: u64,
-    limit: usize,
+    mut room: PageRoom,
 ) -> Result<FeedPage, LogError> {
     let mut events = Vec::new();
-    let (_, selection) = select_events(filter, of_case, limit, &mut events);
+    let (_, selection) = select_events(filter, of_case, &mut room, &mut events);
     let position = match (selection, events.last()) {
-        (Ok(()), Some(last)) if events.len() == limit => last.entry.position,
+        (Ok(()), Some(last)) if room.is_full() => last.entry.position,
         (Ok(()), _) => head,
         // A reader that goes on from here meets the damage.
         (Err(_), Some(last)) => last.entry.position,
@@ -201,11 +223,11 @@ async fn page_of_log(
     filter: &mut EventFilter,
     after: u64,
     head: u64,
-    limit: usize,
+    mut room: PageRoom,
 ) -> Result<FeedPage, LogError> {
-    let chunk = if filter.is_everything() { limit } else { SCAN_PAGE_EVENTS };
+    let chunk = if filter.is_everything() { room.events } else { SCAN_PAGE_EVENTS };
     let (mut events, mut position, mut scanned) = (Vec::new(), after, 0);
-    while position < head && events.len() < limit && scanned < SCAN_EVENTS_MAX {
+    while position < head && !room.is_full() && scanned < SCAN_EVENTS_MAX {
         let read = match log.read_all(position, chunk.min(SCAN_EVENTS_MAX - scanned)).await {
             // The events before the damage are an answer; a reader that goes on from there meets
             // it.
@@ -217,7 +239,7 @@ async fn page_of_log(
             break;
         }
         scanned += read.len();
-        let (judged, selection) = select_events(filter, &read, limit, &mut events);
+        let (judged, selection) = select_events(filter, &read, &mut room, &mut events);
         position = judged.unwrap_or(position);
         match selection {
             Ok(()) => {}
@@ -229,21 +251,25 @@ async fn page_of_log(
     Ok(FeedPage { events, position, is_more: position < head })
 }
 
-/// Adds the events that pass to `events` until there are `limit`. Returns the position of the last
+/// Adds the events that pass to `events` as far as there is room. Returns the position of the last
 /// event that was judged, and the error that ended it early.
 fn select_events(
     filter: &mut EventFilter,
     recorded: &[RecordedEvent],
-    limit: usize,
+    room: &mut PageRoom,
     events: &mut Vec<StoredEvent>,
 ) -> (Option<u64>, Result<(), LogError>) {
     let mut judged = None;
     for event in recorded {
-        if events.len() == limit {
+        if room.is_full() {
             break;
         }
         match filter.select(event) {
-            Ok(found) => events.extend(found),
+            Ok(Some(found)) => {
+                room.take(event);
+                events.push(found);
+            }
+            Ok(None) => {}
             Err(error) => return (judged, Err(error)),
         }
         judged = Some(event.position);

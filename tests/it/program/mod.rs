@@ -5,6 +5,7 @@ mod api_examples;
 mod crash;
 mod dates;
 mod dictionary;
+mod door;
 mod embedded_postgres;
 mod generate;
 mod generated_client;

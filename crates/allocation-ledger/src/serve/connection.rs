@@ -1,126 +1,115 @@
-//! Connections that do not hold up the end.
+//! Connections that nobody keeps for ever.
 //!
-//! A client that has stopped reading keeps its response from ever being finished; and the task that
-//! makes the response is not asked for more, so it does not learn of the end. So once the program
-//! is ending, a connection to which nothing can be written for a while is given up.
+//! A client that has stopped reading keeps its answer from ever being finished; and the task that
+//! makes the answer is not asked for more, so it does not learn of the end. So a connection to
+//! which nothing can be written for a while is given up, and sooner once the program is ending.
 
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
+    net::Shutdown,
+    os::fd::AsFd as _,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use axum::serve::Listener;
-use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
+use http_api::InputEnd;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::watch,
+    time::sleep,
 };
+
+use super::shutdown::wait_for_flag;
 
 /// How long a connection may accept no bytes at the end before it is given up. A client that reads
 /// at all reads within this time.
-const STALLED_MAX: Duration = Duration::from_secs(1);
-
-/// Accepts connections that end with the program.
-pub(super) struct EndingListener {
-    listener: TcpListener,
-    ending: watch::Receiver<bool>,
-    open: Gauge,
-}
-
-impl EndingListener {
-    /// `ending` becomes true when the program ends.
-    pub(super) fn new(listener: TcpListener, ending: watch::Receiver<bool>) -> Self {
-        Self { listener, ending, open: Gauge::default() }
-    }
-
-    /// Shows the number of open connections in a registry.
-    pub(super) fn register_metrics(&self, registry: &mut Registry) {
-        registry.register("http_connections_open", "Connections of clients", self.open.clone());
-    }
-}
-
-impl Listener for EndingListener {
-    type Io = ClientConnection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (ClientConnection, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.listener).await;
-        // Answers are small: waiting for more to send would only delay them.
-        let _ = stream.set_nodelay(true);
-        (
-            ClientConnection { stream, ending: self.ending.clone(), stalled: None, _open: OpenCount::new(&self.open) },
-            address,
-        )
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
+const STALLED_AT_END_MAX: Duration = Duration::from_secs(1);
 
 /// A client's connection.
 pub(super) struct ClientConnection {
-    stream: TcpStream,
+    stream: Arc<TcpStream>,
+    /// Becomes true when the program ends.
     ending: watch::Receiver<bool>,
+    /// How long it may accept no bytes before it is given up.
+    stalled_max: Duration,
     /// Set while a write is pending: ready when that has lasted too long.
     stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _open: OpenCount,
-}
-
-/// One of the connections counted as open, for as long as it exists.
-struct OpenCount(Gauge);
-
-impl OpenCount {
-    fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for OpenCount {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 impl ClientConnection {
-    /// The outcome of a write; an error once the connection has accepted nothing for too long at
-    /// the end.
+    pub(super) fn new(stream: TcpStream, ending: watch::Receiver<bool>, stalled_max: Duration) -> Self {
+        Self { stream: Arc::new(stream), ending, stalled_max, stalled: None }
+    }
+
+    /// Tells whoever answers a request on this connection that the client sends no more.
+    pub(super) fn input_end(&self) -> InputEnd {
+        InputEnd::new(Arc::clone(&self.stream))
+    }
+
+    /// The outcome of a write; an error once the connection has accepted nothing for too long.
     fn check_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
-        let ending = &self.ending;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(wait_until_stalled(ending.clone())));
+        let (ending, stalled_max) = (&self.ending, self.stalled_max);
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(wait_until_stalled(ending.clone(), stalled_max)));
         stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Writes as soon as the stream takes bytes.
+    fn poll_write_with(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let written = loop {
+            match self.stream.poll_write_ready(context) {
+                Poll::Ready(Ok(())) => match write(&self.stream) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    written => break Poll::Ready(written),
+                },
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        self.check_write(context, written)
     }
 }
 
-async fn wait_until_stalled(mut ending: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which counts as the end.
-    let _ = ending.wait_for(|ending| *ending).await;
-    tokio::time::sleep(STALLED_MAX).await;
+async fn wait_until_stalled(mut ending: watch::Receiver<bool>, stalled_max: Duration) {
+    let at_end = async {
+        wait_for_flag(&mut ending).await;
+        sleep(STALLED_AT_END_MAX).await;
+    };
+    tokio::select! {
+        () = at_end => {}
+        () = sleep(stalled_max) => {}
+    }
 }
 
 impl AsyncRead for ClientConnection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            std::task::ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read(buffer.initialize_unfilled()) {
+                Ok(read) => {
+                    buffer.advance(read);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 }
 
 impl AsyncWrite for ClientConnection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.check_write(context, written)
+        self.poll_write_with(context, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -128,19 +117,24 @@ impl AsyncWrite for ClientConnection {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
-        self.check_write(context, written)
+        self.poll_write_with(context, |stream| stream.try_write_vectored(parts))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Nothing is kept back here.
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A shared stream cannot be shut down, but its socket can.
+        let socket = std::net::TcpStream::from(self.stream.as_fd().try_clone_to_owned()?);
+        Poll::Ready(match socket.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            shut => shut,
+        })
     }
 }

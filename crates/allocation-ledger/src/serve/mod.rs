@@ -23,6 +23,7 @@ mod event_page;
 mod gauges;
 mod health;
 mod html;
+mod http_server;
 mod openapi;
 mod pages;
 mod roles;
@@ -32,16 +33,17 @@ mod shutdown;
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
+use http_api::HostNames;
 use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 pub use self::settings::{LAG_MAX_SECONDS, Role, ServeSettings};
 
 use self::{
-    connection::EndingListener,
     directory_claim::Claim,
+    http_server::{Admission, HttpServer},
     roles::{Roles, StopSignals, Wiring},
-    shutdown::{count_signals, wait_for_signals, wait_until_raised},
+    shutdown::{count_signals, wait_for_signals},
 };
 use crate::stores::{self, LogStore};
 
@@ -66,7 +68,7 @@ pub struct ServingLedger {
     views: Option<PgPool>,
     roles: Roles,
     stop_signals: StopSignals,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<()>,
     signals: watch::Receiver<u32>,
     _claim: Option<Claim>,
 }
@@ -110,11 +112,11 @@ impl ServingLedger {
             gauges::views(&metrics, &log.log, views);
         }
 
-        let listener = EndingListener::new(listener, stop_signals.accepting.subscribe());
-        metrics.register(|registry| listener.register_metrics(registry));
-        let router = http_api::add_middleware(router, metrics);
-        let stopped = wait_until_raised(&stop_signals.accepting);
-        let http = tokio::spawn(async { axum::serve(listener, router).with_graceful_shutdown(stopped).await });
+        let admission = Admission::new();
+        metrics.register(|registry| admission.register_metrics(registry));
+        let router = http_api::add_middleware(router, metrics, HostNames::new(settings.hosts.clone()));
+        let http = HttpServer::new(listener, router, stop_signals.accepting.subscribe(), admission);
+        let http = tokio::spawn(http.serve());
         tracing::info!(url, role = ?settings.role, "serving on {url}");
         Ok(Self { url, log, views, roles, stop_signals, http, signals, _claim: claim })
     }
@@ -160,11 +162,7 @@ impl ServingLedger {
         tokio::select! {
             () = wait_for_signals(signals.clone(), 1) => tracing::info!("stopping"),
             ended = &mut self.http => {
-                let reason = match ended {
-                    Ok(Ok(())) => anyhow!("it ended by itself"),
-                    Ok(Err(error)) => error.into(),
-                    Err(error) => error.into(),
-                };
+                let reason = ended.map_or_else(anyhow::Error::from, |()| anyhow!("it ended by itself"));
                 close(self.log, self.views).await?;
                 return Err(reason.context("serve HTTP"));
             }

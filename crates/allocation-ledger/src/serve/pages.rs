@@ -7,7 +7,7 @@ use std::{fmt::Write as _, sync::Arc};
 use axum::{
     Json, Router,
     extract::{Path, rejection::PathRejection},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
@@ -57,8 +57,6 @@ fn page(title: &str, content: &str) -> Response {
     );
     let headers = [
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SECURITY_POLICY)),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (header::VARY, VARY_BY_ACCEPT),
     ];

@@ -21,6 +21,11 @@ pub struct ServeSettings {
     /// containers, in which a gateway that authenticates is the one way in
     #[arg(long, env = "LEDGER_TRUST_NETWORK")]
     pub trust_network: bool,
+    /// Name under which clients reach the ledger, as in their URLs, without a port; may be given
+    /// several times, or several with commas between them. Names of this machine alone
+    /// (localhost, 127.0.0.1) count always
+    #[arg(long = "host", env = "LEDGER_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    pub hosts: Vec<String>,
     /// The role of this process
     #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,

@@ -36,11 +36,14 @@ pub(super) async fn wait_for_signals(mut signals: watch::Receiver<u32>, wanted: 
 
 /// Waits until the sender says `true` or is gone.
 pub(super) fn wait_until_raised(sender: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + use<> {
-    let mut receiver = sender.subscribe();
-    async move {
-        // An error means that the sender is gone, which counts as a signal.
-        let _ = receiver.wait_for(|raised| *raised).await;
-    }
+    let mut flag = sender.subscribe();
+    async move { wait_for_flag(&mut flag).await }
+}
+
+/// Waits until the flag is raised or its sender gone.
+pub(super) async fn wait_for_flag(flag: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which counts as raised.
+    let _ = flag.wait_for(|raised| *raised).await;
 }
 
 /// A task that works beside the requests until it is told to stop. A worker that ends before that

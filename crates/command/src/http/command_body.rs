@@ -1,6 +1,9 @@
 //! The body of a command.
 
-use axum::extract::{FromRequest, Request};
+use axum::{
+    extract::{FromRequest, Request},
+    http::header,
+};
 use bytes::Bytes;
 use domain::moment::Instant;
 use event_log::request_digest;
@@ -56,12 +59,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CommandBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let path = request.uri().path().to_owned();
+        let has_type = request.headers().contains_key(header::CONTENT_TYPE);
         let is_json = require_json(request.headers());
         let mut bytes = body_bytes(request, state).await?;
+        // An empty body of another type is what a form of any page can send.
+        if has_type || !bytes.is_empty() {
+            is_json?;
+        }
         if bytes.is_empty() {
             bytes = Bytes::from_static(b"{}");
-        } else {
-            is_json?;
         }
         let StrictObject(fields) = from_json(&bytes)?;
         Ok(Self { fields, sent: SentBody { path, body: from_json(&bytes)? } })

@@ -1,9 +1,10 @@
 //! `GET /events`: the feed for other services, as pages or as a stream of server-sent events that
 //! goes on.
 
-use std::{borrow::Cow, convert::Infallible, fmt::Write as _, time::Duration};
+use std::{borrow::Cow, convert::Infallible, fmt::Write as _, future::pending, time::Duration};
 
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
@@ -17,7 +18,7 @@ use domain::{
 use event_log::{FollowerItem, LogError, RecordedEvent as LogEvent, SharedLog};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http_api::{
-    Params, Problem, ProblemCode,
+    InputEnd, Params, Problem, ProblemCode,
     event::{EventDocument, event_types_schema},
     headers::{LEDGER_POSITION, parse, whole_number},
     page::Limit,
@@ -126,6 +127,7 @@ pub(super) async fn events(
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,
     uri: Uri,
+    input_end: Option<Extension<InputEnd>>,
 ) -> Result<Response, Problem> {
     if let Some(prison) = &query.prison {
         require_known(&state, prison).await?;
@@ -161,7 +163,8 @@ pub(super) async fn events(
     let permit = state.stream_permit().ok_or_else(|| {
         Problem::new(ProblemCode::TooManyStreams, "As many follow the events as this service allows. Please try again.")
     })?;
-    let events = EventStream::new(&state.log, filter, last_seen.unwrap_or(after), head, state.ending(), permit).await?;
+    let ends = StreamEnds { of_service: state.ending(), of_client: input_end.map(|Extension(end)| end) };
+    let events = EventStream::new(&state.log, filter, last_seen.unwrap_or(after), head, ends, permit).await?;
     Ok(respond(events, head))
 }
 
@@ -203,9 +206,36 @@ struct EventStream {
     /// Every event that passes the filter up to here has been sent.
     position: u64,
     sent_at: Instant,
-    /// True once the service ends.
-    ending: watch::Receiver<bool>,
+    ends: StreamEnds,
     _permit: OwnedSemaphorePermit,
+}
+
+/// The reasons for which a stream ends.
+struct StreamEnds {
+    /// True once the service ends.
+    of_service: watch::Receiver<bool>,
+    /// The client's; absent where the request came over no connection.
+    of_client: Option<InputEnd>,
+}
+
+impl StreamEnds {
+    fn is_of_service(&self) -> bool {
+        *self.of_service.borrow()
+    }
+
+    async fn wait(&mut self) {
+        let of_client = async {
+            match &self.of_client {
+                Some(end) => end.wait().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            // A sender that was dropped has ended with the service.
+            _ = self.of_service.wait_for(|ending| *ending) => {}
+            () = of_client => {}
+        }
+    }
 }
 
 impl EventStream {
@@ -214,7 +244,7 @@ impl EventStream {
         filter: EventFilter,
         after: u64,
         head: u64,
-        ending: watch::Receiver<bool>,
+        ends: StreamEnds,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, QueryError> {
         // A case's events are found by its numbers; only those after the log's end are searched for
@@ -229,15 +259,15 @@ impl EventStream {
             log: log.follow_all(follow_after),
             position: after,
             sent_at: Instant::now(),
-            ending,
+            ends,
             _permit: permit,
         })
     }
 
-    /// The next bytes to send, as soon as there are any; `None` when the service ends.
+    /// The next bytes to send, as soon as there are any; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, QueryError> {
         loop {
-            if *self.ending.borrow() {
+            if self.ends.is_of_service() {
                 return Ok(None);
             }
             if let Some(chunk) = self.chunk()? {
@@ -255,8 +285,7 @@ impl EventStream {
                     self.sent_at = Instant::now();
                     return Ok(Some(Bytes::from(format!(": still here\nid: {}\n\n", self.position))));
                 }
-                // A sender that was dropped has ended with the service.
-                _ = self.ending.wait_for(|ending| *ending) => return Ok(None),
+                () = self.ends.wait() => return Ok(None),
             }
         }
     }

@@ -48,6 +48,7 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
     let running = serve::ServingLedger::start(&serve::ServeSettings {
         listen: settings.listen,
         trust_network: false,
+        hosts: Vec::new(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.path().to_owned()),
         commands: settings.commands.clone(),

@@ -1,0 +1,347 @@
+//! The HTTP server: takes connections and serves HTTP/1.1 on each, within limits of number and
+//! time.
+//!
+//! - Over HTTP/1.1 alone a connection has one request at work.
+//! - A client has some of the connections and never all of them.
+//! - A head that does not come in time, and an answer of which nothing is taken, end the
+//!   connection (`connection`); a body that does not come in time is for `http_api` to refuse.
+//! - A client that has sent its request and closed its side gets its answer.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, extract::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::sleep,
+};
+use tower_service::Service as _;
+
+use super::{connection::ClientConnection, shutdown::wait_for_flag};
+
+/// Most connections. Idle, each takes some 30 kB.
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// Most connections from one address. A gateway in front comes from one address, too.
+const ADDRESS_CONNECTIONS_MAX: usize = 2_000;
+
+/// Files that are open besides connections: those of the stores, with room to spare.
+const OTHER_FILES: u64 = 256;
+
+/// The pause after the system has refused a connection: it has no room now.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the log says that connections are refused.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long the server waits for a client.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// For the head of a request, and for the next request on a connection.
+    head: Duration,
+    /// For the client to take some of an answer.
+    stalled: Duration,
+}
+
+const PATIENCE: Patience = Patience { head: Duration::from_secs(60), stalled: Duration::from_secs(30) };
+
+/// Takes connections and serves them.
+pub(super) struct HttpServer {
+    listener: TcpListener,
+    router: Router,
+    /// Becomes true when the program ends.
+    ending: watch::Receiver<bool>,
+    admission: Arc<Admission>,
+    patience: Patience,
+    last_logged: Option<Instant>,
+}
+
+impl HttpServer {
+    /// A server that ends, once `ending` becomes true, with the requests at work.
+    pub(super) fn new(
+        listener: TcpListener,
+        router: Router,
+        ending: watch::Receiver<bool>,
+        admission: Arc<Admission>,
+    ) -> Self {
+        Self { listener, router, ending, admission, patience: PATIENCE, last_logged: None }
+    }
+
+    /// Serves until the end. Dropped, it closes all connections.
+    pub(super) async fn serve(mut self) {
+        let mut connections = JoinSet::new();
+        let mut ending = self.ending.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = wait_for_flag(&mut ending) => break,
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, address)) => match self.admission.admit(address.ip()) {
+                        Some(place) => {
+                            let (router, ending) = (self.router.clone(), self.ending.clone());
+                            connections.spawn(serve_connection(stream, place, router, ending, self.patience));
+                        }
+                        None => self.log_refusal(&format!("{} has too many, or all have", address.ip())),
+                    },
+                    Err(error) if is_of_one_client(&error) => {}
+                    Err(error) => {
+                        self.log_refusal(&error.to_string());
+                        self.admission.refused.inc();
+                        sleep(REFUSED_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        while connections.join_next().await.is_some() {}
+    }
+
+    fn log_refusal(&mut self, reason: &str) {
+        if self.last_logged.is_none_or(|logged| logged.elapsed() > REFUSAL_LOG_INTERVAL) {
+            self.last_logged = Some(Instant::now());
+            tracing::warn!(reason, "connections are refused: {reason}");
+        }
+    }
+}
+
+/// Whether an error of accepting says only that a client has gone again.
+fn is_of_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    _place: Place,
+    router: Router,
+    mut ending: watch::Receiver<bool>,
+    patience: Patience,
+) {
+    // Answers are small: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let connection = ClientConnection::new(stream, ending.clone(), patience.stalled);
+    let input_end = connection.input_end();
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(input_end.clone());
+        router.clone().call(request.map(axum::body::Body::new) as Request)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.head)
+        .half_close(true)
+        .serve_connection(TokioIo::new(connection), service);
+    let mut serving = std::pin::pin!(serving);
+    // Errors are those of the client: it has gone, or sent what is no HTTP.
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = wait_for_flag(&mut ending) => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    let _ = serving.await;
+}
+
+/// Lets connections in, up to a number of all and of one address.
+pub(super) struct Admission {
+    connections_max: usize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    open: Gauge,
+    refused: Counter,
+}
+
+impl Admission {
+    /// As many connections as the system lets the program have files, up to [`CONNECTIONS_MAX`].
+    pub(super) fn new() -> Arc<Self> {
+        let files = raise_open_files();
+        let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+        let connections_max = room.clamp(1, CONNECTIONS_MAX);
+        if connections_max < CONNECTIONS_MAX {
+            tracing::warn!(
+                files,
+                connections_max,
+                "this process may have {files} files open, so at most {connections_max} clients are connected at a time"
+            );
+        }
+        Arc::new(Self {
+            connections_max,
+            by_address: Mutex::default(),
+            open: Gauge::default(),
+            refused: Counter::default(),
+        })
+    }
+
+    /// Shows the connections in a registry.
+    pub(super) fn register_metrics(&self, registry: &mut Registry) {
+        registry.register("http_connections_open", "Connections of clients", self.open.clone());
+        registry.register("http_connections_refused", "Connections that were refused at once", self.refused.clone());
+    }
+
+    /// A place, unless all are taken, or those of the address.
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        // An address of IPv4 counts as one, however the listener spells it.
+        let address = address.to_canonical();
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = usize::try_from(self.open.get()).unwrap_or_default();
+        let own = by_address.entry(address).or_default();
+        if all >= self.connections_max || *own >= ADDRESS_CONNECTIONS_MAX {
+            if *own == 0 {
+                by_address.remove(&address);
+            }
+            self.refused.inc();
+            return None;
+        }
+        *own += 1;
+        self.open.inc();
+        Some(Place { admission: Arc::clone(self), address })
+    }
+}
+
+/// A connection's place; free again when dropped.
+struct Place {
+    admission: Arc<Admission>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_address = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = by_address.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+        self.admission.open.dec();
+    }
+}
+
+/// Lets the process have as many files open as the system allows. Answers how many.
+fn raise_open_files() -> u64 {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+            Ok(()) => hard,
+            Err(_) => soft,
+        },
+        Err(_) => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// More than the buffers of a connection hold.
+    const LONG: usize = 32 << 20;
+
+    /// A server that waits for `patience` alone, its address and connections, and its end.
+    async fn start(patience: Patience) -> (SocketAddr, Arc<Admission>, watch::Sender<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        let address = listener.local_addr().expect("an address");
+        let router = Router::new().route("/", get(async || "here")).route("/long", get(async || "x".repeat(LONG)));
+        let (end, ending) = watch::channel(false);
+        let admission = Admission::new();
+        let server = HttpServer { patience, ..HttpServer::new(listener, router, ending, Arc::clone(&admission)) };
+        tokio::spawn(server.serve());
+        (address, admission, end)
+    }
+
+    async fn send(address: SocketAddr, bytes: &str) -> TcpStream {
+        let mut client = TcpStream::connect(address).await.expect("connect");
+        client.write_all(bytes.as_bytes()).await.expect("send");
+        client
+    }
+
+    /// Reads until the server closes the connection.
+    async fn read_to_end(mut client: TcpStream) -> String {
+        let mut answer = String::new();
+        let read = timeout(Duration::from_secs(30), client.read_to_string(&mut answer)).await;
+        read.expect("the connection ends").expect("an answer");
+        answer
+    }
+
+    const SHORT: Patience = Patience { head: Duration::from_millis(50), stalled: Duration::from_millis(50) };
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_ends_in_time() {
+        let (address, _, _end) = start(SHORT).await;
+        for begun in ["", "GET / HTTP/1.1\r\nHo"] {
+            read_to_end(send(address, begun).await).await;
+        }
+        let answer = read_to_end(send(address, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await).await;
+        assert!(answer.ends_with("here"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_which_nothing_is_taken_ends_in_time() {
+        let (address, admission, _end) = start(Patience { head: Duration::from_secs(600), ..SHORT }).await;
+        let client = send(address, "GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let ended = async {
+            while admission.open.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+            while admission.open.get() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), ended).await.expect("the connection ends");
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_closed_its_side_gets_its_answer() {
+        let (address, _, _end) = start(PATIENCE).await;
+        let mut client = send(address, "GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        client.shutdown().await.expect("close one side");
+        assert!(read_to_end(client).await.len() > LONG);
+    }
+
+    #[tokio::test]
+    async fn http_2_is_not_spoken() {
+        let (address, _, _end) = start(PATIENCE).await;
+        let mut client = send(address, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0").await;
+        let mut answer = Vec::new();
+        let read = timeout(Duration::from_secs(30), client.read_to_end(&mut answer)).await;
+        // A connection that ends with bytes unread is reset.
+        let _ = read.expect("the connection ends");
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
+    }
+
+    #[test]
+    fn one_address_has_some_of_the_places_and_gives_them_back() {
+        let admission = Admission::new();
+        let (one, other): (IpAddr, IpAddr) = ([127, 0, 0, 2].into(), [127, 0, 0, 1].into());
+        let mut places: Vec<_> = (0..ADDRESS_CONNECTIONS_MAX).map_while(|_| admission.admit(one)).collect();
+        assert_eq!(places.len(), ADDRESS_CONNECTIONS_MAX.min(admission.connections_max));
+        assert!(admission.admit("::ffff:127.0.0.2".parse().expect("an address")).is_none());
+        if places.len() < admission.connections_max {
+            assert!(admission.admit(other).is_some());
+        }
+        places.pop();
+        assert!(admission.admit(one).is_some());
+        drop(places);
+        assert!(admission.by_address.lock().expect("no panic").is_empty());
+        assert_eq!((admission.open.get(), admission.refused.get()), (0, 1));
+    }
+}
