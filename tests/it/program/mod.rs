@@ -4,6 +4,7 @@ mod api_document;
 mod api_examples;
 mod crash;
 mod dates;
+mod deploy;
 mod dictionary;
 mod embedded_postgres;
 mod generate;

@@ -25,6 +25,7 @@ mod health;
 mod html;
 mod openapi;
 mod pages;
+mod process_metrics;
 mod roles;
 mod settings;
 mod shutdown;
