@@ -24,6 +24,7 @@ mod nomis_contacts;
 mod observability;
 mod openapi;
 mod pages;
+mod recording;
 mod refused_texts;
 mod replay;
 mod routes;
