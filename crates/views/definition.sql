@@ -1,4 +1,4 @@
--- Version 9 of the views; checksum of the tables: b1fcc1c33988e952.
+-- Version 10 of the views; checksum of the tables: f66f379fbfa95ffe.
 -- `UPDATE_VIEWS=1 cargo test -p views` wrote it. A change of the tables is another version; their
 -- declarations are in `src/tables/`. Where only a rule changes that fills them, raise the version
 -- here by hand.
@@ -276,6 +276,193 @@ COMMENT ON COLUMN nomis_contact.name IS 'The contact''s name, where NOMIS gives 
 COMMENT ON COLUMN nomis_contact.contact_type IS 'Contact type as NOMIS has it.';
 COMMENT ON COLUMN nomis_contact.found_at IS 'When it was last found (effective time).';
 COMMENT ON COLUMN nomis_contact.removed_at IS 'When its removal was confirmed (effective time); null while it is still in NOMIS.';
+
+CREATE TABLE establishment (
+    prison_code text NOT NULL,
+    name text NOT NULL,
+    country text NOT NULL,
+    CONSTRAINT establishment_pkey PRIMARY KEY (prison_code)
+);
+COMMENT ON TABLE establishment IS 'One row a prison of the program''s list, whether the ledger has heard of it or not. It follows from no event, and `projections verify` does not compare it.';
+COMMENT ON COLUMN establishment.prison_code IS 'Agency code, e.g. LEI.';
+COMMENT ON COLUMN establishment.name IS 'Name without HMP, e.g. Leeds.';
+COMMENT ON COLUMN establishment.country IS 'ENGLAND or WALES.';
+INSERT INTO establishment (prison_code, name, country) VALUES
+    ('ACI', 'Altcourse', 'ENGLAND'),
+    ('AGI', 'Askham Grange', 'ENGLAND'),
+    ('ASI', 'Ashfield', 'ENGLAND'),
+    ('AYI', 'Aylesbury', 'ENGLAND'),
+    ('BAI', 'Belmarsh', 'ENGLAND'),
+    ('BCI', 'Buckley Hall', 'ENGLAND'),
+    ('BFI', 'Bedford', 'ENGLAND'),
+    ('BLI', 'Bristol', 'ENGLAND'),
+    ('BMI', 'Birmingham', 'ENGLAND'),
+    ('BNI', 'Bullingdon', 'ENGLAND'),
+    ('BRI', 'Bure', 'ENGLAND'),
+    ('BSI', 'Brinsford', 'ENGLAND'),
+    ('BWI', 'Berwyn', 'WALES'),
+    ('BXI', 'Brixton', 'ENGLAND'),
+    ('BZI', 'Bronzefield', 'ENGLAND'),
+    ('CDI', 'Chelmsford', 'ENGLAND'),
+    ('CFI', 'Cardiff', 'WALES'),
+    ('CKI', 'Cookham Wood', 'ENGLAND'),
+    ('CLI', 'Coldingley', 'ENGLAND'),
+    ('CWI', 'Channings Wood', 'ENGLAND'),
+    ('DAI', 'Dartmoor', 'ENGLAND'),
+    ('DGI', 'Dovegate', 'ENGLAND'),
+    ('DHI', 'Drake Hall', 'ENGLAND'),
+    ('DMI', 'Durham', 'ENGLAND'),
+    ('DNI', 'Doncaster', 'ENGLAND'),
+    ('DTI', 'Deerbolt', 'ENGLAND'),
+    ('DWI', 'Downview', 'ENGLAND'),
+    ('EEI', 'Erlestoke', 'ENGLAND'),
+    ('EHI', 'Standford Hill', 'ENGLAND'),
+    ('ESI', 'East Sutton Park', 'ENGLAND'),
+    ('EWI', 'Eastwood Park', 'ENGLAND'),
+    ('EXI', 'Exeter', 'ENGLAND'),
+    ('EYI', 'Elmley', 'ENGLAND'),
+    ('FBI', 'Forest Bank', 'ENGLAND'),
+    ('FDI', 'Ford', 'ENGLAND'),
+    ('FEI', 'Fosse Way', 'ENGLAND'),
+    ('FHI', 'Foston Hall', 'ENGLAND'),
+    ('FKI', 'Frankland', 'ENGLAND'),
+    ('FMI', 'Feltham', 'ENGLAND'),
+    ('FNI', 'Full Sutton', 'ENGLAND'),
+    ('FSI', 'Featherstone', 'ENGLAND'),
+    ('FWI', 'Five Wells', 'ENGLAND'),
+    ('GHI', 'Garth', 'ENGLAND'),
+    ('GMI', 'Guys Marsh', 'ENGLAND'),
+    ('GNI', 'Grendon', 'ENGLAND'),
+    ('GTI', 'Gartree', 'ENGLAND'),
+    ('HBI', 'Hollesley Bay', 'ENGLAND'),
+    ('HCI', 'Huntercombe', 'ENGLAND'),
+    ('HDI', 'Hatfield', 'ENGLAND'),
+    ('HEI', 'Hewell', 'ENGLAND'),
+    ('HHI', 'Holme House', 'ENGLAND'),
+    ('HII', 'Hindley', 'ENGLAND'),
+    ('HLI', 'Hull', 'ENGLAND'),
+    ('HMI', 'Humber', 'ENGLAND'),
+    ('HOI', 'High Down', 'ENGLAND'),
+    ('HPI', 'Highpoint', 'ENGLAND'),
+    ('HVI', 'Haverigg', 'ENGLAND'),
+    ('ISI', 'Isis', 'ENGLAND'),
+    ('IWI', 'Isle of Wight', 'ENGLAND'),
+    ('KMI', 'Kirkham', 'ENGLAND'),
+    ('KTI', 'Kennet', 'ENGLAND'),
+    ('KVI', 'Kirklevington Grange', 'ENGLAND'),
+    ('LCI', 'Leicester', 'ENGLAND'),
+    ('LEI', 'Leeds', 'ENGLAND'),
+    ('LFI', 'Lancaster Farms', 'ENGLAND'),
+    ('LGI', 'Lowdham Grange', 'ENGLAND'),
+    ('LHI', 'Lindholme', 'ENGLAND'),
+    ('LII', 'Lincoln', 'ENGLAND'),
+    ('LLI', 'Long Lartin', 'ENGLAND'),
+    ('LNI', 'Low Newton', 'ENGLAND'),
+    ('LPI', 'Liverpool', 'ENGLAND'),
+    ('LTI', 'Littlehey', 'ENGLAND'),
+    ('LWI', 'Lewes', 'ENGLAND'),
+    ('LYI', 'Leyhill', 'ENGLAND'),
+    ('MDI', 'Moorland', 'ENGLAND'),
+    ('MHI', 'Morton Hall', 'ENGLAND'),
+    ('MKI', 'Millsike', 'ENGLAND'),
+    ('MRI', 'Manchester', 'ENGLAND'),
+    ('MSI', 'Maidstone', 'ENGLAND'),
+    ('MTI', 'The Mount', 'ENGLAND'),
+    ('MWI', 'Medway', 'ENGLAND'),
+    ('NHI', 'New Hall', 'ENGLAND'),
+    ('NLI', 'Northumberland', 'ENGLAND'),
+    ('NMI', 'Nottingham', 'ENGLAND'),
+    ('NSI', 'North Sea Camp', 'ENGLAND'),
+    ('NWI', 'Norwich', 'ENGLAND'),
+    ('ONI', 'Onley', 'ENGLAND'),
+    ('OWI', 'Oakwood', 'ENGLAND'),
+    ('PBI', 'Peterborough', 'ENGLAND'),
+    ('PDI', 'Portland', 'ENGLAND'),
+    ('PFI', 'Peterborough Female', 'ENGLAND'),
+    ('PNI', 'Preston', 'ENGLAND'),
+    ('PRI', 'Parc', 'WALES'),
+    ('PVI', 'Pentonville', 'ENGLAND'),
+    ('RCI', 'Rochester', 'ENGLAND'),
+    ('RHI', 'Rye Hill', 'ENGLAND'),
+    ('RNI', 'Ranby', 'ENGLAND'),
+    ('RSI', 'Risley', 'ENGLAND'),
+    ('SDI', 'Send', 'ENGLAND'),
+    ('SFI', 'Stafford', 'ENGLAND'),
+    ('SHI', 'Stoke Heath', 'ENGLAND'),
+    ('SKI', 'Stocken', 'ENGLAND'),
+    ('SLI', 'Swaleside', 'ENGLAND'),
+    ('SNI', 'Swinfen Hall', 'ENGLAND'),
+    ('SPI', 'Spring Hill', 'ENGLAND'),
+    ('STI', 'Styal', 'ENGLAND'),
+    ('SUI', 'Sudbury', 'ENGLAND'),
+    ('SWI', 'Swansea', 'WALES'),
+    ('TCI', 'Thorn Cross', 'ENGLAND'),
+    ('TSI', 'Thameside', 'ENGLAND'),
+    ('UKI', 'Usk', 'WALES'),
+    ('UPI', 'Prescoed', 'WALES'),
+    ('VEI', 'The Verne', 'ENGLAND'),
+    ('WCI', 'Winchester', 'ENGLAND'),
+    ('WDI', 'Wakefield', 'ENGLAND'),
+    ('WEI', 'Wealstun', 'ENGLAND'),
+    ('WHI', 'Woodhill', 'ENGLAND'),
+    ('WII', 'Warren Hill', 'ENGLAND'),
+    ('WLI', 'Wayland', 'ENGLAND'),
+    ('WMI', 'Wymott', 'ENGLAND'),
+    ('WNI', 'Werrington', 'ENGLAND'),
+    ('WRI', 'Whitemoor', 'ENGLAND'),
+    ('WSI', 'Wormwood Scrubs', 'ENGLAND'),
+    ('WTI', 'Whatton', 'ENGLAND'),
+    ('WWI', 'Wandsworth', 'ENGLAND'),
+    ('WYI', 'Wetherby', 'ENGLAND');
+
+CREATE VIEW case_now AS
+SELECT case_period.prisoner_number, case_period.valid_from, case_period.valid_to, case_period.revision, case_period.prison, establishment.name AS prison_name, case_period.tier, case_period.rosh_level, case_period.pom_staff_id, case_period.pom_name, case_period.pom_kind, case_period.pom_email, case_period.pom_since, case_period.allocation_revision, case_period.taken_over_number, case_period.taken_over_revision, case_period.coworker_staff_id, case_period.coworker_name, case_period.coworker_kind, case_period.coworker_email, case_period.coworker_since, case_period.com_name, case_period.com_email, case_period.com_team, case_period.com_ldu, case_period.com_since, case_period.phase, case_period.responsible, case_period.responsible_since, case_period.supporting, case_period.plan_reason, case_period.plan_start_date, case_period.plan_handover_date, case_period.override_responsible, case_period.override_reason, case_period.override_detail, case_period.waiting_since, case_period.waiting_reason, case_period.case_revision, case_period.crn, case_period.merged_into, case_period.ever_allocated
+  FROM case_period
+  LEFT JOIN establishment ON establishment.prison_code = case_period.prison
+ WHERE case_period.valid_from <= now() AND now() < case_period.valid_to;
+COMMENT ON VIEW case_now IS 'The cases as they are now, one row a case: the period of `case_period` that holds at this moment. A number that was merged into another has none.';
+COMMENT ON COLUMN case_now.prisoner_number IS 'NOMS number.';
+COMMENT ON COLUMN case_now.valid_from IS 'First instant of the period.';
+COMMENT ON COLUMN case_now.valid_to IS 'First instant after the period; infinity while nothing known ends it.';
+COMMENT ON COLUMN case_now.revision IS 'Highest revision among the entries in effect in the period.';
+COMMENT ON COLUMN case_now.prison IS 'Where the case is held; null when released, out of scope, or never said.';
+COMMENT ON COLUMN case_now.prison_name IS 'Name of that prison; null where the list of prisons lacks it.';
+COMMENT ON COLUMN case_now.tier IS 'Tier, e.g. A or B2.';
+COMMENT ON COLUMN case_now.rosh_level IS 'Risk of serious harm: VERY_HIGH, HIGH, MEDIUM, LOW.';
+COMMENT ON COLUMN case_now.pom_staff_id IS 'Primary POM: NOMIS staff id; null while nobody holds the case.';
+COMMENT ON COLUMN case_now.pom_name IS 'Primary POM: "Surname, Forename" as known at the allocation.';
+COMMENT ON COLUMN case_now.pom_kind IS 'Primary POM: PRISON or PROBATION.';
+COMMENT ON COLUMN case_now.pom_email IS 'Primary POM: e-mail address as known at the allocation.';
+COMMENT ON COLUMN case_now.pom_since IS 'Primary POM: since when.';
+COMMENT ON COLUMN case_now.allocation_revision IS 'Revision of the allocation or reallocation that made this POM primary (see view allocation); null where taken over in a merge.';
+COMMENT ON COLUMN case_now.taken_over_number IS 'Primary POM taken over in a merge: the number under which the allocation was recorded.';
+COMMENT ON COLUMN case_now.taken_over_revision IS 'Primary POM taken over in a merge: revision of that allocation under that number (see view allocation); null where the merge does not say.';
+COMMENT ON COLUMN case_now.coworker_staff_id IS 'Co-working POM: NOMIS staff id.';
+COMMENT ON COLUMN case_now.coworker_name IS 'Co-working POM: name.';
+COMMENT ON COLUMN case_now.coworker_kind IS 'Co-working POM: PRISON or PROBATION.';
+COMMENT ON COLUMN case_now.coworker_email IS 'Co-working POM: e-mail address.';
+COMMENT ON COLUMN case_now.coworker_since IS 'Co-working POM: since when.';
+COMMENT ON COLUMN case_now.com_name IS 'COM: name; null while none is named.';
+COMMENT ON COLUMN case_now.com_email IS 'COM: e-mail address.';
+COMMENT ON COLUMN case_now.com_team IS 'COM: probation team.';
+COMMENT ON COLUMN case_now.com_ldu IS 'COM: local delivery unit.';
+COMMENT ON COLUMN case_now.com_since IS 'COM: since when named.';
+COMMENT ON COLUMN case_now.phase IS 'CUSTODY_ONLY, CUSTODY_WITH_COM, COMMUNITY or NOT_IN_CUSTODY.';
+COMMENT ON COLUMN case_now.responsible IS 'The responsible role: POM or COM, filled or not; null when not in custody.';
+COMMENT ON COLUMN case_now.responsible_since IS 'Since when that officer (or that vacancy) has been responsible, or the case not in custody, without a break.';
+COMMENT ON COLUMN case_now.supporting IS 'The supporting role: POM, COM or null.';
+COMMENT ON COLUMN case_now.plan_reason IS 'Reason of the handover plan in effect.';
+COMMENT ON COLUMN case_now.plan_start_date IS 'Handover start date of that plan, London.';
+COMMENT ON COLUMN case_now.plan_handover_date IS 'Handover date of that plan, London.';
+COMMENT ON COLUMN case_now.override_responsible IS 'PRISON or PROBATION where responsibility is overridden.';
+COMMENT ON COLUMN case_now.override_reason IS 'Why it is overridden.';
+COMMENT ON COLUMN case_now.override_detail IS 'Detail of that reason.';
+COMMENT ON COLUMN case_now.waiting_since IS 'Since when the case waits to be allocated; null while it does not.';
+COMMENT ON COLUMN case_now.waiting_reason IS 'Why it waits: RECEIVED, TRANSFERRED, POM_INACTIVE, DEALLOCATED, MERGED.';
+COMMENT ON COLUMN case_now.case_revision IS 'The case''s revision, as in prisoner_case: repeated so that a look-up reads one table.';
+COMMENT ON COLUMN case_now.crn IS 'The case''s number in Delius, as in prisoner_case.';
+COMMENT ON COLUMN case_now.merged_into IS 'The surviving number, as in prisoner_case.';
+COMMENT ON COLUMN case_now.ever_allocated IS 'Whether the case has ever had a primary POM, as in prisoner_case.';
 
 ALTER TABLE checkpoint ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (singleton);
 ALTER TABLE prisoner_case ADD CONSTRAINT prisoner_case_pkey PRIMARY KEY (prisoner_number);

@@ -198,8 +198,33 @@ impl Metrics {
             // Writing to a `String` cannot fail.
             let _ = prometheus_text::encode(&mut text, registry);
         }
-        text
+        sort_series(&text)
     }
+}
+
+/// The same families with their series in the order of their labels, so that two scrapes can be
+/// compared line by line: the library keeps them in a hash map. The lines of a histogram keep their
+/// order.
+fn sort_series(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut sorted = String::with_capacity(text.len());
+    for family in lines.chunk_by(|_, next| !next.starts_with("# HELP ")) {
+        let (about, series) = family.split_at(family.iter().take_while(|line| line.starts_with('#')).count());
+        let mut series = series.to_vec();
+        series.sort_by_key(|line| series_labels(line));
+        for line in about.iter().chain(&series) {
+            sorted.push_str(line);
+            sorted.push('\n');
+        }
+    }
+    sorted
+}
+
+/// The labels of a line, without the bound of a bucket, which is the last one.
+fn series_labels(line: &str) -> &str {
+    let Some((from, to)) = line.find('{').zip(line.rfind('}')) else { return "" };
+    let labels = &line[from + 1..to];
+    if labels.starts_with("le=\"") { "" } else { labels.rsplit_once(",le=\"").map_or(labels, |(labels, _)| labels) }
 }
 
 /// Samples by the name of their series.
@@ -255,5 +280,30 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "no `{line}` in:\n{text}");
         }
         assert_eq!(text.matches("# TYPE ledger_position").count(), 1, "{text}");
+    }
+
+    #[tokio::test]
+    async fn series_are_in_the_order_of_their_labels_and_buckets_in_that_of_their_bounds() {
+        let metrics = Metrics::default();
+        let statuses = [500, 201, 404, 200, 503, 409, 412, 422, 400, 304];
+        for status in statuses {
+            let status = StatusCode::from_u16(status).expect("a status");
+            metrics.count_answer("GET", Route(None), status, None, Duration::ZERO);
+        }
+        let samples = ["c", "a", "d", "b"].map(|of| Sample {
+            name: "ledger_role",
+            help: "A label that ends as `le` does",
+            labels: vec![("role", of)],
+            value: 1.0,
+        });
+        let text = metrics.text(std::future::ready(samples.to_vec())).await;
+        for family in ["http_requests_total{", "ledger_role{"] {
+            let lines: Vec<_> = text.lines().filter(|line| line.starts_with(family)).collect();
+            assert!(lines.len() >= 4 && lines.is_sorted(), "{lines:#?}");
+        }
+        let buckets = text.lines().filter_map(|line| line.strip_prefix("http_request_duration_seconds_bucket"));
+        let bounds: Vec<_> = buckets.filter_map(|line| line.split("le=\"").nth(1)?.split('"').next()).collect();
+        let numbers: Vec<f64> = bounds.iter().filter_map(|bound| bound.parse().ok()).collect();
+        assert_eq!((numbers, bounds.last()), ([&BUCKETS_S[..], &[f64::INFINITY]].concat(), Some(&"+Inf")), "{text}");
     }
 }

@@ -61,7 +61,7 @@ pub async fn prepare(views: &PgPool) -> Result<(), ProjectorError> {
              others := ARRAY(SELECT 'SCHEMA {SCHEMA}' FROM pg_namespace
                               WHERE nspname = '{SCHEMA}' AND nspowner <> owning)
                     || ARRAY(SELECT 'TABLE ' || oid::regclass FROM pg_class
-                              WHERE relnamespace = to_regnamespace('{SCHEMA}') AND relkind = 'r' AND relowner <> owning);
+                              WHERE relnamespace = to_regnamespace('{SCHEMA}') AND relkind IN ('r', 'v') AND relowner <> owning);
              IF others = '{{}}' THEN
                  RETURN;
              END IF;

@@ -2,11 +2,11 @@
 //! other.
 
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
-use views::{View, checkpoint::Checkpoint};
+use views::{View, case_now, checkpoint::Checkpoint};
 
 use crate::{
     ProjectorError, checkpoint,
-    schema::{SCHEMA, execute},
+    schema::{SCHEMA, execute, let_read_table},
 };
 
 /// Puts the filled schema `next` in the place of the serving one, in one transaction, if `epoch` is
@@ -52,16 +52,23 @@ pub(crate) async fn replace(connection: &mut PgConnection, next: &str) -> Result
 
 /// Puts one view of a schema in the place of the serving one, and drops the rest of the schema.
 /// Waits for readers that have read the checkpoint and may read the view next: their snapshot lacks
-/// its new rows.
+/// its new rows. The connection's search path must begin with the serving schema.
 pub(crate) async fn replace_view(connection: &mut PgConnection, next: &str, view: View) -> Result<(), sqlx::Error> {
+    // An SQL view reads a table by its identity and not by its name.
+    let (drop, create) = match view {
+        View::CasePeriod => (format!("DROP VIEW IF EXISTS {SCHEMA}.{};", case_now::NAME), case_now::create_sql()),
+        _ => (String::new(), String::new()),
+    };
     execute(
         connection,
         format!(
-            "LOCK TABLE {SCHEMA}.checkpoint IN ACCESS EXCLUSIVE MODE;
-             DROP TABLE {SCHEMA}.{view}; ALTER TABLE {next}.{view} SET SCHEMA {SCHEMA}; DROP SCHEMA {next} CASCADE"
+            "LOCK TABLE {SCHEMA}.checkpoint IN ACCESS EXCLUSIVE MODE; {drop}
+             DROP TABLE {SCHEMA}.{view}; ALTER TABLE {next}.{view} SET SCHEMA {SCHEMA}; DROP SCHEMA {next} CASCADE;
+             {create}"
         ),
     )
-    .await
+    .await?;
+    if create.is_empty() { Ok(()) } else { let_read_table(connection, &format!("{SCHEMA}.{}", case_now::NAME)).await }
 }
 
 /// Whether a statement succeeded; false where others held a lock for too long.

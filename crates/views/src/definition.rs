@@ -11,7 +11,9 @@
 use std::fmt::Write as _;
 
 use crate::{
-    checkpoint, stream_aside,
+    case_now, checkpoint, establishment,
+    sql_text::literal,
+    stream_aside,
     view::{VIEWS, View},
 };
 
@@ -41,13 +43,17 @@ const fn version_of(definition: &str) -> i32 {
 
 const INDEXES_SQL: &str = include_str!("indexes.sql");
 
-/// The statements that make the tables, without keys and indexes.
+/// The statements that make the tables, those of the views without keys and indexes.
 #[must_use]
 pub fn create_tables_sql() -> String {
     let mut sql = format!("{}\n{}", checkpoint::CREATE_TABLE_SQL, stream_aside::CREATE_TABLE_SQL);
     for view in VIEWS {
         sql.push('\n');
         create_table(view, &mut sql).expect("a string takes all that is written");
+    }
+    for beside in [establishment::create_sql(), case_now::create_sql()] {
+        sql.push('\n');
+        sql.push_str(&beside);
     }
     sql
 }
@@ -86,11 +92,6 @@ fn create_table(view: View, sql: &mut String) -> std::fmt::Result {
         writeln!(sql, "COMMENT ON COLUMN {view}.{} IS {comment};", column.name)?;
     }
     Ok(())
-}
-
-/// A doc comment as an SQL string.
-fn literal(comment: &str) -> String {
-    format!("'{}'", comment.trim().replace('\'', "''"))
 }
 
 #[cfg(test)]

@@ -12,9 +12,11 @@
 //! | how do rows become bytes in Postgres's binary format? | `columns` |
 //! | how do their values? | `values`, `postgres_time` |
 //! | what is sent with `COPY`? | `pg_copy` |
-//! | which statements make the tables, in which version? | `definition` |
+//! | which statements make the tables, in which version? | `definition`, with `sql_text` |
 //! | how far have the views come? | [`checkpoint`] |
 //! | which cases and prisons do the tables leave out? | [`stream_aside`] |
+//! | how are the cases now, or at an instant? | [`case_now`] |
+//! | what are prisons called? | [`establishment`] |
 //!
 //! Promises: the rows are a pure function of a history, and live projection, rebuild, verification
 //! and the answers about the past all call it; a row that was encoded is read back equal; a stored
@@ -39,12 +41,15 @@
 //! 4. Renew the two files as for a column.
 //! 5. Write the statements that read it in a module of `query::present`.
 
+pub mod case_now;
 pub mod checkpoint;
 mod columns;
 mod definition;
+pub mod establishment;
 mod pg_copy;
 mod postgres_time;
 mod rows;
+mod sql_text;
 pub mod stream_aside;
 mod table;
 mod tables;

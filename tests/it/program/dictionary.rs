@@ -43,7 +43,8 @@ const SCHEMAS: [(&str, &str); 2] = [
     (
         "views",
         "The views follow from the log, as of the position in `views.checkpoint`. They may be dropped\n\
-         and rebuilt. A schema made by `projections rebuild --as-of` has the same tables.",
+         and rebuilt. A schema made by `projections rebuild --as-of` has the same tables. Two of them hold\n\
+         nothing of the log: `case_now` is a question to `case_period`, `establishment` a list of names.",
     ),
     ("log", "The log. Everything else follows from it."),
 ];
@@ -246,8 +247,9 @@ async fn an_analyst_changes_nothing() {
     for statement in statements {
         let refused = execute(&mut analyst, &statement).await;
         let code = refused.as_ref().err().and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
-        // 42809: a view cannot be dropped as a table, whatever the user's rights.
-        assert!(matches!(code.as_deref(), Some("42501" | "42809")), "{statement}: {refused:?}");
+        // 42809, 55000: an SQL view cannot be dropped or emptied as a table, and one of two tables
+        // cannot be written, whatever the user's rights.
+        assert!(matches!(code.as_deref(), Some("42501" | "42809" | "55000")), "{statement}: {refused:?}");
     }
 }
 
@@ -378,7 +380,10 @@ async fn the_queries_in_the_analysts_guide_run_and_answer() {
             .await
             .unwrap_or_else(|error| panic!("{statement}: {error}"));
         // A query about today has no answer in a demonstration of that March.
-        assert!(!rows.is_empty() || statement.contains("now()"), "no answer: {statement}");
+        assert!(
+            !rows.is_empty() || ["now()", "case_now"].iter().any(|now| statement.contains(now)),
+            "no answer: {statement}"
+        );
         if statement.contains(".case_period") && statement.contains("FULL JOIN") {
             late = rows
                 .iter()

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use crate::support::{
     dump_view, dump_views,
     projections::{
-        DAMAGE, assert_failure, assert_success, definition, execute, projected_ledger, run_projections, schemas,
+        DAMAGE, assert_failure, assert_success, count, definition, execute, projected_ledger, run_projections, schemas,
     },
     random_ledger::tier,
 };
@@ -66,6 +66,32 @@ async fn one_view_is_rebuilt_alone() {
     for view in VIEWS {
         assert!(unknown.stderr.contains(view.name()), "{}", unknown.stderr);
     }
+}
+
+/// The SQL view and the names of prisons, which no event fills, come with every way of making the
+/// views, and so do the rights to read them.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_now_and_the_names_of_prisons_survive_a_rebuild() {
+    let (database, ..) = projected_ledger().await;
+    let rows = "SELECT count(*) FROM views.case_now WHERE prison_name IS NOT NULL";
+    let before = count(&database.pool, rows).await;
+    assert!(before > 0);
+    let made = definition(&database.pool, "views").await;
+    for rebuild in [&["rebuild"][..], &["rebuild", "--view", "case_period"], &["rebuild", "--view", "prison"]] {
+        assert_success(run_projections(&database, rebuild).await);
+        assert_eq!(count(&database.pool, rows).await, before, "{rebuild:?}");
+        assert_eq!(definition(&database.pool, "views").await, made, "{rebuild:?}");
+        for (role, table) in [("ledger_read", "case_now"), ("analyst", "case_now"), ("ledger_read", "establishment")] {
+            let may_read = format!("SELECT count(*) WHERE has_table_privilege('{role}', 'views.{table}', 'SELECT')");
+            assert_eq!(count(&database.pool, &may_read).await, 1, "{role} reads {table} after {rebuild:?}");
+        }
+    }
+    // Verify compares neither.
+    execute(&database.pool, "UPDATE views.establishment SET name = 'Elsewhere'; DROP VIEW views.case_now").await;
+    assert_success(run_projections(&database, &["verify"]).await);
+    // A view that an operator has dropped does not keep a rebuild from its end.
+    assert_success(run_projections(&database, &["rebuild", "--view", "case_period"]).await);
+    assert_eq!(count(&database.pool, rows).await, before);
 }
 
 /// One view is rebuilt to the position of the others, although the log has grown and no projector

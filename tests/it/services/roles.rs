@@ -167,7 +167,7 @@ async fn owners(database: &TestDatabase) -> String {
            FROM (SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'views'
                  UNION ALL
                  SELECT relowner::regrole FROM pg_class
-                  WHERE relnamespace = 'views'::regnamespace AND relkind = 'r') AS owned (owner)",
+                  WHERE relnamespace = 'views'::regnamespace AND relkind IN ('r', 'v')) AS owned (owner)",
     )
     .await
 }

@@ -87,6 +87,16 @@ async fn wait<T>(
     }
 }
 
+/// Whether the machine has a program; reports that the test is left out where it does not.
+#[track_caller]
+pub fn has_program(name: &str) -> bool {
+    let is_there = std::process::Command::new(name).arg("--version").output().is_ok();
+    if !is_there {
+        leave_out(&format!("this machine has no program `{name}`"));
+    }
+    is_there
+}
+
 /// Reports that a test cannot run and is left out. In CI, where the variable `CI` is set, panics
 /// instead: a test that did not run must not count as passed.
 #[track_caller]

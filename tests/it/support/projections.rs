@@ -135,10 +135,10 @@ pub async fn definition(pool: &PgPool, schema: &str) -> String {
              UNION ALL
              SELECT format('%s %s comment %s', c.relname, a.attname, col_description(c.oid, a.attnum))
                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
-              WHERE c.relnamespace = $1::regnamespace AND c.relkind = 'r'
+              WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('r', 'v')
              UNION ALL
              SELECT format('%s comment %s %s', relname, obj_description(oid), relacl::text)
-               FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind = 'r'
+               FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'v')
              UNION ALL
              SELECT format('usage %s', nspacl::text) FROM pg_namespace WHERE nspname = $1
          ) lines ORDER BY line",

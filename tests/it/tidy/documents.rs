@@ -7,7 +7,7 @@ use fancy_regex::Regex;
 use super::sources;
 
 /// A path of the repository in backticks.
-const PATH: &str = r"`((?:crates|tests|docs|docker|\.ci|\.github)/[\w./-]+|justfile|Dockerfile|[\w-]+\.toml)`";
+const PATH: &str = r"`((?:crates|tests|docs|deploy|docker|\.ci|\.github)/[\w./-]+|justfile|Dockerfile|[\w-]+\.toml)`";
 
 /// A row of a walk: a file, the items to look for in it, and the step.
 const WALK_ROW: &str = r"(?m)^\| `(crates/[\w./-]+\.rs)` \| ((?:`[\w:]+`(?:, )?)+) \|";

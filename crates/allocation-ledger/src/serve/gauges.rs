@@ -7,6 +7,16 @@ use event_log::{LogError, SharedLog};
 use http_api::metrics::{Metrics, Sample};
 use sqlx::PgPool;
 
+/// Shows which version of the program this is.
+pub(super) fn build(metrics: &Metrics) {
+    metrics.add_sampler(|| {
+        let labels = vec![("version", env!("CARGO_PKG_VERSION"))];
+        let build =
+            Sample { labels, ..sample("ledger_build_info", "Always 1; the labels say which program this is", 1.0) };
+        std::future::ready(vec![build])
+    });
+}
+
 /// Shows how far the log goes.
 pub(super) fn log(metrics: &Metrics, log: &SharedLog) {
     let log = Arc::clone(log);

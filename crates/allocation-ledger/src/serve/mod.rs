@@ -26,6 +26,7 @@ mod html;
 mod http_server;
 mod openapi;
 mod pages;
+mod process_metrics;
 mod roles;
 mod settings;
 mod shutdown;

@@ -17,6 +17,7 @@ use super::{
     ServeSettings, gauges,
     health::{with_event_log, with_policies, with_projector},
     openapi::{documentation, openapi},
+    process_metrics,
     shutdown::{Worker, wait_until_raised},
 };
 use crate::stores::LogStore;
@@ -62,6 +63,8 @@ impl<'a> Wiring<'a> {
     pub(super) fn new(settings: &'a ServeSettings, log: &'a LogStore, stop: &'a StopSignals) -> Self {
         let metrics = Metrics::default();
         let health = Health::new("allocation-ledger", env!("CARGO_PKG_VERSION"), metrics.clone());
+        gauges::build(&metrics);
+        metrics.register(process_metrics::register);
         gauges::log(&metrics, &log.log);
         if let Some(readers) = log.readers() {
             gauges::connections(&metrics, "log", readers);

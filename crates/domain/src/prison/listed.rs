@@ -7,9 +7,12 @@
 //! lack an establishment: an operator then says that the prison is unlisted, and a later version of
 //! this file has it.
 //!
+//! In Wales are the establishments that the register gives a Welsh name. The register has no
+//! regions of the prison service, so the list has none.
+//!
 //! Transfers, releases, tiers and stored events are judged by the format of a code alone.
 
-use crate::identifier::PrisonCode;
+use crate::{identifier::PrisonCode, words::words};
 
 /// The date of the list, as refusals say it.
 pub const LIST_DATE: &str = "29 November 2026";
@@ -144,6 +147,38 @@ const ESTABLISHMENTS: &[(&str, &str)] = &[
     ("WYI", "Wetherby"),
 ];
 
+/// Codes of the establishments in Wales. All others are in England.
+const IN_WALES: [&str; 6] = ["BWI", "CFI", "PRI", "SWI", "UKI", "UPI"];
+
+words! {
+    /// A country with establishments of the prison service.
+    Country {
+        /// England.
+        England => "ENGLAND",
+        /// Wales.
+        Wales => "WALES",
+    }
+}
+
+/// An establishment of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Establishment {
+    /// Its agency code.
+    pub code: &'static str,
+    /// Its name, without "HMP".
+    pub name: &'static str,
+    /// The country that it is in.
+    pub country: Country,
+}
+
+/// The establishments of the list, by code.
+pub fn establishments() -> impl Iterator<Item = Establishment> {
+    ESTABLISHMENTS.iter().map(|&(code, name)| {
+        let country = if IN_WALES.contains(&code) { Country::Wales } else { Country::England };
+        Establishment { code, name, country }
+    })
+}
+
 impl PrisonCode {
     /// The name of the establishment, where the list has it.
     #[must_use]
@@ -191,6 +226,14 @@ mod tests {
             assert_eq!(PrisonCode::of_listed_name(&name.to_uppercase()), Some(code.clone()), "{name} is of one prison");
             assert!(!code.is_in_transit());
         }
+    }
+
+    #[test]
+    fn six_establishments_are_in_wales() {
+        let welsh = establishments().filter(|establishment| establishment.country == Country::Wales);
+        let names: Vec<_> = welsh.map(|establishment| establishment.name).collect();
+        assert_eq!(names, ["Berwyn", "Cardiff", "Parc", "Swansea", "Usk", "Prescoed"]);
+        assert_eq!(establishments().count(), ESTABLISHMENTS.len());
     }
 
     #[test]

@@ -17,5 +17,5 @@ pub use decide::{Context, decide};
 pub use event::*;
 pub use go_live::{EarlyAllocation, find_early_allocation, refuse_go_live_after};
 pub use history::{History, InactiveStretch};
-pub use listed::LIST_DATE;
+pub use listed::{Country, Establishment, LIST_DATE, establishments};
 pub use roster::{Contact, Roster, RosterPeriod, RosterPom, roster_periods};

@@ -11,7 +11,7 @@ use futures::TryStreamExt as _;
 use serde::de::IgnoredAny;
 
 use super::{
-    ExportError, ExportFormat, ExportSummary, OpenOutput,
+    ExportError, ExportFormat, ExportSummary, OpenOutput, OutputPart,
     format::{TableWriter, begin},
     pipe::{PieceReceiver, Pipe},
     table::{CellKind, ExportCell, ExportColumn, ExportTable},
@@ -171,8 +171,8 @@ impl<'a, O: OpenOutput> LogParts<'a, O> {
             Some(current) => self.current.insert(current),
             None => {
                 let month = UtcMonth::of(recorded_at.date_naive());
-                let out = self.open.open(self.is_by_month.then_some(month.first))?;
-                self.current.insert((month, begin(self.format, self.table, out)?))
+                let part = if self.is_by_month { OutputPart::Month(month.first) } else { OutputPart::Table(NAME) };
+                self.current.insert((month, begin(self.format, self.table, self.open.open(part)?)?))
             }
         };
         Ok(part.as_mut())
@@ -184,7 +184,7 @@ impl<'a, O: OpenOutput> LogParts<'a, O> {
         match self.current.take() {
             Some((_, part)) => part.finish(),
             None if self.is_by_month => Ok(()),
-            None => begin(self.format, self.table, self.open.open(None)?)?.finish(),
+            None => begin(self.format, self.table, self.open.open(OutputPart::Table(NAME))?)?.finish(),
         }
     }
 }

@@ -9,7 +9,8 @@
 //! | question | module |
 //! |---|---|
 //! | which columns has the log, and what is in them? | `log` |
-//! | which rows of a view, of which moment? | `view` |
+//! | how does a view get out of Postgres? | `view` |
+//! | which rows, of which tables? | `selection` |
 //! | what can a cell be? | `table` |
 //! | how is it written? | `format`, `text`, `parquet_file` |
 //! | how does it get from who reads to who writes? | `pipe` |
@@ -24,6 +25,7 @@ mod format;
 mod log;
 mod parquet_file;
 mod pipe;
+mod selection;
 mod table;
 mod text;
 mod view;
@@ -31,16 +33,20 @@ mod view;
 use std::io::{self, Write};
 
 use chrono::NaiveDate;
+use domain::identifier::PrisonCode;
 use event_log::LogError;
 
 use views::{VIEWS, VIEWS_VERSION, View};
 
 use crate::{rebuild::BuildProgress, rebuild_by_hand::BuildError};
 
+pub use ::views::case_now::NAME as CASE_NOW;
+
 pub use self::{
     format::{ExportFormat, UnknownFormat},
     log::export_log,
-    view::{export_view, export_view_as_of},
+    selection::{ExportSelection, ExportSource},
+    view::{export_views, export_views_as_of},
 };
 
 /// The rows that were exported.
@@ -50,14 +56,14 @@ pub struct ExportSummary {
     pub rows: u64,
     /// The position in the log of the last event that they include.
     pub position: u64,
-    /// How many cases and prisons the view leaves out.
+    /// How many cases and prisons the views leave out.
     pub streams_aside: usize,
 }
 
-/// How far an export of a view has come.
+/// How far an export of views has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportProgress {
-    /// The view as it was is being built.
+    /// The views as they were are being built.
     Building(BuildProgress),
     /// Rows are being written.
     Writing {
@@ -68,18 +74,27 @@ pub enum ExportProgress {
     },
 }
 
-/// Opens outputs: one, or one for each month.
+/// A part of an export, which has an output of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputPart {
+    /// A table: a view, or the whole log.
+    Table(&'static str),
+    /// The log's month that begins on this day.
+    Month(NaiveDate),
+}
+
+/// Opens outputs, one for each part.
 pub trait OpenOutput: Send + 'static {
-    /// Opens the output for everything, or for the month that begins on a day.
+    /// Opens the output of a part.
     ///
     /// # Errors
     /// It cannot be written.
-    fn open(&mut self, month: Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>>;
+    fn open(&mut self, part: OutputPart) -> io::Result<Box<dyn Write + Send>>;
 }
 
-impl<F: FnMut(Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>> + Send + 'static> OpenOutput for F {
-    fn open(&mut self, month: Option<NaiveDate>) -> io::Result<Box<dyn Write + Send>> {
-        self(month)
+impl<F: FnMut(OutputPart) -> io::Result<Box<dyn Write + Send>> + Send + 'static> OpenOutput for F {
+    fn open(&mut self, part: OutputPart) -> io::Result<Box<dyn Write + Send>> {
+        self(part)
     }
 }
 
@@ -112,7 +127,10 @@ pub enum ExportError {
     },
     /// A view without periods was asked for the rows that hold at an instant.
     #[error("`{0}` has no periods, so nothing of it holds on a day rather than on another: {periods}", periods = with_periods())]
-    NoPeriods(View),
+    NoPeriods(&'static str),
+    /// Neither the list of prisons nor the views know the prison.
+    #[error("{} The views have no case of it either: check the code", .0.unlisted_sentence())]
+    UnknownPrison(PrisonCode),
     /// A view has a column of a type that no file is written with.
     #[error(
         "column `{column}` of `{view}` is of type {type_name}, which cannot be exported: this is a mistake in the program"

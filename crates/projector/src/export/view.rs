@@ -1,5 +1,5 @@
-//! A view as a table: its columns from the database's catalog, its rows as `COPY` gives them, in
-//! the order of its key.
+//! Views as tables: their columns from the database's catalog, their rows as `COPY` gives them, in
+//! the order of their key.
 
 use std::sync::{
     Arc,
@@ -7,16 +7,19 @@ use std::sync::{
 };
 
 use bytes::BytesMut;
-use chrono::{DateTime, SecondsFormat, Utc};
 use event_log::SharedLog;
 use futures::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
-use views::{VIEWS_VERSION, View, checkpoint};
+use views::{
+    VIEWS_VERSION,
+    checkpoint::{self, Checkpoint},
+};
 
 use super::{
-    ExportError, ExportFormat, ExportProgress, ExportSummary, OpenOutput,
-    format::begin,
+    ExportError, ExportFormat, ExportProgress, ExportSummary, OpenOutput, OutputPart,
+    format::{TableWriter, begin},
     pipe::{PieceReceiver, Pipe},
+    selection::ExportSelection,
     table::{CellKind, ExportCell, ExportColumn, ExportTable},
 };
 use crate::{
@@ -29,15 +32,13 @@ use crate::{
 /// Bytes that are handed to the writer at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Exports a serving view: the rows of one moment, whatever is projected meanwhile. Of a view of
-/// periods, where `on` is given, the rows that hold at that instant.
+/// Exports tables of the serving views: the rows of one moment, whatever is projected meanwhile.
 ///
 /// # Errors
-/// The view cannot be read or has no periods; or the output cannot be written.
-pub async fn export_view(
+/// A table cannot be read or has no periods; the prison is unknown; or an output cannot be written.
+pub async fn export_views(
     views: &PgPool,
-    view: View,
-    on: Option<DateTime<Utc>>,
+    selection: &ExportSelection,
     format: ExportFormat,
     open: impl OpenOutput,
     progress: impl Fn(ExportProgress) + Sync,
@@ -52,83 +53,108 @@ pub async fn export_view(
         return Err(ExportError::NoViews);
     }
     schema::choose(&mut connection, SCHEMA).await?;
-    let exported = export(&mut connection, view, on, format, open, progress).await?;
+    let exported = export(&mut connection, selection, format, open, progress).await?;
     connection.close().await?;
     Ok(exported)
 }
 
-/// [`export_view`] of a view as it was when the log ended at `position`: the views are built for
+/// [`export_views`] of the views as they were when the log ended at `position`: they are built for
 /// that beside the serving ones, and dropped again.
 ///
 /// # Errors
-/// As [`export_view`]; or it cannot be built.
-#[expect(clippy::too_many_arguments, reason = "what, of when, how and where to are one question each")]
-pub async fn export_view_as_of(
+/// As [`export_views`]; or they cannot be built.
+pub async fn export_views_as_of(
     log: &SharedLog,
     views: &PgPool,
-    view: View,
     position: u64,
-    on: Option<DateTime<Utc>>,
+    selection: &ExportSelection,
     format: ExportFormat,
     open: impl OpenOutput,
     progress: impl Fn(ExportProgress) + Sync,
 ) -> Result<ExportSummary, ExportError> {
     let building = |building| progress(ExportProgress::Building(building));
     rebuild_by_hand::with_views_as_of(log, views, position, &building, async |connection| {
-        export(connection, view, on, format, open, &progress).await
+        export(connection, selection, format, open, &progress).await
     })
     .await?
 }
 
-/// Exports a view of the schema chosen on the connection.
+/// Exports tables of the schema chosen on the connection.
 async fn export(
     connection: &mut PgConnection,
-    view: View,
-    on: Option<DateTime<Utc>>,
+    selection: &ExportSelection,
     format: ExportFormat,
     open: impl OpenOutput,
     progress: impl Fn(ExportProgress),
 ) -> Result<ExportSummary, ExportError> {
+    // Views of another version may lack a table that is locked below.
+    check_version(checkpoint::read(&mut *connection).await?)?;
     let mut transaction = connection.begin().await?;
     // The lock before the snapshot: where a rebuilt schema is swapped in just then, both are of the
     // new one. The snapshot, since the projector goes on: all rows are of the checkpoint's
     // position.
     sqlx::raw_sql(AssertSqlSafe(format!(
-        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE checkpoint, {view} IN ACCESS SHARE MODE"
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
+         LOCK TABLE checkpoint, {} IN ACCESS SHARE MODE",
+        selection.locked_tables()
     )))
     .execute(&mut *transaction)
     .await?;
     let checkpoint = checkpoint::read(&mut *transaction).await?;
-    if checkpoint.version != VIEWS_VERSION {
-        return Err(ExportError::OtherVersion { found: checkpoint.version });
-    }
+    check_version(checkpoint)?;
     let position = checkpoint.position;
     let streams_aside = set_aside::read(&mut *transaction).await?.len();
-    let columns = columns(&mut transaction, view).await?;
-    let condition = match on {
-        None => "true".to_owned(),
-        Some(_) if !is_periods(&columns) => return Err(ExportError::NoPeriods(view)),
-        Some(on) => {
-            let on = on.to_rfc3339_opts(SecondsFormat::Micros, true);
-            format!("valid_from <= '{on}' AND '{on}' < valid_to")
-        }
-    };
-    let total: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {view} WHERE {condition}")))
-        .fetch_one(&mut *transaction)
-        .await?;
-    let total = total.unsigned_abs();
-
-    let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-    let statement = format!(
-        "COPY (SELECT {} FROM {view} WHERE {condition} ORDER BY {}) TO STDOUT (FORMAT binary)",
-        names.join(", "),
-        view.key().join(", ")
-    );
-    let table = ExportTable { name: view.name(), position, streams_aside: Some(streams_aside), columns };
+    selection.check_prison(&mut transaction).await?;
+    let mut total = 0;
+    for source in &selection.sources {
+        let count = AssertSqlSafe(selection.count_sql(*source)?);
+        total += sqlx::query_scalar::<_, i64>(count).fetch_one(&mut *transaction).await?.unsigned_abs();
+    }
     let written = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&written);
-    let pipe = Pipe::new(move |pieces| write(&table, pieces, format, open, &counter))?;
-    let mut copying = transaction.copy_out_raw(&statement).await?;
+    let pipe = Pipe::new(move |pieces| write(pieces, format, open, &counter))?;
+    for source in &selection.sources {
+        let columns = columns(&mut transaction, source.name()).await?;
+        let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        let select = selection.select_sql(*source, &names.join(", "))?;
+        let table = ExportTable { name: source.name(), position, streams_aside: Some(streams_aside), columns };
+        let show = || progress(ExportProgress::Writing { written: written.load(Ordering::Relaxed), of: total });
+        if !pipe.send(ViewPiece::Begin(table)).await || !copy(&mut transaction, &select, &pipe, show).await? {
+            break;
+        }
+    }
+    // Before the last pieces are written, which may take as long as the reader of the output takes:
+    // a rebuild waits for this. It fails where rows are left because the writer has failed, and the
+    // writer says why.
+    let ended = transaction.rollback().await;
+    pipe.finish().await?;
+    ended?;
+    Ok(ExportSummary { rows: written.load(Ordering::Relaxed), position, streams_aside })
+}
+
+/// A piece for the writer.
+enum ViewPiece {
+    /// The rows of this table follow.
+    Begin(ExportTable),
+    /// Bytes of rows, as `COPY` gives them.
+    Rows(BytesMut),
+}
+
+fn check_version(checkpoint: Checkpoint) -> Result<(), ExportError> {
+    match checkpoint.version {
+        VIEWS_VERSION => Ok(()),
+        found => Err(ExportError::OtherVersion { found }),
+    }
+}
+
+/// Hands the rows of a query to the writer, piece by piece; false where the writer has failed.
+async fn copy(
+    connection: &mut PgConnection,
+    select: &str,
+    pipe: &Pipe<ViewPiece, ()>,
+    progress: impl Fn(),
+) -> Result<bool, ExportError> {
+    let mut copying = connection.copy_out_raw(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await?;
     let mut piece = BytesMut::with_capacity(2 * PIECE_BYTES);
     loop {
         let next = copying.try_next().await?;
@@ -136,46 +162,45 @@ async fn export(
         if next.is_some() && piece.len() < PIECE_BYTES {
             continue;
         }
-        progress(ExportProgress::Writing { written: written.load(Ordering::Relaxed), of: total });
-        if next.is_none() || !pipe.send(piece.split()).await {
-            break;
+        progress();
+        let is_taken = pipe.send(ViewPiece::Rows(piece.split())).await;
+        if next.is_none() || !is_taken {
+            return Ok(is_taken);
         }
     }
-    drop(copying);
-    if !piece.is_empty() {
-        // Where the writer takes no more, it says why below.
-        let _ = pipe.send(piece).await;
-    }
-    // Before the last piece is written, which may take as long as the reader of the output takes: a
-    // rebuild waits for this. It fails where rows are left because the writer has failed, and the
-    // writer says why.
-    let ended = transaction.rollback().await;
-    let rows = pipe.finish().await?;
-    ended?;
-    Ok(ExportSummary { rows, position, streams_aside })
 }
 
-/// Writes rows as they come; answers how many there were.
+/// Writes the rows of one table after the other as they come, and counts them in `written`.
 fn write(
-    table: &ExportTable,
-    mut pieces: PieceReceiver<BytesMut>,
+    mut pieces: PieceReceiver<ViewPiece>,
     format: ExportFormat,
     mut open: impl OpenOutput,
     written: &AtomicU64,
-) -> Result<u64, ExportError> {
-    let mut writer = begin(format, table, open.open(None)?)?;
-    let mut cutter = RowCutter::default();
-    let mut count = 0;
+) -> Result<(), ExportError> {
+    let mut current: Option<(ExportTable, RowCutter, Box<dyn TableWriter + Send>)> = None;
     while let Some(piece) = pieces.next()? {
-        cutter.push(&piece);
-        while let Some(row) = cutter.next() {
-            write_row(table, &row, |cells| writer.row(cells))?;
-            count += 1;
+        match piece {
+            ViewPiece::Begin(table) => {
+                if let Some((.., writer)) = current.take() {
+                    writer.finish()?;
+                }
+                let writer = begin(format, &table, open.open(OutputPart::Table(table.name))?)?;
+                current = Some((table, RowCutter::default(), writer));
+            }
+            ViewPiece::Rows(bytes) => {
+                let Some((table, cutter, writer)) = &mut current else { continue };
+                cutter.push(&bytes);
+                while let Some(row) = cutter.next() {
+                    write_row(table, &row, |cells| writer.row(cells))?;
+                    written.fetch_add(1, Ordering::Relaxed);
+                }
+            }
         }
-        written.store(count, Ordering::Relaxed);
     }
-    writer.finish()?;
-    Ok(count)
+    if let Some((.., writer)) = current {
+        writer.finish()?;
+    }
+    Ok(())
 }
 
 fn write_row(
@@ -191,19 +216,15 @@ fn write_row(
     Ok(write(&cells)?)
 }
 
-fn is_periods(columns: &[ExportColumn]) -> bool {
-    ["valid_from", "valid_to"].iter().all(|name| columns.iter().any(|column| column.name == *name))
-}
-
-/// The columns of a view, in their order.
-async fn columns(connection: &mut PgConnection, view: View) -> Result<Vec<ExportColumn>, ExportError> {
+/// The columns of a table or an SQL view, in their order.
+async fn columns(connection: &mut PgConnection, table: &'static str) -> Result<Vec<ExportColumn>, ExportError> {
     let rows = sqlx::query(
         "SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type, attnotnull AS is_not_null
            FROM pg_attribute
           WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
           ORDER BY attnum",
     )
-    .bind(view.name())
+    .bind(table)
     .fetch_all(connection)
     .await?;
     rows.iter()
@@ -220,7 +241,7 @@ async fn columns(connection: &mut PgConnection, view: View) -> Result<Vec<Export
                 "date" => CellKind::Date,
                 "uuid" => CellKind::Uuid,
                 "numeric(2,1)" => CellKind::Decimal { precision: 2, scale: 1 },
-                _ => return Err(ExportError::Type { view: view.name(), column: name, type_name }),
+                _ => return Err(ExportError::Type { view: table, column: name, type_name }),
             };
             // Times may be infinite, which is null in a file: no format has it.
             let is_nullable = !is_not_null || matches!(kind, CellKind::Timestamp | CellKind::Date);
@@ -321,6 +342,7 @@ fn words(bytes: &[u8]) -> Option<Vec<&str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::{DateTime, Utc};
     use domain::{officer::WorkingPattern, prisoner::OverrideReason};
     use views::Columns;
 

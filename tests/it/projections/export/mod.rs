@@ -1,6 +1,7 @@
 //! `export`: views and the log as files, read back and compared with SQL and with the log itself.
 
 mod refusals;
+mod selections;
 
 use std::path::{Path, PathBuf};
 

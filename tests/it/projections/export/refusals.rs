@@ -58,7 +58,7 @@ async fn an_invalid_export_is_refused_with_a_sentence() {
     }
     let unknown = export(&database, &["caseload"]).await;
     assert_eq!(unknown.status.code(), Some(2));
-    for name in ["caseload", "case_period", "log"] {
+    for name in ["caseload", "case_period", "case_now", "establishment", "all", "log"] {
         assert!(unknown.stderr.contains(name), "{}", unknown.stderr);
     }
     assert_eq!(files(directory.path()), [""; 0]);
@@ -185,6 +185,8 @@ async fn an_interrupted_export_leaves_no_files() {
         (&["log", "--output", file][..], "log.event"),
         (&["log", "--partition", "month", "--format", "csv", "--output", months], "log.event"),
         (&["case_period", "--output", file], "views.case_period"),
+        (&["all", "--output", months], "views.case_period"),
+        (&["all", "--as-of", "20", "--output", months], "log.event"),
         (&["case_period", "--as-of", "20", "--output", file], "log.event"),
     ] {
         for signal in [Signal::SIGINT, Signal::SIGTERM] {

@@ -2,10 +2,12 @@
 //!
 //! A file is written under a temporary name beside the one asked for, brought to the disk, and
 //! renamed only then. If anything fails before, the temporary file is removed and an older file
-//! keeps its name. A directory is replaced likewise. A device or a pipe is written to directly;
-//! where the export must not wait for the reader there, it goes to a temporary file first.
+//! keeps its name. A directory of files is replaced likewise. A device or a pipe is written to
+//! directly; where the export must not wait for the reader there, it goes to a temporary file
+//! first.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, Permissions},
     io::{self, Seek as _, Write},
     os::unix::fs::PermissionsExt as _,
@@ -13,11 +15,10 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use chrono::NaiveDate;
-use projector::export::OpenOutput;
+use projector::export::{ExportFormat, OpenOutput, OutputPart};
 use tempfile::{NamedTempFile, TempDir};
 
-use super::synced_file::SyncedFile;
+use super::{all_sources, synced_file::SyncedFile};
 use crate::stdout;
 
 /// The destination of an export. Dropped before it is complete, it leaves nothing behind.
@@ -35,8 +36,17 @@ pub(super) enum Destination {
     Directory {
         temporary: TempDir,
         path: PathBuf,
-        ending: &'static str,
+        format: ExportFormat,
     },
+}
+
+/// The files of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DirectoryLayout {
+    /// A directory for each month, with one file.
+    Months,
+    /// A file for each table, with its name.
+    Tables,
 }
 
 /// A target that is written to directly.
@@ -93,17 +103,18 @@ impl Destination {
         Ok(Self::File { temporary, path })
     }
 
-    /// A directory of files by month, whose names end in `ending`. Only one that an export has made
-    /// is replaced.
-    pub(super) fn directory(path: &Path, ending: &'static str) -> anyhow::Result<Self> {
+    /// A directory of files. Only one that an export of the same layout has made is replaced.
+    pub(super) fn directory(path: &Path, layout: DirectoryLayout, format: ExportFormat) -> anyhow::Result<Self> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Ok(found) = fs::metadata(&path) {
             if !found.is_dir() {
-                bail!("{} is a file, and an export by month is a directory: name another", path.display());
+                bail!("{} is a file, and this export is a directory of files: name another", path.display());
             }
-            if let Some(other) = not_of_an_export(&path).with_context(|| format!("look into {}", path.display()))? {
+            if let Some(other) =
+                not_of_an_export(&path, layout).with_context(|| format!("look into {}", path.display()))?
+            {
                 bail!(
-                    "{} holds {}, which no export has made: name a directory that is empty or not there yet",
+                    "{} holds {}, which no such export has made: name a directory that is empty or not there yet",
                     path.display(),
                     other.display()
                 );
@@ -111,7 +122,7 @@ impl Destination {
         }
         let temporary =
             temporary_builder(DIRECTORY_MODE).tempdir_in(parent(&path)).map_err(|error| cannot_begin(&path, error))?;
-        Ok(Self::Directory { temporary, path, ending })
+        Ok(Self::Directory { temporary, path, format })
     }
 
     /// The function that opens the files that the export writes to.
@@ -119,7 +130,7 @@ impl Destination {
         enum Opener {
             Stream(StreamTarget),
             File(io::Result<Box<dyn Write + Send>>),
-            Directory(PathBuf, &'static str),
+            Directory(PathBuf, ExportFormat),
         }
         let mut opener = match self {
             Self::Stream { to, spool: None } => Opener::Stream(to.clone()),
@@ -127,19 +138,23 @@ impl Destination {
             Self::File { temporary, .. } => {
                 Opener::File(temporary.as_file().try_clone().map(|file| Box::new(SyncedFile::new(file)) as _))
             }
-            Self::Directory { temporary, ending, .. } => Opener::Directory(temporary.path().to_owned(), ending),
+            Self::Directory { temporary, format, .. } => Opener::Directory(temporary.path().to_owned(), *format),
         };
-        move |month: Option<NaiveDate>| -> io::Result<Box<dyn Write + Send>> {
-            Ok(match (&mut opener, month) {
-                (Opener::Stream(stream), _) => stream.open()?,
-                (Opener::File(file), _) => std::mem::replace(file, Err(io::Error::other("it has been opened before")))?,
-                (Opener::Directory(directory, ending), month) => {
-                    let directory = match month {
-                        Some(month) => directory.join(format!("{MONTH}{}", month.format("%Y-%m"))),
-                        None => directory.clone(),
+        move |part: OutputPart| -> io::Result<Box<dyn Write + Send>> {
+            Ok(match &mut opener {
+                Opener::Stream(stream) => stream.open()?,
+                Opener::File(file) => std::mem::replace(file, Err(io::Error::other("it has been opened before")))?,
+                Opener::Directory(directory, format) => {
+                    let (directory, stem) = match part {
+                        OutputPart::Table(name) => (directory.clone(), name),
+                        OutputPart::Month(month) => {
+                            let month = directory.join(format!("{MONTH}{}", month.format("%Y-%m")));
+                            fs::create_dir(&month)?;
+                            (month, FILE_STEM)
+                        }
                     };
-                    fs::create_dir(&directory)?;
-                    Box::new(SyncedFile::new(File::create_new(directory.join(format!("{FILE_STEM}.{ending}")))?))
+                    let file = directory.join(format!("{stem}.{}", format.ending()));
+                    Box::new(SyncedFile::new(File::create_new(file)?))
                 }
             })
         }
@@ -210,21 +225,32 @@ fn temporary_builder(mode: u32) -> tempfile::Builder<'static, 'static> {
     builder
 }
 
-/// Something in a directory that no export by month has put there.
-fn not_of_an_export(directory: &Path) -> io::Result<Option<PathBuf>> {
+/// Something in a directory that no export of the layout has put there.
+fn not_of_an_export(directory: &Path, layout: DirectoryLayout) -> io::Result<Option<PathBuf>> {
     for entry in fs::read_dir(directory)? {
-        let month = entry?;
-        if !month.file_name().to_string_lossy().starts_with(MONTH) || !month.file_type()?.is_dir() {
-            return Ok(Some(month.path()));
-        }
-        for entry in fs::read_dir(month.path())? {
-            let file = entry?.path();
-            if file.file_stem().is_none_or(|stem| stem != FILE_STEM) {
-                return Ok(Some(file));
+        let entry = entry?;
+        let (name, is_directory) = (entry.file_name(), entry.file_type()?.is_dir());
+        match layout {
+            DirectoryLayout::Tables if !is_directory && is_file_of_table(Path::new(&name)) => {}
+            DirectoryLayout::Months if is_directory && name.to_string_lossy().starts_with(MONTH) => {
+                for entry in fs::read_dir(entry.path())? {
+                    let file = entry?.path();
+                    if file.file_stem().is_none_or(|stem| stem != FILE_STEM) {
+                        return Ok(Some(file));
+                    }
+                }
             }
+            _ => return Ok(Some(entry.path())),
         }
     }
     Ok(None)
+}
+
+/// Whether a file is named as an export of all tables names its files.
+fn is_file_of_table(name: &Path) -> bool {
+    let text = |part: Option<&OsStr>| part.and_then(OsStr::to_str).unwrap_or_default().to_owned();
+    let is_table = all_sources().iter().any(|source| source.name() == text(name.file_stem()));
+    is_table && text(name.extension()).parse::<ExportFormat>().is_ok()
 }
 
 /// Puts a finished directory in the place of another one, if there is one. That is moved away first

@@ -1,4 +1,4 @@
-//! `projections export`, and `export` for short: a view or the log as files.
+//! `projections export`, and `export` for short: a view, all views or the log as files.
 
 mod destination;
 mod synced_file;
@@ -12,50 +12,55 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
+use domain::identifier::PrisonCode;
 use event_log::{KnownAt, SharedLog};
 use http_api::instant::{DateOrInstant, parse_known_at};
 use indicatif::{ProgressBar, ProgressStyle};
 use projector::{
-    View,
+    VIEWS, View,
     export::{
-        ExportError, ExportFormat, ExportProgress, ExportSummary, OpenOutput, export_log, export_view,
-        export_view_as_of,
+        CASE_NOW, ExportError, ExportFormat, ExportProgress, ExportSelection, ExportSource, ExportSummary, OpenOutput,
+        export_log, export_views, export_views_as_of,
     },
 };
 use serde_json::json;
 use sqlx::PgPool;
 
-use self::destination::Destination;
+use self::destination::{Destination, DirectoryLayout};
 use super::projections::{
     rebuild::{position_of, show as show_building},
     status::and_aside,
 };
 use crate::{
     interrupt::{interruption, unless_interrupted},
-    shared_settings,
+    shared_settings::{self, identifier},
     stores::{LogStore, Stores},
 };
 
 /// The settings of `export`.
 #[derive(Debug, Args)]
 pub struct ExportSettings {
-    /// The name of a view, or `log`
-    #[arg(value_name = "VIEW|log")]
+    /// The name of a view; `case_now`, the cases as they are at --on; `establishment`, the names of
+    /// prisons; `all`, every view and these names, a file each; or `log`
+    #[arg(value_name = "VIEW|all|log")]
     what: ExportSubject,
     /// csv, jsonl or parquet. Default: as the output's name ends; csv to standard output, parquet
-    /// with --partition
+    /// for `all` and with --partition
     #[arg(long)]
     format: Option<ExportFormat>,
-    /// The file to write, which is replaced only once it is complete; with --partition, the
-    /// directory
+    /// The file to write, which is replaced only once it is complete; for `all` and with
+    /// --partition, the directory
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
     /// As it was known then: built for the export up to there, or, of the log, what it held then
     #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
     as_of: Option<KnownAt>,
-    /// Of a view of periods: only the rows that hold then
+    /// Of a view of periods: only the rows that hold then. Of `case_now`: as the cases are then
     #[arg(long, value_name = "INSTANT|DATE")]
     on: Option<DateOrInstant>,
+    /// Of views: only the rows of this prison
+    #[arg(long, value_name = "LEI", value_parser = identifier::<PrisonCode>)]
+    prison: Option<PrisonCode>,
     /// Of the log: a file for each UTC month of recording, `month=2026-03/events.parquet` in the
     /// directory --output
     #[arg(long, value_enum)]
@@ -73,6 +78,10 @@ pub struct ExportSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExportSubject {
     Log,
+    /// Each view, and the names of prisons.
+    All,
+    CaseNow,
+    Establishment,
     View(View),
 }
 
@@ -80,21 +89,34 @@ impl ExportSubject {
     fn name(self) -> &'static str {
         match self {
             Self::Log => LOG,
+            Self::All => ALL,
+            Self::CaseNow => CASE_NOW,
+            Self::Establishment => ExportSource::Establishment.name(),
             Self::View(view) => view.name(),
         }
     }
 }
 
 const LOG: &str = "log";
+const ALL: &str = "all";
 
 impl FromStr for ExportSubject {
     type Err = String;
     fn from_str(name: &str) -> Result<Self, String> {
-        if name == LOG {
-            return Ok(Self::Log);
+        let others = [Self::Log, Self::All, Self::CaseNow, Self::Establishment];
+        if let Some(subject) = others.into_iter().find(|subject| subject.name() == name) {
+            return Ok(subject);
         }
-        name.parse().map(Self::View).map_err(|unknown| format!("{unknown}; and `{LOG}` is the event log itself"))
+        name.parse().map(Self::View).map_err(|unknown| {
+            let [log, all, now, names] = others.map(Self::name);
+            format!("{unknown}; and there are `{now}`, `{names}`, `{all}` of these, and `{log}`, the event log itself")
+        })
     }
+}
+
+/// The tables of an export of all.
+fn all_sources() -> Vec<ExportSource> {
+    VIEWS.map(ExportSource::View).into_iter().chain([ExportSource::Establishment]).collect()
 }
 
 /// How an export is parted.
@@ -110,20 +132,24 @@ enum Partition {
 /// The export is refused or fails; the output is then as it was.
 pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
     let started = Instant::now();
-    let format = format(settings)?;
-    let exported = match settings.what {
-        ExportSubject::Log => {
-            let export = async |store: &LogStore| unless_interrupted(export(settings, format, &store.log, None)).await;
+    let selection = selection(settings)?;
+    let layout = layout(settings)?;
+    let format = format(settings, layout)?;
+    let exported = match &selection {
+        None => {
+            let export =
+                async |store: &LogStore| unless_interrupted(export(settings, layout, format, &store.log, None)).await;
             LogStore::with_existing(&settings.stores, export).await?
         }
-        ExportSubject::View(_) => {
+        Some(selection) => {
             Stores::with_existing(&settings.stores, async |stores| {
-                let exported = unless_interrupted(export(settings, format, &stores.log, Some(&stores.views))).await;
+                let views = Some((&stores.views, selection));
+                let exported = unless_interrupted(export(settings, layout, format, &stores.log, views)).await;
                 if settings.as_of.is_none() || matches!(exported, Ok(Some(_))) {
                     return exported;
                 }
                 let dropped = projector::drop_unfinished(&stores.views).await;
-                let dropped = dropped.context("drop the view that was built for the export");
+                let dropped = dropped.context("drop the views that were built for the export");
                 // The error of the export comes first: dropping may fail for the same cause.
                 exported.and_then(|exported| dropped.map(|()| exported))
             })
@@ -141,23 +167,54 @@ pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
     }
 }
 
-/// The format asked for; else the one that the output's name ends in.
-fn format(settings: &ExportSettings) -> anyhow::Result<ExportFormat> {
-    match (settings.what, settings.partition) {
-        (ExportSubject::View(view), Some(_)) => {
-            bail!("only the log is exported by month: leave out --partition to export {view}")
-        }
-        (ExportSubject::Log, Some(_)) if is_stdout(&settings.output) => {
-            bail!("an export by month is several files: name the directory for them with --output")
-        }
-        (ExportSubject::Log, _) if settings.on.is_some() => {
+/// The rows to export from the views; `None` of the log.
+fn selection(settings: &ExportSettings) -> anyhow::Result<Option<ExportSelection>> {
+    let on = settings.on.map(DateOrInstant::instant);
+    let (sources, on) = match (settings.what, on) {
+        (ExportSubject::Log, Some(_)) => {
             bail!("the log has no periods, so --on does not apply to it: --as-of leaves out what was recorded later")
         }
-        _ => {}
+        (ExportSubject::Log, None) if settings.prison.is_some() => bail!(
+            "an event may be about two prisons, or name none, so --prison does not apply to the log: \
+             `allocation-ledger replay --prison` says which events it selects"
+        ),
+        (ExportSubject::Log, None) => return Ok(None),
+        (ExportSubject::All, Some(_)) => bail!(
+            "`{ALL}` has every period, so --on does not apply to it: export case_period, pom_period or {CASE_NOW} with --on"
+        ),
+        (ExportSubject::CaseNow, None) => bail!(
+            "`{CASE_NOW}` depends on the moment of the question: say of which day or instant it should be, with --on, \
+             so that the same export gives the same rows"
+        ),
+        (ExportSubject::CaseNow, Some(on)) => (vec![ExportSource::CasesAt(on)], None),
+        (ExportSubject::All, None) => (all_sources(), None),
+        (ExportSubject::Establishment, on) => (vec![ExportSource::Establishment], on),
+        (ExportSubject::View(view), on) => (vec![ExportSource::View(view)], on),
+    };
+    Ok(Some(ExportSelection { sources, on, prison: settings.prison.clone() }))
+}
+
+/// The layout of the directory to write, where the export is several files.
+fn layout(settings: &ExportSettings) -> anyhow::Result<Option<DirectoryLayout>> {
+    let (layout, why) = match (settings.what, settings.partition) {
+        (ExportSubject::Log, Some(_)) => (DirectoryLayout::Months, "by month"),
+        (subject, Some(_)) => {
+            bail!("only the log is exported by month: leave out --partition to export {}", subject.name())
+        }
+        (ExportSubject::All, None) => (DirectoryLayout::Tables, "of all views"),
+        (_, None) => return Ok(None),
+    };
+    if is_stdout(&settings.output) {
+        bail!("an export {why} is several files: name the directory for them with --output");
     }
+    Ok(Some(layout))
+}
+
+/// The format asked for; else the one that the output's name ends in.
+fn format(settings: &ExportSettings, layout: Option<DirectoryLayout>) -> anyhow::Result<ExportFormat> {
     let format = match settings.format {
         Some(format) => format,
-        None if settings.partition.is_some() => ExportFormat::Parquet,
+        None if layout.is_some() => ExportFormat::Parquet,
         None if is_stdout(&settings.output) => ExportFormat::Csv,
         None => {
             let ending = settings.output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
@@ -179,16 +236,15 @@ fn is_stdout(output: &Path) -> bool {
 /// Exports. Answers `None` where the reader went away.
 async fn export(
     settings: &ExportSettings,
+    layout: Option<DirectoryLayout>,
     format: ExportFormat,
     log: &SharedLog,
-    views: Option<&PgPool>,
+    views: Option<(&PgPool, &ExportSelection)>,
 ) -> anyhow::Result<Option<ExportSummary>> {
-    let output = if is_stdout(&settings.output) {
-        Destination::stdout()
-    } else if settings.partition.is_some() {
-        Destination::directory(&settings.output, format.ending())?
-    } else {
-        Destination::file(&settings.output)?
+    let output = match layout {
+        _ if is_stdout(&settings.output) => Destination::stdout(),
+        Some(layout) => Destination::directory(&settings.output, layout, format)?,
+        None => Destination::file(&settings.output)?,
     };
     // While a view is read a snapshot is open, which keeps a rebuilt view from replacing it.
     let output = if settings.what == ExportSubject::Log { output } else { output.with_spool()? };
@@ -216,7 +272,7 @@ async fn write(
     settings: &ExportSettings,
     format: ExportFormat,
     log: &SharedLog,
-    views: Option<&PgPool>,
+    views: Option<(&PgPool, &ExportSelection)>,
     open: impl OpenOutput,
     bar: &ProgressBar,
 ) -> anyhow::Result<ExportSummary> {
@@ -224,16 +280,15 @@ async fn write(
         Some(point) => Some(position_of(log, point).await?),
         None => None,
     };
-    let on = settings.on.map(DateOrInstant::instant);
-    let exported = match (settings.what, views) {
-        (ExportSubject::View(view), Some(views)) => {
+    let exported = match views {
+        Some((views, selection)) => {
             let show = |progress| show_view(bar, progress);
             match as_of {
-                None => export_view(views, view, on, format, open, show).await?,
-                Some(position) => export_view_as_of(log, views, view, position, on, format, open, show).await?,
+                None => export_views(views, selection, format, open, show).await?,
+                Some(position) => export_views_as_of(log, views, position, selection, format, open, show).await?,
             }
         }
-        _ => {
+        None => {
             let to = match as_of {
                 Some(position) => position,
                 None => log.head().await?,
@@ -278,6 +333,7 @@ fn tell(settings: &ExportSettings, format: ExportFormat, exported: ExportSummary
         if is_stdout(&settings.output) { eprintln!("{summary}") } else { println!("{summary}") }
     } else {
         let rows = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+        let what = if settings.what == ExportSubject::All { "all views" } else { what };
         let aside = and_aside(streams_aside);
         eprintln!("{rows} of {what} as of position {position} to {to}, in {seconds:.1} s{aside}");
     }
