@@ -13,10 +13,12 @@
 //! | which facts do handover dates come from? | [`sentence_facts`] |
 //! | is the service well, and how busy is it? | [`health`], [`metrics`] |
 //! | which trace does a request belong to? | [`trace`] |
+//! | who may use a route? | [`access`] |
 //! | which middleware does every route have? | [`add_middleware`] |
 //!
 //! It knows no route and no answer of either side.
 
+pub mod access;
 pub mod event;
 pub mod extract;
 pub mod headers;
@@ -31,6 +33,7 @@ mod problem_code;
 pub mod sentence_facts;
 pub mod trace;
 
+pub use access::{Access, GuardedRouter};
 pub use extract::{JsonBody, Params, PathParams};
 pub use headers::CommandHeaders;
 pub use middleware::{BODY_BYTES_MAX, add_middleware};
