@@ -30,8 +30,7 @@ RUN apt-get update \
 COPY --from=builder /out/ /usr/local/bin/
 USER 2000:2000
 # The loopback address of a container is its own, so the program listens on all addresses. It
-# refuses to start until LEDGER_TRUST_NETWORK=true says that only a gateway that authenticates can
-# reach it.
+# refuses to start until LEDGER_AUTH_JWKS_URL or LEDGER_AUTH_KEY_FILE says whose tokens are valid.
 ENV LEDGER_LISTEN=0.0.0.0:8080 \
     LEDGER_LOG_FORMAT=json
 EXPOSE 8080

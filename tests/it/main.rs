@@ -7,6 +7,7 @@ mod past;
 mod program;
 mod projections;
 mod services;
+mod sign_on;
 mod stores;
 mod support;
 mod tidy;

@@ -13,6 +13,7 @@ use crate::{
     serve,
     tools::{
         copy_log, demo, event_store, export, generate, handover_dates, history, import, prepare, projections, replay,
+        token,
     },
 };
 
@@ -61,6 +62,8 @@ enum Subcommand {
     /// Look into an event store
     #[command(subcommand)]
     EventStore(event_store::EventStoreCommand),
+    /// Sign a token with a key of this machine, to try a ledger that asks for tokens
+    Token(token::TokenSettings),
 }
 
 impl Subcommand {
@@ -82,7 +85,8 @@ impl Subcommand {
             | Self::Projections(_)
             | Self::Export(_)
             | Self::Copy(_)
-            | Self::EventStore(_) => logs_and_traces::TOOL_LOG_FILTER,
+            | Self::EventStore(_)
+            | Self::Token(_) => logs_and_traces::TOOL_LOG_FILTER,
         }
     }
 }
@@ -143,6 +147,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Subcommand::Export(settings) => export::run(settings).await,
         Subcommand::Copy(settings) => copy_log::run(settings).await,
         Subcommand::EventStore(command) => event_store::run(command).await,
+        Subcommand::Token(settings) => token::run(settings),
     }
 }
 

@@ -138,6 +138,6 @@ impl RecorderSettings {
     /// The recorder, with the client that the events name.
     #[must_use]
     pub fn recorded_by(&self, client: &str) -> RecordedBy {
-        RecordedBy { username: self.recorded_by.clone(), client: client.to_owned() }
+        RecordedBy { username: self.recorded_by.clone(), client: client.to_owned(), auth_source: None }
     }
 }

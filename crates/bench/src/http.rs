@@ -35,8 +35,8 @@ pub(crate) async fn posts_and_gets(
 ) -> anyhow::Result<()> {
     let running = serve::ServingLedger::start(&serve::ServeSettings {
         listen: ([127, 0, 0, 1], 0).into(),
-        trust_network: false,
         hosts: Vec::new(),
+        sign_on: serve::SignOnSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.join("http")),
         commands: commands.clone(),

@@ -109,7 +109,11 @@ pub(crate) fn tier() -> TierAssigned {
 }
 
 fn recorded_by() -> RecordedBy {
-    RecordedBy { username: Some("BENCH".parse().expect("by its format")), client: "allocation-ledger bench".to_owned() }
+    RecordedBy {
+        username: Some("BENCH".parse().expect("by its format")),
+        client: "allocation-ledger bench".to_owned(),
+        auth_source: None,
+    }
 }
 
 pub(crate) fn new_event(stream: &Stream, index: usize, command_id: CommandId) -> NewEvent {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::{
-    identifier::{CommandId, EventId, InvalidValue, PrisonCode, PrisonerNumber, Username},
+    identifier::{AuthSource, CommandId, EventId, InvalidValue, PrisonCode, PrisonerNumber, Username},
     prison::PrisonEvent,
     prisoner::PrisonerEvent,
 };
@@ -306,6 +306,9 @@ pub struct RecordedBy {
     pub username: Option<Username>,
     /// The client that sent the command, e.g. `manage-poms` or `allocation-ledger import`.
     pub client: String,
+    /// Where the person signed on, if a token says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_source: Option<AuthSource>,
 }
 
 /// An event in its place in a history: the envelope without the transport's details.

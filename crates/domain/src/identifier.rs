@@ -144,6 +144,17 @@ impl Username {
     }
 }
 
+text_identifier!(
+    /// Where a person signed on, in the word of HMPPS sign-on, e.g. `nomis`, `delius` or `none`.
+    AuthSource,
+    "auth source",
+    "1 to 40 characters of a-z, 0-9, _ and -",
+    |text| {
+        let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+        (1..=40).contains(&text.len()) && text.bytes().all(is_allowed)
+    }
+);
+
 /// NOMIS staff id of a Prison Offender Manager; a positive integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "i64", into = "i64")]

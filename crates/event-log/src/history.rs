@@ -213,7 +213,11 @@ mod tests {
             position: revision + 7,
             effective_at: now,
             recorded_at: now,
-            recorded_by: RecordedBy { username: Some("HOMD_LEI".parse().expect("a username")), client: "tests".into() },
+            recorded_by: RecordedBy {
+                username: Some("HOMD_LEI".parse().expect("a username")),
+                client: "tests".into(),
+                auth_source: None,
+            },
             command_id,
             event: Event::from(PrisonEvent::PomStatusChanged(PomStatusChanged {
                 staff_id: StaffId::try_from(485_926).expect("a staff id"),

@@ -8,10 +8,8 @@
 use std::{net::IpAddr, str::FromStr, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, uri::Authority},
-    middleware::Next,
-    response::{IntoResponse as _, Response},
 };
 use domain::text::Excerpt;
 
@@ -63,20 +61,15 @@ const SAFE_DEFAULTS: [(HeaderName, &str); 5] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// Refuses requests to another host, and requests that may record from a page of another origin.
-/// Each answer tells browsers what they may do with it.
-pub(crate) async fn guard_browsers(State(names): State<HostNames>, request: Request, next: Next) -> Response {
-    let mut response = match check(&names, &request) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
-    };
+/// Tells browsers what they may do with an answer.
+pub(crate) fn add_safe_defaults(headers: &mut HeaderMap) {
     for (name, value) in SAFE_DEFAULTS {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    response
 }
 
-fn check(names: &HostNames, request: &Request) -> Result<(), Problem> {
+/// Refuses a request to another host, and one that may record from a page of another origin.
+pub(crate) fn refuse_foreign(names: &HostNames, request: &Request) -> Result<(), Problem> {
     let host = host_of(request)?;
     let path = request.uri().path();
     let is_probed = PROBED.iter().any(|probed| path == *probed || probed.ends_with('/') && path.starts_with(probed));
@@ -169,7 +162,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(&names, &request.body(Body::empty()).expect("a request")).map_or_else(|problem| problem.code(), |()| "ok")
+        refuse_foreign(&names, &request.body(Body::empty()).expect("a request"))
+            .map_or_else(|problem| problem.code(), |()| "ok")
     }
 
     #[test]

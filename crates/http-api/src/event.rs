@@ -94,6 +94,11 @@ pub struct RecorderDocument {
     pub username: Option<String>,
     /// The client that sent the command.
     pub client: String,
+    /// Where the person signed on, in the word of HMPPS sign-on, e.g. `nomis`. Absent where no
+    /// token says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub auth_source: Option<String>,
 }
 
 /// The place in a file that an imported event was read from.
@@ -142,6 +147,7 @@ impl From<&StoredEvent> for EventDocument {
             recorded_by: RecorderDocument {
                 username: entry.recorded_by.username.as_ref().map(ToString::to_string),
                 client: entry.recorded_by.client.clone(),
+                auth_source: entry.recorded_by.auth_source.as_ref().map(ToString::to_string),
             },
             command_id: entry.command_id.0,
             correlation_id: metadata.correlation_id,

@@ -10,9 +10,11 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
 use domain::{
+    event::RecordedBy,
     identifier::{CommandId, Username},
     text::Excerpt,
 };
+use sign_on::Caller;
 use uuid::Uuid;
 
 use crate::{Problem, ProblemCode, problem::Fault};
@@ -27,11 +29,14 @@ pub const LEDGER_POSITION_AT_LEAST: HeaderName = HeaderName::from_static("ledger
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// In and out: ties together what belongs to one request across services.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
-/// In, where no authentication is configured: the person that records.
+/// In, where there is no sign-on: the person that records.
 pub const RECORDED_BY: HeaderName = HeaderName::from_static("x-recorded-by");
 
 /// Longest name of a client that is kept with an event.
 const CLIENT_LEN_MAX: usize = 100;
+
+/// The name of a client that does not say its name.
+const CLIENT_UNKNOWN: &str = "unknown";
 
 /// The correlation id of a request, given or made up; the middleware puts it into the request's
 /// extensions and the answer's headers.
@@ -55,10 +60,28 @@ pub struct CommandHeaders {
     pub if_match: Option<u64>,
     /// The correlation id, given or made up.
     pub correlation_id: Uuid,
-    /// The person that records, if the caller names one.
-    pub recorded_by: Option<Username>,
-    /// The program that sent the command: the first word of its `User-Agent`.
-    pub client: String,
+    /// The recorder: the caller, if a token says who that is. Without a sign-on it is the person
+    /// whom the caller names, with the first word of the `User-Agent` as the client.
+    pub recorded_by: RecordedBy,
+    /// Whether a token says who the caller is.
+    pub is_authenticated: bool,
+}
+
+/// The recorder that a valid token names; the guard of the routes puts it into the request's
+/// extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuthenticatedRecorder(pub(crate) RecordedBy);
+
+impl AuthenticatedRecorder {
+    /// The caller as a recorder; `None` where an event cannot hold a name of the caller.
+    pub(crate) fn of(caller: &Caller) -> Option<Self> {
+        let username = caller.user_name.as_deref().map(Username::read).transpose().ok()?;
+        let client = caller.client_id.as_deref().unwrap_or(CLIENT_UNKNOWN);
+        let is_seen = client.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        let auth_source = caller.auth_source.as_deref().and_then(|source| source.to_ascii_lowercase().parse().ok());
+        (is_seen && client.len() <= CLIENT_LEN_MAX)
+            .then(|| Self(RecordedBy { username, client: client.to_owned(), auth_source }))
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for CommandHeaders {
@@ -69,13 +92,19 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandHeaders {
         let correlation_id = parse(headers, &CORRELATION_ID, "a UUID", |text| text.parse().ok())?
             .or_else(|| parts.extensions.get().map(|&CorrelationId(id)| id));
         let username = format!("a username: {}", Username::FORMAT);
-        let recorded_by = parse(headers, &RECORDED_BY, &username, |text| Username::read(text).ok())?;
+        let named = parse(headers, &RECORDED_BY, &username, |text| Username::read(text).ok())?;
+        let authenticated = parts.extensions.get::<AuthenticatedRecorder>();
+        let is_authenticated = authenticated.is_some();
+        let recorded_by = match authenticated {
+            Some(AuthenticatedRecorder(recorded_by)) => recorded_by.clone(),
+            None => RecordedBy { username: named, client: client(headers), auth_source: None },
+        };
         Ok(Self {
             command_id: command_id(headers)?,
             if_match: parse(headers, &header::IF_MATCH, "a revision in quotes, e.g. \"6\"", revision)?,
             correlation_id: correlation_id.unwrap_or_else(Uuid::new_v4),
             recorded_by,
-            client: client(headers),
+            is_authenticated,
         })
     }
 }
@@ -87,7 +116,8 @@ pub fn etag(revision: u64) -> HeaderValue {
     HeaderValue::try_from(format!("\"{revision}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
 }
 
-/// A header's value read by `read`; `None` where it is absent.
+/// A header's value read by `read`; `None` where it is absent. A header that is sent twice is
+/// refused: a gateway may have added its own after the caller's, and only one of them could count.
 ///
 /// # Errors
 /// `header-invalid`, naming the header and what it should be.
@@ -97,7 +127,16 @@ pub fn parse<T>(
     expected: &str,
     read: impl FnOnce(&str) -> Option<T>,
 ) -> Result<Option<T>, Problem> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::fault(ProblemCode::HeaderInvalid, Fault::header(name.as_str(), "it is sent twice")));
+    }
+    // Credentials are not for an answer or a log.
+    if *name == header::AUTHORIZATION && value.to_str().is_err() {
+        let detail = format!("it is not {expected}");
+        return Err(Problem::fault(ProblemCode::HeaderInvalid, Fault::header(name.as_str(), detail)));
+    }
     value.to_str().ok().and_then(read).map(Some).ok_or_else(|| {
         let text = String::from_utf8_lossy(value.as_bytes());
         Problem::fault(
@@ -131,7 +170,7 @@ fn client(headers: &HeaderMap) -> String {
     text(headers, &header::USER_AGENT)
         .and_then(|text| text.split([' ', '/']).next())
         .filter(|text| !text.is_empty())
-        .map_or_else(|| "unknown".to_owned(), |text| text.chars().take(CLIENT_LEN_MAX).collect())
+        .map_or_else(|| CLIENT_UNKNOWN.to_owned(), |text| text.chars().take(CLIENT_LEN_MAX).collect())
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

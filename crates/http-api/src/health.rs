@@ -9,7 +9,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -19,8 +19,12 @@ use event_log::error_chain;
 use futures::future::join_all;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi;
 
-use crate::metrics::{Metrics, Sample};
+use crate::{
+    GuardedRouter,
+    metrics::{Metrics, Sample},
+};
 
 /// How long a component's check may take before the component counts as down.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(2);
@@ -153,15 +157,15 @@ impl Health {
 }
 
 /// The routes.
-pub fn router(health: Health) -> Router {
-    Router::new()
-        .route("/health", get(details))
-        .route("/health/liveness", get(async || Json(json!({"status": "UP"}))))
-        .route("/health/readiness", get(readiness))
-        .route("/ping", get(async || "pong"))
-        .route("/info", get(info))
-        .route("/metrics", get(metrics))
-        .with_state(health)
+pub fn router(health: Health) -> GuardedRouter {
+    GuardedRouter::new(OpenApi::default())
+        .open_route("/health", get(details))
+        .open_route("/health/liveness", get(async || Json(json!({"status": "UP"}))))
+        .open_route("/health/readiness", get(readiness))
+        .open_route("/ping", get(async || "pong"))
+        .open_route("/info", get(info))
+        .open_route("/metrics", get(metrics))
+        .map(|router| router.with_state(health))
 }
 
 async fn details(State(health): State<Health>) -> Response {

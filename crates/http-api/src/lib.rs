@@ -15,10 +15,12 @@
 //! | is the service well, and how busy is it? | [`health`], [`metrics`] |
 //! | has the client closed its side of the connection? | [`InputEnd`] |
 //! | which trace does a request belong to? | [`trace`] |
+//! | who may use a route? | [`access`] |
 //! | which middleware does every route have? | [`add_middleware`] |
 //!
 //! It knows no route and no answer of either side.
 
+pub mod access;
 mod browser_guard;
 pub mod event;
 pub mod extract;
@@ -35,6 +37,7 @@ mod problem_code;
 pub mod sentence_facts;
 pub mod trace;
 
+pub use access::{Access, GuardedRouter};
 pub use browser_guard::HostNames;
 pub use extract::{JsonBody, Params, PathParams};
 pub use headers::CommandHeaders;

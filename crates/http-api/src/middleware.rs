@@ -1,22 +1,24 @@
-//! The middleware of every route: limits, correlation, traces, metrics, and problems for unknown
-//! routes.
+//! The middleware of every route: who may use it, limits, correlation, traces, metrics, and
+//! problems for unknown routes.
 
-use std::{any::Any, time::Instant};
+use std::{any::Any, sync::Arc, time::Instant};
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderValue, Method, Uri},
+    http::{HeaderValue, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use domain::text::Excerpt;
+use sign_on::SignOn;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument as _, field};
 
 use crate::{
-    Problem, ProblemCode,
-    browser_guard::{HostNames, guard_browsers},
+    GuardedRouter, Problem, ProblemCode,
+    access::Guard,
+    browser_guard::{HostNames, add_safe_defaults, refuse_foreign},
     headers::{CORRELATION_ID, CorrelationId},
     metrics::{self, Metrics, Route},
     trace::{TRACERESPONSE, Trace},
@@ -27,20 +29,27 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Adds the middleware to the merged routes of a service:
 ///
+/// - callers that may not use a route are refused before anything else is done; where there is no
+///   sign-on, every caller may use every route;
 /// - a body of at most [`BODY_BYTES_MAX`];
 /// - unknown paths and methods, and panics, answered with problems;
 /// - requests to a host other than `hosts`, and from pages of other sites, refused;
 /// - a correlation id, given or made up, in the log and in the answer, and the trace that it
 ///   belongs to;
 /// - each answer counted, each problem's `instance` filled in.
-pub fn add_middleware(router: Router, metrics: Metrics, hosts: HostNames) -> Router {
+pub fn add_middleware(
+    router: GuardedRouter,
+    sign_on: Option<Arc<SignOn>>,
+    metrics: Metrics,
+    hosts: HostNames,
+) -> Router {
+    let guard = Guard::new(router.access().clone(), sign_on);
     router
+        .unguarded()
         .fallback(refuse_unknown_path)
-        .method_not_allowed_fallback(refuse_unknown_method)
-        // One layer of four: each `.layer` costs every request two allocations and a dynamic call.
+        // One layer of three: each `.layer` costs every request two allocations and a dynamic call.
         .layer((
-            middleware::from_fn_with_state(metrics, observe_request),
-            middleware::from_fn_with_state(hosts, guard_browsers),
+            middleware::from_fn_with_state((metrics, guard, hosts), observe_request),
             CatchPanicLayer::custom(answer_panic as fn(Box<dyn Any + Send>) -> Response),
             DefaultBodyLimit::max(BODY_BYTES_MAX),
         ))
@@ -53,24 +62,17 @@ async fn refuse_unknown_path(uri: Uri) -> Problem {
     )
 }
 
-async fn refuse_unknown_method(method: Method, uri: Uri) -> Problem {
-    Problem::new(
-        ProblemCode::MethodNotAllowed,
-        format!(
-            "{} is not possible on {}. The Allow header lists what is.",
-            Excerpt(method.as_str()),
-            Excerpt(uri.path())
-        ),
-    )
-}
-
 /// The panic hook has logged the panic with its place.
 fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request made the program panic");
     Problem::internal().into_response()
 }
 
-async fn observe_request(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+async fn observe_request(
+    State((metrics, guard, hosts)): State<(Metrics, Guard, HostNames)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started_at = Instant::now();
     let correlation_id = CorrelationId::given_or_new(request.headers());
     request.extensions_mut().insert(correlation_id);
@@ -87,7 +89,23 @@ async fn observe_request(State(metrics): State<Metrics>, mut request: Request, n
         trace_id = trace.id().map(field::display),
     );
 
-    let mut response = next.run(request).instrument(span).instrument(trace.span().clone()).await;
+    let foreign = refuse_foreign(&hosts, &request);
+    let check = guard.check_of(&request);
+    let answer = async {
+        if let Err(problem) = foreign {
+            return problem.into_response();
+        }
+        match check {
+            Ok(None) => {}
+            Ok(Some(check)) => match check.recorder().await {
+                Ok(recorder) => drop(request.extensions_mut().insert(recorder)),
+                Err(refusal) => return *refusal,
+            },
+            Err(refusal) => return *refusal,
+        }
+        next.run(request).await
+    };
+    let mut response = answer.instrument(span).instrument(trace.span().clone()).await;
 
     let problem = response.extensions_mut().remove::<Problem>();
     let code = problem.as_ref().map(Problem::code);
@@ -108,6 +126,7 @@ async fn observe_request(State(metrics): State<Metrics>, mut request: Request, n
     if let Ok(value) = HeaderValue::try_from(correlation_id.0.to_string()) {
         response.headers_mut().insert(CORRELATION_ID, value);
     }
+    add_safe_defaults(response.headers_mut());
     response
 }
 
@@ -117,28 +136,28 @@ mod tests {
     use axum::{
         body::Body as RawBody,
         http::{StatusCode, header},
-        routing::{get, post},
+        routing::get,
     };
     use serde_json::Value;
     use tower_service::Service as _;
+    use utoipa::openapi::OpenApi;
 
     async fn call(request: Request<RawBody>) -> (StatusCode, axum::http::HeaderMap, Value) {
-        let router = Router::new()
-            .route("/thing", get(async || "here"))
-            .route(
-                "/numbers",
-                post(async |crate::JsonBody(numbers): crate::JsonBody<Vec<u8>>| numbers.len().to_string()),
-            )
-            .route(
-                "/broken",
-                get(async || {
-                    if true {
-                        panic!("as asked")
-                    }
-                }),
-            );
-        let response =
-            add_middleware(router, Metrics::default(), HostNames::default()).call(request).await.expect("never fails");
+        let numbers = get(async |crate::JsonBody(numbers): crate::JsonBody<Vec<u8>>| numbers.len().to_string());
+        let broken = get(async || {
+            if true {
+                panic!("as asked")
+            }
+        });
+        let router = GuardedRouter::new(OpenApi::default())
+            .open_route("/thing", get(async || "here"))
+            .open_route("/numbers", numbers)
+            .open_route("/broken", broken)
+            .map(|router| router.route("/undeclared", get(async || "nothing says who may use it")));
+        let response = add_middleware(router, None, Metrics::default(), HostNames::default())
+            .call(request)
+            .await
+            .expect("never fails");
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
         (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
@@ -168,11 +187,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_route_that_does_not_say_who_may_use_it_is_refused() {
+        let answer = call(request("GET", "/undeclared").body(RawBody::empty()).expect("a request")).await;
+        check(&answer, 500, "internal-error", "/undeclared");
+    }
+
+    #[tokio::test]
     async fn bodies_are_json_and_bounded() {
-        let answer = call(request("POST", "/numbers").body(RawBody::from("[1]")).expect("a request")).await;
+        let answer = call(request("GET", "/numbers").body(RawBody::from("[1]")).expect("a request")).await;
         check(&answer, 415, "content-type-unsupported", "/numbers");
         let json = |body: RawBody| {
-            request("POST", "/numbers")
+            request("GET", "/numbers")
                 .header("content-type", "application/json; charset=utf-8")
                 .body(body)
                 .expect("a request")

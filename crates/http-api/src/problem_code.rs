@@ -112,6 +112,12 @@ problem_codes! {
         "Ask for it under its own name. The operator adds a name with `--host`.";
     OriginForeign => "origin-foreign", 403, "A page of another site asked a browser to send the request.",
         "Record from the ledger's own pages, or from a program that is no browser.";
+    TokenMissing => "token-missing", 401, "The request has no token of the sign-on.",
+        "Get a token of HMPPS Auth, and send it in the header `Authorization: Bearer …`.";
+    TokenInvalid => "token-invalid", 401, "The token has expired, or is not one of the sign-on that the ledger trusts.",
+        "Sign on again, and send the new token. `detail` says what is wrong with the old one.";
+    RoleMissing => "role-missing", 403, "The token is valid, and none of its roles allows the request.",
+        "Ask whoever grants roles for one of those that `detail` names.";
     PathUnknown => "path-unknown", 404, "There is nothing at this address.",
         "Compare the path with `/docs`. A service of one role answers only the paths of that role.";
     MethodNotAllowed => "method-not-allowed", 405, "The address does not take this method.",
@@ -131,6 +137,8 @@ problem_codes! {
          views are.";
     TooManyStreams => "too-many-streams", 503, "The service has as many followers of `/events` as it allows.",
         "Wait as long as `Retry-After` says, then open the stream again; or read `/events` in pages.";
+    KeysUnavailable => "keys-unavailable", 503, "The keys of the sign-on cannot be fetched, so no token can be verified.",
+        "Wait as long as `Retry-After` says, then send the same request again.";
     PoliciesBehind => "policies-behind", 503, "After a start, the service does not know yet which cases a POM holds.",
         "Wait as long as `Retry-After` says, then send the same request again, with the same Idempotency-Key.";
     StreamContended => "stream-contended", 503, "Other callers keep recording on the same case or prison.",

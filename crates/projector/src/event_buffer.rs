@@ -172,7 +172,8 @@ impl EventReader {
         let effective_at = self.instant();
         let username = self.text();
         let username = (!username.is_empty()).then(|| username.try_into().expect(WRITTEN));
-        let recorded_by = RecordedBy { username, client: self.text() };
+        // No view has the auth source.
+        let recorded_by = RecordedBy { username, client: self.text(), auth_source: None };
         let command_id = CommandId(self.uuid());
         let recorded = RecordedEvent {
             position,
@@ -226,7 +227,7 @@ mod tests {
     fn recorded(number: usize, revision: u64, position: u64) -> RecordedEvent {
         let at: DateTime<Utc> = "2026-03-01T09:00:00.123456789Z".parse().expect("an instant");
         let username = (!position.is_multiple_of(2)).then(|| "HOMD_LEI".parse().expect("a username"));
-        let by = RecordedBy { username, client: "tests".into() };
+        let by = RecordedBy { username, client: "tests".into(), auth_source: None };
         let command_id = CommandId(Uuid::from_u128(u128::from(position)));
         let metadata = Metadata::new(at, by, command_id, "digest".into(), Uuid::nil(), None);
         let event = Event::Prisoner(PrisonerEvent::CommunityManagerAssigned(CommunityManager {

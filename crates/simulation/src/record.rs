@@ -108,7 +108,11 @@ impl CommandMetadata {
 
 /// The recorder of a command. The username must be valid.
 pub(crate) fn recorded_by(username: &str, client: &str) -> RecordedBy {
-    RecordedBy { username: Some(username.parse().expect("a username by its format")), client: client.to_owned() }
+    RecordedBy {
+        username: Some(username.parse().expect("a username by its format")),
+        client: client.to_owned(),
+        auth_source: None,
+    }
 }
 
 /// The end of the log: its time, its position and the events that are not handed over yet.

@@ -291,7 +291,7 @@ mod tests {
                     position: 0,
                     effective_at: now,
                     recorded_at: now,
-                    recorded_by: RecordedBy { username: None, client: "test".to_owned() },
+                    recorded_by: RecordedBy { username: None, client: "test".to_owned(), auth_source: None },
                     command_id,
                     event,
                 });

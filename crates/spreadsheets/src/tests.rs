@@ -404,7 +404,11 @@ pub(super) fn terms() -> ImportTerms {
         go_live: None,
         recommendation_policy: RecommendationPolicy::Tier,
         now,
-        recorded_by: RecordedBy { username: Some("TESTER".parse().expect("a username")), client: "test".to_owned() },
+        recorded_by: RecordedBy {
+            username: Some("TESTER".parse().expect("a username")),
+            client: "test".to_owned(),
+            auth_source: None,
+        },
     }
 }
 

@@ -85,7 +85,7 @@ async fn the_cases_of_a_bulk_move_many_at_a_time() {
     let log = ControlledLog::new(&ledger.log().await);
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let client = Client::new(&format!("http://{}", listener.local_addr().expect("an address")));
-    let router = command::router(service_on(log.shared()));
+    let router = command::router(service_on(log.shared())).unguarded();
     tokio::spawn(async { axum::serve(listener, router).await });
 
     log.let_appends_wait(true);

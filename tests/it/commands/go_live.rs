@@ -76,7 +76,7 @@ async fn an_allocation_in_the_moment_of_a_correction_stands_and_is_reported() {
     assert!(!ledger.program.log().contains("before its go-live date"), "nothing is earlier");
 
     let stream = Stream::Prisoner("A1234BC".parse().expect("a number"));
-    let by = RecordedBy { username: None, client: "another service".to_owned() };
+    let by = RecordedBy { username: None, client: "another service".to_owned(), auth_source: None };
     let command_id = CommandId(Uuid::new_v4());
     let metadata = Metadata::new(allocated.entry.effective_at, by, command_id, String::new(), Uuid::new_v4(), None);
     let late = encode(&stream, &allocated.entry.event, 0, &metadata, now());

@@ -15,7 +15,7 @@ use kurrentdb::EventData;
 use uuid::Uuid;
 
 pub fn recorded_by(username: &str) -> RecordedBy {
-    RecordedBy { username: Some(username.parse().expect("a username")), client: "test".to_owned() }
+    RecordedBy { username: Some(username.parse().expect("a username")), client: "test".to_owned(), auth_source: None }
 }
 
 /// The metadata of the events of a command.

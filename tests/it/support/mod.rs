@@ -15,6 +15,7 @@
 //!   [`demonstration::Demonstration`]: one with the demonstration in it.
 //! - [`whole_log`]: all events of a log.
 //! - [`random_numbers`]: random numbers that a seed decides.
+//! - [`tokens`]: tokens of the sign-on.
 //! - [`builders`]: values of the domain and events.
 //!
 //! Servers and files are removed however the tests end: see `watchdog`.
@@ -44,6 +45,7 @@ pub mod running_projector;
 pub mod service_cluster;
 pub mod snapshot;
 mod stand_in;
+pub mod tokens;
 pub mod topology;
 mod views;
 mod watchdog;

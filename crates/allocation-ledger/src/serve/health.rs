@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use embedded_postgres::{ServerCondition, StartFailure};
 use http_api::health::{Component, Health};
+use sign_on::SignOn;
 use tokio::sync::watch;
 
 use super::{Role, ServeSettings};
@@ -36,6 +37,18 @@ pub(super) fn with_event_log(health: Health, store: &LogStore, settings: &ServeS
         Role::Query => health.with_dispensable("eventLog", check),
         Role::All | Role::Command | Role::Projector => health.with("eventLog", check),
     }
+}
+
+/// Adds the sign-on, where there is one: without its keys no caller can be let in.
+pub(super) fn with_sign_on(health: Health, sign_on: Option<Arc<SignOn>>) -> Health {
+    let Some(sign_on) = sign_on else { return health };
+    health.with("signOn", move || {
+        let component = match sign_on.check_keys() {
+            Ok(()) => Component::up(),
+            Err(why) => Component::down(why),
+        };
+        async { component }
+    })
 }
 
 /// Adds the policies.

@@ -17,6 +17,7 @@
 //! at once; the next start uses a Postgres that is left over.
 
 mod api_document;
+mod api_security;
 mod connection;
 mod directory_claim;
 mod event_page;
@@ -30,6 +31,7 @@ mod process_metrics;
 mod roles;
 mod settings;
 mod shutdown;
+mod sign_on_settings;
 
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 
@@ -38,7 +40,10 @@ use http_api::HostNames;
 use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
-pub use self::settings::{LAG_MAX_SECONDS, Role, ServeSettings};
+pub use self::{
+    settings::{LAG_MAX_SECONDS, Role, ServeSettings},
+    sign_on_settings::SignOnSettings,
+};
 
 use self::{
     directory_claim::Claim,
@@ -90,7 +95,14 @@ impl ServingLedger {
     }
 
     async fn start_parts(settings: &ServeSettings, signals: watch::Receiver<u32>) -> anyhow::Result<Self> {
-        check_listen(settings.listen, settings.trust_network)?;
+        // A projector has no route that asks anything of a caller.
+        let sign_on = if settings.role.commands() || settings.role.answers() {
+            let sign_on = settings.sign_on.open()?;
+            check_listen(settings.listen, sign_on.is_some())?;
+            sign_on
+        } else {
+            None
+        };
         let listener = TcpListener::bind(settings.listen).await.with_context(|| {
             format!("listen on {}: is another program listening there? Choose another with --listen", settings.listen)
         })?;
@@ -98,7 +110,7 @@ impl ServingLedger {
         let (claim, log, views) = open_stores(settings).await?;
 
         let stop_signals = StopSignals::new();
-        let mut wiring = Wiring::new(settings, &log, &stop_signals);
+        let mut wiring = Wiring::new(settings, &log, &stop_signals, sign_on);
         if settings.role.commands() {
             wiring = wiring.with_command()?;
         }
@@ -108,14 +120,14 @@ impl ServingLedger {
         if let (true, Some(views)) = (settings.role.answers(), &views) {
             wiring = wiring.with_query(views);
         }
-        let (router, metrics, roles) = wiring.finish();
+        let (router, sign_on, metrics, roles) = wiring.finish();
         if let Some(views) = &views {
             gauges::views(&metrics, &log.log, views);
         }
 
         let admission = Admission::new();
         metrics.register(|registry| admission.register_metrics(registry));
-        let router = http_api::add_middleware(router, metrics, HostNames::new(settings.hosts.clone()));
+        let router = http_api::add_middleware(router, sign_on, metrics, HostNames::new(settings.hosts.clone()));
         let http = HttpServer::new(listener, router, stop_signals.accepting.subscribe(), admission);
         let http = tokio::spawn(http.serve());
         tracing::info!(url, role = ?settings.role, "serving on {url}");
@@ -220,26 +232,17 @@ async fn close(log: LogStore, views: Option<PgPool>) -> anyhow::Result<()> {
     log.close().await
 }
 
-/// Refuses an address that other machines can reach, as requests are not authenticated, unless the
-/// operator has decided that the network takes care of that.
-fn check_listen(listen: SocketAddr, trust_network: bool) -> anyhow::Result<()> {
-    if listen.ip().is_loopback() {
+/// Refuses an address that other machines can reach where there is no sign-on.
+fn check_listen(listen: SocketAddr, has_sign_on: bool) -> anyhow::Result<()> {
+    if listen.ip().is_loopback() || has_sign_on {
         return Ok(());
     }
-    if !trust_network {
-        bail!(
-            "--listen {listen} would let other machines in, and no authentication is configured, so that any client there \
-             could record anything: listen on 127.0.0.1:{port} or [::1]:{port}, and put something in front that \
-             authenticates; or, where the network lets only that in, add --trust-network",
-            port = listen.port()
-        );
-    }
-    tracing::warn!(
-        %listen,
-        "other machines are let in without authentication, by --trust-network: a client that reaches {listen} can read \
-         and record everything"
+    bail!(
+        "--listen {listen} would let other machines in, and no sign-on is configured, so that any client there could read \
+         and record anything: listen on 127.0.0.1:{port} or [::1]:{port}, or say whose tokens are valid with \
+         --auth-jwks-url or --auth-key-file",
+        port = listen.port()
     );
-    Ok(())
 }
 
 #[cfg(test)]
@@ -247,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_for_other_machines_needs_trust_network() {
+    fn an_address_for_other_machines_needs_a_sign_on() {
         for (listen, allowed) in [
             ("127.0.0.1:8080", true),
             ("[::1]:8080", true),

@@ -1,10 +1,12 @@
 //! The OpenAPI document of the program, and the pages that show it.
 
 use axum::{Router, body::Bytes, http::header, routing::get};
+use http_api::{GuardedRouter, access::AccessTable};
+use sign_on::SignOn;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::{api_document, pages};
+use super::{api_document, api_security, pages};
 
 /// The head of the OpenAPI document; each role adds its operations.
 pub(super) fn openapi() -> OpenApi {
@@ -25,12 +27,16 @@ pub(super) fn openapi() -> OpenApi {
 
 /// Routes `/openapi.json`, at `/docs` a browser for it whose assets are in the program, and the
 /// pages for people.
-pub(super) fn documentation(openapi: &OpenApi) -> Router {
-    let document = api_document::complete(openapi);
+pub(super) fn documentation(openapi: &OpenApi, access: &AccessTable, sign_on: Option<&SignOn>) -> GuardedRouter {
+    let mut document = api_document::complete(openapi);
+    api_security::describe(&mut document, access, sign_on);
     let config = utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true);
     let browser: Router = SwaggerUi::new("/docs").config(config).into();
     let text = Bytes::from(document.to_string());
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     let served = get(async move || (content_type, text));
-    Router::new().route("/openapi.json", served).merge(browser).merge(pages::router(&document))
+    GuardedRouter::new(OpenApi::default())
+        .open_route("/openapi.json", served)
+        .open_router(&["/docs", "/docs/", "/docs/{*rest}"], browser)
+        .merge(pages::router(&document))
 }

@@ -5,15 +5,16 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Json,
     extract::{Path, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, header},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use domain::text::Excerpt;
-use http_api::{Problem, ProblemCode};
+use http_api::{GuardedRouter, Problem, ProblemCode};
 use serde_json::{Value, json};
+use utoipa::openapi::OpenApi;
 
 use super::{
     event_page,
@@ -33,16 +34,18 @@ const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;mar
                      pre{background:#f3f2f1;padding:.8rem;overflow-x:auto}a{color:#1d70b8}";
 
 /// Routes the pages of a process that has these operations.
-pub(super) fn router(document: &Value) -> Router {
+pub(super) fn router(document: &Value) -> GuardedRouter {
     let (home, problems, events) =
         (Arc::new(home(document)), Arc::new(problems()), Arc::new(event_page::content(document)));
-    let router = Router::new()
-        .route("/", get(async move || page("The allocation ledger", &home)))
-        .route("/problems", get(async move || page("Problems", &problems)))
-        .route("/problems/{code}", get(problem));
+    let router = GuardedRouter::new(OpenApi::default())
+        .open_route("/", get(async move || page("The allocation ledger", &home)))
+        .open_route("/problems", get(async move || page("Problems", &problems)))
+        .open_route("/problems/{code}", get(problem));
     match &*events {
-        Some(_) => router
-            .route("/event-types", get(async move || page("Types of events", events.as_deref().unwrap_or_default()))),
+        Some(_) => router.open_route(
+            "/event-types",
+            get(async move || page("Types of events", events.as_deref().unwrap_or_default())),
+        ),
         None => router,
     }
 }

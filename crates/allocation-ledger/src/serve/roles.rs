@@ -3,19 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::Router;
 use futures::FutureExt as _;
 use http_api::{
+    GuardedRouter,
     health::{self, Health},
     metrics::Metrics,
 };
+use sign_on::SignOn;
 use sqlx::PgPool;
 use tokio::sync::watch;
-use utoipa::openapi::OpenApi;
 
 use super::{
     ServeSettings, gauges,
-    health::{with_event_log, with_policies, with_projector},
+    health::{with_event_log, with_policies, with_projector, with_sign_on},
     openapi::{documentation, openapi},
     process_metrics,
     shutdown::{Worker, wait_until_raised},
@@ -42,8 +42,8 @@ pub(super) struct Wiring<'a> {
     log: &'a LogStore,
     stop: &'a StopSignals,
     health: Health,
-    router: Router,
-    openapi: OpenApi,
+    sign_on: Option<Arc<SignOn>>,
+    router: GuardedRouter,
     metrics: Metrics,
     roles: Roles,
 }
@@ -60,7 +60,12 @@ pub(super) struct Roles {
 
 impl<'a> Wiring<'a> {
     /// The parts that every role has: the event log in the health and in the metrics.
-    pub(super) fn new(settings: &'a ServeSettings, log: &'a LogStore, stop: &'a StopSignals) -> Self {
+    pub(super) fn new(
+        settings: &'a ServeSettings,
+        log: &'a LogStore,
+        stop: &'a StopSignals,
+        sign_on: Option<Arc<SignOn>>,
+    ) -> Self {
         let metrics = Metrics::default();
         let health = Health::new("allocation-ledger", env!("CARGO_PKG_VERSION"), metrics.clone());
         gauges::build(&metrics);
@@ -73,9 +78,9 @@ impl<'a> Wiring<'a> {
             settings,
             log,
             stop,
-            health: with_event_log(health, log, settings),
-            router: Router::new(),
-            openapi: openapi(),
+            health: with_sign_on(with_event_log(health, log, settings), sign_on.clone()),
+            sign_on,
+            router: GuardedRouter::new(openapi()),
             metrics,
             roles: Roles::default(),
         }
@@ -96,7 +101,6 @@ impl<'a> Wiring<'a> {
         self.health = with_policies(self.health, service.clone(), worker.failure());
         self.roles.workers.push(worker);
         self.router = self.router.merge(command::router(service.clone()));
-        self.openapi.merge(command::openapi());
         self.roles.service = Some(service);
         Ok(self)
     }
@@ -142,14 +146,14 @@ impl<'a> Wiring<'a> {
         let checked = state.clone();
         self.health = self.health.with("views", move || checked.clone().health());
         self.router = self.router.merge(query::router(state));
-        self.openapi.merge(query::openapi());
         self
     }
 
     /// The routes of all roles, with those of the health and of the documentation.
-    pub(super) fn finish(self) -> (Router, Metrics, Roles) {
-        let router = self.router.merge(health::router(self.health)).merge(documentation(&self.openapi));
-        (router, self.metrics, self.roles)
+    pub(super) fn finish(self) -> (GuardedRouter, Option<Arc<SignOn>>, Metrics, Roles) {
+        let documentation = documentation(self.router.openapi(), self.router.access(), self.sign_on.as_deref());
+        let router = self.router.merge(health::router(self.health)).merge(documentation);
+        (router, self.sign_on, self.metrics, self.roles)
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
 
+use super::SignOnSettings;
 use crate::shared_settings;
 
 /// The default for how far the views may be behind the log. They follow within milliseconds; a
@@ -17,15 +18,14 @@ pub struct ServeSettings {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Let other machines in, without authentication. Only for a separate network, e.g. of
-    /// containers, in which a gateway that authenticates is the one way in
-    #[arg(long, env = "LEDGER_TRUST_NETWORK")]
-    pub trust_network: bool,
     /// Name under which clients reach the ledger, as in their URLs, without a port; may be given
     /// several times, or several with commas between them. Names of this machine alone
     /// (localhost, 127.0.0.1) count always
     #[arg(long = "host", env = "LEDGER_HOSTS", value_name = "NAME", value_delimiter = ',')]
     pub hosts: Vec<String>,
+    /// Who may use the ledger.
+    #[command(flatten)]
+    pub sign_on: SignOnSettings,
     /// The role of this process
     #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,

@@ -11,3 +11,4 @@ pub(crate) mod import;
 pub(crate) mod prepare;
 pub(crate) mod projections;
 pub(crate) mod replay;
+pub(crate) mod token;

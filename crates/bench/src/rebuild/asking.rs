@@ -63,7 +63,7 @@ pub(super) async fn known_at(log: &SharedLog, pool: &PgPool, url: &str) -> anyho
     let known_at = log.head().await.context("look where the log ends")? / 2;
 
     let views = query::connect(url.parse().context("read the server's URL")?, SCHEMA, CONNECTIONS_MAX);
-    let router = query::router(query::QueryState::new(views.clone(), log.clone(), Duration::MAX));
+    let router = query::router(query::QueryState::new(views.clone(), log.clone(), Duration::MAX)).unguarded();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("listen on a free port")?;
     let address = listener.local_addr().context("read the address listened on")?.to_string();
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });

@@ -91,8 +91,9 @@ pub(super) struct HeaderParams {
     /// Ties together what belongs to one request across services. Made up and answered if absent.
     #[param(rename = "X-Correlation-Id")]
     correlation_id: Option<Uuid>,
-    /// The username of the recorder, in any case: 1 to 254 characters of A-Z, 0-9, _, ., -, @ and
-    /// '. Without it, the event says that the request named no user.
+    /// Counts only where the ledger has no sign-on: elsewhere the token says who records. The
+    /// username of the recorder, in any case: 1 to 254 characters of A-Z, 0-9, _, ., -, @ and '.
+    /// Without it, the event says that the request named no user.
     #[param(rename = "X-Recorded-By", pattern = "^[A-Za-z0-9_.@'-]{1,254}$")]
     recorded_by: Option<String>,
 }

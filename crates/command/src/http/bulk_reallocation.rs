@@ -7,7 +7,6 @@ use axum::{
 };
 use domain::{
     Refusal, Rule,
-    event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     text::ReasonText,
 };
@@ -139,7 +138,7 @@ pub(super) async fn reallocate_in_bulk(
         command_id,
         request_digest,
         correlation_id: headers.correlation_id,
-        recorded_by: RecordedBy { username: headers.recorded_by, client: headers.client },
+        recorded_by: headers.recorded_by,
         effective_at: fields.effective_at.map(Into::into),
     };
     let outcome = bulk::reallocate(&service, &request).await?;

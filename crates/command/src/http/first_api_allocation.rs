@@ -101,6 +101,8 @@ pub(super) async fn allocate_first_api(
     let who = (&body.nomis_offender_id, &body.prison, body.nomis_staff_id, body.nomis_booking_id);
     let request_digest =
         sent.digest("first-allocation", &(who, body.allocated_at_tier, &override_reason, &note, &creator));
+    // A caller that has signed on is the recorder, whatever the body says.
+    let creator = creator.filter(|_| !headers.is_authenticated);
     let request = FirstAllocation {
         number: body.nomis_offender_id,
         tier: body.allocated_at_tier,
@@ -112,7 +114,7 @@ pub(super) async fn allocate_first_api(
         command_id,
         request_digest,
         correlation_id: headers.correlation_id,
-        recorded_by: RecordedBy { username: creator.or(headers.recorded_by), client: headers.client },
+        recorded_by: RecordedBy { username: creator.or(headers.recorded_by.username), ..headers.recorded_by },
     };
     let (answer, position) = match allocate(&service, request).await {
         Ok(position) => {

@@ -1,7 +1,7 @@
 //! `POST /prisoners/{n}/merges`: merge a removed number into `n`.
 
 use axum::extract::State;
-use domain::{event::RecordedBy, identifier::PrisonerNumber, moment::Instant};
+use domain::{identifier::PrisonerNumber, moment::Instant};
 use http_api::{CommandHeaders, PathParams, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -42,7 +42,7 @@ pub(super) async fn merge_number(
         command_id,
         correlation_id: headers.correlation_id,
         if_match: headers.if_match,
-        recorded_by: RecordedBy { username: headers.recorded_by, client: headers.client },
+        recorded_by: headers.recorded_by,
         effective_at: body.fields.effective_at.map(Into::into),
     };
     let outcome = service.merge(request).await?;

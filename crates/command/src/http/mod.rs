@@ -36,17 +36,15 @@ mod tier;
 mod transfer;
 mod void;
 
-use axum::Router;
 use domain::{
     Command,
-    event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
     moment::Instant,
     prison, prisoner,
 };
-use http_api::{CommandHeaders, Problem, ProblemCode, problem::Fault};
+use http_api::{Access, CommandHeaders, GuardedRouter, Problem, ProblemCode, problem::Fault};
 use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::routes;
 
 use self::{
     answer::{CommandResponses, HeaderParams, IfMatchParam, RecordedResponse},
@@ -55,44 +53,44 @@ use self::{
 use crate::{Request, RequestDigest, Service};
 
 /// Every route of the command side. The path and the method are beside the handler; one line here
-/// both serves and describes it.
-fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(onboarding::join_omic))
-        .routes(routes!(go_live_date::correct_go_live_date))
-        .routes(routes!(pom_registration::register_pom))
-        .routes(routes!(pom_details::change_pom_details))
-        .routes(routes!(pom_status::change_pom_status))
-        .routes(routes!(nomis_contact::record_nomis_contact))
-        .routes(routes!(nomis_contact_removal::confirm_nomis_contact_removal))
-        .routes(routes!(bulk_reallocation::reallocate_in_bulk))
-        .routes(routes!(tier::assign_tier))
-        .routes(routes!(allocation::allocate))
-        .routes(routes!(reallocation::reallocate))
-        .routes(routes!(deallocation::deallocate))
-        .routes(routes!(coworker::allocate_coworker))
-        .routes(routes!(coworker_removal::remove_coworker))
-        .routes(routes!(community_manager::assign_community_manager))
-        .routes(routes!(community_manager_removal::remove_community_manager))
-        .routes(routes!(handover_plan::plan_handover))
-        .routes(routes!(responsibility_override::override_responsibility))
-        .routes(routes!(responsibility_override_removal::remove_responsibility_override))
-        .routes(routes!(release::release))
-        .routes(routes!(transfer::transfer))
-        .routes(routes!(void::void_entry))
-        .routes(routes!(merge::merge_number))
-        .routes(routes!(first_api_allocation::allocate_first_api))
+/// serves and describes it, and says who may use it.
+fn routes() -> GuardedRouter<Service> {
+    GuardedRouter::new(Description::openapi())
+        .described(Access::Commands, routes!(onboarding::join_omic))
+        .described(Access::Commands, routes!(go_live_date::correct_go_live_date))
+        .described(Access::Commands, routes!(pom_registration::register_pom))
+        .described(Access::Commands, routes!(pom_details::change_pom_details))
+        .described(Access::Commands, routes!(pom_status::change_pom_status))
+        .described(Access::Commands, routes!(nomis_contact::record_nomis_contact))
+        .described(Access::Commands, routes!(nomis_contact_removal::confirm_nomis_contact_removal))
+        .described(Access::Commands, routes!(bulk_reallocation::reallocate_in_bulk))
+        .described(Access::Commands, routes!(tier::assign_tier))
+        .described(Access::Commands, routes!(allocation::allocate))
+        .described(Access::Commands, routes!(reallocation::reallocate))
+        .described(Access::Commands, routes!(deallocation::deallocate))
+        .described(Access::Commands, routes!(coworker::allocate_coworker))
+        .described(Access::Commands, routes!(coworker_removal::remove_coworker))
+        .described(Access::Commands, routes!(community_manager::assign_community_manager))
+        .described(Access::Commands, routes!(community_manager_removal::remove_community_manager))
+        .described(Access::Commands, routes!(handover_plan::plan_handover))
+        .described(Access::Commands, routes!(responsibility_override::override_responsibility))
+        .described(Access::Commands, routes!(responsibility_override_removal::remove_responsibility_override))
+        .described(Access::Commands, routes!(release::release))
+        .described(Access::Commands, routes!(transfer::transfer))
+        .described(Access::Commands, routes!(void::void_entry))
+        .described(Access::Commands, routes!(merge::merge_number))
+        .described(Access::FirstApiCommands, routes!(first_api_allocation::allocate_first_api))
 }
 
 /// The HTTP API of a command side.
-pub fn router(service: Service) -> Router {
-    Router::from(routes()).with_state(service)
+pub fn router(service: Service) -> GuardedRouter {
+    routes().map(|router| router.with_state(service))
 }
 
 /// The OpenAPI description of the HTTP API.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    routes().openapi().clone()
 }
 
 #[derive(OpenApi)]
@@ -153,7 +151,7 @@ fn request(
         provenance: None,
         effective_at: effective_at.map(Into::into),
         if_match: headers.if_match,
-        recorded_by: RecordedBy { username: headers.recorded_by, client: headers.client },
+        recorded_by: headers.recorded_by,
     }
 }
 

@@ -101,7 +101,8 @@ pub(super) fn stored_event_about(
         (_, "taken over") => Stream::Prisoner("A9999ZZ".parse().expect("a number")),
         _ => Stream::Prisoner(number.clone()),
     };
-    let recorded_by = RecordedBy { username: Some("SPO".parse().expect("a username")), client: "test".to_owned() };
+    let recorded_by =
+        RecordedBy { username: Some("SPO".parse().expect("a username")), client: "test".to_owned(), auth_source: None };
     let command_id = CommandId(Uuid::nil());
     StoredEvent {
         stream,

@@ -51,7 +51,11 @@ const FOLLOW_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// The policies as the recorder of their events.
 #[must_use]
 pub fn recorded_by() -> RecordedBy {
-    RecordedBy { username: Some("LEDGER_POLICY".parse().expect("a username")), client: "policy".to_owned() }
+    RecordedBy {
+        username: Some("LEDGER_POLICY".parse().expect("a username")),
+        client: "policy".to_owned(),
+        auth_source: None,
+    }
 }
 
 /// Follows the log and discharges obligations, until `shutdown`.

@@ -128,7 +128,7 @@ pub fn record(history: &mut History, effective_at: DateTime<Utc>, events: &[Pris
 }
 
 pub fn recorder() -> RecordedBy {
-    RecordedBy { username: Some("HOMD_LEI".parse().expect("a username")), client: "tests".into() }
+    RecordedBy { username: Some("HOMD_LEI".parse().expect("a username")), client: "tests".into(), auth_source: None }
 }
 
 pub fn now() -> DateTime<Utc> {

@@ -35,9 +35,10 @@ mod statistics;
 mod subject_access;
 mod unallocated;
 
-use axum::{Router, middleware};
-use utoipa::{Modify as _, OpenApi};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use axum::middleware;
+use http_api::{Access, GuardedRouter};
+use utoipa::OpenApi;
+use utoipa_axum::routes;
 
 pub use self::periods::responsibility_period;
 
@@ -45,49 +46,50 @@ use self::openapi_conventions::Conventions;
 use crate::QueryState;
 
 /// Every route of the query side. The path and the method are beside the handler; one line here
-/// both serves and describes it.
-fn routes() -> OpenApiRouter<QueryState> {
-    OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(responsibility::responsibility))
-        .routes(routes!(periods::responsibility_periods))
-        .routes(routes!(history::history))
-        .routes(routes!(history::history_entry))
-        .routes(routes!(responsibilities::responsibilities))
-        .routes(routes!(cases::prison_cases))
-        .routes(routes!(unallocated::unallocated))
-        .routes(routes!(handovers::handovers))
-        .routes(routes!(poms::poms))
-        .routes(routes!(pom_cases::pom_cases))
-        .routes(routes!(nomis_contacts::prison_nomis_contacts))
-        .routes(routes!(nomis_contacts::nomis_contacts))
-        .routes(routes!(statistics::statistics))
-        .routes(routes!(events::events))
-        .routes(routes!(projections::projections))
-        .routes(routes!(handover_dates::handover_dates))
-        .routes(routes!(subject_access::subject_access_request))
-        .routes(routes!(compatible::allocation::allocation))
-        .routes(routes!(compatible::allocation::primary_pom))
-        .routes(routes!(compatible::handover::handover))
-        .routes(routes!(compatible::active_allocations::active_allocations))
-        .routes(routes!(compatible::poms::poms_by_ids))
-        .routes(routes!(compatible::status::status))
+/// serves and describes it, and says who may use it.
+fn routes() -> GuardedRouter<QueryState> {
+    GuardedRouter::new(Description::openapi())
+        .described(Access::Questions, routes!(responsibility::responsibility))
+        .described(Access::Questions, routes!(periods::responsibility_periods))
+        .described(Access::Questions, routes!(history::history))
+        .described(Access::Questions, routes!(history::history_entry))
+        .described(Access::Questions, routes!(responsibilities::responsibilities))
+        .described(Access::Questions, routes!(cases::prison_cases))
+        .described(Access::Questions, routes!(unallocated::unallocated))
+        .described(Access::Questions, routes!(handovers::handovers))
+        .described(Access::Questions, routes!(poms::poms))
+        .described(Access::Questions, routes!(pom_cases::pom_cases))
+        .described(Access::Questions, routes!(nomis_contacts::prison_nomis_contacts))
+        .described(Access::Questions, routes!(nomis_contacts::nomis_contacts))
+        .described(Access::Questions, routes!(statistics::statistics))
+        .described(Access::Feed, routes!(events::events))
+        .described(Access::Views, routes!(projections::projections))
+        .described(Access::Questions, routes!(handover_dates::handover_dates))
+        .described(Access::SubjectAccess, routes!(subject_access::subject_access_request))
+        .described(Access::LiveService, routes!(compatible::allocation::allocation))
+        .described(Access::LiveService, routes!(compatible::allocation::primary_pom))
+        .described(Access::LiveService, routes!(compatible::handover::handover))
+        .described(Access::FirstApiQuestions, routes!(compatible::active_allocations::active_allocations))
+        .described(Access::FirstApiQuestions, routes!(compatible::poms::poms_by_ids))
+        .described(Access::FirstApiQuestions, routes!(compatible::status::status))
+        .modify_openapi(&Conventions)
 }
 
 /// The HTTP API of a query side.
-pub fn router(state: QueryState) -> Router {
-    Router::from(routes())
-        .layer(middleware::from_fn_with_state(state.clone(), known_prison::refuse_unknown_prison))
-        .layer(middleware::from_fn_with_state(state.clone(), position_at_least::wait_for_position))
-        .layer(middleware::from_fn(answer::answer_not_modified))
-        .with_state(state)
+pub fn router(state: QueryState) -> GuardedRouter {
+    routes().map(|router| {
+        router
+            .layer(middleware::from_fn_with_state(state.clone(), known_prison::refuse_unknown_prison))
+            .layer(middleware::from_fn_with_state(state.clone(), position_at_least::wait_for_position))
+            .layer(middleware::from_fn(answer::answer_not_modified))
+            .with_state(state)
+    })
 }
 
 /// The OpenAPI description of the HTTP API.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    let mut openapi = routes().into_openapi();
-    Conventions.modify(&mut openapi);
-    openapi
+    routes().openapi().clone()
 }
 
 #[derive(OpenApi)]

@@ -267,6 +267,7 @@ pub(crate) mod tests {
                 recorded_by: RecordedBy {
                     username: Some("HOMD_LEI".parse().expect("a username")),
                     client: "tests".into(),
+                    auth_source: None,
                 },
                 command_id,
                 event: PrisonerEvent::deserialize_data(type_name, data).expect("an event"),

@@ -37,7 +37,11 @@ fn entry<E>(revision: u64, effective_at: &str, event: E) -> Entry<E> {
         position: 100 + revision,
         effective_at: at(effective_at),
         recorded_at: at("2026-12-31T00:00:00Z"),
-        recorded_by: RecordedBy { username: Some("HOMD".parse().expect("a username")), client: "tests".into() },
+        recorded_by: RecordedBy {
+            username: Some("HOMD".parse().expect("a username")),
+            client: "tests".into(),
+            auth_source: None,
+        },
         command_id,
         event,
     }

@@ -47,8 +47,8 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
     let directory = temporary_directory("allocation-ledger-demo-")?;
     let running = serve::ServingLedger::start(&serve::ServeSettings {
         listen: settings.listen,
-        trust_network: false,
         hosts: Vec::new(),
+        sign_on: serve::SignOnSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.path().to_owned()),
         commands: settings.commands.clone(),
@@ -141,6 +141,7 @@ fn recorded_by() -> RecordedBy {
     RecordedBy {
         username: Some("HOMD_LEI".parse().expect("a username by its format")),
         client: "allocation-ledger demo".to_owned(),
+        auth_source: None,
     }
 }
 

@@ -1,0 +1,71 @@
+//! The settings of the sign-on.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use sign_on::{KeyServer, KeySet, KeySource, KeyTimes, RightRoles, RoleMap, SignOn};
+
+/// Whose tokens are valid, and what their roles allow. An empty value counts as none, as a variable
+/// of a container may be set and empty.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SignOnSettings {
+    /// Where the sign-on publishes its keys, e.g.
+    /// https://sign-in.hmpps.service.justice.gov.uk/auth/.well-known/jwks.json. Callers then need
+    /// a token of it
+    #[arg(long, env = "LEDGER_AUTH_JWKS_URL", value_name = "URL")]
+    pub auth_jwks_url: Option<String>,
+    /// The issuer that tokens must name (`iss`). Default: it is not looked at
+    #[arg(long, env = "LEDGER_AUTH_ISSUER", value_name = "URL")]
+    pub auth_issuer: Option<String>,
+    /// A file with the keys, instead of an address: a JWKS, or a public key in PEM
+    #[arg(long, env = "LEDGER_AUTH_KEY_FILE", value_name = "FILE")]
+    pub auth_key_file: Option<String>,
+    /// The roles that give a right, in place of its own: RIGHT=ROLE,ROLE. docs/security.md lists
+    /// the rights. May be repeated; in the variable, with spaces between them
+    #[arg(long = "auth-role", env = "LEDGER_AUTH_ROLES", value_name = "RIGHT=ROLES", value_delimiter = ' ')]
+    pub auth_roles: Vec<String>,
+    /// A client that may use the API of 2019 by the scope of its token alone. May be repeated; in
+    /// the variable, with spaces between them
+    #[arg(long = "auth-scope-client", env = "LEDGER_AUTH_SCOPE_CLIENTS", value_name = "ID", value_delimiter = ' ')]
+    pub auth_scope_clients: Vec<String>,
+}
+
+impl SignOnSettings {
+    /// The sign-on; `None` where no keys are configured. Must be called in an async runtime.
+    ///
+    /// # Errors
+    /// The settings contradict one another, or a file or an address cannot be used.
+    pub(super) fn open(&self) -> anyhow::Result<Option<Arc<SignOn>>> {
+        let url = self.auth_jwks_url.as_deref().filter(|url| !url.is_empty());
+        let file = self.auth_key_file.as_deref().filter(|file| !file.is_empty());
+        let issuer = self.auth_issuer.as_deref().filter(|issuer| !issuer.is_empty());
+        let keys = match (url, file) {
+            (None, None) if issuer.is_some() => {
+                bail!(
+                    "--auth-issuer says whose tokens are valid, and nothing says which keys sign them: add --auth-jwks-url or --auth-key-file"
+                )
+            }
+            (None, None) => return Ok(None),
+            (Some(_), Some(_)) => {
+                bail!("--auth-jwks-url and --auth-key-file both say where the keys are: leave one out")
+            }
+            (Some(url), None) => KeySource::Server(
+                KeyServer::start(url, KeyTimes::default()).map_err(|why| anyhow!("--auth-jwks-url {url}: {why}"))?,
+            ),
+            (None, Some(file)) => KeySource::File(Arc::new(
+                KeySet::read(Path::new(file)).with_context(|| format!("--auth-key-file {file}"))?,
+            )),
+        };
+        Ok(Some(Arc::new(SignOn::new(keys, issuer, self.role_map()?))))
+    }
+
+    fn role_map(&self) -> anyhow::Result<RoleMap> {
+        let given = self.auth_roles.iter().filter(|entry| !entry.is_empty());
+        let entries: Vec<RightRoles> = given
+            .map(|entry| entry.parse().with_context(|| format!("--auth-role {entry}")))
+            .collect::<Result<_, _>>()?;
+        let clients: Vec<_> = self.auth_scope_clients.iter().filter(|client| !client.is_empty()).cloned().collect();
+        Ok(RoleMap::new(&entries, &clients))
+    }
+}

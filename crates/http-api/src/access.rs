@@ -1,0 +1,346 @@
+//! Who may use a route.
+//!
+//! A route says what it asks of a caller ([`Access`]) where it is registered: [`GuardedRouter`] has
+//! no other way to add one. The guard looks the route up before anything else of the request is
+//! read, and refuses a route or a method that it does not find.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::MethodRouter,
+};
+use domain::text::Excerpt;
+use sign_on::{Right, SignOn, TokenRefusal};
+use utoipa::{
+    Modify,
+    openapi::{OpenApi, path::PathItem},
+};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use crate::{
+    Problem, ProblemCode,
+    headers::{self, AuthenticatedRecorder},
+};
+
+/// The demand of a route on its callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: health, metrics and documentation.
+    Open,
+    /// A question about cases or prisons.
+    Questions,
+    /// A command.
+    Commands,
+    /// All events of the log.
+    Feed,
+    /// The state of the views.
+    Views,
+    /// All that is held on a person.
+    SubjectAccess,
+    /// An answer of the live service.
+    LiveService,
+    /// A question of the API of 2019.
+    FirstApiQuestions,
+    /// The command of the API of 2019.
+    FirstApiCommands,
+}
+
+/// How a caller is refused: as the API does it, or as the services did that a route is compatible
+/// with.
+enum RefusalForm {
+    Problem,
+    LiveService,
+    FirstApi,
+}
+
+impl Access {
+    /// The rights of which a caller needs one.
+    #[must_use]
+    pub const fn rights(self) -> &'static [Right] {
+        match self {
+            Self::Open => &[],
+            Self::Questions => &[Right::Read],
+            Self::Commands => &[Right::Record],
+            Self::Feed => &[Right::Export],
+            Self::Views => &[Right::Read, Right::Operate],
+            Self::SubjectAccess => &[Right::SubjectAccess],
+            Self::LiveService => &[Right::LiveService],
+            Self::FirstApiQuestions => &[Right::FirstApiRead],
+            Self::FirstApiCommands => &[Right::FirstApiRecord],
+        }
+    }
+
+    const fn refusal_form(self) -> RefusalForm {
+        match self {
+            Self::LiveService => RefusalForm::LiveService,
+            Self::FirstApiQuestions | Self::FirstApiCommands => RefusalForm::FirstApi,
+            Self::Open | Self::Questions | Self::Commands | Self::Feed | Self::Views | Self::SubjectAccess => {
+                RefusalForm::Problem
+            }
+        }
+    }
+}
+
+/// The demand of each route, by its path and method.
+#[derive(Debug, Clone, Default)]
+pub struct AccessTable(HashMap<String, Vec<(Method, Access)>>);
+
+impl AccessTable {
+    fn add(&mut self, path: &str, method: Method, access: Access) {
+        self.0.entry(path.to_owned()).or_default().push((method, access));
+    }
+
+    /// The demand of a route; `None` where there is no such route.
+    #[must_use]
+    pub fn find(&self, path: &str, method: &Method) -> Option<Access> {
+        // Without a handler of its own, HEAD is answered as GET.
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        self.0.get(path)?.iter().find(|(known, _)| known == method).map(|(_, access)| *access)
+    }
+}
+
+/// Routes, each with what it asks of a caller.
+#[derive(Clone)]
+pub struct GuardedRouter<S = ()> {
+    router: Router<S>,
+    openapi: OpenApi,
+    access: AccessTable,
+}
+
+impl<S: Clone + Send + Sync + 'static> GuardedRouter<S> {
+    /// No routes. Those that are described are added to this document.
+    #[must_use]
+    pub fn new(openapi: OpenApi) -> Self {
+        Self { router: Router::new(), openapi, access: AccessTable::default() }
+    }
+
+    /// Adds operations with their description, which `utoipa_axum::routes` makes.
+    #[must_use]
+    pub fn described(mut self, access: Access, operations: UtoipaMethodRouter<S>) -> Self {
+        for (path, item) in &operations.1.paths {
+            for method in methods(item) {
+                self.access.add(path, method, access);
+            }
+        }
+        let (router, openapi) = OpenApiRouter::with_openapi(self.openapi).routes(operations).split_for_parts();
+        Self { router: self.router.merge(router), openapi, access: self.access }
+    }
+
+    /// Adds a route for `GET` without a description, which is open to all.
+    #[must_use]
+    pub fn open_route(mut self, path: &str, answer: MethodRouter<S>) -> Self {
+        self.access.add(path, Method::GET, Access::Open);
+        self.router = self.router.route(path, answer);
+        self
+    }
+
+    /// Adds a router of `GET` routes at these paths, which are open to all.
+    #[must_use]
+    pub fn open_router(mut self, paths: &[&str], router: Router<S>) -> Self {
+        paths.iter().for_each(|path| self.access.add(path, Method::GET, Access::Open));
+        self.router = self.router.merge(router);
+        self
+    }
+
+    /// Adds the routes of another router.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.router = self.router.merge(other.router);
+        self.openapi.merge(other.openapi);
+        for (path, methods) in other.access.0 {
+            self.access.0.entry(path).or_default().extend(methods);
+        }
+        self
+    }
+
+    /// Adds layers or a state, which leave the routes as they are.
+    #[must_use]
+    pub fn map<T>(self, change: impl FnOnce(Router<S>) -> Router<T>) -> GuardedRouter<T> {
+        GuardedRouter { router: change(self.router), openapi: self.openapi, access: self.access }
+    }
+
+    /// Completes the description of the routes.
+    #[must_use]
+    pub fn modify_openapi(mut self, change: &impl Modify) -> Self {
+        change.modify(&mut self.openapi);
+        self
+    }
+
+    /// The description of the routes that have one.
+    #[must_use]
+    pub fn openapi(&self) -> &OpenApi {
+        &self.openapi
+    }
+
+    /// The demand of each route.
+    #[must_use]
+    pub fn access(&self) -> &AccessTable {
+        &self.access
+    }
+
+    /// The routes without their guard, for callers within the program.
+    pub fn unguarded(self) -> Router<S> {
+        self.router
+    }
+}
+
+fn methods(item: &PathItem) -> Vec<Method> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [(Method::GET, get), (Method::PUT, put), (Method::POST, post), (Method::DELETE, delete), (Method::PATCH, patch)]
+        .into_iter()
+        .filter_map(|(method, operation)| operation.as_ref().map(|_| method))
+        .collect()
+}
+
+/// Checks callers before their requests are read.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    access: Arc<AccessTable>,
+    sign_on: Option<Arc<SignOn>>,
+}
+
+impl Guard {
+    pub(crate) fn new(access: AccessTable, sign_on: Option<Arc<SignOn>>) -> Self {
+        Self { access: Arc::new(access), sign_on }
+    }
+
+    /// The check that a request's caller must pass; `None` where the route is open, where no
+    /// sign-on is configured, and where there is no such path, which is answered as such.
+    pub(crate) fn check_of(&self, request: &Request) -> Result<Option<CallerCheck>, Box<Response>> {
+        let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(None) };
+        let path = path.as_str();
+        let Some(access) = self.access.find(path, request.method()) else {
+            return Err(Box::new(match self.access.0.get(path) {
+                Some(methods) => refuse_unknown_method(request, methods),
+                None => {
+                    tracing::error!(route = path, "the route {path} does not say who may use it");
+                    Problem::internal().into_response()
+                }
+            }));
+        };
+        if access == Access::Open {
+            return Ok(None);
+        }
+        let token = bearer_token(request.headers(), access).map_err(|problem| Box::new(problem.into_response()))?;
+        let Some(sign_on) = &self.sign_on else { return Ok(None) };
+        let token = token.ok_or_else(|| refuse(access, &Refused::TokenMissing))?;
+        Ok(Some(CallerCheck { sign_on: Arc::clone(sign_on), access, token }))
+    }
+}
+
+/// A caller whose token is to be verified.
+pub(crate) struct CallerCheck {
+    sign_on: Arc<SignOn>,
+    access: Access,
+    token: String,
+}
+
+impl CallerCheck {
+    /// The caller, who may use the route, as the recorder of what the request records.
+    pub(crate) async fn recorder(self) -> Result<AuthenticatedRecorder, Box<Response>> {
+        let Self { sign_on, access, token } = self;
+        let caller = sign_on.caller(&token).await.map_err(|refusal| match refusal {
+            TokenRefusal::Invalid(why) => refuse(access, &Refused::TokenInvalid(why)),
+            TokenRefusal::KeysUnavailable(why) => {
+                tracing::debug!(why, "a token could not be verified: {why}");
+                let detail =
+                    "The keys of the sign-on cannot be fetched, so no token can be verified. Please try again.";
+                Box::new(Problem::new(ProblemCode::KeysUnavailable, detail).into_response())
+            }
+        })?;
+        if caller.has_any(access.rights()) {
+            return AuthenticatedRecorder::of(&caller).ok_or_else(|| {
+                refuse(access, &Refused::TokenInvalid("an event cannot hold its user name or its client"))
+            });
+        }
+        let roles = sign_on.roles().givers(access.rights()).collect::<Vec<_>>().join(", ");
+        Err(refuse(access, &Refused::RoleMissing(roles)))
+    }
+}
+
+fn refuse_unknown_method(request: &Request, known: &[(Method, Access)]) -> Response {
+    let (method, path) = (Excerpt(request.method().as_str()), Excerpt(request.uri().path()));
+    let detail = format!("{method} is not possible on {path}. The Allow header lists what is.");
+    let mut response = Problem::new(ProblemCode::MethodNotAllowed, detail).into_response();
+    let known = known.iter().map(|(method, _)| if *method == Method::GET { "GET,HEAD" } else { method.as_str() });
+    if let Ok(allowed) = HeaderValue::try_from(known.collect::<Vec<_>>().join(",")) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+/// The token of a request. The API of 2019 also took one without the word `Bearer`.
+fn bearer_token(headers: &HeaderMap, access: Access) -> Result<Option<String>, Problem> {
+    let is_bare_allowed = matches!(access.refusal_form(), RefusalForm::FirstApi);
+    headers::parse(headers, &header::AUTHORIZATION, "credentials in ASCII", |text| {
+        Some(match text.trim().split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().to_owned()),
+            None if is_bare_allowed => Some(text.trim().to_owned()),
+            _ => None,
+        })
+    })
+    .map(Option::flatten)
+}
+
+/// The refusal of the live service, byte for byte.
+const LIVE_SERVICE_REFUSAL: &str = r#"{"status":"error","message":"Valid authorisation token required"}"#;
+
+/// Why a caller is refused.
+enum Refused {
+    TokenMissing,
+    /// With the reason.
+    TokenInvalid(&'static str),
+    /// With the roles of which the caller needs one.
+    RoleMissing(String),
+}
+
+fn refuse(access: Access, refused: &Refused) -> Box<Response> {
+    let mut response = match access.refusal_form() {
+        RefusalForm::Problem => refused.problem().into_response(),
+        RefusalForm::LiveService => {
+            let content_type = [(header::CONTENT_TYPE, "application/json")];
+            (StatusCode::UNAUTHORIZED, content_type, LIVE_SERVICE_REFUSAL).into_response()
+        }
+        RefusalForm::FirstApi => StatusCode::UNAUTHORIZED.into_response(),
+    };
+    let challenge = match access.refusal_form() {
+        RefusalForm::FirstApi => "Bearer scope=\"read\"".to_owned(),
+        RefusalForm::Problem | RefusalForm::LiveService => refused.challenge(),
+    };
+    if let Ok(value) = HeaderValue::try_from(challenge) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Box::new(response)
+}
+
+impl Refused {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::TokenMissing => Problem::new(
+                ProblemCode::TokenMissing,
+                "This needs a token of the sign-on in the header `Authorization: Bearer …`.",
+            ),
+            Self::TokenInvalid(why) => {
+                Problem::new(ProblemCode::TokenInvalid, format!("The token is refused: {why}. Please sign on again."))
+            }
+            Self::RoleMissing(roles) => {
+                Problem::new(ProblemCode::RoleMissing, format!("This needs one of these roles: {roles}."))
+            }
+        }
+    }
+
+    /// The challenge of RFC 6750.
+    fn challenge(&self) -> String {
+        const REALM: &str = "Bearer realm=\"allocation-ledger\"";
+        match self {
+            Self::TokenMissing => REALM.to_owned(),
+            Self::TokenInvalid(why) => format!("{REALM}, error=\"invalid_token\", error_description=\"{why}\""),
+            Self::RoleMissing(_) => format!("{REALM}, error=\"insufficient_scope\""),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Who a caller is, and what the caller may do: bearer tokens (JWT) as HMPPS Auth issues them, the
+//! keys that they are signed with (JWKS), and the roles that they name.
+//!
+//! | question | module |
+//! |---|---|
+//! | is this token valid, and whose is it? | [`SignOn`] |
+//! | who is the caller? | [`Caller`] |
+//! | which roles give which rights? | [`RoleMap`], [`Right`] |
+//! | where do the keys come from? | [`KeySource`]: a file ([`KeySet`]) or a server ([`KeyServer`]) |
+//! | which cryptography? | `cryptography` |
+//! | how is a token made to try things out? | [`LocalKey`] |
+//!
+//! It promises that a [`Caller`] exists only where a key of the sign-on has signed the token, and
+//! that no part of a token chooses how the token is verified but its `kid`.
+//!
+//! It knows neither HTTP nor prisoners: `http-api` asks it, and says what a route needs.
+
+mod caller;
+mod cryptography;
+mod key_server;
+mod key_set;
+mod local_key;
+mod right;
+mod verify;
+
+pub use caller::Caller;
+pub use key_server::{KeyServer, KeyTimes};
+pub use key_set::{KeyError, KeySet};
+pub use local_key::{LocalKey, TokenClaims};
+pub use right::{Right, RightRoles, Rights, RoleMap, RoleMapError};
+pub use verify::{CLOCK_SKEW, KeySource, SignOn, TokenRefusal};

@@ -1,0 +1,7 @@
+//! The sign-on: which tokens are valid, where the keys come from, and what each role may do.
+
+mod keys;
+mod matrix;
+mod token_tool;
+mod tokens;
+mod who;
