@@ -1,10 +1,10 @@
 //! The command line, which hands over to the module of each subcommand.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 use clap::{
     Parser,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use domain::text::Excerpt;
 
@@ -18,7 +18,7 @@ use crate::{
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
 #[derive(Debug, Parser)]
-#[command(name = "allocation-ledger", version, propagate_version = true)]
+#[command(name = "allocation-ledger", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Subcommand,
@@ -26,36 +26,39 @@ pub struct Cli {
     telemetry: logs_and_traces::TelemetrySettings,
 }
 
+/// The subcommands, in the order in which the help lists them: those of every day first.
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
     /// Serve the ledger over HTTP, over an embedded Postgres unless told otherwise
     Serve(serve::ServeSettings),
-    /// Make on servers of your own what services need that log in with no more rights than their
-    /// work takes
-    Prepare(prepare::PrepareSettings),
     /// Serve a temporary ledger with a small realistic prison in it, to look around in
     Demo(demo::DemoSettings),
-    /// Write a made-up history of a whole country into an empty ledger, to try things out at full
-    /// size
-    Generate(generate::GenerateSettings),
     /// Take in what a prison has in files
     #[command(subcommand)]
     Import(import::Import),
+    /// Show everything that happened to a case
+    History(history::HistorySettings),
+    /// Write a view or the log to a file: the same as `projections export`
+    Export(export::ExportSettings),
     /// List the POM contacts that are still to be removed from NOMIS, by prison that has joined
     /// OMiC
     NomisContacts(import::nomis_contacts::ListSettings),
     /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is
     /// recorded
+    ///
+    /// docs/domain.md has the facts, under "Handover dates".
     HandoverDates(handover_dates::HandoverDatesSettings),
-    /// Show everything that happened to a case
-    History(history::HistorySettings),
     /// Print the events of the log, in order, one JSON object a line
     Replay(replay::ReplaySettings),
     /// Look after the views: how they are, build them anew, compare them with the log
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
-    /// Write a view or the log to a file: the same as `projections export`
-    Export(export::ExportSettings),
+    /// Make on servers of your own what services need that log in with no more rights than their
+    /// work takes
+    Prepare(prepare::PrepareSettings),
+    /// Write a made-up history of a whole country into an empty ledger, to try things out at full
+    /// size
+    Generate(generate::GenerateSettings),
     /// Copy the event log of a ledger into another store, event by event
     Copy(copy_log::CopySettings),
     /// Look into an event store
@@ -102,6 +105,9 @@ impl Cli {
                     error.insert(kind, ContextValue::String(excerpt));
                 }
             }
+            if let Some(tip) = tip(&error) {
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
             error
         })
     }
@@ -121,6 +127,31 @@ impl Cli {
             Subcommand::Serve(_) => self.telemetry.format(),
             _ => self.telemetry.format_asked_for().unwrap_or(LogFormat::Text),
         }
+    }
+}
+
+/// The right form for a command line that many people try first.
+fn tip(error: &clap::Error) -> Option<String> {
+    let refused = |kind| match error.get(kind) {
+        Some(ContextValue::String(refused)) => Some(refused.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let file = refused(ContextKind::InvalidSubcommand)?;
+            let ending = Path::new(file).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            let is_sheet = ["csv", "ods", "xls", "xlsx"].contains(&ending.to_ascii_lowercase().as_str());
+            (is_sheet || Path::new(file).is_file()).then(|| {
+                format!("a spreadsheet is imported by `allocation-ledger import spreadsheet {file} --prison CODE`")
+            })
+        }
+        ErrorKind::UnknownArgument => {
+            let flag = refused(ContextKind::InvalidArg)?;
+            ["--address", "--bind", "--host", "--port"]
+                .contains(&flag)
+                .then(|| "address and port are given together: `serve --listen 127.0.0.1:8080`".to_owned())
+        }
+        _ => None,
     }
 }
 

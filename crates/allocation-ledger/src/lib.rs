@@ -3,7 +3,7 @@
 //! | question | module |
 //! |---|---|
 //! | which subcommands are there? | `cli` |
-//! | what do they have in common? | [`shared_settings`], [`logs_and_traces`], [`stdout`], [`interrupt`] |
+//! | what do they have in common? | [`shared_settings`], [`logs_and_traces`], [`stdout`], `progress`, [`interrupt`] |
 //! | where is the ledger kept? | `stores` |
 //! | what runs when it serves, and how does it end? | [`serve`] |
 //! | what does every other subcommand do? | [`tools`] |
@@ -18,6 +18,7 @@
 mod cli;
 pub mod interrupt;
 pub mod logs_and_traces;
+mod progress;
 pub mod serve;
 pub mod shared_settings;
 pub mod stdout;

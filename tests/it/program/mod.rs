@@ -2,6 +2,7 @@
 
 mod api_document;
 mod api_examples;
+mod command_line;
 mod crash;
 mod dates;
 mod dictionary;

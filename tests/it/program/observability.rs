@@ -428,7 +428,7 @@ async fn an_import_names_persons_in_its_report_and_not_in_its_log() {
 
 async fn import(database: &TestDatabase, file: &Path) -> String {
     let file = file.to_str().expect("UTF-8");
-    let stores = ["--event-store", &database.url, "--views", &database.url, "--log", LOUD];
+    let stores = ["--event-store", &database.url, "--log", LOUD];
     run(&[&["import", "spreadsheet", file, "--prison", "LEI", "--go-live", "2019-09-03"], &stores[..]].concat())
         .await
         .stderr

@@ -27,7 +27,7 @@ const REASON_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Starts the embedded Postgres, and makes the ledger's database in it.
 pub(super) async fn start_embedded(
-    settings: &shared_settings::StoreSettings,
+    settings: &shared_settings::LogSettings,
 ) -> anyhow::Result<embedded_postgres::Server> {
     let server = embedded_postgres::Server::start_with(&settings.data_dir()?, settings.postgres_options()).await?;
     server.create_database(DATABASE).await?;

@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use event_log::{KnownAt, SharedLog};
 use http_api::instant::{DateOrInstant, parse_known_at};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use projector::{
     View,
     export::{
@@ -32,6 +32,7 @@ use super::projections::{
 };
 use crate::{
     interrupt::{interruption, unless_interrupted},
+    progress::{POSITIONS, ROWS, style},
     shared_settings,
     stores::{LogStore, Stores},
 };
@@ -114,7 +115,7 @@ pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
     let exported = match settings.what {
         ExportSubject::Log => {
             let export = async |store: &LogStore| unless_interrupted(export(settings, format, &store.log, None)).await;
-            LogStore::with_existing(&settings.stores, export).await?
+            LogStore::with_existing(&settings.stores.log, export).await?
         }
         ExportSubject::View(_) => {
             Stores::with_existing(&settings.stores, async |stores| {
@@ -238,7 +239,10 @@ async fn write(
                 Some(position) => position,
                 None => log.head().await?,
             };
-            export_log(log, to, settings.partition.is_some(), format, open, |position| show(bar, position, to)).await?
+            export_log(log, to, settings.partition.is_some(), format, open, |position| {
+                show(bar, POSITIONS, position, to)
+            })
+            .await?
         }
     };
     Ok(exported)
@@ -247,19 +251,16 @@ async fn write(
 fn show_view(bar: &ProgressBar, progress: ExportProgress) {
     match progress {
         ExportProgress::Building(progress) => show_building(bar, progress),
-        ExportProgress::Writing { written, of } => show(bar, written, of),
+        ExportProgress::Writing { written, of } => show(bar, ROWS, written, of),
     }
 }
 
 /// Shows how much is written.
-fn show(bar: &ProgressBar, written: u64, of: u64) {
+fn show(bar: &ProgressBar, template: &str, written: u64, of: u64) {
     const STAGE: &str = "exporting";
     if bar.message() != STAGE {
         bar.reset();
-        bar.set_style(
-            ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
+        bar.set_style(style(template));
         bar.set_message(STAGE);
         bar.set_length(of);
     }

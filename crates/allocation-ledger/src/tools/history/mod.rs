@@ -44,9 +44,9 @@ pub struct HistorySettings {
     /// entry, which has an `eventId`
     #[arg(long)]
     json: bool,
-    /// Where the ledger is kept.
+    /// Where the event log is kept.
     #[command(flatten)]
-    stores: shared_settings::StoreSettings,
+    log: shared_settings::LogSettings,
 }
 
 /// An entry as a line of JSON, in the shape that `GET /prisoners/{n}/history` answers.
@@ -64,7 +64,7 @@ struct EntryLine<'a> {
 /// # Errors
 /// Nothing is known of the number, or the ledger cannot be read.
 pub async fn run(settings: &HistorySettings) -> anyhow::Result<()> {
-    let read = LogStore::with_existing(&settings.stores, async |store| read(settings, store).await);
+    let read = LogStore::with_existing(&settings.log, async |store| read(settings, store).await);
     let (case, known_until) = read.await?;
     let printed = if settings.json { print_json(&case) } else { print_text(settings, &case, known_until) };
     match printed {
