@@ -12,7 +12,8 @@ use crate::{
     logs_and_traces::{self, LogFormat, Telemetry},
     serve,
     tools::{
-        copy_log, demo, event_store, export, generate, handover_dates, history, import, prepare, projections, replay,
+        cases, copy_log, demo, event_store, export, generate, handover_dates, history, import, prepare, projections,
+        replay, responsibility,
     },
 };
 
@@ -36,6 +37,10 @@ enum Subcommand {
     /// Take in what a prison has in files
     #[command(subcommand)]
     Import(import::Import),
+    /// Show who is responsible for a case, on any date and as it was known on any date
+    Responsibility(responsibility::ResponsibilitySettings),
+    /// List the cases of a prison
+    Cases(cases::CasesSettings),
     /// Show everything that happened to a case
     History(history::HistorySettings),
     /// Write a view or the log to a file: the same as `projections export`
@@ -80,6 +85,8 @@ impl Subcommand {
             | Self::Import(_)
             | Self::NomisContacts(_)
             | Self::HandoverDates(_)
+            | Self::Responsibility(_)
+            | Self::Cases(_)
             | Self::History(_)
             | Self::Replay(_)
             | Self::Projections(_)
@@ -168,6 +175,8 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Subcommand::Import(import) => import::run(import).await,
         Subcommand::NomisContacts(settings) => import::nomis_contacts::list(settings).await,
         Subcommand::HandoverDates(settings) => handover_dates::run(settings),
+        Subcommand::Responsibility(settings) => responsibility::run(settings).await,
+        Subcommand::Cases(settings) => cases::run(settings).await,
         Subcommand::History(settings) => history::run(settings).await,
         Subcommand::Replay(settings) => replay::run(settings).await,
         Subcommand::Projections(command) => projections::run(command).await,

@@ -36,7 +36,9 @@ async fn a_table_fits_the_terminal_and_is_whole_in_a_file() {
     ask(&ledger, "/projections").await;
     let stores = ledger.database.arguments();
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
-    assert_fits(&run_on_terminal(&[&["projections", "status"], &stores[..]].concat()).await);
+    for command in [&["projections", "status"][..], &["cases", "LEI", "--on", "2026-03-01"]] {
+        assert_fits(&run_on_terminal(&[command, &stores].concat()).await);
+    }
     let dir = DataDir::new();
     let import = ["import", "spreadsheet", SHEET, "--prison", "LEI", "--dry-run", "--go-live", "2018-11-03"];
     let import = [&import[..], &["--data-dir", dir.path().to_str().expect("a path in UTF-8")]].concat();
@@ -71,6 +73,8 @@ async fn a_wrong_command_line_is_told_the_right_form() {
 
 #[tokio::test]
 async fn a_command_that_does_not_use_the_views_refuses_the_place_of_them() {
-    let ran = run(&["history", "A1234BC", "--views", "postgres://nowhere/views"]).await;
-    assert_tip(&ran, "unexpected argument '--views'");
+    for command in ["history", "responsibility"] {
+        let ran = run(&[command, "A1234BC", "--views", "postgres://nowhere/views"]).await;
+        assert_tip(&ran, "unexpected argument '--views'");
+    }
 }

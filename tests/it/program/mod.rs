@@ -26,6 +26,7 @@ mod openapi;
 mod pages;
 mod refused_texts;
 mod replay;
+mod responsibility;
 mod routes;
 mod schemathesis;
 mod serve;

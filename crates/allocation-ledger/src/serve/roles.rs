@@ -18,7 +18,7 @@ use super::{
     openapi::{documentation, openapi},
     shutdown::{Worker, wait_until_raised},
 };
-use crate::stores::LogStore;
+use crate::stores::{LogStore, read_only};
 
 /// The two signals of an orderly end, in the order in which they are raised.
 pub(super) struct StopSignals {
@@ -125,7 +125,7 @@ impl<'a> Wiring<'a> {
 
     /// Answers questions from the views and the log.
     pub(super) fn with_query(mut self, views: &PgPool) -> Self {
-        let pool = query_pool(views);
+        let pool = read_only(views);
         gauges::connections(&self.metrics, "query", &pool);
         let lag_max = Duration::from_secs(self.settings.lag_max);
         let state = query::QueryState::new(pool, Arc::clone(&self.log.log), lag_max);
@@ -147,10 +147,4 @@ impl<'a> Wiring<'a> {
         let router = self.router.merge(health::router(self.health)).merge(documentation(&self.openapi));
         (router, self.metrics, self.roles)
     }
-}
-
-/// Connections that can read the views and cannot write them.
-fn query_pool(views: &PgPool) -> PgPool {
-    let options = views.connect_options().as_ref().clone().application_name("allocation-ledger query");
-    query::connect(options, projector::SCHEMA, views.options().get_max_connections())
 }

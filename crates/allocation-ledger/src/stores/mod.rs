@@ -18,7 +18,7 @@ use self::{
 };
 pub(crate) use self::{
     log_store::{LogStore, OrderedWriter},
-    postgres::{connect_options, lazy_views},
+    postgres::{connect_options, lazy_views, read_only},
 };
 use crate::shared_settings;
 

@@ -58,6 +58,12 @@ pub(super) fn lazy_pool(flag: &str, url: Option<&String>) -> anyhow::Result<PgPo
     Ok(pool_options().connect_lazy_with(connect_options(flag, url)?))
 }
 
+/// Connections that can read the views and cannot write them.
+pub(crate) fn read_only(views: &PgPool) -> PgPool {
+    let options = views.connect_options().as_ref().clone().application_name("allocation-ledger query");
+    query::connect(options, projector::SCHEMA, views.options().get_max_connections())
+}
+
 fn pool_options() -> PgPoolOptions {
     PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT)
 }

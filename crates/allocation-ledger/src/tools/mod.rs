@@ -1,5 +1,6 @@
 //! The tools: every subcommand but `serve`, a module each.
 
+pub(crate) mod cases;
 pub(crate) mod copy_log;
 pub mod demo;
 pub(crate) mod event_store;
@@ -11,3 +12,4 @@ pub(crate) mod import;
 pub(crate) mod prepare;
 pub(crate) mod projections;
 pub(crate) mod replay;
+pub(crate) mod responsibility;

@@ -210,3 +210,9 @@ pub(super) async fn prison_cases(
     let items: Vec<CaseItem<'_>> = page.cases.iter().map(CaseItem::from).collect();
     Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
 }
+
+/// A case in the shape that this operation lists, for tools that print the same.
+#[must_use]
+pub fn case_item(case: &CasePeriodRow) -> impl Serialize {
+    CaseItem::from(case)
+}

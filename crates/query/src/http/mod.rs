@@ -39,7 +39,7 @@ use axum::{Router, middleware};
 use utoipa::{Modify as _, OpenApi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::periods::responsibility_period;
+pub use self::{cases::case_item, periods::responsibility_period, responsibility::responsibility_at};
 
 use self::openapi_conventions::Conventions;
 use crate::QueryState;

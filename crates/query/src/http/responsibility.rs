@@ -22,7 +22,10 @@ use super::{
     officer::{Officer, Override, PomHolder, Reason},
     parameters::AsOfQuery,
 };
-use crate::{QueryState, past};
+use crate::{
+    QueryState,
+    past::{self, CasePeriod},
+};
 
 /// The officers of a case.
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,6 +109,13 @@ pub(super) async fn responsibility(
     let case = known_case(&case, &number).map_err(|problem| problem.with_position(position))?;
     let tag = format!("{}-{}-{}", case.prisoner_number, case.case_revision, case.valid_from.timestamp_micros());
     Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position)).with_tag(tag).into_response())
+}
+
+/// The period of a case that holds at an instant, in the shape that this operation answers, for
+/// tools that print the same. `position` is the one that the case was read up to.
+#[must_use]
+pub fn responsibility_at(period: &CasePeriod, on: DateTime<Utc>, position: u64) -> impl Serialize {
+    ResponsibilityAnswer::new(&period.case, on, position)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! The text has London's clock, by which dates begin; JSON has UTC, as everywhere.
 
 mod entry;
-mod period;
+pub(super) mod period;
 
 use std::{
     fmt::Write as _,
