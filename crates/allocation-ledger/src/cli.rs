@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::Path};
 
 use clap::{
-    Parser,
+    CommandFactory as _, Parser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use domain::text::Excerpt;
@@ -12,8 +12,8 @@ use crate::{
     logs_and_traces::{self, LogFormat, Telemetry},
     serve,
     tools::{
-        cases, copy_log, demo, event_store, export, generate, handover_dates, history, import, prepare, projections,
-        replay, responsibility,
+        cases, completions, copy_log, demo, event_store, export, generate, handover_dates, history, import, man,
+        prepare, projections, replay, responsibility,
     },
 };
 
@@ -69,6 +69,10 @@ enum Subcommand {
     /// Look into an event store
     #[command(subcommand)]
     EventStore(event_store::EventStoreCommand),
+    /// Print a script that completes this command line in a shell
+    Completions(completions::CompletionsSettings),
+    /// Write this help as pages for the program `man`
+    Man(man::ManSettings),
 }
 
 impl Subcommand {
@@ -92,7 +96,9 @@ impl Subcommand {
             | Self::Projections(_)
             | Self::Export(_)
             | Self::Copy(_)
-            | Self::EventStore(_) => logs_and_traces::TOOL_LOG_FILTER,
+            | Self::EventStore(_)
+            | Self::Completions(_)
+            | Self::Man(_) => logs_and_traces::TOOL_LOG_FILTER,
         }
     }
 }
@@ -183,6 +189,8 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Subcommand::Export(settings) => export::run(settings).await,
         Subcommand::Copy(settings) => copy_log::run(settings).await,
         Subcommand::EventStore(command) => event_store::run(command).await,
+        Subcommand::Completions(settings) => completions::run(settings, Cli::command()),
+        Subcommand::Man(settings) => man::run(settings, Cli::command()),
     }
 }
 

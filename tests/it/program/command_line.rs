@@ -1,9 +1,20 @@
-//! The command line itself: the width of what it prints, and tips for a wrong one.
+//! The command line itself: the width of what it prints, tips for a wrong one, completions, and
+//! pages for `man`.
+
+use std::{fs, process::Command};
 
 use crate::support::{DataDir, ToolOutput, ledger::Ledger, ledger::SHAH, questions::ask, run, run_on_terminal};
 
 /// A sheet whose report is wider than a terminal of 80 columns.
 const SHEET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/spreadsheets/LEI-allocations.xlsx");
+
+/// The commands that the help lists.
+async fn commands() -> Vec<String> {
+    let help = run(&["--help"]).await.stdout;
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
 
 /// Asserts that no line is wider than the terminal.
 #[track_caller]
@@ -77,4 +88,46 @@ async fn a_command_that_does_not_use_the_views_refuses_the_place_of_them() {
         let ran = run(&[command, "A1234BC", "--views", "postgres://nowhere/views"]).await;
         assert_tip(&ran, "unexpected argument '--views'");
     }
+}
+
+#[tokio::test]
+async fn completions_are_a_script_of_the_shell_with_every_command() {
+    let script = run(&["completions", "bash"]).await;
+    assert!(script.status.success(), "{}", script.stderr);
+    let dir = DataDir::new();
+    let file = dir.path().join("allocation-ledger.bash");
+    fs::write(&file, &script.stdout).expect("write a file");
+    let read = Command::new("bash").arg("-n").arg(&file).output().expect("run bash");
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    // As a person types it: `allocation-ledger hist` and the tab key.
+    let complete = "source \"$1\"; COMP_WORDS=(allocation-ledger hist); COMP_CWORD=1; \
+                    _allocation__ledger allocation-ledger hist allocation-ledger; echo \"${COMPREPLY[*]}\"";
+    let completed = Command::new("bash").args(["-c", complete, "bash"]).arg(&file).output().expect("run bash");
+    let completed = String::from_utf8_lossy(&completed.stdout).trim().to_owned();
+    assert_eq!(completed, "history");
+    for shell in ["elvish", "fish", "powershell", "zsh"] {
+        let script = run(&["completions", shell]).await;
+        assert!(script.status.success(), "{shell}: {}", script.stderr);
+        for command in commands().await {
+            assert!(script.stdout.contains(&command), "{shell}: {command}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_command_has_a_page_for_man() {
+    let dir = DataDir::new();
+    let pages = dir.path().join("man1");
+    let ran = run(&["man", pages.to_str().expect("a path in UTF-8")]).await;
+    assert!(ran.status.success() && ran.stdout.is_empty(), "{}", ran.stderr);
+    let page = |name: &str| fs::read_to_string(pages.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let main = page("allocation-ledger.1");
+    for command in commands().await.iter().filter(|command| *command != "help") {
+        assert!(page(&format!("allocation-ledger-{command}.1")).contains("SYNOPSIS"), "{command}");
+        assert!(main.replace("\\-", "-").contains(&format!("allocation-ledger-{command}(1)")), "{command} in {main}");
+    }
+    let spreadsheet = page("allocation-ledger-import-spreadsheet.1").replace("\\-", "-");
+    assert!(spreadsheet.contains("--prison") && spreadsheet.contains("LEDGER_DATA_DIR"), "{spreadsheet}");
+    let alone = run(&["man"]).await.stdout;
+    assert!(alone.starts_with(".ie") && alone.replace("\\-", "-").contains("allocation-ledger-serve(1)"), "{alone}");
 }

@@ -1,6 +1,7 @@
 //! The tools: every subcommand but `serve`, a module each.
 
 pub(crate) mod cases;
+pub(crate) mod completions;
 pub(crate) mod copy_log;
 pub mod demo;
 pub(crate) mod event_store;
@@ -9,6 +10,7 @@ pub(crate) mod generate;
 pub(crate) mod handover_dates;
 pub(crate) mod history;
 pub(crate) mod import;
+pub(crate) mod man;
 pub(crate) mod prepare;
 pub(crate) mod projections;
 pub(crate) mod replay;
