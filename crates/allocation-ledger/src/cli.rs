@@ -9,6 +9,7 @@ use clap::{
 use domain::text::Excerpt;
 
 use crate::{
+    build_info,
     logs_and_traces::{self, LogFormat, Telemetry},
     serve,
     tools::{
@@ -19,7 +20,7 @@ use crate::{
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
 #[derive(Debug, Parser)]
-#[command(name = "allocation-ledger", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "allocation-ledger", version = build_info::VERSION, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Subcommand,

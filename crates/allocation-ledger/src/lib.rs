@@ -2,6 +2,7 @@
 //!
 //! | question | module |
 //! |---|---|
+//! | which build is this? | `build_info` |
 //! | which subcommands are there? | `cli` |
 //! | what do they have in common? | [`shared_settings`], [`logs_and_traces`], [`stdout`], `progress`, [`interrupt`] |
 //! | where is the ledger kept? | `stores` |
@@ -15,6 +16,7 @@
 //! To add a subcommand: a module in `tools` with its settings (a `clap::Args`) and `run`, a
 //! variant and two arms in `cli`.
 
+mod build_info;
 mod cli;
 pub mod interrupt;
 pub mod logs_and_traces;

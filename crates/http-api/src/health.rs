@@ -77,11 +77,12 @@ impl Component {
     }
 }
 
-/// The components of a service, and its name.
+/// The components of a service, its name and its build.
 #[derive(Clone)]
 pub struct Health {
     name: &'static str,
     version: &'static str,
+    commit: Option<Value>,
     metrics: Metrics,
     checks: Vec<ComponentCheck>,
 }
@@ -98,7 +99,17 @@ impl Health {
     /// A service without components.
     #[must_use]
     pub fn new(name: &'static str, version: &'static str, metrics: Metrics) -> Self {
-        Self { name, version, metrics, checks: Vec::new() }
+        Self { name, version, commit: None, metrics, checks: Vec::new() }
+    }
+
+    /// Adds the commit that the service was built from, and its time, as far as they are known.
+    #[must_use]
+    pub fn with_commit(self, id: Option<&str>, time: Option<&str>) -> Self {
+        let commit = id.map(|id| match time {
+            Some(time) => json!({"id": id, "time": time}),
+            None => json!({"id": id}),
+        });
+        Self { commit, ..self }
     }
 
     /// Adds a component with its check.
@@ -183,7 +194,12 @@ fn by_name(components: Vec<(&'static str, Component)>) -> Map<String, Value> {
 }
 
 async fn info(State(health): State<Health>) -> Json<Value> {
-    Json(json!({"build": {"name": health.name, "version": health.version}}))
+    let Health { name, version, commit, .. } = health;
+    let mut info = json!({"build": {"artifact": name, "name": name, "version": version}});
+    if let Some(commit) = commit {
+        info["git"] = json!({"commit": commit});
+    }
+    Json(info)
 }
 
 /// Includes each component's state, so that an alarm need not read the health as well.

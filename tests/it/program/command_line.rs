@@ -1,5 +1,5 @@
-//! The command line itself: the width of what it prints, tips for a wrong one, completions, and
-//! pages for `man`.
+//! The command line itself: the width of what it prints, tips for a wrong one, completions, pages
+//! for `man`, and the version.
 
 use std::{fs, process::Command};
 
@@ -130,4 +130,12 @@ async fn each_command_has_a_page_for_man() {
     assert!(spreadsheet.contains("--prison") && spreadsheet.contains("LEDGER_DATA_DIR"), "{spreadsheet}");
     let alone = run(&["man"]).await.stdout;
     assert!(alone.starts_with(".ie") && alone.replace("\\-", "-").contains("allocation-ledger-serve(1)"), "{alone}");
+}
+
+#[tokio::test]
+async fn the_version_begins_with_that_of_the_package() {
+    let version = run(&["--version"]).await.stdout;
+    let rest = version.trim_end().strip_prefix(concat!("allocation-ledger ", env!("CARGO_PKG_VERSION")));
+    // What the build knew of its commit is in brackets.
+    assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" (") && rest.ends_with(')')), "{version}");
 }

@@ -47,6 +47,9 @@ async fn serve_starts_on_an_empty_directory_and_stops_its_postgres() {
     let program = Program::serve(dir.path()).await;
     let client = program.client();
     assert_eq!(client.get("/ping").await.text, "pong");
+    let info = client.get("/info").await;
+    assert_eq!(info.body["build"]["name"], "allocation-ledger", "{}", info.text);
+    assert!(info.body["build"]["version"].is_string(), "{}", info.text);
     let health = client.get("/health").await;
     assert_eq!(health.body["status"], "UP", "{}", health.text);
     let state = |component: &str| &health.body["components"][component]["details"]["state"];

@@ -18,7 +18,10 @@ use super::{
     openapi::{documentation, openapi},
     shutdown::{Worker, wait_until_raised},
 };
-use crate::stores::{LogStore, read_only};
+use crate::{
+    build_info,
+    stores::{LogStore, read_only},
+};
 
 /// The two signals of an orderly end, in the order in which they are raised.
 pub(super) struct StopSignals {
@@ -60,7 +63,8 @@ impl<'a> Wiring<'a> {
     /// The parts that every role has: the event log in the health and in the metrics.
     pub(super) fn new(settings: &'a ServeSettings, log: &'a LogStore, stop: &'a StopSignals) -> Self {
         let metrics = Metrics::default();
-        let health = Health::new("allocation-ledger", env!("CARGO_PKG_VERSION"), metrics.clone());
+        let health = Health::new("allocation-ledger", build_info::NUMBER, metrics.clone())
+            .with_commit(build_info::COMMIT, build_info::COMMIT_TIME);
         gauges::log(&metrics, &log.log);
         if let Some(readers) = log.readers() {
             gauges::connections(&metrics, "log", readers);
