@@ -7,21 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The routes of the program itself: its pages, and those that `docs/operating.md` describes for
-/// operators.
-const UNDESCRIBED: [&str; 11] = [
-    "/",
-    "/event-types",
-    "/health",
-    "/health/liveness",
-    "/health/readiness",
-    "/info",
-    "/metrics",
-    "/openapi.json",
-    "/ping",
-    "/problems",
-    "/problems/{code}",
-];
+/// The pages of the program itself, and the document.
+const UNDESCRIBED: [&str; 5] = ["/", "/event-types", "/openapi.json", "/problems", "/problems/{code}"];
 
 /// Collects the files that the crates are built from, but for the test server.
 fn collect_sources(folder: &Path, sources: &mut Vec<PathBuf>) {
@@ -43,7 +30,8 @@ fn only_the_programs_own_routes_are_registered_without_a_description() {
     for path in sources {
         let source = fs::read_to_string(&path).expect("a source file");
         let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-        for call in code.split(".route(").skip(1) {
+        // A route that is not named there is of an operation that another document describes.
+        for call in code.split(".route(").skip(1).filter(|call| call.trim_start().starts_with('"')) {
             let route = call.split('"').nth(1).unwrap_or_default();
             assert!(
                 UNDESCRIBED.contains(&route),

@@ -147,7 +147,8 @@ impl<'a> Wiring<'a> {
     }
 
     /// The routes of all roles, with those of the health and of the documentation.
-    pub(super) fn finish(self) -> (Router, Metrics, Roles) {
+    pub(super) fn finish(mut self) -> (Router, Metrics, Roles) {
+        self.openapi.merge(health::openapi());
         let router = self.router.merge(health::router(self.health)).merge(documentation(&self.openapi));
         (router, self.metrics, self.roles)
     }

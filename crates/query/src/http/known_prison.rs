@@ -11,8 +11,8 @@ use http_api::{Problem, ProblemCode};
 
 use crate::{QueryState, prison_cases::is_known};
 
-/// Refuses a request below `/prisons/{code}` of which the prison is unknown. A code that is none is
-/// for the handler to refuse.
+/// Refuses a request below `/prisons/{prisonCode}` of which the prison is unknown. A code that is
+/// none is for the handler to refuse.
 pub(super) async fn refuse_unknown_prison(State(state): State<QueryState>, request: Request, next: Next) -> Response {
     let below = request.uri().path().strip_prefix("/prisons/");
     let code = below.and_then(|rest| rest.split('/').next()?.parse::<PrisonCode>().ok());

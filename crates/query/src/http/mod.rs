@@ -45,32 +45,33 @@ use self::openapi_conventions::Conventions;
 use crate::QueryState;
 
 /// Every route of the query side. The path and the method are beside the handler; one line here
-/// both serves and describes it.
+/// both serves and describes it. The handler's name is the id of the operation: `get_…`, or
+/// `list_…` where the answer is a list, or `find_…` or `calculate_…` where the question has a body.
 fn routes() -> OpenApiRouter<QueryState> {
     OpenApiRouter::with_openapi(Description::openapi())
-        .routes(routes!(responsibility::responsibility))
-        .routes(routes!(periods::responsibility_periods))
-        .routes(routes!(history::history))
-        .routes(routes!(history::history_entry))
-        .routes(routes!(responsibilities::responsibilities))
-        .routes(routes!(cases::prison_cases))
-        .routes(routes!(unallocated::unallocated))
-        .routes(routes!(handovers::handovers))
-        .routes(routes!(poms::poms))
-        .routes(routes!(pom_cases::pom_cases))
-        .routes(routes!(nomis_contacts::prison_nomis_contacts))
-        .routes(routes!(nomis_contacts::nomis_contacts))
-        .routes(routes!(statistics::statistics))
-        .routes(routes!(events::events))
-        .routes(routes!(projections::projections))
-        .routes(routes!(handover_dates::handover_dates))
-        .routes(routes!(subject_access::subject_access_request))
-        .routes(routes!(compatible::allocation::allocation))
-        .routes(routes!(compatible::allocation::primary_pom))
-        .routes(routes!(compatible::handover::handover))
-        .routes(routes!(compatible::active_allocations::active_allocations))
-        .routes(routes!(compatible::poms::poms_by_ids))
-        .routes(routes!(compatible::status::status))
+        .routes(routes!(responsibility::get_responsibility))
+        .routes(routes!(periods::list_responsibility_periods))
+        .routes(routes!(history::list_history_entries))
+        .routes(routes!(history::get_history_entry))
+        .routes(routes!(responsibilities::find_responsibilities))
+        .routes(routes!(cases::list_prison_cases))
+        .routes(routes!(unallocated::list_unallocated_cases))
+        .routes(routes!(handovers::get_handovers))
+        .routes(routes!(poms::list_poms))
+        .routes(routes!(pom_cases::list_pom_cases))
+        .routes(routes!(nomis_contacts::list_prison_nomis_contacts))
+        .routes(routes!(nomis_contacts::list_nomis_contacts))
+        .routes(routes!(statistics::list_monthly_statistics))
+        .routes(routes!(events::list_events))
+        .routes(routes!(projections::list_projections))
+        .routes(routes!(handover_dates::calculate_handover_dates))
+        .routes(routes!(subject_access::get_subject_access_answer))
+        .routes(routes!(compatible::allocation::get_live_allocation))
+        .routes(routes!(compatible::allocation::get_live_primary_pom))
+        .routes(routes!(compatible::handover::get_live_handover))
+        .routes(routes!(compatible::active_allocations::find_first_api_allocations))
+        .routes(routes!(compatible::poms::get_first_api_poms))
+        .routes(routes!(compatible::status::get_first_api_status))
 }
 
 /// The HTTP API of a query side.

@@ -1,5 +1,5 @@
-//! `GET /prisoners/{n}/responsibility`: the responsible officer now, at another time, or as known
-//! at some point.
+//! `GET /prisoners/{prisonerNumber}/responsibility`: the responsible officer now, at another
+//! time, or as known at some point.
 
 use axum::{
     extract::State,
@@ -91,15 +91,18 @@ impl<'a> ResponsibilityAnswer<'a> {
 /// answers. A vacant role is an answer: `responsible.vacancy` says `NOT_ALLOCATED` or
 /// `COM_NOT_NAMED`. The entity tag changes when the answer does, `on` and `asOf.position` aside.
 #[utoipa::path(
-    get, path = "/prisoners/{n}/responsibility", tag = "Questions about a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"), AsOfQuery),
+    get, path = "/prisoners/{prisonerNumber}/responsibility", tag = "Questions about a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"),
+        AsOfQuery,
+    ),
     responses(
         (status = 200, body = ResponsibilityAnswer),
         (status = 304, description = "The caller has the answer already."),
         (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`"),
     ),
 )]
-pub(super) async fn responsibility(
+pub(super) async fn get_responsibility(
     State(state): State<QueryState>,
     PathParams(number): PathParams<PrisonerNumber>,
     Params(as_of): Params<AsOfQuery>,

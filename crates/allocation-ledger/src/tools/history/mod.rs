@@ -49,7 +49,7 @@ pub struct HistorySettings {
     log: shared_settings::LogSettings,
 }
 
-/// An entry as a line of JSON, in the shape that `GET /prisoners/{n}/history` answers.
+/// An entry as a line of JSON, in the shape that `GET /prisoners/{prisonerNumber}/history` answers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct EntryLine<'a> {
