@@ -24,6 +24,7 @@ mod gauges;
 mod health;
 mod html;
 mod openapi;
+mod other_roles;
 mod pages;
 mod roles;
 mod settings;

@@ -16,6 +16,7 @@ use super::{
     ServeSettings, gauges,
     health::{with_event_log, with_policies, with_projector},
     openapi::{documentation, openapi},
+    other_roles::refuse_other_roles,
     shutdown::{Worker, wait_until_raised},
 };
 use crate::{
@@ -148,8 +149,9 @@ impl<'a> Wiring<'a> {
 
     /// The routes of all roles, with those of the health and of the documentation.
     pub(super) fn finish(mut self) -> (Router, Metrics, Roles) {
+        let router = refuse_other_roles(self.router, &self.openapi);
         self.openapi.merge(health::openapi());
-        let router = self.router.merge(health::router(self.health)).merge(documentation(&self.openapi));
+        let router = router.merge(health::router(self.health)).merge(documentation(&self.openapi));
         (router, self.metrics, self.roles)
     }
 }
