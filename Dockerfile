@@ -10,6 +10,10 @@
 FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /build
 COPY . .
+# The commit and the number of the build, which `/info` and `--version` tell. Git is not asked: the
+# image is built from the sources alone.
+ARG GIT_REF=""
+ARG BUILD_NUMBER=""
 # The caches keep what cargo fetched and built from one build of the image to the next. The program
 # is stripped: a panic says its place without symbols.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -19,20 +19,20 @@ assert generated.returncode == 0 and "arning" not in said, said
 
 from ledger_client import Client, models  # noqa: E402
 from ledger_client.api.commands_to_a_case import assign_tier  # noqa: E402
-from ledger_client.api.questions_about_a_case import responsibility  # noqa: E402
-from ledger_client.api.the_log_and_the_views import events  # noqa: E402
+from ledger_client.api.questions_about_a_case import get_responsibility  # noqa: E402
+from ledger_client.api.the_log_and_the_views import list_events  # noqa: E402
 
 client = Client(base_url=address)
 
 # Answers are read as what they are.
-answer = responsibility.sync("A1000AA", client=client)
+answer = get_responsibility.sync("A1000AA", client=client)
 assert answer.phase in models.Phase, answer
-refused = responsibility.sync("A9999ZZ", client=client)
+refused = get_responsibility.sync("A9999ZZ", client=client)
 assert refused.code == "prisoner-unknown" and isinstance(refused, models.Problem), refused
 
 # Each event has the data that the schema of its type describes, also for the client.
 described = json.load(open(document))
-page = events.sync(client=client, limit=1000)
+page = list_events.sync(client=client, limit=1000)
 assert len(page) > 500, page
 for event in page:
     schema = described | {"$ref": f"#/components/schemas/{event.type_}"}

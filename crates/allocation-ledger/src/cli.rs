@@ -1,25 +1,26 @@
 //! The command line, which hands over to the module of each subcommand.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 use clap::{
-    Parser,
-    error::{ContextKind, ContextValue},
+    CommandFactory as _, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use domain::text::Excerpt;
 
 use crate::{
+    build_info,
     logs_and_traces::{self, LogFormat, Telemetry},
     serve,
     tools::{
-        copy_log, demo, event_store, export, generate, handover_dates, history, import, prepare, projections, replay,
-        token,
+        cases, completions, copy_log, demo, event_store, export, generate, handover_dates, history, import, man,
+        prepare, projections, replay, responsibility, token,
     },
 };
 
 /// The allocation ledger: who is responsible for a person in prison, recorded as events
 #[derive(Debug, Parser)]
-#[command(name = "allocation-ledger", version, propagate_version = true)]
+#[command(name = "allocation-ledger", version = build_info::VERSION, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Subcommand,
@@ -27,36 +28,43 @@ pub struct Cli {
     telemetry: logs_and_traces::TelemetrySettings,
 }
 
+/// The subcommands, in the order in which the help lists them: those of every day first.
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
     /// Serve the ledger over HTTP, over an embedded Postgres unless told otherwise
     Serve(serve::ServeSettings),
-    /// Make on servers of your own what services need that log in with no more rights than their
-    /// work takes
-    Prepare(prepare::PrepareSettings),
     /// Serve a temporary ledger with a small realistic prison in it, to look around in
     Demo(demo::DemoSettings),
-    /// Write a made-up history of a whole country into an empty ledger, to try things out at full
-    /// size
-    Generate(generate::GenerateSettings),
     /// Take in what a prison has in files
     #[command(subcommand)]
     Import(import::Import),
+    /// Show who is responsible for a case, on any date and as it was known on any date
+    Responsibility(responsibility::ResponsibilitySettings),
+    /// List the cases of a prison
+    Cases(cases::CasesSettings),
+    /// Show everything that happened to a case
+    History(history::HistorySettings),
+    /// Write a view or the log to a file: the same as `projections export`
+    Export(export::ExportSettings),
     /// List the POM contacts that are still to be removed from NOMIS, by prison that has joined
     /// OMiC
     NomisContacts(import::nomis_contacts::ListSettings),
     /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is
     /// recorded
+    ///
+    /// docs/domain.md has the facts, under "Handover dates".
     HandoverDates(handover_dates::HandoverDatesSettings),
-    /// Show everything that happened to a case
-    History(history::HistorySettings),
     /// Print the events of the log, in order, one JSON object a line
     Replay(replay::ReplaySettings),
     /// Look after the views: how they are, build them anew, compare them with the log
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
-    /// Write a view or the log to a file: the same as `projections export`
-    Export(export::ExportSettings),
+    /// Make on servers of your own what services need that log in with no more rights than their
+    /// work takes
+    Prepare(prepare::PrepareSettings),
+    /// Write a made-up history of a whole country into an empty ledger, to try things out at full
+    /// size
+    Generate(generate::GenerateSettings),
     /// Copy the event log of a ledger into another store, event by event
     Copy(copy_log::CopySettings),
     /// Look into an event store
@@ -64,6 +72,10 @@ enum Subcommand {
     EventStore(event_store::EventStoreCommand),
     /// Sign a token with a key of this machine, to try a ledger that asks for tokens
     Token(token::TokenSettings),
+    /// Print a script that completes this command line in a shell
+    Completions(completions::CompletionsSettings),
+    /// Write this help as pages for the program `man`
+    Man(man::ManSettings),
 }
 
 impl Subcommand {
@@ -80,13 +92,17 @@ impl Subcommand {
             | Self::Import(_)
             | Self::NomisContacts(_)
             | Self::HandoverDates(_)
+            | Self::Responsibility(_)
+            | Self::Cases(_)
             | Self::History(_)
             | Self::Replay(_)
             | Self::Projections(_)
             | Self::Export(_)
             | Self::Copy(_)
             | Self::EventStore(_)
-            | Self::Token(_) => logs_and_traces::TOOL_LOG_FILTER,
+            | Self::Token(_)
+            | Self::Completions(_)
+            | Self::Man(_) => logs_and_traces::TOOL_LOG_FILTER,
         }
     }
 }
@@ -105,6 +121,9 @@ impl Cli {
                     let excerpt = Excerpt(refused).to_string();
                     error.insert(kind, ContextValue::String(excerpt));
                 }
+            }
+            if let Some(tip) = tip(&error) {
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
             }
             error
         })
@@ -128,6 +147,31 @@ impl Cli {
     }
 }
 
+/// The right form for a command line that many people try first.
+fn tip(error: &clap::Error) -> Option<String> {
+    let refused = |kind| match error.get(kind) {
+        Some(ContextValue::String(refused)) => Some(refused.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let file = refused(ContextKind::InvalidSubcommand)?;
+            let ending = Path::new(file).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            let is_sheet = ["csv", "ods", "xls", "xlsx"].contains(&ending.to_ascii_lowercase().as_str());
+            (is_sheet || Path::new(file).is_file()).then(|| {
+                format!("a spreadsheet is imported by `allocation-ledger import spreadsheet {file} --prison CODE`")
+            })
+        }
+        ErrorKind::UnknownArgument => {
+            let flag = refused(ContextKind::InvalidArg)?;
+            ["--address", "--bind", "--host", "--port"]
+                .contains(&flag)
+                .then(|| "address and port are given together: `serve --listen 127.0.0.1:8080`".to_owned())
+        }
+        _ => None,
+    }
+}
+
 /// Runs the subcommand.
 ///
 /// # Errors
@@ -141,6 +185,8 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Subcommand::Import(import) => import::run(import).await,
         Subcommand::NomisContacts(settings) => import::nomis_contacts::list(settings).await,
         Subcommand::HandoverDates(settings) => handover_dates::run(settings),
+        Subcommand::Responsibility(settings) => responsibility::run(settings).await,
+        Subcommand::Cases(settings) => cases::run(settings).await,
         Subcommand::History(settings) => history::run(settings).await,
         Subcommand::Replay(settings) => replay::run(settings).await,
         Subcommand::Projections(command) => projections::run(command).await,
@@ -148,6 +194,8 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Subcommand::Copy(settings) => copy_log::run(settings).await,
         Subcommand::EventStore(command) => event_store::run(command).await,
         Subcommand::Token(settings) => token::run(settings),
+        Subcommand::Completions(settings) => completions::run(settings, Cli::command()),
+        Subcommand::Man(settings) => man::run(settings, Cli::command()),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! | question | module |
 //! |---|---|
+//! | which build is this? | `build_info` |
 //! | which subcommands are there? | `cli` |
-//! | what do they have in common? | [`shared_settings`], [`logs_and_traces`], [`stdout`], [`interrupt`] |
+//! | what do they have in common? | [`shared_settings`], [`logs_and_traces`], [`stdout`], `progress`, [`interrupt`] |
 //! | where is the ledger kept? | `stores` |
 //! | what runs when it serves, and how does it end? | [`serve`] |
 //! | what does every other subcommand do? | [`tools`] |
@@ -15,9 +16,11 @@
 //! To add a subcommand: a module in `tools` with its settings (a `clap::Args`) and `run`, a
 //! variant and two arms in `cli`.
 
+mod build_info;
 mod cli;
 pub mod interrupt;
 pub mod logs_and_traces;
+mod progress;
 pub mod serve;
 pub mod shared_settings;
 pub mod stdout;

@@ -35,15 +35,18 @@ const SERVICE_NAME: &str = "allocation-ledger";
 /// The filter of the log of a tool, where the settings give no other.
 pub const TOOL_LOG_FILTER: &str = "warn,sqlx_core::pool=error,sqlx::pool=error,sqlx::query=error,kurrentdb=off";
 
+/// The heading in the help over the settings of the log.
+const LOGGING: &str = "Logging";
+
 /// How the program logs.
 #[derive(Debug, Clone, Args)]
 pub struct TelemetrySettings {
     /// The filter of the log: a level (error, warn, info, debug, trace), or levels by part, e.g.
     /// `info,projector=debug`. Default: `info` for `serve` and `demo`, `warn` for the tools
-    #[arg(long, env = "LEDGER_LOG", value_name = "FILTER", global = true)]
+    #[arg(long, env = "LEDGER_LOG", value_name = "FILTER", global = true, help_heading = LOGGING)]
     log: Option<String>,
     /// How lines of the log are written. Default: `text` on a terminal, else `json`
-    #[arg(long, env = "LEDGER_LOG_FORMAT", value_enum, global = true)]
+    #[arg(long, env = "LEDGER_LOG_FORMAT", value_enum, global = true, help_heading = LOGGING)]
     log_format: Option<LogFormat>,
 }
 

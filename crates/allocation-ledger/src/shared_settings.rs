@@ -1,13 +1,16 @@
 //! Settings that several subcommands share: flags with the same names as environment variables.
 //! There is no file.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use domain::{event::RecordedBy, identifier::Username, prisoner::RecommendationPolicy};
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use nix::unistd::Uid;
+
+/// The heading in the help over the settings that say where the ledger is kept.
+const PLACE: &str = "Place of the ledger";
 
 /// Reads an identifier in any case: on a command line it is typed by hand.
 ///
@@ -17,25 +20,44 @@ pub fn identifier<T: FromStr>(text: &str) -> Result<T, T::Err> {
     text.trim().to_ascii_uppercase().parse()
 }
 
-/// Where the ledger is kept.
+/// Reads an address to listen on.
+///
+/// # Errors
+/// It is no IP address with a port; the error shows one.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(8080);
+        format!("give an IP address and a port, such as 127.0.0.1:{port}")
+    })
+}
+
+/// Where the event log is kept.
 #[derive(Debug, Clone, Default, Args)]
-pub struct StoreSettings {
+pub struct LogSettings {
     /// Directory of the embedded Postgres. Default: /var/lib/allocation-ledger for root,
     /// allocation-ledger in $XDG_DATA_HOME or ~/.local/share for others
-    #[arg(long, env = "LEDGER_DATA_DIR", value_name = "DIR")]
+    #[arg(long, env = "LEDGER_DATA_DIR", value_name = "DIR", help_heading = PLACE)]
     pub data_dir: Option<PathBuf>,
     /// Directory of the server programs `postgres` and `initdb`. Default: looked for
-    #[arg(long, env = "LEDGER_POSTGRES_BIN", value_name = "DIR")]
+    #[arg(long, env = "LEDGER_POSTGRES_BIN", value_name = "DIR", help_heading = PLACE)]
     pub postgres_bin: Option<PathBuf>,
     /// The event log, `postgres://…`, `kurrentdb://…` or `esdb://…`. Default: in the embedded
     /// Postgres
-    #[arg(long, env = "LEDGER_EVENT_STORE", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "LEDGER_EVENT_STORE", value_name = "URL", hide_env_values = true, help_heading = PLACE)]
     pub event_store: Option<String>,
     /// The beginning of the names of the log's streams on a KurrentDB server
-    #[arg(long, env = "LEDGER_STREAM_PREFIX", value_name = "PREFIX", default_value_t)]
+    #[arg(long, env = "LEDGER_STREAM_PREFIX", value_name = "PREFIX", default_value_t, help_heading = PLACE)]
     pub stream_prefix: StreamPrefix,
+}
+
+/// Where the event log and the views are kept.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StoreSettings {
+    /// The event log.
+    #[command(flatten)]
+    pub log: LogSettings,
     /// The database of the views, `postgres://…`. Default: in the embedded Postgres
-    #[arg(long, env = "LEDGER_VIEWS", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "LEDGER_VIEWS", value_name = "URL", hide_env_values = true, help_heading = PLACE)]
     pub views: Option<String>,
 }
 
@@ -43,15 +65,17 @@ impl StoreSettings {
     /// The settings of a separate ledger in a directory.
     #[must_use]
     pub fn in_dir(data_dir: PathBuf) -> Self {
-        Self { data_dir: Some(data_dir), ..Self::default() }
+        Self { log: LogSettings { data_dir: Some(data_dir), ..LogSettings::default() }, views: None }
     }
 
     /// Whether a store is in the embedded Postgres.
     #[must_use]
     pub fn is_embedded(&self) -> bool {
-        self.event_store.is_none() || self.views.is_none()
+        self.log.event_store.is_none() || self.views.is_none()
     }
+}
 
+impl LogSettings {
     /// The data directory: the one given, else the usual one.
     ///
     /// # Errors

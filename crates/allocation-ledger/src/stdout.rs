@@ -5,7 +5,9 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use anyhow::Context as _;
+use comfy_table::{ContentArrangement, Table, presets};
 use domain::text::acts_on_terminal;
+use terminal_size::{Width, terminal_size_of};
 
 /// Standard output, for more than a line. Locked, so only one thread may have it.
 #[must_use]
@@ -42,6 +44,21 @@ pub fn ignore_broken_pipe(written: io::Result<()>) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("write to standard output"),
     }
+}
+
+/// An empty table in the style of all tools. On a terminal its cells break their lines at words, so
+/// that it is no wider than that; elsewhere it is as wide as its content.
+#[must_use]
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(header.to_vec());
+    if let Some((Width(columns), _)) = terminal_size_of(io::stdout()) {
+        table.set_width(columns);
+    }
+    table
 }
 
 /// Writes text to a terminal, with each character that it might obey as `\u009b`. JSON stays the

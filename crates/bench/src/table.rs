@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use allocation_ledger::stdout::table;
 use comfy_table::CellAlignment;
 
 use crate::yardstick::{INSERTERS, Pgbench, SELECTERS};
@@ -75,8 +76,7 @@ impl fmt::Display for ResultTable {
 
 /// Writes a table whose figures and ratios are aligned.
 pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, header: [&str; 4], rows: &[[String; 4]]) -> fmt::Result {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header(header);
+    let mut table = table(&header);
     table.add_rows(rows);
     for index in [1, 2] {
         if let Some(column) = table.column_mut(index) {

@@ -11,7 +11,8 @@ use axum::{
     extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::MethodRouter,
+    handler::Handler,
+    routing::{MethodFilter, MethodRouter, on},
 };
 use domain::text::Excerpt;
 use sign_on::{Right, SignOn, TokenRefusal};
@@ -138,6 +139,15 @@ impl<S: Clone + Send + Sync + 'static> GuardedRouter<S> {
         self
     }
 
+    /// Adds a route for a method without a description, which is open to all.
+    #[must_use]
+    pub fn open_route_for<T: 'static>(mut self, method: &Method, path: &str, answer: impl Handler<T, S>) -> Self {
+        let Ok(filter) = MethodFilter::try_from(method.clone()) else { return self };
+        self.access.add(path, method.clone(), Access::Open);
+        self.router = self.router.route(path, on(filter, answer));
+        self
+    }
+
     /// Adds a router of `GET` routes at these paths, which are open to all.
     #[must_use]
     pub fn open_router(mut self, paths: &[&str], router: Router<S>) -> Self {
@@ -188,7 +198,9 @@ impl<S: Clone + Send + Sync + 'static> GuardedRouter<S> {
     }
 }
 
-fn methods(item: &PathItem) -> Vec<Method> {
+/// The methods of a path that is described.
+#[must_use]
+pub fn methods(item: &PathItem) -> Vec<Method> {
     let PathItem { get, put, post, delete, patch, .. } = item;
     [(Method::GET, get), (Method::PUT, put), (Method::POST, post), (Method::DELETE, delete), (Method::PATCH, patch)]
         .into_iter()

@@ -6,23 +6,23 @@
 //! degraded, and so is the service then, which stays ready. Each part of the program supplies its
 //! component.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use event_log::error_chain;
 use futures::future::join_all;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
-use utoipa::openapi::OpenApi;
+use serde_json::{Map, Value};
+use utoipa::{ToSchema, openapi::OpenApi};
+use utoipa_axum::routes;
 
 use crate::{
-    GuardedRouter,
+    Access, GuardedRouter,
     metrics::{Metrics, Sample},
 };
 
@@ -32,20 +32,77 @@ const CHECK_TIME_MAX: Duration = Duration::from_secs(2);
 type CheckFn = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Component> + Send>> + Send + Sync>;
 
 /// The state of a part of the service.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Component {
+    /// How well it works.
     status: ComponentStatus,
+    /// What an operator may want to know of it; `error` says why it is down.
     #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object, required = false)]
     details: Map<String, Value>,
 }
 
 /// How well a component works, in the words of HMPPS's tools; the worse, the later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 enum ComponentStatus {
+    /// It works.
     Up,
+    /// It works with something left out.
     Degraded,
+    /// It does not work.
     Down,
+}
+
+/// How a service is.
+#[derive(Debug, Serialize, ToSchema)]
+struct ServiceHealth {
+    /// How well the service works.
+    status: ComponentStatus,
+    /// Its parts by name; of the readiness, those that are down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    components: Option<BTreeMap<&'static str, Component>>,
+}
+
+/// Which service this is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct ServiceInfo {
+    /// The build.
+    build: ServiceBuild,
+    /// The state of the sources, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    git: Option<SourceState>,
+}
+
+/// A build of the service.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct ServiceBuild {
+    /// The name of the program.
+    artifact: &'static str,
+    /// The name of the service.
+    name: &'static str,
+    /// The number of the build, or the version of the program.
+    version: &'static str,
+}
+
+/// The state of the sources that a build is of.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct SourceState {
+    /// The commit.
+    commit: SourceCommit,
+}
+
+/// A commit.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+struct SourceCommit {
+    /// The commit, in full.
+    id: &'static str,
+    /// Its time, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>, format = DateTime)]
+    time: Option<&'static str>,
 }
 
 impl Component {
@@ -81,11 +138,10 @@ impl Component {
     }
 }
 
-/// The components of a service, and its name.
+/// The components of a service, its name and its build.
 #[derive(Clone)]
 pub struct Health {
-    name: &'static str,
-    version: &'static str,
+    info: ServiceInfo,
     metrics: Metrics,
     checks: Vec<ComponentCheck>,
 }
@@ -102,7 +158,15 @@ impl Health {
     /// A service without components.
     #[must_use]
     pub fn new(name: &'static str, version: &'static str, metrics: Metrics) -> Self {
-        Self { name, version, metrics, checks: Vec::new() }
+        let build = ServiceBuild { artifact: name, name, version };
+        Self { info: ServiceInfo { build, git: None }, metrics, checks: Vec::new() }
+    }
+
+    /// Adds the commit that the service was built from, and its time, as far as they are known.
+    #[must_use]
+    pub fn with_commit(mut self, id: Option<&'static str>, time: Option<&'static str>) -> Self {
+        self.info.git = id.map(|id| SourceState { commit: SourceCommit { id, time } });
+        self
     }
 
     /// Adds a component with its check.
@@ -156,49 +220,112 @@ impl Health {
     }
 }
 
-/// The routes.
-pub fn router(health: Health) -> GuardedRouter {
+/// The routes. Each is described beside its handler.
+fn routes() -> GuardedRouter<Health> {
     GuardedRouter::new(OpenApi::default())
-        .open_route("/health", get(details))
-        .open_route("/health/liveness", get(async || Json(json!({"status": "UP"}))))
-        .open_route("/health/readiness", get(readiness))
-        .open_route("/ping", get(async || "pong"))
-        .open_route("/info", get(info))
-        .open_route("/metrics", get(metrics))
-        .map(|router| router.with_state(health))
+        .described(Access::Open, routes!(get_health))
+        .described(Access::Open, routes!(get_liveness))
+        .described(Access::Open, routes!(get_readiness))
+        .described(Access::Open, routes!(get_ping))
+        .described(Access::Open, routes!(get_info))
+        .described(Access::Open, routes!(get_metrics))
 }
 
-async fn details(State(health): State<Health>) -> Response {
+/// The routes of a service.
+pub fn router(health: Health) -> GuardedRouter {
+    routes().map(|router| router.with_state(health))
+}
+
+/// How the service and each of its parts is.
+#[utoipa::path(
+    get, path = "/health", tag = "Operation",
+    responses(
+        (status = 200, body = ServiceHealth, description = "It works, or works with something left out."),
+        (status = 503, body = ServiceHealth, description = "A part of it is down."),
+    ),
+)]
+async fn get_health(State(health): State<Health>) -> Response {
     let (status, components) = health.check(false).await;
-    answer(status, json!({"status": status, "components": by_name(components)}))
+    answer(ServiceHealth { status, components: Some(components.into_iter().collect()) })
 }
 
-async fn readiness(State(health): State<Health>) -> Response {
+/// Whether the process is alive; depends on nothing else.
+#[utoipa::path(
+    get, path = "/health/liveness", tag = "Operation",
+    responses((status = 200, body = ServiceHealth, description = "It is.")),
+)]
+async fn get_liveness() -> Response {
+    answer(ServiceHealth { status: ComponentStatus::Up, components: None })
+}
+
+/// Whether the service can do its work.
+#[utoipa::path(
+    get, path = "/health/readiness", tag = "Operation",
+    responses(
+        (status = 200, body = ServiceHealth, description = "It can."),
+        (status = 503, body = ServiceHealth, description = "It cannot: `components` are those that it waits for."),
+    ),
+)]
+async fn get_readiness(State(health): State<Health>) -> Response {
     let (status, mut components) = health.check(true).await;
     components.retain(|(_, component)| component.status == ComponentStatus::Down);
-    match status {
-        ComponentStatus::Up | ComponentStatus::Degraded => answer(status, json!({"status": ComponentStatus::Up})),
-        ComponentStatus::Down => answer(status, json!({"status": status, "components": by_name(components)})),
-    }
+    answer(match status {
+        ComponentStatus::Up | ComponentStatus::Degraded => {
+            ServiceHealth { status: ComponentStatus::Up, components: None }
+        }
+        ComponentStatus::Down => ServiceHealth { status, components: Some(components.into_iter().collect()) },
+    })
 }
 
-fn by_name(components: Vec<(&'static str, Component)>) -> Map<String, Value> {
-    components.into_iter().map(|(name, component)| (name.to_owned(), json!(component))).collect()
+/// That a service answers here.
+#[utoipa::path(
+    get, path = "/ping", tag = "Operation",
+    responses((status = 200, body = String, content_type = "text/plain", description = "`pong`")),
+)]
+async fn get_ping() -> &'static str {
+    "pong"
 }
 
-async fn info(State(health): State<Health>) -> Json<Value> {
-    Json(json!({"build": {"name": health.name, "version": health.version}}))
+/// Which build of the service this is.
+#[utoipa::path(
+    get, path = "/info", tag = "Operation",
+    responses((status = 200, body = ServiceInfo, description = "The build, and the commit where it is known.")),
+)]
+async fn get_info(State(health): State<Health>) -> Json<ServiceInfo> {
+    Json(health.info)
 }
 
-/// Includes each component's state, so that an alarm need not read the health as well.
-async fn metrics(State(health): State<Health>) -> Response {
+/// The metrics of the service, in the text format of Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "Operation",
+    responses((status = 200, body = String, content_type = "text/plain", description = "The metrics.")),
+)]
+async fn get_metrics(State(health): State<Health>) -> Response {
+    // Includes each component's state, so that an alarm need not read the health as well.
     health.metrics.render(health.samples()).await
 }
 
-fn answer(status: ComponentStatus, body: Value) -> Response {
-    let code = match status {
+fn answer(health: ServiceHealth) -> Response {
+    let code = match health.status {
         ComponentStatus::Up | ComponentStatus::Degraded => StatusCode::OK,
         ComponentStatus::Down => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (code, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(body)).into_response()
+    (code, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(health)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_commit_is_told_where_it_is_known() {
+        let info = |id, time| json!(Health::new("ledger", "7", Metrics::default()).with_commit(id, time).info);
+        let build = json!({"artifact": "ledger", "name": "ledger", "version": "7"});
+        assert_eq!(info(None, None), json!({"build": build}));
+        assert_eq!(info(Some("5ede831"), None), json!({"build": build, "git": {"commit": {"id": "5ede831"}}}));
+        let time = "2026-11-29T21:12:08Z";
+        let commit = json!({"id": "5ede831", "time": time});
+        assert_eq!(info(Some("5ede831"), Some(time)), json!({"build": build, "git": {"commit": commit}}));
+    }
 }

@@ -67,7 +67,7 @@ pub(crate) fn is_outage(error: &sqlx::Error) -> bool {
 }
 
 /// Whether there are no views yet: neither their schema nor their tables.
-fn is_unprepared(error: &sqlx::Error) -> bool {
+pub(crate) fn is_unprepared(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| matches!(&*code, "3F000" | "42P01"))
 }

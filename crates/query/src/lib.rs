@@ -9,6 +9,7 @@
 //! | how does a caller get an answer that includes its own write? | `checkpoint_watch` |
 //! | are the views there, and far enough? | `health` |
 //! | what does `GET …` take and answer? | `http` |
+//! | what does a tool ask of the cases of a prison? | `prison_cases` |
 //! | what do handover dates come to, with nothing recorded? | [`handover_dates`] |
 //!
 //! It writes nothing: its sessions are read-only. Every answer says how far it goes in the log,
@@ -28,8 +29,10 @@ mod health;
 mod http;
 pub mod past;
 mod present;
+mod prison_cases;
 mod state;
 
 pub use error::QueryError;
-pub use http::{openapi, responsibility_period, router};
+pub use http::{case_item, openapi, responsibility_at, responsibility_period, router};
+pub use prison_cases::{PrisonCases, ViewsCondition, prison_cases, views_condition};
 pub use state::{QueryState, connect};

@@ -136,7 +136,7 @@ fn sheet(path: &Path, numbers: &[String], (tier, staff_id): TierAndPom) {
 
 /// Imports a sheet of a prison that has joined, or joins on the day of its rows.
 async fn import(ledger: &Ledger, file: &Path, go_live: &[&str]) -> ToolOutput {
-    let stores = ledger.database.arguments();
+    let stores = ledger.database.store.arguments();
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     let file = file.to_str().expect("a path in UTF-8");
     run(&[&["import", "spreadsheet", file, "--prison", PRISON, "--json"], go_live, &stores[..]].concat()).await

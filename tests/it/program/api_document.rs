@@ -99,10 +99,10 @@ async fn the_patterns_of_identifiers_match_what_is_taken() {
 /// The texts that a request takes as they are: those of the older services, an entity tag, and an
 /// identifier that the ledger does not look at.
 const FREE_TEXTS: [&str; 8] = [
-    "get /api/allocation/{n}: n",
-    "get /api/allocation/{n}/primary_pom: n",
-    "get /api/handovers/{n}: n",
-    "get /poms/{ids}: ids",
+    "get /api/allocation/{prisonerNumber}: prisonerNumber",
+    "get /api/allocation/{prisonerNumber}/primary_pom: prisonerNumber",
+    "get /api/handovers/{prisonerNumber}: prisonerNumber",
+    "get /poms/{staffIds}: staffIds",
     "get /subject-access-request: crn",
     "post /allocation/active",
     "post /allocation: email",
@@ -236,6 +236,7 @@ async fn tags_are_in_the_order_of_reading_writing_and_the_older_services() {
             "Commands to a prison",
             "Live service",
             "First allocation API",
+            "Operation",
         ]
     );
     for (name, operation) in operations(&document) {
@@ -244,6 +245,63 @@ async fn tags_are_in_the_order_of_reading_writing_and_the_older_services() {
         let summary = operation["summary"].as_str().expect("a summary");
         assert!(!summary.is_empty() && !summary.contains('\n'), "{name}: {summary}");
     }
+}
+
+/// The verbs that the ids of operations begin with, of those that record something.
+const VERBS: [&str; 19] = [
+    "allocate",
+    "assign",
+    "change",
+    "confirm",
+    "correct",
+    "deallocate",
+    "join",
+    "merge",
+    "override",
+    "plan",
+    "reallocate",
+    "record",
+    "register",
+    "release",
+    "remove",
+    "transfer",
+    "void",
+    "calculate",
+    "find",
+];
+
+#[tokio::test]
+async fn the_id_of_an_operation_says_what_it_does() {
+    require_single_program();
+    let document = document().await;
+    let in_camel_case = Regex::new("^[a-z]+([A-Z][a-z]*)*$").expect("a regular expression");
+    let mut ids = BTreeSet::new();
+    for (name, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{name} has no id"));
+        assert!(in_camel_case.is_match(id).expect("a pattern that ends"), "{name}: {id}");
+        assert!(ids.insert(id), "{name}: {id} is the id of another operation, too");
+        let verb = id.split(char::is_uppercase).next().unwrap_or_default();
+        let answer = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        let expected = match (name.starts_with("get "), answer["type"] == "array") {
+            (true, true) => vec!["list"],
+            (true, false) => vec!["get"],
+            (false, _) => VERBS.to_vec(),
+        };
+        assert!(expected.contains(&verb), "{name}: {id} begins with none of {expected:?}");
+    }
+    assert!(ids.contains("getResponsibility") && ids.contains("listPrisonCases") && ids.len() > 50, "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_parameter_of_a_path_is_named_by_what_it_is() {
+    require_single_program();
+    let document = document().await;
+    let mut names = BTreeSet::new();
+    for (path, _) in document["paths"].as_object().expect("paths") {
+        names.extend(path.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0.to_owned())));
+    }
+    let expected = ["contactId", "prisonCode", "prisonerNumber", "revision", "staffId", "staffIds"];
+    assert_eq!(names, expected.map(str::to_owned).into());
 }
 
 #[test]

@@ -111,7 +111,7 @@ async fn odd_values_in_a_spreadsheet_are_recorded_whole_or_refused() {
     let file = dir.path().join("cases.csv");
     std::fs::write(&file, text).expect("write a file");
     let file = file.to_str().expect("a path in UTF-8");
-    let stores = database.arguments();
+    let stores = database.store.arguments();
     let import: Vec<&str> = ["import", "spreadsheet", file, "--prison", "LEI", "--go-live", "2019-10-01", "--json"]
         .into_iter()
         .chain(stores.iter().map(String::as_str))
@@ -149,7 +149,7 @@ async fn odd_values_in_a_list_of_contacts_are_recorded_or_refused() {
     let file = dir.path().join("contacts.csv");
     std::fs::write(&file, text).expect("write a file");
     let file = file.to_str().expect("a path in UTF-8");
-    let stores = database.arguments();
+    let stores = database.store.arguments();
     let import: Vec<&str> = ["import", "nomis-contacts", file, "--prison", "LEI", "--json", "--complete"]
         .into_iter()
         .chain(stores.iter().map(String::as_str))

@@ -123,7 +123,7 @@ async fn a_file_that_would_take_the_memory_ends_with_a_sentence_while_a_ledger_s
     let database = database().await;
     let ledger = Program::serve_all(&database).await;
     let dir = DataDir::new();
-    let stores = database.arguments();
+    let stores = database.store.arguments();
     for (path, sentence) in bombs(dir.path()) {
         let ran = import(&path, &stores).await;
         let shown = path.display();

@@ -31,7 +31,7 @@ fn data(name: &str) -> String {
 
 /// Runs a subcommand on a test's database.
 async fn tool(database: &TestDatabase, arguments: &[&str]) -> ToolOutput {
-    let stores = database.arguments();
+    let stores = database.store.arguments();
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     run(&[arguments, &stores].concat()).await
 }
@@ -260,7 +260,7 @@ async fn an_import_killed_half_way_and_repeated_ends_as_if_run_once() {
     for _ in 0..3 {
         let mut child = Command::new(env!("CARGO_BIN_EXE_allocation-ledger-under-test"))
             .args(import)
-            .args(killed.arguments())
+            .args(killed.store.arguments())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

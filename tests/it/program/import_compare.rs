@@ -444,7 +444,7 @@ async fn departures_that_are_killed_and_repeated_are_recorded_once() {
     for kill in 1..=2 {
         let mut child = Command::new(env!("CARGO_BIN_EXE_allocation-ledger-under-test"))
             .args(&import)
-            .args(office.database.arguments())
+            .args(office.database.store.arguments())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

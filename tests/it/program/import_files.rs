@@ -107,7 +107,7 @@ async fn a_reader_that_has_gone_is_no_failure_of_an_import() {
     std::fs::write(&cases, format!("{HEADINGS}{ROWS}")).expect("write a file");
     std::fs::write(&contacts, "Prisoner number,Staff ID,Contact type\nA0001BC,485926,POM\n").expect("write a file");
     let (cases, contacts) = (cases.to_str().expect("UTF-8"), contacts.to_str().expect("UTF-8"));
-    let stores = office.database.arguments();
+    let stores = office.database.store.arguments();
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     let lose_reader = |command: &[&str]| {
         for more in [&[][..], &["--json"]] {

@@ -30,7 +30,7 @@ impl Desk {
     }
 
     async fn import(&self, file: &str, more: &[&str]) -> ToolOutput {
-        let stores = self.database.arguments();
+        let stores = self.database.store.arguments();
         let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
         let import = ["import", "spreadsheet", file, "--prison", "LEI", "--go-live", "2019-01-01"];
         run(&[&import, more, &stores].concat()).await
@@ -216,7 +216,7 @@ async fn a_contact_is_the_same_in_another_spelling_of_its_name() {
     let desk = Desk::new().await;
     let contacts = async |rows: &str| {
         let file = desk.write("contacts.csv", &format!("Prisoner number,Name,Contact type\n{rows}"));
-        let stores = desk.database.arguments();
+        let stores = desk.database.store.arguments();
         let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
         let import = ["import", "nomis-contacts", &file, "--prison", "LEI", "--complete", "--json"];
         let ran = run(&[&import[..], &stores].concat()).await;

@@ -41,7 +41,7 @@ impl<'a> Desk<'a> {
     }
 
     async fn tool(&self, arguments: &[&str]) -> ToolOutput {
-        let stores = self.database.arguments();
+        let stores = self.database.store.arguments();
         let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
         run(&[arguments, &stores].concat()).await
     }

@@ -2,6 +2,7 @@
 
 mod api_document;
 mod api_examples;
+mod command_line;
 mod crash;
 mod dates;
 mod deploy;
@@ -28,6 +29,7 @@ mod pages;
 mod recording;
 mod refused_texts;
 mod replay;
+mod responsibility;
 mod routes;
 mod schemathesis;
 mod serve;

@@ -18,7 +18,7 @@ async fn a_complete_list_without_contacts_is_refused_unless_it_is_said_to_be_emp
     let database = database().await;
     let dir = DataDir::new();
     let file = dir.path().join("contacts.csv");
-    let stores = database.arguments();
+    let stores = database.store.arguments();
     let import = async |rows: &str, more: &[&str]| import(&file, rows, more, &stores).await;
     let contact = "A0001BC,485926,\"Okafor, Grace\",POM\n";
     assert!(import(contact, &[]).await.status.success());

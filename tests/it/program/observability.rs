@@ -127,7 +127,7 @@ async fn a_request_is_traced_from_the_caller_to_the_views() {
     assert!(collector.spans.lock().expect("the spans").is_empty(), "spans wait for the end here");
     assert!(program.stop().await.success());
 
-    let request = collector.span("of the request", |span| span.name == "POST /prisons/{code}/onboarding");
+    let request = collector.span("of the request", |span| span.name == "POST /prisons/{prisonCode}/onboarding");
     assert_eq!((hex(&request.trace_id), hex(&request.parent_span_id)), (TRACE.to_owned(), CALLER.to_owned()));
     assert_eq!(format!("00-{TRACE}-{}-01", hex(&request.span_id)), own);
     assert_eq!(attribute(&request.attributes, "correlation_id"), Some(CORRELATION));
@@ -152,7 +152,7 @@ async fn without_a_collector_the_trace_id_is_logged_and_no_header_is_sent() {
     let of_it = logged.iter().find(|line| line["span"]["correlation_id"] == CORRELATION);
     let span = &of_it.unwrap_or_else(|| panic!("a line of the request in {logged:?}"))["span"];
     let expected = json!({
-        "name": "request", "method": "GET", "route": "/prisons/{code}/poms",
+        "name": "request", "method": "GET", "route": "/prisons/{prisonCode}/poms",
         "correlation_id": CORRELATION, "trace_id": TRACE,
     });
     assert_eq!(span, &expected);
@@ -234,7 +234,7 @@ async fn metrics_count_commands_and_measure_positions() {
         // A refusal is looked at twice, and is no decision made again.
         ("ledger_command_retries_total", 1.0),
         ("ledger_append_duration_seconds_count", 3.0),
-        ("http_requests_total{method=\"POST\",route=\"/prisoners/{n}/tier\",status=\"201\"}", 2.0),
+        ("http_requests_total{method=\"POST\",route=\"/prisoners/{prisonerNumber}/tier\",status=\"201\"}", 2.0),
         ("http_requests_total{method=\"other\",route=\"/ping\",status=\"405\"}", 1.0),
         ("http_problems_total{code=\"method-not-allowed\"}", 1.0),
         ("ledger_log_position", 3.0),
@@ -428,7 +428,7 @@ async fn an_import_names_persons_in_its_report_and_not_in_its_log() {
 
 async fn import(database: &TestDatabase, file: &Path) -> String {
     let file = file.to_str().expect("UTF-8");
-    let stores = ["--event-store", &database.url, "--views", &database.url, "--log", LOUD];
+    let stores = ["--event-store", &database.url, "--log", LOUD];
     run(&[&["import", "spreadsheet", file, "--prison", "LEI", "--go-live", "2019-09-03"], &stores[..]].concat())
         .await
         .stderr

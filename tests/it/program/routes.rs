@@ -7,21 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The routes of the program itself: its pages, and those that `docs/operating.md` describes for
-/// operators.
-const UNDESCRIBED: [&str; 11] = [
-    "/",
-    "/event-types",
-    "/health",
-    "/health/liveness",
-    "/health/readiness",
-    "/info",
-    "/metrics",
-    "/openapi.json",
-    "/ping",
-    "/problems",
-    "/problems/{code}",
-];
+/// The pages of the program itself, and the document.
+const UNDESCRIBED: [&str; 5] = ["/", "/event-types", "/openapi.json", "/problems", "/problems/{code}"];
 
 /// Collects the files that the crates are built from, but for the test server.
 fn collect_sources(folder: &Path, sources: &mut Vec<PathBuf>) {

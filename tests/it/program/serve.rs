@@ -47,12 +47,15 @@ async fn serve_starts_on_an_empty_directory_and_stops_its_postgres() {
     let program = Program::serve(dir.path()).await;
     let client = program.client();
     assert_eq!(client.get("/ping").await.text, "pong");
+    let info = client.get("/info").await;
+    assert_eq!(info.body["build"]["name"], "allocation-ledger", "{}", info.text);
+    assert!(info.body["build"]["version"].is_string(), "{}", info.text);
     let health = client.get("/health").await;
     assert_eq!(health.body["status"], "UP", "{}", health.text);
     let state = |component: &str| &health.body["components"][component]["details"]["state"];
     assert_eq!((state("policies"), state("projector")), (&json!("running"), &json!("running")), "{}", health.text);
     let openapi = client.get("/openapi.json").await;
-    assert!(openapi.body["paths"]["/prisons/{code}/onboarding"].is_object(), "{}", openapi.text);
+    assert!(openapi.body["paths"]["/prisons/{prisonCode}/onboarding"].is_object(), "{}", openapi.text);
     let docs = client.get("/docs/").await;
     assert!(docs.status == 200 && docs.text.contains("swagger-ui"), "{}", docs.text);
     let elsewhere = client.get("/elsewhere").await;

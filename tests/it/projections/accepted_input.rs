@@ -276,7 +276,11 @@ async fn project_to(client: &Client, position: u64) {
 }
 
 async fn tool(database: &TestDatabase, arguments: &[&str]) -> String {
-    let stores = database.arguments();
+    // The events alone are no matter of the views.
+    let mut stores = database.arguments().to_vec();
+    if arguments.starts_with(&["replay"]) {
+        stores = database.store.arguments().to_vec();
+    }
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     let ran = run(&[arguments, &stores].concat()).await;
     assert_eq!(ran.status.code(), Some(0), "{arguments:?}: {}\n{}", ran.stdout, ran.stderr);

@@ -9,6 +9,7 @@ mod faults;
 mod keys;
 mod kills;
 mod other_log;
+mod other_roles;
 mod roles;
 mod start;
 

@@ -313,11 +313,12 @@ pub async fn run_within(memory_kib: u64, arguments: &[&str]) -> ToolOutput {
     run_command(command, "").await
 }
 
-/// As [`run`], with a terminal for its standard output. `script` of Debian is one.
+/// As [`run`], with a terminal of 80 columns for its standard output. `script` of Debian is one.
 pub async fn run_on_terminal(arguments: &[&str]) -> ToolOutput {
     let quoted: Vec<_> = [EXECUTABLE].iter().chain(arguments).map(|argument| format!("'{argument}'")).collect();
+    let shell = format!("stty columns 80 rows 24; {} 2>/dev/null", quoted.join(" "));
     let mut command = Command::new("script");
-    command.args(["--quiet", "--return", "--command", &format!("{} 2>/dev/null", quoted.join(" ")), "/dev/null"]);
+    command.args(["--quiet", "--return", "--command", &shell, "/dev/null"]).env("NO_COLOR", "1");
     run_command(command, "").await
 }
 
@@ -356,6 +357,8 @@ fn command(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // The width of a terminal that is none of the program's.
+    command.env_remove("COLUMNS");
     command.args(arguments);
     command
 }

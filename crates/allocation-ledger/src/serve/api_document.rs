@@ -2,6 +2,9 @@
 //! by conventions that hold for all of them.
 //!
 //! - The tags are in the order in which a reader looks for them.
+//! - The id of an operation is the name of its handler in camel case, which begins with a verb:
+//!   `get` for a question, `list` for one whose answer is a list, `find` or `calculate` for one
+//!   with a body, and what is done for a command.
 //! - The data of each type of event has a schema with an example.
 //! - A member of an answer that may be null is always there. A member that may be absent is never
 //!   null. The few that may be either are listed here.
@@ -15,8 +18,8 @@ use domain::{event::EventTypeSchema, openapi::EVENT_SAMPLES};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
-/// The tags in their order: reading, writing, the older services.
-const TAGS: [(&str, &str); 7] = [
+/// The tags in their order: reading, writing, the older services, running it.
+const TAGS: [(&str, &str); 8] = [
     ("Questions about a case", "Who is responsible for a person, at any time, and everything that led to it."),
     ("Questions about a prison", "A prison's cases, POMs, handovers and statistics."),
     ("The log and the views", "The events for other services, and how far the views are."),
@@ -24,6 +27,7 @@ const TAGS: [(&str, &str); 7] = [
     ("Commands to a prison", "A prison's roster and its move onto OMiC are recorded."),
     ("Live service", "As \"Manage POM cases\" answers, for its clients."),
     ("First allocation API", "As the allocation API of 2019 took and answered it."),
+    ("Operation", "How the service is and which build it is, for those who run it."),
 ];
 
 /// The members of answers that may be absent and may be null.
@@ -51,6 +55,7 @@ pub(super) fn complete(openapi: &OpenApi) -> Value {
         let tags = operation.get("tags").and_then(Value::as_array).into_iter().flatten();
         used_tags.extend(tags.filter_map(Value::as_str).map(str::to_owned));
         join_summary(operation);
+        complete_id(operation);
         require_body(operation);
         complete_parameters(operation);
         for part in ["parameters", "requestBody"].into_iter().filter_map(|part| operation.get(part)) {
@@ -83,6 +88,18 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
 fn join_summary(operation: &mut Value) {
     if let Some(Value::String(summary)) = operation.get_mut("summary") {
         *summary = summary.replace('\n', " ");
+    }
+}
+
+/// Writes the id in camel case, as members are.
+fn complete_id(operation: &mut Value) {
+    if let Some(Value::String(id)) = operation.get_mut("operationId") {
+        let mut words = id.split('_');
+        let first = words.next().unwrap_or_default().to_owned();
+        *id = words.fold(first, |id, word| {
+            let (initial, rest) = word.split_at(word.len().min(1));
+            id + &initial.to_ascii_uppercase() + rest
+        });
     }
 }
 

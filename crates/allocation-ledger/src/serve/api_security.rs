@@ -36,6 +36,10 @@ pub(super) fn describe(document: &mut Value, access: &AccessTable, sign_on: Opti
 }
 
 fn describe_operation(operation: &mut Value, access: Access, roles: &RoleMap, is_token_optional: bool) {
+    if access == Access::Open {
+        operation["security"] = json!([]);
+        return;
+    }
     let mut schemes: Vec<_> = roles.roles(access.rights()).map(|role| json!({SCHEME: [role]})).collect();
     if schemes.is_empty() {
         // No role is enough, as where an entry of the settings is empty.

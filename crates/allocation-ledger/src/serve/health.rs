@@ -14,7 +14,7 @@ use crate::stores::LogStore;
 /// while the event store is away.
 pub(super) fn with_event_log(health: Health, store: &LogStore, settings: &ServeSettings) -> Health {
     let log = Arc::clone(&store.log);
-    let embedded = settings.stores.event_store.is_none().then(|| store.embedded_condition()).flatten();
+    let embedded = settings.stores.log.event_store.is_none().then(|| store.embedded_condition()).flatten();
     let check = move || {
         let log = Arc::clone(&log);
         let failure = embedded.as_ref().and_then(ServerCondition::failure);

@@ -26,6 +26,7 @@ mod health;
 mod html;
 mod http_server;
 mod openapi;
+mod other_roles;
 mod pages;
 mod process_metrics;
 mod roles;
@@ -216,12 +217,13 @@ async fn open_stores(settings: &ServeSettings) -> anyhow::Result<(Option<Claim>,
     let ServeSettings { stores, role, .. } = settings;
     Ok(match role {
         Role::All => {
-            let claim = if stores.is_embedded() { Some(directory_claim::claim(&stores.data_dir()?)?) } else { None };
+            let claim =
+                if stores.is_embedded() { Some(directory_claim::claim(&stores.log.data_dir()?)?) } else { None };
             let (log, views) = stores::open_to_serve(stores).await?;
             (claim, log, Some(views))
         }
-        Role::Command => (None, LogStore::lazy(stores)?, None),
-        Role::Projector | Role::Query => (None, LogStore::lazy(stores)?, Some(stores::lazy_views(stores)?)),
+        Role::Command => (None, LogStore::lazy(&stores.log)?, None),
+        Role::Projector | Role::Query => (None, LogStore::lazy(&stores.log)?, Some(stores::lazy_views(stores)?)),
     })
 }
 

@@ -66,6 +66,9 @@ fn page(title: &str, content: &str) -> Response {
     (headers, Html(html)).into_response()
 }
 
+/// The path of a command, which a process that takes commands has.
+const TIER: &str = "/prisoners/{prisonerNumber}/tier";
+
 fn home(document: &Value) -> String {
     let has = |path: &str| document["paths"].get(path).is_some();
     let mut html = String::from(
@@ -74,7 +77,7 @@ fn home(document: &Value) -> String {
          allocation, tier, handover plan and correction as an event that never changes, and answers who is responsible \
          now, on any date, and as it was known on any date.</p>\n",
     );
-    let offered = match (has("/prisoners/{n}/responsibility"), has("/prisoners/{n}/tier")) {
+    let offered = match (has("/prisoners/{prisonerNumber}/responsibility"), has(TIER)) {
         (true, true) => "questions and commands",
         (true, false) => "questions; commands go to the command service",
         (false, true) => "commands; questions go to the query service",
@@ -86,7 +89,7 @@ fn home(document: &Value) -> String {
     let rows = [
         ("try a request in the browser", "/docs", true),
         ("generate a client", "/openapi.json", true),
-        ("know what the data of an event is", "/event-types", has("/events") || has("/prisoners/{n}/tier")),
+        ("know what the data of an event is", "/event-types", has("/events") || has(TIER)),
         ("know what an error means", "/problems", true),
         ("know how far the views are", "/projections", has("/projections")),
         ("know whether the service is well", "/health", true),

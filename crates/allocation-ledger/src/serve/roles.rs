@@ -17,10 +17,14 @@ use super::{
     ServeSettings, gauges,
     health::{with_event_log, with_policies, with_projector, with_sign_on},
     openapi::{documentation, openapi},
+    other_roles::refuse_other_roles,
     process_metrics,
     shutdown::{Worker, wait_until_raised},
 };
-use crate::stores::LogStore;
+use crate::{
+    build_info,
+    stores::{LogStore, read_only},
+};
 
 /// The two signals of an orderly end, in the order in which they are raised.
 pub(super) struct StopSignals {
@@ -67,7 +71,8 @@ impl<'a> Wiring<'a> {
         sign_on: Option<Arc<SignOn>>,
     ) -> Self {
         let metrics = Metrics::default();
-        let health = Health::new("allocation-ledger", env!("CARGO_PKG_VERSION"), metrics.clone());
+        let health = Health::new("allocation-ledger", build_info::NUMBER, metrics.clone())
+            .with_commit(build_info::COMMIT, build_info::COMMIT_TIME);
         gauges::build(&metrics);
         metrics.register(process_metrics::register);
         gauges::log(&metrics, &log.log);
@@ -133,7 +138,7 @@ impl<'a> Wiring<'a> {
 
     /// Answers questions from the views and the log.
     pub(super) fn with_query(mut self, views: &PgPool) -> Self {
-        let pool = query_pool(views);
+        let pool = read_only(views);
         gauges::connections(&self.metrics, "query", &pool);
         let lag_max = Duration::from_secs(self.settings.lag_max);
         let state = query::QueryState::new(pool, Arc::clone(&self.log.log), lag_max);
@@ -151,14 +156,8 @@ impl<'a> Wiring<'a> {
 
     /// The routes of all roles, with those of the health and of the documentation.
     pub(super) fn finish(self) -> (GuardedRouter, Option<Arc<SignOn>>, Metrics, Roles) {
-        let documentation = documentation(self.router.openapi(), self.router.access(), self.sign_on.as_deref());
-        let router = self.router.merge(health::router(self.health)).merge(documentation);
-        (router, self.sign_on, self.metrics, self.roles)
+        let router = self.router.merge(health::router(self.health));
+        let documentation = documentation(router.openapi(), router.access(), self.sign_on.as_deref());
+        (refuse_other_roles(router).merge(documentation), self.sign_on, self.metrics, self.roles)
     }
-}
-
-/// Connections that can read the views and cannot write them.
-fn query_pool(views: &PgPool) -> PgPool {
-    let options = views.connect_options().as_ref().clone().application_name("allocation-ledger query");
-    query::connect(options, projector::SCHEMA, views.options().get_max_connections())
 }

@@ -16,7 +16,7 @@ pub const LAG_MAX_SECONDS: u64 = 30;
 #[derive(Debug, Clone, Args)]
 pub struct ServeSettings {
     /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = shared_settings::listen_address)]
     pub listen: SocketAddr,
     /// Name under which clients reach the ledger, as in their URLs, without a port; may be given
     /// several times, or several with commas between them. Names of this machine alone

@@ -39,7 +39,7 @@ impl LogStore {
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub async fn open(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
+    pub async fn open(settings: &shared_settings::LogSettings) -> anyhow::Result<Self> {
         let (backend, postgres) = connect_log(settings).await?;
         backend.migrate().await?;
         Self::connect(backend, postgres).await
@@ -50,7 +50,7 @@ impl LogStore {
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub async fn open_existing(settings: &shared_settings::StoreSettings) -> anyhow::Result<Option<Self>> {
+    pub async fn open_existing(settings: &shared_settings::LogSettings) -> anyhow::Result<Option<Self>> {
         match connect_existing_log(settings).await? {
             Some((backend, postgres)) => Ok(Some(Self::connect(backend, postgres).await?)),
             None => Ok(None),
@@ -62,7 +62,7 @@ impl LogStore {
     ///
     /// # Errors
     /// --event-store is not given, or is no URL of a store.
-    pub fn lazy(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
+    pub fn lazy(settings: &shared_settings::LogSettings) -> anyhow::Result<Self> {
         let backend = LogBackend::lazy(settings)?;
         let (log, readers): (SharedLog, _) = match &backend {
             LogBackend::Postgres(pool) => in_postgres(PostgresLog::lazy(pool)),
@@ -73,7 +73,7 @@ impl LogStore {
 
     /// The log in the embedded Postgres, with its schema up to date.
     pub(super) async fn prepare_embedded(
-        settings: &shared_settings::StoreSettings,
+        settings: &shared_settings::LogSettings,
         postgres: Option<&embedded_postgres::Server>,
     ) -> anyhow::Result<Self> {
         let backend = LogBackend::connect(settings, postgres).await?;
@@ -113,7 +113,7 @@ impl LogStore {
     }
 
     /// The error of a tool that needs a ledger where there is none.
-    pub(super) fn missing_ledger_error(settings: &shared_settings::StoreSettings) -> anyhow::Error {
+    pub(super) fn missing_ledger_error(settings: &shared_settings::LogSettings) -> anyhow::Error {
         if settings.event_store.is_some() {
             return anyhow!("there is no ledger in the event store that --event-store names: is that the one meant?");
         }
@@ -193,7 +193,7 @@ impl LogStore {
     /// # Errors
     /// Why the log could not be opened, and those of the work.
     pub async fn with<T>(
-        settings: &shared_settings::StoreSettings,
+        settings: &shared_settings::LogSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         Self::open(settings).await?.close_after(work).await
@@ -205,7 +205,7 @@ impl LogStore {
     /// # Errors
     /// As [`LogStore::with`]; and where there is no log.
     pub async fn with_existing<T>(
-        settings: &shared_settings::StoreSettings,
+        settings: &shared_settings::LogSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let store = Self::open_existing(settings).await?.ok_or_else(|| Self::missing_ledger_error(settings))?;
@@ -218,7 +218,7 @@ impl LogStore {
     /// # Errors
     /// As [`LogStore::with`]; and where there is no log.
     pub async fn with_existing_to_write<T>(
-        settings: &shared_settings::StoreSettings,
+        settings: &shared_settings::LogSettings,
         work: impl AsyncFnOnce(&Self) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let existing = connect_existing_log(settings).await?;
@@ -292,7 +292,7 @@ pub(super) enum LogBackend {
 impl LogBackend {
     /// Connects to the log. Its schema stays as it is.
     pub(super) async fn connect(
-        settings: &shared_settings::StoreSettings,
+        settings: &shared_settings::LogSettings,
         postgres: Option<&embedded_postgres::Server>,
     ) -> anyhow::Result<Self> {
         match &settings.event_store {
@@ -307,7 +307,7 @@ impl LogBackend {
     }
 
     /// The place of the log, connected to when it is first used.
-    pub(super) fn lazy(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
+    pub(super) fn lazy(settings: &shared_settings::LogSettings) -> anyhow::Result<Self> {
         match &settings.event_store {
             Some(url) if event_log_kurrentdb::is_url(url) => Ok(Self::Kurrent(settings.kurrent_log(url)?)),
             url => Ok(Self::Postgres(lazy_pool("--event-store", url.as_ref())?)),
@@ -340,7 +340,7 @@ impl LogBackend {
 
 /// Connects to the place of the log, and starts the embedded Postgres where the log is in it.
 async fn connect_log(
-    settings: &shared_settings::StoreSettings,
+    settings: &shared_settings::LogSettings,
 ) -> anyhow::Result<(LogBackend, Option<embedded_postgres::Server>)> {
     let postgres = if settings.event_store.is_none() { Some(start_embedded(settings).await?) } else { None };
     Ok((LogBackend::connect(settings, postgres.as_ref()).await?, postgres))
@@ -348,7 +348,7 @@ async fn connect_log(
 
 /// As [`connect_log`]. Answers `None` where there is no log, and makes none.
 async fn connect_existing_log(
-    settings: &shared_settings::StoreSettings,
+    settings: &shared_settings::LogSettings,
 ) -> anyhow::Result<Option<(LogBackend, Option<embedded_postgres::Server>)>> {
     if settings.event_store.is_none() && !embedded_postgres::exists(&settings.data_dir()?) {
         return Ok(None);

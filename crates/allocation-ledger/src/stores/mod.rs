@@ -18,7 +18,7 @@ use self::{
 };
 pub(crate) use self::{
     log_store::{LogStore, OrderedWriter},
-    postgres::{connect_options, lazy_views},
+    postgres::{connect_options, lazy_views, read_only},
 };
 use crate::shared_settings;
 
@@ -37,9 +37,9 @@ pub(crate) async fn open_to_serve(settings: &shared_settings::StoreSettings) -> 
     let mut interruptions = 0;
     loop {
         let opening = async {
-            let log = match settings.event_store {
-                Some(_) => LogStore::lazy(settings)?,
-                None => LogStore::prepare_embedded(settings, postgres.as_ref()).await?,
+            let log = match settings.log.event_store {
+                Some(_) => LogStore::lazy(&settings.log)?,
+                None => LogStore::prepare_embedded(&settings.log, postgres.as_ref()).await?,
             };
             let views = match settings.views {
                 Some(_) => lazy_views(settings)?,
@@ -82,14 +82,14 @@ impl Stores {
     /// # Errors
     /// There is no log or no views yet, or which store could not be opened, and why.
     pub async fn open_existing(settings: &shared_settings::StoreSettings) -> anyhow::Result<Self> {
-        if settings.is_embedded() && !embedded_postgres::exists(&settings.data_dir()?) {
-            return Err(match settings.event_store {
-                Some(_) => missing_views_error(&settings.data_dir()?),
-                None => LogStore::missing_ledger_error(settings),
+        if settings.is_embedded() && !embedded_postgres::exists(&settings.log.data_dir()?) {
+            return Err(match settings.log.event_store {
+                Some(_) => missing_views_error(&settings.log.data_dir()?),
+                None => LogStore::missing_ledger_error(&settings.log),
             });
         }
         let postgres = embedded(settings).await?;
-        let backend = LogBackend::connect(settings, postgres.as_ref()).await?;
+        let backend = LogBackend::connect(&settings.log, postgres.as_ref()).await?;
         let views = pool("--views", &url(settings.views.as_ref(), postgres.as_ref())).await?;
         let (log, readers) = backend.open().await?;
         Ok(Self { log, views, backend, readers, postgres })
@@ -136,5 +136,5 @@ fn missing_views_error(data_dir: &Path) -> anyhow::Error {
 
 /// The embedded Postgres, started where a store is in it.
 async fn embedded(settings: &shared_settings::StoreSettings) -> anyhow::Result<Option<Server>> {
-    Ok(if settings.is_embedded() { Some(start_embedded(settings).await?) } else { None })
+    Ok(if settings.is_embedded() { Some(start_embedded(&settings.log).await?) } else { None })
 }

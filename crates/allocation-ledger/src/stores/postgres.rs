@@ -27,7 +27,7 @@ const REASON_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Starts the embedded Postgres, and makes the ledger's database in it.
 pub(super) async fn start_embedded(
-    settings: &shared_settings::StoreSettings,
+    settings: &shared_settings::LogSettings,
 ) -> anyhow::Result<embedded_postgres::Server> {
     let server = embedded_postgres::Server::start_with(&settings.data_dir()?, settings.postgres_options()).await?;
     server.create_database(DATABASE).await?;
@@ -56,6 +56,12 @@ pub(super) fn lazy_pool(flag: &str, url: Option<&String>) -> anyhow::Result<PgPo
         )
     })?;
     Ok(pool_options().connect_lazy_with(connect_options(flag, url)?))
+}
+
+/// Connections that can read the views and cannot write them.
+pub(crate) fn read_only(views: &PgPool) -> PgPool {
+    let options = views.connect_options().as_ref().clone().application_name("allocation-ledger query");
+    query::connect(options, projector::SCHEMA, views.options().get_max_connections())
 }
 
 fn pool_options() -> PgPoolOptions {

@@ -21,12 +21,13 @@ use domain::identifier::EventId;
 use event_log::{LogError, NewEvent, OrderedError, OrderedEvent, RecordedEvent, SharedLog};
 use event_log_kurrentdb::StreamPrefix;
 use futures::{StreamExt as _, TryStreamExt as _};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::{
     interrupt::{interruption, unless_interrupted},
+    progress::{PERCENT, style},
     shared_settings,
     stdout::print_line,
     stores::{LogStore, OrderedWriter},
@@ -69,19 +70,13 @@ pub struct CopySettings {
 }
 
 impl CopySettings {
-    fn stores(&self, place: &str, prefix: &StreamPrefix) -> shared_settings::StoreSettings {
+    fn log(&self, place: &str, prefix: &StreamPrefix) -> shared_settings::LogSettings {
         let (data_dir, event_store) = match place.contains("://") {
             true => (None, Some(place.to_owned())),
             false => (Some(PathBuf::from(place)), None),
         };
         let postgres_bin = self.postgres_bin.clone();
-        shared_settings::StoreSettings {
-            data_dir,
-            postgres_bin,
-            event_store,
-            stream_prefix: prefix.clone(),
-            views: None,
-        }
+        shared_settings::LogSettings { data_dir, postgres_bin, event_store, stream_prefix: prefix.clone() }
     }
 }
 
@@ -96,10 +91,10 @@ pub async fn run(settings: &CopySettings) -> anyhow::Result<()> {
     if normalise_place(from) == normalise_place(to) && from_prefix == to_prefix {
         bail!("--from and --to name the same log");
     }
-    let source = settings.stores(from, &settings.from_stream_prefix);
+    let source = settings.log(from, &settings.from_stream_prefix);
     let source = LogStore::open_existing(&source).await.context("open the log to copy")?;
     let source = source.context("there is no ledger where --from says: is that the place meant?")?;
-    let target = settings.stores(to, &settings.to_stream_prefix);
+    let target = settings.log(to, &settings.to_stream_prefix);
     let CopyOutcome { events, found, since } = source
         .close_after(async |source| {
             let target = LogStore::open(&target).await.context("open the log to copy into")?;
@@ -132,10 +127,7 @@ async fn copy(settings: &CopySettings, source: &LogStore, target: &LogStore) -> 
     let reading = "read the log to copy";
     let end = source.log.head().await.context(reading)?;
     let bar = ProgressBar::new(end);
-    bar.set_style(
-        ProgressStyle::with_template("{prefix} {wide_bar} {percent} % {msg} {eta}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    bar.set_style(style(PERCENT));
     bar.enable_steady_tick(Duration::from_millis(200));
     let writer = if settings.one_at_a_time { target.one_at_a_time_writer() } else { target.ordered_writer() };
     let outcome = copy_to(&source.log, &target.log, writer, end, &bar).await;

@@ -14,13 +14,14 @@ use domain::{
     moment::{Date, YEARS},
 };
 use event_log::OrderedError;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar};
 use serde_json::json;
 use simulation::{Batch, Size, simulate, years_before};
 use tokio::sync::mpsc;
 
 use crate::{
     interrupt::{interruption, unless_interrupted},
+    progress::{PERCENT, style},
     shared_settings,
     stdout::print_line,
     stores::LogStore,
@@ -51,9 +52,9 @@ pub struct GenerateSettings {
     /// One JSON object when done
     #[arg(long)]
     json: bool,
-    /// Where the ledger is kept.
+    /// Where the event log is kept.
     #[command(flatten)]
-    stores: shared_settings::StoreSettings,
+    log: shared_settings::LogSettings,
 }
 
 /// The size of a history that was generated.
@@ -81,7 +82,7 @@ pub async fn run(settings: &GenerateSettings) -> anyhow::Result<()> {
             YEARS.start()
         );
     }
-    let (HistorySize { events, cases }, seconds) = LogStore::with(&settings.stores, async |store| {
+    let (HistorySize { events, cases }, seconds) = LogStore::with(&settings.log, async |store| {
         let started = Instant::now();
         let generated = write(settings, store).await?;
         Ok((generated, started.elapsed().as_secs_f64()))
@@ -178,15 +179,13 @@ async fn write(settings: &GenerateSettings, store: &LogStore) -> anyhow::Result<
 }
 
 fn progress_bar(size: Size) -> ProgressBar {
-    let bar = ProgressBar::new((size.until - size.from).num_days().unsigned_abs());
-    let template = "generating {msg} {wide_bar} {percent} % {eta}";
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
+    let days = (size.until - size.from).num_days().unsigned_abs();
+    ProgressBar::new(days).with_style(style(PERCENT)).with_prefix("generating")
 }
 
 fn show(bar: &ProgressBar, size: Size, until: DateTime<Utc>, events: u64) {
     let day = london::date(until);
     bar.set_position((day - size.from).num_days().unsigned_abs());
     let rate = events as f64 / bar.elapsed().as_secs_f64().max(0.001);
-    bar.set_message(format!("{day} {events} events {rate:.0}/s"));
+    bar.set_message(format!("{day} {} events {}/s", HumanCount(events), HumanCount(rate as u64)));
 }

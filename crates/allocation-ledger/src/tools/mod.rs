@@ -1,5 +1,7 @@
 //! The tools: every subcommand but `serve`, a module each.
 
+pub(crate) mod cases;
+pub(crate) mod completions;
 pub(crate) mod copy_log;
 pub mod demo;
 pub(crate) mod event_store;
@@ -8,7 +10,9 @@ pub(crate) mod generate;
 pub(crate) mod handover_dates;
 pub(crate) mod history;
 pub(crate) mod import;
+pub(crate) mod man;
 pub(crate) mod prepare;
 pub(crate) mod projections;
 pub(crate) mod replay;
+pub(crate) mod responsibility;
 pub(crate) mod token;

@@ -32,11 +32,11 @@ pub struct PrepareSettings {
 /// A server is out of reach, or the user may not do what it takes.
 pub async fn run(settings: &PrepareSettings) -> anyhow::Result<()> {
     let PrepareSettings { stores } = settings;
-    if stores.event_store.is_none() && stores.views.is_none() {
+    if stores.log.event_store.is_none() && stores.views.is_none() {
         bail!("say what to prepare with --event-store and --views: a Postgres of the program's own needs no preparing");
     }
-    if stores.event_store.is_some() {
-        LogStore::lazy(stores)?.close_after(async |log| log.prepare().await).await?;
+    if stores.log.event_store.is_some() {
+        LogStore::lazy(&stores.log)?.close_after(async |log| log.prepare().await).await?;
         print_line("The event log is as this version knows it.")?;
     }
     if stores.views.is_some() {

@@ -30,7 +30,10 @@ use std::{
     time::Duration,
 };
 
-use allocation_ledger::{stdout::print_line, temporary_directory::temporary_directory};
+use allocation_ledger::{
+    stdout::{print_line, table},
+    temporary_directory::temporary_directory,
+};
 use anyhow::{Context as _, bail};
 use comfy_table::CellAlignment;
 use event_log::SharedLog;
@@ -325,18 +328,13 @@ struct FigureTable<'a>(&'a [LedgerFigures]);
 
 impl fmt::Display for FigureTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
         let columns: Vec<_> = self.0.iter().map(LedgerFigures::cells).collect();
-        for (row, (what, goal)) in ROWS.iter().enumerate() {
+        let mut rows = ROWS.iter().enumerate().map(|(row, (what, goal))| {
             let figures = columns.iter().map(|cells| cells[row].as_str());
-            let cells: Vec<&str> = std::iter::once(*what).chain(figures).chain([*goal]).collect();
-            if row == 0 {
-                table.set_header(cells)
-            } else {
-                table.add_row(cells)
-            };
-        }
+            std::iter::once(*what).chain(figures).chain([*goal]).collect::<Vec<_>>()
+        });
+        let mut table = table(&rows.next().unwrap_or_default());
+        table.add_rows(rows);
         for index in 1..=columns.len() {
             if let Some(column) = table.column_mut(index) {
                 column.set_cell_alignment(CellAlignment::Right);

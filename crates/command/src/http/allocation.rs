@@ -1,4 +1,4 @@
-//! `POST /prisoners/{n}/allocations`: give a case that has no primary POM to one.
+//! `POST /prisoners/{prisonerNumber}/allocations`: give a case that has no primary POM to one.
 
 use axum::extract::State;
 use domain::{
@@ -29,8 +29,11 @@ choice_body! {
 
 /// Give a case that has no primary POM to one.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/allocations", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1198AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/allocations", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1198AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(
         content = AllocateBody,
         example = json!({"prison": "LEI", "pom": {"staffId": 485_926}, "note": "Please see within ten working days."}),

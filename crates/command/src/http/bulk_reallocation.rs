@@ -1,4 +1,4 @@
-//! `POST /prisons/{code}/reallocations`: move a POM's cases to another POM, case by case.
+//! `POST /prisons/{prisonCode}/reallocations`: move a POM's cases to another POM, case by case.
 
 use axum::{
     Json,
@@ -103,8 +103,8 @@ struct RefusedCase {
 /// Move a POM's cases to another POM. Each case moves or is refused on its own; sending the same
 /// again, with the same key, does nothing twice and goes on where it ended.
 #[utoipa::path(
-    post, path = "/prisons/{code}/reallocations", tag = "Commands to a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HeaderParams),
+    post, path = "/prisons/{prisonCode}/reallocations", tag = "Commands to a prison",
+    params(("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HeaderParams),
     request_body(
         content = BulkReallocationBody,
         example = json!({"fromStaffId": 485_926, "toStaffId": 485_952, "prisonerNumbers": ["A1013AA"], "reason": "Leaving the prison"}),

@@ -1,4 +1,4 @@
-//! `PUT /prisoners/{n}/community-manager`: name the COM.
+//! `PUT /prisoners/{prisonerNumber}/community-manager`: name the COM.
 
 use axum::extract::State;
 use domain::{identifier::PrisonerNumber, moment::Instant, officer, prisoner, text::Text};
@@ -28,8 +28,11 @@ pub(super) struct CommunityManagerBody {
 
 /// Name the COM.
 #[utoipa::path(
-    put, path = "/prisoners/{n}/community-manager", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1198AA"), HeaderParams, IfMatchParam),
+    put, path = "/prisoners/{prisonerNumber}/community-manager", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1198AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(
         content = CommunityManagerBody,
         example = json!({"name": "Shah, Priya", "email": "shah@probation.example", "team": "Leeds B", "ldu": "West Yorkshire"}),

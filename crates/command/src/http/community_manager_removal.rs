@@ -1,4 +1,4 @@
-//! `DELETE /prisoners/{n}/community-manager`: the COM no longer has the case.
+//! `DELETE /prisoners/{prisonerNumber}/community-manager`: the COM no longer has the case.
 
 use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
@@ -11,8 +11,11 @@ use crate::Service;
 
 /// The COM no longer has the case.
 #[utoipa::path(
-    delete, path = "/prisoners/{n}/community-manager", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1003AA"), HeaderParams, IfMatchParam),
+    delete, path = "/prisoners/{prisonerNumber}/community-manager", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1003AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = Option<OnlyEffectiveAtBody>, example = json!({})),
     responses(CommandResponses),
 )]

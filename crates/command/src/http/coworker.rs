@@ -1,4 +1,5 @@
-//! `POST /prisoners/{n}/co-workers`: add a co-working POM, or replace the one there is.
+//! `POST /prisoners/{prisonerNumber}/co-workers`: add a co-working POM, or replace the one there
+//! is.
 
 use axum::extract::State;
 use domain::{
@@ -32,8 +33,11 @@ pub(super) struct AllocateCoworkerBody {
 
 /// Add a co-working POM, or replace the one there is.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/co-workers", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1002AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/co-workers", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1002AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = AllocateCoworkerBody, example = json!({"prison": "LEI", "pom": {"staffId": 485_970}})),
     responses(CommandResponses),
 )]

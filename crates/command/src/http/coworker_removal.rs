@@ -1,4 +1,4 @@
-//! `DELETE /prisoners/{n}/co-workers/current`: end the co-working POM's role.
+//! `DELETE /prisoners/{prisonerNumber}/co-workers/current`: end the co-working POM's role.
 
 use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
@@ -11,8 +11,11 @@ use crate::Service;
 
 /// End the co-working POM's role.
 #[utoipa::path(
-    delete, path = "/prisoners/{n}/co-workers/current", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1001AA"), HeaderParams, IfMatchParam),
+    delete, path = "/prisoners/{prisonerNumber}/co-workers/current", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1001AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = Option<OnlyEffectiveAtBody>, example = json!({})),
     responses(CommandResponses),
 )]

@@ -1,4 +1,4 @@
-//! `POST /prisoners/{n}/deallocations`: end both POM roles.
+//! `POST /prisoners/{prisonerNumber}/deallocations`: end both POM roles.
 
 use axum::extract::State;
 use domain::{
@@ -37,8 +37,11 @@ pub(super) enum Trigger {
 
 /// End both POM roles.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/deallocations", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1004AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/deallocations", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1004AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = DeallocateBody, example = json!({"trigger": "MANUAL"})),
     responses(CommandResponses),
 )]

@@ -79,7 +79,7 @@ pub(super) struct FirstAnswer {
 /// members may also be in a member `allocation`. A refusal by a rule is answered with 200 and
 /// `{"status":"error","errorMessage":"…"}`.
 #[utoipa::path(
-    post, path = "/allocation", tag = "First allocation API", operation_id = "allocate_first_api",
+    post, path = "/allocation", tag = "First allocation API",
     params(HeaderParams),
     request_body(
         content = FirstAllocationBody,
@@ -87,7 +87,7 @@ pub(super) struct FirstAnswer {
     ),
     responses((status = 200, description = "Allocated, or refused by a rule", body = FirstAnswer), ProblemResponses),
 )]
-pub(super) async fn allocate_first_api(
+pub(super) async fn allocate_by_first_api(
     State(service): State<Service>,
     headers: CommandHeaders,
     body: CommandBody<Value>,

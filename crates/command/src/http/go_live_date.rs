@@ -1,4 +1,4 @@
-//! `PUT /prisons/{code}/go-live-date`: correct the go-live date of a prison.
+//! `PUT /prisons/{prisonCode}/go-live-date`: correct the go-live date of a prison.
 
 use axum::extract::State;
 use domain::{
@@ -33,8 +33,11 @@ pub(super) struct GoLiveDateBody {
 /// Correct the go-live date of a prison. The corrected date counts for all time. A later one is
 /// refused while allocations at the prison are earlier, and the refusal names their cases.
 #[utoipa::path(
-    put, path = "/prisons/{code}/go-live-date", tag = "Commands to a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    put, path = "/prisons/{prisonCode}/go-live-date", tag = "Commands to a prison",
+    params(
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(
         content = GoLiveDateBody,
         example = json!({"goLiveDate": "2018-11-03", "reason": "The date was of another prison"}),

@@ -1,4 +1,5 @@
-//! `POST /prisoners/{n}/handover-plans`: facts in; dates worked out, recorded and answered.
+//! `POST /prisoners/{prisonerNumber}/handover-plans`: facts in; dates worked out, recorded and
+//! answered.
 
 use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
@@ -13,8 +14,11 @@ use crate::Service;
 
 /// Work out a case's handover dates and record them.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/handover-plans", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1199AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/handover-plans", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1199AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(
         content = PlanFacts,
         example = json!({"indeterminate": false, "sentenceStartDate": "2024-01-01", "conditionalReleaseDate": "2030-01-01"}),

@@ -1,4 +1,4 @@
-//! `POST /prisoners/{n}/merges`: merge a removed number into `n`.
+//! `POST /prisoners/{prisonerNumber}/merges`: merge a removed number into this one.
 
 use axum::extract::State;
 use domain::{identifier::PrisonerNumber, moment::Instant};
@@ -23,8 +23,11 @@ pub(super) struct MergeBody {
 /// Merge a removed number into this one. Answers with the events on the removed number, then those
 /// on this one.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/merges", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "The surviving prisoner number", example = "A1196AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/merges", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "The surviving number", example = "A1196AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = MergeBody, example = json!({"removedNumber": "A1195AA"})),
     responses(CommandResponses),
 )]

@@ -53,7 +53,8 @@ use self::{
 use crate::{Request, RequestDigest, Service};
 
 /// Every route of the command side. The path and the method are beside the handler; one line here
-/// serves and describes it, and says who may use it.
+/// serves and describes it, and says who may use it. The handler's name is the id of the operation:
+/// what is done, and to what.
 fn routes() -> GuardedRouter<Service> {
     GuardedRouter::new(Description::openapi())
         .described(Access::Commands, routes!(onboarding::join_omic))
@@ -79,7 +80,7 @@ fn routes() -> GuardedRouter<Service> {
         .described(Access::Commands, routes!(transfer::transfer))
         .described(Access::Commands, routes!(void::void_entry))
         .described(Access::Commands, routes!(merge::merge_number))
-        .described(Access::FirstApiCommands, routes!(first_api_allocation::allocate_first_api))
+        .described(Access::FirstApiCommands, routes!(first_api_allocation::allocate_by_first_api))
 }
 
 /// The HTTP API of a command side.
@@ -204,13 +205,13 @@ mod tests {
     #[test]
     fn requests_on_several_streams_have_their_own_answers_and_no_if_match() {
         let document = serde_json::to_value(openapi()).expect("JSON");
-        for (path, answer) in [("/prisons/{code}/reallocations", "BulkAnswer"), ("/allocation", "FirstAnswer")] {
+        for (path, answer) in [("/prisons/{prisonCode}/reallocations", "BulkAnswer"), ("/allocation", "FirstAnswer")] {
             let operation = &document["paths"][path]["post"];
             let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
             assert_eq!(schema, &Value::from(format!("#/components/schemas/{answer}")), "{path}");
             assert!(operation["responses"]["412"].is_null() && !operation.to_string().contains("If-Match"), "{path}");
         }
-        let one = &document["paths"]["/prisoners/{n}/tier"]["post"];
+        let one = &document["paths"]["/prisoners/{prisonerNumber}/tier"]["post"];
         assert!(one["responses"]["412"].is_object() && one.to_string().contains("If-Match"), "{one}");
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /prisons/{code}/nomis-contacts`: a POM contact was seen in NOMIS.
+//! `POST /prisons/{prisonCode}/nomis-contacts`: a POM contact was seen in NOMIS.
 
 use axum::extract::State;
 use domain::{
@@ -33,8 +33,11 @@ pub(super) struct NomisContactBody {
 
 /// A POM contact was seen in NOMIS.
 #[utoipa::path(
-    post, path = "/prisons/{code}/nomis-contacts", tag = "Commands to a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    post, path = "/prisons/{prisonCode}/nomis-contacts", tag = "Commands to a prison",
+    params(
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(
         content = NomisContactBody,
         example = json!({"prisonerNumber": "A1198AA", "staffId": 485_926, "contactType": "POM"}),

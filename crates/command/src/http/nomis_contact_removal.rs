@@ -1,4 +1,5 @@
-//! `POST /prisons/{code}/nomis-contacts/{id}/removal`: a contact seen before is gone from NOMIS.
+//! `POST /prisons/{prisonCode}/nomis-contacts/{contactId}/removal`: a contact seen before is gone
+//! from NOMIS.
 
 use axum::extract::State;
 use domain::{identifier::PrisonCode, prison};
@@ -12,11 +13,11 @@ use crate::Service;
 
 /// A POM contact seen before is gone from NOMIS.
 #[utoipa::path(
-    post, path = "/prisons/{code}/nomis-contacts/{id}/removal", tag = "Commands to a prison",
+    post, path = "/prisons/{prisonCode}/nomis-contacts/{contactId}/removal", tag = "Commands to a prison",
     params(
-        ("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
         (
-            "id" = Uuid, Path, description = "The contact's id, as its event and the list of contacts give it",
+            "contactId" = Uuid, Path, description = "The contact's id, as its event and the list of contacts give it",
             example = "678a2bdd-631e-50d3-bd8a-eeb7212091dd",
         ),
         HeaderParams,

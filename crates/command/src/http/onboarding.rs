@@ -1,4 +1,4 @@
-//! `POST /prisons/{code}/onboarding`: take a prison onto OMiC.
+//! `POST /prisons/{prisonCode}/onboarding`: take a prison onto OMiC.
 
 use axum::extract::State;
 use domain::{
@@ -33,8 +33,11 @@ pub(super) struct JoinOmicBody {
 /// Take a prison onto OMiC. Its code must be in the program's list of prisons, unless the request
 /// says that it is unlisted.
 #[utoipa::path(
-    post, path = "/prisons/{code}/onboarding", tag = "Commands to a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "BXI"), HeaderParams, IfMatchParam),
+    post, path = "/prisons/{prisonCode}/onboarding", tag = "Commands to a prison",
+    params(
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "BXI"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = JoinOmicBody, example = json!({"goLiveDate": "2019-03-01", "estate": "MENS_CLOSED"})),
     responses(CommandResponses),
 )]

@@ -1,5 +1,5 @@
-//! `PATCH /prisons/{code}/poms/{staffId}`: change a POM's name, kind, working pattern or e-mail
-//! address.
+//! `PATCH /prisons/{prisonCode}/poms/{staffId}`: change a POM's name, kind, working pattern or
+//! e-mail address.
 
 use axum::extract::State;
 use domain::{
@@ -35,9 +35,9 @@ pub(super) struct ChangePomDetailsBody {
 
 /// Change a POM's name, kind, working pattern or e-mail address.
 #[utoipa::path(
-    patch, path = "/prisons/{code}/poms/{staffId}", tag = "Commands to a prison",
+    patch, path = "/prisons/{prisonCode}/poms/{staffId}", tag = "Commands to a prison",
     params(
-        ("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
         ("staffId" = inline(StaffId), Path, description = "NOMIS staff id", example = 485_926),
         HeaderParams,
         IfMatchParam,

@@ -1,4 +1,4 @@
-//! `POST /prisons/{code}/poms`: put a POM on a prison's roster.
+//! `POST /prisons/{prisonCode}/poms`: put a POM on a prison's roster.
 
 use axum::extract::State;
 use domain::{
@@ -36,8 +36,11 @@ pub(super) struct RegisterPomBody {
 
 /// Put a POM on a prison's roster, with status `ACTIVE`.
 #[utoipa::path(
-    post, path = "/prisons/{code}/poms", tag = "Commands to a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HeaderParams, IfMatchParam),
+    post, path = "/prisons/{prisonCode}/poms", tag = "Commands to a prison",
+    params(
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(
         content = RegisterPomBody,
         example = json!({"staffId": 490_001, "name": "Novak, Eva", "kind": "PROBATION", "workingPattern": 0.6}),

@@ -1,4 +1,4 @@
-//! `PUT /prisons/{code}/poms/{staffId}/status`: change a POM's status.
+//! `PUT /prisons/{prisonCode}/poms/{staffId}/status`: change a POM's status.
 
 use axum::extract::State;
 use domain::{
@@ -34,9 +34,9 @@ pub(super) struct ChangePomStatusBody {
 
 /// Change a POM's status.
 #[utoipa::path(
-    put, path = "/prisons/{code}/poms/{staffId}/status", tag = "Commands to a prison",
+    put, path = "/prisons/{prisonCode}/poms/{staffId}/status", tag = "Commands to a prison",
     params(
-        ("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
         ("staffId" = inline(StaffId), Path, description = "NOMIS staff id", example = 485_967),
         HeaderParams,
         IfMatchParam,

@@ -1,4 +1,4 @@
-//! `POST /prisoners/{n}/reallocations`: give a case to another primary POM.
+//! `POST /prisoners/{prisonerNumber}/reallocations`: give a case to another primary POM.
 
 use axum::extract::State;
 use domain::{
@@ -32,8 +32,11 @@ choice_body! {
 
 /// Give a case to another primary POM.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/reallocations", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/reallocations", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(
         content = ReallocateBody,
         example = json!({"prison": "LEI", "pom": {"staffId": 485_952}, "reason": "Caseloads evened out", "overrideReasons": ["CONTINUITY"]}),

@@ -1,4 +1,4 @@
-//! `POST /prisoners/{n}/releases`: the person was released.
+//! `POST /prisoners/{prisonerNumber}/releases`: the person was released.
 
 use axum::extract::State;
 use domain::{
@@ -26,8 +26,11 @@ pub(super) struct ReleaseBody {
 
 /// The person was released: POM roles, handover plan and override end.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/releases", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1007AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/releases", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1007AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = Option<ReleaseBody>, example = json!({"prison": "LEI"})),
     responses(CommandResponses),
 )]

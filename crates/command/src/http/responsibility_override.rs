@@ -1,4 +1,5 @@
-//! `PUT /prisoners/{n}/responsibility-override`: decide against the plan who is responsible.
+//! `PUT /prisoners/{prisonerNumber}/responsibility-override`: decide against the plan who is
+//! responsible.
 
 use axum::extract::State;
 use domain::{
@@ -32,8 +33,11 @@ pub(super) struct OverrideResponsibilityBody {
 
 /// Decide against the plan who is responsible.
 #[utoipa::path(
-    put, path = "/prisoners/{n}/responsibility-override", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1010AA"), HeaderParams, IfMatchParam),
+    put, path = "/prisoners/{prisonerNumber}/responsibility-override", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1010AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(
         content = OverrideResponsibilityBody,
         example = json!({"responsible": "PROBATION", "reason": "OTHER", "detail": "Agreed with the community team"}),

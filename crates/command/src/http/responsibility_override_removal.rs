@@ -1,4 +1,4 @@
-//! `DELETE /prisoners/{n}/responsibility-override`: take an override back.
+//! `DELETE /prisoners/{prisonerNumber}/responsibility-override`: take an override back.
 
 use axum::extract::State;
 use domain::{identifier::PrisonerNumber, prisoner};
@@ -11,8 +11,11 @@ use crate::Service;
 
 /// Take an override of responsibility back.
 #[utoipa::path(
-    delete, path = "/prisoners/{n}/responsibility-override", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1003AA"), HeaderParams, IfMatchParam),
+    delete, path = "/prisoners/{prisonerNumber}/responsibility-override", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1003AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = Option<OnlyEffectiveAtBody>, example = json!({})),
     responses(CommandResponses),
 )]

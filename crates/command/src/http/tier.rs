@@ -1,4 +1,4 @@
-//! `POST /prisoners/{n}/tier`: give a case a tier.
+//! `POST /prisoners/{prisonerNumber}/tier`: give a case a tier.
 
 use axum::extract::State;
 use domain::{
@@ -42,8 +42,11 @@ fn manual() -> TierSource {
 
 /// Give a case a tier.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/tier", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1199AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/tier", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1199AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = AssignTierBody, example = json!({"tier": "C1", "source": "MANUAL", "prison": "LEI"})),
     responses(CommandResponses),
 )]

@@ -1,4 +1,4 @@
-//! `POST /prisoners/{n}/transfers`: the person went to another prison.
+//! `POST /prisoners/{prisonerNumber}/transfers`: the person went to another prison.
 
 use axum::extract::State;
 use domain::{
@@ -26,8 +26,11 @@ pub(super) struct TransferBody {
 
 /// The person went to another prison: both POM roles end, and the case waits there.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/transfers", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1011AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/transfers", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1011AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = TransferBody, example = json!({"toPrison": "MDI"})),
     responses(CommandResponses),
 )]

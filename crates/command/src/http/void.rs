@@ -1,4 +1,4 @@
-//! `POST /prisoners/{n}/voids`: an earlier entry was made in error.
+//! `POST /prisoners/{prisonerNumber}/voids`: an earlier entry was made in error.
 
 use axum::extract::State;
 use domain::{
@@ -30,8 +30,11 @@ pub(super) struct VoidBody {
 
 /// Void an entry that was made in error. It stays in the history and no longer counts.
 #[utoipa::path(
-    post, path = "/prisoners/{n}/voids", tag = "Commands to a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1012AA"), HeaderParams, IfMatchParam),
+    post, path = "/prisoners/{prisonerNumber}/voids", tag = "Commands to a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1012AA"),
+        HeaderParams, IfMatchParam,
+    ),
     request_body(content = VoidBody, example = json!({"revision": 4, "reason": "Recorded on the wrong case"})),
     responses(CommandResponses),
 )]

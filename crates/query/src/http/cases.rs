@@ -1,4 +1,4 @@
-//! `GET /prisons/{code}/cases`: a prison's cases, filtered, sorted and paged.
+//! `GET /prisons/{prisonCode}/cases`: a prison's cases, filtered, sorted and paged.
 
 use std::borrow::Cow;
 
@@ -182,11 +182,14 @@ impl<'a> From<&'a CasePeriodRow> for CaseItem<'a> {
 
 /// A prison's cases.
 #[utoipa::path(
-    get, path = "/prisons/{code}/cases", tag = "Questions about a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), AsOfQuery, ListCasesQuery, Paging),
+    get, path = "/prisons/{prisonCode}/cases", tag = "Questions about a prison",
+    params(
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        AsOfQuery, ListCasesQuery, Paging,
+    ),
     responses((status = 200, body = Vec<CaseItem>)),
 )]
-pub(super) async fn prison_cases(
+pub(super) async fn list_prison_cases(
     State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, ListCasesQuery, Paging)>,
@@ -209,4 +212,10 @@ pub(super) async fn prison_cases(
     let (extent, [page]) = past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<CaseItem<'_>> = page.cases.iter().map(CaseItem::from).collect();
     Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
+}
+
+/// A case in the shape that this operation lists, for tools that print the same.
+#[must_use]
+pub fn case_item(case: &CasePeriodRow) -> impl Serialize {
+    CaseItem::from(case)
 }

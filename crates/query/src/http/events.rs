@@ -122,7 +122,7 @@ impl<'de> Deserialize<'de> for EventTypes {
         (status = 200, content((Vec<EventDocument> = "application/json"), (String = "text/event-stream"))),
     ),
 )]
-pub(super) async fn events(
+pub(super) async fn list_events(
     State(state): State<QueryState>,
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,

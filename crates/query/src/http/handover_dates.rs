@@ -104,7 +104,7 @@ enum HandoverDatesAnswer {
         (status = 422, body = http_api::problem::ProblemDocument, description = "`sentence-start-unknown`"),
     ),
 )]
-pub(super) async fn handover_dates(
+pub(super) async fn calculate_handover_dates(
     State(state): State<QueryState>,
     Params(NoParams {}): Params<NoParams>,
     JsonBody(facts): JsonBody<OneOrManyFacts>,

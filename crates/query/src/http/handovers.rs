@@ -1,5 +1,5 @@
-//! `GET /prisons/{code}/handovers`: which handovers begin, which are due, which are overdue for a
-//! COM.
+//! `GET /prisons/{prisonCode}/handovers`: which handovers begin, which are due, which are
+//! overdue for a COM.
 
 use std::borrow::Cow;
 
@@ -84,11 +84,14 @@ pub(super) struct Handovers<'a> {
 ///
 /// A case whose responsibility is overridden neither begins nor is due: its plan does not decide.
 #[utoipa::path(
-    get, path = "/prisons/{code}/handovers", tag = "Questions about a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), HandoversQuery, AsOfQuery),
+    get, path = "/prisons/{prisonCode}/handovers", tag = "Questions about a prison",
+    params(
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        HandoversQuery, AsOfQuery,
+    ),
     responses((status = 200, body = Handovers)),
 )]
-pub(super) async fn handovers(
+pub(super) async fn get_handovers(
     State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups((query, as_of)): ParamGroups<(HandoversQuery, AsOfQuery)>,

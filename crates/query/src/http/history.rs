@@ -1,5 +1,5 @@
-//! `GET /prisoners/{n}/history`: everything that ever happened to a case; `…/{revision}`: one
-//! entry.
+//! `GET /prisoners/{prisonerNumber}/history`: everything that ever happened to a case;
+//! `…/{revision}`: one entry.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -107,14 +107,17 @@ impl From<&CaseEntry> for HistoryEntry {
 /// In the order in which things hold in the world. Of numbers that were merged, all histories in
 /// one, each entry with its number. Read from the log itself, so it is never behind.
 #[utoipa::path(
-    get, path = "/prisoners/{n}/history", tag = "Questions about a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"), HistoryQuery, KnownAtQuery, Paging),
+    get, path = "/prisoners/{prisonerNumber}/history", tag = "Questions about a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"),
+        HistoryQuery, KnownAtQuery, Paging,
+    ),
     responses(
         (status = 200, body = Vec<HistoryEntry>),
         (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`"),
     ),
 )]
-pub(super) async fn history(
+pub(super) async fn list_history_entries(
     State(state): State<QueryState>,
     PathParams(number): PathParams<PrisonerNumber>,
     ParamGroups((query, KnownAtQuery { known_at }, paging)): ParamGroups<(HistoryQuery, KnownAtQuery, Paging)>,
@@ -146,9 +149,9 @@ pub(super) async fn history(
 /// One entry, by its revision under this very number: what the `Location` of a command's answer
 /// leads to.
 #[utoipa::path(
-    get, path = "/prisoners/{n}/history/{revision}", tag = "Questions about a case",
+    get, path = "/prisoners/{prisonerNumber}/history/{revision}", tag = "Questions about a case",
     params(
-        ("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"),
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"),
         ("revision" = u64, Path, description = "0-based place in the number's history", example = 0),
     ),
     responses(
@@ -156,7 +159,7 @@ pub(super) async fn history(
         (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`, `entry-unknown`"),
     ),
 )]
-pub(super) async fn history_entry(
+pub(super) async fn get_history_entry(
     State(state): State<QueryState>,
     PathParams((number, revision)): PathParams<(PrisonerNumber, u64)>,
     Params(NoParams {}): Params<NoParams>,

@@ -6,13 +6,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use domain::{Stream, identifier::PrisonCode};
+use domain::identifier::PrisonCode;
 use http_api::{Problem, ProblemCode};
 
-use crate::{QueryError, QueryState, present::prison};
+use crate::{QueryState, prison_cases::is_known};
 
-/// Refuses a request below `/prisons/{code}` of which the prison is unknown. A code that is none is
-/// for the handler to refuse.
+/// Refuses a request below `/prisons/{prisonCode}` of which the prison is unknown. A code that is
+/// none is for the handler to refuse.
 pub(super) async fn refuse_unknown_prison(State(state): State<QueryState>, request: Request, next: Next) -> Response {
     let below = request.uri().path().strip_prefix("/prisons/");
     let code = below.and_then(|rest| rest.split('/').next()?.parse::<PrisonCode>().ok());
@@ -25,17 +25,10 @@ pub(super) async fn refuse_unknown_prison(State(state): State<QueryState>, reque
 
 /// Refuses a prison that neither the list nor the ledger has.
 pub(super) async fn require_known(state: &QueryState, prison: &PrisonCode) -> Result<(), Problem> {
-    if prison.listed_name().is_some() || is_known(state, prison).await? {
+    if is_known(state, prison).await? {
         return Ok(());
     }
     let sentence = prison.unlisted_sentence();
     let detail = format!("{sentence} The ledger knows nothing of it either. Please check the code.");
     Err(Problem::new(ProblemCode::PrisonUnknown, detail))
-}
-
-/// Whether the ledger knows a prison. Its own events are asked of the log, which is ahead of the
-/// views; the cases that were ever held there are found by the views alone.
-async fn is_known(state: &QueryState, prison: &PrisonCode) -> Result<bool, QueryError> {
-    let events = state.log.read_stream(&Stream::Prison(prison.clone()), 0, 1).await?;
-    Ok(!events.is_empty() || prison::is_named(&state.views, prison).await?)
 }

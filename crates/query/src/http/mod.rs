@@ -40,38 +40,40 @@ use http_api::{Access, GuardedRouter};
 use utoipa::OpenApi;
 use utoipa_axum::routes;
 
-pub use self::periods::responsibility_period;
+pub use self::{cases::case_item, periods::responsibility_period, responsibility::responsibility_at};
 
 use self::openapi_conventions::Conventions;
 use crate::QueryState;
 
 /// Every route of the query side. The path and the method are beside the handler; one line here
-/// serves and describes it, and says who may use it.
+/// serves and describes it, and says who may use it. The handler's name is the id of the operation:
+/// `get_…`, or `list_…` where the answer is a list, or `find_…` or `calculate_…` where the question
+/// has a body.
 fn routes() -> GuardedRouter<QueryState> {
     GuardedRouter::new(Description::openapi())
-        .described(Access::Questions, routes!(responsibility::responsibility))
-        .described(Access::Questions, routes!(periods::responsibility_periods))
-        .described(Access::Questions, routes!(history::history))
-        .described(Access::Questions, routes!(history::history_entry))
-        .described(Access::Questions, routes!(responsibilities::responsibilities))
-        .described(Access::Questions, routes!(cases::prison_cases))
-        .described(Access::Questions, routes!(unallocated::unallocated))
-        .described(Access::Questions, routes!(handovers::handovers))
-        .described(Access::Questions, routes!(poms::poms))
-        .described(Access::Questions, routes!(pom_cases::pom_cases))
-        .described(Access::Questions, routes!(nomis_contacts::prison_nomis_contacts))
-        .described(Access::Questions, routes!(nomis_contacts::nomis_contacts))
-        .described(Access::Questions, routes!(statistics::statistics))
-        .described(Access::Feed, routes!(events::events))
-        .described(Access::Views, routes!(projections::projections))
-        .described(Access::Questions, routes!(handover_dates::handover_dates))
-        .described(Access::SubjectAccess, routes!(subject_access::subject_access_request))
-        .described(Access::LiveService, routes!(compatible::allocation::allocation))
-        .described(Access::LiveService, routes!(compatible::allocation::primary_pom))
-        .described(Access::LiveService, routes!(compatible::handover::handover))
-        .described(Access::FirstApiQuestions, routes!(compatible::active_allocations::active_allocations))
-        .described(Access::FirstApiQuestions, routes!(compatible::poms::poms_by_ids))
-        .described(Access::FirstApiQuestions, routes!(compatible::status::status))
+        .described(Access::Questions, routes!(responsibility::get_responsibility))
+        .described(Access::Questions, routes!(periods::list_responsibility_periods))
+        .described(Access::Questions, routes!(history::list_history_entries))
+        .described(Access::Questions, routes!(history::get_history_entry))
+        .described(Access::Questions, routes!(responsibilities::find_responsibilities))
+        .described(Access::Questions, routes!(cases::list_prison_cases))
+        .described(Access::Questions, routes!(unallocated::list_unallocated_cases))
+        .described(Access::Questions, routes!(handovers::get_handovers))
+        .described(Access::Questions, routes!(poms::list_poms))
+        .described(Access::Questions, routes!(pom_cases::list_pom_cases))
+        .described(Access::Questions, routes!(nomis_contacts::list_prison_nomis_contacts))
+        .described(Access::Questions, routes!(nomis_contacts::list_nomis_contacts))
+        .described(Access::Questions, routes!(statistics::list_monthly_statistics))
+        .described(Access::Feed, routes!(events::list_events))
+        .described(Access::Views, routes!(projections::list_projections))
+        .described(Access::Questions, routes!(handover_dates::calculate_handover_dates))
+        .described(Access::SubjectAccess, routes!(subject_access::get_subject_access_answer))
+        .described(Access::LiveService, routes!(compatible::allocation::get_live_allocation))
+        .described(Access::LiveService, routes!(compatible::allocation::get_live_primary_pom))
+        .described(Access::LiveService, routes!(compatible::handover::get_live_handover))
+        .described(Access::FirstApiQuestions, routes!(compatible::active_allocations::find_first_api_allocations))
+        .described(Access::FirstApiQuestions, routes!(compatible::poms::get_first_api_poms))
+        .described(Access::FirstApiQuestions, routes!(compatible::status::get_first_api_status))
         .modify_openapi(&Conventions)
 }
 

@@ -1,5 +1,5 @@
-//! `GET /nomis-contacts` and `GET /prisons/{code}/nomis-contacts`: POM contacts that are still in
-//! NOMIS.
+//! `GET /nomis-contacts` and `GET /prisons/{prisonCode}/nomis-contacts`: POM contacts that are
+//! still in NOMIS.
 
 use axum::{
     extract::State,
@@ -80,11 +80,14 @@ impl From<ContactAtPrison> for ContactInNomis {
 
 /// The POM contacts that are still in NOMIS at a prison, by prisoner.
 #[utoipa::path(
-    get, path = "/prisons/{code}/nomis-contacts", tag = "Questions about a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), NomisContactsQuery, KnownAtQuery, Paging),
+    get, path = "/prisons/{prisonCode}/nomis-contacts", tag = "Questions about a prison",
+    params(
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        NomisContactsQuery, KnownAtQuery, Paging,
+    ),
     responses((status = 200, body = Vec<ContactInNomis>)),
 )]
-pub(super) async fn prison_nomis_contacts(
+pub(super) async fn list_prison_nomis_contacts(
     State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups(query): ParamGroups<ListQuery>,
@@ -99,7 +102,7 @@ pub(super) async fn prison_nomis_contacts(
     params(NomisContactsQuery, KnownAtQuery, Paging),
     responses((status = 200, body = Vec<ContactInNomis>)),
 )]
-pub(super) async fn nomis_contacts(
+pub(super) async fn list_nomis_contacts(
     State(state): State<QueryState>,
     ParamGroups(query): ParamGroups<ListQuery>,
     uri: Uri,

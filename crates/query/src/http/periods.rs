@@ -1,5 +1,5 @@
-//! `GET /prisoners/{n}/responsibility/periods`: the periods of responsibility for a case, past and
-//! planned.
+//! `GET /prisoners/{prisonerNumber}/responsibility/periods`: the periods of responsibility for a
+//! case, past and planned.
 
 use axum::{
     extract::State,
@@ -82,14 +82,17 @@ impl<'a> From<&'a CasePeriodRow> for ResponsibilityPeriod<'a> {
 /// Those from before anything was known under the surviving number of a merge come from the removed
 /// number's own history, and need not adjoin.
 #[utoipa::path(
-    get, path = "/prisoners/{n}/responsibility/periods", tag = "Questions about a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"), KnownAtQuery),
+    get, path = "/prisoners/{prisonerNumber}/responsibility/periods", tag = "Questions about a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"),
+        KnownAtQuery,
+    ),
     responses(
         (status = 200, body = Vec<ResponsibilityPeriod>),
         (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`"),
     ),
 )]
-pub(super) async fn responsibility_periods(
+pub(super) async fn list_responsibility_periods(
     State(state): State<QueryState>,
     PathParams(number): PathParams<PrisonerNumber>,
     Params(KnownAtQuery { known_at }): Params<KnownAtQuery>,

@@ -58,10 +58,13 @@ impl<'a> HeldCase<'a> {
 /// The cases that a POM holds, in either role.
 #[utoipa::path(
     get, path = "/poms/{staffId}/cases", tag = "Questions about a prison",
-    params(("staffId" = inline(StaffId), Path, description = "NOMIS staff id", example = 485_926), AsOfQuery, PomCasesQuery, Paging),
+    params(
+        ("staffId" = inline(StaffId), Path, description = "NOMIS staff id", example = 485_926),
+        AsOfQuery, PomCasesQuery, Paging,
+    ),
     responses((status = 200, body = Vec<HeldCase>)),
 )]
-pub(super) async fn pom_cases(
+pub(super) async fn list_pom_cases(
     State(state): State<QueryState>,
     PathParams(staff_id): PathParams<StaffId>,
     ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, PomCasesQuery, Paging)>,

@@ -1,4 +1,4 @@
-//! `GET /prisons/{code}/poms`: the roster, and how many cases each POM holds.
+//! `GET /prisons/{prisonCode}/poms`: the roster, and how many cases each POM holds.
 
 use std::collections::BTreeMap;
 
@@ -94,11 +94,11 @@ impl From<(RegisteredPom, PomCaseload)> for PomOnRoster {
 
 /// A prison's POMs by name, whatever their status, with the cases that each holds.
 #[utoipa::path(
-    get, path = "/prisons/{code}/poms", tag = "Questions about a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), AsOfQuery),
+    get, path = "/prisons/{prisonCode}/poms", tag = "Questions about a prison",
+    params(("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), AsOfQuery),
     responses((status = 200, body = Vec<PomOnRoster>)),
 )]
-pub(super) async fn poms(
+pub(super) async fn list_poms(
     State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     Params(as_of): Params<AsOfQuery>,

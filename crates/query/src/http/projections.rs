@@ -72,7 +72,7 @@ enum ProjectionState {
     get, path = "/projections", tag = "The log and the views",
     responses((status = 200, body = Vec<Projection>)),
 )]
-pub(super) async fn projections(
+pub(super) async fn list_projections(
     State(state): State<QueryState>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {

@@ -110,7 +110,7 @@ enum ResponsibilityLine<'a> {
         (status = 400, body = http_api::problem::ProblemDocument, description = "`identifier-invalid`, `too-many`"),
     ),
 )]
-pub(super) async fn responsibilities(
+pub(super) async fn find_responsibilities(
     State(state): State<QueryState>,
     Params(as_of): Params<AsOfQuery>,
     JsonBody(AskedNumbers(numbers)): JsonBody<AskedNumbers>,

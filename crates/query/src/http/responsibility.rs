@@ -1,5 +1,5 @@
-//! `GET /prisoners/{n}/responsibility`: the responsible officer now, at another time, or as known
-//! at some point.
+//! `GET /prisoners/{prisonerNumber}/responsibility`: the responsible officer now, at another
+//! time, or as known at some point.
 
 use axum::{
     extract::State,
@@ -22,7 +22,10 @@ use super::{
     officer::{Officer, Override, PomHolder, Reason},
     parameters::AsOfQuery,
 };
-use crate::{QueryState, past};
+use crate::{
+    QueryState,
+    past::{self, CasePeriod},
+};
 
 /// The officers of a case.
 #[derive(Debug, Serialize, ToSchema)]
@@ -88,15 +91,18 @@ impl<'a> ResponsibilityAnswer<'a> {
 /// answers. A vacant role is an answer: `responsible.vacancy` says `NOT_ALLOCATED` or
 /// `COM_NOT_NAMED`. The entity tag changes when the answer does, `on` and `asOf.position` aside.
 #[utoipa::path(
-    get, path = "/prisoners/{n}/responsibility", tag = "Questions about a case",
-    params(("n" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"), AsOfQuery),
+    get, path = "/prisoners/{prisonerNumber}/responsibility", tag = "Questions about a case",
+    params(
+        ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"),
+        AsOfQuery,
+    ),
     responses(
         (status = 200, body = ResponsibilityAnswer),
         (status = 304, description = "The caller has the answer already."),
         (status = 404, body = http_api::problem::ProblemDocument, description = "`prisoner-unknown`"),
     ),
 )]
-pub(super) async fn responsibility(
+pub(super) async fn get_responsibility(
     State(state): State<QueryState>,
     PathParams(number): PathParams<PrisonerNumber>,
     Params(as_of): Params<AsOfQuery>,
@@ -106,6 +112,13 @@ pub(super) async fn responsibility(
     let case = known_case(&case, &number).map_err(|problem| problem.with_position(position))?;
     let tag = format!("{}-{}-{}", case.prisoner_number, case.case_revision, case.valid_from.timestamp_micros());
     Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position)).with_tag(tag).into_response())
+}
+
+/// The period of a case that holds at an instant, in the shape that this operation answers, for
+/// tools that print the same. `position` is the one that the case was read up to.
+#[must_use]
+pub fn responsibility_at(period: &CasePeriod, on: DateTime<Utc>, position: u64) -> impl Serialize {
+    ResponsibilityAnswer::new(&period.case, on, position)
 }
 
 #[cfg(test)]

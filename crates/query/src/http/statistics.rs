@@ -1,4 +1,4 @@
-//! `GET /prisons/{code}/statistics`: allocations by month.
+//! `GET /prisons/{prisonCode}/statistics`: allocations by month.
 
 use axum::{
     extract::State,
@@ -61,11 +61,11 @@ impl From<AllocationMonth> for MonthStatistics {
 
 /// A prison's allocations by month, in order; months without any are left out.
 #[utoipa::path(
-    get, path = "/prisons/{code}/statistics", tag = "Questions about a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), KnownAtQuery),
+    get, path = "/prisons/{prisonCode}/statistics", tag = "Questions about a prison",
+    params(("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), KnownAtQuery),
     responses((status = 200, body = Vec<MonthStatistics>)),
 )]
-pub(super) async fn statistics(
+pub(super) async fn list_monthly_statistics(
     State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     Params(KnownAtQuery { known_at }): Params<KnownAtQuery>,

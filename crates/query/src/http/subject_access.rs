@@ -173,7 +173,7 @@ impl From<NomisContactRow> for HeldContact {
         (status = 400, body = http_api::problem::ProblemDocument, description = "Neither `prn` nor `crn`, both, not a number or date, or a first day after the last."),
     ),
 )]
-pub(super) async fn subject_access_request(
+pub(super) async fn get_subject_access_answer(
     State(state): State<QueryState>,
     Params(query): Params<SubjectAccessQuery>,
 ) -> Result<Response, Problem> {

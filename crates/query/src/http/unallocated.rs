@@ -1,4 +1,4 @@
-//! `GET /prisons/{code}/unallocated`: cases that wait to be allocated, longest first.
+//! `GET /prisons/{prisonCode}/unallocated`: cases that wait to be allocated, longest first.
 
 use axum::{
     extract::State,
@@ -80,11 +80,14 @@ impl<'a> WaitingCase<'a> {
 
 /// The cases that wait to be allocated at a prison, longest first.
 #[utoipa::path(
-    get, path = "/prisons/{code}/unallocated", tag = "Questions about a prison",
-    params(("code" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"), AsOfQuery, UnallocatedQuery, Paging),
+    get, path = "/prisons/{prisonCode}/unallocated", tag = "Questions about a prison",
+    params(
+        ("prisonCode" = inline(PrisonCode), Path, description = "Prison code", example = "LEI"),
+        AsOfQuery, UnallocatedQuery, Paging,
+    ),
     responses((status = 200, body = Vec<WaitingCase>)),
 )]
-pub(super) async fn unallocated(
+pub(super) async fn list_unallocated_cases(
     State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, UnallocatedQuery, Paging)>,

@@ -1,6 +1,7 @@
 //! Everything about a case: every event under each of its numbers, and the periods that follow from
 //! them.
 
+use chrono::{DateTime, Utc};
 use domain::{
     Stream,
     identifier::PrisonerNumber,
@@ -34,6 +35,8 @@ pub struct CaseEntry {
 pub struct WholeCase {
     /// The number under which the case is known: the survivor's, where it was merged.
     pub number: PrisonerNumber,
+    /// The position in the log that all of this is of.
+    pub position: u64,
     /// Its periods, past and planned, in order. Those from before a merge need not adjoin.
     pub periods: Vec<CasePeriod>,
     /// Every entry under each of the case's numbers, in effective order; of one instant, in the
@@ -79,7 +82,8 @@ pub fn whole_case<'a>(
             Some(CasePeriod { number: history.number().clone(), case, period })
         });
         let (number, periods) = (history.number().clone(), before.chain(own).collect());
-        Ok(Some(WholeCase { number, periods, entries: entries_in_order(survivor, removed) }))
+        let entries = entries_in_order(survivor, removed);
+        Ok(Some(WholeCase { number, position: point.position, periods, entries }))
     }
     .boxed()
 }
@@ -117,6 +121,14 @@ pub(crate) async fn own_entries(log: &SharedLog, number: &PrisonerNumber) -> Res
 struct EventsOfNumber {
     history: History,
     events: Vec<StoredEvent>,
+}
+
+impl WholeCase {
+    /// The period that holds at an instant, if anything was known of the case by then.
+    #[must_use]
+    pub fn period_at(&self, on: DateTime<Utc>) -> Option<&CasePeriod> {
+        self.periods.iter().find(|of| of.period.from <= on && of.period.to.is_none_or(|to| on < to))
+    }
 }
 
 impl FromEvents for EventsOfNumber {

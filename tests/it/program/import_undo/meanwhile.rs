@@ -43,7 +43,7 @@ async fn an_undo_that_is_killed_and_repeated_has_the_report_of_one_that_was_not(
 
     let run = killed.import(&rows(CASES), &[]).await;
     let imported = killed.database.log().await.head().await.expect("the end of the log");
-    let stores = killed.database.arguments();
+    let stores = killed.database.store.arguments();
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     let tool = Tool::start(&[&["import", "undo", &run], &stores[..]].concat());
     eventually("a void", async || {

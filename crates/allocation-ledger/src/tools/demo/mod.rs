@@ -32,7 +32,7 @@ const CASES_AT_ONCE: usize = 32;
 #[derive(Debug, Clone, clap::Args)]
 pub struct DemoSettings {
     /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "LEDGER_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = shared_settings::listen_address)]
     listen: SocketAddr,
     /// How commands are decided.
     #[command(flatten)]

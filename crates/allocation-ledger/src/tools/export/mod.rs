@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use domain::identifier::PrisonCode;
 use event_log::{KnownAt, SharedLog};
 use http_api::instant::{DateOrInstant, parse_known_at};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use projector::{
     VIEWS, View,
     export::{
@@ -33,6 +33,7 @@ use super::projections::{
 };
 use crate::{
     interrupt::{interruption, unless_interrupted},
+    progress::{POSITIONS, ROWS, style},
     shared_settings::{self, identifier},
     stores::{LogStore, Stores},
 };
@@ -139,7 +140,7 @@ pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
         None => {
             let export =
                 async |store: &LogStore| unless_interrupted(export(settings, layout, format, &store.log, None)).await;
-            LogStore::with_existing(&settings.stores, export).await?
+            LogStore::with_existing(&settings.stores.log, export).await?
         }
         Some(selection) => {
             Stores::with_existing(&settings.stores, async |stores| {
@@ -293,7 +294,10 @@ async fn write(
                 Some(position) => position,
                 None => log.head().await?,
             };
-            export_log(log, to, settings.partition.is_some(), format, open, |position| show(bar, position, to)).await?
+            export_log(log, to, settings.partition.is_some(), format, open, |position| {
+                show(bar, POSITIONS, position, to)
+            })
+            .await?
         }
     };
     Ok(exported)
@@ -302,19 +306,16 @@ async fn write(
 fn show_view(bar: &ProgressBar, progress: ExportProgress) {
     match progress {
         ExportProgress::Building(progress) => show_building(bar, progress),
-        ExportProgress::Writing { written, of } => show(bar, written, of),
+        ExportProgress::Writing { written, of } => show(bar, ROWS, written, of),
     }
 }
 
 /// Shows how much is written.
-fn show(bar: &ProgressBar, written: u64, of: u64) {
+fn show(bar: &ProgressBar, template: &str, written: u64, of: u64) {
     const STAGE: &str = "exporting";
     if bar.message() != STAGE {
         bar.reset();
-        bar.set_style(
-            ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
+        bar.set_style(style(template));
         bar.set_message(STAGE);
         bar.set_length(of);
     }

@@ -4,7 +4,7 @@
 //! The text has London's clock, by which dates begin; JSON has UTC, as everywhere.
 
 mod entry;
-mod period;
+pub(super) mod period;
 
 use std::{
     fmt::Write as _,
@@ -44,12 +44,12 @@ pub struct HistorySettings {
     /// entry, which has an `eventId`
     #[arg(long)]
     json: bool,
-    /// Where the ledger is kept.
+    /// Where the event log is kept.
     #[command(flatten)]
-    stores: shared_settings::StoreSettings,
+    log: shared_settings::LogSettings,
 }
 
-/// An entry as a line of JSON, in the shape that `GET /prisoners/{n}/history` answers.
+/// An entry as a line of JSON, in the shape that `GET /prisoners/{prisonerNumber}/history` answers.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct EntryLine<'a> {
@@ -64,7 +64,7 @@ struct EntryLine<'a> {
 /// # Errors
 /// Nothing is known of the number, or the ledger cannot be read.
 pub async fn run(settings: &HistorySettings) -> anyhow::Result<()> {
-    let read = LogStore::with_existing(&settings.stores, async |store| read(settings, store).await);
+    let read = LogStore::with_existing(&settings.log, async |store| read(settings, store).await);
     let (case, known_until) = read.await?;
     let printed = if settings.json { print_json(&case) } else { print_text(settings, &case, known_until) };
     match printed {

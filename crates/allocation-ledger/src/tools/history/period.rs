@@ -11,22 +11,29 @@ use super::entry::{handover_dates, override_reason, pom, service};
 
 /// A stretch of time in which the responsible officers and the reason stay the same.
 #[derive(Debug, PartialEq)]
-pub(super) struct Stretch {
-    pub(super) from: DateTime<Utc>,
+pub(in crate::tools) struct Stretch {
+    pub(in crate::tools) from: DateTime<Utc>,
     /// None while nothing known ends it.
-    pub(super) to: Option<DateTime<Utc>>,
+    pub(in crate::tools) to: Option<DateTime<Utc>>,
     /// Whether the stretch had yet to begin when this was known.
-    pub(super) is_planned: bool,
+    pub(in crate::tools) is_planned: bool,
     /// The number that the case had.
-    pub(super) number: PrisonerNumber,
+    pub(in crate::tools) number: PrisonerNumber,
     /// The officers: responsible, supporting, co-working.
-    pub(super) who: String,
+    pub(in crate::tools) who: String,
     /// The reason for the responsibility.
-    pub(super) why: String,
+    pub(in crate::tools) why: String,
+}
+
+impl Stretch {
+    /// Whether it holds at an instant.
+    pub(in crate::tools) fn holds_at(&self, on: DateTime<Utc>) -> bool {
+        self.from <= on && self.to.is_none_or(|to| on < to)
+    }
 }
 
 /// Puts periods into words, and joins adjacent periods with the same words.
-pub(super) fn stretches(periods: &[CasePeriod], known_until: DateTime<Utc>) -> Vec<Stretch> {
+pub(in crate::tools) fn stretches(periods: &[CasePeriod], known_until: DateTime<Utc>) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
     for CasePeriod { number, period, .. } in periods {
         let stretch = Stretch {

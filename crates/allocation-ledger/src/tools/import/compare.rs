@@ -129,12 +129,12 @@ pub async fn compare(
 ) -> anyhow::Result<(ComparisonReport, Vec<String>)> {
     if import.dry_run || settings.changes_on().is_none() {
         let listed = async |log: Option<&SharedLog>| Comparison::read(log, settings, &import).await?.list();
-        return match LogStore::open_existing(import.stores).await? {
+        return match LogStore::open_existing(import.log).await? {
             Some(store) => store.close_after(async |store| listed(Some(&store.log)).await).await,
             None => listed(None).await,
         };
     }
-    LogStore::with_existing_to_write(import.stores, async |store| {
+    LogStore::with_existing_to_write(import.log, async |store| {
         let held = import.load(&store.log).await?;
         let import = import.with_go_live(held)?;
         let _turn = store.take_import_turn(&import.terms.prison).await?;

@@ -18,8 +18,8 @@ use spreadsheets::{
     row::{DataRow, RowCase, RowProblem},
 };
 
-use super::report::{count_of, table};
-use crate::stdout;
+use super::report::count_of;
+use crate::stdout::{self, table};
 
 /// A case that differs between sheet and ledger.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use domain::{identifier::PrisonCode, prison};
 
 use super::record::load_prison;
-use crate::{shared_settings::StoreSettings, stores::LogStore};
+use crate::{shared_settings::LogSettings, stores::LogStore};
 
 /// Refuses a prison that the program's list lacks and that is not known by what the ledger has of
 /// it, unless the user says that it is unlisted.
@@ -16,7 +16,7 @@ use crate::{shared_settings::StoreSettings, stores::LogStore};
 /// # Errors
 /// There is no such prison, or the ledger cannot be read.
 pub async fn check_listed(
-    stores: &StoreSettings,
+    log: &LogSettings,
     code: &PrisonCode,
     is_unlisted: bool,
     is_known: impl Fn(&prison::History) -> bool,
@@ -25,7 +25,7 @@ pub async fn check_listed(
         return Ok(());
     }
     // The ledger alone may know it, and is not begun for a prison that is none.
-    let is_known = match LogStore::open_existing(stores).await? {
+    let is_known = match LogStore::open_existing(log).await? {
         Some(store) => store.close_after(async |store| Ok(is_known(&load_prison(&store.log, code).await?))).await?,
         None => false,
     };

@@ -19,10 +19,11 @@ mod source;
 pub mod spreadsheet;
 pub mod undo;
 
-use anyhow::Context as _;
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use uuid::Uuid;
+
+use crate::progress::{CASES, style};
 
 /// Namespace of the correlation ids of imports: what came from one file is tied together.
 const CORRELATION_NAMESPACE: Uuid = Uuid::from_u128(0x7e3b_15c8_9a40_4d6e_8c27_f1b0_63d5_a407);
@@ -62,7 +63,6 @@ pub async fn run(import: &Import) -> anyhow::Result<()> {
 
 /// A bar for the progress over so many cases. It is drawn on standard error, and only where that is
 /// a terminal.
-fn progress_bar(cases: u64) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} cases {eta}").context("draw the progress bar")?;
-    Ok(ProgressBar::new(cases).with_style(style))
+fn progress_bar(stage: &'static str, cases: u64) -> ProgressBar {
+    ProgressBar::new(cases).with_style(style(CASES)).with_message(stage)
 }

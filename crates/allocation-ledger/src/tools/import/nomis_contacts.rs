@@ -39,12 +39,12 @@ use uuid::Uuid;
 use super::{
     CORRELATION_NAMESPACE, first_prison,
     record::{ImportRecorder, explain_interruption, load_prison},
-    report::{NOTHING_RECORDED, count_of, note_unread_sheet, table},
+    report::{NOTHING_RECORDED, count_of, note_unread_sheet},
     source::ImportSource,
 };
 use crate::{
     shared_settings::{self, identifier},
-    stdout,
+    stdout::{self, table},
     stores::LogStore,
 };
 
@@ -80,7 +80,7 @@ pub struct NomisContactsSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: shared_settings::StoreSettings,
+    log: shared_settings::LogSettings,
     #[command(flatten)]
     commands: shared_settings::CommandSettings,
     #[command(flatten)]
@@ -97,7 +97,7 @@ pub struct ListSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: shared_settings::StoreSettings,
+    log: shared_settings::LogSettings,
 }
 
 /// Imports the file and reports.
@@ -134,17 +134,17 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         count_of(rows.len(), "contact")
     );
     let is_known = |prison: &prison::History| !prison.is_empty();
-    first_prison::check_listed(&settings.stores, &settings.prison, settings.unlisted_prison, is_known).await?;
+    first_prison::check_listed(&settings.log, &settings.prison, settings.unlisted_prison, is_known).await?;
 
     let planned = |history: &prison::History| plan(rows, history, settings.complete, now);
     let lines = if settings.dry_run {
-        let history = match LogStore::open_existing(&settings.stores).await? {
+        let history = match LogStore::open_existing(&settings.log).await? {
             Some(store) => store.close_after(async |store| load_prison(&store.log, &settings.prison).await).await?,
             None => prison::History::new(settings.prison.clone()),
         };
         planned(&history).into_iter().map(|planned| planned.line).collect()
     } else {
-        LogStore::with(&settings.stores, async |store| {
+        LogStore::with(&settings.log, async |store| {
             let _turn = store.take_import_turn(&settings.prison).await?;
             let planned = planned(&load_prison(&store.log, &settings.prison).await?);
             let recorded_by = settings.recorder.recorded_by(super::CLIENT);
@@ -166,7 +166,7 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
 /// # Errors
 /// There is no ledger, or it cannot be reached.
 pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
-    let prisons = LogStore::with_existing(&settings.stores, async |store| match &settings.prison {
+    let prisons = LogStore::with_existing(&settings.log, async |store| match &settings.prison {
         Some(code) => Ok(vec![load_prison(&store.log, code).await?]),
         None => load_prisons(&store.log).await,
     })

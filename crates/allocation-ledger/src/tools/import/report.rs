@@ -11,7 +11,7 @@ use std::{
 };
 
 use chrono::NaiveDate;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::Table;
 use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     officer::PomKind,
@@ -26,6 +26,8 @@ use spreadsheets::{
     row::{self, RowCase},
     value::DateColumn,
 };
+
+use crate::stdout::table;
 
 /// The last sentence of a dry run.
 pub const NOTHING_RECORDED: &str = "Dry run: nothing was recorded.";
@@ -365,16 +367,6 @@ fn list_rows(rows: impl Iterator<Item = u32>) -> String {
         false => format!("{first}-{last}"),
     });
     shown.collect::<Vec<_>>().join(", ")
-}
-
-/// An empty table in the style of all reports.
-pub fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_FULL_CONDENSED)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(header.to_vec());
-    table
 }
 
 /// The note on a sheet that holds cases or contacts and was not read. The cases of a sheet of

@@ -18,13 +18,13 @@ use super::{
     record::{ImportRecorder, load},
     source::ImportSource,
 };
-use crate::{shared_settings::StoreSettings, stores::LogStore};
+use crate::{shared_settings::LogSettings, stores::LogStore};
 
 /// An import of a sheet.
 #[derive(Debug, Clone)]
 pub struct SheetImport<'a> {
-    /// The stores of the ledger.
-    pub stores: &'a StoreSettings,
+    /// The place of the event log.
+    pub log: &'a LogSettings,
     /// The rows of the sheet.
     pub table: &'a CaseTable,
     /// The terms on which they are planned.
@@ -59,7 +59,7 @@ impl SheetImport<'_> {
     /// # Errors
     /// The log cannot be read, or the go-live date is another one than the prison's.
     pub async fn plan_dry(&self) -> anyhow::Result<ImportPlan> {
-        let held = match LogStore::open_existing(self.stores).await? {
+        let held = match LogStore::open_existing(self.log).await? {
             Some(store) => store.close_after(async |store| self.load(&store.log).await).await?,
             None => HeldHistories::of_empty_ledger(&self.terms.prison),
         };
@@ -137,6 +137,6 @@ impl SheetImport<'_> {
     pub async fn check_listed(&self) -> anyhow::Result<()> {
         // Contacts of NOMIS alone do not make a prison that has joined.
         let is_known = |prison: &prison::History| prison.roster().joined.is_some();
-        first_prison::check_listed(self.stores, &self.terms.prison, self.terms.unlisted_prison, is_known).await
+        first_prison::check_listed(self.log, &self.terms.prison, self.terms.unlisted_prison, is_known).await
     }
 }

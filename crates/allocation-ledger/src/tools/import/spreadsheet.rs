@@ -80,7 +80,7 @@ pub struct SpreadsheetSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: shared_settings::StoreSettings,
+    log: shared_settings::LogSettings,
     #[command(flatten)]
     commands: shared_settings::CommandSettings,
     #[command(flatten)]
@@ -125,7 +125,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     let now = commands.clock.now();
     let today = london::date(now);
     settings.comparison.check_days(today)?;
-    // Before the stores are opened: a wrong file is told at once.
+    // Before the log is opened: a wrong file is told at once.
     let open = |path| RefusedFile::open(path, &settings.file);
     let refused_file = settings.refused.as_deref().map(open).transpose()?;
     let pom_kinds: PomKindWords = settings.pom_kinds.iter().cloned().collect();
@@ -149,7 +149,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     reading.remarks.extend(layout.passed_over.iter().map(|sheet| note_unread_sheet(sheet, "case")));
 
     let import = SheetImport {
-        stores: &settings.stores,
+        log: &settings.log,
         table: &table,
         terms: ImportTerms {
             prison: settings.prison.clone(),
@@ -215,13 +215,13 @@ fn check_refused_file(written: Option<anyhow::Result<String>>) -> anyhow::Result
 
 /// Records the rows, and answers the plan as it went.
 async fn record(import: SheetImport<'_>) -> anyhow::Result<ImportPlan> {
-    LogStore::with(import.stores, async |store| {
+    LogStore::with(import.log, async |store| {
         let held = import.load(&store.log).await?;
         let import = import.with_go_live(held)?;
         let _turn = store.take_import_turn(&import.terms.prison).await?;
         let service = Service::new(store.log.clone(), import.commands.clone());
         let recorder = import.recorder(&service);
-        let progress = super::progress_bar(0)?;
+        let progress = super::progress_bar("recording", 0);
         let recorded = import.record(&store.log, None, &recorder, &progress).await;
         progress.finish_and_clear();
         recorded
@@ -238,7 +238,7 @@ async fn find_staff(
     pom_kinds: &PomKindWords,
 ) -> anyhow::Result<StaffDirectory> {
     let mut staff = StaffDirectory::of_sheets(sheets, layout.sheet, pom_kinds);
-    if let Some(store) = LogStore::open_existing(&settings.stores).await? {
+    if let Some(store) = LogStore::open_existing(&settings.log).await? {
         let prison = store.close_after(async |store| load_prison(&store.log, &settings.prison).await).await?;
         staff.add_roster(prison.roster());
     }

@@ -6,13 +6,14 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use event_log::{KnownAt, SharedLog};
 use http_api::instant::parse_known_at;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use projector::{BuildProgress, BuiltViews, RebuildScope, View};
 use serde_json::json;
 
 use super::status::and_aside;
 use crate::{
     interrupt::{interruption, unless_interrupted},
+    progress::{PARTS, POSITIONS, UNMEASURED, style},
     shared_settings,
     stdout::print_line,
     stores::Stores,
@@ -108,20 +109,16 @@ pub(in crate::tools) async fn position_of(log: &SharedLog, point: KnownAt) -> an
 
 /// Shows how far it is: a bar a stage.
 pub(in crate::tools) fn show(bar: &ProgressBar, progress: BuildProgress) {
-    let (stage, position, length) = match progress {
-        BuildProgress::Reading { position, to } => ("reading the log", position, Some(to)),
-        BuildProgress::Writing { written, parts } => ("writing rows", written as u64, Some(parts as u64)),
-        BuildProgress::Comparing { compared, parts } => ("comparing rows", compared as u64, Some(parts as u64)),
-        BuildProgress::Indexing => ("making indexes", 0, None),
-        BuildProgress::CatchingUp { position } => ("catching up", position, None),
+    let (stage, template, position, length) = match progress {
+        BuildProgress::Reading { position, to } => ("reading the log", POSITIONS, position, Some(to)),
+        BuildProgress::Writing { written, parts } => ("writing rows", PARTS, written as u64, Some(parts as u64)),
+        BuildProgress::Comparing { compared, parts } => ("comparing rows", PARTS, compared as u64, Some(parts as u64)),
+        BuildProgress::Indexing => ("making indexes", UNMEASURED, 0, None),
+        BuildProgress::CatchingUp { position } => ("catching up", UNMEASURED, position, None),
     };
     if bar.message() != stage {
-        let template = match length {
-            Some(_) => "{msg} {wide_bar} {pos}/{len} {per_sec} {eta}",
-            None => "{msg} {spinner}",
-        };
         bar.reset();
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(style(template));
         bar.set_message(stage);
     }
     match length {

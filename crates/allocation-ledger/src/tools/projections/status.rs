@@ -2,12 +2,17 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use comfy_table::CellAlignment;
 use command::Clock;
 use domain::Stream;
 use projector::{AsOfSchema, STREAMS_ASIDE_MAX, StoppedStream, StreamAside, ViewStatus, ViewsStatus};
 use serde_json::{Value, json};
 
-use crate::{shared_settings, stdout::print_line, stores::Stores};
+use crate::{
+    shared_settings,
+    stdout::{print_line, table},
+    stores::Stores,
+};
 
 /// The settings of `projections status`.
 #[derive(Debug, Args)]
@@ -26,7 +31,7 @@ pub struct StatusSettings {
 /// The ledger cannot be read.
 pub async fn run(settings: &StatusSettings) -> anyhow::Result<()> {
     let (views, as_of) = Stores::with_existing(&settings.stores, read).await?;
-    print_line(&if settings.json { json_lines(&views, &as_of) } else { table(&views, &as_of) })
+    print_line(&if settings.json { json_lines(&views, &as_of) } else { text(&views, &as_of) })
 }
 
 async fn read(stores: &Stores) -> anyhow::Result<(ViewsStatus, Vec<AsOfSchema>)> {
@@ -118,32 +123,28 @@ pub(in crate::tools) fn and_aside(streams: usize) -> String {
     }
 }
 
-fn table(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED).set_header([
-        "view",
-        "version",
-        "position",
-        "events behind",
-        "seconds behind",
-        "rows",
-        "MB",
-        "state",
-    ]);
-    let seconds = format!("{:.1}", views.lag_seconds(Clock::system().now()));
+/// The state, which all views have in common, and a table of their sizes.
+fn text(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {
+    let ViewsStatus { version, position, lag, .. } = views;
+    let mut text = format!("{}: version {version} of the views, at position {position}", views.state());
+    if lag.events > 0 {
+        let seconds = views.lag_seconds(Clock::system().now());
+        text.push_str(&format!("; they lack {lag} events, the first of them recorded {seconds:.1} s ago"));
+    }
+    let mut sizes = table(&["view", "rows", "MB"]);
     for ViewStatus { view, rows, bytes } in &views.views {
-        table.add_row([
+        sizes.add_row([
             view.to_string(),
-            views.version.to_string(),
-            views.position.to_string(),
-            views.lag.to_string(),
-            seconds.clone(),
             rows.map_or_else(|| "none".to_owned(), |rows| rows.to_string()),
             format!("{:.1}", *bytes as f64 / 1e6),
-            views.state().to_owned(),
         ]);
     }
-    let mut text = table.to_string();
+    for index in [1, 2] {
+        if let Some(column) = sizes.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    text.push_str(&format!("\n{sizes}"));
     if !views.is_of_log {
         text.push_str(
             "\nthe views are of another log than the one configured: name their own, or build them anew from this one with \

@@ -26,7 +26,7 @@ use domain::identifier::{PrisonCode, PrisonerNumber};
 use event_log::{FollowerItem, KnownAt, LogError, RecordedEvent, SharedLog};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_api::instant::{DateOrInstant, parse_known_at};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use query::feed::{EventFilter, EventType};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -36,6 +36,7 @@ use tokio::{
 use self::printer::{PrintProgress, Printer};
 use crate::{
     interrupt::{interruption, unless_interrupted},
+    progress::{POSITIONS, style},
     shared_settings::{self, identifier},
     stores::LogStore,
 };
@@ -92,9 +93,9 @@ pub struct ReplaySettings {
     /// JSON lines, which is what it prints in any case; with --digest a JSON object
     #[arg(long)]
     json: bool,
-    /// Where the ledger is kept.
+    /// Where the event log is kept.
     #[command(flatten)]
-    stores: shared_settings::StoreSettings,
+    log: shared_settings::LogSettings,
 }
 
 /// Reads an instant, or a London date, which means its last instant.
@@ -112,7 +113,7 @@ fn parse_until(text: &str) -> Result<DateTime<Utc>, String> {
 /// There is no such position, the log is out of reach or damaged, or it was interrupted without
 /// `--follow`.
 pub async fn run(settings: &ReplaySettings) -> anyhow::Result<()> {
-    LogStore::with_existing(&settings.stores, async |store| replay(settings, &store.log).await).await
+    LogStore::with_existing(&settings.log, async |store| replay(settings, &store.log).await).await
 }
 
 async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()> {
@@ -315,9 +316,8 @@ fn bar(range: PositionRange, follow: bool) -> ProgressBar {
     if follow || io::stdout().is_terminal() {
         return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     }
-    let style = ProgressStyle::with_template("replaying {wide_bar} {pos}/{len} {per_sec} {eta}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(range.to.unwrap_or(range.head).saturating_sub(range.after)).with_style(style)
+    let positions = range.to.unwrap_or(range.head).saturating_sub(range.after);
+    ProgressBar::new(positions).with_style(style(POSITIONS)).with_message("replaying")
 }
 
 #[cfg(test)]

@@ -90,11 +90,11 @@ fn override_reason(reasons: &[String], mut detail: Option<String>) -> Option<Str
 /// The allocations in force of these numbers, as the first allocation API answered; numbers without
 /// one are absent.
 #[utoipa::path(
-    post, path = "/allocation/active", tag = "First allocation API", operation_id = "first_api_allocations",
+    post, path = "/allocation/active", tag = "First allocation API",
     request_body(content = Vec<String>, description = "Prisoner numbers", example = json!(["A1000AA"])),
     responses((status = 200, body = FirstApiAllocations)),
 )]
-pub(in crate::http) async fn active_allocations(
+pub(in crate::http) async fn find_first_api_allocations(
     State(state): State<QueryState>,
     request: Request,
 ) -> Result<Response, Problem> {

@@ -1,4 +1,4 @@
-//! `GET /api/allocation/{n}` and `…/primary_pom`, as the live service answers.
+//! `GET /api/allocation/{prisonerNumber}` and `…/primary_pom`, as the live service answers.
 
 use axum::{
     extract::{Path, State},
@@ -88,14 +88,14 @@ struct LivePrison<'a> {
 
 /// The POMs of a case, as the live service answers.
 #[utoipa::path(
-    get, path = "/api/allocation/{n}", tag = "Live service", operation_id = "live_allocation",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1000AA")),
+    get, path = "/api/allocation/{prisonerNumber}", tag = "Live service",
+    params(("prisonerNumber" = String, Path, description = "Prisoner number", example = "A1000AA")),
     responses(
         (status = 200, body = LiveAllocation),
         (status = 404, body = LiveError, description = "`Not ready for allocation` or `Not allocated`"),
     ),
 )]
-pub(in crate::http) async fn allocation(
+pub(in crate::http) async fn get_live_allocation(
     State(state): State<QueryState>,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
@@ -112,14 +112,14 @@ pub(in crate::http) async fn allocation(
 
 /// The primary POM of a case, as the live service answers.
 #[utoipa::path(
-    get, path = "/api/allocation/{n}/primary_pom", tag = "Live service", operation_id = "live_primary_pom",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1000AA")),
+    get, path = "/api/allocation/{prisonerNumber}/primary_pom", tag = "Live service",
+    params(("prisonerNumber" = String, Path, description = "Prisoner number", example = "A1000AA")),
     responses(
         (status = 200, body = LivePrimaryPom),
         (status = 404, body = LiveError, description = "`Not ready for allocation` or `Not allocated`"),
     ),
 )]
-pub(in crate::http) async fn primary_pom(
+pub(in crate::http) async fn get_live_primary_pom(
     State(state): State<QueryState>,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {

@@ -1,4 +1,4 @@
-//! `GET /api/handovers/{n}`, as the live service answers.
+//! `GET /api/handovers/{prisonerNumber}`, as the live service answers.
 
 use axum::{
     extract::{Path, State},
@@ -50,11 +50,11 @@ impl<'a> LiveHandover<'a> {
 
 /// A case's handover, as the live service answers.
 #[utoipa::path(
-    get, path = "/api/handovers/{n}", tag = "Live service", operation_id = "live_handover",
-    params(("n" = String, Path, description = "Prisoner number", example = "A1000AA")),
+    get, path = "/api/handovers/{prisonerNumber}", tag = "Live service",
+    params(("prisonerNumber" = String, Path, description = "Prisoner number", example = "A1000AA")),
     responses((status = 200, body = LiveHandover), (status = 404, body = LiveError, description = "`Not found`")),
 )]
-pub(in crate::http) async fn handover(
+pub(in crate::http) async fn get_live_handover(
     State(state): State<QueryState>,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {

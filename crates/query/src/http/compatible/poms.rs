@@ -1,4 +1,4 @@
-//! `GET /poms/{ids}`, as the first allocation API (2019) answered.
+//! `GET /poms/{staffIds}`, as the first allocation API (2019) answered.
 
 use axum::{
     extract::{Path, State},
@@ -47,11 +47,11 @@ struct FirstApiPom {
 /// POMs by staff id, as the first allocation API answered, with the cases that they hold; unknown
 /// ones are absent.
 #[utoipa::path(
-    get, path = "/poms/{ids}", tag = "First allocation API", operation_id = "first_api_poms",
-    params(("ids" = String, Path, description = "Staff ids with commas between them", example = "485926,485927")),
+    get, path = "/poms/{staffIds}", tag = "First allocation API",
+    params(("staffIds" = String, Path, description = "Staff ids with commas between them", example = "485926,485927")),
     responses((status = 200, body = FirstApiPoms)),
 )]
-pub(in crate::http) async fn poms_by_ids(
+pub(in crate::http) async fn get_first_api_poms(
     State(state): State<QueryState>,
     Path(ids): Path<String>,
 ) -> Result<Response, Problem> {

@@ -24,10 +24,10 @@ pub(in crate::http) struct DatabaseStatus {
 
 /// That the views' database answers, as the first allocation API said it.
 #[utoipa::path(
-    get, path = "/status", tag = "First allocation API", operation_id = "first_api_status",
+    get, path = "/status", tag = "First allocation API",
     responses((status = 200, body = DatabaseStatus)),
 )]
-pub(in crate::http) async fn status(State(state): State<QueryState>) -> Result<Response, Problem> {
+pub(in crate::http) async fn get_first_api_status(State(state): State<QueryState>) -> Result<Response, Problem> {
     let postgres_version = checkpoint::server_version(&state.views).await?;
     Ok(([(header::CACHE_CONTROL, NO_STORE)], Json(DatabaseStatus { status: "ok", postgres_version })).into_response())
 }

@@ -64,7 +64,7 @@ pub struct UndoSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    stores: shared_settings::StoreSettings,
+    log: shared_settings::LogSettings,
     #[command(flatten)]
     recorder: shared_settings::RecorderSettings,
 }
@@ -76,9 +76,9 @@ pub struct UndoSettings {
 pub async fn run(settings: &UndoSettings) -> anyhow::Result<()> {
     let undo = async |store: &LogStore| undo(settings, store).await;
     let report = if settings.dry_run {
-        LogStore::with_existing(&settings.stores, undo).await?
+        LogStore::with_existing(&settings.log, undo).await?
     } else {
-        LogStore::with_existing_to_write(&settings.stores, undo).await?
+        LogStore::with_existing_to_write(&settings.log, undo).await?
     };
     let mut out = stdout::lock();
     if settings.json {
@@ -151,7 +151,7 @@ impl RunUndo<'_> {
         prisons: BTreeMap<PrisonCode, Readable<prison::History>>,
         report: &mut UndoReport,
     ) -> anyhow::Result<()> {
-        let progress = super::progress_bar(records.cases.len() as u64)?;
+        let progress = super::progress_bar("voiding", records.cases.len() as u64);
         let entries = self.void_entries(&records.cases, &progress).await;
         progress.finish_and_clear();
         report.entries = entries?;

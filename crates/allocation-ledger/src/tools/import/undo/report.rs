@@ -16,7 +16,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::run_records::RunContact;
-use crate::tools::import::report::{count_of, table};
+use crate::{stdout::table, tools::import::report::count_of};
 
 /// The reason why contacts stay.
 const CONTACTS_STAY: &str = "entries on contacts cannot be voided";

@@ -1,0 +1,96 @@
+//! `responsibility`: the officer who is responsible for a case, from the log itself, in words or in
+//! the shape that `GET /prisoners/{prisonerNumber}/responsibility` answers.
+
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, Utc};
+use clap::Args;
+use command::Clock;
+use domain::{identifier::PrisonerNumber, london, text::Visible};
+use event_log::KnownAt;
+use http_api::instant::{DateOrInstant, parse_known_at};
+use query::past::{PastError, WholeCase, whole_case};
+
+use super::history::period::{Stretch, stretches};
+use crate::{
+    shared_settings::{self, identifier},
+    stdout::print_line,
+    stores::LogStore,
+};
+
+/// The settings of `responsibility`.
+#[derive(Debug, Args)]
+pub struct ResponsibilitySettings {
+    /// The prisoner number, e.g. A1234BC
+    #[arg(value_parser = identifier::<PrisonerNumber>)]
+    prisoner_number: PrisonerNumber,
+    /// Ask about this instant, or the start of this London date, past or to come. Default: now
+    #[arg(long, value_name = "INSTANT|DATE")]
+    on: Option<DateOrInstant>,
+    /// Leave out what was recorded after this position, instant or London date
+    #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
+    known_at: Option<KnownAt>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// Where the event log is kept.
+    #[command(flatten)]
+    log: shared_settings::LogSettings,
+}
+
+/// Prints who is responsible.
+///
+/// # Errors
+/// Nothing is known of the number, or was by then; or the ledger cannot be read.
+pub async fn run(settings: &ResponsibilitySettings) -> anyhow::Result<()> {
+    let ResponsibilitySettings { prisoner_number: number, known_at, .. } = settings;
+    let now = Clock::system().now();
+    let on = settings.on.map_or(now, DateOrInstant::instant);
+    let read =
+        LogStore::with_existing(&settings.log, async |store| match whole_case(&store.log, number, *known_at).await {
+            Err(ahead @ PastError::Ahead { .. }) => Err(ahead.into()),
+            case => case.with_context(|| format!("read the case of {number}")),
+        });
+    let Some(case) = read.await? else {
+        match known_at {
+            None => bail!("nothing is known of {number}: is that the number meant?"),
+            Some(_) => {
+                bail!("nothing was known of {number} at that point: ask without --known-at for what is known now")
+            }
+        }
+    };
+    let Some(period) = case.period_at(on) else {
+        let begins =
+            case.periods.first().map(|of| format!(": what is known of it begins {}", london::clock(of.period.from)));
+        bail!("nothing had happened to {} yet on {}{}", case.number, london::clock(on), begins.unwrap_or_default())
+    };
+    if settings.json {
+        let answer = query::responsibility_at(period, on, case.position);
+        return print_line(&serde_json::to_string(&answer).context("write the answer as JSON")?);
+    }
+    let tier = period.period.state.tier.as_ref().map(|tier| format!("tier {}; ", tier.tier)).unwrap_or_default();
+    let stretch = stretches(&case.periods, now).into_iter().find(|of| of.holds_at(on));
+    let words = stretch.map(|stretch| text(settings, &case, &stretch, on, &tier)).unwrap_or_default();
+    print_line(&Visible(&words).to_string())
+}
+
+/// The answer in words.
+fn text(
+    settings: &ResponsibilitySettings,
+    case: &WholeCase,
+    stretch: &Stretch,
+    on: DateTime<Utc>,
+    tier: &str,
+) -> String {
+    let asked = &settings.prisoner_number;
+    let survivor = if case.number == *asked { String::new() } else { format!(", which goes on as {},", case.number) };
+    let on = london::clock(on);
+    let (from, to) = (london::clock(stretch.from), stretch.to.map_or("no end known".to_owned(), london::clock));
+    let planned = if stretch.is_planned { ", as planned" } else { "" };
+    format!(
+        "{asked}{survivor} on {on}:\n    {who}\n    {from} to {to}{planned}\n    why: {why}\n    {tier}as known at position \
+         {position}; times are London's",
+        who = stretch.who,
+        why = stretch.why,
+        position = case.position,
+    )
+}
