@@ -52,7 +52,9 @@ enum Subcommand {
     /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is
     /// recorded
     ///
-    /// docs/domain.md has the facts, under "Handover dates".
+    /// A line of facts: {"indeterminate":false,"sentenceStartDate":"2024-01-01",
+    /// "conditionalReleaseDate":"2026-01-01"}. At `/docs` of a serving ledger, `FactsBody` has all
+    /// facts.
     HandoverDates(handover_dates::HandoverDatesSettings),
     /// Print the events of the log, in order, one JSON object a line
     Replay(replay::ReplaySettings),

@@ -26,15 +26,3 @@ pub const UNMEASURED: &str = "{msg} {spinner}";
 pub fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_template_can_be_read() {
-        for template in [POSITIONS, PARTS, ROWS, CASES, PERCENT, UNMEASURED] {
-            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
-        }
-    }
-}

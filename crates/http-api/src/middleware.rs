@@ -105,7 +105,14 @@ async fn observe_request(
         }
         next.run(request).await
     };
-    let mut response = answer.instrument(span).instrument(trace.span().clone()).await;
+    let answering = async {
+        let response = answer.await;
+        let (status, milliseconds) = (response.status().as_u16(), started_at.elapsed().as_millis());
+        let code = response.extensions().get::<Problem>().map(Problem::code);
+        tracing::debug!(status, code, milliseconds, "answered with {status}");
+        response
+    };
+    let mut response = answering.instrument(span).instrument(trace.span().clone()).await;
 
     let problem = response.extensions_mut().remove::<Problem>();
     let code = problem.as_ref().map(Problem::code);

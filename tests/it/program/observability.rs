@@ -159,6 +159,23 @@ async fn without_a_collector_the_trace_id_is_logged_and_no_header_is_sent() {
 }
 
 #[tokio::test]
+async fn the_log_says_which_build_serves_what_was_answered_and_that_it_stopped() {
+    let database = database().await;
+    let program = serve(&database, &[], &["--log", "info,http_api=debug"]).await;
+    let headers = [("x-correlation-id", CORRELATION)];
+    program.client().send(Method::GET, "/prisoners/A1234BC/responsibility", &headers, None).await;
+    let (status, log) = program.stop_and_read_log().await;
+    assert!(status.success() && !log.contains("A1234BC"), "{log}");
+    let logged = lines(&log);
+    let answered = logged.iter().find(|line| line["span"]["correlation_id"] == CORRELATION).expect("a line of it");
+    assert_eq!((&answered["status"], &answered["code"]), (&json!(404), &json!("prisoner-unknown")), "{answered}");
+    let serving = logged.iter().find(|line| line["role"] == "all").expect("a line with the role");
+    let version = serving["version"].as_str().unwrap_or_default();
+    assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{serving}");
+    assert_eq!(logged.last().expect("a line")["message"], "stopped", "{log}");
+}
+
+#[tokio::test]
 async fn a_log_in_text_format_is_plain_lines() {
     let database = database().await;
     let program = serve(&database, &[], &["--log-format", "text"]).await;

@@ -52,7 +52,10 @@ use self::{
     roles::{Roles, StopSignals, Wiring},
     shutdown::{count_signals, wait_for_signals},
 };
-use crate::stores::{self, LogStore};
+use crate::{
+    build_info,
+    stores::{self, LogStore},
+};
 
 /// How long requests in flight may take at the end. Those that follow the log would never end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -131,7 +134,8 @@ impl ServingLedger {
         let router = http_api::add_middleware(router, sign_on, metrics, HostNames::new(settings.hosts.clone()));
         let http = HttpServer::new(listener, router, stop_signals.accepting.subscribe(), admission);
         let http = tokio::spawn(http.serve());
-        tracing::info!(url, role = ?settings.role, "serving on {url}");
+        let (role, version) = (settings.role.name(), build_info::VERSION);
+        tracing::info!(url, role, version, "serving on {url}");
         Ok(Self { url, log, views, roles, stop_signals, http, signals, _claim: claim })
     }
 
@@ -182,7 +186,7 @@ impl ServingLedger {
             }
         }
         tokio::select! {
-            stopped = self.stop() => stopped,
+            stopped = self.stop() => stopped.inspect(|()| tracing::info!("stopped")),
             () = wait_for_signals(signals, 2) => {
                 tracing::warn!("ended at once by a second signal; a Postgres server left over is used by the next start");
                 // Returning would still wait for Postgres to stop.

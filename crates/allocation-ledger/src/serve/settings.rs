@@ -55,6 +55,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// The name in the settings.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
     pub(super) fn commands(self) -> bool {
         matches!(self, Self::All | Self::Command)
     }
