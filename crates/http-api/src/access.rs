@@ -9,9 +9,9 @@ use std::{collections::HashMap, sync::Arc};
 use axum::{
     Router,
     extract::{MatchedPath, Request},
+    handler::Handler,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
-    handler::Handler,
     routing::{MethodFilter, MethodRouter, on},
 };
 use domain::text::Excerpt;
