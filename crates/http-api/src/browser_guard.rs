@@ -1,7 +1,7 @@
-//! What a browser would send for a page that is not ours is refused.
+//! Refuses the requests that a browser sends for a page of another site.
 //!
-//! Any page that somebody on this machine has open can send requests to a loopback address, and a
-//! page whose name is made to lead here (DNS rebinding) can read the answers. So a request names
+//! Any page in a browser on this machine can send requests to a loopback address, and a page whose
+//! name is made to lead here (DNS rebinding) can read the answers. So a request names
 //! the ledger by a name of its own, and a request that may record comes from no page of another
 //! origin. Other programs send neither `Origin` nor `Sec-Fetch-Site`.
 
@@ -46,8 +46,8 @@ impl HostNames {
     }
 }
 
-/// What a browser may do with an answer that does not say so itself: show it and nothing else, keep
-/// no copy, and tell no other site where it was.
+/// The headers of an answer that does not have them itself. A browser may show it and nothing else,
+/// keep no copy, and tell no other site where it was.
 const SAFE_DEFAULTS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),

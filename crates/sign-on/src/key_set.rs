@@ -30,7 +30,7 @@ pub enum KeyError {
     #[error("read the file")]
     Unreadable(#[source] std::io::Error),
     /// It is neither JSON nor PEM of the kinds that are taken.
-    #[error("it is neither a JWKS nor a public key in PEM (`BEGIN PUBLIC KEY`)")]
+    #[error("it is neither a JWKS nor a public RSA key in PEM (`BEGIN PUBLIC KEY`)")]
     Format,
     /// It is JSON, and no JWKS.
     #[error("it is no JWKS")]
@@ -86,7 +86,12 @@ impl KeySet {
 
     fn from_pem(text: &str) -> Result<Self, KeyError> {
         let info = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()).map_err(|_| KeyError::Format)?;
-        RawPublicKeyEntity::try_from(&info).map_err(|_| KeyError::Format)?;
+        let entity = RawPublicKeyEntity::try_from(&info).map_err(|_| KeyError::Format)?;
+        // A signature that is none is refused for itself by a key that fits, and else for the key.
+        match entity.verify_signature(webpki::ring::RSA_PKCS1_2048_8192_SHA256, &[], &[]) {
+            Err(webpki::Error::InvalidSignatureForPublicKey) => {}
+            _ => return Err(KeyError::Format),
+        }
         let key = PublicKey(DecodingKey::from_rsa_der(info.as_ref()));
         Ok(Self { by_id: HashMap::new(), without_id: Some(Arc::new(key)) })
     }

@@ -26,6 +26,6 @@ mod verify;
 pub use caller::Caller;
 pub use key_server::{KeyServer, KeyTimes};
 pub use key_set::{KeyError, KeySet};
-pub use local_key::{LocalKey, TokenClaims};
+pub use local_key::{LocalKey, LocalKeyError, TokenClaims};
 pub use right::{Right, RightRoles, Rights, RoleMap, RoleMapError};
 pub use verify::{CLOCK_SKEW, KeySource, SignOn, TokenRefusal};

@@ -155,7 +155,7 @@ async fn invalid_settings_are_refused_before_anything_starts() {
     let data_dir = dir.path().to_str().expect("a path in UTF-8");
     let open_to_all = run(&["serve", "--listen", "0.0.0.0:0", "--data-dir", data_dir]).await;
     assert_eq!(open_to_all.status.code(), Some(1));
-    assert!(open_to_all.stderr.contains("no authentication is configured"), "{}", open_to_all.stderr);
+    assert!(open_to_all.stderr.contains("no sign-on is configured"), "{}", open_to_all.stderr);
 
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();

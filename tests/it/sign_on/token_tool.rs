@@ -59,16 +59,26 @@ async fn a_public_key_in_pem_is_taken_whatever_id_a_token_names() {
     let claims = person(&[]);
     assert!(sign_on.caller(&TestKey::of_sign_on().token(&claims)).await.is_ok());
     assert!(sign_on.caller(&TestKey::other().token(&claims)).await.is_err());
+    let curve = "-----BEGIN PUBLIC KEY-----\n\
+                 MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECMKgIe6Xf+jEMoY/q3+PgO0hJbAZ\n\
+                 0kXVBjlicWe10lnBAK+doPNJRjJJLeAeCFrITt4mxNKN7QwA7BhoPNuqdQ==\n\
+                 -----END PUBLIC KEY-----\n";
+    std::fs::write(&pem, curve).expect("write a key");
+    assert!(KeySet::read(&pem).is_err(), "a key of another kind");
 }
 
 #[tokio::test]
 async fn other_machines_are_let_in_only_with_a_sign_on() {
     require_single_program();
-    let refused = run(&["serve", "--listen", "0.0.0.0:0"]).await;
+    // A program that is not refused would use the directory, and go on until the test is ended.
+    let directory = tempfile::tempdir().expect("a folder");
+    let serve = ["serve", "--data-dir", directory.path().to_str().expect("UTF-8"), "--listen"];
+    let to_all = [&serve[..], &["0.0.0.0:0"]].concat();
+    let refused = run(&to_all).await;
     assert!(!refused.status.success() && refused.stderr.contains("--auth-jwks-url"), "{}", refused.stderr);
     // A variable of a container that is set and empty says nothing.
     let empty = [("LEDGER_AUTH_JWKS_URL", ""), ("LEDGER_AUTH_KEY_FILE", ""), ("LEDGER_AUTH_ISSUER", "")];
-    let refused = run_in(&empty, &["serve", "--listen", "0.0.0.0:0"]).await;
+    let refused = run_in(&empty, &to_all).await;
     assert!(!refused.status.success() && refused.stderr.contains("--auth-jwks-url"), "{}", refused.stderr);
     for (arguments, named) in [
         (vec!["--auth-issuer", "https://a.example"], "--auth-key-file"),
@@ -78,7 +88,7 @@ async fn other_machines_are_let_in_only_with_a_sign_on() {
         (vec!["--auth-key-file", "/dev/null"], "/dev/null"),
         (vec!["--auth-jwks-url", "http://127.0.0.1:1/", "--auth-role", "RO=admin"], "--auth-role RO=admin"),
     ] {
-        let refused = run(&[vec!["serve", "--listen", "127.0.0.1:0"], arguments].concat()).await;
+        let refused = run(&[&serve[..], &["127.0.0.1:0"], &arguments].concat()).await;
         assert!(!refused.status.success() && refused.stderr.contains(named), "{named}: {}", refused.stderr);
     }
 }

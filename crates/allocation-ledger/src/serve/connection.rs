@@ -1,4 +1,4 @@
-//! Connections that nobody keeps for ever.
+//! Connections that end if the client takes nothing.
 //!
 //! A client that has stopped reading keeps its answer from ever being finished; and the task that
 //! makes the answer is not asked for more, so it does not learn of the end. So a connection to
