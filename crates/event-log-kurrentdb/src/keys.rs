@@ -32,6 +32,12 @@ const BYTES_MAX: usize = KEYS_MAX * 256;
 /// The memory that a key takes in the collections of this module, about, beside its texts.
 const KEY_BYTES: usize = 200;
 
+/// The time on this machine's clock. Events have the times of other machines' clocks.
+#[expect(clippy::disallowed_methods, reason = "the one place of this crate that asks for the time")]
+pub(crate) fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
 /// The keys that this process knows.
 #[derive(Default)]
 pub(crate) struct KeyMemory {
@@ -154,8 +160,9 @@ impl KeyMemory {
 
     /// Adds the keys of events, each with its position, up to an event, in their order: the first
     /// use of a key counts.
-    pub(crate) fn learn(&self, keys: impl Iterator<Item = (u64, RecordedKey)>, end: Bookmark) {
+    pub(crate) fn learn(&self, keys: impl Iterator<Item = (u64, RecordedKey)>, end: Bookmark, now: DateTime<Utc>) {
         let mut state = lock(&self.state);
+        state.forget(now);
         for (position, recorded) in keys {
             state.learn(position, recorded);
         }
@@ -247,8 +254,9 @@ impl KeyMemory {
     }
 
     /// Adds the keys of events that a follower has met after a position.
-    pub(crate) fn observe(&self, after: u64, events: &[RecordedEvent]) {
+    pub(crate) fn observe(&self, after: u64, events: &[RecordedEvent], now: DateTime<Utc>) {
         let mut state = lock(&self.state);
+        state.forget(now);
         let (Some(last), Some(Bookmark { position: known_to, .. })) = (events.last(), state.known_to) else { return };
         // A follower that began further on leaves keys out: those are read when they are asked for.
         if after > known_to || last.position <= known_to {
@@ -313,20 +321,21 @@ mod tests {
         memory.spend(key(number), SpentKey { request: "a request".to_owned(), answer: Some(answer) }, at(hours))
     }
 
+    /// Also where no request comes to this process, and all keys are those of other services.
     #[test]
     fn a_key_is_forgotten_after_a_day_of_this_clock_and_not_before() {
         let memory = KeyMemory::default();
-        let learn = |number: usize, hours: i64| {
+        let learn = |number: usize, hours: i64, now: i64| {
             let recorded = RecordedKey { key: key(number), stream: format!("prisoner-{number}"), at: at(hours) };
-            memory.learn([(1, recorded)].into_iter(), Bookmark::START);
+            memory.learn([(1, recorded)].into_iter(), Bookmark::START, at(now));
         };
-        learn(1, 0);
-        learn(2, 24);
+        learn(1, 0, 0);
+        learn(2, 24, 24);
         // The clock of the service that recorded it is two days ahead.
-        learn(3, 73);
+        learn(3, 73, 24);
         spend(&memory, 4, String::new(), 24);
         assert!((1..=4).all(|number| memory.find(key(number)).is_some()));
-        spend(&memory, 5, String::new(), 25);
+        learn(5, 25, 25);
         assert_eq!(memory.find(key(1)), None);
         assert!((2..=5).all(|number| memory.find(key(number)).is_some()));
         let state = lock(&memory.state);

@@ -9,7 +9,7 @@ use event_log::{Bookmark, LogError};
 use crate::{
     client::{CallError, LogRead, NodeClient},
     event_format::recorded_event,
-    keys::{KEPT, KEYS_MAX, RecordedKey},
+    keys::{self, KEPT, KEYS_MAX, RecordedKey},
     store::{Store, log_error},
 };
 
@@ -40,7 +40,7 @@ impl Store {
         }
         let known_to = self.keys.known_to().map(|known_to| known_to.position);
         let (keys, end) = self.read_last_keys(known_to).await.map_err(log_error)?;
-        self.keys.learn(keys.into_iter().rev(), end);
+        self.keys.learn(keys.into_iter().rev(), end, keys::now());
         Ok(())
     }
 

@@ -270,7 +270,7 @@ impl EventLog for KurrentLog {
         let mut end = after;
         let learn_keys = move |item: &FollowerItem| {
             if let FollowerItem::Events(events) = item {
-                store.keys.observe(end, events);
+                store.keys.observe(end, events, keys::now());
                 end = events.last().map_or(end, |last| last.position);
             }
         };

@@ -10,7 +10,7 @@ use axum::{
     Router,
     extract::{MatchedPath, Request},
     handler::Handler,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
@@ -220,10 +220,12 @@ impl Guard {
         Self { access: Arc::new(access), sign_on }
     }
 
-    /// The check that a request's caller must pass; `None` where the route is open, where no
-    /// sign-on is configured, and where there is no such path, which is answered as such.
+    /// The check that a request's caller must pass; `None` where the route is open, and where no
+    /// sign-on is configured. A path that there is not is refused.
     pub(crate) fn check_of(&self, request: &Request) -> Result<Option<CallerCheck>, Box<Response>> {
-        let Some(path) = request.extensions().get::<MatchedPath>() else { return Ok(None) };
+        let Some(path) = request.extensions().get::<MatchedPath>() else {
+            return Err(Box::new(refuse_unknown_path(request.uri()).into_response()));
+        };
         let path = path.as_str();
         let Some(access) = self.access.find(path, request.method()) else {
             return Err(Box::new(match self.access.0.get(path) {
@@ -272,6 +274,13 @@ impl CallerCheck {
         let roles = sign_on.roles().givers(access.rights()).collect::<Vec<_>>().join(", ");
         Err(refuse(access, &Refused::RoleMissing(roles)))
     }
+}
+
+fn refuse_unknown_path(uri: &Uri) -> Problem {
+    Problem::not_found(
+        ProblemCode::PathUnknown,
+        format!("There is nothing at {}. GET /openapi.json lists what there is.", Excerpt(uri.path())),
+    )
 }
 
 fn refuse_unknown_method(request: &Request, known: &[(Method, Access)]) -> Response {

@@ -28,7 +28,7 @@ impl HostNames {
     /// These names, without ports.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        Self(names.into_iter().map(|name| name.to_ascii_lowercase()).collect())
+        Self(names.into_iter().filter(|name| !name.is_empty()).map(|name| name.to_ascii_lowercase()).collect())
     }
 
     fn has(&self, host: &str) -> bool {

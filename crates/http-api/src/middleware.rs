@@ -6,17 +6,16 @@ use std::{any::Any, sync::Arc, time::Instant};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::{HeaderValue, Uri},
+    http::HeaderValue,
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use domain::text::Excerpt;
 use sign_on::SignOn;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument as _, field};
 
 use crate::{
-    GuardedRouter, Problem, ProblemCode,
+    GuardedRouter, Problem,
     access::Guard,
     browser_guard::{HostNames, add_safe_defaults, refuse_foreign},
     headers::{CORRELATION_ID, CorrelationId},
@@ -46,20 +45,12 @@ pub fn add_middleware(
     let guard = Guard::new(router.access().clone(), sign_on);
     router
         .unguarded()
-        .fallback(refuse_unknown_path)
         // One layer of three: each `.layer` costs every request two allocations and a dynamic call.
         .layer((
             middleware::from_fn_with_state((metrics, guard, hosts), observe_request),
             CatchPanicLayer::custom(answer_panic as fn(Box<dyn Any + Send>) -> Response),
             DefaultBodyLimit::max(BODY_BYTES_MAX),
         ))
-}
-
-async fn refuse_unknown_path(uri: Uri) -> Problem {
-    Problem::not_found(
-        ProblemCode::PathUnknown,
-        format!("There is nothing at {}. GET /openapi.json lists what there is.", Excerpt(uri.path())),
-    )
 }
 
 /// The panic hook has logged the panic with its place.

@@ -24,6 +24,9 @@ const FETCH_TIME_MAX: Duration = Duration::from_secs(5);
 /// How soon a fetch is repeated while there are no keys at all.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
+/// How soon a fetch is repeated that failed while older keys count.
+const RETRY: Duration = Duration::from_secs(30);
+
 /// Longest JWKS that is read: the two keys of a rotation take less than 2 kB.
 const JWKS_BYTES_MAX: usize = 256 * 1024;
 
@@ -64,6 +67,8 @@ pub struct KeyServer {
 #[derive(Debug, Default)]
 struct Fetched {
     keys: Option<(Arc<KeySet>, Instant)>,
+    /// The answer that the keys were read from.
+    jwks: Vec<u8>,
     tried_at: Option<Instant>,
     failure: Option<String>,
 }
@@ -90,6 +95,9 @@ impl KeyServer {
         let parsed = reqwest::Url::parse(url).map_err(|error| error.to_string())?;
         if !["http", "https"].contains(&parsed.scheme()) {
             return Err("it is no address of http or https".to_owned());
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err("it has a user or a password, which would be shown in the log: keys are public".to_owned());
         }
         // This fails where another part of the program has installed the same provider before.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -152,8 +160,12 @@ impl KeyServer {
             let mut fetched = self.fetched();
             fetched.tried_at = Some(Instant::now());
             match result {
-                Ok(keys) => {
-                    fetched.keys = Some((Arc::new(keys), Instant::now()));
+                Ok((keys, jwks)) => {
+                    // The same keys go on, so that tokens that were verified with them stay so.
+                    let same = fetched.keys.take().filter(|_| fetched.jwks == jwks);
+                    let keys = same.map_or_else(|| Arc::new(keys), |(keys, _)| keys);
+                    fetched.keys = Some((keys, Instant::now()));
+                    fetched.jwks = jwks;
                     if fetched.failure.take().is_some() {
                         tracing::info!(
                             url = self.url,
@@ -178,7 +190,8 @@ impl KeyServer {
         }
     }
 
-    async fn fetch(&self) -> Result<KeySet, FetchError> {
+    /// The keys, and the answer that they were read from.
+    async fn fetch(&self) -> Result<(KeySet, Vec<u8>), FetchError> {
         let mut response = self.http.get(&self.url).send().await.map_err(FetchError::NoAnswer)?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(response.status()));
@@ -190,7 +203,8 @@ impl KeyServer {
                 return Err(FetchError::TooLong);
             }
         }
-        KeySet::from_jwks(&body).map_err(FetchError::Keys)
+        let keys = KeySet::from_jwks(&body).map_err(FetchError::Keys)?;
+        Ok((keys, body))
     }
 
     fn fetched(&self) -> MutexGuard<'_, Fetched> {
@@ -204,7 +218,11 @@ async fn refresh(server: Weak<KeyServer>, times: KeyTimes) {
     loop {
         let Some(server_now) = server.upgrade() else { return };
         server_now.fetch_if_due(Duration::ZERO).await;
-        let pause = if server_now.fetched().failure.is_some() { FIRST_RETRY.min(times.refresh) } else { times.refresh };
+        let pause = match &*server_now.fetched() {
+            Fetched { keys: None, .. } => FIRST_RETRY.min(times.refresh),
+            Fetched { failure: Some(_), .. } => RETRY.min(times.refresh),
+            Fetched { .. } => times.refresh,
+        };
         drop(server_now);
         tokio::time::sleep(pause).await;
     }

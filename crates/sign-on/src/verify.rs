@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, errors::ErrorKind, get_current_timestamp};
 use quick_cache::sync::Cache;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     Caller, KeyServer, KeySet, RoleMap, cryptography,
@@ -73,6 +73,8 @@ struct Claims {
     authorities: Option<Vec<String>>,
     #[serde(default)]
     scope: Scopes,
+    /// The id of an access token, in the refresh token that goes with it.
+    ati: Option<IgnoredAny>,
 }
 
 impl SignOn {
@@ -161,6 +163,9 @@ impl SignOn {
         };
         let key = key.ok_or(TokenRefusal::Invalid("the token is signed with a key that the sign-on does not have"))?;
         let decoded = decode::<Claims>(token, &key.0, &self.validation).map_err(|error| refusal(error.kind()))?;
+        if decoded.claims.ati.is_some() {
+            return Err(TokenRefusal::Invalid("it is a refresh token, which gets access tokens and nothing else"));
+        }
         let caller = self.caller_of(decoded.claims);
         let (caller, expires_at) =
             caller.ok_or(TokenRefusal::Invalid("the token names neither a user nor a client"))?;

@@ -32,11 +32,11 @@ use Kind::{Command, Feed, FirstCommand, FirstQuestion, Live, Question, SubjectAc
 const ROUTES: &[(&str, &str, Kind)] = &[
     ("POST", "/allocation", FirstCommand),
     ("POST", "/allocation/active", FirstQuestion),
-    ("GET", "/poms/{ids}", FirstQuestion),
+    ("GET", "/poms/{staffIds}", FirstQuestion),
     ("GET", "/status", FirstQuestion),
-    ("GET", "/api/allocation/{n}", Live),
-    ("GET", "/api/allocation/{n}/primary_pom", Live),
-    ("GET", "/api/handovers/{n}", Live),
+    ("GET", "/api/allocation/{prisonerNumber}", Live),
+    ("GET", "/api/allocation/{prisonerNumber}/primary_pom", Live),
+    ("GET", "/api/handovers/{prisonerNumber}", Live),
     ("GET", "/events", Feed),
     ("GET", "/projections", Views),
     ("GET", "/subject-access-request", SubjectAccess),
@@ -44,39 +44,49 @@ const ROUTES: &[(&str, &str, Kind)] = &[
     ("POST", "/responsibilities", Question),
     ("GET", "/nomis-contacts", Question),
     ("GET", "/poms/{staffId}/cases", Question),
-    ("GET", "/prisoners/{n}/history", Question),
-    ("GET", "/prisoners/{n}/history/{revision}", Question),
-    ("GET", "/prisoners/{n}/responsibility", Question),
-    ("GET", "/prisoners/{n}/responsibility/periods", Question),
-    ("GET", "/prisons/{code}/cases", Question),
-    ("GET", "/prisons/{code}/handovers", Question),
-    ("GET", "/prisons/{code}/nomis-contacts", Question),
-    ("GET", "/prisons/{code}/poms", Question),
-    ("GET", "/prisons/{code}/statistics", Question),
-    ("GET", "/prisons/{code}/unallocated", Question),
-    ("POST", "/prisoners/{n}/allocations", Command),
-    ("POST", "/prisoners/{n}/co-workers", Command),
-    ("DELETE", "/prisoners/{n}/co-workers/current", Command),
-    ("DELETE", "/prisoners/{n}/community-manager", Command),
-    ("PUT", "/prisoners/{n}/community-manager", Command),
-    ("POST", "/prisoners/{n}/deallocations", Command),
-    ("POST", "/prisoners/{n}/handover-plans", Command),
-    ("POST", "/prisoners/{n}/merges", Command),
-    ("POST", "/prisoners/{n}/reallocations", Command),
-    ("POST", "/prisoners/{n}/releases", Command),
-    ("DELETE", "/prisoners/{n}/responsibility-override", Command),
-    ("PUT", "/prisoners/{n}/responsibility-override", Command),
-    ("POST", "/prisoners/{n}/tier", Command),
-    ("POST", "/prisoners/{n}/transfers", Command),
-    ("POST", "/prisoners/{n}/voids", Command),
-    ("PUT", "/prisons/{code}/go-live-date", Command),
-    ("POST", "/prisons/{code}/nomis-contacts", Command),
-    ("POST", "/prisons/{code}/nomis-contacts/{id}/removal", Command),
-    ("POST", "/prisons/{code}/onboarding", Command),
-    ("POST", "/prisons/{code}/poms", Command),
-    ("PATCH", "/prisons/{code}/poms/{staffId}", Command),
-    ("PUT", "/prisons/{code}/poms/{staffId}/status", Command),
-    ("POST", "/prisons/{code}/reallocations", Command),
+    ("GET", "/prisoners/{prisonerNumber}/history", Question),
+    ("GET", "/prisoners/{prisonerNumber}/history/{revision}", Question),
+    ("GET", "/prisoners/{prisonerNumber}/responsibility", Question),
+    ("GET", "/prisoners/{prisonerNumber}/responsibility/periods", Question),
+    ("GET", "/prisons/{prisonCode}/cases", Question),
+    ("GET", "/prisons/{prisonCode}/handovers", Question),
+    ("GET", "/prisons/{prisonCode}/nomis-contacts", Question),
+    ("GET", "/prisons/{prisonCode}/poms", Question),
+    ("GET", "/prisons/{prisonCode}/statistics", Question),
+    ("GET", "/prisons/{prisonCode}/unallocated", Question),
+    ("POST", "/prisoners/{prisonerNumber}/allocations", Command),
+    ("POST", "/prisoners/{prisonerNumber}/co-workers", Command),
+    ("DELETE", "/prisoners/{prisonerNumber}/co-workers/current", Command),
+    ("DELETE", "/prisoners/{prisonerNumber}/community-manager", Command),
+    ("PUT", "/prisoners/{prisonerNumber}/community-manager", Command),
+    ("POST", "/prisoners/{prisonerNumber}/deallocations", Command),
+    ("POST", "/prisoners/{prisonerNumber}/handover-plans", Command),
+    ("POST", "/prisoners/{prisonerNumber}/merges", Command),
+    ("POST", "/prisoners/{prisonerNumber}/reallocations", Command),
+    ("POST", "/prisoners/{prisonerNumber}/releases", Command),
+    ("DELETE", "/prisoners/{prisonerNumber}/responsibility-override", Command),
+    ("PUT", "/prisoners/{prisonerNumber}/responsibility-override", Command),
+    ("POST", "/prisoners/{prisonerNumber}/tier", Command),
+    ("POST", "/prisoners/{prisonerNumber}/transfers", Command),
+    ("POST", "/prisoners/{prisonerNumber}/voids", Command),
+    ("PUT", "/prisons/{prisonCode}/go-live-date", Command),
+    ("POST", "/prisons/{prisonCode}/nomis-contacts", Command),
+    ("POST", "/prisons/{prisonCode}/nomis-contacts/{contactId}/removal", Command),
+    ("POST", "/prisons/{prisonCode}/onboarding", Command),
+    ("POST", "/prisons/{prisonCode}/poms", Command),
+    ("PATCH", "/prisons/{prisonCode}/poms/{staffId}", Command),
+    ("PUT", "/prisons/{prisonCode}/poms/{staffId}/status", Command),
+    ("POST", "/prisons/{prisonCode}/reallocations", Command),
+];
+
+/// The operations of the document that need no token.
+const OPEN_OPERATIONS: &[(&str, &str)] = &[
+    ("GET", "/health"),
+    ("GET", "/health/liveness"),
+    ("GET", "/health/readiness"),
+    ("GET", "/info"),
+    ("GET", "/metrics"),
+    ("GET", "/ping"),
 ];
 
 /// The routes that need no token.
@@ -187,11 +197,15 @@ async fn every_operation_of_the_document_is_in_the_matrix() {
     require_single_program();
     let guarded = Guarded::start().await;
     let document = guarded.client().get("/openapi.json").await.body;
-    let mut described = BTreeSet::new();
+    let (mut described, mut open) = (BTreeSet::new(), BTreeSet::new());
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
-            described.insert((method.to_uppercase(), path.clone()));
             let security = operation["security"].as_array().expect("its security");
+            if security.is_empty() {
+                open.insert((method.to_uppercase(), path.clone()));
+                continue;
+            }
+            described.insert((method.to_uppercase(), path.clone()));
             let roles: Vec<_> =
                 security.iter().map(|scheme| scheme["bearer"][0].as_str().unwrap_or_default()).collect();
             let is_first = operation["tags"][0] == "First allocation API";
@@ -206,6 +220,8 @@ async fn every_operation_of_the_document_is_in_the_matrix() {
     }
     let listed = ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
     assert_eq!(described, listed);
+    let listed = OPEN_OPERATIONS.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    assert_eq!(open, listed);
     assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
 }
 
@@ -243,6 +259,9 @@ async fn no_route_takes_a_token_that_is_not_valid() {
         guarded.check(what, Some(&format!("Bearer {token}")), |_| Expected::NotKnown).await;
     }
     guarded.check("no token", None, |_| Expected::NotKnown).await;
+    for (_, path, _) in ROUTES.iter().filter(|(method, ..)| *method == "GET") {
+        assert_eq!(guarded.send("HEAD", path, None).await.status, 401, "HEAD {path}");
+    }
     for other_scheme in ["Basic YTpi", "Bearer", "Bearer "] {
         guarded.check(other_scheme, Some(other_scheme), |_| Expected::NotKnown).await;
     }
@@ -306,7 +325,7 @@ async fn health_and_documentation_need_no_token() {
     }
     let unknown = guarded.send("GET", "/elsewhere", None).await;
     assert_eq!((unknown.status.as_u16(), &unknown.body["code"]), (404, &json!("path-unknown")));
-    let wrong_method = guarded.send("DELETE", "/prisons/{code}/poms", None).await;
+    let wrong_method = guarded.send("DELETE", "/prisons/{prisonCode}/poms", None).await;
     assert_eq!(wrong_method.status, 405);
     let allowed: BTreeSet<_> = wrong_method.header("allow").unwrap_or_default().split(',').collect();
     assert_eq!(allowed, BTreeSet::from(["GET", "HEAD", "POST"]));

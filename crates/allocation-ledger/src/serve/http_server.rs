@@ -33,6 +33,9 @@ use tower_service::Service as _;
 
 use super::{connection::ClientConnection, shutdown::wait_for_flag};
 
+/// Most bytes that a connection keeps of a head that has not come to its end.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
 /// Most connections. Idle, each takes some 30 kB.
 const CONNECTIONS_MAX: usize = 10_000;
 
@@ -41,6 +44,9 @@ const ADDRESS_CONNECTIONS_MAX: usize = 2_000;
 
 /// Files that are open besides connections: those of the stores, with room to spare.
 const OTHER_FILES: u64 = 256;
+
+/// The files that a process may have on each system (macOS: `OPEN_MAX`).
+const OPEN_FILES_ALLOWED: u64 = 10_240;
 
 /// The pause after the system has refused a connection: it has no room now.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -144,6 +150,7 @@ async fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(patience.head)
         .half_close(true)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(connection), service);
     let mut serving = std::pin::pin!(serving);
     // Errors are those of the client: it has gone, or sent what is no HTTP.
@@ -158,6 +165,7 @@ async fn serve_connection(
 /// Lets connections in, up to a number of all and of one address.
 pub(super) struct Admission {
     connections_max: usize,
+    address_connections_max: usize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     open: Gauge,
     refused: Counter,
@@ -167,8 +175,8 @@ impl Admission {
     /// As many connections as the system lets the program have files, up to [`CONNECTIONS_MAX`].
     pub(super) fn new() -> Arc<Self> {
         let files = raise_open_files();
-        let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
-        let connections_max = room.clamp(1, CONNECTIONS_MAX);
+        let room = usize::try_from(files - OTHER_FILES.min(files / 2)).unwrap_or(usize::MAX);
+        let connections_max = room.clamp(2, CONNECTIONS_MAX);
         if connections_max < CONNECTIONS_MAX {
             tracing::warn!(
                 files,
@@ -178,6 +186,7 @@ impl Admission {
         }
         Arc::new(Self {
             connections_max,
+            address_connections_max: ADDRESS_CONNECTIONS_MAX.min(connections_max / 2),
             by_address: Mutex::default(),
             open: Gauge::default(),
             refused: Counter::default(),
@@ -197,7 +206,7 @@ impl Admission {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = usize::try_from(self.open.get()).unwrap_or_default();
         let own = by_address.entry(address).or_default();
-        if all >= self.connections_max || *own >= ADDRESS_CONNECTIONS_MAX {
+        if all >= self.connections_max || *own >= self.address_connections_max {
             if *own == 0 {
                 by_address.remove(&address);
             }
@@ -231,13 +240,10 @@ impl Drop for Place {
 
 /// Lets the process have as many files open as the system allows. Answers how many.
 fn raise_open_files() -> u64 {
-    match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, hard)) => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-            Ok(()) => hard,
-            Err(_) => soft,
-        },
-        Err(_) => u64::MAX,
-    }
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return u64::MAX };
+    // Some systems allow less than they say.
+    let wanted = [hard, hard.min(OPEN_FILES_ALLOWED)].into_iter().filter(|wanted| *wanted > soft);
+    wanted.into_iter().find(|wanted| setrlimit(Resource::RLIMIT_NOFILE, *wanted, hard).is_ok()).unwrap_or(soft)
 }
 
 #[cfg(test)]
@@ -332,16 +338,14 @@ mod tests {
     fn one_address_has_some_of_the_places_and_gives_them_back() {
         let admission = Admission::new();
         let (one, other): (IpAddr, IpAddr) = ([127, 0, 0, 2].into(), [127, 0, 0, 1].into());
-        let mut places: Vec<_> = (0..ADDRESS_CONNECTIONS_MAX).map_while(|_| admission.admit(one)).collect();
-        assert_eq!(places.len(), ADDRESS_CONNECTIONS_MAX.min(admission.connections_max));
+        let mut places: Vec<_> = (0..CONNECTIONS_MAX).map_while(|_| admission.admit(one)).collect();
+        assert_eq!(places.len(), admission.address_connections_max);
         assert!(admission.admit("::ffff:127.0.0.2".parse().expect("an address")).is_none());
-        if places.len() < admission.connections_max {
-            assert!(admission.admit(other).is_some());
-        }
+        assert!(admission.admit(other).is_some());
         places.pop();
         assert!(admission.admit(one).is_some());
         drop(places);
         assert!(admission.by_address.lock().expect("no panic").is_empty());
-        assert_eq!((admission.open.get(), admission.refused.get()), (0, 1));
+        assert_eq!((admission.open.get(), admission.refused.get()), (0, 2));
     }
 }

@@ -129,6 +129,11 @@ impl ServingLedger {
             gauges::views(&metrics, &log.log, views);
         }
 
+        if !settings.listen.ip().is_loopback() && settings.hosts.iter().all(String::is_empty) {
+            tracing::warn!(
+                "no name is given with --host, so requests from other machines are refused, but those of probes"
+            );
+        }
         let admission = Admission::new();
         metrics.register(|registry| admission.register_metrics(registry));
         let router = http_api::add_middleware(router, sign_on, metrics, HostNames::new(settings.hosts.clone()));

@@ -21,7 +21,7 @@ pub struct ServeSettings {
     /// Name under which clients reach the ledger, as in their URLs, without a port; may be given
     /// several times, or several with commas between them. Names of this machine alone
     /// (localhost, 127.0.0.1) count always
-    #[arg(long = "host", env = "LEDGER_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long = "host", env = "LEDGER_HOSTS", value_name = "NAME", value_delimiter = ',', value_parser = parse_host)]
     pub hosts: Vec<String>,
     /// Who may use the ledger.
     #[command(flatten)]
@@ -39,6 +39,15 @@ pub struct ServeSettings {
     /// not ready
     #[arg(long, env = "LEDGER_LAG_MAX", value_name = "SECONDS", default_value_t = LAG_MAX_SECONDS)]
     pub lag_max: u64,
+}
+
+/// Reads a name of a host. An empty one counts as none.
+fn parse_host(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.contains(['/', ':', '@', ' ']) && name.parse::<std::net::IpAddr>().is_err() {
+        return Err("write the name alone, without scheme and port, e.g. ledger.example".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
 /// The role of a process.

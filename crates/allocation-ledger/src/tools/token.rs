@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use command::Clock;
 use sign_on::{LocalKey, TokenClaims};
@@ -41,9 +41,13 @@ pub struct TokenSettings {
 /// # Errors
 /// The key cannot be read, made or written.
 pub fn run(settings: &TokenSettings) -> anyhow::Result<()> {
+    let public = settings.key_file.with_extension("jwks");
+    ensure!(
+        public != settings.key_file,
+        "--key-file is for the private key, and the public one is put beside it with the ending .jwks: choose another name"
+    );
     let is_new = !settings.key_file.exists();
     let key = LocalKey::read_or_make(&settings.key_file)?;
-    let public = settings.key_file.with_extension("jwks");
     std::fs::write(&public, key.jwks()).with_context(|| format!("write {}", public.display()))?;
     if is_new {
         let public = public.display();

@@ -156,7 +156,10 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, C
         if let Some(retirement) = earlier {
             // No decision looks at the time, as nothing is recorded.
             if let Some(effective_at) = merge.effective_at {
-                domain::check_effective_at(normalise(effective_at), service.time_of_decision([None; 3]))?;
+                domain::check_effective_at(
+                    normalise(effective_at),
+                    service.time_of_decision([Some(retirement.last().entry.recorded_at), None, None]),
+                )?;
             }
             // The answer is found in the log, at any time.
             let spent = service.spend_key(merge.command_id, &merge.request_digest, String::new()).await?;
