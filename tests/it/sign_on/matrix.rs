@@ -250,6 +250,7 @@ async fn no_route_takes_a_token_that_is_not_valid() {
         ("not valid yet", with(json!({"nbf": seconds_from_now(3_600)}))),
         ("of another issuer", with(json!({"iss": "https://elsewhere.example"}))),
         ("of no issuer", with(json!({"iss": null}))),
+        ("a refresh token", with(json!({"ati": "an access token"}))),
         ("of another key", other.token(&claims)),
         ("of another key with this one's id", other.sign(&key.header().to_string(), &claims.to_string())),
         ("alg none", format!("{none}.")),

@@ -27,6 +27,9 @@ async fn a_token_of_this_machine_opens_a_ledger_that_trusts_its_key() {
     let again = run(&arguments).await;
     assert!(again.status.success() && again.stderr.is_empty(), "{}", again.stderr);
     assert_eq!(std::fs::read(&key).expect("the key"), private, "the key is kept");
+    let over_itself = run(&["token", "--key-file", public.to_str().expect("UTF-8")]).await;
+    assert_eq!(over_itself.status.code(), Some(1));
+    assert!(over_itself.stderr.contains("choose another name"), "{}", over_itself.stderr);
 
     let database = database().await;
     let stores = database.arguments();
@@ -84,6 +87,8 @@ async fn other_machines_are_let_in_only_with_a_sign_on() {
         (vec!["--auth-issuer", "https://a.example"], "--auth-key-file"),
         (vec!["--auth-jwks-url", "https://a.example", "--auth-key-file", "keys"], "leave one out"),
         (vec!["--auth-jwks-url", "file:///etc/passwd"], "http or https"),
+        (vec!["--auth-jwks-url", "https://user:secret@a.example"], "keys are public"),
+        (vec!["--host", "https://ledger.example:8443"], "without scheme and port"),
         (vec!["--auth-key-file", "/nowhere/keys"], "/nowhere/keys"),
         (vec!["--auth-key-file", "/dev/null"], "/dev/null"),
         (vec!["--auth-jwks-url", "http://127.0.0.1:1/", "--auth-role", "RO=admin"], "--auth-role RO=admin"),

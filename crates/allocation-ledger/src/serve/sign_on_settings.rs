@@ -51,7 +51,7 @@ impl SignOnSettings {
                 bail!("--auth-jwks-url and --auth-key-file both say where the keys are: leave one out")
             }
             (Some(url), None) => KeySource::Server(
-                KeyServer::start(url, KeyTimes::default()).map_err(|why| anyhow!("--auth-jwks-url {url}: {why}"))?,
+                KeyServer::start(url, KeyTimes::default()).map_err(|why| anyhow!("--auth-jwks-url: {why}"))?,
             ),
             (None, Some(file)) => KeySource::File(Arc::new(
                 KeySet::read(Path::new(file)).with_context(|| format!("--auth-key-file {file}"))?,
