@@ -224,6 +224,7 @@ impl Health {
 fn routes() -> GuardedRouter<Health> {
     GuardedRouter::new(OpenApi::default())
         .described(Access::Open, routes!(get_health))
+        .described(Access::Open, routes!(get_health_ping))
         .described(Access::Open, routes!(get_liveness))
         .described(Access::Open, routes!(get_readiness))
         .described(Access::Open, routes!(get_ping))
@@ -247,6 +248,15 @@ pub fn router(health: Health) -> GuardedRouter {
 async fn get_health(State(health): State<Health>) -> Response {
     let (status, components) = health.check(false).await;
     answer(ServiceHealth { status, components: Some(components.into_iter().collect()) })
+}
+
+/// That a service answers here, for other services of HMPPS.
+#[utoipa::path(
+    get, path = "/health/ping", tag = "Operation",
+    responses((status = 200, body = ServiceHealth, description = "It does.")),
+)]
+async fn get_health_ping() -> Response {
+    answer(ServiceHealth { status: ComponentStatus::Up, components: None })
 }
 
 /// Whether the process is alive; depends on nothing else.

@@ -8,7 +8,8 @@ use std::{
 };
 
 /// The pages of the program itself, and the document.
-const UNDESCRIBED: [&str; 5] = ["/", "/event-types", "/openapi.json", "/problems", "/problems/{code}"];
+const UNDESCRIBED: [&str; 7] =
+    ["/", "/event-types", "/openapi.json", "/problems", "/problems/{code}", "/swagger-ui.html", "/v3/api-docs"];
 
 /// Collects the files that the crates are built from, but for the test server.
 fn collect_sources(folder: &Path, sources: &mut Vec<PathBuf>) {

@@ -47,6 +47,8 @@ async fn serve_starts_on_an_empty_directory_and_stops_its_postgres() {
     let program = Program::serve(dir.path()).await;
     let client = program.client();
     assert_eq!(client.get("/ping").await.text, "pong");
+    assert_eq!(client.get("/health/ping").await.text, r#"{"status":"UP"}"#);
+    assert_eq!(client.get("/v3/api-docs").await.body, client.get("/openapi.json").await.body);
     let info = client.get("/info").await;
     assert_eq!(info.body["build"]["name"], "allocation-ledger", "{}", info.text);
     assert!(info.body["build"]["version"].is_string(), "{}", info.text);

@@ -83,6 +83,7 @@ const ROUTES: &[(&str, &str, Kind)] = &[
 const OPEN_OPERATIONS: &[(&str, &str)] = &[
     ("GET", "/health"),
     ("GET", "/health/liveness"),
+    ("GET", "/health/ping"),
     ("GET", "/health/readiness"),
     ("GET", "/info"),
     ("GET", "/metrics"),
@@ -97,6 +98,7 @@ const OPEN: &[&str] = &[
     "/event-types",
     "/health",
     "/health/liveness",
+    "/health/ping",
     "/health/readiness",
     "/info",
     "/metrics",
@@ -104,6 +106,8 @@ const OPEN: &[&str] = &[
     "/ping",
     "/problems",
     "/problems/token-missing",
+    "/swagger-ui.html",
+    "/v3/api-docs",
 ];
 
 /// The answer that a token should get.

@@ -1,6 +1,6 @@
 //! The OpenAPI document of the program, and the pages that show it.
 
-use axum::{Router, body::Bytes, http::header, routing::get};
+use axum::{Router, body::Bytes, http::header, response::Redirect, routing::get};
 use http_api::{GuardedRouter, access::AccessTable};
 use sign_on::SignOn;
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
@@ -26,7 +26,7 @@ pub(super) fn openapi() -> OpenApi {
 }
 
 /// Routes `/openapi.json`, at `/docs` a browser for it whose assets are in the program, and the
-/// pages for people.
+/// pages for people. Two addresses lead here at which HMPPS's tools look for such a document.
 pub(super) fn documentation(openapi: &OpenApi, access: &AccessTable, sign_on: Option<&SignOn>) -> GuardedRouter {
     let mut document = api_document::complete(openapi);
     api_security::describe(&mut document, access, sign_on);
@@ -36,7 +36,9 @@ pub(super) fn documentation(openapi: &OpenApi, access: &AccessTable, sign_on: Op
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     let served = get(async move || (content_type, text));
     GuardedRouter::new(OpenApi::default())
-        .open_route("/openapi.json", served)
+        .open_route("/openapi.json", served.clone())
+        .open_route("/v3/api-docs", served)
+        .open_route("/swagger-ui.html", get(async || Redirect::temporary("/docs/")))
         .open_router(&["/docs", "/docs/", "/docs/{*rest}"], browser)
         .merge(pages::router(&document))
 }
