@@ -1,9 +1,15 @@
 //! `responsibility` and `cases`: the answers of the API on the command line.
 
+use chrono::{DateTime, Utc};
+use domain::{Stream, identifier::CommandId};
+use event_log::{ExpectedRevision, encode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{
     ToolOutput,
+    builders::{metadata, tier_assigned},
+    database,
     ledger::{Ledger, NOVAK, OKAFOR, SHAH},
     projections::{assert_failure, execute, projected_ledger},
     questions::{ask, determinate_sentence, record},
@@ -102,6 +108,28 @@ A1234BC on 2026-03-01 00:00 GMT:
     assert_failure(&not_known_yet, &["nothing was known of A1234BC at that point"]);
     let ahead = responsibility(&ledger, &["A1234BC", "--known-at", &(head + 1).to_string()]).await;
     assert_failure(&ahead, &[&format!("the log ends at position {head}")]);
+}
+
+/// As `history` marks it. A stretch that had yet to begin when it was known has begun since.
+#[tokio::test]
+async fn responsibility_that_was_planned_at_a_point_is_marked() {
+    let database = database().await;
+    let instant = |text: &str| text.parse::<DateTime<Utc>>().expect("an instant");
+    let (recorded, begins) = (instant("2024-01-05T09:00:00Z"), instant("2024-02-01T09:00:00Z"));
+    let stream = Stream::Prisoner("A1234BC".parse().expect("a prisoner number"));
+    let metadata = metadata(begins, "TEST", CommandId(Uuid::new_v4()));
+    let event = encode(&stream, &tier_assigned("B2"), 0, &metadata, recorded);
+    let appended = database.log().await.append(&stream, ExpectedRevision::NoStream, vec![event]).await.expect("append");
+    let position = appended.events[0].0.to_string();
+    let [flag, store] = database.store.arguments();
+    for (known_at, mark) in
+        [(&["--known-at", "2024-01-10"][..], ", as planned"), (&["--known-at", &position], ", as planned"), (&[], "")]
+    {
+        let asked = ["responsibility", "A1234BC", "--on", "2024-02-02", &flag, &store];
+        let ran = run(&[&asked, known_at].concat()).await;
+        let expected = format!("\n    2024-02-01 09:00 GMT to no end known{mark}\n");
+        assert!(ran.stdout.contains(&expected), "{known_at:?}: {}{}", ran.stdout, ran.stderr);
+    }
 }
 
 #[tokio::test]
