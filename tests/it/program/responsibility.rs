@@ -11,9 +11,8 @@ use crate::support::{
     builders::{metadata, tier_assigned},
     database,
     ledger::{Ledger, NOVAK, OKAFOR, SHAH},
-    projections::{assert_failure, execute, projected_ledger},
+    projections::assert_failure,
     questions::{ask, determinate_sentence, record},
-    random_ledger::tier,
     run,
 };
 
@@ -174,23 +173,41 @@ async fn cases_are_a_table_with_its_extent() {
     assert!(nobody.stdout.starts_with("0 cases at BXI"), "{}{}", nobody.stdout, nobody.stderr);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cases_say_what_to_do_where_the_views_are_behind_or_missing() {
-    let (database, mut ledger, _) = projected_ledger().await;
-    let stores = database.arguments();
-    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
-    let cases = async |more: &[&str]| run(&[&["cases", "LEI"], more, &stores].concat()).await;
-    assert_eq!(cases(&[]).await.stderr, "");
-    let included = ledger.log.head().await.expect("the head");
-    assert!(ledger.case("Z0001ZZ", 3, tier("C", None)).await);
-    let behind = cases(&[]).await;
-    assert!(behind.status.success() && behind.stdout.contains(&format!("position {included}")), "{}", behind.stdout);
-    let to_do = "`allocation-ledger projections rebuild`";
-    assert!(behind.stderr.contains("lack 1 of its events") && behind.stderr.contains(to_do), "{}", behind.stderr);
-    assert_failure(&cases(&["--known-at", &(included + 1).to_string()]).await, &["have not come to that point", to_do]);
+/// The random ledger is in Postgres.
+mod log_in_postgres {
+    use super::*;
+    use crate::support::{
+        projections::{execute, projected_ledger},
+        random_ledger::tier,
+        topology::require_log_in_postgres,
+    };
 
-    execute(&database.pool, "UPDATE views.checkpoint SET version = version - 1").await;
-    assert_failure(&cases(&[]).await, &["of another version than this program's", to_do]);
-    execute(&database.pool, "DROP SCHEMA views CASCADE").await;
-    assert_failure(&cases(&[]).await, &["this ledger has no views yet", to_do]);
+    #[tokio::test(flavor = "multi_thread")]
+    async fn cases_say_what_to_do_where_the_views_are_behind_or_missing() {
+        require_log_in_postgres();
+        let (database, mut ledger, _) = projected_ledger().await;
+        let stores = database.arguments();
+        let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+        let cases = async |more: &[&str]| run(&[&["cases", "LEI"], more, &stores].concat()).await;
+        assert_eq!(cases(&[]).await.stderr, "");
+        let included = ledger.log.head().await.expect("the head");
+        assert!(ledger.case("Z0001ZZ", 3, tier("C", None)).await);
+        let behind = cases(&[]).await;
+        assert!(
+            behind.status.success() && behind.stdout.contains(&format!("position {included}")),
+            "{}",
+            behind.stdout
+        );
+        let to_do = "`allocation-ledger projections rebuild`";
+        assert!(behind.stderr.contains("lack 1 of its events") && behind.stderr.contains(to_do), "{}", behind.stderr);
+        assert_failure(
+            &cases(&["--known-at", &(included + 1).to_string()]).await,
+            &["have not come to that point", to_do],
+        );
+
+        execute(&database.pool, "UPDATE views.checkpoint SET version = version - 1").await;
+        assert_failure(&cases(&[]).await, &["of another version than this program's", to_do]);
+        execute(&database.pool, "DROP SCHEMA views CASCADE").await;
+        assert_failure(&cases(&[]).await, &["this ledger has no views yet", to_do]);
+    }
 }
