@@ -2,13 +2,19 @@
 //!
 //! | variable | gives | where it is not set |
 //! |---|---|---|
-//! | `GIT_REF` | the commit | a release build asks git; a source archive has none |
+//! | `GIT_REF` | the commit | a release build asks git, and marks a changed checkout; a source archive has none |
 //! | `BUILD_NUMBER` | the number of the build | none |
 //!
 //! Only a release build asks git. The others, of which there is one after each change, would
 //! compile the program again after each commit.
 
 use std::{env, path::Path, process::Command};
+
+/// The sources of the program, from its folder.
+const SOURCES: [&str; 3] = ["../../crates", "../../Cargo.toml", "../../Cargo.lock"];
+
+/// Follows the commit where the sources have changes that are not committed.
+const CHANGED: &str = "-dirty";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -23,7 +29,8 @@ fn main() {
     let number = given("BUILD_NUMBER");
     let mut remarks: Vec<String> = number.iter().map(|number| format!("build {number}")).collect();
     if let Some((id, time)) = &commit {
-        remarks.push(format!("commit {}", id.get(..12).unwrap_or(id)));
+        let (id_alone, mark) = id.strip_suffix(CHANGED).map_or((id.as_str(), ""), |id| (id, CHANGED));
+        remarks.push(format!("commit {}{mark}", id_alone.get(..12).unwrap_or(id_alone)));
         println!("cargo:rustc-env=LEDGER_COMMIT={id}");
         if let Some(time) = time {
             remarks.push(time.clone());
@@ -43,7 +50,8 @@ fn given(variable: &str) -> Option<String> {
     env::var(variable).ok().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
 
-/// The commit that is checked out, and its time. Has cargo run this again when another one is.
+/// The commit that is checked out, with a mark where the sources differ from it, and its time. Has
+/// cargo run this again when the commit or a source changes.
 fn commit_of_checkout() -> Option<(String, Option<String>)> {
     // Sources that lie in the checkout of another project are not of its commit.
     if git(&["rev-parse", "--show-prefix"])? != "crates/allocation-ledger/" {
@@ -58,7 +66,10 @@ fn commit_of_checkout() -> Option<(String, Option<String>)> {
     }
     let commit = git(&["log", "-1", "--format=%H %cI"])?;
     let (id, time) = commit.split_once(' ')?;
-    Some((id.to_owned(), Some(time.to_owned())))
+    SOURCES.iter().for_each(|source| println!("cargo:rerun-if-changed={source}"));
+    let status = git(&[&["status", "--porcelain", "--untracked-files=no", "--"], &SOURCES[..]].concat())?;
+    let mark = if status.is_empty() { "" } else { CHANGED };
+    Some((format!("{id}{mark}"), Some(time.to_owned())))
 }
 
 /// The output of git, where there is a git and it succeeds.

@@ -44,7 +44,7 @@ enum Subcommand {
     Cases(cases::CasesSettings),
     /// Show everything that happened to a case
     History(history::HistorySettings),
-    /// Write a view or the log to a file: the same as `projections export`
+    /// Write views or the log to files: the same as `projections export`
     Export(export::ExportSettings),
     /// List the POM contacts that are still to be removed from NOMIS, by prison that has joined
     /// OMiC
@@ -166,8 +166,9 @@ fn tip(error: &clap::Error) -> Option<String> {
         }
         ErrorKind::UnknownArgument => {
             let flag = refused(ContextKind::InvalidArg)?;
-            ["--address", "--bind", "--host", "--port"]
-                .contains(&flag)
+            let is_serve = matches!(error.get(ContextKind::Usage), Some(ContextValue::StyledStr(usage))
+                if usage.to_string().split_whitespace().any(|word| word == "serve"));
+            (is_serve && ["--address", "--bind", "--port"].contains(&flag))
                 .then(|| "address and port are given together: `serve --listen 127.0.0.1:8080`".to_owned())
         }
         _ => None,

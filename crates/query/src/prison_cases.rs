@@ -1,4 +1,5 @@
-//! The cases of a prison for a tool, in one list, as `GET /prisons/{code}/cases` has them in pages.
+//! The cases of a prison for a tool, in one list, as `GET /prisons/{prisonCode}/cases` has them in
+//! pages.
 
 use chrono::{DateTime, Utc};
 use domain::{Stream, identifier::PrisonCode};

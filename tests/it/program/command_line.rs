@@ -79,7 +79,12 @@ async fn a_wrong_command_line_is_told_the_right_form() {
     for wrong in ["9090", "localhost:9090", ":9090"] {
         assert_tip(&run(&["serve", "--listen", wrong]).await, address);
     }
-    assert_tip(&run(&["serve", "--port", "9090"]).await, "`serve --listen 127.0.0.1:8080`");
+    let listen = "`serve --listen 127.0.0.1:8080`";
+    assert_tip(&run(&["serve", "--port", "9090"]).await, listen);
+    for other in [&["cases", "LEI", "--port", "9090"][..], &["--port", "9090"]] {
+        let ran = run(other).await;
+        assert!(ran.status.code() == Some(2) && !ran.stderr.contains(listen), "{other:?}: {}", ran.stderr);
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,18 @@
 //! `responsibility` and `cases`: the answers of the API on the command line.
 
+use chrono::{DateTime, Utc};
+use domain::{Stream, identifier::CommandId};
+use event_log::{ExpectedRevision, encode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{
     ToolOutput,
+    builders::{metadata, tier_assigned},
+    database,
     ledger::{Ledger, NOVAK, OKAFOR, SHAH},
-    projections::{assert_failure, execute, projected_ledger},
+    projections::assert_failure,
     questions::{ask, determinate_sentence, record},
-    random_ledger::tier,
     run,
 };
 
@@ -104,6 +109,28 @@ A1234BC on 2026-03-01 00:00 GMT:
     assert_failure(&ahead, &[&format!("the log ends at position {head}")]);
 }
 
+/// As `history` marks it. A stretch that had yet to begin when it was known has begun since.
+#[tokio::test]
+async fn responsibility_that_was_planned_at_a_point_is_marked() {
+    let database = database().await;
+    let instant = |text: &str| text.parse::<DateTime<Utc>>().expect("an instant");
+    let (recorded, begins) = (instant("2024-01-05T09:00:00Z"), instant("2024-02-01T09:00:00Z"));
+    let stream = Stream::Prisoner("A1234BC".parse().expect("a prisoner number"));
+    let metadata = metadata(begins, "TEST", CommandId(Uuid::new_v4()));
+    let event = encode(&stream, &tier_assigned("B2"), 0, &metadata, recorded);
+    let appended = database.log().await.append(&stream, ExpectedRevision::NoStream, vec![event]).await.expect("append");
+    let position = appended.events[0].0.to_string();
+    let [flag, store] = database.store.arguments();
+    for (known_at, mark) in
+        [(&["--known-at", "2024-01-10"][..], ", as planned"), (&["--known-at", &position], ", as planned"), (&[], "")]
+    {
+        let asked = ["responsibility", "A1234BC", "--on", "2024-02-02", &flag, &store];
+        let ran = run(&[&asked, known_at].concat()).await;
+        let expected = format!("\n    2024-02-01 09:00 GMT to no end known{mark}\n");
+        assert!(ran.stdout.contains(&expected), "{known_at:?}: {}{}", ran.stdout, ran.stderr);
+    }
+}
+
 #[tokio::test]
 async fn cases_as_json_equal_the_list_over_http() {
     let ledger = ledger().await;
@@ -146,23 +173,41 @@ async fn cases_are_a_table_with_its_extent() {
     assert!(nobody.stdout.starts_with("0 cases at BXI"), "{}{}", nobody.stdout, nobody.stderr);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cases_say_what_to_do_where_the_views_are_behind_or_missing() {
-    let (database, mut ledger, _) = projected_ledger().await;
-    let stores = database.arguments();
-    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
-    let cases = async |more: &[&str]| run(&[&["cases", "LEI"], more, &stores].concat()).await;
-    assert_eq!(cases(&[]).await.stderr, "");
-    let included = ledger.log.head().await.expect("the head");
-    assert!(ledger.case("Z0001ZZ", 3, tier("C", None)).await);
-    let behind = cases(&[]).await;
-    assert!(behind.status.success() && behind.stdout.contains(&format!("position {included}")), "{}", behind.stdout);
-    let to_do = "`allocation-ledger projections rebuild`";
-    assert!(behind.stderr.contains("lack 1 of its events") && behind.stderr.contains(to_do), "{}", behind.stderr);
-    assert_failure(&cases(&["--known-at", &(included + 1).to_string()]).await, &["have not come to that point", to_do]);
+/// The random ledger is in Postgres.
+mod log_in_postgres {
+    use super::*;
+    use crate::support::{
+        projections::{execute, projected_ledger},
+        random_ledger::tier,
+        topology::require_log_in_postgres,
+    };
 
-    execute(&database.pool, "UPDATE views.checkpoint SET version = version - 1").await;
-    assert_failure(&cases(&[]).await, &["of another version than this program's", to_do]);
-    execute(&database.pool, "DROP SCHEMA views CASCADE").await;
-    assert_failure(&cases(&[]).await, &["this ledger has no views yet", to_do]);
+    #[tokio::test(flavor = "multi_thread")]
+    async fn cases_say_what_to_do_where_the_views_are_behind_or_missing() {
+        require_log_in_postgres();
+        let (database, mut ledger, _) = projected_ledger().await;
+        let stores = database.arguments();
+        let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+        let cases = async |more: &[&str]| run(&[&["cases", "LEI"], more, &stores].concat()).await;
+        assert_eq!(cases(&[]).await.stderr, "");
+        let included = ledger.log.head().await.expect("the head");
+        assert!(ledger.case("Z0001ZZ", 3, tier("C", None)).await);
+        let behind = cases(&[]).await;
+        assert!(
+            behind.status.success() && behind.stdout.contains(&format!("position {included}")),
+            "{}",
+            behind.stdout
+        );
+        let to_do = "`allocation-ledger projections rebuild`";
+        assert!(behind.stderr.contains("lack 1 of its events") && behind.stderr.contains(to_do), "{}", behind.stderr);
+        assert_failure(
+            &cases(&["--known-at", &(included + 1).to_string()]).await,
+            &["have not come to that point", to_do],
+        );
+
+        execute(&database.pool, "UPDATE views.checkpoint SET version = version - 1").await;
+        assert_failure(&cases(&[]).await, &["of another version than this program's", to_do]);
+        execute(&database.pool, "DROP SCHEMA views CASCADE").await;
+        assert_failure(&cases(&[]).await, &["this ledger has no views yet", to_do]);
+    }
 }

@@ -145,10 +145,15 @@ async fn views_made_by_the_owner_pass_to_the_projector() {
     let url = database.url_for(&owner(&database));
     let projector = service("projector", &url, &url).await.into_ready().await;
     assert_eq!(owners(&database).await, owner(&database));
+    sqlx::query("CREATE VIEW views.mine AS SELECT 1 AS one").execute(&database.pool).await.expect("a view of another");
+    let of_mine = "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'views.mine'::regclass";
+    let before: String = value(&database, of_mine).await;
     for _ in 0..2 {
         prepare(&database).await;
+        assert_eq!(value::<String>(&database, of_mine).await, before);
         assert_eq!(owners(&database).await, "ledger_project");
     }
+    sqlx::query("DROP VIEW views.mine").execute(&database.pool).await.expect("drop it");
     assert!(projector.stop().await.success());
 
     sqlx::query("UPDATE views.checkpoint SET version = -1").execute(&database.pool).await.expect("another version");
@@ -167,7 +172,7 @@ async fn owners(database: &TestDatabase) -> String {
            FROM (SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'views'
                  UNION ALL
                  SELECT relowner::regrole FROM pg_class
-                  WHERE relnamespace = 'views'::regnamespace AND relkind IN ('r', 'v')) AS owned (owner)",
+                  WHERE relnamespace = 'views'::regnamespace AND (relkind = 'r' OR relname = 'case_now')) AS owned (owner)",
     )
     .await
 }

@@ -7,10 +7,14 @@ use event_log::{LogError, SharedLog};
 use http_api::metrics::{Metrics, Sample};
 use sqlx::PgPool;
 
-/// Shows which version of the program this is.
+use crate::build_info;
+
+/// Shows which version of the program this is, and of which commit. An empty label is one that the
+/// build did not know.
 pub(super) fn build(metrics: &Metrics) {
     metrics.add_sampler(|| {
-        let labels = vec![("version", env!("CARGO_PKG_VERSION"))];
+        let commit = build_info::COMMIT.unwrap_or_default();
+        let labels = vec![("version", env!("CARGO_PKG_VERSION")), ("commit", commit)];
         let build =
             Sample { labels, ..sample("ledger_build_info", "Always 1; the labels say which program this is", 1.0) };
         std::future::ready(vec![build])

@@ -10,9 +10,8 @@ use sign_on::{KeyServer, KeySet, KeySource, KeyTimes, RightRoles, RoleMap, SignO
 /// of a container may be set and empty.
 #[derive(Debug, Clone, Default, Args)]
 pub struct SignOnSettings {
-    /// Where the sign-on publishes its keys, e.g.
-    /// https://sign-in.hmpps.service.justice.gov.uk/auth/.well-known/jwks.json. Callers then need
-    /// a token of it
+    /// Where the sign-on publishes its keys: of HMPPS Auth, /auth/.well-known/jwks.json at its
+    /// address. Callers then need a token of it
     #[arg(long, env = "LEDGER_AUTH_JWKS_URL", value_name = "URL")]
     pub auth_jwks_url: Option<String>,
     /// The issuer that tokens must name (`iss`). Default: it is not looked at

@@ -8,13 +8,15 @@ use command::Clock;
 use domain::{identifier::PrisonerNumber, london, text::Visible};
 use event_log::KnownAt;
 use http_api::instant::{DateOrInstant, parse_known_at};
-use query::past::{PastError, WholeCase, whole_case};
+use query::past::WholeCase;
 
-use super::history::period::{Stretch, stretches};
+use super::history::{
+    self,
+    period::{Stretch, stretches},
+};
 use crate::{
     shared_settings::{self, identifier},
     stdout::print_line,
-    stores::LogStore,
 };
 
 /// The settings of `responsibility`.
@@ -43,22 +45,10 @@ pub struct ResponsibilitySettings {
 /// Nothing is known of the number, or was by then; or the ledger cannot be read.
 pub async fn run(settings: &ResponsibilitySettings) -> anyhow::Result<()> {
     let ResponsibilitySettings { prisoner_number: number, known_at, .. } = settings;
-    let now = Clock::system().now();
-    let on = settings.on.map_or(now, DateOrInstant::instant);
-    let read =
-        LogStore::with_existing(&settings.log, async |store| match whole_case(&store.log, number, *known_at).await {
-            Err(ahead @ PastError::Ahead { .. }) => Err(ahead.into()),
-            case => case.with_context(|| format!("read the case of {number}")),
-        });
-    let Some(case) = read.await? else {
-        match known_at {
-            None => bail!("nothing is known of {number}: is that the number meant?"),
-            Some(_) => {
-                bail!("nothing was known of {number} at that point: ask without --known-at for what is known now")
-            }
-        }
-    };
-    let Some(period) = case.period_at(on) else {
+    let on = settings.on.map_or_else(|| Clock::system().now(), DateOrInstant::instant);
+    let (case, known_until) = history::read(&settings.log, number, *known_at).await?;
+    let stretch = stretches(&case.periods, known_until).into_iter().find(|of| of.holds_at(on));
+    let Some((period, stretch)) = case.period_at(on).zip(stretch) else {
         let begins =
             case.periods.first().map(|of| format!(": what is known of it begins {}", london::clock(of.period.from)));
         bail!("nothing had happened to {} yet on {}{}", case.number, london::clock(on), begins.unwrap_or_default())
@@ -68,9 +58,7 @@ pub async fn run(settings: &ResponsibilitySettings) -> anyhow::Result<()> {
         return print_line(&serde_json::to_string(&answer).context("write the answer as JSON")?);
     }
     let tier = period.period.state.tier.as_ref().map(|tier| format!("tier {}; ", tier.tier)).unwrap_or_default();
-    let stretch = stretches(&case.periods, now).into_iter().find(|of| of.holds_at(on));
-    let words = stretch.map(|stretch| text(settings, &case, &stretch, on, &tier)).unwrap_or_default();
-    print_line(&Visible(&words).to_string())
+    print_line(&Visible(&text(settings, &case, &stretch, on, &tier)).to_string())
 }
 
 /// The answer in words.

@@ -303,7 +303,7 @@ rebuild, verify, export: the program as a process of its own beside a running se
 VmHWM, without the server's.
 COPY: each view by COPY TO STDOUT (FORMAT binary) on one connection, into COPY FROM STDIN (FORMAT binary) on another as it comes,
 table after table, each a durable transaction; into empty tables with the same keys, indexes and checks (LIKE … INCLUDING ALL).
-history: read from the log and folded, in process, warm, 200 cases. A prison's list: GET /prisons/{code}/cases?known-at=&limit=1000
+history: read from the log and folded, in process, warm, 200 cases. A prison's list: GET /prisons/{prisonCode}/cases?known-at=&limit=1000
 over HTTP at the ten prisons with most cases, as known when half of today's log was there.
 ready: from the start of the process until GET /health/readiness answers 200. The first command service finds no snapshot of
 its policies in the event store, and leaves one, with which the later starts begin. A new machine has no file of the ledger: log and

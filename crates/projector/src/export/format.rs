@@ -28,6 +28,9 @@ pub enum ExportFormat {
 }
 
 impl ExportFormat {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::Csv, Self::JsonLines, Self::Parquet];
+
     /// The ending of its files' names, which [`FromStr`] reads.
     #[must_use]
     pub fn ending(self) -> &'static str {
@@ -42,7 +45,7 @@ impl ExportFormat {
 impl FromStr for ExportFormat {
     type Err = UnknownFormat;
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        [Self::Csv, Self::JsonLines, Self::Parquet]
+        Self::ALL
             .into_iter()
             .find(|format| format.ending().eq_ignore_ascii_case(name))
             .ok_or_else(|| UnknownFormat { name: name.to_owned() })

@@ -85,6 +85,17 @@ async fn a_directory_that_is_not_an_export_of_all_is_kept() {
         assert_failure(&export(&database, &["all", "--output", path(&full)]).await, &[other, "no such export"]);
         assert_eq!(files(&full).len(), all_tables().len() + 1);
     }
+    // Tables that were exported one by one: in one format, and a full set in two.
+    for alone in [&["case_period.csv"][..], &["establishment.csv", "prisoner_case.parquet"]] {
+        let some = directory.path().join(format!("with {}", alone[0]));
+        std::fs::create_dir(&some).expect("a directory");
+        for name in alone {
+            let (table, _) = name.split_once('.').expect("an ending");
+            export_to(&database, table, &some.join(name), &[]).await;
+        }
+        assert_failure(&export(&database, &["all", "--output", path(&some)]).await, &["no such export"]);
+        assert_eq!(files(&some).len(), alone.len());
+    }
     for (wrong, words) in [
         (&["all"][..], &["--output"][..]),
         (&["all", "--on", "2026-03-01"], &["--on", "case_now"]),

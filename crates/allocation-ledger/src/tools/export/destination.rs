@@ -7,7 +7,6 @@
 //! first.
 
 use std::{
-    ffi::OsStr,
     fs::{self, File, Permissions},
     io::{self, Seek as _, Write},
     os::unix::fs::PermissionsExt as _,
@@ -15,7 +14,10 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use projector::export::{ExportFormat, OpenOutput, OutputPart};
+use projector::{
+    View,
+    export::{ExportFormat, ExportSource, OpenOutput, OutputPart},
+};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{all_sources, synced_file::SyncedFile};
@@ -153,7 +155,7 @@ impl Destination {
                             (month, FILE_STEM)
                         }
                     };
-                    let file = directory.join(format!("{stem}.{}", format.ending()));
+                    let file = directory.join(file_name(stem, *format));
                     Box::new(SyncedFile::new(File::create_new(file)?))
                 }
             })
@@ -227,30 +229,51 @@ fn temporary_builder(mode: u32) -> tempfile::Builder<'static, 'static> {
 
 /// Something in a directory that no export of the layout has put there.
 fn not_of_an_export(directory: &Path, layout: DirectoryLayout) -> io::Result<Option<PathBuf>> {
+    match layout {
+        DirectoryLayout::Tables => not_of_all_tables(directory),
+        DirectoryLayout::Months => not_of_months(directory),
+    }
+}
+
+/// Files that every export of all tables has, of earlier versions, too. Tables that are there
+/// without them were exported one by one.
+const ALWAYS_EXPORTED: [ExportSource; 2] = [ExportSource::Establishment, ExportSource::View(View::PrisonerCase)];
+
+fn not_of_all_tables(directory: &Path) -> io::Result<Option<PathBuf>> {
+    let is_exported_in = |format: &ExportFormat| {
+        ALWAYS_EXPORTED.iter().all(|source| directory.join(file_name(source.name(), *format)).is_file())
+    };
+    let exported = ExportFormat::ALL.into_iter().find(is_exported_in);
+    let of_export = |format| all_sources().into_iter().map(move |source| file_name(source.name(), format));
+    let names: Vec<String> = exported.into_iter().flat_map(of_export).collect();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let (name, is_directory) = (entry.file_name(), entry.file_type()?.is_dir());
-        match layout {
-            DirectoryLayout::Tables if !is_directory && is_file_of_table(Path::new(&name)) => {}
-            DirectoryLayout::Months if is_directory && name.to_string_lossy().starts_with(MONTH) => {
-                for entry in fs::read_dir(entry.path())? {
-                    let file = entry?.path();
-                    if file.file_stem().is_none_or(|stem| stem != FILE_STEM) {
-                        return Ok(Some(file));
-                    }
-                }
-            }
-            _ => return Ok(Some(entry.path())),
+        if !entry.file_type()?.is_file() || names.iter().all(|name| entry.file_name() != name.as_str()) {
+            return Ok(Some(entry.path()));
         }
     }
     Ok(None)
 }
 
-/// Whether a file is named as an export of all tables names its files.
-fn is_file_of_table(name: &Path) -> bool {
-    let text = |part: Option<&OsStr>| part.and_then(OsStr::to_str).unwrap_or_default().to_owned();
-    let is_table = all_sources().iter().any(|source| source.name() == text(name.file_stem()));
-    is_table && text(name.extension()).parse::<ExportFormat>().is_ok()
+fn not_of_months(directory: &Path) -> io::Result<Option<PathBuf>> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() || !entry.file_name().to_string_lossy().starts_with(MONTH) {
+            return Ok(Some(entry.path()));
+        }
+        for entry in fs::read_dir(entry.path())? {
+            let file = entry?.path();
+            if file.file_stem().is_none_or(|stem| stem != FILE_STEM) {
+                return Ok(Some(file));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The name of a file of a directory.
+fn file_name(stem: &str, format: ExportFormat) -> String {
+    format!("{stem}.{}", format.ending())
 }
 
 /// Puts a finished directory in the place of another one, if there is one. That is moved away first

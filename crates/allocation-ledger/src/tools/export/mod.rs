@@ -60,7 +60,7 @@ pub struct ExportSettings {
     #[arg(long, value_name = "INSTANT|DATE")]
     on: Option<DateOrInstant>,
     /// Of views: only the rows of this prison
-    #[arg(long, value_name = "LEI", value_parser = identifier::<PrisonCode>)]
+    #[arg(long, value_name = "PRISON", value_parser = identifier::<PrisonCode>)]
     prison: Option<PrisonCode>,
     /// Of the log: a file for each UTC month of recording, `month=2026-03/events.parquet` in the
     /// directory --output

@@ -64,8 +64,7 @@ struct EntryLine<'a> {
 /// # Errors
 /// Nothing is known of the number, or the ledger cannot be read.
 pub async fn run(settings: &HistorySettings) -> anyhow::Result<()> {
-    let read = LogStore::with_existing(&settings.log, async |store| read(settings, store).await);
-    let (case, known_until) = read.await?;
+    let (case, known_until) = read(&settings.log, &settings.prisoner_number, settings.known_at).await?;
     let printed = if settings.json { print_json(&case) } else { print_text(settings, &case, known_until) };
     match printed {
         // The reader has read enough, as `head` does.
@@ -76,15 +75,29 @@ pub async fn run(settings: &HistorySettings) -> anyhow::Result<()> {
 
 /// Reads the case, and the instant up to which it is known: periods that begin later were planned
 /// then.
-async fn read(settings: &HistorySettings, store: &LogStore) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
-    let HistorySettings { prisoner_number: number, known_at, .. } = settings;
+///
+/// # Errors
+/// Nothing is known of the number, or was by then; or the ledger cannot be read.
+pub(super) async fn read(
+    log: &shared_settings::LogSettings,
+    number: &PrisonerNumber,
+    known_at: Option<KnownAt>,
+) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
+    LogStore::with_existing(log, async |store| read_in(store, number, known_at).await).await
+}
+
+async fn read_in(
+    store: &LogStore,
+    number: &PrisonerNumber,
+    known_at: Option<KnownAt>,
+) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
     let reading = || format!("read the history of {number}");
-    let case = match whole_case(&store.log, number, *known_at).await {
+    let case = match whole_case(&store.log, number, known_at).await {
         Err(ahead @ PastError::Ahead { .. }) => return Err(ahead.into()),
         case => case.with_context(reading)?,
     };
     let mut known_until = Clock::system().now();
-    match *known_at {
+    match known_at {
         None => {}
         Some(KnownAt::Instant(instant)) => known_until = known_until.min(instant),
         Some(KnownAt::Position(position)) => {

@@ -74,7 +74,7 @@ pub struct ReplaySettings {
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     types: Vec<EventType>,
     /// Only events of this prison's roster, and those of cases that name it
-    #[arg(long, value_name = "LEI", value_parser = identifier::<PrisonCode>)]
+    #[arg(long, value_name = "PRISON", value_parser = identifier::<PrisonCode>)]
     prison: Option<PrisonCode>,
     /// Only events of this prisoner's case, those under numbers merged with it included
     #[arg(long, value_name = "A1234BC", value_parser = identifier::<PrisonerNumber>)]
