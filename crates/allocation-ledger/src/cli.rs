@@ -166,10 +166,12 @@ fn tip(error: &clap::Error) -> Option<String> {
         }
         ErrorKind::UnknownArgument => {
             let flag = refused(ContextKind::InvalidArg)?;
-            let is_serve = matches!(error.get(ContextKind::Usage), Some(ContextValue::StyledStr(usage))
-                if usage.to_string().split_whitespace().any(|word| word == "serve"));
-            (is_serve && ["--address", "--bind", "--port"].contains(&flag))
-                .then(|| "address and port are given together: `serve --listen 127.0.0.1:8080`".to_owned())
+            let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
+            let usage = usage.to_string();
+            let listens = usage.split_whitespace().find(|word| ["demo", "serve"].contains(word))?;
+            ["--address", "--bind", "--port"]
+                .contains(&flag)
+                .then(|| format!("address and port are given together: `{listens} --listen 127.0.0.1:8080`"))
         }
         _ => None,
     }

@@ -5,7 +5,7 @@
 //! the ledger by a name of its own, and a request that may record comes from no page of another
 //! origin. Other programs send neither `Origin` nor `Sec-Fetch-Site`.
 
-use std::{net::IpAddr, str::FromStr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::Request,
@@ -20,30 +20,39 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Paths that probes ask for by address. They show nothing about people and record nothing.
 const PROBED: [&str; 5] = ["/health", "/health/", "/ping", "/info", "/metrics"];
 
-/// The names under which clients reach the ledger, beside those of the loopback address.
+/// The names and addresses under which clients reach the ledger, beside those of the loopback
+/// address.
 #[derive(Debug, Clone, Default)]
 pub struct HostNames(Arc<[String]>);
 
 impl HostNames {
-    /// These names, without ports.
+    /// These names and addresses, without ports and brackets.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         Self(names.into_iter().filter(|name| !name.is_empty()).map(|name| name.to_ascii_lowercase()).collect())
     }
 
     fn has(&self, host: &str) -> bool {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let address = IpAddr::from_str(host.trim_start_matches('[').trim_end_matches(']'));
-        let is_loopback = match address {
-            Ok(address) => address.to_canonical().is_loopback(),
-            Err(_) => host == "localhost" || host.ends_with(".localhost"),
+        let is_loopback = match address_of(host) {
+            Some(address) => address.to_canonical().is_loopback(),
+            None => {
+                let host = host.trim_end_matches('.').to_ascii_lowercase();
+                host == "localhost" || host.ends_with(".localhost")
+            }
         };
-        is_loopback || self.is_configured(&host)
+        is_loopback || self.is_configured(host)
     }
 
     fn is_configured(&self, host: &str) -> bool {
-        self.0.iter().any(|name| name == host)
+        let host = address_of(host)
+            .map_or_else(|| host.trim_end_matches('.').to_ascii_lowercase(), |address| address.to_string());
+        self.0.contains(&host)
     }
+}
+
+/// The address that a host is, which a URL has in brackets if it is one of IPv6.
+fn address_of(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 /// The headers of an answer that does not have them itself. A browser may show it and nothing else,
@@ -146,7 +155,7 @@ fn is_own(names: &HostNames, origin: &[u8], host: Option<&Authority>) -> bool {
     let port = |authority: &Authority| authority.port_u16().unwrap_or(default_port);
     let is_same =
         host.is_some_and(|host| host.host().eq_ignore_ascii_case(authority.host()) && port(host) == port(authority));
-    is_same || names.is_configured(&authority.host().to_ascii_lowercase())
+    is_same || names.is_configured(authority.host())
 }
 
 #[cfg(test)]
@@ -157,7 +166,7 @@ mod tests {
 
     /// The code of the refusal of a request, `ok` where there is none.
     fn outcome(method: &str, path: &str, headers: &[(&str, &str)]) -> &'static str {
-        let names = HostNames::new(["Ledger.example".to_owned()]);
+        let names = HostNames::new(["Ledger.example".to_owned(), "fd00::7".to_owned()]);
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -178,6 +187,8 @@ mod tests {
             "ledger.example",
             "LEDGER.example:443",
             "localhost.",
+            "[fd00::7]:8080",
+            "[fd00:0::7]",
         ] {
             assert_eq!(outcome("GET", "/cases", &[("host", own)]), "ok", "{own}");
         }

@@ -1,5 +1,5 @@
-//! Whether the service is well: `/health`, `/health/liveness`, `/health/readiness`, `/ping`,
-//! `/info`, `/metrics`, in the shapes that HMPPS's tools read.
+//! Whether the service is well: `/health`, `/health/liveness`, `/health/readiness`, `/health/ping`,
+//! `/ping`, `/info`, `/metrics`, in the shapes that HMPPS's tools read.
 //!
 //! A service that answers is alive. It is ready if no component that it needs is down; readiness
 //! names the components that are down. A component that does its work with something left out is

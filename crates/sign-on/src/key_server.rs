@@ -21,7 +21,7 @@ use crate::{
 /// How long a fetch may take.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How soon a fetch is repeated while there are no keys at all.
+/// How soon a fetch is repeated while no keys count.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
 /// How soon a fetch is repeated that failed while older keys count.
@@ -220,6 +220,7 @@ async fn refresh(server: Weak<KeyServer>, times: KeyTimes) {
         server_now.fetch_if_due(Duration::ZERO).await;
         let pause = match &*server_now.fetched() {
             Fetched { keys: None, .. } => FIRST_RETRY.min(times.refresh),
+            Fetched { keys: Some((_, at)), .. } if at.elapsed() >= times.kept => FIRST_RETRY.min(times.refresh),
             Fetched { failure: Some(_), .. } => RETRY.min(times.refresh),
             Fetched { .. } => times.refresh,
         };

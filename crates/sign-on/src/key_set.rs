@@ -111,7 +111,9 @@ impl JsonKey {
         }
         let decode = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_deref()?).ok();
         let (modulus, exponent) = (decode(&self.n)?, decode(&self.e)?);
-        let is_long_enough = modulus.iter().skip_while(|byte| **byte == 0).count() >= MODULUS_BYTES_MIN;
+        // Some write a leading zero as a sign, which the verification would refuse.
+        let modulus: Vec<u8> = modulus.into_iter().skip_while(|byte| *byte == 0).collect();
+        let is_long_enough = modulus.len() >= MODULUS_BYTES_MIN;
         let key = PublicKey(DecodingKey::from_rsa_raw_components(&modulus, &exponent));
         is_long_enough.then_some((self.kid.as_deref()?, key))
     }

@@ -89,12 +89,13 @@ fn operations(document: &Value) -> Vec<(Method, String, &Value)> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
         let path = path
-            .replace("{n}", "A1234BC")
-            .replace("{code}", PRISON)
+            .replace("{prisonerNumber}", "A1234BC")
+            .replace("{prisonCode}", PRISON)
             .replace("{staffId}", "485926")
-            .replace("{id}", "0b5b2c5e-6e0a-4a0e-9c55-2a3c6d1f8e11")
+            .replace("{contactId}", "0b5b2c5e-6e0a-4a0e-9c55-2a3c6d1f8e11")
             .replace("{revision}", "0")
-            .replace("{ids}", "485926");
+            .replace("{staffIds}", "485926");
+        assert!(!path.contains('{'), "{path} has a parameter that has no value here");
         for (method, operation) in item.as_object().expect("operations") {
             operations.push((method.to_uppercase().parse().expect("a method"), path.clone(), operation));
         }

@@ -236,7 +236,9 @@ async fn metrics_say_which_program_and_which_process_answers() {
     let database = database().await;
     let program = Program::serve_all(&database).await;
     let metrics = program.client().get("/metrics").await.text;
-    let build = format!("ledger_build_info{{version=\"{}\",commit=\"\"}} 1.0", env!("CARGO_PKG_VERSION"));
+    let info = program.client().get("/info").await.body;
+    let commit = info["git"]["commit"]["id"].as_str().unwrap_or_default();
+    let build = format!("ledger_build_info{{version=\"{}\",commit=\"{commit}\"}} 1.0", env!("CARGO_PKG_VERSION"));
     assert!(metrics.lines().any(|line| line == build), "{metrics}");
     let value = |name: &str| {
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

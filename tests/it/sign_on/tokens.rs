@@ -27,6 +27,16 @@ async fn check_refused(sign_on: &SignOn, what: &str, token: &str) {
     assert!(again.is_err(), "{what}, again: {again:?}");
 }
 
+/// As some programs write it, so that it cannot be taken for a negative number.
+#[tokio::test]
+async fn a_key_with_a_leading_zero_is_the_same_key() {
+    let key = TestKey::of_sign_on();
+    let mut jwks = key.jwks();
+    let modulus = URL_SAFE_NO_PAD.decode(jwks["keys"][0]["n"].as_str().expect("a modulus")).expect("base64");
+    jwks["keys"][0]["n"] = URL_SAFE_NO_PAD.encode([&[0], &modulus[..]].concat()).into();
+    assert!(sign_on(&jwks, None).caller(&key.token(&person(&[]))).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_token_says_who_the_caller_is() {
     let of_person = caller(&person(&["ROLE_ALLOCATION_LEDGER__RO"])).await;

@@ -129,7 +129,8 @@ impl ServingLedger {
             gauges::views(&metrics, &log.log, views);
         }
 
-        if !settings.listen.ip().is_loopback() && settings.hosts.iter().all(String::is_empty) {
+        let is_asked = settings.role.commands() || settings.role.answers();
+        if is_asked && !settings.listen.ip().is_loopback() && settings.hosts.iter().all(String::is_empty) {
             tracing::warn!(
                 "no name is given with --host, so requests from other machines are refused, but those of probes"
             );

@@ -1,6 +1,6 @@
 //! The settings of `serve`, and the roles that a process may have.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args, ValueEnum};
 
@@ -41,10 +41,14 @@ pub struct ServeSettings {
     pub lag_max: u64,
 }
 
-/// Reads a name of a host. An empty one counts as none.
+/// Reads a name of a host, or an address. An empty one counts as none.
 fn parse_host(text: &str) -> Result<String, String> {
     let name = text.trim();
-    if name.contains(['/', ':', '@', ' ']) && name.parse::<std::net::IpAddr>().is_err() {
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    if let Ok(address) = address.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    if name.contains(['/', ':', '@', ' ', '[', ']']) {
         return Err("write the name alone, without scheme and port, e.g. ledger.example".to_owned());
     }
     Ok(name.to_owned())

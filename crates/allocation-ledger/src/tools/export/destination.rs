@@ -14,10 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use projector::{
-    View,
-    export::{ExportFormat, ExportSource, OpenOutput, OutputPart},
-};
+use projector::export::{ExportFormat, OpenOutput, OutputPart};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{all_sources, synced_file::SyncedFile};
@@ -235,13 +232,10 @@ fn not_of_an_export(directory: &Path, layout: DirectoryLayout) -> io::Result<Opt
     }
 }
 
-/// Files that every export of all tables has, of earlier versions, too. Tables that are there
-/// without them were exported one by one.
-const ALWAYS_EXPORTED: [ExportSource; 2] = [ExportSource::Establishment, ExportSource::View(View::PrisonerCase)];
-
 fn not_of_all_tables(directory: &Path) -> io::Result<Option<PathBuf>> {
+    // Tables that are there without the others were exported one by one.
     let is_exported_in = |format: &ExportFormat| {
-        ALWAYS_EXPORTED.iter().all(|source| directory.join(file_name(source.name(), *format)).is_file())
+        all_sources().iter().all(|source| directory.join(file_name(source.name(), *format)).is_file())
     };
     let exported = ExportFormat::ALL.into_iter().find(is_exported_in);
     let of_export = |format| all_sources().into_iter().map(move |source| file_name(source.name(), format));
