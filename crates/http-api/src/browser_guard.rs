@@ -1,9 +1,9 @@
 //! Refuses the requests that a browser sends for a page of another site.
 //!
 //! Any page in a browser on this machine can send requests to a loopback address, and a page whose
-//! name is made to lead here (DNS rebinding) can read the answers. So a request names
-//! the ledger by a name of its own, and a request that may record comes from no page of another
-//! origin. Other programs send neither `Origin` nor `Sec-Fetch-Site`.
+//! name is made to lead here (DNS rebinding) can read the answers. So a request names the ledger by
+//! a name of its own, and a request that may record comes from no page of another origin. Other
+//! programs send neither `Origin` nor `Sec-Fetch-Site`.
 
 use std::{net::IpAddr, sync::Arc};
 
