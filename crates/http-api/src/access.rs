@@ -24,7 +24,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::{
     Problem, ProblemCode,
-    headers::{self, AuthenticatedRecorder},
+    headers::{self, AuthenticatedCaller},
 };
 
 /// The demand of a route on its callers.
@@ -254,8 +254,8 @@ pub(crate) struct CallerCheck {
 }
 
 impl CallerCheck {
-    /// The caller, who may use the route, as the recorder of what the request records.
-    pub(crate) async fn recorder(self) -> Result<AuthenticatedRecorder, Box<Response>> {
+    /// The caller, who may use the route.
+    pub(crate) async fn caller(self) -> Result<AuthenticatedCaller, Box<Response>> {
         let Self { sign_on, access, token } = self;
         let caller = sign_on.caller(&token).await.map_err(|refusal| match refusal {
             TokenRefusal::Invalid(why) => refuse(access, &Refused::TokenInvalid(why)),
@@ -267,7 +267,7 @@ impl CallerCheck {
             }
         })?;
         if caller.has_any(access.rights()) {
-            return AuthenticatedRecorder::of(&caller).ok_or_else(|| {
+            return AuthenticatedCaller::new(caller).ok_or_else(|| {
                 refuse(access, &Refused::TokenInvalid("an event cannot hold its user name or its client"))
             });
         }

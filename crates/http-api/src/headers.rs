@@ -3,7 +3,7 @@
 //! This module and `problem` depend on each other: a problem carries a header, and a malformed
 //! header is a problem.
 
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
@@ -67,20 +67,29 @@ pub struct CommandHeaders {
     pub is_authenticated: bool,
 }
 
-/// The recorder that a valid token names; the guard of the routes puts it into the request's
-/// extensions.
+/// The caller that a valid token names; the guard of the routes puts it into the request's
+/// extensions. Where there is no sign-on, no request has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AuthenticatedRecorder(pub(crate) RecordedBy);
+pub struct AuthenticatedCaller {
+    /// Who the caller is, and the caller's rights.
+    pub caller: Arc<Caller>,
+    /// The caller as the recorder of events.
+    pub(crate) recorded_by: RecordedBy,
+}
 
-impl AuthenticatedRecorder {
-    /// The caller as a recorder; `None` where an event cannot hold a name of the caller.
-    pub(crate) fn of(caller: &Caller) -> Option<Self> {
+impl AuthenticatedCaller {
+    /// The caller with its form as a recorder; `None` where an event cannot hold a name of the
+    /// caller.
+    pub(crate) fn new(caller: Arc<Caller>) -> Option<Self> {
         let username = caller.user_name.as_deref().map(Username::read).transpose().ok()?;
         let client = caller.client_id.as_deref().unwrap_or(CLIENT_UNKNOWN);
         let is_seen = client.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         let auth_source = caller.auth_source.as_deref().and_then(|source| source.to_ascii_lowercase().parse().ok());
-        (is_seen && client.len() <= CLIENT_LEN_MAX)
-            .then(|| Self(RecordedBy { username, client: client.to_owned(), auth_source }))
+        if !is_seen || client.len() > CLIENT_LEN_MAX {
+            return None;
+        }
+        let recorded_by = RecordedBy { username, client: client.to_owned(), auth_source };
+        Some(Self { caller, recorded_by })
     }
 }
 
@@ -93,10 +102,10 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandHeaders {
             .or_else(|| parts.extensions.get().map(|&CorrelationId(id)| id));
         let username = format!("a username: {}", Username::FORMAT);
         let named = parse(headers, &RECORDED_BY, &username, |text| Username::read(text).ok())?;
-        let authenticated = parts.extensions.get::<AuthenticatedRecorder>();
+        let authenticated = parts.extensions.get::<AuthenticatedCaller>();
         let is_authenticated = authenticated.is_some();
         let recorded_by = match authenticated {
-            Some(AuthenticatedRecorder(recorded_by)) => recorded_by.clone(),
+            Some(authenticated) => authenticated.recorded_by.clone(),
             None => RecordedBy { username: named, client: client(headers), auth_source: None },
         };
         Ok(Self {

@@ -88,8 +88,8 @@ async fn observe_request(
         }
         match check {
             Ok(None) => {}
-            Ok(Some(check)) => match check.recorder().await {
-                Ok(recorder) => drop(request.extensions_mut().insert(recorder)),
+            Ok(Some(check)) => match check.caller().await {
+                Ok(caller) => drop(request.extensions_mut().insert(caller)),
                 Err(refusal) => return *refusal,
             },
             Err(refusal) => return *refusal,
