@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::Path};
 
 use clap::{
-    CommandFactory as _, Parser,
+    CommandFactory as _, FromArgMatches as _, Parser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use domain::text::Excerpt;
@@ -11,10 +11,10 @@ use domain::text::Excerpt;
 use crate::{
     build_info,
     logs_and_traces::{self, LogFormat, Telemetry},
-    serve,
+    secret_files, serve,
     tools::{
-        cases, completions, copy_log, demo, event_store, export, generate, handover_dates, history, import, man,
-        prepare, projections, replay, responsibility, token,
+        cases, completions, copy_log, demo, event_store, export, generate, handover_dates, health, history, import,
+        man, prepare, projections, replay, responsibility, token,
     },
 };
 
@@ -61,6 +61,8 @@ enum Subcommand {
     /// Look after the views: how they are, build them anew, compare them with the log
     #[command(subcommand)]
     Projections(projections::ProjectionsCommand),
+    /// Say whether the ledger that serves on this machine is ready, for a health check
+    Health(health::HealthSettings),
     /// Make on servers of your own what services need that log in with no more rights than their
     /// work takes
     Prepare(prepare::PrepareSettings),
@@ -102,6 +104,7 @@ impl Subcommand {
             | Self::Export(_)
             | Self::Copy(_)
             | Self::EventStore(_)
+            | Self::Health(_)
             | Self::Token(_)
             | Self::Completions(_)
             | Self::Man(_) => logs_and_traces::TOOL_LOG_FILTER,
@@ -117,7 +120,8 @@ impl Cli {
     pub fn parse_from_arguments(
         arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> Result<Self, clap::Error> {
-        Self::try_parse_from(arguments).map_err(|mut error| {
+        let matches = secret_files::read(Self::command())?.try_get_matches_from(arguments);
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|mut error| {
             for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue] {
                 if let Some(ContextValue::String(refused)) = error.get(kind) {
                     let excerpt = Excerpt(refused).to_string();
@@ -198,6 +202,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Subcommand::Export(settings) => export::run(settings).await,
         Subcommand::Copy(settings) => copy_log::run(settings).await,
         Subcommand::EventStore(command) => event_store::run(command).await,
+        Subcommand::Health(settings) => health::run(settings).await,
         Subcommand::Token(settings) => token::run(settings),
         Subcommand::Completions(settings) => completions::run(settings, Cli::command()),
         Subcommand::Man(settings) => man::run(settings, Cli::command()),

@@ -3,8 +3,8 @@
 //! | question | module |
 //! |---|---|
 //! | which build is this? | `build_info` |
-//! | which subcommands are there? | `cli` |
-//! | what do they have in common? | [`shared_settings`], [`logs_and_traces`], [`stdout`], `progress`, [`interrupt`] |
+//! | which subcommands are there, and which of their settings may be in files? | `cli`, `secret_files` |
+//! | what do they have in common? | [`shared_settings`], [`logs_and_traces`], [`stdout`], `progress`, [`interrupt`], `symbolic_link` |
 //! | where is the ledger kept? | `stores` |
 //! | what runs when it serves, and how does it end? | [`serve`] |
 //! | what does every other subcommand do? | [`tools`] |
@@ -21,10 +21,12 @@ mod cli;
 pub mod interrupt;
 pub mod logs_and_traces;
 mod progress;
+mod secret_files;
 pub mod serve;
 pub mod shared_settings;
 pub mod stdout;
 mod stores;
+mod symbolic_link;
 pub mod temporary_directory;
 pub mod tools;
 pub mod trial;

@@ -37,10 +37,12 @@ pub(crate) async fn posts_and_gets(
         listen: ([127, 0, 0, 1], 0).into(),
         hosts: Vec::new(),
         sign_on: serve::SignOnSettings::default(),
+        tls: serve::ServerTlsSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.join("http")),
         commands: commands.clone(),
         lag_max: serve::LAG_MAX_SECONDS,
+        product_id: "default".to_owned(),
     })
     .await?;
     let measured = measure(&running, duration, table).await;

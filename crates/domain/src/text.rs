@@ -112,6 +112,10 @@ impl fmt::Display for Visible<'_> {
     }
 }
 
+/// The characters at the start of a text that make a spreadsheet program take it for a formula, as
+/// OWASP lists them ("CSV Injection"). Some programs take full-width forms for the others.
+pub const FORMULA_STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+
 /// Whether a terminal might obey a character instead of showing it, or show the text after it in
 /// the other direction. Line ends and tabs do as they are meant to.
 #[must_use]

@@ -234,8 +234,9 @@ impl Cluster {
             .arg("--pgdata")
             .arg(&unfinished)
             .args(["--username", SUPERUSER, "--encoding", "UTF8", "--locale", "C"])
-            // Only the server's user and root can enter the socket's directory.
-            .args(["--auth", "trust"])
+            // Only the server's user and root can enter the socket's directory, and nobody comes by
+            // TCP.
+            .args(["--auth-local", "trust", "--auth-host", "reject"])
             // A read of damaged data must fail instead of answering.
             .arg("--data-checksums");
         if self.durability == Durability::ProcessDeath {

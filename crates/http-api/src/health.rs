@@ -74,6 +74,10 @@ struct ServiceInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     git: Option<SourceState>,
+    /// The product of HMPPS that the service belongs to, e.g. `DPS030`; `default` where the
+    /// operator has named none.
+    #[serde(rename = "productId")]
+    product_id: String,
 }
 
 /// A build of the service.
@@ -159,13 +163,21 @@ impl Health {
     #[must_use]
     pub fn new(name: &'static str, version: &'static str, metrics: Metrics) -> Self {
         let build = ServiceBuild { artifact: name, name, version };
-        Self { info: ServiceInfo { build, git: None }, metrics, checks: Vec::new() }
+        let info = ServiceInfo { build, git: None, product_id: "default".to_owned() };
+        Self { info, metrics, checks: Vec::new() }
     }
 
     /// Adds the commit that the service was built from, and its time, as far as they are known.
     #[must_use]
     pub fn with_commit(mut self, id: Option<&'static str>, time: Option<&'static str>) -> Self {
         self.info.git = id.map(|id| SourceState { commit: SourceCommit { id, time } });
+        self
+    }
+
+    /// Says which product of HMPPS the service belongs to.
+    #[must_use]
+    pub fn with_product_id(mut self, product_id: String) -> Self {
+        self.info.product_id = product_id;
         self
     }
 
@@ -329,13 +341,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_commit_is_told_where_it_is_known() {
-        let info = |id, time| json!(Health::new("ledger", "7", Metrics::default()).with_commit(id, time).info);
+    fn the_commit_and_the_product_are_told_where_they_are_known() {
+        let health = || Health::new("ledger", "7", Metrics::default());
+        let git = |id, time| json!(health().with_commit(id, time).info)["git"].take();
         let build = json!({"artifact": "ledger", "name": "ledger", "version": "7"});
-        assert_eq!(info(None, None), json!({"build": build}));
-        assert_eq!(info(Some("5ede831"), None), json!({"build": build, "git": {"commit": {"id": "5ede831"}}}));
+        assert_eq!(json!(health().info), json!({"build": build, "productId": "default"}));
+        assert_eq!(json!(health().with_product_id("DPS030".to_owned()).info)["productId"], "DPS030");
+        assert_eq!(git(None, None), json!(null));
+        assert_eq!(git(Some("5ede831"), None), json!({"commit": {"id": "5ede831"}}));
         let time = "2026-11-29T21:12:08Z";
-        let commit = json!({"id": "5ede831", "time": time});
-        assert_eq!(info(Some("5ede831"), Some(time)), json!({"build": build, "git": {"commit": commit}}));
+        assert_eq!(git(Some("5ede831"), Some(time)), json!({"commit": {"id": "5ede831", "time": time}}));
     }
 }

@@ -291,5 +291,11 @@ async fn a_new_data_directory_and_its_locks_are_closed_to_other_users() {
         let path = lock.expect("a lock").path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
+    // Started by hand, the server would let nobody in by TCP.
+    let rules = std::fs::read_to_string(data_dir.join("postgres/pg_hba.conf")).expect("the rules for clients");
+    let rules: Vec<_> = rules.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert!(rules.iter().any(|rule| rule.starts_with("local")), "{rules:?}");
+    let by_tcp = rules.iter().filter(|rule| !rule.starts_with("local"));
+    assert!(by_tcp.clone().all(|rule| rule.ends_with("reject")), "{rules:?}");
     assert!(program.stop().await.success());
 }

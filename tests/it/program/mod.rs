@@ -32,7 +32,9 @@ mod replay;
 mod responsibility;
 mod routes;
 mod schemathesis;
+mod secret_files;
 mod serve;
+mod tls;
 
 use nix::{
     sys::signal::{self, Signal},

@@ -52,6 +52,7 @@ async fn serve_starts_on_an_empty_directory_and_stops_its_postgres() {
     let info = client.get("/info").await;
     assert_eq!(info.body["build"]["name"], "allocation-ledger", "{}", info.text);
     assert!(info.body["build"]["version"].is_string(), "{}", info.text);
+    assert_eq!(info.body["productId"], "default", "{}", info.text);
     let health = client.get("/health").await;
     assert_eq!(health.body["status"], "UP", "{}", health.text);
     let state = |component: &str| &health.body["components"][component]["details"]["state"];

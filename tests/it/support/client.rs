@@ -36,11 +36,17 @@ impl HttpAnswer {
 
 impl Client {
     pub fn new(base_url: &str) -> Self {
-        // The program's dependencies enable TLS in the HTTP client without cryptography for it. No
-        // test uses TLS, but the client cannot be built without. An error means that a provider is
-        // installed already.
+        // The program's dependencies enable TLS in the HTTP client without cryptography for it. An
+        // error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self { base_url: base_url.to_owned(), command_url: None, http: reqwest::Client::new() }
+    }
+
+    /// A client that trusts the certificates of an authority, given in PEM, and no others.
+    pub fn trusting(base_url: &str, authority: &[u8]) -> Self {
+        let authority = reqwest::Certificate::from_pem(authority).expect("a certificate");
+        let http = reqwest::Client::builder().tls_certs_only([authority]).build().expect("a client");
+        Self { http, ..Self::new(base_url) }
     }
 
     /// A client that sends commands to another service.

@@ -22,6 +22,7 @@
 
 pub mod append_load;
 pub mod builders;
+pub mod certificates;
 pub mod checked_in;
 mod client;
 pub mod command_load;

@@ -96,7 +96,7 @@ impl Program {
         std::thread::spawn(move || {
             // Read to the end, so that the program never blocks on a full pipe.
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(start) = line.find("http://") {
+                if let Some(start) = line.find("http://").or_else(|| line.find("https://")) {
                     let address = line[start..].split_whitespace().next().unwrap_or_default().to_owned();
                     let _ = address_found.send(address);
                 }

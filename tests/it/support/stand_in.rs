@@ -1,7 +1,6 @@
 //! The stand-in for a KurrentDB server: one process with a file, or several that form a cluster.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -16,9 +15,8 @@ use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use super::{DataDir, Proxy, eventually, watchdog::Watchdog};
+use super::{DataDir, Proxy, certificates::CertificateFiles, eventually, watchdog::Watchdog};
 
 /// The stand-in that `cargo` built.
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_kurrentdb-stand-in-under-test");
@@ -224,26 +222,11 @@ impl Nodes {
     }
 }
 
-/// Creates an authority and a certificate that it signs for some hosts, and returns the arguments
-/// for the stand-in.
+/// Makes a certificate for some hosts, and returns the arguments for the stand-in.
 fn certificate(directory: &DataDir, hosts: &[&str]) -> [String; 4] {
-    let key = || KeyPair::generate().expect("a key");
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.distinguished_name.push(DnType::CommonName, directory.path().display().to_string());
-    let authority = CertifiedIssuer::self_signed(authority, key()).expect("an authority");
-    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-    let server_key = key();
-    let certificate = CertificateParams::new(hosts).expect("names of hosts").signed_by(&server_key, &authority);
-    let write = |name: &str, pem: String| {
-        let path = directory.path().join(name);
-        fs::write(&path, pem).expect("write a file");
-        path.to_str().expect("a path in UTF-8").to_owned()
-    };
-    write("authority.pem", authority.pem());
-    let certificate = write("certificate.pem", certificate.expect("a certificate").pem());
-    let server_key = write("key.pem", server_key.serialize_pem());
-    ["--certificate".to_owned(), certificate, "--key".to_owned(), server_key]
+    let files = CertificateFiles::make(directory.path(), hosts);
+    let [certificate, key] = [files.certificate, files.key].map(|path| path.to_str().expect("UTF-8").to_owned());
+    ["--certificate".to_owned(), certificate, "--key".to_owned(), key]
 }
 
 impl StandInProcess {

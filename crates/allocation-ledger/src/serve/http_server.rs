@@ -16,6 +16,7 @@ use std::{
 };
 
 use axum::{Router, extract::Request};
+use http_api::InputEnd;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -24,11 +25,13 @@ use prometheus_client::{
     registry::Registry,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use super::{connection::ClientConnection, shutdown::wait_for_flag};
@@ -68,6 +71,7 @@ const PATIENCE: Patience = Patience { head: Duration::from_secs(60), stalled: Du
 /// Takes connections and serves them.
 pub(super) struct HttpServer {
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     /// Becomes true when the program ends.
     ending: watch::Receiver<bool>,
@@ -80,11 +84,12 @@ impl HttpServer {
     /// A server that ends, once `ending` becomes true, with the requests at work.
     pub(super) fn new(
         listener: TcpListener,
+        tls: Option<TlsAcceptor>,
         router: Router,
         ending: watch::Receiver<bool>,
         admission: Arc<Admission>,
     ) -> Self {
-        Self { listener, router, ending, admission, patience: PATIENCE, last_logged: None }
+        Self { listener, tls, router, ending, admission, patience: PATIENCE, last_logged: None }
     }
 
     /// Serves until the end. Dropped, it closes all connections.
@@ -99,8 +104,8 @@ impl HttpServer {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, address)) => match self.admission.admit(address.ip()) {
                         Some(place) => {
-                            let (router, ending) = (self.router.clone(), self.ending.clone());
-                            connections.spawn(serve_connection(stream, place, router, ending, self.patience));
+                            let (tls, router, ending) = (self.tls.clone(), self.router.clone(), self.ending.clone());
+                            connections.spawn(serve_connection(stream, tls, place, router, ending, self.patience));
                         }
                         None => self.log_refusal(&format!("{} has too many, or all have", address.ip())),
                     },
@@ -133,6 +138,7 @@ fn is_of_one_client(error: &io::Error) -> bool {
 
 async fn serve_connection(
     stream: TcpStream,
+    tls: Option<TlsAcceptor>,
     _place: Place,
     router: Router,
     mut ending: watch::Receiver<bool>,
@@ -142,6 +148,24 @@ async fn serve_connection(
     let _ = stream.set_nodelay(true);
     let connection = ClientConnection::new(stream, ending.clone(), patience.stalled);
     let input_end = connection.input_end();
+    let Some(tls) = tls else { return serve_http(connection, input_end, router, ending, patience).await };
+    let accepted = tokio::select! {
+        accepted = timeout(patience.head, tls.accept(connection)) => accepted,
+        () = wait_for_flag(&mut ending) => return,
+    };
+    // A client that fails to speak TLS, or takes too long, is told nothing.
+    if let Ok(Ok(connection)) = accepted {
+        serve_http(connection, input_end, router, ending, patience).await;
+    }
+}
+
+async fn serve_http(
+    connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    input_end: InputEnd,
+    router: Router,
+    mut ending: watch::Receiver<bool>,
+    patience: Patience,
+) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(input_end.clone());
         router.clone().call(request.map(axum::body::Body::new) as Request)
@@ -251,10 +275,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use axum::routing::get;
-    use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
-        time::timeout,
-    };
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -268,7 +289,7 @@ mod tests {
         let router = Router::new().route("/", get(async || "here")).route("/long", get(async || "x".repeat(LONG)));
         let (end, ending) = watch::channel(false);
         let admission = Admission::new();
-        let server = HttpServer { patience, ..HttpServer::new(listener, router, ending, Arc::clone(&admission)) };
+        let server = HttpServer { patience, ..HttpServer::new(listener, None, router, ending, Arc::clone(&admission)) };
         tokio::spawn(server.serve());
         (address, admission, end)
     }

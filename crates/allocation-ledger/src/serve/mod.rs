@@ -33,6 +33,7 @@ mod roles;
 mod settings;
 mod shutdown;
 mod sign_on_settings;
+mod tls;
 
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 
@@ -44,6 +45,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 pub use self::{
     settings::{LAG_MAX_SECONDS, Role, ServeSettings},
     sign_on_settings::SignOnSettings,
+    tls::ServerTlsSettings,
 };
 
 use self::{
@@ -107,10 +109,12 @@ impl ServingLedger {
         } else {
             None
         };
+        let tls = settings.tls.open()?;
         let listener = TcpListener::bind(settings.listen).await.with_context(|| {
             format!("listen on {}: is another program listening there? Choose another with --listen", settings.listen)
         })?;
-        let url = format!("http://{}", listener.local_addr().context("read the address listened on")?);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().context("read the address listened on")?);
         let (claim, log, views) = open_stores(settings).await?;
 
         let stop_signals = StopSignals::new();
@@ -138,7 +142,7 @@ impl ServingLedger {
         let admission = Admission::new();
         metrics.register(|registry| admission.register_metrics(registry));
         let router = http_api::add_middleware(router, sign_on, metrics, HostNames::new(settings.hosts.clone()));
-        let http = HttpServer::new(listener, router, stop_signals.accepting.subscribe(), admission);
+        let http = HttpServer::new(listener, tls, router, stop_signals.accepting.subscribe(), admission);
         let http = tokio::spawn(http.serve());
         let (role, version) = (settings.role.name(), build_info::VERSION);
         tracing::info!(url, role, version, "serving on {url}");

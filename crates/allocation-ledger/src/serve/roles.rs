@@ -72,7 +72,8 @@ impl<'a> Wiring<'a> {
     ) -> Self {
         let metrics = Metrics::default();
         let health = Health::new("allocation-ledger", build_info::NUMBER, metrics.clone())
-            .with_commit(build_info::COMMIT, build_info::COMMIT_TIME);
+            .with_commit(build_info::COMMIT, build_info::COMMIT_TIME)
+            .with_product_id(settings.product_id.clone());
         gauges::build(&metrics);
         metrics.register(process_metrics::register);
         gauges::log(&metrics, &log.log);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args, ValueEnum};
 
-use super::SignOnSettings;
+use super::{ServerTlsSettings, SignOnSettings};
 use crate::shared_settings;
 
 /// The default for how far the views may be behind the log. They follow within milliseconds; a
@@ -26,6 +26,9 @@ pub struct ServeSettings {
     /// Who may use the ledger.
     #[command(flatten)]
     pub sign_on: SignOnSettings,
+    /// How clients speak to it.
+    #[command(flatten)]
+    pub tls: ServerTlsSettings,
     /// The role of this process
     #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,
@@ -39,6 +42,9 @@ pub struct ServeSettings {
     /// not ready
     #[arg(long, env = "LEDGER_LAG_MAX", value_name = "SECONDS", default_value_t = LAG_MAX_SECONDS)]
     pub lag_max: u64,
+    /// The product of HMPPS that the service belongs to, for /info
+    #[arg(long, env = "PRODUCT_ID", value_name = "ID", default_value = "default")]
+    pub product_id: String,
 }
 
 /// Reads a name of a host, or an address. An empty one counts as none.

@@ -1,11 +1,11 @@
 //! Postgres databases as the settings name them, or in the embedded server.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use sqlx::{
     Connection as _, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 use tokio::time::timeout;
 
@@ -95,10 +95,55 @@ pub(super) async fn pool(flag: &str, url: &str) -> anyhow::Result<PgPool> {
 /// It is no URL of a store that this version can use.
 pub(crate) fn connect_options(flag: &str, url: &str) -> anyhow::Result<PgConnectOptions> {
     match url.split_once("://").map(|(scheme, _)| scheme) {
-        Some("postgres" | "postgresql") => url.parse().with_context(|| format!("read the URL given by {flag}")),
+        Some("postgres" | "postgresql") => {
+            let options = url.parse().with_context(|| format!("read the URL given by {flag}"))?;
+            Ok(if is_tls_said(url) { options } else { with_tls_elsewhere(options) })
+        }
         _ if event_log_kurrentdb::is_url(url) => {
             bail!("{flag} names a KurrentDB server, which keeps event logs only: give a postgres:// URL")
         }
         _ => bail!("{flag} must be a URL such as postgres://user@host/database"),
+    }
+}
+
+/// Whether a URL, or a variable of Postgres, says if the connection has TLS.
+fn is_tls_said(url: &str) -> bool {
+    let parameters = url.split_once('?').map(|(_, query)| query.split('&')).into_iter().flatten();
+    parameters.filter_map(|parameter| parameter.split('=').next()).any(|name| ["sslmode", "ssl-mode"].contains(&name))
+        || std::env::var_os("PGSSLMODE").is_some()
+}
+
+/// Asks for TLS, unless the server is on this machine: on the way to another one, passwords and
+/// what is known about people could be read.
+fn with_tls_elsewhere(options: PgConnectOptions) -> PgConnectOptions {
+    let host = options.get_host();
+    let is_loopback = host.parse().map_or(host == "localhost", |address: IpAddr| address.is_loopback());
+    if options.get_socket().is_some() || host.starts_with('/') || is_loopback {
+        return options;
+    }
+    options.ssl_mode(PgSslMode::Require)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, is_tls_asked_for: bool) {
+        let options = connect_options("--views", url).expect("a URL");
+        assert_eq!(matches!(options.get_ssl_mode(), PgSslMode::Require), is_tls_asked_for, "{url}");
+    }
+
+    #[test]
+    fn tls_is_asked_for_on_the_way_to_another_machine() {
+        check("postgres://query:secret@db.example/ledger", true);
+        check("postgres://query@10.0.0.7:5433/ledger?application_name=x", true);
+        check("postgres://query@db.example/ledger?sslmode=disable", false);
+        check("postgres://query@db.example/ledger?application_name=x&sslmode=prefer", false);
+        check("postgres://query@localhost/ledger", false);
+        check("postgres://query@127.0.0.1/ledger", false);
+        check("postgres://query@[::1]/ledger", false);
+        check("postgres:///ledger?host=/run/postgresql", false);
+        check("postgres://%2Frun%2Fpostgresql/ledger", false);
     }
 }

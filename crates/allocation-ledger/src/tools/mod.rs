@@ -8,6 +8,7 @@ pub(crate) mod event_store;
 pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod handover_dates;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod man;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, NaiveDate, SecondsFormat};
+use domain::text::FORMULA_STARTS;
 use uuid::Uuid;
 
 use super::{
@@ -21,9 +22,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// takes it for another encoding.
 ///
 /// Null is an empty field; an empty text is `""`. A text that a spreadsheet would take for a
-/// formula gets an apostrophe before it: one that begins with `=`, `+`, `-`, `@`, tab or carriage
-/// return, after any number of apostrophes. So nothing is lost: a reader that wants the text itself
-/// takes one apostrophe away from those.
+/// formula gets an apostrophe before it: one that begins with one of [`FORMULA_STARTS`], after any
+/// number of apostrophes. So nothing is lost: a reader that wants the text itself takes one
+/// apostrophe away from those.
 pub(crate) struct Csv {
     out: BufWriter<Box<dyn Write + Send>>,
     kinds: Vec<CellKind>,
@@ -92,7 +93,7 @@ fn field(line: &mut String, text: &str) {
 /// Whether a spreadsheet would take a text for a formula, once the apostrophes before it were taken
 /// away.
 fn is_formula(text: &str) -> bool {
-    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
+    text.trim_start_matches('\'').starts_with(FORMULA_STARTS)
 }
 
 /// Writes a JSON object a line, with a member for each column, null ones included. JSON of the log
@@ -213,7 +214,13 @@ mod tests {
         check("-1", "'-1");
         check("+44", "'+44");
         check("@SUM(A1,A2)", "\"'@SUM(A1,A2)\"");
-        check("\t=1", "\"'\t=1\"");
+        for start in FORMULA_STARTS {
+            let mut line = String::new();
+            field(&mut line, &format!("{start}1"));
+            assert!(line.trim_start_matches('"').starts_with('\''), "{line:?}");
+        }
+        check("\n=1", "\"'\n=1\"");
+        check("＝1+1", "'＝1+1");
         check("'=1", "''=1");
         check("'tis", "'tis");
         check("a=b", "a=b");

@@ -18,7 +18,7 @@ use anyhow::anyhow;
 use domain::{
     identifier::{PrisonerNumber, StaffId},
     officer::PomKind,
-    text::{Excerpt, Lines, Text, is_invisible},
+    text::{Excerpt, FORMULA_STARTS, Lines, Text, is_invisible},
     tier::Tier,
 };
 
@@ -154,7 +154,7 @@ pub fn note(cell: &Cell) -> Result<Option<String>, ValueProblem> {
     let text = unwrapped(&text);
     // An apostrophe keeps a spreadsheet program from taking a text for a formula.
     let text = match text.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(['=', '+', '-', '@']) => rest,
+        Some(rest) if rest.starts_with(FORMULA_STARTS) => rest,
         _ => text,
     };
     (!text.is_empty() && !is_absent_note(text)).then(|| read(text.to_owned())).transpose()

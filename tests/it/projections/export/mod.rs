@@ -1,5 +1,6 @@
 //! `export`: views and the log as files, read back and compared with SQL and with the log itself.
 
+mod permissions;
 mod refusals;
 mod selections;
 

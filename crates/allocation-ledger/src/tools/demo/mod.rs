@@ -49,10 +49,12 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
         listen: settings.listen,
         hosts: Vec::new(),
         sign_on: serve::SignOnSettings::default(),
+        tls: serve::ServerTlsSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.path().to_owned()),
         commands: settings.commands.clone(),
         lag_max: serve::LAG_MAX_SECONDS,
+        product_id: "default".to_owned(),
     })
     .await?;
     let service = running.service().context("find the command side")?;

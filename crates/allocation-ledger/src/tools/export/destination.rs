@@ -7,10 +7,12 @@
 //! first.
 
 use std::{
+    fmt,
     fs::{self, File, Permissions},
     io::{self, Seek as _, Write},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -18,7 +20,7 @@ use projector::export::{ExportFormat, OpenOutput, OutputPart};
 use tempfile::{NamedTempFile, TempDir};
 
 use super::{all_sources, synced_file::SyncedFile};
-use crate::stdout;
+use crate::{stdout, symbolic_link};
 
 /// The destination of an export. Dropped before it is complete, it leaves nothing behind.
 pub(super) enum Destination {
@@ -36,6 +38,10 @@ pub(super) enum Destination {
         temporary: TempDir,
         path: PathBuf,
         format: ExportFormat,
+        /// Of the files in it.
+        mode: FileMode,
+        /// Of the directory, once it is complete.
+        permissions: Permissions,
     },
 }
 
@@ -64,11 +70,38 @@ impl StreamTarget {
     }
 }
 
-/// The permissions of a new file, less what the user's mask takes away.
-const FILE_MODE: u32 = 0o666;
+/// The permissions of new files. An export has names of people, so it is for its owner unless the
+/// owner says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileMode(u32);
 
-/// The permissions of a new directory, less what the user's mask takes away.
-const DIRECTORY_MODE: u32 = 0o777;
+impl FileMode {
+    /// A directory can be entered by those who may read its files.
+    fn of_directory(self) -> u32 {
+        self.0 | (self.0 & 0o444) >> 2
+    }
+}
+
+impl Default for FileMode {
+    fn default() -> Self {
+        Self(0o600)
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04o}", self.0)
+    }
+}
+
+impl FromStr for FileMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && mode & 0o600 == 0o600);
+        mode.map(Self).ok_or("write the mode as `chmod` does, with reading and writing for yourself, e.g. 0640")
+    }
+}
 
 impl Destination {
     pub(super) fn stdout() -> Self {
@@ -86,26 +119,38 @@ impl Destination {
         }
     }
 
-    /// A file, which may be there already.
-    pub(super) fn file(path: &Path) -> anyhow::Result<Self> {
-        // Of a link, the file that it leads to is replaced.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        match fs::metadata(&path) {
-            Ok(found) if found.is_dir() => {
+    /// A file, which may be there already: it then keeps its permissions.
+    pub(super) fn file(path: &Path, mode: FileMode) -> anyhow::Result<Self> {
+        let path = path.to_owned();
+        let found = fs::metadata(&path).ok();
+        match &found {
+            Some(found) if found.is_dir() => {
                 bail!("{} is a directory: name a file in it, such as {0}/export.parquet", path.display())
             }
-            Ok(found) if !found.is_file() => return Ok(Self::Stream { to: StreamTarget::Special(path), spool: None }),
-            Ok(_) | Err(_) => {}
+            Some(found) if !found.is_file() => {
+                return Ok(Self::Stream { to: StreamTarget::Special(path), spool: None });
+            }
+            Some(_) | None => symbolic_link::refuse(&path)?,
         }
-        let temporary =
-            temporary_builder(FILE_MODE).tempfile_in(parent(&path)).map_err(|error| cannot_begin(&path, error))?;
+        let permissions = found.map_or_else(|| Permissions::from_mode(mode.0), |found| found.permissions());
+        let temporary = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(parent(&path));
+        let temporary = temporary.map_err(|error| cannot_begin(&path, error))?;
+        temporary.as_file().set_permissions(permissions).with_context(|| cannot_write(&path))?;
         Ok(Self::File { temporary, path })
     }
 
     /// A directory of files. Only one that an export of the same layout has made is replaced.
-    pub(super) fn directory(path: &Path, layout: DirectoryLayout, format: ExportFormat) -> anyhow::Result<Self> {
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        if let Ok(found) = fs::metadata(&path) {
+    /// It then keeps its permissions.
+    pub(super) fn directory(
+        path: &Path,
+        layout: DirectoryLayout,
+        format: ExportFormat,
+        mode: FileMode,
+    ) -> anyhow::Result<Self> {
+        symbolic_link::refuse(path)?;
+        let path = path.to_owned();
+        let found = fs::metadata(&path).ok();
+        if let Some(found) = &found {
             if !found.is_dir() {
                 bail!("{} is a file, and this export is a directory of files: name another", path.display());
             }
@@ -119,9 +164,10 @@ impl Destination {
                 );
             }
         }
-        let temporary =
-            temporary_builder(DIRECTORY_MODE).tempdir_in(parent(&path)).map_err(|error| cannot_begin(&path, error))?;
-        Ok(Self::Directory { temporary, path, format })
+        let permissions =
+            found.map_or_else(|| Permissions::from_mode(mode.of_directory()), |found| found.permissions());
+        let temporary = temporary_directory(&path).map_err(|error| cannot_begin(&path, error))?;
+        Ok(Self::Directory { temporary, path, format, mode, permissions })
     }
 
     /// The function that opens the files that the export writes to.
@@ -129,7 +175,7 @@ impl Destination {
         enum Opener {
             Stream(StreamTarget),
             File(io::Result<Box<dyn Write + Send>>),
-            Directory(PathBuf, ExportFormat),
+            Directory(PathBuf, ExportFormat, FileMode),
         }
         let mut opener = match self {
             Self::Stream { to, spool: None } => Opener::Stream(to.clone()),
@@ -137,23 +183,27 @@ impl Destination {
             Self::File { temporary, .. } => {
                 Opener::File(temporary.as_file().try_clone().map(|file| Box::new(SyncedFile::new(file)) as _))
             }
-            Self::Directory { temporary, format, .. } => Opener::Directory(temporary.path().to_owned(), *format),
+            Self::Directory { temporary, format, mode, .. } => {
+                Opener::Directory(temporary.path().to_owned(), *format, *mode)
+            }
         };
         move |part: OutputPart| -> io::Result<Box<dyn Write + Send>> {
             Ok(match &mut opener {
                 Opener::Stream(stream) => stream.open()?,
                 Opener::File(file) => std::mem::replace(file, Err(io::Error::other("it has been opened before")))?,
-                Opener::Directory(directory, format) => {
+                Opener::Directory(directory, format, mode) => {
                     let (directory, stem) = match part {
                         OutputPart::Table(name) => (directory.clone(), name),
                         OutputPart::Month(month) => {
                             let month = directory.join(format!("{MONTH}{}", month.format("%Y-%m")));
                             fs::create_dir(&month)?;
+                            fs::set_permissions(&month, Permissions::from_mode(mode.of_directory()))?;
                             (month, FILE_STEM)
                         }
                     };
-                    let file = directory.join(file_name(stem, *format));
-                    Box::new(SyncedFile::new(File::create_new(file)?))
+                    let file = File::create_new(directory.join(file_name(stem, *format)))?;
+                    file.set_permissions(Permissions::from_mode(mode.0))?;
+                    Box::new(SyncedFile::new(file))
                 }
             })
         }
@@ -184,7 +234,8 @@ impl Destination {
                 let done = temporary.as_file().sync_all().and_then(|()| Ok(temporary.persist(&path)?));
                 done.and_then(|_| sync_directory(parent(&path))).with_context(|| cannot_write(&path))
             }
-            Self::Directory { temporary, path, .. } => sync_tree(temporary.path())
+            Self::Directory { temporary, path, permissions, .. } => fs::set_permissions(temporary.path(), permissions)
+                .and_then(|()| sync_tree(temporary.path()))
                 .and_then(|()| replace_directory(temporary, &path))
                 .and_then(|()| sync_directory(parent(&path)))
                 .with_context(|| cannot_write(&path)),
@@ -216,12 +267,14 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A temporary file or directory whose name tells where it comes from, should the machine fail and
-/// leave it behind.
-fn temporary_builder(mode: u32) -> tempfile::Builder<'static, 'static> {
+/// The beginning of temporary names. It tells where they come from, should the machine fail and
+/// leave them behind.
+const TEMPORARY_PREFIX: &str = ".allocation-ledger-export-";
+
+/// A temporary directory beside a path, for its owner alone.
+fn temporary_directory(path: &Path) -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".allocation-ledger-export-").permissions(Permissions::from_mode(mode));
-    builder
+    builder.prefix(TEMPORARY_PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(parent(path))
 }
 
 /// Something in a directory that no export of the layout has put there.
@@ -273,7 +326,7 @@ fn file_name(stem: &str, format: ExportFormat) -> String {
 /// Puts a finished directory in the place of another one, if there is one. That is moved away first
 /// and removed last: a directory, unlike a file, cannot be replaced in one step.
 fn replace_directory(finished: TempDir, path: &Path) -> io::Result<()> {
-    let old = temporary_builder(DIRECTORY_MODE).tempdir_in(parent(path))?;
+    let old = temporary_directory(path)?;
     let is_moved = path.exists();
     if is_moved {
         fs::rename(path, old.path())?;

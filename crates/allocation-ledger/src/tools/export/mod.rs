@@ -26,7 +26,7 @@ use projector::{
 use serde_json::json;
 use sqlx::PgPool;
 
-use self::destination::{Destination, DirectoryLayout};
+use self::destination::{Destination, DirectoryLayout, FileMode};
 use super::projections::{
     rebuild::{position_of, show as show_building},
     status::and_aside,
@@ -66,6 +66,10 @@ pub struct ExportSettings {
     /// directory --output
     #[arg(long, value_enum)]
     partition: Option<Partition>,
+    /// Who may read and write the new files, besides you: as `chmod` takes it. A file or directory
+    /// that is replaced keeps its mode
+    #[arg(long, value_name = "MODE", default_value_t)]
+    mode: FileMode,
     /// Say what was exported as a JSON object: on standard output, or on standard error where the
     /// export goes there
     #[arg(long)]
@@ -244,8 +248,8 @@ async fn export(
 ) -> anyhow::Result<Option<ExportSummary>> {
     let output = match layout {
         _ if is_stdout(&settings.output) => Destination::stdout(),
-        Some(layout) => Destination::directory(&settings.output, layout, format)?,
-        None => Destination::file(&settings.output)?,
+        Some(layout) => Destination::directory(&settings.output, layout, format, settings.mode)?,
+        None => Destination::file(&settings.output, settings.mode)?,
     };
     // While a view is read a snapshot is open, which keeps a rebuilt view from replacing it.
     let output = if settings.what == ExportSubject::Log { output } else { output.with_spool()? };

@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
+use crate::symbolic_link;
+
 /// A file that will have the refused rows. It is opened before anything is recorded, so that a file
 /// that cannot be written is told at once, and it keeps what it holds until the rows are known. A
 /// file that was not there before, and gets no rows, is removed.
@@ -32,6 +34,10 @@ impl<'a> RefusedFile<'a> {
             "--refused names {}, which is the file to import: name another file",
             path.display()
         );
+        // A pipe that is reached by a link, such as `/dev/stdout`, is none of another's files.
+        if fs::metadata(path).is_ok_and(|found| found.is_file()) {
+            symbolic_link::refuse(path)?;
+        }
         // The rows have names of people: the file is for its owner.
         let mut options = File::options();
         options.write(true).mode(0o600);
@@ -96,6 +102,12 @@ mod tests {
         drop(old);
         assert_eq!(read(), "the first rows");
         RefusedFile::open(&path, &imported).expect("open an old file").write("rows").expect("write the rows");
+        assert_eq!(read(), "rows");
+
+        let link = dir.path().join("link.csv");
+        std::os::unix::fs::symlink(&path, &link).expect("make a link");
+        let refused = RefusedFile::open(&link, &imported).expect_err("a link").to_string();
+        assert!(refused.contains("is a symbolic link"), "{refused}");
         assert_eq!(read(), "rows");
 
         let same = RefusedFile::open(&imported, &imported).expect_err("the imported file");

@@ -1,0 +1,35 @@
+//! Settings with secrets in them, read from files.
+
+use std::fs;
+
+use crate::support::{DataDir, Program, database, run_in};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_urls_of_the_stores_can_be_in_files() {
+    let (database, directory) = (database().await, DataDir::new());
+    let path = directory.path().join("url");
+    fs::write(&path, format!("{}\n", database.url)).expect("write a file");
+    let path = path.to_str().expect("a path in UTF-8");
+    let files = [("LEDGER_EVENT_STORE_FILE", path), ("LEDGER_VIEWS_FILE", path)];
+    let program = Program::start_in(&files, &[]).await.into_ready().await;
+    // The schemas are where the file says.
+    let sql = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('log', 'views')";
+    let schemas: i64 = sqlx::query_scalar(sql).fetch_one(&database.pool).await.expect("the schemas");
+    assert_eq!(schemas, 2);
+
+    // A tool reads them, too; a flag goes before a file, and so does the variable itself.
+    let prison = ["cases", "LEI"];
+    assert_eq!(run_in(&files, &prison).await.status.code(), Some(0));
+    let wrong = "postgres://nobody@127.0.0.1:1/nowhere?sslmode=disable";
+    let by_flag = run_in(&files, &[&prison[..], &["--views", wrong]].concat()).await;
+    assert!(by_flag.status.code() == Some(1) && by_flag.stderr.contains("--views"), "{by_flag:?}");
+    let by_variable = run_in(&[files[0], files[1], ("LEDGER_VIEWS", wrong)], &prison).await;
+    assert!(by_variable.status.code() == Some(1) && by_variable.stderr.contains("--views"), "{by_variable:?}");
+
+    let missing = run_in(&[("LEDGER_VIEWS_FILE", "/nowhere/url"), files[0]], &prison).await;
+    assert!(missing.stderr.contains("LEDGER_VIEWS_FILE names /nowhere/url, which cannot be read"), "{missing:?}");
+    assert_eq!(missing.status.code(), Some(2));
+    let help = run_in(&files, &["serve", "--help"]).await;
+    assert!(help.status.success() && !help.stdout.contains(&database.url), "{}", help.stdout);
+    assert!(program.stop().await.success());
+}
