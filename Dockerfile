@@ -22,11 +22,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && install -D --strip --target-directory /out target/release/allocation-ledger target/release/bench
 
 FROM debian:bookworm-slim AS runtime
-# ca-certificates: the authorities for TLS to a store. curl: for the health check. Both as Debian has
-# them now.
+# ca-certificates: the authorities for TLS to a store, as Debian has them now.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates curl \
+    && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 2000 ledger \
     && useradd --uid 2000 --gid ledger --no-create-home --home-dir /var/lib/allocation-ledger --shell /usr/sbin/nologin ledger \
@@ -41,7 +40,7 @@ EXPOSE 8080
 # SIGTERM ends the program in order, also as process 1; allow it 30 seconds (docker stop --time 30).
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s --retries=3 \
-    CMD ["curl", "--fail", "--silent", "--show-error", "--max-time", "4", "http://127.0.0.1:8080/health/readiness"]
+    CMD ["allocation-ledger", "health"]
 ENTRYPOINT ["allocation-ledger"]
 CMD ["serve"]
 
