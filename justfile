@@ -9,7 +9,7 @@ run *args:
 
 # Run the tests: all of them, or those whose name has a word
 test *args:
-    cargo test --workspace -- {{ args }}
+    tests/run -- {{ args }}
 
 # Run the tests of the program against its services apart: topology services or services-postgres
 test-services topology="services":
@@ -29,10 +29,25 @@ bench *args:
 doc *args:
     cargo doc --workspace --no-deps {{ args }}
 
-# Check licences, sources and bans of the dependencies (needs cargo-deny)
+# Check licences, sources, bans and known faults of the dependencies
 deny:
-    cargo deny --workspace check bans licenses sources
+    .ci/deny
 
 # Run everything that must hold before a change goes in
 ci:
     .ci/run
+
+# Fuzz each target for a minute, or for other seconds, on the stable toolchain (needs cargo-fuzz)
+fuzz seconds="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for target in $(cargo fuzz list); do
+        mkdir -p "fuzz/corpus/$target"
+        seeds="fuzz/seeds/$target"
+        if [ "$target" = spreadsheets ]; then seeds=tests/data/spreadsheets; fi
+        cargo fuzz run --sanitizer none "$target" "fuzz/corpus/$target" "$seeds" -- -max_total_time={{ seconds }}
+    done
+
+# Write the bill of materials of the program (SBOM, CycloneDX) beside its manifest (needs cargo-cyclonedx)
+sbom:
+    cargo cyclonedx --format json --manifest-path crates/allocation-ledger/Cargo.toml --override-filename allocation-ledger.cdx

@@ -71,9 +71,9 @@ pub fn read(path: &Path) -> anyhow::Result<File> {
     );
     let bytes = std::fs::read(path).with_context(|| format!("read {shown}"))?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    // The program of this crate's own tests is none that can be asked to read; the tests of the
-    // program read apart.
-    let read = if cfg!(test) { sheets(&name, &bytes) } else { apart::read(&name, &bytes) };
+    // The programs of this crate's own tests and of the fuzzer are none that can be asked to read;
+    // the tests of the program read apart.
+    let read = if cfg!(any(test, fuzzing)) { sheets(&name, &bytes) } else { apart::read(&name, &bytes) };
     let sheets = read.with_context(|| format!("read {shown} as a spreadsheet (.xlsx, .ods or .csv)"))?;
     let is_something = |sheet: &Sheet| !sheet.rows.is_empty() || sheet.marks.unread.is_some();
     ensure!(sheets.iter().any(is_something), "{shown} is empty: give a spreadsheet with rows");
