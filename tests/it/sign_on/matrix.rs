@@ -40,6 +40,7 @@ pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("GET", "/events", Feed),
     ("GET", "/projections", Views),
     ("GET", "/subject-access-request", SubjectAccess),
+    ("GET", "/subject-access-request/template", SubjectAccess),
     ("POST", "/handover-dates", Question),
     ("POST", "/responsibilities", Question),
     ("GET", "/nomis-contacts", Question),

@@ -35,6 +35,7 @@ mod responsibilities;
 mod responsibility;
 mod statistics;
 mod subject_access;
+mod subject_access_template;
 mod unallocated;
 
 use axum::middleware;
@@ -70,6 +71,7 @@ fn routes() -> GuardedRouter<QueryState> {
         .described(Access::Views, routes!(projections::list_projections))
         .described(Access::Questions, routes!(handover_dates::calculate_handover_dates))
         .described(Access::SubjectAccess, routes!(subject_access::get_subject_access_answer))
+        .described(Access::SubjectAccess, routes!(subject_access_template::get_subject_access_template))
         .described(Access::LiveService, routes!(compatible::allocation::get_live_allocation))
         .described(Access::LiveService, routes!(compatible::allocation::get_live_primary_pom))
         .described(Access::LiveService, routes!(compatible::handover::get_live_handover))

@@ -45,6 +45,7 @@ fn attempt(method: &str, path: &str) -> (String, Option<Value>, Expected) {
         ("GET", "/events") => (path.to_owned(), None, NotYours),
         // Such a request is about all that is held on the person.
         ("GET", "/subject-access-request") => (format!("{path}?prn={OTHER}"), None, Text(200, r#"{"content":"#)),
+        ("GET", "/subject-access-request/template") => (path.to_owned(), None, Text(200, "<h1 class=")),
         ("POST", "/handover-dates") => {
             let facts = json!({"indeterminate": false, "sentenceStartDate": "2024-01-01", "conditionalReleaseDate": "2030-01-01"});
             (path.to_owned(), Some(facts), Without(200))

@@ -30,7 +30,8 @@ async fn a_case_is_that_of_the_prison_where_it_is_now() {
     );
     prisons.record(&leeds, "POST", "/prisoners/A1111AA/tier", json!({"tier": "C1", "prison": "LEI"})).await;
     let allocation = json!({"prison": "LEI", "pom": {"staffId": POM_LEI}, "note": "note of Leeds"});
-    prisons.record(&leeds, "POST", "/prisoners/A1111AA/allocations", allocation).await;
+    let made = prisons.record(&leeds, "POST", "/prisoners/A1111AA/allocations", allocation).await;
+    let since = made.body["events"][0]["effectiveAt"].as_str().expect("an instant").to_owned();
     let held = prisons.position.load(std::sync::atomic::Ordering::SeqCst);
     assert_eq!(prisons.get(&leeds, "/prisoners/A1111AA/responsibility").await.body["responsible"]["staffId"], POM_LEI);
     assert_not_yours(&prisons.get(&moorland, "/prisoners/A1111AA/responsibility").await, "held at LEI");
@@ -44,7 +45,8 @@ async fn a_case_is_that_of_the_prison_where_it_is_now() {
     }
     // Nor do the lists of a time at which it was there have it.
     let pom = format!("/poms/{POM_LEI}/cases?{then}");
-    for path in [&list, &pom] {
+    let (list_then, pom_then) = (format!("/prisons/LEI/cases?on={since}"), format!("/poms/{POM_LEI}/cases?on={since}"));
+    for path in [&list, &pom, &list_then, &pom_then] {
         assert_eq!(prisons.get(&leeds, path).await.body, json!([]), "{path}");
         assert_eq!(prisons.get(&both, path).await.body[0]["prisonerNumber"], "A1111AA", "{path}");
     }
