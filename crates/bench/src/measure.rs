@@ -10,7 +10,7 @@ use allocation_ledger::shared_settings;
 use anyhow::Context as _;
 use command::{Clock, Request, Service};
 use domain::{
-    Command, Event, Stream,
+    Command, Confinement, Event, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonerNumber},
     prisoner::{self, History, PrisonerEvent, TierAssigned},
@@ -166,6 +166,7 @@ pub(crate) async fn commands(
                     provenance: None,
                     effective_at: None,
                     if_match: None,
+                    confinement: Confinement::default(),
                 })
                 .await
                 .context("execute a command")?;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Refusal, Rule, Stream,
+    Command, Confinement, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, EventId},
+    moment::normalise,
 };
 use event_log::{LogError, Provenance, StoredEvent};
 use uuid::Uuid;
@@ -33,6 +34,25 @@ pub struct Request {
     pub effective_at: Option<DateTime<Utc>>,
     /// The revision that the stream must be at, if the caller insists on one.
     pub if_match: Option<u64>,
+    /// The prisons that the caller is confined to. The ledger itself and its tools are confined to
+    /// none.
+    pub confinement: Confinement,
+}
+
+/// The times that a request brings to its decision.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestTimes {
+    /// When the events are to take effect; `None`: when they are decided.
+    pub(crate) effective_at: Option<DateTime<Utc>>,
+    /// For a policy's command: when the event that caused it took effect.
+    pub(crate) caused_at: Option<DateTime<Utc>>,
+}
+
+impl RequestTimes {
+    pub(crate) fn of(request: &Request) -> Self {
+        let effective_at = request.effective_at.map(normalise);
+        Self { effective_at, caused_at: request.causation_id.and(effective_at) }
+    }
 }
 
 /// The digest of a request, which tells a repeat from another request with the same id. It is made

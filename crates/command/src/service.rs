@@ -20,7 +20,6 @@ use chrono::{DateTime, Utc};
 use domain::{
     Command, Entry, Event, Refusal, Rule, Stream,
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
-    moment::normalise,
     prison::{self, PrisonEvent},
     prisoner::{self, PrisonerEvent, RecommendationPolicy},
 };
@@ -40,6 +39,7 @@ use crate::{
     Clock, CommandError, Outcome, Request,
     metrics::CommandMetrics,
     obligations::ObligationIndex,
+    request::RequestTimes,
     started_bulk::RunningBulks,
     streams::{CachedStream, Streams, answer_to_request, answer_to_spent_key, take_turn},
 };
@@ -128,7 +128,7 @@ impl Service {
         async move {
             let mut result = self.decide_and_record(&request).await;
             if let (Err(CommandError::Refused(refusal)), Command::Prisoner(number, _)) = (&result, &request.command) {
-                result = Err(self.name_last_survivor(number, refusal.clone()).await.into());
+                result = Err(self.name_last_survivor(number, refusal.clone(), &request.confinement).await.into());
             }
             self.inner.metrics.count(&request.command, &result);
             result
@@ -173,12 +173,14 @@ impl Service {
             Command::Prisoner(number, command) => {
                 // The case, too, so that one does not wait for the other.
                 let (roster, _) = try_join!(self.roster_for(command), self.case(number))?;
+                let permit = |case: &prisoner::History| request.confinement.check_command(case, command);
                 let decide = |case: &prisoner::History| self.decide_on_case(case, roster.as_deref(), command, times);
-                self.decide_and_append(&self.inner.cases, number, roster.as_deref(), request, decide).await
+                self.decide_and_append(&self.inner.cases, number, roster.as_deref(), request, permit, decide).await
             }
             Command::Prison(code, command) => {
+                let permit = |_: &prison::History| request.confinement.check_prison(code);
                 let decide = |prison: &prison::History| self.decide_on_prison(prison, command, times);
-                self.decide_and_append(&self.inner.prisons, code, None, request, decide).await
+                self.decide_and_append(&self.inner.prisons, code, None, request, permit, decide).await
             }
         }
     }
@@ -237,6 +239,7 @@ impl Service {
         key: &H::Key,
         roster: Option<&CachedPrison>,
         request: &Request,
+        permit: impl Fn(&H) -> Result<(), Refusal>,
         decide: impl Fn(&H) -> Result<DecidedEvents<H::Event>, Refusal>,
     ) -> Result<Outcome, CommandError> {
         let stream = H::stream(key);
@@ -252,7 +255,9 @@ impl Service {
                 if let Some(answer) = answer_to_request(&loaded, request) {
                     return answer;
                 }
-                match request.if_match {
+                // The permission first, so that no other answer tells of a case that is not the
+                // caller's.
+                permit(loaded.history()).map_err(CommandError::from).and_then(|()| match request.if_match {
                     Some(expected) if loaded.revision() != Some(expected) => Err(CommandError::RevisionMismatch {
                         stream: stream.clone(),
                         expected,
@@ -261,7 +266,7 @@ impl Service {
                     _ => decide(loaded.history())
                         .map(|decision| (decision, loaded.expected_revision()))
                         .map_err(CommandError::from),
-                }
+                })
             };
             let error = match decided {
                 // The same fact again, if the stream is up to date: it may not hold any more.
@@ -480,20 +485,4 @@ struct DecidedEvents<E> {
     effective_at: DateTime<Utc>,
     /// The revision of the entry that says the same already; the events are then not recorded.
     same_fact: Option<u64>,
-}
-
-/// The times that a request brings to its decision.
-#[derive(Clone, Copy)]
-struct RequestTimes {
-    /// When the events are to take effect; `None`: when they are decided.
-    effective_at: Option<DateTime<Utc>>,
-    /// For a policy's command: when the event that caused it took effect.
-    caused_at: Option<DateTime<Utc>>,
-}
-
-impl RequestTimes {
-    fn of(request: &Request) -> Self {
-        let effective_at = request.effective_at.map(normalise);
-        Self { effective_at, caused_at: request.causation_id.and(effective_at) }
-    }
 }

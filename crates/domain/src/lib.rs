@@ -16,8 +16,10 @@
 //! | which words do events, answers and views use? | [`words`] |
 //! | how does an HTTP API describe them? | `openapi`, a module of the feature of that name |
 //! | why was a command turned away, and which rules are there? | [`refusal`], [`rule`] |
+//! | which prisons are a caller's, and what may such a caller record? | [`confinement`] |
 
 pub mod command;
+pub mod confinement;
 mod effective_time;
 pub mod event;
 #[cfg(feature = "generators")]
@@ -38,6 +40,7 @@ pub mod tier;
 pub mod words;
 
 pub use command::Command;
+pub use confinement::Confinement;
 pub use effective_time::check_effective_at;
 pub use event::{Entry, Event, Stream};
 pub use refusal::Refusal;

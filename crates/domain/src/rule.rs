@@ -10,6 +10,8 @@ use serde::{Serialize, Serializer};
 pub enum RuleKind {
     /// The ledger does not know the case that the command is addressed to.
     SubjectUnknown,
+    /// The case or the prison is not one of the caller's.
+    NotYours,
     /// The command is understood, and the past or the roster does not permit it.
     NotPermitted,
 }
@@ -59,6 +61,10 @@ rules! {
     SubjectUnknown {
         /// The ledger knows nothing of the case.
         PrisonerUnknown => "prisoner-unknown",
+    }
+    NotYours {
+        /// The caller is confined to other prisons (rule 12).
+        PrisonNotYours => "prison-not-yours",
     }
     NotPermitted {
         /// The effective time is later than the recorder's clock.

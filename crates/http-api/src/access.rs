@@ -7,15 +7,16 @@
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{
-    Router,
-    extract::{MatchedPath, Request},
+    RequestExt as _, Router,
+    extract::{MatchedPath, RawPathParams, Request},
     handler::Handler,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, on},
 };
-use domain::text::Excerpt;
-use sign_on::{Right, SignOn, TokenRefusal};
+use domain::{Confinement, Rule, identifier::PrisonCode, text::Excerpt};
+use event_log::error_chain;
+use sign_on::{Caller, Right, SignOn, TokenRefusal};
 use utoipa::{
     Modify,
     openapi::{OpenApi, path::PathItem},
@@ -23,7 +24,8 @@ use utoipa::{
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::{
-    Problem, ProblemCode,
+    CallerScope, Problem, ProblemCode,
+    caller_scope::ReadableTexts,
     headers::{self, AuthenticatedCaller},
 };
 
@@ -72,6 +74,19 @@ impl Access {
             Self::LiveService => &[Right::LiveService],
             Self::FirstApiQuestions => &[Right::FirstApiRead],
             Self::FirstApiCommands => &[Right::FirstApiRecord],
+        }
+    }
+
+    /// Whether a caller sees and changes no more than its own prisons here. An auditor is confined
+    /// only in what it records.
+    fn is_confined(self, caller: &Caller) -> bool {
+        match self {
+            Self::Commands | Self::FirstApiCommands => true,
+            Self::Questions | Self::Feed | Self::LiveService | Self::FirstApiQuestions => {
+                !caller.has_any(&[Right::Audit])
+            }
+            // The state of the views tells nothing of a case or of a prison.
+            Self::Open | Self::Views | Self::SubjectAccess => false,
         }
     }
 
@@ -266,15 +281,57 @@ impl CallerCheck {
                 Box::new(Problem::new(ProblemCode::KeysUnavailable, detail).into_response())
             }
         })?;
-        if caller.has_any(access.rights()) {
-            return AuthenticatedCaller::new(caller).ok_or_else(|| {
-                refuse(access, &Refused::TokenInvalid("an event cannot hold its user name or its client"))
-            });
+        if !caller.has_any(access.rights()) {
+            let roles = sign_on.roles().givers(access.rights()).collect::<Vec<_>>().join(", ");
+            return Err(refuse(access, &Refused::RoleMissing(roles)));
         }
-        let roles = sign_on.roles().givers(access.rights()).collect::<Vec<_>>().join(", ");
-        Err(refuse(access, &Refused::RoleMissing(roles)))
+        let scope = find_scope(&sign_on, access, &caller, &token).await.map_err(|problem| problem.into_response())?;
+        AuthenticatedCaller::new(caller, scope)
+            .ok_or_else(|| refuse(access, &Refused::TokenInvalid("an event cannot hold its user name or its client")))
     }
 }
+
+/// The scope of a caller on a route.
+async fn find_scope(sign_on: &SignOn, access: Access, caller: &Caller, token: &str) -> Result<CallerScope, Problem> {
+    let is_confined = access.is_confined(caller);
+    let sees_texts = access == Access::SubjectAccess || caller.has_any(&[Right::Audit]);
+    let prisons = if is_confined {
+        sign_on.prisons().find(caller, token).await.map_err(|failure| {
+            tracing::warn!(error = %error_chain(&failure), "the prisons of a caller cannot be found");
+            Problem::new(
+                ProblemCode::PrisonsUnavailable,
+                "It cannot be found out for now which prisons are yours. Please try again.",
+            )
+        })?
+    } else {
+        None
+    };
+    if access == Access::Feed && prisons.is_some() {
+        let detail = "The events are those of every prison, and you may see your own alone. Ask for the cases and the \
+                      histories of your prisons instead.";
+        return Err(Problem::new(Rule::PrisonNotYours, detail));
+    }
+    let texts = match sees_texts {
+        true => ReadableTexts::All,
+        false => ReadableTexts::OfPrisons(prisons.clone().unwrap_or_default()),
+    };
+    Ok(CallerScope { confinement: Confinement::from(prisons), texts })
+}
+
+/// Refuses a request whose path names a prison that is not the caller's. A code that is none is for
+/// the handler to refuse.
+pub(crate) async fn check_prison_of_path(request: &mut Request, confinement: &Confinement) -> Result<(), Problem> {
+    if confinement.prisons().is_none() {
+        return Ok(());
+    }
+    let Ok(params) = request.extract_parts::<RawPathParams>().await else { return Ok(()) };
+    let prisons = params.iter().filter(|(name, _)| *name == PRISON_PARAM);
+    let mut prisons = prisons.filter_map(|(_, code)| code.parse::<PrisonCode>().ok());
+    prisons.try_for_each(|code| confinement.check_prison(&code)).map_err(Problem::from)
+}
+
+/// The name that every route gives to the prison in its path.
+const PRISON_PARAM: &str = "prisonCode";
 
 fn refuse_unknown_path(uri: &Uri) -> Problem {
     Problem::not_found(

@@ -3,16 +3,21 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use domain::{Event, prison::PrisonEvent, prisoner::PrisonerEvent};
+use domain::{
+    Event,
+    prison::{PrisonEvent, PrisonEventType},
+    prisoner::{PrisonerEvent, PrisonerEventType},
+};
 use event_log::{Provenance, StoredEvent};
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::Value;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Type, schema::Schema},
 };
 use uuid::Uuid;
 
-use crate::problem_code::open_words;
+use crate::{Texts, problem_code::open_words};
 
 /// An event in its envelope.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -53,10 +58,79 @@ pub struct EventDocument {
     #[schema(nullable = false)]
     pub provenance: Option<ProvenanceDocument>,
     /// What happened. The member of the schema `EventData` that has the name of the type describes
-    /// it.
-    #[serde(serialize_with = "serialize_data")]
+    /// it. A text that the caller may not read is null.
     #[schema(value_type = Object)]
-    pub data: Event,
+    data: DataDocument,
+}
+
+/// The data of an event, with its free texts or without.
+#[derive(Debug, Clone)]
+struct DataDocument {
+    event: Event,
+    texts: Texts,
+}
+
+impl Serialize for DataDocument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let members = free_texts(&self.event);
+        if self.texts == Texts::Shown || members.is_empty() {
+            return self.event.serialize_data(serializer);
+        }
+        let mut data = self.event.serialize_data(serde_json::value::Serializer).map_err(S::Error::custom)?;
+        for member in members {
+            if let Some(text) = data.pointer_mut(member) {
+                *text = Value::Null;
+            }
+        }
+        data.serialize(serializer)
+    }
+}
+
+fn free_texts(event: &Event) -> &'static [&'static str] {
+    match event {
+        Event::Prisoner(event) => free_texts_of_case(event.event_type()),
+        Event::Prison(event) => free_texts_of_prison(event.event_type()),
+    }
+}
+
+/// The members of the data of a type of event that hold what a person wrote freely, as JSON
+/// pointers. They are null for callers that may not read them.
+#[must_use]
+pub fn free_texts_of_type(name: &str) -> &'static [&'static str] {
+    let of_case = PrisonerEventType::from_name(name).map(free_texts_of_case);
+    of_case.or_else(|| PrisonEventType::from_name(name).map(free_texts_of_prison)).unwrap_or_default()
+}
+
+/// The one list of what is hidden in the events of cases.
+const fn free_texts_of_case(event_type: PrisonerEventType) -> &'static [&'static str] {
+    match event_type {
+        PrisonerEventType::AllocationMade => &["/note", "/suitabilityDetail", "/overrideDetail"],
+        PrisonerEventType::Reallocated => &["/note", "/suitabilityDetail", "/overrideDetail", "/reason"],
+        PrisonerEventType::ResponsibilityOverridden | PrisonerEventType::ResponsibilityOverrideRemoved => &["/detail"],
+        PrisonerEventType::EntryVoided => &["/reason"],
+        PrisonerEventType::PrisonerNumberMerged => &["/held/responsibilityOverride/detail"],
+        PrisonerEventType::TierAssigned
+        | PrisonerEventType::Deallocated
+        | PrisonerEventType::CoworkerAllocated
+        | PrisonerEventType::CoworkerReallocated
+        | PrisonerEventType::CoworkerDeallocated
+        | PrisonerEventType::CommunityManagerAssigned
+        | PrisonerEventType::CommunityManagerRemoved
+        | PrisonerEventType::HandoverPlanned
+        | PrisonerEventType::PrisonerNumberRetired => &[],
+    }
+}
+
+/// The same of the events of prisons.
+const fn free_texts_of_prison(event_type: PrisonEventType) -> &'static [&'static str] {
+    match event_type {
+        PrisonEventType::PrisonOmicDateCorrected | PrisonEventType::PomStatusChanged => &["/reason"],
+        PrisonEventType::PrisonJoinedOmic
+        | PrisonEventType::PomRegistered
+        | PrisonEventType::PomDetailsChanged
+        | PrisonEventType::NomisContactFound
+        | PrisonEventType::NomisContactRemovalConfirmed => &[],
+    }
 }
 
 /// The schema of the name of a type of event.
@@ -128,12 +202,10 @@ impl From<&Provenance> for ProvenanceDocument {
     }
 }
 
-fn serialize_data<S: Serializer>(event: &Event, serializer: S) -> Result<S::Ok, S::Error> {
-    event.serialize_data(serializer)
-}
-
-impl From<&StoredEvent> for EventDocument {
-    fn from(stored: &StoredEvent) -> Self {
+impl EventDocument {
+    /// The document of an event, with its free texts or without.
+    #[must_use]
+    pub fn new(stored: &StoredEvent, texts: Texts) -> Self {
         let StoredEvent { stream, metadata, entry } = stored;
         Self {
             event_id: entry.event_id.0,
@@ -153,7 +225,48 @@ impl From<&StoredEvent> for EventDocument {
             correlation_id: metadata.correlation_id,
             causation_id: metadata.causation_id.map(|id| id.0),
             provenance: metadata.provenance.as_deref().map(ProvenanceDocument::from),
-            data: entry.event.clone(),
+            data: DataDocument { event: entry.event.clone(), texts },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Stream, openapi::EVENT_SAMPLES};
+
+    /// The members that hold text with blanks and are no free text.
+    const OTHER_TEXTS: [&str; 4] = ["name", "team", "ldu", "contactType"];
+
+    /// Collects the texts with a blank, which no identifier and no word of the domain has.
+    fn texts<'v>(member: &str, value: &'v Value, found: &mut Vec<&'v str>) {
+        match value {
+            Value::Object(members) => members.iter().for_each(|(member, value)| texts(member, value, found)),
+            Value::Array(values) => values.iter().for_each(|value| texts(member, value, found)),
+            Value::String(text) if !OTHER_TEXTS.contains(&member) && text.contains(' ') => found.push(text),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn no_free_text_is_left_in_an_event_whose_texts_are_hidden() {
+        let mut hidden = 0;
+        for line in EVENT_SAMPLES.lines().filter(|line| !line.is_empty()) {
+            let sample: Value = serde_json::from_str(line).expect("a sample");
+            let stream: Stream = sample["stream"].as_str().and_then(|text| text.parse().ok()).expect("a stream");
+            let type_name = sample["type"].as_str().expect("a type");
+            let event = Event::deserialize_data(&stream, type_name, sample["data"].clone()).expect("an event");
+            let data = |texts| serde_json::to_value(DataDocument { event: event.clone(), texts }).expect("JSON");
+            let (shown, without) = (data(Texts::Shown), data(Texts::Hidden));
+            let mut left = Vec::new();
+            texts("", &without, &mut left);
+            assert!(left.is_empty(), "{type_name}: {left:?}");
+            for pointer in free_texts_of_type(type_name) {
+                let is_there = shown.pointer(pointer).is_some();
+                assert_eq!(without.pointer(pointer), is_there.then_some(&Value::Null), "{type_name} {pointer}");
+                hidden += usize::from(is_there);
+            }
+        }
+        assert!(hidden >= 12, "the samples have each of the texts: {hidden}");
     }
 }

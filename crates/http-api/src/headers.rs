@@ -3,7 +3,7 @@
 //! This module and `problem` depend on each other: a problem carries a header, and a malformed
 //! header is a problem.
 
-use std::{str::FromStr, sync::Arc};
+use std::{convert::Infallible, str::FromStr, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
@@ -17,7 +17,7 @@ use domain::{
 use sign_on::Caller;
 use uuid::Uuid;
 
-use crate::{Problem, ProblemCode, problem::Fault};
+use crate::{CallerScope, Problem, ProblemCode, problem::Fault};
 
 /// Out: how far the answer goes in the log.
 pub const LEDGER_POSITION: HeaderName = HeaderName::from_static("ledger-position");
@@ -65,6 +65,8 @@ pub struct CommandHeaders {
     pub recorded_by: RecordedBy,
     /// Whether a token says who the caller is.
     pub is_authenticated: bool,
+    /// The part of the ledger that the caller may see and change.
+    pub scope: CallerScope,
 }
 
 /// The caller that a valid token names; the guard of the routes puts it into the request's
@@ -73,14 +75,16 @@ pub struct CommandHeaders {
 pub struct AuthenticatedCaller {
     /// Who the caller is, and the caller's rights.
     pub caller: Arc<Caller>,
+    /// The part of the ledger that the caller may see and change on the route that it asks.
+    pub(crate) scope: CallerScope,
     /// The caller as the recorder of events.
     pub(crate) recorded_by: RecordedBy,
 }
 
 impl AuthenticatedCaller {
-    /// The caller with its form as a recorder; `None` where an event cannot hold a name of the
-    /// caller.
-    pub(crate) fn new(caller: Arc<Caller>) -> Option<Self> {
+    /// The caller with its scope and its form as a recorder; `None` where an event cannot hold a
+    /// name of the caller.
+    pub(crate) fn new(caller: Arc<Caller>, scope: CallerScope) -> Option<Self> {
         let username = caller.user_name.as_deref().map(Username::read).transpose().ok()?;
         let client = caller.client_id.as_deref().unwrap_or(CLIENT_UNKNOWN);
         let is_seen = client.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
@@ -89,7 +93,20 @@ impl AuthenticatedCaller {
             return None;
         }
         let recorded_by = RecordedBy { username, client: client.to_owned(), auth_source };
-        Some(Self { caller, recorded_by })
+        Some(Self { caller, scope, recorded_by })
+    }
+}
+
+/// The scope of the caller of a request: everything, where there is no sign-on.
+fn scope_of(parts: &Parts) -> CallerScope {
+    parts.extensions.get::<AuthenticatedCaller>().map(|caller| caller.scope.clone()).unwrap_or_default()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CallerScope {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(scope_of(parts))
     }
 }
 
@@ -114,6 +131,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandHeaders {
             correlation_id: correlation_id.unwrap_or_else(Uuid::new_v4),
             recorded_by,
             is_authenticated,
+            scope: scope_of(parts),
         })
     }
 }

@@ -16,12 +16,14 @@
 //! | has the client closed its side of the connection? | [`InputEnd`] |
 //! | which trace does a request belong to? | [`trace`] |
 //! | who may use a route? | [`access`] |
+//! | what of the ledger is a caller's? | [`CallerScope`] |
 //! | which middleware does every route have? | [`add_middleware`] |
 //!
 //! It knows no route and no answer of either side.
 
 pub mod access;
 mod browser_guard;
+mod caller_scope;
 pub mod event;
 pub mod extract;
 pub mod headers;
@@ -39,6 +41,7 @@ pub mod trace;
 
 pub use access::{Access, GuardedRouter};
 pub use browser_guard::HostNames;
+pub use caller_scope::{CallerScope, ReadableTexts, Texts};
 pub use extract::{JsonBody, Params, PathParams};
 pub use headers::CommandHeaders;
 pub use input_end::InputEnd;

@@ -16,7 +16,7 @@ use tracing::{Instrument as _, field};
 
 use crate::{
     GuardedRouter, Problem,
-    access::Guard,
+    access::{Guard, check_prison_of_path},
     browser_guard::{HostNames, add_safe_defaults, refuse_foreign},
     headers::{CORRELATION_ID, CorrelationId},
     metrics::{self, Metrics, Route},
@@ -89,7 +89,12 @@ async fn observe_request(
         match check {
             Ok(None) => {}
             Ok(Some(check)) => match check.caller().await {
-                Ok(caller) => drop(request.extensions_mut().insert(caller)),
+                Ok(caller) => {
+                    if let Err(problem) = check_prison_of_path(&mut request, &caller.scope.confinement).await {
+                        return problem.into_response();
+                    }
+                    request.extensions_mut().insert(caller);
+                }
                 Err(refusal) => return *refusal,
             },
             Err(refusal) => return *refusal,

@@ -45,6 +45,7 @@ macro_rules! problem_codes {
                     Self::Rule(rule) => match rule.kind() {
                         // The status that reading the case has.
                         RuleKind::SubjectUnknown => 404,
+                        RuleKind::NotYours => 403,
                         RuleKind::NotPermitted => 422,
                     },
                 }
@@ -139,6 +140,8 @@ problem_codes! {
         "Wait as long as `Retry-After` says, then open the stream again; or read `/events` in pages.";
     KeysUnavailable => "keys-unavailable", 503, "The keys of the sign-on cannot be fetched, so no token can be verified.",
         "Wait as long as `Retry-After` says, then send the same request again.";
+    PrisonsUnavailable => "prisons-unavailable", 503, "The service that knows which prisons are the caller's does not answer.",
+        "Wait as long as `Retry-After` says, then send the same request again.";
     PoliciesBehind => "policies-behind", 503, "After a start, the service does not know yet which cases a POM holds.",
         "Wait as long as `Retry-After` says, then send the same request again, with the same Idempotency-Key.";
     StreamContended => "stream-contended", 503, "Other callers keep recording on the same case or prison.",
@@ -154,6 +157,10 @@ problem_codes! {
 
 const fn remedy_of_rule(rule: Rule) -> &'static str {
     match rule {
+        Rule::PrisonNotYours => {
+            "Check the number or the code. Ask whoever gives you your caseloads for the prison, or a caller of that \
+             prison to record it."
+        }
         Rule::PrisonerUnknown => "Check the prisoner number. A case begins with its first tier.",
         Rule::EffectiveTimeInFuture | Rule::EffectiveTimeTooEarly => {
             "Correct `effectiveAt`, or leave it out for now. An entry can be backdated, and not postdated."

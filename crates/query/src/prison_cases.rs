@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use domain::{Stream, identifier::PrisonCode};
 use event_log::KnownAt;
+use http_api::CallerScope;
 use views::{CasePeriodRow, VIEWS_VERSION};
 
 use crate::{
@@ -78,7 +79,8 @@ pub async fn prison_cases(
     let on = on.unwrap_or_else(|| state.now());
     let filter = CaseFilter { prison: Some(prison.clone()), ..CaseFilter::default() };
     let all = CaseList { filter, sort: CaseSort::default(), after: None, limit: None };
-    let (extent, [page]) = case_lists(state, CaseListScope::Prison(prison), [all], on, known_at).await?;
+    let (extent, [page]) =
+        case_lists(state, &CallerScope::default(), CaseListScope::Prison(prison), [all], on, known_at).await?;
     let ListExtent { position, streams_aside } = extent;
     Ok(Some(PrisonCases { position, streams_aside, on, cases: page.cases }))
 }

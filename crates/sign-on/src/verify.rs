@@ -8,7 +8,7 @@ use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
-    Caller, KeyServer, KeySet, RoleMap, cryptography,
+    Caller, KeyServer, KeySet, PrisonSource, RoleMap, cryptography,
     key_set::PublicKey,
     right::{RoleClaims, Scopes},
 };
@@ -38,6 +38,7 @@ pub struct SignOn {
     keys: KeySource,
     validation: Validation,
     roles: RoleMap,
+    prisons: PrisonSource,
     /// Valid tokens by their digest: a signature takes as long to verify as a short answer to make.
     kept: Cache<[u8; SHA256_OUTPUT_LEN], Verified>,
 }
@@ -91,7 +92,20 @@ impl SignOn {
             validation.set_issuer(&[issuer]);
             validation.set_required_spec_claims(&["exp", "iss"]);
         }
-        Self { keys, validation, roles, kept: Cache::new(KEPT_MAX) }
+        Self { keys, validation, roles, prisons: PrisonSource::default(), kept: Cache::new(KEPT_MAX) }
+    }
+
+    /// Has a source say which prisons are a caller's.
+    #[must_use]
+    pub fn with_prisons(mut self, prisons: PrisonSource) -> Self {
+        self.prisons = prisons;
+        self
+    }
+
+    /// The source of the prisons of callers.
+    #[must_use]
+    pub fn prisons(&self) -> &PrisonSource {
+        &self.prisons
     }
 
     /// The roles and what they allow.

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use command::{Clock, Request, Service};
 use domain::{
+    Confinement,
     identifier::{CommandId, PrisonerNumber, StaffId},
     prisoner::{self, Allocate, ChoiceReasons, TierAssigned},
     tier::TierSource,
@@ -347,6 +348,7 @@ async fn record_the_demonstration(database: &TestDatabase) {
             provenance: None,
             effective_at: Some(now - Duration::from_secs(24 * 3600 * 25) + Duration::from_secs(u64::from(index))),
             if_match: None,
+            confinement: Confinement::default(),
         };
         service.execute(request).await.expect("record what was late");
     }

@@ -79,7 +79,7 @@ async fn replay_prints_the_whole_log_in_order() {
     let stand = ledger.positions().await;
     assert_eq!(positions(&ledger, &[]).await, stand);
     for (line, stored) in all.iter().zip(&events) {
-        let event = http_api::event::EventDocument::from(stored);
+        let event = http_api::event::EventDocument::new(stored, http_api::Texts::Shown);
         assert_eq!(*line, serde_json::to_value(&event).expect("JSON"), "as over HTTP");
     }
     let (third, fifth) = (stand[2].to_string(), stand[4].to_string());

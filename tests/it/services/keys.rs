@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use command::{Clock, CommandError, Request, Service, ServiceSettings};
 use domain::{
-    Stream,
+    Confinement, Stream,
     identifier::CommandId,
     prisoner::{self, RecommendationPolicy},
 };
@@ -120,6 +120,7 @@ fn request(number: &str, command: prisoner::Command, command_id: CommandId) -> R
         provenance: None,
         effective_at: None,
         if_match: None,
+        confinement: Confinement::default(),
     }
 }
 

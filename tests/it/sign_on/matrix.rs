@@ -15,7 +15,7 @@ use crate::support::{
 
 /// The demand of a route on its callers, as `docs/security.md` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Question,
     Command,
     Feed,
@@ -29,7 +29,7 @@ enum Kind {
 use Kind::{Command, Feed, FirstCommand, FirstQuestion, Live, Question, SubjectAccess, Views};
 
 /// Every operation of the document.
-const ROUTES: &[(&str, &str, Kind)] = &[
+pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("POST", "/allocation", FirstCommand),
     ("POST", "/allocation/active", FirstQuestion),
     ("GET", "/poms/{staffIds}", FirstQuestion),
@@ -40,6 +40,7 @@ const ROUTES: &[(&str, &str, Kind)] = &[
     ("GET", "/events", Feed),
     ("GET", "/projections", Views),
     ("GET", "/subject-access-request", SubjectAccess),
+    ("GET", "/subject-access-request/template", SubjectAccess),
     ("POST", "/handover-dates", Question),
     ("POST", "/responsibilities", Question),
     ("GET", "/nomis-contacts", Question),

@@ -2,6 +2,7 @@
 
 mod keys;
 mod matrix;
+mod prisons;
 mod token_tool;
 mod tokens;
 mod who;

@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kurrentdb-stand-in", &["kurrentdb-protocol"]),
     ("projector", &["domain", "event-log", "views"]),
     ("query", &["domain", "event-log", "http-api", "views"]),
-    ("sign-on", &[]),
+    ("sign-on", &["domain"]),
     ("simulation", &["domain", "event-log"]),
     ("spreadsheets", &["domain", "event-log"]),
     ("views", &["domain"]),

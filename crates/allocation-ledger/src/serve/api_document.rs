@@ -7,7 +7,7 @@
 //!   with a body, and what is done for a command.
 //! - The data of each type of event has a schema with an example.
 //! - A member of an answer that may be null is always there. A member that may be absent is never
-//!   null. The few that may be either are listed here.
+//!   null. The few that may be either are listed here, and so may be the free texts of events.
 //! - A parameter or a request body that may be left out is not null.
 //! - A whole number in a request is one that JSON keeps exactly.
 //! - Only what a request needs has an example: the browser at `/docs` would send the others, too.
@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 
 use domain::{event::EventTypeSchema, openapi::EVENT_SAMPLES};
+use http_api::event::free_texts_of_type;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
@@ -266,11 +267,27 @@ fn add_event_schemas(schemas: &mut Map<String, Value>) {
         added.iter().for_each(|name| separate_absent_and_null(schemas, name));
         by_type.insert(name.to_owned(), json!({"$ref": format!("{SCHEMAS}{name}")}));
     }
+    by_type.keys().for_each(|name| add_null_to_texts(schemas, name));
     let description = "The data of each type of event, by the name of the type: the schema of `data` of a recorded event \
                        whose `type` is that name. Later versions may have further types.";
     let types: Vec<_> = by_type.keys().cloned().collect();
     let event_data = json!({"type": "object", "description": description, "properties": by_type, "required": types});
     schemas.insert(EVENT_DATA.to_owned(), event_data);
+}
+
+/// Lets the free texts of a type of event be null, as they are for a caller that may not read them.
+fn add_null_to_texts(schemas: &mut Map<String, Value>, type_name: &str) {
+    let parts = closure(schemas, vec![type_name.to_owned()]);
+    for member in free_texts_of_type(type_name).iter().filter_map(|pointer| pointer.rsplit('/').next()) {
+        for part in &parts {
+            for object in objects(schemas, part) {
+                let text = object.pointer_mut(&format!("/properties/{member}"));
+                if let Some(text) = text.filter(|text| text["type"] == "string") {
+                    text["type"] = json!(["string", "null"]);
+                }
+            }
+        }
+    }
 }
 
 /// The one schema that a schema is made of, if it is made of one.

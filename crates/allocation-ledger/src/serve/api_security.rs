@@ -72,7 +72,11 @@ fn describe_operation(operation: &mut Value, access: Access, roles: &RoleMap, is
         }
         Access::Questions | Access::Commands | Access::Feed | Access::Views | Access::SubjectAccess => vec![
             ("401", "There is no valid token", problem.clone()),
-            ("403", "The roles of the token are not enough", problem),
+            (
+                "403",
+                "The roles of the token are not enough, or the prison or the case is not one of the caller's",
+                problem,
+            ),
         ],
     };
     for (status, description, content) in refusals {

@@ -4,7 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
-use sign_on::{KeyServer, KeySet, KeySource, KeyTimes, RightRoles, RoleMap, SignOn};
+use sign_on::{
+    CaseloadService, KeyServer, KeySet, KeySource, KeyTimes, PrisonFile, PrisonSource, RightRoles, RoleMap, SignOn,
+};
 
 /// Whose tokens are valid, and what their roles allow. An empty value counts as none, as a variable
 /// of a container may be set and empty.
@@ -28,6 +30,14 @@ pub struct SignOnSettings {
     /// the variable, with spaces between them
     #[arg(long = "auth-scope-client", env = "LEDGER_AUTH_SCOPE_CLIENTS", value_name = "ID", value_delimiter = ' ')]
     pub auth_scope_clients: Vec<String>,
+    /// A file that says which prisons are a caller's: lines such as `user HOMD_LEI LEI,MDI` and
+    /// `client some-client WYI`. It is read once. Default: no caller is confined to prisons
+    #[arg(long, env = "LEDGER_AUTH_PRISONS", value_name = "FILE")]
+    pub auth_prisons: Option<String>,
+    /// The service that says which caseloads a person has, asked with the person's token: of HMPPS,
+    /// /me/caseloads at the address of nomis-user-roles-api. `{username}` in it becomes the name
+    #[arg(long, env = "LEDGER_AUTH_CASELOADS_URL", value_name = "URL")]
+    pub auth_caseloads_url: Option<String>,
 }
 
 impl SignOnSettings {
@@ -45,7 +55,19 @@ impl SignOnSettings {
                     "--auth-issuer says whose tokens are valid, and nothing says which keys sign them: add --auth-jwks-url or --auth-key-file"
                 )
             }
-            (None, None) => return Ok(None),
+            (None, None) => {
+                for (setting, value) in
+                    [("--auth-prisons", &self.auth_prisons), ("--auth-caseloads-url", &self.auth_caseloads_url)]
+                {
+                    if value.as_deref().is_some_and(|value| !value.is_empty()) {
+                        bail!(
+                            "{setting} says which prisons are a caller's, and no caller signs on: add --auth-jwks-url \
+                             or --auth-key-file"
+                        )
+                    }
+                }
+                return Ok(None);
+            }
             (Some(_), Some(_)) => {
                 bail!("--auth-jwks-url and --auth-key-file both say where the keys are: leave one out")
             }
@@ -56,7 +78,21 @@ impl SignOnSettings {
                 KeySet::read(Path::new(file)).with_context(|| format!("--auth-key-file {file}"))?,
             )),
         };
-        Ok(Some(Arc::new(SignOn::new(keys, issuer, self.role_map()?))))
+        Ok(Some(Arc::new(SignOn::new(keys, issuer, self.role_map()?).with_prisons(self.prison_source()?))))
+    }
+
+    fn prison_source(&self) -> anyhow::Result<PrisonSource> {
+        let file = self.auth_prisons.as_deref().filter(|file| !file.is_empty());
+        let url = self.auth_caseloads_url.as_deref().filter(|url| !url.is_empty());
+        if file.is_none() && url.is_none() {
+            tracing::warn!(
+                "neither --auth-prisons nor --auth-caseloads-url is given: no caller is confined to its prisons, and \
+                 notes are shown to auditors alone"
+            );
+        }
+        let read = |file| PrisonFile::read(Path::new(file)).with_context(|| format!("--auth-prisons {file}"));
+        let service = |url| CaseloadService::new(url).map_err(|why| anyhow!("--auth-caseloads-url: {why}"));
+        Ok(PrisonSource::new(file.map(read).transpose()?, url.map(service).transpose()?))
     }
 
     fn role_map(&self) -> anyhow::Result<RoleMap> {

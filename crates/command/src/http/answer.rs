@@ -10,6 +10,7 @@ use axum::{
 use domain::{Event, Stream, identifier::CommandId};
 use event_log::StoredEvent;
 use http_api::{
+    ReadableTexts,
     event::EventDocument,
     headers::{IDEMPOTENCY_KEY, LEDGER_POSITION, etag},
     problem,
@@ -37,13 +38,15 @@ pub(super) struct RecordedEvents {
 pub(super) struct RecordedResponse {
     pub(super) command_id: CommandId,
     pub(super) outcome: Outcome,
+    /// The free texts that the caller may read.
+    pub(super) texts: ReadableTexts,
 }
 
 impl IntoResponse for RecordedResponse {
     fn into_response(self) -> Response {
-        let Self { command_id, outcome } = self;
+        let Self { command_id, outcome, texts } = self;
         let status = if outcome.is_repeated() { StatusCode::OK } else { StatusCode::CREATED };
-        let events = outcome.events().map(EventDocument::from).collect();
+        let events = outcome.events().map(|event| EventDocument::new(event, texts.of_own_event(event))).collect();
         let mut response = (status, Json(RecordedEvents { events })).into_response();
         let headers = response.headers_mut();
         add_command_headers(headers, command_id, Some(outcome.position()));

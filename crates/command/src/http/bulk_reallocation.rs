@@ -10,7 +10,7 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     text::ReasonText,
 };
-use http_api::{CommandHeaders, PathParams, Problem, event::EventDocument};
+use http_api::{CommandHeaders, PathParams, Problem, ReadableTexts, event::EventDocument};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -128,6 +128,7 @@ pub(super) async fn reallocate_in_bulk(
     let (numbers, reason) = (fields.prisoner_numbers.map(|numbers| numbers.0), String::from(fields.reason));
     let read = (from, to, &numbers, &reason, &reasons, fields.effective_at);
     let request_digest = body.sent.digest("reallocate-in-bulk", &read);
+    let texts = headers.scope.texts;
     let request = bulk::BulkReallocation {
         prison,
         from,
@@ -139,12 +140,13 @@ pub(super) async fn reallocate_in_bulk(
         request_digest,
         correlation_id: headers.correlation_id,
         recorded_by: headers.recorded_by,
+        confinement: headers.scope.confinement,
         effective_at: fields.effective_at.map(Into::into),
     };
     let outcome = bulk::reallocate(&service, &request).await?;
     let position = outcome.accepted.iter().map(|(_, moved)| moved.position()).max();
     let answer = BulkAnswer {
-        accepted: outcome.accepted.into_iter().map(AcceptedCase::from).collect(),
+        accepted: outcome.accepted.into_iter().map(|moved| AcceptedCase::new(moved, &texts)).collect(),
         refused: outcome.refused.into_iter().map(RefusedCase::from).collect(),
     };
     let mut response = Json(answer).into_response();
@@ -152,12 +154,12 @@ pub(super) async fn reallocate_in_bulk(
     Ok(response)
 }
 
-impl From<(PrisonerNumber, Outcome)> for AcceptedCase {
-    fn from((number, outcome): (PrisonerNumber, Outcome)) -> Self {
+impl AcceptedCase {
+    fn new((number, outcome): (PrisonerNumber, Outcome), texts: &ReadableTexts) -> Self {
         Self {
             prisoner_number: number.into(),
             revision: outcome.last().entry.revision,
-            events: outcome.events().map(EventDocument::from).collect(),
+            events: outcome.events().map(|event| EventDocument::new(event, texts.of_own_event(event))).collect(),
         }
     }
 }

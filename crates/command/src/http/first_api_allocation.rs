@@ -114,6 +114,7 @@ pub(super) async fn allocate_by_first_api(
         command_id,
         request_digest,
         correlation_id: headers.correlation_id,
+        confinement: headers.scope.confinement,
         recorded_by: RecordedBy { username: creator.or(headers.recorded_by.username), ..headers.recorded_by },
     };
     let (answer, position) = match allocate(&service, request).await {

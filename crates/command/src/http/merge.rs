@@ -45,9 +45,10 @@ pub(super) async fn merge_number(
         command_id,
         correlation_id: headers.correlation_id,
         if_match: headers.if_match,
+        confinement: headers.scope.confinement,
         recorded_by: headers.recorded_by,
         effective_at: body.fields.effective_at.map(Into::into),
     };
     let outcome = service.merge(request).await?;
-    Ok(RecordedResponse { command_id, outcome })
+    Ok(RecordedResponse { command_id, outcome, texts: headers.scope.texts })
 }

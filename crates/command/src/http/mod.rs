@@ -131,9 +131,9 @@ async fn record(
     effective_at: Option<Instant>,
     request_digest: RequestDigest,
 ) -> Result<RecordedResponse, Problem> {
-    let command_id = headers.command_id;
+    let (command_id, texts) = (headers.command_id, headers.scope.texts.clone());
     let outcome = service.execute(request(headers, command, effective_at, request_digest)).await?;
-    Ok(RecordedResponse { command_id, outcome })
+    Ok(RecordedResponse { command_id, outcome, texts })
 }
 
 /// The request of a command that a caller has sent.
@@ -153,6 +153,7 @@ fn request(
         effective_at: effective_at.map(Into::into),
         if_match: headers.if_match,
         recorded_by: headers.recorded_by,
+        confinement: headers.scope.confinement,
     }
 }
 

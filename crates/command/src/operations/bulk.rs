@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Refusal,
+    Command, Confinement, Refusal,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     prisoner::{self, ChoiceReasons, Reallocate},
@@ -50,6 +50,7 @@ pub(crate) struct BulkReallocation {
     pub(crate) recorded_by: RecordedBy,
     pub(crate) correlation_id: Uuid,
     pub(crate) effective_at: Option<DateTime<Utc>>,
+    pub(crate) confinement: Confinement,
 }
 
 /// The cases that moved, and those that a rule keeps from moving.
@@ -237,5 +238,6 @@ fn request_for(bulk: &BulkReallocation, case: &CaseMove) -> Request {
         provenance: None,
         effective_at: bulk.effective_at,
         if_match: None,
+        confinement: bulk.confinement.clone(),
     }
 }

@@ -7,7 +7,7 @@
 //! gets the answer of that time, and one of which the tier alone was recorded records the rest.
 
 use domain::{
-    Command,
+    Command, Confinement,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber, StaffId},
     prisoner::{self, Allocate, AllocateWithTier, ChoiceReasons, OverrideReason, TierAssigned},
@@ -40,6 +40,7 @@ pub(crate) struct FirstAllocation {
     pub(crate) request_digest: RequestDigest,
     pub(crate) recorded_by: RecordedBy,
     pub(crate) correlation_id: Uuid,
+    pub(crate) confinement: Confinement,
 }
 
 /// Records the tier, if it differs, and the allocation. Answers with the position of the
@@ -69,6 +70,7 @@ pub(crate) async fn allocate(service: &Service, request: FirstAllocation) -> Res
         provenance: None,
         effective_at: None,
         if_match: None,
+        confinement: request.confinement,
     });
     Ok(outcome.await?.last().entry.position)
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Refusal, Rule, Stream,
+    Command, Confinement, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{CommandId, PrisonerNumber},
     moment::normalise,
@@ -53,6 +53,8 @@ pub struct MergeRequest {
     pub effective_at: Option<DateTime<Utc>>,
     /// The revision that the survivor must be at, if the caller insists on one.
     pub if_match: Option<u64>,
+    /// The prisons that the caller is confined to.
+    pub confinement: Confinement,
 }
 
 impl Service {
@@ -93,13 +95,22 @@ impl Service {
     }
 
     /// The refusal of a command to a retired number with the number that takes commands: the
-    /// survivor that it names may have been merged itself.
-    pub(crate) async fn name_last_survivor(&self, number: &PrisonerNumber, refusal: Refusal) -> Refusal {
+    /// survivor that it names may have been merged itself. A survivor that is not the caller's is
+    /// not named.
+    pub(crate) async fn name_last_survivor(
+        &self,
+        number: &PrisonerNumber,
+        refusal: Refusal,
+        confinement: &Confinement,
+    ) -> Refusal {
         let Some(survivor) = &refusal.survivor else { return refusal };
-        match self.load_survivors(survivor).await {
-            Ok(chain) => prisoner::refuse_retired_number(number, &chain.last().number),
-            Err(_) => refusal,
-        }
+        let Ok(chain) = self.load_survivors(survivor).await else {
+            return confinement.check_case(number, None).err().unwrap_or(refusal);
+        };
+        let last = chain.last();
+        let prison = last.found.read().history().state().prison;
+        let named = prisoner::refuse_retired_number(number, &last.number);
+        confinement.check_case(number, prison.as_ref()).err().unwrap_or(named)
     }
 }
 
@@ -136,6 +147,10 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, C
         }
     }
     let survivor = service.load_survivors(&merge.survivor).await?;
+    {
+        let (removed, survivor) = (removed.last().found.read(), survivor.last().found.read());
+        merge.confinement.check_merge(survivor.history(), removed.history())?;
+    }
     if survivor.links().any(|link| link.number == merge.removed_number) {
         return Err(refuse_circle(merge).into());
     }
@@ -185,6 +200,7 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, C
         provenance: None,
         effective_at: merge.effective_at,
         if_match: None,
+        confinement: merge.confinement.clone(),
     };
     // A merge is a fact, so later entries of the case only change when it takes effect.
     let retirement = service.execute_or_from_now(request).await?;
@@ -241,6 +257,8 @@ async fn try_complete(
             provenance: None,
             effective_at: Some(retirement.effective_at),
             if_match: None,
+            // The rest of a merge that was permitted.
+            confinement: Confinement::default(),
         };
         (request, retirement.event_id)
     };

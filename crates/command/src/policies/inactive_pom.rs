@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Command, Rule,
+    Command, Confinement, Rule,
     identifier::{EventId, PrisonCode, PrisonerNumber, StaffId},
     prison::InactiveStretch,
     prisoner::{self, EndPomRole},
@@ -64,6 +64,7 @@ async fn end_role(
         provenance: None,
         effective_at: Some(cause.since),
         if_match: None,
+        confinement: Confinement::default(),
     };
     let mut result = service.execute_own(request.clone(), cause.event_id, part).await;
     if result.as_ref().is_err_and(|error| error.is_refusal(Rule::PomNotHolder)) {

@@ -89,6 +89,32 @@ impl Command {
             | Self::CompleteMerge(_) => None,
         }
     }
+
+    /// The prison at which the command says the person to be, where it can be the first to say so.
+    #[must_use]
+    pub fn prison_of_arrival(&self) -> Option<&PrisonCode> {
+        match self {
+            Self::AssignTier(tier) => tier.prison.as_ref(),
+            Self::Allocate(allocate) => Some(&allocate.prison),
+            Self::AllocateWithTier(both) => Some(&both.allocate.prison),
+            Self::Reallocate(_)
+            | Self::Deallocate(_)
+            | Self::EndPomRole(_)
+            | Self::AllocateCoworker(_)
+            | Self::RemoveCoworker
+            | Self::AssignCommunityManager(_)
+            | Self::RemoveCommunityManager
+            | Self::PlanHandover(_)
+            | Self::OverrideResponsibility(_)
+            | Self::RemoveResponsibilityOverride
+            | Self::Release(_)
+            | Self::Transfer(_)
+            | Self::Void(_)
+            | Self::VoidEntries(_)
+            | Self::Retire(_)
+            | Self::CompleteMerge(_) => None,
+        }
+    }
 }
 
 /// The circumstances of a decision beside the case's own past.

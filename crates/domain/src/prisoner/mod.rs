@@ -33,6 +33,7 @@ mod role_origin;
 mod same_fact;
 mod shared_refusals;
 mod state;
+mod text_origin;
 mod waiting;
 
 pub use allocations_in_effect::{Allocation, allocations};

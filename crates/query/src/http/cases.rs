@@ -14,7 +14,7 @@ use domain::{
     text::Excerpt,
     tier::{RoshLevel, Tier},
 };
-use http_api::{ParamGroups, PathParams, Problem};
+use http_api::{CallerScope, ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
@@ -191,6 +191,7 @@ impl<'a> From<&'a CasePeriodRow> for CaseItem<'a> {
 )]
 pub(super) async fn list_prison_cases(
     State(state): State<QueryState>,
+    caller: CallerScope,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, ListCasesQuery, Paging)>,
     uri: Uri,
@@ -209,7 +210,8 @@ pub(super) async fn list_prison_cases(
         ..CaseFilter::default()
     };
     let list = CaseList { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
-    let (extent, [page]) = past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
+    let (extent, [page]) =
+        past::case_lists(&state, &caller, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<CaseItem<'_>> = page.cases.iter().map(CaseItem::from).collect();
     Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
 }

@@ -18,7 +18,7 @@ use domain::{
 use event_log::{FollowerItem, LogError, RecordedEvent as LogEvent, SharedLog};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http_api::{
-    InputEnd, Params, Problem, ProblemCode,
+    CallerScope, InputEnd, Params, Problem, ProblemCode, ReadableTexts,
     event::{EventDocument, event_types_schema},
     headers::{LEDGER_POSITION, parse, whole_number},
     page::Limit,
@@ -109,6 +109,9 @@ impl<'de> Deserialize<'de> for EventTypes {
 /// In a stream an event's `id` is its position, its `event` the type, its `data` the JSON object. A
 /// client that comes back with `Last-Event-ID` misses nothing. A block with an `id` alone says that
 /// nothing up to there was wanted.
+///
+/// Notes and other free texts are null, but for auditors. A caller that is confined to prisons is
+/// refused (403).
 #[utoipa::path(
     get, path = "/events", tag = "The log and the views",
     params(
@@ -124,6 +127,7 @@ impl<'de> Deserialize<'de> for EventTypes {
 )]
 pub(super) async fn list_events(
     State(state): State<QueryState>,
+    caller: CallerScope,
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,
     uri: Uri,
@@ -146,7 +150,8 @@ pub(super) async fn list_events(
     if !wants_stream(&headers) {
         let limit = query.limit.unwrap_or_default().rows();
         let page = feed::page(&state.log, &mut filter, after, head, limit).await.map_err(QueryError::from)?;
-        let events: Vec<EventDocument> = page.events.iter().map(EventDocument::from).collect();
+        let document = |event| EventDocument::new(event, caller.texts.of_event(event));
+        let events: Vec<EventDocument> = page.events.iter().map(document).collect();
         let next = page.is_more.then_some(page.position);
         return Ok(Answer::new(page.position, events).with_next_after(next, &uri).into_response());
     }
@@ -164,7 +169,8 @@ pub(super) async fn list_events(
         Problem::new(ProblemCode::TooManyStreams, "As many follow the events as this service allows. Please try again.")
     })?;
     let ends = StreamEnds { of_service: state.ending(), of_client: input_end.map(|Extension(end)| end) };
-    let events = EventStream::new(&state.log, filter, last_seen.unwrap_or(after), head, ends, permit).await?;
+    let reader = EventReader { filter, texts: caller.texts };
+    let events = EventStream::new(&state.log, reader, last_seen.unwrap_or(after), head, ends, permit).await?;
     Ok(respond(events, head))
 }
 
@@ -200,7 +206,7 @@ fn respond(events: EventStream, head: u64) -> Response {
 /// One client's place in the log. Holds a page of events at most: the next is read when this one
 /// has been taken.
 struct EventStream {
-    filter: EventFilter,
+    reader: EventReader,
     page: std::vec::IntoIter<LogEvent>,
     log: BoxStream<'static, Result<FollowerItem, LogError>>,
     /// Every event that passes the filter up to here has been sent.
@@ -208,6 +214,12 @@ struct EventStream {
     sent_at: Instant,
     ends: StreamEnds,
     _permit: OwnedSemaphorePermit,
+}
+
+/// Which events a client gets, and which of their free texts it may read.
+struct EventReader {
+    filter: EventFilter,
+    texts: ReadableTexts,
 }
 
 /// The reasons for which a stream ends.
@@ -241,7 +253,7 @@ impl StreamEnds {
 impl EventStream {
     async fn new(
         log: &SharedLog,
-        filter: EventFilter,
+        reader: EventReader,
         after: u64,
         head: u64,
         ends: StreamEnds,
@@ -249,12 +261,12 @@ impl EventStream {
     ) -> Result<Self, QueryError> {
         // A case's events are found by its numbers; only those after the log's end are searched for
         // among all events.
-        let (page, follow_after) = match filter.of_case_alone(log, after, head).await? {
+        let (page, follow_after) = match reader.filter.of_case_alone(log, after, head).await? {
             Some(of_case) => (of_case, head.max(after)),
             None => (Vec::new(), after),
         };
         Ok(Self {
-            filter,
+            reader,
             page: page.into_iter(),
             log: log.follow_all(follow_after),
             position: after,
@@ -297,10 +309,10 @@ impl EventStream {
         while chunk.len() < CHUNK_BYTES
             && let Some(recorded) = self.page.next()
         {
-            match self.filter.select(&recorded) {
+            match self.reader.filter.select(&recorded) {
                 Ok(None) => {}
                 Ok(Some(stored)) => {
-                    let event = EventDocument::from(&stored);
+                    let event = EventDocument::new(&stored, self.reader.texts.of_event(&stored));
                     let data =
                         serde_json::to_string(&event).map_err(|error| log_failure(json_error(&recorded, &error)))?;
                     // Writing to a text does not fail.

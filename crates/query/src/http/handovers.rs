@@ -9,7 +9,7 @@ use axum::{
 };
 use chrono::Days;
 use domain::{identifier::PrisonCode, london, text::Excerpt};
-use http_api::{ParamGroups, PathParams, Problem, headers::whole_number, page::Limit};
+use http_api::{CallerScope, ParamGroups, PathParams, Problem, headers::whole_number, page::Limit};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
 
@@ -93,6 +93,7 @@ pub(super) struct Handovers<'a> {
 )]
 pub(super) async fn get_handovers(
     State(state): State<QueryState>,
+    caller: CallerScope,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups((query, as_of)): ParamGroups<(HandoversQuery, AsOfQuery)>,
 ) -> Result<Response, Problem> {
@@ -113,7 +114,8 @@ pub(super) async fn get_handovers(
         list(CaseFilter { due_within: ahead, ..here.clone() }, SortBy::HandoverDate),
         list(CaseFilter { lacks_com_since, ..here }, SortBy::HandoverDate),
     ];
-    let (extent, pages) = past::case_lists(&state, CaseListScope::Prison(&prison), asked, at, as_of.known_at).await?;
+    let (extent, pages) =
+        past::case_lists(&state, &caller, CaseListScope::Prison(&prison), asked, at, as_of.known_at).await?;
     let [starting, due, overdue] =
         pages.each_ref().map(|CasePage { cases, .. }| cases.iter().map(CaseItem::from).collect());
     let answer = Handovers { starting, due, overdue };

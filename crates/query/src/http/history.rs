@@ -11,7 +11,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use domain::{Rule, identifier::PrisonerNumber, prisoner::PrisonerEvent, text::Excerpt};
 use http_api::{
-    ParamGroups, Params, PathParams, Problem,
+    CallerScope, ParamGroups, Params, PathParams, Problem,
     event::{EventDocument, event_types_schema},
     instant::DateOrInstant,
     page::Cursor,
@@ -92,12 +92,13 @@ pub(super) struct HistoryEntry {
     event: EventDocument,
 }
 
-impl From<&CaseEntry> for HistoryEntry {
-    fn from(entry: &CaseEntry) -> Self {
+impl HistoryEntry {
+    /// One of the entries of a case, with the free texts that the caller may read.
+    fn new(entry: &CaseEntry, all: &[CaseEntry], caller: &CallerScope) -> Self {
         Self {
             prisoner_number: entry.number.clone(),
             voided_by: entry.voided_by,
-            event: EventDocument::from(&entry.stored),
+            event: EventDocument::new(&entry.stored, entry.texts(all, &caller.texts)),
         }
     }
 }
@@ -105,7 +106,8 @@ impl From<&CaseEntry> for HistoryEntry {
 /// Everything that happened to a case, newest last, voided entries included and marked.
 ///
 /// In the order in which things hold in the world. Of numbers that were merged, all histories in
-/// one, each entry with its number. Read from the log itself, so it is never behind.
+/// one, each entry with its number. Read from the log itself, so it is never behind. A note or
+/// other free text is null for callers of another prison than the one that wrote it.
 #[utoipa::path(
     get, path = "/prisoners/{prisonerNumber}/history", tag = "Questions about a case",
     params(
@@ -119,6 +121,7 @@ impl From<&CaseEntry> for HistoryEntry {
 )]
 pub(super) async fn list_history_entries(
     State(state): State<QueryState>,
+    caller: CallerScope,
     PathParams(number): PathParams<PrisonerNumber>,
     ParamGroups((query, KnownAtQuery { known_at }, paging)): ParamGroups<(HistoryQuery, KnownAtQuery, Paging)>,
     uri: Uri,
@@ -140,7 +143,7 @@ pub(super) async fn list_history_entries(
         })
         .collect();
     let page: Vec<HistoryEntry> =
-        wanted.iter().take(paging.limit.rows()).map(|&entry| HistoryEntry::from(entry)).collect();
+        wanted.iter().take(paging.limit.rows()).map(|entry| HistoryEntry::new(entry, &all, &caller)).collect();
     let last = wanted.get(paging.limit.rows() - 1).filter(|_| wanted.len() > paging.limit.rows());
     let next = last.map(|last| Cursor::after(&key(last)));
     Ok(Answer::new(position, page).with_next(next.as_ref(), &uri).into_response())
@@ -161,6 +164,7 @@ pub(super) async fn list_history_entries(
 )]
 pub(super) async fn get_history_entry(
     State(state): State<QueryState>,
+    caller: CallerScope,
     PathParams((number, revision)): PathParams<(PrisonerNumber, u64)>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Result<Response, Problem> {
@@ -175,5 +179,5 @@ pub(super) async fn get_history_entry(
         )
         .with_position(position)
     })?;
-    Ok(Answer::new(position, HistoryEntry::from(entry)).into_response())
+    Ok(Answer::new(position, HistoryEntry::new(entry, &entries, &caller)).into_response())
 }

@@ -10,6 +10,7 @@
 //!   be combined with `on`. The answers are made in `past`.
 //! - A number that was merged answers with the survivor.
 //! - A vacant role is an answer.
+//! - A caller that is confined to prisons gets no case of another (`own_cases`).
 
 mod answer;
 mod cases;
@@ -23,6 +24,7 @@ mod known_prison;
 mod nomis_contacts;
 mod officer;
 mod openapi_conventions;
+mod own_cases;
 mod parameters;
 mod periods;
 mod pom_cases;
@@ -33,6 +35,7 @@ mod responsibilities;
 mod responsibility;
 mod statistics;
 mod subject_access;
+mod subject_access_template;
 mod unallocated;
 
 use axum::middleware;
@@ -68,6 +71,7 @@ fn routes() -> GuardedRouter<QueryState> {
         .described(Access::Views, routes!(projections::list_projections))
         .described(Access::Questions, routes!(handover_dates::calculate_handover_dates))
         .described(Access::SubjectAccess, routes!(subject_access::get_subject_access_answer))
+        .described(Access::SubjectAccess, routes!(subject_access_template::get_subject_access_template))
         .described(Access::LiveService, routes!(compatible::allocation::get_live_allocation))
         .described(Access::LiveService, routes!(compatible::allocation::get_live_primary_pom))
         .described(Access::LiveService, routes!(compatible::handover::get_live_handover))
@@ -81,6 +85,7 @@ fn routes() -> GuardedRouter<QueryState> {
 pub fn router(state: QueryState) -> GuardedRouter {
     routes().map(|router| {
         router
+            .layer(middleware::from_fn_with_state(state.clone(), own_cases::refuse_other_case))
             .layer(middleware::from_fn_with_state(state.clone(), known_prison::refuse_unknown_prison))
             .layer(middleware::from_fn_with_state(state.clone(), position_at_least::wait_for_position))
             .layer(middleware::from_fn(answer::answer_not_modified))

@@ -11,7 +11,7 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
 };
-use http_api::{ParamGroups, PathParams, Problem};
+use http_api::{CallerScope, ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -90,13 +90,16 @@ impl From<ContactAtPrison> for ContactInNomis {
 pub(super) async fn list_prison_nomis_contacts(
     State(state): State<QueryState>,
     PathParams(prison): PathParams<PrisonCode>,
+    caller: CallerScope,
     ParamGroups(query): ParamGroups<ListQuery>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    page(&state, Some(prison), &query, &uri).await
+    page(&state, Some(prison), caller, &query, &uri).await
 }
 
 /// The POM contacts that are still in NOMIS, by prison and prisoner.
+///
+/// A caller that is confined to prisons gets those there.
 #[utoipa::path(
     get, path = "/nomis-contacts", tag = "Questions about a prison",
     params(NomisContactsQuery, KnownAtQuery, Paging),
@@ -104,15 +107,17 @@ pub(super) async fn list_prison_nomis_contacts(
 )]
 pub(super) async fn list_nomis_contacts(
     State(state): State<QueryState>,
+    caller: CallerScope,
     ParamGroups(query): ParamGroups<ListQuery>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    page(&state, None, &query, &uri).await
+    page(&state, None, caller, &query, &uri).await
 }
 
 async fn page(
     state: &QueryState,
     prison: Option<PrisonCode>,
+    caller: CallerScope,
     (query, known, paging): &ListQuery,
     uri: &Uri,
 ) -> Result<Response, Problem> {
@@ -122,7 +127,7 @@ async fn page(
         Some(false) => ContactFilter::Any,
         None => ContactFilter::InNomis,
     };
-    let list = ContactList { prison, filter, after, limit: paging.limit };
+    let list = ContactList { prison, confinement: caller.confinement, filter, after, limit: paging.limit };
     let (extent, contacts) = past::contacts(state, &list, known.known_at).await?;
     let (contacts, next) = list.page(contacts);
     let contacts: Vec<ContactInNomis> = contacts.into_iter().map(ContactInNomis::from).collect();

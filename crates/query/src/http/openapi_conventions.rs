@@ -23,7 +23,7 @@ impl Modify for Conventions {
                 template.starts_with("/prisons/") || parameters(get).any(|parameter| parameter.name == "prison")
             };
             get.iter_mut().filter(asks_about_prison).for_each(add_unknown_prison);
-            if let Some(get) = get.as_mut().filter(|_| template != UNTAGGED) {
+            if let Some(get) = get.as_mut().filter(|_| !UNTAGGED.contains(&template.as_str())) {
                 add_not_modified(get);
             }
             post.iter_mut().for_each(add_body_problems);
@@ -32,8 +32,8 @@ impl Modify for Conventions {
     }
 }
 
-/// The question whose answer has no entity tag.
-const UNTAGGED: &str = "/status";
+/// The questions whose answers have no entity tag.
+const UNTAGGED: [&str; 2] = ["/status", "/subject-access-request/template"];
 
 fn parameters(operation: &Operation) -> impl Iterator<Item = &Parameter> {
     operation.parameters.iter().flatten().filter_map(|parameter| match parameter {

@@ -11,7 +11,7 @@ use domain::{
     prisoner::Phase,
     tier::Tier,
 };
-use http_api::{Params, PathParams, Problem};
+use http_api::{CallerScope, Params, PathParams, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 use views::CasePeriodRow;
@@ -94,10 +94,11 @@ impl<'a> From<&'a CasePeriodRow> for ResponsibilityPeriod<'a> {
 )]
 pub(super) async fn list_responsibility_periods(
     State(state): State<QueryState>,
+    caller: CallerScope,
     PathParams(number): PathParams<PrisonerNumber>,
     Params(KnownAtQuery { known_at }): Params<KnownAtQuery>,
 ) -> Result<Response, Problem> {
-    let (position, periods) = past::case_periods(&state, &number, known_at).await?;
+    let (position, periods) = past::case_periods(&state, &caller.texts, &number, known_at).await?;
     let periods = periods.ok_or_else(|| prisoner_unknown(&number).with_position(position))?;
     let periods: Vec<ResponsibilityPeriod<'_>> = periods.iter().map(ResponsibilityPeriod::from).collect();
     Ok(Answer::new(position, periods).into_response())

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::{identifier::StaffId, tier::Tier};
-use http_api::{ParamGroups, PathParams, Problem};
+use http_api::{CallerScope, ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use views::CasePeriodRow;
@@ -56,6 +56,8 @@ impl<'a> HeldCase<'a> {
 }
 
 /// The cases that a POM holds, in either role.
+///
+/// A caller that is confined to prisons gets those that are there.
 #[utoipa::path(
     get, path = "/poms/{staffId}/cases", tag = "Questions about a prison",
     params(
@@ -66,6 +68,7 @@ impl<'a> HeldCase<'a> {
 )]
 pub(super) async fn list_pom_cases(
     State(state): State<QueryState>,
+    caller: CallerScope,
     PathParams(staff_id): PathParams<StaffId>,
     ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, PomCasesQuery, Paging)>,
     uri: Uri,
@@ -79,7 +82,8 @@ pub(super) async fn list_pom_cases(
         ..CaseFilter::default()
     };
     let list = CaseList { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
-    let (extent, [page]) = past::case_lists(&state, CaseListScope::Pom(staff_id), [list], at, as_of.known_at).await?;
+    let (extent, [page]) =
+        past::case_lists(&state, &caller, CaseListScope::Pom(staff_id), [list], at, as_of.known_at).await?;
     let items: Vec<HeldCase<'_>> = page.cases.iter().map(|case| HeldCase::new(case, staff_id)).collect();
     Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
 }

@@ -11,7 +11,7 @@ use domain::{
     identifier::PrisonCode,
     officer::{PomKind, PomStatus},
 };
-use http_api::{Params, PathParams, Problem};
+use http_api::{CallerScope, Params, PathParams, Problem, Texts};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -40,7 +40,7 @@ pub(super) struct PomOnRoster {
     status: PomStatus,
     /// For `UNAVAILABLE`: expected back on this London day.
     returns_on: Option<NaiveDate>,
-    /// Why the status is as it is.
+    /// Why the status is as it is; null for a caller of another prison.
     status_reason: Option<String>,
     /// Share of full time.
     #[schema(example = 0.6)]
@@ -100,10 +100,14 @@ impl From<(RegisteredPom, PomCaseload)> for PomOnRoster {
 )]
 pub(super) async fn list_poms(
     State(state): State<QueryState>,
+    caller: CallerScope,
     PathParams(prison): PathParams<PrisonCode>,
     Params(as_of): Params<AsOfQuery>,
 ) -> Result<Response, Problem> {
     let (extent, poms) = past::roster(&state, &prison, as_of.on(&state), as_of.known_at).await?;
-    let poms: Vec<PomOnRoster> = poms.into_iter().map(PomOnRoster::from).collect();
+    let mut poms: Vec<PomOnRoster> = poms.into_iter().map(PomOnRoster::from).collect();
+    if caller.texts.of(Some(&prison)) == Texts::Hidden {
+        poms.iter_mut().for_each(|pom| pom.status_reason = None);
+    }
     Ok(Answer::list(extent, poms).into_response())
 }

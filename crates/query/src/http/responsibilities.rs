@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::PrisonerNumber;
-use http_api::{JsonBody, Params, Problem, ProblemCode, problem::Fault};
+use http_api::{CallerScope, JsonBody, Params, Problem, ProblemCode, problem::Fault};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{
@@ -23,7 +23,10 @@ use utoipa::{
     },
 };
 
-use super::{answer::Answer, error_problem::known_case, parameters::AsOfQuery, responsibility::ResponsibilityAnswer};
+use super::{
+    answer::Answer, error_problem::known_case, own_cases::check_cases, parameters::AsOfQuery,
+    responsibility::ResponsibilityAnswer,
+};
 use crate::{QueryState, handover_dates::LineError, past};
 
 /// Most numbers in one request: about a prison's cases.
@@ -95,7 +98,7 @@ enum ResponsibilityLine<'a> {
 
 /// Who is responsible for each of up to 1,000 cases, in the order asked.
 ///
-/// A number that the ledger does not know is answered in its place:
+/// A number that the ledger does not know, or that is not the caller's, is answered in its place:
 /// `{"prisonerNumber":…,"error":{"code","detail"}}`.
 #[utoipa::path(
     post, path = "/responsibilities", tag = "Questions about a case",
@@ -112,16 +115,18 @@ enum ResponsibilityLine<'a> {
 )]
 pub(super) async fn find_responsibilities(
     State(state): State<QueryState>,
+    caller: CallerScope,
     Params(as_of): Params<AsOfQuery>,
     JsonBody(AskedNumbers(numbers)): JsonBody<AskedNumbers>,
 ) -> Result<Response, Problem> {
     check_count(numbers.len())?;
     let on = as_of.on(&state);
-    let (position, cases) = past::cases_at(&state, &numbers, on, as_of.known_at).await?;
+    let (position, cases) = past::cases_at(&state, &caller.texts, &numbers, on, as_of.known_at).await?;
+    let permitted = check_cases(&state, &caller.confinement, &numbers).await?;
     let lines: Vec<ResponsibilityLine<'_>> = numbers
         .iter()
-        .zip(&cases)
-        .map(|(number, case)| match known_case(case, number) {
+        .zip(cases.iter().zip(permitted))
+        .map(|(number, (case, permitted))| match permitted.and_then(|()| known_case(case, number)) {
             Ok(case) => ResponsibilityLine::Known(Box::new(ResponsibilityAnswer::new(case, on, position))),
             Err(problem) => ResponsibilityLine::Unknown { prisoner_number: number, error: problem.into() },
         })

@@ -11,7 +11,7 @@ use domain::{
     prisoner::Phase,
     tier::Tier,
 };
-use http_api::{Params, PathParams, Problem};
+use http_api::{CallerScope, Params, PathParams, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 use views::CasePeriodRow;
@@ -104,13 +104,17 @@ impl<'a> ResponsibilityAnswer<'a> {
 )]
 pub(super) async fn get_responsibility(
     State(state): State<QueryState>,
+    caller: CallerScope,
     PathParams(number): PathParams<PrisonerNumber>,
     Params(as_of): Params<AsOfQuery>,
 ) -> Result<Response, Problem> {
     let on = as_of.on(&state);
-    let (position, case) = past::case_at(&state, &number, on, as_of.known_at).await?;
+    let (position, case) = past::case_at(&state, &caller.texts, &number, on, as_of.known_at).await?;
     let case = known_case(&case, &number).map_err(|problem| problem.with_position(position))?;
-    let tag = format!("{}-{}-{}", case.prisoner_number, case.case_revision, case.valid_from.timestamp_micros());
+    // Two callers may not read the same texts.
+    let has_detail = case.responsibility_override.as_ref().is_some_and(|decision| decision.detail.is_some());
+    let (number, revision, from) = (&case.prisoner_number, case.case_revision, case.valid_from.timestamp_micros());
+    let tag = format!("{number}-{revision}-{from}-{has_detail}");
     Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position)).with_tag(tag).into_response())
 }
 

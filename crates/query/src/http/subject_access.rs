@@ -89,7 +89,8 @@ struct HeldEntry {
     recorded_at: DateTime<Utc>,
     /// Whether it was voided later.
     voided: bool,
-    /// The event's data. An officer has `surname`, and neither id nor e-mail address.
+    /// The event's data. An officer has `surname`, and neither id nor e-mail address; the person
+    /// has no id of another system.
     #[schema(value_type = Object)]
     data: Value,
 }
@@ -105,25 +106,26 @@ impl HeldEntry {
             effective_at: entry.effective_at,
             recorded_at: entry.recorded_at,
             voided,
-            data: with_surnames_alone(data),
+            data: as_told(data),
         }
     }
 }
 
 /// An event's data with the surnames of officers in the place of their names, and without their
-/// ids and addresses. The name of a release date is no officer's: it has a date beside it.
-fn with_surnames_alone(data: Value) -> Value {
+/// ids and addresses, and without the ids of other systems. The name of a release date is no
+/// officer's: it has a date beside it.
+pub(super) fn as_told(data: Value) -> Value {
     match data {
         Value::Object(members) => {
             let is_named_date = members.contains_key("date");
             let kept = members.into_iter().filter_map(|(member, value)| match (member.as_str(), value) {
-                ("staffId" | "email", _) => None,
+                ("staffId" | "email" | "crn" | "nomisBookingId", _) => None,
                 ("name", Value::String(name)) if !is_named_date => Some(("surname".into(), surname(&name).into())),
-                (_, value) => Some((member, with_surnames_alone(value))),
+                (_, value) => Some((member, as_told(value))),
             });
             Value::Object(kept.collect::<Map<_, _>>())
         }
-        Value::Array(values) => values.into_iter().map(with_surnames_alone).collect(),
+        Value::Array(values) => values.into_iter().map(as_told).collect(),
         value => value,
     }
 }
@@ -270,8 +272,8 @@ mod tests {
     fn no_event_names_staff_but_by_surname() {
         for line in EVENTS.lines().filter(|line| !line.is_empty()) {
             let sample: Value = serde_json::from_str(line).expect("a sample");
-            let told = with_surnames_alone(sample["data"].clone()).to_string();
-            for member in ["staffId", "email", "username", "Grace", "Tunde"] {
+            let told = as_told(sample["data"].clone()).to_string();
+            for member in ["staffId", "email", "username", "crn", "nomisBookingId", "Grace", "Tunde"] {
                 assert!(!told.contains(member), "{member} in {told}");
             }
             assert_eq!(told.contains("Okafor"), line.contains("Okafor"), "{told}");

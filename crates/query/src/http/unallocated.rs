@@ -11,7 +11,7 @@ use domain::{
     prisoner::WaitingReason,
     tier::{RoshLevel, Tier},
 };
-use http_api::{ParamGroups, PathParams, Problem};
+use http_api::{CallerScope, ParamGroups, PathParams, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use views::CasePeriodRow;
@@ -89,6 +89,7 @@ impl<'a> WaitingCase<'a> {
 )]
 pub(super) async fn list_unallocated_cases(
     State(state): State<QueryState>,
+    caller: CallerScope,
     PathParams(prison): PathParams<PrisonCode>,
     ParamGroups((as_of, query, paging)): ParamGroups<(AsOfQuery, UnallocatedQuery, Paging)>,
     uri: Uri,
@@ -99,7 +100,8 @@ pub(super) async fn list_unallocated_cases(
         CaseFilter { prison: Some(prison.clone()), tier: query.tier, waiting: Some(true), ..CaseFilter::default() };
     let longest_first = CaseSort { by: SortBy::WaitingSince, descending: false };
     let list = CaseList { filter, sort: longest_first, after, limit: Some(paging.limit) };
-    let (extent, [page]) = past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
+    let (extent, [page]) =
+        past::case_lists(&state, &caller, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<WaitingCase<'_>> = page.cases.iter().map(|case| WaitingCase::new(case, at)).collect();
     Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
 }

@@ -11,16 +11,17 @@ use std::slice;
 
 use chrono::{DateTime, Utc};
 use domain::{
-    identifier::PrisonerNumber,
+    identifier::{PrisonCode, PrisonerNumber},
     prisoner::{
         self, History,
         lineage::{PeriodBeforeMerge, periods_before_merges},
     },
 };
 use event_log::KnownAt;
+use http_api::ReadableTexts;
 use views::{CasePeriodRow, PrisonerCaseRow};
 
-use super::{PastError, histories::Histories, point::Point};
+use super::{PastError, histories::Histories, point::Point, readable::hide_details};
 use crate::{
     QueryError, QueryState,
     present::{
@@ -33,6 +34,7 @@ use crate::{
 /// statement with the look-ups that come at the same time.
 pub(crate) async fn case_at(
     state: &QueryState,
+    texts: &ReadableTexts,
     number: &PrisonerNumber,
     on: DateTime<Utc>,
     known_at: Option<KnownAt>,
@@ -40,9 +42,12 @@ pub(crate) async fn case_at(
     let Some(known_at) = known_at else {
         let (position, case) = state.cases.case_at(number.clone(), on).await?;
         let mut histories = Histories::new(&state.log, Point { position });
-        return Ok((position, or_from_log(&mut histories, number, case, on).await?));
+        let mut case = or_from_log(&mut histories, number, case, on).await?;
+        hide_details(state, texts, case.row_mut().into_iter()).await?;
+        return Ok((position, case));
     };
-    let (position, cases) = known_cases_at(state, slice::from_ref(number), on, known_at).await?;
+    let (position, mut cases) = known_cases_at(state, slice::from_ref(number), on, known_at).await?;
+    hide_details(state, texts, cases.iter_mut().filter_map(CaseAt::row_mut)).await?;
     Ok((position, cases.into_iter().next().unwrap_or(CaseAt::Unknown)))
 }
 
@@ -50,12 +55,15 @@ pub(crate) async fn case_at(
 /// them are of.
 pub(crate) async fn cases_at(
     state: &QueryState,
+    texts: &ReadableTexts,
     numbers: &[PrisonerNumber],
     on: DateTime<Utc>,
     known_at: Option<KnownAt>,
 ) -> Result<(u64, Vec<CaseAt>), PastError> {
     if let Some(known_at) = known_at {
-        return known_cases_at(state, numbers, on, known_at).await;
+        let (position, mut cases) = known_cases_at(state, numbers, on, known_at).await?;
+        hide_details(state, texts, cases.iter_mut().filter_map(CaseAt::row_mut)).await?;
+        return Ok((position, cases));
     }
     let asked = numbers.iter().map(|number| (number.clone(), on)).collect();
     let mut views = snapshot(&state.views).await?;
@@ -67,7 +75,41 @@ pub(crate) async fn cases_at(
     for (number, (_, case)) in numbers.iter().zip(found) {
         cases.push(or_from_log(&mut histories, number, case, on).await?);
     }
+    hide_details(state, texts, cases.iter_mut().filter_map(CaseAt::row_mut)).await?;
     Ok((position, cases))
+}
+
+/// The prison at which each case is held or waits now, in the order asked; of a merged number, that
+/// of the survivor. `None` where it is at none, and of a number that is not known.
+///
+/// # Errors
+/// As for a question about a case.
+pub(crate) async fn prisons_now(
+    state: &QueryState,
+    numbers: &[PrisonerNumber],
+) -> Result<Vec<Option<PrisonCode>>, PastError> {
+    let (position, cases) = match numbers {
+        // A single case shares its statement with others.
+        [number] => {
+            let (position, case) = case_at(state, &ReadableTexts::All, number, state.now(), None).await?;
+            (position, vec![case])
+        }
+        numbers => cases_at(state, &ReadableTexts::All, numbers, state.now(), None).await?,
+    };
+    let mut prisons = Vec::with_capacity(cases.len());
+    for (number, mut case) in numbers.iter().zip(cases) {
+        if let CaseAt::Damaged(_) = case {
+            // The log has the case that the views leave out.
+            let known = Some(KnownAt::Position(position));
+            let read = cases_at(state, &ReadableTexts::All, slice::from_ref(number), state.now(), known).await?;
+            case = read.1.into_iter().next().unwrap_or(CaseAt::Unknown);
+        }
+        prisons.push(match case {
+            CaseAt::Case(case) => case.prison,
+            CaseAt::Unknown | CaseAt::NotYet(_) | CaseAt::Damaged(_) => None,
+        });
+    }
+    Ok(prisons)
 }
 
 async fn known_cases_at(
@@ -120,6 +162,7 @@ async fn case_in_log(
 /// come from the log, which the time before a merge needs anyway.
 pub(crate) async fn case_periods(
     state: &QueryState,
+    texts: &ReadableTexts,
     asked: &PrisonerNumber,
     known_at: Option<KnownAt>,
 ) -> Result<(u64, Option<Vec<CasePeriodRow>>), PastError> {
@@ -132,6 +175,7 @@ pub(crate) async fn case_periods(
     let Some(number) = histories.answering_number(asked)? else { return Ok((point.position, None)) };
     let mut all = periods_before(&mut histories, asked, &number).await?;
     all.extend(histories.get(&number).map(own_periods).unwrap_or_default());
+    hide_details(state, texts, all.iter_mut()).await?;
     Ok((point.position, Some(all)))
 }
 

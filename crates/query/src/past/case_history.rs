@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use domain::{
     Stream,
-    identifier::PrisonerNumber,
+    identifier::{PrisonCode, PrisonerNumber},
     prisoner::{History, Period, lineage::periods_before_merges, periods},
 };
 use event_log::{KnownAt, LogError, RecordedEvent, SharedLog, StoredEvent, decode, history::push};
@@ -28,6 +28,8 @@ pub struct CaseEntry {
     pub stored: StoredEvent,
     /// The revision of the number's entry that voided this one.
     pub voided_by: Option<u64>,
+    /// The prison that wrote the free texts of the event, where one is known to have.
+    pub(crate) text_prison: Option<PrisonCode>,
 }
 
 /// A case for a person that needs the whole of it: its periods of responsibility and its entries.
@@ -152,6 +154,9 @@ impl EventsOfNumber {
         events.into_iter().map(move |stored| CaseEntry {
             number: history.number().clone(),
             voided_by: history.voided_by(stored.entry.revision),
+            text_prison: usize::try_from(stored.entry.revision)
+                .ok()
+                .and_then(|revision| history.prison_of_text(history.entries().get(revision)?)),
             stored,
         })
     }

@@ -22,6 +22,7 @@ use domain::{
 };
 use event_log::{KnownAt, SharedLog};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use http_api::CallerScope;
 use sqlx::PgConnection;
 use views::{CasePeriodRow, NomisContactRow, stream_aside::StreamAside};
 
@@ -29,6 +30,7 @@ use super::{
     PastError,
     histories::{READS_MAX, map_histories, prison_history},
     point::Point,
+    readable::hide_details,
 };
 use crate::{
     QueryError, QueryState,
@@ -77,9 +79,11 @@ impl ListExtent {
     }
 }
 
-/// Pages of lists of cases, and the extent that all of them have.
+/// Pages of lists of the caller's cases, and the extent that all of them have. A case that is not
+/// at the caller's prisons now is in no list, whatever the time asked about.
 pub(crate) async fn case_lists<const N: usize>(
     state: &QueryState,
+    caller: &CallerScope,
     scope: CaseListScope<'_>,
     lists: [CaseList; N],
     at: DateTime<Utc>,
@@ -93,12 +97,16 @@ pub(crate) async fn case_lists<const N: usize>(
     let mut extent = ListExtent { position: 0, streams_aside: 0 };
     let mut found = Vec::with_capacity(N);
     for list in &lists {
-        let read = case_list::first(&mut views, list, at, point.map(|point| point.position)).await?;
+        let read =
+            case_list::first(&mut views, list, at, point.map(|point| point.position), &caller.confinement).await?;
         extent = point.map_or_else(|| Ok(ListExtent::of(&read)), |point| ListExtent::at(point, &read))?;
         found.push(read.rows);
     }
     let changed = match point {
-        Some(point) => Some((point, numbers_changed_since(&mut views, scope, at, point).await?)),
+        Some(point) => {
+            let numbers = numbers_changed_since(&mut views, scope, at, point).await?;
+            Some((point, case_prison::retain_own(&mut *views, numbers, &caller.confinement).await?))
+        }
         None => None,
     };
     views.commit().await.map_err(QueryError::from)?;
@@ -110,7 +118,9 @@ pub(crate) async fn case_lists<const N: usize>(
         }
     }
     let mut found = found.into_iter();
-    Ok((extent, lists.map(|list| list.page(found.next().unwrap_or_default()))))
+    let mut pages = lists.map(|list| list.page(found.next().unwrap_or_default()));
+    hide_details(state, &caller.texts, pages.iter_mut().flat_map(|page| &mut page.cases)).await?;
+    Ok((extent, pages))
 }
 
 /// The point that a caller names, once the views have come as far: they say which cases may be in a
@@ -170,7 +180,9 @@ pub(crate) async fn roster(
     }
     let filter = CaseFilter { prison: Some(prison.clone()), ..CaseFilter::default() };
     let all = CaseList { filter, sort: CaseSort::default(), after: None, limit: None };
-    let (extent, [here]) = case_lists(state, CaseListScope::Prison(prison), [all], at, known_at).await?;
+    // Of these only numbers are told, so they are counted wherever they are by now.
+    let everything = CallerScope::default();
+    let (extent, [here]) = case_lists(state, &everything, CaseListScope::Prison(prison), [all], at, known_at).await?;
     let mut loads: BTreeMap<StaffId, PomCaseload> = BTreeMap::new();
     for case in here.cases {
         let letter = case.tier.map(|tier| tier.to_string().chars().take(1).collect::<String>());

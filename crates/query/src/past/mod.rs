@@ -7,6 +7,10 @@
 //! | what happened to a case, under all of its numbers? | `case_history` |
 //! | how are histories read from the log, each once? | `histories` |
 //! | which numbers are of one case? | `numbers` |
+//! | which texts may the caller read? | `readable` |
+//!
+//! An answer to a caller has no free text that the caller may not read
+//! ([`http_api::ReadableTexts`]), and a list no case that is not the caller's.
 //!
 //! Each function takes an optional [`KnownAt`](event_log::KnownAt). Without one, the answer is of
 //! the present: from the views, with the time before a merge from the log up to the position of the
@@ -23,11 +27,12 @@ mod histories;
 mod lists;
 mod numbers;
 mod point;
+mod readable;
 
 pub use case_history::{CaseEntry, CasePeriod, WholeCase, whole_case};
 pub use error::PastError;
 
-pub(crate) use case_at::{case_at, case_periods, cases_at};
+pub(crate) use case_at::{case_at, case_periods, cases_at, prisons_now};
 pub(crate) use case_history::{case_history, case_history_to, own_entries};
 pub(crate) use lists::{
     CaseListScope, ListExtent, case_lists, check_names_no_pom, contacts, contacts_of_prisoners, months, roster,

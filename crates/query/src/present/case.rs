@@ -27,6 +27,16 @@ pub(crate) enum CaseAt {
     Damaged(Box<StreamAside>),
 }
 
+impl CaseAt {
+    /// The row of the case, where there is one.
+    pub(crate) fn row_mut(&mut self) -> Option<&mut CasePeriodRow> {
+        match self {
+            Self::Case(row) => Some(row),
+            Self::Unknown | Self::NotYet(_) | Self::Damaged(_) => None,
+        }
+    }
+}
+
 /// Most merges in a row that are followed; a person has had two or three numbers.
 const MERGES_MAX: usize = 32;
 

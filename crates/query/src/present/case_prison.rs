@@ -2,7 +2,10 @@
 //! position, whatever happened to them since.
 
 use chrono::{DateTime, Utc};
-use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
+use domain::{
+    Confinement,
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+};
 use sqlx::PgExecutor;
 
 use super::{NamedColumns, bigint};
@@ -43,6 +46,30 @@ pub(crate) async fn changed_since_around_pom(
           AND (seen.left_position IS NULL OR seen.left_position > $2 OR seen.left_at >= $3)";
     let query = sqlx::query(SQL).bind(staff_id.get()).bind(bigint(position)).bind(at);
     numbers(&query.fetch_all(views).await?)
+}
+
+/// Those of the cases that are at the caller's prisons now; of a merged number, the survivor
+/// counts.
+pub(crate) async fn retain_own(
+    views: impl PgExecutor<'_>,
+    cases: Vec<PrisonerNumber>,
+    confinement: &Confinement,
+) -> Result<Vec<PrisonerNumber>, QueryError> {
+    let Some(prisons) = confinement.prisons() else { return Ok(cases) };
+    const SQL: &str = "
+        WITH RECURSIVE chain (prisoner_number, number) AS (
+            SELECT asked.number, asked.number FROM unnest($1::text[]) AS asked (number)
+            UNION
+            SELECT chain.prisoner_number, c.merged_into
+            FROM chain JOIN prisoner_case c ON c.prisoner_number = chain.number
+            WHERE c.merged_into IS NOT NULL
+        )
+        SELECT DISTINCT chain.prisoner_number
+        FROM chain JOIN case_prison seen ON seen.prisoner_number = chain.number
+        WHERE seen.prison = ANY($2) AND seen.left_position IS NULL";
+    let cases: Vec<&str> = cases.iter().map(PrisonerNumber::as_str).collect();
+    let prisons: Vec<&str> = prisons.iter().map(PrisonCode::as_str).collect();
+    numbers(&sqlx::query(SQL).bind(cases).bind(prisons).fetch_all(views).await?)
 }
 
 fn numbers(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<PrisonerNumber>, QueryError> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use chrono::NaiveDate;
 use domain::{
+    Confinement,
     identifier::{PrisonCode, PrisonerNumber},
     prison::History,
 };
@@ -43,6 +44,8 @@ pub(crate) enum ContactFilter {
 pub(crate) struct ContactList {
     /// Of one prison, or of all.
     pub(crate) prison: Option<PrisonCode>,
+    /// The prisons that the caller is confined to.
+    pub(crate) confinement: Confinement,
     pub(crate) filter: ContactFilter,
     pub(crate) after: Option<ContactListKey>,
     pub(crate) limit: Limit,
@@ -67,6 +70,7 @@ pub(crate) async fn first(
                    WHERE ($7 OR n.removed_at IS NULL)
                      AND ($8::bigint IS NULL OR p.position <= $8)
                      AND ($1::text IS NULL OR n.prison_code = $1)
+                     AND ($9::text[] IS NULL OR n.prison_code = ANY($9))
                      AND ($2::date IS NULL OR p.go_live_date <= $2)
                      AND ($3::text IS NULL
                           OR (n.prison_code COLLATE "C", n.prisoner_number COLLATE "C", n.contact_id) > ($3, $4, $5))
@@ -78,7 +82,7 @@ pub(crate) async fn first(
             NomisContactRow::select("n")
         )
     });
-    let ContactList { prison, filter, after, limit } = list;
+    let ContactList { prison, confinement, filter, after, limit } = list;
     let after = after.as_ref();
     let (joined_by, with_removed) = match *filter {
         ContactFilter::Outstanding(today) => (Some(today), false),
@@ -94,6 +98,7 @@ pub(crate) async fn first(
         .bind(i64::try_from(limit.rows() + 1).unwrap_or(i64::MAX))
         .bind(with_removed)
         .bind(unchanged_since.map(bigint))
+        .bind(codes(confinement))
         .fetch_all(views)
         .await?;
     read_rows(&rows, ContactAtPrison::read)
@@ -142,15 +147,21 @@ pub(crate) async fn changed_since(
         SELECT prison_code FROM prison
         WHERE position > $1 AND ($2::text IS NULL OR prison_code = $2)
           AND ($3::text IS NULL OR prison_code COLLATE "C" >= $3)
+          AND ($4::text[] IS NULL OR prison_code = ANY($4))
         ORDER BY prison_code COLLATE "C""#;
     let rows = sqlx::query(SQL)
         .bind(bigint(position))
         .bind(list.prison.as_ref().map(PrisonCode::as_str))
         .bind(list.after.as_ref().map(|(prison, _, _)| prison.as_str()))
+        .bind(codes(&list.confinement))
         .fetch_all(views)
         .await?;
     let key = "prison_code";
     rows.iter().map(|row| NamedColumns { table: "prison", key, row }.word(key)).collect()
+}
+
+fn codes(confinement: &Confinement) -> Option<Vec<&str>> {
+    confinement.prisons().map(|prisons| prisons.iter().map(PrisonCode::as_str).collect())
 }
 
 /// Every contact ever seen of these numbers, removed ones included.

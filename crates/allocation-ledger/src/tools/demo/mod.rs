@@ -15,7 +15,7 @@ use std::{io::Write as _, net::SocketAddr};
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use command::{Clock, Request, Service};
-use domain::{Command, event::RecordedBy, identifier::CommandId};
+use domain::{Command, Confinement, event::RecordedBy, identifier::CommandId};
 use event_log::request_digest;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use uuid::Uuid;
@@ -135,6 +135,7 @@ impl DemoStep {
             provenance: None,
             effective_at: Some(self.at),
             if_match: None,
+            confinement: Confinement::default(),
         }
     }
 }

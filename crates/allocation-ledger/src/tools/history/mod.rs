@@ -17,7 +17,7 @@ use clap::Args;
 use command::Clock;
 use domain::{Event, identifier::PrisonerNumber, london, text::Visible};
 use event_log::{KnownAt, Provenance};
-use http_api::{event::EventDocument, instant::parse_known_at};
+use http_api::{Texts, event::EventDocument, instant::parse_known_at};
 use query::past::{CaseEntry, PastError, WholeCase, whole_case};
 use serde::Serialize;
 
@@ -124,7 +124,7 @@ fn print_json(case: &WholeCase) -> io::Result<()> {
         let line = EntryLine {
             prisoner_number: &entry.number,
             voided_by: entry.voided_by,
-            event: EventDocument::from(&entry.stored),
+            event: EventDocument::new(&entry.stored, Texts::Shown),
         };
         serde_json::to_writer(&mut out, &line)?;
         out.write_all(b"\n")?;

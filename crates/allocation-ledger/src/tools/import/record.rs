@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use command::{CommandError, Outcome, Request, Service};
 use domain::{
-    Command, Refusal, Rule, Stream,
+    Command, Confinement, Refusal, Rule, Stream,
     event::RecordedBy,
     identifier::{PrisonCode, PrisonerNumber},
     prison, prisoner,
@@ -116,6 +116,7 @@ impl<'a> ImportRecorder<'a> {
             provenance: Some(self.source.provenance(row)),
             effective_at: Some(step.effective_at),
             if_match: step.if_match,
+            confinement: Confinement::default(),
         };
         self.service.execute(request).await
     }

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use event_log::{LogError, RecordedEvent};
+use http_api::{Texts, event::EventDocument};
 use query::feed::EventFilter;
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
@@ -116,7 +117,7 @@ impl Printer {
                 if self.raw {
                     serde_json::to_writer(&mut *out, &RawLine::of(recorded)?).map_err(io::Error::from)?;
                 } else {
-                    let line = http_api::event::EventDocument::from(&stored);
+                    let line = EventDocument::new(&stored, Texts::Shown);
                     serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
                 }
                 out.write_all(b"\n")?;

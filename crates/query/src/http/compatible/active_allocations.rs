@@ -9,14 +9,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::PrisonerNumber;
-use http_api::{Problem, extract::body_bytes};
+use http_api::{CallerScope, Problem, ReadableTexts, Texts, extract::body_bytes};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{NO_STORE, rails_time};
 use crate::{
     QueryState,
-    http::answer::Answer,
+    http::{answer::Answer, own_cases::check_cases},
     past::ListExtent,
     present::allocation_in_force::{self, AllocationInForce},
 };
@@ -58,8 +58,14 @@ pub(super) struct FirstApiAllocation {
     updated_at: String,
 }
 
-impl From<AllocationInForce> for FirstApiAllocation {
-    fn from(held: AllocationInForce) -> Self {
+impl FirstApiAllocation {
+    /// An allocation, with the note and the override's detail where the caller may read them. The
+    /// prison of the POM has written them.
+    pub(super) fn new(mut held: AllocationInForce, texts: &ReadableTexts) -> Self {
+        if texts.of(Some(&held.prison)) == Texts::Hidden {
+            held.note = None;
+            held.override_detail = None;
+        }
         Self {
             nomis_offender_id: held.number.to_string(),
             nomis_booking_id: held.nomis_booking_id,
@@ -89,6 +95,8 @@ fn override_reason(reasons: &[String], mut detail: Option<String>) -> Option<Str
 
 /// The allocations in force of these numbers, as the first allocation API answered; numbers without
 /// one are absent.
+///
+/// So are numbers that are not the caller's.
 #[utoipa::path(
     post, path = "/allocation/active", tag = "First allocation API",
     request_body(content = Vec<String>, description = "Prisoner numbers", example = json!(["A1000AA"])),
@@ -96,6 +104,7 @@ fn override_reason(reasons: &[String], mut detail: Option<String>) -> Option<Str
 )]
 pub(in crate::http) async fn find_first_api_allocations(
     State(state): State<QueryState>,
+    caller: CallerScope,
     request: Request,
 ) -> Result<Response, Problem> {
     let body = body_bytes(request, &()).await?;
@@ -108,10 +117,19 @@ pub(in crate::http) async fn find_first_api_allocations(
     }
     // As in that API, a text that is no prisoner number has no allocation.
     let numbers: Vec<PrisonerNumber> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
+    let permitted = check_cases(&state, &caller.confinement, &numbers).await?;
+    let numbers: Vec<PrisonerNumber> = numbers
+        .into_iter()
+        .zip(permitted)
+        .filter_map(|(number, permitted)| permitted.is_ok().then_some(number))
+        .collect();
     let read = allocation_in_force::in_force_of_prisoners(&state.views, &numbers, state.now()).await?;
     let extent = ListExtent::of(&read);
-    let data =
-        read.rows.into_iter().filter_map(|held| Some((held.asked.clone()?, FirstApiAllocation::from(held)))).collect();
+    let data = read
+        .rows
+        .into_iter()
+        .filter_map(|held| Some((held.asked.clone()?, FirstApiAllocation::new(held, &caller.texts))));
+    let data = data.collect();
     let envelope = FirstApiAllocations { status: "ok", error_message: "", data: Some(data) };
     Ok(Answer::list(extent, envelope).into_response())
 }
@@ -151,7 +169,7 @@ mod tests {
             recorded_at: Some(instant("2026-03-02T10:30:00.123456Z")),
         };
         assert_eq!(
-            json!(FirstApiAllocation::from(held)),
+            json!(FirstApiAllocation::new(held, &ReadableTexts::All)),
             json!({
                 "nomis_offender_id": "A1234BC", "nomis_booking_id": 1_153_753, "nomis_staff_id": 485_926,
                 "prison": "LEI", "allocated_at_tier": "B", "override_reason": "SUITABILITY,Speaks Welsh.",

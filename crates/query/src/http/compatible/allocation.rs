@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::identifier::PrisonerNumber;
-use http_api::Problem;
+use http_api::{CallerScope, Problem};
 use serde::Serialize;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -19,7 +19,7 @@ use views::{CasePeriodRow, CasePom};
 use super::{LiveError, live_not_found, name_parts};
 use crate::{
     QueryState,
-    http::{answer::Answer, error_problem::damaged},
+    http::{answer::Answer, error_problem::damaged, own_cases::check_case},
     past,
     present::case::CaseAt,
 };
@@ -97,9 +97,10 @@ struct LivePrison<'a> {
 )]
 pub(in crate::http) async fn get_live_allocation(
     State(state): State<QueryState>,
+    caller: CallerScope,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
-    let (position, case) = look_up(&state, &number).await?;
+    let (position, case) = look_up(&state, &caller, &number).await?;
     Ok(match primary_pom_of(&case) {
         Ok((case, pom)) => {
             let secondary_pom =
@@ -121,9 +122,10 @@ pub(in crate::http) async fn get_live_allocation(
 )]
 pub(in crate::http) async fn get_live_primary_pom(
     State(state): State<QueryState>,
+    caller: CallerScope,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
-    let (position, case) = look_up(&state, &number).await?;
+    let (position, case) = look_up(&state, &caller, &number).await?;
     Ok(match primary_pom_of(&case) {
         Ok((case, pom)) => Answer::new(position, manager(case, pom)).into_response(),
         Err(message) => live_not_found(position, message),
@@ -138,11 +140,18 @@ fn manager<'a>(case: &'a CasePeriodRow, pom: &'a CasePom) -> LivePrimaryPom<'a> 
     }
 }
 
-/// The case as it is now, if there is one; a problem where it is damaged. As in the live service, a
-/// text that is no prisoner number has none.
-pub(super) async fn look_up(state: &QueryState, number: &str) -> Result<(u64, Option<Box<CasePeriodRow>>), Problem> {
+/// The case as it is now, if there is one that is the caller's; a problem where it is damaged. As
+/// in the live service, a text that is no prisoner number has none.
+pub(super) async fn look_up(
+    state: &QueryState,
+    caller: &CallerScope,
+    number: &str,
+) -> Result<(u64, Option<Box<CasePeriodRow>>), Problem> {
     let Ok(number) = number.parse::<PrisonerNumber>() else { return Ok((0, None)) };
-    let (position, case) = past::case_at(state, &number, state.now(), None).await?;
+    let (position, case) = past::case_at(state, &caller.texts, &number, state.now(), None).await?;
+    if check_case(state, &caller.confinement, &number).await?.is_err() {
+        return Ok((position, None));
+    }
     Ok(match case {
         CaseAt::Case(case) => (position, Some(case)),
         CaseAt::Unknown | CaseAt::NotYet(_) => (position, None),

@@ -6,7 +6,7 @@ use axum::{
 };
 use chrono::NaiveDate;
 use domain::{identifier::PrisonerNumber, prisoner::OfficerRole};
-use http_api::Problem;
+use http_api::{CallerScope, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 use views::{CasePeriodRow, CasePlan};
@@ -56,9 +56,10 @@ impl<'a> LiveHandover<'a> {
 )]
 pub(in crate::http) async fn get_live_handover(
     State(state): State<QueryState>,
+    caller: CallerScope,
     Path(number): Path<String>,
 ) -> Result<Response, Problem> {
-    let (position, case) = look_up(&state, &number).await?;
+    let (position, case) = look_up(&state, &caller, &number).await?;
     let planned = case.as_deref().and_then(|case| Some((case, case.plan?, case.responsible?)));
     Ok(planned.map_or_else(
         || live_not_found(position, "Not found"),

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use domain::{identifier::StaffId, officer::PomStatus};
-use http_api::Problem;
+use http_api::{CallerScope, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -46,6 +46,8 @@ struct FirstApiPom {
 
 /// POMs by staff id, as the first allocation API answered, with the cases that they hold; unknown
 /// ones are absent.
+///
+/// So are POMs on the rosters of prisons that are not the caller's.
 #[utoipa::path(
     get, path = "/poms/{staffIds}", tag = "First allocation API",
     params(("staffIds" = String, Path, description = "Staff ids with commas between them", example = "485926,485927")),
@@ -53,6 +55,7 @@ struct FirstApiPom {
 )]
 pub(in crate::http) async fn get_first_api_poms(
     State(state): State<QueryState>,
+    caller: CallerScope,
     Path(ids): Path<String>,
 ) -> Result<Response, Problem> {
     let staff_ids = staff_ids(&ids);
@@ -66,6 +69,7 @@ pub(in crate::http) async fn get_first_api_poms(
     let poms = poms
         .rows
         .into_iter()
+        .filter(|of| caller.confinement.has(Some(&of.pom.prison_code)))
         .map(|RegisteredPom { pom, registered }| FirstApiPom {
             nomis_staff_id: pom.staff_id.get(),
             working_pattern: format!("{:.1}", f64::from(pom.working_pattern)),
@@ -80,7 +84,7 @@ pub(in crate::http) async fn get_first_api_poms(
                 .rows
                 .iter()
                 .filter(|held| held.staff_id == pom.staff_id.get() && held.prison == pom.prison_code)
-                .map(|held| FirstApiAllocation::from(held.clone()))
+                .map(|held| FirstApiAllocation::new(held.clone(), &caller.texts))
                 .collect(),
         })
         .collect();

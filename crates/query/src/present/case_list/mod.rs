@@ -11,7 +11,7 @@ mod sort;
 mod tests;
 
 use chrono::{DateTime, Utc};
-use domain::identifier::PrisonerNumber;
+use domain::{Confinement, identifier::PrisonerNumber};
 use http_api::page::{Cursor, Limit};
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use views::{CasePeriodRow, ViewTable as _};
@@ -50,14 +50,15 @@ pub(crate) type KeyedCase = (String, CasePeriodRow);
 
 /// The first cases of a list in order, one more than make a page. With `unchanged_since`, only
 /// those to which nothing has happened after that position: the views are still as they were then
-/// for them.
+/// for them. Only cases that are at the caller's prisons now.
 pub(crate) async fn first(
     views: &mut PgConnection,
     list: &CaseList,
     at: DateTime<Utc>,
     unchanged_since: Option<u64>,
+    confinement: &Confinement,
 ) -> Result<ViewRows<KeyedCase>, QueryError> {
-    let rows = statement(list, at, unchanged_since).build().fetch_all(views).await?;
+    let rows = statement(list, at, unchanged_since, confinement).build().fetch_all(views).await?;
     read_rows(&rows, |case, row| Ok((row.try_get("sort_key")?, case)))
 }
 
@@ -93,7 +94,12 @@ impl CaseList {
     }
 }
 
-fn statement(list: &CaseList, at: DateTime<Utc>, unchanged_since: Option<u64>) -> QueryBuilder<Postgres> {
+fn statement(
+    list: &CaseList,
+    at: DateTime<Utc>,
+    unchanged_since: Option<u64>,
+    confinement: &Confinement,
+) -> QueryBuilder<Postgres> {
     let CaseList { filter, sort, after, limit } = list;
     let rows_max = limit.map_or(i64::MAX, |limit| i64::try_from(limit.rows() + 1).unwrap_or(i64::MAX));
     let key = sort.key();
@@ -110,6 +116,16 @@ fn statement(list: &CaseList, at: DateTime<Utc>, unchanged_since: Option<u64>) -
         .push(" AND p.valid_to > ")
         .push_bind(at);
     filter.push_conditions(&mut sql);
+    if let Some(prisons) = confinement.prisons() {
+        // Where the case is now, whatever the instant.
+        let prisons: Vec<String> = prisons.iter().map(ToString::to_string).collect();
+        sql.push(
+            " AND EXISTS (SELECT FROM case_prison own WHERE own.prisoner_number = p.prisoner_number \
+             AND own.left_position IS NULL AND own.prison = ANY(",
+        )
+        .push_bind(prisons)
+        .push("))");
+    }
     if let Some(position) = unchanged_since {
         sql.push(" AND (SELECT c.position FROM prisoner_case c WHERE c.prisoner_number = p.prisoner_number) <= ")
             .push_bind(bigint(position));

@@ -7,7 +7,7 @@ use crate::present::case::tests::example;
 
 /// The statement for a list. The columns of the table are left out: its declaration has them.
 fn sql(list: &CaseList, unchanged_since: Option<u64>) -> String {
-    let sql = statement(list, DateTime::UNIX_EPOCH, unchanged_since).into_string();
+    let sql = statement(list, DateTime::UNIX_EPOCH, unchanged_since, &Confinement::default()).into_string();
     sql.replace(&CasePeriodRow::select("p"), "[columns of case_period]")
 }
 

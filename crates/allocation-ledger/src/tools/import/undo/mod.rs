@@ -27,7 +27,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use command::{Clock, CommandError, Outcome, Request, Service, ServiceSettings};
 use domain::{
-    Command,
+    Command, Confinement,
     event::RecordedBy,
     identifier::{CommandId, PrisonCode, PrisonerNumber},
     prison,
@@ -187,6 +187,7 @@ impl RunUndo<'_> {
             provenance: None,
             effective_at: None,
             if_match,
+            confinement: Confinement::default(),
         };
         self.service.execute(request).await
     }
