@@ -37,6 +37,7 @@ pub(crate) async fn posts_and_gets(
         listen: ([127, 0, 0, 1], 0).into(),
         hosts: Vec::new(),
         sign_on: serve::SignOnSettings::default(),
+        access_log: serve::AccessLogSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.join("http")),
         commands: commands.clone(),

@@ -139,6 +139,8 @@ problem_codes! {
         "Wait as long as `Retry-After` says, then open the stream again; or read `/events` in pages.";
     KeysUnavailable => "keys-unavailable", 503, "The keys of the sign-on cannot be fetched, so no token can be verified.",
         "Wait as long as `Retry-After` says, then send the same request again.";
+    AccessLogUnavailable => "access-log-unavailable", 503, "The read cannot be recorded, and this service answers no read that is not.",
+        "Wait as long as `Retry-After` says, then send the same request again.";
     PoliciesBehind => "policies-behind", 503, "After a start, the service does not know yet which cases a POM holds.",
         "Wait as long as `Retry-After` says, then send the same request again, with the same Idempotency-Key.";
     StreamContended => "stream-contended", 503, "Other callers keep recording on the same case or prison.",

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args, ValueEnum};
 
-use super::SignOnSettings;
+use super::{AccessLogSettings, SignOnSettings};
 use crate::shared_settings;
 
 /// The default for how far the views may be behind the log. They follow within milliseconds; a
@@ -26,6 +26,9 @@ pub struct ServeSettings {
     /// Who may use the ledger.
     #[command(flatten)]
     pub sign_on: SignOnSettings,
+    /// Who read which person's data.
+    #[command(flatten)]
+    pub access_log: AccessLogSettings,
     /// The role of this process
     #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,

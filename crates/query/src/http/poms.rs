@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -105,5 +106,5 @@ pub(super) async fn list_poms(
 ) -> Result<Response, Problem> {
     let (extent, poms) = past::roster(&state, &prison, as_of.on(&state), as_of.known_at).await?;
     let poms: Vec<PomOnRoster> = poms.into_iter().map(PomOnRoster::from).collect();
-    Ok(Answer::list(extent, poms).into_response())
+    Ok(Answer::list(extent, poms, Shown::no_person()).into_response())
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -24,7 +25,7 @@ use utoipa::{
 };
 
 use super::{answer::Answer, error_problem::known_case, parameters::AsOfQuery, responsibility::ResponsibilityAnswer};
-use crate::{QueryState, handover_dates::LineError, past};
+use crate::{QueryState, handover_dates::LineError, past, present::case::CaseAt};
 
 /// Most numbers in one request: about a prison's cases.
 pub(super) const NUMBERS_MAX: usize = 1_000;
@@ -126,7 +127,12 @@ pub(super) async fn find_responsibilities(
             Err(problem) => ResponsibilityLine::Unknown { prisoner_number: number, error: problem.into() },
         })
         .collect();
-    Ok(Answer::new(position, lines).into_response())
+    let survivors = cases.iter().filter_map(|case| match case {
+        CaseAt::Case(case) => Some(&case.prisoner_number),
+        CaseAt::Unknown | CaseAt::NotYet(_) | CaseAt::Damaged(_) => None,
+    });
+    let shown = Shown::prisoners(numbers.iter().chain(survivors));
+    Ok(Answer::new(position, lines, shown).into_response())
 }
 
 /// Refuses more lines than one request may have.

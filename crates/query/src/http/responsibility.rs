@@ -1,6 +1,7 @@
 //! `GET /prisoners/{prisonerNumber}/responsibility`: the responsible officer now, at another
 //! time, or as known at some point.
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -111,7 +112,8 @@ pub(super) async fn get_responsibility(
     let (position, case) = past::case_at(&state, &number, on, as_of.known_at).await?;
     let case = known_case(&case, &number).map_err(|problem| problem.with_position(position))?;
     let tag = format!("{}-{}-{}", case.prisoner_number, case.case_revision, case.valid_from.timestamp_micros());
-    Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position)).with_tag(tag).into_response())
+    let shown = Shown::prisoners([&case.prisoner_number]);
+    Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position), shown).with_tag(tag).into_response())
 }
 
 /// The period of a case that holds at an instant, in the shape that this operation answers, for

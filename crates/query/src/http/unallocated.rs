@@ -1,5 +1,6 @@
 //! `GET /prisons/{prisonCode}/unallocated`: cases that wait to be allocated, longest first.
 
+use access_log::Shown;
 use axum::{
     extract::State,
     http::Uri,
@@ -101,5 +102,6 @@ pub(super) async fn list_unallocated_cases(
     let list = CaseList { filter, sort: longest_first, after, limit: Some(paging.limit) };
     let (extent, [page]) = past::case_lists(&state, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<WaitingCase<'_>> = page.cases.iter().map(|case| WaitingCase::new(case, at)).collect();
-    Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
+    let shown = Shown::prisoners(page.cases.iter().map(|case| &case.prisoner_number));
+    Ok(Answer::list(extent, items, shown).with_next(page.next.as_ref(), &uri).into_response())
 }
