@@ -1,6 +1,7 @@
 //! The program tested from outside, as its users meet it. One program of tests; its folders are
 //! features.
 
+mod access_log;
 mod answers;
 mod commands;
 mod past;

@@ -13,8 +13,8 @@ use crate::{
     logs_and_traces::{self, LogFormat, Telemetry},
     secret_files, serve,
     tools::{
-        cases, completions, copy_log, demo, event_store, export, generate, handover_dates, health, history, import,
-        man, prepare, projections, replay, responsibility, token,
+        access_log, cases, completions, copy_log, demo, event_store, export, generate, handover_dates, health, history,
+        import, man, prepare, projections, replay, responsibility, token,
     },
 };
 
@@ -49,6 +49,8 @@ enum Subcommand {
     /// List the POM contacts that are still to be removed from NOMIS, by prison that has joined
     /// OMiC
     NomisContacts(import::nomis_contacts::ListSettings),
+    /// Show who read which person's data
+    AccessLog(access_log::AccessLogToolSettings),
     /// Work out handover dates: JSON lines of facts in, JSON lines of dates out; nothing is
     /// recorded
     ///
@@ -95,6 +97,7 @@ impl Subcommand {
             | Self::Generate(_)
             | Self::Import(_)
             | Self::NomisContacts(_)
+            | Self::AccessLog(_)
             | Self::HandoverDates(_)
             | Self::Responsibility(_)
             | Self::Cases(_)
@@ -193,6 +196,7 @@ pub async fn run(cli: &Cli) -> anyhow::Result<()> {
         Subcommand::Generate(settings) => generate::run(settings).await,
         Subcommand::Import(import) => import::run(import).await,
         Subcommand::NomisContacts(settings) => import::nomis_contacts::list(settings).await,
+        Subcommand::AccessLog(settings) => access_log::run(settings).await,
         Subcommand::HandoverDates(settings) => handover_dates::run(settings),
         Subcommand::Responsibility(settings) => responsibility::run(settings).await,
         Subcommand::Cases(settings) => cases::run(settings).await,

@@ -38,6 +38,7 @@ pub(crate) async fn posts_and_gets(
         hosts: Vec::new(),
         sign_on: serve::SignOnSettings::default(),
         tls: serve::ServerTlsSettings::default(),
+        access_log: serve::AccessLogSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.join("http")),
         commands: commands.clone(),

@@ -42,6 +42,8 @@ pub enum Access {
     Feed,
     /// The state of the views.
     Views,
+    /// Who read which person's data.
+    AccessLog,
     /// All that is held on a person.
     SubjectAccess,
     /// An answer of the live service.
@@ -70,6 +72,7 @@ impl Access {
             Self::Commands => &[Right::Record],
             Self::Feed => &[Right::Export],
             Self::Views => &[Right::Read, Right::Operate],
+            Self::AccessLog => &[Right::Audit],
             Self::SubjectAccess => &[Right::SubjectAccess],
             Self::LiveService => &[Right::LiveService],
             Self::FirstApiQuestions => &[Right::FirstApiRead],
@@ -94,9 +97,13 @@ impl Access {
         match self {
             Self::LiveService => RefusalForm::LiveService,
             Self::FirstApiQuestions | Self::FirstApiCommands => RefusalForm::FirstApi,
-            Self::Open | Self::Questions | Self::Commands | Self::Feed | Self::Views | Self::SubjectAccess => {
-                RefusalForm::Problem
-            }
+            Self::Open
+            | Self::Questions
+            | Self::Commands
+            | Self::Feed
+            | Self::Views
+            | Self::AccessLog
+            | Self::SubjectAccess => RefusalForm::Problem,
         }
     }
 }

@@ -111,7 +111,8 @@ impl EncodeLabelValue for Route {
 
 /// The name of a method. All methods that a client makes up are `other`, so that labels stay
 /// bounded.
-pub(crate) fn method_name(method: &Method) -> &'static str {
+#[must_use]
+pub fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

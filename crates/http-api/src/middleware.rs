@@ -1,7 +1,11 @@
 //! The middleware of every route: who may use it, limits, correlation, traces, metrics, and
 //! problems for unknown routes.
 
-use std::{any::Any, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -10,7 +14,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use sign_on::SignOn;
+use sign_on::{Caller, SignOn};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument as _, field};
 
@@ -35,7 +39,7 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// - requests to a host other than `hosts`, and from pages of other sites, refused;
 /// - a correlation id, given or made up, in the log and in the answer, and the trace that it
 ///   belongs to;
-/// - each answer counted, each problem's `instance` filled in.
+/// - each answer counted and logged, each problem's `instance` filled in.
 pub fn add_middleware(
     router: GuardedRouter,
     sign_on: Option<Arc<SignOn>>,
@@ -80,32 +84,33 @@ async fn observe_request(
         trace_id = trace.id().map(field::display),
     );
 
+    let logged_route = route.clone();
+    let route_name = logged_route.as_str();
     let foreign = refuse_foreign(&hosts, &request);
     let check = guard.check_of(&request);
-    let answer = async {
-        if let Err(problem) = foreign {
-            return problem.into_response();
-        }
-        match check {
-            Ok(None) => {}
-            Ok(Some(check)) => match check.caller().await {
-                Ok(caller) => {
-                    if let Err(problem) = check_prison_of_path(&mut request, &caller.scope.confinement).await {
-                        return problem.into_response();
-                    }
-                    request.extensions_mut().insert(caller);
-                }
-                Err(refusal) => return *refusal,
-            },
-            Err(refusal) => return *refusal,
-        }
-        next.run(request).await
-    };
     let answering = async {
-        let response = answer.await;
-        let (status, milliseconds) = (response.status().as_u16(), started_at.elapsed().as_millis());
-        let code = response.extensions().get::<Problem>().map(Problem::code);
-        tracing::debug!(status, code, milliseconds, "answered with {status}");
+        let mut known = None;
+        let response = 'answer: {
+            if let Err(problem) = foreign {
+                break 'answer problem.into_response();
+            }
+            match check {
+                Ok(None) => {}
+                Ok(Some(check)) => match check.caller().await {
+                    Ok(caller) => {
+                        known = Some(Arc::clone(&caller.caller));
+                        if let Err(problem) = check_prison_of_path(&mut request, &caller.scope.confinement).await {
+                            break 'answer problem.into_response();
+                        }
+                        request.extensions_mut().insert(caller);
+                    }
+                    Err(refusal) => break 'answer *refusal,
+                },
+                Err(refusal) => break 'answer *refusal,
+            }
+            next.run(request).await
+        };
+        log_answer(route_name, known.as_deref(), &response, started_at.elapsed());
         response
     };
     let mut response = answering.instrument(span).instrument(trace.span().clone()).await;
@@ -131,6 +136,20 @@ async fn observe_request(
     }
     add_safe_defaults(response.headers_mut());
     response
+}
+
+/// Logs the answer to a request, in one line. The span has its method, its route and its
+/// correlation id. Probes ask several times a minute, so their lines are of a lower level.
+fn log_answer(route: &str, caller: Option<&Caller>, response: &Response, took: Duration) {
+    let status = response.status().as_u16();
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let code = response.extensions().get::<Problem>().map(Problem::code);
+    let (principal, client) = (caller.map(Caller::principal), caller.and_then(|caller| caller.client_id.as_deref()));
+    if route.starts_with("/health") || ["/ping", "/metrics"].contains(&route) {
+        tracing::debug!(status, code, milliseconds, principal, client, "answered with {status}");
+    } else {
+        tracing::info!(status, code, milliseconds, principal, client, "answered with {status}");
+    }
 }
 
 #[cfg(test)]

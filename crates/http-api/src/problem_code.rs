@@ -141,6 +141,7 @@ problem_codes! {
     KeysUnavailable => "keys-unavailable", 503, "The keys of the sign-on cannot be fetched, so no token can be verified.",
         "Wait as long as `Retry-After` says, then send the same request again.";
     PrisonsUnavailable => "prisons-unavailable", 503, "The service that knows which prisons are the caller's does not answer.",
+    AccessLogUnavailable => "access-log-unavailable", 503, "The read cannot be recorded, and this service answers no read that is not.",
         "Wait as long as `Retry-After` says, then send the same request again.";
     PoliciesBehind => "policies-behind", 503, "After a start, the service does not know yet which cases a POM holds.",
         "Wait as long as `Retry-After` says, then send the same request again, with the same Idempotency-Key.";

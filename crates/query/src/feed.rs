@@ -8,8 +8,9 @@
 //!   error, after all that precede it, and is never skipped.
 //! - The search for a page is bounded: see [`SCAN_EVENTS_MAX`].
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use access_log::Shown;
 use domain::{
     Event, Stream,
     identifier::{PrisonCode, PrisonerNumber},
@@ -82,6 +83,14 @@ impl EventFilter {
         self.types.is_empty() && self.prison.is_none() && self.numbers.is_none()
     }
 
+    /// The events between two positions that pass, for the access log: the first position is not
+    /// among them, and the second is absent for a stream that goes on.
+    #[must_use]
+    pub fn shown(&self, after: u64, to: Option<u64>) -> Shown {
+        let shown = Shown::events(self.to_string(), after, to);
+        Shown { prisoners: self.numbers.clone().unwrap_or_default(), ..shown }
+    }
+
     /// Decodes an event if it passes.
     ///
     /// # Errors
@@ -145,6 +154,15 @@ impl EventFilter {
         events.retain(|event| event.position > after && event.position <= to);
         events.sort_by_key(|event| event.position);
         Ok(Some(events))
+    }
+}
+
+/// The conditions, for the access log, which has the numbers of a case apart.
+impl fmt::Display for EventFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.numbers.is_some() { "events of a case" } else { "events" })?;
+        self.prison.iter().try_for_each(|prison| write!(f, " of {prison}"))?;
+        self.types.iter().try_for_each(|wanted| write!(f, " {}", wanted.0))
     }
 }
 

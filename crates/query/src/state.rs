@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use access_log::AccessLog;
 use chrono::{DateTime, Utc};
 use domain::moment::normalise;
 use event_log::SharedLog;
@@ -37,6 +38,7 @@ pub struct QueryState {
     pub(crate) head: Arc<AtomicU64>,
     pub(crate) checkpoint: CheckpointWatch,
     pub(crate) cases: CaseLookups,
+    pub(crate) access_log: AccessLog,
     streams: Arc<Semaphore>,
     ending: Arc<watch::Sender<bool>>,
 }
@@ -54,9 +56,16 @@ impl QueryState {
             cases: CaseLookups::new(&views),
             views,
             log,
+            access_log: AccessLog::off(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             ending: Arc::new(watch::Sender::new(false)),
         }
+    }
+
+    /// Records the reads of persons' data in an access log, which otherwise nothing does.
+    #[must_use]
+    pub fn with_access_log(self, access_log: AccessLog) -> Self {
+        Self { access_log, ..self }
     }
 
     /// Ends the answers to clients that follow the log, which would go on for ever; for the end of

@@ -10,9 +10,9 @@ use crate::support::{
 };
 
 async fn history(ledger: &Ledger, number: &str, arguments: &[&str]) -> ToolOutput {
-    let [flag, store] = ledger.database.store.arguments();
-    let command = ["history", number, flag.as_str(), store.as_str()];
-    run(&[&command, arguments].concat()).await
+    let stores = ledger.database.arguments();
+    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+    run(&[&["history", number], &stores[..], arguments].concat()).await
 }
 
 /// Asserts success, and replaces the parts that differ from run to run.

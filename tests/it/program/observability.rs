@@ -29,6 +29,7 @@ use crate::support::{
     Client, Program, StandIn, TestDatabase,
     builders::{metadata, now},
     database, eventually, run, run_in,
+    tokens::{TestKey, person},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -173,6 +174,48 @@ async fn the_log_says_which_build_serves_what_was_answered_and_that_it_stopped()
     let version = serving["version"].as_str().unwrap_or_default();
     assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{serving}");
     assert_eq!(logged.last().expect("a line")["message"], "stopped", "{log}");
+}
+
+/// A line has the caller, and nothing that names a person in prison: neither the path nor the query
+/// nor a header. Probes have no line.
+#[tokio::test]
+async fn each_request_has_one_line_with_who_asked_and_no_personal_data() {
+    let key = TestKey::of_sign_on();
+    let files = tempfile::tempdir().expect("a folder");
+    let path = files.path().join("jwks.json");
+    std::fs::write(&path, key.jwks().to_string()).expect("write the keys");
+    let database = database().await;
+    let program = serve(&database, &[], &["--auth-key-file", path.to_str().expect("UTF-8")]).await;
+    let client = program.client();
+    let token = format!("Bearer {}", key.token(&person(&["ROLE_ALLOC_MGR"])));
+    let ask = async |path: &str, authorization: &str| {
+        let headers = [("Authorization", authorization), ("X-Recorded-By", "A2222BB"), ("User-Agent", "A2222BB")];
+        client.send(Method::GET, path, &headers, None).await.status.as_u16()
+    };
+    assert_eq!(ask("/prisoners/A2222BB/history?type=TierAssigned&from=2026-01-02", &token).await, 404);
+    assert_eq!(ask("/prisoners/A2222BB/responsibility", "Bearer A2222BB").await, 401);
+    assert_eq!(ask("/nowhere/A2222BB", &token).await, 404);
+    for probe in ["/health", "/health/readiness", "/ping", "/metrics"] {
+        assert_eq!(client.get(probe).await.status, 200);
+    }
+    let (_, log) = program.stop_and_read_log().await;
+    assert!(!log.contains("A2222BB") && !log.contains("2026-01-02") && !log.contains(&token[7..]), "{log}");
+    let logged = lines(&log);
+    let answers: Vec<_> = logged.iter().filter(|line| line["target"] == "http_api::middleware").collect();
+    let shown = |line: &Value| {
+        let of_span = ["method", "route", "correlation_id"].map(|field| line["span"][field].clone());
+        assert!(of_span[2].is_string() && line["milliseconds"].is_number() && line["level"] == "INFO", "{line}");
+        let [method, route, _] = of_span;
+        json!([method, route, line["status"], line["code"], line["principal"], line["client"]])
+    };
+    assert_eq!(
+        answers.into_iter().map(shown).collect::<Vec<_>>(),
+        [
+            json!(["GET", "/prisoners/{prisonerNumber}/history", 404, "prisoner-unknown", "HOMD_LEI", "manage-poms"]),
+            json!(["GET", "/prisoners/{prisonerNumber}/responsibility", 401, "token-invalid", null, null]),
+            json!(["GET", "unknown", 404, "path-unknown", null, null]),
+        ]
+    );
 }
 
 #[tokio::test]

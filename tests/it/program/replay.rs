@@ -48,9 +48,9 @@ pub async fn ledger() -> Ledger {
 
 /// Runs `replay` on a ledger.
 async fn replay(ledger: &Ledger, arguments: &[&str]) -> ToolOutput {
-    let [flag, store] = ledger.database.store.arguments();
-    let command = ["replay", flag.as_str(), store.as_str()];
-    run(&[&command, arguments].concat()).await
+    let stores = ledger.database.arguments();
+    let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
+    run(&[&["replay"], &stores[..], arguments].concat()).await
 }
 
 #[track_caller]

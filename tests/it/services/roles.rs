@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{ask, position, service, tier, value};
-use crate::support::{Program, TestDatabase, bare_database, ledger::assert_recorded, run};
+use crate::support::{Program, TestDatabase, bare_database, eventually, ledger::assert_recorded, run};
 
 /// The roles, and the service of each.
 const ROLES: [(&str, &str); 3] =
@@ -86,9 +86,9 @@ async fn each_service_works_with_the_rights_of_its_database_role_alone() {
     };
     let first = record("B2").await;
     answered("B2", &first).await;
-    let owner: String =
+    let owner_of_views: String =
         value(&database, "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'views'").await;
-    assert_eq!(owner, "ledger_project", "so that any projector can replace the views");
+    assert_eq!(owner_of_views, "ledger_project", "so that any projector can replace the views");
 
     // A manual rebuild, by an administrator and with the projector's login, does not disturb the
     // running services.
@@ -107,6 +107,21 @@ async fn each_service_works_with_the_rights_of_its_database_role_alone() {
     let ran = run(&["projections", "verify", "--event-store", &reading, "--views", &reading]).await;
     assert!(ran.status.success(), "{}{}", ran.stdout, ran.stderr);
 
+    // The query service has recorded its reads, and so does a tool with its login.
+    let ran = run(&["history", "A1234BC", "--event-store", &reading, "--views", &reading]).await;
+    assert!(ran.status.success() && ran.stderr.is_empty(), "{}", ran.stderr);
+    let operations = "SELECT string_agg(DISTINCT operation, ' ' ORDER BY operation) FROM access.entry";
+    eventually("the entries of reads", async || {
+        let found: String = value(&database, operations).await;
+        let wanted = "/prisoners/{prisonerNumber}/history /prisoners/{prisonerNumber}/responsibility history";
+        (found == wanted).then_some(())
+    })
+    .await;
+    let owner_of_log: String =
+        value(&database, "SELECT tableowner::text FROM pg_tables WHERE schemaname = 'access' AND tablename = 'entry'")
+            .await;
+    assert_eq!(owner_of_log, owner(&database), "no service may change entries");
+
     // The projector rebuilds views of another version itself.
     assert!(projector.stop().await.success());
     sqlx::query("UPDATE views.checkpoint SET version = -1").execute(&database.pool).await.expect("another version");
@@ -114,7 +129,8 @@ async fn each_service_works_with_the_rights_of_its_database_role_alone() {
     let last = record("A").await;
     answered("A", &last).await;
     for program in [command, query, projector] {
-        assert!(!program.log().contains("ERROR"), "{}", program.log());
+        let log = program.log();
+        assert!(!log.contains("ERROR") && !log.contains("the access log"), "{log}");
         assert!(program.stop().await.success());
     }
 
@@ -202,6 +218,12 @@ async fn no_service_has_the_rights_of_another() {
         "SELECT log.grant_roles()",
         "ALTER TABLE log.event DISABLE TRIGGER ALL",
         "DROP SCHEMA log CASCADE",
+        "UPDATE access.entry SET username = NULL",
+        "DELETE FROM access.entry",
+        "TRUNCATE access.entry",
+        "SELECT * FROM access.entry",
+        "SELECT access.grant_roles()",
+        "DROP SCHEMA access CASCADE",
         "CREATE TABLE log.mine (mine text)",
         "CREATE ROLE mine",
         "SET session_replication_role = replica",
@@ -219,10 +241,14 @@ async fn no_service_has_the_rights_of_another() {
     let load = "SELECT position FROM log.snapshot";
     let spend = "SELECT * FROM log.spend_keys(ARRAY[gen_random_uuid()], ARRAY['x'], ARRAY['x'], ARRAY[false])";
     let keys = "SELECT request FROM log.idempotency_key";
+    let note = "INSERT INTO access.entry (at, id, operation, prisoners) VALUES (now(), gen_random_uuid(), 'x', '{}')";
+    let read = "SELECT * FROM access.read(NULL, NULL, NULL, NULL, NULL, NULL, 1)";
+    let remove = "SELECT access.remove_old(30)";
+    let make_room = "SELECT log.make_room()";
     for (service, also) in [
-        ("command", &["SELECT position FROM views.checkpoint", "SET ROLE ledger_read"][..]),
-        ("projector", &[append, save, load, spend, keys, "SELECT log.make_room()", "SET ROLE ledger_append"]),
-        ("query", &[append, save, load, spend, keys, "SELECT log.make_room()", "SET ROLE ledger_append"]),
+        ("command", &["SELECT position FROM views.checkpoint", "SET ROLE ledger_read", note, read, remove][..]),
+        ("projector", &[append, save, load, spend, keys, make_room, "SET ROLE ledger_append", note, read]),
+        ("query", &[append, save, load, spend, keys, make_room, "SET ROLE ledger_append", remove]),
     ] {
         let login = login(&database, service);
         let mut connection = PgConnection::connect(&database.url_for(&login)).await.expect("log in");

@@ -67,7 +67,8 @@ async fn services_that_start_in_any_order_become_ready() {
     let who = "SELECT coalesce(string_agg(DISTINCT application_name, ', '), '') FROM pg_stat_activity
                WHERE datname = current_database() AND application_name LIKE 'allocation-ledger%'";
     let connected: String = value(&views, who).await;
-    assert_eq!(connected, "allocation-ledger projector, allocation-ledger query", "nobody else knows the views");
+    let expected = "allocation-ledger access log, allocation-ledger projector, allocation-ledger query";
+    assert_eq!(connected, expected, "nobody else knows the views");
     for program in [command, projector, query] {
         assert!(program.stop().await.success());
     }

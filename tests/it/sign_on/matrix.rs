@@ -20,13 +20,14 @@ pub(super) enum Kind {
     Command,
     Feed,
     Views,
+    AccessLog,
     SubjectAccess,
     Live,
     FirstQuestion,
     FirstCommand,
 }
 
-use Kind::{Command, Feed, FirstCommand, FirstQuestion, Live, Question, SubjectAccess, Views};
+use Kind::{AccessLog, Command, Feed, FirstCommand, FirstQuestion, Live, Question, SubjectAccess, Views};
 
 /// Every operation of the document.
 pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
@@ -39,6 +40,7 @@ pub(super) const ROUTES: &[(&str, &str, Kind)] = &[
     ("GET", "/api/handovers/{prisonerNumber}", Live),
     ("GET", "/events", Feed),
     ("GET", "/projections", Views),
+    ("GET", "/access-log", AccessLog),
     ("GET", "/subject-access-request", SubjectAccess),
     ("GET", "/subject-access-request/template", SubjectAccess),
     ("POST", "/handover-dates", Question),
@@ -288,11 +290,12 @@ async fn a_role_allows_what_is_its_and_nothing_else() {
     let of_person = |role: &str| key.token(&person(&[role]));
     let of_client = |role: &str, scope: &str| key.token(&client("some-client", &[role], scope));
     let read: &[Kind] = &[Question, Views, Live, FirstQuestion];
+    let audit: &[Kind] = &[Question, Views, AccessLog, Live, FirstQuestion];
     let record: &[Kind] = &[Question, Views, Live, FirstQuestion, Command, FirstCommand];
     for (what, token, allowed) in [
         ("RO", of_client("ROLE_ALLOCATION_LEDGER__RO", ""), read),
         ("RW", of_client("ROLE_ALLOCATION_LEDGER__RW", ""), record),
-        ("AUDIT", of_client("ROLE_ALLOCATION_LEDGER__AUDIT", ""), read),
+        ("AUDIT", of_client("ROLE_ALLOCATION_LEDGER__AUDIT", ""), audit),
         ("EXPORT", of_client("ROLE_ALLOCATION_LEDGER__EXPORT", ""), &[Feed]),
         ("OPERATE", of_client("ROLE_ALLOCATION_LEDGER__OPERATE", ""), &[Views]),
         ("a head of offender management", of_person("ROLE_ALLOC_MGR"), record),

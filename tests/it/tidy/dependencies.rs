@@ -12,9 +12,11 @@ use super::sources;
 
 /// Which crates of the workspace each crate may depend on, tests aside.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("access-log", &["domain"]),
     (
         "allocation-ledger",
         &[
+            "access-log",
             "command",
             "domain",
             "embedded-postgres",
@@ -54,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kurrentdb-protocol", &[]),
     ("kurrentdb-stand-in", &["kurrentdb-protocol"]),
     ("projector", &["domain", "event-log", "views"]),
-    ("query", &["domain", "event-log", "http-api", "views"]),
+    ("query", &["access-log", "domain", "event-log", "http-api", "views"]),
     ("sign-on", &["domain"]),
     ("simulation", &["domain", "event-log"]),
     ("spreadsheets", &["domain", "event-log"]),

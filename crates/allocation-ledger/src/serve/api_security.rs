@@ -70,7 +70,12 @@ fn describe_operation(operation: &mut Value, access: Access, roles: &RoleMap, is
         Access::FirstApiQuestions | Access::FirstApiCommands => {
             vec![("401", "There is no valid token, or its roles are not enough", Value::Null)]
         }
-        Access::Questions | Access::Commands | Access::Feed | Access::Views | Access::SubjectAccess => vec![
+        Access::Questions
+        | Access::Commands
+        | Access::Feed
+        | Access::Views
+        | Access::AccessLog
+        | Access::SubjectAccess => vec![
             ("401", "There is no valid token", problem.clone()),
             (
                 "403",

@@ -11,11 +11,14 @@
 //! readiness what it waits for; so services and servers can be started in any order.
 //!
 //! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered, then
-//! policies and the projector stop, then connections are closed, then Postgres stops. The projector
+//! policies and the projector stop and the access log takes the last entries, then connections are
+//! closed, then Postgres stops. The projector
 //! stops between two batches. The policies stop wherever they are: their commands have the same ids
 //! when they are sent again, so none is lost and none is doubled. A second signal ends the program
 //! at once; the next start uses a Postgres that is left over.
 
+mod access_log_settings;
+mod access_log_upkeep;
 mod api_document;
 mod api_security;
 mod connection;
@@ -43,6 +46,7 @@ use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 pub use self::{
+    access_log_settings::AccessLogSettings,
     settings::{LAG_MAX_SECONDS, Role, ServeSettings},
     sign_on_settings::SignOnSettings,
     tls::ServerTlsSettings,
@@ -126,7 +130,7 @@ impl ServingLedger {
             wiring = wiring.with_projector(views);
         }
         if let (true, Some(views)) = (settings.role.answers(), &views) {
-            wiring = wiring.with_query(views);
+            wiring = wiring.with_query(views)?;
         }
         let (router, sign_on, metrics, roles) = wiring.finish();
         if let Some(views) = &views {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use access_log::{AccessLog, RecordingMode};
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use http_api::{
@@ -14,7 +15,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 
 use super::{
-    ServeSettings, gauges,
+    ServeSettings, access_log_upkeep, gauges,
     health::{with_event_log, with_policies, with_projector, with_sign_on},
     openapi::{documentation, openapi},
     other_roles::refuse_other_roles,
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     build_info,
-    stores::{LogStore, read_only},
+    stores::{LogStore, access_log_writer, read_only},
 };
 
 /// The two signals of an orderly end, in the order in which they are raised.
@@ -120,6 +121,7 @@ impl<'a> Wiring<'a> {
             tracing::warn!(reason, "waiting for the event log to be prepared: {reason}");
             unprepared.send_replace(projector::Status::Retrying { reason });
         });
+        let access_log_database = views.clone();
         let (log, views) = (Arc::clone(&self.log.log), views.clone());
         let stop = &self.stop.working;
         let (stopped, told_to_stop) = (wait_until_raised(stop), wait_until_raised(stop));
@@ -133,16 +135,26 @@ impl<'a> Wiring<'a> {
         });
         self.health = with_projector(self.health, statuses.clone(), worker.failure());
         self.roles.workers.push(worker);
+        let kept_days = self.settings.access_log.kept_days();
+        let upkeep = access_log_upkeep::keep_up(access_log_database, kept_days, wait_until_raised(stop));
+        self.roles.workers.push(Worker::start("upkeep of the access log", stop, async {
+            upkeep.await;
+            Ok(())
+        }));
         self.roles.projecting = Some(statuses);
         self
     }
 
-    /// Answers questions from the views and the log.
-    pub(super) fn with_query(mut self, views: &PgPool) -> Self {
+    /// Answers questions from the views and the log, and records who asks.
+    ///
+    /// # Errors
+    /// The settings of the access log are not usable.
+    pub(super) fn with_query(mut self, views: &PgPool) -> anyhow::Result<Self> {
         let pool = read_only(views);
         gauges::connections(&self.metrics, "query", &pool);
         let lag_max = Duration::from_secs(self.settings.lag_max);
-        let state = query::QueryState::new(pool, Arc::clone(&self.log.log), lag_max);
+        let access_log = self.record_reads(views)?;
+        let state = query::QueryState::new(pool, Arc::clone(&self.log.log), lag_max).with_access_log(access_log);
         let streaming = state.clone();
         let stopped = wait_until_raised(&self.stop.accepting);
         tokio::spawn(async move {
@@ -152,7 +164,23 @@ impl<'a> Wiring<'a> {
         let checked = state.clone();
         self.health = self.health.with("views", move || checked.clone().health());
         self.router = self.router.merge(query::router(state));
-        self
+        Ok(self)
+    }
+
+    /// The access log, with the worker that writes it.
+    fn record_reads(&mut self, views: &PgPool) -> anyhow::Result<AccessLog> {
+        let mode = self.settings.access_log.mode(self.sign_on.is_some())?;
+        let access_log = AccessLog::new(mode);
+        if mode != RecordingMode::Off {
+            self.metrics.register(|registry| access_log.register_metrics(registry));
+            let database = access_log_writer(views, self.settings.access_log.url())?;
+            let writing = access_log.clone().write(database, wait_until_raised(&self.stop.working));
+            self.roles.workers.push(Worker::start("access log", &self.stop.working, async {
+                writing.await;
+                Ok(())
+            }));
+        }
+        Ok(access_log)
     }
 
     /// The routes of all roles, with those of the health and of the documentation.

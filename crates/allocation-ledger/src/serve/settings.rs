@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args, ValueEnum};
 
-use super::{ServerTlsSettings, SignOnSettings};
+use super::{AccessLogSettings, ServerTlsSettings, SignOnSettings};
 use crate::shared_settings;
 
 /// The default for how far the views may be behind the log. They follow within milliseconds; a
@@ -29,6 +29,9 @@ pub struct ServeSettings {
     /// How clients speak to it.
     #[command(flatten)]
     pub tls: ServerTlsSettings,
+    /// Who read which person's data.
+    #[command(flatten)]
+    pub access_log: AccessLogSettings,
     /// The role of this process
     #[arg(long, env = "LEDGER_ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,

@@ -133,6 +133,18 @@ impl LogStore {
         self.readers.as_ref()
     }
 
+    /// The database that has the access log, which is that of the views; `None` where the settings
+    /// do not name it. Connects when it is first used.
+    ///
+    /// # Errors
+    /// --views is no URL of a database.
+    pub fn access_log(&self, settings: &shared_settings::StoreSettings) -> anyhow::Result<Option<PgPool>> {
+        if settings.views.is_none() && self.postgres.is_none() {
+            return Ok(None);
+        }
+        lazy_pool("--views", Some(&url(settings.views.as_ref(), self.postgres.as_ref()))).map(Some)
+    }
+
     /// Waits until no other import of this prison runs on the log, so that imports of two files at
     /// once end as if one had come after the other. The turn ends when it is dropped. A KurrentDB
     /// server has nothing to wait for: there, imports at once take turns row by row.

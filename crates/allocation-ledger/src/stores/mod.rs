@@ -18,7 +18,7 @@ use self::{
 };
 pub(crate) use self::{
     log_store::{LogStore, OrderedWriter},
-    postgres::{connect_options, lazy_views, read_only},
+    postgres::{access_log_writer, connect_options, lazy_views, read_only},
 };
 use crate::shared_settings;
 
@@ -62,6 +62,7 @@ pub(crate) async fn open_to_serve(settings: &shared_settings::StoreSettings) -> 
 async fn prepare_embedded_views(postgres: Option<&Server>) -> anyhow::Result<PgPool> {
     let views = pool("--views", &url(None, postgres)).await?;
     projector::migrate(&views).await.context("prepare the views' database")?;
+    access_log::migrate(&views).await.context("prepare the access log")?;
     Ok(views)
 }
 

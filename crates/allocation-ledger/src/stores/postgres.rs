@@ -22,6 +22,9 @@ const CONNECTIONS_MAX: u32 = 16;
 /// How long a request waits for a connection before the database counts as out of reach.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long Postgres may take to store a batch of entries of the access log, in milliseconds.
+const ACCESS_LOG_TIMEOUT_MS: u32 = 10_000;
+
 /// How long a connection is waited for that is to say why none could be had.
 const REASON_WAIT_MAX: Duration = Duration::from_secs(2);
 
@@ -62,6 +65,20 @@ pub(super) fn lazy_pool(flag: &str, url: Option<&String>) -> anyhow::Result<PgPo
 pub(crate) fn read_only(views: &PgPool) -> PgPool {
     let options = views.connect_options().as_ref().clone().application_name("allocation-ledger query");
     query::connect(options, projector::SCHEMA, views.options().get_max_connections())
+}
+
+/// A connection that adds to the access log, in the database of the views or the one named.
+///
+/// # Errors
+/// --access-log-url is no URL of a database.
+pub(crate) fn access_log_writer(views: &PgPool, url: Option<&str>) -> anyhow::Result<PgPool> {
+    let options = match url {
+        Some(url) => connect_options("--access-log-url", url)?,
+        None => views.connect_options().as_ref().clone(),
+    };
+    let timeout = [("statement_timeout", ACCESS_LOG_TIMEOUT_MS.to_string())];
+    let options = options.application_name("allocation-ledger access log").options(timeout);
+    Ok(pool_options().max_connections(1).connect_lazy_with(options))
 }
 
 fn pool_options() -> PgPoolOptions {

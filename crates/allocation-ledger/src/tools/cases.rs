@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use access_log::Shown;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use domain::{identifier::PrisonCode, london, prisoner::OfficerRole, text::Visible};
@@ -13,7 +14,7 @@ use event_log::{KnownAt, Lag};
 use http_api::instant::{DateOrInstant, parse_known_at};
 use query::{PrisonCases, QueryState, ViewsCondition, past::PastError, prison_cases, views_condition};
 
-use super::projections::status::and_aside;
+use super::{projections::status::and_aside, read_recording::record_read};
 use crate::{
     serve::LAG_MAX_SECONDS,
     shared_settings::{self, identifier},
@@ -54,6 +55,10 @@ pub async fn run(settings: &CasesSettings) -> anyhow::Result<()> {
         let readers = read_only(&stores.views);
         let cases = read(settings, stores, &QueryState::new(readers.clone(), stores.log.clone(), LAG_MAX)).await;
         readers.close().await;
+        if let Ok((cases, _)) = &cases {
+            let shown = Shown::prisoners(cases.cases.iter().map(|case| &case.prisoner_number));
+            record_read(Some(&stores.views), "cases", shown).await;
+        }
         cases
     })
     .await?;

@@ -1,5 +1,6 @@
 //! The tools: every subcommand but `serve`, a module each.
 
+pub(crate) mod access_log;
 pub(crate) mod cases;
 pub(crate) mod completions;
 pub(crate) mod copy_log;
@@ -14,6 +15,7 @@ pub(crate) mod import;
 pub(crate) mod man;
 pub(crate) mod prepare;
 pub(crate) mod projections;
+mod read_recording;
 pub(crate) mod replay;
 pub(crate) mod responsibility;
 pub(crate) mod token;

@@ -4,12 +4,13 @@
 //! | where | what |
 //! |---|---|
 //! | an event log in Postgres | its schema, and the roles `ledger_append`, `ledger_project` and `ledger_read` with their rights to it |
-//! | the views' database | the roles `ledger_project`, which may make the views there, and `ledger_read` |
+//! | the views' database | the roles `ledger_project`, which may make the views there, and `ledger_read`; the access log with their rights to it |
 //!
 //! The views themselves are made by the projector. Safe to run again, and beside a running ledger.
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use sqlx::PgPool;
 
 use crate::{
     shared_settings,
@@ -41,13 +42,18 @@ pub async fn run(settings: &PrepareSettings) -> anyhow::Result<()> {
     }
     if stores.views.is_some() {
         let views = stores::lazy_views(stores)?;
-        let prepared = projector::prepare(&views).await;
+        let prepared = prepare_views(&views).await;
         views.close().await;
         prepared
             .context("prepare the views' database: is the user in --views its owner, and allowed to make roles?")?;
-        print_line("A projector may make the views.")?;
+        print_line("A projector may make the views, and the access log is as this version knows it.")?;
     }
     print_line(
         "Make a login for each service: CREATE ROLE … LOGIN PASSWORD '…' IN ROLE ledger_append, or ledger_project, or ledger_read.",
     )
+}
+
+async fn prepare_views(views: &PgPool) -> anyhow::Result<()> {
+    projector::prepare(views).await?;
+    Ok(access_log::prepare(views).await?)
 }

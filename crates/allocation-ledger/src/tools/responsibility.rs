@@ -34,9 +34,9 @@ pub struct ResponsibilitySettings {
     /// One JSON object
     #[arg(long)]
     json: bool,
-    /// Where the event log is kept.
+    /// Where the ledger is kept.
     #[command(flatten)]
-    log: shared_settings::LogSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// Prints who is responsible.
@@ -46,7 +46,7 @@ pub struct ResponsibilitySettings {
 pub async fn run(settings: &ResponsibilitySettings) -> anyhow::Result<()> {
     let ResponsibilitySettings { prisoner_number: number, known_at, .. } = settings;
     let on = settings.on.map_or_else(|| Clock::system().now(), DateOrInstant::instant);
-    let (case, known_until) = history::read(&settings.log, number, *known_at).await?;
+    let (case, known_until) = history::read("responsibility", &settings.stores, number, *known_at).await?;
     let stretch = stretches(&case.periods, known_until).into_iter().find(|of| of.holds_at(on));
     let Some((period, stretch)) = case.period_at(on).zip(stretch) else {
         let begins =

@@ -3,6 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use access_log::Shown;
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
@@ -18,24 +19,32 @@ use serde::Serialize;
 
 use crate::past::ListExtent;
 
-/// A JSON answer that includes the log up to a position.
+/// A JSON answer that includes the log up to a position. It says whom it shows, so that no question
+/// is answered past the access log.
 #[derive(Debug)]
 pub(crate) struct Answer<T> {
-    position: u64,
+    position: Option<u64>,
     body: T,
+    shown: Shown,
     tag: Option<String>,
     next: Option<HeaderValue>,
     streams_aside: Option<usize>,
 }
 
 impl<T: Serialize> Answer<T> {
-    pub(crate) fn new(position: u64, body: T) -> Self {
-        Self { position, body, tag: None, next: None, streams_aside: None }
+    /// An answer that shows this data of persons, which the access log keeps.
+    pub(crate) fn new(position: u64, body: T, shown: Shown) -> Self {
+        Self { position: Some(position), ..Self::beside_ledger(body, shown) }
+    }
+
+    /// An answer that does not come from the ledger, and so has no position in it.
+    pub(crate) fn beside_ledger(body: T, shown: Shown) -> Self {
+        Self { position: None, body, shown, tag: None, next: None, streams_aside: None }
     }
 
     /// A list, which says how many cases and prisons the views leave out.
-    pub(crate) fn list(ListExtent { position, streams_aside }: ListExtent, body: T) -> Self {
-        Self { streams_aside: Some(streams_aside), ..Self::new(position, body) }
+    pub(crate) fn list(ListExtent { position, streams_aside }: ListExtent, body: T, shown: Shown) -> Self {
+        Self { streams_aside: Some(streams_aside), ..Self::new(position, body, shown) }
     }
 
     /// Sets the entity tag. Needed by an answer that says when it was asked, whose bytes are never
@@ -82,7 +91,9 @@ impl<T: Serialize> IntoResponse for Answer<T> {
         let mut headers = HeaderMap::with_capacity(6);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(LEDGER_POSITION, HeaderValue::from(self.position));
+        if let Some(position) = self.position {
+            headers.insert(LEDGER_POSITION, HeaderValue::from(position));
+        }
         if let Some(streams) = self.streams_aside {
             headers.insert(LEDGER_STREAMS_ASIDE, HeaderValue::from(streams));
         }
@@ -92,7 +103,11 @@ impl<T: Serialize> IntoResponse for Answer<T> {
         if let Some(next) = self.next {
             headers.insert(header::LINK, next);
         }
-        (headers, body).into_response()
+        let mut response = (headers, body).into_response();
+        if self.shown.is_of_person() {
+            response.extensions_mut().insert(self.shown);
+        }
+        response
     }
 }
 
@@ -135,7 +150,9 @@ mod tests {
 
     #[test]
     fn equal_answers_have_equal_tags() {
-        let tag = |body: &str| Answer::new(7, body.to_owned()).into_response().headers()[header::ETAG].clone();
+        let tag = |body: &str| {
+            Answer::new(7, body.to_owned(), Shown::no_person()).into_response().headers()[header::ETAG].clone()
+        };
         assert_eq!(tag("a"), tag("a"));
         assert_ne!(tag("a"), tag("b"));
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use access_log::Shown;
 use axum::{
     extract::State,
     http::Uri,
@@ -213,7 +214,8 @@ pub(super) async fn list_prison_cases(
     let (extent, [page]) =
         past::case_lists(&state, &caller, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<CaseItem<'_>> = page.cases.iter().map(CaseItem::from).collect();
-    Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
+    let shown = Shown::prisoners(page.cases.iter().map(|case| &case.prisoner_number));
+    Ok(Answer::list(extent, items, shown).with_next(page.next.as_ref(), &uri).into_response())
 }
 
 /// A case in the shape that this operation lists, for tools that print the same.

@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, convert::Infallible, fmt::Write as _, future::pending, time::Duration};
 
+use access_log::Shown;
 use axum::{
     Extension,
     body::{Body, Bytes},
@@ -34,7 +35,7 @@ use utoipa::{
     openapi::{RefOr, schema::Schema},
 };
 
-use super::{answer::Answer, known_prison::require_known};
+use super::{answer::Answer, known_prison::require_known, read_recording::ReadInProgress};
 use crate::{
     QueryError, QueryState,
     feed::{self, EventFilter, EventType},
@@ -132,6 +133,7 @@ pub(super) async fn list_events(
     headers: HeaderMap,
     uri: Uri,
     input_end: Option<Extension<InputEnd>>,
+    reading: Option<Extension<ReadInProgress>>,
 ) -> Result<Response, Problem> {
     if let Some(prison) = &query.prison {
         require_known(&state, prison).await?;
@@ -150,10 +152,15 @@ pub(super) async fn list_events(
     if !wants_stream(&headers) {
         let limit = query.limit.unwrap_or_default().rows();
         let page = feed::page(&state.log, &mut filter, after, head, limit).await.map_err(QueryError::from)?;
+        // A client that polls an empty log is shown nothing.
+        let shown = match page.events.is_empty() {
+            true => Shown::no_person(),
+            false => filter.shown(after, Some(page.position)),
+        };
         let document = |event| EventDocument::new(event, caller.texts.of_event(event));
         let events: Vec<EventDocument> = page.events.iter().map(document).collect();
         let next = page.is_more.then_some(page.position);
-        return Ok(Answer::new(page.position, events).with_next_after(next, &uri).into_response());
+        return Ok(Answer::new(page.position, events, shown).with_next_after(next, &uri).into_response());
     }
     if query.limit.is_some() {
         let detail = "a stream has no pages; leave it out";
@@ -169,9 +176,14 @@ pub(super) async fn list_events(
         Problem::new(ProblemCode::TooManyStreams, "As many follow the events as this service allows. Please try again.")
     })?;
     let ends = StreamEnds { of_service: state.ending(), of_client: input_end.map(|Extension(end)| end) };
+    let after = last_seen.unwrap_or(after);
+    let shown = filter.shown(after, None);
+    let recording = StreamRecording { reading: reading.map(|Extension(reading)| reading), after };
     let reader = EventReader { filter, texts: caller.texts };
-    let events = EventStream::new(&state.log, reader, last_seen.unwrap_or(after), head, ends, permit).await?;
-    Ok(respond(events, head))
+    let events = EventStream::new(&state.log, reader, recording, head, ends, permit).await?;
+    let mut response = respond(events, head);
+    response.extensions_mut().insert(shown);
+    Ok(response)
 }
 
 /// Whether the client asks for a stream rather than a page.
@@ -213,6 +225,7 @@ struct EventStream {
     position: u64,
     sent_at: Instant,
     ends: StreamEnds,
+    recording: StreamRecording,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -220,6 +233,22 @@ struct EventStream {
 struct EventReader {
     filter: EventFilter,
     texts: ReadableTexts,
+}
+
+/// The access of a stream: an entry when it begins, and one when it ends, with the events between.
+struct StreamRecording {
+    /// Absent where nothing is recorded.
+    reading: Option<ReadInProgress>,
+    /// Where the stream began.
+    after: u64,
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        if let Some(reading) = &self.recording.reading {
+            reading.record_end(self.reader.filter.shown(self.recording.after, Some(self.position)));
+        }
+    }
 }
 
 /// The reasons for which a stream ends.
@@ -254,11 +283,12 @@ impl EventStream {
     async fn new(
         log: &SharedLog,
         reader: EventReader,
-        after: u64,
+        recording: StreamRecording,
         head: u64,
         ends: StreamEnds,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, QueryError> {
+        let after = recording.after;
         // A case's events are found by its numbers; only those after the log's end are searched for
         // among all events.
         let (page, follow_after) = match reader.filter.of_case_alone(log, after, head).await? {
@@ -272,6 +302,7 @@ impl EventStream {
             position: after,
             sent_at: Instant::now(),
             ends,
+            recording,
             _permit: permit,
         })
     }

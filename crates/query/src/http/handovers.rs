@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -119,5 +120,6 @@ pub(super) async fn get_handovers(
     let [starting, due, overdue] =
         pages.each_ref().map(|CasePage { cases, .. }| cases.iter().map(CaseItem::from).collect());
     let answer = Handovers { starting, due, overdue };
-    Ok(Answer::list(extent, answer).into_response())
+    let shown = Shown::prisoners(pages.iter().flat_map(|page| &page.cases).map(|case| &case.prisoner_number));
+    Ok(Answer::list(extent, answer, shown).into_response())
 }

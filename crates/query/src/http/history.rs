@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
+use access_log::Shown;
 use axum::{
     extract::State,
     http::Uri,
@@ -146,7 +147,8 @@ pub(super) async fn list_history_entries(
         wanted.iter().take(paging.limit.rows()).map(|entry| HistoryEntry::new(entry, &all, &caller)).collect();
     let last = wanted.get(paging.limit.rows() - 1).filter(|_| wanted.len() > paging.limit.rows());
     let next = last.map(|last| Cursor::after(&key(last)));
-    Ok(Answer::new(position, page).with_next(next.as_ref(), &uri).into_response())
+    let shown = Shown::prisoners(page.iter().map(|entry| &entry.prisoner_number));
+    Ok(Answer::new(position, page, shown).with_next(next.as_ref(), &uri).into_response())
 }
 
 /// One entry, by its revision under this very number: what the `Location` of a command's answer
@@ -179,5 +181,5 @@ pub(super) async fn get_history_entry(
         )
         .with_position(position)
     })?;
-    Ok(Answer::new(position, HistoryEntry::new(entry, &entries, &caller)).into_response())
+    Ok(Answer::new(position, HistoryEntry::new(entry, &entries, &caller), Shown::prisoners([&number])).into_response())
 }

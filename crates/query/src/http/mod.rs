@@ -12,6 +12,7 @@
 //! - A vacant role is an answer.
 //! - A caller that is confined to prisons gets no case of another (`own_cases`).
 
+mod access_log;
 mod answer;
 mod cases;
 mod compatible;
@@ -31,6 +32,7 @@ mod pom_cases;
 mod poms;
 mod position_at_least;
 mod projections;
+mod read_recording;
 mod responsibilities;
 mod responsibility;
 mod statistics;
@@ -43,7 +45,12 @@ use http_api::{Access, GuardedRouter};
 use utoipa::OpenApi;
 use utoipa_axum::routes;
 
-pub use self::{cases::case_item, periods::responsibility_period, responsibility::responsibility_at};
+pub use self::{
+    access_log::{recorded_read, shown_by as shown_by_access_log},
+    cases::case_item,
+    periods::responsibility_period,
+    responsibility::responsibility_at,
+};
 
 use self::openapi_conventions::Conventions;
 use crate::QueryState;
@@ -69,6 +76,7 @@ fn routes() -> GuardedRouter<QueryState> {
         .described(Access::Questions, routes!(statistics::list_monthly_statistics))
         .described(Access::Feed, routes!(events::list_events))
         .described(Access::Views, routes!(projections::list_projections))
+        .described(Access::AccessLog, routes!(access_log::list_access_log_entries))
         .described(Access::Questions, routes!(handover_dates::calculate_handover_dates))
         .described(Access::SubjectAccess, routes!(subject_access::get_subject_access_answer))
         .described(Access::SubjectAccess, routes!(subject_access_template::get_subject_access_template))
@@ -89,6 +97,7 @@ pub fn router(state: QueryState) -> GuardedRouter {
             .layer(middleware::from_fn_with_state(state.clone(), known_prison::refuse_unknown_prison))
             .layer(middleware::from_fn_with_state(state.clone(), position_at_least::wait_for_position))
             .layer(middleware::from_fn(answer::answer_not_modified))
+            .layer(middleware::from_fn_with_state(state.clone(), read_recording::record_read))
             .with_state(state)
     })
 }

@@ -1,6 +1,7 @@
 //! `GET /nomis-contacts` and `GET /prisons/{prisonCode}/nomis-contacts`: POM contacts that are
 //! still in NOMIS.
 
+use access_log::Shown;
 use axum::{
     extract::State,
     http::Uri,
@@ -131,5 +132,6 @@ async fn page(
     let (extent, contacts) = past::contacts(state, &list, known.known_at).await?;
     let (contacts, next) = list.page(contacts);
     let contacts: Vec<ContactInNomis> = contacts.into_iter().map(ContactInNomis::from).collect();
-    Ok(Answer::list(extent, contacts).with_next(next.as_ref(), uri).into_response())
+    let shown = Shown::prisoners(contacts.iter().map(|contact| &contact.prisoner_number));
+    Ok(Answer::list(extent, contacts, shown).with_next(next.as_ref(), uri).into_response())
 }

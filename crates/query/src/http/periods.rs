@@ -1,6 +1,7 @@
 //! `GET /prisoners/{prisonerNumber}/responsibility/periods`: the periods of responsibility for a
 //! case, past and planned.
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -100,8 +101,9 @@ pub(super) async fn list_responsibility_periods(
 ) -> Result<Response, Problem> {
     let (position, periods) = past::case_periods(&state, &caller.texts, &number, known_at).await?;
     let periods = periods.ok_or_else(|| prisoner_unknown(&number).with_position(position))?;
+    let shown = Shown::prisoners(periods.iter().map(|period| &period.prisoner_number));
     let periods: Vec<ResponsibilityPeriod<'_>> = periods.iter().map(ResponsibilityPeriod::from).collect();
-    Ok(Answer::new(position, periods).into_response())
+    Ok(Answer::new(position, periods, shown).into_response())
 }
 
 /// A period of a case in the shape that this operation answers, for tools that print the same.

@@ -1,5 +1,6 @@
 //! `GET /poms/{staffId}/cases`: one POM's cases, at whichever prison.
 
+use access_log::Shown;
 use axum::{
     extract::State,
     http::Uri,
@@ -85,5 +86,6 @@ pub(super) async fn list_pom_cases(
     let (extent, [page]) =
         past::case_lists(&state, &caller, CaseListScope::Pom(staff_id), [list], at, as_of.known_at).await?;
     let items: Vec<HeldCase<'_>> = page.cases.iter().map(|case| HeldCase::new(case, staff_id)).collect();
-    Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
+    let shown = Shown::prisoners(page.cases.iter().map(|case| &case.prisoner_number));
+    Ok(Answer::list(extent, items, shown).with_next(page.next.as_ref(), &uri).into_response())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -109,5 +110,5 @@ pub(super) async fn list_poms(
     if caller.texts.of(Some(&prison)) == Texts::Hidden {
         poms.iter_mut().for_each(|pom| pom.status_reason = None);
     }
-    Ok(Answer::list(extent, poms).into_response())
+    Ok(Answer::list(extent, poms, Shown::no_person()).into_response())
 }

@@ -1,5 +1,6 @@
 //! `GET /projections`: how far each view has come, and how large it is.
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -113,5 +114,6 @@ pub(super) async fn list_projections(
             }
         })
         .collect();
-    Ok(Answer::list(ListExtent { position: checkpoint.position, streams_aside }, projections).into_response())
+    let extent = ListExtent { position: checkpoint.position, streams_aside };
+    Ok(Answer::list(extent, projections, Shown::no_person()).into_response())
 }

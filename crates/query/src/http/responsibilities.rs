@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -27,7 +28,7 @@ use super::{
     answer::Answer, error_problem::known_case, own_cases::check_cases, parameters::AsOfQuery,
     responsibility::ResponsibilityAnswer,
 };
-use crate::{QueryState, handover_dates::LineError, past};
+use crate::{QueryState, handover_dates::LineError, past, present::case::CaseAt};
 
 /// Most numbers in one request: about a prison's cases.
 pub(super) const NUMBERS_MAX: usize = 1_000;
@@ -123,6 +124,11 @@ pub(super) async fn find_responsibilities(
     let on = as_of.on(&state);
     let (position, cases) = past::cases_at(&state, &caller.texts, &numbers, on, as_of.known_at).await?;
     let permitted = check_cases(&state, &caller.confinement, &numbers).await?;
+    let survivors = cases.iter().zip(&permitted).filter_map(|(case, permitted)| match case {
+        CaseAt::Case(case) if permitted.is_ok() => Some(&case.prisoner_number),
+        CaseAt::Case(_) | CaseAt::Unknown | CaseAt::NotYet(_) | CaseAt::Damaged(_) => None,
+    });
+    let shown = Shown::prisoners(numbers.iter().chain(survivors));
     let lines: Vec<ResponsibilityLine<'_>> = numbers
         .iter()
         .zip(cases.iter().zip(permitted))
@@ -131,7 +137,7 @@ pub(super) async fn find_responsibilities(
             Err(problem) => ResponsibilityLine::Unknown { prisoner_number: number, error: problem.into() },
         })
         .collect();
-    Ok(Answer::new(position, lines).into_response())
+    Ok(Answer::new(position, lines, shown).into_response())
 }
 
 /// Refuses more lines than one request may have.

@@ -1,6 +1,7 @@
 //! `GET /prisoners/{prisonerNumber}/responsibility`: the responsible officer now, at another
 //! time, or as known at some point.
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -115,7 +116,8 @@ pub(super) async fn get_responsibility(
     let has_detail = case.responsibility_override.as_ref().is_some_and(|decision| decision.detail.is_some());
     let (number, revision, from) = (&case.prisoner_number, case.case_revision, case.valid_from.timestamp_micros());
     let tag = format!("{number}-{revision}-{from}-{has_detail}");
-    Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position)).with_tag(tag).into_response())
+    let shown = Shown::prisoners([number]);
+    Ok(Answer::new(position, ResponsibilityAnswer::new(case, on, position), shown).with_tag(tag).into_response())
 }
 
 /// The period of a case that holds at an instant, in the shape that this operation answers, for

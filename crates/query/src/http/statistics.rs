@@ -1,5 +1,6 @@
 //! `GET /prisons/{prisonCode}/statistics`: allocations by month.
 
+use access_log::Shown;
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -72,5 +73,5 @@ pub(super) async fn list_monthly_statistics(
 ) -> Result<Response, Problem> {
     let (extent, months) = past::months(&state, &prison, known_at).await?;
     let months: Vec<MonthStatistics> = months.into_iter().map(MonthStatistics::from).collect();
-    Ok(Answer::list(extent, months).into_response())
+    Ok(Answer::list(extent, months, Shown::no_person()).into_response())
 }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use access_log::Shown;
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -207,6 +209,7 @@ pub(super) async fn get_subject_access_answer(
         }
     };
     let position = contacts.position;
+    let shown = Shown::prisoners(&numbers);
     let content = SubjectAccessContent {
         prisoner_number: number,
         history: entries
@@ -226,9 +229,9 @@ pub(super) async fn get_subject_access_answer(
             (LEDGER_POSITION, HeaderValue::from(position)),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
-        return Ok((StatusCode::NO_CONTENT, headers).into_response());
+        return Ok((StatusCode::NO_CONTENT, headers, Extension(shown)).into_response());
     }
-    Ok(Answer::new(position, SubjectAccess { content }).into_response())
+    Ok(Answer::new(position, SubjectAccess { content }, shown).into_response())
 }
 
 /// The person asked for, where it is one that the ledger finds by that identifier.

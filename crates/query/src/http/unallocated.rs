@@ -1,5 +1,6 @@
 //! `GET /prisons/{prisonCode}/unallocated`: cases that wait to be allocated, longest first.
 
+use access_log::Shown;
 use axum::{
     extract::State,
     http::Uri,
@@ -103,5 +104,6 @@ pub(super) async fn list_unallocated_cases(
     let (extent, [page]) =
         past::case_lists(&state, &caller, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
     let items: Vec<WaitingCase<'_>> = page.cases.iter().map(|case| WaitingCase::new(case, at)).collect();
-    Ok(Answer::list(extent, items).with_next(page.next.as_ref(), &uri).into_response())
+    let shown = Shown::prisoners(page.cases.iter().map(|case| &case.prisoner_number));
+    Ok(Answer::list(extent, items, shown).with_next(page.next.as_ref(), &uri).into_response())
 }

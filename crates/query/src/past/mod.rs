@@ -31,10 +31,11 @@ mod readable;
 
 pub use case_history::{CaseEntry, CasePeriod, WholeCase, whole_case};
 pub use error::PastError;
+pub use numbers::case_numbers;
 
 pub(crate) use case_at::{case_at, case_periods, cases_at, prisons_now};
 pub(crate) use case_history::{case_history, case_history_to, own_entries};
 pub(crate) use lists::{
     CaseListScope, ListExtent, case_lists, check_names_no_pom, contacts, contacts_of_prisoners, months, roster,
 };
-pub(crate) use numbers::{case_numbers, merge_partner};
+pub(crate) use numbers::merge_partner;

@@ -14,10 +14,7 @@ use event_log::{LogError, RecordedEvent, SharedLog, decode};
 ///
 /// # Errors
 /// The log is out of reach, or the record of a merge is damaged.
-pub(crate) async fn case_numbers(
-    log: &SharedLog,
-    number: &PrisonerNumber,
-) -> Result<BTreeSet<PrisonerNumber>, LogError> {
+pub async fn case_numbers(log: &SharedLog, number: &PrisonerNumber) -> Result<BTreeSet<PrisonerNumber>, LogError> {
     let mut numbers = CaseNumbers::new(number.clone());
     loop {
         let unread: Vec<Stream> = numbers.take_unread().into_iter().map(Stream::Prisoner).collect();

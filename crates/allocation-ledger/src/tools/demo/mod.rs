@@ -50,6 +50,7 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
         hosts: Vec::new(),
         sign_on: serve::SignOnSettings::default(),
         tls: serve::ServerTlsSettings::default(),
+        access_log: serve::AccessLogSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.path().to_owned()),
         commands: settings.commands.clone(),

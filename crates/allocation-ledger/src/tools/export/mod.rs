@@ -10,6 +10,7 @@ use std::{
     time::Instant,
 };
 
+use access_log::Shown;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use domain::identifier::PrisonCode;
@@ -27,9 +28,12 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use self::destination::{Destination, DirectoryLayout, FileMode};
-use super::projections::{
-    rebuild::{position_of, show as show_building},
-    status::and_aside,
+use super::{
+    projections::{
+        rebuild::{position_of, show as show_building},
+        status::and_aside,
+    },
+    read_recording::record_read,
 };
 use crate::{
     interrupt::{interruption, unless_interrupted},
@@ -102,6 +106,9 @@ impl ExportSubject {
     }
 }
 
+/// The name of the tool in the access log.
+const TOOL: &str = "export";
+
 const LOG: &str = "log";
 const ALL: &str = "all";
 
@@ -142,12 +149,21 @@ pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
     let format = format(settings, layout)?;
     let exported = match &selection {
         None => {
-            let export =
-                async |store: &LogStore| unless_interrupted(export(settings, layout, format, &store.log, None)).await;
-            LogStore::with_existing(&settings.stores.log, export).await?
+            LogStore::with_existing(&settings.stores.log, async |store| {
+                let access_log = store.access_log(&settings.stores)?;
+                let shown = |to| Shown::events("export of the log".to_owned(), 0, to);
+                record_read(access_log.as_ref(), TOOL, shown(None)).await;
+                let exported = unless_interrupted(export(settings, layout, format, &store.log, None)).await;
+                if let Ok(Some(Some(ExportSummary { position, .. }))) = exported {
+                    record_read(access_log.as_ref(), TOOL, shown(Some(position))).await;
+                }
+                exported
+            })
+            .await?
         }
         Some(selection) => {
             Stores::with_existing(&settings.stores, async |stores| {
+                record_read(Some(&stores.views), TOOL, Shown::filtered(describe(settings))).await;
                 let views = Some((&stores.views, selection));
                 let exported = unless_interrupted(export(settings, layout, format, &stores.log, views)).await;
                 if settings.as_of.is_none() || matches!(exported, Ok(Some(_))) {
@@ -170,6 +186,19 @@ pub async fn run(settings: &ExportSettings) -> anyhow::Result<()> {
         None if is_stdout(&settings.output) => Err(interruption("what was written so far is not the whole export")),
         None => Err(interruption(&format!("nothing was written to {}", settings.output.display()))),
     }
+}
+
+/// The export from the views in words, for the access log.
+fn describe(settings: &ExportSettings) -> String {
+    let mut text = format!("export of {}", settings.what.name());
+    for (word, value) in [
+        ("at", settings.prison.as_ref().map(ToString::to_string)),
+        ("on", settings.on.map(|on| on.instant().to_rfc3339())),
+        ("as of", settings.as_of.map(|point| format!("{point:?}"))),
+    ] {
+        text.extend(value.map(|value| format!(" {word} {value}")));
+    }
+    text
 }
 
 /// The rows to export from the views; `None` of the log.

@@ -11,6 +11,7 @@ use std::{
     io::{self, Write as _},
 };
 
+use access_log::Shown;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -25,6 +26,7 @@ use self::{
     entry::describe,
     period::{Stretch, stretches},
 };
+use super::read_recording::record_read;
 use crate::{
     shared_settings::{self, identifier},
     stdout,
@@ -44,9 +46,9 @@ pub struct HistorySettings {
     /// entry, which has an `eventId`
     #[arg(long)]
     json: bool,
-    /// Where the event log is kept.
+    /// Where the ledger is kept.
     #[command(flatten)]
-    log: shared_settings::LogSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// An entry as a line of JSON, in the shape that `GET /prisoners/{prisonerNumber}/history` answers.
@@ -64,7 +66,7 @@ struct EntryLine<'a> {
 /// # Errors
 /// Nothing is known of the number, or the ledger cannot be read.
 pub async fn run(settings: &HistorySettings) -> anyhow::Result<()> {
-    let (case, known_until) = read(&settings.log, &settings.prisoner_number, settings.known_at).await?;
+    let (case, known_until) = read("history", &settings.stores, &settings.prisoner_number, settings.known_at).await?;
     let printed = if settings.json { print_json(&case) } else { print_text(settings, &case, known_until) };
     match printed {
         // The reader has read enough, as `head` does.
@@ -73,17 +75,24 @@ pub async fn run(settings: &HistorySettings) -> anyhow::Result<()> {
     }
 }
 
-/// Reads the case, and the instant up to which it is known: periods that begin later were planned
-/// then.
+/// Reads the case for a tool, and the instant up to which it is known: periods that begin later
+/// were planned then. Records the read.
 ///
 /// # Errors
 /// Nothing is known of the number, or was by then; or the ledger cannot be read.
 pub(super) async fn read(
-    log: &shared_settings::LogSettings,
+    tool: &'static str,
+    stores: &shared_settings::StoreSettings,
     number: &PrisonerNumber,
     known_at: Option<KnownAt>,
 ) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
-    LogStore::with_existing(log, async |store| read_in(store, number, known_at).await).await
+    LogStore::with_existing(&stores.log, async |store| {
+        let (case, known_until) = read_in(store, number, known_at).await?;
+        let numbers = case.entries.iter().map(|entry| &entry.number).chain([number, &case.number]);
+        record_read(store.access_log(stores)?.as_ref(), tool, Shown::prisoners(numbers)).await;
+        Ok((case, known_until))
+    })
+    .await
 }
 
 async fn read_in(

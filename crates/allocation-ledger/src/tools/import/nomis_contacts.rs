@@ -12,7 +12,9 @@ use std::{
     path::PathBuf,
 };
 
+use access_log::Shown;
 use anyhow::{Context as _, ensure};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use command::{Clock, CommandError, Service};
 use domain::{
@@ -46,6 +48,7 @@ use crate::{
     shared_settings::{self, identifier},
     stdout::{self, table},
     stores::LogStore,
+    tools::read_recording::record_read,
 };
 
 /// Prisons read side by side.
@@ -97,7 +100,7 @@ pub struct ListSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    log: shared_settings::LogSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// Imports the file and reports.
@@ -166,23 +169,34 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
 /// # Errors
 /// There is no ledger, or it cannot be reached.
 pub async fn list(settings: &ListSettings) -> anyhow::Result<()> {
-    let prisons = LogStore::with_existing(&settings.log, async |store| match &settings.prison {
-        Some(code) => Ok(vec![load_prison(&store.log, code).await?]),
-        None => load_prisons(&store.log).await,
+    let now = Clock::system().now();
+    let prisons = LogStore::with_existing(&settings.stores.log, async |store| {
+        let prisons = match &settings.prison {
+            Some(code) => vec![load_prison(&store.log, code).await?],
+            None => load_prisons(&store.log).await?,
+        };
+        let contacts = outstanding(&prisons, now);
+        let shown = Shown::prisoners(contacts.iter().map(|(_, contact)| &contact.found.prisoner_number));
+        record_read(store.access_log(&settings.stores)?.as_ref(), "nomis-contacts", shown).await;
+        Ok(prisons)
     })
     .await?;
-    stdout::ignore_broken_pipe(write_list(settings, &prisons))
+    stdout::ignore_broken_pipe(write_list(settings, &prisons, now))
 }
 
-fn write_list(settings: &ListSettings, prisons: &[prison::History]) -> io::Result<()> {
-    let now = Clock::system().now();
-    let joined = |history: &&prison::History| history.roster().is_on_omic(now);
-    let outstanding: Vec<(&PrisonCode, &Contact)> = prisons
+/// The contacts that are still to be removed, at prisons that have joined OMiC.
+fn outstanding(prisons: &[prison::History], now: DateTime<Utc>) -> Vec<(&PrisonCode, &Contact)> {
+    prisons
         .iter()
-        .filter(joined)
+        .filter(|history| history.roster().is_on_omic(now))
         .flat_map(|history| history.roster().contacts.values().map(|contact| (history.code(), contact)))
         .filter(|(_, contact)| contact.removed_at.is_none())
-        .collect();
+        .collect()
+}
+
+fn write_list(settings: &ListSettings, prisons: &[prison::History], now: DateTime<Utc>) -> io::Result<()> {
+    let joined = |history: &prison::History| history.roster().is_on_omic(now);
+    let outstanding = outstanding(prisons, now);
     let mut out = stdout::lock();
     if settings.json {
         for (prison, contact) in outstanding {
@@ -202,7 +216,7 @@ fn write_list(settings: &ListSettings, prisons: &[prison::History]) -> io::Resul
             Some(code) if code.listed_name().is_none() && prisons.iter().all(prison::History::is_empty) => {
                 format!("{} The ledger knows nothing of it either: check --prison.", code.unlisted_sentence())
             }
-            Some(code) if !prisons.iter().any(|history| joined(&history)) => {
+            Some(code) if !prisons.iter().any(joined) => {
                 format!("{code} has not joined OMiC, so nothing has to be removed there yet.")
             }
             _ => "No POM contacts are left to be removed from NOMIS.".to_owned(),

@@ -34,6 +34,7 @@ use tokio::{
 };
 
 use self::printer::{PrintProgress, Printer};
+use super::read_recording::record_read;
 use crate::{
     interrupt::{interruption, unless_interrupted},
     progress::{POSITIONS, style},
@@ -93,9 +94,9 @@ pub struct ReplaySettings {
     /// JSON lines, which is what it prints in any case; with --digest a JSON object
     #[arg(long)]
     json: bool,
-    /// Where the event log is kept.
+    /// Where the ledger is kept.
     #[command(flatten)]
-    log: shared_settings::LogSettings,
+    stores: shared_settings::StoreSettings,
 }
 
 /// Reads an instant, or a London date, which means its last instant.
@@ -113,16 +114,22 @@ fn parse_until(text: &str) -> Result<DateTime<Utc>, String> {
 /// There is no such position, the log is out of reach or damaged, or it was interrupted without
 /// `--follow`.
 pub async fn run(settings: &ReplaySettings) -> anyhow::Result<()> {
-    LogStore::with_existing(&settings.log, async |store| replay(settings, &store.log).await).await
+    LogStore::with_existing(&settings.stores.log, async |store| replay(settings, store).await).await
 }
 
-async fn replay(settings: &ReplaySettings, log: &SharedLog) -> anyhow::Result<()> {
+async fn replay(settings: &ReplaySettings, store: &LogStore) -> anyhow::Result<()> {
+    let log = &store.log;
     let progress = Arc::new(PrintProgress::default());
     let (pages, received) = mpsc::channel(PAGES_AHEAD);
     let (outcome, mut printed) = oneshot::channel();
     let work = async {
         let range = PositionRange::of(settings, log).await?;
         let wanted = build_filter(settings, log).await?;
+        // A digest shows no event.
+        if !settings.digest {
+            let database = store.access_log(&settings.stores)?;
+            record_read(database.as_ref(), "replay", wanted.shown(range.after, range.to)).await;
+        }
         let print = Printer::new(wanted.clone(), settings.raw || settings.digest, Arc::clone(&progress));
         let digest = settings.digest.then_some((range.to.unwrap_or(range.head), settings.json));
         // A thread that the program's end does not wait for, as it may hang on a reader that has

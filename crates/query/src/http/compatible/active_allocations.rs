@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use access_log::Shown;
 use axum::{
     Json,
     extract::{Request, State},
@@ -125,13 +126,14 @@ pub(in crate::http) async fn find_first_api_allocations(
         .collect();
     let read = allocation_in_force::in_force_of_prisoners(&state.views, &numbers, state.now()).await?;
     let extent = ListExtent::of(&read);
+    let shown = Shown::prisoners(numbers.iter().chain(read.rows.iter().map(|held| &held.number)));
     let data = read
         .rows
         .into_iter()
         .filter_map(|held| Some((held.asked.clone()?, FirstApiAllocation::new(held, &caller.texts))));
     let data = data.collect();
     let envelope = FirstApiAllocations { status: "ok", error_message: "", data: Some(data) };
-    Ok(Answer::list(extent, envelope).into_response())
+    Ok(Answer::list(extent, envelope, shown).into_response())
 }
 
 /// That API's refusal, a 200.

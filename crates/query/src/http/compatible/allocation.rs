@@ -1,5 +1,6 @@
 //! `GET /api/allocation/{prisonerNumber}` and `…/primary_pom`, as the live service answers.
 
+use access_log::Shown;
 use axum::{
     extract::{Path, State},
     response::{IntoResponse as _, Response},
@@ -105,7 +106,8 @@ pub(in crate::http) async fn get_live_allocation(
         Ok((case, pom)) => {
             let secondary_pom =
                 case.coworker.as_ref().map_or(LiveSecondaryPom::None {}, |pom| LiveSecondaryPom::Pom(pom.into()));
-            Answer::new(position, LiveAllocation { primary_pom: pom.into(), secondary_pom }).into_response()
+            let answer = LiveAllocation { primary_pom: pom.into(), secondary_pom };
+            Answer::new(position, answer, Shown::prisoners([&case.prisoner_number])).into_response()
         }
         Err(message) => live_not_found(position, message),
     })
@@ -127,7 +129,9 @@ pub(in crate::http) async fn get_live_primary_pom(
 ) -> Result<Response, Problem> {
     let (position, case) = look_up(&state, &caller, &number).await?;
     Ok(match primary_pom_of(&case) {
-        Ok((case, pom)) => Answer::new(position, manager(case, pom)).into_response(),
+        Ok((case, pom)) => {
+            Answer::new(position, manager(case, pom), Shown::prisoners([&case.prisoner_number])).into_response()
+        }
         Err(message) => live_not_found(position, message),
     })
 }

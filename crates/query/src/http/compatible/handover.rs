@@ -1,5 +1,6 @@
 //! `GET /api/handovers/{prisonerNumber}`, as the live service answers.
 
+use access_log::Shown;
 use axum::{
     extract::{Path, State},
     response::{IntoResponse as _, Response},
@@ -63,7 +64,10 @@ pub(in crate::http) async fn get_live_handover(
     let planned = case.as_deref().and_then(|case| Some((case, case.plan?, case.responsible?)));
     Ok(planned.map_or_else(
         || live_not_found(position, "Not found"),
-        |(case, plan, responsible)| Answer::new(position, LiveHandover::new(case, plan, responsible)).into_response(),
+        |(case, plan, responsible)| {
+            let shown = Shown::prisoners([&case.prisoner_number]);
+            Answer::new(position, LiveHandover::new(case, plan, responsible), shown).into_response()
+        },
     ))
 }
 

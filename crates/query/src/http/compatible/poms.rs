@@ -1,5 +1,6 @@
 //! `GET /poms/{staffIds}`, as the first allocation API (2019) answered.
 
+use access_log::Shown;
 use axum::{
     extract::{Path, State},
     response::{IntoResponse as _, Response},
@@ -66,6 +67,7 @@ pub(in crate::http) async fn get_first_api_poms(
     views.commit().await.map_err(QueryError::from)?;
     let extent = ListExtent::of(&poms);
     past::check_names_no_pom(&state, poms.aside, extent.position, &staff_ids, now).await?;
+    let shown = Shown::prisoners(held.rows.iter().map(|held| &held.number));
     let poms = poms
         .rows
         .into_iter()
@@ -88,7 +90,7 @@ pub(in crate::http) async fn get_first_api_poms(
                 .collect(),
         })
         .collect();
-    Ok(Answer::list(extent, FirstApiPoms { poms }).into_response())
+    Ok(Answer::list(extent, FirstApiPoms { poms }, shown).into_response())
 }
 
 /// The numbers in a text, whatever is between them: that API was also called with `id=1&id=2`.
