@@ -23,7 +23,7 @@ use utoipa::{
 };
 
 use super::{
-    answer::Answer,
+    answer::{Answer, page_rows},
     error_problem::prisoner_unknown,
     parameters::{KnownAtQuery, NoParams, Paging},
 };
@@ -139,11 +139,12 @@ pub(super) async fn list_history_entries(
                 && after.is_none_or(|after| after < key(entry))
         })
         .collect();
-    let page: Vec<HistoryEntry> =
-        wanted.iter().take(paging.limit.rows()).map(|&entry| HistoryEntry::from(entry)).collect();
-    let last = wanted.get(paging.limit.rows() - 1).filter(|_| wanted.len() > paging.limit.rows());
+    let page = &wanted[..wanted.len().min(paging.limit.rows())];
+    let last = page.last().filter(|_| wanted.len() > page.len());
     let next = last.map(|last| Cursor::after(&key(last)));
-    Ok(Answer::new(position, page).with_next(next.as_ref(), &uri).into_response())
+    let entries = page_rows(page, next, |entry| HistoryEntry::from(*entry), |entry| Cursor::after(&key(entry)));
+    let (entries, next) = entries?;
+    Ok(Answer::new(position, entries).with_next(next.as_ref(), &uri).into_response())
 }
 
 /// One entry, by its revision under this very number: what the `Location` of a command's answer

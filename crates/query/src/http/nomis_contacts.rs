@@ -11,13 +11,13 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
 };
-use http_api::{ParamGroups, PathParams, Problem};
+use http_api::{ParamGroups, PathParams, Problem, page::Cursor};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    answer::Answer,
+    answer::{Answer, page_rows},
     parameters::{KnownAtQuery, Paging},
 };
 use crate::{
@@ -125,6 +125,11 @@ async fn page(
     let list = ContactList { prison, filter, after, limit: paging.limit };
     let (extent, contacts) = past::contacts(state, &list, known.known_at).await?;
     let (contacts, next) = list.page(contacts);
-    let contacts: Vec<ContactInNomis> = contacts.into_iter().map(ContactInNomis::from).collect();
+    let (contacts, next) = page_rows(
+        &contacts,
+        next,
+        |contact| ContactInNomis::from(contact.clone()),
+        |contact| Cursor::after(&contact.key()),
+    )?;
     Ok(Answer::list(extent, contacts).with_next(next.as_ref(), uri).into_response())
 }
