@@ -36,6 +36,8 @@ pub(crate) async fn posts_and_gets(
     let running = serve::ServingLedger::start(&serve::ServeSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         hosts: Vec::new(),
+        trusted_proxies: Vec::new(),
+        rate_limit: serve::RATE_LIMIT,
         sign_on: serve::SignOnSettings::default(),
         role: serve::Role::All,
         stores: shared_settings::StoreSettings::in_dir(directory.join("http")),

@@ -16,12 +16,16 @@
 //! | has the client closed its side of the connection? | [`InputEnd`] |
 //! | which trace does a request belong to? | [`trace`] |
 //! | who may use a route? | [`access`] |
+//! | which client does a request count for? | [`RequestClient`] |
+//! | how much may one client ask, and all of them? | [`RequestLimits`], [`ClientQuota`] |
 //! | which middleware does every route have? | [`add_middleware`] |
 //!
 //! It knows no route and no answer of either side.
 
 pub mod access;
 mod browser_guard;
+mod client;
+mod client_quota;
 pub mod event;
 pub mod extract;
 pub mod headers;
@@ -34,11 +38,15 @@ pub mod page;
 mod param_groups;
 pub mod problem;
 mod problem_code;
+mod rate_limit;
+mod request_limits;
 pub mod sentence_facts;
 pub mod trace;
 
 pub use access::{Access, GuardedRouter};
 pub use browser_guard::HostNames;
+pub use client::{InvalidAddressRange, PeerAddress, RequestClient, TrustedProxies};
+pub use client_quota::{ClientQuota, QuotaExceeded, QuotaShare};
 pub use extract::{JsonBody, Params, PathParams};
 pub use headers::CommandHeaders;
 pub use input_end::InputEnd;
@@ -46,3 +54,4 @@ pub use middleware::{BODY_BYTES_MAX, add_middleware};
 pub use param_groups::ParamGroups;
 pub use problem::Problem;
 pub use problem_code::ProblemCode;
+pub use request_limits::RequestLimits;

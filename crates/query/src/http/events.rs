@@ -6,8 +6,8 @@ use std::{borrow::Cow, convert::Infallible, fmt::Write as _, future::pending, ti
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use domain::{
@@ -18,16 +18,16 @@ use domain::{
 use event_log::{FollowerItem, LogError, RecordedEvent as LogEvent, SharedLog};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http_api::{
-    InputEnd, Params, Problem, ProblemCode,
+    InputEnd, Params, Problem, ProblemCode, QuotaExceeded, QuotaShare, RequestClient,
     event::{EventDocument, event_types_schema},
-    headers::{LEDGER_POSITION, parse, whole_number},
+    headers::{AuthenticatedCaller, LEDGER_POSITION, parse, whole_number},
     page::Limit,
     problem::Fault,
 };
 use serde::{Deserialize, Deserializer, de};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    time::Instant,
+    sync::watch,
+    time::{Instant, sleep_until},
 };
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for EventTypes {
 ///
 /// In a stream an event's `id` is its position, its `event` the type, its `data` the JSON object. A
 /// client that comes back with `Last-Event-ID` misses nothing. A block with an `id` alone says that
-/// nothing up to there was wanted.
+/// nothing up to there was wanted. A stream ends when the token expires that opened it.
 #[utoipa::path(
     get, path = "/events", tag = "The log and the views",
     params(
@@ -127,7 +127,8 @@ pub(super) async fn list_events(
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,
     uri: Uri,
-    input_end: Option<Extension<InputEnd>>,
+    Extension(client): Extension<RequestClient>,
+    ends: StreamEnds,
 ) -> Result<Response, Problem> {
     if let Some(prison) = &query.prison {
         require_known(&state, prison).await?;
@@ -160,10 +161,15 @@ pub(super) async fn list_events(
             Fault::header(LAST_EVENT_ID.as_str(), ahead(last_seen)),
         ));
     }
-    let permit = state.stream_permit().ok_or_else(|| {
-        Problem::new(ProblemCode::TooManyStreams, "As many follow the events as this service allows. Please try again.")
+    let permit = state.stream_permit(&client).map_err(|exceeded| {
+        let detail = match exceeded {
+            QuotaExceeded::ByAll => "As many follow the events as this service allows. Please try again.",
+            QuotaExceeded::ByClient => {
+                "This client has as many streams of events as one may. Please use those that are open, or end one."
+            }
+        };
+        Problem::new(ProblemCode::TooManyStreams, detail)
     })?;
-    let ends = StreamEnds { of_service: state.ending(), of_client: input_end.map(|Extension(end)| end) };
     let events = EventStream::new(&state.log, filter, last_seen.unwrap_or(after), head, ends, permit).await?;
     Ok(respond(events, head))
 }
@@ -207,20 +213,34 @@ struct EventStream {
     position: u64,
     sent_at: Instant,
     ends: StreamEnds,
-    _permit: OwnedSemaphorePermit,
+    _permit: QuotaShare,
 }
 
 /// The reasons for which a stream ends.
-struct StreamEnds {
+pub(super) struct StreamEnds {
     /// True once the service ends.
     of_service: watch::Receiver<bool>,
     /// The client's; absent where the request came over no connection.
     of_client: Option<InputEnd>,
+    /// When the token expires that opened it, if one did.
+    token_expires_at: Option<Instant>,
+}
+
+impl FromRequestParts<QueryState> for StreamEnds {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &QueryState) -> Result<Self, Infallible> {
+        let of_client = parts.extensions.get().cloned();
+        let token_left = parts.extensions.get().map(|AuthenticatedCaller { caller, .. }| caller.time_left());
+        let token_expires_at = token_left.and_then(|left| Instant::now().checked_add(left));
+        Ok(Self { of_service: state.ending(), of_client, token_expires_at })
+    }
 }
 
 impl StreamEnds {
-    fn is_of_service(&self) -> bool {
-        *self.of_service.borrow()
+    /// Whether it ends although there may be more to send.
+    fn is_due(&self) -> bool {
+        *self.of_service.borrow() || self.token_expires_at.is_some_and(|expires_at| expires_at <= Instant::now())
     }
 
     async fn wait(&mut self) {
@@ -230,10 +250,17 @@ impl StreamEnds {
                 None => pending().await,
             }
         };
+        let of_token = async {
+            match self.token_expires_at {
+                Some(expires_at) => sleep_until(expires_at).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             // A sender that was dropped has ended with the service.
             _ = self.of_service.wait_for(|ending| *ending) => {}
             () = of_client => {}
+            () = of_token => {}
         }
     }
 }
@@ -245,7 +272,7 @@ impl EventStream {
         after: u64,
         head: u64,
         ends: StreamEnds,
-        permit: OwnedSemaphorePermit,
+        permit: QuotaShare,
     ) -> Result<Self, QueryError> {
         // A case's events are found by its numbers; only those after the log's end are searched for
         // among all events.
@@ -267,7 +294,7 @@ impl EventStream {
     /// The next bytes to send, as soon as there are any; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, QueryError> {
         loop {
-            if self.ends.is_of_service() {
+            if self.ends.is_due() {
                 return Ok(None);
             }
             if let Some(chunk) = self.chunk()? {
@@ -281,7 +308,7 @@ impl EventStream {
                     Some(Err(error)) => return Err(log_failure(error)),
                     None => return Ok(None),
                 },
-                () = tokio::time::sleep_until(self.sent_at + KEEP_ALIVE_INTERVAL) => {
+                () = sleep_until(self.sent_at + KEEP_ALIVE_INTERVAL) => {
                     self.sent_at = Instant::now();
                     return Ok(Some(Bytes::from(format!(": still here\nid: {}\n\n", self.position))));
                 }
