@@ -6,7 +6,7 @@ use std::{any::Any, sync::Arc, time::Instant};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::HeaderValue,
+    http::{HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -33,6 +33,7 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 ///   sign-on, every caller may use every route;
 /// - a client that asks too often or too much refused, and work beyond what there is room for,
 ///   except that probes are answered all the same;
+/// - refusals held back where a client gets very many;
 /// - a body of at most [`BODY_BYTES_MAX`];
 /// - unknown paths and methods, and panics, answered with problems;
 /// - requests to a host other than `hosts`, and from pages of other sites, refused;
@@ -113,17 +114,30 @@ impl Door {
         Ok(AdmittedRequest { client, is_of_command: access.is_of_command(), place })
     }
 
-    /// Answers a request, or refuses it.
-    async fn answer(&self, mut request: Request, next: Next) -> Response {
+    /// Answers a request, or refuses it. The client comes with the refusal of a request that no
+    /// program sends which knows the API.
+    async fn answer(&self, mut request: Request, next: Next) -> (Response, Option<RequestClient>) {
+        let network = self.limits.client_of(&request);
         let AdmittedRequest { client, is_of_command, place } = match self.admit(&mut request).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return *refusal,
+            Err(refusal) => {
+                let is_refused = refusal.status().is_client_error();
+                return (*refusal, is_refused.then_some(network));
+            }
         };
         let response = next.run(request).await;
-        match place {
+        let is_refused = matches!(
+            response.status(),
+            StatusCode::BAD_REQUEST
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        );
+        let response = match place {
             Some(_at_work) => self.limits.hold_answer(&client, is_of_command, response).await,
             None => response,
-        }
+        };
+        (response, is_refused.then_some(client))
     }
 }
 
@@ -145,13 +159,13 @@ async fn observe_request(State((metrics, door)): State<(Metrics, Door)>, mut req
     );
 
     let answering = async {
-        let response = door.answer(request, next).await;
+        let (response, refused) = door.answer(request, next).await;
         let (status, milliseconds) = (response.status().as_u16(), started_at.elapsed().as_millis());
         let code = response.extensions().get::<Problem>().map(Problem::code);
         tracing::debug!(status, code, milliseconds, "answered with {status}");
-        response
+        (response, refused)
     };
-    let mut response = answering.instrument(span).instrument(trace.span().clone()).await;
+    let (mut response, refused) = answering.instrument(span).instrument(trace.span().clone()).await;
 
     let problem = response.extensions_mut().remove::<Problem>();
     let code = problem.as_ref().map(Problem::code);
@@ -173,17 +187,16 @@ async fn observe_request(State((metrics, door)): State<(Metrics, Door)>, mut req
         response.headers_mut().insert(CORRELATION_ID, value);
     }
     add_safe_defaults(response.headers_mut());
+    if let Some(client) = refused {
+        door.limits.hold_refusal(&client).await;
+    }
     response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::{
-        body::Body as RawBody,
-        http::{StatusCode, header},
-        routing::get,
-    };
+    use axum::{body::Body as RawBody, http::header, routing::get};
     use serde_json::Value;
     use tokio::sync::Semaphore;
     use tower_service::Service as _;

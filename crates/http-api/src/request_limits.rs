@@ -12,6 +12,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
+use tokio::time::sleep;
+
 use crate::{
     BODY_BYTES_MAX, ClientQuota, Problem, ProblemCode, RequestClient, TrustedProxies,
     client_quota::{QuotaExceeded, QuotaShare},
@@ -38,6 +40,14 @@ const VERIFICATIONS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(999);
 
 const TWICE: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
+/// Most refusals in a second that a client gets at once; further ones are held back.
+const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(499);
+const REFUSALS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999);
+
+/// How long a refusal is held back. Over a connection a client has one request at a time, so its
+/// connections then bring few.
+const REFUSAL_DELAY: Duration = Duration::from_secs(1);
+
 /// How long a client that has too much at work should wait, as most of it ends sooner.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
@@ -46,6 +56,7 @@ pub struct RequestLimits {
     proxies: TrustedProxies,
     rate: Option<RateLimit>,
     verifications: RateLimit,
+    refusals: RateLimit,
     at_work: Arc<ClientQuota>,
     body_bytes: Arc<ClientQuota>,
     answer_bytes: Arc<ClientQuota>,
@@ -78,6 +89,7 @@ impl RequestLimits {
             proxies,
             rate: requests_per_second.map(|requests| RateLimit::new(requests, requests.saturating_mul(TWICE))),
             verifications: RateLimit::new(VERIFICATIONS_PER_SECOND, VERIFICATIONS_AT_ONCE),
+            refusals: RateLimit::new(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE),
             at_work: ClientQuota::half_for_client(AT_WORK_MAX),
             body_bytes: ClientQuota::half_for_client(BODY_BYTES_AT_WORK_MAX),
             answer_bytes: ClientQuota::half_for_client(ANSWER_BYTES_WAITING_MAX),
@@ -103,6 +115,14 @@ impl RequestLimits {
                 "More new tokens come from this address than one client needs. Please use a token until it expires.";
             rate_limited(detail, wait)
         })
+    }
+
+    /// Holds the refusal of a request back, if the client gets very many: rubbish then takes little
+    /// time from the requests of others.
+    pub(crate) async fn hold_refusal(&self, client: &RequestClient) {
+        if self.refusals.check(client).is_err() {
+            sleep(REFUSAL_DELAY).await;
+        }
     }
 
     /// Gives a request a place, with room for its body.
@@ -170,6 +190,8 @@ fn busy(exceeded: QuotaExceeded, by_client: &str) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use axum::http::StatusCode;
 
     use super::*;
@@ -201,6 +223,22 @@ mod tests {
             assert!(begin(&three, bytes).is_ok());
         }
         assert!(begin(&one, BODY_BYTES_MAX + 1).is_ok(), "the reader of the body refuses it");
+    }
+
+    #[tokio::test]
+    async fn refusals_are_held_back_where_a_client_gets_very_many() {
+        let (limits, [one, two, _]) = (limits(), clients());
+        let is_held = async |client| {
+            let begun = Instant::now();
+            limits.hold_refusal(client).await;
+            begun.elapsed() >= REFUSAL_DELAY
+        };
+        let mut at_once = 0;
+        while !is_held(&one).await {
+            at_once += 1;
+        }
+        assert!((2_000..4_000).contains(&at_once), "{at_once}");
+        assert!(!is_held(&two).await);
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::support::{
-    PATIENCE, Program, eventually,
+    HttpAnswer, PATIENCE, Program, eventually,
     ledger::{Ledger, SHAH, assert_refused},
     made_up_events::{append_to_made_up_cases, tiers},
     questions::ask,
@@ -84,12 +84,30 @@ async fn new_tokens_from_one_address_are_limited_and_known_ones_are_not() {
     let ask = |token: &str| format!("GET /projections HTTP/1.1\r\n{HOST}\r\nAuthorization: Bearer {token}\r\n\r\n");
     let known = key.token(&person(&["ROLE_ALLOCATION_LEDGER__RO"]));
     assert_eq!(status(&exchange_from(2, url, &ask(&known)).await), "200");
-    let rubbish = key.sign("{}", "{}");
-    let answers = exchange_from(2, url, &ask(&rubbish).repeat(4_000)).await;
-    let count = |wanted: &str| answers.matches(&format!("HTTP/1.1 {wanted} ")).count();
-    assert!(count("401") >= 1_000 && count("429") > 0 && count("401") + count("429") == 4_000, "{}", count("429"));
-    let answers = exchange_from(2, url, &[ask(&rubbish).repeat(100), ask(&known)].concat().repeat(3)).await;
-    assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 3, "{answers:.2000}");
+    let rubbish = ask(&key.sign("{}", "{}"));
+    let connection = connect_from(2, url).await;
+    let (mut receive, mut send) = connection.into_split();
+    let sending = async {
+        // Ends when enough of them were refused.
+        while send.write_all(rubbish.as_bytes()).await.is_ok() {}
+    };
+    let reading = async {
+        let mut answers = Vec::new();
+        while !String::from_utf8_lossy(&answers[answers.len().saturating_sub(2_000)..]).contains("rate-limited") {
+            assert!(receive.read_buf(&mut answers).await.expect("answers") > 0, "the connection ended");
+        }
+        String::from_utf8_lossy(&answers).into_owned()
+    };
+    let answers = timeout(PATIENCE, async {
+        tokio::select! {
+            answers = reading => answers,
+            () = sending => panic!("the connection ended"),
+        }
+    });
+    let answers = answers.await.expect("a refusal in time");
+    let verified = answers.matches("HTTP/1.1 401 ").count();
+    assert!(verified >= 1_000, "{verified}");
+    assert_eq!(status(&exchange_from(2, url, &ask(&known)).await), "200");
     let new = key.token(&client("new", &["ROLE_ALLOCATION_LEDGER__RO"], "read"));
     assert_eq!(status(&exchange_from(3, url, &ask(&new)).await), "200");
 }
@@ -185,23 +203,27 @@ mod log_in_postgres {
     /// As many readers at once as would use up the connections of a Postgres with usual settings.
     const READERS: usize = 110;
 
-    /// Connections of the program that read the log in small pages and in large ones, and those of
-    /// this test.
-    const LOG_READERS_MAX: i64 = 16 + 3 + 8;
+    /// Connections of the program that read the log, in small pages and in large ones.
+    const LOG_READERS_MAX: i64 = 16 + 3;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn bulk_reads_share_a_few_connections() {
         require_log_in_postgres();
         let ledger = Ledger::start_all_roles().await;
         append_to_made_up_cases(&ledger, &tiers(3_000)).await;
+        // Later than the connections of this test.
+        let begun = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&ledger.database.pool).await;
+        let begun: chrono::DateTime<chrono::Utc> = begun.expect("the time");
         let readers = join_all((0..READERS).map(|_| ledger.client().get("/events?limit=1000")));
         let mut readers = std::pin::pin!(readers);
         let mut most = 0;
         let answers = loop {
             let connections = sqlx::query_scalar(
                 "SELECT count(*) FROM pg_stat_activity
-                  WHERE datname = current_database() AND application_name = 'allocation-ledger log reader'",
-            );
+                  WHERE datname = current_database() AND application_name = 'allocation-ledger log reader'
+                    AND backend_start >= $1",
+            )
+            .bind(begun);
             tokio::select! {
                 answers = &mut readers => break answers,
                 count = connections.fetch_one(&ledger.database.pool) => {
@@ -210,8 +232,8 @@ mod log_in_postgres {
             }
         };
         assert!((1..=LOG_READERS_MAX).contains(&most), "{most} connections");
-        assert!(
-            answers.iter().all(|answer| answer.status == 200 && answer.body.as_array().map(Vec::len) == Some(1_000))
-        );
+        // A client that takes its answers slowly is told so; Postgres has room all the time.
+        let is_told = |answer: &HttpAnswer| answer.status == 200 || answer.body["code"] == "rate-limited";
+        assert!(answers.iter().all(is_told) && answers.iter().any(|answer| answer.status == 200));
     }
 }

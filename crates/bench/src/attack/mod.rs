@@ -148,7 +148,7 @@ impl AttackFigures {
         let rate = counts.rubbish.total() as f64 / self.attacked_for.as_secs_f64();
         let mebibytes = |kib: u64| format!("{} MiB", kib / 1024);
         let mut rows = vec![
-            row("rubbish answered", per_second(rate), "some 10000/s"),
+            row("rubbish answered, of some 10000/s", per_second(rate), ""),
             row("rubbish answered, by status", counts.rubbish.to_string(), ""),
             row("idle connections", counts.idle.to_string(), "1000"),
             row("readers that take nothing, by status", counts.untaken.to_string(), ""),
