@@ -32,7 +32,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
     /// Serve the ledger over HTTP, over an embedded Postgres unless told otherwise
-    Serve(serve::ServeSettings),
+    Serve(Box<serve::ServeSettings>),
     /// Serve a temporary ledger with a small realistic prison in it, to look around in
     Demo(demo::DemoSettings),
     /// Take in what a prison has in files

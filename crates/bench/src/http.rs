@@ -4,7 +4,7 @@
 //! requests are made beforehand, connections are kept alive, and of each answer only the status is
 //! read.
 
-use std::{path::Path, sync::Mutex, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Mutex, time::Duration};
 
 use allocation_ledger::{serve, shared_settings};
 use anyhow::{Context as _, bail};
@@ -36,6 +36,8 @@ pub(crate) async fn posts_and_gets(
     let running = serve::ServingLedger::start(&serve::ServeSettings {
         listen: ([127, 0, 0, 1], 0).into(),
         hosts: Vec::new(),
+        trusted_proxies: Vec::new(),
+        rate_limit: serve::RATE_LIMIT,
         sign_on: serve::SignOnSettings::default(),
         tls: serve::ServerTlsSettings::default(),
         access_log: serve::AccessLogSettings::default(),
@@ -143,6 +145,13 @@ impl Connection {
         };
         std::str::from_utf8(&self.answer[..head_len]).context("read an answer's head")
     }
+}
+
+/// Asks over a connection of its own. Answers the head and the body, as text.
+pub(crate) async fn ask_once(address: SocketAddr, request: &str) -> anyhow::Result<String> {
+    let mut connection = Connection::open(&address.to_string()).await?;
+    connection.ask(request).await?;
+    Ok(String::from_utf8_lossy(&connection.answer).into_owned())
 }
 
 /// The value of a header in an answer's head.

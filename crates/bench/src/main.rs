@@ -3,9 +3,11 @@
 //! Everything runs in one process, on an embedded Postgres in a temporary directory with durable
 //! settings. `yardstick` measures Postgres, and most goals are ratios to it.
 //!
-//! `bench rebuild` measures large ledgers (`rebuild`), and `bench --event-store` a KurrentDB server
-//! of an operator (`event_store`).
+//! `bench rebuild` measures large ledgers (`rebuild`), `bench attack` the answers that users get
+//! while other clients attack (`attack`), and `bench --event-store` a KurrentDB server of an
+//! operator (`event_store`).
 
+mod attack;
 mod event_store;
 mod http;
 mod measure;
@@ -66,6 +68,9 @@ enum BenchSubject {
     /// Measure building the views, comparing them, exporting the log, asking about the past, and
     /// starting the program, on large ledgers
     Rebuild(rebuild::RebuildBenchSettings),
+    /// Attack a serving ledger over HTTP, and measure the answers that its users get meanwhile, and
+    /// its memory
+    Attack(attack::AttackBenchSettings),
 }
 
 fn main() -> ExitCode {
@@ -88,6 +93,7 @@ fn run(cli: &BenchCli) -> anyhow::Result<()> {
             async {
                 match (&cli.subject, &cli.server.event_store) {
                     (Some(BenchSubject::Rebuild(settings)), _) => rebuild::run(settings).await,
+                    (Some(BenchSubject::Attack(settings)), _) => attack::run(settings).await,
                     (None, Some(url)) => {
                         let scale = event_store::Scale {
                             duration: Duration::from_secs(cli.seconds),

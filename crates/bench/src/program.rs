@@ -157,6 +157,12 @@ impl ServingProcess {
         Err(failure)
     }
 
+    /// The resident memory of the program now, in KiB; 0 once it has ended, or on a system without
+    /// `/proc`.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.child.id().map_or(0, |pid| memory_kib(&format!("/proc/{pid}/status"), "VmRSS:"))
+    }
+
     /// Ends the program in order.
     ///
     /// # Errors
@@ -199,14 +205,14 @@ async fn wait_with_peak(child: &mut Child, pid: u32) -> anyhow::Result<(ExitStat
     loop {
         match timeout(MEMORY_LOOK, child.wait()).await {
             Ok(exit) => return Ok((exit?, peak_kib)),
-            Err(_not_yet) => peak_kib = peak_kib.max(resident_peak_kib(&status)),
+            Err(_not_yet) => peak_kib = peak_kib.max(memory_kib(&status, "VmHWM:")),
         }
     }
 }
 
-/// `VmHWM` of a process in KiB; 0 if it has ended, or on a system without `/proc`.
-fn resident_peak_kib(status: &str) -> u64 {
+/// A size in the status of a process, in KiB; 0 if it has ended, or on a system without `/proc`.
+fn memory_kib(status: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(status).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
 }

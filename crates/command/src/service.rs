@@ -41,7 +41,7 @@ use crate::{
     obligations::ObligationIndex,
     request::RequestTimes,
     started_bulk::RunningBulks,
-    streams::{CachedStream, Streams, answer_to_request, answer_to_spent_key, take_turn},
+    streams::{CASES_CACHED, CachedStream, PRISONS_CACHED, Streams, answer_to_request, answer_to_spent_key, take_turn},
 };
 
 /// Most decisions on one command: the first, one more after a refusal by cached streams, and one
@@ -51,12 +51,6 @@ const DECISIONS_MAX: usize = 12;
 
 /// Most ids that are tried for one command of the ledger's own. No caller can take even one.
 const OWN_IDS_MAX: usize = 16;
-
-/// Most cases in the cache: some 7 kB each, ten entries of a typical case.
-const CASES_CACHED_MAX: usize = 20_000;
-
-/// Most prisons in the cache; there are about 120.
-const PRISONS_CACHED_MAX: usize = 500;
 
 /// A case in the cache.
 pub(crate) type CachedCase = CachedStream<prisoner::History>;
@@ -95,8 +89,8 @@ impl Service {
     pub fn new(log: SharedLog, settings: ServiceSettings) -> Self {
         Self {
             inner: Arc::new(ServiceInner {
-                cases: Streams::new(Arc::clone(&log), CASES_CACHED_MAX),
-                prisons: Streams::new(Arc::clone(&log), PRISONS_CACHED_MAX),
+                cases: Streams::new(Arc::clone(&log), CASES_CACHED),
+                prisons: Streams::new(Arc::clone(&log), PRISONS_CACHED),
                 obligations: ObligationIndex::default(),
                 running_bulks: RunningBulks::default(),
                 merge_turn: Mutex::new(()),
@@ -344,6 +338,7 @@ impl Service {
             .enumerate()
             .map(|(index, event)| encode(&stream, event, index, &metadata, decision.now))
             .collect();
+        let bytes = encoded.iter().map(|event| event.data.len() as u64).sum();
         let metrics = &self.inner.metrics;
         let appending = Instant::now();
         let span = tracing::info_span!(target: EXPORTED, "append");
@@ -382,7 +377,7 @@ impl Service {
                         },
                     })
                     .collect();
-                cached.observe(&events)?;
+                streams.observe(cached, &events, bytes)?;
                 Ok(Outcome::new(events, false))
             }
             Err(AppendError::Log(error)) => {

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::identifier::EventId;
 use futures::TryStreamExt as _;
 use sqlx::{Connection as _, PgConnection, PgPool};
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 use uuid::Uuid;
 
 use event_log::{LogError, PAGE_EVENTS_MAX, RecordedEvent, lock};
@@ -21,6 +21,10 @@ use crate::{
 
 /// Pages of this many events are worth a statement that Postgres must plan each time.
 pub(crate) const EVENTS_MIN: usize = 500;
+
+/// Most pages that are read at once, each on a connection of its own. The readers of the feed share
+/// them with a rebuild, and Postgres has connections left for everything else.
+const READS_AT_ONCE_MAX: usize = 3;
 
 /// The header before binary rows: a signature of 11 bytes, flags, and the length of an extension,
 /// which is empty.
@@ -38,19 +42,23 @@ const POSTGRES_EPOCH: DateTime<Utc> = match DateTime::from_timestamp(946_684_800
 /// Reads pages, each on a connection that no other reader uses meanwhile.
 pub(crate) struct BulkReader {
     readers: PgPool,
-    /// The connection of an earlier page. A page takes it out while it is read: a page that is
+    turns: Semaphore,
+    /// The connections of earlier pages. A page takes one out while it is read: a page that is
     /// given up half-way has rows under way, and must end with its connection.
-    spare: Mutex<Option<PgConnection>>,
+    spares: Mutex<Vec<PgConnection>>,
 }
 
 impl BulkReader {
     pub(crate) fn new(readers: PgPool) -> Self {
-        Self { readers, spare: Mutex::new(None) }
+        Self { readers, turns: Semaphore::new(READS_AT_ONCE_MAX), spares: Mutex::default() }
     }
 
-    /// As [`read::page`].
+    /// As [`read::page`], in turn with other readers. The log is out of reach for a reader whose
+    /// turn does not come in time.
     pub(crate) async fn page(&self, after: u64, limit: usize) -> Result<DensePage, LogError> {
-        let spare = lock(&self.spare).take();
+        let turn = timeout(ANSWER_MAX, self.turns.acquire()).await;
+        let _turn = turn.map_err(|_| log_error(no_answer(), after))?;
+        let spare = lock(&self.spares).pop();
         // An idle connection may have been cut meanwhile.
         if let Some(connection) = spare
             && let Ok(page) = self.page_in_time(connection, after, limit).await
@@ -96,7 +104,7 @@ impl BulkReader {
             }
         }
         drop(rows);
-        *lock(&self.spare) = Some(connection);
+        lock(&self.spares).push(connection);
         match head {
             Some(head) => counted.page(head),
             None => read::page(&self.readers, after, limit).await,

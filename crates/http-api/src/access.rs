@@ -24,7 +24,7 @@ use utoipa::{
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::{
-    CallerScope, Problem, ProblemCode,
+    CallerScope, Problem, ProblemCode, RequestClient,
     caller_scope::ReadableTexts,
     headers::{self, AuthenticatedCaller},
 };
@@ -88,8 +88,25 @@ impl Access {
             Self::Questions | Self::Feed | Self::LiveService | Self::FirstApiQuestions => {
                 !caller.has_any(&[Right::Audit])
             }
-            // The state of the views tells nothing of a case or of a prison.
-            Self::Open | Self::Views | Self::SubjectAccess => false,
+            // The state of the views tells nothing of a case or of a prison, and an auditor asks
+            // the access log.
+            Self::Open | Self::Views | Self::SubjectAccess | Self::AccessLog => false,
+        }
+    }
+
+    /// Whether the route records.
+    #[must_use]
+    pub(crate) const fn is_of_command(self) -> bool {
+        match self {
+            Self::Commands | Self::FirstApiCommands => true,
+            Self::Open
+            | Self::Questions
+            | Self::Feed
+            | Self::Views
+            | Self::AccessLog
+            | Self::SubjectAccess
+            | Self::LiveService
+            | Self::FirstApiQuestions => false,
         }
     }
 
@@ -242,9 +259,9 @@ impl Guard {
         Self { access: Arc::new(access), sign_on }
     }
 
-    /// The check that a request's caller must pass; `None` where the route is open, and where no
-    /// sign-on is configured. A path that there is not is refused.
-    pub(crate) fn check_of(&self, request: &Request) -> Result<Option<CallerCheck>, Box<Response>> {
+    /// What the route of a request demands, and the check that the caller must pass: `None` where
+    /// the route is open, and where no sign-on is configured. A path that there is not is refused.
+    pub(crate) fn check_of(&self, request: &Request) -> Result<(Access, Option<CallerCheck>), Box<Response>> {
         let Some(path) = request.extensions().get::<MatchedPath>() else {
             return Err(Box::new(refuse_unknown_path(request.uri()).into_response()));
         };
@@ -259,27 +276,38 @@ impl Guard {
             }));
         };
         if access == Access::Open {
-            return Ok(None);
+            return Ok((access, None));
         }
         let token = bearer_token(request.headers(), access).map_err(|problem| Box::new(problem.into_response()))?;
-        let Some(sign_on) = &self.sign_on else { return Ok(None) };
+        let Some(sign_on) = &self.sign_on else { return Ok((access, None)) };
         let token = token.ok_or_else(|| refuse(access, &Refused::TokenMissing))?;
-        Ok(Some(CallerCheck { sign_on: Arc::clone(sign_on), access, token }))
+        let kept = sign_on.kept_caller(&token);
+        Ok((access, Some(CallerCheck { sign_on: Arc::clone(sign_on), access, token, kept })))
     }
 }
 
-/// A caller whose token is to be verified.
+/// A caller whose token is to be verified, or was before.
 pub(crate) struct CallerCheck {
     sign_on: Arc<SignOn>,
     access: Access,
     token: String,
+    kept: Option<Arc<Caller>>,
 }
 
 impl CallerCheck {
+    /// The client whose token was verified before.
+    pub(crate) fn kept_client(&self) -> Option<RequestClient> {
+        self.kept.as_ref().map(|caller| RequestClient::Principal(caller.principal().into()))
+    }
+
     /// The caller, who may use the route.
     pub(crate) async fn caller(self) -> Result<AuthenticatedCaller, Box<Response>> {
-        let Self { sign_on, access, token } = self;
-        let caller = sign_on.caller(&token).await.map_err(|refusal| match refusal {
+        let Self { sign_on, access, token, kept } = self;
+        let verified = match kept {
+            Some(caller) => Ok(caller),
+            None => sign_on.caller(&token).await,
+        };
+        let caller = verified.map_err(|refusal| match refusal {
             TokenRefusal::Invalid(why) => refuse(access, &Refused::TokenInvalid(why)),
             TokenRefusal::KeysUnavailable(why) => {
                 tracing::debug!(why, "a token could not be verified: {why}");

@@ -77,13 +77,16 @@ pub(crate) fn add_safe_defaults(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether probes ask for a path. They are answered whatever else the program refuses.
+pub(crate) fn is_probed(path: &str) -> bool {
+    PROBED.iter().any(|probed| path == *probed || probed.ends_with('/') && path.starts_with(probed))
+}
+
 /// Refuses a request to another host, and one that may record from a page of another origin.
 pub(crate) fn refuse_foreign(names: &HostNames, request: &Request) -> Result<(), Problem> {
     let host = host_of(request)?;
-    let path = request.uri().path();
-    let is_probed = PROBED.iter().any(|probed| path == *probed || probed.ends_with('/') && path.starts_with(probed));
     if let Some(host) = &host
-        && !is_probed
+        && !is_probed(request.uri().path())
         && !names.has(host.host())
     {
         return Err(Problem::new(

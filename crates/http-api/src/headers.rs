@@ -17,7 +17,7 @@ use domain::{
 use sign_on::Caller;
 use uuid::Uuid;
 
-use crate::{CallerScope, Problem, ProblemCode, problem::Fault};
+use crate::{CallerScope, Problem, ProblemCode, RequestClient, problem::Fault};
 
 /// Out: how far the answer goes in the log.
 pub const LEDGER_POSITION: HeaderName = HeaderName::from_static("ledger-position");
@@ -95,6 +95,11 @@ impl AuthenticatedCaller {
         let recorded_by = RecordedBy { username, client: client.to_owned(), auth_source };
         Some(Self { caller, scope, recorded_by })
     }
+
+    /// The caller as the client for which its requests count.
+    pub(crate) fn client(&self) -> RequestClient {
+        RequestClient::Principal(self.caller.principal().into())
+    }
 }
 
 /// The scope of the caller of a request: everything, where there is no sign-on.
@@ -141,6 +146,14 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandHeaders {
 pub fn etag(revision: u64) -> HeaderValue {
     // Digits and quotes are fit for a header.
     HeaderValue::try_from(format!("\"{revision}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+}
+
+/// Refuses an expectation other than that of a client that waits to send its body (RFC 9110,
+/// section 10.1.1).
+pub(crate) fn refuse_unknown_expectation(headers: &HeaderMap) -> Result<(), Problem> {
+    let expected = "100-continue, the one expectation that there is";
+    let read = |text: &str| text.eq_ignore_ascii_case("100-continue").then_some(());
+    parse(headers, &header::EXPECT, expected, read).map(drop)
 }
 
 /// A header's value read by `read`; `None` where it is absent. A header that is sent twice is

@@ -17,6 +17,8 @@
 //! | which trace does a request belong to? | [`trace`] |
 //! | who may use a route? | [`access`] |
 //! | what of the ledger is a caller's? | [`CallerScope`] |
+//! | which client does a request count for? | [`RequestClient`] |
+//! | how much may one client ask, and all of them? | [`RequestLimits`], [`ClientQuota`] |
 //! | which middleware does every route have? | [`add_middleware`] |
 //!
 //! It knows no route and no answer of either side.
@@ -24,6 +26,8 @@
 pub mod access;
 mod browser_guard;
 mod caller_scope;
+mod client;
+mod client_quota;
 pub mod event;
 pub mod extract;
 pub mod headers;
@@ -36,12 +40,16 @@ pub mod page;
 mod param_groups;
 pub mod problem;
 mod problem_code;
+mod rate_limit;
+mod request_limits;
 pub mod sentence_facts;
 pub mod trace;
 
 pub use access::{Access, GuardedRouter};
 pub use browser_guard::HostNames;
 pub use caller_scope::{CallerScope, ReadableTexts, Texts};
+pub use client::{InvalidAddressRange, PeerAddress, RequestClient, TrustedProxies};
+pub use client_quota::{ClientQuota, QuotaExceeded, QuotaShare};
 pub use extract::{JsonBody, Params, PathParams};
 pub use headers::CommandHeaders;
 pub use input_end::InputEnd;
@@ -49,3 +57,4 @@ pub use middleware::{BODY_BYTES_MAX, add_middleware};
 pub use param_groups::ParamGroups;
 pub use problem::Problem;
 pub use problem_code::ProblemCode;
+pub use request_limits::RequestLimits;

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Router,
     extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    http::HeaderValue,
+    http::{HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -19,11 +19,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument as _, field};
 
 use crate::{
-    GuardedRouter, Problem,
+    GuardedRouter, Problem, RequestClient, RequestLimits,
     access::{Guard, check_prison_of_path},
-    browser_guard::{HostNames, add_safe_defaults, refuse_foreign},
-    headers::{CORRELATION_ID, CorrelationId},
+    browser_guard::{HostNames, add_safe_defaults, is_probed, refuse_foreign},
+    headers::{AuthenticatedCaller, CORRELATION_ID, CorrelationId, refuse_unknown_expectation},
     metrics::{self, Metrics, Route},
+    request_limits::WorkPlace,
     trace::{TRACERESPONSE, Trace},
 };
 
@@ -34,6 +35,9 @@ pub const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
 ///
 /// - callers that may not use a route are refused before anything else is done; where there is no
 ///   sign-on, every caller may use every route;
+/// - a client that asks too often or too much refused, and work beyond what there is room for,
+///   except that probes are answered all the same;
+/// - refusals held back where a client gets very many;
 /// - a body of at most [`BODY_BYTES_MAX`];
 /// - unknown paths and methods, and panics, answered with problems;
 /// - requests to a host other than `hosts`, and from pages of other sites, refused;
@@ -45,13 +49,15 @@ pub fn add_middleware(
     sign_on: Option<Arc<SignOn>>,
     metrics: Metrics,
     hosts: HostNames,
+    limits: RequestLimits,
 ) -> Router {
     let guard = Guard::new(router.access().clone(), sign_on);
+    let door = Door { guard, hosts, limits: Arc::new(limits) };
     router
         .unguarded()
         // One layer of three: each `.layer` costs every request two allocations and a dynamic call.
         .layer((
-            middleware::from_fn_with_state((metrics, guard, hosts), observe_request),
+            middleware::from_fn_with_state((metrics, door), observe_request),
             CatchPanicLayer::custom(answer_panic as fn(Box<dyn Any + Send>) -> Response),
             DefaultBodyLimit::max(BODY_BYTES_MAX),
         ))
@@ -63,11 +69,94 @@ fn answer_panic(_: Box<dyn Any + Send>) -> Response {
     Problem::internal().into_response()
 }
 
-async fn observe_request(
-    State((metrics, guard, hosts)): State<(Metrics, Guard, HostNames)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+/// Lets requests in.
+#[derive(Clone)]
+struct Door {
+    guard: Guard,
+    hosts: HostNames,
+    limits: Arc<RequestLimits>,
+}
+
+/// A request that was let in.
+struct AdmittedRequest {
+    client: RequestClient,
+    is_of_command: bool,
+    /// Its place among those at work; probes need none.
+    place: Option<WorkPlace>,
+}
+
+/// The answer to a request.
+struct DoorAnswer {
+    response: Response,
+    /// Who asked, where a token says so.
+    caller: Option<Arc<Caller>>,
+    /// The client, where the request was refused as one that no program sends which knows the API.
+    refused: Option<RequestClient>,
+}
+
+impl Door {
+    /// Refuses a request, or puts its client and its caller into its extensions. What costs least
+    /// is checked first.
+    async fn admit(&self, request: &mut Request) -> Result<AdmittedRequest, Box<Response>> {
+        let Self { guard, hosts, limits } = self;
+        let refuse = |problem: Problem| Box::new(problem.into_response());
+        let is_probe = is_probed(request.uri().path());
+        let checked = guard.check_of(request);
+        let network = limits.client_of(request);
+        let kept = checked.as_ref().ok().and_then(|(_, check)| check.as_ref()?.kept_client());
+        if !is_probe {
+            limits.check_rate(kept.as_ref().unwrap_or(&network)).map_err(refuse)?;
+        }
+        refuse_foreign(hosts, request).map_err(refuse)?;
+        refuse_unknown_expectation(request.headers()).map_err(refuse)?;
+        let (access, check) = checked?;
+        let client = match check {
+            None => network,
+            Some(check) => {
+                if kept.is_none() {
+                    limits.check_verifications(&network).map_err(refuse)?;
+                }
+                let caller = check.caller().await?;
+                let (client, scope) = (caller.client(), caller.scope.clone());
+                request.extensions_mut().insert(caller);
+                check_prison_of_path(request, &scope.confinement).await.map_err(refuse)?;
+                client
+            }
+        };
+        request.extensions_mut().insert(client.clone());
+        let place = (!is_probe).then(|| limits.begin_work(&client, request)).transpose().map_err(refuse)?;
+        Ok(AdmittedRequest { client, is_of_command: access.is_of_command(), place })
+    }
+
+    /// Answers a request, or refuses it.
+    async fn answer(&self, mut request: Request, next: Next) -> DoorAnswer {
+        let network = self.limits.client_of(&request);
+        let admitted = self.admit(&mut request).await;
+        let caller = request.extensions().get().map(|AuthenticatedCaller { caller, .. }| Arc::clone(caller));
+        let AdmittedRequest { client, is_of_command, place } = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                let is_refused = refusal.status().is_client_error();
+                return DoorAnswer { response: *refusal, caller, refused: is_refused.then_some(network) };
+            }
+        };
+        let response = next.run(request).await;
+        let is_refused = matches!(
+            response.status(),
+            StatusCode::BAD_REQUEST
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        );
+        let response = match place {
+            Some(_at_work) => self.limits.hold_answer(&client, is_of_command, response).await,
+            None => response,
+        };
+        DoorAnswer { response, caller, refused: is_refused.then_some(client) }
+    }
+}
+
+async fn observe_request(State((metrics, door)): State<(Metrics, Door)>, mut request: Request, next: Next) -> Response {
     let started_at = Instant::now();
     let correlation_id = CorrelationId::given_or_new(request.headers());
     request.extensions_mut().insert(correlation_id);
@@ -86,34 +175,12 @@ async fn observe_request(
 
     let logged_route = route.clone();
     let route_name = logged_route.as_str();
-    let foreign = refuse_foreign(&hosts, &request);
-    let check = guard.check_of(&request);
     let answering = async {
-        let mut known = None;
-        let response = 'answer: {
-            if let Err(problem) = foreign {
-                break 'answer problem.into_response();
-            }
-            match check {
-                Ok(None) => {}
-                Ok(Some(check)) => match check.caller().await {
-                    Ok(caller) => {
-                        known = Some(Arc::clone(&caller.caller));
-                        if let Err(problem) = check_prison_of_path(&mut request, &caller.scope.confinement).await {
-                            break 'answer problem.into_response();
-                        }
-                        request.extensions_mut().insert(caller);
-                    }
-                    Err(refusal) => break 'answer *refusal,
-                },
-                Err(refusal) => break 'answer *refusal,
-            }
-            next.run(request).await
-        };
-        log_answer(route_name, known.as_deref(), &response, started_at.elapsed());
-        response
+        let answer = door.answer(request, next).await;
+        log_answer(route_name, &answer, started_at.elapsed());
+        answer
     };
-    let mut response = answering.instrument(span).instrument(trace.span().clone()).await;
+    let DoorAnswer { mut response, refused, .. } = answering.instrument(span).instrument(trace.span().clone()).await;
 
     let problem = response.extensions_mut().remove::<Problem>();
     let code = problem.as_ref().map(Problem::code);
@@ -135,12 +202,16 @@ async fn observe_request(
         response.headers_mut().insert(CORRELATION_ID, value);
     }
     add_safe_defaults(response.headers_mut());
+    if let Some(client) = refused {
+        door.limits.hold_refusal(&client).await;
+    }
     response
 }
 
 /// Logs the answer to a request, in one line. The span has its method, its route and its
 /// correlation id. Probes ask several times a minute, so their lines are of a lower level.
-fn log_answer(route: &str, caller: Option<&Caller>, response: &Response, took: Duration) {
+fn log_answer(route: &str, answer: &DoorAnswer, took: Duration) {
+    let (response, caller) = (&answer.response, answer.caller.as_deref());
     let status = response.status().as_u16();
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let code = response.extensions().get::<Problem>().map(Problem::code);
@@ -155,12 +226,9 @@ fn log_answer(route: &str, caller: Option<&Caller>, response: &Response, took: D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::{
-        body::Body as RawBody,
-        http::{StatusCode, header},
-        routing::get,
-    };
+    use axum::{body::Body as RawBody, http::header, routing::get};
     use serde_json::Value;
+    use tokio::sync::Semaphore;
     use tower_service::Service as _;
     use utoipa::openapi::OpenApi;
 
@@ -176,7 +244,8 @@ mod tests {
             .open_route("/numbers", numbers)
             .open_route("/broken", broken)
             .map(|router| router.route("/undeclared", get(async || "nothing says who may use it")));
-        let response = add_middleware(router, None, Metrics::default(), HostNames::default())
+        let limits = RequestLimits::new(crate::TrustedProxies::default(), std::num::NonZeroU32::new(1));
+        let response = add_middleware(router, None, Metrics::default(), HostNames::default(), limits)
             .call(request)
             .await
             .expect("never fails");
@@ -227,6 +296,34 @@ mod tests {
         check(&call(json(RawBody::from("[1,"))).await, 400, "json-malformed", "/numbers");
         check(&call(json(RawBody::from(vec![b' '; BODY_BYTES_MAX + 1]))).await, 413, "body-too-large", "/numbers");
         assert_eq!(call(json(RawBody::from("[1,2]"))).await.2, 2);
+    }
+
+    #[tokio::test]
+    async fn work_that_was_begun_is_finished_while_more_is_refused() {
+        /// As many as one client may have at work.
+        const AT_WORK: usize = 512;
+        let (begun, finish) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (begins, finishes) = (Arc::clone(&begun), Arc::clone(&finish));
+        let wait = get(async move || {
+            begins.add_permits(1);
+            finishes.acquire().await.expect("an open semaphore").forget();
+        });
+        let router =
+            GuardedRouter::new(OpenApi::default()).open_route("/work", wait).open_route("/health", get(async || "up"));
+        let limits = RequestLimits::new(crate::TrustedProxies::default(), None);
+        let router = add_middleware(router, None, Metrics::default(), HostNames::default(), limits);
+        let ask = |path: &str| router.clone().call(request("GET", path).body(RawBody::empty()).expect("a request"));
+        let at_work: Vec<_> = (0..AT_WORK).map(|_| tokio::spawn(ask("/work"))).collect();
+        begun.acquire_many(AT_WORK as u32).await.expect("an open semaphore").forget();
+        let refused = ask("/work").await.expect("never fails");
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(ask("/health").await.expect("never fails").status(), StatusCode::OK);
+        finish.add_permits(AT_WORK + 1);
+        for answer in at_work {
+            assert_eq!(answer.await.expect("a task").expect("never fails").status(), StatusCode::OK);
+        }
+        assert_eq!(ask("/work").await.expect("never fails").status(), StatusCode::OK);
     }
 
     #[tokio::test]

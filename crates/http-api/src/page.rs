@@ -24,6 +24,10 @@ pub const LIMIT_DEFAULT: u16 = 50;
 /// Most rows in a page: as many as a screen or a program's loop can use, in a short answer.
 pub const LIMIT_MAX: u16 = 1_000;
 
+/// Bytes of rows after which a page ends, however few they are. A client that does not take its
+/// answer holds as much memory.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// How JSON writes the character NUL.
 const NUL: &[u8] = b"\\u0000";
 

@@ -181,6 +181,13 @@ impl Problem {
         self
     }
 
+    /// Says how long the caller should wait, rounded up to a second, before it tries again.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(Duration::from_secs(wait.as_secs_f64().ceil().max(1.0) as u64));
+        self
+    }
+
     /// Adds the path of the request.
     #[must_use]
     pub fn with_instance(mut self, path: impl AsRef<str>) -> Self {

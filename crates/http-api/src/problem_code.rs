@@ -136,11 +136,16 @@ problem_codes! {
     ViewsBehind => "views-behind", 503, "The views have not come to the position that the request asks for.",
         "Wait as long as `Retry-After` says, then send the same request again. `GET /projections` says how far the \
          views are.";
-    TooManyStreams => "too-many-streams", 503, "The service has as many followers of `/events` as it allows.",
+    RateLimited => "rate-limited", 429, "The client asks for more than one client may.",
+        "Wait as long as `Retry-After` says, then send the same request again. `detail` says what there is too much of.";
+    Overloaded => "overloaded", 503, "The service has as much at work as it can.",
+        "Wait as long as `Retry-After` says, then send the same request again.";
+    TooManyStreams => "too-many-streams", 503, "The service, or the client, has as many followers of `/events` as may be.",
         "Wait as long as `Retry-After` says, then open the stream again; or read `/events` in pages.";
     KeysUnavailable => "keys-unavailable", 503, "The keys of the sign-on cannot be fetched, so no token can be verified.",
         "Wait as long as `Retry-After` says, then send the same request again.";
     PrisonsUnavailable => "prisons-unavailable", 503, "The service that knows which prisons are the caller's does not answer.",
+        "Wait as long as `Retry-After` says, then send the same request again.";
     AccessLogUnavailable => "access-log-unavailable", 503, "The read cannot be recorded, and this service answers no read that is not.",
         "Wait as long as `Retry-After` says, then send the same request again.";
     PoliciesBehind => "policies-behind", 503, "After a start, the service does not know yet which cases a POM holds.",

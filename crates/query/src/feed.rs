@@ -19,6 +19,7 @@ use domain::{
     text::Excerpt,
 };
 use event_log::{LogError, RecordedEvent, SharedLog, StoredEvent, decode};
+use http_api::page::PAGE_BYTES_MAX;
 
 use crate::{
     QueryError,
@@ -28,10 +29,6 @@ use crate::{
 /// Most events that the search for a page reads, whether they pass or not: some tenths of a second.
 /// A page that is left short says where to go on.
 pub const SCAN_EVENTS_MAX: usize = 20_000;
-
-/// Bytes of events after which a page ends. A client that does not take its answer holds as much
-/// memory.
-const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Events read at once in the search for a few among many.
 const SCAN_PAGE_EVENTS: usize = 2_000;

@@ -9,11 +9,12 @@ use access_log::AccessLog;
 use chrono::{DateTime, Utc};
 use domain::moment::normalise;
 use event_log::SharedLog;
+use http_api::{ClientQuota, QuotaExceeded, QuotaShare, RequestClient};
 use sqlx::{
     Connection as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::{case_lookups::CaseLookups, checkpoint_watch::CheckpointWatch, present::STATEMENT_TIMEOUT_MS};
 
@@ -28,6 +29,9 @@ const TESTED_AFTER_IDLE: Duration = Duration::from_millis(500);
 /// held in memory, a few megabytes at most.
 const STREAMS_MAX: usize = 64;
 
+/// Most streams of one client, so that it takes eight clients to keep the others out.
+const CLIENT_STREAMS_MAX: usize = 8;
+
 /// The query side of one process; clones share everything.
 #[derive(Clone)]
 pub struct QueryState {
@@ -39,7 +43,7 @@ pub struct QueryState {
     pub(crate) checkpoint: CheckpointWatch,
     pub(crate) cases: CaseLookups,
     pub(crate) access_log: AccessLog,
-    streams: Arc<Semaphore>,
+    streams: Arc<ClientQuota>,
     ending: Arc<watch::Sender<bool>>,
 }
 
@@ -57,7 +61,7 @@ impl QueryState {
             views,
             log,
             access_log: AccessLog::off(),
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            streams: ClientQuota::new(STREAMS_MAX, CLIENT_STREAMS_MAX),
             ending: Arc::new(watch::Sender::new(false)),
         }
     }
@@ -79,9 +83,9 @@ impl QueryState {
         self.ending.subscribe()
     }
 
-    /// A permit to follow the log, returned when it is dropped; `None` where all are taken.
-    pub(crate) fn stream_permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.streams).try_acquire_owned().ok()
+    /// A client's permit to follow the log, returned when it is dropped.
+    pub(crate) fn stream_permit(&self, client: &RequestClient) -> Result<QuotaShare, QuotaExceeded> {
+        self.streams.take(Some(client), 1)
     }
 
     /// The one place of the query side that knows what time it is; whole microseconds, as in the

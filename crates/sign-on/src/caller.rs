@@ -1,6 +1,10 @@
 //! Who a token is of.
 
-use crate::{Right, Rights};
+use std::time::Duration;
+
+use jsonwebtoken::get_current_timestamp;
+
+use crate::{CLOCK_SKEW, Right, Rights};
 
 /// A caller whose token is valid: a person, or a client that acts for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub struct Caller {
     pub auth_source: Option<String>,
     /// The rights that the roles of the token give.
     pub rights: Rights,
+    /// When the token expires, by its own word: seconds since 1970.
+    pub(crate) expires_at: u64,
 }
 
 impl Caller {
@@ -20,6 +26,13 @@ impl Caller {
     #[must_use]
     pub fn principal(&self) -> &str {
         self.user_name.as_deref().or(self.client_id.as_deref()).unwrap_or_default()
+    }
+
+    /// How long the token counts from now on, with [`CLOCK_SKEW`]; zero once it has expired.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        let counts_until = self.expires_at.saturating_add(CLOCK_SKEW.as_secs());
+        Duration::from_secs(counts_until.saturating_sub(get_current_timestamp()))
     }
 
     /// Whether the caller has one of these rights.

@@ -23,6 +23,9 @@ const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// How many valid tokens are kept. Each takes some 300 bytes.
 const KEPT_MAX: usize = 10_000;
 
+/// Most bytes of the names in a token that is kept, so that all of them take a few megabytes.
+const KEPT_NAMES_BYTES_MAX: usize = 1_024;
+
 /// Where the keys are from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
@@ -40,15 +43,15 @@ pub struct SignOn {
     roles: RoleMap,
     prisons: PrisonSource,
     /// Valid tokens by their digest: a signature takes as long to verify as a short answer to make.
-    kept: Cache<[u8; SHA256_OUTPUT_LEN], Verified>,
+    kept: Cache<TokenDigest, Verified>,
 }
+
+type TokenDigest = [u8; SHA256_OUTPUT_LEN];
 
 /// A valid token.
 #[derive(Debug, Clone)]
 struct Verified {
     caller: Arc<Caller>,
-    /// Seconds since 1970.
-    expires_at: u64,
     key_id: Option<Arc<str>>,
     key: Arc<PublicKey>,
 }
@@ -133,23 +136,39 @@ impl SignOn {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenRefusal::Invalid("the token is too long"));
         }
-        let mut token_digest = [0; SHA256_OUTPUT_LEN];
-        token_digest.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-        if let Some(verified) = self.kept.get(&token_digest) {
-            if self.is_current(&verified)? {
-                return Ok(verified.caller);
-            }
-            self.kept.remove(&token_digest);
+        let token_digest = digest_of(token);
+        if let Some(caller) = self.kept_caller_of(&token_digest)? {
+            return Ok(caller);
         }
         let verified = self.verify(token).await?;
         let caller = Arc::clone(&verified.caller);
-        self.kept.insert(token_digest, verified);
+        let names = [&caller.user_name, &caller.client_id, &caller.auth_source];
+        if names.into_iter().flatten().map(String::len).sum::<usize>() <= KEPT_NAMES_BYTES_MAX {
+            self.kept.insert(token_digest, verified);
+        }
         Ok(caller)
+    }
+
+    /// Whose a token is that was verified before and still counts: the answer costs no signature's
+    /// verification. `None` says nothing about the token.
+    #[must_use]
+    pub fn kept_caller(&self, token: &str) -> Option<Arc<Caller>> {
+        let is_looked_at = token.len() <= TOKEN_BYTES_MAX;
+        is_looked_at.then(|| self.kept_caller_of(&digest_of(token)).ok().flatten()).flatten()
+    }
+
+    fn kept_caller_of(&self, token_digest: &TokenDigest) -> Result<Option<Arc<Caller>>, TokenRefusal> {
+        let Some(verified) = self.kept.get(token_digest) else { return Ok(None) };
+        if self.is_current(&verified)? {
+            return Ok(Some(verified.caller));
+        }
+        self.kept.remove(token_digest);
+        Ok(None)
     }
 
     /// Whether a token that was valid still is: it has not expired, and its key still counts.
     fn is_current(&self, verified: &Verified) -> Result<bool, TokenRefusal> {
-        if verified.expires_at.saturating_add(CLOCK_SKEW.as_secs()) < get_current_timestamp() {
+        if verified.caller.expires_at.saturating_add(CLOCK_SKEW.as_secs()) < get_current_timestamp() {
             return Ok(false);
         }
         let is_same =
@@ -181,12 +200,11 @@ impl SignOn {
             return Err(TokenRefusal::Invalid("it is a refresh token, which gets access tokens and nothing else"));
         }
         let caller = self.caller_of(decoded.claims);
-        let (caller, expires_at) =
-            caller.ok_or(TokenRefusal::Invalid("the token names neither a user nor a client"))?;
-        Ok(Verified { caller: Arc::new(caller), expires_at, key_id: key_id.map(Into::into), key })
+        let caller = caller.ok_or(TokenRefusal::Invalid("the token names neither a user nor a client"))?;
+        Ok(Verified { caller: Arc::new(caller), key_id: key_id.map(Into::into), key })
     }
 
-    fn caller_of(&self, claims: Claims) -> Option<(Caller, u64)> {
+    fn caller_of(&self, claims: Claims) -> Option<Caller> {
         let named = |name: Option<String>| name.filter(|name| !name.trim().is_empty());
         let (user_name, client_id) = (named(claims.user_name), named(claims.client_id));
         if user_name.is_none() && client_id.is_none() {
@@ -198,8 +216,15 @@ impl SignOn {
             is_person: user_name.is_some(),
             client_id: client_id.as_deref(),
         });
-        Some((Caller { user_name, client_id, auth_source: named(claims.auth_source), rights }, claims.exp))
+        let auth_source = named(claims.auth_source);
+        Some(Caller { user_name, client_id, auth_source, rights, expires_at: claims.exp })
     }
+}
+
+fn digest_of(token: &str) -> TokenDigest {
+    let mut bytes = [0; SHA256_OUTPUT_LEN];
+    bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    bytes
 }
 
 /// Why the library refuses a token.

@@ -1,40 +1,18 @@
 //! Who may come in: hosts, pages of other sites, and how connections end.
 
+use crate::support::{
+    Program,
+    builders::{metadata, now},
+    database,
+    ledger::{Ledger, SHAH, assert_refused},
+    questions::ask,
+    raw_http::{exchange, status},
+};
 use domain::{Event, Stream, identifier::CommandId, officer::CommunityManager, prisoner::PrisonerEvent};
 use event_log::{EventLog as _, ExpectedRevision, encode};
 use event_log_postgres::PostgresLog;
 use reqwest::Method;
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::timeout,
-};
-
-use crate::support::{
-    PATIENCE, Program,
-    builders::{metadata, now},
-    database,
-    ledger::{Ledger, SHAH, assert_refused},
-    questions::ask,
-};
-
-/// Sends bytes over a connection of their own, closes its sending side, and reads to the end.
-async fn exchange(base_url: &str, request: &str) -> String {
-    let address = base_url.trim_start_matches("http://");
-    let mut connection = TcpStream::connect(address).await.expect("connect");
-    connection.write_all(request.as_bytes()).await.expect("send");
-    connection.shutdown().await.expect("close the sending side");
-    let mut answer = String::new();
-    let read = timeout(PATIENCE, connection.read_to_string(&mut answer)).await;
-    read.expect("the connection ends").expect("an answer in UTF-8");
-    answer
-}
-
-/// The status of an answer.
-fn status(answer: &str) -> &str {
-    answer.split(' ').nth(1).unwrap_or_default()
-}
 
 #[tokio::test]
 async fn only_its_own_names_lead_to_the_ledger() {
@@ -110,7 +88,7 @@ async fn a_client_that_has_closed_its_side_gets_its_answer_and_its_stream_ends()
 }
 
 #[tokio::test]
-async fn a_page_of_the_feed_is_bounded_in_bytes() {
+async fn a_page_of_events_is_bounded_in_bytes() {
     const EVENTS: usize = 30;
     let database = database().await;
     let program = Program::serve_with(&["--event-store", &database.url, "--views", &database.url]).await;
@@ -127,8 +105,13 @@ async fn a_page_of_the_feed_is_bounded_in_bytes() {
     let events = (0..EVENTS).map(|index| encode(&stream, &named, index, &metadata, effective_at)).collect();
     let log = PostgresLog::connect(&database.pool).await.expect("the log");
     log.append(&stream, ExpectedRevision::NoStream, events).await.expect("append");
-    for filter in ["", "&prisoner=A1234BC", "&type=CommunityManagerAssigned"] {
-        let (mut next, mut revisions) = (Some(format!("/events?limit=1000{filter}")), Vec::new());
+    for path in [
+        "/events?limit=1000",
+        "/events?limit=1000&prisoner=A1234BC",
+        "/events?limit=1000&type=CommunityManagerAssigned",
+        "/prisoners/A1234BC/history?limit=1000",
+    ] {
+        let (mut next, mut revisions) = (Some(path.to_owned()), Vec::new());
         while let Some(page) = next {
             let answer = program.client().get(&page).await;
             assert!(answer.text.len() < 5_000_000, "{page}: {} bytes", answer.text.len());
@@ -137,7 +120,7 @@ async fn a_page_of_the_feed_is_bounded_in_bytes() {
             let link = answer.header("link").map(str::to_owned);
             next = link.and_then(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()));
         }
-        assert_eq!(revisions, (0..EVENTS as u64).collect::<Vec<_>>(), "{filter}");
+        assert_eq!(revisions, (0..EVENTS as u64).collect::<Vec<_>>(), "{path}");
     }
 }
 

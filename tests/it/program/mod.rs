@@ -2,6 +2,7 @@
 
 mod api_document;
 mod api_examples;
+mod browser;
 mod command_line;
 mod crash;
 mod dates;
@@ -22,6 +23,7 @@ mod import_meaning;
 mod import_runs;
 mod import_undo;
 mod kills;
+mod limits;
 mod nomis_contacts;
 mod observability;
 mod openapi;

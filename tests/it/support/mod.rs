@@ -15,6 +15,7 @@
 //!   [`demonstration::Demonstration`]: one with the demonstration in it.
 //! - [`whole_log`]: all events of a log.
 //! - [`random_numbers`]: random numbers that a seed decides.
+//! - [`raw_http`]: requests as bytes, from an address of the test's choice.
 //! - [`tokens`]: tokens of the sign-on.
 //! - [`builders`]: values of the domain and events.
 //!
@@ -42,6 +43,7 @@ pub mod python;
 pub mod questions;
 pub mod random_ledger;
 pub mod random_numbers;
+pub mod raw_http;
 pub mod running_projector;
 pub mod service_cluster;
 pub mod snapshot;

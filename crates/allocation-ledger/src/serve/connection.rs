@@ -49,6 +49,11 @@ impl ClientConnection {
         InputEnd::new(Arc::clone(&self.stream))
     }
 
+    /// The bytes that the client still sends after the last answer.
+    pub(super) fn late_input(&self) -> LateInput {
+        LateInput(Arc::clone(&self.stream))
+    }
+
     /// The outcome of a write; an error once the connection has accepted nothing for too long.
     fn check_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
@@ -77,6 +82,27 @@ impl ClientConnection {
             }
         };
         self.check_write(context, written)
+    }
+}
+
+/// The bytes that a client still sends when nothing more is answered.
+pub(super) struct LateInput(Arc<TcpStream>);
+
+impl LateInput {
+    /// Reads it to its end, or so many bytes of it.
+    pub(super) async fn discard(self, bytes_max: usize) -> io::Result<()> {
+        let mut buffer = [0; 8 * 1024];
+        let mut left = bytes_max;
+        while left > 0 {
+            self.0.readable().await?;
+            match self.0.try_read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => left = left.saturating_sub(read),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 

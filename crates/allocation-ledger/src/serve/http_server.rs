@@ -5,18 +5,18 @@
 //! - A client has some of the connections and never all of them.
 //! - A head that does not come in time, and an answer of which nothing is taken, end the
 //!   connection (`connection`); a body that does not come in time is for `http_api` to refuse.
-//! - A client that has sent its request and closed its side gets its answer.
+//! - A client that has sent its request and closed its side gets its answer. So does one whose
+//!   request is refused while its body is still under way.
 
 use std::{
-    collections::HashMap,
     io,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::{Router, extract::Request};
-use http_api::InputEnd;
+use http_api::{BODY_BYTES_MAX, ClientQuota, InputEnd, PeerAddress, QuotaShare, RequestClient, TrustedProxies};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -34,7 +34,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
-use super::{connection::ClientConnection, shutdown::wait_for_flag};
+use super::{
+    connection::{ClientConnection, LateInput},
+    shutdown::wait_for_flag,
+};
 
 /// Most bytes that a connection keeps of a head that has not come to its end.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
@@ -42,8 +45,15 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Most connections. Idle, each takes some 30 kB.
 const CONNECTIONS_MAX: usize = 10_000;
 
-/// Most connections from one address. A gateway in front comes from one address, too.
-const ADDRESS_CONNECTIONS_MAX: usize = 2_000;
+/// Most connections of one client. A gateway in front is one, unless it is a trusted proxy.
+const CLIENT_CONNECTIONS_MAX: usize = 2_000;
+
+/// Bytes of a client that are still read, and thrown away, after the last answer: a connection that
+/// is closed with bytes unread is reset, and the client may lose the answer.
+const LATE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
+
+/// How long they are read.
+const LATE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Files that are open besides connections: those of the stores, with room to spare.
 const OTHER_FILES: u64 = 256;
@@ -105,7 +115,9 @@ impl HttpServer {
                     Ok((stream, address)) => match self.admission.admit(address.ip()) {
                         Some(place) => {
                             let (tls, router, ending) = (self.tls.clone(), self.router.clone(), self.ending.clone());
-                            connections.spawn(serve_connection(stream, tls, place, router, ending, self.patience));
+                            let peer = PeerAddress(address.ip());
+                            let serving = serve_connection(stream, peer, tls, place, router, ending, self.patience);
+                            connections.spawn(serving);
                         }
                         None => self.log_refusal(&format!("{} has too many, or all have", address.ip())),
                     },
@@ -138,8 +150,9 @@ fn is_of_one_client(error: &io::Error) -> bool {
 
 async fn serve_connection(
     stream: TcpStream,
+    peer: PeerAddress,
     tls: Option<TlsAcceptor>,
-    _place: Place,
+    _place: ConnectionPlace,
     router: Router,
     mut ending: watch::Receiver<bool>,
     patience: Patience,
@@ -147,27 +160,29 @@ async fn serve_connection(
     // Answers are small: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let connection = ClientConnection::new(stream, ending.clone(), patience.stalled);
-    let input_end = connection.input_end();
-    let Some(tls) = tls else { return serve_http(connection, input_end, router, ending, patience).await };
+    let ends = (connection.input_end(), connection.late_input());
+    let Some(tls) = tls else { return serve_http(connection, peer, ends, router, ending, patience).await };
     let accepted = tokio::select! {
         accepted = timeout(patience.head, tls.accept(connection)) => accepted,
         () = wait_for_flag(&mut ending) => return,
     };
     // A client that fails to speak TLS, or takes too long, is told nothing.
     if let Ok(Ok(connection)) = accepted {
-        serve_http(connection, input_end, router, ending, patience).await;
+        serve_http(connection, peer, ends, router, ending, patience).await;
     }
 }
 
 async fn serve_http(
     connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    input_end: InputEnd,
+    peer: PeerAddress,
+    (input_end, late_input): (InputEnd, LateInput),
     router: Router,
     mut ending: watch::Receiver<bool>,
     patience: Patience,
 ) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(input_end.clone());
+        request.extensions_mut().insert(peer);
         router.clone().call(request.map(axum::body::Body::new) as Request)
     });
     let serving = http1::Builder::new()
@@ -177,27 +192,31 @@ async fn serve_http(
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(connection), service);
     let mut serving = std::pin::pin!(serving);
-    // Errors are those of the client: it has gone, or sent what is no HTTP.
     tokio::select! {
-        _ = serving.as_mut() => return,
-        () = wait_for_flag(&mut ending) => {}
+        // Errors are those of the client: it has gone, or sent what is no HTTP.
+        served = serving.as_mut() => if served.is_ok() {
+            // Either way the connection has done its work.
+            let _ = timeout(LATE_TIME_MAX, late_input.discard(LATE_BYTES_MAX)).await;
+        },
+        () = wait_for_flag(&mut ending) => {
+            serving.as_mut().graceful_shutdown();
+            let _ = serving.await;
+        }
     }
-    serving.as_mut().graceful_shutdown();
-    let _ = serving.await;
 }
 
-/// Lets connections in, up to a number of all and of one address.
+/// Lets connections in, up to a number of all and of one client.
 pub(super) struct Admission {
-    connections_max: usize,
-    address_connections_max: usize,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    places: Arc<ClientQuota>,
+    /// Their connections are those of many clients.
+    proxies: TrustedProxies,
     open: Gauge,
     refused: Counter,
 }
 
 impl Admission {
     /// As many connections as the system lets the program have files, up to [`CONNECTIONS_MAX`].
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(proxies: TrustedProxies) -> Arc<Self> {
         let files = raise_open_files();
         let room = usize::try_from(files - OTHER_FILES.min(files / 2)).unwrap_or(usize::MAX);
         let connections_max = room.clamp(2, CONNECTIONS_MAX);
@@ -208,13 +227,9 @@ impl Admission {
                 "this process may have {files} files open, so at most {connections_max} clients are connected at a time"
             );
         }
-        Arc::new(Self {
-            connections_max,
-            address_connections_max: ADDRESS_CONNECTIONS_MAX.min(connections_max / 2),
-            by_address: Mutex::default(),
-            open: Gauge::default(),
-            refused: Counter::default(),
-        })
+        let client_max = CLIENT_CONNECTIONS_MAX.min(connections_max / 2);
+        let places = ClientQuota::new(connections_max, client_max);
+        Arc::new(Self { places, proxies, open: Gauge::default(), refused: Counter::default() })
     }
 
     /// Shows the connections in a registry.
@@ -223,42 +238,27 @@ impl Admission {
         registry.register("http_connections_refused", "Connections that were refused at once", self.refused.clone());
     }
 
-    /// A place, unless all are taken, or those of the address.
-    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        // An address of IPv4 counts as one, however the listener spells it.
-        let address = address.to_canonical();
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = usize::try_from(self.open.get()).unwrap_or_default();
-        let own = by_address.entry(address).or_default();
-        if all >= self.connections_max || *own >= self.address_connections_max {
-            if *own == 0 {
-                by_address.remove(&address);
-            }
+    /// A place, unless all are taken, or those of the client.
+    fn admit(&self, address: IpAddr) -> Option<ConnectionPlace> {
+        let client = (!self.proxies.contains(address)).then(|| RequestClient::at(address));
+        let Ok(share) = self.places.take(client.as_ref(), 1) else {
             self.refused.inc();
             return None;
-        }
-        *own += 1;
+        };
         self.open.inc();
-        Some(Place { admission: Arc::clone(self), address })
+        Some(ConnectionPlace { open: self.open.clone(), _share: share })
     }
 }
 
 /// A connection's place; free again when dropped.
-struct Place {
-    admission: Arc<Admission>,
-    address: IpAddr,
+struct ConnectionPlace {
+    open: Gauge,
+    _share: QuotaShare,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let mut by_address = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = by_address.get_mut(&self.address) {
-            *own -= 1;
-            if *own == 0 {
-                by_address.remove(&self.address);
-            }
-        }
-        self.admission.open.dec();
+        self.open.dec();
     }
 }
 
@@ -272,9 +272,10 @@ fn raise_open_files() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::{convert::Infallible, net::SocketAddr};
 
-    use axum::routing::get;
+    use axum::{body::Bytes, routing::get};
+    use futures::stream;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -282,13 +283,21 @@ mod tests {
     /// More than the buffers of a connection hold.
     const LONG: usize = 32 << 20;
 
+    /// A part of a long body.
+    const LONG_WRITE: usize = 64 * 1024;
+
     /// A server that waits for `patience` alone, its address and connections, and its end.
     async fn start(patience: Patience) -> (SocketAddr, Arc<Admission>, watch::Sender<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
         let address = listener.local_addr().expect("an address");
+        let endless = get(async || {
+            let chunks = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(&[b'x'; LONG_WRITE])));
+            axum::body::Body::from_stream(chunks)
+        });
         let router = Router::new().route("/", get(async || "here")).route("/long", get(async || "x".repeat(LONG)));
+        let router = router.route("/endless", endless);
         let (end, ending) = watch::channel(false);
-        let admission = Admission::new();
+        let admission = Admission::new(TrustedProxies::default());
         let server = HttpServer { patience, ..HttpServer::new(listener, None, router, ending, Arc::clone(&admission)) };
         tokio::spawn(server.serve());
         (address, admission, end)
@@ -323,17 +332,19 @@ mod tests {
     #[tokio::test]
     async fn an_answer_of_which_nothing_is_taken_ends_in_time() {
         let (address, admission, _end) = start(Patience { head: Duration::from_secs(600), ..SHORT }).await;
-        let client = send(address, "GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-        let ended = async {
-            while admission.open.get() == 0 {
-                tokio::task::yield_now().await;
-            }
-            while admission.open.get() > 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(Duration::from_secs(30), ended).await.expect("the connection ends");
-        drop(client);
+        for path in ["/long", "/endless"] {
+            let client = send(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+            let ended = async {
+                while admission.open.get() == 0 {
+                    tokio::task::yield_now().await;
+                }
+                while admission.open.get() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(Duration::from_secs(30), ended).await.unwrap_or_else(|_| panic!("{path} does not end"));
+            drop(client);
+        }
     }
 
     #[tokio::test]
@@ -355,18 +366,36 @@ mod tests {
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
     }
 
+    #[tokio::test]
+    async fn a_refusal_arrives_while_the_body_is_still_being_sent() {
+        let (address, admission, _end) = start(PATIENCE).await;
+        // The handler reads no body.
+        let head = format!("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {BODY_BYTES_MAX}\r\n\r\n");
+        let mut client = send(address, &head).await;
+        for _ in 0..BODY_BYTES_MAX / LONG_WRITE {
+            client.write_all(&[b' '; LONG_WRITE]).await.expect("the server still reads");
+        }
+        assert!(read_to_end(client).await.ends_with("here"));
+        let gone = async {
+            while admission.open.get() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), gone).await.expect("the connection ends");
+    }
+
     #[test]
-    fn one_address_has_some_of_the_places_and_gives_them_back() {
-        let admission = Admission::new();
-        let (one, other): (IpAddr, IpAddr) = ([127, 0, 0, 2].into(), [127, 0, 0, 1].into());
-        let mut places: Vec<_> = (0..CONNECTIONS_MAX).map_while(|_| admission.admit(one)).collect();
-        assert_eq!(places.len(), admission.address_connections_max);
+    fn one_client_has_some_of_the_places_and_a_trusted_proxy_may_have_all() {
+        let proxies = TrustedProxies::parse(&["127.0.0.3".to_owned()]).expect("an address");
+        let admission = Admission::new(proxies);
+        let [client, other, proxy] = [2, 1, 3].map(|last| IpAddr::from([127, 0, 0, last]));
+        let places: Vec<_> = (0..CONNECTIONS_MAX).map_while(|_| admission.admit(client)).collect();
+        assert_eq!(places.len(), admission.places.client_max());
         assert!(admission.admit("::ffff:127.0.0.2".parse().expect("an address")).is_none());
         assert!(admission.admit(other).is_some());
-        places.pop();
-        assert!(admission.admit(one).is_some());
-        drop(places);
-        assert!(admission.by_address.lock().expect("no panic").is_empty());
-        assert_eq!((admission.open.get(), admission.refused.get()), (0, 2));
+        let of_proxy: Vec<_> = (0..2 * CONNECTIONS_MAX).map_while(|_| admission.admit(proxy)).collect();
+        assert!(of_proxy.len() >= places.len() && admission.admit(other).is_none(), "{}", of_proxy.len());
+        drop((places, of_proxy));
+        assert_eq!((admission.open.get(), admission.places.taken(), admission.refused.get()), (0, 0, 4));
     }
 }

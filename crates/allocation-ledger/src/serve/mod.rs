@@ -41,13 +41,13 @@ mod tls;
 use std::{io::Write as _, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
-use http_api::HostNames;
+use http_api::{HostNames, RequestLimits};
 use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 pub use self::{
     access_log_settings::AccessLogSettings,
-    settings::{LAG_MAX_SECONDS, Role, ServeSettings},
+    settings::{LAG_MAX_SECONDS, RATE_LIMIT, Role, ServeSettings},
     sign_on_settings::SignOnSettings,
     tls::ServerTlsSettings,
 };
@@ -114,6 +114,7 @@ impl ServingLedger {
             None
         };
         let tls = settings.tls.open()?;
+        let proxies = settings.trusted_proxies()?;
         let listener = TcpListener::bind(settings.listen).await.with_context(|| {
             format!("listen on {}: is another program listening there? Choose another with --listen", settings.listen)
         })?;
@@ -143,9 +144,11 @@ impl ServingLedger {
                 "no name is given with --host, so requests from other machines are refused, but those of probes"
             );
         }
-        let admission = Admission::new();
+        let admission = Admission::new(proxies.clone());
         metrics.register(|registry| admission.register_metrics(registry));
-        let router = http_api::add_middleware(router, sign_on, metrics, HostNames::new(settings.hosts.clone()));
+        let hosts = HostNames::new(settings.hosts.clone());
+        let limits = RequestLimits::new(proxies, settings.requests_per_second());
+        let router = http_api::add_middleware(router, sign_on, metrics, hosts, limits);
         let http = HttpServer::new(listener, tls, router, stop_signals.accepting.subscribe(), admission);
         let http = tokio::spawn(http.serve());
         let (role, version) = (settings.role.name(), build_info::VERSION);

@@ -1,8 +1,13 @@
 //! The settings of `serve`, and the roles that a process may have.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+};
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use http_api::TrustedProxies;
 
 use super::{AccessLogSettings, ServerTlsSettings, SignOnSettings};
 use crate::shared_settings;
@@ -11,6 +16,10 @@ use crate::shared_settings;
 /// rebuild swaps them within a second, and a projector takes over from another within some ten
 /// seconds. A longer lag is worth an alarm.
 pub const LAG_MAX_SECONDS: u64 = 30;
+
+/// The default for the requests that a client may send in a second: more than one client has a use
+/// for, and more than `bench` sends from one address.
+pub const RATE_LIMIT: u32 = 50_000;
 
 /// The settings of `serve`.
 #[derive(Debug, Clone, Args)]
@@ -23,6 +32,14 @@ pub struct ServeSettings {
     /// (localhost, 127.0.0.1) count always
     #[arg(long = "host", env = "LEDGER_HOSTS", value_name = "NAME", value_delimiter = ',', value_parser = parse_host)]
     pub hosts: Vec<String>,
+    /// Address of a proxy, or a range of addresses as 10.0.0.0/8, whose X-Forwarded-For says from
+    /// which client a request comes; may be given several times, or several with commas between
+    /// them. Limits then hold for each of its clients
+    #[arg(long = "trusted-proxy", env = "LEDGER_TRUSTED_PROXIES", value_name = "ADDRESS", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
+    /// How many requests a client may send in a second, and twice as many at once; 0 for any number
+    #[arg(long, env = "LEDGER_RATE_LIMIT", value_name = "REQUESTS", default_value_t = RATE_LIMIT)]
+    pub rate_limit: u32,
     /// Who may use the ledger.
     #[command(flatten)]
     pub sign_on: SignOnSettings,
@@ -48,6 +65,21 @@ pub struct ServeSettings {
     /// The product of HMPPS that the service belongs to, for /info
     #[arg(long, env = "PRODUCT_ID", value_name = "ID", default_value = "default")]
     pub product_id: String,
+}
+
+impl ServeSettings {
+    /// The proxies whose word on their clients' addresses is taken.
+    ///
+    /// # Errors
+    /// One of the texts is no address and no range.
+    pub(super) fn trusted_proxies(&self) -> anyhow::Result<TrustedProxies> {
+        TrustedProxies::parse(&self.trusted_proxies).context("--trusted-proxy")
+    }
+
+    /// How many requests a client may send in a second; `None` for any number.
+    pub(super) fn requests_per_second(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.rate_limit)
+    }
 }
 
 /// Reads a name of a host, or an address. An empty one counts as none.

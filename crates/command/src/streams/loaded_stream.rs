@@ -14,11 +14,16 @@ use uuid::Uuid;
 
 use crate::{CommandError, Outcome, Request, RequestDigest};
 
+/// Bytes that an event takes in memory beside its data.
+const EVENT_BYTES: u64 = 512;
+
 /// A stream up to the revision that was read last. It may be behind the log.
 #[derive(Debug)]
 pub(crate) struct LoadedStream<H> {
     history: H,
     commands: HashMap<CommandId, CommandRecord>,
+    /// About as many bytes as it takes.
+    bytes: u64,
 }
 
 /// The events that one command recorded, and the part of their envelope that `domain` does not
@@ -36,7 +41,17 @@ struct CommandRecord {
 
 impl<H: StreamHistory> LoadedStream<H> {
     pub(super) fn new(key: H::Key) -> Self {
-        Self { history: H::new(key), commands: HashMap::new() }
+        Self { history: H::new(key), commands: HashMap::new(), bytes: EVENT_BYTES }
+    }
+
+    /// About as many bytes as the stream takes in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds the bytes of the data of events.
+    pub(super) fn count_bytes(&mut self, bytes: u64) {
+        self.bytes += bytes;
     }
 
     pub(crate) fn history(&self) -> &H {
@@ -118,6 +133,7 @@ impl<H: StreamHistory> LoadedStream<H> {
             return Ok(());
         }
         history::push(&mut self.history, entry.clone())?;
+        self.count_bytes(EVENT_BYTES);
         let metadata = &stored.metadata;
         self.commands.entry(entry.command_id).and_modify(|record| record.count += 1).or_insert_with(|| CommandRecord {
             first_revision: entry.revision,
@@ -149,6 +165,7 @@ impl<H: StreamHistory> LoadedStream<H> {
             }
             if event.revision == self.next_revision() {
                 self.push(&decode(event)?)?;
+                self.count_bytes(event.data.len() as u64);
             }
         }
         Ok(())

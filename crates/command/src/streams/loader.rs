@@ -10,7 +10,7 @@ use event_log::{LogError, SharedLog, history::StreamHistory, lock};
 use futures::{StreamExt as _, stream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CachedStream, LoadedStream, StreamCache};
+use super::{CachedStream, LoadedStream, cache::StreamCache};
 
 /// Most streams in one read of the log; bounds the memory that a burst of commands on distinct
 /// cases takes.
@@ -40,7 +40,7 @@ impl<H: StreamHistory> Drop for LoadRequestsGuard<H> {
 /// loads are grouped without a timer.
 pub(super) async fn load_streams<H: StreamHistory>(
     log: SharedLog,
-    cache: StreamCache<H>,
+    cache: Arc<StreamCache<H>>,
     requests: Arc<Mutex<LoadRequests<H>>>,
     queue: mpsc::UnboundedReceiver<H::Key>,
 ) {
@@ -86,7 +86,7 @@ async fn load<H: StreamHistory>(
         if let Ok(stream) = &result {
             // Before the requests are removed, so that the next caller finds the stream in one
             // place or the other.
-            cache.insert(key.clone(), Arc::clone(stream));
+            cache.insert(Arc::clone(stream));
         }
         for request in lock(requests).remove(&key).unwrap_or_default() {
             // A caller that went away needs no answer.

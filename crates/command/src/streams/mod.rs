@@ -4,8 +4,9 @@
 //! - A cached stream may be behind the log, which does no harm: an append checks the revision
 //!   (optimistic concurrency), and the service refuses a command only after [`Streams::refresh`].
 //! - The loader reads a stream once for all callers that wait for it.
-//! - The number of cached streams is bounded; the cache evicts the ones used least.
+//! - The cache is bounded in bytes; it evicts the streams used least.
 
+mod cache;
 mod loaded_stream;
 mod loader;
 
@@ -23,8 +24,12 @@ use tokio::{
 
 use crate::CommandError;
 
+pub(crate) use self::cache::{CASES_CACHED, PRISONS_CACHED};
 pub(crate) use self::loaded_stream::{LoadedStream, answer_to_repeat, answer_to_request, answer_to_spent_key};
-use self::loader::{LoadRequests, LoadResult, load_streams};
+use self::{
+    cache::{CacheSize, StreamCache},
+    loader::{LoadRequests, LoadResult, load_streams},
+};
 
 /// How long a command waits for other commands of this process on the same stream; far longer than
 /// an append takes, far shorter than a caller's patience.
@@ -60,21 +65,18 @@ impl<H: StreamHistory> CachedStream<H> {
     }
 }
 
-type StreamCache<H> = Arc<quick_cache::sync::Cache<<H as StreamHistory>::Key, Arc<CachedStream<H>>>>;
-
 /// The streams of one kind.
 pub(crate) struct Streams<H: StreamHistory> {
     log: SharedLog,
-    cache: StreamCache<H>,
+    cache: Arc<StreamCache<H>>,
     requests: Arc<Mutex<LoadRequests<H>>>,
     queue: mpsc::UnboundedSender<H::Key>,
 }
 
 impl<H: StreamHistory> Streams<H> {
-    /// Caches up to `cached_max` streams of `log`. Spawns the loader, which ends when this is
-    /// dropped.
-    pub(crate) fn new(log: SharedLog, cached_max: usize) -> Self {
-        let cache = Arc::new(quick_cache::sync::Cache::new(cached_max));
+    /// Caches streams of `log`. Spawns the loader, which ends when this is dropped.
+    pub(crate) fn new(log: SharedLog, size: CacheSize) -> Self {
+        let cache = Arc::new(StreamCache::new(size));
         let requests = Arc::default();
         // As long as there are callers waiting, and the server bounds how many it admits.
         let (queue, keys) = mpsc::unbounded_channel();
@@ -111,6 +113,14 @@ impl<H: StreamHistory> Streams<H> {
         self.cache.get(key)
     }
 
+    /// Adds events of so many bytes, which are known to be in the log, to a stream.
+    pub(crate) fn observe(&self, cached: &CachedStream<H>, events: &[StoredEvent], bytes: u64) -> Result<(), LogError> {
+        cached.observe(events)?;
+        cached.write().count_bytes(bytes);
+        self.cache.recount(cached);
+        Ok(())
+    }
+
     /// Brings a stream up to date with the log.
     pub(crate) async fn refresh(&self, cached: &CachedStream<H>) -> Result<(), Arc<LogError>> {
         let (stream, mut from) = {
@@ -121,6 +131,7 @@ impl<H: StreamHistory> Streams<H> {
             let page = self.log.read_stream(&stream, from, PAGE_EVENTS_MAX).await?;
             cached.write().extend(&page)?;
             if page.len() < PAGE_EVENTS_MAX {
+                self.cache.recount(cached);
                 return Ok(());
             }
             from += page.len() as u64;

@@ -13,9 +13,10 @@ use axum::{
 use http_api::{
     Problem,
     headers::{LEDGER_POSITION, LEDGER_STREAMS_ASIDE},
-    page::{self, Cursor},
+    page::{self, Cursor, PAGE_BYTES_MAX},
 };
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::past::ListExtent;
 
@@ -67,14 +68,36 @@ impl<T: Serialize> Answer<T> {
     }
 }
 
+fn no_json(error: &serde_json::Error) -> Problem {
+    tracing::error!(%error, "an answer is not JSON");
+    Problem::internal()
+}
+
+/// The rows of a page as JSON, and where the next page begins. Rows that do not fit into
+/// [`PAGE_BYTES_MAX`] are left to the next page; `next` is where that begins if all of them fit.
+pub(super) fn page_rows<'r, R, T: Serialize>(
+    rows: &'r [R],
+    next: Option<Cursor>,
+    document: impl Fn(&'r R) -> T,
+    cursor_after: impl Fn(&R) -> Cursor,
+) -> Result<(Vec<Box<RawValue>>, Option<Cursor>), Problem> {
+    let (mut documents, mut bytes) = (Vec::with_capacity(rows.len()), 0);
+    for (index, row) in rows.iter().enumerate() {
+        let document = to_raw_value(&document(row)).map_err(|error| no_json(&error))?;
+        bytes += document.get().len();
+        documents.push(document);
+        if bytes >= PAGE_BYTES_MAX && index + 1 < rows.len() {
+            return Ok((documents, Some(cursor_after(row))));
+        }
+    }
+    Ok((documents, next))
+}
+
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         let body = match serde_json::to_vec(&self.body) {
             Ok(body) => body,
-            Err(error) => {
-                tracing::error!(%error, "an answer is not JSON");
-                return Problem::internal().into_response();
-            }
+            Err(error) => return no_json(&error).into_response(),
         };
         // A hash in any case: proxies log tags, which may not name a person.
         let mut hasher = DefaultHasher::new();
@@ -139,6 +162,21 @@ fn is_match(if_none_match: &str, tag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_beyond_the_bytes_of_a_page_are_on_the_next() {
+        let rows: Vec<String> = (0..5).map(|index| index.to_string().repeat(PAGE_BYTES_MAX / 2)).collect();
+        let last = Cursor::after(&"last");
+        let page = |from: usize| {
+            let page = page_rows(&rows[from..], Some(last.clone()), |row| row, |row| Cursor::after(&&row[..1]));
+            let (documents, next) = page.expect("rows");
+            (documents.len(), next.expect("a next page"))
+        };
+        assert_eq!(page(0), (2, Cursor::after(&"1")));
+        assert_eq!(page(2), (2, Cursor::after(&"3")));
+        assert_eq!(page(3), (2, last.clone()));
+        assert_eq!(page(4), (1, last.clone()));
+    }
 
     #[test]
     fn tags_match_weakly() {

@@ -24,7 +24,7 @@ use utoipa::{
 use views::CasePeriodRow;
 
 use super::{
-    answer::Answer,
+    answer::{Answer, page_rows},
     officer::{Com, Officer, Override, PomHolder, Reason},
     parameters::{AsOfQuery, Paging},
 };
@@ -210,12 +210,13 @@ pub(super) async fn list_prison_cases(
         waiting: query.waiting,
         ..CaseFilter::default()
     };
-    let list = CaseList { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
+    let sort = query.sort.0;
+    let list = CaseList { filter, sort, after, limit: Some(paging.limit) };
     let (extent, [page]) =
         past::case_lists(&state, &caller, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
-    let items: Vec<CaseItem<'_>> = page.cases.iter().map(CaseItem::from).collect();
-    let shown = Shown::prisoners(page.cases.iter().map(|case| &case.prisoner_number));
-    Ok(Answer::list(extent, items, shown).with_next(page.next.as_ref(), &uri).into_response())
+    let (items, next) = page_rows(&page.cases, page.next, CaseItem::from, |case| sort.cursor_after(case))?;
+    let shown = Shown::prisoners(page.cases.iter().take(items.len()).map(|case| &case.prisoner_number));
+    Ok(Answer::list(extent, items, shown).with_next(next.as_ref(), &uri).into_response())
 }
 
 /// A case in the shape that this operation lists, for tools that print the same.

@@ -5,10 +5,9 @@ use std::{borrow::Cow, convert::Infallible, fmt::Write as _, future::pending, ti
 
 use access_log::Shown;
 use axum::{
-    Extension,
     body::{Body, Bytes},
-    extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use domain::{
@@ -19,16 +18,16 @@ use domain::{
 use event_log::{FollowerItem, LogError, RecordedEvent as LogEvent, SharedLog};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use http_api::{
-    CallerScope, InputEnd, Params, Problem, ProblemCode, ReadableTexts,
+    CallerScope, InputEnd, Params, Problem, ProblemCode, QuotaExceeded, QuotaShare, ReadableTexts, RequestClient,
     event::{EventDocument, event_types_schema},
-    headers::{LEDGER_POSITION, parse, whole_number},
+    headers::{AuthenticatedCaller, LEDGER_POSITION, parse, whole_number},
     page::Limit,
     problem::Fault,
 };
 use serde::{Deserialize, Deserializer, de};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    time::Instant,
+    sync::watch,
+    time::{Instant, sleep_until},
 };
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
@@ -109,7 +108,7 @@ impl<'de> Deserialize<'de> for EventTypes {
 ///
 /// In a stream an event's `id` is its position, its `event` the type, its `data` the JSON object. A
 /// client that comes back with `Last-Event-ID` misses nothing. A block with an `id` alone says that
-/// nothing up to there was wanted.
+/// nothing up to there was wanted. A stream ends when the token expires that opened it.
 ///
 /// Notes and other free texts are null, but for auditors. A caller that is confined to prisons is
 /// refused (403).
@@ -132,8 +131,7 @@ pub(super) async fn list_events(
     Params(query): Params<EventsQuery>,
     headers: HeaderMap,
     uri: Uri,
-    input_end: Option<Extension<InputEnd>>,
-    reading: Option<Extension<ReadInProgress>>,
+    opener: StreamOpener,
 ) -> Result<Response, Problem> {
     if let Some(prison) = &query.prison {
         require_known(&state, prison).await?;
@@ -172,15 +170,20 @@ pub(super) async fn list_events(
             Fault::header(LAST_EVENT_ID.as_str(), ahead(last_seen)),
         ));
     }
-    let permit = state.stream_permit().ok_or_else(|| {
-        Problem::new(ProblemCode::TooManyStreams, "As many follow the events as this service allows. Please try again.")
+    let permit = state.stream_permit(&opener.client).map_err(|exceeded| {
+        let detail = match exceeded {
+            QuotaExceeded::ByAll => "As many follow the events as this service allows. Please try again.",
+            QuotaExceeded::ByClient => {
+                "This client has as many streams of events as one may. Please use those that are open, or end one."
+            }
+        };
+        Problem::new(ProblemCode::TooManyStreams, detail)
     })?;
-    let ends = StreamEnds { of_service: state.ending(), of_client: input_end.map(|Extension(end)| end) };
     let after = last_seen.unwrap_or(after);
     let shown = filter.shown(after, None);
-    let recording = StreamRecording { reading: reading.map(|Extension(reading)| reading), after };
+    let recording = StreamRecording { reading: opener.reading, after };
     let reader = EventReader { filter, texts: caller.texts };
-    let events = EventStream::new(&state.log, reader, recording, head, ends, permit).await?;
+    let events = EventStream::new(&state.log, reader, recording, head, opener.ends, permit).await?;
     let mut response = respond(events, head);
     response.extensions_mut().insert(shown);
     Ok(response)
@@ -226,7 +229,7 @@ struct EventStream {
     sent_at: Instant,
     ends: StreamEnds,
     recording: StreamRecording,
-    _permit: OwnedSemaphorePermit,
+    _permit: QuotaShare,
 }
 
 /// Which events a client gets, and which of their free texts it may read.
@@ -257,11 +260,36 @@ struct StreamEnds {
     of_service: watch::Receiver<bool>,
     /// The client's; absent where the request came over no connection.
     of_client: Option<InputEnd>,
+    /// When the token expires that opened it, if one did.
+    token_expires_at: Option<Instant>,
+}
+
+/// The parts of a request that a stream goes on to need.
+pub(super) struct StreamOpener {
+    client: RequestClient,
+    ends: StreamEnds,
+    /// Absent where nothing is recorded.
+    reading: Option<ReadInProgress>,
+}
+
+impl FromRequestParts<QueryState> for StreamOpener {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &QueryState) -> Result<Self, Problem> {
+        let extensions = &parts.extensions;
+        // The middleware of every route puts it there.
+        let client = extensions.get::<RequestClient>().cloned().ok_or_else(Problem::internal)?;
+        let token_left = extensions.get().map(|AuthenticatedCaller { caller, .. }| caller.time_left());
+        let token_expires_at = token_left.and_then(|left| Instant::now().checked_add(left));
+        let ends = StreamEnds { of_service: state.ending(), of_client: extensions.get().cloned(), token_expires_at };
+        Ok(Self { client, ends, reading: extensions.get().cloned() })
+    }
 }
 
 impl StreamEnds {
-    fn is_of_service(&self) -> bool {
-        *self.of_service.borrow()
+    /// Whether it ends although there may be more to send.
+    fn is_due(&self) -> bool {
+        *self.of_service.borrow() || self.token_expires_at.is_some_and(|expires_at| expires_at <= Instant::now())
     }
 
     async fn wait(&mut self) {
@@ -271,10 +299,17 @@ impl StreamEnds {
                 None => pending().await,
             }
         };
+        let of_token = async {
+            match self.token_expires_at {
+                Some(expires_at) => sleep_until(expires_at).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             // A sender that was dropped has ended with the service.
             _ = self.of_service.wait_for(|ending| *ending) => {}
             () = of_client => {}
+            () = of_token => {}
         }
     }
 }
@@ -286,7 +321,7 @@ impl EventStream {
         recording: StreamRecording,
         head: u64,
         ends: StreamEnds,
-        permit: OwnedSemaphorePermit,
+        permit: QuotaShare,
     ) -> Result<Self, QueryError> {
         let after = recording.after;
         // A case's events are found by its numbers; only those after the log's end are searched for
@@ -310,7 +345,7 @@ impl EventStream {
     /// The next bytes to send, as soon as there are any; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, QueryError> {
         loop {
-            if self.ends.is_of_service() {
+            if self.ends.is_due() {
                 return Ok(None);
             }
             if let Some(chunk) = self.chunk()? {
@@ -324,7 +359,7 @@ impl EventStream {
                     Some(Err(error)) => return Err(log_failure(error)),
                     None => return Ok(None),
                 },
-                () = tokio::time::sleep_until(self.sent_at + KEEP_ALIVE_INTERVAL) => {
+                () = sleep_until(self.sent_at + KEEP_ALIVE_INTERVAL) => {
                     self.sent_at = Instant::now();
                     return Ok(Some(Bytes::from(format!(": still here\nid: {}\n\n", self.position))));
                 }

@@ -24,7 +24,7 @@ use utoipa::{
 };
 
 use super::{
-    answer::Answer,
+    answer::{Answer, page_rows},
     error_problem::prisoner_unknown,
     parameters::{KnownAtQuery, NoParams, Paging},
 };
@@ -143,12 +143,13 @@ pub(super) async fn list_history_entries(
                 && after.is_none_or(|after| after < key(entry))
         })
         .collect();
-    let page: Vec<HistoryEntry> =
-        wanted.iter().take(paging.limit.rows()).map(|entry| HistoryEntry::new(entry, &all, &caller)).collect();
-    let last = wanted.get(paging.limit.rows() - 1).filter(|_| wanted.len() > paging.limit.rows());
+    let page = &wanted[..wanted.len().min(paging.limit.rows())];
+    let last = page.last().filter(|_| wanted.len() > page.len());
     let next = last.map(|last| Cursor::after(&key(last)));
-    let shown = Shown::prisoners(page.iter().map(|entry| &entry.prisoner_number));
-    Ok(Answer::new(position, page, shown).with_next(next.as_ref(), &uri).into_response())
+    let document = |entry: &&CaseEntry| HistoryEntry::new(entry, &all, &caller);
+    let (entries, next) = page_rows(page, next, document, |entry| Cursor::after(&key(entry)))?;
+    let shown = Shown::prisoners(page.iter().take(entries.len()).map(|entry| &entry.number));
+    Ok(Answer::new(position, entries, shown).with_next(next.as_ref(), &uri).into_response())
 }
 
 /// One entry, by its revision under this very number: what the `Location` of a command's answer

@@ -12,13 +12,13 @@ use domain::{
     identifier::{PrisonCode, PrisonerNumber, StaffId},
     london,
 };
-use http_api::{CallerScope, ParamGroups, PathParams, Problem};
+use http_api::{CallerScope, ParamGroups, PathParams, Problem, page::Cursor};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    answer::Answer,
+    answer::{Answer, page_rows},
     parameters::{KnownAtQuery, Paging},
 };
 use crate::{
@@ -131,7 +131,12 @@ async fn page(
     let list = ContactList { prison, confinement: caller.confinement, filter, after, limit: paging.limit };
     let (extent, contacts) = past::contacts(state, &list, known.known_at).await?;
     let (contacts, next) = list.page(contacts);
-    let contacts: Vec<ContactInNomis> = contacts.into_iter().map(ContactInNomis::from).collect();
-    let shown = Shown::prisoners(contacts.iter().map(|contact| &contact.prisoner_number));
-    Ok(Answer::list(extent, contacts, shown).with_next(next.as_ref(), uri).into_response())
+    let (items, next) = page_rows(
+        &contacts,
+        next,
+        |contact| ContactInNomis::from(contact.clone()),
+        |contact| Cursor::after(&contact.key()),
+    )?;
+    let shown = Shown::prisoners(contacts.iter().take(items.len()).map(|at_prison| &at_prison.contact.prisoner_number));
+    Ok(Answer::list(extent, items, shown).with_next(next.as_ref(), uri).into_response())
 }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use views::CasePeriodRow;
 
 use super::{
-    answer::Answer,
+    answer::{Answer, page_rows},
     cases::{CaseItem, RoleOnCase, SortParam},
     parameters::{AsOfQuery, Paging},
 };
@@ -82,10 +82,12 @@ pub(super) async fn list_pom_cases(
         tier: query.tier,
         ..CaseFilter::default()
     };
-    let list = CaseList { filter, sort: query.sort.0, after, limit: Some(paging.limit) };
+    let sort = query.sort.0;
+    let list = CaseList { filter, sort, after, limit: Some(paging.limit) };
     let (extent, [page]) =
         past::case_lists(&state, &caller, CaseListScope::Pom(staff_id), [list], at, as_of.known_at).await?;
-    let items: Vec<HeldCase<'_>> = page.cases.iter().map(|case| HeldCase::new(case, staff_id)).collect();
-    let shown = Shown::prisoners(page.cases.iter().map(|case| &case.prisoner_number));
-    Ok(Answer::list(extent, items, shown).with_next(page.next.as_ref(), &uri).into_response())
+    let (items, next) =
+        page_rows(&page.cases, page.next, |case| HeldCase::new(case, staff_id), |case| sort.cursor_after(case))?;
+    let shown = Shown::prisoners(page.cases.iter().take(items.len()).map(|case| &case.prisoner_number));
+    Ok(Answer::list(extent, items, shown).with_next(next.as_ref(), &uri).into_response())
 }

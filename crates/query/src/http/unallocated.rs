@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use views::CasePeriodRow;
 
 use super::{
-    answer::Answer,
+    answer::{Answer, page_rows},
     officer::{PomHolder, Reason},
     parameters::{AsOfQuery, Paging},
 };
@@ -99,11 +99,13 @@ pub(super) async fn list_unallocated_cases(
     let after = paging.after()?;
     let filter =
         CaseFilter { prison: Some(prison.clone()), tier: query.tier, waiting: Some(true), ..CaseFilter::default() };
-    let longest_first = CaseSort { by: SortBy::WaitingSince, descending: false };
-    let list = CaseList { filter, sort: longest_first, after, limit: Some(paging.limit) };
+    // The longest first.
+    let sort = CaseSort { by: SortBy::WaitingSince, descending: false };
+    let list = CaseList { filter, sort, after, limit: Some(paging.limit) };
     let (extent, [page]) =
         past::case_lists(&state, &caller, CaseListScope::Prison(&prison), [list], at, as_of.known_at).await?;
-    let items: Vec<WaitingCase<'_>> = page.cases.iter().map(|case| WaitingCase::new(case, at)).collect();
-    let shown = Shown::prisoners(page.cases.iter().map(|case| &case.prisoner_number));
-    Ok(Answer::list(extent, items, shown).with_next(page.next.as_ref(), &uri).into_response())
+    let (items, next) =
+        page_rows(&page.cases, page.next, |case| WaitingCase::new(case, at), |case| sort.cursor_after(case))?;
+    let shown = Shown::prisoners(page.cases.iter().take(items.len()).map(|case| &case.prisoner_number));
+    Ok(Answer::list(extent, items, shown).with_next(next.as_ref(), &uri).into_response())
 }

@@ -48,6 +48,8 @@ pub async fn run(settings: &DemoSettings) -> anyhow::Result<()> {
     let running = serve::ServingLedger::start(&serve::ServeSettings {
         listen: settings.listen,
         hosts: Vec::new(),
+        trusted_proxies: Vec::new(),
+        rate_limit: serve::RATE_LIMIT,
         sign_on: serve::SignOnSettings::default(),
         tls: serve::ServerTlsSettings::default(),
         access_log: serve::AccessLogSettings::default(),

@@ -70,7 +70,7 @@ impl CaseList {
         let is_more = keyed.len() > rows_max;
         keyed.truncate(rows_max);
         let last = keyed.last().filter(|_| is_more);
-        let next = last.map(|(key, case)| Cursor::after(&(key, case.prisoner_number.as_str())));
+        let next = last.map(|(_, case)| self.sort.cursor_after(case));
         CasePage { cases: keyed.into_iter().map(|(_, case)| case).collect(), next }
     }
 

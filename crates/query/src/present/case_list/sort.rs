@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use chrono::{DateTime, Utc};
 use domain::prisoner::Phase;
+use http_api::page::Cursor;
 use views::CasePeriodRow;
 
 /// The order of a list.
@@ -89,6 +90,11 @@ impl CaseSort {
     /// The value of [`CaseSort::key`] for a case.
     pub(super) fn key_of(self, case: &CasePeriodRow) -> String {
         self.by.text_of(case).unwrap_or_else(|| self.absent().to_owned())
+    }
+
+    /// Where the page begins that follows a case.
+    pub(crate) fn cursor_after(self, case: &CasePeriodRow) -> Cursor {
+        Cursor::after(&(self.key_of(case), case.prisoner_number.as_str()))
     }
 
     fn absent(self) -> &'static str {

@@ -1,0 +1,239 @@
+//! The limits on what clients ask, and on what one of them may take from the others.
+
+use std::time::Instant;
+
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::support::{
+    HttpAnswer, PATIENCE, Program, eventually,
+    ledger::{Ledger, SHAH, assert_refused},
+    made_up_events::{append_to_made_up_cases, tiers},
+    questions::ask,
+    raw_http::{connect_from, exchange_from, status},
+    tokens::{GuardedProgram, TestKey, changed, client, person, seconds_from_now},
+    topology::{require_log_in_postgres, require_single_program},
+};
+
+const HOST: &str = "Host: localhost";
+
+/// How many of as many requests as one connection takes at once are answered with a status.
+async fn count(client: u8, program: &Program, requests: usize, head: &str, wanted: &str) -> usize {
+    let request = format!("GET /event-types HTTP/1.1\r\n{HOST}\r\n{head}\r\n").repeat(requests);
+    let answers = exchange_from(client, program.client().base_url(), &request).await;
+    answers.matches(&format!("HTTP/1.1 {wanted} ")).count()
+}
+
+#[tokio::test]
+async fn a_client_that_asks_too_often_is_told_to_wait_and_others_are_not() {
+    require_single_program();
+    // Two at once, and one more in each second: few are answered of twenty, however slow the
+    // machine is.
+    let limits = ["--rate-limit", "1", "--trusted-proxy", "127.0.0.9,10.0.0.0/8"];
+    let guarded = GuardedProgram::serve(None, &limits).await;
+    let program = &guarded.program;
+    let url = program.client().base_url();
+    assert_eq!(count(2, program, 2, "", "200").await, 2);
+    let refused = exchange_from(2, url, &format!("GET /events HTTP/1.1\r\n{HOST}\r\n\r\n").repeat(20)).await;
+    assert!(refused.contains("rate-limited") && refused.contains("retry-after: 1\r\n"), "{refused}");
+    for probed in ["/health", "/ping", "/info", "/metrics"] {
+        let answers = exchange_from(2, url, &format!("GET {probed} HTTP/1.1\r\n{HOST}\r\n\r\n").repeat(20)).await;
+        assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 20, "{probed}");
+    }
+    // Behind a proxy that is trusted each address is a client; elsewhere the header says nothing.
+    for behind in ["198.51.100.1", "203.0.113.7, 198.51.100.2", "198.51.100.3, 10.1.2.3"] {
+        assert_eq!(count(9, program, 2, &format!("X-Forwarded-For: {behind}\r\n"), "200").await, 2, "{behind}");
+        assert!(count(9, program, 20, &format!("X-Forwarded-For: {behind}\r\n"), "429").await > 10, "{behind}");
+    }
+    assert_eq!(count(4, program, 2, "X-Forwarded-For: 198.51.100.4\r\n", "200").await, 2);
+    assert!(count(4, program, 20, "X-Forwarded-For: 198.51.100.5\r\n", "429").await > 10);
+    eventually("the client may ask again", async || (count(2, program, 1, "", "200").await == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn each_principal_is_a_client_wherever_it_asks_from() {
+    require_single_program();
+    let key = TestKey::of_sign_on();
+    let guarded = GuardedProgram::serve(Some(&key), &["--rate-limit", "1"]).await;
+    let (url, roles) = (guarded.program.client().base_url(), ["ROLE_ALLOCATION_LEDGER__RO"]);
+    let [one, other] = ["one", "other"].map(|id| key.token(&client(id, &roles, "read")));
+    let ask = async |from, token: &str, times| {
+        let head = format!("GET /projections HTTP/1.1\r\n{HOST}\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let answers = exchange_from(from, url, &head.repeat(times)).await;
+        [200, 429].map(|status| answers.matches(&format!("HTTP/1.1 {status} ")).count())
+    };
+    // A token is verified first, and until then counts for the address.
+    assert_eq!(ask(2, &one, 3).await, [3, 0]);
+    assert!(ask(2, &one, 20).await[1] > 10);
+    assert!(ask(3, &one, 20).await[1] > 10, "the same principal from another address");
+    assert_eq!(ask(2, &other, 3).await, [3, 0], "another principal from the same address");
+}
+
+#[tokio::test]
+async fn new_tokens_from_one_address_are_limited_and_known_ones_are_not() {
+    require_single_program();
+    let key = TestKey::of_sign_on();
+    let guarded = GuardedProgram::serve(Some(&key), &[]).await;
+    let url = guarded.program.client().base_url();
+    let ask = |token: &str| format!("GET /projections HTTP/1.1\r\n{HOST}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let known = key.token(&person(&["ROLE_ALLOCATION_LEDGER__RO"]));
+    assert_eq!(status(&exchange_from(2, url, &ask(&known)).await), "200");
+    let rubbish = ask(&key.sign("{}", "{}"));
+    let connection = connect_from(2, url).await;
+    let (mut receive, mut send) = connection.into_split();
+    let sending = async {
+        // Ends when enough of them were refused.
+        while send.write_all(rubbish.as_bytes()).await.is_ok() {}
+    };
+    let reading = async {
+        let mut answers = Vec::new();
+        while !String::from_utf8_lossy(&answers[answers.len().saturating_sub(2_000)..]).contains("rate-limited") {
+            assert!(receive.read_buf(&mut answers).await.expect("answers") > 0, "the connection ended");
+        }
+        String::from_utf8_lossy(&answers).into_owned()
+    };
+    let answers = timeout(PATIENCE, async {
+        tokio::select! {
+            answers = reading => answers,
+            () = sending => panic!("the connection ended"),
+        }
+    });
+    let answers = answers.await.expect("a refusal in time");
+    let verified = answers.matches("HTTP/1.1 401 ").count();
+    assert!(verified >= 1_000, "{verified}");
+    assert_eq!(status(&exchange_from(2, url, &ask(&known)).await), "200");
+    let new = key.token(&client("new", &["ROLE_ALLOCATION_LEDGER__RO"], "read"));
+    assert_eq!(status(&exchange_from(3, url, &ask(&new)).await), "200");
+}
+
+/// Opens a stream of events and reads the beginning.
+async fn open_stream(client: u8, program: &Program, head: &str) -> (TcpStream, String) {
+    let mut connection = connect_from(client, program.client().base_url()).await;
+    let request = format!("GET /events HTTP/1.1\r\n{HOST}\r\nAccept: text/event-stream\r\n{head}\r\n");
+    connection.write_all(request.as_bytes()).await.expect("send");
+    let mut begun = Vec::new();
+    while !begun.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+        let read = timeout(PATIENCE, connection.read_buf(&mut begun)).await.expect("an answer in time");
+        assert!(read.expect("an answer") > 0, "the connection ended");
+    }
+    (connection, String::from_utf8_lossy(&begun).into_owned())
+}
+
+#[tokio::test]
+async fn a_client_has_some_of_the_streams_and_never_all() {
+    let ledger = Ledger::start_all_roles().await;
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let (stream, answer) = open_stream(2, &ledger.program, "").await;
+        assert_eq!(status(&answer), "200", "{answer}");
+        streams.push(stream);
+    }
+    let (_, answer) = open_stream(2, &ledger.program, "").await;
+    assert!(status(&answer) == "503" && answer.contains("retry-after: 1\r\n"), "{answer}");
+    let (_other, answer) = open_stream(3, &ledger.program, "").await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    drop(streams.pop());
+    eventually("a stream of a client that has gone is free", async || {
+        (status(&open_stream(2, &ledger.program, "").await.1) == "200").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_expires() {
+    require_single_program();
+    let key = TestKey::of_sign_on();
+    let guarded = GuardedProgram::serve(Some(&key), &[]).await;
+    let roles = ["ROLE_ALLOCATION_LEDGER__EXPORT"];
+    let head = |claims| format!("Authorization: Bearer {}\r\n", key.token(&claims));
+    // Clocks may be a minute apart, so this one counts for some seconds more.
+    let expiring = changed(client("reader", &roles, "read"), json!({"exp": seconds_from_now(-55)}));
+    let (mut lasting, _) = open_stream(2, &guarded.program, &head(client("reader", &roles, "read"))).await;
+    let (mut stream, answer) = open_stream(2, &guarded.program, &head(expiring)).await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    let mut rest = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut rest)).await.expect("the stream ends").expect("a stream in UTF-8");
+    assert!(rest.ends_with("0\r\n\r\n"), "an end in order: {rest}");
+    // The other one sends its sign of life.
+    let mut more = Vec::new();
+    assert!(timeout(PATIENCE, lasting.read_buf(&mut more)).await.expect("in time").expect("more") > 0);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_refused_in_time() {
+    let ledger = Ledger::start().await;
+    let begun = Instant::now();
+    let request = format!(
+        "POST /prisoners/A1234BC/tier HTTP/1.1\r\n{HOST}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\n\r\n{{\"tier\":"
+    );
+    let mut connection = connect_from(2, ledger.client().base_url()).await;
+    connection.write_all(request.as_bytes()).await.expect("send");
+    let mut answer = String::new();
+    timeout(PATIENCE, connection.read_to_string(&mut answer)).await.expect("an end").expect("an answer");
+    assert!(status(&answer) == "408" && answer.contains("body-slow"), "{answer}");
+    assert!(begun.elapsed().as_secs() >= 29, "{:?}", begun.elapsed());
+    assert!(ledger.types("A1234BC").await.is_empty());
+}
+
+#[tokio::test]
+async fn an_expectation_that_there_is_not_is_refused() {
+    let ledger = Ledger::start_all_roles().await;
+    ledger.case("A1234BC", SHAH).await;
+    let path = "/prisoners/A1234BC/responsibility";
+    assert_eq!(ask(&ledger, path).await.status, 200);
+    for (expected, status) in [("rubbish", 400), ("100-Continue", 200)] {
+        let answer = ledger.client().send(Method::GET, path, &[("Expect", expected)], None).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+    }
+    let answer = ledger.client().send(Method::GET, path, &[("Expect", "rubbish")], None).await;
+    assert_eq!(assert_refused(&answer, 400, "header-invalid").body["errors"][0]["header"], "expect");
+}
+
+/// Bulk reads of the log.
+mod log_in_postgres {
+    use super::*;
+
+    /// As many readers at once as would use up the connections of a Postgres with usual settings.
+    const READERS: usize = 110;
+
+    /// Connections of the program that read the log, in small pages and in large ones.
+    const LOG_READERS_MAX: i64 = 16 + 3;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn bulk_reads_share_a_few_connections() {
+        require_log_in_postgres();
+        let ledger = Ledger::start_all_roles().await;
+        append_to_made_up_cases(&ledger, &tiers(3_000)).await;
+        // Later than the connections of this test.
+        let begun = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&ledger.database.pool).await;
+        let begun: chrono::DateTime<chrono::Utc> = begun.expect("the time");
+        let readers = join_all((0..READERS).map(|_| ledger.client().get("/events?limit=1000")));
+        let mut readers = std::pin::pin!(readers);
+        let mut most = 0;
+        let answers = loop {
+            let connections = sqlx::query_scalar(
+                "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND application_name = 'allocation-ledger log reader'
+                    AND backend_start >= $1",
+            )
+            .bind(begun);
+            tokio::select! {
+                answers = &mut readers => break answers,
+                count = connections.fetch_one(&ledger.database.pool) => {
+                    most = most.max(count.expect("the connections"));
+                }
+            }
+        };
+        assert!((1..=LOG_READERS_MAX).contains(&most), "{most} connections");
+        // A client that takes its answers slowly is told so; Postgres has room all the time.
+        let is_told = |answer: &HttpAnswer| answer.status == 200 || answer.body["code"] == "rate-limited";
+        assert!(answers.iter().all(is_told) && answers.iter().any(|answer| answer.status == 200));
+    }
+}
