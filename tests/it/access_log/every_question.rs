@@ -37,6 +37,7 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
     ("GET", "/projections", "/projections"),
     ("GET", "/status", "/status"),
     ("GET", "/subject-access-request", "/subject-access-request?prn=A1111AA"),
+    ("GET", "/subject-access-request/template", "/subject-access-request/template"),
     ("POST", "/allocation/active", "/allocation/active"),
     ("POST", "/handover-dates", "/handover-dates"),
     ("POST", "/responsibilities", "/responsibilities"),
@@ -46,8 +47,14 @@ const QUESTIONS: &[(&str, &str, &str)] = &[
 const COMMANDS_WITHOUT_201: [&str; 2] = ["/allocation", "/prisons/{prisonCode}/reallocations"];
 
 /// Those that show no person in prison.
-const SHOWING_NOBODY: [&str; 5] =
-    ["/handover-dates", "/prisons/{prisonCode}/poms", "/prisons/{prisonCode}/statistics", "/projections", "/status"];
+const SHOWING_NOBODY: [&str; 6] = [
+    "/handover-dates",
+    "/prisons/{prisonCode}/poms",
+    "/prisons/{prisonCode}/statistics",
+    "/projections",
+    "/status",
+    "/subject-access-request/template",
+];
 
 /// The questions that have their input in a body.
 fn body_of(path: &str) -> Option<Value> {

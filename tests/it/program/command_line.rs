@@ -89,8 +89,8 @@ async fn a_wrong_command_line_is_told_the_right_form() {
 
 #[tokio::test]
 async fn a_command_that_does_not_use_the_views_refuses_the_place_of_them() {
-    for command in ["history", "responsibility"] {
-        let ran = run(&[command, "A1234BC", "--views", "postgres://nowhere/views"]).await;
+    for command in ["handover-dates", "token"] {
+        let ran = run(&[command, "--views", "postgres://nowhere/views"]).await;
         assert_tip(&ran, "unexpected argument '--views'");
     }
 }

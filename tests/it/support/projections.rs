@@ -99,7 +99,7 @@ pub async fn execute(pool: &PgPool, sql: &str) {
 pub async fn schemas(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
         "SELECT nspname::text FROM pg_namespace
-         WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'log', 'public') ORDER BY 1",
+         WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('access', 'information_schema', 'log', 'public') ORDER BY 1",
     )
     .fetch_all(pool)
     .await

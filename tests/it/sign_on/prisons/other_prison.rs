@@ -42,6 +42,8 @@ fn attempt(method: &str, path: &str) -> (String, Option<Value>, Expected) {
             (of_case, None, Text(404, r#"{"status":"error","message":"Not found"}"#))
         }
         ("GET", "/status" | "/projections" | "/nomis-contacts") => (path.to_owned(), None, Without(200)),
+        // Without the role of an auditor.
+        ("GET", "/access-log") => (path.to_owned(), None, Without(403)),
         ("GET", "/events") => (path.to_owned(), None, NotYours),
         // Such a request is about all that is held on the person.
         ("GET", "/subject-access-request") => (format!("{path}?prn={OTHER}"), None, Text(200, r#"{"content":"#)),
