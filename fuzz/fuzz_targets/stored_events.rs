@@ -29,11 +29,7 @@ fuzz_target!(|text: &str| {
     let Ok(read) = decode(&recorded) else { return };
     // What is read and written again means the same.
     let written = encode(&read.stream, &read.entry.event, 0, &read.metadata, recorded.recorded_at);
-    let again = RecordedEvent {
-        type_name: written.type_name,
-        metadata: written.metadata,
-        data: written.data,
-        ..recorded
-    };
+    let again =
+        RecordedEvent { type_name: written.type_name, metadata: written.metadata, data: written.data, ..recorded };
     assert_eq!(decode(&again).expect("it was written by this program").entry.event, read.entry.event);
 });

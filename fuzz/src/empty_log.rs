@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{event::Stream, identifier::CommandId};
 use event_log::{
-    AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, KeySpending, LogError, NewEvent, RecordedEvent,
-    Snapshot, SpentKey,
+    AppendError, AppendReceipt, EventLog, ExpectedRevision, FollowerItem, KeySpending, LogError, NewEvent,
+    RecordedEvent, Snapshot, SpentKey,
 };
 use futures::stream::{BoxStream, StreamExt as _, empty};
 
@@ -19,12 +19,7 @@ fn outage() -> LogError {
 
 #[async_trait]
 impl EventLog for EmptyLog {
-    async fn append(
-        &self,
-        _: &Stream,
-        _: ExpectedRevision,
-        _: Vec<NewEvent>,
-    ) -> Result<AppendReceipt, AppendError> {
+    async fn append(&self, _: &Stream, _: ExpectedRevision, _: Vec<NewEvent>) -> Result<AppendReceipt, AppendError> {
         Err(outage().into())
     }
 

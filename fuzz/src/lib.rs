@@ -2,12 +2,14 @@
 
 mod empty_log;
 
+use std::net::Ipv4Addr;
+
 use axum::{
     Router,
     body::{Body, to_bytes},
     http::{Request, header},
 };
-use http_api::GuardedRouter;
+use http_api::{GuardedRouter, RequestClient};
 use tokio::runtime::{Builder, Runtime};
 use tower_service::Service as _;
 
@@ -35,6 +37,8 @@ impl Requests {
         let (line, body) = input.split_once('\n').unwrap_or((input, ""));
         let (method, target) = line.split_once(' ').unwrap_or(("GET", line));
         let request = Request::builder().method(method).uri(target).header(header::HOST, "localhost");
+        // The middleware, which is not here, puts the client there.
+        let request = request.extension(RequestClient::at(Ipv4Addr::LOCALHOST.into()));
         let request = request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_owned()));
         // Such a text never comes in by HTTP.
         let Ok(request) = request else { return };

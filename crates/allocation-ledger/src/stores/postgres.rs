@@ -134,7 +134,8 @@ fn is_tls_said(url: &str) -> bool {
 /// what is known about people could be read.
 fn with_tls_elsewhere(options: PgConnectOptions) -> PgConnectOptions {
     let host = options.get_host();
-    let is_loopback = host.parse().map_or(host == "localhost", |address: IpAddr| address.is_loopback());
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let is_loopback = address.map_or(host == "localhost", |address: IpAddr| address.is_loopback());
     if options.get_socket().is_some() || host.starts_with('/') || is_loopback {
         return options;
     }
