@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confined_caller_changes_the_cases_of_its_prisons_and_receives_free_ones() {
+    fn rule_12_a_confined_caller_changes_the_cases_of_its_prisons_and_receives_free_ones() {
         let [lei, mdi] = ["LEI", "MDI"].map(|prison| vec![tier(prison), allocation(prison)]);
         let left = |mut events: Vec<_>, departure| {
             events.push(departure);
