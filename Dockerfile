@@ -7,7 +7,7 @@
 # Both run as the user 2000. The only directory that it may write to is the data directory of the
 # second.
 
-FROM rust:1.95-slim-bookworm AS builder
+FROM rust:1.95.0-slim-bookworm AS builder
 WORKDIR /build
 COPY . .
 # The commit and the number of the build, which `/info` and `--version` tell. Git is not asked: the
@@ -21,7 +21,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked --package allocation-ledger --package bench \
     && install -D --strip --target-directory /out target/release/allocation-ledger target/release/bench
 
-FROM debian:bookworm-slim AS runtime
+FROM debian:12.12-slim AS runtime
 # ca-certificates: the authorities for TLS to a store, as Debian has them now.
 # hadolint ignore=DL3008
 RUN apt-get update \

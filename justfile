@@ -41,7 +41,8 @@ ci:
 fuzz seconds="60":
     #!/usr/bin/env bash
     set -euo pipefail
-    for target in $(cargo fuzz list); do
+    targets=$(cargo fuzz list)
+    for target in $targets; do
         mkdir -p "fuzz/corpus/$target"
         seeds="fuzz/seeds/$target"
         if [ "$target" = spreadsheets ]; then seeds=tests/data/spreadsheets; fi

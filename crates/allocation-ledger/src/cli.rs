@@ -258,16 +258,23 @@ mod tests {
         super::Cli::command().debug_assert();
     }
 
-    /// Flags of services and their variables.
-    fn settings() -> Vec<(String, String)> {
+    /// A setting of services.
+    struct Setting {
+        flag: String,
+        variable: String,
+        default: String,
+    }
+
+    fn settings() -> Vec<Setting> {
         let mut command = super::Cli::command();
         command.build();
         let serve = command.find_subcommand("serve").expect("a subcommand");
         serve
             .get_arguments()
             .filter_map(|argument| {
-                let (flag, variable) = (argument.get_long()?, argument.get_env()?);
-                Some((format!("--{flag}"), variable.to_str()?.to_owned()))
+                let variable = argument.get_env()?.to_str()?.to_owned();
+                let default = argument.get_default_values().join(std::ffi::OsStr::new(","));
+                Some(Setting { flag: format!("--{}", argument.get_long()?), variable, default: default.into_string().ok()? })
             })
             .collect()
     }
@@ -280,18 +287,48 @@ mod tests {
     #[test]
     fn every_setting_is_in_the_operators_guide() {
         let guide = file("docs/operating.md");
-        for (flag, variable) in settings() {
+        for Setting { flag, variable, .. } in settings() {
             assert!(guide.contains(&format!("\n| `{flag}` | `{variable}` |")), "{flag}, {variable}");
         }
     }
 
     #[test]
     fn containers_are_set_up_with_settings_that_exist() {
-        let known: Vec<String> = settings().into_iter().map(|(_, variable)| variable).collect();
-        let files = ["Dockerfile", "docker-compose.yml"].map(file).concat();
+        let known = settings();
+        let files = ["Dockerfile", "docker-compose.yml", ".env.example"].map(file).concat();
         let named = files.split(|letter: char| !(letter.is_ascii_uppercase() || letter == '_'));
         for name in named.filter(|name| name.starts_with("LEDGER_")) {
-            assert!(known.iter().any(|known| known == name), "{name}");
+            assert!(known.iter().any(|setting| setting.variable == name), "{name}");
+        }
+    }
+
+    /// Settings that containers need no other value of: the image or the service says where they
+    /// listen and what they are, a gateway speaks TLS, and the stores are containers themselves.
+    const SETTINGS_OF_CONTAINERS: [&str; 10] = [
+        "LEDGER_LISTEN",
+        "LEDGER_LOG_FORMAT",
+        "LEDGER_ROLE",
+        "LEDGER_TLS_CERT",
+        "LEDGER_TLS_KEY",
+        "LEDGER_DATA_DIR",
+        "LEDGER_POSTGRES_BIN",
+        "LEDGER_EVENT_STORE",
+        "LEDGER_VIEWS",
+        "LEDGER_ACCESS_LOG_URL",
+    ];
+
+    #[test]
+    fn containers_take_every_other_setting_from_their_env_file() {
+        let (compose, example) = (file("docker-compose.yml"), file(".env.example"));
+        for Setting { variable, default, .. } in settings() {
+            if SETTINGS_OF_CONTAINERS.contains(&variable.as_str()) {
+                continue;
+            }
+            let passed = format!("\n  {variable}: ${{{variable}:-");
+            let values: Vec<&str> =
+                compose.match_indices(&passed).filter_map(|(at, _)| compose[at + passed.len()..].split('}').next()).collect();
+            assert_eq!(values, [default.as_str()], "{variable} in docker-compose.yml");
+            assert!(example.contains(&format!("\n{variable}=")), "{variable} in .env.example");
         }
     }
 }

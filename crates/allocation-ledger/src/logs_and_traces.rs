@@ -108,7 +108,8 @@ pub struct Telemetry {
 /// # Errors
 /// The filter, or the variables of OpenTelemetry, cannot be read.
 pub fn start(settings: &TelemetrySettings, default_filter: &str) -> anyhow::Result<Telemetry> {
-    let filter = match &settings.log {
+    // A variable of a container may be set and empty.
+    let filter = match settings.log.as_deref().filter(|filter| !filter.is_empty()) {
         Some(filter) => read_filter(filter).with_context(|| {
             format!("read `{}`, given by --log or LEDGER_LOG, as a filter of the log", Excerpt(filter))
         })?,

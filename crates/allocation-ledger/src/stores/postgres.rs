@@ -114,7 +114,8 @@ pub(crate) fn connect_options(flag: &str, url: &str) -> anyhow::Result<PgConnect
     match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => {
             let options = url.parse().with_context(|| format!("read the URL given by {flag}"))?;
-            Ok(if is_tls_said(url) { options } else { with_tls_elsewhere(options) })
+            let mode = std::env::var("PGSSLMODE").ok();
+            Ok(if is_tls_said(url, mode.as_deref()) { options } else { with_tls_elsewhere(options) })
         }
         _ if event_log_kurrentdb::is_url(url) => {
             bail!("{flag} names a KurrentDB server, which keeps event logs only: give a postgres:// URL")
@@ -123,11 +124,12 @@ pub(crate) fn connect_options(flag: &str, url: &str) -> anyhow::Result<PgConnect
     }
 }
 
-/// Whether a URL, or a variable of Postgres, says if the connection has TLS.
-fn is_tls_said(url: &str) -> bool {
+/// Whether a URL, or the variable `PGSSLMODE`, says if the connection has TLS. A word that is no mode
+/// says nothing.
+fn is_tls_said(url: &str, variable: Option<&str>) -> bool {
     let parameters = url.split_once('?').map(|(_, query)| query.split('&')).into_iter().flatten();
     parameters.filter_map(|parameter| parameter.split('=').next()).any(|name| ["sslmode", "ssl-mode"].contains(&name))
-        || std::env::var_os("PGSSLMODE").is_some()
+        || variable.is_some_and(|mode| mode.parse::<PgSslMode>().is_ok())
 }
 
 /// Asks for TLS, unless the server is on this machine: on the way to another one, passwords and
@@ -163,5 +165,12 @@ mod tests {
         check("postgres://query@[::1]/ledger", false);
         check("postgres:///ledger?host=/run/postgresql", false);
         check("postgres://%2Frun%2Fpostgresql/ledger", false);
+    }
+
+    #[test]
+    fn only_a_mode_in_the_variable_says_whether_tls_is_asked_for() {
+        let is_said = |variable| is_tls_said("postgres://query@db.example/ledger", variable);
+        assert!(is_said(Some("disable")) && is_said(Some("verify-full")));
+        assert!(!is_said(Some("")) && !is_said(Some("desable")) && !is_said(None));
     }
 }
