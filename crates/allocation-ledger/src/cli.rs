@@ -274,7 +274,11 @@ mod tests {
             .filter_map(|argument| {
                 let variable = argument.get_env()?.to_str()?.to_owned();
                 let default = argument.get_default_values().join(std::ffi::OsStr::new(","));
-                Some(Setting { flag: format!("--{}", argument.get_long()?), variable, default: default.into_string().ok()? })
+                Some(Setting {
+                    flag: format!("--{}", argument.get_long()?),
+                    variable,
+                    default: default.into_string().ok()?,
+                })
             })
             .collect()
     }
@@ -325,8 +329,10 @@ mod tests {
                 continue;
             }
             let passed = format!("\n  {variable}: ${{{variable}:-");
-            let values: Vec<&str> =
-                compose.match_indices(&passed).filter_map(|(at, _)| compose[at + passed.len()..].split('}').next()).collect();
+            let values: Vec<&str> = compose
+                .match_indices(&passed)
+                .filter_map(|(at, _)| compose[at + passed.len()..].split('}').next())
+                .collect();
             assert_eq!(values, [default.as_str()], "{variable} in docker-compose.yml");
             assert!(example.contains(&format!("\n{variable}=")), "{variable} in .env.example");
         }

@@ -6,7 +6,9 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use domain::{event::RecordedBy, identifier::Username, prisoner::RecommendationPolicy};
+use event_log::KnownAt;
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
+use http_api::instant::{DateOrInstant, parse_known_at};
 use nix::unistd::Uid;
 
 /// The heading in the help over the settings that say where the ledger is kept.
@@ -29,6 +31,25 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
         let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(8080);
         format!("give an IP address and a port, such as 127.0.0.1:{port}")
     })
+}
+
+/// What was known when a question is to be answered from it.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct KnowledgeSettings {
+    /// Leave out what was recorded after this position, instant or London date
+    #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
+    pub known_at: Option<KnownAt>,
+}
+
+/// The time that a question is about.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct QuestionTimeSettings {
+    /// Ask about this instant, or the start of this London date, past or to come. Default: now
+    #[arg(long, value_name = "INSTANT|DATE")]
+    pub on: Option<DateOrInstant>,
+    /// What was known.
+    #[command(flatten)]
+    pub knowledge: KnowledgeSettings,
 }
 
 /// Where the event log is kept.

@@ -65,7 +65,7 @@ macro_rules! problem_codes {
             pub const fn remedy(self) -> &'static str {
                 match self {
                     $(Self::$variant => $remedy,)*
-                    Self::Rule(rule) => remedy_of_rule(rule),
+                    Self::Rule(rule) => rule.remedy(),
                 }
             }
         }
@@ -159,62 +159,6 @@ problem_codes! {
          the program mended.";
     PrisonDamaged => "prison-damaged", 500, "The views leave the prison's roster out, because they cannot hold its rows.",
         "Tell the operator. The events are in the log, and the answer comes back by itself once the program is mended.";
-}
-
-const fn remedy_of_rule(rule: Rule) -> &'static str {
-    match rule {
-        Rule::PrisonNotYours => {
-            "Check the number or the code. Ask whoever gives you your caseloads for the prison, or a caller of that \
-             prison to record it."
-        }
-        Rule::PrisonerUnknown => "Check the prisoner number. A case begins with its first tier.",
-        Rule::EffectiveTimeInFuture | Rule::EffectiveTimeTooEarly => {
-            "Correct `effectiveAt`, or leave it out for now. An entry can be backdated, and not postdated."
-        }
-        Rule::LaterEntryConflict => {
-            "Void the later entry first, whose revision is in `laterEntry`, or use a later `effectiveAt`."
-        }
-        Rule::PrisonerNumberRetired => "Send the command to the number in `survivor`.",
-        Rule::MergeCircle => "Check both numbers: one of them was merged into the other before.",
-        Rule::RolesRemain => "End the POM roles on the removed number first, with a deallocation.",
-        Rule::NothingChanged => "Nothing is left to do, or the request names the wrong value: read the case again.",
-        Rule::DetailTooLong => "Shorten the text. `detail` says how many characters are allowed.",
-        Rule::PrisonNotOnOmic => {
-            "Record the prison's onboarding first, or correct its go-live date, or use a later `effectiveAt`."
-        }
-        Rule::PomNotRegistered => "Check the staff id, or put the POM on the prison's roster first.",
-        Rule::PomNotActive => "Choose another POM, or set the POM's status to `ACTIVE` first.",
-        Rule::TierUnknown => "Give the case a tier first.",
-        Rule::AlreadyAllocated => "Reallocate the case instead, or deallocate it first.",
-        Rule::NotAllocated => "Allocate the case first.",
-        Rule::SamePom => "Nothing is left to do, or the staff id is not the one that you mean.",
-        Rule::PomNotHolder | Rule::CaseAtAnotherPrison => "Read the case again, then decide again.",
-        Rule::PomIsCoworker => "Choose another primary POM, or end the co-working role first.",
-        Rule::PomIsPrimary => "Choose another co-working POM.",
-        Rule::NoCoworker | Rule::NoCommunityManager | Rule::NoResponsibilityOverride => {
-            "Nothing is left to take back: read the case again."
-        }
-        Rule::CoworkerRemains => "Void or end the co-working role first.",
-        Rule::OverrideReasonsNeeded => "Choose a POM of the recommended kind, or send `overrideReasons`.",
-        Rule::SuitabilityDetailNeeded => "Send `suitabilityDetail`: why the prisoner is suitable.",
-        Rule::OverrideDetailNeeded => "Send the detail that goes with `OTHER`.",
-        Rule::SentenceStartUnknown => "Send `sentenceStartDate`.",
-        Rule::EntryUnknown => {
-            "Take the revision from the history of this very number. A question for such an entry is answered 404."
-        }
-        Rule::EntryAlreadyVoided => "Nothing is left to do.",
-        Rule::EntryNotVoidable => "Record a further entry that puts it right.",
-        Rule::AlreadyOnOmic => "Nothing is left to do. A wrong go-live date is corrected by `PUT …/go-live-date`.",
-        Rule::PrisonUnlisted => "Check the code of the prison, or send `unlistedPrison`.",
-        Rule::AllocationsBeforeGoLive => "Void the allocations that `detail` names, or use an earlier date.",
-        Rule::PomAlreadyRegistered => {
-            "Nothing is left to do. Details of a POM are changed by `PATCH …/poms/{staffId}`."
-        }
-        Rule::ReturnDateNeedsUnavailable => "Leave `returnsOn` out, or send the status `UNAVAILABLE`.",
-        Rule::NomisContactKnown => "Nothing is left to do.",
-        Rule::NomisContactUnknown => "Take the id from the prison's list of contacts.",
-        Rule::ContactWithoutPerson => "Send `staffId` or `name`.",
-    }
 }
 
 impl ProblemCode {

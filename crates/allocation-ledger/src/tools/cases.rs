@@ -10,14 +10,14 @@ use access_log::Shown;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use domain::{identifier::PrisonCode, london, prisoner::OfficerRole, text::Visible};
-use event_log::{KnownAt, Lag};
-use http_api::instant::{DateOrInstant, parse_known_at};
+use event_log::Lag;
+use http_api::instant::DateOrInstant;
 use query::{PrisonCases, QueryState, ViewsCondition, past::PastError, prison_cases, views_condition};
 
 use super::{projections::status::and_aside, read_recording::record_read};
 use crate::{
     serve::LAG_MAX_SECONDS,
-    shared_settings::{self, identifier},
+    shared_settings::{self, QuestionTimeSettings, identifier},
     stdout::{self, table},
     stores::{Stores, read_only},
 };
@@ -32,12 +32,9 @@ pub struct CasesSettings {
     /// The prison's code, e.g. LEI
     #[arg(value_name = "PRISON", value_parser = identifier::<PrisonCode>)]
     prison: PrisonCode,
-    /// Ask about this instant, or the start of this London date, past or to come. Default: now
-    #[arg(long, value_name = "INSTANT|DATE")]
-    on: Option<DateOrInstant>,
-    /// Leave out what was recorded after this position, instant or London date
-    #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
-    known_at: Option<KnownAt>,
+    /// The time that is asked about.
+    #[command(flatten)]
+    time: QuestionTimeSettings,
     /// One JSON object a line for each case
     #[arg(long)]
     json: bool,
@@ -77,7 +74,7 @@ const LAG_MAX: Duration = Duration::from_secs(LAG_MAX_SECONDS);
 
 /// Reads the cases, and how far the views are behind the log; not at all, of an earlier point.
 async fn read(settings: &CasesSettings, stores: &Stores, state: &QueryState) -> anyhow::Result<(PrisonCases, Lag)> {
-    let CasesSettings { prison, on, known_at, .. } = settings;
+    let CasesSettings { prison, time: QuestionTimeSettings { on, knowledge }, .. } = settings;
     let reading = || format!("read the cases of {prison}");
     match views_condition(state).await.with_context(reading)? {
         ViewsCondition::Usable => {}
@@ -88,7 +85,7 @@ async fn read(settings: &CasesSettings, stores: &Stores, state: &QueryState) -> 
         ),
         ViewsCondition::Outdated => bail!("the views are of another version than this program's: {TO_DO}"),
     }
-    let cases = match prison_cases(state, prison, on.map(DateOrInstant::instant), *known_at).await {
+    let cases = match prison_cases(state, prison, on.map(DateOrInstant::instant), knowledge.known_at).await {
         Err(ahead @ PastError::Ahead { .. }) => return Err(ahead.into()),
         Err(PastError::ViewsBehind) => bail!("the views have not come to that point yet: {TO_DO}"),
         cases => cases.with_context(reading)?,
@@ -96,7 +93,7 @@ async fn read(settings: &CasesSettings, stores: &Stores, state: &QueryState) -> 
     let Some(cases) = cases else {
         bail!("{} The ledger knows nothing of it either: is that the code meant?", prison.unlisted_sentence())
     };
-    let lag = match known_at {
+    let lag = match knowledge.known_at {
         None => Lag::measure(&stores.log, cases.position).await.with_context(reading)?,
         Some(_) => Lag { events: 0, since: None },
     };

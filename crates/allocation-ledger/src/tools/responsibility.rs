@@ -6,8 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use command::Clock;
 use domain::{identifier::PrisonerNumber, london, text::Visible};
-use event_log::KnownAt;
-use http_api::instant::{DateOrInstant, parse_known_at};
+use http_api::instant::DateOrInstant;
 use query::past::WholeCase;
 
 use super::history::{
@@ -15,7 +14,7 @@ use super::history::{
     period::{Stretch, stretches},
 };
 use crate::{
-    shared_settings::{self, identifier},
+    shared_settings::{self, QuestionTimeSettings, identifier},
     stdout::print_line,
 };
 
@@ -25,12 +24,9 @@ pub struct ResponsibilitySettings {
     /// The prisoner number, e.g. A1234BC
     #[arg(value_parser = identifier::<PrisonerNumber>)]
     prisoner_number: PrisonerNumber,
-    /// Ask about this instant, or the start of this London date, past or to come. Default: now
-    #[arg(long, value_name = "INSTANT|DATE")]
-    on: Option<DateOrInstant>,
-    /// Leave out what was recorded after this position, instant or London date
-    #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
-    known_at: Option<KnownAt>,
+    /// The time that is asked about.
+    #[command(flatten)]
+    time: QuestionTimeSettings,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -44,9 +40,10 @@ pub struct ResponsibilitySettings {
 /// # Errors
 /// Nothing is known of the number, or was by then; or the ledger cannot be read.
 pub async fn run(settings: &ResponsibilitySettings) -> anyhow::Result<()> {
-    let ResponsibilitySettings { prisoner_number: number, known_at, .. } = settings;
-    let on = settings.on.map_or_else(|| Clock::system().now(), DateOrInstant::instant);
-    let (case, known_until) = history::read("responsibility", &settings.stores, number, *known_at).await?;
+    let ResponsibilitySettings { prisoner_number: number, time, .. } = settings;
+    let on = time.on.map_or_else(|| Clock::system().now(), DateOrInstant::instant);
+    let (case, known_until) =
+        history::read("responsibility", &settings.stores, number, time.knowledge.known_at).await?;
     let stretch = stretches(&case.periods, known_until).into_iter().find(|of| of.holds_at(on));
     let Some((period, stretch)) = case.period_at(on).zip(stretch) else {
         let begins =

@@ -79,9 +79,9 @@ async fn measure(program: &ServingProcess, duration: Duration) -> anyhow::Result
     let under_attack = under_attack?;
     let attacked_for = started.elapsed();
     let counts = attack.end();
-    let back = async { Ok(wait_until_back(program, before_kib).await) };
-    let back_after = in_stage("waiting for memory to be given back", back).await?;
     let events = log_end(address).await?;
+    let back = async { Ok(wait_until_back(program, before_kib, users::measure(address, 2, MEMORY_BACK_MAX)).await) };
+    let back_after = in_stage("waiting for memory to be given back", back).await?;
     let acknowledged = prepared + alone.acknowledged + under_attack.acknowledged;
     Ok(AttackFigures {
         alone,
@@ -107,17 +107,24 @@ async fn with_peak_memory<T>(program: &ServingProcess, work: impl Future<Output 
     }
 }
 
-/// The time until the program has given its memory back; `None` if it has not in
-/// [`MEMORY_BACK_MAX`].
-async fn wait_until_back(program: &ServingProcess, before_kib: u64) -> Option<Duration> {
+/// The time until the program, while users go on working, has given its memory back; `None` if it
+/// has not by the end of their work.
+async fn wait_until_back<W>(
+    program: &ServingProcess,
+    before_kib: u64,
+    work: impl Future<Output = W>,
+) -> Option<Duration> {
     let ended = Instant::now();
-    while program.resident_kib() > before_kib + MEMORY_KEPT_KIB {
-        if ended.elapsed() > MEMORY_BACK_MAX {
-            return None;
+    let back = async {
+        while program.resident_kib() > before_kib + MEMORY_KEPT_KIB {
+            sleep(MEMORY_LOOK).await;
         }
-        sleep(MEMORY_LOOK).await;
+        ended.elapsed()
+    };
+    tokio::select! {
+        after = back => Some(after),
+        _ = work => None,
     }
-    Some(ended.elapsed())
 }
 
 /// The position of the last event: the number of events, as the log is in Postgres.

@@ -18,7 +18,7 @@ use clap::Args;
 use command::Clock;
 use domain::{Event, identifier::PrisonerNumber, london, text::Visible};
 use event_log::{KnownAt, Provenance};
-use http_api::{Texts, event::EventDocument, instant::parse_known_at};
+use http_api::{Texts, event::EventDocument};
 use query::past::{CaseEntry, PastError, WholeCase, whole_case};
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ use self::{
 };
 use super::read_recording::record_read;
 use crate::{
-    shared_settings::{self, identifier},
+    shared_settings::{self, KnowledgeSettings, identifier},
     stdout,
     stores::LogStore,
 };
@@ -39,9 +39,9 @@ pub struct HistorySettings {
     /// The prisoner number, e.g. A1234BC
     #[arg(value_parser = identifier::<PrisonerNumber>)]
     prisoner_number: PrisonerNumber,
-    /// Leave out what was recorded after this position, instant or London date
-    #[arg(long, value_name = "POSITION|INSTANT|DATE", value_parser = parse_known_at)]
-    known_at: Option<KnownAt>,
+    /// What was known.
+    #[command(flatten)]
+    knowledge: KnowledgeSettings,
     /// One JSON object a line: first each period of responsibility, which has a `from`, then each
     /// entry, which has an `eventId`
     #[arg(long)]
@@ -66,7 +66,8 @@ struct EntryLine<'a> {
 /// # Errors
 /// Nothing is known of the number, or the ledger cannot be read.
 pub async fn run(settings: &HistorySettings) -> anyhow::Result<()> {
-    let (case, known_until) = read("history", &settings.stores, &settings.prisoner_number, settings.known_at).await?;
+    let (case, known_until) =
+        read("history", &settings.stores, &settings.prisoner_number, settings.knowledge.known_at).await?;
     let printed = if settings.json { print_json(&case) } else { print_text(settings, &case, known_until) };
     match printed {
         // The reader has read enough, as `head` does.
@@ -147,7 +148,7 @@ fn print_text(settings: &HistorySettings, case: &WholeCase, known_until: DateTim
         if case.entries.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", case.entries.len()) };
     let asked = &settings.prisoner_number;
     let survivor = if case.number == *asked { String::new() } else { format!(", which goes on as {}", case.number) };
-    let known = match settings.known_at {
+    let known = match settings.knowledge.known_at {
         None => String::new(),
         Some(KnownAt::Position(position)) => format!(", as known at position {position}"),
         Some(KnownAt::Instant(instant)) => format!(", as known at {}", london::clock(instant)),
