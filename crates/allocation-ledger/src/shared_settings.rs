@@ -33,7 +33,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// What was known when a question is to be answered from it.
+/// The knowledge from which a question is to be answered.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct KnowledgeSettings {
     /// Leave out what was recorded after this position, instant or London date
@@ -47,7 +47,7 @@ pub struct QuestionTimeSettings {
     /// Ask about this instant, or the start of this London date, past or to come. Default: now
     #[arg(long, value_name = "INSTANT|DATE")]
     pub on: Option<DateOrInstant>,
-    /// What was known.
+    /// The knowledge that it is answered from.
     #[command(flatten)]
     pub knowledge: KnowledgeSettings,
 }

@@ -124,8 +124,8 @@ pub(crate) fn connect_options(flag: &str, url: &str) -> anyhow::Result<PgConnect
     }
 }
 
-/// Whether a URL, or the variable `PGSSLMODE`, says if the connection has TLS. A word that is no mode
-/// says nothing.
+/// Whether a URL, or the variable `PGSSLMODE`, says if the connection has TLS. A word that is no
+/// mode says nothing.
 fn is_tls_said(url: &str, variable: Option<&str>) -> bool {
     let parameters = url.split_once('?').map(|(_, query)| query.split('&')).into_iter().flatten();
     parameters.filter_map(|parameter| parameter.split('=').next()).any(|name| ["sslmode", "ssl-mode"].contains(&name))

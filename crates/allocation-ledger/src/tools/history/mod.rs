@@ -39,7 +39,7 @@ pub struct HistorySettings {
     /// The prisoner number, e.g. A1234BC
     #[arg(value_parser = identifier::<PrisonerNumber>)]
     prisoner_number: PrisonerNumber,
-    /// What was known.
+    /// The knowledge that it is answered from.
     #[command(flatten)]
     knowledge: KnowledgeSettings,
     /// One JSON object a line: first each period of responsibility, which has a `from`, then each
