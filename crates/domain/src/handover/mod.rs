@@ -2,8 +2,10 @@
 
 mod calculate;
 mod facts;
+mod overdue;
 mod reason;
 
 pub use calculate::*;
 pub use facts::*;
+pub use overdue::*;
 pub use reason::*;

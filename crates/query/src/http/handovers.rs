@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use chrono::Days;
-use domain::{identifier::PrisonCode, london, text::Excerpt};
+use domain::{handover::latest_overdue_date, identifier::PrisonCode, london, text::Excerpt};
 use http_api::{CallerScope, ParamGroups, PathParams, Problem, headers::whole_number, page::Limit};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{IntoParams, ToSchema};
@@ -65,9 +65,6 @@ impl<'de> Deserialize<'de> for HandoverWindow {
     }
 }
 
-/// A case is overdue for a COM on the second day after its handover date.
-const OVERDUE_AFTER_DAYS: u64 = 2;
-
 /// The handovers of a prison. Each list has at most 1,000 cases, the earliest; a prison holds about
 /// that many.
 #[derive(Debug, Serialize, ToSchema)]
@@ -102,7 +99,7 @@ pub(super) async fn get_handovers(
     let today = london::date(at);
     let days_ahead = |days| today.checked_add_days(Days::new(days)).unwrap_or(today);
     let ahead = Some((days_ahead(1), days_ahead(query.within.0)));
-    let lacks_com_since = today.checked_sub_days(Days::new(OVERDUE_AFTER_DAYS));
+    let lacks_com_since = latest_overdue_date(today);
     let here = CaseFilter { prison: Some(prison.clone()), ..CaseFilter::default() };
     let list = |filter, by| CaseList {
         filter,
