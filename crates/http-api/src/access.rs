@@ -24,9 +24,11 @@ use utoipa::{
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::{
-    CallerScope, Problem, ProblemCode, RequestClient,
+    CallerScope, Problem, ProblemCode,
+    browser_guard::is_probed,
     caller_scope::ReadableTexts,
-    headers::{self, AuthenticatedCaller},
+    headers::{self, AuthenticatedCaller, IdentifiedCaller},
+    limits_description::describe_refusal,
 };
 
 /// The demand of a route on its callers.
@@ -130,7 +132,7 @@ impl Access {
 pub struct AccessTable(HashMap<String, Vec<(Method, Access)>>);
 
 impl AccessTable {
-    fn add(&mut self, path: &str, method: Method, access: Access) {
+    pub(crate) fn add(&mut self, path: &str, method: Method, access: Access) {
         self.0.entry(path.to_owned()).or_default().push((method, access));
     }
 
@@ -160,10 +162,13 @@ impl<S: Clone + Send + Sync + 'static> GuardedRouter<S> {
 
     /// Adds operations with their description, which `utoipa_axum::routes` makes.
     #[must_use]
-    pub fn described(mut self, access: Access, operations: UtoipaMethodRouter<S>) -> Self {
-        for (path, item) in &operations.1.paths {
+    pub fn described(mut self, access: Access, mut operations: UtoipaMethodRouter<S>) -> Self {
+        for (path, item) in &mut operations.1.paths {
             for method in methods(item) {
                 self.access.add(path, method, access);
+            }
+            if !is_probed(path) {
+                describe_refusal(item);
             }
         }
         let (router, openapi) = OpenApiRouter::with_openapi(self.openapi).routes(operations).split_for_parts();
@@ -281,34 +286,26 @@ impl Guard {
         let token = bearer_token(request.headers(), access).map_err(|problem| Box::new(problem.into_response()))?;
         let Some(sign_on) = &self.sign_on else { return Ok((access, None)) };
         let token = token.ok_or_else(|| refuse(access, &Refused::TokenMissing))?;
-        let kept = sign_on.kept_caller(&token);
+        let kept = sign_on.kept_caller(&token).and_then(IdentifiedCaller::new);
         Ok((access, Some(CallerCheck { sign_on: Arc::clone(sign_on), access, token, kept })))
     }
 }
 
-/// A caller whose token is to be verified, or was before.
+/// The check of a caller, in two steps: who it is, by its token, and then whether it may use the
+/// route. So a caller that may not is known all the same.
 pub(crate) struct CallerCheck {
     sign_on: Arc<SignOn>,
     access: Access,
     token: String,
-    kept: Option<Arc<Caller>>,
+    /// The caller, where the token was verified before.
+    pub(crate) kept: Option<IdentifiedCaller>,
 }
 
 impl CallerCheck {
-    /// The client whose token was verified before.
-    pub(crate) fn kept_client(&self) -> Option<RequestClient> {
-        self.kept.as_ref().map(|caller| RequestClient::Principal(caller.principal().into()))
-    }
-
-    /// The caller, who may use the route.
-    pub(crate) async fn caller(self) -> Result<AuthenticatedCaller, Box<Response>> {
-        let Self { sign_on, access, token, kept } = self;
-        let verified = match kept {
-            Some(caller) => Ok(caller),
-            None => sign_on.caller(&token).await,
-        };
-        let caller = verified.map_err(|refusal| match refusal {
-            TokenRefusal::Invalid(why) => refuse(access, &Refused::TokenInvalid(why)),
+    /// The caller by its token, which is verified.
+    pub(crate) async fn identify(&self) -> Result<IdentifiedCaller, Box<Response>> {
+        let caller = self.sign_on.caller(&self.token).await.map_err(|refusal| match refusal {
+            TokenRefusal::Invalid(why) => refuse(self.access, &Refused::TokenInvalid(why)),
             TokenRefusal::KeysUnavailable(why) => {
                 tracing::debug!(why, "a token could not be verified: {why}");
                 let detail =
@@ -316,13 +313,20 @@ impl CallerCheck {
                 Box::new(Problem::new(ProblemCode::KeysUnavailable, detail).into_response())
             }
         })?;
-        if !caller.has_any(access.rights()) {
+        IdentifiedCaller::new(caller).ok_or_else(|| {
+            refuse(self.access, &Refused::TokenInvalid("an event cannot hold its user name or its client"))
+        })
+    }
+
+    /// The caller as one that may use the route.
+    pub(crate) async fn authorize(self, identified: IdentifiedCaller) -> Result<AuthenticatedCaller, Box<Response>> {
+        let Self { sign_on, access, token, .. } = self;
+        if !identified.caller.has_any(access.rights()) {
             let roles = sign_on.roles().givers(access.rights()).collect::<Vec<_>>().join(", ");
             return Err(refuse(access, &Refused::RoleMissing(roles)));
         }
-        let scope = find_scope(&sign_on, access, &caller, &token).await.map_err(|problem| problem.into_response())?;
-        AuthenticatedCaller::new(caller, scope)
-            .ok_or_else(|| refuse(access, &Refused::TokenInvalid("an event cannot hold its user name or its client")))
+        let scope = find_scope(&sign_on, access, &identified.caller, &token).await;
+        scope.map(|scope| identified.with_scope(scope)).map_err(|problem| Box::new(problem.into_response()))
     }
 }
 

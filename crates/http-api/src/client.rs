@@ -1,7 +1,7 @@
 //! The client that a request counts for, where a limit holds for each client.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -89,8 +89,16 @@ impl TrustedProxies {
         let values: Vec<_> = headers.get_all(X_FORWARDED_FOR).iter().collect();
         let addresses = values.iter().rev().flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
         // A text that is no address hides whoever is behind it.
-        addresses.map_while(|text| text.trim().parse().ok()).find(|address| !self.contains(*address))
+        addresses.map_while(parse_forwarded).find(|address| !self.contains(*address))
     }
+}
+
+/// The address in a part of `X-Forwarded-For`: some proxies add the port of the client.
+fn parse_forwarded(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
+    text.parse().ok().or_else(with_port).or_else(|| bracketed().map(|address: Ipv6Addr| address.into()))
 }
 
 #[cfg(test)]
@@ -134,6 +142,11 @@ mod tests {
             ("10.0.0.7", &[], "10.0.0.7"),
             ("10.0.0.7", &["10.0.0.8"], "10.0.0.7"),
             ("10.0.0.7", &["198.51.100.9, unknown"], "10.0.0.7"),
+            ("10.0.0.7", &["203.0.113.7:4711"], "203.0.113.7"),
+            ("10.0.0.7", &["203.0.113.7:4711, 10.0.0.8:80"], "203.0.113.7"),
+            ("10.0.0.7", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.7", &["[2001:db8::1]"], "2001:db8::1"),
+            ("10.0.0.7", &["203.0.113.7:port"], "10.0.0.7"),
         ] {
             assert_eq!(client(peer, forwarded), at(expected), "{peer} {forwarded:?}");
         }

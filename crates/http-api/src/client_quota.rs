@@ -25,6 +25,15 @@ struct TakenAmounts {
     by_client: HashMap<RequestClient, usize>,
 }
 
+impl TakenAmounts {
+    fn add(&mut self, client: Option<&RequestClient>, amount: usize) {
+        self.all += amount;
+        if let Some(client) = client {
+            *self.by_client.entry(client.clone()).or_default() += amount;
+        }
+    }
+}
+
 /// Why nothing more is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuotaExceeded {
@@ -41,10 +50,11 @@ impl ClientQuota {
         Arc::new(Self { all_max, client_max, taken: Mutex::default() })
     }
 
-    /// A resource of which a client may take half.
+    /// A resource of which a client may take an eighth, so that it takes eight clients to keep the
+    /// others out. Of a resource of fewer than eight a client may take one.
     #[must_use]
-    pub fn half_for_client(all_max: usize) -> Arc<Self> {
-        Self::new(all_max, all_max / 2)
+    pub fn eighth_for_client(all_max: usize) -> Arc<Self> {
+        Self::new(all_max, (all_max / 8).max(1))
     }
 
     /// The part of one client.
@@ -64,31 +74,32 @@ impl ClientQuota {
     /// # Errors
     /// [`QuotaExceeded`]; nothing is taken.
     pub fn take(self: &Arc<Self>, client: Option<&RequestClient>, amount: usize) -> Result<QuotaShare, QuotaExceeded> {
-        {
-            let taken = lock(&self.taken);
-            let of_client = client.and_then(|client| taken.by_client.get(client)).copied().unwrap_or_default();
-            if client.is_some() && of_client.saturating_add(amount) > self.client_max {
-                return Err(QuotaExceeded::ByClient);
-            }
-            if taken.all.saturating_add(amount) > self.all_max {
-                return Err(QuotaExceeded::ByAll);
-            }
-            self.add(taken, client, amount);
-        }
+        self.add(client, amount)?;
         Ok(self.share(client, amount))
     }
 
     /// Takes an amount that must not be refused, even if that exceeds what there is.
     pub fn take_anyway(self: &Arc<Self>, client: &RequestClient, amount: usize) -> QuotaShare {
-        self.add(lock(&self.taken), Some(client), amount);
+        lock(&self.taken).add(Some(client), amount);
         self.share(Some(client), amount)
     }
 
-    fn add(&self, mut taken: std::sync::MutexGuard<'_, TakenAmounts>, client: Option<&RequestClient>, amount: usize) {
-        taken.all += amount;
-        if let Some(client) = client {
-            *taken.by_client.entry(client.clone()).or_default() += amount;
+    /// A share of a client, which has taken nothing yet.
+    pub(crate) fn empty_share(self: &Arc<Self>, client: &RequestClient) -> QuotaShare {
+        self.share(Some(client), 0)
+    }
+
+    fn add(&self, client: Option<&RequestClient>, amount: usize) -> Result<(), QuotaExceeded> {
+        let mut taken = lock(&self.taken);
+        let of_client = client.and_then(|client| taken.by_client.get(client)).copied().unwrap_or_default();
+        if client.is_some() && of_client.saturating_add(amount) > self.client_max {
+            return Err(QuotaExceeded::ByClient);
         }
+        if taken.all.saturating_add(amount) > self.all_max {
+            return Err(QuotaExceeded::ByAll);
+        }
+        taken.add(client, amount);
+        Ok(())
     }
 
     fn share(self: &Arc<Self>, client: Option<&RequestClient>, amount: usize) -> QuotaShare {
@@ -117,6 +128,21 @@ pub struct QuotaShare {
     amount: usize,
 }
 
+impl QuotaShare {
+    /// Takes more, so that the share has `amount` in all; one that has as much already stays.
+    ///
+    /// # Errors
+    /// [`QuotaExceeded`]; nothing more is taken.
+    pub(crate) fn grow_to(&mut self, amount: usize) -> Result<(), QuotaExceeded> {
+        let more = amount.saturating_sub(self.amount);
+        if more > 0 {
+            self.quota.add(self.client.as_ref(), more)?;
+            self.amount += more;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for QuotaShare {
     fn drop(&mut self) {
         self.quota.give_back(self.client.as_ref(), self.amount);
@@ -129,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_client_has_its_part_and_no_more_and_gives_it_back() {
-        let quota = ClientQuota::half_for_client(10);
+        let quota = ClientQuota::new(10, 5);
         let [one, two, three] = [1, 2, 3].map(|last| RequestClient::at([127, 0, 0, last].into()));
         let take = |client, amount| quota.take(Some(client), amount);
         let shares = [take(&one, 2), take(&one, 3)];
@@ -145,7 +171,12 @@ mod tests {
         assert_eq!(quota.taken(), 6);
         let recorded = quota.take_anyway(&one, 20);
         assert_eq!((quota.taken(), take(&two, 1).err()), (26, Some(QuotaExceeded::ByAll)));
-        drop((recorded, others, without_client));
+        drop((recorded, without_client));
+        let mut growing = quota.empty_share(&one);
+        assert_eq!((growing.grow_to(3), growing.grow_to(2), quota.taken()), (Ok(()), Ok(()), 8));
+        assert_eq!((growing.grow_to(6), growing.grow_to(5)), (Err(QuotaExceeded::ByClient), Ok(())));
+        assert_eq!((quota.empty_share(&three).grow_to(1), quota.taken()), (Err(QuotaExceeded::ByAll), 10));
+        drop((growing, others));
         assert_eq!(quota.taken(), 0);
         assert!(lock(&quota.taken).by_client.is_empty());
     }

@@ -4,7 +4,7 @@
 //! The types that they read must have `#[serde(deny_unknown_fields)]`, so that a misspelt field or
 //! parameter is refused by name instead of counting as absent.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, error::Error, iter::successors, time::Duration};
 
 use axum::{
     extract::{
@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use tokio::time::timeout;
 
-use crate::{BODY_BYTES_MAX, Problem, ProblemCode, headers::whole_number, problem::Fault};
+use crate::{BODY_BYTES_MAX, Problem, ProblemCode, headers::whole_number, problem::Fault, request_limits::BodyRefused};
 
 /// How long a body may take to come.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -41,7 +41,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 /// Reads a request's body.
 ///
 /// # Errors
-/// `body-too-large`, `body-slow`, or `body-incomplete` where the connection broke.
+/// `body-too-large`, `body-slow`, `body-incomplete` where the connection broke, or that there is no
+/// room for it.
 pub async fn body_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<axum::body::Bytes, Problem> {
     let Ok(body) = timeout(BODY_TIME_MAX, axum::body::Bytes::from_request(request, state)).await else {
         let seconds = BODY_TIME_MAX.as_secs();
@@ -54,8 +55,15 @@ pub async fn body_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<a
                 format!("A request body has at most {BODY_BYTES_MAX} bytes. Please send it in several requests."),
             )
         }
-        _ => Problem::new(ProblemCode::BodyIncomplete, "The request body ended before its end."),
+        rejection => refusal_of_body(&rejection)
+            .unwrap_or_else(|| Problem::new(ProblemCode::BodyIncomplete, "The request body ended before its end.")),
     })
+}
+
+/// The refusal that ended a body, if one did.
+fn refusal_of_body(error: &(dyn Error + 'static)) -> Option<Problem> {
+    let mut causes = successors(Some(error), |&error| error.source());
+    causes.find_map(|error| error.downcast_ref().map(|BodyRefused(problem)| problem.clone()))
 }
 
 /// Refuses a body whose `Content-Type` is not JSON.
@@ -303,7 +311,6 @@ impl<T: DeserializeOwned> Params<T> {
             ));
         }
         Query::try_from_uri(uri).map(|Query(value)| Self(value)).map_err(|rejection| {
-            use std::error::Error as _;
             let text = rejection.source().map_or_else(|| rejection.to_string(), ToString::to_string);
             parameter_problem(&text)
         })

@@ -81,10 +81,17 @@ pub struct AuthenticatedCaller {
     pub(crate) recorded_by: RecordedBy,
 }
 
-impl AuthenticatedCaller {
-    /// The caller with its scope and its form as a recorder; `None` where an event cannot hold a
-    /// name of the caller.
-    pub(crate) fn new(caller: Arc<Caller>, scope: CallerScope) -> Option<Self> {
+/// The caller that a valid token names, whatever it may do.
+#[derive(Debug, Clone)]
+pub(crate) struct IdentifiedCaller {
+    pub(crate) caller: Arc<Caller>,
+    recorded_by: RecordedBy,
+}
+
+impl IdentifiedCaller {
+    /// The caller with its form as a recorder; `None` where an event cannot hold a name of the
+    /// caller.
+    pub(crate) fn new(caller: Arc<Caller>) -> Option<Self> {
         let username = caller.user_name.as_deref().map(Username::read).transpose().ok()?;
         let client = caller.client_id.as_deref().unwrap_or(CLIENT_UNKNOWN);
         let is_seen = client.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
@@ -93,12 +100,17 @@ impl AuthenticatedCaller {
             return None;
         }
         let recorded_by = RecordedBy { username, client: client.to_owned(), auth_source };
-        Some(Self { caller, scope, recorded_by })
+        Some(Self { caller, recorded_by })
     }
 
     /// The caller as the client for which its requests count.
     pub(crate) fn client(&self) -> RequestClient {
         RequestClient::Principal(self.caller.principal().into())
+    }
+
+    /// The caller on a route that it may use.
+    pub(crate) fn with_scope(self, scope: CallerScope) -> AuthenticatedCaller {
+        AuthenticatedCaller { caller: self.caller, scope, recorded_by: self.recorded_by }
     }
 }
 

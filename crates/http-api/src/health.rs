@@ -4,7 +4,7 @@
 //! A service that answers is alive. It is ready if no component that it needs is down; readiness
 //! names the components that are down. A component that does its work with something left out is
 //! degraded, and so is the service then, which stays ready. Each part of the program supplies its
-//! component.
+//! component. Requests share a check that runs or has just ended, as nothing limits how many come.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -22,8 +22,9 @@ use utoipa::{ToSchema, openapi::OpenApi};
 use utoipa_axum::routes;
 
 use crate::{
-    Access, GuardedRouter,
+    Access, GuardedRouter, Problem,
     metrics::{Metrics, Sample},
+    shared_check::SharedCheck,
 };
 
 /// How long a component's check may take before the component counts as down.
@@ -148,7 +149,12 @@ pub struct Health {
     info: ServiceInfo,
     metrics: Metrics,
     checks: Vec<ComponentCheck>,
+    all: Arc<SharedCheck<CheckedComponents>>,
+    needed: Arc<SharedCheck<CheckedComponents>>,
 }
+
+/// The components that were checked, and the state of the worst.
+type CheckedComponents = (ComponentStatus, Vec<(&'static str, Component)>);
 
 /// A component and its check.
 #[derive(Clone)]
@@ -164,7 +170,7 @@ impl Health {
     pub fn new(name: &'static str, version: &'static str, metrics: Metrics) -> Self {
         let build = ServiceBuild { artifact: name, name, version };
         let info = ServiceInfo { build, git: None, product_id: "default".to_owned() };
-        Self { info, metrics, checks: Vec::new() }
+        Self { info, metrics, checks: Vec::new(), all: Arc::default(), needed: Arc::default() }
     }
 
     /// Adds the commit that the service was built from, and its time, as far as they are known.
@@ -207,18 +213,15 @@ impl Health {
         self
     }
 
-    /// Checks all components, or only the needed ones, at the same time.
-    async fn check(&self, only_needed: bool) -> (ComponentStatus, Vec<(&'static str, Component)>) {
-        let checks = self.checks.iter().filter(|checked| checked.is_needed || !only_needed);
-        let asked = checks.map(async |ComponentCheck { name, check, .. }| {
-            let component = tokio::time::timeout(CHECK_TIME_MAX, check())
-                .await
-                .unwrap_or_else(|_| Component::down(format!("no answer within {} s", CHECK_TIME_MAX.as_secs())));
-            (*name, component)
-        });
-        let components = join_all(asked).await;
-        let worst = components.iter().map(|(_, component)| component.status).max();
-        (worst.unwrap_or(ComponentStatus::Up), components)
+    /// Checks all components at the same time, or takes part in a check of them.
+    async fn check_all(&self) -> Option<CheckedComponents> {
+        self.all.result(|| check_components(self.checks.clone())).await
+    }
+
+    /// As [`Self::check_all`], of the needed components alone, so that no other delays them.
+    async fn check_needed(&self) -> Option<CheckedComponents> {
+        let needed = || self.checks.iter().filter(|checked| checked.is_needed).cloned().collect();
+        self.needed.result(|| check_components(needed())).await
     }
 
     async fn samples(&self) -> Vec<Sample> {
@@ -228,8 +231,21 @@ impl Health {
             labels: vec![("component", name)],
             value: f64::from(u8::from(component.status != ComponentStatus::Down)),
         };
-        self.check(false).await.1.into_iter().map(sample).collect()
+        let (_, components) = self.check_all().await.unwrap_or((ComponentStatus::Up, Vec::new()));
+        components.into_iter().map(sample).collect()
     }
+}
+
+async fn check_components(checks: Vec<ComponentCheck>) -> CheckedComponents {
+    let asked = checks.iter().map(async |ComponentCheck { name, check, .. }| {
+        let component = tokio::time::timeout(CHECK_TIME_MAX, check())
+            .await
+            .unwrap_or_else(|_| Component::down(format!("no answer within {} s", CHECK_TIME_MAX.as_secs())));
+        (*name, component)
+    });
+    let components = join_all(asked).await;
+    let worst = components.iter().map(|(_, component)| component.status).max();
+    (worst.unwrap_or(ComponentStatus::Up), components)
 }
 
 /// The routes. Each is described beside its handler.
@@ -258,7 +274,7 @@ pub fn router(health: Health) -> GuardedRouter {
     ),
 )]
 async fn get_health(State(health): State<Health>) -> Response {
-    let (status, components) = health.check(false).await;
+    let Some((status, components)) = health.check_all().await else { return Problem::internal().into_response() };
     answer(ServiceHealth { status, components: Some(components.into_iter().collect()) })
 }
 
@@ -289,7 +305,9 @@ async fn get_liveness() -> Response {
     ),
 )]
 async fn get_readiness(State(health): State<Health>) -> Response {
-    let (status, mut components) = health.check(true).await;
+    let Some((status, mut components)) = health.check_needed().await else {
+        return Problem::internal().into_response();
+    };
     components.retain(|(_, component)| component.status == ComponentStatus::Down);
     answer(match status {
         ComponentStatus::Up | ComponentStatus::Degraded => {
@@ -337,8 +355,43 @@ fn answer(health: ServiceHealth) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use axum::{body::Body, extract::Request};
     use serde_json::json;
+    use tower_service::Service as _;
+
+    #[tokio::test]
+    async fn requests_share_the_checks_and_the_samples() {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let count = |component: Component| {
+            let runs = Arc::clone(&runs);
+            move || {
+                runs.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(component.clone())
+            }
+        };
+        let metrics = Metrics::default();
+        let sampler_runs = Arc::clone(&runs);
+        metrics.add_sampler(move || {
+            sampler_runs.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Vec::new())
+        });
+        let health = Health::new("ledger", "7", metrics)
+            .with("needed", count(Component::up()))
+            .with_dispensable("other", count(Component::down("away")));
+        let router = router(health).unguarded();
+        for (path, status) in [("/health/readiness", 200), ("/health", 503), ("/metrics", 200)] {
+            runs.store(0, Ordering::Relaxed);
+            let ask = || router.clone().call(Request::get(path).body(Body::empty()).expect("a request"));
+            for answer in join_all((0..100).map(|_| ask())).await {
+                assert_eq!(answer.expect("never fails").status(), status, "{path}");
+            }
+            // One of each component and sampler, or two on a very slow machine.
+            assert!((1..10).contains(&runs.load(Ordering::Relaxed)), "{path}: {runs:?}");
+        }
+    }
 
     #[test]
     fn the_commit_and_the_product_are_told_where_they_are_known() {

@@ -18,12 +18,13 @@
 //! | who may use a route? | [`access`] |
 //! | what of the ledger is a caller's? | [`CallerScope`] |
 //! | which client does a request count for? | [`RequestClient`] |
-//! | how much may one client ask, and all of them? | [`RequestLimits`], [`ClientQuota`] |
+//! | how much may one client ask, and all of them? | [`RequestLimits`], [`ClientQuota`], [`AnswerRoom`] |
 //! | which middleware does every route have? | [`add_middleware`] |
 //!
 //! It knows no route and no answer of either side.
 
 pub mod access;
+mod answer_room;
 mod browser_guard;
 mod caller_scope;
 mod client;
@@ -34,6 +35,7 @@ pub mod headers;
 pub mod health;
 mod input_end;
 pub mod instant;
+mod limits_description;
 pub mod metrics;
 mod middleware;
 pub mod page;
@@ -43,9 +45,11 @@ mod problem_code;
 mod rate_limit;
 mod request_limits;
 pub mod sentence_facts;
+mod shared_check;
 pub mod trace;
 
 pub use access::{Access, GuardedRouter};
+pub use answer_room::AnswerRoom;
 pub use browser_guard::HostNames;
 pub use caller_scope::{CallerScope, ReadableTexts, Texts};
 pub use client::{InvalidAddressRange, PeerAddress, RequestClient, TrustedProxies};

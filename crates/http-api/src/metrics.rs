@@ -2,7 +2,7 @@
 //!
 //! Requests, problems and the time that requests take are counted here. The parts of the program
 //! add what they count ([`Metrics::register`]) and samplers that run on each scrape
-//! ([`Metrics::add_sampler`]).
+//! ([`Metrics::add_sampler`]), or shortly before it: scrapes share their samples.
 //!
 //! Labels have few values, all of them known to the program: route templates and never paths, codes
 //! and never sentences. So the number of series is bounded, and nothing that a client sends shows.
@@ -26,6 +26,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
+use tokio::time::timeout;
+
+use crate::shared_check::SharedCheck;
 
 /// Upper bounds of the buckets of times, in seconds.
 pub const BUCKETS_S: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
@@ -42,6 +45,7 @@ pub struct Metrics {
 struct MetricsInner {
     registry: Mutex<Registry>,
     samplers: Mutex<Vec<Sampler>>,
+    sampled: SharedCheck<Vec<Sample>>,
     requests: Family<RequestLabels, Counter>,
     problems: Family<ProblemLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
@@ -143,6 +147,7 @@ impl Default for Metrics {
             inner: Arc::new(MetricsInner {
                 registry: Mutex::new(registry),
                 samplers: Mutex::default(),
+                sampled: SharedCheck::default(),
                 requests,
                 problems,
                 seconds,
@@ -191,9 +196,12 @@ impl Metrics {
 
     async fn text(&self, more: impl Future<Output = Vec<Sample>>) -> String {
         let samplers = lock(&self.inner.samplers).clone();
-        let answers = join_all(samplers.iter().map(|sample| tokio::time::timeout(SAMPLE_TIME_MAX, sample())));
-        let (answers, more) = futures::join!(answers, more);
-        let now = gauge_registry(answers.into_iter().flat_map(Result::unwrap_or_default).chain(more));
+        let sampled = self.inner.sampled.result(|| async move {
+            let answers = join_all(samplers.iter().map(|sample| timeout(SAMPLE_TIME_MAX, sample()))).await;
+            answers.into_iter().flat_map(Result::unwrap_or_default).collect()
+        });
+        let (sampled, more) = futures::join!(sampled, more);
+        let now = gauge_registry(sampled.unwrap_or_default().into_iter().chain(more));
         let mut text = String::new();
         for registry in [&*lock(&self.inner.registry), &now] {
             // Writing to a `String` cannot fail.

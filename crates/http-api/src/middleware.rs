@@ -19,10 +19,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::{Instrument as _, field};
 
 use crate::{
-    GuardedRouter, Problem, RequestClient, RequestLimits,
+    AnswerRoom, GuardedRouter, Problem, RequestClient, RequestLimits,
     access::{Guard, check_prison_of_path},
     browser_guard::{HostNames, add_safe_defaults, is_probed, refuse_foreign},
-    headers::{AuthenticatedCaller, CORRELATION_ID, CorrelationId, refuse_unknown_expectation},
+    headers::{CORRELATION_ID, CorrelationId, IdentifiedCaller, refuse_unknown_expectation},
     metrics::{self, Metrics, Route},
     request_limits::WorkPlace,
     trace::{TRACERESPONSE, Trace},
@@ -77,67 +77,84 @@ struct Door {
     limits: Arc<RequestLimits>,
 }
 
+/// The origin of a request, as far as it is known.
+struct RequestOrigin {
+    /// The client that the request counts for.
+    client: RequestClient,
+    /// The caller, where a valid token names one, whether or not it may do what it asks.
+    caller: Option<Arc<Caller>>,
+}
+
+impl RequestOrigin {
+    fn identify(&mut self, identified: &IdentifiedCaller) {
+        *self = Self { client: identified.client(), caller: Some(Arc::clone(&identified.caller)) };
+    }
+}
+
 /// A request that was let in.
 struct AdmittedRequest {
-    client: RequestClient,
-    is_of_command: bool,
-    /// Its place among those at work; probes need none.
-    place: Option<WorkPlace>,
+    /// Its place among those at work, and room for its answer; probes need neither.
+    place: Option<(WorkPlace, AnswerRoom)>,
 }
 
 /// The answer to a request.
 struct DoorAnswer {
     response: Response,
-    /// Who asked, where a token says so.
-    caller: Option<Arc<Caller>>,
-    /// The client, where the request was refused as one that no program sends which knows the API.
-    refused: Option<RequestClient>,
+    origin: RequestOrigin,
+    /// Whether the request was refused as one that no program sends which knows the API.
+    is_refused: bool,
 }
 
 impl Door {
     /// Refuses a request, or puts its client and its caller into its extensions. What costs least
-    /// is checked first.
-    async fn admit(&self, request: &mut Request) -> Result<AdmittedRequest, Box<Response>> {
+    /// is checked first. Either way the caller is added to the origin as soon as it is known.
+    async fn admit(&self, request: &mut Request, origin: &mut RequestOrigin) -> Result<AdmittedRequest, Box<Response>> {
         let Self { guard, hosts, limits } = self;
         let refuse = |problem: Problem| Box::new(problem.into_response());
         let is_probe = is_probed(request.uri().path());
-        let checked = guard.check_of(request);
-        let network = limits.client_of(request);
-        let kept = checked.as_ref().ok().and_then(|(_, check)| check.as_ref()?.kept_client());
+        let mut checked = guard.check_of(request);
+        let kept = checked.as_mut().ok().and_then(|(_, check)| check.as_mut()?.kept.take());
+        if let Some(kept) = &kept {
+            origin.identify(kept);
+        }
         if !is_probe {
-            limits.check_rate(kept.as_ref().unwrap_or(&network)).map_err(refuse)?;
+            limits.check_rate(&origin.client).map_err(refuse)?;
         }
         refuse_foreign(hosts, request).map_err(refuse)?;
         refuse_unknown_expectation(request.headers()).map_err(refuse)?;
         let (access, check) = checked?;
-        let client = match check {
-            None => network,
-            Some(check) => {
-                if kept.is_none() {
-                    limits.check_verifications(&network).map_err(refuse)?;
+        if let Some(check) = check {
+            let identified = match kept {
+                Some(kept) => kept,
+                None => {
+                    limits.check_verifications(&origin.client).map_err(refuse)?;
+                    check.identify().await?
                 }
-                let caller = check.caller().await?;
-                let (client, scope) = (caller.client(), caller.scope.clone());
-                request.extensions_mut().insert(caller);
-                check_prison_of_path(request, &scope.confinement).await.map_err(refuse)?;
-                client
-            }
-        };
-        request.extensions_mut().insert(client.clone());
-        let place = (!is_probe).then(|| limits.begin_work(&client, request)).transpose().map_err(refuse)?;
-        Ok(AdmittedRequest { client, is_of_command: access.is_of_command(), place })
+            };
+            origin.identify(&identified);
+            let caller = check.authorize(identified).await?;
+            let scope = caller.scope.clone();
+            request.extensions_mut().insert(caller);
+            check_prison_of_path(request, &scope.confinement).await.map_err(refuse)?;
+        }
+        request.extensions_mut().insert(origin.client.clone());
+        if is_probe {
+            return Ok(AdmittedRequest { place: None });
+        }
+        let place = limits.begin_work(&origin.client, request).map_err(refuse)?;
+        let room = AnswerRoom::new(Arc::clone(limits), origin.client.clone(), access.is_of_command());
+        request.extensions_mut().insert(room.clone());
+        Ok(AdmittedRequest { place: Some((place, room)) })
     }
 
     /// Answers a request, or refuses it.
     async fn answer(&self, mut request: Request, next: Next) -> DoorAnswer {
-        let network = self.limits.client_of(&request);
-        let admitted = self.admit(&mut request).await;
-        let caller = request.extensions().get().map(|AuthenticatedCaller { caller, .. }| Arc::clone(caller));
-        let AdmittedRequest { client, is_of_command, place } = match admitted {
+        let mut origin = RequestOrigin { client: self.limits.client_of(&request), caller: None };
+        let AdmittedRequest { place } = match self.admit(&mut request, &mut origin).await {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 let is_refused = refusal.status().is_client_error();
-                return DoorAnswer { response: *refusal, caller, refused: is_refused.then_some(network) };
+                return DoorAnswer { response: *refusal, origin, is_refused };
             }
         };
         let response = next.run(request).await;
@@ -149,10 +166,10 @@ impl Door {
                 | StatusCode::UNSUPPORTED_MEDIA_TYPE
         );
         let response = match place {
-            Some(_at_work) => self.limits.hold_answer(&client, is_of_command, response).await,
+            Some((_at_work, room)) => room.hold(response).await,
             None => response,
         };
-        DoorAnswer { response, caller, refused: is_refused.then_some(client) }
+        DoorAnswer { response, origin, is_refused }
     }
 }
 
@@ -180,7 +197,8 @@ async fn observe_request(State((metrics, door)): State<(Metrics, Door)>, mut req
         log_answer(route_name, &answer, started_at.elapsed());
         answer
     };
-    let DoorAnswer { mut response, refused, .. } = answering.instrument(span).instrument(trace.span().clone()).await;
+    let answered = answering.instrument(span).instrument(trace.span().clone()).await;
+    let DoorAnswer { mut response, origin, is_refused } = answered;
 
     let problem = response.extensions_mut().remove::<Problem>();
     let code = problem.as_ref().map(Problem::code);
@@ -202,8 +220,8 @@ async fn observe_request(State((metrics, door)): State<(Metrics, Door)>, mut req
         response.headers_mut().insert(CORRELATION_ID, value);
     }
     add_safe_defaults(response.headers_mut());
-    if let Some(client) = refused {
-        door.limits.hold_refusal(&client).await;
+    if is_refused {
+        door.limits.hold_refusal(&origin.client).await;
     }
     response
 }
@@ -211,7 +229,7 @@ async fn observe_request(State((metrics, door)): State<(Metrics, Door)>, mut req
 /// Logs the answer to a request, in one line. The span has its method, its route and its
 /// correlation id. Probes ask several times a minute, so their lines are of a lower level.
 fn log_answer(route: &str, answer: &DoorAnswer, took: Duration) {
-    let (response, caller) = (&answer.response, answer.caller.as_deref());
+    let (response, caller) = (&answer.response, answer.origin.caller.as_deref());
     let status = response.status().as_u16();
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let code = response.extensions().get::<Problem>().map(Problem::code);
@@ -225,12 +243,21 @@ fn log_answer(route: &str, answer: &DoorAnswer, took: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
-    use axum::{body::Body as RawBody, http::header, routing::get};
+    use axum::{
+        body::Body as RawBody,
+        http::{Method, header},
+        routing::get,
+    };
     use serde_json::Value;
+    use sign_on::{KeySet, KeySource, LocalKey, RoleMap, TokenClaims};
     use tokio::sync::Semaphore;
     use tower_service::Service as _;
     use utoipa::openapi::OpenApi;
+
+    use crate::{Access, access::AccessTable};
 
     async fn call(request: Request<RawBody>) -> (StatusCode, axum::http::HeaderMap, Value) {
         let numbers = get(async |crate::JsonBody(numbers): crate::JsonBody<Vec<u8>>| numbers.len().to_string());
@@ -324,6 +351,58 @@ mod tests {
             assert_eq!(answer.await.expect("a task").expect("never fails").status(), StatusCode::OK);
         }
         assert_eq!(ask("/work").await.expect("never fails").status(), StatusCode::OK);
+    }
+
+    /// A door with a sign-on, and a token of a person without a role.
+    fn door_and_token() -> (Door, String) {
+        let key = [env!("CARGO_MANIFEST_DIR"), "../../tests/data/sign-on/key.pem"].iter().collect::<PathBuf>();
+        let key = LocalKey::read(&key).expect("a key");
+        let keys = KeySource::File(Arc::new(KeySet::from_jwks(key.jwks().as_bytes()).expect("keys")));
+        let sign_on = SignOn::new(keys, None, RoleMap::default());
+        let token = key.sign(&TokenClaims {
+            sub: "HOMD_LEI".to_owned(),
+            user_name: Some("HOMD_LEI".to_owned()),
+            client_id: "manage-poms".to_owned(),
+            auth_source: "nomis".to_owned(),
+            authorities: Vec::new(),
+            scope: Vec::new(),
+            iss: None,
+            exp: u64::from(u32::MAX),
+        });
+        let mut access = AccessTable::default();
+        access.add("/cases", Method::GET, Access::Questions);
+        let limits = Arc::new(RequestLimits::new(crate::TrustedProxies::default(), std::num::NonZeroU32::new(2)));
+        (Door { guard: Guard::new(access, Some(Arc::new(sign_on))), hosts: HostNames::default(), limits }, token)
+    }
+
+    #[tokio::test]
+    async fn a_refusal_counts_for_the_caller_where_the_token_is_valid() {
+        let (door, token) = door_and_token();
+        let router = Router::new().route("/cases", get(async || "here")).layer(middleware::from_fn_with_state(
+            door,
+            async |State(door): State<Door>, request: Request, next: Next| {
+                let DoorAnswer { response, origin, is_refused } = door.answer(request, next).await;
+                let principal = matches!(origin.client, RequestClient::Principal(_));
+                let found = format!("{principal} {} {is_refused}", origin.caller.is_some());
+                (response.status(), found)
+            },
+        ));
+        let ask = async |token: &str| {
+            let request = request("GET", "/cases").header(header::AUTHORIZATION, format!("Bearer {token}"));
+            let request = request.body(RawBody::empty()).expect("a request");
+            let (parts, body) = router.clone().call(request).await.expect("never fails").into_parts();
+            let found = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+            (parts.status.as_u16(), String::from_utf8(found.to_vec()).expect("UTF-8"))
+        };
+        assert_eq!(ask("a.b.c").await, (401, "false false true".to_owned()));
+        // The token is verified for the address, and then known.
+        let of_caller = "true true true".to_owned();
+        assert_eq!(ask(&token).await, (403, of_caller.clone()));
+        let mut answers = Vec::new();
+        while answers.last().is_none_or(|(status, _)| *status != 429) {
+            answers.push(ask(&token).await);
+        }
+        assert!(answers.iter().all(|(_, found)| *found == of_caller), "{answers:?}");
     }
 
     #[tokio::test]

@@ -1,17 +1,23 @@
 //! The limits on requests: how often a client may ask, and how much all and each of them may have
 //! at work and in memory at a time.
 //!
-//! A request beyond a limit is refused at once, and work that was begun is finished. A client never
-//! has more than half of what all share, so one alone keeps no other out.
+//! A request beyond a limit is refused at once, and work that was begun is finished. A client has
+//! an eighth of what all share, so it takes eight clients to keep the others out.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
-
-use axum::{
-    body::{Body, Bytes, HttpBody as _, to_bytes},
-    extract::Request,
-    response::{IntoResponse as _, Response},
+use std::{
+    mem,
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use axum::{
+    BoxError,
+    body::{Body, HttpBody as _},
+    extract::Request,
+};
+use event_log::lock;
+use futures::StreamExt as _;
 use tokio::time::sleep;
 
 use crate::{
@@ -21,16 +27,22 @@ use crate::{
 };
 
 /// Most requests that are worked on at a time, some 50 kB each. Most of them wait for a store.
-const AT_WORK_MAX: usize = 1_024;
+const AT_WORK_MAX: usize = 4_096;
 
 /// Most bytes of request bodies that are read or worked on at a time.
 const BODY_BYTES_AT_WORK_MAX: usize = 32 * 1024 * 1024;
 
 /// Most bytes of answers that wait for their clients to take them.
-const ANSWER_BYTES_WAITING_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const ANSWER_BYTES_WAITING_MAX: usize = 64 * 1024 * 1024;
 
-/// A body or an answer up to this size is not counted: the connections bound how many there are.
+/// A body up to this size is not counted: the connections bound how many there are.
 const UNCOUNTED_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes that each chunk of a body takes in memory beside its own.
+const CHUNK_OVERHEAD_BYTES: usize = 64;
+
+/// Bytes of a body whose length is not known that are counted at once.
+const COUNTED_AT_ONCE_BYTES: usize = 64 * 1024;
 
 /// Most tokens in a second from one address that were not verified before. A verification takes
 /// some 30 microseconds, and a client needs a new token once in an hour. Many people behind one
@@ -65,20 +77,16 @@ pub struct RequestLimits {
 /// The place of a request among those at work.
 pub(crate) struct WorkPlace {
     _at_work: QuotaShare,
-    _body: Option<QuotaShare>,
+    _body: Option<BodyShare>,
 }
 
-/// An answer that waits to be taken. The server drops its bytes when the system has them all.
-struct HeldAnswer {
-    bytes: Bytes,
-    _share: QuotaShare,
-}
+/// The room that a body takes, which grows while a body of unknown length comes.
+type BodyShare = Arc<Mutex<QuotaShare>>;
 
-impl AsRef<[u8]> for HeldAnswer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
+/// Ends the reading of a body for which there is no room, with the answer to its request.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no room for the body")]
+pub(crate) struct BodyRefused(pub(crate) Problem);
 
 impl RequestLimits {
     /// Limits that believe these proxies about their clients' addresses. A client may send so many
@@ -90,9 +98,9 @@ impl RequestLimits {
             rate: requests_per_second.map(|requests| RateLimit::new(requests, requests.saturating_mul(TWICE))),
             verifications: RateLimit::new(VERIFICATIONS_PER_SECOND, VERIFICATIONS_AT_ONCE),
             refusals: RateLimit::new(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE),
-            at_work: ClientQuota::half_for_client(AT_WORK_MAX),
-            body_bytes: ClientQuota::half_for_client(BODY_BYTES_AT_WORK_MAX),
-            answer_bytes: ClientQuota::half_for_client(ANSWER_BYTES_WAITING_MAX),
+            at_work: ClientQuota::eighth_for_client(AT_WORK_MAX),
+            body_bytes: ClientQuota::eighth_for_client(BODY_BYTES_AT_WORK_MAX),
+            answer_bytes: ClientQuota::eighth_for_client(ANSWER_BYTES_WAITING_MAX),
         }
     }
 
@@ -125,47 +133,63 @@ impl RequestLimits {
         }
     }
 
-    /// Gives a request a place, with room for its body.
-    pub(crate) fn begin_work(&self, client: &RequestClient, request: &Request) -> Result<WorkPlace, Problem> {
+    /// Gives a request a place, with room for its body. A body that does not tell its length is
+    /// counted while it comes: a chunk for which there is no room ends it with [`BodyRefused`].
+    pub(crate) fn begin_work(&self, client: &RequestClient, request: &mut Request) -> Result<WorkPlace, Problem> {
         let at_work = self.at_work.take(Some(client), 1).map_err(|exceeded| {
             busy(exceeded, "This client has more requests at work than one may. Please wait for their answers.")
         })?;
-        let bytes = request.body().size_hint().upper().map_or(BODY_BYTES_MAX, as_usize);
-        // A longer one is refused unread.
-        let is_counted = (UNCOUNTED_BYTES_MAX + 1..=BODY_BYTES_MAX).contains(&bytes);
-        let body = is_counted.then(|| self.body_bytes.take(Some(client), bytes)).transpose().map_err(|exceeded| {
-            busy(exceeded, "This client sends more long bodies at a time than one may. Please wait for their answers.")
-        })?;
+        let body = match request.body().size_hint().upper().map(as_usize) {
+            // A longer one is refused unread.
+            Some(bytes) if (UNCOUNTED_BYTES_MAX + 1..=BODY_BYTES_MAX).contains(&bytes) => {
+                let share = self.body_bytes.take(Some(client), bytes).map_err(refuse_body)?;
+                Some(Arc::new(Mutex::new(share)))
+            }
+            Some(_) => None,
+            None => Some(self.count_body(client, request)),
+        };
         Ok(WorkPlace { _at_work: at_work, _body: body })
     }
 
-    /// Counts an answer until the client has taken it. One for which there is no room becomes a
-    /// refusal, unless it says what was recorded.
-    pub(crate) async fn hold_answer(
+    /// Has the chunks of a body counted when they come.
+    fn count_body(&self, client: &RequestClient, request: &mut Request) -> BodyShare {
+        let share = Arc::new(Mutex::new(self.body_bytes.empty_share(client)));
+        let (counting, mut bytes) = (Arc::clone(&share), 0);
+        let chunks = mem::take(request.body_mut()).into_data_stream().map(move |chunk| {
+            let chunk = chunk?;
+            bytes += chunk.len() + CHUNK_OVERHEAD_BYTES;
+            if bytes > UNCOUNTED_BYTES_MAX {
+                let counted = lock(&counting).grow_to(bytes.next_multiple_of(COUNTED_AT_ONCE_BYTES));
+                counted.map_err(|exceeded| BodyRefused(refuse_body(exceeded)))?;
+            }
+            Ok::<_, BoxError>(chunk)
+        });
+        *request.body_mut() = Body::from_stream(chunks);
+        share
+    }
+
+    /// Takes room for an answer. That of a command is never refused: it says what was recorded.
+    pub(crate) fn take_answer(
         &self,
         client: &RequestClient,
         is_of_command: bool,
-        response: Response,
-    ) -> Response {
-        let length = response.body().size_hint().exact().map(as_usize);
-        let Some(bytes) = length.filter(|bytes| *bytes > UNCOUNTED_BYTES_MAX) else { return response };
-        let share = if is_of_command {
-            Ok(self.answer_bytes.take_anyway(client, bytes))
-        } else {
-            self.answer_bytes.take(Some(client), bytes)
-        };
-        let share = match share {
-            Ok(share) => share,
-            Err(exceeded) => {
-                let detail =
-                    "This client leaves more answers untaken than one may. Please read them, or ask for shorter pages.";
-                return busy(exceeded, detail).into_response();
-            }
-        };
-        let (parts, body) = response.into_parts();
-        // A body of a known length is here already.
-        let Ok(bytes) = to_bytes(body, usize::MAX).await else { return Problem::internal().into_response() };
-        Response::from_parts(parts, Body::from(Bytes::from_owner(HeldAnswer { bytes, _share: share })))
+        bytes: usize,
+    ) -> Result<QuotaShare, Problem> {
+        if is_of_command {
+            return Ok(self.answer_bytes.take_anyway(client, bytes));
+        }
+        // One that is longer than the client's part takes all of it, or it would never come.
+        let counted = bytes.min(self.answer_bytes.client_max());
+        self.answer_bytes.take(Some(client), counted).map_err(|exceeded| {
+            let detail =
+                "This client leaves more answers untaken than one may. Please read them, or ask for shorter pages.";
+            busy(exceeded, detail)
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn answer_bytes_taken(&self) -> usize {
+        self.answer_bytes.taken()
     }
 }
 
@@ -175,6 +199,10 @@ fn as_usize(bytes: u64) -> usize {
 
 fn rate_limited(detail: &str, wait: Duration) -> Problem {
     Problem::new(ProblemCode::RateLimited, detail).with_retry_after(wait)
+}
+
+fn refuse_body(exceeded: QuotaExceeded) -> Problem {
+    busy(exceeded, "This client sends more long bodies at a time than one may. Please wait for their answers.")
 }
 
 /// The refusal of work for which there is no room.
@@ -192,12 +220,14 @@ fn busy(exceeded: QuotaExceeded, by_client: &str) -> Problem {
 mod tests {
     use std::time::Instant;
 
-    use axum::http::StatusCode;
+    use axum::body::Bytes;
 
     use super::*;
+    use crate::extract::body_bytes;
 
-    fn clients() -> [RequestClient; 3] {
-        [1, 2, 3].map(|last| RequestClient::at([127, 0, 0, last].into()))
+    /// Eight, who can have all between them, and one more.
+    fn clients() -> [RequestClient; 9] {
+        [1, 2, 3, 4, 5, 6, 7, 8, 9].map(|last| RequestClient::at([127, 0, 0, last].into()))
     }
 
     fn limits() -> RequestLimits {
@@ -210,24 +240,71 @@ mod tests {
 
     #[test]
     fn work_beyond_what_there_is_room_for_is_refused_at_once() {
-        let (limits, [one, two, three]) = (limits(), clients());
-        let begin = |client, bytes| limits.begin_work(client, &request(bytes)).map_err(|problem| problem.code());
+        let (limits, clients) = (limits(), clients());
+        let (last, others) = clients.split_last().expect("clients");
+        let begin = |client, bytes| limits.begin_work(client, &mut request(bytes)).map_err(|problem| problem.code());
         for (at_a_time, bytes) in [(AT_WORK_MAX, 0), (BODY_BYTES_AT_WORK_MAX / BODY_BYTES_MAX, BODY_BYTES_MAX)] {
             let mut places = Vec::new();
-            for client in [&one, &two] {
-                places.extend((0..at_a_time / 2).map(|_| begin(client, bytes).unwrap_or_else(|code| panic!("{code}"))));
+            for client in others {
+                places.extend((0..at_a_time / 8).map(|_| begin(client, bytes).unwrap_or_else(|code| panic!("{code}"))));
                 assert_eq!(begin(client, bytes).err(), Some("rate-limited"));
             }
-            assert_eq!(begin(&three, bytes).err(), Some("overloaded"));
+            assert_eq!(begin(last, bytes).err(), Some("overloaded"));
             places.pop();
-            assert!(begin(&three, bytes).is_ok());
+            assert!(begin(last, bytes).is_ok());
         }
-        assert!(begin(&one, BODY_BYTES_MAX + 1).is_ok(), "the reader of the body refuses it");
+        assert!(begin(last, BODY_BYTES_MAX + 1).is_ok(), "the reader of the body refuses it");
+    }
+
+    /// A request with a body of chunks, which tells no length.
+    fn chunked_request(chunks: usize, chunk_bytes: usize) -> Request {
+        let chunks = (0..chunks).map(move |_| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; chunk_bytes])));
+        Request::new(Body::from_stream(futures::stream::iter(chunks)))
+    }
+
+    #[tokio::test]
+    async fn a_body_of_unknown_length_counts_as_it_comes() {
+        let (limits, clients) = (limits(), clients());
+        let one = &clients[0];
+        let begin = |client, mut request| {
+            let place = limits.begin_work(client, &mut request).unwrap_or_else(|problem| panic!("{problem:?}"));
+            (place, request)
+        };
+        let read = async |request| body_bytes(request, &()).await.map_err(|problem| problem.code());
+        let short = (0..100).map(|_| begin(one, chunked_request(10, 100))).collect::<Vec<_>>();
+        let mut places = Vec::new();
+        for (place, request) in short {
+            assert_eq!(read(request).await.map(|bytes| bytes.len()), Ok(1_000));
+            places.push(place);
+        }
+        assert_eq!(limits.body_bytes.taken(), 0);
+
+        // Of many small chunks, each takes more memory than its bytes.
+        let (place, request) = begin(one, chunked_request(10_000, 1));
+        assert_eq!(read(request).await.map(|bytes| bytes.len()), Ok(10_000));
+        assert!(limits.body_bytes.taken() >= 10_000 * CHUNK_OVERHEAD_BYTES, "{}", limits.body_bytes.taken());
+        drop((place, places));
+
+        let (mut places, mut codes) = (Vec::new(), Vec::new());
+        for client in &clients {
+            let refused = loop {
+                let (place, request) = begin(client, chunked_request(15, 128 * 1024));
+                match read(request).await {
+                    Ok(_) => places.push(place),
+                    Err(code) => break code,
+                }
+            };
+            codes.push(refused);
+            assert!(limits.body_bytes.taken() <= BODY_BYTES_AT_WORK_MAX);
+        }
+        assert_eq!(codes.split_last(), Some((&"overloaded", &["rate-limited"; 8][..])));
+        drop(places);
+        assert_eq!(limits.body_bytes.taken(), 0);
     }
 
     #[tokio::test]
     async fn refusals_are_held_back_where_a_client_gets_very_many() {
-        let (limits, [one, two, _]) = (limits(), clients());
+        let (limits, [one, two, ..]) = (limits(), clients());
         let is_held = async |client| {
             let begun = Instant::now();
             limits.hold_refusal(client).await;
@@ -239,32 +316,5 @@ mod tests {
         }
         assert!((2_000..4_000).contains(&at_once), "{at_once}");
         assert!(!is_held(&two).await);
-    }
-
-    #[tokio::test]
-    async fn answers_count_until_they_are_taken_and_those_of_commands_always_come() {
-        const LONG: usize = 4 * 1024 * 1024;
-        let (limits, [one, two, three]) = (limits(), clients());
-        let hold = async |client, is_of_command| {
-            limits.hold_answer(client, is_of_command, Response::new(Body::from(vec![b' '; LONG]))).await
-        };
-        let mut held = Vec::new();
-        for client in [&one, &two] {
-            for _ in 0..ANSWER_BYTES_WAITING_MAX / 2 / LONG {
-                held.push(hold(client, false).await);
-            }
-            let refused = hold(client, false).await;
-            assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-            assert_eq!(refused.headers()["retry-after"], "1");
-        }
-        assert!(held.iter().all(|answer| answer.status() == StatusCode::OK));
-        assert_eq!(hold(&three, false).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let of_command = hold(&three, true).await;
-        let bytes = to_bytes(of_command.into_body(), usize::MAX).await.expect("a body");
-        assert_eq!((bytes.len(), limits.answer_bytes.taken()), (LONG, ANSWER_BYTES_WAITING_MAX + LONG));
-        drop((bytes, held));
-        assert_eq!(limits.answer_bytes.taken(), 0);
-        let short = limits.hold_answer(&three, false, Response::new(Body::from("here"))).await;
-        assert_eq!((short.status(), limits.answer_bytes.taken()), (StatusCode::OK, 0));
     }
 }

@@ -132,6 +132,19 @@ fn collect_free_texts(document: &Value, schema: &Value, name: &str, found: &mut 
 }
 
 #[tokio::test]
+async fn every_operation_may_answer_that_there_is_no_room_but_those_of_probes() {
+    require_single_program();
+    let document = document().await;
+    let is_probe = |name: &str| ["/health", "/ping", "/info", "/metrics"].iter().any(|path| name.contains(path));
+    for (name, operation) in operations(&document) {
+        for status in ["429", "503"] {
+            assert!(is_probe(&name) || operation["responses"][status].is_object(), "{name}: {status}");
+        }
+        assert!(!is_probe(&name) || operation["responses"]["429"].is_null(), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn every_text_of_a_request_is_described_by_words_or_a_pattern() {
     require_single_program();
     let document = document().await;

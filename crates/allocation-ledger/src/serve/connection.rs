@@ -2,24 +2,26 @@
 //!
 //! A client that has stopped reading keeps its answer from ever being finished; and the task that
 //! makes the answer is not asked for more, so it does not learn of the end. So a connection to
-//! which nothing can be written for a while is given up, and sooner once the program is ending.
+//! which nothing can be written for a while is given up, and sooner once the program is ending. A
+//! client that takes a little now and then is given up, too, once its answer is overdue.
 
 use std::{
     io::{self, IoSlice},
     net::Shutdown,
     os::fd::AsFd as _,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
 
+use event_log::lock;
 use http_api::InputEnd;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::watch,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::shutdown::wait_for_flag;
@@ -35,18 +37,30 @@ pub(super) struct ClientConnection {
     ending: watch::Receiver<bool>,
     /// How long it may accept no bytes before it is given up.
     stalled_max: Duration,
+    answer_deadline: AnswerDeadline,
     /// Set while a write is pending: ready when that has lasted too long.
     stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl ClientConnection {
     pub(super) fn new(stream: TcpStream, ending: watch::Receiver<bool>, stalled_max: Duration) -> Self {
-        Self { stream: Arc::new(stream), ending, stalled_max, stalled: None }
+        Self {
+            stream: Arc::new(stream),
+            ending,
+            stalled_max,
+            answer_deadline: AnswerDeadline::default(),
+            stalled: None,
+        }
     }
 
     /// Tells whoever answers a request on this connection that the client sends no more.
     pub(super) fn input_end(&self) -> InputEnd {
         InputEnd::new(Arc::clone(&self.stream))
+    }
+
+    /// Tells the connection until when its answer must be taken.
+    pub(super) fn answer_deadline(&self) -> AnswerDeadline {
+        self.answer_deadline.clone()
     }
 
     /// The bytes that the client still sends after the last answer.
@@ -60,8 +74,12 @@ impl ClientConnection {
             self.stalled = None;
             return written;
         }
-        let (ending, stalled_max) = (&self.ending, self.stalled_max);
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(wait_until_stalled(ending.clone(), stalled_max)));
+        let (ending, stalled_max, deadline) = (&self.ending, self.stalled_max, &self.answer_deadline);
+        let stalled = self.stalled.get_or_insert_with(|| {
+            let stalled_at = Instant::now() + stalled_max;
+            let until = deadline.get().map_or(stalled_at, |deadline| deadline.min(stalled_at));
+            Box::pin(wait_until_stalled(ending.clone(), until))
+        });
         stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -106,14 +124,29 @@ impl LateInput {
     }
 }
 
-async fn wait_until_stalled(mut ending: watch::Receiver<bool>, stalled_max: Duration) {
+/// When the answer that a connection sends must have been taken; there is one at a time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AnswerDeadline(Arc<Mutex<Option<Instant>>>);
+
+impl AnswerDeadline {
+    /// Sets it for the next answer; `None` for one that may go on for ever.
+    pub(super) fn set(&self, deadline: Option<Instant>) {
+        *lock(&self.0) = deadline;
+    }
+
+    fn get(&self) -> Option<Instant> {
+        *lock(&self.0)
+    }
+}
+
+async fn wait_until_stalled(mut ending: watch::Receiver<bool>, until: Instant) {
     let at_end = async {
         wait_for_flag(&mut ending).await;
         sleep(STALLED_AT_END_MAX).await;
     };
     tokio::select! {
         () = at_end => {}
-        () = sleep(stalled_max) => {}
+        () = sleep_until(until) => {}
     }
 }
 

@@ -2,51 +2,37 @@
 //! time.
 //!
 //! - Over HTTP/1.1 alone a connection has one request at work.
-//! - A client has some of the connections and never all of them.
-//! - A head that does not come in time, and an answer of which nothing is taken, end the
-//!   connection (`connection`); a body that does not come in time is for `http_api` to refuse.
+//! - A client has some of the connections and never all of them, and fewer that begin to speak TLS.
+//! - A head that does not come in time, and an answer of which nothing is taken or that is taken
+//!   too slowly, end the connection (`connection`); a body that does not come in time is for
+//!   `http_api` to refuse.
 //! - A client that has sent its request and closed its side gets its answer. So does one whose
 //!   request is refused while its body is still under way.
 
-use std::{
-    io,
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request};
-use http_api::{BODY_BYTES_MAX, ClientQuota, InputEnd, PeerAddress, QuotaShare, RequestClient, TrustedProxies};
+use axum::{Router, body::HttpBody as _, extract::Request};
+use http_api::{BODY_BYTES_MAX, InputEnd, PeerAddress};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
-    registry::Registry,
-};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use super::{
-    connection::{ClientConnection, LateInput},
+    admission::{Admission, ConnectionPlace},
+    connection::{AnswerDeadline, ClientConnection, LateInput},
     shutdown::wait_for_flag,
 };
 
 /// Most bytes that a connection keeps of a head that has not come to its end.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
-
-/// Most connections. Idle, each takes some 30 kB.
-const CONNECTIONS_MAX: usize = 10_000;
-
-/// Most connections of one client. A gateway in front is one, unless it is a trusted proxy.
-const CLIENT_CONNECTIONS_MAX: usize = 2_000;
 
 /// Bytes of a client that are still read, and thrown away, after the last answer: a connection that
 /// is closed with bytes unread is reset, and the client may lose the answer.
@@ -54,12 +40,6 @@ const LATE_BYTES_MAX: usize = 2 * BODY_BYTES_MAX;
 
 /// How long they are read.
 const LATE_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// Files that are open besides connections: those of the stores, with room to spare.
-const OTHER_FILES: u64 = 256;
-
-/// The files that a process may have on each system (macOS: `OPEN_MAX`).
-const OPEN_FILES_ALLOWED: u64 = 10_240;
 
 /// The pause after the system has refused a connection: it has no room now.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -74,9 +54,25 @@ struct Patience {
     head: Duration,
     /// For the client to take some of an answer.
     stalled: Duration,
+    /// For the client to take all of an answer, beside the time by its length.
+    answer: Duration,
+    /// The pace at which it must at least take one.
+    answer_bytes_per_second: u64,
 }
 
-const PATIENCE: Patience = Patience { head: Duration::from_secs(60), stalled: Duration::from_secs(30) };
+const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(60),
+    stalled: Duration::from_secs(30),
+    answer: Duration::from_secs(30),
+    answer_bytes_per_second: 64 * 1024,
+};
+
+impl Patience {
+    /// For the client to take an answer of this length.
+    fn with_answer(self, bytes: u64) -> Duration {
+        self.answer + Duration::from_millis(bytes.saturating_mul(1_000) / self.answer_bytes_per_second)
+    }
+}
 
 /// Takes connections and serves them.
 pub(super) struct HttpServer {
@@ -112,7 +108,7 @@ impl HttpServer {
                 () = wait_for_flag(&mut ending) => break,
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, address)) => match self.admission.admit(address.ip()) {
+                    Ok((stream, address)) => match self.admission.admit(address.ip(), self.tls.is_some()) {
                         Some(place) => {
                             let (tls, router, ending) = (self.tls.clone(), self.router.clone(), self.ending.clone());
                             let peer = PeerAddress(address.ip());
@@ -124,7 +120,7 @@ impl HttpServer {
                     Err(error) if is_of_one_client(&error) => {}
                     Err(error) => {
                         self.log_refusal(&error.to_string());
-                        self.admission.refused.inc();
+                        self.admission.count_refused();
                         sleep(REFUSED_PAUSE).await;
                     }
                 },
@@ -152,30 +148,42 @@ async fn serve_connection(
     stream: TcpStream,
     peer: PeerAddress,
     tls: Option<TlsAcceptor>,
-    _place: ConnectionPlace,
+    mut place: ConnectionPlace,
     router: Router,
     mut ending: watch::Receiver<bool>,
     patience: Patience,
 ) {
     // Answers are small: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
+    give_up_unacknowledged(&stream, patience.stalled);
     let connection = ClientConnection::new(stream, ending.clone(), patience.stalled);
-    let ends = (connection.input_end(), connection.late_input());
+    let ends = (connection.input_end(), connection.late_input(), connection.answer_deadline());
     let Some(tls) = tls else { return serve_http(connection, peer, ends, router, ending, patience).await };
     let accepted = tokio::select! {
         accepted = timeout(patience.head, tls.accept(connection)) => accepted,
         () = wait_for_flag(&mut ending) => return,
     };
+    place.end_handshake();
     // A client that fails to speak TLS, or takes too long, is told nothing.
     if let Ok(Ok(connection)) = accepted {
         serve_http(connection, peer, ends, router, ending, patience).await;
     }
 }
 
+/// Has the system give up a connection whose other end acknowledges nothing of what was sent, or
+/// takes nothing, for so long. The few bytes of a quiet stream always find room in its buffers, so
+/// no write tells of it.
+fn give_up_unacknowledged(stream: &TcpStream, after: Duration) {
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(after));
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, after);
+}
+
 async fn serve_http(
     connection: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: PeerAddress,
-    (input_end, late_input): (InputEnd, LateInput),
+    (input_end, late_input, answer_deadline): (InputEnd, LateInput, AnswerDeadline),
     router: Router,
     mut ending: watch::Receiver<bool>,
     patience: Patience,
@@ -183,7 +191,14 @@ async fn serve_http(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(input_end.clone());
         request.extensions_mut().insert(peer);
-        router.clone().call(request.map(axum::body::Body::new) as Request)
+        let answering = router.clone().call(request.map(axum::body::Body::new) as Request);
+        let answer_deadline = answer_deadline.clone();
+        async move {
+            let answer = answering.await?;
+            let bytes = answer.body().size_hint().exact();
+            answer_deadline.set(bytes.map(|bytes| Instant::now() + patience.with_answer(bytes)));
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -205,77 +220,13 @@ async fn serve_http(
     }
 }
 
-/// Lets connections in, up to a number of all and of one client.
-pub(super) struct Admission {
-    places: Arc<ClientQuota>,
-    /// Their connections are those of many clients.
-    proxies: TrustedProxies,
-    open: Gauge,
-    refused: Counter,
-}
-
-impl Admission {
-    /// As many connections as the system lets the program have files, up to [`CONNECTIONS_MAX`].
-    pub(super) fn new(proxies: TrustedProxies) -> Arc<Self> {
-        let files = raise_open_files();
-        let room = usize::try_from(files - OTHER_FILES.min(files / 2)).unwrap_or(usize::MAX);
-        let connections_max = room.clamp(2, CONNECTIONS_MAX);
-        if connections_max < CONNECTIONS_MAX {
-            tracing::warn!(
-                files,
-                connections_max,
-                "this process may have {files} files open, so at most {connections_max} clients are connected at a time"
-            );
-        }
-        let client_max = CLIENT_CONNECTIONS_MAX.min(connections_max / 2);
-        let places = ClientQuota::new(connections_max, client_max);
-        Arc::new(Self { places, proxies, open: Gauge::default(), refused: Counter::default() })
-    }
-
-    /// Shows the connections in a registry.
-    pub(super) fn register_metrics(&self, registry: &mut Registry) {
-        registry.register("http_connections_open", "Connections of clients", self.open.clone());
-        registry.register("http_connections_refused", "Connections that were refused at once", self.refused.clone());
-    }
-
-    /// A place, unless all are taken, or those of the client.
-    fn admit(&self, address: IpAddr) -> Option<ConnectionPlace> {
-        let client = (!self.proxies.contains(address)).then(|| RequestClient::at(address));
-        let Ok(share) = self.places.take(client.as_ref(), 1) else {
-            self.refused.inc();
-            return None;
-        };
-        self.open.inc();
-        Some(ConnectionPlace { open: self.open.clone(), _share: share })
-    }
-}
-
-/// A connection's place; free again when dropped.
-struct ConnectionPlace {
-    open: Gauge,
-    _share: QuotaShare,
-}
-
-impl Drop for ConnectionPlace {
-    fn drop(&mut self) {
-        self.open.dec();
-    }
-}
-
-/// Lets the process have as many files open as the system allows. Answers how many.
-fn raise_open_files() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return u64::MAX };
-    // Some systems allow less than they say.
-    let wanted = [hard, hard.min(OPEN_FILES_ALLOWED)].into_iter().filter(|wanted| *wanted > soft);
-    wanted.into_iter().find(|wanted| setrlimit(Resource::RLIMIT_NOFILE, *wanted, hard).is_ok()).unwrap_or(soft)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, net::SocketAddr};
+    use std::net::SocketAddr;
 
-    use axum::{body::Bytes, routing::get};
-    use futures::stream;
+    use axum::{Extension, body::Bytes, routing::get};
+    use futures::{StreamExt as _, stream};
+    use http_api::TrustedProxies;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -295,7 +246,15 @@ mod tests {
             axum::body::Body::from_stream(chunks)
         });
         let router = Router::new().route("/", get(async || "here")).route("/long", get(async || "x".repeat(LONG)));
-        let router = router.route("/endless", endless);
+        let quiet = get(async |Extension(end): Extension<InputEnd>| {
+            let begun = stream::once(async { Ok::<_, Infallible>(Bytes::from_static(&[b'x'; LONG_WRITE])) });
+            let rest = stream::once(async move {
+                end.wait().await;
+                Ok(Bytes::new())
+            });
+            axum::body::Body::from_stream(begun.chain(rest))
+        });
+        let router = router.route("/endless", endless).route("/quiet", quiet);
         let (end, ending) = watch::channel(false);
         let admission = Admission::new(TrustedProxies::default());
         let server = HttpServer { patience, ..HttpServer::new(listener, None, router, ending, Arc::clone(&admission)) };
@@ -317,7 +276,8 @@ mod tests {
         answer
     }
 
-    const SHORT: Patience = Patience { head: Duration::from_millis(50), stalled: Duration::from_millis(50) };
+    const SHORT: Patience =
+        Patience { head: Duration::from_millis(50), stalled: Duration::from_millis(50), ..PATIENCE };
 
     #[tokio::test]
     async fn a_connection_without_a_request_ends_in_time() {
@@ -335,15 +295,51 @@ mod tests {
         for path in ["/long", "/endless"] {
             let client = send(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
             let ended = async {
-                while admission.open.get() == 0 {
+                while admission.open() == 0 {
                     tokio::task::yield_now().await;
                 }
-                while admission.open.get() > 0 {
+                while admission.open() > 0 {
                     tokio::task::yield_now().await;
                 }
             };
             timeout(Duration::from_secs(30), ended).await.unwrap_or_else(|_| panic!("{path} does not end"));
             drop(client);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_quiet_stream_of_which_nothing_is_taken_ends_in_time() {
+        let (address, admission, _end) = start(Patience { head: Duration::from_secs(600), ..SHORT }).await;
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        // The rest of what was sent waits in the buffers of the system.
+        socket.set_recv_buffer_size(4_096).expect("a small buffer");
+        let mut client = socket.connect(address).await.expect("connect");
+        client.write_all(b"GET /quiet HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("send");
+        client.read_exact(&mut [0; 12]).await.expect("the beginning of an answer");
+        let ended = async {
+            while admission.open() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(30), ended).await.expect("the connection ends");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_taken_too_slowly_ends_and_a_stream_goes_on() {
+        let patience = Patience { answer: Duration::ZERO, answer_bytes_per_second: u64::MAX, ..PATIENCE };
+        let (address, _, _end) = start(patience).await;
+        for (path, ends) in [("/long", true), ("/endless", false)] {
+            let mut client = send(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+            let (mut buffer, mut taken) = (vec![0; 1024], 0);
+            // A client that reads steadily, and yet not before the server would send more.
+            while taken < LONG {
+                match timeout(Duration::from_secs(30), client.read(&mut buffer)).await.expect("bytes or an end") {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => taken += read,
+                }
+            }
+            assert_eq!(taken < LONG, ends, "{path}: {taken} bytes");
         }
     }
 
@@ -377,25 +373,10 @@ mod tests {
         }
         assert!(read_to_end(client).await.ends_with("here"));
         let gone = async {
-            while admission.open.get() > 0 {
+            while admission.open() > 0 {
                 tokio::task::yield_now().await;
             }
         };
         timeout(Duration::from_secs(30), gone).await.expect("the connection ends");
-    }
-
-    #[test]
-    fn one_client_has_some_of_the_places_and_a_trusted_proxy_may_have_all() {
-        let proxies = TrustedProxies::parse(&["127.0.0.3".to_owned()]).expect("an address");
-        let admission = Admission::new(proxies);
-        let [client, other, proxy] = [2, 1, 3].map(|last| IpAddr::from([127, 0, 0, last]));
-        let places: Vec<_> = (0..CONNECTIONS_MAX).map_while(|_| admission.admit(client)).collect();
-        assert_eq!(places.len(), admission.places.client_max());
-        assert!(admission.admit("::ffff:127.0.0.2".parse().expect("an address")).is_none());
-        assert!(admission.admit(other).is_some());
-        let of_proxy: Vec<_> = (0..2 * CONNECTIONS_MAX).map_while(|_| admission.admit(proxy)).collect();
-        assert!(of_proxy.len() >= places.len() && admission.admit(other).is_none(), "{}", of_proxy.len());
-        drop((places, of_proxy));
-        assert_eq!((admission.open.get(), admission.places.taken(), admission.refused.get()), (0, 0, 4));
     }
 }

@@ -19,6 +19,7 @@
 
 mod access_log_settings;
 mod access_log_upkeep;
+mod admission;
 mod api_document;
 mod api_security;
 mod connection;
@@ -53,8 +54,9 @@ pub use self::{
 };
 
 use self::{
+    admission::Admission,
     directory_claim::Claim,
-    http_server::{Admission, HttpServer},
+    http_server::HttpServer,
     roles::{Roles, StopSignals, Wiring},
     shutdown::{count_signals, wait_for_signals},
 };

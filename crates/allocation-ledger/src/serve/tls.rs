@@ -53,11 +53,13 @@ impl ServerTlsSettings {
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let files = CertificateFiles { certificate, key };
+        // Before the files are read, so that a change meanwhile is seen.
+        let stamp = files.stamp();
         let current = Arc::new(CurrentCertificate {
             key: RwLock::new(Arc::new(files.read(&provider)?)),
             provider: Arc::clone(&provider),
         });
-        tokio::spawn(follow_changes(files, Arc::downgrade(&current)));
+        tokio::spawn(follow_changes(files, stamp, Arc::downgrade(&current)));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .context("choose the versions of TLS")?
@@ -94,11 +96,14 @@ impl CertificateFiles {
     }
 
     /// A value that changes with the files.
-    fn stamp(&self) -> [Option<(SystemTime, u64)>; 2] {
+    fn stamp(&self) -> FilesStamp {
         let stamp = |path: &Path| fs::metadata(path).ok().and_then(|file| Some((file.modified().ok()?, file.len())));
         [stamp(&self.certificate), stamp(&self.key)]
     }
 }
+
+/// The times and the sizes of the two files, where they are there.
+type FilesStamp = [Option<(SystemTime, u64)>; 2];
 
 /// The certificate that new connections get.
 #[derive(Debug)]
@@ -113,9 +118,9 @@ impl ResolvesServerCert for CurrentCertificate {
     }
 }
 
-/// Reads the files again whenever they have changed, until the certificate is used no more.
-async fn follow_changes(files: CertificateFiles, current: Weak<CurrentCertificate>) {
-    let mut last = files.stamp();
+/// Reads the files again whenever they have changed, until the certificate is used no more. `last`
+/// is their stamp from before they were read.
+async fn follow_changes(files: CertificateFiles, mut last: FilesStamp, current: Weak<CurrentCertificate>) {
     loop {
         sleep(LOOK_INTERVAL).await;
         let Some(current) = current.upgrade() else { return };

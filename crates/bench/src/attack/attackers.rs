@@ -15,9 +15,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-/// Rubbish over so many connections, each with so many requests at a time, each so often: 10,000
-/// requests a second.
+/// Rubbish over so many connections, each from an address of its own, as one client's refusals
+/// would be held back; each with so many requests at a time, each so often: 10,000
+/// requests a second, if the program takes them.
 const RUBBISH_CONNECTIONS: usize = 50;
+const RUBBISH_FIRST_ADDRESS: usize = 100;
 const RUBBISH_AT_A_TIME: usize = 20;
 const RUBBISH_PACE: Duration = Duration::from_millis(100);
 
@@ -53,6 +55,8 @@ pub(super) struct Attack {
 /// The answers to the attackers, and the number of idle connections that they hold.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AttackCounts {
+    /// Requests that were sent, whether or not they were answered.
+    pub(super) rubbish_sent: u64,
     pub(super) rubbish: StatusCounts,
     pub(super) idle: usize,
     pub(super) untaken: StatusCounts,
@@ -92,8 +96,8 @@ impl Attack {
     pub(super) fn start(address: SocketAddr) -> Self {
         let target = Target { address, counts: Arc::default() };
         let mut attackers = JoinSet::new();
-        for _ in 0..RUBBISH_CONNECTIONS {
-            attackers.spawn(target.clone().send_rubbish());
+        for index in 0..RUBBISH_CONNECTIONS {
+            attackers.spawn(target.clone().send_rubbish(index));
         }
         attackers.spawn(target.clone().send_no_http());
         for index in 0..IDLE {
@@ -136,11 +140,11 @@ impl Target {
         socket.connect(self.address).await
     }
 
-    async fn send_rubbish(self) {
+    async fn send_rubbish(self, index: usize) {
         let requests: String =
             rubbish(self.address).iter().cycle().take(RUBBISH_AT_A_TIME).map(String::as_str).collect();
         loop {
-            if let Ok(connection) = self.connect(2, None).await {
+            if let Ok(connection) = self.connect(RUBBISH_FIRST_ADDRESS + index, None).await {
                 let (mut receive, mut send) = connection.into_split();
                 let sending = async {
                     let mut pace = interval(RUBBISH_PACE);
@@ -148,6 +152,8 @@ impl Target {
                     loop {
                         pace.tick().await;
                         send.write_all(requests.as_bytes()).await?;
+                        self.counts.lock().unwrap_or_else(PoisonError::into_inner).rubbish_sent +=
+                            RUBBISH_AT_A_TIME as u64;
                     }
                 };
                 let reading = async {
@@ -272,8 +278,8 @@ impl Target {
     }
 }
 
-/// Requests that are refused, each for a reason of its own.
-fn rubbish(address: SocketAddr) -> [String; 7] {
+/// Requests that are refused, each for a reason of its own, and probes, which are not.
+fn rubbish(address: SocketAddr) -> [String; 9] {
     let host = format!("Host: {address}\r\n");
     [
         format!("GET /nowhere/{} HTTP/1.1\r\n{host}\r\n", "x".repeat(200)),
@@ -287,6 +293,8 @@ fn rubbish(address: SocketAddr) -> [String; 7] {
             "POST /prisoners/A1234BC/releases HTTP/1.1\r\n{host}Origin: http://evil.example\r\nContent-Length: 0\r\n\r\n"
         ),
         format!("GET /prisoners/'%20OR%201=1/responsibility HTTP/1.1\r\n{host}Authorization: Bearer a.b.c\r\n\r\n"),
+        format!("GET /health HTTP/1.1\r\n{host}\r\n"),
+        format!("GET /metrics HTTP/1.1\r\n{host}\r\n"),
     ]
 }
 

@@ -44,6 +44,9 @@ const MEMORY_BACK_MAX: Duration = Duration::from_secs(60);
 /// The memory that it may keep of what it took, in KiB.
 const MEMORY_KEPT_KIB: u64 = 64 * 1024;
 
+/// How old the samples in the metrics may be, with time to spare: scrapes share them.
+const SAMPLES_AGE_MAX: Duration = Duration::from_secs(2);
+
 /// The settings of `bench attack`.
 #[derive(Debug, clap::Args)]
 pub struct AttackBenchSettings {
@@ -129,6 +132,7 @@ async fn wait_until_back<W>(
 
 /// The position of the last event: the number of events, as the log is in Postgres.
 async fn log_end(address: SocketAddr) -> anyhow::Result<u64> {
+    sleep(SAMPLES_AGE_MAX).await;
     let metrics = ask_once(address, &format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n")).await?;
     let value = metrics.lines().find_map(|line| line.strip_prefix("ledger_log_position "));
     let position: f64 = value.context("find the end of the log in the metrics")?.parse().context("read a metric")?;
@@ -152,10 +156,11 @@ impl AttackFigures {
     fn rows(&self) -> Vec<[String; 3]> {
         let Self { alone, under_attack, counts, .. } = self;
         let row = |what: &str, figure: String, goal: &str| [what.to_owned(), figure, goal.to_owned()];
-        let rate = counts.rubbish.total() as f64 / self.attacked_for.as_secs_f64();
+        let rate = |count: u64| per_second(count as f64 / self.attacked_for.as_secs_f64());
         let mebibytes = |kib: u64| format!("{} MiB", kib / 1024);
         let mut rows = vec![
-            row("rubbish answered, of some 10000/s", per_second(rate), ""),
+            row("rubbish sent", rate(counts.rubbish_sent), ""),
+            row("rubbish answered", rate(counts.rubbish.total()), ""),
             row("rubbish answered, by status", counts.rubbish.to_string(), ""),
             row("idle connections", counts.idle.to_string(), "1000"),
             row("readers that take nothing, by status", counts.untaken.to_string(), ""),
@@ -198,8 +203,8 @@ impl fmt::Display for AttackFigures {
 const WHAT_IS_MEASURED: &str = "\
 A program serves all roles in a process of its own, with its Postgres; users and attackers share the cores with both.
 users: from 127.0.0.1, 4 connections that record a tier and 4 that ask who is responsible, each every 20 ms.
-rubbish: from 127.0.0.2, over 50 connections: unknown paths, parameters, methods and hosts, bodies that are no JSON, forged tokens,
-and bytes that are no HTTP. idle: from 127.0.0.3, half of them with half a head. readers: 64 from 8 addresses, half of them asking
+rubbish: from 50 addresses, over a connection each: unknown paths, parameters, methods and hosts, bodies that are no JSON, forged tokens,
+/health and /metrics, and bytes that are no HTTP. idle: from 127.0.0.3, half of them with half a head. readers: 64 from 8 addresses, half of them asking
 for a page of 1,000 events and half for a stream. HTTP/2: a connection that begins in it and takes no answers. bodies: from 80
 addresses, each sent within 10 s, then again. By status: 0 is a connection that ended without an answer.
 memory: that of the program without its Postgres; back is within 64 MiB of before.";

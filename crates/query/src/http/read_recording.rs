@@ -12,7 +12,7 @@ use axum::{
 };
 use domain::identifier::PrisonerNumber;
 use http_api::{
-    Problem, ProblemCode,
+    AnswerRoom, Problem, ProblemCode,
     headers::{AuthenticatedCaller, CorrelationId},
     metrics::method_name,
 };
@@ -79,7 +79,12 @@ pub(super) async fn record_read(
     let number = path.ok().and_then(|path| number_in(&path));
     let reading = ReadInProgress::new(&state, &request);
     request.extensions_mut().insert(reading.clone());
+    let room = request.extensions().get::<AnswerRoom>().cloned();
     let mut response = next.run(request).await;
+    if let Some(room) = room {
+        // An answer for which there is no room shows nothing.
+        response = room.hold(response).await;
+    }
     let mut shown = response.extensions_mut().remove::<Shown>().unwrap_or_default();
     let status = response.status();
     let is_about_number = status.is_success() || [StatusCode::NOT_MODIFIED, StatusCode::NOT_FOUND].contains(&status);
