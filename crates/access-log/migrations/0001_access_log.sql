@@ -45,25 +45,47 @@ COMMENT ON COLUMN access.entry.reads_lost IS 'Reads that were not kept: this ent
 COMMENT ON COLUMN access.entry.lost_until IS 'When the last of those was asked.';
 
 -- A page of entries, newest first. Runs as the owner, so that the login of a query service holds no right to the table but
--- that to add. The conditions are put together, because a plan for all of them at once would use no index.
+-- that to add. The conditions are put together, because a plan for all of them at once would use no index. An entry has up to
+-- some 10,000 numbers, so a page ends after 100,000 of them, too; an entry with more is a page of its own.
 CREATE FUNCTION access.read(
     of_prisoners text[], of_principal text, first timestamptz, before timestamptz, older_at timestamptz, older_id uuid, rows integer)
-    RETURNS SETOF access.entry
+    RETURNS TABLE (entry access.entry, is_more boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    rows_max CONSTANT integer := least(rows, 1000);
+    older    access.entry;
+    rows_in  integer := 0;
+    numbers  bigint := 0;
 BEGIN
-    RETURN QUERY EXECUTE
+    FOR older IN EXECUTE
         'SELECT * FROM access.entry WHERE true'
         || CASE WHEN of_prisoners IS NOT NULL THEN ' AND prisoners && $1' ELSE '' END
         || CASE WHEN of_principal IS NOT NULL THEN ' AND coalesce(username, client) = $2' ELSE '' END
         || CASE WHEN first IS NOT NULL THEN ' AND at >= $3' ELSE '' END
         || CASE WHEN before IS NOT NULL THEN ' AND at < $4' ELSE '' END
         || CASE WHEN older_at IS NOT NULL THEN ' AND (at, id) < ($5, $6)' ELSE '' END
-        || ' ORDER BY at DESC, id DESC LIMIT least($7, 1001)'
-    USING of_prisoners, of_principal, first, before, older_at, older_id, rows;
+        || ' ORDER BY at DESC, id DESC LIMIT $7 + 1'
+        USING of_prisoners, of_principal, first, before, older_at, older_id, rows_max
+    LOOP
+        numbers := numbers + cardinality(older.prisoners);
+        IF rows_in > 0 THEN
+            is_more := rows_in = rows_max OR numbers > 100000;
+            RETURN NEXT;
+            IF is_more THEN
+                RETURN;
+            END IF;
+        END IF;
+        entry := older;
+        rows_in := rows_in + 1;
+    END LOOP;
+    IF rows_in > 0 THEN
+        is_more := false;
+        RETURN NEXT;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION access.read(text[], text, timestamptz, timestamptz, timestamptz, uuid, integer) IS
-    'A page of entries, newest first; a condition that is null does not count.';
+    'A page of entries, newest first; a condition that is null does not count. The last one says whether there are more.';
 
 -- A stolen login of a projector can remove no entry that is younger than the fewest days.
 CREATE FUNCTION access.remove_old(kept_days integer) RETURNS bigint

@@ -66,6 +66,13 @@ pub struct Reader {
     pub auth_source: Option<String>,
 }
 
+impl Reader {
+    /// The name by which the reader is known: the user's, or that of a client for itself.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.username.as_deref().or(self.client.as_deref())
+    }
+}
+
 /// The personal data that an answer shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shown {
@@ -127,10 +134,15 @@ pub struct LostReads {
 }
 
 impl LostReads {
-    /// Adds one that was asked at this instant.
-    pub(crate) fn add(lost: &mut Option<Self>, at: DateTime<Utc>) {
-        let so_far = lost.unwrap_or(Self { reads: 0, first: at, last: at });
-        let (first, last) = (so_far.first.min(at), so_far.last.max(at));
-        *lost = Some(Self { reads: so_far.reads + 1, first, last });
+    /// One, asked at this instant.
+    pub(crate) fn one(at: DateTime<Utc>) -> Self {
+        Self { reads: 1, first: at, last: at }
+    }
+
+    /// Adds further ones.
+    pub(crate) fn add(&mut self, further: Self) {
+        self.reads += further.reads;
+        self.first = self.first.min(further.first);
+        self.last = self.last.max(further.last);
     }
 }

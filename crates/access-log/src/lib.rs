@@ -23,4 +23,6 @@ mod writer;
 pub use entry::{AccessEntry, LostReads, Reader, Shown};
 pub use recorder::{AccessLog, NotKept, RecordingMode};
 pub use schema::{SCHEMA, SchemaError, migrate, prepare};
-pub use statements::{AccessKey, AccessQuestion, KEPT_DAYS_MIN, StoredAccess, insert, read_entries, remove_old};
+pub use statements::{
+    AccessKey, AccessPage, AccessQuestion, KEPT_DAYS_MIN, StoredAccess, insert, read_entries, remove_old,
+};

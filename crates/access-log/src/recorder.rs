@@ -1,9 +1,10 @@
 //! The side of the access log that requests see: a bounded queue in memory.
 
 use std::{
+    collections::HashMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
@@ -17,6 +18,10 @@ use crate::{AccessEntry, LostReads};
 /// The most that may wait, in prisoner numbers and entries: some ten megabytes, which thousands of
 /// questions about one case fill, or two hundred about a thousand cases each.
 const WAITING_WEIGHT_MAX: usize = 200_000;
+
+/// The most of it for the entries of one reader, so that it takes four to push out those of others.
+/// Readers without a name, as where there is no sign-on, share the whole.
+const READER_WEIGHT_MAX: usize = WAITING_WEIGHT_MAX / 4;
 
 /// The most that one insert takes: Postgres has it within milliseconds.
 const BATCH_WEIGHT_MAX: usize = 20_000;
@@ -45,7 +50,7 @@ pub struct AccessLog {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
-    /// Told when an entry comes.
+    /// Told when an entry comes and none waits, and when a batch is full.
     arrived: Notify,
     kept: Counter,
     not_kept: Counter,
@@ -55,15 +60,42 @@ struct Queue {
 struct Waiting {
     entries: Vec<WaitingEntry>,
     weight: usize,
-    lost: Option<LostReads>,
+    /// The part in `weight` of each reader that has a name and an entry here.
+    by_reader: HashMap<String, usize>,
+    /// The reads lost so far, and since when their entry waits.
+    lost: Option<(LostReads, Instant)>,
+    /// Since when the oldest entry waits of the batch that is being stored.
+    stored_since: Option<Instant>,
+}
+
+impl Waiting {
+    /// Counts reads that are lost, whose entry has waited since an instant.
+    fn lose(&mut self, reads: LostReads, since: Instant) {
+        let (lost, oldest) = self.lost.get_or_insert((LostReads { reads: 0, ..reads }, since));
+        lost.add(reads);
+        *oldest = since.min(*oldest);
+    }
 }
 
 /// An entry that is not stored yet.
 #[derive(Debug)]
 pub(crate) struct WaitingEntry {
     pub(crate) entry: AccessEntry,
+    /// Since when it waits. The entry itself may be of an earlier read, as at the end of a stream.
+    since: Instant,
     /// Told whether it is stored, where its read waits for that.
     pub(crate) stored: Option<oneshot::Sender<bool>>,
+}
+
+impl WaitingEntry {
+    fn new(entry: AccessEntry, stored: Option<oneshot::Sender<bool>>) -> Self {
+        Self { entry, since: Instant::now(), stored }
+    }
+
+    /// How many reads it is of.
+    pub(crate) fn reads(&self) -> u64 {
+        self.entry.lost.map_or(1, |lost| lost.reads)
+    }
 }
 
 /// An entry could not be stored, and its read must not be answered.
@@ -104,7 +136,7 @@ impl AccessLog {
             }
             RecordingMode::Required => {
                 let (stored, is_stored) = oneshot::channel();
-                if !self.offer(WaitingEntry { entry, stored: Some(stored) }) {
+                if !self.offer(WaitingEntry::new(entry, Some(stored))) {
                     return Err(NotKept);
                 }
                 match timeout(STORED_WAIT_MAX, is_stored).await {
@@ -118,9 +150,9 @@ impl AccessLog {
     /// Records a read that was answered already, such as the end of a stream.
     pub fn record_soon(&self, entry: AccessEntry) {
         let at = entry.at;
-        if self.mode != RecordingMode::Off && !self.offer(WaitingEntry { entry, stored: None }) {
+        if self.mode != RecordingMode::Off && !self.offer(WaitingEntry::new(entry, None)) {
             self.queue.not_kept.inc();
-            LostReads::add(&mut self.waiting().lost, at);
+            self.waiting().lose(LostReads::one(at), Instant::now());
             self.queue.arrived.notify_one();
         }
     }
@@ -136,18 +168,47 @@ impl AccessLog {
         );
     }
 
-    /// Puts an entry into the queue; false where that is full.
+    /// How long the oldest entry has waited to be stored; zero where none waits.
+    #[must_use]
+    pub fn longest_wait(&self) -> Duration {
+        let waiting = self.waiting();
+        let first = waiting.entries.first().map(|waiting| waiting.since);
+        let lost = waiting.lost.map(|(_, since)| since);
+        let oldest = [waiting.stored_since, first, lost].into_iter().flatten().min();
+        oldest.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Puts an entry into the queue; false where that is full, or the reader's part of it.
     fn offer(&self, entry: WaitingEntry) -> bool {
         let weight = entry.entry.shown.weight();
+        let reader = entry.entry.reader.name();
         let mut waiting = self.waiting();
-        if waiting.weight + weight > WAITING_WEIGHT_MAX {
+        let of_reader = reader.and_then(|reader| waiting.by_reader.get(reader)).copied().unwrap_or_default();
+        let is_over_part = reader.is_some() && of_reader + weight > READER_WEIGHT_MAX;
+        if is_over_part || waiting.weight + weight > WAITING_WEIGHT_MAX {
             return false;
         }
+        if let Some(reader) = reader {
+            waiting.by_reader.insert(reader.to_owned(), of_reader + weight);
+        }
+        let is_first = waiting.entries.is_empty();
         waiting.weight += weight;
         waiting.entries.push(entry);
-        drop(waiting);
-        self.queue.arrived.notify_one();
+        if is_first || waiting.weight >= BATCH_WEIGHT_MAX {
+            self.queue.arrived.notify_one();
+        }
         true
+    }
+
+    /// Waits until a full batch is there to be stored.
+    pub(crate) async fn wait_for_full_batch(&self) {
+        loop {
+            let arrived = self.queue.arrived.notified();
+            if self.waiting().weight >= BATCH_WEIGHT_MAX {
+                return;
+            }
+            arrived.await;
+        }
     }
 
     /// Waits until something is there to be stored.
@@ -178,15 +239,34 @@ impl AccessLog {
         let count = fitting.count().max(1).min(waiting.entries.len());
         let rest = waiting.entries.split_off(count);
         let mut batch = mem::replace(&mut waiting.entries, rest);
-        waiting.weight -= batch.iter().map(|entry| entry.entry.shown.weight()).sum::<usize>();
-        let lost = waiting.lost.take().map(AccessEntry::of_lost);
-        batch.extend(lost.map(|entry| WaitingEntry { entry, stored: None }));
+        for WaitingEntry { entry, .. } in &batch {
+            let weight = entry.shown.weight();
+            waiting.weight -= weight;
+            if let Some(reader) = entry.reader.name()
+                && let Some(of_reader) = waiting.by_reader.get_mut(reader)
+            {
+                *of_reader -= weight;
+                if *of_reader == 0 {
+                    waiting.by_reader.remove(reader);
+                }
+            }
+        }
+        let lost = waiting.lost.take();
+        batch.extend(
+            lost.map(|(lost, since)| WaitingEntry { since, ..WaitingEntry::new(AccessEntry::of_lost(lost), None) }),
+        );
+        waiting.stored_since = batch.iter().map(|entry| entry.since).min();
         batch
+    }
+
+    /// Notes that no entry is left of the batch that was taken last.
+    pub(crate) fn end_batch(&self) {
+        self.waiting().stored_since = None;
     }
 
     /// Tells the reads of a batch that their entries are stored.
     pub(crate) fn confirm(&self, batch: Vec<WaitingEntry>) {
-        for WaitingEntry { entry, stored } in batch {
+        for WaitingEntry { entry, stored, .. } in batch {
             if entry.lost.is_none() {
                 self.queue.kept.inc();
             }
@@ -200,18 +280,13 @@ impl AccessLog {
     pub(crate) fn give_up(&self, batch: Vec<WaitingEntry>) -> u64 {
         let mut waiting = self.waiting();
         let mut reads = 0;
-        for WaitingEntry { entry, stored } in batch {
+        for WaitingEntry { entry, since, stored } in batch {
             match (stored, entry.lost) {
                 (Some(stored), _) => drop(stored.send(false)),
-                (None, Some(earlier)) => {
-                    let lost = waiting.lost.get_or_insert(LostReads { reads: 0, ..earlier });
-                    lost.first = lost.first.min(earlier.first);
-                    lost.last = lost.last.max(earlier.last);
-                    lost.reads += earlier.reads;
-                }
+                (None, Some(earlier)) => waiting.lose(earlier, since),
                 (None, None) => {
                     reads += 1;
-                    LostReads::add(&mut waiting.lost, entry.at);
+                    waiting.lose(LostReads::one(entry.at), since);
                 }
             }
         }
@@ -230,6 +305,7 @@ mod tests {
     use super::*;
     use crate::{Reader, Shown};
     use chrono::{DateTime, Utc};
+    use futures::FutureExt as _;
 
     fn entry(second: i64, numbers: usize) -> AccessEntry {
         let at = DateTime::<Utc>::from_timestamp(second, 0).expect("an instant");
@@ -258,6 +334,59 @@ mod tests {
         assert_eq!(stored, fitting);
         assert_eq!(lost, Some(LostReads { reads: 3, first: instant(fitting), last: instant(fitting + 2) }));
         assert_eq!((log.queue.kept.get(), log.queue.not_kept.get()), (fitting as u64, 3));
+    }
+
+    #[tokio::test]
+    async fn one_reader_leaves_room_for_the_entries_of_others() {
+        let log = AccessLog::new(RecordingMode::BestEffort);
+        let read = async |username: &str| {
+            let reader = Reader { username: Some(username.to_owned()), ..Reader::default() };
+            log.record(AccessEntry { reader, ..entry(1, 999) }).await.expect("never refused");
+        };
+        for _ in 0..WAITING_WEIGHT_MAX / 1_000 {
+            read("GREEDY_GEN").await;
+        }
+        let of_greedy = READER_WEIGHT_MAX / 1_000;
+        let lost = log.queue.not_kept.get();
+        assert_eq!(lost as usize, WAITING_WEIGHT_MAX / 1_000 - of_greedy);
+        read("POM_GEN").await;
+        assert_eq!(log.queue.not_kept.get(), lost, "there is room for another reader");
+        while !log.is_empty() {
+            log.confirm(log.take_batch());
+        }
+        assert!(log.waiting().by_reader.is_empty());
+        read("GREEDY_GEN").await;
+        assert_eq!(log.queue.not_kept.get(), lost, "a part is free again once its entries are stored");
+    }
+
+    #[tokio::test]
+    async fn a_full_batch_is_not_waited_for() {
+        let log = AccessLog::new(RecordingMode::BestEffort);
+        let read = async || log.record(entry(1, 9_999)).await.expect("never refused");
+        read().await;
+        assert_eq!(log.wait_for_full_batch().now_or_never(), None);
+        let waiting = timeout(Duration::from_secs(30), log.wait_for_full_batch());
+        let (waited, ()) = tokio::join!(waiting, read());
+        assert_eq!(waited, Ok(()));
+        assert_eq!(log.wait_for_full_batch().now_or_never(), Some(()));
+        assert_eq!(log.take_batch().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_longest_wait_counts_until_the_batch_is_stored() {
+        let log = AccessLog::new(RecordingMode::BestEffort);
+        assert_eq!(log.longest_wait(), Duration::ZERO);
+        // Of a stream that began long ago, whose end has only come now.
+        log.record(entry(1, 1)).await.expect("never refused");
+        let batch = log.take_batch();
+        let waited = log.longest_wait();
+        assert!(waited > Duration::ZERO && waited < Duration::from_secs(60), "{waited:?}");
+        log.give_up(batch);
+        log.end_batch();
+        assert!(log.longest_wait() >= waited, "lost reads wait for their entry, too");
+        log.confirm(log.take_batch());
+        log.end_batch();
+        assert_eq!(log.longest_wait(), Duration::ZERO);
     }
 
     #[tokio::test]

@@ -1,14 +1,21 @@
 //! The statements on the table of the access log. Only this module names it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use domain::identifier::PrisonerNumber;
-use sqlx::{PgPool, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::AccessEntry;
 
 /// The fewest days that entries are kept; `access.remove_old` has the same number.
 pub const KEPT_DAYS_MIN: u32 = 30;
+
+/// How long Postgres may be silent about an insert: somewhat longer than it works on one, since
+/// nothing else tells that a connection is dead.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(12);
 
 /// The key of an entry, by which lists are paged.
 pub type AccessKey = (DateTime<Utc>, Uuid);
@@ -26,8 +33,17 @@ pub struct AccessQuestion {
     pub to: Option<DateTime<Utc>>,
     /// Those older than this one.
     pub older_than: Option<AccessKey>,
-    /// How many; Postgres gives 1,001 at most.
+    /// How many; Postgres gives 1,000 at most.
     pub rows: usize,
+}
+
+/// Entries, newest first: as many as were asked for, unless they have very many numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessPage {
+    /// The entries.
+    pub entries: Vec<StoredAccess>,
+    /// Whether there are older ones.
+    pub is_more: bool,
 }
 
 /// An entry as it is stored.
@@ -93,11 +109,24 @@ impl StoredAccess {
     }
 }
 
-/// Stores entries, in one statement. Those that are stored already stay as they are.
+/// Stores entries, in one statement. Those that are stored already stay as they are, so a caller
+/// may try again after any error.
 ///
 /// # Errors
-/// The database is out of reach, or refuses.
+/// The database is out of reach, refuses, or is silent for [`ANSWER_TIME_MAX`].
 pub async fn insert(pool: &PgPool, entries: &[&AccessEntry]) -> Result<(), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    match timeout(ANSWER_TIME_MAX, insert_on(&mut connection, entries)).await {
+        Ok(inserted) => inserted,
+        Err(_) => {
+            // The pool would wait for a connection that is returned to it.
+            connection.close_on_drop();
+            Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
+        }
+    }
+}
+
+async fn insert_on(connection: &mut PgConnection, entries: &[&AccessEntry]) -> Result<(), sqlx::Error> {
     fn column<'a, T>(entries: &[&'a AccessEntry], value: impl Fn(&'a AccessEntry) -> T) -> Vec<T> {
         entries.iter().map(|entry| value(entry)).collect()
     }
@@ -132,20 +161,21 @@ pub async fn insert(pool: &PgPool, entries: &[&AccessEntry]) -> Result<(), sqlx:
     .bind(column(entries, |entry| entry.shown.positions.and_then(|(_, to)| to).map(bigint)))
     .bind(column(entries, |entry| entry.lost.map(|lost| bigint(lost.reads))))
     .bind(column(entries, |entry| entry.lost.map(|lost| lost.last)))
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Reads entries, newest first.
+/// Reads a page of entries, newest first. It ends before it has more than 100,000 numbers, unless
+/// its first entry alone has.
 ///
 /// # Errors
 /// The database is out of reach, or refuses.
-pub async fn read_entries(pool: &PgPool, question: &AccessQuestion) -> Result<Vec<StoredAccess>, sqlx::Error> {
+pub async fn read_entries(pool: &PgPool, question: &AccessQuestion) -> Result<AccessPage, sqlx::Error> {
     let AccessQuestion { prisoners, user, from, to, older_than, rows } = question;
     let prisoners: Option<Vec<&str>> =
         prisoners.as_ref().map(|prisoners| prisoners.iter().map(PrisonerNumber::as_str).collect());
-    let rows = sqlx::query("SELECT * FROM access.read($1, $2, $3, $4, $5, $6, $7)")
+    let rows = sqlx::query("SELECT (entry).*, is_more FROM access.read($1, $2, $3, $4, $5, $6, $7)")
         .bind(prisoners)
         .bind(user)
         .bind(from)
@@ -155,7 +185,8 @@ pub async fn read_entries(pool: &PgPool, question: &AccessQuestion) -> Result<Ve
         .bind(i32::try_from(*rows).unwrap_or(i32::MAX))
         .fetch_all(pool)
         .await?;
-    rows.iter().map(StoredAccess::read).collect()
+    let is_more = rows.last().map_or(Ok(false), |last| last.try_get("is_more"))?;
+    Ok(AccessPage { entries: rows.iter().map(StoredAccess::read).collect::<Result<_, _>>()?, is_more })
 }
 
 /// Removes the oldest of the entries that are older than this many days, at least

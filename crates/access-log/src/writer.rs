@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::{AccessLog, RecordingMode, recorder::WaitingEntry, statements::insert};
 
 /// How long entries are gathered before a batch is stored, so that Postgres commits ten times a
-/// second under any load. Reads that wait for their entries are stored at once.
+/// second under a usual load. A full batch is stored at once, and so are reads that wait for their
+/// entries.
 const GATHERING_TIME: Duration = Duration::from_millis(100);
 
 /// The pause after a batch that could not be stored.
@@ -17,11 +18,15 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the end of the service waits for the last entries.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How often the program's log says that entries cannot be stored.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
 impl AccessLog {
     /// Stores the entries as they come, until `stop` is ready and none is left. A batch that cannot
     /// be stored is tried again and again, while further entries wait behind it.
     pub async fn write(self, pool: PgPool, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
+        let mut report = FailureReport::default();
         loop {
             tokio::select! {
                 () = &mut stop => break,
@@ -30,28 +35,24 @@ impl AccessLog {
             if self.mode() == RecordingMode::BestEffort {
                 tokio::select! {
                     () = &mut stop => break,
-                    () = sleep(GATHERING_TIME) => {}
+                    _ = timeout(GATHERING_TIME, self.wait_for_full_batch()) => {}
                 }
             }
             let mut batch = self.take_batch();
-            let mut failures = 0_u32;
-            while let Some(unstored) = self.store(&pool, batch, failures).await {
+            while let Some(unstored) = self.store(&pool, batch, &mut report).await {
                 batch = unstored;
-                failures += 1;
                 tokio::select! {
-                    () = &mut stop => return self.drain(&pool, batch).await,
+                    () = &mut stop => return self.drain(&pool, batch, report).await,
                     () = sleep(RETRY_INTERVAL) => {}
                 }
             }
-            if failures > 0 {
-                tracing::info!("the access log is written again");
-            }
+            self.end_batch();
         }
-        self.drain(&pool, Vec::new()).await;
+        self.drain(&pool, Vec::new(), report).await;
     }
 
     /// Stores what is left at the end of the service, and says how many reads could not be kept.
-    async fn drain(&self, pool: &PgPool, first: Vec<WaitingEntry>) {
+    async fn drain(&self, pool: &PgPool, first: Vec<WaitingEntry>, mut report: FailureReport) {
         let deadline = Instant::now() + DRAIN_TIME_MAX;
         let mut batch = first;
         let mut lost = 0;
@@ -59,17 +60,22 @@ impl AccessLog {
             if batch.is_empty() {
                 batch = self.take_batch();
             }
-            let entries: Vec<_> = batch.iter().map(|waiting| &waiting.entry).collect();
-            let stored = timeout_at(deadline, insert(pool, &entries)).await;
-            if matches!(stored, Ok(Ok(()))) {
-                self.confirm(std::mem::take(&mut batch));
-            } else if Instant::now() < deadline {
-                sleep(RETRY_INTERVAL).await;
-            } else {
-                lost += batch.iter().map(|waiting| waiting.entry.lost.map_or(1, |lost| lost.reads)).sum::<u64>();
+            let reads = batch.iter().map(WaitingEntry::reads).sum::<u64>();
+            if Instant::now() >= deadline {
+                lost += reads;
                 batch.clear();
+                continue;
+            }
+            match timeout_at(deadline, self.store(pool, std::mem::take(&mut batch), &mut report)).await {
+                Ok(None) => {}
+                Ok(Some(unstored)) => {
+                    batch = unstored;
+                    sleep_until(deadline.min(Instant::now() + RETRY_INTERVAL)).await;
+                }
+                Err(_) => lost += reads,
             }
         }
+        self.end_batch();
         if lost > 0 {
             tracing::error!(
                 reads = lost,
@@ -78,27 +84,77 @@ impl AccessLog {
         }
     }
 
-    /// Stores a batch. Answers it back where Postgres is out of reach and no read waits for it.
-    async fn store(&self, pool: &PgPool, batch: Vec<WaitingEntry>, failures: u32) -> Option<Vec<WaitingEntry>> {
-        let entries: Vec<_> = batch.iter().map(|waiting| &waiting.entry).collect();
-        let error = match insert(pool, &entries).await {
-            Ok(()) => {
-                self.confirm(batch);
-                return None;
+    /// Stores a batch. Answers the entries back that no read waits for where Postgres is out of
+    /// reach. Of a batch that holds an entry which Postgres refuses, each half is stored apart,
+    /// down to that entry: so one bad entry takes no other with it, at the cost of a few inserts.
+    async fn store(
+        &self,
+        pool: &PgPool,
+        batch: Vec<WaitingEntry>,
+        report: &mut FailureReport,
+    ) -> Option<Vec<WaitingEntry>> {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            let entries: Vec<_> = part.iter().map(|waiting| &waiting.entry).collect();
+            match insert(pool, &entries).await {
+                Ok(()) => {
+                    self.confirm(part);
+                    report.end();
+                }
+                Err(error) if is_refusal_of_data(&error) => {
+                    if part.len() > 1 {
+                        let second = part.split_off(part.len() / 2);
+                        parts.extend([second, part]);
+                    } else {
+                        self.give_up(part);
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "Postgres refuses an entry of the access log, and its read is not kept"
+                        );
+                    }
+                }
+                Err(error) => {
+                    report.warn(&error);
+                    let unstored = parts.into_iter().rev().fold(part, |mut unstored, part| {
+                        unstored.extend(part);
+                        unstored
+                    });
+                    let (required, others) =
+                        unstored.into_iter().partition::<Vec<_>, _>(|waiting| waiting.stored.is_some());
+                    self.give_up(required);
+                    return (!others.is_empty()).then_some(others);
+                }
             }
-            Err(error) => error,
-        };
-        if failures == 0 {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the access log cannot be written for now");
         }
-        let (required, others) = batch.into_iter().partition::<Vec<_>, _>(|waiting| waiting.stored.is_some());
-        self.give_up(required);
-        if is_refusal_of_data(&error) {
-            let reads = self.give_up(others);
-            tracing::error!(reads, "Postgres refuses entries of the access log, and {reads} reads are not kept");
-            return None;
+        None
+    }
+}
+
+/// The failures of which the program's log has been told.
+#[derive(Debug, Default)]
+struct FailureReport {
+    /// When it was told last.
+    warned_at: Option<Instant>,
+    /// Whether it has not been told of the end yet.
+    is_open: bool,
+}
+
+impl FailureReport {
+    /// Tells it, unless it was told a moment ago: where entries are required, each batch fails
+    /// anew.
+    fn warn(&mut self, error: &sqlx::Error) {
+        if self.warned_at.is_none_or(|warned_at| warned_at.elapsed() >= WARNING_INTERVAL) {
+            tracing::warn!(error = error as &dyn std::error::Error, "the access log cannot be written for now");
+            self.warned_at = Some(Instant::now());
+            self.is_open = true;
         }
-        (!others.is_empty()).then_some(others)
+    }
+
+    /// Tells it the end of a failure that it knows of.
+    fn end(&mut self) {
+        if std::mem::take(&mut self.is_open) {
+            tracing::info!("the access log is written again");
+        }
     }
 }
 

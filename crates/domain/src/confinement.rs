@@ -85,23 +85,29 @@ impl Confinement {
         if may_arrive || may_retire { Ok(()) } else { self.check_case(history.number(), state.prison.as_ref()) }
     }
 
-    /// Refuses a merge where one of the numbers is at a prison that is not the caller's, or neither
-    /// is at one that is.
+    /// Refuses a merge where the case of one of the numbers is at a prison that is not the
+    /// caller's, or neither is at one that is. Each number comes with the history that its case
+    /// goes on under now. The refusal has the caller's number: that of the history may be another
+    /// prison's.
     ///
     /// # Errors
     /// `prison-not-yours`.
-    pub fn check_merge(&self, survivor: &History, removed: &History) -> Result<(), Refusal> {
+    pub fn check_merge(
+        &self,
+        survivor: (&PrisonerNumber, &History),
+        removed: (&PrisonerNumber, &History),
+    ) -> Result<(), Refusal> {
         if self.0.is_none() {
             return Ok(());
         }
-        let states = [survivor, removed].map(|history| (history.number(), history.state()));
+        let states = [survivor, removed].map(|(number, history)| (number, history.state()));
         for (number, state) in &states {
             if !is_nowhere(state) {
                 self.check_case(number, state.prison.as_ref())?;
             }
         }
         let is_any_own = states.iter().any(|(_, state)| self.has(state.prison.as_ref()));
-        if is_any_own { Ok(()) } else { Err(refuse_case(survivor.number())) }
+        if is_any_own { Ok(()) } else { Err(refuse_case(survivor.0)) }
     }
 }
 
@@ -255,8 +261,16 @@ mod tests {
             (&mdi, &lei, false),
             (&unknown, &unknown, false),
         ] {
-            assert_eq!(leeds().check_merge(survivor, removed).is_ok(), is_permitted);
-            assert!(Confinement::default().check_merge(survivor, removed).is_ok());
+            // Numbers that were retired, whose cases go on under those of the histories.
+            let asked = ["A2222BB", "A3333CC"].map(|number| number.parse().expect("a number"));
+            let merge = |caller: Confinement| caller.check_merge((&asked[0], survivor), (&asked[1], removed));
+            let refused = merge(leeds());
+            assert_eq!(refused.is_ok(), is_permitted);
+            assert!(merge(Confinement::default()).is_ok());
+            if let Err(refusal) = refused {
+                let named = if removed == &mdi { "A3333CC" } else { "A2222BB" };
+                assert!(refusal.sentence.contains(named) && !refusal.sentence.contains("A1234BC"), "{refusal:?}");
+            }
         }
     }
 }

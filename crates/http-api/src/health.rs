@@ -117,12 +117,17 @@ impl Component {
         Self { status: ComponentStatus::Up, details: Map::new() }
     }
 
+    /// The component works, with something left out. `why` is for an operator and must hold no
+    /// secret.
+    pub fn degraded(why: impl Into<String>) -> Self {
+        Self { status: ComponentStatus::Degraded, details: Map::new() }.with("warning", why.into())
+    }
+
     /// The component works, and leaves so many cases and prisons out.
     #[must_use]
     pub fn with_streams_aside(streams: usize) -> Self {
-        Self { status: ComponentStatus::Degraded, details: Map::new() }
+        Self::degraded("cases or prisons are left out: `allocation-ledger projections status` names them")
             .with("streamsAside", streams)
-            .with("warning", "cases or prisons are left out: `allocation-ledger projections status` names them")
     }
 
     /// The component does not work. `why` is for an operator and must hold no secret.

@@ -1,6 +1,7 @@
 //! The caseloads of a person, asked of the service that knows them and kept for a few minutes.
 //!
 //! - The caller's own token goes with the question, so the ledger needs no credential of its own.
+//! - A person is a name and the source where it signed on.
 //! - One look-up of a person is under way at a time, and few of all people; each has a time limit.
 //! - A look-up that fails gives no answer, whatever was found longer ago.
 
@@ -44,8 +45,15 @@ const PLACE_OF_NAME: &str = "{username}";
 pub struct CaseloadService {
     address: String,
     http: reqwest::Client,
-    kept: Cache<Username, (Prisons, Instant)>,
+    kept: Cache<Person, (Prisons, Instant)>,
     turns: Semaphore,
+}
+
+/// A person. Users of two sources may have one name and be two people.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Person {
+    user: Username,
+    auth_source: Option<String>,
 }
 
 /// Why the caseloads of a person are not known.
@@ -105,14 +113,20 @@ impl CaseloadService {
         Ok(Self { address: address.to_owned(), http, kept, turns })
     }
 
-    /// The prisons among the caseloads of a person, whose token it is.
-    pub(crate) async fn find(&self, user: &Username, token: &str) -> Result<Prisons, CaseloadError> {
-        self.kept.remove_if(user, |(_, found_at)| found_at.elapsed() >= KEPT);
+    /// The prisons among the caseloads of a user who signed on at a source, and whose token it is.
+    pub(crate) async fn find(
+        &self,
+        user: &Username,
+        auth_source: Option<&str>,
+        token: &str,
+    ) -> Result<Prisons, CaseloadError> {
+        let person = Person { user: user.clone(), auth_source: auth_source.map(str::to_owned) };
+        self.kept.remove_if(&person, |(_, found_at)| found_at.elapsed() >= KEPT);
         let look_up = async {
             let prisons = self.ask(user, token).await?;
             Ok((prisons, Instant::now()))
         };
-        let find = self.kept.get_or_insert_async(user, look_up);
+        let find = self.kept.get_or_insert_async(&person, look_up);
         let (prisons, _) = timeout(LOOK_UP_TIME_MAX, find).await.map_err(|_| CaseloadError::Slow)??;
         Ok(prisons)
     }

@@ -41,7 +41,7 @@ impl PrisonSource {
             return Ok(Some(prisons.clone()));
         }
         match &self.service {
-            Some(service) => service.find(&user, token).await.map(Some),
+            Some(service) => service.find(&user, caller.auth_source.as_deref(), token).await.map(Some),
             None => Ok(Some(Prisons::default())),
         }
     }

@@ -44,6 +44,7 @@ async fn what_a_tool_shows_has_an_entry_with_the_user_of_the_system() {
             (Some(0), Some(head)),
         ),
         (&["export", "case_period", "--prison", "LEI"], &[], Some("export of case_period at LEI"), (None, None)),
+        (&["export", "case_period", "--as-of", "2"], &[], Some("export of case_period as of position 2"), (None, None)),
         (&["export", "log"], &[], Some("export of the log"), (Some(0), Some(head))),
         (&["access-log", "--prisoner", "A1111AA"], case, Some("access log"), (None, None)),
     ] {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use domain::Stream;
 use event_log::ExpectedRevision;
+use http_api::page::Cursor;
 use query::past::{PastError, whole_case};
 use reqwest::Method;
 use serde_json::json;
@@ -13,7 +15,7 @@ use crate::support::{
     builders::{new_event, number_retired},
     ledger::{Ledger, SHAH, assert_recorded, assert_refused, serve_commands},
     projections::project,
-    questions::{ask, ask_with, assert_ok, members, record},
+    questions::{ask, ask_with, assert_ok, members, next_page, record},
 };
 
 #[tokio::test]
@@ -33,6 +35,19 @@ async fn merged_numbers_answer_with_the_survivor() {
         assert_eq!(members(&history, "type").last(), Some(&json!("PrisonerNumberMerged")));
         let periods = ask(&ledger, &format!("/prisoners/{number}/responsibility/periods")).await;
         assert!(members(&periods, "prisonerNumber").iter().all(|number| number == "A2222BB"), "{}", periods.text);
+        // A page of very many periods ends early; the next one begins after its last.
+        assert_eq!(next_page(&periods), None);
+        for (index, from) in members(&periods, "from").into_iter().enumerate() {
+            let from: DateTime<Utc> = from.as_str().expect("an instant").parse().expect("an instant");
+            let uri = format!("/prisoners/{number}/responsibility/periods").parse().expect("a URI");
+            let link = Cursor::after(&from).next_link(&uri).expect("a link");
+            let path = link.to_str().expect("text")[1..].split('>').next().expect("a path").to_owned();
+            let rest = ask(&ledger, &path).await;
+            assert_eq!(
+                assert_ok(&rest).as_array().expect("a list")[..],
+                periods.body.as_array().expect("a list")[index + 1..]
+            );
+        }
     }
     let both = ask_with(&ledger, Method::POST, "/responsibilities", Some(&json!(["A1111AA", "A2222BB"]))).await;
     assert_eq!(members(&both, "prisonerNumber"), ["A2222BB", "A2222BB"]);

@@ -29,7 +29,7 @@ impl Office {
     }
 
     pub(super) async fn tool(&self, arguments: &[&str]) -> ToolOutput {
-        let stores = self.database.store.arguments();
+        let stores = self.database.arguments();
         let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
         run(&[arguments, &stores].concat()).await
     }

@@ -293,8 +293,8 @@ mod log_in_postgres {
         ledger.client().send(Method::GET, "/prisoners/G0000ZZ/history", &[("X-Correlation-Id", &last)], None).await;
         let stored = eventually("the entry of the last read", async || {
             let question = AccessQuestion { rows: 1_000, ..AccessQuestion::default() };
-            let entries = read_entries(&ledger.database.pool, &question).await.expect("the access log");
-            let ids: Vec<_> = entries.into_iter().filter_map(|entry| entry.correlation_id).collect();
+            let page = read_entries(&ledger.database.pool, &question).await.expect("the access log");
+            let ids: Vec<_> = page.entries.into_iter().filter_map(|entry| entry.correlation_id).collect();
             ids.iter().any(|id| id.to_string() == last).then_some(ids)
         })
         .await;

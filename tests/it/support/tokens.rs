@@ -102,8 +102,8 @@ pub fn seconds_from_now(seconds: i64) -> u64 {
 /// A program that serves all roles, with a sign-on or without.
 pub struct GuardedProgram {
     pub program: Program,
+    pub database: TestDatabase,
     _files: TempDir,
-    _database: TestDatabase,
 }
 
 impl GuardedProgram {
@@ -117,6 +117,7 @@ impl GuardedProgram {
             std::fs::write(&path, key.jwks().to_string()).expect("write the keys");
             arguments.extend(["--auth-key-file", path.to_str().expect("UTF-8")]);
         }
-        Self { program: Program::serve_with(&arguments).await, _files: files, _database: database }
+        let program = Program::serve_with(&arguments).await;
+        Self { program, database, _files: files }
     }
 }

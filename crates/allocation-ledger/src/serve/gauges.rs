@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use access_log::AccessLog;
 use command::Clock;
 use event_log::{LogError, SharedLog};
 use http_api::metrics::{Metrics, Sample};
@@ -57,6 +58,16 @@ pub(super) fn views(metrics: &Metrics, log: &SharedLog, views: &PgPool) {
             }
             samples
         }
+    });
+}
+
+/// Shows how long entries of the access log wait to be stored.
+pub(super) fn access_log(metrics: &Metrics, access_log: &AccessLog) {
+    let access_log = access_log.clone();
+    metrics.add_sampler(move || {
+        let help = "How long the oldest read has waited to be stored in the access log; 0 where none waits";
+        let waiting_s = access_log.longest_wait().as_secs_f64();
+        std::future::ready(vec![sample("ledger_access_log_waiting_seconds", help, waiting_s)])
     });
 }
 

@@ -1,7 +1,8 @@
 //! The health of the parts of a serving ledger.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use access_log::AccessLog;
 use embedded_postgres::{ServerCondition, StartFailure};
 use http_api::health::{Component, Health};
 use sign_on::SignOn;
@@ -9,6 +10,9 @@ use tokio::sync::watch;
 
 use super::{Role, ServeSettings};
 use crate::stores::LogStore;
+
+/// How long an entry of the access log may wait. While Postgres is there, it waits 100 ms.
+const ACCESS_LOG_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Adds the event log. A process that only answers questions does so from the views, so it is ready
 /// while the event store is away.
@@ -106,6 +110,29 @@ fn projector_component(status: &projector::Status, failure: Option<&str>) -> Com
     }
 }
 
+/// Adds the access log. It is never down: whether reads go on without it is the operator's choice.
+pub(super) fn with_access_log(
+    health: Health,
+    access_log: AccessLog,
+    failure: watch::Receiver<Option<String>>,
+) -> Health {
+    health.with_dispensable("accessLog", move || {
+        let component = access_log_component(access_log.longest_wait(), failure.borrow().as_deref());
+        async { component }
+    })
+}
+
+fn access_log_component(longest_wait: Duration, failure: Option<&str>) -> Component {
+    let component = match failure {
+        Some(reason) => Component::degraded(reason).with("state", "stopped"),
+        None if longest_wait > ACCESS_LOG_WAIT_MAX => {
+            Component::degraded("entries cannot be stored: the log of this program says why").with("state", "waiting")
+        }
+        None => Component::up().with("state", "running"),
+    };
+    component.with("waitingSeconds", longest_wait.as_secs())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +165,14 @@ mod tests {
         check(&projector_component(&stopped, Some("run the projector")), "DOWN", "stopped", Some("position 8"));
         let retrying = projector::Status::Retrying { reason: "out of reach".to_owned() };
         check(&projector_component(&retrying, None), "DOWN", "retrying", Some("out of reach"));
+    }
+
+    #[test]
+    fn an_access_log_that_stores_nothing_is_degraded_and_never_down() {
+        let component = |wait_s, failure| access_log_component(Duration::from_secs(wait_s), failure);
+        check(&component(0, None), "UP", "running", None);
+        check(&component(60, None), "UP", "running", None);
+        check(&component(61, None), "DEGRADED", "waiting", None);
+        check(&component(0, Some("panicked")), "DEGRADED", "stopped", None);
     }
 }

@@ -58,6 +58,8 @@ struct Patience {
     answer: Duration,
     /// The pace at which it must at least take one.
     answer_bytes_per_second: u64,
+    /// At the end, for the requests at work and the answers under way.
+    ending: Duration,
 }
 
 const PATIENCE: Patience = Patience {
@@ -65,6 +67,7 @@ const PATIENCE: Patience = Patience {
     stalled: Duration::from_secs(30),
     answer: Duration::from_secs(30),
     answer_bytes_per_second: 64 * 1024,
+    ending: Duration::from_secs(10),
 };
 
 impl Patience {
@@ -98,7 +101,8 @@ impl HttpServer {
         Self { listener, tls, router, ending, admission, patience: PATIENCE, last_logged: None }
     }
 
-    /// Serves until the end. Dropped, it closes all connections.
+    /// Serves until the end, and until all connections are closed: what is left of an answer, such
+    /// as the record of what a stream has shown, is done by then.
     pub(super) async fn serve(mut self) {
         let mut connections = JoinSet::new();
         let mut ending = self.ending.clone();
@@ -127,7 +131,12 @@ impl HttpServer {
             }
         }
         drop(self.listener);
-        while connections.join_next().await.is_some() {}
+        let all_end = async { while connections.join_next().await.is_some() {} };
+        if timeout(self.patience.ending, all_end).await.is_err() {
+            let (open, waited_s) = (connections.len(), self.patience.ending.as_secs());
+            tracing::info!(open, "closing connections that were still open after {waited_s} s");
+            connections.shutdown().await;
+        }
     }
 
     fn log_refusal(&mut self, reason: &str) {
@@ -222,7 +231,10 @@ async fn serve_http(
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::{
+        net::SocketAddr,
+        sync::{Mutex, mpsc},
+    };
 
     use axum::{Extension, body::Bytes, routing::get};
     use futures::{StreamExt as _, stream};
@@ -239,6 +251,12 @@ mod tests {
 
     /// A server that waits for `patience` alone, its address and connections, and its end.
     async fn start(patience: Patience) -> (SocketAddr, Arc<Admission>, watch::Sender<bool>) {
+        let (address, admission, end, server) = server(patience).await;
+        tokio::spawn(server.serve());
+        (address, admission, end)
+    }
+
+    async fn server(patience: Patience) -> (SocketAddr, Arc<Admission>, watch::Sender<bool>, HttpServer) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
         let address = listener.local_addr().expect("an address");
         let endless = get(async || {
@@ -258,8 +276,7 @@ mod tests {
         let (end, ending) = watch::channel(false);
         let admission = Admission::new(TrustedProxies::default());
         let server = HttpServer { patience, ..HttpServer::new(listener, None, router, ending, Arc::clone(&admission)) };
-        tokio::spawn(server.serve());
-        (address, admission, end)
+        (address, admission, end, server)
     }
 
     async fn send(address: SocketAddr, bytes: &str) -> TcpStream {
@@ -341,6 +358,48 @@ mod tests {
             }
             assert_eq!(taken < LONG, ends, "{path}: {taken} bytes");
         }
+    }
+
+    /// A part of an answer that takes until it is told to be dropped.
+    struct SlowEnd {
+        has_begun: watch::Sender<bool>,
+        may_end: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl Drop for SlowEnd {
+        fn drop(&mut self) {
+            self.has_begun.send_replace(true);
+            let _ = event_log::lock(&self.may_end).recv();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_end_waits_until_answers_that_no_client_takes_are_dropped() {
+        let (address, admission, end, mut server) =
+            server(Patience { ending: Duration::from_millis(50), ..PATIENCE }).await;
+        let ((let_end, may_end), (has_begun, mut dropping)) = (mpsc::channel(), watch::channel(false));
+        let slow = Arc::new(Mutex::new(Some(SlowEnd { has_begun, may_end: Mutex::new(may_end) })));
+        let endless = move || {
+            let slow = event_log::lock(&slow).take();
+            let chunks = stream::repeat_with(move || {
+                let _held = &slow;
+                Ok::<_, Infallible>(Bytes::from_static(&[b'x'; LONG_WRITE]))
+            });
+            std::future::ready(axum::body::Body::from_stream(chunks))
+        };
+        server.router = Router::new().route("/held", get(endless));
+        let serving = tokio::spawn(server.serve());
+        let mut client = send(address, "GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        client.read_exact(&mut [0; 16]).await.expect("the beginning of an answer");
+        end.send_replace(true);
+        let is_dropping = timeout(Duration::from_secs(30), dropping.wait_for(|dropping| *dropping)).await;
+        assert!(is_dropping.is_ok_and(|dropping| dropping.is_ok()), "the connection is closed");
+        // A server that did not wait would have ended by now.
+        tokio::task::yield_now().await;
+        assert!(!serving.is_finished(), "an answer is still being dropped");
+        let_end.send(()).expect("the end of the answer");
+        timeout(Duration::from_secs(30), serving).await.expect("the end").expect("no panic");
+        assert_eq!(admission.open(), 0);
     }
 
     #[tokio::test]

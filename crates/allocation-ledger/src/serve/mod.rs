@@ -10,12 +10,12 @@
 //! Every role starts whether or not the servers that its URLs name are there, and says in its
 //! readiness what it waits for; so services and servers can be started in any order.
 //!
-//! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered, then
-//! policies and the projector stop and the access log takes the last entries, then connections are
-//! closed, then Postgres stops. The projector
-//! stops between two batches. The policies stop wherever they are: their commands have the same ids
-//! when they are sent again, so none is lost and none is doubled. A second signal ends the program
-//! at once; the next start uses a Postgres that is left over.
+//! The end, on SIGINT or SIGTERM: no new connections, requests in flight are answered or, after 10
+//! s, broken off; then policies and the projector stop and the access log takes the last entries;
+//! then connections to the stores are closed, then Postgres stops. The projector stops between two
+//! batches. The policies stop wherever they are: their commands have the same ids when they are
+//! sent again, so none is lost and none is doubled. A second signal ends the program at once; the
+//! next start uses a Postgres that is left over.
 
 mod access_log_settings;
 mod access_log_upkeep;
@@ -39,12 +39,12 @@ mod shutdown;
 mod sign_on_settings;
 mod tls;
 
-use std::{io::Write as _, net::SocketAddr, time::Duration};
+use std::{io::Write as _, net::SocketAddr};
 
 use anyhow::{Context as _, anyhow, bail};
 use http_api::{HostNames, RequestLimits};
 use sqlx::PgPool;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 pub use self::{
     access_log_settings::AccessLogSettings,
@@ -64,9 +64,6 @@ use crate::{
     build_info,
     stores::{self, LogStore},
 };
-
-/// How long requests in flight may take at the end. Those that follow the log would never end.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until a signal ends it.
 ///
@@ -218,14 +215,10 @@ impl ServingLedger {
     ///
     /// # Errors
     /// A part had failed, or Postgres does not stop.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub async fn stop(self) -> anyhow::Result<()> {
         self.stop_signals.accepting.send_replace(true);
-        if timeout(DRAIN_TIMEOUT, &mut self.http).await.is_err() {
-            tracing::info!("closing connections that were still open after {} s", DRAIN_TIMEOUT.as_secs());
-            self.http.abort();
-        }
+        let mut outcome = self.http.await.context("serve HTTP");
         self.stop_signals.working.send_replace(true);
-        let mut outcome = Ok(());
         for worker in self.roles.workers {
             outcome = outcome.and(worker.join().await);
         }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::{
     ServeSettings, access_log_upkeep, gauges,
-    health::{with_event_log, with_policies, with_projector, with_sign_on},
+    health::{with_access_log, with_event_log, with_policies, with_projector, with_sign_on},
     openapi::{documentation, openapi},
     other_roles::refuse_other_roles,
     process_metrics,
@@ -149,38 +149,41 @@ impl<'a> Wiring<'a> {
     ///
     /// # Errors
     /// The settings of the access log are not usable.
-    pub(super) fn with_query(mut self, views: &PgPool) -> anyhow::Result<Self> {
+    pub(super) fn with_query(self, views: &PgPool) -> anyhow::Result<Self> {
+        let (mut wiring, access_log) = self.record_reads(views)?;
         let pool = read_only(views);
-        gauges::connections(&self.metrics, "query", &pool);
-        let lag_max = Duration::from_secs(self.settings.lag_max);
-        let access_log = self.record_reads(views)?;
-        let state = query::QueryState::new(pool, Arc::clone(&self.log.log), lag_max).with_access_log(access_log);
+        gauges::connections(&wiring.metrics, "query", &pool);
+        let lag_max = Duration::from_secs(wiring.settings.lag_max);
+        let state = query::QueryState::new(pool, Arc::clone(&wiring.log.log), lag_max).with_access_log(access_log);
         let streaming = state.clone();
-        let stopped = wait_until_raised(&self.stop.accepting);
+        let stopped = wait_until_raised(&wiring.stop.accepting);
         tokio::spawn(async move {
             stopped.await;
             streaming.end_streams();
         });
         let checked = state.clone();
-        self.health = self.health.with("views", move || checked.clone().health());
-        self.router = self.router.merge(query::router(state));
-        Ok(self)
+        wiring.health = wiring.health.with("views", move || checked.clone().health());
+        wiring.router = wiring.router.merge(query::router(state));
+        Ok(wiring)
     }
 
     /// The access log, with the worker that writes it.
-    fn record_reads(&mut self, views: &PgPool) -> anyhow::Result<AccessLog> {
+    fn record_reads(mut self, views: &PgPool) -> anyhow::Result<(Self, AccessLog)> {
         let mode = self.settings.access_log.mode(self.sign_on.is_some())?;
         let access_log = AccessLog::new(mode);
         if mode != RecordingMode::Off {
             self.metrics.register(|registry| access_log.register_metrics(registry));
+            gauges::access_log(&self.metrics, &access_log);
             let database = access_log_writer(views, self.settings.access_log.url())?;
             let writing = access_log.clone().write(database, wait_until_raised(&self.stop.working));
-            self.roles.workers.push(Worker::start("access log", &self.stop.working, async {
+            let worker = Worker::start("access log", &self.stop.working, async {
                 writing.await;
                 Ok(())
-            }));
+            });
+            self.health = with_access_log(self.health, access_log.clone(), worker.failure());
+            self.roles.workers.push(worker);
         }
-        Ok(access_log)
+        Ok((self, access_log))
     }
 
     /// The routes of all roles, with those of the health and of the documentation.

@@ -3,9 +3,10 @@
 
 use std::io::{self, Write as _};
 
-use access_log::{AccessQuestion, StoredAccess, read_entries};
+use access_log::{AccessPage, AccessQuestion, StoredAccess, read_entries};
 use anyhow::Context as _;
 use clap::{Args, value_parser};
+use comfy_table::Table;
 use domain::{identifier::PrisonerNumber, london, text::Visible};
 use http_api::instant::DateOrInstant;
 use query::past::case_numbers;
@@ -54,7 +55,7 @@ pub struct AccessLogToolSettings {
 /// # Errors
 /// The ledger or its access log cannot be read.
 pub async fn run(settings: &AccessLogToolSettings) -> anyhow::Result<()> {
-    let entries = Stores::with_existing(&settings.stores, async |stores| {
+    Stores::with_existing(&settings.stores, async |stores| {
         let prisoners = match &settings.prisoner {
             Some(number) => {
                 let numbers = case_numbers(&stores.log, number).await;
@@ -62,7 +63,7 @@ pub async fn run(settings: &AccessLogToolSettings) -> anyhow::Result<()> {
             }
             None => None,
         };
-        let question = AccessQuestion {
+        let mut question = AccessQuestion {
             prisoners,
             user: settings.user.clone(),
             from: settings.from.map(DateOrInstant::instant),
@@ -70,47 +71,76 @@ pub async fn run(settings: &AccessLogToolSettings) -> anyhow::Result<()> {
             older_than: None,
             rows: settings.limit.into(),
         };
-        let entries = read_entries(&stores.views, &question).await.context(
-            "read the access log: is this ledger of an earlier version? `allocation-ledger serve` prepares it",
-        )?;
-        record_read(Some(&stores.views), "access-log", query::shown_by_access_log(&question)).await;
-        Ok(entries)
+        let mut printer = Printer::new(settings.json);
+        loop {
+            let AccessPage { entries, is_more } = read_entries(&stores.views, &question).await.context(
+                "read the access log: is this ledger of an earlier version? `allocation-ledger serve` prepares it",
+            )?;
+            if question.older_than.is_none() {
+                record_read(Some(&stores.views), "access-log", query::shown_by_access_log(&question)).await;
+            }
+            stdout::ignore_broken_pipe(printer.print(&entries))?;
+            question.rows = question.rows.saturating_sub(entries.len());
+            question.older_than = entries.last().map(StoredAccess::key);
+            if !is_more || question.rows == 0 {
+                return stdout::ignore_broken_pipe(printer.finish(is_more));
+            }
+        }
     })
-    .await?;
-    stdout::ignore_broken_pipe(if settings.json { print_json(&entries) } else { print_table(settings, &entries) })
+    .await
 }
 
-fn print_json(entries: &[StoredAccess]) -> io::Result<()> {
-    let mut out = stdout::lock();
-    for entry in entries {
-        serde_json::to_writer(&mut out, &query::recorded_read(entry))?;
-        out.write_all(b"\n")?;
-    }
-    out.flush()
+/// Prints the entries of one page after another: as a table at the end, which keeps of each the few
+/// words that it shows, or without one as JSON at once.
+struct Printer {
+    table: Option<Table>,
 }
 
-fn print_table(settings: &AccessLogToolSettings, entries: &[StoredAccess]) -> io::Result<()> {
-    let mut out = stdout::lock();
-    let mut shown = table(&["When", "Who", "Read by", "Status", "Shown"]);
-    for entry in entries {
-        let client = |client: &String| format!("the client {client}");
-        let reader = entry.username.clone().or_else(|| entry.client.as_ref().map(client)).unwrap_or_default();
-        let method = entry.method.as_ref().map(|method| format!("{method} ")).unwrap_or_default();
-        shown.add_row([
-            london::clock(entry.at),
-            reader,
-            format!("{method}{}", entry.operation),
-            entry.status.map(|status| status.to_string()).unwrap_or_default(),
-            shown_data(entry),
-        ]);
+impl Printer {
+    fn new(json: bool) -> Self {
+        Self { table: (!json).then(|| table(&["When", "Who", "Read by", "Status", "Shown"])) }
     }
-    if shown.row_count() > 0 {
-        writeln!(out, "{}\n", Visible(&shown.to_string()))?;
+
+    fn print(&mut self, entries: &[StoredAccess]) -> io::Result<()> {
+        if let Some(shown) = &mut self.table {
+            shown.add_rows(entries.iter().map(cells));
+            return Ok(());
+        }
+        let mut out = stdout::lock();
+        for entry in entries {
+            serde_json::to_writer(&mut out, &query::recorded_read(entry))?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()
     }
-    let count = if entries.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", entries.len()) };
-    let more = if entries.len() == usize::from(settings.limit) { "; --limit or --to shows older ones" } else { "" };
-    writeln!(out, "{count} of the access log, newest first{more}; times are London's.")?;
-    out.flush()
+
+    /// Prints the table, and whether there are entries that are older than its last.
+    fn finish(self, is_more: bool) -> io::Result<()> {
+        let Some(shown) = self.table else { return Ok(()) };
+        let mut out = stdout::lock();
+        let rows = shown.row_count();
+        if rows > 0 {
+            writeln!(out, "{}\n", Visible(&shown.to_string()))?;
+        }
+        let count = if rows == 1 { "1 entry".to_owned() } else { format!("{rows} entries") };
+        let more = if is_more { "; --limit or --to shows older ones" } else { "" };
+        writeln!(out, "{count} of the access log, newest first{more}; times are London's.")?;
+        out.flush()
+    }
+}
+
+/// The row of an entry.
+fn cells(entry: &StoredAccess) -> [String; 5] {
+    let client = |client: &String| format!("the client {client}");
+    let reader = entry.username.clone().or_else(|| entry.client.as_ref().map(client)).unwrap_or_default();
+    let method = entry.method.as_ref().map(|method| format!("{method} ")).unwrap_or_default();
+    [
+        london::clock(entry.at),
+        reader,
+        format!("{method}{}", entry.operation),
+        entry.status.map(|status| status.to_string()).unwrap_or_default(),
+        shown_data(entry),
+    ]
 }
 
 /// The data that a read showed, in a few words. JSON has all numbers.

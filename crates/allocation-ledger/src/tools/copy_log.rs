@@ -15,6 +15,7 @@
 
 use std::{path::PathBuf, pin::pin, time::Duration};
 
+use access_log::Shown;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use domain::identifier::EventId;
@@ -31,6 +32,7 @@ use crate::{
     shared_settings,
     stdout::print_line,
     stores::{LogStore, OrderedWriter},
+    tools::read_recording::record_read,
 };
 
 /// Events appended at once: enough to spread the cost of a commit, few enough to stop soon when
@@ -39,6 +41,8 @@ const BATCH_EVENTS: usize = 1_000;
 
 /// Batches read ahead of the appending or the comparison.
 const BATCHES_AHEAD: usize = 4;
+
+const READING: &str = "read the log to copy";
 
 /// The settings of `copy`.
 #[derive(Debug, Args)]
@@ -64,6 +68,10 @@ pub struct CopySettings {
     /// Directory of the server programs `postgres` and `initdb`. Default: looked for
     #[arg(long, env = "LEDGER_POSTGRES_BIN", value_name = "DIR")]
     postgres_bin: Option<PathBuf>,
+    /// The database of the views of the ledger to copy, whose access log gets an entry of the copy.
+    /// Default: in the embedded Postgres of --from
+    #[arg(long, env = "LEDGER_VIEWS", value_name = "URL", hide_env_values = true)]
+    views: Option<String>,
     /// Print the outcome as JSON
     #[arg(long)]
     json: bool,
@@ -97,8 +105,13 @@ pub async fn run(settings: &CopySettings) -> anyhow::Result<()> {
     let target = settings.log(to, &settings.to_stream_prefix);
     let CopyOutcome { events, found, since } = source
         .close_after(async |source| {
+            let log = settings.log(from, from_prefix);
+            let access_log =
+                source.access_log(&shared_settings::StoreSettings { log, views: settings.views.clone() })?;
+            let end = source.log.head().await.context(READING)?;
+            record_read(access_log.as_ref(), "copy", Shown::events("copy of the log".to_owned(), 0, Some(end))).await;
             let target = LogStore::open(&target).await.context("open the log to copy into")?;
-            target.close_after(async |target| copy(settings, source, target).await).await
+            target.close_after(async |target| copy(settings, source, target, end).await).await
         })
         .await?;
     print_line(&if settings.json {
@@ -123,9 +136,7 @@ struct CopyOutcome {
     since: bool,
 }
 
-async fn copy(settings: &CopySettings, source: &LogStore, target: &LogStore) -> anyhow::Result<CopyOutcome> {
-    let reading = "read the log to copy";
-    let end = source.log.head().await.context(reading)?;
+async fn copy(settings: &CopySettings, source: &LogStore, target: &LogStore, end: u64) -> anyhow::Result<CopyOutcome> {
     let bar = ProgressBar::new(end);
     bar.set_style(style(PERCENT));
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -133,7 +144,7 @@ async fn copy(settings: &CopySettings, source: &LogStore, target: &LogStore) -> 
     let outcome = copy_to(&source.log, &target.log, writer, end, &bar).await;
     bar.finish_and_clear();
     let (events, found) = outcome?;
-    let since = source.log.head().await.context(reading)? > end;
+    let since = source.log.head().await.context(READING)? > end;
     Ok(CopyOutcome { events, found, since })
 }
 

@@ -149,7 +149,8 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, C
     let survivor = service.load_survivors(&merge.survivor).await?;
     {
         let (removed, survivor) = (removed.last().found.read(), survivor.last().found.read());
-        merge.confinement.check_merge(survivor.history(), removed.history())?;
+        let survivor = (&merge.survivor, survivor.history());
+        merge.confinement.check_merge(survivor, (&merge.removed_number, removed.history()))?;
     }
     if survivor.links().any(|link| link.number == merge.removed_number) {
         return Err(refuse_circle(merge).into());

@@ -1,6 +1,6 @@
 //! `GET /access-log`: who read which person's data, for auditors.
 
-use access_log::{AccessKey, AccessQuestion, Shown, StoredAccess, read_entries};
+use access_log::{AccessKey, AccessPage, AccessQuestion, Shown, StoredAccess, read_entries};
 use axum::{
     extract::State,
     http::Uri,
@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{answer::Answer, parameters::Paging};
+use super::{
+    answer::{Answer, page_rows},
+    parameters::Paging,
+};
 use crate::{QueryError, QueryState, past::case_numbers};
 
 /// Which entries.
@@ -124,8 +127,8 @@ impl<'a> From<&'a StoredAccess> for RecordedRead<'a> {
 
 /// Who read which person's data, newest first.
 ///
-/// This question is recorded as others are, with its conditions in the place of the numbers that it
-/// shows.
+/// A page ends early where its entries have very many numbers. This question is recorded as others
+/// are, with its conditions in the place of the numbers that it shows.
 #[utoipa::path(
     get, path = "/access-log", tag = "The log and the views",
     params(AccessLogQuery, Paging),
@@ -142,20 +145,18 @@ pub(super) async fn list_access_log_entries(
         Some(number) => Some(case_numbers(&state.log, number).await.map_err(QueryError::from)?),
         None => None,
     };
-    let limit = paging.limit.rows();
     let question = AccessQuestion {
         prisoners: prisoners.map(|numbers| numbers.into_iter().collect()),
         user: user.map(|Principal(name)| name),
         from: from.map(DateOrInstant::instant),
         to: to.map(DateOrInstant::instant),
         older_than,
-        rows: limit + 1,
+        rows: paging.limit.rows(),
     };
-    let mut entries = read_entries(&state.views, &question).await.map_err(QueryError::from)?;
-    let is_more = entries.len() > limit;
-    entries.truncate(limit);
-    let next = entries.last().filter(|_| is_more).map(|last| Cursor::after(&last.key()));
-    let reads: Vec<RecordedRead<'_>> = entries.iter().map(RecordedRead::from).collect();
+    let AccessPage { entries, is_more } = read_entries(&state.views, &question).await.map_err(QueryError::from)?;
+    let cursor_after = |entry: &StoredAccess| Cursor::after(&entry.key());
+    let next = entries.last().filter(|_| is_more).map(cursor_after);
+    let (reads, next) = page_rows(&entries, next, RecordedRead::from, cursor_after)?;
     Ok(Answer::beside_ledger(reads, shown_by(&question)).with_next(next.as_ref(), &uri).into_response())
 }
 

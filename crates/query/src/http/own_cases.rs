@@ -9,10 +9,8 @@ use axum::{
 use domain::{Confinement, identifier::PrisonerNumber};
 use http_api::{CallerScope, Problem};
 
+use super::parameters::number_in;
 use crate::{QueryState, past::prisons_now};
-
-/// The name that every route gives to the prisoner number in its path.
-const NUMBER_PARAM: &str = "prisonerNumber";
 
 /// The routes that answer as the live service did: a case that is not the caller's is not found.
 const LIVE_SERVICE: &str = "/api/";
@@ -22,20 +20,17 @@ const LIVE_SERVICE: &str = "/api/";
 pub(super) async fn refuse_other_case(
     State(state): State<QueryState>,
     caller: CallerScope,
-    params: Result<RawPathParams, RawPathParamsRejection>,
+    path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
     next: Next,
 ) -> Response {
     if caller.confinement.prisons().is_some()
         && !request.uri().path().starts_with(LIVE_SERVICE)
-        && let Ok(params) = params
+        && let Some(number) = number_in(path)
     {
-        let named = params.iter().filter(|(name, _)| *name == NUMBER_PARAM);
-        for number in named.filter_map(|(_, number)| number.parse::<PrisonerNumber>().ok()) {
-            match check_case(&state, &caller.confinement, &number).await {
-                Ok(Ok(())) => {}
-                Ok(Err(problem)) | Err(problem) => return problem.into_response(),
-            }
+        match check_case(&state, &caller.confinement, &number).await {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) | Err(problem) => return problem.into_response(),
         }
     }
     next.run(request).await

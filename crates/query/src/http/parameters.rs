@@ -1,6 +1,8 @@
 //! Query parameters that several operations have, each with its text in the OpenAPI document.
 
+use axum::extract::{RawPathParams, rejection::RawPathParamsRejection};
 use chrono::{DateTime, Utc};
+use domain::identifier::PrisonerNumber;
 use event_log::KnownAt;
 use http_api::{
     Problem,
@@ -11,6 +13,14 @@ use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
 
 use crate::QueryState;
+
+/// The name that every route gives to the prisoner number in its path.
+const NUMBER_PARAM: &str = "prisonerNumber";
+
+/// The prisoner number in a path; `None` where there is none, or what is there is no number.
+pub(super) fn number_in(path: Result<RawPathParams, RawPathParamsRejection>) -> Option<PrisonerNumber> {
+    path.ok()?.iter().find(|(name, _)| *name == NUMBER_PARAM)?.1.parse().ok()
+}
 
 /// When in the world, and when in what the ledger knew.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
@@ -62,6 +72,23 @@ pub(super) struct Paging {
 
 impl Paging {
     /// The key of the last row of the page before, of the type that this list's cursors have.
+    pub(super) fn after<K: DeserializeOwned>(&self) -> Result<Option<K>, Problem> {
+        self.after.as_ref().map(Cursor::key).transpose()
+    }
+}
+
+/// Which page of a list whose pages end by their bytes alone.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LongPaging {
+    /// Cursor of the page before. A page has all that is left, up to 4 MiB.
+    #[param(inline)]
+    after: Option<Cursor>,
+}
+
+impl LongPaging {
+    /// The key of the last row of the page before.
     pub(super) fn after<K: DeserializeOwned>(&self) -> Result<Option<K>, Problem> {
         self.after.as_ref().map(Cursor::key).transpose()
     }

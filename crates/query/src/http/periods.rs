@@ -4,6 +4,7 @@
 use access_log::Shown;
 use axum::{
     extract::State,
+    http::Uri,
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
@@ -12,16 +13,16 @@ use domain::{
     prisoner::Phase,
     tier::Tier,
 };
-use http_api::{CallerScope, Params, PathParams, Problem};
+use http_api::{CallerScope, ParamGroups, PathParams, Problem, page::Cursor};
 use serde::Serialize;
 use utoipa::ToSchema;
 use views::CasePeriodRow;
 
 use super::{
-    answer::Answer,
+    answer::{Answer, page_rows},
     error_problem::prisoner_unknown,
     officer::{Officer, Override, PomHolder, Reason},
-    parameters::KnownAtQuery,
+    parameters::{KnownAtQuery, LongPaging},
 };
 use crate::{
     QueryState,
@@ -86,7 +87,7 @@ impl<'a> From<&'a CasePeriodRow> for ResponsibilityPeriod<'a> {
     get, path = "/prisoners/{prisonerNumber}/responsibility/periods", tag = "Questions about a case",
     params(
         ("prisonerNumber" = inline(PrisonerNumber), Path, description = "Prisoner number", example = "A1000AA"),
-        KnownAtQuery,
+        KnownAtQuery, LongPaging,
     ),
     responses(
         (status = 200, body = Vec<ResponsibilityPeriod>),
@@ -97,13 +98,17 @@ pub(super) async fn list_responsibility_periods(
     State(state): State<QueryState>,
     caller: CallerScope,
     PathParams(number): PathParams<PrisonerNumber>,
-    Params(KnownAtQuery { known_at }): Params<KnownAtQuery>,
+    ParamGroups((KnownAtQuery { known_at }, paging)): ParamGroups<(KnownAtQuery, LongPaging)>,
+    uri: Uri,
 ) -> Result<Response, Problem> {
+    let after: Option<DateTime<Utc>> = paging.after()?;
     let (position, periods) = past::case_periods(&state, &caller.texts, &number, known_at).await?;
     let periods = periods.ok_or_else(|| prisoner_unknown(&number).with_position(position))?;
-    let shown = Shown::prisoners(periods.iter().map(|period| &period.prisoner_number));
-    let periods: Vec<ResponsibilityPeriod<'_>> = periods.iter().map(ResponsibilityPeriod::from).collect();
-    Ok(Answer::new(position, periods, shown).into_response())
+    let seen = periods.partition_point(|period| after.is_some_and(|after| period.valid_from <= after));
+    let cursor_after = |period: &CasePeriodRow| Cursor::after(&period.valid_from);
+    let (page, next) = page_rows(&periods[seen..], None, ResponsibilityPeriod::from, cursor_after)?;
+    let shown = Shown::prisoners(periods[seen..].iter().take(page.len()).map(|period| &period.prisoner_number));
+    Ok(Answer::new(position, page, shown).with_next(next.as_ref(), &uri).into_response())
 }
 
 /// A period of a case in the shape that this operation answers, for tools that print the same.

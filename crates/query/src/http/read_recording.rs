@@ -10,7 +10,6 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use domain::identifier::PrisonerNumber;
 use http_api::{
     AnswerRoom, Problem, ProblemCode,
     headers::{AuthenticatedCaller, CorrelationId},
@@ -18,10 +17,8 @@ use http_api::{
 };
 use uuid::Uuid;
 
+use super::parameters::number_in;
 use crate::QueryState;
-
-/// The name of the path parameter that is a prisoner number, in every route that has one.
-const NUMBER_PARAMETER: &str = "prisonerNumber";
 
 /// A request while it is answered, for an answer that goes on after its head.
 #[derive(Debug, Clone)]
@@ -76,7 +73,7 @@ pub(super) async fn record_read(
     if state.access_log.mode() == RecordingMode::Off {
         return next.run(request).await;
     }
-    let number = path.ok().and_then(|path| number_in(&path));
+    let number = number_in(path);
     let reading = ReadInProgress::new(&state, &request);
     request.extensions_mut().insert(reading.clone());
     let room = request.extensions().get::<AnswerRoom>().cloned();
@@ -100,8 +97,4 @@ pub(super) async fn record_read(
             Problem::new(ProblemCode::AccessLogUnavailable, detail).into_response()
         }
     }
-}
-
-fn number_in(path: &RawPathParams) -> Option<PrisonerNumber> {
-    path.iter().find(|(name, _)| *name == NUMBER_PARAMETER).and_then(|(_, number)| number.parse().ok())
 }

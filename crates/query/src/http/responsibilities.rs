@@ -124,11 +124,15 @@ pub(super) async fn find_responsibilities(
     let on = as_of.on(&state);
     let (position, cases) = past::cases_at(&state, &caller.texts, &numbers, on, as_of.known_at).await?;
     let permitted = check_cases(&state, &caller.confinement, &numbers).await?;
-    let survivors = cases.iter().zip(&permitted).filter_map(|(case, permitted)| match case {
-        CaseAt::Case(case) if permitted.is_ok() => Some(&case.prisoner_number),
-        CaseAt::Case(_) | CaseAt::Unknown | CaseAt::NotYet(_) | CaseAt::Damaged(_) => None,
-    });
-    let shown = Shown::prisoners(numbers.iter().chain(survivors));
+    // That nothing is known of a number tells something, too; that it is not the caller's does not.
+    let answered = numbers.iter().zip(&cases).zip(&permitted).filter(|(_, permitted)| permitted.is_ok());
+    let shown = Shown::prisoners(answered.flat_map(|((number, case), _)| {
+        let survivor = match case {
+            CaseAt::Case(case) => Some(&case.prisoner_number),
+            CaseAt::Unknown | CaseAt::NotYet(_) | CaseAt::Damaged(_) => None,
+        };
+        [Some(number), survivor].into_iter().flatten()
+    }));
     let lines: Vec<ResponsibilityLine<'_>> = numbers
         .iter()
         .zip(cases.iter().zip(permitted))

@@ -151,12 +151,11 @@ impl FromEvents for EventsOfNumber {
 impl EventsOfNumber {
     fn into_entries(self) -> impl Iterator<Item = CaseEntry> {
         let Self { history, events } = self;
-        events.into_iter().map(move |stored| CaseEntry {
+        let prisons = history.prisons_of_texts();
+        events.into_iter().zip(prisons).map(move |(stored, text_prison)| CaseEntry {
             number: history.number().clone(),
             voided_by: history.voided_by(stored.entry.revision),
-            text_prison: usize::try_from(stored.entry.revision)
-                .ok()
-                .and_then(|revision| history.prison_of_text(history.entries().get(revision)?)),
+            text_prison,
             stored,
         })
     }

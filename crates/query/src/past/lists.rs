@@ -17,7 +17,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    Stream,
+    Confinement, Stream,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
 };
 use event_log::{KnownAt, SharedLog};
@@ -288,9 +288,11 @@ fn check_has_prison(aside: &[StreamAside], prison: &PrisonCode) -> Result<(), Qu
 }
 
 /// Fails where one of the streams aside named any of the POMs at a position: as one on the roster,
-/// or as the primary POM of the case.
+/// or as the primary POM of the case. A stream of a prison that is not the caller's does not count,
+/// since the error names it.
 pub(crate) async fn check_names_no_pom(
     state: &QueryState,
+    confinement: &Confinement,
     aside: Vec<StreamAside>,
     position: u64,
     staff_ids: &[StaffId],
@@ -300,12 +302,18 @@ pub(crate) async fn check_names_no_pom(
     for aside in aside {
         let names_one = match &aside.stream {
             Stream::Prisoner(number) => {
-                let holders: Vec<StaffId> = map_histories(&state.log, vec![number.clone()], point, move |history| {
-                    CasePeriodRow::find_at(&history, at)?.pom.map(|pom| pom.staff_id)
-                })
-                .await?;
-                holders.iter().any(|holder| staff_ids.contains(holder))
+                let cases: Vec<CasePeriodRow> =
+                    map_histories(&state.log, vec![number.clone()], point, move |history| {
+                        CasePeriodRow::find_at(&history, at)
+                    })
+                    .await?;
+                let is_named = |case: &CasePeriodRow| {
+                    let holder = case.pom.as_ref().map(|pom| pom.staff_id);
+                    confinement.has(case.prison.as_ref()) && holder.is_some_and(|holder| staff_ids.contains(&holder))
+                };
+                cases.iter().any(is_named)
             }
+            Stream::Prison(code) if !confinement.has(Some(code)) => false,
             Stream::Prison(code) => {
                 let history = prison_history(&state.log, code.clone(), point).await?;
                 RegisteredPom::of(&history, at).iter().any(|of| staff_ids.contains(&of.pom.staff_id))

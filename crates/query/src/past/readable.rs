@@ -14,8 +14,8 @@ use super::{CaseEntry, histories::map_histories, point::Point};
 use crate::{QueryError, QueryState};
 
 /// Takes the details of overrides that the caller may not read out of rows. Which prison wrote one,
-/// the history of the case says; the detail of an override that was taken over in a merge is taken
-/// out.
+/// the history of the case says, or that of a number that was merged into it: a row of the time
+/// before a merge has the survivor's number.
 pub(super) async fn hide_details<'r>(
     state: &QueryState,
     texts: &ReadableTexts,
@@ -26,18 +26,13 @@ pub(super) async fn hide_details<'r>(
     if detailed.is_empty() {
         return Ok(());
     }
-    let mut readable = BTreeMap::<PrisonerNumber, Vec<ResponsibilityOverridden>>::new();
-    if !prisons.is_empty() {
-        let numbers: BTreeSet<_> = detailed.iter().map(|row| row.prisoner_number.clone()).collect();
-        let (texts, point) = (texts.clone(), Point { position: state.log.head().await? });
-        readable = map_histories(&state.log, numbers.into_iter().collect(), point, move |history| {
-            Some((history.number().clone(), readable_overrides(&history, &texts)))
-        })
-        .await?;
-    }
+    let readable = match prisons.is_empty() {
+        true => ReadableOverrides::default(),
+        false => ReadableOverrides::read(state, texts, &detailed).await?,
+    };
     for row in &mut detailed {
-        let of_case = readable.get(&row.prisoner_number).map(Vec::as_slice).unwrap_or_default();
-        if let Some(decision) = row.responsibility_override.as_mut().filter(|decision| !of_case.contains(decision)) {
+        let number = row.prisoner_number.clone();
+        if let Some(decision) = row.responsibility_override.as_mut().filter(|of| !readable.has(&number, of)) {
             decision.detail = None;
         }
     }
@@ -48,11 +43,61 @@ fn detail(row: &CasePeriodRow) -> Option<&str> {
     row.responsibility_override.as_ref()?.detail.as_deref()
 }
 
-/// The overrides of a case whose detail the caller may read.
-fn readable_overrides(history: &History, texts: &ReadableTexts) -> Vec<ResponsibilityOverridden> {
-    let written = history.detailed_overrides();
-    let readable = written.filter(|(_, prison)| texts.of(prison.as_ref()) == Texts::Shown);
-    readable.map(|(decision, _)| decision.clone()).collect()
+/// The overrides whose detail a caller may read, by the number that each was recorded under.
+#[derive(Default)]
+struct ReadableOverrides(BTreeMap<PrisonerNumber, OverridesOfNumber>);
+
+struct OverridesOfNumber {
+    readable: Vec<ResponsibilityOverridden>,
+    /// The numbers that were merged into this one.
+    removed: Vec<PrisonerNumber>,
+}
+
+impl ReadableOverrides {
+    /// Those of the numbers of some rows, and of the numbers merged into them.
+    async fn read(state: &QueryState, texts: &ReadableTexts, rows: &[&mut CasePeriodRow]) -> Result<Self, QueryError> {
+        let point = Point { position: state.log.head().await? };
+        let mut found = BTreeMap::new();
+        let mut unread: BTreeSet<PrisonerNumber> = rows.iter().map(|row| row.prisoner_number.clone()).collect();
+        while !unread.is_empty() {
+            let texts = texts.clone();
+            let numbers = unread.into_iter().collect();
+            let read: BTreeMap<PrisonerNumber, OverridesOfNumber> =
+                map_histories(&state.log, numbers, point, move |history| {
+                    Some((history.number().clone(), OverridesOfNumber::of(&history, &texts)))
+                })
+                .await?;
+            let removed = read.values().flat_map(|of| of.removed.iter().cloned());
+            unread = removed.filter(|number| !found.contains_key(number) && !read.contains_key(number)).collect();
+            found.extend(read);
+        }
+        Ok(Self(found))
+    }
+
+    /// Whether the caller reads the detail of an override of a case.
+    fn has(&self, number: &PrisonerNumber, decision: &ResponsibilityOverridden) -> bool {
+        let (mut seen, mut numbers) = (BTreeSet::new(), vec![number]);
+        while let Some(number) = numbers.pop() {
+            let Some(of_number) = self.0.get(number).filter(|_| seen.insert(number)) else { continue };
+            if of_number.readable.contains(decision) {
+                return true;
+            }
+            numbers.extend(&of_number.removed);
+        }
+        false
+    }
+}
+
+impl OverridesOfNumber {
+    fn of(history: &History, texts: &ReadableTexts) -> Self {
+        let written = history.detailed_overrides();
+        let readable = written.filter(|(_, prison)| texts.of(prison.as_ref()) == Texts::Shown);
+        let removed = history.entries().iter().filter_map(|entry| match &entry.event {
+            PrisonerEvent::PrisonerNumberMerged(merged) => Some(merged.removed_number.clone()),
+            _ => None,
+        });
+        Self { readable: readable.map(|(decision, _)| decision.clone()).collect(), removed: removed.collect() }
+    }
 }
 
 impl CaseEntry {

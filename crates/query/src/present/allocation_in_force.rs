@@ -1,7 +1,10 @@
 //! The view `allocation` beside `case_period`: the allocations in force.
 
 use chrono::{DateTime, Utc};
-use domain::identifier::{PrisonCode, PrisonerNumber, StaffId};
+use domain::{
+    Confinement,
+    identifier::{PrisonCode, PrisonerNumber, StaffId},
+};
 use sqlx::{PgConnection, PgPool, postgres::PgRow};
 
 use super::{
@@ -86,14 +89,16 @@ pub(crate) async fn in_force_of_prisoners(
     read_named(&rows, "case_period", "prisoner_number", |row| AllocationInForce::read(row, Some(row.get("asked")?)))
 }
 
-/// The allocations in force of these POMs, by POM and case.
+/// The allocations in force of these POMs at the prisons that a caller is confined to, by POM and
+/// case.
 ///
 /// # Errors
-/// [`QueryError::Aside`] where any of the cases is damaged: the allocation may be that of a number
-/// that was merged into it, and would look as if it had no note.
+/// [`QueryError::Aside`] where any of those cases is damaged: the allocation may be that of a
+/// number that was merged into it, and would look as if it had no note.
 pub(crate) async fn in_force_of_poms(
     views: &mut PgConnection,
     staff_ids: &[StaffId],
+    confinement: &Confinement,
     at: DateTime<Utc>,
 ) -> Result<ViewRows<AllocationInForce>, QueryError> {
     const SQL: &str = concat!(
@@ -107,12 +112,15 @@ pub(crate) async fn in_force_of_poms(
         in_force!(),
         " FROM checkpoint v
           LEFT JOIN case_period p ON p.pom_staff_id = ANY($1) AND p.valid_from <= $2 AND p.valid_to > $2
+                                 AND ($3::text[] IS NULL OR p.prison = ANY($3))
           LEFT JOIN allocation a ON a.prisoner_number = coalesce(p.taken_over_number, p.prisoner_number)
                                 AND a.revision = coalesce(p.taken_over_revision, p.allocation_revision)
           ORDER BY p.pom_staff_id, p.prisoner_number"
     );
     let staff_ids: Vec<i64> = staff_ids.iter().map(|id| id.get()).collect();
-    let rows = sqlx::query(SQL).bind(staff_ids).bind(at).fetch_all(views).await?;
+    let prisons: Option<Vec<&str>> =
+        confinement.prisons().map(|prisons| prisons.iter().map(PrisonCode::as_str).collect());
+    let rows = sqlx::query(SQL).bind(staff_ids).bind(at).bind(prisons).fetch_all(views).await?;
     for row in &rows {
         check_undamaged(row)?;
     }

@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::{Prisons, assert_not_yours};
 use crate::support::{
     Program, database, run,
-    tokens::{TestKey, client},
+    tokens::{TestKey, changed, client, person},
     topology::require_single_program,
 };
 
@@ -106,6 +106,11 @@ async fn the_caseloads_of_a_person_are_asked_for_with_the_token_of_the_person() 
         assert_not_yours(&prisons.get(&leeds, "/prisons/MDI/cases").await, "MDI");
     }
     assert_eq!(server.asked(), [("HOMD_LEI".to_owned(), leeds.clone())], "they are kept");
+    // A user of the same name who signed on elsewhere may be another person.
+    let of_delius = changed(person(&["ROLE_ALLOC_MGR"]), json!({"user_name": "HOMD_LEI", "auth_source": "delius"}));
+    let of_delius = prisons.bearer(&of_delius);
+    assert_eq!(prisons.get(&of_delius, "/prisons/LEI/cases").await.status, 200);
+    assert_eq!(server.asked()[1..], [("HOMD_LEI".to_owned(), of_delius)]);
     for name in ["HOMD_NONE", "HOMD_DELIUS"] {
         assert_not_yours(&prisons.get(&prisons.head(name), "/prisons/LEI/cases").await, name);
     }
@@ -114,7 +119,7 @@ async fn the_caseloads_of_a_person_are_asked_for_with_the_token_of_the_person() 
     let kiosk = prisons.bearer(&client("kiosk", &["ROLE_ALLOCATION_LEDGER__RO"], ""));
     assert_not_yours(&prisons.get(&kiosk, "/prisons/LEI/cases").await, "the kiosk");
     let names: Vec<_> = server.asked().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["HOMD_LEI", "HOMD_NONE", "HOMD_DELIUS"]);
+    assert_eq!(names, ["HOMD_LEI", "HOMD_LEI", "HOMD_NONE", "HOMD_DELIUS"]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod caseloads;
 mod notes;
 mod other_prison;
 mod own_prison;
+mod recorded_reads;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -165,3 +165,29 @@ async fn a_client_of_no_prison_does_not_read_back_what_it_sent() {
     let sent = prisons.program.program.client().send(Method::POST, path, &headers, Some(&body)).await;
     assert_eq!((sent.status.as_u16(), &sent.body["events"][0]["data"]["note"]), (201, &Value::Null), "{}", sent.text);
 }
+
+/// Before anything was known under the surviving number, the case was known under the other.
+#[tokio::test]
+async fn a_detail_that_was_written_under_a_merged_number_is_shown_to_its_prison() {
+    const DETAIL: &str = "detail of Leeds";
+    require_single_program();
+    let prisons = Prisons::start().await;
+    let (leeds, both) = (prisons.head("HOMD_LEI"), prisons.head("HOMD_BOTH"));
+    prisons.case("A1111AA", "LEI", "note of Leeds").await;
+    let decision = json!({"responsible": "PRISON", "reason": "OTHER", "detail": DETAIL});
+    prisons.record(&leeds, "PUT", "/prisoners/A1111AA/responsibility-override", decision).await;
+    let tier = json!({"tier": "C1", "prison": "LEI"});
+    prisons.record(&leeds, "POST", "/prisoners/A2222BB/tier", tier).await;
+    prisons.record(&leeds, "POST", "/prisoners/A2222BB/merges", json!({"removedNumber": "A1111AA"})).await;
+    for number in ["A1111AA", "A2222BB"] {
+        for path in ["responsibility", "responsibility/periods"] {
+            let path = format!("/prisoners/{number}/{path}");
+            let details = async |caller: &str| prisons.get(caller, &path).await.text.matches(DETAIL).count();
+            let of_auditor = details(&prisons.auditor()).await;
+            assert!(of_auditor > 0, "{path}");
+            for (caller, expected) in [(&leeds, of_auditor), (&both, of_auditor), (&prisons.sync(), 0)] {
+                assert_eq!(details(caller).await, expected, "{path}");
+            }
+        }
+    }
+}

@@ -182,3 +182,26 @@ async fn a_number_that_is_not_known_is_refused_as_one_of_another_prison() {
     let answer = client.send(reqwest::Method::POST, "/prisoners/A2222BB/releases", &headers, Some(&json!({}))).await;
     assert_not_yours(&answer, "If-Match");
 }
+
+#[tokio::test]
+async fn a_damaged_case_of_another_prison_is_not_named() {
+    require_single_program();
+    let prisons = Prisons::start().await;
+    prisons.case(OWN, "LEI", "note of Leeds").await;
+    prisons.case(OTHER, "MDI", "note of Moorland").await;
+    // A mistake of the program is imitated: Postgres refuses the rows of the case.
+    sqlx::raw_sql("ALTER TABLE views.case_period ADD CONSTRAINT refused CHECK (com_name <> 'Refused, Rows') NOT VALID")
+        .execute(&prisons.program.database.pool)
+        .await
+        .expect("a constraint");
+    let com = json!({"name": "Refused, Rows"});
+    prisons.record(&prisons.sync(), "PUT", &format!("/prisoners/{OTHER}/community-manager"), com).await;
+    let path = format!("/poms/{POM_LEI},{POM_MDI}");
+    let caller = prisons.head("HOMD_LEI");
+    let answer = prisons.get(&caller, &path).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(answer.text.contains(OWN) && !answer.text.contains(OTHER), "{}", answer.text);
+    let of_moorland = prisons.head("HOMD_MDI");
+    let damaged = prisons.get(&of_moorland, &path).await;
+    assert_eq!((damaged.status.as_u16(), &damaged.body["code"]), (500, &json!("case-damaged")), "{}", damaged.text);
+}

@@ -70,6 +70,9 @@ async fn a_merged_number_is_that_of_the_survivor() {
         let answer = prisons.send(caller, "POST", "/prisoners/A2222BB/merges", Some(&merge)).await;
         assert_not_yours(&answer, what);
     }
+    let known = prisons.position.load(std::sync::atomic::Ordering::SeqCst);
+    let entries = prisons.get(&prisons.auditor(), "/prisoners/A2222BB/history").await;
+    let before = entries.body[1]["effectiveAt"].as_str().expect("an instant").to_owned();
     prisons.record(&both, "POST", "/prisoners/A2222BB/merges", merge).await;
     assert_eq!(prisons.get(&moorland, "/prisoners/A1111AA/history").await.status, 200);
     assert_not_yours(&prisons.get(&leeds, "/prisoners/A1111AA/history").await, "the survivor is at MDI");
@@ -79,9 +82,35 @@ async fn a_merged_number_is_that_of_the_survivor() {
     let answer = prisons.send(&leeds, "POST", "/prisoners/A1111AA/releases", release.as_ref()).await;
     assert_not_yours(&answer, "the survivor is not named");
     assert!(!answer.text.contains("A2222BB"), "{}", answer.text);
+    // So it is in the lists of a time before the merge, as they are and as they were known.
+    for path in ["/prisons/LEI/cases".to_owned(), format!("/poms/{POM_LEI}/cases")] {
+        for at in [format!("on={before}"), format!("known-at={known}")] {
+            let path = format!("{path}?{at}");
+            assert_eq!(prisons.get(&leeds, &path).await.body, json!([]), "{path}");
+            let listed = prisons.get(&both, &path).await;
+            assert_eq!(listed.body[0]["prisonerNumber"], "A1111AA", "{path}: {}", listed.text);
+        }
+    }
     // A number that the ledger has never heard of is no one's.
     let unknown = json!({"removedNumber": "A3333CC"});
     prisons.record(&moorland, "POST", "/prisoners/A2222BB/merges", unknown).await;
+}
+
+#[tokio::test]
+async fn a_refused_merge_names_the_numbers_that_the_caller_gave() {
+    require_single_program();
+    let prisons = Prisons::start().await;
+    prisons.case("A1111AA", "LEI", "note of Leeds").await;
+    prisons.case("A3333CC", "MDI", "note of Moorland").await;
+    prisons.record(&prisons.sync(), "POST", "/prisoners/A3333CC/merges", json!({"removedNumber": "A2222BB"})).await;
+    let leeds = prisons.head("HOMD_LEI");
+    // The case of A2222BB goes on at MDI under a number that is not the caller's to learn.
+    for (survivor, removed) in [("A1111AA", "A2222BB"), ("A2222BB", "A1111AA"), ("A2222BB", "A9999ZZ")] {
+        let (path, merge) = (format!("/prisoners/{survivor}/merges"), json!({"removedNumber": removed}));
+        let answer = prisons.send(&leeds, "POST", &path, Some(&merge)).await;
+        assert_not_yours(&answer, &path);
+        assert!(answer.text.contains("A2222BB") && !answer.text.contains("A3333CC"), "{}", answer.text);
+    }
 }
 
 #[tokio::test]

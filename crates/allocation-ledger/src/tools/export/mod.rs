@@ -194,11 +194,18 @@ fn describe(settings: &ExportSettings) -> String {
     for (word, value) in [
         ("at", settings.prison.as_ref().map(ToString::to_string)),
         ("on", settings.on.map(|on| on.instant().to_rfc3339())),
-        ("as of", settings.as_of.map(|point| format!("{point:?}"))),
+        ("as of", settings.as_of.map(describe_point)),
     ] {
         text.extend(value.map(|value| format!(" {word} {value}")));
     }
     text
+}
+
+fn describe_point(point: KnownAt) -> String {
+    match point {
+        KnownAt::Position(position) => format!("position {position}"),
+        KnownAt::Instant(instant) => instant.to_rfc3339(),
+    }
 }
 
 /// The rows to export from the views; `None` of the log.

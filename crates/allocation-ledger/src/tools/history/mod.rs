@@ -89,9 +89,17 @@ pub(super) async fn read(
 ) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
     LogStore::with_existing(&stores.log, async |store| {
         let (case, known_until) = read_in(store, number, known_at).await?;
-        let numbers = case.entries.iter().map(|entry| &entry.number).chain([number, &case.number]);
-        record_read(store.access_log(stores)?.as_ref(), tool, Shown::prisoners(numbers)).await;
-        Ok((case, known_until))
+        let of_case = case.iter().flat_map(|case| case.entries.iter().map(|entry| &entry.number).chain([&case.number]));
+        // That nothing is known of a number tells something, too.
+        let shown = Shown::prisoners(of_case.chain([number]));
+        record_read(store.access_log(stores)?.as_ref(), tool, shown).await;
+        match case {
+            Some(case) => Ok((case, known_until)),
+            None if known_at.is_none() => bail!("nothing is known of {number}: is that the number meant?"),
+            None => {
+                bail!("nothing was known of {number} at that point: ask without --known-at for what is known now")
+            }
+        }
     })
     .await
 }
@@ -100,7 +108,7 @@ async fn read_in(
     store: &LogStore,
     number: &PrisonerNumber,
     known_at: Option<KnownAt>,
-) -> anyhow::Result<(WholeCase, DateTime<Utc>)> {
+) -> anyhow::Result<(Option<WholeCase>, DateTime<Utc>)> {
     let reading = || format!("read the history of {number}");
     let case = match whole_case(&store.log, number, known_at).await {
         Err(ahead @ PastError::Ahead { .. }) => return Err(ahead.into()),
@@ -115,13 +123,7 @@ async fn read_in(
             known_until = last.first().map_or(known_until, |last| last.recorded_at);
         }
     }
-    match case {
-        Some(case) => Ok((case, known_until)),
-        None if known_at.is_none() => bail!("nothing is known of {number}: is that the number meant?"),
-        None => {
-            bail!("nothing was known of {number} at that point: ask without --known-at for what is known now")
-        }
-    }
+    Ok((case, known_until))
 }
 
 fn print_json(case: &WholeCase) -> io::Result<()> {

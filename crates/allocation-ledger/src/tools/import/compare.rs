@@ -128,17 +128,17 @@ pub async fn compare(
     import: SheetImport<'_>,
 ) -> anyhow::Result<(ComparisonReport, Vec<String>)> {
     if import.dry_run || settings.changes_on().is_none() {
-        let listed = async |log: Option<&SharedLog>| Comparison::read(log, settings, &import).await?.list();
-        return match LogStore::open_existing(import.log).await? {
-            Some(store) => store.close_after(async |store| listed(Some(&store.log)).await).await,
+        let listed = async |store: Option<&LogStore>| Comparison::read(store, settings, &import).await?.list();
+        return match LogStore::open_existing(&import.stores.log).await? {
+            Some(store) => store.close_after(async |store| listed(Some(store)).await).await,
             None => listed(None).await,
         };
     }
-    LogStore::with_existing_to_write(import.log, async |store| {
+    LogStore::with_existing_to_write(&import.stores.log, async |store| {
         let held = import.load(&store.log).await?;
         let import = import.with_go_live(held)?;
         let _turn = store.take_import_turn(&import.terms.prison).await?;
-        let comparison = Comparison::read(Some(&store.log), settings, &import).await?;
+        let comparison = Comparison::read(Some(store), settings, &import).await?;
         comparison.check_departures()?;
         let service = Service::new(store.log.clone(), import.commands.clone());
         let recorder = import.recorder(&service);
@@ -170,13 +170,14 @@ struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     /// Reads what the ledger has of the prison's cases, of the sheet's and of those that the user
-    /// names.
+    /// names. Records the read.
     async fn read(
-        log: Option<&SharedLog>,
+        store: Option<&LogStore>,
         settings: &'a CompareSettings,
         import: &'a SheetImport<'a>,
     ) -> anyhow::Result<Self> {
         let prison = &import.terms.prison;
+        let log = store.map(|store| &store.log);
         let (held, held_here) = match log {
             Some(log) => (import.load(log).await?, load_held_at(log, prison).await?),
             None => (HeldHistories::of_empty_ledger(prison), BTreeMap::new()),
@@ -189,7 +190,11 @@ impl<'a> Comparison<'a> {
             Some(log) => load_cases(log, &elsewhere).await?,
             None => elsewhere.into_iter().map(prisoner::History::new).collect(),
         };
-        let elsewhere = histories.into_iter().map(|history| (history.number().clone(), history)).collect();
+        let elsewhere: BTreeMap<PrisonerNumber, prisoner::History> =
+            histories.into_iter().map(|history| (history.number().clone(), history)).collect();
+        if let Some(store) = store {
+            import.record_read(store, held.cases.keys().chain(held_here.keys()).chain(elsewhere.keys())).await?;
+        }
         Ok(Self { settings, import, held, held_here, elsewhere, left })
     }
 

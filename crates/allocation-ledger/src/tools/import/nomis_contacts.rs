@@ -83,7 +83,7 @@ pub struct NomisContactsSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    log: shared_settings::LogSettings,
+    stores: shared_settings::StoreSettings,
     #[command(flatten)]
     commands: shared_settings::CommandSettings,
     #[command(flatten)]
@@ -137,19 +137,34 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
         count_of(rows.len(), "contact")
     );
     let is_known = |prison: &prison::History| !prison.is_empty();
-    first_prison::check_listed(&settings.log, &settings.prison, settings.unlisted_prison, is_known).await?;
+    first_prison::check_listed(&settings.stores.log, &settings.prison, settings.unlisted_prison, is_known).await?;
 
     let planned = |history: &prison::History| plan(rows, history, settings.complete, now);
+    // The lines say what the ledger knows of the contacts, and of those that the file lacks.
+    let record_read = async |store: &LogStore, planned: &[PlannedContact]| {
+        let numbers = planned.iter().filter_map(|planned| planned.line.prisoner_number.as_ref());
+        let access_log = store.access_log(&settings.stores)?;
+        record_read(access_log.as_ref(), "import nomis-contacts", Shown::prisoners(numbers)).await;
+        anyhow::Ok(())
+    };
     let lines = if settings.dry_run {
-        let history = match LogStore::open_existing(&settings.log).await? {
-            Some(store) => store.close_after(async |store| load_prison(&store.log, &settings.prison).await).await?,
-            None => prison::History::new(settings.prison.clone()),
+        let planned = match LogStore::open_existing(&settings.stores.log).await? {
+            Some(store) => {
+                let read = async |store: &LogStore| {
+                    let planned = planned(&load_prison(&store.log, &settings.prison).await?);
+                    record_read(store, &planned).await?;
+                    Ok(planned)
+                };
+                store.close_after(read).await?
+            }
+            None => planned(&prison::History::new(settings.prison.clone())),
         };
-        planned(&history).into_iter().map(|planned| planned.line).collect()
+        planned.into_iter().map(|planned| planned.line).collect()
     } else {
-        LogStore::with(&settings.log, async |store| {
+        LogStore::with(&settings.stores.log, async |store| {
             let _turn = store.take_import_turn(&settings.prison).await?;
             let planned = planned(&load_prison(&store.log, &settings.prison).await?);
+            record_read(store, &planned).await?;
             let recorded_by = settings.recorder.recorded_by(super::CLIENT);
             let service = Service::new(store.log.clone(), commands);
             let correlation_id = Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes);

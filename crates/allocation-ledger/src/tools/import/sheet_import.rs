@@ -3,8 +3,9 @@
 
 use std::sync::Mutex;
 
+use access_log::Shown;
 use command::{Service, ServiceSettings};
-use domain::prison;
+use domain::{identifier::PrisonerNumber, prison};
 use event_log::SharedLog;
 use indicatif::ProgressBar;
 use spreadsheets::{
@@ -18,13 +19,13 @@ use super::{
     record::{ImportRecorder, load},
     source::ImportSource,
 };
-use crate::{shared_settings::LogSettings, stores::LogStore};
+use crate::{shared_settings::StoreSettings, stores::LogStore, tools::read_recording::record_read};
 
 /// An import of a sheet.
 #[derive(Debug, Clone)]
 pub struct SheetImport<'a> {
-    /// The place of the event log.
-    pub log: &'a LogSettings,
+    /// The place of the event log, and of the access log.
+    pub stores: &'a StoreSettings,
     /// The rows of the sheet.
     pub table: &'a CaseTable,
     /// The terms on which they are planned.
@@ -54,13 +55,35 @@ impl SheetImport<'_> {
         load(log, &self.terms.prison, &self.table.case_numbers()).await
     }
 
+    /// Records in the access log that the report tells of these cases: it says where the ledger and
+    /// the sheet differ, and why a row is refused.
+    ///
+    /// # Errors
+    /// --views is no URL of a database.
+    pub async fn record_read<'n>(
+        &self,
+        store: &LogStore,
+        numbers: impl IntoIterator<Item = &'n PrisonerNumber>,
+    ) -> anyhow::Result<()> {
+        let access_log = store.access_log(self.stores)?;
+        record_read(access_log.as_ref(), "import spreadsheet", Shown::prisoners(numbers)).await;
+        Ok(())
+    }
+
     /// Plans the rows on what the ledger holds, which may not be begun.
     ///
     /// # Errors
     /// The log cannot be read, or the go-live date is another one than the prison's.
     pub async fn plan_dry(&self) -> anyhow::Result<ImportPlan> {
-        let held = match LogStore::open_existing(self.log).await? {
-            Some(store) => store.close_after(async |store| self.load(&store.log).await).await?,
+        let held = match LogStore::open_existing(&self.stores.log).await? {
+            Some(store) => {
+                let load = async |store: &LogStore| {
+                    let held = self.load(&store.log).await?;
+                    self.record_read(store, &self.table.case_numbers()).await?;
+                    Ok(held)
+                };
+                store.close_after(load).await?
+            }
             None => HeldHistories::of_empty_ledger(&self.terms.prison),
         };
         first_prison::check_go_live(&held.prison, self.terms.go_live)?;
@@ -137,6 +160,6 @@ impl SheetImport<'_> {
     pub async fn check_listed(&self) -> anyhow::Result<()> {
         // Contacts of NOMIS alone do not make a prison that has joined.
         let is_known = |prison: &prison::History| prison.roster().joined.is_some();
-        first_prison::check_listed(self.log, &self.terms.prison, self.terms.unlisted_prison, is_known).await
+        first_prison::check_listed(&self.stores.log, &self.terms.prison, self.terms.unlisted_prison, is_known).await
     }
 }

@@ -80,7 +80,7 @@ pub struct SpreadsheetSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    log: shared_settings::LogSettings,
+    stores: shared_settings::StoreSettings,
     #[command(flatten)]
     commands: shared_settings::CommandSettings,
     #[command(flatten)]
@@ -149,7 +149,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
     reading.remarks.extend(layout.passed_over.iter().map(|sheet| note_unread_sheet(sheet, "case")));
 
     let import = SheetImport {
-        log: &settings.log,
+        stores: &settings.stores,
         table: &table,
         terms: ImportTerms {
             prison: settings.prison.clone(),
@@ -215,8 +215,9 @@ fn check_refused_file(written: Option<anyhow::Result<String>>) -> anyhow::Result
 
 /// Records the rows, and answers the plan as it went.
 async fn record(import: SheetImport<'_>) -> anyhow::Result<ImportPlan> {
-    LogStore::with(import.log, async |store| {
+    LogStore::with(&import.stores.log, async |store| {
         let held = import.load(&store.log).await?;
+        import.record_read(store, &import.table.case_numbers()).await?;
         let import = import.with_go_live(held)?;
         let _turn = store.take_import_turn(&import.terms.prison).await?;
         let service = Service::new(store.log.clone(), import.commands.clone());
@@ -238,7 +239,7 @@ async fn find_staff(
     pom_kinds: &PomKindWords,
 ) -> anyhow::Result<StaffDirectory> {
     let mut staff = StaffDirectory::of_sheets(sheets, layout.sheet, pom_kinds);
-    if let Some(store) = LogStore::open_existing(&settings.log).await? {
+    if let Some(store) = LogStore::open_existing(&settings.stores.log).await? {
         let prison = store.close_after(async |store| load_prison(&store.log, &settings.prison).await).await?;
         staff.add_roster(prison.roster());
     }

@@ -1,10 +1,11 @@
 //! `projections status`: how far each view has come.
 
+use access_log::Shown;
 use anyhow::Context as _;
 use clap::Args;
 use comfy_table::CellAlignment;
 use command::Clock;
-use domain::Stream;
+use domain::{Stream, identifier::PrisonerNumber};
 use projector::{AsOfSchema, STREAMS_ASIDE_MAX, StoppedStream, StreamAside, ViewStatus, ViewsStatus};
 use serde_json::{Value, json};
 
@@ -12,7 +13,11 @@ use crate::{
     shared_settings,
     stdout::{print_line, table},
     stores::Stores,
+    tools::read_recording::record_read,
 };
+
+/// The name of the tool, in the access log.
+const TOOL: &str = "projections status";
 
 /// The settings of `projections status`.
 #[derive(Debug, Args)]
@@ -39,7 +44,17 @@ async fn read(stores: &Stores) -> anyhow::Result<(ViewsStatus, Vec<AsOfSchema>)>
         "this ledger has no views yet: start `allocation-ledger serve`, which makes them, or use `projections rebuild`",
     )?;
     let as_of = projector::as_of_schemas(&stores.views).await.context("look for views as of earlier positions")?;
+    let named = views.aside.iter().chain(views.stopped.iter().map(|stopped| &stopped.aside));
+    record_read(Some(&stores.views), TOOL, Shown::prisoners(named.filter_map(prisoner_of))).await;
     Ok((views, as_of))
+}
+
+/// The prisoner number that a stream aside names.
+pub(super) fn prisoner_of(aside: &StreamAside) -> Option<&PrisonerNumber> {
+    match &aside.stream {
+        Stream::Prisoner(number) => Some(number),
+        Stream::Prison(_) => None,
+    }
 }
 
 fn json_lines(views: &ViewsStatus, as_of: &[AsOfSchema]) -> String {

@@ -1,9 +1,11 @@
 //! `projections verify`: proves that the views are what the log says, or names what is not.
 
-use std::{fmt, time::Instant};
+use std::{collections::BTreeSet, fmt, time::Instant};
 
+use access_log::Shown;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use domain::identifier::PrisonerNumber;
 use indicatif::ProgressBar;
 use projector::{Difference, VerifyOutcome, View};
 use serde::Serialize;
@@ -11,14 +13,18 @@ use serde_json::{Map, Value, json};
 
 use super::{
     rebuild::show,
-    status::{and_aside, aside_json, aside_text},
+    status::{and_aside, aside_json, aside_text, prisoner_of},
 };
 use crate::{
     interrupt::{interruption, unless_interrupted},
     shared_settings,
     stdout::print_line,
     stores::Stores,
+    tools::read_recording::record_read,
 };
+
+/// The name of the tool, in the access log.
+const TOOL: &str = "projections verify";
 
 /// The settings of `projections verify`.
 #[derive(Debug, Args)]
@@ -43,7 +49,16 @@ pub struct VerifySettings {
 /// There is a difference, or the views leave something out, or the log or the views cannot be read.
 pub async fn run(settings: &VerifySettings) -> anyhow::Result<()> {
     let started = Instant::now();
-    let compare = async |stores: &Stores| unless_interrupted(compare(settings, stores)).await;
+    let compare = async |stores: &Stores| {
+        let mut named = BTreeSet::new();
+        let verified = unless_interrupted(compare(settings, stores, &mut named)).await;
+        if let Ok(Some(verified)) = &verified {
+            named.extend(verified.aside.iter().filter_map(prisoner_of).cloned());
+        }
+        // Differences are printed as they are found, so their numbers are known at the end alone.
+        record_read(Some(&stores.views), TOOL, Shown::prisoners(&named)).await;
+        verified
+    };
     let Some(verified) = Stores::with_existing(&settings.stores, compare).await? else {
         return Err(interruption("nothing has been changed, and not everything compared"));
     };
@@ -84,11 +99,17 @@ pub async fn run(settings: &VerifySettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn compare(settings: &VerifySettings, stores: &Stores) -> anyhow::Result<VerifyOutcome> {
+/// Compares and prints each difference. Adds the prisoner numbers that it prints to `named`.
+async fn compare(
+    settings: &VerifySettings,
+    stores: &Stores,
+    named: &mut BTreeSet<PrisonerNumber>,
+) -> anyhow::Result<VerifyOutcome> {
     let bar = ProgressBar::no_length();
     let mut printed = Ok(());
     let mut report = |difference| {
         let difference = DifferenceReport::from(difference);
+        named.extend(difference.prisoner());
         let line = if settings.json { json!(difference).to_string() } else { difference.to_string() };
         if printed.is_ok() {
             printed = bar.suspend(|| print_line(&line));
@@ -144,6 +165,14 @@ impl From<Difference> for DifferenceReport {
         let value = |column: &str| either.and_then(|row| row.get(column)).cloned().unwrap_or_default();
         let key = key.iter().map(|&column| (column.to_owned(), value(column))).collect();
         Self { view: table, kind, key, columns, stored, expected }
+    }
+}
+
+impl DifferenceReport {
+    /// The prisoner number of the row, where it has one.
+    fn prisoner(&self) -> Option<PrisonerNumber> {
+        let row = self.expected.as_ref().or(self.stored.as_ref())?;
+        row.get("prisoner_number")?.as_str()?.parse().ok()
     }
 }
 

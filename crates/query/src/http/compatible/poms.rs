@@ -63,16 +63,20 @@ pub(in crate::http) async fn get_first_api_poms(
     let now = state.now();
     let mut views = snapshot(&state.views).await?;
     let poms = roster::by_staff_ids(&mut views, &staff_ids, now).await?;
-    let held = allocation_in_force::in_force_of_poms(&mut views, &staff_ids, now).await?;
+    let held = allocation_in_force::in_force_of_poms(&mut views, &staff_ids, &caller.confinement, now).await?;
     views.commit().await.map_err(QueryError::from)?;
     let extent = ListExtent::of(&poms);
-    past::check_names_no_pom(&state, poms.aside, extent.position, &staff_ids, now).await?;
-    let shown = Shown::prisoners(held.rows.iter().map(|held| &held.number));
-    let poms = poms
-        .rows
-        .into_iter()
-        .filter(|of| caller.confinement.has(Some(&of.pom.prison_code)))
-        .map(|RegisteredPom { pom, registered }| FirstApiPom {
+    past::check_names_no_pom(&state, &caller.confinement, poms.aside, extent.position, &staff_ids, now).await?;
+    let mut shown = Shown::no_person();
+    let mut documents = Vec::new();
+    for RegisteredPom { pom, registered } in poms.rows {
+        if !caller.confinement.has(Some(&pom.prison_code)) {
+            continue;
+        }
+        let held = held.rows.iter();
+        let of_pom = held.filter(|held| held.staff_id == pom.staff_id.get() && held.prison == pom.prison_code);
+        shown.prisoners.extend(of_pom.clone().map(|held| held.number.clone()));
+        documents.push(FirstApiPom {
             nomis_staff_id: pom.staff_id.get(),
             working_pattern: format!("{:.1}", f64::from(pom.working_pattern)),
             status: match pom.status {
@@ -82,15 +86,10 @@ pub(in crate::http) async fn get_first_api_poms(
             },
             created_at: rails_time(registered),
             updated_at: rails_time(pom.valid_from),
-            allocations: held
-                .rows
-                .iter()
-                .filter(|held| held.staff_id == pom.staff_id.get() && held.prison == pom.prison_code)
-                .map(|held| FirstApiAllocation::new(held.clone(), &caller.texts))
-                .collect(),
-        })
-        .collect();
-    Ok(Answer::list(extent, FirstApiPoms { poms }, shown).into_response())
+            allocations: of_pom.map(|held| FirstApiAllocation::new(held.clone(), &caller.texts)).collect(),
+        });
+    }
+    Ok(Answer::list(extent, FirstApiPoms { poms: documents }, shown).into_response())
 }
 
 /// The numbers in a text, whatever is between them: that API was also called with `id=1&id=2`.

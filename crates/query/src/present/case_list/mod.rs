@@ -117,11 +117,15 @@ fn statement(
         .push_bind(at);
     filter.push_conditions(&mut sql);
     if let Some(prisons) = confinement.prisons() {
-        // Where the case is now, whatever the instant.
+        // Where the case is now, whatever the instant: of a number that was merged since, where the
+        // survivor is. `UNION` comes to an end even in a circle.
         let prisons: Vec<String> = prisons.iter().map(ToString::to_string).collect();
         sql.push(
-            " AND EXISTS (SELECT FROM case_prison own WHERE own.prisoner_number = p.prisoner_number \
-             AND own.left_position IS NULL AND own.prison = ANY(",
+            " AND EXISTS (WITH RECURSIVE chain (number) AS (SELECT p.prisoner_number UNION \
+             SELECT c.merged_into FROM chain JOIN prisoner_case c ON c.prisoner_number = chain.number \
+             WHERE c.merged_into IS NOT NULL) \
+             SELECT FROM chain JOIN case_prison own ON own.prisoner_number = chain.number \
+             WHERE own.left_position IS NULL AND own.prison = ANY(",
         )
         .push_bind(prisons)
         .push("))");

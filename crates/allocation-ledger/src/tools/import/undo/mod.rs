@@ -23,6 +23,7 @@ mod run_records;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use access_log::Shown;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use command::{Clock, CommandError, Outcome, Request, Service, ServiceSettings};
@@ -42,7 +43,7 @@ use event_log::{
 use uuid::Uuid;
 
 use self::{report::UndoReport, run_records::RunRecords};
-use crate::{shared_settings, stdout, stores::LogStore};
+use crate::{shared_settings, stdout, stores::LogStore, tools::read_recording::record_read};
 
 /// The namespace of the command ids of an undo. It must never change: an undo that was interrupted
 /// goes on by it.
@@ -64,7 +65,7 @@ pub struct UndoSettings {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    log: shared_settings::LogSettings,
+    stores: shared_settings::StoreSettings,
     #[command(flatten)]
     recorder: shared_settings::RecorderSettings,
 }
@@ -74,11 +75,16 @@ pub struct UndoSettings {
 /// # Errors
 /// There is no such run, it is one of `import nomis-contacts`, or the ledger cannot be reached.
 pub async fn run(settings: &UndoSettings) -> anyhow::Result<()> {
-    let undo = async |store: &LogStore| undo(settings, store).await;
+    let undo = async |store: &LogStore| {
+        let report = undo(settings, store).await?;
+        let access_log = store.access_log(&settings.stores)?;
+        record_read(access_log.as_ref(), "import undo", Shown::prisoners(report.numbers())).await;
+        Ok(report)
+    };
     let report = if settings.dry_run {
-        LogStore::with_existing(&settings.log, undo).await?
+        LogStore::with_existing(&settings.stores.log, undo).await?
     } else {
-        LogStore::with_existing_to_write(&settings.log, undo).await?
+        LogStore::with_existing_to_write(&settings.stores.log, undo).await?
     };
     let mut out = stdout::lock();
     if settings.json {

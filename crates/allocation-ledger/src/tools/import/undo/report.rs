@@ -110,6 +110,12 @@ pub struct UndoReport {
 }
 
 impl UndoReport {
+    /// The numbers of the cases and contacts that it names.
+    pub fn numbers(&self) -> impl Iterator<Item = &PrisonerNumber> {
+        let of_contacts = self.contacts.iter().map(|of| &of.contact.prisoner_number);
+        self.entries.iter().map(|entry| &entry.number).chain(of_contacts)
+    }
+
     /// A report on nothing yet.
     pub fn new(run: Uuid, provenance: Provenance, dry_run: bool) -> Self {
         Self {
