@@ -18,7 +18,7 @@ use domain::{
 };
 use embedded_postgres::Server;
 use event_log::{
-    APPEND_EVENTS_MAX, ExpectedRevision, Metadata, NewEvent, SharedLog, encode, history::fold, request_digest,
+    APPEND_EVENTS_MAX, ExpectedRevision, Metadata, NewEvent, Salt, SharedLog, encode, history::fold, request_digest,
 };
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream, stream::FuturesUnordered};
 use tokio::sync::watch;
@@ -120,7 +120,7 @@ pub(crate) fn new_event(stream: &Stream, index: usize, command_id: CommandId) ->
     let digest = request_digest("bench", "", &());
     let now = Clock::system().now();
     let metadata = Metadata::new(now, recorded_by(), command_id, digest, command_id.0, None);
-    encode(stream, &Event::Prisoner(PrisonerEvent::TierAssigned(tier())), index, &metadata, now)
+    encode(stream, &Event::Prisoner(PrisonerEvent::TierAssigned(tier())), index, &metadata, now, Salt::random())
 }
 
 /// Measures durable appends to the log, one event each, in events a second.

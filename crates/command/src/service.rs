@@ -24,7 +24,7 @@ use domain::{
     prisoner::{self, PrisonerEvent, RecommendationPolicy},
 };
 use event_log::{
-    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, Metadata, NewEvent, SharedLog, StoredEvent, encode,
+    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, Metadata, NewEvent, Salt, SharedLog, StoredEvent, encode,
     history::StreamHistory,
 };
 use futures::{FutureExt as _, future::BoxFuture};
@@ -336,7 +336,7 @@ impl Service {
         let encoded: Vec<NewEvent> = events
             .iter()
             .enumerate()
-            .map(|(index, event)| encode(&stream, event, index, &metadata, decision.now))
+            .map(|(index, event)| encode(&stream, event, index, &metadata, decision.now, Salt::random()))
             .collect();
         let bytes = encoded.iter().map(|event| event.data.len() as u64).sum();
         let metrics = &self.inner.metrics;

@@ -10,6 +10,7 @@
 //! | `port` | the [`EventLog`] trait: append, read, follow, snapshots |
 //! | [`contract`] | the port's promises, tried on a running store |
 //! | [`stored_event`] | encoding and decoding events |
+//! | `salt` | random bytes that keep the digest of an event's line from telling the line |
 //! | [`history`] | making histories of stored events |
 //! | `known_at` | points in what the ledger knew |
 //! | `follow` | followers (subscriptions), for all stores |
@@ -49,6 +50,7 @@ mod mutex;
 mod ordered;
 mod port;
 mod request_digest;
+mod salt;
 pub mod stored_event;
 mod stream_order;
 
@@ -61,5 +63,6 @@ pub use mutex::lock;
 pub use ordered::{OrderedError, OrderedEvent};
 pub use port::*;
 pub use request_digest::request_digest;
+pub use salt::{CheckedSalt, Salt};
 pub use stored_event::{Metadata, Provenance, StoredEvent, decode, encode};
 pub use stream_order::StreamOrder;

@@ -13,9 +13,10 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LogError, NewEvent, RecordedEvent};
+use crate::{CheckedSalt, LogError, NewEvent, RecordedEvent, Salt};
 
-/// The metadata of an event, stored with its data as canonical JSON.
+/// The metadata of an event, stored with its data as canonical JSON. The stored bytes have a
+/// [`Salt`], too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
@@ -39,6 +40,9 @@ pub struct Metadata {
     /// The place in a file that an imported event was read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Box<Provenance>>,
+    /// Stored metadata without a salt, or with another thing in its place, cannot be read.
+    #[serde(skip_serializing)]
+    pub salt: CheckedSalt,
 }
 
 /// The place in a file that an imported event was read from.
@@ -79,6 +83,7 @@ impl Metadata {
             correlation_id,
             causation_id,
             provenance: None,
+            salt: CheckedSalt,
         }
     }
 
@@ -100,7 +105,8 @@ pub struct StoredEvent {
     pub entry: Entry<Event>,
 }
 
-/// Encodes event number `index`, counted from 0, of those that a command records in a stream.
+/// Encodes event number `index`, counted from 0, of those that a command records in a stream. Each
+/// try must have another salt.
 ///
 /// # Panics
 /// Never for the domain's events: their data has no map with keys other than text, and no number
@@ -112,6 +118,7 @@ pub fn encode(
     index: usize,
     metadata: &Metadata,
     recorded_at: DateTime<Utc>,
+    salt: Salt,
 ) -> NewEvent {
     struct Data<'a>(&'a Event);
     impl Serialize for Data<'_> {
@@ -123,9 +130,24 @@ pub fn encode(
         event_id: metadata.command_id.event_id(stream, index),
         type_name: event.type_name().to_owned(),
         recorded_at,
-        metadata: canonical(metadata),
+        metadata: encode_metadata(metadata, salt),
         data: canonical(&Data(event)),
     }
+}
+
+/// Encodes an event's metadata alone.
+///
+/// # Panics
+/// Never: as [`encode`].
+#[must_use]
+pub fn encode_metadata(metadata: &Metadata, salt: Salt) -> bytes::Bytes {
+    #[derive(Serialize)]
+    struct SaltedMetadata<'a> {
+        #[serde(flatten)]
+        metadata: &'a Metadata,
+        salt: Salt,
+    }
+    canonical(&SaltedMetadata { metadata, salt })
 }
 
 fn canonical<T: Serialize>(value: &T) -> bytes::Bytes {
@@ -204,4 +226,87 @@ fn without_values(error: &serde_json::Error) -> String {
     }
     let what = if error.is_data() { "what stands there is not what belongs there" } else { "it is not JSON" };
     format!("{what}, at column {}", error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::prisoner::{PrisonerEvent, TierAssigned};
+    use domain::tier::TierSource;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn recorded(salt: Salt) -> RecordedEvent {
+        let stream: Stream = "prisoner-A1234BC".parse().expect("a stream");
+        let recorded_by = RecordedBy { username: None, client: "test".to_owned(), auth_source: None };
+        let (at, command_id) = (DateTime::UNIX_EPOCH, CommandId(Uuid::nil()));
+        let metadata = Metadata::new(at, recorded_by, command_id, "0".repeat(64), Uuid::nil(), None);
+        let event = Event::Prisoner(PrisonerEvent::TierAssigned(TierAssigned {
+            tier: "B2".parse().expect("a tier"),
+            rosh_level: None,
+            source: TierSource::Manual,
+            crn: None,
+            prison: None,
+        }));
+        let new = encode(&stream, &event, 0, &metadata, at, salt);
+        RecordedEvent {
+            position: 7,
+            stream,
+            revision: 0,
+            event_id: new.event_id,
+            type_name: new.type_name,
+            recorded_at: at,
+            metadata: new.metadata,
+            data: new.data,
+        }
+    }
+
+    /// The event with another salt in its metadata, or with none.
+    fn with_salt(salt: Option<Value>) -> RecordedEvent {
+        let event = recorded(Salt::from([0; 32]));
+        let mut metadata: Value = serde_json::from_slice(&event.metadata).expect("JSON");
+        let members = metadata.as_object_mut().expect("an object");
+        members.remove("salt");
+        members.extend(salt.map(|salt| ("salt".to_owned(), salt)));
+        RecordedEvent { metadata: canonical(&metadata), ..event }
+    }
+
+    #[test]
+    fn the_salt_is_in_the_stored_metadata_and_nothing_else_depends_on_it() {
+        let (one, other) = (recorded(Salt::from([0xfb; 32])), recorded(Salt::from([0; 32])));
+        let text = std::str::from_utf8(&one.metadata).expect("UTF-8");
+        assert!(text.contains(r#""salt":"-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s","schemaVersion":1"#), "{text}");
+        assert_eq!(decode(&one).expect("readable"), decode(&other).expect("readable"));
+        assert_eq!(one, RecordedEvent { metadata: one.metadata.clone(), ..other });
+    }
+
+    #[test]
+    fn an_event_without_a_sound_salt_is_damage() {
+        let sound = "A".repeat(43);
+        decode(&with_salt(Some(json!(sound)))).expect("readable");
+        let wrong = [
+            json!("A".repeat(42)),
+            json!("A".repeat(44)),
+            json!("A".repeat(86)),
+            json!(format!("{}B", "A".repeat(42))),
+            json!(format!("{}=", sound)),
+            json!(format!("+{}", "A".repeat(42))),
+            json!(""),
+            json!(null),
+            json!(7),
+        ];
+        for salt in wrong {
+            let error = decode(&with_salt(Some(salt.clone()))).expect_err("damage").to_string();
+            let expected =
+                "the event log is damaged at position 7: the metadata of this `TierAssigned` cannot be read: ";
+            assert!(error.starts_with(expected) && error.contains("column"), "{salt}: {error}");
+        }
+        let error = decode(&with_salt(None)).expect_err("damage").to_string();
+        assert!(error.contains("cannot be read: missing field `salt`"), "{error}");
+    }
+
+    #[test]
+    fn salts_from_the_operating_system_differ() {
+        assert_ne!(Salt::random(), Salt::random());
+    }
 }

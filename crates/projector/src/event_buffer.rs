@@ -220,7 +220,7 @@ impl EventReader {
 #[cfg(test)]
 mod tests {
     use domain::{officer::CommunityManager, prisoner::PrisonerEvent};
-    use event_log::{Metadata, decode, encode};
+    use event_log::{Metadata, Salt, decode, encode};
 
     use super::*;
 
@@ -237,7 +237,7 @@ mod tests {
             ldu: None,
         }));
         let stream = format!("prisoner-A{number:04}BC").parse().expect("a stream");
-        let new = encode(&stream, &event, 0, &metadata, at);
+        let new = encode(&stream, &event, 0, &metadata, at, Salt::from([0; 32]));
         RecordedEvent {
             position,
             stream,

@@ -1,5 +1,6 @@
 //! Reproducible random numbers: the same seed gives the same numbers on every machine.
 
+use event_log::Salt;
 use uuid::{Builder, Uuid};
 
 /// `SplitMix64` (Steele, Lea and Flood 2014). It must not be used for secrets. All results are
@@ -56,6 +57,15 @@ impl Random {
     pub(crate) fn uuid(&mut self) -> Uuid {
         let bits = u128::from(self.next()) << 64 | u128::from(self.next());
         Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+    }
+
+    /// A salt that the seed tells: a made-up log has nothing to hide.
+    pub(crate) fn salt(&mut self) -> Salt {
+        let mut bytes = [0; 32];
+        for eight in bytes.chunks_exact_mut(8) {
+            eight.copy_from_slice(&self.next().to_be_bytes());
+        }
+        bytes.into()
     }
 }
 

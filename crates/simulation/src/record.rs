@@ -121,11 +121,13 @@ pub(crate) struct SimulatedLog {
     now: DateTime<Utc>,
     position: u64,
     events: Vec<OrderedEvent>,
+    /// Draws the salts alone, so that the history does not depend on how many there are.
+    salts: Random,
 }
 
 impl SimulatedLog {
-    pub(crate) fn new(start: DateTime<Utc>) -> Self {
-        Self { now: start, position: 0, events: Vec::new() }
+    pub(crate) fn new(start: DateTime<Utc>, salts: Random) -> Self {
+        Self { now: start, position: 0, events: Vec::new(), salts }
     }
 
     /// The simulated time, which becomes the recorded time of events.
@@ -196,7 +198,7 @@ impl SimulatedLog {
         index: usize,
         metadata: &Metadata,
     ) -> Entry<Event> {
-        let encoded = encode(&stream, &event, index, metadata, self.now);
+        let encoded = encode(&stream, &event, index, metadata, self.now, self.salts.salt());
         self.position += 1;
         let entry = Entry {
             event_id: encoded.event_id,

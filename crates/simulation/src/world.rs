@@ -127,7 +127,7 @@ impl World {
         let prisons = prisons(size, stagger, &mut random);
         let mut world = Self {
             random,
-            recorder: SimulatedLog::new(start),
+            recorder: SimulatedLog::new(start, Random::new(!seed)),
             prison_indexes: prisons.iter().zip(0..).map(|(prison, index)| (prison.code.clone(), index)).collect(),
             prisons,
             cases: Vec::new(),

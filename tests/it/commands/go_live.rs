@@ -1,7 +1,7 @@
 //! The go-live date of a prison: its correction, and the codes that a prison may join with.
 
 use domain::{Stream, event::RecordedBy, identifier::CommandId};
-use event_log::{ExpectedRevision, Metadata, encode};
+use event_log::{ExpectedRevision, Metadata, Salt, encode};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -79,7 +79,7 @@ async fn an_allocation_in_the_moment_of_a_correction_stands_and_is_reported() {
     let by = RecordedBy { username: None, client: "another service".to_owned(), auth_source: None };
     let command_id = CommandId(Uuid::new_v4());
     let metadata = Metadata::new(allocated.entry.effective_at, by, command_id, String::new(), Uuid::new_v4(), None);
-    let late = encode(&stream, &allocated.entry.event, 0, &metadata, now());
+    let late = encode(&stream, &allocated.entry.event, 0, &metadata, now(), Salt::random());
     ledger.log().await.append(&stream, ExpectedRevision::Exact(2), vec![late]).await.expect("append");
     let position = ledger.event_count().await;
     eventually("the report", async || {

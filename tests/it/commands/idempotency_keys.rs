@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use domain::{Stream, identifier::CommandId};
-use event_log::{ExpectedRevision, Metadata, encode, request_digest};
+use event_log::{ExpectedRevision, Metadata, Salt, encode, request_digest};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ async fn a_repeat_of_a_request_that_an_earlier_program_recorded_is_recognised() 
         ..metadata(now(), "SPO", command_id)
     };
     let stream = Stream::Prisoner("A1234BC".parse().expect("a number"));
-    let event = encode(&stream, &event, 0, &metadata, now());
+    let event = encode(&stream, &event, 0, &metadata, now(), Salt::random());
     ledger.log().await.append(&stream, ExpectedRevision::NoStream, vec![event]).await.expect("append");
     let key = command_id.to_string();
     let again = ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &body).await;

@@ -18,6 +18,7 @@ mod policies;
 mod problems;
 mod refusals;
 mod restarts;
+mod salts;
 mod same_fact;
 mod servers;
 mod tiers;

@@ -7,7 +7,7 @@ use domain::{
     Stream,
     identifier::{CommandId, EventId},
 };
-use event_log::{ExpectedRevision, Metadata, StoredEvent, encode};
+use event_log::{ExpectedRevision, Metadata, Salt, StoredEvent, encode};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -153,7 +153,7 @@ async fn append_tier(ledger: &Ledger, number: &str, command_id: CommandId) {
     let log = ledger.log().await;
     let last = log.read_stream(&case(number), 0, 100).await.expect("the stream").pop().expect("an event");
     let metadata = metadata(last.recorded_at, "SPO", command_id);
-    let event = encode(&case(number), &tier_assigned("D"), 0, &metadata, last.recorded_at);
+    let event = encode(&case(number), &tier_assigned("D"), 0, &metadata, last.recorded_at, Salt::random());
     log.append(&case(number), ExpectedRevision::Exact(last.revision), vec![event]).await.expect("append");
 }
 
@@ -192,7 +192,8 @@ async fn as_before_the_upgrade(recorded: Vec<StoredEvent>, former: impl Fn(&Stor
         let command_id = former(&stored);
         let index = indexes.entry((stored.stream.clone(), command_id)).or_default();
         let metadata = Metadata { command_id, ..stored.metadata.clone() };
-        let mut event = encode(&stored.stream, &stored.entry.event, 0, &metadata, stored.entry.recorded_at);
+        let mut event =
+            encode(&stored.stream, &stored.entry.event, 0, &metadata, stored.entry.recorded_at, Salt::random());
         event.event_id = EventId(former_event_id(command_id.0, *index));
         *index += 1;
         let expected = stored.entry.revision.checked_sub(1).map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);

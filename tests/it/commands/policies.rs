@@ -11,7 +11,7 @@ use domain::{
     prison::{PomStatusChanged, PrisonEvent},
     prisoner::{DeallocationTrigger, PrisonerEvent},
 };
-use event_log::{ExpectedRevision, StoredEvent, encode};
+use event_log::{ExpectedRevision, Salt, StoredEvent, encode};
 use futures::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
@@ -411,6 +411,6 @@ async fn retire_by(database: &TestDatabase, removed: &str, survivor: &str, comma
     let stream = Stream::Prisoner(removed.parse().expect("a number"));
     let last = log.read_stream(&stream, 0, 100).await.expect("the stream").pop().expect("an event");
     let metadata = metadata(last.recorded_at + later, "SPO", command_id);
-    let event = encode(&stream, &number_retired(survivor), 0, &metadata, last.recorded_at);
+    let event = encode(&stream, &number_retired(survivor), 0, &metadata, last.recorded_at, Salt::random());
     log.append(&stream, ExpectedRevision::Exact(last.revision), vec![event]).await.expect("retired");
 }

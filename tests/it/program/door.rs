@@ -9,7 +9,7 @@ use crate::support::{
     raw_http::{exchange, status},
 };
 use domain::{Event, Stream, identifier::CommandId, officer::CommunityManager, prisoner::PrisonerEvent};
-use event_log::{EventLog as _, ExpectedRevision, encode};
+use event_log::{EventLog as _, ExpectedRevision, Salt, encode};
 use event_log_postgres::PostgresLog;
 use reqwest::Method;
 use serde_json::json;
@@ -102,7 +102,8 @@ async fn a_page_of_events_is_bounded_in_bytes() {
         email: None,
         ldu: None,
     }));
-    let events = (0..EVENTS).map(|index| encode(&stream, &named, index, &metadata, effective_at)).collect();
+    let events =
+        (0..EVENTS).map(|index| encode(&stream, &named, index, &metadata, effective_at, Salt::random())).collect();
     let log = PostgresLog::connect(&database.pool).await.expect("the log");
     log.append(&stream, ExpectedRevision::NoStream, events).await.expect("append");
     for path in [

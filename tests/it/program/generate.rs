@@ -1,7 +1,7 @@
 //! `generate`: a made-up history. The same seed gives the same log, the rules accept every event,
 //! and the policies find nothing to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use domain::{
@@ -34,6 +34,11 @@ async fn generate_log(seed: &str) -> (TestDatabase, Value) {
 
 fn arguments<'a>(database: &'a TestDatabase, sizes: &[&'a str]) -> Vec<&'a str> {
     [&["generate", "--json", "--event-store", database.url.as_str()], sizes].concat()
+}
+
+fn salt(event: &RecordedEvent) -> String {
+    let metadata: Value = serde_json::from_slice(&event.metadata).expect("JSON");
+    metadata["salt"].as_str().expect("a salt").to_owned()
 }
 
 async fn log(database: &TestDatabase) -> Vec<RecordedEvent> {
@@ -70,6 +75,8 @@ async fn the_same_seed_makes_the_same_log_and_another_seed_another() {
     assert_eq!(said["events"], json!(one.len()));
     assert!(one == same, "the same to the byte, positions and recorded times included");
     assert!(one.iter().zip(&other).all(|(one, other)| one.event_id != other.event_id), "nothing is the same");
+    let salts: BTreeSet<String> = one.iter().chain(&other).map(salt).collect();
+    assert_eq!(salts.len(), one.len() + other.len(), "each event has a salt of its own");
 }
 
 /// Decides every event again: each case as known after each of its events, and each choice of a POM

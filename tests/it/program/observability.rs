@@ -11,7 +11,7 @@ use domain::{
     Stream,
     identifier::{CommandId, EventId},
 };
-use event_log::{ExpectedRevision, Metadata, NewEvent, SharedLog};
+use event_log::{ExpectedRevision, NewEvent, Salt, SharedLog, stored_event::encode_metadata};
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use event_log_postgres::PostgresLog;
 use opentelemetry_proto::tonic::{
@@ -396,14 +396,9 @@ fn unreadable(data: &'static [u8]) -> NewEvent {
         event_id: EventId(command_id.0),
         type_name: "TierAssigned".to_owned(),
         recorded_at: now,
-        metadata: serde_json_canonical(&metadata),
+        metadata: encode_metadata(&metadata, Salt::random()),
         data: data.into(),
     }
-}
-
-fn serde_json_canonical(metadata: &Metadata) -> bytes::Bytes {
-    // Converting to a value first sorts the members by name.
-    serde_json::to_vec(&serde_json::to_value(metadata).expect("JSON")).expect("JSON").into()
 }
 
 async fn ask_for_everything(client: &Client) {

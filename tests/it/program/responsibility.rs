@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{Stream, identifier::CommandId};
-use event_log::{ExpectedRevision, encode};
+use event_log::{ExpectedRevision, Salt, encode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -117,7 +117,7 @@ async fn responsibility_that_was_planned_at_a_point_is_marked() {
     let (recorded, begins) = (instant("2024-01-05T09:00:00Z"), instant("2024-02-01T09:00:00Z"));
     let stream = Stream::Prisoner("A1234BC".parse().expect("a prisoner number"));
     let metadata = metadata(begins, "TEST", CommandId(Uuid::new_v4()));
-    let event = encode(&stream, &tier_assigned("B2"), 0, &metadata, recorded);
+    let event = encode(&stream, &tier_assigned("B2"), 0, &metadata, recorded, Salt::random());
     let appended = database.log().await.append(&stream, ExpectedRevision::NoStream, vec![event]).await.expect("append");
     let position = appended.events[0].0.to_string();
     let [flag, store] = database.store.arguments();

@@ -4,7 +4,7 @@ use std::{net::TcpListener, time::Duration};
 
 use domain::{Event, Stream, identifier::CommandId, officer::CommunityManager, prisoner::PrisonerEvent};
 use embedded_postgres::Server;
-use event_log::{EventLog as _, ExpectedRevision, encode};
+use event_log::{EventLog as _, ExpectedRevision, Salt, encode};
 use event_log_postgres::PostgresLog;
 use nix::{
     sys::signal::{self, Signal},
@@ -257,7 +257,7 @@ async fn a_client_that_does_not_read_does_not_delay_a_shutdown() {
     let manager =
         CommunityManager { name: "Lee, Sam".to_owned(), team: Some("x".repeat(400_000)), email: None, ldu: None };
     let named = Event::Prisoner(PrisonerEvent::CommunityManagerAssigned(manager));
-    let events = (0..50).map(|index| encode(&stream, &named, index, &metadata, effective_at)).collect();
+    let events = (0..50).map(|index| encode(&stream, &named, index, &metadata, effective_at, Salt::random())).collect();
     let log = PostgresLog::connect(&database.pool).await.expect("the log");
     log.append(&stream, ExpectedRevision::NoStream, events).await.expect("append");
 

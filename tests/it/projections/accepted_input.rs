@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use event_log::{ExpectedRevision, NewEvent, contract::made_up_event_id};
+use event_log::{ExpectedRevision, NewEvent, Salt, contract::made_up_event_id};
 use projector::VIEWS;
 use proptest::{
     prelude::*,
@@ -353,7 +353,7 @@ fn stored_event(number: u128, type_name: &str, effective_at: &str, data: &Value)
     let command_id = Uuid::from_u128(number);
     let metadata = json!({
         "schemaVersion": 1, "effectiveAt": effective_at, "recordedBy": {"username": "HOMD_LEI", "client": "test"},
-        "commandId": command_id, "requestDigest": "0", "correlationId": Uuid::nil(),
+        "commandId": command_id, "requestDigest": "0", "correlationId": Uuid::nil(), "salt": Salt::random(),
     });
     NewEvent {
         event_id: made_up_event_id(command_id, 0),

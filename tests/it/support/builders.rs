@@ -10,7 +10,7 @@ use domain::{
     prisoner::{PrisonerEvent, PrisonerNumberRetired, TierAssigned},
     tier::TierSource,
 };
-use event_log::{Metadata, NewEvent, contract, encode};
+use event_log::{Metadata, NewEvent, Salt, contract, encode};
 use kurrentdb::EventData;
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ pub fn now() -> DateTime<Utc> {
 pub fn new_event(event: &Event) -> NewEvent {
     let now = now();
     let stream = contract::made_up_stream(Uuid::new_v4(), 0);
-    encode(&stream, event, 0, &metadata(now, "TEST", CommandId(Uuid::new_v4())), now)
+    encode(&stream, event, 0, &metadata(now, "TEST", CommandId(Uuid::new_v4())), now, Salt::random())
 }
 
 /// An event of the contract of stores, with a number in a run of the contract.

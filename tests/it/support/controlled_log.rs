@@ -44,6 +44,8 @@ struct ControlledLogInner {
     /// The positions after which the log was followed.
     followed_after: Mutex<Vec<u64>>,
     refuses_appends: AtomicBool,
+    /// The events of each append that the log was sent, also of those that it refused.
+    tried_events: Mutex<Vec<NewEvent>>,
     refused_appends: AtomicU64,
     refuses_snapshots: AtomicBool,
 }
@@ -83,6 +85,7 @@ impl ControlledLog {
                 waiting_appends: AtomicU64::new(0),
                 followed_after: Mutex::default(),
                 refuses_appends: AtomicBool::new(false),
+                tried_events: Mutex::default(),
                 refused_appends: AtomicU64::new(0),
                 refuses_snapshots: AtomicBool::new(false),
             }),
@@ -124,6 +127,11 @@ impl ControlledLog {
 
     pub fn refuse_appends(&self) {
         self.inner.refuses_appends.store(true, Ordering::Relaxed);
+    }
+
+    /// The events of each append that the log was sent, in the order of the tries.
+    pub fn tried_events(&self) -> Vec<NewEvent> {
+        self.inner.tried_events.lock().expect("the events").clone()
     }
 
     /// The number of appends refused so far.
@@ -217,6 +225,7 @@ impl EventLog for ControlledLogInner {
         events: Vec<NewEvent>,
     ) -> Result<AppendReceipt, AppendError> {
         self.admit_append().await?;
+        self.tried_events.lock().expect("the events").extend(events.iter().cloned());
         self.log.append(stream, expected, events).await
     }
 
@@ -228,6 +237,7 @@ impl EventLog for ControlledLogInner {
         key: CommandId,
     ) -> Result<AppendReceipt, AppendError> {
         self.admit_append().await?;
+        self.tried_events.lock().expect("the events").extend(events.iter().cloned());
         self.log.append_with_key(stream, expected, events, key).await
     }
 

@@ -1,7 +1,7 @@
 //! Events that only make a log longer.
 
 use domain::{Event, Stream, identifier::CommandId};
-use event_log::{APPEND_EVENTS_MAX, ExpectedRevision, encode};
+use event_log::{APPEND_EVENTS_MAX, ExpectedRevision, Salt, encode};
 use futures::{StreamExt as _, stream};
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ pub async fn append_to_made_up_cases(ledger: &Ledger, events: &[Event]) {
             let stream = Stream::Prisoner(format!("G{number:04}ZZ").parse().expect("a prisoner number"));
             let now = now();
             let metadata = metadata(now, "TEST", CommandId(Uuid::new_v4()));
-            let encoded = |(index, event)| encode(&stream, event, index, &metadata, now);
+            let encoded = |(index, event)| encode(&stream, event, index, &metadata, now, Salt::random());
             let events = events.iter().enumerate().map(encoded).collect();
             log.append(&stream, ExpectedRevision::NoStream, events).await.expect("append");
         }

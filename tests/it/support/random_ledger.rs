@@ -15,7 +15,7 @@ use domain::{
         RecommendationPolicy, TierAssigned, merge_of,
     },
 };
-use event_log::{ExpectedRevision, Metadata, SharedLog, encode, history::push};
+use event_log::{ExpectedRevision, Metadata, Salt, SharedLog, encode, history::push, stored_event::encode_metadata};
 use event_log_postgres::PostgresLog;
 use proptest::prelude::*;
 use sqlx::PgPool;
@@ -157,7 +157,7 @@ impl RandomLedger {
         let Ok(events) = events else { return Vec::new() };
         self.commands += 1;
         let metadata = self.envelope(day);
-        let encoded = |(index, event)| encode(&stream, event, index, &metadata, Utc::now());
+        let encoded = |(index, event)| encode(&stream, event, index, &metadata, Utc::now(), Salt::random());
         let new = events.iter().enumerate().map(encoded).collect();
         let expected = revision.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
         let appended = self.log.append(&stream, expected, new).await.expect("append");
@@ -181,7 +181,7 @@ impl RandomLedger {
 
     /// Metadata for an event that no command made.
     pub fn metadata(&self, day: i64) -> Bytes {
-        serde_json::to_vec(&self.envelope(day)).expect("JSON").into()
+        encode_metadata(&self.envelope(day), Salt::random())
     }
 
     fn envelope(&self, day: i64) -> Metadata {

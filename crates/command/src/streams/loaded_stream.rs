@@ -7,7 +7,7 @@ use domain::{
     identifier::{CommandId, EventId},
 };
 use event_log::{
-    ExpectedRevision, LogError, Metadata, Provenance, RecordedEvent, SpentKey, StoredEvent, decode,
+    CheckedSalt, ExpectedRevision, LogError, Metadata, Provenance, RecordedEvent, SpentKey, StoredEvent, decode,
     history::{self, StreamHistory},
 };
 use uuid::Uuid;
@@ -111,6 +111,7 @@ impl<H: StreamHistory> LoadedStream<H> {
                 correlation_id: record.correlation_id,
                 causation_id: record.causation_id,
                 provenance: record.provenance.clone(),
+                salt: CheckedSalt,
             },
             entry: Entry {
                 event_id: entry.event_id,

@@ -1,0 +1,1 @@
+COMMENT ON COLUMN log.event_json.metadata IS 'Who, when and why: `effectiveAt` (when it holds in the world), `recordedBy` (`username`, `client`), `commandId`, `correlationId`, `causationId` where a policy acted on an event, `provenance` of an imported event, `schemaVersion` and `requestDigest`; and `salt`, random bytes, so that the digest of an event tells nothing of it.';
