@@ -9,7 +9,9 @@ use domain::{
     identifier::{CommandId, EventId},
     moment::normalise,
 };
-use event_log::{LogError, Provenance, StoredEvent};
+use event_log::{LogError, Provenance, StoredEvent, request_digest};
+use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 /// A command with its envelope.
@@ -58,34 +60,44 @@ impl RequestTimes {
 /// The digest of a request, which tells a repeat from another request with the same id. It is made
 /// of the request as it was read ([`event_log::request_digest`]), so that a member that is null or
 /// absent, or an instant that is spelt in another way, makes no difference. The log keeps it with
-/// the events.
+/// the events, so it must be made of nothing about other persons in prison than the case's.
 #[derive(Debug, Clone)]
-pub struct RequestDigest {
-    digest: String,
-    /// The digest of the body as it was sent, which earlier programs kept with the events.
-    digest_as_sent: Option<String>,
-}
+pub struct RequestDigest(String);
 
 impl RequestDigest {
-    /// The digest of a request that came with a body.
-    pub(crate) fn of_body(digest: String, digest_as_sent: String) -> Self {
-        Self { digest, digest_as_sent: Some(digest_as_sent) }
+    /// The digest of a request, of which `read` is what it says, as it was read.
+    pub(crate) fn of(operation: &str, target: &str, read: &impl Serialize) -> Self {
+        let mut read = serde_json::to_value(read).expect("a command is plain JSON");
+        remove_nulls(&mut read);
+        Self(request_digest(operation, target, &read))
     }
 
     /// Whether events that the log keeps with the digest `kept` were recorded by the same request.
     pub(crate) fn matches(&self, kept: &str) -> bool {
-        self.digest == kept || self.digest_as_sent.as_deref() == Some(kept)
+        self.0 == kept
     }
 
     /// The digest that is kept with the events of this request.
     pub(crate) fn as_str(&self) -> &str {
-        &self.digest
+        &self.0
     }
 }
 
 impl From<String> for RequestDigest {
     fn from(digest: String) -> Self {
-        Self { digest, digest_as_sent: None }
+        Self(digest)
+    }
+}
+
+/// Removes the members that are null, so that a digest outlives a further optional member.
+fn remove_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(remove_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
+        _ => {}
     }
 }
 

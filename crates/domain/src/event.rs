@@ -57,9 +57,6 @@ impl FromStr for Stream {
 impl CommandId {
     /// The id of event number `index`, counted from 0, of those that the command records in a
     /// stream. One key that is used for two streams gives events with different ids.
-    ///
-    /// Events from before ids depended on the stream keep their own: an id is read from the log,
-    /// and worked out for a new event alone.
     #[must_use]
     pub fn event_id(self, stream: &Stream, index: usize) -> EventId {
         EventId(Uuid::new_v5(&self.0, format!("{stream} {index}").as_bytes()))

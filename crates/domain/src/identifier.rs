@@ -298,14 +298,6 @@ impl CommandId {
     pub fn of_content(namespace: Uuid, content: &str) -> Self {
         OwnCommandMaker::Tool.id(namespace, content)
     }
-
-    /// The id that [`Self::derive`] gave before the ledger's own commands had a name space of their
-    /// own. Callers can use it as a key, so it may recognise what was recorded then, together with
-    /// the digest of the request or the recorder, and must not be given to a new command.
-    #[must_use]
-    pub fn formerly_derived(self, part: &str) -> Self {
-        Self(Uuid::new_v5(&self.0, part.as_bytes()))
-    }
 }
 
 impl EventId {

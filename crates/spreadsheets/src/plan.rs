@@ -17,8 +17,8 @@ mod waiting;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::{
-    Command, Entry, Refusal,
-    identifier::{CommandId, PrisonCode, PrisonerNumber},
+    Command, Refusal,
+    identifier::{PrisonCode, PrisonerNumber},
     london,
     officer::{PomKind, WorkingPattern},
     prison::{self, PomRegistered, PrisonJoinedOmic, RosterPom},
@@ -33,7 +33,7 @@ use super::{
     compare::{RowChange, find_departures, plan_change},
     day_words::describe_moment,
     later_entries::{newest_tier, refuse_moved_on},
-    planned_command::{NAMESPACE, decide_with_reasons},
+    planned_command::decide_with_reasons,
     planned_roster::{PlannedRoster, SheetPom},
     row::{DataRow, HAS_LEFT, RowCase, RowProblem, SheetCase},
     row_command::{RowAttempt, find_attempt, voided_warning},
@@ -296,11 +296,7 @@ fn verdict(
 
 /// The command that records a row, or that one has.
 fn attempt(case: &SheetCase, history: &prisoner::History, terms: &ImportTerms) -> RowAttempt {
-    let former_id = former_row_id(&terms.prison, case).formerly_derived("allocation");
-    // A caller may have used a former id as a key, and cannot call itself an import.
-    let is_former =
-        |entry: &Entry<_>| entry.command_id == former_id && entry.recorded_by.client == terms.recorded_by.client;
-    find_attempt(history, &row_content(&terms.prison, case), is_former)
+    find_attempt(history, &row_content(&terms.prison, case))
 }
 
 /// The warning that a row that is recorded was recorded before, where it was.
@@ -344,10 +340,4 @@ fn name_last_survivor(
 /// What a row says of its case, which is what its ids are derived from.
 fn row_content(prison: &PrisonCode, case: &SheetCase) -> serde_json::Value {
     json!(["spreadsheet row", prison, case.prisoner_number, case.tier, case.staff_id, case.allocated_on, case.note])
-}
-
-/// The id that the ids of a row's commands were derived from when the tier and the allocation were
-/// commands of their own.
-fn former_row_id(prison: &PrisonCode, case: &SheetCase) -> CommandId {
-    CommandId(NAMESPACE).formerly_derived(&row_content(prison, case).to_string())
 }

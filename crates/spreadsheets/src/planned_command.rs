@@ -14,7 +14,7 @@ use super::row::SheetCase;
 
 /// The namespace of the command ids of spreadsheet imports. It must never change: later imports
 /// recognise earlier ones by it.
-pub(super) const NAMESPACE: Uuid = Uuid::from_u128(0x0f6d_7a52_8c1e_4f0b_b3a9_52e4_17c8_d902);
+const NAMESPACE: Uuid = Uuid::from_u128(0x0f6d_7a52_8c1e_4f0b_b3a9_52e4_17c8_d902);
 
 /// The override detail of imported cases whose POM is not of the recommended kind.
 const OVERRIDE_DETAIL: &str = "as it stood in the prison's spreadsheet";

@@ -20,27 +20,18 @@ pub(super) enum RowAttempt {
     Due { command_id: CommandId, voided: Option<u64> },
 }
 
-/// Looks for a row, by its content, in the history of its case. `is_former` tells an entry that an
-/// import recorded under the ids of its time.
-pub(super) fn find_attempt(
-    history: &prisoner::History,
-    content: &serde_json::Value,
-    is_former: impl Fn(&domain::Entry<PrisonerEvent>) -> bool,
-) -> RowAttempt {
+/// Looks for a row, by its content, in the history of its case.
+pub(super) fn find_attempt(history: &prisoner::History, content: &serde_json::Value) -> RowAttempt {
     let entries = || history.entries().iter();
     let counts = |revision: u64| history.voided_by(revision).is_none();
-    // The last entry of a command is the one that the row is about: a tier may come before it.
-    let former = entries().rfind(|entry| is_former(entry)).map(|entry| entry.revision);
-    if former.is_some_and(counts) {
-        return RowAttempt::Recorded;
-    }
-    let mut voided = former;
+    let mut voided = None;
     // Each attempt has an entry in the history, so there is an end to them.
     for attempt in 0_u64.. {
         let id = match attempt {
             0 => command_id(content),
             _ => command_id(&json!(["spreadsheet row again", attempt, content])),
         };
+        // The last entry of a command is the one that the row is about: a tier may come before it.
         match entries().rfind(|entry| entry.command_id == id).map(|entry| entry.revision) {
             None => return RowAttempt::Due { command_id: id, voided },
             Some(revision) if counts(revision) => return RowAttempt::Recorded,

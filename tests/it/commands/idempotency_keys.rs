@@ -2,15 +2,12 @@
 
 use std::collections::HashSet;
 
-use domain::{Stream, identifier::CommandId};
-use event_log::{ExpectedRevision, Metadata, Salt, encode, request_digest};
+use domain::identifier::CommandId;
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::support::{
-    builders::{metadata, now, tier_assigned},
     commands::new_key,
     ledger::{Ledger, NOVAK, SHAH, assert_recorded, assert_refused, serve_commands},
 };
@@ -67,28 +64,6 @@ async fn a_key_that_the_same_fact_spends_is_refused_for_another_request_at_the_s
             assert_recorded(&ledger.send(Method::PUT, path, &new_key(), &first).await);
         }
     }
-}
-
-/// Earlier programs kept a digest of the body as it was sent.
-#[tokio::test]
-async fn a_repeat_of_a_request_that_an_earlier_program_recorded_is_recognised() {
-    let ledger = Ledger::start().await;
-    let command_id = CommandId(Uuid::new_v4());
-    let body = json!({"tier": "A", "crn": null});
-    let event = tier_assigned("A");
-    let metadata = Metadata {
-        request_digest: request_digest("assign-tier", "/prisoners/A1234BC/tier", &body),
-        ..metadata(now(), "SPO", command_id)
-    };
-    let stream = Stream::Prisoner("A1234BC".parse().expect("a number"));
-    let event = encode(&stream, &event, 0, &metadata, now(), Salt::random());
-    ledger.log().await.append(&stream, ExpectedRevision::NoStream, vec![event]).await.expect("append");
-    let key = command_id.to_string();
-    let again = ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &body).await;
-    assert_eq!(again.status, 200, "{}", again.text);
-    let other = json!({"tier": "B", "crn": null});
-    let refused = ledger.send(Method::POST, "/prisoners/A1234BC/tier", &key, &other).await;
-    assert_refused(&refused, 422, "idempotency-key-reused");
 }
 
 #[tokio::test]

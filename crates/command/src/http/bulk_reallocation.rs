@@ -127,7 +127,7 @@ pub(super) async fn reallocate_in_bulk(
     let (from, to) = (fields.from_staff_id, fields.to_staff_id);
     let (numbers, reason) = (fields.prisoner_numbers.map(|numbers| numbers.0), String::from(fields.reason));
     let read = (from, to, &numbers, &reason, &reasons, fields.effective_at);
-    let request_digest = body.sent.digest("reallocate-in-bulk", &read);
+    let request_digest = body.path.digest("reallocate-in-bulk", &read);
     let texts = headers.scope.texts;
     let request = bulk::BulkReallocation {
         prison,

@@ -6,13 +6,11 @@ use axum::{
 };
 use bytes::Bytes;
 use domain::moment::Instant;
-use event_log::request_digest;
 use http_api::{
     Problem,
     extract::{body_bytes, from_json, require_json},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::strict_object::StrictObject;
@@ -22,35 +20,17 @@ use crate::RequestDigest;
 /// empty object, which `T` may refuse.
 pub(super) struct CommandBody<T> {
     pub(super) fields: T,
-    pub(super) sent: SentBody,
+    pub(super) path: RequestPath,
 }
 
-/// A body as it was sent, and the path that it was sent to.
-pub(super) struct SentBody {
-    path: String,
-    body: Value,
-}
+/// The path that a request was sent to.
+pub(super) struct RequestPath(String);
 
-impl SentBody {
+impl RequestPath {
     /// The digest that tells a repeat of this request from another request with the same key;
     /// `read` is what the request says, as it was read.
     pub(super) fn digest(&self, operation: &str, read: &impl Serialize) -> RequestDigest {
-        let mut read = serde_json::to_value(read).expect("a command is plain JSON");
-        remove_nulls(&mut read);
-        let digest_of = |body| request_digest(operation, &self.path, body);
-        RequestDigest::of_body(digest_of(&read), digest_of(&self.body))
-    }
-}
-
-/// Removes the members that are null, so that a digest outlives a further optional member.
-fn remove_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(remove_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
-        _ => {}
+        RequestDigest::of(operation, &self.0, read)
     }
 }
 
@@ -58,7 +38,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CommandBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let path = request.uri().path().to_owned();
+        let path = RequestPath(request.uri().path().to_owned());
         let has_type = request.headers().contains_key(header::CONTENT_TYPE);
         let is_json = require_json(request.headers());
         let mut bytes = body_bytes(request, state).await?;
@@ -70,7 +50,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for CommandBody<T> {
             bytes = Bytes::from_static(b"{}");
         }
         let StrictObject(fields) = from_json(&bytes)?;
-        Ok(Self { fields, sent: SentBody { path, body: from_json(&bytes)? } })
+        Ok(Self { fields, path })
     }
 }
 

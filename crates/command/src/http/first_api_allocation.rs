@@ -93,14 +93,14 @@ pub(super) async fn allocate_by_first_api(
     body: CommandBody<Value>,
 ) -> Result<Response, Problem> {
     refuse_if_match(&headers)?;
-    let CommandBody { fields, sent } = body;
+    let CommandBody { fields, path } = body;
     let body = read(fields)?;
     let creator = body.created_by;
     let command_id = headers.command_id;
     let (override_reason, note) = (body.override_reason.map(String::from), body.note.map(String::from));
     let who = (&body.nomis_offender_id, &body.prison, body.nomis_staff_id, body.nomis_booking_id);
     let request_digest =
-        sent.digest("first-allocation", &(who, body.allocated_at_tier, &override_reason, &note, &creator));
+        path.digest("first-allocation", &(who, body.allocated_at_tier, &override_reason, &note, &creator));
     // A caller that has signed on is the recorder, whatever the body says.
     let creator = creator.filter(|_| !headers.is_authenticated);
     let request = FirstAllocation {

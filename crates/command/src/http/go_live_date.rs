@@ -53,7 +53,7 @@ pub(super) async fn correct_go_live_date(
     let GoLiveDateBody { go_live_date, reason, effective_at } = body.fields;
     let correction = GoLiveCorrection { go_live_date: go_live_date.into(), reason: reason.map(Into::into) };
     let (command_id, texts) = (headers.command_id, headers.scope.texts.clone());
-    let request_digest = body.sent.digest("correct-go-live-date", &(&correction, effective_at));
+    let request_digest = body.path.digest("correct-go-live-date", &(&correction, effective_at));
     let command = Command::Prison(code.clone(), prison::Command::CorrectGoLiveDate(correction.clone()));
     let request = request(headers, command, effective_at, request_digest);
     let outcome = go_live::correct(&service, &code, &correction, request).await?;

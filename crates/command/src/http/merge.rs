@@ -39,7 +39,7 @@ pub(super) async fn merge_number(
 ) -> Result<RecordedResponse, Problem> {
     let command_id = headers.command_id;
     let request = MergeRequest {
-        request_digest: body.sent.digest("merge", &(&body.fields.removed_number, body.fields.effective_at)),
+        request_digest: body.path.digest("merge", &(&body.fields.removed_number, body.fields.effective_at)),
         survivor,
         removed_number: body.fields.removed_number,
         command_id,

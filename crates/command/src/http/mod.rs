@@ -107,7 +107,7 @@ async fn record_on_case<T>(
     command: impl FnOnce(T) -> (prisoner::Command, Option<Instant>),
 ) -> Result<RecordedResponse, Problem> {
     let (command, effective_at) = command(body.fields);
-    let request_digest = body.sent.digest(operation, &(&command, effective_at));
+    let request_digest = body.path.digest(operation, &(&command, effective_at));
     record(service, headers, Command::Prisoner(number, command), effective_at, request_digest).await
 }
 
@@ -120,7 +120,7 @@ async fn record_on_prison<T>(
     command: impl FnOnce(T) -> (prison::Command, Option<Instant>),
 ) -> Result<RecordedResponse, Problem> {
     let (command, effective_at) = command(body.fields);
-    let request_digest = body.sent.digest(operation, &(&command, effective_at));
+    let request_digest = body.path.digest(operation, &(&command, effective_at));
     record(service, headers, Command::Prison(code, command), effective_at, request_digest).await
 }
 

@@ -200,13 +200,11 @@ async fn move_of(
 ) -> Result<Option<CaseMove>, CommandError> {
     let case = if is_listed { service.case(&number).await? } else { service.case_now(&number).await? };
     let case = case.read();
-    // The second is from before the ledger's own commands had ids of their own.
-    for command_id in [bulk.command_id.derive(number.as_str()), bulk.command_id.formerly_derived(number.as_str())] {
-        match case.request_digest(command_id) {
-            Some(digest) if bulk.request_digest.matches(digest) => return Ok(Some(CaseMove { number, command_id })),
-            Some(_) => return Err(CommandError::KeyReused { command_id: bulk.command_id }),
-            None => {}
-        }
+    let command_id = bulk.command_id.derive(number.as_str());
+    match case.request_digest(command_id) {
+        Some(digest) if bulk.request_digest.matches(digest) => return Ok(Some(CaseMove { number, command_id })),
+        Some(_) => return Err(CommandError::KeyReused { command_id: bulk.command_id }),
+        None => {}
     }
     let is_in_bulk = is_listed
         || case
@@ -214,7 +212,6 @@ async fn move_of(
             .state()
             .primary_pom
             .is_some_and(|role| role.pom.staff_id == bulk.from && role.prison == bulk.prison);
-    let command_id = bulk.command_id.derive(number.as_str());
     Ok(is_in_bulk.then_some(CaseMove { number, command_id }))
 }
 

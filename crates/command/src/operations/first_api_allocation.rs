@@ -2,9 +2,6 @@
 //!
 //! It allocates or reallocates, whichever the case needs, and assigns the tier first if it differs:
 //! one command, so that all of it is recorded in one append or nothing is.
-//!
-//! Before there was such a command, each part was a command of its own. A repeat of such a request
-//! gets the answer of that time, and one of which the tier alone was recorded records the rest.
 
 use domain::{
     Command, Confinement,
@@ -17,13 +14,10 @@ use domain::{
 };
 use uuid::Uuid;
 
-use crate::{CommandError, Request, RequestDigest, Service, streams::answer_to_repeat};
+use crate::{CommandError, Request, RequestDigest, Service};
 
 /// Why a case that another POM holds moves; the first API had no word for it.
 const REALLOCATION_REASON: &str = "Allocated to another POM through the first allocation API";
-
-/// The parts of a request that were commands of their own.
-const FORMER_PARTS: [&str; 2] = ["allocation", "tier"];
 
 /// A request to give a case a tier and a primary POM, with its envelope.
 #[derive(Debug, Clone)]
@@ -49,9 +43,6 @@ pub(crate) struct FirstAllocation {
 /// # Errors
 /// [`CommandError`].
 pub(crate) async fn allocate(service: &Service, request: FirstAllocation) -> Result<u64, CommandError> {
-    if let Some(position) = find_former_answer(service, &request).await? {
-        return Ok(position);
-    }
     let reasons = reasons(&request);
     let tier =
         TierAssigned { tier: request.tier, rosh_level: None, source: TierSource::Manual, crn: None, prison: None };
@@ -73,20 +64,6 @@ pub(crate) async fn allocate(service: &Service, request: FirstAllocation) -> Res
         confinement: request.confinement,
     });
     Ok(outcome.await?.last().entry.position)
-}
-
-/// The position of the allocation that this request recorded when its parts were commands of their
-/// own.
-async fn find_former_answer(service: &Service, request: &FirstAllocation) -> Result<Option<u64>, CommandError> {
-    let case = service.case_now(&request.number).await?;
-    let case = case.read();
-    let [allocation, tier] = FORMER_PARTS.map(|part| {
-        let command_id = request.command_id.formerly_derived(part);
-        answer_to_repeat(&case, command_id, &request.request_digest).transpose()
-    });
-    let with_key = |error: CommandError| error.with_key(request.command_id);
-    tier.map_err(with_key)?;
-    Ok(allocation.map_err(with_key)?.map(|outcome| outcome.last().entry.position))
 }
 
 /// The reason for an override: one of the ledger's words, or else `OTHER` with the client's text.

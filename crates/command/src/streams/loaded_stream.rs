@@ -174,7 +174,7 @@ impl<H: StreamHistory> LoadedStream<H> {
 }
 
 /// [`answer_to_repeat`] for a request. A command that follows from an event is known by that event,
-/// which no caller can name, whatever its id: programs before this one derived ids in another way.
+/// which no caller can name, whatever its id: another request may have taken the first one.
 pub(crate) fn answer_to_request<H: StreamHistory>(
     loaded: &LoadedStream<H>,
     request: &Request,

@@ -86,7 +86,7 @@ pub(super) fn other_prison_warning(
 
 /// The command that records a row, or that one has.
 pub(super) fn attempt(case: &WaitingRow, history: &prisoner::History, terms: &ImportTerms) -> RowAttempt {
-    find_attempt(history, &row_content(case, terms), |_| false)
+    find_attempt(history, &row_content(case, terms))
 }
 
 /// The content of a row, from which its ids are derived: without the day of the import, so that the
