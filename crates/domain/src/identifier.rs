@@ -88,6 +88,13 @@ text_identifier!(
     |text| has_shape(text, "A9999AA")
 );
 
+impl PrisonerNumber {
+    /// The words of a text that are prisoner numbers, in lower case, too.
+    pub fn all_in(text: &str) -> impl Iterator<Item = Self> {
+        text.split(|c: char| !c.is_alphanumeric()).filter_map(|word| word.to_ascii_uppercase().parse().ok())
+    }
+}
+
 text_identifier!(
     /// Agency code of an establishment, e.g. `LEI`.
     PrisonCode,
@@ -312,6 +319,16 @@ impl EventId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prisoner_number_is_found_in_a_text_as_a_word_of_its_own() {
+        let found = |text: &str| PrisonerNumber::all_in(text).map(String::from).collect::<Vec<_>>();
+        assert_eq!(found("A1234BC"), ["A1234BC"]);
+        assert_eq!(found("brother of a1234bc (see:B2345CD).\nC3456DE_2"), ["A1234BC", "B2345CD", "C3456DE"]);
+        for other in ["", "A1234BCD", "xA1234BC", "A1234B", "AA234BC", "A12345C", "X123456", "é1234BC", "A1234BCé"] {
+            assert!(found(other).is_empty(), "{other}");
+        }
+    }
 
     /// The ids are in logs: other ones would record once more what is recorded.
     #[test]

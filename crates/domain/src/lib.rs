@@ -28,6 +28,7 @@ pub mod handover;
 pub mod identifier;
 pub mod london;
 pub mod moment;
+mod named_prisoners;
 pub mod officer;
 #[cfg(feature = "openapi")]
 pub mod openapi;

@@ -103,6 +103,9 @@ rules! {
         /// A text is longer than its bound.
         DetailTooLong => "detail-too-long",
             "Shorten the text. `detail` says how many characters are allowed.";
+        /// A text names another person in prison (rule 13).
+        TextNamesPrisoner => "text-names-prisoner",
+            "Leave the prisoner number out of the text that `detail` names.";
 
         /// The prison had not joined OMiC (rule 1).
         PrisonNotOnOmic => "prison-not-on-omic",

@@ -126,3 +126,32 @@ async fn a_reader_that_has_gone_is_no_failure_of_an_import() {
     let provenance = events.iter().find_map(|event| event.metadata.provenance.as_ref()).expect("an imported event");
     lose_reader(&["import", "undo", &provenance.run.to_string(), "--dry-run"]);
 }
+
+/// Every event of an import has the names of its file and sheet, and each note is of one case.
+#[tokio::test]
+async fn an_import_names_no_prisoner_outside_of_the_prisoners_own_row() {
+    let office = Office::new().await;
+    let file = office.dir.path().join("moved with a0002bc.csv");
+    for (kind, content, more) in [
+        ("spreadsheet", format!("{HEADINGS}{ROWS}"), &["--go-live", "2019-07-01"][..]),
+        ("nomis-contacts", "Prisoner number,Staff ID,Contact type\nA0001BC,485926,POM\n".to_owned(), &[]),
+    ] {
+        std::fs::write(&file, content).expect("write a file");
+        let path = file.to_str().expect("a path in UTF-8");
+        for more in [more, &[more, &["--dry-run"]].concat()] {
+            let refused = office.tool(&[&["import", kind, path, "--prison", "LEI"], more].concat()).await;
+            assert_eq!(refused.status.code(), Some(1), "{}", refused.stdout);
+            let expected = "the name of the file, `moved with a0002bc.csv`, has a prisoner number in it";
+            assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+        }
+    }
+    assert!(office.events().await.is_empty());
+
+    let row = |number: &str, note: &str| format!("{number},C,\"Shah, Priya\",485928,PRO,01/07/2019,{note}\n");
+    let rows = [row("A0001BC", "see A0001BC"), row("A0002BC", "brother of A0001BC")].concat();
+    let sheet = format!("{},Note\n{rows}", HEADINGS.trim_end());
+    let lines = office.import_sheet(&sheet, &["--go-live", "2019-07-01"]).await.lines();
+    let outcomes: Vec<_> = lines.iter().filter_map(|line| line["outcome"].as_str()).collect();
+    assert_eq!(outcomes, ["recorded", "refused"], "{lines:?}");
+    assert_eq!(lines[1]["code"], "text-names-prisoner", "{lines:?}");
+}

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     command::commands,
     identifier::{PrisonCode, PrisonerNumber, StaffId},
+    named_prisoners::{NamedText, named_text},
     prison::{PomDetailsChanged, PomRegistered, PomStatusChanged, PrisonJoinedOmic},
 };
 
@@ -33,6 +34,39 @@ commands! {
         /// The contact.
         contact_id: Uuid,
     },
+}
+
+impl Command {
+    /// The free texts that the caller wrote.
+    pub(super) fn texts(&self) -> Vec<NamedText<'_>> {
+        let texts = match self {
+            Self::JoinOmic(_) | Self::JoinOmicUnlisted(_) | Self::ConfirmNomisContactRemoval { .. } => [None, None],
+            Self::CorrectGoLiveDate(correction) => [named_text("reason", correction.reason.as_ref()), None],
+            Self::RegisterPom(pom) => [Some(("name", pom.name.as_str())), named_text("email", pom.email.as_ref())],
+            Self::ChangePomDetails(pom) => {
+                [named_text("name", pom.name.as_ref()), named_text("email", pom.email.as_ref())]
+            }
+            Self::ChangePomStatus(changed) => [named_text("reason", changed.reason.as_ref()), None],
+            Self::RecordNomisContact(seen) => {
+                [named_text("name", seen.name.as_ref()), Some(("contactType", seen.contact_type.as_str()))]
+            }
+        };
+        texts.into_iter().flatten().collect()
+    }
+
+    /// The person in prison whose contact the command records, who is named in the texts for that.
+    pub(super) fn prisoner(&self) -> Option<&PrisonerNumber> {
+        match self {
+            Self::RecordNomisContact(seen) => Some(&seen.prisoner_number),
+            Self::JoinOmic(_)
+            | Self::JoinOmicUnlisted(_)
+            | Self::CorrectGoLiveDate(_)
+            | Self::RegisterPom(_)
+            | Self::ChangePomDetails(_)
+            | Self::ChangePomStatus(_)
+            | Self::ConfirmNomisContactRemoval { .. } => None,
+        }
+    }
 }
 
 /// Data of [`Command::CorrectGoLiveDate`].

@@ -6,6 +6,7 @@ use crate::{
     Refusal, Rule,
     effective_time::check_effective_at,
     identifier::{PrisonCode, StaffId},
+    named_prisoners::refuse_named_prisoners,
     officer::PomStatus,
     prison::{
         Command, ContactSeen, History, NomisContactFound, NomisContactRemovalConfirmed, PrisonEvent, Roster, RosterPom,
@@ -36,6 +37,7 @@ pub struct Context {
 /// A [`Refusal`] with the code and the sentence of the rule.
 pub fn decide(history: &History, command: &Command, context: &Context) -> Result<Vec<PrisonEvent>, Refusal> {
     check_effective_at(context.effective_at, context.now)?;
+    refuse_named_prisoners(command.texts(), |named| command.prisoner() == Some(named))?;
     let code = history.code();
     let roster = history.roster_at(context.effective_at);
     let event = event_of(code, &roster, command)?;

@@ -9,6 +9,7 @@ use crate::{
     command::commands,
     handover::Facts,
     identifier::{PrisonCode, StaffId},
+    named_prisoners::{NamedText, named_text},
     officer::CommunityManager,
     prison,
     prisoner::{
@@ -117,6 +118,48 @@ impl Command {
     }
 }
 
+impl Command {
+    /// The free texts that the caller wrote. A merge repeats texts that were recorded before.
+    pub(super) fn texts(&self) -> Vec<NamedText<'_>> {
+        match self {
+            Self::Allocate(allocate) => allocate.reasons.texts().collect(),
+            Self::Reallocate(reallocate) => {
+                reallocate.reasons.texts().chain([("reason", reallocate.reason.as_str())]).collect()
+            }
+            Self::AllocateWithTier(both) => {
+                let reason = named_text("reason", both.reallocation_reason.as_ref());
+                both.allocate.reasons.texts().chain(reason).collect()
+            }
+            Self::AssignCommunityManager(manager) => [
+                Some(("name", manager.name.as_str())),
+                named_text("email", manager.email.as_ref()),
+                named_text("team", manager.team.as_ref()),
+                named_text("ldu", manager.ldu.as_ref()),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            Self::OverrideResponsibility(decision) => {
+                named_text("detail", decision.detail.as_ref()).into_iter().collect()
+            }
+            Self::Void(void) => vec![("reason", &void.reason)],
+            Self::VoidEntries(void) => vec![("reason", &void.reason)],
+            Self::AssignTier(_)
+            | Self::Deallocate(_)
+            | Self::EndPomRole(_)
+            | Self::AllocateCoworker(_)
+            | Self::RemoveCoworker
+            | Self::RemoveCommunityManager
+            | Self::PlanHandover(_)
+            | Self::RemoveResponsibilityOverride
+            | Self::Release(_)
+            | Self::Transfer(_)
+            | Self::Retire(_)
+            | Self::CompleteMerge(_) => Vec::new(),
+        }
+    }
+}
+
 /// The circumstances of a decision beside the case's own past.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -143,6 +186,17 @@ pub struct ChoiceReasons {
     pub note: Option<String>,
     /// NOMIS booking, where a client of the first allocation API gave one.
     pub nomis_booking_id: Option<i64>,
+}
+
+impl ChoiceReasons {
+    fn texts(&self) -> impl Iterator<Item = NamedText<'_>> {
+        let texts = [
+            named_text("suitabilityDetail", self.suitability_detail.as_ref()),
+            named_text("overrideDetail", self.override_detail.as_ref()),
+            named_text("note", self.note.as_ref()),
+        ];
+        texts.into_iter().flatten()
+    }
 }
 
 /// Data of [`Command::Allocate`].

@@ -18,6 +18,7 @@ use crate::{
     handover,
     identifier::PrisonerNumber,
     london,
+    named_prisoners::refuse_named_prisoners,
     prisoner::{
         Command, Context, Deallocate, DeallocationTrigger, EntryVoided, HandoverPlanned, History, PrisonerEvent,
         Release, ResponsibilityOverridden, ResponsibilityOverrideReason, ResponsibilityOverrideRemoved, State,
@@ -39,6 +40,7 @@ pub fn decide(history: &History, command: &Command, context: &Context<'_>) -> Re
     if let Some((_, survivor)) = history.retirement() {
         return Err(shared_refusals::refuse_retired_number(number, survivor));
     }
+    refuse_named_prisoners(command.texts(), |named| named == number || history.has_taken_over(named))?;
     let in_effect = history.in_effective_order();
     let split = in_effect.partition_point(|entry| entry.effective_at <= context.effective_at);
     let (earlier, later) = in_effect.split_at(split);

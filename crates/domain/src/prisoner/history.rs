@@ -88,6 +88,15 @@ impl History {
         })
     }
 
+    /// Whether this case has taken over the one of another number, which is then a number of the
+    /// same person.
+    #[must_use]
+    pub(super) fn has_taken_over(&self, number: &PrisonerNumber) -> bool {
+        self.entries.iter().any(|entry| {
+            matches!(&entry.event, PrisonerEvent::PrisonerNumberMerged(merged) if merged.removed_number == *number)
+        })
+    }
+
     /// The history up to the retirement of the number: while no other number has taken the case
     /// over, the case is still as it was left here.
     #[must_use]

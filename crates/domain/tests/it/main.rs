@@ -7,6 +7,7 @@ mod handover;
 mod lineage;
 mod merge_chains;
 mod merges;
+mod named_prisoners;
 mod origins;
 mod properties;
 mod responsibility;

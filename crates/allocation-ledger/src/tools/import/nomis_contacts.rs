@@ -139,6 +139,7 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
     let is_known = |prison: &prison::History| !prison.is_empty();
     first_prison::check_listed(&settings.stores.log, &settings.prison, settings.unlisted_prison, is_known).await?;
 
+    let source = ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name)?;
     let planned = |history: &prison::History| plan(rows, history, settings.complete, now);
     // The lines say what the ledger knows of the contacts, and of those that the file lacks.
     let record_read = async |store: &LogStore, planned: &[PlannedContact]| {
@@ -168,7 +169,6 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
             let recorded_by = settings.recorder.recorded_by(super::CLIENT);
             let service = Service::new(store.log.clone(), commands);
             let correlation_id = Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes);
-            let source = ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name);
             record(&ImportRecorder::new(&service, recorded_by, correlation_id, source), planned).await
         })
         .await?

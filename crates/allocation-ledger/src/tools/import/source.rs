@@ -2,7 +2,11 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use domain::text::{Excerpt, Text};
+use anyhow::ensure;
+use domain::{
+    identifier::PrisonerNumber,
+    text::{Excerpt, Text},
+};
 use event_log::Provenance;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -18,15 +22,26 @@ pub struct ImportSource {
 
 impl ImportSource {
     /// A source that a new run reads.
-    #[must_use]
-    pub fn of_new_run(path: &Path, bytes: &[u8], sheet: &str) -> Self {
+    ///
+    /// # Errors
+    /// The name of the file or of the sheet holds a prisoner number: each event of the run would
+    /// have it, also those of other cases.
+    pub fn of_new_run(path: &Path, bytes: &[u8], sheet: &str) -> anyhow::Result<Self> {
         let mut sha256 = String::with_capacity(64);
         for byte in Sha256::digest(bytes) {
             // Writing to a string cannot fail.
             let _ = write!(sha256, "{byte:02x}");
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Self { file: recordable(&name), sha256, sheet: recordable(sheet), run: Uuid::new_v4() }
+        for (what, name) in [("file", &*name), ("sheet", sheet)] {
+            ensure!(
+                PrisonerNumber::all_in(name).next().is_none(),
+                "the name of the {what}, `{}`, has a prisoner number in it, and every entry of the import would name \
+                 that person: rename the {what}",
+                Excerpt(name)
+            );
+        }
+        Ok(Self { file: recordable(&name), sha256, sheet: recordable(sheet), run: Uuid::new_v4() })
     }
 
     /// The run that reads it.

@@ -162,7 +162,7 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
             recorded_by: settings.recorder.recorded_by(super::CLIENT),
         },
         commands,
-        source: ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name),
+        source: ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name)?,
         correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
         dry_run: settings.dry_run,
     };
