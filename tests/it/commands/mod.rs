@@ -12,6 +12,7 @@ mod idempotency_keys;
 mod log_in_postgres;
 mod merges;
 mod one_decision;
+mod one_person;
 mod own_ids;
 mod points_in_time;
 mod policies;

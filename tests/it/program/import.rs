@@ -55,12 +55,14 @@ async fn events(database: &TestDatabase) -> Vec<StoredEvent> {
     read_stored(&*database.log().await).await
 }
 
-/// The events of each stream, without their positions, times of recording and runs.
+/// The events of each stream, without their positions, times of recording and runs, which are their
+/// correlation ids, too.
 fn events_by_stream(events: &[StoredEvent]) -> BTreeMap<String, Vec<Value>> {
     let mut told = BTreeMap::<String, Vec<Value>>::new();
     for event in events {
         let mut metadata = serde_json::to_value(&event.metadata).expect("JSON");
-        assert!(metadata["provenance"]["run"].take().is_string(), "{metadata}");
+        let run = metadata["provenance"]["run"].take();
+        assert!(run.is_string() && metadata["correlationId"].take() == run, "{metadata}");
         told.entry(event.stream.to_string()).or_default().push(json!([
             event.entry.event_id,
             event.entry.revision,

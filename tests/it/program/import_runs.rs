@@ -124,6 +124,7 @@ async fn an_imported_event_names_its_file_sheet_row_and_run_and_its_recorder() {
             expected.as_object_mut().expect("an object").remove("row");
         }
         assert_eq!(metadata["provenance"], expected, "{metadata}");
+        assert_eq!(metadata["correlationId"], json!(run), "random, and not made of the file");
         assert_eq!(metadata["recordedBy"]["username"], "MARY.O'NEIL@JUSTICE.GOV.UK");
     }
     let history = office.tool(&["history", "A0002BC"]).await.stdout;

@@ -2,7 +2,9 @@
 //!
 //! Each case is a command of its own, with an id derived from the bulk's and the number, so that a
 //! repeat of the bulk moves nothing twice. Each command succeeds or is refused on its own; an
-//! outage ends the whole with an error, and a repeat goes on where it ended.
+//! outage ends the whole with an error, and a repeat goes on where it ended. The events of a case
+//! have the digest of its own part alone: one of the whole bulk would be computed from the numbers
+//! of the other cases.
 //!
 //! The cases of a bulk when it first came, and those that were refused, are kept with its key
 //! ([`StartedBulk`]), as long as the log keeps that: a repeat moves no case that came to the POM
@@ -46,6 +48,7 @@ pub(crate) struct BulkReallocation {
     pub(crate) reason: String,
     pub(crate) reasons: ChoiceReasons,
     pub(crate) command_id: CommandId,
+    /// The digest of the whole bulk, which the log keeps with its key alone.
     pub(crate) request_digest: RequestDigest,
     pub(crate) recorded_by: RecordedBy,
     pub(crate) correlation_id: Uuid,
@@ -202,7 +205,9 @@ async fn move_of(
     let case = case.read();
     let command_id = bulk.command_id.derive(number.as_str());
     match case.request_digest(command_id) {
-        Some(digest) if bulk.request_digest.matches(digest) => return Ok(Some(CaseMove { number, command_id })),
+        Some(digest) if digest_of_part(bulk, &number).matches(digest) => {
+            return Ok(Some(CaseMove { number, command_id }));
+        }
         Some(_) => return Err(CommandError::KeyReused { command_id: bulk.command_id }),
         None => {}
     }
@@ -213,6 +218,13 @@ async fn move_of(
             .primary_pom
             .is_some_and(|role| role.pom.staff_id == bulk.from && role.prison == bulk.prison);
     Ok(is_in_bulk.then_some(CaseMove { number, command_id }))
+}
+
+/// The digest of what a bulk says about one of its cases.
+fn digest_of_part(bulk: &BulkReallocation, number: &PrisonerNumber) -> RequestDigest {
+    let BulkReallocation { prison, from, to, reason, reasons, effective_at, .. } = bulk;
+    let read = (prison, from, to, reason, reasons, effective_at);
+    RequestDigest::of("reallocate-in-bulk", number.as_str(), &read)
 }
 
 fn request_for(bulk: &BulkReallocation, case: &CaseMove) -> Request {
@@ -228,7 +240,7 @@ fn request_for(bulk: &BulkReallocation, case: &CaseMove) -> Request {
             }),
         ),
         command_id: case.command_id,
-        request_digest: bulk.request_digest.clone(),
+        request_digest: digest_of_part(bulk, &case.number),
         recorded_by: bulk.recorded_by.clone(),
         correlation_id: bulk.correlation_id,
         causation_id: None,

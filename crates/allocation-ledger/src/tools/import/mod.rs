@@ -21,12 +21,8 @@ pub mod undo;
 
 use clap::Subcommand;
 use indicatif::ProgressBar;
-use uuid::Uuid;
 
 use crate::progress::{CASES, style};
-
-/// Namespace of the correlation ids of imports: what came from one file is tied together.
-const CORRELATION_NAMESPACE: Uuid = Uuid::from_u128(0x7e3b_15c8_9a40_4d6e_8c27_f1b0_63d5_a407);
 
 /// The client that events say they were recorded with.
 const CLIENT: &str = "allocation-ledger import";

@@ -36,10 +36,9 @@ use spreadsheets::{
     remarks::remarks,
     value::PomKindWords,
 };
-use uuid::Uuid;
 
 use super::{
-    CORRELATION_NAMESPACE, first_prison,
+    first_prison,
     record::{ImportRecorder, explain_interruption, load_prison},
     report::{NOTHING_RECORDED, count_of, note_unread_sheet},
     source::ImportSource,
@@ -168,8 +167,7 @@ pub async fn run(settings: &NomisContactsSettings) -> anyhow::Result<()> {
             record_read(store, &planned).await?;
             let recorded_by = settings.recorder.recorded_by(super::CLIENT);
             let service = Service::new(store.log.clone(), commands);
-            let correlation_id = Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes);
-            record(&ImportRecorder::new(&service, recorded_by, correlation_id, source), planned).await
+            record(&ImportRecorder::new(&service, recorded_by, source), planned).await
         })
         .await?
     };

@@ -23,7 +23,6 @@ use spreadsheets::{
     plan::{HeldHistories, ImportPlan, PlannedCommand, PlannedRow, Verdict},
     row::RowProblem,
 };
-use uuid::Uuid;
 
 use super::source::ImportSource;
 
@@ -81,17 +80,17 @@ pub async fn load(log: &SharedLog, code: &PrisonCode, numbers: &[PrisonerNumber]
 pub struct ImportRecorder<'a> {
     service: &'a Service,
     recorded_by: RecordedBy,
-    correlation_id: Uuid,
     source: ImportSource,
     announced: Once,
 }
 
 impl<'a> ImportRecorder<'a> {
-    /// A recorder of events by this user and client. `correlation_id` ties together everything that
-    /// one file brought in; the events name the file and the run of `source`.
+    /// A recorder of events by this user and client; the events name the file and the run of
+    /// `source`. The run ties together everything that it brought in: nothing that is computed from
+    /// the file may, for the file has the numbers of other cases.
     #[must_use]
-    pub fn new(service: &'a Service, recorded_by: RecordedBy, correlation_id: Uuid, source: ImportSource) -> Self {
-        Self { service, recorded_by, correlation_id, source, announced: Once::new() }
+    pub fn new(service: &'a Service, recorded_by: RecordedBy, source: ImportSource) -> Self {
+        Self { service, recorded_by, source, announced: Once::new() }
     }
 
     /// Names the run, and the command that takes it back, on standard error, once: before the first
@@ -111,7 +110,7 @@ impl<'a> ImportRecorder<'a> {
             command_id: step.command_id,
             request_digest: step.request_digest.into(),
             recorded_by: self.recorded_by.clone(),
-            correlation_id: self.correlation_id,
+            correlation_id: self.source.run(),
             causation_id: None,
             provenance: Some(self.source.provenance(row)),
             effective_at: Some(step.effective_at),

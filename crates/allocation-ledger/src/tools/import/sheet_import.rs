@@ -12,7 +12,6 @@ use spreadsheets::{
     plan::{HeldHistories, ImportPlan, ImportTerms, plan},
     row::CaseTable,
 };
-use uuid::Uuid;
 
 use super::{
     first_prison,
@@ -34,8 +33,6 @@ pub struct SheetImport<'a> {
     pub commands: ServiceSettings,
     /// The file and the run, which the events name.
     pub source: ImportSource,
-    /// Ties together everything that one file brought in.
-    pub correlation_id: Uuid,
     /// Whether nothing is to be recorded.
     pub dry_run: bool,
 }
@@ -130,7 +127,7 @@ impl SheetImport<'_> {
     /// The recorder of the import.
     #[must_use]
     pub fn recorder<'s>(&self, service: &'s Service) -> ImportRecorder<'s> {
-        ImportRecorder::new(service, self.terms.recorded_by.clone(), self.correlation_id, self.source.clone())
+        ImportRecorder::new(service, self.terms.recorded_by.clone(), self.source.clone())
     }
 
     /// The sentences after the summary: POMs who are active again, and the go-live date.

@@ -21,10 +21,8 @@ use spreadsheets::{
     staff::StaffDirectory,
     value::{PomKindWords, pom_kind_word},
 };
-use uuid::Uuid;
 
 use super::{
-    CORRELATION_NAMESPACE,
     compare::{CompareSettings, compare},
     record::load_prison,
     refused_file::RefusedFile,
@@ -163,7 +161,6 @@ pub async fn run(settings: &SpreadsheetSettings) -> anyhow::Result<()> {
         },
         commands,
         source: ImportSource::of_new_run(&settings.file, &file.bytes, &sheet.name)?,
-        correlation_id: Uuid::new_v5(&CORRELATION_NAMESPACE, &file.bytes),
         dry_run: settings.dry_run,
     };
     import.check_listed().await?;
