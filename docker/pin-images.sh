@@ -18,7 +18,7 @@ for image in $images; do
         exit 1
     fi
     echo "$image@$digest"
-    pins+=(-e "s|$image(@sha256:[0-9a-f]{64})?|$image@$digest|")
+    pins+=(-e "s#$image(@sha256:[0-9a-f]{64})?( |\$)#$image@$digest\\2#")
 done
 # Nothing is written before every digest is known.
 sed -Ei "${pins[@]}" "${files[@]}"

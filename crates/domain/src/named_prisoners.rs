@@ -20,8 +20,8 @@ pub(crate) fn refuse_named_prisoners(
             return Err(Refusal::new(
                 Rule::TextNamesPrisoner,
                 format!(
-                    "{field} names the prisoner number {number}. What the ledger holds of a person in prison is in \
-                     that person's own case alone, so that all of it is found there. Leave the number out."
+                    "{field} names the prisoner number {number}. A text about one person tells of no other by number. \
+                     Leave the number out."
                 ),
             ));
         }

@@ -7,10 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use crate::{Problem, QuotaShare, RequestClient, RequestLimits};
-
-/// An answer up to this size is not counted: the connections bound how many there are.
-const UNCOUNTED_BYTES_MAX: usize = 16 * 1024;
+use crate::{Problem, QuotaShare, RequestClient, RequestLimits, request_limits::UNCOUNTED_BYTES_MAX};
 
 /// Makes room for the answer to one request; an extension of the request.
 #[derive(Clone)]
@@ -67,8 +64,8 @@ mod tests {
     use super::*;
     use crate::{TrustedProxies, request_limits::ANSWER_BYTES_WAITING_MAX};
 
-    /// Of the length of a long page: an eighth of all is two of them.
-    const LONG: usize = 4 * 1024 * 1024;
+    /// As long as a long page may come: an eighth of all is two of them.
+    const LONG: usize = ANSWER_BYTES_WAITING_MAX / 16;
 
     #[tokio::test]
     async fn answers_count_until_they_are_taken_and_those_of_commands_always_come() {

@@ -29,14 +29,15 @@ use crate::{
 /// Most requests that are worked on at a time, some 50 kB each. Most of them wait for a store.
 const AT_WORK_MAX: usize = 4_096;
 
-/// Most bytes of request bodies that are read or worked on at a time.
-const BODY_BYTES_AT_WORK_MAX: usize = 32 * 1024 * 1024;
+/// Most bytes of request bodies that are read or worked on at a time: a client's part has room for
+/// two of the longest, also in chunks.
+const BODY_BYTES_AT_WORK_MAX: usize = 40 * 1024 * 1024;
 
 /// Most bytes of answers that wait for their clients to take them.
-pub(crate) const ANSWER_BYTES_WAITING_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const ANSWER_BYTES_WAITING_MAX: usize = 80 * 1024 * 1024;
 
-/// A body up to this size is not counted: the connections bound how many there are.
-const UNCOUNTED_BYTES_MAX: usize = 16 * 1024;
+/// A body or an answer up to this size is not counted: the connections bound how many there are.
+pub(crate) const UNCOUNTED_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes that each chunk of a body takes in memory beside its own.
 const CHUNK_OVERHEAD_BYTES: usize = 64;
@@ -243,7 +244,7 @@ mod tests {
         let (limits, clients) = (limits(), clients());
         let (last, others) = clients.split_last().expect("clients");
         let begin = |client, bytes| limits.begin_work(client, &mut request(bytes)).map_err(|problem| problem.code());
-        for (at_a_time, bytes) in [(AT_WORK_MAX, 0), (BODY_BYTES_AT_WORK_MAX / BODY_BYTES_MAX, BODY_BYTES_MAX)] {
+        for (at_a_time, bytes) in [(AT_WORK_MAX, 0), (32, BODY_BYTES_AT_WORK_MAX / 32)] {
             let mut places = Vec::new();
             for client in others {
                 places.extend((0..at_a_time / 8).map(|_| begin(client, bytes).unwrap_or_else(|code| panic!("{code}"))));
@@ -288,7 +289,7 @@ mod tests {
         let (mut places, mut codes) = (Vec::new(), Vec::new());
         for client in &clients {
             let refused = loop {
-                let (place, request) = begin(client, chunked_request(15, 128 * 1024));
+                let (place, request) = begin(client, chunked_request(19, 64 * 1024));
                 match read(request).await {
                     Ok(_) => places.push(place),
                     Err(code) => break code,

@@ -329,7 +329,8 @@ fn text_that_the_ledger_does_not_take_is_refused_with_its_row() {
              A0002BC|B|Okafor, Gra\0ce|485926|PO|24/07/2019|\n\
              A0003BC|B|{}|485926|PO|24/07/2019|\n\
              A0004BC|B|Okafor, Grace|485926|PO|24/07/2019|bell\u{7}here\n\
-             A0005BC|B|Okafor, Grace|485926|PO|24/07/2019|a\tb",
+             A0005BC|B|Okafor, Grace|485926|PO|24/07/2019|a\tb\n\
+             A0006BC|B|Shah, Priya b1234bc|485927|PO|24/07/2019|",
             "x".repeat(501)
         ),
     )]);
@@ -349,6 +350,7 @@ fn text_that_the_ledger_does_not_take_is_refused_with_its_row() {
             "pom-name POM's name: 501 characters; at most 500 are allowed",
             "note note: the control character U+0007 is not allowed in text",
             "Some(\"a\\tb\")",
+            "pom-name POM's name: it names the prisoner number B1234BC: leave that out",
         ]
     );
 }

@@ -38,3 +38,16 @@ async fn a_complete_list_without_contacts_is_refused_unless_it_is_said_to_be_emp
     assert!(ran.status.success(), "{}", ran.stderr);
     assert!(ran.stdout.contains("1 removal confirmed"), "{}", ran.stdout);
 }
+
+/// A row that is refused may be of any contact, so none is taken for gone.
+#[tokio::test]
+async fn a_contact_whose_name_holds_a_prisoner_number_is_refused_and_removes_none() {
+    let database = database().await;
+    let dir = DataDir::new();
+    let file = dir.path().join("contacts.csv");
+    let stores = database.store.arguments();
+    assert!(import(&file, "A0001BC,,\"Okafor, Grace\",POM\n", &[], &stores).await.status.success());
+    let ran = import(&file, "A0001BC,,\"Okafor, Grace B1234BC\",POM\n", &["--complete"], &stores).await;
+    assert!(ran.stdout.contains("it names the prisoner number B1234BC: leave that out"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("removal confirmed"), "{}", ran.stdout);
+}

@@ -54,7 +54,7 @@ async fn services_that_start_in_any_order_become_ready() {
     for (program, parts) in [
         (&command, &["eventLog", "policies"][..]),
         (&projector, &["eventLog", "projector"]),
-        (&query, &["eventLog", "views"]),
+        (&query, &["accessLog", "eventLog", "views"]),
     ] {
         let health = program.client().get("/health").await;
         let components = health.body["components"].as_object().expect("components");

@@ -48,7 +48,7 @@ pub(crate) struct BulkReallocation {
     pub(crate) reason: String,
     pub(crate) reasons: ChoiceReasons,
     pub(crate) command_id: CommandId,
-    /// The digest of the whole bulk, which the log keeps with its key alone.
+    /// The digest of the whole bulk, which is kept with its key alone.
     pub(crate) request_digest: RequestDigest,
     pub(crate) recorded_by: RecordedBy,
     pub(crate) correlation_id: Uuid,

@@ -140,8 +140,12 @@ pub fn pom_kind(cell: &Cell, known: &PomKindWords) -> Result<PomKind, ValueProbl
     }
 }
 
-/// Text in one line, by the rule that the ledger has for all text; `None` for an empty cell.
+/// Text in one line about a POM, by the rules that the ledger has for it: it names no person in
+/// prison (rule 13). `None` for an empty cell.
 pub fn text(text: String) -> Result<Option<String>, ValueProblem> {
+    if let Some(number) = PrisonerNumber::all_in(&text).next() {
+        return Err(format!("it names the prisoner number {number}: leave that out"));
+    }
     let read = |text: String| Text::try_from(text).map(Into::into).map_err(|wrong| wrong.to_string());
     Some(text).filter(|text| !text.is_empty()).map(read).transpose()
 }
