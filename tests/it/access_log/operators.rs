@@ -79,6 +79,51 @@ async fn an_import_has_an_entry_with_the_cases_that_its_report_is_about() {
     }
 }
 
+/// Imports the rows, and answers the run.
+async fn import_rows(ledger: &Ledger, files: &DataDir) -> String {
+    let path = files.path().join("cases.csv");
+    std::fs::write(&path, format!("{HEADINGS}{ROWS}")).expect("write the file");
+    let file = path.to_str().expect("UTF-8");
+    let ran = run_on(ledger, &["import", "spreadsheet", file, "--prison", "LEI", "--json"]).await;
+    assert!(ran.status.success(), "{}", ran.stderr);
+    let named = ran.stderr.lines().find_map(|line| line.strip_prefix("Run ")?.split(':').next());
+    named.expect("the run").to_owned()
+}
+
+#[tokio::test]
+async fn each_import_that_records_and_its_undo_have_an_entry() {
+    let ledger = Ledger::start_all_roles().await;
+    let files = DataDir::new();
+    let import_run = import_rows(&ledger, &files).await;
+    let path = files.path().join("contacts.csv");
+    std::fs::write(&path, "Prisoner number,Staff ID,Name,Contact type\nA0003BC,485926,\"Okafor, Grace\",POM\n")
+        .expect("write the file");
+    let contacts = ["import", "nomis-contacts", path.to_str().expect("UTF-8"), "--prison", "LEI"];
+    for tool in [&contacts[..], &["import", "undo", &import_run]] {
+        let ran = run_on(&ledger, tool).await;
+        assert!(ran.status.success(), "{tool:?}: {}{}", ran.stdout, ran.stderr);
+    }
+    let made = entries(&ledger.database).await;
+    let made: Vec<_> = made.iter().map(|entry| (&*entry.operation, entry.prisoners.join(" "))).collect();
+    let expected = [
+        ("import spreadsheet", "A0002BC A1111AA"),
+        ("import nomis-contacts", "A0003BC"),
+        ("import undo", "A0002BC A1111AA"),
+    ];
+    assert_eq!(made, expected.map(|(tool, numbers)| (tool, numbers.to_owned())));
+}
+
+#[tokio::test]
+async fn an_undo_that_could_have_no_entry_voids_nothing() {
+    let ledger = Ledger::start_all_roles().await;
+    let import_run = import_rows(&ledger, &DataDir::new()).await;
+    let before = ledger.event_count().await;
+    let [_, store] = ledger.database.store.arguments();
+    let ran = run(&["import", "undo", &import_run, "--event-store", &store, "--views", "no-url"]).await;
+    assert!(!ran.status.success() && ran.stderr.contains("--views"), "{}", ran.stderr);
+    assert_eq!(ledger.event_count().await, before);
+}
+
 #[tokio::test]
 async fn what_the_views_leave_out_or_hold_wrongly_has_an_entry_where_it_is_named() {
     let ledger = Ledger::start_all_roles().await;

@@ -76,8 +76,9 @@ pub struct UndoSettings {
 /// There is no such run, it is one of `import nomis-contacts`, or the ledger cannot be reached.
 pub async fn run(settings: &UndoSettings) -> anyhow::Result<()> {
     let undo = async |store: &LogStore| {
-        let report = undo(settings, store).await?;
+        // First: a mistake in --views must not lose the report of what was voided.
         let access_log = store.access_log(&settings.stores)?;
+        let report = undo(settings, store).await?;
         record_read(access_log.as_ref(), "import undo", Shown::prisoners(report.numbers())).await;
         Ok(report)
     };
