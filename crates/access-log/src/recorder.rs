@@ -66,6 +66,9 @@ struct Waiting {
     lost: Option<(LostReads, Instant)>,
     /// Since when the oldest entry waits of the batch that is being stored.
     stored_since: Option<Instant>,
+    /// Since when the first entry waited that could not be stored, while none has been since. Where
+    /// entries are required, none is left to wait: their reads are refused.
+    failing_since: Option<Instant>,
 }
 
 impl Waiting {
@@ -168,13 +171,14 @@ impl AccessLog {
         );
     }
 
-    /// How long the oldest entry has waited to be stored; zero where none waits.
+    /// How long the oldest entry has waited to be stored, or since when none could be stored; zero
+    /// where none waits and the last was stored.
     #[must_use]
     pub fn longest_wait(&self) -> Duration {
         let waiting = self.waiting();
         let first = waiting.entries.first().map(|waiting| waiting.since);
         let lost = waiting.lost.map(|(_, since)| since);
-        let oldest = [waiting.stored_since, first, lost].into_iter().flatten().min();
+        let oldest = [waiting.failing_since, waiting.stored_since, first, lost].into_iter().flatten().min();
         oldest.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
@@ -264,8 +268,15 @@ impl AccessLog {
         self.waiting().stored_since = None;
     }
 
+    /// Notes that Postgres did not take the batch that was taken last.
+    pub(crate) fn begin_failure(&self) {
+        let mut waiting = self.waiting();
+        waiting.failing_since = waiting.failing_since.or(waiting.stored_since);
+    }
+
     /// Tells the reads of a batch that their entries are stored.
     pub(crate) fn confirm(&self, batch: Vec<WaitingEntry>) {
+        self.waiting().failing_since = None;
         for WaitingEntry { entry, stored, .. } in batch {
             if entry.lost.is_none() {
                 self.queue.kept.inc();
@@ -386,6 +397,26 @@ mod tests {
         assert!(log.longest_wait() >= waited, "lost reads wait for their entry, too");
         log.confirm(log.take_batch());
         log.end_batch();
+        assert_eq!(log.longest_wait(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn the_longest_wait_counts_from_the_first_failure_until_a_batch_is_stored() {
+        let log = AccessLog::new(RecordingMode::Required);
+        let mut waited = Duration::ZERO;
+        for second in 1..=2 {
+            let failing = async {
+                log.wait_for_entries().await;
+                let batch = log.take_batch();
+                log.begin_failure();
+                log.give_up(batch);
+                log.end_batch();
+            };
+            assert_eq!(tokio::join!(log.record(entry(second, 1)), failing).0, Err(NotKept));
+            assert!(log.is_empty() && log.longest_wait() > waited, "none waits, and none can be stored");
+            waited = log.longest_wait();
+        }
+        log.confirm(log.take_batch());
         assert_eq!(log.longest_wait(), Duration::ZERO);
     }
 

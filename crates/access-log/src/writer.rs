@@ -38,11 +38,10 @@ impl AccessLog {
                     _ = timeout(GATHERING_TIME, self.wait_for_full_batch()) => {}
                 }
             }
-            let mut batch = self.take_batch();
-            while let Some(unstored) = self.store(&pool, batch, &mut report).await {
-                batch = unstored;
+            let mut parts = vec![self.take_batch()];
+            while !self.store(&pool, &mut parts, &mut report).await {
                 tokio::select! {
-                    () = &mut stop => return self.drain(&pool, batch, report).await,
+                    () = &mut stop => return self.drain(&pool, parts, report).await,
                     () = sleep(RETRY_INTERVAL) => {}
                 }
             }
@@ -52,27 +51,22 @@ impl AccessLog {
     }
 
     /// Stores what is left at the end of the service, and says how many reads could not be kept.
-    async fn drain(&self, pool: &PgPool, first: Vec<WaitingEntry>, mut report: FailureReport) {
+    async fn drain(&self, pool: &PgPool, mut parts: Vec<Vec<WaitingEntry>>, mut report: FailureReport) {
         let deadline = Instant::now() + DRAIN_TIME_MAX;
-        let mut batch = first;
         let mut lost = 0;
-        while !(batch.is_empty() && self.is_empty()) {
-            if batch.is_empty() {
-                batch = self.take_batch();
+        while !(parts.is_empty() && self.is_empty()) {
+            if parts.is_empty() {
+                parts.push(self.take_batch());
             }
-            let reads = batch.iter().map(WaitingEntry::reads).sum::<u64>();
-            if Instant::now() >= deadline {
-                lost += reads;
-                batch.clear();
-                continue;
-            }
-            match timeout_at(deadline, self.store(pool, std::mem::take(&mut batch), &mut report)).await {
-                Ok(None) => {}
-                Ok(Some(unstored)) => {
-                    batch = unstored;
-                    sleep_until(deadline.min(Instant::now() + RETRY_INTERVAL)).await;
-                }
-                Err(_) => lost += reads,
+            let is_stored = if Instant::now() < deadline {
+                timeout_at(deadline, self.store(pool, &mut parts, &mut report)).await.ok()
+            } else {
+                None
+            };
+            match is_stored {
+                Some(true) => {}
+                Some(false) => sleep_until(deadline.min(Instant::now() + RETRY_INTERVAL)).await,
+                None => lost += parts.drain(..).flatten().map(|waiting| waiting.reads()).sum::<u64>(),
             }
         }
         self.end_batch();
@@ -84,24 +78,21 @@ impl AccessLog {
         }
     }
 
-    /// Stores a batch. Answers the entries back that no read waits for where Postgres is out of
-    /// reach. Of a batch that holds an entry which Postgres refuses, each half is stored apart,
-    /// down to that entry: so one bad entry takes no other with it, at the cost of a few inserts.
-    async fn store(
-        &self,
-        pool: &PgPool,
-        batch: Vec<WaitingEntry>,
-        report: &mut FailureReport,
-    ) -> Option<Vec<WaitingEntry>> {
-        let mut parts = vec![batch];
-        while let Some(mut part) = parts.pop() {
+    /// Stores the parts of a batch, the last first, and takes each out that is done with. Answers
+    /// whether all are: where Postgres is out of reach, those entries are left that no read waits
+    /// for. Of a part that holds an entry which Postgres refuses, each half is stored apart, down
+    /// to that entry: so one bad entry takes no other with it, at the cost of a few inserts.
+    async fn store(&self, pool: &PgPool, parts: &mut Vec<Vec<WaitingEntry>>, report: &mut FailureReport) -> bool {
+        while let Some(part) = parts.last() {
             let entries: Vec<_> = part.iter().map(|waiting| &waiting.entry).collect();
+            // The part stays in its place meanwhile, as the end of the service counts what is left.
             match insert(pool, &entries).await {
                 Ok(()) => {
-                    self.confirm(part);
+                    self.confirm(parts.pop().unwrap_or_default());
                     report.end();
                 }
                 Err(error) if is_refusal_of_data(&error) => {
+                    let mut part = parts.pop().unwrap_or_default();
                     if part.len() > 1 {
                         let second = part.split_off(part.len() / 2);
                         parts.extend([second, part]);
@@ -114,19 +105,17 @@ impl AccessLog {
                     }
                 }
                 Err(error) => {
+                    self.begin_failure();
                     report.warn(&error);
-                    let unstored = parts.into_iter().rev().fold(part, |mut unstored, part| {
-                        unstored.extend(part);
-                        unstored
-                    });
-                    let (required, others) =
-                        unstored.into_iter().partition::<Vec<_>, _>(|waiting| waiting.stored.is_some());
-                    self.give_up(required);
-                    return (!others.is_empty()).then_some(others);
+                    for part in &mut *parts {
+                        self.give_up(part.extract_if(.., |waiting| waiting.stored.is_some()).collect());
+                    }
+                    parts.retain(|part| !part.is_empty());
+                    return parts.is_empty();
                 }
             }
         }
-        None
+        true
     }
 }
 
