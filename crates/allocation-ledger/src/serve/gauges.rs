@@ -65,7 +65,7 @@ pub(super) fn views(metrics: &Metrics, log: &SharedLog, views: &PgPool) {
 pub(super) fn access_log(metrics: &Metrics, access_log: &AccessLog) {
     let access_log = access_log.clone();
     metrics.add_sampler(move || {
-        let help = "How long the oldest read has waited to be stored in the access log; 0 where none waits";
+        let help = "How long the oldest read has waited to be stored in the access log, or none could be stored";
         let waiting_s = access_log.longest_wait().as_secs_f64();
         std::future::ready(vec![sample("ledger_access_log_waiting_seconds", help, waiting_s)])
     });
