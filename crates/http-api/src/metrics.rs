@@ -10,6 +10,7 @@
 use std::{
     collections::BTreeMap,
     hash::{Hash, Hasher},
+    num::NonZeroU32,
     sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
@@ -21,6 +22,7 @@ use axum::{
 };
 use event_log::lock;
 use futures::future::{BoxFuture, join_all};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, prometheus_text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -36,6 +38,10 @@ pub const BUCKETS_S: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 /// How long a sampler may take; the scrape then goes on without it.
 const SAMPLE_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// Most texts that are made in a second; further scrapes get the last one. Nothing limits how many
+/// scrapes come, and a text takes half a millisecond or so.
+const TEXTS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
+
 /// The metrics of one process; clones share them.
 #[derive(Clone)]
 pub struct Metrics {
@@ -46,6 +52,8 @@ struct MetricsInner {
     registry: Mutex<Registry>,
     samplers: Mutex<Vec<Sampler>>,
     sampled: SharedCheck<Vec<Sample>>,
+    texts: DefaultDirectRateLimiter,
+    last_text: Mutex<Option<String>>,
     requests: Family<RequestLabels, Counter>,
     problems: Family<ProblemLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
@@ -148,6 +156,8 @@ impl Default for Metrics {
                 registry: Mutex::new(registry),
                 samplers: Mutex::default(),
                 sampled: SharedCheck::default(),
+                texts: RateLimiter::direct(Quota::per_second(TEXTS_PER_SECOND)),
+                last_text: Mutex::default(),
                 requests,
                 problems,
                 seconds,
@@ -195,6 +205,11 @@ impl Metrics {
     }
 
     async fn text(&self, more: impl Future<Output = Vec<Sample>>) -> String {
+        if self.inner.texts.check().is_err()
+            && let Some(last) = lock(&self.inner.last_text).clone()
+        {
+            return last;
+        }
         let samplers = lock(&self.inner.samplers).clone();
         let sampled = self.inner.sampled.result(|| async move {
             let answers = join_all(samplers.iter().map(|sample| timeout(SAMPLE_TIME_MAX, sample()))).await;
@@ -207,7 +222,9 @@ impl Metrics {
             // Writing to a `String` cannot fail.
             let _ = prometheus_text::encode(&mut text, registry);
         }
-        sort_series(&text)
+        let text = sort_series(&text);
+        *lock(&self.inner.last_text) = Some(text.clone());
+        text
     }
 }
 
@@ -260,6 +277,17 @@ impl std::fmt::Debug for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn few_texts_are_made_in_a_second() {
+        let metrics = Metrics::default();
+        let mut texts = std::collections::BTreeSet::new();
+        for number in 0..2_000 {
+            let sample = Sample { name: "number", help: "A number", labels: Vec::new(), value: f64::from(number) };
+            texts.insert(metrics.text(std::future::ready(vec![sample])).await);
+        }
+        assert!((20..1_000).contains(&texts.len()), "{}", texts.len());
+    }
 
     #[tokio::test]
     async fn counts_and_samples_are_rendered_together() {

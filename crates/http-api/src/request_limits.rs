@@ -18,6 +18,7 @@ use axum::{
 };
 use event_log::lock;
 use futures::StreamExt as _;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::sleep;
 
 use crate::{
@@ -57,6 +58,10 @@ const TWICE: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(499);
 const REFUSALS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999);
 
+/// The same of all clients together: an attacker may come from many addresses.
+const ALL_REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(1_999);
+const ALL_REFUSALS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(7_999);
+
 /// How long a refusal is held back. Over a connection a client has one request at a time, so its
 /// connections then bring few.
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
@@ -70,6 +75,7 @@ pub struct RequestLimits {
     rate: Option<RateLimit>,
     verifications: RateLimit,
     refusals: RateLimit,
+    all_refusals: DefaultDirectRateLimiter,
     at_work: Arc<ClientQuota>,
     body_bytes: Arc<ClientQuota>,
     answer_bytes: Arc<ClientQuota>,
@@ -99,6 +105,9 @@ impl RequestLimits {
             rate: requests_per_second.map(|requests| RateLimit::new(requests, requests.saturating_mul(TWICE))),
             verifications: RateLimit::new(VERIFICATIONS_PER_SECOND, VERIFICATIONS_AT_ONCE),
             refusals: RateLimit::new(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE),
+            all_refusals: RateLimiter::direct(
+                Quota::per_second(ALL_REFUSALS_PER_SECOND).allow_burst(ALL_REFUSALS_AT_ONCE),
+            ),
             at_work: ClientQuota::eighth_for_client(AT_WORK_MAX),
             body_bytes: ClientQuota::eighth_for_client(BODY_BYTES_AT_WORK_MAX),
             answer_bytes: ClientQuota::eighth_for_client(ANSWER_BYTES_WAITING_MAX),
@@ -126,10 +135,11 @@ impl RequestLimits {
         })
     }
 
-    /// Holds the refusal of a request back, if the client gets very many: rubbish then takes little
-    /// time from the requests of others.
+    /// Holds the refusal of a request back, if the client gets very many, or all clients do: rubbish
+    /// then takes little time from the requests of others.
     pub(crate) async fn hold_refusal(&self, client: &RequestClient) {
-        if self.refusals.check(client).is_err() {
+        // Those of a client that are held back anyway leave room for those of others.
+        if self.refusals.check(client).is_err() || self.all_refusals.check().is_err() {
             sleep(REFUSAL_DELAY).await;
         }
     }
@@ -317,5 +327,20 @@ mod tests {
         }
         assert!((2_000..4_000).contains(&at_once), "{at_once}");
         assert!(!is_held(&two).await);
+    }
+
+    #[tokio::test]
+    async fn refusals_are_held_back_where_all_clients_together_get_very_many() {
+        let (limits, clients) = (limits(), clients());
+        let mut at_once = 0;
+        for client in clients.iter().cycle() {
+            let begun = Instant::now();
+            limits.hold_refusal(client).await;
+            if begun.elapsed() >= REFUSAL_DELAY {
+                break;
+            }
+            at_once += 1;
+        }
+        assert!((8_000..16_000).contains(&at_once), "{at_once}");
     }
 }
