@@ -113,7 +113,7 @@ impl StoredAccess {
 /// may try again after any error.
 ///
 /// # Errors
-/// The database is out of reach, refuses, or is silent for [`ANSWER_TIME_MAX`].
+/// The database is out of reach, refuses, or does not answer in time.
 pub async fn insert(pool: &PgPool, entries: &[&AccessEntry]) -> Result<(), sqlx::Error> {
     let mut connection = pool.acquire().await?;
     match timeout(ANSWER_TIME_MAX, insert_on(&mut connection, entries)).await {
