@@ -135,8 +135,8 @@ impl RequestLimits {
         })
     }
 
-    /// Holds the refusal of a request back, if the client gets very many, or all clients do: rubbish
-    /// then takes little time from the requests of others.
+    /// Holds the refusal of a request back, if the client gets very many, or all clients do. So
+    /// rubbish takes little time from the requests of others.
     pub(crate) async fn hold_refusal(&self, client: &RequestClient) {
         // Those of a client that are held back anyway leave room for those of others.
         if self.refusals.check(client).is_err() || self.all_refusals.check().is_err() {
