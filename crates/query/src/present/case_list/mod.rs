@@ -118,17 +118,23 @@ fn statement(
     filter.push_conditions(&mut sql);
     if let Some(prisons) = confinement.prisons() {
         // Where the case is now, whatever the instant: of a number that was merged since, where the
-        // survivor is. `UNION` comes to an end even in a circle.
+        // survivor is. Few are, so the chain is looked at where the number itself is at none of the
+        // prisons. `UNION` comes to an end even in a circle.
         let prisons: Vec<String> = prisons.iter().map(ToString::to_string).collect();
         sql.push(
-            " AND EXISTS (WITH RECURSIVE chain (number) AS (SELECT p.prisoner_number UNION \
+            " AND (EXISTS (SELECT FROM case_prison own WHERE own.prisoner_number = p.prisoner_number \
+             AND own.left_position IS NULL AND own.prison = ANY(",
+        )
+        .push_bind(prisons.clone())
+        .push(
+            ")) OR EXISTS (WITH RECURSIVE chain (number) AS (SELECT p.prisoner_number UNION \
              SELECT c.merged_into FROM chain JOIN prisoner_case c ON c.prisoner_number = chain.number \
              WHERE c.merged_into IS NOT NULL) \
              SELECT FROM chain JOIN case_prison own ON own.prisoner_number = chain.number \
              WHERE own.left_position IS NULL AND own.prison = ANY(",
         )
         .push_bind(prisons)
-        .push("))");
+        .push(")))");
     }
     if let Some(position) = unchanged_since {
         sql.push(" AND (SELECT c.position FROM prisoner_case c WHERE c.prisoner_number = p.prisoner_number) <= ")
