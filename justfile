@@ -49,6 +49,14 @@ fuzz seconds="60":
         cargo fuzz run --sanitizer none "$target" "fuzz/corpus/$target" "$seeds" -- -max_total_time={{ seconds }}
     done
 
-# Write the bill of materials of the program (SBOM, CycloneDX) beside its manifest (needs cargo-cyclonedx)
+# Write the bill of materials (SBOM, CycloneDX) to target/allocation-ledger.cdx.json (needs cargo-cyclonedx)
 sbom:
-    cargo cyclonedx --format json --manifest-path crates/allocation-ledger/Cargo.toml --override-filename allocation-ledger.cdx
+    #!/usr/bin/env bash
+    set -euo pipefail
+    # It writes a file for each crate of the workspace, with the folder of the checkout in it.
+    written=allocation-ledger-sbom
+    remove() { find crates tests -name "$written.json" -delete; }
+    trap remove EXIT
+    cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename "$written"
+    mkdir -p target
+    sed "s|path+file://$PWD|path+file://|g" "crates/allocation-ledger/$written.json" >target/allocation-ledger.cdx.json

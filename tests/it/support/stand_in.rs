@@ -12,7 +12,10 @@ use std::{
 
 use event_log_kurrentdb::{KurrentLog, StreamPrefix};
 use nix::{
-    sys::signal::{self, Signal},
+    sys::{
+        signal::{self, Signal},
+        wait::{Id, WaitPidFlag, waitid},
+    },
     unistd::Pid,
 };
 
@@ -105,10 +108,24 @@ impl StandIn {
         self.signal(Signal::SIGUSR1);
     }
 
-    pub fn signal(&self, signal: Signal) {
+    /// Stops the server's work until [`resume`](Self::resume). Its connections stay open.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        // On a busy machine its threads work on for a while after the signal.
+        waitid(Id::Pid(self.pid()), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT).expect("wait until it has stopped");
+    }
+
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        signal::kill(self.pid(), signal).expect("signal the server");
+    }
+
+    fn pid(&self) -> Pid {
         let server = self.server.as_ref().expect("a server that runs");
-        let pid = Pid::from_raw(i32::try_from(server.child.id()).expect("a process id"));
-        signal::kill(pid, signal).expect("signal the server");
+        Pid::from_raw(server.child.id().cast_signed())
     }
 
     /// A proxy in front of it.

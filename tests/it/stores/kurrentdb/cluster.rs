@@ -13,7 +13,6 @@ use event_log::{
 };
 use event_log_kurrentdb::KurrentLog;
 use futures::{StreamExt as _, stream::BoxStream};
-use nix::sys::signal::Signal;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -140,13 +139,13 @@ async fn a_silent_node_is_left_for_the_leader() {
     let mut follower = log.follow_all(last.position);
     assert!(matches!(follower.next().await, Some(Ok(FollowerItem::CaughtUp { .. }))));
     let silent = nodes.resign().await;
-    nodes.node(silent).signal(Signal::SIGSTOP);
+    nodes.node(silent).pause();
     let leader = nodes.leader().await;
     let other = log_at(&nodes.node(leader).url());
     let appended = other.append(&stream(run, 0), Exact(2), vec![contract_event(run, 9)]).await.expect("append");
     follow_to(&mut follower, appended.position).await;
     log.append(&stream(run, 1), Exact(2), vec![contract_event(run, 10)]).await.expect("append");
-    nodes.node(silent).signal(Signal::SIGCONT);
+    nodes.node(silent).resume();
 }
 
 /// Certificates, a user and several nodes at once, as operators have them.

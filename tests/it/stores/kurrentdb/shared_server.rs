@@ -11,7 +11,6 @@ use event_log::{
 use event_log_kurrentdb::KurrentLog;
 use futures::{FutureExt as _, StreamExt as _, future::join_all, stream::BoxStream};
 use kurrentdb::{AppendToStreamOptions, Client, EventData, StreamMetadata, StreamMetadataBuilder};
-use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
@@ -318,12 +317,12 @@ async fn an_idle_server_does_not_reset_the_position_of_a_log() {
     write_foreign_events(&client, 50_000).await;
     wait_until_cheap(&client, "the head", async || assert_eq!(head(&log).await, last.position)).await;
     let before = searched_count(&client).await;
-    server.signal(Signal::SIGSTOP);
+    server.pause();
     let asking = tokio::spawn(async move { head(&log).await });
     let read = eventually("a read", async || Some(unread_bytes(&server)).filter(|bytes| *bytes > 0)).await;
     // The read has waited for long enough when more is sent.
     eventually("a search", async || (unread_bytes(&server) > read + 100).then_some(())).await;
-    server.signal(Signal::SIGCONT);
+    server.resume();
     assert_eq!(asking.await.expect("no panic"), last.position);
     let again = searched_count(&client).await - before;
     assert!(again < AGAIN_MAX, "{again}");
