@@ -243,7 +243,7 @@ fn log_answer(route: &str, answer: &DoorAnswer, took: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{num::NonZeroU32, path::PathBuf};
 
     use super::*;
     use axum::{
@@ -257,7 +257,7 @@ mod tests {
     use tower_service::Service as _;
     use utoipa::openapi::OpenApi;
 
-    use crate::{Access, access::AccessTable};
+    use crate::{Access, PeerAddress, access::AccessTable};
 
     async fn call(request: Request<RawBody>) -> (StatusCode, axum::http::HeaderMap, Value) {
         let numbers = get(async |crate::JsonBody(numbers): crate::JsonBody<Vec<u8>>| numbers.len().to_string());
@@ -271,7 +271,7 @@ mod tests {
             .open_route("/numbers", numbers)
             .open_route("/broken", broken)
             .map(|router| router.route("/undeclared", get(async || "nothing says who may use it")));
-        let limits = RequestLimits::new(crate::TrustedProxies::default(), std::num::NonZeroU32::new(1));
+        let limits = RequestLimits::new(crate::TrustedProxies::default(), NonZeroU32::new(1));
         let response = add_middleware(router, None, Metrics::default(), HostNames::default(), limits)
             .call(request)
             .await
@@ -353,31 +353,37 @@ mod tests {
         assert_eq!(ask("/work").await.expect("never fails").status(), StatusCode::OK);
     }
 
-    /// A door with a sign-on, and a token of a person without a role.
-    fn door_and_token() -> (Door, String) {
+    /// A door with a sign-on, and the key of its tokens. A client may send so many requests in a
+    /// second.
+    fn door_and_key(requests_per_second: Option<NonZeroU32>) -> (Door, LocalKey) {
         let key = [env!("CARGO_MANIFEST_DIR"), "../../tests/data/sign-on/key.pem"].iter().collect::<PathBuf>();
         let key = LocalKey::read(&key).expect("a key");
         let keys = KeySource::File(Arc::new(KeySet::from_jwks(key.jwks().as_bytes()).expect("keys")));
         let sign_on = SignOn::new(keys, None, RoleMap::default());
-        let token = key.sign(&TokenClaims {
-            sub: "HOMD_LEI".to_owned(),
-            user_name: Some("HOMD_LEI".to_owned()),
+        let mut access = AccessTable::default();
+        access.add("/cases", Method::GET, Access::Questions);
+        let limits = Arc::new(RequestLimits::new(crate::TrustedProxies::default(), requests_per_second));
+        (Door { guard: Guard::new(access, Some(Arc::new(sign_on))), hosts: HostNames::default(), limits }, key)
+    }
+
+    /// The token of a person without a role.
+    fn token(key: &LocalKey, user: &str) -> String {
+        key.sign(&TokenClaims {
+            sub: user.to_owned(),
+            user_name: Some(user.to_owned()),
             client_id: "manage-poms".to_owned(),
             auth_source: "nomis".to_owned(),
             authorities: Vec::new(),
             scope: Vec::new(),
             iss: None,
             exp: u64::from(u32::MAX),
-        });
-        let mut access = AccessTable::default();
-        access.add("/cases", Method::GET, Access::Questions);
-        let limits = Arc::new(RequestLimits::new(crate::TrustedProxies::default(), std::num::NonZeroU32::new(2)));
-        (Door { guard: Guard::new(access, Some(Arc::new(sign_on))), hosts: HostNames::default(), limits }, token)
+        })
     }
 
     #[tokio::test]
     async fn a_refusal_counts_for_the_caller_where_the_token_is_valid() {
-        let (door, token) = door_and_token();
+        let (door, key) = door_and_key(NonZeroU32::new(2));
+        let token = token(&key, "HOMD_LEI");
         let router = Router::new().route("/cases", get(async || "here")).layer(middleware::from_fn_with_state(
             door,
             async |State(door): State<Door>, request: Request, next: Next| {
@@ -403,6 +409,31 @@ mod tests {
             answers.push(ask(&token).await);
         }
         assert!(answers.iter().all(|(_, found)| *found == of_caller), "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn new_tokens_from_one_address_are_limited_and_known_ones_are_not() {
+        let (door, key) = door_and_key(None);
+        let router = Router::new().route("/cases", get(async || "here")).layer(middleware::from_fn_with_state(
+            door,
+            async |State(door): State<Door>, request: Request, next: Next| door.answer(request, next).await.response,
+        ));
+        let ask = async |last: u8, token: &str| {
+            let request = request("GET", "/cases")
+                .header(header::AUTHORIZATION, format!("Bearer {token}"))
+                .extension(PeerAddress([127, 0, 0, last].into()))
+                .body(RawBody::empty());
+            router.clone().call(request.expect("a request")).await.expect("never fails").status().as_u16()
+        };
+        let (known, new) = (token(&key, "KNOWN"), token(&key, "NEW"));
+        assert_eq!(ask(2, &known).await, 403);
+        let mut verified = 0;
+        while ask(2, "a.b.c").await == 401 {
+            verified += 1;
+        }
+        assert!(verified >= 999, "{verified}");
+        assert_eq!(ask(2, &known).await, 403);
+        assert_eq!(ask(3, &new).await, 403);
     }
 
     #[tokio::test]

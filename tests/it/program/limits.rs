@@ -18,7 +18,7 @@ use crate::support::{
     made_up_events::{append_to_made_up_cases, tiers},
     questions::ask,
     raw_http::{connect_from, exchange_from, status},
-    tokens::{GuardedProgram, TestKey, changed, client, person, seconds_from_now},
+    tokens::{GuardedProgram, TestKey, changed, client, seconds_from_now},
     topology::{require_log_in_postgres, require_single_program},
 };
 
@@ -74,43 +74,6 @@ async fn each_principal_is_a_client_wherever_it_asks_from() {
     assert!(ask(2, &one, 20).await[1] > 10);
     assert!(ask(3, &one, 20).await[1] > 10, "the same principal from another address");
     assert_eq!(ask(2, &other, 3).await, [3, 0], "another principal from the same address");
-}
-
-#[tokio::test]
-async fn new_tokens_from_one_address_are_limited_and_known_ones_are_not() {
-    require_single_program();
-    let key = TestKey::of_sign_on();
-    let guarded = GuardedProgram::serve(Some(&key), &[]).await;
-    let url = guarded.program.client().base_url();
-    let ask = |token: &str| format!("GET /projections HTTP/1.1\r\n{HOST}\r\nAuthorization: Bearer {token}\r\n\r\n");
-    let known = key.token(&person(&["ROLE_ALLOCATION_LEDGER__RO"]));
-    assert_eq!(status(&exchange_from(2, url, &ask(&known)).await), "200");
-    let rubbish = ask(&key.sign("{}", "{}"));
-    let connection = connect_from(2, url).await;
-    let (mut receive, mut send) = connection.into_split();
-    let sending = async {
-        // Ends when enough of them were refused.
-        while send.write_all(rubbish.as_bytes()).await.is_ok() {}
-    };
-    let reading = async {
-        let mut answers = Vec::new();
-        while !String::from_utf8_lossy(&answers[answers.len().saturating_sub(2_000)..]).contains("rate-limited") {
-            assert!(receive.read_buf(&mut answers).await.expect("answers") > 0, "the connection ended");
-        }
-        String::from_utf8_lossy(&answers).into_owned()
-    };
-    let answers = timeout(PATIENCE, async {
-        tokio::select! {
-            answers = reading => answers,
-            () = sending => panic!("the connection ended"),
-        }
-    });
-    let answers = answers.await.expect("a refusal in time");
-    let verified = answers.matches("HTTP/1.1 401 ").count();
-    assert!(verified >= 1_000, "{verified}");
-    assert_eq!(status(&exchange_from(2, url, &ask(&known)).await), "200");
-    let new = key.token(&client("new", &["ROLE_ALLOCATION_LEDGER__RO"], "read"));
-    assert_eq!(status(&exchange_from(3, url, &ask(&new)).await), "200");
 }
 
 /// Opens a stream of events and reads the beginning.
