@@ -101,6 +101,10 @@ pub struct Telemetry {
     spans: Option<SdkTracerProvider>,
 }
 
+/// It reads the URLs of databases, and logs the values of parameters that it does not know. One may
+/// be a password; the program names such parameters itself.
+const URL_READER: &str = "sqlx_postgres::options";
+
 /// Starts logging, and exporting where that is asked for. `default_filter` counts where the
 /// settings give no filter. Must not be called inside an async runtime, in which the exporter's
 /// HTTP client panics.
@@ -116,6 +120,7 @@ pub fn start(settings: &TelemetrySettings, default_filter: &str) -> anyhow::Resu
         None => EnvFilter::new(default_filter),
     };
     let filter = filter.add_directive(format!("{EXPORTED}=off").parse().context("leave out what is exported")?);
+    let filter = filter.add_directive(format!("{URL_READER}=off").parse().context("leave out values of URLs")?);
     let format = settings.format();
     let spans = build_exporter()?;
     match &spans {
@@ -125,6 +130,7 @@ pub fn start(settings: &TelemetrySettings, default_filter: &str) -> anyhow::Resu
             let exported = Targets::new()
                 .with_target(EXPORTED, LevelFilter::INFO)
                 .with_target("projector", Level::DEBUG)
+                .with_target(URL_READER, LevelFilter::OFF)
                 .with_default(LevelFilter::WARN);
             let exported = tracing_opentelemetry::layer()
                 .with_tracer(spans.tracer(SERVICE_NAME))

@@ -24,8 +24,8 @@ use domain::{
     prisoner::{self, PrisonerEvent, RecommendationPolicy},
 };
 use event_log::{
-    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, Metadata, NewEvent, Salt, SharedLog, StoredEvent, encode,
-    history::StreamHistory,
+    AppendError, AppendReceipt, EXPORTED, ExpectedRevision, Metadata, NewEvent, Salt, SharedLog, SpentKey, StoredEvent,
+    encode, history::StreamHistory,
 };
 use futures::{FutureExt as _, future::BoxFuture};
 use prometheus_client::registry::Registry;
@@ -246,25 +246,33 @@ impl Service {
         for _ in 0..DECISIONS_MAX {
             let decided = {
                 let loaded = cached.read();
-                if let Some(answer) = answer_to_request(&loaded, request) {
-                    return answer;
-                }
                 // The permission first, so that no other answer tells of a case that is not the
                 // caller's.
-                permit(loaded.history()).map_err(CommandError::from).and_then(|()| match request.if_match {
-                    Some(expected) if loaded.revision() != Some(expected) => Err(CommandError::RevisionMismatch {
-                        stream: stream.clone(),
-                        expected,
-                        actual: loaded.revision(),
-                    }),
-                    _ => decide(loaded.history())
-                        .map(|decision| (decision, loaded.expected_revision()))
-                        .map_err(CommandError::from),
-                })
+                let permitted = permit(loaded.history()).map_err(CommandError::from);
+                match answer_to_request(&loaded, request) {
+                    Some(answer) if request.is_of_recorder(&answer) => return answer,
+                    Some(answer) if is_up_to_date => return permitted.and(answer),
+                    Some(_) => None,
+                    None => Some(permitted.and_then(|()| {
+                        match request.if_match {
+                            Some(expected) if loaded.revision() != Some(expected) => {
+                                Err(CommandError::RevisionMismatch {
+                                    stream: stream.clone(),
+                                    expected,
+                                    actual: loaded.revision(),
+                                })
+                            }
+                            _ => decide(loaded.history())
+                                .map(|decision| (decision, loaded.expected_revision()))
+                                .map_err(CommandError::from),
+                        }
+                    })),
+                }
             };
             let error = match decided {
+                None => None,
                 // The same fact again, if the stream is up to date: it may not hold any more.
-                Ok((DecidedEvents { same_fact: Some(revision), .. }, _)) => {
+                Some(Ok((DecidedEvents { same_fact: Some(revision), .. }, _))) => {
                     if is_up_to_date {
                         let answer = revision.to_string();
                         let spent = self.spend_key(request.command_id, &request.request_digest, answer).await?;
@@ -277,18 +285,24 @@ impl Service {
                     }
                     None
                 }
-                Ok((decision, expected)) => match self.append(streams, &cached, request, decision, expected).await {
-                    Ok(Some(outcome)) => return Ok(outcome),
-                    Ok(None) => None,
-                    Err(error @ CommandError::KeyReused { .. }) => Some(error),
-                    Err(error) => return Err(error),
-                },
-                Err(error) => Some(error),
+                Some(Ok((decision, expected))) => {
+                    match self.append(streams, &cached, request, decision, expected).await {
+                        Ok(Some(outcome)) => return Ok(outcome),
+                        Ok(None) => None,
+                        Err(error @ CommandError::KeyReused { .. }) => Some(error),
+                        Err(error) => return Err(error),
+                    }
+                }
+                Some(Err(error)) => Some(error),
             };
             // Only a stream that is up to date tells that it refuses, or that the key is not its
             // own. A key that was answered without an event keeps its answer.
             if let Some(error) = error.filter(|_| is_up_to_date) {
                 let Some(spent) = self.spent_key(request.command_id).await? else { return Err(error) };
+                // The answer tells of the case, too.
+                if spent != SpentKey::on_stream(&stream) && permit(cached.read().history()).is_err() {
+                    return Err(error);
+                }
                 match answer_to_spent_key(&cached.read(), request, &spent)? {
                     Some(answer) => return Ok(answer),
                     None if is_awaited => return Err(error),

@@ -199,6 +199,10 @@ impl SignOn {
         if decoded.claims.ati.is_some() {
             return Err(TokenRefusal::Invalid("it is a refresh token, which gets access tokens and nothing else"));
         }
+        // It would else be a client's, which is confined to no prison.
+        if decoded.claims.user_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
+            return Err(TokenRefusal::Invalid("its `user_name` is blank"));
+        }
         let caller = self.caller_of(decoded.claims);
         let caller = caller.ok_or(TokenRefusal::Invalid("the token names neither a user nor a client"))?;
         Ok(Verified { caller: Arc::new(caller), key_id: key_id.map(Into::into), key })

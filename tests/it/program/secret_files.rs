@@ -1,4 +1,4 @@
-//! Settings with secrets in them, read from files.
+//! Settings with secrets in them: read from files, and in no log.
 
 use std::fs;
 
@@ -32,4 +32,16 @@ async fn the_urls_of_the_stores_can_be_in_files() {
     let help = run_in(&files, &["serve", "--help"]).await;
     assert!(help.status.success() && !help.stdout.contains(&database.url), "{}", help.stdout);
     assert!(program.stop().await.success());
+}
+
+/// A parameter of libpq that the program's client does not know, or a password that is misspelt.
+#[tokio::test]
+async fn no_log_has_the_value_of_an_unknown_parameter_of_a_url() {
+    let wrong = "postgres://nobody@127.0.0.1:1/nowhere?sslmode=disable&sslpassword=hush";
+    for level in ["warn", "trace"] {
+        let tool = ["cases", "LEI", "--log", level, "--event-store", wrong, "--views", wrong];
+        let ran = run_in(&[], &tool).await;
+        let log = &ran.stderr;
+        assert!(log.contains("sslpassword") && !log.contains("hush"), "{level}: {log}");
+    }
 }

@@ -146,6 +146,9 @@ async fn claims_that_are_missing_twice_or_of_another_type_are_refused() {
         json!({"user_name": null, "client_id": null}),
         json!({"user_name": " ", "client_id": ""}),
         json!({"user_name": ["HOMD_LEI"]}),
+        // A client's, which is confined to no prison, it would be without the name.
+        json!({"user_name": ""}),
+        json!({"user_name": " \t"}),
         json!({"authorities": "ROLE_ALLOCATION_LEDGER__RW"}),
         json!({"authorities": {"ROLE_ALLOCATION_LEDGER__RW": true}}),
         json!({"scope": 7}),

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
+use domain::text::Excerpt;
 use sqlx::{
     Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
@@ -24,6 +25,27 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long Postgres may take to store a batch of entries of the access log, in milliseconds.
 const ACCESS_LOG_TIMEOUT_MS: u32 = 10_000;
+
+/// The parameters of a URL that sqlx knows, beside `options`.
+const PARAMETERS: [&str; 17] = [
+    "application_name",
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+];
 
 /// How long a connection is waited for that is to say why none could be had.
 const REASON_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -114,6 +136,9 @@ pub(crate) fn connect_options(flag: &str, url: &str) -> anyhow::Result<PgConnect
     match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("postgres" | "postgresql") => {
             let options = url.parse().with_context(|| format!("read the URL given by {flag}"))?;
+            for name in unknown_parameters(url) {
+                tracing::warn!("the URL given by {flag} has a parameter that is not known: `{}`", Excerpt(name));
+            }
             let mode = std::env::var("PGSSLMODE").ok();
             Ok(if is_tls_said(url, mode.as_deref()) { options } else { with_tls_elsewhere(options) })
         }
@@ -127,9 +152,18 @@ pub(crate) fn connect_options(flag: &str, url: &str) -> anyhow::Result<PgConnect
 /// Whether a URL, or the variable `PGSSLMODE`, says if the connection has TLS. A word that is no
 /// mode says nothing.
 fn is_tls_said(url: &str, variable: Option<&str>) -> bool {
-    let parameters = url.split_once('?').map(|(_, query)| query.split('&')).into_iter().flatten();
-    parameters.filter_map(|parameter| parameter.split('=').next()).any(|name| ["sslmode", "ssl-mode"].contains(&name))
+    parameter_names(url).any(|name| ["sslmode", "ssl-mode"].contains(&name))
         || variable.is_some_and(|mode| mode.parse::<PgSslMode>().is_ok())
+}
+
+/// The names of those parameters of a URL that have no effect. The value of one may be a secret.
+fn unknown_parameters(url: &str) -> impl Iterator<Item = &str> {
+    parameter_names(url).filter(|name| !PARAMETERS.contains(name) && !name.starts_with("options"))
+}
+
+fn parameter_names(url: &str) -> impl Iterator<Item = &str> {
+    let parameters = url.split_once('?').map(|(_, query)| query.split('&')).into_iter().flatten();
+    parameters.filter_map(|parameter| parameter.split('=').next()).filter(|name| !name.is_empty())
 }
 
 /// Asks for TLS, unless the server is on this machine: on the way to another one, passwords and
@@ -165,6 +199,14 @@ mod tests {
         check("postgres://query@[::1]/ledger", false);
         check("postgres:///ledger?host=/run/postgresql", false);
         check("postgres://%2Frun%2Fpostgresql/ledger", false);
+    }
+
+    #[test]
+    fn parameters_that_have_no_effect_are_named_without_their_values() {
+        let names = |url| unknown_parameters(url).collect::<Vec<_>>();
+        let known = "postgres://query@db.example/ledger?sslmode=require&options[search_path]=x&application_name=x";
+        assert_eq!(names(known), [""; 0]);
+        assert_eq!(names("postgres:///ledger?sslpassword=secret&host=/run&pasword=s"), ["sslpassword", "pasword"]);
     }
 
     #[test]

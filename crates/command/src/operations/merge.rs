@@ -26,8 +26,8 @@ use futures::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use crate::{
-    CommandError, Outcome, Request, RequestDigest, Service, idempotency_keys::answer_of, service::CachedCase,
-    streams::answer_to_repeat,
+    CommandError, Outcome, Request, RequestDigest, Service, idempotency_keys::answer_of, request::is_of_recorder,
+    service::CachedCase, streams::answer_to_repeat,
 };
 
 /// How often a step is tried if one of its numbers is retired in between.
@@ -141,9 +141,13 @@ async fn try_merge(service: &Service, merge: &MergeRequest) -> Result<Outcome, C
     let removed = service.load_survivors(&merge.removed_number).await?;
     for link in removed.links() {
         // Not in an `if let` condition, which would hold the lock beyond this line.
-        let repeat = answer_to_repeat(&link.found.read(), merge.command_id, &merge.request_digest).transpose()?;
+        let repeat = answer_to_repeat(&link.found.read(), merge.command_id, &merge.request_digest);
         if let Some(retirement) = repeat {
-            return complete_after(service, &link.number, retirement, merge).await;
+            if !is_of_recorder(&merge.confinement, &merge.recorded_by, &retirement) {
+                let prison = removed.last().found.read().history().state().prison;
+                merge.confinement.check_case(&merge.removed_number, prison.as_ref())?;
+            }
+            return complete_after(service, &link.number, retirement?, merge).await;
         }
     }
     let survivor = service.load_survivors(&merge.survivor).await?;

@@ -6,6 +6,7 @@ mod notes;
 mod other_prison;
 mod own_prison;
 mod recorded_reads;
+mod repeats;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
